@@ -275,19 +275,17 @@ class Workbench:
             decoder.decode(stream)
 
 
-def failed_row(cell: Cell, conditions: Conditions, failed: Failed) -> Row:
-    """Return the row of a cell that has no stream."""
-    return {
-        **_origin(cell, conditions),
-        "status": "failed",
-        "stage": failed.stage,
-        "reason": failed.reason,
-    }
-
-
 def failed_cell(cell: Cell, conditions: Conditions, failed: Failed) -> Measured:
     """Return a cell that has no stream as a failed row."""
-    return Measured(failed_row(cell, conditions, failed), None, failed=(failed,))
+    why = {"status": "failed", "stage": failed.stage, "reason": failed.reason}
+    return Measured({**_origin(cell, conditions), **why}, None, failed=(failed,))
+
+
+def failed_outcome(
+    task: Cell | Rescore, conditions: Conditions, failed: Failed
+) -> Measured | Failed:
+    """Return the outcome of a task that failed: of a cell, a failed row."""
+    return failed_cell(task, conditions, failed) if isinstance(task, Cell) else failed
 
 
 def _coded_columns(coded: Coded, source: Source) -> Row:

@@ -1,7 +1,6 @@
 """What runs on a node, without Ray: what was transferred is used, and a codec dies alone."""
 
 import os
-import signal
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,18 @@ from benchmark.codec_spec import CodecSpec, parse_codec
 from benchmark.datasets.dataset import ImageFile, Source, probe
 from benchmark.measure.engine.ray.cluster import Cluster, Node, environment
 from benchmark.measure.engine.ray.jobs import Job, WorkerHandle, WorkQueue, needed_codecs, only
-from benchmark.measure.engine.ray.process import Delivered, NeededCodec, Payload, WorkerConfig, lack
-from benchmark.measure.engine.ray.worker import Hello, Worker, code_sha256
+from benchmark.measure.engine.ray.worker import (
+    Delivered,
+    Hello,
+    NeededCodec,
+    Payload,
+    Worker,
+    WorkerConfig,
+    _serve,
+    code_sha256,
+    lack,
+)
+from benchmark.measure.engine.workers import WorkerProcess
 from benchmark.measure.workbench import Rescore, Workbench
 from benchmark.packs.pack import open_pack
 from benchmark.plan.cells import Cell, plan
@@ -64,8 +73,7 @@ def hire():
     yield make
     for worker in workers:
         if worker._process is not None:
-            worker._connection.close()
-            worker._process.wait(30)
+            worker._process.end(busy=False)
 
 
 def test_a_worker_that_sees_no_file_of_the_driver_gives_the_drivers_rows(source, hire):
@@ -233,17 +241,11 @@ def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(so
     sleeping = f"sleep 90.{os.getpid()}"
     codec = rf"command:encode=sh -c '{sleeping}' {{in}} {{out}}:decode=cp {{in}} {{out}}:values=1"
     (cell,) = cells(codec, source)
-    worker = hire()
-    worker._start()
-    worker._connection.send(Payload(cell, source.file.path.read_bytes()))
+    process = WorkerProcess(_serve, hire()._config)
+    process.connection.send(Payload(cell, source.file.path.read_bytes()))
     assert until(lambda: running(f"^{sleeping}"), 120)
-    watcher = worker._process
-    assert running("ray.process import main")
-    os.kill(watcher.pid, signal.SIGKILL)  # as Ray does to the children of a worker that it ends
-    worker._connection.close()
+    process.connection.close()  # as where Ray kills the worker
     assert until(lambda: not running(f"^{sleeping}")), "the program outlived its worker"
-    watcher.wait()
-    worker._process = None
 
 
 def worker(queue, node, *lacks):

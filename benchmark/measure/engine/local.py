@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from benchmark.measure.engine.workers import TICK_SECONDS, Begun, Patience, WorkerProcess
 from benchmark.measure.execute import Enter, Failed, failed_by, untold
-from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench, failed_cell
+from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench, failed_outcome
 from benchmark.plan.cells import Cell
 from benchmark.system.machine import Gpu, gpus
 
@@ -225,9 +225,7 @@ class _Worker:
         self._start()
         for waiting in self.tasks:
             self._send(waiting)
-        if isinstance(task, Cell):
-            return Finished(task, failed_cell(task, self._conditions, failed))
-        return Finished(task, failed)
+        return Finished(task, failed_outcome(task, self._conditions, failed))
 
 
 def announcer(connection: Connection, conditions: Conditions) -> Enter:
@@ -270,4 +268,4 @@ def send_outcome(connection: Connection, task: Task, conditions: Conditions, rep
         connection.send(reply)
     except MemoryError as error:  # before the first byte: what is sent is made in memory first
         failed = failed_by(None, "worker", error)
-        connection.send(failed_cell(task, conditions, failed) if isinstance(task, Cell) else failed)
+        connection.send(failed_outcome(task, conditions, failed))

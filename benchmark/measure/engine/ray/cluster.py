@@ -16,11 +16,11 @@ from benchmark.errors import Unavailable, UsageError
 from benchmark.system.settings import settings
 
 REMEDY = "start one with `ray start --head` (docs/cluster.md), or leave out --engine ray"
-# What the driver's options and the user set for codecs, metrics and their weights.
+# What the user set for codecs, metrics and their weights.
 PREFIX, OTHERS = "BENCH_", ("VTM_DIR", "TORCH_HOME", "XDG_CACHE_HOME")
-LOST_SECONDS = 5.0  # between the first question without an answer and the last
+LOST_SECONDS = 5.0  # between the first question to the head without an answer and the last
 KNOCK_SECONDS = 2.0  # that an answer may take
-RETRY_SECONDS = 1.0  # after a question without an answer
+RETRY_SECONDS = 1.0  # after a question without an answer; Ray itself waits a minute, then exits
 
 
 class Node(NamedTuple):
@@ -66,29 +66,28 @@ def connect(address: str) -> Cluster:
     ray = import_ray()
     if place := _recorded() if address == "auto" else address:
         _knock(place)
-    with _signals_kept():
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        except (
-            OSError,
-            RuntimeError,
-            ValueError,
-            AssertionError,
-            ray.exceptions.RayError,
-        ) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise Unavailable(
-                f"no Ray cluster answers at {address} ({reason}): {REMEDY}; one that asks for a "
-                "token needs RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH here too"
-            ) from error
-    return Cluster(tuple(_nodes(ray)))
+    # Ray takes SIGTERM, which would hide an interruption.
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (OSError, RuntimeError, ValueError, AssertionError, ray.exceptions.RayError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise Unavailable(
+            f"no Ray cluster answers at {address} ({reason}): {REMEDY}; one that asks for a "
+            "token needs RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH here too"
+        ) from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    having = [(one["NodeManagerAddress"], one["Resources"]) for one in ray.nodes() if one["Alive"]]
+    return Cluster(tuple(Node(at, has.get("CPU", 0), has.get("GPU", 0)) for at, has in having))
 
 
 @contextmanager
 def session() -> Iterator[None]:
-    """Work on the cluster that was joined: what Ray prints goes to standard error; then leave it.
+    """Work on the cluster that was joined; then leave it.
 
-    Its notes on nodes and workers that were lost would stand in the middle of a summary.
+    Ray's notes on lost nodes go to standard error: they would be in the middle of a summary.
     """
     with redirect_stdout(sys.stderr):
         try:
@@ -141,26 +140,8 @@ def _knock(address: str) -> None:
         raise Unavailable(f"{what}: {REMEDY}") from error
 
 
-def _nodes(ray: Any) -> Iterator[Node]:
-    for node in ray.nodes():
-        if node["Alive"]:
-            has = node["Resources"]
-            yield Node(node["NodeManagerAddress"], has.get("CPU", 0), has.get("GPU", 0))
-
-
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Keep the signal handlers: Ray takes SIGTERM, which would hide an interruption."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 class Head:
-    """The head of the cluster at an address, HOST:PORT, asked whenever `every_seconds` are over."""
+    """The head of the cluster at an address, HOST:PORT, asked every `every_seconds`."""
 
     def __init__(self, address: str, every_seconds: float = RETRY_SECONDS) -> None:
         self.address, self._every = address, every_seconds
@@ -187,10 +168,10 @@ def end_with_head(head: Head) -> None:
 
     What works for it notices that by its pipe (`processes.work_for`), and ends its programs.
     """
-    Thread(target=_watch, args=(head,), daemon=True).start()
 
+    def watch() -> None:
+        while not head.is_lost():
+            sleep(RETRY_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)  # whatever its other threads are at
 
-def _watch(head: Head) -> None:
-    while not head.is_lost():
-        sleep(RETRY_SECONDS)
-    os.kill(os.getpid(), signal.SIGKILL)  # whatever its other threads are at
+    Thread(target=watch, daemon=True).start()

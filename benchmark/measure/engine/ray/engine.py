@@ -4,7 +4,7 @@ Longest bundles first (`benchmark.plan.schedule`); whoever is free takes the nex
 into the object store once and travels once to each node. A worker that is lost, with its process or
 its node, gives its cells back: the current one is tried again, on another node if there is one,
 and is a failed row when that has happened `MOST_LOSSES` times. A crash of a codec is a failed row
-at once, as on one machine, for it ends a process beside the worker (`process`).
+at once, as on one machine, for it ends a process beside the worker (`worker`).
 """
 
 from collections import defaultdict, deque
@@ -19,12 +19,10 @@ from benchmark.errors import BenchError
 from benchmark.measure.engine.local import Finished, Task, WorkerError, device_of
 from benchmark.measure.engine.ray.cluster import Cluster, Head, environment, import_ray
 from benchmark.measure.engine.ray.jobs import Job, PayloadMaker, WorkerHandle, WorkQueue, spec_of
-from benchmark.measure.engine.ray.process import Fault, WorkerConfig
-from benchmark.measure.engine.ray.worker import Hello, Worker, code_sha256
+from benchmark.measure.engine.ray.worker import Fault, Hello, Worker, WorkerConfig, code_sha256
 from benchmark.measure.engine.workers import TICK_SECONDS
 from benchmark.measure.execute import Failed, failed_by
-from benchmark.measure.workbench import Conditions, Measured, failed_cell
-from benchmark.plan.cells import Cell
+from benchmark.measure.workbench import Conditions, Measured, failed_outcome
 from benchmark.system.settings import DEVICE
 from benchmark.system.text import counted
 
@@ -65,7 +63,15 @@ class RayEngine:
         try:
             for queue in queues:
                 own = [task for task in tasks if device_of(task) == queue.device]
-                run.fill(queue, own, self._seconds)
+                if own and not queue.workers:
+                    cells = counted(len(own), "cell is", "cells are")
+                    raise BenchError(
+                        f"{cells} for a GPU, and the cluster has none, or none as large as "
+                        "--gpus-per-worker"
+                    )
+                queue.fill(own, self._seconds)
+                for _ in range(min(queue.workers, queue.left)):
+                    run.hire(queue)
             yield from run.outcomes()
         finally:
             run.end()
@@ -89,20 +95,6 @@ class _RayRun:
         self._stillborn = 0
         self._heard = monotonic()
         self._head = Head(self._ray.get_runtime_context().gcs_address)
-
-    def fill(
-        self, queue: WorkQueue, tasks: Sequence[Task], seconds: Callable[[Task], float | None]
-    ) -> None:
-        """Give a queue its tasks and its workers."""
-        if tasks and not queue.workers:
-            cells = counted(len(tasks), "cell is", "cells are")
-            raise BenchError(
-                f"{cells} for a GPU, and the cluster has none, or none as large as "
-                "--gpus-per-worker"
-            )
-        queue.fill(tasks, seconds)
-        for _ in range(min(queue.workers, queue.left)):
-            self._hire(queue)
 
     def outcomes(self) -> Iterator[Finished | None]:
         """Yield outcomes until nothing is left; None about once a second while there is none."""
@@ -134,7 +126,8 @@ class _RayRun:
             self._dismiss(worker)
         self._workers = []
 
-    def _hire(self, queue: WorkQueue) -> None:
+    def hire(self, queue: WorkQueue) -> None:
+        """Have Ray start a worker for a queue."""
         config = WorkerConfig(replace(self._conditions, device=queue.device), self._payloads.files)
         variables = {**self._environment, DEVICE: queue.device}
         if queue.device == "cpu":
@@ -192,8 +185,7 @@ class _RayRun:
             try:
                 payload, image = self._payloads.payload(job.task)
             except (BenchError, OSError) as error:
-                failed = failed_by(None, "load", error)
-                self._finish(worker.queue, job, self._failure(job.task, failed))
+                self._fail(worker.queue, job, failed_by(None, "load", error))
             else:
                 worker.sent.append((job, worker.actor.work.remote(payload, image)))
 
@@ -202,11 +194,9 @@ class _RayRun:
         self._payloads.done(job.task)
         self._finished.append(Finished(job.task, outcome))
 
-    def _failure(self, task: Task, failed: Failed, machine: str = "") -> Measured | Failed:
+    def _fail(self, queue: WorkQueue, job: Job, failed: Failed, machine: str = "") -> None:
         conditions = replace(self._conditions, machine=machine or self._conditions.machine)
-        if isinstance(task, Cell):
-            return failed_cell(task, conditions, failed)
-        return failed
+        self._finish(queue, job, failed_outcome(job.task, conditions, failed))
 
     def _lose(self, worker: WorkerHandle, error: Exception) -> None:
         """Take back what a worker had that is gone, and hire another."""
@@ -222,8 +212,7 @@ class _RayRun:
                 worker.queue.back(sent[:1])
             else:
                 failed = Failed("worker", self._lost(sent[0], error))
-                outcome = self._failure(sent[0].task, failed, worker.hello.machine)
-                self._finish(worker.queue, sent[0], outcome)
+                self._fail(worker.queue, sent[0], failed, worker.hello.machine)
         colleagues = sum(other.queue is worker.queue for other in self._workers)
         if self._stillborn >= MOST_STILLBORN:
             last = str(error).strip().splitlines()[-1]
@@ -231,7 +220,7 @@ class _RayRun:
             if not colleagues:
                 raise BenchError(f"no worker can start on the cluster: {last}") from error
         elif worker.queue.left > colleagues:
-            self._hire(worker.queue)
+            self.hire(worker.queue)
         for other in list(self._workers):
             if other.queue is worker.queue and other.hello is not None:
                 self._feed(other)
@@ -263,14 +252,11 @@ class _RayRun:
                     f"no node of the cluster has had room for a worker for {quiet:.0f} s: start "
                     "nodes, and run again; finished cells are kept"
                 )
-            if there and (len(there) == len(own) or quiet > QUIET_SECONDS):
-                self._fail_the_rest(queue)
-
-    def _fail_the_rest(self, queue: WorkQueue) -> None:
-        rest = [job for bundle in queue.waiting for job in bundle]
-        queue.waiting.clear()
-        for job in rest:
-            spec = spec_of(job.task)
-            why = "; ".join(dict.fromkeys(self._lacking[spec]))
-            failed = Failed("load", f"no node can run {spec.text}: {why}")
-            self._finish(queue, job, self._failure(job.task, failed))
+            if not there or (len(there) < len(own) and quiet <= QUIET_SECONDS):
+                continue
+            rest = [job for bundle in queue.waiting for job in bundle]
+            queue.waiting.clear()
+            for job in rest:
+                spec = spec_of(job.task)
+                why = "; ".join(dict.fromkeys(self._lacking[spec]))
+                self._fail(queue, job, Failed("load", f"no node can run {spec.text}: {why}"))

@@ -3,7 +3,6 @@
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,15 +10,12 @@ import numpy as np
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import ImageRefused
 from benchmark.measure.engine.local import Task, image_of
-from benchmark.measure.engine.ray.process import NeededCodec, Payload
-from benchmark.measure.engine.ray.worker import Hello
-from benchmark.measure.workbench import Conditions
-from benchmark.packs.pack import STREAMS, Pack, open_pack
+from benchmark.measure.engine.ray.worker import Hello, NeededCodec, Payload
+from benchmark.measure.workbench import Conditions, Resources
+from benchmark.packs.pack import STREAMS, Pack
 from benchmark.plan.cells import Cell
 from benchmark.plan.schedule import bundles
 from benchmark.registry import FEATURE_SPACES, metric_class
-from benchmark.rows.features import FeatureFolder
-from benchmark.rows.store import Store
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES
 from benchmark.user_file import file_of, names_file
 
@@ -33,15 +29,14 @@ class PayloadMaker:
     """
 
     def __init__(self, ray: Any, tasks: Sequence[Task], conditions: Conditions) -> None:
-        self._ray = ray
+        self._ray, self._folder = ray, conditions.folder
         self._left = Counter(map(image_of, tasks))
         self._images: dict[str, Any] = {}  # references, by the sha256 of the pixels
-        self._packs: dict[Path, Pack] = {}
-        self._features = FeatureFolder(conditions.folder)
+        self._here = Resources()
         spaces = (name for name in conditions.metrics if name in FEATURE_SPACES)
         self._protocols = [str(metric_class(name).protocol) for name in spaces]
         names = {*(spec_of(task).name for task in tasks), *conditions.metrics}
-        own = [name for name in names if names_file(name)]
+        own = filter(names_file, names)
         self.files = {one.partition(":")[0]: file_of(one).read_bytes() for one in own}
 
     def payload(self, task: Task) -> tuple[Payload, Any]:
@@ -49,18 +44,18 @@ class PayloadMaker:
 
         Raises `BenchError` or `OSError` where the driver cannot read what belongs to it.
         """
-        source = task.source
-        if source is None:
-            return Payload(task, None, stream=_stream(task)), None
-        image = self._image(task)
-        kept = frozenset(
-            (protocol, source.sha256)
-            for protocol in self._protocols
-            if self._features.has(protocol, source.sha256)
-        )
+        stream = pack = image = None
+        kept: frozenset[tuple[str, str]] = frozenset()
         if isinstance(task, Cell):
-            return Payload(task, None, pack=self._pack(task), kept=kept), image
-        return Payload(task, None, stream=_stream(task), kept=kept), image
+            whole = self._here.pack(task)
+            pack = whole and only(whole, task)
+        else:
+            stream = self._here.stream(task.folder, task.row["stream_sha256"])
+        if task.source is not None:
+            image = self._image(task)
+            pairs = [(protocol, task.source.sha256) for protocol in self._protocols]
+            kept = frozenset(pair for pair in pairs if self._here.has_features(self._folder, *pair))
+        return Payload(task, None, pack, stream, kept), image
 
     def done(self, task: Task) -> None:
         """Release a task's image from the object store if this was its last task."""
@@ -78,14 +73,6 @@ class PayloadMaker:
                 raise ImageRefused(f"{task.source.file.name} is empty")
             self._images[key] = self._ray.put(data)
         return self._images[key]
-
-    def _pack(self, cell: Cell) -> Pack | None:
-        if cell.pack is None:
-            return None
-        whole = self._packs.get(cell.pack) or self._packs.setdefault(
-            cell.pack, open_pack(cell.pack)
-        )
-        return only(whole, cell)
 
 
 class _InMemory:
@@ -114,8 +101,7 @@ def needed_codecs(tasks: Iterable[Task]) -> list[NeededCodec]:
     found: dict[CodecSpec, NeededCodec] = {}
     for task in tasks:
         spec = spec_of(task)
-        encodes = isinstance(task, Cell) and task.pack is None
-        info = task.info if isinstance(task, Cell) and encodes else None
+        info = task.info if isinstance(task, Cell) and task.pack is None else None
         if spec not in found or info is not None:
             found[spec] = NeededCodec(spec, info)
     return list(found.values())
@@ -128,16 +114,10 @@ def spec_of(task: Task) -> CodecSpec:
     return CodecSpec.of(task.row["codec"], task.row["variant"])
 
 
-def pixels_of(task: Task) -> float:
-    """Return the number of pixels of a task's image."""
+def _pixels_of(task: Task) -> float:
     if isinstance(task, Cell):
         return task.source.width_px * task.source.height_px
     return float(task.row["width_px"] * task.row["height_px"])
-
-
-def _stream(task: Task) -> bytes | None:
-    assert not isinstance(task, Cell)
-    return Store(task.folder).stream(task.row["stream_sha256"])
 
 
 @dataclass(eq=False)
@@ -166,15 +146,14 @@ class WorkQueue:
     def fill(self, tasks: Sequence[Task], seconds: Callable[[Task], float | None]) -> None:
         """Take all tasks of the queue, once."""
         self.wanted, self.left = needed_codecs(tasks), len(tasks)
-        for bundle in bundles(tasks, image_of, seconds, pixels_of, max(self.workers, 1)):
+        for bundle in bundles(tasks, image_of, seconds, _pixels_of, max(self.workers, 1)):
             expected = ((task, seconds(task)) for task in bundle)
             jobs = (Job(task, one is not None and one < SHORT_SECONDS) for task, one in expected)
             self.waiting.append(deque(jobs))
 
     def back(self, jobs: Iterable[Job]) -> None:
         """Put jobs before everything else."""
-        returned = deque(jobs)
-        if returned:
+        if returned := deque(jobs):
             self.waiting.appendleft(returned)
 
     def next(self, worker: "WorkerHandle", workers: Sequence["WorkerHandle"]) -> Job | None:
@@ -207,6 +186,11 @@ class WorkerHandle:
     bundle: deque[Job] = field(default_factory=deque)
 
     @property
+    def node(self) -> str:
+        """Ray's id of its node, empty until that is known."""
+        return self.hello.node if self.hello is not None else ""
+
+    @property
     def waits_for(self) -> Any:
         """Reference of the reply that comes next; None for an idle worker."""
         return self.greeting if self.hello is None else (self.sent[0][1] if self.sent else None)
@@ -216,26 +200,18 @@ class WorkerHandle:
         """True if the worker should be sent a job: it has none, or a single short one."""
         return not self.sent or (len(self.sent) == 1 and self.sent[0][0].short)
 
+    def can_code(self, job: Job) -> bool:
+        """Return whether its node has the codec of a job."""
+        return self.hello is not None and spec_of(job.task) not in self.hello.lacks
+
 
 def _take(worker: WorkerHandle, jobs: deque[Job], workers: Sequence[WorkerHandle]) -> Job | None:
     for place, job in enumerate(jobs):
-        if _may(worker, job, workers):
+        lost_on = {hello.node for hello in job.lost_on}
+        others = (one for one in workers if one.queue is worker.queue and one.can_code(job))
+        if worker.can_code(job) and (
+            worker.node not in lost_on or all(other.node in lost_on for other in others)
+        ):
             del jobs[place]
             return job
     return None
-
-
-def _may(worker: WorkerHandle, job: Job, workers: Sequence[WorkerHandle]) -> bool:
-    if not _has(worker, job):
-        return False
-    nodes = {hello.node for hello in job.lost_on}
-    others = (other for other in workers if other.queue is worker.queue and _has(other, job))
-    return _node(worker) not in nodes or all(_node(other) in nodes for other in others)
-
-
-def _has(worker: WorkerHandle, job: Job) -> bool:
-    return worker.hello is not None and spec_of(job.task) not in worker.hello.lacks
-
-
-def _node(worker: WorkerHandle) -> str:
-    return worker.hello.node if worker.hello is not None else ""

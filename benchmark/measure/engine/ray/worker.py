@@ -1,43 +1,77 @@
-"""A worker of Ray: holds one queue of a node, and a process for the codecs, which it outlives."""
+"""A worker of Ray: serves one queue on a node, by a process for the codecs, which it outlives.
 
-import os
-import subprocess
-import sys
+A codec that crashes in native code ends that process alone. Ray kills the children of a worker that
+ends at once; the process is a child's child (`workers`), and has the time to end its programs.
+"""
+
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
+from traceback import format_exc
 from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.codec import CodecInfo, Pixels
 from benchmark.codec_spec import CodecSpec
+from benchmark.datasets.dataset import Source
+from benchmark.measure.engine.local import announcer, send_outcome
 from benchmark.measure.engine.ray.cluster import Head, end_with_head, import_ray
-from benchmark.measure.engine.ray.process import (
-    Fault,
-    NeededCodec,
-    Order,
-    Payload,
-    Reply,
-    WorkerConfig,
-)
-from benchmark.measure.engine.workers import ENDING_SECONDS, Begun, Patience, how_it_ended
+from benchmark.measure.engine.workers import Begun, Patience, WorkerProcess
 from benchmark.measure.execute import Failed
-from benchmark.measure.workbench import Measured, failed_cell
+from benchmark.measure.workbench import (
+    Conditions,
+    Measured,
+    Rescore,
+    Resources,
+    Workbench,
+    failed_outcome,
+)
+from benchmark.packs.pack import Pack
 from benchmark.plan.cells import Cell
 from benchmark.system.machine import machine
-from benchmark.system.processes import descendants, end_tree
-from benchmark.system.settings import ONE_THREAD
+from benchmark.system.private_folder import private_folder
+from benchmark.user_file import one_line, use_copies
 
 ROOT = Path(__file__).parents[4]
 PARTS = ("benchmark", "baselines")
-END_SECONDS = 20.0
 KNOCK_EVERY_SECONDS = 5.0  # of each worker at the head: a thousand of them are 200 a second
-MAIN = "from benchmark.measure.engine.ray.process import main; main()"
+
+
+class WorkerConfig(NamedTuple):
+    """Conditions and files that every task of a worker needs."""
+
+    conditions: Conditions
+    files: dict[str, bytes]  # Python files of users' codecs and metrics, by their paths
+
+
+class NeededCodec(NamedTuple):
+    """Codec needed by queued tasks, with its identity on the driver.
+
+    The reply is why it cannot run here as it does there, or nothing.
+    """
+
+    spec: CodecSpec
+    info: CodecInfo | None  # None where only its decoder is needed
+
+
+class Payload(NamedTuple):
+    """A task with what its worker may not find on its own disk; the reply is its outcome."""
+
+    task: Cell | Rescore
+    image: bytes | None  # the source's file; None for the one of the payload before
+    pack: Pack | None = None  # of this cell's stream alone
+    stream: bytes | None = None  # of the row to score again
+    kept: frozenset[tuple[str, str]] = frozenset()  # features: protocol and sha256 of pixels
+
+
+class Fault(NamedTuple):
+    """The reply where the harness itself failed."""
+
+    traceback: str
 
 
 class Hello(NamedTuple):
@@ -50,6 +84,10 @@ class Hello(NamedTuple):
     lacks: dict[CodecSpec, str]  # why codecs cannot run there
 
 
+Order = NeededCodec | Payload
+Reply = Begun | Measured | Failed | Fault | str
+
+
 class Worker:
     """Made an actor by the driver; its methods are called one after another.
 
@@ -60,7 +98,7 @@ class Worker:
         conditions = replace(config.conditions, machine=machine())
         self._config = config._replace(conditions=conditions)
         self._environment, self._code = environment, code
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: WorkerProcess | None = None
         self._sent = ""  # the image that the process has
 
     def hello(self, wanted: Sequence[NeededCodec]) -> Hello:
@@ -74,105 +112,128 @@ class Worker:
             why = "its rdrbench is another version than the driver's: install the same on both"
             return Hello(node, address, here, why, {})
         lacks: dict[CodecSpec, str] = {}
-        for one in wanted:
-            try:
-                reason = self._ask(one)
-            except _DiedError as died:
-                reason = f"the process that loaded it {died}"
-            if isinstance(reason, Fault):
-                reason = reason.traceback
+        for codec in wanted:
+            reply = self._ask(codec)
+            reason = reply.traceback if isinstance(reply, Fault) else reply
+            if isinstance(reason, Failed):
+                reason = reason.reason
             if reason:
-                lacks[one.spec] = str(reason)
+                lacks[codec.spec] = str(reason)
         return Hello(node, address, here, "", lacks)
 
     def work(self, payload: Payload, image: NDArray[np.uint8] | None) -> Measured | Failed | Fault:
         """Carry out a task; image: bytes of its source's file, uint8 of shape (n,)."""
         task = payload.task
-        source = task.source
-        try:
-            if source is not None and image is not None and source.sha256 != self._sent:
-                payload = payload._replace(image=image.tobytes())
-            reply = self._ask(payload)
-            self._sent = source.sha256 if source is not None else self._sent
-        except _DiedError as died:
-            failed = died.overdue or Failed(
-                "worker", f"the process that worked on this cell {died}"
-            )
-            if isinstance(task, Cell):
-                return failed_cell(task, self._config.conditions, failed)
-            return failed
+        digest = task.source.sha256 if task.source is not None else ""
+        if digest and image is not None and digest != self._sent:
+            payload = payload._replace(image=image.tobytes())
+        reply = self._ask(payload)
+        if self._process is None:  # it ended over the task
+            return failed_outcome(task, self._config.conditions, cast(Failed, reply))
+        self._sent = digest or self._sent
         return cast(Measured | Failed | Fault, reply)
 
     def _ask(self, order: Order) -> Reply:
+        """Return the process's reply; `Failed` and no process where it ended instead."""
         if self._process is None:
-            self._start()
+            self._process = WorkerProcess(_serve, self._config, **self._environment)
+        connection = self._process.connection
         patience = Patience(self._config.conditions.timeout_seconds)
         try:
-            self._connection.send(order)
-            while self._connection.poll(patience.left_seconds()):
-                reply: Reply = self._connection.recv()
+            connection.send(order)
+            while connection.poll(patience.left_seconds()):
+                reply: Reply = connection.recv()
                 if not isinstance(reply, Begun):
                     return reply
                 patience.begin(reply.stage)
+            self._process.stop()
+            failed = patience.failure()
         except (EOFError, OSError):
-            raise _DiedError(self._bury()) from None
-        self._end()
-        raise _DiedError(self._bury(), patience.failure())
-
-    def _start(self) -> None:
-        self._connection, theirs = Pipe()
-        self._obituary, told = Pipe(duplex=False)
-        descriptors = (theirs.fileno(), told.fileno())
-        own = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", MAIN, *map(str, descriptors)],
-            pass_fds=descriptors,
-            stdin=subprocess.DEVNULL,
-            env={
-                **os.environ,
-                **self._environment,
-                **ONE_THREAD,
-                "PYTHONPATH": os.pathsep.join(own),
-            },
-        )
-        theirs.close()
-        told.close()
-        self._connection.send(self._config)
-
-    def _end(self) -> None:
-        """End the process that works, the child of the one that was started here."""
-        assert self._process is not None
-        for working, _ in descendants(self._process.pid)[:1]:
-            end_tree(working, self._ended, ENDING_SECONDS)
-        self._process.kill()
-
-    def _ended(self, seconds: float) -> bool:
-        assert self._process is not None
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(seconds)
-        return self._process.returncode is not None
-
-    def _bury(self) -> str:
-        """Return how the process ended; another is started for the next order."""
-        assert self._process is not None
-        code = _last_word(self._obituary)
-        try:
-            self._process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for end in (self._connection, self._obituary):
-            end.close()
+            how = self._process.how_it_ended()
+            failed = Failed("worker", f"the process that worked on this cell {how}")
         self._process, self._sent = None, ""
-        return how_it_ended(code)
+        return failed
 
 
-class _DiedError(Exception):
-    """The process for codecs is gone; the message says how it ended."""
+class Delivered(Resources):
+    """Resources that travelled with the payload; for the rest, this machine's disk."""
 
-    def __init__(self, how: str, overdue: Failed | None = None) -> None:
-        super().__init__(how)
-        self.overdue = overdue  # where it was ended because its task took too long
+    def __init__(self) -> None:
+        super().__init__()
+        self._payload: Payload | None = None
+        self._image = b""
+
+    def open(self, payload: Payload) -> None:
+        """Supply what belongs to this task from now on."""
+        self._payload = payload
+        self._image = self._image if payload.image is None else payload.image
+
+    def pixels(self, source: Source, flatten: bool) -> Pixels:
+        """Decode the image file of the payload."""
+        from benchmark.datasets.image import decode_image
+
+        return decode_image(source.file.name, self._image, flatten).pixels
+
+    def pack(self, cell: Cell) -> Pack | None:
+        """Return the part of the pack that is in the payload."""
+        return self._payload.pack if self._payload else None
+
+    def stream(self, folder: Path, digest: str | None) -> bytes | None:
+        """Return the stream of the payload."""
+        return self._payload.stream if self._payload else None
+
+    def has_features(self, folder: Path, protocol: str, pixels_sha256: str) -> bool:
+        """Return whether they were kept when the payload was sent, or are on a shared disk."""
+        sent = self._payload is not None and (protocol, pixels_sha256) in self._payload.kept
+        return sent or super().has_features(folder, protocol, pixels_sha256)
+
+
+def lack(resources: Resources, wanted: NeededCodec) -> str:
+    """Return why a codec cannot run here as where the run was planned; empty if it can."""
+    try:
+        codec = resources.codec(wanted.spec)
+        here = codec.describe() if wanted.info else None
+    except Exception as error:  # constructors run foreign code as well
+        return one_line(error)
+    there = wanted.info
+    if here and there and _identity(here) != _identity(there):
+        return (
+            f"what codes is another one than where the run was planned: {here.version} "
+            f"({here.fingerprint[:8]}, {here.device}) instead of {there.version} "
+            f"({there.fingerprint[:8]}, {there.device})"
+        )
+    return ""
+
+
+def _identity(info: CodecInfo) -> tuple[str, int, str]:
+    return info.fingerprint, info.revision, info.device
+
+
+def _serve(connection: Connection, config: WorkerConfig) -> None:
+    """Serve orders in the process for the codecs until the end of the pipe."""
+    with private_folder() as folder:
+        copies = {}
+        for number, (path, content) in enumerate(config.files.items()):
+            copies[path] = folder / str(number) / Path(path).name  # its own name
+            copies[path].parent.mkdir()
+            copies[path].write_bytes(content)
+        use_copies(copies)
+        resources = Delivered()
+        enter = announcer(connection, config.conditions)
+        bench: Workbench | None = None
+        while True:
+            order: Order = connection.recv()
+            if isinstance(order, NeededCodec):
+                connection.send(lack(resources, order))
+                continue
+            reply: Reply
+            try:
+                bench = bench or Workbench(config.conditions, resources)
+                resources.open(order)
+                reply = bench.carry_out(order.task, enter)
+            except Exception:
+                reply = Fault(format_exc())
+            send_outcome(connection, order.task, config.conditions, reply)
 
 
 def code_sha256() -> str:
@@ -182,10 +243,3 @@ def code_sha256() -> str:
         content = path.read_bytes()
         digest.update(f"{path.relative_to(ROOT).as_posix()}\n{len(content)}\n".encode() + content)
     return digest.hexdigest()
-
-
-def _last_word(obituary: Connection) -> int:
-    try:
-        return int(obituary.recv()) if obituary.poll(END_SECONDS) else -9
-    except (EOFError, OSError):  # who watched over it was killed with it
-        return -9
