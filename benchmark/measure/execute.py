@@ -27,11 +27,11 @@ Enter = Callable[[Stage], None]  # called before each stage that an author's cod
 
 
 def untold(stage: Stage) -> None:
-    """Tell nobody that a stage begins."""
+    """Ignore stage changes."""
 
 
 class Coded(NamedTuple):
-    """A stream, what came out of it, and how long both took (wall clock)."""
+    """A stream, its decoded pixels, and the wall-clock seconds of both calls."""
 
     stream: bytes | None  # None where only the size is declared
     num_bytes: int
@@ -85,9 +85,12 @@ def execute(
     except Exception as error:  # adapters run foreign code; any exception is that codec's result
         return failed_by(encoder, "encode", error)
     encoded = perf_counter()
-    wrong = _no_stream(stream, pixels)
-    if wrong or not isinstance(stream, bytes):
-        return Failed("verify", wrong)
+    most = most_stream_bytes(*pixels.shape[:2])
+    if not isinstance(stream, bytes) or len(stream) > most:
+        made = f"{type(stream).__name__}, not bytes"
+        if isinstance(stream, bytes):
+            made = f"{len(stream):,} bytes, more than the {most:,} of the largest stream"
+        return Failed("verify", f"encode gave {made}")
     enter("decode")
     resumed = perf_counter()
     try:
@@ -96,8 +99,7 @@ def execute(
         container = decoder.container_bytes(stream) if isinstance(decoder, HasContainer) else None
     except Exception as error:
         return failed_by(decoder, "decode", error)
-    wrong = _mismatch(decoded, pixels)
-    if wrong:
+    if wrong := _mismatch(decoded, pixels):
         return Failed("verify", wrong)
     seconds = (encoded - started, finished - resumed)
     return Coded(stream, len(stream), decoded, *seconds, container)
@@ -151,11 +153,10 @@ def decode_again(
 
 def cells_to_decode_twice(cells: Iterable[Cell]) -> frozenset[str]:
     """Return the key of one cell of each codec variant: its first setting on the smallest image."""
+    by_size = sorted(cells, key=lambda cell: cell.source.width_px * cell.source.height_px)
     chosen: dict[CodecSpec, Cell] = {}
-    for cell in cells:
-        other = chosen.setdefault(cell.codec, cell)
-        if _pixels(cell) < _pixels(other):
-            chosen[cell.codec] = cell
+    for cell in by_size:
+        chosen.setdefault(cell.codec, cell)
     return frozenset(cell.key for cell in chosen.values())
 
 
@@ -188,8 +189,8 @@ def differs_again(
         shapes = f"{coded.decoded.shape} and {shape}"
         return Failed("decode", f"not deterministic: two decodes of the same bytes give {shapes}")
     differing, most = 0, 0.0
-    for one, other_one in zip(again, coded.decoded, strict=True):  # rows: float64 takes 8 bytes
-        levels = np.abs(one.astype(np.float64) - other_one)
+    for row, first in zip(again, coded.decoded, strict=True):  # of all, float64 takes much memory
+        levels = np.abs(row.astype(np.float64) - first)
         differing += int(np.count_nonzero(levels))
         most = max(most, float(levels.max()))
     if not differing and again.dtype == coded.decoded.dtype:
@@ -199,10 +200,6 @@ def differs_again(
         "not deterministic: two decodes of the same bytes differ in "
         f"{differing} of {again.size} samples by up to {most:g} levels",
     )
-
-
-def _pixels(cell: Cell) -> int:
-    return cell.source.width_px * cell.source.height_px
 
 
 def give_memory_back() -> None:
@@ -220,19 +217,9 @@ def _declared(codec: DeclaresSizes, image: str, pixels: Pixels, setting: Setting
         declared = codec.declared(image, setting)
     except Exception as error:
         return failed_by(codec, "decode", error)
-    wrong = _mismatch(declared.decoded, pixels)
-    if wrong:
+    if wrong := _mismatch(declared.decoded, pixels):
         return Failed("verify", wrong)
     return Coded(None, declared.num_bytes, declared.decoded, None, None)
-
-
-def _no_stream(stream: object, pixels: Pixels) -> str:
-    if not isinstance(stream, bytes):
-        return f"encode gave {type(stream).__name__}, not bytes"
-    most = most_stream_bytes(*pixels.shape[:2])
-    if len(stream) > most:
-        return f"encode gave {len(stream):,} bytes, more than the {most:,} of the largest stream"
-    return ""
 
 
 def _mismatch(decoded: object, pixels: Pixels) -> str:

@@ -58,11 +58,6 @@ class Findings:
     not_kept: int = 0  # rows whose stream was not kept
     declared: int = 0  # rows that never had a stream
 
-    @property
-    def wrong(self) -> bool:
-        """True if a codec that runs here gave other pixels than recorded, or none."""
-        return bool(self.problems)
-
 
 class Audited(NamedTuple):
     """The findings over several stores, and how many streams each had, by dataset."""
@@ -116,26 +111,20 @@ def kept_streams(
     not_kept = declared = 0
     for at, row in enumerate(table.select(COLUMNS).to_pylist()):
         spec = CodecSpec.of(row["codec"], row["variant"])
+        digest = row["stream_sha256"]
         if not wanted(spec):
             continue
-        if cells is not None and row["attested"] and not _has_changed(store, row["stream_sha256"]):
-            continue
-        if row["stream_sha256"] is None:
+        if cells is not None and row["attested"]:
+            with suppress(StoreError):  # else it is no longer the stream that was verified
+                store.stream(digest)
+                continue
+        if digest is None:
             declared += 1
-        elif not store.has_stream(row["stream_sha256"]):
+        elif not store.has_stream(digest):
             not_kept += 1
         else:
-            found[spec][row["stream_sha256"]].append({**row, "at": at})
+            found[spec][digest].append({**row, "at": at})
     return Kept(store, table, {spec: found[spec] for spec in sorted(found)}, not_kept, declared)
-
-
-def _has_changed(store: Store, digest: str | None) -> bool:
-    """Return whether a kept stream is no longer the one that was verified; False without one."""
-    try:
-        store.stream(digest)
-    except StoreError:
-        return True
-    return False
 
 
 def audit_decode(
@@ -195,14 +184,13 @@ def verify_kept(
     with suppress(OSError):  # else they stay, and are told again
         for name in findings.damaged:
             kept.store.set_stream_aside(name)
-    failures = list(findings.problems)
-    failures += [Failure(f"{n} cells", "verify", why) for why, n in findings.unavailable.items()]
-    if kept.not_kept:
-        failures.append(Failure(f"{kept.not_kept} cells", "verify", "no stream of them was kept"))
-    if kept.declared:
-        why = "they have no stream: their sizes are declared"
-        failures.append(Failure(f"{kept.declared} cells", "verify", why))
-    return failures
+    counts = {
+        **findings.unavailable,
+        "no stream of them was kept": kept.not_kept,
+        "they have no stream: their sizes are declared": kept.declared,
+    }
+    unverified = [Failure(f"{n} cells", "verify", why) for why, n in counts.items() if n]
+    return [*findings.problems, *unverified]
 
 
 def _store_verified(kept: Kept, places: list[int]) -> None:
@@ -235,13 +223,8 @@ class _Audit:
             return
         unread: list[str] = []
         try:
-            for done in decode_all(
-                self._spec,
-                self._read(unread),
-                self._options.device,
-                self._options.jobs,
-                self._options.timeout_seconds,
-            ):
+            how = self._options.device, self._options.jobs, self._options.timeout_seconds
+            for done in decode_all(self._spec, self._read(unread), *how):
                 yield None if done is None else self._compare(*done)
         finally:
             if self._reference is not None:

@@ -25,10 +25,12 @@ class Failure(NamedTuple):
 
 
 class Tracebacks:
-    """Tracebacks of authors' code as texts, equal ones once, with the cells that each struck."""
+    """Tracebacks of authors' code as texts, equal ones once, with the cells that each struck.
+
+    listed: what `listed` has returned before.
+    """
 
     def __init__(self, listed: Iterable[Mapping[str, Any]] = ()) -> None:
-        """Begin with what `listed` has returned before."""
         self._cells: dict[str, dict[str, None]] = {
             one["traceback"]: dict.fromkeys(one["cells"]) for one in listed
         }

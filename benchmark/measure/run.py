@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -106,35 +107,30 @@ def rescore(
     _refuse_all(asked, absent)
     sources, store = open_stored(request)
     backend = choose_backend(request)
-    images, folder, table = sources.images, store.folder, store.table()
-    codecs, sides = (
-        pc.unique(table["codec"]).to_pylist(),
-        {(one.height_px, one.width_px) for one in images},
-    )
+    images, table = sources.images, store.table()
+    sides = {(one.height_px, one.width_px) for one in images}
+    codecs = pc.unique(table["codec"]).to_pylist()
     needs = [Need(codec, *of_image) for codec in codecs for of_image in sides]
     workers = _workers(request, needs, asked, absent)
     conditions = Conditions.of(request, store.folder, backend.device, workers.workers)
     if not table.num_rows:
         raise UsageError(f"{store.folder} holds no rows: measure some with `bench run`")
-    names = computable(conditions.metrics, absent)
-    tasks = unscored(table, images, names, folder, again=True, may_run=may_run)
+    find = partial(unscored, table, images, folder=store.folder, again=True, may_run=may_run)
+    tasks = find(names := computable(conditions.metrics, absent))
     wanted = {name for task in tasks for name in task.metrics}
     damaged = lacking([one for one in asked if wanted & {*scored_by_image([one])}], loaded=True)
     if not damaged.keys() <= absent.keys():
         absent |= damaged
         _refuse_all(asked, absent)
-        names = computable(conditions.metrics, absent)
-        tasks = unscored(table, images, names, folder, again=True, may_run=may_run)
+        tasks = find(names := computable(conditions.metrics, absent))
     announce(absent)
     announce_code(named.not_run(table))
     engine = backend.engine(CostModel(table))
     notes = RunNotes(store, conditions.run)
     with progress("scoring", len(tasks)) as report:
         failures = run_tasks(tasks, conditions, store, True, report, engine, notes)
-    before, after = (
-        count_values(one, [task.row["cell"] for task in tasks], names)
-        for one in (table, store.table())
-    )
+    cells = [task.row["cell"] for task in tasks]
+    before, after = (count_values(rows, cells, names) for rows in (table, store.table()))
     filled = after.values - before.values
     return Rescored(table.num_rows, len(tasks), after.rows_without, tuple(failures), filled, absent)
 
@@ -196,7 +192,6 @@ def _measure(
     progress: ShowsProgress,
 ) -> Outcome:
     store, images = matrix.store, matrix.sources.images
-    failures: list[Failure] = []
     engine = backend.engine(CostModel(matrix.table))
     conditions = replace(conditions, decode_twice=cells_to_decode_twice(matrix.to_do))
     store.set_aside()
@@ -211,17 +206,16 @@ def _measure(
     lacking = [task for task in tasks if task.row["cell"] in done]
     if matrix.to_do:
         store.begin(conditions.run, _record(request, matrix, conditions, backend))
-    notes, keep = RunNotes(store, conditions.run), request.keep
-    if matrix.to_do:
-        with progress("measuring", len(matrix.to_do)) as report:
-            failures += run_tasks(matrix.to_do, conditions, store, keep, report, engine, notes)
-    if lacking:
-        with progress("scoring", len(lacking)) as report:
-            failures += run_tasks(lacking, conditions, store, keep, report, engine, notes)
-    table = store.table() if matrix.to_do or lacking else matrix.table
+    notes = RunNotes(store, conditions.run)
+    failures: list[Failure] = []
+    parts: list[tuple[str, Sequence[Task]]] = [("measuring", matrix.to_do), ("scoring", lacking)]
+    for what, todo in parts:
+        if todo:
+            with progress(what, len(todo)) as report:
+                failures += run_tasks(todo, conditions, store, request.keep, report, engine, notes)
+    rows = _rows(store.table() if matrix.to_do or lacking else matrix.table, matrix)
     counts = len(matrix.to_do), len(lacking)
     remarks = tuple(backend.remarks)
-    rows = _rows(table, matrix)
     return Outcome(matrix, rows, metrics, *counts, tuple(failures), remarks, absent)
 
 
@@ -271,7 +265,7 @@ def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress)
     store = outcome.matrix.store
     asked = [one.spec for one in outcome.matrix.selection.contenders]
     kept = kept_streams(store, [cell.key for cell in outcome.cells], asked.__contains__)
-    audit_options = AuditOptions(
+    options = AuditOptions(
         conditions.device,
         conditions.machine,
         conditions.jobs,
@@ -280,9 +274,7 @@ def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress)
     )
     notes = RunNotes(store, conditions.run)
     with progress("verifying", kept.streams) as report:
-        failures = (
-            *outcome.failures, *verify_kept(kept, audit_options, report, notes.tracebacks)
-        )  # fmt: skip
+        failures = *outcome.failures, *verify_kept(kept, options, report, notes.tracebacks)
     notes.write()
     return replace(outcome, rows=_rows(store.table(), outcome.matrix), failures=failures)
 

@@ -31,55 +31,38 @@ class HashedImage(NamedTuple):
     pixels: Pixels
 
 
-class Extractor:
-    """A feature space on a device.
-
-    If its weights are missing, the count of patches is null with that reason for every image.
-    """
-
-    def __init__(self, name: str, device: str) -> None:
-        self._kind = metric_class(name)
-        self._space: FeatureSpace | str
-        try:
-            self._space = self._kind(device=device)
-        except Unavailable as missing:
-            self._space = reason_text(missing)
-        # What was handed over may not be on disk yet when the next cell of its image comes.
-        self._handed_over: set[tuple[str, str]] = set()
-
-    def extract(
-        self, source: HashedImage, decoded: HashedImage, is_kept: IsKept
-    ) -> tuple[dict[str, Any], list[ImageFeatures]]:
-        """Return the columns that count patches, and the features that were not kept before."""
-        count, _, reason = metric_columns(self._kind.column)
-        features: list[ImageFeatures] = []
-        columns = self.without(None)
-        try:
-            if isinstance(self._space, str):
-                raise NotMeasurable(self._space)
-            for sha256, pixels in {source.sha256: source, decoded.sha256: decoded}.values():
-                key = (self._kind.protocol, sha256)
-                if key not in self._handed_over and not is_kept(*key):
-                    features.append(ImageFeatures(*key, self._space.features(pixels)))
-            columns[count] = self._kind.patch_count(*source.pixels.shape[:2])
-        except NotMeasurable as why:
-            columns[reason] = reason_text(why)
-        # Not sooner: an error on the way leaves none of them handed over.
-        self._handed_over |= {(one.protocol, one.pixels_sha256) for one in features}
-        return columns, features
-
-    def without(self, why: str | None) -> dict[str, Any]:
-        """Return the columns of an image whose patches are not counted, with the reason."""
-        count, protocol, reason = metric_columns(self._kind.column)
-        return {protocol: self._kind.protocol, count: None, reason: why}
-
-
 class Scores(NamedTuple):
     """Columns of a row, and features that were not kept before."""
 
     columns: dict[str, Any]
     features: tuple[ImageFeatures, ...] = ()
     failed: tuple[Failed, ...] = ()  # metrics of a user's file that raised; their values are null
+
+
+def _columns(kind: Any, value: float | None, why: str | None = None) -> dict[str, Any]:
+    names = metric_columns(kind.column)
+    return dict(zip(names, (value, kind.protocol, why), strict=True))
+
+
+class Extractor:
+    """A feature space; an image's column counts its patches."""
+
+    def __init__(self, space: FeatureSpace) -> None:
+        self._space = space
+        # What was handed over may not be on disk yet when the next cell of its image comes.
+        self._handed_over: set[tuple[str, str]] = set()
+
+    def extract(self, source: HashedImage, decoded: HashedImage, is_kept: IsKept) -> Scores:
+        """Return the column that counts patches, and the features that were not kept before."""
+        features = []
+        for sha256, pixels in {source.sha256: source, decoded.sha256: decoded}.values():
+            key = (self._space.protocol, sha256)
+            if key not in self._handed_over and not is_kept(*key):
+                features.append(ImageFeatures(*key, self._space.features(pixels)))
+        count = self._space.patch_count(*source.pixels.shape[:2])
+        # Not sooner: an error on the way leaves none of them handed over.
+        self._handed_over |= {(one.protocol, one.pixels_sha256) for one in features}
+        return Scores(_columns(self._space, count), tuple(features))
 
 
 class Scorer:
@@ -94,7 +77,7 @@ class Scorer:
         self._device = device
         self._prepared: dict[str, Any] = {}
         self._prepared_of = ""
-        self._of: dict[str, Extractor | ImageMetric | Failed | str] = {}
+        self._of: dict[str, Extractor | ImageMetric | Failed | Unavailable] = {}
         for name in names:
             with suppress(_OutOfMemory):  # tried again where it is needed, and then a reason
                 self._loaded(name)
@@ -112,26 +95,12 @@ class Scorer:
         """
         if source.sha256 != self._prepared_of:
             self._prepared, self._prepared_of = {}, source.sha256
-        columns: dict[str, Any] = {}
-        features: list[ImageFeatures] = []
-        failed: list[Failed] = []
-        for name in names:
-            one = self._loaded_or_reason(name, decoded.pixels)
-            if isinstance(one, Extractor):
-                counts, new = self._extracted(name, one, source, decoded, is_kept)
-                columns |= counts
-                features += new
-            else:
-                # of the instance: the user's file may have changed since
-                kind = metric_class(name) if isinstance(one, Failed | str) else type(one)
-                value, protocol, reason = metric_columns(kind.column)
-                measured = self._value(name, one, source.pixels, decoded)
-                if isinstance(measured, Failed):
-                    failed.append(measured)
-                    measured = None, measured.reason
-                columns[value], columns[reason] = measured
-                columns[protocol] = kind.protocol
-        return Scores(columns, tuple(features), tuple(failed))
+        parts = [self._score(name, source, decoded, is_kept) for name in names]
+        return Scores(
+            {column: value for part in parts for column, value in part.columns.items()},
+            tuple(one for part in parts for one in part.features),
+            tuple(one for part in parts for one in part.failed),
+        )
 
     def forget(self, but: str = "") -> bool:
         """Drop what metrics, but for one, have prepared; return whether there was anything."""
@@ -141,73 +110,58 @@ class Scorer:
         give_memory_back()
         return bool(dropped)
 
-    def _loaded(self, name: str) -> Extractor | ImageMetric | Failed | str:
+    def _score(
+        self, name: str, source: HashedImage, decoded: HashedImage, is_kept: IsKept
+    ) -> Scores:
+        kind = metric_class(name)
+        try:
+            metric = self._loaded(name)
+            if isinstance(metric, Unavailable):
+                raise metric.with_traceback(None)
+            if isinstance(metric, Failed):
+                return Scores(_columns(kind, None, metric.reason), failed=(metric,))
+            if isinstance(metric, Extractor):
+                extract = partial(metric.extract, source, decoded, is_kept)
+                return self._within_memory(name, extract)
+            kind = type(metric)  # the user's file may have changed since
+            value = self._within_memory(name, partial(self._value, name, metric, source, decoded))
+            if math.isnan(value):
+                raise NotMeasurable("not a number")
+        except (NotMeasurable, Unavailable) as why:
+            return Scores(_columns(kind, None, reason_text(why)))
+        except _OutOfMemory as lacked:
+            return Scores(_columns(kind, None, lacked.reason(name, decoded.pixels)))
+        except Exception as error:
+            if not names_file(name):  # a fault of the harness
+                raise
+            failed = failed_by(kind, "score", error)
+            return Scores(_columns(kind, None, failed.reason), failed=(failed,))
+        return Scores(_columns(kind, value))
+
+    def _value(
+        self, name: str, metric: ImageMetric, source: HashedImage, decoded: HashedImage
+    ) -> float:
+        if name not in self._prepared:
+            self._prepared[name] = metric.prepare(source.pixels)
+        return float(metric.compare(self._prepared[name], decoded.pixels))
+
+    def _loaded(self, name: str) -> Extractor | ImageMetric | Failed | Unavailable:
         """Return a metric, loaded once; the reason where its weights are missing."""
         if name not in self._of:
             self._of[name] = self._within_memory(name, partial(self._open, name))
         return self._of[name]
 
-    def _loaded_or_reason(
-        self, name: str, pixels: Pixels
-    ) -> Extractor | ImageMetric | Failed | str:
-        try:
-            return self._loaded(name)
-        except _OutOfMemory as lacked:
-            return lacked.reason(name, pixels)
-
-    def _extracted(
-        self,
-        name: str,
-        extractor: Extractor,
-        source: HashedImage,
-        decoded: HashedImage,
-        is_kept: IsKept,
-    ) -> tuple[dict[str, Any], list[ImageFeatures]]:
-        extract = partial(extractor.extract, source, decoded, is_kept)
-        try:
-            return self._within_memory(name, extract)
-        except _OutOfMemory as lacked:
-            return extractor.without(lacked.reason(name, decoded.pixels)), []
-
-    def _open(self, name: str) -> Extractor | ImageMetric | Failed | str:
-        if name in FEATURE_SPACES:
-            return Extractor(name, self._device)
+    def _open(self, name: str) -> Extractor | ImageMetric | Failed | Unavailable:
         kind = metric_class(name)
         try:
-            metric: ImageMetric = kind(device=self._device)
+            metric: Any = kind(device=self._device)
         except Unavailable as missing:
-            return reason_text(missing)
+            return missing
         except Exception as error:
             if not names_file(name) or memory_exhausted(error):
                 raise
             return failed_by(kind, "score", error)
-        return metric
-
-    def _value(
-        self, name: str, metric: ImageMetric | Failed | str, reference: Pixels, decoded: HashedImage
-    ) -> tuple[float | None, str | None] | Failed:
-        """Return a metric's value, or the reason why there is none; `Failed` if a user's raises."""
-        if isinstance(metric, str):
-            return None, metric
-        if isinstance(metric, Failed):
-            return metric
-
-        def compute() -> float:
-            if name not in self._prepared:
-                self._prepared[name] = metric.prepare(reference)
-            return float(metric.compare(self._prepared[name], decoded.pixels))
-
-        try:
-            value = self._within_memory(name, compute)
-        except NotMeasurable as reason:
-            return None, reason_text(reason)
-        except _OutOfMemory as lacked:
-            return None, lacked.reason(name, decoded.pixels)
-        except Exception as error:
-            if not names_file(name):  # a fault of the harness
-                raise
-            return failed_by(metric, "score", error)
-        return (None, "not a number") if math.isnan(value) else (value, None)
+        return Extractor(metric) if name in FEATURE_SPACES else metric
 
     def _within_memory(self, name: str, work: Callable[[], Computed]) -> Computed:
         """Do a metric's work; where memory runs out, once more without what others have prepared.

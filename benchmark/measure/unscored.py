@@ -50,17 +50,12 @@ def unscored(
         some = mask if position == 0 else pc.or_(some, mask)
     chosen = pc.and_(wanted, some)
     rows = table.filter(chosen).to_pylist()
-    names = {name: mask.filter(chosen).to_pylist() for name, mask in lacking.items()}
-    tasks = [
-        Rescore(
-            row,
-            by_pixels[row["image_sha256"]],
-            tuple(name for name in metrics if names[name][index]),
-            folder,
-        )
-        for index, row in enumerate(rows)
-        if may_run(row) and (not row["recorded"] or store.has_stream(row["stream_sha256"]))
-    ]
+    masks = {name: mask.filter(chosen).to_pylist() for name, mask in lacking.items()}
+    tasks = []
+    for index, row in enumerate(rows):
+        if may_run(row) and (not row["recorded"] or store.has_stream(row["stream_sha256"])):
+            names = tuple(name for name in metrics if masks[name][index])
+            tasks.append(Rescore(row, by_pixels[row["image_sha256"]], names, folder))
     return sorted(tasks, key=lambda task: str(task.row["image"]))
 
 

@@ -39,6 +39,7 @@ from benchmark.system.machine import cores, machine
 
 Row = dict[str, Any]
 
+INFO_COLUMNS = ("command", "timed", "fingerprint", "revision", "caveat")
 IN_TILES = "in tiles where the GPU's memory did not hold an image"
 
 
@@ -81,10 +82,7 @@ class Conditions:
     def of(
         cls, request: Request, folder: Path, device: str = "cpu", jobs: int | None = None
     ) -> "Conditions":
-        """Return the conditions of a new run on this machine into the store at `folder`.
-
-        Timed cells are measured one at a time.
-        """
+        """Return the conditions of a new run here into the store at `folder`; if timed, one job."""
         return cls(
             run=new_run_id(folder),
             metrics=scored_by_image(metric_names(request.metrics)),
@@ -170,9 +168,9 @@ class Workbench:
         except (BenchError, OSError) as error:
             return failed_by(None, "load", error)
         self._warm_up(cell, encoder, decoder, enter)
-        name = cell.source.file.name
+        conditions, name = self._conditions, cell.source.file.name
         outcome, tiled = execute_within_memory(encoder, decoder, name, pixels, cell.setting, enter)
-        twice = isinstance(outcome, Coded) and cell.key in self._conditions.decode_twice
+        twice = isinstance(outcome, Coded) and cell.key in conditions.decode_twice
         if isinstance(outcome, Coded) and twice:
             second = partial(self._resources.codec, cell.codec)
             other = differs_again(decoder, second, name, cell.setting, outcome, enter)
@@ -180,13 +178,11 @@ class Workbench:
         if isinstance(outcome, Failed):
             return outcome
         enter("score")
-        row = {**_origin(cell, self._conditions), **_coded_columns(outcome, cell.source)}
+        row = _origin(cell, conditions) | _coded_columns(outcome, cell.source)
         if tiled:
             row["caveat"] = "; ".join(filter(None, (row["caveat"], IN_TILES)))
-        source = HashedImage(cell.source.sha256, pixels)
-        decoded = HashedImage(row["decoded_sha256"], outcome.decoded)
-        scored = self._score(source, decoded, self._conditions.folder, self._conditions.metrics)
-        row.update(scored.columns)
+        scored = self._score(cell.source, row, outcome.decoded, conditions.metrics)
+        row |= scored.columns
         if isinstance(encoder, Recorded):
             recorded = encoder.find(cell.source.sha256, cell.source.width_px, cell.setting)
             row["encode_seconds"] = recorded.encode_seconds
@@ -212,13 +208,11 @@ class Workbench:
         scored = Scores({})
         if task.source is not None:
             try:
-                pixels = self._pixels(task.source)
+                self._pixels(task.source)
             except (BenchError, OSError) as error:
                 return failed_by(None, "load", error)
             enter("score")
-            source = HashedImage(task.source.sha256, pixels)
-            again = HashedImage(row["decoded_sha256"], decoded)
-            scored = self._score(source, again, task.folder, task.metrics)
+            scored = self._score(task.source, row, decoded, task.metrics, task.folder)
         filled = {**row, **scored.columns, "finished_utc": _now()}
         return Measured(filled, None, scored.features, scored.failed)
 
@@ -243,10 +237,17 @@ class Workbench:
         return much
 
     def _score(
-        self, source: HashedImage, decoded: HashedImage, folder: Path, names: tuple[str, ...]
+        self,
+        source: Source,
+        row: Row,
+        decoded: Pixels,
+        metrics: tuple[str, ...],
+        folder: Path | None = None,
     ) -> Scores:
-        is_kept = partial(self._resources.has_features, folder)
-        return self._scorer.score(source, decoded, names, is_kept)
+        is_kept = partial(self._resources.has_features, folder or self._conditions.folder)
+        before = HashedImage(source.sha256, self._pixels(source))
+        after = HashedImage(row["decoded_sha256"], decoded)
+        return self._scorer.score(before, after, metrics, is_kept)
 
     def _pixels(self, source: Source) -> Pixels:
         if self._source[0] != source.sha256:
@@ -263,11 +264,10 @@ class Workbench:
 
     def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec, enter: Enter) -> None:
         # Loading a network or a program from disk happens once per setting and is not coding time.
-        if (cell.codec, cell.setting) in self._warm or isinstance(
-            encoder, DeclaresSizes | Recorded
-        ):
+        key = cell.codec, cell.setting
+        if key in self._warm or isinstance(encoder, DeclaresSizes | Recorded):
             return
-        self._warm.add((cell.codec, cell.setting))
+        self._warm.add(key)
         with suppress(Exception):  # what fails here fails, and is recorded, in the cell itself
             enter("encode")
             stream = encoder.encode(_warm_up_picture(), cell.setting)
@@ -303,6 +303,7 @@ def _coded_columns(coded: Coded, source: Source) -> Row:
 
 
 def _origin(cell: Cell, conditions: Conditions) -> Row:
+    info, source = cell.info, cell.source
     return {
         "cell": cell.key,
         "run": conditions.run,
@@ -311,24 +312,17 @@ def _origin(cell: Cell, conditions: Conditions) -> Row:
         "setting_name": cell.setting.name,
         "setting_value": float(cell.setting.value),
         "dataset": cell.dataset,
-        "image": cell.source.file.name,
-        "image_sha256": cell.source.sha256,
-        "width_px": cell.source.width_px,
-        "height_px": cell.source.height_px,
-        "source_lossy": cell.source.lossy,
-        "timing": conditions.timing,
-        "jobs": conditions.jobs,
-        "threads": conditions.threads,
-        "machine": conditions.machine,
-        "device": cell.info.device,
-        "codec_version": cell.info.version,
-        "command": cell.info.command,
-        "timed": cell.info.timed,
-        "fingerprint": cell.info.fingerprint,
-        "revision": cell.info.revision,
-        "caveat": cell.info.caveat,
-        "chroma": cell.info.chroma or None,
-        "tuned_for": cell.info.tuned_for or None,
+        "image": source.file.name,
+        "image_sha256": source.sha256,
+        "width_px": source.width_px,
+        "height_px": source.height_px,
+        "source_lossy": source.lossy,
+        **{name: getattr(conditions, name) for name in ("timing", "jobs", "threads", "machine")},
+        "device": info.device,
+        "codec_version": info.version,
+        **{name: getattr(info, name) for name in INFO_COLUMNS},
+        "chroma": info.chroma or None,
+        "tuned_for": info.tuned_for or None,
         "coding_protocol": CODING,
         "finished_utc": _now(),
         "recorded": cell.pack is not None,
