@@ -11,6 +11,7 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,8 +71,7 @@ def is_regular(path: Path, within: Path | None = None) -> bool:
 BLOCK_BYTES = 512
 LARGEST_EXTENSION_BYTES = 1 << 13
 SHOWN_CHARACTERS = 60  # of a name in a refusal
-_PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK = b"x", b"g", b"L", b"K"
-_EXTENSIONS = (_PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK)
+_EXTENSIONS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _WITHOUT_DATA = b"123456"  # links, devices, folders, pipes
 
 
@@ -134,10 +134,10 @@ def _name_in(file: BufferedReader, member: tarfile.TarInfo, data: int) -> str:
         )
     file.seek(data)
     content = file.read(member.size)
-    if member.type == _LONG_NAME:
+    if member.type == tarfile.GNUTYPE_LONGNAME:
         return content.rstrip(b"\0").decode("utf-8", "surrogateescape")
     found = ""
-    while content and member.type == _PAX:
+    while content and member.type == tarfile.XHDTYPE:
         length, _, rest = content[:16].partition(b" ")
         if not rest or not length.isdigit() or not len(length) < int(length) <= len(content):
             raise BadTar("an extended header cannot be read")
@@ -178,11 +178,12 @@ def load_tensors(path: Path, device: Any = "cpu") -> Any:
                     )
     except (BadZipFile, NotImplementedError) as error:
         raise Unavailable(f"{path} cannot be read as weights: it is damaged") from error
-    except FileNotFoundError:
-        raise
     except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise
         raise Unavailable(f"{path} cannot be read as weights: {error.strerror}") from error
-    if _is_tar(start):
+    with suppress(tarfile.HeaderError):
+        tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
         raise Unavailable(
             f"{path} is a tar, as torch wrote before 2017: convert it with a torch of that time"
         )
@@ -191,14 +192,6 @@ def load_tensors(path: Path, device: Any = "cpu") -> Any:
         if tensor.numel() > size:
             raise Unavailable(f"{path} has a tensor of {tensor.numel()} elements in {size} bytes")
     return found
-
-
-def _is_tar(start: bytes) -> bool:
-    try:
-        tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
-    except tarfile.HeaderError:
-        return False
-    return True
 
 
 def _tensors(content: Any, kind: type) -> Iterable[Any]:

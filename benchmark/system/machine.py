@@ -38,25 +38,14 @@ def commit() -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        described = subprocess.run(
-            [
-                "git",
-                "-C",
-                str(root),
-                "describe",
-                "--always",
-                "--dirty",
-                "--abbrev=40",
-                "--exclude=*",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-        )
+        how = ("--always", "--dirty", "--abbrev=40", "--exclude=*")
+        return _printed("git", "-C", str(root), "describe", *how).strip() or None
     except (OSError, subprocess.SubprocessError):
         return None
-    return described.stdout.strip() or None
+
+
+def _printed(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
 
 
 def gpus(environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
@@ -64,12 +53,12 @@ def gpus(environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
 
     No context is made on any of them, which would take its memory.
     """
-    asked = ["nvidia-smi", "--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits"]
+    asked = ("--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits")
     try:
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True)
+        listed = _printed("nvidia-smi", *asked)
     except (OSError, subprocess.SubprocessError):
         return ()
-    return visible_gpus(done.stdout, environment.get("CUDA_VISIBLE_DEVICES"))
+    return visible_gpus(listed, environment.get("CUDA_VISIBLE_DEVICES"))
 
 
 def visible_gpus(listed: str, visible: str | None) -> tuple[Gpu, ...]:

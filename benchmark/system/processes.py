@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 GRACE_SECONDS = 5.0
 OF_THE_TERMINAL = (signal.SIGINT, signal.SIGHUP)
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def work_for(descriptor: int, work: Callable[[], None]) -> None:
@@ -48,44 +49,8 @@ def _end_with(descriptor: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@contextmanager
-def terminal_blocked() -> Iterator[None]:
-    """Keep Ctrl-C and the end of the terminal from processes that are started in the block.
-
-    They inherit the mask, so that nothing reaches them before they can set a handler, or after.
-    What comes for this process meanwhile is delivered at the end at the latest.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_THE_TERMINAL)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def interrupt_at_hang_up() -> None:
-    """Raise `KeyboardInterrupt` at the end of the terminal, unless it is ignored (`nohup`).
-
-    What is printed to a terminal that is gone is dropped from then on: it would be an `OSError`,
-    and hide the interruption.
-    """
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
-        return
-    terminals = [number for number in range(3) if os.isatty(number)]
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        gone = [number for number in terminals if not os.isatty(number)]
-        if gone:
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            for number in gone:
-                os.dup2(nowhere, number)
-            os.close(nowhere)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGHUP, interrupt)
-
-
 class Started(NamedTuple):
-    """A process, told by the time of its start from a later one with the same id."""
+    """A process, identified by its id and the time of its start."""
 
     process_id: int
     start: str  # in clock ticks since the machine was started
@@ -113,21 +78,20 @@ def end_tree(process_id: int, ended: Callable[[float], bool], grace_seconds: flo
     started in other groups is left.
     """
     below = descendants(process_id)
-    _send(process_id, signal.SIGTERM)
+    _send(os.kill, process_id, signal.SIGTERM)
     gone = ended(grace_seconds)
     below += descendants(process_id)  # what it started in the meantime
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process_id, signal.SIGKILL)
+    _send(os.killpg, process_id, signal.SIGKILL)
     if not gone:
-        _send(process_id, signal.SIGKILL)
-    for one in below:
-        if _start(one.process_id) == one.start:
-            _send(one.process_id, signal.SIGKILL)
+        _send(os.kill, process_id, signal.SIGKILL)
+    for child, start in below:
+        if _start(child) == start:
+            _send(os.kill, child, signal.SIGKILL)
 
 
-def _send(process_id: int, number: signal.Signals) -> None:
+def _send(kill: Callable[[int, int], None], process_id: int, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
-        os.kill(process_id, number)
+        kill(process_id, number)
 
 
 def _start(process_id: int) -> str | None:
@@ -138,17 +102,48 @@ def _start(process_id: int) -> str | None:
     return fields.rpartition(")")[2].split()[19]
 
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-LARGEST_READ = 4096
+@contextmanager
+def terminal_blocked() -> Iterator[None]:
+    """Keep Ctrl-C and the end of the terminal from processes that are started in the block.
+
+    They inherit the mask, so that nothing reaches them before they can set a handler, or after.
+    What comes for this process meanwhile is delivered at the end at the latest.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_THE_TERMINAL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def interrupt_at_hang_up() -> None:
+    """Raise `KeyboardInterrupt` at the end of the terminal, unless it is ignored (`nohup`).
+
+    What is printed to a terminal that is gone is dropped from then on: it would be an `OSError`,
+    and hide the interruption.
+    """
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
+        return
+    terminals = [number for number in range(3) if os.isatty(number)]
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for number in terminals:
+            if not os.isatty(number):
+                os.dup2(nowhere, number)
+        os.close(nowhere)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGHUP, interrupt)
 
 
 @contextmanager
 def passed_on() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether a signal came; for the main thread.
+    """Yield a function that returns whether SIGINT or SIGTERM came; for the main thread.
 
-    While other processes work for this one, it reaches them and this one keeps waiting. While
-    none does, it is a `KeyboardInterrupt`, until the work sets handlers of its own. Those that were
-    there before are back afterwards.
+    While processes of `multiprocessing` work for this one, it reaches them and this one keeps
+    waiting. While none does, it is a `KeyboardInterrupt`, until the work sets handlers of its own.
+    Those that were there before are back afterwards.
     """
     reading, writing = os.pipe()
     for end in (reading, writing):
@@ -157,18 +152,16 @@ def passed_on() -> Iterator[Callable[[], bool]]:
 
     def came() -> bool:
         with suppress(BlockingIOError):
-            numbers.update(os.read(reading, LARGEST_READ))
-        return not numbers.isdisjoint(SIGNALS)
+            numbers.update(os.read(reading, select.PIPE_BUF))
+        return not numbers.isdisjoint(ENDING)
 
-    before = {number: signal.signal(number, _pass_on) for number in SIGNALS}
     # The numbers of all signals go there, also of those that a later handler takes.
     other = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
-        yield came
+        with _handled(_pass_on):
+            yield came
     finally:
         signal.set_wakeup_fd(other)
-        for number, handler in before.items():
-            signal.signal(number, handler)
         os.close(reading)
         os.close(writing)
 
@@ -182,6 +175,16 @@ def _pass_on(_number: int, _frame: FrameType | None) -> None:
 
 
 @contextmanager
+def _handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+@contextmanager
 def delayed() -> Iterator[None]:
     """Let SIGINT and SIGTERM wait until the block has ended; it should take milliseconds.
 
@@ -191,14 +194,9 @@ def delayed() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _frame: came.append(number))
-        for number in SIGNALS
-    }
     try:
-        yield
+        with _handled(lambda number, _frame: came.append(number)):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for caught in came[:1]:
-            signal.raise_signal(caught)
+        for number in came[:1]:
+            signal.raise_signal(number)

@@ -15,8 +15,8 @@ from resource import struct_rusage
 from typing import IO, NamedTuple
 
 from benchmark.rows.store import Store
-from faults.attacks import invariants
-from faults.attacks.invariants import Ended, Row, marked_processes
+from faults.attacks import promises
+from faults.attacks.promises import Ended, Row, marked_processes
 from support.processes import until
 from support.rows.stable_rows import stable
 
@@ -39,10 +39,9 @@ class Blow(NamedTuple):
 class Arena:
     """Folder of an attack; wrongs that the invariants name are collected in `findings`.
 
-    folder: made here and removed by `leave`. program: what is run as `bench`, so that the harness
-    can be tried on one that breaks a promise. Commands run in `work`, with temporary files, caches
-    and trust of their own. `mark` is in the environment of all that they start, and is meant to be
-    in the command lines of programs that drop their environment.
+    folder: made here and removed by `leave`. program: what is run as `bench`. Commands run in
+    `work`, with temporary files and caches of their own. `mark` is in the environment of all that
+    they start, and is meant to be in the command lines of programs that drop their environment.
     """
 
     def __init__(self, folder: Path, program: Sequence[str] = BENCH) -> None:
@@ -51,9 +50,8 @@ class Arena:
         self.mark = f"7{random.SystemRandom().randrange(10**9):09}.5"  # also a number for `sleep`
         self.program = tuple(program)
         self.findings: list[str] = []
+        self.deeds: list[str] = []
         self.commands = 0
-        self.slowest_seconds = 0.0
-        self.largest_bytes = 0
         self._acknowledged: dict[Path, set[str]] = {}
         for one in (self.work, self.temporary):
             one.mkdir(parents=True)
@@ -93,13 +91,15 @@ class Arena:
             usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, struck,
         )  # fmt: skip
         self.commands += 1
-        self.slowest_seconds = max(self.slowest_seconds, ended.seconds)
-        self.largest_bytes = max(self.largest_bytes, ended.peak_bytes)
-        self.judge(invariants.of_an_end(ended), ended)
+        self.judge(promises.of_an_end(ended), ended)
         until(lambda: not marked_processes(self.mark), SECONDS_TO_END)
-        self.judge(invariants.nothing_running(self.mark), ended)
-        self.judge(invariants.nothing_executed(self.canary), ended)
+        self.judge(promises.nothing_running(self.mark), ended)
+        self.judge(promises.nothing_executed(self.canary), ended)
         return ended
+
+    def did(self, what: str) -> None:
+        """Keep a sentence on what the attack has done."""
+        self.deeds.append(what)
 
     def judge(self, wrongs: Sequence[str], ended: Ended | None = None) -> None:
         """Keep what is wrong, with the command after which it was found."""
@@ -114,15 +114,15 @@ class Arena:
         to equal that of `expected`, the table of an undisturbed run.
         """
         store = store_in(results)
-        wrongs, done = invariants.lost(store, self._acknowledged.get(results, set()))
+        wrongs, done = promises.lost(store, self._acknowledged.get(results, set()))
         self._acknowledged[results] = done
-        self.judge(wrongs + invariants.differing(store, expected))
+        self.judge(wrongs + promises.differing(store, expected))
 
     def ends_whole(self, results: Path, expected: Sequence[Row]) -> None:
         """Judge whether a folder of results has the table of an undisturbed run, and no more."""
         store = store_in(results)
-        self.judge(invariants.same_rows(stable(store) if store else [], expected))
-        self.judge(invariants.nothing_temporary(self.temporary))
+        self.judge(promises.same_rows(stable(store) if store else [], expected))
+        self.judge(promises.nothing_temporary(self.temporary))
 
     def environment(self) -> dict[str, str]:
         """Return the environment of commands: few variables of the user, and folders of here.
@@ -148,19 +148,19 @@ def store_in(results: Path) -> Store | None:
 def _wait(process: "subprocess.Popen[bytes]", blow: Blow | None) -> tuple[int, struct_rusage, bool]:
     """Wait for the process, struck on the way; return code, resources, whether struck.
 
-    One that does not end is killed with its group and returns the code `invariants.HUNG`.
+    One that does not end is killed with its group and returns the code `promises.HUNG`.
     """
     began, struck, hung = time.monotonic(), False, False
     while True:
         process_id, status, usage = os.wait4(process.pid, os.WNOHANG)
         if process_id:
             process.returncode = os.waitstatus_to_exitcode(status)
-            return (invariants.HUNG if hung else process.returncode), usage, struck
+            return (promises.HUNG if hung else process.returncode), usage, struck
         seconds = time.monotonic() - began
         if blow and not struck and seconds >= blow.after:
             struck = True
             blow.strike(process.pid)
-        if seconds > invariants.MOST_SECONDS and not hung:
+        if seconds > promises.MOST_SECONDS and not hung:
             hung = True
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from faults.attacks.arena import BENCH, MARK, TESTS, Arena, store_in
-from faults.attacks.invariants import Row
+from faults.attacks.promises import Row
 from support.files.noise import effect_noise
 from support.rows.stable_rows import stable
 

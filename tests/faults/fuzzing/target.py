@@ -1,17 +1,38 @@
-"""A parser under test: what it is given, what it may answer, and inputs to begin with."""
+"""Parsers under test: by name, what they are given, and what must hold of every input."""
 
+import base64
+import re
+import resource
+import time
+import traceback
+import zlib
 from collections.abc import Callable
-from typing import NamedTuple
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple, cast
 
 from benchmark.errors import CorruptStream
 
+ROOT = Path(__file__).parents[3]
+CORPUS = ROOT / "tests" / "faults" / "corpus"
 Parse = Callable[[bytes], int]  # bytes to the number of decoded pixels, 0 where there are none
 MEND = 1  # bit of an input's first byte: make the checksums right
-
-
-def as_it_is(data: bytes) -> bytes:
-    """Return the same bytes."""
-    return data
+MOST_SECONDS = 5.0  # of processor time; what is usual is milliseconds
+LONGEST_SENTENCE = 1000  # characters
+UNEXPLAINED = re.compile(r"[\w.]*(Error|Exception|Interrupt|Exit): ")
+HEADERS = (
+    "crdr_header", "plain_header", "single_header", "level_map", "symbols", "zoo_header", "raw",
+    "avif_boxes", "bpg_header", "y4m", "jpeg_segments",
+)  # fmt: skip
+FILES = ("tar", "pack", "sizes", "card", "photograph", "tiff", "decoded_png")
+NETWORKS = (
+    "ours", "charm", "elic", "ivr", "hific", "multirealism", "pqmim", "dirac", "hfd", "hyperprior",
+)  # fmt: skip
+TARGETS = {  # text, so that a process imports only its own
+    name.replace("_", "-"): (f"faults.fuzzing.{module}", name)
+    for module, names in (("headers", HEADERS), ("files", FILES), ("networks", NETWORKS))
+    for name in names
+}
 
 
 class Target(NamedTuple):
@@ -24,7 +45,7 @@ class Target(NamedTuple):
 
     parse: Parse  # raises one of `refusals`, and nothing else
     seeds: tuple[bytes, ...]  # bytes for the parser, made by the writer that belongs to it
-    mend: Callable[[bytes], bytes] = as_it_is
+    mend: Callable[[bytes], bytes] = lambda data: data
     refusals: tuple[type[Exception], ...] = (CorruptStream,)
     most_pixels: int = 0  # that `parse` may return
     most_bytes: int = 256 << 20  # by which one execution may raise the process's peak memory
@@ -37,3 +58,60 @@ class Target(NamedTuple):
     def bytes_of(self, data: bytes) -> bytes:
         """Return what the parser is given for an input."""
         return self.mend(data[1:]) if data[:1] and data[0] & MEND else data[1:]
+
+
+def load_target(name: str, folder: Path) -> Target:
+    """Make a target; files and networks that it needs are written below `folder`."""
+    module, function = TARGETS[name]
+    return cast(Callable[[Path], Target], getattr(import_module(module), function))(folder)
+
+
+def kept_inputs(name: str) -> list[bytes]:
+    """Return the inputs of a target that are kept, a line each: deflated, in base 85."""
+    lines = (CORPUS / f"{name}.txt").read_text().splitlines()
+    return [zlib.decompress(base64.b85decode(line)) for line in lines if not line.startswith("# ")]
+
+
+class Verdict(NamedTuple):
+    """Outcome of one input."""
+
+    refused: bool
+    finding: str = ""  # what does not hold; empty where everything does
+
+
+def judge(target: Target, data: bytes, most_seconds: float = MOST_SECONDS) -> Verdict:
+    """Parse one input: pixels within bounds, or a refusal in one sentence; time and memory."""
+    given = target.bytes_of(data)
+    began, memory = time.process_time(), peak_bytes()
+    refused, finding = False, ""
+    try:
+        pixels = target.parse(given)
+        if pixels > target.most_pixels:
+            finding = f"it decodes to {pixels} pixels, beyond {target.most_pixels}"
+    except target.refusals as error:
+        refused = True
+        finding = _no_sentence(str(error))
+    except Exception as error:  # every kind of it is a finding
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [one for one in frames if Path(one.filename).is_relative_to(ROOT)] or frames
+        where = f"{Path(own[-1].filename).name}:{own[-1].lineno}"
+        finding = f"{type(error).__name__} at {where}: {error}"
+    seconds, more = time.process_time() - began, peak_bytes() - memory
+    if not finding and seconds > most_seconds:
+        finding = f"it takes {seconds:.1f} s"
+    elif not finding and more > target.most_bytes:
+        finding = f"it takes {more >> 20} MiB"
+    return Verdict(refused, finding)
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _no_sentence(text: str) -> str:
+    if not text.strip():
+        return "a refusal without words"
+    if "\n" in text.strip() or len(text) > LONGEST_SENTENCE:
+        return "a refusal of more than a sentence"
+    return "a refusal that is an error's name" if UNEXPLAINED.match(text) else ""

@@ -1,0 +1,278 @@
+"""Attacks by files, streams, results and packs of a stranger. `attacks/stored.py` has the contract.
+
+No file of the user may be copied, no code that a stranger names may run, nothing may take long.
+"""
+
+import json
+import os
+import pickle
+import random
+import shutil
+import stat
+import tarfile
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import hypothesis
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.errors import HypothesisWarning
+
+from benchmark.rows.schema import table_schema
+from benchmark.rows.store import Store
+from faults.attacks.arena import Arena, store_in
+from faults.attacks.sound import Sound
+from support.faults.ledger import mutated
+from support.files.hostile_files import HEADERS, bomb, png, tar_of
+
+Drawn = TypeVar("Drawn")
+SECRET = b"the secret of the user"
+SUFFIXES = {"jpeg": "jpg", "webp": "webp", "ours": "crdr"}
+
+
+class _Shot:
+    """Object whose unpickling makes a file."""
+
+    def __init__(self, canary: Path) -> None:
+        self._canary = canary
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, (f"touch {self._canary}",)
+
+
+def _device(path: Path, arena: Arena) -> None:
+    with suppress(PermissionError):  # only a privileged user may make one
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 5))  # /dev/zero
+
+
+def _link_to(target: str) -> Callable[[Path, Arena], object]:
+    return lambda path, arena: path.symlink_to(target.format(arena=arena.folder))
+
+
+def _holding(content: bytes) -> Callable[[Path, Arena], object]:
+    return lambda path, arena: path.write_bytes(content)
+
+
+def _hole(path: Path, arena: Arena) -> None:
+    path.touch()
+    os.truncate(path, 1 << 36)
+
+
+FILES: dict[str, Callable[[Path, Arena], object]] = {
+    "a pipe": lambda path, arena: os.mkfifo(path),
+    "a device": _device,
+    "a link to /dev/zero": _link_to("/dev/zero"),
+    "a link to a secret": _link_to("{arena}/secret"),
+    "a link to itself": lambda path, arena: path.symlink_to(path),
+    "a link to nothing": _link_to("{arena}/nothing"),
+    "a folder": lambda path, arena: path.mkdir(),
+    "nothing": _holding(b""),
+    "64 GiB of zeros": _hole,
+    "a pickle that runs a program": lambda path, arena: path.write_bytes(
+        pickle.dumps(_Shot(arena.canary))
+    ),
+    "a torch file larger than itself": lambda path, arena: bomb(path),
+    "deep JSON": _holding(b"[" * 100_000),
+    "JSON of no meaning": _holding(b'{"format": 1e999, "run": null, "codecs": [[]]}'),
+    "bytes that are no text": _holding(b"\xff\xfe\x00\x1b[2J" * 50),
+    "the head of a shard": _holding(b"PAR1" + b"\x15\x04" * 200 + b"PAR1"),
+    "a picture of 4 gigapixels": lambda path, arena: path.write_bytes(png(1, 65_535, 65_535)),
+    "a picture without its last rows": lambda path, arena: path.write_bytes(png(3, 40, 48)),
+    "a tar with an endless header": lambda path, arena: tar_of(
+        path, {"pack.json": b"{}"}, HEADERS["one long number"]
+    ),
+}
+# Where a file may be put, and which commands then read it.
+REPORT = ("report", "--results", "results", "--metrics", "psnr")
+MERGE, DOCTOR = ("merge", "results", "--into", "merged"), ("doctor", "results")
+ENCODE = ("encode", "photos/0.png", "a.crdr", "--checkpoint", "ours.safetensors")
+RUN = ("run", "--codecs", "jpeg", "--dataset", "photos", "--metrics", "psnr", "--results", "r")
+PLACES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "results/*/per_image/strange.parquet": (REPORT, MERGE),
+    "results/*/runs/20260101T000000-aa.json": (REPORT, MERGE),
+    "results/*/streams/*/?": (MERGE, DOCTOR),
+    "results/*/features/a/b.npy": (REPORT, MERGE),
+    "results/*/sets/x.parquet": (REPORT, DOCTOR),
+    "results/*/README.md": (REPORT, MERGE),
+    "results/strange": (REPORT, DOCTOR),
+    "photos/strange.png": (RUN,),
+    "pack.tar": (("pack", "import", "pack.tar", "--results", "imported"),),
+    "ours.safetensors": (ENCODE,),
+    "ours.json": (ENCODE,),
+    "stream.crdr": (("decode", "stream.crdr", "decoded.png"),),
+    "stream.jpg": (("decode", "stream.jpg", "decoded.png"),),
+    "crdr.pth.tar": (("checkpoint", "import", "crdr.pth.tar"),),
+}
+
+
+def hostile_files(arena: Arena, sound: Sound, chance: random.Random) -> None:
+    """Pipes, devices, links, bombs and nonsense in the places of files that commands read."""
+    (arena.folder / "secret").write_bytes(SECRET)
+    sound.copied(arena)
+    shutil.copytree(sound.photos, arena.work / "photos")
+    sound.copy_loose_files(arena)
+    commands: list[tuple[str, ...]] = []
+    for _ in range(chance.randint(1, 4)):
+        place, name = chance.choice(sorted(PLACES)), chance.choice(sorted(FILES))
+        arena.did(f"{name} as {place}")
+        path = _path(arena.work, place)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        FILES[name](path, arena)
+        commands += PLACES[place]
+    for command in dict.fromkeys(commands):
+        arena.bench(*command, limits=("--fsize=100000000",))
+    for path in arena.work.rglob("*"):
+        if path.is_file() and not path.is_symlink() and path.stat().st_size < 1 << 24:
+            copied = SECRET in path.read_bytes()
+            arena.judge([f"the user's secret was copied to {path.name}"] * copied)
+
+
+def _path(folder: Path, place: str) -> Path:
+    """Return the path of a place: a star is the folder with `per_image`, ? the name of a file."""
+    parent, _, name = place.rpartition("/")
+    found = sorted(folder.glob(parent)) if "*" in parent else [folder / parent]
+    if not found:  # of a room that these results do not have
+        first, _, rest = parent.partition("/*/")
+        found = [next((folder / first).glob("*/per_image")).parent / rest]
+    return found[0] / (sorted(found[0].iterdir())[0].name if name == "?" else name)
+
+
+def hostile_streams(arena: Arena, sound: Sound, chance: random.Random) -> None:
+    """Mutated streams in rows of results, with the sha256 that they have now, for every verb."""
+    theirs = store_in(sound.results)
+    assert theirs is not None
+    results, rows = arena.work / "results", []
+    store = Store(results / theirs.folder.name)
+    for number in range(chance.randint(1, 40)):
+        source = store_in(sound.learned if chance.random() < 0.5 else sound.results)
+        assert source is not None
+        known = [row for row in source.table().to_pylist() if ".py:" not in row["codec"]]
+        row = chance.choice(known)
+        stream = mutated(source.stream(row["stream_sha256"]) or b"", chance)
+        new = {"num_bytes": len(stream), "stream_sha256": store.keep(stream)}
+        rows.append({**row, "cell": f"{number:064x}", **new})
+    for run in {str(row["run"]) for row in rows}:
+        store.begin(run, {"arguments": []})
+    store.append(rows)
+    dataset = ("--dataset", sound.photos, "--results", results)
+    arena.bench("audit", "decode", results)
+    arena.bench("rescore", *dataset, "--metrics", "psnr_y")
+    arena.bench("export", "images", *dataset, "--to", "out")
+    if (codec := rows[0]["codec"]) in SUFFIXES:
+        name = f"stream.{SUFFIXES[codec]}"
+        (arena.work / name).write_bytes(store.stream(rows[0]["stream_sha256"]) or b"")
+        weights = ("--checkpoint", sound.checkpoint) * (codec == "ours")
+        arena.bench("decode", name, "decoded.png", "--codec", codec, *weights)
+
+
+CODE = (
+    ("command", r"decode=sh -c 'touch $CANARY' {in} {out}:encode=cp {in} {out}:values=1"),
+    ("./stranger.py:Codec", ""),
+    ("dirac", r"base=./stranger.py\:Codec"),
+    ("subprocess:Popen", "args=touch"),
+)
+PYTHON = "import os\nfrom pathlib import Path\nPath(os.environ['CANARY']).touch()\n"
+ODD = (
+    *("jpeg", "", "ok", "failed", "a" * 64, "../../x", "=1+1", "a=b", "a\nb", "\x1b[2J", "\u202e"),
+    *("$(touch PWNED)", r"\input{/etc/passwd}", "<script>", "{}", "%s", "x" * 5000),
+)
+TEXTS = st.sampled_from(ODD) | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+VALUES = {
+    "string": TEXTS,
+    "double": st.floats(),
+    "int64": st.integers(-(2**63), 2**63 - 1),
+    "bool": st.booleans(),
+}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=12,
+)
+COLUMNS = {field.name: str(field.type) for field in table_schema()}
+# The columns that say what a cell is and how it ended, and a few measured ones.
+LIKELY = ("codec", "variant", "setting_name", "setting_value", "image", "run", "status", "caveat",
+          "reason", "stream_sha256", "image_sha256", "num_bytes", "bpp", "psnr_db", "width_px",
+          "finished_utc", "dataset", "machine", "timed", "fingerprint")  # fmt: skip
+COMMANDS = (
+    ("merge", "theirs", "--into", "mine"),
+    ("report", "--results", "mine", "--metrics", "psnr"),
+    ("report", "--page", "--results", "theirs", "--metrics", "psnr"),
+    ("audit", "decode", "theirs"),
+    ("audit", "decode", "mine"),
+    ("doctor", "theirs"),
+    ("export", "images", "--dataset", "{photos}", "--results", "mine", "--to", "out"),
+    ("rescore", "--dataset", "{photos}", "--results", "mine", "--metrics", "psnr,psnr_y"),
+    ("pack", "export", "out.tar", "--codecs", "jpeg", "--results", "theirs"),
+    ("figures", "paper", "--results", "mine", "--only", "crops"),
+)
+
+
+def hostile_folders(arena: Arena, sound: Sound, chance: random.Random) -> None:
+    """Results whose rows have any values, whose records are any JSON, and that name code."""
+    (arena.work / "stranger.py").write_text(PYTHON)
+    theirs = store_in(sound.copied(arena, "theirs"))
+    assert theirs is not None
+    rows = theirs.versions().to_pylist()
+    for path in theirs.folder.glob("per_image/*.parquet"):
+        path.unlink()
+    commands = [COMMANDS[0]]
+    for _ in range(chance.randint(1, 6)):
+        row, seed, kind = chance.choice(rows), chance.getrandbits(32), chance.randrange(4)
+        arena.did(f"{('code', 'a record', 'values', 'values')[kind]} by seed {seed}")
+        if kind == 0:
+            row["codec"], row["variant"] = chance.choice(CODE)
+        elif kind == 1:
+            record = theirs.folder / "runs" / f"{row['run']}.json"
+            record.write_text(json.dumps(drawn(JSON, seed)))
+        else:
+            names = st.sampled_from(LIKELY) | st.sampled_from(sorted(COLUMNS))
+            for name in drawn(st.lists(names, min_size=1, max_size=4), seed):
+                row[name] = drawn(st.none() | VALUES.get(COLUMNS[name], st.none()), seed)
+        commands.append(chance.choice(COMMANDS))
+    theirs.append(rows)
+    for command in dict.fromkeys(commands):
+        arena.bench(*(word.format(photos=sound.photos) for word in command))
+
+
+def hostile_packs(arena: Arena, sound: Sound, chance: random.Random) -> None:
+    """A pack whose index or rows have other values."""
+    with tarfile.open(sound.pack) as tar:
+        tar.extractall(arena.work / "pack", filter="data")
+    folder = next((arena.work / "pack").rglob("pack.json")).parent
+    for _ in range(chance.randint(1, 3)):
+        path, seed = folder / chance.choice(("pack.json", "rows.csv")), chance.getrandbits(32)
+        arena.did(f"a value of {path.name} by seed {seed}")
+        text = path.read_text()
+        # Values are between these marks in both formats.
+        at, end = sorted(chance.sample([at for at, one in enumerate(text) if one in ',":\n'], 2))
+        path.write_text(text[: at + 1] + drawn(TEXTS | JSON.map(json.dumps), seed) + text[end:])
+    (arena.work / "stranger.py").write_text(PYTHON)
+    arena.bench("pack", "import", folder, "--results", "imported")
+    words = ("run", "--codecs", "all", "--dataset", sound.photos, "--metrics", "psnr", "--pack")
+    arena.bench(*words, folder, "--results", "with-pack", "--limit", 1, "--skip-missing")
+    arena.bench("report", "--results", "imported", "--metrics", "psnr")
+
+
+def drawn(strategy: st.SearchStrategy[Drawn], seed: int) -> Drawn:
+    """Return a value that Hypothesis draws by the seed; the last of a few is the least simple."""
+    found: list[Drawn] = []
+
+    @hypothesis.seed(seed)
+    @settings(
+        max_examples=6, database=None, deadline=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @hypothesis.given(strategy)
+    def collect(value: Drawn) -> None:
+        found.append(value)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", HypothesisWarning)
+        collect()
+    return found[-1]

@@ -1,0 +1,91 @@
+"""Parsers of bytes that others send: what a fuzzer found is parsed again, mutants are refused."""
+
+import random
+import re
+
+import pytest
+
+from benchmark.errors import CorruptStream
+from faults.fuzzing.target import CORPUS, MEND, TARGETS, Target, judge, kept_inputs, load_target
+from support.faults.ledger import mutated, tell
+
+HANG_SECONDS = 600.0  # of processor time; the slowest input takes one
+MUTANTS = 2000
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_kept_inputs_are_parsed_or_refused_in_a_sentence(name, tmp_path, record_property):
+    target = load_target(name, tmp_path)
+    verdicts = [judge(target, data, HANG_SECONDS) for data in kept_inputs(name)]
+    findings = [one.finding for one in verdicts if one.finding]
+    count = len(verdicts)
+    tell(record_property, "kept inputs of the fuzzer", count, count, len(findings))
+    assert findings == []
+    assert any(one.refused for one in verdicts) != (name == "jpeg-segments")  # it only counts
+    assert not all(one.refused for one in verdicts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TARGETS)
+def test_mutants_are_parsed_or_refused_in_a_sentence(name, tmp_path, record_property):
+    target, chance = load_target(name, tmp_path), random.Random(name)
+    inputs, findings = [*target.inputs(), *kept_inputs(name)], []
+    for _ in range(MUTANTS):
+        data = mutated(chance.choice(inputs), chance)[: target.longest]
+        if finding := judge(target, data, HANG_SECONDS).finding:
+            findings.append(f"{finding}: {data.hex()}")
+    tell(record_property, "mutants of parsers' inputs", MUTANTS, MUTANTS, len(findings))
+    assert findings == []
+
+
+def test_each_parser_has_a_corpus_and_all_of_them_are_small():
+    files = sorted(CORPUS.glob("*.txt"))
+    assert [path.stem for path in files] == sorted(TARGETS)
+    assert sum(path.stat().st_size for path in files) < 100_000
+
+
+def failing(error):
+    def parse(data):
+        raise error
+
+    return parse
+
+
+def long(data):
+    return sum(range(2_000_000)) * 0
+
+
+@pytest.mark.parametrize(
+    ("parse", "finding"),
+    [
+        (failing(KeyError("H")), r"KeyError at test_parsers\.py:\d+: 'H'"),
+        (failing(MemoryError()), "MemoryError at .*"),
+        (failing(CorruptStream("")), "a refusal without words"),
+        (failing(CorruptStream("one\ntwo")), "a refusal of more than a sentence"),
+        (failing(CorruptStream("long " * 400)), "a refusal of more than a sentence"),
+        (failing(CorruptStream("ValueError: unpack")), "a refusal that is an error's name"),
+        (lambda data: 11, "it decodes to 11 pixels, beyond 10"),
+        (long, r"it takes \d\.\d s"),
+        (lambda data: 0, "it takes 64 MiB"),
+    ],
+)
+def test_a_broken_promise_is_a_finding(parse, finding, monkeypatch):
+    if "MiB" in finding:  # the peak of the process stays below what other tests took
+        peaks = iter((0, 64 << 20))
+        monkeypatch.setattr("faults.fuzzing.target.peak_bytes", lambda: next(peaks))
+    target = Target(parse, (b"ab",), most_pixels=10, most_bytes=32 << 20)
+    verdict = judge(target, b"\0ab", 1e-6 if parse is long else HANG_SECONDS)
+    assert re.fullmatch(finding, verdict.finding)
+
+
+def test_a_sound_answer_is_none():
+    assert judge(Target(lambda data: 10, (), most_pixels=10), b"\0ab") == (False, "")
+    refused = judge(Target(failing(CorruptStream("it is short")), ()), b"\0ab")
+    assert refused == (True, "")
+
+
+def test_the_first_byte_of_an_input_says_whether_it_is_mended():
+    target = Target(len, (b"ab",), mend=lambda data: data.upper())
+    assert [target.bytes_of(one) for one in target.inputs()] == [b"AB", b"ab"]
+    assert target.inputs()[0][0] == MEND
+    assert target.bytes_of(b"") == b""
