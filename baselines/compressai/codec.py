@@ -42,6 +42,7 @@ from baselines.compressai.weights import (
     AUTOREGRESSIVE,
     QUALITIES,
     RANDOM_SEED,
+    caveat_of_missing,
     find_sources,
     has_card,
     network,
@@ -160,9 +161,10 @@ class CompressAI:
         versions = f"CompressAI {version('compressai')}, torch {version('torch')}"
         paths = [source.path for source in sources if source.path is not None]
         seeded = f"{RANDOM_SEED} {versions} {self._model}"
+        trainings = dict.fromkeys(map(_training, self._cards()))
         layers = "accelerated layers" if self._accelerated else "CompressAI's own layers"
         return CodecInfo(
-            version="; ".join((versions, layers, *self._trainings())),
+            version="; ".join((versions, layers, *trainings)),
             command=f"{self._model} for {self._metric}, {self._kind} weights, quality {{quality}}: "
             f"compress() and decompress() with {layers}, zeros around it to multiples of {STEP}",
             licence="BSD-3-Clause-Clear",
@@ -194,7 +196,7 @@ class CompressAI:
 
         from baselines.neural.inference import inference
 
-        stream = unpack(data, num_strings=1 if "factorized" in self._model else 2)
+        stream = self._unpacked(data)
         if stream.quality not in self._sources:
             raise CorruptStream(f"the stream is of quality {stream.quality}, which is not here")
         require_possible_size(stream, len(data))
@@ -213,8 +215,10 @@ class CompressAI:
 
     def setting_of(self, data: bytes) -> Setting:
         """Return the quality that a stream was made at; raises `CorruptStream` as `decode` does."""
-        strings = 1 if "factorized" in self._model else 2
-        return Setting("quality", unpack(data, num_strings=strings).quality)
+        return Setting("quality", self._unpacked(data).quality)
+
+    def _unpacked(self, data: bytes) -> ZooStream:
+        return unpack(data, num_strings=1 if "factorized" in self._model else 2)
 
     def _padded(self, pixels: Pixels) -> "Tensor":
         import torch
@@ -231,10 +235,6 @@ class CompressAI:
         paths = [source.path for source in self._sources.values() if source.path is not None]
         return [verified_card(path) for path in paths if has_card(path)]
 
-    def _trainings(self) -> list[str]:
-        """Return the trainings on the networks' cards, without repetition."""
-        return list(dict.fromkeys(map(_training, self._cards())))
-
     def _caveat(self) -> str:
         if self._kind == "random":
             return "random weights"
@@ -243,9 +243,8 @@ class CompressAI:
             return ", ".join(dict.fromkeys(card.shown_caveat for card in cards if not card.steps))
         if self._kind in MATCHED_CAVEATS:
             return MATCHED_CAVEATS[self._kind]
-        missing = [q for q in range(1, QUALITIES[self._model] + 1) if q not in self._sources]
-        if missing and self._kind == "published":
-            return f"no weights for quality {', '.join(map(str, missing))}"
+        if self._kind == "published":
+            return caveat_of_missing(self._sources, range(1, QUALITIES[self._model] + 1))
         return ""
 
 

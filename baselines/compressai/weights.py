@@ -1,10 +1,9 @@
 """Weight files of CompressAI's models on this disk, and networks made from them."""
 
-import math
 import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
@@ -69,10 +68,7 @@ def find_sources(
 
     Raises `UnknownName` or `BadOption` for wrong options, `Unavailable` for missing files.
     """
-    if model not in QUALITIES:
-        raise UnknownName("compressai model", model, QUALITIES)
-    if metric not in METRICS:
-        raise UnknownName("compressai metric", metric, METRICS)
+    require_known(model, metric)
     if weights not in WEIGHTS:
         one_of = f"{', '.join(WEIGHTS[:-1])} or {WEIGHTS[-1]}"
         raise BadOption(f"weights={weights}: it is {one_of}; for files, checkpoint=FILE")
@@ -98,11 +94,15 @@ def find_sources(
     }
 
 
-def published_weights(model: str, metric: str, quality: int) -> PublishedFile:
-    """Return the file of a model that CompressAI publishes; CompressAI is imported.
+def require_known(model: str, metric: str) -> None:
+    """Raise `UnknownName` for a model or metric that CompressAI's zoo does not have."""
+    for kind, name, known in (("model", model, QUALITIES), ("metric", metric, METRICS)):
+        if name not in known:
+            raise UnknownName(f"compressai {kind}", name, known)
 
-    Raises `BadOption` where there is none.
-    """
+
+def published_weights(model: str, metric: str, quality: int) -> PublishedFile:
+    """Return the file of a model that CompressAI publishes; `BadOption` where there is none."""
     with importable():
         from compressai.zoo.image import model_urls
     try:
@@ -126,10 +126,7 @@ def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
             f"{dict(options)} names no published weights: give a model, and a metric if it is not "
             "mse, as in compressai:model=bmshj2018-hyperprior:metric=mse"
         )
-    if model not in QUALITIES:
-        raise UnknownName("compressai model", model, QUALITIES)
-    if metric not in METRICS:
-        raise UnknownName("compressai metric", metric, METRICS)
+    require_known(model, metric)
     qualities = range(1, QUALITIES[model] + 1)
     return [published_weights(model, metric, quality) for quality in qualities]
 
@@ -153,33 +150,44 @@ def find_published(model: str, metric: str) -> dict[int, Path]:
         raise Unavailable(
             f"CompressAI publishes no weights of {model}: give checkpoint=FILE or weights=random"
         )
-    found: dict[int, Path] = {}
-    missing = None
     remedy = f"run `bench fetch compressai:model={model}:metric={metric}`"
-    for quality in range(1, QUALITIES[model] + 1):
-        try:
-            path = find_weights([file_pattern(model, metric, quality)], remedy)
-        except Unavailable as reason:
-            missing = missing or reason
-            continue
+    qualities = range(1, QUALITIES[model] + 1)
+    found = present({q: file_pattern(model, metric, q) for q in qualities}, remedy)
+    for path in found.values():
         expected, actual = path.name.removesuffix(".pth.tar")[-8:], file_sha256(path)
         if not actual.startswith(expected):
             raise Unavailable(
                 f"{path} is damaged: its sha256 begins with {actual[:8]}; delete it and {remedy}"
             )
-        found[quality] = path
-    if not found and missing:
-        raise missing
     return found
+
+
+def present(patterns: Mapping[int, str], remedy: str) -> dict[int, Path]:
+    """Return the weight files that are here, by quality; `Unavailable` where there is none."""
+    found: dict[int, Path] = {}
+    missing: list[Unavailable] = []
+    for quality, pattern in patterns.items():
+        try:
+            found[quality] = find_weights([pattern], remedy)
+        except Unavailable as reason:
+            missing.append(reason)
+    if not found:
+        raise missing[0]
+    return found
+
+
+def caveat_of_missing(present: Container[int], qualities: Iterable[int]) -> str:
+    """Return "no weights for quality 1, 3", empty where all are there."""
+    missing = [quality for quality in qualities if quality not in present]
+    return f"no weights for quality {', '.join(map(str, missing))}" if missing else ""
 
 
 def find_matched(model: str, metric: str, *, whole: bool) -> dict[int, Path]:
     """Return the networks that this project trained, by quality, checked against their cards.
 
     With `whole`, those trained with all crops of this project's own codec, not with its crops per
-    rate level. They come from the first folder that has any: those of weights, then the bundled
-    ones. Raises `BadOption` for models never trained here, `Unavailable` for files missing or
-    damaged.
+    rate level. The first folder that has any counts: those of weights, then the bundled ones.
+    Raises `BadOption` for models never trained here, `Unavailable` for missing or damaged files.
     """
     if model not in MATCHED_STEMS or metric != "mse":
         known = ", ".join(MATCHED_STEMS)
@@ -288,17 +296,22 @@ def _make(source: NetworkSource) -> "nn.Module":
     return found
 
 
-def _state_dict(path: Path) -> dict[str, Any]:
+def read_weights(path: Path) -> Any:
+    """Return what a file of torch's holds; `Unavailable` unless it holds tensors alone."""
     from pickle import UnpicklingError
 
-    with importable():
-        from compressai.zoo import load_state_dict as with_present_names
     try:
-        loaded = load_tensors(path)
+        return load_tensors(path)
     except (UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise Unavailable(
             f"{path} cannot be read as weights: it is damaged, or holds more than tensors"
         ) from error
+
+
+def _state_dict(path: Path) -> dict[str, Any]:
+    with importable():
+        from compressai.zoo import load_state_dict as with_present_names
+    loaded = read_weights(path)
     for key in ("network", "state_dict", "model_state_dict"):  # names that training scripts use
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
@@ -309,8 +322,7 @@ def _state_dict(path: Path) -> dict[str, Any]:
 
 
 def _num_bytes(made: "nn.Module") -> int:
-    held = [*made.parameters(), *made.buffers()]
-    return sum(math.prod(tensor.shape) * tensor.element_size() for tensor in held)
+    return sum(tensor.nbytes for tensor in (*made.parameters(), *made.buffers()))
 
 
 @contextmanager

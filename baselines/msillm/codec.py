@@ -34,6 +34,7 @@ from baselines.compressai.container import (
     require_possible_size,
     unpack,
 )
+from baselines.compressai.weights import caveat_of_missing
 from baselines.msillm.weights import (
     RANDOM_SEED,
     STEMS,
@@ -124,7 +125,9 @@ class MSILLM:
             revision=REVISION,
             timed="one call in this process: padding, transforms, entropy coding and its check",
             device=self._device,
-            caveat=self._caveat(),
+            caveat="random weights"
+            if self._weights == "random"
+            else caveat_of_missing(self._sources, TARGETS),
             chroma="4:4:4",
             tuned_for="perceptual quality",
         )
@@ -169,12 +172,6 @@ class MSILLM:
         padded = np.pad(pixels, [*around, (0, 0)], mode="reflect")
         levels = torch.from_numpy(padded).to(self._device)
         return levels.permute(2, 0, 1)[None].float() / 255
-
-    def _caveat(self) -> str:
-        if self._weights == "random":
-            return "random weights"
-        missing = [quality for quality in TARGETS if quality not in self._sources]
-        return f"no weights for quality {', '.join(map(str, missing))}" if missing else ""
 
 
 def decoded_latents(net: Any, stream: ZooStream) -> "Tensor":

@@ -15,11 +15,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from baselines.compressai.weights import importable
+from baselines.compressai.weights import importable, present, read_weights
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256, require_recorded
-from benchmark.system.foreign_files import load_tensors
-from benchmark.system.weights import PublishedFile, find_weights
+from benchmark.system.weights import PublishedFile
 
 RELEASE = "0.3.1"
 INSTALL = f"pip install --no-deps neuralcompression=={RELEASE}"
@@ -70,18 +69,11 @@ def find_sources(weights: str, device: str) -> dict[int, NetworkSource]:
     if weights == "random":
         return {quality: NetworkSource(quality, None, "", device) for quality in TARGETS}
     command = "bench fetch msillm" + ("" if weights == "published" else f":weights={weights}")
+    names = {quality: _file_name(weights, quality) for quality in TARGETS}
     found: dict[int, NetworkSource] = {}
-    missing = None
-    for quality in TARGETS:
-        try:
-            path = find_weights([_file_name(weights, quality)], f"run `{command}`")
-        except Unavailable as reason:
-            missing = missing or reason
-            continue
+    for quality, path in present(names, f"run `{command}`").items():
         require_recorded(path, f"delete both and run `{command}`")
         found[quality] = NetworkSource(quality, path, file_sha256(path), device)
-    if not found and missing:
-        raise missing
     return found
 
 
@@ -108,15 +100,10 @@ def network(source: NetworkSource) -> Any:
 
 
 def _load(made: Any, path: Path) -> None:
-    from pickle import UnpicklingError
-
+    state = read_weights(path)
     try:
-        made.load_state_dict(load_tensors(path))
-    except (UnpicklingError, EOFError, ValueError) as error:
-        raise Unavailable(
-            f"{path} cannot be read as weights: it is damaged, or holds more than tensors"
-        ) from error
-    except (RuntimeError, KeyError, AttributeError, TypeError) as error:
+        made.load_state_dict(state)
+    except (RuntimeError, KeyError, AttributeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise Unavailable(f"{path} holds no MS-ILLM: {reason}") from error
 
