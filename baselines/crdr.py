@@ -36,7 +36,7 @@ from baselines.neural.checkpoint_codec import (
     find_checkpoint,
     loaded_codec,
 )
-from baselines.neural.crdr.sizes import NAMED as SIZES
+from baselines.neural.crdr.architecture import NAMED as SIZES
 from benchmark.codec import (
     Between,
     CodecInfo,
@@ -52,7 +52,7 @@ from benchmark.errors import BadOption, Unavailable
 from benchmark.system.settings import chosen_device
 
 if TYPE_CHECKING:
-    from baselines.neural.crdr.encoding.refine import Search
+    from baselines.neural.crdr.refine import Search
     from baselines.neural.picture_codec import PictureCodec
 
 REVISION = 1
@@ -185,8 +185,8 @@ class CRDR:
         require_accepted(self, setting)
         from baselines.neural.bitstream.level_map import levels_of
         from baselines.neural.bitstream.windows import SMALL
-        from baselines.neural.crdr.controls import HeaderControls
-        from baselines.neural.crdr.encoding.encode import encode, encode_to
+        from baselines.neural.crdr.coder import HeaderControls
+        from baselines.neural.crdr.encode import encode, encode_to
 
         height, width, _ = pixels.shape
         beta = self._beta if beta_map is None else levels_of(beta_map, width, height)
@@ -206,7 +206,7 @@ class CRDR:
             raise BadOption(f"beta is {beta:g}, not 0 to {HIGHEST_BETA:g}")
         if beta is None:
             return self._codec().decode(data)
-        from baselines.neural.crdr.controls import BETA_GRID
+        from baselines.neural.crdr.coder import BETA_GRID
 
         step = BETA_GRID.step(beta)
         return self._codec().decode(data, lambda controls: controls._replace(beta=step))
@@ -218,7 +218,7 @@ class CRDR:
         return other
 
     def _search(self) -> "Search | None":
-        from baselines.neural.crdr.encoding.refine import Search
+        from baselines.neural.crdr.refine import Search
 
         steps = SEARCH_STEPS[self._effort]
         realism = self._search_for == REALISM

@@ -10,7 +10,7 @@ Ghouse, Petersen, Wiggers, Xu, Sautière, "A residual diffusion model for high p
 codec augmentation" (2023), after its abstract: the residual of a codec that minimises distortion
 is drawn by a diffusion model conditioned on that codec's picture, from any late start, within a
 threshold that depends on the rate. The paper's constants were not at hand; ours are fields of
-`baselines.neural.diffusion.config`. torch is imported with the first image, not before.
+`baselines.neural.diffusion.architecture`. torch is imported with the first image, not before.
 """
 
 from collections.abc import Mapping

@@ -8,7 +8,7 @@ Hoogeboom, Agustsson, Mentzer, Versari, Toderici, Theis, "High-fidelity image co
 score-based generative models" (2023), after its abstract: an autoencoder trained for squared error
 and frozen, a score model of the picture conditioned on its reconstruction, less noise than for
 generation, and patches for large pictures. The paper's constants were not at hand; ours are fields
-of `baselines.neural.diffusion.config`. torch is imported with the first image, not before.
+of `baselines.neural.diffusion.architecture`. torch is imported with the first image, not before.
 """
 
 from collections.abc import Mapping

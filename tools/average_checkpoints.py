@@ -21,7 +21,7 @@ import torch
 from baselines.neural.architecture import load_architecture
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import Checkpoint, load_checkpoint, make_checkpoint
-from baselines.neural.crdr.training.objective import Realism
+from baselines.neural.crdr.objective import Realism
 from baselines.neural.network import Network
 from baselines.neural.training.export import estimates, table_images
 from baselines.neural.training.losses.rate_distortion import validate

@@ -55,8 +55,8 @@ def ablation(
       bench ablation gan --recipe smoke --data sample --out runs/gan
       bench ablation discriminator --recipe night --data photos --out runs/d
     """
-    from baselines.neural.crdr.training.ablation import OWN
-    from baselines.neural.crdr.training.ablation import ablation as planned
+    from baselines.neural.crdr.ablation import OWN
+    from baselines.neural.crdr.ablation import ablation as planned
     from baselines.neural.training.recipe import load_recipe
     from baselines.neural.training.session import leads
     from benchmark.commands.output import interruptible, print_outcome, show_progress

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from baselines.compressai.config import MODELS, ZooConfig
-from baselines.neural.architecture import PlainArchitecture, Shapes
+from baselines.compressai.config import ZooConfig
+from baselines.neural.architecture import PlainArchitecture
 
 if TYPE_CHECKING:
     import torch
@@ -19,19 +19,7 @@ class CompressAIArchitecture(PlainArchitecture[ZooConfig]):
 
     name = "compressai"
     presets: Mapping[str, ZooConfig] = {}
-    landmarks = (
-        *("g_a.0.weight", "g_a.6.weight", "g_s.0.weight", "h_a.0.weight", "h_s.4.weight"),
-        *("g_a.1.gamma", "entropy_bottleneck.quantiles"),
-    )
     config_type = ZooConfig
-
-    def config_from_shapes(self, shapes: Shapes, known: ZooConfig | None = None) -> ZooConfig:
-        """Return model and widths of the network with these tensors; its lambda is `known`'s."""
-        widths = shapes["g_a.0.weight"][0], shapes["g_a.6.weight"][0]
-        parameters = shapes["h_s.4.weight"][0] / widths[1]  # of a latent's distribution
-        if parameters not in (1, 2):
-            raise ValueError(f"it has {parameters:g} parameters for each channel of the latent")
-        return ZooConfig(MODELS[int(parameters) - 1], widths, known.lmbda if known else 0.0)
 
     def build(self, config: ZooConfig) -> "ZooNetwork":
         """Return a network with CompressAI's random weights; raises `ValueError` for others."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 MODELS = ("bmshj2018-hyperprior", "mbt2018-mean")
-# N and M for the work of `baselines.neural.crdr.sizes.MICRO`, 14.6 k multiply-accumulates per
+# N and M for the work of CRDR's `micro`, 14.6 k multiply-accumulates per
 # pixel. The zoo's own M / N, 1.5 to 1.7, would be no fair choice at this size: the principal
 # components that N=50, M=91 can represent end at 30.9 dB on Kodak, whatever the rate; those of
 # these widths reach 35.4 dB, those of MICRO's 34.2 dB.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from baselines.neural.bitstream.container import ControlBlock
-    from baselines.neural.entropy.hyperprior_coder import TransformCoder, TransformNetwork
+    from baselines.neural.entropy.hyperprior_coder import TransformNetwork
     from baselines.neural.network import Network
     from benchmark.codec import Pixels
 
@@ -36,7 +36,6 @@ ARCHITECTURES = {
 }
 
 Config = TypeVar("Config")
-Shapes = Mapping[str, tuple[int, ...]]  # of a network's tensors by name, integer tables left out
 
 
 class LatentCoder(Protocol):
@@ -85,15 +84,11 @@ class SynthesisesExactly(Protocol):
 class Architecture(Protocol[Config]):
     """A compression method: its configurations, networks, tables and coder.
 
-    `presets` are named configurations, which recipes refer to. `landmarks` are names of tensors
-    that a network has at every configuration, `table_names` those of integer tables without which
-    no coder works; none where the tables are buffers of the network. An instance holds no state.
+    `presets` are named configurations, which recipes refer to. An instance holds no state.
     """
 
     name: str
     presets: Mapping[str, Config]
-    landmarks: tuple[str, ...]
-    table_names: tuple[str, ...]
 
     def config_from_json(self, record: Any) -> Config:
         """Return the configuration on a card; raises `ValueError` that names the wrong field."""
@@ -101,15 +96,6 @@ class Architecture(Protocol[Config]):
 
     def config_to_json(self, config: Config) -> dict[str, Any]:
         """Return the json object of a configuration; `config_from_json` reads it."""
-        ...
-
-    def config_from_shapes(self, shapes: Shapes, known: Config | None = None) -> Config:
-        """Return the configuration of the network whose tensors have these names and shapes.
-
-        What no shape tells is that of `known`, else the default. Only the shapes that determine a
-        dimension are looked at. Raises `KeyError` with the name of a tensor that is missing,
-        `ValueError` for shapes that no configuration gives.
-        """
         ...
 
     def rate_levels(self, config: Config) -> int:
@@ -154,12 +140,17 @@ class Architecture(Protocol[Config]):
         ...
 
 
+def imported(target: str) -> Any:
+    """Return the object that "module:name" names."""
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
+
+
 def load_architecture(name: str) -> Architecture[Any]:
     """Return the architecture of that name; raises `UnknownName`."""
     if name not in ARCHITECTURES:
         raise UnknownName("architecture", name, ARCHITECTURES)
-    module, _, attribute = ARCHITECTURES[name].partition(":")
-    architecture: Architecture[Any] = getattr(import_module(module), attribute)()
+    architecture: Architecture[Any] = imported(ARCHITECTURES[name])()
     return architecture
 
 
@@ -181,15 +172,15 @@ def config_from_json(record: Any, kind: type[Config]) -> Config:
 class PlainArchitecture(Generic[Config]):
     """Base class of architectures whose configurations are dataclasses.
 
-    Unless a subclass says otherwise, its networks have one rate, no controls and no integer tables.
-    It sets `name`, `presets`, `config_type` and `landmarks`.
+    Unless a subclass says otherwise, its networks have no controls and no integer tables. It sets
+    `name`, `presets` and `config_type`, and names its classes as "module:class".
     """
 
     name: str
     presets: Mapping[str, Config]
     config_type: ClassVar[type[Any]]  # a dataclass
-    landmarks: tuple[str, ...]
-    table_names: tuple[str, ...] = ()
+    network_type: ClassVar[str]  # made with a configuration; has a method `initialise`
+    coder_type: ClassVar[str]  # made with a network, its tables and a device
 
     def config_from_json(self, record: Any) -> Config:
         """Return the configuration on a card; raises `ValueError` that names the wrong field."""
@@ -201,8 +192,30 @@ class PlainArchitecture(Generic[Config]):
         return asdict(config)  # type: ignore[call-overload,no-any-return]
 
     def rate_levels(self, config: Config) -> int:
-        """Return 1: every rate has a network of its own."""
-        return 1
+        """Return `rate_levels` of a configuration that has them, else 1."""
+        return getattr(config, "rate_levels", 1)
+
+    def build(self, config: Config) -> "Network":
+        """Return a network with random weights, on torch's default device."""
+        network: Network = imported(self.network_type)(config)
+        return network
+
+    def initialise(self, network: Any, crops: "Tensor", lambdas: Sequence[float]) -> None:
+        """Set start values from photographs, `crops` (N, 3, H, W) in [-1, 1]."""
+        network.initialise(crops, lambdas)
+
+    def coder(
+        self,
+        network: Any,
+        tables: "Mapping[str, Tensor]",
+        device: "torch.device | str" = "cpu",
+    ) -> LatentCoder:
+        """Return the coder of a network with its tables.
+
+        Raises `ValueError` or `KeyError` for tables that are missing or do not fit the network.
+        """
+        coder: LatentCoder = imported(self.coder_type)(network, tables, device)
+        return coder
 
     def control_block(self) -> "ControlBlock":
         """Return the empty block: a network has one rate."""
@@ -216,18 +229,9 @@ class PlainArchitecture(Generic[Config]):
 
 
 class HyperpriorArchitecture(PlainArchitecture[Config]):
-    """Base class of architectures whose networks are `TransformNetwork`; of one rate unless told.
+    """Base class of architectures whose networks are `TransformNetwork`."""
 
-    A subclass sets `name`, `presets`, `config_type` and `landmarks`, and defines `build`,
-    `initialise` and `config_from_shapes`; one of several rates also `rate_levels`.
-    """
-
-    table_names: tuple[str, ...] = ("cdf", "z_cdf", "thresholds")
-    margin: ClassVar[int] = 144  # pixels, a multiple of 16: at least the reach of the transforms
-
-    def config_from_shapes(self, shapes: Shapes, known: Config | None = None) -> Config:
-        """Return the configuration of the network whose tensors have these names and shapes."""
-        raise NotImplementedError
+    coder_type = "baselines.neural.entropy.hyperprior_coder:TransformCoder"
 
     def tables(
         self, network: "TransformNetwork", images: "Sequence[Pixels]"
@@ -253,17 +257,3 @@ class HyperpriorArchitecture(PlainArchitecture[Config]):
             planes = to_images(padded(pixels), torch.device("cpu"))
             for level in range(self.rate_levels(network.config)):
                 yield network.analyse(planes, network.controls_at(float(level), 0.0))
-
-    def coder(
-        self,
-        network: "TransformNetwork",
-        tables: "Mapping[str, Tensor]",
-        device: "torch.device | str" = "cpu",
-    ) -> "TransformCoder":
-        """Return the coder with the fastest integer kernel that is exact on `device`.
-
-        Raises `ValueError` or `KeyError` for tables that are missing or do not fit the network.
-        """
-        from baselines.neural.entropy.hyperprior_coder import TransformCoder
-
-        return TransformCoder(network, tables, device, margin=self.margin)

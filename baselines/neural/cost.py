@@ -78,7 +78,7 @@ def _parts(
 def macs_per_pixel(architecture: str, config: Any) -> float:
     """Return the multiply-accumulates of encoding and decoding one pixel, as `costs` counts them.
 
-    >>> from baselines.neural.crdr.sizes import MICRO
+    >>> from baselines.neural.crdr.architecture import MICRO
     >>> macs_per_pixel("crdr", MICRO)
     14637.25
     """

@@ -1,64 +1,78 @@
-"""Dimensions that methods share, and limits: a card beyond these is of no network. No torch."""
+"""Dimensions of networks: limits declared with the fields, and tables of named sizes. No torch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
-LARGEST_WIDTH = 4096  # channels
-LARGEST_COUNT = 64  # of blocks, slices, levels
-LARGEST_KERNEL = 9
+from msgspec import Meta, ValidationError, convert
+
+LARGEST_WIDTH = 4096
+LARGEST_COUNT = 64
+
+Width = Annotated[int, Meta(ge=1, le=LARGEST_WIDTH)]  # channels
+EvenWidth = Annotated[int, Meta(ge=2, le=LARGEST_WIDTH)]  # with room for halves or pairs
+Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]  # of blocks or levels
+Number = Annotated[int, Meta(ge=1, le=LARGEST_COUNT)]  # the same, at least one
+Kernel = Literal[1, 3, 5, 7, 9]
+Parts = Annotated[tuple[Width, ...], Meta(max_length=LARGEST_COUNT)]  # widths of slices or groups
+
+Sizes = TypeVar("Sizes")
 
 
 @dataclass(frozen=True, slots=True)
-class ResidualSizes:
-    """Dimensions of residual bottleneck transforms and of the stacks of a hyperprior.
+class Dimensions:
+    """Configuration of a network; raises `ValueError` for a field outside its declared limits.
 
-    Widths are numbers of channels, in the order of the data flow. All resolutions are fixed:
-    the transforms go down or up by 16, the hyper-transforms by another 4. A subclass adds its
-    entropy model. Raises `ValueError` for dimensions that no network can have.
+    Widths are numbers of channels, in the order of the data flow.
     """
 
-    encoder: tuple[int, int, int]  # after each stage but the last, which ends in `latent`
-    decoder: tuple[int, int, int]  # after each stage but the last, which ends in the image
-    latent: int  # y
-    hyper_latent: int  # z
-    blocks: int  # bottleneck blocks per stage
-    attention: bool  # residual attention in the middle and at the latent
-    outer_kernel: int  # of the convolution next to the image, at either end
-    inner_kernel: int  # of the other three that change the resolution
-    hyper_encoder: tuple[int, int]
-    hyper_decoder: tuple[int, int]  # of each stack, where there are two
-    hyper_kernel: int  # of the hyper-convolutions that change the resolution
-
     def __post_init__(self) -> None:
-        stages = (*self.encoder, *self.decoder, self.latent)
-        require_widths((*stages, self.hyper_latent, *self.hyper_encoder, *self.hyper_decoder))
-        require_kernels((self.outer_kernel, self.inner_kernel, self.hyper_kernel))
-        require_stages(stages)
-        require_count("blocks", self.blocks)
+        for name, kind in _declared(type(self)).items():  # type: ignore[arg-type]
+            value = getattr(self, name)
+            try:
+                convert(value, kind)
+            except ValidationError as error:
+                raise ValueError(f"{name} is {value!r}: {error}") from error
 
 
-def require_widths(widths: Sequence[int], least: int = 1) -> None:
-    """Raise `ValueError` unless all widths are from `least` to 4096 channels."""
-    if not all(least <= width <= LARGEST_WIDTH for width in widths):
-        raise ValueError(f"a width is not within {least}..{LARGEST_WIDTH}: {tuple(widths)}")
+@cache
+def _declared(kind: type[Dimensions]) -> dict[str, Any]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(kind)}
 
 
-def require_kernels(kernels: Sequence[int]) -> None:
-    """Raise `ValueError` unless all kernels are odd and at most 9."""
-    if not all(1 <= kernel <= LARGEST_KERNEL and kernel % 2 for kernel in kernels):
-        raise ValueError(f"a kernel is not odd and at most {LARGEST_KERNEL}: {tuple(kernels)}")
+@dataclass(frozen=True, slots=True)
+class ResidualSizes(Dimensions):
+    """Dimensions of residual bottleneck transforms and of the stacks of a hyperprior.
+
+    The transforms go down or up by 16, the hyper-transforms by another 4. A subclass adds its
+    entropy model.
+    """
+
+    encoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # after each stage but the last, of `latent`
+    decoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # likewise; the last ends in the image
+    latent: EvenWidth  # y
+    hyper_latent: Width  # z
+    blocks: Count  # bottleneck blocks per stage
+    attention: bool  # residual attention in the middle and at the latent
+    outer_kernel: Kernel  # of the convolution next to the image, at either end
+    inner_kernel: Kernel  # of the other three that change the resolution
+    hyper_encoder: tuple[Width, Width]
+    hyper_decoder: tuple[Width, Width]  # of each stack, where there are two
+    hyper_kernel: Kernel  # of the hyper-convolutions that change the resolution
 
 
-def require_count(name: str, number: int, least: int = 0) -> None:
-    """Raise `ValueError` unless a number of parts is from `least` to 64."""
-    if not least <= number <= LARGEST_COUNT:
-        raise ValueError(f"the number of {name} is not within {least}..{LARGEST_COUNT}")
+@dataclass(frozen=True, slots=True)
+class ConditionedSizes(ResidualSizes):
+    """`ResidualSizes` with a channel context, and a decoder conditioned on a realism weight."""
 
-
-def require_stages(widths: Sequence[int]) -> None:
-    """Raise `ValueError` for a stage whose bottlenecks, of half its width, would have none."""
-    if min(widths) < 2:
-        raise ValueError("a stage is too narrow for a bottleneck of half its width")
+    support: Width  # output of a stack of the hyper-decoder, from which slices take theirs
+    slices: Parts  # widths, summing to `latent`
+    support_slices: int  # number of slices, the first ones, that inform later ones
+    context: tuple[Width, Width]  # hidden widths of a slice's transforms
+    context_kernels: tuple[Kernel, Kernel, Kernel]
+    condition: Width  # of the embedded beta
 
 
 def require_slices(latent: int, slices: Sequence[int], support_slices: int) -> None:
@@ -67,3 +81,16 @@ def require_slices(latent: int, slices: Sequence[int], support_slices: int) -> N
         raise ValueError(f"slices sum to {sum(slices)}, the latent has {latent}")
     if not 0 <= support_slices <= len(slices):
         raise ValueError(f"support_slices {support_slices} of {len(slices)} slices")
+
+
+def size_table(kind: type[Sizes], names: str, **rows: Sequence[Any]) -> dict[str, Sizes]:
+    """Return configurations by name from a table: a row for each field, a column for each name.
+
+    >>> size_table(dict, "wide narrow", layers=(3, 2), kernel=(5, 3))
+    {'wide': {'layers': 3, 'kernel': 5}, 'narrow': {'layers': 2, 'kernel': 3}}
+    """
+    columns = zip(*rows.values(), strict=True)
+    return {
+        name: kind(**dict(zip(rows, column, strict=True)))
+        for name, column in zip(names.split(), columns, strict=True)
+    }

@@ -93,7 +93,7 @@ def test_the_commands_of_a_recipe_show_what_it_added(project, name):
 def test_the_loss_of_the_recipe_is_a_variant_of_the_ablation(project):
     done = run(
         project, "-c",
-        "from baselines.neural.crdr.training.ablation import ablation\n"
+        "from baselines.neural.crdr.ablation import ablation\n"
         "from baselines.neural.training.recipe import load_recipe\n"
         "(one,) = ablation('gan', load_recipe('smoke'), ('lsgan',)).variants\n"
         "import torch\n"

@@ -49,7 +49,7 @@ def path_of(weights, method):
 
 def controls_of(codec, method):
     if method == "crdr":
-        from baselines.neural.crdr.controls import HeaderControls
+        from baselines.neural.crdr.coder import HeaderControls
 
         return HeaderControls.nearest(2.0, 2.56)
     return {"multirealism": 32, "ivr": 24}.get(method)

@@ -31,9 +31,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))  # before `tests`, which has a `baselines` too
 
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
-from baselines.neural.crdr.controls import HeaderControls
-from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.sizes import NAMED
+from baselines.neural.crdr.architecture import NAMED
+from baselines.neural.crdr.coder import HeaderControls
+from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.entropy.coder import Decoder, Encoder
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath, Latents
 from baselines.neural.inference import to_images
@@ -166,7 +166,7 @@ def in_float(model: CRDRNetwork, pixels: np.ndarray) -> torch.Tensor:
         decoded = model.context(
             *supports, lambda index, mean, _scale: (parts[index] - mean).round() + mean
         )
-    return model.synthesise(decoded, 2.0, 2.56)
+    return model.synthesise(decoded, Controls(2.0, 2.56))
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from peer import verdict
 
+from baselines.neural.crdr.architecture import NAMED
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.sizes import NAMED
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath
 from baselines.neural.entropy.fixed.fractional_bits import (
     activation_names,

@@ -1,16 +1,61 @@
-"""Charm as an architecture of the boundary: its sizes and its network; the rest is inherited."""
+"""Charm as an architecture of the boundary, with its dimensions. Imports no torch."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from baselines.neural.architecture import HyperpriorArchitecture, Shapes
-from baselines.neural.charm.sizes import NAMED, CharmSizes
-from baselines.neural.shapes import channel_context, hyper_latent, stages
+from baselines.neural.architecture import HyperpriorArchitecture
+from baselines.neural.dimensions import (
+    Dimensions,
+    Kernel,
+    Parts,
+    Width,
+    require_slices,
+    size_table,
+)
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-    from baselines.neural.charm.model import CharmNetwork
+@dataclass(frozen=True, slots=True)
+class CharmSizes(Dimensions):
+    """Dimensions of transforms that go down or up by 16, and of an entropy model of slices."""
+
+    transform: Width  # between the four convolutions of either transform
+    latent: Width  # y
+    hyper_latent: Width  # z, a quarter of the sides of y
+    kernel: Kernel  # of the convolutions of the transforms
+    hyper_encoder: tuple[Width, Width]
+    hyper_decoder: tuple[Width, Width]  # of each of the two stacks
+    hyper_kernel: Kernel  # of the hyper-convolutions that change the resolution
+    support: Width  # output of a stack of the hyper-decoder: input of the slices' transforms
+    slices: Parts  # widths, summing to `latent`
+    support_slices: int  # number of slices, the first ones, that inform later ones
+    context: tuple[Width, Width]  # hidden widths of a slice's transforms
+    context_kernels: tuple[Kernel, Kernel, Kernel]
+
+    def __post_init__(self) -> None:
+        Dimensions.__post_init__(self)
+        require_slices(self.latent, self.slices, self.support_slices)
+
+
+# `full` has the dimensions of Minnen and Singh (ICIP 2020), as TensorFlow Compression's
+# models/ms2020.py has them. `small` and `micro` have about the work per pixel of CRDR's of that
+# name, with slices' kernels of 3: one of 5 would take all of that work. `tiny` is for tests.
+NAMED = size_table(
+    CharmSizes,
+    "full small micro tiny",
+    transform=(192, 136, 40, 6),
+    latent=(320, 200, 160, 12),
+    hyper_latent=(192, 96, 32, 4),
+    kernel=(5, 5, 5, 5),
+    hyper_encoder=((320, 256), (160, 128), (64, 64), (6, 6)),
+    hyper_decoder=((192, 256), (96, 128), (48, 48), (6, 6)),
+    hyper_kernel=(5, 5, 3, 3),
+    support=(320, 160, 48, 6),
+    slices=((32,) * 10, (20,) * 10, (16,) * 10, (2, 4, 2, 4)),
+    support_slices=(5, 5, 5, 2),
+    context=((224, 128), (128, 96), (24, 16), (6, 4)),
+    context_kernels=((5, 5, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3)),
+)
+FULL, SMALL, MICRO, TINY = NAMED.values()
 
 
 class CharmArchitecture(HyperpriorArchitecture[CharmSizes]):
@@ -19,37 +64,4 @@ class CharmArchitecture(HyperpriorArchitecture[CharmSizes]):
     name = "charm"
     presets: Mapping[str, CharmSizes] = NAMED
     config_type = CharmSizes
-    landmarks = (
-        "analysis.0.weight",
-        "analysis.1.gamma",
-        "synthesis.1.gamma",
-        "hyper_synthesis.mean.0.weight",
-        "context.residual.0.0.weight",
-        "prior.quantiles",
-    )
-
-    def config_from_shapes(self, shapes: Shapes, known: CharmSizes | None = None) -> CharmSizes:
-        """Return the sizes of the network whose tensors have these names and shapes."""
-        down = stages("analysis", shapes)
-        hyper = hyper_latent("hyper_synthesis.mean", shapes)
-        return CharmSizes(
-            transform=down[0][0],
-            latent=down[3][0],
-            kernel=down[0][2],
-            **hyper,
-            **channel_context(hyper["support"], shapes, known),
-        )
-
-    def build(self, config: CharmSizes) -> "CharmNetwork":
-        """Return a network with random weights, on torch's default device."""
-        from baselines.neural.charm.model import CharmNetwork
-
-        return CharmNetwork(config)
-
-    def initialise(
-        self, network: "CharmNetwork", crops: "Tensor", lambdas: Sequence[float]
-    ) -> None:
-        """Start as an orthogonal transform fitted to `crops` (N, 3, H, W) in [-1, 1]."""
-        from baselines.neural.charm.model import initialise
-
-        initialise(network, crops, lambdas)
+    network_type = "baselines.neural.charm.model:CharmNetwork"

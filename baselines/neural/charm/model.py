@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from baselines.neural.blocks.gdn import gdn_analysis, gdn_synthesis, start_as_transforms
 from baselines.neural.blocks.start_values import transforms_of
-from baselines.neural.charm.sizes import CharmSizes
+from baselines.neural.charm.architecture import CharmSizes
 from baselines.neural.entropy.hyperprior import LEAST_SPREAD, HyperpriorNetwork, start_entropy_model
 from baselines.neural.entropy.hyperprior_coder import TransformNetwork
 
@@ -54,17 +54,15 @@ class CharmNetwork(TransformNetwork, HyperpriorNetwork):
         images: Tensor = self.synthesis(latents)
         return images * 2 - 1
 
+    def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
+        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
 
-def initialise(network: CharmNetwork, images: Tensor, lambdas: Sequence[float]) -> None:
-    """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
-
-    The sides are multiples of 16. The only one of `lambdas` determines how coarse y is.
-    """
-    sizes = network.sizes
-    widths = (*(sizes.transform,) * 3, sizes.latent)
-    transforms = transforms_of((images + 1) / 2, widths)
-    gain = GAIN / math.sqrt(lambdas[0])
-    start_as_transforms(network.analysis, network.synthesis, transforms, gain)
-    spread = torch.full((sizes.latent,), LEAST_SPREAD)
-    spread[: len(transforms[-1].spread)] = transforms[-1].spread * gain
-    start_entropy_model(network, spread)
+        The sides are multiples of 16. The only one of `lambdas` determines how coarse y is.
+        """
+        widths = (*(self.sizes.transform,) * 3, self.sizes.latent)
+        transforms = transforms_of((images + 1) / 2, widths)
+        gain = GAIN / math.sqrt(lambdas[0])
+        start_as_transforms(self.analysis, self.synthesis, transforms, gain)
+        spread = torch.full((self.sizes.latent,), LEAST_SPREAD)
+        spread[: len(transforms[-1].spread)] = transforms[-1].spread * gain
+        start_entropy_model(self, spread)

@@ -1,84 +1,85 @@
-"""CRDR as an architecture of the boundary: its sizes, its network, its tables and its coder."""
+"""CRDR as an architecture of the boundary, with its dimensions. Imports no torch."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
 
-from baselines.neural.architecture import PlainArchitecture, Shapes
-from baselines.neural.crdr.recognise import LANDMARKS, sizes_from_shapes
-from baselines.neural.crdr.sizes import NAMED, Sizes
+from msgspec import Meta
+
+from baselines.neural.architecture import HyperpriorArchitecture
+from baselines.neural.dimensions import (
+    LARGEST_COUNT,
+    ConditionedSizes,
+    Number,
+    require_slices,
+    size_table,
+)
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
+    from baselines.neural.crdr.coder import CRDRControlBlock
 
-    from baselines.neural.crdr.coder import CRDRCoder
-    from baselines.neural.crdr.controls import CRDRControlBlock
-    from baselines.neural.crdr.model import CRDRNetwork
-    from benchmark.codec import Pixels
+PUBLISHED_FREQUENCIES = 10  # of the embedded beta, each with a sine and a cosine
 
 
-class CRDRArchitecture(PlainArchitecture[Sizes]):
+@dataclass(frozen=True, slots=True)
+class Sizes(ConditionedSizes):
+    """Dimensions of a network; without `slices` its entropy model is a hyperprior alone."""
+
+    rate_levels: Annotated[int, Meta(ge=2, le=LARGEST_COUNT)] = 5
+    frequencies: Number = PUBLISHED_FREQUENCIES  # of beta: fewer give a smoother control
+
+    def __post_init__(self) -> None:
+        ConditionedSizes.__post_init__(self)
+        if self.slices:
+            require_slices(self.latent, self.slices, self.support_slices)
+        elif self.support != self.latent or self.support_slices:
+            raise ValueError("without slices the hyper-decoder gives the latent's own parameters")
+
+
+# `full` has the dimensions of "Controlling Rate, Distortion, and Realism" (Iwai et al., WACV 2024).
+# `small` is for about half an hour of training on one data-centre GPU, `micro` for some hours on
+# two CPU cores, `mini`, with three times its work, for some days there. `tiny` is for tests.
+NAMED = size_table(
+    Sizes,
+    "full small mini micro tiny",
+    encoder=((192, 192, 192), (96, 128, 192), (80, 112, 144), (48, 64, 64), (8, 6, 8)),
+    decoder=((256, 256, 256), (192, 128, 96), (144, 112, 80), (64, 64, 48), (8, 6, 4)),
+    latent=(320, 192, 192, 144, 12),
+    hyper_latent=(192, 96, 48, 32, 6),
+    blocks=(3, 2, 1, 1, 2),
+    attention=(True, True, False, False, True),
+    outer_kernel=(5, 5, 5, 5, 5),
+    inner_kernel=(5, 3, 3, 3, 3),
+    hyper_encoder=((320, 256), (160, 128), (96, 96), (64, 64), (8, 6)),
+    hyper_decoder=((192, 256), (96, 128), (64, 80), (48, 48), (6, 8)),
+    hyper_kernel=(5, 5, 3, 3, 5),
+    support=(320, 160, 64, 48, 10),
+    slices=((32,) * 10, (16, 32, 48, 96), (24, 48, 120), (72, 72), (2, 4, 2, 4)),
+    support_slices=(5, 3, 2, 1, 2),
+    context=((224, 128), (112, 80), (72, 48), (48, 32), (8, 6)),
+    context_kernels=((5, 5, 3), (3, 3, 3), (3, 1, 1), (3, 1, 1), (5, 3, 3)),
+    condition=(512, 256, 64, 64, 16),
+    frequencies=(10, 10, 3, 10, 10),
+)
+FULL, SMALL, MINI, MICRO, TINY = NAMED.values()
+
+
+def without_context(sizes: Sizes) -> Sizes:
+    """Return sizes without the autoregressive part: the hyper-decoder gives mean and scale."""
+    return replace(sizes, support=sizes.latent, slices=(), support_slices=0)
+
+
+class CRDRArchitecture(HyperpriorArchitecture[Sizes]):
     """The network of Iwai et al. (WACV 2024), at any `Sizes`."""
 
     name = "crdr"
     presets: Mapping[str, Sizes] = NAMED
     config_type = Sizes
-    landmarks = LANDMARKS
-    table_names = ("cdf", "z_cdf", "thresholds")
-
-    def config_from_shapes(self, shapes: Shapes, known: Sizes | None = None) -> Sizes:
-        """Return the sizes of the network whose tensors have these names and shapes."""
-        return sizes_from_shapes(shapes, known)
-
-    def rate_levels(self, config: Sizes) -> int:
-        """Return the number of rate levels that one network serves, whole q from 0."""
-        return config.rate_levels
+    network_type = "baselines.neural.crdr.model:CRDRNetwork"
+    coder_type = "baselines.neural.crdr.coder:CRDRCoder"
 
     def control_block(self) -> "CRDRControlBlock":
-        """Return how q and beta stand in a stream's header."""
-        from baselines.neural.crdr.controls import CRDRControlBlock
+        """Return the control block of q and beta."""
+        from baselines.neural.crdr.coder import CRDRControlBlock
 
         return CRDRControlBlock()
-
-    def build(self, config: Sizes) -> "CRDRNetwork":
-        """Return a network with random weights, on torch's default device."""
-        from baselines.neural.crdr.model import CRDRNetwork
-
-        return CRDRNetwork(config)
-
-    def initialise(self, network: "CRDRNetwork", crops: "Tensor", lambdas: Sequence[float]) -> None:
-        """Start as an orthogonal transform fitted to `crops` (N, 3, H, W) in [-1, 1]."""
-        from baselines.neural.crdr.initialise import initialise
-
-        initialise(network, crops, lambdas)
-
-    def tables(self, network: "CRDRNetwork", images: "Sequence[Pixels]") -> "dict[str, Tensor]":
-        """Return the distributions of y and z, the thresholds and the fractional bits.
-
-        `images` are photographs whose activations say how fine the integers can be; two of 256 x
-        256 suffice. Raises `ValueError` for a prior with parameters that are not finite.
-        """
-        import torch
-
-        from baselines.neural.entropy.hyperprior_coder import hyperprior_tables
-        from baselines.neural.inference import padded, to_images
-
-        with torch.inference_mode():
-            planes = [to_images(padded(pixels), torch.device("cpu")) for pixels in images]
-            levels = range(network.sizes.rate_levels)
-            latents = (network.analyse(one, float(q)) for one in planes for q in levels)
-            return hyperprior_tables(network, latents)
-
-    def coder(
-        self,
-        network: "CRDRNetwork",
-        tables: "Mapping[str, Tensor]",
-        device: "torch.device | str" = "cpu",
-    ) -> "CRDRCoder":
-        """Return the coder with the fastest integer kernel that is exact on `device`.
-
-        Raises `ValueError` or `KeyError` for tables that are missing or do not fit the network.
-        """
-        from baselines.neural.crdr.coder import CRDRCoder
-
-        return CRDRCoder(network, tables, device)

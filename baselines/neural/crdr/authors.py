@@ -18,8 +18,8 @@ from torch import Tensor
 
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import make_checkpoint
+from baselines.neural.crdr.architecture import Sizes
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.sizes import Sizes
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.system.foreign_files import load_tensors
@@ -156,7 +156,7 @@ def _respelt(match: re.Match[str]) -> str:
 def _sizes(theirs: Mapping[str, Tensor]) -> Sizes:
     """Infer the sizes from shapes of tensors; raises `KeyError` or `ValueError` if it cannot."""
 
-    def shape(key: str) -> torch.Size:
+    def shape(key: str) -> Any:
         return theirs[f"{key}.weight"].shape
 
     def count(key: str) -> int:
@@ -170,8 +170,8 @@ def _sizes(theirs: Mapping[str, Tensor]) -> Sizes:
     informed = next((k for k in range(slices, -1, -1) if sum(widths[:k]) in known), 0)
     context = [shape(stacks.format("mean", 0, 2 * i)) for i in range(3)]
     return Sizes(
-        encoder=tuple(shape(f"encoder.conv{i}")[0] for i in (1, 2, 3)),  # type: ignore[arg-type]
-        decoder=tuple(shape(f"decoder.conv{i}")[1] for i in (1, 2, 3)),  # type: ignore[arg-type]
+        encoder=tuple(shape(f"encoder.conv{i}")[0] for i in (1, 2, 3)),
+        decoder=tuple(shape(f"decoder.conv{i}")[1] for i in (1, 2, 3)),
         latent=shape("encoder.conv4")[0],
         hyper_latent=shape("hyperencoder.conv3")[0],
         blocks=count("encoder.block1.block{}.conv.0"),

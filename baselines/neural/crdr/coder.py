@@ -1,49 +1,99 @@
-"""The coder of CRDR: the hyperprior's, with analysis and synthesis around it."""
+"""The coder of CRDR, and its controls q and beta in a stream's header.
 
-from collections.abc import Mapping
+With `CRDRCoder.exactly`, the synthesis has the same bits on every machine.
+"""
+
 from copy import copy
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.bitstream.windows import LARGE
-from baselines.neural.crdr.exact import exact_synthesis
-from baselines.neural.crdr.model import Controls, CRDRNetwork
-from baselines.neural.crdr.transforms import Synthesis
-from baselines.neural.entropy.fixed.selftest import Choice
-from baselines.neural.entropy.hyperprior_coder import HyperpriorCoder
+from baselines.neural.bitstream.container import ByteReader
+from baselines.neural.bitstream.control_grid import ControlGrid
+from baselines.neural.bitstream.level_map import BLOCK, Levels, level_steps
+from baselines.neural.crdr.architecture import PUBLISHED_FREQUENCIES
+from baselines.neural.crdr.model import HIGHEST_BETA, Controls, CRDRNetwork, Synthesis
+from baselines.neural.entropy.hyperprior_coder import TransformCoder
+from baselines.neural.exact.functions import sine_cosine
+from baselines.neural.exact.layers import exact_transform
+from benchmark.errors import CorruptStream
+
+Q_MAP, BETA_MAP = 1, 2  # flags
+Q_GRID = ControlGrid("q", 16, 64)
+BETA_GRID = ControlGrid("beta", 25, 128)
 
 
-class CRDRCoder(HyperpriorCoder):
+class HeaderControls(NamedTuple):
+    """q and beta in a stream: steps of their grids, or maps of levels."""
+
+    q: int | Levels
+    beta: int | Levels
+
+    @classmethod
+    def nearest(cls, q: float | Levels, beta: float | Levels) -> "HeaderControls":
+        """Return q in [0, 4] and beta in [0, 5.12], each rounded to its grid, or maps as they are.
+
+        Raises `ValueError` for a number out of range.
+        """
+        return cls(
+            q if isinstance(q, np.ndarray) else Q_GRID.step(q),
+            beta if isinstance(beta, np.ndarray) else BETA_GRID.step(beta),
+        )
+
+
+class CRDRControlBlock:
+    """The control block of CRDR: q, then beta, each one byte or a map according to its flag."""
+
+    def write(self, controls: HeaderControls, width: int, height: int) -> tuple[int, bytes]:
+        """Return the flags and the bytes; raises `ValueError` for what does not fit the image."""
+        q, beta = controls
+        flags = Q_MAP * (not isinstance(q, int)) | BETA_MAP * (not isinstance(beta, int))
+        return flags, Q_GRID.write(q, width, height) + BETA_GRID.write(beta, width, height)
+
+    def read(self, reader: ByteReader, flags: int, width: int, height: int) -> HeaderControls:
+        """Return what `write` was given; raises `CorruptStream`."""
+        if flags & ~(Q_MAP | BETA_MAP):
+            raise CorruptStream("the stream has a flag that CRDR does not know")
+        q = Q_GRID.read(reader, width, height, is_map=bool(flags & Q_MAP))
+        return HeaderControls(
+            q, BETA_GRID.read(reader, width, height, is_map=bool(flags & BETA_MAP))
+        )
+
+    def window(self, controls: HeaderControls, rows: slice, columns: slice, unit: int) -> Controls:
+        """Return the network's controls in a window of the image, counted in `unit` pixels."""
+        return Controls(
+            _level(controls.q, Q_GRID, rows, columns, BLOCK // unit),
+            _level(controls.beta, BETA_GRID, rows, columns, BLOCK // unit),
+        )
+
+
+def _level(
+    control: int | Levels, grid: ControlGrid, rows: slice, columns: slice, per_block: int
+) -> float | Tensor:
+    """Return a number, or (1, 1, h, w): a part of the map, repeated `per_block` times each way."""
+    if isinstance(control, int):
+        return grid.value(control)
+    steps = level_steps(control, grid.highest) / grid.steps_per_unit
+    fine = steps.repeat(per_block, axis=0).repeat(per_block, axis=1)[rows, columns]
+    return torch.from_numpy(fine.astype(np.float32))[None, None]
+
+
+class CRDRCoder(TransformCoder):
     """Images to latents to bytes, and back, with one checkpoint; see `HyperpriorCoder`."""
 
-    margin = LARGE.margin
-
-    def __init__(
-        self,
-        network: CRDRNetwork,
-        tables: Mapping[str, Tensor],
-        device: torch.device | str = "cpu",
-        choice: Choice | None = None,
-    ) -> None:
-        self.network = network
-        self._exact: Synthesis | None = None
-        for transform in (network.analysis, network.synthesis):
-            # A quarter of the time less.
-            transform.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        super().__init__(network, tables, device, choice)
-
-    def analyse(self, images: Tensor, controls: Controls) -> Tensor:
-        """Return y (1, M, H / 16, W / 16) of images (1, 3, H, W) in [-1, 1]."""
-        return self.network.analyse(_channels_last(images), controls.rate)
+    network: CRDRNetwork
+    channels_last = ("analysis", "synthesis")
+    _exact: Synthesis | None = None
 
     def synthesise(self, latents: Tensor, controls: Controls) -> Tensor:
         """Return the images (1, 3, H, W), about [-1, 1], of y as decoded; float64 if exact."""
-        if self._exact is not None:
-            levels = self.network.synthesis_controls(latents, controls.rate, controls.realism)
-            images: Tensor = self._exact(latents.double(), *levels)
-            return images
-        return self.network.synthesise(_channels_last(latents), controls.rate, controls.realism)
+        if self._exact is None:
+            return super().synthesise(latents, controls)
+        levels = self.network.synthesis_controls(latents, controls)
+        images: Tensor = self._exact(latents.double(), *levels)
+        return images
 
     def exactly(self) -> "CRDRCoder":
         """Return the same coder, whose images have the same bits on every machine."""
@@ -52,5 +102,19 @@ class CRDRCoder(HyperpriorCoder):
         return other
 
 
-def _channels_last(tensor: Tensor) -> Tensor:
-    return tensor.contiguous(memory_format=torch.channels_last)
+def exact_synthesis(synthesis: Synthesis) -> Synthesis:
+    """Return a copy that takes float64 latents; raises `ValueError` for a layer without a form."""
+    exact = exact_transform(synthesis)
+    exact.embedding.features = exact_fourier
+    return exact
+
+
+def exact_fourier(betas: Tensor, frequencies: int = PUBLISHED_FREQUENCIES) -> Tensor:
+    """Return `model.fourier` of betas (K,) in float64, by doubling the angle: (K, 2 F)."""
+    sine, cosine = sine_cosine((betas.double() * (1 / HIGHEST_BETA) - 0.5) * 2)
+    sines, cosines = [sine], [cosine]
+    for _ in range(frequencies - 1):
+        sine, cosine = 2 * sine * cosine, 1 - 2 * sine * sine
+        sines.append(sine)
+        cosines.append(cosine)
+    return torch.stack([*sines, *cosines], dim=1)

@@ -1,4 +1,4 @@
-"""The network of CRDR: one network for every rate and every realism weight.
+"""The network of CRDR: one network for every rate q in [0, 4] and realism weight beta in [0, 5.12].
 
 ::
 
@@ -6,25 +6,46 @@
                       └ hyper_analysis ─ z              └─── mu, sigma
                                          └ round ─ z_hat ─ hyper_synthesis ─ context ─┘
 
-Iwai et al., "Controlling Rate, Distortion, and Realism" (WACV 2024). q is in [0, 4], beta in
-[0, 5.12]. Beta acts in the decoder only, q in the two transforms only: the entropy model sees
-neither, nor do the bits depend on beta.
+    analysis:   conv ⊙ blocks ⊙ ─ conv ⊙ blocks ⊙ attention ⊙ ─ conv ⊙ blocks ⊙ ─ conv ⊙ attention ⊙
+    synthesis:  ⊙ attention ⊙ up ─ ⊙ blocks ⊙ up ─ ⊙ attention ⊙ blocks ⊙ up ─ ⊙ blocks ⊙ up
+
+    ⊙ interpolation channel attention for q, after each layer of the encoder, before each of the
+      decoder
+
+    beta ─ fourier ─ 2F ─ linear, relu, linear ─ C ─ linear ─> added in the decoder's blocks, behind
+                                                               each of their three convolutions
+
+Iwai et al., "Controlling Rate, Distortion, and Realism" (WACV 2024); the layers are those of ELIC's
+transforms (He et al., CVPR 2022), the conditioning on beta that of Agustsson et al.,
+"Multi-Realism Image Compression with a Conditional Generator" (CVPR 2023), computed once for each
+distinct beta of a map. Beta acts in the decoder only, q in the two transforms only: the entropy
+model sees neither, nor do the bits depend on beta.
 """
 
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from baselines.neural.blocks.control import Control, Level, control_of
-from baselines.neural.crdr.realism import HIGHEST_BETA
-from baselines.neural.crdr.sizes import Sizes
-from baselines.neural.crdr.transforms import Analysis, Synthesis
-from baselines.neural.entropy.hyperprior import HyperpriorNetwork
-from baselines.neural.network import Estimate
+from baselines.neural.blocks.control import (
+    ConditionedBottleneck,
+    ConditionedBottlenecks,
+    Control,
+    InterpolationChannelAttention,
+    Level,
+    control_of,
+)
+from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
+from baselines.neural.blocks.start_values import start_transforms
+from baselines.neural.crdr.architecture import PUBLISHED_FREQUENCIES, Sizes
+from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
+from baselines.neural.entropy.hyperprior_coder import TransformNetwork
 
+HIGHEST_BETA = 5.12
 FIRST_WEIGHTS = 0.02  # standard deviation, of the conditioning on beta
-STRIDE = 64  # height and width of an image have to be multiples of it
+STEP = 2.0  # levels of y per unit of an orthonormal transform of [-1, 1], at the middle lambda
 
 
 class Controls(NamedTuple):
@@ -34,10 +55,8 @@ class Controls(NamedTuple):
     realism: Level | Control = 0.0
 
 
-class CRDRNetwork(HyperpriorNetwork):
-    """The network; each step is a method, which the codec and the tests combine."""
-
-    stride = STRIDE
+class CRDRNetwork(TransformNetwork, HyperpriorNetwork):
+    """The network; controls are numbers, (N,), or maps (N, 1, H / 64, W / 64)."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -52,31 +71,31 @@ class CRDRNetwork(HyperpriorNetwork):
                 if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                     self.quantised_bits[f"{name}.layers.{i}."] = 8
 
-    def analyse(self, images: Tensor, q: Level | Control) -> Tensor:
+    def analyse(self, images: Tensor, controls: Controls | Level | Control) -> Tensor:
         """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64.
 
-        `q` is a number, (N,), or a map (N, 1, H / 64, W / 64). Raises `ValueError` for other
-        shapes and for a level out of range.
+        `controls` may be the rate alone. Raises `ValueError` for other shapes and for a level out
+        of range.
         """
-        if images.shape[2] % STRIDE or images.shape[3] % STRIDE:
-            raise ValueError(f"{tuple(images.shape[2:])} are not multiples of {STRIDE}")
-        latents: Tensor = self.analysis(images, self._rate(q, images))
+        if images.shape[2] % self.stride or images.shape[3] % self.stride:
+            raise ValueError(f"{tuple(images.shape[2:])} are not multiples of {self.stride}")
+        rate = controls.rate if isinstance(controls, Controls) else controls
+        latents: Tensor = self.analysis(images, self._rate(rate, images))
         return latents
 
-    def synthesise(self, latents: Tensor, q: Level | Control, beta: Level | Control) -> Tensor:
+    def synthesise(self, latents: Tensor, controls: Controls) -> Tensor:
         """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded.
 
-        `q` and `beta` have the forms that `analyse` takes. Raises `ValueError` for others.
+        Raises `ValueError` for controls of other shapes and for a level out of range.
         """
-        images: Tensor = self.synthesis(latents, *self.synthesis_controls(latents, q, beta))
+        images: Tensor = self.synthesis(latents, *self.synthesis_controls(latents, controls))
         return images
 
-    def synthesis_controls(
-        self, latents: Tensor, q: Level | Control, beta: Level | Control
-    ) -> tuple[Control, Control]:
-        """Return what the synthesis of `latents` takes beside them, for rate and realism."""
+    def synthesis_controls(self, latents: Tensor, controls: Controls) -> tuple[Control, Control]:
+        """Return rate and realism as the synthesis of `latents` takes them."""
+        beta = controls.realism
         realism = beta if isinstance(beta, Control) else control_of(beta, HIGHEST_BETA, latents)
-        return self._rate(q, latents), realism
+        return self._rate(controls.rate, latents), realism
 
     def controls_at(self, rate: Level | Control, realism: Level | Control) -> Controls:
         """Return the controls of `forward` at a rate q and a realism weight beta."""
@@ -90,26 +109,116 @@ class CRDRNetwork(HyperpriorNetwork):
         return parts
 
     def begin(self, parts: Collection[str]) -> None:
-        """Draw the conditioning on beta as the authors do where they add it, after the rate stages.
+        """Initialise the conditioning on beta as the authors do, who add it after the rate stages.
 
-        Weights from a normal distribution of standard deviation .02, biases 0. Until then, a fresh
-        network does not depend on beta.
+        Weights are normal with standard deviation .02, biases 0. Until then, a fresh network does
+        not depend on beta.
         """
         if "realism_control" in parts:
-            embedding = [
-                one for one in self.synthesis.embedding.layers if isinstance(one, nn.Linear)
-            ]
+            embedding = [x for x in self.synthesis.embedding.layers if isinstance(x, nn.Linear)]
             for layer in (*embedding, *self.synthesis.projections()):
                 nn.init.normal_(layer.weight, std=FIRST_WEIGHTS)
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, images: Tensor, controls: Controls, *, noisy: bool = True) -> Estimate:
-        """Code and reconstruct images (N, 3, H, W) in [-1, 1]; see `HyperpriorNetwork.code`."""
-        q, beta = controls
-        decoded, y_bits, z_bits = self.code(self.analyse(images, q).float(), noisy=noisy)
-        return Estimate(self.synthesise(decoded, q, beta), y_bits, z_bits, decoded)
+    def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
+        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
+
+        The sides are multiples of 16. `lambdas` at q = 0, 1, ... determine how coarse y is at each
+        level: steps are as wide as the square root of lambda, for equal distortion per bit.
+        """
+        down, up = self.analysis, self.synthesis
+        latent = start_transforms(down.layers, up.layers, self.sizes, images)
+        middle = lambdas[len(lambdas) // 2]
+        gains = torch.tensor([STEP * math.sqrt(middle / weight) for weight in lambdas])
+        with torch.no_grad():
+            for attention, target in ((down.attentions[-1], gains), (up.attentions[0], 1 / gains)):
+                gain: Tensor = attention.gain  # type: ignore[assignment]
+                gain.copy_(torch.expm1(target).log()[:, None].expand_as(gain))
+        start_entropy_model(self, latent * float(gains[len(gains) // 2]))
 
     def _rate(self, q: Level | Control, like: Tensor) -> Control:
         if isinstance(q, Control):
             return q
         return control_of(q, self.sizes.rate_levels - 1, like)
+
+
+def fourier(betas: Tensor, frequencies: int = PUBLISHED_FREQUENCIES) -> Tensor:
+    """Return F sines, then F cosines, of 2^i times beta mapped to [-1, 1]; (K,) to (K, 2 F).
+
+    >>> fourier(torch.tensor([2.56]))[0, [0, 9, 10, 19]]
+    tensor([0., 0., 1., 1.])
+    """
+    factors = 2.0 ** torch.arange(frequencies, device=betas.device)
+    angles = ((betas / HIGHEST_BETA - 0.5) * 2)[:, None] * factors
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class RealismEmbedding(nn.Module):
+    """Embedding of beta: two linear layers on its Fourier features."""
+
+    features: Callable[[Tensor, int], Tensor] = staticmethod(fourier)
+
+    def __init__(self, width: int, frequencies: int = PUBLISHED_FREQUENCIES) -> None:
+        super().__init__()
+        self.frequencies = frequencies
+        self.layers = nn.Sequential(
+            nn.Linear(2 * frequencies, width), nn.ReLU(), nn.Linear(width, width)
+        )
+
+    def forward(self, realism: Control) -> Control:
+        """Embed levels (K,) as vectors (K, width)."""
+        return realism.map(lambda betas: self.layers(self.features(betas, self.frequencies)))
+
+
+def _attentions(layers: Sequence[tuple[nn.Module, int]], levels: int) -> nn.ModuleList:
+    return nn.ModuleList(InterpolationChannelAttention(channels, levels) for _, channels in layers)
+
+
+class Analysis(nn.Module):
+    """Encoder: each layer, then its channel attention."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        layers = analysis_layers(sizes)
+        self.layers = nn.ModuleList(layer for layer, _ in layers)
+        self.attentions = _attentions(layers, sizes.rate_levels)
+
+    def forward(self, images: Tensor, rate: Control) -> Tensor:
+        """Return y (N, M, H / 16, W / 16) of `images` (N, 3, H, W) in [-1, 1]."""
+        features = images
+        for layer, attention in zip(self.layers, self.attentions, strict=True):
+            features = attention(layer(features), rate)
+        return features
+
+
+class Synthesis(nn.Module):
+    """Decoder: before each layer its channel attention; blocks conditioned on beta."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        layers = synthesis_layers(
+            sizes,
+            lambda channels: ConditionedBottlenecks.of(sizes.blocks, channels, sizes.condition),
+        )
+        self.layers = nn.ModuleList(layer for layer, _ in layers)
+        self.attentions = _attentions(layers, sizes.rate_levels)
+        self.embedding = RealismEmbedding(sizes.condition, sizes.frequencies)
+        for projection in self.projections():
+            nn.init.zeros_(projection.weight)
+            nn.init.zeros_(projection.bias)
+
+    def projections(self) -> Iterator[nn.Linear]:
+        """Yield the layers that add the embedded beta in the blocks; zero in a fresh network."""
+        for block in self.modules():
+            if isinstance(block, ConditionedBottleneck):
+                yield from (layer for layer in block.project if isinstance(layer, nn.Linear))
+
+    def forward(self, latents: Tensor, rate: Control, realism: Control) -> Tensor:
+        """Return images (N, 3, H, W), about [-1, 1], not clamped, of y (N, M, H / 16, W / 16)."""
+        condition = self.embedding(realism)
+        features = latents if torch.is_grad_enabled() else latents.clone()  # layers overwrite it
+        for layer, attention in zip(self.layers, self.attentions, strict=True):
+            features = attention(features, rate)
+            conditioned = isinstance(layer, ConditionedBottlenecks)
+            features = layer(features, condition) if conditioned else layer(features)
+        return features

@@ -6,9 +6,11 @@ mean.
 """
 
 import inspect
+import io
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,9 +18,14 @@ import numpy as np
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.codec_spec import codec_class, load_codec, parse_codec, resolve
 from benchmark.errors import BadOption
+from benchmark.system.atomic import write_file
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
+
+    from baselines.neural.training.photographs import Photographs
+
 
 METHODS = ("dirac", "hfd")  # which are no base
 
@@ -123,3 +130,47 @@ def _levels(images: "Tensor") -> "Tensor":
 
 def _eight_bits(images: "Tensor") -> "Tensor":
     return _levels(images).float() / 127.5 - 1
+
+
+FOLDER = "base"  # in the run's folder
+MOST_BYTES = 16 << 30  # of pixels of all levels; a run with more codes its crops by themselves
+
+
+class ShownPhotographs:
+    """Photographs at one setting of a base, by number, as `draw_crops` reads them.
+
+    A photograph is coded where it is needed first, and written to a file of `folder`.
+    """
+
+    def __init__(
+        self,
+        photographs: "Photographs",
+        base: BaseCodec,
+        setting: Setting,
+        folder: Path,
+        device: "torch.device",
+    ) -> None:
+        self._photographs, self._folder = photographs, folder
+        self._base, self._setting, self._device = base, setting, device
+
+    def __len__(self) -> int:
+        return len(self._photographs)
+
+    def decoded(self, index: int) -> Pixels:
+        """Return what the base shows of a photograph, uint8 (height, width, 3)."""
+        path = self._folder / f"{self._setting.value:g}-{index}.npy"
+        try:
+            kept: Pixels = np.load(path, mmap_mode="r")
+        except FileNotFoundError:
+            kept = self._coded(self._photographs.decoded(index))
+            content = io.BytesIO()
+            np.save(content, kept)
+            write_file(path, content.getbuffer())
+        return kept
+
+    def _coded(self, pixels: Pixels) -> Pixels:
+        from baselines.neural.inference import padded, to_images, to_pixels
+
+        image = to_images(padded(pixels), self._device)
+        shown = to_pixels(self._base.code_crops(image, self._setting).images)
+        return shown[: pixels.shape[0], : pixels.shape[1]]

@@ -128,8 +128,8 @@ class DrawingCodec:
         base = self._base.codec.decode(data)
         network = _network(self._path, self._card.sha256, self._device)
         config, table = network.config, network.level_table
+        from baselines.neural.diffusion.drawing import receive
         from baselines.neural.diffusion.model import OVERHEAD, RATE
-        from baselines.neural.diffusion.receive import receive
 
         position = self._base.position(
             data,

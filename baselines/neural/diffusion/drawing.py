@@ -9,19 +9,24 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.diffusion.config import DiffusionConfig
+from baselines.neural.diffusion.architecture import DiffusionConfig
 from baselines.neural.diffusion.model import DiffusionNetwork, LevelFacts, Noisy
-from baselines.neural.diffusion.schedule import (
+from baselines.neural.diffusion.noise import (
     NoiseLevel,
     ancestral_step,
     clean,
     ddim_step,
+    noise_key,
     noise_level,
+    normal_noise,
     times,
 )
+from baselines.neural.inference import inference, padded, to_images, to_pixels
+from benchmark.codec import Pixels
 
 PATCHES_AT_ONCE = 4
 
@@ -144,3 +149,32 @@ def ramps(height: int, width: int, overlap_px: int) -> Tensor:
         nearest = torch.minimum(distance, side - distance)
         along.append((nearest / overlap_px).clamp(max=1.0))
     return along[0][:, None] * along[1]
+
+
+def receive(
+    network: DiffusionNetwork,
+    base: Pixels,
+    stream: bytes,
+    position: float,
+    steps: int,
+    start: float,
+    seed: int,
+) -> Pixels:
+    """Return the pixels (height, width, 3) drawn behind `base`, of that shape.
+
+    position: of the stream among the network's rate levels. steps, start: as of `draw`. The noise
+    is that of the stream and `seed`.
+    """
+    height, width, _ = base.shape
+    device = next(network.parameters()).device
+    images = to_images(padded(base, network.stride), device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    key, (_, channels, rows, columns) = noise_key(stream, seed), images.shape
+
+    def noise(step: int) -> Tensor:
+        drawn = normal_noise(key, step, (1, rows, columns, channels))
+        return torch.from_numpy(np.moveaxis(drawn, 3, 1)).to(device)
+
+    with inference():
+        made = draw(network, images, network.facts(position), noise, steps, start)
+        return to_pixels(made[:, :, :height, :width])

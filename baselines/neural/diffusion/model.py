@@ -7,15 +7,32 @@ same process in other coordinates: the score of x given x̂ is that of u, logSNR
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from baselines.neural.diffusion.config import DiffusionConfig
-from baselines.neural.diffusion.schedule import LARGEST_LOG_SNR, clean, noise_level
+from baselines.neural.diffusion.architecture import DiffusionConfig
+from baselines.neural.diffusion.base_codec import BaseCodec
+from baselines.neural.diffusion.noise import LARGEST_LOG_SNR, clean, noise_level
 from baselines.neural.diffusion.unet import UNet
 from baselines.neural.network import Estimate, Network
+from benchmark.codec import Setting
+from benchmark.errors import UsageError
+
+LEAST_SCALE = 1e-3  # a quarter of a grey level's error in rounding, on [-1, 1]
+
+
+def open_base(config: DiffusionConfig) -> BaseCodec:
+    """Return the base of a configuration; raises `UsageError` for a preset, which has none."""
+    if not config.base:
+        raise UsageError(
+            "a diffusion decoder is trained for a base codec: bench train --suite generative "
+            "--members dirac-elic, say, makes its configuration"
+        )
+    return BaseCodec(config.base)
+
 
 SCALE, THRESHOLD, RATE, OVERHEAD = range(4)  # columns of the statistics of levels
 
@@ -40,7 +57,7 @@ class DiffusionNetwork(Network):
 
     Row by row the table has the residuals' standard deviation, the threshold in units of it, the
     base's rate on crops in log2 of bits per pixel without what every stream costs, and that cost
-    in bytes. All are zero until `Architecture.initialise` has measured them.
+    in bytes. All are zero until `initialise` has measured them.
     """
 
     stride = 16
@@ -50,7 +67,7 @@ class DiffusionNetwork(Network):
         super().__init__()
         self.config = config
         self.unet = UNet(config)
-        self.register_buffer(f"levels_{config.domain}", torch.zeros(config.levels, 4))
+        self.register_buffer(f"levels_{config.domain}", torch.zeros(config.rate_levels, 4))
 
     @property
     def level_table(self) -> Tensor:
@@ -77,6 +94,30 @@ class DiffusionNetwork(Network):
         restored = images + controls.log_scale.exp()[:, None, None, None] * residuals
         none = torch.zeros(len(images), device=images.device)
         return Estimate(restored, none, none, velocities)
+
+    def initialise(self, crops: Tensor, lambdas: Sequence[float]) -> None:
+        """Measure the base's residuals on `crops` (N, 3, H, W) in [-1, 1]; weights stay random.
+
+        Raises `UsageError` for a network without a base, `Unavailable` where that cannot run.
+        """
+        config: DiffusionConfig = self.config
+        base = open_base(config)
+        flat = torch.zeros_like(crops[:1])
+        pixels = crops.shape[2] * crops.shape[3]
+        rows = []
+        for value in config.settings:
+            setting = Setting(config.setting, value)
+            coded = base.code_crops(crops, setting)
+            overhead = float(base.code_crops(flat, setting).bits) / 8
+            residuals = crops - coded.images
+            scale = max(float(residuals.square().mean().sqrt()), LEAST_SCALE)
+            magnitudes = residuals.abs().flatten()  # too many for torch's own quantile
+            rank = max(1, round(config.threshold_share * len(magnitudes)))
+            largest = float(magnitudes.kthvalue(rank).values)
+            rate = (coded.bits / 8 - overhead).clamp(min=1).mul(8 / pixels).log2().mean()
+            rows.append([scale, max(largest / scale, 1.0), float(rate), overhead])
+        with torch.no_grad():
+            self.level_table.copy_(torch.tensor(rows))
 
     @property
     def is_measured(self) -> bool:

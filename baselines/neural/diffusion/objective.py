@@ -18,12 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.diffusion.base_codec import BaseCodec
-from baselines.neural.diffusion.model import DiffusionNetwork, LevelFacts, Noisy
-from baselines.neural.diffusion.noise import noise_key, normal_noise
-from baselines.neural.diffusion.schedule import noise_level
-from baselines.neural.diffusion.shown import FOLDER, MOST_BYTES, ShownPhotographs
-from baselines.neural.diffusion.statistics import open_base
+from baselines.neural.diffusion.base_codec import FOLDER, MOST_BYTES, BaseCodec, ShownPhotographs
+from baselines.neural.diffusion.model import DiffusionNetwork, LevelFacts, Noisy, open_base
+from baselines.neural.diffusion.noise import noise_key, noise_level, normal_noise
 from baselines.neural.inference import padded, to_images, to_pixels
 from baselines.neural.network import Network
 from baselines.neural.training.objective import (
@@ -105,7 +102,7 @@ class Drawing(StageObjective):
         if not self._shown:
             self._shown = [
                 [self._show(plain, one, at) for one in photographs]
-                for at in range(plain.config.levels)
+                for at in range(plain.config.rate_levels)
             ]
         points, errors = [], []
         with torch.no_grad():
@@ -150,8 +147,8 @@ class Drawing(StageObjective):
     def _draws(self, network: DiffusionNetwork, step: int) -> tuple[Int64Array, Float64Array]:
         """Return the level and the time of every crop of a step, in all processes."""
         random, size = self._setup.random(step), self.stage.batch
-        first, count = int(random.integers(network.config.levels)), np.arange(size)
-        levels = random.permutation((first + count) % network.config.levels)
+        first, count = int(random.integers(network.config.rate_levels)), np.arange(size)
+        levels = random.permutation((first + count) % network.config.rate_levels)
         return levels, random.permutation((count + random.random()) / size)
 
     def _noisy_conditions(
@@ -198,7 +195,7 @@ class Drawing(StageObjective):
     def _keep(self, network: DiffusionNetwork) -> list[ShownPhotographs]:
         """Return the run's photographs at each level of the base; none where they are too many."""
         photographs, folder = self._setup.photographs, self._setup.folder
-        levels, device = network.config.levels, self._setup.device
+        levels, device = network.config.rate_levels, self._setup.device
         if photographs is None or folder is None:
             return []
         if 3 * int(photographs.sides.prod(1).sum()) * levels > MOST_BYTES:

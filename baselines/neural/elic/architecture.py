@@ -1,20 +1,75 @@
-"""ELIC as an architecture of the boundary: its sizes, its network and its coder."""
+"""ELIC as an architecture of the boundary, with its dimensions. Imports no torch."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
 
-from baselines.neural.architecture import HyperpriorArchitecture, Shapes
-from baselines.neural.elic.sizes import NAMED, ElicSizes
-from baselines.neural.shapes import count, hyper_latent, residual_transforms
+from msgspec import Meta
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
+from baselines.neural.architecture import HyperpriorArchitecture
+from baselines.neural.dimensions import Kernel, Parts, ResidualSizes, Width, size_table
 
-    from baselines.neural.elic.coder import ElicCoder
-    from baselines.neural.elic.model import ElicNetwork
-    from baselines.neural.entropy.hyperprior_coder import TransformNetwork
+
+@dataclass(frozen=True, slots=True)
+class ElicSizes(ResidualSizes):
+    """Dimensions that determine the shapes of all parameters; see `ResidualSizes`."""
+
+    support: Width  # output of the hyper-decoder
+    groups: Annotated[Parts, Meta(min_length=1)]  # widths, summing to `latent`
+    channel_context: tuple[Width, Width]  # hidden widths of the context of earlier groups
+    channel_kernel: Kernel
+    spatial_kernel: Kernel  # of the checkerboard
+    # Hidden widths; None: falling linearly, at least `support`.
+    aggregation: tuple[Width, Width] | None
+
+    def __post_init__(self) -> None:
+        ResidualSizes.__post_init__(self)
+        if sum(self.groups) != self.latent:
+            raise ValueError(f"groups sum to {sum(self.groups)}, the latent has {self.latent}")
+
+    def aggregation_widths(self, group: int) -> tuple[int, int]:
+        """Return the hidden widths of a group's aggregation, group 0 being the first."""
+        if self.aggregation is not None:
+            return self.aggregation
+        inputs, outputs = self.aggregation_inputs(group), 2 * self.groups[group]
+        first, second = (inputs + (outputs - inputs) * part // 3 for part in (1, 2))
+        return max(first, self.support), max(second, self.support)
+
+    def aggregation_inputs(self, group: int) -> int:
+        """Return the channels of spatial and channel context and of the hyper-decoder together."""
+        return 2 * self.groups[group] * (2 if group else 1) + self.support
+
+
+# `full` has the dimensions of He et al. (CVPR 2022) as CompressAI's `Elic2022Official` has them:
+# widths of the hyper-decoder and of the aggregation differ between implementations, and the paper's
+# text was not at hand. `small` and `micro` have about the work per pixel of CRDR's of that name,
+# with every part of the method; `micro-plain` has wider transforms without attention instead.
+# `tiny` is for tests.
+NAMED = size_table(
+    ElicSizes,
+    "full small micro micro-plain tiny",
+    encoder=((192, 192, 192), (96, 136, 160), (32, 40, 48), (44, 60, 60), (8, 6, 8)),
+    decoder=((192, 192, 192), (160, 136, 96), (48, 40, 32), (60, 60, 44), (8, 6, 4)),
+    latent=(320, 192, 112, 144, 12),
+    hyper_latent=(192, 96, 32, 32, 6),
+    blocks=(3, 2, 1, 1, 1),
+    attention=(True, True, True, False, True),
+    outer_kernel=(5, 5, 5, 5, 5),
+    inner_kernel=(5, 3, 3, 3, 3),
+    hyper_encoder=((192, 192), (128, 128), (64, 64), (64, 64), (8, 6)),
+    hyper_decoder=((192, 288), (128, 160), (64, 64), (64, 64), (6, 8)),
+    hyper_kernel=(5, 5, 3, 3, 5),
+    support=(384, 192, 96, 96, 10),
+    groups=(
+        *((16, 16, 32, 64, 192), (8, 16, 24, 48, 96)),
+        *((8, 8, 16, 32, 48), (8, 8, 16, 32, 80), (2, 4, 6)),
+    ),
+    channel_context=((224, 128), (128, 96), (48, 32), (48, 32), (8, 6)),
+    channel_kernel=(5, 5, 3, 3, 3),
+    spatial_kernel=(5, 5, 5, 5, 5),
+    aggregation=(None, (192, 128), (96, 64), (96, 64), (8, 6)),
+)
+FULL, SMALL, MICRO, MICRO_PLAIN, TINY = NAMED.values()
 
 
 class ElicArchitecture(HyperpriorArchitecture[ElicSizes]):
@@ -23,60 +78,5 @@ class ElicArchitecture(HyperpriorArchitecture[ElicSizes]):
     name = "elic"
     presets: Mapping[str, ElicSizes] = NAMED
     config_type = ElicSizes
-    landmarks = (
-        "analysis.0.weight",
-        "hyper_synthesis.0.weight",
-        "context.spatial.0.weight",
-        "context.aggregation.0.0.weight",
-        "prior.quantiles",
-    )
-
-    def config_from_shapes(self, shapes: Shapes, known: ElicSizes | None = None) -> ElicSizes:
-        """Return the sizes of the network whose tensors have these names and shapes."""
-        groups = count("context.spatial.{}.weight", shapes)
-        spatial = [shapes[f"context.spatial.{k}.weight"] for k in range(groups)]
-        channel = [shapes[f"context.channel.1.{layer}.weight"] for layer in (0, 2)]
-        aggregation = [shapes[f"context.aggregation.0.{layer}.weight"][0] for layer in (0, 2)]
-        sizes = ElicSizes(
-            **residual_transforms("analysis", "synthesis", shapes),
-            **hyper_latent("hyper_synthesis", shapes),
-            groups=tuple(one[1] for one in spatial),
-            channel_context=(channel[0][0], channel[1][0]),
-            channel_kernel=channel[0][2],
-            spatial_kernel=spatial[0][2],
-            aggregation=None,
-        )
-        falling = [sizes.aggregation_widths(k) for k in range(groups)]
-        found = [
-            tuple(shapes[f"context.aggregation.{k}.{layer}.weight"][0] for layer in (0, 2))
-            for k in range(groups)
-        ]
-        if found == falling:
-            return sizes
-        return replace(sizes, aggregation=(aggregation[0], aggregation[1]))
-
-    def build(self, config: ElicSizes) -> "ElicNetwork":
-        """Return a network with random weights, on torch's default device."""
-        from baselines.neural.elic.model import ElicNetwork
-
-        return ElicNetwork(config)
-
-    def initialise(self, network: "ElicNetwork", crops: "Tensor", lambdas: Sequence[float]) -> None:
-        """Start as an orthogonal transform fitted to `crops` (N, 3, H, W) in [-1, 1]."""
-        from baselines.neural.elic.model import initialise
-
-        initialise(network, crops, lambdas)
-
-    def coder(
-        self,
-        network: "TransformNetwork",
-        tables: "Mapping[str, Tensor]",
-        device: "torch.device | str" = "cpu",
-    ) -> "ElicCoder":
-        """Return the coder with the fastest integer kernel that is exact on `device`.
-
-        Raises `ValueError` or `KeyError` for tables that are missing or do not fit the network.
-        """
-        from baselines.neural.elic.coder import ElicCoder
-
-        return ElicCoder(network, tables, device, margin=self.margin)
+    network_type = "baselines.neural.elic.model:ElicNetwork"
+    coder_type = "baselines.neural.elic.path:ElicCoder"

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.neural.blocks.layers import convolution
-from baselines.neural.elic.sizes import ElicSizes
+from baselines.neural.elic.architecture import ElicSizes
 
 # (group, mean (N, c, h, w)) -> the group's values as rounded in whole steps from the mean
 RoundGroup = Callable[[int, Tensor], Tensor]

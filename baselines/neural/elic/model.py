@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from baselines.neural.blocks.layers import RectifiedAttention
 from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
+from baselines.neural.elic.architecture import ElicSizes
 from baselines.neural.elic.context import CheckerboardConvolution, SpaceChannelContext
-from baselines.neural.elic.sizes import ElicSizes
 from baselines.neural.entropy.factorised import FactorisedPrior, noised
 from baselines.neural.entropy.hyperprior_coder import TransformNetwork
 from baselines.neural.entropy.latent_network import (
@@ -103,6 +103,23 @@ class ElicNetwork(TransformNetwork):
             if k:
                 record("features", self.context.features(k, hyper, groups[:k])[0])
 
+    def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
+        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
+
+        The sides are multiples of 16. The only one of `lambdas` determines how coarse y is.
+        """
+        gain = GAIN / math.sqrt(lambdas[0])
+        spread = gain * start_transforms(self.analysis, self.synthesis, self.sizes, images)
+        set_latent_gain(self.analysis, self.synthesis, gain)
+        with torch.no_grad():
+            self.hyper_analysis[0].weight.div_(spread[:, None, None])  # type: ignore[operator]
+            parts = torch.split(spread, list(self.sizes.groups))
+            for part, aggregation in zip(parts, self.context.aggregation, strict=True):
+                last: nn.Conv2d = aggregation[-1]  # type: ignore[index]
+                nn.init.normal_(last.weight, std=NOISE)
+                nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+                last.bias[: len(part)] = part  # type: ignore[index]
+
 
 def _rounding(latents: Tensor, sizes: ElicSizes) -> Callable[[int, Tensor], Tensor]:
     groups = torch.split(latents, list(sizes.groups), dim=1)
@@ -118,22 +135,3 @@ def _noise(latents: Tensor, sizes: ElicSizes) -> Callable[[int, Tensor], Tensor]
     """Return the groups with noise, the same one wherever a group is asked for."""
     groups = torch.split(noised(latents), list(sizes.groups), dim=1)
     return lambda group, _mean: groups[group]
-
-
-def initialise(network: ElicNetwork, images: Tensor, lambdas: Sequence[float]) -> None:
-    """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
-
-    The sides are multiples of 16. The only one of `lambdas` determines how coarse y is.
-    """
-    gain = GAIN / math.sqrt(lambdas[0])
-    spread = gain * start_transforms(network.analysis, network.synthesis, network.sizes, images)
-    set_latent_gain(network.analysis, network.synthesis, gain)
-    first: nn.Conv2d = network.hyper_analysis[0]  # type: ignore[assignment]
-    with torch.no_grad():
-        first.weight.div_(spread[:, None, None])
-        parts = torch.split(spread, list(network.sizes.groups))
-        for part, aggregation in zip(parts, network.context.aggregation, strict=True):
-            last: nn.Conv2d = aggregation[-1]  # type: ignore[index]
-            nn.init.normal_(last.weight, std=NOISE)
-            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
-            last.bias[: len(part)] = part  # type: ignore[index]

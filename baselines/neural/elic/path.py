@@ -13,7 +13,7 @@ the order of rows. `elic.model` computes the same in floating point.
 """
 
 from collections.abc import Mapping
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from baselines.neural.entropy.fixed.integer_path import (
 )
 from baselines.neural.entropy.fixed.selftest import Choice
 from baselines.neural.entropy.fixed.tables import scale_index
+from baselines.neural.entropy.hyperprior_coder import TransformCoder
 from baselines.neural.entropy.latent_network import LatentNetwork
 
 FIRST = {"hyper": "z", "channel": "support", "spatial": "support", "aggregation": "features"}
@@ -138,3 +139,9 @@ class DecodedGroups:
 
 def _positions_last(values: Tensor) -> Tensor:
     return values.permute(0, 2, 1).contiguous()
+
+
+class ElicCoder(TransformCoder):
+    """Images to latents to bytes, and back, with the space-channel context as integer path."""
+
+    path_type: ClassVar[type[IntegerPath]] = ElicPath

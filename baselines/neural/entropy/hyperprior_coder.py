@@ -72,6 +72,7 @@ class HyperpriorCoder:
     """
 
     path_type: ClassVar[type[IntegerPath]] = EntropyPath
+    margin = LARGE.margin
     latent_stride, y_per_z = 16, Y_PER_Z  # pixels along a position of y; see `Y_PER_Z`
 
     def __init__(
@@ -158,10 +159,9 @@ class TransformNetwork(LatentNetwork):
 
 
 class TransformCoder(HyperpriorCoder):
-    """Images to latents to bytes, and back, with one checkpoint; see `HyperpriorCoder`.
+    """Images to latents to bytes, and back, with one checkpoint; see `HyperpriorCoder`."""
 
-    `margin` is what the transforms see around a tile, in pixels: at least their reach.
-    """
+    channels_last: ClassVar[tuple[str, ...]] = ("",)  # parts of the network with that layout
 
     def __init__(
         self,
@@ -169,20 +169,21 @@ class TransformCoder(HyperpriorCoder):
         tables: Mapping[str, Tensor],
         device: torch.device | str = "cpu",
         choice: Choice | None = None,
-        margin: int = LARGE.margin,
     ) -> None:
-        self.margin = margin
-        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network
+        for name in self.channels_last:
+            part = network.get_submodule(name)
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         super().__init__(network, tables, device, choice)
 
     def analyse(self, images: Tensor, controls: Any) -> Tensor:
         """Return y (1, M, H / 16, W / 16) of images (1, 3, H, W) in [-1, 1]."""
         seen = images.contiguous(memory_format=torch.channels_last)
-        latents: Tensor = self._network.analyse(seen, controls)
+        latents: Tensor = self.network.analyse(seen, controls)
         return latents
 
     def synthesise(self, latents: Tensor, controls: Any) -> Tensor:
         """Return the images (1, 3, H, W), about [-1, 1], of y as decoded."""
         seen = latents.contiguous(memory_format=torch.channels_last)
-        images: Tensor = self._network.synthesise(seen, controls)
+        images: Tensor = self.network.synthesise(seen, controls)
         return images

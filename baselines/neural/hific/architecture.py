@@ -1,16 +1,70 @@
-"""HiFiC as an architecture of the boundary: its sizes and its network; the rest is inherited."""
+"""HiFiC as an architecture of the boundary, with its dimensions. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from baselines.neural.architecture import HyperpriorArchitecture, Shapes
-from baselines.neural.hific.sizes import NAMED, HificSizes
-from baselines.neural.shapes import count, hyper_latent
+from msgspec import Meta
+
+from baselines.neural.architecture import HyperpriorArchitecture
+from baselines.neural.dimensions import (
+    LARGEST_WIDTH,
+    Count,
+    Dimensions,
+    EvenWidth,
+    Kernel,
+    size_table,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from baselines.neural.hific.model import HificNetwork
+# Room for a colour, its negative and two constants: `start_values`.
+Wide = Annotated[int, Meta(ge=4, le=LARGEST_WIDTH)]
+
+
+@dataclass(frozen=True, slots=True)
+class HificSizes(Dimensions):
+    """Dimensions of transforms that go down or up by 16, and of a hyperprior without slices."""
+
+    widths: tuple[Wide, Wide, Wide, Wide, Wide]  # of the encoder, reversed in the generator
+    latent: EvenWidth  # y
+    hyper_latent: EvenWidth  # z, a quarter of the sides of y
+    residual_blocks: Count  # of the generator, at its widest
+    hyper_encoder: tuple[EvenWidth, EvenWidth]
+    hyper_decoder: tuple[EvenWidth, EvenWidth]  # of each of the two stacks, which end in `latent`
+    hyper_kernel: Kernel  # of the hyper-convolutions that change the resolution
+    # The two stacks of the hyper-decoder give means and scales themselves.
+    slices: ClassVar[tuple[int, ...]] = ()
+    support_slices: ClassVar[int] = 0
+    context: ClassVar[tuple[int, int]] = (0, 0)
+    context_kernels: ClassVar[tuple[int, int, int]] = (0, 0, 0)
+
+    @property
+    def support(self) -> int:
+        """Width of each output of the hyper-decoder: that of y."""
+        return self.latent
+
+
+# `full` has the dimensions of Mentzer et al. (NeurIPS 2020), as TensorFlow Compression's
+# models/hific has them. `small` and `micro` have about the work per pixel of CRDR's of that name.
+# Nine residual blocks would be most of `micro`; with two, the layers near the image keep their
+# share, and the checkpoints are small enough to be bundled. `tiny` is for tests.
+NAMED = size_table(
+    HificSizes,
+    "full small micro tiny",
+    widths=(
+        *((60, 120, 240, 480, 960), (25, 50, 100, 200, 400)),
+        *((11, 22, 44, 88, 176), (4, 4, 6, 8, 8)),
+    ),
+    latent=(220, 192, 128, 12),
+    hyper_latent=(320, 128, 32, 4),
+    residual_blocks=(9, 9, 2, 1),
+    hyper_encoder=((320, 320), (128, 128), (32, 32), (6, 6)),
+    hyper_decoder=((320, 320), (128, 128), (32, 32), (6, 6)),
+    hyper_kernel=(5, 5, 5, 3),
+)
+FULL, SMALL, MICRO, TINY = NAMED.values()
 
 
 class HificArchitecture(HyperpriorArchitecture[HificSizes]):
@@ -19,35 +73,9 @@ class HificArchitecture(HyperpriorArchitecture[HificSizes]):
     name = "hific"
     presets: Mapping[str, HificSizes] = NAMED
     config_type = HificSizes
-    landmarks = (
-        "analysis.0.weight",
-        "synthesis.head.1.weight",
-        "synthesis.tail.0.weight",
-        "hyper_synthesis.mean.0.weight",
-        "prior.quantiles",
-    )
+    network_type = "baselines.neural.hific.model:HificNetwork"
 
-    def config_from_shapes(self, shapes: Shapes, known: HificSizes | None = None) -> HificSizes:
-        """Return the sizes of the network whose tensors have these names and shapes."""
-        widths = [shapes[f"analysis.{layer}.weight"][0] for layer in (0, 3, 6, 9, 12)]
-        hyper = hyper_latent("hyper_synthesis.mean", shapes)
-        del hyper["support"]
-        return HificSizes(
-            widths=(widths[0], widths[1], widths[2], widths[3], widths[4]),
-            latent=shapes["analysis.15.weight"][0],
-            residual_blocks=count("synthesis.blocks.{}.layers.0.weight", shapes),
-            **hyper,
-        )
-
-    def build(self, config: HificSizes) -> "HificNetwork":
-        """Return a network with random weights, on torch's default device."""
-        from baselines.neural.hific.model import HificNetwork
-
-        return HificNetwork(config)
-
-    def initialise(
-        self, network: "HificNetwork", crops: "Tensor", lambdas: Sequence[float]
-    ) -> None:
+    def initialise(self, network: Any, crops: "Tensor", lambdas: Sequence[float]) -> None:
         """Start as an orthogonal transform fitted to `crops` (N, 3, H, W) in [-1, 1]."""
         from baselines.neural.hific.start_values import initialise
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from baselines.neural.blocks.layers import ChannelNorm, convolution, upsampling
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork
 from baselines.neural.entropy.hyperprior_coder import TransformNetwork
-from baselines.neural.hific.sizes import HificSizes
+from baselines.neural.hific.architecture import HificSizes
 from baselines.neural.network import Estimate
 
 IMAGE_CHANNELS = 3

@@ -1,21 +1,50 @@
-"""IVR as an architecture of the boundary: its sizes, its network, its tables, q in the header."""
+"""IVR as an architecture of the boundary, with its dimensions; q in the header. No torch."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
-from baselines.neural.architecture import HyperpriorArchitecture, Shapes
-from baselines.neural.ivr.sizes import NAMED, IvrSizes
-from baselines.neural.shapes import hyper_latent, stages
+from msgspec import Meta
+
+from baselines.neural.architecture import HyperpriorArchitecture
+from baselines.neural.dimensions import Dimensions, Kernel, Width, size_table
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from baselines.neural.bitstream.control_grid import ControlGrid, SingleControl
-    from baselines.neural.entropy.hyperprior_coder import TransformNetwork
-    from baselines.neural.ivr.coder import IvrCoder
     from baselines.neural.ivr.model import IvrNetwork
     from benchmark.codec import Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class IvrSizes(Dimensions):
+    """Dimensions of transforms that go down or up by 16, and of a hyperprior."""
+
+    transform: Width  # between the four convolutions of either transform
+    latent: Width  # y
+    hyper_latent: Width  # z, a quarter of the sides of y
+    hyper_encoder: tuple[Width, Width]
+    hyper_decoder: tuple[Width, Width]
+    hyper_kernel: Kernel  # of the hyper-convolutions that change the resolution
+    rate_levels: Annotated[int, Meta(ge=2, le=10)]  # the header has room for ten
+
+
+# `full` has the dimensions of Sun et al. (ACM MM 2021) as the authors' code has them, without the
+# optional context of single positions and network behind the decoder. `small` and `micro` have
+# about the work per pixel of CRDR's of that name, and its rate levels. `tiny` is for tests.
+NAMED = size_table(
+    IvrSizes,
+    "full small micro tiny",
+    transform=(256, 174, 50, 6),
+    latent=(320, 256, 160, 12),
+    hyper_latent=(256, 128, 48, 4),
+    hyper_encoder=((256, 256), (128, 128), (48, 48), (6, 6)),
+    hyper_decoder=((256, 384), (128, 192), (48, 72), (6, 6)),
+    hyper_kernel=(5, 5, 5, 3),
+    rate_levels=(10, 5, 5, 5),
+)
+FULL, SMALL, MICRO, TINY = NAMED.values()
 
 
 class IvrArchitecture(HyperpriorArchitecture[IvrSizes]):
@@ -24,57 +53,19 @@ class IvrArchitecture(HyperpriorArchitecture[IvrSizes]):
     name = "ivr"
     presets: Mapping[str, IvrSizes] = NAMED
     config_type = IvrSizes
-    landmarks = (
-        "analysis.layers.0.weight",
-        "analysis.masks.0.weight",
-        "synthesis.masks.0.weight",
-        "hyper_synthesis.0.weight",
-        "prior.log_scale",
-    )
-    table_names = ("cdf", "z_cdf", "thresholds", "row_start", "row_shift")
-
-    def config_from_shapes(self, shapes: Shapes, known: IvrSizes | None = None) -> IvrSizes:
-        """Return the sizes of the network whose tensors have these names and shapes."""
-        down = stages("analysis.layers", shapes)
-        hyper = hyper_latent("hyper_synthesis", shapes)
-        del hyper["support"]  # mean and scale of y
-        return IvrSizes(
-            transform=down[0][0],
-            latent=down[3][0],
-            rate_levels=shapes["analysis.masks.0.weight"][0],
-            **hyper,
-        )
-
-    def rate_levels(self, config: IvrSizes) -> int:
-        """Return the number of rate levels that one network serves, whole q from 0."""
-        return config.rate_levels
+    network_type = "baselines.neural.ivr.model:IvrNetwork"
+    coder_type = "baselines.neural.ivr.model:IvrCoder"
 
     def control_block(self) -> "SingleControl":
-        """Return how q stands in a stream's header."""
+        """Return the control block of q."""
         from baselines.neural.bitstream.control_grid import SingleControl
 
         return SingleControl(rate_grid())
 
-    def build(self, config: IvrSizes) -> "IvrNetwork":
-        """Return a network with random weights, on torch's default device."""
-        from baselines.neural.ivr.model import IvrNetwork
-
-        return IvrNetwork(config)
-
-    def initialise(self, network: "IvrNetwork", crops: "Tensor", lambdas: Sequence[float]) -> None:
-        """Start as an orthogonal transform fitted to `crops` (N, 3, H, W) in [-1, 1]."""
-        from baselines.neural.ivr.model import initialise
-
-        initialise(network, crops, lambdas)
-
     def tables(  # type: ignore[override]
         self, network: "IvrNetwork", images: "Sequence[Pixels]"
     ) -> "dict[str, Tensor]":
-        """Return the distributions of y and z and the fractional bits.
-
-        `images` are photographs whose activations say how fine the integers can be; two of 256 x
-        256 suffice. Raises `ValueError` for a prior with parameters that are not finite.
-        """
+        """Return the distributions of y and z and the fractional bits; see `Architecture`."""
         import torch
 
         from baselines.neural.entropy.fixed.fractional_bits import calibrate, fractional_bit_tables
@@ -83,20 +74,6 @@ class IvrArchitecture(HyperpriorArchitecture[IvrSizes]):
         with torch.inference_mode():
             bits = fractional_bit_tables(calibrate(network, self.latents(network, images)))
         return {**laplace_tables(network.prior), **bits}
-
-    def coder(
-        self,
-        network: "TransformNetwork",
-        tables: "Mapping[str, Tensor]",
-        device: "torch.device | str" = "cpu",
-    ) -> "IvrCoder":
-        """Return the coder with the fastest integer kernel that is exact on `device`.
-
-        Raises `ValueError` or `KeyError` for tables that are missing or do not fit the network.
-        """
-        from baselines.neural.ivr.coder import IvrCoder
-
-        return IvrCoder(network, tables, device, margin=self.margin)
 
 
 def rate_grid() -> "ControlGrid":

@@ -16,20 +16,23 @@ left out.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.neural.blocks.control import Control, Level, between_levels, control_of
-from baselines.neural.blocks.gdn import GDN, start_as_transforms
-from baselines.neural.blocks.layers import convolution, upsampling
+from baselines.neural.blocks.gdn import GDN, gdn_synthesis, start_as_transforms
 from baselines.neural.blocks.start_values import transforms_of
-from baselines.neural.entropy.hyperprior_coder import TransformNetwork
-from baselines.neural.entropy.latent_network import CodedLatents, hyper_synthesis
-from baselines.neural.ivr.laplace import LaplacePrior, laplace_bits, noisy_or_rounded
-from baselines.neural.ivr.sizes import IvrSizes
+from baselines.neural.entropy.factorised import noised
+from baselines.neural.entropy.fixed.integer_path import IntegerPath
+from baselines.neural.entropy.hyperprior_coder import TransformCoder, TransformNetwork
+from baselines.neural.entropy.latent_network import CodedLatents, hyper_analysis, hyper_synthesis
+from baselines.neural.ivr.architecture import IvrSizes
+from baselines.neural.ivr.laplace import IvrPath, LaplacePrior, laplace_bits
+from benchmark.errors import CorruptStream
 
 IMAGE_CHANNELS = 3
 KERNELS = ((5, 4), (4, 5), (5, 4), (4, 5))  # of the analysis
@@ -57,7 +60,7 @@ class Mask(nn.Module):
 class MaskedTransform(nn.Module):
     """Layers with a mask behind each of the four that change the resolution."""
 
-    def __init__(self, layers: Sequence[nn.Module], widths: Sequence[int], levels: int) -> None:
+    def __init__(self, layers: Iterable[nn.Module], widths: Sequence[int], levels: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.masks = nn.ModuleList(Mask(width, levels) for width in widths)
@@ -84,8 +87,9 @@ class IvrNetwork(TransformNetwork):
         inside = (sizes.transform,) * 3
         down, up = (*inside, sizes.latent), (*inside, IMAGE_CHANNELS)
         self.analysis = MaskedTransform(_down_layers(down), down, sizes.rate_levels)
-        self.synthesis = MaskedTransform(_up_layers(sizes.latent, up), up, sizes.rate_levels)
-        self.hyper_analysis = _hyper_analysis(sizes)
+        self.synthesis = MaskedTransform(gdn_synthesis(sizes.latent, up, 5), up, sizes.rate_levels)
+        self.hyper_analysis = hyper_analysis(sizes)
+        self.hyper_analysis[1] = self.hyper_analysis[3] = nn.LeakyReLU(SLOPE)
         self.hyper_synthesis = hyper_synthesis(sizes, 2 * sizes.latent)
         self.prior = LaplacePrior(sizes.hyper_latent)
 
@@ -127,7 +131,8 @@ class IvrNetwork(TransformNetwork):
         """Round y (N, M, h, w) and count its bits; see `LatentNetwork.code`."""
         rounded_hyper, z_bits = self.code_hyper(latents, noisy=noisy)
         mean, log_scale = self.hyper_synthesis(rounded_hyper).float().chunk(2, dim=1)
-        bits = laplace_bits(noisy_or_rounded(latents, noisy=noisy) - mean, log_scale)
+        values = noised(latents) if noisy else latents.round()
+        bits = laplace_bits(values - mean, log_scale)
         return CodedLatents(_rounded(latents), bits.sum((1, 2, 3)), z_bits)
 
     def entropy_branches(self) -> dict[str, nn.Module]:
@@ -143,6 +148,36 @@ class IvrNetwork(TransformNetwork):
         rounded = self.round_hyper(self.hyper_analyse(latents))
         record("z", rounded)
         self.hyper_synthesis(rounded)
+
+    def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
+        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
+
+        The sides are multiples of 16. `lambdas` at q = 0, 1, ... determine how coarse y is at each
+        level: the masks behind the encoder, and the first ones of the decoder, start at those
+        gains.
+        """
+        transform, latent = self.sizes.transform, self.sizes.latent
+        transforms = transforms_of((images + 1) / 2, (*(transform,) * 3, latent))
+        down, up = self.analysis, self.synthesis
+        start_as_transforms(down.layers, up.layers, transforms, 1.0)
+        gains = torch.tensor([GAIN / math.sqrt(weight) for weight in lambdas])
+        with torch.no_grad():
+            for layer in (*down.layers, *up.layers):
+                if not isinstance(layer, GDN):  # the masks behind it are not 1
+                    layer.weight.div_(START_MASK)
+                    layer.bias.div_(START_MASK)
+            for mask, gain in ((down.masks[-1], gains), (up.masks[0], 1 / gains)):
+                target = torch.expm1(gain * START_MASK).log()[:, None]
+                mask.weight.copy_(target.expand_as(mask.weight))  # type: ignore[arg-type,operator]
+            spread = torch.full((latent,), LEAST_SPREAD)
+            middle = float(gains[len(gains) // 2])
+            spread[: len(transforms[-1].spread)] = transforms[-1].spread * middle
+            spread.clamp_(min=LEAST_SPREAD)
+            self.hyper_analysis[0].weight.div_(spread[:, None, None])  # type: ignore[operator]
+            last: nn.Conv2d = self.hyper_synthesis[-1]  # type: ignore[assignment]
+            nn.init.normal_(last.weight, std=NOISE)
+            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+            last.bias[latent:] = (spread / math.sqrt(2)).log()  # type: ignore[index]
 
     def _rate(self, q: Level | Control, like: Tensor) -> Control:
         if isinstance(q, Control):
@@ -166,53 +201,15 @@ def _down_layers(widths: Sequence[int]) -> list[nn.Module]:
     return layers
 
 
-def _up_layers(inputs: int, widths: Sequence[int]) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for outputs in widths:
-        if layers:
-            layers.append(GDN(inputs, inverse=True))
-        layers.append(upsampling(inputs, outputs, 5))
-        inputs = outputs
-    return layers
+class IvrCoder(TransformCoder):
+    """Images to latents to bytes, and back; see `TransformCoder`."""
 
+    network: IvrNetwork
+    path_type: ClassVar[type[IntegerPath]] = IvrPath
 
-def _hyper_analysis(sizes: IvrSizes) -> nn.Sequential:
-    first, second = sizes.hyper_encoder
-    return nn.Sequential(
-        convolution(sizes.latent, first, 3),
-        nn.LeakyReLU(SLOPE),
-        convolution(first, second, sizes.hyper_kernel, stride=2),
-        nn.LeakyReLU(SLOPE),
-        convolution(second, sizes.hyper_latent, sizes.hyper_kernel, stride=2),
-    )
-
-
-def initialise(network: IvrNetwork, images: Tensor, lambdas: Sequence[float]) -> None:
-    """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
-
-    The sides are multiples of 16. `lambdas` at q = 0, 1, ... determine how coarse y is at each
-    level: the masks behind the encoder, and the first ones of the decoder, start at those gains.
-    """
-    sizes = network.sizes
-    transforms = transforms_of((images + 1) / 2, (*(sizes.transform,) * 3, sizes.latent))
-    down, up = network.analysis, network.synthesis
-    start_as_transforms(down.layers, up.layers, transforms, 1.0)
-    gains = torch.tensor([GAIN / math.sqrt(one) for one in lambdas])
-    with torch.no_grad():
-        for layer in (*down.layers, *up.layers):
-            if not isinstance(layer, GDN):  # the masks behind it are not 1
-                layer.weight.div_(START_MASK)
-                layer.bias.div_(START_MASK)
-        for mask, gain in ((down.masks[-1], gains), (up.masks[0], 1 / gains)):
-            target = gain * START_MASK
-            mask.weight.copy_(torch.expm1(target).log()[:, None].expand_as(mask.weight))  # type: ignore[arg-type,operator]
-        spread = torch.full((sizes.latent,), LEAST_SPREAD)
-        middle = float(gains[len(gains) // 2])
-        spread[: len(transforms[-1].spread)] = transforms[-1].spread * middle
-        spread.clamp_(min=LEAST_SPREAD)
-        first: nn.Conv2d = network.hyper_analysis[0]  # type: ignore[assignment]
-        first.weight.div_(spread[:, None, None])
-        last: nn.Conv2d = network.hyper_synthesis[-1]  # type: ignore[assignment]
-        nn.init.normal_(last.weight, std=NOISE)
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
-        last.bias[sizes.latent :] = (spread / math.sqrt(2)).log()  # type: ignore[index]
+    def synthesise(self, latents: Tensor, controls: Any) -> Tensor:
+        """Return the images of y; raises `CorruptStream` for a level that the network lacks."""
+        highest = self.network.sizes.rate_levels - 1
+        if controls > highest:
+            raise CorruptStream(f"the stream is of level {controls:g}, the highest is {highest}")
+        return super().synthesise(latents, controls)

@@ -23,7 +23,7 @@ from baselines.neural.blocks.residual_transforms import analysis_layers, synthes
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
 from baselines.neural.entropy.hyperprior_coder import TransformNetwork
-from baselines.neural.multirealism.sizes import MultiRealismSizes
+from baselines.neural.multirealism.architecture import MultiRealismSizes
 
 HIGHEST_BETA = 2.56  # that the paper trains for and evaluates
 FREQUENCIES = 10
@@ -60,6 +60,18 @@ class MultiRealismNetwork(TransformNetwork, HyperpriorNetwork):
         realism = beta if isinstance(beta, Control) else control_of(beta, HIGHEST_BETA, latents)
         images: Tensor = self.synthesis(latents, realism)
         return images
+
+    def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
+        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
+
+        The sides are multiples of 16. The only one of `lambdas` determines how coarse y is. Beta
+        changes nothing at first.
+        """
+        gain = GAIN / math.sqrt(lambdas[0])
+        layers = self.synthesis.layers
+        spread = gain * start_transforms(self.analysis, layers, self.sizes, images)
+        set_latent_gain(self.analysis, layers, gain)
+        start_entropy_model(self, spread)
 
 
 def fourier(betas: Tensor) -> Tensor:
@@ -99,16 +111,3 @@ class ConditionalSynthesis(nn.Module):
             else:
                 features = layer(features)
         return features
-
-
-def initialise(network: MultiRealismNetwork, images: Tensor, lambdas: Sequence[float]) -> None:
-    """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
-
-    The sides are multiples of 16. The only one of `lambdas` determines how coarse y is. Beta
-    changes nothing at first.
-    """
-    gain = GAIN / math.sqrt(lambdas[0])
-    layers = network.synthesis.layers
-    spread = gain * start_transforms(network.analysis, layers, network.sizes, images)
-    set_latent_gain(network.analysis, layers, gain)
-    start_entropy_model(network, spread)

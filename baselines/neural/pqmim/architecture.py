@@ -1,20 +1,118 @@
-"""PQ-MIM as an architecture of the boundary: sizes, network and coder. Imports no torch."""
+"""PQ-MIM as an architecture of the boundary, with its dimensions. Imports no torch.
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+The paper's constants were not at hand, only its abstract: every number here is our choice, and each
+is a field that a reader of the paper can set.
+"""
 
-from baselines.neural.architecture import PlainArchitecture, Shapes
-from baselines.neural.pqmim.sizes import NAMED, QUINCUNX, PqMimSizes
-from baselines.neural.shapes import count, residual_transforms
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
+from msgspec import Meta
 
-    from baselines.neural.pqmim.coder import PqMimCoder
-    from baselines.neural.pqmim.model import PqMimNetwork
+from baselines.neural.architecture import PlainArchitecture
+from baselines.neural.dimensions import (
+    LARGEST_COUNT,
+    LARGEST_WIDTH,
+    Count,
+    Dimensions,
+    EvenWidth,
+    Kernel,
+    Number,
+    Width,
+    size_table,
+)
 
-HEAD_WIDTH = 32  # of the transformer's heads, where nothing tells their number
+FACTOR = 16  # pixels along a token
+LARGEST_WINDOW = 32  # tokens: sums over a window stay exact (`exact_transformer`)
+LARGEST_TRANSFORMER = 1024  # channels, for the same reason
+
+# Five stages in a quincunx: 1 token of 4 x 4 in stage 0, then 1, 2, 4 and 8. Inferred from a figure
+# of a later paper that shows 4, 8, 16, 32, 64 of 64 tokens known.
+QUINCUNX = ((0, 4, 2, 4), (4, 3, 4, 3), (2, 4, 1, 4), (4, 3, 4, 3))
+
+
+@dataclass(frozen=True, slots=True)
+class PqMimSizes(Dimensions):
+    """Dimensions of a network whose tokens stand for 16 x 16 pixels and have `books` parts."""
+
+    encoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # the last stage ends in the code vectors
+    decoder: tuple[EvenWidth, EvenWidth, EvenWidth]
+    blocks: Count  # bottlenecks in each stage
+    outer_kernel: Kernel  # of the convolution next to the image, at either end
+    inner_kernel: Kernel  # of the other three that change the resolution
+    books: Number  # M, parts into which a position's vector is split
+    entries: Annotated[int, Meta(ge=2, le=LARGEST_WIDTH)]  # K, of each codebook
+    code_width: Width  # d, channels of a part
+    window: Annotated[int, Meta(ge=1, le=LARGEST_WINDOW)]  # side of a transformer's window, tokens
+    width: Annotated[int, Meta(ge=1, le=LARGEST_TRANSFORMER)]  # of the transformer
+    layers: Number
+    heads: Number
+    hidden: Width  # of a layer's perceptron
+    order: tuple[tuple[int, ...], ...] = QUINCUNX  # stages of the tokens of a square, repeated
+    in_turn: bool = True  # a part of a token is coded given those before it, else given none
+    attention: ClassVar[bool] = False  # tiles and whole images would see other statistics
+
+    def __post_init__(self) -> None:
+        Dimensions.__post_init__(self)
+        side = len(self.order)
+        if not side or {len(row) for row in self.order} != {side}:
+            raise ValueError("order is not a square of stages")
+        stages = {stage for row in self.order for stage in row}
+        if len(stages) > LARGEST_COUNT or stages != set(range(len(stages))):
+            raise ValueError(f"order lacks one of the stages 0 to {self.stages - 1}")
+        if self.window % side:
+            raise ValueError(f"window is {self.window}, not a multiple of {side}")
+        if self.width % self.heads:
+            raise ValueError(f"width is {self.width}, not a multiple of {self.heads} heads")
+
+    @property
+    def latent(self) -> int:
+        """Width of the latent: the code vectors of all books."""
+        return self.books * self.code_width
+
+    @property
+    def stages(self) -> int:
+        """Number of stages in which tokens are decoded, each a pass of the transformer."""
+        return max(stage for row in self.order for stage in row) + 1
+
+
+# `full` is after the abstract: the transforms of ELIC, the transformer of a usual masked image
+# model. The transforms of `small` and `micro` have about the work per pixel of CRDR's networks of
+# that name; the transformer comes on top of it. `tiny` is for tests.
+NAMED = size_table(
+    PqMimSizes,
+    "full small micro tiny",
+    encoder=((192, 192, 192), (144, 176, 224), (48, 64, 112), (6, 8, 8)),
+    decoder=((192, 192, 192), (224, 176, 144), (112, 64, 48), (8, 8, 6)),
+    blocks=(3, 2, 1, 1),
+    outer_kernel=(5, 5, 5, 5),
+    inner_kernel=(5, 3, 3, 3),
+    books=(8, 8, 8, 2),
+    entries=(256, 256, 256, 16),
+    code_width=(8, 8, 8, 3),
+    window=(16, 16, 16, 8),
+    width=(768, 384, 128, 64),
+    layers=(12, 8, 4, 2),
+    heads=(24, 12, 4, 2),
+    hidden=(3072, 1536, 512, 24),
+)
+FULL, SMALL, MICRO, TINY = NAMED.values()
+
+
+def transformer_macs_per_pixel(sizes: PqMimSizes) -> float:
+    """Return the multiply-accumulates of one pass of the transformer, for each pixel.
+
+    `PqMimSizes.stages` passes code an image, and as many decode it. Matrix products count, in whole
+    windows.
+
+    >>> round(transformer_macs_per_pixel(MICRO))
+    5152
+    """
+    keys = sizes.window**2
+    layer = sizes.width * (4 * sizes.width + 2 * sizes.hidden + 2 * keys)
+    ends = sizes.width * (sizes.latent + sizes.books * sizes.entries)
+    return (sizes.layers * layer + ends) / FACTOR**2
 
 
 class PqMimArchitecture(PlainArchitecture[PqMimSizes]):
@@ -26,61 +124,6 @@ class PqMimArchitecture(PlainArchitecture[PqMimSizes]):
 
     name = "pqmim"
     presets: Mapping[str, PqMimSizes] = NAMED
-    landmarks = (
-        "analysis.0.weight",
-        "synthesis.0.weight",
-        "quantiser.codebooks",
-        "transformer.places",
-    )
     config_type = PqMimSizes
-
-    def config_from_shapes(self, shapes: Shapes, known: PqMimSizes | None = None) -> PqMimSizes:
-        """Return the sizes of the network whose tensors have these names and shapes.
-
-        No shape tells the number of heads and the order of decoding: without `known`, heads are 32
-        channels wide and the order is the default.
-        """
-        transforms = residual_transforms("analysis", "synthesis", shapes)
-        books, entries, code_width = shapes["quantiser.codebooks"]
-        places, width = shapes["transformer.places"]
-        if transforms.pop("latent") != books * code_width or transforms.pop("attention"):
-            raise ValueError("its latent is not that of its codebooks")
-        in_turn = known.in_turn if known else True  # nothing tells it of a single book
-        return PqMimSizes(
-            **transforms,
-            books=books,
-            entries=entries,
-            code_width=code_width,
-            window=round(places**0.5),
-            width=width,
-            layers=count("transformer.layers.{}.mix.weight", shapes),
-            heads=known.heads if known else max(1, width // HEAD_WIDTH),
-            hidden=shapes["transformer.layers.0.expand.weight"][0],
-            order=known.order if known else QUINCUNX,
-            in_turn=shapes["transformer.earlier"][0] > 0 if books > 1 else in_turn,
-        )
-
-    def build(self, config: PqMimSizes) -> "PqMimNetwork":
-        """Return a network with random weights, on torch's default device."""
-        from baselines.neural.pqmim.model import PqMimNetwork
-
-        return PqMimNetwork(config)
-
-    def initialise(
-        self, network: "PqMimNetwork", crops: "Tensor", lambdas: Sequence[float]
-    ) -> None:
-        """Start as an orthogonal transform of `crops` (N, 3, H, W), with codebooks fitted to it."""
-        from baselines.neural.pqmim.model import initialise
-
-        initialise(network, crops, lambdas)
-
-    def coder(
-        self,
-        network: "PqMimNetwork",
-        tables: "Mapping[str, Tensor]",
-        device: "torch.device | str" = "cpu",
-    ) -> "PqMimCoder":
-        """Return the coder of a network."""
-        from baselines.neural.pqmim.coder import PqMimCoder
-
-        return PqMimCoder(network, device)
+    network_type = "baselines.neural.pqmim.model:PqMimNetwork"
+    coder_type = "baselines.neural.pqmim.coder:PqMimCoder"

@@ -9,7 +9,7 @@ The encoder's choice of tokens is in floating point. The transformer runs withou
 that what one machine codes every other decodes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -18,11 +18,11 @@ from torch import Tensor
 
 from baselines.neural.bitstream.windows import LARGE
 from baselines.neural.entropy.coder import Decoder, Encoder
+from baselines.neural.pqmim.architecture import FACTOR
 from baselines.neural.pqmim.exact_transformer import ExactTransformer
 from baselines.neural.pqmim.model import PqMimNetwork
 from baselines.neural.pqmim.quantiser import ProductQuantiser
-from baselines.neural.pqmim.schedule import stages_of
-from baselines.neural.pqmim.sizes import FACTOR
+from baselines.neural.pqmim.transformer import stages_of
 
 ROWS_AT_ONCE = 1 << 13  # distributions that are held in memory together
 
@@ -36,23 +36,28 @@ class PqMimCoder:
     stride = latent_stride = FACTOR
     margin = LARGE.margin
 
-    def __init__(self, network: PqMimNetwork, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        network: PqMimNetwork,
+        _tables: Mapping[str, Tensor],
+        device: torch.device | str = "cpu",
+    ) -> None:
         self._transformer = ExactTransformer(network.transformer, device)
         network.to(torch.device(device))
-        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._books = network.sizes.books
         self.latent_channels = network.sizes.latent
 
     def analyse(self, images: Tensor, controls: None = None) -> Tensor:
         """Return the latents (1, M d, H / 16, W / 16), not quantised, of images (1, 3, H, W)."""
         seen = images.contiguous(memory_format=torch.channels_last)
-        latents: Tensor = self._network.analyse(seen)
+        latents: Tensor = self.network.analyse(seen)
         return latents
 
     def encode(self, latents: Tensor) -> bytes:
         """Return the bytes of the entries that are nearest to latents (1, M d, h, w)."""
-        tokens = self._network.quantiser.tokens(latents)
-        vectors = self._network.quantiser.vectors(tokens)
+        tokens = self.network.quantiser.tokens(latents)
+        vectors = self.network.quantiser.vectors(tokens)
         encoder = Encoder()
 
         def add(rows: Tensor, frequencies: NDArray[np.int64]) -> Tensor:
@@ -71,7 +76,7 @@ class PqMimCoder:
         and `columns` alone.
         """
         decoder = Decoder(data)
-        quantiser: ProductQuantiser = self._network.quantiser
+        quantiser: ProductQuantiser = self.network.quantiser
         tokens = torch.zeros(
             1, self._books, rows, columns, dtype=torch.int64, device=quantiser.codebooks.device
         )
@@ -92,7 +97,7 @@ class PqMimCoder:
     def synthesise(self, latents: Tensor, controls: None = None) -> Tensor:
         """Return the images (1, 3, H, W), about [-1, 1], of code vectors as decoded."""
         seen = latents.contiguous(memory_format=torch.channels_last)
-        images: Tensor = self._network.synthesise(seen)
+        images: Tensor = self.network.synthesise(seen)
         return images
 
     def _stages(self, vectors: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -101,8 +106,8 @@ class PqMimCoder:
         Each stage reads the `vectors` (1, M d, h, w) that are known then.
         """
         rows, columns = vectors.shape[2:]
-        stages = stages_of(self._network.sizes, rows, columns, vectors.device)
-        for stage in range(self._network.sizes.stages):
+        stages = stages_of(self.network.sizes, rows, columns, vectors.device)
+        for stage in range(self.network.sizes.stages):
             wanted = stages == stage
             if bool(wanted.any()):
                 yield wanted, self._transformer.features(vectors, stages < stage, wanted)

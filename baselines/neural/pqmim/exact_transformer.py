@@ -27,12 +27,12 @@ from torch.nn.functional import linear
 from baselines.neural.entropy.coder import PRECISION
 from baselines.neural.exact.functions import exponential, square_root
 from baselines.neural.exact.layers import on_grid, weights_on_grid
-from baselines.neural.pqmim.token_windows import Windows
 from baselines.neural.pqmim.transformer import (
     EPSILON,
     Layer,
     MaskedTransformer,
     RootMeanSquareNorm,
+    Windows,
     by_heads,
 )
 

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from baselines.neural.pqmim.architecture import PqMimArchitecture
-from baselines.neural.pqmim.sizes import FACTOR, PqMimSizes
+from baselines.neural.pqmim.architecture import FACTOR, PqMimArchitecture, PqMimSizes
 from baselines.neural.training.recipe import Recipe, Stage
 from baselines.neural.training.suites import (
     Member,

@@ -20,10 +20,9 @@ from torch import Tensor, nn
 from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
 from baselines.neural.network import Estimate, Network, ParameterGroup
+from baselines.neural.pqmim.architecture import FACTOR, PqMimSizes, transformer_macs_per_pixel
 from baselines.neural.pqmim.quantiser import ProductQuantiser, Quantised
-from baselines.neural.pqmim.schedule import stages_of
-from baselines.neural.pqmim.sizes import FACTOR, PqMimSizes, transformer_macs_per_pixel
-from baselines.neural.pqmim.transformer import MaskedTransformer, picked
+from baselines.neural.pqmim.transformer import MaskedTransformer, picked, stages_of
 
 
 class PqMimNetwork(Network):
@@ -96,6 +95,18 @@ class PqMimNetwork(Network):
                 bits[stage] = costs.sum(1).view(count, -1).sum(1)
         return bits
 
+    def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
+        """Start as an orthogonal transform of `images` (n, 3, h, w), its codebooks fitted.
+
+        Images are in [-1, 1], with sides that are multiples of 16. The latent has a mean variance
+        of 1; `lambdas` change nothing.
+        """
+        spread = start_transforms(self.analysis, self.synthesis, self.sizes, images)
+        gain = float(spread.square().mean().rsqrt())
+        set_latent_gain(self.analysis, self.synthesis, gain)
+        with torch.no_grad():
+            self.quantiser.fit(self.analyse(images))
+
 
 def token_bits(logits: Tensor, tokens: Tensor, wanted: Tensor) -> Tensor:
     """Return the bits (P, M) of the parts of the wanted tokens.
@@ -106,15 +117,3 @@ def token_bits(logits: Tensor, tokens: Tensor, wanted: Tensor) -> Tensor:
     chosen = picked(tokens.permute(0, 2, 3, 1), wanted)
     logs = logits.float().log_softmax(2) / torch.log(torch.tensor(2.0))
     return -logs.gather(2, chosen[:, :, None])[:, :, 0]
-
-
-def initialise(network: PqMimNetwork, images: Tensor, lambdas: Sequence[float]) -> None:
-    """Start as an orthogonal transform of `images` (n, 3, h, w) in [-1, 1], its codebooks fitted.
-
-    The sides are multiples of 16. The latent has a mean variance of 1; `lambdas` change nothing.
-    """
-    spread = start_transforms(network.analysis, network.synthesis, network.sizes, images)
-    gain = float(spread.square().mean().rsqrt())
-    set_latent_gain(network.analysis, network.synthesis, gain)
-    with torch.no_grad():
-        network.quantiser.fit(network.analyse(images))

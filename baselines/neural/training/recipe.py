@@ -16,9 +16,9 @@ from benchmark.errors import UnknownName, UsageError
 
 # Kind of a stage -> "module:class" of its objective, as text: looking one up imports it.
 OBJECTIVES = {
-    "single_rate": "baselines.neural.crdr.training.objective:SingleRate",
-    "multi_rate": "baselines.neural.crdr.training.objective:MultiRate",
-    "realism": "baselines.neural.crdr.training.objective:Realism",
+    "single_rate": "baselines.neural.crdr.objective:SingleRate",
+    "multi_rate": "baselines.neural.crdr.objective:MultiRate",
+    "realism": "baselines.neural.crdr.objective:Realism",
     "elic": "baselines.neural.elic.objective:Elic",
     "ivr": "baselines.neural.ivr.objective:Ivr",
     "hific": "baselines.neural.hific.objective:Hific",

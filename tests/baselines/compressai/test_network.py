@@ -8,7 +8,7 @@ from baselines.compressai.config import MATCHED_WIDTHS, MODELS, ZooConfig, rate_
 from baselines.compressai.network import ZooNetwork
 from baselines.neural.blocks.start_values import transforms_of
 from baselines.neural.cost import macs_per_pixel
-from baselines.neural.crdr.sizes import MICRO
+from baselines.neural.crdr.architecture import MICRO
 from support.networks.matched_hyperprior import HYPERPRIOR, as_images, wrapped
 
 

@@ -13,8 +13,8 @@ from baselines.compressai.config import ZooConfig
 from baselines.neural.architecture import load_architecture
 from baselines.neural.checkpoint.card import Card, load_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, save_checkpoint
+from baselines.neural.crdr.architecture import TINY, without_context
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.sizes import TINY, without_context
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256
 from support.networks.card_edits import bless, edited

@@ -18,8 +18,8 @@ from baselines.neural.checkpoint.bare import BareTensors
 from baselines.neural.checkpoint.card import load_card, verified_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED
-from baselines.neural.crdr.controls import HeaderControls
-from baselines.neural.crdr.sizes import TINY as SIZES
+from baselines.neural.crdr.architecture import TINY as SIZES
+from baselines.neural.crdr.coder import HeaderControls
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.codec import Setting
 from benchmark.errors import Unavailable

@@ -12,7 +12,7 @@ from baselines.neural.architecture import load_architecture
 from baselines.neural.bitstream.container import Tiling
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.cost import costs, macs_per_pixel
-from baselines.neural.crdr.sizes import NAMED as CRDR_SIZES
+from baselines.neural.crdr.architecture import NAMED as CRDR_SIZES
 from baselines.neural.inference import padded, to_images
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.errors import CorruptStream
@@ -57,7 +57,7 @@ def network_controls(codec, controls):
 def test_what_is_decoded_is_the_synthesis_of_the_latents_that_were_coded(codec, size, controls):
     pixels = noise(*size)
     data = codec.encode(pixels, controls)
-    network = codec.coder._network
+    network = codec.coder.network
     with torch.no_grad():
         whole = to_images(padded(pixels, network.stride), torch.device("cpu"))
         analysed = codec.coder.analyse(whole, network_controls(codec, controls))
@@ -78,7 +78,7 @@ def test_latents_are_within_half_a_step_of_what_was_analysed(codec, controls):
     with torch.no_grad():
         analysed = codec.coder.analyse(whole, network_controls(codec, controls))
         decoded = codec.coder.decode(codec.coder.encode(analysed), *analysed.shape[2:])
-    context = getattr(codec.coder._network, "context", None)
+    context = getattr(codec.coder.network, "context", None)
     correction = 0.5 if hasattr(context, "residual") else 0.0
     assert float((decoded - analysed).abs().max()) <= 0.501 + correction
     assert len(decoded.round().unique()) > 4
@@ -87,7 +87,7 @@ def test_latents_are_within_half_a_step_of_what_was_analysed(codec, controls):
 def test_the_integer_path_costs_what_the_network_estimates(codec, controls):
     pixels = noise(128, 192)
     with torch.no_grad():
-        estimate = codec.coder._network(
+        estimate = codec.coder.network(
             to_images(pixels, torch.device("cpu")), network_controls(codec, controls), noisy=False
         )
     bits = float(estimate.y_bits + estimate.z_bits)

@@ -11,8 +11,8 @@ from baselines.neural.checkpoint.bare import BareTensors
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
 from baselines.neural.checkpoint.quantised import quantise, quantised_parameters
+from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.sizes import TINY
 from benchmark.errors import Unavailable
 from support.networks.card_edits import bless
 from support.networks.tiny_checkpoint import noise

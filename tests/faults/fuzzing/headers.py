@@ -16,7 +16,7 @@ from baselines.neural.bitstream.container import varint
 from baselines.neural.bitstream.control_grid import SingleControl
 from baselines.neural.bitstream.level_map import decode_levels, encode_levels
 from baselines.neural.bitstream.windows import whole_blocks, window
-from baselines.neural.crdr.controls import BETA_GRID, CRDRControlBlock, HeaderControls
+from baselines.neural.crdr.coder import BETA_GRID, CRDRControlBlock, HeaderControls
 from baselines.neural.entropy.coder import Decoder, Distributions, Encoder
 from baselines.raw import Raw
 from benchmark.codec import Setting

@@ -18,7 +18,7 @@ from baselines.neural.bitstream import container
 from baselines.neural.bitstream.container import CHECKPOINT_BYTES, MAGIC, Tiling
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint_codec import loaded_codec
-from baselines.neural.crdr.controls import HeaderControls
+from baselines.neural.crdr.coder import HeaderControls
 from benchmark.codec import Codec
 from benchmark.codec_spec import load_codec, parse_codec
 from faults.fuzzing.headers import signed

@@ -85,17 +85,12 @@ class Factorised:
 
     name = "factorised"
     presets: Mapping[str, Widths] = MappingProxyType({"tiny": Widths(16, 12)})
-    landmarks = "analysis.0.weight", "synthesis.0.weight", "prior.quantiles"
-    table_names = ("z_cdf",)
 
     def config_from_json(self, record):
         return config_from_json(record, Widths)
 
     def config_to_json(self, config):
         return asdict(config)
-
-    def config_from_shapes(self, shapes, known=None):
-        return Widths(shapes["analysis.0.weight"][0], shapes["analysis.2.weight"][0])
 
     def rate_levels(self, config):
         return 1

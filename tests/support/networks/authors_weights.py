@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.crdr.sizes import Sizes
+from baselines.neural.crdr.architecture import Sizes
 
 Shape = tuple[int, ...]
 PRIOR = "entropy_model_z"

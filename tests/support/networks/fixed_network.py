@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import torch
 
+from baselines.neural.crdr.architecture import TINY, without_context
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.sizes import TINY, without_context
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath
 from baselines.neural.entropy.fixed.fractional_bits import (
     activation_names,

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from baselines.neural.checkpoint.card import Card
+from baselines.neural.crdr.architecture import TINY, Sizes
 from baselines.neural.crdr.authors import import_checkpoint
-from baselines.neural.crdr.sizes import TINY, Sizes
 from support.networks.authors_weights import authors_state
 
 

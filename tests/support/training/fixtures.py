@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from baselines.neural.blocks.control import Control
+from baselines.neural.crdr.architecture import TINY, without_context
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.sizes import TINY, without_context
-from baselines.neural.crdr.training.adversary import Adversary
+from baselines.neural.crdr.objective import Adversary
 from baselines.neural.network import Estimate, Network, ParameterGroup
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.loop import TrainingRequest, run_request

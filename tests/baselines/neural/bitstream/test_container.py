@@ -21,7 +21,7 @@ from baselines.neural.bitstream.container import (
     tiles,
 )
 from baselines.neural.bitstream.level_map import map_shape
-from baselines.neural.crdr.controls import BETA_GRID, Q_GRID, CRDRControlBlock, HeaderControls
+from baselines.neural.crdr.coder import BETA_GRID, Q_GRID, CRDRControlBlock, HeaderControls
 from benchmark.errors import CorruptStream
 
 FORMAT = Path(__file__).parents[4] / "docs" / "bitstream.md"

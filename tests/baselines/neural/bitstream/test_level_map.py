@@ -15,7 +15,7 @@ from baselines.neural.bitstream.level_map import (
     map_shape,
     nearest_levels,
 )
-from baselines.neural.crdr.controls import BETA_GRID, Q_GRID
+from baselines.neural.crdr.coder import BETA_GRID, Q_GRID
 from benchmark.errors import CorruptStream
 
 SHAPES = st.tuples(st.integers(1, 14), st.integers(1, 14))

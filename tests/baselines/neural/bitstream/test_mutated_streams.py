@@ -16,7 +16,7 @@ from baselines.neural.bitstream.container import (
     tiles,
 )
 from baselines.neural.bitstream.level_map import map_shape
-from baselines.neural.crdr.controls import CRDRControlBlock, HeaderControls
+from baselines.neural.crdr.coder import CRDRControlBlock, HeaderControls
 from baselines.neural.entropy.coder import Decoder, Distributions, Encoder
 from benchmark.errors import CorruptStream
 from support.faults.ledger import mutated

@@ -5,8 +5,8 @@ import torch
 
 from baselines.compressai.weights import importable
 from baselines.neural.blocks.gdn import GDN
+from baselines.neural.charm.architecture import FULL, TINY
 from baselines.neural.charm.model import CharmNetwork
-from baselines.neural.charm.sizes import FULL, TINY
 from baselines.neural.cost import costs
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from baselines.neural.crdr.architecture import FULL, TINY, Sizes
 from baselines.neural.crdr.authors import import_authors
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.sizes import FULL, TINY, Sizes
 from benchmark.errors import Unavailable
 from support.networks.authors_weights import (
     DERIVED_SHAPES,

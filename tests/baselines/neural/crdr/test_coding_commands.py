@@ -6,7 +6,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from baselines.crdr import CRDR
-from baselines.neural.crdr.controls import HeaderControls
+from baselines.neural.crdr.coder import HeaderControls
 from benchmark.cli import app
 from benchmark.codec import Setting
 from benchmark.errors import BenchError, UsageError

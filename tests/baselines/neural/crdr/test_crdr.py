@@ -13,8 +13,7 @@ from baselines.neural.bitstream.container import Stream, Tiling, checksum
 from baselines.neural.bitstream.level_map import levels_of, map_shape
 from baselines.neural.bitstream.windows import LARGE, tiling_of
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
-from baselines.neural.crdr.coder import CRDRCoder
-from baselines.neural.crdr.controls import HeaderControls
+from baselines.neural.crdr.coder import CRDRCoder, HeaderControls
 from baselines.neural.entropy.fixed.kernels import Float64Sums, LimbSums
 from baselines.neural.entropy.fixed.selftest import Choice
 from baselines.neural.inference import padded, to_images, to_pixels

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from baselines.neural.blocks.control import Control
+from baselines.neural.crdr.architecture import FULL
 from baselines.neural.crdr.authors import import_authors
-from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.realism import fourier
-from baselines.neural.crdr.sizes import FULL
+from baselines.neural.crdr.model import Controls, CRDRNetwork, fourier
 from baselines.neural.entropy.latent_network import gaussian_bits
 from conftest import SHARED
 from support.networks.authors_weights import (
@@ -171,8 +170,8 @@ def test_the_embedded_beta_is_theirs(network, referee, beta):
 
 @pytest.mark.parametrize("beta", BETAS)
 def test_the_picture_is_theirs(network, referee, beta):
-    images = network.synthesise(stage("y_hat"), Q, beta)
-    exact = referee.synthesise(stage("y_hat").double(), level(Q), level(beta))
+    images = network.synthesise(stage("y_hat"), Controls(Q, beta))
+    exact = referee.synthesise(stage("y_hat").double(), Controls(level(Q), level(beta)))
     assert rounding(images, stage(f"b{beta}.dec_raw"), exact) < ROUNDING
     clamped = [one.clamp(-1, 1) for one in (images, exact)]
     assert rounding(clamped[0], stage(f"b{beta}.recon"), clamped[1]) < ROUNDING
@@ -181,8 +180,9 @@ def test_the_picture_is_theirs(network, referee, beta):
 @pytest.mark.parametrize("beta", BETAS)
 def test_another_q_gives_the_picture_of_their_stream(network, referee, beta):
     """Their header holds q in sixteenths, so that their decoder uses 1.25 for 1.3."""
-    images = network.synthesise(stage("y_hat"), 1.25, beta).clamp(-1, 1)
-    exact = referee.synthesise(stage("y_hat").double(), level(1.25), level(beta)).clamp(-1, 1)
+    images = network.synthesise(stage("y_hat"), Controls(1.25, beta)).clamp(-1, 1)
+    controls = Controls(level(1.25), level(beta))
+    exact = referee.synthesise(stage("y_hat").double(), controls).clamp(-1, 1)
     assert rounding(images, stage(f"b{beta}.recon_decompress"), exact) < ROUNDING
 
 

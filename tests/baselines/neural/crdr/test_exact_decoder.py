@@ -35,9 +35,9 @@ import hashlib, sys
 import numpy as np, torch
 from baselines.crdr import CRDR
 from baselines.neural.inference import to_pixels
-from baselines.neural.crdr.exact import exact_synthesis
+from baselines.neural.crdr.coder import exact_synthesis
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.sizes import TINY
+from baselines.neural.crdr.architecture import TINY
 
 random = np.random.default_rng(0)
 network = CRDRNetwork(TINY)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from baselines.compressai.weights import importable
-from baselines.neural.crdr.sizes import FULL
+from baselines.neural.crdr.architecture import FULL
 from baselines.neural.entropy.coder import Distributions, Encoder, channel_rows
 from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables
 from baselines.neural.entropy.fixed.grid import OUTPUT_FRACTION

@@ -9,9 +9,8 @@ from torch.nn.functional import conv_transpose2d
 
 from baselines.neural.blocks import start_values as residual_start
 from baselines.neural.blocks.start_values import transform_of, transforms_of
-from baselines.neural.crdr.initialise import STEP, initialise
-from baselines.neural.crdr.model import Controls, CRDRNetwork
-from baselines.neural.crdr.sizes import MICRO, TINY, Sizes, without_context
+from baselines.neural.crdr.architecture import MICRO, TINY, Sizes, without_context
+from baselines.neural.crdr.model import STEP, Controls, CRDRNetwork
 from baselines.neural.entropy import hyperprior as start_values
 from baselines.neural.training.losses.rate_distortion import terms
 from baselines.neural.training.photographs import draw_crops, pack
@@ -57,7 +56,7 @@ def synthesised(coefficients, transform):
 def made(sizes: Sizes, crops, lambdas=LAMBDAS):
     torch.manual_seed(5)
     network = CRDRNetwork(sizes)
-    initialise(network, crops, lambdas)
+    network.initialise(crops, lambdas)
     return network
 
 
@@ -119,7 +118,8 @@ def test_the_decoder_inverts_the_encoder_on_images_that_lie_in_the_kept_subspace
     assert (kept - crops).abs().max() > 0.05, "something was left out"
     network = made(PLAIN, crops)
     with torch.no_grad():
-        decoded = network.synthesise(network.analyse(kept, float(level)), float(level), 2.56)
+        latents = network.analyse(kept, float(level))
+        decoded = network.synthesise(latents, Controls(float(level), 2.56))
     assert torch.allclose(decoded, kept, atol=2e-4)
 
 

@@ -15,9 +15,8 @@ from baselines.neural.blocks.control import (
 )
 from baselines.neural.blocks.layers import ResidualBottleneck
 from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
-from baselines.neural.crdr.model import Controls, CRDRNetwork
-from baselines.neural.crdr.realism import RealismEmbedding
-from baselines.neural.crdr.sizes import MICRO, SMALL, TINY, without_context
+from baselines.neural.crdr.architecture import MICRO, SMALL, TINY, without_context
+from baselines.neural.crdr.model import Controls, CRDRNetwork, RealismEmbedding
 from baselines.neural.entropy import latent_network
 from support.networks.drawn import noise, shaken
 
@@ -79,11 +78,11 @@ def test_one_level_for_each_picture_is_each_picture_alone(tiny, images, memory_f
     q, beta = torch.tensor([0.7, 4.0]), torch.tensor([3.84, 0.0])
     images = images.contiguous(memory_format=memory_format)
     latents = tiny.analyse(images, q)
-    decoded = tiny.synthesise(latents, q, beta)
+    decoded = tiny.synthesise(latents, Controls(q, beta))
     for i in range(2):
         alone = tiny.analyse(images[i : i + 1], float(q[i]))
         torch.testing.assert_close(latents[i : i + 1], alone)
-        alone = tiny.synthesise(latents[i : i + 1], float(q[i]), float(beta[i]))
+        alone = tiny.synthesise(latents[i : i + 1], Controls(float(q[i]), float(beta[i])))
         torch.testing.assert_close(decoded[i : i + 1], alone)
 
 
@@ -95,7 +94,8 @@ def test_a_map_constant_over_a_picture_is_its_one_level_to_the_bit(tiny, images,
     q_map, beta_map = (one.reshape(2, 1, 1, 1).repeat(1, 1, 1, 2) for one in (q, beta))
     latents = tiny.analyse(images, q)
     assert torch.equal(tiny.analyse(images, q_map), latents)
-    assert torch.equal(tiny.synthesise(latents, q_map, beta_map), tiny.synthesise(latents, q, beta))
+    mapped = tiny.synthesise(latents, Controls(q_map, beta_map))
+    assert torch.equal(mapped, tiny.synthesise(latents, Controls(q, beta)))
     constant = torch.full((2, 1, 1, 2), 1.25)
     assert torch.equal(tiny.analyse(images, constant), tiny.analyse(images, 1.25))
 
@@ -105,21 +105,21 @@ def test_a_map_constant_over_a_picture_is_its_one_level_to_the_bit(tiny, images,
 )
 def test_without_gradients_the_values_are_the_same_and_the_inputs_are_kept(tiny, images, q):
     latents = tiny.analyse(images, q)
-    decoded = tiny.synthesise(latents, q, 3.84)
+    decoded = tiny.synthesise(latents, Controls(q, 3.84))
     inputs = images.clone(), latents.detach().clone()
     with torch.no_grad():
         assert torch.equal(tiny.analyse(inputs[0], q), latents)
-        assert torch.equal(tiny.synthesise(inputs[1], q, 3.84), decoded)
+        assert torch.equal(tiny.synthesise(inputs[1], Controls(q, 3.84)), decoded)
     assert torch.equal(inputs[0], images)
     assert torch.equal(inputs[1], latents)
 
 
 def test_a_map_changes_the_picture_only_near_where_it_changes(tiny):
     latents = noise(1, 12, 4, 64)
-    plain = tiny.synthesise(latents, 2.0, 0.0)
+    plain = tiny.synthesise(latents, Controls(2.0, 0.0))
     beta = torch.zeros(1, 1, 1, 16)
     beta[..., 0] = 5.12
-    changed = tiny.synthesise(latents, 2.0, beta)
+    changed = tiny.synthesise(latents, Controls(2.0, beta))
     assert not torch.allclose(changed[..., :64], plain[..., :64])
     torch.testing.assert_close(changed[..., 512:], plain[..., 512:])
 
@@ -130,7 +130,7 @@ def test_vectors_are_computed_once_for_each_distinct_level(tiny):
         lambda _module, inputs, _output: rows.append(len(inputs[0]))
     )
     beta = torch.tensor([0.0, 3.84, 0.0, 1.0]).reshape(1, 1, 2, 2)
-    tiny.synthesise(noise(1, 12, 8, 8), 1.0, beta)
+    tiny.synthesise(noise(1, 12, 8, 8), Controls(1.0, beta))
     hook.remove()
     assert rows == [3]
 
@@ -254,7 +254,7 @@ def test_the_trained_picture_is_the_decoded_one(tiny, images):
     decoded = tiny.context(
         *tiny.hyper_synthesise(hyper), lambda i, mean, _scale: (slices[i] - mean).round() + mean
     )
-    pictures = tiny.synthesise(decoded, 1.0, 3.84)
+    pictures = tiny.synthesise(decoded, Controls(1.0, 3.84))
     torch.testing.assert_close(tiny(images, Controls(1.0, 3.84)).images, pictures)
 
 
@@ -305,7 +305,7 @@ def test_a_fresh_decoder_is_one_without_conditioning_to_the_bit():
     network = CRDRNetwork(MICRO)
     latents = torch.randn(1, MICRO.latent, 4, 4, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        found = [network.synthesise(latents, 1.0, beta) for beta in (0.0, 5.12)]
+        found = [network.synthesise(latents, Controls(1.0, beta)) for beta in (0.0, 5.12)]
         rate, _ = network.synthesis_controls(latents, 1.0, 0.0)
         features = latents.clone()
         both = zip(network.synthesis.layers, network.synthesis.attentions, strict=True)

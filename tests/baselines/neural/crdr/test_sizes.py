@@ -7,9 +7,17 @@ from torch import nn
 from baselines.neural.architecture import config_from_json
 from baselines.neural.blocks.control import Control
 from baselines.neural.cost import costs, macs_per_pixel
-from baselines.neural.crdr.architecture import CRDRArchitecture
-from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.sizes import FULL, MICRO, MINI, NAMED, TINY, Sizes, without_context
+from baselines.neural.crdr.architecture import (
+    FULL,
+    MICRO,
+    MINI,
+    NAMED,
+    TINY,
+    CRDRArchitecture,
+    Sizes,
+    without_context,
+)
+from baselines.neural.crdr.model import Controls, CRDRNetwork
 
 EVERY_SIZE = NAMED | {f"{name} without context": without_context(NAMED[name]) for name in NAMED}
 
@@ -49,7 +57,7 @@ def test_costs_are_those_of_the_modules_counted_one_by_one(sizes):
         latents = network.analyse(torch.zeros(1, 3, 64, 128), level)
         supports = network.hyper_synthesise(network.hyper_analyse(latents))
         decoded = network.context(*supports, lambda _i, mean, _scale: mean)
-        assert network.synthesise(decoded, level, level).shape == (1, 3, 64, 128)
+        assert network.synthesise(decoded, Controls(level, level)).shape == (1, 3, 64, 128)
     counted = {
         name: (sum(p.numel() for p in part.parameters()), macs[name] / (64 * 128))
         for name, part in children(network)

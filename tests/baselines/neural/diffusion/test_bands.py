@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.fft import dctn
 
-from baselines.neural.diffusion.bands import BANDS, analyse, synthesise
+from baselines.neural.diffusion.unet import BANDS, analyse, synthesise
 
 COLOURS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
 

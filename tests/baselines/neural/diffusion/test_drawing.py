@@ -8,8 +8,7 @@ import torch
 
 from baselines.neural.diffusion.drawing import draw, draw_residual, ramps, starts
 from baselines.neural.diffusion.model import LevelFacts
-from baselines.neural.diffusion.noise import normal_noise
-from baselines.neural.diffusion.schedule import noise_level, times
+from baselines.neural.diffusion.noise import noise_level, normal_noise, times
 from baselines.neural.inference import to_images
 from support.networks.tiny_checkpoint import noise as noisy_picture
 from support.networks.tiny_diffusion import drawing_network

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from baselines.neural.diffusion.drawing import draw_residual
-from baselines.neural.diffusion.noise import normal_noise
-from baselines.neural.diffusion.schedule import clean, log_snr, noise_level, times
+from baselines.neural.diffusion.noise import clean, log_snr, noise_level, normal_noise, times
 
 SAMPLES = 100_000
 NO_LIMITS = -1e9, 1e9

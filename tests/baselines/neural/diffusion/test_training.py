@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.diffusion.config import SIZES
+from baselines.neural.diffusion.architecture import DiracArchitecture
+from baselines.neural.diffusion.base_codec import FOLDER, ShownPhotographs
 from baselines.neural.diffusion.model import SCALE, THRESHOLD
 from baselines.neural.diffusion.objective import Drawing
-from baselines.neural.diffusion.shown import FOLDER, ShownPhotographs
 from baselines.neural.inference import padded, to_images
 from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.photographs import draw_crops, pack
@@ -167,7 +167,7 @@ def test_steps_lower_the_loss_that_validation_sees():
 
 
 def test_a_network_that_was_not_measured_is_refused():
-    config = SIZES["tiny"]["dirac"].for_base("jpeg", "", "quality", (5.0,))
+    config = DiracArchitecture.presets["tiny"].for_base("jpeg", "", "quality", (5.0,))
     network = load_architecture("dirac").build(config)
     with pytest.raises(UsageError, match='the recipe is to say initialise = "pca"'):
         objective().loss(network, Batch(crops_of(1)), 0)

@@ -8,14 +8,14 @@ from torch.nn.functional import conv2d, layer_norm, linear
 
 from baselines.neural.architecture import load_architecture
 from baselines.neural.cost import costs, macs_per_pixel
-from baselines.neural.crdr.sizes import MICRO as CRDR_MICRO
-from baselines.neural.diffusion.config import SIZES
+from baselines.neural.crdr.architecture import MICRO as CRDR_MICRO
+from baselines.neural.diffusion.architecture import DiracArchitecture
 from baselines.neural.diffusion.model import DiffusionNetwork
-from baselines.neural.diffusion.schedule import noise_level
+from baselines.neural.diffusion.noise import noise_level
 from baselines.neural.diffusion.unet import ConditionedBlock, UNet, velocities
 
 METHODS = ("dirac", "hfd")
-TINY = SIZES["tiny"]["dirac"]
+TINY = DiracArchitecture.presets["tiny"]
 REACH = 272  # pixels that a position of the tiny network sees to each side, rounded up to 16
 
 
@@ -35,7 +35,7 @@ def seen(*sides):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_step_of_the_small_size_takes_the_work_of_crdrs_smallest_network(method):
-    micro = SIZES["micro"][method]
+    micro = load_architecture(method).presets["micro"]
     ours = macs_per_pixel("crdr", CRDR_MICRO)
     assert macs_per_pixel(method, micro) == pytest.approx(ours, rel=0.05)
     parameters = sum(one.parameters for one in costs(method, micro).values())

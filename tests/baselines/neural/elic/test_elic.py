@@ -5,9 +5,9 @@ import torch
 
 from baselines.compressai.weights import importable
 from baselines.neural.cost import costs
+from baselines.neural.elic.architecture import FULL, TINY, ElicSizes
 from baselines.neural.elic.context import CheckerboardConvolution, anchors
 from baselines.neural.elic.model import ElicNetwork
-from baselines.neural.elic.sizes import FULL, TINY, ElicSizes
 
 OFFICIAL = ElicSizes(
     encoder=(16, 16, 16),

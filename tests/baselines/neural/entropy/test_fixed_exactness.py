@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.sizes import TINY
 from baselines.neural.entropy.fixed.fractional_bits import activation_names
 from baselines.neural.entropy.fixed.selftest import KERNELS, Choice
 from baselines.neural.entropy.fixed.tables import make_tables

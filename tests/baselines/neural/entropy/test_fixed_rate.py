@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from baselines.neural.crdr.architecture import FULL
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.sizes import FULL
 from baselines.neural.entropy.fixed import entropy_path
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath
 from baselines.neural.entropy.fixed.fractional_bits import (

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from baselines.neural.crdr.sizes import TINY
+from baselines.neural.crdr.architecture import TINY
 from support.networks.fixed_network import network
 
 

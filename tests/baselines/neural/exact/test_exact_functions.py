@@ -5,8 +5,8 @@ from decimal import Decimal, localcontext
 import pytest
 import torch
 
-from baselines.neural.crdr.exact import exact_fourier
-from baselines.neural.crdr.realism import HIGHEST_BETA, fourier
+from baselines.neural.crdr.coder import exact_fourier
+from baselines.neural.crdr.model import HIGHEST_BETA, fourier
 from baselines.neural.exact.functions import (
     exponential,
     sigmoid,

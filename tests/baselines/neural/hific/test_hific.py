@@ -5,7 +5,7 @@ import torch
 from baselines.neural.architecture import load_architecture
 from baselines.neural.blocks.layers import ChannelNorm
 from baselines.neural.cost import costs
-from baselines.neural.hific.sizes import FULL, TINY
+from baselines.neural.hific.architecture import FULL, TINY
 
 
 def test_the_published_size_has_the_published_parameters_and_work():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.hific.sizes import MICRO
+from baselines.neural.hific.architecture import MICRO
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 

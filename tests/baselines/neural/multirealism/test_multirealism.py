@@ -6,9 +6,8 @@ import torch
 
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.cost import costs
-from baselines.neural.multirealism.architecture import beta_grid
+from baselines.neural.multirealism.architecture import FULL, TINY, beta_grid
 from baselines.neural.multirealism.model import MultiRealismNetwork, fourier
-from baselines.neural.multirealism.sizes import FULL, TINY
 from baselines.neural.picture_codec import PictureCodec
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise

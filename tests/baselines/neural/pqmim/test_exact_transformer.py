@@ -11,10 +11,9 @@ import pytest
 import torch
 
 from baselines.neural.pqmim import exact_transformer
+from baselines.neural.pqmim.architecture import TINY
 from baselines.neural.pqmim.exact_transformer import ExactTransformer, exponentials
-from baselines.neural.pqmim.schedule import stages_of
-from baselines.neural.pqmim.sizes import TINY
-from baselines.neural.pqmim.transformer import MaskedTransformer
+from baselines.neural.pqmim.transformer import MaskedTransformer, stages_of
 
 ROOT = Path(__file__).parents[4]
 

@@ -8,10 +8,15 @@ import pytest
 import torch
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.pqmim.objective import Autoencoder, Transformer, perplexities
-from baselines.neural.pqmim.schedule import stages_of
-from baselines.neural.pqmim.sizes import TINY
-from baselines.neural.pqmim.validation import order_zero_bits, validate_tokens
+from baselines.neural.pqmim.architecture import TINY
+from baselines.neural.pqmim.objective import (
+    Autoencoder,
+    Transformer,
+    order_zero_bits,
+    perplexities,
+    validate_tokens,
+)
+from baselines.neural.pqmim.transformer import stages_of
 from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.recipe import recipe_from
 from baselines.neural.training.workers import Workers

@@ -12,10 +12,10 @@ from baselines.neural.architecture import load_architecture
 from baselines.neural.bitstream.container import Tiling
 from baselines.neural.cost import costs
 from baselines.neural.inference import padded, to_images
+from baselines.neural.pqmim.architecture import MICRO, TINY, transformer_macs_per_pixel
 from baselines.neural.pqmim.coder import PqMimCoder
 from baselines.neural.pqmim.members import BOOKS
-from baselines.neural.pqmim.model import PqMimNetwork, initialise
-from baselines.neural.pqmim.sizes import MICRO, TINY, transformer_macs_per_pixel
+from baselines.neural.pqmim.model import PqMimNetwork
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run import read_record
 from baselines.neural.training.suites import generative_suite
@@ -39,7 +39,7 @@ def network(request):
     """A network whose predictions are far from uniform."""
     torch.manual_seed(0)
     made = PqMimNetwork(request.param).requires_grad_(False)
-    initialise(made, to_images(noise(256, 256), torch.device("cpu")), [])
+    made.initialise(to_images(noise(256, 256), torch.device("cpu")), [])
     for layer in (made.transformer.head, made.transformer.embedding):
         torch.nn.init.normal_(layer.weight, std=0.4)
     torch.nn.init.normal_(made.transformer.earlier, std=0.4)

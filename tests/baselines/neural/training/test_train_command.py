@@ -16,7 +16,7 @@ import pytest
 
 from baselines.commands.training_progress import last_report, sentence, show_training
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
-from baselines.neural.crdr.sizes import NAMED
+from baselines.neural.crdr.architecture import NAMED
 from baselines.neural.training.curves import curves
 from baselines.neural.training.run_folder import Journal
 from baselines.neural.training.workers import in_processes

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from baselines.neural.crdr.training.discriminators import DISCRIMINATORS
+from baselines.neural.crdr.discriminators import DISCRIMINATORS
 from baselines.neural.training.losses.gan import GAN_LOSSES
 from baselines.neural.training.recipe import (
     FOLDER,

@@ -10,9 +10,9 @@ from baselines.crdr import CRDR
 from baselines.neural.bitstream.container import CHECKPOINT_BYTES, unpack
 from baselines.neural.checkpoint.card import load_card
 from baselines.neural.checkpoint_codec import BUNDLED
-from baselines.neural.crdr.controls import CRDRControlBlock
-from baselines.neural.crdr.encoding import refine
-from baselines.neural.crdr.sizes import TINY
+from baselines.neural.crdr import refine
+from baselines.neural.crdr.architecture import TINY
+from baselines.neural.crdr.coder import CRDRControlBlock
 from benchmark.codec import Pixels, Setting
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
-from baselines.neural.crdr.training.ablation import DISCRIMINATORS, KINDS, OBJECTIVES, ablation
-from baselines.neural.crdr.training.discriminators import DISCRIMINATORS as EVERY_DISCRIMINATOR
+from baselines.neural.crdr.ablation import DISCRIMINATORS, KINDS, OBJECTIVES, ablation
+from baselines.neural.crdr.discriminators import DISCRIMINATORS as EVERY_DISCRIMINATOR
 from baselines.neural.training.losses.gan import GAN_LOSSES as EVERY_OBJECTIVE
 from baselines.neural.training.recipe import load_recipe
 from benchmark.analysis.comparable import label_of

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from baselines.neural.crdr.architecture import TINY
+from baselines.neural.crdr.discriminators import DISCRIMINATORS
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.sizes import TINY
-from baselines.neural.crdr.training.adversary import Adversary
-from baselines.neural.crdr.training.discriminators import DISCRIMINATORS
-from baselines.neural.crdr.training.draw import draw_levels
+from baselines.neural.crdr.objective import Adversary
+from baselines.neural.crdr.stage import draw_levels
 from baselines.neural.training.losses.gan import GAN_LOSSES
 from baselines.neural.training.photographs import draw_crops
 from baselines.neural.training.workers import Workers

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.crdr.training.discriminators import (
+from baselines.neural.crdr.discriminators import (
     DISCRIMINATORS,
     Discriminator,
     discriminator,

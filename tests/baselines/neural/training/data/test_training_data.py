@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from baselines.neural.crdr.realism import HIGHEST_BETA
-from baselines.neural.crdr.training.draw import DrawnLevels, control, draw_levels
+from baselines.neural.crdr.model import HIGHEST_BETA
+from baselines.neural.crdr.stage import DrawnLevels, control, draw_levels
 from baselines.neural.training.photographs import draw_crops, load_photographs, pack
 from benchmark.errors import UsageError
 from support.training.fixtures import LAMBDAS, REALISM, SINGLE, noise, pictures, stage_of

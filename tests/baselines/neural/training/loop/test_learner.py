@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.sizes import TINY
-from baselines.neural.crdr.training.draw import draw_levels
-from baselines.neural.crdr.training.objective import weight_of
+from baselines.neural.crdr.objective import weight_of
+from baselines.neural.crdr.stage import draw_levels
 from baselines.neural.perceptual import Perceptual
 from baselines.neural.training import precision
 from baselines.neural.training.photographs import draw_crops

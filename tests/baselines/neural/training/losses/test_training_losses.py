@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.crdr.training.objective import towards_target
+from baselines.neural.crdr.objective import towards_target
 from baselines.neural.training.losses.rate_distortion import Terms, lambda_at, terms
 from support.training.fixtures import LAMBDAS, stage_of
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from baselines.neural.crdr.training.adversary import Adversary
+from baselines.neural.crdr.objective import Adversary
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.run import Subject, train
 from baselines.neural.training.run_folder import load_state

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from baselines.neural.crdr.training.discriminators import DISCRIMINATORS as DESIGNS
-from baselines.neural.crdr.training.stage import ConditionedStage
+from baselines.neural.crdr.discriminators import DISCRIMINATORS as DESIGNS
+from baselines.neural.crdr.stage import ConditionedStage
 from baselines.neural.training.losses.gan import GAN_LOSSES
 from baselines.neural.training.recipe import Recipe
 from benchmark.errors import UnknownName, UsageError

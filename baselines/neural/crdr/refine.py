@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines.neural.blocks.control import Level
-from baselines.neural.crdr.model import CRDRNetwork
+from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.entropy.hyperprior_coder import Chosen
 from baselines.neural.entropy.rounding import annealed
 from baselines.neural.inference import has_bfloat16
@@ -130,7 +130,7 @@ def _descend(
         rounding = annealed(_temperature(step / search.steps), generator)
         with torch.enable_grad(), reduced:
             coded = network.code_rounded(latents, hyper, rounding)
-            pictures = network.synthesise(coded.latents, rate, distortion.beta)
+            pictures = network.synthesise(coded.latents, Controls(rate, distortion.beta))
             loss = distortion(pictures) + (coded.y_bits + coded.z_bits).sum()
             for one, gradient in zip(found, torch.autograd.grad(loss, found), strict=True):
                 one.grad = gradient
@@ -188,6 +188,6 @@ def _measure(
 ) -> tuple[float, float]:
     """Return bits, and the squared error of what counts, of the image coded in one pass at q."""
     coded = network.code(network.analyse(images, q), noisy=False)
-    pictures = network.synthesise(coded.latents, q, 0.0).clamp(-1, 1)
+    pictures = network.synthesise(coded.latents, Controls(q, 0.0)).clamp(-1, 1)
     bits = (coded.y_bits + coded.z_bits).sum()
     return float(bits), float(_squared_error(pictures, images, counted))

@@ -1,1 +1,0 @@
-"""Training of CRDR: objectives, draws of its controls, discriminators, the paper's ablations."""
