@@ -25,9 +25,9 @@ PIXELS = noise(70, 101)
 # Lines that may wait for the device while an image is coded: what the entropy coder, a search or
 # the picture itself needs of it. Any other is a wait that nobody meant.
 MAY_WAIT = (
-    "neural/blocks/control.py", "neural/exact/sums.py",  # which refuse what is out of range
-    "neural/entropy/", "neural/ivr/coder.py", "neural/pqmim/",
-    "neural/blocks/raster.py", "neural/crdr/encoding/", "neural/diffusion/",
+    "neural/blocks/control.py", "neural/exact/layers.py",  # which refuse what is out of range
+    "neural/entropy/", "neural/ivr/model.py", "neural/pqmim/",
+    "neural/inference.py", "neural/crdr/encode.py", "neural/crdr/refine.py", "neural/diffusion/",
     "compressai/codec.py", "compressai/inference.py",
 )  # fmt: skip
 

@@ -39,7 +39,7 @@ class PqMimCoder:
     def __init__(
         self,
         network: PqMimNetwork,
-        _tables: Mapping[str, Tensor],
+        _tables: Mapping[str, Tensor] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self._transformer = ExactTransformer(network.transformer, device)

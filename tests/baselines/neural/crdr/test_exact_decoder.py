@@ -36,7 +36,7 @@ import numpy as np, torch
 from baselines.crdr import CRDR
 from baselines.neural.inference import to_pixels
 from baselines.neural.crdr.coder import exact_synthesis
-from baselines.neural.crdr.model import CRDRNetwork
+from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.crdr.architecture import TINY
 
 random = np.random.default_rng(0)
@@ -47,7 +47,7 @@ with torch.inference_mode():
         parameter.copy_(torch.from_numpy(random.normal(0, spread, parameter.shape)))
     latents = torch.from_numpy(random.integers(-2**15, 2**15, (1, TINY.latent, 8, 12)) / 2**12)
     q, beta = (torch.from_numpy(random.integers(0, 17, (1, 1, 2, 3)) / n).float() for n in (4, 25))
-    levels = network.synthesis_controls(latents, q, beta)
+    levels = network.synthesis_controls(latents, Controls(q, beta))
     images = exact_synthesis(network.synthesis)(latents, *levels)
 pixels = to_pixels(images)
 assert pixels.std() > 20

@@ -306,7 +306,7 @@ def test_a_fresh_decoder_is_one_without_conditioning_to_the_bit():
     latents = torch.randn(1, MICRO.latent, 4, 4, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         found = [network.synthesise(latents, Controls(1.0, beta)) for beta in (0.0, 5.12)]
-        rate, _ = network.synthesis_controls(latents, 1.0, 0.0)
+        rate, _ = network.synthesis_controls(latents, Controls(1.0, 0.0))
         features = latents.clone()
         both = zip(network.synthesis.layers, network.synthesis.attentions, strict=True)
         for layer, attention in both:
