@@ -107,9 +107,9 @@ def compare(
     for label in summary.labels:
         if variant[label] == variant.get(anchor):
             continue
-        missing = [name for name in (anchor, label) if name not in of]
-        if missing:
-            refused = NoDelta(f"{missing[0]} has no complete point")
+        if anchor not in of or label not in of:
+            whose = "it" if anchor in of else anchor
+            refused = NoDelta(f"{whose} has no complete point")
             found.append(Comparison(measure.column, label, anchor, refused, None, refused, refused))
             continue
         both = of[anchor], of[label]

@@ -3,15 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from benchmark.analysis.comparison import (
-    DISAGREEMENT,
-    Comparison,
-    ImagesDelta,
-    LeftOutPoint,
-    RateSpread,
-)
+from benchmark.analysis.comparison import DISAGREEMENT, Comparison, ImagesDelta
 from benchmark.analysis.interval import CONFIDENCE, DRAWS, Interval
-from benchmark.analysis.rate_distortion import TOO_LITTLE_OVERLAP, Delta, NoDelta
+from benchmark.analysis.rate_distortion import Delta, NoDelta
 from benchmark.analysis.systems import trained_on
 from benchmark.figures.captions import grouped, listed
 from benchmark.figures.table import DOUBTFUL, FEW_MARK, FEW_NOTE, NOTHING, TRAINED, Table
@@ -34,17 +28,22 @@ def bd_overview(
     the mean over images where it differs from the first by more than DISAGREEMENT.
     """
     found = {(one.label, one.column): one for one in comparisons}
-    columns = [measure.column for measure in measures]
     rows = []
     for label in dict.fromkeys(one.label for one in comparisons):
-        of_codec = [found[label, column] for column in columns]
-        rows.append((label, MEAN_CURVES, *map(_of_curves, of_codec)))
-        rows.append((label, MEDIAN_IMAGE, *(_median(one.images_rate) for one in of_codec)))
+        of_codec = [found[label, measure.column] for measure in measures]
+        images = [one.images_rate for one in of_codec]
+        curves = [_joined(_delta(one, one.rate, "+.2f"), one.rate_interval) for one in of_codec]
+        rows.append((label, MEAN_CURVES, *curves))
+        rows.append((label, MEDIAN_IMAGE, *map(_median, images)))
         if any(_disagrees(one) for one in of_codec):
-            rows.append((label, MEAN_OF_IMAGES, *(_mean(one.images_rate) for one in of_codec)))
+            means = [
+                NOTHING if isinstance(one, NoDelta) else _joined(f"{one.value:+.2f}", one.interval)
+                for one in images
+            ]
+            rows.append((label, MEAN_OF_IMAGES, *means))
     notes = [
-        f"BD-rate (%) against {anchor}; negative saves bits. {MEAN_CURVES}: of the curves of "
-        f"means, with its {PERCENT} interval from {DRAWS} draws of images, the same for both "
+        f"BD-rate (%) against {anchor}; negative saves bits. {MEAN_CURVES}: of the averaged "
+        f"curves, with the {PERCENT} interval from {DRAWS} draws of images, the same for both "
         f"codecs. {MEDIAN_IMAGE}: of single images, with the quartiles."
     ]
     notes += _notes(comparisons, measures, up_to_bpp)
@@ -66,37 +65,24 @@ def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anc
         if isinstance(images, ImagesDelta):
             whole = images.images + images.refused
             of_images = [
-                f"{images.value:+.2f}",
-                _ends(images.interval) or NOTHING,
-                f"{images.median:+.2f}",
-                _ends(images.quartiles),
+                f"{images.value:+.2f}", _ends(images.interval) or NOTHING,
+                f"{images.median:+.2f}", _ends(images.quartiles),
                 f"{images.images} of {whole}" if images.refused else str(images.images),
-            ]
+            ]  # fmt: skip
         overlap = one.rate.overlap
-        rows.append(
-            (
-                labels[one.column],
-                one.label,
-                _delta(one, one.rate, "+.2f"),
-                _ends(one.rate_interval) or NOTHING,
-                *of_images,
-                _delta(one, one.quality, "+.4g"),
-                NOTHING if overlap is None else f"{100 * overlap:.0f}",
-            )
-        )
+        first = _delta(one, one.rate, "+.2f"), _ends(one.rate_interval) or NOTHING
+        last = NOTHING if overlap is None else f"{100 * overlap:.0f}"
+        metric = _delta(one, one.quality, "+.4g")
+        rows.append((labels[one.column], one.label, *first, *of_images, metric, last))
     notes = [f"Anchor: {anchor}. Overlap: what the curves share of the qualities they span."]
     of_sets = {measure.column for measure in measures if measure.of_sets}  # see the overview
-    refused = [
-        (found.reason, (one.label, labels[one.column]))
-        for one in comparisons
-        for found in (one.images_rate, one.quality)
-        if isinstance(found, NoDelta)
-        and not isinstance(one.rate, NoDelta)
-        and not (found is one.images_rate and one.column in of_sets)
-    ]
-    for why in dict.fromkeys(reason for reason, _ in refused):
-        whose = [who for reason, who in refused if reason == why]
-        notes.append(f"No number for {_by_label(whose)}: {why}.")
+    refused: dict[str, list[tuple[str, str]]] = {}
+    for one in comparisons:
+        refusals = [one.quality] if one.column in of_sets else [one.images_rate, one.quality]
+        for refusal in refusals:
+            if isinstance(refusal, NoDelta) and not isinstance(one.rate, NoDelta):
+                refused.setdefault(refusal.reason, []).append((one.label, labels[one.column]))
+    notes += [f"No number for {_by_label(whose)}: {why}." for why, whose in refused.items()]
     return Table(headers, tuple(rows), 2, tuple(notes))
 
 
@@ -106,46 +92,45 @@ def bd_records(
     """Return a flat record for each comparison, at full precision; refused ones have a reason."""
     records = []
     for one in comparisons:
-        of_images = one.images_rate if isinstance(one.images_rate, ImagesDelta) else None
+        images = one.images_rate if isinstance(one.images_rate, ImagesDelta) else None
         low, high = one.rate_interval or (None, None)
-        images_low, images_high = (of_images and of_images.interval) or (None, None)
-        lower, upper = of_images.quartiles if of_images else (None, None)
-        records.append(
-            {
-                "metric": one.column,
-                "codec": one.label,
-                "anchor": one.anchor,
-                "up_to_bpp": up_to_bpp,
-                "bd_rate_percent": getattr(one.rate, "value", None),
-                "bd_rate_low_percent": low,
-                "bd_rate_high_percent": high,
-                "bd_rate_overlap": one.rate.overlap,
-                "images_bd_rate_percent": of_images and of_images.value,
-                "images_bd_rate_low_percent": images_low,
-                "images_bd_rate_high_percent": images_high,
-                "images_bd_rate_median_percent": of_images and of_images.median,
-                "images_bd_rate_lower_quartile_percent": lower,
-                "images_bd_rate_upper_quartile_percent": upper,
-                "images_bd_rate_images": of_images and of_images.images,
-                "images_bd_rate_refused": of_images and of_images.refused,
-                "bd_metric": getattr(one.quality, "value", None),
-                "bd_metric_overlap": one.quality.overlap,
-                "few": one.few,
-                "points_left_out": "; ".join(
-                    f"{point.label} {point.setting} by {_below(point)}" for point in one.left_out
-                ),
-                "reason": getattr(one.rate, "reason", None),
-            }
-        )
+        images_low, images_high = (images and images.interval) or (None, None)
+        lower, upper = images.quartiles if images else (None, None)
+        record = {
+            "metric": one.column,
+            "codec": one.label,
+            "anchor": one.anchor,
+            "up_to_bpp": up_to_bpp,
+            "bd_rate_percent": getattr(one.rate, "value", None),
+            "bd_rate_low_percent": low,
+            "bd_rate_high_percent": high,
+            "bd_rate_overlap": one.rate.overlap,
+            "images_bd_rate_percent": images and images.value,
+            "images_bd_rate_low_percent": images_low,
+            "images_bd_rate_high_percent": images_high,
+            "images_bd_rate_median_percent": images and images.median,
+            "images_bd_rate_lower_quartile_percent": lower,
+            "images_bd_rate_upper_quartile_percent": upper,
+            "images_bd_rate_images": images and images.images,
+            "images_bd_rate_refused": images and images.refused,
+            "bd_metric": getattr(one.quality, "value", None),
+            "bd_metric_overlap": one.quality.overlap,
+            "few": one.few,
+            "points_left_out": "; ".join(
+                f"{point.label} {point.setting} by {point.below:.3g}" for point in one.left_out
+            ),
+            "reason": getattr(one.rate, "reason", None),
+        }
+        records.append(record)
     return records
 
 
 def doubtful_note(shares: Sequence[tuple[str, str]]) -> list[str]:
     """Return the note on BD-rates of little overlap, if any: pairs (label, "PSNR 38 %")."""
-    if not shares:
-        return []
-    which = _by_label(shares)
-    return [f"{DOUBTFUL} The curves share less than half of the range they span: {which}."]
+    text = (
+        f"{DOUBTFUL} The curves share less than half of the range they span: {_by_label(shares)}."
+    )
+    return [text] * bool(shares)
 
 
 def _notes(
@@ -153,50 +138,51 @@ def _notes(
 ) -> list[str]:
     labels = {measure.column: measure.label.partition(" (dB)")[0] for measure in measures}
     unit = {one.column: " dB" * ("dB" in one.axis_label) for one in measures}
+
+    def pairs(of: Iterable[tuple[Comparison, str]]) -> str:
+        return _by_label((one.label, f"{labels[one.column]} {text}".rstrip()) for one, text in of)
+
     notes = [] if up_to_bpp is None else [f"Curves end at {up_to_bpp:g} bpp, by interpolation."]
     apart = [one for one in comparisons if _disagrees(one)]
     if apart:
-        differ = [(one.label, f"{labels[one.column]} {one.disagreement:+.1f}") for one in apart]
         most = max(apart, key=lambda one: abs(one.disagreement))
+        spread = [
+            f"{rates.label} at {rates.setting} {rates.lowest_bpp:.2f} to {rates.highest_bpp:.2f} "
+            f"bpp, median {rates.median_bpp:.2f}"
+            for rates in most.spread
+        ]
         notes.append(
             f"{MEAN_OF_IMAGES}: of single images, given where it differs from {MEAN_CURVES} by "
-            f"more than {DISAGREEMENT:g} percentage points: {_by_label(differ)}. At one setting "
-            "codecs spread rate over images differently, and a curve of means averages at equal "
-            f"settings: {'; '.join(map(_rates, most.spread))}."
+            f"more than {DISAGREEMENT:g} percentage points: "
+            f"{pairs((one, f'{one.disagreement:+.1f}') for one in apart)}. At one setting codecs "
+            "spread rate over images differently, and a curve of means averages at equal "
+            f"settings: {'; '.join(spread)}."
         )
     numbers = [one for one in comparisons if isinstance(one.rate, Delta)]
-    doubtful = [
-        (one.label, f"{labels[one.column]} {_share(one)}")
-        for one in numbers
-        if isinstance(one.rate, Delta) and one.rate.doubtful
-    ]
-    notes += doubtful_note(doubtful)
+    doubtful = [one for one in numbers if isinstance(one.rate, Delta) and one.rate.doubtful]
+    notes += doubtful_note([(one.label, f"{labels[one.column]} {_share(one)}") for one in doubtful])
     without = [
-        (one.label, f"{labels[one.column]} {_without(one.images_rate)}")
+        (one, f"{images.refused} of {images.images + images.refused}")
         for one in comparisons
-        if isinstance(one.images_rate, ImagesDelta) and one.images_rate.refused
+        if isinstance(images := one.images_rate, ImagesDelta) and images.refused
     ]
-    if without:
-        notes.append(f"Images without a BD-rate of their own: {_by_label(without)}.")
+    notes += [f"Images without a BD-rate of their own: {pairs(without)}."] * bool(without)
     notes += [FEW_NOTE] * any(one.few for one in numbers)
     if any(one.column in trained_on(one.label) for one in numbers):
         notes.append(f"{TRAINED} The metric is in the codec's training loss.")
-    for said, of in (
+    for words, of in (
         ("median", [one for one in measures if one.of_sets and one.by_image]),
         ("median and no interval", [one for one in measures if not one.by_image]),
     ):
         if of:
             notes.append(
-                f"No {said} of {listed([labels[one.column] for one in of])}: metrics of whole sets "
-                "have no curve of a single image."
+                f"No {words} of {listed([labels[one.column] for one in of])}: metrics of whole "
+                "sets have no curve of a single image."
             )
     left_out = grouped(
-        (
-            f"{point.label} {point.setting}",
-            f"{labels[one.column]} {_below(point)}{unit[one.column]}",
-        )
+        (f"{p.label} {p.setting}", f"{labels[one.column]} {p.below:.3g}{unit[one.column]}")
         for one in comparisons
-        for point in one.left_out
+        for p in one.left_out
     )
     if left_out:
         points = [f"{point} ({', '.join(of)})" for point, of in left_out.items()]
@@ -204,38 +190,26 @@ def _notes(
             "Left out of BD-rates, because another point of no higher rate is as good or better, "
             f"by so much: {', '.join(points)}."
         )
-    refused: dict[str, list[tuple[str, str]]] = {}
+    refused: dict[str, list[tuple[Comparison, str]]] = {}
     for one in comparisons:
         if isinstance(one.rate, NoDelta):
-            who = f"{labels[one.column]} {_share(one)}".rstrip()
-            why = one.rate.reason
-            if why.startswith(f"{one.label} "):  # one note for all codecs of the same reason
-                why = f"it {why.removeprefix(f'{one.label} ')}"
-            refused.setdefault(why, []).append((one.label, who))
-    for why, whose in refused.items():
-        hint = " (--any-overlap gives a number)" * (why == TOO_LITTLE_OVERLAP)
-        notes.append(f"{NOTHING} {_by_label(whose)}: {why}{hint}.")
-    return notes
+            hint = " (--any-overlap gives a number)" * bool(one.rate.overlap)
+            refused.setdefault(f"{one.rate.reason}{hint}", []).append((one, _share(one)))
+    return notes + [f"{NOTHING} {pairs(whose)}: {why}." for why, whose in refused.items()]
 
 
-def _of_curves(one: Comparison) -> str:
-    return " ".join(filter(None, (_delta(one, one.rate, "+.2f"), _ends(one.rate_interval))))
-
-
-def _median(found: ImagesDelta | NoDelta) -> str:
-    if isinstance(found, NoDelta):
+def _median(images: ImagesDelta | NoDelta) -> str:
+    if isinstance(images, NoDelta):
         return NOTHING
-    return f"{found.median:+.2f} {_ends(found.quartiles)}"
-
-
-def _mean(found: ImagesDelta | NoDelta) -> str:
-    if isinstance(found, NoDelta):
-        return NOTHING
-    return " ".join(filter(None, (f"{found.value:+.2f}", _ends(found.interval))))
+    return _joined(f"{images.median:+.2f}", images.quartiles)
 
 
 def _disagrees(one: Comparison) -> bool:
     return abs(one.disagreement) > DISAGREEMENT
+
+
+def _joined(number: str, interval: Interval | tuple[float, float] | None) -> str:
+    return f"{number} {_ends(interval)}".rstrip()
 
 
 def _ends(interval: Interval | tuple[float, float] | None) -> str:
@@ -250,26 +224,12 @@ def _delta(one: Comparison, delta: Delta | NoDelta, form: str) -> str:
     return f"{delta.value:{form}}{marks}"
 
 
-def _below(point: LeftOutPoint) -> str:
-    return f"{point.below:.3g}"
-
-
-def _without(found: ImagesDelta) -> str:
-    return f"{found.refused} of {found.images + found.refused}"
-
-
 def _share(one: Comparison) -> str:
     return f"{100 * one.rate.overlap:.0f} %" if one.rate.overlap else ""
 
 
-def _rates(spread: RateSpread) -> str:
-    ends = f"{spread.lowest_bpp:.2f} to {spread.highest_bpp:.2f} bpp"
-    return f"{spread.label} at {spread.setting} {ends}, median {spread.median_bpp:.2f}"
-
-
-def _by_label(found: Iterable[tuple[str, str]]) -> str:
-    """Return "label (what, what), label (what)" of pairs (label, what), the first of the labels."""
-    by_label = grouped((label, what) for label, what in found)
-    texts = [f"{label} ({', '.join(of)})" for label, of in by_label.items()]
+def _by_label(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return "label (text, text), label (text)" of pairs (label, text), the first labels alone."""
+    texts = [f"{label} ({', '.join(of)})" for label, of in grouped(pairs).items()]
     more = len(texts) - LONGEST_LIST
     return ", ".join(texts[:LONGEST_LIST]) + f" and {more} more" * (more > 0)

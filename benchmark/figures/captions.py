@@ -1,8 +1,8 @@
-"""Sentences that the captions and notes of several figures share, said once each."""
+"""Sentences that the captions and notes of several figures share, made of what is drawn."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from string import ascii_lowercase
 
+from benchmark.analysis.systems import trained_on
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve
@@ -10,12 +10,8 @@ from benchmark.published.curves import Panel, SystemCurve
 LOWER = "An arrow down: lower is better."
 DECIBELS = "MS-SSIM is drawn as -10 log10(1 - mean MS-SSIM)."
 ORIGINS = {"author_csv": "", "table": ", a table", "digitised": ", read from a figure"}
-BROKEN = ", broken lines"
-MARKS = {
-    "measured": "filled markers: measured here",
-    "precomputed": "half-filled markers: precomputed (bundled rows or a pack)",
-    "published": f"open markers{BROKEN}: published",
-}
+CAVEAT = "*"
+MIXED = "Protocols mixed: the caption names them."
 
 
 def axis_words(measure: Measure, few_images: int = 0) -> str:
@@ -30,22 +26,26 @@ def axis_words(measure: Measure, few_images: int = 0) -> str:
     return f"{words}\n{few_images} images: {measure.over_few}" if few_images else words
 
 
+def few_images(curves: Iterable[SystemCurve]) -> int:
+    """Return the least number of images of a distribution metric that are few; 0 for none."""
+    counts = [point.images or 0 for curve in curves if curve.few for point in curve.points]
+    return min(counts, default=0)
+
+
 def few_sentences(measures: Iterable[Measure]) -> list[str]:
     """Return the sentence on metrics of whole sets that are over few images here."""
-    found = grouped((measure.over_few, measure.label) for measure in measures)
     start = f"Over fewer than {FEW_IMAGES} images,"
     return [
-        f"{start} {listed(names)} {'are' if names[1:] else 'is'} {said}."
-        for said, names in found.items()
+        f"{start} {listed(names)} {'are' if names[1:] else 'is'} {why}."
+        for why, names in grouped((one.over_few, one.label) for one in measures).items()
     ]
 
 
 def scale_sentences(measures: Iterable[Measure]) -> list[str]:
     """Return the sentences on decibels and arrows that these metrics' axes need."""
     measures = list(measures)
-    return [DECIBELS] * any(measure.saturating for measure in measures) + [LOWER] * any(
-        measure.better == "lower" for measure in measures
-    )
+    lower = any(measure.better == "lower" for measure in measures)
+    return [DECIBELS] * any(measure.saturating for measure in measures) + [LOWER] * lower
 
 
 def listed(names: Sequence[str]) -> str:
@@ -58,92 +58,71 @@ def listed(names: Sequence[str]) -> str:
 
 
 def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Return the names of pairs (what is said, name), each once, by what is said of them."""
-    found: dict[str, dict[str, None]] = {}
-    for said, name in pairs:
-        found.setdefault(said, {})[name] = None
-    return {said: list(names) for said, names in found.items()}
+    """Group names by sentence, of pairs (sentence, name); each name once."""
+    groups: dict[str, dict[str, None]] = {}
+    for sentence, name in pairs:
+        groups.setdefault(sentence, {})[name] = None
+    return {sentence: list(names) for sentence, names in groups.items()}
 
 
-def told(found: Mapping[str, Sequence[str]]) -> str:
-    """Return "names: what is said of them", with semicolons between."""
-    return "; ".join(f"{', '.join(names)}: {said}" for said, names in found.items())
+def by_name(groups: Mapping[str, Sequence[str]]) -> str:
+    """Return "names: sentence" of grouped names, with semicolons between."""
+    return "; ".join(f"{', '.join(names)}: {sentence}" for sentence, names in groups.items())
 
 
-def letters(panels: Sequence[Panel]) -> dict[str, str]:
-    """Return a letter for each protocol that is not its panel's own, by protocol id."""
-    others = [rule for one in panels for rule in list(one.names_by_protocol)[1:]]
-    return dict(zip(dict.fromkeys(others), ascii_lowercase, strict=False))
+def protocol_sentence(measure: Measure, names_by_protocol: Mapping[str, Sequence[str]]) -> str:
+    """Return the sentence on the protocols of a metric's values, with the names of their curves."""
+    start = "Protocols mixed in" if len(names_by_protocol) > 1 else "Protocol of"
+    rules = "; ".join(f"{rule} {', '.join(names)}" for rule, names in names_by_protocol.items())
+    return f"{start} {measure.label}: {rules}."
 
 
-def marked(name: str, curve: str, panels: Sequence[Panel], known: Mapping[str, str]) -> str:
-    """Return a name with raised letters for the protocols that the curve of that name follows."""
-    own = [
-        letter
-        for rule, letter in known.items()
-        if any(curve in one.names_by_protocol.get(rule, ()) for one in panels)
+def training_sentences(panels: Sequence[Panel]) -> list[str]:
+    """Return the sentence on metrics that are in codecs' training losses; none without any."""
+    pairs = [
+        (panel.measure.label, curve.name)
+        for panel in panels
+        for curve in panel.curves
+        if panel.measure.column in trained_on(curve.system.label)
     ]
-    return f"{name}$^{{\\mathrm{{{','.join(own)}}}}}$" if own else name
+    metrics = [f"{metric} of {listed(names)}" for metric, names in grouped(pairs).items()]
+    return [f"In the training loss: {'; '.join(metrics)}."] * bool(metrics)
 
 
-def origins_note(origins: Iterable[str], lines: bool = True) -> str:
-    """Return the sentence on markers, of those origins that the figure has.
-
-    lines: published points are joined by lines.
-
-    >>> origins_note(["published", "measured"])
-    'Filled markers: measured here; open markers, broken lines: published.'
-    >>> origins_note(["published"], lines=False)
-    'Open markers: published.'
-    """
-    there = set(origins)
-    said = "; ".join(said for one, said in MARKS.items() if one in there)
-    said = said if lines else said.replace(BROKEN, "")
-    return f"{said[:1].upper()}{said[1:]}."
+def caveats(curves: Iterable[SystemCurve]) -> dict[str, list[str]]:
+    """Return the names of measured curves by caveat."""
+    return grouped((caveat, curve.name) for curve in curves for caveat in curve.caveats)
 
 
-def panels_note(panels: Sequence[Panel]) -> list[str]:
-    """Return the lines of the note inside a figure of panels: its markers, and mixed protocols."""
-    said = origins_note(curve.origin for one in panels for curve in one.curves)
-    published = [curve for one in panels for curve in one.published]
-    read = [curve for curve in published if any(point.value_error for point in curve.points)]
-    kinds = {"bars": not all(c.sampled for c in read), "bands": any(c.sampled for c in read)}
-    shown = [kind for kind, there in kinds.items() if there and read]
-    if shown:
-        said += f" {listed(shown).capitalize()}: reading error of digitised numbers."
-    known = letters(panels)
-    if not known:
-        return [said]
-    own = listed(list(dict.fromkeys(one.own_protocol for one in panels)))
-    foreign = "; ".join(f"{letter}\N{NO-BREAK SPACE}{rule}" for rule, letter in known.items())
-    return [said, f"Protocols mixed: {foreign}; without a letter {own}."]
+def caveat_note(groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the line of a note that explains the mark CAVEAT; none without any."""
+    text = next(iter(groups)) if len(groups) == 1 else by_name(groups)
+    return [f"{CAVEAT} {text}."] * bool(groups)
 
 
-def published_sources(curves: Iterable[SystemCurve]) -> list[str]:
-    """Return a sentence on the sources of published curves; none without any."""
-    found = grouped(
-        (point.source + ORIGINS[point.how], curve.system.name)
-        for curve in curves
-        if not curve.measured
-        for point in curve.points
+def panels_note(panels: Sequence[Panel]) -> str:
+    """Return the note inside a figure of panels: published points, mixed protocols, caveats."""
+    curves = [curve for panel in panels for curve in panel.curves]
+    published = [curve for curve in curves if not curve.measured]
+    lines = ["Open markers, broken lines: published."] * bool(published)
+    if any(point.value_error for curve in published for point in curve.points):
+        lines.append("Bars: reading error of digitised numbers.")
+    lines += [MIXED] * any(len(panel.names_by_protocol) > 1 for panel in panels)
+    return "\n".join([" ".join(lines), *caveat_note(caveats(curves))]).strip()
+
+
+def published_sentences(panels: Sequence[Panel]) -> list[str]:
+    """Return sentences on sources, reading errors and rates of published curves, if any."""
+    curves = [(panel.measure, curve) for panel in panels for curve in panel.published]
+    points = [(*pair, point) for pair in curves for point in pair[1].points]
+    sources = grouped((p.source + ORIGINS[p.how], curve.system.name) for _, curve, p in points)
+    errors = grouped(
+        (measure.label, f"{curve.name} ± {p.value_error:g}")
+        for measure, curve, p in points
+        if p.value_error
     )
-    return [f"Published (open markers, broken lines): {told(found)}."] if found else []
-
-
-def reading_errors(panel: Panel) -> list[str]:
-    """Return a sentence on the reading errors of a panel's digitised numbers; none without any."""
-    found = grouped(
-        (f"± {point.value_error:g}", curve.name)
-        for curve in panel.published
-        for point in curve.points
-        if point.value_error
-    )
-    read = "; ".join(f"{', '.join(names)} {error}" for error, names in found.items())
-    return [f"Reading error in {panel.measure.label}: {read}."] if read else []
-
-
-def published_rates(panels: Sequence[Panel]) -> list[str]:
-    """Return a sentence on published rates that are counted by other rules; none without any."""
-    points = [point for one in panels for curve in one.published for point in curve.points]
-    rules = sorted({point.rate_protocol for point in points} - {"coding/1"})
-    return [f"Published rates are as their sources count them ({listed(rules)})."] * bool(rules)
+    rules = sorted({p.rate_protocol for *_, p in points} - {"coding/1"})
+    sentences = [f"Published (open markers, broken lines): {by_name(sources)}."] * bool(sources)
+    sentences += [f"Reading error in {one}: {', '.join(them)}." for one, them in errors.items()]
+    counted = f"Published rates are as their sources count them ({listed(rules)})."
+    return sentences + [counted] * bool(rules)

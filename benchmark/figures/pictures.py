@@ -1,20 +1,14 @@
 """Sheets of pictures with their names and numbers under them."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from benchmark.codec import Pixels
-from benchmark.figures.drawing import Drawing
-from benchmark.figures.layout.wrapping import drawable, wrapped
+from benchmark.figures.labels import LINE_INCHES, Drawing, wrapped
 from benchmark.figures.style import DOUBLE_COLUMN_INCHES, GREY, SMALL_POINTS, figure_style
 from benchmark.figures.table import NOTHING, Table
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-GAP_INCHES = 0.05
-LINE_INCHES = 0.13
-EDGE_INCHES = 0.02
+GAP_INCHES, EDGE_INCHES = 0.05, 0.02
 BOLD_WIDTH = 1.15  # of bold type, relative to the usual
 
 
@@ -36,53 +30,44 @@ def draw_pictures(tiles: Sequence[PictureTile], columns: int, caption: str) -> D
     they are magnified.
     """
     from matplotlib.figure import Figure
-
-    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
-    width = (DOUBLE_COLUMN_INCHES - GAP_INCHES * (columns - 1) - 2 * EDGE_INCHES) / columns
-    heights = [
-        width * max(tile.pixels.shape[0] / tile.pixels.shape[1] for tile in row) for row in rows
-    ]
-    with figure_style():
-        figure = Figure()
-        words = [_words(tile, width) for tile in tiles]
-        below = 0.03 + LINE_INCHES * max(map(len, words))
-        whole = sum(heights) + len(rows) * (below + GAP_INCHES) + 2 * EDGE_INCHES
-        figure.set_size_inches(DOUBLE_COLUMN_INCHES, whole)
-        every_word = iter(words)
-        top = whole - EDGE_INCHES
-        for row, height in zip(rows, heights, strict=True):
-            for place, tile in enumerate(row):
-                left = EDGE_INCHES + place * (width + GAP_INCHES)
-                own = width * tile.pixels.shape[0] / tile.pixels.shape[1]
-                box = (left, top - height + (height - own) / 2, width, own)
-                axes = figure.add_axes(
-                    (box[0] / DOUBLE_COLUMN_INCHES, box[1] / whole, width / DOUBLE_COLUMN_INCHES,
-                     own / whole)
-                )  # fmt: skip
-                _show(axes, tile)
-                for number, (text, bold) in enumerate(next(every_word)):
-                    down = top - height - 0.03 - LINE_INCHES * number
-                    figure.text(
-                        left / DOUBLE_COLUMN_INCHES, down / whole, drawable(text),
-                        fontsize=SMALL_POINTS,
-                        color="#000000" if bold else GREY, weight="bold" if bold else "normal",
-                        va="top",
-                    )  # fmt: skip
-            top -= height + below + GAP_INCHES
-    return Drawing(figure, caption, [tile.record for tile in tiles if tile.record], _table(tiles))
-
-
-def _show(axes: "Axes", tile: PictureTile) -> None:
     from matplotlib.patches import Rectangle
 
-    axes.imshow(tile.pixels, interpolation="nearest", aspect="auto")
-    axes.set_axis_off()
-    if tile.box:
-        left, top, side = tile.box
-        for colour, points in (("black", 2.2), ("white", 1.1)):  # seen on any picture
-            axes.add_patch(
-                Rectangle((left, top), side, side, fill=False, edgecolor=colour, linewidth=points)
-            )
+    total = DOUBLE_COLUMN_INCHES
+    width = (total - GAP_INCHES * (columns - 1) - 2 * EDGE_INCHES) / columns
+    words = [_words(tile, width) for tile in tiles]
+    below = 0.03 + LINE_INCHES * max(map(len, words)) + GAP_INCHES
+    tall = [width * tile.pixels.shape[0] / tile.pixels.shape[1] for tile in tiles]
+    rows = [
+        range(start, min(start + columns, len(tiles))) for start in range(0, len(tiles), columns)
+    ]
+    heights = [max(tall[number] for number in row) for row in rows]
+    whole = sum(heights) + len(rows) * below + 2 * EDGE_INCHES
+    top = whole - EDGE_INCHES
+    with figure_style():
+        figure = Figure(figsize=(total, whole))
+        for row, height in zip(rows, heights, strict=True):
+            for place, number in enumerate(row):
+                tile, left = tiles[number], EDGE_INCHES + place * (width + GAP_INCHES)
+                low = top - (height + tall[number]) / 2
+                box = left / total, low / whole, width / total, tall[number] / whole
+                axes = figure.add_axes(box)
+                axes.imshow(tile.pixels, interpolation="nearest", aspect="auto")
+                axes.set_axis_off()
+                for colour, points in (("black", 2.2), ("white", 1.1)):  # seen on any picture
+                    if tile.box:
+                        x, y, side = tile.box
+                        frame = Rectangle((x, y), side, side, fill=False)
+                        frame.set(edgecolor=colour, linewidth=points)
+                        axes.add_patch(frame)
+                for line, (text, bold) in enumerate(words[number]):
+                    down = top - height - 0.03 - LINE_INCHES * line
+                    figure.text(
+                        left / total, down / whole, text, fontsize=SMALL_POINTS, va="top",
+                        color="#000000" if bold else GREY, weight="bold" if bold else "normal",
+                    )  # fmt: skip
+            top -= height + below
+    records = [tile.record for tile in tiles if tile.record]
+    return Drawing(figure, caption, records, _table(tiles))
 
 
 def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
@@ -95,13 +80,9 @@ def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
         for label, value in known.items()
         if "(bpp)" not in label and "dB" not in label
     ]
-    found = [(tile.heading, True), *((", ".join(part), False) for part in (first, rest) if part)]
-    found += [(caveat, False) for caveat in tile.caveats]
-    return [
-        (line, bold)
-        for text, bold in found
-        for line in wrapped(text, inches / BOLD_WIDTH if bold else inches).splitlines()
-    ]
+    texts = [", ".join(part) for part in (first, rest) if part] + [*tile.caveats]
+    lines = [(line, True) for line in wrapped(tile.heading, inches / BOLD_WIDTH).splitlines()]
+    return lines + [(line, False) for text in texts for line in wrapped(text, inches).splitlines()]
 
 
 def _table(tiles: Sequence[PictureTile]) -> Table | None:

@@ -8,35 +8,30 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from benchmark.analysis.systems import SYSTEMS, family, plainness
 from benchmark.errors import UnknownName
-from benchmark.figures.contrast import lightness, mixed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SINGLE_COLUMN_INCHES = 3.25
-DOUBLE_COLUMN_INCHES = 6.875
-PANEL_INCHES, PAPER_PANEL_INCHES = 2.35, 2.5  # heights without legend and note
+SINGLE_COLUMN_INCHES, DOUBLE_COLUMN_INCHES = 3.25, 6.875
+PANEL_INCHES = 2.4  # height without legend and note
 DOTS_PER_INCH = 200
 
-MARKER_POINTS = 4.2
-EDGE_POINTS = 0.8  # of a marker
-PUBLISHED_LINE_POINTS = 0.8
-PUBLISHED_DASHES = (0, (3, 1.1))
-SAMPLED_DASHES = (0, (5, 1.4, 1, 1.4))  # dots and dashes: samples of a drawn line
-MOST_MARKERS = 14  # on one published curve; some csv files have a hundred points
-BAR_POINTS, CAP_POINTS = 0.6, 1.2  # of reading errors
-BAND_OPACITY = 0.18
+LINE_POINTS, PUBLISHED_LINE_POINTS, BAR_POINTS = 1.0, 0.8, 0.6
+MARKER_POINTS, EDGE_POINTS = 4.2, 0.8
+STAR = 1.4  # a star looks smaller than other markers of its size
+OWN = 1.5  # own curves are heavier
+PUBLISHED_DASHES, SAMPLED_DASHES = (0, (3, 1.1)), (0, (5, 1.4, 1, 1.4))
 
 SMALL_POINTS = 7.0  # of all type but words at the axes; the least that print can do with
 GREY, RULE_GREY, LINE_GREY, LABEL_GREY = "#555555", "#CCCCCC", "#777777", "#333333"
-CONTEXT_GREY = "#8C8C8C"  # of curves that the others are seen against
+WHITE = "#ffffff"
+LEAST_CONTRAST = 4.5  # WCAG 2.2, of text; for lines 3 would do
+STEPS = 20  # between a colour and black or white
 LEAST_LIGHTNESS = 12.0  # difference of L* between two styles with one marker
 SHADES = 3  # of a codec's colour, for its variants
 COLOUR_MAP = "cividis"  # can be read by the colour-blind
 SPARE_COLOURS = ("#661100", "#4477AA", "#AA4466", "#777700", "#7B3FA0", "#2F7F7F", "#B35C9E")
 SPARE_MARKERS = ("o", "^", "D", "v", "s", "P", "X", "<", ">", "p", "h", "d", "8", "*", "H")
-# of an ablation's variants: Okabe and Ito's colours without the method's own, and two of Tol's
-VARIANT_COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#882255", "#999933")
 
 # Colours of the page, by the names of its CSS variables.
 PAGE_LIGHT = {
@@ -58,33 +53,12 @@ class Style(NamedTuple):
     marker: str  # as matplotlib names it
 
 
-# Where the points of a curve come from, and whether it is drawn to be seen first or last
-Origin = Literal["measured", "precomputed", "published"]
-Role = Literal["own", "usual", "context"]
-ROLE_SIZES: Mapping[Role, tuple[float, float]] = {  # factors of line widths and markers
-    "own": (1.7, 1.25), "usual": (1.0, 1.0), "context": (0.65, 0.8),
-}  # fmt: skip
-
-
-class CurveLayout(NamedTuple):
-    """Sizes in which the rate curves of reports and those of the paper differ."""
-
-    line_points: float  # width of measured curves
-    star: float  # size of a star, which looks smaller than other markers, relative to theirs
-    room: float  # factor between the outermost rates and the ends of the axis
-    most_ticks: int | None  # on a linear y axis; None: matplotlib's choice
-
-
-REPORT = CurveLayout(1.1, 1.4, 1.15, None)
-# not as many ticks as fit, so that the layout stays as it was computed
-PAPER = CurveLayout(0.8, 1.5, 1.1, 7)
-
 FAMILIES = {family(one.label): Style(one.colour, one.marker) for one in SYSTEMS if one.colour}
 # Typefaces by the name that `--font` takes; they come with matplotlib: the same everywhere.
 # "serif" looks as Times does. A sign that the first one lacks is taken from the second.
 FONTS: Mapping[str, Mapping[str, Any]] = {
-    "sans": {"font.family": ["DejaVu Sans"], "mathtext.fontset": "dejavusans"},
-    "serif": {"font.family": ["STIXGeneral", "DejaVu Sans"], "mathtext.fontset": "stix"},
+    "sans": {"font.family": ["DejaVu Sans"]},
+    "serif": {"font.family": ["STIXGeneral", "DejaVu Sans"]},
 }
 RC: Any = {  # its keys are matplotlib's
     "font.size": 8,
@@ -93,6 +67,7 @@ RC: Any = {  # its keys are matplotlib's
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
     "axes.linewidth": 0.6,
+    "axes.axisbelow": True,
     "axes.grid": True,
     "grid.color": "#E4E4E4",
     "grid.linewidth": 0.5,
@@ -104,10 +79,12 @@ RC: Any = {  # its keys are matplotlib's
     "ytick.major.size": 3,
     "xtick.minor.size": 1.5,
     "ytick.minor.size": 1.5,
-    "lines.linewidth": REPORT.line_points,
+    "lines.linewidth": LINE_POINTS,
     "lines.markersize": MARKER_POINTS,
     "pdf.fonttype": 42,  # fonts are embedded as TrueType
     "svg.hashsalt": "rdrbench",
+    "text.parse_math": False,  # names of codecs may hold anything
+    "text.usetex": False,
 }
 
 
@@ -141,78 +118,9 @@ def drawn_in(name: str = "usual", font: str = "sans") -> Iterator[None]:
         _font.reset(tokens[1])
 
 
-def styles(labels: Iterable[str]) -> dict[str, Style]:
-    """Return a style for each label, no two the same.
-
-    The plain variant of a known system always has the style of the table `SYSTEMS`. Its other
-    variants have a shade of the colour and another marker, which is told from others in greyscale,
-    too; unknown codecs get the spare colours and markers by alphabet.
-    """
-    ordered = sorted(set(labels), key=lambda label: (family(label), plainness(label), label))
-    unknown = [f for f in dict.fromkeys(map(family, ordered)) if f not in FAMILIES]
-    changed = {family(one): c for one, c in FIGURE_STYLES[_chosen.get()].colours.items()}
-    found: dict[str, Style] = {}
-    for label in ordered:
-        own = family(label)
-        base = FAMILIES.get(own) or _spare(unknown.index(own))
-        base = base._replace(colour=changed.get(own, base.colour))
-        siblings = sum(family(other) == own for other in found)
-        # The style of a known system stays free where only other variants of it are there.
-        kept = own in FAMILIES and plainness(label) > 0 and base not in found.values()
-        number = siblings + kept
-        there = [*(FAMILIES.values() if number else ()), *found.values()]
-        tried = [one for one in _shades(base, number) if one not in there]
-        tried = tried if number else tried[:1]
-        found[label] = next((one for one in tried if _is_apart(one, there)), tried[0])
-    return found
-
-
-def line(
-    style: Style,
-    layout: CurveLayout,
-    origin: Origin = "measured",
-    *,
-    sampled: bool = False,
-    role: Role = "usual",
-) -> dict[str, Any]:
-    """Return matplotlib's Line2D properties of a curve.
-
-    Markers are filled as `marker_fill` has it; published lines are broken. `sampled`: points read
-    off a drawn line have no marker. `role`: our own curves are heavier, those of the context thin
-    and grey.
-    """
-    published = origin == "published"
-    width, size = ROLE_SIZES[role]
-    colour = CONTEXT_GREY if role == "context" else style.colour
-    broken = SAMPLED_DASHES if sampled else PUBLISHED_DASHES
-    return {
-        "color": colour,
-        "marker": "" if sampled else style.marker,
-        "markersize": MARKER_POINTS * size * (layout.star if style.marker == "*" else 1),
-        **marker_fill(colour, origin),
-        "linewidth": width * (PUBLISHED_LINE_POINTS if published else layout.line_points),
-        "linestyle": broken if published else "-",
-    }
-
-
-def marker_fill(colour: str, origin: Origin) -> dict[str, Any]:
-    """Return matplotlib's Line2D properties that fill a marker, by one rule in every figure.
-
-    A marker is filled where the point was measured here, half filled where it is precomputed (in
-    bundled rows or a pack), and open where it is published.
-    """
-    return {
-        "fillstyle": "left" if origin == "precomputed" else "full",
-        "markerfacecolor": "white" if origin == "published" else colour,
-        "markerfacecoloralt": "white",
-        "markeredgecolor": colour,
-        "markeredgewidth": EDGE_POINTS,
-    }
-
-
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Draw everything inside in the chosen style: type of 7 and 8 points, TrueType fonts."""
+    """Apply the chosen style to everything inside: type of 7 and 8 points, TrueType fonts."""
     import matplotlib as mpl
     import seaborn as sns
 
@@ -221,26 +129,46 @@ def figure_style() -> Iterator[None]:
         yield
 
 
-def file_bytes(figure: "Figure", kind: Literal["pdf", "png"]) -> bytes:
-    """Return the figure as a file without dates: the same figure gives the same bytes."""
-    undated = {"CreationDate": None, "Producer": None, "Creator": None}
-    metadata = undated if kind == "pdf" else {"Software": None}
-    stream = BytesIO()
-    with figure_style():
-        figure.savefig(stream, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
-    return stream.getvalue()
+def styles(labels: Iterable[str]) -> dict[str, Style]:
+    """Return a style for each label, no two the same.
+
+    The plain variant of a known system always has the style of the table `SYSTEMS`. Its other
+    variants have a shade of the colour and another marker, and differ from others in greyscale,
+    too; unknown codecs get the spare colours and markers by alphabet.
+    """
+    ordered = sorted(set(labels), key=lambda label: (family(label), plainness(label), label))
+    unknown = [f for f in dict.fromkeys(map(family, ordered)) if f not in FAMILIES]
+    style = FIGURE_STYLES[_chosen.get()]
+    changed = {family(label): colour for label, colour in style.colours.items()}
+    found: dict[str, Style] = {}
+    for label in ordered:
+        own = family(label)
+        if own in FAMILIES:
+            base = FAMILIES[own]
+        else:
+            place = unknown.index(own)
+            colour = style.spare_colours[place % len(style.spare_colours)]
+            base = Style(colour, SPARE_MARKERS[place % len(SPARE_MARKERS)])
+        base = base._replace(colour=changed.get(own, base.colour))
+        siblings = sum(family(other) == own for other in found)
+        # The style of a known system stays free where only other variants of it are there.
+        kept = own in FAMILIES and plainness(label) > 0 and base not in found.values()
+        number = siblings + kept
+        taken = [*(FAMILIES.values() if number else ()), *found.values()]
+        tried = [one for one in _shades(base, number) if one not in taken]
+        apart = (one for one in tried if not number or _is_apart(one, taken))
+        found[label] = next(apart, tried[0])
+    return found
 
 
-def _is_apart(one: Style, others: Iterable[Style]) -> bool:
+def _is_apart(style: Style, others: Iterable[Style]) -> bool:
     """Return whether a style differs from others by its marker, or else in a greyscale print."""
-    same = [other for other in others if other.marker == one.marker]
-    here = lightness(one.colour)
-    return all(abs(lightness(other.colour) - here) >= LEAST_LIGHTNESS for other in same)
-
-
-def _spare(place: int) -> Style:
-    colours = FIGURE_STYLES[_chosen.get()].spare_colours
-    return Style(colours[place % len(colours)], SPARE_MARKERS[place % len(SPARE_MARKERS)])
+    here = lightness(style.colour)
+    return all(
+        abs(lightness(other.colour) - here) >= LEAST_LIGHTNESS
+        for other in others
+        if other.marker == style.marker
+    )
 
 
 def _shades(base: Style, number: int) -> Iterator[Style]:
@@ -248,18 +176,91 @@ def _shades(base: Style, number: int) -> Iterator[Style]:
     if number == 0:
         yield base
     markers = [marker for marker in SPARE_MARKERS if marker != base.marker]
+    target = 255 if sum(_channels(base.colour)) < 3 * 128 else 0  # dark colours become lighter
     for further in range(SHADES):  # another marker before another shade
+        shade = 0.35 + 0.125 * ((max(number, 1) + further - 1) % SHADES)
         for place in range(len(markers)):
             marker = markers[(number - 1 + place) % len(markers)]
-            yield Style(_shade(base.colour, max(number, 1) + further), marker)
+            yield Style(mixed(base.colour, target, shade), marker)
 
 
-def _shade(colour: str, number: int) -> str:
-    """Mix a dark colour with white, a light one with black; three steps in turn.
+def line(
+    style: Style, *, published: bool = False, sampled: bool = False, own: bool = False
+) -> dict[str, Any]:
+    """Return matplotlib's Line2D properties of a curve.
 
-    >>> _shade("#000000", 1), _shade("#ffffff", 1), _shade("#000000", 3), _shade("#000000", 4)
-    ('#595959', '#a6a6a6', '#999999', '#595959')
+    Published points are open markers on a broken line. sampled: read off a drawn line, without
+    markers. own: of our codec or the user's, heavier than the others.
     """
-    channels = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
-    target = 255 if sum(channels) < 3 * 128 else 0
-    return mixed(colour, target, 0.35 + 0.125 * ((number - 1) % SHADES))
+    size = (STAR if style.marker == "*" else 1) * (OWN**0.5 if own else 1)
+    return {
+        "color": style.colour,
+        "marker": "" if sampled else style.marker,
+        "markersize": MARKER_POINTS * size,
+        "markerfacecolor": "white" if published else style.colour,
+        "markeredgecolor": style.colour,
+        "markeredgewidth": EDGE_POINTS,
+        "linewidth": (OWN if own else 1) * (PUBLISHED_LINE_POINTS if published else LINE_POINTS),
+        "linestyle": SAMPLED_DASHES if sampled else PUBLISHED_DASHES if published else "-",
+    }
+
+
+def file_bytes(figure: "Figure", kind: Literal["pdf", "png"]) -> bytes:
+    """Return the figure as a file without dates: the same figure gives the same bytes."""
+    undated = {"CreationDate": None, "Producer": None, "Creator": None}
+    stream = BytesIO()
+    with figure_style():
+        metadata = undated if kind == "pdf" else {"Software": None}
+        figure.savefig(stream, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
+    return stream.getvalue()
+
+
+def readable(colour: str) -> str:
+    """Return the colour, as little darker as it needs to be for text on white paper.
+
+    >>> readable("#332288"), contrast(readable("#56B4E9"), WHITE) >= LEAST_CONTRAST
+    ('#332288', True)
+    """
+    shades = (colour, *(mixed(colour, 0, step / STEPS) for step in range(1, STEPS + 1)))
+    return next(shade for shade in shades if contrast(shade, WHITE) >= LEAST_CONTRAST)
+
+
+def contrast(one: str, other: str) -> float:
+    """Return WCAG's contrast ratio of two colours, 1 to 21.
+
+    >>> contrast("#000000", "#ffffff")
+    21.0
+    """
+    low, high = sorted(map(_luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def lightness(colour: str) -> float:
+    """Return the lightness L* of CIELAB, 0 to 100: what a greyscale print leaves of a colour.
+
+    >>> round(lightness("#ffffff"), 6), round(lightness("#777777"), 1)
+    (100.0, 50.0)
+    """
+    share = _luminance(colour)
+    return 116 * share ** (1 / 3) - 16 if share > (6 / 29) ** 3 else share * (29 / 3) ** 3
+
+
+def mixed(colour: str, target: int, share: float) -> str:
+    """Return the colour mixed with a grey of `target`, 0 to 255.
+
+    >>> mixed("#ff0000", 255, 0.5)
+    '#ff8080'
+    """
+    return "#" + "".join(f"{round(c + share * (target - c)):02x}" for c in _channels(colour))
+
+
+def _luminance(colour: str) -> float:
+    linear = [
+        share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4
+        for share in (channel / 255 for channel in _channels(colour))
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _channels(colour: str) -> list[int]:
+    return [int(colour[at : at + 2], 16) for at in (1, 3, 5)]

@@ -6,10 +6,7 @@ import pandas as pd
 
 from benchmark.errors import UsageError
 from benchmark.figures.captions import panels_note
-from benchmark.figures.emphasis import everyone
-from benchmark.figures.layout.curve_names import in_legend, name_curves
-from benchmark.figures.layout.legend import flat_legend, lay_out
-from benchmark.figures.marks import Marks
+from benchmark.figures.labels import add_legend
 from benchmark.figures.rate_curve import draw_panel
 from benchmark.figures.style import drawn_in, figure_style, styles
 from benchmark.interface.tables import summarised
@@ -70,14 +67,11 @@ def plot(
         raise UsageError(f"no point of {name} can be drawn: `summary` counts its values")
     if ax is not None:
         draw_panel(ax, panel, styles(found.labels))
-        ax.legend(fontsize="x-small", frameon=False)
+        for text in ax.legend(fontsize="x-small", frameon=False).get_texts():
+            text.set_parse_math(False)
         return ax
-    cast, marks = everyone([panel]), Marks.of([panel])
     with drawn_in(font=font), figure_style():
         figure, axes = plt.subplots(figsize=SIZE_INCHES, layout="constrained")
-        drawn = draw_panel(axes, panel, styles(found.labels))
-        lay_out(figure)
-        left = name_curves([axes], [drawn], cast.roles, marks.name)
-        entries = [in_legend(handle, marks.name(curve)) for curve, handle in left]
-        flat_legend(figure, entries, "\n".join([*panels_note([panel]), *marks.notes]))
+        handles = [handle for _, handle in draw_panel(axes, panel, styles(found.labels))]
+        add_legend(figure, handles, panels_note([panel]))
     return axes

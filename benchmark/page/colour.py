@@ -1,7 +1,6 @@
 """Colours chosen for white paper, made readable on a dark page. Pure."""
 
-from benchmark.figures.contrast import LEAST_CONTRAST, STEPS, contrast, mixed
-from benchmark.figures.style import PAGE_DARK
+from benchmark.figures.style import LEAST_CONTRAST, PAGE_DARK, STEPS, contrast, mixed
 
 DARK_PAGE = PAGE_DARK["page"]
 

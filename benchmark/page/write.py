@@ -24,8 +24,7 @@ from benchmark.page.pictures import (
     write_pictures,
 )
 from benchmark.plan.matrix import sources_of
-from benchmark.published.curves import SystemCurve, published_curves
-from benchmark.published.overlay import check_same_images, overlay
+from benchmark.published.curves import SystemCurve, check_same_images, overlay, published_curves
 from benchmark.published.points import read_points
 from benchmark.report.document import FAILED, NOT_DRAWN, REFUSED, SKIPPED, left_out, lines_of
 from benchmark.report.report import Report

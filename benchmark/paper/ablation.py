@@ -1,31 +1,60 @@
-"""Ablations: the files that a contender's training leaves, and the paper's figure of them."""
+"""Ablations: the files that a contender's training leaves, and the figure of their variants."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.analysis.comparable import label_of
+from benchmark.analysis.interval import change_interval
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.summarise import Summary
 from benchmark.codec_spec import parse_codec
 from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError
-from benchmark.figures.ablation import draw_ablation, named
-from benchmark.figures.style import file_bytes
+from benchmark.figures.captions import LOWER, axis_words, few_images, few_sentences, panels_note
+from benchmark.figures.labels import RATE_LABEL, Drawing, add_legend, new_figure, title
+from benchmark.figures.rate_curve import draw_panel
+from benchmark.figures.style import (
+    BAR_POINTS,
+    DOUBLE_COLUMN_INCHES,
+    FAMILIES,
+    PANEL_INCHES,
+    SINGLE_COLUMN_INCHES,
+    SPARE_MARKERS,
+    Style,
+    figure_style,
+    file_bytes,
+    line,
+)
 from benchmark.figures.table import markdown, means_table
 from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import verified_rows
 from benchmark.paper.results import PaperFigure, PaperResults, every_measure, every_metric
 from benchmark.plan.matrix import open_stored
 from benchmark.plan.request import Request
+from benchmark.published.curves import Panel, measured_panel, records
 from benchmark.rows.store import Store
 from benchmark.system.atomic import write_files
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 SUFFIX = ".variants.json"  # of the file that names an ablation's variants, beside its results
+CHANGE_INCHES = 1.45  # height of the panels of changes
+OWN = FAMILIES["ours"]  # the method itself looks as everywhere
+# Okabe and Ito's colours without the method's own, and two of Tol's.
+COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#882255", "#999933")
+CHANGES = (
+    " Below: changes from {} at equal settings, at the variant's own rate; where lower is better, "
+    "in percent of it; bars are 95 % intervals over images, drawn in pairs, and say nothing of "
+    "another run of the training."
+)
 
 
 class Variants(msgspec.Struct, frozen=True):
@@ -75,33 +104,27 @@ def write_ablation(
 def ablation(results: PaperResults, kind: str) -> PaperFigure:
     """Draw an ablation that `bench ablation` left below the results."""
     for path in sorted(results.folder.glob(f"*/{kind}{SUFFIX}")):
-        variants = _read(path)
+        try:
+            variants = msgspec.json.decode(read_regular(path, LARGEST_FILE_BYTES), type=Variants)
+        except (OSError, msgspec.MsgspecError) as error:
+            raise StoreError(f"{path} cannot be read: {error}") from error
         for store in sorted(one.parent for one in path.parent.glob("results/*/per_image")):
             table = Store(store).table()
             table = verified_rows(table) if results.verified_only else table
             summary = _summary(table, store, variants, every_metric())
             if len(summary.labels) < 2:
                 continue
-            shown = [
-                one for one in every_measure() if one.realism is not None or one.column == "psnr_db"
-            ]
+            shown = [m for m in every_measure() if m.realism is not None or m.column == "psnr_db"]
             measures = [one for one in shown if summary.values_of(one.column)]
-            title = profile(store.name).title
-            drawing = draw_ablation(summary, measures, variants.own, title, variants.trained)
+            name = profile(store.name).title
+            drawing = draw_ablation(summary, measures, variants.own, name, variants.trained)
             if drawing is not None:
                 return PaperFigure(drawing._replace(table=means_table(summary, measures)))
-    said = (
+    lacking = (
         f"no ablation_{kind}: no rows of `bench ablation {kind} --out {results.folder}/ablation "
         f"...` are below {results.folder}"
     )
-    return PaperFigure(None, (said,))
-
-
-def _read(path: Path) -> Variants:
-    try:
-        return msgspec.json.decode(read_regular(path, LARGEST_FILE_BYTES), type=Variants)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise StoreError(f"{path} cannot be read: {error}") from error
+    return PaperFigure(None, (lacking,))
 
 
 def _summary(table: pa.Table, folder: Path, variants: Variants, metrics: Sequence[str]) -> Summary:
@@ -111,3 +134,112 @@ def _summary(table: pa.Table, folder: Path, variants: Variants, metrics: Sequenc
     names = {label_of(spec.name, spec.variant): label for spec, label in specs.items()}
     kept = table.filter(pc.is_in(table["variant"], value_set=known))
     return named(summarise_with_distributions(kept, folder, metrics), names)
+
+
+def named(summary: Summary, names: Mapping[str, str]) -> Summary:
+    """Return the summary with other labels, without points whose label has no name.
+
+    Points come in the order of the names, each variant's by rate.
+    """
+    order = list(names)
+    kept = [point for point in summary.points if point.label in names]
+    renamed = [
+        replace(point, edition=replace(point.edition, label=names[point.label]))
+        for point in sorted(kept, key=lambda point: order.index(point.label))
+    ]
+    return replace(summary, points=tuple(renamed))
+
+
+def draw_ablation(
+    summary: Summary, measures: Sequence[Measure], own: str, dataset: str, trained: str
+) -> Drawing | None:
+    """Draw a panel for each measure that has values; None where no points can be drawn.
+
+    Below, as variants may differ by less than a marker, stand the changes from the method itself.
+    own: label of the method that the others differ from. trained: a sentence for the caption on how
+    the variants were trained.
+    """
+    panels = [measured_panel(summary, measure) for measure in measures]
+    panels = [
+        panel._replace(curves=tuple(curve._replace(build="") for curve in panel.curves))
+        for panel in panels
+        if panel.curves
+    ]
+    if not panels:
+        return None
+    markers = [marker for marker in SPARE_MARKERS if marker != OWN.marker]
+    others = enumerate(label for label in summary.labels if label != own)
+    styles = {label: Style(COLOURS[n % len(COLOURS)], markers[n]) for n, label in others}
+    styles[own] = OWN
+    labels = [{curve.system.label for curve in panel.curves} for panel in panels]
+    compared = any(own in there and len(there) > 1 for there in labels)
+    handles = {}
+    with figure_style():
+        width = SINGLE_COLUMN_INCHES if len(panels) == 1 else DOUBLE_COLUMN_INCHES
+        heights = [PANEL_INCHES, CHANGE_INCHES][: 1 + compared]
+        figure, rows = new_figure(
+            width, sum(heights), len(heights), len(panels), height_ratios=heights
+        )
+        for place, panel in enumerate(panels):
+            for curve, handle in draw_panel(rows[0, place], panel, styles, linear_rate=True):
+                handles[curve.system.label] = handle
+            if compared:
+                _draw_changes(rows[1, place], panel, own, styles, summary)
+        title(rows[0, 0], f"{dataset}, {summary.images} images", width)
+        entries = [handles[label] for label in summary.labels if label in handles]
+        add_legend(figure, entries, panels_note(panels))
+    caption = _caption(summary, panels, dataset, trained) + CHANGES.format(own) * compared
+    return Drawing(figure, caption, records(panels))
+
+
+def _draw_changes(
+    axes: "Axes", panel: Panel, own: str, styles: Mapping[str, Style], summary: Summary
+) -> None:
+    """Draw differences of values from the method's own at equal settings, with their intervals.
+
+    Differences are in percent where lower is better, else in the unit of the axis.
+    """
+    import seaborn as sns
+
+    measure, percent = panel.measure, panel.measure.better == "lower"
+    points = {(point.label, str(point.setting)): point for point in summary.points}
+    reference = {c.system.label: {p.setting: p.value for p in c.points} for c in panel.curves}
+    before = reference.get(own, {})
+    for curve in panel.curves:
+        label, changes = curve.system.label, dict[float, float]()
+        for point in curve.points:
+            old = before.get(point.setting)
+            if not old:
+                continue
+            drawn = measure.drawn(point.value) - measure.drawn(old)
+            changes[point.bpp] = 100 * (point.value / old - 1) if percent else drawn
+            pair = points[label, point.setting], points[own, point.setting]
+            ends = None if label == own else change_interval(*pair, measure, percent)
+            if ends is not None:
+                axes.vlines(point.bpp, *ends, colors=styles[label].colour, linewidth=BAR_POINTS)
+        axes.plot([*changes], [*changes.values()], **line(styles[label]))
+    unit = "%" if percent else "dB" if "dB" in measure.axis_label else ""
+    changed = replace(measure, label=f"Change ({unit})" if unit else "Change", scale="linear")
+    axes.set_xlim(left=0)
+    axes.set_xlabel(RATE_LABEL)
+    axes.set_ylabel(axis_words(changed))
+    sns.despine(ax=axes)
+
+
+def _caption(summary: Summary, panels: Sequence[Panel], dataset: str, trained: str) -> str:
+    measures = [panel.measure for panel in panels]
+    ids = [summary.protocols[name] for name in ("coding", *(m.column for m in measures))]
+    parts = [
+        f"{dataset}: means over {summary.images} images, real bitstreams "
+        f"(protocols {', '.join(ids)}).",
+        trained,
+    ]
+    caveats: dict[str, Any] = {c: None for p in summary.points for c in p.edition.caveats}
+    parts += [f"All of it: {', '.join(sorted(caveats))}."] * bool(caveats)
+    parts += [LOWER] * any(measure.better == "lower" for measure in measures)
+    parts += few_sentences(panel.measure for panel in panels if few_images(panel.curves))
+    refused = {one.label for panel in panels for one in panel.excluded}
+    names = ", ".join(label for label in summary.labels if label in refused)
+    return " ".join(
+        parts + [f"Points of {names} that are not comparable are left out."] * bool(names)
+    )

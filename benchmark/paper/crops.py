@@ -1,23 +1,41 @@
 """The paper's figure of crops: part of a photograph as decoded by several codecs at one rate."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from benchmark.analysis.comparable import label_of
 from benchmark.analysis.nearest_rate import FARTHEST, nearest
+from benchmark.analysis.systems import measured_names
 from benchmark.codec import Pixels
-from benchmark.datasets.dataset import profile
+from benchmark.codec_spec import CodecSpec, load_codec
+from benchmark.datasets.dataset import Source, profile
 from benchmark.datasets.image import read_image
-from benchmark.errors import UsageError
+from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.figures.pictures import PictureTile, draw_pictures
+from benchmark.measure.execute import Failed
+from benchmark.measure.reconstruct import reconstruct
 from benchmark.metrics.measure import Measure
-from benchmark.paper.crop import CropWindow, busiest, matched_rate
+from benchmark.packs.contents import DatasetContents
 from benchmark.paper.results import PaperFigure, PaperResults
-from benchmark.paper.streams import DecodedStream, best_photograph, decode_streams
+from benchmark.plan.matrix import open_sources
+from benchmark.plan.request import Request
+from benchmark.registry import CODECS, DATASETS
+from benchmark.rows.editions import newest_rows
+from benchmark.rows.named_code import why_not_run
+from benchmark.system.settings import one_thread
 
 METRICS = ("psnr", "ms_ssim", "lpips")
-CROP_PX = 160
+CROP_PX, STRIDE_PX = 160, 8
 MOST_CROPS, CROPS_PER_ROW = 6, 4  # the photograph and its own crop come first
 BPP = "Rate (bpp)"
+LEAST_BPP, MOST_BPP = 0.1, 0.6  # between which codecs look different
+CLOSE = 1.12
+FAVOURITES = ("kodim", "motorcycle")  # how names of photographs begin that are shown first
+
+StreamRow = Mapping[str, Any]
 
 
 class CropRequest(NamedTuple):
@@ -28,22 +46,47 @@ class CropRequest(NamedTuple):
     bpp: float | None = None
 
 
+class CropWindow(NamedTuple):
+    """Square part of a picture, in pixels."""
+
+    left: int
+    top: int
+    side: int
+
+    def of(self, pixels: Pixels) -> Pixels:
+        """Return that part of a picture, of shape (side, side, 3)."""
+        return pixels[self.top : self.top + self.side, self.left : self.left + self.side]
+
+
+class DecodedStream(NamedTuple):
+    """A row and the picture that its stream decodes to."""
+
+    name: str  # of the system
+    row: StreamRow
+    pixels: Pixels
+
+
+class MeasuredPhotograph(NamedTuple):
+    """An available photograph, and the rows with streams of it by system."""
+
+    dataset: str
+    source: Source
+    rows: dict[str, list[StreamRow]]
+
+
 def crops(results: PaperResults, request: CropRequest) -> PaperFigure:
     """Draw one part of a photograph, as codecs have it at about one rate."""
     found = best_photograph(results, request.photograph)
     if isinstance(found, str):
         return PaperFigure(None, (f"no crops: {found}",))
-    bpp = request.bpp or matched_rate(
-        {name: [row["bpp"] for row in rows] for name, rows in found.rows.items()}
-    )
+    rates = {name: [row["bpp"] for row in rows] for name, rows in found.rows.items()}
+    bpp = request.bpp or matched_rate(rates)
     chosen, far = nearest(found.rows, bpp)
     kept, failed = decode_streams(results.contents(found.dataset), chosen)
     said = [f"crops lack {name}: {why}" for name, why in failed.items()]
     if far:
-        said.append(
-            f"crops lack {', '.join(far)}: no setting within a factor of {FARTHEST:g} of "
-            f"{bpp:.3g} bpp"
-        )
+        within = f"no setting within a factor of {FARTHEST:g} of {bpp:.3g} bpp"
+        said.append(f"crops lack {', '.join(far)}: {within}")
     if len(kept) < 2:
         few = "no crops: fewer than two codecs can be decoded; `bench run` keeps streams of others"
         return PaperFigure(None, (few, *said))
@@ -58,8 +101,26 @@ def crops(results: PaperResults, request: CropRequest) -> PaperFigure:
         PictureTile("Source", window.of(original), {}, {}),
         *(_tile(one, window, image, measures) for one in shown),
     ]
-    caption = _caption(profile(found.dataset).title, image, window, bpp, shown, measures)
+    sources = "; ".join(
+        ", ".join(filter(None, [
+            f"{one.name}: {one.row['codec_version']} at {_setting(one.row)}",
+            "recorded elsewhere" * bool(one.row["recorded"]), one.row["caveat"],
+        ]))
+        for one in shown
+    )  # fmt: skip
+    rules = dict.fromkeys(one.row[f"{m.column}_protocol"] for one in shown for m in measures)
+    caption = (
+        f"{window.side} x {window.side} pixels at ({window.left}, {window.top}) of {image} "
+        f"({profile(found.dataset).title}, 1 image), decoded from real streams. Each codec is at "
+        f"its setting nearest to {bpp:.3f} bpp; rate and metrics under a crop are of the whole "
+        f"photograph (protocols {', '.join(filter(None, ['coding/1', *rules]))}).\n"
+        f"Measured: {sources}."
+    )
     return PaperFigure(draw_pictures(tiles, min(CROPS_PER_ROW, len(tiles)), caption), tuple(said))
+
+
+def _setting(row: StreamRow) -> str:
+    return f"{row['setting_name']}={row['setting_value']:g}"
 
 
 def _window(pixels: Pixels, asked: tuple[int, int, int] | None) -> CropWindow:
@@ -68,9 +129,8 @@ def _window(pixels: Pixels, asked: tuple[int, int, int] | None) -> CropWindow:
     window = CropWindow(*asked)
     height, width, _ = pixels.shape
     if window.left + window.side > width or window.top + window.side > height:
-        raise UsageError(
-            f"--window {','.join(map(str, asked))} is not inside a picture of {width} x {height}"
-        )
+        text = ",".join(map(str, asked))
+        raise UsageError(f"--window {text} is not inside a picture of {width} x {height}")
     return window
 
 
@@ -82,7 +142,7 @@ def _tile(
         "system": one.name,
         "codec": row["codec"],
         "variant": row["variant"],
-        "setting": f"{row['setting_name']}={row['setting_value']:g}",
+        "setting": _setting(row),
         "image": image,
         **window._asdict(),
         "bpp": row["bpp"],
@@ -98,26 +158,136 @@ def _tile(
     return PictureTile(one.name, window.of(one.pixels), values, record, None, caveats)
 
 
-def _caption(
-    dataset: str,
-    image: str,
-    window: CropWindow,
-    bpp: float,
-    kept: Sequence[DecodedStream],
-    measures: Sequence[Measure],
-) -> str:
-    sources = "; ".join(
-        f"{one.name}: {one.row['codec_version']} at {one.row['setting_name']}="
-        f"{one.row['setting_value']:g}"
-        + ", recorded elsewhere" * bool(one.row["recorded"])
-        + (f", {one.row['caveat']}" if one.row["caveat"] else "")
-        for one in kept
+def matched_rate(rates: Mapping[str, Sequence[float]]) -> float:
+    """Return a rate in bpp that the settings of all codecs come near to; `rates` are by codec.
+
+    It is the lowest from which the nearest settings differ by a factor of at most CLOSE in the
+    geometric mean, since codecs differ most at low rates; else the one from which they differ
+    least. Only rates of settings from LEAST_BPP to MOST_BPP are candidates, if there are any.
+
+    >>> matched_rate({"a": [0.1, 0.2], "b": [0.19, 0.5], "c": [0.22, 1.0]})
+    0.19
+    """
+    every = sorted({rate for of_codec in rates.values() for rate in of_codec})
+    usual = [rate for rate in every if LEAST_BPP <= rate <= MOST_BPP] or every
+
+    def spread(rate: float) -> float:
+        off = [min(abs(math.log(one / rate)) for one in of_codec) for of_codec in rates.values()]
+        return sum(off) / len(off)
+
+    close = [rate for rate in usual if spread(rate) <= math.log(CLOSE)]
+    return close[0] if close else min(usual, key=spread)
+
+
+def busiest(pixels: Pixels, side: int) -> CropWindow:
+    """Return the square with the largest sum of absolute differences of neighbouring samples.
+
+    A picture smaller than the square gives the largest square inside it.
+    """
+    height, width, _ = pixels.shape
+    side = min(side, height, width)
+    luma = pixels.astype(np.float64).mean(axis=2)
+    detail = np.zeros((height, width))
+    detail[:, 1:] += np.abs(np.diff(luma, axis=1))
+    detail[1:] += np.abs(np.diff(luma, axis=0))
+    sums = np.pad(detail.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    best = max(
+        (sums[y + side, x + side] - sums[y, x + side] - sums[y + side, x] + sums[y, x], -y, -x)
+        for y in range(0, height - side + 1, STRIDE_PX)
+        for x in range(0, width - side + 1, STRIDE_PX)
     )
-    rules = dict.fromkeys(one.row[f"{m.column}_protocol"] for one in kept for m in measures)
-    told = ", ".join(filter(None, ["coding/1", *rules]))
-    return (
-        f"{window.side} x {window.side} pixels at ({window.left}, {window.top}) of {image} "
-        f"({dataset}, 1 image), decoded from real streams. Each codec is at its setting nearest to "
-        f"{bpp:.3f} bpp; rate and metrics under a crop are of the whole photograph "
-        f"(protocols {told}).\nMeasured: {sources}."
-    )
+    return CropWindow(-best[2], -best[1], side)
+
+
+def rows_with_streams(contents: DatasetContents) -> dict[str, dict[str, list[StreamRow]]]:
+    """Return the newest rows with an available stream by image and system, the paper's first.
+
+    Newest are those that means are taken over: under the present protocol, and of each codec
+    variant the fingerprint and adapter revision of its latest run. `raw` is left out.
+    """
+    table = contents.table.take(newest_rows(contents.table).index)
+    names = measured_names()
+    order = [*names, *CODECS]
+    labelled = [(label_of(row["codec"], row["variant"]), row) for row in table.to_pylist()]
+
+    def place(label: str, row: StreamRow) -> int:
+        known = [order.index(key) for key in (label, row["codec"]) if key in order]
+        return known[0] if known else len(order)
+
+    found: dict[str, dict[str, list[StreamRow]]] = {}
+    for label, row in sorted(labelled, key=lambda one: (place(*one), one[1]["variant"])):
+        wanted = row["status"] == "ok" and row["stream_sha256"] and row["codec"] != "raw"
+        if wanted and contents.has_stream(row):
+            by_system = found.setdefault(row["image"], {})
+            by_system.setdefault(names.get(label, label), []).append(row)
+    return found
+
+
+def best_photograph(results: PaperResults, asked: str) -> MeasuredPhotograph | str:
+    """Return the photograph asked for ("dataset/image") or the best one, or why there is none.
+
+    The best one has streams of most codecs, in the first dataset that has one with two codecs.
+    Raises `UsageError` where the one asked for has no stream.
+    """
+    dataset, _, image = asked.partition("/")
+    reasons = []
+    for name in [dataset] if asked else results.datasets():
+        by_image = rows_with_streams(results.contents(name))
+        if asked and image not in by_image:
+            raise UsageError(f"--photograph {asked}: {results.folder} has no kept stream of it")
+        if not asked and not any(len(rows) > 1 for rows in by_image.values()):
+            reasons.append(f"{name} has no photograph with kept streams of two codecs")
+            continue
+        sources = _sources(results, name)
+        if isinstance(sources, str):
+            reasons.append(sources)
+            continue
+        wanted = {image} if asked else by_image.keys()
+        candidates = [one for one in by_image if one in sources and one in wanted]
+        if candidates:
+            best = min(candidates, key=lambda one: (-len(by_image[one]), _rank(one), one))
+            return MeasuredPhotograph(name, sources[best], by_image[best])
+        reasons.append(f"the photographs of {name} are not those that were measured")
+    reasons += ["`./run_all.sh` measures some"] * (not asked)
+    return "; ".join(reasons)
+
+
+def decode_streams(
+    contents: DatasetContents, chosen: Mapping[str, StreamRow]
+) -> tuple[list[DecodedStream], dict[str, str]]:
+    """Return the pictures of these rows, and why others have none, by system."""
+    kept, failed = [], {}
+    for name, row in chosen.items():
+        spec = CodecSpec.of(row["codec"], row["variant"])
+        if not contents.codecs.may_run(spec):
+            failed[name] = why_not_run(spec)
+            continue
+        try:
+            decoder = load_codec(spec)
+            with one_thread():
+                pixels = reconstruct(decoder, row, contents.stream(row))
+        except BenchError as error:
+            failed[name] = str(error)
+            continue
+        if isinstance(pixels, Failed):
+            failed[name] = pixels.reason
+        else:
+            kept.append(DecodedStream(name, row, pixels))
+    return kept, failed
+
+
+def _rank(image: str) -> int:
+    starts = [image.rpartition("/")[2].startswith(one) for one in FAVOURITES]
+    return starts.index(True) if any(starts) else len(FAVOURITES)
+
+
+def _sources(results: PaperResults, dataset: str) -> dict[str, Source] | str:
+    """Return the measured photographs that are available, by name, or why there are none."""
+    if dataset not in DATASETS:
+        return f"{dataset} is no dataset of the registry: its photographs cannot be found"
+    try:
+        opened = open_sources(Request(dataset=dataset, data_dir=results.data_dir))
+    except Unavailable as missing:
+        return str(missing)
+    measured = set(results.contents(dataset).table["image_sha256"].to_pylist())
+    return {one.file.name: one for one in opened.images if one.sha256 in measured}

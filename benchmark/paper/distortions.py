@@ -1,25 +1,109 @@
-"""The paper's figure of distortions: pictures of one mean squared error that metrics tell apart."""
+"""The paper's figure of distortions: pictures of one mean squared error that metrics tell apart.
+
+Wang and Bovik's example ("Mean Squared Error: Love It or Leave It?", 2009): pictures that are
+equally far from the source, and do not look it. Pixels have shape (height, width, 3), uint8.
+"""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
+
+from benchmark.codec import Float64Array, Pixels
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import StoreError, Unavailable
 from benchmark.figures.pictures import PictureTile, draw_pictures
 from benchmark.measure.score import HashedImage, Scorer
 from benchmark.metrics.measure import Measure
-from benchmark.paper.distortion import equal_distortions, squared_error
 from benchmark.paper.results import PaperFigure, PaperResults
 from benchmark.system.digest import pixels_sha256
 
 METRICS = ("psnr", "ms_ssim", "lpips")
 PHOTOGRAPH, PSNR_DB = "astronaut.png", 24.0
+SEED = 20
+STEPS = 40  # of the bisection: the strength to 12 digits
 RECORDED = Path("paper", "distortions.csv")  # in the results: the figure's csv, drawn elsewhere
 
 RecordedValues = dict[tuple[str, str, str], float]  # by sha256 of the pixels, column and protocol
+
+
+class Distortion(NamedTuple):
+    """A photograph after a named change."""
+
+    name: str
+    pixels: Pixels
+
+
+def equal_distortions(photograph: Pixels, psnr_db: float) -> list[Distortion]:
+    """Return less contrast, a blur, and noise, each with exactly the same sum of squared errors.
+
+    That sum is the PSNR's, rounded up to a whole number. Raises `ValueError` where a distortion
+    cannot reach it on this photograph (a flat picture cannot be blurred).
+    """
+    wanted = int(np.ceil(255**2 * 10 ** (-psnr_db / 10) * photograph.size))
+    signal = photograph.astype(np.float64)
+    mean = signal.mean(axis=(0, 1))
+    chance = np.random.default_rng(SEED)
+    noise = chance.standard_normal(signal.shape)
+    # else all samples of a level would be rounded to the next one together, and the error jump
+    dither = chance.uniform(-0.5, 0.5, signal.shape)
+
+    def contrast(strength: float) -> Float64Array:
+        return np.asarray(signal + strength * (mean - signal) + dither)
+
+    def blurred(strength: float) -> Float64Array:
+        from scipy.ndimage import gaussian_filter
+
+        sigma = 20 * strength
+        return np.asarray(gaussian_filter(signal, (sigma, sigma, 0), mode="nearest"))
+
+    def noisy(strength: float) -> Float64Array:
+        return signal + 128 * strength * noise
+
+    makers = {"Less contrast": contrast, "Blur": blurred, "Noise": noisy}
+    return [
+        Distortion(name, _of_error(photograph, make, wanted, name)) for name, make in makers.items()
+    ]
+
+
+def squared_error(reference: Pixels, changed: Pixels) -> int:
+    """Return the sum of squared differences over all samples.
+
+    >>> squared_error(np.uint8([[[0, 7, 7]]]), np.uint8([[[255, 7, 5]]]))
+    65029
+    """
+    difference = reference.astype(np.int64) - changed.astype(np.int64)
+    return int((difference**2).sum())
+
+
+def _of_error(
+    photograph: Pixels, make: Callable[[float], Float64Array], wanted: int, name: str
+) -> Pixels:
+    """Return the strongest distortion below the error, with the rest in steps of one level."""
+
+    def changed(strength: float) -> Pixels:
+        return np.clip(np.rint(make(strength)), 0, 255).astype(np.uint8)
+
+    low, high = 0.0, 1.0
+    if squared_error(photograph, changed(high)) < wanted:
+        raise ValueError(f"{name} cannot change this photograph that much")
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        below = squared_error(photograph, changed(middle)) <= wanted
+        low, high = (middle, high) if below else (low, middle)
+    flat = changed(low).ravel()
+    rest = wanted - squared_error(photograph, changed(low))
+    right = np.flatnonzero(flat == photograph.ravel())  # a level more or less adds one to the error
+    if rest > len(right):
+        raise ValueError(f"{name} cannot reach exactly this error on this photograph")
+    # spread over the picture, where they cannot be seen
+    chosen = right[np.linspace(0, len(right) - 1, rest).astype(int)] if rest else right[:0]
+    flat[chosen] = np.where(flat[chosen] < 255, flat[chosen] + 1, 254)
+    return flat.reshape(photograph.shape)
 
 
 def distortions(results: PaperResults) -> PaperFigure:

@@ -7,13 +7,19 @@ import pyarrow.compute as pc
 
 from benchmark.analysis.grid import beta_of, realism_grid
 from benchmark.analysis.summarise import Summary, summarise
-from benchmark.analysis.systems import FIELD_SYSTEMS, MATCHED, OURS, PAPER_SYSTEMS
+from benchmark.analysis.systems import (
+    FIELD_SYSTEMS,
+    MATCHED,
+    OURS,
+    PAPER_SYSTEMS,
+    measured_names,
+    short_names,
+)
 from benchmark.datasets.dataset import profile
 from benchmark.figures.complexity import draw_complexity
 from benchmark.figures.paper_curve import draw_paper_curves
-from benchmark.figures.realism_plot import draw_realism_plots, left_out
+from benchmark.figures.realism import draw_realism_plots, draw_surface, left_out
 from benchmark.figures.style import Style
-from benchmark.figures.surface import draw_surface
 from benchmark.metrics.measure import Measure
 from benchmark.paper.results import PaperFigure, PaperResults, every_measure
 from benchmark.published.complexity import measured_block, published_blocks
@@ -32,7 +38,8 @@ FIELD_ANCHOR = next(one for one in FIELD_SYSTEMS if one.label == "hyperprior:wei
 def curves(results: PaperResults, dataset: str, metrics: Sequence[str]) -> PaperFigure:
     """Draw metrics against rate, of every system that is measured or published."""
     facts = profile(dataset)
-    here, panels = _panels(results, dataset, metrics, facts.most_bpp or MOST_BPP)
+    here = _measured_panels(results, dataset, metrics)
+    panels = _paper_panels(results, here, dataset, facts.most_bpp or MOST_BPP)
     panels = [panel for panel in panels if panel.curves]
     said = too_few(here, dataset)
     if not panels:
@@ -46,16 +53,16 @@ def curves(results: PaperResults, dataset: str, metrics: Sequence[str]) -> Paper
             f"curves_{dataset} has only published points of {', '.join(absent)}: "
             f"`bench run --codecs ours --dataset {dataset}` adds measured ones"
         )
-    drawing = draw_paper_curves(
-        panels, results.styles(), facts.title, _images(panels), facts.anchor
-    )
+    images, styles = _images(panels), results.styles()
+    drawing = draw_paper_curves(panels, styles, facts.title, images, facts.anchor)
     return PaperFigure(drawing, tuple(said))
 
 
 def field_curves(results: PaperResults, dataset: str, metrics: Sequence[str]) -> PaperFigure:
     """Draw metrics against rate, of the networks that were trained here with one budget."""
     facts = profile(dataset)
-    here, panels = _field_panels(results, dataset, metrics, facts.most_bpp or MOST_BPP)
+    here = _measured_panels(results, dataset, metrics)
+    panels = _field_panels(here, dataset, facts.most_bpp or MOST_BPP)
     panels = [panel for panel in panels if panel.curves]
     said = too_few(here, dataset)
     there = {curve.system.label for panel in panels for curve in panel.curves}
@@ -65,49 +72,49 @@ def field_curves(results: PaperResults, dataset: str, metrics: Sequence[str]) ->
         why = f"nothing measured of {names} (`bench run --codecs {names} --dataset {dataset}`)"
         return PaperFigure(None, (f"no field_{dataset}: {why}", *said))
     anchor = FIELD_ANCHOR.name if FIELD_ANCHOR.label in there else panels[0].curves[0].system.name
-    drawing = draw_paper_curves(
-        panels, _field_styles(results), facts.title, _images(panels), anchor, FIELD_SYSTEMS
-    )
+    images, styles = _images(panels), _field_styles(results)
+    drawing = draw_paper_curves(panels, styles, facts.title, images, anchor, FIELD_SYSTEMS)
     return PaperFigure(drawing, tuple(said))
 
 
 def realism_plots(results: PaperResults) -> PaperFigure:
     """Draw FID against PSNR at a few rates of CLIC2020."""
     name, dataset = "realism_plane", REALISM_DATASET
-    _, (psnr, fid) = _panels(results, dataset, ("psnr", "fid256"), MOST_BPP)
-    plots = _plots(psnr, fid, results.summary(dataset), results.points, dataset, RATES)
+    here = _measured_panels(results, dataset, ("psnr", "fid256"))
+    panels = _paper_panels(results, here, dataset, MOST_BPP)
+    plots = _plots(panels, results.summary(dataset), results.points, dataset, RATES)
     if not plots:
         return PaperFigure(None, (f"no {name}: no system has PSNR and FID on CLIC2020",))
     said: tuple[str, ...] = ()
     if not any(sweep.measured for plot in plots for sweep in plot.sweeps):
         said = (f"{name} has only published points: no measured row on CLIC2020 has a FID",)
     facts = profile(dataset)
-    drawing = draw_realism_plots(
-        plots, psnr.measure, fid.measure, results.styles(), facts.title, facts.published_images or 0
-    )
+    psnr, fid = (panel.measure for panel in panels)
+    images = facts.published_images or 0
+    drawing = draw_realism_plots(plots, psnr, fid, results.styles(), facts.title, images)
     return PaperFigure(drawing, (*said, *(f"{name}: {one}" for one in left_out(plots))))
 
 
 def field_realism(results: PaperResults, name: str, dataset: str, metric: str) -> PaperFigure:
     """Draw a metric of realism against PSNR, of the networks that were trained with one budget.
 
-    name: of the figure, for what is said of it.
+    name: of the figure, for its sentences.
     """
-    here, panels = _field_panels(results, dataset, ("psnr", metric), MOST_BPP)
-    psnr, realism = panels
-    plots = _plots(psnr, realism, _of_budget(results.summary(dataset)), (), dataset, FIELD_RATES)
+    here = _measured_panels(results, dataset, ("psnr", metric))
+    panels = _field_panels(here, dataset, MOST_BPP)
+    plots = _plots(panels, _of_budget(results.summary(dataset)), (), dataset, FIELD_RATES)
     said = too_few(here, dataset)
+    measures = [panel.measure for panel in panels]
     if not plots:
-        label = Measure.named(metric).label
         example = (
             f"bench run --codecs ours:{MATCHED},elic --dataset {dataset} --metrics psnr,{metric}"
         )
-        why = f"no codec has PSNR and {label} on {dataset} (`{example}`)"
+        why = f"no codec has PSNR and {measures[1].label} on {dataset} (`{example}`)"
         return PaperFigure(None, (f"no {name}: {why}", *said))
+    images, styles = _images(panels), _field_styles(results)
     drawing = draw_realism_plots(
-        plots, psnr.measure, realism.measure, _field_styles(results), profile(dataset).title,
-        _images(panels),
-    )  # fmt: skip
+        plots, measures[0], measures[1], styles, profile(dataset).title, images
+    )
     return PaperFigure(drawing, (*said, *(f"{name}: {one}" for one in left_out(plots))))
 
 
@@ -117,11 +124,11 @@ def realism_surface(results: PaperResults) -> PaperFigure:
     for dataset in results.datasets():
         summary = results.summary(dataset)
         if summary is not None:
-            found = realism_grid(summary, Measure.named("psnr"), every_measure())
-            if not isinstance(found, str):
-                said = tuple(f"realism_surface: {sentence}" for sentence in found.left_out)
-                return PaperFigure(draw_surface(found, profile(dataset).title), said)
-            reasons.append(f"{dataset}: {found}")
+            grid = realism_grid(summary, Measure.named("psnr"), every_measure())
+            if not isinstance(grid, str):
+                said = tuple(f"realism_surface: {sentence}" for sentence in grid.left_out)
+                return PaperFigure(draw_surface(grid, profile(dataset).title), said)
+            reasons.append(f"{dataset}: {grid}")
     why = "; ".join(reasons) or "nothing is measured"
     example = "ours:beta=0,ours:beta=1.28,ours:beta=2.56,ours:beta=3.84"
     lacking = f"no realism_surface: {why} (`bench run --codecs {example} --dataset kodak`)"
@@ -131,38 +138,34 @@ def realism_surface(results: PaperResults) -> PaperFigure:
 def complexity(results: PaperResults) -> PaperFigure:
     """Draw seconds of encoding and decoding: timed rows, and published ones."""
     blocks = published_blocks(results.complexities)
-    labels = [one.label for one in results.complexities]
     for dataset in results.datasets():
         timed = results.contents(dataset).table
         timed = timed.filter(pc.fill_null(timed["timing"], False))
         summary = summarise(timed) if timed.num_rows else None
-        block = measured_block(summary, dataset)
+        names = {**short_names(summary.labels), **measured_names()} if summary else {}
+        block = measured_block(summary, dataset, names)
         if block is not None:
-            blocks.insert(0, block)
-            labels += [bar.label for bar in block.bars]
-            return PaperFigure(draw_complexity(blocks, results.styles(labels)))
+            return PaperFigure(draw_complexity([block, *blocks]))
     said = (
         "complexity has only published seconds: no codec is timed on all images of a dataset "
         "(`bench run --timing`)"
     )
-    return PaperFigure(draw_complexity(blocks, results.styles(labels)), (said,))
+    return PaperFigure(draw_complexity(blocks), (said,))
 
 
-def _panels(
-    results: PaperResults, dataset: str, metrics: Sequence[str], up_to_bpp: float
-) -> tuple[list[Panel], list[Panel]]:
-    """Return panels of what is measured, and panels of the paper's systems below a rate."""
-    here = _measured_panels(results, dataset, metrics)
-    panels = [paper_panel(one.measure, dataset, one, results.points, up_to_bpp) for one in here]
-    return here, panels
+def _measured_panels(results: PaperResults, dataset: str, metrics: Sequence[str]) -> list[Panel]:
+    summary = results.summary(dataset)
+    return [measured_panel(summary, Measure.named(name)) for name in metrics]
 
 
-def _field_panels(
-    results: PaperResults, dataset: str, metrics: Sequence[str], up_to_bpp: float
-) -> tuple[list[Panel], list[Panel]]:
-    """Return panels of what is measured, and panels of the networks of one budget below a rate."""
-    here = _measured_panels(results, dataset, metrics)
-    return here, [field_panel(one.measure, dataset, one, up_to_bpp) for one in here]
+def _paper_panels(
+    results: PaperResults, here: Sequence[Panel], dataset: str, up_to_bpp: float
+) -> list[Panel]:
+    return [paper_panel(one.measure, dataset, one, results.points, up_to_bpp) for one in here]
+
+
+def _field_panels(here: Sequence[Panel], dataset: str, up_to_bpp: float) -> list[Panel]:
+    return [field_panel(one.measure, dataset, one, up_to_bpp) for one in here]
 
 
 def _field_styles(results: PaperResults) -> dict[str, Style]:
@@ -183,25 +186,20 @@ def _of_budget(summary: Summary | None) -> Summary | None:
     return replace(summary, points=points, replaced=replaced)
 
 
-def _measured_panels(results: PaperResults, dataset: str, metrics: Sequence[str]) -> list[Panel]:
-    summary = results.summary(dataset)
-    return [measured_panel(summary, Measure.named(name)) for name in metrics]
-
-
 def _images(panels: Sequence[Panel]) -> int:
     """Return the largest number of images that a point is a mean over."""
     return max(p.images or 0 for panel in panels for c in panel.curves for p in c.points)
 
 
 def _plots(
-    distortion: Panel,
-    realism: Panel,
+    panels: Sequence[Panel],
     summary: Summary | None,
     points: Sequence[PublishedPoint],
     dataset: str,
     rates: Sequence[float],
 ) -> list[PlotAtRate]:
     """Return the plots at those rates near which any system has points."""
+    distortion, realism = panels
     plots = [
         PlotAtRate(bpp, tuple(realism_sweeps(distortion, realism, summary, points, dataset, bpp)))
         for bpp in rates

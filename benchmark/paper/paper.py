@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.errors import UnknownName
-from benchmark.figures.drawing import Drawing
+from benchmark.figures.labels import Drawing
 from benchmark.figures.style import file_bytes
 from benchmark.figures.table import csv_text, latex
 from benchmark.paper.ablation import ablation
@@ -25,26 +25,27 @@ from benchmark.system.atomic import write_files
 ALL = "all"
 SUFFIXES = ("pdf", "png", "csv", "tex", "txt")  # of a figure's files; txt is its caption
 
+KODAK = ("psnr", "ms_ssim", "lpips")
+KODAK_FIELD = ("psnr", "lpips_squeeze", "fd_squeeze")
+CLIC = ("psnr", "fid256")
 FIGURES: Mapping[str, Callable[[PaperResults, CropRequest], PaperFigure]] = {
-    "curves_clic2020": lambda results, _: curves(results, "clic2020", ("psnr", "fid256")),
-    "curves_kodak": lambda results, _: curves(results, "kodak", ("psnr", "ms_ssim", "lpips")),
-    "field_clic2020": lambda results, _: field_curves(results, "clic2020", ("psnr", "fid256")),
-    "field_kodak": lambda results, _: field_curves(
-        results, "kodak", ("psnr", "lpips_squeeze", "fd_squeeze")
+    "curves_clic2020": lambda found, _: curves(found, "clic2020", CLIC),
+    "curves_kodak": lambda found, _: curves(found, "kodak", KODAK),
+    "field_clic2020": lambda found, _: field_curves(found, "clic2020", CLIC),
+    "field_kodak": lambda found, _: field_curves(found, "kodak", KODAK_FIELD),
+    "field_realism_fd": lambda found, _: field_realism(
+        found, "field_realism_fd", "kodak", "fd_squeeze"
     ),
-    "field_realism_fd": lambda results, _: field_realism(
-        results, "field_realism_fd", "kodak", "fd_squeeze"
+    "field_realism_lpips": lambda found, _: field_realism(
+        found, "field_realism_lpips", "kodak", "lpips_squeeze"
     ),
-    "field_realism_lpips": lambda results, _: field_realism(
-        results, "field_realism_lpips", "kodak", "lpips_squeeze"
-    ),
-    "realism_plane": lambda results, _: realism_plots(results),
-    "realism_surface": lambda results, _: realism_surface(results),
-    "ablation_gan": lambda results, _: ablation(results, "gan"),
-    "ablation_discriminator": lambda results, _: ablation(results, "discriminator"),
+    "realism_plane": lambda found, _: realism_plots(found),
+    "realism_surface": lambda found, _: realism_surface(found),
+    "ablation_gan": lambda found, _: ablation(found, "gan"),
+    "ablation_discriminator": lambda found, _: ablation(found, "discriminator"),
     "crops": crops,
-    "distortions": lambda results, _: distortions(results),
-    "complexity": lambda results, _: complexity(results),
+    "distortions": lambda found, _: distortions(found),
+    "complexity": lambda found, _: complexity(found),
 }
 
 

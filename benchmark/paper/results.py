@@ -9,7 +9,7 @@ from typing import NamedTuple
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import GROUPED_SYSTEMS
-from benchmark.figures.drawing import Drawing
+from benchmark.figures.labels import Drawing
 from benchmark.figures.style import Style, styles
 from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import (

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.rate_distortion import LEAST_POINTS, Values
+from benchmark.analysis.rate_distortion import LEAST_POINTS
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import SYSTEMS
 from benchmark.codec_spec import facts_of, parse_codec
@@ -41,8 +41,6 @@ class Cause(NamedTuple):
 
     why: str
     band: Callable[[float], Band]
-    version: str = ""  # what the measured codec's version begins with; empty for any
-    beside: str = ""  # metric column in which the same codec has to agree; empty for none
 
 
 class Agreement(NamedTuple):
@@ -115,10 +113,7 @@ RULES = {
 
 
 def agreements(
-    summary: Summary,
-    points: Sequence[PublishedPoint],
-    dataset: str,
-    measures: Sequence[Measure],
+    summary: Summary, points: Sequence[PublishedPoint], dataset: str, measures: Sequence[Measure]
 ) -> list[Agreement | NotCompared]:
     """Compare every measured codec with its published counterpart on a dataset, by measure.
 
@@ -132,55 +127,24 @@ def agreements(
         measured = {one.system.label: one for one in measured_panel(summary, measure).measured}
         for system in SYSTEMS:
             if system.measured in summary.labels and system.published and not system.budget:
+                label = system.label
                 for curve in by_variant.get(system.published[0], ()):
-                    mine = measured.get(system.label)
-                    found.append(_agreement(summary, system.label, mine, measure, curve, found))
+                    mine, why = measured.get(label), _why_not(summary, label, measure, curve)
+                    if why or mine is None:
+                        why = why or "no complete point is measured"
+                        found.append(NotCompared(label, curve.name, measure.column, why))
+                    else:
+                        causes = _causes(summary, label, measure, curve, found)
+                        found.append(_compare(label, curve, measure, mine, causes))
     return found
-
-
-def _agreement(
-    summary: Summary,
-    label: str,
-    mine: SystemCurve | None,
-    measure: Measure,
-    curve: SystemCurve,
-    earlier: Sequence[Agreement | NotCompared],
-) -> Agreement | NotCompared:
-    why = _why_not(summary, label, measure, curve)
-    if why is not None:
-        return NotCompared(label, curve.name, measure.column, why)
-    if mine is None:
-        why = "no complete point is measured"
-        return NotCompared(label, curve.name, measure.column, why)
-    rule = RULES.get((curve.protocols[0], summary.protocols[measure.column]))
-    known = [rule] if rule else []
-    known += [
-        Cause(one.why, partial(_constant, Band(one.low_db, one.high_db)), one.version, one.beside)
-        for one in facts_of(parse_codec(label)).known_differences
-        if one.column == measure.column
-    ]
-    agreed = {
-        one.column
-        for one in earlier
-        if isinstance(one, Agreement)
-        and (one.label, one.published, one.verdict) == (label, curve.name, "agrees")
-    }
-    versions = [point.edition.version for point in summary.points if point.label == label]
-    causes = [
-        cause
-        for cause in known
-        if all(version.startswith(cause.version) for version in versions)
-        and (not cause.beside or cause.beside in agreed)
-    ]
-    return _compare(label, curve, measure, mine, causes)
 
 
 def _why_not(summary: Summary, label: str, measure: Measure, curve: SystemCurve) -> str | None:
     editions = [point.edition for point in summary.points if point.label == label]
-    wanted = facts_of(parse_codec(label)).published_version
     ours, theirs = summary.protocols[measure.column], curve.protocols[0]
     if any(edition.caveats for edition in editions):
         return f"ours are {', '.join(editions[0].caveats)}"
+    wanted = facts_of(parse_codec(label)).published_version
     if any(wanted not in edition.version for edition in editions):
         return "ours are other weights"
     if theirs != ours and (theirs, ours) not in RULES:
@@ -190,49 +154,59 @@ def _why_not(summary: Summary, label: str, measure: Measure, curve: SystemCurve)
     return None
 
 
+def _causes(
+    summary: Summary,
+    label: str,
+    measure: Measure,
+    curve: SystemCurve,
+    earlier: Sequence[Agreement | NotCompared],
+) -> list[Cause]:
+    """Return the known differences of a codec that apply to these versions and this metric."""
+    agreed = {
+        one.column
+        for one in earlier
+        if isinstance(one, Agreement)
+        and (one.label, one.published, one.verdict) == (label, curve.name, "agrees")
+    }
+    versions = [point.edition.version for point in summary.points if point.label == label]
+    rule = RULES.get((curve.protocols[0], summary.protocols[measure.column]))
+    return ([rule] if rule else []) + [
+        Cause(one.why, partial(_constant, Band(one.low_db, one.high_db)))
+        for one in facts_of(parse_codec(label)).known_differences
+        if one.column == measure.column
+        and all(version.startswith(one.version) for version in versions)
+        and (not one.beside or one.beside in agreed)
+    ]
+
+
 def _compare(
     label: str, curve: SystemCurve, measure: Measure, mine: SystemCurve, causes: Sequence[Cause]
 ) -> Agreement | NotCompared:
-    bpp = np.array([point.bpp for point in curve.points])
-    rates = np.array([point.bpp for point in mine.points])
-    values = np.array([measure.drawn(point.value) for point in mine.points])
+    bpp, drawn = (np.array(one) for one in curve.drawn(measure))
+    rates, values = (np.array(one) for one in mine.drawn(measure))
     inside = (rates >= bpp[0]) & (rates <= bpp[-1])
     if not inside.any():
         return NotCompared(label, curve.name, measure.column, "no rate in common")
     from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
     rates, values = rates[inside], values[inside]
-    at, raw = np.log10(rates), np.array([point.value for point in curve.points])
-    drawn = np.array([measure.drawn(value) for value in raw])
+    at = np.log10(rates)
     akima = Akima1DInterpolator(np.log10(bpp), drawn)(at)
     unsure = np.abs(PchipInterpolator(np.log10(bpp), drawn)(at) - akima)
     reading = max((point.value_error or 0.0 for point in curve.points), default=0.0)
     slack = TOLERANCE_DB + reading + unsure
     difference = values - akima
-    bands = [[cause.band(value) for cause in causes] for value in np.interp(at, np.log10(bpp), raw)]
+    raw = np.interp(at, np.log10(bpp), [point.value for point in curve.points])
+    bands = [[cause.band(value) for cause in causes] for value in raw]
     low = np.array([math.fsum(band.low for band in one) for one in bands])
     high = np.array([math.fsum(band.high for band in one) for one in bands])
-    worst = int(np.abs(difference).argmax())
-    verdict, why = _verdict(difference, slack, low, high, causes)
-    return Agreement(
-        label,
-        curve.name,
-        measure.column,
-        len(rates),
-        float(difference.mean()),
-        float(difference[worst]),
-        float(rates[worst]),
-        verdict,
-        why,
-    )
-
-
-def _verdict(
-    difference: Values, slack: Values, low: Values, high: Values, causes: Sequence[Cause]
-) -> tuple[Verdict, str]:
+    verdict: Verdict = "differs"
+    why = f"no known difference makes more than {low.min() - slack.max():+.2f} to "
+    why += f"{high.max() + slack.max():+.2f} dB"
     if (np.abs(difference) <= slack).all():
-        return "agrees", ""
-    if ((difference >= low - slack) & (difference <= high + slack)).all():
-        return "explained", "; ".join(cause.why for cause in causes)
-    expected = f"{low.min() - slack.max():+.2f} to {high.max() + slack.max():+.2f} dB"
-    return "differs", f"no known difference makes more than {expected}"
+        verdict, why = "agrees", ""
+    elif ((difference >= low - slack) & (difference <= high + slack)).all():
+        verdict, why = "explained", "; ".join(cause.why for cause in causes)
+    worst = int(np.abs(difference).argmax())
+    means = float(difference.mean()), float(difference[worst]), float(rates[worst])
+    return Agreement(label, curve.name, measure.column, len(rates), *means, verdict, why)

@@ -3,20 +3,20 @@
 `results/published/complexity.csv` is made by `tools/import_published.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from benchmark.analysis.rate_distortion import curves
+from benchmark.analysis.rate_distortion import curves, excluded
 from benchmark.analysis.summarise import TIMED, Summary
-from benchmark.analysis.systems import PAPER_SYSTEMS, measured_names, short_names
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.measure import Measure
-from benchmark.published.points import Text, parse_csv, read_published, slug
+from benchmark.published.points import Text, parse_csv, read_published
 
 ENCODE, DECODE = "encode_seconds", "decode_seconds"
+Span = tuple[float, float]
 
 
 class ComplexityRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,12 +37,32 @@ class Complexity(NamedTuple):
     """Numbers of one system from one source; seconds are of an image of the dataset."""
 
     system: str
-    label: str  # that styles go by
     values: Mapping[str, float]  # by metric
     dataset: str
     machine: str
     source: str
     reference: str
+
+
+class Bar(NamedTuple):
+    """Seconds of a system: the means of its fastest and its slowest setting."""
+
+    name: str
+    encode: Span
+    decode: Span
+    timed: str  # what the seconds contain, or which source and table they are from
+    caveats: tuple[str, ...] = ()
+    gpu: bool = False
+
+
+class Block(NamedTuple):
+    """Systems in one unit, measured on one machine; the slowest decoder last."""
+
+    unit: str  # "s/MP"
+    where: str  # dataset and machine, as a title
+    measured: bool
+    bars: tuple[Bar, ...]
+    untimed: tuple[str, ...] = ()  # labels of codecs that were not timed there at all settings
 
 
 def parse_complexity(text: str) -> tuple[Complexity, ...]:
@@ -54,11 +74,7 @@ def parse_complexity(text: str) -> tuple[Complexity, ...]:
     for row in parse_csv(text, ComplexityRow, "published seconds"):
         key = row.system, row.dataset, row.machine, row.source, row.reference
         found.setdefault(key, {})[row.metric] = row.value
-    known = {system.method: system.label for system in reversed(PAPER_SYSTEMS)}
-    return tuple(
-        Complexity(key[0], known.get(key[0], slug(key[0])), values, *key[1:])
-        for key, values in found.items()
-    )
+    return tuple(Complexity(key[0], values, *key[1:]) for key, values in found.items())
 
 
 def read_complexity(results: Path) -> tuple[Complexity, ...]:
@@ -66,45 +82,29 @@ def read_complexity(results: Path) -> tuple[Complexity, ...]:
     return parse_complexity(read_published(results, "complexity.csv")[1])
 
 
-class Bar(NamedTuple):
-    """Seconds of a system: the means of its fastest and its slowest setting."""
+def measured_block(summary: Summary | None, dataset: str, names: Mapping[str, str]) -> Block | None:
+    """Return seconds per megapixel of codecs that were timed alone; None without any.
 
-    name: str
-    label: str  # that styles go by
-    encode: tuple[float, float]
-    decode: tuple[float, float]
-    timed: str  # what the seconds contain, or which source and table they are from
-    caveats: tuple[str, ...] = ()
-
-
-class Block(NamedTuple):
-    """Systems in one unit, measured on one machine; the slowest decoder last."""
-
-    unit: str  # "s/MP"
-    where: str  # dataset and machine, as a title
-    measured: bool
-    bars: tuple[Bar, ...]
-
-
-def measured_block(summary: Summary | None, dataset: str) -> Block | None:
-    """Return seconds per megapixel of codecs that were timed alone; None without any."""
+    names: of the codecs, by label.
+    """
     if summary is None:
         return None
-    encode, decode = (curves(summary, Measure(name, name, "lower")) for name in TIMED)
-    names = {**short_names(summary.labels), **measured_names()}
+    measures = [Measure(name, name, "lower") for name in TIMED]
+    timed = [curves(summary, measure) for measure in measures]
     bars = []
     for label in summary.labels:
-        if label in encode and label in decode:
-            spans = [
-                _span([point.means[name].value for point in of[label]])
-                for of, name in zip((encode, decode), TIMED, strict=True)
-            ]
-            edition = encode[label][0].edition
-            bars.append(
-                Bar(names[label], label, spans[0], spans[1], edition.timed, edition.caveats)
+        if all(label in by_label for by_label in timed):
+            encode, decode = (
+                _span(point.means[measure.column].value for point in by_label[label])
+                for measure, by_label in zip(measures, timed, strict=True)
             )
+            edition = timed[0][label][0].edition
+            gpu = "cuda" in edition.devices
+            bars.append(Bar(names[label], encode, decode, edition.timed, edition.caveats, gpu))
+    refused = {one.label for measure in measures for one in excluded(summary, measure)}
+    untimed = tuple(label for label in summary.labels if label in refused)
     where = f"{profile(dataset).title}, {summary.images} images, {summary.machine}"
-    return _block("s/MP", where, True, bars) if bars else None
+    return _block("s/MP", where, True, bars)._replace(untimed=untimed) if bars else None
 
 
 def published_blocks(rows: Sequence[Complexity]) -> list[Block]:
@@ -113,7 +113,7 @@ def published_blocks(rows: Sequence[Complexity]) -> list[Block]:
     for row in rows:
         if ENCODE in row.values and DECODE in row.values:
             encode, decode = ((row.values[name], row.values[name]) for name in (ENCODE, DECODE))
-            bar = Bar(row.system, row.label, encode, decode, f"{row.source}, {row.reference}")
+            bar = Bar(row.system, encode, decode, f"{row.source}, {row.reference}")
             found.setdefault((row.machine, row.dataset), []).append(bar)
     return [
         _block(f"s per image of {profile(dataset).title}", f"published, {machine}", False, bars)
@@ -146,6 +146,6 @@ def _block(unit: str, where: str, measured: bool, bars: Sequence[Bar]) -> Block:
     return Block(unit, where, measured, tuple(ordered))
 
 
-def _span(values: Sequence[float | None]) -> tuple[float, float]:
+def _span(values: Iterable[float | None]) -> Span:
     known = [value for value in values if value is not None]
     return min(known), max(known)

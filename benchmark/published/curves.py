@@ -1,21 +1,25 @@
-"""Rate curves of measured and published points, in panels of what may stand side by side."""
+"""Rate curves of measured and published points, and which of them may be in one panel."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmark.analysis.builds import mixed_builds
 from benchmark.analysis.interval import Interval, point_interval
 from benchmark.analysis.rate_distortion import Curve, Excluded, curves, excluded
-from benchmark.analysis.summarise import Point, Summary
+from benchmark.analysis.summarise import Edition, Point, Summary
 from benchmark.analysis.systems import SYSTEMS, System, short_names
 from benchmark.datasets.dataset import profile
+from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.published.points import PublishedPoint, curve_name, slug
 
 LABELS = {system.label for system in SYSTEMS}
 STYLE_LABELS = {variant: system.label for system in SYSTEMS for variant in system.published}
+
+
+UNTOLD = ("reference", "interval")  # fields of points that records leave out
 
 
 class CurvePoint(NamedTuple):
@@ -40,48 +44,49 @@ class SystemCurve(NamedTuple):
     """Points of one system in one metric, lowest rate first."""
 
     system: System  # of the table, or made for a codec or published variant that it lacks
-    measured: bool  # here; else published
     points: tuple[CurvePoint, ...]
+    edition: Edition | None = None  # of the codec, where it was measured; None: published
     sampled: bool = False  # read off a drawn line: the points are not the author's
-    caveats: tuple[str, ...] = ()  # of the codec, where it was measured
     few: bool = False  # a distribution metric over so few images that it is marked
-    build: str = ""  # tells it from curves of other builds of the codec, where there are any
+    build: str = ""  # words on the codec's build, where curves of other builds are there
+
+    @property
+    def measured(self) -> bool:
+        """True if the points were measured here or come from a pack."""
+        return self.edition is not None
 
     @property
     def name(self) -> str:
-        """Name in legends."""
-        if self.measured:
-            name = f"{self.system.name} ({self.build})" if self.build else self.system.name
-            return ", ".join([name, *self.caveats])
-        beside = self.system.keeps_published
-        return f"{self.system.name} (published)" if beside else self.system.name
+        """Name in legends, without caveats."""
+        beside = self.build if self.measured else "published" * self.system.keeps_published
+        return f"{self.system.name} ({beside})" if beside else self.system.name
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """Caveats of the measured codec."""
+        return self.edition.caveats if self.edition else ()
+
+    @property
+    def recorded(self) -> bool:
+        """True if streams of some rows come from a pack."""
+        return self.edition is not None and self.edition.recorded
 
     @property
     def protocols(self) -> tuple[str, ...]:
         """Protocol ids of its points."""
         return tuple(dict.fromkeys(point.protocol for point in self.points))
 
-    @property
-    def recorded(self) -> bool:
-        """True if streams of some rows come from a pack."""
-        return any(point.how == "recorded" for point in self.points)
-
-    @property
-    def origin(self) -> Literal["measured", "precomputed", "published"]:
-        """Origin of the points; precomputed if any of them is."""
-        if not self.measured:
-            return "published"
-        return "precomputed" if self.recorded else "measured"
+    def drawn(self, measure: Measure) -> tuple[list[float], list[float]]:
+        """Return the points' rates, and their values as the axis has them."""
+        values = [measure.drawn(point.value) for point in self.points]
+        return [point.bpp for point in self.points], values
 
     def rates(self, measure: Measure) -> Curve:
         """Return rates and qualities, as BD-rates take them: more is better."""
-        sign = 1 if measure.better == "higher" else -1
+        bpp, drawn = map(np.array, self.drawn(measure))
         # FID falls by decades: as a straight quality its lowest values would decide nothing.
-        quality = [
-            sign * (np.log10(p.value) if measure.scale == "decades" else measure.drawn(p.value))
-            for p in self.points
-        ]
-        return Curve(np.array([point.bpp for point in self.points]), np.array(quality))
+        quality = np.log10(drawn) if measure.scale == "decades" else drawn
+        return Curve(bpp, quality if measure.better == "higher" else -quality)
 
 
 class Panel(NamedTuple):
@@ -107,59 +112,46 @@ class Panel(NamedTuple):
 
         Its own is that of what was measured here; where nothing was, that of the first curve.
         """
-        found: dict[str, list[str]] = {}
+        names: dict[str, dict[str, None]] = {}
         for curve in (*self.measured, *self.curves):
             for protocol in curve.protocols:
-                names = found.setdefault(protocol, [])
-                names += [curve.name] if curve.name not in names else []
-        return found
-
-    @property
-    def own_protocol(self) -> str:
-        """First key of `names_by_protocol`."""
-        return next(iter(self.names_by_protocol))
+                names.setdefault(protocol, {})[curve.name] = None
+        return {protocol: list(of_protocol) for protocol, of_protocol in names.items()}
 
 
 def measured_panel(summary: Summary | None, measure: Measure) -> Panel:
     """Return the curves of every codec variant of a summary, and its points left out."""
     if summary is None or measure.column not in summary.protocols:
         return Panel(measure, ())
-    names = short_names(summary.labels)
-    systems = {label: System(names[label], label) for label in summary.labels}
-    builds = mixed_builds(summary)
-    found = [
-        _measured(systems[label], points, measure, summary)._replace(build=builds.get(label, ""))
-        for label, points in curves(summary, measure).items()
-    ]
+    names, builds = short_names(summary.labels), mixed_builds(summary)
+    found = []
+    for label, of_label in curves(summary, measure).items():
+        points = tuple(
+            _measured(point, measure, summary)
+            for point in of_label
+            if point.means[measure.column].value is not None and point.means[measure.column].bpp
+        )
+        few = any(measure.few(point.images or 0) for point in points)
+        system, build = System(names[label], label), builds.get(label, "")
+        found.append(SystemCurve(system, points, of_label[0].edition, few=few, build=build))
     kept = tuple(curve for curve in found if curve.points)
     return Panel(measure, kept, tuple(excluded(summary, measure)))
 
 
-def _measured(
-    system: System, points: Sequence[Point], measure: Measure, summary: Summary
-) -> SystemCurve:
-    edition = points[0].edition
-    spots = []
-    for point in points:
-        mean = point.means[measure.column]
-        if mean.value is None or not mean.bpp:
-            continue
-        spots.append(
-            CurvePoint(
-                mean.bpp,
-                mean.value,
-                str(point.setting),
-                "recorded" if edition.recorded else "measured",
-                mean.images,
-                summary.protocols[measure.column],
-                summary.protocols["coding"],
-                edition.version,
-                "; ".join(edition.caveats),
-                interval=point_interval(point, measure) if measure.of_sets else None,
-            )
-        )
-    few = any(measure.few(spot.images or 0) for spot in spots)
-    return SystemCurve(system, True, tuple(spots), caveats=edition.caveats, few=few)
+def _measured(point: Point, measure: Measure, summary: Summary) -> CurvePoint:
+    mean, edition = point.means[measure.column], point.edition
+    return CurvePoint(
+        mean.bpp or 0.0,
+        mean.value or 0.0,
+        str(point.setting),
+        "recorded" if edition.recorded else "measured",
+        mean.images,
+        summary.protocols[measure.column],
+        summary.protocols["coding"],
+        edition.version,
+        "; ".join(edition.caveats),
+        interval=point_interval(point, measure) if measure.of_sets else None,
+    )
 
 
 def published_curves(
@@ -170,19 +162,27 @@ def published_curves(
     A curve is one variant under one protocol from one source; its `System` has that variant alone.
     """
     metric = measure.published or measure.column
-    found: dict[tuple[tuple[str, str], ...], list[PublishedPoint]] = {}
+    groups: dict[tuple[str, ...], list[PublishedPoint]] = {}
     for p in points:
         if p.dataset == dataset and p.metric == metric and p.kind != "step":
-            key = (p.system, p.variant), (p.protocol, p.kind), (p.how, p.source)
-            found.setdefault(key, []).append(p)
+            key = p.system, p.variant, p.protocol, p.kind, p.how, p.source
+            groups.setdefault(key, []).append(p)
     return [
         published_curve(
-            System(curve_name(*key[0]), style_label(*key[0]), published=(key[0],)),
+            System(curve_name(*key[:2]), style_label(*key[:2]), published=((key[0], key[1]),)),
             sorted(group, key=lambda point: point.bpp),
             dataset,
         )
-        for key, group in found.items()
+        for key, group in groups.items()
     ]
+
+
+def published_curve(system: System, points: Sequence[PublishedPoint], dataset: str) -> SystemCurve:
+    """Return the curve of a system through published points, which are sorted by rate."""
+    images = profile(dataset).published_images
+    names = [name for name in CurvePoint._fields if name not in ("images", "interval")]
+    found = (CurvePoint(**{n: getattr(p, n) for n in names}, images=images) for p in points)
+    return SystemCurve(system, tuple(found), sampled=any(p.kind == "sample" for p in points))
 
 
 def style_label(system: str, variant: str) -> str:
@@ -202,42 +202,113 @@ def records(panels: Iterable[Panel]) -> list[dict[str, Any]]:
     """Return one flat record for every point of these panels, as it is drawn."""
     return [
         {
-            "metric": one.measure.column,
+            "metric": panel.measure.column,
             "system": curve.system.name,
             "group": curve.system.group,
             "measured": curve.measured,
             "sampled": curve.sampled,
-            "setting": point.setting,
-            "bpp": point.bpp,
-            "value": point.value,
-            "drawn": one.measure.drawn(point.value),
-            "value_error": point.value_error,
-            "bpp_error": point.bpp_error,
-            "images": point.images,
-            "how": point.how,
-            "protocol": point.protocol,
-            "rate_protocol": point.rate_protocol,
-            "source": point.source,
-            "note": point.note,
+            "drawn": panel.measure.drawn(point.value),
+            **{name: value for name, value in point._asdict().items() if name not in UNTOLD},
         }
-        for one in panels
-        for curve in one.curves
+        for panel in panels
+        for curve in panel.curves
         for point in curve.points
     ]
 
 
-def published_curve(system: System, points: Sequence[PublishedPoint], dataset: str) -> SystemCurve:
-    """Return the curve of a system through published points, which are sorted by rate."""
-    images = profile(dataset).published_images
-    return SystemCurve(
-        system,
-        False,
-        tuple(
-            CurvePoint(
-                p.bpp, p.value, p.setting, p.how, images, p.protocol, p.rate_protocol, p.source,
-                p.note, p.value_error, p.bpp_error, p.reference,
-            )
-            for p in points
-        ),
-        sampled=any(point.kind == "sample" for point in points),
-    )  # fmt: skip
+class Overlay(NamedTuple):
+    """Published curves under one metric, by whether they may stand beside its measured rows."""
+
+    drawn: tuple[SystemCurve, ...]
+    refused: tuple[SystemCurve, ...]  # of another protocol
+
+
+def overlay(curves: Sequence[SystemCurve], protocol: str | None, mix: bool = False) -> Overlay:
+    """Return the curves under the protocol of the measured rows as drawn, the others as refused.
+
+    Where nothing is measured, `protocol` is None: then it is that of the first curve. With `mix`
+    all are drawn.
+    """
+    if mix or not curves:
+        return Overlay(tuple(curves), ())
+    wanted = curves[0].protocols[0] if protocol is None else protocol
+    return Overlay(
+        tuple(curve for curve in curves if curve.protocols[0] == wanted),
+        tuple(curve for curve in curves if curve.protocols[0] != wanted),
+    )
+
+
+def overlays(
+    points: Sequence[PublishedPoint],
+    summary: Summary,
+    measures: Sequence[Measure],
+    dataset: str,
+    mix: bool,
+) -> dict[str, Overlay]:
+    """Return the overlay of every measure that has values, by column.
+
+    Raises `UsageError` for means over other images, and for a mixture that was not asked for.
+    """
+    found = {
+        measure.column: overlay(
+            published_curves(points, dataset, measure), summary.protocols[measure.column], mix
+        )
+        for measure in measures
+        if summary.values_of(measure.column)
+    }
+    if any(one.drawn or one.refused for one in found.values()):
+        check_same_images(dataset, summary.images, summary.average)
+    refuse_mixture(found, summary.protocols)
+    return found
+
+
+def refuse_mixture(found: Mapping[str, Overlay], protocols: Mapping[str, str]) -> None:
+    """Raise `UsageError` where a system can be drawn under no metric but by mixing protocols.
+
+    `found` and the `protocols` of the measured rows are by metric column.
+    """
+    drawn = {_system(curve) for one in found.values() for curve in one.drawn}
+    for column, one in found.items():
+        for curve in one.refused:
+            if _system(curve) not in drawn:
+                raise UsageError(
+                    f"{curve.name} cannot stand beside these results: its {column} is by "
+                    f"{curve.protocols[0]}, theirs by {protocols.get(column, 'another rule')}; "
+                    "--mix-protocols draws both, and the figure says so."
+                )
+
+
+def left_out(
+    points: Iterable[PublishedPoint], found: Mapping[str, Overlay], dataset: str
+) -> list[str]:
+    """Return a sentence for each metric and protocol left out, and on systems without any points.
+
+    `points` are those asked for.
+    """
+    refused: dict[tuple[str, str], dict[str, None]] = {}
+    for column, one in found.items():
+        for curve in one.refused:
+            refused.setdefault((column, curve.protocols[0]), {})[curve.name] = None
+    there = {_system(curve) for one in found.values() for curve in (*one.drawn, *one.refused)}
+    absent = dict.fromkeys(point.system for point in points if point.system not in there)
+    return [
+        f"not drawn: published {column} of {', '.join(names)}: {protocol} is another rule than "
+        "that of the measured rows (--mix-protocols draws them)"
+        for (column, protocol), names in refused.items()
+    ] + [f"nothing published on {dataset} in these metrics: {', '.join(absent)}"] * bool(absent)
+
+
+def check_same_images(dataset: str, images: int, average: str) -> None:
+    """Raise `UsageError` where measured means are over other images or averages than published."""
+    published = profile(dataset).published_images or images
+    if published != images:
+        raise UsageError(
+            f"published means over {dataset} are of {published} images, these results are of "
+            f"{images}: they cannot stand beside each other."
+        )
+    if average != "per_image":
+        raise UsageError("published rates are means of each image's bpp: leave out --pooled.")
+
+
+def _system(curve: SystemCurve) -> str:
+    return curve.system.published[0][0]

@@ -4,25 +4,22 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from benchmark.analysis.comparable import plain_label
+from benchmark.analysis.builds import build_words
+from benchmark.analysis.comparable import label_of
 from benchmark.analysis.systems import FIELD_SYSTEMS, GROUPED_SYSTEMS, PAPER_SYSTEMS, System
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve, published_curve
 from benchmark.published.points import PublishedPoint
 
-SAME_RATE = 1.04  # two sources of one point: the first of them stands
+SAME_RATE = 1.04  # two sources of one point: the first of them is kept
 # By label: the label of a variant with the same pixels, and words on it.
 STAND_INS = {"jpeg": ("jpeg:optimize=1", "optimised tables")}
 PARTS = ("professional", "mobile")  # of clic2020, where sources have means of these alone
 
 
 def paper_panel(
-    measure: Measure,
-    dataset: str,
-    here: Panel,
-    points: Sequence[PublishedPoint],
-    up_to_bpp: float,
+    measure: Measure, dataset: str, here: Panel, points: Sequence[PublishedPoint], up_to_bpp: float
 ) -> Panel:
     """Return every system of the paper that has points below a rate, in the order of the table.
 
@@ -32,15 +29,15 @@ def paper_panel(
     theirs. Measured means over fewer images than published ones (`too_few` names them) and
     published points of a protocol that is not in `measure.meets` are left out.
     """
-    found = []
+    curves = []
     mine = _measured(here, dataset)
     for system in PAPER_SYSTEMS:
         another = system.budget and system.published  # the network measured here is not that one
         measured = None if another else mine.get(system.label)
         if measured is None or system.keeps_published:
-            found.append(_of_system(system, measure, dataset, points))
-        found.append(measured)
-    return _cut(measure, found, up_to_bpp)
+            curves.append(_published(system, measure, dataset, points))
+        curves.append(measured)
+    return _cut(measure, curves, up_to_bpp)
 
 
 def field_panel(measure: Measure, dataset: str, here: Panel, up_to_bpp: float) -> Panel:
@@ -50,22 +47,18 @@ def field_panel(measure: Measure, dataset: str, here: Panel, up_to_bpp: float) -
     Where one of these lacks rows, a variant of it that has the same pixels stands in.
     """
     mine, whole = _measured(here, dataset), _whole_curves(here, dataset)
-    found = []
-    for system in FIELD_SYSTEMS:
-        curve = mine.get(system.label)
-        variant, words = STAND_INS.get(system.label, ("", ""))
-        if curve is None and variant in whole:
-            other = whole[variant]
-            curve = other._replace(system=system, caveats=(words, *other.caveats))
-        found.append(curve)
-    return _cut(measure, found, up_to_bpp)
+    for label, (variant, words) in STAND_INS.items():
+        if variant in whole:
+            system = next(one for one in FIELD_SYSTEMS if one.label == label)
+            mine.setdefault(label, whole[variant]._replace(system=system, build=words))
+    return _cut(measure, (mine.get(system.label) for system in FIELD_SYSTEMS), up_to_bpp)
 
 
-def _cut(measure: Measure, found: Iterable[SystemCurve | None], up_to_bpp: float) -> Panel:
+def _cut(measure: Measure, curves: Iterable[SystemCurve | None], up_to_bpp: float) -> Panel:
     """Return a panel of the points below a rate of those curves that have any."""
     cut = [
         curve._replace(points=tuple(point for point in curve.points if point.bpp <= up_to_bpp))
-        for curve in found
+        for curve in curves
         if curve is not None
     ]
     return Panel(measure, tuple(curve for curve in cut if curve.points))
@@ -77,14 +70,14 @@ def too_few(here: Iterable[Panel], dataset: str) -> list[str]:
     of_paper = {system.measured for system in PAPER_SYSTEMS if system.measured}
     for panel in here:
         known = {curve.system.label: curve for curve in panel.measured}
+        lacks = [(one.label, one.why) for one in panel.excluded if one.label not in known]
         for label, curve in known.items():
-            if label in of_paper and not _whole(curve, dataset):
+            if not _whole(curve, dataset):
                 most = max(point.images or 0 for point in curve.points)
-                why = f"{most} of {profile(dataset).published_images} images"
+                lacks.append((label, f"{most} of {profile(dataset).published_images} images"))
+        for label, why in lacks:
+            if label in of_paper:
                 reasons.setdefault(label, {})[why] = None
-        for one in panel.excluded:
-            if one.label not in known and one.label in of_paper:
-                reasons.setdefault(one.label, {})[one.why] = None
     return [
         f"{dataset}: measured rows of {label} are not drawn: {'; '.join(why)}"
         for label, why in reasons.items()
@@ -98,19 +91,30 @@ def whole_set(points: Iterable[PublishedPoint], dataset: str) -> list[PublishedP
     The mean over all images is the mean of the two weighted by their images, and exactly so for
     rates, which are means of each image's too. Parts that do not match give nothing.
     """
-    by_part: list[list[PublishedPoint]] = [[], []]
-    for point in points:
-        name, _, part = point.dataset.partition(":")
-        if name == dataset and part in PARTS:
-            by_part[PARTS.index(part)].append(point)
-    if len(by_part[0]) != len(by_part[1]):
+    points = list(points)
+    parts = [
+        sorted((p for p in points if p.dataset == f"{dataset}:{part}"), key=lambda p: p.bpp)
+        for part in PARTS
+    ]
+    if len(parts[0]) != len(parts[1]):
         return []
-    by_part = [sorted(part, key=lambda point: point.bpp) for part in by_part]
     weights = [profile(f"{dataset}:{part}").published_images or 0 for part in PARTS]
+
+    def mean(*numbers: float) -> float:
+        return sum(w * n for w, n in zip(weights, numbers, strict=True)) / sum(weights)
+
+    note = f"mean of {' and '.join(PARTS)}, weighted {weights[0]}:{weights[1]}"
     return [
-        _merged(pair, weights, dataset)
-        for pair in zip(*by_part, strict=True)
-        if pair[0].setting == pair[1].setting
+        msgspec.structs.replace(
+            one,
+            dataset=dataset,
+            bpp=mean(one.bpp, other.bpp),
+            value=mean(one.value, other.value),
+            note="; ".join(filter(None, [one.note, note])),
+            reference=f"{one.reference}; {other.reference}",
+        )
+        for one, other in zip(*parts, strict=True)
+        if one.setting == other.setting
     ]
 
 
@@ -118,20 +122,20 @@ def _measured(here: Panel, dataset: str) -> dict[str, SystemCurve]:
     """Return the measured curves over a whole dataset by label, named as systems of figures are.
 
     Where the newest edition of a codec variant has none, that of an older one stands in, and its
-    name says so.
+    name has words on the build.
     """
-    by_label = _whole_curves(here, dataset)
-    found = {}
-    for system in GROUPED_SYSTEMS:
-        if system.label in by_label:
-            found[system.label] = by_label[system.label]._replace(system=system)
-            continue
-        for label, curve in by_label.items():
-            if plain_label(label) == system.label:
-                build = label.removeprefix(system.label).strip(" ()")
-                found[system.label] = curve._replace(system=system, build=build)
-                break
-    return found
+    whole = _whole_curves(here, dataset)
+    by_variant: dict[str, SystemCurve] = {}
+    for curve in whole.values():
+        if curve.edition and curve.edition.age:
+            label = label_of(curve.edition.codec, curve.edition.variant)
+            by_variant.setdefault(label, curve._replace(build=build_words(curve.edition)))
+    by_variant |= whole
+    return {
+        system.label: by_variant[system.label]._replace(system=system)
+        for system in GROUPED_SYSTEMS
+        if system.label in by_variant
+    }
 
 
 def _whole_curves(here: Panel, dataset: str) -> dict[str, SystemCurve]:
@@ -144,50 +148,27 @@ def _whole(curve: SystemCurve, dataset: str) -> bool:
     return wanted is None or any(point.images == wanted for point in curve.points)
 
 
-def _merged(
-    pair: tuple[PublishedPoint, ...], weights: Sequence[int], dataset: str
-) -> PublishedPoint:
-    def mean(numbers: Iterable[float]) -> float:
-        return sum(w * n for w, n in zip(weights, numbers, strict=True)) / sum(weights)
-
-    note = f"mean of {' and '.join(PARTS)}, weighted {weights[0]}:{weights[1]}"
-    return msgspec.structs.replace(
-        pair[0],
-        dataset=dataset,
-        bpp=mean(point.bpp for point in pair),
-        value=mean(point.value for point in pair),
-        note="; ".join(filter(None, [pair[0].note, note])),
-        reference="; ".join(point.reference for point in pair),
-    )
-
-
-def _of_system(
+def _published(
     system: System, measure: Measure, dataset: str, points: Sequence[PublishedPoint]
 ) -> SystemCurve | None:
+    """Return the curve of a system's first variant with points, lowest rate first.
+
+    Of two sources' points at one rate, the first of the csv is kept.
+    """
+    metric = measure.published or measure.column
     for variant in system.published:
         of_variant = [
-            point
-            for point in points
-            if (point.system, point.variant) == variant
-            and point.metric == (measure.published or measure.column)
-            and point.kind != "step"
-            and point.protocol in measure.meets
-        ]
-        found = [p for p in of_variant if p.dataset == dataset] or whole_set(of_variant, dataset)
-        if found:
-            return published_curve(system, _without_duplicates(found), dataset)
+            p for p in points
+            if (p.system, p.variant) == variant and p.metric == metric
+            and p.kind != "step" and p.protocol in measure.meets
+        ]  # fmt: skip
+        kept: list[PublishedPoint] = []
+        for p in [p for p in of_variant if p.dataset == dataset] or whole_set(of_variant, dataset):
+            if not any(
+                one.source != p.source and max(one.bpp, p.bpp) <= SAME_RATE * min(one.bpp, p.bpp)
+                for one in kept
+            ):
+                kept.append(p)
+        if kept:
+            return published_curve(system, sorted(kept, key=lambda p: p.bpp), dataset)
     return None
-
-
-def _without_duplicates(points: Sequence[PublishedPoint]) -> list[PublishedPoint]:
-    """Sort by rate; of what two sources have at one rate, keep the first of the csv."""
-    kept: list[PublishedPoint] = []
-    for point in points:
-        duplicates = (
-            one.source != point.source
-            and max(one.bpp, point.bpp) <= SAME_RATE * min(one.bpp, point.bpp)
-            for one in kept
-        )
-        if not any(duplicates):
-            kept.append(point)
-    return sorted(kept, key=lambda point: point.bpp)

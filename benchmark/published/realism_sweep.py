@@ -1,13 +1,13 @@
 """Distortion and realism of every system at one rate: measured and published realism sweeps."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from benchmark.analysis.comparable import plain_label
+from benchmark.analysis.comparable import label_of
 from benchmark.analysis.grid import beta_of, betas
 from benchmark.analysis.summarise import Summary
-from benchmark.analysis.systems import GENERATIVE, GROUPED_SYSTEMS, OURS, System
+from benchmark.analysis.systems import GENERATIVE, GROUPED_SYSTEMS, OURS
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve, measured_panel
 from benchmark.published.paper_panel import SAME_RATE
@@ -48,13 +48,13 @@ class RealismSweep(NamedTuple):
     caveats: tuple[str, ...] = ()
     recorded: bool = False  # some of its points are precomputed
     left_out: tuple[str, ...] = ()  # sentences on variants of other builds, or without the metrics
+    build: str = ""  # words on the codec's build, as in `SystemCurve`
 
     @property
-    def origin(self) -> Literal["measured", "precomputed", "published"]:
-        """Origin of the points, as of `SystemCurve.origin`."""
-        if not self.measured:
-            return "published"
-        return "precomputed" if self.recorded else "measured"
+    def name(self) -> str:
+        """Name in legends and tables."""
+        beside = self.build if self.measured else "published" * (self.group == OURS)
+        return f"{self.method} ({beside})" if beside else self.method
 
 
 class PlotAtRate(NamedTuple):
@@ -65,18 +65,20 @@ class PlotAtRate(NamedTuple):
 
 
 class PublishedSweep(NamedTuple):
-    """A published realism sweep: variants of the csv, from the least realistic."""
+    """A published realism sweep: variants of the csv with their names, from the least realistic."""
 
     method: str
     label: str
-    first: str
-    steps: str
-    last: str
+    variants: dict[str, str]  # names of steps by variant; empty: the points' settings are named
 
 
 PUBLISHED_SWEEPS = (
-    PublishedSweep("Multi-Realism", "multirealism:beta=2.56", "beta=0", "beta sweep", "beta=2.56"),
-    PublishedSweep("EGIC", "egic", "alpha=0", "alpha sweep", "alpha=1"),
+    PublishedSweep(
+        "Multi-Realism",
+        "multirealism:beta=2.56",
+        {"beta=0": "β=0", "beta sweep": "", "beta=2.56": "β=2.56"},
+    ),
+    PublishedSweep("EGIC", "egic", {"alpha=0": "α=0", "alpha sweep": "", "alpha=1": "α=1"}),
 )
 
 
@@ -129,22 +131,18 @@ def realism_sweeps(
     complete = set(found)
     others = {(curve.system, curve.measured, curve.build): curve for curve in realism.curves}
     for first in distortion.curves:
-        key = first.system.method, first.measured
-        second = others.get((first.system, first.measured, first.build))
+        system, key = first.system, (first.system.method, first.measured)
+        second = others.get((system, first.measured, first.build))
         step = _step(first, second, bpp) if second else None
         if step is None or key in complete:
             continue
         # The first system of a method is the one whose style stands for all of it.
         before = found.get(key)
-        steps = (*(before.steps if before else ()), step)
+        steps = sorted((*(before.steps if before else ()), step), key=lambda s: -s.realism.value)
+        label = before.label if before else system.label
         found[key] = RealismSweep(
-            first.system.method,
-            first.system.group,
-            before.label if before else first.system.label,
-            first.measured,
-            tuple(sorted(steps, key=lambda one: -one.realism.value)),
-            first.caveats,
-            first.recorded,
+            *(system.method, system.group, label, first.measured, tuple(steps)),
+            *(first.caveats, first.recorded, (), first.build),
         )
     return sorted(found.values(), key=rank)
 
@@ -171,27 +169,25 @@ def measured_sweep(
     caveats: dict[str, None] = {}
     recorded = False
     for label, points in family.points.items():
-        beta = beta_of(points[0].edition) or 0.0
+        edition = points[0].edition
+        beta = beta_of(edition) or 0.0
         step = _step(of_distortion[label], of_realism[label], bpp)
         if step is not None:
             steps.append((beta, step._replace(setting=f"β={beta:g}")))
-            caveats |= dict.fromkeys(of_distortion[label].caveats)
-            recorded |= points[0].edition.recorded
+            caveats |= dict.fromkeys(edition.caveats)
+            recorded |= edition.recorded
     if not steps:
         return None
-    own = _first_of_method({*map(plain_label, family.points)})
+    known = [system for system in GROUPED_SYSTEMS if system.group == OURS]
+    editions = [points[0].edition for points in family.points.values()]
+    labels = {label_of(edition.codec, edition.variant) for edition in editions}
+    method = next((one.method for one in known if one.label in labels), known[0].method)
+    own = next(one for one in known if one.method == method)
     ordered = tuple(step for _, step in sorted(steps, key=lambda one: one[0]))
     return RealismSweep(
         *(own.method, own.group, own.label, True, ordered, tuple(caveats), recorded),
         family.left_out,
     )
-
-
-def _first_of_method(labels: Collection[str]) -> System:
-    """Return the system whose style stands for our codec's variants of these labels."""
-    known = [system for system in GROUPED_SYSTEMS if system.group == OURS]
-    method = next((one.method for one in known if one.label in labels), known[0].method)
-    return next(one for one in known if one.method == method)
 
 
 def records(plot: PlotAtRate) -> list[dict[str, Any]]:
@@ -212,8 +208,8 @@ def records(plot: PlotAtRate) -> list[dict[str, Any]]:
 
 
 def _columns(name: str, value: ValueAtRate) -> dict[str, Any]:
-    told = {"" if key == "value" else f"_{key}": one for key, one in value._asdict().items()}
-    return {f"{name}{key}": one for key, one in told.items()}
+    fields = value._asdict()
+    return {name: fields.pop("value"), **{f"{name}_{key}": one for key, one in fields.items()}}
 
 
 def _step(distortion: SystemCurve, realism: SystemCurve, bpp: float) -> SweepStep | None:
@@ -240,21 +236,21 @@ def _published_sweep(
     """Return a sweep's steps near a rate; None where the csv has none between its ends."""
     measures = {one.published or one.column: one for one in (distortion, realism)}
     steps: dict[tuple[str, str], dict[Measure, ValueAtRate]] = {}
-    for variant in (sweep.first, sweep.steps, sweep.last):
+    for variant, name in sweep.variants.items():
         for point in points:
-            if (point.system, point.variant, point.dataset) != (sweep.method, variant, dataset):
-                continue
             measure = measures.get(point.metric)
             ratio = max(point.bpp, bpp) / min(point.bpp, bpp)
-            if measure and ratio <= SAME_RATE and point.protocol in measure.meets:
-                greek = variant.replace("alpha", "α").replace("beta", "β")
-                setting = point.setting if variant == sweep.steps else greek
+            wanted = (point.system, point.variant, point.dataset) == (
+                sweep.method,
+                variant,
+                dataset,
+            )
+            if wanted and measure and ratio <= SAME_RATE and point.protocol in measure.meets:
                 value = ValueAtRate(point.bpp, point.value, "point", point.protocol, point.source)
-                steps.setdefault((variant, setting), {}).setdefault(measure, value)
-    whole = {key: found for key, found in steps.items() if len(found) == len(measures)}
-    if not any(variant == sweep.steps for variant, _ in whole):
+                key = name, name or point.setting
+                steps.setdefault(key, {}).setdefault(measure, value)
+    whole = {key: step for key, step in steps.items() if len(step) == len(measures)}
+    if all(name for name, _ in whole):
         return None
-    found = [
-        SweepStep(setting, one[distortion], one[realism]) for (_, setting), one in whole.items()
-    ]
+    found = [SweepStep(setting, s[distortion], s[realism]) for (_, setting), s in whole.items()]
     return RealismSweep(sweep.method, GENERATIVE, sweep.label, False, tuple(found))

@@ -15,16 +15,16 @@ from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import short_names
 from benchmark.errors import UnknownName
 from benchmark.figures.bd_table import bd_overview, bd_records, bd_table
-from benchmark.figures.drawing import Drawing
-from benchmark.figures.rate_curve import draw_rate_curves
+from benchmark.figures.complexity import draw_complexity
+from benchmark.figures.labels import Drawing
+from benchmark.figures.rate_curve import MOST_CURVES, draw_rate_curves
 from benchmark.figures.style import file_bytes, styles
 from benchmark.figures.table import Table, csv_text, latex, markdown, means_table
-from benchmark.figures.timing import draw_timing
 from benchmark.metrics.measure import Measure
 from benchmark.plan.request import metric_names
-from benchmark.published.curves import measured_panel
-from benchmark.published.overlay import Overlay, overlays
-from benchmark.published.overlay import left_out as left_out_published
+from benchmark.published.complexity import measured_block
+from benchmark.published.curves import Overlay, measured_panel, overlays
+from benchmark.published.curves import left_out as left_out_published
 from benchmark.published.points import chosen_points
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.report.attribution import attribution_files
@@ -60,6 +60,7 @@ class ReportRequest:
     out: Path | None = None  # folder of the report, of several datasets a folder in it for each
     command: str = ""  # that makes the report again, for its text
     page: bool = False  # the caller will write a page beside it
+    every_curve: bool = False  # in figures, which else have at most eight
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ def _write(
     measured = [measure for measure in measures if summary.values_of(measure.column)]
     points = chosen_points(request.results, request.published)
     over = overlays(points, summary, measures, stored.name, request.mix_protocols)
-    drawings = _draw(stored, measured, request.linear, over, anchor)
+    drawings = _draw(stored, measured, request, over, anchor)
     captions = {name: drawing.caption for name, drawing in drawings.items()}
     means = means_table(summary, measured)
     comparisons, deltas = compare_all(
@@ -244,7 +245,7 @@ def _write(
 def _draw(
     stored: DatasetResults,
     measures: Sequence[Measure],
-    linear: bool,
+    request: ReportRequest,
     over: Mapping[str, Overlay],
     anchor: str,
 ) -> dict[str, Drawing]:
@@ -260,14 +261,15 @@ def _draw(
     several = overview_columns({one: len(panels[one].measured) for one in panels})
     figures = {"curves": several} if len(several) > 1 else {}
     figures |= {column: [column] for column in panels}
+    most = None if request.every_curve else MOST_CURVES
     drawings = {
         file: draw_rate_curves(
-            summary, [panels[one] for one in columns], found, name, linear,
-            anchor if file == "curves" else "",
+            summary, [panels[one] for one in columns], found, name, request.linear, anchor, most
         )
         for file, columns in figures.items()
-    }  # fmt: skip
-    drawings["timing"] = draw_timing(summary, found, name)
+    }
+    timed = measured_block(summary, name, short_names(summary.labels))
+    drawings["timing"] = draw_complexity([timed]) if timed else None
     return {name: drawing for name, drawing in drawings.items() if drawing is not None}
 
 

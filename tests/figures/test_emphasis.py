@@ -10,14 +10,11 @@ from benchmark.analysis.rate_distortion import bd_rate
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, SYSTEMS
 from benchmark.figures.bd_table import bd_overview
-from benchmark.figures.contrast import lightness
-from benchmark.figures.emphasis import overview
-from benchmark.figures.rate_curve import draw_rate_curves
-from benchmark.figures.style import CONTEXT_GREY, styles
+from benchmark.figures.rate_curve import chosen_names, draw_rate_curves
+from benchmark.figures.style import lightness, styles
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel
 from support.figures.colour_vision import VISIONS, distance
-from support.figures.text_boxes import words_in
 from support.rows.measured import row, table
 
 PSNR = Measure.named("psnr")
@@ -45,81 +42,71 @@ def panel_of(gains):
     return measured_panel(summary_of(gains), PSNR)
 
 
-def test_own_codec_jpeg_and_the_strongest_of_each_sort_are_in_colour():
-    cast = overview([panel_of(GAINS)], "jpeg:optimize=1", 8)
-    coloured = {name for name, role in cast.roles.items() if role != "context"}
-    assert coloured == {"ours beta=3.84", "ours beta=0", "jpeg optimize=1", "vtm", "mbt2018"}
-    assert [name for name, role in cast.roles.items() if role == "own"] == ["ours beta=3.84"]
-    assert len(cast.roles) == 8
-    said = " ".join(cast.sentences)
-    assert "the strongest standard codec is vtm and the strongest learned codec is mbt2018" in said
-    assert "by BD-rate in PSNR (dB) against jpeg optimize=1" in said
-    assert "Left out here, but drawn in the figures of single metrics:" in said
+def names_of(gains, most=8):
+    return chosen_names([panel_of(gains)], "jpeg:optimize=1", most)
+
+
+def test_eight_curves_are_own_ones_the_anchor_and_the_best_of_each_family():
+    names = names_of(GAINS)
+    assert len(names) == 8
+    own = {"ours beta=3.84", "ours beta=0"}
+    assert {*own, "jpeg optimize=1", "vtm", "mbt2018", "vvenc preset=fast 4:2:0"} <= set(names)
+    panel = panel_of(GAINS)
+    assert names == [curve.name for curve in panel.curves if curve.name in names]
+    assert names_of(GAINS, None) == [curve.name for curve in panel.curves]
+    assert len(names_of(dict(list(GAINS.items())[:8]))) == 8
 
 
 def test_strength_is_the_bd_rate_and_not_the_place_in_the_table():
     changed = GAINS | {"webp": 6.0}
-    panel = panel_of(changed)
-    cast = overview([panel], "jpeg:optimize=1", 8)
-    curves = {curve.system.label: curve.rates(PSNR) for curve in panel.curves}
+    curves = {curve.system.label: curve.rates(PSNR) for curve in panel_of(changed).curves}
     deltas = {
         label: bd_rate(curves["jpeg:optimize=1"], curves[label]).value
         for label in ("webp", "vtm", "vvenc")
     }
     assert min(deltas, key=deltas.__getitem__) == "webp"
-    assert cast.roles["webp"] == "usual"
-    assert cast.roles.get("vtm") == "context"
+    assert "webp" in names_of(changed)
+    assert "webp" not in names_of(GAINS)
 
 
-def test_a_variant_with_more_options_does_not_displace_the_default_encoder():
-    searched = overview([panel_of(GAINS | {"ours:beta=0:effort=2": 3.2})], "jpeg:optimize=1", 8)
-    own = [name for name, role in searched.roles.items() if "ours" in name and role != "context"]
-    assert own == ["ours beta=3.84", "ours beta=0", "ours beta=0 effort=2"]
+@pytest.mark.parametrize(
+    ("label", "name", "gain"),
+    [
+        ("ours:beta=0:effort=2", "ours beta=0 effort=2", 3.2),
+        ("folder:path=/x/mine", "folder path=mine", -3.0),
+    ],
+)
+def test_the_strongest_own_variant_and_every_own_codec_are_there(label, name, gain):
+    assert {"ours beta=3.84", name} <= set(names_of(GAINS | {label: gain}))
 
 
-def test_a_codec_of_the_users_own_is_never_left_out():
-    cast = overview([panel_of(GAINS | {"folder:path=/x/mine": -3.0})], "jpeg:optimize=1", 8)
-    assert cast.roles["folder path=mine"] == "own"
-
-
-def test_few_curves_are_all_in_colour():
-    few = dict(list(GAINS.items())[:5])
-    assert set(overview([panel_of(few)], "jpeg:optimize=1", 8).roles.values()) == {"usual"}
-
-
-def test_the_overview_draws_eight_curves_and_its_caption_names_the_others():
+def test_a_figure_has_eight_curves_and_its_caption_names_the_others():
     summary = summary_of(GAINS)
     panel = measured_panel(summary, PSNR)
-    drawing = draw_rate_curves(summary, [panel], styles(summary.labels), "set",
-                               overview_against="jpeg:optimize=1")  # fmt: skip
+    known = styles(summary.labels)
+    drawing = draw_rate_curves(summary, [panel], known, "set", anchor="jpeg:optimize=1")
     (axes,) = drawing.figure.axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert len(lines) == 8
-    heavy = max(lines.values(), key=lambda line: line.get_linewidth() + line.get_zorder())
-    assert heavy.get_label() == "ours beta=3.84"
-    absent = {curve.name for curve in panel.curves} - lines.keys()
-    assert absent
-    assert all(name in drawing.caption for name in absent)
-    grey = [one for one in lines.values() if one.get_color() == CONTEXT_GREY]
-    assert len(grey) == 3
-    assert all(one.get_linewidth() < heavy.get_linewidth() / 2 for one in grey)
+    widths = {name: line.get_linewidth() for name, line in lines.items()}
+    heavy = {name for name, width in widths.items() if width == max(widths.values())}
+    assert heavy == {name for name in lines if name.startswith("ours")}
+    (_, absent) = drawing.caption.split("at most 8 curves: ")
+    assert {*absent.rstrip(".").split(", ")} == {c.name for c in panel.curves} - lines.keys()
+    every = draw_rate_curves(summary, [panel], known, "set", anchor="jpeg:optimize=1", most=None)
+    assert len(every.figure.axes[0].get_lines()) == len(GAINS)
+    assert "Not drawn" not in every.caption
 
 
-def test_a_metric_in_the_training_loss_is_marked_at_the_codec_and_another_is_not():
+def test_captions_name_metrics_that_are_in_a_training_loss_and_no_other():
     summary = summary_of({"ours:beta=3.84": 0, "vtm": 1})
-
-    def words(measure):
-        panel = measured_panel(summary, measure)
-        drawing = draw_rate_curves(summary, [panel], styles(summary.labels), "set")
-        return words_in(drawing.figure), drawing.caption
-
-    drawn, caption = words(PSNR)
-    assert "ours beta=3.84§" in drawn
-    assert "vtm§" not in drawn
-    assert "§ PSNR (dB) is in the training loss." in drawn
-    assert "§ In the training loss: PSNR (dB) of ours." in caption
-    assert "§" not in "".join(words(Measure.named("ms_ssim")))
-    assert "ours beta=3.84§" in words(Measure.named("lpips"))[0]
+    captions = {}
+    for name in ("psnr", "lpips", "ms_ssim"):
+        panel = measured_panel(summary, Measure.named(name))
+        captions[name] = draw_rate_curves(summary, [panel], styles(summary.labels), "set").caption
+    assert "In the training loss: PSNR (dB) of ours beta=3.84." in captions["psnr"]
+    assert "LPIPS (AlexNet) of ours beta=3.84" in captions["lpips"]
+    assert "training loss" not in captions["ms_ssim"]
 
 
 def test_the_table_of_bd_rates_marks_a_metric_in_the_training_loss():
@@ -164,7 +151,7 @@ def test_own_curves_are_told_by_colour_alone_from_others_in_the_overview(vision)
     found = styles(GAINS)
     own = found["ours:beta=3.84"].colour
     others = [found[one].colour for one in ("jpeg:optimize=1", "vtm", "compressai:model=mbt2018")]
-    assert all(distance(own, one, vision) >= LEAST_DISTANCE for one in [*others, CONTEXT_GREY])
+    assert all(distance(own, one, vision) >= LEAST_DISTANCE for one in others)
 
 
 def test_distances_of_colours_are_those_of_the_standard():

@@ -10,10 +10,10 @@ from PIL import Image
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import short_names
 from benchmark.errors import UnknownName
+from benchmark.figures.complexity import draw_complexity
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import (
     DOTS_PER_INCH,
-    DOUBLE_COLUMN_INCHES,
     FAMILIES,
     FIGURE_STYLES,
     FONTS,
@@ -32,8 +32,8 @@ from benchmark.figures.table import (
     means_table,
     plain,
 )
-from benchmark.figures.timing import draw_timing
 from benchmark.metrics.measure import Measure
+from benchmark.published.complexity import measured_block
 from benchmark.published.curves import measured_panel
 from benchmark.report import document
 from benchmark.report.document import left_out, report_text
@@ -61,6 +61,10 @@ def summary_of(labels, **columns):
 def draw(summary, measures=(PSNR,), **options):
     panels = [measured_panel(summary, measure) for measure in measures]
     return draw_rate_curves(summary, panels, styles(summary.labels), "set", **options)
+
+
+def timed_block(summary):
+    return measured_block(summary, "set", short_names(summary.labels))
 
 
 def lines_of(axes):
@@ -111,14 +115,12 @@ def test_ms_ssim_is_drawn_in_decibels_and_the_axis_says_so():
 
 
 @pytest.mark.parametrize(("measures", "width"), [([PSNR], 3.25), ([PSNR, MS_SSIM, LPIPS], 6.875)])
-def test_twelve_curves_are_each_named_once_beside_them_or_in_a_legend(measures, width):
+def test_twelve_curves_are_each_named_once_in_the_legend(measures, width):
     summary = summary_of(TWELVE, caveat="random weights")
-    figure = draw(summary, measures).figure
-    beside = [text.get_text() for axes in figure.axes for text in axes.texts]
-    below = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-    named = sorted(text.rstrip("*§") for text in beside + below)
+    figure = draw(summary, measures, most=None).figure
+    (legend,) = figure.legends
+    named = sorted(text.get_text().rstrip("*") for text in legend.get_texts())
     assert named == sorted(short_names(summary.labels).values())
-    assert beside
     assert figure.get_size_inches()[0] == width
     assert crowding(figure) == []
     for axes in figure.axes:
@@ -130,13 +132,13 @@ def test_a_caveat_is_a_star_at_the_name_and_a_note_that_fits_the_figure():
     figure = draw(summary_of(["ours", "jpeg"], caveat=caveat)).figure
     words = words_in(figure)
     assert f"* {caveat}" in words
-    assert "ours§*" in words
+    assert "ours*" in words
     assert crowding(figure) == []
 
 
 def test_names_wider_than_a_figure_of_one_column_are_broken_inside_it():
     label = "folder:path=/" + "a_codec_with_a_name_that_no_figure_has_room_for_" * 2
-    figure = draw(summary_of([*TWELVE, label])).figure
+    figure = draw(summary_of([*TWELVE, label]), most=None).figure
     assert "has_room_for" in words_in(figure).replace(" ", "")
     assert crowding(figure) == []
 
@@ -145,8 +147,7 @@ def test_recorded_streams_are_named_and_their_seconds_are_nowhere():
     rows = [*sweep("jpeg", timing=True), *sweep("vtm", timing=True, recorded=True)]
     summary = summarise(table(rows))
     assert draw(summary).caption.endswith("Recorded elsewhere, not coded here: vtm.")
-    timing = draw_timing(summary, styles(summary.labels), "set")
-    assert [label.get_text() for label in timing.figure.axes[0].get_yticklabels()] == ["jpeg"]
+    assert [bar.name for bar in timed_block(summary).bars] == ["jpeg"]
     shown = means_table(summary, [PSNR])
     assert {line[-2:] for line in shown.rows if line[0] == "vtm"} == {("–", "–")}
     assert {line[-2:] for line in shown.rows if line[0] == "jpeg"} == {("0.2", "0.1")}
@@ -159,27 +160,15 @@ def test_recorded_streams_are_named_and_their_seconds_are_nowhere():
 def test_what_is_measured_with_a_caveat_does_not_look_published():
     rows = [*sweep("jpeg"), *sweep("ours", caveat="random weights")]
     drawing = draw(summarise(table(rows)))
-    line = lines_of(drawing.figure.axes[0])["ours, random weights"]
+    line = lines_of(drawing.figure.axes[0])["ours*"]
     assert not line.is_dashed()
     assert line.get_markerfacecolor() == line.get_color()
     assert "ours: random weights." in drawing.caption
 
 
-def test_markers_are_filled_by_where_the_points_come_from():
-    rows = [*sweep("jpeg"), *sweep("webp", recorded=True)]
-    drawing = draw(summarise(table(rows)))
-    lines = lines_of(drawing.figure.axes[0])
-    assert (lines["jpeg"].get_fillstyle(), lines["webp"].get_fillstyle()) == ("full", "left")
-    assert lines["webp"].get_markerfacecoloralt() == "white"
-    assert (
-        "Filled markers: measured here; half-filled markers: precomputed (bundled rows or a pack)."
-        in words_in(drawing.figure)
-    )
-
-
 def test_declared_sizes_are_named_in_the_legend():
     summary = summarise(table(sweep("folder", bytes_origin="declared")))
-    assert list(lines_of(draw(summary).figure.axes[0])) == ["folder, bytes=declared"]
+    assert list(lines_of(draw(summary).figure.axes[0])) == ["folder*"]
 
 
 def test_points_over_fewer_images_are_not_drawn_and_the_caption_says_so():
@@ -236,38 +225,22 @@ def _inflated(pdf):
 def test_the_timing_figure_shows_timed_rows_alone():
     megapixels = 100 * 80 / 1e6
     rows = sweep("jpeg", timing=True, encode_seconds=0.4) + sweep("webp", encode_seconds=9.0)
-    summary = summarise(table(rows))
-    drawing = draw_timing(summary, styles(summary.labels), "set")
-    encode, decode = drawing.figure.axes
-    (line,) = encode.get_lines()
-    assert line.get_xdata() == pytest.approx([0.4 / megapixels] * 6, rel=1e-12)
-    assert len(decode.get_lines()) == 1
-    assert [text.get_text() for text in encode.get_yticklabels()] == ["jpeg"]
+    block = timed_block(summarise(table(rows)))
+    assert block.bars[0].encode == pytest.approx([0.4 / megapixels] * 2, rel=1e-12)
+    assert [bar.name for bar in block.bars] == ["jpeg"]
+    drawing = draw_complexity([block])
+    (axes,) = drawing.figure.axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["jpeg"]
     assert "Some CPU" in drawing.caption
-    assert "webp" in drawing.caption
+    assert "Not or not wholly timed there: webp" in drawing.caption
+    assert timed_block(summary_of(["jpeg"])) is None
 
 
-def test_without_timed_rows_there_is_no_timing_figure():
-    summary = summary_of(["jpeg"])
-    assert draw_timing(summary, styles(summary.labels), "set") is None
-
-
-def test_timings_of_different_things_are_told_apart_in_the_figure():
+def test_seconds_of_different_things_are_told_apart_in_the_caption():
     rows = sweep("jpeg", timing=True) + sweep("vvenc", timing=True, timed="program start")
-    summary = summarise(table(rows))
-    figure = draw_timing(summary, styles(summary.labels), "set").figure
-    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [
-        "jpeg$^a$",
-        "vvenc preset=fast 4:2:0$^b$",
-    ]
-    assert figure.texts[-1].get_text().splitlines() == ["a  one call", "b  program start"]
-
-
-def test_long_names_get_a_wide_timing_figure():
-    rows = sweep("./mine.py:ACodecWithAVeryLongName", variant="effort=7", timing=True)
-    summary = summarise(table(rows))
-    figure = draw_timing(summary, styles(summary.labels), "set").figure
-    assert figure.get_size_inches()[0] == DOUBLE_COLUMN_INCHES
+    caption = draw_complexity([timed_block(summarise(table(rows)))]).caption
+    assert "jpeg: timed is one call." in caption
+    assert "vvenc preset=fast 4:2:0: timed is program start." in caption
 
 
 def test_the_table_of_means_shows_counts_where_they_differ():

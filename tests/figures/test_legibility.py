@@ -5,28 +5,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
 from benchmark.analysis.grid import realism_grid
-from benchmark.analysis.stored import read_results
 from benchmark.analysis.summarise import summarise
-from benchmark.analysis.systems import GROUPED_SYSTEMS
-from benchmark.figures.ablation import draw_ablation, named
+from benchmark.analysis.systems import GROUPED_SYSTEMS, short_names
 from benchmark.figures.complexity import draw_complexity
 from benchmark.figures.paper_curve import draw_paper_curves
 from benchmark.figures.pictures import PictureTile, draw_pictures
 from benchmark.figures.rate_curve import draw_rate_curves
-from benchmark.figures.realism_plot import draw_realism_plots
+from benchmark.figures.realism import draw_realism_plots, draw_surface
 from benchmark.figures.style import FONTS, drawn_in, figure_style, styles
-from benchmark.figures.surface import draw_surface
-from benchmark.figures.timing import draw_timing
 from benchmark.metrics.measure import Measure
+from benchmark.paper.ablation import draw_ablation, named
 from benchmark.paper.crops import CropRequest
 from benchmark.paper.paper import write_paper
 from benchmark.paper.results import PaperResults
 from benchmark.published.complexity import measured_block, parse_complexity, published_blocks
-from benchmark.published.curves import measured_panel, published_curves
-from benchmark.published.overlay import overlay
+from benchmark.published.curves import measured_panel, overlay, published_curves
 from benchmark.published.paper_panel import paper_panel
 from benchmark.published.points import parse, select
 from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
@@ -110,16 +105,10 @@ def draw_plane(summary):
     return draw_realism_plots(plots, PSNR, FID, known, "CLIC2020 test", 428)
 
 
-def draw_seconds(summary):
+def draw_seconds(published):
     timed = summarise(table(fourteen(timing=True)))
-    blocks = [measured_block(timed, "kodak"), *published_blocks(SECONDS)]
-    labels = [bar.label for block in blocks for bar in block.bars]
-    return draw_complexity(blocks, styles(labels))
-
-
-def draw_times(summary):
-    timed = summarise(table(fourteen(timing=True)))
-    return draw_timing(timed, styles(timed.labels), "a folder with a name as long as a sentence")
+    block = measured_block(timed, "kodak", short_names(timed.labels))
+    return draw_complexity([block, *published])
 
 
 def draw_tiles(summary):
@@ -146,8 +135,9 @@ FIGURES = {
     "one metric": lambda s: draw(s, [PSNR]),
     "one metric, better when lower": lambda s: draw(s, [LPIPS]),
     "one metric, linear rates": lambda s: draw(s, [MS_SSIM], linear_rate=True),
-    "all curves of three metrics": lambda s: draw(s, [PSNR, MS_SSIM, LPIPS]),
-    "overview": lambda s: draw(s, [PSNR, MS_SSIM, LPIPS], overview_against="jpeg:optimize=1"),
+    "all curves": lambda s: draw(s, [PSNR], most=None),
+    "all curves of three metrics": lambda s: draw(s, [PSNR, MS_SSIM, LPIPS], most=None),
+    "overview": lambda s: draw(s, [PSNR, MS_SSIM, LPIPS], anchor="jpeg:optimize=1"),
     "many published": lambda s: draw(s, [PSNR], "hific,multi-realism,dirac-1,elic,vtm,jpeg,hm"),
     "many published, two metrics": lambda s: draw(s, [PSNR, MS_SSIM], "hific,elic,vtm,jpeg,bpg"),
     "long name of a dataset": lambda s: draw(s, [PSNR], dataset="a_folder_of_photographs_" * 4),
@@ -155,8 +145,8 @@ FIGURES = {
     "paper, CLIC2020": lambda s: draw_paper(None, "clic2020", (PSNR, FID)),
     "realism plots": draw_plane,
     "lines of equal rate": lambda s: draw_surface(realism_grid(s, PSNR, [LPIPS]), "Kodak"),
-    "seconds": draw_seconds,
-    "timing": draw_times,
+    "seconds": lambda s: draw_seconds(published_blocks(SECONDS)),
+    "timing": lambda s: draw_seconds([]),
     "pictures": draw_tiles,
     "ablation": draw_variants,
 }
@@ -198,34 +188,3 @@ def test_no_text_of_a_figure_of_the_bundled_rows_leaves_it_or_overlaps_another(
         list(write_paper(PaperResults(tmp_path / "results"), "all", tmp_path / "out", request))
     assert [one for one in seen if isinstance(one, str)] == []
     assert len(seen) >= 6
-
-
-@pytest.fixture(scope="module")
-def bundled():
-    return read_results(RESULTS, "kodak", "all", ("psnr", "lpips")).summary
-
-
-@pytest.mark.parametrize("font", FONTS)
-@pytest.mark.parametrize("measure", [PSNR, LPIPS], ids=["psnr", "lpips"])
-def test_names_at_curves_hide_no_marker(bundled, measure, font):
-    with drawn_in(font=font):
-        figure = draw(bundled, [measure]).figure
-        with figure_style():
-            figure.draw_without_rendering()
-            (axes,) = figure.axes
-            names = [Text.get_window_extent(text) for text in axes.texts]
-    assert names
-    turns = np.linspace(0, 2 * np.pi, 60)
-    for line in axes.get_lines():
-        radius = line.get_markersize() / 2 * figure.dpi / 72
-        for x, y in line.get_transform().transform(np.column_stack(line.get_data())):
-            edge = np.column_stack([x + radius * np.cos(turns), y + radius * np.sin(turns)])
-            assert not any(name.count_contains(edge) for name in names)
-
-
-def test_a_long_legend_of_a_narrow_figure_has_two_columns(bundled):
-    figure = draw(bundled, [PSNR]).figure
-    left, right = (len(legend.get_texts()) for legend in figure.legends)
-    assert left - right in (0, 1)
-    assert left > 6
-    assert crowding(figure) == []

@@ -19,8 +19,7 @@ from benchmark.analysis.interval import records
 from benchmark.analysis.stored import read_results
 from benchmark.cli import app
 from benchmark.errors import StoreError, UsageError
-from benchmark.figures.contrast import contrast
-from benchmark.figures.style import FAMILIES, SPARE_COLOURS, SPARE_MARKERS
+from benchmark.figures.style import FAMILIES, SPARE_COLOURS, SPARE_MARKERS, contrast
 from benchmark.measure.outcome import Progress
 from benchmark.metrics.measure import Measure
 from benchmark.page.colour import DARK_PAGE, on_dark

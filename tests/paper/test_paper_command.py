@@ -18,8 +18,7 @@ from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.packs.contents import dataset_contents, packs_beside
-from benchmark.paper.crop import CropWindow
-from benchmark.paper.crops import CropRequest, crops
+from benchmark.paper.crops import CropRequest, CropWindow, crops
 from benchmark.paper.paper import SUFFIXES
 from benchmark.paper.results import PaperResults
 from benchmark.rows.store import Store
@@ -89,7 +88,7 @@ def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_res
         (0.87446, 37.453)
     ]
     caption = (folder_of(tmp_path) / "curves_kodak.txt").read_text()
-    assert re.search(r"recorded \(a pack, or bundled rows\): VTM \(VTM 23.13\)[,;] BPG", caption)
+    assert re.search(r"recorded \(a pack, or bundled rows\): BPG .*, VTM \(VTM 23.13\)", caption)
     assert not (tmp_path / "kodak").exists()
 
 
@@ -116,15 +115,12 @@ def test_distortions_need_no_weights_and_say_that_lpips_lacks_them(tmp_path, mon
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
     done = draw(tmp_path, "distortions")
     assert done.exit_code == 0, done.output
-    assert "distortions have no LPIPS (AlexNet): no weight file" in done.stdout
+    assert "distortions have no LPIPS (AlexNet): " in done.stdout
     found = records(folder_of(tmp_path) / "distortions.csv")
     assert len({one["squared_error"] for one in found}) == 1
     assert len({one["psnr_db"] for one in found}) == 1
     assert {one["lpips_alex"] for one in found} == {""}
-    assert (
-        "No LPIPS (AlexNet): no weight file"
-        in (folder_of(tmp_path) / "distortions.txt").read_text()
-    )
+    assert "No LPIPS (AlexNet): " in (folder_of(tmp_path) / "distortions.txt").read_text()
 
 
 def test_a_metric_without_weights_is_taken_from_the_same_pixels_scored_elsewhere(
@@ -154,8 +150,8 @@ def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
     wanted = CropRequest(f"sample/{PHOTOGRAPH}", (40, 30, 64), 0.6)
     drawing = crops(PaperResults(measured), wanted).drawing
     rows = {one["system"]: one for one in drawing.records}
-    assert list(rows) == ["VTM", "JPEG", "WebP"]
-    assert [rows[name]["recorded"] for name in rows] == [True, False, False]
+    assert list(rows) == ["JPEG", "VTM", "WebP"]
+    assert [rows[name]["recorded"] for name in rows] == [False, True, False]
     path = next(one.path for one in open_sample().images if one.name == PHOTOGRAPH)
     source = read_image(path).pixels
     stored = {
@@ -169,7 +165,7 @@ def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
     _, cut, *codecs = [axes.get_images()[0].get_array() for axes in drawing.figure.axes]
     window = CropWindow(40, 30, 64)
     assert np.array_equal(cut, window.of(source))
-    assert np.array_equal(codecs[1], window.of(decoded))
+    assert np.array_equal(codecs[0], window.of(decoded))
     assert rows["JPEG"]["bpp"] == 8 * len(stream) / (451 * 300)
     for codec, name in (("vtm", "VTM"), ("jpeg", "JPEG"), ("webp", "WebP")):
         setting = float(rows[name]["setting"].partition("=")[2])
@@ -204,7 +200,7 @@ def test_a_stream_that_decodes_to_something_else_is_told_and_left_out(measured, 
     for digest in {row["stream_sha256"] for row in rows}:
         other.keep(Store(measured / "sample").stream(digest))
     made = crops(PaperResults(tmp_path), CropRequest(f"sample/{PHOTOGRAPH}"))
-    assert [one["system"] for one in made.drawing.records] == ["VTM", "JPEG"]
+    assert [one["system"] for one in made.drawing.records] == ["JPEG", "VTM"]
     assert (
         "crops lack WebP: the stream decodes to pixels that differ from the measured ones"
     ) in made.sentences
@@ -243,7 +239,7 @@ def test_ablations_are_drawn_from_what_bench_ablation_leaves(tmp_path):
     assert done.exit_code == 0, done.output
     assert "no ablation_discriminator: " in done.stdout
     found = records(folder_of(tmp_path) / "ablation_gan.csv")
-    assert {(r["variant"], r["value"]) for r in found if r["metric"] == "psnr_db"} == {
+    assert {(r["system"], r["value"]) for r in found if r["metric"] == "psnr_db"} == {
         ("SGAN", "30.0"), ("HRRGAN", "31.0")
     }  # fmt: skip
     caption = (folder_of(tmp_path) / "ablation_gan.txt").read_text()

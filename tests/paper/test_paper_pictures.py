@@ -6,8 +6,8 @@ import pytest
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.metrics.psnr import mean_squared_error, psnr
-from benchmark.paper.crop import CropWindow, busiest, matched_rate
-from benchmark.paper.distortion import equal_distortions
+from benchmark.paper.crops import CropWindow, busiest, matched_rate
+from benchmark.paper.distortions import equal_distortions
 
 
 @pytest.fixture(scope="module")

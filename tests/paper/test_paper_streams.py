@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from benchmark.packs.contents import dataset_contents
-from benchmark.paper.streams import rows_with_streams
+from benchmark.paper.crops import rows_with_streams
 from benchmark.rows.store import Store
 from support.rows.measured import row
 

@@ -87,6 +87,10 @@ def report(
         bool,
         opt(DRAWING, "Draw a linear instead of a logarithmic rate axis.", "--linear"),
     ] = False,
+    every_curve: Annotated[
+        bool,
+        opt(DRAWING, "Draw all curves in each figure, not the eight that matter most.", "--all"),
+    ] = False,
     published: Annotated[
         str,
         opt(
@@ -99,7 +103,7 @@ def report(
         bool,
         opt(
             DRAWING,
-            "Also draw published points of other protocols; the figure marks them.",
+            "Also draw published points of other protocols; the caption names them.",
             "--mix-protocols",
         ),
     ] = False,
@@ -166,6 +170,7 @@ def report(
         out,
         command_line(context),
         bool(page),
+        every_curve,
     )
     progress = partial(show_progress, "decoding for the page", quiet=as_json)
     told = []

@@ -24,7 +24,7 @@ from benchmark.page.content import Content, DecodedPicture, LegendEntry, SourceP
 from benchmark.page.document import html_text
 from benchmark.page.write import page_request, write_page
 from benchmark.protocol import CODING
-from benchmark.published.overlay import overlays
+from benchmark.published.curves import overlays
 from benchmark.published.points import chosen_points
 from benchmark.report.report import Report, compare_all
 from benchmark.system.programs import package_folder

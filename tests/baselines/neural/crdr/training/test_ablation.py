@@ -13,8 +13,8 @@ from baselines.neural.training.recipe import load_recipe
 from benchmark.analysis.comparable import label_of
 from benchmark.analysis.summarise import summarise
 from benchmark.errors import UnknownName, UsageError
-from benchmark.figures.ablation import OWN, draw_ablation, named
 from benchmark.metrics.measure import Measure
+from benchmark.paper.ablation import OWN, draw_ablation, named
 from support.rows.measured import sweep, table
 from support.training.tiny_runs import bench, write_photographs, write_recipe
 

@@ -1,0 +1,215 @@
+"""Texts of a figure: names broken into lines, ticks, labels beside points, the legend, its note."""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from itertools import pairwise, product
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from benchmark.figures.style import DOTS_PER_INCH, GREY, SMALL_POINTS
+from benchmark.figures.table import Table
+from benchmark.system.text import one_line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
+    from matplotlib.lines import Line2D
+
+RATE_LABEL = "Rate (bit per pixel)"
+CHARACTERS = 17  # of SMALL_POINTS in an inch, of the wider typeface
+LINE_INCHES = 0.12  # height of a line of SMALL_POINTS
+EDGE_INCHES, PAD_INCHES = 0.07, 0.03  # beside legend and note, and above and below a note
+MOST_ROWS = 6  # of a group's entries in one column of the legend
+DISTANCES, DIRECTIONS = (5.0, 8.0, 11.0), 16  # points, and angles that are tried at each
+PAD_PIXELS = 3.0
+
+
+class Drawing(NamedTuple):
+    """A figure, its caption and, for figures of the paper, its numbers."""
+
+    figure: "Figure"
+    caption: str
+    records: Sequence[Mapping[str, Any]] = ()  # everything that is drawn, a flat record for a mark
+    table: Table | None = None
+
+
+class Label(NamedTuple):
+    """A text beside a place in data coordinates."""
+
+    text: str
+    at: tuple[float, float]
+    colour: str
+
+
+def wrapped(text: str, inches: float) -> str:
+    """Break a text of SMALL_POINTS into lines that are no wider than `inches`; lines stay lines.
+
+    Control characters become blanks.
+
+    >>> wrapped("a note\\nof two\\x1blines", 0.5)
+    'a note\\nof two\\nlines'
+    """
+    width = max(int(CHARACTERS * inches), 1)
+    lines = [
+        textwrap.wrap(one_line(line), width, break_on_hyphens=False) for line in text.split("\n")
+    ]
+    return "\n".join("\n".join(line) for line in lines)
+
+
+def new_figure(
+    width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
+) -> "tuple[Figure, Any]":
+    """Return a figure with a height in inches without legend, and its axes, (rows, columns)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def title(axes: "Axes", text: str, inches: float) -> None:
+    """Write what is shown, small, above the left edge of the axes."""
+    axes.set_title(wrapped(text, inches), loc="left", fontsize=SMALL_POINTS, color=GREY, pad=3)
+
+
+def plain_ticks(axis: "Axis", wide: bool = True) -> None:
+    """Write numbers, not powers of ten, on a logarithmic axis.
+
+    wide: ticks at 1, 2 and 5, of which a range of less than a factor of 5 would show one or none.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if wide else MaxNLocator(5))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def add_legend(
+    figure: "Figure",
+    handles: "Sequence[Line2D]",
+    note: str = "",
+    groups: Mapping[str, str] | None = None,
+) -> None:
+    """Add one legend below the axes, handles by their labels, and a note below it.
+
+    The figure, laid out by the constrained engine, is made taller to hold them, and is laid out
+    once and for all. groups: headings by label, under which the entries stand where there is room.
+    """
+    width, height = (float(inches) for inches in figure.get_size_inches())
+    room = width - 2 * EDGE_INCHES
+    text = figure.text(0, 0, wrapped(note, room), fontsize=SMALL_POINTS, va="top", color=GREY)
+    text.set_in_layout(False)
+    below = text.get_window_extent().height / figure.dpi + 2 * PAD_INCHES if note else 0.0
+    legend = _legend(figure, handles, room, groups) if handles else None
+    tall = legend.get_window_extent().height / figure.dpi if legend else 0.0
+    whole = height + below + tall
+    figure.set_size_inches(width, whole)
+    text.set_position((EDGE_INCHES / width, (below - PAD_INCHES) / whole))
+    if legend:
+        place = EDGE_INCHES / width, (below + tall) / whole
+        legend.set_bbox_to_anchor(place, transform=figure.transFigure)
+        legend.set_in_layout(False)
+    share = (below + tall) / whole
+    figure.get_layout_engine().set(rect=(0, share, 1, 1 - share))  # type: ignore[union-attr, call-arg]
+    for _ in range(2):  # the first layout may change tick labels
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def _legend(
+    figure: "Figure", handles: "Sequence[Line2D]", room: float, groups: Mapping[str, str] | None
+) -> "Legend":
+    """Return a legend of as many columns as fit, or of a column for each group if those do."""
+    rows = range(1, len(handles) + 1)
+    orders = [(handles, math.ceil(len(handles) / count)) for count in rows]
+    headed = _by_group(handles, groups) if groups else None
+    for entries, columns in [headed, *orders] if headed else orders:
+        legend = figure.legend(
+            handles=entries,
+            labels=[wrapped(str(one.get_label()), room - 0.3) for one in entries],
+            ncols=columns,
+            loc="upper left",
+            borderaxespad=0,
+            borderpad=0.1,
+            frameon=False,
+            handlelength=2.1,
+            handletextpad=0.5,
+            columnspacing=1.2,
+            labelspacing=0.25,
+            fontsize=SMALL_POINTS,
+        )
+        if columns == 1 or legend.get_window_extent().width <= room * figure.dpi:
+            break
+        legend.remove()
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+        text.set_fontweight("bold" if groups and text.get_text() in groups.values() else "normal")
+    return legend
+
+
+def _by_group(handles: "Sequence[Line2D]", groups: Mapping[str, str]) -> "tuple[list[Line2D], int]":
+    """Return entries in columns of equal length, each under its group's heading, and their number.
+
+    A long group continues in a column without a heading.
+    """
+    from matplotlib.lines import Line2D
+
+    columns: list[list[Line2D]] = []
+    for group in dict.fromkeys(groups.values()):
+        mine = [one for one in handles if groups[str(one.get_label())] == group]
+        rows = math.ceil(len(mine) / math.ceil(len(mine) / MOST_ROWS))
+        for start in range(0, len(mine), rows):
+            heading = Line2D([], [], linestyle="", label=" " if start else group)
+            columns.append([heading, *mine[start : start + rows]])
+    longest = max(map(len, columns))
+    blank = Line2D([], [], linestyle="", label=" ")
+    entries = [one for some in columns for one in [*some, *[blank] * (longest - len(some))]]
+    return entries, len(columns)
+
+
+def place_labels(axes: "Axes", labels: Sequence[Label]) -> None:
+    """Write labels, earlier ones first, beside their places, where they hide nothing.
+
+    Place and limits of the axes must be final. A label without room, or only where another mark is
+    nearer than its own, is left out.
+    """
+    lines = [
+        line.get_transform().transform(np.column_stack(line.get_data()).astype(float))
+        for line in axes.get_lines()
+    ]
+    marks = np.concatenate([np.empty((0, 2)), *lines])
+    between = [np.linspace(*ends, 12) for line in lines for ends in pairwise(line)]
+    covered = np.concatenate([marks, *between])
+    angles = np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)
+    angles = angles[np.argsort(np.abs(np.sin(angles)), kind="stable")]  # beside before above
+    room = axes.bbox.padded(-PAD_PIXELS)
+    taken: list[Any] = []
+    for label in labels:
+        text = axes.annotate(
+            wrapped(label.text, 2), label.at, (0, 0), textcoords="offset points",
+            fontsize=SMALL_POINTS, color=label.colour, zorder=5,
+        )  # fmt: skip
+        text.set_in_layout(False)
+        for distance, angle in product(DISTANCES, angles):
+            right, up = math.cos(angle), math.sin(angle)
+            text.set_position((distance * right, distance * up))
+            text.set_horizontalalignment(
+                "left" if right > 0.3 else "right" if right < -0.3 else "center"
+            )
+            text.set_verticalalignment("bottom" if up > 0.3 else "top" if up < -0.3 else "center")
+            box = text.get_window_extent()
+            wide = box.padded(PAD_PIXELS)
+            near = np.hypot(*(marks - np.clip(marks, box.min, box.max)).T)
+            own = np.hypot(*(marks - axes.transData.transform(label.at)).T) < PAD_PIXELS
+            inside = room.containsx(box.x0) and room.containsx(box.x1)
+            inside = inside and room.containsy(box.y0) and room.containsy(box.y1)
+            clear = not ((covered > wide.min) & (covered < wide.max)).all(axis=1).any()
+            nearest = near[own].min(initial=np.inf) <= near.min(initial=np.inf)
+            if inside and clear and nearest and not any(map(wide.overlaps, taken)):
+                taken.append(box)
+                break
+        else:
+            text.remove()

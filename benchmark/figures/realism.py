@@ -1,0 +1,224 @@
+"""Realism against distortion: sweeps of all systems at some rates, and the surface of one codec.
+
+The surface is after Blau and Michaeli, "Rethinking Lossy Compression: The Rate-Distortion-
+Perception Tradeoff" (ICML 2019), whose surface is the least rate at each distortion and perceptual
+quality; here it is what one network does, drawn as its lines of equal rate.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from benchmark.analysis.builds import RECORDED
+from benchmark.analysis.grid import RealismGrid, records
+from benchmark.analysis.systems import GROUPS, OURS
+from benchmark.figures.captions import (
+    CAVEAT,
+    MIXED,
+    axis_words,
+    caveat_note,
+    few_sentences,
+    grouped,
+    listed,
+    protocol_sentence,
+)
+from benchmark.figures.labels import (
+    Drawing,
+    Label,
+    add_legend,
+    new_figure,
+    place_labels,
+    plain_ticks,
+    title,
+)
+from benchmark.figures.style import (
+    COLOUR_MAP,
+    DOUBLE_COLUMN_INCHES,
+    LABEL_GREY,
+    LINE_GREY,
+    PANEL_INCHES,
+    SINGLE_COLUMN_INCHES,
+    Style,
+    figure_style,
+    line,
+    readable,
+)
+from benchmark.figures.table import Table
+from benchmark.metrics.measure import Measure
+from benchmark.published.realism_sweep import PlotAtRate, RealismSweep, SweepStep, rank
+from benchmark.published.realism_sweep import records as sweep_records
+
+SURFACE_INCHES = 2.9
+MOST_RATES = 5  # that are written at the surface's lines
+
+
+def draw_realism_plots(
+    plots: Sequence[PlotAtRate],
+    distortion: Measure,
+    realism: Measure,
+    styles: Mapping[str, Style],
+    dataset: str,
+    images: int,
+) -> Drawing:
+    """Draw one panel for each rate; the upper right corner is the best.
+
+    Realism is on a logarithmic axis that is reversed.
+    """
+    import seaborn as sns
+
+    sweeps = sorted((sweep for plot in plots for sweep in plot.sweeps), key=rank)
+    values = [step.realism.value for sweep in sweeps for step in sweep.steps]
+    handles, groups = {}, {sweep.name + _mark(sweep): sweep.group for sweep in sweeps}
+    with figure_style():
+        figure, axes = new_figure(DOUBLE_COLUMN_INCHES, PANEL_INCHES, 1, len(plots), sharey=True)
+        for one, plot in zip(axes[0], plots, strict=True):
+            for sweep in plot.sweeps:
+                own = sweep.group == OURS
+                look = line(styles[sweep.label], published=not sweep.measured, own=own)
+                x = [step.distortion.value for step in sweep.steps]
+                y = [step.realism.value for step in sweep.steps]
+                label = sweep.name + _mark(sweep)
+                (handles[label],) = one.plot(x, y, label=label, zorder=2 + own, **look)
+            one.set_yscale("log")
+            plain_ticks(one.yaxis)
+            one.set_xlabel(distortion.axis_label)
+            one.margins(x=0.16)
+            sns.despine(ax=one)
+            title(one, f"{dataset} at {plot.bpp:g} bpp", DOUBLE_COLUMN_INCHES / len(plots))
+        axes[0, 0].set_ylim(max(values) * 1.5, min(values) / 1.5)
+        axes[0, 0].set_ylabel(f"{realism.label} (better upwards)")
+        groups = {name: group for kind in GROUPS for name, group in groups.items() if group == kind}
+        add_legend(figure, [handles[name] for name in groups], _note(plots), groups)
+        for one, plot in zip(axes[0], plots, strict=True):
+            place_labels(one, [
+                Label(step.setting, (step.distortion.value, step.realism.value),
+                      readable(styles[sweep.label].colour))
+                for sweep in plot.sweeps if len(sweep.steps) > 1
+                for step in (sweep.steps[0], sweep.steps[-1])
+            ])  # fmt: skip
+    rows = tuple(
+        (f"{plot.bpp:g}", sweep.name, step.setting, f"{step.realism.bpp:.3f}",
+         f"{step.distortion.value:.2f}", f"{step.realism.value:.2f}")
+        for plot in plots for sweep, step in _steps([plot])
+    )  # fmt: skip
+    headers = ("rate", "system", "setting", "bpp", distortion.label, realism.label)
+    told = [record for plot in plots for record in sweep_records(plot)]
+    caption = _caption(plots, distortion, realism, dataset, images)
+    return Drawing(figure, caption, told, Table(headers, rows, 3))
+
+
+def _mark(sweep: RealismSweep) -> str:
+    return CAVEAT * bool(sweep.caveats)
+
+
+def _steps(plots: Sequence[PlotAtRate]) -> Iterator[tuple[RealismSweep, SweepStep]]:
+    for plot in plots:
+        for sweep in plot.sweeps:
+            for step in sweep.steps:
+                yield sweep, step
+
+
+def _rules(plots: Sequence[PlotAtRate]) -> list[dict[str, list[str]]]:
+    """Return the names by protocol of distortion and of realism."""
+    steps = list(_steps(plots))
+    return [
+        grouped((step.distortion.protocol, sweep.name) for sweep, step in steps),
+        grouped((step.realism.protocol, sweep.name) for sweep, step in steps),
+    ]
+
+
+def _caption(
+    plots: Sequence[PlotAtRate], distortion: Measure, realism: Measure, dataset: str, images: int
+) -> str:
+    rates = listed([f"{plot.bpp:g}" for plot in plots])
+    steps = list(_steps(plots))
+    parts = [
+        f"{realism.label} against {distortion.label} at {rates} bpp on {dataset}: means over "
+        f"{images} images. The axis of {realism.label} is logarithmic and reversed: better is "
+        "up and to the right."
+    ]
+    if any("interpolated" in (step.distortion.how, step.realism.how) for _, step in steps):
+        parts.append(
+            f"Values at a rate are interpolated over its logarithm ({realism.label} by its own "
+            "logarithm) between a curve's neighbouring points, or are those of a point within "
+            "15 % of the rate where the curve ends; the csv says which."
+        )
+    origins = {False: "published,", True: "measured here with"}
+    sources = grouped(
+        (f"{RECORDED + ' with' if sweep.recorded else origins[sweep.measured]} {value.source}",
+         sweep.name)
+        for sweep, step in steps
+        for value in (step.distortion, step.realism)
+    )  # fmt: skip
+    parts += [f"{', '.join(names)}: {source}." for source, names in sources.items()]
+    found = grouped((caveat, sweep.name) for sweep, _ in steps for caveat in sweep.caveats)
+    parts += [f"{', '.join(names)}: {caveat}." for caveat, names in found.items()]
+    parts += map(protocol_sentence, (distortion, realism), _rules(plots))
+    return "\n".join([*parts, *(f"{text[0].upper()}{text[1:]}." for text in left_out(plots))])
+
+
+def left_out(plots: Sequence[PlotAtRate]) -> list[str]:
+    """Return the sentences on what measured sweeps leave out, each once."""
+    sweeps = [sweep for plot in plots for sweep in plot.sweeps]
+    return list(dict.fromkeys(sentence for sweep in sweeps for sentence in sweep.left_out))
+
+
+def _note(plots: Sequence[PlotAtRate]) -> str:
+    sweeps = [sweep for sweep, _ in _steps(plots)]
+    parts = ["Lines: the realism sweep of one system."]
+    parts += ["Open markers: published."] * any(not one.measured for one in sweeps)
+    parts += [MIXED] * any(len(rules) > 1 for rules in _rules(plots))
+    found = grouped((caveat, one.name) for one in sweeps for caveat in one.caveats)
+    return "\n".join([" ".join(parts), *caveat_note(found)])
+
+
+def draw_surface(grid: RealismGrid, dataset: str) -> Drawing:
+    """Draw realism against distortion: a line for each rate, a colour for each beta."""
+    import matplotlib as mpl
+    import seaborn as sns
+    from matplotlib.colors import Normalize
+
+    x, y = grid.distortion_values, grid.realism_values
+    with figure_style():
+        figure, ((axes,),) = new_figure(SINGLE_COLUMN_INCHES, SURFACE_INCHES)
+        for column, setting in enumerate(grid.settings):
+            axes.plot(x[:, column], y[:, column], color=LINE_GREY, linewidth=0.7, label=setting)
+        scale = Normalize(min(grid.betas), max(grid.betas))
+        colours = mpl.cm.ScalarMappable(scale, mpl.colormaps[COLOUR_MAP])
+        betas = [beta for beta in grid.betas for _ in grid.settings]
+        axes.scatter(x.ravel(), y.ravel(), c=betas, s=16, norm=scale, cmap=COLOUR_MAP, zorder=3)
+        figure.colorbar(colours, ax=axes, label="β", aspect=30)
+        axes.margins(x=0.2, y=0.1)
+        axes.set_xlabel(grid.distortion.axis_label)
+        few = grid.images if grid.realism.few(grid.images) else 0
+        axes.set_ylabel(axis_words(grid.realism, few))
+        sns.despine(ax=axes)
+        title(axes, "\n".join([f"{dataset}, {grid.images} images", *grid.caveats]), 2.1)
+        add_legend(figure, [])
+        every = -(-len(grid.settings) // MOST_RATES)  # at the least realistic points
+        ends = zip(*(of[0].tolist() for of in (grid.bpp, x, y)), strict=True)
+        rates = [Label(f"{rate:.2g} bpp", (a, b), LABEL_GREY) for rate, a, b in ends][::every]
+        place_labels(axes, rates)
+    rows = tuple(
+        (f"{beta:g}", setting, f"{grid.bpp[i, j]:.3f}", f"{x[i, j]:.2f}", f"{y[i, j]:.4f}")
+        for i, beta in enumerate(grid.betas)
+        for j, setting in enumerate(grid.settings)
+    )
+    headers = ("β", "setting", "bpp", grid.distortion.label, grid.realism.label)
+    caption = _surface_caption(grid, dataset)
+    return Drawing(figure, caption, records(grid), Table(headers, rows, 2))
+
+
+def _surface_caption(grid: RealismGrid, dataset: str) -> str:
+    betas = ", ".join(f"{beta:g}" for beta in grid.betas)
+    parts = [
+        f"Rate, {grid.distortion.label} and {grid.realism.label} of CRDR over q and β "
+        f"({betas}) on {dataset}: means over {grid.images} images, {grid.origin} "
+        f"(protocols {', '.join(grid.protocols)}). "
+        "Each line is one q, the bytes hardly depend on β."
+    ]
+    parts += few_sentences([grid.realism]) * grid.realism.few(grid.images)
+    if not grid.realism.of_sets:
+        parts.append(
+            f"{grid.realism.label} stands in for a distance between distributions, which takes at "
+            "least 50 images; it compares each picture with its source."
+        )
+    return "\n".join([*parts, *(f"{text[0].upper()}{text[1:]}." for text in grid.left_out)])
