@@ -135,14 +135,17 @@ def why_not(point: Point, measure: Measure, summary: Summary) -> str | None:
     return None
 
 
-def bd_rate(anchor: Curve, test: Curve, any_overlap: bool = False) -> Delta | NoDelta:
+def bd_rate(
+    anchor: Curve, test: Curve, any_overlap: bool = False, anchor_name: str = "the anchor"
+) -> Delta | NoDelta:
     """Return the mean change of rate at equal quality in percent; negative for fewer bits.
 
     any_overlap: also where the curves share less than LEAST_SHOWN_OVERLAP of what they span.
+    anchor_name: in reasons.
     """
     fronts = pareto_front(anchor), pareto_front(test)
     overlap = _overlap(fronts[0].quality, fronts[1].quality)
-    refused = _refusal(fronts, (anchor, test)) or _apart(overlap, any_overlap)
+    refused = _refusal(fronts, (anchor, test), anchor_name) or _apart(overlap, any_overlap)
     if refused:
         return refused
     from bjontegaard import bd_rate as package_bd_rate
@@ -154,11 +157,13 @@ def bd_rate(anchor: Curve, test: Curve, any_overlap: bool = False) -> Delta | No
     return Delta(float(value), overlap)
 
 
-def bd_quality(anchor: Curve, test: Curve, any_overlap: bool = False) -> Delta | NoDelta:
+def bd_quality(
+    anchor: Curve, test: Curve, any_overlap: bool = False, anchor_name: str = "the anchor"
+) -> Delta | NoDelta:
     """Return the mean change of quality at equal rate; positive where `test` is better."""
     fronts = pareto_front(anchor), pareto_front(test)
     overlap = _overlap(np.log10(fronts[0].bpp), np.log10(fronts[1].bpp))
-    refused = _refusal(fronts, (anchor, test)) or _apart(overlap, any_overlap)
+    refused = _refusal(fronts, (anchor, test), anchor_name) or _apart(overlap, any_overlap)
     if refused:
         return refused
     from bjontegaard import bd_psnr
@@ -215,8 +220,8 @@ def cut(curve: Curve, up_to_bpp: float | None) -> Curve:
     return Curve(np.append(within.bpp, up_to_bpp), np.append(within.quality, float(quality)))
 
 
-def _refusal(fronts: Sequence[Curve], whole: Sequence[Curve]) -> NoDelta | None:
-    for front, curve, whose in zip(fronts, whole, ("the anchor", "it"), strict=True):
+def _refusal(fronts: Sequence[Curve], whole: Sequence[Curve], anchor_name: str) -> NoDelta | None:
+    for front, curve, whose in zip(fronts, whole, (anchor_name, "it"), strict=True):
         if len(front.bpp) < LEAST_POINTS:
             return NoDelta(
                 f"{whose} has {len(front.bpp)} of the {LEAST_POINTS} points that are needed "

@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.check.check import USUAL
-from benchmark.check.pairing import NotComparable, RowSet, settings_of, without_weights
+from benchmark.check.pairing import NotComparable, RowSet, settings_of, specs_in, without_weights
 from benchmark.check.row_sets import read_rows
-from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec, names_code, parse_codec, resolve
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import CODECS, DATASETS, DISTRIBUTION_METRICS, metric_class, scored_by_image
@@ -49,10 +48,10 @@ def measure_candidate(
 
     folders: of the reference, by dataset. run: measures a request whose matrix is open, and knows
     by which of its metrics the rows will be judged; cells that the results folder has already are
-    not measured again. Raises `NotComparable` before anything
-    is measured if the images or settings are not the same.
+    not measured again. Raises `NotComparable` before anything is measured if the images or settings
+    are not the same.
     """
-    from benchmark.plan.matrix import open_sources, with_stored_name
+    from benchmark.plan.matrix import open_matrix, open_sources, with_stored_name
     from benchmark.system.settings import use_device
 
     use_device(candidate.request.device)
@@ -60,26 +59,49 @@ def measure_candidate(
     request.use_folders()
     sources = with_stored_name(open_sources(request), folders)
     stored = sources.dataset.store_name
-    if len(folders) == 1 and stored not in folders and not candidate.request.dataset:
+    if len(folders) == 1 and not candidate.request.dataset:
         stored = next(iter(folders))
     if stored not in folders:
         asked = f"the images in {request.dataset}" if sources.dataset.folder_title else stored
         raise UsageError(f"the reference has no rows of {asked}: it has {', '.join(folders)}")
-    reference = read_rows(folders[stored], sources.dataset.name)
     if (request.results / sources.dataset.store_name).resolve() == folders[stored].resolve():
         raise UsageError(
             f"{folders[stored]} is where the reference lies: let --results name another folder"
         )
-    counterparts = _counterparts(candidate, reference)
-    texts = pa.array(sorted(set(counterparts.values())))
-    kept = pc.is_in(_specs(reference.rows), value_set=texts)
-    reference = reference._replace(rows=reference.rows.filter(kept))
+    reference = read_rows(folders[stored], sources.dataset.name)
+    counterparts = _counterparts(candidate, specs_in(reference.rows))
+    rows = _of(reference.rows, *counterparts.values())
     if request.limit is not None:
         here = pa.array([source.sha256 for source in sources.images], pa.string())
-        rows = reference.rows.filter(pc.is_in(reference.rows["image_sha256"], value_set=here))
-        reference = reference._replace(rows=rows)
+        rows = rows.filter(pc.is_in(rows["image_sha256"], value_set=here))
+    reference = reference._replace(rows=rows)
     _refuse_other_images(reference, sources, candidate.common)
-    return _measure(candidate, request, reference, counterparts, run)
+
+    of_sets = _with_values(rows, tuple(DISTRIBUTION_METRICS))
+    metrics = request.metrics or (*USUAL, *of_sets)
+    outcomes = []
+    for spec, before in counterparts.items():
+        of_spec = _of(rows, before)
+        points = request.points or _points(spec, of_spec)
+        asked_for = replace(request, codecs=(spec.text,), points=points, metrics=metrics)
+        matrix = open_matrix(asked_for)
+        lacking = {cell.setting for cell in matrix.cells} - set(settings_of(of_spec))
+        if lacking and not candidate.common:
+            raise NotComparable(
+                f"the settings are not the same: {reference.name} has no "
+                f"{', '.join(map(str, sorted(lacking)))}; leave them out, or compare what both "
+                "have with --common"
+            )
+        judged = request.metrics or _with_values(of_spec, metrics)
+        outcomes.append(run(asked_for, matrix, judged))  # failed cells are rows, and reported
+    if request.points:
+        settings = {cell.setting for outcome in outcomes for cell in outcome.cells}
+        at = [setting in settings for setting in settings_of(rows)]
+        reference = reference._replace(rows=rows.filter(pa.array(at, pa.bool_())))
+    folder = outcomes[0].matrix.store.folder
+    # The results folder may have rows of other checkpoints too, which these are not.
+    new = pa.concat_tables([outcome.rows for outcome in outcomes])
+    return reference, RowSet(str(folder), folder, new)
 
 
 def _only(folders: Mapping[str, Path]) -> str:
@@ -94,32 +116,39 @@ def _only(folders: Mapping[str, Path]) -> str:
     return name
 
 
-def _counterparts(candidate: Candidate, reference: RowSet) -> dict[CodecSpec, str]:
-    """Map each variant to measure to the text of its counterpart in the reference."""
-    kinds = reference.rows.group_by(["codec", "variant"]).aggregate([]).to_pylist()
-    specs = [CodecSpec.of(kind["codec"], kind["variant"] or "") for kind in kinds]
+def _counterparts(candidate: Candidate, specs: Sequence[CodecSpec]) -> dict[CodecSpec, CodecSpec]:
+    """Map each variant to measure to its counterpart among the reference's specs."""
     asked = parse_codec(candidate.codec)
     if candidate.reference_codec:
-        (before,) = _resolved(candidate.reference_codec)
-        found = dict.fromkeys(resolve(asked), before)
+        before = resolve(parse_codec(candidate.reference_codec))
+        if len(before) != 1:
+            raise UsageError(
+                f"--reference-codec {candidate.reference_codec} is several: say "
+                f"{' or '.join(spec.text for spec in before)}"
+            )
+        wanted = dict.fromkeys(resolve(asked), before[0])
     elif asked.options:
-        found = {one: without_weights(one) for one in resolve(asked)}
+        wanted = {spec: without_weights(spec) for spec in resolve(asked)}
     else:
         bare = sorted(without_weights(spec) for spec in specs if spec.name == asked.name)
         _refuse_code(asked, bare)
-        found = {spec: spec for spec in bare}
-    matched = {}
-    for spec, before in found.items():
-        texts = [one.text for one in specs if before in (one, without_weights(one))]
-        if not texts:
-            raise UnknownName("codec of the reference", before.text, [one.text for one in specs])
-        if len(texts) > 1:
-            raise UsageError(
-                f"the reference has {' and '.join(sorted(texts))}: say which with --reference-codec"
-            )
-        matched[_with(spec, candidate.checkpoint)] = texts[0]
-    if not matched:
+        wanted = {spec: spec for spec in bare}
+    if not wanted:
         raise UnknownName("codec of the reference", asked.name, {one.text for one in specs})
+    matched = {}
+    for spec, counterpart in wanted.items():
+        found = [one for one in specs if counterpart in (one, without_weights(one))]
+        if not found:
+            known = [one.text for one in specs]
+            raise UnknownName("codec of the reference", counterpart.text, known)
+        if len(found) > 1:
+            several = " and ".join(sorted(one.text for one in found))
+            raise UsageError(f"the reference has {several}: say which with --reference-codec")
+        if candidate.checkpoint is not None:
+            options = {**dict(spec.options), "checkpoint": str(candidate.checkpoint)}
+            matched[spec._replace(options=tuple(sorted(options.items())))] = found[0]
+        else:
+            matched[spec] = found[0]
     return matched
 
 
@@ -137,21 +166,6 @@ def _refuse_code(asked: CodecSpec, specs: Sequence[CodecSpec]) -> None:
             )
 
 
-def _resolved(text: str) -> list[CodecSpec]:
-    found = resolve(parse_codec(text))
-    if len(found) != 1:
-        names = " or ".join(spec.text for spec in found)
-        raise UsageError(f"--reference-codec {text} is several: say {names}")
-    return found
-
-
-def _with(spec: CodecSpec, checkpoint: Path | None) -> CodecSpec:
-    if checkpoint is None:
-        return spec
-    options = {**dict(spec.options), "checkpoint": str(checkpoint)}
-    return spec._replace(options=tuple(sorted(options.items())))
-
-
 def _refuse_other_images(reference: RowSet, sources: "Sources", common: bool) -> None:
     """Raise `NotComparable` for other images, before hours are spent on them."""
     rows = reference.rows
@@ -163,13 +177,13 @@ def _refuse_other_images(reference: RowSet, sources: "Sources", common: bool) ->
         )
     if common or names.keys() == here.keys():
         return
-    gone = sorted(name for sha256, name in names.items() if sha256 not in here)
-    new = sorted(name for sha256, name in here.items() if sha256 not in names)
-    said = [
-        f"{len(these)} of {whose} ({', '.join(these[:SHOWN])}) are not in the other"
-        for these, whose in ((gone, reference.name), (new, sources.dataset.name))
-        if these
-    ]
+    said = []
+    for mine, other, whose in (
+        (names, here, reference.name),
+        (here, names, sources.dataset.name),
+    ):
+        if only := sorted(name for sha256, name in mine.items() if sha256 not in other):
+            said.append(f"{len(only)} of {whose} ({', '.join(only[:SHOWN])}) are not in the other")
     refused = f"; {sources.refused[0].reason}" if sources.refused else ""
     raise NotComparable(
         f"the images are not the same: {', '.join(said)}{refused}; compare the first with --limit, "
@@ -177,48 +191,10 @@ def _refuse_other_images(reference: RowSet, sources: "Sources", common: bool) ->
     )
 
 
-def _measure(
-    candidate: Candidate,
-    request: "Request",
-    reference: RowSet,
-    counterparts: Mapping[CodecSpec, str],
-    run: "Measures",
-) -> tuple[RowSet, RowSet]:
-    from benchmark.plan.matrix import open_matrix
-
-    metrics = request.metrics or (*USUAL, *_distribution_metrics_of(reference.rows))
-    found = []
-    for spec, before in counterparts.items():
-        rows = reference.rows.filter(pc.equal(_specs(reference.rows), before))
-        points = request.points or _points(spec, rows)
-        asked = replace(request, codecs=(spec.text,), points=points, metrics=metrics)
-        matrix = open_matrix(asked)
-        if not candidate.common:
-            _refuse_other_settings(reference, {cell.setting for cell in matrix.cells}, rows)
-        judged = request.metrics or _with_values(rows, metrics)
-        found.append(run(asked, matrix, judged))  # failed cells are rows, and reported as such
-    if request.points:
-        settings = {cell.setting for outcome in found for cell in outcome.cells}
-        at = [setting in settings for setting in settings_of(reference.rows)]
-        reference = reference._replace(rows=reference.rows.filter(pa.array(at, pa.bool_())))
-    folder = found[0].matrix.store.folder
-    # The results folder may have rows of other checkpoints too, which these are not.
-    return reference, RowSet(str(folder), folder, pa.concat_tables([one.rows for one in found]))
-
-
-def _refuse_other_settings(reference: RowSet, asked: set[Setting], rows: pa.Table) -> None:
-    lacking = asked - set(settings_of(rows))
-    if lacking:
-        names = ", ".join(map(str, sorted(lacking)))
-        raise NotComparable(
-            f"the settings are not the same: {reference.name} has no {names}; leave them out, or "
-            "compare what both have with --common"
-        )
-
-
-def _distribution_metrics_of(rows: pa.Table) -> list[str]:
-    """List the distribution metrics whose features the reference has."""
-    return list(_with_values(rows, tuple(DISTRIBUTION_METRICS)))
+def _of(rows: pa.Table, *specs: CodecSpec) -> pa.Table:
+    """Return the rows of these codec variants."""
+    pairs = zip(rows["codec"].to_pylist(), rows["variant"].to_pylist(), strict=True)
+    return rows.filter(pa.array([CodecSpec.of(*pair) in specs for pair in pairs], pa.bool_()))
 
 
 def _with_values(rows: pa.Table, metrics: Sequence[str]) -> tuple[str, ...]:
@@ -236,9 +212,3 @@ def _points(spec: CodecSpec, rows: pa.Table) -> tuple[str, ...]:
         f"{spec.name}.{name}={','.join(format(value, '.17g') for value in values)}"
         for name, values in by_name.items()
     )
-
-
-def _specs(rows: pa.Table) -> pa.Array:
-    """Return the spec of each row as text."""
-    pairs = zip(rows["codec"].to_pylist(), rows["variant"].to_pylist(), strict=True)
-    return pa.array([CodecSpec.of(codec, variant or "").text for codec, variant in pairs])

@@ -13,19 +13,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-import pyarrow.compute as pc
-
-from benchmark.analysis.builds import build_words
-from benchmark.analysis.summarise import Edition
-from benchmark.check.compare import AtSetting, at_equal_settings, changes
-from benchmark.check.margin import Margin, parse_margins
+from benchmark.check.compare import AtSetting, at_equal_settings, changes, time_changes
 from benchmark.check.pairing import NotComparable, RowSet, VariantPair, pair_up
-from benchmark.check.seconds import time_changes
-from benchmark.check.verdict import EXIT_CODES, Finding, LabelledChanges, Verdict, judge, overall
+from benchmark.check.verdict import (
+    EXIT_CODES,
+    Finding,
+    Margin,
+    Verdict,
+    judge,
+    overall,
+    parse_margins,
+)
 from benchmark.metrics.distribution_metric import has_influence
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.coding_facts import Side, caveats
-from benchmark.rows.editions import Build
 
 CheckVerdict = Verdict | Literal["not comparable"]
 
@@ -82,6 +83,11 @@ class Check:
         """The exit code of `bench check`: 0 passed, 1 regressed, 3 undecided, 4 no verdict."""
         return NOT_COMPARABLE if self.verdict == "not comparable" else EXIT_CODES[self.verdict]
 
+    @property
+    def judged(self) -> tuple[Finding, ...]:
+        """The findings that the verdict is over."""
+        return (*self.findings, *(self.timing if self.options.fail_on_timing else ()))
+
     def for_machines(self) -> dict[str, Any]:
         """Return the check as JSON values."""
         return {
@@ -92,52 +98,53 @@ class Check:
             "reference": self.reference,
             "confidence": self.options.confidence,
             "timing_judged": self.options.fail_on_timing,
-            "subjects": [subject._asdict() for subject in self.subjects],
-            "findings": [_flat(finding) for finding in self.findings],
-            "timing": [_flat(finding) for finding in self.timing],
-            "at_equal_settings": [one._asdict() for one in self.at_settings],
-            "notes": list(self.notes),
+            "subjects": _flat(self.subjects),
+            "findings": _flat(self.findings),
+            "timing": _flat(self.timing),
+            "at_equal_settings": _flat(self.at_settings),
+            "notes": _flat(self.notes),
         }
 
 
 def check(reference: RowSet, new: RowSet, options: CheckOptions = CheckOptions()) -> Check:  # noqa: B008
     """Compare new rows with a reference, image by image, and judge the changes."""
     asked = options.metrics or judged_by_default()
+    choice = (options.codec, options.reference_codec, options.common, options.allow_few)
     try:
-        found = pair_up(
-            reference,
-            new,
-            asked,
-            options.codec,
-            options.reference_codec,
-            options.common,
-            options.allow_few,
-        )
+        pairs, notes = pair_up(reference, new, asked, *choice)
     except NotComparable as why:
         return Check(new.name, reference.name, "not comparable", str(why), options)
-    compared, absent = [], dict.fromkeys(asked)
-    for pair in found.pairs:
-        names = options.metrics or _measured(pair, asked)
-        compared += [LabelledChanges(pair.label, changes(pair, name)) for name in names]
-        absent = {name: None for name in absent if name not in names}
+    measured = [_measured(pair, asked) for pair in pairs]
+    named = [options.metrics or names for names in measured]
+    compared = [
+        changes(pair, name) for pair, names in zip(pairs, named, strict=True) for name in names
+    ]
+    times = [one for pair in pairs for one in time_changes(pair)]
+    absent = [
+        name
+        for name in asked
+        if name not in DISTRIBUTION_METRICS and not any(name in names for names in named)
+    ]
+    if absent:
+        notes = (*notes, f"not judged: the reference has no {', '.join(absent)}")
+    at_settings = [
+        one
+        for pair, names in zip(pairs, measured, strict=True)
+        for one in at_equal_settings(pair, names)
+    ]
     findings = judge(compared, options.margins, options.confidence)
-    times = [LabelledChanges(p.label, one) for p in found.pairs for one in time_changes(p)]
     timing = judge(times, options.margins, options.confidence)
-    names = (reference.name, new.name)
-    notes = [*found.notes, *_mixed(found.pairs, names), *_notes(tuple(absent))]
     return Check(
         new.name,
         reference.name,
         overall([*findings, *(timing if options.fail_on_timing else [])]),
         "",
         options,
-        tuple(_compared_codec(pair, reference.name, new.name) for pair in found.pairs),
+        tuple(_compared_codec(pair, reference.name, new.name) for pair in pairs),
         tuple(findings),
         tuple(timing),
-        tuple(
-            one for pair in found.pairs for one in at_equal_settings(pair, _measured(pair, asked))
-        ),
-        tuple(notes),
+        tuple(at_settings),
+        notes,
     )
 
 
@@ -159,77 +166,33 @@ def _measured(pair: VariantPair, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in names if summary.values_of(metric_class(name).column))
 
 
-def _mixed(pairs: Sequence[VariantPair], names: tuple[str, str]) -> list[str]:
-    """Return a sentence on each codec whose variants are of one build on one side alone."""
-    editions: dict[str, list[tuple[Edition, Edition]]] = {}
-    for pair in pairs:
-        both = (pair.reference.summary.points[0].edition, pair.test.summary.points[0].edition)
-        editions.setdefault(both[0].codec, []).append(both)
-    found = []
-    for codec, variants in editions.items():
-        for side in (0, 1):
-            by_other: dict[Build, dict[Build, list[Edition]]] = {}
-            for both in variants:
-                of_build = by_other.setdefault(both[1 - side].build, {})
-                of_build.setdefault(both[side].build, []).append(both[side])
-            for several in by_other.values():
-                told = "; ".join(
-                    f"{', '.join(one.label for one in some)}: {build_words(some[0])}"
-                    for some in several.values()
-                )
-                if len(several) > 1:
-                    found.append(
-                        f"mixed builds: {names[side]} has {codec} of {len(several)} builds "
-                        f"({told}), where {names[1 - side]} has one: a verdict on {codec} as a "
-                        "whole is on none of them"
-                    )
-    return found
-
-
-def _notes(absent: Sequence[str]) -> list[str]:
-    shown = [name for name in absent if name not in DISTRIBUTION_METRICS]
-    return [f"not judged: the reference has no {', '.join(shown)}"] if shown else []
-
-
 def _compared_codec(pair: VariantPair, reference: str, new: str) -> ComparedCodec:
     """Describe a pair; reference, new: names of the sets of rows."""
-    key = ["image_sha256", "setting_name", "setting_value"]
-    before, after = (
-        side.rows.select([*key, "stream_sha256"]) for side in (pair.reference, pair.test)
-    )
-    both = before.join(after, key, right_suffix="_new", join_type="inner")
-    same = pc.sum(pc.equal(both["stream_sha256"], both["stream_sha256_new"])).as_py()
+    before, after = pair.reference, pair.test
+    key = ["image_sha256", "setting_name", "setting_value", "stream_sha256"]
+    both = before.rows.select(key).join(after.rows.select(key), key, join_type="inner")
+    sides = []
+    for one, rows in ((after, new), (before, reference)):
+        edition = one.summary.points[0].edition
+        name = f"{one.label} of {rows}" if after.label == before.label else one.label
+        sides.append(Side(name, edition.facts, edition.caveats))
     return ComparedCodec(
-        pair.test.label,
-        pair.test.version,
-        pair.reference.label,
-        pair.reference.version,
+        after.label,
+        after.version,
+        before.label,
+        before.version,
         len(pair.images),
         tuple(map(str, pair.settings)),
-        same or 0,
+        both.num_rows,
         pair.label,
         len(pair.equal),
-        pair.test.summary.protocols,
-        caveats(*_sides(pair, reference, new)),
+        after.summary.protocols,
+        caveats(*sides),
     )
 
 
-def _sides(pair: VariantPair, reference: str, new: str) -> tuple[Side, Side]:
-    """Name both codecs: by label, and by set of rows where the labels are the same."""
-    same = pair.test.label == pair.reference.label
-    sides = []
-    for one, rows in ((pair.test, new), (pair.reference, reference)):
-        edition = one.summary.points[0].edition
-        name = f"{one.label} of {rows}" if same else one.label
-        sides.append(Side(name, edition.facts, edition.caveats))
-    return sides[0], sides[1]
-
-
-def _flat(finding: Finding) -> dict[str, Any]:
-    return {
-        **finding._asdict(),
-        "p": None if finding.p is None else finding.p._asdict(),
-        "worst": [one._asdict() for one in finding.worst],
-        "unknown": [one._asdict() for one in finding.unknown],
-        "left_out": [one._asdict() for one in finding.left_out],
-    }
+def _flat(value: Any) -> Any:
+    """Return records as dicts and tuples as lists, to any depth."""
+    if hasattr(value, "_asdict"):
+        return {name: _flat(one) for name, one in value._asdict().items()}
+    return [_flat(one) for one in value] if isinstance(value, tuple) else value

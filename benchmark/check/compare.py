@@ -12,11 +12,14 @@ values and rates, times the image's influence on each (the infinitesimal jackkni
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
+from benchmark.analysis.comparable import ComparableRows
 from benchmark.analysis.rate_distortion import (
     Curve,
     Delta,
@@ -37,15 +40,8 @@ from benchmark.registry import DISTRIBUTION_METRICS
 Kind = Literal["BD-rate", "BD-metric", "ratio"]
 
 IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")  # judged by BD-rate
+TIMES = {"encode_seconds": "encoding", "decode_seconds": "decoding"}
 STEP = 1e-4  # of the range of a curve: for derivatives
-
-
-class Criterion(NamedTuple):
-    """A metric or a column of seconds, and the number it is judged by."""
-
-    name: str  # of the metric in the registry, or a column of seconds
-    label: str  # "PSNR (dB)"
-    kind: Kind
 
 
 class UnjudgedImage(NamedTuple):
@@ -57,11 +53,14 @@ class UnjudgedImage(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Changes:
-    """The change of each image, in percent; positive is worse."""
+    """The change of each image in a metric or in seconds, in percent; positive is worse."""
 
-    criterion: Criterion
-    images: tuple[str, ...]
-    percent: Float64Array  # (images,), positive is worse
+    label: str  # of the codec variant
+    name: str  # of the metric in the registry, or a column of seconds
+    metric_label: str  # "PSNR (dB)"
+    kind: Kind
+    images: tuple[str, ...] = ()
+    percent: Float64Array = field(default_factory=lambda: np.empty(0))  # (images,)
     level: float | None = None  # the value that BD-metrics are percent of
     unit: float = 1.0  # from percent to the BD-metric of tables: units of the metric, its sign
     out_of_reach: tuple[str, ...] = ()  # the new curve lies wholly below: worse by any measure
@@ -82,40 +81,39 @@ class AtSetting(NamedTuple):
     values: Mapping[str, tuple[float | None, float | None]]  # by metric column
 
 
-def criterion(name: str) -> Criterion:
-    """Return the criterion of a metric, by its name in the registry."""
-    return Criterion(
-        name, Measure.named(name).axis_label, "BD-rate" if name in IN_DECIBELS else "BD-metric"
-    )
-
-
 def changes(pair: VariantPair, name: str) -> Changes:
-    """Return the change of a metric on every image of a pair."""
-    how, measure = criterion(name), Measure.named(name)
-    if len(pair.equal) == len(pair.images):
-        return _of_equal(how, measure, pair)
+    """Return the change of a metric, by its name in the registry, on every image of a pair."""
+    measure = Measure.named(name)
+    of_set = name in DISTRIBUTION_METRICS
+    kind: Kind = "BD-rate" if name in IN_DECIBELS and not of_set else "BD-metric"
+    empty = Changes(pair.label, name, measure.axis_label, kind)
+    if len(pair.equal) == len(pair.images):  # 0, as every metric of the pixels
+        points = [side.summary.points for side in (pair.reference, pair.test)]
+        known = [all(_values(point, measure) == point.images for point in side) for side in points]
+        found = _with_level(empty, measure, points[0]) if known[0] else empty
+        nought = np.zeros(len(pair.images))
+        return replace(found, images=pair.images, percent=nought, inferred=not all(known))
     if not measure.by_image:
-        return unjudged(how, f"{measure.label} gives no influence of an image")
-    points = []
+        return replace(empty, nothing=f"{measure.label} gives no influence of an image")
+    drawn = []
     for side in (pair.reference, pair.test):
-        found = curves(side.summary, measure).get(side.label, [])
-        if not found:
-            return unjudged(how, f"{side.label}: {_why_no_curve(side.summary, measure)}")
-        points.append(found)
-    level = _level(points[0], measure.column)
-    if how.kind == "BD-metric" and not level:
-        return unjudged(
-            how, f"the mean value of {pair.reference.label} is 0, so changes have no percentage"
-        )
-    if name in DISTRIBUTION_METRICS:
-        return _of_set(how, measure, pair, points, level)
-    return _of_images(how, measure, pair, points, level)
+        drawn.append(curves(side.summary, measure).get(side.label, []))
+        if not drawn[-1]:
+            why = _why_no_curve(side.summary, measure)
+            return replace(empty, nothing=f"{side.label}: {why}")
+    found = _with_level(empty, measure, drawn[0])
+    if kind == "BD-metric" and not found.level:
+        why = f"the mean value of {pair.reference.label} is 0, so changes have no percentage"
+        return replace(empty, nothing=why)
+    return (_of_set if of_set else _of_images)(found, measure, pair, drawn)
 
 
 def at_equal_settings(pair: VariantPair, names: Sequence[str]) -> list[AtSetting]:
     """Return the means of both sides, setting by setting."""
     columns = [Measure.named(name).column for name in names]
-    before, after = ({p.setting: p for p in one.summary.points} for one in pair[1:3])
+    before, after = (
+        {p.setting: p for p in side.summary.points} for side in (pair.reference, pair.test)
+    )
     return [
         AtSetting(
             pair.label,
@@ -127,24 +125,36 @@ def at_equal_settings(pair: VariantPair, names: Sequence[str]) -> list[AtSetting
     ]
 
 
-def _of_equal(how: Criterion, measure: Measure, pair: VariantPair) -> Changes:
-    """Return changes of 0, which equal pixels and bytes have in every metric of the pixels."""
-    points = [side.summary.points for side in (pair.reference, pair.test)]
-    known = [all(_values(point, measure) == point.images for point in side) for side in points]
-    level = _level(points[0], measure.column) if known[0] and how.kind == "BD-metric" else None
-    return Changes(
-        how,
-        pair.images,
-        np.zeros(len(pair.images)),
-        level or None,
-        _unit(how, measure, level or 1.0),
-        inferred=not all(known),
-    )
+def time_changes(pair: VariantPair) -> list[Changes]:
+    """Return the changes of the seconds, if both sides were timed alone on the same machine."""
+    sides = [
+        ComparableRows(side.rows, side.summary.protocols["coding"])
+        for side in (pair.reference, pair.test)
+    ]
+    why = _why_no_times(sides)
+    found = []
+    for column, label in TIMES.items():
+        one = Changes(pair.label, column, label, "ratio", nothing=why)
+        if not why:
+            before, after = (np.log(rows.numbers(column)) for rows in sides)
+            images = sides[0].image  # both sides have the same cells, in one order
+            logs = np.bincount(images, after - before) / np.bincount(images)
+            one = replace(one, images=pair.images, percent=np.asarray(100 * np.expm1(logs)))
+        found.append(one)
+    return found
 
 
-def unjudged(how: Criterion, why: str) -> Changes:
-    """Return changes without any number, for this reason."""
-    return Changes(how, (), np.empty(0), nothing=why)
+def _why_no_times(sides: Sequence[ComparableRows]) -> str:
+    machines: set[tuple[str, ...]] = set()
+    for rows, whose in zip(sides, ("the reference", "what is checked"), strict=True):
+        alone = (rows.numbers("timing") == 1) & (rows.numbers("recorded") != 1)
+        if not alone.all():
+            return f"{np.count_nonzero(~alone)} rows of {whose} were not timed (`--timing`)"
+        if not all((rows.numbers(column) > 0).all() for column in TIMES):
+            return f"rows of {whose} have no seconds"
+        chosen = rows.table.select(["machine", "device"]).take(pa.array(rows.index))
+        machines |= set(zip(*chosen.to_pydict().values(), strict=True))
+    return "they were timed on different machines" if len(machines) > 1 else ""
 
 
 def _values(point: Point, measure: Measure) -> int:
@@ -163,70 +173,58 @@ def _why_no_curve(summary: Summary, measure: Measure) -> str:
     return next((one.why for one in excluded(summary, measure)), "no value")
 
 
-def _level(points: Sequence[Point], column: str) -> float:
-    """Return the mean of the reference's values over settings and images."""
-    values = [point.means[column].value for point in points]
-    return abs(math.fsum(value for value in values if value is not None)) / len(values)
+def _with_level(empty: Changes, measure: Measure, points: Sequence[Point]) -> Changes:
+    """Return the same with the mean of the reference's values over settings and images."""
+    if empty.kind == "BD-rate":
+        return empty
+    values = [point.means[measure.column].value for point in points]
+    level = abs(math.fsum(value for value in values if value is not None)) / len(values)
+    sign = 1 if measure.better == "lower" else -1
+    return replace(empty, level=level or None, unit=sign * (level or 1.0) / 100)
 
 
 def _of_images(
-    how: Criterion,
-    measure: Measure,
-    pair: VariantPair,
-    points: Sequence[Sequence[Point]],
-    level: float,
+    empty: Changes, measure: Measure, pair: VariantPair, points: Sequence[Sequence[Point]]
 ) -> Changes:
     before, after = (image_curves(side, measure) for side in points)
-    delta = bd_rate if how.kind == "BD-rate" else bd_quality
-    scale = 1.0 if how.kind == "BD-rate" else -100 / level
-    numbers: list[tuple[str, float]] = []
+    delta, scale = bd_rate, 1.0
+    if empty.level is not None:
+        delta, scale = bd_quality, -100 / empty.level
+    delta = partial(delta, any_overlap=True, anchor_name="the reference")
+    numbers: dict[str, float] = {}
     reach: dict[str, list[str]] = {"below": [], "above": []}
     unknown, left_out, doubtful = [], [], 0
-    same = set(pair.equal)
     for image, name in sorted(enumerate(pair.images), key=lambda one: one[1]):
-        if name in same:
-            numbers.append((name, 0.0))
+        if name in pair.equal:
+            numbers[name] = 0.0
             continue
         if image not in before or image not in after:
             continue  # neither is null alone: such points are no part of `curves`
-        found = delta(before[image], after[image], any_overlap=True)  # counted as doubtful
+        found = delta(before[image], after[image])
         if isinstance(found, Delta):
-            numbers.append((name, scale * found.value))
+            numbers[name] = scale * found.value
             doubtful += found.doubtful
         elif isinstance(delta(before[image], before[image]), NoDelta):
-            left_out.append(_unjudged(name, found))
+            left_out.append(UnjudgedImage(name, found.reason))
         elif where := _wholly(before[image], after[image]):
             reach[where].append(name)
         else:
-            unknown.append(_unjudged(name, found))
-    return Changes(
-        how,
-        tuple(name for name, _ in numbers),
-        np.array([value for _, value in numbers], np.float64),
-        None if how.kind == "BD-rate" else level,
-        _unit(how, measure, level),
-        tuple(reach["below"]),
-        tuple(reach["above"]),
-        tuple(unknown),
-        tuple(left_out),
-        doubtful,
-        "" if numbers or any(reach.values()) else _why_nothing(unknown, left_out),
+            unknown.append(UnjudgedImage(name, found.reason))
+    nothing = ""
+    if not numbers and not any(reach.values()):
+        whys = [f"in no image: {one.why}" for one in (*unknown, *left_out)]
+        nothing = whys[0] if whys else "no image has a value on both sides"
+    return replace(
+        empty,
+        images=tuple(numbers),
+        percent=np.array(list(numbers.values()), np.float64),
+        out_of_reach=tuple(reach["below"]),
+        beyond=tuple(reach["above"]),
+        unknown=tuple(unknown),
+        left_out=tuple(left_out),
+        doubtful=doubtful,
+        nothing=nothing,
     )
-
-
-def _unit(how: Criterion, measure: Measure, level: float) -> float:
-    if how.kind == "BD-rate":
-        return 1.0
-    return (1 if measure.better == "lower" else -1) * level / 100
-
-
-def _unjudged(image: str, refused: NoDelta) -> UnjudgedImage:
-    return UnjudgedImage(image, refused.reason.replace("the anchor", "the reference"))
-
-
-def _why_nothing(unknown: Sequence[UnjudgedImage], left_out: Sequence[UnjudgedImage]) -> str:
-    both = [*unknown, *left_out]
-    return f"in no image: {both[0].why}" if both else "no image has a value on both sides"
 
 
 def _wholly(before: Curve, after: Curve) -> Literal["below", "above", ""]:
@@ -245,50 +243,6 @@ def _wholly(before: Curve, after: Curve) -> Literal["below", "above", ""]:
     return ""
 
 
-def _of_set(
-    how: Criterion,
-    measure: Measure,
-    pair: VariantPair,
-    points: Sequence[Sequence[Point]],
-    level: float,
-) -> Changes:
-    values = np.stack([p.image_values[measure.column] for side in points for p in side])
-    has = np.isfinite(values).all(axis=0)
-    images = tuple(name for name, one in zip(pair.images, has.tolist(), strict=True) if one)
-    sets = [_set_curve(side, measure, has) for side in points]
-    found = bd_quality(sets[0].curve, sets[1].curve, any_overlap=True)
-    if isinstance(found, NoDelta):
-        where = _wholly(*(one.curve for one in sets))
-        return Changes(
-            how,
-            (),
-            np.empty(0),
-            level,
-            _unit(how, measure, level),
-            out_of_reach=images if where == "below" else (),
-            beyond=images if where == "above" else (),
-            nothing="" if where else _unjudged("", found).why,
-        )
-    change = np.full(len(images), found.value)
-    for side, one in enumerate(sets):
-
-        def of_side(curve: Curve, side: int = side) -> float:
-            both = [curve if place == side else sets[place].curve for place in (0, 1)]
-            moved = bd_quality(both[0], both[1], any_overlap=True)
-            return moved.value if isinstance(moved, Delta) else found.value
-
-        change += _derivatives(of_side, one.curve.bpp, one.curve.quality, 0) @ one.rate_influence
-        change += _derivatives(of_side, one.curve.quality, one.curve.bpp, 1) @ one.influence
-    return Changes(
-        how,
-        images,
-        -100 / level * change,
-        level,
-        _unit(how, measure, level),
-        doubtful=len(images) if found.doubtful else 0,
-    )
-
-
 class _SetCurve(NamedTuple):
     """The curve of a set, and each image's influence on its points, shape (points, images)."""
 
@@ -297,34 +251,55 @@ class _SetCurve(NamedTuple):
     rate_influence: Float64Array
 
 
+def _of_set(
+    empty: Changes, measure: Measure, pair: VariantPair, points: Sequence[Sequence[Point]]
+) -> Changes:
+    values = np.stack([p.image_values[measure.column] for side in points for p in side])
+    has = np.isfinite(values).all(axis=0)
+    images = tuple(name for name, one in zip(pair.images, has.tolist(), strict=True) if one)
+    sets = [_set_curve(side, measure, has) for side in points]
+    delta = partial(bd_quality, any_overlap=True, anchor_name="the reference")
+    found = delta(sets[0].curve, sets[1].curve)
+    if isinstance(found, NoDelta):
+        where = _wholly(sets[0].curve, sets[1].curve)
+        below, above = (images if where == one else () for one in ("below", "above"))
+        nothing = "" if where else found.reason
+        return replace(empty, out_of_reach=below, beyond=above, nothing=nothing)
+    change = np.full(len(images), found.value)
+    for side, one in enumerate(sets):
+
+        def of_side(curve: Curve, side: int = side) -> float:
+            both = [curve if place == side else sets[place].curve for place in (0, 1)]
+            moved = delta(*both)
+            return moved.value if isinstance(moved, Delta) else found.value
+
+        change += _derivatives(of_side, one.curve, "bpp") @ one.rate_influence
+        change += _derivatives(of_side, one.curve, "quality") @ one.influence
+    assert empty.level is not None
+    doubtful = len(images) if found.doubtful else 0
+    return replace(empty, images=images, percent=-100 / empty.level * change, doubtful=doubtful)
+
+
 def _set_curve(points: Sequence[Point], measure: Measure, has: BoolArray) -> _SetCurve:
     sign = 1 if measure.better == "higher" else -1
-    values = np.array([point.image_values[measure.column][has] for point in points])
+    values = sign * np.array([point.image_values[measure.column][has] for point in points])
     rates = np.array([point.image_bpp[has] for point in points])
-    bpp, quality = rates.mean(axis=1), sign * values.mean(axis=1)
-    return _SetCurve(
-        Curve(bpp, quality), sign * values - quality[:, None], rates - bpp[:, None]
-    )  # fmt: skip
+    bpp, quality = rates.mean(axis=1), values.mean(axis=1)
+    return _SetCurve(Curve(bpp, quality), values - quality[:, None], rates - bpp[:, None])
 
 
 def _derivatives(
-    value: Callable[[Curve], float],
-    moved: Float64Array,
-    kept: Float64Array,
-    moved_place: Literal[0, 1],
+    value: Callable[[Curve], float], curve: Curve, of: Literal["bpp", "quality"]
 ) -> Float64Array:
-    """Return the derivatives of `value` with respect to `moved`, by central differences.
-
-    moved: the curve's rates (moved_place 0) or qualities (1); kept: the others.
-    """
-    step = STEP * float(np.ptp(moved) or 1.0)
-    found = np.empty(len(moved))
-    for place in range(len(moved)):
+    """Return the derivatives of `value` to a curve's rates or qualities: central differences."""
+    coordinates: Float64Array = getattr(curve, of)
+    step = STEP * float(np.ptp(coordinates) or 1.0)
+    found = np.empty(len(coordinates))
+    for place in range(len(coordinates)):
         both = []
         for sign in (-1, 1):
-            shifted = moved.copy()
+            shifted = coordinates.copy()
             shifted[place] += sign * step
-            curve = Curve(shifted, kept) if moved_place == 0 else Curve(kept, shifted)
-            both.append(value(curve))
+            both.append(value(curve._replace(**{of: shifted})))
         found[place] = (both[1] - both[0]) / (2 * step)
     return found

@@ -6,7 +6,7 @@ beside them.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,8 +27,6 @@ from benchmark.system.text import counted
 # Options that say which weights a codec runs with, not what it is.
 OF_WEIGHTS = ("checkpoint",)
 SHOWN = 3  # names in a sentence
-
-Cells = dict[tuple[Setting, str], int]  # (setting, key of the image) -> place of its row
 
 
 class NotComparable(BenchError):  # noqa: N818 - reads as what happened
@@ -77,11 +75,15 @@ class _Variant(NamedTuple):
 
     side: str
     label: str
-    bare_label: str  # without its weights
     folder: Path
     rows: ComparableRows
-    cells: Cells  # without those that failed
-    names: Mapping[str, str]  # of images, by their keys
+    cells: dict[tuple[Setting, str], int]  # place in `rows` by setting and key of the image
+    names: dict[str, str]  # of images, by their keys
+
+    def images(self, settings: set[Setting], least: int = 1) -> set[str]:
+        """Return the keys of images that have at least so many of these settings."""
+        counts = Counter(image for setting, image in self.cells if setting in settings)
+        return {image for image, count in counts.items() if count >= least}
 
 
 def pair_up(
@@ -101,28 +103,26 @@ def pair_up(
     the second for the first. common: compare the images and settings that both sides have.
     allow_few: also compute distribution metrics of few images. Raises `NotComparable`.
     """
-    references = _variants(reference, reference_codec or codec)
-    tests = _variants(test, codec)
-    notes: list[str] = []
-    if len(references) == len(tests) == 1:
+    references, tests = _variants(reference, reference_codec or codec), _variants(test, codec)
+    matched = [(references.pop(key), tests.pop(key)) for key in [*tests] if key in references]
+    if not matched and len(references) == len(tests) == 1:
         matched = [(references.popitem()[1], tests.popitem()[1])]
-    else:
-        both = [key for key in tests if key in references]
-        matched = [(references.pop(key), tests.pop(key)) for key in both]
-        notes = [
-            f"{_listed(_labels(rest))} of {whole.name} has no counterpart in {other.name}"
-            for rest, whole, other in ((references, reference, test), (tests, test, reference))
-            if rest
-        ]
     if not matched:
         raise NotComparable(
-            f"no codec in common: {reference.name} has {_listed(_labels(references))}, {test.name} "
-            f"has {_listed(_labels(tests))}; say which with --codec and --reference-codec"
+            f"no codec in common: {reference.name} has {_labels(references)}, {test.name} has "
+            f"{_labels(tests)}; say which with --codec and --reference-codec"
         )
-    pairs = [
-        _pair(_variant(reference, specs[0]), _variant(test, specs[1]), metrics, common, allow_few)
-        for specs in matched
+    notes = [
+        f"{_labels(rest)} of {whole.name} has no counterpart in {other.name}"
+        for rest, whole, other in ((references, reference, test), (tests, test, reference))
+        if rest
     ]
+    pairs = []
+    for before, after in matched:
+        sides = _variant(reference, before), _variant(test, after)
+        bare = without_weights(after)
+        label = label_of(bare.name, bare.variant)
+        pairs.append(_pair(label, sides, metrics, common, allow_few))
     return Pairing(tuple(pairs), tuple(notes))
 
 
@@ -131,30 +131,42 @@ def without_weights(spec: CodecSpec) -> CodecSpec:
     return spec._replace(options=tuple(one for one in spec.options if one[0] not in OF_WEIGHTS))
 
 
+def specs_in(rows: pa.Table) -> list[CodecSpec]:
+    """Return the specs of the codec variants that rows have, sorted."""
+    kinds = rows.group_by(["codec", "variant"]).aggregate([]).to_pylist()
+    return sorted(CodecSpec.of(kind["codec"], kind["variant"] or "") for kind in kinds)
+
+
+def settings_of(rows: pa.Table) -> list[Setting]:
+    """Return the setting of each row."""
+    pairs = zip(rows["setting_name"].to_pylist(), rows["setting_value"].to_pylist(), strict=True)
+    return [Setting(name, value) for name, value in pairs]
+
+
 def _variants(rows: RowSet, asked: str) -> dict[str, CodecSpec]:
     """Map specs without weights, as text, to the specs of the rows."""
     found: dict[str, CodecSpec] = {}
-    kinds = rows.rows.group_by(["codec", "variant"]).aggregate([]).to_pylist()
-    for kind in sorted(kinds, key=lambda kind: (kind["codec"], kind["variant"] or "")):
-        spec = CodecSpec.of(kind["codec"], kind["variant"] or "")
-        bare = without_weights(spec)
-        label = label_of(spec.name, spec.variant)
-        if asked and asked not in (spec.name, spec.text, label, bare.text):
+    for spec in specs_in(rows.rows):
+        bare = without_weights(spec).text
+        if asked and asked not in (spec.name, spec.text, _label(spec), bare):
             continue
-        other = found.setdefault(bare.text, spec)
+        other = found.setdefault(bare, spec)
         if other != spec:
             raise NotComparable(
                 f"{rows.name} has {other.text} and {spec.text}: say which with --codec or "
                 "--reference-codec"
             )
     if not found:
-        what = f"rows of {asked}" if asked else "rows"
-        raise NotComparable(f"{rows.name} has no {what}")
+        raise NotComparable(f"{rows.name} has no {f'rows of {asked}' if asked else 'rows'}")
     return found
 
 
-def _labels(variants: Mapping[str, CodecSpec]) -> list[str]:
-    return [label_of(spec.name, spec.variant) for spec in variants.values()]
+def _label(spec: CodecSpec) -> str:
+    return label_of(spec.name, spec.variant)
+
+
+def _labels(variants: Mapping[str, CodecSpec]) -> str:
+    return _listed([*map(_label, variants.values())])
 
 
 def _variant(side: RowSet, spec: CodecSpec) -> _Variant:
@@ -162,113 +174,93 @@ def _variant(side: RowSet, spec: CodecSpec) -> _Variant:
         pc.equal(side.rows["codec"], spec.name), pc.equal(side.rows["variant"], spec.variant)
     )
     table = side.rows.filter(of_spec)
-    label = label_of(spec.name, spec.variant)
     protocols = sorted(set(table["coding_protocol"].to_pylist()) - {None})
-    coding = CODING if CODING in protocols else "".join(protocols[-1:])
-    rows = ComparableRows(table, coding)
-    _refuse_failed(rows, f"{label} of {side.name}")
-    keys = pc.coalesce(table["image_sha256"], table["image"]).to_pylist()
-    images, settings = table["image"].to_pylist(), settings_of(table)
-    cells = {
-        (settings[at], keys[at]): place for place, at in enumerate(rows.index.tolist())
-    }  # fmt: skip
-    names = dict(zip(keys, images, strict=True))
-    bare = without_weights(spec)
-    bare_label = label_of(bare.name, bare.variant)
-    return _Variant(side.name, label, bare_label, side.folder, rows, cells, names)
-
-
-def settings_of(table: pa.Table) -> list[Setting]:
-    """Return the setting of each row."""
-    pairs = zip(table["setting_name"].to_pylist(), table["setting_value"].to_pylist(), strict=True)
-    return [Setting(name, value) for name, value in pairs]
-
-
-def _refuse_failed(rows: ComparableRows, whose: str) -> None:
-    failed = rows.table.take(pa.array(rows.index[rows.failed])).to_pylist()
+    rows = ComparableRows(table, CODING if CODING in protocols else "".join(protocols[-1:]))
+    failed = table.take(pa.array(rows.index[rows.failed])).to_pylist()
     if failed:
         shown = [
             f"{Setting(row['setting_name'], row['setting_value'])} {row['image']}: {row['stage']}: "
             f"{row['reason']}"
             for row in failed[:SHOWN]
-        ]
-        more = "; ..." if len(failed) > SHOWN else ""
+        ] + ["..."] * (len(failed) > SHOWN)
         raise NotComparable(
-            f"{counted(len(failed), 'cell')} of {whose} failed: {'; '.join(shown)}{more}"
+            f"{counted(len(failed), 'cell')} of {_label(spec)} of {side.name} failed: "
+            f"{'; '.join(shown)}"
         )
+    keys, settings = image_keys(table), settings_of(table)
+    cells = {(settings[at], keys[at]): place for place, at in enumerate(rows.index.tolist())}
+    names = dict(zip(keys, table["image"].to_pylist(), strict=True))
+    return _Variant(side.name, _label(spec), side.folder, rows, cells, names)
+
+
+def image_keys(rows: pa.Table) -> list[str]:
+    """Return the sha256 of each row's source, or the image's name where it is not known."""
+    keys: list[str] = pc.coalesce(rows["image_sha256"], rows["image"]).to_pylist()
+    return keys
 
 
 def _pair(
-    reference: _Variant, test: _Variant, metrics: Sequence[str], common: bool, allow_few: bool
+    label: str,
+    sides: tuple[_Variant, _Variant],
+    metrics: Sequence[str],
+    common: bool,
+    allow_few: bool,
 ) -> VariantPair:
-    protocols = _protocols(
-        reference, test, [name for name in metrics if name not in DISTRIBUTION_METRICS]
+    of_sets = [name for name in metrics if name in DISTRIBUTION_METRICS]
+    protocols = _protocols(sides, [name for name in metrics if name not in DISTRIBUTION_METRICS])
+    names = {**sides[1].names, **sides[0].names}
+    settings, images = _shared(sides, names, common)
+    paired = []
+    for one in sides:
+        places = [one.cells[setting, image] for setting in settings for image in images]
+        rows = one.rows.table.take(pa.array(one.rows.index[sorted(places)]))
+        if of_sets:
+            from benchmark.analysis.reduce import with_distribution_metrics
+
+            rows = with_distribution_metrics(rows, one.folder, of_sets, allow_few=allow_few)
+        summary = summarise(rows, {**present_protocols(of_sets), **protocols})
+        paired.append(PairedRows(one.label, summary.points[0].edition.version, rows, summary))
+    other = _unequal(paired[0].rows, paired[1].rows)
+    ordered = sorted(images)  # as `summarise` numbers them
+    return VariantPair(
+        label,
+        paired[0],
+        paired[1],
+        tuple(names[image] for image in ordered),
+        tuple(sorted(settings, key=lambda at: (at.name, at.value))),
+        tuple(names[image] for image in ordered if image not in other),
     )
-    names = {**test.names, **reference.names}
-    settings, images = _shared(reference, test, names, common)
-    sets = [name for name in metrics if name in DISTRIBUTION_METRICS]
-    wanted = {(setting, image) for setting in settings for image in images}
-    sides = [_side(one, wanted, protocols, sets, allow_few) for one in (reference, test)]
-    ordered = tuple(sorted(settings, key=lambda at: (at.name, at.value)))
-    # `summarise` numbers images by the order of their keys.
-    named = tuple(names[image] for image in sorted(images))
-    other = _unequal(sides[0].rows, sides[1].rows)
-    equal = tuple(names[image] for image in sorted(images) if image not in other)
-    return VariantPair(test.bare_label, sides[0], sides[1], named, ordered, equal)
 
 
 def _unequal(before: pa.Table, after: pa.Table) -> set[str]:
     """Return the keys of the images with other pixels or bytes at any setting, or unknown ones."""
-    of_cells: list[dict[tuple[str, Setting], tuple[str | None, int]]] = []
-    for rows in (before, after):
-        images = pc.coalesce(rows["image_sha256"], rows["image"]).to_pylist()
-        keys = zip(images, settings_of(rows), strict=True)
-        content = (rows[name].to_pylist() for name in ("decoded_sha256", "num_bytes"))
-        of_cells.append(dict(zip(keys, zip(*content, strict=True), strict=True)))
-    first, second = of_cells
-    same = {key for key, one in first.items() if one[0] is not None and one == second.get(key)}
-    return {image for image, _ in first.keys() - same}
+    first, second = (
+        dict(
+            zip(
+                zip(image_keys(rows), settings_of(rows), strict=True),
+                zip(rows["decoded_sha256"].to_pylist(), rows["num_bytes"].to_pylist(), strict=True),
+                strict=True,
+            )
+        )
+        for rows in (before, after)
+    )
+    return {key[0] for key, one in first.items() if one[0] is None or one != second.get(key)}
 
 
-def _side(
-    variant: _Variant,
-    wanted: set[tuple[Setting, str]],
-    protocols: Mapping[str, str],
-    sets: Sequence[str],
-    allow_few: bool,
-) -> PairedRows:
-    places = sorted(place for cell, place in variant.cells.items() if cell in wanted)
-    rows = variant.rows.table.take(pa.array(variant.rows.index[places]))
-    if sets:
-        from benchmark.analysis.reduce import with_distribution_metrics
-
-        rows = with_distribution_metrics(rows, variant.folder, sets, allow_few=allow_few)
-    of_sets = {key: one for key, one in present_protocols(sets).items() if key != "coding"}
-    summary = summarise(rows, {**protocols, **of_sets})
-    version = summary.points[0].edition.version
-    return PairedRows(variant.label, version, rows, summary)
-
-
-def _protocols(reference: _Variant, test: _Variant, metrics: Sequence[str]) -> dict[str, str]:
+def _protocols(sides: tuple[_Variant, _Variant], metrics: Sequence[str]) -> dict[str, str]:
     """Return the protocol ids to compare under; raise `NotComparable` if none is shared."""
     found = {}
-    asked = {
-        "coding": ("coding_protocol", "coding_protocol", CODING),
-        **{
-            kind.column: (*metric_columns(kind.column)[:2], kind.protocol)
-            for kind in map(metric_class, metrics)
-        },
-    }
-    for column, (value, protocol, present) in asked.items():
-        ids = [_distinct(one.rows, value, protocol) for one in (reference, test)]
-        shared = ids[0] & ids[1]
-        if all(ids) and not shared:
-            again = (
-                "measure it again" if column == "coding" else "`bench rescore` measures it again"
-            )
+    asked = [("coding", "coding_protocol", "coding_protocol", CODING)]
+    for kind in map(metric_class, metrics):
+        asked.append((kind.column, *metric_columns(kind.column)[:2], kind.protocol))
+    for column, value, protocol, present in asked:
+        first, second = (_distinct(one.rows, value, protocol) for one in sides)
+        shared = first & second
+        if first and second and not shared:
+            again = "" if column == "coding" else "`bench rescore` can "
             raise NotComparable(
-                f"{column} of {reference.side} is by the rule {_listed(sorted(ids[0]))}, that of "
-                f"{test.side} by {_listed(sorted(ids[1]))}: {again}"
+                f"{column} of {sides[0].side} is by the rule {_listed(sorted(first))}, that of "
+                f"{sides[1].side} by {_listed(sorted(second))}: {again}measure it again"
             )
         found[column] = present if present in shared or not shared else min(shared)
     return found
@@ -282,21 +274,17 @@ def _distinct(rows: ComparableRows, value: str, protocol: str) -> set[str]:
 
 
 def _shared(
-    reference: _Variant, test: _Variant, names: Mapping[str, str], common: bool
+    sides: tuple[_Variant, _Variant], names: Mapping[str, str], common: bool
 ) -> tuple[set[Setting], set[str]]:
     """Return the settings and images to compare; both sides have every cell of them."""
-    settings = [{setting for setting, _ in one.cells} for one in (reference, test)]
-    sides = reference.side, test.side
-    if settings[0] != settings[1] and not common:
-        raise NotComparable(_differ("settings", sides, [set(map(str, one)) for one in settings]))
+    settings = [{setting for setting, _ in one.cells} for one in sides]
     at = settings[0] & settings[1]
-    if not at:
-        raise NotComparable(_differ("settings", sides, [set(map(str, one)) for one in settings]))
-    complete = [_images_at_all(one.cells, at) for one in (reference, test)]
-    seen = [{image for setting, image in one.cells if setting in at} for one in (reference, test)]
-    shared = complete[0] & complete[1]
+    if not at or (settings[0] != settings[1] and not common):
+        raise _differ("settings", sides, [set(map(str, one)) for one in settings])
+    complete = [one.images(at, len(at)) for one in sides]
     if not common:
-        for one, whole, every in zip((reference, test), complete, seen, strict=True):
+        seen = [one.images(at) for one in sides]
+        for one, whole, every in zip(sides, complete, seen, strict=True):
             if whole != every:
                 lacking = sorted(names[image] for image in every - whole)
                 raise NotComparable(
@@ -304,27 +292,20 @@ def _shared(
                     "is missing, or compare the rest with --common"
                 )
         if seen[0] != seen[1]:
-            raise NotComparable(
-                _differ("images", sides, [{names[image] for image in one} for one in seen])
-            )
-    if not shared:
-        raise NotComparable(f"{sides[0]} and {sides[1]} have no image in common")
-    return at, shared
+            raise _differ("images", sides, [{names[image] for image in one} for one in seen])
+    if not complete[0] & complete[1]:
+        raise NotComparable(f"{sides[0].side} and {sides[1].side} have no image in common")
+    return at, complete[0] & complete[1]
 
 
-def _images_at_all(cells: Iterable[tuple[Setting, str]], settings: set[Setting]) -> set[str]:
-    counts = Counter(image for setting, image in cells if setting in settings)
-    return {image for image, count in counts.items() if count == len(settings)}
-
-
-def _differ(what: str, sides: tuple[str, str], both: Sequence[set[str]]) -> str:
+def _differ(what: str, sides: tuple[_Variant, _Variant], both: Sequence[set[str]]) -> NotComparable:
     only = [
-        f"only {side} has {_listed(sorted(mine - other))}"
-        for side, mine, other in zip(sides, both, reversed(both), strict=True)
+        f"only {one.side} has {_listed(sorted(mine - other))}"
+        for one, mine, other in zip(sides, both, reversed(both), strict=True)
         if mine - other
     ]
     hint = "; --common compares what both have" if both[0] & both[1] else ""
-    return f"the {what} are not the same: {', '.join(only)}{hint}"
+    return NotComparable(f"the {what} are not the same: {', '.join(only)}{hint}")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from benchmark.analysis.comparable import label_of, told_names
 from benchmark.analysis.stored import name_of_folder, stored_name
 from benchmark.check.baseline import FOLDER, find_baseline, list_baselines
-from benchmark.check.pairing import RowSet
-from benchmark.codec_spec import CodecSpec, parse_codec
+from benchmark.check.pairing import RowSet, specs_in
+from benchmark.codec_spec import parse_codec
 from benchmark.errors import DamagedResults, StoreError, UnknownName, UsageError
 from benchmark.protocol import CODING
 from benchmark.registry import CODECS, means_folder
@@ -30,27 +30,21 @@ def read_rows(folder: Path, dataset: str = "") -> RowSet:
     """
     if not (folder / "per_image").is_dir():
         raise UsageError(f"{folder} holds no rows: name a folder like results/kodak")
-    rows = _all_rows(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DamagedResults)  # a verdict would be of other images
+        try:
+            rows = Store(folder).table()
+        except DamagedResults as damaged:
+            raise StoreError(f"results in {folder} cannot be read: {damaged}") from damaged
     older = np.zeros(rows.num_rows, np.bool_)
     older[newest_rows(rows).other] = True
     older &= marked(rows["bundled"]) & equals(rows["coding_protocol"], CODING)
     rows = rows.filter(pa.array(~older))
     if not rows.num_rows:
         raise UsageError(f"{folder} holds no rows: measure some with `bench run`")
-    subset = dataset.partition(":")[2]
-    if subset:
+    if subset := dataset.partition(":")[2]:
         rows = rows.filter(pc.starts_with(rows["image"], f"{subset}/"))
     return RowSet(str(folder), folder, rows)
-
-
-def _all_rows(folder: Path) -> pa.Table:
-    """Return all rows of a dataset's folder: a verdict on some of them would be of other images."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", DamagedResults)
-        try:
-            return Store(folder).table()
-        except DamagedResults as damaged:
-            raise StoreError(f"results in {folder} cannot be read: {damaged}") from damaged
 
 
 def dataset_folders(where: str, baselines: Path) -> dict[str, Path]:
@@ -91,25 +85,19 @@ def two_row_sets(reference: str, new: str, dataset: str, baselines: Path) -> tup
 
 def refuse_unknown_codec(asked: str, sets: Iterable[RowSet]) -> None:
     """Raise `UnknownName` for a codec that neither the registry nor the rows have."""
-    variants = [
-        CodecSpec.of(one["codec"], one["variant"] or "")
-        for rows in sets
-        for one in rows.rows.group_by(["codec", "variant"]).aggregate([]).to_pylist()
-    ]
-    measured = {name for one in variants for name in (one.name, label_of(one.name, one.variant))}
+    specs = [spec for rows in sets for spec in specs_in(rows.rows)]
+    measured = {name for one in specs for name in (one.name, label_of(one.name, one.variant))}
     if not {asked, parse_codec(asked).name} & {*CODECS, *measured}:
-        told = (told_names(one.name, one.variant) for one in variants)
-        raise UnknownName("codec", asked, set().union(*told))
+        names = (told_names(one.name, one.variant) for one in specs)
+        raise UnknownName("codec", asked, set().union(*names))
 
 
 def _dataset_in(where: str, folders: Mapping[str, Mapping[str, Path]], dataset: str) -> str:
-    """Return the name that a dataset has in one of the places."""
-    if dataset in folders[where] or not dataset or not means_folder(dataset):
-        return dataset.partition(":")[0] or _only_dataset(where, folders)
-    return name_of_folder(Path(dataset), folders[where])
-
-
-def _only_dataset(where: str, folders: Mapping[str, Mapping[str, Path]]) -> str:
+    """Return the name that a dataset has in one of the places; without a name, the only one."""
+    if dataset and dataset not in folders[where] and means_folder(dataset):
+        return name_of_folder(Path(dataset), folders[where])
+    if dataset:
+        return dataset.partition(":")[0]
     if all(len(found) == 1 for found in folders.values()):
         return next(iter(folders[where]))
     shared = set.intersection(*(set(found) for found in folders.values()))

@@ -10,6 +10,11 @@ Each of the three claims is corrected by itself over all metrics and codec varia
 the probability that any metric is wrongly called regressed is at most 1 - confidence, and likewise
 for the other two, unless the changes of images are heavily skewed: then it is up to twice as large
 (docs/checking.md).
+
+Margins are the changes that still count as equal, as in `--margin bd_rate=1%,lpips=0.002`. Keys are
+`bd_rate` (metrics judged by rate), `bd_metric` (metrics judged by their own value), `time`, or one
+metric by name, which takes precedence. Percent is of the rate, of the reference's mean value, or of
+its seconds; a plain number is in the metric's own units.
 """
 
 import math
@@ -20,28 +25,40 @@ import numpy as np
 
 from benchmark.check.compare import Changes, UnjudgedImage
 from benchmark.check.equivalence import Claims, MeanTests, claims, holm, images_needed
-from benchmark.check.margin import METRIC, RATE, TIME, Margin
+from benchmark.errors import UnknownName, UsageError
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS
+from benchmark.user_file import names_file
 
 Verdict = Literal["regressed", "improved", "equivalent", "undecided", "nothing measured"]
 
-EXIT_CODES: Mapping[Verdict, int] = {
-    "equivalent": 0,
-    "improved": 0,
-    "regressed": 1,
-    "undecided": 3,
-    "nothing measured": 4,
-}
 # The first of these that any metric has is the verdict over all.
-ORDER: tuple[Verdict, ...] = (
-    "regressed",
-    "nothing measured",
-    "undecided",
-    "improved",
-    "equivalent",
-)
+EXIT_CODES: Mapping[Verdict, int] = {
+    "regressed": 1,
+    "nothing measured": 4,
+    "undecided": 3,
+    "improved": 0,
+    "equivalent": 0,
+}
 WORST = 3  # images that are named
 ROUNDING = 1e-12  # 1 - .95 is a little less or more than .05
-KEYS = {"BD-rate": RATE, "BD-metric": METRIC, "ratio": TIME}
+KEYS = {"BD-rate": "bd_rate", "BD-metric": "bd_metric", "ratio": "time"}
+
+
+class Margin(NamedTuple):
+    """The greatest change of a mean that still counts as equal."""
+
+    value: float
+    percent: bool
+
+    def __str__(self) -> str:
+        return f"{self.value:g} %" if self.percent else f"{self.value:g}"
+
+
+DEFAULTS: Mapping[str, Margin] = {
+    "bd_rate": Margin(1.0, percent=True),
+    "bd_metric": Margin(1.0, percent=True),
+    "time": Margin(25.0, percent=True),
+}
 
 
 class WorstImage(NamedTuple):
@@ -78,68 +95,82 @@ class Finding(NamedTuple):
     inferred: bool = False  # not computed on both sides; the pixels are equal
 
 
-class LabelledChanges(NamedTuple):
-    """The changes of a metric, with the label of the codec variant."""
+def parse_margins(text: str) -> dict[str, Margin]:
+    """Return margins by key, the defaults where the text has none; raise `UsageError`.
 
-    label: str
-    changes: Changes
+    >>> parse_margins("bd_rate=2%,lpips=0.002")["lpips"]
+    Margin(value=0.002, percent=False)
+    >>> parse_margins("")["bd_rate"]
+    Margin(value=1.0, percent=True)
+    """
+    margins = dict(DEFAULTS)
+    known = (*DEFAULTS, *METRICS, *DISTRIBUTION_METRICS)
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        key, equals, amount = part.partition("=")
+        if not equals:
+            raise UsageError(f"--margin {part!r} is not of the form metric=1% or metric=0.01")
+        if key not in known and not names_file(key):
+            raise UnknownName("margin", key, known)
+        percent = amount.endswith("%")
+        try:
+            value = float(amount.removesuffix("%"))
+        except ValueError:
+            value = math.nan
+        if not (0 < value < math.inf):
+            raise UsageError(f"--margin {part!r}: a margin is a positive number, or percent")
+        if not percent and key in DEFAULTS:
+            raise UsageError(f"--margin {part!r}: {key} is in percent; write {key}={amount}%")
+        margins[key] = Margin(value, percent)
+    return margins
 
 
 def judge(
-    compared: Sequence[LabelledChanges], margins: Mapping[str, Margin], confidence: float
+    compared: Sequence[Changes], margins: Mapping[str, Margin], confidence: float
 ) -> list[Finding]:
     """Return a finding for each; all of them are one family for Holm's correction."""
-    widths = [_width(one.changes, margins) for one in compared]
-    tests = [MeanTests(c.percent) if len(c.percent) else None for _, c in compared]
+    widths = [_width(one, margins) for one in compared]
+    tests = [MeanTests(one.percent) if len(one.percent) else None for one in compared]
     raw = {at: claims(one, widths[at]) for at, one in enumerate(tests) if one is not None}
     by_claim = [holm(p_values) for p_values in zip(*raw.values(), strict=True)]
     corrected = dict(zip(raw, map(Claims, *by_claim), strict=True)) if raw else {}
-    level = (1 - confidence) / max(len(raw), 1)
+    level = (1 - confidence) / max(len(raw), 1)  # of the first of Holm's steps
     return [
-        _finding(
-            label,
-            _JudgedMetric(changes, tests[at], widths[at], corrected.get(at), confidence, level),
-        )
-        for at, (label, changes) in enumerate(compared)
+        _finding(one, tests[at], widths[at], corrected.get(at), confidence, level)
+        for at, one in enumerate(compared)
     ]
 
 
 def overall(findings: Sequence[Finding]) -> Verdict:
     """Return the verdict over all metrics."""
     verdicts = {finding.verdict for finding in findings}
-    return next((one for one in ORDER if one in verdicts), "nothing measured")
+    return next((one for one in EXIT_CODES if one in verdicts), "nothing measured")
 
 
 def _width(changes: Changes, margins: Mapping[str, Margin]) -> float:
     """Return the margin in percent."""
-    margin = margins.get(changes.criterion.name) or margins[KEYS[changes.criterion.kind]]
+    margin = margins.get(changes.name) or margins[KEYS[changes.kind]]
     if margin.percent:
         return margin.value
     return 100 * margin.value / changes.level if changes.level else margin.value
 
 
-class _JudgedMetric(NamedTuple):
-    """Changes and tests of a metric, with all that its verdict follows from."""
-
-    changes: Changes
-    tests: MeanTests | None  # None without numbers
-    margin: float  # percent
-    p: Claims | None  # corrected
-    confidence: float
-    level: float  # of the first of Holm's steps
-
-
-def _finding(label: str, case: _JudgedMetric) -> Finding:
-    changes, tests, how = case.changes, case.tests, case.changes.criterion
-    verdict, why, needed = _verdict(case)
+def _finding(
+    changes: Changes,
+    tests: MeanTests | None,
+    margin: float,
+    p: Claims | None,
+    confidence: float,
+    level: float,
+) -> Finding:
+    verdict, why, needed = _verdict(changes, tests, margin, p, confidence, level)
     found = Finding(
-        label,
-        how.name,
-        how.label,
-        how.kind,
+        changes.label,
+        changes.name,
+        changes.metric_label,
+        changes.kind,
         verdict,
         why,
-        case.margin,
+        margin,
         len(changes.images),
         out_of_reach=changes.out_of_reach,
         unknown=changes.unknown,
@@ -151,7 +182,7 @@ def _finding(label: str, case: _JudgedMetric) -> Finding:
     if tests is None:
         return found
     mean = float(tests.mean[0])
-    lower, upper = (float(bound[0]) for bound in tests.bounds(case.confidence))
+    lower, upper = (float(bound[0]) for bound in tests.bounds(confidence))
     order = np.argsort(-changes.percent, kind="stable")[:WORST].tolist()
     return found._replace(
         change_percent=mean,
@@ -159,53 +190,55 @@ def _finding(label: str, case: _JudgedMetric) -> Finding:
         upper_percent=upper if math.isfinite(upper) else None,
         deviation_percent=float(tests.deviation[0]) if tests.images > 1 else None,
         change=None if changes.level is None else mean * changes.unit,
-        p=case.p,
+        p=p,
         images_needed=needed,
         worst=tuple(WorstImage(changes.images[at], float(changes.percent[at])) for at in order),
     )
 
 
-class _Said(NamedTuple):
-    verdict: Verdict
-    why: str = ""
-    images_needed: int | None = None
-
-
-def _verdict(case: _JudgedMetric) -> _Said:
-    changes, tests, p = case.changes, case.tests, case.p
+def _verdict(
+    changes: Changes,
+    tests: MeanTests | None,
+    margin: float,
+    p: Claims | None,
+    confidence: float,
+    level: float,
+) -> tuple[Verdict, str, int | None]:
+    """Return a verdict, a sentence on it, and the number of images that an undecided one needs."""
     if changes.out_of_reach:
         which = _count(changes.out_of_reach)
-        return _Said("regressed", f"on {which} it never reaches the reference's lowest quality")
+        return "regressed", f"on {which} it never reaches the reference's lowest quality", None
     if tests is None or p is None:
         return _without_numbers(changes)
-    alpha = 1 - case.confidence + ROUNDING
+    unknown = changes.unknown
+    alpha = 1 - confidence + ROUNDING
     if p.worse <= alpha:
-        return _Said("regressed")
+        return "regressed", "", None
     if min(p.equal, p.better) > alpha:
-        return _undecided(tests, case)
-    if changes.unknown:  # an unknown change may be the worst
-        which = _count([one.image for one in changes.unknown])
-        why = changes.unknown[0].why
-        return _Said("undecided", f"the others would pass, but {which} cannot be compared: {why}")
-    return _Said("equivalent" if p.equal <= alpha else "improved")
+        return "undecided", *_enough(tests, margin, level)
+    if not unknown:
+        return "equivalent" if p.equal <= alpha else "improved", "", None
+    which = _count([one.image for one in unknown])  # an unknown change may be the worst
+    why = f"the others would pass, but {which} cannot be compared: {unknown[0].why}"
+    return "undecided", why, None
 
 
-def _without_numbers(changes: Changes) -> _Said:
+def _without_numbers(changes: Changes) -> tuple[Verdict, str, None]:
     if changes.beyond and not changes.unknown:
         which = _count(changes.beyond)
-        return _Said("improved", f"on {which} it lies wholly above the reference")
-    return _Said("nothing measured", changes.nothing or changes.unknown[0].why)
+        return "improved", f"on {which} it lies wholly above the reference", None
+    return "nothing measured", changes.nothing or changes.unknown[0].why, None
 
 
-def _undecided(tests: MeanTests, case: _JudgedMetric) -> _Said:
+def _enough(tests: MeanTests, margin: float, level: float) -> tuple[str, int | None]:
+    """Return a sentence on the number of images that would decide, and that number."""
     if tests.images < 2:
-        return _Said("undecided", "one image says nothing of the next: measure more")
-    mean, deviation = float(tests.mean[0]), float(tests.deviation[0])
-    needed = images_needed(mean, deviation, case.margin, case.level)
+        return "one image says nothing of the next: measure more", None
+    needed = images_needed(float(tests.mean[0]), float(tests.deviation[0]), margin, level)
     if needed is None:
-        return _Said("undecided", "the change lies at the margin: no number of images is enough")
+        return "the change lies at the margin: no number of images is enough", None
     needed = max(needed, tests.images + 1)
-    return _Said("undecided", f"about {needed} images like these would be needed", needed)
+    return f"about {needed} images like these would be needed", needed
 
 
 def _count(images: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
-"""A check for people to read: tables, sentences, and markdown for a pull request."""
+"""A check for people to read: tables, sentences, markdown for a pull request, and JUnit XML."""
 
 from collections.abc import Sequence
+from xml.etree import ElementTree
 
 from benchmark.check.check import Check
 from benchmark.check.compare import AtSetting
@@ -9,33 +10,31 @@ from benchmark.figures.table import NOTHING, Table, markdown
 from benchmark.metrics.measure import Measure
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 
-SIGNS = {
-    "regressed": "❌", "improved": "✅", "equivalent": "✅", "undecided": "❔",
-    "nothing measured": "⚠️", "not comparable": "⚠️",
-}  # fmt: skip
-MEANING = {
-    "regressed": "worse by more than the margin",
-    "improved": "better by more than the margin",
-    "equivalent": "every change is inside its margin",
-    "undecided": "too few images to say",
-    "nothing measured": "something that was to be judged has no numbers",
-    "not comparable": "the two sets of rows cannot be compared",
+# Sign and meaning of each verdict
+VERDICTS = {
+    "regressed": ("❌", "worse by more than the margin"),
+    "improved": ("✅", "better by more than the margin"),
+    "equivalent": ("✅", "every change is inside its margin"),
+    "undecided": ("❔", "too few images to say"),
+    "nothing measured": ("⚠️", "something that was to be judged has no numbers"),
+    "not comparable": ("⚠️", "the two sets of rows cannot be compared"),
 }
 SHOWN_IMAGES = 3
+NUMBERS = ("by", "verdict", "change", "at least", "at most", "margin", "images")
 
 
 def findings_table(check: Check) -> Table:
     """Return the verdicts and the numbers behind them, one row per codec variant and metric."""
     several = len(check.findings)
     percent = f"{100 * check.options.confidence:g} %"
-    headers = ("codec", "metric", "by", "verdict", "change", "at least", "at most", "margin")
-    notes = [
+    notes = (
         "Percent: of bits at equal quality (BD-rate), of the reference's mean value at equal rate "
         "(BD-metric). Positive is worse.",
         f"Each bound holds with {percent} confidence"
         + (f"; verdicts are corrected for {several} of them (Holm)." if several > 1 else "."),
-    ]
-    return Table((*headers, "images"), tuple(map(_finding_row, check.findings)), 4, tuple(notes))
+    )
+    rows = tuple(map(_finding_row, check.findings))
+    return Table(("codec", "metric", *NUMBERS), rows, 4, notes)
 
 
 def timing_table(check: Check) -> Table | None:
@@ -44,9 +43,8 @@ def timing_table(check: Check) -> Table | None:
     if not rows:
         return None
     judged = "judged" if check.options.fail_on_timing else "reported, not judged"
-    headers = ("codec", "seconds", "by", "verdict", "change", "at least", "at most", "margin")
-    notes = (f"Seconds of images timed alone on one machine, pair by pair; {judged}.",)
-    return Table((*headers, "images"), tuple(rows), 4, notes)
+    note = f"Seconds of images timed alone on one machine, pair by pair; {judged}."
+    return Table(("codec", "seconds", *NUMBERS), tuple(rows), 4, (note,))
 
 
 def settings_table(check: Check) -> Table | None:
@@ -58,24 +56,33 @@ def settings_table(check: Check) -> Table | None:
         for name in dict.fromkeys((*METRICS, *DISTRIBUTION_METRICS, *check.options.metrics))
         if metric_class(name).column in check.at_settings[0].values
     ]
-    headers = ["codec", "setting", "bpp", *(measure.label for measure in measures)]
+    headers = ("codec", "setting", "bpp", *(measure.label for measure in measures))
     rows = tuple(_setting_row(one, measures) for one in check.at_settings)
     note = "Means at equal settings, and by how much they moved: not judged, since the rate moves."
-    return Table(tuple(headers), rows, 2, (note,))
+    return Table(headers, rows, 2, (note,))
 
 
 def sentences(check: Check) -> list[str]:
     """Return the lines below the tables: caveats, reasons, worst images, those without a number."""
-    found = [*caveat_lines(check), *_equal_pixels(check)]
-    judged = [*check.findings, *(check.timing if check.options.fail_on_timing else ())]
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for one in judged:
-        if one.why:
-            reasons.setdefault((f"{one.verdict}: {one.label}", one.why), []).append(
-                one.metric_label
+    found = caveat_lines(check)
+    for codec in check.subjects:
+        if codec.equal_images:
+            line = (
+                f"equal: {codec.label}: {codec.equal_images} of {codec.images} images have the "
+                "pixels and the number of bytes of the reference at every setting"
             )
+            inferred = [f for f in check.findings if f.label == codec.name and f.inferred]
+            if inferred:
+                names = ", ".join(finding.metric_label for finding in inferred)
+                line += f": {names} not computed on both sides, but cannot differ"
+            found.append(line)
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for one in check.judged:
+        if one.why:
+            key = f"{one.verdict}: {one.label}", one.why
+            reasons.setdefault(key, []).append(one.metric_label)
     found += [f"{what}, {', '.join(labels)}: {why}" for (what, why), labels in reasons.items()]
-    for one in judged:
+    for one in check.judged:
         name = f"{one.label}, {one.metric_label}"
         if one.worst and one.worst[0].percent > 0:
             worst = ", ".join(f"{image} {by:+.2f} %" for image, by in one.worst if by > 0)
@@ -91,23 +98,6 @@ def sentences(check: Check) -> list[str]:
     return [*found, *check.notes]
 
 
-def _equal_pixels(check: Check) -> list[str]:
-    """Return a line on each codec variant of which images have the reference's pixels and bytes."""
-    found = []
-    for one in check.subjects:
-        if not one.equal_images:
-            continue
-        line = (
-            f"equal: {one.label}: {one.equal_images} of {one.images} images have the pixels and "
-            "the number of bytes of the reference at every setting"
-        )
-        names = [f.metric_label for f in check.findings if f.label == one.name and f.inferred]
-        if names:
-            line += f": {', '.join(names)} not computed on both sides, but cannot differ"
-        found.append(line)
-    return found
-
-
 def caveat_lines(check: Check) -> list[str]:
     """Return a line for each difference of two codecs that is not one of quality."""
     return [f"caveat: {text}" for one in check.subjects for text in one.caveats]
@@ -115,8 +105,7 @@ def caveat_lines(check: Check) -> list[str]:
 
 def headline(check: Check) -> str:
     """Return one line: the verdict, what it means, and the metrics that led to it."""
-    due = _due(check)
-    return f"verdict: {check.verdict}: {check.why or MEANING[check.verdict]}{due}"
+    return f"verdict: {check.verdict}: {_meaning(check)}"
 
 
 def subjects(check: Check) -> list[str]:
@@ -132,51 +121,82 @@ def subjects(check: Check) -> list[str]:
 
 def check_markdown(check: Check, title: str = "bench check") -> str:
     """Return the markdown of a comment: verdict first, details folded."""
-    lines = [f"### {SIGNS[check.verdict]} {title}: {check.verdict}", ""]
-    lines += [(check.why or MEANING[check.verdict]) + _due(check) + ".", ""]
-    lines += [f"- {one}" for one in subjects(check)]
+    lines = [f"### {VERDICTS[check.verdict][0]} {title}: {check.verdict}", ""]
+    lines += [f"{_meaning(check)}.", "", *(f"- {one}" for one in subjects(check))]
     if check.findings:
         lines += ["", markdown(findings_table(check))]
     lines += [f"- {sentence}" for sentence in sentences(check)]
     details = [table for table in (timing_table(check), settings_table(check)) if table]
     if details:
         lines += ["", "<details><summary>Seconds, and means at equal settings</summary>", ""]
-        for table in details:
-            lines += [markdown(table)]
-        lines += ["</details>"]
+        lines += [*map(markdown, details), "</details>"]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def numbers(finding: Finding) -> str:
-    """Return the numbers behind a verdict in one line; empty for none."""
-    if finding.change_percent is None:
-        return ""
-    _, _, by, _, change, low, high, margin, images = _finding_row(finding)
-    return f"{by} {change} ({low} to {high}), margin {margin}, {images} images"
+def junit_xml(check: Check) -> str:
+    """Return JUnit XML for continuous integration, declaration included: a case for each metric.
+
+    A regression is a failure. A metric that is undecided, has no numbers or cannot be compared is
+    an error, since nobody knows. Seconds are skipped cases unless they are judged.
+    """
+    suite = ElementTree.Element("testsuite", name="bench check")
+    if not check.findings:
+        case = _case(suite, check.name, "comparison")
+        message = check.why or headline(check)
+        ElementTree.SubElement(case, "error", message=message, type=check.verdict)
+    for finding in (*check.findings, *check.timing):
+        judged = finding in check.judged
+        if judged or finding.verdict != "nothing measured":
+            _add_case(suite, finding, judged)
+    for plural, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(plural, str(len(suite.findall(f"testcase/{tag}"))))
+    suite.set("tests", str(len(suite)))
+    if caveats := caveat_lines(check):
+        ElementTree.SubElement(suite, "system-out").text = "\n".join(caveats)
+    ElementTree.indent(suite)
+    text = ElementTree.tostring(suite, "unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
 
-def _due(check: Check) -> str:
-    judged = [*check.findings, *(check.timing if check.options.fail_on_timing else ())]
-    names = [f"{f.label} {f.metric_label}" for f in judged if f.verdict == check.verdict]
-    return f" ({', '.join(names)})" if names and len(names) < len(judged) else ""
+def _add_case(suite: ElementTree.Element, finding: Finding, judged: bool) -> None:
+    case = _case(suite, finding.label, f"{finding.metric_label} {finding.kind}")
+    numbers = ""
+    if finding.change_percent is not None:
+        _, _, by, _, change, low, high, margin, images = _finding_row(finding)
+        numbers = f"{by} {change} ({low} to {high}), margin {margin}, {images} images"
+    said = f"{finding.verdict}: {': '.join(filter(None, [numbers, finding.why]))}"
+    details = "\n".join([said, *(f"{image} {by:+.2f} %" for image, by in finding.worst)])
+    tags = {"regressed": "failure", "undecided": "error", "nothing measured": "error"}
+    if not judged:
+        ElementTree.SubElement(case, "skipped", message=f"not judged: {said}")
+    elif tag := tags.get(finding.verdict):
+        outcome = ElementTree.SubElement(case, tag, message=said, type=finding.verdict)
+        outcome.text = details
+    else:
+        ElementTree.SubElement(case, "system-out").text = details
+
+
+def _case(suite: ElementTree.Element, of: str, name: str) -> ElementTree.Element:
+    return ElementTree.SubElement(suite, "testcase", classname=of.replace(".", "_"), name=name)
+
+
+def _meaning(check: Check) -> str:
+    names = [f"{f.label} {f.metric_label}" for f in check.judged if f.verdict == check.verdict]
+    due = f" ({', '.join(names)})" if names and len(names) < len(check.judged) else ""
+    return (check.why or VERDICTS[check.verdict][1]) + due
 
 
 def _finding_row(finding: Finding) -> tuple[str, ...]:
+    percent = (finding.change_percent, finding.lower_percent, finding.upper_percent)
     return (
         finding.label,
         finding.metric_label,
         finding.kind,
         finding.verdict,
-        _percent(finding.change_percent),
-        _percent(finding.lower_percent),
-        _percent(finding.upper_percent),
+        *(NOTHING if value is None else f"{value:+.2f} %" for value in percent),
         NOTHING if finding.margin_percent is None else f"±{finding.margin_percent:.3g} %",
         str(finding.images),
     )
-
-
-def _percent(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:+.2f} %"
 
 
 def _setting_row(at: AtSetting, measures: Sequence[Measure]) -> tuple[str, ...]:

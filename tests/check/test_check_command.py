@@ -118,7 +118,7 @@ def test_lost_metrics_of_other_bytes_are_nothing_measured(stored):
     found = bench(*words, code=4)
     assert last_line(found).startswith("verdict: nothing measured")
     said = "jpeg:optimize=1, LPIPS (AlexNet): jpeg: 0 of 6 images have a value: not computed"
-    assert f"nothing measured: {said}" in found.splitlines()
+    assert any(line.startswith(f"nothing measured: {said}") for line in found.splitlines())
 
 
 def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stored, tmp_path):

@@ -9,9 +9,8 @@ import pytest
 import benchmark.check.compare
 from benchmark.analysis.rate_distortion import Curve, bd_quality
 from benchmark.check.check import CheckOptions, check, judged_by_default
-from benchmark.check.compare import at_equal_settings, changes
+from benchmark.check.compare import at_equal_settings, changes, time_changes
 from benchmark.check.pairing import NotComparable, RowSet, pair_up
-from benchmark.check.seconds import time_changes
 from benchmark.check.verdict_table import sentences
 from support.rows.measured import failed, row, table
 
@@ -65,7 +64,7 @@ def test_bits_by_image_come_back_as_its_bd_rate():
     for metric in ("psnr", "ms_ssim"):
         found = changes(pair, metric)
         assert by_image(found) == pytest.approx(100 * (factors - 1), abs=1e-2)
-        assert found.criterion.kind == "BD-rate"
+        assert found.kind == "BD-rate"
 
 
 def hashed(rows, **others):
@@ -302,29 +301,6 @@ def test_only_the_edition_of_the_latest_run_is_compared():
     assert changes(paired(curved(), [*stale, *curved()]), "psnr").percent == pytest.approx(
         np.zeros(5)
     )
-
-
-def test_variants_of_one_build_on_one_side_alone_are_named():
-    def ours(*fingerprints):
-        return [
-            one | {"variant": f"beta={beta}", "fingerprint": fingerprint, "cell": f"{beta}{at}",
-                   "codec_version": f"checkpoint {fingerprint}: 9 steps"}
-            for beta, fingerprint in enumerate(fingerprints)
-            for at, one in enumerate(curved("ours"))
-        ]  # fmt: skip
-
-    def mixed(old, new):
-        found = check(rows_of(old), rows_of(new, "new"), CheckOptions(("psnr",)))
-        return [note for note in found.notes if "mixed" in note]
-
-    (said,) = mixed(ours("a", "a", "a"), ours("b", "c", "b"))
-    assert said.startswith(
-        "mixed builds: results/new has ours of 2 builds (ours:beta=0, ours:beta=2: checkpoint b; "
-        "ours:beta=1: checkpoint c), where results/old has one"
-    )
-    assert "results/old has ours of 2 builds" in mixed(ours("b", "c"), ours("a", "a"))[0]
-    assert mixed(ours("a", "b"), ours("c", "d")) == []  # each variant has weights of its own
-    assert mixed(ours("a", "a"), ours("b", "b")) == []
 
 
 def test_metrics_that_the_reference_lacks_are_not_judged_and_those_that_are_lost_are():

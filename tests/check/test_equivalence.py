@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_1samp
 
-from benchmark.check.compare import Changes, Criterion, UnjudgedImage
+from benchmark.check.compare import Changes, UnjudgedImage
 from benchmark.check.equivalence import (
     MOST_IMAGES,
     POWER,
@@ -19,8 +19,7 @@ from benchmark.check.equivalence import (
     holm,
     images_needed,
 )
-from benchmark.check.margin import Margin, parse_margins
-from benchmark.check.verdict import LabelledChanges, judge, overall
+from benchmark.check.verdict import Margin, judge, overall, parse_margins
 from benchmark.errors import UnknownName, UsageError
 
 DRAWS = 1000
@@ -219,9 +218,7 @@ def test_images_needed_grow_as_the_square_of_the_deviation_and_end_somewhere():
 
 def changed(percent, kind="BD-rate", name="psnr", **more):
     images = tuple(f"{number}.png" for number in range(len(percent)))
-    return LabelledChanges(
-        "c", Changes(Criterion(name, name, kind), images, np.array(percent), **more)
-    )
+    return Changes("c", name, name, kind, images, np.array(percent), **more)
 
 
 def judged(*compared, margin="", confidence=0.95):

@@ -137,8 +137,8 @@ def check(
     from benchmark.check.candidate import Candidate
     from benchmark.check.check import CheckOptions
     from benchmark.check.check import check as compare
-    from benchmark.check.margin import parse_margins
     from benchmark.check.row_sets import refuse_unknown_codec, two_row_sets
+    from benchmark.check.verdict import parse_margins
     from benchmark.plan.request import metric_names
     from benchmark.system.atomic import write_files
 
@@ -249,8 +249,7 @@ def _print(found: "Check") -> None:
 def _files(
     found: "Check", markdown: Path | None, junit: Path | None, json_file: Path | None
 ) -> dict[Path, str]:
-    from benchmark.check.junit import junit_xml
-    from benchmark.check.verdict_table import check_markdown
+    from benchmark.check.verdict_table import check_markdown, junit_xml
 
     files: dict[Path, str] = {}
     if markdown is not None:
