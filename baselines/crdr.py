@@ -63,10 +63,7 @@ SEARCH_STEPS = (0, 25, 200, 600)  # by effort
 LEARNING_RATE = 0.01  # of the search
 PSNR, REALISM = SEARCHED_FOR = "psnr", "realism"
 SIZED_FILE = "ours-{size}.safetensors"
-REMEDY = (
-    "train one, or make it from the authors' with `bench checkpoint import crdr.pth.tar`, or name "
-    "another than {file} with checkpoint=..."
-)
+REMEDY = "train one, or make it from the authors' with `{}`, or name another with checkpoint=..."
 
 
 class CRDR:
@@ -147,7 +144,9 @@ class CRDR:
         self._effort, self._search_seed = effort, search_seed
         self._search_for = search_for
         file = SIZED_FILE.format(size=size) if size else FILE
-        self._path = find_checkpoint(checkpoint, file, REMEDY.format(file=file))
+        self._path = find_checkpoint(
+            checkpoint, file, REMEDY, "bench checkpoint import crdr.pth.tar"
+        )
         self._card = card_of(self._path, "crdr")
         if size and self._card.config != SIZES[size]:
             raise Unavailable(f"{self._path} has other dimensions than those of size={size}")

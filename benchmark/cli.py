@@ -218,7 +218,6 @@ def usage_sentence(error: TyperException) -> str:
         return ""
     if near := getattr(error, "possibilities", None):
         message = f"{error.message}. Did you mean {near[0]!r}?"
-    message = message.partition(", unable to parse")[0].replace("Input should", "it should")
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "bench"
     see = " See" if message.endswith("?") else "; see"

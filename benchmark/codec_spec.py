@@ -8,8 +8,8 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 from benchmark import user_file
-from benchmark.errors import BadOption, BenchError, Unavailable, UnknownName, UsageError
-from benchmark.registry import ALIASES, CODECS
+from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName, UsageError
+from benchmark.registry import ALIASES, CODECS, COMMAND
 
 if TYPE_CHECKING:
     from benchmark.codec import Codec, CodecInfo, Facts
@@ -57,9 +57,11 @@ def names_code(spec: CodecSpec) -> bool:
     >>> names_code(CodecSpec("dirac", (("base", "./mine.py:Mine"),)))
     True
     """
-    base = split_unescaped(dict(spec.options).get("base", "jpeg"), ":")[0]
-    bases = (ALIASES.get(base, base).partition(":")[0], spec.name)
-    return any(name == "command" or name not in CODECS for name in bases)
+    names = [spec.name]
+    if base := dict(spec.options).get("base"):
+        name = split_unescaped(base, ":")[0]
+        names.append(ALIASES.get(name, name).partition(":")[0])
+    return any(name == COMMAND or name not in CODECS for name in names)
 
 
 def split_unescaped(text: str, separator: str) -> list[str]:
@@ -113,7 +115,10 @@ def codec_class(spec: CodecSpec) -> type[Any]:
     try:
         made: type[Any] = getattr(import_module(path), attribute)
     except ImportError as error:
-        raise Unavailable(f"{spec.name} needs the Python package {error.name}: {error}") from error
+        raise Unavailable(
+            f"{spec.name} needs the Python package {error.name}: {error}",
+            Reason("package", error.name or ""),
+        ) from error
     return made
 
 

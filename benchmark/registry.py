@@ -43,6 +43,14 @@ ALIASES = {
     "hyperprior:weights=matched": f"{HYPERPRIOR}:weights=matched",
     "hyperprior:weights=matched-whole": f"{HYPERPRIOR}:weights=matched-whole",
 }
+# Codecs that have a part of their own in the harness.
+OWN = "ours"  # the method of this project
+NULL = "raw"  # its decoded images are the sources
+FAMILIAR = "jpeg"  # in every figure
+COMMAND = "command"  # its options are programs to run
+NEIGHBOURS = ("vtm", "jpeg")  # beside a point in the viewer, if they have an image at its rate
+ANCHORS = ("jpeg:optimize=1", "jpeg")  # of BD-rates, the first that has a curve
+FIELD_ANCHOR = "hyperprior:weights=matched"  # of networks trained with one budget
 FETCHABLE = (HYPERPRIOR, "msillm")  # learned codecs whose authors publish weights
 NEED_OPTIONS = ("compressai", "folder", "command")  # cannot run by their bare name
 METRICS = {

@@ -150,25 +150,26 @@ def find_published(model: str, metric: str) -> dict[int, Path]:
         raise Unavailable(
             f"CompressAI publishes no weights of {model}: give checkpoint=FILE or weights=random"
         )
-    remedy = f"run `bench fetch compressai:model={model}:metric={metric}`"
+    command = f"bench fetch compressai:model={model}:metric={metric}"
     qualities = range(1, QUALITIES[model] + 1)
-    found = present({q: file_pattern(model, metric, q) for q in qualities}, remedy)
+    found = present({q: file_pattern(model, metric, q) for q in qualities}, command)
     for path in found.values():
         expected, actual = path.name.removesuffix(".pth.tar")[-8:], file_sha256(path)
         if not actual.startswith(expected):
             raise Unavailable(
-                f"{path} is damaged: its sha256 begins with {actual[:8]}; delete it and {remedy}"
+                f"{path} is damaged: its sha256 begins with {actual[:8]}; delete it and run "
+                f"`{command}`"
             )
     return found
 
 
-def present(patterns: Mapping[int, str], remedy: str) -> dict[int, Path]:
+def present(patterns: Mapping[int, str], command: str) -> dict[int, Path]:
     """Return the weight files that are here, by quality; `Unavailable` where there is none."""
     found: dict[int, Path] = {}
     missing: list[Unavailable] = []
     for quality, pattern in patterns.items():
         try:
-            found[quality] = find_weights([pattern], remedy)
+            found[quality] = find_weights([pattern], f"run `{command}`", command)
         except Unavailable as reason:
             missing.append(reason)
     if not found:

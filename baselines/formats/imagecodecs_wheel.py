@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.codec import CodecInfo
-from benchmark.errors import Unavailable
+from benchmark.errors import Reason, Unavailable
 from benchmark.system.digest import files_sha256
 from benchmark.system.programs import package_folder
 
@@ -14,7 +14,10 @@ def require_imagecodecs(codec: str, part: str) -> None:
     try:
         import imagecodecs
     except ImportError as error:
-        raise Unavailable(f"{codec} needs the Python package imagecodecs: install it") from error
+        raise Unavailable(
+            f"{codec} needs the Python package imagecodecs: install it",
+            Reason("package", "imagecodecs"),
+        ) from error
     if not getattr(imagecodecs, part).available:
         raise Unavailable(f"{codec} is missing from this imagecodecs: install a complete wheel")
 

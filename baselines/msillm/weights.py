@@ -71,7 +71,7 @@ def find_sources(weights: str, device: str) -> dict[int, NetworkSource]:
     command = "bench fetch msillm" + ("" if weights == "published" else f":weights={weights}")
     names = {quality: _file_name(weights, quality) for quality in TARGETS}
     found: dict[int, NetworkSource] = {}
-    for quality, path in present(names, f"run `{command}`").items():
+    for quality, path in present(names, command).items():
         require_recorded(path, f"delete both and run `{command}`")
         found[quality] = NetworkSource(quality, path, file_sha256(path), device)
     return found

@@ -43,7 +43,7 @@ class CheckpointCodec:
 
     def __init__(self, *, checkpoint: str = "") -> None:
         self._path = find_checkpoint(
-            checkpoint, f"{self.name}.safetensors", f"train it with `{self.trained_by}`"
+            checkpoint, f"{self.name}.safetensors", "train it with `{}`", self.trained_by
         )
         self._card = card_of(self._path, self.name)
         self._device = chosen_device()
@@ -115,17 +115,17 @@ def described(card: Card, command: str, licence: str, revision: int, device: Dev
     )
 
 
-def find_checkpoint(asked: str, file: str, remedy: str) -> Path:
+def find_checkpoint(asked: str, file: str, remedy: str, command: str = "") -> Path:
     """Return the checkpoint asked for, else the first `file` where weights are, else the bundled.
 
-    Raises `Unavailable`, ending with `remedy`, where there is none.
+    Raises `Unavailable` where there is none, ending with `remedy`, in which {} is the command.
     """
     if asked:
         if not Path(asked).is_file():
             raise Unavailable(f"no checkpoint {asked}")
         return Path(asked)
     try:
-        return find_weights([file], remedy)
+        return find_weights([file], remedy.format(command), command)
     except Unavailable:
         if (BUNDLED / file).exists():
             return BUNDLED / file
@@ -239,12 +239,10 @@ class RatePointsCodec:
         for level in self.levels:
             asked = checkpoint.replace(PLACE, str(level))
             file = f"{self._stem()}-{level}.safetensors"
-            remedy = (
-                f"train one with `bench train --suite {self.suite}`, or name one with "
-                "checkpoint=..."
-            )
+            remedy = "train one with `{}`, or name one with checkpoint=..."
             try:
-                found[level] = find_checkpoint(asked, file, remedy)
+                command = f"bench train --suite {self.suite}"
+                found[level] = find_checkpoint(asked, file, remedy, command)
             except Unavailable as reason:
                 missing = missing or reason
         if not found and missing is not None:

@@ -10,8 +10,8 @@ from benchmark.analysis.builds import Family, one_build, origin
 from benchmark.analysis.summarise import Edition, Point, Summary
 from benchmark.codec import Setting
 from benchmark.metrics.measure import Measure
+from benchmark.registry import OWN
 
-OWN = "ours"
 LEAST_BETAS, LEAST_RATES = 3, 2
 
 

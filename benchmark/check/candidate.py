@@ -13,7 +13,14 @@ from benchmark.check.pairing import NotComparable, RowSet, settings_of, specs_in
 from benchmark.check.row_sets import read_rows
 from benchmark.codec_spec import CodecSpec, names_code, parse_codec, resolve
 from benchmark.errors import UnknownName, UsageError
-from benchmark.registry import CODECS, DATASETS, DISTRIBUTION_METRICS, metric_class, scored_by_image
+from benchmark.registry import (
+    CODECS,
+    DATASETS,
+    DISTRIBUTION_METRICS,
+    FAMILIAR,
+    metric_class,
+    scored_by_image,
+)
 from benchmark.system.settings import isolated
 
 if TYPE_CHECKING:
@@ -158,7 +165,9 @@ def _refuse_code(asked: CodecSpec, specs: Sequence[CodecSpec]) -> None:
     asked: the codec that the user gave by its name alone. specs: what the reference has of it.
     """
     for spec in specs:
-        own = spec if asked.name in CODECS else spec._replace(name="jpeg")  # the file is the user's
+        own = (
+            spec if asked.name in CODECS else spec._replace(name=FAMILIAR)
+        )  # the file is the user's
         if names_code(own):
             raise UsageError(
                 f"the reference itself names what would run, {spec.text!r}: look at it, and give "

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
+from benchmark.commands.verb import PlainStream
 from benchmark.system.processes import interrupt_at_hang_up
 from benchmark.system.text import counted, visible
 
@@ -22,40 +23,11 @@ if TYPE_CHECKING:
     from benchmark.plan.matrix import Matrix
     from benchmark.plan.memory import WorkerPlan
     from benchmark.plan.request import Request
+    from benchmark.plan.select import Skipped
 
 SHOWN_FAILURES = 10
 SHOWN_PROBLEMS = 20  # of an audit
 LINE_SECONDS = 30.0
-
-
-class PlainStream:
-    """A stream of text that writes control characters as escapes, but line feeds and tabs.
-
-    Names of files, caveats of rows and the errors of programs may hold sequences that move the
-    cursor, change the title or colour what follows.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-
-    def write(self, text: str) -> int:
-        """Write a text and return its length."""
-        self.stream.write(visible(text, keep_lines=True))
-        return len(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-
-@contextmanager
-def plain_terminal() -> Iterator[None]:
-    """Have this process print through `PlainStream` on both of its streams."""
-    before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (cast(TextIO, PlainStream(stream)) for stream in before)
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = before
 
 
 def print_summary(summary: "Summary", measures: "Sequence[Measure]") -> None:
@@ -219,7 +191,7 @@ def _announce(
     details: bool,
     judged: Sequence[str],
 ) -> None:
-    from benchmark.commands.absent_metrics import before_measuring
+    from benchmark.commands.absent import metrics_not_measured
 
     print(
         f"{matrix.sources.dataset.name}: {counted(len(matrix.sources.images), 'image')}, "
@@ -229,7 +201,7 @@ def _announce(
         file=sys.stderr,
         flush=True,
     )
-    say(before_measuring(lacking, details, judged))
+    say(metrics_not_measured(lacking, details, judged))
     if workers is not None and workers.remark and matrix.to_do:
         say([f"bench: {workers.remark}"])
 
@@ -276,14 +248,14 @@ def _summary(outcome: "Outcome", allow_few: bool) -> "Summary":
 def print_problems(
     failures: "Sequence[Failure]",
     refused: Sequence[str],
-    skipped: Sequence[tuple[str, str]],
+    skipped: "Sequence[Skipped]",
     details: bool = False,
 ) -> None:
     """Print failed cells, refused images and skipped codecs, each with its reason.
 
     details: the whole reason of each codec, in a line of its own.
     """
-    from benchmark.commands.skipped_codecs import skipped_codecs
+    from benchmark.commands.absent import skipped_codecs
 
     for failure in failures[:SHOWN_FAILURES]:
         print(f"failed   {failure.cell}: {failure.stage}: {failure.reason}")
@@ -308,7 +280,7 @@ def print_outcome(
 ) -> None:
     """Print the means, what failed, was refused or skipped, and where the rows are."""
     from benchmark.analysis.interval import draw_spreads
-    from benchmark.commands.absent_metrics import without_values
+    from benchmark.commands.absent import without_values
     from benchmark.figures.table import draws_table
     from benchmark.metrics.measure import Measure
 
@@ -349,7 +321,7 @@ def _for_machines(outcome: "Outcome", allow_few: bool) -> dict[str, object]:
         "rescored": outcome.rescored,
         "failed": [failure._asdict() for failure in outcome.failures],
         "refused": {one.file.name: one.reason for one in outcome.refused},
-        "skipped": dict(outcome.skipped),
+        "skipped": matrix.selection.reasons,
         "recorded": {
             contender.spec.text: str(contender.pack.path)
             for contender in matrix.selection.contenders

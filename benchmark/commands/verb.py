@@ -2,12 +2,14 @@
 
 import inspect
 import shlex
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import Field
 from functools import wraps
 from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, TextIO, cast, get_args
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
@@ -15,9 +17,9 @@ from typer.exceptions import TyperException
 from typer.models import CommandFunctionType
 
 from benchmark.commands.options import opt
-from benchmark.commands.output import plain_terminal
 from benchmark.option import PANELS, Option, declared
 from benchmark.system.settings import isolated
+from benchmark.system.text import visible
 
 # Both spellings are accepted wherever one of them is an option.
 SPELLINGS = (
@@ -104,6 +106,36 @@ def _words(option: Any, value: Any) -> list[str]:
     if option.is_flag:
         return [option.opts[0] if value else option.secondary_opts[0]]
     return [word for one in values for word in (option.opts[0], str(one))]
+
+
+class PlainStream:
+    """A stream of text that writes control characters as escapes, but line feeds and tabs.
+
+    Names of files, caveats of rows and the errors of programs may hold sequences that move the
+    cursor, change the title or colour what follows.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text and return its length."""
+        self.stream.write(visible(text, keep_lines=True))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def plain_terminal() -> Iterator[None]:
+    """Have this process print through `PlainStream` on both of its streams."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast(TextIO, PlainStream(stream)) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
 
 
 class Verb(TyperCommand):

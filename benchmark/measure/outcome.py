@@ -13,6 +13,7 @@ from benchmark.datasets.dataset import Refused
 from benchmark.metrics.metric import metric_columns
 from benchmark.plan.cells import Cell
 from benchmark.plan.matrix import Matrix
+from benchmark.plan.select import Skipped
 from benchmark.registry import metric_class, scored_by_image
 
 
@@ -84,7 +85,7 @@ class Outcome:
         return self.matrix.cells
 
     @property
-    def skipped(self) -> tuple[tuple[str, str], ...]:
+    def skipped(self) -> tuple[Skipped, ...]:
         """Codecs that could not run, as asked for, each with the reason."""
         return self.matrix.selection.skipped
 

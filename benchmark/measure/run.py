@@ -238,7 +238,7 @@ def _record(
         images=len(matrix.sources.images),
         refused_images=[(one.file.name, one.reason) for one in matrix.sources.refused],
         codecs={one.spec.text: asdict(one.info) for one in contenders},
-        skipped_codecs=dict(matrix.selection.skipped),
+        skipped_codecs=matrix.selection.reasons,
         packs={
             one.spec.text: {"path": str(pack.path), "name": pack.name, "sha256": pack.sha256}
             for one in contenders

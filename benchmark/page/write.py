@@ -26,6 +26,7 @@ from benchmark.page.pictures import (
 from benchmark.plan.matrix import sources_of
 from benchmark.published.curves import SystemCurve, check_same_images, overlay, published_curves
 from benchmark.published.points import read_points
+from benchmark.registry import NEIGHBOURS
 from benchmark.report.document import FAILED, NOT_DRAWN, REFUSED, SKIPPED, left_out, lines_of
 from benchmark.report.report import Report
 from benchmark.rows.named_code import EVERY, NamedCodecs
@@ -35,8 +36,6 @@ from benchmark.user_file import names_file
 
 NAME = "page.html"
 HEADINGS = {FAILED: "Failed cells", SKIPPED: "Skipped codecs", REFUSED: "Refused images"}
-# Codecs that the viewer opens beside a point, like the anchor, if one has a picture at its rate.
-NEIGHBOURS = ("vtm", "jpeg")
 
 
 class PageRequest(NamedTuple):
@@ -121,20 +120,14 @@ def write_page(
 def _remark(content: Content, size: int, files: int) -> str:
     """Return how many streams have pictures and where these are, and why others have none.
 
-    Reasons that differ by the codec alone are one line; the page has each beside its point.
+    The page has each reason beside its point.
     """
     decoded = content.pictures.values()
     absent = Counter(one.absent for one in decoded if one.picture is None)
     said = f"the page has pictures of {len(decoded) - absent.total()} of {len(decoded)} streams"
     if files:
         said += f": {files} files, {size / 1e6:.1f} MB, in {FOLDER}/"
-    kinds: dict[str, list[str]] = {}
-    for why in absent:
-        kinds.setdefault(why.partition("; ")[0], []).append(why)
-    lines = [
-        f"{sum(absent[why] for why in whole)} × {whole[0] if len(whole) == 1 else f'{kind}.'}"
-        for kind, whole in kinds.items()
-    ]
+    lines = [f"{count} × {why}" for why, count in absent.items()]
     return "\n".join([said, *lines])
 
 

@@ -9,6 +9,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmark import registry
 from benchmark.analysis.comparable import label_of
 from benchmark.analysis.interval import change_interval
 from benchmark.analysis.reduce import summarise_with_distributions
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".variants.json"  # of the file that names an ablation's variants, beside its results
 CHANGE_INCHES = 1.45  # height of the panels of changes
-OWN = FAMILIES["ours"]  # the method itself looks as everywhere
+OWN = FAMILIES[registry.OWN]  # the method itself looks as everywhere
 # Okabe and Ito's colours without the method's own, and two of Tol's.
 COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#882255", "#999933")
 CHANGES = (

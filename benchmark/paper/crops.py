@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmark import registry
 from benchmark.analysis.comparable import label_of
 from benchmark.analysis.nearest_rate import FARTHEST, nearest
 from benchmark.analysis.systems import measured_names
@@ -216,7 +217,7 @@ def rows_with_streams(contents: DatasetContents) -> dict[str, dict[str, list[Str
 
     found: dict[str, dict[str, list[StreamRow]]] = {}
     for label, row in sorted(labelled, key=lambda one: (place(*one), one[1]["variant"])):
-        wanted = row["status"] == "ok" and row["stream_sha256"] and row["codec"] != "raw"
+        wanted = row["status"] == "ok" and row["stream_sha256"] and row["codec"] != registry.NULL
         if wanted and contents.has_stream(row):
             by_system = found.setdefault(row["image"], {})
             by_system.setdefault(names.get(label, label), []).append(row)

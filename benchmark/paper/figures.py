@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pyarrow.compute as pc
 
+from benchmark import registry
 from benchmark.analysis.grid import beta_of, realism_grid
 from benchmark.analysis.summarise import Summary, summarise
 from benchmark.analysis.systems import (
@@ -32,7 +33,7 @@ RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have publishe
 MOST_BPP = 2.0  # of curves that values at these rates are taken from
 REALISM_DATASET = "clic2020"
 FIELD_RATES = (0.1, 0.2, 0.45)  # bpp, near to points of most networks trained here
-FIELD_ANCHOR = next(one for one in FIELD_SYSTEMS if one.label == "hyperprior:weights=matched")
+FIELD_ANCHOR = next(one for one in FIELD_SYSTEMS if one.label == registry.FIELD_ANCHOR)
 
 
 def curves(results: PaperResults, dataset: str, metrics: Sequence[str]) -> PaperFigure:
@@ -130,7 +131,7 @@ def realism_surface(results: PaperResults) -> PaperFigure:
                 return PaperFigure(draw_surface(grid, profile(dataset).title), said)
             reasons.append(f"{dataset}: {grid}")
     why = "; ".join(reasons) or "nothing is measured"
-    example = "ours:beta=0,ours:beta=1.28,ours:beta=2.56,ours:beta=3.84"
+    example = ",".join(f"{registry.OWN}:beta={beta}" for beta in (0, 1.28, 2.56, 3.84))
     lacking = f"no realism_surface: {why} (`bench run --codecs {example} --dataset kodak`)"
     return PaperFigure(None, (lacking,))
 

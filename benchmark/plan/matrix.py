@@ -14,7 +14,7 @@ from benchmark.errors import DamagedResults, Unavailable, UsageError
 from benchmark.packs.pack import open_pack
 from benchmark.plan.cells import Cell, Contender, lacking, plan
 from benchmark.plan.request import Request
-from benchmark.plan.select import ALL, Selection, cannot_run, parse_points, select
+from benchmark.plan.select import ALL, Selection, Skipped, cannot_run, parse_points, select
 from benchmark.registry import DATASETS
 from benchmark.rows.folder_name import folder_store_name, stores_below
 from benchmark.rows.store import Store
@@ -135,12 +135,12 @@ def _for_images(selection: Selection, images: Sequence[Source], request: Request
     for one in selection.contenders:
         reason = lacking(one, images)
         if reason:
-            skipped.append((one.spec.text, reason))
+            skipped.append(Skipped(one.spec.text, reason))
         if not reason or any(one.can_code(image, at) for image in images for at in one.sweep):
             kept.append(one)
         elif request.codecs != ALL and not request.skip_missing:
             raise cannot_run(one.spec.text, reason, len(request.codecs))
     if not kept and skipped:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped)
+        reasons = "; ".join(f"{one.codec}: {one.why}" for one in skipped)
         raise Unavailable(f"none of the codecs can run here: {reasons}")
     return Selection(tuple(kept), tuple(skipped))

@@ -15,7 +15,7 @@ from benchmark.codec_spec import (
     parse_codec,
     resolve,
 )
-from benchmark.errors import BadOption, BadPack, Unavailable, UnknownName, UsageError
+from benchmark.errors import BadOption, BadPack, Reason, Unavailable, UnknownName, UsageError
 from benchmark.packs.pack import Pack, Recorded, shipped_packs, with_variant
 from benchmark.plan.cells import Contender
 from benchmark.registry import ALIASES, CODECS, NEED_OPTIONS
@@ -26,11 +26,24 @@ BY_NAME = "the pack itself says what to run: it runs only where --codecs names i
 Points = Mapping[tuple[str, str], tuple[float, ...]]  # (codec, setting name) -> values
 
 
+class Skipped(NamedTuple):
+    """A codec that cannot run here."""
+
+    codec: str  # as asked for
+    why: str  # a sentence
+    reason: Reason = Reason("")
+
+
 class Selection(NamedTuple):
     """Contenders that run here, and the codecs that lack something."""
 
     contenders: tuple[Contender, ...]
-    skipped: tuple[tuple[str, str], ...]  # (codec as asked for, reason)
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Return the sentence of each skipped codec."""
+        return {one.codec: one.why for one in self.skipped}
 
 
 def every_codec() -> list[str]:
@@ -85,8 +98,8 @@ def select(
     own = [spec.text for spec in in_packs if not names_code(spec)]
     texts = [*every_codec(), *own] if everything else codecs
     contenders: dict[CodecSpec, Contender] = {}
-    refused = [(spec.text, BY_NAME) for spec in in_packs if names_code(spec)]
-    skipped: list[tuple[str, str]] = []
+    refused = [Skipped(spec.text, BY_NAME) for spec in in_packs if names_code(spec)]
+    skipped: list[Skipped] = []
     used: set[tuple[str, str]] = set()
     for text in texts:
         try:
@@ -96,7 +109,8 @@ def select(
         except (Unavailable, BadPack) as missing:
             if not everything and not skip_missing:
                 raise cannot_run(text, str(missing), len(codecs)) from missing
-            skipped.append((text.strip(), str(missing)))
+            reason = getattr(missing, "reason", None) or Reason("")
+            skipped.append(Skipped(text.strip(), str(missing), reason))
     _refuse_equal_labels(contenders)
     if draws is not None and not skipped and not any(map(_draws, contenders)):
         raise UsageError(
@@ -105,7 +119,7 @@ def select(
         )
     if not (skipped or refused):
         _refuse_unused(packs, list(contenders.values()))
-    left_out = {name for text, _ in skipped for name in (text, parse_codec(text).name)}
+    left_out = {name for one in skipped for name in (one.codec, parse_codec(one.codec).name)}
     unused = {point for point in set(points) - used if point[0] not in left_out}
     if unused:
         codec, setting = sorted(unused)[0]

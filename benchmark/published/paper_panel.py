@@ -11,10 +11,11 @@ from benchmark.datasets.dataset import profile
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve, published_curve
 from benchmark.published.points import PublishedPoint
+from benchmark.registry import ANCHORS
 
 SAME_RATE = 1.04  # two sources of one point: the first of them is kept
 # By label: the label of a variant with the same pixels, and words on it.
-STAND_INS = {"jpeg": ("jpeg:optimize=1", "optimised tables")}
+STAND_INS = {ANCHORS[1]: (ANCHORS[0], "optimised tables")}
 PARTS = ("professional", "mobile")  # of clic2020, where sources have means of these alone
 
 

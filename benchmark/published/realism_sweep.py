@@ -68,17 +68,12 @@ class PublishedSweep(NamedTuple):
     """A published realism sweep: variants of the csv with their names, from the least realistic."""
 
     method: str
-    label: str
     variants: dict[str, str]  # names of steps by variant; empty: the points' settings are named
 
 
 PUBLISHED_SWEEPS = (
-    PublishedSweep(
-        "Multi-Realism",
-        "multirealism:beta=2.56",
-        {"beta=0": "β=0", "beta sweep": "", "beta=2.56": "β=2.56"},
-    ),
-    PublishedSweep("EGIC", "egic", {"alpha=0": "α=0", "alpha sweep": "", "alpha=1": "α=1"}),
+    PublishedSweep("Multi-Realism", {"beta=0": "β=0", "beta sweep": "", "beta=2.56": "β=2.56"}),
+    PublishedSweep("EGIC", {"alpha=0": "α=0", "alpha sweep": "", "alpha=1": "α=1"}),
 )
 
 
@@ -253,4 +248,6 @@ def _published_sweep(
     if all(name for name, _ in whole):
         return None
     found = [SweepStep(setting, s[distortion], s[realism]) for (_, setting), s in whole.items()]
-    return RealismSweep(sweep.method, GENERATIVE, sweep.label, False, tuple(found))
+    realistic = (sweep.method, list(sweep.variants)[-1])
+    label = next(one.label for one in GROUPED_SYSTEMS if realistic in one.published)
+    return RealismSweep(sweep.method, GENERATIVE, label, False, tuple(found))

@@ -16,13 +16,12 @@ from benchmark.codec_spec import CodecSpec
 from benchmark.errors import UnknownName, UsageError
 from benchmark.packs.contents import DatasetContents, why_no_stream
 from benchmark.plan.select import parse_points
-from benchmark.registry import ALIASES
+from benchmark.registry import ALIASES, NULL
 from benchmark.rows.editions import newest_rows
 from benchmark.rows.named_code import why_not_run
 
 StoredRow = Mapping[str, Any]
 
-NULL_CODEC = "raw"  # its pictures are the sources
 NAMES_TOLD = 30
 FAILED = "they failed when they were measured; `bench report` has the reasons"
 
@@ -123,7 +122,7 @@ def _rows(contents: DatasetContents, name: str, choice: PictureChoice) -> list[S
     codecs, subset = choice.codecs, name.partition(":")[2]
     table = contents.table.take(newest_rows(contents.table).index)
     if codecs == "all" and table.num_rows:
-        table = table.filter(pc.not_equal(table["codec"], NULL_CODEC))
+        table = table.filter(pc.not_equal(table["codec"], NULL))
     table = rows_of_codecs(table, codecs, subset)
     if table.num_rows == 0:
         raise UsageError(

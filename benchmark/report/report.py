@@ -26,13 +26,12 @@ from benchmark.published.complexity import measured_block
 from benchmark.published.curves import Overlay, measured_panel, overlays
 from benchmark.published.curves import left_out as left_out_published
 from benchmark.published.points import chosen_points
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
+from benchmark.registry import ANCHORS, DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.report.attribution import attribution_files
 from benchmark.report.document import brief_lines, left_out, lines_of, report_text
 from benchmark.report.report_set import PAGE, ReportSet
 from benchmark.rows.schema import own_columns
 
-DEFAULT_ANCHORS = ("jpeg:optimize=1", "jpeg")  # the first that has a curve
 # Panels of the figure that holds several metrics: of each, the first that is measured of all
 # codecs; LPIPS on AlexNet's features is in training losses, on SqueezeNet's it is not.
 OVERVIEW = (("psnr",), ("ms_ssim",), ("lpips_squeeze", "lpips"))
@@ -130,7 +129,7 @@ def _folder(request: ReportRequest, stored: DatasetResults) -> Path:
 def default_anchor(summaries: Sequence[Summary], measures: Sequence[Measure]) -> str:
     """Return the label of the anchor that is taken where nobody names one.
 
-    That JPEG of DEFAULT_ANCHORS which has a curve, however many others were measured; without any,
+    That JPEG of ANCHORS which has a curve, however many others were measured; without any,
     the last, of which the report says that it has no rows.
     """
     labels = {label for summary in summaries for label in summary.labels}
@@ -141,10 +140,10 @@ def default_anchor(summaries: Sequence[Summary], measures: Sequence[Measure]) ->
         for label in curves(summary, measure)
     }
     for among in (drawn, labels):
-        for asked in DEFAULT_ANCHORS:
+        for asked in ANCHORS:
             with suppress(UnknownName):
                 return find_label(asked, among)
-    return DEFAULT_ANCHORS[-1]
+    return ANCHORS[-1]
 
 
 def compare_all(

@@ -35,7 +35,7 @@ ONE_THREAD: Mapping[str, str] = MappingProxyType(dict.fromkeys(POOLS, "1"))
 
 
 class Settings(NamedTuple):
-    """What this context has chosen; nothing where the environment decides."""
+    """Choices of this context; nothing where the environment decides."""
 
     device: Device | None = None  # of codecs
     weights: tuple[Path, ...] = ()  # folders that are searched first

@@ -1,98 +1,27 @@
-"""The shape of the source tree, checked like any other behaviour."""
+"""The shape of the source tree: imports by `lint-imports`, the rest by one walk over all files."""
 
 import ast
 import re
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from benchmark.registry import ALIASES, CODECS
 from support.bench.lean_process import HEAVY, ROOT, bench_without
-from support.rooms import ROOMS, imported_rooms, picture, room_of
 
 SOURCES = sorted(
     path for name in ("benchmark", "baselines") for path in (ROOT / name).rglob("*.py")
 )
-each_source = pytest.mark.parametrize(
-    "source", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix()
-)
-
-# What each part may import of this project; the rest of it is closed to that part.
-CONTENDERS_MAY_IMPORT = (
-    "baselines",
-    "benchmark.codec",
-    "benchmark.codec_spec",
-    "benchmark.errors",
-    "benchmark.registry",
-    "benchmark.system",
-)
-# Sub-commands of `bench` that contenders bring use the Python interface, and the terminal as the
-# harness does.
-CONTENDERS_VERBS_MAY_IMPORT = (
-    *CONTENDERS_MAY_IMPORT,
-    "benchmark.commands.options",
-    "benchmark.commands.output",
-    "benchmark.commands.verb",
-    "benchmark.option",
-    "benchmark.plan.request",
-)
-# Rooms that see less than those before them: what they are handed is pixels or tables.
-CLOSED_TO = {
-    "metrics": ("datasets",),
-    "figures": ("datasets", "rows", "packs", "plan", "measure"),
-}
-MOST_FILES_IN_A_ROOM = 16
-LOOKED_OVER = sorted(
-    {
-        path.parent
-        for top in ("benchmark", "baselines", "tests/support", "tests/faults", "tests/baselines")
-        for path in (ROOT / top).rglob("*.py")
-    }
-    - {ROOT / "baselines"}  # which has a file per codec
-)
-# Folders of learned methods; what they share asks `Architecture` and `StageObjective`.
-METHODS = (
-    "baselines.compressai",
-    "baselines.msillm",
-    *(
-        f"baselines.neural.{one}"
-        for one in ("crdr", "charm", "elic", "ivr", "hific", "multirealism", "diffusion", "pqmim")
-    ),
-)
-
-# A side effect -> the modules that cause it, and the only files that may.
-OWNERS = {
-    "network": (
-        ("aiohttp", "ftplib", "http", "httpx", "requests", "socket", "urllib"),
-        (
-            "benchmark/datasets/download.py",
-            "benchmark/measure/engine/ray/",
-        ),
-    ),
-    "programs": (
-        ("pty", "subprocess"),
-        (
-            "benchmark/system/launcher.py",
-            "benchmark/system/machine.py",
-            "benchmark/system/programs.py",
-            "benchmark/measure/engine/",
-        ),
-    ),
-    "processes": (
-        ("multiprocessing",),
-        ("benchmark/measure/engine/", "benchmark/system/processes.py"),
-    ),
-}
-MAY_TALK = (
-    "benchmark/__main__.py",
-    "benchmark/cli.py",
-    "benchmark/commands/",
-    "benchmark/system/launcher.py",
-    "baselines/commands/",
-    "baselines/neural/training/__main__.py",
-)
+MOST_LINES = 350  # of a file
+MOST_FILES = 16  # of a folder; baselines/ has one per codec
+LOOKED_OVER = ("benchmark", "baselines", "tests/support", "tests/faults", "tests/baselines")
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "lib", "base", "core"}
+RIDDLES = {"What", "Of", "One", "How", "Whether", "Where", "As", "Those"}
 LEARNED = ("compressai", "lpips", "torch", "torchvision")
+NOUNS = {"raw", "webp", "avif", "folder", "command", "compressai"}  # also formats and packages
 
 
 def name_of(source: Path) -> str:
@@ -104,144 +33,125 @@ def tree_of(source: Path) -> ast.Module:
     return ast.parse(source.read_text())
 
 
-@cache
-def imports(source: Path) -> set[str]:
-    """Dotted names, as deep as the import statement goes, wherever in the file it stands."""
-    found = set()
-    for node in ast.walk(tree_of(source)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name_of(source)}: line {node.lineno} imports relatively"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+def texts(tree: ast.Module) -> list[ast.Constant]:
+    """Texts of a file that are no docstrings."""
+    statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in statements
+    ]
 
 
-def within(name: str, packages: tuple[str, ...]) -> bool:
-    return any(name == package or name.startswith(f"{package}.") for package in packages)
+def test_imports_are_those_that_the_contracts_of_pyproject_allow():
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
-@cache
-def called(source: Path) -> set[str]:
-    """Dotted names of everything called or raised."""
-    nodes = list(ast.walk(tree_of(source)))
-    calls = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
-    return calls | {ast.unparse(n.exc) for n in nodes if isinstance(n, ast.Raise) and n.exc}
+def test_every_room_has_its_place_in_the_contract_of_layers():
+    layers = set(re.findall(r'"benchmark\.(\w+)|\| benchmark\.(\w+)', rooms_in_pyproject()))
+    named = {first or second for first, second in layers}
+    paths = [path for path in (ROOT / "benchmark").iterdir() if path.stem != "__init__"]
+    there = {path.stem for path in paths if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert there == named
 
 
-@each_source
-def test_the_harness_knows_no_contender_and_a_contender_only_the_boundary(source):
-    ours = {name for name in imports(source) if within(name, ("benchmark", "baselines"))}
-    if name_of(source).startswith("baselines/commands/"):
-        strangers = {name for name in ours if not within(name, CONTENDERS_VERBS_MAY_IMPORT)}
-        strangers -= {"benchmark"}
-    elif name_of(source).startswith("baselines/"):
-        strangers = {name for name in ours if not within(name, CONTENDERS_MAY_IMPORT)}
-    else:
-        strangers = {name for name in ours if within(name, ("baselines",))}
-    assert not strangers
+def rooms_in_pyproject() -> str:
+    text = (ROOT / "pyproject.toml").read_text()
+    return text.partition("layers = [")[2].partition("]\n")[0].replace(" | ", '", "')
 
 
-@each_source
-def test_a_room_imports_the_rooms_before_it_alone(source):
-    if source.relative_to(ROOT).parts[0] != "benchmark":
-        return
-    room = room_of(source)
-    assert room in ROOMS, "a new room takes its place in tests/support/rooms.py"
-    before = set(ROOMS[: ROOMS.index(room)]) - set(CLOSED_TO.get(room, ()))
-    assert imported_rooms(source) <= before
+def test_files_stay_small_are_named_for_what_they_hold_and_begin_with_a_sentence():
+    wrong = []
+    for source in SOURCES:
+        first = (ast.get_docstring(tree_of(source)) or "").partition("\n")[0]
+        if len(source.read_text().splitlines()) > MOST_LINES:
+            wrong.append(f"{name_of(source)} has more than {MOST_LINES} lines")
+        if DRAWERS & {source.stem, *source.relative_to(ROOT).parts}:
+            wrong.append(f"{name_of(source)} is a drawer")
+        if not first.endswith((".", ":")):
+            wrong.append(f"{name_of(source)} does not begin with a sentence")
+    assert not wrong
 
 
-def test_the_picture_of_the_rooms_shows_the_imports_of_today():
-    document = (ROOT / "docs" / "architecture.md").read_text()
-    drawn = document.partition("```mermaid\n")[2].partition("```")[0]
-    assert drawn.strip() == picture(), "print the new one: python tests/support/rooms.py"
+def test_a_folder_has_few_enough_files_to_be_looked_over():
+    folders = {path.parent for top in LOOKED_OVER for path in (ROOT / top).rglob("*.py")}
+    counts = {
+        name_of(folder): len([one for one in folder.glob("*.py") if one.stem != "__init__"])
+        for folder in folders - {ROOT / "baselines"}
+    }
+    assert not {name: count for name, count in counts.items() if count > MOST_FILES}
 
 
-@pytest.mark.parametrize("room", sorted({*ROOMS} - {"boundary"}))
-def test_a_room_has_files(room):
-    assert list((ROOT / "benchmark" / room).glob("*.py"))
+def test_docstrings_begin_with_a_verb_or_a_noun():
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    wrong = [
+        f"{name_of(source)}: {getattr(node, 'name', 'module')}"
+        for source in SOURCES
+        for node in ast.walk(tree_of(source))
+        if isinstance(node, kinds) and (text := ast.get_docstring(node))
+        if re.split(r"\W", text, maxsplit=1)[0] in RIDDLES
+    ]
+    assert not wrong
 
 
-@pytest.mark.parametrize("folder", LOOKED_OVER, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_a_room_has_few_enough_files_to_be_looked_over(folder):
-    files = [path for path in folder.glob("*.py") if path.stem != "__init__"]
-    assert len(files) <= MOST_FILES_IN_A_ROOM
+def test_the_harness_names_no_contender():
+    names = {*CODECS, *ALIASES} - NOUNS
+    wrong = [
+        f"{name_of(source)}:{node.lineno}: {node.value!r}"
+        for source in set((ROOT / "benchmark").rglob("*.py")) - {ROOT / "benchmark/registry.py"}
+        for node in texts(tree_of(source))
+        if node.value.partition(":")[0] in names
+    ]
+    assert not wrong
 
 
-@each_source
-def test_a_learned_method_is_known_to_its_own_folder_alone(source):
-    shared = ("blocks", "entropy", "bitstream", "checkpoint", "training", "exact")
-    neural = ROOT / "baselines" / "neural"
-    if source.is_relative_to(neural) and source.relative_to(neural).parts[0] in shared:
-        assert not {name for name in imports(source) if within(name, METHODS)}
-
-
-@each_source
-@pytest.mark.parametrize("effect", OWNERS)
-def test_a_side_effect_has_one_owner(source, effect):
-    modules, owners = OWNERS[effect]
-    if not name_of(source).startswith(owners):
-        assert not {name for name in imports(source) if within(name, modules)}
-        assert not called(source) & {"os.system", "os.popen", "os.fork", "os.execvp"}
-
-
-@each_source
-def test_only_commands_print_and_end_the_program(source):
-    if not name_of(source).startswith(MAY_TALK):
-        ends = {"print", "exit", "quit", "sys.exit", "os._exit", "SystemExit", "typer.Exit"}
-        assert not called(source) & ends
-
-
-@each_source
-def test_files_stay_small_are_named_for_what_they_hold_and_begin_by_saying_it(source):
-    assert len(source.read_text().splitlines()) <= 350
-    assert source.stem not in DRAWERS
-    assert not DRAWERS & set(source.relative_to(ROOT).parts)
-    first = (ast.get_docstring(tree_of(source)) or "").partition("\n")[0]
-    assert first.endswith((".", ":")), "the first line of the file is a sentence about it"
+def test_no_sentence_of_our_own_is_parsed():
+    """A reason is a record (`errors.Reason`); its sentence is split or searched nowhere."""
+    text_of = r"\b(?:reason|why|sentence)"
+    parsed = re.compile(
+        rf"{text_of}\.(?:partition|rpartition|split(?!\(\))|removeprefix|removesuffix|find|index)\("
+        rf"|re\.\w+\([^()\n]*, {text_of}\)"
+    )
+    wrong = [
+        f"{name_of(source)}:{number}: {line.strip()}"
+        for source in SOURCES
+        for number, line in enumerate(source.read_text().splitlines(), 1)
+        if parsed.search(line)
+    ]
+    assert not wrong
 
 
 def file_map() -> str:
     page = (ROOT / "docs" / "architecture.md").read_text()
-    section = page.partition("\n## File map\n")[2]
-    return section.partition("\n## ")[0]
+    return page.partition("\n## File map\n")[2].partition("\n## ")[0]
 
 
-def test_every_name_in_the_file_map_exists():
+def test_every_name_in_the_file_map_exists_and_every_module_is_in_it():
     path = r"(?<![\w*>./-])[\w./-]*\w(?:\.(?:py|sh|md|lock|toml|txt)\b|/(?=[\s`,|)]))"
     named = set(re.findall(path, file_map()))
-    assert named, "docs/architecture.md has no file map"
     there = {
         path.relative_to(ROOT).as_posix() + "/" * path.is_dir()
         for path in ROOT.rglob("*")
         if not {".venv", ".git"} & set(path.relative_to(ROOT).parts)
     }
     made_by_running = {"results/", ".venv/", "streams/", "per_image/", "runs/", "report/"}
+    assert named
     assert not {
         name
         for name in named - made_by_running
         if not any(path == name or path.endswith(f"/{name}") for path in there)
     }
-
-
-def test_the_file_map_names_every_module():
     top = [*(ROOT / "benchmark").iterdir(), *(ROOT / "baselines").iterdir()]
     modules = {path.name for path in top if path.suffix == ".py" and path.stem[:2] != "__"}
-    folders = {f"{path.name}/" for path in top if (path / "__init__.py").exists()}
-    mapped = file_map()
-    assert not {
-        name for name in modules | folders if not re.search(rf"\b{re.escape(name)}", mapped)
-    }
+    modules |= {f"{path.name}/" for path in top if (path / "__init__.py").exists()}
+    assert not {name for name in modules if not re.search(rf"\b{re.escape(name)}", file_map())}
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        *("", "run", "plan", "report", "rescore", "fetch", "doctor", "train", "ablation"),
-        *("pack", "audit", "figures", "check", "baseline", "tradeoff"),
-    ],
-)
+@pytest.mark.parametrize("command", ["", "run", "report", "fetch", "train", "pack", "check"])
 def test_help_imports_nothing_heavy(tmp_path, command):
     arguments = [command, "--help"] if command else ["--help"]
     assert "Usage" in bench_without(HEAVY, tmp_path, *arguments)

@@ -132,9 +132,9 @@ def test_among_all_a_missing_codec_is_a_skip_with_its_reason(monkeypatch):
     monkeypatch.setattr("benchmark.plan.select.every_codec", lambda: names)
     selection = select(["all"], {})
     assert [c.spec.name for c in selection.contenders] == [fake("Honest")]
-    assert selection.skipped == (
-        (fake("Missing"), "the program 'nonesuch' is not on the PATH: install it"),
-    )
+    assert selection.reasons == {
+        fake("Missing"): "the program 'nonesuch' is not on the PATH: install it"
+    }
 
 
 def test_in_a_list_a_missing_codec_is_an_error_that_names_the_way_on():
@@ -149,7 +149,7 @@ def test_a_missing_codec_of_a_list_can_be_skipped_with_its_points():
     points = parse_points([f"{fake('Missing')}.step=8"])
     selection = select(asked, points, skip_missing=True)
     assert [c.spec.name for c in selection.contenders] == [fake("Honest")]
-    assert [name for name, _ in selection.skipped] == [fake("Missing")]
+    assert [one.codec for one in selection.skipped] == [fake("Missing")]
     with pytest.raises(UnknownName, match="Did you mean 'step'"):
         select(asked, parse_points([f"{fake('Honest')}.steps=8"]), skip_missing=True)
     with pytest.raises(UnknownName, match="No codec 'jpgeg'"):

@@ -61,7 +61,7 @@ def test_what_a_pack_lacks_is_left_out_with_a_reason_and_the_rest_runs(pack_path
     )
     matrix = open_matrix(request)
     assert {cell.source.file.name for cell in matrix.cells} == {"0.png", "1.png"}
-    ((name, reason),) = matrix.selection.skipped
+    ((name, reason, _),) = matrix.selection.skipped
     assert name == HONEST.text
     assert reason.endswith(
         "has no streams, or not at every setting, of 1 of 3 images: stranger.png"
@@ -88,7 +88,7 @@ def test_what_only_a_program_could_code_is_an_error_by_name_and_a_skip_among_all
     monkeypatch.setattr("benchmark.plan.select.every_codec", lambda: ["raw"])
     matrix = open_matrix(replace(request, codecs=ALL))
     assert {cell.codec.name for cell in matrix.cells} == {"raw"}
-    assert [name for name, _ in matrix.selection.skipped] == [HONEST.text]
+    assert [one.codec for one in matrix.selection.skipped] == [HONEST.text]
 
 
 def test_a_pack_that_no_codec_asks_for_is_refused_and_so_is_timing_from_one(pack_path, photos):

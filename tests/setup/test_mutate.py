@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from conftest import ROOT
 from support.mutation.mutants import mutants_of
 from support.mutation.mutate import (
     changed_lines,
@@ -17,7 +18,6 @@ from support.mutation.mutate import (
     room_tests,
 )
 from support.mutation.mutation_session import ENDED, _forked
-from support.rooms import ROOT
 
 SOURCE = '''"""Numbers."""
 

@@ -59,7 +59,7 @@ class ControlGrid(NamedTuple):
 
 
 class SingleControl:
-    """One byte, a step of `grid`; the network's controls are the value that it stands for."""
+    """A byte, a step of `grid`; the network's controls are the value that it stands for."""
 
     def __init__(self, grid: ControlGrid) -> None:
         self.grid = grid

@@ -71,8 +71,8 @@ class DrawingCodec:
         self._path = find_checkpoint(
             checkpoint,
             f"{self.name}-{named}.safetensors",
-            f"train it with `bench train --suite generative --members {self.name}-{named}`, or "
-            "name one with checkpoint=...",
+            "train it with `{}`, or name one with checkpoint=...",
+            f"bench train --suite generative --members {self.name}-{named}",
         )
         self._card = card_of(self._path, self.name)
         _require_base(self._path, self._card, self._base)

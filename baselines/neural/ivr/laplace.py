@@ -54,7 +54,7 @@ def laplace_bits(distances: Tensor, log_scales: Tensor) -> Tensor:
 
 
 class LaplacePrior(nn.Module):
-    """One Laplace distribution for each channel of z."""
+    """A Laplace distribution for each channel of z."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

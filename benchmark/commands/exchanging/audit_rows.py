@@ -18,6 +18,7 @@ from benchmark.system.text import counted
 if TYPE_CHECKING:
     from benchmark.audit.rows_again import VariantAgain
     from benchmark.figures.table import Table
+    from benchmark.plan.select import Skipped
 
 SET_TOLERANCE = 1e-4  # relative, of distribution metrics: their features differ between processors
 
@@ -58,7 +59,7 @@ def audit_rows(
 
     found: list[VariantAgain] = []
     sets: dict[str, list[tuple[str, float, float]]] = {}
-    skipped: dict[str, str] = {}
+    skipped: dict[str, Skipped] = {}
     named = NamedCodecs(codecs)
     names_of_datasets = datasets_with_results(results, dataset)
     with interruptible("finished cells are kept; the same command resumes from there"):
@@ -82,7 +83,7 @@ def audit_rows(
             )
             outcome = run_with_progress(again, quiet=as_json)
             found += rows_again.compare_rows(rows, outcome.rows, names)
-            skipped |= dict(outcome.skipped)
+            skipped |= {one.codec: one for one in outcome.skipped}
             of_sets = [one for one in names if one in DISTRIBUTION_METRICS]
             folder = outcome.matrix.store.folder
             compared = rows_again.compare_sets(
@@ -137,17 +138,17 @@ def _table(found: "Sequence[VariantAgain]") -> "Table":
 def _print(
     found: "Sequence[VariantAgain]",
     sets: Sets,
-    skipped: Mapping[str, str],
+    skipped: "Mapping[str, Skipped]",
     wrong: Sequence[str],
 ) -> None:
+    from benchmark.commands.absent import skipped_codecs
     from benchmark.commands.output import print_table, print_wrong
-    from benchmark.commands.skipped_codecs import skipped_codecs
 
     print_table(_table(found))
     for column, values in sets.items():
         largest = max(abs(now - before) / abs(before) for _, before, now in values)
         print(f"metric   {column}: {len(values)} points, largest relative difference {largest:.1g}")
-    for line in skipped_codecs(skipped.items()):
+    for line in skipped_codecs(skipped.values()):
         print(f"skipped  {line}")
     for one in found:
         if one.other_build:
@@ -165,7 +166,7 @@ def _print(
 def _for_machines(
     found: "Sequence[VariantAgain]",
     sets: Sets,
-    skipped: Mapping[str, str],
+    skipped: "Mapping[str, Skipped]",
     wrong: Sequence[str],
 ) -> dict[str, Any]:
     return {
@@ -190,6 +191,6 @@ def _for_machines(
             ]
             for column, values in sets.items()
         },
-        "skipped": dict(skipped),
+        "skipped": {name: one.why for name, one in skipped.items()},
         "wrong": list(wrong),
     }

@@ -101,7 +101,7 @@ def _print_json(
             label: {"cells": cells, "to_do": to_do} for label, cells, to_do in _counts(matrix)
         },
         "refused": {one.file.name: one.reason for one in matrix.sources.refused},
-        "skipped": dict(matrix.selection.skipped),
+        "skipped": matrix.selection.reasons,
         **({"cluster": cluster._asdict()} if cluster else {}),
     }
     print(json.dumps(facts, indent=1))

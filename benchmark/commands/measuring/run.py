@@ -70,7 +70,7 @@ def rescore(
       bench rescore --dataset kodak --codecs ./mine.py:Mine --metrics ssim
     """
     from benchmark.codec_spec import split_unescaped
-    from benchmark.commands.absent_metrics import before_measuring
+    from benchmark.commands.absent import metrics_not_measured
     from benchmark.commands.output import (
         interruptible,
         print_problems,
@@ -85,7 +85,7 @@ def rescore(
         done = rescore_rows(
             request,
             progress=partial(show_progress, quiet=as_json),
-            announce=lambda lacking: say([] if as_json else before_measuring(lacking, verbose)),
+            announce=lambda lacking: say([] if as_json else metrics_not_measured(lacking, verbose)),
             announce_code=say_not_run,
         )
     if as_json:

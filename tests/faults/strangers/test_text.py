@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.commands.output import PlainStream, plain_terminal, say, unfiltered
+from benchmark.commands.output import say, unfiltered
+from benchmark.commands.verb import PlainStream, plain_terminal
 from benchmark.figures.labels import wrapped
 from benchmark.figures.style import figure_style
 from benchmark.figures.table import Table, csv_text, escape_latex, latex, markdown, plain

@@ -28,10 +28,11 @@ from scipy.stats import binomtest
 TESTS = Path(__file__).parents[2]
 sys.path.insert(0, str(TESTS))
 
+
 from support.mutation.mutants import Mutant, mutants_of  # noqa: E402
 from support.mutation.mutation_session import JOB, LINES, TEMPORARY, VERDICTS  # noqa: E402
-from support.rooms import ROOT, room_of  # noqa: E402
 
+ROOT = TESTS.parent
 EQUIVALENT = Path("tests/equivalent_mutants.txt")
 
 
@@ -84,10 +85,19 @@ def is_source(path: str) -> bool:
     return path.startswith(("benchmark/", "baselines/"))
 
 
+def _room(path: str) -> str:
+    """Return the room of a file of the harness: a folder, or one of three for its own files."""
+    first = Path(path).with_suffix("").parts[1]
+    if first in ("cli", "__main__"):
+        return "commands"
+    flat = (ROOT / "benchmark" / f"{first}.py").exists()
+    return "interface" if first == "__init__" else "boundary" if flat else first
+
+
 def room_tests(root: Path, path: str) -> str:
     """Return the folder of tests that mirrors a source's room."""
     if path.startswith("benchmark/"):
-        mirror = root / "tests" / room_of(ROOT / path)
+        mirror = root / "tests" / _room(path)
     else:
         mirror = (root / "tests" / path).parent
     while not mirror.is_dir() or not list(mirror.rglob("test_*.py")):
