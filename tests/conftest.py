@@ -14,7 +14,7 @@ from hypothesis import settings
 from PIL import Image
 
 from benchmark.codec import Pixels
-from benchmark.system.programs import package_folder
+from benchmark.system.machine import package_folder
 
 # Read when torch is imported. On a busy machine the threads of OpenMP wait for each other by
 # spinning, which has made tests of a second take minutes; some set two threads by themselves.

@@ -61,7 +61,7 @@ from benchmark.codec import (
 )
 from benchmark.errors import BadOption, CorruptStream, Unavailable
 from benchmark.system.digest import files_sha256
-from benchmark.system.programs import package_folder
+from benchmark.system.machine import package_folder
 from benchmark.system.settings import chosen_device
 from benchmark.system.weights import PublishedFile
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmark.codec import CodecInfo
 from benchmark.errors import Reason, Unavailable
 from benchmark.system.digest import files_sha256
-from benchmark.system.programs import package_folder
+from benchmark.system.machine import package_folder
 
 
 def require_imagecodecs(codec: str, part: str) -> None:

@@ -11,7 +11,7 @@ import PIL
 from PIL import Image, features
 
 from benchmark.codec import Pixels
-from benchmark.system.programs import package_folder
+from benchmark.system.machine import package_folder
 
 START_OF_SCAN = 0xDA
 APPLICATION = range(0xE0, 0xF0)  # APP0 to APP15: JFIF, Exif, colour profiles

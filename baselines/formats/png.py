@@ -10,8 +10,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from benchmark.codec import MOST_PIXELS, Pixels, most_stream_bytes
 from benchmark.errors import ImageRefused
-from benchmark.system.foreign_files import open_regular
-from benchmark.system.foreign_pictures import SIGNATURE, holds_rows, lacks_rows
+from benchmark.system.foreign_files import SIGNATURE, holds_rows, lacks_rows, open_regular
 
 # A PNG begins with its signature and the chunk IHDR: width, height, bits per sample.
 HEAD_BYTES = 29

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from benchmark.figures.table import Table
     from benchmark.measure.outcome import Failure, Outcome, Progress
     from benchmark.metrics.measure import Measure
+    from benchmark.plan.estimate import WorkerPlan
     from benchmark.plan.matrix import Matrix
-    from benchmark.plan.memory import WorkerPlan
     from benchmark.plan.request import Request
     from benchmark.plan.select import Skipped
 

@@ -23,8 +23,7 @@ from PIL.PpmImagePlugin import PpmImageFile
 
 from benchmark.codec import MOST_PIXELS, Pixels
 from benchmark.errors import ImageRefused
-from benchmark.system.foreign_files import read_regular
-from benchmark.system.foreign_pictures import lacks_blocks, lacks_rows
+from benchmark.system.foreign_files import lacks_blocks, lacks_rows, read_regular
 
 SMALL_PIXELS = 1 << 24  # up to here a file may be as small as it likes
 MAX_PIXELS_A_BYTE = 128  # beyond: a flat picture, or one that is to fill the memory

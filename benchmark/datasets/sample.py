@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmark.datasets.dataset import Dataset, ImageFile, Profile
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256
-from benchmark.system.programs import package_folder
+from benchmark.system.machine import package_folder
 
 PROFILES = {"sample": Profile("sample photographs")}
 PICTURES = {

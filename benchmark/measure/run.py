@@ -1,42 +1,63 @@
 """Run a request: measure the cells that are missing, score rows that lack a metric. No printing."""
 
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import Unavailable, UsageError
-from benchmark.measure.engine.choose import Backend, Engine, choose_backend
-from benchmark.measure.engine.local import Finished, Task
-from benchmark.measure.execute import Failed, cells_to_decode_twice
-from benchmark.measure.outcome import Failure, Outcome, Progress, Rescored, ShowsProgress
-from benchmark.measure.record import Recorder, RunNotes
+from benchmark.measure.engine.local import Finished, Task, carry_out, image_of
+from benchmark.measure.engine.workers import worker_context
+from benchmark.measure.execute import cells_to_decode_twice
+from benchmark.measure.outcome import (
+    Engine,
+    Failure,
+    Outcome,
+    Progress,
+    Rescored,
+    RunNotes,
+    ShowsProgress,
+    run_tasks,
+)
 from benchmark.measure.unscored import count_values, unscored
-from benchmark.measure.workbench import Conditions, Rescore
+from benchmark.measure.workbench import Conditions
 from benchmark.metrics.availability import by_kind, computable, labelled, lacking
-from benchmark.plan.estimate import CostModel
+from benchmark.plan.cells import Cell, longest_first
+from benchmark.plan.estimate import CostModel, Need, WorkerPlan, needs_of, plan_workers
 from benchmark.plan.matrix import Matrix, open_matrix, open_stored
-from benchmark.plan.memory import Need, WorkerPlan, needs_of, plan_workers
 from benchmark.plan.request import Request, metric_names
 from benchmark.protocol import protocols
 from benchmark.registry import scored_by_image
 from benchmark.rows.named_code import NamedCodecs
 from benchmark.rows.runs import run_record
-from benchmark.rows.store import Store
 from benchmark.rows.versions import one_per_cell
 from benchmark.system.machine import available_memory, cores
-from benchmark.system.settings import isolated
+from benchmark.system.settings import Device, isolated, use_device
 
+ENGINES = ("local", "ray")
 # Called with the planned cells, the metrics that cannot be computed here by reason, and the number
 # of workers; None on a cluster.
 Announces = Callable[[Matrix, Mapping[str, str], WorkerPlan | None], None]
 LEFT_OUT = ("folder", "decode_twice")  # of a record: which streams were decoded twice comes later
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Processes of this machine, or workers of a cluster, that carry out tasks."""
+
+    device: Device
+    jobs: int | None  # tasks at the same time; None for one per core of this machine
+    engine: Callable[[CostModel], Engine]  # yields outcomes, and None about once a second
+    session: Callable[[], AbstractContextManager[None]] = nullcontext  # entered while it works
+    facts: Mapping[str, Any] = field(default_factory=dict)  # for the run's record
+    remarks: Iterable[str] = ()  # after the run: sentences on what nodes lacked
 
 
 @contextmanager
@@ -150,38 +171,6 @@ def _refuse_all(asked: Sequence[str], absent: Mapping[str, str]) -> None:
         raise Unavailable(f"nothing can be computed here: {'; '.join(kinds)}")
 
 
-def run_tasks(
-    tasks: Sequence[Task],
-    conditions: Conditions,
-    store: Store,
-    keep_streams: bool,
-    report: Callable[[Progress], None],
-    engine: Engine,
-    notes: RunNotes | None = None,
-) -> list[Failure]:
-    """Carry out cells or rescorings and store their rows; `report` is called about once a second.
-
-    notes: get the tracebacks of what fails, and which streams were decoded twice.
-    Whatever ends it (Ctrl-C, a full disk), the rows finished by then are written if they can be.
-    """
-    failures: list[Failure] = []
-    finished = 0
-    recorder = Recorder(store, keep_streams, notes)
-    try:
-        for done in engine(tasks, conditions):
-            if done is None:
-                recorder.tick()
-            else:
-                finished += 1
-                failures += _failures(done, notes)
-                if not isinstance(done.outcome, Failed):
-                    recorder.add(done.outcome)
-            report(Progress(finished, len(failures)))
-    finally:
-        recorder.close()
-    return failures
-
-
 def _measure(
     request: Request,
     matrix: Matrix,
@@ -202,7 +191,7 @@ def _measure(
     tasks = unscored(
         matrix.table, images, names, store.folder, again=False,
         may_run=lambda row: CodecSpec.of(row["codec"], row["variant"]) in asked,
-    )  # fmt: skip
+    ) if done else []  # fmt: skip
     lacking = [task for task in tasks if task.row["cell"] in done]
     if matrix.to_do:
         store.begin(conditions.run, _record(request, matrix, conditions, backend))
@@ -279,22 +268,64 @@ def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress)
     return replace(outcome, rows=_rows(store.table(), outcome.matrix), failures=failures)
 
 
-def _failures(done: Finished, notes: RunNotes | None) -> list[Failure]:
-    """Return what failed of a finished task, and note its tracebacks."""
-    if isinstance(done.outcome, Failed):
-        assert isinstance(done.task, Rescore), "a failed cell is a row"
-        row, twice = done.task.row, False
-        failed: tuple[Failed, ...] = (done.outcome,)
-    else:
-        row, twice = done.outcome.row, done.outcome.decoded_twice
-        failed = done.outcome.failed
-    if not failed and not twice:
-        return []
-    spec = CodecSpec.of(row["codec"], row["variant"])
-    cell = f"{Setting(row['setting_name'], row['setting_value'])} {row['image']}"
-    if notes is not None:
-        for one in failed:
-            notes.tracebacks.add(one.traceback, f"{spec.label} {cell}")
-        if twice:
-            notes.decoded_twice[spec.text] = cell
-    return [Failure(f"{spec.label} {cell}", one.stage, one.reason) for one in failed]
+def choose_backend(request: Request) -> Backend:
+    """Prepare the backend of a request, and set the device for codecs.
+
+    Raises `UsageError` for options that exclude each other, `Unavailable` without GPU or cluster.
+    """
+    if request.engine not in ENGINES:
+        raise UsageError(f"--engine {request.engine!r} is none of {', '.join(ENGINES)}")
+    seconds = request.timeout_seconds
+    if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
+        raise UsageError(f"--timeout {seconds:g} is no number of seconds above 0")
+    if request.engine == "local":
+        return _local(request)
+    if request.timing:
+        raise UsageError(
+            "--timing measures one machine with nothing else running: drop --engine ray"
+        )
+    return _cluster(request)
+
+
+def _local(request: Request) -> Backend:
+    device = use_device(request.device)
+    worker_context()  # begins to load what workers need
+
+    def engine(model: CostModel) -> Engine:
+        def ordered(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | None]:
+            return carry_out(longest_first(tasks, image_of, _seconds(model)), conditions)
+
+        return ordered
+
+    return Backend(device, request.jobs, engine)
+
+
+def _cluster(request: Request) -> Backend:
+    from benchmark.measure.engine.ray import cluster
+    from benchmark.measure.engine.ray.engine import RayEngine
+
+    nodes = cluster.connect(request.address)
+    device = use_device(request.device, nodes.has_gpus)
+    remarks: dict[str, None] = {}
+
+    def engine(model: CostModel) -> Engine:
+        return RayEngine(nodes, _seconds(model), request.gpus_per_worker, remarks).carry_out
+
+    return Backend(
+        device,
+        request.jobs or max(nodes.cpus, 1),
+        engine,
+        cluster.session,
+        {"engine": "ray", "nodes": [node._asdict() for node in nodes.nodes]},
+        remarks,
+    )
+
+
+def _seconds(model: CostModel) -> Callable[[Task], float | None]:
+    def seconds(task: Task) -> float | None:
+        if isinstance(task, Cell):
+            return model.seconds(task)
+        decoding: float | None = task.row["decode_seconds"]
+        return decoding
+
+    return seconds

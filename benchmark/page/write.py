@@ -31,7 +31,7 @@ from benchmark.report.document import FAILED, NOT_DRAWN, REFUSED, SKIPPED, left_
 from benchmark.report.report import Report
 from benchmark.rows.named_code import EVERY, NamedCodecs
 from benchmark.system.atomic import write_files
-from benchmark.system.programs import package_folder
+from benchmark.system.machine import package_folder
 from benchmark.user_file import names_file
 
 NAME = "page.html"

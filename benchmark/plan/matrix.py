@@ -92,7 +92,9 @@ def with_stored_name(sources: Sources, stores: Mapping[str, Path]) -> Sources:
 
 def open_stored(request: Request) -> tuple[Sources, Store]:
     """Open the dataset as `open_sources` does, and the store of its rows in the results folder."""
-    sources = with_stored_name(open_sources(request), stores_below(request.results))
+    sources = open_sources(request)
+    if sources.dataset.folder_title:
+        sources = with_stored_name(sources, stores_below(request.results))
     return sources, Store(request.results / sources.dataset.store_name)
 
 

@@ -168,7 +168,7 @@ def _refuse_unused(packs: Iterable[Pack], contenders: Sequence[Contender]) -> No
 def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Contender:
     codec: Codec = load_codec(spec)
     lacks, accepts = "", declared_settings(codec)
-    pack = with_variant(packs, spec)
+    pack = with_variant(packs, spec) if packs else None
     if pack is None:
         try:
             return Contender(spec, described(spec, codec), tuple(codec.sweep), accepts=accepts)

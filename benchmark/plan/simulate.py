@@ -15,11 +15,10 @@ from benchmark.codec import CodecInfo
 from benchmark.codec_spec import codec_class, load_codec
 from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.errors import Unavailable
-from benchmark.plan.cells import Cell, Contender, plan
+from benchmark.plan.cells import Cell, Contender, Makespan, bundles, makespan, plan
 from benchmark.plan.estimate import CostModel
 from benchmark.plan.matrix import open_stored
 from benchmark.plan.request import Request
-from benchmark.plan.schedule import Makespan, bundles, makespan
 from benchmark.plan.select import (
     ALL,
     Points,

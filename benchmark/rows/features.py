@@ -27,7 +27,6 @@ import pyarrow as pa
 
 from benchmark.errors import DamagedResults, StoreError, UsageError
 from benchmark.metrics.distribution_metric import Features, Reduced
-from benchmark.rows.result_file import write_results
 from benchmark.rows.shard import (
     SHIPPED,
     BadShard,
@@ -36,6 +35,7 @@ from benchmark.rows.shard import (
     write_shard,
     write_shipped,
 )
+from benchmark.system.atomic import write_results
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 BUDGET_VARIABLE = "BENCH_FEATURES_GIB"

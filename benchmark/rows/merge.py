@@ -20,12 +20,12 @@ from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BadOption, DamagedResults, UsageError
 from benchmark.rows.features import Reductions
-from benchmark.rows.result_file import WaitingFiles, write_results
 from benchmark.rows.runs import NAME
 from benchmark.rows.schema import alike
 from benchmark.rows.shard import SHIPPED, record_of
 from benchmark.rows.store import Store
 from benchmark.rows.versions import merge_versions
+from benchmark.system.atomic import WaitingFiles, write_results
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import (
     LARGEST_FILE_BYTES,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import DamagedResults, StoreError
-from benchmark.rows.result_file import write_result, write_results
+from benchmark.system.atomic import write_result, write_results
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, is_regular, read_regular
 from benchmark.system.machine import commit, machine
 

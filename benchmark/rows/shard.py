@@ -24,8 +24,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmark.rows.result_file import write_result, write_results
 from benchmark.rows.schema import schema_of, table_schema
+from benchmark.system.atomic import write_result, write_results
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 

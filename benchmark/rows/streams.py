@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from benchmark.errors import StoreError
-from benchmark.rows.result_file import WaitingFiles, write_results
 from benchmark.rows.shard import set_aside
+from benchmark.system.atomic import WaitingFiles, write_results
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 

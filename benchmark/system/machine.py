@@ -1,11 +1,14 @@
-"""The machine and the checkout: processor, usable cores, commit."""
+"""The machine and the checkout: processor, usable cores, memory, installed packages, commit."""
 
 import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
+
+from benchmark.errors import Unavailable
 
 
 class Gpu(NamedTuple):
@@ -46,6 +49,14 @@ def commit() -> str | None:
 
 def _printed(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+
+
+def package_folder(package: str) -> Path:
+    """Return the folder of an installed Python package, without importing it."""
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise Unavailable(f"the Python package {package!r} is not installed")
+    return Path(spec.submodule_search_locations[0])
 
 
 def gpus(environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:

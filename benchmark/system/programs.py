@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 
@@ -58,14 +57,6 @@ def packaged_ffmpeg(who: str) -> Path:
     except RuntimeError as error:
         remedy = "install a wheel of imageio-ffmpeg that contains one"
         raise Unavailable(f"{who} needs an ffmpeg: {remedy}") from error
-
-
-def package_folder(package: str) -> Path:
-    """Return the folder of an installed Python package, without importing it."""
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise Unavailable(f"the Python package {package!r} is not installed")
-    return Path(spec.submodule_search_locations[0])
 
 
 def run_program(

@@ -164,7 +164,7 @@ def anything(_row):
 
 def run_tasks_here(tasks, store):
     """`rescore` in this process, where the fakes are registered."""
-    from benchmark.measure.record import Recorder
+    from benchmark.measure.outcome import Recorder
     from benchmark.measure.workbench import Workbench
 
     bench, recorder = Workbench(conditions(store)), Recorder(store, keep_streams=True)

@@ -9,8 +9,7 @@ from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import CorruptStream
 from benchmark.measure.execute import failed_by
-from benchmark.measure.outcome import Tracebacks
-from benchmark.measure.record import RunNotes
+from benchmark.measure.outcome import RunNotes, Tracebacks
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.files.noise import effect_noise

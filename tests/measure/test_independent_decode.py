@@ -17,7 +17,7 @@ from benchmark.measure.independent_decode import (
     kept_streams,
     verify_kept,
 )
-from benchmark.measure.record import Recorder
+from benchmark.measure.outcome import Recorder
 from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request

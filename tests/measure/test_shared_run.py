@@ -10,8 +10,8 @@ import pytest
 
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.engine.local import Finished
-from benchmark.measure.outcome import Progress
-from benchmark.measure.run import rescore, run, run_tasks
+from benchmark.measure.outcome import Progress, run_tasks
+from benchmark.measure.run import rescore, run
 from benchmark.measure.workbench import Measured
 from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
@@ -145,7 +145,7 @@ def test_the_record_of_a_run_holds_the_whole_request(request_of):
 
 
 def test_a_finished_fast_row_is_stored_while_a_slow_cell_runs(request_of, monkeypatch):
-    monkeypatch.setattr("benchmark.measure.record.FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr("benchmark.measure.outcome.FLUSH_SECONDS", 0.05)
     matrix = open_matrix(request_of())
     fast, slow = matrix.cells[:2]
     stored = []

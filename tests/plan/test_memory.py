@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from benchmark.plan.memory import BASE_BYTES, Need, plan_workers, worker_bytes
+from benchmark.plan.estimate import BASE_BYTES, Need, plan_workers, worker_bytes
 from benchmark.rows.store import Store
 from benchmark.system.machine import available_memory
 from conftest import ROOT

@@ -8,9 +8,8 @@ import pytest
 from benchmark.codec import CodecInfo, Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import ImageFile, Source
-from benchmark.plan.cells import Cell, Contender, plan
+from benchmark.plan.cells import Cell, Contender, longest_first, plan
 from benchmark.plan.estimate import CostModel, TimeEstimate, estimate
-from benchmark.plan.schedule import longest_first
 from support.rows.measured import row, table
 
 INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")

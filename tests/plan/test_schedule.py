@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.plan.schedule import PARTS, bundles, makespan
+from benchmark.plan.cells import PARTS, bundles, makespan
 
 WHOLE = st.lists(st.integers(1, 20), min_size=1, max_size=7)
 

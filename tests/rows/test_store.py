@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmark.errors import DamagedResults, StoreError
-from benchmark.measure.record import Recorder
+from benchmark.measure.outcome import Recorder
 from benchmark.measure.workbench import Measured
 from benchmark.registry import metric_class
 from benchmark.rows.schema import table_schema
@@ -316,7 +316,7 @@ def test_slow_rows_are_written_at_once_and_fast_ones_soon(store):
 
 
 def test_a_long_run_of_slow_rows_never_leaves_a_shard_for_each(store, monkeypatch):
-    monkeypatch.setattr("benchmark.measure.record.MANY_SHARDS", 5)
+    monkeypatch.setattr("benchmark.measure.outcome.MANY_SHARDS", 5)
     recorder = Recorder(store, keep_streams=True)
     for number in range(12):
         recorder.add(Measured(row(f"slow{number:02d}", encode_seconds=2.0), None))

@@ -30,7 +30,7 @@ from baselines.neural.entropy.fixed.tables import (
     NUM_SCALES,
     make_tables,
 )
-from benchmark.system.programs import package_folder
+from benchmark.system.machine import package_folder
 
 MOST_MILLISECONDS = 30.0
 SLICES, SLICE_SHAPE, Z_SHAPE = 10, (32, 32, 48), (192, 8, 12)

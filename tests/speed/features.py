@@ -30,7 +30,7 @@ from PIL import Image
 from benchmark.metrics import feature_spaces
 from benchmark.metrics.feature_spaces import Inception256
 from benchmark.system.imports import import_torchvision
-from benchmark.system.programs import package_folder
+from benchmark.system.machine import package_folder
 
 
 class Took(NamedTuple):

@@ -34,7 +34,7 @@ from benchmark.metrics.perceptual.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPS
 from benchmark.metrics.perceptual.ms_ssim import MSSSIM
 from benchmark.metrics.psnr import PSNR, LumaPSNR
 from benchmark.system.imports import import_torchvision
-from benchmark.system.programs import package_folder
+from benchmark.system.machine import package_folder
 
 Measure = Callable[[Pixels, Pixels], float]
 OF_TORCHVISION = {"AlexNet": "alexnet", "SqueezeNet 1.1": "squeezenet1_1", "VGG-16": "vgg16"}

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmark.system.programs import package_folder
+from benchmark.system.machine import package_folder
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

@@ -10,10 +10,10 @@ import pytest
 
 from benchmark.errors import ProgramFailed, Unavailable, UsageError
 from benchmark.system import programs as external
+from benchmark.system.machine import package_folder
 from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import (
     find_program,
-    package_folder,
     read_written,
     run_program,
 )

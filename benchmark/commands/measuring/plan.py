@@ -12,9 +12,8 @@ from benchmark.plan.request import Request
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
-    from benchmark.plan.estimate import TimeEstimate
+    from benchmark.plan.estimate import TimeEstimate, WorkerPlan
     from benchmark.plan.matrix import Matrix
-    from benchmark.plan.memory import WorkerPlan
     from benchmark.plan.simulate import ClusterForecast
 
 
@@ -44,9 +43,8 @@ def plan(
     """
     from benchmark.errors import Unavailable
     from benchmark.metrics.availability import computable, lacking
-    from benchmark.plan.estimate import CostModel, estimate
+    from benchmark.plan.estimate import CostModel, estimate, needs_of, plan_workers
     from benchmark.plan.matrix import open_matrix
-    from benchmark.plan.memory import needs_of, plan_workers
     from benchmark.plan.simulate import forecast, imagine
     from benchmark.registry import scored_by_image
     from benchmark.system.machine import available_memory, cores

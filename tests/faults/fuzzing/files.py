@@ -27,8 +27,7 @@ from benchmark.errors import BadPack, BenchError, ImageRefused
 from benchmark.packs.export_pack import pack_columns
 from benchmark.packs.import_pack import row_of
 from benchmark.packs.pack import FORMAT, INDEX, ROWS, open_pack
-from benchmark.system.foreign_files import BLOCK_BYTES, BadTar, files_of_tar
-from benchmark.system.foreign_pictures import MOST_UNPACKED
+from benchmark.system.foreign_files import BLOCK_BYTES, MOST_UNPACKED, BadTar, files_of_tar
 from faults.fuzzing.target import Target
 
 BETWEEN = b"\n\xff\n"  # pack.json and rows.csv in one input

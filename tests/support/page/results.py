@@ -27,7 +27,7 @@ from benchmark.protocol import CODING
 from benchmark.published.curves import overlays
 from benchmark.published.points import chosen_points
 from benchmark.report.report import Report, compare_all
-from benchmark.system.programs import package_folder
+from benchmark.system.machine import package_folder
 from support.rows.measured import row, table
 
 ROOT = Path(__file__).parents[3]

@@ -1,6 +1,6 @@
 """Measure cells on a Ray cluster: workers on its nodes, the store with the driver.
 
-Longest bundles first (`benchmark.plan.schedule`); whoever is free takes the next. An image is put
+Longest bundles first (`benchmark.plan.cells`); whoever is free takes the next. An image is put
 into the object store once and travels once to each node. A worker that is lost, with its process or
 its node, gives its cells back: the current one is tried again, on another node if there is one,
 and is a failed row when that has happened `MOST_LOSSES` times. A crash of a codec is a failed row

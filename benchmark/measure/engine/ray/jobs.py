@@ -13,8 +13,7 @@ from benchmark.measure.engine.local import Task, image_of
 from benchmark.measure.engine.ray.worker import Hello, NeededCodec, Payload
 from benchmark.measure.workbench import Conditions, Resources
 from benchmark.packs.pack import STREAMS, Pack
-from benchmark.plan.cells import Cell
-from benchmark.plan.schedule import bundles
+from benchmark.plan.cells import Cell, bundles
 from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES
 from benchmark.user_file import file_of, names_file

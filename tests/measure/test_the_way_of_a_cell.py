@@ -1,0 +1,44 @@
+"""The way of one cell, from `run` to its row: how many files of the project it enters."""
+
+import sys
+from pathlib import Path
+
+from benchmark.measure.run import run
+from benchmark.plan.request import Request
+from conftest import ROOT
+
+MOST_FILES = 30  # that a newcomer reads to follow a cell; files, digests, settings are left out
+
+
+class FilesEntered:
+    """Context manager that collects the files whose functions are called here; not imports."""
+
+    def __init__(self):
+        self.files = set()
+
+    def __enter__(self):
+        sys.setprofile(self._note)
+        return self
+
+    def __exit__(self, *_):
+        sys.setprofile(None)
+
+    def _note(self, frame, event, _):
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and frame.f_code.co_name != "<module>" and path.is_relative_to(ROOT):
+            self.files.add(path.relative_to(ROOT).as_posix())
+
+
+def test_the_way_of_a_cell_enters_few_files(tmp_path):
+    for quality in (10, 20):  # the first imports and opens what the second finds
+        request = Request(
+            codecs=("jpeg",), points=(f"jpeg.quality={quality}",), dataset="sample", limit=1,
+            jobs=1, metrics=("psnr",), results=tmp_path,
+        )  # fmt: skip
+        with FilesEntered() as entered:
+            outcome = run(request)
+    assert outcome.rows["status"].to_pylist() == ["ok"]
+    files = {one for one in entered.files if one.startswith(("benchmark/", "baselines/"))}
+    way = sorted(one for one in files if not one.startswith("benchmark/system/"))
+    assert "baselines/jpeg.py" in way
+    assert len(way) <= MOST_FILES, "\n".join(way)
