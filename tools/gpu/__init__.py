@@ -1,1 +1,0 @@
-"""Measurements on a GPU, part by part, and the page that is written of them."""

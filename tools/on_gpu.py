@@ -1,0 +1,556 @@
+"""Measure on a GPU what a CPU cannot show, and write the table of docs/gpu.md.
+
+    tools/on_gpu.sh                                   every part
+    tools/on_gpu.sh --only coding,metrics             these parts
+    tools/on_gpu.sh --device cpu --small --out try    try the parts, without a GPU
+    tools/on_gpu.sh --only exchange --carried FOLDER  also decode packs of another machine
+
+Results are in .work/gpu/results.json (`--out`); the same command measures what is missing. Exit
+code 1 if a claim does not hold or a measurement is missing, 2 without a usable GPU.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from time import monotonic, perf_counter
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+from baselines.crdr import CRDR
+from baselines.jpeg import JPEG
+from baselines.neural.architecture import load_architecture
+from baselines.neural.checkpoint.card import Card, load_card
+from baselines.neural.checkpoint.checkpoint import make_checkpoint
+from baselines.neural.checkpoint_codec import BUNDLED
+from baselines.neural.inference import to_images
+from baselines.neural.training.learner import Learner
+from baselines.neural.training.photographs import pack
+from baselines.neural.training.recipe import load_recipe
+from baselines.neural.training.run import Subject, make_network
+from baselines.neural.training.workers import Workers
+from benchmark.codec import Codec, Pixels, Setting
+from benchmark.codec_spec import load_codec, parse_codec, resolve
+from benchmark.datasets.folder import open_dataset
+from benchmark.datasets.image import read_image
+from benchmark.errors import BenchError, NotMeasurable, Unavailable, UsageError
+from benchmark.interface.run import run
+from benchmark.measure.engine import local
+from benchmark.metrics import feature_spaces
+from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
+from benchmark.system.atomic import write_file
+from benchmark.system.imports import import_torchvision
+from benchmark.system.machine import commit, machine
+from benchmark.system.settings import DEVICE, use_device
+from benchmark.user_file import one_line
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "gpu.md"
+MARKS = "<!-- measured -->", "<!-- end -->"  # of the page's part that is written here
+PACKAGES = ("torch", "compressai", "pytorch-fid", "numpy", "constriction")
+SIZES = ("micro", "mini", "small", "full")
+TOLERANCE = 1e-5
+TESTS = (
+    *("tests/device/test_stand_in.py", "tests/device/test_coding.py"),
+    *("tests/device/test_metrics.py", "tests/device/test_training.py"),
+    "tests/baselines/neural/training/machine/test_no_waiting.py",
+)
+
+
+class Result(NamedTuple):
+    """Outcome of a measurement, as the page shows it; `held` is None where nothing is claimed."""
+
+    shown: str
+    held: bool | None = None
+
+
+Cells = Iterator[tuple[str, Callable[[], Result]]]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Folder, device and size of the measurements; `small` only tries them."""
+
+    out: Path
+    device: str
+    small: bool
+    carried: Path | None = None
+
+    @cached_property
+    def dataset(self) -> str:
+        """Return Kodak where its images are, else the bundled sample."""
+        try:
+            return "sample" if self.small else str(open_dataset("kodak").name)
+        except Unavailable:
+            return "sample"
+
+    def images(self, most: int | None = None) -> Iterator[Pixels]:
+        """Yield the pixels of the images; of one crop in a small run."""
+        for image in islice(open_dataset(self.dataset).images, 1 if self.small else most):
+            pixels = read_image(image.path).pixels
+            yield np.ascontiguousarray(pixels[:256, :272]) if self.small else pixels
+
+    def weights_dir(self) -> Path | None:
+        """Return a folder with an untrained network of size `tiny`, for a small run."""
+        if not self.small:
+            return None
+        write_untrained(self.out / "weights" / "ours.safetensors", "tiny")
+        return self.out / "weights"
+
+    def described(self) -> dict[str, Any]:
+        """Return machine, versions and kind of the run."""
+        gpu = self.device == "cuda"
+        return {
+            "device": torch.cuda.get_device_name() if gpu else "a CPU in place of a GPU",
+            "machine": machine(),
+            "versions": {"CUDA": torch.version.cuda} | {name: version(name) for name in PACKAGES},
+            "commit": (commit() or "unknown").removesuffix("-dirty"),
+            "images": f"{self.dataset}, one crop" if self.small else self.dataset,
+        }
+
+
+def synchronise(device: str) -> None:
+    """Wait until the device has done all that it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def write_untrained(path: Path, size: str) -> None:
+    """Write a checkpoint of seeded weights, fitted to two crops as a training run begins."""
+    if path.exists():
+        return
+    architecture = load_architecture("crdr")
+    config = architecture.presets[size]
+    torch.manual_seed(0)
+    network: Any = architecture.build(config)
+    whole = [read_image(image.path).pixels for image in open_dataset("sample").images[:2]]
+    crops = [pixels[:256, :256].copy() for pixels in whole]
+    images = torch.cat([to_images(crop, torch.device("cpu")) for crop in crops])
+    architecture.initialise(network, images, [0.05] * architecture.rate_levels(config))
+    card = Card("crdr", config, "two crops of the sample", 0, "untrained", "0")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    make_checkpoint(path, network, card, crops, half=True)
+
+
+class Network(NamedTuple):
+    """A codec that is measured; `crosses`: its streams are to decode on the other device."""
+
+    name: str
+    make: Callable[[str], Codec]  # for a device
+    settings: Sequence[Setting]
+    crosses: bool = True
+
+
+def networks(conditions: Conditions) -> Iterator[Network]:
+    """Yield `ours` in every size, bundled or untrained, and a hyperprior of CompressAI's."""
+    presets = load_architecture("crdr").presets
+    trained = {load_card(path).config: path for path in BUNDLED.glob("ours*.safetensors")}
+    for size in ("tiny",) if conditions.small else SIZES:
+        path = trained.get(presets[size])
+        name = size if path else f"{size} (untrained)"
+        settings = [Setting("q", q) for q in ((0, 2, 4) if path else (2,))]
+        file = path or conditions.out / "weights" / f"{size}.safetensors"
+        yield Network(name, partial(_ours, file, size), settings)
+    if not conditions.small:
+        settings = [Setting("quality", quality) for quality in (1, 3)]
+        yield Network("hyperprior:weights=matched", _hyperprior, settings, crosses=False)
+
+
+def _ours(path: Path, size: str, device: str) -> Codec:
+    write_untrained(path, size)
+    with patch.dict(os.environ, {DEVICE: device}):
+        return CRDR(beta=0, checkpoint=str(path))
+
+
+def _hyperprior(device: str) -> Codec:
+    (spec,) = resolve(parse_codec("hyperprior:weights=matched"))
+    with patch.dict(os.environ, {DEVICE: device}):
+        made: Codec = load_codec(spec)
+    return made
+
+
+def suite(conditions: Conditions) -> Cells:
+    """Every test with the marker `device` passes, and those of steps that wait for nothing."""
+    for name in TESTS[:1] if conditions.small else TESTS:
+        yield name, partial(_tests, name)
+
+
+def _tests(name: str) -> Result:
+    command = [sys.executable, "-m", "pytest", "-q", name]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return Result(done.stdout.strip().rpartition("\n")[2], held=not done.returncode)
+
+
+def coding(conditions: Conditions) -> Cells:
+    """A stream of either device decodes on both, to pictures within one level."""
+    for network in networks(conditions):
+        yield network.name, partial(_coded, conditions, network)
+
+
+def _coded(conditions: Conditions, network: Network) -> Result:
+    codecs = [network.make(device) for device in (conditions.device, "cpu")]
+    streams, same, levels, bytes_differ, wrong = 0, 0, 0, 0.0, 0
+    for pixels in conditions.images():
+        for setting in network.settings:
+            made = [codec.encode(pixels, setting) for codec in codecs]
+            equal = made[0] == made[1]
+            if network.crosses:
+                pairs = [[codec.decode(data) for codec in codecs] for data in dict.fromkeys(made)]
+            else:
+                pairs = [[codec.decode(data) for codec, data in zip(codecs, made, strict=True)]]
+            most = max(int(np.abs(first.astype(int) - second).max()) for first, second in pairs)
+            streams, same, levels = streams + 1, same + equal, max(levels, most)
+            bytes_differ = max(bytes_differ, abs(len(made[0]) / len(made[1]) - 1))
+            wrong += most > 1 and (network.crosses or equal)
+    return Result(
+        f"{same} of {streams} streams equal, bytes within {100 * bytes_differ:.2f} %, pictures "
+        f"within {levels} levels",
+        held=not wrong,
+    )
+
+
+def metrics(conditions: Conditions) -> Cells:
+    """Metrics agree to 1e-5 of their value, features to 1e-5 of the largest one."""
+    for name in (*METRICS, *FEATURE_SPACES):
+        yield name, partial(_metric, conditions, name)
+
+
+def _metric(conditions: Conditions, name: str) -> Result:
+    largest = 0.0
+    try:
+        made = [metric_class(name)(device) for device in (conditions.device, "cpu")]
+        for pixels in conditions.images():
+            decoded = JPEG().decode(JPEG().encode(pixels, Setting("quality", 30)))
+            if name in FEATURE_SPACES:
+                gpu, cpu = (space.features(decoded).astype(float) for space in made)
+            else:
+                gpu, cpu = (
+                    np.array([metric.compare(metric.prepare(pixels), decoded)]) for metric in made
+                )
+            difference = float(np.abs(gpu - cpu).max()) / (float(np.abs(cpu).max()) or 1.0)
+            largest = max(largest, difference if np.isfinite(difference) else np.inf)
+    except (Unavailable, NotMeasurable) as reason:
+        return Result(f"absent: {reason}")
+    return Result(f"largest relative difference {largest:.1e}", held=largest <= TOLERANCE)
+
+
+def exchange(conditions: Conditions) -> Cells:
+    """Streams and packs of one device decode on the other by `bench audit`, within one level."""
+    for made, other in dict.fromkeys([(conditions.device, "cpu"), ("cpu", conditions.device)]):
+        for kind, decode in (("rows", _rows_decoded), ("pack", _pack_decoded)):
+            yield f"{made} to {other}, {kind}", partial(decode, conditions, made, other)
+    for path in sorted(conditions.carried.glob("*.tar")) if conditions.carried else ():
+        yield f"carried here: {path.name}", partial(_audited, conditions, path, conditions.device)
+
+
+def _coded_on(conditions: Conditions, device: str) -> Path:
+    codecs = ["ours:beta=0", "ours:beta=0:exact=1"]
+    return _measured(conditions, conditions.out / "exchange" / device, device, codecs, 3)
+
+
+def _rows_decoded(conditions: Conditions, made: str, other: str) -> Result:
+    options = ("--device", other, "--levels", 1, "--json")
+    printed = _bench(conditions, "audit", "decode", _coded_on(conditions, made), *options)
+    names = ("identical", "within", "different", "not decodable")
+    counts = {name: sum(row[name] for row in json.loads(printed)["table"]) for name in names}
+    shown = ", ".join(f"{count} {name}" for name, count in counts.items())
+    return Result(shown, held=counts["identical"] + counts["within"] == sum(counts.values()) > 0)
+
+
+def _pack_decoded(conditions: Conditions, made: str, other: str) -> Result:
+    pack_file = conditions.out / "carry" / f"{made}.tar"
+    pack_file.parent.mkdir(parents=True, exist_ok=True)
+    pack_file.unlink(missing_ok=True)
+    results = ("--results", _coded_on(conditions, made))
+    _bench(conditions, "pack", "export", pack_file, "--codecs", "ours:beta=0:exact=1", *results)
+    return _audited(conditions, pack_file, other)
+
+
+def _audited(conditions: Conditions, pack_file: Path, device: str) -> Result:
+    options = ("--metrics", "psnr", "--device", device, "--dataset", conditions.dataset, "--json")
+    found = json.loads(_bench(conditions, "audit", "pack", pack_file, *options))
+    held = not found["wrong"] and found["decoded"] == found["streams"] > 0
+    return Result(f"{found['decoded']} of {found['streams']} streams identical", held)
+
+
+def _bench(conditions: Conditions, *words: object) -> str:
+    folder = conditions.weights_dir()
+    weights = ("--weights-dir", folder) if folder and words[0] == "audit" else ()
+    command = [sys.executable, "-m", "benchmark", *map(str, (*words, *weights))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1) or not done.stdout:
+        raise RuntimeError(done.stderr.strip().rpartition("\n")[2] or "bench printed nothing")
+    return done.stdout
+
+
+def _measured(
+    conditions: Conditions, folder: Path, device: str, codecs: list[str], limit: int, jobs: int = 1
+) -> Path:
+    """Measure the first images, unless that is done, and return the folder of results."""
+    done = run(
+        codecs,
+        conditions.dataset,
+        metrics=("psnr", "ms_ssim"),
+        points={"ours.q": [1.0, 3.0]},
+        limit=1 if conditions.small else limit,
+        results=folder,
+        jobs=jobs,
+        device=device,
+        weights_dir=conditions.weights_dir(),
+    )
+    if done.failures:
+        raise RuntimeError(f"{done.failures[0].cell}: {done.failures[0].reason}")
+    columns = ("image", "setting_value", "stream_sha256", "decoded_sha256", "psnr_db", "ms_ssim")
+    rows = sorted([row[name] for name in columns] for row in done.rows.to_pylist())
+    write_file(folder / "compared.json", json.dumps(rows))
+    return folder
+
+
+def workers(conditions: Conditions) -> Cells:
+    """Rows of two and of four workers have the streams, pixels and metrics of one worker's."""
+    for count in (1, 2, 4):
+        yield f"{count} workers", partial(_by_workers, conditions, count)
+
+
+def _by_workers(conditions: Conditions, count: int) -> Result:
+    folders = {jobs: conditions.out / "workers" / str(jobs) for jobs in (count, 1)}
+    shutil.rmtree(folders[count], ignore_errors=True)
+    took, rows = [], []
+    for jobs, folder in folders.items():
+        started = perf_counter()
+        with patch.multiple(local, USUAL_WORKERS=jobs, MOST_WORKERS=jobs, WORKER_BYTES=1):
+            _measured(conditions, folder, conditions.device, ["ours:beta=0"], 8, jobs)
+        took.append(perf_counter() - started)
+        rows.append(json.loads((folder / "compared.json").read_text()))
+    shown = f"{len(rows[0])} rows, {took[0]:.1f} s with the start of the workers"
+    return Result(shown, held=rows[0] == rows[-1] != [])
+
+
+def seconds(conditions: Conditions) -> Cells:
+    """Seconds of encoding and decoding: medians of one call an image, after one to warm up."""
+    for device in dict.fromkeys((conditions.device, "cpu")):
+        for network in networks(conditions):
+            yield f"{network.name}, {device}", partial(_timed, conditions, network, device)
+
+
+def _timed(conditions: Conditions, network: Network, device: str) -> Result:
+    codec = network.make(device)
+    images = list(conditions.images(5))
+    setting = network.settings[len(network.settings) // 2]
+    codec.decode(codec.encode(images[0], setting))
+    took: list[tuple[float, float]] = []
+    for pixels in images:
+        synchronise(device)
+        started = perf_counter()
+        stream = codec.encode(pixels, setting)
+        synchronise(device)
+        encoded = perf_counter()
+        codec.decode(stream)
+        synchronise(device)
+        took.append((encoded - started, perf_counter() - encoded))
+    encode, decode = (median(column) for column in zip(*took, strict=True))
+    return Result(f"{encode:.3f} s and {decode:.3f} s, {len(images)} images")
+
+
+def _repeated(step: Callable[[], object], device: str, least_seconds: float) -> float:
+    """Return calls per second, over at least some seconds after one call to warm up."""
+    step()
+    synchronise(device)
+    started, calls = perf_counter(), 0
+    while not calls or perf_counter() - started < least_seconds:
+        step()
+        calls += 1
+        if calls % 10 == 0:
+            synchronise(device)  # the queue must not outgrow the seconds
+    synchronise(device)
+    return calls / (perf_counter() - started)
+
+
+def frechet(conditions: Conditions) -> Cells:
+    """Patches of 256 px per second: `inception256` beside pytorch-fid, with random weights."""
+    for device in dict.fromkeys((conditions.device, "cpu")):
+        for name in ("ours", "pytorch-fid"):
+            yield f"{name}, {device}", partial(_features, conditions, name, device)
+
+
+def _features(conditions: Conditions, name: str, device: str) -> Result:
+    side = 256 if conditions.small else 1024
+    coarse = np.random.default_rng(0).integers(0, 256, (side // 16, side // 16, 3), np.uint8)
+    pixels = coarse.repeat(16, 0).repeat(16, 1)
+    peer = _feature_function(conditions, "pytorch-fid", "cpu")
+    function = _feature_function(conditions, name, device)
+    found, expected = function(pixels), peer(pixels[:256, :256])
+    rate = _repeated(lambda: function(pixels), device, 0 if conditions.small else 10)
+    difference = np.abs(found[: len(expected)] - expected).max() / np.abs(expected).max()
+    shown = f"{rate * len(found):.0f} patches per second, {difference:.1e} from pytorch-fid's"
+    return Result(f"{shown} on the CPU")
+
+
+def _feature_function(conditions: Conditions, name: str, device: str) -> Callable[[Pixels], Any]:
+    """Return a function from an image to the features of its patches, float32 (patches, 2048)."""
+    torchvision = import_torchvision()
+    from pytorch_fid import inception
+
+    path = conditions.out / "inception" / feature_spaces.INCEPTION_FILE
+    if not path.exists():
+        torch.manual_seed(0)
+        with (
+            patch.object(torchvision.models.Inception3, "load_state_dict", lambda *_: None),
+            patch.object(inception, "load_state_dict_from_url", lambda *_, **__: {}),
+        ):
+            state = inception.fid_inception_v3().state_dict()
+        for tensor in (tensor for tensor in state.values() if tensor.dim() == 4):
+            torch.nn.init.normal_(tensor, std=(2 / tensor[0].numel()) ** 0.5)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(state, path)
+    if name == "ours":
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        with (
+            patch.dict(os.environ, {"BENCH_WEIGHTS": str(path.parent)}),
+            patch.object(feature_spaces, "INCEPTION_SHA256", digest),
+        ):
+            return feature_spaces.Inception256(device).features
+    state = torch.load(path, weights_only=True)
+    with patch.object(inception, "load_state_dict_from_url", lambda *_, **__: state):
+        network = inception.InceptionV3().eval().to(device)
+
+    def features(pixels: Pixels) -> Any:
+        patches = torch.from_numpy(np.stack(feature_spaces.cut_patches(pixels, 256)))
+        with torch.inference_mode():
+            batches = (
+                batch.permute(0, 3, 1, 2).float().div(255).to(device) for batch in patches.split(50)
+            )
+            return torch.cat([network(batch)[0].flatten(1).cpu() for batch in batches]).numpy()
+
+    return features
+
+
+def training(conditions: Conditions) -> Cells:
+    """Steps per second and peak memory of the recipe `lease`, by size and precision."""
+    for size in ("tiny",) if conditions.small else SIZES:
+        for precision in ("bfloat16", "float32"):
+            yield f"{size}, {precision}", partial(_trained, conditions, size, precision)
+
+
+def _trained(conditions: Conditions, size: str, precision: str) -> Result:
+    recipe = load_recipe("lease")
+    small: dict[str, Any] = {"batch": 2, "crop_px": 64} if conditions.small else {}
+    stage = replace(recipe.stages[0], steps=1_000_000, **small)
+    recipe = replace(recipe, sizes=size, autocast=precision == "bfloat16", stages=(stage,))
+    noise = np.random.default_rng(0).integers(0, 256, (8, 512, 768, 3), np.uint8)
+    torch.manual_seed(0)
+    network = make_network(Subject(recipe.architecture), recipe).to(conditions.device)
+    learner = Learner(network, recipe, 0, pack(noise), Workers())
+    for _ in range(3):
+        learner.update()
+    gpu = conditions.device == "cuda"
+    if gpu:
+        torch.cuda.reset_peak_memory_stats()
+    rate = _repeated(learner.update, conditions.device, 0 if conditions.small else 15)
+    memory = f", {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB" if gpu else ""
+    crops = f"{stage.batch} x {stage.crop_px} px"
+    return Result(f"{learner.precision}: {rate:.2f} steps of {crops} per second{memory}")
+
+
+PARTS = {
+    part.__name__: part
+    for part in (suite, coding, metrics, exchange, seconds, frechet, training, workers)
+}
+
+
+def measure(conditions: Conditions, parts: Sequence[str], minutes: float) -> bool:
+    """Measure what the results lack; return whether all is there and every claim holds."""
+    path, described, started = conditions.out / "results.json", conditions.described(), monotonic()
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    if found.get("described") != described:  # of another machine or version: not joined
+        found = {"described": described, "parts": {}}
+        shutil.rmtree(conditions.out / "exchange", ignore_errors=True)
+    complete = True
+    for part in parts:
+        results = found["parts"].setdefault(part, {})
+        for key, cell in PARTS[part](conditions):
+            if key in results and "failed" not in results[key]:
+                continue
+            if not conditions.small and monotonic() - started > 60 * minutes:
+                complete = False
+                break
+            try:
+                results[key] = cell()._asdict()
+            except Exception as error:  # the failure of a measurement is its result
+                results[key] = {"failed": one_line(error)}
+            write_file(path, json.dumps(found, indent=1))
+            print(f"{part}: {key}: {results[key].get('shown') or results[key]['failed']}")
+    write_page(conditions, found)
+    if not complete:
+        print("the time is up; the same command goes on")
+    rows = [row for part in parts for row in found["parts"][part].values()]
+    return complete and all("failed" not in row and row["held"] is not False for row in rows)
+
+
+def write_page(conditions: Conditions, found: Mapping[str, Any]) -> None:
+    """Write the page with the table; a CPU's table goes beside the results."""
+    page = PAGE.read_text()
+    target = PAGE if conditions.device == "cuda" else conditions.out / "gpu.md"
+    first, last = map(re.escape, MARKS)
+    written = re.sub(f"{first}.*{last}", lambda _: "\n".join(table(found)), page, flags=re.DOTALL)
+    write_file(target, written)
+
+
+def table(found: Mapping[str, Any]) -> list[str]:
+    """Return the measured part of the page, between its marks."""
+    said = found["described"]
+    versions = ", ".join(f"{name} {number}" for name, number in said["versions"].items())
+    lines = [
+        *(MARKS[0], f"{said['device']}; {said['machine']}; {versions};"),
+        *(f"commit {said['commit'][:12]}; images: {said['images']}.", ""),
+        *("| part | case | measured | claim |", "|---|---|---|---|"),
+    ]
+    claims = {True: "holds", False: "**does not hold**", None: ""}
+    for part, results in found["parts"].items():
+        for key, row in results.items():
+            shown = f"failed: {row['failed']}" if "failed" in row else row["shown"]
+            lines.append(f"| {part} | {key} | {shown} | {claims[row.get('held')]} |")
+    return [*lines, MARKS[1]]
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="tools/on_gpu.sh", description="Measure on a GPU.")
+    parser.add_argument("--out", type=Path, default=ROOT / ".work/gpu", help="folder of results")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, comma-separated")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--small", action="store_true", help="one crop and the smallest network")
+    parser.add_argument("--carried", type=Path, help="folder of packs of another machine")
+    parser.add_argument("--minutes", type=float, default=25, help="begin nothing after these")
+    given = parser.parse_args()
+    parts = given.only.split(",")
+    try:
+        if unknown := [name for name in parts if name not in PARTS]:
+            raise UsageError(f"--only {unknown[0]}: the parts are {', '.join(PARTS)}")
+        if given.small and given.device != "cpu":
+            raise UsageError("--small tries the parts themselves: add --device cpu")
+        use_device(given.device)
+    except BenchError as error:
+        print(f"on_gpu: {error}", file=sys.stderr)
+        return 2
+    conditions = Conditions(given.out.resolve(), given.device, given.small, given.carried)
+    conditions.out.mkdir(parents=True, exist_ok=True)
+    return 0 if measure(conditions, parts, given.minutes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
