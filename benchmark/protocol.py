@@ -5,21 +5,31 @@ and new numbers never meet in one mean, figure or verdict.
 """
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, overload
 
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
+
+if TYPE_CHECKING:
+    from benchmark.codec import Float64Array, Int64Array
+
+    Counts = Int64Array | Float64Array
 
 # Source pixels to `encode`, the whole stream counted, decoded from the bytes alone by an instance
 # that never encoded, 8-bit RGB of the source's size back; bpp as in `bits_per_pixel`.
 CODING = "coding/1"
 
 
-def bits_per_pixel(num_bytes: int, width_px: int, height_px: int) -> float:
+@overload
+def bits_per_pixel(num_bytes: int, num_pixels: int) -> float: ...
+@overload
+def bits_per_pixel(num_bytes: "Counts", num_pixels: "Counts") -> "Float64Array": ...
+def bits_per_pixel(num_bytes: Any, num_pixels: Any) -> Any:
     """Return the bits of the whole stream over the pixels of the source; padding never divides.
 
-    >>> bits_per_pixel(100, 20, 20)
+    >>> bits_per_pixel(100, 20 * 20)
     2.0
     """
-    return 8 * num_bytes / (width_px * height_px)
+    return 8 * num_bytes / num_pixels
 
 
 def protocols(metrics: Iterable[str]) -> dict[str, str]:

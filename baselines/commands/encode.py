@@ -85,6 +85,7 @@ def encode(
     from baselines.crdr import PSNR
     from benchmark.codec import Setting
     from benchmark.errors import UsageError
+    from benchmark.protocol import bits_per_pixel
 
     rates = {"q": q, "q-map": q_map, "bpp": bpp, "psnr": psnr}
     for choices in (rates, {"beta": beta, "beta-map": beta_map}):
@@ -120,4 +121,4 @@ def encode(
         data = encode_as(codec, bound.encode, setting_of(point), pixels, image)
     written(stream, data)
     height, width, _ = pixels.shape
-    print(f"{stream}: {len(data)} bytes, {8 * len(data) / (height * width):.4f} bpp")
+    print(f"{stream}: {len(data)} bytes, {bits_per_pixel(len(data), height * width):.4f} bpp")

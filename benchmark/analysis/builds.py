@@ -1,4 +1,4 @@
-"""Families: variants of a codec that are joined into one thing, and therefore are of one build.
+"""Variants of a codec that are joined and therefore are of one build; the grid of our codec's.
 
 A trade-off, a realism sweep and a surface join the variants of a codec (realism weights, say). They
 are of one build (`rows.editions.Build`): one program or weight file, one revision of its adapter.
@@ -8,16 +8,22 @@ builds, and settings without the metrics, are left out and named.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from benchmark.analysis.comparable import short_version
 from benchmark.analysis.rate_distortion import why_not
 from benchmark.analysis.summarise import Edition, Point, Summary
+from benchmark.codec import Float64Array, Setting
 from benchmark.metrics.measure import Measure
+from benchmark.registry import OWN
 from benchmark.rows.editions import Build
 
 SIZE, EFFORT = "size", "effort"  # options that name another network of a codec, another encoder
 RECORDED = "recorded (a pack, or bundled rows)"
+
+LEAST_BETAS, LEAST_RATES = 3, 2
 
 
 class Family(NamedTuple):
@@ -29,13 +35,34 @@ class Family(NamedTuple):
     @property
     def described(self) -> str:
         """The labels of the variants, and their versions without details."""
-        named = dict.fromkeys(build_words(points[0].edition) for points in self.points.values())
-        return f"{', '.join(self.points)} ({' and '.join(named)})"
+        versions = dict.fromkeys(build_words(of[0].edition) for of in self.points.values())
+        return f"{', '.join(self.points)} ({' and '.join(versions)})"
 
     def within(self, summary: Summary) -> Summary:
         """Return the summary with these points alone."""
         points = tuple(point for points in self.points.values() for point in points)
         return replace(summary, points=points, replaced=())
+
+
+class RealismGrid(NamedTuple):
+    """Rate, distortion and realism of our codec over beta and q: one build, both ascending.
+
+    Arrays have shape (betas, rates).
+    """
+
+    distortion: Measure
+    realism: Measure
+    betas: tuple[float, ...]
+    settings: tuple[str, ...]
+    bpp: Float64Array
+    distortion_values: Float64Array
+    realism_values: Float64Array
+    images: int
+    origin: str  # of all its points, as `origin` says it
+    caveats: tuple[str, ...]
+    protocols: tuple[str, str]
+    left_out: tuple[str, ...] = ()  # sentences on variants and settings that are not in it
+    recorded: bool = False  # some points are precomputed
 
 
 def one_build(
@@ -52,26 +79,24 @@ def one_build(
     points = [p for p in (*summary.points, *summary.replaced) if belongs(p.edition)]
     complete: dict[Build, dict[str, list[Point]]] = {}
     for point in points:
-        if point.edition.build.fingerprint.startswith(build) and not _lacks(
-            point, measures, summary
-        ):
-            of_build = complete.setdefault(point.edition.build, {})
-            of_build.setdefault(point.label, []).append(point)
+        of = point.edition.build
+        if of.fingerprint.startswith(build) and _lacks(point, measures, summary) is None:
+            complete.setdefault(of, {}).setdefault(point.label, []).append(point)
     chosen = max(complete.values(), key=_worth, default={})
     return Family(chosen, tuple(_left_out(points, chosen, measures, summary)))
 
 
 def origin(points: Sequence[Point]) -> str:
-    """Return how points came about, for the caption of a figure that draws them: all versions."""
+    """Return how points came about, for the caption of a figure with them: all versions."""
     editions = {point.label: point.edition for point in points}
     versions = dict.fromkeys(", ".join([one.version, *one.caveats]) for one in editions.values())
-    told = "; ".join(versions)
+    text = "; ".join(versions)
     recorded = [label for label, one in editions.items() if one.recorded]
     if not recorded:
-        return f"measured here with {told}"
+        return f"measured here with {text}"
     if len(recorded) == len(editions):
-        return f"{RECORDED} with {told}"
-    return f"measured here with {told}, of which {', '.join(recorded)} {RECORDED}"
+        return f"{RECORDED} with {text}"
+    return f"measured here with {text}, of which {', '.join(recorded)} {RECORDED}"
 
 
 def mixed_builds(summary: Summary) -> dict[str, str]:
@@ -84,12 +109,12 @@ def mixed_builds(summary: Summary) -> dict[str, str]:
     for edition in (point.edition for point in summary.points):
         if not edition.age:
             of_codec.setdefault((edition.codec, size_of(edition)), {})[edition.label] = edition
-    found: dict[str, str] = {}
+    mixed: dict[str, str] = {}
     for editions in of_codec.values():
         words = {label: build_words(edition) for label, edition in editions.items()}
         if len({one.build for one in editions.values()}) > 1 and len(set(words.values())) > 1:
-            found |= words
-    return found
+            mixed |= words
+    return mixed
 
 
 def size_of(edition: Edition) -> str:
@@ -107,13 +132,118 @@ def mixed_sentences(summary: Summary) -> list[str]:
     by_words: dict[str, list[str]] = {}
     for label, words in mixed_builds(summary).items():
         by_words.setdefault(words, []).append(label)
-    told = "; ".join(f"{', '.join(labels)}: {words}" for words, labels in by_words.items())
-    return [f"Variants of several builds, never joined: {told}."] * bool(told)
+    listed = "; ".join(f"{', '.join(labels)}: {words}" for words, labels in by_words.items())
+    return [f"Variants of several builds, never joined: {listed}."] * bool(listed)
 
 
 def build_words(edition: Edition) -> str:
     """Return a short version of an edition's build, and whether its rows are bundled."""
     return short_version(edition.version) + ", bundled" * edition.bundled
+
+
+def beta_of(edition: Edition) -> float | None:
+    """Return the realism weight of our codec's variant; None for other codecs."""
+    beta = edition.options.get("beta", "")
+    return float(beta) if edition.codec == OWN and beta else None
+
+
+def betas(summary: Summary, measures: Sequence[Measure]) -> Family:
+    """Return our codec's variants of one build that have these metrics (`one_build`).
+
+    They are of its default checkpoint, or of the one with most betas.
+    """
+    best = _of_one_checkpoint(summary)
+    return one_build(
+        summary, lambda edition: edition.codec == OWN and edition.variant in best, measures
+    )
+
+
+def realism_grid(
+    summary: Summary, distortion: Measure, realisms: Sequence[Measure]
+) -> RealismGrid | str:
+    """Return all betas of one build at the settings that all have, or a clause on what is missing.
+
+    Realism is judged by the best founded of `realisms` (`Measure.realism`) that most betas have: a
+    distance between distributions or, over few images, between pictures.
+    """
+    measured = len(_of_one_checkpoint(summary))
+    if measured < LEAST_BETAS:
+        return f"{measured} values of beta are measured, a surface needs {LEAST_BETAS}"
+    known = [one for one in realisms if one.realism is not None and one.column in summary.protocols]
+    grids: list[RealismGrid] = []
+    mixed: dict[str, None] = {}
+    for realism in sorted(known, key=lambda measure: measure.realism or 0):
+        family = betas(summary, (distortion, realism))
+        mixed |= dict.fromkeys(family.left_out)
+        whole = sorted(family.points.values(), key=lambda points: beta_of(points[0].edition) or 0)
+        by_setting = [{point.setting: point for point in points} for points in whole]
+        shared = set(by_setting[0]).intersection(*by_setting) if by_setting else set()
+        if len(whole) >= LEAST_BETAS and len(shared) >= LEAST_RATES:
+            settings = sorted(
+                shared, key=lambda setting: (by_setting[0][setting].bpp or 0.0, setting)
+            )
+            rows = [[of[setting] for setting in settings] for of in by_setting]
+            grids.append(_grid(summary, rows, settings, distortion, realism, family.left_out))
+    if grids:
+        return max(grids, key=lambda one: len(one.betas))  # the first of equals
+    why = f"no measure of realism has values at {LEAST_RATES} settings of all its betas"
+    return "; ".join([why, *mixed])
+
+
+def records(grid: RealismGrid) -> list[dict[str, Any]]:
+    """Return one flat record for every point."""
+    return [
+        {
+            "beta": beta,
+            "setting": setting,
+            "bpp": float(grid.bpp[row, column]),
+            grid.distortion.column: float(grid.distortion_values[row, column]),
+            grid.realism.column: float(grid.realism_values[row, column]),
+            "images": grid.images,
+        }
+        for row, beta in enumerate(grid.betas)
+        for column, setting in enumerate(grid.settings)
+    ]
+
+
+def _of_one_checkpoint(summary: Summary) -> set[str]:
+    """Return the variants of our codec with a beta and the same other options."""
+    by_rest: dict[tuple[tuple[str, str], ...], set[str]] = {}
+    for edition in {point.label: point.edition for point in summary.points}.values():
+        if beta_of(edition) is not None:
+            rest = tuple(sorted(edition.options.items() - {("beta", edition.options["beta"])}))
+            by_rest.setdefault(rest, set()).add(edition.variant)
+    return by_rest.get(()) or max(by_rest.values(), key=len, default=set())
+
+
+def _grid(
+    summary: Summary,
+    rows: Sequence[Sequence[Point]],
+    settings: Sequence[Setting],
+    distortion: Measure,
+    realism: Measure,
+    left_out: tuple[str, ...],
+) -> RealismGrid:
+    columns = distortion.column, realism.column
+    points = [point for row in rows for point in row]
+    values = [
+        np.array([[p.means[name].value for p in row] for row in rows], float) for name in columns
+    ]
+    return RealismGrid(
+        distortion,
+        realism,
+        tuple(beta_of(row[0].edition) or 0.0 for row in rows),
+        tuple(map(str, settings)),
+        np.array([[point.means[columns[0]].bpp for point in row] for row in rows], float),
+        values[0],
+        values[1],
+        points[0].means[columns[0]].images,
+        origin(points),
+        tuple(dict.fromkeys(caveat for point in points for caveat in point.edition.caveats)),
+        (summary.protocols[columns[0]], summary.protocols[columns[1]]),
+        left_out,
+        any(point.edition.recorded for point in points),
+    )
 
 
 def _worth(variants: dict[str, list[Point]]) -> tuple[int, bool, str]:
@@ -139,7 +269,7 @@ def _left_out(
     of_chosen = {points[0].edition.build: points[0].edition for points in chosen.values()}
     joined = " and ".join(map(build_words, of_chosen.values()))
     covered = {(p.edition.variant, p.setting) for of_label in chosen.values() for p in of_label}
-    found: dict[tuple[str, str], list[str]] = {}
+    settings: dict[tuple[str, str], list[str]] = {}
     for point in points:
         why = _lacks(point, measures, summary)
         if point.edition.build in of_chosen or not of_chosen:
@@ -149,8 +279,5 @@ def _left_out(
             continue
         elif why is None:
             why = f"of another build ({build_words(point.edition)}) than the others ({joined})"
-        found.setdefault((point.label, why), []).append(str(point.setting))
-    return [
-        f"left out: {label} {', '.join(settings)}: {why}"
-        for (label, why), settings in found.items()
-    ]
+        settings.setdefault((point.label, why), []).append(str(point.setting))
+    return [f"left out: {label} {', '.join(of)}: {why}" for (label, why), of in settings.items()]

@@ -1,8 +1,8 @@
 """Rows that may meet in one mean, as arrays, and counts of the rows that are left out.
 
 Comparable rows share one coding protocol, and no mean has rows of two editions of a codec variant
-(`rows.editions`). The newest edition has the variant's label. An older one stands beside it, under
-a label that says so, where it has images, settings or values of a metric that newer ones lack.
+(`rows.editions`). The newest edition has the variant's label. An older one is shown beside it,
+under a label that says so, where it has images, settings or values that newer ones lack.
 """
 
 from collections import Counter
@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from copy import copy
 from functools import cache, cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +20,21 @@ from benchmark.codec_spec import CodecSpec, parse_codec, resolve
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import ALIASES
-from benchmark.rows.editions import codes, edition_rows, equals, last_of_groups, marked, newest_rows
+from benchmark.rows.editions import codes, edition_rows, equals, last_of_groups, marked
 
 Average = Literal["per_image", "pooled"]
+
+
+class Label(str):
+    """The name of an edition in tables and figures."""
+
+    newest: str  # label of the codec variant's newest edition
+
+    def __new__(cls, text: str, newest: str = "") -> Self:
+        """Make a label; without `newest` it is that of a newest edition."""
+        label = super().__new__(cls, text)
+        label.newest = newest or text
+        return label
 
 
 class LeftOut(NamedTuple):
@@ -42,36 +54,36 @@ class ComparableRows:
         """Choose the rows of each codec variant's newest edition, or of all its editions.
 
         needed: to choose all, the protocol id of each column of values that is looked for; columns
-        that `table` lacks have none. `standing` marks those of the editions that are to be shown.
+        that `table` lacks have none. `shown` marks those of the editions that are to be shown.
         """
-        found = (newest_rows if needed is None else edition_rows)(table, coding_protocol)
+        rows = edition_rows(table, coding_protocol, newest_only=needed is None)
         self.table = table
-        self.index: Int64Array = found.index  # of the row in `table`
-        self.point: Int64Array = found.point
-        self.variant: Int64Array = found.variant
-        self.edition: Int64Array = found.edition
-        self.age: Int64Array = found.age
-        self.apart: BoolArray = found.apart
-        self.image: Int64Array = found.image
-        self.recency: Int64Array = found.recency
+        self.index: Int64Array = rows.index  # of the row in `table`
+        self.point: Int64Array = rows.point
+        self.variant: Int64Array = rows.variant
+        self.edition: Int64Array = rows.edition
+        self.age: Int64Array = rows.age
+        self.apart: BoolArray = rows.apart
+        self.image: Int64Array = rows.image
+        self.recency: Int64Array = rows.recency
         self.points = int(self.point.max(initial=-1)) + 1
         self.ok: BoolArray = self.equal("status", "ok")
         self.failed: BoolArray = ~self.ok
         area = self.numbers("width_px") * self.numbers("height_px")
         self.pixels: Int64Array = np.where(self.ok, area, 1).astype(np.int64)
         self.bytes: Int64Array = np.where(self.ok, self.numbers("num_bytes"), 0).astype(np.int64)
-        self.standing: BoolArray = self._standing(found.setting, needed or {})
-        other = np.concatenate([found.other, self.index[~self.standing]])
+        self.shown: BoolArray = self._shown(rows.setting, needed or {})
+        other = np.concatenate([rows.other, self.index[~self.shown]])
         self.left_out = _left_out(table, other, coding_protocol)
 
-    def _standing(self, setting: Int64Array, needed: Mapping[str, str]) -> BoolArray:
+    def _shown(self, setting: Int64Array, needed: Mapping[str, str]) -> BoolArray:
         """Mark the rows of newest editions, and of those that have more than newer ones.
 
         More are images, or values of a needed metric, at any setting.
         """
-        standing = np.ones(len(self.index), np.bool_)
+        shown = np.ones(len(self.index), np.bool_)
         if not self.age.any():
-            return standing
+            return shown
         repeated = np.flatnonzero(np.isin(self.variant, self.variant[self.age > 0]))
         has = [self.ok]
         for column, protocol in needed.items():
@@ -79,32 +91,25 @@ class ComparableRows:
             if value in self.table.column_names:
                 has.append(self.ok & ~np.isnan(self.numbers(value)) & self.equal(by, protocol))
         places, place = np.unique(setting[repeated], return_inverse=True)
-        editions, number = np.unique(self.edition[repeated], return_inverse=True)
+        editions, first, number = np.unique(
+            self.edition[repeated], return_index=True, return_inverse=True
+        )
+        size = len(editions) * len(places)
         flat = number * len(places) + place
-        shape = len(has), len(editions), len(places)
-        counts = np.stack(
-            [np.bincount(flat[one[repeated]], minlength=shape[1] * shape[2]) for one in has]
-        ).reshape(shape)
-        first = repeated[np.unique(number, return_index=True)[1]]
+        counts = np.stack([np.bincount(flat[mask[repeated]], minlength=size) for mask in has])
+        counts = counts.reshape(len(has), len(editions), len(places))
         covered = counts[:, 0]
-        for at, row in enumerate(first.tolist()):  # of one variant, newer editions come first
+        for at, row in enumerate(repeated[first].tolist()):  # of one variant, newer ones come first
             if self.age[row] == 0:
                 covered = counts[:, at]
             elif (counts[:, at] > covered).any():
                 covered = np.maximum(covered, counts[:, at])
             else:
-                standing[self.edition == self.edition[row]] = False
-        return standing
+                shown[self.edition == self.edition[row]] = False
+        return shown
 
-    def with_columns_of(self, table: pa.Table) -> "ComparableRows":
-        """Return the same rows with the columns of `table`, which has more of them."""
-        return self._changed(table=table)
-
-    def restricted(self, ok: BoolArray) -> "ComparableRows":
-        """Return the same rows, of which only those marked count as coded without failure."""
-        return self._changed(ok=ok)
-
-    def _changed(self, **attributes: Any) -> "ComparableRows":
+    def changed(self, **attributes: Any) -> "ComparableRows":
+        """Return the same rows with another `ok`, or with a `table` that has more columns."""
         rows = copy(self)
         vars(rows).pop("latest", None)
         vars(rows).update(attributes)
@@ -118,8 +123,8 @@ class ComparableRows:
     def lacks(self, column: str) -> bool:
         """Return whether no row has a value of this metric, nor a reason why it has none."""
         value, _, reason = metric_columns(column)
-        found = [self._column(name, pa.string()) for name in (value, reason)]
-        return all(one.null_count == len(self.table) for one in found)
+        columns = [self._column(name, pa.string()) for name in (value, reason)]
+        return all(one.null_count == len(self.table) for one in columns)
 
     def codes(self, column: str) -> tuple[Int64Array, list[Any]]:
         """Return each row's index among a column's distinct values, and these; see `codes`."""
@@ -142,42 +147,37 @@ class ComparableRows:
         order = np.lexsort((self.recency, self.ok, self.edition))
         return np.asarray(order[last_of_groups(self.edition[order])], np.int64)
 
-    def labels(self) -> dict[int, str]:
-        """Return the label of each edition in tables and figures, by its number."""
+    def labels(self) -> dict[int, Label]:
+        """Return the label of each edition, by its number."""
         last = self.latest.tolist()
         names = ("codec", "variant", "codec_version", "fingerprint")
         latest = self.table.select(names).take(pa.array(self.index[last])).to_pylist()
-        own = [label_of(one["codec"], one["variant"]) for one in latest]
+        own = [label_of(row["codec"], row["variant"]) for row in latest]
         # Two variants of one label (files of one name in two folders, say) would become one curve.
-        labels = Counter(label for label, row in zip(own, last, strict=True) if self.age[row] == 0)
-        bundled = self._bundled()
-        found: dict[int, str] = {}
-        for label, row, one in zip(own, last, latest, strict=True):
-            whole = f"{one['codec']}:{one['variant']}".rstrip(":")
-            name = whole if labels[label] > 1 else label
+        counts = Counter(label for label, row in zip(own, last, strict=True) if self.age[row] == 0)
+        here = set(self.edition[self.numbers("bundled") != 1].tolist())
+        labels: dict[int, Label] = {}
+        for label, row, texts in zip(own, last, latest, strict=True):
+            whole = f"{texts['codec']}:{texts['variant']}".rstrip(":")
+            name = text = whole if counts[label] > 1 else label
             number = int(self.edition[row])
             if self.age[row]:
-                what = "bundled" if number in bundled else short_version(one["codec_version"])
-                if f"{name} ({what})" in found.values():
-                    what = f"{what}, {one['fingerprint'][:8]}"
-                name = f"{name} ({what})"
-            found[number] = name
-        return found
-
-    def _bundled(self) -> set[int]:
-        """Return the numbers of the editions whose rows are all bundled."""
-        here = self.edition[self.numbers("bundled") != 1]
-        return set(self.edition.tolist()) - set(here.tolist())
+                what = short_version(texts["codec_version"]) if number in here else "bundled"
+                if f"{name} ({what})" in labels.values():
+                    what = f"{what}, {texts['fingerprint'][:8]}"
+                text = f"{name} ({what})"
+            labels[number] = Label(text, name)
+        return labels
 
     def images_of(self, has: BoolArray) -> int:
-        """Count the distinct images of the marked rows that stand."""
-        return int(np.count_nonzero(np.bincount(self.image[has & self.standing])))
+        """Count the distinct images of the marked rows that are shown."""
+        return int(np.count_nonzero(np.bincount(self.image[has & self.shown])))
 
     def common(self, has: BoolArray) -> BoolArray:
-        """Keep the marked rows of the images that every standing point with any marked row has."""
-        points = len(np.unique(self.point[has & self.standing]))
+        """Keep the marked rows of the images that every shown point with any marked row has."""
+        points = len(np.unique(self.point[has & self.shown]))
         size = int(self.image.max(initial=-1)) + 1
-        everywhere = np.bincount(self.image[has & self.standing], minlength=size) == points
+        everywhere = np.bincount(self.image[has & self.shown], minlength=size) == points
         return np.asarray(has & everywhere[self.image])
 
 
@@ -196,7 +196,7 @@ def label_of(codec: str, variant: str) -> str:
 
 
 def told_names(codec: str, variant: str) -> set[str]:
-    """Return the names of a codec variant that a list of known ones has: its codec and its label.
+    """Return the names shown of a codec variant after "Known:": its codec and its label.
 
     The two are one for a Python file's codec whose label is its name without folders.
 
@@ -211,13 +211,13 @@ def without_replaced(table: pa.Table, coding_protocol: str, needed: Mapping[str,
     """Leave out the bundled rows of editions that newer ones replace; see `ComparableRows`."""
     rows = ComparableRows(table, coding_protocol, needed)
     replaced = np.zeros(table.num_rows, np.bool_)
-    replaced[rows.index[~rows.standing]] = True
+    replaced[rows.index[~rows.shown]] = True
     replaced &= marked(table["bundled"])
     return table.filter(pa.array(~replaced)) if replaced.any() else table
 
 
 def short_version(version: str) -> str:
-    """Return a version without its details; of a checkpoint, the digest remains.
+    """Abbreviate a version to its first part; of a checkpoint, the digest remains.
 
     >>> short_version("VTM 23.13, decoded by ffmpeg 7.1"), short_version("checkpoint 91d8: 9 steps")
     ('VTM 23.13', 'checkpoint 91d8')
@@ -226,12 +226,8 @@ def short_version(version: str) -> str:
 
 
 def plain_label(label: str) -> str:
-    """Return the label of the newest edition for that of an older one.
-
-    >>> plain_label("jpeg:optimize=1 (bundled)"), plain_label("jpeg")
-    ('jpeg:optimize=1', 'jpeg')
-    """
-    return label.rpartition(" (")[0] if label.endswith(")") and " (" in label else label
+    """Return the label of the newest edition for that of an older one."""
+    return label.newest if isinstance(label, Label) else label
 
 
 def find_label(asked: str, labels: Collection[str]) -> str:

@@ -1,18 +1,15 @@
 """Two codecs compared pair by pair: streams of one image whose values of a metric match.
 
-This is how codec-compare (github.com/webmproject/codec-compare) compares codecs, and its rule of
-matching: a stream of one codec is paired with a stream of the other of the same image, where the
-values of the metric differ by no more than the tolerance. The streams of one codec take in turn,
-image by image and from the lowest rate up, the nearest stream of the other that is not taken yet,
-so that each is in one pair at most. This is done from either side, and the pairs of the smaller
-mean difference are kept, so that the order of the codecs does not matter.
-
-Ratios are then averaged over pairs as geometric means. Unlike in a Bjøntegaard delta nothing is
-interpolated: every number is of streams that exist, and those without a counterpart do not count.
+The rule is that of codec-compare (github.com/webmproject/codec-compare): a stream of one codec is
+paired with one of the other of the same image, where the values of the metric differ by no more
+than the tolerance. The streams of one codec take in turn, image by image and from the lowest rate
+up, the nearest stream of the other that is left. This is done from either side, and the pairs of
+the smaller mean difference are kept, so that the order of the codecs does not matter. Ratios are
+averaged over pairs as geometric means; nothing is interpolated, unlike in a Bjøntegaard delta.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -30,6 +27,10 @@ from benchmark.rows.coding_facts import Side, caveats
 # How a quantity of two matched streams is compared: bytes, seconds and distances by their ratio,
 # averaged geometrically; scores that are better when higher, mostly in dB, by their difference.
 Kind = Literal["ratio", "difference"]
+
+
+StoredRow = Mapping[str, Any]
+FARTHEST = 1.6  # a codec whose nearest setting has a rate further off, by ratio, is left out
 
 
 class Tolerance(NamedTuple):
@@ -98,11 +99,11 @@ class Match:
             "codec_streams_without_match": mine,
             "against_streams_without_match": other,
         }
-        for name, found in self.averages.items():
-            low, high = found.interval or (None, None)
-            column = f"{name.removesuffix('_per_megapixel')}_{found.kind}"
-            record |= {column: found.value, f"{column}_low": low, f"{column}_high": high}
-            record[f"{column}_pairs"] = found.pairs
+        for name, average in self.averages.items():
+            low, high = average.interval or (None, None)
+            column = f"{name.removesuffix('_per_megapixel')}_{average.kind}"
+            record |= {column: average.value, f"{column}_low": low, f"{column}_high": high}
+            record[f"{column}_pairs"] = average.pairs
         return {**record, "caveat": "; ".join(self.caveats)}
 
     def pair_records(self, names: Mapping[int, str]) -> list[dict[str, Any]]:
@@ -110,19 +111,18 @@ class Match:
 
         names: of images, by their numbers.
         """
-        found = []
-        for places in self.pairs.tolist():
-            record: dict[str, Any] = {"image": names[self.first.image[places[0]]]}
-            for side, streams, place in zip(
-                ("codec", "against"), (self.first, self.second), places, strict=True
-            ):
+        records = []
+        for pair in self.pairs.tolist():
+            record: dict[str, Any] = {"image": names[self.first.image[pair[0]]]}
+            sides = ("codec", self.first, pair[0]), ("against", self.second, pair[1])
+            for side, streams, place in sides:
                 record |= {side: streams.label, f"{side}_setting": str(streams.settings[place])}
                 record[f"{side}_bpp"] = float(streams.bpp[place])
                 for name, values in streams.values.items():
                     value = float(values[place])
                     record[f"{side}_{name}"] = value if math.isfinite(value) else None
-            found.append(record)
-        return found
+            records.append(record)
+        return records
 
 
 def parse_tolerance(text: str) -> Tolerance:
@@ -161,48 +161,45 @@ def matches(
         )
     others = [Measure.named(name) for name in dict.fromkeys((*METRICS, name))]
     others = [one for one in others if summary.values_of(one.column)]
-    first, second = (_variants(summary, asked) for asked in (codec, against))
-    streams = {
-        label: streams_of(points, by, others) for label, points in {**first, **second}.items()
-    }
-    for asked, labels in ((codec, first), (against, second)):
-        if not any(len(streams[label].bpp) for label in labels):
+    sides: dict[str, Side] = {}
+    streams: dict[str, Streams] = {}
+    labels: dict[str, list[str]] = {}
+    for asked in (codec, against):
+        of_asked = [p for p in summary.points if asked in (p.label, p.edition.codec)]
+        if not of_asked:
+            raise UnknownName("codec with results", asked, summary.labels)
+        labels[asked] = list(dict.fromkeys(point.label for point in of_asked))
+        for label in labels[asked]:
+            points = [point for point in of_asked if point.label == label]
+            streams[label] = streams_of(points, by, others)
+            edition = points[0].edition
+            sides[label] = Side(label, edition.facts, edition.caveats)
+        if not any(len(streams[label].bpp) for label in labels[asked]):
             raise UsageError(
                 f"{asked} has no finite {by.label} to match: `bench rescore --metrics {name}` "
                 "computes what is missing from kept streams"
             )
-    sides = {
-        point.label: Side(point.label, point.edition.facts, point.edition.caveats)
-        for point in summary.points
-    }
-    found = []
-    for mine in first:
-        for other in second:
-            if mine != other:
-                pair = match(streams[mine], streams[other], by, tolerance, others)
-                found.append(replace(pair, caveats=caveats(sides[mine], sides[other])))
-    if not found:
+    compared = [
+        replace(
+            match(streams[first], streams[second], by, tolerance, others),
+            caveats=caveats(sides[first], sides[second]),
+        )
+        for first in labels[codec]
+        for second in labels[against]
+        if first != second
+    ]
+    if not compared:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
-    return found
-
-
-def _variants(summary: Summary, asked: str) -> dict[str, list[Point]]:
-    found: dict[str, list[Point]] = {}
-    for point in summary.points:
-        if asked in (point.label, point.edition.codec):
-            found.setdefault(point.label, []).append(point)
-    if not found:
-        raise UnknownName("codec with results", asked, summary.labels)
-    return found
+    return compared
 
 
 def streams_of(points: Sequence[Point], by: Measure, others: Sequence[Measure]) -> Streams:
     """Return the streams of a codec variant's points that have a finite value of `by`."""
     values = {
-        one.column: np.array(
-            [one.drawn(value) for p in points for value in p.image_values[one.column].tolist()]
+        measure.column: np.array(
+            [measure.drawn(v) for p in points for v in p.image_values[measure.column].tolist()]
         )
-        for one in {by.column: by, **{one.column: one for one in others}}.values()
+        for measure in (by, *others)
     }
     for name in TIMED:
         values[name] = np.concatenate([point.image_values[name] for point in points])
@@ -216,7 +213,7 @@ def streams_of(points: Sequence[Point], by: Measure, others: Sequence[Measure]) 
         image[order],
         tuple(settings[place] for place in order.tolist()),
         bpp[order],
-        {name: found[order] for name, found in values.items()},
+        {name: of_name[order] for name, of_name in values.items()},
     )
 
 
@@ -230,16 +227,15 @@ def match(
     the geometric mean of ratios.
     """
     pairs = matched_pairs(first, second, by.column, tolerance)
-    one, other = pairs.T
-    image = first.image[one]
-    averages = {"bytes": _average("ratio", first.bpp[one], second.bpp[other], image)}
+    mine, other = pairs.T
+    image = first.image[mine]
+    averages = {"bytes": _average("ratio", first.bpp[mine], second.bpp[other], image)}
     kinds: dict[str, Kind] = {
         measure.column: "difference" if measure.better == "higher" else "ratio"
         for measure in others
     }
-    kinds |= dict.fromkeys(TIMED, "ratio")
-    for name, kind in kinds.items():
-        averages[name] = _average(kind, first.values[name][one], second.values[name][other], image)
+    for name, kind in (kinds | dict.fromkeys(TIMED, "ratio")).items():
+        averages[name] = _average(kind, first.values[name][mine], second.values[name][other], image)
     shared = np.intersect1d(first.image, second.image)
     return Match(first, second, pairs, len(shared), averages)
 
@@ -248,10 +244,9 @@ def matched_pairs(first: Streams, second: Streams, column: str, tolerance: Toler
     """Return the places of matched streams, shape (pairs, 2), by the rule of this module."""
     forward = _taken_in_turn(first, second, column, tolerance)
     backward = _taken_in_turn(second, first, column, tolerance)
-    best = forward
     if _mean_error(backward) < _mean_error(forward):
-        best = [(two, one, error) for one, two, error in backward]
-    return np.array([pair[:2] for pair in sorted(best)], np.int64).reshape(-1, 2)
+        forward = [(two, one, error) for one, two, error in backward]
+    return np.array([pair[:2] for pair in sorted(forward)], np.int64).reshape(-1, 2)
 
 
 def _taken_in_turn(
@@ -261,21 +256,19 @@ def _taken_in_turn(
     left: dict[int, list[int]] = {}
     for place, image in enumerate(second.image.tolist()):
         left.setdefault(image, []).append(place)
-    found = []
-    values = second.values[column].tolist()
-    for place, (image, value) in enumerate(
-        zip(first.image.tolist(), first.values[column].tolist(), strict=True)
-    ):
+    pairs = []
+    values, others = first.values[column].tolist(), second.values[column].tolist()
+    for place, image in enumerate(first.image.tolist()):
         near = [
             (error, other)
             for other in left.get(image, ())
-            if (error := _error(value, values[other], tolerance)) <= tolerance.value
+            if (error := _error(values[place], others[other], tolerance)) <= tolerance.value
         ]
         if near:
             error, other = min(near)
             left[image].remove(other)
-            found.append((place, other, error))
-    return found
+            pairs.append((place, other, error))
+    return pairs
 
 
 def _error(value: float, other: float, tolerance: Tolerance) -> float:
@@ -288,9 +281,8 @@ def _error(value: float, other: float, tolerance: Tolerance) -> float:
     return 1 - small / large if value * other > 0 else math.inf
 
 
-def _mean_error(pairs: Iterable[tuple[int, int, float]]) -> float:
-    errors = [error for _, _, error in pairs]
-    return math.fsum(errors) / len(errors) if errors else 0.0
+def _mean_error(pairs: Sequence[tuple[int, int, float]]) -> float:
+    return math.fsum(error for _, _, error in pairs) / len(pairs) if pairs else 0.0
 
 
 def _average(kind: Kind, values: Float64Array, others: Float64Array, image: Int64Array) -> Average:
@@ -317,3 +309,20 @@ def _average(kind: Kind, values: Float64Array, others: Float64Array, image: Int6
         mean = math.exp(mean)
         interval = interval and Interval(*map(math.exp, interval))
     return Average(kind, mean, interval, int(has.sum()))
+
+
+def nearest(
+    rows: Mapping[str, Sequence[StoredRow]], bpp: float
+) -> tuple[dict[str, StoredRow], list[str]]:
+    """Return the row nearest to a rate by codec, and the codecs whose nearest is too far off."""
+    near: dict[str, StoredRow] = {}
+    far = []
+    for name, of_codec in rows.items():
+        ratio, row = min(
+            ((abs(math.log(row["bpp"] / bpp)), row) for row in of_codec), key=lambda pair: pair[0]
+        )
+        if ratio > math.log(FARTHEST):
+            far.append(name)
+        else:
+            near[name] = row
+    return near, far

@@ -1,8 +1,7 @@
-"""Means and counts over the rows of each point.
+"""Means and counts over the rows of each point, a codec variant at one setting.
 
-A point is a codec variant at one setting; arrays of shape (points,) hold one number for each.
-Sums are `np.bincount`'s, which add in the order of the rows: pandas' and Arrow's compensate or
-reorder, and so differ in the last digit.
+Arrays of shape (points,) hold one number for each point. Sums are `np.bincount`'s, which add in the
+order of the rows: pandas' and Arrow's compensate or reorder, and so differ in the last digit.
 """
 
 from collections import defaultdict
@@ -14,6 +13,7 @@ import numpy as np
 from benchmark.analysis.comparable import Average, ComparableRows
 from benchmark.codec import BoolArray, Float64Array, Int64Array
 from benchmark.metrics.metric import metric_columns
+from benchmark.protocol import bits_per_pixel
 
 REASONS_KEPT = 3
 OF_MEAN_MSE = ("psnr_db", "psnr_y_db")  # columns that also have the dB of the mean squared error
@@ -47,11 +47,11 @@ def mean_bpp(
     (array([0.75]), array([0.66666667]))
     """
     if average == "pooled":
-        above = np.bincount(point, 8 * num_bytes, points)
-        below = np.bincount(point, num_pixels, points)
-    else:
-        above = np.bincount(point, 8 * num_bytes / num_pixels, points)
-        below = np.bincount(point, minlength=points).astype(np.float64)
+        sums = (np.bincount(point, weights, points) for weights in (num_bytes, num_pixels))
+        with np.errstate(invalid="ignore"):
+            return bits_per_pixel(*sums)
+    above = np.bincount(point, bits_per_pixel(num_bytes, num_pixels), points)
+    below = np.bincount(point, minlength=points)
     return np.divide(above, below, out=np.full(points, np.nan), where=below > 0)
 
 
@@ -104,12 +104,12 @@ def metric_means(
     values = np.where(rows.ok, rows.numbers(value_column), np.nan)
     other = ~np.isnan(values) & ~rows.equal(protocol_column, protocol)
     values[other] = np.nan
-    found = means(rows, values, rows.ok, average, common)
     reason, reasons = rows.codes(reason_column)
     texts = [text or "not computed" for text in reasons]
     texts.append(f"measured by another rule than {protocol}")
     reason = np.where(other, len(texts) - 1, reason)
     why = tallies(rows, rows.ok & np.isnan(values), reason, texts)
+    found = means(rows, values, rows.ok, average, common)
     return values, [mean._replace(reasons=why.get(i, ())) for i, mean in enumerate(found)]
 
 
@@ -118,7 +118,7 @@ def tallies(
 ) -> dict[int, Tally]:
     """Count the texts of the marked rows, by the number of the point.
 
-    code: int64 of shape (rows,), each row's index in `texts`, where a text may stand twice.
+    code: int64 of shape (rows,), each row's index in `texts`, where a text may occur twice.
     """
     pairs = rows.point[marked] * len(texts) + code[marked]
     found: dict[int, dict[str, int]] = defaultdict(dict)

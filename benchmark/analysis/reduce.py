@@ -8,15 +8,17 @@ images of a point is the metric of that set, and their spread is what its interv
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from benchmark.analysis.comparable import Average, ComparableRows
+from benchmark.analysis.comparable import Average, ComparableRows, label_of
 from benchmark.analysis.summarise import Summary, looked_for, summarise_rows
-from benchmark.codec import Int64Array
+from benchmark.codec import Int64Array, Setting
 from benchmark.errors import NotMeasurable, memory_exhausted
 from benchmark.metrics.distribution_metric import DistributionMetric, Reduced
+from benchmark.metrics.measure import Measure, require_image_values
 from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING, protocol_of, protocols
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
@@ -52,7 +54,7 @@ def _filled(
         for point in points:
             reducer.fill(column, point)
         reducer.keep()
-        rows = rows.with_columns_of(column.appended_to(rows.table))
+        rows = rows.changed(table=column.appended_to(rows.table))
     return rows
 
 
@@ -84,6 +86,56 @@ def summarise_store(
     rows = ComparableRows(table, CODING, looked_for(protocols(names)))
     rows = _filled(rows, folder, distributions, common, allow_few)
     return summarise_rows(rows, protocols(names), average, common), rows.table
+
+
+class ImageInfluence(NamedTuple):
+    """The influence of one image on a codec's mean at one setting."""
+
+    label: str
+    setting: str
+    images: int
+    value: float  # of the whole set
+    image: str
+    influence: float  # derivative of the value to the image's weight, scaled as a mean has it
+    without: float  # the value without the image, to first order
+
+
+def attribution(table: pa.Table, column: str, protocol: str) -> list[ImageInfluence]:
+    """Return the influence of every image of every point, the largest of a point first.
+
+    column: of a metric of single images, or one that `with_distribution_metrics` has filled.
+    protocol: the id that values must have. Points are ordered as in `ComparableRows`; those of a
+    single image are left out. Raises `UsageError` for a metric that gives no influence of an image.
+    """
+    of_column = [name for name in DISTRIBUTION_METRICS if metric_class(name).column == column]
+    require_image_values(*map(Measure.named, of_column))
+    rows = ComparableRows(table, CODING)
+    value_column, protocol_column, _ = metric_columns(column)
+    has = rows.ok & rows.equal(protocol_column, protocol)
+    values = np.where(has, rows.numbers(value_column), np.nan)
+    finite = np.flatnonzero(np.isfinite(values))
+    names = ("codec", "variant", "setting_name", "setting_value", "image")
+    texts = table.select(names).take(pa.array(rows.index)).to_pylist()
+    parts = []
+    for places in np.split(finite, np.flatnonzero(np.diff(rows.point[finite])) + 1):
+        if len(places) < 2:
+            continue
+        value = float(np.mean(values[places]))
+        influences = values[places] - value
+        for at in np.argsort(-np.abs(influences), kind="stable").tolist():
+            row, influence = texts[places[at]], float(influences[at])
+            parts.append(
+                ImageInfluence(
+                    label_of(row["codec"], row["variant"]),
+                    str(Setting(row["setting_name"], row["setting_value"])),
+                    len(places),
+                    value,
+                    row["image"],
+                    influence,
+                    value - influence / (len(places) - 1),
+                )
+            )
+    return parts
 
 
 class _Column:

@@ -2,16 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.analysis.comparable import Average, label_of, told_names
+from benchmark.analysis.reduce import summarise_store
+from benchmark.analysis.summarise import Summary
+from benchmark.codec_spec import split_unescaped
+from benchmark.datasets.dataset import Source, probe
+from benchmark.datasets.folder import open_dataset, open_folder
 from benchmark.errors import UnknownName, UsageError
+from benchmark.packs.contents import verified_rows
+from benchmark.registry import means_folder
+from benchmark.rows.folder_name import folder_store_name, stores_below
+from benchmark.rows.store import Store
+from benchmark.system.machine import cores
 from benchmark.user_file import names_file
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from benchmark.analysis.comparable import Average
-    from benchmark.analysis.summarise import Summary
 
 
 class DatasetResults(NamedTuple):
@@ -19,8 +27,8 @@ class DatasetResults(NamedTuple):
 
     name: str  # as the user calls it
     folder: Path  # of the report
-    summary: "Summary"
-    table: "pa.Table"  # the rows that were summarised, with columns of distribution metrics
+    summary: Summary
+    table: pa.Table  # the rows that were summarised, with columns of distribution metrics
     runs: list[dict[str, Any]]  # records of the runs, oldest first
 
 
@@ -37,9 +45,6 @@ def stored_dataset(results: Path, dataset: str) -> str:
 
     Raises `UsageError` or `UnknownName` if there are no results of it.
     """
-    from benchmark.registry import means_folder
-    from benchmark.rows.folder_name import stores_below
-
     found = _with_rows(results)
     if dataset.partition(":")[0] in found:
         return dataset
@@ -58,8 +63,6 @@ def stored_dataset(results: Path, dataset: str) -> str:
 
 
 def _with_rows(results: Path) -> list[str]:
-    from benchmark.rows.folder_name import stores_below
-
     found = [name for name, path in stores_below(results).items() if any(path.glob("per_image/*"))]
     if not found:
         raise UsageError(f"{results} holds no results: measure something with `bench run` first")
@@ -72,11 +75,6 @@ def name_of_folder(path: Path, stores: Mapping[str, Path]) -> str:
     The name of no store is returned if there are no results of these images. Raises `UsageError`
     without images.
     """
-    from benchmark.datasets.dataset import Source, probe
-    from benchmark.datasets.folder import open_folder
-    from benchmark.rows.folder_name import folder_store_name
-    from benchmark.system.machine import cores
-
     folder = open_folder(path)
     plain = probe(folder.images, flatten=False, threads=cores())
     rest = [one.file for one in plain if not isinstance(one, Source)]  # measured with --flatten
@@ -89,8 +87,6 @@ def name_of_folder(path: Path, stores: Mapping[str, Path]) -> str:
 
 def stored_name(dataset: str) -> str:
     """Return the name of the dataset that `path.py:function` opens."""
-    from benchmark.datasets.folder import open_dataset
-
     name: str = open_dataset(dataset).name
     return name
 
@@ -123,10 +119,6 @@ def read_results(
     `reduce.summarise_store`. pooled: bits per pixel over all pixels. verified_only: keep rows whose
     streams were decoded again in a fresh process. Raises `UsageError` if no rows are left.
     """
-    from benchmark.analysis.reduce import summarise_store
-    from benchmark.packs.contents import verified_rows
-    from benchmark.rows.store import Store
-
     name = stored_dataset(results, name)
     stored, _, subset = name.partition(":")
     folder = results / stored
@@ -145,16 +137,11 @@ def read_results(
     return DatasetResults(name, report, summary, table, store.records())
 
 
-def rows_of_codecs(table: "pa.Table", codecs: str, subset: str = "") -> "pa.Table":
+def rows_of_codecs(table: pa.Table, codecs: str, subset: str = "") -> pa.Table:
     """Return the rows of these codecs, and of the images in the part `subset` of the dataset.
 
     codecs: comma-separated names or labels, or "all". Raises `UnknownName`.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from benchmark.analysis.comparable import label_of, told_names
-    from benchmark.codec_spec import split_unescaped
 
     if subset:
         table = table.filter(pc.starts_with(table["image"], f"{subset}/"))

@@ -23,12 +23,11 @@ from benchmark.analysis.means import (
 from benchmark.codec import BoolArray, Float64Array, Int64Array, Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.metrics.distribution_metric import FEW_IMAGES
+from benchmark.protocol import bits_per_pixel
 from benchmark.protocol import protocols as present_protocols
 from benchmark.registry import CODECS, DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.rows.coding_facts import NOT_STATED, CodingFacts, coding_facts
 from benchmark.rows.editions import Build
-
-__all__ = ["SECONDS", "TIMED", "Edition", "Mean", "Point", "Summary", "summarise"]
 
 SECONDS = ("encode_seconds", "decode_seconds")  # never of precomputed rows
 # Only of rows measured alone, on one machine: that of the latest such row.
@@ -190,54 +189,51 @@ def summarise_rows(
     """Return the means of comparable rows; other arguments as in `summarise`."""
     everything = rows.images_of(rows.ok)
     if common:
-        rows = rows.restricted(rows.common(rows.ok))
-    found, values = {}, {}
+        rows = rows.changed(ok=rows.common(rows.ok))
     coded_here = rows.ok & (rows.numbers("recorded") != 1)
-    for name in SECONDS:
-        found[name] = means(rows, rows.numbers(name), coded_here, average, common)
-    machine, alone = _timed_alone(rows)
+    machine, alone = _timed_alone(rows, coded_here)
+    values: dict[str, Float64Array] = {}
+    of_points = {
+        name: means(rows, rows.numbers(name), coded_here, average, common) for name in SECONDS
+    }
     for name, seconds in zip(TIMED, SECONDS, strict=True):
         values[name] = np.where(alone, rows.numbers(seconds) / (rows.pixels / 1e6), np.nan)
-        found[name] = means(rows, values[name], alone, average, common)
-    found[CONTAINER] = means(rows, rows.numbers(CONTAINER), rows.ok, average, common)
+        of_points[name] = means(rows, values[name], alone, average, common)
+    of_points[CONTAINER] = means(rows, rows.numbers(CONTAINER), rows.ok, average, common)
     absent = None  # what all metrics have that no row was measured with
     for name, protocol in protocols.items():
         if name == "coding":
             continue
-        if absent is not None and rows.lacks(name):
-            values[name], found[name] = absent
-            continue
-        values[name], found[name] = metric_means(rows, name, protocol, average, common)
-        if rows.lacks(name):
-            absent = values[name], found[name]
+        lacking = rows.lacks(name)
+        of_metric = absent if lacking and absent else None
+        of_metric = of_metric or metric_means(rows, name, protocol, average, common)
+        values[name], of_points[name] = of_metric
+        absent = of_metric if lacking else absent
+    points: dict[bool, list[Point]] = {True: [], False: []}
+    shown = rows.shown[np.searchsorted(rows.point, np.arange(rows.points))].tolist()
+    for point, is_shown in zip(_points(rows, of_points, values, average), shown, strict=True):
+        points[is_shown].append(point)
     images = rows.images_of(rows.ok)
-    points = _points(rows, found, values, average)
-    stands = rows.standing[np.searchsorted(rows.point, np.arange(rows.points))].tolist()
-    shown = [point for point, standing in zip(points, stands, strict=True) if standing]
-    replaced = [point for point, standing in zip(points, stands, strict=True) if not standing]
     return Summary(
-        points=tuple(sorted(shown, key=_in_order)),
+        points=tuple(sorted(points[True], key=_in_order)),
         images=images,
         dropped=everything - images,
         average=average,
         protocols=dict(protocols),
         machine=machine,
         left_out=rows.left_out,
-        replaced=tuple(sorted(replaced, key=_in_order)),
+        replaced=tuple(sorted(points[False], key=_in_order)),
     )
 
 
-def _timed_alone(rows: ComparableRows) -> tuple[str, BoolArray]:
+def _timed_alone(rows: ComparableRows, coded_here: BoolArray) -> tuple[str, BoolArray]:
     """Return the machine of the latest row that was timed alone, and mark such rows of it."""
     machine, machines = rows.codes("machine")
-    coded_here = rows.ok & (rows.numbers("recorded") != 1)
-    alone = np.flatnonzero(coded_here & (rows.numbers("timing") == 1) & rows.standing)
-    has = np.zeros(len(rows.ok), np.bool_)
-    if not len(alone):
-        return "", has
-    chosen = int(machine[alone[rows.recency[alone].argmax()]])
-    has[alone] = machine[alone] == chosen
-    return str(machines[chosen]), has
+    alone = coded_here & (rows.numbers("timing") == 1) & rows.shown
+    if not alone.any():
+        return "", alone
+    latest = np.flatnonzero(alone)[rows.recency[alone].argmax()]
+    return str(machines[machine[latest]]), alone & (machine == machine[latest])
 
 
 def _points(
@@ -249,7 +245,7 @@ def _points(
     failures = _failures(rows)
     failed = np.bincount(rows.point[rows.failed], minlength=rows.points).tolist()
     ok = np.flatnonzero(rows.ok)
-    of_point, image_bpp = rows.point[ok], 8 * rows.bytes[ok] / rows.pixels[ok]
+    of_point, image_bpp = rows.point[ok], bits_per_pixel(rows.bytes[ok], rows.pixels[ok])
     image_ids, values = rows.image[ok], {name: column[ok] for name, column in values.items()}
     rates = mean_bpp(rows.bytes[ok], rows.pixels[ok], of_point, rows.points, average).tolist()
     bounds = np.searchsorted(of_point, np.arange(rows.points + 1)).tolist()
@@ -271,7 +267,7 @@ def _points(
                 missing=reference - count,
                 failed=failed[i],
                 failures=failures.get(i, ()),
-                means={name: found[i] for name, found in of_points.items()},
+                means={name: of_name[i] for name, of_name in of_points.items()},
                 image_ids=image_ids[mine],
                 image_bpp=image_bpp[mine],
                 image_values={name: column[mine] for name, column in values.items()},
@@ -283,10 +279,9 @@ def _points(
 def _failures(rows: ComparableRows) -> dict[int, Tally]:
     stage, stages = rows.codes("stage")
     reason, reasons = rows.codes("reason")
-    pair = stage[rows.failed] * len(reasons) + reason[rows.failed]
-    distinct, pair = np.unique(pair, return_inverse=True)
+    pairs = (stage * len(reasons) + reason)[rows.failed]
     code = np.zeros(len(stage), np.int64)
-    code[rows.failed] = pair
+    distinct, code[rows.failed] = np.unique(pairs, return_inverse=True)
     texts = [
         f"{stages[at // len(reasons)]}: {reasons[at % len(reasons)]}" for at in distinct.tolist()
     ]
@@ -295,10 +290,9 @@ def _failures(rows: ComparableRows) -> dict[int, Tally]:
 
 def _editions(rows: ComparableRows) -> dict[int, Edition]:
     """Describe each edition by its latest row, with what all its rows name."""
-    caveats = _distinct(rows, "caveat")
-    origins = _distinct(rows, "bytes_origin")
-    devices = _distinct(rows, "device")
-    versions = _distinct(rows, "codec_version")
+    caveats, origins, devices, versions = (
+        _distinct(rows, name) for name in ("caveat", "bytes_origin", "device", "codec_version")
+    )
     labels = rows.labels()
     recorded = set(rows.edition[rows.numbers("recorded") == 1].tolist())
     here = set(rows.edition[rows.numbers("bundled") != 1].tolist())
@@ -307,15 +301,15 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
         *("fingerprint", "revision", "chroma", "tuned_for"),
     )
     editions = {}
-    for last in rows.latest.tolist():
+    latest = rows.table.select(names).take(pa.array(rows.index[rows.latest])).to_pylist()
+    for last, texts in zip(rows.latest.tolist(), latest, strict=True):
         number = int(rows.edition[last])
-        row = {name: rows.table[name][int(rows.index[last])].as_py() or "" for name in names}
+        row = {name: text or "" for name, text in texts.items()}
         declared = ["bytes=declared"] if "declared" in origins[number] else []
-        every = dict.fromkeys((row["codec_version"], *versions[number]))
         editions[number] = Edition(
             label=labels[number],
             codec=row["codec"],
-            version=" and ".join(every),
+            version=" and ".join(dict.fromkeys((row["codec_version"], *versions[number]))),
             command=row["command"],
             timed=row["timed"],
             devices=devices[number],
@@ -332,6 +326,7 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
 
 
 def _distinct(rows: ComparableRows, column: str) -> dict[int, tuple[str, ...]]:
+    """Return the distinct texts of a column by the number of the edition."""
     code, values = rows.codes(column)
     found: dict[int, tuple[str, ...]] = defaultdict(tuple)
     for pair in np.flatnonzero(np.bincount(rows.edition * len(values) + code)).tolist():

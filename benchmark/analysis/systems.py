@@ -151,7 +151,7 @@ def short_names(labels: Sequence[str]) -> dict[str, str]:
 def family(label: str) -> str:
     """Return the codec that a label's variants share a style with: a network of CompressAI, say.
 
-    >>> family("hyperprior"), family("ours:beta=0"), family("jpeg2000 (bundled)")
+    >>> family("hyperprior"), family("ours:beta=0"), family("jpeg2000")
     ('bmshj2018-hyperprior', 'ours', 'jpeg2000')
     """
     spec = _spec(plain_label(label))

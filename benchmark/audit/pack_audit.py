@@ -13,7 +13,7 @@ from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Progress
 from benchmark.measure.workbench import Conditions, Rescore
 from benchmark.metrics.metric import metric_columns
-from benchmark.packs.import_pack import row_of
+from benchmark.packs.contents import row_of
 from benchmark.packs.pack import Pack, RecordedStream
 from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request

@@ -11,8 +11,9 @@ from typing import Literal, NamedTuple
 
 from benchmark.errors import DamagedResults, StoreError, UsageError
 from benchmark.rows.merge import PARTS
-from benchmark.rows.shard import DAMAGED, BadShard, read_parquet, read_shard, recorded_sha256
+from benchmark.rows.shard import BadShard, read_parquet, read_shard, recorded_sha256
 from benchmark.rows.store import Store
+from benchmark.rows.streams import DAMAGED
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.text import counted
 

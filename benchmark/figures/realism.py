@@ -7,8 +7,7 @@ quality; here it is what one network does, drawn as its lines of equal rate.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from benchmark.analysis.builds import RECORDED
-from benchmark.analysis.grid import RealismGrid, records
+from benchmark.analysis.builds import RECORDED, RealismGrid, records
 from benchmark.analysis.systems import GROUPS, OURS
 from benchmark.figures.captions import (
     CAVEAT,

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from benchmark.analysis.builds import mixed_sentences
 from benchmark.analysis.interval import DrawSpread
-from benchmark.analysis.means import OF_MEAN_MSE
-from benchmark.analysis.summarise import CONTAINER, SECONDS, Mean, Point, Summary
+from benchmark.analysis.means import OF_MEAN_MSE, Mean
+from benchmark.analysis.summarise import CONTAINER, SECONDS, Point, Summary
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
 from benchmark.system.text import csv_cells, markdown_text, one_line

@@ -294,7 +294,7 @@ def _coded_columns(coded: Coded, source: Source) -> Row:
         "num_bytes": coded.num_bytes,
         "container_bytes": coded.container_bytes,
         "bytes_origin": "declared" if coded.stream is None else "measured",
-        "bpp": bits_per_pixel(coded.num_bytes, source.width_px, source.height_px),
+        "bpp": bits_per_pixel(coded.num_bytes, source.width_px * source.height_px),
         "stream_sha256": None if coded.stream is None else sha256(coded.stream).hexdigest(),
         "decoded_sha256": pixels_sha256(coded.decoded),
         "encode_seconds": coded.encode_seconds,

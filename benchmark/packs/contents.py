@@ -1,19 +1,33 @@
-"""The contents of a dataset's results: the store's rows and streams, completed from packs."""
+"""Rows of packs: beside the rows and streams of a dataset's store, or imported into it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from benchmark.packs.import_pack import row_of
+from benchmark.errors import BadPack
+from benchmark.packs.export_pack import LEFT_OUT
 from benchmark.packs.pack import Pack, RecordedStream, packs_in, shipped_packs
+from benchmark.protocol import bits_per_pixel
 from benchmark.rows.named_code import EVERY, NamedCodecs
-from benchmark.rows.schema import table_schema
+from benchmark.rows.runs import NAME, new_run_id, run_record
+from benchmark.rows.schema import cell_key, table_schema
 from benchmark.rows.store import Store
 from benchmark.rows.versions import merge_versions
 
-EARLIEST_RUN = "00000000T000000-pack"  # where a codec was run here as well, its own rows stand
+Row = dict[str, Any]
+
+EARLIEST_RUN = "00000000T000000-pack"  # where a codec was run here as well, its own rows are valid
+
+
+class Imported(NamedTuple):
+    """Counts of the rows imported into one dataset's store."""
+
+    folder: Path
+    added: int
+    there: int  # cells that had a row before
 
 
 class DatasetContents(NamedTuple):
@@ -39,8 +53,33 @@ class DatasetContents(NamedTuple):
         return row["cell"] in self.from_packs or self.store.has_stream(row["stream_sha256"])
 
     def has_picture(self, row: Mapping[str, Any]) -> bool:
-        """Return whether a row's pixels can be had: from its stream, or where they are declared."""
+        """Return whether a row's pixels are available: from its stream, or where it declares."""
         return row["bytes_origin"] == "declared" or self.has_stream(row)
+
+
+def dataset_contents(
+    results: Path, dataset: str, packs: Sequence[Pack], codecs: NamedCodecs = EVERY
+) -> DatasetContents:
+    """Read all rows of a dataset, given by the name of its store; without any, an empty table.
+
+    codecs: those that the command names, of which programs and Python files may run.
+    """
+    store = Store(results / dataset)
+    stored = store.read()
+    table, done = stored.table, stored.done()
+    from_packs: dict[str, tuple[Pack, RecordedStream]] = {}
+    rows = []
+    for pack in packs:
+        for one in pack.streams.values():
+            if _dataset(one) == dataset:
+                row = row_of(pack, one, EARLIEST_RUN) | {"bundled": True}
+                if row["cell"] not in done and row["cell"] not in from_packs:
+                    from_packs[row["cell"]] = pack, one
+                    rows.append(row)
+    if rows:
+        added = pa.Table.from_pylist(rows, schema=table_schema())
+        table = merge_versions(pa.concat_tables([table, added], promote_options="default"))
+    return DatasetContents(table, store, from_packs, codecs)
 
 
 def packs_beside(results: Path) -> list[Pack]:
@@ -69,26 +108,97 @@ def verified_rows(table: pa.Table) -> pa.Table:
     return table.filter(table["attested"].fill_null(False))
 
 
-def dataset_contents(
-    results: Path, dataset: str, packs: Sequence[Pack], codecs: NamedCodecs = EVERY
-) -> DatasetContents:
-    """Read all rows of a dataset, given by the name of its store; without any, an empty table.
+def import_pack(pack: Pack, results: Path, arguments: list[str]) -> list[Imported]:
+    """Add the pack's rows and streams to the results, except for cells that have a row.
 
-    codecs: those that the command names, of which programs and Python files may run.
+    arguments: of the command, for the record. Every row and stream of a dataset is checked before
+    anything of that dataset is written. Raises `BadPack`.
     """
-    store = Store(results / dataset)
-    table = store.table()
-    done = store.done()
-    found: dict[str, tuple[Pack, RecordedStream]] = {}
-    rows = []
-    for pack in packs:
-        for one in pack.streams.values():
-            if (one.fields.get("dataset") or "").partition(":")[0] == dataset:
-                row = row_of(pack, one, EARLIEST_RUN) | {"bundled": True}
-                if row["cell"] not in done and row["cell"] not in found:
-                    found[row["cell"]] = pack, one
-                    rows.append(row)
-    if rows:
-        added = pa.Table.from_pylist(rows, schema=table_schema())
-        table = merge_versions(pa.concat_tables([table, added], promote_options="default"))
-    return DatasetContents(table, store, found, codecs)
+    by_store: dict[str, list[RecordedStream]] = {}
+    for one in pack.streams.values():
+        name = _dataset(one)
+        if not NAME.fullmatch(name):
+            raise BadPack(pack.path, f"{name!r} is no name of a dataset")
+        by_store.setdefault(name, []).append(one)
+    return [
+        _import_dataset(pack, recorded, Store(results / name), arguments)
+        for name, recorded in sorted(by_store.items())
+    ]
+
+
+def row_of(pack: Pack, recorded: RecordedStream, run: str) -> Row:
+    """Return a stream of the pack as a row of the store; raise `BadPack` for a malformed value."""
+    kinds = {field.name: field.type for field in table_schema() if field.name not in LEFT_OUT}
+    info = pack.infos[recorded.spec]
+    try:
+        row: Row = {
+            name: _value(text, kinds[name])
+            for name, text in recorded.fields.items()
+            if name in kinds
+        }
+        bpp = bits_per_pixel(recorded.num_bytes, recorded.width_px * row["height_px"])
+        source = recorded.image_sha256, recorded.width_px, row["coding_protocol"]
+    except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise BadPack(pack.path, f"a line of {recorded.image} cannot be read ({reason})") from error
+    return row | {
+        "cell": cell_key(recorded.spec, info, recorded.setting, *source),
+        "run": run,
+        "variant": recorded.spec.variant,
+        "status": "ok",
+        "bytes_origin": "measured",
+        "bpp": bpp,
+        "timing": False,  # a timed row is always of this machine
+        "codec_version": info.version,
+        "command": info.command,
+        "timed": info.timed,
+        "fingerprint": info.fingerprint,
+        "revision": info.revision,
+        "caveat": info.caveat,
+        "chroma": info.chroma or None,
+        "tuned_for": info.tuned_for or None,
+        "device": info.device,
+        "recorded": True,
+    }
+
+
+def _import_dataset(
+    pack: Pack, recorded: Sequence[RecordedStream], store: Store, arguments: list[str]
+) -> Imported:
+    run = new_run_id(store.folder)
+    rows = [row_of(pack, one, run) for one in recorded]
+    streams = [pack.read(one) for one in recorded]
+    stored = store.read()
+    done = stored.done() & {row["cell"] for row in rows}
+    done -= stored.without_stream(store, done)
+    fresh = [row for row in rows if row["cell"] not in done]
+    if fresh:
+        of_pack = {"path": str(pack.path), "name": pack.name, "sha256": pack.sha256}
+        codecs = {spec.text: asdict(info) for spec, info in pack.infos.items()}
+        facts = {"imported": of_pack, "notes": list(pack.notes), "codecs": codecs}
+        store.begin(run, run_record(arguments, **facts))
+        store.keep_all(streams)
+        store.append(fresh)
+        store.compact()
+    return Imported(store.folder, len(fresh), len(rows) - len(fresh))
+
+
+def _value(text: str | None, kind: pa.DataType) -> Any:
+    if not text:
+        return None
+    if pa.types.is_integer(kind):
+        number = int(text)
+        if number.bit_length() > 63:
+            raise ValueError(f"a number of {number.bit_length()} bits")
+        return number
+    if pa.types.is_floating(kind):
+        return float(text)
+    if pa.types.is_boolean(kind):
+        if text not in ("True", "False"):
+            raise ValueError(f"{text!r} is neither True nor False")
+        return text == "True"
+    return text
+
+
+def _dataset(recorded: RecordedStream) -> str:
+    return (recorded.fields.get("dataset") or "").partition(":")[0]

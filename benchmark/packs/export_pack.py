@@ -65,14 +65,18 @@ def export_pack(
     left_out: list[str] = []
     finished: set[CodecSpec] = set()
     for store in stores:
-        found = _finished(store, codecs)
-        finished |= {_spec(row) for row in found}
+        table = store.table()
+        newest = table.take(newest_rows(table).index)
+        newest = newest.filter(pc.equal(newest["status"], "ok"))
+        chosen = [row for row in newest.to_pylist() if _spec(row) in codecs]
+        finished |= {_spec(row) for row in chosen}
         kept: list[Row] = []
-        bare: list[Row] = []
-        for row in found:
-            (bare if _is_bare(row, store) else kept).append(row)
+        bare: list[Row] = []  # bundled with the project, without their streams
+        for row in chosen:
+            has = not row["bundled"] or store.has_stream(row["stream_sha256"])
+            (kept if has else bare).append(row)
         if bare:
-            left_out.append(_told(bare, store))
+            left_out.append(_without_stream(bare, store.folder.name))
         rows += kept
         for row in kept:
             data = store.stream(row["stream_sha256"])
@@ -83,8 +87,8 @@ def export_pack(
                 )
             streams[row["stream_sha256"]] = data
         for run in {row["run"] for row in kept}:
-            told = store.record(run).get("codecs", {})
-            licences |= {text: info["licence"] for text, info in told.items()}
+            infos = store.record(run).get("codecs", {})
+            licences |= {text: info["licence"] for text, info in infos.items()}
     for spec in codecs:
         if spec not in finished:
             where = ", ".join(str(store.folder) for store in stores)
@@ -111,7 +115,7 @@ def write_pack(
         raise UsageError(f"{out}: a pack's name is of letters, digits, dots, - and _")
     if out.exists():
         raise UsageError(f"{out} is there already: remove it, or give another name")
-    told = {
+    index = {
         "format": FORMAT,
         "name": name,
         "streams": len(rows),
@@ -122,13 +126,18 @@ def write_pack(
         ],
     }
     files = {
-        INDEX: (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode(),
+        INDEX: (json.dumps(index, indent=1, ensure_ascii=False) + "\n").encode(),
         ROWS: _csv(rows),
         **{f"{STREAMS}/{digest}": streams[digest] for digest in sorted(streams)},
     }
     try:
         with replacing(out) as draft:
-            _write_tar(draft, name, files) if out.suffix == ".tar" else _write_folder(draft, files)
+            if out.suffix == ".tar":
+                _write_tar(draft, name, files)
+            else:
+                (draft / STREAMS).mkdir(parents=True)
+                for path, content in files.items():
+                    (draft / path).write_bytes(content)
     except OSError as error:
         raise StoreError(f"{out} cannot be written: {error.strerror or error}") from error
 
@@ -159,24 +168,11 @@ def infos_of(rows: Sequence[Row], licences: Mapping[str, str]) -> dict[CodecSpec
     return found
 
 
-def _finished(store: Store, codecs: Sequence[CodecSpec]) -> list[Row]:
-    table = store.table()
-    newest = table.take(newest_rows(table).index)
-    rows: list[Row] = newest.filter(pc.equal(newest["status"], "ok")).to_pylist()
-    return [row for row in rows if _spec(row) in codecs]
-
-
 def _spec(row: Row) -> CodecSpec:
     return CodecSpec.of(row["codec"], row["variant"])
 
 
-def _is_bare(row: Row, store: Store) -> bool:
-    """Return whether a row is bundled with the project, and its stream is not."""
-    return bool(row["bundled"]) and not store.has_stream(row["stream_sha256"])
-
-
-def _told(bare: Sequence[Row], store: Store) -> str:
-    dataset = store.folder.name
+def _without_stream(bare: Sequence[Row], dataset: str) -> str:
     specs = ",".join(sorted({_spec(row).text for row in bare}))
     return (
         f"{counted(len(bare), 'bundled row')} of {dataset} without a bundled stream; "
@@ -191,12 +187,6 @@ def _csv(rows: Sequence[Row]) -> bytes:
     for row in sorted(rows, key=lambda row: [row[name] for name in ORDER]):
         writer.writerow({name: "" if row.get(name) is None else row[name] for name in columns})
     return text.getvalue().encode()
-
-
-def _write_folder(draft: Path, files: Mapping[str, bytes]) -> None:
-    (draft / STREAMS).mkdir(parents=True)
-    for name, content in files.items():
-        (draft / name).write_bytes(content)
 
 
 def _write_tar(draft: Path, root: str, files: Mapping[str, bytes]) -> None:

@@ -75,7 +75,8 @@ class Pack:
         self, spec: CodecSpec, image_sha256: str, width_px: int, setting: Setting
     ) -> RecordedStream | None:
         """Return the stream of a codec variant for an image at a setting; None without one."""
-        return self.streams.get((spec, image_sha256, width_px, _with_float(setting)))
+        at = Setting(setting.name, float(setting.value))
+        return self.streams.get((spec, image_sha256, width_px, at))
 
     def sweep(self, spec: CodecSpec) -> tuple[Setting, ...]:
         """Return the settings of a codec variant, lowest mean size first."""
@@ -160,22 +161,22 @@ def open_pack(path: Path) -> Pack:
     files = _files_of(path)
     index, rows = _required(path, files, INDEX), _required(path, files, ROWS)
     try:
-        told = msgspec.json.decode(index, type=Index)
-        infos = {CodecSpec.of(one.codec, one.variant): one.info for one in told.codecs}
+        header = msgspec.json.decode(index, type=Index)
+        infos = {CodecSpec.of(one.codec, one.variant): one.info for one in header.codecs}
         table = csv.DictReader(io.StringIO(rows.decode()))
         streams = {_key(one): one for one in map(_recorded_stream, table)}
     except (ValueError, KeyError, TypeError, csv.Error, RecursionError, BadOption) as error:
         reason = f"{type(error).__name__}: {error}"
         raise BadPack(path, f"{INDEX} or {ROWS} cannot be read ({reason})") from error
-    if told.format != FORMAT:
+    if header.format != FORMAT:
         raise BadPack(path, f"{INDEX} does not say that its format is {FORMAT}")
-    if not streams or len(streams) != told.streams:
-        raise BadPack(path, f"{ROWS} has {len(streams)} streams, {INDEX} says {told.streams}")
+    if not streams or len(streams) != header.streams:
+        raise BadPack(path, f"{ROWS} has {len(streams)} streams, {INDEX} says {header.streams}")
     unknown = {one.spec.text for one in streams.values() if one.spec not in infos}
     if unknown:
         raise BadPack(path, f"{INDEX} says nothing of {', '.join(sorted(unknown))}")
     digest = hashlib.sha256(index + rows).hexdigest()
-    return Pack(path, told.name, told.notes, infos, streams, digest, files)
+    return Pack(path, header.name, header.notes, infos, streams, digest, files)
 
 
 def packs_in(folder: Path) -> list[Pack]:
@@ -270,7 +271,3 @@ def _recorded_stream(line: Mapping[str, str]) -> RecordedStream:
 
 def _key(one: RecordedStream) -> Key:
     return one.spec, one.image_sha256, one.width_px, one.setting
-
-
-def _with_float(setting: Setting) -> Setting:
-    return Setting(setting.name, float(setting.value))

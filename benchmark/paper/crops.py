@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmark import registry
 from benchmark.analysis.comparable import label_of
-from benchmark.analysis.nearest_rate import FARTHEST, nearest
+from benchmark.analysis.match import FARTHEST, nearest
 from benchmark.analysis.systems import measured_names
 from benchmark.codec import Pixels
 from benchmark.codec_spec import CodecSpec, load_codec

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pyarrow.compute as pc
 
 from benchmark import registry
-from benchmark.analysis.grid import beta_of, realism_grid
+from benchmark.analysis.builds import beta_of, realism_grid
 from benchmark.analysis.summarise import Summary, summarise
 from benchmark.analysis.systems import (
     FIELD_SYSTEMS,

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
+from benchmark.analysis.builds import beta_of, betas
 from benchmark.analysis.comparable import label_of
-from benchmark.analysis.grid import beta_of, betas
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import GENERATIVE, GROUPED_SYSTEMS, OURS
 from benchmark.metrics.measure import Measure

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchmark.analysis.attribution import ImageInfluence, attribution
+from benchmark.analysis.reduce import ImageInfluence, attribution
 from benchmark.analysis.stored import DatasetResults
 from benchmark.errors import UsageError
 from benchmark.figures.table import Table, csv_text

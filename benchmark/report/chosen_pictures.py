@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow.compute as pc
 
 from benchmark.analysis.comparable import label_of, told_names
-from benchmark.analysis.nearest_rate import FARTHEST, nearest
+from benchmark.analysis.match import FARTHEST, nearest
 from benchmark.analysis.stored import rows_of_codecs
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec

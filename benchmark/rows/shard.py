@@ -15,7 +15,6 @@ their size.
 
 import errno
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -35,7 +34,6 @@ FREE_BYTES = 64 << 20  # of memory for a table, however small its file
 TIMES_PACKED = 100  # further bytes of memory for each byte of the file
 VALUE_BYTES = 8  # of a number, the widest type of fixed width
 SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
-DAMAGED = "damaged"  # folder of a dataset for files that were set aside
 UNLIKE = ("cell", "stream_sha256", "decoded_sha256", "finished_utc")  # texts that no two rows share
 NEVER_NULL = ("cell", "status", "codec", "variant", "setting_name", "image")
 
@@ -76,17 +74,6 @@ def to_parquet(table: pa.Table) -> memoryview:
     alike = [name for name in table.column_names if name not in UNLIKE]
     pq.write_table(table, sink, compression="zstd", use_dictionary=alike)
     return memoryview(sink.getvalue())
-
-
-def set_aside(path: Path, store_folder: Path) -> Path:
-    """Move a damaged file to the folder for such files of its dataset; return its new path.
-
-    Raises `OSError` where the folder cannot be written.
-    """
-    there = store_folder / DAMAGED / path.name
-    there.parent.mkdir(exist_ok=True)
-    os.replace(path, there)
-    return there
 
 
 def recorded_sha256(path: Path) -> str | None:

@@ -31,17 +31,15 @@ from benchmark.errors import DamagedResults, StoreError
 from benchmark.rows.runs import RunRecords
 from benchmark.rows.schema import schema_of, table_schema
 from benchmark.rows.shard import (
-    DAMAGED,
     SHIPPED,
     UNLIKE,
     BadShard,
     read_shard,
-    set_aside,
     to_parquet,
     write_shard,
     write_shipped,
 )
-from benchmark.rows.streams import StreamFolder
+from benchmark.rows.streams import DAMAGED, StreamFolder, set_aside
 from benchmark.rows.versions import merge_versions, share_values
 
 Row = dict[str, Any]

@@ -1,14 +1,31 @@
-"""Streams of a dataset on disk, each under its sha256: results/<dataset>/streams/ab/abcd..."""
+"""Streams of a dataset on disk, named by their sha256; damaged files that are set aside.
+
+results/<dataset>/streams/ab/abcd...   the bytes
+                 /damaged/*            files that were set aside
+"""
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from benchmark.errors import StoreError
-from benchmark.rows.shard import set_aside
 from benchmark.system.atomic import WaitingFiles, write_results
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+
+DAMAGED = "damaged"  # folder of a dataset for files that were set aside
+
+
+def set_aside(path: Path, store_folder: Path) -> Path:
+    """Move a damaged file to the folder for such files of its dataset; return its new path.
+
+    Raises `OSError` where the folder cannot be written.
+    """
+    there = store_folder / DAMAGED / path.name
+    there.parent.mkdir(exist_ok=True)
+    os.replace(path, there)
+    return there
 
 
 class StreamFolder:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmark.analysis.attribution import attribution
+from benchmark.analysis.reduce import attribution
 from support.rows.measured import PROTOCOLS, failed, row, table
 
 VALUES = {"a": 30.0, "bb": 36.0, "ccc": 31.0, "dddd": 27.0}

@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmark.analysis.comparison import compare
-from benchmark.analysis.drawn_delta import (
+from benchmark.analysis.comparison import (
     DrawnCurve,
     bd_rate_interval,
+    compare,
     drawn_bd_rates,
     drawn_curve,
 )

@@ -1,6 +1,6 @@
 """Settings of about one rate."""
 
-from benchmark.analysis.nearest_rate import nearest
+from benchmark.analysis.match import nearest
 
 
 def test_each_codec_is_at_its_nearest_setting_and_too_far_ones_are_named():

@@ -9,9 +9,8 @@ import typer
 from typer.testing import CliRunner
 
 from benchmark import registry
-from benchmark.analysis.attribution import attribution
 from benchmark.analysis.interval import point_interval
-from benchmark.analysis.reduce import summarise_with_distributions
+from benchmark.analysis.reduce import attribution, summarise_with_distributions
 from benchmark.analysis.tradeoff import tradeoffs
 from benchmark.check.compare import changes
 from benchmark.check.pairing import VariantPair

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.analysis.grid import realism_grid
+from benchmark.analysis.builds import realism_grid
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import GROUPED_SYSTEMS, short_names
 from benchmark.figures.complexity import draw_complexity

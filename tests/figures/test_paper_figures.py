@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.analysis.grid import realism_grid
+from benchmark.analysis.builds import realism_grid
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import FIELD_SYSTEMS, GROUPED_SYSTEMS, measured_names, short_names
 from benchmark.figures.complexity import draw_complexity

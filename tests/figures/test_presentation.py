@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from benchmark.analysis.grid import realism_grid
+from benchmark.analysis.builds import realism_grid
 from benchmark.analysis.summarise import summarise
 from benchmark.cli import app
 from benchmark.datasets.dataset import Profile, profile

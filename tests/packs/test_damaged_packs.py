@@ -4,8 +4,8 @@ import pytest
 
 from benchmark.errors import BadPack
 from benchmark.measure.workbench import Workbench
+from benchmark.packs.contents import import_pack, row_of
 from benchmark.packs.export_pack import export_pack
-from benchmark.packs.import_pack import import_pack, row_of
 from benchmark.packs.pack import open_pack
 from benchmark.plan.cells import plan
 from support.packs.honest_pack import HONEST, conditions, recorded_contender, rewrite

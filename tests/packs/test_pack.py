@@ -12,8 +12,8 @@ import pytest
 from benchmark.analysis.summarise import summarise
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import StoreError, UsageError
+from benchmark.packs.contents import import_pack
 from benchmark.packs.export_pack import export_pack
-from benchmark.packs.import_pack import import_pack
 from benchmark.packs.pack import open_pack
 from benchmark.rows.store import Store
 from support.bench.command import bench

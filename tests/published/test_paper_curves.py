@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from benchmark.analysis.grid import realism_grid
-from benchmark.analysis.grid import records as grid_records
+from benchmark.analysis.builds import realism_grid
+from benchmark.analysis.builds import records as grid_records
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import GROUPED_SYSTEMS, SYSTEMS
 from benchmark.errors import StoreError

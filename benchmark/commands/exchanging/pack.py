@@ -124,7 +124,7 @@ def import_(
     """
     import sys
 
-    from benchmark.packs.import_pack import import_pack
+    from benchmark.packs.contents import import_pack
     from benchmark.packs.pack import open_pack
 
     for one in import_pack(open_pack(path), results, sys.argv[1:]):

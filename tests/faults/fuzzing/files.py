@@ -24,8 +24,8 @@ from benchmark.codec import CodecInfo, Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets import image
 from benchmark.errors import BadPack, BenchError, ImageRefused
+from benchmark.packs.contents import row_of
 from benchmark.packs.export_pack import pack_columns
-from benchmark.packs.import_pack import row_of
 from benchmark.packs.pack import FORMAT, INDEX, ROWS, open_pack
 from benchmark.system.foreign_files import BLOCK_BYTES, MOST_UNPACKED, BadTar, files_of_tar
 from faults.fuzzing.target import Target

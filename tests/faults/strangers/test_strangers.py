@@ -22,8 +22,8 @@ from benchmark.errors import (
     UsageError,
 )
 from benchmark.measure.workbench import Conditions, Workbench
+from benchmark.packs.contents import import_pack
 from benchmark.packs.export_pack import export_pack
-from benchmark.packs.import_pack import import_pack
 from benchmark.packs.pack import LARGEST_INDEX_BYTES, open_pack
 from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
