@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from baselines.compressai.config import ZooConfig
-from baselines.neural.architecture import PlainArchitecture
+from baselines.neural.architecture import Architecture
 
 if TYPE_CHECKING:
     import torch
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from benchmark.codec import Pixels
 
 
-class CompressAIArchitecture(PlainArchitecture[ZooConfig]):
+class CompressAIArchitecture(Architecture[ZooConfig]):
     """CompressAI's own networks at any widths, one for each rate."""
 
     name = "compressai"

@@ -10,6 +10,8 @@ from dataclasses import asdict, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
+import msgspec
+
 from benchmark.errors import UnknownName
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from baselines.neural.bitstream.container import ControlBlock
-    from baselines.neural.entropy.hyperprior_coder import TransformNetwork
+    from baselines.neural.entropy.latent_network import LatentNetwork
     from baselines.neural.network import Network
     from benchmark.codec import Pixels
 
@@ -42,8 +44,8 @@ class LatentCoder(Protocol):
     """Coder of a trained network on one device, between images, latents and bytes.
 
     `stride` and `latent_stride` are pixels: an image's sides are padded to multiples of the first,
-    a position of the latents stands for a square of the second. `margin`, in pixels, is what the
-    transforms see around a tile of a large image; 0 to 4080, a multiple of `latent_stride` and 16.
+    a position of the latents is a square of the second. `margin`, in pixels, is what the transforms
+    see around a tile of a large image; 0 to 4080, a multiple of `latent_stride` and 16.
     """
 
     stride: int  # divides 256, the smallest step of tiles
@@ -81,55 +83,64 @@ class SynthesisesExactly(Protocol):
         ...
 
 
-class Architecture(Protocol[Config]):
-    """A compression method: its configurations, networks, tables and coder.
+class Architecture(Generic[Config]):
+    """Base class of compression methods: their configurations, networks, tables and coders.
 
-    `presets` are named configurations, which recipes refer to. An instance holds no state.
+    A subclass sets `name`, `presets` and `config_type`, and names its classes as "module:class".
+    Unless it says otherwise, configurations are dataclasses, and networks have no controls and no
+    integer tables. An instance holds no state.
     """
 
     name: str
-    presets: Mapping[str, Config]
+    presets: Mapping[str, Config]  # named configurations, which recipes refer to
+    config_type: ClassVar[type[Any]]
+    network_type: ClassVar[str]  # made with a configuration; has a method `initialise`
+    coder_type: ClassVar[str]  # made with a network, its tables and a device
 
     def config_from_json(self, record: Any) -> Config:
         """Return the configuration on a card; raises `ValueError` that names the wrong field."""
-        ...
+        config: Config = config_from_json(record, self.config_type)
+        return config
 
     def config_to_json(self, config: Config) -> dict[str, Any]:
-        """Return the json object of a configuration; `config_from_json` reads it."""
-        ...
+        """Return the json object of `config`, which `config_from_json` reads."""
+        return asdict(config)  # type: ignore[call-overload,no-any-return]
 
     def rate_levels(self, config: Config) -> int:
-        """Return how many rate levels one network serves; 1 for a network of a single rate."""
-        ...
+        """Return the number of rate levels that one network serves."""
+        return getattr(config, "rate_levels", 1)
 
     def control_block(self) -> "ControlBlock":
-        """Return how controls stand in a stream's header; `NoControls()` for a network without."""
-        ...
+        """Return the form of controls in a stream's header; here, the empty block."""
+        from baselines.neural.bitstream.container import NoControls
+
+        return NoControls()
 
     def build(self, config: Config) -> "Network":
         """Return a network with random weights, on torch's default device."""
-        ...
+        network: Network = imported(self.network_type)(config)
+        return network
 
-    def initialise(self, network: "Network", crops: "Tensor", lambdas: Sequence[float]) -> None:
+    def initialise(self, network: Any, crops: "Tensor", lambdas: Sequence[float]) -> None:
         """Set start values from photographs, `crops` of shape (N, 3, H, W) in [-1, 1].
 
-        `lambdas` weigh a bit per pixel, with 150 times the mean squared error of values in [0, 1]
-        beside it, one for each rate level.
+        `lambdas`, one for each rate level, weigh a bit per pixel, with 150 times the mean squared
+        error of values in [0, 1] beside it.
         """
-        ...
+        network.initialise(crops, lambdas)
 
-    def tables(self, network: "Network", images: "Sequence[Pixels]") -> "dict[str, Tensor]":
+    def tables(self, network: Any, images: "Sequence[Pixels]") -> "dict[str, Tensor]":
         """Return the integer tensors, by name, that a coder needs beside the weights.
 
         They are made once, on the CPU, and stored with the weights: two machines' exponentials
         need not agree in the last bit. `images` are photographs like those that will be coded. A
         network that keeps its tables as buffers updates them and returns none.
         """
-        ...
+        return {}
 
     def coder(
         self,
-        network: "Network",
+        network: Any,
         tables: "Mapping[str, Tensor]",
         device: "torch.device | str" = "cpu",
     ) -> LatentCoder:
@@ -137,7 +148,35 @@ class Architecture(Protocol[Config]):
 
         Raises `ValueError` or `KeyError` for tables that are missing or do not fit the network.
         """
-        ...
+        coder: LatentCoder = imported(self.coder_type)(network, tables, device)
+        return coder
+
+
+class HyperpriorArchitecture(Architecture[Config]):
+    """Base class of architectures whose networks are `LatentNetwork`."""
+
+    coder_type = "baselines.neural.entropy.hyperprior_coder:TransformCoder"
+
+    def tables(self, network: "LatentNetwork", images: "Sequence[Pixels]") -> "dict[str, Tensor]":
+        """Return the distributions of y and z, the thresholds and the fractional bits.
+
+        Fractional bits are calibrated on `images`; two of 256 x 256 suffice. Raises `ValueError`
+        for a prior with parameters that are not finite.
+        """
+        from baselines.neural.entropy.hyperprior_coder import hyperprior_tables
+
+        return hyperprior_tables(network, self.latents(network, images))
+
+    def latents(self, network: "LatentNetwork", images: "Sequence[Pixels]") -> "Iterator[Tensor]":
+        """Yield y (1, M, h, w) of each image, padded, at every rate level."""
+        import torch
+
+        from baselines.neural.inference import padded, to_images
+
+        for pixels in images:
+            planes = to_images(padded(pixels), torch.device("cpu"))
+            for level in range(self.rate_levels(network.config)):
+                yield network.analyse(planes, network.controls_at(float(level), 0.0))
 
 
 def imported(target: str) -> Any:
@@ -160,100 +199,8 @@ def config_from_json(record: Any, kind: type[Config]) -> Config:
     Lists become tuples; nothing else is converted. Raises `ValueError` that names a field which is
     missing, unknown, or of another type.
     """
-    import msgspec
-
     if isinstance(record, dict):
         unknown = sorted(set(record) - {field.name for field in fields(kind)})  # type: ignore[arg-type]
         if unknown:
             raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}")
     return msgspec.convert(record, kind)
-
-
-class PlainArchitecture(Generic[Config]):
-    """Base class of architectures whose configurations are dataclasses.
-
-    Unless a subclass says otherwise, its networks have no controls and no integer tables. It sets
-    `name`, `presets` and `config_type`, and names its classes as "module:class".
-    """
-
-    name: str
-    presets: Mapping[str, Config]
-    config_type: ClassVar[type[Any]]  # a dataclass
-    network_type: ClassVar[str]  # made with a configuration; has a method `initialise`
-    coder_type: ClassVar[str]  # made with a network, its tables and a device
-
-    def config_from_json(self, record: Any) -> Config:
-        """Return the configuration on a card; raises `ValueError` that names the wrong field."""
-        found: Config = config_from_json(record, self.config_type)
-        return found
-
-    def config_to_json(self, config: Config) -> dict[str, Any]:
-        """Return the json object of `config`: numbers and lists by field name."""
-        return asdict(config)  # type: ignore[call-overload,no-any-return]
-
-    def rate_levels(self, config: Config) -> int:
-        """Return `rate_levels` of a configuration that has them, else 1."""
-        return getattr(config, "rate_levels", 1)
-
-    def build(self, config: Config) -> "Network":
-        """Return a network with random weights, on torch's default device."""
-        network: Network = imported(self.network_type)(config)
-        return network
-
-    def initialise(self, network: Any, crops: "Tensor", lambdas: Sequence[float]) -> None:
-        """Set start values from photographs, `crops` (N, 3, H, W) in [-1, 1]."""
-        network.initialise(crops, lambdas)
-
-    def coder(
-        self,
-        network: Any,
-        tables: "Mapping[str, Tensor]",
-        device: "torch.device | str" = "cpu",
-    ) -> LatentCoder:
-        """Return the coder of a network with its tables.
-
-        Raises `ValueError` or `KeyError` for tables that are missing or do not fit the network.
-        """
-        coder: LatentCoder = imported(self.coder_type)(network, tables, device)
-        return coder
-
-    def control_block(self) -> "ControlBlock":
-        """Return the empty block: a network has one rate."""
-        from baselines.neural.bitstream.container import NoControls
-
-        return NoControls()
-
-    def tables(self, network: Any, images: "Sequence[Pixels]") -> "dict[str, Tensor]":
-        """Return no tables."""
-        return {}
-
-
-class HyperpriorArchitecture(PlainArchitecture[Config]):
-    """Base class of architectures whose networks are `TransformNetwork`."""
-
-    coder_type = "baselines.neural.entropy.hyperprior_coder:TransformCoder"
-
-    def tables(
-        self, network: "TransformNetwork", images: "Sequence[Pixels]"
-    ) -> "dict[str, Tensor]":
-        """Return the distributions of y and z, the thresholds and the fractional bits.
-
-        `images` are photographs whose activations say how fine the integers can be; two of 256 x
-        256 suffice. Raises `ValueError` for a prior with parameters that are not finite.
-        """
-        from baselines.neural.entropy.hyperprior_coder import hyperprior_tables
-
-        return hyperprior_tables(network, self.latents(network, images))
-
-    def latents(
-        self, network: "TransformNetwork", images: "Sequence[Pixels]"
-    ) -> "Iterator[Tensor]":
-        """Yield y (1, M, h, w) of each image, padded, at every whole rate level."""
-        import torch
-
-        from baselines.neural.inference import padded, to_images
-
-        for pixels in images:
-            planes = to_images(padded(pixels), torch.device("cpu"))
-            for level in range(self.rate_levels(network.config)):
-                yield network.analyse(planes, network.controls_at(float(level), 0.0))

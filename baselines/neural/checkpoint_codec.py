@@ -1,4 +1,4 @@
-"""Codecs of one checkpoint: the file, its description, and a network loaded with the first image.
+"""Codecs of a checkpoint, or of one for each rate: files, descriptions, and loaded networks.
 
 Importing this file, or constructing a codec, imports no torch.
 """
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 
     from baselines.neural.picture_codec import PictureCodec
 
-
 BUNDLED = Path(__file__).parents[1] / "checkpoints"
+PLACE = "{level}"  # stands for a number in the option `checkpoint`
+TIMED = "one call in this process: padding, transforms, entropy coding"
 
 
 class CheckpointCodec:
     """Codec of a network of one rate, without controls; a subclass gives the name and docstring.
 
-    `name` is that of the codec in the registry, of its architecture and of its file: without the
-    option `checkpoint`, `NAME.safetensors` is looked for where weights are.
+    `name` is that of the codec in the registry, of its architecture and of its file,
+    `NAME.safetensors` among the weights unless the option `checkpoint` names another.
     """
 
     name: str
@@ -42,18 +43,16 @@ class CheckpointCodec:
     accepts: Between | OneOf = OneOf(sweep)
 
     def __init__(self, *, checkpoint: str = "") -> None:
-        self._path = find_checkpoint(
-            checkpoint, f"{self.name}.safetensors", "train it with `{}`", self.trained_by
-        )
+        file = f"{self.name}.safetensors"
+        self._path = find_checkpoint(checkpoint, file, "train it with `{}`", self.trained_by)
         self._card = card_of(self._path, self.name)
         self._device = chosen_device()
 
     def describe(self) -> CodecInfo:
         """Return the checkpoint as its card describes it, and the sha256 of its tensors."""
         command = f"{self.name} at level {{level}}, the only one"
-        return described(
-            verified_card(self._path), command, self.licence, self.revision, self._device
-        )
+        card = verified_card(self._path)
+        return described(card, command, self.licence, self.revision, self._device)
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the stream."""
@@ -66,6 +65,124 @@ class CheckpointCodec:
 
     def _codec(self) -> "PictureCodec":
         return loaded_codec(self._path, self._card.sha256, self._device)
+
+
+class RatePointsCodec:
+    """Codec of the networks of one method, each trained for one rate; a subclass names it.
+
+    The setting `level` counts the rates from 1, the lowest. The file of a level is
+    `STEM-LEVEL.safetensors`, among the weights, or bundled where no level is among them; the option
+    `checkpoint` names another, with `{level}` in its name, or a single one, which is level 1. The
+    sweep holds the levels whose files exist. A stream names its checkpoint, so that any of them
+    decodes.
+    """
+
+    name: ClassVar[str]  # in the registry, of the architecture and of the files
+    method: ClassVar[str]  # words for tables: "Charm (Minnen and Singh, ICIP 2020)"
+    levels: ClassVar[Sequence[int]] = (1, 2, 3, 4)
+    revision: ClassVar[int] = 1
+    licence = "MIT"
+    tuned_for: ClassVar[str] = "PSNR"
+    coding: ClassVar[str] = "entropy path in integers"
+    suite: ClassVar[str] = "field"  # that trains the networks
+
+    def __init__(self, *, checkpoint: str = "") -> None:
+        self._paths = self._find(checkpoint)
+        self._cards = {level: card_of(path, self.name) for level, path in self._paths.items()}
+        self._device = chosen_device()
+        self.sweep = tuple(Setting("level", level) for level in self._paths)
+        self.accepts = OneOf(self.sweep)
+
+    def describe(self) -> CodecInfo:
+        """Return the checkpoints as their cards describe them, and a digest of all of them."""
+        cards = [verified_card(path) for path in self._paths.values()]
+        trainings = dict.fromkeys(f"{card.steps} steps, {card.training_data}" for card in cards)
+        identities = "".join(card.sha256 for card in cards)
+        return CodecInfo(
+            version=f"{'; '.join(trainings)}; {_libraries()}",
+            command=f"{self.method}: the network of level {{level}}, {self.coding}",
+            licence=self.licence,
+            fingerprint=sha256(identities.encode()).hexdigest(),
+            revision=self.revision,
+            timed=TIMED,
+            device=self._device,
+            caveat=self._caveat(),
+            chroma="4:4:4",
+            tuned_for=self.tuned_for,
+        )
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """Return the stream."""
+        return self._codec(self._level(setting)).encode(pixels, self._controls())
+
+    def decode(self, data: bytes) -> Pixels:
+        """Return the image; raises `CorruptStream`, also for a checkpoint that is missing."""
+        return self._codec(self._level_of(data)).decode(data)
+
+    def setting_of(self, data: bytes) -> Setting:
+        """Return the level that a stream was made at; raises `CorruptStream` as `decode` does."""
+        return Setting("level", self._level_of(data))
+
+    def reconstruct(self, images: "Tensor", setting: Setting) -> "tuple[Tensor, Tensor]":
+        """Return reconstructions of images and their bits (N,), both without coding.
+
+        images: float32 (N, 3, H, W) in [-1, 1], sides multiples of 64; reconstructions likewise.
+        """
+        codec = self._codec(self._level(setting))
+        estimate = codec.estimate(images.to(self._device), self._controls())
+        bits = (estimate.y_bits + estimate.z_bits).to(images.device)
+        return estimate.images.clamp(-1, 1).to(images.device).clone(), bits.clone()
+
+    def _controls(self) -> Any:
+        """Return the controls that streams are written with; None without any."""
+        return None
+
+    def _stem(self) -> str:
+        """Return the beginning of the files' names."""
+        return self.name
+
+    def _caveat(self) -> str:
+        cards = list(self._cards.values())
+        if not all(card.steps for card in cards):
+            return "untrained"
+        return "; ".join(dict.fromkeys(card.caveat for card in cards if card.caveat))
+
+    def _level(self, setting: Setting) -> int:
+        require_accepted(self, setting)
+        return int(setting.value)
+
+    def _level_of(self, data: bytes) -> int:
+        identity = checkpoint_of(data)
+        for level, card in self._cards.items():
+            if card.identity.startswith(identity):
+                return level
+        raise CorruptStream(
+            f"the stream was made with the checkpoint {identity.hex()}, which is none of "
+            f"{self.name} here"
+        )
+
+    def _find(self, checkpoint: str) -> dict[int, Path]:
+        """Return the files of the levels that exist; raises `Unavailable` without any."""
+        if checkpoint and PLACE not in checkpoint:
+            return {1: find_checkpoint(checkpoint, "", "")}
+        remedy = "train one with `{}`, or name one with checkpoint=..."
+        files: dict[int, Path] = {}
+        missing = None
+        for level in self.levels:
+            asked = checkpoint.replace(PLACE, str(level))
+            file = f"{self._stem()}-{level}.safetensors"
+            try:
+                command = f"bench train --suite {self.suite}"
+                files[level] = find_checkpoint(asked, file, remedy, command)
+            except Unavailable as reason:
+                missing = missing or reason
+        if not files and missing is not None:
+            raise missing
+        own = {level: path for level, path in files.items() if path.parent != BUNDLED}
+        return own or files  # a sweep has networks of one training
+
+    def _codec(self, level: int) -> "PictureCodec":
+        return loaded_codec(self._paths[level], self._cards[level].sha256, self._device)
 
 
 def card_of(path: Path, architecture: str) -> Card:
@@ -97,28 +214,31 @@ def exact_codec(path: Path, sha256: str, device: str) -> "PictureCodec":
 
 
 def described(card: Card, command: str, licence: str, revision: int, device: Device) -> CodecInfo:
-    """Return what rows say of a codec of one checkpoint, by its card.
+    """Return the description of a codec of one checkpoint for rows, by its card.
 
     command: the call, with the setting's name in braces. revision: of the adapter's code.
     """
     return CodecInfo(
-        version=f"checkpoint {card.sha256[:8]}: {card.training}; "
-        f"torch {version('torch')}, constriction {version('constriction')}",
+        version=f"checkpoint {card.sha256[:8]}: {card.training}; {_libraries()}",
         command=command,
         licence=licence,
         fingerprint=card.sha256,
         revision=revision,
-        timed="one call in this process: padding, transforms, entropy coding",
+        timed=TIMED,
         device=device,
         caveat=card.shown_caveat,
         chroma="4:4:4",
     )
 
 
-def find_checkpoint(asked: str, file: str, remedy: str, command: str = "") -> Path:
-    """Return the checkpoint asked for, else the first `file` where weights are, else the bundled.
+def _libraries() -> str:
+    return f"torch {version('torch')}, constriction {version('constriction')}"
 
-    Raises `Unavailable` where there is none, ending with `remedy`, in which {} is the command.
+
+def find_checkpoint(asked: str, file: str, remedy: str, command: str = "") -> Path:
+    """Return the checkpoint `asked` for, else the first `file` among the weights, else the bundled.
+
+    Raises `Unavailable` without any, ending with `remedy`, in which {} is the command.
     """
     if asked:
         if not Path(asked).is_file():
@@ -130,125 +250,3 @@ def find_checkpoint(asked: str, file: str, remedy: str, command: str = "") -> Pa
         if (BUNDLED / file).exists():
             return BUNDLED / file
         raise
-
-
-PLACE = "{level}"  # stands for a number in the option `checkpoint`
-
-
-class RatePointsCodec:
-    """Codec of the networks of one method, each trained for one rate; a subclass names it.
-
-    The setting `level` counts the rates from 1, the lowest. The file of a level is
-    `STEM-LEVEL.safetensors`, among the weights, or bundled where no level is among them, the stem
-    being the name unless a subclass says otherwise; the option `checkpoint` names another, with
-    `{level}` in its name, or a single one, which is level 1. The sweep holds the levels whose files
-    are there. A stream says which checkpoint it was made with, so that any of them decodes.
-    """
-
-    name: ClassVar[str]  # in the registry, of the architecture and of the files
-    method: ClassVar[str]  # words for tables: "Charm (Minnen and Singh, ICIP 2020)"
-    levels: ClassVar[Sequence[int]] = (1, 2, 3, 4)
-    revision: ClassVar[int] = 1
-    licence = "MIT"
-    tuned_for: ClassVar[str] = "PSNR"
-    coding: ClassVar[str] = "entropy path in integers"
-    suite: ClassVar[str] = "field"  # that trains the networks
-
-    def __init__(self, *, checkpoint: str = "") -> None:
-        self._paths = self._find(checkpoint)
-        self._cards = {level: card_of(path, self.name) for level, path in self._paths.items()}
-        self._device = chosen_device()
-        self.sweep = tuple(Setting("level", level) for level in self._paths)
-        self.accepts = OneOf(self.sweep)
-
-    def describe(self) -> CodecInfo:
-        """Return the checkpoints as their cards describe them, and a digest of all of them."""
-        cards = [verified_card(path) for path in self._paths.values()]
-        trainings = dict.fromkeys(f"{card.steps} steps, {card.training_data}" for card in cards)
-        versions = f"torch {version('torch')}, constriction {version('constriction')}"
-        identities = "".join(card.sha256 for card in cards)
-        return CodecInfo(
-            version=f"{'; '.join(trainings)}; {versions}",
-            command=f"{self.method}: the network of level {{level}}, {self.coding}",
-            licence=self.licence,
-            fingerprint=sha256(identities.encode()).hexdigest(),
-            revision=self.revision,
-            timed="one call in this process: padding, transforms, entropy coding",
-            device=self._device,
-            caveat=self._caveat(),
-            chroma="4:4:4",
-            tuned_for=self.tuned_for,
-        )
-
-    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return the stream."""
-        return self._codec(self._level(setting)).encode(pixels, self._controls())
-
-    def decode(self, data: bytes) -> Pixels:
-        """Return the image; raises `CorruptStream`, also for a checkpoint that is not here."""
-        return self._codec(self._level_of(data)).decode(data)
-
-    def setting_of(self, data: bytes) -> Setting:
-        """Return the level that a stream was made at; raises `CorruptStream` as `decode` does."""
-        return Setting("level", self._level_of(data))
-
-    def reconstruct(self, images: "Tensor", setting: Setting) -> "tuple[Tensor, Tensor]":
-        """Return reconstructions of images and their bits (N,), both without coding.
-
-        images: float32 (N, 3, H, W) in [-1, 1], sides multiples of 64; reconstructions likewise.
-        """
-        codec = self._codec(self._level(setting))
-        found = codec.estimate(images.to(self._device), self._controls())
-        bits = found.y_bits + found.z_bits
-        return found.images.clamp(-1, 1).to(images.device).clone(), bits.to(images.device).clone()
-
-    def _controls(self) -> Any:
-        """Return the controls that streams are written with; None without any."""
-        return None
-
-    def _stem(self) -> str:
-        """Return what the files' names begin with."""
-        return self.name
-
-    def _caveat(self) -> str:
-        cards = list(self._cards.values())
-        if not all(card.steps for card in cards):
-            return "untrained"
-        return "; ".join(dict.fromkeys(card.caveat for card in cards if card.caveat))
-
-    def _level(self, setting: Setting) -> int:
-        require_accepted(self, setting)
-        return int(setting.value)
-
-    def _level_of(self, data: bytes) -> int:
-        identity = checkpoint_of(data)
-        for level, card in self._cards.items():
-            if card.identity.startswith(identity):
-                return level
-        raise CorruptStream(
-            f"the stream was made with the checkpoint {identity.hex()}, which is none of "
-            f"{self.name} here"
-        )
-
-    def _find(self, checkpoint: str) -> dict[int, Path]:
-        """Return the files of the levels that are there; raises `Unavailable` without any."""
-        if checkpoint and PLACE not in checkpoint:
-            return {1: find_checkpoint(checkpoint, "", "")}
-        found: dict[int, Path] = {}
-        missing = None
-        for level in self.levels:
-            asked = checkpoint.replace(PLACE, str(level))
-            file = f"{self._stem()}-{level}.safetensors"
-            remedy = "train one with `{}`, or name one with checkpoint=..."
-            try:
-                command = f"bench train --suite {self.suite}"
-                found[level] = find_checkpoint(asked, file, remedy, command)
-            except Unavailable as reason:
-                missing = missing or reason
-        if not found and missing is not None:
-            raise missing
-        own = {level: path for level, path in found.items() if path.parent != BUNDLED}
-        return own or found  # a sweep has networks of one training
-
-    def _codec(self, level: int) -> "PictureCodec":
-        return loaded_codec(self._paths[level], self._cards[level].sha256, self._device)

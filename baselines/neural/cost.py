@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Cost(NamedTuple):
-    """The size of one part of a network, and the work that it does."""
+    """Size and work of one part of a network."""
 
     parameters: int
     macs_per_pixel: float
@@ -20,10 +20,9 @@ class Cost(NamedTuple):
 def costs(architecture: str, config: Any) -> dict[str, Cost]:
     """Return the cost of each part of the network that `config` describes.
 
-    The work is that of convolutions (and of CompressAI's GDN, whose matrix is a 1 x 1 convolution
-    of the squares) and what `Network.further_macs_per_pixel` names, in encoding and decoding
-    together, the entropy path once, for each pixel of an image. What depends on the number of
-    images alone, such as an embedded control, does not count.
+    The work, per pixel, is that of convolutions (and of GDN, a 1 x 1 convolution of the squares)
+    and `Network.further_macs_per_pixel`, in encoding and decoding together, the entropy path once.
+    Work that depends on the number of images alone, such as an embedded control, does not count.
     """
     import torch
     from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode

@@ -1,4 +1,4 @@
-"""Settings of torch under which encoders and decoders run."""
+"""Settings of torch for encoders, decoders and training, and conversion of pixels to images."""
 
 import ctypes
 import os
@@ -11,6 +11,20 @@ import torch
 from torch import Tensor
 
 from benchmark.codec import Pixels
+
+# Parameters of glibc's `mallopt`, and the variables by which a user sets them.
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+OWN_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+MOST_KEPT_BYTES = 512 << 20
+LARGEST_KEPT_BYTES = 128 << 20
+# Of processors with AMX or AVX-512, as torch names them; ARM's were not measured.
+INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
+# Variables that bound the instructions of oneDNN, which computes convolutions, and the bounds
+# without bfloat16. ATEN_CPU_CAPABILITY, for torch's own kernels, does not matter to them.
+BOUNDS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+WITHOUT = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+BLOCK = 64  # pixels; the deepest latent halves an image six times
+GREY = 127.5  # level of 0
 
 
 @contextmanager
@@ -29,20 +43,12 @@ def inference() -> Iterator[None]:
         yield
 
 
-# Parameters of glibc's `mallopt`, and the variables by which a user sets them.
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-OWN_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
-MOST_KEPT_BYTES = 512 << 20
-LARGEST_KEPT_BYTES = 128 << 20
-
-
 @cache
 def keep_freed_memory() -> None:
-    """Have this process keep memory that tensors have freed, up to 512 MiB, for the next ones.
+    """Have this process keep up to 512 MiB of memory that tensors have freed.
 
-    By default glibc returns every tensor of more than 32 MiB to the system, and smaller ones where
-    enough of them lie side by side. The system's pages for the next layer's, zeroed one by one,
-    take a sixth of the time of a large network, or of a training step in float32. Settings of the
+    By default glibc returns every tensor of more than 32 MiB to the system, and zeroing new pages
+    takes a sixth of the time of a large network, or of a training step in float32. Settings of the
     user's own win; without glibc, nothing happens.
     """
     if any(name in os.environ for name in OWN_SETTINGS):
@@ -55,22 +61,14 @@ def keep_freed_memory() -> None:
     mallopt(TRIM_THRESHOLD, MOST_KEPT_BYTES)
 
 
-# Of processors with AMX or AVX-512, as torch names them; ARM's were not measured.
-INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
-# Variables that bound the instructions that oneDNN uses, and the bounds without bfloat16.
-BOUNDS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-WITHOUT = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
-
-
 def computes_bfloat16(
     device: str, capabilities: Mapping[str, object], environment: Mapping[str, str]
 ) -> bool:
     """Return whether "cpu" or "cuda" has instructions for bfloat16 that torch uses.
 
-    capabilities: of the processor, as `torch.cpu.get_capabilities` returns them.
+    Without them it takes two to seven times as long as float32 (docs/log.md). capabilities: of the
+    processor, as `torch.cpu.get_capabilities` returns them.
 
-    >>> computes_bfloat16("cpu", {"avx512_bf16": True}, {})
-    True
     >>> computes_bfloat16("cpu", {"avx512_bf16": True}, {"ONEDNN_MAX_CPU_ISA": "AVX2"})
     False
     """
@@ -83,12 +81,8 @@ def computes_bfloat16(
 
 @cache
 def has_bfloat16(device: str) -> bool:
-    """Return whether this process computes in bfloat16 on "cpu" or "cuda" where it is asked to."""
+    """Return whether this process computes in bfloat16 on "cpu" or "cuda" if asked to."""
     return computes_bfloat16(device, torch.cpu.get_capabilities(), os.environ)
-
-
-BLOCK = 64  # pixels; the deepest latent halves an image six times
-GREY = 127.5  # stands for 0
 
 
 def padded(pixels: Pixels, stride: int = BLOCK) -> Pixels:

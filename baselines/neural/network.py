@@ -35,9 +35,8 @@ class Network(nn.Module):
     """Base class of the networks of learned codecs.
 
     `config` is the object that `Architecture.build` was called with. `stride`, in pixels, divides
-    the height and the width of every image that the network takes. `quantised_bits` has the parts
-    whose weights few bits suffice for, and how many, by the beginning of the parameters' names; of
-    several that begin a name, the last counts.
+    the sides of every image that the network takes. `quantised_bits` are the bits of weights for
+    which few suffice, by the beginning of the parameters' names; of several, the last counts.
     """
 
     config: Any
@@ -47,16 +46,13 @@ class Network(nn.Module):
     def forward(self, images: Tensor, controls: Any, *, noisy: bool = True) -> Estimate:
         """Code and reconstruct `images`, float32 of shape (N, 3, H, W) in [-1, 1].
 
-        `controls` is whatever `controls_at` returned. With `noisy`, bits are those of latents with
-        uniform noise, as in training; otherwise those of rounded latents.
+        `controls` come from `controls_at`. With `noisy`, bits are those of latents with uniform
+        noise, as in training; otherwise those of rounded latents.
         """
         raise NotImplementedError
 
     def controls_at(self, rate: Level | Control, realism: Level | Control) -> Any:
-        """Return the controls for `forward` at a rate level and a realism weight.
-
-        A network for a single rate ignores both and returns None, as here.
-        """
+        """Return the controls for `forward` at a rate level and a realism weight; here, None."""
         return None
 
     def priors(self) -> Sequence[nn.Module]:
@@ -69,10 +65,7 @@ class Network(nn.Module):
         return torch.stack(losses).sum()
 
     def parameter_groups(self) -> tuple[ParameterGroup, ...]:
-        """Return all parameters in groups: "prior", "rest", "quantiles"; empty ones are left out.
-
-        The quantiles of factorised priors are auxiliary.
-        """
+        """Return all parameters in groups, empty ones left out; quantiles are auxiliary."""
         quantiles = {id(prior.quantiles) for prior in self.priors()}
         prior = {id(one) for module in self.priors() for one in module.parameters()} - quantiles
         everything = list(self.parameters())
@@ -90,34 +83,29 @@ class Network(nn.Module):
         """Return the parameters of each part that a stage can freeze, by the part's name.
 
         A part is every module or parameter list by its attribute name ("analysis", "context"), all
-        of that name together. The names "rate_control" and "realism_control", where a network has
-        them, are the parts that a stage at a single rate, or without realism, does not train.
+        of that name together. "rate_control" and "realism_control", where a network has them, are
+        the parts that a stage at a single rate, or without realism, does not train.
         """
         parts: dict[str, list[nn.Parameter]] = {}
         for path, parameter in self.named_parameters():
             for name in dict.fromkeys(path.split(".")):
                 parts.setdefault(name, []).append(parameter)
-        return {name: found for name, found in parts.items() if not name.isdigit()}
+        return {name: members for name, members in parts.items() if not name.isdigit()}
 
     def further_macs_per_pixel(self) -> Mapping[str, float]:
-        """Return multiply-accumulates that are not convolutions', for each pixel, by part.
-
-        None here; a network that multiplies other matrices of an image's size, as a transformer
-        does, names them. `cost.costs` counts them.
-        """
+        """Return multiply-accumulates per pixel that are not convolutions', by part."""
         return {}
 
     def begin(self, parts: Collection[str]) -> None:
-        """Take start values for parts (`freezable`) that no stage before has trained.
+        """Set start values of parts (`freezable`) that no stage before has trained.
 
-        Nothing here; called before the first stage that trains them, where a recipe starts from
-        random weights.
+        Called before the first stage that trains them, where a recipe starts from random weights.
         """
 
     def settle(self) -> None:
         """Solve for what training only approximates, before weights are rounded and tables made.
 
-        Nothing here; called once, on a copy of the network on the CPU.
+        Called once, on a copy of the network on the CPU.
         """
 
     def stored_state(self) -> dict[str, Tensor]:

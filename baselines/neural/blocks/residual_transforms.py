@@ -6,12 +6,12 @@
     y ─ attention, up, blocks ─ up, attention, blocks ─ up, blocks ─ up ─> x
 
 He et al., "ELIC: Efficient learned image compression with unevenly grouped space-channel contextual
-adaptive coding" (CVPR 2022). The layers come one by one, so that others can be put between them;
-`nn.Sequential(*layers)` is the plain transform.
+adaptive coding" (CVPR 2022). `sizes` are dataclasses with the fields of `dimensions.ResidualSizes`
+but the hyper-transforms'. Layers are returned one by one, so that others can be put between them.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any
 
 from torch import nn
 
@@ -24,45 +24,14 @@ from baselines.neural.blocks.layers import (
 
 IMAGE_CHANNELS = 3
 Blocks = Callable[[int], nn.Module]  # channels -> the residual blocks of a stage
-
-
-class TransformSizes(Protocol):
-    """Dimensions that the transforms take of a configuration, widths in channels."""
-
-    @property
-    def encoder(self) -> tuple[int, int, int]:
-        """Widths after each stage but the last, which ends in `latent`."""
-
-    @property
-    def decoder(self) -> tuple[int, int, int]:
-        """Widths after each stage but the last, which ends in the image."""
-
-    @property
-    def latent(self) -> int:
-        """Width of y."""
-
-    @property
-    def blocks(self) -> int:
-        """Bottleneck blocks per stage."""
-
-    @property
-    def attention(self) -> bool:
-        """Presence of attention in the middle and at the latent."""
-
-    @property
-    def outer_kernel(self) -> int:
-        """Kernel of the convolution next to the image, at either end."""
-
-    @property
-    def inner_kernel(self) -> int:
-        """Kernel of the other three that change the resolution."""
+Layers = list[tuple[nn.Module, int]]  # with a number of channels each
 
 
 def analysis_layers(
-    sizes: TransformSizes, attention: Callable[[int], nn.Module] = ResidualAttention
-) -> list[tuple[nn.Module, int]]:
+    sizes: Any, attention: Callable[[int], nn.Module] = ResidualAttention
+) -> Layers:
     """Return the encoder's layers with their output channels."""
-    layers: list[tuple[nn.Module, int]] = []
+    layers: Layers = []
     inputs = IMAGE_CHANNELS
     for stage, outputs in enumerate((*sizes.encoder, sizes.latent), start=1):
         kernel = sizes.outer_kernel if stage == 1 else sizes.inner_kernel
@@ -76,16 +45,13 @@ def analysis_layers(
 
 
 def synthesis_layers(
-    sizes: TransformSizes,
+    sizes: Any,
     blocks: Blocks | None = None,
     attention: Callable[[int], nn.Module] = ResidualAttention,
-) -> list[tuple[nn.Module, int]]:
-    """Return the decoder's layers with their input channels.
-
-    `blocks` makes a stage's residual blocks; plain bottlenecks unless given.
-    """
+) -> Layers:
+    """Return the decoder's layers with their input channels; by default `blocks` are plain."""
     make = blocks or (lambda channels: _bottlenecks(sizes.blocks, channels))
-    layers: list[tuple[nn.Module, int]] = []
+    layers: Layers = []
     inputs = sizes.latent
     if sizes.attention:
         layers.append((attention(inputs), inputs))

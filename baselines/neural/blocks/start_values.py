@@ -1,14 +1,13 @@
 """Orthogonal transforms of 2 x 2 neighbours, fitted to photographs, as start values of layers."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from baselines.neural.blocks.control import ConditionedBottleneck
 from baselines.neural.blocks.layers import ResidualAttention, ResidualBottleneck
-from baselines.neural.blocks.residual_transforms import TransformSizes
 
 
 class Transform(NamedTuple):
@@ -71,7 +70,7 @@ LEAST_SPREAD = 0.15  # of a latent channel that no component is left for
 def start_transforms(
     analysis: Iterable[nn.Module],
     synthesis: Iterable[nn.Module],
-    sizes: TransformSizes,
+    sizes: Any,
     images: Tensor,
 ) -> Tensor:
     """Set the layers of both transforms from `images` (n, 3, h, w) in [-1, 1], multiples of 16.

@@ -23,13 +23,12 @@ from baselines.neural.blocks.gdn import gdn_analysis, gdn_synthesis, start_as_tr
 from baselines.neural.blocks.start_values import transforms_of
 from baselines.neural.charm.architecture import CharmSizes
 from baselines.neural.entropy.hyperprior import LEAST_SPREAD, HyperpriorNetwork, start_entropy_model
-from baselines.neural.entropy.hyperprior_coder import TransformNetwork
 
 IMAGE_CHANNELS = 3
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
 
 
-class CharmNetwork(TransformNetwork, HyperpriorNetwork):
+class CharmNetwork(HyperpriorNetwork):
     """The network; images are in [-1, 1] outside, in [0, 1] for the transforms."""
 
     def __init__(self, sizes: CharmSizes) -> None:

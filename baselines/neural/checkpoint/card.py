@@ -7,7 +7,7 @@ have CRDR's sizes, or CompressAI's model, widths and lambda, in their place. tor
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,8 +21,8 @@ from benchmark.system.foreign_files import read_regular
 
 FORMAT = 2
 LARGEST_CARD_BYTES = 1 << 20
-UNKNOWN = "unknown"  # what a card has in place of a fact that nobody told
-TRAINING_UNKNOWN = "training unknown"  # what tables and figures say of such a checkpoint
+UNKNOWN = "unknown"  # in place of a fact
+TRAINING_UNKNOWN = "training unknown"  # caveat in tables and figures
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -67,7 +67,7 @@ class Card:
         return ", ".join(filter(None, [unknown, self.caveat]))
 
 
-class _Record(msgspec.Struct, kw_only=True):
+class _Stored(msgspec.Struct, kw_only=True):
     """The fields of a card's json, of either format."""
 
     format: Literal[1, 2]
@@ -96,7 +96,7 @@ def card_path(path: Path) -> Path:
 
 def save_card(path: Path, card: Card) -> None:
     """Write the card of the tensors' file `path`, whole or not at all."""
-    record = {
+    record: dict[str, Any] = {
         "format": FORMAT,
         "architecture": card.architecture,
         "config": load_architecture(card.architecture).config_to_json(card.config),
@@ -104,13 +104,11 @@ def save_card(path: Path, card: Card) -> None:
         "steps": UNKNOWN if card.steps is None else card.steps,
         "crops": card.crops,
         "precision_steps": dict(card.precision_steps),
-        **({"deterministic_steps": card.deterministic_steps} if card.deterministic_steps else {}),
-        "command": card.command,
-        "commit": card.commit,
-        "measured": dict(card.measured),
-        "caveat": card.caveat,
-        "sha256": card.sha256,
     }
+    if card.deterministic_steps:
+        record["deterministic_steps"] = card.deterministic_steps
+    for name in ("command", "commit", "measured", "caveat", "sha256"):
+        record[name] = getattr(card, name)
     write_file(card_path(path), json.dumps(record, indent=2) + "\n", durable=True)
 
 
@@ -120,21 +118,19 @@ def load_card(path: Path) -> Card:
     try:
         return _card(json.loads(read_regular(source, LARGEST_CARD_BYTES)))
     except FileNotFoundError:
-        raise Unavailable(_without_card(path, source)) from None
+        if not path.is_file():
+            missing = f"no checkpoint {path}"
+        elif path.suffix != ".safetensors":
+            missing = (
+                f"{path} is no .safetensors file with its card beside it: `bench checkpoint import "
+                f"{path}` makes a checkpoint of the weights of CRDR's authors"
+            )
+        else:
+            makes = f"`bench checkpoint card {path}` makes one"
+            missing = f"{path} has no card {source.name} beside it: {makes}"
+        raise Unavailable(missing) from None
     except (OSError, ValueError, OverflowError, RecursionError, UnknownName) as error:
         raise Unavailable(f"{source} is no card of a checkpoint: {error}") from error
-
-
-def _without_card(path: Path, card: Path) -> str:
-    """Return the sentence on a card that is not there."""
-    if not path.is_file():
-        return f"no checkpoint {path}"
-    if path.suffix != ".safetensors":
-        return (
-            f"{path} is no .safetensors file with its card beside it: `bench checkpoint import "
-            f"{path}` makes a checkpoint of the weights of CRDR's authors"
-        )
-    return f"{path} has no card {card.name} beside it: `bench checkpoint card {path}` makes one"
 
 
 def verified_card(path: Path) -> Card:
@@ -153,27 +149,17 @@ def verified_card(path: Path) -> Card:
 
 
 def _card(record: Any) -> Card:
-    found = msgspec.convert(record, _Record)
-    broken = [name for name, value in found.measured.items() if not math.isfinite(value)]
+    stored = msgspec.convert(record, _Stored)
+    broken = [name for name, value in stored.measured.items() if not math.isfinite(value)]
     if broken:
         raise ValueError(f"measured is not finite at {broken[0]}")
-    architecture, config = found.architecture, found.config
-    if found.format == 1 and found.model is not None:
+    architecture, config = stored.architecture, stored.config
+    if stored.format == 1 and stored.model is not None:
         architecture = "compressai"
-        config = {"model": found.model, "widths": found.widths, "lmbda": found.lmbda}
-    elif found.format == 1:
-        architecture, config = "crdr", found.sizes
-    return Card(
-        architecture=architecture,
-        config=load_architecture(architecture).config_from_json(config),
-        training_data=found.training_data,
-        steps=None if isinstance(found.steps, str) else found.steps,
-        command=found.command,
-        commit=found.commit,
-        measured=found.measured,
-        caveat=found.caveat,
-        crops=found.crops,
-        precision_steps=found.precision_steps,
-        deterministic_steps=found.deterministic_steps,
-        sha256=found.sha256,
-    )
+        config = {"model": stored.model, "widths": stored.widths, "lmbda": stored.lmbda}
+    elif stored.format == 1:
+        architecture, config = "crdr", stored.sizes
+    facts: dict[str, Any] = {field.name: getattr(stored, field.name) for field in fields(Card)}
+    steps = None if isinstance(stored.steps, str) else stored.steps
+    config = load_architecture(architecture).config_from_json(config)
+    return Card(**(facts | {"architecture": architecture, "config": config, "steps": steps}))

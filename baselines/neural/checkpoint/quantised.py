@@ -1,8 +1,8 @@
 """Weights as integers of few bits, times a scale of their row and one of their column.
 
 A checkpoint's file holds such a parameter under its own name in int8, and its scales under names
-that begin with `scales.`. Convolutions that resample keep floats: some of their channels are
-weaker than others by orders of magnitude, and rounding them costs decibels.
+that begin with `scales.`. Convolutions that resample keep floats: rounding their weak channels
+costs decibels.
 """
 
 from collections.abc import Mapping
@@ -58,8 +58,8 @@ def quantise(weights: Tensor, bits: int) -> QuantisedWeights:
 
 def _largest(weights: Tensor, along: tuple[int, ...]) -> Tensor:
     """Return the largest magnitudes along dimensions, which are kept; 1 where all are 0."""
-    found = weights.abs().amax(along, keepdim=True)
-    return torch.where(found > 0, found, torch.ones_like(found))
+    largest = weights.abs().amax(along, keepdim=True)
+    return torch.where(largest > 0, largest, torch.ones_like(largest))
 
 
 def quantised_parameters(network: Network) -> dict[str, QuantisedWeights]:

@@ -81,7 +81,7 @@ def _level(
 
 
 class CRDRCoder(TransformCoder):
-    """Images to latents to bytes, and back, with one checkpoint; see `HyperpriorCoder`."""
+    """Images to latents to bytes, and back, with one checkpoint; see `TransformCoder`."""
 
     network: CRDRNetwork
     channels_last = ("analysis", "synthesis")

@@ -41,7 +41,6 @@ from baselines.neural.blocks.residual_transforms import analysis_layers, synthes
 from baselines.neural.blocks.start_values import start_transforms
 from baselines.neural.crdr.architecture import PUBLISHED_FREQUENCIES, Sizes
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
-from baselines.neural.entropy.hyperprior_coder import TransformNetwork
 
 HIGHEST_BETA = 5.12
 FIRST_WEIGHTS = 0.02  # standard deviation, of the conditioning on beta
@@ -55,7 +54,7 @@ class Controls(NamedTuple):
     realism: Level | Control = 0.0
 
 
-class CRDRNetwork(TransformNetwork, HyperpriorNetwork):
+class CRDRNetwork(HyperpriorNetwork):
     """The network; controls are numbers, (N,), or maps (N, 1, H / 64, W / 64)."""
 
     def __init__(self, sizes: Sizes) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
-from baselines.neural.architecture import LatentCoder, PlainArchitecture
+from baselines.neural.architecture import Architecture, LatentCoder
 from baselines.neural.dimensions import (
     LARGEST_COUNT,
     Count,
@@ -103,7 +103,7 @@ def _presets(
     }
 
 
-class DiffusionArchitecture(PlainArchitecture[DiffusionConfig]):
+class DiffusionArchitecture(Architecture[DiffusionConfig]):
     """Base class of both methods; the name of a network's table of levels has the method's domain.
 
     `initialise` measures the base's residuals, and leaves the weights random.

@@ -24,9 +24,9 @@ from baselines.neural.blocks.start_values import set_latent_gain, start_transfor
 from baselines.neural.elic.architecture import ElicSizes
 from baselines.neural.elic.context import CheckerboardConvolution, SpaceChannelContext
 from baselines.neural.entropy.factorised import FactorisedPrior, noised
-from baselines.neural.entropy.hyperprior_coder import TransformNetwork
 from baselines.neural.entropy.latent_network import (
     CodedLatents,
+    LatentNetwork,
     hyper_analysis,
     hyper_synthesis,
     quantise_about,
@@ -36,7 +36,7 @@ GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at t
 NOISE = 0.003  # standard deviation of the last weights of a group's parameters
 
 
-class ElicNetwork(TransformNetwork):
+class ElicNetwork(LatentNetwork):
     """The network; images are in [-1, 1]."""
 
     def __init__(self, sizes: ElicSizes) -> None:

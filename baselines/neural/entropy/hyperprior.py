@@ -1,18 +1,26 @@
-"""The entropy model of networks with a hyperprior: z, and from it mean and scale of y.
+"""The entropy model of networks with a hyperprior and a context over channel slices.
 
 ::
 
     y ─ conv, relu, conv/2, relu, conv/2 ─> z ─ round ─ z_hat ─┬─ mean stack ──> mean support
        H/16        H/32          H/64                          └─ scale stack ─> scale support
 
-Minnen, Singh, "Channel-wise autoregressive entropy models for learned image compression" (ICIP
-2020). The two stacks consist of transposed convolutions, ReLUs and a last convolution; `context`
-turns their outputs into means and scales.
+    mean support ──┬───────────────┬─ mean_i ── mu_i ───────┐
+    slices decoded ┤               │                        ├─ code ─ y_i ─┬─ + ─> decoded slice i
+    scale support ─┴─ scale_i ─ sigma_i ────────────────────┘              │  │
+                                   └───────────────────────── residual_i ──┘  │
+                                                                  └ .5 tanh ──┘
+
+`code` turns (index, mu, sigma) into the slice's values: it quantises and counts bits in training,
+and reads symbols in a decoder. Minnen, Singh, "Channel-wise autoregressive entropy models for
+learned image compression" (ICIP 2020). Everything else is convolution, ReLU, concatenation, and the
+residual: a decoder can do it in integers. `sizes` have the fields of `dimensions.ConditionedSizes`
+but the condition.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +30,6 @@ from baselines.neural.entropy.factorised import FactorisedPrior
 from baselines.neural.entropy.latent_network import (
     CodedLatents,
     LatentNetwork,
-    LatentSizes,
     Quantised,
     gaussian_bits,
     hyper_analysis,
@@ -33,44 +40,8 @@ from baselines.neural.entropy.rounding import Rounding
 
 # (index of the slice, mean, scale), both (N, c, h, w) -> values (N, c, h, w)
 CodeSlice = Callable[[int, Tensor, Tensor], Tensor]
-
-
-class ContextSizes(Protocol):
-    """Widths, in channels, and kernels that the context takes of a configuration."""
-
-    @property
-    def latent(self) -> int:
-        """Width of y."""
-
-    @property
-    def support(self) -> int:
-        """Width of each output of the hyper-decoder."""
-
-    @property
-    def slices(self) -> tuple[int, ...]:
-        """Widths of the slices of y, summing to `latent`; none: no autoregressive part."""
-
-    @property
-    def support_slices(self) -> int:
-        """Number of slices, the first ones, that inform later ones."""
-
-    @property
-    def context(self) -> tuple[int, int]:
-        """Hidden widths of a slice's transforms."""
-
-    @property
-    def context_kernels(self) -> tuple[int, int, int]:
-        """Kernels of a slice's transforms."""
-
-
-def slice_transform(inputs: int, outputs: int, sizes: ContextSizes) -> nn.Sequential:
-    """Return three convolutions with ReLUs between them, from `inputs` to `outputs` channels."""
-    widths = (inputs, *sizes.context, outputs)
-    first, second, third = (
-        convolution(widths[i], widths[i + 1], kernel)
-        for i, kernel in enumerate(sizes.context_kernels)
-    )
-    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
+NOISE = 0.003  # standard deviation of the last weights of means and residuals at the start
+LEAST_SPREAD = 0.15  # of a latent channel
 
 
 class ChannelContext(nn.Module):
@@ -82,22 +53,19 @@ class ChannelContext(nn.Module):
     width, instead of the whole.
     """
 
-    def __init__(self, sizes: ContextSizes, *, own_support: bool = False) -> None:
+    def __init__(self, sizes: Any, *, own_support: bool = False) -> None:
         super().__init__()
-        self.widths = sizes.slices
-        self.support_slices = sizes.support_slices
+        self.widths: tuple[int, ...] = sizes.slices
+        self.support_slices: int = sizes.support_slices
         self.part = sizes.support // len(sizes.slices) if own_support else None
         hyper = self.part or sizes.support
         known = [
-            hyper + sum(sizes.slices[: min(i, sizes.support_slices)])
-            for i in range(len(sizes.slices))
+            hyper + sum(self.widths[: min(i, self.support_slices)]) for i in range(len(self.widths))
         ]
-        pairs = list(zip(known, sizes.slices, strict=True))
-        self.mean = nn.ModuleList(slice_transform(k, width, sizes) for k, width in pairs)
-        self.scale = nn.ModuleList(slice_transform(k, width, sizes) for k, width in pairs)
-        self.residual = nn.ModuleList(
-            slice_transform(k + width, width, sizes) for k, width in pairs
-        )
+        pairs = list(zip(known, self.widths, strict=True))
+        self.mean = nn.ModuleList(_transform(k, width, sizes) for k, width in pairs)
+        self.scale = nn.ModuleList(_transform(k, width, sizes) for k, width in pairs)
+        self.residual = nn.ModuleList(_transform(k + width, width, sizes) for k, width in pairs)
 
     def seen(self, index: int) -> slice:
         """Return the channels of the hyper-decoder's outputs that a slice sees."""
@@ -124,20 +92,33 @@ class ChannelContext(nn.Module):
         return torch.cat(decoded, dim=1)
 
 
-class HyperpriorSizes(ContextSizes, LatentSizes, Protocol):
-    """Widths, in channels, and kernels that the entropy model takes of a configuration."""
+def _transform(inputs: int, outputs: int, sizes: Any) -> nn.Sequential:
+    """Return three convolutions with ReLUs between them."""
+    widths = (inputs, *sizes.context, outputs)
+    first, second, third = (
+        convolution(widths[i], widths[i + 1], kernel)
+        for i, kernel in enumerate(sizes.context_kernels)
+    )
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
 
-    @property
-    def latent(self) -> int:
-        """Width of y."""
+
+class HyperSynthesis(nn.Module):
+    """The hyper-decoder: a stack for the means and one for the scales."""
+
+    def __init__(self, sizes: Any) -> None:
+        super().__init__()
+        self.mean = hyper_synthesis(sizes, sizes.support)
+        self.scale = hyper_synthesis(sizes, sizes.support)
+
+    def forward(self, decoded: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and scale support (N, support, h, w) of z (N, Z, h / 4, w / 4)."""
+        return self.mean(decoded), self.scale(decoded)
 
 
 class HyperpriorNetwork(LatentNetwork):
     """Base class of networks whose latent y is coded with a hyperprior and a channel context."""
 
-    sizes: HyperpriorSizes
-
-    def add_entropy_model(self, sizes: HyperpriorSizes, *, own_support: bool = False) -> None:
+    def add_entropy_model(self, sizes: Any, *, own_support: bool = False) -> None:
         """Add the modules of the entropy model to the network, in the order of their parameters.
 
         own_support: see `ChannelContext`.
@@ -154,15 +135,13 @@ class HyperpriorNetwork(LatentNetwork):
 
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
         """Quantise y (N, M, h, w) slice by slice; see `LatentNetwork.code`."""
-        rounded_hyper, z_bits = self.code_hyper(latents, noisy=noisy)
-        return self._code_slices(
-            latents, rounded_hyper, z_bits, partial(quantise_about, noisy=noisy)
-        )
+        hyper, z_bits = self.code_hyper(latents, noisy=noisy)
+        return self._code_slices(latents, hyper, z_bits, partial(quantise_about, noisy=noisy))
 
     def code_rounded(self, latents: Tensor, hyper: Tensor, rounding: Rounding) -> CodedLatents:
         """Code y (N, M, h, w) and a z (N, Z, h / 4, w / 4) of its own, both rounded by a rule.
 
-        What is decoded, and its bits, have the gradients of the rule. In float32 alone.
+        Decoded latents and bits have the gradients of the rule. In float32 alone.
         """
         rounded_hyper = self.prior.rounded(hyper, rounding)
         z_bits = self.prior.bits(rounded_hyper).sum((1, 2, 3))
@@ -173,6 +152,9 @@ class HyperpriorNetwork(LatentNetwork):
 
         return self._code_slices(latents, rounded_hyper, z_bits, quantise)
 
+    def _slices(self, latents: Tensor) -> tuple[Tensor, ...]:
+        return torch.split(latents, list(self.context.widths) or [latents.shape[1]], dim=1)
+
     def _code_slices(
         self,
         latents: Tensor,
@@ -181,7 +163,7 @@ class HyperpriorNetwork(LatentNetwork):
         quantise: Callable[[Tensor, Tensor, Tensor], Quantised],
     ) -> CodedLatents:
         y_bits: list[Tensor] = []
-        slices = torch.split(latents, list(self.sizes.slices) or [self.sizes.latent], dim=1)
+        slices = self._slices(latents)
 
         def code(index: int, mean: Tensor, scale: Tensor) -> Tensor:
             quantised = quantise(slices[index], mean, scale)
@@ -198,9 +180,8 @@ class HyperpriorNetwork(LatentNetwork):
             "hyper.scale": self.hyper_synthesis.scale,
         }
         for i in range(len(self.context.widths)):
-            named[f"mean.{i}"] = self.context.mean[i]
-            named[f"scale.{i}"] = self.context.scale[i]
-            named[f"residual.{i}"] = self.context.residual[i]
+            for kind in ("mean", "scale", "residual"):
+                named[f"{kind}.{i}"] = getattr(self.context, kind)[i]
         return named
 
     def entropy_supports(self) -> tuple[str, ...]:
@@ -211,12 +192,12 @@ class HyperpriorNetwork(LatentNetwork):
         """Decode y (N, M, h, w) in floating point, and record z and the supports by name."""
         rounded = self.round_hyper(self.hyper_analyse(latents))
         record("z", rounded)
-        mean_support, scale_support = self.hyper_synthesise(rounded)
+        mean_support, scale_support = self.hyper_synthesise(rounded)  # its layers are recorded too
         if not self.context.widths:
             return
         record("support.mean", mean_support)
         record("support.scale", scale_support)
-        slices = torch.split(latents, list(self.context.widths), dim=1)
+        slices = self._slices(latents)
 
         def code(index: int, mean: Tensor, _scale: Tensor) -> Tensor:
             return torch.round(slices[index] - mean) + mean
@@ -227,32 +208,15 @@ class HyperpriorNetwork(LatentNetwork):
         record("support.scale", decoded[:, :informing])
 
 
-class HyperSynthesis(nn.Module):
-    """The hyper-decoder: a stack for the means and one for the scales."""
-
-    def __init__(self, sizes: HyperpriorSizes) -> None:
-        super().__init__()
-        self.mean = hyper_synthesis(sizes, sizes.support)
-        self.scale = hyper_synthesis(sizes, sizes.support)
-
-    def forward(self, decoded: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and scale support (N, support, h, w) of z (N, Z, h / 4, w / 4)."""
-        return self.mean(decoded), self.scale(decoded)
-
-
-NOISE = 0.003  # standard deviation of the last weights of means and residuals
-LEAST_SPREAD = 0.15  # of a latent channel
-
-
 def start_entropy_model(network: HyperpriorNetwork, spread: Tensor) -> None:
     """Set scales to `spread` (M,), standard deviations of y; z sees y with unit spreads."""
     first: nn.Conv2d = network.hyper_analysis[0]  # type: ignore[assignment]
     with torch.no_grad():
         first.weight /= spread.clamp(min=LEAST_SPREAD)[:, None, None]
-    if not network.sizes.slices:
+    if not network.context.widths:
         _set_bias(network.hyper_synthesis.scale[-1], spread)
         return
-    parts = torch.split(spread, list(network.sizes.slices))
+    parts = torch.split(spread, list(network.context.widths))
     for part, transform in zip(parts, network.context.scale, strict=True):
         _set_bias(transform[-1], part)  # type: ignore[index]
     for group in (network.context.mean, network.context.residual):

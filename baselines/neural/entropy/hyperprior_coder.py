@@ -34,7 +34,6 @@ from baselines.neural.entropy.fixed.selftest import Choice
 from baselines.neural.entropy.fixed.tables import make_tables
 from baselines.neural.entropy.latent_network import LatentNetwork
 from baselines.neural.entropy.rounding import with_dead_zone
-from baselines.neural.network import Estimate
 
 Y_PER_Z = 4  # positions of y along one of z
 
@@ -42,8 +41,8 @@ Y_PER_Z = 4  # positions of y along one of z
 def hyperprior_tables(network: LatentNetwork, latents: Iterable[Tensor]) -> dict[str, Tensor]:
     """Return a network's integer tables: distributions, thresholds, fractional bits.
 
-    `latents` are y as the encoder gives it, (N, M, h, w) each; they say how fine the integers can
-    be. Raises `ValueError` for a prior with parameters that are not finite.
+    `latents` are y as the encoder gives it, (N, M, h, w) each, for calibration. Raises `ValueError`
+    for a prior with parameters that are not finite.
     """
     with torch.inference_mode():
         fractional_bits = fractional_bit_tables(calibrate(network, latents))
@@ -62,16 +61,17 @@ class Chosen(NamedTuple):
         return Chosen(self.latents[:, :, rows, columns], self.hyper[:, :, *coarse])
 
 
-class HyperpriorCoder:
-    """Encoder and decoder of one checkpoint's latents on one device; `network` is moved there.
+class TransformCoder:
+    """Encoder and decoder of one checkpoint on one device; `network` is moved there.
 
-    `tables` are those of `hyperprior_tables`. `choice` is the integer kernel; the fastest exact one
-    on the device unless given. Raises `KeyError` for a table that is missing, `ValueError` for one
-    that does not fit or weights that admit an inexact sum, `Unavailable` where the device has no
-    exact kernel.
+    `tables` are those of `Architecture.tables`. `choice` is the integer kernel; the fastest exact
+    one on the device unless given. Raises `KeyError` for a table that is missing, `ValueError` for
+    one that does not fit or weights that admit an inexact sum, `Unavailable` where the device has
+    no exact kernel.
     """
 
     path_type: ClassVar[type[IntegerPath]] = EntropyPath
+    channels_last: ClassVar[tuple[str, ...]] = ("",)  # parts of the network with that layout
     margin = LARGE.margin
     latent_stride, y_per_z = 16, Y_PER_Z  # pixels along a position of y; see `Y_PER_Z`
 
@@ -82,21 +82,33 @@ class HyperpriorCoder:
         device: torch.device | str = "cpu",
         choice: Choice | None = None,
     ) -> None:
-        network.to(torch.device(device))
+        for name in self.channels_last:
+            part = network.get_submodule(name)
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(torch.device(device))
         self.stride, self.latent_channels = network.stride, network.sizes.latent
-        self._hyper_analyse, self._prior = network.hyper_analyse, network.prior
         self._path = self.path_type(network, tables, device=device, choice=choice)
         self._y, self._z = (Distributions.of(tables, name) for name in ("cdf", "z_cdf"))
-        for name, found, expected in (
+        for name, held, expected in (
             ("cdf", self._y, self._path.num_rows),
             ("z_cdf", self._z, network.sizes.hyper_latent),
         ):
-            if len(found.models) != expected:
-                raise ValueError(f"{len(found.models)} rows of {name}, not {expected}")
+            if len(held.models) != expected:
+                raise ValueError(f"{len(held.models)} rows of {name}, not {expected}")
+
+    def analyse(self, images: Tensor, controls: Any) -> Tensor:
+        """Return y (1, M, H / 16, W / 16) of images (1, 3, H, W) in [-1, 1]."""
+        seen = images.contiguous(memory_format=torch.channels_last)
+        return self.network.analyse(seen, controls)
+
+    def synthesise(self, latents: Tensor, controls: Any) -> Tensor:
+        """Return the images (1, 3, H, W), about [-1, 1], of y as decoded."""
+        seen = latents.contiguous(memory_format=torch.channels_last)
+        return self.network.synthesise(seen, controls)
 
     def encode(self, latents: Tensor) -> bytes:
         """Return the bytes of y, float32 (1, M, h, w) with h and w multiples of 4."""
-        return self.encode_chosen(Chosen(latents, self._hyper_analyse(latents)))
+        return self.encode_chosen(Chosen(latents, self.network.hyper_analyse(latents)))
 
     def encode_chosen(self, chosen: Chosen, dead_zone: float = 0.0) -> bytes:
         """Return the bytes of y and z, float32, y's sides multiples of 4.
@@ -104,7 +116,7 @@ class HyperpriorCoder:
         dead_zone: 0 to .5, by which symbols of y are rounded towards zero (`with_dead_zone`).
         """
         rounding = with_dead_zone(dead_zone) if dead_zone else torch.round
-        medians = self._prior.medians()[:, None, None]
+        medians = self.network.prior.medians()[:, None, None]
         z = (chosen.hyper - medians).round().clamp(-HIGHEST_SYMBOL, HIGHEST_SYMBOL).to(torch.int32)
         encoder = Encoder()
         symbols = _array(z)
@@ -135,55 +147,7 @@ class HyperpriorCoder:
         return to_float(state.decoded())
 
 
-def _array(tensor: Tensor) -> NDArray[np.integer]:  # type: ignore[type-arg]
+def _array(tensor: Tensor) -> NDArray[np.integer[Any]]:
     """Return the one image of a tensor (1, c, h, w), on the CPU."""
-    found: NDArray[np.integer] = tensor[0].cpu().numpy()  # type: ignore[type-arg]
-    return found
-
-
-class TransformNetwork(LatentNetwork):
-    """Base class of networks whose two transforms take the same controls."""
-
-    def analyse(self, images: Tensor, controls: Any) -> Tensor:
-        """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
-        raise NotImplementedError
-
-    def synthesise(self, latents: Tensor, controls: Any) -> Tensor:
-        """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
-        raise NotImplementedError
-
-    def forward(self, images: Tensor, controls: Any, *, noisy: bool = True) -> Estimate:
-        """Code and reconstruct images (N, 3, H, W) in [-1, 1]; see `LatentNetwork.code`."""
-        decoded, y_bits, z_bits = self.code(self.analyse(images, controls).float(), noisy=noisy)
-        return Estimate(self.synthesise(decoded, controls), y_bits, z_bits, decoded)
-
-
-class TransformCoder(HyperpriorCoder):
-    """Images to latents to bytes, and back, with one checkpoint; see `HyperpriorCoder`."""
-
-    channels_last: ClassVar[tuple[str, ...]] = ("",)  # parts of the network with that layout
-
-    def __init__(
-        self,
-        network: TransformNetwork,
-        tables: Mapping[str, Tensor],
-        device: torch.device | str = "cpu",
-        choice: Choice | None = None,
-    ) -> None:
-        self.network = network
-        for name in self.channels_last:
-            part = network.get_submodule(name)
-            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        super().__init__(network, tables, device, choice)
-
-    def analyse(self, images: Tensor, controls: Any) -> Tensor:
-        """Return y (1, M, H / 16, W / 16) of images (1, 3, H, W) in [-1, 1]."""
-        seen = images.contiguous(memory_format=torch.channels_last)
-        latents: Tensor = self.network.analyse(seen, controls)
-        return latents
-
-    def synthesise(self, latents: Tensor, controls: Any) -> Tensor:
-        """Return the images (1, 3, H, W), about [-1, 1], of y as decoded."""
-        seen = latents.contiguous(memory_format=torch.channels_last)
-        images: Tensor = self.network.synthesise(seen, controls)
-        return images
+    array: NDArray[np.integer[Any]] = tensor[0].cpu().numpy()
+    return array

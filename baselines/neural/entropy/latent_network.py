@@ -1,4 +1,4 @@
-"""Networks whose latent y is coded with the help of a second latent z: what they have in common.
+"""Base class of networks whose latent y is coded with the help of a second latent z.
 
 ::
 
@@ -7,46 +7,23 @@
 
 z has a factorised prior (Ballé et al., "Variational image compression with a scale hyperprior",
 ICLR 2018). A subclass has a module that turns z_hat into means and scales, in as many steps as it
-needs, and names its convolutions for the integer path (`entropy.fixed`).
+needs, and names its convolutions for the integer path (`entropy.fixed`). `sizes` are dataclasses
+with the fields latent, hyper_latent, hyper_encoder, hyper_decoder and hyper_kernel.
 """
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from baselines.neural.blocks.layers import at_least, convolution, upsampling
 from baselines.neural.entropy.factorised import LEAST_LIKELIHOOD, FactorisedPrior, noised
-from baselines.neural.network import Network
+from baselines.neural.network import Estimate, Network
 
 LEAST_SCALE = 0.11
 SQRT_2 = math.sqrt(2)
-
-
-class LatentSizes(Protocol):
-    """Widths, in channels, and kernels of the two latents."""
-
-    @property
-    def latent(self) -> int:
-        """Width of y."""
-
-    @property
-    def hyper_latent(self) -> int:
-        """Width of z."""
-
-    @property
-    def hyper_encoder(self) -> tuple[int, int]:
-        """Hidden widths between y and z."""
-
-    @property
-    def hyper_decoder(self) -> tuple[int, int]:
-        """Hidden widths behind z."""
-
-    @property
-    def hyper_kernel(self) -> int:
-        """Kernel of the convolutions that change the resolution."""
 
 
 class CodedLatents(NamedTuple):
@@ -58,11 +35,24 @@ class CodedLatents(NamedTuple):
 
 
 class LatentNetwork(Network):
-    """Base class of networks with a latent y and a hyper-latent z."""
+    """Base class of networks with a latent y, a hyper-latent z and transforms alike in controls."""
 
-    sizes: LatentSizes
+    sizes: Any
     hyper_analysis: nn.Sequential
     prior: FactorisedPrior
+
+    def analyse(self, images: Tensor, controls: Any) -> Tensor:
+        """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
+        raise NotImplementedError
+
+    def synthesise(self, latents: Tensor, controls: Any) -> Tensor:
+        """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor, controls: Any, *, noisy: bool = True) -> Estimate:
+        """Code and reconstruct images (N, 3, H, W) in [-1, 1]; see `code`."""
+        decoded, y_bits, z_bits = self.code(self.analyse(images, controls).float(), noisy=noisy)
+        return Estimate(self.synthesise(decoded, controls), y_bits, z_bits, decoded)
 
     def priors(self) -> tuple[FactorisedPrior]:
         """Return the factorised prior of z."""
@@ -74,14 +64,13 @@ class LatentNetwork(Network):
         return hyper
 
     def round_hyper(self, hyper: Tensor) -> Tensor:
-        """Return z in whole steps from each channel's median, ties to even."""
+        """Return z in integer steps from each channel's median, ties to even."""
         return self.prior.rounded(hyper)
 
     def code_hyper(self, latents: Tensor, *, noisy: bool) -> tuple[Tensor, Tensor]:
         """Return z of y (N, M, h, w) as rounded, and its bits (N,), noisy ones if `noisy`.
 
-        In the backward pass rounding is the identity. Under autocast, what counts bits stays in
-        float32.
+        In the backward pass rounding is the identity. Bits are float32 under autocast too.
         """
         hyper = self.hyper_analyse(latents).float()
         with torch.autocast(latents.device.type, enabled=False):
@@ -92,8 +81,8 @@ class LatentNetwork(Network):
         """Quantise y (N, M, h, w), float32, and count its bits and those of z.
 
         Bits are those of latents with uniform noise if `noisy`, as in training, or of rounded ones.
-        What is decoded is always rounded; in the backward pass rounding is the identity. Under
-        autocast, what is rounded and what counts bits stays in float32.
+        Decoded latents are always rounded; in the backward pass rounding is the identity. Rounding
+        and bits are float32 under autocast too.
         """
         raise NotImplementedError
 
@@ -110,7 +99,7 @@ class LatentNetwork(Network):
         raise NotImplementedError
 
 
-def hyper_analysis(sizes: LatentSizes) -> nn.Sequential:
+def hyper_analysis(sizes: Any) -> nn.Sequential:
     """Return the layers from y (N, M, h, w) to z (N, Z, h / 4, w / 4)."""
     first, second = sizes.hyper_encoder
     return nn.Sequential(
@@ -122,7 +111,7 @@ def hyper_analysis(sizes: LatentSizes) -> nn.Sequential:
     )
 
 
-def hyper_synthesis(sizes: LatentSizes, outputs: int) -> nn.Sequential:
+def hyper_synthesis(sizes: Any, outputs: int) -> nn.Sequential:
     """Return the layers from z (N, Z, h / 4, w / 4) to (N, outputs, h, w)."""
     first, second = sizes.hyper_decoder
     return nn.Sequential(
@@ -142,7 +131,7 @@ class Quantised(NamedTuple):
 
 
 def quantise_about(values: Tensor, mean: Tensor, scale: Tensor, *, noisy: bool) -> Quantised:
-    """Round `values` in whole steps from `mean`, and count bits under a normal distribution.
+    """Round `values` in integer steps from `mean`, and count bits under a normal distribution.
 
     All are of the same shape. Bits are those of noisy values if `noisy`. In the backward pass
     rounding is the identity.

@@ -1,7 +1,7 @@
 """Rules by which an encoder rounds latents, each from distances to a mean to values of that shape.
 
-The nearest whole number has the least error and not the best trade of rate for distortion: an
-encoder may choose any whole number, and every decoder reads it.
+The nearest integer has the least error and not the best trade of rate for distortion: an encoder
+may choose any integer, and every decoder reads it.
 """
 
 from collections.abc import Callable
@@ -10,19 +10,18 @@ import torch
 from torch import Tensor
 
 Rounding = Callable[[Tensor], Tensor]
-LEAST_FRACTION = 1e-4  # from a whole number, where its logit would be infinite
+LEAST_FRACTION = 1e-4  # from an integer, where its logit would be infinite
 LOGIT_SCALE = 4 / 3
 
 
 def annealed(temperature: float, generator: torch.Generator) -> Rounding:
     """Return a random rounding up or down, differentiable in its distances.
 
-    The nearer of the two is the likelier, the more so the lower the temperature (above 0); the
-    result lies between them and comes closer to one of them with a falling temperature. Stochastic
-    Gumbel annealing (Yang, Bamler, Mandt, "Improving inference for neural image compression",
-    NeurIPS 2020) with the scaled logits of Perugachi-Diaz, Gansekoele, Bhulai, "Robustly
-    overfitting latents for flexible neural image compression" (NeurIPS 2024): the odds of rounding
-    up are those of the fraction to the power of `LOGIT_SCALE` / temperature. `generator` is on the
+    Stochastic Gumbel annealing (Yang, Bamler, Mandt, "Improving inference for neural image
+    compression", NeurIPS 2020) with the scaled logits of Perugachi-Diaz, Gansekoele, Bhulai,
+    "Robustly overfitting latents for flexible neural image compression" (NeurIPS 2024): the odds of
+    rounding up are those of the fraction to the power of `LOGIT_SCALE` / temperature, and the
+    result comes closer to an integer with a falling temperature, above 0. `generator` is on the
     device of the distances.
     """
 
@@ -40,7 +39,7 @@ def annealed(temperature: float, generator: torch.Generator) -> Rounding:
 
 
 def with_dead_zone(width: float) -> Rounding:
-    """Return rounding towards zero by `width`, 0 to .5, more than to the nearest whole number.
+    """Return rounding towards zero by `width`, 0 to .5, more than to the nearest integer.
 
     >>> with_dead_zone(0.1)(torch.tensor([0.55, 0.65, -1.55, -1.65]))
     tensor([ 0.,  1., -1., -2.])

@@ -1,12 +1,9 @@
-"""Convolutions and matrix products in float64 without any rounding inside them.
+"""Layers in float64 without any rounding inside their sums, and conversion of transforms to them.
 
 With inputs x = X 2^-f and weights w = W 2^-s of integers X and W, |X| <= 2^ACTIVATION_BITS and the
 sum of |W| over an output's inputs at most 2^WEIGHT_BITS, every product and every partial sum is a
-multiple of 2^-(f + s), below 2^52 times it: float64 holds it exactly. Neither the order of
-summation, nor a fused multiplication, nor the number of threads can change the result.
-
-f follows from the largest magnitude of the tensor, which is the same in any order, and s from
-integer sums.
+multiple of 2^-(f + s), below 2^52 times it: float64 holds it exactly, whatever the order of
+summation. f follows from the largest magnitude of the tensor, and s from integer sums.
 """
 
 from copy import deepcopy
@@ -26,6 +23,9 @@ ACTIVATION_BITS, WEIGHT_BITS = 22, 30  # 52 together
 FINEST = 64  # no grid is finer than 2^-64: products stay far from float64's smallest number
 LARGEST_EXPONENT = 500  # and activations far from its largest
 UNFOLDED_VALUES = 1 << 21  # of a band of rows, 16 MB, as torch unfolds it for a matrix product
+
+Transform = TypeVar("Transform", bound=nn.Module)
+AS_THEY_ARE = (nn.ReLU, InterpolationChannelAttention)  # single operations once converted
 
 
 def on_grid(
@@ -103,8 +103,7 @@ class ExactConvolution(nn.Module):
         count, _, height, width = features.shape
         inputs, growth = on_grid(features), self.growth
         rows = max(1, UNFOLDED_VALUES // (self._unfolded * width))
-        size = (count, len(self.bias), growth * height, growth * width)
-        outputs = features.new_empty(size)
+        outputs = features.new_empty((count, len(self.bias), growth * height, growth * width))
         for top in range(0, height, rows):
             low = max(0, top - self.reach)
             sums = self._sums(inputs[:, :, low : top + rows + self.reach])
@@ -144,21 +143,16 @@ def _bias_of(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, outputs: int) ->
     return layer.bias.detach().double()
 
 
-Transform = TypeVar("Transform", bound=nn.Module)
-AS_THEY_ARE = (nn.ReLU, InterpolationChannelAttention)  # single operations, and what is set below
-
-
 def exact_transform(transform: Transform) -> Transform:
     """Return a copy in float64 that computes the same bits on every machine.
 
-    It takes float64 features. Forward passes stay those of the transform's own classes, so that
-    whatever they do between the layers has to be single operations. Raises `ValueError` for a layer
-    that has no exact form.
+    It takes float64 features. Between the layers, forward passes of the transform's own classes
+    have to be single operations. Raises `ValueError` for a layer that has no exact form.
     """
     holder = nn.Sequential(deepcopy(transform).requires_grad_(False).double().eval())
     _convert(holder)
-    found: Transform = holder[0]  # type: ignore[assignment]
-    return found
+    converted: Transform = holder[0]  # type: ignore[assignment]
+    return converted
 
 
 def _convert(parent: nn.Module) -> None:

@@ -19,14 +19,13 @@ from torch import Tensor, nn
 
 from baselines.neural.blocks.layers import ChannelNorm, convolution, upsampling
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork
-from baselines.neural.entropy.hyperprior_coder import TransformNetwork
 from baselines.neural.hific.architecture import HificSizes
 from baselines.neural.network import Estimate
 
 IMAGE_CHANNELS = 3
 
 
-class HificNetwork(TransformNetwork, HyperpriorNetwork):
+class HificNetwork(HyperpriorNetwork):
     """The network; images are in [-1, 1] outside, in [0, 1] for the transforms."""
 
     quantised_bits: Mapping[str, int] = {"synthesis.blocks.": 7, "hyper_synthesis.": 7}

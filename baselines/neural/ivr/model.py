@@ -28,8 +28,13 @@ from baselines.neural.blocks.gdn import GDN, gdn_synthesis, start_as_transforms
 from baselines.neural.blocks.start_values import transforms_of
 from baselines.neural.entropy.factorised import noised
 from baselines.neural.entropy.fixed.integer_path import IntegerPath
-from baselines.neural.entropy.hyperprior_coder import TransformCoder, TransformNetwork
-from baselines.neural.entropy.latent_network import CodedLatents, hyper_analysis, hyper_synthesis
+from baselines.neural.entropy.hyperprior_coder import TransformCoder
+from baselines.neural.entropy.latent_network import (
+    CodedLatents,
+    LatentNetwork,
+    hyper_analysis,
+    hyper_synthesis,
+)
 from baselines.neural.ivr.architecture import IvrSizes
 from baselines.neural.ivr.laplace import IvrPath, LaplacePrior, laplace_bits
 from benchmark.errors import CorruptStream
@@ -75,7 +80,7 @@ class MaskedTransform(nn.Module):
         return features
 
 
-class IvrNetwork(TransformNetwork):
+class IvrNetwork(LatentNetwork):
     """The network; images are in [-1, 1] outside, in [0, 1] for the transforms; controls are q."""
 
     prior: LaplacePrior  # type: ignore[assignment]

@@ -22,7 +22,6 @@ from baselines.neural.blocks.control import ConditionedBottlenecks, Control, Lev
 from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
-from baselines.neural.entropy.hyperprior_coder import TransformNetwork
 from baselines.neural.multirealism.architecture import MultiRealismSizes
 
 HIGHEST_BETA = 2.56  # that the paper trains for and evaluates
@@ -31,7 +30,7 @@ FEATURES = 2 * FREQUENCIES + 1
 GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at the weight 1
 
 
-class MultiRealismNetwork(TransformNetwork, HyperpriorNetwork):
+class MultiRealismNetwork(HyperpriorNetwork):
     """The network; images are in [-1, 1], controls are a beta in [0, 2.56]."""
 
     def __init__(self, sizes: MultiRealismSizes) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from baselines.neural.architecture import PlainArchitecture
+from baselines.neural.architecture import Architecture
 from baselines.neural.dimensions import (
     LARGEST_COUNT,
     LARGEST_WIDTH,
@@ -115,7 +115,7 @@ def transformer_macs_per_pixel(sizes: PqMimSizes) -> float:
     return (sizes.layers * layer + ends) / FACTOR**2
 
 
-class PqMimArchitecture(PlainArchitecture[PqMimSizes]):
+class PqMimArchitecture(Architecture[PqMimSizes]):
     """The network of El-Nouby et al. (TMLR 2023), after the abstract; one for each rate.
 
     It has no integer tables: what its coder needs beside the weights is computed without rounded
