@@ -6,20 +6,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from benchmark.datasets.folder import open_dataset
     from benchmark.datasets.image import read_image
-    from benchmark.interface.codec import open_codec
-    from benchmark.interface.decoded import decoded
-    from benchmark.interface.match import match
+    from benchmark.interface.codec import decoded, open_codec
     from benchmark.interface.plot import plot
     from benchmark.interface.run import run
-    from benchmark.interface.tables import bd_rate, load, summary
+    from benchmark.interface.tables import bd_rate, load, match, summary
     from benchmark.paper.ablation import write_ablation
 
 # What `import benchmark` offers, as text: importing it imports none of them.
 INTERFACE = {
     "bd_rate": "benchmark.interface.tables",
-    "decoded": "benchmark.interface.decoded",
+    "decoded": "benchmark.interface.codec",
     "load": "benchmark.interface.tables",
-    "match": "benchmark.interface.match",
+    "match": "benchmark.interface.tables",
     "open_codec": "benchmark.interface.codec",
     "open_dataset": "benchmark.datasets.folder",
     "plot": "benchmark.interface.plot",

@@ -10,21 +10,17 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import Abort, TyperException
 
-from benchmark.commands.analysing.baseline import baseline
-from benchmark.commands.analysing.check import check
-from benchmark.commands.analysing.figures import figures
-from benchmark.commands.analysing.match import match
-from benchmark.commands.analysing.published import published
-from benchmark.commands.analysing.report import report
-from benchmark.commands.analysing.tradeoff import tradeoff
-from benchmark.commands.exchanging.audit import audit
-from benchmark.commands.exchanging.merge import merge
-from benchmark.commands.exchanging.pack import pack, tools
-from benchmark.commands.exchanging.pictures import export_images
-from benchmark.commands.measuring.fetch import fetch
-from benchmark.commands.measuring.inventory import doctor, list_names
-from benchmark.commands.measuring.plan import plan
-from benchmark.commands.measuring.run import rescore, run
+from benchmark.commands.audit import audit
+from benchmark.commands.check import check
+from benchmark.commands.exchange import export_images, merge, pack, tools
+from benchmark.commands.fetch import fetch
+from benchmark.commands.figures import figures
+from benchmark.commands.inventory import doctor, list_names
+from benchmark.commands.match import match
+from benchmark.commands.references import baseline, published
+from benchmark.commands.report import report
+from benchmark.commands.run import plan, rescore, run
+from benchmark.commands.tradeoff import tradeoff
 from benchmark.commands.verb import Verb
 from benchmark.errors import (
     BenchError,

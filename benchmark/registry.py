@@ -122,11 +122,11 @@ COMMANDS = {
         "Train variants of the realism stage, measure each and draw their curves.",
     ),
     "encode": BroughtCommand(
-        "baselines.commands.encode:encode",
+        "baselines.commands.images:encode",
         "Encode an image with our codec, or with another.",
     ),
     "decode": BroughtCommand(
-        "baselines.commands.decode:decode", "Decode a stream of any codec to an image."
+        "baselines.commands.images:decode", "Decode a stream of any codec to an image."
     ),
     "checkpoint": BroughtCommand(
         "baselines.commands.checkpoint:checkpoint", "Make checkpoints of learned codecs."

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import benchmark
-from baselines.commands.train import open_session
-from baselines.commands.training_options import (
+from baselines.commands.train import (
     Data,
     MaxMinutes,
     Quiet,
     RecipeName,
     ValidationName,
+    open_session,
 )
-from baselines.commands.training_runs import stop_if_over, train_all
+from baselines.commands.training import stop_if_over, train_all
 from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.option import TARGET, TRAINED
@@ -36,12 +36,10 @@ def ablation(
     recipe: RecipeName,
     data: Data,
     out: Annotated[
-        Path,
-        opt(TARGET, "Folder of all runs and results of the ablation.", refuses="folder"),
+        Path, opt(TARGET, "Folder of all runs and results of the ablation.", refuses="folder")
     ],
     variants: Annotated[
-        str | None,
-        opt(TRAINED, "Comma-separated variants to train, default all: sgan,hrrgan."),
+        str | None, opt(TRAINED, "Comma-separated variants to train, default all: sgan,hrrgan.")
     ] = None,
     max_minutes: MaxMinutes = None,
     validation: ValidationName = None,
@@ -63,9 +61,7 @@ def ablation(
 
     dataset, names, device = request.dataset, request.metrics, request.device
     request.use_folders()
-    benchmark.open_dataset(
-        dataset
-    )  # one that is not there is told before the training, not after it
+    benchmark.open_dataset(dataset)  # a missing one is reported before the training
     only = tuple(part.strip() for part in variants.split(",")) if variants else ()
     plan = planned(kind, load_recipe(recipe), only)
     with interruptible("what is saved stays; the same command resumes from there"):

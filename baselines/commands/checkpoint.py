@@ -1,19 +1,23 @@
 """`bench checkpoint`: checkpoints for learned codecs, from others' weights and bare tensors."""
 
+import json
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from baselines.commands.checkpoint_info import info
-from baselines.commands.training_options import Half
+from baselines.commands.train import Half
+from benchmark.commands import options
 from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs
 from benchmark.option import ORIGIN, TARGET, TRAINED
 
 if TYPE_CHECKING:
+    from baselines.neural.checkpoint.card import Card
+    from baselines.neural.cost import Cost
     from benchmark.codec import Pixels
 
 NAME = "ours.safetensors"
@@ -29,23 +33,16 @@ Examples:
   bench checkpoint card mailed.safetensors --like ours.safetensors
 """)
 
-checkpoint.command("info")(info)
-
 
 @checkpoint.command("import")
 def import_weights(
     file: Annotated[Path, typer.Argument(help="The authors' state dict, crdr.pth.tar.")],
     out: Annotated[
-        Path | None,
-        opt(TARGET, f"File to write; default: {NAME} in the weights folder."),
+        Path | None, opt(TARGET, f"File to write; default: {NAME} in the weights folder.")
     ] = None,
-    steps: Annotated[
-        int,
-        opt(TRAINED, STEPS, min=0),
-    ] = 5_000_000,
+    steps: Annotated[int, opt(TRAINED, STEPS, min=0)] = 5_000_000,
     training_data: Annotated[
-        str,
-        opt(TRAINED, TRAINING_DATA),
+        str, opt(TRAINED, TRAINING_DATA)
     ] = "Open Images, 1.1 million (as published, not checked)",
     half: Half = False,
 ) -> None:
@@ -77,32 +74,20 @@ def make_card(
     training_data: Annotated[str | None, opt(TRAINED, TRAINING_DATA)] = None,
     steps: Annotated[int | None, opt(TRAINED, STEPS, min=0)] = None,
     crops: Annotated[
-        int | None,
-        opt(TRAINED, "Crops seen in training, for the card.", min=0),
+        int | None, opt(TRAINED, "Crops seen in training, for the card.", min=0)
     ] = None,
-    command: Annotated[
-        str | None,
-        opt(TRAINED, "Command that trained it, for the card."),
-    ] = None,
+    command: Annotated[str | None, opt(TRAINED, "Command that trained it, for the card.")] = None,
     commit: Annotated[
-        str | None,
-        opt(TRAINED, "Commit of the code that trained it, for the card."),
+        str | None, opt(TRAINED, "Commit of the code that trained it, for the card.")
     ] = None,
-    caveat: Annotated[
-        str,
-        opt(TRAINED, "What tables and figures say beside its name."),
-    ] = "",
+    caveat: Annotated[str, opt(TRAINED, "What tables and figures say beside its name.")] = "",
     like: Annotated[
         Path | None,
         opt(ORIGIN, "A checkpoint with a card, of the same architecture and configuration."),
     ] = None,
-    architecture: Annotated[
-        str | None,
-        opt(ORIGIN, "Architecture, with --sizes."),
-    ] = None,
+    architecture: Annotated[str | None, opt(ORIGIN, "Architecture, with --sizes.")] = None,
     sizes: Annotated[
-        str | None,
-        opt(ORIGIN, "Named configuration of --architecture: micro."),
+        str | None, opt(ORIGIN, "Named configuration of --architecture: micro.")
     ] = None,
     out: Annotated[
         Path | None,
@@ -112,10 +97,7 @@ def make_card(
             "NAME-tables.safetensors beside it. FILE itself stays as it is.",
         ),
     ] = None,
-    force: Annotated[
-        bool,
-        opt(TARGET, "Replace files that are there.", "--force"),
-    ] = False,
+    force: Annotated[bool, opt(TARGET, "Replace files that are there.", "--force")] = False,
 ) -> None:
     """Write the card that a file of tensors needs, for a network that --like or --sizes names.
 
@@ -214,6 +196,80 @@ def _named_as_tensors(path: Path) -> Path:
 def _crops() -> "list[Pixels]":
     """Return crops of the bundled photographs, whose activations say how fine integers can be."""
     import benchmark
-    from baselines.commands.stream import read_image
+    from baselines.commands.images import read_image
 
     return [read_image(one.path)[-CROP:, -CROP:] for one in benchmark.open_dataset("sample").images]
+
+
+@checkpoint.command("info")
+def info(
+    file: Annotated[Path, typer.Argument(help="A checkpoint: elic-3.safetensors.")],
+    as_json: options.AsJson = False,
+) -> None:
+    """Print what a checkpoint is: its network and training, the size and work of each part.
+
+    A file that is not the one of its card is refused.
+
+    Examples:
+      bench checkpoint info elic-3.safetensors
+      bench checkpoint info ours.safetensors --json
+    """
+    from baselines.neural.architecture import load_architecture
+    from baselines.neural.checkpoint.card import verified_card
+    from baselines.neural.cost import costs
+
+    card = verified_card(file)
+    parts = costs(card.architecture, card.config)
+    if as_json:
+        config = load_architecture(card.architecture).config_to_json(card.config)
+        print(json.dumps(_record(card, config, parts), indent=1))
+        return
+    print(f"{file}: checkpoint {card.sha256[:8]} of {card.architecture}, {card.training}")
+    for line in (*_facts(card), *_lines(parts)):
+        print(line)
+
+
+def _facts(card: "Card") -> list[str]:
+    """Return what the card says of the training and of the network, a line each."""
+    by_precision = [f"{steps:,} in {name}" for name, steps in card.precision_steps.items()]
+    facts = {
+        "crops seen": f"{card.crops:,}" if card.crops else "unknown",
+        "steps": ", ".join(by_precision),
+        "with deterministic kernels alone": f"{card.deterministic_steps:,} steps"
+        if card.deterministic_steps
+        else "",
+        "measured": ", ".join(f"{name} {value:.4g}" for name, value in card.measured.items()),
+        "shown beside its name": card.shown_caveat,
+        "command": card.command,
+        "commit": card.commit,
+    }
+    return [f"{name}: {text}" for name, text in facts.items() if text]
+
+
+def _lines(parts: "Mapping[str, Cost]") -> Iterator[str]:
+    """Yield a table of the parts of a network, and of all of them together."""
+    parameters = sum(one.parameters for one in parts.values())
+    macs = sum(one.macs_per_pixel for one in parts.values())
+    width = max(map(len, (*parts, "together")))
+    yield f"{'part':{width}}  parameters  multiply-accumulates per pixel"
+    counted = [(name, one.parameters, one.macs_per_pixel) for name, one in parts.items()]
+    for name, size, work in (*counted, ("together", parameters, macs)):
+        yield f"{name:{width}}  {size:10,}  {work:30,.1f}"
+
+
+def _record(card: "Card", config: Any, parts: "Mapping[str, Cost]") -> dict[str, Any]:
+    return {
+        "architecture": card.architecture,
+        "config": config,
+        "sha256": card.sha256,
+        "training_data": card.training_data,
+        "steps": card.steps,
+        "crops": card.crops or None,
+        "precision_steps": dict(card.precision_steps),
+        "deterministic_steps": card.deterministic_steps,
+        "measured": dict(card.measured),
+        "caveat": card.shown_caveat,
+        "command": card.command,
+        "commit": card.commit,
+        "parts": {name: one._asdict() for name, one in parts.items()},
+    }

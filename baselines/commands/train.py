@@ -8,16 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import benchmark
-from baselines.commands.training_options import (
-    Data,
-    Half,
-    MaxMinutes,
-    Quantised,
-    Quiet,
-    RecipeName,
-    ValidationName,
-)
-from baselines.commands.training_runs import how_far, train_all
+from baselines.commands.training import how_far, train_all
 from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.errors import UnknownName, UsageError
@@ -28,6 +19,51 @@ if TYPE_CHECKING:
     from baselines.neural.training.recipe import Recipe
     from baselines.neural.training.session import TrainingRun, TrainingSession
 
+Data = Annotated[
+    list[str],
+    opt(
+        ORIGIN,
+        "A folder of photographs, or a dataset by name (repeatable).",
+        "--data",
+        completes="dataset",
+    ),
+]
+RecipeName = Annotated[
+    str,
+    opt(TRAINED, "Recipe: smoke, evening, night, lease, paper, or a .toml file.", "--recipe"),
+]
+MaxMinutes = Annotated[
+    float | None,
+    opt(MANNER, "Stop after this time with everything saved; the same command resumes.", min=0),
+]
+ValidationName = Annotated[
+    str | None,
+    opt(
+        ORIGIN,
+        "Photographs for validation, never trained on: a dataset or a folder; default: one in "
+        "20 of --data, at most 12, which is then not trained on.",
+        "--validation",
+        completes="dataset",
+    ),
+]
+Half = Annotated[
+    bool,
+    opt(MANNER, "Round the exported weights to float16.", "--half"),
+]
+Quantised = Annotated[
+    bool,
+    opt(
+        MANNER,
+        "Export weights that tolerate it, of ours, HiFiC and PQ-MIM, as integers of 3 to 8 bits.",
+        "--quantised",
+    ),
+]
+Quiet = Annotated[
+    bool,
+    opt(MANNER, "Show no progress on standard error.", "--quiet"),
+]
+
+
 OURS = "ours"
 SUITES = ("matched", "field", "generative")
 
@@ -37,10 +73,7 @@ def train(
     request: Request,
     recipe: RecipeName,
     data: Data,
-    out: Annotated[
-        Path,
-        opt(TARGET, "Folder of the run, or of the suite.", refuses="folder"),
-    ],
+    out: Annotated[Path, opt(TARGET, "Folder of the run, or of the suite.", refuses="folder")],
     model: Annotated[
         str,
         opt(

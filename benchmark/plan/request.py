@@ -52,10 +52,7 @@ class Request:
     )
     limit: int | None = option(None, MEASURED, "Only the first N images of the dataset.", least=1)
     draws: int | None = option(
-        None,
-        MEASURED,
-        "Decode with N seeds, 0 to N - 1, where a decoder is generative.",
-        least=2,
+        None, MEASURED, "Decode with N seeds, 0 to N - 1, where a decoder is generative.", least=2
     )
     flatten: bool = option(
         False, MEASURED, "Accept images with alpha (blended with white) or in CMYK."
@@ -94,22 +91,14 @@ class Request:
     device: str = option("auto", MANNER, "Device for neural networks: auto, cpu or cuda.")
     engine: str = option("local", MANNER, "local: this machine; ray: the nodes of a Ray cluster.")
     address: str = option(
-        "auto",
-        MANNER,
-        "Address of the Ray cluster, HOST:PORT; auto: the cluster of this machine.",
+        "auto", MANNER, "Address of the Ray cluster, HOST:PORT; auto: the cluster of this machine."
     )
     gpus_per_worker: float = option(
-        1.0,
-        MANNER,
-        "With Ray, GPUs per worker of a GPU codec; 0.5: two share one.",
-        least=0.01,
+        1.0, MANNER, "With Ray, GPUs per worker of a GPU codec; 0.5: two share one.", least=0.01
     )
 
     keep: bool = option(
-        True,
-        TARGET,
-        "Keep the streams, for `bench rescore` and `bench audit`.",
-        "--keep/--no-keep",
+        True, TARGET, "Keep the streams, for `bench rescore` and `bench audit`.", "--keep/--no-keep"
     )
     verify: bool = option(
         False,

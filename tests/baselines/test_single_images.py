@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import benchmark
-from baselines.commands.any_codec import BEGINNINGS, codec_of
+from baselines.commands.images import BEGINNINGS, codec_of
 from baselines.neural.bitstream.container import MAGIC
 from benchmark.cli import app
 from benchmark.codec_spec import CodecSpec

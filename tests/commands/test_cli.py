@@ -47,7 +47,7 @@ def test_each_of_them_is_there_with_its_own_help(name):
     assert f"bench {name} [" in done.stdout
 
 
-@pytest.mark.parametrize("loading", ["benchmark.cli", "benchmark.commands.exchanging.pictures"])
+@pytest.mark.parametrize("loading", ["benchmark.cli", "benchmark.commands.exchange"])
 def test_ctrl_c_while_the_program_is_loading_is_one_line(loading):
     script = f"""
 import os, signal, sys

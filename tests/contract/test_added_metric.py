@@ -15,7 +15,7 @@ from benchmark.analysis.tradeoff import tradeoffs
 from benchmark.check.compare import changes
 from benchmark.check.pairing import VariantPair
 from benchmark.codec_spec import load_codec, parse_codec
-from benchmark.commands.analysing.report import report
+from benchmark.commands.report import report
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.datasets.image import read_image
 from benchmark.errors import UsageError

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmark.commands.measuring.fetch import fetch
+from benchmark.commands.fetch import fetch
 from benchmark.datasets.folder import open_folder
 from benchmark.errors import Unavailable, UsageError
 from benchmark.registry import DATASETS, dataset_opener

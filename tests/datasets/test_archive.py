@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmark.commands.measuring import fetch as command
+from benchmark.commands import fetch as command
 from benchmark.datasets import clic2020
 from benchmark.datasets.archive import (
     ARCHIVES,

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from benchmark.commands.measuring import fetch as command
+from benchmark.commands import fetch as command
 from benchmark.datasets.download import fetch
 from benchmark.errors import Unavailable, UnknownName, UsageError
 from benchmark.registry import CODECS

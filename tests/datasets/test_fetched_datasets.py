@@ -7,7 +7,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from benchmark.commands.measuring import fetch as command
+from benchmark.commands import fetch as command
 from benchmark.datasets import clic2020, download, kodak
 from benchmark.datasets.archive import Archive, fetch_archive
 from benchmark.datasets.clic2020 import MOBILE, open_mobile

@@ -5,7 +5,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmark.commands.analysing.report import report
+from benchmark.commands.report import report
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.store import Store
 from support.rows.measured import row, sweep

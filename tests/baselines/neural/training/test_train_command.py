@@ -14,7 +14,7 @@ from multiprocessing import get_context
 import pyarrow.parquet as pq
 import pytest
 
-from baselines.commands.training_progress import last_report, sentence, show_training
+from baselines.commands.training import last_report, sentence, show_training
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.crdr.architecture import NAMED
 from baselines.neural.training.curves import curves

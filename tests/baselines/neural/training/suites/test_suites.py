@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from baselines.commands.training_runs import outlook
+from baselines.commands.training import outlook
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run import Subject
 from baselines.neural.training.run_folder import Journal

@@ -26,8 +26,7 @@ Examples:
 def paper(
     request: Request,
     only: Annotated[
-        str,
-        opt(DRAWING, "Comma-separated figures, or 'all': curves_kodak,crops."),
+        str, opt(DRAWING, "Comma-separated figures, or 'all': curves_kodak,crops.")
     ] = "all",
     results: options.Results = Path("results"),
     out: Annotated[
@@ -35,17 +34,12 @@ def paper(
         opt(TARGET, "Folder to write to; default: RESULTS/figures/paper.", refuses="folder"),
     ] = None,
     photograph: Annotated[
-        str,
-        opt(DRAWING, "Photograph that the crops are taken from: kodak/kodim15.png."),
+        str, opt(DRAWING, "Photograph that the crops are taken from: kodak/kodim15.png.")
     ] = "",
     window: Annotated[
-        str,
-        opt(DRAWING, "Part of the photograph that the crops show: LEFT,TOP,SIDE in pixels."),
+        str, opt(DRAWING, "Part of the photograph that the crops show: LEFT,TOP,SIDE in pixels.")
     ] = "",
-    bpp: Annotated[
-        float | None,
-        opt(DRAWING, "Rate of the crops in bpp.", min=0.001),
-    ] = None,
+    bpp: Annotated[float | None, opt(DRAWING, "Rate of the crops in bpp.", min=0.001)] = None,
     style: options.StyleName = "usual",
     font: options.Font = "sans",
     verified_only: options.VerifiedOnly = False,

@@ -53,12 +53,10 @@ def check(
         ),
     ] = "",
     checkpoint: Annotated[
-        Path | None,
-        opt(COMPARED, "The weights to check, for a codec that takes a checkpoint."),
+        Path | None, opt(COMPARED, "The weights to check, for a codec that takes a checkpoint.")
     ] = None,
     against: Annotated[
-        str,
-        opt(COMPARED, "The reference: results/kodak, a results folder, or a baseline."),
+        str, opt(COMPARED, "The reference: results/kodak, a results folder, or a baseline.")
     ] = "",
     reference_codec: Annotated[
         str,
@@ -85,8 +83,7 @@ def check(
         ),
     ] = "",
     margin: Annotated[
-        str,
-        opt(MANNER, "Changes that still count as equal: bd_rate=1%,lpips=1%,time=25%."),
+        str, opt(MANNER, "Changes that still count as equal: bd_rate=1%,lpips=1%,time=25%.")
     ] = "",
     confidence: Annotated[
         float,
@@ -98,12 +95,10 @@ def check(
         ),
     ] = 0.95,
     common: Annotated[
-        bool,
-        opt(COMPARED, "Compare only the images and settings that both have.", "--common"),
+        bool, opt(COMPARED, "Compare only the images and settings that both have.", "--common")
     ] = False,
     fail_on_timing: Annotated[
-        bool,
-        opt(MANNER, "Let seconds decide the verdict as well.", "--fail-on-timing"),
+        bool, opt(MANNER, "Let seconds decide the verdict as well.", "--fail-on-timing")
     ] = False,
     allow_few: options.AllowFew = False,
     markdown: Annotated[
@@ -111,18 +106,15 @@ def check(
         opt(TARGET, "Write the verdict to this markdown file, for a pull request.", refuses="file"),
     ] = None,
     junit: Annotated[
-        Path | None,
-        opt(TARGET, "Write the verdict to this JUnit XML file.", refuses="file"),
+        Path | None, opt(TARGET, "Write the verdict to this JUnit XML file.", refuses="file")
     ] = None,
     json_file: Annotated[
-        Path | None,
-        opt(TARGET, "Write the verdict to this JSON file.", refuses="file"),
+        Path | None, opt(TARGET, "Write the verdict to this JSON file.", refuses="file")
     ] = None,
     as_json: options.AsJson = False,
-    baselines: Annotated[
-        Path,
-        opt(ORIGIN, "The results folder that holds the baselines."),
-    ] = Path("results"),
+    baselines: Annotated[Path, opt(ORIGIN, "The results folder that holds the baselines.")] = Path(
+        "results"
+    ),
     verbose: options.Verbose = False,
 ) -> None:
     """Say whether a checkpoint, codec or set of rows is worse than a reference.

@@ -38,7 +38,7 @@ def list_names(
     from benchmark import registry
 
     if published:
-        from benchmark.commands.analysing.published import list_published
+        from benchmark.commands.references import list_published
 
         list_published(as_json)
         return

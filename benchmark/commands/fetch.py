@@ -36,8 +36,7 @@ def fetch(
         ),
     ],
     data_dir: Annotated[
-        Path | None,
-        opt(TARGET, "Folder to put a dataset into; default: the user's cache."),
+        Path | None, opt(TARGET, "Folder to put a dataset into; default: the user's cache.")
     ] = None,
     origin: Annotated[
         list[str] | None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.exchanging.audit_rows import audit_rows
+from benchmark.commands.audit_rows import audit_rows
 from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs, takes
 from benchmark.option import MANNER, MEASURED, ORIGIN

@@ -41,8 +41,7 @@ def tradeoff(
     ],
     dataset: options.StoredDataset = "kodak",
     distortion: Annotated[
-        str,
-        opt(COMPARED, "The distortion metric: psnr, psnr_y or ms_ssim.", completes="metrics"),
+        str, opt(COMPARED, "The distortion metric: psnr, psnr_y or ms_ssim.", completes="metrics")
     ] = "psnr",
     realism: Annotated[
         str,

@@ -72,8 +72,7 @@ def report(
         ),
     ] = False,
     common: Annotated[
-        bool,
-        opt(COMPARED, "Restrict all means to the images that every point has.", "--common"),
+        bool, opt(COMPARED, "Restrict all means to the images that every point has.", "--common")
     ] = False,
     pooled: Annotated[
         bool,
@@ -84,8 +83,7 @@ def report(
         ),
     ] = False,
     linear: Annotated[
-        bool,
-        opt(DRAWING, "Draw a linear instead of a logarithmic rate axis.", "--linear"),
+        bool, opt(DRAWING, "Draw a linear instead of a logarithmic rate axis.", "--linear")
     ] = False,
     every_curve: Annotated[
         bool,

@@ -1,1 +1,0 @@
-"""Verbs that analyse stored rows: reports, figures, comparisons, verdicts."""

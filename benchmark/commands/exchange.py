@@ -1,0 +1,323 @@
+"""`bench pack`, `bench export` and `bench merge`: cells and decoded pictures for others."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.commands import options
+from benchmark.commands.options import opt
+from benchmark.commands.verb import Verbs, takes
+from benchmark.option import EXPORTED, TARGET
+from benchmark.plan.request import Request
+from benchmark.system.text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from benchmark.datasets.dataset import Source
+    from benchmark.measure.outcome import Failure
+    from benchmark.report.chosen_pictures import ChosenPictures
+    from benchmark.rows.merge import Merged
+
+pack = Verbs("""Export and import bitstream archives: streams with their rows, for others to check.
+
+Examples:
+  bench pack export vtm.tar --codecs vtm --dataset kodak
+  bench pack import vtm.tar --results elsewhere
+""")
+tools = Verbs("""Export results for other tools: decoded pictures, codec-compare.
+
+Examples:
+  bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to out
+  bench export codec-compare --dataset kodak --to batches
+""")
+
+
+@tools.command("codec-compare")
+def codec_compare(
+    to: Annotated[
+        Path, opt(TARGET, "Folder of the files; batches.json lists the others.", refuses="folder")
+    ],
+    dataset: options.ExportedDataset = "kodak",
+    codecs: options.ExportedCodecs = "all",
+    results: options.Results = Path("results"),
+) -> None:
+    """Write a dataset's rows as batches of codec-compare, one for each codec variant.
+
+    Serve the folder beside codec-compare's page, and open index.html?load=FOLDER/batches.json.
+
+    Examples:
+      bench export codec-compare --dataset kodak --codecs ours,vtm --to batches
+    """
+    from benchmark.analysis.stored import dataset_with_results, read_results
+    from benchmark.metrics.measure import Measure
+    from benchmark.registry import METRICS
+    from benchmark.report.codec_compare import LIST, batches
+    from benchmark.system.atomic import write_files
+
+    name = dataset_with_results(results, dataset)
+    stored = read_results(results, name, codecs, tuple(METRICS))
+    measures = [Measure.named(name) for name in METRICS]
+    found = batches(stored.summary, stored.table, measures, stored.name)
+    write_files(to, found.files, what="batches")
+    for sentence in found.left_out:
+        print(f"left out {sentence}")
+    print(f"{to / LIST}: {len(found.files) - 1} batches")
+
+
+@pack.command("export")
+def export(
+    out: Annotated[Path, typer.Argument(help="The pack: a new folder, or a new file.tar.")],
+    codecs: Annotated[
+        str, opt(EXPORTED, "Comma-separated codecs, each name[:key=value]...", completes="codecs")
+    ],
+    dataset: Annotated[
+        str,
+        opt(
+            EXPORTED,
+            "Comma-separated datasets that have results, or 'all' of them.",
+            completes="stored",
+        ),
+    ] = "all",
+    note: Annotated[
+        list[str] | None,
+        opt(EXPORTED, "A sentence that readers of the pack should know (repeatable)."),
+    ] = None,
+    results: options.Results = Path("results"),
+) -> None:
+    """Put finished cells and their kept streams into a pack.
+
+    Rows that are bundled with the project without their streams are left out, and counted.
+
+    Examples:
+      bench pack export jpeg.tar --codecs jpeg,webp --dataset sample
+      bench pack export vtm.tar --codecs vtm --note "encoded on a cluster"
+    """
+    from benchmark.analysis.stored import datasets_with_results
+    from benchmark.codec_spec import parse_codec, resolve, split_unescaped
+    from benchmark.errors import UsageError
+    from benchmark.packs.export_pack import export_pack
+    from benchmark.rows.store import Store
+
+    specs = [
+        spec for text in split_unescaped(codecs, ",") for spec in resolve(parse_codec(text.strip()))
+    ]
+    names = [
+        name for text in dataset.split(",") for name in datasets_with_results(results, text.strip())
+    ]
+    for name in names:
+        if ":" in name:
+            raise UsageError(f"a pack has whole datasets, not the part {name}: name no part")
+    stores = [Store(results / name) for name in names]
+    exported = export_pack(out, stores, specs, note or ())
+    for sentence in exported.left_out:
+        print(f"left out {sentence}")
+    print(f"{out}: {counted(exported.num_streams, 'stream')}")
+
+
+@pack.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
+    results: options.ResultsTarget = Path("results"),
+) -> None:
+    """Add a pack's rows to the results, marked as recorded, and keep its streams.
+
+    Nothing is decoded: `bench audit pack` does that. Rows that name the program or Python file of
+    their codec are kept and shown, and never run by themselves.
+
+    Examples:
+      bench pack import vtm.tar
+    """
+    import sys
+
+    from benchmark.packs.contents import import_pack
+    from benchmark.packs.pack import open_pack
+
+    for one in import_pack(open_pack(path), results, sys.argv[1:]):
+        added = counted(one.added, "row")
+        print(f"{one.folder}: {added} added, {one.there} were there before")
+
+
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of results.")],
+    into: Annotated[Path, opt(TARGET, "Folder of results to add them to.", refuses="folder")],
+    as_json: options.AsJson = False,
+) -> None:
+    """Add rows, streams, run records and features of results folders to another one.
+
+    A cell with different bytes or decoded pixels in two folders is a conflict: the first row
+    stands, those of --into first, and both are named. Rows that name the program or Python file of
+    their codec are kept and shown, and never run by themselves. A merge may be interrupted and
+    repeated. Exit code 0, 1 if there was a conflict or a damaged file, 2 for a folder without
+    results.
+
+    Examples:
+      bench merge results-a results-b --into results
+    """
+    import json
+
+    from benchmark.commands.output import interruptible
+    from benchmark.rows.merge import merge_folders
+
+    merged = []
+    with interruptible("what was copied is kept; the same command resumes from there"):
+        for one in merge_folders(folders, into):
+            merged.append(one)
+            if not as_json:
+                print(f"{one.dataset}: {_added(one)} added")
+                for sentence in one.conflicts:
+                    print(f"conflict {sentence}")
+                for sentence in one.damaged:
+                    print(f"damaged  {sentence}")
+    if as_json:
+        print(json.dumps({one.dataset: one._asdict() for one in merged}, indent=1))
+    raise typer.Exit(1 if any(one.conflicts or one.damaged for one in merged) else 0)
+
+
+def _added(one: "Merged") -> str:
+    counts = {"row": one.rows, "stream": one.streams, "run": one.runs, "feature": one.features}
+    added = ", ".join(counted(count, noun) for noun, count in counts.items())
+    return f"{added} and {counted(one.reductions, 'reduction')}"
+
+
+SHOWN_CELLS = 3  # of those that failed for one reason
+
+
+@takes(Request, "limit jobs data_dir weights_dir vtm_dir")
+def export_images(
+    request: Request,
+    to: Annotated[
+        Path, opt(TARGET, "Folder of the pictures; images.csv lists them.", refuses="folder")
+    ],
+    dataset: Annotated[
+        str,
+        opt(
+            EXPORTED,
+            "A dataset that has results, or the folder of images that they are of.",
+            completes="stored",
+        ),
+    ] = "kodak",
+    codecs: options.ExportedCodecs = "all",
+    images: Annotated[
+        str, opt(EXPORTED, "Comma-separated names of images: kodim03,kodim21; default: all.")
+    ] = "",
+    points: Annotated[
+        list[str] | None,
+        opt(
+            EXPORTED,
+            "Only these settings: jpeg.quality=10,30 (repeatable). With --codecs all, no "
+            "other codecs; else all settings of the others.",
+        ),
+    ] = None,
+    bpp: Annotated[
+        float | None,
+        opt(
+            EXPORTED,
+            "Only the setting whose rate is nearest to this one, for each image and codec.",
+        ),
+    ] = None,
+    source: Annotated[
+        bool, opt(EXPORTED, "Also write the source images.", "--source/--no-source")
+    ] = True,
+    force: Annotated[bool, opt(TARGET, "Replace files that are there.", "--force")] = False,
+    results: options.Results = Path("results"),
+    as_json: options.AsJson = False,
+) -> None:
+    """Write decoded pictures as PNG files, from kept streams and packs.
+
+    A name has image, codec, setting and rate: kodim03__ours_beta=3.84__q=2__0.384bpp.png. Only the
+    pixels that were scored are written. Exit code 1 if a stream decodes to other ones, or to none.
+
+    Examples:
+      bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to out
+      bench export images --points vtm.qp=32,jpeg.quality=30 --limit 3 --to out
+    """
+    import json
+
+    from benchmark.analysis.stored import datasets_with_results
+    from benchmark.commands.output import interruptible, show_progress
+    from benchmark.errors import Unavailable, UsageError
+    from benchmark.packs.contents import dataset_contents, packs_beside
+    from benchmark.report.chosen_pictures import PictureChoice, choose_pictures, rates
+    from benchmark.report.exported_pictures import TABLE, export_pictures, for_json
+    from benchmark.rows.named_code import NamedCodecs
+    from benchmark.system.machine import cores
+    from benchmark.system.settings import use_device
+
+    if bpp is not None and not bpp > 0:
+        raise UsageError(f"--bpp {bpp:g}: a rate is above 0")
+    if dataset == "all":
+        raise UsageError("--dataset all: pictures are exported of one dataset at a time")
+    request.use_folders()
+    (name,) = datasets_with_results(results, dataset)
+    packs = packs_beside(results)
+    contents = dataset_contents(results, name.partition(":")[0], packs, NamedCodecs(codecs))
+    names = tuple(filter(None, (one.strip() for one in images.split(","))))
+    choice = PictureChoice(dataset, codecs, names, request.limit, tuple(points or ()), bpp)
+    chosen = choose_pictures(contents, name, choice)
+    if not chosen.pictures:
+        raise Unavailable(f"no picture can be exported: {'; '.join(_counted(chosen.absent))}")
+    sources, lacking = _sources(chosen, dataset, results, request.data_dir) if source else ({}, "")
+    with (
+        interruptible("pictures that were written stay; the same command writes the others"),
+        show_progress("decoding", len(chosen.pictures), quiet=as_json) as report,
+    ):
+        found = export_pictures(
+            to, chosen.pictures, sources, contents, use_device("auto"),
+            request.jobs or cores(), force, report,
+        )  # fmt: skip
+    absent = [*_counted(chosen.absent), *_counted(found.absent), *filter(None, [lacking])]
+    if not (found.pictures or found.failures):
+        raise Unavailable(f"no picture can be exported: {'; '.join(absent)}")
+    if as_json:
+        told = {
+            "folder": str(to),
+            "images": [for_json(entry) for entry in found.entries],
+            "failed": [failure._asdict() for failure in found.failures],
+            "absent": absent,
+        }
+        print(json.dumps(told, indent=1))
+    else:
+        for label, told_rates in rates(found.pictures).items():
+            print(f"rate     {label}: {told_rates}")
+        for sentence in (*_by_reason(found.failures), *(f"absent   {one}" for one in absent)):
+            print(sentence)
+        print(f"{to / TABLE}: {found.written} pictures written, {found.there} were there before")
+    raise typer.Exit(1 if found.failures else 0)
+
+
+def _counted(absent: "Mapping[str, int]") -> list[str]:
+    return [f"{count} picture{'s' * (count != 1)}: {reason}" for reason, count in absent.items()]
+
+
+def _by_reason(failures: "Sequence[Failure]") -> list[str]:
+    cells: dict[str, list[str]] = {}
+    for one in failures:
+        cells.setdefault(one.reason, []).append(one.cell)
+    said = []
+    for reason, these in cells.items():
+        more = f" and {len(these) - SHOWN_CELLS} more" if len(these) > SHOWN_CELLS else ""
+        said.append(f"failed   {', '.join(these[:SHOWN_CELLS])}{more}: {reason}; not written")
+    return said
+
+
+def _sources(
+    chosen: "ChosenPictures", dataset: str, results: Path, data_dir: Path | None
+) -> "tuple[dict[str, Source], str]":
+    """Return the sources of the chosen pictures, and a sentence on those that are not here."""
+    from benchmark.plan.matrix import sources_of
+    from benchmark.registry import DATASETS
+
+    wanted = dict.fromkeys(one.row["image_sha256"] for one in chosen.pictures)
+    found = sources_of(dataset, data_dir)
+    if isinstance(found, str):
+        if dataset not in DATASETS and (results / dataset).is_dir():
+            found = (
+                f"{dataset} is the name of a folder's results: --dataset FOLDER finds its images"
+            )
+        return {}, f"{len(wanted)} sources: {found.rstrip('.')}"
+    here = {sha256: found[sha256] for sha256 in wanted if sha256 in found}
+    lacking = len(wanted) - len(here)
+    why = "the dataset has other pixels under their names now" if lacking else ""
+    return here, f"{lacking} sources: {why}" if lacking else ""

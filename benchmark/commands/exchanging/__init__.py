@@ -1,1 +1,0 @@
-"""Verbs that exchange results: packs, merged folders, exports, audits."""

@@ -1,1 +1,0 @@
-"""Verbs that measure: what can be measured here, fetched, planned, measured, scored again."""
