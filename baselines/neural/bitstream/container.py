@@ -12,8 +12,7 @@
     payloads       one for each tile, row by row
     checksum       2 bytes, CRC-16 of all the others
 
-13 bytes for a photograph without tiles, and the control block. `docs/bitstream.md` has every
-detail.
+13 bytes for a photograph without tiles, and the control block (docs/bitstream.md).
 """
 
 from binascii import crc_hqx
@@ -31,8 +30,8 @@ VARINT_BYTES = 5
 MAX_SIDE = 1 << 16  # pixels
 MAX_PIXELS = 1 << 27  # 134 megapixels are 400 MB of decoded pixels
 MAX_TILE_PIXELS = 1 << 22  # decoded at once, without margins: a few hundred bytes per pixel
-# What a few damaged or hostile bytes may ask for. The bundled network gives a flat grey image 1,800
-# bytes per megapixel, these are 64.
+# Bounds on what a few damaged or hostile bytes may ask for. The bundled network gives a flat grey
+# image 1,800 bytes per megapixel, these are 64.
 FREE_PIXELS, PIXELS_PER_BYTE = MAX_TILE_PIXELS, 1 << 14
 STEP_UNIT = 64  # pixels; tiles begin where maps of levels have whole blocks
 MARGIN_UNIT = 16  # pixels
@@ -48,8 +47,7 @@ def varint(number: int) -> bytes:
     while number > 0x7F:
         digits.append(number & 0x7F | 0x80)
         number >>= 7
-    digits.append(number)
-    return bytes(digits)
+    return bytes([*digits, number])
 
 
 class ByteReader:
@@ -61,10 +59,9 @@ class ByteReader:
 
     def take(self, count: int) -> bytes:
         """Return the next `count` bytes."""
-        if count > len(self._data) - self._position:
-            raise CorruptStream(
-                f"the stream has {len(self._data) - self._position} bytes left of {count}"
-            )
+        left = len(self._data) - self._position
+        if count > left:
+            raise CorruptStream(f"the stream has {left} bytes left of {count}")
         self._position += count
         return self._data[self._position - count : self._position]
 
@@ -116,11 +113,16 @@ class NoControls:
 
     def read(self, reader: ByteReader, flags: int, width: int, height: int) -> None:
         """Read nothing; raises `CorruptStream` for a flag."""
-        if flags:
-            raise CorruptStream("the stream has a flag that its architecture does not know")
+        refuse_flags(flags)
 
     def window(self, controls: None, rows: slice, columns: slice, unit: int) -> None:
         """Return None."""
+
+
+def refuse_flags(flags: int) -> None:
+    """Raise `CorruptStream` for a flag, of control blocks that have none."""
+    if flags:
+        raise CorruptStream("the stream has a flag that its architecture does not know")
 
 
 class Tiling(NamedTuple):
@@ -170,29 +172,24 @@ def pack(stream: Stream, block: ControlBlock) -> bytes:
     >>> pack(Stream(b"\\0\\1\\2\\3", 768, 512, None, (b"payload",)), NoControls()).hex(" ")
     '43 d2 10 00 01 02 03 80 06 80 04 70 61 79 6c 6f 61 64 f5 28'
     """
-    fault = size_fault(stream.width, stream.height, stream.tiling)
+    width, height, tiling = stream.width, stream.height, stream.tiling
+    fault = size_fault(width, height, tiling)
     if fault:
         raise ValueError(fault)
     if len(stream.checkpoint) != CHECKPOINT_BYTES:
         raise ValueError(f"a checkpoint's id has {CHECKPOINT_BYTES} bytes: {stream.checkpoint!r}")
-    count = _count(stream.width, stream.height, stream.tiling)
+    count = _count(width, height, tiling)
     if len(stream.payloads) != count:
         raise ValueError(f"{len(stream.payloads)} payloads for {count} tiles")
-    flags, controls = block.write(stream.controls, stream.width, stream.height)
-    flags |= FLAG_TILES * (stream.tiling is not None)
-    parts = [
-        MAGIC,
-        bytes([VERSION << 4 | flags]),
-        stream.checkpoint,
-        varint(stream.width),
-        varint(stream.height),
-        controls,
-    ]
-    if stream.tiling:
-        parts.append(bytes([stream.tiling.step // STEP_UNIT, stream.tiling.margin // MARGIN_UNIT]))
+    flags, controls = block.write(stream.controls, width, height)
+    flags |= FLAG_TILES * (tiling is not None)
+    head = bytes([VERSION << 4 | flags])
+    parts = [MAGIC, head, stream.checkpoint, varint(width), varint(height), controls]
+    if tiling:
+        parts.append(bytes([tiling.step // STEP_UNIT, tiling.margin // MARGIN_UNIT]))
     parts += [varint(len(payload)) for payload in stream.payloads[:-1]]
     data = b"".join([*parts, *stream.payloads])
-    fault = _length_fault(stream.width, stream.height, len(data) + CHECKSUM_BYTES)
+    fault = _length_fault(width, height, len(data) + CHECKSUM_BYTES)
     if fault:
         raise ValueError(fault)
     return data + checksum(data)
@@ -230,16 +227,16 @@ def checkpoint_of(data: bytes) -> bytes:
 
 
 def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) -> Stream:
-    """Return what `pack` was given; raises `CorruptStream` for everything else.
+    """Return the stream that `pack` was given; raises `CorruptStream` for other bytes.
 
     With `checkpoint`, a stream of another one is refused before its control block is read. Nothing
     is allocated that is larger than the bytes themselves, except by the control block.
     """
     flags, reader = _opened(data)
-    found = reader.take(CHECKPOINT_BYTES)
-    if checkpoint not in (None, found):
+    named = reader.take(CHECKPOINT_BYTES)
+    if checkpoint not in (None, named):
         raise CorruptStream(
-            f"the stream was made with the checkpoint {found.hex()}, "
+            f"the stream was made with the checkpoint {named.hex()}, "
             f"not with this one, {checkpoint.hex()}"
         )
     width, height = reader.varint(), reader.varint()
@@ -258,7 +255,7 @@ def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) ->
     # A varint has at least one byte, so that a claim of many tiles ends with the bytes.
     lengths = [reader.varint() for _ in range(_count(width, height, tiling) - 1)]
     payloads = [reader.take(length) for length in lengths]
-    return Stream(found, width, height, controls, (*payloads, reader.rest()), tiling)
+    return Stream(named, width, height, controls, (*payloads, reader.rest()), tiling)
 
 
 def _opened(data: bytes) -> tuple[int, ByteReader]:
@@ -279,32 +276,28 @@ def _opened(data: bytes) -> tuple[int, ByteReader]:
 
 def _side_fault(width: int, height: int) -> str:
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE and width * height <= MAX_PIXELS):
-        return (
-            f"an image of {width} x {height} pixels: a side has 1 to {MAX_SIDE}, "
-            f"all of it at most {MAX_PIXELS}"
-        )
+        sides = f"a side has 1 to {MAX_SIDE}, all of it at most {MAX_PIXELS}"
+        return f"an image of {width} x {height} pixels: {sides}"
     return ""
 
 
 def size_fault(width: int, height: int, tiling: Tiling | None) -> str:
-    """Return what is wrong with an image's size in pixels and its tiling; empty if nothing is."""
+    """Return the fault of an image's size in pixels and its tiling; empty for none."""
     fault = _side_fault(width, height)
     if fault:
         return fault
+    step, margin = tiling or (MAX_SIDE, 0)
     if tiling:
-        step, margin = tiling
         if step % STEP_UNIT or not STEP_UNIT <= step <= 255 * STEP_UNIT:
             return f"tiles of {step} pixels: multiples of {STEP_UNIT} up to {255 * STEP_UNIT}"
         if margin % MARGIN_UNIT or not 0 <= margin <= min(step, 255 * MARGIN_UNIT):
             return f"tiles of {step} pixels with a margin of {margin}"
         if step >= max(width, height):
             return f"tiles of {step} pixels for an image of {width} x {height}"
-    step = tiling.step if tiling else MAX_SIDE
-    if min(width, step) * min(height, step) > MAX_TILE_PIXELS:
-        return (
-            f"{min(width, step)} x {min(height, step)} pixels in one piece: "
-            f"at most {MAX_TILE_PIXELS}, larger images come in tiles"
-        )
+    wide, high = min(width, step), min(height, step)
+    if wide * high > MAX_TILE_PIXELS:
+        most = f"at most {MAX_TILE_PIXELS}, larger images come in tiles"
+        return f"{wide} x {high} pixels in one piece: {most}"
     return ""
 
 

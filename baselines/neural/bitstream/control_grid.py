@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from baselines.neural.bitstream.container import ByteReader, varint
+from baselines.neural.bitstream.container import ByteReader, refuse_flags, varint
 from baselines.neural.bitstream.level_map import Levels, decode_levels, encode_levels, map_shape
 from benchmark.errors import CorruptStream
 
@@ -25,11 +25,7 @@ class ControlGrid(NamedTuple):
         return round(value * self.steps_per_unit)
 
     def value(self, step: int) -> float:
-        """Return the value that a step stands for.
-
-        >>> ControlGrid("beta", 25, 128).value(96)
-        3.84
-        """
+        """Return the value that a step stands for."""
         return step / self.steps_per_unit
 
     def write(self, control: int | Levels, width: int, height: int) -> bytes:
@@ -42,14 +38,16 @@ class ControlGrid(NamedTuple):
             if not 0 <= control <= self.highest:
                 raise ValueError(f"{self.name} is step {control}, not 0..{self.highest}")
             return bytes([control])
-        if control.shape != map_shape(width, height):
-            expected = map_shape(width, height)
+        expected = map_shape(width, height)
+        if control.shape != expected:
             raise ValueError(f"a map of {self.name} of shape {control.shape}, not {expected}")
         levels = encode_levels(control)
         return varint(len(levels)) + levels
 
-    def read(self, reader: ByteReader, width: int, height: int, *, is_map: bool) -> int | Levels:
-        """Return what `write` was given; raises `CorruptStream`."""
+    def read(
+        self, reader: ByteReader, width: int, height: int, *, is_map: bool = False
+    ) -> int | Levels:
+        """Return the step or map that `write` was given; raises `CorruptStream`."""
         if is_map:
             return decode_levels(reader.take(reader.varint()), *map_shape(width, height))
         (step,) = reader.take(1)
@@ -59,7 +57,7 @@ class ControlGrid(NamedTuple):
 
 
 class SingleControl:
-    """A byte, a step of `grid`; the network's controls are the value that it stands for."""
+    """Control block of one byte, a step of `grid` that holds for the whole image."""
 
     def __init__(self, grid: ControlGrid) -> None:
         self.grid = grid
@@ -70,15 +68,11 @@ class SingleControl:
 
     def read(self, reader: ByteReader, flags: int, width: int, height: int) -> int:
         """Return the step; raises `CorruptStream` for a flag and for a step out of range."""
-        if flags:
-            raise CorruptStream("the stream has a flag that its architecture does not know")
-        (step,) = reader.take(1)
-        if step > self.grid.highest:
-            raise CorruptStream(
-                f"{self.grid.name} is step {step}, the highest is {self.grid.highest}"
-            )
+        refuse_flags(flags)
+        step = self.grid.read(reader, width, height)
+        assert isinstance(step, int)
         return step
 
     def window(self, controls: int, rows: slice, columns: slice, unit: int) -> float:
-        """Return the value of the step, which holds everywhere."""
+        """Return the value of the step."""
         return self.grid.value(controls)

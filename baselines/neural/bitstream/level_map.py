@@ -1,12 +1,9 @@
 """Lossless coding of a coarse map of 16 levels, one for each 64 x 64 block of an image.
 
 Level k stands for k / 16 of the controlled range, 15 for all of it: q = k / 4 and beta = .32 k, but
-4 and 5.12 at the top. All of them lie on the grids of a stream's single q and beta, so a constant
-map is equivalent to one number.
-
-A constant map is one byte, its level. Any other is coded block by block as binary decisions (does
-it equal its prediction from neighbours, and if not, how far is it off) whose probabilities adapt,
-by asymmetric numeral systems in integers. `docs/bitstream.md` has every detail.
+4 and 5.12 at the top. A constant map is one byte, its level. Any other is coded block by block as
+binary decisions (whether it equals its prediction from neighbours, and how far it is off) with
+adaptive probabilities, by asymmetric numeral systems in integers (docs/bitstream.md).
 """
 
 from collections.abc import Callable
@@ -21,6 +18,7 @@ from benchmark.errors import CorruptStream
 LEVELS = 16
 HIGHEST = LEVELS - 1
 BLOCK = 64  # pixels
+WHITE = 255
 FEWEST_BYTES = 2  # of a map that is not constant
 PRECISION = 12  # of a probability, in bits
 STATE_BITS = 32
@@ -151,24 +149,23 @@ class _Counts:
         return (no << PRECISION) // (no + yes)
 
     def add(self, context: int | None, *, yes: bool) -> None:
-        if context is None:
-            return
-        counts = self._counts[context]
-        counts[yes] += 2
-        if sum(counts) > COUNT_LIMIT:
-            counts[:] = [count + 1 >> 1 for count in counts]
+        if context is not None:
+            counts = self._counts[context]
+            counts[yes] += 2
+            if sum(counts) > COUNT_LIMIT:
+                counts[:] = [count + 1 >> 1 for count in counts]
 
 
-class _Recorder:
+class _Recorder(_Counts):
     """Encoder of decisions."""
 
     def __init__(self) -> None:
-        self._counts = _Counts()
+        super().__init__()
         self._intervals: list[tuple[int, int]] = []  # begin and width, in units of 2^-12
 
     def __call__(self, context: int | None, truth: bool) -> bool:
-        no = self._counts.no(context)
-        self._counts.add(context, yes=truth)
+        no = self.no(context)
+        self.add(context, yes=truth)
         self._intervals.append((no, (1 << PRECISION) - no) if truth else (0, no))
         return truth
 
@@ -185,23 +182,23 @@ class _Recorder:
         return bytes(reversed(out))
 
 
-class _Reader:
+class _Reader(_Counts):
     """Decoder of decisions; it continues after the last byte until the caller stops."""
 
     def __init__(self, data: bytes) -> None:
-        self._counts = _Counts()
+        super().__init__()
         self._data = data
         self._position = self._state = 0
         self._fill()
 
     def __call__(self, context: int | None, _truth: bool) -> bool:
-        no = self._counts.no(context)
+        no = self.no(context)
         place = self._state & (1 << PRECISION) - 1
         yes = place >= no
         begin, width = (no, (1 << PRECISION) - no) if yes else (0, no)
         self._state = (self._state >> PRECISION) * width + place - begin
         self._fill()
-        self._counts.add(context, yes=yes)
+        self.add(context, yes=yes)
         return yes
 
     def _fill(self) -> None:
@@ -215,14 +212,11 @@ class _Reader:
             raise CorruptStream("a map of levels does not end where its blocks do")
 
 
-WHITE = 255
-
-
 def levels_of(picture: Pixels, width: int, height: int) -> Levels:
-    """Return the map of an image of width x height pixels from a picture of any size.
+    """Return the map of an image of width x height pixels from a grey picture stretched over it.
 
-    The picture is stretched over the image. A block of 64 x 64 pixels takes the mean of its part,
-    pixels weighted by area, and of the three channels; 0..255 is 0..1 of the controlled range.
+    A block of 64 x 64 pixels takes the mean of its part, pixels weighted by area, and of the three
+    channels; black is 0 and white all of the controlled range.
 
     >>> levels_of(np.uint8([[[0] * 3, [255] * 3]]), 128, 64)
     array([[ 0, 15]], dtype=uint8)

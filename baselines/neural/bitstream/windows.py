@@ -1,7 +1,7 @@
 """Tiles of a large image, and the margin that the transforms see around each of them.
 
-Payloads hold disjoint squares, so that no latent is coded twice. Analysis and synthesis see a
-margin around a square; of their results only the square's own part is used.
+Payloads hold disjoint squares. Analysis and synthesis see a margin around a square; of their
+results only the square's own part is used.
 """
 
 from typing import NamedTuple
@@ -17,10 +17,7 @@ SMALL = Tiling(256, 144)  # where memory is short: a fifth of it, 4 to 6 times t
 
 
 class Window(NamedTuple):
-    """The part of an image that a transform sees for a tile, ends exclusive.
-
-    Positions are squares of some number of pixels.
-    """
+    """The part of an image that a transform sees for a tile, in positions of some pixels."""
 
     rows: slice
     columns: slice
@@ -47,24 +44,18 @@ def window(tile: Tile, margin: int, width: int, height: int, unit: int, stride: 
     Window(rows=slice(0, 4, None), columns=slice(14, 21, None), own_rows=slice(0, 4, None), \
 own_columns=slice(2, 7, None))
     """
-    rows, own_rows = _along(tile.top, tile.height, margin, height, unit, stride)
-    columns, own_columns = _along(tile.left, tile.width, margin, width, unit, stride)
+
+    def along(start: int, length: int, side: int) -> tuple[slice, slice]:
+        stop = start + whole_blocks(length, stride)
+        first, last = max(0, start - margin), min(whole_blocks(side, stride), stop + margin)
+        own = slice((start - first) // unit, (stop - first) // unit)
+        return slice(first // unit, last // unit), own
+
+    rows, own_rows = along(tile.top, tile.height, height)
+    columns, own_columns = along(tile.left, tile.width, width)
     return Window(rows, columns, own_rows, own_columns)
 
 
-def _along(
-    start: int, length: int, margin: int, side: int, unit: int, stride: int
-) -> tuple[slice, slice]:
-    stop = start + whole_blocks(length, stride)
-    first, last = max(0, start - margin), min(whole_blocks(side, stride), stop + margin)
-    own = slice((start - first) // unit, (stop - first) // unit)
-    return slice(first // unit, last // unit), own
-
-
 def whole_blocks(pixels: int, stride: int) -> int:
-    """Return the least multiple of `stride` that is at least `pixels`.
-
-    >>> whole_blocks(65, 64)
-    128
-    """
+    """Return the least multiple of `stride` that is at least `pixels`."""
     return -(-pixels // stride) * stride

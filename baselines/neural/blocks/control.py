@@ -1,9 +1,9 @@
-"""Control of a layer by a level, by one level for each image, or by a map of levels.
+"""Control of layers by a level, by one level for each image, or by a map of levels.
 
-Rate and realism are controlled alike: a layer has one vector for each distinct level, and a
-position takes the vector of the level that holds there. Vectors are computed once for each level
-and gathered at the map's own coarse resolution; features are multiplied or shifted through a view
-of shape (N, C, h, H / h, w, W / w), so that no vector is repeated to a layer's resolution.
+A layer has one vector for each distinct level, and a position takes the vector of its level.
+Vectors are computed once for each level and gathered at the map's own coarse resolution; features
+are multiplied or shifted through a view of shape (N, C, h, H / h, w, W / w), so that no vector is
+repeated to a layer's resolution.
 """
 
 import math
@@ -20,7 +20,7 @@ Level = float | Tensor  # one level; (N,), one for each image; or (N, 1, h, w), 
 
 
 class Control(NamedTuple):
-    """K distinct levels, or a vector computed from each, and the positions where each holds.
+    """K distinct levels, or a vector computed from each, and the positions of each.
 
     While gradients are off, features are overwritten: a fresh tensor for each step would cost as
     much as a tenth of a decoder's time.
@@ -35,30 +35,30 @@ class Control(NamedTuple):
 
     def shift(self, features: Tensor) -> Tensor:
         """Add to `features` (N, C, H, W) the vectors (K, C) of their positions."""
-        cells, shifts = _in_cells(features, self.where), self._spread(self.levels, features)
-        return self._whole(
-            cells + shifts if torch.is_grad_enabled() else cells.add_(shifts), features
-        )
+        return self._applied(features, None, self.levels)
 
     def scale(self, features: Tensor) -> Tensor:
         """Multiply `features` (N, C, H, W) by the vectors (K, C) of their positions."""
-        cells, scales = _in_cells(features, self.where), self._spread(self.levels, features)
-        return self._whole(
-            cells * scales if torch.is_grad_enabled() else cells.mul_(scales), features
-        )
+        return self._applied(features, self.levels, None)
 
     def scale_and_shift(self, features: Tensor, shifts: Tensor) -> Tensor:
         """Multiply `features` (N, C, H, W) by the vectors (K, C), then add `shifts` (K, C)."""
-        cells, scales = _in_cells(features, self.where), self._spread(self.levels, features)
-        scaled = cells * scales if torch.is_grad_enabled() else cells.mul_(scales)
-        return self._whole(scaled.add_(self._spread(shifts, features)), features)
+        return self._applied(features, self.levels, shifts)
 
-    def _whole(self, cells: Tensor, features: Tensor) -> Tensor:
-        """Return `_in_cells` undone: `cells` with the shape of `features` (N, C, H, W).
-
-        Not a view where nothing has to change: the backward pass of an operation that overwrites a
-        view copies whole features, and turns them from channels last to channels first.
-        """
+    def _applied(self, features: Tensor, scales: Tensor | None, shifts: Tensor | None) -> Tensor:
+        cells, overwrite = features, not torch.is_grad_enabled()
+        if self.where is not None:
+            _, rows, columns = self.where.shape
+            height = features.shape[2] // rows
+            cells = features.view(*features.shape[:2], rows, height, columns, -1)
+        if scales is not None:
+            spread = self._spread(scales, features)
+            cells, overwrite = cells.mul_(spread) if overwrite else cells * spread, True
+        if shifts is not None:
+            spread = self._spread(shifts, features)
+            cells = cells.add_(spread) if overwrite else cells + spread
+        # Not a view where nothing has to change: the backward pass of an operation that overwrites
+        # a view copies whole features, and turns them from channels last to channels first.
         return cells if self.where is None else cells.view(features.shape)
 
     def _spread(self, vectors: Tensor, like: Tensor) -> Tensor:
@@ -77,8 +77,8 @@ def control_of(level: Level, highest: float, like: Tensor) -> Control:
     """
     levels = torch.as_tensor(level, dtype=torch.float32).to(like.device)
     if not bool(((levels >= 0) & (levels <= highest)).all()):
-        range_found = f"{float(levels.min()):g}..{float(levels.max()):g}"
-        raise ValueError(f"levels of {range_found} are not within 0..{highest:g}")
+        extent = f"{float(levels.min()):g}..{float(levels.max()):g}"
+        raise ValueError(f"levels of {extent} are not within 0..{highest:g}")
     pictures, _, height, width = like.shape
     if levels.ndim < 2 and levels.numel() in (1, pictures):
         return Control(levels.reshape(-1), None)
@@ -89,18 +89,8 @@ def control_of(level: Level, highest: float, like: Tensor) -> Control:
     return Control(distinct, None if len(distinct) == 1 else where)
 
 
-def _in_cells(features: Tensor, where: Tensor | None) -> Tensor:
-    """View `features` (N, C, H, W) as (N, C, h, H / h, w, W / w)."""
-    if where is None:
-        return features
-    _, height, width = where.shape
-    pictures, channels, full_height, full_width = features.shape
-    cells = (height, full_height // height, width, full_width // width)
-    return features.view(pictures, channels, *cells)
-
-
 class InterpolationChannelAttention(nn.Module):
-    """Channel-wise x softplus(gain(q)) + bias(q), interpolated linearly between whole levels.
+    """Channel-wise x softplus(gain(q)) + bias(q), interpolated linearly between integer levels.
 
     Sun et al., "Interpolation Variable Rate Image Compression" (ACM MM 2021), in the form of CRDR:
     the raw gain is interpolated, then made positive. Initially the identity.
@@ -120,7 +110,7 @@ class InterpolationChannelAttention(nn.Module):
 
 
 def between_levels(vectors: Tensor, levels: Tensor) -> Tensor:
-    """Interpolate vectors (L, C) of whole levels at K levels; return (K, C)."""
+    """Interpolate vectors (L, C) of integer levels at K levels; return (K, C)."""
     below = levels.floor()
     above = (below + 1).clamp(max=len(vectors) - 1)
     share_below = (above - levels)[:, None]  # nothing at the last level, where both are the same
@@ -130,19 +120,20 @@ def between_levels(vectors: Tensor, levels: Tensor) -> Tensor:
 class ConditionedBottleneck(ResidualBottleneck):
     """Residual bottleneck with a projection of an embedded level added after each convolution.
 
-    Where a ReLU follows the convolution, after the ReLU.
+    Agustsson et al., "Multi-Realism Image Compression with a Conditional Generator" (CVPR 2023).
+    Where a ReLU follows the convolution, the projection is added after the ReLU.
     """
 
     def __init__(self, channels: int, width: int, *, bias: bool = True) -> None:
         super().__init__(channels)
         inside = channels // 2
         self.project = nn.ModuleList(
-            nn.Linear(width, one, bias=bias) for one in (inside, inside, channels)
+            nn.Linear(width, outputs, bias=bias) for outputs in (inside, inside, channels)
         )
 
     def forward(self, features: Tensor, condition: Control) -> Tensor:  # type: ignore[override]
         """Apply the block to `features` (N, C, H, W) with vectors (K, width)."""
-        first, second, third = (condition.map(one) for one in self.project)
+        first, second, third = (condition.map(project) for project in self.project)
         inside = first.shift(self.reduce(features).relu_())
         inside = second.shift(self.mix(inside).relu_())
         return third.shift(self.expand(inside)).add_(features)

@@ -1,4 +1,4 @@
-"""Generalised divisive normalisation, and transforms of convolutions with it between them.
+"""Generalised divisive normalisation (GDN), and transforms of convolutions with it between them.
 
 Ballé, Laparra, Simoncelli, "Density modeling of images using a generalized normalization
 transformation" (ICLR 2016): y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j^2), and with the root
@@ -7,13 +7,14 @@ multiplied in a decoder.
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.neural.blocks.layers import at_least, convolution, upsampling
-from baselines.neural.blocks.start_values import Transform, add_transform
+from baselines.neural.blocks.start_values import Transform, add_transform, set_latent_gain
 
 LEAST_BETA = 1e-6
 PEDESTAL = 2.0**-36  # keeps the gradient of a root away from infinity
@@ -53,23 +54,17 @@ class GDN(nn.Module):
 def gdn_analysis(inputs: int, widths: Sequence[int], kernel: int) -> nn.Sequential:
     """Return convolutions of stride 2, a normalisation between each two of them."""
     layers: list[nn.Module] = []
-    for outputs in widths:
-        if layers:
-            layers.append(GDN(inputs))
-        layers.append(convolution(inputs, outputs, kernel, stride=2))
-        inputs = outputs
-    return nn.Sequential(*layers)
+    for before, after in pairwise((inputs, *widths)):
+        layers += [convolution(before, after, kernel, stride=2), GDN(after)]
+    return nn.Sequential(*layers[:-1])
 
 
 def gdn_synthesis(inputs: int, widths: Sequence[int], kernel: int) -> nn.Sequential:
     """Return transposed convolutions of stride 2, an inverse normalisation between each two."""
     layers: list[nn.Module] = []
-    for outputs in widths:
-        if layers:
-            layers.append(GDN(inputs, inverse=True))
-        layers.append(upsampling(inputs, outputs, kernel))
-        inputs = outputs
-    return nn.Sequential(*layers)
+    for before, after in pairwise((inputs, *widths)):
+        layers += [upsampling(before, after, kernel), GDN(after, inverse=True)]
+    return nn.Sequential(*layers[:-1])
 
 
 def start_as_transforms(
@@ -83,20 +78,15 @@ def start_as_transforms(
     `gain` is the number of levels of the latent per unit of the coefficients. Normalisations start
     near the identity.
     """
-    analysis, synthesis = list(analysis), list(synthesis)
-    down: list[nn.Conv2d | nn.ConvTranspose2d]
-    up: list[nn.Conv2d | nn.ConvTranspose2d]
-    down = [layer for layer in analysis if isinstance(layer, nn.Conv2d)]
-    up = [layer for layer in synthesis if isinstance(layer, nn.ConvTranspose2d)]
-    for layers, stages in ((down, transforms), (up, transforms[::-1])):
-        for layer, transform in zip(layers, stages, strict=True):
-            nn.init.normal_(layer.weight, std=NOISE)
-            add_transform(layer, transform)
-    for one in (*analysis, *synthesis):
-        if isinstance(one, GDN):
-            channels = len(one.beta)
-            one.set(torch.ones(channels), NEAR_IDENTITY * torch.eye(channels))
-    with torch.no_grad():
-        down[-1].weight.mul_(gain)
-        down[-1].bias.mul_(gain)  # type: ignore[union-attr]
-        up[0].weight.div_(gain)
+    modules = (*analysis, *synthesis)
+    down = [layer for layer in modules if isinstance(layer, nn.Conv2d)]
+    up = [layer for layer in modules if isinstance(layer, nn.ConvTranspose2d)]
+    layers: list[nn.Conv2d | nn.ConvTranspose2d] = [*down, *up]
+    for layer, transform in zip(layers, (*transforms, *transforms[::-1]), strict=True):
+        nn.init.normal_(layer.weight, std=NOISE)
+        add_transform(layer, transform)
+    for module in modules:
+        if isinstance(module, GDN):
+            channels = len(module.beta)
+            module.set(torch.ones(channels), NEAR_IDENTITY * torch.eye(channels))
+    set_latent_gain(down, up, gain)

@@ -1,7 +1,6 @@
-"""Layers that learned codecs consist of.
+"""Layers of learned codecs, from (N, C, H, W) to (N, C', H', W').
 
-All map (N, C, H, W) to (N, C', H', W'). A convolution pads with zeros, so that only its stride
-changes the resolution.
+A convolution pads with zeros, so that only its stride changes the resolution.
 """
 
 import platform
@@ -13,6 +12,7 @@ from torch.nn import functional
 
 # MKL adds up more products than this in two parts, which rounds otherwise than oneDNN.
 MOST_IN_ONE_SUM = 192
+EPSILON = 1e-3
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -27,8 +27,8 @@ class PointwiseConvolution(nn.Conv2d):
 
     For fewer than 16 images and one thread, torch leaves such a layer to a product of MKL, which
     takes twice the time on processors with AVX-512 whose maker is not MKL's. The dilation makes it
-    choose oneDNN as for several threads; a kernel of 1 is the same whatever its dilation. Layers
-    with more inputs than MOST_IN_ONE_SUM are left alone, so that no layer's rounding changes.
+    choose oneDNN; a kernel of 1 is the same whatever its dilation. Layers with more inputs than
+    MOST_IN_ONE_SUM are left alone, so that no layer's rounding changes.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -72,8 +72,7 @@ class ResidualBottleneck(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Apply the block to `features` (N, C, H, W); the shape stays the same."""
-        inside = self.reduce(features).relu_()
-        inside = self.mix(inside).relu_()
+        inside = self.mix(self.reduce(features).relu_()).relu_()
         expanded: Tensor = self.expand(inside)
         return expanded.add_(features)
 
@@ -81,11 +80,7 @@ class ResidualBottleneck(nn.Module):
 class ResidualAttention(nn.Module):
     """Simplified attention of Cheng et al. (CVPR 2020): x + trunk(x) * sigmoid(gate(x)).
 
-    ::
-
-        x ─┬─────────────────────────────────────── + ──>
-           ├─ trunk: 3 bottlenecks ─────────── x ───┘
-           └─ gate: 3 bottlenecks, 1x1, sigmoid ┘
+    Trunk and gate are three bottlenecks each; a 1 x 1 convolution ends the gate.
     """
 
     squash: Callable[[Tensor], Tensor] = staticmethod(torch.sigmoid)
@@ -119,11 +114,12 @@ class RectifiedAttention(ResidualAttention):
     unit = RectifiedBottleneck
 
 
-EPSILON = 1e-3
-
-
 class ChannelNorm(nn.Module):
-    """(x - mean) / sqrt(variance + .001), then a scale and a shift for each channel."""
+    """(x - mean) / sqrt(variance + .001) over channels, then a scale and a shift for each channel.
+
+    Mentzer et al., "High-Fidelity Generative Image Compression" (NeurIPS 2020); the variance is
+    unbiased. Position by position, so that no image's size or tiling matters.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,4 +1,9 @@
-"""Orthogonal transforms of 2 x 2 neighbours, fitted to photographs, as start values of layers."""
+"""Start values of transforms: orthogonal transforms of 2 x 2 neighbours, fitted to photographs.
+
+Each stage of an encoder starts as the Karhunen-Loeve transform of the output of the stage before,
+each stage of a decoder as its transpose, residual blocks as the identity; all other weights are
+small noise. A network codes like a wavelet before its first step.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -8,6 +13,9 @@ from torch import Tensor, nn
 
 from baselines.neural.blocks.control import ConditionedBottleneck
 from baselines.neural.blocks.layers import ResidualAttention, ResidualBottleneck
+
+NOISE = 0.003  # standard deviation of the noise added to the kernels of a transform
+LEAST_SPREAD = 0.15  # of a latent channel that no component is left for
 
 
 class Transform(NamedTuple):
@@ -37,19 +45,15 @@ def transform_of(features: Tensor, outputs: int) -> Transform:
 
 def transforms_of(images: Tensor, widths: Sequence[int]) -> list[Transform]:
     """Return a transform for each stage, fitted to the output of the one before."""
-    found, features = [], images
+    transforms, features = [], images
     for width in widths:
-        found.append(transform_of(features, width))
-        features = found[-1].analyse(features)
-    return found
+        transforms.append(transform_of(features, width))
+        features = transforms[-1].analyse(features)
+    return transforms
 
 
 def add_transform(layer: nn.Conv2d | nn.ConvTranspose2d, transform: Transform) -> None:
-    """Add the transform, or its transpose, to the kernel of a layer of stride 2; set its bias.
-
-    A convolution becomes the transform, a transposed one its inverse; other channels stay as they
-    are.
-    """
+    """Add a transform, or the transpose for a transposed convolution, to a layer of stride 2."""
     count, channels = transform.basis.shape[:2]
     # Where the kernel meets the first of the two neighbours, the padding before it.
     rows, columns = (slice(int(side), int(side) + 2) for side in layer.padding)
@@ -61,10 +65,6 @@ def add_transform(layer: nn.Conv2d | nn.ConvTranspose2d, transform: Transform) -
             bias[:channels] = transform.mean
         else:
             bias[:count] = -(transform.basis.sum((2, 3)) @ transform.mean)
-
-
-NOISE = 0.003  # standard deviation of what is added to the kernels of a transform
-LEAST_SPREAD = 0.15  # of a latent channel that no component is left for
 
 
 def start_transforms(
@@ -101,7 +101,7 @@ def start_transforms(
 def set_latent_gain(
     analysis: Iterable[nn.Module], synthesis: Iterable[nn.Module], gain: float
 ) -> None:
-    """Multiply the latent by `gain`, and divide by it what the decoder takes."""
+    """Multiply the encoder's latent by `gain`, and divide the decoder's input by it."""
     *_, last = (one for one in analysis if isinstance(one, nn.Conv2d))
     first = next(one for one in synthesis if isinstance(one, nn.ConvTranspose2d))
     with torch.no_grad():
