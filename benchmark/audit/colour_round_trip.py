@@ -4,7 +4,9 @@ A wrong matrix, range or rounding hides in a rate-distortion curve: it costs hal
 and nothing at low ones. Without the codec between the two conversions, it shows.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -15,7 +17,7 @@ from benchmark.metrics.psnr import psnr
 from benchmark.packs.pack import Pack
 from benchmark.plan.cells import Contender
 from benchmark.plan.select import ALL, select
-from benchmark.registry import CODECS, NEED_OPTIONS
+from benchmark.registry import CODECS
 from benchmark.user_file import one_line
 
 CROP_PX = 192  # of each side, for encoders that take a minute for a small photograph
@@ -35,12 +37,12 @@ class ColourRoundTrip(NamedTuple):
 
 def converting_codecs() -> list[CodecSpec]:
     """Return every variant of a registered codec that converts colour in a way of its own."""
-    names = [name for name in CODECS if name not in NEED_OPTIONS]
-    return [
-        CodecSpec(name, tuple(sorted(options.items())))
-        for name in names
-        for options in _conversions(name)
-    ]
+    found = []
+    for name in CODECS:
+        with suppress(Unavailable):
+            conversions = getattr(codec_class(CodecSpec(name, ())), "conversions", ())
+            found += [CodecSpec(name, tuple(sorted(options.items()))) for options in conversions]
+    return found
 
 
 def chosen_codecs(texts: Sequence[str]) -> list[CodecSpec]:
@@ -53,7 +55,7 @@ def chosen_codecs(texts: Sequence[str]) -> list[CodecSpec]:
         return known
     asked = [spec for text in texts for spec in resolve(parse_codec(text.strip()))]
     for spec in asked:
-        if spec.name not in {one.name for one in known}:
+        if spec.name not in {converting.name for converting in known}:
             raise UsageError(f"{spec.text} has no colour conversion of its own to measure")
     return asked
 
@@ -89,7 +91,7 @@ def measure_round_trip(
     sizes: Mapping[Setting, int] = {}
     unmeasured = ""
     try:
-        usable = [one for one in packs if spec in one.infos]
+        usable = [pack for pack in packs if spec in pack.infos]
         (contender,) = select([spec.text], {}, usable).contenders
         sizes = _sizes(contender, images[0][:CROP_PX, :CROP_PX])
     except Unavailable as missing:
@@ -102,22 +104,13 @@ def measure_round_trip(
     return ColourRoundTrip(spec.text, rounded, truncated, floor, sizes, unmeasured, tuple(wrong))
 
 
-def _conversions(name: str) -> tuple[Mapping[str, str], ...]:
-    try:
-        made = codec_class(CodecSpec(name, ()))
-    except Unavailable:
-        return ()
-    found: tuple[Mapping[str, str], ...] = getattr(made, "conversions", ())
-    return found
-
-
 def _sizes(contender: Contender, crop: Pixels) -> dict[Setting, int]:
     """Return bytes by setting, in the order of the codec's own sweep, in which they should rise."""
     codec = load_codec(contender.spec)
     if contender.pack is None:
         return {setting: len(codec.encode(crop, setting)) for setting in codec.sweep}
-    found: dict[Setting, int] = {}
-    for one in contender.pack.streams.values():
-        if one.spec == contender.spec:
-            found[one.setting] = found.get(one.setting, 0) + one.num_bytes
-    return {setting: found[setting] for setting in codec.sweep if setting in found}
+    total = Counter[Setting]()
+    for stream in contender.pack.streams.values():
+        if stream.spec == contender.spec:
+            total[stream.setting] += stream.num_bytes
+    return {setting: total[setting] for setting in codec.sweep if setting in total}

@@ -24,17 +24,6 @@ from benchmark.registry import (
 )
 from benchmark.system.digest import cache_folder
 
-# What Pillow's own wheels bring and a self-built Pillow or pillow-simd may lack, as PIL.features
-# names it. No codec and no dataset needs one of them.
-OF_THE_WHEEL = {
-    "libjpeg_turbo": "libjpeg-turbo",
-    "webp": "WebP",
-    "avif": "AVIF",
-    "libtiff": "compressed TIFF",
-    "jpg_2000": "JPEG 2000",
-    "littlecms2": "colour profiles",
-}
-
 
 class Availability(NamedTuple):
     """A codec, metric or dataset: whether it can be used here, and why not."""
@@ -43,15 +32,6 @@ class Availability(NamedTuple):
     state: Literal["ready", "recorded", "options", "missing"]
     what: str  # version, place or protocol where ready, else what it needs and how to get it
     licence: str = ""
-
-
-class ImagingLibrary(NamedTuple):
-    """The imaging library that `import PIL` finds: Pillow and pillow-simd share that name."""
-
-    name: str
-    version: str
-    jpeg: str  # "libjpeg-turbo 3.2.0"
-    lacks: tuple[str, ...]  # of what Pillow's wheel has
 
 
 def examine_codecs() -> list[Availability]:
@@ -81,19 +61,15 @@ def examine_datasets(data_dir: Path | None = None) -> list[Availability]:
     return [_attempt(name, examine) for name in DATASETS]
 
 
-def imaging_library() -> ImagingLibrary:
-    """Return name, version, libjpeg and missing parts of the imaging library."""
+def imaging_library() -> str:
+    """Return name, version and libjpeg of what `import PIL` finds: Pillow or pillow-simd."""
     import PIL
     from PIL import features
 
+    name = "pillow-simd" if ".post" in PIL.__version__ else "Pillow"  # it is a post-release
     turbo = features.version("libjpeg_turbo")
-    return ImagingLibrary(
-        # pillow-simd numbers itself as a post-release of the Pillow that it follows
-        name="pillow-simd" if ".post" in PIL.__version__ else "Pillow",
-        version=PIL.__version__,
-        jpeg=f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version('jpg')}",
-        lacks=tuple(title for name, title in OF_THE_WHEEL.items() if not features.check(name)),
-    )
+    jpeg = f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version('jpg')}"
+    return f"{name} {PIL.__version__} with {jpeg}"
 
 
 def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
@@ -102,14 +78,12 @@ def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
     from benchmark.system.machine import machine
     from benchmark.system.settings import weight_folders
 
-    pillow = imaging_library()
-    lacks = f"; lacks {', '.join(pillow.lacks)}, which nothing here needs" if pillow.lacks else ""
     return [
         ("processor", machine()),
         ("memory", f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.1f} GB"),
         ("system", platform.platform()),
         ("Python", f"{platform.python_version()}, {sys.executable}"),
-        ("PIL", f"{pillow.name} {pillow.version} with {pillow.jpeg}{lacks}"),
+        ("PIL", imaging_library()),
         ("torch", _torch()),
         ("weights", _folders(weight_folders())),
         ("datasets", _folders(data_folders(data_dir))),

@@ -14,7 +14,7 @@ from benchmark.measure.outcome import Progress
 from benchmark.measure.workbench import Conditions, Rescore
 from benchmark.metrics.metric import metric_columns
 from benchmark.packs.contents import row_of
-from benchmark.packs.pack import Pack, RecordedStream
+from benchmark.packs.pack import Pack
 from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
 from benchmark.registry import DATASETS, metric_class
@@ -45,10 +45,10 @@ class PackAudit(NamedTuple):
 def find_sources(
     pack: Pack, more: Iterable[str], data_dir: Path | None, flatten: bool
 ) -> tuple[Sources, dict[str, str]]:
-    """Find the images of a pack in its datasets and in `more` datasets or folders.
+    """Return the images of a pack, and the reasons of its datasets that are not available.
 
-    Returns also the reasons of the pack's own datasets that are not available, by name. Raises
-    `UsageError` or `Unavailable` for one of `more` that cannot be read.
+    They are sought in the pack's own datasets and in `more` datasets or folders; `UsageError` or
+    `Unavailable` for one of `more` that cannot be read.
     """
     named = dict.fromkeys(one.fields["dataset"] for one in pack.streams.values())
     found: dict[tuple[str, int], Source] = {}
@@ -71,7 +71,7 @@ def audit_pack(
     """Decode every stream in worker processes, and score those whose source is available."""
     contradictions: list[Contradiction] = []
     decoded = finished = 0
-    compared = dict.fromkeys(map(_column, conditions.metrics), 0)
+    compared = {str(metric_class(name).column): 0 for name in conditions.metrics}
     with TemporaryDirectory(prefix="rdrbench-") as folder:
         tasks = list(_tasks(pack, sources, conditions, Path(folder), contradictions))
         for done in carry_out(tasks, conditions):
@@ -106,16 +106,12 @@ def _tasks(
         except BenchError as error:
             contradictions.append(Contradiction(name_of_row(row), str(error)))
             continue
-        contradictions += [Contradiction(name_of_row(row), what) for what in _wrong_rate(one, row)]
+        bpp = one.fields.get("bpp")
+        if not bpp or not math.isclose(float(bpp), row["bpp"], rel_tol=1e-12):
+            what = f"its bpp is {row['bpp']}, not {bpp or 'left out'}"
+            contradictions.append(Contradiction(name_of_row(row), what))
         source = sources.get((one.image_sha256, one.width_px))
         yield Rescore(row, source, conditions.metrics if source else (), folder)
-
-
-def _wrong_rate(recorded: RecordedStream, row: Mapping[str, Any]) -> list[str]:
-    told = recorded.fields.get("bpp")
-    if not told or not math.isclose(float(told), row["bpp"], rel_tol=1e-12):
-        return [f"its bpp is {row['bpp']}, not {told or 'left out'}"]
-    return []
 
 
 def _differences(
@@ -137,10 +133,6 @@ def _differences(
         else:
             found.append(Contradiction(name_of_row(recorded), f"{value} is {new}, not {old}"))
     return found
-
-
-def _column(metric: str) -> str:
-    return str(metric_class(metric).column)
 
 
 def name_of_row(row: Mapping[str, Any]) -> str:

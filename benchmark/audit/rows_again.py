@@ -113,16 +113,12 @@ def _compare(
     wrong = []
     where = name_of_row(row)
     one.again += 1
-    same = row["num_bytes"] == other["num_bytes"]
-    same &= None in (row["stream_sha256"], other["stream_sha256"]) or (
-        row["stream_sha256"] == other["stream_sha256"]
-    )
+    names = ("num_bytes", "stream_sha256")
+    same = all(row[name] == other[name] or None in (row[name], other[name]) for name in names)
     one.bytes_equal += same
     if not same:
-        wrong.append(
-            f"{where}: the stream differs ({row['num_bytes']} bytes before, {other['num_bytes']} "
-            "now)"
-        )
+        sizes = f"{row['num_bytes']} bytes before, {other['num_bytes']} now"
+        wrong.append(f"{where}: the stream differs ({sizes})")
     pixels = row["decoded_sha256"] == other["decoded_sha256"]
     one.pixels_equal += pixels
     if not pixels:

@@ -53,14 +53,11 @@ def verify_results(folder: Path) -> Iterator[Verified]:
 
     Nothing is written. Raises `UsageError` for a folder that holds no results.
     """
-    holds = [one for one in (folder, *sorted(folder.glob("*"))) if _is_dataset(one)]
-    if not holds:
+    places = (folder, *sorted(folder.glob("*")))
+    datasets = [place for place in places if any((place / part).is_dir() for part in PARTS)]
+    if not datasets:
         raise UsageError(f"{folder} is no folder of results: it holds no dataset's rows or streams")
-    return (_verify(one) for one in holds)
-
-
-def _is_dataset(folder: Path) -> bool:
-    return any((folder / part).is_dir() for part in PARTS)
+    return map(_verify, datasets)
 
 
 def _verify(folder: Path) -> Verified:
@@ -68,22 +65,23 @@ def _verify(folder: Path) -> Verified:
     shards = sorted([*folder.glob("per_image/*.parquet"), *folder.glob("sets/*.parquet")])
     streams = sorted(store.streams())
     records = sorted(folder.glob("runs/*.json"))
-    findings = [
-        *(found for path in shards if (found := _of_shard(path))),
-        *(found for path in streams if (found := _of_stream(path))),
-        *(found for path in records if (found := _of_record(store, path))),
-        *_lost(store),
-    ]
-    for path in sorted(folder.glob(f"{DAMAGED}/*")):
-        remedy = "delete it once its cells are measured again"
-        findings.append(Finding(str(path), "set aside", "it was found damaged", remedy))
-    for path in sorted(folder.glob("**/.*.part")):
-        remedy = "delete it if no run is at work"
-        findings.append(Finding(str(path), "draft", "a write was interrupted", remedy))
+    checked = (
+        *map(_check_shard, shards),
+        *map(_check_stream, streams),
+        *(_check_record(store, path) for path in records),
+    )
+    findings = [*filter(None, checked), *_lost(store)]
+    leftovers: tuple[tuple[str, State, str, str], ...] = (
+        (f"{DAMAGED}/*", "set aside", "it was found damaged", "once its cells are measured again"),
+        ("**/.*.part", "draft", "a write was interrupted", "if no run is at work"),
+    )
+    for pattern, state, what, when in leftovers:
+        for path in sorted(folder.glob(pattern)):
+            findings.append(Finding(str(path), state, what, f"delete it {when}"))
     return Verified(folder.resolve().name, len(shards), len(streams), len(records), (*findings,))
 
 
-def _of_shard(path: Path) -> Finding | None:
+def _check_shard(path: Path) -> Finding | None:
     of_rows = path.parent.name == "per_image"
     try:
         read_shard(path, None, ()) if of_rows else read_parquet(path, None)
@@ -96,17 +94,18 @@ def _of_shard(path: Path) -> Finding | None:
     return Finding(str(path), "unverified", what, REPLACED) if unverified else None
 
 
-def _of_stream(path: Path) -> Finding | None:
+def _check_stream(path: Path) -> Finding | None:
     try:
         data = read_regular(path, LARGEST_FILE_BYTES)
-        whole = hashlib.sha256(data).hexdigest() == path.name
+        if hashlib.sha256(data).hexdigest() == path.name:
+            return None
         what = "its bytes do not match its name"
     except OSError as error:
-        whole, what = False, error.strerror or str(error)
-    return None if whole else Finding(str(path), "damaged", what, f"delete it; then {MEASURE}")
+        what = error.strerror or str(error)
+    return Finding(str(path), "damaged", what, f"delete it; then {MEASURE}")
 
 
-def _of_record(store: Store, path: Path) -> Finding | None:
+def _check_record(store: Store, path: Path) -> Finding | None:
     try:
         store.record(path.stem)
     except StoreError as error:
