@@ -47,9 +47,7 @@ class Candidate(NamedTuple):
 
 @isolated
 def measure_candidate(
-    candidate: Candidate,
-    folders: Mapping[str, Path],
-    run: "Measures",
+    candidate: Candidate, folders: Mapping[str, Path], run: "Measures"
 ) -> tuple[RowSet, RowSet]:
     """Return the reference's rows of the codec, and its new rows at their settings and images.
 
@@ -112,7 +110,6 @@ def measure_candidate(
 
 
 def _only(folders: Mapping[str, Path]) -> str:
-    """Return the name of the reference's dataset, if it says which images are meant."""
     if len(folders) > 1:
         raise UsageError(
             f"the reference has rows of {', '.join(folders)}: say which with --dataset"
@@ -124,7 +121,6 @@ def _only(folders: Mapping[str, Path]) -> str:
 
 
 def _counterparts(candidate: Candidate, specs: Sequence[CodecSpec]) -> dict[CodecSpec, CodecSpec]:
-    """Map each variant to measure to its counterpart among the reference's specs."""
     asked = parse_codec(candidate.codec)
     if candidate.reference_codec:
         before = resolve(parse_codec(candidate.reference_codec))
@@ -187,10 +183,7 @@ def _refuse_other_images(reference: RowSet, sources: "Sources", common: bool) ->
     if common or names.keys() == here.keys():
         return
     said = []
-    for mine, other, whose in (
-        (names, here, reference.name),
-        (here, names, sources.dataset.name),
-    ):
+    for mine, other, whose in ((names, here, reference.name), (here, names, sources.dataset.name)):
         if only := sorted(name for sha256, name in mine.items() if sha256 not in other):
             said.append(f"{len(only)} of {whose} ({', '.join(only[:SHOWN])}) are not in the other")
     refused = f"; {sources.refused[0].reason}" if sources.refused else ""
@@ -201,13 +194,11 @@ def _refuse_other_images(reference: RowSet, sources: "Sources", common: bool) ->
 
 
 def _of(rows: pa.Table, *specs: CodecSpec) -> pa.Table:
-    """Return the rows of these codec variants."""
     pairs = zip(rows["codec"].to_pylist(), rows["variant"].to_pylist(), strict=True)
     return rows.filter(pa.array([CodecSpec.of(*pair) in specs for pair in pairs], pa.bool_()))
 
 
 def _with_values(rows: pa.Table, metrics: Sequence[str]) -> tuple[str, ...]:
-    """Return the metrics that the reference's rows have values of, or features for."""
     columns = {name: metric_class(*scored_by_image([name])).column for name in metrics}
     return tuple(name for name in metrics if rows[columns[name]].null_count < rows.num_rows)
 

@@ -167,7 +167,6 @@ def _measured(pair: VariantPair, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _compared_codec(pair: VariantPair, reference: str, new: str) -> ComparedCodec:
-    """Describe a pair; reference, new: names of the sets of rows."""
     before, after = pair.reference, pair.test
     key = ["image_sha256", "setting_name", "setting_value", "stream_sha256"]
     both = before.rows.select(key).join(after.rows.select(key), key, join_type="inner")

@@ -158,7 +158,6 @@ def _why_no_times(sides: Sequence[ComparableRows]) -> str:
 
 
 def _values(point: Point, measure: Measure) -> int:
-    """Return the number of images of a point that have a value, finite or not."""
     mean = point.means[measure.column]
     return mean.images + mean.infinite
 
@@ -291,7 +290,6 @@ def _set_curve(points: Sequence[Point], measure: Measure, has: BoolArray) -> _Se
 def _derivatives(
     value: Callable[[Curve], float], curve: Curve, of: Literal["bpp", "quality"]
 ) -> Float64Array:
-    """Return the derivatives of `value` to a curve's rates or qualities: central differences."""
     coordinates: Float64Array = getattr(curve, of)
     step = STEP * float(np.ptp(coordinates) or 1.0)
     found = np.empty(len(coordinates))

@@ -68,7 +68,6 @@ class MeanTests:
         return np.asarray(np.maximum(student.sf(far, self.images - 1), resampled))
 
     def _reach(self, sign: int, confidence: float) -> Float64Array:
-        """Return the bound whose test has a p-value of 1 - confidence."""
         if self._resampled is None:
             return np.full_like(self.mean, sign * np.inf)
         rank = math.floor((1 - confidence) * (1 + len(self._resampled)) + 1e-9) - 1

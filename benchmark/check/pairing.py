@@ -144,7 +144,6 @@ def settings_of(rows: pa.Table) -> list[Setting]:
 
 
 def _variants(rows: RowSet, asked: str) -> dict[str, CodecSpec]:
-    """Map specs without weights, as text, to the specs of the rows."""
     found: dict[str, CodecSpec] = {}
     for spec in specs_in(rows.rows):
         bare = without_weights(spec).text
@@ -276,7 +275,6 @@ def _distinct(rows: ComparableRows, value: str, protocol: str) -> set[str]:
 def _shared(
     sides: tuple[_Variant, _Variant], names: Mapping[str, str], common: bool
 ) -> tuple[set[Setting], set[str]]:
-    """Return the settings and images to compare; both sides have every cell of them."""
     settings = [{setting for setting, _ in one.cells} for one in sides]
     at = settings[0] & settings[1]
     if not at or (settings[0] != settings[1] and not common):

@@ -147,7 +147,6 @@ def overall(findings: Sequence[Finding]) -> Verdict:
 
 
 def _width(changes: Changes, margins: Mapping[str, Margin]) -> float:
-    """Return the margin in percent."""
     margin = margins.get(changes.name) or margins[KEYS[changes.kind]]
     if margin.percent:
         return margin.value
@@ -231,7 +230,6 @@ def _without_numbers(changes: Changes) -> tuple[Verdict, str, None]:
 
 
 def _enough(tests: MeanTests, margin: float, level: float) -> tuple[str, int | None]:
-    """Return a sentence on the number of images that would decide, and that number."""
     if tests.images < 2:
         return "one image says nothing of the next: measure more", None
     needed = images_needed(float(tests.mean[0]), float(tests.deviation[0]), margin, level)

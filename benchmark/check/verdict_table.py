@@ -213,7 +213,6 @@ def _setting_row(at: AtSetting, measures: Sequence[Measure]) -> tuple[str, ...]:
 
 
 def _short(version: str) -> str:
-    """Shorten a version; of a checkpoint, digest and steps remain."""
     return version.partition(";")[0].partition(", ")[0]
 
 

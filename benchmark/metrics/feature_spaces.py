@@ -23,14 +23,7 @@ from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.distribution_metric import Features
 from benchmark.metrics.metric import OF_PIXELS
-from benchmark.system.backbone import (
-    ALEXNET,
-    DEVIATION,
-    MEAN,
-    SQUEEZENET,
-    Backbone,
-    load_pinned,
-)
+from benchmark.system.backbone import ALEXNET, DEVIATION, MEAN, SQUEEZENET, Backbone, load_pinned
 from benchmark.system.imports import import_torchvision
 from benchmark.system.weights import find_weights
 

@@ -319,7 +319,6 @@ def _gains(
 
 
 def _blocks(images: Iterable[Features]) -> Iterator[Features]:
-    """Yield the patches of a set in order, BLOCK_PATCHES or somewhat more at a time."""
     waiting: list[Features] = []
     for features in images:
         waiting.append(features)
@@ -331,6 +330,5 @@ def _blocks(images: Iterable[Features]) -> Iterator[Features]:
 
 
 def _squares(rows: Floats) -> Floats:
-    """Return the sum of squares of each row."""
     squares: Floats = np.einsum("ij,ij->i", rows, rows)
     return squares

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 from benchmark.analysis.interval import CONFIDENCE, point_interval
 from benchmark.analysis.rate_distortion import excluded
 from benchmark.analysis.summarise import SECONDS, Point, Summary
+from benchmark.figures.style import LEAST_CONTRAST, PAGE_DARK, STEPS, contrast, mixed
 from benchmark.figures.table import Table
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
-from benchmark.page.colour import on_dark
 from benchmark.published.curves import SystemCurve
 
 DIGITS = 6
+DARK_PAGE = PAGE_DARK["page"]
 SYMBOLS = {
     "*": "star", "x": "x-thin", "s": "square", "v": "triangle-down", "D": "diamond",
     "^": "triangle-up", "P": "cross", "<": "triangle-left", ">": "triangle-right", "o": "circle",
@@ -154,6 +155,16 @@ def _codec(content: Content, label: str) -> dict[str, Any]:
     }
 
 
+def on_dark(colour: str) -> str:
+    """Return a colour for white paper, as little lighter as a dark page needs (LEAST_CONTRAST).
+
+    >>> on_dark("#56B4E9"), contrast(on_dark("#332288"), DARK_PAGE) >= LEAST_CONTRAST
+    ('#56B4E9', True)
+    """
+    candidates = (colour, *(mixed(colour, 255, step / STEPS) for step in range(1, STEPS + 1)))
+    return next(one for one in candidates if contrast(one, DARK_PAGE) >= LEAST_CONTRAST)
+
+
 def _legend(entry: LegendEntry) -> dict[str, str]:
     return {
         "name": entry.name,
@@ -224,6 +235,14 @@ def _mean(point: Point, measure: Measure, why_not: str | None) -> dict[str, Any]
 
 def _published(content: Content, curve: SystemCurve, measure: Measure) -> dict[str, Any]:
     own, first = content.summary.protocols[measure.column], curve.points[0]
+
+    def error(value: float, reading: float | None) -> list[Any] | None:
+        """Return the ends of a digitised number's place on the axis."""
+        if not reading:
+            return None
+        return _shorts(sorted(measure.drawn(value + sign * reading) for sign in (-1, 1)))
+
+    copied = ("setting", "bpp", "value", "value_error", "bpp_error", "reference", "rate_protocol")
     return {
         **_legend(content.legend[curve.name]),
         "protocol": first.protocol,
@@ -233,28 +252,13 @@ def _published(content: Content, curve: SystemCurve, measure: Measure) -> dict[s
         "how": ORIGINS[first.how],
         "points": [
             {
-                "setting": point.setting,
-                "bpp": point.bpp,
-                "value": point.value,
+                **{name: getattr(point, name) for name in (*copied, "note")},
                 "place": _short(measure.drawn(point.value)),
-                "error": _reading_error(point.value, point.value_error, measure),
-                "value_error": point.value_error,
-                "bpp_error": point.bpp_error,
-                "reference": point.reference,
-                "rate_protocol": point.rate_protocol,
-                "note": point.note,
+                "error": error(point.value, point.value_error),
             }
             for point in curve.points
         ],
     }
-
-
-def _reading_error(value: float, error: float | None, measure: Measure) -> list[Any] | None:
-    """Return the lowest and highest place that a digitised number may have on the axis."""
-    if not error:
-        return None
-    ends = sorted(measure.drawn(value + sign * error) for sign in (-1, 1))
-    return _shorts(ends)
 
 
 def _quantile(count: int) -> float:

@@ -75,7 +75,6 @@ def json_text(data: Mapping[str, object]) -> str:
 
 
 def _colours() -> str:
-    """Return the CSS variables of the page's colours, for light and dark pages."""
     light, dark = (
         " ".join(f"--{name}: {colour};" for name, colour in colours.items())
         for colours in (PAGE_LIGHT, PAGE_DARK)
@@ -143,7 +142,6 @@ def _breakable(name: str) -> str:
 
 
 def _minus(cell: str) -> str:
-    """Return a cell with minus signs in place of the hyphens before numbers."""
     return MINUS.sub("−", cell)
 
 

@@ -14,13 +14,14 @@ from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import dataset_contents, packs_beside
 from benchmark.page.content import Content, LegendEntry
 from benchmark.page.document import html_text
-from benchmark.page.picks import Limit, limit_of
 from benchmark.page.pictures import (
     FOLDER,
+    Limit,
+    Pictures,
     ShowProgress,
+    limit_of,
     remove_others,
     rows_by_image,
-    size_of,
     write_pictures,
 )
 from benchmark.plan.matrix import sources_of
@@ -49,12 +50,7 @@ class PageRequest(NamedTuple):
 
 
 def page_request(
-    page: bool,
-    images: str,
-    results: Path,
-    data_dir: Path | None,
-    dataset: str,
-    codecs: str = "all",
+    page: bool, images: str, results: Path, data_dir: Path | None, dataset: str, codecs: str = "all"
 ) -> PageRequest | None:
     """Return the page that options ask for, None for no page.
 
@@ -75,13 +71,10 @@ def write_page(
 
     published_shown: whether published curves are visible before a reader asks for them.
     """
-    stored, measured = report.stored, report.measured
-    summary, folder = stored.summary, stored.folder
+    stored, summary, folder = report.stored, report.stored.summary, report.stored.folder
     rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
-    packs = packs_beside(request.results)
-    contents = dataset_contents(
-        request.results, stored.name.partition(":")[0], packs, request.codecs
-    )
+    packs, name = packs_beside(request.results), stored.name.partition(":")[0]
+    contents = dataset_contents(request.results, name, packs, request.codecs)
     is_place = Path(request.dataset).is_dir() or names_file(request.dataset)
     dataset = request.dataset if is_place else stored.name
     sources = sources_of(dataset, request.data_dir, named=is_place)
@@ -90,7 +83,7 @@ def write_page(
     content = Content(
         dataset=stored.name,
         summary=summary,
-        measures=measured,
+        measures=report.measured,
         legend=_legend(summary, published),
         photographs=pictures.photographs,
         pictures=pictures.decoded,
@@ -112,29 +105,23 @@ def write_page(
     plotly = package_folder("plotly") / "package_data" / "plotly.min.js"
     text = html_text(content, plotly.read_text(encoding="utf-8"))
     write_files(folder, {NAME: text}, what="page")
-    remove_others(folder, pictures.files)
-    size = size_of(folder, pictures.files)
-    return str(folder / NAME), _remark(content, size, len(pictures.files))
+    remove_others(folder, pictures.sizes)
+    return str(folder / NAME), _remark(pictures)
 
 
-def _remark(content: Content, size: int, files: int) -> str:
-    """Return how many streams have pictures and where these are, and why others have none.
-
-    The page has each reason beside its point.
-    """
-    decoded = content.pictures.values()
+def _remark(pictures: Pictures) -> str:
+    """Return how many streams have pictures and where these are, and why others have none."""
+    decoded, sizes = pictures.decoded.values(), pictures.sizes
     absent = Counter(one.absent for one in decoded if one.picture is None)
     said = f"the page has pictures of {len(decoded) - absent.total()} of {len(decoded)} streams"
-    if files:
-        said += f": {files} files, {size / 1e6:.1f} MB, in {FOLDER}/"
-    lines = [f"{count} × {why}" for why, count in absent.items()]
-    return "\n".join([said, *lines])
+    if sizes:
+        said += f": {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB, in {FOLDER}/"
+    return "\n".join([said, *(f"{count} × {why}" for why, count in absent.items())])
 
 
 def _published(
     request: PageRequest, report: Report, shown: bool
 ) -> dict[str, Sequence[SystemCurve]]:
-    """Return the curves asked for, else all that may stand beside these results, to switch on."""
     if shown:
         return {column: one.drawn for column, one in report.overlays.items()}
     summary, name = report.stored.summary, report.stored.name
@@ -154,7 +141,6 @@ def _published(
 def _legend(
     summary: Summary, published: Mapping[str, Sequence[SystemCurve]]
 ) -> dict[str, LegendEntry]:
-    """Return entries as the figures have them, by label, and by name of published curves."""
     curves = [curve for found in published.values() for curve in found]
     drawn = styles([*summary.labels, *(curve.system.label for curve in curves)])
     short = short_names(summary.labels)
@@ -164,11 +150,9 @@ def _legend(
 
 def _facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     average = "mean of each image's own" if summary.average == "per_image" else "pooled"
-    images = f"{summary.images}"
-    if summary.dropped:
-        images += f"; {summary.dropped} that not every point has are left out"
+    dropped = f"; {summary.dropped} that not every point has are left out" * bool(summary.dropped)
     facts = [
-        ("Images", images),
+        ("Images", f"{summary.images}{dropped}"),
         ("Protocols", ", ".join(summary.protocols_in_use.values())),
         ("Bits per pixel", f"{average}, the whole stream counted"),
     ]
@@ -176,14 +160,13 @@ def _facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[st
         return [*facts, ("Runs", "none here: these rows are bundled with the project")]
     last = runs[-1]
     commit = str(last.get("commit") or "")
-    started = str(last.get("started_utc") or "").replace("T", " ")[:16]
     words = [
-        f"{started} UTC",
+        f"{str(last.get('started_utc') or '').replace('T', ' ')[:16]} UTC",
         f"commit {commit[:12]}{commit[40:]}" if commit else "no commit known",
         str(last.get("machine") or ""),
+        f"the last of {len(runs)} runs" if len(runs) > 1 else "the only run",
     ]
-    count = f"the last of {len(runs)} runs" if len(runs) > 1 else "the only run"
-    return [*facts, ("Measured", ", ".join(filter(None, [*words, count])))]
+    return [*facts, ("Measured", ", ".join(filter(None, words)))]
 
 
 def _packages(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -194,7 +177,6 @@ def _packages(runs: Sequence[Mapping[str, Any]]) -> str:
 def _missing(
     summary: Summary, measures: Sequence[Measure], runs: Sequence[Mapping[str, Any]]
 ) -> dict[str, list[str]]:
-    """Return the report's lines on what is left out, by the heading that the page gives them."""
     gaps = left_out(summary, measures, runs)
     found = {
         title: lines_of((one for one in gaps if one.heading == heading), headed=False)

@@ -1,6 +1,7 @@
 """Stored rows whose decoded pictures are asked for: by codec, image, setting or rate."""
 
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import PurePosixPath
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow.compute as pc
 
 from benchmark.analysis.comparable import label_of, told_names
-from benchmark.analysis.match import FARTHEST, nearest
+from benchmark.analysis.match import FARTHEST
 from benchmark.analysis.stored import rows_of_codecs
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
@@ -20,9 +21,7 @@ from benchmark.registry import ALIASES, NULL
 from benchmark.rows.editions import newest_rows
 from benchmark.rows.named_code import why_not_run
 
-StoredRow = Mapping[str, Any]
-
-NAMES_TOLD = 30
+MOST_NAMES = 30  # in a message
 FAILED = "they failed when they were measured; `bench report` has the reasons"
 
 
@@ -41,12 +40,17 @@ class StoredPicture(NamedTuple):
     """A row and the label of its codec variant in tables and figures."""
 
     label: str
-    row: StoredRow
+    row: Mapping[str, Any]
 
     @property
     def setting(self) -> Setting:
         """The point of the codec's rate control."""
         return Setting(self.row["setting_name"], self.row["setting_value"])
+
+    @property
+    def spec(self) -> CodecSpec:
+        """The codec variant."""
+        return CodecSpec.of(self.row["codec"], self.row["variant"])
 
     @property
     def image(self) -> str:
@@ -67,31 +71,35 @@ def choose_pictures(contents: DatasetContents, name: str, choice: PictureChoice)
     name: of the dataset, or of a part of it such as clic2020:mobile. Raises `UsageError` for what
     no row has: another codec, image, setting or value.
     """
-    rows = _rows(contents, name, choice)
-    rows = _of_images(rows, choice)
-    rows = _at_points(rows, choice)
-    absent: dict[str, int] = {}
+    rows = _at_points(_of_images(_rows(contents, name, choice), choice), choice)
+    absent: Counter[str] = Counter()
     kept = []
     for one in rows:
         if one.row["status"] != "ok":
-            absent[FAILED] = absent.get(FAILED, 0) + 1
-        elif not contents.codecs.may_run(_spec(one)):
-            why = why_not_run(_spec(one))
-            absent[why] = absent.get(why, 0) + 1
+            absent[FAILED] += 1
+        elif not contents.codecs.may_run(one.spec):
+            absent[why_not_run(one.spec)] += 1
         else:
             kept.append(one)
-    rows = kept
     if choice.bpp is not None:
-        rows, far = _of_rate(rows, contents, choice.bpp)
+        kept, far = _of_rate(kept, contents, choice.bpp)
         if far:
+            labels = ", ".join(sorted({one.label for one in far}))
             reason = f"no stored rate within a factor of {FARTHEST:g} of {choice.bpp:g} bpp"
-            absent[f"{reason} ({_listed(far)})"] = len(far)
-    lacking = [one for one in rows if not contents.has_picture(one.row)]
+            absent[f"{reason} ({labels})"] = len(far)
+    options = "".join(f" --points {text}" for text in choice.points)
     for recorded in (True, False):
-        these = [one for one in lacking if bool(one.row["recorded"]) == recorded]
-        if these:
-            absent[_why(these, choice)] = len(these)
-    return ChosenPictures(tuple(one for one in rows if contents.has_picture(one.row)), absent)
+        lacking = [
+            one
+            for one in kept
+            if bool(one.row["recorded"]) == recorded and not contents.has_picture(one.row)
+        ]
+        if lacking:
+            specs = sorted(
+                {one.label if one.label in ALIASES else one.spec.text for one in lacking}
+            )
+            absent[why_no_stream(recorded, specs, choice.dataset, options)] = len(lacking)
+    return ChosenPictures(tuple(one for one in kept if contents.has_picture(one.row)), absent)
 
 
 def rates(pictures: Iterable[StoredPicture]) -> dict[str, str]:
@@ -101,11 +109,11 @@ def rates(pictures: Iterable[StoredPicture]) -> dict[str, str]:
         by_label[one.label].append(one)
     found = {}
     for label, these in by_label.items():
-        settings = sorted({one.setting for one in these})
         bpp = [one.row["bpp"] for one in these]
-        told = ", ".join(map(str, settings))
         span = f"{min(bpp):.3f}" + (f" to {max(bpp):.3f}" if len(bpp) > 1 else "")
-        found[label] = f"{span} bpp at {told}"
+        found[label] = (
+            f"{span} bpp at {', '.join(map(str, sorted({one.setting for one in these})))}"
+        )
     return found
 
 
@@ -119,11 +127,10 @@ def stem(image: str) -> str:
 
 
 def _rows(contents: DatasetContents, name: str, choice: PictureChoice) -> list[StoredPicture]:
-    codecs, subset = choice.codecs, name.partition(":")[2]
     table = contents.table.take(newest_rows(contents.table).index)
-    if codecs == "all" and table.num_rows:
+    if choice.codecs == "all" and table.num_rows:
         table = table.filter(pc.not_equal(table["codec"], NULL))
-    table = rows_of_codecs(table, codecs, subset)
+    table = rows_of_codecs(table, choice.codecs, name.partition(":")[2])
     if table.num_rows == 0:
         raise UsageError(
             f"{contents.store.folder} has no rows of {name}: measure some with `bench run`"
@@ -136,35 +143,34 @@ def _rows(contents: DatasetContents, name: str, choice: PictureChoice) -> list[S
 
 def _of_images(rows: Sequence[StoredPicture], choice: PictureChoice) -> list[StoredPicture]:
     names = list(dict.fromkeys(one.row["image"] for one in rows))
-    wanted = set(names[: choice.limit])
-    if choice.images:
-        known = {stem(name): name for name in names} | {name: name for name in names}
-        for name in choice.images:
-            if name not in known:
-                near = get_close_matches(name, known, n=5)
-                few = [stem(one) for one in names] if len(names) <= NAMES_TOLD else near
-                raise UnknownName("image with results", name, few)
-        wanted = {known[name] for name in choice.images[: choice.limit]}
+    known = {stem(name): name for name in names} | {name: name for name in names}
+    for name in choice.images:
+        if name not in known:
+            near = get_close_matches(name, known, n=5)
+            few = [stem(one) for one in names] if len(names) <= MOST_NAMES else near
+            raise UnknownName("image with results", name, few)
+    wanted = ([known[name] for name in choice.images] or names)[: choice.limit]
     return [one for one in rows if one.row["image"] in wanted]
 
 
 def _at_points(rows: Sequence[StoredPicture], choice: PictureChoice) -> list[StoredPicture]:
     points = parse_points(choice.points)
+    names = [{one.row["codec"], one.label, one.spec.text} for one in rows]
     for (codec, setting), values in points.items():
-        of_codec = [one.setting for one in rows if codec in _names(one)]
+        of_codec = [one.setting for one, own in zip(rows, names, strict=True) if codec in own]
         if not of_codec:
-            told = (told_names(one.row["codec"], one.row["variant"]) for one in rows)
-            raise UnknownName("codec with results", codec, set().union(*told))
+            known = (told_names(one.row["codec"], one.row["variant"]) for one in rows)
+            raise UnknownName("codec with results", codec, set().union(*known))
         stored = {one.value for one in of_codec if one.name == setting}
         if not stored:
             raise UnknownName(f"setting of {codec}", setting, {one.name for one in of_codec})
         for value in values:
             if value not in stored:
-                known = ", ".join(f"{one:g}" for one in sorted(stored))
-                raise UsageError(f"{codec} has no results at {setting}={value:g}, but at {known}")
+                at = ", ".join(f"{one:g}" for one in sorted(stored))
+                raise UsageError(f"{codec} has no results at {setting}={value:g}, but at {at}")
     kept = []
-    for one in rows:
-        own = [key for key in points if key[0] in _names(one)]
+    for one, of_row in zip(rows, names, strict=True):
+        own = [key for key in points if key[0] in of_row]
         asked = {value for key in own if key[1] == one.setting.name for value in points[key]}
         if one.setting.value in asked or not (own or (points and choice.codecs == "all")):
             kept.append(one)
@@ -178,39 +184,20 @@ def _of_rate(
 
     Rows without a stream count only where the codec and image have none near the rate that has one.
     """
-    groups: dict[str, dict[str, list[StoredPicture]]] = defaultdict(lambda: defaultdict(list))
+
+    def distance(one: StoredPicture) -> float:
+        return abs(math.log(one.row["bpp"] / bpp))
+
+    groups: dict[tuple[str, str], list[StoredPicture]] = defaultdict(list)
     for one in rows:
-        groups[one.row["image"]][_spec(one).text].append(one)
+        groups[one.row["image"], one.spec.text].append(one)
     kept, far = [], []
-    for of_image in groups.values():
-        by_cell = {one.row["cell"]: one for ones in of_image.values() for one in ones}
-        every = {spec: [one.row for one in ones] for spec, ones in of_image.items()}
-        with_stream = {
-            spec: kept_rows
-            for spec, rows_of_spec in every.items()
-            if (kept_rows := [row for row in rows_of_spec if contents.has_picture(row)])
-        }
-        found, _ = nearest(with_stream, bpp)
-        others, too_far = nearest({spec: every[spec] for spec in every if spec not in found}, bpp)
-        kept += [by_cell[row["cell"]] for row in (*found.values(), *others.values())]
-        far += [of_image[spec][0] for spec in too_far]
+    for group in groups.values():
+        near = [one for one in group if distance(one) <= math.log(FARTHEST)]
+        if near:
+            kept.append(
+                min(near, key=lambda one: (not contents.has_picture(one.row), distance(one)))
+            )
+        else:
+            far.append(group[0])
     return kept, far
-
-
-def _why(these: Sequence[StoredPicture], choice: PictureChoice) -> str:
-    specs = {one.label if one.label in ALIASES else _spec(one).text for one in these}
-    options = "".join(f" --points {text}" for text in choice.points)
-    recorded = bool(these[0].row["recorded"])
-    return why_no_stream(recorded, sorted(specs), choice.dataset, options)
-
-
-def _listed(these: Iterable[StoredPicture]) -> str:
-    return ", ".join(sorted({one.label for one in these}))
-
-
-def _spec(one: StoredPicture) -> CodecSpec:
-    return CodecSpec.of(one.row["codec"], one.row["variant"])
-
-
-def _names(one: StoredPicture) -> set[str]:
-    return {one.row["codec"], one.label, _spec(one).text}

@@ -160,10 +160,8 @@ def lines_of(gaps: Iterable[Gap], headed: bool = True) -> list[str]:
     groups: dict[tuple[str, str, tuple[str, ...]], dict[str, list[str]]] = {}
     for one in gaps:
         names = groups.setdefault((one.heading, one.why, one.metrics), {})
-        places = names.setdefault(one.name, [])
-        places += [one.setting] if one.setting else []
-        if one.unit in ("cell", "row"):
-            places.append(counted(one.number, one.unit))
+        size = f"({counted(one.number, one.unit)})" if one.unit in ("cell", "row") else ""
+        names.setdefault(one.name, []).append(f"{one.setting} {size}".strip())
     lines = []
     for (heading, why, metrics), names in groups.items():
         parts = (f"{name} {', '.join(places)}".strip() for name, places in names.items())

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from PIL.Image import fromarray
 
 from benchmark.codec import Pixels
-from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
 from benchmark.errors import ImageRefused, StoreError, UsageError
@@ -37,6 +36,11 @@ TABLE = "images.csv"
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in names of Windows' files; / anywhere
 LONGEST_PART = 80  # bytes of an image's or codec's part in a name; a name has 255 at most
 SOURCE = "source"
+# Columns of the table that are the row's
+COPIED = (
+    "bpp", "num_bytes", "width_px", "height_px", "image_sha256", "stream_sha256", "codec_version",
+    "caveat", "coding_protocol",
+)  # fmt: skip
 
 Entry = dict[str, Any]  # a line of the table, by column
 
@@ -48,19 +52,8 @@ class ExportedPictures(NamedTuple):
     entries: tuple[Entry, ...]  # of these and of the sources, lines of the table
     written: int
     there: int  # files that were there before with these pixels
-    failures: tuple[
-        Failure, ...
-    ]  # streams that decode to other pixels than the scored ones, or none
+    failures: tuple[Failure, ...]  # streams that decode to other pixels than the scored, or none
     absent: Mapping[str, int]  # number of pictures by what this machine lacks to decode them
-
-
-class _File(NamedTuple):
-    """A file that is asked for."""
-
-    name: str
-    sha256: str  # of its pixels
-    size: tuple[int, int]  # width, height
-    entry: Entry
 
 
 def export_pictures(
@@ -80,19 +73,16 @@ def export_pictures(
     another content, unless `force` allows its replacement; `StoreError` if the folder cannot be
     written.
     """
-    decoded = [
-        _File(name, one.row["decoded_sha256"], _size(one.row), _entry(name, one))
-        for name, one in zip(picture_names(pictures), pictures, strict=True)
-    ]
-    originals = [
-        _File(name, one.sha256, (one.width_px, one.height_px), _source_entry(name, one))
-        for name, one in zip(_source_names(list(sources.values())), sources.values(), strict=True)
-    ]
-    there = {one.name for one in (*decoded, *originals) if _is_there(folder, one, force)}
+    decoded = [*map(_entry, picture_names(pictures), pictures)]
+    source_names = _distinct(
+        [f"{_part(stem(one.file.name))}__{SOURCE}" for one in sources.values()], list(sources)
+    )
+    originals = [*map(_source_entry, source_names, sources.values())]
+    there = {one["file"] for one in (*decoded, *originals) if _is_there(folder, one, force)}
     listed = _earlier_entries(folder, force)
     count = len(there)
 
-    missing = [place for place, one in enumerate(decoded) if one.name not in there]
+    missing = [place for place, one in enumerate(decoded) if one["file"] not in there]
     failures: list[Failure] = []
     absent: Counter[str] = Counter()
     for found in reconstruct_all([pictures[n].row for n in missing], contents, device, jobs):
@@ -103,23 +93,23 @@ def export_pictures(
             elif isinstance(pixels, Failed):
                 failures.append(_failure(pictures[place], pixels, device))
             else:
-                _write(folder, decoded[place].name, pixels)
-                there.add(decoded[place].name)
+                _write(folder, decoded[place]["file"], pixels)
+                there.add(decoded[place]["file"])
         finished = len(there) - count + len(failures) + absent.total()
         report(Progress(finished, len(failures)))
-    for one in originals if any(one.name in there for one in decoded) else ():
-        if one.name not in there:
-            _write(folder, one.name, read_image(sources[one.sha256].file.path, flatten=True).pixels)
-            there.add(one.name)
+    for one in originals if any(one["file"] in there for one in decoded) else ():
+        if one["file"] not in there:
+            path = sources[one["sha256"]].file.path
+            _write(folder, one["file"], read_image(path, flatten=True).pixels)
+            there.add(one["file"])
 
-    entries = tuple(one.entry for one in (*decoded, *originals) if one.name in there)
+    entries = tuple(one for one in (*decoded, *originals) if one["file"] in there)
     listed |= {entry["file"]: entry for entry in entries}
     if listed:
         write_files(folder, {TABLE: _csv(listed)}, what="pictures")
-    shown = (one for one, file in zip(pictures, decoded, strict=True) if file.name in there)
-    return ExportedPictures(
-        tuple(shown), entries, len(there) - count, count, tuple(failures), absent
-    )
+    shown = [one for one, file in zip(pictures, decoded, strict=True) if file["file"] in there]
+    written = len(there) - count
+    return ExportedPictures(tuple(shown), entries, written, count, tuple(failures), absent)
 
 
 def picture_names(pictures: Sequence[StoredPicture]) -> list[str]:
@@ -134,9 +124,12 @@ def picture_names(pictures: Sequence[StoredPicture]) -> list[str]:
     return _distinct(names, [one.row["cell"] for one in pictures])
 
 
-def _source_names(sources: Sequence[Source]) -> list[str]:
-    names = [f"{_part(stem(one.file.name))}__{SOURCE}" for one in sources]
-    return _distinct(names, [one.sha256 for one in sources])
+def for_json(entry: Entry) -> Entry:
+    """Return an entry with infinite numbers as text, which JSON lacks."""
+    return {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in entry.items()
+    }
 
 
 def _part(text: str) -> str:
@@ -154,23 +147,21 @@ def _part(text: str) -> str:
 def _distinct(names: Sequence[str], identities: Sequence[str]) -> list[str]:
     """Add a hash of its identity to each name that another one equals but for the case."""
     counts = Counter(name.casefold() for name in names)
-    return [
-        f"{name}__{sha256(identity.encode()).hexdigest()[:8]}.png"
-        if counts[name.casefold()] > 1
-        else f"{name}.png"
-        for name, identity in zip(names, identities, strict=True)
-    ]
+    found = []
+    for name, identity in zip(names, identities, strict=True):
+        digest = sha256(identity.encode()).hexdigest()[:8]
+        found.append(f"{name}__{digest}.png" if counts[name.casefold()] > 1 else f"{name}.png")
+    return found
 
 
-def _is_there(folder: Path, file: _File, force: bool) -> bool:
-    """Return whether a file has the pixels that it is to have; raise `UsageError` for others."""
-    path = folder / file.name
+def _is_there(folder: Path, entry: Entry, force: bool) -> bool:
+    path = folder / entry["file"]
     if not path.exists():
         return False
     try:
         pixels = read_image(path).pixels
-        height, width, _ = pixels.shape
-        if (width, height) == file.size and pixels_sha256(pixels) == file.sha256:
+        same_size = pixels.shape[:2] == (entry["height_px"], entry["width_px"])
+        if same_size and pixels_sha256(pixels) == entry["sha256"]:
             return True
     except ImageRefused:
         pass
@@ -192,26 +183,18 @@ def _write(folder: Path, name: str, pixels: Pixels) -> None:
     write_files(folder, {name: png.getvalue()}, what="pictures")
 
 
-def _size(row: Mapping[str, Any]) -> tuple[int, int]:
-    return row["width_px"], row["height_px"]
-
-
 def _entry(name: str, one: StoredPicture) -> Entry:
     row = one.row
-    copied = (
-        *("bpp", "num_bytes", "width_px", "height_px", "image_sha256", "stream_sha256"),
-        *("codec_version", "caveat", "coding_protocol"),
-    )
     entry = {
         "file": name,
         "dataset": row["dataset"],
         "image": row["image"],
         "codec": one.label,
-        "spec": CodecSpec.of(row["codec"], row["variant"]).text,
+        "spec": one.spec.text,
         "setting": str(one.setting),
         "sha256": row["decoded_sha256"],
         "origin": "recorded" if row["recorded"] else "measured",
-        **{column: row[column] for column in copied},
+        **{column: row[column] for column in COPIED},
     }
     for metric in METRICS:
         value, protocol, _ = metric_columns(metric_class(metric).column)
@@ -233,7 +216,6 @@ def _source_entry(name: str, source: Source) -> Entry:
 
 
 def _earlier_entries(folder: Path, force: bool) -> dict[str, Entry]:
-    """Return the lines that an earlier export wrote on files that are still there."""
     path = folder / TABLE
     if not path.exists():
         return {}
@@ -257,11 +239,3 @@ def _csv(entries: Mapping[str, Entry]) -> str:
     writer.writeheader()
     writer.writerows(csv_cells(entries[name]) for name in sorted(entries))
     return text.getvalue()
-
-
-def for_json(entry: Entry) -> Entry:
-    """Return an entry with infinite numbers as text, which JSON lacks."""
-    return {
-        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in entry.items()
-    }

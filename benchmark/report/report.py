@@ -248,7 +248,6 @@ def _draw(
     over: Mapping[str, Overlay],
     anchor: str,
 ) -> dict[str, Drawing]:
-    """Return figures by file name, without those that would be empty."""
     summary, name = stored.summary, stored.name
     panels = {}
     for measure in measures:

@@ -297,9 +297,9 @@ def test_the_text_says_what_is_left_out_and_why():
     summary = summarise(table(rows))
     runs = [{"skipped_codecs": {"vvenc": "no ffmpeg"}, "refused_images": [["x.png", "16 bit"]]}]
     sentences = document.lines_of(left_out(summary, [PSNR], runs))
-    assert "failed: webp quality=5, 1 cell: encode: boom" in sentences
+    assert "failed: webp quality=5 (1 cell): encode: boom" in sentences
     assert "not drawn or compared: webp quality=5: 1 of 3 images" in sentences
-    assert "not counted: jpeg 18 rows: an older version: 1.0, adapter 1" in sentences
+    assert "not counted: jpeg (18 rows): an older version: 1.0, adapter 1" in sentences
     assert "skipped by the last run: vvenc: no ffmpeg" in sentences
     assert "refused by the last run: x.png: 16 bit" in sentences
     assert any("--common" in sentence for sentence in sentences)

@@ -3,15 +3,19 @@
 import pytest
 
 from benchmark.errors import UsageError
-from benchmark.page.picks import Candidate, Limit, in_order, limit_of
+from benchmark.page.pictures import Limit, in_order, limit_of
 
 RATES = {"a": (0.1, 0.24, 0.6), "b": (0.2, 0.3, 0.5)}
 SIZES = {0: ("large.png", 90), 1: ("small.png", 50), 2: ("medium.png", 70)}
 
 
+def row_of(image, pixels, bpp):
+    return {"image": image, "width_px": pixels, "height_px": 1, "bpp": bpp}
+
+
 def candidates(**left_out):
     return {
-        (codec, f"q={place}", number): Candidate(*SIZES[number], rate)
+        (codec, f"q={place}", number): row_of(*SIZES[number], rate)
         for codec, rates in RATES.items()
         for place, rate in enumerate(rates)
         for number in SIZES
@@ -43,7 +47,7 @@ def test_a_number_of_photographs_leaves_the_others_out():
 
 
 def test_an_empty_stream_has_a_place_too():
-    empty = {("a", "q=0", 0): Candidate("x", 4, 0.0), ("a", "q=1", 0): Candidate("x", 4, 0.2)}
+    empty = {("a", "q=0", 0): row_of("x", 4, 0.0), ("a", "q=1", 0): row_of("x", 4, 0.2)}
     assert in_order(empty, None) == [("a", "q=1", 0), ("a", "q=0", 0)]
 
 

@@ -60,6 +60,11 @@ def rows_of(folder):
     return store_of(folder).table().to_pylist()
 
 
+def stream_of(folder, row):
+    digest = row["stream_sha256"]
+    return folder / "results" / "garden" / "streams" / digest[:2] / digest
+
+
 def export(folder, *words, code=0, to="out"):
     command = ["export", "images", "--to", folder / to, "--results", folder / "results"]
     command += ["--dataset", "garden", *words]
@@ -181,7 +186,7 @@ def test_a_stream_that_decodes_to_other_pixels_gets_no_file_and_exit_code_1(fold
 
 
 def test_a_damaged_stream_is_named_and_the_others_are_written(folder):
-    stream = store_of(folder)._streams.path(rows_of(folder)[0]["stream_sha256"])
+    stream = stream_of(folder, rows_of(folder)[0])
     stream.write_bytes(b"short")
     said = export(folder, code=1)
     assert f"{stream} is damaged" in said
@@ -191,7 +196,7 @@ def test_a_damaged_stream_is_named_and_the_others_are_written(folder):
 def test_streams_that_were_not_kept_are_one_line_with_the_command_that_makes_them(folder):
     for one in rows_of(folder):
         if one["codec"] == "jpeg":
-            store_of(folder)._streams.path(one["stream_sha256"]).unlink()
+            stream_of(folder, one).unlink()
     said = export(folder)
     assert (
         "absent   6 pictures: the stream was not kept; `bench run --codecs jpeg --dataset "
@@ -262,7 +267,7 @@ def test_at_one_rate_each_image_and_codec_has_its_nearest_setting(folder):
 def test_at_one_rate_a_setting_without_a_stream_gives_way_to_the_next_that_is_near(folder):
     rows = [one for one in rows_of(folder) if (one["image"], one["codec"]) == ("cup.png", "jpeg")]
     first, second, _ = sorted(rows, key=lambda one: one["bpp"])
-    store_of(folder)._streams.path(first["stream_sha256"]).unlink()
+    stream_of(folder, first).unlink()
     words = "--codecs", "jpeg", "--images", "cup", "--bpp"
     both_near = (first["bpp"] * second["bpp"]) ** 0.5 * 0.99  # the first is nearer
     assert second["bpp"] / both_near < 1.6
@@ -336,7 +341,7 @@ def test_the_spelling_with_a_hyphen_is_the_same_command(folder):
 def test_progress_ends_at_the_number_of_streams_that_failures_count_in(folder):
     export(folder, "--codecs", "webp")
     one = next(one for one in rows_of(folder) if one["codec"] == "jpeg")
-    store_of(folder)._streams.path(one["stream_sha256"]).write_bytes(b"short")
+    stream_of(folder, one).write_bytes(b"short")
     contents = dataset_contents(folder / "results", "garden", [])
     chosen = choose_pictures(contents, "garden", PictureChoice("garden", "jpeg"))
     states = []

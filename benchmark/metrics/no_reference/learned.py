@@ -157,7 +157,6 @@ def require_pyiqa(metric: str) -> None:
 
 
 def _with_weights(name: str, state: "dict[str, Tensor]", device: str) -> Any:
-    """Return pyiqa's network of that name with every weight taken from `state`."""
     from pyiqa import create_metric
 
     with _no_downloads():

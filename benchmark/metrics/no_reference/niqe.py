@@ -101,7 +101,6 @@ def _find_model() -> Path:
 
 
 def _load_model() -> tuple[Floats, Floats]:
-    """Return mean (36,) and covariance (36, 36) of the pristine photographs' blocks."""
     path = _find_model()
     require_pinned(path, SHA256, "the model of NIQE's release")
     from scipy.io import loadmat
@@ -140,7 +139,6 @@ def _halved(image: Floats) -> Floats:
 
 
 def _of_blocks(normalised: Floats, side: int) -> Floats:
-    """Return the 18 statistics of each block of one scale, (blocks, 18)."""
     from scipy.special import gamma
 
     rows, columns = (length // side for length in normalised.shape)

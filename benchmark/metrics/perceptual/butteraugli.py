@@ -84,7 +84,6 @@ def known_pair() -> tuple[Pixels, Pixels]:
 
 
 def _distance(program: Path, reference: Pixels, decoded: Pixels) -> float:
-    """Return the 3-norm that the program prints; `ProgramFailed` where it prints none."""
     with private_folder() as folder:
         for name, pixels in (("reference.ppm", reference), ("decoded.ppm", decoded)):
             height, width, _ = pixels.shape

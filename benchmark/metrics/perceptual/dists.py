@@ -27,7 +27,6 @@ ROOT_STABILISER = 1e-12
 
 
 def _root_mean_square(signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
-    """Return the root mean square under a 3 x 3 Hanning window at every second pixel."""
     from torch.nn.functional import conv2d
 
     line = signal.new_tensor((0.25, 0.5, 0.25))

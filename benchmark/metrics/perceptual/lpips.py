@@ -80,7 +80,6 @@ class LPIPS:
             return distance(prepared.features, self._unit_features(decoded), self._importances)
 
     def _unit_features(self, pixels: Pixels) -> "Iterator[Tensor]":
-        """Yield each layer's output, the vector of every pixel divided by its length."""
         import torch
 
         like = self._importances[0]

@@ -164,7 +164,6 @@ def halved_planes(pixels: Pixels, count: int) -> HalvedPlanes:
 
 
 def _halved_in_bands(planes: AnyPlanes) -> Planes:
-    """Return `similarity.halve` of the planes, in float32 and in bands of rows."""
     channels, height, width = planes.shape
     halved = np.empty((channels, -(-height // 2), -(-width // 2)), np.float32)
     above = height % 2  # a line of zeros
