@@ -1,8 +1,8 @@
 """The boundary of learned codecs: what trainer, checkpoint, container and coder ask of a method.
 
-An architecture is a folder of its own and a line in `ARCHITECTURES`. Nothing outside that folder
-knows its networks, their parameters' names or its controls. torch is imported by the methods that
-need it, not with this module or with an architecture.
+An architecture is a folder and a line in `ARCHITECTURES`. Nothing outside that folder knows its
+networks, their parameters' names or its controls. Importing this module or an architecture imports
+no torch.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,9 +43,8 @@ Config = TypeVar("Config")
 class LatentCoder(Protocol):
     """Coder of a trained network on one device, between images, latents and bytes.
 
-    `stride` and `latent_stride` are pixels: an image's sides are padded to multiples of the first,
-    a position of the latents is a square of the second. `margin`, in pixels, is what the transforms
-    see around a tile of a large image; 0 to 4080, a multiple of `latent_stride` and 16.
+    Images are padded to multiples of `stride` pixels; a position of the latents is `latent_stride`
+    pixels. `margin`, in pixels, is what transforms see around a tile; 0 to 4080, a multiple of 16.
     """
 
     stride: int  # divides 256, the smallest step of tiles
@@ -62,11 +61,7 @@ class LatentCoder(Protocol):
         ...
 
     def decode(self, data: bytes, rows: int, columns: int) -> "Tensor":
-        """Return the latents (1, C, rows, columns) that a decoder has, the same on every machine.
-
-        Raises `CorruptStream` for bytes that no encoder writes. Time and memory depend on `rows`
-        and `columns` alone.
-        """
+        """Return the latents (1, C, rows, columns) that a decoder has; raises `CorruptStream`."""
         ...
 
     def synthesise(self, latents: "Tensor", controls: Any) -> "Tensor":
@@ -124,17 +119,15 @@ class Architecture(Generic[Config]):
     def initialise(self, network: Any, crops: "Tensor", lambdas: Sequence[float]) -> None:
         """Set start values from photographs, `crops` of shape (N, 3, H, W) in [-1, 1].
 
-        `lambdas`, one for each rate level, weigh a bit per pixel, with 150 times the mean squared
-        error of values in [0, 1] beside it.
+        `lambdas`, one for each rate level, weigh bpp, with 150 MSE of values in [0, 1] beside it.
         """
         network.initialise(crops, lambdas)
 
     def tables(self, network: Any, images: "Sequence[Pixels]") -> "dict[str, Tensor]":
-        """Return the integer tensors, by name, that a coder needs beside the weights.
+        """Return the integer tensors, by name, that a coder needs beside the weights; here, none.
 
-        They are made once, on the CPU, and stored with the weights: two machines' exponentials
-        need not agree in the last bit. `images` are photographs like those that will be coded. A
-        network that keeps its tables as buffers updates them and returns none.
+        Made once, on the CPU, for photographs like `images`, since two machines' exponentials need
+        not agree in the last bit.
         """
         return {}
 
@@ -158,10 +151,9 @@ class HyperpriorArchitecture(Architecture[Config]):
     coder_type = "baselines.neural.entropy.hyperprior_coder:TransformCoder"
 
     def tables(self, network: "LatentNetwork", images: "Sequence[Pixels]") -> "dict[str, Tensor]":
-        """Return the distributions of y and z, the thresholds and the fractional bits.
+        """Return distributions, thresholds and fractional bits, these calibrated on `images`.
 
-        Fractional bits are calibrated on `images`; two of 256 x 256 suffice. Raises `ValueError`
-        for a prior with parameters that are not finite.
+        Raises `ValueError` for a prior with parameters that are not finite.
         """
         from baselines.neural.entropy.hyperprior_coder import hyperprior_tables
 

@@ -71,10 +71,8 @@ class RatePointsCodec:
     """Codec of the networks of one method, each trained for one rate; a subclass names it.
 
     The setting `level` counts the rates from 1, the lowest. The file of a level is
-    `STEM-LEVEL.safetensors`, among the weights, or bundled where no level is among them; the option
-    `checkpoint` names another, with `{level}` in its name, or a single one, which is level 1. The
-    sweep holds the levels whose files exist. A stream names its checkpoint, so that any of them
-    decodes.
+    `STEM-LEVEL.safetensors`, or what the option `checkpoint` names with `{level}` in it; a single
+    name is level 1. The sweep holds the levels whose files exist. A stream names its checkpoint.
     """
 
     name: ClassVar[str]  # in the registry, of the architecture and of the files
@@ -214,7 +212,7 @@ def exact_codec(path: Path, sha256: str, device: str) -> "PictureCodec":
 
 
 def described(card: Card, command: str, licence: str, revision: int, device: Device) -> CodecInfo:
-    """Return the description of a codec of one checkpoint for rows, by its card.
+    """Return the description for rows of a codec of one checkpoint.
 
     command: the call, with the setting's name in braces. revision: of the adapter's code.
     """

@@ -21,8 +21,7 @@ def costs(architecture: str, config: Any) -> dict[str, Cost]:
     """Return the cost of each part of the network that `config` describes.
 
     The work, per pixel, is that of convolutions (and of GDN, a 1 x 1 convolution of the squares)
-    and `Network.further_macs_per_pixel`, in encoding and decoding together, the entropy path once.
-    Work that depends on the number of images alone, such as an embedded control, does not count.
+    and `Network.further_macs_per_pixel`, in encoding and decoding together.
     """
     import torch
     from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode

@@ -83,16 +83,10 @@ class ByteReader:
 
 
 class ControlBlock(Protocol):
-    """The part of a header that belongs to an architecture: two flag bits, and bytes.
-
-    The bytes delimit themselves. `controls` is an object that only the architecture knows.
-    """
+    """An architecture's part of a header: two flag bits, and bytes that delimit themselves."""
 
     def write(self, controls: Any, width: int, height: int) -> tuple[int, bytes]:
-        """Return the flags, 0..3, and the bytes for an image of that size in pixels.
-
-        Raises `ValueError` for controls that no stream of this architecture can hold.
-        """
+        """Return the flags, 0..3, and the bytes for an image of that size; raises `ValueError`."""
         ...
 
     def read(self, reader: ByteReader, flags: int, width: int, height: int) -> Any:
@@ -230,7 +224,7 @@ def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) ->
     """Return the stream that `pack` was given; raises `CorruptStream` for other bytes.
 
     With `checkpoint`, a stream of another one is refused before its control block is read. Nothing
-    is allocated that is larger than the bytes themselves, except by the control block.
+    larger than the bytes is allocated, except by the control block.
     """
     flags, reader = _opened(data)
     named = reader.take(CHECKPOINT_BYTES)

@@ -31,8 +31,8 @@ class ControlGrid(NamedTuple):
     def write(self, control: int | Levels, width: int, height: int) -> bytes:
         """Return one byte for a step; for a map its length as a varint, then its levels.
 
-        `width` and `height` are the image's, in pixels. Raises `ValueError` for a step out of range
-        and for a map of another shape.
+        Raises `ValueError` for a step out of range and for a map that does not fit the image's
+        size.
         """
         if isinstance(control, int):
             if not 0 <= control <= self.highest:

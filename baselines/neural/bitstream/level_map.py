@@ -67,10 +67,7 @@ def nearest_levels(fractions: NDArray[np.floating[Any]]) -> Levels:
 
 
 def encode_levels(levels: Levels) -> bytes:
-    """Return a map's bytes: 1 if all levels are equal, else at least 2.
-
-    Raises `ValueError` for an array that is no map.
-    """
+    """Return a map's bytes: 1 if all levels are equal, else at least 2; raises `ValueError`."""
     if levels.ndim != 2 or not levels.size or levels.dtype != np.uint8 or levels.max() > HIGHEST:
         raise ValueError(f"not a map of levels 0..{HIGHEST}: {levels.dtype} {levels.shape}")
     if bool((levels == levels[0, 0]).all()):
@@ -81,10 +78,7 @@ def encode_levels(levels: Levels) -> bytes:
 
 
 def decode_levels(data: bytes, rows: int, columns: int) -> Levels:
-    """Return the map that `encode_levels` was given; raises `CorruptStream` for other bytes.
-
-    Memory and time depend on `rows` and `columns` alone.
-    """
+    """Return the map that `encode_levels` was given; raises `CorruptStream` for other bytes."""
     if not data:
         raise CorruptStream("a map of levels is empty")
     if len(data) < FEWEST_BYTES:

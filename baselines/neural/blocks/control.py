@@ -1,9 +1,8 @@
 """Control of layers by a level, by one level for each image, or by a map of levels.
 
-A layer has one vector for each distinct level, and a position takes the vector of its level.
-Vectors are computed once for each level and gathered at the map's own coarse resolution; features
-are multiplied or shifted through a view of shape (N, C, h, H / h, w, W / w), so that no vector is
-repeated to a layer's resolution.
+A layer has one vector for each distinct level, and a position takes the vector of its level,
+gathered at the map's own coarse resolution: features are multiplied or shifted through a view of
+shape (N, C, h, H / h, w, W / w).
 """
 
 import math
@@ -22,8 +21,7 @@ Level = float | Tensor  # one level; (N,), one for each image; or (N, 1, h, w), 
 class Control(NamedTuple):
     """K distinct levels, or a vector computed from each, and the positions of each.
 
-    While gradients are off, features are overwritten: a fresh tensor for each step would cost as
-    much as a tenth of a decoder's time.
+    While gradients are off, features are overwritten, which saves a tenth of a decoder's time.
     """
 
     levels: Tensor  # (K,) values, or (K, C) vectors computed from them
@@ -72,8 +70,8 @@ class Control(NamedTuple):
 def control_of(level: Level, highest: float, like: Tensor) -> Control:
     """Return the control for levels from 0 to `highest`, on the device of `like` (N, C, H, W).
 
-    The height and width of a map divide those of every layer that it controls. A constant map gives
-    the same bits as its level. Raises `ValueError` for a level out of range or another shape.
+    The sides of a map divide those of every layer that it controls. Raises `ValueError` for a level
+    out of range or another shape.
     """
     levels = torch.as_tensor(level, dtype=torch.float32).to(like.device)
     if not bool(((levels >= 0) & (levels <= highest)).all()):

@@ -26,8 +26,7 @@ NOISE = 0.001  # standard deviation of what is added to the kernels of a fitted 
 class GDN(nn.Module):
     """The normalisation of `channels` channels, or its approximate inverse.
 
-    `beta` (channels,) and `gamma` (channels, channels) are stored as the roots of what they stand
-    for, so that they stay positive in training, as CompressAI stores them.
+    As in CompressAI, `beta` (channels,) and `gamma` (channels, channels) are stored as roots.
     """
 
     def __init__(self, channels: int, *, inverse: bool = False) -> None:
@@ -75,8 +74,7 @@ def start_as_transforms(
 ) -> None:
     """Set both to orthogonal transforms, a stage each, with small noise in all other weights.
 
-    `gain` is the number of levels of the latent per unit of the coefficients. Normalisations start
-    near the identity.
+    `gain` is the number of levels of the latent per unit of the coefficients.
     """
     modules = (*analysis, *synthesis)
     down = [layer for layer in modules if isinstance(layer, nn.Conv2d)]

@@ -25,9 +25,8 @@ def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.C
 class PointwiseConvolution(nn.Conv2d):
     """Convolution with a kernel of 1, by oneDNN in a single thread too.
 
-    For fewer than 16 images and one thread, torch leaves such a layer to a product of MKL, which
-    takes twice the time on processors with AVX-512 whose maker is not MKL's. The dilation makes it
-    choose oneDNN; a kernel of 1 is the same whatever its dilation. Layers with more inputs than
+    For few images and one thread, torch takes MKL, which is twice as slow on other makers'
+    processors with AVX-512; the dilation makes it choose oneDNN. Layers with more inputs than
     MOST_IN_ONE_SUM are left alone, so that no layer's rounding changes.
     """
 

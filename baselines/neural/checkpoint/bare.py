@@ -20,8 +20,7 @@ from benchmark.system.digest import file_sha256
 class BareTensors:
     """Tensors of a network of a known configuration, in a safetensors file without its card.
 
-    `card` has the configuration and the file's sha256. Raises `Unavailable` for tensors of another
-    network.
+    Raises `Unavailable` for tensors of another network.
     """
 
     def __init__(self, path: Path, architecture: str, config: Any) -> None:
@@ -33,8 +32,8 @@ class BareTensors:
     def save(self, target: Path, card: Card, images: Callable[[], Sequence[Pixels]]) -> Card:
         """Write `card` as that of `target`, and the tensors there; return the card.
 
-        Where the file lacks tables, they are made from `images`, photographs like those that will
-        be coded. Raises `ValueError` for tensors of which no tables can be made.
+        Missing tables are made for photographs like `images`. Raises `ValueError` if they cannot be
+        made.
         """
         if not self.has_tables:
             network = self._loaded.network

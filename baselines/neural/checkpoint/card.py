@@ -1,7 +1,7 @@
-"""The json card beside a checkpoint's tensors: what the network is and how to make it again.
+"""The json card beside a checkpoint's tensors: its network and how to make it again. No torch.
 
-A card names its architecture and holds that architecture's configuration. Earlier cards (format 1)
-have CRDR's sizes, or CompressAI's model, widths and lambda, in their place. torch is not imported.
+Cards of format 1 have CRDR's sizes, or CompressAI's model, widths and lambda, in place of an
+architecture and its configuration.
 """
 
 import json

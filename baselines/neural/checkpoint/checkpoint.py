@@ -55,10 +55,9 @@ def make_checkpoint(
 ) -> Card:
     """Save a trained network with the tables that its coder needs; return the card with its sha256.
 
-    `images` are photographs like those that will be coded; two of 256 x 256 suffice for the tables.
-    `half` rounds parameters to float16, `quantised` the weights of `Network.quantised_bits` to
-    integers, before tables are made. The network itself stays as it is. Raises `ValueError` for
-    parameters that are not finite and a card of another network.
+    Tables are made for photographs like `images`; two of 256 x 256 suffice. Before that, `half`
+    rounds parameters to float16, `quantised` the weights of `Network.quantised_bits` to integers.
+    Raises `ValueError` for parameters that are not finite and a card of another network.
     """
     kept = deepcopy(network).to("cpu", torch.float32).eval()
     with torch.no_grad():
@@ -86,10 +85,9 @@ def save_checkpoint(
 ) -> Card:
     """Write the tensors to `path`, then the card; return the card with its sha256.
 
-    Each file appears whole or not at all. With `half`, parameters are rounded to float16; those in
-    `quantised`, by name, are written as its integers and scales, whose values they have. Raises
-    `ValueError` for parameters that are not finite then, tables that hold no integers, and a card
-    of another network.
+    Each file appears whole or not at all. `half` rounds parameters to float16; those in
+    `quantised`, by name, are written as integers and scales. Raises `ValueError` for parameters
+    that are not finite, tables that hold no integers, and a card of another network.
     """
     if card.config != network.config:
         raise ValueError("the card and the network have different configurations")
@@ -121,8 +119,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Return the network at `path`, its card and its tables.
 
     Raises `Unavailable` for files that are missing, damaged, foreign, or of another checkpoint.
-    Nothing is allocated that is larger than the file itself, twice over in float16, four times in
-    int8.
+    Allocates at most four times the file's size.
     """
     return load_network(path, verified_card(path))
 

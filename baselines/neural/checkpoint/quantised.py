@@ -45,8 +45,7 @@ class QuantisedWeights:
 def quantise(weights: Tensor, bits: int) -> QuantisedWeights:
     """Round weights, of two to four dimensions, to signed integers of 2 to 8 bits.
 
-    A column's scale is its largest weight; a row's makes the largest of what is left the largest
-    integer, 2 ** (bits - 1) - 1. So a channel of weak weights keeps as many bits as a strong one.
+    A column's scale is its largest weight; a row's makes its largest remainder the largest integer.
     """
     top = 2 ** (bits - 1) - 1
     exact = weights.detach().float()

@@ -1,13 +1,9 @@
 """Entropy coder of symbols with integer distributions, with the same bytes on every machine.
 
 Asymmetric numeral systems as constriction's `AnsCoder` has them, with probabilities in units of
-2^-24 (Duda et al., "The use of asymmetric numeral systems as an accurate replacement for Huffman
-coding", PCS 2015). No floating-point number takes part in coding. `docs/bitstream.md` has the
-arithmetic; its tests have it in twenty lines of Python.
-
-Symbols are coded in pieces, in the decoder's order: a decoder may need one piece to know the
-distributions of the next. For speed, symbols of the same distribution in a piece are coded
-together.
+2^-24 (Duda et al., PCS 2015; docs/bitstream.md). Symbols are coded in pieces, in the decoder's
+order: a decoder may need one piece to know the distributions of the next. Symbols of the same
+distribution in a piece are coded together.
 """
 
 from collections.abc import Mapping
@@ -48,12 +44,10 @@ class _SymbolRun(NamedTuple):
 class Distributions:
     """Integer distributions, one in each row, over consecutive integers and an escape.
 
-    `cdf` is (rows, longest), of any integer type; row i begins with 0 and rises strictly to 2^16
-    within its first `lengths[i]` entries (at least 3); the rest is ignored. `offsets` (rows,) are
-    the symbols of the rows' first intervals; the next intervals stand for the following integers,
-    and the last one for every other integer of 16 bits.
-
-    Raises `ValueError` for other tables.
+    Row i of `cdf` (rows, longest) begins with 0 and rises strictly to 2^16 within its first
+    `lengths[i]` entries (at least 3). `offsets` (rows,) are the symbols of the rows' first
+    intervals; the last interval is for every other integer of 16 bits. Raises `ValueError` for
+    other tables.
     """
 
     def __init__(self, cdf: Integers, lengths: Integers, offsets: Integers) -> None:
@@ -75,10 +69,7 @@ class Distributions:
 
     @classmethod
     def of(cls, tables: "Mapping[str, Tensor]", name: str) -> "Distributions":
-        """Return the distributions in a checkpoint's tables `name`, `name`_length, `name`_offset.
-
-        Raises `KeyError` for a table that is missing.
-        """
+        """Return those in tables `name`, `name`_length and `name`_offset; raises `KeyError`."""
         cdf, lengths, offsets = (
             tables[f"{name}{end}"].numpy() for end in ("", "_length", "_offset")
         )
@@ -101,10 +92,7 @@ class Encoder:
         self._runs: list[_SymbolRun] = []
 
     def add(self, symbols: Integers, distributions: Distributions, indices: Integers) -> None:
-        """Add symbols of 16 bits, with the row of each one's distribution in `indices`.
-
-        Raises `ValueError` for a symbol of more than 16 bits, or an index without a row.
-        """
+        """Add symbols of 16 bits, with each one's row in `indices`; raises `ValueError` for others."""
         if symbols.shape != indices.shape:
             raise ValueError(f"symbols of shape {symbols.shape}, indices of {indices.shape}")
         if not symbols.size:
@@ -135,8 +123,7 @@ class Encoder:
     def add_each(self, symbols: Integers, frequencies: Integers) -> None:
         """Add symbols (n,), from 0 on, each with a distribution of its own.
 
-        frequencies: (n, entries), at least 1 each, 2^24 in a row. Raises `ValueError` for others,
-        and for a symbol that has none.
+        frequencies: (n, entries), at least 1 each, 2^24 in a row. Raises `ValueError` for others.
         """
         _require_frequencies(frequencies)
         count, entries = frequencies.shape
@@ -158,8 +145,8 @@ class Encoder:
 class Decoder:
     """Decoder of the symbols that an `Encoder` was given, in the same pieces.
 
-    Damaged bytes give wrong symbols of 16 bits, or raise `CorruptStream`; time and memory depend on
-    the number of symbols alone. `finish` detects nearly all damage.
+    Damaged bytes give wrong symbols of 16 bits, or raise `CorruptStream`; `finish` detects nearly
+    all.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -171,7 +158,7 @@ class Decoder:
         self._coder = constriction.stream.stack.AnsCoder(words)
 
     def take(self, distributions: Distributions, indices: Integers) -> NDArray[np.int16]:
-        """Return the next symbols, one for each of `indices`, in their shape.
+        """Return the next symbols, int16, in the shape of `indices`.
 
         Raises `ValueError` for an index without a row, `CorruptStream` for an impossible symbol.
         """
@@ -191,10 +178,7 @@ class Decoder:
         return symbols.reshape(indices.shape)
 
     def take_each(self, frequencies: Integers) -> NDArray[np.int32]:
-        """Return the next symbols (n,), which `Encoder.add_each` was given with `frequencies`.
-
-        Raises `ValueError` for frequencies that no encoder takes.
-        """
+        """Return the next symbols (n,), which were added with `frequencies`; raises `ValueError`."""
         _require_frequencies(frequencies)
         if not len(frequencies):
             return np.empty(0, np.int32)

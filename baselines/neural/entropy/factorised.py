@@ -28,10 +28,9 @@ TABLE_REACH = 1023  # symbols on either side of the median, at most
 class FactorisedPrior(nn.Module):
     """A learned distribution for each channel: sigmoid(cumulative(x)) is its distribution function.
 
-    Ballé et al., "Variational image compression with a scale hyperprior" (ICLR 2018), 6.1: five
-    monotonic layers of widths 3, 3, 3, 3, 1. `quantiles` (channels, 3) are learned apart, through
-    `quantile_loss`: below the first and above the last lies half of `TAIL_MASS` each, and the
-    middle one, the median, is the value that symbol zero stands for.
+    Ballé et al., "Variational image compression with a scale hyperprior" (ICLR 2018), 6.1.
+    `quantiles` (channels, 3) are trained by `quantile_loss`: half of `TAIL_MASS` lies below the
+    first and above the last each, and symbol zero is the middle one, the median.
     """
 
     def __init__(self, channels: int) -> None:
@@ -54,10 +53,7 @@ class FactorisedPrior(nn.Module):
         return self.quantiles[:, 1]
 
     def rounded(self, values: Tensor, rounding: Rounding = torch.round) -> Tensor:
-        """Return `values` (N, channels, h, w) in whole steps from the medians, as `rounding` says.
-
-        By default to the nearest step, ties to even.
-        """
+        """Return `values` (N, channels, h, w) in integer steps from the medians."""
         medians = self.medians().detach()[:, None, None]
         return rounding(values - medians) + medians
 
@@ -87,10 +83,7 @@ class FactorisedPrior(nn.Module):
         return bits.reshape(channels, pictures, height, width).transpose(0, 1)
 
     def quantile_loss(self) -> Tensor:
-        """Return the distance of the quantiles from their targets, in logits.
-
-        Its gradient reaches the quantiles alone.
-        """
+        """Return the distance in logits of the quantiles from their targets, a loss of them alone."""
         tail = math.log(2 / TAIL_MASS - 1)
         targets = self.quantiles.new_tensor([-tail, 0.0, tail])
         return (self._cumulative(self.quantiles, constant=True) - targets).abs().sum()
@@ -99,11 +92,8 @@ class FactorisedPrior(nn.Module):
 def factorised_tables(prior: FactorisedPrior) -> dict[str, Tensor]:
     """Return the distributions of round(z - median), by name, for `coder.Distributions`.
 
-    z_cdf         int32 (channels, longest): a row begins with 0 and rises to 2^16; then zeros
-    z_cdf_length  int32 (channels,): entries of a row that count, two more than it has symbols
-    z_cdf_offset  int32 (channels,): a row's first symbol; its last interval is the escape
-
-    A symbol's frequency is the mass of the unit interval around median + symbol, in units of 2^-16,
+    z_cdf is int32 (channels, longest), z_cdf_length and z_cdf_offset are int32 (channels,). A
+    symbol's frequency is the mass of the unit interval around median + symbol, in units of 2^-16,
     at least 1. Raises `ValueError` for a prior with parameters that are not finite.
     """
     with torch.no_grad():

@@ -47,10 +47,9 @@ LEAST_SPREAD = 0.15  # of a latent channel
 class ChannelContext(nn.Module):
     """Channel-wise autoregressive means and scales, with latent residual prediction.
 
-    The first `support_slices` decoded slices, not the latest ones, inform every later slice. With
-    no slices at all, the hyper-decoder's outputs are the latent's mean and scale, coded at once.
-    With `own_support`, a slice sees only its own part of the hyper-decoder's outputs, all of equal
-    width, instead of the whole.
+    The first `support_slices` decoded slices inform every later slice. Without slices, the
+    hyper-decoder's outputs are the latent's mean and scale. With `own_support`, a slice sees only
+    its own equal part of the hyper-decoder's outputs.
     """
 
     def __init__(self, sizes: Any, *, own_support: bool = False) -> None:

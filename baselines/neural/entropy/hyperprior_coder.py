@@ -64,10 +64,9 @@ class Chosen(NamedTuple):
 class TransformCoder:
     """Encoder and decoder of one checkpoint on one device; `network` is moved there.
 
-    `tables` are those of `Architecture.tables`. `choice` is the integer kernel; the fastest exact
-    one on the device unless given. Raises `KeyError` for a table that is missing, `ValueError` for
-    one that does not fit or weights that admit an inexact sum, `Unavailable` where the device has
-    no exact kernel.
+    `choice` is the integer kernel; the fastest exact one unless given. Raises `KeyError` for a
+    table that is missing, `ValueError` for one that does not fit or weights that admit an inexact
+    sum, `Unavailable` without an exact kernel.
     """
 
     path_type: ClassVar[type[IntegerPath]] = EntropyPath
@@ -131,7 +130,7 @@ class TransformCoder:
         return encoder.finish()
 
     def decode(self, data: bytes, rows: int, columns: int) -> Tensor:
-        """Return y (1, M, rows, columns) as decoded, float32, the same on every machine.
+        """Return y (1, M, rows, columns), float32, on every machine the same.
 
         `rows` and `columns` are multiples of 4; time and memory depend on them alone. Raises
         `CorruptStream` for bytes that no encoder writes.

@@ -68,10 +68,7 @@ class LatentNetwork(Network):
         return self.prior.rounded(hyper)
 
     def code_hyper(self, latents: Tensor, *, noisy: bool) -> tuple[Tensor, Tensor]:
-        """Return z of y (N, M, h, w) as rounded, and its bits (N,), noisy ones if `noisy`.
-
-        In the backward pass rounding is the identity. Bits are float32 under autocast too.
-        """
+        """Return z of y (N, M, h, w) as rounded, and its bits (N,), noisy ones if `noisy`."""
         hyper = self.hyper_analyse(latents).float()
         with torch.autocast(latents.device.type, enabled=False):
             z_bits = self.prior.bits(noised(hyper) if noisy else self.round_hyper(hyper))
@@ -80,9 +77,8 @@ class LatentNetwork(Network):
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
         """Quantise y (N, M, h, w), float32, and count its bits and those of z.
 
-        Bits are those of latents with uniform noise if `noisy`, as in training, or of rounded ones.
-        Decoded latents are always rounded; in the backward pass rounding is the identity. Rounding
-        and bits are float32 under autocast too.
+        Bits are those of latents with uniform noise if `noisy`, else of rounded ones. Decoded
+        latents are always rounded; in the backward pass rounding is the identity.
         """
         raise NotImplementedError
 
@@ -131,10 +127,9 @@ class Quantised(NamedTuple):
 
 
 def quantise_about(values: Tensor, mean: Tensor, scale: Tensor, *, noisy: bool) -> Quantised:
-    """Round `values` in integer steps from `mean`, and count bits under a normal distribution.
+    """Round `values` in integer steps from `mean`, and count bits, noisy ones if `noisy`.
 
-    All are of the same shape. Bits are those of noisy values if `noisy`. In the backward pass
-    rounding is the identity.
+    All are of the same shape. In the backward pass rounding is the identity.
     """
     symbols = (values - mean).round()
     residual = noised(values) - mean if noisy else symbols

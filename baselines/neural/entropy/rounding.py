@@ -17,12 +17,10 @@ LOGIT_SCALE = 4 / 3
 def annealed(temperature: float, generator: torch.Generator) -> Rounding:
     """Return a random rounding up or down, differentiable in its distances.
 
-    Stochastic Gumbel annealing (Yang, Bamler, Mandt, "Improving inference for neural image
-    compression", NeurIPS 2020) with the scaled logits of Perugachi-Diaz, Gansekoele, Bhulai,
-    "Robustly overfitting latents for flexible neural image compression" (NeurIPS 2024): the odds of
-    rounding up are those of the fraction to the power of `LOGIT_SCALE` / temperature, and the
-    result comes closer to an integer with a falling temperature, above 0. `generator` is on the
-    device of the distances.
+    Stochastic Gumbel annealing (Yang et al., NeurIPS 2020) with the scaled logits of Perugachi-Diaz
+    et al. (NeurIPS 2024): the odds of rounding up are those of the fraction to the power of
+    `LOGIT_SCALE` / temperature, and the result comes closer to an integer with a falling
+    temperature, above 0. `generator` is on the device of the distances.
     """
 
     def rounded(distances: Tensor) -> Tensor:

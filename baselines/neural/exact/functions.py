@@ -51,8 +51,7 @@ def softplus(values: Tensor) -> Tensor:
 def square_root(values: Tensor) -> Tensor:
     """Return the square root, correctly rounded and without a gradient.
 
-    On a CPU it is numpy's, which is the processor's instruction. torch's own is MKL's there, whose
-    last bit depends on the instruction set; on a GPU torch's is correctly rounded.
+    By numpy on a CPU: the last bit of torch's (MKL's) depends on the instruction set there.
     """
     if values.device.type == "cpu":
         return torch.from_numpy(np.sqrt(values.detach().numpy()))

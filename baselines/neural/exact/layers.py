@@ -50,11 +50,7 @@ def on_grid(
 
 
 def weights_on_grid(weight: Tensor) -> Tensor:
-    """Round a float32 weight (out, ...), each output's to the finest grid that keeps sums exact.
-
-    Returns float64 of the same shape. The sum of the magnitudes of an output's weights is at most
-    2^WEIGHT_BITS steps of its grid.
-    """
+    """Round a float32 weight (out, ...) to float64 on the finest grids that keep sums exact."""
     rows = weight.detach().double().reshape(len(weight), -1)
     _, exponent = torch.frexp(rows.abs().amax(dim=1))
     fraction = (WEIGHT_BITS - exponent.to(torch.int64)).clamp(max=FINEST)

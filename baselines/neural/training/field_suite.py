@@ -91,9 +91,9 @@ def field_suite(
 ) -> tuple[TrainingRun, ...]:
     """Return the runs of the suite, method by method, from the lowest rate to the highest.
 
-    Each has a folder of its name in `folder`, and its checkpoint beside that. learning_rate: of
-    all, instead of each method's of `LEARNING_RATES`. members: names of networks or methods to
-    keep; all unless given. Raises `UsageError` for others and for a recipe that has no such sizes.
+    learning_rate: of all, instead of each method's of `LEARNING_RATES`. members: names of networks
+    or methods to keep; all unless given. Raises `UsageError` for others and for a recipe that has
+    no such sizes.
     """
     if recipe.architecture != DEFAULT_ARCHITECTURE:
         raise UsageError(

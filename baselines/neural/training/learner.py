@@ -64,10 +64,7 @@ class Update:
 
 
 class Learner:
-    """Training of one network in one stage, on the network's device.
-
-    The process keeps freed memory from now on (`keep_freed_memory`).
-    """
+    """Training of one network in one stage, on the network's device."""
 
     def __init__(
         self,

@@ -1,16 +1,14 @@
 """Training of a network through all stages of a recipe, in a folder that a later call resumes.
 
-::
-
     RUN/recipe.json     what is trained, on what: a run resumes only with the same
     RUN/state.pt        after the last saved step: all that the next one depends on
     RUN/best.pt         the network with the lowest validation loss of its stage
     RUN/journal.jsonl   losses and validations
     RUN/base/           photographs as the base of a diffusion decoder shows them
 
-A run that was killed resumes from its last saved step, on the same kind of machine to the same
-weights. A deadline or a signal ends it after a whole step, with everything saved. A network that
-has diverged raises a `BenchError`, since no step changes it any more.
+A killed run resumes from its last saved step, on the same kind of machine to the same weights. A
+deadline or a signal ends it after a whole step, with everything saved. A network that has diverged
+raises a `BenchError`.
 """
 
 import signal

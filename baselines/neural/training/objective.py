@@ -1,8 +1,8 @@
 """The boundary of training objectives: the loss of a stage, with all that it needs.
 
 An objective is a class and a line in `recipe.OBJECTIVES`; a recipe's stage names it as its `kind`.
-It owns its discriminators with their optimisers, its conditioning, its random choices and its
-schedule of weights: the loop sees a loss, numbers to report and an optional second update.
+It owns its discriminators, its conditioning and its random choices: the loop sees a loss, numbers
+to report and an optional second update.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -78,10 +78,7 @@ class Setup:
     folder: Path | None = None  # of the run, for what an objective keeps of its photographs
 
     def random(self, step: int) -> np.random.Generator:
-        """Return the generator of a step's choices, the same in all processes and after a resume.
-
-        torch's own generator is seeded for every step too, differently in each process.
-        """
+        """Return the generator of a step's choices, alike in all processes and after a resume."""
         return np.random.default_rng([self.recipe.seed, 2, self.index, step])
 
     @property

@@ -1,8 +1,8 @@
 """Photographs on disk and random crops of them, each a function of the seed and its number.
 
-All photographs are indexed by path and size. Their pixels are decoded once, into one tensor that
-processes share, where that fits into the memory allowed; otherwise a photograph is decoded when a
-crop needs it, and the recently used ones are kept. Both give the same crops.
+Photographs are decoded once, into one tensor that processes share, if they fit into the memory
+allowed; otherwise when a crop needs them, and the recently used ones are kept. Both give the same
+crops.
 """
 
 import os
@@ -23,11 +23,13 @@ from torch import Tensor
 from benchmark.codec import Float64Array, Int64Array, Pixels
 from benchmark.errors import UsageError
 
-SUFFIXES = {".jpg", ".jpeg", ".png"}  # what every build of Pillow and pillow-simd reads
+SUFFIXES = {".jpg", ".jpeg", ".png"}  # that every build of Pillow reads
 MEMORY_BYTES = 4 << 30  # of decoded pixels, on one machine
 MOST_READERS = 16  # threads
 STEPS_AHEAD = 4
 INDEXED_AT_ONCE = 1 << 12
+ONE_IN, MOST = 20, 12  # photographs to validate with
+SIDE_PX = 768  # larger ones are cut to their centres: a validation takes seconds, not minutes
 
 Read = TypeVar("Read")
 
@@ -97,10 +99,7 @@ class RecentPictures:
 
 
 def photograph_paths(places: Iterable[Path]) -> list[str]:
-    """Return photographs, and every one below folders, these sorted by path.
-
-    Raises `UsageError` for a folder without photographs.
-    """
+    """Return photographs, and those below folders sorted by path; raises `UsageError` for none."""
     paths: list[str] = []  # a million take a fifth of the memory of as many `Path`
     for place in places:
         found = [str(path) for path in place.rglob("*") if path.suffix.lower() in SUFFIXES]
@@ -144,16 +143,16 @@ def _read_sides(path: str) -> tuple[int, int]:
     return _read(path, lambda image: (image.height, image.width))
 
 
-def _read(path: str | Path, what: Callable[[Image.Image], Read]) -> Read:
+def _read(path: str | Path, read: Callable[[Image.Image], Read]) -> Read:
     try:
         with Image.open(path) as image:
-            return what(image)
+            return read(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UsageError(f"{path} cannot be read as a photograph: {error}.") from error
 
 
 def _read_each(read: Callable[[str], Read], paths: Sequence[str]) -> Iterator[Read]:
-    """In order, some at a time in threads: waiting for a disk takes longer than decoding."""
+    """Read in order, some at a time in threads: waiting for a disk takes longer than decoding."""
     at_once = INDEXED_AT_ONCE if read is _read_sides else MOST_READERS
     for start in range(0, len(paths), at_once):
         yield from _readers().map(read, paths[start : start + at_once])
@@ -184,7 +183,7 @@ def draw_crops(
     """Return crops by their numbers in the run: uint8 (n, 3, side, side), on the CPU.
 
     Every photograph is used once before any is used again, in an order that `seed` gives; half of
-    the crops are mirrored. One that is smaller than the crop is reflected at its right and bottom.
+    the crops are mirrored. A smaller photograph is reflected at its right and bottom.
     reduced_share: of the crops, made from squares of one to two times the side that are reduced by
     a Lanczos filter, for more detail per pixel and fewer traces of a photograph's own coding.
     """
@@ -199,14 +198,16 @@ def draw_crops(
         seen_px = min(round(factor * side_px), *picture.shape[:2]) if reduced else side_px
         window = _window(picture, max(seen_px, side_px), shares)
         if len(window) > side_px:
-            window = _reduced(window, side_px)
+            square = Image.fromarray(window)
+            window = np.asarray(square.resize((side_px, side_px), Image.Resampling.LANCZOS))
         crop[:] = window[:, ::-1] if mirrored else window
     return torch.from_numpy(crops).permute(0, 3, 1, 2)
 
 
 def _window(picture: Pixels, side_px: int, shares: Float64Array) -> Pixels:
     """Return a square of a picture at the place that shares of its free height and width give."""
-    top, left = map(_start, shares, picture.shape, (side_px, side_px))
+    sides = zip(shares, picture.shape[:2], strict=True)
+    top, left = (int(share * (max(0, side - side_px) + 1)) for share, side in sides)
     window = picture[top : top + side_px, left : left + side_px]
     missing = [(0, side_px - side) for side in window.shape[:2]]
     if any(more for _, more in missing):
@@ -214,17 +215,9 @@ def _window(picture: Pixels, side_px: int, shares: Float64Array) -> Pixels:
     return window
 
 
-def _reduced(window: Pixels, side_px: int) -> Pixels:
-    return np.asarray(Image.fromarray(window).resize((side_px, side_px), Image.Resampling.LANCZOS))
-
-
 @lru_cache(maxsize=4)
 def _order(seed: int, epoch: int, count: int) -> Int64Array:
     return np.random.default_rng([seed, 0, epoch]).permutation(count)
-
-
-def _start(share: float, length: int, side_px: int) -> int:
-    return int(share * (max(0, length - side_px) + 1))
 
 
 class CropStream:
@@ -249,11 +242,6 @@ class CropStream:
         return crops.pin_memory() if pinned else crops
 
 
-ONE_IN = 20
-MOST = 12
-SIDE_PX = 768  # what is larger is cut to its centre: a validation takes seconds, not minutes
-
-
 def held_out(paths: Sequence[str]) -> frozenset[str]:
     """Choose one photograph in 20, at least one and at most 12, by the sha256 of its file's name.
 
@@ -274,9 +262,9 @@ def held_out(paths: Sequence[str]) -> frozenset[str]:
 
 def validation_pictures(paths: Sequence[str]) -> list[Pixels]:
     """Return photographs, sorted by path, cut to 768 px a side about their centres, uint8."""
-    return [_centre(read_photograph(path)) for path in sorted(paths)]
-
-
-def _centre(pixels: Pixels) -> Pixels:
-    top, left = (max(0, (side - SIDE_PX) // 2) for side in pixels.shape[:2])
-    return pixels[top : top + SIDE_PX, left : left + SIDE_PX]
+    pictures = []
+    for path in sorted(paths):
+        pixels = read_photograph(path)
+        top, left = (max(0, (side - SIDE_PX) // 2) for side in pixels.shape[:2])
+        pictures.append(pixels[top : top + SIDE_PX, left : left + SIDE_PX])
+    return pictures

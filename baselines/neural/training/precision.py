@@ -1,7 +1,6 @@
 """Precision in which a process trains: bfloat16 where its processor computes in it, else float32.
 
-A recipe asks for bfloat16 with `autocast`. Each process decides for itself when it starts; a run
-may go on in the other precision on another machine, and its state counts the steps of each.
+A run may go on in the other precision on another machine; its state counts the steps of each.
 """
 
 import os
@@ -51,10 +50,7 @@ def exact_float32(wanted: bool) -> Iterator[None]:
 
 @contextmanager
 def deterministic_kernels(wanted: bool) -> Iterator[None]:
-    """Have torch use kernels that give the same bits in every call; raise `UsageError` without one.
-
-    It costs time on a GPU. cuBLAS reads its part from the environment when it is first used.
-    """
+    """Have torch use kernels with the same bits in every call; raise `UsageError` without one."""
     if not wanted:
         yield
         return

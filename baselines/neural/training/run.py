@@ -193,10 +193,7 @@ def _record(content: bytes) -> RunRecord:
 
 
 def _begin(run: Path, record: RunRecord, leads: bool) -> None:
-    """Write the record, unless the folder has another run; stages may be added to its own.
-
-    A field that came with a later version of the trainer was at its default before.
-    """
+    """Write the record, unless the folder has another run; stages may be added to its own."""
     content = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
     if (run / RECORD).exists() and not read_record(run).covers(_record(content)):
         raise UsageError(f"{run} is a run of another model, recipe or set of photographs.")

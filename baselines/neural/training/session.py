@@ -113,9 +113,8 @@ def resume(
 ) -> Ended:
     """Train until the last stage is finished, the time is over, or SIGINT or SIGTERM comes.
 
-    `progress` is entered while the trainer works. Raises `UsageError` for a folder that belongs to
-    another run, is in use or cannot be written, `Unavailable` for weights that any of the stages
-    will need, and whatever explained failure the trainer raises.
+    `progress` is entered meanwhile. Raises `UsageError` for a folder that belongs to another run,
+    is in use or cannot be written, `Unavailable` for weights that any of the stages will need.
     """
     for stage in run.recipe.stages:
         stage.find_resources()  # now, not hours later
@@ -186,9 +185,8 @@ def steps_left(runs: Sequence[TrainingRun]) -> int:
 def seconds_left(runs: Sequence[TrainingRun], timed: Sequence[TrainingRun]) -> float | None:
     """Estimate how long `runs` still train, by the speeds of `timed`; None without any.
 
-    A stage takes as long for a crop as stages of the same architecture and objective, with or
-    without LPIPS and a GAN alike, took so far; else as its architecture did, else as all did.
-    Reading photographs, validating and making checkpoints are not counted.
+    A crop takes as long as in stages of the same architecture and objective, with or without LPIPS
+    and a GAN alike; else as its architecture's, else as all. Only training steps are counted.
     """
     seconds: dict[Hashable, float] = defaultdict(float)
     crops: dict[Hashable, int] = defaultdict(int)

@@ -1,9 +1,7 @@
 """Leave out steps whose loss or gradient went wrong, on a GPU without waiting for it.
 
-A GPU knows whether a step counts before this process does; asking would wait in every step with
-nothing queued. Instead Adam's fused kernel is given the answer as a tensor, as in torch's
-GradScaler, and changes nothing where it is 1. On the CPU the answer is a truth value, and no
-optimiser is called.
+On a GPU, Adam's fused kernel is given the answer as a tensor, as in torch's GradScaler, and changes
+nothing where it is 1. On the CPU the answer is a truth value, and no optimiser is called.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,8 +18,7 @@ LARGEST_BASIS = 256
 class StepGuard:
     """Decision about one step after another, shared by all optimisers of a stage.
 
-    An objective's own optimisers are made by `adam` and stepped by `step`; then its `after_step`
-    needs no case for steps that are left out.
+    An objective's own optimisers are made by `adam` and stepped by `step`.
     """
 
     def __init__(self) -> None:
@@ -47,8 +44,7 @@ class StepGuard:
     def soap(self, groups: Iterable[Any], learning_rate: float) -> torch.optim.Optimizer:
         """Return Adam in the eigenbases of Shampoo's preconditioners (Vyas et al., 2024).
 
-        Dimensions of more than `LARGEST_BASIS`, and vectors, keep their own basis. On a GPU it
-        waits for the answer to `counts`.
+        Dimensions of more than `LARGEST_BASIS`, and vectors, keep their own basis.
         """
         from pytorch_optimizer import SOAP
 

@@ -1,8 +1,7 @@
 """Suites of networks with the crops of one recipe: phases of it, members, the suite `generative`.
 
-A recipe for `ours` has stages of rate and distortion and stages of realism, some of them in
-float32. The same crops, in the same order and with schedules of the same shape, are a fair budget
-for another method, whose stages are of other kinds.
+The crops of a recipe for `ours`, in the same order and with schedules of the same shape, are a fair
+budget for another method, whose stages are of other kinds.
 """
 
 import math
@@ -65,8 +64,7 @@ def stage_of(phase: Phase, recipe: Recipe, kind: str, parts: int, rate: float, *
     """Return a stage with at least one of `parts` parts of a phase's crops, and its schedule.
 
     kind: of the objective. rate: the learning rate of the recipe's first stage, to which the
-    phase's has the recipe's ratio. own: fields of the objective's stages, and others than the
-    schedule's. Crops are as large as the largest of the recipe.
+    phase's has the recipe's ratio. own: further fields, or others than the schedule's.
     """
     like = phase.like
     shared: dict[str, Any] = {field.name: getattr(like, field.name) for field in fields(Stage)}

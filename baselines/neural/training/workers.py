@@ -1,9 +1,8 @@
 """Processes that train one network together, each with its part of every batch.
 
-Every process holds the whole network; gradients, and a few numbers beside them, are averaged, so
-that all do the same update. `torchrun` starts a process for each GPU (or several on the CPU);
-`in_processes` starts some of one thread each on the CPU, where two do as much work as one of two
-threads, or more, depending on the processor (`tests/speed/training.py` compares).
+Every process holds the whole network; gradients, and a few numbers beside them, are averaged.
+`torchrun` starts a process for each GPU (or several on the CPU); `in_processes` starts some of one
+thread each on the CPU.
 """
 
 import atexit
@@ -97,10 +96,7 @@ class Workers:
 
 
 def launched(launch: Launch, device: str) -> Workers:
-    """Join the processes of a launch: by NCCL where `device` is a GPU's, by gloo on the CPU.
-
-    They meet at MASTER_ADDR and MASTER_PORT. Raises `UsageError` where those are missing.
-    """
+    """Join a launch at MASTER_ADDR, by NCCL on a GPU, else gloo; raises `UsageError`."""
     if not dist.is_initialized():
         on_gpu = device.startswith("cuda")
         if on_gpu:
@@ -126,8 +122,8 @@ def decided(wish: bool) -> bool:
 def in_processes(count: int, work: Callable[..., None], *arguments: Any) -> None:
     """Run `work(workers, *arguments)` in `count` processes, new ones if they are more than one.
 
-    A signal to end is passed on to them, and they are waited for. Raises the `BenchError` that one
-    of them raised, and a `BenchError` where one died; other failures come as torch reports them.
+    A signal to end is passed on to them. Raises the `BenchError` that one of them raised, and a
+    `BenchError` where one died; other failures come as torch reports them.
     """
     if count == 1:
         work(Workers(), *arguments)

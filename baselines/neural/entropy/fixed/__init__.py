@@ -3,8 +3,7 @@
     float weights ── grid ──> integer weights, shifts              (once, when a model is loaded)
     z symbols ── convolutions ──> supports ── entropy_path ──> scale indices, means, y_hat
 
-All computation after the weights is in integers, or in float64 whose every intermediate value is an
-integer, or an integer over a power of two, that float64 holds exactly (`convolution.prove` shows it
-from the weights): the order of summation, threads, batch and device cannot change a bit. `selftest`
-chooses the fastest of the `kernels` that is exact.
+All computation after the weights is in integers, or in float64 whose every intermediate value it
+holds exactly (`convolution.prove`): the order of summation, threads, batch and device cannot change
+a bit. `selftest` chooses the fastest of the `kernels` that is exact.
 """

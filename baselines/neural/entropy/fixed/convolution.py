@@ -115,8 +115,7 @@ def prove(weight: Tensor, bias: Tensor, shift: Tensor, name: str) -> None:
 
     `weight` holds integers (out, kernel height, kernel width, in), `bias` float64 integers (out,),
     `shift`, int64 (out,), the bits by which requantisation divides. The bound of a sum is the sum
-    of the weights' magnitudes times the largest activation: it holds for every stream, because
-    activations are clipped.
+    of the weights' magnitudes times the limit of activations.
     """
     rows = weight.reshape(weight.shape[0], -1)
     sums = _magnitude(rows).double() * ACTIVATION_LIMIT + bias.abs()
@@ -149,8 +148,7 @@ class LayerGrid(NamedTuple):
 class IntegerConvolution:
     """Convolution with bias, optional ReLU, and rounding to the output's grid, on integers.
 
-    Raises `ValueError` for a layer that has no such form, and `BoundExceeded` for weights that
-    admit an inexact sum. `name` is the layer's name in these messages.
+    Raises `ValueError` for other layers, `BoundExceeded` for weights that admit an inexact sum.
     """
 
     def __init__(
@@ -196,9 +194,8 @@ class IntegerConvolution:
 class FixedSequence:
     """Exact integer execution of `nn.Sequential(convolution, ReLU, convolution, ...)`.
 
-    `fractional_bits` are those of the input, then of each convolution's output. Activations are
-    int16, clipped to ACTIVATION_LIMIT; the output is `output_dtype`, clipped to `output_limit`.
-    Raises `ValueError` for any other module, and `BoundExceeded`.
+    `fractional_bits` are those of the input, then of each convolution's output. Raises `ValueError`
+    for any other module, and `BoundExceeded`.
     """
 
     def __init__(

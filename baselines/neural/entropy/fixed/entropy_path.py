@@ -46,10 +46,7 @@ PRECISION = {
 
 
 class EntropyPath(IntegerPath):
-    """Integer network with a hyperprior and a channel context; see `IntegerPath`.
-
-    `widths` are the slices' channels; all of y without slices.
-    """
+    """Integer network with a hyperprior and a channel context."""
 
     def __init__(
         self,
@@ -90,8 +87,7 @@ class EntropyPath(IntegerPath):
 class Latents:
     """Latents in decoding: call `parameters` and `accept` in turn for each slice.
 
-    A slice that informs no later one is corrected in `decoded`: an encoder, which does not ask for
-    it, saves the time.
+    A slice that informs no later one is corrected in `decoded`, which an encoder does not call.
     """
 
     def __init__(self, path: EntropyPath, mean_support: Tensor, scale_support: Tensor) -> None:

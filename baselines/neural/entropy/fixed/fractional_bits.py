@@ -1,8 +1,4 @@
-"""Fractional bits of each activation on the entropy path, by name, and their calibration.
-
-They are the number of binary digits after the point of a tensor's integers (see `grid`): many for
-values that stay small, few for large ones. A checkpoint stores them as integers.
-"""
+"""Fractional bits of each activation on the entropy path (see `grid`), and their calibration."""
 
 from collections.abc import Iterable, Mapping
 
@@ -58,9 +54,8 @@ def fractional_bits_in(tables: Mapping[str, Tensor], model: LatentNetwork) -> di
 def calibrate(model: LatentNetwork, latents: Iterable[Tensor]) -> dict[str, int]:
     """Return the fractional bits of least squared error for each of `activation_names`.
 
-    `latents` are y as the encoder gives it, (N, M, h, w) each, of images and rates like those that
-    will be coded. An error is that of rounding, and of clipping as if values were HEADROOM times as
-    large.
+    `latents` are y, (N, M, h, w) each, of images and rates like those that will be coded. Errors
+    are of rounding, and of clipping as if values were HEADROOM times as large.
     """
     sums = {name: torch.zeros(LARGEST_FRACTION + 1).double() for name in activation_names(model)}
 

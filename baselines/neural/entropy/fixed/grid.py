@@ -1,16 +1,12 @@
 """Number formats of the entropy path, and conversion of float weights to them.
 
-An activation is an integer a, |a| <= ACTIVATION_LIMIT, that stands for a / 2^fraction; each tensor
-of activations has one fraction. A weight is an integer w that stands for w / 2^scale, one scale per
-output channel: the largest that keeps the channel's weights within the limit of its precision.
-A bias is on the grid of the sums, bias / 2^(fraction + scale).
+An activation is an integer a, |a| <= ACTIVATION_LIMIT, for a / 2^fraction, one fraction per tensor.
+A weight is an integer w for w / 2^scale, one scale per output channel: the largest that keeps the
+channel's weights within the limit of its precision. A bias is on the grid of the sums.
 
-Rounding. Weights and biases are rounded to the nearest integer, a half to the even neighbour. A sum
-s on the grid 2^-p becomes an activation on the grid 2^-f as floor(s / 2^(p - f) + 1/2): to the
-nearest, a half upwards, also for negative numbers. Then it is clipped.
-
-Conversion is reproducible on every machine: it consists of exact operations (the largest of a set,
-the exponent of a number, a multiplication by a power of two in float64) and one IEEE rounding.
+Weights and biases are rounded to the nearest integer, a half to even. A sum s on the grid 2^-p
+becomes an activation on the grid 2^-f as floor(s / 2^(p - f) + 1/2), then it is clipped. Conversion
+consists of exact operations and one IEEE rounding, so it is the same on every machine.
 """
 
 from enum import IntEnum

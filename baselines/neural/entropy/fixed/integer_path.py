@@ -59,9 +59,8 @@ class DecodedPieces(Protocol):
 class IntegerPath:
     """Integer network of one checkpoint on one device; a subclass defines branches and pieces.
 
-    `model` may be on any device; its weights are copied. `tables` hold the
-    checkpoint's `thresholds` and fractional bits. `choice` is the kernel; the fastest exact one on
-    the device unless given. Raises `ValueError` for tables that do not fit the model,
+    `tables` hold the checkpoint's `thresholds` and fractional bits. `choice` is the kernel; the
+    fastest exact one unless given. Raises `ValueError` for tables that do not fit the model,
     `BoundExceeded` for weights that admit an inexact sum, `Unavailable` without an exact kernel.
     """
 

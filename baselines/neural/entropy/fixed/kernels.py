@@ -102,8 +102,8 @@ def planes(weight: Tensor) -> tuple[Tensor, ...]:
 class LimbSums:
     """Fast kernel: int8 products with int32 sums.
 
-    The input is unfolded along its width alone: each row of the kernel is then a product with some
-    of the unfolded rows, which are contiguous for a single image.
+    The input is unfolded along its width alone; each row of the kernel is a product with rows of
+    it.
     """
 
     def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:

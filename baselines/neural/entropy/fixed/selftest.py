@@ -60,10 +60,7 @@ TIMED = _Case(64, 5, 128, 12, 1, Precision.FINE)
 
 
 def exact_kernel(device: torch.device) -> Choice:
-    """Return the kernel for a device, chosen once per process, for oneDNN on and off.
-
-    Raises `Unavailable` where none is exact.
-    """
+    """Return the kernel for a device, chosen once per process; raises `Unavailable` without one."""
     return _exact_kernel(str(device), torch.backends.mkldnn.enabled)
 
 
@@ -75,10 +72,7 @@ def _exact_kernel(device_name: str, _onednn: bool) -> Choice:
 
 
 def choose(device: torch.device, kernels: Mapping[str, Kernel]) -> Choice:
-    """Return the first kernel that is exact on the device, unless a later one is far faster.
-
-    Raises `Unavailable` where none is exact.
-    """
+    """Return the first exact kernel, unless a later one is far faster; raises `Unavailable`."""
     failed = [name for name, kernel in kernels.items() if not is_exact(kernel, device)]
     exact = {name: kernel for name, kernel in kernels.items() if name not in failed}
     if not exact:
@@ -108,7 +102,7 @@ def is_exact(kernel: Kernel, device: torch.device) -> bool:
 def integer_sums(
     weight: NDArray[np.int16], activations: NDArray[np.int16], stride: tuple[int, int]
 ) -> NDArray[np.int64]:
-    """Return the sums (N, rows, columns, out) in NumPy's int64, tap by tap: the definition.
+    """Return the sums (N, rows, columns, out) of an ordinary convolution in NumPy's int64, by taps.
 
     `weight` is (out, kernel height, kernel width, in), `activations` (N, H, W, in).
     """
@@ -140,10 +134,7 @@ def _adversarial(case: _Case) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
 
 
 def _seconds(kernels: Mapping[str, Kernel], device: torch.device) -> dict[str, float]:
-    """Return the least seconds of each kernel, all of them in turn, hopeless ones twice.
-
-    On a CPU they are those of the processor, whatever else a busy machine does.
-    """
+    """Return the least seconds of each kernel, on a CPU the processor's, all of them in turn."""
     clock = process_time if device.type == "cpu" else perf_counter
     weight, activations = (torch.from_numpy(values) for values in _adversarial(TIMED))
     on_device = activations.to(device)

@@ -30,18 +30,16 @@ PI = Decimal("3.14159265358979323846264338327950288419716939937511")
 def make_tables() -> dict[str, Tensor]:
     """Return all tables of the entropy path by name.
 
-    half_tanh   int16 (8191,): .5 tanh(i / 2^9) on the grid 2^-12, for i from -4095 to 4095
-    thresholds  int32 (63,): a scale on the grid 2^-12 has as index the number of thresholds below
-                it: 0 for negative scales, 63 for the largest
-    cdf         int32 (64, longest): row i begins with 0 and rises to 2^16; then zeros
-    cdf_length  int32 (64,): entries of a row that count, one more than it has symbols
-    cdf_offset  int32 (64,): integer of a row's first symbol; the next ones stand for the following
-                integers, the last one for all others
+        half_tanh   int16 (8191,): .5 tanh(i / 2^9) on the grid 2^-12, for i from -4095 to 4095
+        thresholds  int32 (63,): a scale on the grid 2^-12 has as index the number of them below it
+        cdf         int32 (64, longest): row i begins with 0 and rises to 2^16; then zeros
+        cdf_length  int32 (64,): entries of a row that count, one more than it has symbols
+        cdf_offset  int32 (64,): a row's first symbol; the last interval is for all other integers
 
-    The 64 scales are exp of numbers from ln .11 to ln 256, evenly spaced; the thresholds are the
-    geometric means of neighbours. A row holds the normal distribution of its scale: the mass of
-    each unit interval times 2^16, rounded, at least 1, and as CompressAI has it (Bégaint et al.,
-    arXiv 2011.03029) up to the integer beyond which a mass of 1e-9 is left.
+    The 64 scales are evenly spaced in the logarithm from .11 to 256, thresholds geometric means of
+    neighbours. A row holds the masses of unit intervals under a normal distribution times 2^16,
+    rounded, at least 1, until a mass of 1e-9 is left, as in CompressAI (Bégaint et al., arXiv
+    2011.03029).
     """
     return {name: table.clone() for name, table in _tables().items()}
 
@@ -69,8 +67,8 @@ def stacked_rows(
 ) -> dict[str, Tensor]:
     """Return frequencies, one array for each distribution, as the tables that the coder reads.
 
-    They are `name`, int32 (rows, longest): cumulative, from 0 to 2^16, then zeros; `name`_length,
-    the entries of each row that count; and `name`_offset, the symbol of each row's first interval.
+    `name` is int32 (rows, longest): cumulative, from 0 to 2^16, then zeros; `name`_length counts
+    the entries of each row; `name`_offset is the symbol of each row's first interval.
     """
     cdf = np.zeros((len(rows), max(map(len, rows)) + 1), np.int32)
     for row, counts in zip(cdf, rows, strict=True):

@@ -1,4 +1,14 @@
-"""A GAN whose discriminator sees the latent: stages, generator's loss, discriminator's update."""
+"""A GAN whose discriminator judges patches of an image with the latent beside it.
+
+::
+
+    latent ─ conv3, lrelu ─ 16 x larger ─┐
+    image ───────────────────────────────┴ 3 x (conv4/2, lrelu) ─ conv4, lrelu ─ conv4 ─> logits
+
+Mentzer et al., "High-Fidelity Generative Image Compression" (NeurIPS 2020), as TensorFlow
+Compression's models/hific has it: every convolution is divided by its largest singular value
+(Miyato et al., "Spectral normalization for generative adversarial networks", ICLR 2018).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import interpolate, leaky_relu, pad
 from torch.nn.utils.parametrizations import spectral_norm
 
 from baselines.neural.training.losses.gan import GAN_LOSSES
@@ -15,6 +25,7 @@ from baselines.neural.training.objective import Setup
 from baselines.neural.training.recipe import AtLeastOne, Stage, Weight
 from baselines.neural.training.step_guard import load_optimiser
 
+LOSS = GAN_LOSSES["sgan"]  # non-saturating, without reference
 IMAGE_CHANNELS = 3
 PUBLISHED_CHANNELS = (64, 128, 256, 512)
 PUBLISHED_LATENT_CHANNELS = 12
@@ -24,10 +35,10 @@ KERNEL = 4
 
 
 class PatchDiscriminator(nn.Module):
-    """Logits of patches, for a latent of `latent` channels.
+    """Logits of patches, for a latent of `latent` channels, reduced to `latent_channels`.
 
     `channels` are the widths of the convolutions but the last; all of them but the last one halve
-    the resolution. `latent_channels` is what the latent is reduced to.
+    the resolution.
 
     >>> with torch.device("meta"):
     ...     made = PatchDiscriminator(220)
@@ -54,28 +65,24 @@ class PatchDiscriminator(nn.Module):
     def forward(self, images: Tensor, latents: Tensor) -> Tensor:
         """Return logits (N, 1, H / 8, W / 8) of images (N, 3, H, W) in [-1, 1].
 
-        `latents` are (N, latent, H / 16, W / 16). With more or fewer than four `channels`, the
-        resolution of the logits differs.
+        `latents` are (N, latent, H / 16, W / 16). The resolution is that of four `channels`.
         """
-        known = nn.functional.leaky_relu(self.reduce(latents), SLOPE)
+        known = leaky_relu(self.reduce(latents), SLOPE)
         known = interpolate(known, scale_factor=LATENT_STRIDE, mode="nearest")
         signal = torch.cat([images, known.to(images.dtype)], dim=1)
         for layer, stride in zip(self.layers, self.strides, strict=True):
             sides = (1, 1 if stride == 2 else 2)  # before and behind, as TensorFlow's "same"
-            signal = nn.functional.leaky_relu(layer(pad(signal, (*sides, *sides))), SLOPE)
+            signal = leaky_relu(layer(pad(signal, (*sides, *sides))), SLOPE)
         logits: Tensor = self.score(pad(signal, (1, 2, 1, 2)))
         return logits
-
-
-LOSS = GAN_LOSSES["sgan"]  # non-saturating, without reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GanStage(Stage):
     """Stage of a network of one rate whose loss may have a GAN that sees the latent."""
 
-    discriminator_channels: tuple[AtLeastOne, ...] = (64, 128, 256, 512)
-    discriminator_latent_channels: AtLeastOne = 12
+    discriminator_channels: tuple[AtLeastOne, ...] = PUBLISHED_CHANNELS
+    discriminator_latent_channels: AtLeastOne = PUBLISHED_LATENT_CHANNELS
     discriminator_learning_rate: Weight = 1e-4
 
     def __post_init__(self) -> None:
@@ -128,8 +135,7 @@ class ConditionalAdversary:
     """The discriminator of a stage with its optimiser; made with the first latents."""
 
     def __init__(self, setup: Setup, stage: GanStage) -> None:
-        self._stage, self._seed, self._device = stage, setup.recipe.seed, setup.device
-        self._workers, self._guard = setup.workers, setup.guard
+        self._stage, self._setup = stage, setup
         self._network: PatchDiscriminator | None = None
         self._state: dict[str, Any] | None = None
 
@@ -153,8 +159,8 @@ class ConditionalAdversary:
         loss = LOSS.discriminator_loss(real, fake)
         loss.backward()  # type: ignore[no-untyped-call]
         mean = loss.detach().reshape(1)
-        averaged = self._workers.average(list(network.parameters()), mean)
-        self._guard.step(self._optimiser)
+        averaged = self._setup.workers.average(list(network.parameters()), mean)
+        self._setup.guard.step(self._optimiser)
         return {"discriminator": averaged[0]}
 
     def state(self) -> dict[str, Any] | None:
@@ -167,20 +173,18 @@ class ConditionalAdversary:
         }
 
     def load_state(self, state: dict[str, Any] | None) -> None:
-        """Take up what `state` returned."""
+        """Restore what `state` returned."""
         self._network, self._state = None, state
 
     def _made(self, latent: int) -> PatchDiscriminator:
         if self._network is None:
-            stage = self._stage
+            stage, setup = self._stage, self._setup
+            widths = stage.discriminator_channels, stage.discriminator_latent_channels
             with torch.random.fork_rng():
-                torch.manual_seed(self._seed)
-                network = PatchDiscriminator(
-                    latent, stage.discriminator_channels, stage.discriminator_latent_channels
-                ).to(self._device)
-            self._optimiser = self._guard.adam(
-                network.parameters(), stage.discriminator_learning_rate
-            )
+                torch.manual_seed(setup.recipe.seed)
+                network = PatchDiscriminator(latent, *widths).to(setup.device)
+            rate = stage.discriminator_learning_rate
+            self._optimiser = setup.guard.adam(network.parameters(), rate)
             if self._state is not None:
                 network.load_state_dict(self._state["network"])
                 load_optimiser(self._optimiser, self._state["optimiser"])

@@ -15,9 +15,8 @@ hrrgan        that of rgan                    that of rgan                      
 
 Goodfellow et al. (2014, the non-saturating form) for SGAN; Jolicoeur-Martineau, "The Relativistic
 Discriminator" (ICLR 2019) for RGAN and RaGAN; Iwai et al., "Controlling Rate, Distortion, and
-Realism" (WACV 2024) for HRRGAN, and for the halves and detached logits of all. A real image and its
-reconstruction are compared patch by patch; only the means of RaGAN run over batch and patches. (The
-batches of the papers have one rate level: where they have several, those means run over all.)
+Realism" (WACV 2024) for HRRGAN, and for the halves and detached logits of all. Only the means of
+RaGAN run over batch and patches; everything else compares patch by patch.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,27 +34,17 @@ class GanLoss(NamedTuple):
     """Losses of a GAN's discriminator and generator, and its label in figures.
 
     Logits are (N, 1, h, w), of the same images in order; different shapes raise `ValueError`.
-    Losses are computed in float32 at least.
+    `discriminator_loss` maps real and fake logits to a scalar, the mean over batch and patches; to
+    each of its two terms, the logits that it compares with are constants. `patch_losses` maps
+    reference and fake logits to the generator's losses, of their shape. `reference` are the images
+    that the generator is compared with: "next_rate" is the reconstruction, without gradient, at
+    the next higher rate level and the same beta; the real image at the highest level.
     """
 
     label: str
-
     discriminator_loss: Callable[[Tensor, Tensor], Tensor]
-    """(real logits, fake logits) to a scalar: the mean over batch and patches.
-
-    Gradients are those of two terms, one for each kind of logits; what a term compares them with is
-    a constant to it. In RGAN, each thus has half the gradient of sp(C(x_hat) - C(x)).
-    """
-
     patch_losses: Callable[[Tensor, Tensor], Tensor]
-    """(reference logits, fake logits) to the generator's losses, patch by patch, of their shape."""
-
     reference: Reference
-    """Images that the generator is compared with, by the discriminator of its own level.
-
-    "next_rate": the reconstruction, without gradient, at the next higher rate level and the same
-    beta; the real image at the highest level.
-    """
 
     def generator_loss(
         self, reference_logits: Tensor | None, fake_logits: Tensor, weights: Tensor | None = None
@@ -63,9 +52,7 @@ class GanLoss(NamedTuple):
         """Return the loss of each image (N,): the mean over its patches, each times its weight.
 
         Weights are 1, (N,), or (N, a, b) where a and b divide h and w. Gradients reach the fake
-        logits only, in RaGAN those of every picture through the mean. Raises `ValueError` for
-        shapes that do not fit and for logits that are missing: only where the reference is "none"
-        may they be None.
+        logits only. Raises `ValueError` for shapes that do not fit, and for a missing reference.
         """
         if reference_logits is None:
             if self.reference != "none":
@@ -90,15 +77,13 @@ def _standard_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 
 def _standard_patches(reference_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    _, fake = _comparable(reference_logits, fake_logits)
-    return softplus(-fake)
+    return softplus(-_comparable(reference_logits, fake_logits)[1])
 
 
 def _relativistic_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     real, fake = _comparable(real_logits, fake_logits)
-    of_real = softplus(fake.detach() - real).mean()
-    of_fake = softplus(fake - real.detach()).mean()
-    return 0.5 * (of_real + of_fake)
+    of_real, of_fake = softplus(fake.detach() - real), softplus(fake - real.detach())
+    return 0.5 * (of_real.mean() + of_fake.mean())
 
 
 def _relativistic_patches(reference_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -108,16 +93,14 @@ def _relativistic_patches(reference_logits: Tensor, fake_logits: Tensor) -> Tens
 
 def _average_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     real, fake = _comparable(real_logits, fake_logits)
-    of_real = softplus(fake.detach().mean() - real).mean()
-    of_fake = softplus(fake - real.detach().mean()).mean()
-    return 0.5 * (of_real + of_fake)
+    of_real = softplus(fake.detach().mean() - real)
+    of_fake = softplus(fake - real.detach().mean())
+    return 0.5 * (of_real.mean() + of_fake.mean())
 
 
 def _average_patches(reference_logits: Tensor, fake_logits: Tensor) -> Tensor:
     reference, fake = _comparable(reference_logits.detach(), fake_logits)
-    of_reference = softplus(reference - fake.mean())
-    of_fake = softplus(reference.mean() - fake)
-    return 0.5 * (of_reference + of_fake)
+    return 0.5 * (softplus(reference - fake.mean()) + softplus(reference.mean() - fake))
 
 
 def _comparable(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

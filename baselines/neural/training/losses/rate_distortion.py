@@ -16,6 +16,7 @@ from baselines.neural.network import Network
 from baselines.neural.training.objective import Validation, ValidationPoint
 from benchmark.codec import Pixels
 
+BLOCK = 64  # pixels
 MSE_WEIGHT = 150.0  # of values in [0, 1]
 
 
@@ -52,38 +53,36 @@ def lambda_at(lambdas: Sequence[float], q: Tensor) -> Tensor:
     return (between if between.ndim == 1 else between.mean((1, 2))).exp()
 
 
-BLOCK = 64  # pixels
-
-
 def validate(
     network: Network,
     lambdas: Sequence[float],
     photographs: Sequence[Pixels],
     betas: Sequence[float] = (0.0,),
 ) -> Validation:
-    """Return bpp and PSNR at the rate level of each of `lambdas` and at each of `betas`.
+    """Return estimated bpp and PSNR at the rate level of each of `lambdas` and at each of `betas`.
 
-    photographs: uint8 (height, width, 3), cut to multiples of 64 at the right and bottom. The loss
-    is the mean over rates of log(lambda^-.5 (150 MSE + lambda bpp)) at beta 0.
+    photographs: uint8 (height, width, 3), cut to multiples of 64 at the right and bottom. Bits are
+    an ideal coder's, images not yet of 8 bits: for choosing between checkpoints, no measurement.
+    The loss is the mean over rates of log(lambda^-.5 (150 MSE + lambda bpp)) at beta 0.
     """
     device = next(network.parameters()).device
     points, losses = [], []
     with torch.no_grad():
-        pictures = [_cut(one).to(device) for one in photographs]
+        pictures = [_cut(pixels).to(device) for pixels in photographs]
         for q in range(len(lambdas)):
             rate = Control(torch.tensor([float(q)], device=device), None)
             for beta in betas:
                 realism = Control(torch.tensor([beta], device=device), None)
                 bpp, psnr = 0.0, 0.0
                 for picture in pictures:
-                    controls = network.controls_at(rate, realism)
-                    found = network(picture, controls, noisy=False)
-                    one = terms(picture, found.images.clamp(-1, 1), found.y_bits + found.z_bits)
-                    bpp += float(one.bpp) / len(pictures)
-                    psnr -= 10 * math.log10(float(one.mse)) / len(pictures)
+                    coded = network(picture, network.controls_at(rate, realism), noisy=False)
+                    bits = coded.y_bits + coded.z_bits
+                    measured = terms(picture, coded.images.clamp(-1, 1), bits)
+                    bpp += float(measured.bpp) / len(pictures)
+                    psnr -= 10 * math.log10(float(measured.mse)) / len(pictures)
                     if beta == 0:
                         weight = lambda_at(lambdas, rate.levels)
-                        losses.append(math.log(float(one.loss(weight) * weight.rsqrt())))
+                        losses.append(math.log(float(measured.loss(weight) * weight.rsqrt())))
                 points.append(ValidationPoint(float(q), beta, bpp, psnr))
     return Validation(tuple(points), math.fsum(losses) / len(losses))
 
