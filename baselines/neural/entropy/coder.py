@@ -92,7 +92,7 @@ class Encoder:
         self._runs: list[_SymbolRun] = []
 
     def add(self, symbols: Integers, distributions: Distributions, indices: Integers) -> None:
-        """Add symbols of 16 bits, with each one's row in `indices`; raises `ValueError` for others."""
+        """Add symbols of 16 bits, with each one's row in `indices`; raises `ValueError`."""
         if symbols.shape != indices.shape:
             raise ValueError(f"symbols of shape {symbols.shape}, indices of {indices.shape}")
         if not symbols.size:
@@ -178,7 +178,7 @@ class Decoder:
         return symbols.reshape(indices.shape)
 
     def take_each(self, frequencies: Integers) -> NDArray[np.int32]:
-        """Return the next symbols (n,), which were added with `frequencies`; raises `ValueError`."""
+        """Return the next symbols (n,), added with `frequencies`; raises `ValueError`."""
         _require_frequencies(frequencies)
         if not len(frequencies):
             return np.empty(0, np.int32)

@@ -83,7 +83,7 @@ class FactorisedPrior(nn.Module):
         return bits.reshape(channels, pictures, height, width).transpose(0, 1)
 
     def quantile_loss(self) -> Tensor:
-        """Return the distance in logits of the quantiles from their targets, a loss of them alone."""
+        """Return the distance in logits of the quantiles from their targets, for them alone."""
         tail = math.log(2 / TAIL_MASS - 1)
         targets = self.quantiles.new_tensor([-tail, 0.0, tail])
         return (self._cumulative(self.quantiles, constant=True) - targets).abs().sum()
