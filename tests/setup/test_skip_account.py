@@ -19,80 +19,48 @@ def test_sized(size): pytest.skip("needs a GPU")
 @pytest.mark.xfail(reason="known", strict=True)
 def test_known(): assert False
 """
+WHOLE_FILE = 'import pytest\npytest.importorskip("no_such_wheel")\n'
+IN_TWO = ("-p", "xdist", "-n", "2")
+ALL_EXPECTED = "1 passed, 2 skipped (all expected), 1 expected to fail"
+NONE_EXPECTED = "1 passed, 2 skipped (2 unexpected), 1 expected to fail"
+SIZED = "tests/test_it.py::test_sized"
 
 
-def run_suite(
-    folder: Path, expected: str, suite: str = SUITE, *options: str
-) -> tuple[int, list[str]]:
-    """Exit code and last lines of a run of the suite under the plugin."""
-    (folder / "tests").mkdir()
-    (folder / "tests" / "test_it.py").write_text(suite)
-    (folder / "tests" / "expected_skips.txt").write_text(expected)
-    (folder / "pytest.ini").write_text("[pytest]\n")
+@pytest.mark.parametrize(
+    ("suite", "expected", "options", "code", "last"),
+    [
+        (SUITE, f"{SIZED} | GPU | few have one", (), 0, ALL_EXPECTED),
+        (SUITE, "", (), 1, NONE_EXPECTED),
+        (SUITE, "tests/test_it.py::test_one | GPU | another test", (), 1, NONE_EXPECTED),
+        (SUITE, f"{SIZED} | wheel | another reason", (), 1, NONE_EXPECTED),
+        (SUITE, "", IN_TWO, 1, NONE_EXPECTED),
+        (WHOLE_FILE, "", (), 5, "0 passed, 1 skipped (1 unexpected)"),
+        (
+            *(WHOLE_FILE, "tests/test_it.py | no_such_wheel | none", IN_TWO),
+            *(5, "0 passed, 1 skipped (all expected)"),
+        ),
+        ("def test_no(): assert 0", "", (), 1, "0 passed, 0 skipped (all expected), 1 failed"),
+    ],
+)  # fmt: skip
+def test_only_expected_skips_pass(tmp_path, suite, expected, options, code, last):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_it.py").write_text(suite)
+    (tmp_path / "tests" / "expected_skips.txt").write_text(expected)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    plugins = ("-p", "tests.support.skip_account", "-p", "no:cacheprovider")
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "tests.support.skip_account",
-            "-p",
-            "no:cacheprovider",
-            *options,
-        ],
-        cwd=folder,
+        [sys.executable, "-m", "pytest", *plugins, *options],
+        cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    return done.returncode, done.stdout.splitlines()
-
-
-def test_an_expected_skip_passes_and_is_counted(tmp_path):
-    code, lines = run_suite(tmp_path, "tests/test_it.py::test_sized | GPU | few have one")
-    assert (code, lines[-1]) == (0, "1 passed, 2 skipped (all expected), 1 expected to fail")
-
-
-def test_several_processes_are_counted_as_one(tmp_path):
-    in_two = ("-p", "xdist", "-n", "2")
-    code, lines = run_suite(tmp_path, "", SUITE, *in_two)
-    assert code == pytest.ExitCode.TESTS_FAILED
-    assert lines[-1] == "1 passed, 2 skipped (2 unexpected), 1 expected to fail"
-    assert sum("unexpected skip" in line for line in lines) == 2
-    (tmp_path / "whole").mkdir()
-    whole = 'import pytest\npytest.importorskip("no_such_wheel")\n'
-    code, lines = run_suite(
-        tmp_path / "whole", "tests/test_it.py | no_such_wheel | none", whole, *in_two
-    )
-    assert lines[-1] == "0 passed, 1 skipped (all expected)"
-
-
-@pytest.mark.parametrize(
-    "expected",
-    [
-        "",
-        "tests/test_it.py::test_one | GPU | another test",
-        "tests/test_it.py::test_sized | wheel | another reason",
-    ],
-)
-def test_any_other_skip_fails_the_run_and_is_named(tmp_path, expected):
-    code, lines = run_suite(tmp_path, expected)
-    assert code == pytest.ExitCode.TESTS_FAILED
-    assert "unexpected skip: tests/test_it.py::test_sized[1] | needs a GPU" in lines
-    assert lines[-1] == "1 passed, 2 skipped (2 unexpected), 1 expected to fail"
-
-
-def test_a_file_that_skips_as_a_whole_is_seen(tmp_path):
-    code, lines = run_suite(tmp_path, "", 'import pytest\npytest.importorskip("no_such_wheel")\n')
-    assert code != 0
-    assert lines[-1] == "0 passed, 1 skipped (1 unexpected)"
-
-
-def test_a_failure_stays_a_failure(tmp_path):
-    code, lines = run_suite(tmp_path, "", "def test_wrong():\n    assert False\n")
-    assert code == pytest.ExitCode.TESTS_FAILED
-    assert lines[-1] == "0 passed, 0 skipped (all expected), 1 failed"
+    lines = done.stdout.splitlines()
+    assert (done.returncode, lines[-1]) == (code, last)
+    named = [line for line in lines if line.startswith("unexpected skip: ")]
+    assert len(named) == int("2 unexpected" in last) * 2 + int("1 unexpected" in last)
+    assert last != NONE_EXPECTED or f"unexpected skip: {SIZED}[1] | needs a GPU" in named
 
 
 def test_one_line_can_allow_one_parameter_only():
@@ -100,10 +68,7 @@ def test_one_line_can_allow_one_parameter_only():
     assert unexpected(skips, [Expected("tests/a.py::test_b[x]", "no", "-")]) == skips[1:]
 
 
-def test_a_line_without_its_why_is_refused():
-    with pytest.raises(ValueError, match=r"line 2.*test \| reason \| why"):
-        read_expected("# skips\ntests/a.py::test_b | needs a GPU")
-
-
-def test_the_projects_own_list_can_be_read():
+def test_a_list_is_read_whole_or_refused_with_the_line():
     assert read_expected((ROOT / "tests" / "expected_skips.txt").read_text())
+    with pytest.raises(ValueError, match="line 2"):
+        read_expected("# skips\ntests/a.py::test_b | needs a GPU")

@@ -17,7 +17,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 ONE, TWO = {"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "2"}
@@ -32,73 +31,43 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
 }
 # Whose numbers come from floating point, or whose outcome from the time that something takes.
 DIFFER = (
-    *(
-        "tests/baselines",
-        "tests/metrics",
-        "tests/contract",
-        "tests/faults/strangers/test_streams.py",
-    ),
-    *("tests/analysis", "tests/check"),
+    *("tests/baselines", "tests/metrics", "tests/contract", "tests/analysis", "tests/check"),
+    "tests/faults/strangers/test_streams.py",
 )
 BUSY_LOOPS = 2
 
 
-class Outcome(NamedTuple):
-    """What pytest said of a room."""
-
-    passed: int
-    failed: int
-    skipped: int
-    failures: tuple[str, ...]  # ids of tests
-
-
 def main(rooms: Sequence[str], tests: Sequence[str]) -> int:
-    """Run the tests in each room and print the table."""
+    """Run the tests in each room and print the table; raise `RuntimeError` where none ran."""
     print("| room | environment | passed | failed | skipped |\n|---|---|---|---|---|", flush=True)
     failures = []
+    command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider", *tests]
     for name in rooms:
-        found = run(ROOMS[name], tests, loops=BUSY_LOOPS if name == "busy" else 0)
-        told = " ".join(f"{key}={value}" for key, value in ROOMS[name].items())
-        counts = f"{found.passed} | {found.failed} | {found.skipped}"
-        print(f"| {name} | `{told}` | {counts} |", flush=True)
-        failures += [f"{name}: {test}" for test in found.failures]
+        loops = BUSY_LOOPS if name == "busy" else 0
+        busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, env={**os.environ, **ROOMS[name]}, capture_output=True,
+                text=True, check=False,
+            )  # fmt: skip
+        finally:
+            for loop in busy:
+                loop.kill()
+                loop.wait()
+        found = re.findall(r"(\d+) (passed|failed|skipped|error)", done.stdout)
+        if done.returncode not in (0, 1) or not found:
+            raise RuntimeError(f"pytest ended with {done.returncode}: {done.stdout[-2000:]}")
+        count = dict.fromkeys(("passed", "failed", "skipped", "error"), 0)
+        count |= {kind: int(number) for number, kind in found}
+        room = " ".join(f"{key}={value}" for key, value in ROOMS[name].items())
+        failed = count["failed"] + count["error"]
+        print(
+            f"| {name} | `{room}` | {count['passed']} | {failed} | {count['skipped']} |", flush=True
+        )
+        ids = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+        failures += [f"{name}: {test}" for test in ids]
     print("\n".join(["", *failures]))
     return 1 if failures else 0
-
-
-def run(room: Mapping[str, str], tests: Sequence[str], loops: int = 0) -> Outcome:
-    """Run pytest over `tests` with the variables of a room and so many endless loops beside it."""
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider", *tests],
-            cwd=ROOT,
-            env={**os.environ, **room},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    finally:
-        for loop in busy:
-            loop.kill()
-            loop.wait()
-    return outcome(done.stdout, done.returncode)
-
-
-def outcome(output: str, code: int) -> Outcome:
-    """Read the last lines of pytest; raises `RuntimeError` where it did not run the tests.
-
-    >>> outcome("FAILED a.py::b - no\\n1 failed, 12 passed, 3 skipped in 0.1s\\n", 1)
-    Outcome(passed=12, failed=1, skipped=3, failures=('a.py::b',))
-    """
-    counts = {
-        kind: int(n) for n, kind in re.findall(r"(\d+) (passed|failed|skipped|error)", output)
-    }
-    if code not in (0, 1) or not counts:
-        raise RuntimeError(f"pytest ended with {code}: {output[-2000:]}")
-    failures = tuple(re.findall(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE))
-    failed = counts.get("failed", 0) + counts.get("error", 0)
-    return Outcome(counts.get("passed", 0), failed, counts.get("skipped", 0), failures)
 
 
 if __name__ == "__main__":

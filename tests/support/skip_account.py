@@ -1,7 +1,6 @@
 """Pytest plugin: fail for skips that tests/expected_skips.txt does not list; end with the count.
 
-Loaded by `./run_all.sh test` with `-p tests.skip_account`. A skip that is not expected fails the
-session, so that a test cannot silently stop running where it used to run.
+Loaded by `./run_all.sh test`, so that a test cannot silently stop running where it used to run.
 """
 
 from collections import Counter
@@ -19,7 +18,7 @@ class Expected(NamedTuple):
     """Kind of skip that is allowed."""
 
     test: str  # node id, with or without parameters; * and ? as in file names
-    reason: str  # stands somewhere in the reason that the test gives
+    reason: str  # part of the reason that the test gives
     why: str  # for whoever reads the file
 
 
@@ -31,19 +30,14 @@ class Skip(NamedTuple):
 
 
 def read_expected(text: str) -> list[Expected]:
-    """Parse lines of `test | reason | why it is allowed`; empty lines and comments are left out.
-
-    >>> read_expected("# why not\\ntests/test_a.py::* | needs a GPU | few machines have one")
-    [Expected(test='tests/test_a.py::*', reason='needs a GPU', why='few machines have one')]
-    """
+    """Parse lines of `test | reason | why it is allowed`; empty lines and comments are left out."""
     expected = []
     for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        parts = [part.strip() for part in line.split("|")]
-        if len(parts) != len(Expected._fields) or not all(parts):
-            raise ValueError(f"{EXPECTED}, line {number}: not `test | reason | why`: {line!r}")
-        expected.append(Expected(*parts))
+        if line.strip() and not line.startswith("#"):
+            parts = [part.strip() for part in line.split("|")]
+            if len(parts) != len(Expected._fields) or not all(parts):
+                raise ValueError(f"{EXPECTED}, line {number}: not `test | reason | why`: {line!r}")
+            expected.append(Expected(*parts))
     return expected
 
 
@@ -65,24 +59,25 @@ class Account:
 
     def __init__(self, expected: list[Expected]) -> None:
         self.expected = expected
-        self.counts: Counter[str] = Counter()
-        self.skips: list[Skip] = []
+        self.counts: Counter[str] = Counter(passed=0)
+        self.skips: dict[Skip, None] = {}  # each once: several processes collect the same file
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count an outcome: a test passes by its call; it can fail or skip around it."""
-        if report.skipped and not hasattr(report, "wasxfail"):
-            self._skip(report)
-        elif report.failed:
-            self.counts["failed"] += 1
+        if hasattr(report, "wasxfail"):
+            self.counts["expected to fail"] += report.skipped
+        elif report.skipped or report.failed:
+            self.pytest_collectreport(report)
         elif report.when == "call":
-            self.counts["expected to fail" if report.skipped else "passed"] += 1
+            self.counts["passed"] += 1
 
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Count a file that skips or fails before its tests are known."""
+    def pytest_collectreport(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        """Count a file or a test that skips or fails."""
         if report.skipped:
-            self._skip(report)
-        elif report.failed:
-            self.counts["failed"] += 1
+            told = report.longrepr
+            reason = told[2] if isinstance(told, tuple) else str(told)
+            self.skips[Skip(report.nodeid, reason.removeprefix("Skipped: "))] = None
+        self.counts["failed"] += report.failed
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Count tests that `-m` or `-k` leaves out."""
@@ -103,21 +98,14 @@ class Account:
         if strangers:
             writer.line(f"A skip that is meant is added to {EXPECTED}.", red=True)
         verdict = f"{len(strangers)} unexpected" if strangers else "all expected"
-        counts = [f"{self.counts['passed']} passed", f"{len(self.skips)} skipped ({verdict})"]
-        counts += [f"{n} {what}" for what, n in self.counts.items() if n and what != "passed"]
+        counts = [f"{self.counts.pop('passed')} passed", f"{len(self.skips)} skipped ({verdict})"]
+        counts += [f"{number} {what}" for what, number in self.counts.items() if number]
         writer.line(", ".join(counts))
-
-    def _skip(self, report: pytest.TestReport | pytest.CollectReport) -> None:
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        skip = Skip(report.nodeid, reason.removeprefix("Skipped: "))
-        if skip not in self.skips:  # several processes collect the same file
-            self.skips.append(skip)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start counting, unless the tests are only listed, or others in another process count."""
-    if config.option.collectonly or hasattr(config, "workerinput"):
-        return
-    file = config.rootpath / EXPECTED
-    expected = read_expected(file.read_text()) if file.exists() else []
-    config.pluginmanager.register(Account(expected), "skip-account")
+    if not config.option.collectonly and not hasattr(config, "workerinput"):
+        file = config.rootpath / EXPECTED
+        expected = read_expected(file.read_text()) if file.exists() else []
+        config.pluginmanager.register(Account(expected), "skip-account")
