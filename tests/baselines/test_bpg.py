@@ -72,43 +72,14 @@ def test_the_length_of_the_picture_is_filled_in_and_nothing_else_changes(
     assert np.array_equal(BPG().decode(data), crop)
 
 
-def _words(subsampling: int, depth: int, level: int) -> list[str]:
-    return f"-f {subsampling} -c ycbcr -b {depth} -e x265 -m {level} -q 32".split()
-
-
 def test_the_options_are_those_of_published_curves(programs: Path, crop: Pixels):
-    BPG().encode(crop, QP)
-    words = json.loads((programs / "log.json").read_text())
-    assert words[:12] == [
-        "-f",
-        "444",
-        "-c",
-        "ycbcr",
-        "-b",
-        "8",
-        "-e",
-        "x265",
-        "-m",
-        "8",
-        "-q",
-        "32",
-    ]
-    BPG(subsampling=420, depth=10, level=9).encode(crop, QP)
-    words = json.loads((programs / "log.json").read_text())
-    assert words[:12] == [
-        "-f",
-        "420",
-        "-c",
-        "ycbcr",
-        "-b",
-        "10",
-        "-e",
-        "x265",
-        "-m",
-        "9",
-        "-q",
-        "32",
-    ]
+    for codec, options in (
+        (BPG(), "-f 444 -c ycbcr -b 8 -e x265 -m 8 -q 32"),
+        (BPG(subsampling=420, depth=10, level=9), "-f 420 -c ycbcr -b 10 -e x265 -m 9 -q 32"),
+    ):
+        codec.encode(crop, QP)
+        words = json.loads((programs / "log.json").read_text())
+        assert words[:12] == options.split()
     info = BPG(subsampling=420).describe()
     assert (info.version, info.chroma) == ("libbpg 0.9.8", "4:2:0")
 
@@ -138,14 +109,6 @@ def test_a_program_that_is_missing_or_another_is_named(
         match=r"was named as the folder of the program 'bpgdec' and has none.*build libbpg",
     ):
         BPG()
-
-
-@pytest.mark.parametrize(
-    "options", [{"subsampling": 422}, {"depth": 12}, {"level": 0}, {"level": 10}], ids=str
-)
-def test_an_option_that_makes_no_sense_is_refused(programs: Path, options: dict[str, int]):
-    with pytest.raises(BadOption, match=r"^bpg: \w+ is .*, not \d+$"):
-        BPG(**options)
 
 
 def test_a_qp_that_bpgenc_would_refuse_is_told(programs: Path, crop: Pixels):

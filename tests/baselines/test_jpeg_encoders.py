@@ -14,7 +14,7 @@ from baselines.jpeg import JPEG
 from baselines.jpegli import Jpegli
 from baselines.mozjpeg import MozJPEG
 from benchmark.codec import Codec, Pixels, Setting
-from benchmark.errors import BadOption, Unavailable
+from benchmark.errors import Unavailable
 from support.psnr import psnr
 
 BASELINE, PROGRESSIVE = b"\xff\xc0", b"\xff\xc2"
@@ -76,21 +76,6 @@ def test_jpegli_has_tables_of_its_own_and_no_application_segment(photo: Pixels):
     assert Jpegli().container_bytes(data) == MozJPEG().container_bytes(data) == 0
     assert psnr(photo, Jpegli().decode(data)) > 30
     assert re.match(r"pyjpegli \d+\.\d+\S*, decoded by libjpeg", Jpegli().describe().version)
-
-
-@pytest.mark.parametrize("codec", [Jpegli(), MozJPEG()], ids=lambda codec: str(codec.name))
-@pytest.mark.parametrize("setting", [quality(0), quality(101), quality(50.5), Setting("qp", 30)])
-def test_a_setting_that_would_be_bent_silently_is_refused(
-    photo: Pixels, codec: Codec, setting: Setting
-):
-    with pytest.raises(BadOption, match="takes a whole quality from 1 to 100"):
-        codec.encode(photo, setting)
-
-
-@pytest.mark.parametrize("options", [{"subsampling": 422}, {"table": 9}], ids=str)
-def test_an_option_that_makes_no_sense_is_refused(options: dict[str, int]):
-    with pytest.raises(BadOption, match="mozjpeg: "):
-        MozJPEG(**options)
 
 
 @pytest.mark.parametrize(

@@ -194,56 +194,6 @@ def test_a_stream_cut_anywhere_is_refused(photo: Pixels, codec: Codec):
 
 
 @pytest.mark.parametrize(
-    ("codec", "setting"),
-    [
-        (Raw(), Setting("bits", 10)),
-        (JPEG(), quality(0)),
-        (JPEG(), quality(101)),
-        (JPEG(), quality(50.5)),
-        (JPEG(), Setting("effort", 5)),
-        (WebP(), quality(-1)),
-        (WebP(), quality(101)),
-        (AVIF(), quality(50)),
-        (AVIF(), Setting("crf", 64)),
-        (AVIF(), Setting("crf", 7.5)),
-        (JPEGXL(), Setting("distance", 0)),
-        (JPEGXL(), Setting("distance", 26)),
-        (JPEGXL(), quality(1)),
-        (JPEG2000(), Setting("ratio", 0.5)),
-        (JPEG2000(), Setting("psnr", 31)),
-        (JPEG2000(control="psnr"), Setting("psnr", 0.5)),
-        (JPEG2000(control="psnr"), Setting("ratio", 20)),
-    ],
-    ids=lambda value: (
-        getattr(value, "name", None) if not isinstance(value, Setting) else str(value)
-    ),
-)
-def test_a_setting_that_would_be_bent_silently_is_refused(
-    photo: Pixels, codec: Codec, setting: Setting
-):
-    with pytest.raises(BadOption, match=str(setting)):
-        codec.encode(photo, setting)
-
-
-@pytest.mark.parametrize(
-    ("codec", "options"),
-    [
-        (JPEG, {"subsampling": 411}),
-        (JPEG, {"optimize": 2}),
-        (WebP, {"method": 7}),
-        (AVIF, {"speed": 7}),
-        (AVIF, {"subsampling": 422}),
-        (AVIF, {"depth": 12}),
-        (AVIF, {"tune": "vmaf"}),
-        (JPEGXL, {"effort": 0}),
-    ],
-)
-def test_an_option_out_of_range_is_refused(codec: type, options: dict[str, int]):
-    with pytest.raises(BadOption, match=str(*options.values())):
-        codec(**options)
-
-
-@pytest.mark.parametrize(
     ("codec", "libraries"),
     [
         (WebP, {"_webp", "libwebp", "libwebpdemux", "libsharpyuv"}),

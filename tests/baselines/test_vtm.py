@@ -22,7 +22,7 @@ from baselines.vtm import VTM
 from benchmark.codec import Pixels, Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.sample import open_sample
-from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
+from benchmark.errors import CorruptStream, ProgramFailed, Unavailable
 from benchmark.packs.pack import SHIPPED, open_pack
 from benchmark.system.programs import find_program, run_program
 from benchmark.system.settings import program_folders
@@ -321,21 +321,6 @@ def test_a_vvc_stream_of_another_format_is_refused(photo: Pixels):
     other = VVenC(preset="faster")
     with pytest.raises(CorruptStream, match="not of 10 bits in 4:4:4"):
         VTM().decode(other.encode(photo, Setting("qp", 37))[1:])
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [({"depth": 9}, "depth is 8 or 10"), ({"decoder": "hm"}, "decoder is ffmpeg or vtm")],
-)
-def test_an_option_that_makes_no_sense_is_refused(options, says):
-    with pytest.raises(BadOption, match=says):
-        VTM(**options)
-
-
-@pytest.mark.parametrize("setting", [Setting("qp", 64), Setting("qp", 30.5), Setting("q", 30)])
-def test_a_setting_that_is_no_qp_is_refused(setting: Setting, folder: Folder, photo: Pixels):
-    with pytest.raises(BadOption, match="takes a whole qp from 0 to 63"):
-        VTM().encode(photo, setting)
 
 
 def real_encoder() -> str:

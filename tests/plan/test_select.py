@@ -9,7 +9,6 @@ from benchmark.codec import Setting
 from benchmark.errors import BadOption, UsageError
 from benchmark.plan.select import parse_points, select
 from benchmark.plan.simulate import imagined_cells
-from benchmark.registry import CODECS
 from support.bench.command import bench
 
 FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
@@ -26,38 +25,6 @@ OUT_OF_RANGE = [
     ("raw", "raw.bits=7", "raw takes bits=8, not bits=7"),
     (COPY, "command.q=20", "takes q=10 or 30, not q=20"),
 ]
-
-WRONG_OPTIONS = [
-    *("jpeg:subsampling=411", "jpeg:optimize=2", "jpegli:quality=3", "mozjpeg:table=99"),
-    *("mozjpeg:subsampling=422", "webp:method=7", "webp:method=-1", "jpeg2000:control=bpp"),
-    *("avif:speed=7", "avif:tune=vmaf", "avif:depth=12", "avif:subsampling=422"),
-    *("jpegxl:effort=11", "jpegxl:effort=0", "bpg:level=10", "bpg:depth=12", "bpg:subsampling=422"),
-    *("x265:preset=placebo", "x265:depth=12", "x265:subsampling=422", "vvenc:preset=veryfast"),
-    *("vtm:depth=12", "vtm:decoder=hm", "raw:bits=7"),
-    *("ours:beta=9", "ours:beta=-0.1", "ours:beta=nan", "ours:beta=0:exact=2"),
-    *("multirealism:beta=2.6", "multirealism:beta=-0.1", "pqmim:perceptual=2"),
-    *("dirac:steps=0", "dirac:steps=20:start=1.5", "dirac:steps=1:seed=-1", "hfd:steps=1001"),
-    *("dirac:steps=1:base=ours", "dirac:steps=1:base=hfd"),
-    *(
-        "msillm:weights=best",
-        "hyperprior:weights=best",
-        "hyperprior:device=tpu",
-        "hyperprior:accelerated=2",
-    ),
-    *(COPY + ":timeout_seconds=0", "command:encode=cp {in}:decode=cp {in} {out}:values=1"),
-]
-
-
-@pytest.mark.parametrize("codec", WRONG_OPTIONS)
-def test_an_option_out_of_range_is_refused_at_once(codec):
-    with pytest.raises(BadOption):
-        select([codec], {})
-
-
-def test_every_codec_with_options_has_a_wrong_one_here():
-    named = {codec.partition(":")[0].replace("hyperprior", "compressai") for codec in WRONG_OPTIONS}
-    only_files = {"folder", "charm", "elic", "ivr", "hific"}  # as options
-    assert named == CODECS.keys() - only_files
 
 
 @pytest.mark.parametrize(("codec", "points", "told"), OUT_OF_RANGE)

@@ -1,0 +1,72 @@
+"""Options and settings that codecs refuse, by name."""
+
+import pytest
+
+from benchmark.codec import Pixels, Setting
+from benchmark.codec_spec import load_codec, parse_codec, resolve
+from benchmark.errors import BadOption
+from benchmark.registry import CODECS
+
+COPY = r"command:encode=cp -n{q} {in} {out}:decode=cp {in} {out}:values=10/30"
+WRONG_OPTIONS = [
+    *("jpeg:subsampling=411", "jpeg:optimize=2", "jpegli:quality=3", "mozjpeg:table=99"),
+    *("mozjpeg:subsampling=422", "webp:method=7", "webp:method=-1", "jpeg2000:control=bpp"),
+    *("avif:speed=7", "avif:tune=vmaf", "avif:depth=12", "avif:subsampling=422"),
+    *(
+        "jpegxl:effort=11",
+        "jpegxl:effort=0",
+        "bpg:level=10",
+        "bpg:level=0",
+        "bpg:depth=12",
+        "bpg:subsampling=422",
+    ),
+    *("x265:preset=placebo", "x265:depth=12", "x265:subsampling=422", "vvenc:preset=veryfast"),
+    *("vtm:depth=12", "vtm:decoder=hm", "raw:bits=7"),
+    *("ours:beta=9", "ours:beta=-0.1", "ours:beta=nan", "ours:beta=0:exact=2"),
+    *("multirealism:beta=2.6", "multirealism:beta=-0.1", "pqmim:perceptual=2"),
+    *("dirac:steps=0", "dirac:steps=20:start=1.5", "dirac:steps=1:seed=-1", "hfd:steps=1001"),
+    *("dirac:steps=1:base=ours", "dirac:steps=1:base=hfd"),
+    *(
+        "msillm:weights=best",
+        "hyperprior:weights=best",
+        "hyperprior:device=tpu",
+        "hyperprior:accelerated=2",
+    ),
+    *(COPY + ":timeout_seconds=0", "command:encode=cp {in}:decode=cp {in} {out}:values=1"),
+]
+
+WRONG_SETTINGS = {
+    "raw": "bits=10",
+    "jpeg": "quality=0 quality=101 quality=50.5 effort=5",
+    "jpegli": "quality=0 quality=101 quality=50.5 qp=30",
+    "mozjpeg": "quality=0 quality=101 quality=50.5 qp=30",
+    "webp": "quality=-1 quality=101",
+    "avif": "quality=50 crf=64 crf=7.5",
+    "jpegxl": "distance=0 distance=26 quality=1",
+    "jpeg2000": "ratio=0.5 psnr=31",
+    "jpeg2000:control=psnr": "psnr=0.5 ratio=20",
+    "x265": "qp=52 qp=30.5 q=30",
+    "vvenc": "qp=64 qp=30.5 q=30",
+    "vtm": "qp=64 qp=30.5 q=30",
+}
+
+
+@pytest.mark.parametrize("codec", WRONG_OPTIONS)
+def test_an_option_out_of_range_is_refused_at_once(codec: str):
+    with pytest.raises(BadOption):
+        load_codec(resolve(parse_codec(codec))[0])
+
+
+def test_every_codec_with_options_has_a_wrong_one_here():
+    named = {codec.partition(":")[0].replace("hyperprior", "compressai") for codec in WRONG_OPTIONS}
+    only_files = {"folder", "charm", "elic", "ivr", "hific"}  # as options
+    assert named == CODECS.keys() - only_files
+
+
+@pytest.mark.parametrize("codec", WRONG_SETTINGS)
+def test_a_setting_that_would_be_bent_silently_is_refused(codec: str, photo: Pixels):
+    made = load_codec(parse_codec(codec))
+    for text in WRONG_SETTINGS[codec].split():
+        name, _, value = text.partition("=")
+        with pytest.raises(BadOption, match=f" takes .*, not {text}"):
+            made.encode(photo, Setting(name, float(value)))
