@@ -27,84 +27,50 @@ def part_of(target: Path, data: bytes) -> Path:
     return part
 
 
-def test_a_file_arrives_whole_under_its_name_and_nothing_else_is_left(server, target):
-    fetch(f"{server.url}/file.bin", target, len(BODY), SHA256)
+@pytest.mark.parametrize(
+    ("server_does", "left_over", "known", "starts"),
+    [
+        ({}, b"", True, [0]),
+        ({"says_length": False}, b"", False, [0]),
+        ({}, BODY[:400_000], True, [400_000]),  # resumed
+        ({"ranges": False}, BODY[:400_000], True, [400_000]),
+        ({"wrong_start": 7}, BODY[:400_000], True, [400_000, 0]),
+        ({}, BODY, True, []),
+        ({"ranges": False}, BODY, True, []),
+        ({}, BODY, False, [1_000_000]),
+        ({"ranges": False}, BODY, False, [1_000_000]),
+        ({}, b"x" * 400_000, True, [400_000, 0]),  # of another file
+        ({}, b"x" * 400_000, False, [400_000, 0]),
+        ({}, b"x" * len(BODY), True, [0]),
+        ({}, b"x" * len(BODY), False, [1_000_000, 0]),
+        ({}, b"x" * 1_000_001, True, [1_000_001, 0]),
+        ({}, b"x" * 1_000_001, False, [1_000_001, 0]),
+        ({"breaks_after": [300_000] * 3}, b"", True, [0, 300_000, 600_000, 900_000]),
+        ({"breaks_after": [300_000], "says_length": False}, b"", True, [0, 300_000]),
+    ],
+)
+def test_a_file_arrives_whole_whatever_was_left_over_and_the_server_does(
+    server, target, server_does, left_over, known, starts
+):
+    for name, value in server_does.items():
+        setattr(server, name, list(value) if isinstance(value, list) else value)
+    if left_over:
+        part_of(target, left_over)
+    fetch(f"{server.url}/file.bin", target, len(BODY) if known else None, SHA256)
     assert target.read_bytes() == BODY
     assert left_in(target.parent) == ["file.bin"]
+    assert [start for _, start in server.asked] == starts
 
 
-def test_a_file_of_which_nothing_is_known_arrives_too(server, target):
-    server.says_length = False
-    fetch(f"{server.url}/file.bin", target)
-    assert target.read_bytes() == BODY
-
-
-def test_a_file_that_is_there_and_right_is_not_asked_for(server, target):
-    part_of(target, b"").rename(target)
-    target.write_bytes(BODY)
-    fetch(f"{server.url}/file.bin", target, len(BODY), SHA256)
-    assert server.asked == []
-
-
-def test_a_file_that_is_there_and_wrong_is_the_users_to_remove(server, target):
-    part_of(target, b"mine").rename(target)
-    with pytest.raises(Unavailable, match=rf"{target} has 4 bytes instead of 1000000: remove it"):
+@pytest.mark.parametrize("content", [BODY, b"mine"])
+def test_a_file_that_is_there_is_not_asked_for_and_is_the_users_to_remove(server, target, content):
+    part_of(target, content).rename(target)
+    if content == BODY:
         fetch(f"{server.url}/file.bin", target, len(BODY), SHA256)
-    assert target.read_bytes() == b"mine"
-
-
-def test_a_download_resumes_where_it_stopped(server, target):
-    part_of(target, BODY[:400_000])
-    fetch(f"{server.url}/file.bin", target, len(BODY), SHA256)
-    assert server.asked == [("/file.bin", 400_000)]
-    assert target.read_bytes() == BODY
-
-
-def test_a_server_without_ranges_starts_over(server, target):
-    server.ranges = False
-    part_of(target, BODY[:400_000])
-    fetch(f"{server.url}/file.bin", target, len(BODY), SHA256)
-    assert target.read_bytes() == BODY
-
-
-def test_a_server_that_sends_another_range_is_asked_for_everything(server, target):
-    server.wrong_start = 7
-    part_of(target, BODY[:400_000])
-    fetch(f"{server.url}/file.bin", target, len(BODY), SHA256)
-    assert server.asked == [("/file.bin", 400_000), ("/file.bin", 0)]
-    assert target.read_bytes() == BODY
-
-
-@pytest.mark.parametrize("ranges", [True, False])
-@pytest.mark.parametrize("known", [True, False])
-def test_a_part_that_is_the_whole_file_is_recognised(ranges, known, server, target):
-    server.ranges = ranges
-    part_of(target, BODY)
-    fetch(f"{server.url}/file.bin", target, len(BODY) if known else None, SHA256)
-    assert target.read_bytes() == BODY
-    assert len(server.asked) == (0 if known else 1)
-
-
-@pytest.mark.parametrize("left_over", [b"x" * 400_000, b"x" * len(BODY), b"x" * 1_000_001])
-@pytest.mark.parametrize("known", [True, False])
-def test_what_was_left_of_another_file_is_thrown_away(left_over, known, server, target):
-    part_of(target, left_over)
-    fetch(f"{server.url}/file.bin", target, len(BODY) if known else None, SHA256)
-    assert target.read_bytes() == BODY
-
-
-def test_a_broken_connection_is_taken_up_again(server, target):
-    server.breaks_after = [300_000, 300_000, 300_000]
-    fetch(f"{server.url}/file.bin", target, len(BODY), SHA256)
-    assert server.asked == [("/file.bin", start) for start in (0, 300_000, 600_000, 900_000)]
-    assert target.read_bytes() == BODY
-
-
-def test_a_connection_that_breaks_where_no_length_is_told_is_noticed(server, target):
-    server.says_length = False
-    server.breaks_after = [300_000]
-    fetch(f"{server.url}/file.bin", target, len(BODY), SHA256)
-    assert target.read_bytes() == BODY
+    else:
+        with pytest.raises(Unavailable, match=rf"{target} has 4 bytes instead .*: remove it"):
+            fetch(f"{server.url}/file.bin", target, len(BODY), SHA256)
+    assert (target.read_bytes(), server.asked) == (content, [])
 
 
 def test_a_connection_that_always_breaks_is_one_sentence_and_what_came_is_kept(server, target):
@@ -126,30 +92,25 @@ def test_a_server_that_never_gets_on_is_left_alone(server, target):
     assert len(server.asked) == 2
 
 
-def test_other_bytes_of_the_right_size_never_get_the_name(server, target):
-    server.files["/file.bin"] = BODY[:-1] + b"x"
-    with pytest.raises(Unavailable, match=rf"has sha256 .* instead of {SHA256[:16]}"):
-        fetch(f"{server.url}/file.bin", target, len(BODY), SHA256)
+@pytest.mark.parametrize(
+    ("file", "size", "digest", "says"),
+    [
+        ("other.bin", len(BODY), SHA256, f"has sha256 .* instead of {SHA256[:16]}"),
+        ("file.bin", None, "00000000", "instead of 00000000"),
+        ("file.bin", len(BODY) - 1, SHA256, "now has 1000000 bytes instead of 999999"),
+        ("gone", None, "", "/gone answers 404 Not Found: put .*file.bin"),
+    ],
+)
+def test_another_file_never_gets_the_name(server, target, file, size, digest, says):
+    server.files["/other.bin"] = BODY[:-1] + b"x"
+    with pytest.raises(Unavailable, match=says):
+        fetch(f"{server.url}/{file}", target, size, digest)
     assert left_in(target.parent) == []
 
 
-def test_the_beginning_of_a_hash_is_enough_to_refuse(server, target):
+def test_the_beginning_of_a_hash_is_enough(server, target):
     fetch(f"{server.url}/file.bin", target, digest=SHA256[:8])
-    target.unlink()
-    with pytest.raises(Unavailable, match="instead of 00000000"):
-        fetch(f"{server.url}/file.bin", target, digest="00000000")
-
-
-def test_a_file_of_another_size_is_refused_before_it_is_downloaded(server, target):
-    with pytest.raises(Unavailable, match="now has 1000000 bytes instead of 999999"):
-        fetch(f"{server.url}/file.bin", target, len(BODY) - 1, SHA256)
-    assert left_in(target.parent) == []
-
-
-def test_an_address_that_is_gone_is_one_sentence(server, target):
-    with pytest.raises(Unavailable, match=rf"/gone answers 404 Not Found: put .* {target}"):
-        fetch(f"{server.url}/gone", target)
-    assert left_in(target.parent) == []
+    assert target.read_bytes() == BODY
 
 
 def test_without_a_network_the_sentence_says_what_to_do(target):
