@@ -47,10 +47,7 @@ class CodecSpec(NamedTuple):
 
 
 def names_code(spec: CodecSpec) -> bool:
-    """Return whether a spec itself says which program or Python file to run.
-
-    Such a spec is for whoever wrote it; rows and packs of strangers may have one too. A codec that
-    draws behind another one, its option `base`, runs that one as well.
+    """Return whether a spec, or its option `base`, names a program or Python file to run.
 
     >>> names_code(CodecSpec("jpeg", ())), names_code(CodecSpec("./mine.py:Mine", ()))
     (False, True)
@@ -101,9 +98,10 @@ def parse_codec(text: str) -> CodecSpec:
 
 
 def codec_class(spec: CodecSpec) -> type[Any]:
-    """Import the class of a spec; raise `Unavailable` if its module lacks a library.
+    """Import the class of a spec.
 
-    Raises `UsageError` where the user's file has no such class, or cannot be loaded.
+    Raises `Unavailable` if its module lacks a library, `UsageError` if the user's file has no such
+    class or cannot be loaded.
     """
     if spec.name not in CODECS:
         if not user_file.names_file(spec.name):  # any class of any package, otherwise
@@ -156,9 +154,8 @@ def shown_variants(name: str) -> list[CodecSpec]:
 def resolve(spec: CodecSpec) -> list[CodecSpec]:
     """Return the variants of a spec, without default options.
 
-    A bare name may be several. So may a name whose options leave out one that the codec cannot do
-    without, but that its variants give: `ours:size=micro` is `ours:beta=0:size=micro` and
-    `ours:beta=3.84:size=micro`.
+    A name without options may be several; so may one that lacks a required option which its
+    variants give: `ours:size=micro` is `ours:beta=0:size=micro` and `ours:beta=3.84:size=micro`.
     """
     made = codec_class(spec)
     variants: tuple[Mapping[str, str], ...] = getattr(made, "variants", ())
@@ -175,9 +172,9 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
 
 
 def drawings(spec: CodecSpec, count: int) -> list[CodecSpec]:
-    """Return the variants of a codec that draws, with the seeds 0 to `count` - 1.
+    """Return the variants of a generative codec with the seeds 0 to `count` - 1.
 
-    Of a codec without the option `seed`, and of one whose seed is given, the spec alone.
+    A codec without the option `seed`, or whose seed is given, stays as it is.
     """
     if SEED not in _parameters(spec, codec_class(spec)) or SEED in dict(spec.options):
         return [spec]
@@ -226,10 +223,10 @@ def load_codec(spec: CodecSpec) -> Any:
 
 
 def described(spec: CodecSpec, codec: "Codec") -> "CodecInfo":
-    """Return what a codec says of itself; raise `UsageError` where it does not keep to its class.
+    """Return a codec's description; raise `UsageError` for a user's codec that breaks the contract.
 
-    A codec from a user's file may have no name or sweep, or a `describe` that fails or returns
-    something else than a `CodecInfo` of the declared types.
+    It may have no name or sweep, or a `describe` that fails or returns anything but a `CodecInfo`
+    of the declared types.
     """
     from benchmark.codec import CodecInfo, Setting
 

@@ -43,7 +43,11 @@ class Reason(NamedTuple):
 
 
 class BenchError(Exception):
-    """A failure that is explained in one sentence."""
+    """A failure that is explained in one sentence; `reason` is the sentence as data, if any."""
+
+    def __init__(self, sentence: str = "", reason: Reason | None = None) -> None:
+        super().__init__(sentence)
+        self.reason = reason
 
 
 class UsageError(BenchError):
@@ -73,27 +77,17 @@ class BadPack(UsageError):  # noqa: N818
 
     >>> str(BadPack(Path("vtm.tar"), "it holds no rows.csv"))
     'the pack vtm.tar cannot be used: it holds no rows.csv; get or export it again'
-
-    Values of the pack in `why` may have any length: it is cut to `LONGEST_REASON` characters, on
-    one line.
     """
 
     def __init__(self, path: Path, why: str) -> None:
-        why = " ".join(why.split())
+        why = " ".join(why.split())  # with values of the pack, of any length
         if len(why) > LONGEST_REASON:
             why = f"{why[:LONGEST_REASON]}..."
         super().__init__(f"the pack {path} cannot be used: {why}; get or export it again")
 
 
 class Unavailable(BenchError):  # noqa: N818
-    """Something that has to be on the machine first; the message says how to get it.
-
-    `reason` is the same as data, None where nothing asks for it.
-    """
-
-    def __init__(self, sentence: str, reason: Reason | None = None) -> None:
-        super().__init__(sentence)
-        self.reason = reason
+    """Something that has to be on the machine first; the message says how to get it."""
 
 
 class ImageRefused(BenchError):  # noqa: N818
@@ -106,10 +100,6 @@ class NotMeasurable(BenchError):  # noqa: N818
     `reason` of the kind "pixels" says that the same pixels have no value ever, so that nothing
     computes the metric of them again.
     """
-
-    def __init__(self, sentence: str, reason: Reason | None = None) -> None:
-        super().__init__(sentence)
-        self.reason = reason
 
 
 class CorruptStream(BenchError):  # noqa: N818
@@ -140,11 +130,9 @@ class DamagedResults(UserWarning):
 
 
 def memory_exhausted(error: BaseException) -> MemoryKind | None:
-    """Return whose memory was too small for the code that raised an error; None for another cause.
+    """Return whose memory was too small ("device": a GPU's); None for another cause.
 
-    "host" is the machine's own memory: `MemoryError`, of which numpy's is a kind, ENOMEM from the
-    system, and torch's `RuntimeError`, which its message tells. "device" is a GPU's; torch's error
-    for that is known by its name alone, so that torch is not imported.
+    torch's errors are recognised by name and message, so that torch is not imported.
 
     >>> memory_exhausted(MemoryError()), memory_exhausted(RuntimeError("CUDA error: out of memory"))
     ('host', 'device')

@@ -1,7 +1,7 @@
-"""Python files of users: `path.py:Name` to the class or function of that name, errors as sentences.
+"""Python files of users: `path.py:Name` to the class or function of that name.
 
-A file is loaded from its present bytes each time, and whatever is wrong with it is a `UsageError`
-that names the file and, where there is one, the line.
+A file is loaded from its present bytes each time. Its mistakes are `UsageError`s that name the file
+and, if there is one, the line.
 """
 
 import ast
@@ -59,20 +59,23 @@ def file_of(name: str) -> Path:
 
 
 def load(name: str, kind: str) -> Any:
-    """Load the class or function that `path.py:Name` names.
+    """Load the class or function (`kind`) that `path.py:Name` names.
 
-    kind: what it is to be, "class" or "function". Raises `UsageError` for a file that is not there,
-    is no valid Python, fails while it is loaded, or has nothing of that name; `Unavailable` where
-    it imports a package that is not installed.
+    Raises `UsageError` for a file that is absent, is no valid Python, fails while it is loaded, or
+    has nothing of that name; `Unavailable` if it imports a package that is not installed.
     """
     path, attribute = file_of(name), name.partition(":")[2]
     is_kind = inspect.isclass if kind == "class" else inspect.isfunction
     module = _module(path)
-    found = getattr(module, attribute, None)
-    if is_kind(found):
-        return found
-    mine = {key: one for key, one in vars(module).items() if is_kind(one) and _is_own(one, module)}
-    own = {id(one): key for key, one in reversed(mine.items())}.values()  # of two names the first
+    match = getattr(module, attribute, None)
+    if is_kind(match):
+        return match
+    mine = {
+        key: value
+        for key, value in vars(module).items()
+        if is_kind(value) and value.__module__ == module.__name__
+    }
+    own = {id(value): key for key, value in reversed(mine.items())}.values()  # first of two names
     if not attribute:
         raise UsageError(f"{name!r} names no {kind}: write {name.rstrip(':')}:NAME")
     raise UnknownName(f"{kind} in {path.name}:", attribute, own)
@@ -103,21 +106,20 @@ def require_methods(name: str, found: type[Any], kind: str, methods: Sequence[st
 
 
 def metric_class(name: str) -> type[Any]:
-    """Load the image metric that `path.py:Class` names; its protocol names the file's sha256.
+    """Load the image metric that `path.py:Class` names.
 
-    The class returned is one made from the author's, whose protocol id ends with the first digits
-    of the file's sha256: values of an edited file are never taken for those of the file before.
-    Raises `UsageError` where it is not a `benchmark.metrics.metric.ImageMetric`.
+    The protocol id of the class returned ends with the first digits of the file's sha256: values of
+    an edited file are never taken for those of the file before. Raises `UsageError` unless it is a
+    `benchmark.metrics.metric.ImageMetric`.
     """
     return _metric_class(name, digest_of(name))
 
 
 def author_frame(error: BaseException, author: Any) -> str:
-    """Return the last frame of an exception that is in the author's own code; empty for none.
+    """Return the last frame of an exception in the author's own code; empty for none.
 
-    author: the class or function that was called. Its own code is the file of its methods, else
-    that of the first class it inherits from that the exception passed; of a class of a package, the
-    whole package.
+    author: the class or function that was called. Its code is the file of its methods, else that of
+    the first base class that the exception passed; of a class of a package, the whole package.
 
     >>> def mine():
     ...     raise ValueError
@@ -148,11 +150,7 @@ def one_line(error: BaseException) -> str:
 
 
 def failed_in(name: str, author: Any, what: str, error: BaseException) -> UsageError:
-    """Return the error of an author's code that failed before anything was measured.
-
-    name: `path.py:Name`. author: the class or function. what: the part of it that failed, as the
-    end of a sentence.
-    """
+    """Return the error of an author's code, `path.py:Name`, in which the part `what` failed."""
     where = author_frame(error, author)
     where = where.rpartition(", in ")[0] or place_of(name)
     return UsageError(f"{where}: {what} {name} failed: {one_line(error)}")
@@ -209,10 +207,6 @@ def _module(path: Path) -> ModuleType:
 
 def _line_in(path: Path, error: BaseException) -> str:
     return _last_frame(error, (str(path),)).rpartition(", in ")[0] or path.name
-
-
-def _is_own(value: Any, module: ModuleType) -> bool:
-    return bool(value.__module__ == module.__name__)
 
 
 def _last_frame(error: BaseException, own: tuple[str, ...]) -> str:

@@ -1,14 +1,12 @@
 """Runs of a training command, one after the other, with their progress on standard error."""
 
 import json
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
     from baselines.neural.training.session import TrainingRun, TrainingSession
 
 POLL_SECONDS = 0.5
-LINE_SECONDS = 30.0
 TAIL_BYTES = 1 << 16  # several reports, each with a validation
 
 Report = Mapping[str, Any]  # a line of the journal
@@ -38,13 +35,20 @@ def show_training(
     behind it, asked for with each report that is shown. The file is read by a thread of its own, so
     that the trainer can have the main one, where signals arrive.
     """
+    from benchmark.commands.output import Lines
+
     if quiet:
         yield
     elif sys.stderr.isatty():
         with _bar(name, stages, behind) as show:
             yield from _followed(journal, show)
     else:
-        yield from _followed(journal, _Lines(name, stages, behind))
+        lines = Lines(at_once=True)
+
+        def show(report: Report, last: bool) -> None:
+            lines.say(lambda: f"{name}: {sentence(report, stages, behind)}", last)
+
+        yield from _followed(journal, show)
 
 
 def sentence(
@@ -114,25 +118,6 @@ def _follow(journal: Path, show: Callable[[Report, bool], None], ended: Event) -
         if report is not None and (report != seen or over):
             show(report, over)
         seen = report
-
-
-class _Lines:
-    """Printer of the first report, the last one, and now and then others, a line each."""
-
-    def __init__(
-        self, name: str, stages: Sequence[tuple[int, int]], behind: Seconds | None
-    ) -> None:
-        self._name, self._stages, self._behind = name, stages, behind
-        self._spoken = -math.inf
-        self._said: Report | None = None
-
-    def __call__(self, report: Report, last: bool) -> None:
-        now = monotonic()
-        if report == self._said or (now - self._spoken < LINE_SECONDS and not last):
-            return
-        self._spoken, self._said = now, report
-        said = sentence(report, self._stages, self._behind)
-        print(f"{self._name}: {said}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,8 +20,6 @@ from benchmark.system.weights import NETWORKS, PublishedFile
 
 if TYPE_CHECKING:
     from benchmark.datasets.download import DownloadProgress
-
-LINE_SECONDS = 30.0
 
 
 def fetch(
@@ -124,23 +121,21 @@ def _weights_of_codec(text: str) -> Sequence[PublishedFile]:
 @contextmanager
 def _shown() -> Iterator["DownloadProgress"]:
     """Yield a function to call after every chunk: a bar on a terminal, else a line now and then."""
+    from rich.progress import DownloadColumn, TaskID, TransferSpeedColumn
+
+    from benchmark.commands.output import Lines, progress_bars
+
     if not sys.stderr.isatty():
-        yield _lines()
+        lines = Lines()
+
+        def say(name: str, done_bytes: int, total_bytes: int | None) -> None:
+            total = f" of {total_bytes}" if total_bytes else ""
+            lines.say(lambda: f"{name}: {done_bytes}{total} bytes", done_bytes == total_bytes)
+
+        yield say
         return
-    from rich import progress as rich
-    from rich.console import Console
-
-    from benchmark.commands.output import unfiltered
-
-    columns = (
-        rich.TextColumn("{task.description}"),
-        rich.BarColumn(),
-        rich.DownloadColumn(),
-        rich.TransferSpeedColumn(),
-        rich.TimeRemainingColumn(),
-    )
-    with rich.Progress(*columns, console=Console(file=unfiltered(sys.stderr))) as bars:
-        tasks: dict[str, rich.TaskID] = {}
+    with progress_bars(DownloadColumn(), TransferSpeedColumn()) as bars:
+        tasks: dict[str, TaskID] = {}
 
         def update(name: str, done_bytes: int, total_bytes: int | None) -> None:
             if name not in tasks:
@@ -148,16 +143,3 @@ def _shown() -> Iterator["DownloadProgress"]:
             bars.update(tasks[name], completed=done_bytes, total=total_bytes)
 
         yield update
-
-
-def _lines() -> "DownloadProgress":
-    spoken = monotonic()
-
-    def update(name: str, done_bytes: int, total_bytes: int | None) -> None:
-        nonlocal spoken
-        if done_bytes == total_bytes or monotonic() - spoken > LINE_SECONDS:
-            spoken = monotonic()
-            total = f" of {total_bytes}" if total_bytes else ""
-            print(f"{name}: {done_bytes}{total} bytes", file=sys.stderr, flush=True)
-
-    return update

@@ -16,6 +16,9 @@ from benchmark.system.processes import interrupt_at_hang_up
 from benchmark.system.text import counted, visible
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import ProgressColumn
+
     from benchmark.analysis.summarise import Summary
     from benchmark.figures.table import Table
     from benchmark.measure.outcome import Failure, Outcome, Progress
@@ -108,46 +111,59 @@ def show_progress(
 
 
 def _bar(what: str, total: int) -> "Iterator[Callable[[Progress], None]]":
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+    from rich.progress import MofNCompleteColumn, TextColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[failed]} failed"),
-        TextColumn("{task.fields[rate]:.1f} cells/s"),
-        TimeRemainingColumn(),
-    )
+    failed, rate = "{task.fields[failed]} failed", "{task.fields[rate]:.1f} cells/s"
     started = monotonic()
-    with Bar(*columns, console=Console(file=unfiltered(sys.stderr))) as bar:
-        task = bar.add_task(what, total=total, failed=0, rate=0.0)
+    with progress_bars(MofNCompleteColumn(), TextColumn(failed), TextColumn(rate)) as bars:
+        task = bars.add_task(what, total=total, failed=0, rate=0.0)
 
         def update(progress: "Progress") -> None:
-            rate = progress.finished / max(monotonic() - started, 1e-9)
-            bar.update(task, completed=progress.finished, failed=progress.failed, rate=rate)
+            speed = progress.finished / max(monotonic() - started, 1e-9)
+            bars.update(task, completed=progress.finished, failed=progress.failed, rate=speed)
 
         yield update
 
 
+@contextmanager
+def progress_bars(*columns: "ProgressColumn") -> "Iterator[Bars]":
+    """Show bars on standard error, with a description, these columns and the time that is left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    first = TextColumn("{task.description}"), BarColumn()
+    console = Console(file=unfiltered(sys.stderr))
+    with Bars(*first, *columns, TimeRemainingColumn(), console=console) as bars:
+        yield bars
+
+
+class Lines:
+    """Printer of lines of progress on standard error, one every half minute at most."""
+
+    def __init__(self, at_once: bool = False) -> None:
+        self._printed_at = -LINE_SECONDS if at_once else monotonic()
+        self._printed = ""
+
+    def say(self, line: Callable[[], str], last: bool = False) -> None:
+        """Print a line if it is time for one, or if it is the last; no line twice."""
+        if last or monotonic() - self._printed_at >= LINE_SECONDS:
+            self._printed_at, before, self._printed = monotonic(), self._printed, line()
+            if self._printed != before:
+                print(self._printed, file=sys.stderr, flush=True)
+
+
 def _lines(what: str, total: int) -> "Callable[[Progress], None]":
-    started = spoken = monotonic()
+    started, lines = monotonic(), Lines()
 
     def update(progress: "Progress") -> None:
-        nonlocal spoken
-        now = monotonic()
-        if now - spoken < LINE_SECONDS:
-            return
-        spoken = now
-        rate = progress.finished / (now - started)
-        left = f"{(total - progress.finished) / rate:.0f} s left" if rate else "time left unknown"
-        print(
-            f"{what}: {progress.finished} of {total}, {progress.failed} failed, "
-            f"{rate:.1f} cells/s, {left}",
-            file=sys.stderr,
-            flush=True,
-        )
+        def line() -> str:
+            rate = progress.finished / (monotonic() - started)
+            left = f"{(total - progress.finished) / rate:.0f} s left" if rate else "unknown time"
+            done = f"{progress.finished} of {total}, {progress.failed} failed"
+            return f"{what}: {done}, {rate:.1f} cells/s, {left}"
+
+        lines.say(line)
 
     return update
 
@@ -160,50 +176,33 @@ def run_with_progress(
     details: bool = False,
     judged: Sequence[str] = (),
 ) -> "Outcome":
-    """Run a request; say on standard error what is planned, how far it is and what was remarked.
+    """Run a request; print plan, progress and warnings on standard error.
 
     quiet: without plan and progress. details: whole reasons why metrics are not measured. judged:
     metrics that a verdict on the outcome needs. Raises what `benchmark.measure.run.run` does.
     """
+    from benchmark.commands.absent import metrics_not_measured
     from benchmark.measure.run import run
+
+    def announce(
+        matrix: "Matrix", lacking: Mapping[str, str], workers: "WorkerPlan | None"
+    ) -> None:
+        counts = (len(matrix.sources.images), "image"), (len(matrix.selection.contenders), "codec")
+        planned = ", ".join(counted(*one) for one in (*counts, (len(matrix.cells), "cell")))
+        say([f"{matrix.sources.dataset.name}: {planned}, {len(matrix.to_do)} to do"])
+        say(metrics_not_measured(lacking, details, judged))
+        if workers is not None and workers.remark and matrix.to_do:
+            say([f"bench: {workers.remark}"])
 
     outcome = run(
         request,
         matrix=matrix,
         progress=partial(show_progress, quiet=quiet),
-        announce=_say_nothing if quiet else partial(_announce, details=details, judged=judged),
+        announce=(lambda *_: None) if quiet else announce,
     )
     for remark in outcome.remarks:
         print(f"bench: {remark}", file=sys.stderr)
     return outcome
-
-
-def _say_nothing(
-    matrix: "Matrix", lacking: Mapping[str, str], workers: "WorkerPlan | None"
-) -> None:
-    pass
-
-
-def _announce(
-    matrix: "Matrix",
-    lacking: Mapping[str, str],
-    workers: "WorkerPlan | None",
-    details: bool,
-    judged: Sequence[str],
-) -> None:
-    from benchmark.commands.absent import metrics_not_measured
-
-    print(
-        f"{matrix.sources.dataset.name}: {counted(len(matrix.sources.images), 'image')}, "
-        f"{counted(len(matrix.selection.contenders), 'codec')}, "
-        f"{counted(len(matrix.cells), 'cell')}, "
-        f"{len(matrix.to_do)} to do",
-        file=sys.stderr,
-        flush=True,
-    )
-    say(metrics_not_measured(lacking, details, judged))
-    if workers is not None and workers.remark and matrix.to_do:
-        say([f"bench: {workers.remark}"])
 
 
 def say(lines: Iterable[str]) -> None:

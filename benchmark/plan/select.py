@@ -109,7 +109,7 @@ def select(
         except (Unavailable, BadPack) as missing:
             if not everything and not skip_missing:
                 raise cannot_run(text, str(missing), len(codecs)) from missing
-            reason = getattr(missing, "reason", None) or Reason("")
+            reason = missing.reason or Reason("")
             skipped.append(Skipped(text.strip(), str(missing), reason))
     _refuse_equal_labels(contenders)
     if draws is not None and not skipped and not any(map(_draws, contenders)):
