@@ -27,19 +27,19 @@ class VariantAgain:
 
     codec: str  # as `--codecs` takes it
     rows: int = 0  # stored
-    again: int = 0  # measured again
+    measured_again: int = 0
     other_build: int = 0  # of these, with another program, library or weight file
     bytes_equal: int = 0
     pixels_equal: int = 0
     values_equal: int = 0  # of all metrics, within TOLERANCE
     values: int = 0
-    largest: float = 0.0  # difference of a value
+    largest_difference: float = 0.0  # of a value
     wrong: list[str] = field(default_factory=list)  # what differs in rows of the same build
 
     @property
     def missing(self) -> int:
         """Stored rows that nothing was measured for."""
-        return self.rows - self.again
+        return self.rows - self.measured_again
 
 
 def rows_to_measure(table: pa.Table, codecs: NamedCodecs) -> pa.Table:
@@ -112,7 +112,7 @@ def _compare(
     """Count what is equal in two rows; return a sentence for each thing that is not."""
     wrong = []
     where = name_of_row(row)
-    one.again += 1
+    one.measured_again += 1
     names = ("num_bytes", "stream_sha256")
     same = all(row[name] == other[name] or None in (row[name], other[name]) for name in names)
     one.bytes_equal += same
@@ -129,7 +129,7 @@ def _compare(
             continue
         one.values += 1
         difference = 0.0 if before == now else abs(before - now)
-        one.largest = max(one.largest, difference)
+        one.largest_difference = max(one.largest_difference, difference)
         if difference <= TOLERANCE or math.isnan(difference):
             one.values_equal += 1
         elif pixels:

@@ -20,8 +20,7 @@ from benchmark.system.text import counted
 if TYPE_CHECKING:
     from benchmark.audit.colour_round_trip import ColourRoundTrip
     from benchmark.audit.pack_audit import PackAudit, Sources
-    from benchmark.figures.table import Table
-    from benchmark.measure.independent_decode import Audited, Findings
+    from benchmark.measure.independent_decode import Audited
     from benchmark.packs.pack import Pack
 
 audit = Verbs("""Verify rows, streams, packs and colour conversions.
@@ -43,12 +42,7 @@ def audit_decode(
     codecs: options.StoredCodecs = "all",
     levels: Annotated[
         int,
-        opt(
-            MANNER,
-            "Largest difference of 8-bit levels that is not counted as a fault.",
-            min=0,
-            max=255,
-        ),
+        opt(MANNER, "Largest difference of 8-bit levels that is no fault.", min=0, max=255),
     ] = 1,
     as_json: options.AsJson = False,
 ) -> None:
@@ -89,11 +83,7 @@ def audit_decode(
 
 
 @audit.command("pack")
-@takes(
-    Request,
-    "metrics jobs timeout_seconds device data_dir weights_dir flatten",
-    metrics="all",
-)
+@takes(Request, "metrics jobs timeout_seconds device data_dir weights_dir flatten", metrics="all")
 def audit_pack(
     request: Request,
     path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
@@ -193,34 +183,27 @@ def audit_colour_round_trip(
 
 def _print_decoded(found: "Audited", levels: int) -> None:
     from benchmark.commands.output import print_table, print_wrong
-
-    findings = found.findings
-    if findings.counts:
-        print_table(_table(findings, levels))
-    print_wrong([f"{one.cell}: {one.stage}: {one.reason}" for one in findings.problems])
-    for why, count in findings.unavailable.items():
-        print(f"skipped  {counted(count, 'row')} of {why}")
-    if findings.not_kept:
-        rows = counted(findings.not_kept, "row has", "rows have")
-        print(f"absent   {rows} a stream that was not kept")
-    if findings.declared:
-        rows = counted(findings.declared, "row has", "rows have")
-        print(f"absent   {rows} no stream: the size is declared")
-    streams = counted(sum(found.streams.values()), "stream")
-    print(f"{streams} in {counted(len(found.streams), 'dataset')}")
-
-
-def _table(findings: "Findings", levels: int) -> "Table":
     from benchmark.figures.table import Table
     from benchmark.measure.independent_decode import VERDICTS
 
-    headers = ["codec", "encoded on", "decoded on", *VERDICTS]
-    headers[3 + VERDICTS.index("within")] = f"within {levels} level{'s' * (levels != 1)}"
-    rows = [
-        (*journey, *(str(findings.counts[journey][verdict]) for verdict in VERDICTS))
-        for journey in sorted(findings.counts)
-    ]
-    return Table(tuple(headers), tuple(rows), 3, ())
+    findings = found.findings
+    if findings.counts:
+        within = f"within {levels} level{'s' * (levels != 1)}"
+        verdicts = [within if one == "within" else one for one in VERDICTS]
+        rows = [
+            (*journey, *(str(findings.counts[journey][verdict]) for verdict in VERDICTS))
+            for journey in sorted(findings.counts)
+        ]
+        print_table(Table(("codec", "encoded on", "decoded on", *verdicts), tuple(rows), 3, ()))
+    print_wrong([f"{one.cell}: {one.stage}: {one.reason}" for one in findings.problems])
+    for why, count in findings.unavailable.items():
+        print(f"skipped  {counted(count, 'row')} of {why}")
+    lacks = (findings.not_kept, "a stream that was not kept"), (findings.declared, "no stream")
+    for count, what in lacks:
+        if count:
+            print(f"absent   {counted(count, 'row has', 'rows have')} {what}")
+    streams = counted(sum(found.streams.values()), "stream")
+    print(f"{streams} in {counted(len(found.streams), 'dataset')}")
 
 
 def _for_machines(found: "Audited") -> dict[str, Any]:
@@ -266,12 +249,11 @@ def _round_trips_for_machines(
     """Return round trips with null for the decibels of one that loses nothing."""
     codecs = [
         {
+            **{name: one._asdict()[name] for name in ("unmeasured", "wrong")},
             "codec": one.label,
             "rounded_db": one.rounded_db if isfinite(one.rounded_db) else None,
             "truncated_db": one.truncated_db if isfinite(one.truncated_db) else None,
             "bytes": {str(setting): size for setting, size in one.num_bytes.items()},
-            "unmeasured": one.unmeasured,
-            "wrong": list(one.wrong),
         }
         for one in found
     ]
@@ -291,9 +273,7 @@ def _print_pack(pack: "Pack", found: "PackAudit", sources: "Sources") -> None:
     print(f"pixels   {decoded} to the recorded pixels")
     for column, count in found.compared.items():
         if count:
-            equal = counted(
-                count, "value equals the recorded one", "values equal the recorded ones"
-            )
+            equal = counted(count, "value is as recorded", "values are as recorded")
             print(f"metric   {column}: {equal}")
     without = [column for column, count in found.compared.items() if not count]
     if without:

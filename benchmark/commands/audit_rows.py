@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,7 +17,6 @@ from benchmark.system.text import counted
 
 if TYPE_CHECKING:
     from benchmark.audit.rows_again import VariantAgain
-    from benchmark.figures.table import Table
     from benchmark.plan.select import Skipped
 
 SET_TOLERANCE = 1e-4  # relative, of distribution metrics: their features differ between processors
@@ -97,7 +96,14 @@ def audit_rows(
         raise UsageError(f"{results} holds no rows of {codecs}: `bench run` measures some")
     wrong = [sentence for one in found for sentence in one.wrong] + _wrong_sets(sets)
     if as_json:
-        print(json.dumps(_for_machines(found, sets, skipped, wrong), indent=1))
+        records = {
+            column: [dict(zip(("point", "before", "now"), one, strict=True)) for one in values]
+            for column, values in sets.items()
+        }
+        reasons = {name: one.why for name, one in skipped.items()}
+        codecs_again = [{**asdict(one), "missing": one.missing} for one in found]
+        facts = {"codecs": codecs_again, "sets": records, "skipped": reasons, "wrong": wrong}
+        print(json.dumps(facts, indent=1))
     else:
         _print(found, sets, skipped, wrong)
     raise typer.Exit(1 if wrong else 0)
@@ -112,8 +118,15 @@ def _wrong_sets(sets: Sets) -> list[str]:
     ]
 
 
-def _table(found: "Sequence[VariantAgain]") -> "Table":
+def _print(
+    compared: "Sequence[VariantAgain]",
+    sets: Sets,
+    skipped: "Mapping[str, Skipped]",
+    wrong: Sequence[str],
+) -> None:
     from benchmark.audit.pack_audit import TOLERANCE
+    from benchmark.commands.absent import skipped_codecs
+    from benchmark.commands.output import print_table, print_wrong
     from benchmark.figures.table import NOTHING, Table
 
     headers = (
@@ -122,35 +135,19 @@ def _table(found: "Sequence[VariantAgain]") -> "Table":
     )  # fmt: skip
     rows = [
         (
-            one.codec,
-            str(one.rows),
-            str(one.again),
-            str(one.bytes_equal),
-            str(one.pixels_equal),
+            *map(str, (one.codec, one.rows, one.measured_again, one.bytes_equal, one.pixels_equal)),
             f"{one.values_equal} of {one.values}",
-            f"{one.largest:.1g}" if one.values else NOTHING,
+            f"{one.largest_difference:.1g}" if one.values else NOTHING,
         )
-        for one in found
+        for one in compared
     ]
-    return Table(headers, tuple(rows), 1, ())
-
-
-def _print(
-    found: "Sequence[VariantAgain]",
-    sets: Sets,
-    skipped: "Mapping[str, Skipped]",
-    wrong: Sequence[str],
-) -> None:
-    from benchmark.commands.absent import skipped_codecs
-    from benchmark.commands.output import print_table, print_wrong
-
-    print_table(_table(found))
+    print_table(Table(headers, tuple(rows), 1, ()))
     for column, values in sets.items():
         largest = max(abs(now - before) / abs(before) for _, before, now in values)
         print(f"metric   {column}: {len(values)} points, largest relative difference {largest:.1g}")
     for line in skipped_codecs(skipped.values()):
         print(f"skipped  {line}")
-    for one in found:
+    for one in compared:
         if one.other_build:
             other = counted(one.other_build, "row is", "rows are")
             print(
@@ -161,36 +158,3 @@ def _print(
             missing = counted(one.missing, "row was", "rows were")
             print(f"absent   {one.codec}: {missing} not measured again")
     print_wrong(wrong)
-
-
-def _for_machines(
-    found: "Sequence[VariantAgain]",
-    sets: Sets,
-    skipped: "Mapping[str, Skipped]",
-    wrong: Sequence[str],
-) -> dict[str, Any]:
-    return {
-        "codecs": [
-            {
-                "codec": one.codec,
-                "rows": one.rows,
-                "measured_again": one.again,
-                "other_build": one.other_build,
-                "missing": one.missing,
-                "bytes_equal": one.bytes_equal,
-                "pixels_equal": one.pixels_equal,
-                "values_equal": one.values_equal,
-                "values": one.values,
-                "largest_difference": one.largest,
-            }
-            for one in found
-        ],
-        "sets": {
-            column: [
-                {"point": point, "before": before, "now": now} for point, before, now in values
-            ]
-            for column, values in sets.items()
-        },
-        "skipped": {name: one.why for name, one in skipped.items()},
-        "wrong": list(wrong),
-    }

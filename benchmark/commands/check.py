@@ -87,12 +87,7 @@ def check(
     ] = "",
     confidence: Annotated[
         float,
-        opt(
-            MANNER,
-            "Confidence of each kind of claim, over all metrics together.",
-            min=0.5,
-            max=0.9999,
-        ),
+        opt(MANNER, "Confidence of each kind of claim, over all metrics.", min=0.5, max=0.9999),
     ] = 0.95,
     common: Annotated[
         bool, opt(COMPARED, "Compare only the images and settings that both have.", "--common")
@@ -131,28 +126,22 @@ def check(
     from benchmark.check.check import check as compare
     from benchmark.check.row_sets import refuse_unknown_codec, two_row_sets
     from benchmark.check.verdict import parse_margins
+    from benchmark.check.verdict_table import check_markdown, junit_xml
     from benchmark.plan.request import metric_names
     from benchmark.system.atomic import write_files
 
     sets = list(rows or ())
     refuse_several("--codec", codec)
     refuse_several("--reference-codec", reference_codec)
-    runs = bool(against and codec and not sets)
-    compares = len(sets) == 2 and not against and checkpoint is None
-    if not (runs or compares):
+    runs = against and codec and not sets
+    if not runs and (len(sets) != 2 or against or checkpoint):
         raise UsageError(
             "bench check takes two sets of rows, A B, or --codec with --against: `bench check "
             "--help` has both"
         )
     names = metric_names(metrics) if metrics else ()
-    asked = CheckOptions(
-        names,
-        parse_margins(margin),
-        confidence,
-        common=common,
-        allow_few=allow_few,
-        fail_on_timing=fail_on_timing,
-    )
+    asked = CheckOptions(names, parse_margins(margin), confidence, "", "", common, allow_few)
+    asked = asked._replace(fail_on_timing=fail_on_timing)
     try:
         if sets:
             reference, new = two_row_sets(sets[0], sets[1], dataset, baselines)
@@ -168,8 +157,11 @@ def check(
             print(json.dumps(found.for_machines(), indent=1))
         else:
             _print(found)
-        for path, text in _files(found, markdown, junit, json_file).items():
-            write_files(path.parent, {path.name: text}, what="verdict")
+        text = json.dumps(found.for_machines(), indent=1)
+        made = (markdown, check_markdown), (junit, junit_xml), (json_file, lambda _: f"{text}\n")
+        for path, content in made:
+            if path is not None:
+                write_files(path.parent, {path.name: content(found)}, what="verdict")
     except (UsageError, Unavailable, typer.Exit):
         raise
     except Exception as error:  # whatever it is, 1 would say that something regressed
@@ -236,18 +228,3 @@ def _print(found: "Check") -> None:
     print()
     for line in [*sentences(found), headline(found)]:
         print(line)
-
-
-def _files(
-    found: "Check", markdown: Path | None, junit: Path | None, json_file: Path | None
-) -> dict[Path, str]:
-    from benchmark.check.verdict_table import check_markdown, junit_xml
-
-    files: dict[Path, str] = {}
-    if markdown is not None:
-        files[markdown] = check_markdown(found)
-    if junit is not None:
-        files[junit] = junit_xml(found)
-    if json_file is not None:
-        files[json_file] = json.dumps(found.for_machines(), indent=1) + "\n"
-    return files

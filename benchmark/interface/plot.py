@@ -2,14 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from benchmark.errors import UsageError
 from benchmark.figures.captions import panels_note
 from benchmark.figures.labels import add_legend
 from benchmark.figures.rate_curve import draw_panel
 from benchmark.figures.style import drawn_in, figure_style, styles
-from benchmark.interface.tables import summarised
+from benchmark.interface.tables import Source, summarised
 from benchmark.metrics.measure import Measure
 from benchmark.plan.request import metric_names
 from benchmark.published.curves import measured_panel
@@ -21,7 +19,7 @@ SIZE_INCHES = (6.875, 4.0)  # of a new figure, with the legend below the axes
 
 
 def plot(
-    frame: pd.DataFrame,
+    source: Source,
     metric: str = "psnr",
     *,
     ax: "Axes | None" = None,
@@ -35,8 +33,8 @@ def plot(
 
     Parameters
     ----------
-    frame : DataFrame
-        Rows of one dataset, from `load`.
+    source : DataFrame, path or Outcome
+        Rows of one dataset, from `load`, or what `load` takes.
     metric : str
         Name of a metric.
     ax : matplotlib Axes, optional
@@ -61,7 +59,7 @@ def plot(
 
     (name,) = metric_names([metric])
     measure = Measure.named(name)
-    found = summarised(frame, (name,), common, "per_image", allow_few)
+    found = summarised(source, (name,), common, "per_image", allow_few)
     panel = measured_panel(found, measure)
     if not panel.curves:
         raise UsageError(f"no point of {name} can be drawn: `summary` counts its values")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
@@ -25,9 +25,8 @@ from benchmark.rows.store import Store
 if TYPE_CHECKING:
     from benchmark.measure.outcome import Outcome
 
+Source: TypeAlias = "pd.DataFrame | str | Path | Outcome"  # rows, or where `load` finds them
 EVERY_METRIC = (*METRICS, *DISTRIBUTION_METRICS)
-
-
 NUMBERS = "_percent", "_overlap", "_bpp"  # ends of columns of `bd_rate` that are numbers
 EXTRA = "_of_mean_mse", "_few"  # ends of columns that some metrics have
 
@@ -36,8 +35,8 @@ def load(source: "str | Path | Outcome") -> pd.DataFrame:
     """Return stored rows, one per cell, ordered by codec, variant, setting and image.
 
     Of several versions of a cell (tried again, timed, rescored) the best is returned. Bundled rows
-    of another build than what was measured here are returned where they have images, settings or
-    metrics that the rows measured here lack, and the column ``bundled`` tells them from these.
+    of another build are returned if the rows measured here lack their images, settings or metrics;
+    the column ``bundled`` marks them.
 
     Parameters
     ----------
@@ -85,7 +84,7 @@ def load(source: "str | Path | Outcome") -> pd.DataFrame:
 
 
 def summary(
-    frame: pd.DataFrame,
+    source: Source,
     *,
     metrics: str | Sequence[str] = "all",
     common: bool = False,
@@ -96,8 +95,8 @@ def summary(
 
     Parameters
     ----------
-    frame : DataFrame
-        Rows of one dataset, from `load`; any selection of them.
+    source : DataFrame, path or Outcome
+        Rows of one dataset, from `load` (any selection of them), or what `load` takes.
     metrics : str or sequence of str
         Metrics to summarise; those without any value are left out.
     common : bool
@@ -116,7 +115,7 @@ def summary(
         images compared, and ``left_out``: rows that are not comparable, with reasons.
     """
     names = metric_names(metrics)
-    found = summarised(frame, names, common, average, allow_few)
+    found = summarised(source, names, common, average, allow_few)
     means = pd.DataFrame(found.for_machines())
     empty = [
         metric_class(name).column
@@ -137,7 +136,7 @@ def summary(
 
 
 def bd_rate(
-    frame: pd.DataFrame,
+    source: Source,
     anchor: str,
     metric: str = "psnr",
     *,
@@ -153,8 +152,8 @@ def bd_rate(
 
     Parameters
     ----------
-    frame : DataFrame
-        Rows of one dataset, from `load`.
+    source : DataFrame, path or Outcome
+        Rows of one dataset, from `load`, or what `load` takes.
     anchor : str
         Codec variant to compare with: its name in `summary`, or its spec. Bundled rows of it stand
         in where it was measured here without the metric; the column ``anchor`` says so.
@@ -172,11 +171,11 @@ def bd_rate(
     DataFrame
         One row per codec variant. ``bd_rate_percent`` is of the mean curves (negative: fewer bits
         at equal quality), ``images_bd_rate_percent`` the mean over single images, with median and
-        quartiles; ``_low`` and ``_high`` are the ends of 95 % intervals over draws of images.
-        ``bd_rate_overlap`` (0 to 1) is what both curves share of the qualities they span,
-        ``bd_metric`` the mean difference of the metric at equal rate, ``points_left_out`` names
-        points off the Pareto front, ``few`` marks distribution metrics of under 50 images. What
-        cannot be computed is NaN and ``reason`` says why.
+        quartiles; ``_low`` and ``_high`` are ends of 95 % intervals over resampled images.
+        ``bd_rate_overlap`` (0 to 1) is the share of qualities that both curves span, ``bd_metric``
+        the mean difference of the metric at equal rate, ``points_left_out`` names points off the
+        Pareto front, ``few`` marks distribution metrics of under 50 images. What cannot be computed
+        is NaN, with its ``reason``.
 
     Raises
     ------
@@ -184,7 +183,7 @@ def bd_rate(
         If there is no such metric, or the anchor has no rows.
     """
     (name,) = metric_names([metric])
-    found = summarised(frame, (name,), common, "per_image", allow_few)
+    found = summarised(source, (name,), common, "per_image", allow_few)
     label = find_label(anchor, found.labels)
     measure = Measure.named(name)
     comparisons = compare(found, measure, label, up_to_bpp, any_overlap)
@@ -200,13 +199,10 @@ def bd_rate(
 
 
 def summarised(
-    frame: pd.DataFrame,
-    names: Sequence[str],
-    common: bool,
-    average: Average,
-    allow_few: bool,
+    source: Source, names: Sequence[str], common: bool, average: Average, allow_few: bool
 ) -> Summary:
-    """Summarise the rows of a frame; distribution metrics where the frame knows its folder."""
+    """Summarise rows; distribution metrics where a frame knows its folder."""
+    frame = source if isinstance(source, pd.DataFrame) else load(source)
     table = _table(frame)
     folder = frame.attrs.get("folder")
     if folder is None:
@@ -239,13 +235,9 @@ def _unit(column: str, stored: str = "") -> str:
     ('dB', '%', '')
     """
     by_ending = {
-        "_db": "dB",
-        "_percent": "%",
-        "bpp": "bit/px",
-        "_seconds": "s",
-        "_per_megapixel": "s/Mpx",
-        "_db_of_mean_mse": "dB",
-    }
+        "_db": "dB", "_percent": "%", "bpp": "bit/px", "_seconds": "s",
+        "_per_megapixel": "s/Mpx", "_db_of_mean_mse": "dB",
+    }  # fmt: skip
     for ending, unit in by_ending.items():
         if column.endswith(ending):
             return unit
@@ -253,7 +245,7 @@ def _unit(column: str, stored: str = "") -> str:
 
 
 def match(
-    frame: pd.DataFrame,
+    source: Source,
     codec: str,
     against: str,
     metric: str = "psnr",
@@ -267,8 +259,8 @@ def match(
 
     Parameters
     ----------
-    frame : DataFrame
-        Rows of one dataset, from `load`; any selection of them.
+    source : DataFrame, path or Outcome
+        Rows of one dataset, from `load` (any selection of them), or what `load` takes.
     codec, against : str
         Names of codecs, for all of their variants, or names of variants in `summary`.
     metric : str
@@ -296,7 +288,7 @@ def match(
         If the metric is of a set of images, or the tolerance is no such number.
     """
     names = tuple(dict.fromkeys((*METRICS, *metric_names([metric]))))
-    summary = summarised(frame, names, False, "per_image", False)
+    summary = summarised(source, names, False, "per_image", False)
     found = matches(summary, codec, against, metric, parse_tolerance(str(tolerance)))
     table = pd.DataFrame([one.for_machines() for one in found])
     ratios = [name for name in table.columns if "_ratio" in name or "_difference" in name]

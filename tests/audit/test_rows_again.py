@@ -23,7 +23,7 @@ def test_every_kind_of_difference_is_told_and_what_agrees_is_counted():
     digest = {"stream_sha256": "1" * 64, "decoded_sha256": "2" * 64}
     stored = table(rows(**digest))
     (same,) = compare_rows(stored, table(rows(**digest)), ["psnr"])
-    assert (same.rows, same.again, same.bytes_equal, same.pixels_equal) == (2, 2, 2, 2)
+    assert (same.rows, same.measured_again, same.bytes_equal, same.pixels_equal) == (2, 2, 2, 2)
     assert (same.values, same.values_equal, same.wrong) == (2, 2, [])
     for changed, told in (
         ({"stream_sha256": "3" * 64}, "the stream differs"),
@@ -37,7 +37,7 @@ def test_every_kind_of_difference_is_told_and_what_agrees_is_counted():
 
 def test_rows_of_another_build_are_counted_and_may_differ():
     (one,) = compare_rows(table(rows()), table(rows(fingerprint="e" * 64, num_bytes=7)), [])
-    assert (one.again, one.other_build, one.bytes_equal, one.wrong) == (2, 2, 0, [])
+    assert (one.measured_again, one.other_build, one.bytes_equal, one.wrong) == (2, 2, 0, [])
 
 
 def test_rows_that_name_a_program_are_never_measured():

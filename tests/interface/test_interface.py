@@ -208,6 +208,16 @@ def test_any_selection_of_rows_can_be_summarised(stored):
     assert set(benchmark.summary(either, common=True)["images"]) == {1}
 
 
+def test_a_folder_stands_for_all_of_its_rows(stored):
+    frame = benchmark.load(stored)
+    assert benchmark.summary(stored).equals(benchmark.summary(frame))
+    assert benchmark.bd_rate(str(stored), "jpeg").equals(benchmark.bd_rate(frame, "jpeg"))
+    assert benchmark.match(stored, "webp", "jpeg").equals(benchmark.match(frame, "webp", "jpeg"))
+    axes = benchmark.plot(stored)
+    assert len(axes.get_lines()) >= 2
+    plt.close(axes.get_figure())
+
+
 def test_frames_that_make_no_sense_are_refused(stored, tmp_path):
     frame = benchmark.load(stored)
     with pytest.raises(UsageError, match="lacks the columns variant"):
