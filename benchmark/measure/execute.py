@@ -113,10 +113,7 @@ def execute_within_memory(
     setting: Setting,
     enter: Enter = untold,
 ) -> tuple[Coded | Failed, bool]:
-    """Code one image as `execute` does; if a GPU's memory is too small, once more in tiles.
-
-    Returns also whether the result was coded in tiles, which only `CodesInTiles` codecs can do.
-    """
+    """Code one image, once more in tiles if a GPU's memory is too small; return whether it was."""
     outcome = execute(encoder, decoder, image, pixels, setting, enter)
     if not (
         isinstance(outcome, Failed)
@@ -203,10 +200,7 @@ def differs_again(
 
 
 def give_memory_back() -> None:
-    """Free what nothing refers to, and the GPU memory that torch, if it is loaded, has in reserve.
-
-    To be called outside of the handler of an error, whose traceback refers to its frames' arrays.
-    """
+    """Free garbage and torch's GPU memory; an error's handler would still refer to its arrays."""
     gc.collect()
     if (torch := sys.modules.get("torch")) is not None:
         torch.cuda.empty_cache()

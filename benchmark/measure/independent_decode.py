@@ -130,10 +130,7 @@ def kept_streams(
 def audit_decode(
     kept: Kept, options: AuditOptions, findings: Findings, report: Callable[[Progress], None]
 ) -> Iterator[Row]:
-    """Decode every kept stream again; yields the rows whose pixels came out identical.
-
-    Counts and problems are added to `findings`. A stream of several rows is decoded once.
-    """
+    """Decode every kept stream again, add to `findings`, yield the rows of identical pixels."""
     findings.not_kept += kept.not_kept
     findings.declared += kept.declared
     finished = 0

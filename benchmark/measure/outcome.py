@@ -43,10 +43,7 @@ class Failure(NamedTuple):
 
 
 class Tracebacks:
-    """Tracebacks of authors' code as texts, equal ones once, with the cells that each struck.
-
-    listed: what `listed` has returned before.
-    """
+    """Tracebacks of authors' code as texts, equal ones once, with the cells that each struck."""
 
     def __init__(self, listed: Iterable[Mapping[str, Any]] = ()) -> None:
         self._cells: dict[str, dict[str, None]] = {
@@ -140,10 +137,7 @@ class Rescored(NamedTuple):
 
 
 class RunNotes:
-    """Facts that a run's record gets while cells are measured: tracebacks, streams decoded twice.
-
-    Those of an earlier part of the run are kept. `write` is called when rows are written.
-    """
+    """Facts that a run's record gets while cells are measured; those of an earlier part stay."""
 
     def __init__(self, store: Store, run: str) -> None:
         self._store, self._run = store, run
@@ -163,10 +157,7 @@ class RunNotes:
 
 
 class Recorder:
-    """A buffer of rows and streams in front of a store.
-
-    Streams and features reach the disk before the rows that name them.
-    """
+    """A buffer of rows, and of streams and features, which are stored before their rows."""
 
     def __init__(
         self,
@@ -230,10 +221,9 @@ def run_tasks(
     engine: Engine,
     notes: RunNotes | None = None,
 ) -> list[Failure]:
-    """Carry out cells or rescorings and store their rows; `report` is called about once a second.
+    """Carry out tasks and store their rows, however it ends; `report` is called every second.
 
     notes: get the tracebacks of what fails, and which streams were decoded twice.
-    Whatever ends it (Ctrl-C, a full disk), the rows finished by then are written if they can be.
     """
     failures: list[Failure] = []
     finished = 0

@@ -269,10 +269,7 @@ def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress)
 
 
 def choose_backend(request: Request) -> Backend:
-    """Prepare the backend of a request, and set the device for codecs.
-
-    Raises `UsageError` for options that exclude each other, `Unavailable` without GPU or cluster.
-    """
+    """Prepare a request's backend and use its device; refuse options that exclude each other."""
     if request.engine not in ENGINES:
         raise UsageError(f"--engine {request.engine!r} is none of {', '.join(ENGINES)}")
     seconds = request.timeout_seconds

@@ -89,10 +89,7 @@ class Scorer:
         names: Sequence[str],
         is_kept: IsKept = lambda protocol, sha256: False,
     ) -> Scores:
-        """Score the pair with some of the run's metrics.
-
-        is_kept: whether the features of an image are stored, by protocol and sha256 of its pixels.
-        """
+        """Score the pair with some metrics of the run; `is_kept`: features that are stored."""
         if source.sha256 != self._prepared_of:
             self._prepared, self._prepared_of = {}, source.sha256
         parts = [self._score(name, source, decoded, is_kept) for name in names]

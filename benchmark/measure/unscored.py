@@ -30,12 +30,9 @@ def unscored(
 ) -> list[Rescore]:
     """Return tasks for rows of these sources that lack a metric under its present protocol.
 
-    With `again`, also those whose value is null for a reason that may be gone: not for one that
-    lies in the pixels (`availability.lasting`).
-    Of a feature space, rows whose features were dropped lack it too. Failed rows, and bundled rows
-    without their streams or of cells that were measured here, are left out. `folder` is the
-    store's. may_run: says of a row (columns codec, variant) whether its codec may be run; the
-    others are left out. Rows of one image stay together.
+    With `again`, also those whose value is null for a reason that may be gone. Of a feature space,
+    rows whose features were dropped lack it too. Failed rows, bundled rows without streams and rows
+    whose codec may not run are left out. Rows of one image are together. folder: of the store.
     """
     store = Store(folder)
     by_pixels = {source.sha256: source for source in sources}

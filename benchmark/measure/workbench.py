@@ -149,10 +149,7 @@ class Workbench:
         return self.measure(task, enter) if isinstance(task, Cell) else self.rescore(task, enter)
 
     def measure(self, cell: Cell, enter: Enter = untold) -> Measured:
-        """Code and score a cell; any failure of its image or codec is a failed row.
-
-        So is memory that runs out anywhere else but in a metric, which is null then.
-        """
+        """Code and score a cell; a failure of its image or codec, or of memory, is a failed row."""
         measured = self._within_memory(partial(self._measured, cell, enter))
         if isinstance(measured, Failed):
             return failed_cell(cell, self._conditions, measured)

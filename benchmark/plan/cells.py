@@ -60,10 +60,7 @@ class Cell(NamedTuple):
 
 
 def plan(contenders: Sequence[Contender], dataset: str, sources: Iterable[Source]) -> list[Cell]:
-    """Return codecs x settings x images, images outermost: an early stop is a fair sample.
-
-    Of a codec whose streams come from a pack, what the pack has; `lacking` tells the rest.
-    """
+    """Return codecs x settings x images, images outermost: an early stop is a fair sample."""
     return [
         Cell(one.spec, one.info, setting, dataset, source, one.pack.path if one.pack else None)
         for source in sources

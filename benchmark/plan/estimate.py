@@ -135,10 +135,7 @@ def estimate(cells: Sequence[Cell], model: CostModel) -> TimeEstimate:
 
 
 def _typical(cell: Cell) -> Curve:
-    """Return the typical curve of a cell's codec, device and setting; empty if there is none.
-
-    The curve of a codec comes from its class (`Facts.typical`).
-    """
+    """Return the typical curve of a cell's setting and device, declared by its codec's class."""
     for one in facts_of(cell.codec).typical:
         if one.device == cell.info.device and one.setting in (cell.setting.name, ""):
             return one.seconds

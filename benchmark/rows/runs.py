@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import DamagedResults, StoreError
-from benchmark.system.atomic import write_result, write_results
+from benchmark.system.atomic import write_results
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, is_regular, read_regular
 from benchmark.system.machine import commit, machine
 
@@ -77,7 +77,7 @@ class RunRecords:
 
     def amend(self, run: str, facts: Mapping[str, Any]) -> None:
         """Add facts to a run's record, or replace those of the same names."""
-        write_result(self._record_path(run), _json({**self.record(run), **facts}))
+        write_results({self._record_path(run): _json({**self.record(run), **facts})})
 
     def has_record(self, run: str) -> bool:
         """Return whether a run has a record; False for a name that no file can have."""

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmark.rows.schema import schema_of, table_schema
-from benchmark.system.atomic import write_result, write_results
+from benchmark.system.atomic import write_results
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
@@ -53,7 +53,7 @@ def write_shard(folder: Path, table: pa.Table) -> Path:
     """
     content = to_parquet(table)
     path = folder / f"{hashlib.sha256(content).hexdigest()}.parquet"
-    write_result(path, content)
+    write_results({path: content})
     return path
 
 

@@ -75,16 +75,12 @@ def write_together(files: Mapping[Path, bytes | memoryview]) -> None:
 
 
 def synchronise(paths: Iterable[Path]) -> None:
-    """Wait until the disk has the contents of files, or the entries of folders; raises `OSError`.
-
-    They are synchronised one after another where the system starts no thread, for a limit of memory
-    or processes. A folder on a file system that does not synchronise folders is passed over.
-    """
+    """Wait until the disk has files, or entries of folders where it can; raises `OSError`."""
     each = list(paths)
     if len(each) > 1:
         from concurrent.futures import ThreadPoolExecutor
 
-        with suppress(RuntimeError):  # can't start new thread
+        with suppress(RuntimeError):  # for a limit of memory or processes there are no threads
             with ThreadPoolExecutor(SYNCHRONISED_AT_ONCE) as pool:
                 list(pool.map(_synchronise, each))
             return
@@ -105,22 +101,15 @@ def _synchronise(path: Path) -> None:
 
 def _make_folder(folder: Path) -> set[Path]:
     """Make a folder with its parents; return the folders that have new entries thereby."""
-    missing = []
-    while not folder.exists():
-        missing.append(folder)
-        folder = folder.parent
-    for one in reversed(missing):
-        one.mkdir(exist_ok=True)
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
     return {one.parent for one in missing}
 
 
 def write_files(
     folder: Path, files: Mapping[str, str | bytes], gone: Iterable[str] = (), what: str = "report"
 ) -> None:
-    """Write files by name into a folder, then remove those in `gone` that an earlier call left.
-
-    `what` names the files in messages. Raises `StoreError` where the folder cannot be written.
-    """
+    """Write files by name into a folder, remove those in `gone`; `StoreError` names `what`."""
     try:
         for name, content in files.items():
             write_file(folder / name, content)
@@ -128,11 +117,6 @@ def write_files(
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"the {what} in {folder} cannot be written: {error.strerror}") from error
-
-
-def write_result(path: Path, content: bytes | memoryview, *, remedy: str = REMEDY) -> None:
-    """Write a file so that it is on the disk on return. Raises `StoreError` with the remedy."""
-    write_results({path: content}, remedy=remedy)
 
 
 def write_results(files: Mapping[Path, bytes | memoryview], *, remedy: str = REMEDY) -> None:

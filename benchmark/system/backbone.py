@@ -112,10 +112,7 @@ class Backbone(NamedTuple):
         return find_weights(self.patterns, remedy, command)
 
     def require(self, *, importances: bool = False) -> None:
-        """Raise `Unavailable` where the weight file is missing, without reading it.
-
-        importances: also where lpips, which has the channels' weights, is missing or another.
-        """
+        """Raise `Unavailable` where the weight file, or lpips for `importances`, is missing."""
         self.find()
         if importances:
             _file_of_lpips(self.heads)
@@ -144,18 +141,12 @@ class Backbone(NamedTuple):
         return tensors
 
     def importances(self) -> "list[Tensor]":
-        """Return the weight of each channel of each layer in LPIPS, float32 (1, channels, 1, 1).
-
-        `Unavailable` where lpips 0.1.4 is not installed.
-        """
+        """Return LPIPS' channel weights of each layer, float32 of shape (1, channels, 1, 1)."""
         content = load_tensors(_file_of_lpips(self.heads))
         return [content[f"lin{number}.model.1.weight"] for number in range(len(self.layers))]
 
     def features(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Iterator[Tensor]":
-        """Yield each layer's output for a normalised signal (n, 3, height, width).
-
-        A layer is computed when it is taken, in torch's modes of that moment.
-        """
+        """Yield each layer's output for a normalised signal of shape (n, 3, height, width)."""
         for layer in self.layers:
             for step in layer:
                 signal = step.apply(signal, weights)
@@ -163,10 +154,7 @@ class Backbone(NamedTuple):
 
 
 def load_pinned(path: Path, sha256: str, file: str) -> "dict[str, Tensor]":
-    """Load a weight file whose sha256 is known; `file` names it in messages.
-
-    The file is not unpickled before its digest is verified. Raises `Unavailable` where it differs.
-    """
+    """Load a weight file whose digest is verified before; `file` names it in `Unavailable`."""
     require_pinned(path, sha256, file)
     content: dict[str, Tensor] = load_tensors(path)
     return content
@@ -207,10 +195,7 @@ def image_tensor(pixels: Pixels, like: "Tensor") -> "Tensor":
 
 
 def channels_last(tensor: "Tensor") -> "Tensor":
-    """Return the tensor in the memory layout that is fastest on a CPU; others than 4-D unchanged.
-
-    AlexNet gains a sixth, SqueezeNet more than half of its time.
-    """
+    """Return a 4-D tensor in the layout that is fastest on a CPU; others unchanged."""
     import torch
 
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor

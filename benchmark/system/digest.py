@@ -31,7 +31,12 @@ def pixels_sha256(pixels: Pixels) -> str:
 
 def file_sha256(path: Path) -> str:
     """Hash a file's bytes; they are read again only if the file is not the same (`remembered`)."""
-    return str(remembered(path, "sha256", lambda: _hash_file(path)))
+
+    def compute() -> str:
+        with open_regular(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    return str(remembered(path, "sha256", compute))
 
 
 def files_sha256(paths: Iterable[Path]) -> str:
@@ -45,10 +50,9 @@ def files_sha256(paths: Iterable[Path]) -> str:
 def remembered(path: Path, what: str, compute: Callable[[], Any]) -> Any:
     """Return `compute()` (a json value), or its last result for this unchanged file.
 
-    A file is unchanged if its path, size, times of change of content and of inode, inode and device
-    are. The time of the inode cannot be set back, so that a copy with the size and time of another
-    file is looked at. What changes while it is looked at is not remembered. The memory is optional:
-    if it cannot be read or written, everything is computed.
+    A file is unchanged if its path, size, times, inode and device are, since the inode's time cannot
+    be set back. What changes meanwhile is not remembered, and where the memory
+    cannot be read or written, everything is computed.
     """
     state = _state(path)
     place = os.fsencode(os.path.realpath(path)).decode(errors="backslashreplace")  # may be no UTF-8
@@ -60,21 +64,17 @@ def remembered(path: Path, what: str, compute: Callable[[], Any]) -> Any:
                 return json.loads(row[0])
             value = compute()
             if _state(path) == state:
+                kept = key, json.dumps(value)
                 with memory:
-                    memory.execute(
-                        "insert or replace into digest values (?, ?)", (key, json.dumps(value))
-                    )
+                    memory.execute("insert or replace into digest values (?, ?)", kept)
             return value
     except (sqlite3.Error, OSError):
         return compute()
 
 
 def _state(path: Path) -> str:
-    status = path.stat()
-    return (
-        f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} "
-        f"{status.st_ino} {status.st_dev}"
-    )
+    at = path.stat()
+    return f"{at.st_size} {at.st_mtime_ns} {at.st_ctime_ns} {at.st_ino} {at.st_dev}"
 
 
 def _memory() -> sqlite3.Connection:
@@ -83,11 +83,6 @@ def _memory() -> sqlite3.Connection:
     memory = sqlite3.connect(folder / "digests.sqlite", timeout=10)
     memory.execute("create table if not exists digest (key text primary key, value text)")
     return memory
-
-
-def _hash_file(path: Path) -> str:
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cache_folder() -> Path:
@@ -104,10 +99,7 @@ def record_sha256(path: Path) -> str:
 
 
 def recorded_sha256(path: Path) -> str:
-    """Return the sha256 on record of a file, present or not; empty without a record.
-
-    Raises `Unavailable` for a record that holds none.
-    """
+    """Return the sha256 on record of a file, present or not, "" without one; or `Unavailable`."""
     record = _record(path)
     if not record.exists():
         return ""

@@ -96,11 +96,7 @@ class TarFile(NamedTuple):
 
 
 def files_of_tar(file: BufferedReader) -> Iterator[TarFile]:
-    """Yield the regular files of an uncompressed tar, in their order; raise `BadTar`.
-
-    Links, devices, pipes and folders are passed over. A tar ends with a block of zeros, or with the
-    file.
-    """
+    """Yield the regular files of an uncompressed tar, which may lack its end; raise `BadTar`."""
     end, at = file.seek(0, os.SEEK_END), 0
     if end == 0:
         raise BadTar("it is empty")
@@ -241,10 +237,7 @@ def lacks_blocks(data: bytes, image: "Image") -> bool:
 
 
 def _end_of_scans(data: bytes) -> tuple[int, bytes] | None:
-    """Return the position of the end marker, and what would be more data of the last scan.
-
-    None without an end marker, or with arithmetic coding.
-    """
+    """Return the end marker's place and more data of the last scan; None where neither is known."""
     at, restarts, last = 2, False, -1
     while data[at : at + 1] == b"\xff" and at + 1 < len(data):
         marker = data[at + 1]
@@ -287,8 +280,8 @@ ADAM7 = (
 def lacks_rows(data: bytes, image: "Image") -> bool:
     """Return whether the compressed data of a PNG end before the last row.
 
-    data: the file. image: as Pillow has loaded it, which fills rows that are not there with zeros
-    and says nothing. The data are only unpacked again where one of the last two rows is of zeros.
+    Pillow fills such rows of `image` with zeros: only where one of the last two rows is of zeros,
+    the data are unpacked again.
     """
     width, height = image.size
     end = np.asarray(image.crop((0, max(0, height - 2), width, height)))
@@ -298,10 +291,7 @@ def lacks_rows(data: bytes, image: "Image") -> bool:
 
 
 def holds_rows(head: bytes, num_bytes: int) -> bool:
-    """Return whether a PNG of `num_bytes` can hold the rows that its header announces.
-
-    head: its first 29 bytes. Nothing of the picture's size is allocated.
-    """
+    """Return whether a PNG of `num_bytes` can hold the rows that its first 29 bytes announce."""
     return _raw_size(head) <= MOST_UNPACKED * num_bytes
 
 

@@ -2,17 +2,18 @@
 
 import sys
 from importlib import import_module
-from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import Any
 
+# Operators that torchvision's Python files refer to at import. Its compiled library declares them,
+# and does not load beside a torch that was built for another processor (torch for the CPU beside
+# torchvision for CUDA, from different package sources).
+DECLARATIONS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
 
-class _PandasLeftOut(MetaPathFinder):
-    """Finder in front of all others, by which pandas is not installed."""
-
-    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
-        if fullname == "pandas":
-            raise ModuleNotFoundError("pandas is left out for a moment", name=fullname)
+_declared: list[Any] = []  # a torch.library.Library takes its declarations along when it goes
 
 
 def leave_pandas_out() -> None:
@@ -27,23 +28,11 @@ def leave_pandas_out() -> None:
         return
     import pyarrow as pa
 
-    finder = _PandasLeftOut()
-    sys.meta_path.insert(0, finder)
+    sys.modules["pandas"] = None  # type: ignore[assignment]  # an ImportError
     try:
         pa.array([None])  # a list of anything
     finally:
-        sys.meta_path.remove(finder)
-
-
-# Operators that torchvision's Python files refer to at import. Its compiled library declares them,
-# and that library does not load beside a torch that was built for another processor (torch for the
-# CPU beside torchvision for CUDA, from different package sources).
-DECLARATIONS = (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-)
-
-_declared: list[Any] = []  # a torch.library.Library takes its declarations along when it goes
+        del sys.modules["pandas"]
 
 
 def import_torchvision() -> ModuleType:
@@ -61,14 +50,10 @@ def import_torchvision() -> ModuleType:
     for name in list(sys.modules):  # half-imported modules would be taken for whole ones
         if name.partition(".")[0] == "torchvision":
             del sys.modules[name]
-    _declare_operators()
-    return import_module("torchvision")
-
-
-def _declare_operators() -> None:
     import torch
 
     library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for declaration in DECLARATIONS:
         library.define(declaration)  # type: ignore[no-untyped-call]
     _declared.append(library)
+    return import_module("torchvision")

@@ -60,10 +60,7 @@ def package_folder(package: str) -> Path:
 
 
 def gpus(environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
-    """Return the GPUs that CUDA_VISIBLE_DEVICES leaves, by nvidia-smi; none where that is missing.
-
-    No context is made on any of them, which would take its memory.
-    """
+    """Return the GPUs that CUDA_VISIBLE_DEVICES leaves, by nvidia-smi, without a context on any."""
     asked = ("--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits")
     try:
         listed = _printed("nvidia-smi", *asked)

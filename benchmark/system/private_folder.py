@@ -33,22 +33,29 @@ def private_folder() -> Iterator[Path]:
             os.close(held)
 
 
-def sweep() -> int:
-    """Remove folders whose owner is dead, and return their number."""
-    removed = 0
-    with suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
-        for entry in entries:
-            if entry.name.startswith(SWEPT_PREFIXES):
-                removed += _remove_if_dead(Path(entry.path))
-    return removed
+def sweep() -> None:
+    """Remove folders whose owner is dead."""
+    place = Path(tempfile.gettempdir())
+    for folder in [one for prefix in SWEPT_PREFIXES for one in place.glob(f"{prefix}*")]:
+        with suppress(OSError):  # it has no such file, or its owner lives
+            about = folder.lstat()
+            if stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid():
+                _remove_if_dead(folder)
+
+
+def _remove_if_dead(folder: Path) -> None:
+    descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(descriptor)
 
 
 @cache
 def mark_as_own(folder: Path) -> None:
-    """Lock a folder until this process ends, so that a later `sweep` removes it if it is left.
-
-    A second call for the folder does nothing, and so does one that cannot write there.
-    """
+    """Lock a folder until this process ends, so that a later `sweep` removes it if it is left."""
     with suppress(OSError):
         _locked(folder / LOCK)
 
@@ -64,23 +71,3 @@ def _locked(path: Path) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def _remove_if_dead(folder: Path) -> bool:
-    try:
-        about = folder.lstat()
-        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid():
-            return False
-        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return False
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder, ignore_errors=True)
-    except OSError:  # its owner lives
-        return False
-    finally:
-        os.close(descriptor)
-    return True

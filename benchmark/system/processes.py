@@ -106,8 +106,7 @@ def _start(process_id: int) -> str | None:
 def terminal_blocked() -> Iterator[None]:
     """Keep Ctrl-C and the end of the terminal from processes that are started in the block.
 
-    They inherit the mask, so that nothing reaches them before they can set a handler, or after.
-    What comes for this process meanwhile is delivered at the end at the latest.
+    They inherit the mask. What comes for this process meanwhile is delivered at the end.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_THE_TERMINAL)
     try:
@@ -186,10 +185,7 @@ def _handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[Non
 
 @contextmanager
 def delayed() -> Iterator[None]:
-    """Let SIGINT and SIGTERM wait until the block has ended; it should take milliseconds.
-
-    In another thread than the main one, which signals never interrupt, this does nothing.
-    """
+    """Let SIGINT and SIGTERM, which reach the main thread alone, wait for the block's end."""
     if current_thread() is not main_thread():
         yield
         return

@@ -126,10 +126,7 @@ class _Launcher:
         self._orders, self._answers = self.process.stdin, self.process.stdout
 
     def run(self, order: Order, timeout_seconds: float) -> tuple[int, int]:
-        """Return the exit code, or 0 and the number of the error that prevented the start.
-
-        Raises `TimeoutError`, or `EOFError` where the launcher was killed; all that ran has ended.
-        """
+        """Return exit code and 0, or 0 and an error number; `EOFError` if it was killed."""
         try:
             with suppress(BrokenPipeError):
                 marshal.dump(tuple(order), self._orders)

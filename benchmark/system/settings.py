@@ -76,18 +76,10 @@ def worker_environment(**more: str) -> dict[str, str]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread, as workers do: sums of floats, and so pixels, depend on the number.
-
-    Torch is loaded, since a library that comes later would have its own number.
-    """
+    """Compute with one thread, as workers do: pixels depend on the number of threads."""
+    import torch
     from threadpoolctl import threadpool_limits
 
-    try:
-        import torch
-    except ImportError:
-        with threadpool_limits(1):
-            yield
-        return
     before = torch.get_num_threads()
     with threadpool_limits(1):
         torch.set_num_threads(1)
@@ -100,20 +92,28 @@ def one_thread() -> Iterator[None]:
 def use_device(asked: str, has_gpu: bool | None = None) -> Device:
     """Choose `auto`, `cpu` or `cuda` for codecs of this context and its workers; return the choice.
 
-    has_gpu: whether the machines that code have a GPU; default: whether torch can use one here.
-    torch is imported only if the system shows a GPU. Raises `UsageError` for another text,
-    `Unavailable` for `cuda` without a usable GPU.
+    has_gpu: of the machines that code; by default torch says it of this one, and is imported only
+    if the system shows a GPU. Raises `UsageError` for another text, `Unavailable` without GPU.
     """
     if asked not in ("auto", "cpu", "cuda"):
         raise UsageError(f"--device {asked!r} is none of auto, cpu, cuda")
-    if has_gpu is None:
-        device = _usable(asked)
-    elif asked == "cuda" and not has_gpu:
-        raise Unavailable("--device cuda: no node of the cluster has a GPU; leave the option out")
-    else:
-        device = "cuda" if has_gpu and asked != "cpu" else "cpu"
+    lacks = "" if has_gpu else "no node of the cluster has a GPU"
+    if has_gpu is None and asked != "cpu":
+        lacks = _lacking_gpu()
+    if asked == "cuda" and lacks:
+        raise Unavailable(f"--device cuda: {lacks}; leave the option out")
+    device: Device = "cpu" if lacks or asked == "cpu" else "cuda"
     _CURRENT.set(settings()._replace(device=device))
     return device
+
+
+def _lacking_gpu() -> str:
+    """Return why this machine has no usable GPU, empty if it has one."""
+    if not any(Path(mark).exists() for mark in GPU_MARKS):
+        return "this machine shows no GPU"
+    import torch
+
+    return "" if torch.cuda.is_available() else "torch cannot use the GPU of this machine"
 
 
 def chosen_device() -> Device:
@@ -122,10 +122,7 @@ def chosen_device() -> Device:
 
 
 def use_weights_folder(folder: Path | None) -> None:
-    """Search a folder for weights first, in this context and its workers.
-
-    Raises `UsageError` for a folder without any file.
-    """
+    """Search a folder for weights first; `UsageError` for one without any file."""
     if folder is None:
         return
     if not folder.is_dir() or not any(path.is_file() for path in folder.iterdir()):
@@ -159,17 +156,3 @@ def program_folders(variable: str) -> list[Path]:
     """Return the folder of programs that was chosen or a variable names, and its bin; else none."""
     named = dict(settings().programs).get(variable) or os.environ.get(variable)
     return [Path(named), Path(named) / "bin"] if named else []
-
-
-def _usable(asked: str) -> Device:
-    if asked == "cpu" or not any(Path(mark).exists() for mark in GPU_MARKS):
-        if asked == "cuda":
-            raise Unavailable("--device cuda: this machine shows no GPU; leave the option out")
-        return "cpu"
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    if asked == "cuda":
-        raise Unavailable("--device cuda: torch cannot use the GPU of this machine")
-    return "cpu"

@@ -1,8 +1,4 @@
-"""Counts with nouns, and text of strangers on terminals, in csv and markdown: shown, not obeyed.
-
-Rows, packs, file names and what programs say may hold any characters. Whatever writes them
-somewhere removes there what has a meaning there.
-"""
+"""Counts with nouns; text of strangers shown in terminals, csv and markdown, not obeyed."""
 
 import re
 from collections.abc import Mapping

@@ -1,8 +1,4 @@
-"""Decode streams in fresh processes that get the name of a codec and bytes, and nothing else.
-
-A decoder never has a source, an encoder's output beside the stream, a row or a hash. One process
-decodes the streams of one codec variant, one after another, and ends with them.
-"""
+"""Decode streams in fresh processes that get the name of a codec and bytes, and nothing else."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,10 +26,7 @@ class DecoderProcess:
     """A process that decodes one codec variant; after `Failed` of stage "load", nothing."""
 
     def __init__(self, spec: CodecSpec, device: str, timeout_seconds: float | None = None) -> None:
-        """Start the process; device: cpu or cuda, which the codec may ignore.
-
-        timeout_seconds: of one stream; None for no limit.
-        """
+        """Start the process; device: cpu or cuda, which the codec may ignore."""
         self._spec, self._device = spec, device
         self._patience = Patience(timeout_seconds)
         self._start()

@@ -42,11 +42,9 @@ class WorkerError(RuntimeError):
 def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | None]:
     """Do all tasks in `conditions.jobs` processes, those for GPUs in others beside them.
 
-    Each process sees one GPU. All GPUs that this process may use are used, each by as many workers
-    as its memory holds.
-
-    Yields in the order of completion, and None at least once a second while nothing completes.
-    Closing the iterator ends the workers.
+    Every GPU that this process may use has as many workers as its memory holds, each of which sees
+    that GPU alone. Yields in the order of completion, and None at least once a second while nothing
+    completes. Closing the iterator ends the workers.
     """
     queues = _queues(tasks, conditions)
     workers = [
@@ -201,10 +199,7 @@ class _Worker:
         return Finished(self.tasks.popleft(), outcome)
 
     def give_up(self) -> Finished | None:
-        """End a worker whose current stage is overdue, and all that it started; None for no such.
-
-        It may have answered while this process was busy with something else.
-        """
+        """End a worker whose stage is overdue, with all that it started; None unless it is."""
         if self.patience.left_seconds() != 0 or self.connection.poll():
             return None
         self._process.stop()
@@ -229,10 +224,7 @@ class _Worker:
 
 
 def announcer(connection: Connection, conditions: Conditions) -> Enter:
-    """Return what tells the driver of stages, where their time is limited.
-
-    This process then leads a process group, so that it can be ended with all that it started.
-    """
+    """Return what tells the driver of stages, if they are limited; lead a process group then."""
     if conditions.timeout_seconds is None:
         return untold
     os.setpgid(0, 0)

@@ -32,9 +32,8 @@ def worker_context() -> ForkServerContext:
     """Return the context that starts workers; the first call begins to load what they need.
 
     A server process imports that once (`preload`) and forks workers off itself: it has one thread,
-    so no lock is copied while another thread holds it. Called early, it loads while this process
-    still plans. Temporary folders of processes that were killed earlier are removed. Raises
-    `UsageError` where the path of temporary folders is too long.
+    so no lock is copied while another thread holds it. Temporary folders of processes that were
+    killed earlier are removed. Raises `UsageError` where $TMPDIR has too long a path.
     """
     context = get_context("forkserver")
     context.set_forkserver_preload([f"{__package__}.preload"])

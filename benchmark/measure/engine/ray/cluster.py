@@ -60,8 +60,7 @@ class Cluster(NamedTuple):
 def connect(address: str) -> Cluster:
     """Join a running cluster from one of its machines; `auto` finds the one of this machine.
 
-    Raises `Unavailable` where Ray is not installed or does not answer, `UsageError` for what is no
-    address.
+    Raises `Unavailable` where Ray is absent or does not answer, `UsageError` for no address.
     """
     ray = import_ray()
     if place := _recorded() if address == "auto" else address:
@@ -85,10 +84,7 @@ def connect(address: str) -> Cluster:
 
 @contextmanager
 def session() -> Iterator[None]:
-    """Work on the cluster that was joined; then leave it.
-
-    Ray's notes on lost nodes go to standard error: they would be in the middle of a summary.
-    """
+    """Work on the cluster that was joined, with Ray's notes on standard error; then leave it."""
     with redirect_stdout(sys.stderr):
         try:
             yield
@@ -164,10 +160,7 @@ class Head:
 
 
 def end_with_head(head: Head) -> None:
-    """End this process when the head is lost: nobody would fetch what it still measures.
-
-    What works for it notices that by its pipe (`processes.work_for`), and ends its programs.
-    """
+    """End this process when the head is lost: nobody would fetch what it still measures."""
 
     def watch() -> None:
         while not head.is_lost():

@@ -1,10 +1,9 @@
 """Measure cells on a Ray cluster: workers on its nodes, the store with the driver.
 
-Longest bundles first (`benchmark.plan.cells`); whoever is free takes the next. An image is put
-into the object store once and travels once to each node. A worker that is lost, with its process or
-its node, gives its cells back: the current one is tried again, on another node if there is one,
-and is a failed row when that has happened `MOST_LOSSES` times. A crash of a codec is a failed row
-at once, as on one machine, for it ends a process beside the worker (`worker`).
+Whoever is free takes the longest bundle left (`benchmark.plan.cells`). An image travels once to
+each node. A worker that is lost, with its process or its node, gives its cells back: the current
+one is tried again, on another node if there is one, and is a failed row the `MOST_LOSSES`th time.
+A codec that crashes is a failed row at once, for it ends a process beside the worker.
 """
 
 from collections import defaultdict, deque
@@ -33,7 +32,7 @@ PATIENCE_SECONDS = 600.0  # after which a run without any worker is
 
 
 class RayEngine:
-    """An engine that carries out tasks as `engine.local` does, on the connected cluster.
+    """An engine on the connected cluster.
 
     seconds: what a task is expected to take, None for unknown. gpus_per_worker: of codecs that run
     on a GPU; .5 lets two share one. remarks: gets a sentence on each thing that a node lacks.
@@ -46,22 +45,26 @@ class RayEngine:
         gpus_per_worker: float,
         remarks: dict[str, None],
     ) -> None:
+        self._ray = import_ray()
         self._cluster, self._seconds, self._gpus = cluster, seconds, gpus_per_worker
         self._remarks = remarks  # in order, each once
+        self._code, self._environment = code_sha256(), environment()
+        self._lacking: dict[CodecSpec, list[str]] = defaultdict(list)  # why nodes cannot run it
+        self._workers: list[WorkerHandle] = []
+        self._finished: deque[Finished] = deque()
+        self._head = Head(self._ray.get_runtime_context().gcs_address)
 
     def carry_out(self, tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | None]:
-        """Do all tasks; yields in the order of completion, and None about once a second.
-
-        Closing the iterator ends the workers.
-        """
+        """Do all tasks as `engine.local` does; closing the iterator ends the workers."""
+        self._conditions, self._stillborn, self._heard = conditions, 0, monotonic()
+        self._payloads = PayloadMaker(self._ray, tasks, conditions)
         on_gpu = {"num_gpus": self._gpus, "num_cpus": 0.0}
-        queues = [
+        self._queues = [
             WorkQueue("cuda", self._cluster.gpu_workers(self._gpus), on_gpu),
             WorkQueue("cpu", conditions.jobs, {"num_cpus": 1.0}),
         ]
-        run = _RayRun(tasks, conditions, queues, self._remarks)
         try:
-            for queue in queues:
+            for queue in self._queues:
                 own = [task for task in tasks if device_of(task) == queue.device]
                 if own and not queue.workers:
                     cells = counted(len(own), "cell is", "cells are")
@@ -71,33 +74,14 @@ class RayEngine:
                     )
                 queue.fill(own, self._seconds)
                 for _ in range(min(queue.workers, queue.left)):
-                    run.hire(queue)
-            yield from run.outcomes()
+                    self._hire(queue)
+            yield from self._outcomes()
         finally:
-            run.end()
+            for worker in self._workers:  # also those with a task
+                self._dismiss(worker)
+            self._workers = []
 
-
-class _RayRun:
-    def __init__(
-        self,
-        tasks: Sequence[Task],
-        conditions: Conditions,
-        queues: Sequence[WorkQueue],
-        remarks: dict[str, None],
-    ) -> None:
-        self._ray = import_ray()
-        self._conditions, self._queues, self._remarks = conditions, queues, remarks
-        self._payloads = PayloadMaker(self._ray, tasks, conditions)
-        self._code, self._environment = code_sha256(), environment()
-        self._workers: list[WorkerHandle] = []
-        self._lacking: dict[CodecSpec, list[str]] = defaultdict(list)  # why nodes cannot run it
-        self._finished: deque[Finished] = deque()
-        self._stillborn = 0
-        self._heard = monotonic()
-        self._head = Head(self._ray.get_runtime_context().gcs_address)
-
-    def outcomes(self) -> Iterator[Finished | None]:
-        """Yield outcomes until nothing is left; None about once a second while there is none."""
+    def _outcomes(self) -> Iterator[Finished | None]:
         while any(queue.left for queue in self._queues):
             asked = {
                 worker.waits_for: worker for worker in self._workers if worker.waits_for is not None
@@ -120,14 +104,7 @@ class _RayRun:
             while self._finished:
                 yield self._finished.popleft()
 
-    def end(self) -> None:
-        """End all workers, also those with a task."""
-        for worker in self._workers:
-            self._dismiss(worker)
-        self._workers = []
-
-    def hire(self, queue: WorkQueue) -> None:
-        """Have Ray start a worker for a queue."""
+    def _hire(self, queue: WorkQueue) -> None:
         config = WorkerConfig(replace(self._conditions, device=queue.device), self._payloads.files)
         variables = {**self._environment, DEVICE: queue.device}
         if queue.device == "cpu":
@@ -220,7 +197,7 @@ class _RayRun:
             if not colleagues:
                 raise BenchError(f"no worker can start on the cluster: {last}") from error
         elif worker.queue.left > colleagues:
-            self.hire(worker.queue)
+            self._hire(worker.queue)
         for other in list(self._workers):
             if other.queue is worker.queue and other.hello is not None:
                 self._feed(other)

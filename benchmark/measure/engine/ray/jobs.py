@@ -130,10 +130,7 @@ class Job:
 
 @dataclass(eq=False)
 class WorkQueue:
-    """Jobs in bundles, the longest first; left: those not finished.
-
-    resources: what Ray is to give each worker.
-    """
+    """Jobs in bundles, the longest first, for workers with the same resources of Ray."""
 
     device: str
     workers: int

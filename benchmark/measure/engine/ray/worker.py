@@ -49,10 +49,7 @@ class WorkerConfig(NamedTuple):
 
 
 class NeededCodec(NamedTuple):
-    """Codec needed by queued tasks, with its identity on the driver.
-
-    The reply is why it cannot run here as it does there, or nothing.
-    """
+    """Codec needed by queued tasks; the reply is why it cannot run here as on the driver, or ""."""
 
     spec: CodecSpec
     info: CodecInfo | None  # None where only its decoder is needed
@@ -89,10 +86,7 @@ Reply = Begun | Measured | Failed | Fault | str
 
 
 class Worker:
-    """Made an actor by the driver; its methods are called one after another.
-
-    environment: of the driver, as far as codecs and metrics ask for it. code: its `code_sha256`.
-    """
+    """An actor of the driver's run, with the driver's environment and the digest of its code."""
 
     def __init__(self, config: WorkerConfig, environment: dict[str, str], code: str) -> None:
         conditions = replace(config.conditions, machine=machine())
