@@ -50,9 +50,9 @@ def files_sha256(paths: Iterable[Path]) -> str:
 def remembered(path: Path, what: str, compute: Callable[[], Any]) -> Any:
     """Return `compute()` (a json value), or its last result for this unchanged file.
 
-    A file is unchanged if its path, size, times, inode and device are, since the inode's time cannot
-    be set back. What changes meanwhile is not remembered, and where the memory
-    cannot be read or written, everything is computed.
+    A file is unchanged if its path, size, times, inode and device are: the time of the inode cannot
+    be set back. What changes meanwhile is not remembered, and where the memory cannot be read or
+    written, everything is computed.
     """
     state = _state(path)
     place = os.fsencode(os.path.realpath(path)).decode(errors="backslashreplace")  # may be no UTF-8

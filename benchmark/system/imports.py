@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +17,14 @@ DECLARATIONS = (
 _declared: list[Any] = []  # a torch.library.Library takes its declarations along when it goes
 
 
+class _PandasLeftOut(MetaPathFinder):
+    """Finder in front of all others, by which pandas is not installed."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError("pandas is left out for a moment", name=fullname)
+
+
 def leave_pandas_out() -> None:
     """Have pyarrow take pandas for absent until a function is called that needs it.
 
@@ -28,11 +37,12 @@ def leave_pandas_out() -> None:
         return
     import pyarrow as pa
 
-    sys.modules["pandas"] = None  # type: ignore[assignment]  # an ImportError
+    finder = _PandasLeftOut()
+    sys.meta_path.insert(0, finder)
     try:
         pa.array([None])  # a list of anything
     finally:
-        del sys.modules["pandas"]
+        sys.meta_path.remove(finder)
 
 
 def import_torchvision() -> ModuleType:

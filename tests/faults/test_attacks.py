@@ -23,9 +23,8 @@ from support.faults.ledger import tell
 from support.processes import until
 
 KINDS = (
-    *(stored.kills, stored.full_disk, stored.bit_flips, stored.bits_of_others, stored.memory),
-    *(stored.hung_programs, hostile.hostile_files, hostile.hostile_streams),
-    *(hostile.hostile_folders, hostile.hostile_packs),
+    *(stored.kills, stored.full_disk, stored.bit_flips),
+    *(hostile.hostile_files, hostile.hostile_streams, hostile.hostile_folders),
 )
 SEEDS = range(1, 11)
 

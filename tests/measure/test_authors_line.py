@@ -1,9 +1,6 @@
 """A failure tells the author's own line, and its traceback is in the run's record once."""
 
 import json
-from pathlib import Path
-
-import pytest
 
 from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec
@@ -12,24 +9,13 @@ from benchmark.measure.execute import failed_by
 from benchmark.measure.outcome import RunNotes, Tracebacks
 from benchmark.rows.store import Store
 from support.bench.command import bench
-from support.files.noise import effect_noise
+from support.codecs.files import MINE
 
-MINE = Path(__file__).parents[1] / "support" / "codecs" / "mine.py"
 LINE = next(
     number
     for number, text in enumerate(MINE.read_text().splitlines(), 1)
     if text.endswith("# the line that is told")
 )
-
-
-@pytest.fixture
-def photos(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
-    for number in range(3):
-        noise = effect_noise((40 + number, 30), 50).convert("RGB")
-        noise.save(tmp_path / "photos" / f"{number}.png")
-    return tmp_path
 
 
 def record_of(folder):
@@ -59,11 +45,6 @@ def test_equal_tracebacks_of_all_workers_are_stored_once_with_their_cells(photos
     assert "json.decoder.JSONDecodeError" in one["traceback"]
     assert len(set(one["cells"])) == 6
     assert "mine.py:RaisesInLibrary step=2 1.png" in one["cells"]
-
-
-def test_a_run_without_failures_has_no_tracebacks(photos):
-    assert run("Plain").returncode == 0
-    assert "tracebacks" not in record_of(photos)
 
 
 def test_an_independent_decode_adds_its_tracebacks_to_the_record(photos, monkeypatch):

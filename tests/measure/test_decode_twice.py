@@ -1,24 +1,11 @@
 """A decoder that gives other pixels for the same bytes is found, one stream per codec variant."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from support.bench.command import bench
-from support.files.noise import effect_noise
-
-MINE = Path(__file__).parents[1] / "support" / "codecs" / "mine.py"
-
-
-@pytest.fixture
-def photos(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
-    for number, width in enumerate((50, 40, 60)):  # the second is the smallest
-        noise = effect_noise((width, 30), 50).convert("RGB")
-        noise.save(tmp_path / "photos" / f"{number}.png")
-    return tmp_path
+from support.codecs.files import MINE
 
 
 def run(kind, *more):
@@ -58,13 +45,6 @@ def test_one_stream_of_each_variant_is_decoded_twice_by_two_instances(photos):
     assert len(set(of_smallest)) == 2
     (cell,) = record_of(photos)["decoded_twice"].values()
     assert cell == "step=1 1.png"
-
-
-def test_a_timed_run_is_checked_as_well(photos):
-    code, told = run("Plain", "--timing")
-    assert code == 0
-    assert len(record_of(photos)["decoded_twice"]) == 1
-    assert all(point["images"] == 3 for point in told["summary"])
 
 
 def test_streams_of_a_pack_are_decoded_twice_too(photos):

@@ -3,53 +3,31 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from benchmark.datasets.dataset import ImageFile, Source, probe
+from benchmark.datasets.dataset import ImageFile
 from benchmark.measure.engine.local import Finished, carry_out, gpu_lanes
-from benchmark.measure.workbench import Conditions, Rescore, Workbench
-from benchmark.plan.cells import plan
-from benchmark.plan.select import select
+from benchmark.measure.workbench import Rescore, Workbench
 from benchmark.rows.store import Store
 from benchmark.system.machine import Gpu
-from support.files.noise import effect_noise
-
-FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
-VOLATILE = {"encode_seconds", "decode_seconds", "finished_utc"}
-
-
-def conditions(**changes):
-    same = {"run": "r", "device": "cpu", "flatten": False, "timing": False, "threads": 1}
-    same["folder"] = Path("unwritten")
-    return Conditions(**{**same, "metrics": ("psnr",), "jobs": 2, "machine": "test", **changes})
+from support.codecs.files import FAKES, conditions, sources_in, stable
+from support.codecs.files import cells as cells_of
+from support.files.noise import noise_images
 
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-
-    folder = tmp_path_factory.mktemp("images")
-    files = []
-    for number in range(3):
-        path = folder / f"{number}.png"
-        effect_noise((40 + number, 30), 50).convert("RGB").save(path)
-        files.append(ImageFile(path.name, path))
-    found = probe(files, False, 1)
-    assert all(isinstance(one, Source) for one in found)
-    return found
+    folder = tmp_path_factory.mktemp("images") / "three"
+    return sources_in(noise_images(folder, [(40 + number, 30) for number in range(3)]))
 
 
 def cells(kind, sources):
-    return plan(select([f"{FAKES}:{kind}"], {}).contenders, "test", sources)
+    return cells_of(f"{FAKES}:{kind}", sources)
 
 
 def finished(tasks, conditions):
     return [done for done in carry_out(tasks, conditions) if done is not None]
-
-
-def stable(row):
-    return {key: value for key, value in row.items() if key not in VOLATILE}
 
 
 def test_two_workers_give_the_rows_that_one_process_gives(sources):

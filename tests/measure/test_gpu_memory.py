@@ -1,15 +1,16 @@
 """An image that a GPU's memory does not hold: coded once more in tiles, and the row says so."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from PIL import Image
 
 from baselines.crdr import CRDR
 from benchmark.codec import CodesInTiles, Setting
 from benchmark.errors import OutOfDeviceMemory, memory_exhausted
 from benchmark.measure.execute import Coded, Failed, execute_within_memory
+from benchmark.measure.workbench import IN_TILES, Workbench
 from support.codecs import fake_on_cluster as fakes
+from support.codecs.files import CODECS, cells, conditions, sources_in
 
 STEP = Setting("step", 16)
 SMALL, LARGE = (np.zeros((height, 30, 3), np.uint8) for height in (40, 41))
@@ -74,25 +75,11 @@ def test_torchs_own_error_counts_and_memory_of_the_host_is_another():
 
 
 def test_the_row_of_an_image_in_tiles_says_so_beside_what_else_is_to_say(tmp_path):
-    from benchmark.datasets.dataset import ImageFile, probe
-    from benchmark.datasets.image import read_image
-    from benchmark.measure.workbench import IN_TILES, Workbench
-    from benchmark.plan.cells import plan
-    from benchmark.plan.select import select
-    from support.codecs.ray_cells import conditions
-
-    files = []
     for pixels in (SMALL, LARGE):
-        from PIL import Image
-
-        path = tmp_path / f"{len(pixels)}.png"
-        Image.fromarray(pixels + np.uint8(len(pixels))).save(path)
-        files.append(ImageFile(path.name, path))
-        assert read_image(path).pixels.shape == pixels.shape
-    spec = f"{Path(fakes.__file__)}:ShortOfMemory"
-    cells = plan(select([spec], {}).contenders, "test", probe(files, False, 1))
+        Image.fromarray(pixels + np.uint8(len(pixels))).save(tmp_path / f"{len(pixels)}.png")
+    todo = cells(f"{CODECS}:ShortOfMemory", sources_in(tmp_path))
     bench = Workbench(conditions())
-    told = {cell.source.height_px: bench.measure(cell).row["caveat"] for cell in cells}
+    told = {cell.source.height_px: bench.measure(cell).row["caveat"] for cell in todo}
     assert told == {40: "", 41: IN_TILES}
 
 

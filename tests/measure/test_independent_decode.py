@@ -2,7 +2,6 @@
 
 import csv
 import json
-from pathlib import Path
 
 import pytest
 
@@ -25,19 +24,7 @@ from benchmark.rows.named_code import NamedCodecs
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.codecs.fakes import Honest
-from support.files.noise import effect_noise
-
-FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
-
-
-@pytest.fixture
-def images(tmp_path):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(2):
-        effect_noise((40 + number, 30), 50).convert("RGB").save(folder / f"{number}.png")
-    return folder
-
+from support.codecs.files import FAKES
 
 HONEST = f"{FAKES}:Honest"
 HERE = AuditOptions("cpu", "here", 1, codecs=NamedCodecs(HONEST))
@@ -231,14 +218,3 @@ def test_reports_and_figures_may_insist_on_verified_rows(images, tmp_path):
     words = ("--results", results, "--verified-only", "--only", "complexity")
     drawn = bench("figures", "paper", *words)
     assert drawn.returncode == 0, drawn.stderr
-
-
-@pytest.mark.parametrize(
-    ("more", "says"),
-    [(("--no-keep",), "drop --no-keep"), (("--engine", "ray"), "with --engine local")],
-)
-def test_what_cannot_be_verified_is_refused_before_anything_runs(images, tmp_path, more, says):
-    done = run(images, tmp_path / "r", "Honest", "--verify", *more)
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert not (tmp_path / "r").exists()

@@ -138,8 +138,3 @@ def test_a_folder_that_is_not_there_is_called_that(verb, folder, photos, tmp_pat
     assert done.returncode == 2
     said = "there is no folder nowhere: give one" if "/" in folder else "or folder 'nowhere'"
     assert said in done.stderr
-
-
-def test_a_run_of_some_of_the_images_has_the_name_of_all_of_them(photos, tmp_path):
-    some, count = measured(photos, tmp_path / "some", "--limit", 1)
-    assert (some, count) == (measured(photos, tmp_path / "all")[0], 1)

@@ -10,16 +10,13 @@ from pathlib import Path
 import pytest
 
 from benchmark.codec_spec import parse_codec
-from benchmark.datasets.dataset import ImageFile, Source, probe
 from benchmark.errors import BenchError
 from benchmark.measure.engine.ray.cluster import connect
 from benchmark.measure.engine.ray.engine import MOST_LOSSES, RayEngine
 from benchmark.measure.workbench import Workbench
-from benchmark.plan.cells import plan
-from benchmark.plan.select import select
 from benchmark.rows.store import Store
-from support.codecs.ray_cells import CODECS, FAKES, conditions, stable
-from support.files.noise import effect_noise
+from support.codecs.files import CODECS, FAKES, cells, conditions, sources_in, stable
+from support.files.noise import noise_images
 from support.processes import is_running, until
 
 pytest.importorskip("ray", reason="Ray is not installed")
@@ -66,18 +63,8 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    folder, files = tmp_path_factory.mktemp("images"), []
-    for number in range(3):
-        path = folder / f"{number}.png"
-        effect_noise((40 + number, 30), 50).convert("RGB").save(path)
-        files.append(ImageFile(path.name, path))
-    found = probe(files, False, 1)
-    assert all(isinstance(one, Source) for one in found)
-    return found
-
-
-def cells(spec, sources):
-    return plan(select([spec], {}).contenders, "test", sources)
+    folder = tmp_path_factory.mktemp("images") / "three"
+    return sources_in(noise_images(folder, [(40 + number, 30) for number in range(3)]))
 
 
 def alone(cells, **changes):

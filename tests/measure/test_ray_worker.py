@@ -10,7 +10,7 @@ import pytest
 
 from benchmark.codec import CodecInfo, Setting
 from benchmark.codec_spec import CodecSpec, parse_codec
-from benchmark.datasets.dataset import ImageFile, Source, probe
+from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.measure.engine.ray.cluster import Cluster, Node, environment
 from benchmark.measure.engine.ray.jobs import Job, WorkerHandle, WorkQueue, needed_codecs, only
 from benchmark.measure.engine.ray.worker import (
@@ -27,35 +27,26 @@ from benchmark.measure.engine.ray.worker import (
 from benchmark.measure.engine.workers import WorkerProcess
 from benchmark.measure.workbench import Rescore, Workbench
 from benchmark.packs.pack import open_pack
-from benchmark.plan.cells import Cell, plan
-from benchmark.plan.select import select
+from benchmark.plan.cells import Cell
 from benchmark.rows.store import Store
-from support.codecs.ray_cells import CODECS, FAKES, HERE, conditions, stable
-from support.files.noise import effect_noise
+from support.codecs.files import CODECS, FAKES, HERE, MINE, cells, conditions, sources_in, stable
+from support.files.noise import noise_images
 from support.processes import running, until
 
 PACK = HERE.parents[2] / "results" / "packs" / "vtm-23.13.tar"
-MINE = FAKES.parent / "mine.py"
 NOWHERE = Path("not on this machine")
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    path = tmp_path_factory.mktemp("images") / "a.png"
-    effect_noise((50, 40), 50).convert("RGB").save(path)
-    (found,) = probe([ImageFile(path.name, path)], False, 1)
-    assert isinstance(found, Source)
-    return found
+    folder = noise_images(tmp_path_factory.mktemp("images") / "one", [(50, 40)])
+    return sources_in(folder)[0]
 
 
 def elsewhere(source):
     """The source as a node without shared storage knows it, and the bytes that travel."""
     gone = source._replace(file=ImageFile(source.file.name, NOWHERE / "a.png"))
     return gone, np.frombuffer(source.file.path.read_bytes(), np.uint8)
-
-
-def cells(spec, source):
-    return plan(select([spec], {}).contenders, "test", [source])
 
 
 @pytest.fixture
@@ -80,7 +71,7 @@ def test_a_worker_that_sees_no_file_of_the_driver_gives_the_drivers_rows(source,
     worker = hire([FAKES])
     gone, image = elsewhere(source)
     bench = Workbench(conditions())
-    for here in cells(f"{FAKES}:Honest", source):
+    for here in cells(f"{FAKES}:Honest", [source]):
         there = worker.work(Payload(here._replace(source=gone), None), image)
         expected = bench.measure(here)
         assert stable(there.row) == stable(expected.row)
@@ -93,7 +84,7 @@ def test_a_codecs_crash_is_a_failed_row_with_its_signal_and_the_worker_continues
     gone, image = elsewhere(source)
     outcomes = [
         worker.work(Payload(cell._replace(source=gone), None), image)
-        for cell in cells(f"{FAKES}:Segfaults", source)
+        for cell in cells(f"{FAKES}:Segfaults", [source])
     ]
     assert [one.row["status"] for one in outcomes] == ["ok", "failed", "ok"]
     assert outcomes[1].row["stage"] == "worker"
@@ -105,7 +96,7 @@ def test_an_image_is_sent_to_the_process_once_and_again_to_one_that_follows(sour
     gone, image = elsewhere(source)
     ask = worker._ask
     worker._ask = lambda order: (sent.append(order.image is not None), ask(order))[1]
-    for cell in cells(f"{FAKES}:Segfaults", source):
+    for cell in cells(f"{FAKES}:Segfaults", [source]):
         worker.work(Payload(cell._replace(source=gone), None), image)
     assert sent == [True, False, True]
 
@@ -115,7 +106,7 @@ def test_a_users_file_is_the_shipped_one_even_where_another_lies_in_its_place(
 ):
     path = tmp_path / "mine.py"
     path.write_bytes(FAKES.read_bytes())
-    (cell, *_) = cells(f"{path}:Honest", source)
+    (cell, *_) = cells(f"{path}:Honest", [source])
     worker = hire([path])
     path.write_text("raise RuntimeError('the file of the node')")
     gone, image = elsewhere(source)
@@ -131,7 +122,7 @@ def test_a_users_metric_is_shipped_as_a_users_codec_is(source, hire, tmp_path):
         "    def compare(self, prepared, decoded):\n        return int(decoded.sum())\n"
     )
     metrics = (f"{path}:Sum",)
-    (cell, *_) = cells(f"{FAKES}:Honest", source)
+    (cell, *_) = cells(f"{FAKES}:Honest", [source])
     expected = Workbench(conditions(metrics=metrics)).measure(cell).row
     worker = hire([FAKES, path], metrics=metrics)
     path.write_text("raise RuntimeError('the file of the node')")
@@ -145,7 +136,7 @@ def test_a_users_metric_is_shipped_as_a_users_codec_is(source, hire, tmp_path):
 def test_an_endless_cell_is_given_up_and_the_worker_continues(kind, source, hire):
     worker = hire([MINE], timeout_seconds=1.0)
     gone, image = elsewhere(source)
-    first, second = cells(f"{MINE}:{kind}", source)
+    first, second = cells(f"{MINE}:{kind}", [source])
     given_up = worker.work(Payload(second._replace(source=gone), None), image)
     assert given_up.row["stage"] == "encode"
     assert given_up.row["reason"] == "no result after 1 s (--timeout)"
@@ -155,7 +146,7 @@ def test_an_endless_cell_is_given_up_and_the_worker_continues(kind, source, hire
 def test_a_traceback_on_a_node_reaches_the_driver_as_text(source, hire):
     worker = hire([MINE])
     gone, image = elsewhere(source)
-    (cell, *_) = cells(f"{MINE}:RaisesInLibrary", source)
+    (cell, *_) = cells(f"{MINE}:RaisesInLibrary", [source])
     (failed,) = worker.work(Payload(cell._replace(source=gone), None), image).failed
     assert failed.reason.startswith("mine.py, line ")
     assert "json.decoder.JSONDecodeError" in failed.traceback
@@ -216,7 +207,7 @@ def test_a_stream_of_a_pack_travels_with_its_cell(hire):
 
 def test_a_row_is_scored_again_from_the_stream_that_came_along(source, hire, tmp_path):
     store = Store(tmp_path / "store")
-    (cell, *_) = cells(f"{FAKES}:Honest", source)
+    (cell, *_) = cells(f"{FAKES}:Honest", [source])
     measured = Workbench(conditions(metrics=())).measure(cell)
     store.keep(measured.stream)
     gone, image = elsewhere(source)
@@ -240,7 +231,7 @@ def test_features_that_the_driver_has_are_not_computed_again(tmp_path):
 def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(source, hire):
     sleeping = f"sleep 90.{os.getpid()}"
     codec = rf"command:encode=sh -c '{sleeping}' {{in}} {{out}}:decode=cp {{in}} {{out}}:values=1"
-    (cell,) = cells(codec, source)
+    (cell,) = cells(codec, [source])
     process = WorkerProcess(_serve, hire()._config)
     process.connection.send(Payload(cell, source.file.path.read_bytes()))
     assert until(lambda: running(f"^{sleeping}"), 120)

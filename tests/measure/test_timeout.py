@@ -10,24 +10,14 @@ import benchmark
 from benchmark.errors import UsageError
 from benchmark.measure.engine.workers import LOADING_SECONDS, Patience
 from support.bench.command import bench
-from support.files.noise import effect_noise
+from support.codecs.files import MINE
 
-MINE = Path(__file__).parents[1] / "support" / "codecs" / "mine.py"
 SECONDS = 1.5
 
 
-@pytest.fixture
-def photos(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
-    for number in range(2):
-        noise = effect_noise((40 + number, 30), 50).convert("RGB")
-        noise.save(tmp_path / "photos" / f"{number}.png")
-    return tmp_path
-
-
 def run(spec, *more, timeout=SECONDS):
-    words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", "--json", *more)
+    few = () if "--limit" in more else ("--limit", "2")
+    words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", "--json", *few, *more)
     done = bench("run", "--codecs", f"{MINE}:{spec}", *words, "--timeout", timeout)
     return done.returncode, json.loads(done.stdout)
 
@@ -75,7 +65,7 @@ def test_a_failed_cell_is_measured_again_and_the_others_are_not(photos):
 def test_an_endless_decoder_fails_in_verification_and_in_an_audit(photos, monkeypatch):
     words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r")
     codec = ("--codecs", f"{MINE}:EndlessDecoder")
-    assert bench("run", *codec, *words).returncode == 0
+    assert bench("run", *codec, *words, "--limit", "2").returncode == 0
     monkeypatch.setenv("BENCH_TEST_ENDLESS", "1")
     done = bench("run", *codec, *words, "--verify", "--timeout", SECONDS, "--limit", "1")
     assert done.returncode == 1

@@ -9,7 +9,6 @@ import pickle
 import random
 import shutil
 import stat
-import tarfile
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -238,25 +237,6 @@ def hostile_folders(arena: Arena, sound: Sound, chance: random.Random) -> None:
     theirs.append(rows)
     for command in dict.fromkeys(commands):
         arena.bench(*(word.format(photos=sound.photos) for word in command))
-
-
-def hostile_packs(arena: Arena, sound: Sound, chance: random.Random) -> None:
-    """A pack whose index or rows have other values."""
-    with tarfile.open(sound.pack) as tar:
-        tar.extractall(arena.work / "pack", filter="data")
-    folder = next((arena.work / "pack").rglob("pack.json")).parent
-    for _ in range(chance.randint(1, 3)):
-        path, seed = folder / chance.choice(("pack.json", "rows.csv")), chance.getrandbits(32)
-        arena.did(f"a value of {path.name} by seed {seed}")
-        text = path.read_text()
-        # Values are between these marks in both formats.
-        at, end = sorted(chance.sample([at for at, one in enumerate(text) if one in ',":\n'], 2))
-        path.write_text(text[: at + 1] + drawn(TEXTS | JSON.map(json.dumps), seed) + text[end:])
-    (arena.work / "stranger.py").write_text(PYTHON)
-    arena.bench("pack", "import", folder, "--results", "imported")
-    words = ("run", "--codecs", "all", "--dataset", sound.photos, "--metrics", "psnr", "--pack")
-    arena.bench(*words, folder, "--results", "with-pack", "--limit", 1, "--skip-missing")
-    arena.bench("report", "--results", "imported", "--metrics", "psnr")
 
 
 def drawn(strategy: st.SearchStrategy[Drawn], seed: int) -> Drawn:

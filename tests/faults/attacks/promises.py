@@ -127,17 +127,6 @@ def failures_have_reasons(rows: Sequence[Row]) -> list[str]:
     return wrongs
 
 
-def scored(rows: Sequence[Row], number: int) -> list[str]:
-    """Return which of that number of rows failed, and which asked-for metric has no value."""
-    wrongs = [f"there are {len(rows)} rows, not {number}"] * (len(rows) != number)
-    for row in rows:
-        absent = [name for name in ("psnr_db", "ms_ssim", "ssim") if row.get(name) is None]
-        if row["status"] != "ok" or absent:
-            why = row["reason"] or [row.get(f"{name}_reason") for name in absent]
-            wrongs.append(f"a row of {row['codec']} lacks {', '.join(absent)}: {why}"[:300])
-    return wrongs
-
-
 def comparable(rows: Sequence[Row]) -> list[Row]:
     """Return rows without the columns that two runs of the same request need not share."""
     return [{name: row[name] for name in row if name not in UNCOMPARED} for row in rows]

@@ -1,4 +1,4 @@
-"""Attacks on runs and on what they store: kills, full disks, flipped bits, no memory, bad encoders.
+"""Attacks on runs and on what they store: kills, full disks, flipped bits.
 
 Each function gets an arena, sound inputs, and the generator that decides what it does.
 """
@@ -13,11 +13,8 @@ from pathlib import Path
 
 from benchmark.system.processes import descendants
 from faults.attacks import promises
-from faults.attacks.arena import TESTS, Arena, Blow, store_in
-from faults.attacks.sound import PARTS, Sound
-from support.faults.misbehaving import HONEST_ENOUGH, MISBEHAVING, SMALL_FILES
-from support.files.noise import effect_noise
-from support.rows.stable_rows import stable
+from faults.attacks.arena import Arena, Blow, store_in
+from faults.attacks.sound import Sound
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 LATEST_SECONDS = 6.0  # of a blow; a run takes three to eight on an idle machine
@@ -32,9 +29,6 @@ READERS = (
     ("pack", "export", "out.tar", "--codecs", "jpeg", "--results", "{results}"),
     ("plan", "--codecs", "jpeg", "--dataset", "{photos}", "--results", "{results}"),
 )
-HUNGRY = TESTS / "support" / "codecs" / "hungry.py"
-METRICS = ("psnr,ms_ssim", "psnr,ssim", f"psnr,{HUNGRY}:Hungry", "psnr,psnr_y,ms_ssim,ssim")
-SECONDS_OF_A_PROGRAM, SECONDS_OF_A_CELL = 5.0, 20.0
 
 
 def _below(process_id: int, number: int, which: float) -> None:
@@ -135,87 +129,11 @@ def bit_flips(arena: Arena, sound: Sound, chance: random.Random) -> None:
     arena.ends_whole(results, sound.table)
 
 
-def bits_of_others(arena: Arena, sound: Sound, chance: random.Random) -> None:
-    """Bits change of a pack, a card or a checkpoint, which are read before anything is known.
-
-    With a bit of another value it may be another valid one, with numbers that its author answers
-    for; how the commands end is judged.
-    """
-    codec = sound.ours.replace(str(sound.folder), str(arena.work))
-    sound.copy_loose_files(arena)
-    names = [chance.choice(PARTS) for _ in range(chance.randint(1, 4))]
-    for name in names:
-        arena.did(_flip(arena.work / name, chance, 4096 if chance.random() < 0.5 else None))
-    if "pack.tar" in names:
-        arena.bench("pack", "import", "pack.tar", "--results", "imported")
-        arena.bench("report", "--results", "imported", "--metrics", "psnr")
-    if set(names) - {"pack.tar"}:
-        arena.bench(*sound.run_words(arena.work / "r", "--points", "ours.q=0", codecs=codec))
-        image = sound.photos / "0.png"
-        arena.bench("encode", image, "a.crdr", "--checkpoint", "ours.safetensors")
-
-
-def _flip(path: Path, chance: random.Random, within: int | None = None) -> str:
+def _flip(path: Path, chance: random.Random) -> str:
     """Change a bit of a file, in place and with the time that it had; return what was done."""
     content, before = bytearray(path.read_bytes()), path.stat()
-    at, bit = chance.randrange(min(len(content), within or len(content))), chance.randrange(8)
+    at, bit = chance.randrange(len(content)), chance.randrange(8)
     content[at] ^= 1 << bit
     path.write_bytes(content)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     return f"bit {bit} of byte {at} of {path.name} flipped"
-
-
-def memory(arena: Arena, sound: Sound, chance: random.Random) -> None:
-    """Runs whose workers get too little memory, or whose codec or metric asks too much.
-
-    What fails is a null or a failed row with its reason; then memory is not limited.
-    """
-    photos, results = arena.work / "photos", arena.work / "results"
-    photos.mkdir()
-    for name, sides in (("large", (1100, 950)), ("small", (200, 170))):
-        effect_noise(sides, 40).convert("RGB").save(photos / f"{name}.png")
-    where = ("--dataset", photos, "--results", results)
-    for _ in range(chance.randint(1, 3)):
-        codec = chance.choice(("LeavesLittle", "TooLargeToLoad", "Torches"))
-        metrics, mib = chance.choice(METRICS), int(300 * chance.random() ** 2)
-        arena.did(f"{codec} with {metrics} and {mib} MiB for the large image")
-        words = ("run", *where, "--jobs", 1, "--codecs", f"{HUNGRY}:{codec}", "--metrics", metrics)
-        arena.bench(*words, environment={"ROOM_BYTES": str(mib << 20)})
-        store = store_in(results)
-        arena.judge(promises.failures_have_reasons(stable(store) if store else []))
-    codec = f"{HUNGRY}:LeavesLittle"
-    words = ("--metrics", "psnr,ms_ssim,ssim", "--codecs", codec, *where, "--jobs", 1)
-    arena.bench("run", *words)
-    arena.bench("rescore", *words)
-    store = store_in(results)
-    rows = stable(store) if store else []
-    arena.judge(promises.scored([row for row in rows if row["codec"] == codec], 6))
-
-
-def hung_programs(arena: Arena, sound: Sound, chance: random.Random) -> None:
-    """Encoders that hang, flood, crash or leave children, beside codecs that give their rows.
-
-    Rows of programs may be failed or not: a machine may be too busy for an honest one.
-    """
-    (arena.work / "sitecustomize.py").write_text(SMALL_FILES)
-    results, programs = arena.work / "results", []
-    for number in range(chance.randint(1, 4)):
-        name, script = chance.choice(sorted({**MISBEHAVING, **HONEST_ENOUGH}.items()))
-        arena.did(f"an encoder that {name}")
-        path = arena.work / f"{number}.sh"
-        path.write_text(script.replace("{mark}", arena.mark) + "\n")
-        programs.append(
-            rf"command:name=program-{number}:encode=sh {path} {{in}} {{out}}:values=1:"
-            rf"decode=cp {{in}} {{out}}:timeout_seconds={SECONDS_OF_A_PROGRAM}"
-        )
-    limit = ("--timeout", SECONDS_OF_A_CELL) if len(programs) % 2 else ()
-    words = sound.run_words(results, *limit)
-    words[words.index("--codecs") + 1] += "," + ",".join(programs)
-    paths = arena.environment()["PYTHONPATH"] + f":{arena.work}"
-    arena.bench(*words, environment={"PYTHONPATH": paths})
-    store = store_in(results)
-    rows = stable(store) if store else []
-    others = [row for row in rows if row["codec"] == "command"]
-    arena.judge(promises.same_rows([row for row in rows if row not in others], sound.table))
-    arena.judge(promises.failures_have_reasons(others))
-    arena.judge(promises.nothing_temporary(arena.temporary))

@@ -6,6 +6,7 @@ may ask for is bounded by `tests/faults/strangers/test_streams.py`.
 
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -45,46 +46,6 @@ def ours(folder: Path) -> Target:
     return _ours(codec, "crdr", card, path, further)
 
 
-def charm(folder: Path) -> Target:
-    """Charm."""
-    return _method(folder, "charm")
-
-
-def elic(folder: Path) -> Target:
-    """ELIC."""
-    return _method(folder, "elic")
-
-
-def ivr(folder: Path) -> Target:
-    """IVR, with the one control of its streams."""
-    return _method(folder, "ivr")
-
-
-def hific(folder: Path) -> Target:
-    """HiFiC."""
-    return _method(folder, "hific")
-
-
-def multirealism(folder: Path) -> Target:
-    """Multi-Realism, with the one control of its streams."""
-    return _method(folder, "multirealism", ":beta=1.28")
-
-
-def pqmim(folder: Path) -> Target:
-    """PQ-MIM, whose tokens come from a masked transformer."""
-    return _method(folder, "pqmim")
-
-
-def dirac(folder: Path) -> Target:
-    """DIRAC, which draws behind ELIC."""
-    return _drawing(folder, "dirac")
-
-
-def hfd(folder: Path) -> Target:
-    """HFD, which draws behind ELIC."""
-    return _drawing(folder, "hfd")
-
-
 def hyperprior(folder: Path) -> Target:
     """A hyperprior of CompressAI, whose entropy decoder is foreign code that trusts its input."""
     codec = load_codec(write_small_hyperprior(folder))
@@ -113,6 +74,13 @@ def _drawing(folder: Path, name: str) -> Target:
     with patch.dict(os.environ, {"BENCH_WEIGHTS": str(folder)}):
         codec = load_codec(parse_codec(f"{name}:steps=1"))
     return _ours(codec, "elic", card, path)
+
+
+charm, elic, ivr, hific, pqmim = (
+    partial(_method, name=name) for name in ("charm", "elic", "ivr", "hific", "pqmim")
+)
+multirealism = partial(_method, name="multirealism", options=":beta=1.28")
+dirac, hfd = (partial(_drawing, name=name) for name in ("dirac", "hfd"))  # behind ELIC
 
 
 def _ours(

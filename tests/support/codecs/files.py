@@ -1,0 +1,37 @@
+"""The files of codecs that tests give to `bench`, and what workers are asked with them."""
+
+from pathlib import Path
+
+from benchmark.datasets.dataset import ImageFile, Source, probe
+from benchmark.measure.workbench import Conditions
+from benchmark.plan.cells import Cell, plan
+from benchmark.plan.select import select
+
+HERE = Path(__file__).parent
+FAKES, MINE, CODECS = HERE / "fakes.py", HERE / "mine.py", HERE / "fake_on_cluster.py"
+VOLATILE = {"encode_seconds", "decode_seconds", "finished_utc", "machine"}
+
+
+def conditions(**changes):
+    """Return conditions of a run that stores nothing."""
+    same = {"run": "r", "metrics": ("psnr",), "device": "cpu", "flatten": False, "timing": False}
+    same |= {"jobs": 2, "threads": 1, "machine": "driver", "folder": Path("unwritten")}
+    return Conditions(**{**same, **changes})
+
+
+def stable(row):
+    """Return a row without what two measurements need not share."""
+    return {key: value for key, value in row.items() if key not in VOLATILE}
+
+
+def sources_in(folder: Path) -> list[Source]:
+    """Return the sources in a folder of images."""
+    files = [ImageFile(path.name, path) for path in sorted(folder.iterdir())]
+    found = probe(files, False, 1)
+    assert all(isinstance(one, Source) for one in found)
+    return found
+
+
+def cells(spec: str, sources: list[Source]) -> list[Cell]:
+    """Return the cells of a codec on sources."""
+    return plan(select([spec], {}).contenders, "test", sources)
