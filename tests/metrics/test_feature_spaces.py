@@ -1,14 +1,10 @@
 """Features of patches against pytorch-fid and torchvision with the same weights in them."""
 
 import hashlib
-import os
 import pickle
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +15,18 @@ from torch import Tensor
 from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.metrics import feature_spaces
 from benchmark.metrics.distribution_metric import Features
-from benchmark.metrics.feature_spaces import Alex256, Inception256, Squeeze256, cut_patches
+from benchmark.metrics.feature_spaces import (
+    Alex256,
+    Inception256,
+    PatchSpace,
+    Squeeze256,
+    cut_patches,
+    patch_corners,
+)
 from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.system.backbone import ALEXNET, SQUEEZENET
 from conftest import SHARED
+from support.metrics.cases import MakesFolder, in_new_python, unavailable_in_new_python
 from support.networks.inception_files import (
     INCEPTION_FILE,
     Case,
@@ -133,38 +137,21 @@ def test_an_image_without_a_patch_has_no_features(case, coffee):
         space.features(np.ascontiguousarray(coffee[:255]))
 
 
-class MakesFolder:
-    """Unpickled by anything that trusts it, makes a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self._folder),)
-
-
-def contents(trap: Path) -> Iterator[bytes]:
-    yield b""
-    yield b"text"
-    some = BytesIO()
-    torch.save({"Conv2d_1a_3x3.conv.weight": torch.zeros(32, 3, 3, 3)}, some)
-    yield some.getvalue()
-    yield pickle.dumps({"Conv2d_1a_3x3.conv.weight": MakesFolder(trap)}, protocol=2)
-
-
 def test_inception_of_another_file_is_unavailable_and_is_not_run(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
-    for content in contents(tmp_path / "trap"):
-        (tmp_path / INCEPTION_FILE).write_bytes(content)
+    name, some = "Conv2d_1a_3x3.conv.weight", BytesIO()
+    torch.save({name: torch.zeros(32, 3, 3, 3)}, some)
+    trap = pickle.dumps({name: MakesFolder(tmp_path / "trap")}, protocol=2)
+    file = tmp_path / INCEPTION_FILE
+    for content in (b"", b"text", some.getvalue(), trap):
+        file.write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()[:8]
-        with pytest.raises(
-            Unavailable,
-            match=f"is not pytorch-fid's .*, its sha256 begins with {digest} instead of 6726825d: ",
-        ):
+        told = f"is not pytorch-fid's .*, its sha256 begins with {digest} instead of 6726825d: "
+        with pytest.raises(Unavailable, match=told):
             Inception256()
     assert not (tmp_path / "trap").exists()
-    (tmp_path / INCEPTION_FILE).unlink()
-    (tmp_path / INCEPTION_FILE).mkdir()
+    file.unlink()
+    file.mkdir()
     with pytest.raises(Unavailable, match="cannot be read as pytorch-fid's"):
         Inception256()
 
@@ -183,32 +170,10 @@ def test_the_same_file_by_another_programs_name_gives_the_same_features(
     assert found[0].any()
 
 
-def run(program: str, **environment: str) -> str:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, **environment},
-    ).stdout
-
-
 def test_missing_weights_are_noticed_before_torch_is_imported(tmp_path):
-    shown = run(
-        """
-import sys
-from benchmark.errors import Unavailable
-from benchmark.metrics.feature_spaces import Inception256
-try:
-    Inception256()
-except Unavailable as reason:
-    print("torch" in sys.modules, reason)
-""",
-        TORCH_HOME=str(tmp_path),
-        BENCH_WEIGHTS="",
-    )
+    shown = unavailable_in_new_python(feature_spaces.__name__, "Inception256", tmp_path)
     assert shown.startswith("False no weight file pt_inception-2015-12-05-6726825d.pth or ")
-    assert "run `bench fetch inception`, or put pytorch-fid's pt_inc" in shown
+    assert "`bench fetch inception`" in shown
 
 
 def test_no_random_number_is_drawn_and_nothing_is_downloaded(inception_folder):
@@ -226,7 +191,7 @@ found = Inception256().features(np.zeros((256, 256, 3), np.uint8))
 print(torch.equal(state, torch.get_rng_state()), found.shape)
 """
     digest = hashlib.sha256((inception_folder / INCEPTION_FILE).read_bytes()).hexdigest()
-    shown = run(program.replace("DIGEST", digest), BENCH_WEIGHTS=str(inception_folder))
+    shown = in_new_python(program.replace("DIGEST", digest), BENCH_WEIGHTS=str(inception_folder))
     assert shown == "True (1, 2048)\n"
 
 
@@ -240,7 +205,7 @@ for space in (Alex256(), Squeeze256()):
     space.features(np.zeros((256, 256, 3), np.uint8))
 print({"torchvision", "pytorch_fid"} & set(sys.modules))
 """
-    assert run(program, BENCH_WEIGHTS=str(WEIGHTS)) == "set()\n"
+    assert in_new_python(program, BENCH_WEIGHTS=str(WEIGHTS)) == "set()\n"
 
 
 def test_columns_and_protocols_name_the_space_and_the_weights():
@@ -252,3 +217,62 @@ def test_columns_and_protocols_name_the_space_and_the_weights():
         "alex256/1-2b566cc3",
         "squeeze256/1-31a70309",
     }
+
+
+KODAK = SHARED / "data" / "kodak"
+SIZES = (
+    *((256, 256), (255, 256), (384, 383), (384, 384), (512, 768), (768, 512), (639, 640)),
+    *((640, 640), (1365, 2048), (3000, 300), (1, 1)),
+)
+each_size = pytest.mark.parametrize(("height", "width"), SIZES)
+
+
+def numbered(height: int, width: int) -> np.ndarray:
+    """Return an image whose pixels all differ."""
+    return np.arange(height * width, dtype="<u4").view(np.uint8).reshape(height, width, 4)[:, :, :3]
+
+
+@each_size
+def test_each_grid_covers_what_whole_patches_can_cover_once(height, width):
+    count = PatchSpace.patch_count(height, width)
+    corners = patch_corners(height, width)
+    rows, columns = height // 256, width // 256
+    for grid, first in ((corners[: rows * columns], 0), (corners[rows * columns :], 128)):
+        painted = np.zeros((height, width), int)
+        for row, column in grid:
+            painted[row : row + 256, column : column + 256] += 1
+        covered = np.zeros((height, width), int)
+        bottom, right = (first + (side - first) // 256 * 256 for side in (height, width))
+        covered[first : max(bottom, 0), first : max(right, 0)] = 1
+        assert np.array_equal(painted, covered)
+    assert count == len(corners)
+
+
+@each_size
+def test_patches_are_the_images_own_pixels_row_by_row_the_shifted_grid_last(height, width):
+    pixels = numbered(height, width)
+    expected = []
+    for shifted in (pixels, pixels[128:, 128:]):
+        rows, columns = shifted.shape[0] // 256, shifted.shape[1] // 256
+        whole = shifted[: rows * 256, : columns * 256]
+        if rows and columns:
+            split = whole.reshape(rows, 256, columns, 256, 3).swapaxes(1, 2)
+            expected += list(split.reshape(-1, 256, 256, 3))
+    patches = cut_patches(pixels)
+    assert len(patches) == len(expected)
+    assert all(np.array_equal(*pair) for pair in zip(patches, expected, strict=True))
+
+
+def test_an_image_of_half_a_patch_more_has_a_shifted_one():
+    assert PatchSpace.patch_count(384, 384) == 2
+    assert PatchSpace.patch_count(383, 384) == PatchSpace.patch_count(384, 383) == 1
+
+
+@pytest.mark.skipif(not KODAK.exists(), reason="needs ../shared/data/kodak")
+def test_kodak_has_192_patches():
+    counts = []
+    for path in sorted(KODAK.glob("kodim*.png")):
+        with Image.open(path) as image:
+            counts.append(PatchSpace.patch_count(image.height, image.width))
+    assert counts == [8] * 24
+    assert sum(counts) == 192

@@ -1,21 +1,69 @@
-"""FID/256 from photographs to number, against pytorch-fid on files of the same patches."""
+"""Features, FID and KID against pytorch-fid and torch-fidelity themselves."""
 
-from io import BytesIO
+import hashlib
 
 import numpy as np
 import pytest
-from PIL import Image
+import torch
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_kid import kid_features_to_metric
 
-from benchmark.metrics.feature_spaces import Inception256, cut_patches
-from benchmark.metrics.frechet import FID256
-from support.networks.inception_files import as_files, inception_case
+from benchmark.metrics import feature_spaces
+from benchmark.metrics.feature_spaces import Inception256, InceptionTF256, cut_patches
+from benchmark.metrics.frechet import FID256, FID256TF
+from benchmark.metrics.kernel_distance import KID256TF
+from support.metrics.cases import through_jpeg
+from support.networks.inception_files import INCEPTION_FILE, as_files, inception_case
+
+SPREAD = 1e-5  # of the largest feature, as the docstring of the spaces says
 
 
-def as_jpeg(pixels, quality):
-    stream = BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
-    with Image.open(stream) as image:
-        return np.asarray(image.convert("RGB"))
+@pytest.fixture(scope="module")
+def peer(inception_folder):
+    """torch-fidelity's network in float64, with weights that nobody trained."""
+    return FeatureExtractorInceptionV3(
+        "inception",
+        ["2048"],
+        feature_extractor_weights_path=str(inception_folder / INCEPTION_FILE),
+        feature_extractor_internal_dtype="float64",
+    )
+
+
+@pytest.fixture
+def weights(inception_folder, monkeypatch):
+    digest = hashlib.sha256((inception_folder / INCEPTION_FILE).read_bytes()).hexdigest()
+    monkeypatch.setattr(feature_spaces, "INCEPTION_SHA256", digest)
+    monkeypatch.setenv("BENCH_WEIGHTS", str(inception_folder))
+
+
+def theirs(peer, pixels):
+    patches = np.stack(cut_patches(pixels)).transpose(0, 3, 1, 2)
+    (found,) = peer(torch.from_numpy(np.ascontiguousarray(patches)))
+    return found.numpy()
+
+
+def test_features_are_torch_fidelitys_and_not_pytorch_fids(weights, peer, coffee):
+    found, expected = InceptionTF256().features(coffee), theirs(peer, coffee)
+    assert found.shape == expected.shape == (3, 2048)
+    largest = np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, atol=SPREAD * largest)
+    other = Inception256().features(coffee)
+    assert np.abs(other - expected).max() > 100 * SPREAD * largest
+
+
+def test_fid_and_kid_of_sets_are_torch_fidelitys():
+    generator = np.random.default_rng(8)
+    reference = [generator.normal(1, 1, (6, 12)).astype(np.float32) for _ in range(30)]
+    decoded = [one + generator.normal(0.2, 0.5, one.shape).astype(np.float32) for one in reference]
+    sets = [torch.from_numpy(np.concatenate(one)).double() for one in (reference, decoded)]
+    fid = fid_statistics_to_metric(*map(fid_features_to_statistics, sets), verbose=False)
+    found = FID256TF().reduce(reference, decoded).value
+    assert found == pytest.approx(fid["frechet_inception_distance"], rel=1e-6)
+    # one subset of everything; their mean scatters around this number
+    kid = kid_features_to_metric(*sets, kid_subsets=1, kid_subset_size=len(sets[0]), verbose=False)
+    found = KID256TF().reduce(reference, decoded).value
+    assert found == pytest.approx(kid["kernel_inception_distance_mean"], rel=1e-5)
 
 
 @pytest.mark.slow
@@ -28,7 +76,7 @@ def test_fid_of_photographs_is_pytorch_fids_of_files_of_their_patches(
 
     case = inception_case(request, monkeypatch)
     sources = [coffee, coffee[::-1].copy(), coffee[:, ::-1].copy()]
-    decoded = [as_jpeg(pixels, 10) for pixels in sources]
+    decoded = [through_jpeg(pixels, 10) for pixels in sources]
     space = Inception256()
     found = FID256().reduce(
         *([space.features(one) for one in images] for images in (sources, decoded))

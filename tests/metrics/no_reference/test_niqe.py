@@ -136,23 +136,18 @@ def test_pixels_of_flat_areas_count_to_neither_side(coffee, level):
     np.testing.assert_allclose(block_features(sky)[:, :18], expected, rtol=1e-6, atol=1e-9)
 
 
-def test_an_image_without_texture_has_a_reason(drawn_model):
+def test_an_image_without_texture_or_of_one_block_has_a_reason(drawn_model, coffee):
     with pytest.raises(NotMeasurable, match="two blocks that are not flat"):
         niqe(np.full((192, 192, 3), 200, np.uint8))
-
-
-def test_an_image_of_one_block_has_a_reason(drawn_model, coffee):
     with pytest.raises(NotMeasurable, match="this image has 191 x 191 px"):
         niqe(coffee[:191, :191])
     assert niqe(coffee[:96, :192]) > 0
 
 
-def test_another_file_than_the_release_is_refused(drawn_model, monkeypatch):
+def test_without_the_model_of_the_release_it_is_unavailable(drawn_model, monkeypatch):
     monkeypatch.setattr(module, "SHA256", "fa2aa4d1" * 8)
     with pytest.raises(Unavailable, match="is not the model of NIQE's release"):
         NIQE()
-
-
-def test_without_the_model_the_reason_says_how_to_get_it():
+    monkeypatch.delenv("BENCH_WEIGHTS")
     with pytest.raises(Unavailable, match="bench fetch niqe"):
         NIQE()

@@ -1,10 +1,7 @@
 """LPIPS against the forward pass of the lpips package, and which weights it accepts."""
 
 import hashlib
-import os
 import pickle
-import subprocess
-import sys
 import warnings
 from importlib.metadata import PackageNotFoundError
 from io import BytesIO
@@ -15,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, Unavailable
@@ -26,6 +22,13 @@ from benchmark.system import backbone
 from benchmark.system.backbone import ALEXNET, SQUEEZENET, VGG16
 from benchmark.system.imports import import_torchvision
 from conftest import SHARED
+from support.metrics.cases import (
+    MakesFolder,
+    in_new_python,
+    through_jpeg,
+    unavailable_in_new_python,
+    value,
+)
 
 WEIGHTS = SHARED / "data" / "weights"
 needs_weights = pytest.mark.skipif(not WEIGHTS.exists(), reason="needs ../shared/data/weights")
@@ -181,14 +184,7 @@ def forward(network: Any, *images: Pixels) -> float:
 
 
 def lpips(case: Case, reference: Pixels, decoded: Pixels, device: str = "cpu") -> float:
-    metric = case.metric(device)
-    return metric.compare(metric.prepare(reference), decoded)
-
-
-def through_jpeg(pixels: Pixels, quality: int) -> Pixels:
-    stream = BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
-    return np.asarray(Image.open(stream))
+    return value(case.metric(device), reference, decoded)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cpu:0"])
@@ -217,10 +213,9 @@ def test_a_source_is_prepared_once_for_many_images(case, weights, picture):
     for quality in (10, 60, 10):
         decoded = through_jpeg(picture, quality)
         assert metric.compare(prepared, decoded) == lpips(case, picture, decoded)
-
-
-def test_identical_images_are_at_no_distance(case, weights, picture):
-    assert lpips(case, picture, picture.copy()) == 0
+    assert metric.compare(prepared, picture.copy()) == 0
+    with pytest.raises(ValueError, match="shapes differ"):
+        metric.compare(prepared, picture[:, :-1])
 
 
 def test_the_number_of_threads_moves_nothing_beyond_the_tolerance(case, weights, picture):
@@ -244,11 +239,6 @@ def test_below_a_length_neither_the_package_nor_we_have_a_value(case, peer, weig
         case.metric().prepare(small)
 
 
-def test_a_reconstruction_cropped_by_one_pixel_is_refused(case, weights, picture):
-    with pytest.raises(ValueError, match="shapes differ"):
-        lpips(case, picture, picture[:, :-1])
-
-
 @by_tensors
 def test_a_whole_checkpoint_is_the_same_as_its_features_alone(
     case, weights, photo, tmp_path, monkeypatch
@@ -268,90 +258,50 @@ def test_one_changed_weight_is_another_network(case, weights, tmp_path, monkeypa
         case.metric()
 
 
-class MakesFolder:
-    """Unpickled by anything that trusts it, makes a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self._folder),)
-
-
 def test_a_file_of_something_else_is_unavailable_and_is_not_run(case, tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     file, trap = tmp_path / case.file, tmp_path / "trap"
+    names = case.metric.backbone.tensors
     tensors, listed, counted = BytesIO(), BytesIO(), BytesIO()
     torch.save({"features.0.weight": torch.zeros(3)}, tensors)
     torch.save([1, 2, 3], listed)
-    names = case.metric.backbone.tensors
     torch.save(dict.fromkeys(names, 1), counted)
     contents = [b"", b"text", tensors.getvalue(), tensors.getvalue()[:-40], listed.getvalue()]
     contents += [counted.getvalue(), pickle.dumps({names[0]: MakesFolder(trap)}, protocol=2)]
-    unreadable = UNREADABLE
-    if case is VGG:  # which is not opened for it
-        unreadable = case.other_weights
+    unreadable = case.other_weights if case is VGG else UNREADABLE  # VGG's is not opened for it
     for content in contents:
         file.write_bytes(content)
         with pytest.raises(Unavailable, match=unreadable):
             case.metric()
     assert not trap.exists()
-
-
-def test_a_folder_in_place_of_the_file_is_unavailable(case, tmp_path, monkeypatch):
-    (tmp_path / case.file).mkdir()
-    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    torch.save({name: torch.zeros(4) for name in names}, file)
+    with pytest.raises(Unavailable, match=case.other_weights):
+        case.metric()
+    file.unlink()
+    file.mkdir()
     with pytest.raises(Unavailable, match=UNREADABLE):
         case.metric()
 
 
-def test_tensors_of_the_right_shapes_and_other_values_are_refused(case, tmp_path, monkeypatch):
-    names = case.metric.backbone.tensors
-    torch.save({name: torch.zeros(4) for name in names}, tmp_path / case.file)
-    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
-    with pytest.raises(Unavailable, match=case.other_weights):
-        case.metric()
-
-
-def test_another_release_of_lpips_is_refused(case, tmp_path, monkeypatch):
-    (tmp_path / case.file).write_bytes(b"")
-    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
-    monkeypatch.setattr(backbone, "distribution", lambda name: SimpleNamespace(version="0.1.5"))
-    with pytest.raises(Unavailable, match=r"defined with lpips 0\.1\.4, and 0\.1\.5 is"):
-        case.metric()
-
-
-def test_without_the_package_of_the_heads_it_is_unavailable(case, tmp_path, monkeypatch):
+def test_another_release_of_lpips_or_none_is_refused(case, tmp_path, monkeypatch):
     def nothing(name: str) -> None:
         raise PackageNotFoundError(name)
 
     (tmp_path / case.file).write_bytes(b"")
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(backbone, "distribution", lambda name: SimpleNamespace(version="0.1.5"))
+    with pytest.raises(Unavailable, match=r"defined with lpips 0\.1\.4, and 0\.1\.5 is"):
+        case.metric()
     monkeypatch.setattr(backbone, "distribution", nothing)
     with pytest.raises(Unavailable, match="'lpips' is not installed"):
         case.metric()
 
 
 def test_missing_weights_are_noticed_before_torch_is_imported(case, tmp_path):
-    program = """
-import sys
-from benchmark.errors import Unavailable
-from benchmark.metrics.perceptual import lpips
-try:
-    lpips.NAME()
-except Unavailable as reason:
-    print("torch" in sys.modules, reason)
-"""
-    environment = {**os.environ, "TORCH_HOME": str(tmp_path), "BENCH_WEIGHTS": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", program.replace("NAME", case.metric.__name__)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
-    )
-    assert done.stdout.startswith(f"False no weight file {case.sought} in")
-    assert done.stdout.endswith(f"or put torchvision's {case.whole} into one of them\n")
+    module = "benchmark.metrics.perceptual.lpips"
+    shown = unavailable_in_new_python(module, case.metric.__name__, tmp_path)
+    assert shown.startswith(f"False no weight file {case.sought} in")
+    assert case.whole in shown
 
 
 @needs_weights
@@ -367,23 +317,18 @@ metric = lpips.NAME()
 metric.compare(metric.prepare(np.zeros((64, 64, 3), np.uint8)), np.ones((64, 64, 3), np.uint8))
 print(torch.equal(state, torch.get_rng_state()), {"torchvision", "lpips"} & set(sys.modules))
 """
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program.replace("NAME", case.metric.__name__)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "BENCH_WEIGHTS": str(WEIGHTS)},
-    )
-    assert done.stdout == "True set()\n"
+    program = program.replace("NAME", case.metric.__name__)
+    assert in_new_python(program, BENCH_WEIGHTS=str(WEIGHTS)) == "True set()\n"
 
 
 def test_the_protocol_names_the_release_and_the_weights():
-    assert LPIPSAlex.protocol == "lpips-alex/0.1.4-2b566cc3"
-    assert ALEXNET.sha256.startswith("2b566cc3")
-    assert LPIPSSqueeze.protocol == "lpips-squeeze/0.1.4-31a70309"
-    assert SQUEEZENET.sha256.startswith("31a70309")
-    assert LPIPSVGG.protocol == "lpips-vgg/0.1.4-397923af"
-    assert VGG16.sha256.startswith("397923af")
+    for kind, network, protocol in (
+        (LPIPSAlex, ALEXNET, "lpips-alex/0.1.4-2b566cc3"),
+        (LPIPSSqueeze, SQUEEZENET, "lpips-squeeze/0.1.4-31a70309"),
+        (LPIPSVGG, VGG16, "lpips-vgg/0.1.4-397923af"),
+    ):
+        assert kind.protocol == protocol
+        assert protocol.endswith(network.sha256[:8])
 
 
 def test_a_run_measures_the_judge_and_large_networks_only_where_they_are_asked_for():

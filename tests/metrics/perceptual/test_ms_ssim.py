@@ -1,22 +1,21 @@
-"""MS-SSIM against pytorch_msssim in float64, and its blur against scipy's."""
-
-import subprocess
-import sys
-from io import BytesIO
+"""MS-SSIM and SSIM against pytorch_msssim in float64, and their blur against scipy's."""
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from pytorch_msssim import ms_ssim as peer
+from pytorch_msssim import ms_ssim as multi_scale_peer
+from pytorch_msssim import ssim as one_scale_peer
 from scipy.ndimage import correlate1d
+from skimage.metrics import structural_similarity
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.perceptual.ms_ssim import MSSSIM
+from benchmark.metrics.perceptual.ms_ssim import MSSSIM, SSIM
 from benchmark.metrics.perceptual.similarity import HALF_WINDOW, MARGIN_PX, blur, strips
+from support.metrics.cases import in_new_python, through_jpeg, value
 
 TOLERANCE = 1e-6  # as stated in the docstring and in the protocol
+BOTH = pytest.mark.parametrize("kind", [MSSSIM, SSIM])
 
 
 @pytest.mark.parametrize("shape", [(3, 176, 200), (3, 900, 1000), (3, 200, 70_000), (1, 11, 11)])
@@ -27,23 +26,12 @@ def test_strips_cover_every_row_of_every_channel_once(shape):
     assert all(rows.stop <= height - MARGIN_PX for _, rows in strips(shape))
 
 
-def ms_ssim(reference: Pixels, decoded: Pixels) -> float:
-    metric = MSSSIM()
-    return metric.compare(metric.prepare(reference), decoded)
-
-
-def truth(reference: Pixels, decoded: Pixels) -> float:
+def truth(kind: type, reference: Pixels, decoded: Pixels) -> float:
     planes = (
-        torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float64))
+        torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)[None]).astype(np.float64))
         for image in (reference, decoded)
     )
-    return float(peer(*planes, data_range=255))
-
-
-def through_jpeg(pixels: Pixels, quality: int) -> Pixels:
-    stream = BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
-    return np.asarray(Image.open(stream))
+    return float((multi_scale_peer if kind is MSSSIM else one_scale_peer)(*planes, data_range=255))
 
 
 def with_noise(pixels: Pixels, deviation: float) -> Pixels:
@@ -57,79 +45,100 @@ def flat(level: int, height: int = 200, width: int = 231) -> Pixels:
 
 @pytest.mark.parametrize("quality", [3, 30, 95])
 @pytest.mark.parametrize(
-    ("height", "width"),
-    [(161, 161), (161, 300), (162, 163), (186, 170), (255, 257), (320, 171), (400, 600)],
+    ("kind", "height", "width"),
+    [
+        *((MSSSIM, *size) for size in ((161, 161), (161, 300), (162, 163), (186, 170), (255, 257))),
+        *((kind, *size) for kind in (MSSSIM, SSIM) for size in ((320, 171), (400, 600))),
+        *((SSIM, *size) for size in ((11, 11), (11, 300), (181, 203))),
+    ],
 )
-def test_a_photograph_gets_the_value_of_pytorch_msssim(coffee, height, width, quality):
+def test_a_photograph_gets_the_value_of_pytorch_msssim(coffee, kind, height, width, quality):
     source = np.ascontiguousarray(coffee[-height:, :width])
     decoded = through_jpeg(source, quality)
-    assert ms_ssim(source, decoded) == pytest.approx(truth(source, decoded), abs=TOLERANCE)
+    expected = truth(kind, source, decoded)
+    assert value(kind(), source, decoded) == pytest.approx(expected, abs=TOLERANCE)
 
 
+@BOTH
 @pytest.mark.parametrize("level", [0, 3, 128, 250, 255])
 @pytest.mark.parametrize("deviation", [0.3, 4, 20, 80])
-def test_flat_areas_lose_no_digits(level, deviation):
+def test_flat_areas_lose_no_digits(kind, level, deviation):
     source = flat(level)
     decoded = with_noise(source, deviation)
-    expected = truth(source, decoded)
-    assert ms_ssim(source, decoded) == pytest.approx(expected, abs=TOLERANCE)
-    assert ms_ssim(decoded, source) == pytest.approx(expected, abs=TOLERANCE)
+    expected = truth(kind, source, decoded)
+    assert value(kind(), source, decoded) == pytest.approx(expected, abs=TOLERANCE)
+    assert value(kind(), decoded, source) == pytest.approx(expected, abs=TOLERANCE)
 
 
+@BOTH
 @pytest.mark.parametrize("deviation", [0, 2])
-@pytest.mark.parametrize("levels", [11, 13, 30, 50, 80, 255])
-def test_an_image_too_bright_by_any_number_of_levels_loses_no_digits(levels, deviation):
+@pytest.mark.parametrize("levels", [1, 11, 13, 30, 50, 80, 255])
+def test_an_image_too_bright_by_any_number_of_levels_loses_no_digits(kind, levels, deviation):
     source, decoded = flat(0), with_noise(flat(levels), deviation)
-    assert ms_ssim(source, decoded) == pytest.approx(truth(source, decoded), abs=TOLERANCE)
+    expected = truth(kind, source, decoded)
+    assert value(kind(), source, decoded) == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_structure_that_is_turned_round_counts_as_nothing(coffee):
-    assert truth(coffee, 255 - coffee) == 0
-    assert ms_ssim(coffee, 255 - coffee) == 0
-
-
-def test_identical_images_have_exactly_one(photo):
-    assert ms_ssim(photo, photo.copy()) == 1
+def test_structure_that_is_turned_round_counts_as_nothing_or_less(coffee):
+    assert truth(MSSSIM, coffee, 255 - coffee) == 0
+    assert value(MSSSIM(), coffee, 255 - coffee) == 0
+    noise = np.random.default_rng(3).integers(78, 179, (60, 70, 3)).astype(np.uint8)
+    found = value(SSIM(), noise, 255 - noise)
+    assert found == pytest.approx(truth(SSIM, noise, 255 - noise), abs=TOLERANCE)
+    assert found < -0.5
 
 
 def test_noise_without_a_photograph_gets_the_value_of_pytorch_msssim():
     source, decoded = np.random.default_rng(2).integers(0, 256, (2, 161, 211, 3), np.uint8)
-    assert ms_ssim(source, decoded) == pytest.approx(truth(source, decoded), abs=TOLERANCE)
+    expected = truth(MSSSIM, source, decoded)
+    assert value(MSSSIM(), source, decoded) == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_a_source_is_prepared_once_for_many_images(photo):
-    metric = MSSSIM(device="cpu")
+def test_scikit_image_gives_the_same_mean_of_the_windows_that_fit(photo):
+    decoded = through_jpeg(photo, 20)
+    theirs = [
+        structural_similarity(
+            photo[..., channel].astype(float), decoded[..., channel].astype(float),
+            gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255,
+        )
+        for channel in range(3)
+    ]  # fmt: skip
+    assert value(SSIM(), photo, decoded) == pytest.approx(np.mean(theirs), abs=1e-5)
+
+
+@BOTH
+def test_a_source_is_prepared_once_for_many_images_and_identical_ones_have_exactly_one(kind, photo):
+    metric = kind(device="cpu")
     prepared = metric.prepare(photo)
     for decoded in (through_jpeg(photo, 10), with_noise(photo, 60), photo, through_jpeg(photo, 10)):
-        assert metric.compare(prepared, decoded) == ms_ssim(photo, decoded)
+        assert metric.compare(prepared, decoded) == value(kind(), photo, decoded)
+    assert metric.compare(prepared, photo.copy()) == 1
 
 
 def test_the_path_through_torch_gets_the_same_value(photo):
     decoded = through_jpeg(photo, 20)
-    through_torch = MSSSIM(device="cpu:0")
-    value = through_torch.compare(through_torch.prepare(photo), decoded)
-    assert value == pytest.approx(truth(photo, decoded), abs=1e-12)
-    assert value == pytest.approx(ms_ssim(photo, decoded), abs=TOLERANCE)
+    found = value(MSSSIM(device="cpu:0"), photo, decoded)
+    assert found == pytest.approx(truth(MSSSIM, photo, decoded), abs=1e-12)
+    assert found == pytest.approx(value(MSSSIM(), photo, decoded), abs=TOLERANCE)
 
 
-@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
-@pytest.mark.parametrize("shape", [(160, 400, 3), (400, 160, 3)])
-def test_an_image_below_161_px_has_no_value_and_a_reason(device, shape):
-    reason = "at least 161 px on the shorter side, this image has 160"
-    with pytest.raises(NotMeasurable, match=reason):
-        MSSSIM(device=device).prepare(np.zeros(shape, np.uint8))
-
-
-@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
-def test_a_cropped_reconstruction_is_refused(device, coffee):
-    metric = MSSSIM(device=device)
+@pytest.mark.parametrize(
+    ("metric", "least"), [(MSSSIM("cpu"), 161), (MSSSIM("cpu:0"), 161), (SSIM(), 11)]
+)
+def test_an_image_too_small_has_no_value_and_a_reason_and_a_cropped_one_is_refused(
+    coffee, metric, least
+):
+    for shape in ((least - 1, 400, 3), (400, least - 1, 3)):
+        with pytest.raises(NotMeasurable, match=rf"least {least} px .* this image has {least - 1}"):
+            metric.prepare(np.zeros(shape, np.uint8))
     with pytest.raises(ValueError, match=r"shapes differ|same dimensions"):
         metric.compare(metric.prepare(coffee), coffee[:-1])
 
 
-def test_a_view_of_pixels_is_compared_like_a_copy(coffee):
+@BOTH
+def test_a_view_of_pixels_is_compared_like_a_copy(kind, coffee):
     source, decoded = coffee[::-1, ::-2], through_jpeg(coffee, 30)[::-1, ::-2]
-    assert ms_ssim(source, decoded) == ms_ssim(source.copy(), decoded.copy())
+    assert value(kind(), source, decoded) == value(kind(), source.copy(), decoded.copy())
 
 
 @pytest.mark.parametrize("height", [11, 12, 26, 27, 41, 42, 43])
@@ -158,7 +167,4 @@ metric = MSSSIM()
 metric.compare(metric.prepare(np.zeros((161, 161, 3), np.uint8)), np.ones((161, 161, 3), np.uint8))
 print(sorted({"torch", "scipy", "pytorch_msssim", "lpips"} & set(sys.modules)))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "[]\n"
+    assert in_new_python(program) == "[]\n"

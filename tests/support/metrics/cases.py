@@ -1,0 +1,58 @@
+"""Images, files and programs that tests of several metrics share."""
+
+import os
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmark.codec import Pixels
+
+
+def value(metric: Any, reference: Pixels, decoded: Pixels) -> float:
+    return float(metric.compare(metric.prepare(reference), decoded))
+
+
+def through_jpeg(pixels: Pixels, quality: int) -> Pixels:
+    stream = BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
+    return np.asarray(Image.open(stream))
+
+
+class MakesFolder:
+    """Unpickled by anything that trusts it, makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self._folder),)
+
+
+def in_new_python(program: str, **environment: str) -> str:
+    """Return what a program prints in a process of its own, where warnings are errors."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **environment},
+    ).stdout
+
+
+def unavailable_in_new_python(module: str, name: str, folder: Path) -> str:
+    """Return whether torch was imported, and why a metric is unavailable without weight files."""
+    program = f"""
+import sys
+from benchmark.errors import Unavailable
+from {module} import {name}
+try:
+    {name}()
+except Unavailable as reason:
+    print("torch" in sys.modules, reason)
+"""
+    return in_new_python(program, TORCH_HOME=str(folder), BENCH_WEIGHTS="")
