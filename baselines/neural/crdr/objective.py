@@ -137,7 +137,7 @@ class SingleRate(StageObjective):
     _adversary: Adversary | None
 
     def __init__(self, stage: ConditionedStage, setup: Setup) -> None:
-        self.stage, self._setup = stage, setup
+        super().__init__(stage, setup)
         self._perceptual = Perceptual().to(setup.device) if stage.has_lpips else None
         self._adversary = (
             Adversary(stage, setup.recipe.seed, setup.device, setup.workers, setup.guard)

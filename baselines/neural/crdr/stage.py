@@ -76,13 +76,6 @@ class ConditionedStage(Stage):
         if len(self.lambdas) != expected:
             raise ValueError(f"a {self.kind} stage has {expected} lambdas")
 
-    def find_resources(self) -> None:
-        """Raise `Unavailable` where LPIPS is asked for and its weights are missing."""
-        if self.has_lpips:
-            from baselines.neural.perceptual import Perceptual
-
-            Perceptual()
-
 
 BETA_STEPS = 100  # the published draw: 5.12 times a whole number of hundredths
 CELL_PX = 64  # the finest region that a level can have

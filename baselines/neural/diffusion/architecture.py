@@ -22,6 +22,7 @@ from baselines.neural.dimensions import (
     EvenWidth,
     Number,
 )
+from benchmark.codec import Setting
 
 if TYPE_CHECKING:
     import torch
@@ -72,6 +73,11 @@ class DiffusionConfig(Dimensions):
     def rate_levels(self) -> int:
         """Number of rate levels of the base that one network serves, 1 for a preset."""
         return max(1, len(self.settings))
+
+    @property
+    def sweep(self) -> tuple[Setting, ...]:
+        """Settings of the base, lowest rate first."""
+        return tuple(Setting(self.setting, value) for value in self.settings)
 
     def for_base(
         self, spec: str, fingerprint: str, setting: str, settings: tuple[float, ...]

@@ -78,7 +78,7 @@ class DrawingCodec:
         _require_base(self._path, self._card, self._base)
         self._device = chosen_device()
         config = self._card.config
-        self.sweep = tuple(Setting(config.setting, value) for value in config.settings)
+        self.sweep = config.sweep
         accepts: Between | OneOf | None = getattr(self._base.codec, "accepts", None)
         self.accepts = accepts or OneOf(self.sweep)
 

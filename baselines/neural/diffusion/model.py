@@ -15,10 +15,9 @@ from torch import Tensor
 
 from baselines.neural.diffusion.architecture import DiffusionConfig
 from baselines.neural.diffusion.base_codec import BaseCodec
-from baselines.neural.diffusion.noise import LARGEST_LOG_SNR, clean, noise_level
+from baselines.neural.diffusion.noise import LARGEST_LOG_SNR, amplitudes, clean, noise_level
 from baselines.neural.diffusion.unet import UNet
 from baselines.neural.network import Estimate, Network
-from benchmark.codec import Setting
 from benchmark.errors import UsageError
 
 LEAST_SCALE = 1e-3  # a quarter of a grey level's error in rounding, on [-1, 1]
@@ -87,9 +86,7 @@ class DiffusionNetwork(Network):
             scale = math.log(self.facts(0.0).scale)
             controls = Noisy(torch.zeros_like(images), -LARGEST_LOG_SNR * ones, scale * ones)
         velocities = self.unet(controls.residuals, images, controls.log_snr, controls.log_scale)
-        alpha, sigma = (
-            (sign * controls.log_snr).sigmoid().sqrt()[:, None, None, None] for sign in (1, -1)
-        )
+        alpha, sigma = amplitudes(controls.log_snr)
         residuals = alpha * controls.residuals - sigma * velocities
         restored = images + controls.log_scale.exp()[:, None, None, None] * residuals
         none = torch.zeros(len(images), device=images.device)
@@ -105,8 +102,7 @@ class DiffusionNetwork(Network):
         flat = torch.zeros_like(crops[:1])
         pixels = crops.shape[2] * crops.shape[3]
         rows = []
-        for value in config.settings:
-            setting = Setting(config.setting, value)
+        for setting in config.sweep:
             coded = base.code_crops(crops, setting)
             overhead = float(base.code_crops(flat, setting).bits) / 8
             residuals = crops - coded.images

@@ -62,6 +62,12 @@ def noise_level(time: float, noise_scale: float = 1.0) -> NoiseLevel:
     return NoiseLevel(ratio, (1 + math.exp(-ratio)) ** -0.5, (1 + math.exp(ratio)) ** -0.5)
 
 
+def amplitudes(log_snr: Tensor) -> tuple[Tensor, Tensor]:
+    """Return alpha and sigma, each (N, 1, 1, 1), of logSNRs (N,)."""
+    alpha, sigma = ((sign * log_snr).sigmoid().sqrt()[:, None, None, None] for sign in (1, -1))
+    return alpha, sigma
+
+
 def times(steps: int, start: float = 1.0) -> list[float]:
     """Return the times of a drawing in so many steps, from `start` to 0 in equal parts.
 

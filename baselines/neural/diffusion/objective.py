@@ -1,26 +1,28 @@
-"""The objective of diffusion decoders: velocities of noisy residuals behind a frozen base.
+"""The objective of diffusion decoders, and their members of the suite `generative`.
 
-A crop is shown by the base at a level drawn for it: as part of its photograph where there is room
-to keep those (`ShownPhotographs`), else by itself. Its residual, in units of the level's standard
-deviation, gets noise of a time drawn for it. The loss is the squared error of the predicted
-velocity, weighted by min(SNR, limit) / (SNR + 1) where the stage has a limit (Hang et al.,
-"Efficient diffusion training via min-SNR weighting strategy", ICCV 2023, for v). Our choices:
-times are uniform, one in each of as many equal intervals as the batch has crops, and levels are
-shared out evenly.
+A base codec shows a crop at a random level: as part of its photograph where there is room to keep
+those (`ShownPhotographs`), else by itself. The crop's residual, in units of the level's standard
+deviation, gets noise of a random time. The loss is the squared error of the predicted velocity,
+weighted by min(SNR, limit) / (SNR + 1) where the stage has a limit (Hang et al., "Efficient
+diffusion training via min-SNR weighting strategy", ICCV 2023, for v). Our choices: times are
+uniform, one in each of as many equal intervals as the batch has crops, and levels are shared out
+evenly.
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from baselines.neural.architecture import load_architecture
 from baselines.neural.diffusion.base_codec import FOLDER, MOST_BYTES, BaseCodec, ShownPhotographs
 from baselines.neural.diffusion.model import DiffusionNetwork, LevelFacts, Noisy, open_base
-from baselines.neural.diffusion.noise import noise_key, noise_level, normal_noise
+from baselines.neural.diffusion.noise import amplitudes, noise_key, noise_level, normal_noise
 from baselines.neural.inference import padded, to_images, to_pixels
 from baselines.neural.network import Network
 from baselines.neural.training.objective import (
@@ -30,13 +32,15 @@ from baselines.neural.training.objective import (
     StageObjective,
     Validation,
     ValidationPoint,
-    uncompiled,
 )
 from baselines.neural.training.photographs import draw_crops
-from baselines.neural.training.recipe import Stage, Weight
-from benchmark.codec import Float64Array, Int64Array, Pixels, Setting
-from benchmark.errors import UsageError
+from baselines.neural.training.recipe import Recipe, Stage, Weight
+from baselines.neural.training.suites import Member, phases_of, stage_of, without_realism
+from benchmark.codec import Float64Array, Int64Array, Pixels
+from benchmark.errors import UnknownName, UsageError
+from benchmark.registry import ALIASES, CODECS
 
+USUAL_BASE = "elic"
 VALIDATION_TIMES = (0.2, 0.4, 0.6, 0.8, 0.95)
 VALIDATION_PX = 256
 
@@ -57,25 +61,25 @@ class Drawing(StageObjective):
     """The objective of one stage, of `dirac` as of `hfd`: the network's configuration differs."""
 
     stage_type = DrawingStage
-    frozen: ClassVar[Collection[str]] = ()
 
     def __init__(self, stage: DrawingStage, setup: Setup) -> None:
-        self.stage, self._setup = stage, setup
+        super().__init__(stage, setup)
         self._base: BaseCodec | None = None
         self._facts: dict[int, LevelFacts] = {}  # read once: that waits for a GPU
-        self._kept: list[ShownPhotographs] | None = None  # by level, if it is known whether any are
-        self._known: DiffusionNetwork | None = None  # the network that has been found measured
+        self._kept: list[ShownPhotographs] | None = None  # by level; None: not known yet
+        self._known: DiffusionNetwork | None = None  # network whose table is filled in
         self._shown: list[list[tuple[Pixels, Pixels, float]]] = []
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
-        """Return the loss of a step at levels and times drawn for it."""
+        """Return the loss of a step at random levels and times."""
         plain, crops = self._measured(network), batch.crops
-        levels, drawn = self._draws(plain, step)
         own = slice(batch.first, batch.first + len(crops))
-        shown, scales, ratios = self._noisy_conditions(plain, batch, levels[own], drawn[own])
+        levels, times = self._random_levels(plain, step)
+        times = times[own]
+        shown, scales, ratios = self._noisy_conditions(plain, batch, levels[own], times)
         clean = (crops - shown) / scales.exp()[:, None, None, None]
         noise = torch.randn_like(clean)
-        alpha, sigma = ((sign * ratios).sigmoid().sqrt()[:, None, None, None] for sign in (1, -1))
+        alpha, sigma = amplitudes(ratios)
         controls = Noisy(alpha * clean + sigma * noise, ratios, scales)
         with self._setup.precision():
             predicted = network(shown, controls).latents
@@ -84,11 +88,10 @@ class Drawing(StageObjective):
         limit = self.stage.snr_limit
         weights = snr.clamp(max=limit) / (snr + 1) if limit else torch.ones_like(snr)
         numbers = {"velocity_error": errors.mean().detach()}
-        for name, chosen in (("noisy", drawn[own] > 0.5), ("clean", drawn[own] <= 0.5)):
-            picked = torch.as_tensor(chosen, device=errors.device)
-            numbers[f"velocity_error_{name}"] = (
-                errors.detach() * picked
-            ).sum() / picked.sum().clamp(min=1)
+        for name, chosen in (("noisy", times > 0.5), ("clean", times <= 0.5)):
+            mask = torch.as_tensor(chosen, device=errors.device)
+            total = (errors.detach() * mask).sum()
+            numbers[f"velocity_error_{name}"] = total / mask.sum().clamp(min=1)
         return Loss((weights * errors).mean(), numbers)
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
@@ -99,32 +102,29 @@ class Drawing(StageObjective):
         """
         plain = self._measured(network)
         device = next(plain.parameters()).device
-        if not self._shown:
-            self._shown = [
-                [self._show(plain, one, at) for one in photographs]
-                for at in range(plain.config.rate_levels)
-            ]
-        points, errors = [], []
+        levels = range(plain.config.rate_levels)
+        self._shown = self._shown or [
+            [self._show(plain, pixels, level) for pixels in photographs] for level in levels
+        ]
+        points: list[ValidationPoint] = []
+        errors: list[float] = []
         with torch.no_grad():
-            for at, pictures in enumerate(self._shown):
-                facts, bpp, psnr = plain.facts(at), 0.0, 0.0
+            for level, pictures in enumerate(self._shown):
+                facts, bpp, psnr = plain.facts(level), 0.0, 0.0
                 for pixels, coded, rate in pictures:
                     image, shown = (to_images(one, device) for one in (pixels, coded))
-                    made = plain.single_step(shown, facts).clamp(-1, 1)
-                    mse = float((made - image).square().mean()) / 4
+                    restored = plain.single_step(shown, facts).clamp(-1, 1)
+                    mse = float((restored - image).square().mean()) / 4
                     psnr -= 10 * math.log10(mse) / len(pictures)
                     bpp += rate / len(pictures)
-                    errors += [
-                        _velocity_error(plain, image, shown, facts, time)
-                        for time in VALIDATION_TIMES
-                    ]
-                points.append(ValidationPoint(float(at), 0.0, bpp, psnr))
+                    error = partial(_velocity_error, plain, image, shown, facts)
+                    errors += map(error, VALIDATION_TIMES)
+                points.append(ValidationPoint(float(level), 0.0, bpp, psnr))
         return Validation(tuple(points), math.fsum(errors) / len(errors))
 
     def _measured(self, network: Network) -> DiffusionNetwork:
-        plain = uncompiled(network)
-        if not isinstance(plain, DiffusionNetwork):
-            raise UsageError(f"The stage {self.stage.kind} is for dirac and hfd, no other network.")
+        """Return the network after checking that its table of levels is filled in."""
+        plain = self.own_network(network, DiffusionNetwork)
         if plain is self._known:
             return plain
         if not plain.is_measured:
@@ -135,98 +135,82 @@ class Drawing(StageObjective):
         self._known, self._facts, self._kept = plain, {}, None
         return plain
 
-    def _facts_of(self, network: DiffusionNetwork, level: int) -> LevelFacts:
-        if level not in self._facts:
-            self._facts[level] = network.facts(level)
-        return self._facts[level]
-
     def _open(self, network: DiffusionNetwork) -> BaseCodec:
         self._base = self._base or open_base(network.config)
         return self._base
 
-    def _draws(self, network: DiffusionNetwork, step: int) -> tuple[Int64Array, Float64Array]:
+    def _random_levels(
+        self, network: DiffusionNetwork, step: int
+    ) -> tuple[Int64Array, Float64Array]:
         """Return the level and the time of every crop of a step, in all processes."""
         random, size = self._setup.random(step), self.stage.batch
-        first, count = int(random.integers(network.config.rate_levels)), np.arange(size)
-        levels = random.permutation((first + count) % network.config.rate_levels)
-        return levels, random.permutation((count + random.random()) / size)
+        levels = network.config.rate_levels
+        first, count = int(random.integers(levels)), np.arange(size)
+        chosen = random.permutation((first + count) % levels)
+        return chosen, random.permutation((count + random.random()) / size)
 
     def _noisy_conditions(
-        self,
-        network: DiffusionNetwork,
-        batch: Batch,
-        levels: Int64Array,
-        drawn: Float64Array,
+        self, network: DiffusionNetwork, batch: Batch, levels: Int64Array, times: Float64Array
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the base's pictures of crops, the logarithms of their scales, and logSNRs."""
         crops = batch.crops
         shown = torch.empty_like(crops)
         scales, ratios = (crops.new_empty(len(crops)) for _ in range(2))
         for level in sorted(set(levels.tolist())):
-            # Places, not truth values: a GPU would have to say first how many are true.
+            # Places, not truth values: a GPU would have to count first how many are true.
             places = np.flatnonzero(levels == level)
             chosen = torch.from_numpy(places).to(crops.device)
-            facts = self._facts_of(network, level)
-            shown[chosen] = self._shown_crops(network, level, batch, places, chosen)
+            if level not in self._facts:
+                self._facts[level] = network.facts(level)
+            facts = self._facts[level]
+            shown[chosen] = self._shown_crops(network, level, batch, places)
             scales[chosen] = math.log(facts.scale)
             n = network.noise_scale(facts)
-            found = [noise_level(time, n).log_snr for time in drawn[levels == level]]
-            ratios[chosen] = crops.new_tensor(found)
+            ratios[chosen] = crops.new_tensor([noise_level(t, n).log_snr for t in times[places]])
         return shown, scales, ratios
 
     def _shown_crops(
-        self,
-        network: DiffusionNetwork,
-        level: int,
-        batch: Batch,
-        places: Int64Array,
-        chosen: Tensor,
+        self, network: DiffusionNetwork, level: int, batch: Batch, places: Int64Array
     ) -> Tensor:
         """Return the base's pictures, in [-1, 1], of the crops at `places` of the batch."""
         if self._kept is None:
             self._kept = self._keep(network)
         if not self._kept:
-            base = self._open(network)
-            return base.code_crops(batch.crops[chosen], _setting(network, level)).images
+            crops = batch.crops[torch.from_numpy(places).to(batch.crops.device)]
+            return self._open(network).code_crops(crops, network.config.sweep[level]).images
         numbers = [batch.numbers[place] for place in places]
         pixels = draw_crops(self._kept[level], self.stage.crop_px, numbers, self._setup.recipe.seed)
         return pixels.to(batch.crops.device).float() / 127.5 - 1
 
     def _keep(self, network: DiffusionNetwork) -> list[ShownPhotographs]:
-        """Return the run's photographs at each level of the base; none where they are too many."""
+        """Return the run's photographs at each level of the base; none if there are too many."""
         photographs, folder = self._setup.photographs, self._setup.folder
-        levels, device = network.config.rate_levels, self._setup.device
         if photographs is None or folder is None:
             return []
-        if 3 * int(photographs.sides.prod(1).sum()) * levels > MOST_BYTES:
+        if 3 * int(photographs.sides.prod(1).sum()) * network.config.rate_levels > MOST_BYTES:
             return []
-        base, kept_in = self._open(network), folder / FOLDER
+        base, kept_in, device = self._open(network), folder / FOLDER, self._setup.device
         return [
-            ShownPhotographs(photographs, base, _setting(network, level), kept_in, device)
-            for level in range(levels)
+            ShownPhotographs(photographs, base, setting, kept_in, device)
+            for setting in network.config.sweep
         ]
 
     def _show(
         self, network: DiffusionNetwork, pixels: Pixels, level: int
     ) -> tuple[Pixels, Pixels, float]:
-        """Return a part of a photograph, what the base shows of it, and its bits per pixel."""
-        base = self._open(network)
+        """Return a part of a photograph, the base's picture of it, and its bits per pixel."""
         part = padded(pixels[-VALIDATION_PX:, -VALIDATION_PX:])
         image = to_images(part, self._setup.device)
-        coded = base.code_crops(image, _setting(network, level))
+        coded = self._open(network).code_crops(image, network.config.sweep[level])
         return part, to_pixels(coded.images), float(coded.bits) / (part.shape[0] * part.shape[1])
-
-
-def _setting(network: DiffusionNetwork, level: int) -> Setting:
-    return Setting(network.config.setting, network.config.settings[level])
 
 
 def _velocity_error(
     network: DiffusionNetwork, image: Tensor, shown: Tensor, facts: LevelFacts, time: float
 ) -> float:
     at = noise_level(time, network.noise_scale(facts))
-    drawn = normal_noise(noise_key(b"validation", 0), 0, tuple(image.shape))
-    noise = torch.from_numpy(drawn).to(image.device)
+    normal = normal_noise(noise_key(b"validation", 0), 0, tuple(image.shape))
+    noise = torch.from_numpy(normal).to(image.device)
     clean = (image - shown) / facts.scale
     one = torch.ones(1, device=image.device)
     noisy = at.alpha * clean + at.sigma * noise
@@ -234,3 +218,32 @@ def _velocity_error(
     predicted = network(shown, controls).latents
     assert predicted is not None
     return float((predicted - (at.alpha * noise - at.sigma * clean)).square().mean())
+
+
+def members(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[Member]:
+    """Return the members `dirac-BASE` and `hfd-BASE`; see `suites.Members`."""
+    return [_member(name, recipe, learning_rate) for name in names]
+
+
+def _member(name: str, recipe: Recipe, rate: float) -> Member:
+    """Return a member with the crops of `ours`, since one network serves all rates of its base."""
+    method, _, text = name.partition("-")
+    text = text or USUAL_BASE
+    if text not in CODECS and text not in ALIASES and ":" not in text:
+        raise UnknownName(f"base codec of {method}", text, [*CODECS, *ALIASES])
+    base = BaseCodec(text)
+    sweep = base.codec.sweep
+    if len({setting.name for setting in sweep}) != 1:
+        raise UsageError(f"{text} is no base of {method}: its settings have several names")
+    architecture = load_architecture(method)
+    values = tuple(float(setting.value) for setting in sweep)
+    config = architecture.presets[recipe.sizes].for_base(
+        base.spec.text, base.fingerprint, sweep[0].name, values
+    )
+    own: dict[str, Any] = {"lambdas": (), "prior_rate_factor": 1.0, "reduced_share": 0.0}
+    stages = tuple(
+        stage_of(phase, recipe, method, 1, rate, **own)
+        for phase in without_realism(phases_of(recipe))
+    )
+    file = f"{method}-{base.spec.name.rpartition(':')[2]}"
+    return Member(file, method, stages, architecture.config_to_json(config))

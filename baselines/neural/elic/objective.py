@@ -6,26 +6,17 @@ later is the schedule of the re-implementation VincentChandelier/ELiC-ReImplemet
 crop is 150 MSE + lambda bpp, with MSE of values in [0, 1].
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
 from baselines.neural.elic.model import ElicNetwork
 from baselines.neural.network import Estimate, Network
 from baselines.neural.training.losses.rate_distortion import terms, validate
-from baselines.neural.training.objective import (
-    Batch,
-    Loss,
-    Setup,
-    StageObjective,
-    Validation,
-    uncompiled,
-)
+from baselines.neural.training.objective import Batch, Loss, StageObjective, Validation
 from baselines.neural.training.recipe import Stage
 from benchmark.codec import Pixels
-from benchmark.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,23 +38,16 @@ class Elic(StageObjective):
     """The objective of one stage."""
 
     stage_type = ElicStage
-    frozen: ClassVar[Collection[str]] = ()
-
-    def __init__(self, stage: ElicStage, setup: Setup) -> None:
-        self.stage, self._setup = stage, setup
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step; raises `UsageError` for a network of another method."""
-        inner = uncompiled(network)
-        if not isinstance(inner, ElicNetwork):
-            raise UsageError("A stage of the kind elic trains networks of elic alone.")
-        inner.noisy_contexts = self.stage.noisy_contexts
+        self.own_network(network, ElicNetwork).noisy_contexts = self.stage.noisy_contexts
         with self._setup.precision():
             estimate: Estimate = network(batch.crops, None)
-        found = terms(batch.crops, estimate.images, estimate.y_bits + estimate.z_bits)
-        weights = torch.full_like(found.mse, self.stage.lambdas[0])
-        numbers = {"mse": found.mse.mean(), "bpp": found.bpp.mean()}
-        return Loss(found.loss(weights).mean(), numbers)
+        parts = terms(batch.crops, estimate.images, estimate.y_bits + estimate.z_bits)
+        weights = torch.full_like(parts.mse, self.stage.lambdas[0])
+        numbers = {"mse": parts.mse.mean(), "bpp": parts.bpp.mean()}
+        return Loss(parts.loss(weights).mean(), numbers)
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
         """Return rate and distortion, which select the network."""

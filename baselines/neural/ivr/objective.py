@@ -10,16 +10,15 @@ with MSE of values in [0, 1] and L = 150 / lambda; masks are interpolated with t
 authors' file bpp is commented out, which we take for its last run.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
 from baselines.neural.blocks.control import Control
 from baselines.neural.network import Estimate, Network
 from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT, terms, validate
-from baselines.neural.training.objective import Batch, Loss, Setup, StageObjective, Validation
+from baselines.neural.training.objective import Batch, Loss, StageObjective, Validation
 from baselines.neural.training.recipe import Stage
 from benchmark.codec import Pixels
 
@@ -40,23 +39,18 @@ class Ivr(StageObjective):
     """The objective of one stage."""
 
     stage_type = IvrStage
-    frozen: ClassVar[Collection[str]] = ()
-
-    def __init__(self, stage: IvrStage, setup: Setup) -> None:
-        self.stage, self._setup = stage, setup
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step, all of whose crops have one level."""
-        level, weight = self.drawn(step)
-        levels = torch.full((1,), level, device=batch.crops.device)
-        control = Control(levels, None)
+        level, weight = self.random_level(step)
+        control = Control(torch.full((1,), level, device=batch.crops.device), None)
         with self._setup.precision():
             estimate: Estimate = network(batch.crops, network.controls_at(control, control))
-        found = terms(batch.crops, estimate.images, estimate.y_bits + estimate.z_bits)
-        numbers = {"mse": found.mse.mean(), "bpp": found.bpp.mean()}
-        return Loss((found.bpp + weight * found.mse).mean(), numbers)
+        parts = terms(batch.crops, estimate.images, estimate.y_bits + estimate.z_bits)
+        numbers = {"mse": parts.mse.mean(), "bpp": parts.bpp.mean()}
+        return Loss((parts.bpp + weight * parts.mse).mean(), numbers)
 
-    def drawn(self, step: int) -> tuple[float, float]:
+    def random_level(self, step: int) -> tuple[float, float]:
         """Return the level of a step, and the weight of MSE that belongs to it."""
         random, lambdas = self._setup.random(step), self.stage.lambdas
         lower = int(random.integers(len(lambdas) - 1))

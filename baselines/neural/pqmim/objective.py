@@ -14,9 +14,9 @@ al., CVPR 2022). All weights are our choice.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,11 +24,10 @@ from torch import Tensor
 
 from baselines.neural.inference import padded, to_images
 from baselines.neural.network import Network
-from baselines.neural.perceptual import Perceptual
 from baselines.neural.pqmim.architecture import PqMimSizes
 from baselines.neural.pqmim.model import PqMimNetwork, token_bits
 from baselines.neural.pqmim.transformer import stages_of
-from baselines.neural.training.losses.conditional_gan import ConditionalAdversary, WeightedGanStage
+from baselines.neural.training.losses.conditional_gan import GanObjective, WeightedGanStage
 from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT, terms
 from baselines.neural.training.objective import (
     Batch,
@@ -37,11 +36,9 @@ from baselines.neural.training.objective import (
     StageObjective,
     Validation,
     ValidationPoint,
-    uncompiled,
 )
 from baselines.neural.training.recipe import AtLeastOne, Share, Stage, Weight
 from benchmark.codec import Pixels
-from benchmark.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +47,12 @@ class AutoencoderStage(WeightedGanStage):
 
     commitment: Weight = 0.25
     codebook: Weight = 1.0
-    split_every_steps: AtLeastOne = 100  # entries that nobody used for so long are replaced
+    split_every_steps: AtLeastOne = 100  # entries unused for so long are replaced
 
     def check_network(self, rate_levels: int) -> None:
         """Raise `ValueError` for a network of several rates."""
-        _require_one_rate(self.kind, rate_levels)
+        if rate_levels != 1:
+            raise ValueError(f"a {self.kind} stage trains a network of one rate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,90 +63,72 @@ class TransformerStage(Stage):
 
     def check_network(self, rate_levels: int) -> None:
         """Raise `ValueError` for a network of several rates."""
-        _require_one_rate(self.kind, rate_levels)
+        if rate_levels != 1:
+            raise ValueError(f"a {self.kind} stage trains a network of one rate")
 
 
-def _require_one_rate(kind: str, rate_levels: int) -> None:
-    if rate_levels != 1:
-        raise ValueError(f"a {kind} stage trains a network of one rate")
-
-
-class Autoencoder(StageObjective):
+class Autoencoder(GanObjective):
     """The objective of a stage of the transforms and the codebooks."""
 
     stage_type = AutoencoderStage
-    frozen: ClassVar[Collection[str]] = ("transformer",)
-
-    _adversary: ConditionalAdversary | None
+    frozen = ("transformer",)
 
     def __init__(self, stage: AutoencoderStage, setup: Setup) -> None:
-        self.stage, self._setup = stage, setup
-        self._perceptual = Perceptual().to(setup.device) if stage.has_lpips else None
-        self._adversary = ConditionalAdversary(setup, stage) if stage.has_gan else None
+        super().__init__(stage, setup)
         self._counts: Tensor | None = None  # of each entry, since the last were replaced
         self._autoencode: Any = None
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step; its update replaces entries, and trains the discriminator."""
-        crops, stage, adversary, plain = batch.crops, self.stage, self._adversary, _own(network)
+        crops, stage, plain = batch.crops, self.stage, self.own_network(network, PqMimNetwork)
         if self._autoencode is None:
             compiled = self._setup.recipe.compiled
             self._autoencode = torch.compile(plain.autoencode) if compiled else plain.autoencode
         with self._setup.precision():
             images, quantised = self._autoencode(crops)
-            penalty = torch.zeros(len(crops), device=crops.device)
-            numbers: dict[str, Tensor] = {}
-            if self._perceptual is not None:
-                distance = self._perceptual(crops, images)
-                penalty = penalty + stage.lpips * distance
-                numbers["lpips"] = distance.mean()
-            if adversary is not None:
-                losses = adversary.generator_loss(images, quantised.vectors)
-                penalty = penalty + stage.gan * losses
-                numbers["generator"] = losses.mean()
-        found = terms(crops, images, plain.raw_bits(quantised.tokens))
+            coded = crops, images, quantised.vectors
+            penalty, numbers = self.realism(*coded, (stage.lpips, stage.gan))
+        parts = terms(crops, images, plain.raw_bits(quantised.tokens))
         kept = stage.commitment * quantised.commitment + stage.codebook * quantised.codebook
-        total = (MSE_WEIGHT * found.mse + kept + penalty).mean()
+        total = (MSE_WEIGHT * parts.mse + kept + penalty).mean()
         counts = plain.quantiser.counts(quantised.tokens)
         numbers |= {
-            "mse": found.mse.mean(),
-            "bpp": found.bpp.mean(),
+            "mse": parts.mse.mean(),
+            "bpp": parts.bpp.mean(),
             "commitment": quantised.commitment.mean(),
             "perplexity": perplexities(counts).mean(),
         }
+        train_discriminator = self.update(*coded)
 
         def update(factor: float) -> Mapping[str, Tensor | float]:
-            told = self._count(plain, counts, step)
-            if adversary is None:
-                return told
-            with self._setup.precision():
-                return {**told, **adversary.update(crops, images, quantised.vectors, factor)}
+            replaced = self._count(plain, counts, step)
+            return {**replaced, **(train_discriminator(factor) if train_discriminator else {})}
 
         return Loss(total, numbers, update)
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
         """Return PSNR and the raw rate; the loss selects no network once realism is trained."""
-        realistic = self.stage.has_lpips or self.stage.has_gan
-        found = validate_tokens(_own(network), photographs, coded=False)
-        return found._replace(selects=not realistic)
+        plain = self.own_network(network, PqMimNetwork)
+        quality = validate_tokens(plain, photographs, coded=False)
+        return quality._replace(selects=not self.is_realistic)
 
     def state(self) -> Any:
         """Return the counts of the entries, and the discriminator's state if there is one."""
         return {"counts": self._counts, "adversary": super().state()}
 
     def load_state(self, state: Any) -> None:
-        """Take up what `state` returned."""
+        """Restore what `state` returned."""
         self._counts = state["counts"]
         super().load_state(state["adversary"])
 
     def _count(self, network: PqMimNetwork, counts: Tensor, step: int) -> dict[str, float]:
-        """Count used entries; replace the others where it is time. Returns how many there were."""
+        """Count used entries; where it is time, replace the others and return their number."""
         if (left_out := self._setup.guard.left_out) is not None:
             counts = counts * (1 - left_out)
         self._counts = counts if self._counts is None else self._counts.to(counts) + counts
         if (step + 1) % self.stage.split_every_steps:
             return {}
-        # These steps wait for a GPU: how many entries there are to replace decides what is drawn.
+        # These steps wait for a GPU: the number of entries to replace decides what is sampled.
         if left_out is not None and bool(left_out):
             return {}
         shared = self._setup.workers.average([], self._counts.reshape(-1)).view_as(counts)
@@ -162,20 +142,17 @@ class Transformer(StageObjective):
     """The objective of a stage of the transformer."""
 
     stage_type = TransformerStage
-    frozen: ClassVar[Collection[str]] = ("analysis", "synthesis", "quantiser")
-
-    def __init__(self, stage: TransformerStage, setup: Setup) -> None:
-        self.stage, self._setup = stage, setup
+    frozen = ("analysis", "synthesis", "quantiser")
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the cross-entropy of masked tokens, in nats for each part of a token."""
-        plain = _own(network)
+        plain = self.own_network(network, PqMimNetwork)
         with torch.no_grad():  # in float32, as the codec chooses them
             tokens = plain.quantiser.tokens(plain.analyse(batch.crops))
             vectors = plain.quantiser.vectors(tokens)
         rows, columns = tokens.shape[2:]
         own = slice(batch.first, batch.first + len(tokens))
-        known, wanted = (one[own] for one in self.masks(plain.sizes, step, rows, columns))
+        known, wanted = (mask[own] for mask in self.masks(plain.sizes, step, rows, columns))
         with self._setup.precision():
             logits = plain.transformer(tokens, vectors, known.to(tokens.device), wanted)
         bits = token_bits(logits, tokens, wanted).mean()
@@ -201,14 +178,8 @@ class Transformer(StageObjective):
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
         """Return PSNR and the rate by the transformer, the loss, beside that of order 0."""
-        return validate_tokens(_own(network), photographs, coded=True)
-
-
-def _own(network: Network) -> PqMimNetwork:
-    plain = uncompiled(network)
-    if not isinstance(plain, PqMimNetwork):
-        raise UsageError("The stages of pqmim are for its own network, no other.")
-    return plain
+        plain = self.own_network(network, PqMimNetwork)
+        return validate_tokens(plain, photographs, coded=True)
 
 
 def perplexities(counts: Tensor) -> Tensor:
@@ -218,8 +189,8 @@ def perplexities(counts: Tensor) -> Tensor:
     tensor([2., 1.])
     """
     shares = counts / counts.sum(1, keepdim=True)
-    found: Tensor = torch.special.entr(shares).sum(1).exp()
-    return found
+    perplexity: Tensor = torch.special.entr(shares).sum(1).exp()
+    return perplexity
 
 
 def validate_tokens(

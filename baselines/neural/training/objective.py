@@ -21,6 +21,7 @@ from baselines.neural.training.recipe import Recipe, Stage
 from baselines.neural.training.step_guard import StepGuard
 from baselines.neural.training.workers import Workers
 from benchmark.codec import Pixels
+from benchmark.errors import UsageError
 
 if TYPE_CHECKING:
     from baselines.neural.network import Network
@@ -98,6 +99,18 @@ class StageObjective:
     stage_type: ClassVar[type[Stage]]  # the fields that a recipe's stage has with this objective
     frozen: ClassVar[Collection[str]] = ()  # parts of networks that it does not train
     _adversary: Any = None  # discriminators with `state` and `load_state`, if it has any
+
+    def __init__(self, stage: Any, setup: Setup) -> None:
+        self.stage, self._setup = stage, setup
+
+    def own_network(self, network: "Network", kind: type[Wrapped]) -> Wrapped:
+        """Return the network behind `torch.compile`; raises `UsageError` unless it is a `kind`."""
+        inner = uncompiled(network)
+        if not isinstance(inner, kind):
+            raise UsageError(
+                f"A stage of the kind {self.stage.kind} does not train a {type(inner).__name__}."
+            )
+        return inner
 
     def loss(self, network: "Network", batch: Batch, step: int) -> Loss:
         """Return the loss of a step, counted from 0 in the stage."""

@@ -100,8 +100,17 @@ class Stage:
     def check_network(self, rate_levels: int) -> None:
         """Raise `ValueError` where the stage cannot train a network of `rate_levels` levels."""
 
+    @property
+    def has_lpips(self) -> bool:
+        """True if LPIPS is part of the loss."""
+        return False
+
     def find_resources(self) -> None:
-        """Raise `Unavailable` where files that the objective needs are missing."""
+        """Raise `Unavailable` where LPIPS is part of the loss and its weights are missing."""
+        if self.has_lpips:
+            from baselines.neural.perceptual import Perceptual
+
+            Perceptual()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

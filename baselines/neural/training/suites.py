@@ -19,8 +19,8 @@ from benchmark.errors import UsageError
 
 # Methods of the suite `generative`, in the order of training -> "module:function", as text.
 GENERATIVE = {
-    "dirac": "baselines.neural.diffusion.members:dirac",
-    "hfd": "baselines.neural.diffusion.members:hfd",
+    "dirac": "baselines.neural.diffusion.objective:members",
+    "hfd": "baselines.neural.diffusion.objective:members",
     "pqmim": "baselines.neural.pqmim.members:pqmim",
 }
 LEARNING_RATE = 1e-3

@@ -10,7 +10,7 @@ Compression's models/hific has it: every convolution is divided by its largest s
 (Miyato et al., "Spectral normalization for generative adversarial networks", ICLR 2018).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu, pad
 from torch.nn.utils.parametrizations import spectral_norm
 
+from baselines.neural.perceptual import Perceptual
 from baselines.neural.training.losses.gan import GAN_LOSSES
-from baselines.neural.training.objective import Setup
+from baselines.neural.training.objective import Setup, StageObjective
 from baselines.neural.training.recipe import AtLeastOne, Stage, Weight
 from baselines.neural.training.step_guard import load_optimiser
 
@@ -95,22 +96,10 @@ class GanStage(Stage):
         """True if a GAN is part of the loss."""
         raise NotImplementedError
 
-    @property
-    def has_lpips(self) -> bool:
-        """True if LPIPS is part of the loss."""
-        raise NotImplementedError
-
     def check_network(self, rate_levels: int) -> None:
         """Raise `ValueError` for a network of several rates, or several lambdas."""
         if rate_levels != 1 or len(self.lambdas) != 1:
             raise ValueError(f"a {self.kind} stage trains a network of one rate, with one lambda")
-
-    def find_resources(self) -> None:
-        """Raise `Unavailable` where LPIPS is asked for and its weights are missing."""
-        if self.has_lpips:
-            from baselines.neural.perceptual import Perceptual
-
-            Perceptual()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,3 +179,62 @@ class ConditionalAdversary:
                 load_optimiser(self._optimiser, self._state["optimiser"])
             self._network = network
         return self._network
+
+
+class GanObjective(StageObjective):
+    """Base class of objectives with LPIPS and a GAN that sees the latent, where the stage has them.
+
+    `stage` is a `GanStage`.
+    """
+
+    _adversary: ConditionalAdversary | None
+
+    def __init__(self, stage: Any, setup: Setup) -> None:
+        super().__init__(stage, setup)
+        self._perceptual = Perceptual().to(setup.device) if stage.has_lpips else None
+        self._adversary = ConditionalAdversary(setup, stage) if stage.has_gan else None
+
+    @property
+    def is_realistic(self) -> bool:
+        """True if LPIPS or a GAN is part of the loss."""
+        return self._perceptual is not None or self._adversary is not None
+
+    def realism(
+        self,
+        crops: Tensor,
+        images: Tensor,
+        latents: Tensor,
+        factors: tuple[float, float],
+        weights: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the penalty (n,) of reconstructions `images`, and its parts for the journal.
+
+        factors: of LPIPS and of the generator's loss. weights: (n,), of crops; 1 unless given.
+        """
+        lpips, gan = factors
+        mean = 1.0 if weights is None else weights.mean().clamp(min=1e-6)
+        penalty, numbers = torch.zeros(len(crops), device=crops.device), {}
+        if self._perceptual is not None:
+            distance = self._perceptual(crops, images, weights)
+            penalty = penalty + lpips * distance
+            numbers["lpips"] = distance.mean() / mean
+        if self._adversary is not None:
+            losses = self._adversary.generator_loss(images, latents)
+            losses = losses if weights is None else weights * losses
+            penalty = penalty + gan * losses
+            numbers["generator"] = losses.mean() / mean
+        return penalty, numbers
+
+    def update(
+        self, crops: Tensor, images: Tensor, latents: Tensor
+    ) -> Callable[[float], Mapping[str, Tensor | float]] | None:
+        """Return the discriminator's update, a function of the learning rate's factor, if any."""
+        adversary = self._adversary
+        if adversary is None:
+            return None
+
+        def update(factor: float) -> Mapping[str, Tensor | float]:
+            with self._setup.precision():
+                return adversary.update(crops, images, latents, factor)
+
+        return update

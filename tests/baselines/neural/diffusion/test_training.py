@@ -51,7 +51,7 @@ def drawn_with(folder, photographs):
     pixels = draw_crops(photographs, 64, numbers, 1)
     batch = Batch(pixels.float() / 127.5 - 1, 0, numbers)
     network = drawing_network("dirac", "jpeg")
-    levels, drawn = made._draws(network, 0)
+    levels, drawn = made._random_levels(network, 0)
     shown, _, _ = made._noisy_conditions(network, batch, levels, drawn)
     return levels, numbers, ((shown + 1) * 127.5).round()
 
@@ -140,10 +140,10 @@ def test_crops_are_never_reduced_since_the_base_codes_photographs_as_they_are(tm
 
 def test_times_and_levels_are_shared_out_evenly_and_drawn_anew():
     network, made = drawing_network("dirac", "jpeg"), objective()
-    levels, drawn = made._draws(network, 0)
+    levels, drawn = made._random_levels(network, 0)
     assert sorted(levels) == [0, 0, 1, 1, 2, 2]
     assert sorted((drawn * BATCH).astype(int)) == list(range(BATCH))
-    other, later = made._draws(network, 1)
+    other, later = made._random_levels(network, 1)
     assert not np.array_equal(drawn, later)
     assert [*levels, *other] != [*levels, *levels]
 
