@@ -45,6 +45,7 @@ def import_weights(
         str, opt(TRAINED, TRAINING_DATA)
     ] = "Open Images, 1.1 million (as published, not checked)",
     half: Half = False,
+    sizes: Annotated[str, opt(TRAINED, "Its dimensions, a preset of crdr.")] = "full",
 ) -> None:
     """Write the weights, the integer tables that the codec needs, and a json card beside them.
 
@@ -52,14 +53,23 @@ def import_weights(
       bench checkpoint import crdr.pth.tar
       bench checkpoint import crdr.pth.tar --out weights/ours.safetensors --half
     """
+    from baselines.neural.crdr.architecture import NAMED
     from baselines.neural.crdr.authors import import_checkpoint
-    from benchmark.errors import UsageError
+    from benchmark.errors import UnknownName, UsageError
     from benchmark.system.settings import weight_folders
 
+    if sizes not in NAMED:
+        raise UnknownName("size of crdr", sizes, NAMED)
     target = _named_as_tensors(out or weight_folders()[0] / NAME)
     try:
         card = import_checkpoint(
-            file, target, _crops(), steps=steps, training_data=training_data, half=half
+            file,
+            target,
+            _crops(),
+            sizes=NAMED[sizes],
+            steps=steps,
+            training_data=training_data,
+            half=half,
         )
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}") from error

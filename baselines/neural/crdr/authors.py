@@ -1,4 +1,4 @@
-"""Import of a checkpoint of CRDR's authors: its sizes, and its tensors by the names used here.
+"""Import of a checkpoint of CRDR's authors: its tensors by the names used here.
 
 The authors' files come from their training code: {"comp_model": state dict}, or the state dict
 alone, keys possibly prefixed with "module.". The factorised prior's tensors have two spellings,
@@ -9,7 +9,7 @@ part gives a network that runs and is wrong.
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import make_checkpoint
-from baselines.neural.crdr.architecture import Sizes
+from baselines.neural.crdr.architecture import FULL, Sizes
 from baselines.neural.crdr.model import CRDRNetwork
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
@@ -45,34 +45,30 @@ class _AuthorsTensor(NamedTuple):
     flipped: bool = False  # there a transposed convolution of stride 1, here a convolution
 
 
-def import_authors(path: Path) -> tuple[Sizes, dict[str, Tensor]]:
-    """Return the sizes and the complete float32 state dict of `CRDRNetwork(sizes)`.
+def import_authors(path: Path, sizes: Sizes = FULL) -> dict[str, Tensor]:
+    """Return the complete float32 state dict of `CRDRNetwork(sizes)`.
 
     Raises `Unavailable` for a file that is no such checkpoint or lacks a part of it.
     """
     theirs = _canonical(path, _read(path))
-    try:
-        sizes = _sizes(theirs)
-    except (KeyError, ValueError, IndexError) as error:
-        raise Unavailable(
-            f"{path} is no CRDR checkpoint with rate control, realism control and "
-            f"autoregressive context: {_said(error)}"
-        ) from error
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in CRDRNetwork(sizes).state_dict().items()}
     places = {name: _place(name, sizes) for name in shapes}
     wanted = {place.key for place in places.values()}
-    _refuse(path, "has no place here for", {key for key in theirs if key not in wanted})
+    _refuse(path, "has no place here for", theirs.keys() - wanted)
     _refuse(path, "lacks", wanted - theirs.keys())
     misfits = {
         f"{place.key} {tuple(theirs[place.key].shape)}"
         for name, place in places.items()
         if not _fits(theirs[place.key], shapes[name], place.flipped)
     }
-    _refuse(path, "has tensors that do not fit the others:", misfits)
-    broken = {key for key in wanted if not bool(theirs[key].isfinite().all())}
-    _refuse(path, "has values that are not finite in", broken)
-    return sizes, {
+    _refuse(path, "has tensors of other shapes than the network's:", misfits)
+    _refuse(
+        path,
+        "has values that are not finite in",
+        {key for key in wanted if not bool(theirs[key].isfinite().all())},
+    )
+    return {
         name: _fitted(theirs[place.key], shapes[name], place.flipped)
         for name, place in places.items()
     }
@@ -83,6 +79,7 @@ def import_checkpoint(
     target: Path,
     images: Sequence[Pixels],
     *,
+    sizes: Sizes = FULL,
     steps: int = PUBLISHED_STEPS,
     training_data: str = PUBLISHED_DATA,
     half: bool = False,
@@ -91,23 +88,18 @@ def import_checkpoint(
 
     `images` are photographs whose activations say how fine the integers of the entropy path can be.
     """
-    sizes, state = import_authors(source)
     with torch.device("meta"):
         network = CRDRNetwork(sizes)
-    network.load_state_dict(state, assign=True)
+    network.load_state_dict(import_authors(source, sizes), assign=True)
     command = f"bench checkpoint import {source.name} --steps {steps}"
     card = Card("crdr", sizes, training_data, steps, command, COMMIT)
     return make_checkpoint(target, network, card, images, half=half)
 
 
-def _refuse(path: Path, what: str, keys: set[str]) -> None:
+def _refuse(path: Path, what: str, keys: Set[str]) -> None:
     if keys:
         more = f" and {len(keys) - LISTED} more" if len(keys) > LISTED else ""
         raise Unavailable(f"{path} {what} {', '.join(sorted(keys)[:LISTED])}{more}")
-
-
-def _said(error: Exception) -> str:
-    return f"no {error.args[0]}" if isinstance(error, KeyError) else str(error)
 
 
 def _read(path: Path) -> Mapping[Any, Any]:
@@ -137,58 +129,20 @@ def _read(path: Path) -> Mapping[Any, Any]:
 
 def _canonical(path: Path, loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the parameters alone, without the prefix, in the newer spelling."""
-    found: dict[str, Tensor] = {}
+    parameters: dict[str, Tensor] = {}
     twice: set[str] = set()
     for key, tensor in loaded.items():
-        name = OLD_SPELLING.sub(_respelt, key.removeprefix("module."), count=1)
+        name = OLD_SPELLING.sub(
+            lambda match: f"entropy_model_z.{NEW_SPELLING[match[1]]}.{match[2]}",
+            key.removeprefix("module."),
+            count=1,
+        )
         if not DERIVED.fullmatch(name):
-            if name in found:
+            if name in parameters:
                 twice.add(name)
-            found[name] = tensor
+            parameters[name] = tensor
     _refuse(path, "holds, in two spellings, twice", twice)
-    return found
-
-
-def _respelt(match: re.Match[str]) -> str:
-    return f"entropy_model_z.{NEW_SPELLING[match[1]]}.{match[2]}"
-
-
-def _sizes(theirs: Mapping[str, Tensor]) -> Sizes:
-    """Infer the sizes from shapes of tensors; raises `KeyError` or `ValueError` if it cannot."""
-
-    def shape(key: str) -> Any:
-        return theirs[f"{key}.weight"].shape
-
-    def count(key: str) -> int:
-        return next(i for i in range(len(theirs) + 1) if f"{key.format(i)}.weight" not in theirs)
-
-    stacks = "context_model.{}_slice_transforms.{}.model.{}"
-    slices = count(stacks.format("mean", "{}", 0))
-    widths = tuple(shape(stacks.format("mean", i, 4))[0] for i in range(slices))
-    support = shape("hyperdecoder.hd_mu.conv3")[1]
-    known = {shape(stacks.format("mean", i, 0))[1] - support for i in range(slices)}
-    informed = next((k for k in range(slices, -1, -1) if sum(widths[:k]) in known), 0)
-    context = [shape(stacks.format("mean", 0, 2 * i)) for i in range(3)]
-    return Sizes(
-        encoder=tuple(shape(f"encoder.conv{i}")[0] for i in (1, 2, 3)),
-        decoder=tuple(shape(f"decoder.conv{i}")[1] for i in (1, 2, 3)),
-        latent=shape("encoder.conv4")[0],
-        hyper_latent=shape("hyperencoder.conv3")[0],
-        blocks=count("encoder.block1.block{}.conv.0"),
-        attention="encoder.attn2.conv.weight" in theirs,
-        outer_kernel=shape("encoder.conv1")[2],
-        inner_kernel=shape("encoder.conv2")[2],
-        hyper_encoder=(shape("hyperencoder.conv1")[0], shape("hyperencoder.conv2")[0]),
-        hyper_decoder=(shape("hyperdecoder.hd_mu.conv1")[1], shape("hyperdecoder.hd_mu.conv2")[1]),
-        hyper_kernel=shape("hyperencoder.conv2")[2],
-        support=support,
-        slices=widths,
-        support_slices=informed,
-        context=(context[0][0], context[1][0]),
-        context_kernels=(context[0][2], context[1][2], context[2][2]),
-        condition=shape("decoder.mlp.0")[0],
-        rate_levels=shape("encoder.interp_ca_list.0")[0],
-    )
+    return parameters
 
 
 def _place(name: str, sizes: Sizes) -> _AuthorsTensor:
@@ -258,7 +212,7 @@ def _fits(tensor: Tensor, shape: torch.Size, flipped: bool) -> bool:
     axes = tuple(tensor.shape)
     if flipped:
         axes = (*axes[1::-1], *axes[2:])
-    same = [length for length in axes if length != 1] == [one for one in shape if one != 1]
+    same = [length for length in axes if length != 1] == [length for length in shape if length != 1]
     return same and tensor.is_floating_point() and not (flipped and tensor.ndim != 4)
 
 

@@ -24,6 +24,7 @@ def write_checkpoint(path: Path, sizes: Sizes = TINY, *, steps: int = 0) -> Card
     source = path.with_name("crdr.pth.tar")
     torch.save({"comp_model": authors_state(sizes)}, source)
     images = [noise(128, 128, seed) for seed in (1, 2)]
-    card = import_checkpoint(source, path, images, steps=steps, training_data="nothing")
+    facts = {"sizes": sizes, "steps": steps, "training_data": "nothing"}
+    card = import_checkpoint(source, path, images, **facts)
     source.unlink()
     return card

@@ -172,7 +172,7 @@ def test_a_network_that_was_not_measured_is_refused():
     with pytest.raises(UsageError, match='the recipe is to say initialise = "pca"'):
         objective().loss(network, Batch(crops_of(1)), 0)
     other = load_architecture("elic").build(load_architecture("elic").presets["tiny"])
-    with pytest.raises(UsageError, match="is for dirac and hfd, no other network"):
+    with pytest.raises(UsageError, match="kind dirac does not train"):
         objective().loss(other, Batch(crops_of(1)), 0)
 
 

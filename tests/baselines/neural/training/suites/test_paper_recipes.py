@@ -240,5 +240,5 @@ def test_the_contexts_of_elic_see_noise_where_a_stage_says_so(noisy_contexts):
 
 def test_a_stage_of_elic_for_another_network_is_refused():
     objective, _, batch = made("elic", Elic)
-    with pytest.raises(UsageError, match="networks of elic alone"):
+    with pytest.raises(UsageError, match="kind elic does not train"):
         objective.loss(tiny("charm"), batch, 0)
