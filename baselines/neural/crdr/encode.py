@@ -7,7 +7,7 @@ away in small portions and costs less than .3 % of the rate over such a distance
 
 import math
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -24,109 +24,44 @@ LARGEST_DEAD_ZONE = 0.2
 HALVINGS = 10  # of the dead zone
 
 
+Choose = Callable[[Piece], Chosen]
+
+
 class Wanted(NamedTuple):
-    """Rate or quality wanted of a stream, with its tolerance."""
+    """Rate or PSNR wanted of a stream, with its tolerance."""
 
     value: float
     unit: str
-    above: float  # that will do, on top of the value
+    above: float  # tolerated on top of the value
     below: float
 
+    @classmethod
+    def of(cls, target: Setting) -> "Wanted":
+        """Return the rate "bpp" within .4 %, or the PSNR "psnr" (dB) with at most .01 dB more."""
+        if target.name == "bpp":
+            return cls(target.value, "bpp", 0.004 * target.value, 0.004 * target.value)
+        return cls(target.value, "dB", 0.01, 0.0)
+
     def is_met(self, measured: float) -> bool:
-        """Return whether a stream that measures so will do."""
+        """Return whether a measured value is within the tolerance."""
         return self.value - self.below <= measured <= self.value + self.above
 
-
-def wanted_rate(bpp: float) -> Wanted:
-    """Return a rate in bits per pixel, within .4 %."""
-    return Wanted(bpp, "bpp", 0.004 * bpp, 0.004 * bpp)
-
-
-def wanted_psnr(decibels: float) -> Wanted:
-    """Return a PSNR in dB, at least this and at most .01 dB more."""
-    return Wanted(decibels, "dB", 0.01, 0.0)
+    def refused(self, end: str, measured: float) -> ImageRefused:
+        """Return the error of an image that has `measured` at one end of its range."""
+        return ImageRefused(
+            f"{self.value:g} {self.unit} cannot be reached: this image has {measured:.4g} "
+            f"{self.unit} at {end}"
+        )
 
 
 class Trial(NamedTuple):
-    """A stream, and what it measures."""
+    """A stream with its measured rate or PSNR."""
 
     data: bytes
     measured: float
 
 
 Try = Callable[[int, float], Trial]  # at a step of q, with a dead zone
-
-
-def reached(wanted: Wanted, highest: int, in_one_pass: Try, searched: Try | None = None) -> bytes:
-    """Return the stream that measures what is wanted, or comes nearest to it from above.
-
-    Both functions code the image at a step of q, 0 to `highest`, with a dead zone; what they
-    measure rises with the step and falls with the dead zone. The quick one says where the slow one
-    begins to search. Raises `ImageRefused` where the highest step measures less than is wanted, or
-    the lowest more.
-    """
-    step = _first_step(wanted, highest, in_one_pass)
-    code = in_one_pass
-    if searched is not None:
-        code = searched
-        step = _next_step(wanted, highest, searched, step)
-    found = code(step, 0.0)
-    if wanted.is_met(found.measured):
-        return found.data
-    if found.measured < wanted.value:
-        raise _refused(wanted, "most", found)
-    if step == 0:
-        least = code(0, LARGEST_DEAD_ZONE)
-        if least.measured > wanted.value + wanted.above:
-            raise _refused(wanted, "least", least)
-    return _trimmed(wanted, found, partial(code, step))
-
-
-def _trimmed(wanted: Wanted, found: Trial, code: Callable[[float], Trial]) -> bytes:
-    """Return the stream with the dead zone that takes the rest away."""
-    low, high = 0.0, LARGEST_DEAD_ZONE
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        tried = code(middle)
-        if wanted.is_met(tried.measured):
-            return tried.data
-        if tried.measured > wanted.value:
-            low, found = middle, tried
-        else:
-            high = middle
-    return found.data
-
-
-def _first_step(wanted: Wanted, highest: int, code: Try) -> int:
-    """Return the lowest step that measures at least what is wanted; the highest if none does."""
-    low, high = -1, highest
-    while high - low > 1:
-        middle = (low + high) // 2
-        if code(middle, 0.0).measured >= wanted.value - wanted.below:
-            high = middle
-        else:
-            low = middle
-    return high
-
-
-def _next_step(wanted: Wanted, highest: int, code: Try, step: int) -> int:
-    """Return the same as `_first_step`, by single steps from one that is near."""
-    enough = wanted.value - wanted.below
-    while step < highest and code(step, 0.0).measured < enough:
-        step += 1
-    while step > 0 and code(step - 1, 0.0).measured >= enough:
-        step -= 1
-    return step
-
-
-def _refused(wanted: Wanted, end: str, tried: Trial) -> ImageRefused:
-    return ImageRefused(
-        f"{wanted.value:g} {wanted.unit} cannot be reached: this image has {tried.measured:.4g} "
-        f"{wanted.unit} at {end}"
-    )
-
-
-Choose = Callable[[Piece], Chosen]
 
 
 def encode(
@@ -154,12 +89,12 @@ def encode_to(
     """Return the stream of a rate, "bpp", or a PSNR in dB, "psnr", at the q that it takes.
 
     controls: their q is replaced; the PSNR is that of their beta. Raises `ImageRefused` where no q
-    gives what is wanted.
+    reaches the target.
     """
-    by_rate = target.name == "bpp"
-    wanted = wanted_rate(target.value) if by_rate else wanted_psnr(target.value)
+    coder = _coder(codec)
 
     def measure(data: bytes) -> float:
+        by_rate = target.name == "bpp"
         return 24 * len(data) / pixels.size if by_rate else _psnr(pixels, codec.decode(data))
 
     def trials(choose: Choose) -> Try:
@@ -170,34 +105,71 @@ def encode_to(
                 key = step, piece.number
                 if key not in known:
                     known[key] = choose(piece)
-                return _coder(codec).encode_chosen(known[key], dead_zone)
+                return coder.encode_chosen(known[key], dead_zone)
 
             data = codec.encode(pixels, controls._replace(q=step), tiling, payload)
             return Trial(data, measure(data))
 
         return cache(trial)
 
-    searched = None if search is None else trials(_by_search(codec, search))
-    return reached(wanted, Q_GRID.highest, trials(_in_one_pass(codec)), searched)
-
-
-def _in_one_pass(codec: PictureCodec) -> Choose:
-    coder = _coder(codec)
-
-    def choose(piece: Piece) -> Chosen:
+    def in_one_pass(piece: Piece) -> Chosen:
         latents = coder.analyse(piece.images, piece.controls)[:, :, piece.rows, piece.columns]
         return Chosen(latents, coder.network.hyper_analyse(latents.contiguous()))
 
-    return choose
+    searched = None if search is None else trials(_by_search(codec, search))
+    return reached(Wanted.of(target), Q_GRID.highest, trials(in_one_pass), searched)
+
+
+def reached(wanted: Wanted, highest: int, in_one_pass: Try, searched: Try | None = None) -> bytes:
+    """Return the stream that measures what is wanted, or comes nearest to it from above.
+
+    Both functions code the image at a step of q, 0 to `highest`, with a dead zone; what they
+    measure rises with the step and falls with the dead zone. The quick one determines where the
+    slow one begins. Raises `ImageRefused` where the highest step measures less than is wanted, or
+    the lowest more.
+    """
+    enough = wanted.value - wanted.below
+    code, below, step = in_one_pass, -1, highest
+    while step - below > 1:  # the lowest step that measures enough, else the highest
+        middle = (below + step) // 2
+        if code(middle, 0.0).measured >= enough:
+            step = middle
+        else:
+            below = middle
+    if searched is not None:
+        code = searched
+        while step < highest and code(step, 0.0).measured < enough:
+            step += 1
+        while step > 0 and code(step - 1, 0.0).measured >= enough:
+            step -= 1
+    best = code(step, 0.0)
+    if wanted.is_met(best.measured):
+        return best.data
+    if best.measured < wanted.value:
+        raise wanted.refused("most", best.measured)
+    if step == 0:
+        least = code(0, LARGEST_DEAD_ZONE)
+        if least.measured > wanted.value + wanted.above:
+            raise wanted.refused("least", least.measured)
+    low, high = 0.0, LARGEST_DEAD_ZONE
+    for _ in range(HALVINGS):
+        middle_zone = (low + high) / 2
+        trial = code(step, middle_zone)
+        if wanted.is_met(trial.measured):
+            return trial.data
+        if trial.measured > wanted.value:
+            low, best = middle_zone, trial
+        else:
+            high = middle_zone
+    return best.data
 
 
 def _by_search(codec: PictureCodec, search: Search) -> Choose:
     network = _coder(codec).network
 
     def choose(piece: Piece) -> Chosen:
-        rate, beta = piece.controls
-        found = refine(network, piece.images, piece.inside, rate, beta, search)
-        return found.part(piece.rows, piece.columns)
+        chosen = refine(network, piece.images, piece.inside, piece.controls, search)
+        return chosen.part(piece.rows, piece.columns)
 
     return choose
 

@@ -18,6 +18,7 @@ picture at the stream's own beta, with the published weight. The GAN's part is l
 checkpoints hold no discriminators.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.neural.blocks.control import Level
+from baselines.neural.blocks.control import Control, Level
 from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.entropy.hyperprior_coder import Chosen
 from baselines.neural.entropy.rounding import annealed
@@ -55,18 +56,18 @@ def refine(
     network: CRDRNetwork,
     images: Tensor,
     inside: tuple[int, int],
-    rate: Level,
-    beta: Level,
+    controls: Controls,
     search: Search,
 ) -> Chosen:
     """Search for latents of less rate and distortion together than those of the analysis.
 
     images: float32 (1, 3, H, W) in [-1, 1], sides multiples of 64, of which the first rows and
-    columns `inside` count. rate, beta: numbers or maps. Unless the search is for realism, the
-    stream does not depend on beta. What a bit is worth follows from the image's own rates and
-    squared errors at the levels of the network. The same machine, number of threads and seed give
-    the same latents. Raises `Unavailable` for a search for realism without AlexNet's weights.
+    columns `inside` count. controls: numbers or maps. Unless the search is for realism, the stream
+    does not depend on beta. The weight of a bit follows from the image's own rates and squared
+    errors at the levels of the network. The same machine, number of threads and seed give the same
+    latents. Raises `Unavailable` for a search for realism without AlexNet's weights.
     """
+    rate, beta = controls
     with torch.inference_mode(False), torch.no_grad():
         images = images.clone(memory_format=torch.channels_last)
         rows, columns = inside
@@ -77,63 +78,52 @@ def refine(
         lambdas = _lambdas(network, images, counted, rate)
         if lambdas is None:
             return start
-        weights = _at_pixels(1 / lambdas, images) * counted
-        distortion = _Distortion(images, weights)
-        if search.for_realism:
-            distortion = _WithLpips(images, weights, beta)
-        return _descend(network, rate, start, distortion, search)
+        weights = _at_pixels(1 / lambdas, images) * counted  # bits for each pixel; 0 for padding
+        shown_at = Controls(rate, beta if search.for_realism else 0.0)
+        distortion = _distortion(images, weights, beta if search.for_realism else None)
+        return _descend(network, shown_at, start, distortion, search)
 
 
-class _Distortion:
-    """Squared error of pictures at beta 0, in bits."""
+def _distortion(
+    images: Tensor, weights: Tensor, beta: Level | Control | None
+) -> Callable[[Tensor], Tensor]:
+    """Return the squared error of pictures, and LPIPS (AlexNet) at a `beta`, in bits."""
 
-    beta: Level = 0.0
+    def squared(pictures: Tensor) -> Tensor:
+        return SQUARED_ERROR_WEIGHT * _squared_error(pictures, images, weights)
 
-    def __init__(self, images: Tensor, weights: Tensor) -> None:
-        """Weigh each pixel of `images` by `weights` (1, 1, H, W), in bits; 0 for padding."""
-        self.images, self.weights = images, weights
-
-    def __call__(self, pictures: Tensor) -> Tensor:
-        return SQUARED_ERROR_WEIGHT * _squared_error(pictures, self.images, self.weights)
-
-
-class _WithLpips(_Distortion):
-    """Squared error and LPIPS (AlexNet) of pictures at a beta of the stream, in bits."""
-
-    def __init__(self, images: Tensor, weights: Tensor, beta: Level) -> None:
-        super().__init__(images, weights)
-        self.beta = beta
-        of_pixels = LPIPS_PER_BETA * _at_pixels(torch.from_numpy(_map_of(beta)).to(images), images)
-        self._lpips = Perceptual().to(images.device)
-        # LPIPS is a mean over positions, bits are a sum over pixels.
-        self._lpips_weights = (of_pixels * weights)[:, 0] * images[0, 0].numel()
-
-    def __call__(self, pictures: Tensor) -> Tensor:
-        distance: Tensor = self._lpips(self.images, pictures, self._lpips_weights)
-        return super().__call__(pictures) + distance.sum()
+    if beta is None:
+        return squared
+    of_pixels = LPIPS_PER_BETA * _at_pixels(torch.from_numpy(_map_of(beta)).to(images), images)
+    lpips = Perceptual().to(images.device)
+    # LPIPS is a mean over positions, bits are a sum over pixels.
+    lpips_weights = (of_pixels * weights)[:, 0] * images[0, 0].numel()
+    return lambda pictures: squared(pictures) + lpips(images, pictures, lpips_weights).sum()
 
 
 def _descend(
     network: CRDRNetwork,
-    rate: Level,
+    controls: Controls,
     start: Chosen,
-    distortion: _Distortion,
+    distortion: Callable[[Tensor], Tensor],
     search: Search,
 ) -> Chosen:
-    latents, hyper = (one.clone().requires_grad_(True) for one in start)
-    found = [latents, hyper]
+    latents, hyper = searched = [values.clone().requires_grad_(True) for values in start]
     generator = torch.Generator(latents.device).manual_seed(search.seed)
-    optimiser = torch.optim.Adam(found, lr=search.learning_rate)
+    optimiser = torch.optim.Adam(searched, lr=search.learning_rate)
     device = latents.device.type
     reduced = torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device))
     for step in range(search.steps):
-        rounding = annealed(_temperature(step / search.steps), generator)
+        fall = LAST_TEMPERATURE / FIRST_TEMPERATURE
+        temperature = FIRST_TEMPERATURE * fall ** (step / search.steps)
         with torch.enable_grad(), reduced:
-            coded = network.code_rounded(latents, hyper, rounding)
-            pictures = network.synthesise(coded.latents, Controls(rate, distortion.beta))
+            coded = network.code_rounded(latents, hyper, annealed(temperature, generator))
+            pictures = network.synthesise(coded.latents, controls)
             loss = distortion(pictures) + (coded.y_bits + coded.z_bits).sum()
-            for one, gradient in zip(found, torch.autograd.grad(loss, found), strict=True):
-                one.grad = gradient
+            for values, gradient in zip(
+                searched, torch.autograd.grad(loss, searched), strict=True
+            ):
+                values.grad = gradient
         optimiser.step()
     return Chosen(latents.detach(), hyper.detach())
 
@@ -143,24 +133,25 @@ def _at_pixels(levels: Tensor, images: Tensor) -> Tensor:
     return functional.interpolate(levels, images.shape[2:])
 
 
-def _temperature(share: float) -> float:
-    """Return the temperature of rounding after a share of the steps."""
-    return float(FIRST_TEMPERATURE * (LAST_TEMPERATURE / FIRST_TEMPERATURE) ** share)
-
-
 def _squared_error(pictures: Tensor, images: Tensor, weights: Tensor) -> Tensor:
     """Return the squared error of values in [0, 1], a mean over colours and a sum over pixels."""
     return (((pictures - images) / 2).square().mean(1, keepdim=True) * weights).sum()
 
 
-def _lambdas(network: CRDRNetwork, images: Tensor, counted: Tensor, rate: Level) -> Tensor | None:
-    """Return what a bit per pixel is worth where `rate` holds: (1, 1, 1, 1), or a map as `rate`.
+def _lambdas(
+    network: CRDRNetwork, images: Tensor, counted: Tensor, rate: Level | Control
+) -> Tensor | None:
+    """Return the weight of a bit per pixel at `rate`: (1, 1, 1, 1), or a map like `rate`.
 
     It is the slope of the image's distortion over its rate, between whole levels, whose logarithm
     is interpolated to q. None for an image whose rate or distortion does not follow the level.
     """
-    measured = [_measure(network, images, counted, q) for q in range(network.sizes.rate_levels)]
-    bits, errors = (np.array(one) for one in zip(*measured, strict=True))
+    bits, errors = [], []
+    for level in range(network.sizes.rate_levels):
+        coded = network.code(network.analyse(images, level), noisy=False)
+        pictures = network.synthesise(coded.latents, Controls(level)).clamp(-1, 1)
+        bits.append(float((coded.y_bits + coded.z_bits).sum()))
+        errors.append(float(_squared_error(pictures, images, counted)))
     if not (np.diff(bits) > 0).all() or not (np.diff(errors) < 0).all():
         return None
     slopes = np.log(-SQUARED_ERROR_WEIGHT * np.diff(errors) / np.diff(bits))
@@ -168,8 +159,8 @@ def _lambdas(network: CRDRNetwork, images: Tensor, counted: Tensor, rate: Level)
     return torch.from_numpy(np.exp(_interpolated(_map_of(rate), middles, slopes))).to(images)
 
 
-def _map_of(level: Level) -> Floats:
-    """Return a level, (1, 1, 1, 1), or the map that it is."""
+def _map_of(level: Level | Control) -> Floats:
+    """Return a number as (1, 1, 1, 1), a map unchanged."""
     return level.cpu().numpy() if isinstance(level, Tensor) else np.full((1, 1, 1, 1), level)
 
 
@@ -179,15 +170,5 @@ def _interpolated(at: Floats, places: Floats, values: Floats) -> Floats:
         return np.full_like(at, values[0], dtype=float)
     first = np.clip(np.searchsorted(places, at) - 1, 0, len(places) - 2)
     share = (at - places[first]) / (places[first + 1] - places[first])
-    found: Floats = values[first] + share * (values[first + 1] - values[first])
-    return found
-
-
-def _measure(
-    network: CRDRNetwork, images: Tensor, counted: Tensor, q: float
-) -> tuple[float, float]:
-    """Return bits, and the squared error of what counts, of the image coded in one pass at q."""
-    coded = network.code(network.analyse(images, q), noisy=False)
-    pictures = network.synthesise(coded.latents, Controls(q, 0.0)).clamp(-1, 1)
-    bits = (coded.y_bits + coded.z_bits).sum()
-    return float(bits), float(_squared_error(pictures, images, counted))
+    interpolated: Floats = values[first] + share * (values[first + 1] - values[first])
+    return interpolated
