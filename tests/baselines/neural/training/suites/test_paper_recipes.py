@@ -194,7 +194,7 @@ def test_multi_realism_weighs_bits_ten_times_as_much_at_first():
 def test_ivr_draws_neighbours_and_their_half_with_the_weights_between():
     objective, network, batch = made("ivr", Ivr)
     lambdas = objective.stage.lambdas
-    drawn = [objective.drawn(step) for step in range(400)]
+    drawn = [objective.random_level(step) for step in range(400)]
     levels = [level for level, _ in drawn]
     shares = {level: levels.count(level) / 400 for level in set(levels)}
     # Each of four pairs and three shares alike: inner levels belong to two pairs.
