@@ -128,20 +128,8 @@ def reached(wanted: Wanted, highest: int, in_one_pass: Try, searched: Try | None
     slow one begins. Raises `ImageRefused` where the highest step measures less than is wanted, or
     the lowest more.
     """
-    enough = wanted.value - wanted.below
-    code, below, step = in_one_pass, -1, highest
-    while step - below > 1:  # the lowest step that measures enough, else the highest
-        middle = (below + step) // 2
-        if code(middle, 0.0).measured >= enough:
-            step = middle
-        else:
-            below = middle
-    if searched is not None:
-        code = searched
-        while step < highest and code(step, 0.0).measured < enough:
-            step += 1
-        while step > 0 and code(step - 1, 0.0).measured >= enough:
-            step -= 1
+    code = searched or in_one_pass
+    step = _lowest_step(wanted.value - wanted.below, highest, in_one_pass, searched)
     best = code(step, 0.0)
     if wanted.is_met(best.measured):
         return best.data
@@ -153,15 +141,32 @@ def reached(wanted: Wanted, highest: int, in_one_pass: Try, searched: Try | None
             raise wanted.refused("least", least.measured)
     low, high = 0.0, LARGEST_DEAD_ZONE
     for _ in range(HALVINGS):
-        middle_zone = (low + high) / 2
-        trial = code(step, middle_zone)
+        middle = (low + high) / 2
+        trial = code(step, middle)
         if wanted.is_met(trial.measured):
             return trial.data
         if trial.measured > wanted.value:
-            low, best = middle_zone, trial
+            low, best = middle, trial
         else:
-            high = middle_zone
+            high = middle
     return best.data
+
+
+def _lowest_step(enough: float, highest: int, in_one_pass: Try, searched: Try | None) -> int:
+    """Return the lowest step of q that measures `enough`; the highest if none does."""
+    below, step = -1, highest
+    while step - below > 1:
+        middle = (below + step) // 2
+        if in_one_pass(middle, 0.0).measured >= enough:
+            step = middle
+        else:
+            below = middle
+    if searched is not None:
+        while step < highest and searched(step, 0.0).measured < enough:
+            step += 1
+        while step > 0 and searched(step - 1, 0.0).measured >= enough:
+            step -= 1
+    return step
 
 
 def _by_search(codec: PictureCodec, search: Search) -> Choose:

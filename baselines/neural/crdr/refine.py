@@ -120,9 +120,7 @@ def _descend(
             coded = network.code_rounded(latents, hyper, annealed(temperature, generator))
             pictures = network.synthesise(coded.latents, controls)
             loss = distortion(pictures) + (coded.y_bits + coded.z_bits).sum()
-            for values, gradient in zip(
-                searched, torch.autograd.grad(loss, searched), strict=True
-            ):
+            for values, gradient in zip(searched, torch.autograd.grad(loss, searched), strict=True):
                 values.grad = gradient
         optimiser.step()
     return Chosen(latents.detach(), hyper.detach())
