@@ -24,11 +24,9 @@ TEMPORAL_DELIMITER = b"\x12\x00"
 class AVIF(IntraCodec):
     """Options: tune psnr (default) or ssim, speed 0 (slow) to 6, subsampling 444 or 420, depth.
 
-    `tune` is what libaom's decisions minimise: the squared error, or one that weighs blocks by
-    their structural similarity. Speed is 4 by default, subsampling 444, as the published curves of
-    AV1 have it, depth 10 bits, which every AVIF decoder reads; 8 is the alternative. The setting
-    is libaom's constant quality level `crf`, from 0 to 63. The usage is `good`: at equal time it
-    needs fewer bits at equal PSNR than `allintra` does.
+    Speed is 4 by default, subsampling 444, as in the published curves of AV1, depth 10 bits or 8.
+    The setting is libaom's constant quality level `crf`, 0 to 63. The usage is `good`: at equal
+    time it needs fewer bits at equal PSNR than `allintra`.
     """
 
     name = "avif"

@@ -36,11 +36,9 @@ FLAG_BYTES = 2  # pixel format, depth, colour space; an alpha plane and extensio
 class BPG:
     """Options: subsampling 444 (default) or 420, depth 8 (default) or 10, level 1 (fast) to 9.
 
-    x265 encodes, and the programs convert the colours themselves (BT.601, full range). 8-bit 4:4:4
-    at the program's own level, 8, is how published curves of BPG were made. The file is bpgenc's,
-    but for the length of its picture: bpgenc writes 0, all that follows, and bpgdec makes a picture
-    of half a file. The encoder is searched for when it is needed, so that streams of a pack are
-    decoded where there is none.
+    x265 encodes, and the programs convert the colours (BT.601, full range), as published curves of
+    BPG were made. The length of the picture is filled in: bpgenc writes 0, all that follows, and
+    bpgdec makes a picture of half a file. The encoder is sought when it is needed.
     """
 
     name = "bpg"

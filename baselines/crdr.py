@@ -1,25 +1,20 @@
 """CRDR, the codec of this project, whose streams decode to the same latents on every machine.
 
-    ours                      beta=0, which is closest to the pixels, and beta=3.84, most realistic
-    ours:beta=2.56
+    ours:beta=2.56                             by default beta=0 and beta=3.84
     ours:beta=0:checkpoint=trained/small.safetensors
-    ours:beta=0:exact=1
     ours:beta=0:size=micro
-    ours:beta=0:effort=2
     ours:beta=2.56:effort=2:search_for=realism
-    ours:beta=0:bpp=0.25      one point, q chosen for each image; or psnr=32
+    ours:beta=0:bpp=0.25                       q chosen for each image; or psnr=32
 
 One network for every rate q in [0, 4] and every realism weight beta in [0, 5.12] (Iwai et al.,
 "Controlling Rate, Distortion, and Realism", WACV 2024). The checkpoint is the option's, else
-`ours.safetensors` in the folders of weights, else the bundled one, if any; with `size=micro` that
-is `ours-micro.safetensors`. torch is imported with the first image, not before.
+`ours.safetensors` (of a size `ours-SIZE.safetensors`) in the folders of weights, else the bundled
+one. torch is imported with the first image.
 
 Pixels may differ between machines by float rounding. With `exact=1` the decoder computes them in
-float64 without rounded sums, so that they have the same sha256 everywhere; streams are the same.
-
-With `effort` above 0 the encoder searches for better latents of each image, in 25, 200 or 600 steps
-of gradient descent; the decoder does not know. The search is for squared error, whatever beta is,
-so that bits do not depend on beta; with `search_for=realism` it is for LPIPS at that beta as well.
+float64 without rounded sums; streams are the same. With `effort` above 0 the encoder searches for
+better latents of each image by gradient descent, for squared error or with `search_for=realism` for
+LPIPS at that beta as well.
 """
 
 import math
@@ -70,11 +65,10 @@ class CRDR:
     """Codec of one checkpoint at one beta.
 
     `beta`, 0 to 5.12, is rounded to multiples of .04 and only written to the header. `checkpoint`
-    is a safetensors file with its card beside it; `size`, a name in `SIZES`, takes that size's file
-    in place of the default one. `exact`, 0 or 1, is how pixels are computed. `effort`, 0 to 3, is
-    how long the encoder searches, with random numbers from `search_seed`, and `search_for`, "psnr"
-    or "realism", is what for; the latter needs AlexNet's weights. `bpp` (bits per pixel) or
-    `psnr` (dB) is what every stream shall have: the only setting then, in place of q.
+    is a safetensors file with its card beside it; `size`, a name in `SIZES`, takes that size's
+    file. `exact` is 0 or 1, `effort` 0 to 3, with random numbers from `search_seed`; `search_for`
+    is "psnr" or "realism", which needs AlexNet's weights. `bpp` or `psnr` (dB) is the only setting
+    if given.
     """
 
     name = "ours"

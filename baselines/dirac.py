@@ -1,16 +1,12 @@
-"""DIRAC: a base codec's streams, and a receiver that draws the residual by diffusion.
+"""DIRAC: a base codec's streams, and a receiver that samples the residual by diffusion.
 
     dirac                          behind ELIC, steps=1, closest to the pixels, and steps=100
-    dirac:steps=20
-    dirac:steps=100:base=jpeg
     dirac:steps=100:base=hyperprior\\:weights=matched
     dirac:steps=100:start=0.8:seed=7
 
-Ghouse, Petersen, Wiggers, Xu, Sautière, "A residual diffusion model for high perceptual quality
-codec augmentation" (2023), after its abstract: the residual of a codec that minimises distortion
-is drawn by a diffusion model conditioned on that codec's picture, from any late start, within a
-threshold that depends on the rate. The paper's constants were not at hand; ours are fields of
-`baselines.neural.diffusion.architecture`. torch is imported with the first image, not before.
+Ghouse et al., "A residual diffusion model for high perceptual quality codec augmentation" (2023),
+re-implemented from the abstract; our constants are fields of `baselines.neural.diffusion.config`.
+torch is imported with the first image.
 """
 
 from collections.abc import Mapping

@@ -33,10 +33,9 @@ class SizeLine(NamedTuple):
 class Folder:
     """`folder:path=DIR`, with the sizes in DIR/sizes.csv, or csv=FILE below DIR; name=LABEL.
 
-    The csv has a header and the columns image (name in the dataset, with or without the extension),
-    setting (a number), num_bytes, and, if wanted, file: the 8-bit PNG of the reconstruction, below
-    DIR. Without it, it is <setting as written>/<image without extension>.png. The sweep is the
-    settings by mean size.
+    The csv has the columns image (with or without the extension), setting (a number), num_bytes
+    and, if wanted, file: the 8-bit PNG below DIR, else <setting as written>/<image without
+    extension>.png. The sweep is the settings by mean size.
     """
 
     facts = Facts(memory=Memory(15, 0, torch=False))

@@ -1,14 +1,12 @@
-"""HFD: an autoencoder's streams, and a score-based decoder that draws the picture.
+"""HFD: an autoencoder's streams, and a score-based decoder that samples the picture.
 
     hfd                            behind ELIC, in 20 steps
     hfd:steps=100:seed=7
     hfd:base=charm
 
-Hoogeboom, Agustsson, Mentzer, Versari, Toderici, Theis, "High-fidelity image compression with
-score-based generative models" (2023), after its abstract: an autoencoder trained for squared error
-and frozen, a score model of the picture conditioned on its reconstruction, less noise than for
-generation, and patches for large pictures. The paper's constants were not at hand; ours are fields
-of `baselines.neural.diffusion.architecture`. torch is imported with the first image, not before.
+Hoogeboom et al., "High-fidelity image compression with score-based generative models" (2023),
+re-implemented from the abstract; our constants are fields of `baselines.neural.diffusion.config`.
+torch is imported with the first image.
 """
 
 from collections.abc import Mapping

@@ -34,13 +34,9 @@ START_OF_TILE_PART, COMMENT = b"\xff\x90", b"\xff\x64"  # ISO/IEC 15444-1, table
 class JPEG2000:
     """Option: control, by which OpenJPEG chooses what to keep, "ratio" (default) or "psnr".
 
-    ratio: 24 bits per pixel divided by the stream's, so that all images have nearly one rate at one
-    setting. Encoded by Pillow; the stream is that of `opj_compress -r RATIO -I`: one tile, one
-    layer, six resolutions (fewer for images under 32 px).
-
-    psnr: dB, the only control of imagecodecs, with at most six resolutions, RPCL order, precincts
-    of 256 x 256. All images have nearly one quality and rates far apart.
-
+    ratio: 24 bits per pixel divided by the stream's. Encoded by Pillow; the stream is that of
+    `opj_compress -r RATIO -I`: one tile, one layer, six resolutions (fewer under 32 px).
+    psnr: dB, the only control of imagecodecs: RPCL order, precincts of 256 x 256.
     Both: irreversible wavelet and colour transform, no chroma subsampling.
     """
 
@@ -88,10 +84,9 @@ class JPEG2000:
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return a bare codestream; `BadOption` for a setting out of range.
+        """Return a bare codestream; a ratio is from 1 to 2400, a psnr from 1 to 100 dB.
 
-        A ratio is from 1 to 2400, a psnr from 1 to 100 dB. `Unavailable` where a ratio is asked
-        for and Pillow was built without OpenJPEG.
+        `Unavailable` where a ratio is asked for and Pillow was built without OpenJPEG.
         """
         require_accepted(self, setting)
         if self._control == "ratio":

@@ -1,9 +1,8 @@
 """VVC intra pictures: the reference software VTM encodes, ffmpeg or VTM decodes.
 
-The stream is VTM's own, byte for byte. It does not name matrix and range: BT.709 and full range
-are constants of this adapter, as are the encoder's configuration (`encoder_intra_vtm.cfg`) and
-4:4:4. Sides that are no multiple of 8 are padded by the encoder, which writes a conformance window
-into the stream, and the decoder cuts them.
+The stream is VTM's own. It does not name matrix and range: BT.709, full range and 4:4:4 are
+constants of this adapter, as is the configuration (`encoder_intra_vtm.cfg`). The encoder pads sides
+that are no multiple of 8 and writes a conformance window, by which the decoder cuts them.
 """
 
 import re
@@ -71,9 +70,8 @@ class VTM:
     """Options: depth 8 (default) or 10 bits of the picture given; decoder ffmpeg (default) or vtm.
 
     Both depths are coded with 10 bits inside. With 8, decoded samples are rounded to 8-bit YCbCr
-    before they become RGB, which is how VTM is usually run and which caps PSNR at about 53 dB. Both
-    decoders give the same samples. The encoder is searched for when it is needed, so that streams
-    of a pack can be decoded where there is none.
+    before they become RGB, which caps PSNR at about 53 dB. The encoder is sought when it is needed,
+    so that streams of a pack are decoded where there is none.
     """
 
     name = "vtm"
@@ -112,11 +110,7 @@ class VTM:
         self.conversion_floor_db = conversion_floor_db(depth, 444)
 
     def describe(self) -> CodecInfo:
-        """Return the versions of VTM and the decoder; fingerprint encoder and configuration.
-
-        Raises `Unavailable` where there is no encoder, `UsageError` where the folder that was named
-        for it has none.
-        """
+        """Return the versions of VTM and the decoder; fingerprint encoder and configuration."""
         encoder = self._encoder
         other = "" if self._own_decoder else f", decoded by {ffmpeg_version(self._decoder)}"
         return CodecInfo(

@@ -27,8 +27,7 @@ class X265(IntraCodec):
     """Options: preset (veryslow by default), subsampling 444 (default) or 420, depth 8 or 10.
 
     8-bit 4:4:4 is how learned codecs are usually compared with HEVC; it caps PSNR at about 53 dB.
-    The encoder is tuned for PSNR (x265's default optimises for the eye), in one thread. QPs are
-    whole, 0 to 51.
+    The encoder is tuned for PSNR, in one thread. QPs are whole, 0 to 51.
     """
 
     name = "x265"

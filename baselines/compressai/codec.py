@@ -3,20 +3,15 @@
     compressai:model=bmshj2018-hyperprior:metric=mse
     compressai:model=cheng2020-attn:metric=ms-ssim:device=cuda
     compressai:model=mbt2018-mean:checkpoint=trained/lambda-{quality}.pth.tar
-    compressai:model=bmshj2018-hyperprior:weights=random
-    compressai:model=mbt2018-mean:accelerated=1
+    compressai:model=mbt2018-mean:weights=random:accelerated=1
     hyperprior:weights=matched        the same model, reduced, as this project trained it
-    hyperprior:weights=matched-whole
 
 The sweep holds the qualities whose weight files are present. Padding (zeros, centred, to multiples
-of 64) and rounding are those of CompressAI's own evaluation, so that both give the same numbers
-except for the stream's header, 8 to 10 bytes, which CompressAI does not write and does not count.
-The layers are CompressAI's own. `accelerated=1` takes this project's, which are faster and equal up
-to float rounding: a sample of the picture may differ, and a latent beside .5 be rounded otherwise.
+of 64) and rounding are those of CompressAI's own evaluation; its numbers differ only by the header,
+8 to 10 bytes. `accelerated=1` takes this project's layers, equal up to float rounding.
 
-Encoder and decoder compute the entropy model's parameters in floating point: a stream decodes
-correctly on the kind of device, with the versions and the number of threads that it was made with.
-CompressAI's decoder trusts its input: a stream with correct lengths and a damaged payload gives a
+The entropy model's parameters are computed in floating point: a stream decodes on the kind of
+device, with the versions and the number of threads that it was made with. A damaged payload gives a
 wrong image, not an error.
 """
 
@@ -88,13 +83,12 @@ TITLES = {
 class CompressAI:
     """Model of the zoo, trained for one metric, at all qualities whose weights are present.
 
-    `weights` is "published", or "random" for a seeded, untrained network. "matched" are networks of
-    fewer channels that this project trained, with the work per pixel of its own codec and the crops
-    per rate level of its training; "matched-whole" has all of its crops. `checkpoint` names other
-    state dicts instead, `{quality}` in the file's name standing for a number. `device` is cpu or
-    cuda; by default what the harness chose, and the CPU for autoregressive models, whose latents
-    are coded one position at a time. `accelerated`, 0 or 1, replaces CompressAI's layers by those
-    of `baselines.compressai.inference`.
+    `weights` is "published", "random" for a seeded, untrained network, or "matched" for networks
+    that this project trained with the work per pixel of its own codec and the crops per rate level
+    of its training ("matched-whole": all of its crops). `checkpoint` names state dicts instead,
+    `{quality}` standing for a number. `device` is cpu or cuda; by default the CPU for
+    autoregressive models, for others what the harness chose. `accelerated`, 0 or 1: layers of
+    `inference`.
     """
 
     name = "compressai"

@@ -2,15 +2,12 @@
 
     quality        1 byte: which of the model's networks decodes it
     width, height  a varint each, in pixels
-    lengths        a varint for each string, in bytes
+    lengths        a varint for each string, in bytes; their number follows from the model
     strings        one after another; the last byte of the last one ends the stream
 
-A varint holds 7 bits a byte, lowest first, the top bit set on all but the last. The number
-of strings follows from the model and is not written. A photograph's header has 8 to 10 bytes.
-
-A stream of n bytes stands for at most 2^18 + 1024 n pixels, sides rounded up to multiples of 64 as
-the networks pad them: a decoder refuses more, since its work depends on them, and an encoder writes
-zeros behind the last string of an image so blank that its stream would have fewer bytes.
+A stream of n bytes stands for at most 2^18 + 1024 n pixels, sides rounded up to multiples of 64: a
+decoder refuses more, since its work depends on them, and an encoder writes zeros behind the last
+string of an image so blank that its stream would have fewer bytes.
 """
 
 import math
@@ -66,21 +63,13 @@ def unpack(data: bytes, num_strings: int) -> ZooStream:
 
 
 def padded_pixels(stream: ZooStream) -> int:
-    """Return the pixels that the networks work on.
-
-    >>> padded_pixels(ZooStream(1, 65, 1, ()))
-    8192
-    """
+    """Return the pixels that the networks work on, sides padded to multiples of `STEP`."""
     wide, high = (math.ceil(side / STEP) * STEP for side in (stream.width, stream.height))
     return wide * high
 
 
 def most_pixels(num_bytes: int) -> int:
-    """Return the most pixels that a decoder works on for `num_bytes`: a small image and .0078 bpp.
-
-    >>> most_pixels(0), most_pixels(768)
-    (262144, 1048576)
-    """
+    """Return the most pixels that a decoder works on for a stream of `num_bytes`."""
     return FREE_PIXELS + PIXELS_PER_BYTE * num_bytes
 
 
@@ -113,7 +102,6 @@ def long_enough(stream: ZooStream) -> ZooStream:
 def readable_beyond(string: bytes, num_symbols: int) -> bytes:
     """Append zeros to a string: CompressAI's decoder reads beyond the end of a damaged one.
 
-    It reads at most four bytes for a symbol, and each four bits of the string may announce an
-    escaped symbol of fifteen times four bits. Only a crafted string gets beyond the zeros.
+    It reads at most four bytes a symbol, or fifteen times four bits for an escaped one.
     """
     return string + bytes(15 * len(string) + 4 * num_symbols + STRING_TAIL)

@@ -1,15 +1,10 @@
 """Faster layers for CompressAI's networks, equal up to float rounding: `accelerated=1`.
 
-Costs of a stock network (one core, a 768 x 512 photograph), and how they are avoided:
-
-- GDN allocates five times its input, and touching fresh pages costs more than the arithmetic:
-  here it works in place, on pieces that stay in the cache, with beta and gamma computed once.
-- Convolutions run in channels-last order inside the transforms. What the entropy model sees keeps
-  CompressAI's order, so that encoder and decoder go through the same kernels for its parameters.
-- The last transposed convolution has three output channels, far less than a vector is wide: it is
-  computed as a convolution to twelve channels at half the size, whose pixels are then interleaved.
-- The entropy model turns its tables into Python lists in every call, in autoregressive models for
-  every latent position: here once. Scales find their table by bisection, not by 63 comparisons.
+- GDN works in place, on pieces that stay in the cache, with beta and gamma computed once.
+- Convolutions run in channels-last order inside the transforms, not in the entropy model.
+- The last transposed convolution, to three channels, is a convolution to twelve at half the size,
+  whose pixels are then interleaved.
+- Tables of the entropy model become Python lists once; scales find theirs by bisection.
 """
 
 from collections.abc import Callable
@@ -56,9 +51,8 @@ class ChannelsLast(nn.Module):
 class InPlaceGDN(nn.Module):
     """Generalised divisive normalisation, y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j^2).
 
-    Ballé, Laparra, Simoncelli, "Density modeling of images using a generalized normalization
-    transformation" (2016); the inverse multiplies by the root. Overwrites its input, which in every
-    network of the zoo is the fresh output of a convolution.
+    Ballé, Laparra, Simoncelli (2016); the inverse multiplies by the root. Overwrites its input,
+    which in every network of the zoo is the fresh output of a convolution.
     """
 
     beta: Tensor  # (C,)

@@ -1,9 +1,8 @@
 """The suite `matched`: runs of a recipe for `ours`, and of hyperpriors compute-matched to it.
 
-One network of `ours` serves all its rate levels, a hyperprior serves one rate. Each hyperprior sees
-as many crops as `ours` sees for each level, and one of them as many as `ours` in all, so that what
-budget alone gives can be seen. Crops are of the same side, batches of the same size, the schedule
-has the same shape, and the loss is the same 150 MSE + weight bpp.
+Each hyperprior, which serves one rate, sees as many crops as `ours` sees for each level, and one of
+them as many as `ours` in all. Sides of crops, batches, schedules and the loss, 150 MSE + weight
+bpp, are the same.
 """
 
 from bisect import bisect_left
@@ -59,11 +58,10 @@ def single_rate(
 ) -> Recipe:
     """Return the recipe of a network for one rate: at least one of `parts` parts of its crops.
 
-    lmbda: in CompressAI's convention. A recipe that consists of one single-rate stage is taken as
-    it is. Of any other, the stages that autocast and those in float32 become one stage each, in the
-    order of the recipe and with the schedule of the first of them; crops are as large as the
-    largest of the recipe. The first learning rate is `LEARNING_RATE` unless given; a second one is
-    to it as those of the recipe are.
+    lmbda: in CompressAI's convention. A recipe of one single-rate stage is taken as it is. Of
+    others, the stages that autocast and those in float32 become one stage each, with the schedule
+    of the first of them and the largest crops. The first learning rate is `LEARNING_RATE` unless
+    given.
     """
     first = recipe.stages[0]
     lambdas = (rate_weight(lmbda),)

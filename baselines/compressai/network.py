@@ -56,8 +56,7 @@ class ZooNetwork(Network):
         """Code and reconstruct images (N, 3, H, W) in [-1, 1], sides multiples of 64.
 
         Bits, in float32, and images are those of latents with uniform noise, or of rounded ones,
-        through which there is no gradient. Under autocast, what is rounded and what counts bits
-        stays in float32.
+        which have no gradient.
         """
         net = self.codec
         latents = net.g_a((images + 1) / 2).float()
@@ -78,9 +77,8 @@ class ZooNetwork(Network):
     def initialise(self, images: Tensor, weight: float) -> None:
         """Set start values: an orthogonal transform, stage by stage, fitted to `images`.
 
-        Normalisations start near the identity, scales at the latent's own. `images` are
-        (n, 3, h, w) in [-1, 1], sides multiples of 16, on the network's device. `weight`, of a bit
-        per pixel beside 150 MSE (`rate_weight`), determines how coarse the latent is.
+        `images` are (n, 3, h, w) in [-1, 1], sides multiples of 16, on the network's device.
+        `weight`, of a bit per pixel beside 150 MSE (`rate_weight`), determines the latent's scale.
         """
         net = self.codec
         transforms = transforms_of((images + 1) / 2, (net.N, net.N, net.N, net.M))

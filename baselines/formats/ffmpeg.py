@@ -1,12 +1,10 @@
 """Intra pictures through the video codecs of the ffmpeg program in imageio-ffmpeg.
 
-The stream is one byte and an elementary stream (Annex B), no container. The byte holds the number
-of columns (high four bits) and rows (low four bits) added at the right and the bottom by repeating
-the last one: both encoders refuse sides under 16, and 4:2:0 needs even ones.
-
-Colours are converted by `baselines.formats.ycbcr` in both directions. ffmpeg is forbidden to
-convert anything; it is given the pixel format, BT.709 and the full range, the encoders write them
-into the stream, and the decoder's output is read in the format that the stream names.
+The stream is one byte and an elementary stream (Annex B). The byte holds the number of columns
+(high four bits) and rows (low four bits) added at the right and the bottom by repeating the last
+one: encoders refuse sides under 16, and 4:2:0 needs even ones. Colours are converted by
+`baselines.formats.ycbcr`; ffmpeg is forbidden to convert anything, and streams say BT.709, full
+range.
 """
 
 import re

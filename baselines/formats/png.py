@@ -25,10 +25,8 @@ def write_png(path: Path, pixels: Pixels) -> None:
 def read_png(path: Path) -> Pixels:
     """Return the pixels of an 8-bit opaque PNG; grey and palette become RGB.
 
-    Raises `ImageRefused` for a missing file and for anything else: samples of 16 bits (which would
-    be cut), transparency, an animation, a damaged or truncated file, more than `MOST_PIXELS`, or
-    more than its bytes can hold. The message is the end of a sentence that begins with the file's
-    name.
+    Raises `ImageRefused` for a missing file and anything else: 16 bits, transparency, an animation,
+    damage, more than `MOST_PIXELS`. The message ends a sentence that begins with the file's name.
     """
     try:
         with open_regular(path) as file:

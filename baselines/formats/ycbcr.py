@@ -63,8 +63,7 @@ def rgb_to_ycbcr(
 def ycbcr_to_rgb(planes: Planes, depth: int, rounding: Rounding = "nearest") -> Pixels:
     """Return 8-bit pixels of planes on the scale of `depth` bits, rounded half to even, clipped.
 
-    Planes may be floats: 10 decoded bits on an 8-bit scale are `plane / 4` at depth 8. Chroma
-    planes of half the height are 4:2:0 and doubled first.
+    Chroma planes of half the height are 4:2:0 and doubled first.
 
     >>> ycbcr_to_rgb(Planes(*np.uint8([[[54]], [[99]], [[255]]])), 8).tolist()
     [[[254, 0, 0]]]
@@ -102,9 +101,7 @@ def conversion_alone(
 def conversion_floor_db(depth: int, subsampling: Subsampling) -> float:
     """Return the least PSNR (dB) of a photograph after a right conversion; infinite if lossless.
 
-    8 bits keep about 53 dB of any photograph when rounded, and 44 when truncated. 4:2:0 keeps 41 dB
-    and more of the photographs here, depending on their content: 35 only tells a wrong matrix or
-    range.
+    8 bits keep about 53 dB when rounded, 44 when truncated; 4:2:0 keeps 41 dB and more.
     """
     if subsampling == 420:
         return 35.0

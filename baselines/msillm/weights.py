@@ -1,8 +1,7 @@
 """Weight files of MS-ILLM, and networks of the package neuralcompression made from them.
 
-The package requires a SciPy before 1.11.2, fvcore, pytorchvideo and others for training and for
-counting operations. Coding needs none of them: it is installed alone (`INSTALL`), and its network,
-`HiFiCAutoencoder`, runs beside this project's torch and CompressAI.
+The package is installed alone (`INSTALL`): coding needs none of its requirements, of which several
+cannot be met beside this project's.
 """
 
 import sys

@@ -85,9 +85,8 @@ def metrics_with_values(rows: pa.Table, names: Iterable[str]) -> tuple[str, ...]
 def compare_rows(stored: pa.Table, again: pa.Table, metrics: Iterable[str]) -> list[VariantAgain]:
     """Compare rows with those of the same codec variant, setting and image, measured again.
 
-    Where the build is the same, every number of bytes, stream, picture and value of an image metric
-    has to be; values within TOLERANCE, in the metric's unit, which is what processors differ by.
-    Rows of another build are compared and counted, but may differ.
+    Where the build is the same, bytes, stream, picture and values of image metrics have to be,
+    values within TOLERANCE in the metric's unit. Rows of another build are counted, but may differ.
     """
     columns = [metric_columns(metric_class(name).column) for name in metrics if name in METRICS]
     known = {_key(row): row for row in again.to_pylist() if row["status"] == "ok"}

@@ -198,9 +198,8 @@ def fetch_archives(
 ) -> None:
     """Fetch those archives whose photographs are in none of the folders sought, into `target`.
 
-    origins: files or addresses of copies, used instead of the publisher's address. Which archive a
-    copy is, its digest decides, or its file's name where it is an address. Raises `UsageError` for
-    a copy that is none of them.
+    origins: files or addresses of copies, recognised by digest or, for an address, file name.
+    Raises `UsageError` for a copy that is none of them.
     """
     copies = _assign(archives, origins)
     for archive in archives:

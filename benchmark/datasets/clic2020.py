@@ -136,12 +136,7 @@ def _in_one_folder(data_folders: Sequence[Path]) -> tuple[ImageFile, ...]:
 def typical_sizes(name: str) -> tuple[tuple[int, int], ...]:
     """Return width and height (px) of images much like a dataset's, for planning.
 
-    An assumption: the usual aspect ratios at a long side of 2048 px, in such numbers that all
-    pixels are the challenge's within 2 %.
-
-    >>> sizes = typical_sizes("clic2020")
-    >>> len(sizes), round(sum(width * height for width, height in sizes) / PIXELS, 3)
-    (428, 1.012)
+    An assumption: usual aspect ratios at a long side of 2048 px, all pixels within 2 % of `PIXELS`.
     """
     mobile = [(2048, 1536)] * 60 + [(1536, 2048)] * 58 + [(2048, 1152)] * 60
     professional = [(2048, 1365)] * 150 + [(1365, 2048)] * 70

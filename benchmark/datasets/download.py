@@ -82,10 +82,9 @@ def fetch(
 ) -> None:
     """Download `url` to `target`, whole or not at all; an existing target is verified instead.
 
-    An interrupted download waits in `target`.part, and a later call resumes it (from the start,
-    where the server cannot). Size and digest (see `Expected`) are verified where they are known,
-    before the file gets its name. Raises `Unavailable`, which ends with `remedy` where the
-    server cannot be reached.
+    An interrupted download waits in `target`.part, and a later call resumes it. Size and digest
+    (see `Expected`) are verified where they are known, before the file gets its name. Raises
+    `Unavailable`, which ends with `remedy` where the server cannot be reached.
     """
     expected = Expected(size_bytes, digest)
     remedy = remedy or f"put the file at {target} yourself"
@@ -232,12 +231,10 @@ def _require_space(folder: Path, num_bytes: int) -> None:
 
 
 def unpack_images(archive: Path, folder: Path, count: int, below: str = "") -> None:
-    """Write the `count` PNG files of a zip archive into `folder`, without their folders.
+    """Write the `count` PNG files of a zip archive, or of its folder `below`, into `folder`.
 
-    below: only those of this folder, a path at any depth in the archive.
-
-    Other members are not unpacked, and only the name of a member's path is used, so none can be
-    written elsewhere. Raises `Unavailable` where the archive is another one.
+    Only the name of a member's path is used, so none can be written elsewhere. Raises `Unavailable`
+    where the archive is another one.
     """
     try:
         with ZipFile(archive) as opened:

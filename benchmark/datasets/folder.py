@@ -41,10 +41,9 @@ def fetched_folder() -> Path:
 def open_folder(path: Path) -> Dataset:
     """Open all images in a folder and its subfolders as a dataset, sorted by path.
 
-    An image is a file with one of `SUFFIXES`, in either case; its content is not read. Hidden files
-    and folders are left out, links to folders are not followed. The dataset's name is that of the
-    folder and six hex digits of the sha256 of its resolved path, until its images' pixels are known
-    (`rows.folder_name`). Raises `UsageError` where there is no folder, or no image in it.
+    An image is a file with one of `SUFFIXES`, in either case. Hidden files and folders are left
+    out, links to folders are not followed. The name is that of the folder and six hex digits of the
+    sha256 of its path. Raises `UsageError` where there is no folder, or no image in it.
     """
     if not path.exists():
         raise UsageError(f"there is no folder {path}: give one with images, or a dataset's name")
@@ -121,12 +120,10 @@ def find_images(
 ) -> tuple[ImageFile, ...]:
     """Return the images, sorted, of the first place that holds the whole dataset.
 
-    The places are the paths of `below` in the first data folder, then in the next; the first of
-    them is the one that errors recommend, "." is the data folder itself. `images_in` returns the
-    images of a place, none where it has nothing of the dataset, and raises `Unavailable` with its
-    objection to what is there; the first objection is reported when no place is right, one to a
-    data folder itself only after saying what was looked for in it. content: what a place has to
-    hold, for errors.
+    The places are the paths of `below` in the first data folder, then in the next; "." is the data
+    folder itself. `images_in` returns the images of a place, none where it has nothing of the
+    dataset, and raises `Unavailable` with its objection to what is there. content: what a place has
+    to hold, for errors.
     """
     objections: dict[bool, str] = {}  # by whether the place is a data folder itself
     objected = set()

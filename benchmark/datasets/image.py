@@ -1,9 +1,8 @@
 """Image files as 8-bit RGB pixels; files that cannot be read faithfully are refused with a reason.
 
-PNG, JPEG and PPM go through Pillow. WebP goes through imagecodecs and TIFF through tifffile: a
-Pillow built without libwebp or libtiff (pillow-simd, usually) then reads the same files to the same
-pixels. Samples are taken as they are: a colour profile is neither applied nor kept, so every codec
-and metric sees the numbers in the file, called sRGB.
+PNG, JPEG and PPM go through Pillow, WebP through imagecodecs, TIFF through tifffile. A colour
+profile is neither applied nor kept: every codec and metric sees the numbers in the file, called
+sRGB.
 """
 
 import math
@@ -62,14 +61,11 @@ def read_image(path: str | Path, flatten: bool = False) -> Photograph:
 def decode_image(name: str, data: bytes, flatten: bool = False) -> Photograph:
     """Decode a file's bytes to RGB, turned upright by EXIF; grey and palette become RGB.
 
-    Raises `ImageRefused` for anything but one whole 8-bit picture: another format, an empty,
-    damaged or truncated file, more than `MOST_PIXELS`, more than `MAX_PIXELS_A_BYTE` of a large
-    picture, a JPEG of very many scans, samples of more than 8 bits (they are never
-    cut), several pages or frames, transparency, CMYK. With `flatten`, transparency is blended with
-    white (8-bit values, rounded to nearest) and CMYK becomes RGB by Pillow's formula, without a
-    profile. An alpha channel of 255 everywhere is dropped. Fewer than 8 bits per sample are scaled
-    to 0..255. An unreadable EXIF block counts as none. A JPEG with further pictures (MPO) gives the
-    first one, as in every JPEG decoder.
+    Raises `ImageRefused` for anything but one whole 8-bit picture: an empty, damaged or truncated
+    file, too many pixels (`MOST_PIXELS`, `MAX_PIXELS_A_BYTE`) or scans, samples of more than 8 bits
+    (they are never cut), several pages or frames, transparency, CMYK. With `flatten`, transparency
+    is blended with white (rounded to nearest) and CMYK becomes RGB by Pillow's formula. Fewer than
+    8 bits are scaled to 0..255. An MPO file gives its first picture, as in every JPEG decoder.
     """
     return _photograph(name, lambda: data, flatten)
 

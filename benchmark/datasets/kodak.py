@@ -66,9 +66,8 @@ PICTURES = {
 def open_kodak(data_folders: Sequence[Path]) -> Dataset:
     """Open the first FOLDER/kodak or FOLDER that holds all 24 pictures, `kodim01.png` first.
 
-    Every file is decoded once and its pixels are compared with the published ones, so that a file
-    compressed anew is accepted and another picture of that name is not. Files of other names are
-    taken where their pixels are those of the 24. Raises `Unavailable`.
+    Pixels are compared with the published ones: a file compressed anew, or of another name, is
+    accepted, and another picture is not. Raises `Unavailable`.
     """
     places = ("kodak", "kodak/PNG", "Kodak", ".")
     return Dataset("kodak", find_images("kodak", data_folders, places, _look, CONTENT))
