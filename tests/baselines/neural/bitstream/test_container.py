@@ -318,11 +318,6 @@ def test_a_value_goes_to_the_nearest_step_and_stays_there(grid):
             grid.step(wrong)
 
 
-def test_the_ranges_are_those_of_the_paper():
-    assert (Q_GRID.value(64), BETA_GRID.value(128)) == (4.0, 5.12)
-    assert (Q_GRID.value(20), BETA_GRID.value(96)) == (1.25, 3.84)
-
-
 def test_the_example_of_the_format_is_a_stream():
     text = FORMAT.read_text()
     example = bytes.fromhex(re.search(r"```hex\n(.+?)```", text, re.DOTALL)[1])

@@ -212,13 +212,6 @@ def test_fractional_bits_of_another_model_or_out_of_range_are_refused(tables):
             path_of(model, tables, wrong)
 
 
-def test_the_least_and_the_largest_fraction_are_legal(tables):
-    model = network()
-    for fraction in (0, LARGEST_FRACTION):
-        fractional_bits = dict.fromkeys(default_fractional_bits(model), fraction)
-        assert set(path_of(model, tables, fractional_bits).fractional_bits.values()) == {fraction}
-
-
 def test_a_checkpoint_without_its_tables_or_with_broken_medians_is_refused(tables):
     model = network()
     for name in ("thresholds", "half_tanh"):

@@ -237,23 +237,6 @@ def test_a_mistake_is_told_in_a_sentence(place, tmp_path, given, message):
         bench(*words(place, tmp_path / "r", *given))
 
 
-def test_what_is_missing_is_told(place, tmp_path):
-    for lacking in ("--recipe", "--data", "--out"):
-        given = list(words(place, tmp_path / "r"))
-        at = given.index(lacking)
-        result = bench(*given[:at], *given[at + 2 :])
-        assert result.exit_code == 2
-        assert f"Missing option '{lacking}'" in result.output
-    with pytest.raises(UsageError, match="No recipe 'nigt'"):
-        bench("train", "--recipe", "nigt", "--data", "sample", "--out", tmp_path)
-
-
-def test_a_gpu_that_is_not_there_is_told(place, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmark.system.settings.GPU_MARKS", ())
-    with pytest.raises(Unavailable, match="this machine shows no GPU"):
-        bench(*words(place, tmp_path / "r", "--device", "cuda"))
-
-
 def test_weights_that_the_last_stage_needs_are_missed_before_the_first(place, tmp_path):
     recipe = write_recipe(tmp_path / "recipe.toml")
     recipe.write_text(recipe.read_text() + "lpips_per_beta = 0.390625\n")

@@ -192,10 +192,6 @@ def test_before_the_last_stage_beta_is_zero(stage):
     assert not any(one.beta.any() for one in draws(50, **stage))
 
 
-def test_a_single_rate_is_rate_zero():
-    assert not any(one.q.any() for one in draws(50, **SINGLE))
-
-
 def test_mixed_half_the_rates_are_whole_each_level_as_often_as_the_others():
     q = np.concatenate([one.q for one in draws(2000, mixed_levels=True, batch=16)])
     whole = q[q == np.rint(q)]
@@ -212,12 +208,6 @@ def test_mixed_the_other_rates_are_uniform_between_the_levels():
     counts = np.histogram(between, bins=20, range=(0, 4))[0]
     assert counts.sum() == len(between)
     assert all(near(count, len(between), 1 / 20) for count in counts)
-
-
-def test_mixed_a_crop_s_place_in_the_batch_says_nothing_of_its_rate():
-    q = np.stack([one.q for one in draws(2000, mixed_levels=True, batch=4)])
-    spread = (16 / 12 + 2) / 2  # variances of the uniform and of the whole levels
-    assert np.abs(q.mean(0) - 2).max() < 5 * (spread / len(q)) ** 0.5
 
 
 @pytest.mark.parametrize(("mixed", "share"), [(False, 0.0), (True, 0.0), (True, 0.25)])

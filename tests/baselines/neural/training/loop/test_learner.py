@@ -44,13 +44,6 @@ def test_a_stage_in_float32_is_so_whatever_the_recipe_says(monkeypatch):
     assert asked_for == fine != coarse
 
 
-def test_bfloat16_is_left_out_where_the_processor_lacks_it(monkeypatch):
-    monkeypatch.setattr(precision, "has_bfloat16", lambda _device: False)
-    asked, plain = (learner_of(toy(), {}, autocast=autocast) for autocast in (True, False))
-    assert asked.update().numbers == plain.update().numbers
-    assert asked.precision == "float32"
-
-
 @pytest.mark.parametrize("balanced", [False, True])
 def test_a_step_s_loss_is_the_mean_of_its_crops_losses(balanced):
     stage = {"batch": 4, "mixed_levels": True, "balanced": balanced}
@@ -269,10 +262,3 @@ def test_what_realism_weighs_grows_exponentially_with_beta_where_a_recipe_says_s
     share = float(weight_of(beta, 4.0)[0] / beta[0])
     assert share < 0.9
     assert growing - without == pytest.approx(share * (plain - without), rel=1e-3)
-
-
-def test_a_frozen_prior_keeps_its_quantiles():
-    network = CRDRNetwork(TINY)
-    before = copied(network.prior)
-    learner_of(network, {**REALISM, "frozen": ["prior"]}).update()
-    assert not differing(before, copied(network.prior))

@@ -161,7 +161,7 @@ def test_an_operation_without_a_deterministic_kernel_is_one_sentence():
         raise RuntimeError("put_ does not have a deterministic implementation, but you set ...")
 
     with (
-        pytest.raises(UsageError, match="no deterministic kernel of put_ here: leave --determ"),
+        pytest.raises(UsageError, match="--deterministic is not possible here: put_"),
         deterministic_kernels(True),
     ):
         lacking()

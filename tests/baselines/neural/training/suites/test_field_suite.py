@@ -74,14 +74,6 @@ def test_a_recipe_of_sizes_that_a_method_lacks_is_refused():
         field_suite(other, Path())
 
 
-def test_the_suite_fits_into_a_lease():
-    members = field_suite(load_recipe("lease"), Path())
-    assert {run.recipe.sizes for run in members} == {"small"}
-    whole = load_recipe("lease").crops_before(2)
-    seen = sum(run.recipe.crops_before(len(run.recipe.stages)) for run in members)
-    assert seen == pytest.approx(4 * whole, rel=0.001)
-
-
 def test_the_discriminator_scores_a_patch_of_eight_pixels_and_sees_the_latent():
     torch.manual_seed(0)
     made = PatchDiscriminator(6, (4, 8, 8, 8), 2).eval()
