@@ -105,13 +105,13 @@ def compare(
     """
     of = curves(summary, measure)
     anchor = edition_in(summary, measure, anchor)
-    variant = {p.label: (p.edition.codec, p.edition.variant) for p in summary.points}
+    specs = {point.label: point.edition.spec for point in summary.points}
     drawn: dict[str, DrawnCurve | None] = {}
     if measure.by_image and summary.average == "per_image":
         drawn = {label: drawn_curve(points, measure) for label, points in of.items()}
     found = []
     for label in summary.labels:
-        if variant[label] == variant.get(anchor):
+        if specs[label] == specs.get(anchor):
             continue
         if anchor not in of or label not in of:
             whose = "it" if anchor in of else anchor

@@ -9,12 +9,12 @@ BD-rate always means bits saved at equal quality.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmark.analysis.summarise import Point, Summary
+from benchmark.codec import Float64Array
 from benchmark.metrics.measure import Measure
 
 LEAST_POINTS = 4
@@ -24,14 +24,12 @@ LEAST_OVERLAP, LEAST_SHOWN_OVERLAP = 0.5, 1 / 3
 TOO_LITTLE_OVERLAP = "the curves share less than a third of the range that they span together"
 MOST_LEFT_OUT = 0.2  # share of a curve's points off the Pareto front; beyond it there is no delta
 
-Values = NDArray[np.float64]
-
 
 class Curve(NamedTuple):
     """Rates and qualities, each of shape (points,); more quality is better."""
 
-    bpp: Values
-    quality: Values
+    bpp: Float64Array
+    quality: Float64Array
 
 
 class Delta(NamedTuple):
@@ -66,55 +64,59 @@ def curves(summary: Summary, measure: Measure) -> dict[str, list[Point]]:
 
     An older edition of a variant is there only if a newer one lacks any of its settings.
     """
-    found: dict[str, list[Point]] = {}
-    for point in summary.points:
-        if why_not(point, measure, summary) is None:
-            found.setdefault(point.label, []).append(point)
+    complete = _complete(summary, measure)
     return {
         label: sorted(points, key=lambda point: point.means[measure.column].bpp or 0.0)
-        for label, points in found.items()
-        if _newer(points, found) is None
+        for label, points in complete.items()
+        if _newer(points, complete) is None
     }
 
 
-def _newer(points: Sequence[Point], found: Mapping[str, Sequence[Point]]) -> str | None:
-    """Return the label of a newer edition of a variant that has all settings of these points."""
-    own, settings = points[0].edition, {point.setting for point in points}
-    for label, others in found.items():
-        other = others[0].edition
-        newer = (other.codec, other.variant) == (own.codec, own.variant) and other.age < own.age
-        if newer and settings <= {point.setting for point in others}:
-            return label
-    return None
-
-
 def edition_in(summary: Summary, measure: Measure, label: str) -> str:
-    """Return the label of the edition that stands for a codec variant in curves of a metric.
+    """Return the label of the edition that represents a codec variant in curves of a metric.
 
     That is the variant's own label unless an older edition has more points.
     """
-    variant = {(p.edition.codec, p.edition.variant) for p in summary.points if p.label == label}
-    found = [
+    specs = {point.edition.spec for point in summary.points if point.label == label}
+    editions = [
         (-len(points), points[0].edition.age, one)
         for one, points in curves(summary, measure).items()
-        if (points[0].edition.codec, points[0].edition.variant) in variant
+        if points[0].edition.spec in specs
     ]
-    return min(found)[2] if found else label
+    return min(editions)[2] if editions else label
 
 
 def excluded(summary: Summary, measure: Measure) -> list[Excluded]:
     """Return the points that `curves` leaves out, each with its reason."""
-    reasons = [(point, why_not(point, measure, summary)) for point in summary.points]
-    complete: dict[str, list[Point]] = {}
-    for point, why in reasons:
-        if why is None:
-            complete.setdefault(point.label, []).append(point)
+    complete = _complete(summary, measure)
     newer = {label: _newer(points, complete) for label, points in complete.items()}
-    return [
-        Excluded(p.label, str(p.setting), why or f"{newer[p.label]} has these settings too")
-        for p, why in reasons
-        if why is not None or newer[p.label] is not None
-    ]
+    left_out = []
+    for point in summary.points:
+        why = why_not(point, measure, summary)
+        if why is None and newer[point.label] is not None:
+            why = f"{newer[point.label]} has these settings too"
+        if why is not None:
+            left_out.append(Excluded(point.label, str(point.setting), why))
+    return left_out
+
+
+def _complete(summary: Summary, measure: Measure) -> dict[str, list[Point]]:
+    complete: dict[str, list[Point]] = {}
+    for point in summary.points:
+        if why_not(point, measure, summary) is None:
+            complete.setdefault(point.label, []).append(point)
+    return complete
+
+
+def _newer(points: Sequence[Point], complete: Mapping[str, Sequence[Point]]) -> str | None:
+    """Return the label of a newer edition of a variant that has all settings of these points."""
+    own, settings = points[0].edition, {point.setting for point in points}
+    for label, others in complete.items():
+        edition = others[0].edition
+        newer = edition.spec == own.spec and edition.age < own.age
+        if newer and settings <= {point.setting for point in others}:
+            return label
+    return None
 
 
 def why_not(point: Point, measure: Measure, summary: Summary) -> str | None:
@@ -143,32 +145,46 @@ def bd_rate(
     any_overlap: also where the curves share less than LEAST_SHOWN_OVERLAP of what they span.
     anchor_name: in reasons.
     """
-    fronts = pareto_front(anchor), pareto_front(test)
-    overlap = _overlap(fronts[0].quality, fronts[1].quality)
-    refused = _refusal(fronts, (anchor, test), anchor_name) or _apart(overlap, any_overlap)
-    if refused:
-        return refused
-    from bjontegaard import bd_rate as package_bd_rate
-
-    # Overlap is judged here: the package warns, and warnings do not reach a table.
-    value = package_bd_rate(
-        *fronts[0], *fronts[1], method="akima", require_matching_points=False, min_overlap=0
-    )
-    return Delta(float(value), overlap)
+    return _delta("bd_rate", anchor, test, any_overlap, anchor_name)
 
 
 def bd_quality(
     anchor: Curve, test: Curve, any_overlap: bool = False, anchor_name: str = "the anchor"
 ) -> Delta | NoDelta:
     """Return the mean change of quality at equal rate; positive where `test` is better."""
-    fronts = pareto_front(anchor), pareto_front(test)
-    overlap = _overlap(np.log10(fronts[0].bpp), np.log10(fronts[1].bpp))
-    refused = _refusal(fronts, (anchor, test), anchor_name) or _apart(overlap, any_overlap)
-    if refused:
-        return refused
-    from bjontegaard import bd_psnr
+    return _delta("bd_psnr", anchor, test, any_overlap, anchor_name)
 
-    value = bd_psnr(
+
+def _delta(
+    kind: Literal["bd_rate", "bd_psnr"],
+    anchor: Curve,
+    test: Curve,
+    any_overlap: bool,
+    anchor_name: str,
+) -> Delta | NoDelta:
+    fronts = pareto_front(anchor), pareto_front(test)
+    spans = [front.quality if kind == "bd_rate" else np.log10(front.bpp) for front in fronts]
+    overlap = _overlap(*spans)
+    for front, curve, whose in zip(fronts, (anchor, test), (anchor_name, "it"), strict=True):
+        points, kept = len(curve.bpp), len(front.bpp)
+        if kept < LEAST_POINTS:
+            return NoDelta(
+                f"{whose} has {kept} of the {LEAST_POINTS} points that are needed on the Pareto "
+                f"front ({points} measured)"
+            )
+        if points - kept > MOST_LEFT_OUT * points:
+            return NoDelta(
+                f"{points - kept} of {points} points of {whose} lie below its Pareto front, more "
+                "than one in five"
+            )
+    if overlap <= 0:
+        return NoDelta("the curves have no quality or rate in common", 0.0)
+    if overlap < LEAST_SHOWN_OVERLAP and not any_overlap:
+        return NoDelta(TOO_LITTLE_OVERLAP, overlap)
+    import bjontegaard
+
+    # Overlap is judged here: the package warns, and warnings do not reach a table.
+    value = getattr(bjontegaard, kind)(
         *fronts[0], *fronts[1], method="akima", require_matching_points=False, min_overlap=0
     )
     return Delta(float(value), overlap)
@@ -185,7 +201,7 @@ def pareto_front(curve: Curve) -> Curve:
     return Curve(curve.bpp[front], curve.quality[front])
 
 
-def below_front(curve: Curve) -> Values:
+def below_front(curve: Curve) -> Float64Array:
     """Return how much better another point of less or equal rate is, shape (points,).
 
     At least 0; NaN for the points on the Pareto front.
@@ -220,30 +236,7 @@ def cut(curve: Curve, up_to_bpp: float | None) -> Curve:
     return Curve(np.append(within.bpp, up_to_bpp), np.append(within.quality, float(quality)))
 
 
-def _refusal(fronts: Sequence[Curve], whole: Sequence[Curve], anchor_name: str) -> NoDelta | None:
-    for front, curve, whose in zip(fronts, whole, (anchor_name, "it"), strict=True):
-        if len(front.bpp) < LEAST_POINTS:
-            return NoDelta(
-                f"{whose} has {len(front.bpp)} of the {LEAST_POINTS} points that are needed "
-                f"on the Pareto front ({len(curve.bpp)} measured)"
-            )
-        if len(curve.bpp) - len(front.bpp) > MOST_LEFT_OUT * len(curve.bpp):
-            return NoDelta(
-                f"{len(curve.bpp) - len(front.bpp)} of {len(curve.bpp)} points of {whose} lie "
-                "below its Pareto front, more than one in five"
-            )
-    return None
-
-
-def _apart(overlap: float, any_overlap: bool) -> NoDelta | None:
-    if overlap > 0 and (any_overlap or overlap >= LEAST_SHOWN_OVERLAP):
-        return None
-    if overlap > 0:
-        return NoDelta(TOO_LITTLE_OVERLAP, overlap)
-    return NoDelta("the curves have no quality or rate in common", 0.0)
-
-
-def _overlap(anchor: Values, test: Values) -> float:
+def _overlap(anchor: Float64Array, test: Float64Array) -> float:
     """Return the intersection over union of the two ranges; 0 for an empty one."""
     if not len(anchor) or not len(test):
         return 0.0

@@ -50,11 +50,7 @@ def _filled(
     points = [first + np.flatnonzero(ok[first:last]) for first, last in pairwise(bounds)]
     reducer = _Reducer(rows, folder, allow_few)
     for name in names:
-        column = _Column(rows, name)
-        for point in points:
-            reducer.fill(column, point)
-        reducer.keep()
-        rows = rows.changed(table=column.appended_to(rows.table))
+        rows = rows.changed(table=reducer.filled(rows, name, points))
     return rows
 
 
@@ -138,91 +134,80 @@ def attribution(table: pa.Table, column: str, protocol: str) -> list[ImageInflue
     return parts
 
 
-class _Column:
-    """The column of a distribution metric while it is filled."""
-
-    def __init__(self, rows: ComparableRows, name: str) -> None:
-        self.metric: DistributionMetric = metric_class(name)()
-        self.protocol = protocol_of(name)
-        space = metric_class(self.metric.space)
-        count, protocol, reason = metric_columns(space.column)
-        self.space_protocol = str(space.protocol)
-        self.counted = ~np.isnan(rows.numbers(count)) & rows.equal(protocol, space.protocol)
-        self.row_reasons = _texts(rows, reason)
-        self._index = rows.index
-        self._values: list[float | None] = [None] * rows.table.num_rows
-        self._reasons: list[str | None] = [None] * rows.table.num_rows
-
-    def value(self, at: int, value: float) -> None:
-        """Set the value of the row at index `at` in `ComparableRows`."""
-        self._values[self._index[at]] = value
-
-    def null(self, at: int, reason: str) -> None:
-        """Set the reason why the row at index `at` in `ComparableRows` has no value."""
-        self._reasons[self._index[at]] = reason
-
-    def appended_to(self, table: pa.Table) -> pa.Table:
-        """Return the table with value, protocol id and reason appended."""
-        ids = [None if value is None else self.protocol for value in self._values]
-        value, protocol, reason = metric_columns(self.metric.column)
-        table = table.append_column(value, pa.array(self._values, pa.float64()))
-        table = table.append_column(protocol, pa.array(ids, pa.string()))
-        return table.append_column(reason, pa.array(self._reasons, pa.string()))
-
-
 class _Reducer:
-    """Values of sets of rows, from earlier reductions or else from kept features."""
+    """Distribution metrics of sets of rows, from earlier reductions or else from kept features."""
 
     def __init__(self, rows: ComparableRows, folder: Path, allow_few: bool) -> None:
         self._allow_few = allow_few
         self._features, self._reductions = FeatureFolder(folder), Reductions(folder)
-        self._new: list[Reduction] = []
         hashes = (_texts(rows, name) for name in ("image_sha256", "decoded_sha256"))
         self._pairs = [Pair(*both) for both in zip(*hashes, strict=True)]
 
-    def fill(self, column: _Column, point: Int64Array) -> None:
-        """Fill in the values or reasons of the rows of one point, given by their indices."""
-        for at in point[~column.counted[point]].tolist():
-            column.null(at, column.row_reasons[at] or _not_computed(column.metric))
-        row_of = {self._pairs[at]: at for at in point[column.counted[point]].tolist()}
-        if not row_of:
-            return
-        pairs = sorted(row_of)
-        try:
-            reduced = self._reduce(column, pairs)
-        except NotMeasurable as why:
-            for at in row_of.values():
-                column.null(at, str(why))
-            return
-        influence = np.zeros(len(pairs)) if reduced.influence is None else reduced.influence
-        for pair, of_image in zip(pairs, influence.tolist(), strict=True):
-            column.value(row_of[pair], reduced.value + of_image)
+    def filled(self, rows: ComparableRows, name: str, points: Sequence[Int64Array]) -> pa.Table:
+        """Return the table with value, protocol id and reason of a metric appended.
 
-    def keep(self) -> None:
-        """Write the reductions made since the last call."""
-        self._reductions.add(self._new)
-        self._new = []
+        points: for each point, the places of its rows in `rows`.
+        """
+        metric: DistributionMetric = metric_class(name)()
+        protocol, space = protocol_of(name), metric_class(metric.space)
+        count, count_protocol, count_reason = metric_columns(space.column)
+        counted = ~np.isnan(rows.numbers(count)) & rows.equal(count_protocol, space.protocol)
+        why = _texts(rows, count_reason)
+        values: list[float | None] = [None] * rows.table.num_rows
+        reasons: list[str | None] = [None] * rows.table.num_rows
+        new: list[Reduction] = []
+        for point in points:
+            for at in point[~counted[point]].tolist():
+                reasons[rows.index[at]] = why[at] or (
+                    f"not computed: `bench rescore --metrics {metric.column}` does it from kept "
+                    "streams"
+                )
+            row_of = {self._pairs[at]: rows.index[at] for at in point[counted[point]].tolist()}
+            if not row_of:
+                continue
+            pairs = sorted(row_of)
+            try:
+                reduced = self._reduce(metric, protocol, str(space.protocol), pairs, new)
+            except NotMeasurable as reason:
+                for row in row_of.values():
+                    reasons[row] = str(reason)
+                continue
+            influence = np.zeros(len(pairs)) if reduced.influence is None else reduced.influence
+            for pair, of_image in zip(pairs, influence.tolist(), strict=True):
+                values[row_of[pair]] = reduced.value + of_image
+        self._reductions.add(new)
+        ids = [None if value is None else protocol for value in values]
+        columns = (values, pa.float64()), (ids, pa.string()), (reasons, pa.string())
+        table = rows.table
+        for column, (of_rows, kind) in zip(metric_columns(metric.column), columns, strict=True):
+            table = table.append_column(column, pa.array(of_rows, kind))
+        return table
 
-    def _reduce(self, column: _Column, pairs: Sequence[Pair]) -> Reduced:
-        metric = column.metric
+    def _reduce(
+        self,
+        metric: DistributionMetric,
+        protocol: str,
+        space_protocol: str,
+        pairs: Sequence[Pair],
+        new: list[Reduction],
+    ) -> Reduced:
         if len(pairs) < metric.min_images and not self._allow_few:
             raise NotMeasurable(
                 f"{metric.label} of {len(pairs)} images says little: it is given from "
                 f"{metric.min_images} on, below with --allow-few"
             )
-        key = reduction_key(column.protocol, pairs)
+        key = reduction_key(protocol, pairs)
         known = self._reductions.get(key)
         if known is not None:
             return known
         reference, decoded, gone = [], [], 0
         for pair in pairs:
-            expected = self._features.read(column.space_protocol, pair.source)
-            found = self._features.read(column.space_protocol, pair.decoded)
-            if expected is None or found is None:
+            of_both = [self._features.read(space_protocol, sha256) for sha256 in pair]
+            if of_both[0] is None or of_both[1] is None:
                 gone += 1
             else:
-                reference.append(expected)
-                decoded.append(found)
+                reference.append(of_both[0])
+                decoded.append(of_both[1])
         if gone:
             raise NotMeasurable(
                 f"the features of {gone} of {len(pairs)} images are not kept here: "
@@ -237,14 +222,10 @@ class _Reducer:
                 f"{metric.label} of {len(pairs)} images does not fit into memory: report fewer "
                 "images, or on a machine with more"
             ) from None
-        self._new.append(Reduction(key, metric.column, column.protocol, reduced))
+        new.append(Reduction(key, metric.column, protocol, reduced))
         return reduced
 
 
 def _texts(rows: ComparableRows, column: str) -> list[str]:
     """Return a column of the chosen rows as texts; empty for null."""
     return [text or "" for text in rows.table[column].take(pa.array(rows.index)).to_pylist()]
-
-
-def _not_computed(metric: DistributionMetric) -> str:
-    return f"not computed: `bench rescore --metrics {metric.column}` does it from kept streams"

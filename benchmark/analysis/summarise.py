@@ -57,9 +57,14 @@ class Edition:
     age: int = 0  # 0 for the newest edition of the codec variant
 
     @property
+    def spec(self) -> CodecSpec:
+        """The codec variant."""
+        return CodecSpec.of(self.codec, self.variant)
+
+    @property
     def options(self) -> dict[str, str]:
         """The options of `variant` by name."""
-        return dict(CodecSpec.of(self.codec, self.variant).options)
+        return dict(self.spec.options)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

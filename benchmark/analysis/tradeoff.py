@@ -73,8 +73,8 @@ def tradeoffs(
     Raises `UsageError` where one of these gives no influence of an image.
     """
     require_image_values(distortion, realism)
-    first = mine[0]
-    weights = _weights(len(first.image_ids))
+    images = len(mine[0].image_ids)
+    weights = np.vstack([np.full(images, 1 / images), image_draws(images)])  # the set, then draws
     drawn = [_drawn(point, distortion, realism, weights) for point in mine]
     curves = [[_drawn(point, distortion, realism, weights) for point in curve] for curve in other]
     found = [
@@ -84,24 +84,13 @@ def tradeoffs(
     return sorted(found, key=lambda one: one.bpp)
 
 
-def _weights(images: int) -> Float64Array:
-    """Return weights of images, shape (1 + DRAWS, images): the whole set, then each draw."""
-    return np.vstack([np.full(images, 1 / images), image_draws(images)])
-
-
 def _drawn(
     point: Point, distortion: Measure, realism: Measure, weights: Float64Array
 ) -> DrawnPoint:
     order = np.argsort(point.image_ids)
-    means = [
-        _means(values[order], weights)
-        for values in (
-            point.image_bpp,
-            point.image_values[distortion.column],
-            point.image_values[realism.column],
-        )
-    ]
-    return DrawnPoint(np.log(means[0]), _sign(distortion) * means[1], _sign(realism) * means[2])
+    columns = (point.image_values[measure.column] for measure in (distortion, realism))
+    rate, *others = (_means(values[order], weights) for values in (point.image_bpp, *columns))
+    return DrawnPoint(np.log(rate), _sign(distortion) * others[0], _sign(realism) * others[1])
 
 
 def _means(values: Float64Array, weights: Float64Array) -> Float64Array:
@@ -158,15 +147,9 @@ def _at_rate(
 
     Both have shape (variants, draws); NaN where a curve does not reach the rate.
     """
-    realism: list[Float64Array] = []
-    distortion: list[Float64Array] = []
-    for curve in curves:
-        rates = np.stack([means.log_rate for means in curve])
-        for found, axes in (
-            (realism, [means.realism for means in curve]),
-            (distortion, [means.distortion for means in curve]),
-        ):
-            found.append(_interpolated(log_rate, rates, np.stack(axes)))
+    stacked = [DrawnPoint(*map(np.stack, zip(*curve, strict=True))) for curve in curves]
+    realism = [_interpolated(log_rate, curve.log_rate, curve.realism) for curve in stacked]
+    distortion = [_interpolated(log_rate, curve.log_rate, curve.distortion) for curve in stacked]
     return np.stack(realism), np.stack(distortion)
 
 

@@ -11,10 +11,11 @@ writes packs; this file reads them, and unpacks nothing to disk.
 import csv
 import hashlib
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.codec_spec import CodecSpec
@@ -53,10 +54,8 @@ class RecordedStream(NamedTuple):
 Key = tuple[CodecSpec, str, int, Setting]  # variant, source's pixels and width, setting
 
 
-class _Files(Protocol):
-    def read(self, name: str, most: int = LARGEST_FILE_BYTES) -> bytes | None:
-        """Return the bytes of a file; None if it is absent or has more than `most` bytes."""
-        ...
+# Returns the bytes of a file by its name; None if it is absent or has more than so many bytes.
+Files = Callable[[str, int], bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class Pack:
     infos: Mapping[CodecSpec, CodecInfo]
     streams: Mapping[Key, RecordedStream]
     sha256: str  # of pack.json and rows.csv, which name everything else
-    files: _Files
+    files: Files
 
     def find(
         self, spec: CodecSpec, image_sha256: str, width_px: int, setting: Setting
@@ -103,7 +102,7 @@ class Pack:
 
     def read(self, one: RecordedStream) -> bytes:
         """Return the bytes of a stream; raise `BadPack` if they are missing or not as recorded."""
-        data = self.files.read(f"{STREAMS}/{one.sha256}")
+        data = self.files(f"{STREAMS}/{one.sha256}", LARGEST_FILE_BYTES)
         if data is None:
             raise BadPack(self.path, f"its stream {one.sha256[:8]} is missing")
         if len(data) != one.num_bytes or hashlib.sha256(data).hexdigest() != one.sha256:
@@ -196,46 +195,11 @@ def with_variant(packs: Iterable[Pack], spec: CodecSpec) -> Pack | None:
     return next((pack for pack in packs if spec in pack.infos), None)
 
 
-class _Folder:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def read(self, name: str, most: int = LARGEST_FILE_BYTES) -> bytes | None:
-        try:
-            return read_regular(self._path / name, most, within=self._path)
-        except OSError:
-            return None
-
-
-class _Tar:
-    """The files of a tar, by their offsets, so that no file stays open."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with open_regular(path) as tar:
-            members = {member.name: member for member in files_of_tar(tar)}
-        roots = [name for name in members if name.rpartition("/")[2] == INDEX]
-        root = min(roots, key=len, default=INDEX).removesuffix(INDEX)
-        self._places = {
-            name.removeprefix(root): (member.start, member.size)
-            for name, member in members.items()
-            if name.startswith(root)
-        }
-
-    def read(self, name: str, most: int = LARGEST_FILE_BYTES) -> bytes | None:
-        start, size = self._places.get(name, (0, 0))
-        if not start or size > most:
-            return None
-        with open_regular(self._path) as file:
-            file.seek(start)
-            return file.read(size)
-
-
-def _files_of(path: Path) -> _Files:
+def _files_of(path: Path) -> Files:
     if path.is_dir():
-        return _Folder(path)
+        return partial(_read_in_folder, path)
     try:
-        return _Tar(path)
+        return _files_in_tar(path)
     except BadTar as bad:
         what = f"it is neither a folder nor a whole uncompressed tar: {bad}"
         raise BadPack(path, what) from bad
@@ -243,8 +207,41 @@ def _files_of(path: Path) -> _Files:
         raise BadPack(path, f"it cannot be read ({error.strerror or error})") from error
 
 
-def _required(path: Path, files: _Files, name: str) -> bytes:
-    data = files.read(name, LARGEST_INDEX_BYTES)
+def _read_in_folder(folder: Path, name: str, most: int) -> bytes | None:
+    try:
+        return read_regular(folder / name, most, within=folder)
+    except OSError:
+        return None
+
+
+def _files_in_tar(path: Path) -> Files:
+    """Return how to read the files of a tar, by their offsets, so that no file stays open."""
+    with open_regular(path) as tar:
+        members = {member.name: member for member in files_of_tar(tar)}
+    roots = [name for name in members if name.rpartition("/")[2] == INDEX]
+    root = min(roots, key=len, default=INDEX).removesuffix(INDEX)
+
+    places = {
+        name.removeprefix(root): (member.start, member.size)
+        for name, member in members.items()
+        if name.startswith(root)
+    }
+    return partial(_read_in_tar, path, places)
+
+
+def _read_in_tar(
+    path: Path, places: Mapping[str, tuple[int, int]], name: str, most: int
+) -> bytes | None:
+    start, size = places.get(name, (0, 0))
+    if not start or size > most:
+        return None
+    with open_regular(path) as file:
+        file.seek(start)
+        return file.read(size)
+
+
+def _required(path: Path, files: Files, name: str) -> bytes:
+    data = files(name, LARGEST_INDEX_BYTES)
     if data is None:
         raise BadPack(path, f"it holds no {name}, or one of more than {LARGEST_INDEX_BYTES} bytes")
     return data

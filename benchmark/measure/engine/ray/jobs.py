@@ -15,7 +15,6 @@ from benchmark.measure.workbench import Conditions, Resources
 from benchmark.packs.pack import STREAMS, Pack
 from benchmark.plan.cells import Cell, bundles
 from benchmark.registry import FEATURE_SPACES, metric_class
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES
 from benchmark.user_file import file_of, names_file
 
 SHORT_SECONDS = 2.0  # a cell so short is sent before its worker is free, which spares a pause
@@ -78,7 +77,7 @@ class _InMemory:
     def __init__(self, files: dict[str, bytes]) -> None:
         self._files = files
 
-    def read(self, name: str, most: int = LARGEST_FILE_BYTES) -> bytes | None:
+    def __call__(self, name: str, most: int) -> bytes | None:
         data = self._files.get(name)
         return None if data is None or len(data) > most else data
 
