@@ -22,7 +22,7 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.plan.request import metric_names
 from benchmark.registry import METRICS
-from benchmark.rows.coding_facts import Side, caveats
+from benchmark.rows.codecs import Side, caveats
 
 # How a quantity of two matched streams is compared: bytes, seconds and distances by their ratio,
 # averaged geometrically; scores that are better when higher, mostly in dB, by their difference.

@@ -16,8 +16,7 @@ from benchmark.datasets.folder import open_dataset, open_folder
 from benchmark.errors import UnknownName, UsageError
 from benchmark.packs.contents import verified_rows
 from benchmark.registry import means_folder
-from benchmark.rows.folder_name import folder_store_name, stores_below
-from benchmark.rows.store import Store
+from benchmark.rows.store import Store, folder_store_name, stores_below
 from benchmark.system.machine import cores
 from benchmark.user_file import names_file
 

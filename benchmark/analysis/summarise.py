@@ -26,7 +26,7 @@ from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.protocol import bits_per_pixel
 from benchmark.protocol import protocols as present_protocols
 from benchmark.registry import CODECS, DISTRIBUTION_METRICS, METRICS, metric_class
-from benchmark.rows.coding_facts import NOT_STATED, CodingFacts, coding_facts
+from benchmark.rows.codecs import NOT_STATED, CodingFacts, coding_facts
 from benchmark.rows.editions import Build
 
 SECONDS = ("encode_seconds", "decode_seconds")  # never of precomputed rows

@@ -13,8 +13,8 @@ from benchmark.audit.pack_audit import TOLERANCE, name_of_row
 from benchmark.codec_spec import CodecSpec
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
+from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.editions import newest_rows
-from benchmark.rows.named_code import NamedCodecs
 
 Row = Mapping[str, Any]
 KEY = ("codec", "variant", "setting_name", "setting_value", "image_sha256")

@@ -26,7 +26,7 @@ from benchmark.check.verdict import (
 )
 from benchmark.metrics.distribution_metric import has_influence
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
-from benchmark.rows.coding_facts import Side, caveats
+from benchmark.rows.codecs import Side, caveats
 
 CheckVerdict = Verdict | Literal["not comparable"]
 

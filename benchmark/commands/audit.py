@@ -60,7 +60,7 @@ def audit_decode(
     from benchmark.analysis.stored import datasets_with_results
     from benchmark.commands.output import interruptible, show_progress
     from benchmark.measure.independent_decode import AuditOptions, audit_stores
-    from benchmark.rows.named_code import NamedCodecs
+    from benchmark.rows.codecs import NamedCodecs
     from benchmark.rows.store import Store
     from benchmark.system.machine import cores, machine
     from benchmark.system.settings import use_device
@@ -113,7 +113,7 @@ def audit_pack(
     from benchmark.measure.workbench import Conditions
     from benchmark.packs.pack import open_pack
     from benchmark.registry import DISTRIBUTION_METRICS
-    from benchmark.rows.named_code import NamedCodecs
+    from benchmark.rows.codecs import NamedCodecs
     from benchmark.system.settings import use_device
 
     names = tuple(one for one in request.metrics if one not in DISTRIBUTION_METRICS)

@@ -53,7 +53,7 @@ def audit_rows(
     from benchmark.errors import UsageError
     from benchmark.plan.request import metric_names
     from benchmark.registry import DISTRIBUTION_METRICS
-    from benchmark.rows.named_code import NamedCodecs
+    from benchmark.rows.codecs import NamedCodecs
     from benchmark.rows.store import Store
 
     found: list[VariantAgain] = []

@@ -241,7 +241,7 @@ def export_images(
     from benchmark.packs.contents import dataset_contents, packs_beside
     from benchmark.report.chosen_pictures import PictureChoice, choose_pictures, rates
     from benchmark.report.exported_pictures import TABLE, export_pictures, for_json
-    from benchmark.rows.named_code import NamedCodecs
+    from benchmark.rows.codecs import NamedCodecs
     from benchmark.system.machine import cores
     from benchmark.system.settings import use_device
 

@@ -142,7 +142,7 @@ def decoded(
     from benchmark.measure.reconstruct import reconstruct_all
     from benchmark.packs.contents import dataset_contents, packs_beside
     from benchmark.report.chosen_pictures import PictureChoice, choose_pictures
-    from benchmark.rows.named_code import NamedCodecs
+    from benchmark.rows.codecs import NamedCodecs
 
     use_weights_folder(None if weights_dir is None else Path(weights_dir))
     chosen_device = use_device(device)

@@ -22,7 +22,7 @@ from benchmark.errors import StoreError
 from benchmark.measure.engine.decoders import DecoderProcess, Ready, decode_all
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Failure, Progress, ShowsProgress, Tracebacks
-from benchmark.rows.named_code import EVERY, NamedCodecs, why_not_run
+from benchmark.rows.codecs import EVERY, NamedCodecs, why_not_run
 from benchmark.rows.store import Store
 from benchmark.rows.versions import one_per_cell
 from benchmark.system.digest import pixels_sha256

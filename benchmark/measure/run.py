@@ -35,7 +35,7 @@ from benchmark.plan.matrix import Matrix, open_matrix, open_stored
 from benchmark.plan.request import Request, metric_names
 from benchmark.protocol import protocols
 from benchmark.registry import scored_by_image
-from benchmark.rows.named_code import NamedCodecs
+from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.runs import run_record
 from benchmark.rows.versions import one_per_cell
 from benchmark.system.machine import available_memory, cores

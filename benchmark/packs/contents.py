@@ -11,7 +11,7 @@ from benchmark.errors import BadPack
 from benchmark.packs.export_pack import LEFT_OUT
 from benchmark.packs.pack import Pack, RecordedStream, packs_in, shipped_packs
 from benchmark.protocol import bits_per_pixel
-from benchmark.rows.named_code import EVERY, NamedCodecs
+from benchmark.rows.codecs import EVERY, NamedCodecs
 from benchmark.rows.runs import NAME, new_run_id, run_record
 from benchmark.rows.schema import cell_key, table_schema
 from benchmark.rows.store import Store

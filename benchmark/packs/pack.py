@@ -20,7 +20,7 @@ from typing import NamedTuple
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BadOption, BadPack, ImageRefused, UsageError
-from benchmark.rows.named_code import NamedCodecs, why_not_run
+from benchmark.rows.codecs import NamedCodecs, why_not_run
 from benchmark.system.digest import SHA256, pixels_sha256
 from benchmark.system.foreign_files import (
     LARGEST_FILE_BYTES,

@@ -31,7 +31,7 @@ from benchmark.measure.reconstruct import reconstruct
 from benchmark.packs.contents import DatasetContents, why_no_stream
 from benchmark.page.content import DecodedPicture, ImageKey, SourcePicture
 from benchmark.report.report_set import PICTURE
-from benchmark.rows.named_code import why_not_run
+from benchmark.rows.codecs import why_not_run
 from benchmark.system.atomic import write_files
 from benchmark.system.foreign_files import is_regular
 from benchmark.system.settings import one_thread

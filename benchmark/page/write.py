@@ -30,7 +30,7 @@ from benchmark.published.points import read_points
 from benchmark.registry import NEIGHBOURS
 from benchmark.report.document import FAILED, NOT_DRAWN, REFUSED, SKIPPED, left_out, lines_of
 from benchmark.report.report import Report
-from benchmark.rows.named_code import EVERY, NamedCodecs
+from benchmark.rows.codecs import EVERY, NamedCodecs
 from benchmark.system.atomic import write_files
 from benchmark.system.machine import package_folder
 from benchmark.user_file import names_file

@@ -24,8 +24,8 @@ from benchmark.paper.results import PaperFigure, PaperResults
 from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
 from benchmark.registry import CODECS, DATASETS
+from benchmark.rows.codecs import why_not_run
 from benchmark.rows.editions import newest_rows
-from benchmark.rows.named_code import why_not_run
 from benchmark.system.settings import one_thread
 
 METRICS = ("psnr", "ms_ssim", "lpips")

@@ -16,8 +16,7 @@ from benchmark.plan.cells import Cell, Contender, lacking, plan
 from benchmark.plan.request import Request
 from benchmark.plan.select import ALL, Selection, Skipped, cannot_run, parse_points, select
 from benchmark.registry import DATASETS
-from benchmark.rows.folder_name import folder_store_name, stores_below
-from benchmark.rows.store import Store
+from benchmark.rows.store import Store, folder_store_name, stores_below
 from benchmark.system.machine import cores
 from benchmark.user_file import names_file
 

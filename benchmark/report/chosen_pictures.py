@@ -18,8 +18,8 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.packs.contents import DatasetContents, why_no_stream
 from benchmark.plan.select import parse_points
 from benchmark.registry import ALIASES, NULL
+from benchmark.rows.codecs import why_not_run
 from benchmark.rows.editions import newest_rows
-from benchmark.rows.named_code import why_not_run
 
 MOST_NAMES = 30  # in a message
 FAILED = "they failed when they were measured; `bench report` has the reasons"

@@ -17,9 +17,11 @@ warning: its rows count as to do.
 
 import fcntl
 import os
+import re
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,10 +43,12 @@ from benchmark.rows.shard import (
 )
 from benchmark.rows.streams import DAMAGED, StreamFolder, set_aside
 from benchmark.rows.versions import merge_versions, share_values
+from benchmark.user_file import names_file
 
 Row = dict[str, Any]
 
 SMALL_SHARD_ROWS = 50_000  # shards below this are put together at the end of a run
+DIGITS = 6  # hexadecimal, that complete the name of a folder of images
 OWN = ["cell", "status", "timing", "run", "stream_sha256", "num_bytes"]
 
 
@@ -224,6 +228,54 @@ class Store(StreamFolder, RunRecords):
             yield locked
         finally:
             os.close(handle)
+
+
+def stores_below(results: Path) -> dict[str, Path]:
+    """Return the folders of a results folder that hold rows, by their names.
+
+    One that is called as a Python file is none: as the name of a dataset it would be loaded.
+    """
+    found = (path.parent for path in sorted(results.glob("*/per_image")))
+    return {path.name: path for path in found if not names_file(path.name)}
+
+
+def folder_store_name(
+    title: str,
+    by_path: str,
+    images: Collection[str],
+    stores: Mapping[str, Path],
+    files: Iterable[tuple[str, int]],
+) -> str:
+    """Return the name of the results of a folder of images: "holiday-1a2b3c".
+
+    title: the folder's own name, with which the returned name begins. by_path: the name that
+    earlier versions made from its path. images: sha256 of the pixels of each image, or of some of
+    them. stores: folders of results by name. files: name and size in bytes of every image.
+
+    Results belong to the folder if their name begins with its title, and at least half of the
+    images of the folder, or of the results if these have fewer, are in both: a folder stays the
+    same when an image is added or removed. Of several, `by_path` is taken, else the one with the
+    largest share of common images. Where there are none, six hexadecimal digits of a sha256 of
+    `files` complete the name, so that it is the same for a run of some of the images.
+    """
+    here = set(images)
+    own = re.compile(rf"{re.escape(title)}-[0-9a-f]{{{DIGITS}}}")
+    found: dict[str, tuple[bool, float]] = {}
+    for name in filter(own.fullmatch, stores):
+        there = Store(stores[name]).images()
+        common = len(here & there)
+        if common and 2 * common >= min(len(here), len(there)):
+            found[name] = name == by_path, common / len(here | there)
+    if found:
+        return max(sorted(found), key=found.__getitem__)
+    text = "".join(f"{name} {size}\n" for name, size in sorted(files))
+    while True:
+        digest = sha256(text.encode(errors="surrogateescape")).hexdigest()
+        name = f"{title}-{digest[:DIGITS]}"
+        # Results without any row are taken up.
+        if name not in stores or not Store(stores[name]).images():
+            return name
+        text += "\n"  # other images of the same names and sizes
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmark.audit.rows_again import compare_rows, rows_to_measure, settings_of
-from benchmark.rows.named_code import EVERY
+from benchmark.rows.codecs import EVERY
 from benchmark.rows.schema import table_schema
 from benchmark.rows.shard import write_shard
 from support.bench.command import bench

@@ -20,7 +20,7 @@ from benchmark.measure.outcome import Recorder
 from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
-from benchmark.rows.named_code import NamedCodecs
+from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.codecs.fakes import Honest

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.rows.coding_facts import coding_facts
+from benchmark.rows.codecs import coding_facts
 from benchmark.rows.editions import newest_rows
 from benchmark.rows.store import Store
 

@@ -10,7 +10,7 @@ import pytest
 from benchmark.codec_spec import CodecSpec, names_code
 from benchmark.errors import Unavailable
 from benchmark.interface.codec import decoded
-from benchmark.rows.named_code import NamedCodecs
+from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.files.noise import effect_noise

@@ -28,7 +28,7 @@ from benchmark.packs.pack import LARGEST_INDEX_BYTES, open_pack
 from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
 from benchmark.plan.select import select
-from benchmark.rows.named_code import EVERY
+from benchmark.rows.codecs import EVERY
 from benchmark.rows.store import Store
 from benchmark.system.foreign_files import load_tensors
 from support.faults.ledger import mutated, tell

@@ -1,4 +1,4 @@
-"""Codecs that rows say are a program or a Python file, and which of them the present command names.
+"""Codecs that rows name: what they declare, and which of them the present command may run.
 
 A row of the codec `command` names a program, one of `path.py:Class` a Python file, and a codec
 behind a `base` of either kind names that one. Stored rows start none of them, whoever measured
@@ -7,11 +7,18 @@ them: such a codec variant runs where `--codecs` of the present command names it
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from benchmark.codec_spec import CodecSpec, names_code, parse_codec, resolve, split_unescaped
+from benchmark.codec_spec import (
+    CodecSpec,
+    facts_of,
+    names_code,
+    parse_codec,
+    resolve,
+    split_unescaped,
+)
 from benchmark.errors import BadOption, BenchError
 from benchmark.registry import ALIASES
 
@@ -69,3 +76,60 @@ def why_not_run(spec: CodecSpec) -> str:
 
 
 EVERY = NamedCodecs()  # "all": every codec, and no code that rows name
+
+
+class CodingFacts(NamedTuple):
+    """Properties of a codec that decide by which metric it looks good; empty: not stated."""
+
+    chroma: str = ""  # "4:2:0", "4:4:4"
+    tuned_for: str = ""  # "PSNR", "SSIM"
+
+
+NOT_STATED = CodingFacts()
+
+
+def coding_facts(codec: str, variant: str, chroma: str, tuned_for: str) -> CodingFacts:
+    """Return what a row states; where that is empty, what the codec's class declares.
+
+    >>> coding_facts("jpeg", "subsampling=444", "", "")
+    CodingFacts(chroma='4:4:4', tuned_for='')
+    >>> coding_facts("avif", "tune=psnr", "4:4:4", "PSNR")
+    CodingFacts(chroma='4:4:4', tuned_for='PSNR')
+    """
+    facts = facts_of(CodecSpec.of(codec, variant))
+    return CodingFacts(chroma or facts.chroma, tuned_for or facts.tuned_for)
+
+
+class Side(NamedTuple):
+    """A codec of a comparison."""
+
+    name: str  # in sentences
+    facts: CodingFacts
+    caveats: tuple[str, ...]  # of its rows
+
+
+def caveats(first: Side, second: Side) -> tuple[str, ...]:
+    """Return a sentence for every difference that a metric sees and that is not one of quality.
+
+    These are another chroma format, another metric that the encoder is tuned for, and caveats that
+    only one of the codecs has. What neither states is no difference.
+    """
+    found = []
+    mine, other = first.facts, second.facts
+    if mine.chroma and other.chroma and mine.chroma != other.chroma:
+        found.append(
+            f"{first.name} codes chroma as {mine.chroma}, {second.name} as {other.chroma}: metrics "
+            "of RGB count the colour detail that subsampling removes"
+        )
+    if mine.tuned_for != other.tuned_for:
+        found.append(
+            f"{_tuning(first)}, {_tuning(second)}: a metric favours the codec that is tuned for it"
+        )
+    for one, rest in ((first, second), (second, first)):
+        found += [f"{one.name}: {text}" for text in one.caveats if text not in rest.caveats]
+    return tuple(found)
+
+
+def _tuning(side: Side) -> str:
+    metric = side.facts.tuned_for
+    return f"{side.name} is tuned for {metric}" if metric else f"{side.name} for no stated metric"
