@@ -189,15 +189,18 @@ def test_a_sample_is_the_same_for_the_same_seed():
     assert draw(found, 5, None) == found
 
 
-def test_every_source_has_tests_that_mirror_its_room():
-    assert room_tests(ROOT, "benchmark/check/verdict.py") == "tests/check"
-    assert room_tests(ROOT, "benchmark/measure/engine/local.py") == "tests/measure"
-    assert room_tests(ROOT, "benchmark/registry.py") == "tests/boundary"
-    assert (
-        room_tests(ROOT, "baselines/neural/entropy/fixed/grid.py")
-        == "tests/baselines/neural/entropy"
-    )
-    assert room_tests(ROOT, "baselines/jpeg.py") == "tests/baselines"
+@pytest.mark.parametrize(
+    ("source", "tests"),
+    [
+        ("benchmark/check/verdict.py", "tests/check"),
+        ("benchmark/measure/engine/local.py", "tests/measure"),
+        ("benchmark/registry.py", "tests/boundary"),
+        ("baselines/neural/entropy/fixed/grid.py", "tests/baselines/neural/entropy"),
+        ("baselines/jpeg.py", "tests/baselines"),
+    ],
+)
+def test_every_source_has_tests_that_mirror_its_room(source, tests):
+    assert room_tests(ROOT, source) == tests
 
 
 def test_equivalent_mutants_are_of_files_that_exist_and_have_a_reason():
@@ -210,12 +213,9 @@ def test_equivalent_mutants_are_of_files_that_exist_and_have_a_reason():
         assert reason
 
 
-def test_a_mutant_that_does_not_end_is_stopped():
+def test_a_fork_that_does_not_end_is_stopped_and_one_that_fails_kills_no_mutant(capfd):
     assert _forked(lambda: time.sleep(60) or 0, 0.2) == ENDED
     assert _forked(lambda: 0, 60) == 0
-
-
-def test_a_fault_of_the_run_itself_kills_no_mutant(capfd):
     with pytest.raises(RuntimeError, match="could not be run"):
         _forked(lambda: 1 // 0, 60)
 

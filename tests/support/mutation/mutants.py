@@ -9,43 +9,19 @@ from collections.abc import Iterator
 from copy import copy
 from typing import NamedTuple
 
+PAIRS = (
+    *((ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq), (ast.Is, ast.IsNot)),
+    *((ast.In, ast.NotIn), (ast.Add, ast.Sub), (ast.Mult, ast.Div), (ast.LShift, ast.RShift)),
+    *((ast.BitAnd, ast.BitOr), (ast.And, ast.Or)),
+)
 EXCHANGED: dict[type[ast.AST], type[ast.AST]] = {
-    ast.Lt: ast.LtE,
-    ast.LtE: ast.Lt,
-    ast.Gt: ast.GtE,
-    ast.GtE: ast.Gt,
-    ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq,
-    ast.Is: ast.IsNot,
-    ast.IsNot: ast.Is,
-    ast.In: ast.NotIn,
-    ast.NotIn: ast.In,
-    ast.Add: ast.Sub,
-    ast.Sub: ast.Add,
-    ast.Mult: ast.Div,
-    ast.Div: ast.Mult,
-    ast.FloorDiv: ast.Mult,
-    ast.Mod: ast.Mult,
-    ast.Pow: ast.Mult,
-    ast.LShift: ast.RShift,
-    ast.RShift: ast.LShift,
-    ast.BitAnd: ast.BitOr,
-    ast.BitOr: ast.BitAnd,
-    ast.And: ast.Or,
-    ast.Or: ast.And,
+    **dict.fromkeys((ast.FloorDiv, ast.Mod, ast.Pow), ast.Mult),
+    **dict(PAIRS),
+    **{other: one for one, other in PAIRS},
 }
-OTHER_CALL = {
-    "min": "max",
-    "max": "min",
-    "any": "all",
-    "all": "any",
-    "minimum": "maximum",
-    "maximum": "minimum",
-    "argmin": "argmax",
-    "argmax": "argmin",
-    "nanmin": "nanmax",
-    "nanmax": "nanmin",
-    "reversed": "list",
+CALLS = ("min max", "any all", "minimum maximum", "argmin argmax", "nanmin nanmax")
+OTHER_CALL = {"reversed": "list"} | {
+    name: other for one, two in map(str.split, CALLS) for name, other in ((one, two), (two, one))
 }
 UNTOUCHED = ("annotation", "returns", "decorator_list", "type_params")  # fields of nodes
 
@@ -115,11 +91,12 @@ def _head(statement: ast.stmt) -> tuple[int, int]:
 
 def _typing(node: ast.AST) -> bool:
     """Return whether a node is there for type checkers alone."""
-    if isinstance(node, ast.If):
-        return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-    if isinstance(node, ast.Subscript):
-        return isinstance(node.value, ast.Name) and node.value.id == "Literal"
-    return False
+    name = getattr(node, "test" if isinstance(node, ast.If) else "value", None)
+    return (
+        isinstance(node, ast.If | ast.Subscript)
+        and isinstance(name, ast.Name)
+        and name.id == ("TYPE_CHECKING" if isinstance(node, ast.If) else "Literal")
+    )
 
 
 def _changes(node: ast.expr | ast.stmt) -> Iterator[ast.AST]:
@@ -137,13 +114,9 @@ def _changes(node: ast.expr | ast.stmt) -> Iterator[ast.AST]:
             yield _with(node, test=ast.UnaryOp(ast.Not(), test))
         case ast.Return(value=ast.expr() as value) if ast.unparse(value) != "None":
             yield _with(node, value=ast.Constant(None))
-        case (
-            ast.Expr(value=ast.Call())
-            | ast.Raise()
-            | ast.AugAssign()
-            | ast.Continue()
-            | ast.Break()
-        ):
+        case ast.Expr(value=ast.Call()) | ast.Raise() | ast.AugAssign():
+            yield ast.Pass()
+        case ast.Continue() | ast.Break():
             yield ast.Pass()
 
 

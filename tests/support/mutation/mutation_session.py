@@ -97,7 +97,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     items = {item.nodeid: item for item in session.items}
     for job in work["mutants"]:
         begin = time.monotonic()
-        job["verdict"] = _verdict(session, job, tests, items)
+        job["verdict"] = _verdict(job, tests, items)
         job["seconds"] = round(time.monotonic() - begin, 2)
         kept = {name: job[name] for name in ("tree", "key", "name", "verdict", "seconds")}
         with Path(VERDICTS).open("a") as out:
@@ -106,7 +106,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
 
 
 def _executed_lines(
-    session: pytest.Session, of: str, files: Iterable[str]
+    session: pytest.Session, of: str, files: list[str]
 ) -> dict[str, dict[str, Any]]:
     """Return seconds and lines, as (file, line), of the tests that pass, the fastest first.
 
@@ -115,8 +115,9 @@ def _executed_lines(
     kept = json.loads(Path(LINES).read_text()) if Path(LINES).exists() else {}
     if kept.get("of") != of:
         # Twice: what passes when traced may fail in the order of the mutants' runs.
-        if _forked(lambda: _trace(session, files), None) or _forked(lambda: _again(session), None):
-            raise pytest.UsageError("the tests could not be run without a mutant")
+        for traced in (files, []):
+            if _forked(lambda traced=traced: _trace(session, traced), None):
+                raise pytest.UsageError("the tests could not be run without a mutant")
         kept = {"of": of, "tests": json.loads(Path(TRACED).read_text())}
         Path(LINES).write_text(json.dumps(kept))
         left_out = [item.nodeid for item in session.items if item.nodeid not in kept["tests"]]
@@ -128,31 +129,23 @@ def _executed_lines(
     return tests
 
 
-def _trace(session: pytest.Session, files: Iterable[str]) -> int:
+def _trace(session: pytest.Session, files: list[str]) -> int:
+    """Write the lines of the tests that pass; without files, leave out what fails now."""
     lines = _Lines(files)
     session.config.pluginmanager.register(lines)
-    _forget()
-    _run(session, session.items, until_failure=False)
-    Path(TRACED).write_text(json.dumps(lines.of_passed()))
-    return 0
-
-
-def _again(session: pytest.Session) -> int:
-    tests = json.loads(Path(TRACED).read_text())
-    lines = _Lines(())
-    session.config.pluginmanager.register(lines)
     items = {item.nodeid: item for item in session.items}
-    _run(session, [items[name] for name in tests], until_failure=False)
+    before = None if files else json.loads(Path(TRACED).read_text())
+    if files:
+        _forget()
+    _run([items[name] for name in before or items], until_failure=False)
+    tests = lines.of_passed() if before is None else before
     passed = {name: test for name, test in tests.items() if name in lines.passed}
     Path(TRACED).write_text(json.dumps(passed))
     return 0
 
 
 def _verdict(
-    session: pytest.Session,
-    job: dict[str, Any],
-    tests: dict[str, dict[str, Any]],
-    items: dict[str, pytest.Item],
+    job: dict[str, Any], tests: dict[str, dict[str, Any]], items: dict[str, pytest.Item]
 ) -> str:
     """Return "killed", "survived", or "not executed" where no test comes to the changed line."""
     path = Path.cwd() / job["path"]
@@ -170,7 +163,7 @@ def _verdict(
         if job["at_import"] or old is None or new is None or old.co_freevars != new.co_freevars:
             return "killed" if _in_new_process(names, limit) else "survived"
         chosen = [items[name] for name in names]
-        status = _forked(lambda: _run_with(new, old, session, chosen), limit)
+        status = _forked(lambda: _run_with(new, old, chosen), limit)
         return "killed" if status else "survived"
     finally:
         path.write_text(original)
@@ -183,14 +176,13 @@ def _executes(test: dict[str, Any], job: dict[str, Any]) -> bool:
     return any((path, line) in test["lines"] for line in range(first, last + 1))
 
 
-def _run(session: pytest.Session, items: list[pytest.Item], *, until_failure: bool) -> int:
-    """Run tests as pytest does; return the number that failed."""
-    for i, item in enumerate(items):
-        following = items[i + 1] if i + 1 < len(items) else None
+def _run(items: list[pytest.Item], *, until_failure: bool) -> int:
+    """Run tests as pytest does; return 1 if any failed."""
+    for item, following in zip(items, [*items[1:], None], strict=True):
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        if until_failure and session.testsfailed:
+        if until_failure and item.session.testsfailed:
             break
-    return min(session.testsfailed, 1)
+    return min(items[0].session.testsfailed, 1) if items else 0
 
 
 def _forked(action: Callable[[], int], limit: float | None) -> int:
@@ -236,33 +228,30 @@ def _end(child: int) -> None:
 
 def _in_new_process(names: list[str], limit: float) -> bool:
     """Return whether any of these tests fails in a new process, or it takes too long."""
-    options = ["-q", "-x", "-p", "no:cacheprovider", f"--basetemp={TEMPORARY}"]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    command += [f"--basetemp={TEMPORARY}"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     files = sorted({name.partition("::")[0] for name in names})
     # 4: a mutant may change the names of tests; then all of their files run.
     for chosen in (names, files):
-        run = functools.partial(_pytest, [*options, *chosen])
+        run = functools.partial(subprocess.call, [*command, *chosen], **quiet)
         status = _forked(run, limit + SPARE_SECONDS)
         if status != 4:
             break
     return status != 0
 
 
-def _pytest(arguments: list[str]) -> int:
-    command = [sys.executable, "-m", "pytest", *arguments]
-    return subprocess.run(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
-    ).returncode
-
-
-def _run_with(
-    new: CodeType, old: CodeType, session: pytest.Session, items: list[pytest.Item]
-) -> int:
+def _run_with(new: CodeType, old: CodeType, items: list[pytest.Item]) -> int:
+    """Run tests with the code of a function exchanged."""
     _forget()
+    same = (old.co_filename, old.co_firstlineno, old.co_name)
     for thing in gc.get_objects():
         # Not isinstance, which asks a proxy for the class of what it stands for.
-        if type(thing) is FunctionType and _same(thing.__code__, old):
-            thing.__code__ = new
-    return _run(session, items, until_failure=True)
+        if type(thing) is FunctionType:
+            code = thing.__code__
+            if (code.co_filename, code.co_firstlineno, code.co_name) == same:
+                thing.__code__ = new
+    return _run(items, until_failure=True)
 
 
 def _forget() -> None:
@@ -273,30 +262,22 @@ def _forget() -> None:
             thing.cache_clear()
 
 
-def _same(code: CodeType, other: CodeType) -> bool:
-    return (code.co_filename, code.co_firstlineno, code.co_name) == (
-        other.co_filename,
-        other.co_firstlineno,
-        other.co_name,
-    )
-
-
 def _outermost(code: CodeType, line: int) -> CodeType | None:
     """Return the outermost function, in modules and classes, that has a line."""
-    inner = [one for one in code.co_consts if isinstance(one, CodeType)]
-    for one in inner:
-        if one.co_flags & 0x2:  # CO_NEWLOCALS: a function, not a class
-            lines = [number for _, _, number in _all_lines(one) if number]
-            if lines and one.co_firstlineno <= line <= max(lines):
-                return one
-        elif (found := _outermost(one, line)) is not None:
+    for inner in _inner(code):
+        if inner.co_flags & 0x2:  # CO_NEWLOCALS: a function, not a class
+            lines = _all_lines(inner)
+            if lines and inner.co_firstlineno <= line <= max(lines):
+                return inner
+        elif (found := _outermost(inner, line)) is not None:
             return found
     return None
 
 
-def _all_lines(code: CodeType) -> list[tuple[int, int, int | None]]:
-    found = list(code.co_lines())
-    for one in code.co_consts:
-        if isinstance(one, CodeType):
-            found += _all_lines(one)
-    return found
+def _inner(code: CodeType) -> list[CodeType]:
+    return [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+
+
+def _all_lines(code: CodeType) -> list[int]:
+    own = [line for _, _, line in code.co_lines() if line]
+    return [*own, *(line for inner in _inner(code) for line in _all_lines(inner))]
