@@ -116,7 +116,7 @@ def make_card(
 
     Examples:
       bench checkpoint card mailed.safetensors --like ours.safetensors
-      bench checkpoint card mailed.safetensors --architecture crdr --sizes mini --steps 500000
+      bench checkpoint card mailed.safetensors --architecture crdr --sizes mini
     """
     from baselines.neural.checkpoint.bare import BareTensors
     from baselines.neural.checkpoint.card import card_path
