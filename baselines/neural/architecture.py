@@ -137,10 +137,7 @@ class Architecture(Generic[Config]):
         tables: "Mapping[str, Tensor]",
         device: "torch.device | str" = "cpu",
     ) -> LatentCoder:
-        """Return the coder of a network with its tables.
-
-        Raises `ValueError` or `KeyError` for tables that are missing or do not fit the network.
-        """
+        """Return the coder of a network with its tables; raises `ValueError`, `KeyError`."""
         coder: LatentCoder = imported(self.coder_type)(network, tables, device)
         return coder
 

@@ -29,12 +29,12 @@ class Perceptual(nn.Module):
         self._keep("scale", torch.tensor(SCALE).view(1, 3, 1, 1))
         self._names = list(weights)
         for name, weight in weights.items():
-            self._keep(_buffer(name), weight)
+            self._keep(name, weight)
         for i, importance in enumerate(ALEXNET.importances()):
             self._keep(f"importance{i}", importance)
 
     def _keep(self, name: str, values: Tensor) -> None:
-        self.register_buffer(name, values, persistent=False)
+        self.register_buffer(name.replace(".", "_"), values, persistent=False)
 
     def forward(self, originals: Tensor, images: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the distances (N,) of images (N, 3, H, W) about [-1, 1], sides of at least 31.
@@ -51,8 +51,11 @@ class Perceptual(nn.Module):
         for i, (one, other) in enumerate(zip(expected, self._features(images), strict=True)):
             weighted = (one - other).square() * self.get_buffer(f"importance{i}")
             local = weighted.sum(1)
-            if weights is not None:
-                local = local * _at_positions(weights, local)
+            if weights is not None and weights.ndim == 1:
+                local = local * weights[:, None, None]
+            elif weights is not None:
+                cells = adaptive_avg_pool2d(weights[:, None], local.shape[1:])  # type: ignore[arg-type]
+                local = local * cells[:, 0]
             distances = distances + local.mean((1, 2))
         return distances
 
@@ -60,23 +63,10 @@ class Perceptual(nn.Module):
         """Return each layer's output, the vector at each position divided by its length."""
         signal = (images.to(self.shift.dtype) - self.shift) / self.scale
         signal = signal.contiguous(memory_format=torch.channels_last)
-        weights = {name: self.get_buffer(_buffer(name)) for name in self._names}
+        weights = {name: self.get_buffer(name.replace(".", "_")) for name in self._names}
         features = []
         for found in ALEXNET.features(signal, weights):
             exact = found.to(self.shift.dtype)
             length = torch.linalg.vector_norm(exact, dim=1, keepdim=True)
             features.append(exact / (length + EPSILON))
         return features
-
-
-def _at_positions(weights: Tensor, like: Tensor) -> Tensor:
-    """Return (N,) as (N, 1, 1); (N, cells, cells) averaged or repeated to `like` (N, h, w)."""
-    if weights.ndim == 1:
-        return weights[:, None, None]
-    height, width = like.shape[1:]
-    return adaptive_avg_pool2d(weights[:, None], (height, width))[:, 0]
-
-
-def _buffer(name: str) -> str:
-    """Return a name without dots, which a buffer's may not hold."""
-    return name.replace(".", "_")

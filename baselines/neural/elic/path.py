@@ -13,13 +13,12 @@ the order of rows. `elic.model` computes the same in floating point.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from baselines.neural.elic.context import CheckerboardConvolution, anchors, colours
-from baselines.neural.elic.model import ElicNetwork
 from baselines.neural.entropy.fixed.convolution import FixedSequence
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, OUTPUT_FRACTION, Precision
 from baselines.neural.entropy.fixed.integer_path import (
@@ -29,10 +28,8 @@ from baselines.neural.entropy.fixed.integer_path import (
     channels_first,
     values_of,
 )
-from baselines.neural.entropy.fixed.selftest import Choice
 from baselines.neural.entropy.fixed.tables import scale_index
 from baselines.neural.entropy.hyperprior_coder import TransformCoder
-from baselines.neural.entropy.latent_network import LatentNetwork
 
 FIRST = {"hyper": "z", "channel": "support", "spatial": "support", "aggregation": "features"}
 
@@ -40,17 +37,9 @@ FIRST = {"hyper": "z", "channel": "support", "spatial": "support", "aggregation"
 class ElicPath(IntegerPath):
     """Integer network of a checkpoint of ELIC; see `IntegerPath`."""
 
-    def __init__(
-        self,
-        model: LatentNetwork,
-        tables: Mapping[str, Tensor],
-        *,
-        device: torch.device | str = "cpu",
-        choice: Choice | None = None,
-    ) -> None:
-        self.groups = cast(ElicNetwork, model).sizes.groups
+    def _prepare(self, model: Any, tables: Mapping[str, Tensor]) -> None:
+        self.groups: tuple[int, ...] = model.sizes.groups
         self.num_pieces = 2 * len(self.groups)
-        super().__init__(model, tables, device=device, choice=choice)
 
     def pieces(self, latents: Tensor) -> list[Tensor]:
         """Return anchors and other positions of each group of y (N, M, h, w), in turn."""

@@ -8,6 +8,7 @@ two integers, in sixteenths for small scales, more coarsely for larger ones, whi
 import math
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,9 +24,7 @@ from baselines.neural.entropy.fixed.integer_path import (
     channels_first,
     values_of,
 )
-from baselines.neural.entropy.fixed.selftest import Choice
 from baselines.neural.entropy.fixed.tables import frequencies, stacked_rows
-from baselines.neural.entropy.latent_network import LatentNetwork
 
 MOST_BITS = 50.0  # of one value, as published
 LEAST_LOG_SCALE, LARGEST_LOG_SCALE = math.log(0.06), math.log(64.0)
@@ -138,15 +137,7 @@ class IvrPath(IntegerPath):
     num_pieces = 1
     num_thresholds = NUM_SCALES - 1
 
-    def __init__(
-        self,
-        model: LatentNetwork,
-        tables: Mapping[str, Tensor],
-        *,
-        device: torch.device | str = "cpu",
-        choice: Choice | None = None,
-    ) -> None:
-        super().__init__(model, tables, device=device, choice=choice)
+    def _prepare(self, model: Any, tables: Mapping[str, Tensor]) -> None:
         self._starts = self._table(tables, "row_start", NUM_SCALES)
         self._shifts = self._table(tables, "row_shift", NUM_SCALES)
         self.num_rows = int(self._starts[-1]) + (FINEST_PLACES >> int(self._shifts[-1]))

@@ -5,11 +5,11 @@ budget for another method, whose stages are of other kinds.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from baselines.neural.architecture import load_architecture
 from baselines.neural.training.recipe import Recipe, Stage, objective_class
@@ -105,18 +105,9 @@ def require_sizes(recipe: Recipe, architecture: str) -> None:
         )
 
 
-class Members(Protocol):
-    """Signature of the functions that `GENERATIVE` names."""
-
-    def __call__(
-        self, recipe: Recipe, learning_rate: float, names: Sequence[str]
-    ) -> Sequence[Member]:
-        """Return the members of these names, each the method's or with the method before a "-".
-
-        The method's own name stands for its usual members. recipe: for `ours`, whose preset the
-        architecture has. Raises `UsageError` for a name that no member can have.
-        """
-        ...
+# (recipe for `ours`, learning rate, names) -> the members of these names; the method's own name is
+# for its usual ones. Raises `UsageError` for names that no member can have.
+Members = Callable[[Recipe, float, Sequence[str]], Sequence[Member]]
 
 
 def generative_suite(

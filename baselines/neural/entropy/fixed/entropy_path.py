@@ -12,6 +12,7 @@
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,14 +26,12 @@ from baselines.neural.entropy.fixed.integer_path import (
     clipped,
     values_of,
 )
-from baselines.neural.entropy.fixed.selftest import Choice
 from baselines.neural.entropy.fixed.tables import (
     TANH_FRACTION,
     TANH_LIMIT,
     half_tanh,
     scale_index,
 )
-from baselines.neural.entropy.hyperprior import HyperpriorNetwork
 
 # Of the weights, by kind of branch. With the parity weights, where means deviate by a third of a
 # scale, fine weights everywhere cost .0001 % more bits than the float model, these .005 %, and
@@ -48,20 +47,12 @@ PRECISION = {
 class EntropyPath(IntegerPath):
     """Integer network with a hyperprior and a channel context."""
 
-    def __init__(
-        self,
-        model: HyperpriorNetwork,
-        tables: Mapping[str, Tensor],
-        *,
-        device: torch.device | str = "cpu",
-        choice: Choice | None = None,
-    ) -> None:
+    def _prepare(self, model: Any, tables: Mapping[str, Tensor]) -> None:
         self.autoregressive = bool(model.context.widths)
         self.widths: tuple[int, ...] = model.context.widths or (model.sizes.latent,)
         self.num_pieces = len(self.widths)
         self.support_slices = model.context.support_slices
         self.seen = model.context.seen  # channels of the hyper-decoder's outputs, by slice
-        super().__init__(model, tables, device=device, choice=choice)
         self.half_tanh = self._table(tables, "half_tanh", 2 * TANH_LIMIT + 1)
 
     def pieces(self, latents: Tensor) -> list[Tensor]:

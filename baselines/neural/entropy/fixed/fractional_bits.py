@@ -32,10 +32,7 @@ def fractional_bit_tables(fractional_bits: Mapping[str, int]) -> dict[str, Tenso
 
 
 def fractional_bits_in(tables: Mapping[str, Tensor], model: LatentNetwork) -> dict[str, int]:
-    """Return the fractional bits in a checkpoint's tables by activation.
-
-    Raises `ValueError` unless they are exactly this model's, and within 0..LARGEST_FRACTION.
-    """
+    """Return the fractional bits in a checkpoint's tables by activation; raises `ValueError`."""
     fractions = {
         name.removeprefix(PREFIX): int(table)
         for name, table in tables.items()

@@ -1,7 +1,7 @@
 """Base class of integer networks of entropy models: grids, medians, branches of convolutions."""
 
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -86,9 +86,13 @@ class IntegerPath:
             raise ValueError(f"a median of z is not a number below {LARGEST_MEDIAN:g}")
         on_grid = torch.round(medians * 2.0 ** self.fractional_bits["z"])
         self.medians = on_grid.to(self.device, torch.int64)
+        self._prepare(model, tables)
         self.branches = {
             name: self._branch(name, modules) for name, modules in model.entropy_branches().items()
         }
+
+    def _prepare(self, model: Any, tables: Mapping[str, Tensor]) -> None:
+        """Set a subclass's own attributes, before branches are made."""
 
     def begin(self, z_symbols: Tensor) -> DecodedPieces:
         """Begin decoding with the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
