@@ -97,7 +97,14 @@ def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:
     try:
         with replacing(folder) as draft:
             for part in parts:
-                _write(draft / part.dataset, part)
+                there = draft / part.dataset
+                write_shard(there / "per_image", part.table)
+                runs = set(part.table["run"].to_pylist())
+                for path in (*part.folder.glob("runs/*.json"), *part.folder.glob("sets/*.parquet")):
+                    if path.stem in runs or path.suffix == ".parquet":
+                        target = there / path.relative_to(part.folder)
+                        target.parent.mkdir(exist_ok=True)
+                        shutil.copyfile(path, target)
             text = msgspec.json.format(msgspec.json.encode(record), indent=1)
             (draft / ORIGIN).write_bytes(text + b"\n")
     except OSError as error:
@@ -116,21 +123,6 @@ def find_baseline(results: Path, name: str) -> Path:
     if not NAME.fullmatch(name) or not (folder / ORIGIN).is_file():
         raise UnknownName("baseline", name, [one.name for one in list_baselines(results)])
     return folder
-
-
-def _write(folder: Path, part: KeptRows) -> None:
-    write_shard(folder / "per_image", part.table)
-    runs = set(part.table["run"].to_pylist())
-    for path in sorted((part.folder / "runs").glob("*.json")):
-        if path.stem in runs:
-            _copy(path, folder / "runs")
-    for path in sorted((part.folder / "sets").glob("*.parquet")):
-        _copy(path, folder / "sets")
-
-
-def _copy(path: Path, folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    shutil.copyfile(path, folder / path.name)
 
 
 def _record(path: Path) -> BaselineRecord:

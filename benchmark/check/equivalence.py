@@ -11,6 +11,7 @@ sigma 1) both fail: 10 % of claims are wrong where 5 are meant, of 24 images, an
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -143,18 +144,14 @@ def images_needed(mean: float, deviation: float, margin: float, level: float) ->
     >>> images_needed(0.5, 1.0, 0.5, 0.05) is None
     True
     """
-    if not math.isfinite(deviation) or _power(MOST_IMAGES, mean, deviation, margin, level) < POWER:
+
+    def power(images: int) -> float:
+        return _power(images, mean, deviation, margin, level)
+
+    if not math.isfinite(deviation) or power(MOST_IMAGES) < POWER:
         return None
-    too_few, enough = 1, 2
-    while _power(enough, mean, deviation, margin, level) < POWER:
-        too_few, enough = enough, 2 * enough
-    while enough - too_few > 1:
-        middle = (too_few + enough) // 2
-        if _power(middle, mean, deviation, margin, level) < POWER:
-            too_few = middle
-        else:
-            enough = middle
-    return min(enough, MOST_IMAGES)
+    numbers = range(2, MOST_IMAGES + 1)
+    return numbers[bisect_left(numbers, POWER, key=power)]
 
 
 def _power(images: int, mean: float, deviation: float, margin: float, level: float) -> float:

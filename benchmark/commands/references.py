@@ -97,7 +97,7 @@ def check(
       bench published check --dataset kodak --json
     """
     from benchmark.commands.output import print_table, table_for_machines
-    from benchmark.report.agreement import check_published
+    from benchmark.report.tables import check_published
 
     found = check_published(results, dataset)
     if as_json:

@@ -50,7 +50,10 @@ def batches(
     of single images. JSON has no infinity and the page makes 0 of null, so a metric that lacks a
     finite value in any row of a variant is no field of its batch.
     """
-    images = source_images(table)
+    facts = (table[name].to_pylist() for name in ("image", "width_px", "height_px"))
+    numbered = zip(image_numbers(table).tolist(), *facts, strict=True)
+    # Images that could not be read have no size.
+    images = {number: SourceImage(*one) for number, *one in numbered if one[1] is not None}
     of_label: dict[str, list[Point]] = {}
     for point in summary.points:
         if point.images:
@@ -58,101 +61,86 @@ def batches(
     files: dict[str, str] = {}
     left_out: list[str] = []
     for label, points in of_label.items():
-        edition = points[0].edition
-        made = pc.equal(table["command"], edition.command)
+        made = pc.equal(table["command"], points[0].edition.command)
         time = pc.max(table["finished_utc"].filter(made)).as_py() or ""
-        found, missing = batch(points, images, measures, summary.protocols, dataset, time)
+        fields, missing = _fields(points, images, measures, summary.protocols)
+        constants = _constants(points[0], dataset, time, summary.protocols["coding"])
+        rows = list(zip(*(values for _, _, values in fields), strict=True))
+        bpp = np.concatenate([point.image_bpp for point in points]).tolist()
+        order = sorted(range(len(rows)), key=lambda at: (rows[at][0], bpp[at]))
+        batch = {
+            "constant_descriptions": [{name: text} for name, text, value in constants if value],
+            "constant_values": [value for _, _, value in constants if value],
+            "field_descriptions": [{name: text} for name, text, _ in fields],
+            "field_values": [list(rows[place]) for place in order],
+        }
         name = UNSAFE.sub("_", label)
         while f"{name}.json" in {LIST, *files}:
             name += "_"
-        files[f"{name}.json"] = json.dumps(found, indent=1, allow_nan=False) + "\n"
+        files[f"{name}.json"] = json.dumps(batch, indent=1, allow_nan=False) + "\n"
         left_out += [f"{label}: {one}" for one in missing]
     listed = json.dumps([[name] for name in files], indent=1) + "\n"
     return Batches({LIST: listed, **files}, tuple(left_out))
 
 
-def source_images(table: pa.Table) -> dict[int, SourceImage]:
-    """Return the photographs behind rows by the numbers of `Point.image_ids`."""
-    facts = (table[name].to_pylist() for name in ("image", "width_px", "height_px"))
-    return {
-        number: SourceImage(name, width, height)
-        for number, name, width, height in zip(image_numbers(table).tolist(), *facts, strict=True)
-        if width is not None  # as of images that could not be read
-    }
-
-
-def batch(
+def _fields(
     points: Sequence[Point],
     images: Mapping[int, SourceImage],
     measures: Sequence[Measure],
     protocols: Mapping[str, str],
-    dataset: str,
-    time: str,
-) -> tuple[dict[str, Any], list[str]]:
-    """Return the batch of a codec variant's points, and sentences on fields that it lacks.
+) -> tuple[list[tuple[str, str, Sequence[Any]]], list[str]]:
+    """Return the columns of a batch (name, description, values), and those that it lacks.
 
-    images: by the numbers of the points' `image_ids`. time: ISO 8601, of the last row.
+    images: by the numbers of the points' `image_ids`.
     """
     sources = [images[number] for point in points for number in point.image_ids.tolist()]
-    pixels = np.array([one.width_px * one.height_px for one in sources], np.float64)
-    bpp = np.concatenate([point.image_bpp for point in points])
-    setting = points[0].setting.name
+    names, widths, heights = zip(*sources, strict=True)
+    pixels = np.array(widths, np.float64) * heights
+    sizes = np.concatenate([point.image_bpp for point in points]) * pixels / 8
+    settings = [point.setting.value for point in points for _ in point.image_ids]
+    control = f"Rate control of this codec: {points[0].setting.name}"
     fields: list[tuple[str, str, Sequence[Any]]] = [
-        ("original_name", "Original image file name", [one.name for one in sources]),
-        ("width", "Pixel columns in the original image", [one.width_px for one in sources]),
-        ("height", "Pixel rows in the original image", [one.height_px for one in sources]),
-        (
-            "quality",
-            f"Rate control of this codec: {setting}",
-            [point.setting.value for point in points for _ in point.image_ids],
-        ),
-        (
-            "encoded_size",
-            "Size of the encoded image file in bytes",
-            [round(size) for size in (bpp * pixels / 8).tolist()],
-        ),
+        ("original_name", "Original image file name", names),
+        ("width", "Pixel columns in the original image", widths),
+        ("height", "Pixel rows in the original image", heights),
+        ("quality", control, settings),
+        ("encoded_size", "Size of the encoded image file in bytes", [*map(round, sizes.tolist())]),
     ]
     missing = []
     for measure in measures:
         values = _values(points, measure.column)
         drawn = np.array([measure.drawn(value) for value in values.tolist()])
-        if np.isfinite(drawn).all():
+        lacking = int(np.count_nonzero(~np.isfinite(drawn)))
+        if not lacking:
             name = FIELDS.get(measure.column, measure.column)
             text = f"{measure.axis_label}, {measure.better} is better; {protocols[measure.column]}"
             fields.append((name, text, drawn.tolist()))
-        elif np.isfinite(drawn).any():
-            lacking = int(np.count_nonzero(~np.isfinite(drawn)))
+        elif lacking < len(drawn):
             missing.append(f"no {measure.label}: {lacking} of {len(drawn)} rows have no number")
     for column, name in TIMES.items():
         seconds = _values(points, column) * pixels / 1e6
         if np.isfinite(seconds).all():
             text = f"{name.partition('_')[0].capitalize()} duration in seconds, timed alone"
             fields.append((name, text, seconds.tolist()))
-    edition = points[0].edition
-    constants = [
+    return fields, missing
+
+
+def _constants(point: Point, dataset: str, time: str, coding: str) -> list[tuple[str, str, str]]:
+    """Return the texts about all of a batch (name, description, text); time: of the last row."""
+    edition = point.edition
+    call = edition.command.replace(f"{{{point.setting.name}}}", "${quality}")
+    return [
         ("name", "Name of this batch", edition.label),
         ("codec", "Name of the codec used to generate this data", edition.codec),
         ("version", "Version of the codec used to generate this data", edition.version),
         ("time", "Timestamp of when this data was generated", time),
         ("source_data_set", "The origin of the images used as input", dataset),
-        (
-            "encoding_cmd",
-            "The command used to encode the original image",
-            edition.command.replace(f"{{{setting}}}", "${quality}"),
-        ),
+        ("encoding_cmd", "The command used to encode the original image", call),
         ("chroma", "Chroma format of the streams", edition.facts.chroma),
         ("tuned_for", "Metric that the encoder is tuned for", edition.facts.tuned_for),
         ("caveat", "What has to be said of the codec", "; ".join(edition.caveats)),
-        ("rate", "Protocol of coding and of the sizes", protocols["coding"]),
+        ("rate", "Protocol of coding and of the sizes", coding),
     ]
-    rows = list(zip(*(values for _, _, values in fields), strict=True))
-    order = sorted(range(len(rows)), key=lambda place: (sources[place].name, bpp[place]))
-    return {
-        "constant_descriptions": [{name: text} for name, text, value in constants if value],
-        "constant_values": [value for _, _, value in constants if value],
-        "field_descriptions": [{name: text} for name, text, _ in fields],
-        "field_values": [list(rows[place]) for place in order],
-    }, missing
 
 
 def _values(points: Sequence[Point], column: str) -> Float64Array:

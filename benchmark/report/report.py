@@ -27,9 +27,9 @@ from benchmark.published.curves import Overlay, measured_panel, overlays
 from benchmark.published.curves import left_out as left_out_published
 from benchmark.published.points import chosen_points
 from benchmark.registry import ANCHORS, DISTRIBUTION_METRICS, METRICS, metric_class
-from benchmark.report.attribution import attribution_files
 from benchmark.report.document import brief_lines, left_out, lines_of, report_text
 from benchmark.report.report_set import PAGE, ReportSet
+from benchmark.report.tables import attribution_files
 from benchmark.rows.schema import own_columns
 
 # Panels of the figure that holds several metrics: of each, the first that is measured of all

@@ -85,7 +85,10 @@ class ReportSet:
         ones, nothing of these changes. Raises `StoreError` where the folder cannot be written.
         """
         self.require_writable(files.keys())
-        digests = {name: sha256(_bytes(content)).hexdigest() for name, content in files.items()}
+        content = {
+            name: one.encode() if isinstance(one, str) else one for name, one in files.items()
+        }
+        digests = {name: sha256(one).hexdigest() for name, one in content.items()}
         gone = {name: one for name, one in self._earlier.files.items() if name not in files}
         changed = sorted(name for name, one in gone.items() if self._changed(name, one))
         new = Manifest(command, digests, self._earlier.page_images)
@@ -93,10 +96,8 @@ class ReportSet:
         draft = self.folder / f".{uuid4().hex}.part"
         try:
             draft.mkdir(parents=True)
-            for name, content in files.items():
-                (draft / name).write_bytes(_bytes(content))
-            (draft / MANIFEST).write_bytes(_json(both))
-            for name in files:
+            for name, one in {**content, MANIFEST: _json(both)}.items():
+                (draft / name).write_bytes(one)
                 if (self.folder / name).is_dir():
                     raise IsADirectoryError(EISDIR, "Is a directory")
             with delayed():
@@ -153,7 +154,3 @@ def _read(path: Path) -> Manifest | None:
 
 def _json(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
-
-
-def _bytes(content: str | bytes) -> bytes:
-    return content.encode() if isinstance(content, str) else content

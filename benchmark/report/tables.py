@@ -1,16 +1,49 @@
-"""Measured points of all datasets compared with published ones, as one table."""
+"""Tables beside a report: a metric attributed to images, measured points against published ones."""
 
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.analysis.stored import datasets_with_results, read_results
+from benchmark.analysis.reduce import attribution
+from benchmark.analysis.stored import DatasetResults, datasets_with_results, read_results
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
-from benchmark.figures.table import Table
+from benchmark.figures.table import Table, csv_text
 from benchmark.metrics.measure import Measure
+from benchmark.protocol import protocol_of
 from benchmark.published.agreement import COLUMNS, TOLERANCE_DB, NotCompared, agreements
 from benchmark.published.points import read_points
-from benchmark.registry import DATASETS, METRICS
+from benchmark.registry import DATASETS, METRICS, metric_class
+
+SHOWN_IMAGES = 3  # of each setting
+
+
+def attribution_files(metric: str, stored: DatasetResults) -> tuple[Table, dict[str, str]]:
+    """Return the largest parts, and all of them as a file `attribution_<column>.csv`.
+
+    Raises `UsageError` where no point has values of two images.
+    """
+    kind, protocol = metric_class(metric), protocol_of(metric)
+    parts = attribution(stored.table, kind.column, protocol)
+    if not parts:
+        raise UsageError(
+            f"{stored.name} has no {kind.label} of two images: `bench rescore --metrics {metric}`"
+        )
+    rows, seen = [], Counter[tuple[str, str]]()
+    for part in parts:
+        point = part.label, part.setting
+        seen[point] += 1
+        if seen[point] <= SHOWN_IMAGES:
+            value = f"{part.value:.4f}" if seen[point] == 1 else ""
+            numbers = value, f"{part.without:.4f}", f"{part.influence:+.4f}"
+            rows.append((*point, part.image, *numbers))
+    note = (
+        f"The {SHOWN_IMAGES} images that move {kind.label} most at each setting ({protocol}); "
+        "values without an image are to first order."
+    )
+    headers = ("codec", "setting", "image", kind.label, "without the image", "influence")
+    text = csv_text([part._asdict() for part in parts])
+    return Table(headers, tuple(rows), 3, (note,)), {f"attribution_{kind.column}.csv": text}
 
 
 class PublishedCheck(NamedTuple):
