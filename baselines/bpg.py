@@ -161,8 +161,8 @@ def _find(program: str) -> Path:
 
 def _version(program: Path) -> str:
     """Return the version that bpgenc's help begins with; it exits with 1 without an error."""
-    told = run_program([program, "-h"], timeout_seconds=60, accepted=(0, 1))
-    found = re.match(rb"BPG Image Encoder version (\S+)", told)
-    if not found:
+    printed = run_program([program, "-h"], timeout_seconds=60, accepted=(0, 1))
+    match = re.match(rb"BPG Image Encoder version (\S+)", printed)
+    if not match:
         raise Unavailable(f"{program} does not say that it is libbpg's encoder: {REMEDY}")
-    return found[1].decode("ascii", "replace")
+    return match[1].decode("ascii", "replace")

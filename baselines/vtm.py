@@ -7,7 +7,7 @@ that are no multiple of 8 and writes a conformance window, by which the decoder 
 
 import re
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -15,9 +15,9 @@ from baselines.formats.ffmpeg import (
     PictureFormat,
     decode_to_y4m,
     ffmpeg_version,
-    find_ffmpeg_with,
+    find_decoder,
+    raw_samples,
     read_y4m,
-    sample_type,
 )
 from baselines.formats.ycbcr import (
     conversion_alone,
@@ -51,6 +51,11 @@ from benchmark.system.settings import program_folders
 VARIABLE = "VTM_DIR"  # `--vtm-dir` sets it, so that worker processes see the same folder
 REMEDY = "build VTM, and name its folder by --vtm-dir or $VTM_DIR"
 CONFIGURATION = "encoder_intra_vtm.cfg"
+COMMAND = (
+    "{program} -i {source} -c {configuration} -q {qp} -o /dev/null -b {stream} -wdt {width} "
+    "-hgt {height} -fr 1 -f 1 --InputChromaFormat=444 --InputBitDepth={depth} "
+    "--ConformanceWindowMode=1"
+)
 INTERNAL_DEPTH = 10  # of the configuration: what streams hold, whatever the input's depth
 # On an old core the lowest QP takes some 250 s per megapixel; more than ten times that is a hang.
 SECONDS_PER_MEGAPIXEL = 3600
@@ -106,7 +111,7 @@ class VTM:
             raise BadOption(f"vtm: decoder is {' or '.join(DECODERS)}, not {decoder}")
         self._layout = PictureFormat(depth, 444)
         self._own_decoder = decoder == "vtm"
-        self._decoder = _find("DecoderAppStatic") if self._own_decoder else _ffmpeg()
+        self._decoder = _find("DecoderAppStatic") if self._own_decoder else find_decoder("vvc")
         self.conversion_floor_db = conversion_floor_db(depth, 444)
 
     def describe(self) -> CodecInfo:
@@ -127,28 +132,28 @@ class VTM:
 
     def command_text(self) -> str:
         """Return the command lines as a user would type them, the same on every machine."""
-        files = ("EncoderAppStatic", "IN.yuv", CONFIGURATION, "OUT.vvc")
-        command = " ".join(self._command(*files, "{qp}", "{width}", "{height}"))
+        files = {"program": "EncoderAppStatic", "source": "IN.yuv", "stream": "OUT.vvc"}
+        marks = {name: f"{{{name}}}" for name in ("qp", "width", "height")}
+        command = self._command(**files, **marks, configuration=CONFIGURATION)
         own = "DecoderAppStatic -b OUT.vvc -o PICTURE.y4m -d 0"
         decoder = own if self._own_decoder else "ffmpeg's native VVC decoder"
-        return f"{command}; {self._layout}; decoded by {decoder}"
+        return f"{' '.join(command)}; {self._layout}; decoded by {decoder}"
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return VTM's stream of one intra picture; `BadOption` unless qp is whole, 0 to 63."""
         require_accepted(self, setting)
         height, width, _ = pixels.shape
-        planes = rgb_to_ycbcr(pixels, self._layout.depth)
-        sample = sample_type(self._layout.depth)
         program, configuration, _ = self._encoder
         with private_folder() as folder:
-            source, stream = folder / "in.yuv", folder / "out.vvc"
-            source.write_bytes(b"".join(plane.astype(sample).tobytes() for plane in planes))
-            files = (program, source, configuration, stream)
-            run_program(
-                self._command(*files, f"{setting.value:g}", str(width), str(height)),
-                timeout_seconds=_timeout_seconds(height * width),
-            )
-            data = read_written(stream, program, most_stream_bytes(height, width))
+            files = {"source": folder / "in.yuv", "stream": folder / "out.vvc"}
+            planes = rgb_to_ycbcr(pixels, self._layout.depth)
+            files["source"].write_bytes(raw_samples(planes, self._layout.depth))
+            command = self._command(
+                program=program, configuration=configuration, **files,
+                qp=f"{setting.value:g}", width=width, height=height,
+            )  # fmt: skip
+            run_program(command, timeout_seconds=_timeout_seconds(height * width))
+            data = read_written(files["stream"], program, most_stream_bytes(height, width))
         if not data:
             raise ProgramFailed(f"{program.name} ended without an error and wrote nothing")
         return data
@@ -173,22 +178,8 @@ class VTM:
         program = _find("EncoderAppStatic")
         return EncoderProgram(program, _configuration(program), _version(program))
 
-    def _command(
-        self,
-        program: Path | str,
-        source: Path | str,
-        configuration: Path | str,
-        stream: Path | str,
-        qp: str,
-        width: str,
-        height: str,
-    ) -> list[str]:
-        return [
-            *(str(program), "-i", str(source), "-c", str(configuration), "-q", qp),
-            *("-o", "/dev/null", "-b", str(stream), "-wdt", width, "-hgt", height),
-            *("-fr", "1", "-f", "1", "--InputChromaFormat=444"),
-            *(f"--InputBitDepth={self._layout.depth}", "--ConformanceWindowMode=1"),
-        ]
+    def _command(self, **values: object) -> list[str]:
+        return [word.format(**values, depth=self._layout.depth) for word in COMMAND.split()]
 
     def _decoded(self, data: bytes) -> bytes:
         if not self._own_decoder:
@@ -201,11 +192,6 @@ class VTM:
                 timeout_seconds=SECONDS_PER_MEGAPIXEL,
             )
             return read_written(picture, self._decoder, LARGEST_FILE_BYTES)
-
-
-@cache
-def _ffmpeg() -> Path:
-    return find_ffmpeg_with({"decoder": "vvc"}, "decoding vvc")
 
 
 def _timeout_seconds(num_pixels: int) -> float:
@@ -224,10 +210,9 @@ def _find(program: str) -> Path:
 def _configuration(program: Path) -> Path:
     """Return the configuration file beside the program or in the folders of VTM's sources."""
     real = program.resolve()
-    places = [real.parent, real.parent / "cfg", real.parent.parent / "cfg"]
-    for path in (place / CONFIGURATION for place in places):
-        if path.is_file():
-            return path
+    for place in (real.parent, real.parent / "cfg", real.parent.parent / "cfg"):
+        if (place / CONFIGURATION).is_file():
+            return place / CONFIGURATION
     raise Unavailable(
         f"{real} has no {CONFIGURATION} beside it or in ../cfg: copy it there from VTM's sources"
     )
@@ -236,10 +221,10 @@ def _configuration(program: Path) -> Path:
 def _version(program: Path) -> str:
     """Return the version that the program prints; its --help exits with 1 without an error."""
     try:
-        told = run_program([program, "--help"], timeout_seconds=60, accepted=(0, 1))
+        printed = run_program([program, "--help"], timeout_seconds=60, accepted=(0, 1))
     except ProgramFailed as error:
         raise Unavailable(f"{program} does not run: {error}") from error
-    found = re.search(rb"VTM Encoder Version (\S+)", told)
-    if not found:
+    match = re.search(rb"VTM Encoder Version (\S+)", printed)
+    if not match:
         raise Unavailable(f"{program} does not say that it is VTM's encoder: {REMEDY}")
-    return found[1].decode("ascii", "replace")
+    return match[1].decode("ascii", "replace")

@@ -132,7 +132,7 @@ def encode_planes(planes: Planes, depth: int, command: Sequence[str]) -> bytes:
         run_program(
             [*(size.get(word, word) for word in command), stream],
             timeout_seconds=TIMEOUT_SECONDS,
-            stdin=b"".join(plane.astype(sample_type(depth)).tobytes() for plane in planes),
+            stdin=raw_samples(planes, depth),
         )
         data = read_written(stream, command[0], most_stream_bytes(height, width))
     if not data:
@@ -155,6 +155,12 @@ def decode_to_y4m(program: Path, stream: str, data: bytes, decoder: str = "") ->
         stdin=data,
         most_output_bytes=LARGEST_FILE_BYTES,  # the decoder is told nothing of the picture's size
     )
+
+
+@cache
+def find_decoder(stream: str) -> Path:
+    """Return the path of ffmpeg; `Unavailable` unless it has the decoder."""
+    return find_ffmpeg_with({"decoder": stream}, f"decoding {stream}")
 
 
 def find_ffmpeg_with(parts: Mapping[str, str], who: str) -> Path:
@@ -202,6 +208,11 @@ def read_y4m(file: bytes) -> Y4MPicture:
     flat = np.split(np.frombuffer(samples, sample_type(depth)), ends[:-1])
     planes = Planes(*(p.reshape(s) for p, s in zip(flat, shapes, strict=True)))
     return Y4MPicture(planes, depth, b" XCOLORRANGE=FULL" in header)
+
+
+def raw_samples(planes: Planes, depth: int) -> bytes:
+    """Return the samples of a picture as raw files have them, plane by plane."""
+    return b"".join(plane.astype(sample_type(depth)).tobytes() for plane in planes)
 
 
 def sample_type(depth: int) -> str:

@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -17,8 +18,6 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 from zipfile import BadZipFile, ZipFile, ZipInfo
-
-import msgspec
 
 from benchmark.errors import Unavailable
 from benchmark.system.atomic import write_file
@@ -174,20 +173,18 @@ def _connect(
             )
         most = expected.size_bytes or total or LARGEST_UNKNOWN_BYTES
         if most > LARGEST_UNKNOWN_BYTES and expected.size_bytes is None:
-            raise _too_large(url, f"{most} bytes, more than the {LARGEST_UNKNOWN_BYTES}")
+            known = f"{most} bytes, more than the {LARGEST_UNKNOWN_BYTES}"
+            raise Unavailable(f"{url} sends {known} that are expected, so it is not used")
         for chunk in _chunks(response):
             if _size(file) + len(chunk) > most:
                 file.truncate(0)
-                raise _too_large(url, f"more than the {most} bytes")
+                known = f"more than the {most} bytes"
+                raise Unavailable(f"{url} sends {known} that are expected, so it is not used")
             file.write(chunk)
             file.flush()
             if progress:
                 progress(PurePosixPath(urlsplit(url).path).name, _size(file), total)
     return (expected.size_bytes or total) in (None, _size(file))
-
-
-def _too_large(url: str, what: str) -> Unavailable:
-    return Unavailable(f"{url} sends {what} that are expected, so it is not used")
 
 
 def _chunks(response: HTTPResponse) -> Iterator[bytes]:
@@ -274,45 +271,26 @@ def _images_of(archive: ZipFile, below: str) -> dict[str, ZipInfo]:
     return members
 
 
-class ManifestFile(msgspec.Struct):
-    """Size and digest of a file at the time it was fetched."""
-
-    bytes: int
-    sha256: str
-
-
-class Manifest(msgspec.Struct):
-    """Origin of a fetched folder and its files, by name."""
-
-    urls: list[str]
-    fetched_utc: str
-    files: dict[str, ManifestFile]
-
-
 def publish_folder(finished: Path, urls: Sequence[str], fill: Callable[[Path], None]) -> Path:
     """Have `fill` write the files of a folder, which gets its name when it is whole.
 
     `fill` takes a draft folder beside `finished`, which an earlier call may have left with some of
-    the files. Raises `Unavailable` where `finished` exists.
+    the files. A manifest of names, sizes and digests is written last. Raises `Unavailable` where
+    `finished` exists.
     """
     if finished.exists():
         raise Unavailable(f"{finished} is there, but is not the whole dataset: remove it first")
     draft = finished.with_name(f".{finished.name}.part")
     fill(draft)
-    publish(draft, finished, urls)
-    return finished
-
-
-def publish(draft: Path, folder: Path, urls: Sequence[str]) -> None:
-    """Write the manifest, last of all files, and give the draft folder its name."""
     files = {
-        path.name: ManifestFile(path.stat().st_size, file_sha256(path))
+        path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
         for path in sorted(draft.glob("*.png"))
     }
-    manifest = Manifest(list(urls), datetime.now(UTC).isoformat(timespec="seconds"), files)
-    text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-    write_file(draft / MANIFEST, text + b"\n")
-    os.replace(draft, folder)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    manifest = {"urls": list(urls), "fetched_utc": now, "files": files}
+    write_file(draft / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    os.replace(draft, finished)
+    return finished
 
 
 def manifest_objection(folder: Path) -> str:
@@ -321,12 +299,12 @@ def manifest_objection(folder: Path) -> str:
     if not path.is_file():
         return ""
     try:
-        files = msgspec.json.decode(path.read_bytes(), type=Manifest).files
-        for name, facts in files.items():
+        for name, facts in json.loads(path.read_bytes())["files"].items():
+            size = int(facts["bytes"])
             if not (folder / name).is_file():
                 return f"{folder / name} is missing"
-            if (folder / name).stat().st_size != facts.bytes:
-                return f"{folder / name} does not have the {facts.bytes} bytes it was fetched with"
-    except (OSError, ValueError) as error:
+            if (folder / name).stat().st_size != size:
+                return f"{folder / name} does not have the {size} bytes it was fetched with"
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         return f"{path} cannot be read ({type(error).__name__})"
     return ""

@@ -178,7 +178,7 @@ def test_unpacking_that_was_interrupted_leaves_nothing_that_counts(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(download, "publish", stop)
+        patch.setattr(download, "write_file", stop)
         with pytest.raises(KeyboardInterrupt):
             fetch_archive(small_clic, tmp_path)
     with pytest.raises(Unavailable, match="is not in"):
