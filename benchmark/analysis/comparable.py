@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from copy import copy
 from functools import cache, cached_property
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -84,28 +85,26 @@ class ComparableRows:
         shown = np.ones(len(self.index), np.bool_)
         if not self.age.any():
             return shown
-        repeated = np.flatnonzero(np.isin(self.variant, self.variant[self.age > 0]))
         has = [self.ok]
         for column, protocol in needed.items():
             value, by, _ = metric_columns(column)
             if value in self.table.column_names:
                 has.append(self.ok & ~np.isnan(self.numbers(value)) & self.equal(by, protocol))
-        places, place = np.unique(setting[repeated], return_inverse=True)
-        editions, first, number = np.unique(
-            self.edition[repeated], return_index=True, return_inverse=True
-        )
-        size = len(editions) * len(places)
-        flat = number * len(places) + place
-        counts = np.stack([np.bincount(flat[mask[repeated]], minlength=size) for mask in has])
-        counts = counts.reshape(len(has), len(editions), len(places))
-        covered = counts[:, 0]
-        for at, row in enumerate(repeated[first].tolist()):  # of one variant, newer ones come first
-            if self.age[row] == 0:
-                covered = counts[:, at]
-            elif (counts[:, at] > covered).any():
-                covered = np.maximum(covered, counts[:, at])
+        marks = np.stack(has)
+        settings = int(setting.max()) + 1
+        editions = np.arange(int(self.edition.max()) + 2)
+        covered = np.zeros((len(has), settings), np.int64)
+        for first, last in pairwise(np.searchsorted(self.edition, editions).tolist()):
+            at = setting[first:last]
+            counts = np.stack(
+                [np.bincount(at[mask], minlength=settings) for mask in marks[:, first:last]]
+            )
+            if self.age[first] == 0:  # of one variant, newer editions come first
+                covered = counts
+            elif (counts > covered).any():
+                covered = np.maximum(covered, counts)
             else:
-                shown[self.edition == self.edition[row]] = False
+                shown[first:last] = False
         return shown
 
     def changed(self, **attributes: Any) -> "ComparableRows":

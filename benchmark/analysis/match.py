@@ -89,15 +89,14 @@ class Match:
 
     def for_machines(self) -> dict[str, Any]:
         """Return counts and averages as one flat record, JSON values only."""
-        mine, other = self.unmatched
         record: dict[str, Any] = {
             "codec": self.first.label,
             "against": self.second.label,
             "images": self.images,
             "images_without_match": self.images - self.matched_images,
             "pairs": len(self.pairs),
-            "codec_streams_without_match": mine,
-            "against_streams_without_match": other,
+            "codec_streams_without_match": self.unmatched[0],
+            "against_streams_without_match": self.unmatched[1],
         }
         for name, average in self.averages.items():
             low, high = average.interval or (None, None)

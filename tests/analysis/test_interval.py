@@ -1,4 +1,6 @@
-"""Intervals of means and of distribution metrics, against simulations and textbook values."""
+"""Intervals of means, changes and distribution metrics, against textbook values and scipy."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ from scipy import stats
 
 from benchmark.analysis.interval import (
     bootstrap_interval,
+    change_interval,
     draws_interval,
     image_draws,
     jackknife_interval,
@@ -15,9 +18,9 @@ from benchmark.analysis.interval import (
 from benchmark.analysis.summarise import Edition, Point, summarise
 from benchmark.codec import Setting
 from benchmark.metrics.measure import Measure
-from support.rows.measured import sweep, table
+from support.rows.measured import row, sweep, table
 
-PSNR = Measure.named("psnr")
+PSNR, LPIPS = Measure.named("psnr"), Measure.named("lpips")
 FD = Measure("fd", "FD", "lower", of_sets=True)
 
 
@@ -54,18 +57,12 @@ def test_draws_are_of_images_with_replacement_and_the_same_for_every_codec():
     assert np.array_equal(draws, image_draws(24))
 
 
-def test_a_points_interval_does_not_depend_on_the_order_of_its_images():
+def test_a_points_interval_is_of_the_finite_values_of_its_images_in_any_order():
     values = np.random.default_rng(4).gamma(2, size=9)
     order = np.random.default_rng(5).permutation(9)
     assert point_interval(point(values), PSNR) == point_interval(point(values[order], order), PSNR)
-
-
-def test_images_without_a_finite_value_are_left_out():
     known = point_interval(point([30.0, 31.0, 33.0]), FD)
     assert point_interval(point([30.0, np.nan, 31.0, np.inf, 33.0]), FD) == known
-
-
-def test_a_single_image_has_no_interval():
     assert point_interval(point([30.0]), PSNR) is None
 
 
@@ -100,3 +97,47 @@ def test_each_bound_of_a_draws_interval_is_the_wider_one():
     alone = draws_interval(skewed, np.full(24, np.nan))
     assert found == pytest.approx((min(student.low, alone.low), max(student.high, alone.high)))
     assert alone.high > student.high  # of skewed values
+
+
+IMAGES = [f"{number:02}" for number in range(40)]
+
+
+def points(psnr, lpips):
+    """Two codecs at one setting, from arrays of shape (2, images)."""
+    rows = [
+        row(codec, 5, image, psnr_db=psnr[at][n], lpips_alex=lpips[at][n])
+        for at, codec in enumerate(("jpeg", "webp"))
+        for n, image in enumerate(IMAGES)
+    ]
+    return summarise(table(rows)).points
+
+
+def test_a_change_that_all_images_share_is_certain_though_the_images_differ():
+    spread = np.linspace(20, 40, 40)
+    first, second = points([spread, spread + 0.5], [spread / 100, spread / 200])
+    assert change_interval(second, first, PSNR, False) == pytest.approx((0.5, 0.5), rel=1e-9)
+    assert change_interval(second, first, LPIPS, True) == pytest.approx((-50, -50), rel=1e-9)
+
+
+def test_the_interval_of_a_change_is_as_wide_as_its_standard_error_says():
+    changes = np.random.default_rng(5).normal(0.1, 0.3, 40)
+    base = np.full(40, 30.0)
+    first, second = points([base, base + changes], [base / 100, base / 100])
+    low, high = change_interval(second, first, PSNR, False)
+    assert low < changes.mean() < high
+    width = 2 * 1.96 * changes.std(ddof=1) / np.sqrt(40)
+    assert high - low == pytest.approx(width, rel=0.12)
+
+
+def test_the_relative_change_of_a_metric_of_the_set_follows_from_each_images_influence():
+    """The jackknife of the ratio, which leaves out one image after another, has the same width."""
+    rng = np.random.default_rng(3)
+    before, after = rng.normal(10, 0.2, 40), rng.normal(13, 0.3, 40)
+    first, second = points([before, after], [before, after])
+    low, high = change_interval(second, first, replace(LPIPS, of_sets=True), True)
+    left_out = [
+        100 * (np.delete(after, i).mean() / np.delete(before, i).mean() - 1) for i in range(40)
+    ]
+    error = np.std(left_out) * np.sqrt(39)
+    assert (low + high) / 2 == pytest.approx(100 * (after.mean() / before.mean() - 1), rel=0.02)
+    assert high - low == pytest.approx(2 * 2.02 * error, rel=0.02)

@@ -80,20 +80,19 @@ def test_of_two_library_versions_the_later_run_stands_and_the_older_is_counted()
     assert "1.0" in left.why
 
 
-def test_a_revision_of_the_adapter_is_an_edition_too():
-    rows = [row("jpeg", 5, "a", revision=2, run="z"), row("jpeg", 5, "b", revision=1)]
-    summary = summarise(table(rows))
+@pytest.mark.parametrize(
+    ("first", "second", "why"),
+    [
+        ({"revision": 2, "run": "z"}, {"revision": 1}, "adapter 1"),
+        ({}, {"coding_protocol": "coding/0", "run": "z"}, "coding/0"),
+    ],
+)
+def test_rows_of_another_revision_or_coding_protocol_are_left_out_and_named(first, second, why):
+    summary = summarise(table([row("jpeg", 5, "a", **first), row("jpeg", 5, "b", **second)]))
     assert [one.images for one in summary.points] == [1]
-    assert summary.left_out[0].rows == 1
-
-
-def test_rows_of_another_coding_protocol_are_left_out_and_said():
-    rows = [row("jpeg", 5, "a"), row("jpeg", 5, "b", coding_protocol="coding/0", run="z")]
-    summary = summarise(table(rows))
-    assert summary.points[0].images == 1
     (left,) = summary.left_out
     assert left.rows == 1
-    assert "coding/0" in left.why
+    assert why in left.why
 
 
 def test_values_under_another_metric_protocol_never_meet():
@@ -181,19 +180,7 @@ def test_the_psnr_of_the_mean_squared_error_is_not_of_other_images_than_the_mean
     assert records[1]["psnr_db_of_mean_mse"] is None
 
 
-def test_failed_cells_are_counted_with_their_reasons():
-    rows = [
-        row("jpeg", 5, "a"),
-        failed("jpeg", 5, "b", "encode", "boom"),
-        failed("jpeg", 5, "c", "encode", "boom"),
-        failed("jpeg", 5, "d", "decode", "broken"),
-    ]
-    (found,) = summarise(table(rows)).points
-    assert (found.images, found.failed) == (1, 3)
-    assert found.failures == (("encode: boom", 2), ("decode: broken", 1))
-
-
-def test_the_three_most_frequent_reasons_are_kept():
+def test_failed_cells_are_counted_with_their_three_most_frequent_reasons():
     times = {"boom": 2, "cut off": 3, "rare": 1, "slow": 4}
     rows = [
         failed("jpeg", 5, f"{why}{number}", "encode", why)
@@ -201,6 +188,7 @@ def test_the_three_most_frequent_reasons_are_kept():
         for number in range(count)
     ]
     (found,) = summarise(table([row("jpeg", 5, "a"), *rows])).points
+    assert (found.images, found.failed) == (1, 10)
     assert found.failures == (("encode: slow", 4), ("encode: cut off", 3), ("encode: boom", 2))
 
 

@@ -121,73 +121,45 @@ def test_into_a_folder_that_is_in_use_only_what_is_new_is_added(three):
 @pytest.mark.parametrize(
     "different",
     [
-        cell(10, "a", data=b"other bytes of another length"),
-        cell(10, "a", decoded_sha256="d" * 64),
+        cell(10, "a", data=b"other bytes of another length")[0],
+        cell(10, "a", decoded_sha256="d" * 64)[0],
+        cell(10, "a", num_bytes=1)[0],
+        cell(10, "a", stream_sha256="5" * 64, decoded_sha256=None)[0],
     ],
-    ids=["bytes", "pixels"],
+    ids=["bytes", "pixels", "size", "stream"],
 )
-def test_a_cell_with_another_result_is_told_with_both_origins_and_the_first_stands(
-    tmp_path, different
+@pytest.mark.parametrize("in_target", [True, False])
+def test_a_cell_with_another_result_is_named_with_both_origins_and_the_first_stays(
+    tmp_path, different, in_target
 ):
     first = machine(tmp_path / "first", [cell(10, "a")], "run-a")
-    changed, stream = different
-    changed = {**changed, "finished_utc": LATER, "timing": True}
+    changed = {**different, "finished_utc": LATER, "timing": True}
+    stream = cell(10, "a", data=b"other")[1]
     second = machine(tmp_path / "second", [(changed, stream), cell(20, "a")], "run-b")
+    into, folders = (first, [second]) if in_target else (tmp_path / "into", [first, second])
     for _ in range(2):
-        (told,) = merged(first, second)
-        (sentence,) = told.conflicts
+        (done,) = merged(into, *folders)
+        (sentence,) = done.conflicts
         assert sentence.startswith("jpeg quality=10 a: ")
-        for origin in (first, second, "run run-a, machine of run-a", "run run-b, machine of run-b"):
-            assert str(origin) in sentence
-        assert sentence.endswith("the first stays")
-        kept = {one["setting_value"]: one for one in rows(first)}
+        for origin in ("run run-a, machine of run-a", "run run-b, machine of run-b"):
+            assert origin in sentence
+        for one in (cell(10, "a")[0], different):
+            assert f"{one['num_bytes']} bytes ({one['stream_sha256'][:8]}), decoded to " in sentence
+            assert (one["decoded_sha256"] or "unknown pixels")[:8] in sentence
+        kept = {one["setting_value"]: one for one in rows(into)}
         assert (kept[10]["run"], kept[10]["timing"]) == ("run-a", False)
         assert kept[10]["stream_sha256"] == cell(10, "a")[0]["stream_sha256"]
         assert kept[20]["run"] == "run-b", "the other cells are merged all the same"
+    assert len(list(Store(into / "kodak").streams())) == 3, "both can be looked at"
 
 
-def test_a_conflict_names_streams_and_pixels_by_eight_digits_or_says_that_they_are_unknown(
-    tmp_path,
-):
-    known, stream = cell(10, "a")
-    other = {**known, "stream_sha256": "5" * 64, "decoded_sha256": None}
-    first = machine(tmp_path / "first", [(known, stream)], "run-a")
-    second = machine(tmp_path / "second", [(other, stream)], "run-b")
-    ((sentence,),) = (told.conflicts for told in merged(first, second))
-    names = known["stream_sha256"][:8], known["decoded_sha256"][:8]
-    assert f" bytes ({names[0]}), decoded to {names[1]}, in " in sentence
-    assert " bytes (55555555), decoded to unknown pixels, in " in sentence
-
-
-@pytest.mark.parametrize(
-    "different",
-    [{"num_bytes": 1}, {"stream_sha256": "5" * 64}, {"decoded_sha256": "6" * 64}],
-    ids=str,
-)
-def test_a_disagreement_in_one_column_alone_is_told(tmp_path, different):
-    one, stream = cell(10, "a")
-    first = machine(tmp_path / "first", [(one, stream)], "run-a")
-    second = machine(tmp_path / "second", [({**one, **different}, stream)], "run-b")
-    (told,) = merged(tmp_path / "into", first, second)
-    assert len(told.conflicts) == 1
-
-
-def test_a_disagreement_of_two_folders_is_told_where_neither_is_the_target(tmp_path):
-    first = machine(tmp_path / "first", [cell(10, "a")], "run-a")
-    second = machine(tmp_path / "second", [cell(10, "a", data=b"other")], "run-b")
-    (told,) = merged(tmp_path / "into", first, second)
-    assert len(told.conflicts) == 1
-    assert [one["run"] for one in rows(tmp_path / "into")] == ["run-a"]
-    assert len(list(Store(tmp_path / "into" / "kodak").streams())) == 2, "both can be looked at"
-
-
-def test_a_disagreement_within_one_folder_is_told_and_what_stands_there_stands(tmp_path):
+def test_a_disagreement_within_one_folder_is_told_and_what_is_valid_there_stays(tmp_path):
     changed, stream = cell(10, "a", data=b"other")
     twice = [cell(10, "a"), ({**changed, "finished_utc": LATER}, stream)]
     first = machine(tmp_path / "first", twice, "run-a")
     (before,) = rows(first)
-    (told,) = merged(tmp_path / "into", first)
-    assert len(told.conflicts) == 1
+    (done,) = merged(tmp_path / "into", first)
+    assert len(done.conflicts) == 1
     (after,) = rows(tmp_path / "into")
     assert after["stream_sha256"] == before["stream_sha256"] == changed["stream_sha256"]
 

@@ -139,59 +139,60 @@ def test_an_interrupted_write_leaves_only_the_earlier_shard(store, monkeypatch):
     assert len(list((store.folder / "per_image").iterdir())) == 1, "the draft is gone"
 
 
-def test_a_later_success_replaces_a_failure_but_not_the_other_way_round(store):
-    store.append([row("a", "failed", reason="disk")])
-    store.append([row("a", finished_utc="2026-01-02", num_bytes=5)])
-    store.append([row("a", "failed", finished_utc="2026-01-03")])
+PSNR = {"psnr_db": 30.0, "psnr_db_protocol": "psnr-rgb8/1"}
+DAY_2 = {"finished_utc": "2026-01-02"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "valid"),
+    [
+        (
+            [
+                row("a", "failed", reason="disk"),
+                row("a", num_bytes=5, **DAY_2),
+                row("a", "failed", finished_utc="2026-01-03"),
+            ],
+            {"status": "ok", "num_bytes": 5, "reason": None},
+        ),
+        (
+            [
+                row("a", encode_seconds=9.0, **DAY_2, **PSNR),
+                row("a", timing=True, encode_seconds=1.0),
+            ],
+            {"encode_seconds": 1.0, "timing": True, "psnr_db": 30.0},
+        ),
+        ([row("a", **DAY_2, psnr_db=1.0, psnr_db_protocol="psnr/0"), row("a", **PSNR)], PSNR),
+        (
+            [row("a", encode_seconds=1.0), row("a", encode_seconds=9.0, recorded=True, **DAY_2)],
+            {"encode_seconds": 1.0, "recorded": None},
+        ),
+    ],
+    ids=["success", "timed, with the others' metrics", "present protocol", "coded here"],
+)
+def test_the_best_version_of_a_row_is_valid(store, rows, valid):
+    for one in rows:
+        store.append([one])
     (merged,) = store.table().to_pylist()
-    assert (merged["status"], merged["num_bytes"], merged["reason"]) == ("ok", 5, None)
-
-
-def test_a_timed_row_stands_and_takes_metrics_from_the_others(store):
-    psnr = {"psnr_db": 30.0, "psnr_db_protocol": "psnr-rgb8/1"}
-    store.append([row("a", finished_utc="2026-01-02", encode_seconds=9.0, **psnr)])
-    store.append([row("a", timing=True, encode_seconds=1.0)])
-    (merged,) = store.table().to_pylist()
-    assert (merged["encode_seconds"], merged["timing"], merged["psnr_db"]) == (1.0, True, 30.0)
-
-
-def test_a_value_under_an_old_protocol_never_hides_one_under_the_present_one(store):
-    store.append([row("a", finished_utc="2026-01-02", psnr_db=1.0, psnr_db_protocol="psnr/0")])
-    store.append([row("a", psnr_db=30.0, psnr_db_protocol="psnr-rgb8/1")])
-    (merged,) = store.table().to_pylist()
-    assert (merged["psnr_db"], merged["psnr_db_protocol"]) == (30.0, "psnr-rgb8/1")
-
-
-def test_what_was_coded_here_stands_before_what_a_pack_recorded(store):
-    store.append([row("a", encode_seconds=1.0)])
-    store.append([row("a", finished_utc="2026-01-02", encode_seconds=9.0, recorded=True)])
-    (merged,) = store.table().to_pylist()
-    assert (merged["encode_seconds"], bool(merged["recorded"])) == (1.0, False)
+    assert {name: merged[name] for name in valid} == valid
 
 
 def test_rows_from_before_a_column_are_read_and_put_together_with_later_ones(store):
-    store.append([row("old", num_bytes=1)])
+    store.append([row("old", num_bytes=1, **PSNR)])
     (shard,) = (store.folder / "per_image").glob("*.parquet")
-    pq.write_table(pq.read_table(shard).drop_columns(["recorded"]), older(shard))
+    lacking = ["recorded", "reason", "psnr_db_protocol"]
+    pq.write_table(pq.ParquetFile(shard).read().drop(lacking), older(shard))
     assert store.table()["recorded"].to_pylist() == [None]
-    store.append([row("new", recorded=True)])
+    store.append([row("new", recorded=True, **PSNR)])
     assert store.done() == {"old", "new"}
-    store.compact()
-    found = {r["cell"]: r["recorded"] for r in store.table().to_pylist()}
-    assert found == {"old": None, "new": True}
+    for _ in range(2):
+        rows = {
+            r["cell"]: (r["recorded"], r["psnr_db_protocol"]) for r in store.table().to_pylist()
+        }
+        assert rows == {"old": (None, None), "new": (True, "psnr-rgb8/1")}
+        store.compact()
 
 
-def test_rows_from_before_a_column_of_text_are_read(store):
-    store.append([row("old", psnr_db_protocol="psnr-rgb8/1")])
-    (shard,) = store.folder.glob("per_image/*.parquet")
-    rows = pq.ParquetFile(shard).read().drop(["reason", "psnr_db_protocol"])
-    pq.write_table(rows, older(shard))
-    store.append([row("new", psnr_db_protocol="psnr-rgb8/1")])
-    found = {one["cell"]: one["psnr_db_protocol"] for one in store.table().to_pylist()}
-    assert found == {"old": None, "new": "psnr-rgb8/1"}
-
-
-def test_a_runs_record_is_read_back_and_a_damaged_one_is_told(store):
+def test_a_runs_record_is_read_back_and_a_damaged_one_is_an_error(store):
     store.begin("r1", {"arguments": ["run"]})
     assert store.record("r1") == {"arguments": ["run"]}
     assert store.record("r2") == {}
@@ -217,15 +218,6 @@ def test_compaction_that_comes_out_as_one_of_its_shards_keeps_that_one(store):
     store.compact()
     assert list(store.folder.glob("per_image/*.parquet")) == [first], "the content is another"
     assert store.done() == {"a", "b"}
-
-
-def test_a_kept_stream_that_is_damaged_is_written_again(store):
-    digest = store.keep(b"stream")
-    path = store.folder / "streams" / digest[:2] / digest
-    for damaged in (b"strean", b"str"):
-        path.write_bytes(damaged)
-        store.keep(b"stream")
-        assert store.stream(digest) == b"stream"
 
 
 def test_a_crash_between_the_compacted_shard_and_the_removal_of_the_small_ones_loses_nothing(
@@ -269,19 +261,17 @@ def test_runs_that_append_compact_and_read_at_once_lose_no_row(store):
     assert len(store.done()) == 37
 
 
-def test_a_stream_is_named_by_its_sha256_and_comes_back(store):
+def test_a_stream_is_named_by_its_sha256_and_a_damaged_one_is_an_error_until_written_again(store):
     digest = store.keep(b"abc")
     assert digest == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180
-    assert store.stream(digest) == b"abc"
+    for damaged in (b"abd", b"ab"):
+        (store.folder / "streams" / digest[:2] / digest).write_bytes(damaged)
+        with pytest.raises(StoreError, match=digest):
+            store.stream(digest)
+        store.keep(b"abc")
+        assert store.stream(digest) == b"abc"
     assert store.stream("0" * 64) is None
     assert store.stream(None) is None
-
-
-def test_a_damaged_stream_is_an_error_not_a_result(store):
-    digest = store.keep(b"stream")
-    (store.folder / "streams" / digest[:2] / digest).write_bytes(b"strean")
-    with pytest.raises(StoreError, match="its bytes do not match its name"):
-        store.stream(digest)
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path):

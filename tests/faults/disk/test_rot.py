@@ -186,36 +186,22 @@ def test_streams_that_were_never_kept_are_not_missed(images, tmp_path):
     assert not open_matrix(request(images, tmp_path)).to_do
 
 
+@pytest.mark.parametrize("verified_before", [False, True])
 def test_a_stream_with_a_flipped_bit_is_found_by_verifying_and_made_again(
-    images, results, record_property
+    images, results, verified_before, record_property
 ):
     store = store_in(results)
+    if verified_before:
+        assert run_again(images, results, "--verify").returncode == 0
     stream = sorted(store.streams())[0]
     whole = stream.read_bytes()
     flip(stream, random.Random(2))
     first, second = (run_again(images, results, "--verify") for _ in range(2))
-    assert first.returncode == 1
-    assert "is damaged: its bytes do not match its name" in first.stdout + first.stderr
+    assert (first.returncode, (first.stdout + first.stderr).count("is damaged: ")) == (1, 1)
     losses = second.returncode + (stream.read_bytes() != whole)
     losses += store.table()["attested"].to_pylist() != [True] * 6
     tell(record_property, "bits flipped in a stream", 2, 1, losses)
     assert losses == 0, second.stderr
-
-
-def test_a_stream_that_changes_after_it_was_verified_is_found_by_verifying_again(
-    images, results, record_property
-):
-    store = store_in(results)
-    assert run_again(images, results, "--verify").returncode == 0
-    stream = sorted(store.streams())[0]
-    whole = stream.read_bytes()
-    flip(stream, random.Random(2))
-    first, second = (run_again(images, results, "--verify") for _ in range(2))
-    losses = (first.returncode, first.stdout.count("is damaged: ")) != (1, 1)
-    losses += second.returncode + (stream.read_bytes() != whole)
-    losses += store.table()["attested"].to_pylist() != [True] * 6
-    tell(record_property, "bits flipped in a stream", 3, 1, losses)
-    assert losses == 0, first.stdout + second.stderr
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "\xff", "[" * 100_000], ids=range(4))
@@ -228,15 +214,12 @@ def test_a_damaged_record_is_a_sentence_and_the_others_are_read(results, content
     assert len(told) == 1
 
 
-def test_a_report_passes_over_a_damaged_record(images, results):
-    store = store_in(results)
-    (record,) = store.folder.glob("runs/*.json")
+def test_a_report_ignores_a_damaged_record(images, results):
+    (record,) = store_in(results).folder.glob("runs/*.json")
     record.write_text("{")
     done = bench("report", "--dataset", images, "--results", results, "--metrics", "psnr")
     assert done.returncode == 0, done.stderr
-    assert [line for line in done.stderr.splitlines() if str(record) in line] == [
-        done.stderr.splitlines()[0]
-    ]
+    assert done.stderr.count(str(record)) == 1
     assert "Traceback" not in done.stderr
 
 
@@ -289,7 +272,5 @@ def test_doctor_reads_no_stream_beyond_the_limit_of_any_file(results):
 
 
 def test_what_comes_with_the_project_is_verified():
-    for one in verify_results(ROOT / "results"):
-        assert one.findings == ()
-    for one in verify_results(ROOT / "results" / "ablation" / "results"):
-        assert one.findings == ()
+    for folder in (ROOT / "results", ROOT / "results" / "ablation" / "results"):
+        assert all(one.findings == () for one in verify_results(folder))
