@@ -55,7 +55,7 @@ def test_what_was_scored_on_another_kind_of_device_is_decoded_on_that_kind(conte
 
 def test_a_stream_that_was_not_kept_does_not_end_the_others(contents):
     first, *others = contents.table.to_pylist()
-    contents.store._streams.path(first["stream_sha256"]).unlink()
+    contents.store._path(first["stream_sha256"]).unlink()
     found = reconstructed([first, *others], contents, "cpu")
     assert found[0] == Failed("load", "its stream was not kept")
     assert not any(isinstance(one, Failed) for one in found[1:])

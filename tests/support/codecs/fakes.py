@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmark.codec import CodecInfo, Declared, Pixels, Setting
 from benchmark.errors import Unavailable
+from benchmark.system.settings import chosen_device
 
 
 class Honest:
@@ -198,8 +199,7 @@ class Drifts(Honest):
         self._levels = levels
 
     def describe(self) -> CodecInfo:
-        device = "cuda" if os.environ.get("BENCH_DEVICE") == "cuda" else "cpu"
-        return CodecInfo("1", "encode({step})", "MIT", "0" * 64, 1, "one call", device=device)
+        return replace(super().describe(), device=chosen_device())
 
     def decode(self, data: bytes) -> Pixels:
         brighter = self._levels if self.describe().device == "cuda" else 0

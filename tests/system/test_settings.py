@@ -1,0 +1,123 @@
+"""Settings are passed, not set: calls leave the process as it was, and workers get them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import benchmark
+from benchmark.errors import UsageError
+from benchmark.plan.request import Request
+from benchmark.system import settings
+from benchmark.system.settings import (
+    chosen_device,
+    isolated,
+    one_thread,
+    program_folders,
+    use_device,
+    use_program_folder,
+    use_weights_folder,
+    weight_folders,
+    worker_environment,
+)
+from support.codecs.files import FAKES
+
+# A plain script, without a guard against being imported by workers.
+SCRIPT = """
+import os, sys
+import pyarrow as pa
+import torch
+import benchmark
+
+def process():
+    return dict(os.environ), torch.get_num_threads(), pa.default_memory_pool().backend_name
+
+results, weights = sys.argv[1:]
+before = process()
+done = benchmark.run(
+    "jpeg,ours:beta=0", "sample", limit=1, metrics="psnr", device="cpu", weights_dir=weights,
+    results=results,
+)
+assert done.measured and not done.failures, done.failures
+row = done.rows.to_pylist()[0]
+folder = f"{results}/{row['dataset']}"
+setting = {row["setting_name"]: row["setting_value"]}
+pixels = benchmark.decoded(folder, row["codec"], row["image"], device="cpu", **setting)
+assert pixels.shape == (row["height_px"], row["width_px"], 3)
+assert len(benchmark.load(folder)) == done.measured
+changed = [one for one in zip(before, process()) if one[0] != one[1]]
+print(changed)
+"""
+
+
+def test_a_run_leaves_the_process_of_its_caller_as_it_was(tmp_path):
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "none.pth").touch()
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / "results", tmp_path / "weights"],
+        env={**os.environ, "OMP_NUM_THREADS": "2"}, capture_output=True, text=True, timeout=900,
+        check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
+
+
+def test_workers_get_the_settings_of_the_call(tmp_path, monkeypatch):
+    """The codec says where it runs by the device that it is given; the variable says otherwise."""
+    monkeypatch.setenv("BENCH_DEVICE", "cuda")
+    outcome = benchmark.run(
+        f"{FAKES}:Drifts", "sample", metrics="psnr", limit=1, jobs=1, device="cpu", results=tmp_path
+    )
+    assert set(outcome.rows["device"].to_pylist()) == {"cpu"}
+    assert os.environ["BENCH_DEVICE"] == "cuda"
+
+
+@isolated
+def with_settings(folder: Path) -> dict[str, str]:
+    use_device("cpu")
+    use_weights_folder(folder)
+    use_program_folder("MINE_DIR", folder)
+    assert chosen_device() == "cpu"
+    assert weight_folders()[0] == folder
+    assert program_folders("MINE_DIR") == [folder, folder / "bin"]
+    return worker_environment(MORE="1")
+
+
+def test_settings_end_with_the_call_that_used_them(tmp_path, monkeypatch):
+    (tmp_path / "a").touch()
+    monkeypatch.setenv("BENCH_DEVICE", "cuda")
+    monkeypatch.setenv("BENCH_WEIGHTS", "/elsewhere")
+    before = dict(os.environ)
+    given = with_settings(tmp_path)
+    assert given.items() >= {
+        "BENCH_DEVICE": "cpu", "BENCH_WEIGHTS": f"{tmp_path}{os.pathsep}/elsewhere",
+        "MINE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1", "MORE": "1",
+    }.items()  # fmt: skip
+    assert dict(os.environ) == before
+    assert (chosen_device(), settings.settings()) == ("cuda", settings.Settings())
+    assert weight_folders()[0] == Path("/elsewhere")
+    assert program_folders("MINE_DIR") == []
+
+
+@pytest.mark.parametrize("folders", [{"weights_dir": "empty"}, {"vtm_dir": "nowhere"}])
+def test_a_folder_that_cannot_be_meant_is_refused(folders, tmp_path):
+    (tmp_path / "empty").mkdir()
+    request = Request(**{name: tmp_path / folder for name, folder in folders.items()})
+    with pytest.raises(UsageError):
+        isolated(request.use_folders)()
+
+
+def test_one_thread_is_used_and_then_as_many_as_before():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
