@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import Unavailable, UsageError
-from benchmark.measure.engine.local import Finished, Task, carry_out, image_of
+from benchmark.measure.engine.local import Task, carry_out, image_of
 from benchmark.measure.engine.workers import worker_context
 from benchmark.measure.execute import cells_to_decode_twice
 from benchmark.measure.outcome import (
@@ -152,8 +152,8 @@ def rescore(
         failures = run_tasks(tasks, conditions, store, True, report, engine, notes)
     cells = [task.row["cell"] for task in tasks]
     before, after = (count_values(rows, cells, names) for rows in (table, store.table()))
-    filled = after.values - before.values
-    return Rescored(table.num_rows, len(tasks), after.rows_without, tuple(failures), filled, absent)
+    filled, lack = sum(after) - sum(before), sum(count < len(names) for count in after)
+    return Rescored(table.num_rows, len(tasks), lack, tuple(failures), filled, absent)
 
 
 def _workers(
@@ -289,10 +289,9 @@ def _local(request: Request) -> Backend:
     worker_context()  # begins to load what workers need
 
     def engine(model: CostModel) -> Engine:
-        def ordered(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | None]:
-            return carry_out(longest_first(tasks, image_of, _seconds(model)), conditions)
-
-        return ordered
+        return lambda tasks, conditions: carry_out(
+            longest_first(tasks, image_of, _seconds(model)), conditions
+        )
 
     return Backend(device, request.jobs, engine)
 
@@ -308,21 +307,12 @@ def _cluster(request: Request) -> Backend:
     def engine(model: CostModel) -> Engine:
         return RayEngine(nodes, _seconds(model), request.gpus_per_worker, remarks).carry_out
 
-    return Backend(
-        device,
-        request.jobs or max(nodes.cpus, 1),
-        engine,
-        cluster.session,
-        {"engine": "ray", "nodes": [node._asdict() for node in nodes.nodes]},
-        remarks,
-    )
+    jobs = request.jobs or max(nodes.cpus, 1)
+    facts = {"engine": "ray", "nodes": [node._asdict() for node in nodes.nodes]}
+    return Backend(device, jobs, engine, cluster.session, facts, remarks)
 
 
 def _seconds(model: CostModel) -> Callable[[Task], float | None]:
-    def seconds(task: Task) -> float | None:
-        if isinstance(task, Cell):
-            return model.seconds(task)
-        decoding: float | None = task.row["decode_seconds"]
-        return decoding
-
-    return seconds
+    return lambda task: (
+        model.seconds(task) if isinstance(task, Cell) else task.row["decode_seconds"]
+    )

@@ -101,11 +101,10 @@ class Scorer:
 
     def forget(self, but: str = "") -> bool:
         """Drop what metrics, but for one, have prepared; return whether there was anything."""
-        dropped = self._prepared.keys() - {but}
-        for name in dropped:
-            del self._prepared[name]
+        kept = {name: one for name, one in self._prepared.items() if name == but}
+        dropped, self._prepared = len(self._prepared) > len(kept), kept
         give_memory_back()
-        return bool(dropped)
+        return dropped
 
     def _score(
         self, name: str, source: HashedImage, decoded: HashedImage, is_kept: IsKept

@@ -1,8 +1,8 @@
 """Find stored rows that lack a metric, as tasks that fill it in from the kept stream."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -56,28 +56,17 @@ def unscored(
     return sorted(tasks, key=lambda task: str(task.row["image"]))
 
 
-class Counts(NamedTuple):
-    """Numbers of values that some rows have of some metrics, and of rows that lack one of them."""
-
-    values: int
-    rows_without: int
-
-
-def count_values(table: pa.Table, cells: Sequence[str], metrics: Sequence[str]) -> Counts:
-    """Count the values of image metrics and feature spaces under their present protocols."""
-    keys = pa.array(cells, pa.string())
+def count_values(table: pa.Table, cells: Collection[str], metrics: Sequence[str]) -> list[int]:
+    """Return of each of these cells how many of the metrics it has by their present protocols."""
     rows = one_per_cell(table)
-    rows = rows.filter(pc.is_in(rows["cell"], value_set=keys))
-    found, complete = 0, np.ones(rows.num_rows, np.bool_)
+    rows = rows.filter(pc.is_in(rows["cell"], value_set=pa.array(cells, pa.string())))
+    counts = np.zeros(rows.num_rows, np.int64)
     for kind in map(metric_class, metrics):
         value, protocol, _ = metric_columns(kind.column)
-        if protocol not in rows.column_names:  # a user's metric that was never measured here
-            complete[:] = False
-            continue
-        has = equals(rows[protocol], kind.protocol) & ~np.asarray(pc.is_null(rows[value]))
-        found += int(has.sum())
-        complete &= has
-    return Counts(found, int((~complete).sum()))
+        if protocol in rows.column_names:  # else a user's metric that was never measured here
+            measured = ~np.asarray(pc.is_null(rows[value]))
+            counts += equals(rows[protocol], kind.protocol) & measured
+    return [int(count) for count in counts]
 
 
 def _lacking(table: pa.Table, name: str, again: bool, folder: Path) -> pa.ChunkedArray | pa.Array:

@@ -150,10 +150,8 @@ class Workbench:
 
     def measure(self, cell: Cell, enter: Enter = untold) -> Measured:
         """Code and score a cell; a failure of its image or codec, or of memory, is a failed row."""
-        measured = self._within_memory(partial(self._measured, cell, enter))
-        if isinstance(measured, Failed):
-            return failed_cell(cell, self._conditions, measured)
-        return measured
+        done = self._within_memory(partial(self._measured, cell, enter))
+        return failed_cell(cell, self._conditions, done) if isinstance(done, Failed) else done
 
     def _measured(self, cell: Cell, enter: Enter) -> Measured | Failed:
         enter("load")
@@ -331,7 +329,7 @@ def _now() -> str:
 
 
 def _warm_up_picture() -> Pixels:
-    """Return a smooth ramp with some noise, 96 x 128 pixels: large enough for every codec."""
+    """Return a ramp with some noise, 96 x 128 pixels: large enough for every codec."""
     rows, columns = np.mgrid[0:96, 0:128]
     ramp = np.stack([rows * 2, columns * 2, rows + columns], axis=-1)
     noise = np.random.default_rng(0).integers(0, 16, ramp.shape)

@@ -48,15 +48,17 @@ def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finishe
     """
     queues = _queues(tasks, conditions)
     workers = [
-        _Worker(queue, conditions, queue.gpu(number))
+        _Worker(queue, conditions, queue.gpus[number % len(queue.gpus)] if queue.gpus else None)
         for queue in queues
-        for number in range(queue.workers)
+        for number in range(min(queue.workers, queue.left))
     ]
     try:
         for worker in workers:
             worker.take()
         while busy := [worker for worker in workers if worker.tasks]:
-            ready = wait([worker.connection for worker in busy], timeout=_pause(busy))
+            left = [worker.patience.left_seconds() for worker in busy]
+            pause = min([TICK_SECONDS, *(seconds for seconds in left if seconds is not None)])
+            ready = wait([worker.connection for worker in busy], timeout=pause)
             for worker in busy:
                 finished = worker.collect() if worker.connection in ready else worker.give_up()
                 if finished is not None:
@@ -74,7 +76,7 @@ class _WorkQueue:
     """Tasks that wait for the same kind of worker, kept together by image."""
 
     workers: int
-    gpus: Sequence[str] = ()  # of the workers in turn; empty: nothing is chosen for them
+    gpus: Sequence[str] = ()  # of the workers in turn, as CUDA_VISIBLE_DEVICES has them
     images: dict[str, deque[Task]] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
     left: int = 0
@@ -82,14 +84,6 @@ class _WorkQueue:
     def add(self, task: Task) -> None:
         self.images.setdefault(image_of(task), deque()).append(task)
         self.left += 1
-
-    def gpu(self, number: int) -> str | None:
-        """Return the GPU of a worker by its number, as CUDA_VISIBLE_DEVICES has it."""
-        return self.gpus[number % len(self.gpus)] if self.gpus else None
-
-    def plenty(self) -> bool:
-        """Return whether there are more than two tasks per worker left."""
-        return self.left > 2 * self.workers
 
     def next(self, image: str) -> Task | None:
         """Return a task of this image, else of a free image, else of the image with most left."""
@@ -107,12 +101,6 @@ class _WorkQueue:
         return task
 
 
-def _pause(busy: Sequence["_Worker"]) -> float:
-    """Return the seconds until some worker may be overdue, a second at most."""
-    left = (worker.patience.left_seconds() for worker in busy)
-    return min([TICK_SECONDS, *(one for one in left if one is not None)])
-
-
 def _queues(tasks: Sequence[Task], conditions: Conditions) -> list[_WorkQueue]:
     on_gpus = conditions.device == "cuda" or any(device_of(task) == "cuda" for task in tasks)
     lanes = gpu_lanes(gpus() if on_gpus else (), conditions.timing)
@@ -123,8 +111,6 @@ def _queues(tasks: Sequence[Task], conditions: Conditions) -> list[_WorkQueue]:
     }
     for task in tasks:
         queues[device_of(task)].add(task)
-    for queue in queues.values():
-        queue.workers = min(queue.workers, queue.left)
     return list(queues.values())
 
 
@@ -177,7 +163,7 @@ class _Worker:
 
     def take(self) -> None:
         """Give the worker what it lacks, as far as there is something left in its queue."""
-        wanted = 2 if self._queue.plenty() else 1
+        wanted = 2 if self._queue.left > 2 * self._queue.workers else 1
         while len(self.tasks) < wanted and (task := self._queue.next(self._image)) is not None:
             self._image = image_of(task)
             self.tasks.append(task)
