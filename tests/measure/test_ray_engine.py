@@ -15,6 +15,7 @@ from benchmark.measure.engine.ray.cluster import connect
 from benchmark.measure.engine.ray.engine import MOST_LOSSES, RayEngine
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.store import Store
+from support.bench.command import bench
 from support.codecs.files import CODECS, FAKES, cells, conditions, sources_in, stable
 from support.files.noise import noise_images
 from support.processes import is_running, until
@@ -235,26 +236,18 @@ def test_a_killed_driver_resumes_where_it_was(cluster, sources, traces, tmp_path
     assert not expected
 
 
-def test_without_a_cluster_and_where_it_cannot_be_used_one_sentence_says_so(sources, tmp_path):
-    words = ["run", "--codecs", f"{FAKES}:Honest", "--dataset", str(sources[0].file.path.parent)]
-    for more, told in [
-        (["--engine", "rays"], "--engine 'rays' is none of local, ray"),
-        (["--engine", "ray", "--timing"], "--timing measures one machine"),
-        (
-            ["--engine", "ray", "--address", "ray://a:1"],
-            "'ray://a:1' is neither auto nor HOST:PORT",
-        ),
-        (
-            ["--engine", "ray", "--address", "localhost:1"],
-            "no Ray cluster answers at localhost:1 (",
-        ),
-    ]:
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmark", *words, *more, "--results", str(tmp_path)],
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-        )
-        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-        assert told in done.stderr
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--engine", "rays"], "'rays'"),
+        (["--engine", "ray", "--timing"], "--timing"),
+        (["--engine", "ray", "--address", "ray://a:1"], "'ray://a:1' is neither auto nor HOST"),
+        (["--engine", "ray", "--address", "localhost:1"], "no Ray cluster answers at localhost:1"),
+    ],
+)
+def test_where_it_cannot_be_used_one_sentence_says_so(more, says, sources, tmp_path):
+    images = sources[0].file.path.parent
+    words = ("run", "--codecs", f"{FAKES}:Honest", "--dataset", images, "--results", tmp_path)
+    done = bench(*words, *more)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert says in done.stderr
