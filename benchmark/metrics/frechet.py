@@ -98,10 +98,7 @@ class FrechetDistance:
 
     better: Better = "lower"
     protocol = "frechet/1"
-
-    def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-        """Return `frechet` of the two sets."""
-        return frechet(reference, decoded)
+    reduce = staticmethod(frechet)
 
 
 class FID256(FrechetDistance):
@@ -149,10 +146,7 @@ class FIDInfinity:
     presentation = Presentation("decades", over_few="widely scattered")
     space = "inception256"
     min_images = 50
-
-    def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-        """Return `frechet_at_infinity` of the two sets."""
-        return frechet_at_infinity(reference, decoded)
+    reduce = staticmethod(frechet_at_infinity)
 
 
 class FDAlex(FrechetDistance):

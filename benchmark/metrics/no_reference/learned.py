@@ -10,13 +10,12 @@ pyiqa is an optional dependency, whose licence forbids commercial use. It would 
 itself; here they are files that are looked for and pinned like all others.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, Reason, Unavailable
@@ -25,21 +24,12 @@ from benchmark.system.backbone import load_pinned, require_pinned
 from benchmark.system.imports import import_torchvision
 from benchmark.system.weights import find_weights
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 VERSION = "0.1.16"
 MIN_SIDE_PX = 32  # patches of MUSIQ, strides of the other two
-KONIQ = "trained on KonIQ-10k"
-MUSIQ_SHA256, CLIP_SHA256, MANIQA_SHA256 = (
-    "e95806b9",  # of its published name; the rest is not known
-    "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762",
-    "a207f8ab57322e6be38ff5c8d019301dc032b454bef21c3c9f9dbf7974eebff6",
-)
 
 
-class LearnedRating(ABC):
-    """Rating of the decoded image alone by a network of pyiqa that a subclass opens.
+class LearnedRating:
+    """Rating of the decoded image alone by a network of pyiqa that a subclass names.
 
     float32 on every device; higher is better. A GPU may round otherwise than the CPU.
     """
@@ -48,6 +38,8 @@ class LearnedRating(ABC):
     column: ClassVar[str]
     label: ClassVar[str]
     file: ClassVar[str]
+    sha256: ClassVar[str]  # of the file, or how it begins
+    published: ClassVar[str]  # its name in messages
     presentation = Presentation()
 
     def __init__(self, device: str = "cpu") -> None:
@@ -73,9 +65,15 @@ class LearnedRating(ABC):
             (cls.file,), f"run `{command}`, or put the file into one of them", command
         )
 
-    @abstractmethod
     def open(self, path: Path, device: str) -> Any:
         """Return pyiqa's network with the weights in `path`."""
+        state = load_pinned(path, self.sha256, self.published)
+        from pyiqa import create_metric
+
+        with _no_downloads():
+            metric = create_metric(self.column, device=device, pretrained=False)
+        metric.net.load_state_dict({key.removeprefix("module."): one for key, one in state.items()})
+        return metric
 
     def prepare(self, reference: Pixels) -> tuple[int, ...]:
         """Return the source's shape; `NotMeasurable` where a side is shorter than 32 px."""
@@ -102,13 +100,10 @@ class MUSIQ(LearnedRating):
 
     column = "musiq"
     label = "MUSIQ"
-    protocol = f"musiq/pyiqa-{VERSION}-koniq-{MUSIQ_SHA256[:8]}"
     file = "musiq_koniq_ckpt-e95806b9.pth"
-
-    def open(self, path: Path, device: str) -> Any:
-        """Return MUSIQ with the weights in `path`."""
-        state = load_pinned(path, MUSIQ_SHA256, f"pyiqa's MUSIQ, {KONIQ}")
-        return _with_weights("musiq", state, device)
+    sha256 = "e95806b9"  # of its published name; the rest is not known
+    published = "pyiqa's MUSIQ, trained on KonIQ-10k"
+    protocol = f"musiq/pyiqa-{VERSION}-koniq-{sha256[:8]}"
 
 
 class CLIPIQA(LearnedRating):
@@ -116,12 +111,14 @@ class CLIPIQA(LearnedRating):
 
     column = "clip_iqa"
     label = "CLIP-IQA"
-    protocol = f"clip-iqa/pyiqa-{VERSION}-rn50-{CLIP_SHA256[:8]}"
     file = "RN50.pt"
+    sha256 = "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762"
+    published = "OpenAI's CLIP RN50.pt"
+    protocol = f"clip-iqa/pyiqa-{VERSION}-rn50-{sha256[:8]}"
 
     def open(self, path: Path, device: str) -> Any:
         """Return CLIP-IQA with the network in `path`, an archive of OpenAI."""
-        require_pinned(path, CLIP_SHA256, "OpenAI's CLIP RN50.pt")
+        require_pinned(path, self.sha256, self.published)
         from pyiqa import create_metric
 
         return create_metric("clipiqa", device=device, backbone=str(path))
@@ -132,13 +129,10 @@ class MANIQA(LearnedRating):
 
     column = "maniqa"
     label = "MANIQA"
-    protocol = f"maniqa/pyiqa-{VERSION}-koniq-{MANIQA_SHA256[:8]}"
     file = "ckpt_koniq10k.pt"
-
-    def open(self, path: Path, device: str) -> Any:
-        """Return MANIQA with the weights in `path`."""
-        state = load_pinned(path, MANIQA_SHA256, f"MANIQA's {self.file}")
-        return _with_weights("maniqa", state, device)
+    sha256 = "a207f8ab57322e6be38ff5c8d019301dc032b454bef21c3c9f9dbf7974eebff6"
+    published = f"MANIQA's {file}"
+    protocol = f"maniqa/pyiqa-{VERSION}-koniq-{sha256[:8]}"
 
 
 def require_pyiqa(metric: str) -> None:
@@ -154,15 +148,6 @@ def require_pyiqa(metric: str) -> None:
             f"{metric} needs the Python package pyiqa{here}: run `{command}`",
             Reason("package", "pyiqa", command),
         )
-
-
-def _with_weights(name: str, state: "dict[str, Tensor]", device: str) -> Any:
-    from pyiqa import create_metric
-
-    with _no_downloads():
-        metric = create_metric(name, device=device, pretrained=False)
-    metric.net.load_state_dict({key.removeprefix("module."): one for key, one in state.items()})
-    return metric
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def test_a_package_that_pyiqa_misses_is_named(monkeypatch, tmp_path):
     pretend_pyiqa(monkeypatch)
     path = tmp_path / CLIPIQA.file
     path.write_bytes(b"any")
-    monkeypatch.setattr(learned, "CLIP_SHA256", file_sha256(path))
+    monkeypatch.setattr(CLIPIQA, "sha256", file_sha256(path))
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     with pytest.raises(Unavailable, match="CLIP-IQA needs all that pyiqa needs: import of pyiqa"):
         CLIPIQA()
@@ -77,7 +77,7 @@ def test_musiq_of_drawn_weights_is_pyiqas(monkeypatch, tmp_path, coffee):
     theirs = create_metric("musiq", device="cpu", pretrained=False)
     path = tmp_path / MUSIQ.file
     torch.save(theirs.net.state_dict(), path)
-    monkeypatch.setattr(learned, "MUSIQ_SHA256", file_sha256(path))
+    monkeypatch.setattr(MUSIQ, "sha256", file_sha256(path))
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     metric = MUSIQ()
     unit = torch.from_numpy(coffee.copy()).permute(2, 0, 1)[None] / 255
