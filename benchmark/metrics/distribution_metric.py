@@ -45,11 +45,10 @@ class Reduced:
     """Value of a distribution metric, and the influence of each image on it where it is known."""
 
     value: float
-    # (images,) of sum 0, the derivative of the value to each image's weight, scaled as a mean has
-    # it: for the mean of x it is x - mean(x). So the value without image i is about
-    # value - influence[i] / (images - 1), and the standard error of the value is
-    # sqrt(sum(influence**2) / (images * (images - 1))): the infinitesimal jackknife.
-    # None where a metric has no such derivative (nearest neighbours, say): see `has_influence`.
+    # (images,) of sum 0, the derivative of the value to each image's weight times the images: for
+    # the mean of x it is x - mean(x). The value without image i is about value - influence[i] /
+    # (images - 1), the standard error sqrt(sum(influence**2) / (images * (images - 1))), the
+    # infinitesimal jackknife. None where there is no derivative: see `has_influence`.
     influence: NDArray[np.float64] | None = None
 
 

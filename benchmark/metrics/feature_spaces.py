@@ -7,11 +7,9 @@ grid differently (docs/protocol.md). Patches of one grid do not overlap, and wha
 right and at the bottom is left out.
 
 `Inception256` is what FID and KID are defined with: pytorch-fid's network, its scaling to 299 px,
-2048 values (Heusel, Ramsauer, Unterthiner, Nessler, Hochreiter, "GANs Trained by a Two Time-Scale
-Update Rule Converge to a Local Nash Equilibrium" (2017)). `InceptionTF256` is the same network
-after torch-fidelity's scaling, which several papers report. AlexNet and SqueezeNet 1.1 stand in
-where its weights are missing: the output of their last ReLU averaged over the patch, which is not
-scaled, with ImageNet's normalisation.
+2048 values. `InceptionTF256` is the same network after torch-fidelity's scaling. AlexNet and
+SqueezeNet 1.1 replace it where its weights are missing: the output of their last ReLU averaged over
+the unscaled patch, with ImageNet's normalisation.
 """
 
 from abc import ABC, abstractmethod
@@ -129,11 +127,7 @@ class PatchSpace(ABC):
 
 
 class Inception256(PatchSpace):
-    """Features of pytorch-fid 0.3.0, 2048 per patch.
-
-    Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, "Rethinking the Inception Architecture for Computer
-    Vision" (2016), with the weights of TensorFlow's release of 2015-12-05.
-    """
+    """Features of pytorch-fid 0.3.0, 2048 per patch (TensorFlow's weights of 2015-12-05)."""
 
     column = "inception256_patches"
     protocol = f"inception256/pytorch-fid-0.3.0-{INCEPTION_SHA256[:8]}"
@@ -167,10 +161,7 @@ class Inception256(PatchSpace):
 
 
 class InceptionTF256(Inception256):
-    """Features of torch-fidelity 0.4.0, 2048 per patch: scaled as TensorFlow 1 scales.
-
-    Its network has the same weights and layers as pytorch-fid's.
-    """
+    """Features of torch-fidelity 0.4.0, 2048 per patch: the same network, scaled otherwise."""
 
     column = "inception256_tf_patches"
     protocol = f"inception256-tf/torch-fidelity-0.4.0-{INCEPTION_SHA256[:8]}"
@@ -189,11 +180,7 @@ def _find_inception() -> "Path":
 
 
 def _pytorch_fid(state: "dict[str, Tensor]", scales: bool) -> Any:
-    """Return pytorch-fid's network in evaluation mode with these weights, with or without scaling.
-
-    Its constructor asks a function of its module for the weights, which would download them, and
-    draws random numbers before it overwrites them.
-    """
+    # Its constructor would download weights, and draws random numbers before it overwrites them.
     from unittest.mock import patch
 
     import_torchvision()
@@ -208,8 +195,7 @@ def _pytorch_fid(state: "dict[str, Tensor]", scales: bool) -> Any:
 def _scaled_from_corner(patches: "Tensor", side: int) -> "Tensor":
     """Return square patches (n, channels, h, h) enlarged to `side` as TensorFlow 1 does.
 
-    Bilinear; output pixel i lies at i h / side of the input's pixels, not at the place of its
-    centre, and beyond the last pixel that one is repeated.
+    Bilinear; output pixel i lies at i h / side of the input's pixels, and the last one is repeated.
     """
     import torch
 

@@ -35,18 +35,12 @@ def frechet(reference: Sequence[Features], decoded: Sequence[Features]) -> Reduc
     """Return the Frechet distance of all patches of the images, and each image's influence on it.
 
     The influence is the derivative to a weight that multiplies all patches of one image in both
-    sets, in sums and in counts alike, times the number of images. The factor n / (n - 1) that makes
-    the covariances unbiased keeps its value: it is a constant of the estimate, so equal weights of
-    any size give the same value, and influences add up to 0.
+    sets, in sums and in counts alike, times the number of images; the factor n / (n - 1) of the
+    covariances is a constant, so influences add up to 0. The derivative of a nuclear norm |K| with
+    K = U S V' is U V', which leaves to patch a the leverages sum_k S_k (U_ak^2 + V_ak^2).
 
-    The derivative of a nuclear norm |K| with K = U S V' is U V', and with K the product of the
-    centred, scaled features that leaves to patch a the leverages sum_k S_k (U_ak^2 + V_ak^2).
-    Centring adds nothing, as the columns of U and V that count are orthogonal to constants.
-
-    Standard errors from it are right where patches outnumber dimensions. With fewer they are too
-    large: by a third in a simulation of 24 images of 8 patches and 512 dimensions.
-
-    Raises `NotMeasurable` under two patches.
+    Standard errors are right where patches outnumber dimensions; with fewer they are too large, by
+    a third for 24 images of 8 patches and 512 dimensions. `NotMeasurable` under two patches.
     """
     return Reduced(*_frechet(reference, decoded))
 
@@ -56,15 +50,11 @@ def frechet_at_infinity(reference: Sequence[Features], decoded: Sequence[Feature
 
     Chong, Forsyth, "Effectively Unbiased FID and Inception Score and Where to Find Them" (2020):
     the distance is biased upwards by about b / n, so a line through distances of subsets, over 1/n,
-    meets 0 at the unbiased value. Here the line goes through the distance of all images and the
-    mean distance of two random halves of them. Subsets are of images, not of patches: those of one
-    image are alike, and only with fewer images does the bias grow as it fell. Both sets lose the
-    same images, so that for identical sets the result is 0. May be negative, being unbiased.
-
-    Which image goes to which half depends on the number of images and on their features in the
-    first set, not on their order. The influence is the derivative with the halves as they are.
-
-    Raises `NotMeasurable` where a half would have fewer than two patches.
+    meets 0 at the unbiased value. The line goes through the distance of all images and the mean
+    distance of two random halves of them (of images, since patches of one image are alike; the same
+    in both sets). May be negative. The halves depend on the number of images and on their features
+    in the first set, not on their order; the influence is the derivative with the halves as they
+    are. `NotMeasurable` where a half would have fewer than two patches.
     """
     patches_by_image(reference, decoded)
     images = len(reference)
@@ -134,9 +124,8 @@ class FID256TF(FrechetDistance):
 class FIDInfinity:
     """FID/256 without the bias of small sets.
 
-    In a simulation with 14 times as many patches as dimensions, as CLIC2020 has, of 112 images, the
-    bias went from 5 % to -.6 % of the distance, and its standard deviation stayed. The law 1/n
-    needs patches that outnumber the dimensions: with fewer, half of the bias was left.
+    With 14 times as many patches as dimensions, as CLIC2020 has, a simulated bias of 5 % of the
+    distance fell to -.6 %; with fewer patches than dimensions half of it was left.
     """
 
     column = "fid256_inf"
@@ -202,10 +191,7 @@ class GaussianSums:
 
 
 def factor(covariance: Floats) -> Floats:
-    """Return F (rank, dimensions) with F' F the covariance, by elimination, largest variance first.
-
-    Elimination ends where the rest is rounding, 2e-16 x dimensions of the largest variance.
-    """
+    """Return F (rank, dimensions) with F' F the covariance but for rounding, graded by variance."""
     from scipy.linalg.lapack import dpstrf
 
     size = len(covariance)
@@ -217,10 +203,7 @@ def factor(covariance: Floats) -> Floats:
 
 
 def assemble(step: Floats, first: Floats, second: Floats, norm: float) -> float:
-    """Return the distance from a difference of means, two factors and their product's nuclear norm.
-
-    The traces are those of the factors, so that what these leave out cannot be missing on one side.
-    """
+    """Return the distance from a difference of means, two factors and their product's norm."""
     traces = np.vdot(first, first) + np.vdot(second, second)
     return max(0.0, float(step @ step + (traces - 2 * norm)))
 
@@ -228,11 +211,9 @@ def assemble(step: Floats, first: Floats, second: Floats, norm: float) -> float:
 def nuclear_norm(cross: Floats) -> float:
     """Return the sum of the singular values of a product F1 F2' of two results of `factor`.
 
-    Squaring a matrix loses its small singular values, in general. Not here, as a rule: factors from
-    elimination with pivots are graded, largest row first, so their product is, and of a graded
-    square the small eigenvalues come out with digits of their own. Otherwise (where both
-    covariances are singular along different axes) A A' and A' A have other rounding errors, and the
-    slow decomposition takes their place.
+    Squaring a matrix loses its small singular values, but not those of a graded one, as products of
+    factors from elimination with pivots are. Where both covariances are singular along different
+    axes, A A' and A' A differ by rounding, and the slow decomposition takes their place.
     """
     few = min(cross.shape)
 
@@ -255,10 +236,7 @@ def _frechet(reference: Sequence[Features], decoded: Sequence[Features]) -> tupl
 
 
 def _few(reference: Sequence[Features], decoded: Sequence[Features]) -> tuple[float, Floats]:
-    """Return the distance and what each patch adds to it, up to a constant, from patches² products.
-
-    For no more patches than dimensions.
-    """
+    """Return the distance and the patches' gains from patches² products: for few patches."""
     vectors = [np.concatenate(images, dtype=np.float64) for images in (reference, decoded)]
     means = [x.mean(axis=0) for x in vectors]
     count = len(vectors[0])
@@ -275,9 +253,9 @@ def _few(reference: Sequence[Features], decoded: Sequence[Features]) -> tuple[fl
 
 
 def _many(reference: Sequence[Features], decoded: Sequence[Features]) -> tuple[float, Floats]:
-    """Return the distance and what each patch adds to it, from matrices of dimensions².
+    """Return the distance and the patches' gains from matrices of dimensions²: for many patches.
 
-    For more patches than dimensions. With Q1 the patches' coordinates in F1 (X1 = Q1 F1), Q1 U are
+    With Q1 the patches' coordinates in F1 (X1 = Q1 F1), Q1 U are
     the left singular vectors of the patches' matrix, and Q1 U S^(1/2) = X1 F2' V S^(-1/2) needs no
     inverse of F1.
     """

@@ -2,10 +2,8 @@
 
 Binkowski, Sutherland, Arbel, Gretton, "Demystifying MMD GANs" (2018): the squared maximum mean
 discrepancy under k(x, y) = (x.y / dimensions + 1)^3, its unbiased estimate from all patches at
-once. torch-fidelity and clean-fid give the mean of 100 estimates from random subsets of 1000; this
-is the number that their mean scatters around, whatever the size of the subsets, and it is
-clean-fid's own number where its subsets are the whole set. They multiply by nothing, nor does this;
-tables that give "KID x 1000" do.
+once. torch-fidelity and clean-fid give the mean of 100 estimates from random subsets of 1000, which
+scatters around this number. It is not multiplied by 1000.
 """
 
 from collections.abc import Sequence
@@ -29,17 +27,13 @@ def kernel_distance(reference: Sequence[Features], decoded: Sequence[Features]) 
     """Return the squared discrepancy, below 0 where it is within noise, and the influences on it.
 
     A patch is never compared with itself in its own set, as is unbiased; in the other set it meets
-    all patches, its own among them, as it does in subsets drawn apart from each other. For sets
-    that are not independent, as sources and their decodings, this takes 2/n times the difference
-    between such a pair's kernel value and any other's from the distance: of the order of 1e-4 for
-    28,650 patches of Inception's, and all there is to see for some hundred.
+    all patches, its own among them. For sets that are not independent, as sources and their
+    decodings, this takes 2/n times the difference between such a pair's kernel value and any
+    other's from the distance: of the order of 1e-4 for 28,650 patches of Inception's.
 
     The influence is the derivative to a weight that multiplies all patches of one image in both
-    sets, times the number of images. Pairs count by the product of their weights, in sums and in
-    counts alike: a weight of 0 is the image left out, and influences add up to 0.
-
-    Products are float32, which moves the distance of Inception's features by less than 1e-8; sums
-    are float64. Raises `NotMeasurable` under two patches.
+    sets, times the number of images; influences add up to 0. Products are float32, which moves the
+    distance of Inception's features by less than 1e-8. `NotMeasurable` under two patches.
     """
     image_of = patches_by_image(reference, decoded)
     count = len(image_of)

@@ -3,9 +3,8 @@
 Kynkäänniemi, Karras, Laine, Lehtinen, Aila, "Improved Precision and Recall Metric for Assessing
 Generative Models" (2019), with k = 3. Around each vector of a set lies a ball that reaches to its
 third neighbour within the set. Precision is the share of decoded patches inside any ball of the
-sources (do they look natural?), recall the share of source patches inside any ball of the decoded
-ones (is everything there that is natural?). A patch's own source counts like any other: sources and
-decodings are paired, so both values are near 1 at high rates.
+sources, recall the share of source patches inside any ball of the decoded ones. A patch's own
+source counts like any other, so both values are near 1 at high rates.
 """
 
 from collections.abc import Iterator, Sequence

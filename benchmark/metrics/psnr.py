@@ -178,10 +178,7 @@ def _luma(pixels: Pixels) -> NDArray[np.float32]:
 
 
 def _luma_error_in_bands(reference: Pixels, decoded: Pixels) -> NDArray[np.float64]:
-    """Return the error of luma, (pixels,): one array, since BLAS sums parts to other last digits.
-
-    Luma itself, and its differences, are whole numbers that float32 holds.
-    """
+    # One array, since BLAS sums parts to other last digits. Differences are integers in float32.
     height, width = reference.shape[:2]
     error = np.empty((height, width), np.float64)
     for rows in bands(height, width):

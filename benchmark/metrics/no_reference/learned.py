@@ -6,8 +6,7 @@ prompts; Yang, Wu, Shi, Lao, Gong, Cao, Wang, Yang, "MANIQA: Multi-dimension Att
 No-Reference Image Quality Assessment" (2022), 20 crops of 224 px at fixed places. MUSIQ and MANIQA
 are those trained on KonIQ-10k, which pyiqa takes by default.
 
-pyiqa is an optional dependency, whose licence forbids commercial use. It would download weights by
-itself; here they are files that are looked for and pinned like all others.
+pyiqa is an optional dependency, whose licence forbids commercial use; its weights are pinned files.
 """
 
 from collections.abc import Iterator

@@ -1,12 +1,11 @@
 """NIQE, the naturalness of one 8-bit RGB image, without a source: smaller is more natural.
 
 Mittal, Soundararajan, Bovik, "Making a 'Completely Blind' Image Quality Analyzer" (2013), as the
-authors' release computes it: MATLAB's grey levels (BT.601 luma, rounded to 8 bits), the image
-cropped to whole blocks of 96 x 96 px, two scales of which the second is MATLAB's bicubic half with
-antialiasing; 18 statistics per block and scale of the locally normalised luma and of products of
-neighbours; the Mahalanobis distance between the Gaussian of all blocks and the release's Gaussian
-of 125 pristine photographs. Where an image has areas of one colour, the release counts their pixels
-as positive or negative by rounding errors; here they count as neither, which moves their NIQE.
+authors' release computes it: MATLAB's grey levels, whole blocks of 96 x 96 px, two scales of which
+the second is MATLAB's bicubic half with antialiasing; 18 statistics per block and scale; the
+Mahalanobis distance to the release's Gaussian of 125 pristine photographs. The release counts
+pixels of areas of one colour as positive or negative by rounding errors; here they count as
+neither, which moves the NIQE of such images.
 """
 
 from functools import cache

@@ -1,13 +1,10 @@
 """Butteraugli of two 8-bit sRGB images, by JPEG XL's program: 0 for identical ones, 1 just visible.
 
 Alakuijala, Obryk, Stoliarchuk, Szabadka, Vandevenne, Wassenberg, "Guetzli: Perceptually Guided JPEG
-Encoder" (2017), as libjxl develops it: differences in an opponent colour space and in bands of
-frequencies, masked by the activity around them, on a display of 80 cd/m². The map of differences is
-pooled by the mean of its 3-, 6- and 12-norm, which libjxl calls the 3-norm; the maximum, which
-papers give as well, is another number.
-
-No Python package has it, so the program `butteraugli_main` computes it. Since that does not tell
-its version, it is asked for a known pair of images first, and refused unless it gives their value.
+Encoder" (2017), as libjxl develops it, on a display of 80 cd/m². The map of differences is pooled
+by the mean of its 3-, 6- and 12-norm, which libjxl calls the 3-norm; the maximum, which papers give
+as well, is another number. The program `butteraugli_main` tells no version, so it is asked for a
+known pair of images first, and refused unless it gives their value.
 """
 
 import re

@@ -105,10 +105,8 @@ class DISTS:
     def compare(self, prepared: PreparedLayers, decoded: Pixels) -> float:
         """Return the DISTS of a decoded image; `ValueError` unless the shapes agree.
 
-        For each channel, of weight a for the means m and n and b for the variances v and w, with
-        the covariance c, the paper adds a (1 - 2mn / (m² + n²)) + b (1 - 2c / (v + w)); as
-        v + w - 2c is the variance of the difference, that is a (m - n)² / (m² + n²) +
-        b var(x - y) / (v + w), from which nothing cancels out.
+        Of each channel, with weights a and b, a (m - n)² / (m² + n²) + b var(x - y) / (v + w):
+        the paper's a (1 - 2mn / (m² + n²)) + b (1 - 2c / (v + w)), without cancellation.
         """
         import torch
 

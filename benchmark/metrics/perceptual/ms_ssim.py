@@ -5,14 +5,12 @@ learned compression reports it: `pytorch_msssim.ms_ssim(data_range=255)` on the 
 Wang, Bovik, Sheikh, Simoncelli, "Image Quality Assessment: From Error Visibility to Structural
 Similarity" (2004), as `pytorch_msssim.ssim(data_range=255)` computes it: 11-tap Gaussian window of
 sigma 1.5, only where it fits, K of .01 and .03, mean over the pixels and the three channels of RGB.
-The paper's own program first scales an image down to about 256 px and takes luma; many papers
-report that or luma alone, which are other numbers.
+The paper's own program first scales an image down and takes luma, which gives other numbers.
 
 On the CPU this takes an eighth of that package's time: moments of the source are computed once, in
-float64, and the rest in float32 (`similarity.py` has the arithmetic). Moments of a large image are
-computed where they are compared, strip by strip, with the values of whole planes to the last digit:
-halved 8-bit pixels are multiples of 1/256 below 256, which float32 holds, so halving and
-subtracting round nowhere.
+float64, and the rest in float32 (`similarity.py`). Moments of a large image are computed strip by
+strip where they are compared, with the same values: halved 8-bit pixels are multiples of 1/256
+below 256, which float32 holds, so halving and subtracting round nowhere.
 """
 
 from abc import ABC, abstractmethod

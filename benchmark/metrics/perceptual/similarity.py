@@ -60,8 +60,7 @@ def halve(planes: Planes) -> Planes:
 def blur(planes: Floats) -> Floats:
     """Return Gaussian means of 11 x 11 pixels where the window fits, (n, h - 10, w - 10).
 
-    Along each axis stretches of 26 pixels are multiplied by a band matrix of 16 columns: BLAS
-    multiplies the band's zeros in less time than other methods need to leave them out.
+    BLAS multiplies a band matrix's zeros in less time than other methods need to leave them out.
     """
     count, height, width = planes.shape
     lines = _blur_down(planes).reshape(-1, width)

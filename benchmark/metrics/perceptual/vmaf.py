@@ -1,10 +1,9 @@
 """VMAF of two 8-bit RGB images as one frame of a video: 0..100, about 97.4 for identical images.
 
 Li, Aaron, Katsavounidis, Moorthy, Manohara, "Toward a Practical Perceptual Video Quality Metric"
-(2016), model vmaf_v0.6.1, by the filter libvmaf of ffmpeg. The model sees luma alone, so luma is
-computed here, BT.709 of the limited range 16..235 and rounded to 8 bits, and ffmpeg converts
-nothing; the chroma planes that it wants are grey. A single frame has no motion, to which the model
-gives a little less than 100.
+(2016), model vmaf_v0.6.1, by the filter libvmaf of ffmpeg, of luma alone: BT.709 of the limited
+range 16..235, rounded to 8 bits. A single frame has no motion, to which the model gives a little
+less than 100.
 """
 
 import json
