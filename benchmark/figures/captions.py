@@ -26,10 +26,10 @@ def axis_words(measure: Measure, few_images: int = 0) -> str:
     return f"{words}\n{few_images} images: {measure.over_few}" if few_images else words
 
 
-def few_images(curves: Iterable[SystemCurve]) -> int:
+def few_images(panel: Panel) -> int:
     """Return the least number of images of a distribution metric that are few; 0 for none."""
-    counts = [point.images or 0 for curve in curves if curve.few for point in curve.points]
-    return min(counts, default=0)
+    counts = {point.images or 0 for curve in panel.measured for point in curve.points}
+    return min(filter(panel.measure.few, counts), default=0)
 
 
 def few_sentences(measures: Iterable[Measure]) -> list[str]:

@@ -1,12 +1,9 @@
-"""Texts of a figure: names broken into lines, ticks, labels beside points, the legend, its note."""
+"""Texts of a figure: names broken into lines, ticks, the legend and its note."""
 
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
 
 from benchmark.figures.style import DOTS_PER_INCH, GREY, SMALL_POINTS
 from benchmark.figures.table import Table
@@ -24,8 +21,6 @@ CHARACTERS = 17  # of SMALL_POINTS in an inch, of the wider typeface
 LINE_INCHES = 0.12  # height of a line of SMALL_POINTS
 EDGE_INCHES, PAD_INCHES = 0.07, 0.03  # beside legend and note, and above and below a note
 MOST_ROWS = 6  # of a group's entries in one column of the legend
-DISTANCES, DIRECTIONS = (5.0, 8.0, 11.0), 16  # points, and angles that are tried at each
-PAD_PIXELS = 3.0
 
 
 class Drawing(NamedTuple):
@@ -35,14 +30,6 @@ class Drawing(NamedTuple):
     caption: str
     records: Sequence[Mapping[str, Any]] = ()  # everything that is drawn, a flat record for a mark
     table: Table | None = None
-
-
-class Label(NamedTuple):
-    """A text beside a place in data coordinates."""
-
-    text: str
-    at: tuple[float, float]
-    colour: str
 
 
 def wrapped(text: str, inches: float) -> str:
@@ -168,48 +155,3 @@ def _by_group(handles: "Sequence[Line2D]", groups: Mapping[str, str]) -> "tuple[
     blank = Line2D([], [], linestyle="", label=" ")
     entries = [one for some in columns for one in [*some, *[blank] * (longest - len(some))]]
     return entries, len(columns)
-
-
-def place_labels(axes: "Axes", labels: Sequence[Label]) -> None:
-    """Write labels, earlier ones first, beside their places, where they hide nothing.
-
-    Place and limits of the axes must be final. A label without room, or only where another mark is
-    nearer than its own, is left out.
-    """
-    lines = [
-        line.get_transform().transform(np.column_stack(line.get_data()).astype(float))
-        for line in axes.get_lines()
-    ]
-    marks = np.concatenate([np.empty((0, 2)), *lines])
-    between = [np.linspace(*ends, 12) for line in lines for ends in pairwise(line)]
-    covered = np.concatenate([marks, *between])
-    angles = np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)
-    angles = angles[np.argsort(np.abs(np.sin(angles)), kind="stable")]  # beside before above
-    room = axes.bbox.padded(-PAD_PIXELS)
-    taken: list[Any] = []
-    for label in labels:
-        text = axes.annotate(
-            wrapped(label.text, 2), label.at, (0, 0), textcoords="offset points",
-            fontsize=SMALL_POINTS, color=label.colour, zorder=5,
-        )  # fmt: skip
-        text.set_in_layout(False)
-        for distance, angle in product(DISTANCES, angles):
-            right, up = math.cos(angle), math.sin(angle)
-            text.set_position((distance * right, distance * up))
-            text.set_horizontalalignment(
-                "left" if right > 0.3 else "right" if right < -0.3 else "center"
-            )
-            text.set_verticalalignment("bottom" if up > 0.3 else "top" if up < -0.3 else "center")
-            box = text.get_window_extent()
-            wide = box.padded(PAD_PIXELS)
-            near = np.hypot(*(marks - np.clip(marks, box.min, box.max)).T)
-            own = np.hypot(*(marks - axes.transData.transform(label.at)).T) < PAD_PIXELS
-            inside = room.containsx(box.x0) and room.containsx(box.x1)
-            inside = inside and room.containsy(box.y0) and room.containsy(box.y1)
-            clear = not ((covered > wide.min) & (covered < wide.max)).all(axis=1).any()
-            nearest = near[own].min(initial=np.inf) <= near.min(initial=np.inf)
-            if inside and clear and nearest and not any(map(wide.overlaps, taken)):
-                taken.append(box)
-                break
-        else:
-            text.remove()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,14 +24,7 @@ from benchmark.figures.captions import (
     scale_sentences,
     training_sentences,
 )
-from benchmark.figures.labels import (
-    RATE_LABEL,
-    Drawing,
-    add_legend,
-    new_figure,
-    plain_ticks,
-    title,
-)
+from benchmark.figures.labels import RATE_LABEL, Drawing, add_legend, new_figure, plain_ticks, title
 from benchmark.figures.style import (
     BAR_POINTS,
     DOUBLE_COLUMN_INCHES,
@@ -94,65 +87,54 @@ def draw_rate_curves(
         title(axes[0, 0], f"{dataset}, {_images(panels)} images", 0.8 * width)
         ordered = sorted(handles, key=names.index)
         add_legend(figure, [handles[name] for name in ordered], panels_note(panels))
-    shown = [panel for panel in panels if panel.measured]
-    parts = _caption(summary, shown, dataset) if summary and shown else _bare(panels, dataset)
+    parts = _caption(summary, panels, dataset)
     parts += [*training_sentences(panels), *published_sentences(panels)]
     mixed = [one for one in panels if len(one.names_by_protocol) > 1]
     parts += [protocol_sentence(one.measure, one.names_by_protocol) for one in mixed]
-    absent = [name for name in _names(whole) if name not in names]
+    absent = [name for name in chosen_names(whole, anchor, None) if name not in names]
     if absent:
         parts.append(f"Not drawn, as a figure has at most {most} curves: {', '.join(absent)}.")
     return Drawing(figure, " ".join(parts))
 
 
 def chosen_names(panels: Sequence[Panel], anchor: str, most: int | None) -> list[str]:
-    """Return the names of at most so many curves, in the order of the legend.
+    """Return the names of at most so many curves in the order of the legend, published ones last.
 
-    They are own ones (the plain variant, the strongest of those with the fewest options, the
-    strongest), the anchor, published ones, which were asked for, and then the best of each family:
-    standard and learned codecs before further ones. Strength is the BD-rate against `anchor`, a
+    They are own ones (the plain variant, each other own codec, the strongest with fewest options,
+    the strongest), the anchor, published ones, which were asked for, the best standard and the best
+    learned codec, and the best of each further family. Strength is the BD-rate against `anchor`, a
     label, in the first panel.
     """
-    curves = {curve.name: curve for panel in panels for curve in panel.curves}
+    every = [curve for panel in panels for curve in (*panel.measured, *panel.published)]
+    curves = {curve.name: curve for curve in sorted(every, key=lambda one: not one.measured)}
     if most is None or len(curves) <= most:
-        return _names(panels)
-    reference = next((one for one in panels[0].curves if one.system.label == anchor), None)
-    ranked = sorted(curves.values(), key=lambda one: _strength(one, panels[0], reference))
-    wanted = [*_own(ranked), *[one for one in ranked if one.system.label == anchor]]
-    wanted += [one for one in ranked if not one.measured]
-    others = [one for one in ranked if family(one.system.label) != family(anchor)]
-    for sort in ("standard", "learned"):
-        wanted += [one for one in others if kind(one.system) == sort][:1]
-    families = {family(one.system.label): one for one in reversed(ranked)}
-    known = {family(one.system.label) for one in wanted}
-    wanted += [one for one in ranked if one is families[family(one.system.label)]
-               and family(one.system.label) not in known]  # fmt: skip
-    kept = list(dict.fromkeys(one.name for one in [*wanted, *ranked]))[:most]
-    return [name for name in _names(panels) if name in kept]
+        return list(curves)
+    measure = panels[0].measure
+    rates = {curve.name: curve.rates(measure) for curve in panels[0].curves}
+    reference = {c.system.label: rates[c.name] for c in panels[0].curves}.get(anchor)
 
+    def strength(curve: SystemCurve) -> float:
+        both = reference is not None and curve.name in rates
+        delta = bd_rate(reference, rates[curve.name]) if reference and both else None
+        return delta.value if isinstance(delta, Delta) else math.inf
 
-def _own(ranked: Sequence[SystemCurve]) -> list[SystemCurve]:
+    ranked = sorted(curves.values(), key=strength)
+    families = {curve.name: family(curve.system.label) for curve in ranked}
     own = [curve for curve in ranked if kind(curve.system) == "own"]
     plain = sorted(own, key=lambda one: plainness(one.system.label))
     simple = sorted(own, key=lambda one: option_count(one.system.label))
-    first = {family(one.system.label): one for one in reversed(plain)}  # codecs of the user, too
-    return list(dict.fromkeys([*plain[:1], *first.values(), *simple[:1], *own[:1]]))[:MOST_OWN]
-
-
-def _strength(curve: SystemCurve, panel: Panel, reference: SystemCurve | None) -> float:
-    """Return the BD-rate of a curve in a panel; infinite where there is none."""
-    here = next((one for one in panel.curves if one.name == curve.name), None)
-    if here is None or reference is None:
-        return math.inf
-    delta = bd_rate(reference.rates(panel.measure), here.rates(panel.measure))
-    return delta.value if isinstance(delta, Delta) else math.inf
-
-
-def _names(panels: Sequence[Panel]) -> list[str]:
-    """Return the names of all curves, measured ones first."""
-    measured = [curve.name for panel in panels for curve in panel.measured]
-    published = [curve.name for panel in panels for curve in panel.published]
-    return list(dict.fromkeys(measured + published))
+    codecs = {families[curve.name]: curve for curve in reversed(plain)}
+    mine = list(dict.fromkeys([*plain[:1], *codecs.values(), *simple[:1], *own[:1]]))[:MOST_OWN]
+    wanted = [*mine, *(one for one in ranked if one.system.label == anchor)]
+    wanted += [one for one in ranked if not one.measured]
+    for sort in ("standard", "learned"):
+        others = [one for one in ranked if families[one.name] != family(anchor)]
+        wanted += [one for one in others if kind(one.system) == sort][:1]
+    known = {families[one.name] for one in wanted}
+    bests = {families[one.name]: one for one in reversed(ranked)}
+    wanted += [one for one in ranked if one in bests.values() and families[one.name] not in known]
+    kept = list(dict.fromkeys(one.name for one in [*wanted, *ranked]))[:most]
+    return [name for name in curves if name in kept]
 
 
 def draw_panel(
@@ -168,11 +150,12 @@ def draw_panel(
     spans those of all curves but the system named `outlier`.
     """
     inside = [one for one in panel.measured if min(p.bpp for p in one.points) <= CROP_BPP]
-    shown = [*panel.published, *(inside or panel.measured)]
-    lines = [_draw(axes, curve, panel.measure, styles[curve.system.label]) for curve in shown]
-    framing = [curve for curve in shown if curve.system.name != outlier] or shown
-    _frame(axes, panel.measure, shown, framing, linear_rate)
-    return list(zip(shown, lines, strict=True))
+    shown = panel._replace(curves=(*panel.published, *(inside or panel.measured)))
+    lines = [
+        (one, _draw(axes, one, panel.measure, styles[one.system.label])) for one in shown.curves
+    ]
+    _frame(axes, shown, linear_rate, outlier)
+    return lines
 
 
 def _draw(axes: "Axes", curve: SystemCurve, measure: Measure, style: Style) -> "Line2D":
@@ -197,26 +180,20 @@ def _draw(axes: "Axes", curve: SystemCurve, measure: Measure, style: Style) -> "
         else:
             spans = np.abs(np.array([low, high]) - values)
             rates = [point.bpp_error or 0 for point in curve.points]
-            axes.errorbar(
-                bpp, values, spans, rates, fmt="none", ecolor=style.colour, capsize=1.2,
-                elinewidth=BAR_POINTS, capthick=BAR_POINTS, zorder=1.8,
-            )  # fmt: skip
+            look: Any = {"ecolor": style.colour, "elinewidth": BAR_POINTS, "capthick": BAR_POINTS}
+            axes.errorbar(bpp, values, spans, rates, fmt="none", capsize=1.2, zorder=1.8, **look)
     return handle
 
 
-def _frame(
-    axes: "Axes",
-    measure: Measure,
-    shown: Sequence[SystemCurve],
-    framing: Sequence[SystemCurve],
-    linear_rate: bool,
-) -> None:
+def _frame(axes: "Axes", panel: Panel, linear_rate: bool, outlier: str) -> None:
     """Set limits from the points inside the crop, ticks, and the words on the axes."""
     import seaborn as sns
     from matplotlib.ticker import MaxNLocator
 
-    every = [point.bpp for curve in shown for point in curve.points]
+    measure = panel.measure
+    every = [point.bpp for curve in panel.curves for point in curve.points]
     rates = [bpp for bpp in every if bpp <= CROP_BPP] or every
+    framing = [one for one in panel.curves if one.system.name != outlier] or panel.curves
     points = [point for curve in framing for point in curve.points if point.bpp <= max(rates)]
     values = [measure.drawn(point.value) for point in points]
     low, high = min(values), max(values)
@@ -240,7 +217,7 @@ def _frame(
         axes.set_xlim(min(rates) / room, right)
         plain_ticks(axes.xaxis, wide=right * room / min(rates) > 5)
     axes.set_xlabel(RATE_LABEL)
-    axes.set_ylabel(axis_words(measure, few_images(shown)))
+    axes.set_ylabel(axis_words(measure, few_images(panel)))
     sns.despine(ax=axes)
 
 
@@ -252,44 +229,37 @@ def _images(panels: Sequence[Panel]) -> str:
     return " or ".join(map(str, sorted(counts)))
 
 
-def _caption(summary: Summary, panels: Sequence[Panel], dataset: str) -> list[str]:
-    def named(labels: set[str]) -> str:
-        return ", ".join(label for label in summary.labels if label in labels)
+def _caption(summary: Summary | None, panels: Sequence[Panel], dataset: str) -> list[str]:
+    curves = [curve for panel in panels for curve in panel.measured]
+    means = f"{dataset}: means over {_images(panels)} images"
+    if summary is None or not curves:
+        ids = [protocol for panel in panels for protocol in panel.names_by_protocol]
+        lower = any(panel.measure.better == "lower" for panel in panels)
+        return [f"{means} (protocols {', '.join(ids)})."] + [LOWER] * lower
 
+    def named(sentence: str, labels: set[str]) -> list[str]:
+        names = [label for label in summary.labels if label in labels]
+        return [sentence.format(", ".join(names))] * bool(names)
+
+    measured = [panel for panel in panels if panel.measured]
+    measures = [panel.measure for panel in measured]
     average = "mean of each image's bpp" if summary.average == "per_image" else "pooled bpp"
-    measures = [panel.measure for panel in panels]
     ids = [summary.protocols[name] for name in ("coding", *(m.column for m in measures))]
-    parts = [f"{dataset}: means over {_images(panels)} images ({average}; "
-             f"protocols {', '.join(ids)})."]  # fmt: skip
+    parts = [f"{means} ({average}; protocols {', '.join(ids)})."]
     if summary.dropped:
         parts.append(f"Restricted to the images that all points have; left out: {summary.dropped}.")
     parts += scale_sentences(measures)
-    curves = [curve for panel in panels for curve in panel.measured]
     beyond = {c.system.label for c in curves if any(p.bpp > CROP_BPP for p in c.points)}
-    if beyond:
-        parts.append(f"Points of {named(beyond)} beyond {CROP_BPP:g} bpp are not shown.")
-    refused = {one.label for panel in panels for one in panel.excluded}
-    if refused:
-        parts.append(f"Points of {named(refused)} that are not comparable are left out.")
+    parts += named(f"Points of {{}} beyond {CROP_BPP:g} bpp are not shown.", beyond)
+    refused = {one.label for panel in measured for one in panel.excluded}
+    parts += named("Points of {} that are not comparable are left out.", refused)
     recorded = {curve.system.label for curve in curves if curve.recorded}
-    if recorded:
-        parts.append(f"Recorded elsewhere, not coded here: {named(recorded)}.")
+    parts += named("Recorded elsewhere, not coded here: {}.", recorded)
     parts += mixed_sentences(summary)
-    of_sets = [measure for measure in measures if measure.of_sets]
-    if of_sets:
-        labels = ", ".join(measure.label for measure in of_sets)
-        parts.append(f"{labels}: one value of the whole set, no mean.")
-    bars = ", ".join(measure.label for measure in of_sets if measure.by_image)
-    if bars:
-        parts.append(f"Bars are 95 % intervals of {bars} over images (infinitesimal jackknife).")
-    parts += few_sentences(panel.measure for panel in panels if few_images(panel.measured))
-    found = caveats(curves)
-    return parts + [f"{by_name(found)}."] * bool(found)
-
-
-def _bare(panels: Sequence[Panel], dataset: str) -> list[str]:
-    """Return the sentences on a figure in which nothing is measured."""
-    ids = [protocol for panel in panels for protocol in panel.names_by_protocol]
-    lower = any(panel.measure.better == "lower" for panel in panels)
-    means = f"{dataset}: means over {_images(panels)} images (protocols {', '.join(ids)})."
-    return [means] + [LOWER] * lower
+    of_sets = ", ".join(measure.label for measure in measures if measure.of_sets)
+    parts += [f"{of_sets}: one value of the whole set, no mean."] * bool(of_sets)
+    bars = ", ".join(one.label for one in measures if one.of_sets and one.by_image)
+    text = f"Bars are 95 % intervals of {bars} over images (infinitesimal jackknife)."
+    parts += [text] * bool(bars)
+    parts += few_sentences(panel.measure for panel in measured if few_images(panel))
+    return parts + [f"{text}." for text in [by_name(caveats(curves))] if text]

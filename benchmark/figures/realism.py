@@ -5,7 +5,7 @@ Perception Tradeoff" (ICML 2019), whose surface is the least rate at each distor
 quality; here it is what one network does, drawn as its lines of equal rate.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmark.analysis.builds import RECORDED, RealismGrid, records
 from benchmark.analysis.systems import GROUPS, OURS
@@ -19,30 +19,20 @@ from benchmark.figures.captions import (
     listed,
     protocol_sentence,
 )
-from benchmark.figures.labels import (
-    Drawing,
-    Label,
-    add_legend,
-    new_figure,
-    place_labels,
-    plain_ticks,
-    title,
-)
+from benchmark.figures.labels import Drawing, add_legend, new_figure, plain_ticks, title
 from benchmark.figures.style import (
     COLOUR_MAP,
     DOUBLE_COLUMN_INCHES,
-    LABEL_GREY,
     LINE_GREY,
     PANEL_INCHES,
     SINGLE_COLUMN_INCHES,
     Style,
     figure_style,
     line,
-    readable,
 )
 from benchmark.figures.table import Table
 from benchmark.metrics.measure import Measure
-from benchmark.published.realism_sweep import PlotAtRate, RealismSweep, SweepStep, rank
+from benchmark.published.realism_sweep import PlotAtRate, RealismSweep
 from benchmark.published.realism_sweep import records as sweep_records
 
 SURFACE_INCHES = 2.9
@@ -59,44 +49,40 @@ def draw_realism_plots(
 ) -> Drawing:
     """Draw one panel for each rate; the upper right corner is the best.
 
-    Realism is on a logarithmic axis that is reversed.
+    Realism is on a logarithmic axis that is reversed. `styles` go by `System.label`.
     """
     import seaborn as sns
 
-    sweeps = sorted((sweep for plot in plots for sweep in plot.sweeps), key=rank)
-    values = [step.realism.value for sweep in sweeps for step in sweep.steps]
-    handles, groups = {}, {sweep.name + _mark(sweep): sweep.group for sweep in sweeps}
+    sweeps = [(plot.bpp, sweep) for plot in plots for sweep in plot.sweeps]
+    names = _names([sweep for _, sweep in sweeps])
+    groups = {names[sweep.name]: sweep.system.group for _, sweep in sweeps}
+    groups = {name: group for one in GROUPS for name, group in groups.items() if group == one}
+    handles = {}
     with figure_style():
-        figure, axes = new_figure(DOUBLE_COLUMN_INCHES, PANEL_INCHES, 1, len(plots), sharey=True)
+        width = DOUBLE_COLUMN_INCHES
+        figure, axes = new_figure(width, PANEL_INCHES, 1, len(plots), sharey=True)
         for one, plot in zip(axes[0], plots, strict=True):
             for sweep in plot.sweeps:
-                own = sweep.group == OURS
-                look = line(styles[sweep.label], published=not sweep.measured, own=own)
+                own, name = sweep.system.group == OURS, names[sweep.name]
+                look = line(styles[sweep.system.label], published=not sweep.measured, own=own)
                 x = [step.distortion.value for step in sweep.steps]
                 y = [step.realism.value for step in sweep.steps]
-                label = sweep.name + _mark(sweep)
-                (handles[label],) = one.plot(x, y, label=label, zorder=2 + own, **look)
+                (handles[name],) = one.plot(x, y, label=name, zorder=2 + own, **look)
             one.set_yscale("log")
             plain_ticks(one.yaxis)
             one.set_xlabel(distortion.axis_label)
-            one.margins(x=0.16)
+            one.margins(x=0.1)
             sns.despine(ax=one)
-            title(one, f"{dataset} at {plot.bpp:g} bpp", DOUBLE_COLUMN_INCHES / len(plots))
+            title(one, f"{dataset} at {plot.bpp:g} bpp", width / len(plots))
+        values = [step.realism.value for _, sweep in sweeps for step in sweep.steps]
         axes[0, 0].set_ylim(max(values) * 1.5, min(values) / 1.5)
         axes[0, 0].set_ylabel(f"{realism.label} (better upwards)")
-        groups = {name: group for kind in GROUPS for name, group in groups.items() if group == kind}
         add_legend(figure, [handles[name] for name in groups], _note(plots), groups)
-        for one, plot in zip(axes[0], plots, strict=True):
-            place_labels(one, [
-                Label(step.setting, (step.distortion.value, step.realism.value),
-                      readable(styles[sweep.label].colour))
-                for sweep in plot.sweeps if len(sweep.steps) > 1
-                for step in (sweep.steps[0], sweep.steps[-1])
-            ])  # fmt: skip
     rows = tuple(
-        (f"{plot.bpp:g}", sweep.name, step.setting, f"{step.realism.bpp:.3f}",
+        (f"{bpp:g}", sweep.name, step.setting, f"{step.realism.bpp:.3f}",
          f"{step.distortion.value:.2f}", f"{step.realism.value:.2f}")
-        for plot in plots for sweep, step in _steps([plot])
+        for bpp, sweep in sweeps
+        for step in sweep.steps
     )  # fmt: skip
     headers = ("rate", "system", "setting", "bpp", distortion.label, realism.label)
     told = [record for plot in plots for record in sweep_records(plot)]
@@ -104,52 +90,57 @@ def draw_realism_plots(
     return Drawing(figure, caption, told, Table(headers, rows, 3))
 
 
-def _mark(sweep: RealismSweep) -> str:
-    return CAVEAT * bool(sweep.caveats)
-
-
-def _steps(plots: Sequence[PlotAtRate]) -> Iterator[tuple[RealismSweep, SweepStep]]:
-    for plot in plots:
-        for sweep in plot.sweeps:
-            for step in sweep.steps:
-                yield sweep, step
+def _names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
+    """Return the legend's name of each sweep: with its mark, and the settings at its ends."""
+    longest = {one.name: one for one in sorted(sweeps, key=lambda one: len(one.steps))}
+    names = {}
+    for name, sweep in longest.items():
+        ends = f", {sweep.steps[0].setting} to {sweep.steps[-1].setting}" * (len(sweep.steps) > 1)
+        names[name] = name + CAVEAT * bool(sweep.caveats) + ends
+    return names
 
 
 def _rules(plots: Sequence[PlotAtRate]) -> list[dict[str, list[str]]]:
     """Return the names by protocol of distortion and of realism."""
-    steps = list(_steps(plots))
+    steps = [(sweep, step) for plot in plots for sweep in plot.sweeps for step in sweep.steps]
     return [
         grouped((step.distortion.protocol, sweep.name) for sweep, step in steps),
         grouped((step.realism.protocol, sweep.name) for sweep, step in steps),
     ]
 
 
+def _caveats(plots: Sequence[PlotAtRate]) -> dict[str, list[str]]:
+    sweeps = [sweep for plot in plots for sweep in plot.sweeps]
+    return grouped((caveat, sweep.name) for sweep in sweeps for caveat in sweep.caveats)
+
+
 def _caption(
     plots: Sequence[PlotAtRate], distortion: Measure, realism: Measure, dataset: str, images: int
 ) -> str:
-    rates = listed([f"{plot.bpp:g}" for plot in plots])
-    steps = list(_steps(plots))
+    sweeps = [sweep for plot in plots for sweep in plot.sweeps]
+    values = [(sweep, value) for sweep in sweeps for step in sweep.steps for value in step[1:]]
     parts = [
-        f"{realism.label} against {distortion.label} at {rates} bpp on {dataset}: means over "
-        f"{images} images. The axis of {realism.label} is logarithmic and reversed: better is "
-        "up and to the right."
+        f"{realism.label} against {distortion.label} at "
+        f"{listed([f'{plot.bpp:g}' for plot in plots])} bpp on {dataset}: means over {images} "
+        f"images. The axis of {realism.label} is logarithmic and reversed: better is up and to "
+        "the right."
     ]
-    if any("interpolated" in (step.distortion.how, step.realism.how) for _, step in steps):
+    if any(value.how == "interpolated" for _, value in values):
         parts.append(
             f"Values at a rate are interpolated over its logarithm ({realism.label} by its own "
             "logarithm) between a curve's neighbouring points, or are those of a point within "
             "15 % of the rate where the curve ends; the csv says which."
         )
-    origins = {False: "published,", True: "measured here with"}
+    origins = {(False, False): "published,", (True, False): "measured here with"}
     sources = grouped(
-        (f"{RECORDED + ' with' if sweep.recorded else origins[sweep.measured]} {value.source}",
-         sweep.name)
-        for sweep, step in steps
-        for value in (step.distortion, step.realism)
-    )  # fmt: skip
-    parts += [f"{', '.join(names)}: {source}." for source, names in sources.items()]
-    found = grouped((caveat, sweep.name) for sweep, _ in steps for caveat in sweep.caveats)
-    parts += [f"{', '.join(names)}: {caveat}." for caveat, names in found.items()]
+        (
+            f"{origins.get((one.measured, one.recorded), RECORDED + ' with')} {value.source}",
+            one.name,
+        )
+        for one, value in values
+    )
+    for groups in (sources, _caveats(plots)):
+        parts += [f"{', '.join(names)}: {text}." for text, names in groups.items()]
     parts += map(protocol_sentence, (distortion, realism), _rules(plots))
     return "\n".join([*parts, *(f"{text[0].upper()}{text[1:]}." for text in left_out(plots))])
 
@@ -161,12 +152,11 @@ def left_out(plots: Sequence[PlotAtRate]) -> list[str]:
 
 
 def _note(plots: Sequence[PlotAtRate]) -> str:
-    sweeps = [sweep for sweep, _ in _steps(plots)]
-    parts = ["Lines: the realism sweep of one system."]
-    parts += ["Open markers: published."] * any(not one.measured for one in sweeps)
+    published = any(not sweep.measured for plot in plots for sweep in plot.sweeps)
+    parts = ["Lines: one system, from the least to the most realistic of its settings."]
+    parts += ["Open markers: published."] * published
     parts += [MIXED] * any(len(rules) > 1 for rules in _rules(plots))
-    found = grouped((caveat, one.name) for one in sweeps for caveat in one.caveats)
-    return "\n".join([" ".join(parts), *caveat_note(found)])
+    return "\n".join([" ".join(parts), *caveat_note(_caveats(plots))])
 
 
 def draw_surface(grid: RealismGrid, dataset: str) -> Drawing:
@@ -185,17 +175,17 @@ def draw_surface(grid: RealismGrid, dataset: str) -> Drawing:
         betas = [beta for beta in grid.betas for _ in grid.settings]
         axes.scatter(x.ravel(), y.ravel(), c=betas, s=16, norm=scale, cmap=COLOUR_MAP, zorder=3)
         figure.colorbar(colours, ax=axes, label="β", aspect=30)
-        axes.margins(x=0.2, y=0.1)
+        axes.margins(x=0.3, y=0.1)
         axes.set_xlabel(grid.distortion.axis_label)
         few = grid.images if grid.realism.few(grid.images) else 0
         axes.set_ylabel(axis_words(grid.realism, few))
         sns.despine(ax=axes)
         title(axes, "\n".join([f"{dataset}, {grid.images} images", *grid.caveats]), 2.1)
-        add_legend(figure, [])
         every = -(-len(grid.settings) // MOST_RATES)  # at the least realistic points
         ends = zip(*(of[0].tolist() for of in (grid.bpp, x, y)), strict=True)
-        rates = [Label(f"{rate:.2g} bpp", (a, b), LABEL_GREY) for rate, a, b in ends][::every]
-        place_labels(axes, rates)
+        for rate, *place in list(ends)[::every]:
+            axes.annotate(f"{rate:.2g} bpp", place, (6, 0), textcoords="offset points", size=7)
+        add_legend(figure, [])
     rows = tuple(
         (f"{beta:g}", setting, f"{grid.bpp[i, j]:.3f}", f"{x[i, j]:.2f}", f"{y[i, j]:.4f}")
         for i, beta in enumerate(grid.betas)

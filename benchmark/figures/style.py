@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from io import BytesIO
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from benchmark.analysis.systems import SYSTEMS, family, plainness
@@ -23,8 +24,7 @@ OWN = 1.5  # own curves are heavier
 PUBLISHED_DASHES, SAMPLED_DASHES = (0, (3, 1.1)), (0, (5, 1.4, 1, 1.4))
 
 SMALL_POINTS = 7.0  # of all type but words at the axes; the least that print can do with
-GREY, RULE_GREY, LINE_GREY, LABEL_GREY = "#555555", "#CCCCCC", "#777777", "#333333"
-WHITE = "#ffffff"
+GREY, LINE_GREY = "#555555", "#777777"
 LEAST_CONTRAST = 4.5  # WCAG 2.2, of text; for lines 3 would do
 STEPS = 20  # between a colour and black or white
 LEAST_LIGHTNESS = 12.0  # difference of L* between two styles with one marker
@@ -60,6 +60,12 @@ FONTS: Mapping[str, Mapping[str, Any]] = {
     "sans": {"font.family": ["DejaVu Sans"]},
     "serif": {"font.family": ["STIXGeneral", "DejaVu Sans"]},
 }
+TICKS = {  # points
+    ("major", "width"): 0.6,
+    ("minor", "width"): 0.4,
+    ("major", "size"): 3,
+    ("minor", "size"): 1.5,
+}
 RC: Any = {  # its keys are matplotlib's
     "font.size": 8,
     "axes.labelsize": 8,
@@ -71,14 +77,9 @@ RC: Any = {  # its keys are matplotlib's
     "axes.grid": True,
     "grid.color": "#E4E4E4",
     "grid.linewidth": 0.5,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.minor.width": 0.4,
-    "ytick.minor.width": 0.4,
-    "xtick.major.size": 3,
-    "ytick.major.size": 3,
-    "xtick.minor.size": 1.5,
-    "ytick.minor.size": 1.5,
+    **{
+        f"{axis}tick.{kind}.{what}": value for axis in "xy" for (kind, what), value in TICKS.items()
+    },
     "lines.linewidth": LINE_POINTS,
     "lines.markersize": MARKER_POINTS,
     "pdf.fonttype": 42,  # fonts are embedded as TrueType
@@ -124,8 +125,8 @@ def figure_style() -> Iterator[None]:
     import matplotlib as mpl
     import seaborn as sns
 
-    settings = {**RC, **FONTS[_font.get()], **FIGURE_STYLES[_chosen.get()].settings}
-    with mpl.rc_context({**sns.axes_style("ticks"), **sns.plotting_context("paper"), **settings}):
+    own = {**RC, **FONTS[_font.get()], **FIGURE_STYLES[_chosen.get()].settings}
+    with mpl.rc_context({**sns.axes_style("ticks"), **sns.plotting_context("paper"), **own}):
         yield
 
 
@@ -139,23 +140,19 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
     ordered = sorted(set(labels), key=lambda label: (family(label), plainness(label), label))
     unknown = [f for f in dict.fromkeys(map(family, ordered)) if f not in FAMILIES]
     style = FIGURE_STYLES[_chosen.get()]
+    colours, markers = cycle(style.spare_colours), cycle(SPARE_MARKERS)
     changed = {family(label): colour for label, colour in style.colours.items()}
+    bases = FAMILIES | {f: Style(next(colours), next(markers)) for f in unknown}
+    bases = {f: base._replace(colour=changed.get(f, base.colour)) for f, base in bases.items()}
     found: dict[str, Style] = {}
     for label in ordered:
         own = family(label)
-        if own in FAMILIES:
-            base = FAMILIES[own]
-        else:
-            place = unknown.index(own)
-            colour = style.spare_colours[place % len(style.spare_colours)]
-            base = Style(colour, SPARE_MARKERS[place % len(SPARE_MARKERS)])
-        base = base._replace(colour=changed.get(own, base.colour))
         siblings = sum(family(other) == own for other in found)
         # The style of a known system stays free where only other variants of it are there.
-        kept = own in FAMILIES and plainness(label) > 0 and base not in found.values()
+        kept = own in FAMILIES and plainness(label) > 0 and bases[own] not in found.values()
         number = siblings + kept
         taken = [*(FAMILIES.values() if number else ()), *found.values()]
-        tried = [one for one in _shades(base, number) if one not in taken]
+        tried = [one for one in _shades(bases[own], number) if one not in taken]
         apart = (one for one in tried if not number or _is_apart(one, taken))
         found[label] = next(apart, tried[0])
     return found
@@ -163,12 +160,8 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
 
 def _is_apart(style: Style, others: Iterable[Style]) -> bool:
     """Return whether a style differs from others by its marker, or else in a greyscale print."""
-    here = lightness(style.colour)
-    return all(
-        abs(lightness(other.colour) - here) >= LEAST_LIGHTNESS
-        for other in others
-        if other.marker == style.marker
-    )
+    same = [lightness(other.colour) for other in others if other.marker == style.marker]
+    return all(abs(one - lightness(style.colour)) >= LEAST_LIGHTNESS for one in same)
 
 
 def _shades(base: Style, number: int) -> Iterator[Style]:
@@ -179,9 +172,8 @@ def _shades(base: Style, number: int) -> Iterator[Style]:
     target = 255 if sum(_channels(base.colour)) < 3 * 128 else 0  # dark colours become lighter
     for further in range(SHADES):  # another marker before another shade
         shade = 0.35 + 0.125 * ((max(number, 1) + further - 1) % SHADES)
-        for place in range(len(markers)):
-            marker = markers[(number - 1 + place) % len(markers)]
-            yield Style(mixed(base.colour, target, shade), marker)
+        for place in range(number - 1, number - 1 + len(markers)):
+            yield Style(mixed(base.colour, target, shade), markers[place % len(markers)])
 
 
 def line(
@@ -213,16 +205,6 @@ def file_bytes(figure: "Figure", kind: Literal["pdf", "png"]) -> bytes:
         metadata = undated if kind == "pdf" else {"Software": None}
         figure.savefig(stream, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
     return stream.getvalue()
-
-
-def readable(colour: str) -> str:
-    """Return the colour, as little darker as it needs to be for text on white paper.
-
-    >>> readable("#332288"), contrast(readable("#56B4E9"), WHITE) >= LEAST_CONTRAST
-    ('#332288', True)
-    """
-    shades = (colour, *(mixed(colour, 0, step / STEPS) for step in range(1, STEPS + 1)))
-    return next(shade for shade in shades if contrast(shade, WHITE) >= LEAST_CONTRAST)
 
 
 def contrast(one: str, other: str) -> float:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from benchmark.analysis.builds import mixed_sentences
 from benchmark.analysis.interval import DrawSpread
 from benchmark.analysis.means import OF_MEAN_MSE, Mean
-from benchmark.analysis.summarise import CONTAINER, SECONDS, Point, Summary
+from benchmark.analysis.summarise import CONTAINER, SECONDS, Summary
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
 from benchmark.system.text import csv_cells, markdown_text, one_line
@@ -50,73 +50,55 @@ def means_table(summary: Summary, measures: Sequence[Measure], failed: bool = Tr
     headers += ["encode (s)", "decode (s)", *(["failed"] if failed else [])]
     rows = []
     for point in points:
-        cells = [point.label, str(point.setting), _images(point, summary)]
-        cells.append(NOTHING if point.bpp is None else f"{point.bpp:.4f}")
+        images = f"{point.images} of {summary.images}" if point.missing else str(point.images)
+        bpp = NOTHING if point.bpp is None else f"{point.bpp:.4f}"
+        cells = [point.label, str(point.setting), images, bpp]
         for measure in measures:
-            decimals = 2 if "dB" in measure.label else 4
             mean = point.means[measure.column]
             marked = FEW_MARK * (mean.value is not None and measure.few(mean.images))
-            cells.append(_mean(mean, point.images, f".{decimals}f", marked))
+            cells.append(_mean(mean, point.images, f".{_decimals(measure)}f", marked))
         cells += [_mean(point.means[name], point.images, ".2g") for name in SECONDS]
         rows.append((*cells, *([str(point.failed or "")] if failed else [])))
     text = "".join(cell for row in rows for cell in row[3:])
-    notes = []
-    if "(" in text:
-        notes.append("A count in brackets: the mean is over that number of images only.")
-    if ENDLESS in text:
-        notes.append(f"{ENDLESS} n: n images came back identical; they are not in the mean.")
-    if FEW_MARK in text:
-        notes.append(FEW_NOTE)
+    notes = ["A count in brackets: the mean is over that number of images only."] * ("(" in text)
+    identical = f"{ENDLESS} n: n images came back identical; they are not in the mean."
+    notes += [identical] * (ENDLESS in text) + [FEW_NOTE] * (FEW_MARK in text)
     if any(measure.column in OF_MEAN_MSE for measure in measures):
         notes.append("PSNR is a mean of dB; means.csv also has the dB of the mean squared error.")
-    if any(caveat for point in points for caveat in point.edition.caveats):
-        caveats = {point.label: ", ".join(point.edition.caveats) for point in points}
-        notes += [f"{label}: {caveat}." for label, caveat in caveats.items() if caveat]
-    notes += [*_chroma_note(points), *_container_note(points)]
+    caveats = {point.label: ", ".join(point.edition.caveats) for point in points}
+    notes += [f"{label}: {caveat}." for label, caveat in caveats.items() if caveat]
+    formats: dict[str, dict[str, None]] = {}
+    sizes: dict[str, list[float]] = {}
+    for point in points:
+        formats.setdefault(point.edition.facts.chroma or "not stated", {})[point.label] = None
+        if size := point.means[CONTAINER].value:
+            sizes.setdefault(point.label, []).append(size)
+    chroma = [f"{name} ({', '.join(labels)})" for name, labels in sorted(formats.items())]
+    notes += [f"Chroma format: {', '.join(chroma)}."] * (len(formats) > 1)
+    added = [f"{label} {sum(of) / len(of):.0f}" for label, of in sizes.items()]
+    notes += [f"Bytes of the file format per image, part of bpp: {', '.join(added)}."] * bool(added)
     recorded = dict.fromkeys(point.label for point in points if point.edition.recorded)
-    if recorded:
-        notes.append(f"Recorded elsewhere, not timed here: {', '.join(recorded)}.")
-    notes += mixed_sentences(summary)
-    return Table(tuple(headers), tuple(rows), 2, tuple(notes))
+    notes += [f"Recorded elsewhere, not timed here: {', '.join(recorded)}."] * bool(recorded)
+    return Table(tuple(headers), tuple(rows), 2, (*notes, *mixed_sentences(summary)))
 
 
 def draws_table(spreads: Sequence[DrawSpread]) -> Table:
     """Return a row for each spread over drawings, with the spread over images beside it."""
     rows = []
     for one in spreads:
-        decimals = 2 if "dB" in one.measure.label else 4
-        low, high = (f"{end:.{decimals}f}" for end in one.over_draws)
-        images = one.over_images
-        rows.append(
-            (
-                *(one.label, str(one.setting), one.measure.label, str(one.draws)),
-                *(f"{one.mean:.{decimals}f}", f"{low} to {high}"),
-                " to ".join(f"{end:.{decimals}f}" for end in images) if images else NOTHING,
-            )
+        form = f".{_decimals(one.measure)}f"
+        draws, images = (
+            " to ".join(f"{end:{form}}" for end in ends) if ends else NOTHING
+            for ends in (one.over_draws, one.over_images)
         )
+        start = one.label, str(one.setting), one.measure.label, str(one.draws)
+        rows.append((*start, f"{one.mean:{form}}", draws, images))
     headers = ("codec", "setting", "metric", "draws", "mean", "over draws", "over images")
     return Table(headers, tuple(rows), 3, (DRAWS_NOTE,) if rows else ())
 
 
-def _chroma_note(points: Sequence[Point]) -> list[str]:
-    """Name the codecs of each chroma format, where there are several formats."""
-    formats: dict[str, dict[str, None]] = {}
-    for point in points:
-        formats.setdefault(point.edition.facts.chroma or "not stated", {})[point.label] = None
-    if len(formats) < 2:
-        return []
-    told = (f"{chroma} ({', '.join(labels)})" for chroma, labels in sorted(formats.items()))
-    return [f"Chroma format: {', '.join(told)}."]
-
-
-def _container_note(points: Sequence[Point]) -> list[str]:
-    """Give the mean bytes of each codec's file format, where any codec has some."""
-    sizes: dict[str, list[float]] = {}
-    for point in points:
-        if size := point.means[CONTAINER].value:
-            sizes.setdefault(point.label, []).append(size)
-    told = (f"{label} {sum(found) / len(found):.0f}" for label, found in sizes.items())
-    return [f"Bytes of the file format per image, part of bpp: {', '.join(told)}."] if sizes else []
+def _decimals(measure: Measure) -> int:
+    return 2 if "dB" in measure.label else 4
 
 
 def plain(table: Table) -> str:
@@ -197,10 +179,6 @@ def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
 
 def _latex_row(cells: Sequence[str]) -> str:
     return " & ".join(escape_latex(cell) for cell in cells) + r" \\"
-
-
-def _images(point: Point, summary: Summary) -> str:
-    return f"{point.images} of {summary.images}" if point.missing else str(point.images)
 
 
 def _mean(mean: Mean, images: int, form: str, mark: str = "") -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
@@ -17,11 +16,10 @@ from benchmark.analysis.summarise import Summary
 from benchmark.codec_spec import parse_codec
 from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError
-from benchmark.figures.captions import LOWER, axis_words, few_images, few_sentences, panels_note
-from benchmark.figures.labels import RATE_LABEL, Drawing, add_legend, new_figure, title
+from benchmark.figures.captions import LOWER, few_images, few_sentences, panels_note
+from benchmark.figures.labels import Drawing, add_legend, new_figure, title
 from benchmark.figures.rate_curve import draw_panel
 from benchmark.figures.style import (
-    BAR_POINTS,
     DOUBLE_COLUMN_INCHES,
     FAMILIES,
     PANEL_INCHES,
@@ -30,7 +28,6 @@ from benchmark.figures.style import (
     Style,
     figure_style,
     file_bytes,
-    line,
 )
 from benchmark.figures.table import markdown, means_table
 from benchmark.metrics.measure import Measure
@@ -42,9 +39,6 @@ from benchmark.published.curves import Panel, measured_panel, records
 from benchmark.rows.store import Store
 from benchmark.system.atomic import write_files
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 SUFFIX = ".variants.json"  # of the file that names an ablation's variants, beside its results
 CHANGE_INCHES = 1.45  # height of the panels of changes
@@ -84,19 +78,19 @@ def write_ablation(
     variants = Variants(dict(labels), own, trained)
     sources, store = open_stored(Request(dataset=dataset, results=results))
     images = pa.array([image.name for image in sources.dataset.images], pa.string())
-    folder, table = store.folder, store.table()
+    table = store.table()
     table = table.filter(pc.is_in(table["image"], value_set=images))
-    summary = _summary(table, folder, variants, metrics)
+    summary = _summary(table, store.folder, variants, metrics)
     measures = [Measure.named(metric) for metric in metrics]
     measured = [measure for measure in measures if summary.values_of(measure.column)]
     drawing = draw_ablation(summary, measured, own, dataset, trained)
     caption = drawing.caption if drawing else f"{dataset}: no points can be drawn. {trained}"
     files: dict[str, str | bytes] = {}
     if drawing:
-        files |= {f"{name}.pdf": file_bytes(drawing.figure, "pdf")}
-        files |= {f"{name}.png": file_bytes(drawing.figure, "png")}
-    text = f"# Ablation: {name}\n\n{caption}\n\n{markdown(means_table(summary, measured))}"
-    files[f"{name}.md"] = text
+        files[f"{name}.pdf"] = file_bytes(drawing.figure, "pdf")
+        files[f"{name}.png"] = file_bytes(drawing.figure, "png")
+    means = markdown(means_table(summary, measured))
+    files[f"{name}.md"] = f"# Ablation: {name}\n\n{caption}\n\n{means}"
     kept = msgspec.json.format(msgspec.json.encode(variants), indent=2)
     write_files(out, {**files, name + SUFFIX: kept + b"\n"}, what="ablation")
     return [out / file for file in files]
@@ -178,14 +172,13 @@ def draw_ablation(
     with figure_style():
         width = SINGLE_COLUMN_INCHES if len(panels) == 1 else DOUBLE_COLUMN_INCHES
         heights = [PANEL_INCHES, CHANGE_INCHES][: 1 + compared]
-        figure, rows = new_figure(
-            width, sum(heights), len(heights), len(panels), height_ratios=heights
-        )
+        size = width, sum(heights), len(heights), len(panels)
+        figure, rows = new_figure(*size, height_ratios=heights)
         for place, panel in enumerate(panels):
             for curve, handle in draw_panel(rows[0, place], panel, styles, linear_rate=True):
                 handles[curve.system.label] = handle
             if compared:
-                _draw_changes(rows[1, place], panel, own, styles, summary)
+                draw_panel(rows[1, place], _changes(panel, own, summary), styles, linear_rate=True)
         title(rows[0, 0], f"{dataset}, {summary.images} images", width)
         entries = [handles[label] for label in summary.labels if label in handles]
         add_legend(figure, entries, panels_note(panels))
@@ -193,54 +186,45 @@ def draw_ablation(
     return Drawing(figure, caption, records(panels))
 
 
-def _draw_changes(
-    axes: "Axes", panel: Panel, own: str, styles: Mapping[str, Style], summary: Summary
-) -> None:
-    """Draw differences of values from the method's own at equal settings, with their intervals.
+def _changes(panel: Panel, own: str, summary: Summary) -> Panel:
+    """Return the differences of values from the method's own at equal settings, with intervals.
 
     Differences are in percent where lower is better, else in the unit of the axis.
     """
-    import seaborn as sns
-
     measure, percent = panel.measure, panel.measure.better == "lower"
     points = {(point.label, str(point.setting)): point for point in summary.points}
-    reference = {c.system.label: {p.setting: p.value for p in c.points} for c in panel.curves}
-    before = reference.get(own, {})
+    before = {
+        point.setting: point.value
+        for curve in panel.curves
+        for point in curve.points
+        if curve.system.label == own
+    }
+    curves = []
     for curve in panel.curves:
-        label, changes = curve.system.label, dict[float, float]()
+        label, changed = curve.system.label, []
         for point in curve.points:
-            old = before.get(point.setting)
-            if not old:
-                continue
-            drawn = measure.drawn(point.value) - measure.drawn(old)
-            changes[point.bpp] = 100 * (point.value / old - 1) if percent else drawn
-            pair = points[label, point.setting], points[own, point.setting]
-            ends = None if label == own else change_interval(*pair, measure, percent)
-            if ends is not None:
-                axes.vlines(point.bpp, *ends, colors=styles[label].colour, linewidth=BAR_POINTS)
-        axes.plot([*changes], [*changes.values()], **line(styles[label]))
+            if old := before.get(point.setting):
+                drawn = measure.drawn(point.value) - measure.drawn(old)
+                change = 100 * (point.value / old - 1) if percent else drawn
+                pair = points[label, point.setting], points[own, point.setting]
+                ends = None if label == own else change_interval(*pair, measure, percent)
+                changed.append(point._replace(value=change, interval=ends))
+        curves += [curve._replace(points=tuple(changed))] if changed else []
     unit = "%" if percent else "dB" if "dB" in measure.axis_label else ""
-    changed = replace(measure, label=f"Change ({unit})" if unit else "Change", scale="linear")
-    axes.set_xlim(left=0)
-    axes.set_xlabel(RATE_LABEL)
-    axes.set_ylabel(axis_words(changed))
-    sns.despine(ax=axes)
+    label = f"Change ({unit})" if unit else "Change"
+    return Panel(replace(measure, label=label, scale="linear", of_sets=False), tuple(curves))
 
 
 def _caption(summary: Summary, panels: Sequence[Panel], dataset: str, trained: str) -> str:
     measures = [panel.measure for panel in panels]
-    ids = [summary.protocols[name] for name in ("coding", *(m.column for m in measures))]
-    parts = [
-        f"{dataset}: means over {summary.images} images, real bitstreams "
-        f"(protocols {', '.join(ids)}).",
-        trained,
-    ]
-    caveats: dict[str, Any] = {c: None for p in summary.points for c in p.edition.caveats}
-    parts += [f"All of it: {', '.join(sorted(caveats))}."] * bool(caveats)
+    ids = ", ".join(summary.protocols[name] for name in ("coding", *(m.column for m in measures)))
+    images = f"means over {summary.images} images"
+    parts = [f"{dataset}: {images}, real bitstreams (protocols {ids}).", trained]
+    caveats = sorted({caveat for point in summary.points for caveat in point.edition.caveats})
+    parts += [f"All of it: {', '.join(caveats)}."] * bool(caveats)
     parts += [LOWER] * any(measure.better == "lower" for measure in measures)
-    parts += few_sentences(panel.measure for panel in panels if few_images(panel.curves))
+    parts += few_sentences(panel.measure for panel in panels if few_images(panel))
     refused = {one.label for panel in panels for one in panel.excluded}
     names = ", ".join(label for label in summary.labels if label in refused)
-    return " ".join(
-        parts + [f"Points of {names} that are not comparable are left out."] * bool(names)
-    )
+    parts += [f"Points of {names} that are not comparable are left out."] * bool(names)
+    return " ".join(parts)

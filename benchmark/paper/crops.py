@@ -11,22 +11,21 @@ from benchmark.analysis.comparable import label_of
 from benchmark.analysis.match import FARTHEST, nearest
 from benchmark.analysis.systems import measured_names
 from benchmark.codec import Pixels
-from benchmark.codec_spec import CodecSpec, load_codec
+from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import Source, profile
 from benchmark.datasets.image import read_image
-from benchmark.errors import BenchError, Unavailable, UsageError
+from benchmark.errors import Unavailable, UsageError
 from benchmark.figures.pictures import PictureTile, draw_pictures
-from benchmark.measure.execute import Failed
-from benchmark.measure.reconstruct import reconstruct
+from benchmark.measure.reconstruct import reconstruct_all
 from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import DatasetContents
 from benchmark.paper.results import PaperFigure, PaperResults
 from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
+from benchmark.protocol import CODING
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.codecs import why_not_run
 from benchmark.rows.editions import newest_rows
-from benchmark.system.settings import one_thread
 
 METRICS = ("psnr", "ms_ssim", "lpips")
 CROP_PX, STRIDE_PX = 160, 8
@@ -59,14 +58,6 @@ class CropWindow(NamedTuple):
         return pixels[self.top : self.top + self.side, self.left : self.left + self.side]
 
 
-class DecodedStream(NamedTuple):
-    """A row and the picture that its stream decodes to."""
-
-    name: str  # of the system
-    row: StreamRow
-    pixels: Pixels
-
-
 class MeasuredPhotograph(NamedTuple):
     """An available photograph, and the rows with streams of it by system."""
 
@@ -83,45 +74,68 @@ def crops(results: PaperResults, request: CropRequest) -> PaperFigure:
     rates = {name: [row["bpp"] for row in rows] for name, rows in found.rows.items()}
     bpp = request.bpp or matched_rate(rates)
     chosen, far = nearest(found.rows, bpp)
-    kept, failed = decode_streams(results.contents(found.dataset), chosen)
-    said = [f"crops lack {name}: {why}" for name, why in failed.items()]
+    contents, rows = results.contents(found.dataset), list(chosen.values())
+    allowed = [row for row in rows if contents.codecs.may_run(_spec(row))]
+    decoded = dict(one for one in reconstruct_all(allowed, contents, "cpu", 1) if one)
+    pixels: dict[str, Pixels] = {}
+    sentences = []
+    for name, row in chosen.items():
+        made = decoded[allowed.index(row)] if row in allowed else why_not_run(_spec(row))
+        if isinstance(made, np.ndarray):
+            pixels[name] = made
+        else:
+            sentences.append(f"crops lack {name}: {getattr(made, 'reason', made)}")
     if far:
         within = f"no setting within a factor of {FARTHEST:g} of {bpp:.3g} bpp"
-        said.append(f"crops lack {', '.join(far)}: {within}")
-    if len(kept) < 2:
+        sentences.append(f"crops lack {', '.join(far)}: {within}")
+    if len(pixels) < 2:
         few = "no crops: fewer than two codecs can be decoded; `bench run` keeps streams of others"
-        return PaperFigure(None, (few, *said))
-    shown, rest = kept[:MOST_CROPS], kept[MOST_CROPS:]
-    if rest:
-        said.append(f"crops omit for lack of space: {', '.join(one.name for one in rest)}")
+        return PaperFigure(None, (few, *sentences))
+    shown, rest = list(pixels)[:MOST_CROPS], list(pixels)[MOST_CROPS:]
+    sentences += [f"crops omit for lack of space: {', '.join(rest)}"] * bool(rest)
     original = read_image(found.source.file.path).pixels
     window = _window(original, request.window)
     image, measures = found.source.file.name, [Measure.named(name) for name in METRICS]
     tiles = [
         PictureTile("Photograph", original, {}, {}, (window.left, window.top, window.side)),
         PictureTile("Source", window.of(original), {}, {}),
-        *(_tile(one, window, image, measures) for one in shown),
     ]
-    sources = "; ".join(
-        ", ".join(filter(None, [
-            f"{one.name}: {one.row['codec_version']} at {_setting(one.row)}",
-            "recorded elsewhere" * bool(one.row["recorded"]), one.row["caveat"],
-        ]))
-        for one in shown
-    )  # fmt: skip
-    rules = dict.fromkeys(one.row[f"{m.column}_protocol"] for one in shown for m in measures)
-    caption = (
-        f"{window.side} x {window.side} pixels at ({window.left}, {window.top}) of {image} "
-        f"({profile(found.dataset).title}, 1 image), decoded from real streams. Each codec is at "
-        f"its setting nearest to {bpp:.3f} bpp; rate and metrics under a crop are of the whole "
-        f"photograph (protocols {', '.join(filter(None, ['coding/1', *rules]))}).\n"
-        f"Measured: {sources}."
-    )
-    return PaperFigure(draw_pictures(tiles, min(CROPS_PER_ROW, len(tiles)), caption), tuple(said))
+    tiles += [_tile(name, chosen[name], pixels[name], window, image, measures) for name in shown]
+    caption = _caption(found, bpp, window, {name: chosen[name] for name in shown}, measures)
+    columns = min(CROPS_PER_ROW, len(tiles))
+    return PaperFigure(draw_pictures(tiles, columns, caption), tuple(sentences))
+
+
+def _spec(row: StreamRow) -> CodecSpec:
+    return CodecSpec.of(row["codec"], row["variant"])
 
 
 def _setting(row: StreamRow) -> str:
     return f"{row['setting_name']}={row['setting_value']:g}"
+
+
+def _caption(
+    found: MeasuredPhotograph,
+    bpp: float,
+    window: CropWindow,
+    rows: Mapping[str, StreamRow],
+    measures: Sequence[Measure],
+) -> str:
+    origins = [
+        ", ".join(filter(None, [
+            f"{name}: {row['codec_version']} at {_setting(row)}",
+            "recorded elsewhere" * bool(row["recorded"]), row["caveat"],
+        ]))
+        for name, row in rows.items()
+    ]  # fmt: skip
+    rules = {row[f"{one.column}_protocol"]: None for row in rows.values() for one in measures}
+    return (
+        f"{window.side} x {window.side} pixels at ({window.left}, {window.top}) of "
+        f"{found.source.file.name} ({profile(found.dataset).title}, 1 image), decoded from real "
+        f"streams. Each codec is at its setting nearest to {bpp:.3f} bpp; rate and metrics under a "
+        f"crop are of the whole photograph (protocols {', '.join(filter(None, [CODING, *rules]))})."
+        f"\nMeasured: {'; '.join(origins)}."
+    )
 
 
 def _window(pixels: Pixels, asked: tuple[int, int, int] | None) -> CropWindow:
@@ -136,11 +150,15 @@ def _window(pixels: Pixels, asked: tuple[int, int, int] | None) -> CropWindow:
 
 
 def _tile(
-    one: DecodedStream, window: CropWindow, image: str, measures: Sequence[Measure]
+    name: str,
+    row: StreamRow,
+    pixels: Pixels,
+    window: CropWindow,
+    image: str,
+    measures: Sequence[Measure],
 ) -> PictureTile:
-    row = one.row
     record = {
-        "system": one.name,
+        "system": name,
         "codec": row["codec"],
         "variant": row["variant"],
         "setting": _setting(row),
@@ -156,7 +174,7 @@ def _tile(
     }
     values = {BPP: row["bpp"], **{m.label: row[m.column] for m in measures}}
     caveats = (row["caveat"],) if row["caveat"] else ()
-    return PictureTile(one.name, window.of(one.pixels), values, record, None, caveats)
+    return PictureTile(name, window.of(pixels), values, record, None, caveats)
 
 
 def matched_rate(rates: Mapping[str, Sequence[float]]) -> float:
@@ -234,61 +252,31 @@ def best_photograph(results: PaperResults, asked: str) -> MeasuredPhotograph | s
     reasons = []
     for name in [dataset] if asked else results.datasets():
         by_image = rows_with_streams(results.contents(name))
-        if asked and image not in by_image:
-            raise UsageError(f"--photograph {asked}: {results.folder} has no kept stream of it")
-        if not asked and not any(len(rows) > 1 for rows in by_image.values()):
+        if asked:
+            by_image = {image: by_image[image]} if image in by_image else {}
+            if not by_image:
+                raise UsageError(f"--photograph {asked}: {results.folder} has no kept stream of it")
+        elif not any(len(rows) > 1 for rows in by_image.values()):
             reasons.append(f"{name} has no photograph with kept streams of two codecs")
             continue
-        sources = _sources(results, name)
-        if isinstance(sources, str):
-            reasons.append(sources)
-            continue
-        wanted = {image} if asked else by_image.keys()
-        candidates = [one for one in by_image if one in sources and one in wanted]
-        if candidates:
-            best = min(candidates, key=lambda one: (-len(by_image[one]), _rank(one), one))
-            return MeasuredPhotograph(name, sources[best], by_image[best])
-        reasons.append(f"the photographs of {name} are not those that were measured")
-    reasons += ["`./run_all.sh` measures some"] * (not asked)
-    return "; ".join(reasons)
-
-
-def decode_streams(
-    contents: DatasetContents, chosen: Mapping[str, StreamRow]
-) -> tuple[list[DecodedStream], dict[str, str]]:
-    """Return the pictures of these rows, and why others have none, by system."""
-    kept, failed = [], {}
-    for name, row in chosen.items():
-        spec = CodecSpec.of(row["codec"], row["variant"])
-        if not contents.codecs.may_run(spec):
-            failed[name] = why_not_run(spec)
+        if name not in DATASETS:
+            reasons.append(f"{name} is no dataset of the registry: its photographs are not found")
             continue
         try:
-            decoder = load_codec(spec)
-            with one_thread():
-                pixels = reconstruct(decoder, row, contents.stream(row))
-        except BenchError as error:
-            failed[name] = str(error)
+            opened = open_sources(Request(dataset=name, data_dir=results.data_dir))
+        except Unavailable as missing:
+            reasons.append(str(missing))
             continue
-        if isinstance(pixels, Failed):
-            failed[name] = pixels.reason
-        else:
-            kept.append(DecodedStream(name, row, pixels))
-    return kept, failed
+        measured = set(results.contents(name).table["image_sha256"].to_pylist())
+        sources = {one.file.name: one for one in opened.images if one.sha256 in measured}
+        there = [one for one in by_image if one in sources]
+        if there:
+            best = min(there, key=lambda one: (-len(by_image[one]), _rank(one), one))
+            return MeasuredPhotograph(name, sources[best], by_image[best])
+        reasons.append(f"the photographs of {name} are not those that were measured")
+    return "; ".join(reasons + ["`./run_all.sh` measures some"] * (not asked))
 
 
 def _rank(image: str) -> int:
     starts = [image.rpartition("/")[2].startswith(one) for one in FAVOURITES]
     return starts.index(True) if any(starts) else len(FAVOURITES)
-
-
-def _sources(results: PaperResults, dataset: str) -> dict[str, Source] | str:
-    """Return the measured photographs that are available, by name, or why there are none."""
-    if dataset not in DATASETS:
-        return f"{dataset} is no dataset of the registry: its photographs cannot be found"
-    try:
-        opened = open_sources(Request(dataset=dataset, data_dir=results.data_dir))
-    except Unavailable as missing:
-        return str(missing)
-    measured = set(results.contents(dataset).table["image_sha256"].to_pylist())
-    return {one.file.name: one for one in opened.images if one.sha256 in measured}

@@ -5,10 +5,10 @@ equally far from the source, and do not look it. Pixels have shape (height, widt
 """
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,8 +27,6 @@ PHOTOGRAPH, PSNR_DB = "astronaut.png", 24.0
 SEED = 20
 STEPS = 40  # of the bisection: the strength to 12 digits
 RECORDED = Path("paper", "distortions.csv")  # in the results: the figure's csv, drawn elsewhere
-
-RecordedValues = dict[tuple[str, str, str], float]  # by sha256 of the pixels, column and protocol
 
 
 class Distortion(NamedTuple):
@@ -117,18 +115,18 @@ def distortions(results: PaperResults) -> PaperFigure:
         return PaperFigure(None, (f"no distortions: {missing}",))
     photograph = read_image(files[PHOTOGRAPH]).pixels
     scorer, measures = Scorer(METRICS, "cpu"), [Measure.named(name) for name in METRICS]
-    known = _read(results.folder / RECORDED, [one.column for one in measures])
+    recorded = _recorded(results.folder / RECORDED)
     tiles = [PictureTile("Source", photograph, {}, {})]
     elsewhere: dict[str, None] = {}
     reasons: dict[str, str] = {}
     for name, pixels in equal_distortions(photograph, PSNR_DB):
         digest = pixels_sha256(pixels)
-        changed = HashedImage(digest, pixels)
-        columns = scorer.score(HashedImage(PHOTOGRAPH, photograph), changed, METRICS).columns
+        source, changed = HashedImage(PHOTOGRAPH, photograph), HashedImage(digest, pixels)
+        columns = scorer.score(source, changed, METRICS).columns
         for one in measures:
-            key = digest, one.column, columns[f"{one.column}_protocol"]
-            if columns[one.column] is None and key in known:
-                columns[one.column] = known[key]
+            value = recorded.get((digest, one.column, columns[f"{one.column}_protocol"]))
+            if columns[one.column] is None and value:
+                columns[one.column] = float(value)
                 elsewhere[one.label] = None
             if columns[one.column] is None:
                 reasons[one.label] = columns[f"{one.column}_reason"]
@@ -141,9 +139,8 @@ def distortions(results: PaperResults) -> PaperFigure:
             **{one.column: columns[one.column] for one in measures},
             **{f"{one.column}_protocol": columns[f"{one.column}_protocol"] for one in measures},
         }
-        tiles.append(
-            PictureTile(name, pixels, {m.label: columns[m.column] for m in measures}, record)
-        )
+        values = {one.label: columns[one.column] for one in measures}
+        tiles.append(PictureTile(name, pixels, values, record))
     mse = tiles[1].record["squared_error"] / photograph.size
     rules = ", ".join(tiles[1].record[f"{one.column}_protocol"] for one in measures)
     caption = (
@@ -152,37 +149,22 @@ def distortions(results: PaperResults) -> PaperFigure:
         f"channel's mean, the blur is Gaussian, the noise white. Measured (protocols {rules}). "
         "LPIPS: lower is better."
     )
-    if elsewhere:
-        caption += f" {', '.join(elsewhere)}: recorded, of the same pixels."
+    caption += f" {', '.join(elsewhere)}: recorded, of the same pixels." * bool(elsewhere)
     caption += "".join(f"\nNo {label}: {why}." for label, why in reasons.items())
-    said = tuple(f"distortions have no {label}: {why}" for label, why in reasons.items())
-    return PaperFigure(draw_pictures(tiles, len(tiles), caption), said)
+    sentences = tuple(f"distortions have no {label}: {why}" for label, why in reasons.items())
+    return PaperFigure(draw_pictures(tiles, len(tiles), caption), sentences)
 
 
-def recorded_values(text: str, columns: Sequence[str]) -> RecordedValues:
-    """Return the values of the figure's csv, drawn elsewhere; fields may be empty.
-
-    Raises `ValueError` for a column that is missing and a value that is no number.
-
-    >>> recorded_values("pixels_sha256,psnr_db,psnr_db_protocol\\nab,24.5,psnr/1\\n", ["psnr_db"])
-    {('ab', 'psnr_db', 'psnr/1'): 24.5}
-    """
-    found: RecordedValues = {}
-    for row in csv.DictReader(StringIO(text, newline="")):
-        for column in columns:
-            try:
-                if row[column]:
-                    key = row["pixels_sha256"], column, row[f"{column}_protocol"]
-                    found[key] = float(row[column])
-            except KeyError as missing:
-                raise ValueError(f"it has no column {missing}") from missing
-    return found
-
-
-def _read(path: Path, columns: Sequence[str]) -> RecordedValues:
+def _recorded(path: Path) -> dict[tuple[str, Any, str], str]:
+    """Return the values of the figure's csv by sha256 of the pixels, column and protocol."""
+    columns = [Measure.named(name).column for name in METRICS]
     try:
-        return recorded_values(path.read_text(encoding="utf-8"), columns)
+        rows = list(csv.DictReader(StringIO(path.read_text(encoding="utf-8"), newline="")))
+        return {(row["pixels_sha256"], name, row[f"{name}_protocol"]): row[name]
+                for row in rows for name in columns}  # fmt: skip
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be read: {error}") from error
+    except KeyError as missing:
+        raise StoreError(f"{path} cannot be read: it has no column {missing}") from missing

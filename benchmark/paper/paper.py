@@ -11,41 +11,29 @@ from benchmark.figures.table import csv_text, latex
 from benchmark.paper.ablation import ablation
 from benchmark.paper.crops import CropRequest, crops
 from benchmark.paper.distortions import distortions
-from benchmark.paper.figures import (
-    complexity,
-    curves,
-    field_curves,
-    field_realism,
-    realism_plots,
-    realism_surface,
-)
+from benchmark.paper.figures import complexity, curves, realism_plots, realism_surface
 from benchmark.paper.results import PaperFigure, PaperResults
 from benchmark.system.atomic import write_files
 
 ALL = "all"
 SUFFIXES = ("pdf", "png", "csv", "tex", "txt")  # of a figure's files; txt is its caption
 
-KODAK = ("psnr", "ms_ssim", "lpips")
-KODAK_FIELD = ("psnr", "lpips_squeeze", "fd_squeeze")
 CLIC = ("psnr", "fid256")
-FIGURES: Mapping[str, Callable[[PaperResults, CropRequest], PaperFigure]] = {
-    "curves_clic2020": lambda found, _: curves(found, "clic2020", CLIC),
-    "curves_kodak": lambda found, _: curves(found, "kodak", KODAK),
-    "field_clic2020": lambda found, _: field_curves(found, "clic2020", CLIC),
-    "field_kodak": lambda found, _: field_curves(found, "kodak", KODAK_FIELD),
-    "field_realism_fd": lambda found, _: field_realism(
-        found, "field_realism_fd", "kodak", "fd_squeeze"
-    ),
-    "field_realism_lpips": lambda found, _: field_realism(
-        found, "field_realism_lpips", "kodak", "lpips_squeeze"
-    ),
-    "realism_plane": lambda found, _: realism_plots(found),
-    "realism_surface": lambda found, _: realism_surface(found),
-    "ablation_gan": lambda found, _: ablation(found, "gan"),
-    "ablation_discriminator": lambda found, _: ablation(found, "discriminator"),
-    "crops": crops,
-    "distortions": lambda found, _: distortions(found),
-    "complexity": lambda found, _: complexity(found),
+FIELD = ("psnr", "lpips_squeeze", "fd_squeeze")
+FIGURES: Mapping[str, Callable[[str, PaperResults, CropRequest], PaperFigure]] = {
+    "curves_clic2020": lambda name, found, _: curves(found, name, "clic2020", CLIC),
+    "curves_kodak": lambda n, found, _: curves(found, n, "kodak", ("psnr", "ms_ssim", "lpips")),
+    "field_clic2020": lambda name, found, _: curves(found, name, "clic2020", CLIC, True),
+    "field_kodak": lambda name, found, _: curves(found, name, "kodak", FIELD, True),
+    "field_realism_fd": lambda n, found, _: realism_plots(found, n, "kodak", "fd_squeeze", True),
+    "field_realism_lpips": lambda n, f, _: realism_plots(f, n, "kodak", "lpips_squeeze", True),
+    "realism_plane": lambda name, found, _: realism_plots(found, name, "clic2020", "fid256"),
+    "realism_surface": lambda _, found, __: realism_surface(found),
+    "ablation_gan": lambda _, found, __: ablation(found, "gan"),
+    "ablation_discriminator": lambda _, found, __: ablation(found, "discriminator"),
+    "crops": lambda _, found, request: crops(found, request),
+    "distortions": lambda _, found, __: distortions(found),
+    "complexity": lambda _, found, __: complexity(found),
 }
 
 
@@ -70,7 +58,7 @@ def write_paper(
         if name not in FIGURES:
             raise UnknownName("figure", name, FIGURES)
     for name in asked:
-        drawing, sentences = FIGURES[name](results, request)
+        drawing, sentences = FIGURES[name](name, results, request)
         files = {f"{name}.{suffix}": text for suffix, text in _files(drawing).items()}
         gone = {f"{name}.{suffix}" for suffix in SUFFIXES} - files.keys()
         write_files(folder, files, gone, what="figures")

@@ -12,14 +12,8 @@ from benchmark.analysis.systems import GROUPED_SYSTEMS
 from benchmark.figures.labels import Drawing
 from benchmark.figures.style import Style, styles
 from benchmark.metrics.measure import Measure
-from benchmark.packs.contents import (
-    DatasetContents,
-    dataset_contents,
-    packs_beside,
-    verified_rows,
-)
+from benchmark.packs.contents import DatasetContents, dataset_contents, packs_beside, verified_rows
 from benchmark.packs.pack import Pack
-from benchmark.published.complexity import Complexity, read_complexity
 from benchmark.published.points import PublishedPoint, read_points
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
 
@@ -43,7 +37,7 @@ def every_measure() -> tuple[Measure, ...]:
 
 @dataclass
 class PaperResults:
-    """A results folder with the published numbers and packs beside it."""
+    """A results folder with the published numbers and packs beside it, or those of the project."""
 
     folder: Path
     data_dir: Path | None = None
@@ -53,52 +47,39 @@ class PaperResults:
 
     @cached_property
     def points(self) -> tuple[PublishedPoint, ...]:
-        """Published points of the folder, or those of the project."""
+        """Published points."""
         return read_points(self.folder)
 
     @cached_property
-    def complexities(self) -> tuple[Complexity, ...]:
-        """Published seconds of the folder, or those of the project."""
-        return read_complexity(self.folder)
-
-    @cached_property
     def packs(self) -> Sequence[Pack]:
-        """Bitstream archives of the folder, or those of the project."""
+        """Bitstream archives."""
         return packs_beside(self.folder)
 
     def contents(self, dataset: str) -> DatasetContents:
         """Return rows and streams of a dataset."""
         if dataset not in self._contents:
             found = dataset_contents(self.folder, dataset, self.packs)
-            if self.verified_only:
-                found = found._replace(table=verified_rows(found.table))
-            self._contents[dataset] = found
+            table = verified_rows(found.table) if self.verified_only else found.table
+            self._contents[dataset] = found._replace(table=table)
         return self._contents[dataset]
 
     def summary(self, dataset: str) -> Summary | None:
         """Return means of a dataset's rows; None where it has none."""
         if dataset not in self._summaries:
-            table, folder = self.contents(dataset).table, self.folder / dataset
-            self._summaries[dataset] = (
-                summarise_with_distributions(table, folder, every_metric())
-                if table.num_rows
-                else None
-            )
+            table, names = self.contents(dataset).table, every_metric()
+            folder, rows = self.folder / dataset, table.num_rows
+            summary = summarise_with_distributions(table, folder, names) if rows else None
+            self._summaries[dataset] = summary
         return self._summaries[dataset]
 
     def datasets(self) -> list[str]:
         """Return names of all datasets that have rows: those of the registry, largest first."""
-        stored = {path.parent.name for path in self.folder.glob("*/per_image")}
-        recorded = {
-            (line.fields.get("dataset") or "").partition(":")[0]
-            for pack in self.packs
-            for line in pack.streams.values()
-        }
+        there = {path.parent.name for path in self.folder.glob("*/per_image")}
+        streams = [line for pack in self.packs for line in pack.streams.values()]
+        there |= {(line.fields.get("dataset") or "").partition(":")[0] for line in streams}
         known = list(dict.fromkeys(name.partition(":")[0] for name in reversed(DATASETS)))
-        there = stored | recorded
         return [name for name in (*known, *sorted(there - {*known, ""})) if name in there]
 
-    def styles(self, labels: Sequence[str] = ()) -> dict[str, Style]:
-        """Return one style for each system, the same in all figures, and for each of the labels."""
-        own = [system.label for system in GROUPED_SYSTEMS]
-        return {**styles([*own, *labels]), **styles(own)}
+    def styles(self) -> dict[str, Style]:
+        """Return one style for each system, the same in all figures."""
+        return styles(system.label for system in GROUPED_SYSTEMS)

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,9 +12,9 @@ from benchmark.analysis.rate_distortion import curves, excluded
 from benchmark.analysis.summarise import TIMED, Summary
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.measure import Measure
-from benchmark.published.points import Text, parse_csv, read_published
+from benchmark.published.points import Text
 
-ENCODE, DECODE = "encode_seconds", "decode_seconds"
+ENCODE, DECODE = "encode_seconds", "decode_seconds"  # metrics of the csv, which has others, too
 Span = tuple[float, float]
 
 
@@ -31,17 +30,6 @@ class ComplexityRow(msgspec.Struct, frozen=True, kw_only=True):
     how: Text
     source: Text
     reference: Text
-
-
-class Complexity(NamedTuple):
-    """Numbers of one system from one source; seconds are of an image of the dataset."""
-
-    system: str
-    values: Mapping[str, float]  # by metric
-    dataset: str
-    machine: str
-    source: str
-    reference: str
 
 
 class Bar(NamedTuple):
@@ -63,23 +51,6 @@ class Block(NamedTuple):
     measured: bool
     bars: tuple[Bar, ...]
     untimed: tuple[str, ...] = ()  # labels of codecs that were not timed there at all settings
-
-
-def parse_complexity(text: str) -> tuple[Complexity, ...]:
-    """Return every system of the csv, in its order.
-
-    Raises `StoreError` for other columns, and for a row without number or origin.
-    """
-    found: dict[tuple[str, ...], dict[str, float]] = {}
-    for row in parse_csv(text, ComplexityRow, "published seconds"):
-        key = row.system, row.dataset, row.machine, row.source, row.reference
-        found.setdefault(key, {})[row.metric] = row.value
-    return tuple(Complexity(key[0], values, *key[1:]) for key, values in found.items())
-
-
-def read_complexity(results: Path) -> tuple[Complexity, ...]:
-    """Return the published seconds among these results, or those of the project without any."""
-    return parse_complexity(read_published(results, "complexity.csv")[1])
 
 
 def measured_block(summary: Summary | None, dataset: str, names: Mapping[str, str]) -> Block | None:
@@ -104,21 +75,26 @@ def measured_block(summary: Summary | None, dataset: str, names: Mapping[str, st
     refused = {one.label for measure in measures for one in excluded(summary, measure)}
     untimed = tuple(label for label in summary.labels if label in refused)
     where = f"{profile(dataset).title}, {summary.images} images, {summary.machine}"
-    return _block("s/MP", where, True, bars)._replace(untimed=untimed) if bars else None
+    return Block("s/MP", where, True, _ordered(bars), untimed) if bars else None
 
 
-def published_blocks(rows: Sequence[Complexity]) -> list[Block]:
+def published_blocks(rows: Iterable[ComplexityRow]) -> list[Block]:
     """Return one block for each machine and dataset, in seconds per whole image there."""
-    found: dict[tuple[str, str], list[Bar]] = {}
+    blocks: dict[tuple[str, str], dict[tuple[str, str], dict[str, float]]] = {}
     for row in rows:
-        if ENCODE in row.values and DECODE in row.values:
-            encode, decode = ((row.values[name], row.values[name]) for name in (ENCODE, DECODE))
-            bar = Bar(row.system, encode, decode, f"{row.source}, {row.reference}")
-            found.setdefault((row.machine, row.dataset), []).append(bar)
-    return [
-        _block(f"s per image of {profile(dataset).title}", f"published, {machine}", False, bars)
-        for (machine, dataset), bars in found.items()
-    ]
+        block = blocks.setdefault((row.machine, row.dataset), {})
+        origin = row.system, f"{row.source}, {row.reference}"
+        block.setdefault(origin, {})[row.metric] = row.value
+    found = []
+    for (machine, dataset), systems in blocks.items():
+        bars = [
+            Bar(name, (v[ENCODE], v[ENCODE]), (v[DECODE], v[DECODE]), source)
+            for (name, source), v in systems.items()
+            if {ENCODE, DECODE} <= v.keys()
+        ]
+        unit = f"s per image of {profile(dataset).title}"
+        found.append(Block(unit, f"published, {machine}", False, _ordered(bars)))
+    return [block for block in found if block.bars]
 
 
 def records(blocks: Sequence[Block]) -> list[dict[str, Any]]:
@@ -141,9 +117,8 @@ def records(blocks: Sequence[Block]) -> list[dict[str, Any]]:
     ]
 
 
-def _block(unit: str, where: str, measured: bool, bars: Sequence[Bar]) -> Block:
-    ordered = sorted(bars, key=lambda bar: (bar.decode[0], bar.encode[0], bar.name))
-    return Block(unit, where, measured, tuple(ordered))
+def _ordered(bars: Iterable[Bar]) -> tuple[Bar, ...]:
+    return tuple(sorted(bars, key=lambda bar: (bar.decode[0], bar.encode[0], bar.name)))
 
 
 def _span(values: Iterable[float | None]) -> Span:

@@ -8,7 +8,7 @@ import numpy as np
 from benchmark.analysis.builds import mixed_builds
 from benchmark.analysis.interval import Interval, point_interval
 from benchmark.analysis.rate_distortion import Curve, Excluded, curves, excluded
-from benchmark.analysis.summarise import Edition, Point, Summary
+from benchmark.analysis.summarise import Edition, Summary
 from benchmark.analysis.systems import SYSTEMS, System, short_names
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
@@ -47,7 +47,6 @@ class SystemCurve(NamedTuple):
     points: tuple[CurvePoint, ...]
     edition: Edition | None = None  # of the codec, where it was measured; None: published
     sampled: bool = False  # read off a drawn line: the points are not the author's
-    few: bool = False  # a distribution metric over so few images that it is marked
     build: str = ""  # words on the codec's build, where curves of other builds are there
 
     @property
@@ -70,6 +69,11 @@ class SystemCurve(NamedTuple):
     def recorded(self) -> bool:
         """True if streams of some rows come from a pack."""
         return self.edition is not None and self.edition.recorded
+
+    @property
+    def method(self) -> str:
+        """Name of the published system that the points are of."""
+        return self.system.published[0][0]
 
     @property
     def protocols(self) -> tuple[str, ...]:
@@ -124,34 +128,22 @@ def measured_panel(summary: Summary | None, measure: Measure) -> Panel:
     if summary is None or measure.column not in summary.protocols:
         return Panel(measure, ())
     names, builds = short_names(summary.labels), mixed_builds(summary)
+    rules = summary.protocols[measure.column], summary.protocols["coding"]
     found = []
     for label, of_label in curves(summary, measure).items():
-        points = tuple(
-            _measured(point, measure, summary)
-            for point in of_label
-            if point.means[measure.column].value is not None and point.means[measure.column].bpp
-        )
-        few = any(measure.few(point.images or 0) for point in points)
+        edition, points = of_label[0].edition, []
+        how = "recorded" if edition.recorded else "measured"
+        origin = *rules, edition.version, "; ".join(edition.caveats)
+        for point in of_label:
+            mean = point.means[measure.column]
+            if mean.value is not None and mean.bpp:
+                ends = point_interval(point, measure) if measure.of_sets else None
+                start = mean.bpp, mean.value, str(point.setting), how, mean.images
+                points.append(CurvePoint(*start, *origin, interval=ends))
         system, build = System(names[label], label), builds.get(label, "")
-        found.append(SystemCurve(system, points, of_label[0].edition, few=few, build=build))
+        found.append(SystemCurve(system, tuple(points), edition, build=build))
     kept = tuple(curve for curve in found if curve.points)
     return Panel(measure, kept, tuple(excluded(summary, measure)))
-
-
-def _measured(point: Point, measure: Measure, summary: Summary) -> CurvePoint:
-    mean, edition = point.means[measure.column], point.edition
-    return CurvePoint(
-        mean.bpp or 0.0,
-        mean.value or 0.0,
-        str(point.setting),
-        "recorded" if edition.recorded else "measured",
-        mean.images,
-        summary.protocols[measure.column],
-        summary.protocols["coding"],
-        edition.version,
-        "; ".join(edition.caveats),
-        interval=point_interval(point, measure) if measure.of_sets else None,
-    )
 
 
 def published_curves(
@@ -217,7 +209,7 @@ def records(panels: Iterable[Panel]) -> list[dict[str, Any]]:
 
 
 class Overlay(NamedTuple):
-    """Published curves under one metric, by whether they may stand beside its measured rows."""
+    """Published curves under one metric, by whether they may be beside its measured rows."""
 
     drawn: tuple[SystemCurve, ...]
     refused: tuple[SystemCurve, ...]  # of another protocol
@@ -229,13 +221,11 @@ def overlay(curves: Sequence[SystemCurve], protocol: str | None, mix: bool = Fal
     Where nothing is measured, `protocol` is None: then it is that of the first curve. With `mix`
     all are drawn.
     """
-    if mix or not curves:
-        return Overlay(tuple(curves), ())
-    wanted = curves[0].protocols[0] if protocol is None else protocol
-    return Overlay(
-        tuple(curve for curve in curves if curve.protocols[0] == wanted),
-        tuple(curve for curve in curves if curve.protocols[0] != wanted),
-    )
+    wanted = curves[0].protocols[0] if curves and protocol is None else protocol
+    fits = [mix or curve.protocols[0] == wanted for curve in curves]
+    pairs = list(zip(curves, fits, strict=True))
+    drawn = tuple(curve for curve, fit in pairs if fit)
+    return Overlay(drawn, tuple(curve for curve, fit in pairs if not fit))
 
 
 def overlays(
@@ -247,7 +237,8 @@ def overlays(
 ) -> dict[str, Overlay]:
     """Return the overlay of every measure that has values, by column.
 
-    Raises `UsageError` for means over other images, and for a mixture that was not asked for.
+    Raises `UsageError` for means over other images, and where a system can be drawn under no metric
+    but by mixing protocols, which was not asked for.
     """
     found = {
         measure.column: overlay(
@@ -258,24 +249,16 @@ def overlays(
     }
     if any(one.drawn or one.refused for one in found.values()):
         check_same_images(dataset, summary.images, summary.average)
-    refuse_mixture(found, summary.protocols)
-    return found
-
-
-def refuse_mixture(found: Mapping[str, Overlay], protocols: Mapping[str, str]) -> None:
-    """Raise `UsageError` where a system can be drawn under no metric but by mixing protocols.
-
-    `found` and the `protocols` of the measured rows are by metric column.
-    """
-    drawn = {_system(curve) for one in found.values() for curve in one.drawn}
+    drawn = {curve.method for one in found.values() for curve in one.drawn}
     for column, one in found.items():
         for curve in one.refused:
-            if _system(curve) not in drawn:
+            if curve.method not in drawn:
                 raise UsageError(
-                    f"{curve.name} cannot stand beside these results: its {column} is by "
-                    f"{curve.protocols[0]}, theirs by {protocols.get(column, 'another rule')}; "
+                    f"{curve.name} cannot be beside these results: its {column} is by "
+                    f"{curve.protocols[0]}, theirs by {summary.protocols[column]}; "
                     "--mix-protocols draws both, and the figure says so."
                 )
+    return found
 
 
 def left_out(
@@ -289,7 +272,7 @@ def left_out(
     for column, one in found.items():
         for curve in one.refused:
             refused.setdefault((column, curve.protocols[0]), {})[curve.name] = None
-    there = {_system(curve) for one in found.values() for curve in (*one.drawn, *one.refused)}
+    there = {curve.method for one in found.values() for curve in (*one.drawn, *one.refused)}
     absent = dict.fromkeys(point.system for point in points if point.system not in there)
     return [
         f"not drawn: published {column} of {', '.join(names)}: {protocol} is another rule than "
@@ -304,11 +287,7 @@ def check_same_images(dataset: str, images: int, average: str) -> None:
     if published != images:
         raise UsageError(
             f"published means over {dataset} are of {published} images, these results are of "
-            f"{images}: they cannot stand beside each other."
+            f"{images}: they cannot be compared."
         )
     if average != "per_image":
         raise UsageError("published rates are means of each image's bpp: leave out --pooled.")
-
-
-def _system(curve: SystemCurve) -> str:
-    return curve.system.published[0][0]

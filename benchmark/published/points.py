@@ -74,53 +74,43 @@ def curve_name(system: str, variant: str) -> str:
     return f"{system} {variant}" if "=" in variant else f"{system} ({variant})"
 
 
-def parse(text: str) -> tuple[PublishedPoint, ...]:
-    """Return every row of the csv of points, in its order.
-
-    Raises `StoreError` for other columns, and for a row without number, source or reference.
-    """
-    return parse_csv(text, PublishedPoint, "published points")
-
-
-def parse_csv(text: str, kind: type[Record], what: str) -> tuple[Record, ...]:
+def parse(text: str, kind: type[Record]) -> tuple[Record, ...]:
     """Return the rows of a csv whose columns are the fields of `kind`; empty fields are defaults.
 
-    Raises `StoreError`, with `what` and the line, for other columns and rows that do not fit.
+    Raises `StoreError`, with the line, for other columns and rows that do not fit.
     """
     reader = csv.DictReader(StringIO(text, newline=""))
     expected = list(kind.__struct_fields__)
     if reader.fieldnames != expected:
-        raise StoreError(f"the {what} have other columns than {', '.join(expected)}")
+        raise StoreError(f"it has other columns than {', '.join(expected)}")
     rows = []
     for row in reader:
         given = {name: value for name, value in row.items() if value}
         try:
             rows.append(msgspec.convert(given, kind, strict=False))
         except msgspec.ValidationError as error:
-            raise StoreError(f"line {reader.line_num} of the {what}: {error}") from error
+            raise StoreError(f"line {reader.line_num}: {error}") from error
     return tuple(rows)
 
 
-def read_points(results: Path) -> tuple[PublishedPoint, ...]:
-    """Return the published points among these results, or those of the project without any.
+def read_published(results: Path, name: str, kind: type[Record]) -> tuple[Record, ...]:
+    """Return the rows of a file of published numbers: the results' own or the project's.
 
-    Raises `StoreError` where they cannot be read.
+    Raises `StoreError` where it cannot be read.
     """
-    path, text = read_published(results, "points.csv")
-    try:
-        return parse(text)
-    except StoreError as error:
-        raise StoreError(f"{path}: {error}") from error
-
-
-def read_published(results: Path, name: str) -> tuple[Path, str]:
-    """Return path and text of a file of published numbers: the results' own or the project's."""
     path = results / "published" / name
     path = path if path.exists() else BUNDLED / name
     try:
-        return path, path.read_text(encoding="utf-8")
+        return parse(path.read_text(encoding="utf-8"), kind)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+    except StoreError as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+
+
+def read_points(results: Path) -> tuple[PublishedPoint, ...]:
+    """Return the published points among these results, or those of the project without any."""
+    return read_published(results, "points.csv", PublishedPoint)
 
 
 def chosen_points(results: Path, names: str) -> tuple[PublishedPoint, ...]:

@@ -1,40 +1,43 @@
 """Every figure of every command: no text leaves the canvas, overlaps another or is too small."""
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmark.analysis.builds import realism_grid
 from benchmark.analysis.summarise import summarise
-from benchmark.analysis.systems import GROUPED_SYSTEMS, short_names
 from benchmark.figures.complexity import draw_complexity
 from benchmark.figures.paper_curve import draw_paper_curves
 from benchmark.figures.pictures import PictureTile, draw_pictures
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.realism import draw_realism_plots, draw_surface
 from benchmark.figures.style import FONTS, drawn_in, figure_style, styles
-from benchmark.metrics.measure import Measure
 from benchmark.paper.ablation import draw_ablation, named
 from benchmark.paper.crops import CropRequest
 from benchmark.paper.paper import write_paper
 from benchmark.paper.results import PaperResults
-from benchmark.published.complexity import measured_block, parse_complexity, published_blocks
+from benchmark.published.complexity import published_blocks
 from benchmark.published.curves import measured_panel, overlay, published_curves
-from benchmark.published.paper_panel import paper_panel
-from benchmark.published.points import parse, select
-from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
+from benchmark.published.points import select
 from benchmark.report.report import ReportRequest, write_reports
+from support.figures.published import (
+    FID,
+    KODAK,
+    LPIPS,
+    MS_SSIM,
+    POINTS,
+    PSNR,
+    RESULTS,
+    SECONDS,
+    STYLES,
+    block_of,
+    clic_plots,
+    panel,
+)
 from support.figures.text_boxes import crowding, shown_texts
 from support.rows.measured import row, table
 
-RESULTS = Path(__file__).parents[2] / "results"
-POINTS = parse((RESULTS / "published" / "points.csv").read_text(encoding="utf-8"))
-SECONDS = parse_complexity((RESULTS / "published" / "complexity.csv").read_text(encoding="utf-8"))
-PSNR, MS_SSIM, LPIPS, FD, FID = (
-    Measure.named(name) for name in ("psnr", "ms_ssim", "lpips", "fd_squeeze", "fid256")
-)
 LONG = "reduced network, trained on a CPU for as many crops as the whole of this project has"
 FOURTEEN = [
     "ours:beta=0", "ours:beta=1.28", "ours:beta=2.56", "ours:beta=3.84", "jpeg:optimize=1", "webp",
@@ -42,7 +45,6 @@ FOURTEEN = [
     "compressai:metric=mse:model=bmshj2018-hyperprior:weights=matched-whole",
     "folder:path=/a_closed_system_with_a_name_as_long_as_a_line",
 ]  # fmt: skip
-KODAK = [f"kodim{number:02}" for number in range(1, 25)]
 LEAST_POINTS = 7.0
 
 
@@ -86,29 +88,17 @@ def draw(summary, measures, published="", dataset="kodak", **options):
 
 
 def draw_paper(summary, dataset, metrics):
-    panels = [
-        paper_panel(one, dataset, measured_panel(summary, one), POINTS, 1.3) for one in metrics
-    ]
-    known = styles(system.label for system in GROUPED_SYSTEMS)
-    return draw_paper_curves(panels, known, dataset, 24, "VTM")
+    panels = [panel(one, dataset, summary, 1.3) for one in metrics]
+    return draw_paper_curves(panels, STYLES, dataset, 24, "VTM")
 
 
 def draw_plane(summary):
-    known = styles(system.label for system in GROUPED_SYSTEMS)
-    both = [
-        paper_panel(one, "clic2020", measured_panel(None, one), POINTS, 2.0) for one in (PSNR, FID)
-    ]
-    plots = [
-        PlotAtRate(bpp, tuple(realism_sweeps(*both, None, POINTS, "clic2020", bpp)))
-        for bpp in (0.093, 0.143, 0.323)
-    ]
-    return draw_realism_plots(plots, PSNR, FID, known, "CLIC2020 test", 428)
+    plots = clic_plots((0.093, 0.143, 0.323))
+    return draw_realism_plots(plots, PSNR, FID, STYLES, "CLIC2020 test", 428)
 
 
 def draw_seconds(published):
-    timed = summarise(table(fourteen(timing=True)))
-    block = measured_block(timed, "kodak", short_names(timed.labels))
-    return draw_complexity([block, *published])
+    return draw_complexity([block_of(summarise(table(fourteen(timing=True)))), *published])
 
 
 def draw_tiles(summary):

@@ -167,7 +167,7 @@ def test_the_papers_curves_of_a_new_dataset_and_metric_need_no_other_edit(tmp_pa
         "ELIC,mse,,point,garden,0.5,blur,3,blur/other,bpp/reported,table,,,,A paper,here\n"
     )
     Store(tmp_path / "r" / "garden").append(rows())
-    made = curves(PaperResults(tmp_path / "r"), "garden", ("psnr", "blur"))
+    made = curves(PaperResults(tmp_path / "r"), "curves", "garden", ("psnr", "blur"))
     drawn = {(one["metric"], one["system"], one["measured"]) for one in made.drawing.records}
     assert drawn == {
         ("psnr_db", "JPEG", True), ("blur_px", "JPEG", True), ("blur_px", "HiFiC", False)

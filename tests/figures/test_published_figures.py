@@ -1,5 +1,4 @@
 import csv
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,18 +8,14 @@ from benchmark.analysis.summarise import summarise
 from benchmark.cli import app
 from benchmark.errors import UsageError
 from benchmark.figures.rate_curve import draw_rate_curves
-from benchmark.figures.style import FAMILIES, file_bytes, styles
-from benchmark.metrics.measure import Measure
+from benchmark.figures.style import FAMILIES, styles
 from benchmark.published.curves import measured_panel, overlay, published_curves
-from benchmark.published.points import parse, select
+from benchmark.published.points import select
 from benchmark.rows.store import Store
-from support.figures.text_boxes import crowding, words_in
+from support.figures.published import FID, FILE, MS_SSIM, POINTS, PSNR
+from support.figures.text_boxes import words_in
 from support.rows.measured import row, table
 
-FILE = Path(__file__).parents[2] / "results" / "published" / "points.csv"
-POINTS = parse(FILE.read_text(encoding="utf-8"))
-PSNR, MS_SSIM = Measure.named("psnr"), Measure.named("ms_ssim")
-FID = Measure.named("fid256")
 IMAGES = [f"{n}" for n in range(24)]
 
 
@@ -71,14 +66,6 @@ def test_published_points_are_open_markers_on_broken_lines_where_the_csv_has_the
     assert "Open markers, broken lines: published." in words_in(drawing.figure)
     assert "HiFiC: HiFiC official data.csv (NeurIPS 2020" in drawing.caption
     assert "Published rates are as their sources count them" in drawing.caption
-
-
-def test_the_axes_hold_the_published_points_too():
-    (axes,) = draw(["hific:"]).figure.axes
-    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-    for bpp, value in from_csv("HiFiC", "", "kodak", "psnr_db"):
-        assert left < bpp < right
-        assert low < value < high
 
 
 def test_a_codec_of_ours_and_its_published_curve_look_alike():
@@ -151,17 +138,6 @@ def test_fid_is_on_a_logarithmic_axis_where_it_spans_more_than_a_decade():
     assert [axes.get_yscale() for axes in wide.axes] == ["linear", "log"]
     (fid,) = draw(["multi-realism:beta=2.56"], (FID,), "clic2020", measured=False).figure.axes
     assert fid.get_yscale() == "linear"
-
-
-def test_thirteen_systems_have_a_legend_and_a_note_that_fit_the_figure():
-    names = [
-        "crdr:beta=0", "crdr:beta=3.84", "hific", "multi-realism", "dirac-1", "dirac-100", "hfd",
-        "pq-mim", "ms-illm", "egic", "dc-vic", "vtm", "jpeg",
-    ]  # fmt: skip
-    figure = draw(names, (PSNR, FID), "clic2020", measured=False, mix=True).figure
-    assert crowding(figure) == []
-    assert all(axes.bbox.height / figure.dpi > 1.2 for axes in figure.axes)
-    assert b"/Type3" not in file_bytes(figure, "pdf")
 
 
 def fill(folder, images=IMAGES):

@@ -10,16 +10,14 @@ from typer.testing import CliRunner
 
 from benchmark.analysis.summarise import summarise
 from benchmark.cli import app
-from benchmark.metrics.measure import Measure
 from benchmark.published.agreement import TOLERANCE_DB, Agreement, NotCompared, agreements
-from benchmark.published.points import PublishedPoint, parse
+from benchmark.published.points import PublishedPoint
 from benchmark.rows.store import Store
 from conftest import SHARED
+from support.figures.published import MS_SSIM, POINTS, PSNR
 from support.rows.measured import row, table
 
 ROOT = Path(__file__).parents[2]
-POINTS = parse((ROOT / "results" / "published" / "points.csv").read_text(encoding="utf-8"))
-PSNR, MS_SSIM = Measure.named("psnr"), Measure.named("ms_ssim")
 ANCHORS = SHARED / "data" / "anchors" / "vtm-23.13" / "points.csv"
 SIDE = 20_000  # px, so that a byte is 2e-8 bpp
 
@@ -108,7 +106,7 @@ def test_curves_meet_at_equal_rate_on_the_axis_that_figures_have():
     (far,) = compared(rows_of("webp", [3, 4, 5, 6, 7], bent), points=line)
     assert far == NotCompared("webp", "WebP (Pillow 7.1.2)", "psnr_db", "no rate in common")
     (few,) = compared(rows, points=line[:3])
-    assert few.why == "3 published points are too few to interpolate"
+    assert few.why == "3 published points are too few"
 
 
 def test_rounding_explains_what_compressai_found_between_its_own_two_tables():

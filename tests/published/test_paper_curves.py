@@ -1,7 +1,6 @@
 """Which numbers stand for which system of the paper, and where each lies at one rate."""
 
 import csv
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -9,39 +8,34 @@ from msgspec.structs import replace
 from benchmark.analysis.builds import realism_grid
 from benchmark.analysis.builds import records as grid_records
 from benchmark.analysis.summarise import summarise
-from benchmark.analysis.systems import GROUPED_SYSTEMS, SYSTEMS
+from benchmark.analysis.systems import GROUPED_SYSTEMS, SYSTEMS, System
 from benchmark.errors import StoreError
 from benchmark.figures.style import styles
-from benchmark.metrics.measure import Measure
-from benchmark.published.complexity import parse_complexity
-from benchmark.published.curves import measured_panel, records
+from benchmark.published.complexity import ComplexityRow
+from benchmark.published.curves import CurvePoint, SystemCurve, measured_panel, records
 from benchmark.published.paper_panel import field_panel, paper_panel, whole_set
 from benchmark.published.paper_panel import too_few as too_few_of
 from benchmark.published.points import parse
-from benchmark.published.realism_sweep import at_rate, measured_sweep, realism_sweeps
+from benchmark.published.realism_sweep import at_rate, measured_sweep
+from support.figures.published import (
+    FID,
+    FILE,
+    KODAK,
+    LPIPS,
+    MS_SSIM,
+    POINTS,
+    PSNR,
+    SECONDS,
+    SECONDS_FILE,
+    SQUEEZE,
+    clic_plots,
+    panel,
+)
+from support.figures.published import kodak_rows as rows
 from support.rows.measured import row, table
 
-RESULTS = Path(__file__).parents[2] / "results"
-FILE = RESULTS / "published" / "points.csv"
-POINTS = parse(FILE.read_text(encoding="utf-8"))
-PSNR, MS_SSIM, LPIPS = (Measure.named(name) for name in ("psnr", "ms_ssim", "lpips"))
-SQUEEZE = Measure.named("lpips_squeeze")
-FID = Measure.named("fid256")
-KODAK = [f"kodim{number:02}" for number in range(1, 25)]
 SQUEEZE_RULE = "lpips-squeeze/0.1.4-31a70309"
 HIGH = 99.0
-
-
-def rows(codec, images=KODAK, variant="", settings=(1, 2, 3, 4), **columns):
-    return [
-        row(codec, q, image, variant=variant, num_bytes=100 * 2**q, **columns)
-        for q in settings
-        for image in images
-    ]
-
-
-def panel(measure, dataset, summary, points, up_to_bpp):
-    return paper_panel(measure, dataset, measured_panel(summary, measure), points, up_to_bpp)
 
 
 def too_few(summary, dataset, measures):
@@ -74,7 +68,7 @@ def test_every_system_has_a_style_of_its_own_and_published_points_that_exist():
 
 
 def test_curves_are_the_points_of_the_csv_lowest_rate_first():
-    one = panel(PSNR, "clic2020", None, POINTS, HIGH)
+    one = panel(PSNR, "clic2020", None, HIGH)
     hific = of(one, "HiFiC")
     assert [(s.bpp, s.value) for s in hific.points] == from_csv("HiFiC", "", "clic2020", "psnr_db")
     assert {s.images for s in hific.points} == {428}
@@ -89,7 +83,7 @@ def test_curves_are_the_points_of_the_csv_lowest_rate_first():
 def test_a_network_trained_here_is_in_the_field_and_never_stands_for_the_published_one():
     mine = rows("elic") + rows("multirealism", variant="beta=2.56") + rows("jpeg") + rows("webp")
     summary = summarise(table(mine))
-    paper = panel(PSNR, "kodak", summary, POINTS, HIGH)
+    paper = panel(PSNR, "kodak", summary, HIGH)
     assert [curve.measured for curve in paper.curves if curve.system.name == "ELIC"] == [False]
     field = field_panel(PSNR, "kodak", measured_panel(summary, PSNR), HIGH)
     names = [curve.name for curve in field.curves]
@@ -109,7 +103,7 @@ def test_jpeg_with_optimised_tables_stands_in_where_jpeg_lacks_rows_and_says_so(
 
 
 def test_a_rate_limit_cuts_curves_and_leaves_none_empty():
-    one = panel(PSNR, "clic2020", None, POINTS, 0.12)
+    one = panel(PSNR, "clic2020", None, 0.12)
     assert all(curve.points for curve in one.curves)
     assert max(point.bpp for curve in one.curves for point in curve.points) <= 0.12
     assert "HiFiC" not in {curve.name for curve in one.curves}  # begins at .129
@@ -122,7 +116,7 @@ def test_means_of_the_parts_together_are_what_another_source_has_of_the_whole():
     merged = whole_set([p for p in bpg if p.variant == "4:4:4 x265"], "clic2020")
     (near,) = [point for point in merged if abs(point.bpp - bpp) < 0.001]
     assert near.value == pytest.approx(value, abs=0.01)  # the reading error
-    vtm = of(panel(PSNR, "clic2020", None, POINTS, HIGH), "VTM")
+    vtm = of(panel(PSNR, "clic2020", None, HIGH), "VTM")
     line = from_csv("VTM", "version 20.0", "clic2020", "psnr_db")
     at_03 = dict(line)[0.3]
     (point,) = [point for point in vtm.points if abs(point.bpp - 0.3) < 0.001]
@@ -140,7 +134,7 @@ def test_parts_that_do_not_match_give_nothing():
 
 
 def test_two_sources_of_one_point_are_one_point():
-    curve = of(panel(FID, "clic2020", None, POINTS, HIGH), "DIRAC steps=100")
+    curve = of(panel(FID, "clic2020", None, HIGH), "DIRAC steps=100")
     assert len(from_csv("DIRAC-100", "", "clic2020", "fid")) == 4
     assert [round(point.bpp, 3) for point in curve.points] == [0.088, 0.104, 0.147]
     assert {point.source for point in curve.points} == {"DC-VIC (IEEE Access 2024) Fig. 9"}
@@ -149,7 +143,7 @@ def test_two_sources_of_one_point_are_one_point():
 @pytest.mark.parametrize("measure", [PSNR, MS_SSIM, LPIPS, FID])
 @pytest.mark.parametrize("dataset", ["clic2020", "kodak"])
 def test_only_rules_that_are_named_meet(measure, dataset):
-    one = panel(measure, dataset, None, POINTS, HIGH)
+    one = panel(measure, dataset, None, HIGH)
     rules = {rule for curve in one.curves for rule in curve.protocols}
     assert rules <= set(measure.meets)
     assert not {rule for rule in rules if "diffeic" in rule or "stablecodec" in rule}
@@ -157,7 +151,7 @@ def test_only_rules_that_are_named_meet(measure, dataset):
 
 def test_measured_rows_take_the_place_of_published_ones_but_not_of_our_methods():
     mine = rows("jpeg") + rows("ours", variant="beta=0") + rows("ours", variant="beta=3.84")
-    one = panel(PSNR, "kodak", summarise(table(mine)), POINTS, HIGH)
+    one = panel(PSNR, "kodak", summarise(table(mine)), HIGH)
     jpeg = [curve for curve in one.curves if curve.system.name == "JPEG"]
     assert [curve.measured for curve in jpeg] == [True]
     ours = [curve for curve in one.curves if curve.system.name == "CRDR β=3.84"]
@@ -174,7 +168,7 @@ def test_measured_rows_take_the_place_of_published_ones_but_not_of_our_methods()
 
 def test_part_of_the_images_is_left_out_with_a_sentence():
     summary = summarise(table(rows("jpeg", KODAK[:4])))
-    one = panel(PSNR, "kodak", summary, POINTS, HIGH)
+    one = panel(PSNR, "kodak", summary, HIGH)
     assert not of(one, "JPEG").measured
     assert too_few(summary, "kodak", [PSNR]) == [
         "kodak: measured rows of jpeg are not drawn: 4 of 24 images"
@@ -184,21 +178,36 @@ def test_part_of_the_images_is_left_out_with_a_sentence():
 
 def test_rows_of_a_pack_say_so():
     summary = summarise(table(rows("vtm", recorded=True)))
-    assert {s.how for s in of(panel(PSNR, "kodak", summary, POINTS, HIGH), "VTM").points} == {
-        "recorded"
-    }
+    assert {s.how for s in of(panel(PSNR, "kodak", summary, HIGH), "VTM").points} == {"recorded"}
 
 
-def test_a_value_at_a_rate_is_on_the_straight_line_over_its_logarithm():
-    curve = [(0.1, 30.0), (0.4, 34.0)]
-    assert at_rate(curve, 0.2, by_decades=False) is None  # too wide a gap
-    assert at_rate([*curve, (0.16, 31.0)], 0.2, by_decades=False) is None
-    found = at_rate([(0.1, 8.0), (0.2, 2.0)], 0.1 * 2**0.5, by_decades=True)
+def curve_of(*places):
+    points = [CurvePoint(*place, "", "table", 24, "rule", "", "a paper") for place in places]
+    return SystemCurve(System("Any", "any"), tuple(points))
+
+
+@pytest.mark.parametrize(
+    ("places", "bpp", "expected"),
+    [
+        ([(0.1, 30.0), (0.2, 32.0)], 0.1 * 2**0.5, (31.0, 0.1 * 2**0.5, "interpolated")),
+        ([(0.1, 30.0), (0.4, 34.0)], 0.2, None),  # too wide a gap
+        ([(0.1, 30.0), (0.4, 34.0), (0.16, 31.0)], 0.2, None),
+        ([(0.1, 30.0), (0.2, 31.0)], 0.22, (31.0, 0.2, "point")),
+        ([(0.1, 30.0)], 0.12, None),
+        ([(0.1, 30.0)], 0.102, (30.0, 0.1, "point")),
+    ],
+)
+def test_a_value_at_a_rate_is_on_the_straight_line_over_its_logarithm(places, bpp, expected):
+    found = at_rate(curve_of(*places), bpp, by_decades=False)
+    assert (found and (found.value, found.bpp, found.how)) == (
+        expected and (pytest.approx(expected[0]), *expected[1:])
+    )
+
+
+def test_a_value_that_falls_by_decades_is_interpolated_by_its_logarithm():
+    found = at_rate(curve_of((0.1, 8.0), (0.2, 2.0)), 0.1 * 2**0.5, by_decades=True)
     assert found.value == pytest.approx(4.0)
-    assert found.how == "interpolated"
-    beyond = at_rate([(0.1, 30.0), (0.2, 31.0)], 0.22, by_decades=False)
-    assert (beyond.bpp, beyond.value, beyond.how) == (0.2, 31.0, "point")
-    assert at_rate([(0.1, 30.0)], 0.12, by_decades=False) is None
+    assert (found.protocol, found.source) == ("rule", "a paper")
 
 
 def of_beta(beta, psnr, lpips, squeeze=None):
@@ -257,29 +266,20 @@ def test_realism_weights_of_another_method_are_neither_mixed_in_nor_told():
 
 
 def test_a_published_realism_sweep_goes_from_its_first_end_over_its_steps_to_its_last():
-    both = [panel(one, "clic2020", None, POINTS, 2.0) for one in (PSNR, FID)]
-    found = {one.method: one for one in realism_sweeps(*both, None, POINTS, "clic2020", 0.093)}
+    first, second = clic_plots((0.093, 0.323))
+    found = {one.system.method: one for one in first.sweeps}
     sweep = found["Multi-Realism"]
     assert [step.setting for step in sweep.steps] == [
-        "β=0", *(f"marker {n} of 9 from β=0".replace("β", "beta") for n in range(1, 10)), "β=2.56"
+        "β=0", *(f"marker {n} of 9 from beta=0" for n in range(1, 10)), "β=2.56"
     ]  # fmt: skip
     assert (sweep.steps[3].distortion.value, sweep.steps[3].realism.value) == (31.797, 19.9)
-    egic = found["EGIC"]
-    assert [step.realism.value for step in egic.steps] == [
-        28.0,
-        21.08,
-        13.4,
-        8.17,
-        5.21,
-        3.86,
-        3.44,
-    ]
-    assert "EGIC α=1" not in found
+    values = [step.realism.value for step in found["EGIC"].steps]
+    assert values == [28.0, 21.08, 13.4, 8.17, 5.21, 3.86, 3.44]
     crdr = found["CRDR"]
     assert [step.setting for step in crdr.steps] == ["β=0", "β=3.84"]
     assert crdr.steps[1].realism.value == pytest.approx(5.21, abs=0.005)  # q=.25, .0918 bpp
     assert crdr.steps[1].realism.protocol == "fid256-truncated/pytorch-fid-0.3.0"
-    wider = {one.method: one for one in realism_sweeps(*both, None, POINTS, "clic2020", 0.323)}
+    wider = {one.system.method: one for one in second.sweeps}
     assert [step.setting for step in wider["Multi-Realism"].steps] == ["β=0", "β=2.56"]
     assert "DC-VIC" not in wider  # ends at .137 bpp
 
@@ -311,26 +311,20 @@ def test_a_surface_is_of_the_held_out_metric_where_that_is_measured():
 
 
 def test_published_seconds_are_typed_and_have_their_origin():
-    path = RESULTS / "published" / "complexity.csv"
-    found = {one.system: one for one in parse_complexity(path.read_text(encoding="utf-8"))}
-    assert found["CRDR"].values == {
-        "encode_seconds": 0.51,
-        "decode_seconds": 0.58,
-        "memory_gb": 4.31,
-        "parameters_millions": 127.7,
-    }
-    assert (found["DiffEIC"].source, found["DiffEIC"].dataset) == ("SSCL (AAAI 2026)", "clic2020")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    with pytest.raises(
-        StoreError, match=r"line 2 of the published seconds: .*missing required field `source`"
-    ):
-        parse_complexity("\n".join([lines[0], "CRDR,encode_seconds,1,s,clic2020,A100,table,,x"]))
+    values = {one.metric: one.value for one in SECONDS if one.system == "CRDR"}
+    assert values == {"encode_seconds": 0.51, "decode_seconds": 0.58, "memory_gb": 4.31,
+                      "parameters_millions": 127.7}  # fmt: skip
+    (first, *_) = (one for one in SECONDS if one.system == "DiffEIC")
+    assert (first.source, first.dataset) == ("SSCL (AAAI 2026)", "clic2020")
+    head = SECONDS_FILE.read_text(encoding="utf-8").splitlines()[0]
+    with pytest.raises(StoreError, match=r"line 2: .*missing required field `source`"):
+        parse(f"{head}\nCRDR,encode_seconds,1,s,clic2020,A100,table,,x", ComplexityRow)
     with pytest.raises(StoreError, match="other columns"):
-        parse_complexity("system,value\n")
+        parse("system,value\n", ComplexityRow)
 
 
 def test_a_system_without_points_has_no_curve():
     fewer = tuple(replace(p, dataset="elsewhere") if p.system == "HFD" else p for p in POINTS)
-    names = {curve.name for curve in panel(PSNR, "clic2020", None, fewer, HIGH).curves}
+    names = {curve.name for curve in panel(PSNR, "clic2020", None, HIGH, fewer).curves}
     assert "HFD" not in names
     assert "HiFiC" in names

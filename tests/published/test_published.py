@@ -17,7 +17,6 @@ from benchmark.published.curves import (
     left_out,
     overlay,
     published_curves,
-    refuse_mixture,
 )
 from benchmark.published.points import PublishedPoint, inventory, parse, select
 from benchmark.registry import DATASETS, METRICS, metric_class
@@ -27,7 +26,7 @@ from support.bench.lean_process import HEAVY, bench_without
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "results" / "published" / "points.csv"
 TEXT = FILE.read_text(encoding="utf-8")
-POINTS = parse(TEXT)
+POINTS = parse(TEXT, PublishedPoint)
 SOURCE = SHARED / "data" / "published" / "published.csv"
 needs_source = pytest.mark.skipif(
     not SOURCE.exists(), reason="needs ../shared/data/published/published.csv"
@@ -203,15 +202,15 @@ def test_every_digitised_value_has_a_reading_error_and_no_other():
 def test_a_damaged_file_is_one_sentence_that_names_the_line():
     lines = TEXT.splitlines(keepends=True)
     with pytest.raises(StoreError, match="other columns than system, variant"):
-        parse("system,value\n")
+        parse("system,value\n", PublishedPoint)
     for broken, why in (
         (lines[1].replace(",author_csv,", ",guessed,"), "Invalid enum value 'guessed'"),
         (lines[1].replace(",30.16398689001634,", ",,"), "missing required field `value`"),
         (lines[1].rpartition(",")[0] + ",\n", "missing required field `reference`"),
         ("CRDR\n", "missing required field"),
     ):
-        with pytest.raises(StoreError, match=f"line 3 of the published points: .*{why}"):
-            parse(lines[0] + lines[1] + broken)
+        with pytest.raises(StoreError, match=f"line 3: .*{why}"):
+            parse(lines[0] + lines[1] + broken, PublishedPoint)
 
 
 def test_systems_and_variants_can_be_chosen():
@@ -256,24 +255,8 @@ def panels_of(names, protocols, mix=False):
 KODAK = {"psnr_db": "psnr-rgb8/1", "ms_ssim": "ms-ssim-rgb8/1", "lpips_alex": "lpips-alex/0.1.4-x"}
 
 
-def test_a_system_of_other_rules_alone_is_refused_in_one_sentence_unless_mixed():
-    panels = panels_of(["crdr", "hific:"], KODAK)
-    assert [c.name for c in panels["psnr_db"].drawn] == ["HiFiC"]
-    with pytest.raises(UsageError) as refused:
-        refuse_mixture(panels, KODAK)
-    assert str(refused.value) == (
-        "CRDR beta=3.84 cannot stand beside these results: its psnr_db is by "
-        "psnr-rgb8-truncated/1, theirs by psnr-rgb8/1; --mix-protocols draws both, and the figure "
-        "says so."
-    )
-    mixed = panels_of(["crdr", "hific:"], KODAK, mix=True)
-    refuse_mixture(mixed, KODAK)
-    assert [c.name for c in mixed["psnr_db"].drawn] == ["CRDR beta=3.84", "CRDR beta=0", "HiFiC"]
-
-
 def test_a_system_that_can_be_drawn_somewhere_is_left_out_elsewhere_and_that_is_said():
     panels = panels_of(["hific:"], KODAK)
-    refuse_mixture(panels, KODAK)
     assert panels["lpips_alex"].drawn == ()
     assert left_out(select(POINTS, ["hific:", "hfd"]), panels, "kodak") == [
         "not drawn: published lpips_alex of HiFiC: lpips-alex/hific is another rule than that of "

@@ -1,0 +1,51 @@
+"""Published numbers, the paper's metrics, and panels and plots of both, for tests of figures."""
+
+from pathlib import Path
+
+from benchmark.analysis.systems import GROUPED_SYSTEMS, measured_names, short_names
+from benchmark.figures.style import styles
+from benchmark.metrics.measure import Measure
+from benchmark.published.complexity import ComplexityRow, measured_block
+from benchmark.published.curves import measured_panel
+from benchmark.published.paper_panel import paper_panel
+from benchmark.published.points import PublishedPoint, parse
+from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
+from support.rows.measured import row
+
+RESULTS = Path(__file__).parents[3] / "results"
+FILE = RESULTS / "published" / "points.csv"
+POINTS = parse(FILE.read_text(encoding="utf-8"), PublishedPoint)
+SECONDS_FILE = RESULTS / "published" / "complexity.csv"
+SECONDS = parse(SECONDS_FILE.read_text(encoding="utf-8"), ComplexityRow)
+PSNR, MS_SSIM, LPIPS, SQUEEZE, FD, FID = (
+    Measure.named(name)
+    for name in ("psnr", "ms_ssim", "lpips", "lpips_squeeze", "fd_squeeze", "fid256")
+)
+KODAK = [f"kodim{number:02}" for number in range(1, 25)]
+STYLES = styles([*(system.label for system in GROUPED_SYSTEMS), "jpeg", "webp"])
+
+
+def kodak_rows(codec, images=KODAK, variant="", settings=(1, 2, 3, 4), **columns):
+    """Return rows of a codec on Kodak's images."""
+    return [
+        row(codec, q, image, variant=variant, num_bytes=100 * 2**q, **columns)
+        for q in settings
+        for image in images
+    ]
+
+
+def panel(measure, dataset, summary, up_to_bpp, points=POINTS):
+    """Return the paper's panel of a metric, of a summary and of published points."""
+    return paper_panel(measure, dataset, measured_panel(summary, measure), points, up_to_bpp)
+
+
+def clic_plots(rates, points=POINTS):
+    """Return the published distortion-realism plots of CLIC2020 at some rates."""
+    both = [panel(one, "clic2020", None, 2.0, points) for one in (PSNR, FID)]
+    sweeps = (realism_sweeps(both, None, points, "clic2020", bpp) for bpp in rates)
+    return [PlotAtRate(bpp, tuple(found)) for bpp, found in zip(rates, sweeps, strict=True)]
+
+
+def block_of(summary, dataset="kodak"):
+    """Return the measured seconds of a summary, named as in the paper."""
+    return measured_block(summary, dataset, {**short_names(summary.labels), **measured_names()})
