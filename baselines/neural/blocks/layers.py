@@ -4,7 +4,8 @@ A convolution pads with zeros, so that only its stride changes the resolution.
 """
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,14 @@ def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.C
     if kernel == stride == 1:
         return PointwiseConvolution(inputs, outputs, kernel)
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2)
+
+
+def rectified_stack(widths: Sequence[int], kernels: Sequence[int]) -> nn.Sequential:
+    """Return convolutions from each of `widths` to the next, with a ReLU between each two."""
+    layers: list[nn.Module] = []
+    for (inputs, outputs), kernel in zip(pairwise(widths), kernels, strict=True):
+        layers += [convolution(inputs, outputs, kernel), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
 
 
 class PointwiseConvolution(nn.Conv2d):

@@ -31,6 +31,8 @@ GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the
 class CharmNetwork(HyperpriorNetwork):
     """The network; images are in [-1, 1] outside, in [0, 1] for the transforms."""
 
+    in_unit_range = True
+
     def __init__(self, sizes: CharmSizes) -> None:
         super().__init__()
         self.sizes: CharmSizes = sizes
@@ -42,16 +44,6 @@ class CharmNetwork(HyperpriorNetwork):
         self.hyper_analysis[-1].register_parameter("bias", None)
         for stack in (self.hyper_synthesis.mean, self.hyper_synthesis.scale):
             stack.append(nn.ReLU())
-
-    def analyse(self, images: Tensor, controls: None = None) -> Tensor:
-        """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
-        latents: Tensor = self.analysis((images + 1) / 2)
-        return latents
-
-    def synthesise(self, latents: Tensor, controls: None = None) -> Tensor:
-        """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
-        images: Tensor = self.synthesis(latents)
-        return images * 2 - 1
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].

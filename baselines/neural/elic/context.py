@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.neural.blocks.layers import convolution
+from baselines.neural.blocks.layers import convolution, rectified_stack
 from baselines.neural.elic.architecture import ElicSizes
 
 # (group, mean (N, c, h, w)) -> the group's values as rounded in whole steps from the mean
@@ -98,19 +98,26 @@ class SpaceChannelContext(nn.Module):
     def __init__(self, sizes: ElicSizes) -> None:
         super().__init__()
         self.groups = sizes.groups
-        before = [sum(sizes.groups[:k]) for k in range(len(sizes.groups))]
+        count = len(self.groups)
+        kernels = (sizes.channel_kernel,) * 3
+        before = [sum(self.groups[:k]) for k in range(count)]
         # The first group has no earlier ones: its place is empty.
         self.channel = nn.ModuleList(
-            _channel_context(inputs, 2 * width, sizes) if inputs else nn.Sequential()
-            for inputs, width in zip(before, sizes.groups, strict=True)
+            rectified_stack((before[k], *sizes.channel_context, 2 * self.groups[k]), kernels)
+            if k
+            else nn.Sequential()
+            for k in range(count)
         )
         self.spatial = nn.ModuleList(
             CheckerboardConvolution(width, 2 * width, sizes.spatial_kernel)
-            for width in sizes.groups
+            for width in self.groups
         )
         self.aggregation = nn.ModuleList(
-            _aggregation((sizes.aggregation_inputs(k), *sizes.aggregation_widths(k), 2 * width))
-            for k, width in enumerate(sizes.groups)
+            rectified_stack(
+                (sizes.aggregation_inputs(k), *sizes.aggregation_widths(k), 2 * self.groups[k]),
+                (1, 1, 1),
+            )
+            for k in range(count)
         )
 
     def features(self, group: int, hyper: Tensor, decoded: Sequence[Tensor]) -> list[Tensor]:
@@ -151,26 +158,3 @@ class SpaceChannelContext(nn.Module):
             parameters.append(both)
         scales, means = zip(*(one.chunk(2, dim=1) for one in parameters), strict=True)
         return CodedGroups(torch.cat(decoded, dim=1), torch.cat(means, 1), torch.cat(scales, 1))
-
-
-def _channel_context(inputs: int, outputs: int, sizes: ElicSizes) -> nn.Sequential:
-    first, second = sizes.channel_context
-    kernel = sizes.channel_kernel
-    return nn.Sequential(
-        convolution(inputs, first, kernel),
-        nn.ReLU(),
-        convolution(first, second, kernel),
-        nn.ReLU(),
-        convolution(second, outputs, kernel),
-    )
-
-
-def _aggregation(widths: Sequence[int]) -> nn.Sequential:
-    inputs, first, second, outputs = widths
-    return nn.Sequential(
-        convolution(inputs, first, 1),
-        nn.ReLU(),
-        convolution(first, second, 1),
-        nn.ReLU(),
-        convolution(second, outputs, 1),
-    )

@@ -53,17 +53,6 @@ class ElicNetwork(LatentNetwork):
         self.context = SpaceChannelContext(sizes)
         self.noisy_contexts = False  # whether contexts see noisy latents in training
 
-    def analyse(self, images: Tensor, controls: None = None) -> Tensor:
-        """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
-        latents: Tensor = self.analysis(images)
-        return latents
-
-    def synthesise(self, latents: Tensor, controls: None = None) -> Tensor:
-        """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
-        # A layer may overwrite its input while gradients are off.
-        images: Tensor = self.synthesis(latents if torch.is_grad_enabled() else latents.clone())
-        return images
-
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
         """Quantise y (N, M, h, w) group by group; see `LatentNetwork.code`."""
         rounded_hyper, z_bits = self.code_hyper(latents, noisy=noisy)

@@ -18,14 +18,14 @@ residual: a decoder can do it in integers. `sizes` have the fields of `dimension
 but the condition.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.blocks.layers import convolution
+from baselines.neural.blocks.layers import convolution, rectified_stack
 from baselines.neural.entropy.factorised import FactorisedPrior
 from baselines.neural.entropy.latent_network import (
     CodedLatents,
@@ -62,9 +62,15 @@ class ChannelContext(nn.Module):
             hyper + sum(self.widths[: min(i, self.support_slices)]) for i in range(len(self.widths))
         ]
         pairs = list(zip(known, self.widths, strict=True))
-        self.mean = nn.ModuleList(_transform(k, width, sizes) for k, width in pairs)
-        self.scale = nn.ModuleList(_transform(k, width, sizes) for k, width in pairs)
-        self.residual = nn.ModuleList(_transform(k + width, width, sizes) for k, width in pairs)
+
+        def transforms(ends: Iterable[tuple[int, int]]) -> nn.ModuleList:
+            return nn.ModuleList(
+                rectified_stack((inputs, *sizes.context, outputs), sizes.context_kernels)
+                for inputs, outputs in ends
+            )
+
+        self.mean, self.scale = transforms(pairs), transforms(pairs)
+        self.residual = transforms((k + width, width) for k, width in pairs)
 
     def seen(self, index: int) -> slice:
         """Return the channels of the hyper-decoder's outputs that a slice sees."""
@@ -89,16 +95,6 @@ class ChannelContext(nn.Module):
             correction: Tensor = self.residual[i](torch.cat([for_mean, values], dim=1))
             decoded.append(values + 0.5 * correction.tanh())
         return torch.cat(decoded, dim=1)
-
-
-def _transform(inputs: int, outputs: int, sizes: Any) -> nn.Sequential:
-    """Return three convolutions with ReLUs between them."""
-    widths = (inputs, *sizes.context, outputs)
-    first, second, third = (
-        convolution(widths[i], widths[i + 1], kernel)
-        for i, kernel in enumerate(sizes.context_kernels)
-    )
-    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
 
 
 class HyperSynthesis(nn.Module):

@@ -13,7 +13,7 @@ with the fields latent, hyper_latent, hyper_encoder, hyper_decoder and hyper_ker
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,16 +38,22 @@ class LatentNetwork(Network):
     """Base class of networks with a latent y, a hyper-latent z and transforms alike in controls."""
 
     sizes: Any
+    in_unit_range: ClassVar[bool] = False  # whether the transforms see images in [0, 1]
+    analysis: nn.Module
+    synthesis: nn.Module
     hyper_analysis: nn.Sequential
     prior: FactorisedPrior
 
-    def analyse(self, images: Tensor, controls: Any) -> Tensor:
+    def analyse(self, images: Tensor, controls: Any = None) -> Tensor:
         """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
-        raise NotImplementedError
+        latents: Tensor = self.analysis((images + 1) / 2 if self.in_unit_range else images)
+        return latents
 
-    def synthesise(self, latents: Tensor, controls: Any) -> Tensor:
+    def synthesise(self, latents: Tensor, controls: Any = None) -> Tensor:
         """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
-        raise NotImplementedError
+        # A layer may overwrite its input while gradients are off.
+        images: Tensor = self.synthesis(latents if torch.is_grad_enabled() else latents.clone())
+        return images * 2 - 1 if self.in_unit_range else images
 
     def forward(self, images: Tensor, controls: Any, *, noisy: bool = True) -> Estimate:
         """Code and reconstruct images (N, 3, H, W) in [-1, 1]; see `code`."""

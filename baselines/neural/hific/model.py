@@ -28,6 +28,7 @@ IMAGE_CHANNELS = 3
 class HificNetwork(HyperpriorNetwork):
     """The network; images are in [-1, 1] outside, in [0, 1] for the transforms."""
 
+    in_unit_range = True
     quantised_bits: Mapping[str, int] = {"synthesis.blocks.": 7, "hyper_synthesis.": 7}
 
     def __init__(self, sizes: HificSizes) -> None:
@@ -37,16 +38,6 @@ class HificNetwork(HyperpriorNetwork):
         self.analysis = encoder(sizes)
         self.synthesis = Generator(sizes)
         self.add_entropy_model(sizes)
-
-    def analyse(self, images: Tensor, controls: None = None) -> Tensor:
-        """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
-        latents: Tensor = self.analysis((images + 1) / 2)
-        return latents
-
-    def synthesise(self, latents: Tensor, controls: None = None) -> Tensor:
-        """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
-        images: Tensor = self.synthesis(latents)
-        return images * 2 - 1
 
     def forward(self, images: Tensor, controls: None = None, *, noisy: bool = True) -> Estimate:
         """Code and reconstruct images (N, 3, H, W) in [-1, 1]; also count rounded latents' bits."""

@@ -45,11 +45,6 @@ class MultiRealismNetwork(HyperpriorNetwork):
         """Return the realism weight; a network has one rate."""
         return realism
 
-    def analyse(self, images: Tensor, controls: Level | Control = 0.0) -> Tensor:
-        """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
-        latents: Tensor = self.analysis(images)
-        return latents
-
     def synthesise(self, latents: Tensor, controls: Level | Control = 0.0) -> Tensor:
         """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded.
 
