@@ -109,8 +109,7 @@ class SpaceChannelContext(nn.Module):
             for k in range(count)
         )
         self.spatial = nn.ModuleList(
-            CheckerboardConvolution(width, 2 * width, sizes.spatial_kernel)
-            for width in self.groups
+            CheckerboardConvolution(width, 2 * width, sizes.spatial_kernel) for width in self.groups
         )
         self.aggregation = nn.ModuleList(
             rectified_stack(

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.blocks.layers import convolution, rectified_stack
+from baselines.neural.blocks.layers import rectified_stack
 from baselines.neural.entropy.factorised import FactorisedPrior
 from baselines.neural.entropy.latent_network import (
     CodedLatents,
