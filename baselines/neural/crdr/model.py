@@ -54,6 +54,9 @@ class Controls(NamedTuple):
     realism: Level | Control = 0.0
 
 
+LOWEST = Controls(0.0)
+
+
 class CRDRNetwork(HyperpriorNetwork):
     """The network; controls are numbers, (N,), or maps (N, 1, H / 64, W / 64)."""
 
@@ -70,7 +73,7 @@ class CRDRNetwork(HyperpriorNetwork):
                 if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                     self.quantised_bits[f"{name}.layers.{i}."] = 8
 
-    def analyse(self, images: Tensor, controls: Controls | Level | Control) -> Tensor:
+    def analyse(self, images: Tensor, controls: Controls | Level | Control = 0.0) -> Tensor:
         """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64.
 
         `controls` may be the rate alone. Raises `ValueError` for other shapes and for a level out
@@ -82,7 +85,7 @@ class CRDRNetwork(HyperpriorNetwork):
         latents: Tensor = self.analysis(images, self._rate(rate, images))
         return latents
 
-    def synthesise(self, latents: Tensor, controls: Controls) -> Tensor:
+    def synthesise(self, latents: Tensor, controls: Controls = LOWEST) -> Tensor:
         """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded.
 
         Raises `ValueError` for controls of other shapes and for a level out of range.
@@ -131,8 +134,7 @@ class CRDRNetwork(HyperpriorNetwork):
         gains = torch.tensor([STEP * math.sqrt(middle / weight) for weight in lambdas])
         with torch.no_grad():
             for attention, target in ((down.attentions[-1], gains), (up.attentions[0], 1 / gains)):
-                gain: Tensor = attention.gain  # type: ignore[assignment]
-                gain.copy_(torch.expm1(target).log()[:, None].expand_as(gain))
+                attention.gain.copy_(torch.expm1(target).log()[:, None].expand_as(attention.gain))
         start_entropy_model(self, latent * float(gains[len(gains) // 2]))
 
     def _rate(self, q: Level | Control, like: Tensor) -> Control:

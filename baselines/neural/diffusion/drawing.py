@@ -1,4 +1,4 @@
-"""A picture drawn behind a base picture, step by step, large ones in patches that overlap.
+"""Sampling of a picture behind a base picture, step by step, large ones in overlapping patches.
 
 Every step predicts velocities patch by patch, several at a time, and blends them before the whole
 picture makes the step, so that patches have one noise and one state and no seam between them.
@@ -8,12 +8,12 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.diffusion.architecture import DiffusionConfig
 from baselines.neural.diffusion.model import DiffusionNetwork, LevelFacts, Noisy
 from baselines.neural.diffusion.noise import (
     NoiseLevel,
@@ -32,7 +32,36 @@ PATCHES_AT_ONCE = 4
 
 Noise = Callable[[int], Tensor]  # number of a step, 0 for the beginning -> (1, 3, H, W)
 Predict = Callable[[Tensor, float], Tensor]  # u_t and logSNR -> velocities, of one shape
-Limits = tuple[float, float] | tuple[Tensor, Tensor]  # the least and the largest residual
+Limits = tuple[Any, Any]  # the least and the largest residual, numbers or tensors
+
+
+def receive(
+    network: DiffusionNetwork,
+    base: Pixels,
+    stream: bytes,
+    position: float,
+    steps: int,
+    start: float,
+    seed: int,
+) -> Pixels:
+    """Return the pixels (height, width, 3) sampled behind `base`, of that shape.
+
+    position: of the stream among the network's rate levels. steps, start: as of `draw`. The noise
+    follows from the stream and `seed`.
+    """
+    height, width, _ = base.shape
+    device = next(network.parameters()).device
+    images = to_images(padded(base, network.stride), device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    key, (_, channels, rows, columns) = noise_key(stream, seed), images.shape
+
+    def noise(step: int) -> Tensor:
+        normal = normal_noise(key, step, (1, rows, columns, channels))
+        return torch.from_numpy(np.moveaxis(normal, 3, 1)).to(device)
+
+    with inference():
+        restored = draw(network, images, network.facts(position), noise, steps, start)
+        return to_pixels(restored[:, :, :height, :width])
 
 
 def draw(
@@ -43,61 +72,63 @@ def draw(
     steps: int,
     start: float = 1.0,
 ) -> Tensor:
-    """Return a picture (1, 3, H, W) drawn behind `base`, of that shape and about [-1, 1].
+    """Return a picture (1, 3, H, W) sampled behind `base`, of that shape and about [-1, 1].
 
     H and W are multiples of 16. steps: at least 1. start: time in (0, 1] to begin at, from noise
     of that level.
     """
-    limits = _limits(network.config, base, facts)
-    found = draw_residual(
+    limits: Limits = -facts.threshold, facts.threshold
+    if network.config.domain == "picture":
+        limits = (-1 - base) / facts.scale, (1 - base) / facts.scale
+    residuals = draw_residual(
         partial(_velocities, network, base, facts),
         limits,
         noise,
         [noise_level(at, network.noise_scale(facts)) for at in times(steps, start)[:-1]],
         ancestral=network.config.sampler == "ancestral",
     )
-    return base + facts.scale * found
+    return base + facts.scale * residuals
 
 
 def draw_residual(
     predict: Predict, limits: Limits, noise: Noise, levels: Sequence[NoiseLevel], *, ancestral: bool
 ) -> Tensor:
-    """Return clean residuals drawn through noise levels, which end before that of time 0.
+    """Return clean residuals sampled through noise levels, which end before that of time 0.
 
     noise: of unit variance; of another step than the first, only where `ancestral`. The last step
     leads to time 0, where nothing but the predicted residual is left.
     """
+
+    def predicted_at(state: Tensor, at: NoiseLevel) -> Tensor:
+        return clean(state, predict(state, at.log_snr), at).clamp(*limits)
+
     state = levels[0].sigma * noise(0)
-    predicted = _predicted(predict, state, levels[0], limits)
+    predicted = predicted_at(state, levels[0])
     for step, (at, to) in enumerate(pairwise(levels), start=1):
         if ancestral:
             state = ancestral_step(state, predicted, noise(step), at, to)
         else:
             state = ddim_step(state, predicted, at, to)
-        predicted = _predicted(predict, state, to, limits)
+        predicted = predicted_at(state, to)
     return predicted
-
-
-def _predicted(predict: Predict, state: Tensor, at: NoiseLevel, limits: Limits) -> Tensor:
-    low, high = limits
-    return clean(state, predict(state, at.log_snr), at).clamp(low, high)  # type: ignore[arg-type]
-
-
-def _limits(config: DiffusionConfig, base: Tensor, facts: LevelFacts) -> Limits:
-    """Return the least and largest residual: the level's threshold, or that of a picture."""
-    if config.domain == "residual":
-        return -facts.threshold, facts.threshold
-    return (-1 - base) / facts.scale, (1 - base) / facts.scale
 
 
 def _velocities(
     network: DiffusionNetwork, base: Tensor, facts: LevelFacts, state: Tensor, log_snr: float
 ) -> Tensor:
+    """Predict velocities patch by patch, blended where patches overlap."""
     config = network.config
+
+    def predict(base: Tensor, state: Tensor) -> Tensor:
+        ones = torch.ones(len(base), device=base.device)
+        controls = Noisy(state, log_snr * ones, math.log(facts.scale) * ones)
+        velocities: Tensor = network(base, controls).latents
+        return velocities
+
     rows, columns = (starts(side, config.patch_px, config.overlap_px) for side in base.shape[2:])
     corners = [(top, left) for top in rows for left in columns]
     if len(corners) == 1:
-        return _predict(network, base, facts, state, log_snr)
+        return predict(base, state)
     height, width = (min(side, config.patch_px) for side in base.shape[2:])
     window = ramps(height, width, config.overlap_px).to(base.device)
     total, weights = torch.zeros_like(state), torch.zeros_like(state[:, :1])
@@ -107,20 +138,10 @@ def _velocities(
             torch.cat([whole[:, :, y : y + height, x : x + width] for y, x in chosen])
             for whole in (base, state)
         )
-        found = _predict(network, next(patches), facts, next(patches), log_snr)
-        for one, (y, x) in zip(found, chosen, strict=True):
-            total[0, :, y : y + height, x : x + width] += window * one
+        for velocities, (y, x) in zip(predict(*patches), chosen, strict=True):
+            total[0, :, y : y + height, x : x + width] += window * velocities
             weights[0, :, y : y + height, x : x + width] += window
     return total / weights
-
-
-def _predict(
-    network: DiffusionNetwork, base: Tensor, facts: LevelFacts, state: Tensor, log_snr: float
-) -> Tensor:
-    ones = torch.ones(len(base), device=base.device)
-    controls = Noisy(state, log_snr * ones, math.log(facts.scale) * ones)
-    velocities: Tensor = network(base, controls).latents
-    return velocities
 
 
 def starts(side_px: int, patch_px: int, overlap_px: int) -> list[int]:
@@ -143,38 +164,9 @@ def ramps(height: int, width: int, overlap_px: int) -> Tensor:
 
     They fall linearly over `overlap_px`, and nowhere to 0.
     """
-    along = []
-    for side in (height, width):
+
+    def along(side: int) -> Tensor:
         distance = torch.arange(side) + 0.5
-        nearest = torch.minimum(distance, side - distance)
-        along.append((nearest / overlap_px).clamp(max=1.0))
-    return along[0][:, None] * along[1]
+        return (torch.minimum(distance, side - distance) / overlap_px).clamp(max=1.0)
 
-
-def receive(
-    network: DiffusionNetwork,
-    base: Pixels,
-    stream: bytes,
-    position: float,
-    steps: int,
-    start: float,
-    seed: int,
-) -> Pixels:
-    """Return the pixels (height, width, 3) drawn behind `base`, of that shape.
-
-    position: of the stream among the network's rate levels. steps, start: as of `draw`. The noise
-    is that of the stream and `seed`.
-    """
-    height, width, _ = base.shape
-    device = next(network.parameters()).device
-    images = to_images(padded(base, network.stride), device)
-    images = images.contiguous(memory_format=torch.channels_last)
-    key, (_, channels, rows, columns) = noise_key(stream, seed), images.shape
-
-    def noise(step: int) -> Tensor:
-        drawn = normal_noise(key, step, (1, rows, columns, channels))
-        return torch.from_numpy(np.moveaxis(drawn, 3, 1)).to(device)
-
-    with inference():
-        made = draw(network, images, network.facts(position), noise, steps, start)
-        return to_pixels(made[:, :, :height, :width])
+    return along(height)[:, None] * along(width)

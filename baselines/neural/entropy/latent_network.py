@@ -39,8 +39,8 @@ class LatentNetwork(Network):
 
     sizes: Any
     in_unit_range: ClassVar[bool] = False  # whether the transforms see images in [0, 1]
-    analysis: nn.Module
-    synthesis: nn.Module
+    analysis: Any  # a module
+    synthesis: Any
     hyper_analysis: nn.Sequential
     prior: FactorisedPrior
 

@@ -66,7 +66,7 @@ def initialise(network: HificNetwork, images: Tensor, lambdas: Sequence[float]) 
         y = _start_encoder(network.analysis, images, transforms, gain)
         _start_entropy(network, y)
         _start_generator(network.synthesis, y, transforms, gain)
-        to_images: nn.Conv2d = network.synthesis.tail[-1]  # type: ignore[assignment]
+        to_images: nn.Conv2d = network.synthesis.tail[-1]
         _bias(to_images).add_(images.mean((0, 2, 3)))
 
 

@@ -112,7 +112,7 @@ class IvrNetwork(LatentNetwork):
         parts["rate_control"] = parts["masks"]
         return parts
 
-    def analyse(self, images: Tensor, controls: Level | Control) -> Tensor:
+    def analyse(self, images: Tensor, controls: Level | Control = 0.0) -> Tensor:
         """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64.
 
         `controls` are q: a number, (N,), a map (N, 1, H / 64, W / 64), or a `Control`. Raises
@@ -121,7 +121,7 @@ class IvrNetwork(LatentNetwork):
         latents: Tensor = self.analysis((images + 1) / 2, self._rate(controls, images))
         return latents
 
-    def synthesise(self, latents: Tensor, controls: Level | Control) -> Tensor:
+    def synthesise(self, latents: Tensor, controls: Level | Control = 0.0) -> Tensor:
         """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
         seen = latents if torch.is_grad_enabled() else latents.clone()  # masks overwrite it
         images: Tensor = self.synthesis(seen, self._rate(controls, latents))
@@ -173,7 +173,7 @@ class IvrNetwork(LatentNetwork):
                     layer.bias.div_(START_MASK)
             for mask, gain in ((down.masks[-1], gains), (up.masks[0], 1 / gains)):
                 target = torch.expm1(gain * START_MASK).log()[:, None]
-                mask.weight.copy_(target.expand_as(mask.weight))  # type: ignore[arg-type,operator]
+                mask.weight.copy_(target.expand_as(mask.weight))
             spread = torch.full((latent,), LEAST_SPREAD)
             middle = float(gains[len(gains) // 2])
             spread[: len(transforms[-1].spread)] = transforms[-1].spread * middle
