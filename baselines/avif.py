@@ -11,8 +11,9 @@ import numpy as np
 
 from baselines.formats.ffmpeg import IntraCodec, PictureFormat, VideoCodec, encode_planes
 from baselines.formats.ycbcr import Planes, rgb_to_ycbcr
-from benchmark.codec import Between, Facts, Memory, Pixels, Setting, Typical
+from benchmark.codec import Between, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream
+from benchmark.facts import Facts, Memory, Typical
 
 TUNES = ("psnr", "ssim")
 BOX_HEADER_BYTES = 8  # size and type; boxes from 4 GiB, whose header is longer, are refused

@@ -6,16 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from baselines.formats.png import read_png, write_png
-from benchmark.codec import (
-    Between,
-    CodecInfo,
-    Facts,
-    Pixels,
-    Setting,
-    most_stream_bytes,
-    require_accepted,
-)
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, most_stream_bytes, require_accepted
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, ProgramFailed, Unavailable
+from benchmark.facts import Facts
 from benchmark.system.digest import files_sha256
 from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import (

@@ -8,7 +8,7 @@ Minnen, Singh, "Channel-wise autoregressive entropy models for learned image com
 """
 
 from baselines.neural.checkpoint_codec import RatePointsCodec
-from benchmark.codec import Facts, Typical
+from benchmark.facts import Facts, Typical
 
 
 class Charm(RatePointsCodec):

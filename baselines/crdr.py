@@ -32,18 +32,9 @@ from baselines.neural.checkpoint_codec import (
     loaded_codec,
 )
 from baselines.neural.crdr.architecture import NAMED as SIZES
-from benchmark.codec import (
-    Between,
-    CodecInfo,
-    Facts,
-    Memory,
-    OneOf,
-    Pixels,
-    Setting,
-    Typical,
-    require_accepted,
-)
+from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, Unavailable
+from benchmark.facts import Facts, Memory, Typical
 from benchmark.system.settings import chosen_device
 
 if TYPE_CHECKING:

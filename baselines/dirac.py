@@ -12,7 +12,7 @@ torch is imported with the first image.
 from collections.abc import Mapping
 
 from baselines.neural.diffusion.codec import DrawingCodec
-from benchmark.codec import Facts
+from benchmark.facts import Facts
 
 
 class Dirac(DrawingCodec):

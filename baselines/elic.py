@@ -8,7 +8,7 @@ adaptive coding" (CVPR 2022). torch is imported with the first image, not before
 """
 
 from baselines.neural.checkpoint_codec import RatePointsCodec
-from benchmark.codec import Facts, Typical
+from benchmark.facts import Facts, Typical
 
 
 class Elic(RatePointsCodec):

@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, NoReturn
 
 from baselines.formats.png import read_png
-from benchmark.codec import CodecInfo, Declared, Facts, Memory, OneOf, Pixels, Setting
+from benchmark.codec import CodecInfo, Declared, OneOf, Pixels, Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
+from benchmark.facts import Facts, Memory
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import open_regular
 

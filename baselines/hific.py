@@ -9,7 +9,7 @@ before.
 """
 
 from baselines.neural.checkpoint_codec import RatePointsCodec
-from benchmark.codec import Facts, Typical
+from benchmark.facts import Facts, Typical
 
 
 class Hific(RatePointsCodec):

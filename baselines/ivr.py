@@ -9,7 +9,8 @@ a real number q, coded in steps of 1/16. torch is imported with the first image,
 
 from baselines.neural.checkpoint.card import verified_card
 from baselines.neural.checkpoint_codec import CheckpointCodec, described
-from benchmark.codec import Between, CodecInfo, Facts, Pixels, Setting, Typical, require_accepted
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
+from benchmark.facts import Facts, Typical
 
 
 class IVR(CheckpointCodec):

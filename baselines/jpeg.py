@@ -7,18 +7,9 @@ from io import BytesIO
 from PIL import Image, ImageFile
 
 from baselines.formats.pillow_jpeg import JPEGDecoder, jpeg_files, jpeg_version, open_jpeg
-from benchmark.codec import (
-    Between,
-    CodecInfo,
-    Facts,
-    KnownDifference,
-    Memory,
-    Pixels,
-    Setting,
-    Typical,
-    require_accepted,
-)
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption
+from benchmark.facts import Facts, KnownDifference, Memory, Typical
 from benchmark.system.digest import files_sha256
 
 SUBSAMPLING = {420: "4:2:0", 422: "4:2:2", 444: "4:4:4"}

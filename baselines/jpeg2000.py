@@ -5,17 +5,9 @@ from io import BytesIO
 
 from baselines.formats.imagecodecs_wheel import describe_part, part_files, require_imagecodecs
 from baselines.formats.pillow_jpeg import pillow_files, pillow_version
-from benchmark.codec import (
-    Between,
-    CodecInfo,
-    Facts,
-    Memory,
-    Pixels,
-    Setting,
-    Typical,
-    require_accepted,
-)
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream, Unavailable
+from benchmark.facts import Facts, Memory, Typical
 from benchmark.system.digest import files_sha256
 
 SWEEPS = {

@@ -1,17 +1,9 @@
 """JPEG XL, lossy (VarDCT, XYB), through imagecodecs' libjxl."""
 
 from baselines.formats.imagecodecs_wheel import describe_part, require_imagecodecs
-from benchmark.codec import (
-    Between,
-    CodecInfo,
-    Facts,
-    Memory,
-    Pixels,
-    Setting,
-    Typical,
-    require_accepted,
-)
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption
+from benchmark.facts import Facts, Memory, Typical
 
 
 class JPEGXL:

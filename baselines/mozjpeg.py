@@ -10,17 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from baselines.formats.pillow_jpeg import JPEGDecoder, jpeg_files, jpeg_version
-from benchmark.codec import (
-    Between,
-    CodecInfo,
-    Facts,
-    Memory,
-    Pixels,
-    Setting,
-    Typical,
-    require_accepted,
-)
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, Unavailable
+from benchmark.facts import Facts, Memory, Typical
 from benchmark.system.digest import files_sha256
 
 TABLES = range(9)

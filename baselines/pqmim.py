@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from baselines.neural.checkpoint_codec import RatePointsCodec
-from benchmark.codec import CodecInfo, Facts, Typical
+from benchmark.codec import CodecInfo
 from benchmark.errors import BadOption
+from benchmark.facts import Facts, Typical
 
 AFTER_THE_ABSTRACT = "after the abstract"
 

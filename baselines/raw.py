@@ -5,17 +5,9 @@ from hashlib import sha256
 
 import numpy as np
 
-from benchmark.codec import (
-    CodecInfo,
-    Facts,
-    Memory,
-    OneOf,
-    Pixels,
-    Setting,
-    Typical,
-    require_accepted,
-)
+from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream
+from benchmark.facts import Facts, Memory, Typical
 
 HEADER = struct.Struct("<HH")  # width, height; 16 bits are what JPEG and WebP have at most
 FORMAT = "width, height as 16-bit little endian; rows of RGB, {bits} bits a channel"

@@ -26,18 +26,9 @@ from baselines.formats.ycbcr import (
     rgb_to_ycbcr,
     ycbcr_to_rgb,
 )
-from benchmark.codec import (
-    Between,
-    CodecInfo,
-    Facts,
-    KnownDifference,
-    Pixels,
-    Setting,
-    Typical,
-    most_stream_bytes,
-    require_accepted,
-)
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, most_stream_bytes, require_accepted
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
+from benchmark.facts import Facts, KnownDifference, Typical
 from benchmark.system.digest import files_sha256
 from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import (

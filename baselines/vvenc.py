@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from baselines.formats.ffmpeg import IntraCodec, PictureFormat, VideoCodec
-from benchmark.codec import Between, Facts, Typical
+from benchmark.codec import Between
 from benchmark.errors import BadOption
+from benchmark.facts import Facts, Typical
 
 PRESETS = ("faster", "fast", "medium", "slow", "slower")
 LAYOUT = PictureFormat(10, 420)  # the only one that libvvenc takes

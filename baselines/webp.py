@@ -3,17 +3,9 @@
 import numpy as np
 
 from baselines.formats.imagecodecs_wheel import describe_part, require_imagecodecs
-from benchmark.codec import (
-    Between,
-    CodecInfo,
-    Facts,
-    Memory,
-    Pixels,
-    Setting,
-    Typical,
-    require_accepted,
-)
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption
+from benchmark.facts import Facts, Memory, Typical
 
 
 class WebP:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from baselines.formats.ffmpeg import IntraCodec, PictureFormat, VideoCodec
-from benchmark.codec import Between, Facts, Memory, Pixels, Setting, Typical
+from benchmark.codec import Between, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream
+from benchmark.facts import Facts, Memory, Typical
 
 # all but placebo, which takes no picture whose sides are under 32
 PRESETS = (

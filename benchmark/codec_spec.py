@@ -12,7 +12,8 @@ from benchmark.errors import BadOption, BenchError, Reason, Unavailable, Unknown
 from benchmark.registry import ALIASES, CODECS, COMMAND
 
 if TYPE_CHECKING:
-    from benchmark.codec import Codec, CodecInfo, Facts
+    from benchmark.codec import Codec, CodecInfo
+    from benchmark.facts import Facts
 
 METHODS = ("describe", "encode", "decode")
 SEED = "seed"  # option of a codec whose decoder draws; every value gives another drawing
@@ -130,7 +131,7 @@ def facts_of(spec: CodecSpec) -> "Facts":
     >>> facts_of(parse_codec("jpeg")).title, facts_of(parse_codec("./mine.py:Mine")).title
     ('JPEG', '')
     """
-    from benchmark.codec import Facts
+    from benchmark.facts import Facts
 
     if spec.name not in CODECS:
         return Facts()

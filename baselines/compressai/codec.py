@@ -44,17 +44,9 @@ from baselines.compressai.weights import (
     published_files,
 )
 from baselines.neural.checkpoint.card import Card, verified_card
-from benchmark.codec import (
-    CodecInfo,
-    Facts,
-    Memory,
-    OneOf,
-    Pixels,
-    Setting,
-    Typical,
-    require_accepted,
-)
+from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream, Unavailable
+from benchmark.facts import Facts, Memory, Typical
 from benchmark.system.digest import files_sha256
 from benchmark.system.machine import package_folder
 from benchmark.system.settings import chosen_device

@@ -45,17 +45,9 @@ from baselines.msillm.weights import (
     published_files,
     require_package,
 )
-from benchmark.codec import (
-    CodecInfo,
-    Facts,
-    KnownDifference,
-    OneOf,
-    Pixels,
-    Setting,
-    Typical,
-    require_accepted,
-)
+from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream, UsageError
+from benchmark.facts import Facts, KnownDifference, Typical
 from benchmark.system.digest import files_sha256
 from benchmark.system.settings import chosen_device
 from benchmark.system.weights import PublishedFile

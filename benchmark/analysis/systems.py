@@ -1,6 +1,6 @@
 """The table of systems: names in figures, labels of rows, published variants, colours, markers.
 
-Each is declared by the class of its codec (`benchmark.codec.Facts`). Colours are Okabe and Ito's
+Each is declared by the class of its codec (`benchmark.facts.Facts`). Colours are Okabe and Ito's
 (without the yellow, which is lost on white paper) and Tol's muted set: colour-blind readers can
 tell them apart, and the marker says the same without colour.
 """
@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from benchmark.analysis.comparable import plain_label
-from benchmark.codec import Group, Kind
 from benchmark.codec_spec import (
     CodecSpec,
     facts_of,
@@ -17,6 +16,7 @@ from benchmark.codec_spec import (
     shown_variants,
     split_unescaped,
 )
+from benchmark.facts import Group, Kind
 from benchmark.registry import ALIASES, CODECS
 
 GROUPS: tuple[Group, ...] = (  # in legends, from left to right

@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.codec import Typical
 from benchmark.codec_spec import CodecSpec, facts_of
+from benchmark.facts import Typical
 from benchmark.metrics.metric import is_large
 from benchmark.plan.cells import Cell
 
@@ -169,7 +169,7 @@ class Scoring(NamedTuple):
 
 # Growth of the peak of resident memory from .4 to 3.5 megapixels (1.6 where it took long; learned
 # codecs .1 to .4) of one process on x86-64, programs that it runs included, rounded up. A smoothed
-# noise image at the middle of a codec's sweep. Codecs declare theirs (`benchmark.codec.Memory`).
+# noise image at the middle of a codec's sweep. Codecs declare theirs (`benchmark.facts.Memory`).
 SCORING = {
     "psnr": Scoring(15), "psnr_y": Scoring(26, 4), "psnr_ycbcr": Scoring(30, 3),
     "ms_ssim": Scoring(92, 48), "ssim": Scoring(92, 40), "vmaf": Scoring(95, 3),

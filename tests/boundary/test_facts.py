@@ -8,7 +8,7 @@ from conftest import ROOT
 
 CODEC = """
 from baselines.raw import Raw
-from benchmark.codec import Facts, Memory, Typical
+from benchmark.facts import Facts, Memory, Typical
 
 
 class Mine(Raw):

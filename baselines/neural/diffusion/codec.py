@@ -19,17 +19,10 @@ from typing import TYPE_CHECKING, ClassVar
 from baselines.neural.checkpoint.card import Card, verified_card
 from baselines.neural.checkpoint_codec import card_of, find_checkpoint
 from baselines.neural.diffusion.base_codec import BaseCodec
-from benchmark.codec import (
-    Between,
-    CodecInfo,
-    OneOf,
-    Pixels,
-    Setting,
-    Typical,
-    require_accepted,
-)
+from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.codec_spec import facts_of, parse_codec
 from benchmark.errors import BadOption, Unavailable
+from benchmark.facts import Typical
 from benchmark.system.settings import chosen_device
 
 if TYPE_CHECKING:
