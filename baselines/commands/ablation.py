@@ -15,6 +15,7 @@ from baselines.commands.train import (
     open_session,
 )
 from baselines.commands.training import stop_if_over, train_all
+from benchmark.commands import output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.option import TARGET, TRAINED
@@ -57,14 +58,13 @@ def ablation(
     from baselines.neural.crdr.ablation import ablation as planned
     from baselines.neural.training.recipe import load_recipe
     from baselines.neural.training.session import leads
-    from benchmark.commands.output import interruptible, print_outcome, show_progress
 
     dataset, names, device = request.dataset, request.metrics, request.device
     request.use_folders()
     benchmark.open_dataset(dataset)  # a missing one is reported before the training
     only = tuple(part.strip() for part in variants.split(",")) if variants else ()
     plan = planned(kind, load_recipe(recipe), only)
-    with interruptible("what is saved stays; the same command resumes from there"):
+    with output.interruptible("what is saved stays; the same command resumes from there"):
         words = ["ablation", kind, "--recipe", recipe]
         session = open_session(words, data, validation, device, max_minutes)
         common = _run(out, COMMON, plan.common) if plan.common else None
@@ -87,9 +87,9 @@ def ablation(
             jobs=request.jobs,
             device=device,
             results=out / "results",
-            progress=show_progress,
+            progress=output.show_progress,
         )
-        print_outcome(outcome, with_table=False)
+        output.print_outcome(outcome, with_table=False)
         own = next((one.label for one in plan.variants if one.name == OWN), "")
         last = plan.variants[0].recipe.stages[-1]
         trained = (

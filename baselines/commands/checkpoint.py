@@ -107,7 +107,7 @@ def make_card(
             "NAME-tables.safetensors beside it. FILE itself stays as it is.",
         ),
     ] = None,
-    force: Annotated[bool, opt(TARGET, "Replace files that are there.", "--force")] = False,
+    force: Annotated[bool, opt(TARGET, "Replace files that are there.")] = False,
 ) -> None:
     """Write the card that a file of tensors needs, for a network that --like or --sizes names.
 

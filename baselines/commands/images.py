@@ -50,10 +50,7 @@ def encode(
         float | None, opt(CODED, "Rate level, 0 (lowest) to 4, in steps of 1/16; default: 2.")
     ] = None,
     beta: Annotated[
-        float | None,
-        opt(
-            CODED, "Realism weight in the header, 0 to 5.12 (default: 0); a decoder may change it."
-        ),
+        float | None, opt(CODED, "Realism weight in the header, 0 to 5.12 (default: 0).")
     ] = None,
     q_map: Annotated[Path | None, opt(CODED, MAP_HELP.format("q = 4"))] = None,
     beta_map: Annotated[Path | None, opt(CODED, MAP_HELP.format("beta = 5.12"))] = None,
@@ -144,8 +141,7 @@ def decode(
         opt(CODED, "Of our codec: realism weight, 0 to 5.12, instead of the stream's."),
     ] = None,
     exact: Annotated[
-        bool,
-        opt(MANNER, "Of our codec: compute the same pixels on every machine; slower.", "--exact"),
+        bool, opt(MANNER, "Of our codec: compute the same pixels on every machine; slower.")
     ] = False,
     checkpoint: options.Checkpoint = "",
 ) -> None:

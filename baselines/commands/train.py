@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import benchmark
 from baselines.commands.training import how_far, train_all
+from benchmark.commands import output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.errors import UnknownName, UsageError
@@ -21,16 +22,11 @@ if TYPE_CHECKING:
 
 Data = Annotated[
     list[str],
-    opt(
-        ORIGIN,
-        "A folder of photographs, or a dataset by name (repeatable).",
-        "--data",
-        completes="dataset",
-    ),
+    opt(ORIGIN, "A folder of photographs, or a dataset by name (repeatable).", completes="dataset"),
 ]
 RecipeName = Annotated[
     str,
-    opt(TRAINED, "Recipe: smoke, evening, night, lease, paper, or a .toml file.", "--recipe"),
+    opt(TRAINED, "Recipe: smoke, evening, night, lease, paper, or a .toml file."),
 ]
 MaxMinutes = Annotated[
     float | None,
@@ -42,25 +38,20 @@ ValidationName = Annotated[
         ORIGIN,
         "Photographs for validation, never trained on: a dataset or a folder; default: one in "
         "20 of --data, at most 12, which is then not trained on.",
-        "--validation",
         completes="dataset",
     ),
 ]
 Half = Annotated[
     bool,
-    opt(MANNER, "Round the exported weights to float16.", "--half"),
+    opt(MANNER, "Round the exported weights to float16."),
 ]
 Quantised = Annotated[
     bool,
-    opt(
-        MANNER,
-        "Export weights that tolerate it, of ours, HiFiC and PQ-MIM, as integers of 3 to 8 bits.",
-        "--quantised",
-    ),
+    opt(MANNER, "Export weights of ours, HiFiC and PQ-MIM as integers of 3 to 8 bits."),
 ]
 Quiet = Annotated[
     bool,
-    opt(MANNER, "Show no progress on standard error.", "--quiet"),
+    opt(MANNER, "Show no progress on standard error."),
 ]
 
 
@@ -75,10 +66,7 @@ def train(
     data: Data,
     out: Annotated[Path, opt(TARGET, "Folder of the run, or of the suite.", refuses="folder")],
     model: Annotated[
-        str,
-        opt(
-            TRAINED, "ours (the recipe's network), hyperprior, compressai:NAME, or an architecture."
-        ),
+        str, opt(TRAINED, "ours (as the recipe), hyperprior, compressai:NAME, or an architecture.")
     ] = OURS,
     suite: Annotated[
         str | None,
@@ -89,51 +77,28 @@ def train(
         ),
     ] = None,
     members: Annotated[
-        str,
-        opt(
-            TRAINED, "Of field or generative, only these: charm,elic-3 or dirac-jpeg; default: all."
-        ),
+        str, opt(TRAINED, "Only these of a suite: charm,elic-3 or dirac-jpeg; default: all.")
     ] = "",
     max_minutes: MaxMinutes = None,
     lmbda: Annotated[
         float | None,
-        opt(
-            TRAINED, "Rate-distortion weight of a hyperprior, CompressAI's lambda: 0.0008 to 0.018."
-        ),
+        opt(TRAINED, "Rate-distortion weight of a hyperprior (lambda): 0.0008 to 0.018."),
     ] = None,
     widths: Annotated[
-        str | None,
-        opt(TRAINED, "Channels N,M of a hyperprior; default: with as much work per pixel as ours."),
+        str | None, opt(TRAINED, "Channels N,M of a hyperprior; default: ours's work per pixel.")
     ] = None,
     learning_rate: Annotated[
-        float | None,
-        opt(
-            TRAINED,
-            "Learning rate of hyperpriors, or of all of --suite field; default: the suite's.",
-        ),
+        float | None, opt(TRAINED, "Learning rate of hyperpriors or a suite; default: the suite's.")
     ] = None,
     start: Annotated[
-        Path | None,
-        opt(
-            ORIGIN, "Checkpoint of the same network to begin with, in place of fresh start values."
-        ),
+        Path | None, opt(ORIGIN, "Checkpoint of the same network to begin with.")
     ] = None,
     validation: ValidationName = None,
     export_now: Annotated[
-        bool,
-        opt(
-            MANNER,
-            "Train nothing; export the checkpoint of what is trained so far.",
-            "--export-now",
-        ),
+        bool, opt(MANNER, "Train nothing; export the checkpoint of what is trained so far.")
     ] = False,
     deterministic: Annotated[
-        bool,
-        opt(
-            MANNER,
-            "Only kernels that give the same bits in every call; slower on a GPU.",
-            "--deterministic",
-        ),
+        bool, opt(MANNER, "Only kernels that give the same bits in every call; slower on a GPU.")
     ] = False,
     half: Half = False,
     quantised: Quantised = False,
@@ -150,11 +115,10 @@ def train(
     """
     from baselines.neural.training.export import export
     from baselines.neural.training.recipe import load_recipe
-    from benchmark.commands.output import interruptible
 
     request.use_folders()
     runs: Sequence[TrainingRun]
-    with interruptible("what is saved stays; the same command resumes from there"):
+    with output.interruptible("what is saved stays; the same command resumes from there"):
         if suite is None:
             single = _single(model, load_recipe(recipe), out, lmbda, widths, learning_rate)
             if start is not None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from benchmark.commands import output
+
 if TYPE_CHECKING:
     from baselines.neural.training.session import TrainingRun, TrainingSession
 
@@ -35,7 +37,6 @@ def show_training(
     behind it, asked for with each report that is shown. The file is read by a thread of its own, so
     that the trainer can have the main one, where signals arrive.
     """
-    from benchmark.commands.output import Lines
 
     if quiet:
         yield
@@ -43,7 +44,7 @@ def show_training(
         with _bar(name, stages, behind) as show:
             yield from _followed(journal, show)
     else:
-        lines = Lines(at_once=True)
+        lines = output.Lines(at_once=True)
 
         def show(report: Report, last: bool) -> None:
             lines.say(lambda: f"{name}: {sentence(report, stages, behind)}", last)
@@ -129,9 +130,7 @@ def _bar(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.text import Text
 
-    from benchmark.commands.output import unfiltered
-
-    console = Console(file=unfiltered(sys.stderr))
+    console = Console(file=output.unfiltered(sys.stderr))
     columns = TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn()
     bar = Progress(*columns, console=console)
     task = bar.add_task(name, total=sum(steps for steps, _ in stages))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.commands import options
+from benchmark.commands import options, output
 from benchmark.commands.audit_rows import audit_rows
 from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs, takes
@@ -41,8 +41,7 @@ def audit_decode(
     dataset: options.StoredDatasets = "all",
     codecs: options.StoredCodecs = "all",
     levels: Annotated[
-        int,
-        opt(MANNER, "Largest difference of 8-bit levels that is no fault.", min=0, max=255),
+        int, opt(MANNER, "Largest difference of 8-bit levels that is no fault.", min=0, max=255)
     ] = 1,
     as_json: options.AsJson = False,
 ) -> None:
@@ -58,7 +57,6 @@ def audit_decode(
     from functools import partial
 
     from benchmark.analysis.stored import datasets_with_results
-    from benchmark.commands.output import interruptible, show_progress
     from benchmark.measure.independent_decode import AuditOptions, audit_stores
     from benchmark.rows.codecs import NamedCodecs
     from benchmark.rows.store import Store
@@ -72,9 +70,9 @@ def audit_decode(
         request.timeout_seconds,
     )  # fmt: skip
     names = [name.partition(":")[0] for name in datasets_with_results(results, dataset)]
-    with interruptible("an audit leaves nothing behind"):
+    with output.interruptible("an audit leaves nothing behind"):
         stores = [Store(results / name) for name in names]
-        found = audit_stores(stores, asked, partial(show_progress, quiet=as_json))
+        found = audit_stores(stores, asked, partial(output.show_progress, quiet=as_json))
     if as_json:
         print(json.dumps(_for_machines(found), indent=1))
     else:
@@ -91,7 +89,7 @@ def audit_pack(
         list[str] | None,
         opt(
             ORIGIN,
-            "Another dataset or folder to search for the pack's images (repeatable).",
+            "Another dataset or folder to search for images (repeatable).",
             completes="dataset",
         ),
     ] = None,
@@ -108,7 +106,6 @@ def audit_pack(
       bench audit pack webp.tar --metrics psnr --jobs 2 --json
     """
     from benchmark.audit import pack_audit
-    from benchmark.commands.output import interruptible, show_progress
     from benchmark.measure.engine.workers import worker_context
     from benchmark.measure.workbench import Conditions
     from benchmark.packs.pack import open_pack
@@ -122,14 +119,14 @@ def audit_pack(
     request.use_folders()
     opened = open_pack(path).to_run(NamedCodecs(codecs))
     worker_context()  # begins to load what workers need
-    with interruptible("an audit leaves nothing behind"):
+    with output.interruptible("an audit leaves nothing behind"):
         sources, missing = pack_audit.find_sources(
             opened, dataset or (), request.data_dir, request.flatten
         )
         for name, reason in missing.items() if not as_json else ():
             print(f"not scored  {name}: {reason}")
         conditions = Conditions.of(request, opened.path, chosen, request.jobs)
-        with show_progress("decoding", len(opened.streams), quiet=as_json) as report:
+        with output.show_progress("decoding", len(opened.streams), quiet=as_json) as report:
             found = pack_audit.audit_pack(opened, sources, conditions, report)
     if as_json:
         print(json.dumps(_pack_for_machines(opened, found, missing), indent=1))
@@ -144,11 +141,7 @@ def audit_colour_round_trip(
     request: Request,
     codecs: Annotated[
         str,
-        opt(
-            MEASURED,
-            "Comma-separated codecs, or 'all' whose adapters convert colours.",
-            completes="codecs",
-        ),
+        opt(MEASURED, "Comma-separated codecs, or 'all' that convert colours.", completes="codecs"),
     ] = "all",
     as_json: options.AsJson = False,
 ) -> None:
@@ -182,7 +175,6 @@ def audit_colour_round_trip(
 
 
 def _print_decoded(found: "Audited", levels: int) -> None:
-    from benchmark.commands.output import print_table, print_wrong
     from benchmark.figures.table import Table
     from benchmark.measure.independent_decode import VERDICTS
 
@@ -194,8 +186,10 @@ def _print_decoded(found: "Audited", levels: int) -> None:
             (*journey, *(str(findings.counts[journey][verdict]) for verdict in VERDICTS))
             for journey in sorted(findings.counts)
         ]
-        print_table(Table(("codec", "encoded on", "decoded on", *verdicts), tuple(rows), 3, ()))
-    print_wrong([f"{one.cell}: {one.stage}: {one.reason}" for one in findings.problems])
+        output.print_table(
+            Table(("codec", "encoded on", "decoded on", *verdicts), tuple(rows), 3, ())
+        )
+    output.print_wrong([f"{one.cell}: {one.stage}: {one.reason}" for one in findings.problems])
     for why, count in findings.unavailable.items():
         print(f"skipped  {counted(count, 'row')} of {why}")
     lacks = (findings.not_kept, "a stream that was not kept"), (findings.declared, "no stream")
@@ -261,7 +255,6 @@ def _round_trips_for_machines(
 
 
 def _print_pack(pack: "Pack", found: "PackAudit", sources: "Sources") -> None:
-    from benchmark.commands.output import print_wrong
 
     images = {(one.image_sha256, one.width_px) for one in pack.streams.values()}
     what = ", ".join(f"{spec.text} ({info.version})" for spec, info in pack.infos.items())
@@ -281,7 +274,7 @@ def _print_pack(pack: "Pack", found: "PackAudit", sources: "Sources") -> None:
     if absent := len(images - sources.keys()):
         images_absent = counted(absent, "image is", "images are")
         print(f"absent   {images_absent} not on this machine; no stream of them was scored")
-    print_wrong([f"{one.cell}: {one.what}" for one in found.contradictions])
+    output.print_wrong([f"{one.cell}: {one.what}" for one in found.contradictions])
 
 
 def _print_round_trips(found: "Iterable[ColourRoundTrip]", images: int) -> None:

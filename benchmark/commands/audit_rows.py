@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.commands import options
+from benchmark.commands import options, output
+from benchmark.commands.absent import skipped_codecs
 from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.option import TARGET
@@ -49,7 +50,6 @@ def audit_rows(
     from benchmark.analysis.reduce import summarise_with_distributions
     from benchmark.analysis.stored import datasets_with_results
     from benchmark.audit import rows_again
-    from benchmark.commands.output import interruptible, run_with_progress, say_not_run
     from benchmark.errors import UsageError
     from benchmark.plan.request import metric_names
     from benchmark.registry import DISTRIBUTION_METRICS
@@ -61,11 +61,11 @@ def audit_rows(
     skipped: dict[str, Skipped] = {}
     named = NamedCodecs(codecs)
     names_of_datasets = datasets_with_results(results, dataset)
-    with interruptible("finished cells are kept; the same command resumes from there"):
+    with output.interruptible("finished cells are kept; the same command resumes from there"):
         for name in names_of_datasets:
             store = Store(results / name.partition(":")[0])
             table = store.table()
-            say_not_run(named.not_run(table))
+            output.say_not_run(named.not_run(table))
             rows = rows_again.rows_to_measure(table, named)
             points = rows_again.settings_of(rows)
             if not points:
@@ -80,7 +80,7 @@ def audit_rows(
                 skip_missing=True,
                 results=out,
             )
-            outcome = run_with_progress(again, quiet=as_json)
+            outcome = output.run_with_progress(again, quiet=as_json)
             found += rows_again.compare_rows(rows, outcome.rows, names)
             skipped |= {one.codec: one for one in outcome.skipped}
             of_sets = [one for one in names if one in DISTRIBUTION_METRICS]
@@ -125,8 +125,6 @@ def _print(
     wrong: Sequence[str],
 ) -> None:
     from benchmark.audit.pack_audit import TOLERANCE
-    from benchmark.commands.absent import skipped_codecs
-    from benchmark.commands.output import print_table, print_wrong
     from benchmark.figures.table import NOTHING, Table
 
     headers = (
@@ -141,7 +139,7 @@ def _print(
         )
         for one in compared
     ]
-    print_table(Table(headers, tuple(rows), 1, ()))
+    output.print_table(Table(headers, tuple(rows), 1, ()))
     for column, values in sets.items():
         largest = max(abs(now - before) / abs(before) for _, before, now in values)
         print(f"metric   {column}: {len(values)} points, largest relative difference {largest:.1g}")
@@ -157,4 +155,4 @@ def _print(
         if one.missing and one.codec not in skipped:
             missing = counted(one.missing, "row was", "rows were")
             print(f"absent   {one.codec}: {missing} not measured again")
-    print_wrong(wrong)
+    output.print_wrong(wrong)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.commands import options
+from benchmark.commands import options, output
 from benchmark.commands.options import opt, refuse_several
 from benchmark.commands.verb import takes
 from benchmark.errors import BenchError, Unavailable, UsageError, refused_path
@@ -47,10 +47,7 @@ def check(
         ),
     ] = None,
     codec: Annotated[
-        str,
-        opt(
-            COMPARED, "The codec to check: ours, ours:beta=0, jpeg:optimize=1.", completes="codecs"
-        ),
+        str, opt(COMPARED, "The codec to check: ours, jpeg:optimize=1.", completes="codecs")
     ] = "",
     checkpoint: Annotated[
         Path | None, opt(COMPARED, "The weights to check, for a codec that takes a checkpoint.")
@@ -59,27 +56,20 @@ def check(
         str, opt(COMPARED, "The reference: results/kodak, a results folder, or a baseline.")
     ] = "",
     reference_codec: Annotated[
-        str,
-        opt(
-            COMPARED,
-            "The codec of the reference, if it has another name than --codec.",
-            completes="codecs",
-        ),
+        str, opt(COMPARED, "The reference's codec, if it is not --codec.", completes="codecs")
     ] = "",
     dataset: Annotated[
         str,
         opt(
             COMPARED,
-            "A dataset by name or a folder of images; default: the reference's.",
+            "A dataset, or folder of images; default: the reference's.",
             completes="dataset",
         ),
     ] = "",
     metrics: Annotated[
         str,
         opt(
-            COMPARED,
-            "Comma-separated metrics; default: psnr,ms_ssim,lpips and distribution metrics.",
-            completes="metrics",
+            COMPARED, "Comma-separated; default: psnr,ms_ssim,lpips, of sets.", completes="metrics"
         ),
     ] = "",
     margin: Annotated[
@@ -90,11 +80,9 @@ def check(
         opt(MANNER, "Confidence of each kind of claim, over all metrics.", min=0.5, max=0.9999),
     ] = 0.95,
     common: Annotated[
-        bool, opt(COMPARED, "Compare only the images and settings that both have.", "--common")
+        bool, opt(COMPARED, "Compare only the images and settings that both have.")
     ] = False,
-    fail_on_timing: Annotated[
-        bool, opt(MANNER, "Let seconds decide the verdict as well.", "--fail-on-timing")
-    ] = False,
+    fail_on_timing: Annotated[bool, opt(MANNER, "Let seconds decide the verdict as well.")] = False,
     allow_few: options.AllowFew = False,
     markdown: Annotated[
         Path | None,
@@ -186,19 +174,18 @@ def _measured(
     from benchmark.check.check import check as compare
     from benchmark.check.pairing import NotComparable
     from benchmark.check.row_sets import dataset_folders
-    from benchmark.commands.output import interruptible, print_outcome, run_with_progress
 
     def run(request: "Request", matrix: "Matrix", judged: Sequence[str]) -> "Outcome":
-        outcome = run_with_progress(
+        outcome = output.run_with_progress(
             request, matrix=matrix, quiet=quiet, details=verbose, judged=judged
         )
         if not quiet:
-            print_outcome(outcome, with_table=False, details=verbose)
+            output.print_outcome(outcome, with_table=False, details=verbose)
         return outcome
 
     folders = dataset_folders(against, baselines)
     try:
-        with interruptible("finished cells are kept; the same command resumes from there"):
+        with output.interruptible("finished cells are kept; the same command resumes from there"):
             reference, new = measure_candidate(candidate, folders, run)
     except NotComparable as why:
         return Check(candidate.codec, against, "not comparable", str(why), asked)
@@ -214,17 +201,16 @@ def _print(found: "Check") -> None:
         subjects,
         timing_table,
     )
-    from benchmark.commands.output import print_table
 
     for line in subjects(found):
         print(line)
     for table in (settings_table(found), timing_table(found)):
         if table is not None:
             print()
-            print_table(table)
+            output.print_table(table)
     if found.findings:
         print()
-        print_table(findings_table(found))
+        output.print_table(findings_table(found))
     print()
     for line in [*sentences(found), headline(found)]:
         print(line)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.commands import options
+from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs, takes
 from benchmark.option import EXPORTED, TARGET
@@ -74,11 +74,7 @@ def export(
     ],
     dataset: Annotated[
         str,
-        opt(
-            EXPORTED,
-            "Comma-separated datasets that have results, or 'all' of them.",
-            completes="stored",
-        ),
+        opt(EXPORTED, "Comma-separated datasets, or 'all' that have results.", completes="stored"),
     ] = "all",
     note: Annotated[
         list[str] | None,
@@ -157,11 +153,10 @@ def merge(
     """
     import json
 
-    from benchmark.commands.output import interruptible
     from benchmark.rows.merge import merge_folders
 
     merged = []
-    with interruptible("what was copied is kept; the same command resumes from there"):
+    with output.interruptible("what was copied is kept; the same command resumes from there"):
         for one in merge_folders(folders, into):
             merged.append(one)
             if not as_json:
@@ -192,11 +187,7 @@ def export_images(
     ],
     dataset: Annotated[
         str,
-        opt(
-            EXPORTED,
-            "A dataset that has results, or the folder of images that they are of.",
-            completes="stored",
-        ),
+        opt(EXPORTED, "A dataset with results, or the folder of its images.", completes="stored"),
     ] = "kodak",
     codecs: options.ExportedCodecs = "all",
     images: Annotated[
@@ -211,16 +202,12 @@ def export_images(
         ),
     ] = None,
     bpp: Annotated[
-        float | None,
-        opt(
-            EXPORTED,
-            "Only the setting whose rate is nearest to this one, for each image and codec.",
-        ),
+        float | None, opt(EXPORTED, "Only the setting of the nearest rate, by image and codec.")
     ] = None,
     source: Annotated[
         bool, opt(EXPORTED, "Also write the source images.", "--source/--no-source")
     ] = True,
-    force: Annotated[bool, opt(TARGET, "Replace files that are there.", "--force")] = False,
+    force: Annotated[bool, opt(TARGET, "Replace files that are there.")] = False,
     results: options.Results = Path("results"),
     as_json: options.AsJson = False,
 ) -> None:
@@ -236,7 +223,6 @@ def export_images(
     import json
 
     from benchmark.analysis.stored import datasets_with_results
-    from benchmark.commands.output import interruptible, show_progress
     from benchmark.errors import Unavailable, UsageError
     from benchmark.packs.contents import dataset_contents, packs_beside
     from benchmark.report.chosen_pictures import PictureChoice, choose_pictures, rates
@@ -260,8 +246,8 @@ def export_images(
         raise Unavailable(f"no picture can be exported: {'; '.join(_counted(chosen.absent))}")
     sources, lacking = _sources(chosen, dataset, results, request.data_dir) if source else ({}, "")
     with (
-        interruptible("pictures that were written stay; the same command writes the others"),
-        show_progress("decoding", len(chosen.pictures), quiet=as_json) as report,
+        output.interruptible("pictures that were written stay; the same command writes the others"),
+        output.show_progress("decoding", len(chosen.pictures), quiet=as_json) as report,
     ):
         found = export_pictures(
             to, chosen.pictures, sources, contents, use_device("auto"),

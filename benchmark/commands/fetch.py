@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.codec_spec import codec_class, parse_codec
-from benchmark.commands import options
+from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.errors import Unavailable, UnknownName, UsageError
 from benchmark.option import ORIGIN, TARGET
@@ -123,10 +123,8 @@ def _shown() -> Iterator["DownloadProgress"]:
     """Yield a function to call after every chunk: a bar on a terminal, else a line now and then."""
     from rich.progress import DownloadColumn, TaskID, TransferSpeedColumn
 
-    from benchmark.commands.output import Lines, progress_bars
-
     if not sys.stderr.isatty():
-        lines = Lines()
+        lines = output.Lines()
 
         def say(name: str, done_bytes: int, total_bytes: int | None) -> None:
             total = f" of {total_bytes}" if total_bytes else ""
@@ -134,7 +132,7 @@ def _shown() -> Iterator["DownloadProgress"]:
 
         yield say
         return
-    with progress_bars(DownloadColumn(), TransferSpeedColumn()) as bars:
+    with output.progress_bars(DownloadColumn(), TransferSpeedColumn()) as bars:
         tasks: dict[str, TaskID] = {}
 
         def update(name: str, done_bytes: int, total_bytes: int | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.commands import options
+from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.option import COMPARED
@@ -20,12 +20,7 @@ if TYPE_CHECKING:
 
 def list_names(
     published: Annotated[
-        bool,
-        opt(
-            COMPARED,
-            "List published numbers instead: system, dataset, metric, protocol.",
-            "--published",
-        ),
+        bool, opt(COMPARED, "List published numbers instead: system, dataset, metric, protocol.")
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -145,14 +140,12 @@ def _show(title: str, lines: Sequence[tuple[str, ...]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from benchmark.commands.output import unfiltered
-
     table = Table(box=None, show_header=False, pad_edge=False)
     for _ in lines[0][:-1]:
         table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, *others in lines:
         table.add_row(f"  {name}", *map(Text, others))
-    console = Console(highlight=False, file=unfiltered(sys.stdout))
+    console = Console(highlight=False, file=output.unfiltered(sys.stdout))
     console.print(title)
     console.print(table)

@@ -4,9 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from benchmark.commands import options
+from benchmark.commands import options, output
 from benchmark.commands.options import opt, refuse_several
 from benchmark.option import COMPARED, MANNER, TARGET
 
@@ -19,30 +17,11 @@ if TYPE_CHECKING:
 
 
 def match(
-    codec: Annotated[
-        str,
-        typer.Argument(
-            metavar="CODEC",
-            help="The codec in question, by name or label.",
-            autocompletion=options.complete_codecs,
-        ),
-    ],
-    against: Annotated[
-        str,
-        typer.Argument(
-            metavar="AGAINST",
-            help="The codec that it is compared with.",
-            autocompletion=options.complete_codecs,
-        ),
-    ],
+    codec: options.Codec,
+    against: options.Against,
     dataset: options.StoredDataset = "kodak",
     metric: Annotated[
-        str,
-        opt(
-            COMPARED,
-            "The metric of single images that has to match: psnr, ms_ssim, ...",
-            completes="metrics",
-        ),
+        str, opt(COMPARED, "The metric that has to match: psnr, ms_ssim, ...", completes="metrics")
     ] = "psnr",
     tolerance: Annotated[
         str,
@@ -73,7 +52,6 @@ def match(
     """
     from benchmark.analysis.match import matches, parse_tolerance
     from benchmark.analysis.stored import dataset_with_results, read_results
-    from benchmark.commands.output import print_table
     from benchmark.figures.table import csv_text
     from benchmark.metrics.measure import Measure
     from benchmark.plan.request import metric_names
@@ -92,7 +70,7 @@ def match(
         told = {"dataset": stored.name, "metric": metric, "tolerance": str(allowed)}
         print(json.dumps({**told, "matches": records}, indent=1))
     else:
-        print_table(_table(found, Measure.named(metric), allowed, stored.name))
+        output.print_table(_table(found, Measure.named(metric), allowed, stored.name))
     if csv_file is not None:
         write_files(csv_file.parent, {csv_file.name: csv_text(records)}, what="table")
     if pairs_file is not None:

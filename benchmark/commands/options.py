@@ -115,29 +115,31 @@ def opt(
     )
 
 
+def _codec(metavar: str, help: str) -> Any:  # noqa: A002
+    return typer.Argument(metavar=metavar, help=help, autocompletion=complete_codecs)
+
+
+Codec = Annotated[str, _codec("CODEC", "The codec in question, by name or label.")]
+Against = Annotated[str, _codec("AGAINST", "The codec that it is compared with.")]
 _METRICS = "Comma-separated metrics, each a name or path.py:Class, or 'all'."
 _KEPT = "Comma-separated codecs to keep, or 'all' that have results."
 _HAS_RESULTS = "A dataset that has results."
 
-StoredDataset = Annotated[str, opt(COMPARED, _HAS_RESULTS, "--dataset", completes="stored")]
+StoredDataset = Annotated[str, opt(COMPARED, _HAS_RESULTS, completes="stored")]
 StoredDatasets = Annotated[
     str,
-    opt(COMPARED, "A dataset that has results, or 'all' of them.", "--dataset", completes="stored"),
+    opt(COMPARED, "A dataset that has results, or 'all' of them.", completes="stored"),
 ]
-StoredCodecs = Annotated[str, opt(COMPARED, _KEPT, "--codecs", completes="codecs")]
-ComparedMetrics = Annotated[str, opt(COMPARED, _METRICS, "--metrics", completes="metrics")]
+StoredCodecs = Annotated[str, opt(COMPARED, _KEPT, completes="codecs")]
+ComparedMetrics = Annotated[str, opt(COMPARED, _METRICS, completes="metrics")]
 VerifiedOnly = Annotated[
     bool,
-    opt(
-        COMPARED,
-        "Only rows that an independent decode has verified (`bench run --verify`).",
-        "--verified-only",
-    ),
+    opt(COMPARED, "Only rows that an independent decode has verified (`bench run --verify`)."),
 ]
-ExportedCodecs = Annotated[str, opt(EXPORTED, _KEPT, "--codecs", completes="codecs")]
-ExportedDataset = Annotated[str, opt(EXPORTED, _HAS_RESULTS, "--dataset", completes="stored")]
-Results = Annotated[Path, opt(ORIGIN, "Folder of results.", "--results", refuses="stored")]
-ResultsTarget = Annotated[Path, opt(TARGET, "Folder of results.", "--results", refuses="folder")]
+ExportedCodecs = Annotated[str, opt(EXPORTED, _KEPT, completes="codecs")]
+ExportedDataset = Annotated[str, opt(EXPORTED, _HAS_RESULTS, completes="stored")]
+Results = Annotated[Path, opt(ORIGIN, "Folder of results.", refuses="stored")]
+ResultsTarget = Annotated[Path, opt(TARGET, "Folder of results.", refuses="folder")]
 Checkpoint = Annotated[
     str,
     opt(
@@ -148,26 +150,16 @@ Checkpoint = Annotated[
 ]
 AllowFew = Annotated[
     bool,
-    opt(MANNER, "Compute FID and KID of fewer than 50 images too, marked as such.", "--allow-few"),
+    opt(MANNER, "Compute FID and KID of fewer than 50 images too, marked as such."),
 ]
-StyleName = Annotated[
-    str, opt(DRAWING, "Style of the figures: usual, or another of the table.", "--style")
-]
-Font = Annotated[
-    str, opt(DRAWING, "Typeface of the figures: sans, or serif as LaTeX's Times.", "--font")
-]
+StyleName = Annotated[str, opt(DRAWING, "Style of the figures: usual, or another of the table.")]
+Font = Annotated[str, opt(DRAWING, "Typeface of the figures: sans, or serif as LaTeX's Times.")]
 CsvFile = Annotated[
     Path | None,
-    opt(
-        TARGET, "Also write the table to this csv file, at full precision.", "--csv", refuses="file"
-    ),
+    opt(TARGET, "Also write the table to this csv file.", "--csv", refuses="file"),
 ]
 Verbose = Annotated[
     bool,
-    opt(
-        TARGET,
-        "Print every sentence that is summed up in one line for each kind.",
-        *("--verbose", "-v"),
-    ),
+    opt(TARGET, "Print each sentence, not a line for each kind.", *("--verbose", "-v")),
 ]
 AsJson = Annotated[bool, opt(TARGET, "Print the summary as JSON and nothing else.", "--json")]

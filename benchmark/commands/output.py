@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TextIO
 import typer
 
 from benchmark.commands.verb import PlainStream
-from benchmark.system.processes import interrupt_at_hang_up
 from benchmark.system.text import counted, visible
 
 if TYPE_CHECKING:
@@ -85,6 +84,8 @@ def table_for_machines(table: "Table") -> dict[str, object]:
 @contextmanager
 def interruptible(meaning: str) -> Iterator[None]:
     """Turn Ctrl-C, SIGTERM or a closed terminal (SIGHUP) into one line and exit code 130."""
+    from benchmark.system.processes import interrupt_at_hang_up
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     interrupt_at_hang_up()
     try:

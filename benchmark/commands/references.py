@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands import options
+from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
 
 baseline = Verbs("""Save and list named references for `bench check`.
@@ -52,7 +52,6 @@ def list_all(results: options.Results = Path("results"), as_json: options.AsJson
     from msgspec.structs import asdict
 
     from benchmark.check.baseline import list_baselines
-    from benchmark.commands.output import print_table
     from benchmark.figures.table import Table
 
     found = list_baselines(results)
@@ -72,7 +71,7 @@ def list_all(results: options.Results = Path("results"), as_json: options.AsJson
         )
         for one in found
     )
-    print_table(Table(("name", "saved", "commit", "rows", "codecs"), rows, 5))
+    output.print_table(Table(("name", "saved", "commit", "rows", "codecs"), rows, 5))
 
 
 published = Verbs("""Compare with numbers published in papers and repositories.
@@ -96,15 +95,14 @@ def check(
       bench published check
       bench published check --dataset kodak --json
     """
-    from benchmark.commands.output import print_table, table_for_machines
     from benchmark.report.tables import check_published
 
     found = check_published(results, dataset)
     if as_json:
-        facts = {"differs": found.differs, **table_for_machines(found.table)}
+        facts = {"differs": found.differs, **output.table_for_machines(found.table)}
         print(json.dumps(facts, indent=1))
     else:
-        print_table(found.table)
+        output.print_table(found.table)
     if found.differs:
         raise typer.Exit(1)
 

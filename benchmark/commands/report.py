@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.commands import options
+from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import command_line, takes
 from benchmark.option import COMPARED, DRAWING, MANNER, TARGET
@@ -43,47 +43,27 @@ def report(
     allow_few: options.AllowFew = False,
     attribute: Annotated[
         str,
-        opt(
-            COMPARED,
-            "A metric, to list the images that influence it most at each setting.",
-            completes="metrics",
-        ),
+        opt(COMPARED, "A metric, to list the images that influence it most.", completes="metrics"),
     ] = "",
     anchor: Annotated[
         str,
         opt(
-            COMPARED,
-            "The codec that BD-rates are relative to; default: jpeg:optimize=1, else jpeg.",
-            completes="codecs",
+            COMPARED, "Anchor of BD-rates; default: jpeg:optimize=1, else jpeg.", completes="codecs"
         ),
     ] = "",
     up_to_bpp: Annotated[
-        float | None,
-        opt(
-            MANNER, "Cut curves at this rate, by interpolation, before taking BD-rates.", min=0.001
-        ),
+        float | None, opt(MANNER, "Cut curves at this rate before taking BD-rates.", min=0.001)
     ] = None,
     any_overlap: Annotated[
         bool,
-        opt(
-            MANNER,
-            "Also give BD-rates of curves that share less than a third of what they span.",
-            "--any-overlap",
-        ),
+        opt(MANNER, "Also give BD-rates of curves that share less than a third of what they span."),
     ] = False,
     common: Annotated[
-        bool, opt(COMPARED, "Restrict all means to the images that every point has.", "--common")
+        bool, opt(COMPARED, "Restrict all means to the images that every point has.")
     ] = False,
-    pooled: Annotated[
-        bool,
-        opt(
-            MANNER,
-            "Compute bpp as all bits over all pixels, not as the mean over images.",
-            "--pooled",
-        ),
-    ] = False,
+    pooled: Annotated[bool, opt(MANNER, "Compute bpp as all bits over all pixels.")] = False,
     linear: Annotated[
-        bool, opt(DRAWING, "Draw a linear instead of a logarithmic rate axis.", "--linear")
+        bool, opt(DRAWING, "Draw a linear instead of a logarithmic rate axis.")
     ] = False,
     every_curve: Annotated[
         bool,
@@ -98,12 +78,7 @@ def report(
         ),
     ] = "",
     mix_protocols: Annotated[
-        bool,
-        opt(
-            DRAWING,
-            "Also draw published points of other protocols; the caption names them.",
-            "--mix-protocols",
-        ),
+        bool, opt(DRAWING, "Also draw published points of other protocols; the caption names them.")
     ] = False,
     style: options.StyleName = "usual",
     font: options.Font = "sans",
@@ -140,7 +115,6 @@ def report(
       bench report --dataset sample --metrics psnr,ms_ssim
       bench report --dataset kodak --anchor vtm --published hific --page
     """
-    from benchmark.commands.output import say_not_run, show_progress
     from benchmark.figures.style import drawn_in
     from benchmark.page.write import page_request, write_page
     from benchmark.report.report import ReportRequest, write_reports
@@ -170,7 +144,7 @@ def report(
         bool(page),
         every_curve,
     )
-    progress = partial(show_progress, "decoding for the page", quiet=as_json)
+    progress = partial(output.show_progress, "decoding for the page", quiet=as_json)
     told = []
     with drawn_in(style, font):
         for one in write_reports(asked):
@@ -185,7 +159,7 @@ def report(
                 bool(page) or again, images, results, request.data_dir, dataset, codecs
             )
             if wanted:
-                say_not_run(wanted.codecs.not_run(one.stored.table))
+                output.say_not_run(wanted.codecs.not_run(one.stored.table))
             pages = write_page(wanted, one, bool(published), linear, progress) if wanted else ()
             ReportSet(one.stored.folder).end_page(images if wanted else None)
             if as_json:
@@ -197,24 +171,22 @@ def report(
 
 
 def _print(one: "Report", verbose: bool) -> None:
-    from benchmark.commands.output import print_summary, print_table
 
     summary = one.stored.summary
     images, codecs = counted(summary.images, "image"), counted(len(summary.labels), "codec")
     print(f"\n{one.stored.name}: {images}, {codecs}\n")
-    print_summary(summary, one.measures)
+    output.print_summary(summary, one.measures)
     print()
-    print(one.deltas) if isinstance(one.deltas, str) else print_table(one.deltas[0])
+    print(one.deltas) if isinstance(one.deltas, str) else output.print_table(one.deltas[0])
     print()
     left_out = one.sentences if verbose else one.brief
     print(*left_out, *one.remarks, *one.files, sep="\n")
     if one.attribution is not None:
         print()
-        print_table(one.attribution)
+        output.print_table(one.attribution)
 
 
 def _for_machines(one: "Report", pages: "Sequence[str]") -> dict[str, object]:
-    from benchmark.commands.output import table_for_machines
 
     return {
         "dataset": one.stored.name,
@@ -222,8 +194,8 @@ def _for_machines(one: "Report", pages: "Sequence[str]") -> dict[str, object]:
         "summary": one.stored.summary.for_machines(),
         "bd_rates": one.deltas
         if isinstance(one.deltas, str)
-        else table_for_machines(one.deltas[1]),
-        "attribution": table_for_machines(one.attribution) if one.attribution else None,
+        else output.table_for_machines(one.deltas[1]),
+        "attribution": output.table_for_machines(one.attribution) if one.attribution else None,
         "sentences": [*one.sentences, *one.remarks],
         "files": [*map(str, one.files), *pages[:1]],
     }

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.commands import options
+from benchmark.commands import options, output
+from benchmark.commands.absent import metrics_not_measured as not_measured
 from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.option import MANNER, ORIGIN, TARGET, option
@@ -17,8 +18,7 @@ from benchmark.plan.request import Request
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
-    from benchmark.plan.estimate import TimeEstimate, WorkerPlan
-    from benchmark.plan.matrix import Matrix
+    from benchmark.plan.estimate import WorkerPlan
     from benchmark.plan.simulate import ClusterForecast
 
 STORED = option(Path("results"), ORIGIN, "Folder of results.", refuses="stored")
@@ -47,11 +47,10 @@ def run(
       bench run --codecs jpeg --points jpeg.quality=10,30 --metrics psnr,ms_ssim
       bench run --codecs dirac:steps=100 --dataset kodak --draws 4
     """
-    from benchmark.commands.output import finish, interruptible, run_with_progress
 
-    with interruptible("finished cells are kept; the same command resumes from there"):
-        outcome = run_with_progress(request, quiet=as_json, details=verbose)
-        finish(outcome, as_json, table, allow_few, verbose)
+    with output.interruptible("finished cells are kept; the same command resumes from there"):
+        outcome = output.run_with_progress(request, quiet=as_json, details=verbose)
+        output.finish(outcome, as_json, table, allow_few, verbose)
 
 
 @takes(
@@ -77,31 +76,22 @@ def rescore(
       bench rescore --dataset kodak --codecs ./mine.py:Mine --metrics ssim
     """
     from benchmark.codec_spec import split_unescaped
-    from benchmark.commands.absent import metrics_not_measured
-    from benchmark.commands.output import (
-        interruptible,
-        print_problems,
-        say,
-        say_not_run,
-        show_progress,
-    )
     from benchmark.measure.run import rescore as rescore_rows
 
     request = replace(request, codecs=tuple(split_unescaped(codecs, ",")))
-    with interruptible("finished rows are kept; the same command resumes from there"):
+    with output.interruptible("finished rows are kept; the same command resumes from there"):
         done = rescore_rows(
             request,
-            progress=partial(show_progress, quiet=as_json),
-            announce=lambda lacking: say([] if as_json else metrics_not_measured(lacking, verbose)),
-            announce_code=say_not_run,
+            progress=partial(output.show_progress, quiet=as_json),
+            announce=lambda names: None if as_json else output.say(not_measured(names, verbose)),
+            announce_code=output.say_not_run,
         )
     if as_json:
-        facts: dict[str, object] = {"rows": done.rows, "tried": done.tried}
-        facts |= {"filled": done.filled, "still_null": done.still_null}
-        facts["lacking"] = dict(done.lacking)
+        names = ("rows", "tried", "filled", "still_null")
+        facts = {name: getattr(done, name) for name in names} | {"lacking": dict(done.lacking)}
         print(json.dumps({**facts, "failed": [failure._asdict() for failure in done.failures]}))
     else:
-        print_problems(done.failures, (), ())
+        output.print_problems(done.failures, (), ())
         print(
             f"{done.rows} rows, {done.tried} lacked a metric that can be computed; {done.filled} "
             f"values filled in, {done.still_null} rows still without"
@@ -166,67 +156,44 @@ def plan(
         available_memory(),
     )
     found = forecast(matrix.to_do, model, nodes, workers_per_node) if nodes else None
-    tell = _print_json if as_json else _print
-    tell(matrix, estimate(matrix.to_do, model), workers, found)
-
-
-def _print_json(
-    matrix: "Matrix",
-    guess: "TimeEstimate",
-    workers: "WorkerPlan",
-    cluster: "ClusterForecast | None",
-) -> None:
-    facts = {
-        "dataset": matrix.sources.dataset.name,
-        "images": len(matrix.sources.images),
-        "cells": len(matrix.cells),
-        "to_do": len(matrix.to_do),
-        "coding_seconds": guess.seconds / workers.workers,
-        "workers": workers.workers,
-        "worker_bytes": workers.worker_bytes,
-        "available_bytes": workers.available_bytes,
-        "cells_without_estimate": guess.unknown,
-        "cells_by_typical_times": guess.typical,
-        "codecs": {
-            label: {"cells": cells, "to_do": to_do} for label, cells, to_do in _counts(matrix)
-        },
-        "refused": {one.file.name: one.reason for one in matrix.sources.refused},
-        "skipped": matrix.selection.reasons,
-        **({"cluster": cluster._asdict()} if cluster else {}),
-    }
-    print(json.dumps(facts, indent=1))
-
-
-def _print(
-    matrix: "Matrix",
-    guess: "TimeEstimate",
-    workers: "WorkerPlan",
-    cluster: "ClusterForecast | None",
-) -> None:
-    from benchmark.commands.output import print_problems
-
+    guess = estimate(matrix.to_do, model)
+    to_do = Counter(cell.codec.label for cell in matrix.to_do)
+    cells_of = Counter(cell.codec.label for cell in matrix.cells)
+    counts = {name: {"cells": n, "to_do": to_do[name]} for name, n in cells_of.items()}
+    total = {"cells": len(matrix.cells), "to_do": len(matrix.to_do)}
+    seconds = guess.seconds / workers.workers
+    if as_json:
+        facts = {
+            "dataset": matrix.sources.dataset.name,
+            "images": len(matrix.sources.images),
+            **total,
+            "coding_seconds": seconds,
+            "workers": workers.workers,
+            "worker_bytes": workers.worker_bytes,
+            "available_bytes": workers.available_bytes,
+            "cells_without_estimate": guess.unknown,
+            "cells_by_typical_times": guess.typical,
+            "codecs": counts,
+            "refused": {one.file.name: one.reason for one in matrix.sources.refused},
+            "skipped": matrix.selection.reasons,
+            **({"cluster": found._asdict()} if found else {}),
+        }
+        print(json.dumps(facts, indent=1))
+        return
     print(f"{matrix.sources.dataset.name}: {counted(len(matrix.sources.images), 'image')}")
-    total = "total", len(matrix.cells), len(matrix.to_do)
-    for label, cells, to_do in [*_counts(matrix), total]:
-        print(f"  {label:<40} {cells:>7} cells {to_do:>7} to do")
+    for label, one in {**counts, "total": total}.items():
+        print(f"  {label:<40} {one['cells']:>7} cells {one['to_do']:>7} to do")
     print(
-        f"coding takes about {guess.seconds / workers.workers:.0f} s with {workers.workers} at a "
-        "time, without metrics"
+        f"coding takes about {seconds:.0f} s with {workers.workers} at a time, without metrics"
         + (f"; {guess.typical} cells estimated from typical times" if guess.typical else "")
         + (f"; {guess.unknown} cells without an estimate" if guess.unknown else "")
     )
     if matrix.to_do:
         print(_memory_line(workers))
-    if cluster:
-        print(_cluster_line(cluster))
-    print_problems((), [one.reason for one in matrix.sources.refused], matrix.selection.skipped)
-
-
-def _counts(matrix: "Matrix") -> list[tuple[str, int, int]]:
-    """Return label, number of cells and number of cells to do of each codec variant."""
-    to_do = Counter(cell.codec.label for cell in matrix.to_do)
-    cells = Counter(cell.codec.label for cell in matrix.cells)
-    return [(label, count, to_do[label]) for label, count in cells.items()]
+    if found:
+        print(_cluster_line(found))
+    refused = [one.reason for one in matrix.sources.refused]
+    output.print_problems((), refused, matrix.selection.skipped)
 
 
 def _memory_line(workers: "WorkerPlan") -> str:

@@ -4,9 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from benchmark.commands import options
+from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.errors import UnknownName, UsageError
 from benchmark.option import COMPARED
@@ -23,22 +21,8 @@ if TYPE_CHECKING:
 
 
 def tradeoff(
-    codec: Annotated[
-        str,
-        typer.Argument(
-            metavar="CODEC",
-            help="The codec in question, with all of its variants.",
-            autocompletion=options.complete_codecs,
-        ),
-    ],
-    against: Annotated[
-        str,
-        typer.Argument(
-            metavar="AGAINST",
-            help="The reference codec, at whose settings both are compared.",
-            autocompletion=options.complete_codecs,
-        ),
-    ],
+    codec: options.Codec,
+    against: options.Against,
     dataset: options.StoredDataset = "kodak",
     distortion: Annotated[
         str, opt(COMPARED, "The distortion metric: psnr, psnr_y or ms_ssim.", completes="metrics")
@@ -80,7 +64,6 @@ def tradeoff(
 
     from benchmark.analysis.stored import dataset_with_results, read_results
     from benchmark.analysis.tradeoff import tradeoffs
-    from benchmark.commands.output import print_table
     from benchmark.figures.table import csv_text
     from benchmark.metrics.measure import Measure
     from benchmark.plan.request import metric_names
@@ -120,7 +103,7 @@ def tradeoff(
         rows = [asdict(one) for one in found]
         print(json.dumps({**told, "points": rows, "notes": table.notes}, indent=1))
     else:
-        print_table(table)
+        output.print_table(table)
     if csv_file is not None:
         text = csv_text([asdict(one) for one in found])
         write_files(csv_file.parent, {csv_file.name: text}, what="table")

@@ -149,6 +149,8 @@ class Verb(TyperCommand):
         for one in options:
             if one.metavar is None:
                 one.metavar = _value_name(one)
+            if one.default is False:  # no option `--no-...` that changes nothing
+                one.secondary_opts = []
         self.params = [*arguments, *sorted(options, key=_panel_place)]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -37,7 +37,7 @@ RUN = (
 # Options whose meaning is another one in these verbs.
 OWN_MEANING = {
     "--beta", "--bpp", "--checkpoint", "--codec", "--codecs", "--common", "--data-dir", "--dataset",
-    "--metrics", "--out", "--points", "--published", "--results", "--to",
+    "--metrics", "--out", "--points", "--published", "--results", "--sizes", "--to",
 }  # fmt: skip
 
 
