@@ -132,10 +132,7 @@ class Architecture(Generic[Config]):
         return {}
 
     def coder(
-        self,
-        network: Any,
-        tables: "Mapping[str, Tensor]",
-        device: "torch.device | str" = "cpu",
+        self, network: Any, tables: "Mapping[str, Tensor]", device: "torch.device | str" = "cpu"
     ) -> LatentCoder:
         """Return the coder of a network with its tables; raises `ValueError`, `KeyError`."""
         coder: LatentCoder = imported(self.coder_type)(network, tables, device)

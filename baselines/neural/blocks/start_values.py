@@ -68,10 +68,7 @@ def add_transform(layer: nn.Conv2d | nn.ConvTranspose2d, transform: Transform) -
 
 
 def start_transforms(
-    analysis: Iterable[nn.Module],
-    synthesis: Iterable[nn.Module],
-    sizes: Any,
-    images: Tensor,
+    analysis: Iterable[nn.Module], synthesis: Iterable[nn.Module], sizes: Any, images: Tensor
 ) -> Tensor:
     """Set the layers of both transforms from `images` (n, 3, h, w) in [-1, 1], multiples of 16.
 

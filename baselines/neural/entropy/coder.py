@@ -111,14 +111,13 @@ class Encoder:
             self._runs.append(_SymbolRun(distributions.models[row], entries[start:end]))
         if beyond.size:
             below = -1 - beyond - escape[outside]
-            self._add_escaped(np.where(beyond >= 0, 2 * beyond, 2 * below + 1) + 1)
-
-    def _add_escaped(self, numbers: NDArray[np.int32]) -> None:
-        """Add integers from 1 on: the classes of all, then their places in class 1, 2, ..."""
-        classes = _class_of(numbers)
-        self._runs.append(_SymbolRun(_class_model(), classes))
-        for k in range(1, int(classes.max()) + 1):
-            self._runs.append(_SymbolRun(_uniform(k), numbers[classes == k] - (1 << k)))
+            # Integers from 1 on: the classes of all, floor(log2), then their places in each class.
+            numbers = np.where(beyond >= 0, 2 * beyond, 2 * below + 1) + 1
+            powers = 1 << np.arange(1, len(CLASS_FREQUENCIES), dtype=np.int32)
+            classes = np.searchsorted(powers, numbers, side="right").astype(np.int32)
+            self._runs.append(_SymbolRun(_class_model(), classes))
+            for k in range(1, int(classes.max()) + 1):
+                self._runs.append(_SymbolRun(_uniform(k), numbers[classes == k] - (1 << k)))
 
     def add_each(self, symbols: Integers, frequencies: Integers) -> None:
         """Add symbols (n,), from 0 on, each with a distribution of its own.
@@ -249,12 +248,6 @@ def _class_model() -> Any:
 @cache
 def _uniform(bits: int) -> Any:
     return constriction.stream.model.Uniform(1 << bits)
-
-
-def _class_of(numbers: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return floor(log2) of integers from 1 to 2^18 - 1, exactly."""
-    powers = 1 << np.arange(1, len(CLASS_FREQUENCIES), dtype=np.int32)
-    return np.searchsorted(powers, numbers, side="right").astype(np.int32)
 
 
 @cache

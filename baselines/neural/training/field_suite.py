@@ -84,10 +84,7 @@ def paper_members() -> list[Member]:
 
 
 def field_suite(
-    recipe: Recipe,
-    folder: Path,
-    learning_rate: float | None = None,
-    members: Sequence[str] = (),
+    recipe: Recipe, folder: Path, learning_rate: float | None = None, members: Sequence[str] = ()
 ) -> tuple[TrainingRun, ...]:
     """Return the runs of the suite, method by method, from the lowest rate to the highest.
 

@@ -81,7 +81,7 @@ class Learner:
         self.step = 0
         self._skipped: Tensor | int = 0
         self._recipe, self._index = recipe, index
-        self._photographs, self._workers = photographs, workers
+        self._workers = workers
         device = next(network.parameters()).device
         setup = Setup(recipe, index, device, workers, photographs=photographs, folder=folder)
         self.precision = setup.precision_name
@@ -108,7 +108,12 @@ class Learner:
             self._guard.adam(self._auxiliary, rate) if self._auxiliary else None
         )
         self._part = self.stage.batch // workers.count
-        self._crops = CropStream(self._draw, self.stage.steps, device)
+        side, share = self.stage.crop_px, self.stage.reduced_share
+        self._crops = CropStream(
+            lambda step: draw_crops(photographs, side, self._numbers(step), recipe.seed, share),
+            self.stage.steps,
+            device,
+        )
         self._forward: Any = _compiled(network) if recipe.compiled else network
 
     @property
@@ -190,11 +195,6 @@ class Learner:
         for name in parts.keys() & {*self.objective.frozen, *self.stage.frozen}:
             for parameter in parts[name]:
                 parameter.requires_grad_(False)
-
-    def _draw(self, step: int) -> Tensor:
-        """Return the crops of this process's part of a step's batch."""
-        side, share = self.stage.crop_px, self.stage.reduced_share
-        return draw_crops(self._photographs, side, self._numbers(step), self._recipe.seed, share)
 
     def _numbers(self, step: int) -> range:
         before = self._recipe.crops_before(self._index)

@@ -26,11 +26,7 @@ from baselines.neural.network import Network
 from baselines.neural.training.learner import LARGEST_LOSS, Learner, Update
 from baselines.neural.training.objective import Validation
 from baselines.neural.training.photographs import Photographs, draw_crops
-from baselines.neural.training.precision import (
-    deterministic_kernels,
-    exact_float32,
-    steps_as_asked,
-)
+from baselines.neural.training.precision import deterministic_kernels, exact_float32, steps_as_asked
 from baselines.neural.training.recipe import Recipe, objective_class
 from baselines.neural.training.run_folder import (
     BEST,
@@ -82,7 +78,11 @@ class _TrainingLoop:
 
     def go(self) -> None:
         signals = (signal.SIGINT, signal.SIGTERM)
-        handlers = {number: signal.signal(number, self._stop) for number in signals}
+
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            self.asked_to_stop = True
+
+        handlers = {number: signal.signal(number, stop) for number in signals}
         try:
             with deterministic_kernels(self.request.deterministic):
                 self._go()
@@ -184,9 +184,6 @@ class _TrainingLoop:
         )
         stop, save = (one > 0 for one in self.workers.average([], wishes).tolist())
         return stop, save
-
-    def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self.asked_to_stop = True
 
     def _report(self, learner: Learner, index: int, steps: int, seconds: float) -> None:
         validation = None

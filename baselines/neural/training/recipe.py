@@ -194,7 +194,7 @@ def recipe_from(name: str, record: Mapping[str, Any]) -> Recipe:
     listed = record.pop("stage", [])
     if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed):
         raise ValueError("stage is not a list of tables: write [[stage]] above each")
-    stages = tuple(_stage(number, one) for number, one in enumerate(listed, start=1))
+    stages = tuple(_stage(number, table) for number, table in enumerate(listed, start=1))
     recipe = _checked(Recipe, record, name=name, stages=stages)
     recipe.check_network()
     return recipe

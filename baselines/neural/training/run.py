@@ -92,14 +92,6 @@ class RunRecord:
         return self == replace(later, recipe=replace(later.recipe, stages=stages))
 
 
-class _Stored(msgspec.Struct):
-    """Layout of the file."""
-
-    subject: dict[str, Any]
-    recipe: dict[str, Any]
-    photographs: int
-
-
 def train(
     subject: Subject,
     recipe: Recipe,
@@ -172,24 +164,24 @@ def read_record(run: Path) -> RunRecord:
         return _record(path.read_bytes())
     except FileNotFoundError:
         raise Unavailable(f"{run} is no run: it has no {RECORD}") from None
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} is no record of a training run: train elsewhere.") from error
 
 
 def _record(content: bytes) -> RunRecord:
-    stored = msgspec.json.decode(content, type=_Stored)
-    fields = dict(stored.recipe)
+    stored = msgspec.json.decode(content, type=dict[str, Any])
+    fields, subject = stored["recipe"], stored["subject"]
     name, stages = fields.pop("name"), fields.pop("stages")
     recipe = recipe_from(name, {**fields, "stage": stages})
-    model = stored.subject.pop("model", None)  # of records before architectures had names
+    model = subject.pop("model", None)  # of records before architectures had names
     if model is None:
-        subject = msgspec.convert(stored.subject, Subject)
+        network = msgspec.convert(subject, Subject)
     elif model == "ours":
-        subject = Subject()
+        network = Subject()
     else:
-        config = {"widths": [0, 0], **stored.subject, "model": model.partition(":")[2]}
-        subject = Subject("compressai", config)
-    return RunRecord(subject, recipe, stored.photographs)
+        config = {"widths": [0, 0], **subject, "model": model.partition(":")[2]}
+        network = Subject("compressai", config)
+    return RunRecord(network, recipe, int(stored["photographs"]))
 
 
 def _begin(run: Path, record: RunRecord, leads: bool) -> None:

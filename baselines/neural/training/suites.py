@@ -111,10 +111,7 @@ Members = Callable[[Recipe, float, Sequence[str]], Sequence[Member]]
 
 
 def generative_suite(
-    recipe: Recipe,
-    folder: Path,
-    learning_rate: float | None = None,
-    members: Sequence[str] = (),
+    recipe: Recipe, folder: Path, learning_rate: float | None = None, members: Sequence[str] = ()
 ) -> tuple[TrainingRun, ...]:
     """Return the runs of the suite of generative decoders, method by method.
 

@@ -26,12 +26,7 @@ from baselines.neural.entropy.fixed.integer_path import (
     clipped,
     values_of,
 )
-from baselines.neural.entropy.fixed.tables import (
-    TANH_FRACTION,
-    TANH_LIMIT,
-    half_tanh,
-    scale_index,
-)
+from baselines.neural.entropy.fixed.tables import TANH_FRACTION, TANH_LIMIT, half_tanh, scale_index
 
 # Of the weights, by kind of branch. With the parity weights, where means deviate by a third of a
 # scale, fine weights everywhere cost .0001 % more bits than the float model, these .005 %, and

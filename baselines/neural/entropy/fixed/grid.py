@@ -42,12 +42,7 @@ class IntegerWeights(NamedTuple):
 
 
 def integer_weights(
-    weight: Tensor,
-    bias: Tensor | None,
-    *,
-    out_dim: int,
-    in_fraction: int,
-    precision: Precision,
+    weight: Tensor, bias: Tensor | None, *, out_dim: int, in_fraction: int, precision: Precision
 ) -> IntegerWeights:
     """Round a float weight (any shape, out channels along `out_dim`) and its bias (out,).
 

@@ -173,7 +173,6 @@ def unfold_width(values: Tensor, kernel_width: int, stride: int) -> Tensor:
     columns = (width - kernel_width) // stride + 1
     across, down, along, each = values.stride()
     windows = values.as_strided(
-        (count, height, columns, kernel_width, inputs),
-        (across, down, along * stride, along, each),
+        (count, height, columns, kernel_width, inputs), (across, down, along * stride, along, each)
     )
     return windows.contiguous().view(count, height, columns, -1)

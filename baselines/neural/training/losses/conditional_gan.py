@@ -156,10 +156,7 @@ class ConditionalAdversary:
         """Return weights and optimiser; None before the first step."""
         if self._network is None:
             return self._state
-        return {
-            "network": self._network.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-        }
+        return {"network": self._network.state_dict(), "optimiser": self._optimiser.state_dict()}
 
     def load_state(self, state: dict[str, Any] | None) -> None:
         """Restore what `state` returned."""
