@@ -23,16 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from baselines.compressai.container import (
-    STEP,
-    ZooStream,
-    long_enough,
-    pack,
-    readable_beyond,
-    require_codable,
-    require_possible_size,
-    unpack,
-)
+from baselines.compressai import container
 from baselines.compressai.weights import (
     AUTOREGRESSIVE,
     QUALITIES,
@@ -152,7 +143,8 @@ class CompressAI:
         return CodecInfo(
             version="; ".join((versions, layers, *trainings)),
             command=f"{self._model} for {self._metric}, {self._kind} weights, quality {{quality}}: "
-            f"compress() and decompress() with {layers}, zeros around it to multiples of {STEP}",
+            f"compress() and decompress() with {layers}, zeros around it to multiples of "
+            f"{container.STEP}",
             licence="BSD-3-Clause-Clear",
             fingerprint=files_sha256(paths) if paths else sha256(seeded.encode()).hexdigest(),
             revision=REVISION,
@@ -167,14 +159,15 @@ class CompressAI:
         """Return the stream of an image; raises `ImageRefused` above `MAX_PIXELS`."""
         from baselines.neural.inference import inference
 
-        require_codable(pixels)
+        container.require_codable(pixels)
         height, width, _ = pixels.shape
         require_accepted(self, setting)
         net = network(self._sources[int(setting.value)])
         with inference():
             coded = net.compress(self._padded(pixels))  # type: ignore[operator]
         strings = tuple(only for (only,) in coded["strings"])
-        return pack(long_enough(ZooStream(int(setting.value), width, height, strings)))
+        stream = container.ZooStream(int(setting.value), width, height, strings)
+        return container.pack(container.long_enough(stream))
 
     def decode(self, data: bytes) -> Pixels:
         """Return the image, rounded to 8 bits; raises `CorruptStream` for an incomplete stream."""
@@ -185,13 +178,13 @@ class CompressAI:
         stream = self._unpacked(data)
         if stream.quality not in self._sources:
             raise CorruptStream(f"the stream is of quality {stream.quality}, which is not here")
-        require_possible_size(stream, len(data))
+        container.require_possible_size(stream, len(data))
         net = network(self._sources[stream.quality])
         left, top, wide, high = padding(stream.width, stream.height)
         factor = int(net.downsampling_factor)  # type: ignore[arg-type]
         shape = (high // factor, wide // factor)
         symbols = int(net.M) * (wide // LATENT_STEP) * (high // LATENT_STEP)  # type: ignore[arg-type]
-        strings = [[readable_beyond(string, symbols)] for string in stream.strings]
+        strings = [[container.readable_beyond(string, symbols)] for string in stream.strings]
         with inference():
             decoded = net.decompress(strings, shape)["x_hat"][0]  # type: ignore[operator]
             decoded = decoded[:, top : top + stream.height, left : left + stream.width]
@@ -203,8 +196,8 @@ class CompressAI:
         """Return the quality that a stream was made at; raises `CorruptStream` as `decode` does."""
         return Setting("quality", self._unpacked(data).quality)
 
-    def _unpacked(self, data: bytes) -> ZooStream:
-        return unpack(data, num_strings=1 if "factorized" in self._model else 2)
+    def _unpacked(self, data: bytes) -> container.ZooStream:
+        return container.unpack(data, num_strings=1 if "factorized" in self._model else 2)
 
     def _padded(self, pixels: Pixels) -> "Tensor":
         import torch
@@ -248,7 +241,7 @@ def padding(width: int, height: int) -> tuple[int, int, int, int]:
     >>> padding(451, 64)
     (30, 0, 512, 64)
     """
-    wide, high = (math.ceil(side / STEP) * STEP for side in (width, height))
+    wide, high = (math.ceil(side / container.STEP) * container.STEP for side in (width, height))
     return (wide - width) // 2, (high - height) // 2, wide, high
 
 

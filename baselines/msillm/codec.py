@@ -24,16 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from baselines.compressai.container import (
-    STEP,
-    ZooStream,
-    long_enough,
-    pack,
-    readable_beyond,
-    require_codable,
-    require_possible_size,
-    unpack,
-)
+from baselines.compressai import container
 from baselines.compressai.weights import caveat_of_missing
 from baselines.msillm.weights import (
     RANDOM_SEED,
@@ -109,7 +100,7 @@ class MSILLM:
             version=versions,
             command=f"MS-ILLM (Muckley et al., ICML 2023), {self._weights} weights, quality "
             f"{{quality}}: compress(), and decompress() with what it decoded encoded again; "
-            f"reflected around it to multiples of {STEP}",
+            f"reflected around it to multiples of {container.STEP}",
             licence="MIT AND CC-BY-NC-4.0" if paths else "MIT",
             fingerprint=files_sha256(paths)
             if paths
@@ -128,14 +119,15 @@ class MSILLM:
         """Return the stream of an image; raises `ImageRefused` above `MAX_PIXELS`."""
         from baselines.neural.inference import inference
 
-        require_codable(pixels)
+        container.require_codable(pixels)
         height, width, _ = pixels.shape
         require_accepted(self, setting)
         net = network(self._sources[int(setting.value)])
         with inference():
             coded = net.compress(self._padded(pixels), force_cpu=False)
         strings = (coded.hyper_latent_strings[0], coded.latent_strings[0])
-        return pack(long_enough(ZooStream(int(setting.value), width, height, strings)))
+        stream = container.ZooStream(int(setting.value), width, height, strings)
+        return container.pack(container.long_enough(stream))
 
     def decode(self, data: bytes) -> Pixels:
         """Return the image, rounded to 8 bits; raises `CorruptStream` for any other bytes."""
@@ -143,10 +135,10 @@ class MSILLM:
 
         from baselines.neural.inference import inference
 
-        stream = unpack(data, num_strings=2)
+        stream = container.unpack(data, num_strings=2)
         if stream.quality not in self._sources:
             raise CorruptStream(f"the stream is of quality {stream.quality}, which is not here")
-        require_possible_size(stream, len(data))
+        container.require_possible_size(stream, len(data))
         net = network(self._sources[stream.quality])
         with inference():
             picture = net.decoder(decoded_latents(net, stream).to(self._device))
@@ -160,13 +152,13 @@ class MSILLM:
         import torch
 
         # The package pads by torch, which reflects once only: not enough for a tiny image.
-        around = [(0, -side % STEP) for side in pixels.shape[:2]]
+        around = [(0, -side % container.STEP) for side in pixels.shape[:2]]
         padded = np.pad(pixels, [*around, (0, 0)], mode="reflect")
         levels = torch.from_numpy(padded).to(self._device)
         return levels.permute(2, 0, 1)[None].float() / 255
 
 
-def decoded_latents(net: Any, stream: ZooStream) -> "Tensor":
+def decoded_latents(net: Any, stream: container.ZooStream) -> "Tensor":
     """Return y (1, 220, H / 16, W / 16), as the generator takes it, of the padded size H x W.
 
     net: a `HiFiCAutoencoder` whose tables are up to date; these are the steps of its `decompress`
@@ -175,17 +167,17 @@ def decoded_latents(net: Any, stream: ZooStream) -> "Tensor":
     decoded does not encode to the same bytes: raises `CorruptStream`.
     """
     z_string, y_string = stream.strings
-    rows, columns = (-(-side // STEP) for side in (stream.height, stream.width))
+    rows, columns = (-(-side // container.STEP) for side in (stream.height, stream.width))
     coder = net.hyper_bottleneck
     symbols = coder.channels * rows * columns
-    hyper = coder.decompress([readable_beyond(z_string, symbols)], (rows, columns))
+    hyper = coder.decompress([container.readable_beyond(z_string, symbols)], (rows, columns))
     medians = coder.quantiles[:, 0, 1].reshape(1, -1, 1, 1)
     _require_whole(hyper - medians, lambda: coder.compress(hyper), z_string)
 
     means, scales = net.hyper_synthesis_mean(hyper), net.hyper_synthesis_scale(hyper)
     gaussian = net.latent_bottleneck
     indexes = gaussian.build_indexes(scales)
-    readable = readable_beyond(y_string, indexes.numel())
+    readable = container.readable_beyond(y_string, indexes.numel())
     latents: Tensor = gaussian.decompress([readable], indexes, means=means)
     _require_whole(
         latents - means, lambda: gaussian.compress(latents, indexes, means=means), y_string
