@@ -7,7 +7,7 @@ import numpy as np
 
 from baselines.formats.pillow_jpeg import JPEGDecoder, jpeg_files, jpeg_version
 from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
-from benchmark.errors import Unavailable
+from benchmark.errors import Reason, Unavailable
 from benchmark.facts import Facts, Memory, Typical
 from benchmark.system.digest import files_sha256
 
@@ -31,7 +31,9 @@ class Jpegli(JPEGDecoder):
         try:
             import pyjpegli
         except ImportError as error:
-            raise Unavailable("jpegli needs pyjpegli: install the Python package") from error
+            raise Unavailable(
+                "jpegli needs pyjpegli: install the Python package", Reason("package", "pyjpegli")
+            ) from error
         self._library = Path(pyjpegli.__file__)
 
     def describe(self) -> CodecInfo:

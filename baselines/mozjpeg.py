@@ -11,12 +11,13 @@ import numpy as np
 
 from baselines.formats.pillow_jpeg import JPEGDecoder, jpeg_files, jpeg_version
 from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
-from benchmark.errors import BadOption, Unavailable
+from benchmark.errors import BadOption, Reason, Unavailable
 from benchmark.facts import Facts, Memory, Typical
 from benchmark.system.digest import files_sha256
 
 TABLES = range(9)
 REMEDY = "install the Python package pyvips-binary"
+ABSENT = Reason("package", "pyvips-binary")
 
 
 class MozJPEG(JPEGDecoder):
@@ -90,11 +91,11 @@ def _library() -> Path:
     folder = Path(binding.origin).parent if binding and binding.origin else Path()
     libraries = sorted((folder / "pyvips_binary.libs").glob("libvips*"))
     if not libraries:
-        raise Unavailable(f"mozjpeg needs a libvips that contains it: {REMEDY}")
+        raise Unavailable(f"mozjpeg needs a libvips that contains it: {REMEDY}", ABSENT)
     try:
         import pyvips
     except Exception as error:  # pyvips raises Exception itself where libvips does not start
-        raise Unavailable(f"mozjpeg needs pyvips and libvips: {REMEDY}") from error
+        raise Unavailable(f"mozjpeg needs pyvips and libvips: {REMEDY}", ABSENT) from error
     if str(libraries[0].resolve()) not in Path("/proc/self/maps").read_text():
         raise Unavailable(f"mozjpeg needs the libvips of pyvips-binary, not another: {REMEDY}")
     pyvips.vips_lib.vips_concurrency_set(1)

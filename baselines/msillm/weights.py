@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from baselines.compressai.weights import importable, present, read_weights
-from benchmark.errors import Unavailable
+from benchmark.errors import Reason, Unavailable
 from benchmark.system.digest import file_sha256, require_recorded
 from benchmark.system.weights import PublishedFile
 
@@ -43,7 +43,10 @@ class NetworkSource(NamedTuple):
 def require_package() -> None:
     """Raise `Unavailable` unless the known release of neuralcompression is installed."""
     if find_spec("neuralcompression") is None:
-        raise Unavailable(f"msillm needs the Python package neuralcompression: run `{INSTALL}`")
+        raise Unavailable(
+            f"msillm needs the Python package neuralcompression: run `{INSTALL}`",
+            Reason("package", "neuralcompression", INSTALL),
+        )
     if (found := version("neuralcompression")) != RELEASE:
         raise Unavailable(
             f"msillm is defined by neuralcompression {RELEASE}, here is {found}: run `{INSTALL}`"
