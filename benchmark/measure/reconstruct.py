@@ -44,26 +44,19 @@ def reconstruct_all(
     for place, row in enumerate(rows):
         spec = CodecSpec.of(row["codec"], row["variant"])
         if row["bytes_origin"] == "declared":
-            yield place, _declared(spec, row)
+            try:
+                yield place, reconstruct(load_codec(spec), row, None)
+            except BenchError as error:
+                yield place, Failed("load", str(error))
         else:
             groups[spec, device if row["device"] == device else "cpu"].append(place)
     for (spec, where), places in groups.items():
         unread: list[tuple[int, Failed]] = []
         streams = _streams(rows, places, contents, unread)
         for done in decode_all(spec, streams, where, jobs):
-            if done is None:
-                yield None
-            else:
-                place = int(done[0])
-                yield place, as_scored(rows[place], done[2])
+            place = int(done[0]) if done else 0
+            yield done and (place, as_scored(rows[place], done[2]))
         yield from unread
-
-
-def _declared(spec: CodecSpec, row: StoredRow) -> Pixels | Failed:
-    try:
-        return reconstruct(load_codec(spec), row, None)
-    except BenchError as error:
-        return Failed("load", str(error))
 
 
 def _streams(

@@ -68,32 +68,22 @@ def forecast(
         if (own := [cell for cell in cells if cell.info.device == device])
     ] or [Simulation(lanes["cpu"], Makespan(0.0, 0.0, 0.0), 0, 0)]
     slowest = max(found, key=lambda one: one.makespan.seconds)
-    return ClusterForecast(
-        nodes,
-        slowest.workers,
-        slowest.makespan.seconds,
-        slowest.makespan.ideal,
-        slowest.makespan.longest,
-        slowest.makespan.excess,
-        sum(one.unknown for one in found),
-        sum(model.basis(cell) == "typical" for cell in cells),
-    )
+    unknown = sum(one.unknown for one in found)
+    typical = sum(model.basis(cell) == "typical" for cell in cells)
+    times = (*slowest.makespan, slowest.makespan.excess)
+    return ClusterForecast(nodes, slowest.workers, *times, unknown, typical)
 
 
 def simulate(
     cells: Sequence[Cell],
     seconds: Callable[[Cell], float | None],
     workers: int,
-    actual: Callable[[Cell], float] | None = None,
+    actual: Callable[[Cell], float | None] | None = None,
 ) -> Simulation:
-    """Simulate cells of one kind of worker, ordered by `seconds` and taking the `actual` ones.
-
-    actual: seconds of each cell; default: the expected ones.
-    """
+    """Simulate cells of one kind of worker, ordered by `seconds`, taking the `actual` ones."""
     known = [cell for cell in cells if seconds(cell) is not None]
-    taken = actual or (lambda cell: seconds(cell) or 0.0)
     order = bundles(known, lambda cell: cell.source.sha256, seconds, _pixels, workers)
-    times = [math.fsum(map(taken, bundle)) for bundle in order]
+    times = [math.fsum((actual or seconds)(cell) or 0 for cell in bundle) for bundle in order]
     return Simulation(workers, makespan(times, workers), len(known), len(cells) - len(known))
 
 
