@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
-from benchmark.measure.engine.decoders import DecoderProcess, Ready, decode_all
+from benchmark.measure.engine.decoders import Ready, decode_all
 from benchmark.measure.execute import Failed
 from benchmark.measure.independent_decode import (
     AuditOptions,
@@ -68,30 +68,34 @@ def counts(findings):
 
 
 @pytest.fixture
-def decoder():
-    one = DecoderProcess(CodecSpec(f"{FAKES}:Honest", ()), "cpu")
-    yield one
-    one.end()
+def store(images, tmp_path):
+    return measured(images, tmp_path / "r", "Honest")
 
 
-def test_a_decoder_is_another_process_and_gives_the_codecs_own_pixels(decoder, photo):
-    stream = Honest().encode(photo, Setting("step", 16))
-    decoder.send(stream)
-    assert (decoder.receive() == Honest().decode(stream)).all()
-    assert decoder.ready == Ready("cpu")
+def forged(store, folder, **columns):
+    """Copy a store; each of these columns has one value in all rows."""
+    rows, other = store.table(), Store(folder)
+    for name, value in columns.items():
+        at = rows.schema.get_field_index(name)
+        rows = rows.set_column(at, rows.schema.field(at), [[value] * rows.num_rows])
+    other.add(rows)
+    for path in store.streams():
+        other.keep(path.read_bytes())
+    return other
 
 
-def test_a_stream_that_kills_the_decoder_takes_nothing_else_with_it(photo):
+def test_a_decoder_gives_the_codecs_pixels_and_one_that_is_killed_takes_nothing_with_it(photo):
     spec = CodecSpec(f"{FAKES}:DiesOnDecode", ())
     streams = [(str(step), Honest().encode(photo, Setting("step", step))) for step in (64, 16, 1)]
-    found = {name: pixels for name, _, pixels in filter(None, decode_all(spec, streams, "cpu", 2))}
+    done = [one for one in decode_all(spec, streams, "cpu", 2) if one is not None]
+    assert {where for _, where, _ in done} == {Ready("cpu")}
+    found = {name: pixels for name, _, pixels in done}
     assert found.pop("16") == Failed("worker", "the process that decoded it was killed by SIGSEGV")
     assert sorted(found) == ["1", "64"]
     assert all((one == Honest().decode(dict(streams)[name])).all() for name, one in found.items())
 
 
-def test_an_honest_store_is_identical_on_both_kinds_of_device(images, tmp_path):
-    store = measured(images, tmp_path / "r", "Honest")
+def test_an_honest_store_is_identical_on_both_kinds_of_device(store):
     for device in ("cpu", "cuda"):  # Honest takes neither
         findings, identical = audited(store, device)
         assert counts(findings) == {"identical": 6}
@@ -116,21 +120,10 @@ def test_another_device_is_compared_in_levels_with_the_recorded_one(
     assert journey.encoded.startswith("cpu, ")
 
 
-def test_pixels_that_nothing_gives_any_more_are_different_by_an_unknown_amount(images, tmp_path):
-    store = measured(images, tmp_path / "r", "Honest")
-    rows = store.table()
-    at = rows.schema.get_field_index("decoded_sha256")
-    forged = rows.set_column(at, rows.schema.field(at), [["0" * 64] * rows.num_rows])
-    other = Store(tmp_path / "other")
-    other.add(forged)
-    for path in store.streams():
-        other.keep(path.read_bytes())
+def test_pixels_that_nothing_gives_any_more_are_different_by_an_unknown_amount(store, tmp_path):
+    other = forged(store, tmp_path / "other", decoded_sha256="0" * 64)
     assert counts(audited(other)[0]) == {"different": 6}
-    at = rows.schema.get_field_index("device")
-    third = Store(tmp_path / "third")
-    third.add(forged.set_column(at, rows.schema.field(at), [["cuda"] * rows.num_rows]))
-    for path in store.streams():
-        third.keep(path.read_bytes())
+    third = forged(store, tmp_path / "third", decoded_sha256="0" * 64, device="cuda")
     findings, _ = audited(third)
     assert counts(findings) == {"different": 6}
     assert "unknown" in findings.problems[0].reason
@@ -147,8 +140,7 @@ def test_what_only_the_encoding_process_could_decode_is_found_out(images, tmp_pa
     assert store.table()["attested"].to_pylist() == [None] * 6
 
 
-def test_damaged_lost_and_undecodable_streams_are_told_apart(images, tmp_path):
-    store = measured(images, tmp_path / "r", "Honest")
+def test_damaged_lost_and_undecodable_streams_are_not_confused(store):
     damaged, lost, *_ = sorted(store.streams())
     damaged.write_bytes(b"other bytes")
     lost.unlink()
@@ -160,24 +152,15 @@ def test_damaged_lost_and_undecodable_streams_are_told_apart(images, tmp_path):
     assert "is damaged" in problem.reason
 
 
-def test_a_codec_that_is_not_here_is_counted_and_is_no_fault(images, tmp_path):
-    store = measured(images, tmp_path / "r", "Honest")
-    rows = store.table()
-    other = Store(tmp_path / "other")
-    for name, value in (("codec", "compressai"), ("variant", "model=mbt2018")):
-        at = rows.schema.get_field_index(name)
-        rows = rows.set_column(at, rows.schema.field(at), [[value] * rows.num_rows])
-    other.add(rows)
-    for path in store.streams():
-        other.keep(path.read_bytes())
+def test_a_codec_that_is_not_here_is_counted_and_is_no_fault(store, tmp_path):
+    other = forged(store, tmp_path / "other", codec="compressai", variant="model=mbt2018")
     findings, _ = audited(other)
     assert list(findings.unavailable.values()) == [6]
     assert not findings.problems
 
 
-def test_a_run_can_be_verified_at_once_or_afterwards_and_is_verified_once(images, tmp_path):
+def test_a_run_can_be_verified_at_once_or_afterwards_and_is_verified_once(store, images, tmp_path):
     results = tmp_path / "r"
-    store = measured(images, results, "Honest")
     assert store.table()["attested"].to_pylist() == [None] * 6
     assert run(images, results, "Honest", "--verify").returncode == 0
     assert store.table()["attested"].to_pylist() == [True] * 6
@@ -191,9 +174,8 @@ def test_a_run_can_be_verified_at_once_or_afterwards_and_is_verified_once(images
     assert store.table()["attested"].to_pylist() == [True] * 8
 
 
-def test_a_metric_filled_in_later_leaves_a_row_verified(images, tmp_path):
+def test_a_metric_filled_in_later_leaves_a_row_verified(store, images, tmp_path):
     results = tmp_path / "r"
-    store = measured(images, results, "Honest")
     kept = kept_streams(store, store.table()["cell"].to_pylist())
     verify_kept(kept, HERE, lambda progress: None)
     words = ("rescore", "--dataset", images, "--results", results, "--metrics", "psnr_y")
@@ -203,9 +185,8 @@ def test_a_metric_filled_in_later_leaves_a_row_verified(images, tmp_path):
     assert rows["psnr_y_db"].null_count == 0
 
 
-def test_reports_and_figures_may_insist_on_verified_rows(images, tmp_path):
+def test_reports_and_figures_may_insist_on_verified_rows(store, images, tmp_path):
     results = tmp_path / "r"
-    store = measured(images, results, "Honest")
     refused = bench("report", "--results", results, "--verified-only")
     assert refused.returncode == 2
     assert "has no verified rows" in refused.stderr

@@ -20,7 +20,7 @@ from baselines.neural.crdr.coder import BETA_GRID, CRDRControlBlock, HeaderContr
 from baselines.neural.entropy.coder import Decoder, Distributions, Encoder
 from baselines.raw import Raw
 from benchmark.codec import Setting
-from faults.fuzzing.target import Target
+from faults.fuzzing.target import Target, checked
 from support.networks.tiny_checkpoint import noise
 
 CHECKPOINT = bytes(range(4))
@@ -172,26 +172,16 @@ def _raw_sized(data: bytes) -> bytes:
 
 def avif_boxes(folder: Path) -> Target:
     """The boxes of an AVIF file."""
-
-    def parse(data: bytes) -> int:
-        coded_picture(data)
-        return 0
-
     boxes = [(b"ftyp", b"avif"), (b"meta", b"\0" * 20), (b"mdat", b"picture")]
     file = b"".join(
         struct.pack(">I4s", 8 + len(content), kind) + content for kind, content in boxes
     )
-    return Target(parse, (file,))
+    return Target(checked(coded_picture), (file,))
 
 
 def bpg_header(folder: Path) -> Target:
     """The header of a BPG file; its codec is made without the programs of libbpg."""
-    codec = BPG.__new__(BPG)
-
-    def parse(data: bytes) -> int:
-        codec.container_bytes(data)
-        return 0
-
+    parse = checked(BPG.__new__(BPG).container_bytes)
     numbers = varint(60)[::-1] + b"\x86\x00" + b"\x05"
     return Target(parse, (b"BPG\xfb\0\0" + numbers + b"12345",), longest=1 << 16)
 

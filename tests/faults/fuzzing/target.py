@@ -60,6 +60,11 @@ class Target(NamedTuple):
         return self.mend(data[1:]) if data[:1] and data[0] & MEND else data[1:]
 
 
+def checked(parse: Callable[[bytes], object]) -> Parse:
+    """Return a parser whose answer is no picture."""
+    return lambda data: (parse(data), 0)[1]
+
+
 def load_target(name: str, folder: Path) -> Target:
     """Make a target; files and networks that it needs are written below `folder`."""
     module, function = TARGETS[name]
