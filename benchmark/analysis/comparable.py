@@ -21,7 +21,7 @@ from benchmark.codec_spec import CodecSpec, parse_codec, resolve
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import ALIASES
-from benchmark.rows.editions import codes, edition_rows, equals, last_of_groups, marked
+from benchmark.rows.editions import EditionRows, codes, edition_rows, equals, last_of_groups, marked
 
 Average = Literal["per_image", "pooled"]
 
@@ -46,7 +46,7 @@ class LeftOut(NamedTuple):
     why: str
 
 
-class ComparableRows:
+class ComparableRows(EditionRows):
     """The rows that may meet in one mean, ordered by point and image. Arrays have shape (rows,)."""
 
     def __init__(
@@ -58,26 +58,19 @@ class ComparableRows:
         that `table` lacks have none. `shown` marks those of the editions that are to be shown.
         """
         rows = edition_rows(table, coding_protocol, newest_only=needed is None)
+        super().__init__(**vars(rows))
         self.table = table
-        self.index: Int64Array = rows.index  # of the row in `table`
-        self.point: Int64Array = rows.point
-        self.variant: Int64Array = rows.variant
-        self.edition: Int64Array = rows.edition
-        self.age: Int64Array = rows.age
-        self.apart: BoolArray = rows.apart
-        self.image: Int64Array = rows.image
-        self.recency: Int64Array = rows.recency
         self.points = int(self.point.max(initial=-1)) + 1
         self.ok: BoolArray = self.equal("status", "ok")
         self.failed: BoolArray = ~self.ok
         area = self.numbers("width_px") * self.numbers("height_px")
         self.pixels: Int64Array = np.where(self.ok, area, 1).astype(np.int64)
         self.bytes: Int64Array = np.where(self.ok, self.numbers("num_bytes"), 0).astype(np.int64)
-        self.shown: BoolArray = self._shown(rows.setting, needed or {})
-        other = np.concatenate([rows.other, self.index[~self.shown]])
+        self.shown: BoolArray = self._shown(needed or {})
+        other = np.concatenate([self.other, self.index[~self.shown]])
         self.left_out = _left_out(table, other, coding_protocol)
 
-    def _shown(self, setting: Int64Array, needed: Mapping[str, str]) -> BoolArray:
+    def _shown(self, needed: Mapping[str, str]) -> BoolArray:
         """Mark the rows of newest editions, and of those that have more than newer ones.
 
         More are images, or values of a needed metric, at any setting.
@@ -91,11 +84,11 @@ class ComparableRows:
             if value in self.table.column_names:
                 has.append(self.ok & ~np.isnan(self.numbers(value)) & self.equal(by, protocol))
         marks = np.stack(has)
-        settings = int(setting.max()) + 1
+        settings = int(self.setting.max()) + 1
         editions = np.arange(int(self.edition.max()) + 2)
         covered = np.zeros((len(has), settings), np.int64)
         for first, last in pairwise(np.searchsorted(self.edition, editions).tolist()):
-            at = setting[first:last]
+            at = self.setting[first:last]
             counts = np.stack(
                 [np.bincount(at[mask], minlength=settings) for mask in marks[:, first:last]]
             )

@@ -34,12 +34,12 @@ from benchmark.protocol import CODING, bits_per_pixel
 from benchmark.registry import scored_by_image
 from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.runs import new_run_id
+from benchmark.rows.schema import info_columns
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.machine import cores, machine
 
 Row = dict[str, Any]
 
-INFO_COLUMNS = ("command", "timed", "fingerprint", "revision", "caveat")
 IN_TILES = "in tiles where the GPU's memory did not hold an image"
 
 
@@ -298,7 +298,7 @@ def _coded_columns(coded: Coded, source: Source) -> Row:
 
 
 def _origin(cell: Cell, conditions: Conditions) -> Row:
-    info, source = cell.info, cell.source
+    source = cell.source
     return {
         "cell": cell.key,
         "run": conditions.run,
@@ -313,11 +313,7 @@ def _origin(cell: Cell, conditions: Conditions) -> Row:
         "height_px": source.height_px,
         "source_lossy": source.lossy,
         **{name: getattr(conditions, name) for name in ("timing", "jobs", "threads", "machine")},
-        "device": info.device,
-        "codec_version": info.version,
-        **{name: getattr(info, name) for name in INFO_COLUMNS},
-        "chroma": info.chroma or None,
-        "tuned_for": info.tuned_for or None,
+        **info_columns(cell.info),
         "coding_protocol": CODING,
         "finished_utc": _now(),
         "recorded": cell.pack is not None,

@@ -13,7 +13,7 @@ from benchmark.packs.pack import Pack, RecordedStream, packs_in, shipped_packs
 from benchmark.protocol import bits_per_pixel
 from benchmark.rows.codecs import EVERY, NamedCodecs
 from benchmark.rows.runs import NAME, new_run_id, run_record
-from benchmark.rows.schema import cell_key, table_schema
+from benchmark.rows.schema import cell_key, info_columns, table_schema
 from benchmark.rows.store import Store
 from benchmark.rows.versions import merge_versions
 
@@ -149,15 +149,7 @@ def row_of(pack: Pack, recorded: RecordedStream, run: str) -> Row:
         "bytes_origin": "measured",
         "bpp": bpp,
         "timing": False,  # a timed row is always of this machine
-        "codec_version": info.version,
-        "command": info.command,
-        "timed": info.timed,
-        "fingerprint": info.fingerprint,
-        "revision": info.revision,
-        "caveat": info.caveat,
-        "chroma": info.chroma or None,
-        "tuned_for": info.tuned_for or None,
-        "device": info.device,
+        **info_columns(info),
         "recorded": True,
     }
 

@@ -17,7 +17,7 @@ from benchmark.codec_spec import CodecSpec
 from benchmark.errors import StoreError, UsageError
 from benchmark.packs.pack import FORMAT, INDEX, ROWS, STREAMS
 from benchmark.rows.editions import newest_rows
-from benchmark.rows.schema import CELL_COLUMNS, table_schema
+from benchmark.rows.schema import CELL_COLUMNS, INFO_COLUMNS, info_of, table_schema
 from benchmark.rows.store import Store
 from benchmark.system.atomic import replacing
 from benchmark.system.text import counted
@@ -29,8 +29,7 @@ LEFT_OUT = frozenset(
     (
         *("cell", "run", "status", "stage", "reason", "bytes_origin", "recorded"),
         *("bundled", "attested"),
-        *("codec_version", "command", "timed", "fingerprint", "revision", "device"),
-        *("caveat", "chroma", "tuned_for"),
+        *INFO_COLUMNS.values(),
     )
 )
 ORDER = ("dataset", "image", "codec", "variant", "setting_name", "setting_value")
@@ -151,18 +150,7 @@ def infos_of(rows: Sequence[Row], licences: Mapping[str, str]) -> dict[CodecSpec
     found: dict[CodecSpec, CodecInfo] = {}
     for row in rows:
         spec = _spec(row)
-        info = CodecInfo(
-            version=row["codec_version"],
-            command=row["command"],
-            licence=licences.get(spec.text, "NOASSERTION"),
-            fingerprint=row["fingerprint"],
-            revision=row["revision"],
-            timed=row["timed"],
-            device=row["device"],
-            caveat=row["caveat"] or "",
-            chroma=row["chroma"] or "",
-            tuned_for=row["tuned_for"] or "",
-        )
+        info = info_of(row, licences.get(spec.text, "NOASSERTION"))
         if found.setdefault(spec, info) != info:
             raise UsageError(f"rows of {spec.text} are of several versions: export one")
     return found

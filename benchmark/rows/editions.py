@@ -32,7 +32,7 @@ class Build(NamedTuple):
     apart: bool = False  # bundled, and not equal to what was measured here with the same
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(eq=False)
 class EditionRows:
     """Rows under one coding protocol, ordered by codec variant, edition (newest first), setting and
     image; at most one row per edition, setting and image. All arrays but `other` have that length.
@@ -151,6 +151,16 @@ def marked(column: pa.ChunkedArray) -> BoolArray:
     return np.asarray(column.fill_null(False).to_numpy(), np.bool_)
 
 
+def bundled_beside_own(table: pa.Table) -> BoolArray:
+    """Mark the bundled rows of cells that have another row, measured here; shape (rows,)."""
+    bundled = marked(table["bundled"])
+    if not bundled.any() or bundled.all():
+        return np.zeros(len(bundled), np.bool_)
+    here = table["cell"].filter(pa.array(~bundled))
+    there = pc.is_in(table["cell"], value_set=here).to_numpy()
+    return np.asarray(bundled & there, np.bool_)
+
+
 def last_of_groups(groups: Int64Array) -> BoolArray:
     """Mark the last of each run of equal numbers, bool of shape (rows,).
 
@@ -175,17 +185,15 @@ def _ages(variant: Int64Array, edition: Int64Array, recency: Int64Array) -> Int6
 
 
 def _apart(table: pa.Table) -> BoolArray:
-    """Mark the bundled rows of codecs and builds of which a cell has another row, measured here.
+    """Mark the bundled rows of codecs and builds that came out otherwise here.
 
     `versions.merge_versions` leaves a cell two rows only where they differ.
     """
-    bundled = marked(table["bundled"])
-    if not bundled.any() or bundled.all():
-        return np.zeros(len(bundled), np.bool_)
-    here = table["cell"].filter(pa.array(~bundled))
-    twice = bundled & np.asarray(pc.is_in(table["cell"], value_set=here).to_numpy(), np.bool_)
-    build = group_codes(table, ("codec", *BUILD))
-    return np.asarray(bundled & np.isin(build, build[twice]))
+    twice = bundled_beside_own(table)
+    if twice.any():
+        build = group_codes(table, ("codec", *BUILD))
+        twice = marked(table["bundled"]) & np.isin(build, build[twice])
+    return twice
 
 
 def _recency(table: pa.Table) -> Int64Array:

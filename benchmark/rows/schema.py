@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -61,6 +61,32 @@ CELL_COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
     ("bundled", YES_NO, "", "came with the project or a pack; set where rows are read"),
     ("attested", YES_NO, "", "a fresh process decoded the stream to the same pixels; else null"),
 )
+
+
+# Columns of a codec's information, by the field of `CodecInfo`; its licence is in run records.
+INFO_COLUMNS = {
+    "version": "codec_version",
+    **{
+        name: name
+        for name in (
+            *("command", "timed", "fingerprint", "revision", "device"),
+            *("caveat", "chroma", "tuned_for"),
+        )
+    },
+}
+
+
+def info_columns(info: CodecInfo) -> dict[str, Any]:
+    """Return what a row has of a codec's information, by column."""
+    columns = {column: getattr(info, field) for field, column in INFO_COLUMNS.items()}
+    return {**columns, "chroma": info.chroma or None, "tuned_for": info.tuned_for or None}
+
+
+def info_of(row: Mapping[str, Any], licence: str) -> CodecInfo:
+    """Return the information on its codec that a row has."""
+    fields = {field: row[column] for field, column in INFO_COLUMNS.items()}
+    given = {field: value for field, value in fields.items() if value is not None}
+    return CodecInfo(licence=licence, **given)
 
 
 def cell_key(

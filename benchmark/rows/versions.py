@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from benchmark.codec import BoolArray, Int64Array
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.editions import BUILD, equals, group_codes, marked
+from benchmark.rows.editions import BUILD, bundled_beside_own, equals, group_codes, marked
 from benchmark.rows.schema import own_columns
 
 
@@ -37,11 +37,8 @@ def merge_versions(table: pa.Table) -> pa.Table:
 
 def one_per_cell(table: pa.Table) -> pa.Table:
     """Leave out bundled rows beside another row of their cell, which was measured here."""
-    bundled = table["bundled"].fill_null(False)
-    if not pc.any(bundled).as_py():
-        return table
-    here = table["cell"].filter(pc.invert(bundled))
-    return table.filter(pc.invert(pc.and_(bundled, pc.is_in(table["cell"], value_set=here))))
+    beside = bundled_beside_own(table)
+    return table.filter(pa.array(~beside)) if beside.any() else table
 
 
 def share_values(table: pa.Table) -> pa.Table:
