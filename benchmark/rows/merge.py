@@ -25,7 +25,7 @@ from benchmark.rows.schema import alike
 from benchmark.rows.shard import SHIPPED, record_of
 from benchmark.rows.store import Store
 from benchmark.rows.versions import merge_versions
-from benchmark.system.atomic import WaitingFiles, write_results
+from benchmark.system.atomic import WaitingFiles
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import (
     LARGEST_FILE_BYTES,
@@ -112,8 +112,9 @@ class _Merge:
             streams += self._copy_streams(Store(source))
             features += self._copy_new(source, "features/*/*/*.npy")
             self._copy_new(source, "features/CACHEDIR.TAG")
-            runs += self._copy_runs(source)
-            self._copy_shipped(source)
+            runs += self._copy_new(source, "runs/*.json", "tell of one run in two ways")
+            bundled = f"per_image/{SHIPPED}*.parquet"
+            self._copy_new(source, bundled, "are of two versions of the project")
         with self._warnings_of(sources):
             for source in sources:
                 target = Reductions(self._folder)
@@ -194,44 +195,30 @@ class _Merge:
                     count += 1
         return count
 
-    def _copy_runs(self, source: Path) -> int:
-        for path in sorted(source.glob("runs/*.json")):
-            there = self._folder / path.relative_to(source)
-            if there.exists() and _differ(there, path, source):
-                self._conflicts.append(
-                    f"{there} and {path} tell of one run in two ways; the first stays"
-                )
-        return self._copy_new(source, "runs/*.json")
+    def _copy_new(self, source: Path, pattern: str, differing: str = "") -> int:
+        """Copy files whose names are not there yet, shards with their records; return how many.
 
-    def _copy_shipped(self, source: Path) -> None:
-        for path in sorted(source.glob(f"per_image/{SHIPPED}*.parquet")):
-            there = self._folder / path.relative_to(source)
-            if there.exists():
-                if _differ(there, path, source):
-                    self._conflicts.append(
-                        f"{there} and {path} are of two versions of the project; the first stays"
-                    )
-                continue
-            files: dict[Path, bytes | memoryview] = {}
-            for one, new in ((path, there), (record_of(path), record_of(there))):
-                data = self._read(one, source) if one.exists() else None
-                if data is not None:
-                    files[new] = data
-            if there in files:
-                write_results(files, remedy=REMEDY)
-
-    def _copy_new(self, source: Path, pattern: str) -> int:
-        """Copy files whose names are not there yet; return how many."""
+        differing: what a file says that is there with other bytes; empty where that cannot be.
+        """
         count = 0
         with WaitingFiles(REMEDY) as waiting:
-            for path in source.glob(pattern):
+            for path in sorted(source.glob(pattern)):
                 there = self._folder / path.relative_to(source)
-                if path.name.startswith(".") or there.exists():
+                if path.name.startswith("."):
+                    continue
+                if there.exists():
+                    if differing and _differ(there, path, source):
+                        self._conflicts.append(f"{there} and {path} {differing}; the first stays")
                     continue
                 data = self._read(path, source)
-                if data is not None:
-                    waiting.add({there: data})
-                    count += 1
+                if data is None:
+                    continue
+                files = {there: data}
+                if record_of(path).exists():
+                    record = self._read(record_of(path), source)
+                    files |= {} if record is None else {record_of(there): record}
+                waiting.add(files)
+                count += 1
         return count
 
     def _read(self, path: Path, source: Path) -> bytes | None:
