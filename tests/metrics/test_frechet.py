@@ -68,18 +68,11 @@ def test_two_patches_are_enough_and_have_the_textbook_distance():
     )
 
 
-@pytest.mark.parametrize("measure", [frechet, frechet_at_infinity])
-def test_sets_that_do_not_belong_together_are_refused(measure):
-    three, four = np.ones((3, 2)), np.ones((4, 2))
-    for reference, decoded in (
-        ([three, four], [four, three]),
-        ([three, four], [three]),
-        ([three, np.ones((3, 5))], [three, np.ones((3, 5))]),
-    ):
-        with pytest.raises(ValueError, match="differ in shape"):
-            measure(reference, decoded)
-    with pytest.raises(ValueError, match="finite"):
-        measure([three, four], [three, np.where(four > 0, np.nan, 0)])
+def test_features_that_are_not_numbers_are_refused():
+    three = np.ones((3, 2))
+    for measure in (frechet, frechet_at_infinity):
+        with pytest.raises(ValueError, match="finite"):
+            measure([three, three], [three, np.full((3, 2), np.nan)])
 
 
 DIMENSIONS = pytest.mark.parametrize("size", [6, 200], ids=["more patches", "more dimensions"])
@@ -113,18 +106,6 @@ def test_influences_foretell_the_value_without_an_image():
     assert np.corrcoef(exact, foretold)[0, 1] > 0.99
     assert np.abs(exact - foretold).max() < 0.25 * np.abs(exact).max()
     assert set(np.argsort(exact)[-3:]) == set(np.argsort(foretold)[-3:])
-
-
-@DIMENSIONS
-@pytest.mark.parametrize("measure", [frechet, frechet_at_infinity])
-def test_the_order_of_images_does_not_matter(monkeypatch, measure, size):
-    monkeypatch.setattr(module, "BLOCK_PATCHES", 10)
-    reference, decoded = image_set(np.random.default_rng(13), 11, size, 8)
-    order = np.random.default_rng(14).permutation(11)
-    found = measure(reference, decoded)
-    shuffled = measure([reference[i] for i in order], [decoded[i] for i in order])
-    assert shuffled.value == pytest.approx(found.value, rel=1e-10)
-    np.testing.assert_allclose(shuffled.influence, found.influence[order], rtol=0, atol=1e-9)
 
 
 @DIMENSIONS

@@ -57,12 +57,6 @@ def test_both_images_reach_the_program_unchanged_and_its_3_norm_is_the_value(
     assert found == pytest.approx(value_of(coffee, decoded), abs=1e-6)
 
 
-def test_a_program_of_another_definition_is_refused_with_both_values(install):
-    install(PROGRAM.format(python=sys.executable, factor=0.01))
-    with pytest.raises(Unavailable, match=r"gives .* whose Butteraugli is 1\.49497"):
-        Butteraugli()
-
-
 def test_a_program_may_differ_by_the_tolerance_and_no_more(install, monkeypatch):
     monkeypatch.setattr(module, "KNOWN_VALUE", 2.0)
     monkeypatch.setattr(module, "TOLERANCE", 0.25)
@@ -74,10 +68,14 @@ def test_a_program_may_differ_by_the_tolerance_and_no_more(install, monkeypatch)
         find_butteraugli()
 
 
-def test_a_program_that_fails_or_prints_nothing_is_a_sentence(install, monkeypatch, coffee):
+def test_a_program_that_fails_or_prints_nothing_is_a_sentence(
+    install, monkeypatch, coffee, tmp_path
+):
     path = install(PROGRAM.format(python=sys.executable, factor=1))
     monkeypatch.setattr(module, "KNOWN_VALUE", value_of(*known_pair()))
     metric = Butteraugli()
+    with pytest.raises(NotMeasurable, match="at least 8 px on the shorter side"):
+        metric.prepare(np.zeros((7, 9, 3), np.uint8))
     path.write_text("#!/bin/sh\necho bad image >&2; exit 3\n")
     with pytest.raises(NotMeasurable, match="exit code 3; it said: bad image"):
         metric.compare(metric.prepare(coffee), coffee)
@@ -87,19 +85,9 @@ def test_a_program_that_fails_or_prints_nothing_is_a_sentence(install, monkeypat
     find_butteraugli.cache_clear()
     with pytest.raises(Unavailable, match="needs a working butteraugli_main"):
         Butteraugli()
-
-
-def test_without_the_program_the_reason_says_how_to_get_it(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     with pytest.raises(Unavailable, match="not on the PATH: install libjxl's tools"):
         Butteraugli()
-
-
-def test_an_image_too_small_for_the_program_has_a_reason(install, monkeypatch):
-    install(PROGRAM.format(python=sys.executable, factor=1))
-    monkeypatch.setattr(module, "KNOWN_VALUE", value_of(*known_pair()))
-    with pytest.raises(NotMeasurable, match="at least 8 px on the shorter side"):
-        Butteraugli().prepare(np.zeros((7, 9, 3), np.uint8))
 
 
 def test_libjxl_gives_the_value_of_its_release(coffee, photo):
