@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -54,16 +54,6 @@ VERBS: Mapping[str, Mapping[str, Callable[..., None] | typer.Typer]] = {
     },
     "Exchange": {"pack": pack, "export": tools, "merge": merge, "audit": audit},
 }
-# Earlier spellings of sub-commands and options, by command; they work, with a line that says so.
-RENAMED: Mapping[str, Mapping[str, str]] = {
-    "run": {"--attest": "--verify"},
-    "report": {"--attested-only": "--verified-only"},
-    "figures": {"--attested-only": "--verified-only"},
-    "audit": {"ceiling": "colour-round-trip"},
-}
-# Options that took a file and are flags today: the option that takes it, by command.
-FILE_OPTIONS: Mapping[str, Mapping[str, str]] = {"check": {"--json": "--json-file"}}
-
 # Python does not notice that the disk is full while it keeps the compiled form of a file.
 INCOMPLETE_CODE = (
     "a file that Python compiled earlier is incomplete, as a full disk leaves it: delete the "
@@ -143,21 +133,6 @@ tools.command("images")(export_images)
 app.command("export-images", cls=Verb, hidden=True)(export_images)  # as it is often typed
 
 
-def with_new_names(words: Sequence[str]) -> list[str]:
-    """Return command-line words in their present spelling; print a line for each earlier one."""
-    command = words[0] if words else ""
-    renamed, file_options = RENAMED.get(command, {}), FILE_OPTIONS.get(command, {})
-    present = []
-    for word, following in zip(words, [*words, ""][1:], strict=True):
-        name, equals, value = word.partition("=")
-        takes_file = equals or (following.endswith(".json") and not following.startswith("-"))
-        new = renamed.get(name) or (file_options.get(name) if takes_file else None)
-        if new:
-            print(f"bench: {name} is now called {new}", file=sys.stderr)
-        present.append((new or name) + equals + value)
-    return present
-
-
 def _show_warning(
     message: Warning | str, category: type[Warning], *place: Any, **more: Any
 ) -> None:
@@ -178,7 +153,7 @@ def main() -> None:
     """Run the command line; an explained failure is printed as one sentence, without traceback."""
     warnings.showwarning = _show_warning
     try:
-        sys.exit(app(with_new_names(sys.argv[1:]), prog_name="bench", standalone_mode=False))
+        sys.exit(app(sys.argv[1:], prog_name="bench", standalone_mode=False))
     except TyperException as error:
         if sentence := usage_sentence(error):
             print(f"bench: {visible(sentence)}", file=sys.stderr)

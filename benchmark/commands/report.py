@@ -1,8 +1,8 @@
 """`bench report`: figures, tables and a text of what is stored, in results/<dataset>/report."""
 
 import json
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,8 +10,9 @@ import typer
 from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import command_line, takes
-from benchmark.option import COMPARED, DRAWING, MANNER, TARGET
+from benchmark.option import DRAWING, TARGET
 from benchmark.plan.request import Request
+from benchmark.report.request import ReportRequest
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
@@ -19,70 +20,18 @@ if TYPE_CHECKING:
 
     from benchmark.report.report import Report
 
-ReportFolder = Annotated[
-    Path | None,
-    opt(
-        TARGET,
-        "Folder to write the report to, with a folder for each dataset where --dataset is "
-        "'all'; default: RESULTS/DATASET/report. An earlier report there is replaced.",
-        "--out",
-        refuses="folder",
-    ),
-]
 USUAL_PAGE_IMAGES = "14MB"
 PAGE_AGAIN = "the earlier report's page is written again (--no-page removes it)"
 
 
+@takes(ReportRequest)
 @takes(Request, "data_dir")
 def report(
+    asked: ReportRequest,
     request: Request,
     context: typer.Context,
-    dataset: options.StoredDatasets = "all",
-    codecs: options.StoredCodecs = "all",
-    metrics: options.ComparedMetrics = "all",
-    allow_few: options.AllowFew = False,
-    attribute: Annotated[
-        str,
-        opt(COMPARED, "A metric, to list the images that influence it most.", completes="metrics"),
-    ] = "",
-    anchor: Annotated[
-        str,
-        opt(
-            COMPARED, "Anchor of BD-rates; default: jpeg:optimize=1, else jpeg.", completes="codecs"
-        ),
-    ] = "",
-    up_to_bpp: Annotated[
-        float | None, opt(MANNER, "Cut curves at this rate before taking BD-rates.", min=0.001)
-    ] = None,
-    any_overlap: Annotated[
-        bool,
-        opt(MANNER, "Also give BD-rates of curves that share less than a third of what they span."),
-    ] = False,
-    common: Annotated[
-        bool, opt(COMPARED, "Restrict all means to the images that every point has.")
-    ] = False,
-    pooled: Annotated[bool, opt(MANNER, "Compute bpp as all bits over all pixels.")] = False,
-    linear: Annotated[
-        bool, opt(DRAWING, "Draw a linear instead of a logarithmic rate axis.")
-    ] = False,
-    every_curve: Annotated[
-        bool,
-        opt(DRAWING, "Draw all curves in each figure, not the eight that matter most.", "--all"),
-    ] = False,
-    published: Annotated[
-        str,
-        opt(
-            COMPARED,
-            "Published systems to draw beside the curves: crdr,hific,multi-realism:beta=2.56; "
-            "or 'all' (`bench list --published`).",
-        ),
-    ] = "",
-    mix_protocols: Annotated[
-        bool, opt(DRAWING, "Also draw published points of other protocols; the caption names them.")
-    ] = False,
     style: options.StyleName = "usual",
     font: options.Font = "sans",
-    verified_only: options.VerifiedOnly = False,
     page: Annotated[
         bool | None,
         opt(
@@ -101,8 +50,6 @@ def report(
             "photographs (2), or 'all'.",
         ),
     ] = USUAL_PAGE_IMAGES,
-    results: options.Results = Path("results"),
-    out: ReportFolder = None,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -117,33 +64,12 @@ def report(
     """
     from benchmark.figures.style import drawn_in
     from benchmark.page.write import page_request, write_page
-    from benchmark.report.report import ReportRequest, write_reports
+    from benchmark.report.report import write_reports
     from benchmark.report.report_set import ReportSet
 
-    page_request(
-        True, page_images, results, request.data_dir, dataset
-    )  # refused before anything is drawn
-    asked = ReportRequest(
-        results,
-        dataset,
-        codecs,
-        metrics,
-        attribute,
-        anchor,
-        up_to_bpp,
-        common,
-        pooled,
-        allow_few,
-        verified_only,
-        linear,
-        published,
-        mix_protocols,
-        any_overlap,
-        out,
-        command_line(context),
-        bool(page),
-        every_curve,
-    )
+    place = asked.results, request.data_dir, asked.dataset
+    page_request(True, page_images, *place)  # refused before anything is drawn
+    asked = replace(asked, command=command_line(context), page=bool(page))
     progress = partial(output.show_progress, "decoding for the page", quiet=as_json)
     told = []
     with drawn_in(style, font):
@@ -155,12 +81,14 @@ def report(
             images = page_images if named else one.earlier_page or page_images
             if not (as_json or page) and one.earlier_page is not None:
                 print(PAGE_AGAIN if again else "the page of the earlier report is removed")
-            wanted = page_request(
-                bool(page) or again, images, results, request.data_dir, dataset, codecs
-            )
+            wanted = page_request(bool(page) or again, images, *place, asked.codecs)
             if wanted:
                 output.say_not_run(wanted.codecs.not_run(one.stored.table))
-            pages = write_page(wanted, one, bool(published), linear, progress) if wanted else ()
+            pages = (
+                write_page(wanted, one, bool(asked.published), asked.linear, progress)
+                if wanted
+                else ()
+            )
             ReportSet(one.stored.folder).end_page(images if wanted else None)
             if as_json:
                 told.append(_for_machines(one, pages))

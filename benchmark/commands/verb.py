@@ -34,25 +34,27 @@ EXAMPLES = "Examples:\n"
 def takes(
     made: type[Any], names: str = "", **changed: Any
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that replaces a verb's first parameter by options of the command line.
+    """Return a decorator that replaces a verb's parameter of a type by command-line options.
 
-    made: a dataclass whose fields are options (`benchmark.option`) and whose class method `of`
-    takes their values. names: the options to take, else all. changed: other defaults, or whole
-    declarations in place of the field's.
+    made: the type, a dataclass whose fields are options (`benchmark.option`); its class method
+    `of`, if any, takes their values. names: the options to take, else all. changed: other defaults,
+    or whole declarations in place of the field's.
     """
     known = declared(made)
     chosen = names.split() or list(known)
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
-        _declared, *own = inspect.signature(verb).parameters.values()
+        own = dict(inspect.signature(verb).parameters)
+        (slot,) = (name for name, one in own.items() if one.annotation is made)
+        del own[slot]
 
         @wraps(verb)
         def command(**given: Any) -> None:
             picked = {name: given.pop(name) for name in chosen}
-            verb(made.of(**picked), **given)
+            verb(**given, **{slot: getattr(made, "of", made)(**picked)})
 
         options = [_parameter(*known[name], changed.get(name)) for name in chosen]
-        parameters = [*options, *(one.replace(kind=Parameter.KEYWORD_ONLY) for one in own)]
+        parameters = [*options, *(one.replace(kind=Parameter.KEYWORD_ONLY) for one in own.values())]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {one.name: one.annotation for one in parameters}
         return command

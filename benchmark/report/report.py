@@ -29,37 +29,13 @@ from benchmark.published.points import chosen_points
 from benchmark.registry import ANCHORS, DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.report.document import brief_lines, left_out, lines_of, report_text
 from benchmark.report.report_set import PAGE, ReportSet
+from benchmark.report.request import ReportRequest
 from benchmark.report.tables import attribution_files
 from benchmark.rows.schema import own_columns
 
 # Panels of the figure that holds several metrics: of each, the first that is measured of all
 # codecs; LPIPS on AlexNet's features is in training losses, on SqueezeNet's it is not.
 OVERVIEW = (("psnr",), ("ms_ssim",), ("lpips_squeeze", "lpips"))
-
-
-@dataclass(frozen=True, slots=True)
-class ReportRequest:
-    """Choices of a report; texts are as the command line has them."""
-
-    results: Path
-    dataset: str = "all"
-    codecs: str = "all"
-    metrics: str = "all"
-    attribute: str = ""  # metric whose value is attributed to images; empty for none
-    anchor: str = ""  # codec that BD-rates are relative to; empty for the default
-    up_to_bpp: float | None = None  # curves are cut there before BD-rates are taken
-    common: bool = False  # restrict means to images that all points have
-    pooled: bool = False  # bpp as all bits over all pixels
-    allow_few: bool = False  # compute distribution metrics of few images
-    verified_only: bool = False
-    linear: bool = False  # rate axis
-    published: str = ""  # systems to lay over the curves
-    mix_protocols: bool = False
-    any_overlap: bool = False  # BD-rates of curves that share less than a third of what they span
-    out: Path | None = None  # folder of the report, of several datasets a folder in it for each
-    command: str = ""  # that makes the report again, for its text
-    page: bool = False  # the caller will write a page beside it
-    every_curve: bool = False  # in figures, which else have at most eight
 
 
 @dataclass(frozen=True, slots=True)

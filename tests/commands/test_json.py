@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.cli import with_new_names
 from support.bench.command import bench
 from support.bench.verbs import every_verb
 
@@ -92,14 +91,3 @@ def test_a_check_that_measures_prints_json_alone(stored, monkeypatch):
     words = "--codec jpeg --against measured --metrics psnr --limit 1 --results again --json"
     done = bench("check", *words.split(), "--points", "jpeg.quality=30,60")
     assert "verdict" in json.loads(done.stdout)
-
-
-def test_the_file_of_a_check_has_its_own_option_and_its_earlier_spelling_works(capsys):
-    assert with_new_names(["check", "a", "b", "--json", "c.json"])[3:] == ["--json-file", "c.json"]
-    assert with_new_names(["check", "a", "b", "--json=c"])[3:] == ["--json-file=c"]
-    said = "bench: --json is now called --json-file\n"
-    assert capsys.readouterr().err == 2 * said
-    assert with_new_names(["check", "a", "b", "--json"])[3:] == ["--json"]
-    assert with_new_names(["check", "--json", "--codec", "a.json"])[1] == "--json"
-    assert with_new_names(["match", "a", "b", "--json", "c.json"])[3:] == ["--json", "c.json"]
-    assert capsys.readouterr().err == ""

@@ -20,7 +20,8 @@ from benchmark.paper.results import PaperResults
 from benchmark.published.complexity import published_blocks
 from benchmark.published.curves import measured_panel, overlay, published_curves
 from benchmark.published.points import select
-from benchmark.report.report import ReportRequest, write_reports
+from benchmark.report.report import write_reports
+from benchmark.report.request import ReportRequest
 from support.figures.published import (
     FID,
     KODAK,
