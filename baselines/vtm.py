@@ -11,32 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from baselines.formats.ffmpeg import (
-    PictureFormat,
-    decode_to_y4m,
-    ffmpeg_version,
-    find_decoder,
-    raw_samples,
-    read_y4m,
-)
-from baselines.formats.ycbcr import (
-    conversion_alone,
-    conversion_floor_db,
-    eight_bits,
-    rgb_to_ycbcr,
-    ycbcr_to_rgb,
-)
+from baselines.formats import ffmpeg, ycbcr
 from benchmark.codec import Between, CodecInfo, Pixels, Setting, most_stream_bytes, require_accepted
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
 from benchmark.facts import Facts, KnownDifference, Typical
+from benchmark.system import programs
 from benchmark.system.digest import files_sha256
 from benchmark.system.private_folder import private_folder
-from benchmark.system.programs import (
-    LARGEST_FILE_BYTES,
-    find_program,
-    read_written,
-    run_program,
-)
 from benchmark.system.settings import program_folders
 
 VARIABLE = "VTM_DIR"  # `--vtm-dir` sets it, so that worker processes see the same folder
@@ -100,15 +81,17 @@ class VTM:
             raise BadOption(f"vtm: depth is 8 or 10 bits, not {depth}")
         if decoder not in DECODERS:
             raise BadOption(f"vtm: decoder is {' or '.join(DECODERS)}, not {decoder}")
-        self._layout = PictureFormat(depth, 444)
+        self._layout = ffmpeg.PictureFormat(depth, 444)
         self._own_decoder = decoder == "vtm"
-        self._decoder = _find("DecoderAppStatic") if self._own_decoder else find_decoder("vvc")
-        self.conversion_floor_db = conversion_floor_db(depth, 444)
+        self._decoder = (
+            _find("DecoderAppStatic") if self._own_decoder else ffmpeg.find_decoder("vvc")
+        )
+        self.conversion_floor_db = ycbcr.conversion_floor_db(depth, 444)
 
     def describe(self) -> CodecInfo:
         """Return the versions of VTM and the decoder; fingerprint encoder and configuration."""
         encoder = self._encoder
-        other = "" if self._own_decoder else f", decoded by {ffmpeg_version(self._decoder)}"
+        other = "" if self._own_decoder else f", decoded by {ffmpeg.ffmpeg_version(self._decoder)}"
         return CodecInfo(
             version=f"VTM {encoder.version}{other}",
             command=self.command_text(),
@@ -137,14 +120,14 @@ class VTM:
         program, configuration, _ = self._encoder
         with private_folder() as folder:
             files = {"source": folder / "in.yuv", "stream": folder / "out.vvc"}
-            planes = rgb_to_ycbcr(pixels, self._layout.depth)
-            files["source"].write_bytes(raw_samples(planes, self._layout.depth))
+            planes = ycbcr.rgb_to_ycbcr(pixels, self._layout.depth)
+            files["source"].write_bytes(ffmpeg.raw_samples(planes, self._layout.depth))
             command = self._command(
                 program=program, configuration=configuration, **files,
                 qp=f"{setting.value:g}", width=width, height=height,
             )  # fmt: skip
-            run_program(command, timeout_seconds=_timeout_seconds(height * width))
-            data = read_written(files["stream"], program, most_stream_bytes(height, width))
+            programs.run_program(command, timeout_seconds=_timeout_seconds(height * width))
+            data = programs.read_written(files["stream"], program, most_stream_bytes(height, width))
         if not data:
             raise ProgramFailed(f"{program.name} ended without an error and wrote nothing")
         return data
@@ -153,16 +136,16 @@ class VTM:
         """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is one picture."""
         if not data:
             raise CorruptStream("an empty stream is no vvc")
-        picture = read_y4m(self._decoded(data))
+        picture = ffmpeg.read_y4m(self._decoded(data))
         if picture.depth != INTERNAL_DEPTH or len({plane.shape for plane in picture.planes}) > 1:
             raise CorruptStream(f"the stream is not of {INTERNAL_DEPTH} bits in 4:4:4")
         if self._layout.depth == 8:
-            return ycbcr_to_rgb(eight_bits(picture.planes), 8)
-        return ycbcr_to_rgb(picture.planes, INTERNAL_DEPTH)
+            return ycbcr.ycbcr_to_rgb(ycbcr.eight_bits(picture.planes), 8)
+        return ycbcr.ycbcr_to_rgb(picture.planes, INTERNAL_DEPTH)
 
     def convert_only(self, pixels: Pixels, truncated: bool = False) -> Pixels:
         """Return the pixels through both colour conversions, with nothing coded between."""
-        return conversion_alone(pixels, *self._layout, "down" if truncated else "nearest")
+        return ycbcr.conversion_alone(pixels, *self._layout, "down" if truncated else "nearest")
 
     @cached_property
     def _encoder(self) -> EncoderProgram:
@@ -174,15 +157,15 @@ class VTM:
 
     def _decoded(self, data: bytes) -> bytes:
         if not self._own_decoder:
-            return decode_to_y4m(self._decoder, "vvc", data)
+            return ffmpeg.decode_to_y4m(self._decoder, "vvc", data)
         with private_folder() as folder:
             stream, picture = folder / "in.vvc", folder / "out.y4m"
             stream.write_bytes(data)
-            run_program(
+            programs.run_program(
                 [self._decoder, "-b", stream, "-o", picture, "-d", "0"],
                 timeout_seconds=SECONDS_PER_MEGAPIXEL,
             )
-            return read_written(picture, self._decoder, LARGEST_FILE_BYTES)
+            return programs.read_written(picture, self._decoder, programs.LARGEST_FILE_BYTES)
 
 
 def _timeout_seconds(num_pixels: int) -> float:
@@ -195,7 +178,7 @@ def _timeout_seconds(num_pixels: int) -> float:
 
 
 def _find(program: str) -> Path:
-    return find_program(program, REMEDY, program_folders(VARIABLE))
+    return programs.find_program(program, REMEDY, program_folders(VARIABLE))
 
 
 def _configuration(program: Path) -> Path:
@@ -212,7 +195,7 @@ def _configuration(program: Path) -> Path:
 def _version(program: Path) -> str:
     """Return the version that the program prints; its --help exits with 1 without an error."""
     try:
-        printed = run_program([program, "--help"], timeout_seconds=60, accepted=(0, 1))
+        printed = programs.run_program([program, "--help"], timeout_seconds=60, accepted=(0, 1))
     except ProgramFailed as error:
         raise Unavailable(f"{program} does not run: {error}") from error
     match = re.search(rb"VTM Encoder Version (\S+)", printed)

@@ -15,25 +15,12 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from baselines.formats.ycbcr import (
-    Planes,
-    Rounding,
-    Subsampling,
-    conversion_alone,
-    conversion_floor_db,
-    rgb_to_ycbcr,
-    ycbcr_to_rgb,
-)
+from baselines.formats import ycbcr
 from benchmark.codec import Between, CodecInfo, Pixels, Setting, most_stream_bytes, require_accepted
 from benchmark.errors import CorruptStream, ProgramFailed, Unavailable
+from benchmark.system import programs
 from benchmark.system.digest import file_sha256
 from benchmark.system.private_folder import private_folder
-from benchmark.system.programs import (
-    LARGEST_FILE_BYTES,
-    packaged_ffmpeg,
-    read_written,
-    run_program,
-)
 
 SMALLEST_SIDE = 16
 TIMEOUT_SECONDS = 3600  # far above the slowest preset on a large photograph
@@ -47,7 +34,7 @@ class PictureFormat(NamedTuple):
     """Depth and chroma format of the samples that a video codec takes."""
 
     depth: int  # bits per sample: 8 or 10
-    subsampling: Subsampling
+    subsampling: ycbcr.Subsampling
 
     @property
     def pixel_format(self) -> str:
@@ -81,7 +68,9 @@ def find_ffmpeg(codec: VideoCodec, decoder: str = "") -> Path:
 @cache
 def ffmpeg_version(program: Path) -> str:
     """Return the program's release: "ffmpeg 7.0.2"."""
-    printed = run_program([program, "-version"], timeout_seconds=60).decode(errors="replace")
+    printed = programs.run_program([program, "-version"], timeout_seconds=60).decode(
+        errors="replace"
+    )
     match = re.match(r"ffmpeg version (\S+)", printed)
     return f"ffmpeg {match[1] if match else 'of unknown version'}"
 
@@ -94,7 +83,7 @@ def versions(program: Path, codec: VideoCodec, banner: str) -> str:
     """
     picture = f"color=gray:s={SMALLEST_SIDE}x{SMALLEST_SIDE}"
     trial = ["-f", "lavfi", "-i", picture, "-frames:v", "1", "-c:v", codec.encoder]
-    log = run_program(
+    log = programs.run_program(
         [program, "-hide_banner", "-nostdin", "-nostats", *trial, "-f", "null", "-"],
         timeout_seconds=60,
         with_stderr=True,
@@ -119,22 +108,22 @@ def encode_command(
 def encode_picture(pixels: Pixels, layout: PictureFormat, command: Sequence[str]) -> bytes:
     """Return the padding's byte and the elementary stream; `command` is from `encode_command`."""
     padded, columns, rows = _pad(pixels, layout.subsampling)
-    planes = rgb_to_ycbcr(padded, *layout)
+    planes = ycbcr.rgb_to_ycbcr(padded, *layout)
     return bytes([columns << 4 | rows]) + encode_planes(planes, layout.depth, command)
 
 
-def encode_planes(planes: Planes, depth: int, command: Sequence[str]) -> bytes:
+def encode_planes(planes: ycbcr.Planes, depth: int, command: Sequence[str]) -> bytes:
     """Return what the encoder makes of planes of `depth` bits; `command` is `encode_command`'s."""
     height, width = planes.luma.shape
     size = {"{width}x{height}": f"{width}x{height}"}
     with private_folder() as folder:
         stream = folder / "stream"  # not a pipe: libvvenc prints warnings to standard output
-        run_program(
+        programs.run_program(
             [*(size.get(word, word) for word in command), stream],
             timeout_seconds=TIMEOUT_SECONDS,
             stdin=raw_samples(planes, depth),
         )
-        data = read_written(stream, command[0], most_stream_bytes(height, width))
+        data = programs.read_written(stream, command[0], most_stream_bytes(height, width))
     if not data:
         raise ProgramFailed(f"{Path(command[0]).name} ended without an error and wrote nothing")
     return data
@@ -149,11 +138,11 @@ def decode_to_y4m(program: Path, stream: str, data: bytes, decoder: str = "") ->
     # probing would decode the picture a first time, only to throw it away
     source = [*chosen, "-threads", "1", "-nofind_stream_info", "-f", stream, "-i", "pipe:0"]
     raw = ["-map", "0:0", "-strict", "-1", "-f", "yuv4mpegpipe", "pipe:1"]
-    return run_program(
+    return programs.run_program(
         [program, *QUIET, "-noauto_conversion_filters", "-xerror", *source, *raw],
         timeout_seconds=TIMEOUT_SECONDS,
         stdin=data,
-        most_output_bytes=LARGEST_FILE_BYTES,  # the decoder is told nothing of the picture's size
+        most_output_bytes=programs.LARGEST_FILE_BYTES,  # the picture's size is not known here
     )
 
 
@@ -168,10 +157,12 @@ def find_ffmpeg_with(parts: Mapping[str, str], who: str) -> Path:
 
     parts: kind ("encoder", "decoder", "muxer") to name. who: what needs them, for the message.
     """
-    program = packaged_ffmpeg(who)
+    program = programs.packaged_ffmpeg(who)
     for kind, name in parts.items():
         try:
-            printed = run_program([program, *QUIET, "-h", f"{kind}={name}"], timeout_seconds=60)
+            printed = programs.run_program(
+                [program, *QUIET, "-h", f"{kind}={name}"], timeout_seconds=60
+            )
         except ProgramFailed as error:
             raise Unavailable(f"{who} needs a working ffmpeg: {error}") from error
         if not printed.startswith(f"{kind.capitalize()} {name} ".encode()):
@@ -183,7 +174,7 @@ def find_ffmpeg_with(parts: Mapping[str, str], who: str) -> Path:
 class Y4MPicture(NamedTuple):
     """Decoded samples with the depth and range that the file names."""
 
-    planes: Planes  # 4:4:4 or 4:2:0
+    planes: ycbcr.Planes  # 4:4:4 or 4:2:0
     depth: int  # bits per sample: 8 or 10
     full_range: bool  # whether the file says so; it may be true where the file is silent
 
@@ -206,11 +197,11 @@ def read_y4m(file: bytes) -> Y4MPicture:
     if len(samples) != ends[-1] * np.dtype(sample_type(depth)).itemsize:
         raise CorruptStream("the stream does not hold exactly one whole picture")
     flat = np.split(np.frombuffer(samples, sample_type(depth)), ends[:-1])
-    planes = Planes(*(p.reshape(s) for p, s in zip(flat, shapes, strict=True)))
+    planes = ycbcr.Planes(*(p.reshape(s) for p, s in zip(flat, shapes, strict=True)))
     return Y4MPicture(planes, depth, b" XCOLORRANGE=FULL" in header)
 
 
-def raw_samples(planes: Planes, depth: int) -> bytes:
+def raw_samples(planes: ycbcr.Planes, depth: int) -> bytes:
     """Return the samples of a picture as raw files have them, plane by plane."""
     return b"".join(plane.astype(sample_type(depth)).tobytes() for plane in planes)
 
@@ -220,7 +211,7 @@ def sample_type(depth: int) -> str:
     return "u1" if depth == 8 else "<u2"
 
 
-def _pad(pixels: Pixels, subsampling: Subsampling) -> tuple[Pixels, int, int]:
+def _pad(pixels: Pixels, subsampling: ycbcr.Subsampling) -> tuple[Pixels, int, int]:
     """Return the picture with its last column and row repeated, and both numbers of repetitions."""
     step = 2 if subsampling == 420 else 1
     rows, columns = (
@@ -252,7 +243,7 @@ class IntraCodec:
         """Raise `Unavailable` where there is no ffmpeg with the encoder and the decoder."""
         self._layout, self._options, self._tuned_for = layout, tuple(options), tuned_for
         self._program = find_ffmpeg(self.video, self.decoder)
-        self.conversion_floor_db = conversion_floor_db(*layout)
+        self.conversion_floor_db = ycbcr.conversion_floor_db(*layout)
 
     def describe(self) -> CodecInfo:
         """Return the versions of library and ffmpeg; fingerprint the program that contains both."""
@@ -292,8 +283,8 @@ class IntraCodec:
         """Return the pixels through both colour conversions, with nothing coded between."""
         height, width, _ = pixels.shape
         padded, _, _ = _pad(pixels, self._layout.subsampling)
-        rounding: Rounding = "down" if truncated else "nearest"
-        return conversion_alone(padded, *self._layout, rounding)[:height, :width]
+        rounding: ycbcr.Rounding = "down" if truncated else "nearest"
+        return ycbcr.conversion_alone(padded, *self._layout, rounding)[:height, :width]
 
     def _command(self, setting: Setting) -> list[str]:
         require_accepted(self, setting)
@@ -310,5 +301,5 @@ class IntraCodec:
         (height, width), (rows, columns) = luma.shape, chroma[0].shape
         scale = 2 if (rows, columns) != (height, width) else 1
         even = ((0, scale * rows - height), (0, scale * columns - width))
-        planes = Planes(np.pad(luma, even, mode="edge"), *chroma)
-        return ycbcr_to_rgb(planes, picture.depth)[:height, :width]
+        planes = ycbcr.Planes(np.pad(luma, even, mode="edge"), *chroma)
+        return ycbcr.ycbcr_to_rgb(planes, picture.depth)[:height, :width]

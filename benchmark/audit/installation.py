@@ -8,20 +8,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from benchmark import registry
 from benchmark.codec import CodecInfo
 from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import BadOption, BenchError, Unavailable
 from benchmark.metrics.availability import lacking, read_reason
 from benchmark.packs.pack import shipped_packs, with_variant
 from benchmark.protocol import protocol_of
-from benchmark.registry import (
-    ALIASES,
-    CODECS,
-    DATASETS,
-    DISTRIBUTION_METRICS,
-    METRICS,
-    dataset_opener,
-)
 from benchmark.system.digest import cache_folder
 
 
@@ -36,7 +29,7 @@ class Availability(NamedTuple):
 
 def examine_codecs() -> list[Availability]:
     """Construct every codec of the registry without options; those that need some say which."""
-    return [_attempt(name, _of_codec) for name in [*CODECS, *ALIASES]]
+    return [_attempt(name, _of_codec) for name in [*registry.CODECS, *registry.ALIASES]]
 
 
 def examine_metrics() -> list[Availability]:
@@ -47,7 +40,7 @@ def examine_metrics() -> list[Availability]:
             return Availability(name, "missing", read_reason(absent[name])[1])
         return Availability(name, "ready", protocol_of(name))
 
-    return [_attempt(name, examine) for name in (*METRICS, *DISTRIBUTION_METRICS)]
+    return [_attempt(name, examine) for name in (*registry.METRICS, *registry.DISTRIBUTION_METRICS)]
 
 
 def examine_datasets(data_dir: Path | None = None) -> list[Availability]:
@@ -55,10 +48,10 @@ def examine_datasets(data_dir: Path | None = None) -> list[Availability]:
     from benchmark.datasets.folder import data_folders
 
     def examine(name: str) -> Availability:
-        images = dataset_opener(name)(data_folders(data_dir)).images
+        images = registry.dataset_opener(name)(data_folders(data_dir)).images
         return Availability(name, "ready", f"{len(images)} images in {images[0].path.parent}")
 
-    return [_attempt(name, examine) for name in DATASETS]
+    return [_attempt(name, examine) for name in registry.DATASETS]
 
 
 def imaging_library() -> str:

@@ -8,15 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmark.datasets import download
 from benchmark.datasets.dataset import Dataset, ImageFile, Profile
-from benchmark.datasets.download import (
-    DownloadProgress,
-    Expected,
-    fetch,
-    manifest_objection,
-    publish_folder,
-    unpack_images,
-)
 from benchmark.datasets.folder import find_images
 from benchmark.errors import Unavailable, UsageError
 
@@ -42,9 +35,9 @@ class Archive(NamedTuple):
         return _last_part(self.url)
 
     @property
-    def expected(self) -> Expected:
+    def expected(self) -> download.Expected:
         """Return what is known of the archive's bytes."""
-        return Expected(self.size_bytes, self.digest)
+        return download.Expected(self.size_bytes, self.digest)
 
 
 PROFILES = {
@@ -116,7 +109,7 @@ def fetch_dataset(
     name: str,
     sought: Sequence[Path],
     target: Path,
-    progress: DownloadProgress | None = None,
+    progress: download.DownloadProgress | None = None,
     origins: Sequence[str] = (),
 ) -> None:
     """Fetch the archive of a dataset in `ARCHIVES`; see `fetch_archives`."""
@@ -163,7 +156,7 @@ def archive_images(place: Path, archive: Archive) -> Sequence[ImageFile]:
     files = sorted(path for path in place.glob("*.png") if not path.name.startswith("."))
     if not files:
         return ()
-    if objection := manifest_objection(place):
+    if objection := download.manifest_objection(place):
         raise Unavailable(objection)
     if len(files) != archive.num_images:
         raise Unavailable(
@@ -193,7 +186,7 @@ def fetch_archives(
     archives: Sequence[Archive],
     sought: Sequence[Path],
     target: Path,
-    progress: DownloadProgress | None = None,
+    progress: download.DownloadProgress | None = None,
     origins: Sequence[str] = (),
 ) -> None:
     """Fetch those archives whose photographs are in none of the folders sought, into `target`.
@@ -215,7 +208,10 @@ def fetch_archives(
 
 
 def fetch_archive(
-    archive: Archive, target: Path, progress: DownloadProgress | None = None, origin: str = ""
+    archive: Archive,
+    target: Path,
+    progress: download.DownloadProgress | None = None,
+    origin: str = "",
 ) -> Path:
     """Download and unpack an archive into its folder below `target`, which appears when whole.
 
@@ -231,11 +227,11 @@ def fetch_archive(
 
     def fill(draft: Path) -> None:
         if not brought:
-            fetch(url, zip_file, archive.size_bytes, archive.digest, progress, remedy)
-        unpack_images(zip_file, draft, archive.num_images, archive.member_folder)
+            download.fetch(url, zip_file, archive.size_bytes, archive.digest, progress, remedy)
+        download.unpack_images(zip_file, draft, archive.num_images, archive.member_folder)
         archive_images(draft, archive)
 
-    publish_folder(finished, [url], fill)
+    download.publish_folder(finished, [url], fill)
     if not stays:
         zip_file.unlink()
     return finished

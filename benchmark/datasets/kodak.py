@@ -4,13 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmark.datasets import download
 from benchmark.datasets.dataset import Dataset, ImageFile, Profile, Refused, Source, probe
-from benchmark.datasets.download import (
-    DownloadProgress,
-    fetch,
-    publish_folder,
-    unpack_images,
-)
 from benchmark.datasets.folder import find_images
 from benchmark.errors import Unavailable
 from benchmark.system.machine import cores
@@ -77,7 +72,7 @@ def fetch_dataset(
     name: str,
     sought: Sequence[Path],
     target: Path,
-    progress: DownloadProgress | None = None,
+    progress: download.DownloadProgress | None = None,
     origins: Sequence[str] = (),
 ) -> None:
     """Download the 24 files into `target`/kodak, which appears when all are there and right.
@@ -91,15 +86,15 @@ def fetch_dataset(
 
     def fill(draft: Path) -> None:
         for picture, (digest, size_bytes, _) in PICTURES.items():
-            fetch(urls[picture], draft / picture, size_bytes, digest, progress, remedy)
+            download.fetch(urls[picture], draft / picture, size_bytes, digest, progress, remedy)
         _look(draft)
 
     def unpack(draft: Path) -> None:
-        unpack_images(Path(origins[0]), draft, len(PICTURES))
+        download.unpack_images(Path(origins[0]), draft, len(PICTURES))
         if not _look(draft):
             raise Unavailable(f"{origins[0]} does not hold {CONTENT}")
 
-    publish_folder(finished, origins or list(urls.values()), unpack if origins else fill)
+    download.publish_folder(finished, origins or list(urls.values()), unpack if origins else fill)
 
 
 def _look(place: Path) -> Sequence[ImageFile]:
