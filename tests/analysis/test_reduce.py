@@ -1,6 +1,7 @@
 """Distribution metrics from features kept per image: with fakes whose numbers follow by hand."""
 
 import json
+import os
 import shutil
 from functools import partial
 from hashlib import sha256
@@ -101,25 +102,19 @@ def expected(sources, step):
     return np.array(moved)
 
 
-def test_the_mean_of_the_column_is_the_metric_of_the_set(tmp_path, sources):
+def test_the_mean_of_the_column_is_the_metric_of_the_set_and_each_value_has_its_influence(
+    tmp_path, sources
+):
     store = measure(tmp_path, sources)
     for step, mean in values(store, "shift").items():
         assert mean.value == pytest.approx(expected(sources, int(step)).mean(), abs=1e-5)
         assert mean.images == len(sources)
-
-
-def test_an_images_value_is_that_of_the_set_and_its_influence(tmp_path, sources):
-    store = measure(tmp_path, sources)
     table = with_distribution_metrics(store.table(), store.folder, ["shift"])
     rows = table.filter(pc.equal(table["setting_value"], 64.0)).to_pylist()
     found = {row["image"]: row["shift"] for row in rows}
     by_hand = expected(sources, 64)  # of a mean, value and influence together are its own part
     assert [found[s.file.name] for s in sources] == pytest.approx(by_hand.tolist(), abs=1e-5)
     assert {row["shift_protocol"] for row in rows} == {"shift/1-1"}
-
-
-def test_a_row_counts_its_patches_under_the_protocol_of_the_space(tmp_path, sources):
-    rows = measure(tmp_path, sources).table().to_pylist()
     assert {row["colours_patches_protocol"] for row in rows} == {"colours/1"}
     assert {row["colours_patches_reason"] for row in rows} == {None}
 
@@ -262,36 +257,15 @@ def test_a_damaged_feature_file_is_made_again_not_believed(tmp_path, sources):
     assert len(kept.read("colours/1", victim.stem)) == 2
 
 
-def test_features_stay_below_their_size_and_the_oldest_go_first(tmp_path):
-    import os
-
-    kept = FeatureFolder(tmp_path)
-    for number in range(4):
-        digest = f"{number:064x}"
+def test_features_stay_below_their_size_and_those_read_longest_ago_go_first(tmp_path):
+    kept, digests = FeatureFolder(tmp_path), [f"{number:064x}" for number in range(4)]
+    for number, digest in enumerate(digests):
         kept.keep(ImageFeatures("colours/1", digest, np.full((2, 3), number, np.float32)))
         path = next((tmp_path / "features").glob(f"*/*/{digest}.npy"))
         os.utime(path, (number, number))
-    size = path.stat().st_size
-    assert kept.prune(2.5 * size) == 2
-    assert [kept.has("colours/1", f"{number:064x}") for number in range(4)] == [False] * 2 + [
-        True
-    ] * 2
-    assert np.array_equal(kept.read("colours/1", f"{3:064x}"), np.full((2, 3), 3, np.float32))
-
-
-def test_reading_renews_what_prune_goes_by(tmp_path):
-    import os
-
-    kept = FeatureFolder(tmp_path)
-    for number in range(2):
-        digest = f"{number:064x}"
-        kept.keep(ImageFeatures("colours/1", digest, np.zeros((2, 3), np.float32)))
-        path = next((tmp_path / "features").glob(f"*/*/{digest}.npy"))
-        os.utime(path, (number, number))
-    kept.read("colours/1", f"{0:064x}")
-    kept.prune(1.5 * path.stat().st_size)
-    assert kept.has("colours/1", f"{0:064x}")
-    assert not kept.has("colours/1", f"{1:064x}")
+    assert np.array_equal(kept.read("colours/1", digests[0]), np.zeros((2, 3), np.float32))
+    assert kept.prune(2.5 * path.stat().st_size) == 2
+    assert [kept.has("colours/1", digest) for digest in digests] == [True, False, False, True]
 
 
 def test_rows_that_came_along_without_streams_are_left_as_they_are(tmp_path, sources):

@@ -39,34 +39,30 @@ def surface(psnr_at, fd_at, betas=(0.0, 1.0, 2.0), rates=(0.1, 0.2, 0.4, 0.8)):
     ]
 
 
-def test_on_a_bilinear_surface_the_difference_is_the_closed_form():
-    ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
-    theirs = point("jpeg", 1, 0.3, 28.0, 10 - 3 * math.log(0.3) - 4 * 1.3)  # that of beta = 1.3
-    (one,) = tradeoffs([theirs], ours, PSNR, FD)
-    assert one.verdict == "equal"
-    assert one.other == pytest.approx(35 + 4 * math.log(0.3) - 1.3, abs=1e-9)
+BILINEAR = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
+
+
+def at_beta(beta, rate=0.3):
+    """Distortion and realism of a bilinear surface."""
+    return 35 + 4 * math.log(rate) - beta, 10 - 3 * math.log(rate) - 4 * beta
+
+
+@pytest.mark.parametrize(
+    ("realism", "verdict", "beta"),
+    [(at_beta(1.3)[1], "equal", 1.3), (90.0, "all better", 0), (0.5, "all worse", 2)],
+)
+def test_on_a_bilinear_surface_the_difference_is_the_closed_form(realism, verdict, beta):
+    """Beyond the surface, the variant of the nearest realism is compared."""
+    (one,) = tradeoffs([point("jpeg", 1, 0.3, 28.0, realism)], BILINEAR, PSNR, FD)
+    assert one.verdict == verdict
+    assert one.other == pytest.approx(at_beta(beta)[0], abs=1e-9)
     assert one.difference == pytest.approx(one.other - 28.0, abs=1e-12)
     assert (one.low, one.high) == pytest.approx((one.difference, one.difference), abs=1e-9)
     assert (one.certainty, one.draws) == (1.0, DRAWS)
 
 
-def test_where_every_variant_is_more_realistic_the_least_realistic_one_is_given():
-    ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
-    (one,) = tradeoffs([point("jpeg", 1, 0.3, 28.0, 90.0)], ours, PSNR, FD)
-    assert one.verdict == "all better"
-    assert one.other == pytest.approx(35 + 4 * math.log(0.3), abs=1e-9)  # beta 0
-
-
-def test_where_every_variant_is_less_realistic_the_most_realistic_one_is_given():
-    ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
-    (one,) = tradeoffs([point("gan", 1, 0.3, 28.0, 0.5)], ours, PSNR, FD)
-    assert one.verdict == "all worse"
-    assert one.other == pytest.approx(35 + 4 * math.log(0.3) - 2, abs=1e-9)  # beta 2
-
-
 def test_a_rate_that_no_variant_reaches_has_no_number():
-    ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
-    (one,) = tradeoffs([point("jpeg", 1, 0.9, 28.0, 5.0)], ours, PSNR, FD)
+    (one,) = tradeoffs([point("jpeg", 1, 0.9, 28.0, 5.0)], BILINEAR, PSNR, FD)
     assert (one.verdict, one.difference, one.draws) == ("other rates", None, 0)
 
 
@@ -85,9 +81,8 @@ def test_the_interval_is_that_of_the_mean_of_paired_differences():
 
 def test_draws_whose_realism_no_variant_has_count_with_the_nearest_variant():
     """Half of the draws lie beyond the least realistic variant, where the difference stays."""
-    ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
-    theirs = point("jpeg", 1, 0.3, 28.0, 10 - 3 * math.log(0.3) - 0.01, fd_spread=2.0)
-    (one,) = tradeoffs([theirs], ours, PSNR, FD)
+    theirs = point("jpeg", 1, 0.3, 28.0, at_beta(0)[1] - 0.01, fd_spread=2.0)
+    (one,) = tradeoffs([theirs], BILINEAR, PSNR, FD)
     nearest = 35 + 4 * math.log(0.3) - 28.0  # of beta 0
     assert (one.verdict, one.draws) == ("equal", DRAWS)
     drawn = image_draws(IMAGES) @ (-0.01 + 2.0 * SPREAD)
