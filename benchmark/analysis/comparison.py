@@ -4,11 +4,10 @@ A curve of means averages over images at one setting, so its BD-rate depends on 
 rate and quality over images there: a setting may be a quality, a rate or a quantiser. The images'
 own BD-rates do not depend on it. Both are kept, with the spread over images.
 
-Intervals are of BD-rates of mean curves over draws of images, all draws at once. A distribution
-metric enters a draw as the value of the whole set plus the mean influence of the images drawn: to
-first order, as in its own interval. The rules are those of `rate_distortion`, in arrays whose first
-axis is the draw. H. Akima, "A New Method of Interpolation and Smooth Curve Fitting Based on Local
-Procedures", J. ACM 17 (1970), as scipy has it.
+Intervals are of BD-rates of mean curves over draws of images, by the rules of `rate_distortion` in
+arrays whose first axis is the draw. A distribution metric enters a draw as the value of the set
+plus the mean influence of the images drawn, that is to first order. H. Akima, "A New Method of
+Interpolation and Smooth Curve Fitting Based on Local Procedures", J. ACM 17 (1970), as in scipy.
 """
 
 import math

@@ -71,9 +71,8 @@ def draws_interval(drawn: Float64Array, influenced: Float64Array) -> Interval:
     of the whole set plus each image's influence, shape (images,); NaN where it has none.
 
     The wider of two, bound by bound: Student's t on the influences' standard error, and percentiles
-    of the draws. A draw's spread is too small by a factor of sqrt((n - 1) / n) and its tails are a
-    normal's, so the percentiles are moved outwards to make up for both (T. Hesterberg, "What
-    Teachers Should Know About the Bootstrap", The American Statistician 69, 2015, section 4.3.4).
+    of the draws, moved outwards since draws vary too little and have a normal's tails (T.
+    Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 4.3.4).
     """
     from scipy.stats import norm, t
 

@@ -1,16 +1,12 @@
 """The distortion of two codecs compared at equal rate and equal realism.
 
 Rate, distortion and realism trade against each other (Blau and Michaeli, "Rethinking Lossy
-Compression: The Rate-Distortion-Perception Tradeoff", 2019), so two codecs are compared fairly only
-where two of the three are equal. A codec with several variants (a realism weight, say) spans a
-surface: at the other's rate each variant is one pair of realism and distortion, interpolated along
-the variant's curve, and between these pairs distortion is interpolated at the other's realism.
-
-Certainty comes from the images: the comparison is repeated over images drawn with replacement, the
-same draws for both codecs. A distribution metric enters with the influence of each image
-(`distribution_metric.Reduced`), that is to first order. In a draw whose images have another
-realism, the difference may be to the nearest variant; it changes continuously from one to the
-other, so all draws count. docs/log.md has the measured coverage of the intervals.
+Compression: The Rate-Distortion-Perception Tradeoff", 2019). A codec with several variants (a
+realism weight, say) spans a surface: at the other's rate each variant is one pair of realism and
+distortion, interpolated along the variant's curve, and between these pairs distortion is
+interpolated at the other's realism. The comparison is repeated over images drawn with replacement,
+the same for both codecs; a distribution metric enters with the influence of each image, that is to
+first order. A draw without a variant of equal realism counts with the nearest variant.
 """
 
 from collections.abc import Sequence

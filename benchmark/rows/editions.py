@@ -4,10 +4,7 @@ A build is one program, library or weight file (`fingerprint`) and one revision 
 (`revision`). Bundled rows are of the build that they name, unless a cell that was measured here too
 came out otherwise: then the bundled rows of that codec and build are a build of their own.
 An edition is a codec variant of one build. Means and figures show the newest: that of the latest
-run here, else the latest bundled one. An older one is shown where it has more
-(`analysis.comparable`).
-
-Rows are grouped by numpy, over integers that represent equal values of columns.
+run here, else the latest bundled one; an older one where it has more (`analysis.comparable`).
 """
 
 from collections.abc import Sequence

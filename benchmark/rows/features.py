@@ -4,12 +4,10 @@
                      /sets/<sha256>.parquet    values and each image's influence, written once
                           /shipped*            those bundled with the project
 
-Features are named by the image's pixels. They can be made again by decoding: the folder is kept
-below a size by dropping the files that were used longest ago. Copying it into another results
-folder, or over another one, is safe: equal names are equal contents.
-
-A reduction's key names the protocol of the metric and the pixels of every pair in the set, so a
-value can neither be stale nor be mistaken for that of other images; folders merge by copying.
+Features are named by the image's pixels, and can be made again by decoding: the folder is kept
+below a size by dropping the files that were used longest ago. A reduction's key names the protocol
+of the metric and the pixels of every pair in the set, so a value can neither be stale nor be that
+of other images. Folders merge by copying: equal names are equal contents.
 """
 
 import hashlib

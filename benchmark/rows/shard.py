@@ -5,12 +5,10 @@
     .shipped-NAME.parquet.sha256    this file, which `sha256sum --check` reads
     <32 digits>.parquet             written by earlier versions, which did not record a sha256
 
-The record's name begins with a dot, so that plain readers of parquet ignore it. Parquet's own
-checksums are of pages: a bit that changes in a page's header or in the footer passes them.
-
-A few kilobytes of parquet can hold any number of rows, since repeated and absent values cost next
-to nothing. What a file may take in memory is therefore bounded; real shards take up to seven times
-their size.
+Plain readers of parquet ignore the record, whose name begins with a dot. Parquet's own checksums
+are of pages, without their headers and the footer. A few kilobytes of parquet can hold any number
+of repeated or absent values, so the memory that a file may take is bounded; real shards take up to
+seven times their size.
 """
 
 import errno

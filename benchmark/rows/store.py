@@ -7,12 +7,10 @@
                      /damaged/*             shards and streams that were set aside
                      /README.md             how to read the rows
 
-Bundled rows never count as done. A cell's row is never edited: a later version of it (timed,
-rescored, tried again) is another row, and `Store.table` returns the valid one (`rows.versions`).
-
-What is stored survives a loss of power: streams are on the disk before the shard that names them,
-and that is when `append` returns. A shard that is not as it was written is left out, with a
-warning: its rows count as to do.
+A cell's row is never edited: a later version of it (timed, rescored, tried again) is another row,
+and `Store.table` returns the valid one (`rows.versions`). What is stored survives a loss of power:
+streams are on the disk before the shard that names them, and that is when `append` returns. A shard
+that is not as it was written is left out, with a warning: its rows count as to do.
 """
 
 import fcntl
@@ -248,15 +246,14 @@ def folder_store_name(
 ) -> str:
     """Return the name of the results of a folder of images: "holiday-1a2b3c".
 
-    title: the folder's own name, with which the returned name begins. by_path: the name that
-    earlier versions made from its path. images: sha256 of the pixels of each image, or of some of
-    them. stores: folders of results by name. files: name and size in bytes of every image.
+    title: the folder's own name. by_path: the name that earlier versions made from its path.
+    images: sha256 of the pixels of each image, or of some of them. stores: folders of results by
+    name. files: name and size in bytes of every image.
 
     Results belong to the folder if their name begins with its title, and at least half of the
-    images of the folder, or of the results if these have fewer, are in both: a folder stays the
-    same when an image is added or removed. Of several, `by_path` is taken, else the one with the
-    largest share of common images. Where there are none, six hexadecimal digits of a sha256 of
-    `files` complete the name, so that it is the same for a run of some of the images.
+    images of the folder, or of the results if these have fewer, are in both. Of several, `by_path`
+    is taken, else the one with the largest share of common images. Where there are none, digits of
+    a sha256 of `files` complete the title.
     """
     here = set(images)
     own = re.compile(rf"{re.escape(title)}-[0-9a-f]{{{DIGITS}}}")

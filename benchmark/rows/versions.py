@@ -7,8 +7,8 @@ taken from the best of the versions with the same stream that has it under its p
 value, protocol and reason together; counts of features, of the same pixels too. The row is verified
 if any version with the same stream and pixels is.
 
-A cell has two rows, one of them bundled, where bundled rows are a build of their own: if any cell
-of the same codec and build came out otherwise here (other bytes or pixels, or a failure).
+A cell has two rows, one of them bundled, if any cell of the same codec and build came out
+otherwise here (other bytes or pixels, or a failure).
 """
 
 import numpy as np
