@@ -9,7 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.check.check import USUAL
-from benchmark.check.pairing import NotComparable, RowSet, settings_of, specs_in, without_weights
+from benchmark.check.pairing import (
+    NotComparable,
+    RowSet,
+    differ,
+    settings_of,
+    specs_in,
+    without_weights,
+)
 from benchmark.check.row_sets import read_rows
 from benchmark.codec_spec import CodecSpec, names_code, parse_codec, resolve
 from benchmark.errors import UnknownName, UsageError
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
 
     Measures = Callable[[Request, Matrix, Sequence[str]], Outcome]
 
-SHOWN = 3
+HINT = "--limit compares the first, --common what both have"
 
 
 class Candidate(NamedTuple):
@@ -180,17 +187,13 @@ def _refuse_other_images(reference: RowSet, sources: "Sources", common: bool) ->
         raise NotComparable(
             f"no image of {sources.dataset.name} is one of those of {reference.name}"
         )
-    if common or names.keys() == here.keys():
-        return
-    said = []
-    for mine, other, whose in ((names, here, reference.name), (here, names, sources.dataset.name)):
-        if only := sorted(name for sha256, name in mine.items() if sha256 not in other):
-            said.append(f"{len(only)} of {whose} ({', '.join(only[:SHOWN])}) are not in the other")
-    refused = f"; {sources.refused[0].reason}" if sources.refused else ""
-    raise NotComparable(
-        f"the images are not the same: {', '.join(said)}{refused}; compare the first with --limit, "
-        "or what both have with --common"
-    )
+    if not common and names.keys() != here.keys():
+        only = [
+            {name for sha256, name in mine.items() if sha256 not in other}
+            for mine, other in ((names, here), (here, names))
+        ]
+        refused = f"; {sources.refused[0].reason}" if sources.refused else ""
+        raise differ("images", (reference.name, sources.dataset.name), only, f"{refused}; {HINT}")
 
 
 def _of(rows: pa.Table, *specs: CodecSpec) -> pa.Table:

@@ -275,10 +275,11 @@ def _distinct(rows: ComparableRows, value: str, protocol: str) -> set[str]:
 def _shared(
     sides: tuple[_Variant, _Variant], names: Mapping[str, str], common: bool
 ) -> tuple[set[Setting], set[str]]:
+    names_of = [one.side for one in sides]
     settings = [{setting for setting, _ in one.cells} for one in sides]
     at = settings[0] & settings[1]
     if not at or (settings[0] != settings[1] and not common):
-        raise _differ("settings", sides, [set(map(str, one)) for one in settings])
+        raise differ("settings", names_of, [set(map(str, one)) for one in settings])
     complete = [one.images(at, len(at)) for one in sides]
     if not common:
         seen = [one.images(at) for one in sides]
@@ -290,19 +291,23 @@ def _shared(
                     "is missing, or compare the rest with --common"
                 )
         if seen[0] != seen[1]:
-            raise _differ("images", sides, [{names[image] for image in one} for one in seen])
+            raise differ("images", names_of, [{names[image] for image in one} for one in seen])
     if not complete[0] & complete[1]:
         raise NotComparable(f"{sides[0].side} and {sides[1].side} have no image in common")
     return at, complete[0] & complete[1]
 
 
-def _differ(what: str, sides: tuple[_Variant, _Variant], both: Sequence[set[str]]) -> NotComparable:
+def differ(
+    what: str, names: Sequence[str], both: Sequence[set[str]], hint: str = ""
+) -> NotComparable:
+    """Return the refusal of two row sets that have other images or settings, `both` by name."""
     only = [
-        f"only {one.side} has {_listed(sorted(mine - other))}"
-        for one, mine, other in zip(sides, both, reversed(both), strict=True)
+        f"only {name} has {_listed(sorted(mine - other))}"
+        for name, mine, other in zip(names, both, reversed(both), strict=True)
         if mine - other
     ]
-    hint = "; --common compares what both have" if both[0] & both[1] else ""
+    if both[0] & both[1]:
+        hint = "; --common compares what both have"
     return NotComparable(f"the {what} are not the same: {', '.join(only)}{hint}")
 
 

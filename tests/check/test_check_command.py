@@ -194,38 +194,38 @@ def test_a_failed_cell_is_no_verdict(stored, crops, tmp_path):
     assert re.search(r"verdict: not comparable: 1 cell .* failed: quality=95 .*it broke", found)
 
 
-def test_other_images_are_refused_before_anything_is_measured(stored, crops, tmp_path):
+def test_other_images_and_settings_are_refused_before_anything_is_measured(stored, crops, tmp_path):
     other = tmp_path / "crops"
     shutil.copytree(crops, other)
     Image.new("RGB", (96, 96), "teal").save(other / "6.png")
-    moved = tmp_path / "old" / _store_name(other)
-    shutil.copytree(store_of(stored / "jpeg"), moved)
+    shutil.copytree(store_of(stored / "jpeg"), tmp_path / "old" / _store_name(other))
+    new = ("--results", tmp_path / "new")
     words = ("check", "--codec", "jpeg", "--against", tmp_path / "old", "--dataset", other)
-    found = bench(*words, "--results", tmp_path / "new", code=4)
-    assert f"1 of {_store_name(other)} (6.png) are not in the other" in " ".join(found.split())
+    found = " ".join(bench(*words, *new, code=4).split())
+    assert f"only {_store_name(other)} has 6.png" in found
     assert "--common" in found
+    words = ("check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset", crops)
+    found = bench(*words, *new, "--points", "jpeg.quality=10,20", code=4)
+    assert "has no quality=20" in found
     assert not (tmp_path / "new").exists()
 
 
-def test_another_dataset_than_the_references_is_refused(stored, crops, tmp_path):
+def test_a_reference_that_cannot_be_one_is_refused(stored, crops, tmp_path):
     other = tmp_path / "others"
     other.mkdir()
     Image.new("RGB", (96, 96), "teal").save(other / "0.png")
+    words = ("check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset")
     with pytest.raises(UsageError, match=f"no rows of the images in {other}: it has "):
-        bench(
-            "check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset", other,
-            "--results", tmp_path / "new",
-        )  # fmt: skip
-
-
-def test_settings_that_the_reference_lacks_are_refused_before_they_are_measured(
-    stored, crops, tmp_path
-):
-    found = bench(
-        "check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset", crops, "--results",
-        tmp_path / "new", "--points", "jpeg.quality=10,20", code=4,
-    )  # fmt: skip
-    assert "has no quality=20" in found
+        bench(*words, other, "--results", tmp_path / "new")
+    with pytest.raises(UsageError, match="let --results name another folder"):
+        bench(*words, crops, "--results", stored / "jpeg")
+    words = ("check", "--codec", "webp", *words[3:], crops, "--results", tmp_path / "new")
+    with pytest.raises(UnknownName, match="No codec of the reference 'webp'"):
+        bench(*words)
+    with pytest.raises(
+        UsageError, match=r"--reference-codec ours is several: say ours:beta=\S+ or"
+    ):
+        bench(*words, "--reference-codec", "ours")
     assert not (tmp_path / "new").exists()
 
 
@@ -294,23 +294,6 @@ def test_a_baseline_is_saved_once_listed_and_checked_against(stored, crops, tmp_
         "check", "--codec", "jpeg", "--against", "v1", "--baselines", results, "--dataset", crops,
         "--results", tmp_path / "new", "--metrics", "psnr", "--jobs", 1,
     )  # fmt: skip
-
-
-def test_the_reference_is_not_measured_into(stored, crops):
-    words = ("check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset", crops)
-    with pytest.raises(UsageError, match="let --results name another folder"):
-        bench(*words, "--results", stored / "jpeg")
-
-
-def test_a_codec_that_the_reference_lacks_is_named(stored, crops, tmp_path):
-    words = ("check", "--codec", "webp", "--against", stored / "jpeg", "--dataset", crops)
-    with pytest.raises(UnknownName, match="No codec of the reference 'webp'"):
-        bench(*words, "--results", tmp_path / "new")
-    with pytest.raises(
-        UsageError, match=r"--reference-codec ours is several: say ours:beta=\S+ or"
-    ):
-        bench(*words, "--reference-codec", "ours", "--results", tmp_path / "new")
-    assert not (tmp_path / "new").exists()
 
 
 def test_the_library_example_of_the_documentation_runs(stored, tmp_path, monkeypatch):
