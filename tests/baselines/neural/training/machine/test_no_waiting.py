@@ -33,7 +33,7 @@ def valueless_learner(method, kind, fields):
     learner = Learner(network, recipe, 0, photographs(), Workers())
     if measured:  # what is read of the network once, before the first step
         learner.objective._known = network
-        levels = range(measured.config.levels)
+        levels = range(measured.config.rate_levels)
         learner.objective._facts = {at: measured.facts(at) for at in levels}
         # JPEG codes on the CPU, which waits for the crops; a learned base would not.
         learner.objective._base = SimpleNamespace(
