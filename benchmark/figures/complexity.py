@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from benchmark.figures.captions import CAVEAT, by_name, caveat_note, grouped
-from benchmark.figures.labels import Drawing, add_legend, new_figure, title, wrapped
+from benchmark.figures.labels import Drawing, add_legend, new_figure, plain_ticks, title, wrapped
 from benchmark.figures.style import (
     DOUBLE_COLUMN_INCHES,
     LINE_POINTS,
@@ -28,7 +28,7 @@ def draw_complexity(blocks: Sequence[Block]) -> Drawing:
     import pandas as pd
     import seaborn as sns
     from matplotlib.lines import Line2D
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator
 
     width = SINGLE_COLUMN_INCHES if len(blocks) == 1 else DOUBLE_COLUMN_INCHES
     share = width / len(blocks)
@@ -56,9 +56,8 @@ def draw_complexity(blocks: Sequence[Block]) -> Drawing:
                 err_kws={"linewidth": LINE_POINTS},
             )  # fmt: skip
             axes.set_xscale("log")
+            plain_ticks(axes.xaxis)
             axes.xaxis.set_major_locator(LogLocator(numticks=6))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.xaxis.set_minor_formatter(NullFormatter())
             axes.margins(x=0.08)
             axes.set_yticks(range(len(of_block)), of_block)
             axes.tick_params(axis="y", length=0)
@@ -70,10 +69,9 @@ def draw_complexity(blocks: Sequence[Block]) -> Drawing:
             Line2D([], [], label=stage, marker=marker, color=colour, linestyle="")
             for stage, (colour, marker) in STAGES.items()
         ]
-        found = grouped(
-            (caveat, bar.name) for b in blocks for bar in b.bars for caveat in bar.caveats
-        )
-        add_legend(figure, handles, "\n".join(caveat_note(found)))
+        bars = [bar for block in blocks for bar in block.bars]
+        caveats = grouped((caveat, bar.name) for bar in bars for caveat in bar.caveats)
+        add_legend(figure, handles, "\n".join(caveat_note(caveats)))
     cells = tuple(
         (bar.name, block.unit, block.where, _range(bar.encode), _range(bar.decode))
         for block in blocks
@@ -98,9 +96,8 @@ def _caption(blocks: Sequence[Block]) -> str:
         parts += [f"{bar.name}: {', '.join(bar.caveats)}." for bar in block.bars if bar.caveats]
         gpu = [bar.name for bar in block.bars if bar.gpu]
         parts += [f"On a GPU: {', '.join(gpu)}."] * bool(gpu)
-        parts += [f"Not or not wholly timed there: {', '.join(block.untimed)}."] * bool(
-            block.untimed
-        )
+        untimed = f"Not or not wholly timed there: {', '.join(block.untimed)}."
+        parts += [untimed] * bool(block.untimed)
     if len({block.unit for block in blocks}) > 1:
         parts.append("Units and machines differ between the panels: compare within one alone.")
     return "\n".join(parts)

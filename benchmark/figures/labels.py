@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.figures.style import DOTS_PER_INCH, GREY, SMALL_POINTS
@@ -41,10 +42,8 @@ def wrapped(text: str, inches: float) -> str:
     'a note\\nof two\\nlines'
     """
     width = max(int(CHARACTERS * inches), 1)
-    lines = [
-        textwrap.wrap(one_line(line), width, break_on_hyphens=False) for line in text.split("\n")
-    ]
-    return "\n".join("\n".join(line) for line in lines)
+    fill = partial(textwrap.fill, width=width, break_on_hyphens=False)
+    return "\n".join(fill(one_line(line)) for line in text.split("\n"))
 
 
 def new_figure(
@@ -75,15 +74,12 @@ def plain_ticks(axis: "Axis", wide: bool = True) -> None:
 
 
 def add_legend(
-    figure: "Figure",
-    handles: "Sequence[Line2D]",
-    note: str = "",
-    groups: Mapping[str, str] | None = None,
+    figure: "Figure", handles: "Sequence[Line2D]", note: str = "", groups: bool = False
 ) -> None:
     """Add one legend below the axes, handles by their labels, and a note below it.
 
     The figure, laid out by the constrained engine, is made taller to hold them, and is laid out
-    once and for all. groups: headings by label, under which the entries stand where there is room.
+    once and for all. groups: put entries under headings, their gids, where there is room.
     """
     width, height = (float(inches) for inches in figure.get_size_inches())
     room = width - 2 * EDGE_INCHES
@@ -106,14 +102,11 @@ def add_legend(
     figure.set_layout_engine("none")
 
 
-def _legend(
-    figure: "Figure", handles: "Sequence[Line2D]", room: float, groups: Mapping[str, str] | None
-) -> "Legend":
+def _legend(figure: "Figure", handles: "Sequence[Line2D]", room: float, groups: bool) -> "Legend":
     """Return a legend of as many columns as fit, or of a column for each group if those do."""
+    orders = [_by_group(handles)] if groups else []
     rows = range(1, len(handles) + 1)
-    orders = [(handles, math.ceil(len(handles) / count)) for count in rows]
-    headed = _by_group(handles, groups) if groups else None
-    for entries, columns in [headed, *orders] if headed else orders:
+    for entries, columns in [*orders, *((handles, math.ceil(len(handles) / n)) for n in rows)]:
         legend = figure.legend(
             handles=entries,
             labels=[wrapped(str(one.get_label()), room - 0.3) for one in entries],
@@ -131,13 +124,14 @@ def _legend(
         if columns == 1 or legend.get_window_extent().width <= room * figure.dpi:
             break
         legend.remove()
+    headings = {one.get_gid() for one in handles}
     for text in legend.get_texts():
         text.set_parse_math(False)
-        text.set_fontweight("bold" if groups and text.get_text() in groups.values() else "normal")
+        text.set_fontweight("bold" if text.get_text() in headings else "normal")
     return legend
 
 
-def _by_group(handles: "Sequence[Line2D]", groups: Mapping[str, str]) -> "tuple[list[Line2D], int]":
+def _by_group(handles: "Sequence[Line2D]") -> "tuple[list[Line2D], int]":
     """Return entries in columns of equal length, each under its group's heading, and their number.
 
     A long group continues in a column without a heading.
@@ -145,8 +139,8 @@ def _by_group(handles: "Sequence[Line2D]", groups: Mapping[str, str]) -> "tuple[
     from matplotlib.lines import Line2D
 
     columns: list[list[Line2D]] = []
-    for group in dict.fromkeys(groups.values()):
-        mine = [one for one in handles if groups[str(one.get_label())] == group]
+    for group in dict.fromkeys(one.get_gid() for one in handles):
+        mine = [one for one in handles if one.get_gid() == group]
         rows = math.ceil(len(mine) / math.ceil(len(mine) / MOST_ROWS))
         for start in range(0, len(mine), rows):
             heading = Line2D([], [], linestyle="", label=" " if start else group)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from benchmark.analysis.rate_distortion import Delta, NoDelta, bd_rate
+from benchmark.analysis.rate_distortion import NoDelta, bd_rate
 from benchmark.analysis.systems import GROUPED_SYSTEMS, PAPER_SYSTEMS, System
 from benchmark.figures.bd_table import doubtful_note
 from benchmark.figures.captions import (
@@ -43,17 +43,14 @@ def draw_paper_curves(
     `systems` are those that the figure is about: the caption names the ones without numbers.
     """
     handles: dict[str, Line2D] = {}
-    groups: dict[str, str] = {}
     with figure_style():
         figure, axes = new_figure(DOUBLE_COLUMN_INCHES, PANEL_INCHES, 1, len(panels))
         for one, panel in zip(axes[0], panels, strict=True):
             for curve, handle in draw_panel(one, panel, styles, outlier=OUTLIER):
                 handles.setdefault(curve.name, handle)
-                groups[str(handle.get_label())] = curve.system.group
         title(axes[0, 0], f"{dataset}, {images} images", DOUBLE_COLUMN_INCHES)
         ordered = [handles[name] for name in _by_name(panels) if name in handles]
-        grouped_labels = {str(one.get_label()): groups[str(one.get_label())] for one in ordered}
-        add_legend(figure, ordered, panels_note(panels), grouped_labels)
+        add_legend(figure, ordered, panels_note(panels), groups=True)
     caption = _caption(panels, dataset, images, anchor, systems)
     return Drawing(figure, caption, records(panels), _table(panels, anchor))
 
@@ -64,16 +61,6 @@ def _by_name(panels: Sequence[Panel]) -> dict[str, SystemCurve]:
     curves = {curve.name: curve for panel in panels for curve in panel.curves}
     ordered = sorted(curves.values(), key=lambda one: (rank[one.system.label], not one.measured))
     return {curve.name: curve for curve in ordered}
-
-
-def _hides(panel: Panel) -> bool:
-    """Return whether the outlier has points beyond the axis that the others' values span."""
-    values: dict[bool, list[float]] = {True: [], False: []}
-    for curve in panel.curves:
-        values[curve.system.name == OUTLIER] += curve.drawn(panel.measure)[1]
-    outlier, others = values[True], values[False]
-    beyond = outlier and others
-    return bool(beyond) and (min(outlier) < min(others) or max(outlier) > max(others))
 
 
 def _caption(
@@ -98,9 +85,6 @@ def _caption(
     parts += [f"{by_name({note: names})}." for note, names in grouped(notes).items()]
     parts += [protocol_sentence(panel.measure, panel.names_by_protocol) for panel in panels]
     parts += training_sentences(panels)
-    hidden = [panel.measure.label for panel in panels if _hides(panel)]
-    if hidden:
-        parts.append(f"{OUTLIER} continues beyond the axis of {listed(hidden)}.")
     there = {curve.system.name for curve in curves}
     absent = [one.name for one in systems if one.published and one.name not in there]
     if absent:
@@ -123,24 +107,20 @@ def _table(panels: Sequence[Panel], anchor: str) -> Table:
             f"{min(rates):.3f}" + f" to {max(rates):.3f}" * (min(rates) < max(rates)),
         ]
         for panel, label, curve in zip(panels, labels, mine, strict=True):
-            delta = _delta(panel, curve, anchor)
-            mark = isinstance(delta, Delta) and delta.doubtful
-            cells.append(
-                NOTHING if isinstance(delta, NoDelta) else f"{delta.value:+.1f}" + DOUBTFUL * mark
-            )
-            if mark:
-                doubtful.append((known.system.name, f"{label} {100 * (delta.overlap or 0):.0f} %"))
+            of_anchor = [c for c in (*panel.measured, *panel.published) if c.system.name == anchor]
+            if not of_anchor or curve is None or curve.system.name == anchor:
+                cells.append(NOTHING)
+                continue
+            delta = bd_rate(of_anchor[0].rates(panel.measure), curve.rates(panel.measure))
+            if isinstance(delta, NoDelta):
+                cells.append(NOTHING)
+                continue
+            cells.append(f"{delta.value:+.1f}" + DOUBTFUL * delta.doubtful)
+            if delta.doubtful:
+                doubtful.append((known.system.name, f"{label} {100 * delta.overlap:.0f} %"))
         rows.append(tuple(cells))
     notes = [f"Against {anchor}, over the rates drawn; negative saves bits at equal quality."]
     decades = [panel.measure.label for panel in panels if panel.measure.scale == "decades"]
     notes += [f"{listed(decades)} by its logarithm."] * bool(decades)
     headers = ["system", "from", "points", "bpp", *(f"BD-rate, {one} (%)" for one in labels)]
     return Table(tuple(headers), tuple(rows), 2, (*notes, *doubtful_note(doubtful)))
-
-
-def _delta(panel: Panel, curve: SystemCurve | None, name: str) -> Delta | NoDelta:
-    """Return the BD-rate of a curve against the anchor's, measured before published."""
-    anchors = [c for c in (*panel.measured, *panel.published) if c.system.name == name]
-    if not anchors or curve is None or curve.system.name == name:
-        return NoDelta("there is nothing to compare")
-    return bd_rate(anchors[0].rates(panel.measure), curve.rates(panel.measure))

@@ -164,8 +164,8 @@ def _draw(axes: "Axes", curve: SystemCurve, measure: Measure, style: Style) -> "
     every = math.ceil(len(curve.points) / MOST_MARKERS) if not curve.measured else 1
     order = 2 + 0.1 * curve.measured + 0.2 * own
     bpp, values = curve.drawn(measure)
-    label = curve.name + CAVEAT * bool(curve.caveats)
-    (handle,) = axes.plot(bpp, values, label=label, markevery=every, zorder=order, **properties)
+    properties |= {"label": curve.name + CAVEAT * bool(curve.caveats), "gid": curve.system.group}
+    (handle,) = axes.plot(bpp, values, markevery=every, zorder=order, **properties)
     for point in curve.points:
         if point.interval is not None:
             ends = [measure.drawn(end) for end in point.interval]

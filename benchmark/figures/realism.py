@@ -8,7 +8,7 @@ quality; here it is what one network does, drawn as its lines of equal rate.
 from collections.abc import Mapping, Sequence
 
 from benchmark.analysis.builds import RECORDED, RealismGrid, records
-from benchmark.analysis.systems import GROUPS, OURS
+from benchmark.analysis.systems import OURS
 from benchmark.figures.captions import (
     CAVEAT,
     MIXED,
@@ -32,7 +32,7 @@ from benchmark.figures.style import (
 )
 from benchmark.figures.table import Table
 from benchmark.metrics.measure import Measure
-from benchmark.published.realism_sweep import PlotAtRate, RealismSweep
+from benchmark.published.realism_sweep import PlotAtRate, RealismSweep, rank
 from benchmark.published.realism_sweep import records as sweep_records
 
 SURFACE_INCHES = 2.9
@@ -55,19 +55,19 @@ def draw_realism_plots(
 
     sweeps = [(plot.bpp, sweep) for plot in plots for sweep in plot.sweeps]
     names = _names([sweep for _, sweep in sweeps])
-    groups = {names[sweep.name]: sweep.system.group for _, sweep in sweeps}
-    groups = {name: group for one in GROUPS for name, group in groups.items() if group == one}
     handles = {}
     with figure_style():
         width = DOUBLE_COLUMN_INCHES
         figure, axes = new_figure(width, PANEL_INCHES, 1, len(plots), sharey=True)
         for one, plot in zip(axes[0], plots, strict=True):
             for sweep in plot.sweeps:
-                own, name = sweep.system.group == OURS, names[sweep.name]
+                group = sweep.system.group
+                own = group == OURS
                 look = line(styles[sweep.system.label], published=not sweep.measured, own=own)
                 x = [step.distortion.value for step in sweep.steps]
                 y = [step.realism.value for step in sweep.steps]
-                (handles[name],) = one.plot(x, y, label=name, zorder=2 + own, **look)
+                look |= {"label": names[sweep.name], "gid": group, "zorder": 2 + own}
+                (handles[sweep.name],) = one.plot(x, y, **look)
             one.set_yscale("log")
             plain_ticks(one.yaxis)
             one.set_xlabel(distortion.axis_label)
@@ -77,7 +77,8 @@ def draw_realism_plots(
         values = [step.realism.value for _, sweep in sweeps for step in sweep.steps]
         axes[0, 0].set_ylim(max(values) * 1.5, min(values) / 1.5)
         axes[0, 0].set_ylabel(f"{realism.label} (better upwards)")
-        add_legend(figure, [handles[name] for name in groups], _note(plots), groups)
+        ordered = [handles[sweep.name] for _, sweep in sorted(sweeps, key=lambda one: rank(one[1]))]
+        add_legend(figure, list(dict.fromkeys(ordered)), _note(plots), groups=True)
     rows = tuple(
         (f"{bpp:g}", sweep.name, step.setting, f"{step.realism.bpp:.3f}",
          f"{step.distortion.value:.2f}", f"{step.realism.value:.2f}")

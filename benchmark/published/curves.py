@@ -116,11 +116,9 @@ class Panel(NamedTuple):
 
         Its own is that of what was measured here; where nothing was, that of the first curve.
         """
-        names: dict[str, dict[str, None]] = {}
-        for curve in (*self.measured, *self.curves):
-            for protocol in curve.protocols:
-                names.setdefault(protocol, {})[curve.name] = None
-        return {protocol: list(of_protocol) for protocol, of_protocol in names.items()}
+        pairs = [(p, curve) for curve in (*self.measured, *self.curves) for p in curve.protocols]
+        protocols = dict.fromkeys(protocol for protocol, _ in pairs)
+        return {p: list(dict.fromkeys(c.name for q, c in pairs if q == p)) for p in protocols}
 
 
 def measured_panel(summary: Summary | None, measure: Measure) -> Panel:
