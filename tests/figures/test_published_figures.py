@@ -1,5 +1,3 @@
-import csv
-
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -12,7 +10,7 @@ from benchmark.figures.style import FAMILIES, styles
 from benchmark.published.curves import measured_panel, overlay, published_curves
 from benchmark.published.points import select
 from benchmark.rows.store import Store
-from support.figures.published import FID, FILE, MS_SSIM, POINTS, PSNR
+from support.figures.published import FID, MS_SSIM, POINTS, PSNR, from_csv
 from support.figures.text_boxes import words_in
 from support.rows.measured import row, table
 
@@ -42,13 +40,6 @@ def draw(names, measures=(PSNR,), dataset="kodak", measured=True, mix=False, **c
 
 def lines_of(axes):
     return {line.get_label(): line for line in axes.get_lines()}
-
-
-def from_csv(system, variant, dataset, metric, columns=("bpp", "value")):
-    with FILE.open(newline="", encoding="utf-8") as file:
-        mine = [r for r in csv.DictReader(file) if (r["system"], r["variant"]) == (system, variant)]
-    mine = [r for r in mine if (r["dataset"], r["metric"]) == (dataset, metric)]
-    return sorted(tuple(float(r[column]) for column in columns) for r in mine)
 
 
 def test_published_points_are_open_markers_on_broken_lines_where_the_csv_has_them():

@@ -1,7 +1,5 @@
 """Which numbers stand for which system of the paper, and where each lies at one rate."""
 
-import csv
-
 import pytest
 from msgspec.structs import replace
 
@@ -13,13 +11,11 @@ from benchmark.errors import StoreError
 from benchmark.figures.style import styles
 from benchmark.published.complexity import ComplexityRow
 from benchmark.published.curves import CurvePoint, SystemCurve, measured_panel, records
-from benchmark.published.paper_panel import field_panel, paper_panel, whole_set
-from benchmark.published.paper_panel import too_few as too_few_of
+from benchmark.published.paper_panel import field_panel, paper_panel, too_few, whole_set
 from benchmark.published.points import parse
 from benchmark.published.realism_sweep import at_rate, measured_sweep
 from support.figures.published import (
     FID,
-    FILE,
     KODAK,
     LPIPS,
     MS_SSIM,
@@ -29,6 +25,7 @@ from support.figures.published import (
     SECONDS_FILE,
     SQUEEZE,
     clic_plots,
+    from_csv,
     panel,
 )
 from support.figures.published import kodak_rows as rows
@@ -36,19 +33,6 @@ from support.rows.measured import row, table
 
 SQUEEZE_RULE = "lpips-squeeze/0.1.4-31a70309"
 HIGH = 99.0
-
-
-def too_few(summary, dataset, measures):
-    return too_few_of([measured_panel(summary, one) for one in measures], dataset)
-
-
-def from_csv(system, variant, dataset, metric):
-    with FILE.open(newline="", encoding="utf-8") as file:
-        found = [
-            r for r in csv.DictReader(file) if (r["system"], r["variant"]) == (system, variant)
-        ]
-    found = [r for r in found if (r["dataset"], r["metric"]) == (dataset, metric)]
-    return sorted((float(r["bpp"]), float(r["value"])) for r in found)
 
 
 def of(one, name):
@@ -167,13 +151,13 @@ def test_measured_rows_take_the_place_of_published_ones_but_not_of_our_methods()
 
 
 def test_part_of_the_images_is_left_out_with_a_sentence():
-    summary = summarise(table(rows("jpeg", KODAK[:4])))
-    one = panel(PSNR, "kodak", summary, HIGH)
-    assert not of(one, "JPEG").measured
-    assert too_few(summary, "kodak", [PSNR]) == [
-        "kodak: measured rows of jpeg are not drawn: 4 of 24 images"
-    ]
-    assert too_few(summarise(table(rows("jpeg"))), "kodak", [PSNR]) == []
+    for images, sentences in ((KODAK, 0), (KODAK[:4], 1)):
+        summary = summarise(table(rows("jpeg", images)))
+        assert of(panel(PSNR, "kodak", summary, HIGH), "JPEG").measured == (not sentences)
+        found = too_few([measured_panel(summary, PSNR)], "kodak")
+        assert [one.endswith("jpeg are not drawn: 4 of 24 images") for one in found] == (
+            [True] * sentences
+        )
 
 
 def test_rows_of_a_pack_say_so():
@@ -210,58 +194,51 @@ def test_a_value_that_falls_by_decades_is_interpolated_by_its_logarithm():
     assert (found.protocol, found.source) == ("rule", "a paper")
 
 
-def of_beta(beta, psnr, lpips, squeeze=None):
-    """Kodak at 1.28 and 2.56 bpp with these two values per metric."""
-    return [
-        row(
-            "ours", q, image, variant=f"beta={beta:g}", setting_name="q",
-            num_bytes=1280 * 2**q, psnr_db=psnr[q], lpips_alex=lpips[q],
-            **({"lpips_squeeze": squeeze[q], "lpips_squeeze_protocol": SQUEEZE_RULE}
-               if squeeze else {}),
-        )
-        for q in (0, 1)
-        for image in KODAK
-    ]  # fmt: skip
+def of_betas(*betas, squeeze=False):
+    """Kodak at 1.28 and 2.56 bpp, with two PSNRs and LPIPS for each of three beta."""
+    found = []
+    for beta, psnr, lpips in ((0, 31.0, 0.16), (1.28, 30.5, 0.08), (3.84, 30.0, 0.02)):
+        more = {"lpips_squeeze": lpips, "lpips_squeeze_protocol": SQUEEZE_RULE}
+        found += [
+            row("ours", q, image, variant=f"beta={beta:g}", setting_name="q",
+                num_bytes=1280 * 2**q, psnr_db=psnr + 4 * q, lpips_alex=lpips / 4**q,
+                **(more if squeeze else {}))
+            for q in (0, 1) for image in KODAK if beta in betas
+        ]  # fmt: skip
+    return found
+
+
+def sweep_of(mine, bpp=2.56, realism=LPIPS):
+    return measured_sweep(summarise(table(mine)), PSNR, realism, bpp)
 
 
 def test_the_realism_sweep_of_beta_is_what_hand_made_rows_say():
-    mine = [
-        *of_beta(3.84, (30.0, 34.0), (0.02, 0.005)),
-        *of_beta(0, (31.0, 35.0), (0.16, 0.04)),
-        *of_beta(1.28, (30.5, 34.5), (0.08, 0.02)),
-    ]
-    sweep = measured_sweep(summarise(table(mine)), PSNR, LPIPS, 1.28 * 2**0.5)
+    mine = of_betas(3.84, 0, 1.28)
+    sweep = sweep_of(mine, 1.28 * 2**0.5)
     assert sweep.measured
     assert [step.setting for step in sweep.steps] == ["β=0", "β=1.28", "β=3.84"]
     # halfway in the logarithm of the rate: the mean of PSNRs, the geometric mean of LPIPS
     assert [s.distortion.value for s in sweep.steps] == pytest.approx([33.0, 32.5, 32.0])
     assert [s.realism.value for s in sweep.steps] == pytest.approx([0.08, 0.04, 0.01])
-    exact = measured_sweep(summarise(table(mine)), PSNR, LPIPS, 2.56)
-    assert [s.distortion.value for s in exact.steps] == pytest.approx([35.0, 34.5, 34.0])
-    assert measured_sweep(summarise(table(mine)), PSNR, LPIPS, 9.0) is None
-    assert measured_sweep(summarise(table(mine)), PSNR, FID, 2.56) is None
+    assert [s.distortion.value for s in sweep_of(mine).steps] == pytest.approx([35.0, 34.5, 34.0])
+    assert sweep_of(mine, 9.0) is None
+    assert sweep_of(mine, realism=FID) is None
 
 
-def test_rows_of_another_checkpoint_do_not_mix_into_a_realism_sweep():
-    mine = of_beta(0, (31.0, 35.0), (0.16, 0.04)) + of_beta(3.84, (30.0, 34.0), (0.02, 0.005))
-    more = [*mine, *of_beta(1.28, (30.5, 34.5), (0.08, 0.02))]
+def test_rows_of_another_checkpoint_or_method_do_not_mix_into_a_realism_sweep():
+    mine = of_betas(0, 3.84)
     other = [
         one | {"variant": one["variant"] + ":checkpoint=b.safetensors", "cell": one["cell"] + "b",
                "psnr_db": 50.0}
-        for one in more
+        for one in of_betas(0, 1.28, 3.84)
     ]  # fmt: skip
-    sweep = measured_sweep(summarise(table(mine + other)), PSNR, LPIPS, 2.56)
-    assert [s.distortion.value for s in sweep.steps] == pytest.approx([35.0, 34.0])
-    alone = measured_sweep(summarise(table(other)), PSNR, LPIPS, 2.56)
-    assert [s.distortion.value for s in alone.steps] == pytest.approx([50.0] * 3)
-
-
-def test_realism_weights_of_another_method_are_neither_mixed_in_nor_told():
-    mine = of_beta(0, (31.0, 35.0), (0.16, 0.04)) + of_beta(3.84, (30.0, 34.0), (0.02, 0.005))
-    other = [one | {"codec": "multirealism", "cell": one["cell"] + "m", "psnr_db": 50.0,
-                    "codec_fingerprint": "f" * 64} for one in mine]  # fmt: skip
-    sweep = measured_sweep(summarise(table(mine + other)), PSNR, LPIPS, 2.56)
-    assert [s.distortion.value for s in sweep.steps] == pytest.approx([35.0, 34.0])
+    values = [step.distortion.value for step in sweep_of(mine + other).steps]
+    assert values == pytest.approx([35.0, 34.0])
+    assert [step.distortion.value for step in sweep_of(other).steps] == pytest.approx([50.0] * 3)
+    method = [one | {"codec": "multirealism", "cell": one["cell"] + "m", "psnr_db": 50.0,
+                     "codec_fingerprint": "f" * 64} for one in mine]  # fmt: skip
+    sweep = sweep_of(mine + method)
+    assert [step.distortion.value for step in sweep.steps] == pytest.approx([35.0, 34.0])
     assert not sweep.left_out
 
 
@@ -284,30 +261,25 @@ def test_a_published_realism_sweep_goes_from_its_first_end_over_its_steps_to_its
     assert "DC-VIC" not in wider  # ends at .137 bpp
 
 
+def grid_of(mine, realisms=(LPIPS,)):
+    return realism_grid(summarise(table(mine)), PSNR, realisms)
+
+
 def test_a_surface_needs_several_betas_and_shared_settings():
-    two = of_beta(0, (31.0, 35.0), (0.16, 0.04)) + of_beta(3.84, (30.0, 34.0), (0.02, 0.005))
-    why = realism_grid(summarise(table(two)), PSNR, [LPIPS])
-    assert why == "2 values of beta are measured, a surface needs 3"
-    three = [*two, *of_beta(1.28, (30.5, 34.5), (0.08, 0.02))]
-    found = realism_grid(summarise(table(three)), PSNR, [SQUEEZE, LPIPS])
+    assert grid_of(of_betas(0, 3.84)) == "2 values of beta are measured, a surface needs 3"
+    three = of_betas(0, 1.28, 3.84)
+    found = grid_of(three, [SQUEEZE, LPIPS])
     assert found.realism.column == "lpips_alex"  # nothing has the other
     assert found.betas == (0.0, 1.28, 3.84)
     assert found.settings == ("q=0", "q=1")
     assert found.distortion_values.tolist() == [[31.0, 35.0], [30.5, 34.5], [30.0, 34.0]]
     assert found.bpp[0].tolist() == pytest.approx([1.28, 2.56])
-    assert [one["lpips_alex"] for one in grid_records(found)] == pytest.approx(
-        [0.16, 0.04, 0.08, 0.02, 0.02, 0.005]
-    )
+    values = [one["lpips_alex"] for one in grid_records(found)]
+    assert values == pytest.approx([0.16, 0.04, 0.08, 0.02, 0.02, 0.005])
     lonely = [one for one in three if not (one["variant"] == "beta=0" and one["setting_value"])]
-    assert "no measure of realism" in realism_grid(summarise(table(lonely)), PSNR, [LPIPS])
-
-
-def test_a_surface_is_of_the_held_out_metric_where_that_is_measured():
-    values = {0: ((31.0, 35.0), (0.16, 0.04)), 1.28: ((30.5, 34.5), (0.08, 0.02)),
-              3.84: ((30.0, 34.0), (0.02, 0.005))}  # fmt: skip
-    mine = [one for beta, (psnr, lpips) in values.items()
-            for one in of_beta(beta, psnr, lpips, squeeze=lpips)]  # fmt: skip
-    assert realism_grid(summarise(table(mine)), PSNR, [LPIPS, SQUEEZE]).realism == SQUEEZE
+    assert "no measure of realism" in grid_of(lonely)
+    held_out = of_betas(0, 1.28, 3.84, squeeze=True)
+    assert grid_of(held_out, [LPIPS, SQUEEZE]).realism == SQUEEZE
 
 
 def test_published_seconds_are_typed_and_have_their_origin():

@@ -22,23 +22,15 @@ from benchmark.published.points import PublishedPoint, inventory, parse, select
 from benchmark.registry import DATASETS, METRICS, metric_class
 from conftest import SHARED
 from support.bench.lean_process import HEAVY, bench_without
+from support.figures.published import FID, FILE, POINTS, PSNR, from_csv
 
 ROOT = Path(__file__).parents[2]
-FILE = ROOT / "results" / "published" / "points.csv"
 TEXT = FILE.read_text(encoding="utf-8")
-POINTS = parse(TEXT, PublishedPoint)
 SOURCE = SHARED / "data" / "published" / "published.csv"
 needs_source = pytest.mark.skipif(
     not SOURCE.exists(), reason="needs ../shared/data/published/published.csv"
 )
-PSNR, FID = Measure.named("psnr"), Measure.named("fid256")
 OURS = {metric_class(name).protocol for name in METRICS}
-
-
-def values(system, variant, dataset, metric):
-    """(bpp, value), lowest rate first."""
-    found = [p for p in POINTS if (p.system, p.variant) == (system, variant)]
-    return sorted((p.bpp, p.value) for p in found if (p.dataset, p.metric) == (dataset, metric))
 
 
 def protocols_of(system, dataset, metric, variant=""):
@@ -73,18 +65,22 @@ def test_no_row_of_the_source_is_lost_and_no_number_changed():
 
 def test_points_are_where_their_papers_have_them():
     beta, test_set = "beta=3.84", "clic2020"
-    assert values("CRDR", beta, test_set, "psnr_db")[0] == pytest.approx((0.0797, 30.16), abs=5e-3)
-    assert values("CRDR", beta, test_set, "fid")[0] == pytest.approx((0.0797, 5.72), abs=5e-3)
-    assert values("CRDR", beta, test_set, "dists")[0][1] == pytest.approx(0.0748, abs=5e-5)
-    assert values("CRDR", "beta=0", test_set, "fid")[-1] == pytest.approx((0.7246, 7.62), abs=5e-3)
-    assert values("HiFiC", "", test_set, "fid") == [
+    assert from_csv("CRDR", beta, test_set, "psnr_db")[0] == pytest.approx(
+        (0.0797, 30.16), abs=5e-3
+    )
+    assert from_csv("CRDR", beta, test_set, "fid")[0] == pytest.approx((0.0797, 5.72), abs=5e-3)
+    assert from_csv("CRDR", beta, test_set, "dists")[0][1] == pytest.approx(0.0748, abs=5e-5)
+    assert from_csv("CRDR", "beta=0", test_set, "fid")[-1] == pytest.approx(
+        (0.7246, 7.62), abs=5e-3
+    )
+    assert from_csv("HiFiC", "", test_set, "fid") == [
         pytest.approx(point, abs=5e-3) for point in ((0.129, 4.20), (0.250, 2.38), (0.374, 1.67))
     ]
-    assert (0.8748101128472224, 37.419793158067485) in values(
+    assert (0.8748101128472224, 37.419793158067485) in from_csv(
         "VTM", "CompressAI", "kodak", "psnr_db"
     )
-    assert values("Multi-Realism", "beta=0", test_set, "fid")[-1] == (0.3238, 13.44)
-    assert values("PQ-MIM", "", test_set, "fid") == [(0.1292, 3.692)]
+    assert from_csv("Multi-Realism", "beta=0", test_set, "fid")[-1] == (0.3238, 13.44)
+    assert from_csv("PQ-MIM", "", test_set, "fid") == [(0.1292, 3.692)]
 
 
 @needs_source
@@ -132,7 +128,7 @@ def test_diffeics_fid_and_pictures_meet_nobody_elses():
     assert {p.dataset for p in theirs} & {p.dataset for p in others} == {"kodak"}
     illm = {p.setting: p.value for p in theirs if (p.system, p.metric) == ("MS-ILLM", "fid")}
     assert illm["quality_3"] == pytest.approx(7.10, abs=0.005)
-    assert values("MS-ILLM", "", "clic2020", "fid")[2][1] == pytest.approx(2.65, abs=0.006)
+    assert from_csv("MS-ILLM", "", "clic2020", "fid")[2][1] == pytest.approx(2.65, abs=0.006)
 
 
 def test_every_protocol_and_rate_protocol_is_defined_in_the_documentation():

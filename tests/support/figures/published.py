@@ -1,5 +1,6 @@
 """Published numbers, the paper's metrics, and panels and plots of both, for tests of figures."""
 
+import csv
 from pathlib import Path
 
 from benchmark.analysis.systems import GROUPED_SYSTEMS, measured_names, short_names
@@ -49,3 +50,11 @@ def clic_plots(rates, points=POINTS):
 def block_of(summary, dataset="kodak"):
     """Return the measured seconds of a summary, named as in the paper."""
     return measured_block(summary, dataset, {**short_names(summary.labels), **measured_names()})
+
+
+def from_csv(system, variant, dataset, metric, columns=("bpp", "value")):
+    """Return numbers of the csv of points, lowest rate first, read without the product's code."""
+    wanted = {"system": system, "variant": variant, "dataset": dataset, "metric": metric}
+    with FILE.open(newline="", encoding="utf-8") as file:
+        mine = [row for row in csv.DictReader(file) if wanted.items() <= row.items()]
+    return sorted(tuple(float(row[column]) for column in columns) for row in mine)
