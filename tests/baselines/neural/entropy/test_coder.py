@@ -85,13 +85,6 @@ def test_the_length_is_the_entropy_within_a_thousandth_and_four_bytes(gaussians,
     assert ideal <= len(data) <= 1.001 * ideal + 4
 
 
-def test_one_symbol_costs_no_more_than_its_bits_and_four_bytes(gaussians):
-    tables, rows = gaussians
-    for symbol in (0, 1, 500, 32767, -32768):
-        piece = np.array([symbol]), np.array([40])
-        assert len(encode((piece[0], rows, piece[1]))) <= ideal_bytes(tables, *piece[::-1]) + 4
-
-
 def test_a_decoder_that_learns_each_pieces_rows_from_the_last_gets_the_same(gaussians):
     _, rows = gaussians
     generator = np.random.default_rng(1)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from baselines.commands.training import outlook
-from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run import Subject
 from baselines.neural.training.run_folder import Journal
 from baselines.neural.training.session import TrainingRun, seconds_left, steps_left
@@ -97,11 +96,3 @@ def test_the_minutes_are_those_of_the_whole_suite(tmp_path, command):
     assert done.exit_code == 0
     assert "elic-1: the time is over after 1 of 5 steps" in done.stdout
     assert not (tmp_path / "out" / "elic-2").exists()
-
-
-def test_the_recipe_of_a_night_is_planned_for_every_member():
-    """The speeds of a journal are found whatever kinds of stages a suite has."""
-    from baselines.neural.training.field_suite import field_suite
-
-    runs = field_suite(load_recipe("night"), Path("nowhere"))
-    assert steps_left(runs) == sum(run.steps for run in runs)
