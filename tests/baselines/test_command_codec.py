@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,11 +91,6 @@ def test_a_spec_on_the_command_line_makes_one(photo: Pixels):
     assert codec.encode(photo, codec.sweep[1]).endswith(b"a:b,30\n")
 
 
-def test_no_shell_reads_the_template(photo: Pixels):
-    with pytest.raises(ProgramFailed, match="cp ended with exit code 1"):
-        encoder(COPY + "; true $HOME").encode(photo, ONCE)
-
-
 def test_files_have_the_extension_that_programs_may_go_by(photo: Pixels):
     checked = shell("case {in}{out} in *.png*.xyz|*.xyz*.png) cp {in} {out};; esac")
     codec = Command(encode=checked, decode=checked, values="1", extension="xyz")
@@ -108,46 +104,29 @@ def test_a_grey_png_comes_back_as_rgb(photo: Pixels, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("encode", "decode", "message"),
+    ("options", "message"),
     [
-        ("cp {in} out", COPY, r"encode='cp {in} out' lacks {out}"),
-        ("cp here {out}", COPY, r"encode='cp here {out}' lacks {in}"),
-        (COPY, "cp {in}", r"decode='cp {in}' lacks {out}"),
-        (COPY, "", r"decode='' lacks {in}"),
-        (COPY + " 'open", COPY, r"cannot be split: No closing quotation"),
-        (COPY, COPY + " {q}", r"decode may not use {q}"),
+        ({"encode": "cp {in} out"}, r"encode='cp {in} out' lacks {out}"),
+        ({"encode": "cp here {out}"}, r"encode='cp here {out}' lacks {in}"),
+        ({"decode": "cp {in}"}, r"decode='cp {in}' lacks {out}"),
+        ({"decode": ""}, r"decode='' lacks {in}"),
+        ({"encode": COPY + " 'open"}, r"cannot be split: No closing quotation"),
+        ({"decode": COPY + " {q}"}, r"decode may not use {q}"),
+        ({"values": ""}, "command needs values=..., the values of {q}, lowest rate first"),
+        ({"values": "10/many"}, "values are numbers with slashes between, not '10/many'"),
+        ({"values": "10//30"}, "values are numbers with slashes between"),
+        ({"values": "10/10.0"}, "values are finite and differ from each other"),
+        ({"values": "nan"}, "values are finite"),
+        ({"values": "10/30"}, "encode has to use {q}, or values be a single one"),
+        ({"timeout_seconds": 0}, "timeout_seconds is above 0"),
+        ({"timeout_seconds": -1}, "timeout_seconds is above 0"),
+        ({"timeout_seconds": float("nan")}, "timeout_seconds is above 0"),
+        ({"extension": "x/../../y"}, "extension is part of a file's name"),
     ],
 )
-def test_a_template_that_cannot_work_is_refused(encode: str, decode: str, message: str):
+def test_options_that_cannot_work_are_refused(options: dict[str, Any], message: str):
     with pytest.raises(BadOption, match=message):
-        Command(encode=encode, decode=decode, values="1")
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ("", "command needs values=..., the values of {q}, lowest rate first: 10/30/50"),
-        ("10/many", "values are numbers with slashes between, not '10/many'"),
-        ("10//30", "values are numbers with slashes between"),
-        ("10/10.0", "values are finite and differ from each other"),
-        ("nan", "values are finite"),
-        ("10/30", "encode has to use {q}, or values be a single one"),
-    ],
-)
-def test_values_that_make_no_sweep_are_refused(values: str, message: str):
-    with pytest.raises(BadOption, match=message):
-        Command(encode=COPY, decode=COPY, values=values)
-
-
-@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
-def test_a_timeout_has_to_be_positive(seconds: float):
-    with pytest.raises(BadOption, match="timeout_seconds is above 0"):
-        encoder(COPY, timeout_seconds=seconds)
-
-
-def test_an_extension_does_not_leave_the_private_folder():
-    with pytest.raises(BadOption, match="extension is part of a file's name"):
-        Command(encode=COPY, decode=COPY, values="1", extension="x/../../y")
+        Command(**{"encode": COPY, "decode": COPY, "values": "1"} | options)
 
 
 def test_a_program_that_is_not_there_is_unavailable():
@@ -157,67 +136,52 @@ def test_a_program_that_is_not_there_is_unavailable():
         decoder("no-such-codec {in} {out}")
 
 
-@pytest.mark.parametrize("script", [": {in} {out}", ": {in} > {out}"])
-def test_an_encoder_that_writes_nothing_is_told(script: str, photo: Pixels):
-    with pytest.raises(ProgramFailed, match=r"^sh ended without an error and wrote no stream$"):
-        encoder(shell(script)).encode(photo, ONCE)
-
-
-@pytest.mark.parametrize("makes", ["mkdir", "mkfifo", "ln -s /dev/zero"])
-def test_an_encoder_that_makes_no_file_is_told(makes: str, photo: Pixels):
-    with pytest.raises(ProgramFailed, match=r"^sh made stream\.bin, and it is no regular file$"):
-        encoder(shell(f"{makes} {{out}}; : {{in}}")).encode(photo, ONCE)
-
-
-def test_a_decoder_that_writes_nothing_is_told():
-    with pytest.raises(ProgramFailed, match=r"^sh ended without an error and wrote no PNG$"):
-        decoder(shell(": {in} {out}")).decode(b"anything")
+@pytest.mark.parametrize(
+    ("template", "seconds", "message"),
+    [
+        (shell(": {in} {out}"), 60, "^sh ended without an error and wrote no stream$"),
+        (shell(": {in} > {out}"), 60, "^sh ended without an error and wrote no stream$"),
+        (shell("(sleep 300; cp {in} {out}) & :"), 60, "wrote no stream"),  # not waited for
+        *(
+            (shell(f"{makes} {{out}}; : {{in}}"), 60, r"^sh made stream\.bin, .* no regular file$")
+            for makes in ("mkdir", "mkfifo", "ln -s /dev/zero")
+        ),
+        (COPY + "; true $HOME", 60, "cp ended with exit code 1"),  # no shell reads it
+        (
+            shell("echo cannot do {q} >&2; exit 7; : {in} {out}"), 60,
+            "^sh ended with exit code 7; it said: cannot do 1$",
+        ),
+        (shell("sleep 300; : {in} {out}"), 0.3, r"^sh was stopped after 0\.3 s$"),
+        (
+            shell("while :; do echo woe >&2; sleep 0.01; done; : {in} {out}"), 0.5,
+            r"^sh was stopped after 0\.5 s; it said: woe woe",
+        ),
+    ],
+)  # fmt: skip
+def test_an_encoder_that_fails_is_quoted(
+    template: str, seconds: float, message: str, photo: Pixels
+):
+    with pytest.raises(ProgramFailed, match=message):
+        encoder(template, timeout_seconds=seconds).encode(photo, ONCE)
 
 
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ("echo no picture > {out}; : {in}", "is not a whole PNG"),
-        (": {in} > {out}", "is not a whole PNG"),
-        ("head -c 3000 {in} > {out}", "is not a whole PNG"),
+        (": {in} {out}", "ended without an error and wrote no PNG$"),
+        ("echo no picture > {out}; : {in}", "wrote a PNG that is not a whole PNG: "),
+        (": {in} > {out}", "wrote a PNG that is not a whole PNG: "),
+        ("head -c 3000 {in} > {out}", "wrote a PNG that is not a whole PNG: "),
+        (": {in}; cp DEEP {out}", "wrote a PNG that has 16 bits per sample"),
     ],
 )
-def test_a_decoder_that_writes_no_png_is_told(script: str, reason: str, photo: Pixels):
-    data = encoder(COPY).encode(photo, ONCE)
-    with pytest.raises(ProgramFailed, match=f"^sh wrote a PNG that {reason}: "):
-        decoder(shell(script)).decode(data)
-
-
-def test_a_decoder_that_writes_16_bits_is_told(tmp_path: Path):
+def test_a_decoder_that_writes_no_png_is_told(
+    script: str, reason: str, photo: Pixels, tmp_path: Path
+):
     Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(ProgramFailed, match="wrote a PNG that has 16 bits per sample"):
-        decoder(shell(f": {{in}}; cp {tmp_path}/deep.png {{out}}")).decode(b"anything")
-
-
-def test_a_program_that_fails_is_quoted(photo: Pixels):
-    script = shell("echo cannot do {q} >&2; exit 7; : {in} {out}")
-    with pytest.raises(ProgramFailed, match=r"^sh ended with exit code 7; it said: cannot do 1$"):
-        encoder(script).encode(photo, ONCE)
-
-
-def test_a_program_that_hangs_is_stopped(photo: Pixels):
-    hanging = encoder(shell("sleep 300; : {in} {out}"), timeout_seconds=0.3)
-    with pytest.raises(ProgramFailed, match=r"^sh was stopped after 0\.3 s$"):
-        hanging.encode(photo, ONCE)
-
-
-def test_a_program_that_complains_for_ever_is_stopped_and_quoted(photo: Pixels):
-    complaining = encoder(
-        shell("while :; do echo woe >&2; sleep 0.01; done; : {in} {out}"), timeout_seconds=0.5
-    )
-    with pytest.raises(ProgramFailed, match=r"^sh was stopped after 0\.5 s; it said: woe woe"):
-        complaining.encode(photo, ONCE)
-
-
-def test_a_child_that_would_write_later_is_not_waited_for(photo: Pixels):
-    late = encoder(shell("(sleep 300; cp {in} {out}) & :"))
-    with pytest.raises(ProgramFailed, match="wrote no stream"):
-        late.encode(photo, ONCE)
+    data = encoder(COPY).encode(photo, ONCE)
+    with pytest.raises(ProgramFailed, match=f"^sh {reason}"):
+        decoder(shell(script.replace("DEEP", str(tmp_path / "deep.png")))).decode(data)
 
 
 def test_an_empty_stream_starts_no_program():

@@ -18,9 +18,9 @@ from benchmark.datasets.archive import (
     open_div2k,
     open_tecnick,
 )
-from benchmark.datasets.clic2020 import open_clic2020, open_validation
+from benchmark.datasets.clic2020 import open_clic2020, open_professional, open_validation
 from benchmark.datasets.download import MANIFEST, Expected
-from benchmark.datasets.folder import open_dataset, open_folder
+from benchmark.datasets.folder import open_dataset
 from benchmark.datasets.kodak import open_kodak
 from benchmark.errors import Unavailable, UsageError
 from conftest import SHARED
@@ -40,10 +40,18 @@ needs_kodak = pytest.mark.skipif(not KODAK.exists(), reason="needs ../shared/dat
         (open_validation, "valid", 41, (2048, 1365), "000.png"),
         (open_tecnick, "TESTIMAGES/RGB/RGB_OR_1200x1200", 100, (1200, 1200), "000.png"),
         (open_clic2020, "clic2020", 428, (2048, 1371), "000.png"),
+        *(
+            (open_professional, place, 250, (2048, 1365), "professional/000.png")
+            for place in (
+                *("clic2020/professional", "CLIC2020Professional_test/professional"),
+                *("CLIC2020Professional_test", "professional"),
+            )
+        ),
     ],
 )
 def test_a_dataset_is_found_as_its_archive_unpacks(opener, place, count, size, first, tmp_path):
-    make_clic(tmp_path / "data" / place, count, size)
+    folder = make_clic(tmp_path / "data" / place, count, size)
+    (folder / "._000.png").write_bytes(b"resource fork")
     images = opener([tmp_path / "empty", tmp_path / "data"]).images
     assert (len(images), images[0].name) == (count, first)
 
@@ -93,14 +101,6 @@ def test_other_pictures_in_the_data_folder_itself_are_no_objection(tmp_path):
 def test_a_missing_folder_is_called_a_missing_folder(text):
     with pytest.raises(UsageError, match=f"there is no folder {Path(text)}"):
         open_dataset(text)
-
-
-def test_open_folder_tells_a_file_from_nothing(tmp_path):
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(UsageError, match="file is not a folder of images"):
-        open_folder(tmp_path / "file")
-    with pytest.raises(UsageError, match=r"there is no folder .*gone"):
-        open_folder(tmp_path / "gone")
 
 
 @needs_kodak
