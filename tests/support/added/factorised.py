@@ -10,7 +10,7 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
-from baselines.neural.architecture import config_from_json
+from baselines.neural.architecture import PlainArchitecture
 from baselines.neural.bitstream.container import NoControls
 from baselines.neural.blocks.layers import convolution, upsampling
 from baselines.neural.entropy.coder import Decoder, Distributions, Encoder, channel_rows
@@ -42,6 +42,11 @@ class Autoencoder(Network):
 
     def priors(self):
         return (self.prior,)
+
+    def initialise(self, crops, lambdas):
+        """Latents about four steps wide, whatever the photographs are."""
+        with torch.no_grad():
+            self.analysis[-1].weight *= 4 / self.analysis(crops).std()
 
     def forward(self, images, controls, *, noisy=True):
         latents = self.analysis(images)
@@ -80,34 +85,14 @@ class FactorisedCoder:
         return torch.from_numpy(symbols)[None] + self.medians
 
 
-class Factorised:
+class Factorised(PlainArchitecture[Widths]):
     """The architecture."""
 
     name = "factorised"
     presets: Mapping[str, Widths] = MappingProxyType({"tiny": Widths(16, 12)})
-
-    def config_from_json(self, record):
-        return config_from_json(record, Widths)
-
-    def config_to_json(self, config):
-        return asdict(config)
-
-    def rate_levels(self, config):
-        return 1
-
-    def control_block(self):
-        return NoControls()
-
-    def build(self, config):
-        return Autoencoder(config)
-
-    def initialise(self, network, crops, lambdas):
-        """Latents about four steps wide, whatever the photographs are."""
-        with torch.no_grad():
-            network.analysis[-1].weight *= 4 / network.analysis(crops).std()
+    config_type = Widths
+    network_type = "support.added.factorised:Autoencoder"
+    coder_type = "support.added.factorised:FactorisedCoder"
 
     def tables(self, network, images):
         return factorised_tables(network.prior)
-
-    def coder(self, network, tables, device="cpu"):
-        return FactorisedCoder(network, tables, device)

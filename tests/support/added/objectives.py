@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate, softplus
 
 from baselines.neural.network import Estimate, Network
 from baselines.neural.training.losses.rate_distortion import terms
-from baselines.neural.training.objective import Batch, Loss, Setup, Validation
+from baselines.neural.training.objective import Batch, Loss, Setup, StageObjective, Validation
 from baselines.neural.training.recipe import Stage, Weight
 from benchmark.codec import Pixels
 from support.training.fixtures import LEAST
@@ -28,14 +28,14 @@ class LatentGANStage(Stage):
     discriminator_learning_rate: Weight = 1e-3
 
 
-class LatentGAN:
+class LatentGAN(StageObjective):
     """Rate, distortion and a GAN whose discriminator sees the latents too, as HiFiC's does."""
 
     stage_type = LatentGANStage
     frozen: ClassVar[frozenset[str]] = frozenset({"realism_control"})
 
     def __init__(self, stage: LatentGANStage, setup: Setup) -> None:
-        self.stage, self.setup = stage, setup
+        super().__init__(stage, setup)
         with torch.random.fork_rng():
             torch.manual_seed(setup.recipe.seed)
             self.score = nn.Conv2d(3 + LEAST.latent, 1, 5, stride=4)
@@ -46,7 +46,7 @@ class LatentGAN:
         return self.score(torch.cat([images, maps], 1))
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
-        q = float(self.setup.random(step).integers(0, 5))
+        q = float(self._setup.random(step).integers(0, 5))
         found: Estimate = network(batch.crops, network.controls_at(q, 0.0))
         assert found.latents is not None
         fake = softplus(-self.scores(found.images, found.latents)).mean()
@@ -64,8 +64,8 @@ class LatentGAN:
             self.optimiser.zero_grad()
             (loss + self.stage.r1 / 2 * r1).backward()
             numbers = torch.stack([loss.detach(), r1.detach()])
-            averaged = self.setup.workers.average(self.score.parameters(), numbers)
-            self.setup.guard.step(self.optimiser)
+            averaged = self._setup.workers.average(self.score.parameters(), numbers)
+            self._setup.guard.step(self.optimiser)
             return dict(zip(("discriminator", "r1"), averaged, strict=True))
 
         return Loss(total, {"bpp": cost.bpp.mean()}, update)
@@ -93,15 +93,10 @@ class Denoiser(Network):
         return self.net(torch.cat([images, level], 1))
 
 
-class Denoising:
+class Denoising(StageObjective):
     """The loss of a diffusion model's v-prediction: no bits, no reconstruction, no validation."""
 
     stage_type = Stage
-    frozen: ClassVar[frozenset[str]] = frozenset()
-
-    def __init__(self, stage: Stage, setup: Setup) -> None:
-        """Nothing is kept from step to step."""
-
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         angle = torch.rand(len(batch.crops), device=batch.crops.device) * torch.pi / 2
         alpha, sigma = (one[:, None, None, None] for one in (angle.cos(), angle.sin()))
@@ -112,9 +107,3 @@ class Denoising:
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation | None:
         return None
-
-    def state(self) -> Any:
-        return None
-
-    def load_state(self, state: Any) -> None:
-        """There is none."""

@@ -1,5 +1,6 @@
 """Our codec as the harness finds it: its description, checkpoints and settings."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -63,25 +64,23 @@ def test_a_size_has_a_file_of_its_own_which_has_its_dimensions(monkeypatch, chec
         CRDR(beta=0, size="micro")
 
 
-def test_a_size_that_does_not_exist_or_stands_beside_a_checkpoint_is_refused(checkpoint):
-    with pytest.raises(BadOption, match="size=huge: it is full, small, mini, micro, tiny"):
-        CRDR(beta=0, size="huge")
-    with pytest.raises(BadOption, match="one of them"):
-        CRDR(beta=0, size="micro", checkpoint=str(checkpoint))
-
-
 @pytest.mark.parametrize(
-    ("setting", "says"),
-    [(Setting("quality", 2), "not quality=2"), (Setting("q", 4.1), "q=4.1"),
-     (Setting("q", float("nan")), "q=nan")],
-)  # fmt: skip
-def test_settings_that_do_not_exist_are_refused(checkpoint, setting, says):
-    with pytest.raises(BadOption, match=says):
-        CRDR(beta=0, checkpoint=str(checkpoint)).encode(noise(8, 8), setting)
+    ("option", "value"),
+    [("size", "huge"), ("beta", 6), ("effort", 4), ("search_seed", -1), ("search_for", "speed")]
+    + [("bpp", -1), ("psnr", math.inf), ("exact", 2)],
+)
+def test_options_that_make_no_sense_are_refused(option, value):
+    with pytest.raises(BadOption, match=f"{option}={value}"):
+        CRDR(**{"beta": 0, option: value})
 
 
-def test_a_beta_out_of_range_is_refused(checkpoint):
-    with pytest.raises(BadOption, match="beta=6"):
-        CRDR(beta=6, checkpoint=str(checkpoint))
+def test_options_and_settings_that_exclude_each_other_are_refused(checkpoint):
+    codec = CRDR(beta=0, checkpoint=str(checkpoint))
+    for options in ({"size": "micro", "checkpoint": str(checkpoint)}, {"bpp": 0.2, "psnr": 30}):
+        with pytest.raises(BadOption, match="one of them"):
+            CRDR(beta=0, **options)
+    for setting in (Setting("quality", 2), Setting("q", 4.1), Setting("q", math.nan)):
+        with pytest.raises(BadOption, match=setting.name):
+            codec.encode(noise(8, 8), setting)
     with pytest.raises(BadOption, match="beta is -1"):
-        CRDR(beta=0, checkpoint=str(checkpoint)).decode(b"", beta=-1)
+        codec.decode(b"", beta=-1)

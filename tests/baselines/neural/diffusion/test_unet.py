@@ -1,4 +1,4 @@
-"""The network of diffusion decoders: its size, its blocks, and that positions are on their own."""
+"""The network of diffusion decoders: its size, its blocks, that positions are on their own."""
 
 import math
 
@@ -13,6 +13,13 @@ from baselines.neural.diffusion.architecture import DiracArchitecture
 from baselines.neural.diffusion.model import DiffusionNetwork
 from baselines.neural.diffusion.noise import noise_level
 from baselines.neural.diffusion.unet import ConditionedBlock, UNet, velocities
+import numpy as np
+import pytest
+import torch
+from scipy.fft import dctn
+
+from baselines.neural.diffusion.unet import BANDS, analyse, synthesise
+
 
 METHODS = ("dirac", "hfd")
 TINY = DiracArchitecture.presets["tiny"]
@@ -156,3 +163,26 @@ def test_dimensions_that_no_network_can_have_are_refused(field, value, told):
 def test_it_codes_nothing_itself():
     with pytest.raises(ValueError, match=r"dirac:base=\.\.\. runs it"):
         load_architecture("dirac").coder(DiffusionNetwork(TINY), {})
+
+
+COLOURS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
+
+
+@pytest.fixture
+def pictures():
+    return torch.randn(2, 3, 8, 12)
+
+
+def test_a_picture_is_its_coefficients_turned_back(pictures):
+    coefficients = analyse(pictures)
+    assert coefficients.shape == (2, BANDS, 2, 3)
+    torch.testing.assert_close(synthesise(coefficients), pictures)
+    torch.testing.assert_close(coefficients.square().sum(), pictures.square().sum())
+
+
+def test_coefficients_are_the_cosine_transform_of_blocks_of_mixed_colours(pictures):
+    block = pictures[1, :, 4:, 8:].double().numpy()
+    mixed = np.einsum("ck,kyx->cyx", COLOURS, block)
+    expected = np.concatenate([dctn(one, norm="ortho").ravel() for one in mixed])
+    found = analyse(pictures)[1, :, 1, 2]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-5)

@@ -49,12 +49,6 @@ def test_the_stages_are_the_published_figures_rule(shape):
             assert sum(rules) == 1
 
 
-def test_each_stage_doubles_what_is_known():
-    stages = stages_of(TINY, 16, 24)
-    known = [int((stages <= stage).sum()) for stage in range(TINY.stages)]
-    assert known == [24 << stage for stage in range(TINY.stages)]
-
-
 def test_an_order_of_another_card_is_repeated_from_the_corner():
     rows = ((0, 1, 2), (3, 4, 5), (6, 7, 8))
     sizes = replace(TINY, order=rows, window=9)
@@ -187,7 +181,3 @@ def test_dimensions_that_no_network_can_have_are_refused(field, value):
     fields = {name: getattr(TINY, name) for name in PqMimSizes.__slots__}
     with pytest.raises(ValueError, match=field):
         PqMimSizes(**fields | {field: value})
-
-
-def test_heads_are_as_wide_as_a_file_without_a_card_is_read():
-    assert {one.width // one.heads for one in (FULL, MICRO, TINY)} == {32}

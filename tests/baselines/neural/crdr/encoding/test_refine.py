@@ -193,18 +193,6 @@ def test_what_no_q_gives_is_refused_with_the_nearest_that_is_there(photograph, t
         codec.encode(photograph, *codec.sweep)
 
 
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [({"effort": 4}, "effort=4: it is 0 to 3"), ({"search_seed": -1}, "search_seed=-1"),
-     ({"search_for": "speed"}, "search_for=speed: it is psnr or realism"),
-     ({"bpp": 0.2, "psnr": 30}, "bpp=0.2, psnr=30: one of them"), ({"bpp": -1}, "bpp=-1"),
-     ({"psnr": math.inf}, "psnr=inf")],
-)  # fmt: skip
-def test_options_that_make_no_sense_are_refused(options, says):
-    with pytest.raises(BadOption, match=says):
-        ours(**options)
-
-
 def test_a_target_takes_no_other_setting_and_no_map(photograph):
     codec = ours(bpp=0.3)
     with pytest.raises(BadOption, match="q=2"):

@@ -147,13 +147,6 @@ def test_mixed_levels_give_what_each_picture_gets_alone(kind):
 
 
 @each_kind
-def test_one_level_for_all_gives_what_each_picture_gets_alone(kind):
-    critic, images = thin(kind), pictures(3)
-    levels = torch.full((3,), 2)
-    assert close(critic(images, levels), alone(critic, images, levels))
-
-
-@each_kind
 def test_logits_depend_on_the_level_unless_the_discriminator_cannot_know_it(kind):
     critic, images = thin(kind), pictures(1).expand(LEVELS, -1, -1, -1)
     logits = critic(images, torch.arange(LEVELS))
@@ -223,49 +216,12 @@ def test_copies_start_differently():
 
 
 @each_kind
-def test_the_layout_of_the_images_in_memory_does_not_matter(kind):
-    critic, images = thin(kind), pictures(len(MIXED))
-    expected = critic(images, MIXED)
-    critic.to(memory_format=torch.channels_last)
-    found = critic(images.contiguous(memory_format=torch.channels_last), MIXED)
-    assert close(found, expected)
-
-
-@each_kind
 def test_autocast_gives_nearly_the_same_logits(kind):
     critic, images = thin(kind).float(), pictures(len(MIXED)).float()
     expected = critic(images, MIXED)
     with torch.autocast("cpu", torch.bfloat16):
         found = critic(images, MIXED)
     assert (found - expected).abs().max() < 9 * 2**-8 * expected.abs().max()  # 9 layers of 8 bits
-
-
-@pytest.mark.parametrize("objective", GAN_LOSSES)
-@each_kind
-def test_every_objective_takes_three_steps_with_every_discriminator(kind, objective):
-    critic, images = thin(kind).float(), pictures(len(MIXED)).float()
-    fake = (images + 0.3 * pictures(len(images), seed=5).float()).requires_grad_()
-    of_judge = torch.optim.Adam(critic.parameters(), 1e-3)
-    of_fake = torch.optim.Adam([fake], 1e-3)
-    goal = GAN_LOSSES[objective]
-    losses = []
-    for _ in range(3):
-        with torch.no_grad():
-            reference = critic(images, MIXED)
-        critic.requires_grad_(False)
-        before = goal.generator_loss(reference, critic(fake, MIXED)).mean()
-        of_fake.zero_grad()
-        before.backward()
-        of_fake.step()
-        after = goal.generator_loss(reference, critic(fake.detach(), MIXED)).mean()
-        assert after.item() < before.item()
-        critic.requires_grad_(True)
-        loss = goal.discriminator_loss(critic(images, MIXED), critic(fake.detach(), MIXED))
-        of_judge.zero_grad()
-        loss.backward()
-        of_judge.step()
-        losses.append(loss.item())
-    assert losses == sorted(losses, reverse=True)
 
 
 @pytest.mark.parametrize("levels", [[0, 5], [-1, 0], [0], [0, 1, 2], [0.0, 1.0]])
@@ -280,9 +236,3 @@ def test_unknown_kinds_and_too_few_stages_are_refused():
         discriminator("share", LEVELS)
     with pytest.raises(ValueError, match="1 stages are too few"):
         discriminator("shared", LEVELS, (4,))
-
-
-def test_the_table_is_closed_and_holds_the_seven_kinds():
-    assert DISCRIMINATORS.keys() == KINDS.keys()
-    with pytest.raises(TypeError):
-        DISCRIMINATORS["other"] = DISCRIMINATORS["shared"]
