@@ -4,14 +4,13 @@ It is an architecture written against the public boundary alone.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
 from torch import nn
 
-from baselines.neural.architecture import PlainArchitecture
-from baselines.neural.bitstream.container import NoControls
+from baselines.neural.architecture import Architecture
 from baselines.neural.blocks.layers import convolution, upsampling
 from baselines.neural.entropy.coder import Decoder, Distributions, Encoder, channel_rows
 from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables, noised
@@ -85,7 +84,7 @@ class FactorisedCoder:
         return torch.from_numpy(symbols)[None] + self.medians
 
 
-class Factorised(PlainArchitecture[Widths]):
+class Factorised(Architecture[Widths]):
     """The architecture."""
 
     name = "factorised"

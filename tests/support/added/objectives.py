@@ -97,6 +97,7 @@ class Denoising(StageObjective):
     """The loss of a diffusion model's v-prediction: no bits, no reconstruction, no validation."""
 
     stage_type = Stage
+
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         angle = torch.rand(len(batch.crops), device=batch.crops.device) * torch.pi / 2
         alpha, sigma = (one[:, None, None, None] for one in (angle.cos(), angle.sin()))

@@ -66,8 +66,10 @@ def test_a_size_has_a_file_of_its_own_which_has_its_dimensions(monkeypatch, chec
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("size", "huge"), ("beta", 6), ("effort", 4), ("search_seed", -1), ("search_for", "speed")]
-    + [("bpp", -1), ("psnr", math.inf), ("exact", 2)],
+    [
+        *(("size", "huge"), ("beta", 6), ("effort", 4), ("search_seed", -1)),
+        *(("search_for", "speed"), ("bpp", -1), ("psnr", math.inf), ("exact", 2)),
+    ],
 )
 def test_options_that_make_no_sense_are_refused(option, value):
     with pytest.raises(BadOption, match=f"{option}={value}"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.bitstream.container import Stream, Tiling, checksum
+from baselines.neural.bitstream.container import Stream, Tiling
 from baselines.neural.bitstream.level_map import levels_of, map_shape
 from baselines.neural.bitstream.windows import LARGE, tiling_of
 from baselines.neural.checkpoint.checkpoint import load_checkpoint

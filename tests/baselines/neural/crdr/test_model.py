@@ -5,19 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
 
 from baselines.neural.blocks.control import (
     ConditionedBottleneck,
-    ConditionedBottlenecks,
     InterpolationChannelAttention,
     control_of,
 )
-from baselines.neural.blocks.layers import ResidualBottleneck
-from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
-from baselines.neural.crdr.architecture import MICRO, SMALL, TINY, without_context
+from baselines.neural.crdr.architecture import MICRO, TINY, without_context
 from baselines.neural.crdr.model import Controls, CRDRNetwork, RealismEmbedding
-from baselines.neural.entropy import latent_network
 from support.networks.drawn import noise, shaken
 
 FORMATS = (torch.contiguous_format, torch.channels_last)

@@ -1,20 +1,23 @@
 """Noise that every machine has alike, and samplers compared with exact denoisers."""
 
+import math
 from hashlib import sha256
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import norm
 
-from baselines.neural.diffusion.noise import GRID, noise_key, normal_noise, normal_values
-import math
-
-import numpy as np
-import pytest
-import torch
-
 from baselines.neural.diffusion.drawing import draw_residual
-from baselines.neural.diffusion.noise import clean, log_snr, noise_level, normal_noise, times
+from baselines.neural.diffusion.noise import (
+    GRID,
+    log_snr,
+    noise_key,
+    noise_level,
+    normal_noise,
+    normal_values,
+    times,
+)
 
 
 def test_the_table_has_the_medians_of_equal_shares_of_a_normal_distribution():

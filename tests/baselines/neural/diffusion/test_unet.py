@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.fft import dctn
 from torch.nn.functional import conv2d, layer_norm, linear
 
 from baselines.neural.architecture import load_architecture
@@ -12,14 +14,14 @@ from baselines.neural.crdr.architecture import MICRO as CRDR_MICRO
 from baselines.neural.diffusion.architecture import DiracArchitecture
 from baselines.neural.diffusion.model import DiffusionNetwork
 from baselines.neural.diffusion.noise import noise_level
-from baselines.neural.diffusion.unet import ConditionedBlock, UNet, velocities
-import numpy as np
-import pytest
-import torch
-from scipy.fft import dctn
-
-from baselines.neural.diffusion.unet import BANDS, analyse, synthesise
-
+from baselines.neural.diffusion.unet import (
+    BANDS,
+    ConditionedBlock,
+    UNet,
+    analyse,
+    synthesise,
+    velocities,
+)
 
 METHODS = ("dirac", "hfd")
 TINY = DiracArchitecture.presets["tiny"]

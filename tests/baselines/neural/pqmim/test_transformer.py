@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from baselines.neural.pqmim.architecture import FULL, MICRO, TINY, PqMimSizes
+from baselines.neural.pqmim.architecture import TINY, PqMimSizes
 from baselines.neural.pqmim.model import PqMimNetwork
 from baselines.neural.pqmim.transformer import (
     Layer,

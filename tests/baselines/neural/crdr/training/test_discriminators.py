@@ -5,11 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from baselines.neural.crdr.discriminators import (
-    DISCRIMINATORS,
     Discriminator,
     discriminator,
 )
-from baselines.neural.training.losses.gan import GAN_LOSSES
 from benchmark.errors import UnknownName
 
 LEVELS = 5
