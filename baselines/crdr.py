@@ -119,7 +119,7 @@ class CRDR:
         if search_for not in SEARCHED_FOR:
             raise BadOption(f"search_for={search_for}: it is {' or '.join(SEARCHED_FOR)}")
         targets = [Setting(name, value) for name, value in (("bpp", bpp), ("psnr", psnr)) if value]
-        if len(targets) > 1 or any(not 0 < one.value < math.inf for one in targets):
+        if len(targets) > 1 or any(not 0 < target.value < math.inf for target in targets):
             raise BadOption(f"bpp={bpp:g}, psnr={psnr:g}: one of them, above 0")
         if targets:
             self.sweep = tuple(targets)

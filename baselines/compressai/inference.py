@@ -152,13 +152,13 @@ class ListedGaussian(nn.Module):
         symbols = self.quantize(inputs, "symbols", means)
         return [
             self._coder.encode_with_indexes(
-                one.flatten().tolist(),
+                symbol.flatten().tolist(),
                 index.flatten().tolist(),
                 self.quantized_cdf,
                 self._lengths,
                 self._offsets,
             )
-            for one, index in zip(symbols, indexes, strict=True)
+            for symbol, index in zip(symbols, indexes, strict=True)
         ]
 
     def decompress(

@@ -43,8 +43,8 @@ def matched_suite(
             (f"hyperprior{kind}-{number}", compressai(HYPERPRIOR, lmbda, widths), single)
         )
     return tuple(
-        TrainingRun(name, folder / name, folder / f"{name}.safetensors", subject, one)
-        for name, subject, one in members
+        TrainingRun(name, folder / name, folder / f"{name}.safetensors", subject, trained)
+        for name, subject, trained in members
     )
 
 
@@ -77,7 +77,7 @@ def single_rate(
         crops = -(-sum(stage.crops for stage in alike) // parts)
         stages.append(
             kind(
-                **{one.name: getattr(like, one.name) for one in fields(Stage)}
+                **{field.name: getattr(like, field.name) for field in fields(Stage)}
                 | {
                     "kind": "single_rate",
                     "steps": -(-crops // like.batch),

@@ -211,9 +211,9 @@ def find_matched(model: str, metric: str, *, whole: bool) -> dict[int, Path]:
 def card_of_model(path: Path, model: str) -> Card:
     """Return the card of a checkpoint of a model of CompressAI's; raises `Unavailable`."""
     card = verified_card(path)
-    held = getattr(card.config, "model", card.architecture)
-    if held != model:
-        raise Unavailable(f"{path} holds {held} by its card, not {model}")
+    model_of_card = getattr(card.config, "model", card.architecture)
+    if model_of_card != model:
+        raise Unavailable(f"{path} holds {model_of_card} by its card, not {model}")
     return card
 
 

@@ -94,7 +94,9 @@ def _of_codec(name: str) -> Availability:
         if pack is None:
             raise
         info = pack.infos[spec]
-        images = len({one.image_sha256 for one in pack.streams.values() if one.spec == spec})
+        images = len(
+            {stream.image_sha256 for stream in pack.streams.values() if stream.spec == spec}
+        )
         what = f"{info.version} of {images} images, from {pack.path}; for others, {missing}"
         return Availability(name, "recorded", what, info.licence)
     caveat = f" ({info.caveat})" if info.caveat else ""

@@ -50,7 +50,7 @@ def find_sources(
     They are sought in the pack's own datasets and in `more` datasets or folders; `UsageError` or
     `Unavailable` for one of `more` that cannot be read.
     """
-    named = dict.fromkeys(one.fields["dataset"] for one in pack.streams.values())
+    named = dict.fromkeys(stream.fields["dataset"] for stream in pack.streams.values())
     found: dict[tuple[str, int], Source] = {}
     missing: dict[str, str] = {}
     for name in [*(name for name in named if name in DATASETS), *more]:
@@ -61,7 +61,7 @@ def find_sources(
                 raise
             missing[name] = str(why)
             continue
-        found |= {(one.sha256, one.width_px): one for one in sources.images}
+        found |= {(image.sha256, image.width_px): image for image in sources.images}
     return found, missing
 
 
@@ -99,18 +99,18 @@ def _tasks(
 ) -> Iterable[Rescore]:
     """Yield a task per stream; streams are put where workers read them, wrong ones are reported."""
     store = Store(folder)
-    for one in pack.streams.values():
-        row = row_of(pack, one, conditions.run)
+    for stream in pack.streams.values():
+        row = row_of(pack, stream, conditions.run)
         try:
-            store.keep(pack.read(one))
+            store.keep(pack.read(stream))
         except BenchError as error:
             contradictions.append(Contradiction(name_of_row(row), str(error)))
             continue
-        bpp = one.fields.get("bpp")
+        bpp = stream.fields.get("bpp")
         if not bpp or not math.isclose(float(bpp), row["bpp"], rel_tol=1e-12):
             what = f"its bpp is {row['bpp']}, not {bpp or 'left out'}"
             contradictions.append(Contradiction(name_of_row(row), what))
-        source = sources.get((one.image_sha256, one.width_px))
+        source = sources.get((stream.image_sha256, stream.width_px))
         yield Rescore(row, source, conditions.metrics if source else (), folder)
 
 

@@ -93,44 +93,44 @@ def compare_rows(stored: pa.Table, again: pa.Table, metrics: Iterable[str]) -> l
     found: dict[str, VariantAgain] = {}
     for row in stored.to_pylist():
         spec = CodecSpec.of(row["codec"], row["variant"]).text
-        one = found.setdefault(spec, VariantAgain(spec))
-        one.rows += 1
+        compared = found.setdefault(spec, VariantAgain(spec))
+        compared.rows += 1
         other = known.get(_key(row))
         if other is not None:
-            differences = _compare(one, row, other, columns)
+            differences = _compare(compared, row, other, columns)
             if all(row[name] == other[name] for name in BUILD):
-                one.wrong += differences
+                compared.wrong += differences
             else:
-                one.other_build += 1
+                compared.other_build += 1
     return list(found.values())
 
 
 def _compare(
-    one: VariantAgain, row: Row, other: Row, columns: Iterable[tuple[str, str, str]]
+    compared: VariantAgain, row: Row, other: Row, columns: Iterable[tuple[str, str, str]]
 ) -> list[str]:
     """Count what is equal in two rows; return a sentence for each thing that is not."""
     wrong = []
     where = name_of_row(row)
-    one.measured_again += 1
+    compared.measured_again += 1
     names = ("num_bytes", "stream_sha256")
     same = all(row[name] == other[name] or None in (row[name], other[name]) for name in names)
-    one.bytes_equal += same
+    compared.bytes_equal += same
     if not same:
         sizes = f"{row['num_bytes']} bytes before, {other['num_bytes']} now"
         wrong.append(f"{where}: the stream differs ({sizes})")
     pixels = row["decoded_sha256"] == other["decoded_sha256"]
-    one.pixels_equal += pixels
+    compared.pixels_equal += pixels
     if not pixels:
         wrong.append(f"{where}: it decodes to other pixels")
     for column, protocol, _ in columns:
         before, now = row.get(column), other.get(column)
         if before is None or now is None or row[protocol] != other[protocol]:
             continue
-        one.values += 1
+        compared.values += 1
         difference = 0.0 if before == now else abs(before - now)
-        one.largest_difference = max(one.largest_difference, difference)
+        compared.largest_difference = max(compared.largest_difference, difference)
         if difference <= TOLERANCE or math.isnan(difference):
-            one.values_equal += 1
+            compared.values_equal += 1
         elif pixels:
             wrong.append(f"{where}: {column} is {now}, not {before}")
     return wrong
@@ -148,17 +148,17 @@ def compare_sets(
     Each is the point ("elic level=2"), the value before and the value now. Only points of equally
     many images are there: the metric depends on their number.
     """
-    known = {(one.label, one.setting): one for one in again.points}
+    known = {(point.label, point.setting): point for point in again.points}
     found: dict[str, list[tuple[str, float, float]]] = {}
     for name in metrics:
         if name not in DISTRIBUTION_METRICS:
             continue
         column = metric_class(name).column
-        for one in stored.points:
-            other = known.get((one.label, one.setting))
-            if other is None or one.images != other.images:
+        for point in stored.points:
+            other = known.get((point.label, point.setting))
+            if other is None or point.images != other.images:
                 continue
-            before, now = (point.means[column].value for point in (one, other))
+            before, now = (side.means[column].value for side in (point, other))
             if before is not None and now is not None:
-                found.setdefault(column, []).append((f"{one.label} {one.setting}", before, now))
+                found.setdefault(column, []).append((f"{point.label} {point.setting}", before, now))
     return found

@@ -45,7 +45,7 @@ class Verified(NamedTuple):
     @property
     def wrong(self) -> bool:
         """True if something is damaged or missing."""
-        return any(one.state in WRONG for one in self.findings)
+        return any(finding.state in WRONG for finding in self.findings)
 
 
 def verify_results(folder: Path) -> Iterator[Verified]:

@@ -38,6 +38,7 @@ def dataset(request, folders):
 def test_a_dataset_out_of_reach_is_one_sentence_with_its_remedy(name, tmp_path):
     with pytest.raises(Unavailable) as refused:
         dataset_opener(name)([tmp_path, tmp_path / "not a folder"])
+    assert f"not in {tmp_path}" in str(refused.value)
     assert "\n" not in str(refused.value)
     assert f"run `bench fetch {name}`" in str(refused.value)
 
