@@ -108,18 +108,14 @@ def mixed_builds(summary: Summary) -> dict[str, str]:
     of_codec: dict[tuple[str, str], dict[str, Edition]] = {}
     for edition in (point.edition for point in summary.points):
         if not edition.age:
-            of_codec.setdefault((edition.codec, size_of(edition)), {})[edition.label] = edition
+            size = edition.options.get(SIZE, "")
+            of_codec.setdefault((edition.codec, size), {})[edition.label] = edition
     mixed: dict[str, str] = {}
     for editions in of_codec.values():
         words = {label: build_words(edition) for label, edition in editions.items()}
         if len({one.build for one in editions.values()}) > 1 and len(set(words.values())) > 1:
             mixed |= words
     return mixed
-
-
-def size_of(edition: Edition) -> str:
-    """Return the size of network that a variant names; empty for the codec's default."""
-    return edition.options.get(SIZE, "")
 
 
 def is_default(edition: Edition) -> bool:

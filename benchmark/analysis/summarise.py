@@ -1,9 +1,8 @@
 """Points of rate-distortion curves: means over the images of each codec variant and setting."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -123,15 +122,11 @@ class Summary:
 
     def for_machines(self) -> list[dict[str, Any]]:
         """Return one flat record per point, JSON values only, each mean followed by its counts."""
-        return [_record(point) for point in self.points]
+        of_sets = {metric_class(name).column for name in DISTRIBUTION_METRICS}
+        return [_record(point, of_sets) for point in self.points]
 
 
-@cache
-def _columns_of_sets() -> frozenset[str]:
-    return frozenset(metric_class(name).column for name in DISTRIBUTION_METRICS)
-
-
-def _record(point: Point) -> dict[str, Any]:
+def _record(point: Point, of_sets: Collection[str]) -> dict[str, Any]:
     record: dict[str, Any] = {
         "codec": point.label,
         "setting": str(point.setting),
@@ -149,7 +144,7 @@ def _record(point: Point) -> dict[str, Any]:
             known = point.image_values[name]
             whole = np.count_nonzero(~np.isnan(known)) == mean.images + mean.infinite
             record[f"{name}_of_mean_mse"] = psnr_of_mean_mse(known) if whole else None
-        if name in _columns_of_sets():
+        if name in of_sets:
             record[f"{name}_few"] = 0 < mean.images < FEW_IMAGES
     return {**record, "caveat": "; ".join(point.edition.caveats), "version": point.edition.version}
 

@@ -171,7 +171,12 @@ class _Merge:
             matches = pc.match_substring_regex(table[name], pattern)
             sound = pc.and_(sound, pc.fill_null(matches, True))
         for one in table.group_by(["codec", "variant"]).aggregate([]).to_pylist():
-            if not _is_variant(**one):
+            codec, variant = one["codec"], one["variant"]
+            try:
+                known = codec and variant is not None and CodecSpec.of(codec, variant)
+            except BadOption:
+                known = None
+            if not known:
                 same = [pc.equal(table[name], text or "") for name, text in one.items()]
                 sound = pc.and_(sound, pc.invert(pc.fill_null(pc.and_(*same), True)))
         if wrong := table.num_rows - int(pc.sum(sound).as_py() or 0):
@@ -263,11 +268,12 @@ def _disputed(table: pa.Table) -> dict[str, list[Row]]:
 def _accepted(table: pa.Table, disputed: Mapping[str, Sequence[Row]]) -> pa.Table:
     """Return the rows that agree with the valid row."""
     doubtful = _among(table, pa.array(list(disputed), pa.string()))
-    agreeing = [
-        row
-        for row in table.filter(doubtful).to_pylist()
-        if row["status"] != "ok" or _agree(row, disputed[row["cell"]][0])
-    ]
+    agreeing = []
+    for row in table.filter(doubtful).to_pylist():
+        valid = disputed[row["cell"]][0]
+        pairs = [{row[name], valid[name]} for name in RESULT]
+        if row["status"] != "ok" or all(None in pair or len(pair) == 1 for pair in pairs):
+            agreeing.append(row)
     certain = table.filter(pc.invert(doubtful))
     return pa.concat_tables([certain, pa.Table.from_pylist(agreeing, schema=table.schema)])
 
@@ -284,11 +290,6 @@ def _additions(rows: pa.Table, valid: pa.Table) -> pa.Table:
         differs = pc.or_(differs, pc.invert(pc.or_(equal, neither)))
     changed = _among(rows, before["cell"].filter(differs))
     return rows.filter(pc.or_(pc.invert(known), changed))
-
-
-def _agree(one: Row, other: Row) -> bool:
-    pairs = [(one[name], other[name]) for name in RESULT]
-    return all(a is None or b is None or a == b for a, b in pairs)
 
 
 def _sentence(versions: Sequence[Row], stores: Sequence[Store]) -> str:
@@ -314,13 +315,3 @@ def _differ(there: Path, path: Path, source: Path) -> bool:
     if not is_regular(path, within=source) or there.stat().st_size != path.stat().st_size:
         return True
     return there.read_bytes() != read_regular(path, path.stat().st_size, within=source)
-
-
-def _is_variant(codec: str | None, variant: str | None) -> bool:
-    if not codec or variant is None:
-        return False
-    try:
-        CodecSpec.of(codec, variant)
-    except BadOption:
-        return False
-    return True
