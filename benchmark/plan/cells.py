@@ -155,10 +155,7 @@ def bundles(
 
 
 def _bundles(
-    tasks: Sequence[Task],
-    image: Callable[[Task], Hashable],
-    cost: dict[int, float],
-    workers: int,
+    tasks: Sequence[Task], image: Callable[[Task], Hashable], cost: dict[int, float], workers: int
 ) -> list[list[int]]:
     most = math.fsum(cost.values()) / (workers * PARTS)
     found: dict[Hashable, list[list[int]]] = {}

@@ -12,11 +12,7 @@ from benchmark.errors import ProgramFailed, Unavailable, UsageError
 from benchmark.system import programs as external
 from benchmark.system.machine import package_folder
 from benchmark.system.private_folder import private_folder
-from benchmark.system.programs import (
-    find_program,
-    read_written,
-    run_program,
-)
+from benchmark.system.programs import find_program, read_written, run_program
 from benchmark.system.settings import program_folders, use_program_folder
 from support.processes import is_running, until
 
@@ -59,10 +55,7 @@ LONG = "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done >&2; exit 
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        (
-            shell("echo no such luck >&2; exit 3"),
-            "^sh ended with exit code 3; it said: no",
-        ),
+        (shell("echo no such luck >&2; exit 3"), "^sh ended with exit code 3; it said: no"),
         (shell("kill -11 $$"), "^sh was killed by SIGSEGV$"),
         (shell("kill -40 $$"), "^sh was killed by signal 40$"),
         (shell(LONG), "line 1999$"),

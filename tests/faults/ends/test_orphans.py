@@ -100,8 +100,7 @@ def nothing_runs(below, mark):
 
 
 @pytest.mark.parametrize(
-    ("how", "limit"),
-    [*((how, ()) for how in ENDS), ("process group killed", ("--timeout", "300"))],
+    ("how", "limit"), [*((how, ()) for how in ENDS), ("process group killed", ("--timeout", "300"))]
 )
 def test_no_program_outlives_its_run(how, limit, hanging, record_property):
     """With a limit, each worker leads a process group of its own."""

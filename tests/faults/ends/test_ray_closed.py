@@ -77,11 +77,7 @@ def test_two_nodes_with_a_token_work_together_and_nobody_without_it_does(
     effect_noise((24, 20), 40).convert("RGB").save(tmp_path / "photos" / "0.png")
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": os.urandom(32).hex()}
     wrong = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": os.urandom(32).hex()}
-    plain = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_TMPDIR": short_folder,
-        "HOME": str(tmp_path),
-    }
+    plain = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": short_folder, "HOME": str(tmp_path)}
     plain = {**os.environ, **plain}
 
     def start(name, *words, **variables):
