@@ -14,6 +14,7 @@ from hypothesis import settings
 from PIL import Image
 
 from benchmark.codec import Pixels
+from benchmark.system import settings as system_settings
 from benchmark.system.machine import package_folder
 
 # Read when torch is imported. On a busy machine the threads of OpenMP wait for each other by
@@ -44,14 +45,16 @@ def cache_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def own_environment(cache_folders: Iterator[Path]) -> Iterator[None]:
     """Keep tests from the caches, weights and datasets of the user, and from each other's options.
 
-    Options such as --vtm-dir become environment variables, which worker processes see.
+    Options such as --vtm-dir are settings of the present context.
     """
     cache = next(cache_folders)
     cache.mkdir()
     with patch.dict(os.environ, {"XDG_CACHE_HOME": str(cache)}):
         for variable in ("BENCH_WEIGHTS", "BENCH_DATA", "TORCH_HOME"):
             os.environ.pop(variable, None)
+        before = system_settings._CURRENT.set(None)
         yield
+        system_settings._CURRENT.reset(before)
 
 
 @pytest.fixture(autouse=True)

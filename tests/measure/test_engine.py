@@ -1,7 +1,5 @@
 """Real worker processes: the rows one process gives, and no death takes more than its own cell."""
 
-import os
-import subprocess
 import sys
 
 import pytest
@@ -14,6 +12,7 @@ from benchmark.system.machine import Gpu
 from support.codecs.files import FAKES, conditions, sources_in, stable
 from support.codecs.files import cells as cells_of
 from support.files.noise import noise_images
+from support.processes import ran
 
 
 @pytest.fixture(scope="module")
@@ -162,14 +161,8 @@ def test_a_folder_for_temporary_files_of_too_long_a_path_is_one_sentence(sources
     place = tmp_path / ("long" * 30)
     place.mkdir()
     photos = sources[0].file.path.parent
-    words = ["run", "--codecs", "raw", "--dataset", photos, "--metrics", "psnr"]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmark", *map(str, words), "--results", str(tmp_path / "out")],
-        env={**os.environ, "TMPDIR": str(place)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = ("run", "--codecs", "raw", "--dataset", photos, "--metrics", "psnr", "--results")
+    done = ran(sys.executable, "-m", "benchmark", *words, tmp_path / "out", TMPDIR=place)
     assert done.returncode == 2
     said = f"bench: the folder for temporary files, {place}"
     assert done.stderr.startswith(said)

@@ -3,7 +3,6 @@
 import json
 import os
 import resource
-import subprocess
 import sys
 
 import pytest
@@ -14,6 +13,7 @@ from benchmark.system.machine import available_memory
 from conftest import ROOT
 from support.bench.command import bench
 from support.files.noise import effect_noise
+from support.processes import ran
 
 SMALL, HUGE = Need("jpeg", 512, 768), Need("jpeg", 9000, 12_000)
 METRICS = ("psnr", "psnr_y", "ms_ssim")
@@ -71,10 +71,7 @@ print(int(status["VmHWM"].split()[0]) * 1024)
 
 @pytest.mark.parametrize("metrics", ["psnr", "psnr,psnr_y,ms_ssim,ssim"])
 def test_the_estimate_holds_what_a_worker_takes_and_is_not_far_above(metrics):
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURED, metrics],
-        capture_output=True, text=True, check=True, cwd=ROOT / "tests",
-    )  # fmt: skip
+    done = ran(sys.executable, "-c", MEASURED, metrics, PYTHONPATH=ROOT / "tests")
     estimated = worker_bytes(Need("jpeg", 1200, 2000), metrics.split(","))
     assert int(done.stdout) < estimated < 3 * int(done.stdout)
 

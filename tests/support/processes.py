@@ -1,5 +1,6 @@
 """Other processes: which of them run, what they print, and waiting for what they do."""
 
+import os
 import subprocess
 import sys
 import time
@@ -37,11 +38,17 @@ def until(condition: Callable[[], Any], seconds: int = 30) -> bool:
     return False
 
 
+def ran(*words: object, **environment: object) -> "subprocess.CompletedProcess[str]":
+    """Run a command with further variables to its end; return its exit code and what it printed."""
+    variables = {name: str(value) for name, value in environment.items()}
+    return subprocess.run(
+        [*map(str, words)], env=os.environ | variables, capture_output=True, text=True,
+        timeout=3 * SAFETY_NET_SECONDS, check=False,
+    )  # fmt: skip
+
+
 def in_a_process(code: str, *words: object) -> str:
     """Run Python in a process of its own, which may hang; return what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)],
-        capture_output=True, text=True, timeout=SAFETY_NET_SECONDS, check=False,
-    )  # fmt: skip
+    done = ran(sys.executable, "-c", code, *words)
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout

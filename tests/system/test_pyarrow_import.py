@@ -1,12 +1,11 @@
 """Tables without pandas, and data frames as if it had been there from the beginning."""
 
-import os
-import subprocess
 import sys
 
 import pytest
 
 from conftest import ROOT
+from support.processes import ran
 
 LISTS = """
 import sys
@@ -34,11 +33,6 @@ assert pa.Table.from_pandas(frame).to_pylist() == [{"a": 1, "b": "x"}, {"a": Non
 
 @pytest.mark.parametrize("use", FRAMES)
 def test_lists_become_arrays_without_pandas_and_frames_are_frames(use):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", LISTS + FRAMES[use]],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    code = LISTS + FRAMES[use]
+    done = ran(sys.executable, "-W", "error", "-c", code, PYTHONPATH=ROOT)
     assert done.returncode == 0, done.stderr

@@ -1,7 +1,6 @@
 """Settings are passed, not set: calls leave the process as it was, and workers get them."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from benchmark.system.settings import (
     worker_environment,
 )
 from support.codecs.files import FAKES
+from support.processes import ran
 
 # A plain script, without a guard against being imported by workers.
 SCRIPT = """
@@ -57,11 +57,8 @@ def test_a_run_leaves_the_process_of_its_caller_as_it_was(tmp_path):
     (tmp_path / "weights" / "none.pth").touch()
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    done = subprocess.run(
-        [sys.executable, script, tmp_path / "results", tmp_path / "weights"],
-        env={**os.environ, "OMP_NUM_THREADS": "2"}, capture_output=True, text=True, timeout=900,
-        check=False,
-    )  # fmt: skip
+    folders = (tmp_path / "results", tmp_path / "weights")
+    done = ran(sys.executable, script, *folders, OMP_NUM_THREADS=2)
     assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
 
 

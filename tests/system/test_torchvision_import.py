@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from support.processes import ran
+
 ROOT = Path(__file__).parents[2]
 IMPORT = (
     "import sys; from benchmark.system.imports import import_torchvision; "
@@ -24,13 +26,8 @@ if not operators:
 
 def run_python(code: str, *path: Path) -> subprocess.CompletedProcess[str]:
     """In a process of its own: what a process has imported stays imported."""
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (*path, ROOT)))},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    folders = os.pathsep.join(map(str, (*path, ROOT)))
+    return ran(sys.executable, "-W", "error", "-c", code, PYTHONPATH=folders)
 
 
 def make_torchvision(folder: Path, text: str) -> Path:

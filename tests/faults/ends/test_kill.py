@@ -14,6 +14,7 @@ import pytest
 from benchmark.rows.store import Store
 from support.faults.ledger import tell
 from support.files.noise import effect_noise
+from support.processes import ran
 from support.rows.stable_rows import losses_of, stable
 
 FAKES = Path(__file__).parents[2] / "support" / "codecs" / "fakes.py"
@@ -152,13 +153,8 @@ for last in map(int, sys.argv[2:]):
 
 def killed_before(folder, numbers):
     """Write a store per number, killed before that step; return the words it said, by number."""
-    done = subprocess.run(
-        [sys.executable, "-c", STEPS, str(folder), *map(str, numbers)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": str(FAKES.parents[2])},
-    )
+    done = ran(sys.executable, "-c", STEPS, folder, *numbers, PYTHONPATH=FAKES.parents[2])
+    assert done.returncode == 0, done.stderr
     said = {number: [] for number in numbers}
     for line in done.stdout.splitlines():
         number, *words = line.split()

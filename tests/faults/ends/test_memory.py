@@ -1,8 +1,6 @@
 """Memory that runs out while cells are measured: a null or a failed row, and the run goes on."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,10 +13,10 @@ from benchmark.measure.score import HashedImage, Scorer
 from benchmark.rows.store import Store
 from support.added.fake_realism import Colours
 from support.files.noise import effect_noise
-from support.processes import in_a_process
+from support.processes import in_a_process, ran
 
 HUNGRY = Path(__file__).parents[2] / "support" / "codecs" / "hungry.py"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HUNGRY.parents[2])}
+TESTS = HUNGRY.parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +29,7 @@ def images(tmp_path_factory):
 
 
 def bench(*words, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "benchmark", *map(str, words)],
-        env={**ENVIRONMENT, **environment}, capture_output=True, text=True, timeout=900, check=False
-    )  # fmt: skip
+    return ran(sys.executable, "-m", "benchmark", *words, PYTHONPATH=TESTS, **environment)
 
 
 def run(codec, images, results, metrics, *more, **environment):
@@ -135,11 +130,8 @@ limit_memory(ROOM)
 columns = scorer.score(HashedImage("a", source), HashedImage("b", decoded), ["ms_ssim", "ssim"])
 print(columns.columns)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program.replace("ROOM", str(200 << 20))],
-        capture_output=True, text=True, timeout=900, check=True,
-        env={**ENVIRONMENT, "OPENBLAS_NUM_THREADS": "1"},
-    )  # fmt: skip
+    code = program.replace("ROOM", str(200 << 20))
+    done = ran(sys.executable, "-c", code, PYTHONPATH=TESTS, OPENBLAS_NUM_THREADS=1)
     assert "'ms_ssim_reason': None" in done.stdout
     assert "'ssim_reason': None" in done.stdout, done.stdout
 

@@ -16,7 +16,7 @@ from benchmark.rows.store import Store
 from benchmark.system.processes import descendants
 from support.faults.ledger import tell
 from support.files.noise import effect_noise
-from support.processes import is_running, running, until
+from support.processes import is_running, ran, running, until
 
 # An encoder that hangs, with a child in its process group and one that shares nothing with it:
 # no environment, no session, no parent.
@@ -186,7 +186,5 @@ processes.Thread = Sooner
 reading, _ = os.pipe()
 processes.work_for(reading, lambda: print("worked"))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False
-    )
+    done = ran(sys.executable, "-c", script)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from benchmark.rows.store import Store
 from support.faults.ledger import tell
 from support.faults.misbehaving import FLOODS, HONEST_ENOUGH, MISBEHAVING, SMALL_FILES
 from support.files.noise import effect_noise
-from support.processes import running
+from support.processes import ran, running
 
 FAKES = Path(__file__).parents[2] / "support" / "codecs" / "fakes.py"
 SECONDS = {True: 120.0, False: 2.0}  # that a program may take, by whether it ends by itself
@@ -38,10 +37,7 @@ def codec(folder, name, script, mark):
 
 def bench_run(codecs, images, results, *more):
     words = ["run", "--codecs", ",".join(codecs), "--dataset", str(images), "--metrics", "psnr"]
-    return subprocess.run(
-        [sys.executable, "-m", "benchmark", *words, "--results", str(results), "--json", *more],
-        capture_output=True, text=True, timeout=900, check=False,
-    )  # fmt: skip
+    return ran(sys.executable, "-m", "benchmark", *words, "--results", results, "--json", *more)
 
 
 def rows_of(results):
@@ -127,8 +123,7 @@ MOST_KILOBYTES = 250_000  # resident; the imports take 50,000, the flood would a
 def test_what_a_program_floods_us_with_is_not_taken_into_memory(name, tmp_path):
     script = tmp_path / "encode.sh"
     script.write_text(FLOODS[name])
-    command = [sys.executable, "-c", ALONE, str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True)
+    done = ran(sys.executable, "-c", ALONE, script)
     *said, kilobytes = done.stdout.splitlines()
     assert SAID[name] in "".join(said)
     assert int(kilobytes) < MOST_KILOBYTES
