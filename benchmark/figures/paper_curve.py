@@ -1,7 +1,6 @@
 """Rate curves of the paper: panels of curves with a legend by groups, a table and a caption."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from benchmark.analysis.rate_distortion import NoDelta, bd_rate
 from benchmark.analysis.systems import GROUPED_SYSTEMS, PAPER_SYSTEMS, System
@@ -10,20 +9,16 @@ from benchmark.figures.captions import (
     by_name,
     grouped,
     listed,
-    panels_note,
     protocol_sentence,
     published_sentences,
     scale_sentences,
     training_sentences,
 )
-from benchmark.figures.labels import Drawing, add_legend, new_figure, title
-from benchmark.figures.rate_curve import draw_panel
-from benchmark.figures.style import DOUBLE_COLUMN_INCHES, PANEL_INCHES, Style, figure_style
+from benchmark.figures.labels import Drawing
+from benchmark.figures.rate_curve import draw_panels
+from benchmark.figures.style import Style
 from benchmark.figures.table import DOUBTFUL, NOTHING, Table
 from benchmark.published.curves import Panel, SystemCurve, records
-
-if TYPE_CHECKING:
-    from matplotlib.lines import Line2D
 
 OUTLIER = "JPEG"  # at its lowest qualities it would press all others together
 MEASURED = {"measured": "Measured", "recorded": "Measured and recorded (a pack, or bundled rows)"}
@@ -42,15 +37,8 @@ def draw_paper_curves(
     `styles` goes by `System.label`; `anchor` is the system that the table's BD-rates are against.
     `systems` are those that the figure is about: the caption names the ones without numbers.
     """
-    handles: dict[str, Line2D] = {}
-    with figure_style():
-        figure, axes = new_figure(DOUBLE_COLUMN_INCHES, PANEL_INCHES, 1, len(panels))
-        for one, panel in zip(axes[0], panels, strict=True):
-            for curve, handle in draw_panel(one, panel, styles, outlier=OUTLIER):
-                handles.setdefault(curve.name, handle)
-        title(axes[0, 0], f"{dataset}, {images} images", DOUBLE_COLUMN_INCHES)
-        ordered = [handles[name] for name in _by_name(panels) if name in handles]
-        add_legend(figure, ordered, panels_note(panels), groups=True)
+    names, heading = list(_by_name(panels)), f"{dataset}, {images} images"
+    figure = draw_panels(panels, styles, heading, names, outlier=OUTLIER, groups=True)
     caption = _caption(panels, dataset, images, anchor, systems)
     return Drawing(figure, caption, records(panels), _table(panels, anchor))
 

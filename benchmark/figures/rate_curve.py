@@ -39,6 +39,7 @@ from benchmark.published.curves import Panel, SystemCurve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 CROP_BPP = 3.0  # beyond it lies what compression papers do not compare
@@ -77,16 +78,8 @@ def draw_rate_curves(
         for panel in whole
     ]
     panels = [panel for panel in cut if panel.curves]
-    handles: dict[str, Line2D] = {}
-    with figure_style():
-        width = SINGLE_COLUMN_INCHES if len(panels) == 1 else DOUBLE_COLUMN_INCHES
-        figure, axes = new_figure(width, PANEL_INCHES, 1, len(panels))
-        for one, panel in zip(axes[0], panels, strict=True):
-            for curve, handle in draw_panel(one, panel, styles, linear_rate):
-                handles.setdefault(curve.name, handle)
-        title(axes[0, 0], f"{dataset}, {_images(panels)} images", 0.8 * width)
-        ordered = sorted(handles, key=names.index)
-        add_legend(figure, [handles[name] for name in ordered], panels_note(panels))
+    heading = f"{dataset}, {_images(panels)} images"
+    figure = draw_panels(panels, styles, heading, names, linear_rate)
     parts = _caption(summary, panels, dataset)
     parts += [*training_sentences(panels), *published_sentences(panels)]
     mixed = [one for one in panels if len(one.names_by_protocol) > 1]
@@ -95,6 +88,29 @@ def draw_rate_curves(
     if absent:
         parts.append(f"Not drawn, as a figure has at most {most} curves: {', '.join(absent)}.")
     return Drawing(figure, " ".join(parts))
+
+
+def draw_panels(
+    panels: Sequence[Panel],
+    styles: Mapping[str, Style],
+    heading: str,
+    names: Sequence[str],
+    linear_rate: bool = False,
+    outlier: str = "",
+    groups: bool = False,
+) -> "Figure":
+    """Draw panels side by side, and a legend in the order of `names`, by groups if asked for."""
+    handles: dict[str, Line2D] = {}
+    with figure_style():
+        width = SINGLE_COLUMN_INCHES if len(panels) == 1 else DOUBLE_COLUMN_INCHES
+        figure, axes = new_figure(width, PANEL_INCHES, 1, len(panels))
+        for one, panel in zip(axes[0], panels, strict=True):
+            for curve, handle in draw_panel(one, panel, styles, linear_rate, outlier):
+                handles.setdefault(curve.name, handle)
+        title(axes[0, 0], heading, 0.8 * width)
+        ordered = [handles[name] for name in names if name in handles]
+        add_legend(figure, ordered, panels_note(panels), groups)
+    return figure
 
 
 def chosen_names(panels: Sequence[Panel], anchor: str, most: int | None) -> list[str]:

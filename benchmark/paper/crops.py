@@ -94,7 +94,10 @@ def crops(results: PaperResults, request: CropRequest) -> PaperFigure:
     shown, rest = list(pixels)[:MOST_CROPS], list(pixels)[MOST_CROPS:]
     sentences += [f"crops omit for lack of space: {', '.join(rest)}"] * bool(rest)
     original = read_image(found.source.file.path).pixels
-    window = _window(original, request.window)
+    window = busiest(original, CROP_PX) if request.window is None else CropWindow(*request.window)
+    if window.of(original).shape != (window.side, window.side, 3):
+        size = f"{original.shape[1]} x {original.shape[0]}"
+        raise UsageError(f"--window {window.left},{window.top},{window.side} is not inside {size}")
     image, measures = found.source.file.name, [Measure.named(name) for name in METRICS]
     tiles = [
         PictureTile("Photograph", original, {}, {}, (window.left, window.top, window.side)),
@@ -136,17 +139,6 @@ def _caption(
         f"crop are of the whole photograph (protocols {', '.join(filter(None, [CODING, *rules]))})."
         f"\nMeasured: {'; '.join(origins)}."
     )
-
-
-def _window(pixels: Pixels, asked: tuple[int, int, int] | None) -> CropWindow:
-    if asked is None:
-        return busiest(pixels, CROP_PX)
-    window = CropWindow(*asked)
-    height, width, _ = pixels.shape
-    if window.left + window.side > width or window.top + window.side > height:
-        text = ",".join(map(str, asked))
-        raise UsageError(f"--window {text} is not inside a picture of {width} x {height}")
-    return window
 
 
 def _tile(

@@ -8,7 +8,7 @@ import csv
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -29,14 +29,7 @@ STEPS = 40  # of the bisection: the strength to 12 digits
 RECORDED = Path("paper", "distortions.csv")  # in the results: the figure's csv, drawn elsewhere
 
 
-class Distortion(NamedTuple):
-    """A photograph after a named change."""
-
-    name: str
-    pixels: Pixels
-
-
-def equal_distortions(photograph: Pixels, psnr_db: float) -> list[Distortion]:
+def equal_distortions(photograph: Pixels, psnr_db: float) -> dict[str, Pixels]:
     """Return less contrast, a blur, and noise, each with exactly the same sum of squared errors.
 
     That sum is the PSNR's, rounded up to a whole number. Raises `ValueError` where a distortion
@@ -63,9 +56,7 @@ def equal_distortions(photograph: Pixels, psnr_db: float) -> list[Distortion]:
         return signal + 128 * strength * noise
 
     makers = {"Less contrast": contrast, "Blur": blurred, "Noise": noisy}
-    return [
-        Distortion(name, _of_error(photograph, make, wanted, name)) for name, make in makers.items()
-    ]
+    return {name: _of_error(photograph, make, wanted, name) for name, make in makers.items()}
 
 
 def squared_error(reference: Pixels, changed: Pixels) -> int:
@@ -119,7 +110,7 @@ def distortions(results: PaperResults) -> PaperFigure:
     tiles = [PictureTile("Source", photograph, {}, {})]
     elsewhere: dict[str, None] = {}
     reasons: dict[str, str] = {}
-    for name, pixels in equal_distortions(photograph, PSNR_DB):
+    for name, pixels in equal_distortions(photograph, PSNR_DB).items():
         digest = pixels_sha256(pixels)
         source, changed = HashedImage(PHOTOGRAPH, photograph), HashedImage(digest, pixels)
         columns = scorer.score(source, changed, METRICS).columns

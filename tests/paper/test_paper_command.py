@@ -212,7 +212,7 @@ def test_mistakes_are_told(measured, tmp_path):
         (("--only", "crops", "--window", "1,2"), UsageError, "not of the form LEFT,TOP,SIDE"),
         (("--only", "crops", "--window", "0,0,0"), UsageError, "no part of a picture"),
         (("--only", "crops", "--window", "400,0,64", "--photograph", f"sample/{PHOTOGRAPH}"),
-         UsageError, "not inside a picture of 451 x 300"),
+         UsageError, "not inside 451 x 300"),
         (("--only", "crops", "--photograph", "sample/none.png"), UsageError, "no kept stream"),
     ):  # fmt: skip
         done = bench("figures", "paper", "--results", measured, "--out", tmp_path, *words)
