@@ -123,25 +123,6 @@ def test_figures_are_drawn_where_their_csv_says_and_captions_name_every_source(f
     assert all(axes.bbox.height / drawing.figure.dpi > 1.5 for axes in drawing.figure.axes)
 
 
-def test_saturating_metrics_are_in_decibels_in_figure_and_csv(kodak):
-    one = next(r for r in as_read(kodak) if r["metric"] == "ms_ssim" and r["system"] == "HiFiC")
-    assert float(one["drawn"]) == pytest.approx(-10 * np.log10(1 - float(one["value"])), abs=1e-12)
-
-
-def test_digitised_numbers_have_their_reading_error_in_figure_and_words(clic):
-    psnr, fid = clic.figure.axes
-    assert "reading error of digitised numbers" in words_in(clic.figure)
-    ends = {tuple(np.round(segment, 9).ravel()) for bars in psnr.collections
-            if hasattr(bars, "get_segments") for segment in bars.get_segments()}  # fmt: skip
-    known = [p for p in POINTS if p.system == "DIRAC-1" and p.metric == "psnr_db"]
-    (dirac,) = [p for p in known if p.dataset == "clic2020"]
-    low, high = dirac.value - dirac.value_error, dirac.value + dirac.value_error
-    assert tuple(np.round((dirac.bpp, low, dirac.bpp, high), 9)) in ends
-    (band,) = [one for one in fid.collections if not hasattr(one, "get_segments")]  # VTM's line
-    red = int(STYLES["vtm"].colour[1:3], 16) / 255
-    assert band.get_facecolor()[0][0] == pytest.approx(red)
-
-
 def test_a_figure_of_mixed_protocols_says_so_itself(clic, kodak, realism_plot):
     assert all("Protocols mixed" in words_in(one.figure) for one in (clic, kodak, realism_plot))
 

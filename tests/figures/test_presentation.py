@@ -2,7 +2,7 @@
 
 import csv
 import math
-from textwrap import dedent
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -11,13 +11,13 @@ from typer.testing import CliRunner
 from benchmark.analysis.builds import realism_grid
 from benchmark.analysis.summarise import summarise
 from benchmark.cli import app
-from benchmark.datasets.dataset import Profile, profile
+from benchmark.datasets.dataset import Dataset, ImageFile, Profile, profile
 from benchmark.datasets.folder import open_dataset
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import styles
 from benchmark.figures.table import means_table
 from benchmark.metrics.measure import Measure
-from benchmark.metrics.metric import metric_columns
+from benchmark.metrics.metric import Presentation, metric_columns
 from benchmark.paper.figures import curves
 from benchmark.paper.results import PaperResults, every_measure
 from benchmark.protocol import protocols
@@ -27,68 +27,37 @@ from benchmark.rows.store import Store
 from support.rows.measured import row, table
 
 IMAGES = ("a.png", "b.png", "c.png", "d.png")
-BLUR = '''
+PROFILES = {"garden": Profile("Garden", 4, 2.0, "JPEG")}
+
+
+class Blur:
     """A metric of images that falls by decades."""
 
-    from benchmark.metrics.metric import Presentation
+    column, label, better, protocol = "blur_px", "Blur (px)", "lower", "blur/1"
+    presentation = Presentation("decades", realism=0, published="blur", meets=("blur/paper",))
+
+    def __init__(self, device="cpu"):
+        """No device."""
 
 
-    class Blur:
-        """How blurred a decoded image is."""
+class Spread:
+    """A distribution metric that crowds towards 1."""
 
-        column = "blur_px"
-        label = "Blur (px)"
-        better = "lower"
-        protocol = "blur/1"
-        presentation = Presentation("decades", realism=0, published="blur", meets=("blur/paper",))
-
-        def __init__(self, device="cpu"):
-            """No device."""
-'''
-SPREAD = '''
-    """A distribution metric."""
-
-    from benchmark.metrics.metric import Presentation
+    column, label, better, protocol = "spread", "Spread", "higher", "spread/1"
+    space, min_images = "alex256", 2
+    presentation = Presentation("saturating")
 
 
-    class Spread:
-        """A value of a whole set that crowds towards 1."""
-
-        column = "spread"
-        label = "Spread"
-        better = "higher"
-        protocol = "spread/1"
-        space = "alex256"
-        min_images = 2
-        presentation = Presentation("saturating")
-'''
-GARDEN = '''
-    """A dataset of four photographs."""
-
-    from pathlib import Path
-
-    from benchmark.datasets.dataset import Dataset, ImageFile
-    from benchmark.datasets.dataset import Profile
-
-    PROFILES = {"garden": Profile("Garden", 4, 2.0, "JPEG")}
-
-
-    def open_garden(data_folders):
-        """Open it nowhere."""
-        return Dataset("garden", (ImageFile("a.png", Path("a.png")),))
-'''
+def open_garden(data_folders):
+    """Open a dataset of four photographs that is nowhere."""
+    return Dataset("garden", (ImageFile("a.png", Path("a.png")),))
 
 
 @pytest.fixture(autouse=True)
-def registered(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(tmp_path))
-    for name, text, registry, attribute in (
-        ("blur", BLUR, METRICS, "Blur"),
-        ("spread", SPREAD, DISTRIBUTION_METRICS, "Spread"),
-        ("garden", GARDEN, DATASETS, "open_garden"),
-    ):
-        (tmp_path / f"fake_{name}.py").write_text(dedent(text).lstrip())
-        monkeypatch.setitem(registry, name, f"fake_{name}:{attribute}")
+def registered(monkeypatch):
+    monkeypatch.setitem(METRICS, "blur", f"{__name__}:Blur")
+    monkeypatch.setitem(DISTRIBUTION_METRICS, "spread", f"{__name__}:Spread")
+    monkeypatch.setitem(DATASETS, "garden", f"{__name__}:open_garden")
 
 
 def rows(codec="jpeg", variant=""):
