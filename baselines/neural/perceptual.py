@@ -65,8 +65,8 @@ class Perceptual(nn.Module):
         signal = signal.contiguous(memory_format=torch.channels_last)
         weights = {name: self.get_buffer(name.replace(".", "_")) for name in self._names}
         features = []
-        for found in ALEXNET.features(signal, weights):
-            exact = found.to(self.shift.dtype)
+        for layer in ALEXNET.features(signal, weights):
+            exact = layer.to(self.shift.dtype)
             length = torch.linalg.vector_norm(exact, dim=1, keepdim=True)
             features.append(exact / (length + EPSILON))
         return features

@@ -157,10 +157,9 @@ class PictureCodec:
         """
         whole = slice(None)
         with inference():
-            found: Estimate = self._network(
-                images, self._block.window(controls, whole, whole, 1), noisy=False
-            )
-        return found
+            shown = self._block.window(controls, whole, whole, 1)
+            estimate: Estimate = self._network(images, shown, noisy=False)
+        return estimate
 
     def exactly(self) -> "PictureCodec":
         """Return the same codec, whose decoded pixels are the same on every machine.

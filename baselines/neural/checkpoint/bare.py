@@ -27,7 +27,12 @@ class BareTensors:
         self.path = path
         self.card = Card(architecture, config, sha256=file_sha256(path))
         self._loaded = load_network(path, self.card, complete=False)
-        self.has_tables = self._loaded.complete and self._can_code()
+        self.has_tables = self._loaded.complete
+        try:
+            if self.has_tables:
+                PictureCodec(self._loaded)
+        except Unavailable:
+            self.has_tables = False
 
     def save(self, target: Path, card: Card, images: Callable[[], Sequence[Pixels]]) -> Card:
         """Write `card` as that of `target`, and the tensors there; return the card.
@@ -37,23 +42,13 @@ class BareTensors:
         """
         if not self.has_tables:
             network = self._loaded.network
-            return make_checkpoint(target, network, card, images(), half=self._is_half())
+            state = network.stored_state().items()
+            with safe_open(self.path, framework="pt") as file:
+                kinds = {
+                    file.get_slice(k).get_dtype() for k, v in state if isinstance(v, nn.Parameter)
+                }
+            return make_checkpoint(target, network, card, images(), half=kinds == {"F16"})
         if os.path.realpath(target) != os.path.realpath(self.path):
             write_file(target, self.path.read_bytes(), durable=True)
         save_card(target, card)
         return card
-
-    def _is_half(self) -> bool:
-        """Return whether all parameters are in float16, which holds them exactly then."""
-        state = self._loaded.network.stored_state().items()
-        parameters = [name for name, value in state if isinstance(value, nn.Parameter)]
-        with safe_open(self.path, framework="pt") as file:
-            return all(file.get_slice(name).get_dtype() == "F16" for name in parameters)
-
-    def _can_code(self) -> bool:
-        """Return whether the tables exist and fit the network."""
-        try:
-            PictureCodec(self._loaded)
-        except Unavailable:
-            return False
-        return True

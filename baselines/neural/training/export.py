@@ -45,6 +45,10 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
     if steps < planned:
         seen += f", stopped after {steps} of {planned} steps"
         caveat = f"{steps} of {planned} training steps"
+    measured: dict[str, float] = {}  # by the last validation up to this step
+    for entry in Journal(run.folder / JOURNAL).entries():
+        if "validation" in entry and step_of(entry) <= (index, step):
+            measured |= estimates(ValidationPoint(**point) for point in entry["validation"])
     card = Card(
         architecture=subject.architecture,
         config=config,
@@ -53,7 +57,7 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
         crops=crops.total() + earlier,
         command=session.command,
         commit=commit() or "unknown",
-        measured=_measured(run, index, step),
+        measured=measured,
         precision_steps=precision_steps(state, recipe),
         deterministic_steps=state.get("deterministic_steps", 0),
         caveat=caveat,
@@ -66,15 +70,6 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
         raise UsageError(f"{run.target} cannot be written: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(f"{run.folder} cannot become a checkpoint: {error}") from error
-
-
-def _measured(run: TrainingRun, index: int, step: int) -> dict[str, float]:
-    """Return the last validation up to a step, by the names of `estimates`."""
-    measured: dict[str, float] = {}
-    for entry in Journal(run.folder / JOURNAL).entries():
-        if "validation" in entry and step_of(entry) <= (index, step):
-            measured |= estimates(ValidationPoint(**point) for point in entry["validation"])
-    return measured
 
 
 def estimates(points: Iterable[ValidationPoint]) -> dict[str, float]:

@@ -102,10 +102,10 @@ def photograph_paths(places: Iterable[Path]) -> list[str]:
     """Return photographs, and those below folders sorted by path; raises `UsageError` for none."""
     paths: list[str] = []  # a million take a fifth of the memory of as many `Path`
     for place in places:
-        found = [str(path) for path in place.rglob("*") if path.suffix.lower() in SUFFIXES]
-        if not found and not place.is_file():
+        below = [str(path) for path in place.rglob("*") if path.suffix.lower() in SUFFIXES]
+        if not below and not place.is_file():
             raise UsageError(f"{place} holds no photographs ({', '.join(sorted(SUFFIXES))}).")
-        paths += sorted(found, key=lambda path: Path(path).parts) or [str(place)]
+        paths += sorted(below, key=lambda path: Path(path).parts) or [str(place)]
     return paths
 
 

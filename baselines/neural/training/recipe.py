@@ -5,13 +5,12 @@ import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import msgspec
 
-from baselines.neural.architecture import load_architecture
+from baselines.neural.architecture import imported, load_architecture
 from benchmark.errors import UnknownName, UsageError
 
 # Kind of a stage -> "module:class" of its objective, as text: looking one up imports it.
@@ -168,8 +167,7 @@ def objective_class(kind: str) -> Any:
     """Return the class of the objective of that name; raises `UnknownName`."""
     if kind not in OBJECTIVES:
         raise UnknownName("objective", kind, OBJECTIVES)
-    module, _, attribute = OBJECTIVES[kind].partition(":")
-    return getattr(import_module(module), attribute)
+    return imported(OBJECTIVES[kind])
 
 
 def load_recipe(name: str) -> Recipe:

@@ -7,11 +7,10 @@ budget for another method, whose stages are of other kinds.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from baselines.neural.architecture import load_architecture
+from baselines.neural.architecture import imported, load_architecture
 from baselines.neural.training.recipe import Recipe, Stage, objective_class
 from baselines.neural.training.run import Subject
 from baselines.neural.training.session import TrainingRun
@@ -130,8 +129,7 @@ def generative_suite(
         names = [name for name in asked if name.partition("-")[0] == method]
         if names:
             require_sizes(recipe, method)
-            module, _, attribute = target.partition(":")
-            members_of: Members = getattr(import_module(module), attribute)
+            members_of: Members = imported(target)
             like = replace(recipe, initialise="pca")
             runs += [member.run(like, folder) for member in members_of(recipe, rate, names)]
     return tuple(runs)

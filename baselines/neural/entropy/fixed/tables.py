@@ -54,7 +54,10 @@ def _tables() -> dict[str, Tensor]:
         between = [scale * (step / 2).exp() * 2**OUTPUT_FRACTION for scale in scales[:-1]]
         thresholds = [int(value.to_integral_value(ROUND_FLOOR)) for value in between]
         rows = [_gaussian_row(scale) for scale in scales]
-        half_tanh = [_half_tanh(i) for i in range(-TANH_LIMIT, TANH_LIMIT + 1)]
+        arguments = range(-TANH_LIMIT, TANH_LIMIT + 1)
+        powers = [(Decimal(i) / 2 ** (TANH_FRACTION - 1)).exp() for i in arguments]  # e^2x
+        exact = [(one - 1) / (one + 1) * 2 ** (OUTPUT_FRACTION - 1) for one in powers]
+        half_tanh = [int(value.to_integral_value(ROUND_HALF_EVEN)) for value in exact]
     return {
         "half_tanh": torch.tensor(half_tanh, dtype=torch.int16),
         "thresholds": torch.tensor(thresholds, dtype=torch.int32),
@@ -92,12 +95,6 @@ def scale_index(scales: Tensor, thresholds: Tensor) -> Tensor:
 def half_tanh(arguments: Tensor, table: Tensor) -> Tensor:
     """Return .5 tanh on the grid 2^-12 of integers on the grid 2^-9, within TANH_LIMIT."""
     return table[arguments.to(torch.int64) + TANH_LIMIT]
-
-
-def _half_tanh(argument: int) -> int:
-    power = (Decimal(argument) / 2 ** (TANH_FRACTION - 1)).exp()  # e^2x
-    value = (power - 1) / (power + 1) * 2 ** (OUTPUT_FRACTION - 1)
-    return int(value.to_integral_value(ROUND_HALF_EVEN))
 
 
 def _gaussian_row(scale: Decimal) -> NDArray[np.int32]:

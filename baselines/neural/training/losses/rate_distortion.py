@@ -68,7 +68,11 @@ def validate(
     device = next(network.parameters()).device
     points, losses = [], []
     with torch.no_grad():
-        pictures = [_cut(pixels).to(device) for pixels in photographs]
+        pictures = []
+        for pixels in photographs:
+            height, width = (side // BLOCK * BLOCK for side in pixels.shape[:2])
+            planes = torch.from_numpy(pixels[:height, :width].copy()).permute(2, 0, 1)[None]
+            pictures.append((planes.float() / 127.5 - 1).to(device))
         for q in range(len(lambdas)):
             rate = Control(torch.tensor([float(q)], device=device), None)
             for beta in betas:
@@ -85,9 +89,3 @@ def validate(
                         losses.append(math.log(float(measured.loss(weight) * weight.rsqrt())))
                 points.append(ValidationPoint(float(q), beta, bpp, psnr))
     return Validation(tuple(points), math.fsum(losses) / len(losses))
-
-
-def _cut(pixels: Pixels) -> Tensor:
-    height, width = (side // BLOCK * BLOCK for side in pixels.shape[:2])
-    planes = torch.from_numpy(pixels[:height, :width].copy()).permute(2, 0, 1)[None]
-    return planes.float() / 127.5 - 1
