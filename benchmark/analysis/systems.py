@@ -44,9 +44,8 @@ class System(NamedTuple):
 
     @property
     def measured(self) -> str:
-        """Label of rows measured here; empty where no codec of the registry is this system."""
-        name = self.label.partition(":")[0]
-        return self.label if name in CODECS or name in ALIASES else ""
+        """Label of rows measured here; empty if no codec of the registry is this system."""
+        return self.label if self.label.partition(":")[0] in (*CODECS, *ALIASES) else ""
 
     @property
     def keeps_published(self) -> bool:
@@ -66,7 +65,7 @@ class System(NamedTuple):
     def choice(self) -> str:
         """Choice of realism, as the name has it: "β=3.84"; empty where there is none."""
         last = self.name.rpartition(" ")[2]
-        return last if "=" in last else ""
+        return last * ("=" in last)
 
 
 # Systems that are only known from publications.

@@ -75,6 +75,19 @@ def test_every_field_of_a_request_is_declared_and_in_run_and_in_python():
         benchmark.run("jpeg", shade=1)
 
 
+@pytest.mark.parametrize(
+    "points", [{"jpeg.quality": [10, 30]}, "jpeg.quality=10,30", ["jpeg.quality=10,30"]]
+)
+def test_values_of_python_and_of_the_command_line_become_one_request(points):
+    request = Request.of(codecs="jpeg,webp", points=points, results="r", packs=["a"], vtm_dir=None)
+    expected = Request(
+        codecs=("jpeg", "webp"), points=("jpeg.quality=10,30",), results=Path("r"),
+        packs=(Path("a"),),
+    )  # fmt: skip
+    assert request == expected
+    assert Request.of(codecs=["jpeg"], metrics="psnr, lpips").metrics == ("psnr", "lpips")
+
+
 def test_verbs_repeat_no_declaration_of_a_request():
     said = [told.help for _, told in declared(Request).values()]
     also = (

@@ -29,9 +29,14 @@ def test_a_spec_goes_to_text_and_back(text):
     assert CodecSpec.of(spec.name, spec.variant) == spec
 
 
-def test_a_misspelt_codec_gets_a_suggestion():
-    with pytest.raises(UnknownName, match=r"No codec 'jpgeg'\. Did you mean 'jpeg'"):
-        parse_codec("jpgeg")
+def test_a_misspelt_name_gets_a_suggestion():
+    for look_up, name, near in (
+        (parse_codec, "jpgeg", "jpeg"), (metric_class, "ms-ssim", "ms_ssim"),
+        (dataset_opener, "kodac", "kodak"), (open_dataset, "kodac", "kodak"),
+        (metric_names, "psnr,lpps", "lpips"),
+    ):  # fmt: skip
+        with pytest.raises(UnknownName, match=f"Did you mean '{near}'"):
+            look_up(name)
 
 
 def test_two_codecs_that_figures_could_not_tell_apart_are_refused():
@@ -86,14 +91,12 @@ def test_options_arrive_with_the_type_the_constructor_declares():
     assert load_codec(parse_codec(fake("Honest", ":pause=0.5")))._pause == 0.5
 
 
-def test_an_option_of_the_wrong_type_is_refused():
-    with pytest.raises(BadOption, match="pause='long' is not of type float"):
-        load_codec(parse_codec(fake("Honest", ":pause=long")))
-
-
-def test_an_option_that_does_not_exist_is_refused_with_those_that_do():
-    with pytest.raises(BadOption, match="no option 'speed'; it has: pause, caveat"):
-        load_codec(parse_codec(fake("Honest", ":speed=3")))
+@pytest.mark.parametrize(
+    ("options", "said"), [(":pause=long", "not of type float"), (":speed=3", "has: pause, caveat")]
+)
+def test_an_option_that_does_not_exist_or_has_another_type_is_refused(options, said):
+    with pytest.raises(BadOption, match=said):
+        load_codec(parse_codec(fake("Honest", options)))
 
 
 def test_an_option_at_its_default_is_no_variant():
@@ -110,21 +113,9 @@ def test_a_missing_file_or_class_is_one_sentence():
         parse_codec(str(FAKES))
 
 
-def test_unknown_metrics_and_datasets_get_suggestions():
-    with pytest.raises(UnknownName, match="Did you mean 'ms_ssim'"):
-        metric_class("ms-ssim")
-    with pytest.raises(UnknownName, match="Did you mean 'kodak'"):
-        dataset_opener("kodac")
-
-
 def test_everything_includes_short_names_and_no_codec_that_needs_options():
     assert set(ALIASES) < set(every_codec())
     assert "command" not in every_codec()
-
-
-def test_asked_for_by_name_a_missing_codec_is_an_error():
-    with pytest.raises(Unavailable, match="cannot run here: the program 'nonesuch'"):
-        select([fake("Missing")], {})
 
 
 def test_among_all_a_missing_codec_is_a_skip_with_its_reason(monkeypatch):
@@ -192,8 +183,6 @@ def test_a_dataset_is_opened_by_its_name_or_from_any_folder_of_images(tmp_path, 
 
 
 def test_what_is_neither_a_dataset_nor_a_folder_of_images_is_told(tmp_path):
-    with pytest.raises(UnknownName, match="Did you mean 'kodak'"):
-        open_dataset("kodac")
     with pytest.raises(UsageError, match="holds no image"):
         open_dataset(tmp_path)
     with pytest.raises(Unavailable):
@@ -203,5 +192,3 @@ def test_what_is_neither_a_dataset_nor_a_folder_of_images_is_told(tmp_path):
 def test_metrics_are_named_by_a_text_or_one_by_one_and_unknown_ones_are_guessed():
     assert metric_names("psnr, fid256,psnr") == metric_names(["psnr", "fid256"])
     assert metric_names("all") == metric_names(["all"]) == (*METRICS, *DISTRIBUTION_METRICS)
-    with pytest.raises(UnknownName, match="Did you mean 'lpips'"):
-        metric_names("psnr,lpps")

@@ -5,9 +5,11 @@ from typer.testing import CliRunner
 
 from benchmark.cli import app
 from benchmark.errors import UsageError
+from benchmark.metrics.measure import Measure
 from benchmark.protocol import protocols
-from benchmark.registry import METRICS
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.store import Store
+from conftest import ROOT
 from support.rows.measured import row
 
 IMAGES = ("a", "bb", "ccc")
@@ -19,13 +21,8 @@ LACKING = {"lpips_squeeze": None, "lpips_squeeze_protocol": None}
 def of_beta(beta, fingerprint="a" * 64, worse=0.0, options="", **columns):
     """Rows of our codec: a realism weight costs PSNR and gains LPIPS."""
     build = {"fingerprint": fingerprint, "codec_version": f"checkpoint {fingerprint[:8]}"}
-    same = {
-        "variant": f"beta={beta}{options}",
-        "setting_name": "q",
-        "decoded_sha256": "d",
-        **build,
-        **RULE,
-    }
+    variant = {"variant": f"beta={beta}{options}", "setting_name": "q", "decoded_sha256": "d"}
+    same = {**variant, **build, **RULE}
     return [
         row("ours", q, image, num_bytes=1000 * 2**q, psnr_db=30.0 + 3 * q - beta - worse,
             stream_sha256=f"{beta}{options}{q}{image}{fingerprint}{worse}",
@@ -60,34 +57,23 @@ def table_of(text):
     return text[: text.index("equal perceptual quality:")]
 
 
-def test_the_bare_name_of_a_codec_means_its_default_network(store):
+def test_the_bare_name_of_a_codec_means_its_default_network_without_a_search(store):
     before = tradeoff(store)
-    other = [one for beta in (0, 1) for one in of_beta(beta, "b" * 64, options=":size=micro")]
-    store.append(other)
-    assert tradeoff(store) == before
-
-
-def test_the_bare_name_of_a_codec_means_its_encoder_without_a_search(store):
-    before = tradeoff(store)
-    store.append([one for beta in (0, 1) for one in of_beta(beta, worse=-0.1, options=":effort=2")])
+    for beta in (0, 1):
+        store.append(of_beta(beta, "b" * 64, options=":size=micro"))
+        store.append(of_beta(beta, worse=-0.1, options=":effort=2"))
     assert tradeoff(store) == before
 
 
 def test_rows_of_another_network_change_no_number_and_are_named(store):
     before = tradeoff(store)
-    assert (
-        "The surface of ours: ours:beta=0, ours:beta=1, ours:beta=2 (checkpoint aaaaaaaa, "
-        in before
-    )
+    assert "ours:beta=0, ours:beta=1, ours:beta=2 (checkpoint aaaaaaaa, " in before
     assert "Left out" not in before
     store.append(of_beta(2, "b" * 64, worse=0.1, **RUN))
     after = tradeoff(store)
     assert table_of(after) == table_of(before)
     assert "ours:beta=2 (bundled) (checkpoint aaaaaaaa, bundled)." in after
-    assert (
-        "Left out: ours:beta=2 q=0, q=1, q=2: of another build (checkpoint bbbbbbbb) than the "
-        "others (checkpoint aaaaaaaa, bundled)." in after
-    )
+    assert "Left out: ours:beta=2 q=0, q=1, q=2: of another build (checkpoint bbbbbbbb)" in after
     other = tradeoff(store, "--build", "bbbb")
     assert "The surface of ours: ours:beta=2 (checkpoint bbbbbbbb)." in other
     assert table_of(other) != table_of(before)
@@ -118,3 +104,16 @@ def test_nothing_to_compare_is_one_sentence(store):
         tradeoff(store, "--distortion", "dists")
     with pytest.raises(UsageError, match="no build of ours begins with 'cc'"):
         tradeoff(store, "--build", "cc")
+
+
+def test_a_metric_of_one_image_and_its_source_is_called_perceptual_quality_and_never_realism():
+    words = ["tradeoff", "ours", "vtm", "--realism", "lpips_squeeze"]
+    done = CliRunner().invoke(app, [*words, "--results", str(ROOT / "results")])
+    assert done.exit_code == 0, done.output
+    assert "equal perceptual quality" in done.output
+    assert "realis" not in done.output
+    kinds = {name: Measure.named(name).kind for name in (*METRICS, *DISTRIBUTION_METRICS)}
+    assert {kinds[name] for name in DISTRIBUTION_METRICS} == {"realism"}
+    perceptual = {name for name, kind in kinds.items() if kind == "perceptual quality"}
+    assert perceptual >= {"lpips", "lpips_squeeze", "lpips_vgg", "dists"}
+    assert kinds["psnr"] == kinds["psnr_y"] == kinds["ms_ssim"] == "distortion"

@@ -55,6 +55,11 @@ def test_everything_offered_is_there_and_listed():
         _ = benchmark.nonesuch
 
 
+def test_streams_that_are_not_kept_cannot_be_verified(tmp_path):
+    with pytest.raises(UsageError, match="decodes kept streams"):
+        benchmark.run("jpeg", results=tmp_path, verify=True, keep=False)
+
+
 def test_a_run_says_nothing_and_measures_a_cell_once(tmp_path, capfd):
     first = benchmark.run("jpeg", "sample", results=tmp_path, **SMALL)
     again = benchmark.run(["jpeg"], "sample", results=tmp_path, **SMALL)
@@ -80,38 +85,14 @@ def test_a_run_without_a_guard_around_the_script_measures_each_cell_once(tmp_pat
     assert (done.stdout, done.stderr) == (f"2 0 {script}\n", "")
 
 
-def test_settings_are_given_as_numbers_by_name_or_as_on_the_command_line(tmp_path):
-    for points in ({"jpeg.quality": [10, 30]}, "jpeg.quality=10,30", ["jpeg.quality=10,30"]):
-        found = benchmark.run("jpeg", results=tmp_path, **{**SMALL, "points": points})
-        assert [cell.setting for cell in found.cells] == [
-            Setting("quality", 10), Setting("quality", 30),
-        ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ({"codecs": "jpg"}, "Did you mean 'jpeg'"),
-        ({"codecs": "jpeg", "metrics": "psn"}, "Did you mean 'psnr'"),
-        ({"codecs": "jpeg", "dataset": "sampel"}, "Did you mean 'sample'"),
-    ],
-)
-def test_what_does_not_exist_is_refused_before_anything_is_measured(tmp_path, words, said):
-    with pytest.raises(UnknownName, match=said):
-        benchmark.run(results=tmp_path / "r", **words)
-    assert not (tmp_path / "r").exists()
-
-
-def test_a_request_has_every_option_of_a_run(tmp_path):
-    from dataclasses import fields
-    from inspect import signature
-
-    from benchmark.plan.request import Request
-
-    offered = set(signature(benchmark.run).parameters) - {"progress"}
-    assert offered == {field.name for field in fields(Request)}
-    with pytest.raises(UsageError, match="decodes kept streams"):
-        benchmark.run("jpeg", results=tmp_path, verify=True, keep=False)
+def test_what_does_not_exist_is_refused_before_anything_is_measured(tmp_path):
+    for words, near in (
+        ({"codecs": "jpg"}, "jpeg"), ({"codecs": "jpeg", "metrics": "psn"}, "psnr"),
+        ({"codecs": "jpeg", "dataset": "sampel"}, "sample"),
+    ):  # fmt: skip
+        with pytest.raises(UnknownName, match=f"Did you mean '{near}'"):
+            benchmark.run(results=tmp_path / "r", **words)
+        assert not (tmp_path / "r").exists()
 
 
 def test_a_failed_cell_is_a_row_with_its_reason(tmp_path):
