@@ -14,6 +14,7 @@ from benchmark.figures.captions import (
     MIXED,
     axis_words,
     caveat_note,
+    caveats,
     few_sentences,
     grouped,
     listed,
@@ -32,6 +33,7 @@ from benchmark.figures.style import (
 )
 from benchmark.figures.table import Table
 from benchmark.metrics.measure import Measure
+from benchmark.published.curves import SystemCurve
 from benchmark.published.realism_sweep import PlotAtRate, RealismSweep, rank
 from benchmark.published.realism_sweep import records as sweep_records
 
@@ -61,13 +63,15 @@ def draw_realism_plots(
         figure, axes = new_figure(width, PANEL_INCHES, 1, len(plots), sharey=True)
         for one, plot in zip(axes[0], plots, strict=True):
             for sweep in plot.sweeps:
-                group = sweep.system.group
+                group = sweep.curve.system.group
                 own = group == OURS
-                look = line(styles[sweep.system.label], published=not sweep.measured, own=own)
+                look = line(
+                    styles[sweep.curve.system.label], published=not sweep.curve.measured, own=own
+                )
                 x = [step.distortion.value for step in sweep.steps]
                 y = [step.realism.value for step in sweep.steps]
-                look |= {"label": names[sweep.name], "gid": group, "zorder": 2 + own}
-                (handles[sweep.name],) = one.plot(x, y, **look)
+                look |= {"label": names[sweep.curve.name], "gid": group, "zorder": 2 + own}
+                (handles[sweep.curve.name],) = one.plot(x, y, **look)
             one.set_yscale("log")
             plain_ticks(one.yaxis)
             one.set_xlabel(distortion.axis_label)
@@ -77,10 +81,12 @@ def draw_realism_plots(
         values = [step.realism.value for _, sweep in sweeps for step in sweep.steps]
         axes[0, 0].set_ylim(max(values) * 1.5, min(values) / 1.5)
         axes[0, 0].set_ylabel(f"{realism.label} (better upwards)")
-        ordered = [handles[sweep.name] for _, sweep in sorted(sweeps, key=lambda one: rank(one[1]))]
+        ordered = [
+            handles[sweep.curve.name] for _, sweep in sorted(sweeps, key=lambda one: rank(one[1]))
+        ]
         add_legend(figure, list(dict.fromkeys(ordered)), _note(plots), groups=True)
     rows = tuple(
-        (f"{bpp:g}", sweep.name, step.setting, f"{step.realism.bpp:.3f}",
+        (f"{bpp:g}", sweep.curve.name, step.setting, f"{step.realism.bpp:.3f}",
          f"{step.distortion.value:.2f}", f"{step.realism.value:.2f}")
         for bpp, sweep in sweeps
         for step in sweep.steps
@@ -93,11 +99,11 @@ def draw_realism_plots(
 
 def _names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
     """Return the legend's name of each sweep: with its mark, and the settings at its ends."""
-    longest = {one.name: one for one in sorted(sweeps, key=lambda one: len(one.steps))}
+    longest = {one.curve.name: one for one in sorted(sweeps, key=lambda one: len(one.steps))}
     names = {}
     for name, sweep in longest.items():
         ends = f", {sweep.steps[0].setting} to {sweep.steps[-1].setting}" * (len(sweep.steps) > 1)
-        names[name] = name + CAVEAT * bool(sweep.caveats) + ends
+        names[name] = name + CAVEAT * bool(sweep.curve.caveats) + ends
     return names
 
 
@@ -105,21 +111,16 @@ def _rules(plots: Sequence[PlotAtRate]) -> list[dict[str, list[str]]]:
     """Return the names by protocol of distortion and of realism."""
     steps = [(sweep, step) for plot in plots for sweep in plot.sweeps for step in sweep.steps]
     return [
-        grouped((step.distortion.protocol, sweep.name) for sweep, step in steps),
-        grouped((step.realism.protocol, sweep.name) for sweep, step in steps),
+        grouped((step.distortion.protocol, sweep.curve.name) for sweep, step in steps),
+        grouped((step.realism.protocol, sweep.curve.name) for sweep, step in steps),
     ]
-
-
-def _caveats(plots: Sequence[PlotAtRate]) -> dict[str, list[str]]:
-    sweeps = [sweep for plot in plots for sweep in plot.sweeps]
-    return grouped((caveat, sweep.name) for sweep in sweeps for caveat in sweep.caveats)
 
 
 def _caption(
     plots: Sequence[PlotAtRate], distortion: Measure, realism: Measure, dataset: str, images: int
 ) -> str:
     sweeps = [sweep for plot in plots for sweep in plot.sweeps]
-    values = [(sweep, value) for sweep in sweeps for step in sweep.steps for value in step[1:]]
+    values = [(one.curve, value) for one in sweeps for step in one.steps for value in step[1:]]
     parts = [
         f"{realism.label} against {distortion.label} at "
         f"{listed([f'{plot.bpp:g}' for plot in plots])} bpp on {dataset}: means over {images} "
@@ -132,15 +133,13 @@ def _caption(
             "logarithm) between a curve's neighbouring points, or are those of a point within "
             "15 % of the rate where the curve ends; the csv says which."
         )
-    origins = {(False, False): "published,", (True, False): "measured here with"}
-    sources = grouped(
-        (
-            f"{origins.get((one.measured, one.recorded), RECORDED + ' with')} {value.source}",
-            one.name,
-        )
-        for one, value in values
-    )
-    for groups in (sources, _caveats(plots)):
+
+    def origin(curve: SystemCurve) -> str:
+        here = f"{RECORDED} with" if curve.recorded else "measured here with"
+        return here if curve.measured else "published,"
+
+    sources = grouped((f"{origin(c)} {value.source}", c.name) for c, value in values)
+    for groups in (sources, caveats(sweep.curve for sweep in sweeps)):
         parts += [f"{', '.join(names)}: {text}." for text, names in groups.items()]
     parts += map(protocol_sentence, (distortion, realism), _rules(plots))
     return "\n".join([*parts, *(f"{text[0].upper()}{text[1:]}." for text in left_out(plots))])
@@ -153,11 +152,11 @@ def left_out(plots: Sequence[PlotAtRate]) -> list[str]:
 
 
 def _note(plots: Sequence[PlotAtRate]) -> str:
-    published = any(not sweep.measured for plot in plots for sweep in plot.sweeps)
+    curves = [sweep.curve for plot in plots for sweep in plot.sweeps]
     parts = ["Lines: one system, from the least to the most realistic of its settings."]
-    parts += ["Open markers: published."] * published
+    parts += ["Open markers: published."] * any(not curve.measured for curve in curves)
     parts += [MIXED] * any(len(rules) > 1 for rules in _rules(plots))
-    return "\n".join([" ".join(parts), *caveat_note(_caveats(plots))])
+    return "\n".join([" ".join(parts), *caveat_note(caveats(curves))])
 
 
 def draw_surface(grid: RealismGrid, dataset: str) -> Drawing:

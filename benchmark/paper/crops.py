@@ -98,13 +98,32 @@ def crops(results: PaperResults, request: CropRequest) -> PaperFigure:
     if window.of(original).shape != (window.side, window.side, 3):
         size = f"{original.shape[1]} x {original.shape[0]}"
         raise UsageError(f"--window {window.left},{window.top},{window.side} is not inside {size}")
-    image, measures = found.source.file.name, [Measure.named(name) for name in METRICS]
     tiles = [
         PictureTile("Photograph", original, {}, {}, (window.left, window.top, window.side)),
         PictureTile("Source", window.of(original), {}, {}),
     ]
-    tiles += [_tile(name, chosen[name], pixels[name], window, image, measures) for name in shown]
-    caption = _caption(found, bpp, window, {name: chosen[name] for name in shown}, measures)
+    for name in shown:
+        row, cut = chosen[name], window.of(pixels[name])
+        values = {BPP: row["bpp"]}
+        record = {
+            "system": name,
+            "codec": row["codec"],
+            "variant": row["variant"],
+            "setting": f"{row['setting_name']}={row['setting_value']:g}",
+            "image": found.source.file.name,
+            **window._asdict(),
+            "bpp": row["bpp"],
+            "recorded": bool(row["recorded"]),
+            "version": row["codec_version"],
+            "caveat": row["caveat"],
+            "stream_sha256": row["stream_sha256"],
+        }
+        for measure in map(Measure.named, METRICS):
+            values[measure.label] = row[measure.column]
+            record |= {key: row[key] for key in (measure.column, f"{measure.column}_protocol")}
+        caveats = (row["caveat"],) if row["caveat"] else ()
+        tiles.append(PictureTile(name, cut, values, record, None, caveats))
+    caption = _caption(found, bpp, [tile.record for tile in tiles[2:]])
     columns = min(CROPS_PER_ROW, len(tiles))
     return PaperFigure(draw_pictures(tiles, columns, caption), tuple(sentences))
 
@@ -113,60 +132,21 @@ def _spec(row: StreamRow) -> CodecSpec:
     return CodecSpec.of(row["codec"], row["variant"])
 
 
-def _setting(row: StreamRow) -> str:
-    return f"{row['setting_name']}={row['setting_value']:g}"
-
-
-def _caption(
-    found: MeasuredPhotograph,
-    bpp: float,
-    window: CropWindow,
-    rows: Mapping[str, StreamRow],
-    measures: Sequence[Measure],
-) -> str:
-    origins = [
-        ", ".join(filter(None, [
-            f"{name}: {row['codec_version']} at {_setting(row)}",
-            "recorded elsewhere" * bool(row["recorded"]), row["caveat"],
-        ]))
-        for name, row in rows.items()
-    ]  # fmt: skip
-    rules = {row[f"{one.column}_protocol"]: None for row in rows.values() for one in measures}
+def _caption(found: MeasuredPhotograph, bpp: float, records: Sequence[StreamRow]) -> str:
+    origins = []
+    for one in records:
+        source = f"{one['system']}: {one['version']} at {one['setting']}"
+        words = [source, "recorded elsewhere" * one["recorded"], one["caveat"]]
+        origins.append(", ".join(filter(None, words)))
+    columns = [f"{Measure.named(name).column}_protocol" for name in METRICS]
+    rules = dict.fromkeys(one[column] for one in records for column in columns)
+    first, protocols = records[0], ", ".join(filter(None, [CODING, *rules]))
     return (
-        f"{window.side} x {window.side} pixels at ({window.left}, {window.top}) of "
-        f"{found.source.file.name} ({profile(found.dataset).title}, 1 image), decoded from real "
-        f"streams. Each codec is at its setting nearest to {bpp:.3f} bpp; rate and metrics under a "
-        f"crop are of the whole photograph (protocols {', '.join(filter(None, [CODING, *rules]))})."
-        f"\nMeasured: {'; '.join(origins)}."
+        f"{first['side']} x {first['side']} pixels at ({first['left']}, {first['top']}) of "
+        f"{first['image']} ({profile(found.dataset).title}, 1 image), decoded from real streams. "
+        f"Each codec is at its setting nearest to {bpp:.3f} bpp; rate and metrics under a crop are "
+        f"of the whole photograph (protocols {protocols}).\nMeasured: {'; '.join(origins)}."
     )
-
-
-def _tile(
-    name: str,
-    row: StreamRow,
-    pixels: Pixels,
-    window: CropWindow,
-    image: str,
-    measures: Sequence[Measure],
-) -> PictureTile:
-    record = {
-        "system": name,
-        "codec": row["codec"],
-        "variant": row["variant"],
-        "setting": _setting(row),
-        "image": image,
-        **window._asdict(),
-        "bpp": row["bpp"],
-        **{m.column: row[m.column] for m in measures},
-        **{f"{m.column}_protocol": row[f"{m.column}_protocol"] for m in measures},
-        "recorded": bool(row["recorded"]),
-        "version": row["codec_version"],
-        "caveat": row["caveat"],
-        "stream_sha256": row["stream_sha256"],
-    }
-    values = {BPP: row["bpp"], **{m.label: row[m.column] for m in measures}}
-    caveats = (row["caveat"],) if row["caveat"] else ()
-    return PictureTile(name, window.of(pixels), values, record, None, caveats)
 
 
 def matched_rate(rates: Mapping[str, Sequence[float]]) -> float:

@@ -84,7 +84,7 @@ def realism_plots(
     lacking = f"PSNR and {realism.label} on {dataset} ({command})"
     if not plots:
         return PaperFigure(None, (f"no {name}: no codec has {lacking}", *sentences))
-    if not any(sweep.measured for plot in plots for sweep in plot.sweeps):
+    if not any(sweep.curve.measured for plot in plots for sweep in plot.sweeps):
         sentences.append(f"{name} has only published points: no measured codec has {lacking}")
     drawing = draw_realism_plots(
         plots, psnr, realism, _styles(results, field), profile(dataset).title, _images(panels)

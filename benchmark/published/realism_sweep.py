@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from benchmark.analysis.builds import beta_of, betas
 from benchmark.analysis.comparable import label_of
 from benchmark.analysis.summarise import Edition, Summary
-from benchmark.analysis.systems import GROUPED_SYSTEMS, OURS, System
+from benchmark.analysis.systems import GROUPED_SYSTEMS, OURS
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve, measured_panel
 from benchmark.published.paper_panel import SAME_RATE
@@ -15,8 +16,8 @@ from benchmark.published.points import PublishedPoint
 
 NEAR_RATE = 1.15  # the nearest point stands as it is where nothing lies on the other side
 WIDEST_GAP = 2.2  # between the two points that a value is interpolated between
-# The first system of a method, whose style is that of all; methods in reverse order.
-METHODS = {system.method: system for system in reversed(GROUPED_SYSTEMS)}
+# The first system of each method, whose style is that of all; in reverse order.
+METHODS = {one.method: one._replace(name=one.method) for one in reversed(GROUPED_SYSTEMS)}
 # Published sweeps: names of steps by variant of the csv, from the least realistic; an empty name
 # stands for the points' settings.
 PUBLISHED_SWEEPS = {
@@ -46,32 +47,14 @@ class SweepStep(NamedTuple):
 class RealismSweep(NamedTuple):
     """A system at one rate, from its least realistic step to its most; a lone step is a point."""
 
-    system: System
+    curve: SystemCurve  # without points; its system has the method's name and style
     steps: tuple[SweepStep, ...]
-    editions: tuple[Edition, ...] = ()  # of measured steps; none: published
-    build: str = ""  # words on the codec's build, as in `SystemCurve`
     left_out: tuple[str, ...] = ()  # sentences on variants of other builds, or without the metrics
 
     @property
-    def measured(self) -> bool:
-        """True if the steps were measured here or come from a pack."""
-        return bool(self.editions)
-
-    @property
-    def recorded(self) -> bool:
-        """True if streams of some rows come from a pack."""
-        return any(edition.recorded for edition in self.editions)
-
-    @property
-    def caveats(self) -> tuple[str, ...]:
-        """Caveats of the measured codec."""
-        return tuple(dict.fromkeys(c for edition in self.editions for c in edition.caveats))
-
-    @property
-    def name(self) -> str:
-        """Name in legends and tables."""
-        beside = self.build if self.measured else "published" * (self.system.group == OURS)
-        return f"{self.system.method} ({beside})" if beside else self.system.method
+    def key(self) -> tuple[str, bool]:
+        """Name of the method, and whether it was measured."""
+        return self.curve.system.name, self.curve.measured
 
 
 class PlotAtRate(NamedTuple):
@@ -97,7 +80,7 @@ def realism_sweeps(
     measures = distortion.measure, realism.measure
     whole = [measured_sweep(summary, *measures, bpp)]
     whole += [_published_sweep(one, points, dataset, *measures, bpp) for one in PUBLISHED_SWEEPS]
-    found = {(one.system.method, one.measured): one for one in whole if one is not None}
+    found = {one.key: one for one in whole if one is not None}
     complete = set(found)
     others = {(curve.system, curve.measured, curve.build): curve for curve in realism.curves}
     for first in distortion.curves:
@@ -106,9 +89,8 @@ def realism_sweeps(
         step = _step(first, second, bpp, first.system.choice) if second else None
         if step is None or key in complete:
             continue
-        editions = (first.edition,) if first.edition else ()
-        system = METHODS[first.system.method]
-        sweep = found.get(key, RealismSweep(system, (), editions, first.build))
+        curve = first._replace(system=METHODS[first.system.method], points=())
+        sweep = found.get(key, RealismSweep(curve, ()))
         steps = sorted((*sweep.steps, step), key=lambda one: -one.realism.value)
         found[key] = sweep._replace(steps=tuple(steps))
     return sorted(found.values(), key=rank)
@@ -116,7 +98,7 @@ def realism_sweeps(
 
 def rank(sweep: RealismSweep) -> tuple[int, bool]:
     """Return a sort key: systems in the order of their table, measured before published."""
-    return -list(METHODS).index(sweep.system.method), not sweep.measured
+    return -list(METHODS).index(sweep.key[0]), not sweep.curve.measured
 
 
 def measured_sweep(
@@ -140,7 +122,10 @@ def measured_sweep(
     known = [system for system in GROUPED_SYSTEMS if system.group == OURS]
     method = next((one.method for one in known if one.label in labels), known[0].method)
     _, found, editions = zip(*steps, strict=True)
-    return RealismSweep(METHODS[method], found, editions, left_out=family.left_out)
+    caveats = dict.fromkeys(caveat for edition in editions for caveat in edition.caveats)
+    recorded = any(edition.recorded for edition in editions)
+    edition = replace(editions[0], caveats=tuple(caveats), recorded=recorded)
+    return RealismSweep(SystemCurve(METHODS[method], (), edition), found, family.left_out)
 
 
 def _step(distortion: SystemCurve, realism: SystemCurve, bpp: float, name: str) -> SweepStep | None:
@@ -199,7 +184,7 @@ def _published_sweep(
     found = [SweepStep(setting, s[distortion], s[realism]) for (_, setting), s in whole.items()]
     ends = name, list(variants)[-1]
     system = next(one for one in GROUPED_SYSTEMS if ends in one.published)
-    return RealismSweep(METHODS[system.method], tuple(found))
+    return RealismSweep(SystemCurve(METHODS[system.method], ()), tuple(found))
 
 
 def records(plot: PlotAtRate) -> list[dict[str, Any]]:
@@ -207,9 +192,9 @@ def records(plot: PlotAtRate) -> list[dict[str, Any]]:
     return [
         {
             "target_bpp": plot.bpp,
-            "system": sweep.system.method,
-            "group": sweep.system.group,
-            "measured": sweep.measured,
+            "system": sweep.curve.system.name,
+            "group": sweep.curve.system.group,
+            "measured": sweep.curve.measured,
             "setting": step.setting,
             **_columns("distortion", step.distortion),
             **_columns("realism", step.realism),

@@ -215,7 +215,7 @@ def sweep_of(mine, bpp=2.56, realism=LPIPS):
 def test_the_realism_sweep_of_beta_is_what_hand_made_rows_say():
     mine = of_betas(3.84, 0, 1.28)
     sweep = sweep_of(mine, 1.28 * 2**0.5)
-    assert sweep.measured
+    assert sweep.curve.measured
     assert [step.setting for step in sweep.steps] == ["β=0", "β=1.28", "β=3.84"]
     # halfway in the logarithm of the rate: the mean of PSNRs, the geometric mean of LPIPS
     assert [s.distortion.value for s in sweep.steps] == pytest.approx([33.0, 32.5, 32.0])
@@ -244,7 +244,7 @@ def test_rows_of_another_checkpoint_or_method_do_not_mix_into_a_realism_sweep():
 
 def test_a_published_realism_sweep_goes_from_its_first_end_over_its_steps_to_its_last():
     first, second = clic_plots((0.093, 0.323))
-    found = {one.system.method: one for one in first.sweeps}
+    found = {one.curve.system.name: one for one in first.sweeps}
     sweep = found["Multi-Realism"]
     assert [step.setting for step in sweep.steps] == [
         "β=0", *(f"marker {n} of 9 from beta=0" for n in range(1, 10)), "β=2.56"
@@ -256,7 +256,7 @@ def test_a_published_realism_sweep_goes_from_its_first_end_over_its_steps_to_its
     assert [step.setting for step in crdr.steps] == ["β=0", "β=3.84"]
     assert crdr.steps[1].realism.value == pytest.approx(5.21, abs=0.005)  # q=.25, .0918 bpp
     assert crdr.steps[1].realism.protocol == "fid256-truncated/pytorch-fid-0.3.0"
-    wider = {one.system.method: one for one in second.sweeps}
+    wider = {one.curve.system.name: one for one in second.sweeps}
     assert [step.setting for step in wider["Multi-Realism"].steps] == ["β=0", "β=2.56"]
     assert "DC-VIC" not in wider  # ends at .137 bpp
 
