@@ -35,14 +35,12 @@ class TimeEstimate(NamedTuple):
 
 
 class CostModel:
-    """Seconds of coding a cell, learned from the rows of a table.
+    """Seconds of coding a cell, learned from the rows of a table; metrics come on top.
 
-    Seconds per pixel of the same codec, variant, device and setting: all seconds over all pixels,
-    since large images decide how long a run takes. Of a setting that was not measured, what the
-    measured ones of its variant say, or else of its codec: they scale the codec's typical curve, or
-    where it has none, are interpolated between (the logarithm over the setting, flat outside). Of a
-    codec never measured, the typical time. Metrics come on top. What a pack has recorded took its
-    time elsewhere: it is not learned from, and takes none.
+    Seconds per pixel of the same codec, variant, device and setting: all seconds over all pixels.
+    Of a setting that was not measured, those of its variant, else of its codec, scale the codec's
+    typical curve, or are interpolated between where it has none. Of a codec never measured, the
+    typical time. What a pack has recorded is not learned from, and takes no time.
     """
 
     def __init__(self, table: pa.Table) -> None:
@@ -71,14 +69,9 @@ class CostModel:
         return "typical" if _typical(cell) else "unknown"
 
     def _measured(self, cell: Cell) -> Mapping[float, "_Sum"]:
-        codec, variant, device, name = (
-            cell.codec.name,
-            cell.codec.variant,
-            cell.info.device,
-            cell.setting.name,
-        )
-        own = self._by_variant.get((codec, variant, device, name))
-        return own or self._by_work.get((_work(cell.codec), device, name), {})
+        at = cell.info.device, cell.setting.name
+        own = self._by_variant.get((cell.codec.name, cell.codec.variant, *at))
+        return own or self._by_work.get((_work(cell.codec), *at), {})
 
     def _rate(self, cell: Cell) -> float | None:
         """Return the expected seconds per pixel."""
@@ -143,8 +136,7 @@ def _typical(cell: Cell) -> Curve:
 
 
 def _work(codec: CodecSpec) -> Work:
-    """Return a key that variants of a codec share which take about the same time."""
-    return codec.name, facts_of(codec).typical
+    return codec.name, facts_of(codec).typical  # shared by variants of about the same time
 
 
 def _sums(table: pa.Table) -> list[dict[str, Any]]:
@@ -155,8 +147,7 @@ def _sums(table: pa.Table) -> list[dict[str, Any]]:
     timed = table.select(keys).append_column("seconds", seconds)
     timed = timed.append_column("pixels", pixels).filter(pc.and_(pc.is_valid(seconds), coded_here))
     sums = timed.group_by(keys).aggregate([("seconds", "sum"), ("pixels", "sum")])
-    found: list[dict[str, Any]] = sums.to_pylist()
-    return found
+    return list(sums.to_pylist())
 
 
 class Scoring(NamedTuple):

@@ -112,7 +112,8 @@ def select(
             reason = missing.reason or Reason("")
             skipped.append(Skipped(text.strip(), str(missing), reason))
     _refuse_equal_labels(contenders)
-    if draws is not None and not skipped and not any(map(_draws, contenders)):
+    draw = any(len(drawings(spec._replace(options=()), 2)) > 1 for spec in contenders)
+    if draws is not None and not (skipped or draw):
         raise UsageError(
             f"--draws {draws} repeats decoders that draw, by their option {SEED}: no codec of "
             "--codecs has it"
@@ -120,10 +121,9 @@ def select(
     if not (skipped or refused):
         _refuse_unused(packs, list(contenders.values()))
     left_out = {name for one in skipped for name in (one.codec, parse_codec(one.codec).name)}
-    unused = {point for point in set(points) - used if point[0] not in left_out}
-    if unused:
-        codec, setting = sorted(unused)[0]
-        _explain_unused(codec, setting, list(contenders.values()))
+    for codec, setting in sorted(set(points) - used):
+        if codec not in left_out:
+            _explain_unused(codec, setting, list(contenders.values()))
     return Selection(tuple(contenders.values()), (*refused, *skipped))
 
 
@@ -131,10 +131,6 @@ def variants_of(text: str, draws: int | None) -> list[CodecSpec]:
     """Return the variants that a codec as asked for stands for, repeated if it draws."""
     variants = resolve(parse_codec(text.strip()))
     return [one for spec in variants for one in (drawings(spec, draws) if draws else [spec])]
-
-
-def _draws(spec: CodecSpec) -> bool:
-    return len(drawings(spec._replace(options=()), 2)) > 1
 
 
 def cannot_run(codec: str, reason: str, num_codecs: int) -> Unavailable:
@@ -199,14 +195,10 @@ def at_points(contender: Contender, points: Points, used: set[tuple[str, str]]) 
         used.update(given)
         if given:
             sweep = tuple(Setting(name, value) for value in points[given[-1]])
-            _refuse_others(contender, sweep)
+            for setting in sweep:
+                if contender.accepts is not None and setting not in contender.accepts:
+                    raise BadOption(f"{spec.text} takes {contender.accepts}, not {setting}")
     return contender._replace(sweep=tuple(dict.fromkeys(sweep)))
-
-
-def _refuse_others(contender: Contender, settings: Iterable[Setting]) -> None:
-    for setting in settings:
-        if contender.accepts is not None and setting not in contender.accepts:
-            raise BadOption(f"{contender.spec.text} takes {contender.accepts}, not {setting}")
 
 
 def _explain_unused(codec: str, setting: str, contenders: Sequence[Contender]) -> None:
