@@ -1,9 +1,8 @@
 """Verify stored rows by independent decode: their streams decoded in fresh processes, compared.
 
-A hash shows whether pixels are equal, not how far apart they are. Where the pixels differ and were
-made on another kind of device than this audit's, the stream is decoded once more on that kind, in
-another fresh process: if that gives the recorded hash, these are the recorded pixels, and the
-difference can be measured. Else it is only known that there is one.
+A hash does not say how far apart pixels are. Where they differ and were made on another kind of
+device than this audit's, the stream is decoded on that kind too: if that gives the recorded hash,
+the difference can be measured.
 """
 
 from collections import Counter, defaultdict

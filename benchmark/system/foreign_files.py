@@ -1,9 +1,8 @@
 """Files of any origin, with limits: regular ones, tars, torch files, JPEGs and PNGs that end early.
 
-A pipe in the place of a file would be waited for without end, and a device read without end. A link
-would put the content of another file of the user in the place of the stranger's. `tarfile` reads
-extended headers of any length, in time that grows with the square of it, and takes sizes and
-offsets from them; here one may give a long name, in a few kilobytes, and nothing else.
+A pipe would be waited for without end, and a device read without end; a link would put another file
+of the user in the place of the stranger's. `tarfile` reads extended headers of any length, in time
+that grows with the square of it; here one may give a long name, in a few kilobytes.
 """
 
 import errno
@@ -31,12 +30,10 @@ LARGEST_FILE_BYTES = 1 << 30  # of a stream, a record, features of an image
 
 
 def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
-    """Open a regular file to be read as bytes.
+    """Open a regular file to be read as bytes; raise `OSError`, whose `strerror` says why not.
 
     within: the folder of a stranger that the file is part of; a link out of it is refused. Without
-    it, the user named the file, and links are followed. Raises `OSError`, whose `strerror` says
-    what is wrong: a pipe, a device, a folder, a link to elsewhere, a name that no file can have, or
-    what the system says.
+    it, the user named the file, and links are followed.
     """
     try:
         place = os.path.realpath(path)
@@ -54,11 +51,7 @@ def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
 
 
 def read_regular(path: Path, most_bytes: int, within: Path | None = None) -> bytes:
-    """Return the bytes of a regular file (see `open_regular`) of at most `most_bytes`.
-
-    No more is read than the size that the file had when it was opened: one that grows is cut, and
-    one of the kernel's that claims to be empty is empty. Raises `OSError`.
-    """
+    """Return the bytes of a regular file of at most `most_bytes`, as it was when it was opened."""
     with open_regular(path, within) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most_bytes:
@@ -160,10 +153,9 @@ ZIP = b"PK\x03\x04"  # how torch, which looks at the start alone, tells its pres
 def load_tensors(path: Path, device: Any = "cpu") -> Any:
     """Return what `torch.load` returns on `device` with `weights_only`; its errors are passed on.
 
-    Raises `Unavailable` for a file that is not a regular one, and where more would be read than the
-    file holds: for a zip with parts larger than itself (torch stores parts uncompressed, but would
-    also read compressed ones, which may grow a thousandfold) or without a directory at its end, for
-    a tar (the format of torch 0.1, whose headers may take hours), and for a tensor with more
+    Raises `Unavailable` where that would take more than the file holds: for a zip with parts larger
+    than itself (torch stores parts uncompressed, and would read compressed ones) or without a
+    directory, for a tar (of torch 0.1, whose headers may take hours), and for a tensor with more
     elements than the file has bytes, by strides of 0.
     """
     import torch
@@ -221,10 +213,9 @@ BEHIND_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 def lacks_blocks(data: bytes, image: "Image") -> bool:
     """Return whether the compressed data of a JPEG end before its last block.
 
-    data: the file. image: as Pillow has loaded it, which leaves blocks that are not there grey and
-    says nothing. The file is decoded again with more data before its end: a decoder that lacks
-    blocks takes these for them, and one that has all passes over them. Of JPEGs with arithmetic
-    coding nothing can be said in this way: False.
+    Pillow leaves such blocks of `image` grey. The file is decoded again with more data before its
+    end: a decoder that lacks blocks takes these for them, and one that has all passes over them. Of
+    JPEGs with arithmetic coding nothing can be said in this way: False.
     """
     from PIL.JpegImagePlugin import JpegImageFile
 

@@ -2,15 +2,14 @@
 
     python -I -S launcher.py [GUARD]
 
-Standard input brings orders, standard output takes an answer to each: what became of the program.
-On Linux this process adopts whatever a program leaves behind, also what began a session of its own
-or lost its environment, and only one program runs at a time: all children that are left after it
-are that program's, and are killed. The kernel closes standard input when the worker ends, however
-that is; this process then ends at once, and its parent, the guard, kills what it was running. The
-guard does the same where this process is killed, and this process where the guard is.
+Standard input brings orders, standard output takes an answer to each. On Linux this process adopts
+whatever a program leaves behind, also what began a session of its own or lost its environment: all
+children that are left after a program are its, and are killed. The kernel closes standard input
+when the worker ends, however that is; this process then ends at once, and its parent, the guard,
+kills what it was running, as where this process is killed; this one does so where the guard is.
 
-Both have a session of their own, so that neither Ctrl-C, nor a closed terminal, nor a signal to the
-worker's process group reaches them. Standard library alone: they start within .05 s.
+Both have a session of their own, which no signal to the worker's process group or terminal reaches.
+Standard library alone: they start within .05 s.
 """
 
 import errno

@@ -92,9 +92,8 @@ def visible_gpus(listed: str, visible: str | None) -> tuple[Gpu, ...]:
 def available_memory(root: Path = Path("/")) -> int | None:
     """Return the bytes of memory that processes here may still take; None where nothing says.
 
-    The least of what the system has left (MemAvailable of /proc/meminfo) and of what each control
-    group leaves that this process is in, of version 2 or 1: its limit without what is in use, page
-    cache not counted, since it gives way. root: where `proc` and `sys` are looked for.
+    The least of MemAvailable and of what each control group leaves that this process is in, of
+    version 2 or 1: its limit without what is in use, but for page cache. root: of `proc` and `sys`.
     """
     left: list[int | None] = []
     for line in _lines(root / "proc/meminfo"):

@@ -23,11 +23,10 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 def work_for(descriptor: int, work: Callable[[], None]) -> None:
     """Call `work` for the process at the other end of a pipe or socket; end with it, or at SIGTERM.
 
-    Whether it closed its end or the kernel did, since it was killed: this process gets SIGTERM,
-    which ends the work by `KeyboardInterrupt` so that a program that is running is ended on the way
-    out, and after `GRACE_SECONDS` SIGKILL, for native code hears no signal. Ctrl-C and a closed
-    terminal, which reach both, are the other's to handle. That it is gone is no exception, even
-    where that is known before the work has begun.
+    SIGTERM, which this process gets when the other end is closed, ends the work by
+    `KeyboardInterrupt`, so that a program that is running is ended on the way out; SIGKILL follows
+    after `GRACE_SECONDS`, for native code hears no signal. Ctrl-C and a closed terminal, which
+    reach both, are the other's to handle. That it is gone is no exception.
     """
     for number in OF_THE_TERMINAL:
         signal.signal(number, signal.SIG_IGN)
@@ -73,9 +72,8 @@ def descendants(process_id: int) -> list[Started]:
 def end_tree(process_id: int, ended: Callable[[float], bool], grace_seconds: float) -> None:
     """Ask a process to end (SIGTERM), and kill it and all that it has started after the grace time.
 
-    ended: waits up to that number of seconds, and returns whether the process has ended. The
-    process leads its own process group, which is killed as well; on systems without /proc, what it
-    started in other groups is left.
+    ended: waits so many seconds, and returns whether the process has ended. The process leads a
+    process group, which is killed as well; without /proc, what it started in others is left.
     """
     below = descendants(process_id)
     _send(os.kill, process_id, signal.SIGTERM)
@@ -118,8 +116,7 @@ def terminal_blocked() -> Iterator[None]:
 def interrupt_at_hang_up() -> None:
     """Raise `KeyboardInterrupt` at the end of the terminal, unless it is ignored (`nohup`).
 
-    What is printed to a terminal that is gone is dropped from then on: it would be an `OSError`,
-    and hide the interruption.
+    What is printed to a terminal that is gone is dropped: an `OSError` would hide the interruption.
     """
     if signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
         return
@@ -141,8 +138,7 @@ def passed_on() -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether SIGINT or SIGTERM came; for the main thread.
 
     While processes of `multiprocessing` work for this one, it reaches them and this one keeps
-    waiting. While none does, it is a `KeyboardInterrupt`, until the work sets handlers of its own.
-    Those that were there before are back afterwards.
+    waiting. While none does, it is a `KeyboardInterrupt`, until the work sets other handlers.
     """
     reading, writing = os.pipe()
     for end in (reading, writing):

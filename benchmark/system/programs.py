@@ -71,13 +71,11 @@ def run_program(
 ) -> bytes:
     """Run a program to its end and return its standard output, then its standard error if asked.
 
-    It runs below a process that outlives this one by the time to kill it (`launcher.py`). What it
-    started is killed when it ends, fails or runs out of time, so nothing outlives the call (on
-    Linux; elsewhere its process group alone). `ProgramFailed` carries the end of its standard
-    error. Input and output are files: a program that never stops writing cannot block us or fill
-    our memory, nor the disk, since no file that it writes can grow beyond `LARGEST_FILE_BYTES` (on
-    Linux). More than `most_output_bytes` of either output are not read and are a failure, as are
-    exit codes that are not `accepted`.
+    Nothing that it started outlives the call (`launcher.py`; on other systems than Linux, nothing
+    of its process group). `ProgramFailed` carries the end of its standard error. Input and output
+    are files, so that endless output cannot block us or fill our memory, nor the disk, since no
+    file grows beyond `LARGEST_FILE_BYTES` (on Linux). More than `most_output_bytes` of either
+    output are not read and are a failure, as are exit codes that are not `accepted`.
     """
     name = Path(command[0]).name
     with private_folder() as own:
