@@ -33,7 +33,7 @@ class BoundCodec:
     @property
     def info(self) -> CodecInfo:
         """Version, command, licence and fingerprint of what does the coding."""
-        return self._context.run(self._encoder.describe)
+        return self._context.copy().run(self._encoder.describe)
 
     def encode(
         self, pixels: Pixels, setting: Setting | float | None = None, **named: float
@@ -51,11 +51,11 @@ class BoundCodec:
                 f"{pixels.shape}"
             )
         chosen = self._setting(setting, named)
-        return self._context.run(self._encoder.encode, np.ascontiguousarray(pixels), chosen)
+        return self._context.copy().run(self._encoder.encode, np.ascontiguousarray(pixels), chosen)
 
     def decode(self, data: bytes) -> Pixels:
         """Return the image of a stream, uint8 of shape (height, width, 3)."""
-        return self._context.run(self._decoder.decode, data)
+        return self._context.copy().run(self._decoder.decode, data)
 
     def __repr__(self) -> str:
         values = ", ".join(str(one) for one in self.settings)

@@ -84,8 +84,12 @@ def run(
     be run, before anything is measured. On `KeyboardInterrupt`, finished cells are stored.
     """
     metrics = metric_names(request.metrics)
-    if request.verify:
-        _refuse_unverifiable(request)
+    if request.verify and not request.keep:
+        raise UsageError("--verify decodes kept streams again: drop --no-keep")
+    if request.verify and request.engine != "local":
+        raise UsageError(
+            "--verify decodes on this machine: run the same command afterwards with --engine local"
+        )
     request.use_folders()
     backend = choose_backend(request)
     with backend.session():
@@ -236,15 +240,6 @@ def _record(
         protocols=protocols(conditions.metrics),
         **backend.facts,
     )
-
-
-def _refuse_unverifiable(request: Request) -> None:
-    if not request.keep:
-        raise UsageError("--verify decodes kept streams again: drop --no-keep")
-    if request.engine != "local":
-        raise UsageError(
-            "--verify decodes on this machine: run the same command afterwards with --engine local"
-        )
 
 
 def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress) -> Outcome:

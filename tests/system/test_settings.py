@@ -2,6 +2,7 @@
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,13 @@ def test_one_thread_is_used_and_then_as_many_as_before():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_codec_keeps_its_settings_in_every_thread(tmp_path, monkeypatch, photo):
+    """Both threads are inside of `encode` at the same time."""
+    monkeypatch.setenv("BENCH_DEVICE", "cuda")
+    codec = benchmark.open_codec(f"{FAKES}:Honest:pause=0.2", device="cpu")
+    with ThreadPoolExecutor(2) as pool:
+        streams = list(pool.map(lambda _: codec.encode(photo, step=16), range(2)))
+    assert streams[0] == streams[1]
+    assert benchmark.open_codec(f"{FAKES}:Drifts", device="cpu").info.device == "cpu"

@@ -142,7 +142,10 @@ def _serve(connection: Connection, spec: CodecSpec) -> None:
     except Exception as error:
         connection.send(failed_by(None, "load", error))
         return
-    connection.send(Ready(_device_of(codec)))
+    device = "cpu"
+    with suppress(Unavailable):  # of what only the encoder needs
+        device = codec.describe().device
+    connection.send(Ready(device))
     while True:
         connection.send(_decoded(codec, connection.recv_bytes()))
 
@@ -155,11 +158,3 @@ def _decoded(codec: Any, stream: bytes) -> Pixels | Failed:
     if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3:
         return pixels
     return Failed("verify", f"decode gave {type(pixels).__name__}, not pixels")
-
-
-def _device_of(codec: Any) -> str:
-    try:
-        device: str = codec.describe().device
-    except Unavailable:  # of what only the encoder needs
-        return "cpu"
-    return device

@@ -14,6 +14,8 @@ from multiprocessing.connection import Connection, wait
 from traceback import format_exc
 from typing import NamedTuple
 
+import numpy as np
+
 from benchmark.measure.engine.workers import TICK_SECONDS, Begun, Patience, WorkerProcess
 from benchmark.measure.execute import Enter, Failed, failed_by, untold
 from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench, failed_outcome
@@ -217,17 +219,11 @@ def announcer(connection: Connection, conditions: Conditions) -> Enter:
     return lambda stage: connection.send(Begun(stage))
 
 
-def _claim_buffer() -> None:
-    """Have numpy's OpenBLAS map its buffer; where memory has run out, it would ask without end."""
-    import numpy as np
-
-    np.ones((512, 512), np.float32) @ np.ones(512, np.float32)
-
-
 def _serve(connection: Connection, conditions: Conditions) -> None:
     """Serve tasks in a worker process until the end of the pipe."""
     enter = announcer(connection, conditions)
-    _claim_buffer()
+    # OpenBLAS maps its buffer here; where memory has run out, it would ask for it without end.
+    np.ones((512, 512), np.float32) @ np.ones(512, np.float32)
     bench: Workbench | None = None
     while True:
         task: Task = connection.recv()
