@@ -69,15 +69,7 @@ DISCRIMINATORS: Mapping[str, DiscriminatorDesign] = MappingProxyType(
 def discriminator(
     kind: str, levels: int, channels: tuple[int, ...] = PUBLISHED_CHANNELS
 ) -> "Discriminator":
-    """Return a fresh discriminator of one of the designs above; raises `UnknownName` for any other.
-
-    At the published channels, one has 4.69 million parameters and five have 23.45 million:
-
-    >>> with torch.device("meta"):
-    ...     made = [discriminator(kind, 5) for kind in ("shared", "independent")]
-    >>> [sum(parameter.numel() for parameter in one.parameters()) for one in made]
-    [4689985, 23449925]
-    """
+    """Return a fresh discriminator of one of the designs above; raises `UnknownName`."""
     if kind not in DISCRIMINATORS:
         raise UnknownName("discriminator", kind, DISCRIMINATORS)
     return Discriminator(DISCRIMINATORS[kind], levels, channels)
@@ -86,8 +78,7 @@ def discriminator(
 class Discriminator(nn.Module):
     """Convolutions in stages, one for each of `channels`: half the backbone's, half the head's.
 
-    Raises `ValueError` for fewer than two stages. A copy that no picture of a batch needs is not
-    run, and its parameters get no gradient.
+    A copy that no picture of a batch needs is not run, and its parameters get no gradient.
     """
 
     def __init__(self, design: DiscriminatorDesign, levels: int, channels: tuple[int, ...]) -> None:
@@ -110,30 +101,27 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor, levels: Tensor) -> Tensor:
         """Return logits (N, 1, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1] at levels (N,).
 
-        With fewer or more than four stages, each of them halves. Pictures of a batch may be at
-        different levels; none changes another's logits. Levels that lie on the CPU spare a wait for
-        the device of the images. Raises `ValueError` unless `levels` are integers, one for each
-        image.
+        Each of the stages halves the sides. Levels on the CPU spare a wait for the images' device.
+        Raises `ValueError` unless `levels` are integers in range, one for each image.
         """
+        numbers: list[int] = levels.tolist()
         if levels.is_floating_point() or levels.shape != images.shape[:1]:
-            raise ValueError(f"levels {levels.tolist()} for {len(images)} pictures")
-        found: list[int] = levels.tolist()
-        if not set(found) <= set(range(self.levels)):
-            raise ValueError(f"levels {found} are not within 0..{self.levels - 1}")
-        order = sorted(range(len(found)), key=found.__getitem__)
-        if order == list(range(len(found))):
-            return self._scored(images, found)
+            raise ValueError(f"levels {numbers} for {len(images)} pictures")
+        if not set(numbers) <= set(range(self.levels)):
+            raise ValueError(f"levels {numbers} are not within 0..{self.levels - 1}")
+        order = sorted(range(len(numbers)), key=numbers.__getitem__)
+        if order == list(range(len(numbers))):
+            return self._scored(images, numbers)
         rows = torch.tensor(order, device=images.device)
-        return self._scored(images[rows], sorted(found))[rows.argsort()]
+        return self._scored(images[rows], sorted(numbers))[rows.argsort()]
 
     def serving(self, levels: Iterable[int]) -> list[nn.Parameter]:
         """Return the parameters that images at these levels pass through."""
-        wanted = sorted(set(levels))
         return [
             parameter
             for copies in (self.backbones, self.heads)
-            for copy in (copies if len(copies) == 1 else [copies[level] for level in wanted])
-            for parameter in copy.parameters()
+            for level in ([0] if len(copies) == 1 else sorted(set(levels)))
+            for parameter in copies[level].parameters()
         ]
 
     def _scored(self, images: Tensor, levels: list[int]) -> Tensor:

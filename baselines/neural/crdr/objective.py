@@ -70,9 +70,9 @@ class Adversary:
         if self.gan.reference != "none":
             with torch.no_grad():
                 expected = self._network(references, levels)
-        found = self._network(images, levels)
+        logits = self._network(images, levels)
         self._network.requires_grad_(True)
-        return self.gan.generator_loss(expected, found, beta)
+        return self.gan.generator_loss(expected, logits, beta)
 
     def update(
         self,
@@ -105,13 +105,10 @@ class Adversary:
 
     def state(self) -> dict[str, Any]:
         """Return weights and optimiser."""
-        return {
-            "network": self._network.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-        }
+        return {"network": self._network.state_dict(), "optimiser": self._optimiser.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up what `state` returned."""
+        """Restore what `state` returned."""
         self._network.load_state_dict(state["network"])
         load_optimiser(self._optimiser, state["optimiser"])
 
@@ -120,7 +117,7 @@ class Adversary:
 
 
 class Passed(NamedTuple):
-    """Crops of a step with their levels, and what the network made of them."""
+    """Crops of a step with their levels and the network's estimate."""
 
     crops: Tensor  # float32 (n, 3, side, side) in [-1, 1]
     levels: DrawnLevels
@@ -131,9 +128,8 @@ class SingleRate(StageObjective):
     """Rate and distortion at one lambda, with LPIPS where the stage weighs it."""
 
     stage_type = ConditionedStage
-    frozen: ClassVar[frozenset[str]] = frozenset({"rate_control", "realism_control"})
+    frozen = frozenset({"rate_control", "realism_control"})
     betas: ClassVar[tuple[float, ...]] = (0.0,)  # validated at
-
     _adversary: Adversary | None
 
     def __init__(self, stage: ConditionedStage, setup: Setup) -> None:
@@ -146,32 +142,43 @@ class SingleRate(StageObjective):
         )
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
-        """Return the loss of a step at levels drawn for it, and the discriminators' update."""
-        drawn = draw_levels(self.stage, self._setup.random(step))
-        crops, levels = batch.crops, drawn.part(batch.first, batch.first + len(batch.crops))
-        forward = uncompiled(network) if levels.is_map else network
+        """Return the loss of a step at random levels, and the discriminators' update."""
+        everywhere = draw_levels(self.stage, self._setup.random(step))
+        crops = batch.crops
+        levels = everywhere.part(batch.first, batch.first + len(crops))
+        plain = uncompiled(network)
+        forward = plain if levels.is_map else network
         with self._setup.precision():
             estimate: Estimate = forward(crops, self._controls(network, levels))
             passed = Passed(crops, levels, estimate)
-            penalty, parts = self._realism_penalty(uncompiled(network), passed)
-        found = terms(crops, estimate.images, estimate.y_bits + estimate.z_bits)
-        lambdas = self._lambdas(uncompiled(network), passed)
+            penalty, parts = self._realism_penalty(plain, passed)
+        costs = terms(crops, estimate.images, estimate.y_bits + estimate.z_bits)
+        lambdas = self._lambdas(plain, passed)
         scale = lambdas.rsqrt() if self.stage.balanced else torch.ones_like(lambdas)
         numbers = {
-            "mse": found.mse.mean(),
-            "bpp": found.bpp.mean(),
+            "mse": costs.mse.mean(),
+            "bpp": costs.bpp.mean(),
             "z_bpp": (estimate.z_bits / crops[0, 0].numel()).mean(),
             # One figure for all rates, which a change of lambda only shifts.
-            "log_loss": (found.loss(lambdas) * lambdas.rsqrt()).log().mean(),
+            "log_loss": (costs.loss(lambdas) * lambdas.rsqrt()).log().mean(),
             **parts,
         }
-        total = (scale * (found.loss(lambdas) + penalty)).mean()
-        return Loss(total, numbers, self._discriminators_update(passed, drawn))
+        total = (scale * (costs.loss(lambdas) + penalty)).mean()
+        adversary = self._adversary
+        if adversary is None or levels.q_differs:
+            return Loss(total, numbers)
+
+        def update(factor: float) -> dict[str, Tensor]:
+            with self._setup.precision():
+                q, q_of_batch = levels.q_of_crops, everywhere.q_of_crops
+                return adversary.update(crops, estimate.images, q, factor, q_of_batch)
+
+        return Loss(total, numbers, update)
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
         """Return rate and distortion at every whole q, which select a network before realism."""
-        found = validate(network, self.stage.lambdas, photographs, self.betas)
-        return found._replace(selects=self.betas == (0.0,))
+        quality = validate(network, self.stage.lambdas, photographs, self.betas)
+        return quality._replace(selects=self.betas == (0.0,))
 
     def _controls(self, network: Network, levels: DrawnLevels) -> Any:
         device = self._setup.device
@@ -191,7 +198,7 @@ class SingleRate(StageObjective):
     def _realism_penalty(
         self, network: Network, passed: Passed
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """LPIPS and the generator's loss of each crop, weighted with beta: (n,)."""
+        """Return LPIPS and the generator's loss of each crop, weighted with beta: (n,)."""
         stage, (crops, levels, estimate) = self.stage, passed
         beta = weight_of(self._tensor(levels.beta), stage.beta_growth)
         penalty = torch.zeros(len(crops), device=self._setup.device)
@@ -222,21 +229,6 @@ class SingleRate(StageObjective):
             pictures = network(crops, self._controls(network, higher)).images
         real = self._tensor(q + 1 > highest)
         return torch.where(real[:, None, None, None], crops, pictures.float())
-
-    def _discriminators_update(
-        self, passed: Passed, drawn: DrawnLevels
-    ) -> Callable[[float], Mapping[str, Tensor]] | None:
-        crops, levels, estimate = passed
-        adversary = self._adversary
-        if adversary is None or levels.q_differs:
-            return None
-
-        def update(factor: float) -> dict[str, Tensor]:
-            with self._setup.precision():
-                q, q_of_batch = levels.q_of_crops, drawn.q_of_crops
-                return adversary.update(crops, estimate.images, q, factor, q_of_batch)
-
-        return update
 
     def _tensor(self, values: np.ndarray[Any, Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._setup.device)

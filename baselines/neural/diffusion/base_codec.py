@@ -1,4 +1,4 @@
-"""The base codec of a diffusion decoder: any codec of the registry, and what its streams tell.
+"""The base codec of a diffusion decoder: any codec of the registry, and its pictures.
 
 A base that has an option `checkpoint` or `weights` is one of trained weights: the decoder belongs
 to these and no others. Programs and libraries differ in their builds, not in what their settings
@@ -32,7 +32,7 @@ METHODS = ("dirac", "hfd")  # which are no base
 
 @runtime_checkable
 class TellsSetting(Protocol):
-    """A codec whose streams tell the setting that they were made at."""
+    """Codec whose streams hold the setting that they were made at."""
 
     def setting_of(self, data: bytes) -> Setting:
         """Return the setting of a stream; raises `CorruptStream` for what is none."""
@@ -41,18 +41,15 @@ class TellsSetting(Protocol):
 
 @runtime_checkable
 class ReconstructsBatches(Protocol):
-    """A learned codec that can tell reconstructions of many images without coding them."""
+    """Learned codec that reconstructs batches without coding them."""
 
     def reconstruct(self, images: "Tensor", setting: Setting) -> "tuple[Tensor, Tensor]":
-        """Return reconstructions of `images` and their estimated bits (N,).
-
-        Both pictures are float32 (N, 3, H, W) in [-1, 1], sides multiples of 64.
-        """
+        """Return pictures like `images`, (N, 3, H, W) in [-1, 1], and estimated bits (N,)."""
         ...
 
 
 class CodedCrops(NamedTuple):
-    """Crops as a base shows them."""
+    """Crops as a base codec reconstructs them."""
 
     images: "Tensor"  # (N, 3, H, W), 8-bit values mapped to [-1, 1]
     bits: "Tensor"  # (N,), of streams or as estimated
@@ -86,14 +83,17 @@ class BaseCodec:
         """Return crops (N, 3, H, W) in [-1, 1] as the codec shows them at a setting."""
         import torch
 
+        def eight_bits(images: "Tensor") -> "Tensor":
+            return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
         if isinstance(self.codec, ReconstructsBatches):
             images, bits = self.codec.reconstruct(crops, setting)
-            return CodedCrops(_eight_bits(images), bits)
-        levels = _levels(crops).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        streams = [self.codec.encode(one, setting) for one in levels]
-        decoded = np.stack([self.codec.decode(one) for one in streams])
+            return CodedCrops(eight_bits(images).float() / 127.5 - 1, bits)
+        levels = eight_bits(crops).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        streams = [self.codec.encode(pixels, setting) for pixels in levels]
+        decoded = np.stack([self.codec.decode(data) for data in streams])
         images = torch.from_numpy(decoded).permute(0, 3, 1, 2).to(crops.device)
-        bits = torch.tensor([8.0 * len(one) for one in streams], device=crops.device)
+        bits = torch.tensor([8.0 * len(data) for data in streams], device=crops.device)
         return CodedCrops(images.float() / 127.5 - 1, bits)
 
     def position(
@@ -122,16 +122,6 @@ def placed(value: float, among: Sequence[float]) -> float:
     return float(np.interp(value, np.asarray(among, float)[order], order.astype(float)))
 
 
-def _levels(images: "Tensor") -> "Tensor":
-    import torch
-
-    return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-def _eight_bits(images: "Tensor") -> "Tensor":
-    return _levels(images).float() / 127.5 - 1
-
-
 FOLDER = "base"  # in the run's folder
 MOST_BYTES = 16 << 30  # of pixels of all levels; a run with more codes its crops by themselves
 
@@ -157,7 +147,7 @@ class ShownPhotographs:
         return len(self._photographs)
 
     def decoded(self, index: int) -> Pixels:
-        """Return what the base shows of a photograph, uint8 (height, width, 3)."""
+        """Return the base's picture of a photograph, uint8 (height, width, 3)."""
         path = self._folder / f"{self._setting.value:g}-{index}.npy"
         try:
             kept: Pixels = np.load(path, mmap_mode="r")

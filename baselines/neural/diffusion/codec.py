@@ -1,11 +1,8 @@
-"""Codecs that draw: a base codec's streams, unchanged, and a receiver that draws behind them.
+"""Generative codecs: a base codec's streams, unchanged, and a receiver that samples behind them.
 
-Importing this file, or constructing a codec, imports no torch; a learned base is another matter.
-
-The noise is a function of the stream and `seed`, so any two decodes on one machine give the same
-pixels, whatever the number of threads. Between processors sums are rounded differently, and over
-many steps a pixel may differ by a level; the bits, and the base's picture, are as the base has
-them.
+Importing this file, or constructing a codec without a learned base, imports no torch. The noise
+follows from the stream and `seed`, so any two decodes on one machine give the same pixels. Between
+processors, rounding of sums may change a pixel by a level over many steps; the bits do not change.
 """
 
 import os

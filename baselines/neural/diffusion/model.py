@@ -45,7 +45,7 @@ class Noisy(NamedTuple):
 
 
 class LevelFacts(NamedTuple):
-    """Statistics of the residuals at a rate, as a decoder has them."""
+    """Statistics of the residuals at a rate."""
 
     scale: float  # standard deviation s, for pictures in [-1, 1]
     threshold: float  # largest magnitude of u that is drawn
@@ -71,8 +71,8 @@ class DiffusionNetwork(Network):
     @property
     def level_table(self) -> Tensor:
         """The table of rate levels, float32 (levels, 4)."""
-        found: Tensor = getattr(self, f"levels_{self.config.domain}")
-        return found
+        table: Tensor = getattr(self, f"levels_{self.config.domain}")
+        return table
 
     def forward(self, images: Tensor, controls: Noisy | None, *, noisy: bool = True) -> Estimate:
         """Predict velocities behind base pictures `images` (N, 3, H, W), as `latents`.
@@ -121,10 +121,9 @@ class DiffusionNetwork(Network):
         return bool((self.level_table[:, SCALE] > 0).all())
 
     def facts(self, position: float) -> LevelFacts:
-        """Return what is known at a place among the levels, counted from 0 at the lowest rate.
+        """Return the statistics at a place among the levels, counted from 0 at the lowest rate.
 
-        Between levels the logarithms are interpolated; beyond them, the nearest counts. Where the
-        table is not measured, scale and threshold are 1.
+        Between levels the logarithms are interpolated. Without a measured table, all are 1.
         """
         if not self.is_measured:
             return LevelFacts(1.0, 1.0)
@@ -132,8 +131,7 @@ class DiffusionNetwork(Network):
         lower = min(max(0, math.floor(position)), last)
         upper, share = min(lower + 1, last), min(max(position - lower, 0.0), 1.0)
         table = self.level_table[:, [SCALE, THRESHOLD]].double().log()
-        found = ((1 - share) * table[lower] + share * table[upper]).exp()
-        return LevelFacts(*found.tolist())
+        return LevelFacts(*((1 - share) * table[lower] + share * table[upper]).exp().tolist())
 
     def noise_scale(self, facts: LevelFacts) -> float:
         """Return n of the schedule for residuals in units of their standard deviation."""

@@ -63,11 +63,7 @@ class PositionNorm(nn.LayerNorm):
     """Normalisation over channels, position by position, then a scale and a shift for each."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Normalise `features` (N, C, H, W); the shape stays the same.
-
-        Of tensors laid out with channels last, this takes a third of the time of torch's
-        `var_mean` over channels.
-        """
+        """Normalise `features` (N, C, H, W); with channels last, faster than `var_mean`."""
         return super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -92,8 +88,8 @@ class ConditionedBlock(nn.Module):
         hidden = self.first(silu(self.norm(features)))
         scale, shift = self.condition(vectors)[:, :, None, None].chunk(2, dim=1)
         hidden = torch.addcmul(shift, self.conditioned_norm(hidden), 1 + scale)
-        found: Tensor = self.skip(features) + self.second(silu(hidden))
-        return found
+        changed: Tensor = self.skip(features) + self.second(silu(hidden))
+        return changed
 
 
 class Upsampling(nn.Module):
@@ -105,8 +101,7 @@ class Upsampling(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C, 2 H, 2 W)."""
-        found: Tensor = self.smooth(interpolate(features, scale_factor=2.0))
-        return found
+        return self.smooth(interpolate(features, scale_factor=2.0))  # type: ignore[no-any-return]
 
 
 class Level(nn.Module):
@@ -176,8 +171,7 @@ class UNet(nn.Module):
                 features = level.change(features)
         features = silu(self.norm(features))
         bounded = LARGEST_LOG_VARIANCE * (self.variances(features).float() / 2).tanh()
-        found = velocities(coefficients, bounded, self.leave(features), log_snr)
-        return synthesise(found)
+        return synthesise(velocities(coefficients, bounded, self.leave(features), log_snr))
 
 
 def velocities(noisy: Tensor, log_variance: Tensor, offsets: Tensor, log_snr: Tensor) -> Tensor:
@@ -197,7 +191,6 @@ def velocities(noisy: Tensor, log_variance: Tensor, offsets: Tensor, log_snr: Te
 
 
 def _from_zero(layer: nn.Conv2d) -> nn.Conv2d:
-    """Set a layer's parameters to zero, and return it."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return layer

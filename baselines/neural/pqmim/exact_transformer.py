@@ -111,7 +111,6 @@ class _Layer:
         return features + self._reduce(inner)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
-        """Return the attended values (heads, tokens, d) of one window."""
         scores = (query @ key.transpose(1, 2)).add_(self._biases)
         if seen is not None:
             scores.masked_fill_(~seen, -torch.inf)
@@ -120,10 +119,7 @@ class _Layer:
 
 
 def _steps_below_largest(values: Tensor, steps: int) -> Tensor:
-    """Return how far float64 `values` (..., n) are below the largest of each row, int64.
-
-    In units of 1 / steps, rounded, and at most `REACH`.
-    """
+    """Return the distances of `values` (..., n) below their row's largest, int64 in 1 / steps."""
     below = values.amax(-1, keepdim=True) - values
     return below.mul_(steps).round_().clamp_(max=REACH * steps).to(torch.int64)
 
@@ -174,6 +170,6 @@ class ExactTransformer:
         counts = masses.mul_((1 << PRECISION) - self._sizes.entries).div_(
             totals, rounding_mode="floor"
         )
-        found: NDArray[np.int64] = counts.add_(1).cpu().numpy()
-        found[np.arange(len(found)), found.argmax(1)] += (1 << PRECISION) - found.sum(1)
-        return found
+        rows: NDArray[np.int64] = counts.add_(1).cpu().numpy()
+        rows[np.arange(len(rows)), rows.argmax(1)] += (1 << PRECISION) - rows.sum(1)
+        return rows

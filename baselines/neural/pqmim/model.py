@@ -48,7 +48,7 @@ class PqMimNetwork(Network):
     def parameter_groups(self) -> tuple[ParameterGroup, ...]:
         """Return the codebooks as "prior", whose learning rate a stage scales, and the rest."""
         books = self.quantiser.codebooks
-        rest = tuple(one for one in self.parameters() if one is not books)
+        rest = tuple(weight for weight in self.parameters() if weight is not books)
         return (ParameterGroup("prior", (books,)), ParameterGroup("rest", rest))
 
     def further_macs_per_pixel(self) -> Mapping[str, float]:
@@ -72,9 +72,9 @@ class PqMimNetwork(Network):
 
     def forward(self, images: Tensor, controls: None, *, noisy: bool = True) -> Estimate:
         """Code and reconstruct images (N, 3, H, W) in [-1, 1]; there is no noise to add."""
-        found, quantised = self.autoencode(images)
+        decoded, quantised = self.autoencode(images)
         bits = self.stage_bits(quantised.tokens).sum(0)
-        return Estimate(found, bits, torch.zeros_like(bits), quantised.vectors)
+        return Estimate(decoded, bits, torch.zeros_like(bits), quantised.vectors)
 
     def raw_bits(self, tokens: Tensor) -> Tensor:
         """Return M log2 K bits for each position of tokens (N, M, h, w): float32 (N,)."""

@@ -17,7 +17,7 @@ LLOYD_STEPS = 8
 
 
 class Quantised(NamedTuple):
-    """Latents as a decoder has them, and what the encoder and the codebooks are trained with."""
+    """Quantised latents, and the losses of encoder and codebooks."""
 
     tokens: Tensor  # int64 (N, M, h, w), in 0..K-1
     vectors: Tensor  # (N, M d, h, w); the gradient reaches the latents unchanged
@@ -55,9 +55,9 @@ class ProductQuantiser(nn.Module):
         """Return the entries (N, M d, h, w) that tokens (N, M, h, w) name."""
         books, _, width = self.codebooks.shape
         book = torch.arange(books, device=tokens.device)[:, None, None]
-        found = self.codebooks[book, tokens]  # (N, M, h, w, d)
+        entries = self.codebooks[book, tokens]  # (N, M, h, w, d)
         count, _, rows, columns = tokens.shape
-        return found.permute(0, 4, 1, 2, 3).reshape(count, width * books, rows, columns)
+        return entries.permute(0, 4, 1, 2, 3).reshape(count, width * books, rows, columns)
 
     def forward(self, latents: Tensor) -> Quantised:
         """Quantise latents (N, M d, h, w), float32."""
@@ -72,11 +72,10 @@ class ProductQuantiser(nn.Module):
 
     def counts(self, tokens: Tensor) -> Tensor:
         """Return how often each entry occurs in tokens (N, M, h, w): float32 (M, K)."""
-        # bincount would have a GPU say first how long its result is.
-        found = tokens.transpose(0, 1).flatten(1)
-        ones = torch.ones(found.shape, device=tokens.device)
+        # bincount would wait for the length of its result on a GPU.
+        entries = tokens.transpose(0, 1).flatten(1)
         zeros = torch.zeros(self.codebooks.shape[:2], device=tokens.device)
-        return zeros.scatter_add_(1, found, ones)
+        return zeros.scatter_add_(1, entries, torch.ones_like(entries, dtype=zeros.dtype))
 
     @torch.no_grad()
     def split_unused(self, counts: Tensor, generator: torch.Generator) -> int:

@@ -122,13 +122,8 @@ def by_heads(values: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def picked(values: Tensor, wanted: Tensor) -> Tensor:
-    """Return the vectors (P, ...) of `values` (N, h, w, ...) where `wanted` (N, h, w) is true.
-
-    They are counted on the device of `wanted`.
-    """
-    places = wanted.reshape(-1).nonzero()[:, 0].to(values.device)
-    found: Tensor = values.flatten(0, 2)[places]
-    return found
+    """Return the vectors (P, ...) of `values` (N, h, w, ...) where `wanted` (N, h, w) is true."""
+    return values.flatten(0, 2)[wanted.reshape(-1).nonzero()[:, 0].to(values.device)]
 
 
 class MaskedTransformer(nn.Module):
@@ -172,10 +167,10 @@ class MaskedTransformer(nn.Module):
         return products + self.head.bias.view(self.sizes.books, -1)
 
     def _of_earlier_parts(self, chosen: Tensor) -> Tensor:
-        """Return what tokens (P, M) say of each of their parts by those before it: (P, M, C)."""
+        """Return the sums (P, M, C) of the vectors of the parts before each of tokens (P, M)."""
         book = torch.arange(len(self.earlier), device=chosen.device)
-        said = self.earlier[book, chosen[:, : len(book)]].cumsum(1)
-        return pad(said, (0, 0, chosen.shape[1] - len(book), 0))
+        sums = self.earlier[book, chosen[:, : len(book)]].cumsum(1)
+        return pad(sums, (0, 0, chosen.shape[1] - len(book), 0))
 
 
 def stages_of(
