@@ -20,6 +20,7 @@ from peer import verdict
 from baselines.neural.crdr.architecture import NAMED
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath
+from baselines.neural.entropy.fixed.integer_path import decoded
 from baselines.neural.entropy.fixed.fractional_bits import (
     activation_names,
     fractional_bit_tables,
@@ -84,11 +85,8 @@ def in_float(model: CRDRNetwork, hyper: torch.Tensor, symbols: torch.Tensor) -> 
 
 def in_integers(path: EntropyPath, hyper: torch.Tensor, symbols: torch.Tensor) -> torch.Tensor:
     """Run the integer computations of a decoder, scale indices included."""
-    state = path.begin(hyper)
-    for part in symbols.split(path.widths, dim=1):
-        state.parameters()
-        state.accept(part)
-    return state.decoded()
+    parts = iter(symbols.split(path.widths, dim=1))
+    return decoded(path.decoding(hyper), lambda _parameters: next(parts))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from baselines.neural.elic.context import CheckerboardConvolution, anchors, colo
 from baselines.neural.entropy.fixed.convolution import FixedSequence
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, OUTPUT_FRACTION, Precision
 from baselines.neural.entropy.fixed.integer_path import (
+    Decoding,
     Ends,
     IntegerPath,
     PieceParameters,
@@ -48,9 +49,33 @@ class ElicPath(IntegerPath):
         groups = torch.split(latents.flatten(2), list(self.groups), dim=1)
         return [group[:, :, chosen] for group in groups for chosen in places]
 
-    def begin(self, z_symbols: Tensor) -> "DecodedGroups":
-        """Begin decoding with the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
-        return DecodedGroups(self, self.branches["hyper"](self.hyper_activations(z_symbols)))
+    def decoding(self, z_symbols: Tensor) -> Decoding:
+        """Decode y from the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
+        hyper = self.branches["hyper"](self.hyper_activations(z_symbols))
+        count, height, width, _ = hyper.shape
+        places = colours(height, width, hyper.device)
+        is_other = ~anchors(height, width, hyper.device)[:, :, None]
+        decoded: list[Tensor] = []  # int32 (N, h, w, channels), group by group
+        for k, channels in enumerate(self.groups):
+            features = [hyper]
+            if k:
+                known = self.on_grid(torch.cat(decoded, dim=3), "support")
+                features.insert(0, self.branches[f"channel.{k}"](known))
+            group = hyper.new_zeros(count, height, width, channels, dtype=torch.int32)
+            decoded.append(group)
+            spatial = hyper.new_zeros(count, height, width, 2 * channels)
+            for chosen in places:
+                if chosen is places[1]:  # the other positions see the anchors
+                    seen = self.on_grid(group, "support")  # zero where nothing is decoded
+                    spatial = self.branches[f"spatial.{k}"](seen) * is_other
+                merged = torch.cat([spatial, *features], dim=3).flatten(1, 2)[:, chosen]
+                outputs = self.branches[f"aggregation.{k}"](merged[:, None])[:, 0]
+                scales, means = outputs[..., :channels], outputs[..., channels:]
+                indices = _positions_last(scale_index(scales, self.thresholds))
+                symbols = yield PieceParameters(indices, _positions_last(means))
+                rows = group.view(count, -1, channels)
+                rows[:, chosen] = values_of(symbols.permute(0, 2, 1), means)
+        return channels_first(torch.cat(decoded, dim=3))
 
     def _ends(self, name: str) -> Ends:
         kind = name.partition(".")[0]
@@ -65,65 +90,6 @@ class ElicPath(IntegerPath):
             for one in modules.children()
         ]
         return super()._branch(name, nn.Sequential(*plain))
-
-
-class DecodedGroups:
-    """Latents in decoding: call `parameters` and `accept` in turn for each of the path's pieces."""
-
-    def __init__(self, path: ElicPath, hyper: Tensor) -> None:
-        self._path, self._hyper = path, hyper
-        _, height, width, _ = hyper.shape
-        self._places = colours(height, width, hyper.device)
-        self._is_other = ~anchors(height, width, hyper.device)[:, :, None]
-        self._piece = 0
-        self._means: Tensor | None = None  # (N, positions, width)
-        self._features: list[Tensor] = []  # of the group: channel context, hyper-decoder
-        self._decoded: list[Tensor] = []  # int32 (N, h, w, width), group by group
-
-    def parameters(self) -> PieceParameters:
-        """Return the parameters of the next piece's symbols, (N, width, positions)."""
-        group, others = divmod(self._piece, 2)
-        path, width = self._path, self._path.groups[group]
-        if not others:
-            self._begin_group(group)
-        spatial = self._spatial(group) if others else self._none(2 * width)
-        merged = torch.cat([spatial, *self._features], dim=3).flatten(1, 2)[:, self._places[others]]
-        outputs = path.branches[f"aggregation.{group}"](merged[:, None])[:, 0]
-        scales, self._means = outputs[..., :width], outputs[..., width:]
-        indices = scale_index(scales, path.thresholds)
-        return PieceParameters(_positions_last(indices), _positions_last(self._means))
-
-    def accept(self, symbols: Tensor) -> None:
-        """Take the symbols (N, width, positions) of the piece whose parameters came last."""
-        if self._means is None:
-            raise ValueError("a piece's symbols come after its parameters")
-        places = self._places[self._piece % 2]
-        group = self._decoded[-1].view(len(symbols), -1, symbols.shape[1])  # rows of positions
-        group[:, places] = values_of(symbols.permute(0, 2, 1), self._means)
-        self._means = None
-        self._piece += 1
-
-    def decoded(self) -> Tensor:
-        """Return y after all groups, int32 (N, M, h, w) on the grid 2^-12; exact in float32."""
-        if self._piece != self._path.num_pieces:
-            raise ValueError(f"{self._piece} of {self._path.num_pieces} pieces are decoded")
-        return channels_first(torch.cat(self._decoded, dim=3))
-
-    def _begin_group(self, group: int) -> None:
-        self._features = [self._hyper]
-        if group:
-            known = self._path.on_grid(torch.cat(self._decoded, dim=3), "support")
-            self._features.insert(0, self._path.branches[f"channel.{group}"](known))
-        self._decoded.append(self._none(self._path.groups[group]).to(torch.int32))
-
-    def _spatial(self, group: int) -> Tensor:
-        """Return what the other positions see of the anchors, which are decoded; zero at these."""
-        seen = self._path.on_grid(self._decoded[-1], "support")  # zero where nothing is decoded
-        features = self._path.branches[f"spatial.{group}"](seen)
-        return features * self._is_other
-
-    def _none(self, channels: int) -> Tensor:
-        return self._hyper.new_zeros(*self._hyper.shape[:3], channels)
 
 
 def _positions_last(values: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from baselines.neural.entropy.coder import (
 from baselines.neural.entropy.factorised import factorised_tables
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath
 from baselines.neural.entropy.fixed.fractional_bits import calibrate, fractional_bit_tables
-from baselines.neural.entropy.fixed.integer_path import IntegerPath, symbols_of, to_float
+from baselines.neural.entropy.fixed.integer_path import (IntegerPath, PieceParameters, decoded, symbols_of, to_float)
 from baselines.neural.entropy.fixed.selftest import Choice
 from baselines.neural.entropy.fixed.tables import make_tables
 from baselines.neural.entropy.latent_network import LatentNetwork
@@ -120,13 +120,13 @@ class TransformCoder:
         encoder = Encoder()
         symbols = _array(z)
         encoder.add(symbols, self._z, channel_rows(symbols.shape))
-        state = self._path.begin(z)
-        for index, values in enumerate(self._path.pieces(chosen.latents)):
-            parameters = state.parameters()
+        steps, pieces = self._path.decoding(z), self._path.pieces(chosen.latents)
+        parameters = next(steps)
+        for index, values in enumerate(pieces, start=1):
             y = symbols_of(values, parameters.means, rounding)
             encoder.add(_array(y), self._y, _array(parameters.indices))
-            if index < self._path.num_pieces - 1:  # nothing follows from the last
-                state.accept(y)
+            if index < len(pieces):  # nothing follows from the last
+                parameters = steps.send(y)
         return encoder.finish()
 
     def decode(self, data: bytes, rows: int, columns: int) -> Tensor:
@@ -138,12 +138,13 @@ class TransformCoder:
         decoder = Decoder(data)
         shape = (len(self._z.models), rows // self.y_per_z, columns // self.y_per_z)
         z = decoder.take(self._z, channel_rows(shape))
-        state = self._path.begin(torch.from_numpy(z)[None])
-        for _ in range(self._path.num_pieces):
-            y = decoder.take(self._y, _array(state.parameters().indices))
-            state.accept(torch.from_numpy(y)[None])
+        def symbols_of_piece(parameters: PieceParameters) -> Tensor:
+            y = decoder.take(self._y, _array(parameters.indices))
+            return torch.from_numpy(y)[None]
+
+        y = decoded(self._path.decoding(torch.from_numpy(z)[None]), symbols_of_piece)
         decoder.finish()
-        return to_float(state.decoded())
+        return to_float(y)
 
 
 def _array(tensor: Tensor) -> NDArray[np.integer[Any]]:

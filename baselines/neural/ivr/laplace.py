@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from baselines.neural.blocks.layers import at_least
 from baselines.neural.entropy.fixed.grid import OUTPUT_FRACTION, Precision
 from baselines.neural.entropy.fixed.integer_path import (
+    Decoding,
     Ends,
     IntegerPath,
     PieceParameters,
@@ -146,11 +147,13 @@ class IvrPath(IntegerPath):
         """Return y itself."""
         return [latents]
 
-    def begin(self, z_symbols: Tensor) -> "DecodedLatent":
-        """Begin decoding with the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
+    def decoding(self, z_symbols: Tensor) -> Decoding:
+        """Decode y from the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
         outputs = self.branches["hyper"](self.hyper_activations(z_symbols))
         means, log_scales = channels_first(outputs).chunk(2, dim=1)
-        return DecodedLatent(self.parameters_of(means, log_scales))
+        parameters = self.parameters_of(means, log_scales)
+        symbols = yield parameters
+        return values_of(symbols, parameters.means)
 
     def parameters_of(self, means: Tensor, log_scales: Tensor) -> PieceParameters:
         """Return rows and integers of y's symbols, of means and scales on the grid 2^-12.
@@ -167,25 +170,3 @@ class IvrPath(IntegerPath):
 
     def _ends(self, name: str) -> Ends:
         return Ends("z", OUTPUT_FRACTION, Precision.FINE)
-
-
-class DecodedLatent:
-    """The latent in decoding: its only piece."""
-
-    def __init__(self, parameters: PieceParameters) -> None:
-        self._parameters = parameters
-        self._values: Tensor | None = None
-
-    def parameters(self) -> PieceParameters:
-        """Return the parameters of y's symbols, each (N, M, h, w)."""
-        return self._parameters
-
-    def accept(self, symbols: Tensor) -> None:
-        """Take the symbols of y (N, M, h, w)."""
-        self._values = values_of(symbols, self._parameters.means)
-
-    def decoded(self) -> Tensor:
-        """Return y, int32 (N, M, h, w) on the grid 2^-12; exact in float32."""
-        if self._values is None:
-            raise ValueError("the piece is not decoded")
-        return self._values

@@ -11,7 +11,7 @@ from baselines.neural.entropy.fixed.fractional_bits import (
     activation_names,
     fractional_bit_tables,
 )
-from baselines.neural.entropy.fixed.integer_path import symbols_of
+from baselines.neural.entropy.fixed.integer_path import decoded, symbols_of
 
 SIZES = {
     "tiny": TINY,
@@ -56,26 +56,26 @@ def z_symbols(count: int, sizes=TINY, seed: int = 2) -> torch.Tensor:
 
 def encode(path: EntropyPath, hyper: torch.Tensor, values: torch.Tensor):
     """Return all symbols, scale indices, means and decoded latents, int64."""
-    state = path.begin(hyper)
-    found: list[list[torch.Tensor]] = [[], [], []]
-    for part in values.split(path.widths, dim=1):
-        indices, means = state.parameters()
-        symbols = symbols_of(part, means)
-        state.accept(symbols)
-        for kept, one in zip(found, (symbols, indices, means), strict=True):
-            kept.append(one.long())
-    return [*(torch.cat(parts, dim=1) for parts in found), state.decoded().long()]
+    parts = iter(values.split(path.widths, dim=1))
+    return _followed(path, hyper, lambda means: symbols_of(next(parts), means))
 
 
 def decode(path: EntropyPath, hyper: torch.Tensor, symbols: torch.Tensor):
     """Return scale indices, means and decoded latents from the symbols alone, int64."""
-    state = path.begin(hyper)
-    found: list[list[torch.Tensor]] = [[], []]
-    for part in symbols.split(path.widths, dim=1):
-        for kept, one in zip(found, state.parameters(), strict=True):
-            kept.append(one.long())
-        state.accept(part)
-    return [*(torch.cat(parts, dim=1) for parts in found), state.decoded().long()]
+    parts = iter(symbols.split(path.widths, dim=1))
+    return _followed(path, hyper, lambda _means: next(parts))[1:]
+
+
+def _followed(path, hyper, symbols_by_means):
+    """Return symbols, scale indices, means and decoded latents of a decoding, int64."""
+    rows = []
+
+    def symbols_of_piece(parameters):
+        rows.append((symbols_by_means(parameters.means), *parameters))
+        return rows[-1][0]
+
+    latents = decoded(path.decoding(hyper), symbols_of_piece)
+    return [*(torch.cat(parts, dim=1).long() for parts in zip(*rows, strict=True)), latents.long()]
 
 
 def same(first, second) -> bool:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, OUTPUT_FRACTION, Precision
 from baselines.neural.entropy.fixed.integer_path import (
+    Decoding,
     Ends,
     IntegerPath,
     PieceParameters,
@@ -54,10 +55,44 @@ class EntropyPath(IntegerPath):
         """Return the slices of y (N, M, h, w)."""
         return list(torch.split(latents, list(self.widths), dim=1))
 
-    def begin(self, z_symbols: Tensor) -> "Latents":
-        """Begin decoding with the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
+    def decoding(self, z_symbols: Tensor) -> Decoding:
+        """Decode y from the symbols of z (N, Z, h / 4, w / 4), integers on any device.
+
+        A slice that informs no later one is corrected after the last, which an encoder leaves out.
+        """
         z = self.hyper_activations(z_symbols)
-        return Latents(self, self.branches["hyper.mean"](z), self.branches["hyper.scale"](z))
+        mean_parts, scale_parts = [self.branches["hyper.mean"](z)], [self.branches["hyper.scale"](z)]
+        slices: list[Tensor] = []  # corrected only where they inform later ones
+        for index in range(self.num_pieces):
+            if self.autoregressive:
+                means = self.branches[f"mean.{index}"](self._support(mean_parts, index))
+                scales = self.branches[f"scale.{index}"](self._support(scale_parts, index))
+            else:
+                (means,), (scales,) = mean_parts, scale_parts
+            indices = channels_first(scale_index(scales, self.thresholds))
+            symbols = yield PieceParameters(indices, channels_first(means))
+            values = values_of(symbols.permute(0, 2, 3, 1), means)
+            if index < self.support_slices:
+                values = self._corrected(values, mean_parts, index)
+                mean_parts.append(self.on_grid(values, "support.mean"))
+                scale_parts.append(self.on_grid(values, "support.scale"))
+            slices.append(values)
+        for index in range(self.support_slices, self.num_pieces * self.autoregressive):
+            slices[index] = self._corrected(slices[index], mean_parts, index)
+        return channels_first(torch.cat(slices, dim=3))
+
+    def _corrected(self, values: Tensor, mean_parts: list[Tensor], index: int) -> Tensor:
+        """Return a slice's values (N, h, w, width) with its residual, on the same grid."""
+        seen = self.on_grid(values, "support.mean")
+        inputs = torch.cat([self._support(mean_parts, index), seen], dim=3)
+        return clipped(
+            values + half_tanh(self.branches[f"residual.{index}"](inputs), self.half_tanh)
+        )
+
+    def _support(self, parts: list[Tensor], index: int) -> Tensor:
+        """Concatenate the hyper-decoder's output and the slices that inform slice `index`."""
+        hyper, *slices = parts
+        return torch.cat([hyper[..., self.seen(index)], *slices], dim=3)
 
     def _ends(self, name: str) -> Ends:
         kind, _, part = name.partition(".")
@@ -68,66 +103,3 @@ class EntropyPath(IntegerPath):
             last = self.fractional_bits[f"support.{part}"]
             return Ends(first, last, PRECISION[kind], ACTIVATION_LIMIT, torch.int16)
         return Ends(first, OUTPUT_FRACTION, PRECISION[kind])
-
-
-class Latents:
-    """Latents in decoding: call `parameters` and `accept` in turn for each slice.
-
-    A slice that informs no later one is corrected in `decoded`, which an encoder does not call.
-    """
-
-    def __init__(self, path: EntropyPath, mean_support: Tensor, scale_support: Tensor) -> None:
-        self._path = path
-        self._mean_parts, self._scale_parts = [mean_support], [scale_support]
-        self._means: Tensor | None = None
-        self._values: list[Tensor] = []  # by slice; corrected only where they inform later ones
-
-    def parameters(self) -> PieceParameters:
-        """Return the parameters of the next slice's symbols."""
-        path, index = self._path, len(self._values)
-        if path.autoregressive:
-            means = path.branches[f"mean.{index}"](self._support(self._mean_parts, index))
-            scales = path.branches[f"scale.{index}"](self._support(self._scale_parts, index))
-        else:
-            (means,), (scales,) = self._mean_parts, self._scale_parts
-        self._means = means
-        indices = scale_index(scales, path.thresholds)
-        return PieceParameters(channels_first(indices), channels_first(means))
-
-    def accept(self, symbols: Tensor) -> None:
-        """Take the symbols (N, width, h, w) of the slice whose parameters were returned last."""
-        if self._means is None:
-            raise ValueError("a slice's symbols come after its parameters")
-        path, index = self._path, len(self._values)
-        values = values_of(symbols.permute(0, 2, 3, 1), self._means)
-        if index < path.support_slices:
-            values = self._corrected(values, index)
-            self._mean_parts.append(path.on_grid(values, "support.mean"))
-            self._scale_parts.append(path.on_grid(values, "support.scale"))
-        self._values.append(values)
-        self._means = None
-
-    def decoded(self) -> Tensor:
-        """Return y after all slices, int32 (N, M, h, w) on the grid 2^-12; exact in float32."""
-        path = self._path
-        if len(self._values) != len(path.widths):
-            raise ValueError(f"{len(self._values)} of {len(path.widths)} slices are decoded")
-        informing = path.support_slices if path.autoregressive else path.num_pieces
-        whole = [
-            values if index < informing else self._corrected(values, index)
-            for index, values in enumerate(self._values)
-        ]
-        return channels_first(torch.cat(whole, dim=3))
-
-    def _corrected(self, values: Tensor, index: int) -> Tensor:
-        """Return a slice's values (N, h, w, width) with its residual, on the same grid."""
-        path = self._path
-        seen = path.on_grid(values, "support.mean")
-        inputs = torch.cat([self._support(self._mean_parts, index), seen], dim=3)
-        argument = path.branches[f"residual.{index}"](inputs)
-        return clipped(values + half_tanh(argument, path.half_tanh))
-
-    def _support(self, parts: list[Tensor], index: int) -> Tensor:
-        """Concatenate the hyper-decoder's output and the slices that inform slice `index`."""
-        hyper, *slices = parts
-        return torch.cat([hyper[..., self._path.seen(index)], *slices], dim=3)

@@ -1,7 +1,7 @@
 """Base class of integer networks of entropy models: grids, medians, branches of convolutions."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,20 +40,9 @@ class PieceParameters(NamedTuple):
     means: Tensor  # int32, on the grid 2^-12
 
 
-class DecodedPieces(Protocol):
-    """Latents in decoding: `parameters` and `accept` are called in turn for each piece."""
-
-    def parameters(self) -> PieceParameters:
-        """Return the parameters of the next piece's symbols."""
-        ...
-
-    def accept(self, symbols: Tensor) -> None:
-        """Take the symbols of the piece whose parameters were returned last."""
-        ...
-
-    def decoded(self) -> Tensor:
-        """Return y after all pieces, int32 (N, M, h, w) on the grid 2^-12; exact in float32."""
-        ...
+# Yields the parameters of piece after piece, is sent the piece's symbols each time, and returns y,
+# int32 (N, M, h, w) on the grid 2^-12; exact in float32.
+Decoding = Generator[PieceParameters, Tensor, Tensor]
 
 
 class IntegerPath:
@@ -94,8 +83,8 @@ class IntegerPath:
     def _prepare(self, model: Any, tables: Mapping[str, Tensor]) -> None:
         """Set a subclass's own attributes, before branches are made."""
 
-    def begin(self, z_symbols: Tensor) -> DecodedPieces:
-        """Begin decoding with the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
+    def decoding(self, z_symbols: Tensor) -> Decoding:
+        """Decode y from the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
         raise NotImplementedError
 
     def pieces(self, latents: Tensor) -> list[Tensor]:
@@ -160,6 +149,17 @@ def clipped(values: Tensor) -> Tensor:
 def to_float(decoded: Tensor) -> Tensor:
     """Convert integers on the grid 2^-12 to float32, exactly."""
     return decoded.float() * 2.0**-OUTPUT_FRACTION
+
+
+def decoded(steps: Decoding, symbols_of_piece: Callable[[PieceParameters], Tensor]) -> Tensor:
+    """Return y of a decoding, given a function from the parameters of a piece to its symbols."""
+    parameters = next(steps)
+    while True:
+        try:
+            parameters = steps.send(symbols_of_piece(parameters))
+        except StopIteration as end:
+            y: Tensor = end.value
+            return y
 
 
 def channels_first(values: Tensor) -> Tensor:

@@ -164,18 +164,6 @@ def test_an_encoder_sends_the_rounded_difference_within_what_can_be_decoded():
     assert symbols_of(values, means).tolist() == [0, -8, 2046, -2046]
 
 
-def test_slices_are_taken_in_turn(tables):
-    model = network()
-    path = path_of(model, tables)
-    state = path.begin(z_symbols(1))
-    with pytest.raises(ValueError, match="after its parameters"):
-        state.accept(torch.zeros(1, 2, 8, 12))
-    state.parameters()
-    state.accept(torch.zeros(1, 2, 8, 12))
-    with pytest.raises(ValueError, match="1 of 4 slices are decoded"):
-        state.decoded()
-
-
 def test_slices_that_inform_no_other_are_corrected_only_for_whoever_asks_for_latents(tables):
     path = path_of(network(), tables)
     assert (path.num_pieces, path.support_slices) == (4, 2)
@@ -191,11 +179,14 @@ def test_slices_that_inform_no_other_are_corrected_only_for_whoever_asks_for_lat
     for name, branch in path.branches.items():
         if name.startswith("residual"):
             path.branches[name] = listened(name, branch)
-    state = path.begin(z_symbols(1))
-    for part in latents(1).split(path.widths, dim=1):
-        state.accept(symbols_of(part, state.parameters().means))
+    steps = path.decoding(z_symbols(1))
+    parameters = next(steps)
+    *first, last = latents(1).split(path.widths, dim=1)
+    for part in first:
+        parameters = steps.send(symbols_of(part, parameters.means))
     assert corrected == ["residual.0", "residual.1"]
-    state.decoded()
+    with pytest.raises(StopIteration):
+        steps.send(symbols_of(last, parameters.means))
     assert corrected == ["residual.0", "residual.1", "residual.2", "residual.3"]
 
 
