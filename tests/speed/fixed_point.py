@@ -20,11 +20,11 @@ from peer import verdict
 from baselines.neural.crdr.architecture import NAMED
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath
-from baselines.neural.entropy.fixed.integer_path import decoded
 from baselines.neural.entropy.fixed.fractional_bits import (
     activation_names,
     fractional_bit_tables,
 )
+from baselines.neural.entropy.fixed.integer_path import decoded
 from baselines.neural.entropy.fixed.selftest import KERNELS, Choice, exact_kernel
 from baselines.neural.entropy.fixed.tables import make_tables
 

@@ -5,7 +5,7 @@ L_dist and L_cond, LPIPS and a GAN weighted with beta. The formula is `Condition
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np

@@ -29,7 +29,13 @@ from baselines.neural.entropy.coder import (
 from baselines.neural.entropy.factorised import factorised_tables
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath
 from baselines.neural.entropy.fixed.fractional_bits import calibrate, fractional_bit_tables
-from baselines.neural.entropy.fixed.integer_path import (IntegerPath, PieceParameters, decoded, symbols_of, to_float)
+from baselines.neural.entropy.fixed.integer_path import (
+    IntegerPath,
+    PieceParameters,
+    decoded,
+    symbols_of,
+    to_float,
+)
 from baselines.neural.entropy.fixed.selftest import Choice
 from baselines.neural.entropy.fixed.tables import make_tables
 from baselines.neural.entropy.latent_network import LatentNetwork
@@ -138,6 +144,7 @@ class TransformCoder:
         decoder = Decoder(data)
         shape = (len(self._z.models), rows // self.y_per_z, columns // self.y_per_z)
         z = decoder.take(self._z, channel_rows(shape))
+
         def symbols_of_piece(parameters: PieceParameters) -> Tensor:
             y = decoder.take(self._y, _array(parameters.indices))
             return torch.from_numpy(y)[None]

@@ -61,7 +61,10 @@ class EntropyPath(IntegerPath):
         A slice that informs no later one is corrected after the last, which an encoder leaves out.
         """
         z = self.hyper_activations(z_symbols)
-        mean_parts, scale_parts = [self.branches["hyper.mean"](z)], [self.branches["hyper.scale"](z)]
+        mean_parts, scale_parts = (
+            [self.branches["hyper.mean"](z)],
+            [self.branches["hyper.scale"](z)],
+        )
         slices: list[Tensor] = []  # corrected only where they inform later ones
         for index in range(self.num_pieces):
             if self.autoregressive:
