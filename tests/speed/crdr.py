@@ -35,7 +35,7 @@ from baselines.neural.crdr.architecture import NAMED
 from baselines.neural.crdr.coder import HeaderControls
 from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.entropy.coder import Decoder, Encoder
-from baselines.neural.entropy.fixed.entropy_path import EntropyPath, Latents
+from baselines.neural.entropy.fixed.convolution import FixedSequence
 from baselines.neural.inference import to_images
 from baselines.neural.picture_codec import PictureCodec
 from support.networks.tiny_checkpoint import noise, write_checkpoint
@@ -49,9 +49,7 @@ PARTS: tuple[tuple[Any, str], ...] = (
     (CRDRNetwork, "analyse"),
     (CRDRNetwork, "hyper_analyse"),
     (CRDRNetwork, "synthesise"),
-    (EntropyPath, "begin"),
-    (Latents, "parameters"),
-    (Latents, "accept"),
+    (FixedSequence, "__call__"),
     (Encoder, "add"),
     (Encoder, "finish"),
     (Decoder, "take"),
