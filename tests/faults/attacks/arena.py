@@ -37,11 +37,10 @@ class Blow(NamedTuple):
 
 
 class Arena:
-    """Folder of an attack; wrongs that the invariants name are collected in `findings`.
+    """Folder of one attack, in which `bench` runs within limits; broken promises are `findings`.
 
-    folder: made here and removed by `leave`. program: what is run as `bench`. Commands run in
-    `work`, with temporary files and caches of their own. `mark` is in the environment of all that
-    they start, and is meant to be in the command lines of programs that drop their environment.
+    `mark` is in the environment of all that commands start, and is meant to be in the command lines
+    of programs that drop their environment. Temporary files and caches are of the arena's own.
     """
 
     def __init__(self, folder: Path, program: Sequence[str] = BENCH) -> None:
@@ -72,9 +71,7 @@ class Arena:
     ) -> Ended:
         """Run a command of `bench`, judge how it ended, and return that.
 
-        limits: options of util-linux' `prlimit`. blow: after it, neither code nor words are judged,
-        but for a traceback. What is judged whatever happens: nothing executed, nothing running,
-        memory and seconds.
+        limits: options of util-linux' `prlimit`. blow: after it, code and words are not judged.
         """
         wrapped = ["prlimit", *limits] if limits else []
         command = [*wrapped, *self.program, *map(str, words)]
@@ -108,11 +105,7 @@ class Arena:
             self.findings.append(f"{wrong}{after}".replace(str(self.folder), "ARENA"))
 
     def keeps(self, results: Path, expected: Sequence[Row]) -> None:
-        """Judge what a folder of results shows now.
-
-        Each cell that it has shown as done before has to be done, and each row without failure has
-        to equal that of `expected`, the table of an undisturbed run.
-        """
+        """Judge whether cells that were done are done, and rows without failure are as expected."""
         store = store_in(results)
         wrongs, done = promises.lost(store, self._acknowledged.get(results, set()))
         self._acknowledged[results] = done
@@ -125,11 +118,7 @@ class Arena:
         self.judge(promises.nothing_temporary(self.temporary))
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of commands: few variables of the user, and folders of here.
-
-        What Python compiles is not kept, since a command without room would leave a part of it in
-        the folders that all attacks share.
-        """
+        """Return the environment of commands: few variables of the user, and folders of here."""
         shared = {name: os.environ[name] for name in SHARED_ENVIRONMENT if name in os.environ}
         places = {f"XDG_{name}_HOME": str(self.folder / name) for name in ("STATE", "CACHE")}
         return shared | places | {
@@ -146,10 +135,7 @@ def store_in(results: Path) -> Store | None:
 
 
 def _wait(process: "subprocess.Popen[bytes]", blow: Blow | None) -> tuple[int, struct_rusage, bool]:
-    """Wait for the process, struck on the way; return code, resources, whether struck.
-
-    One that does not end is killed with its group and returns the code `promises.HUNG`.
-    """
+    """Return code, resources and whether it was struck; one that hangs is killed with its group."""
     began, struck, hung = time.monotonic(), False, False
     while True:
         process_id, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -169,10 +155,7 @@ def _wait(process: "subprocess.Popen[bytes]", blow: Blow | None) -> tuple[int, s
 
 @contextmanager
 def _written_by_another(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a pipe into the file, so that the limits of who writes do not end what is told.
-
-    What a process that is left behind still writes is waited for a moment alone.
-    """
+    """Yield a pipe into the file, which the limits of who writes do not reach."""
     with path.open("wb") as file:
         writer = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file)
     assert writer.stdin is not None

@@ -38,11 +38,7 @@ class Ended(NamedTuple):
 
 
 def of_an_end(ended: Ended) -> list[str]:
-    """Return what is wrong with the end of a command: words, code, seconds and memory.
-
-    A request that is refused is one sentence of `bench`; nobody sees a traceback; control
-    characters of others do not reach the terminal.
-    """
+    """Return what is wrong with the end of a command: words, code, seconds and memory."""
     wrongs = []
     said = ended.out + ended.err
     if ended.code == HUNG:
@@ -82,10 +78,7 @@ def nothing_temporary(folder: Path) -> list[str]:
 
 
 def lost(store: Store | None, before: set[str]) -> tuple[list[str], set[str]]:
-    """Return what is wrong with the files of a store, and the cells that it shows as done.
-
-    Cells done before are done; shards, streams and records are whole; each row has its stream.
-    """
+    """Return what is wrong with the files of a store, and the cells that it shows as done."""
     losses, done = losses_of(store, before)
     wrongs = [f"{losses} acknowledged rows, streams or files are lost or unreadable"]
     return wrongs * bool(losses), done

@@ -44,11 +44,7 @@ WHOM: dict[str, Callable[[int, int, float], None]] = {
 
 
 def kills(arena: Arena, sound: Sound, chance: random.Random) -> None:
-    """Runs of which a process, or all, is ended; the last one is left alone.
-
-    One encoder is a program with children in its process group and in a session of its own, which
-    have to end with their run.
-    """
+    """Runs of which a process, or all, is killed with an encoder's children; the last is not."""
     results, expected = arena.work / "results", sound.table_of(sound.slow)
     for _ in range(chance.randint(1, 4)):
         whom, which = chance.choice(sorted(WHOM)), chance.random()
@@ -67,11 +63,7 @@ def kills(arena: Arena, sound: Sound, chance: random.Random) -> None:
 
 
 def full_disk(arena: Arena, sound: Sound, chance: random.Random) -> None:
-    """Commands that get too little room; the last one gets enough.
-
-    A small file system in memory is the disk where one can be mounted, otherwise only the size of
-    files is limited.
-    """
+    """Commands with too little room, on a small disk if one can be mounted; the last has enough."""
     with _disk_below(arena.work / "disk") as disk:
         results = disk / "results"
         verbs: dict[str, list[object]] = {

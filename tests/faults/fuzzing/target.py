@@ -38,9 +38,8 @@ TARGETS = {  # text, so that a process imports only its own
 class Target(NamedTuple):
     """A parser of bytes that others send.
 
-    An input of the fuzzer is one byte and the bytes for the parser. If the byte has the bit `MEND`,
-    they are mended first: checksums, and names of machine-made checkpoints, become right, so that
-    changes get past them. Inputs are kept in this form, which is the same on every machine.
+    An input is one byte and the bytes for the parser. If the byte has the bit `MEND`, checksums and
+    names of machine-made checkpoints are made right first, so that changes get past them.
     """
 
     parse: Parse  # raises one of `refusals`, and nothing else
