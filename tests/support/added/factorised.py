@@ -90,8 +90,8 @@ class Factorised(Architecture[Widths]):
     name = "factorised"
     presets: Mapping[str, Widths] = MappingProxyType({"tiny": Widths(16, 12)})
     config_type = Widths
-    network_type = "support.added.factorised:Autoencoder"
-    coder_type = "support.added.factorised:FactorisedCoder"
+    network_type = f"{__name__}:Autoencoder"
+    coder_type = f"{__name__}:FactorisedCoder"
 
     def tables(self, network, images):
         return factorised_tables(network.prior)
