@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
+from benchmark.analysis.comparable import short_version
 from benchmark.check.check import Check
 from benchmark.check.compare import AtSetting
 from benchmark.check.verdict import Finding
@@ -111,17 +112,17 @@ def headline(check: Check) -> str:
 def subjects(check: Check) -> list[str]:
     """Return a sentence on each codec variant and its counterpart."""
     return [
-        f"{one.label} ({_short(one.version)}) against {one.reference_label} "
-        f"({_short(one.reference_version)}) of {check.reference}: {one.images} images, "
+        f"{one.label} ({short_version(one.version)}) against {one.reference_label} "
+        f"({short_version(one.reference_version)}) of {check.reference}: {one.images} images, "
         f"{len(one.settings)} settings"
         + (f", {one.identical} streams of the same bytes" if one.identical else "")
         for one in check.subjects
     ]
 
 
-def check_markdown(check: Check, title: str = "bench check") -> str:
+def check_markdown(check: Check) -> str:
     """Return the markdown of a comment: verdict first, details folded."""
-    lines = [f"### {VERDICTS[check.verdict][0]} {title}: {check.verdict}", ""]
+    lines = [f"### {VERDICTS[check.verdict][0]} bench check: {check.verdict}", ""]
     lines += [f"{_meaning(check)}.", "", *(f"- {one}" for one in subjects(check))]
     if check.findings:
         lines += ["", markdown(findings_table(check))]
@@ -210,10 +211,6 @@ def _setting_row(at: AtSetting, measures: Sequence[Measure]) -> tuple[str, ...]:
         else:
             cells.append(f"{now:.{decimals}f} ({now - was:+.{decimals}f})")
     return tuple(cells)
-
-
-def _short(version: str) -> str:
-    return version.partition(";")[0].partition(", ")[0]
 
 
 def _listed(images: Sequence[str]) -> str:

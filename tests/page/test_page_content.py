@@ -18,13 +18,12 @@ from typer.testing import CliRunner
 from benchmark.analysis.interval import records
 from benchmark.analysis.stored import read_results
 from benchmark.cli import app
-from benchmark.errors import StoreError, UsageError
+from benchmark.errors import StoreError
 from benchmark.figures.style import FAMILIES, SPARE_COLOURS, SPARE_MARKERS, contrast
 from benchmark.measure.outcome import Progress
 from benchmark.metrics.measure import Measure
 from benchmark.page.content import DARK_PAGE, SYMBOLS, on_dark
 from benchmark.page.document import json_text
-from benchmark.page.write import page_request
 from benchmark.rows.store import Store
 from support.page.results import HOSTILE, IMAGES, METRICS, ROOT, data_of, make_page, pixels_of, run
 from support.rows.measured import row
@@ -147,12 +146,6 @@ def test_a_budget_keeps_so_many_photographs_and_says_how_to_get_the_rest(results
     assert not list((page_of(results, images="0").parent / "pictures").iterdir())
 
 
-@pytest.mark.parametrize("images", ["some", "-1", "1.5", ""])
-def test_a_budget_that_is_no_number_is_refused(images, tmp_path):
-    with pytest.raises(UsageError, match="--page-images"):
-        page_request(True, images, tmp_path, None, "kodak")
-
-
 def test_a_size_is_not_exceeded_and_every_point_opens_into_one_photograph_first(results):
     page = page_of(results)
     sizes = {path.name: path.stat().st_size for path in (page.parent / "pictures").iterdir()}
@@ -179,20 +172,15 @@ def test_a_size_is_not_exceeded_and_every_point_opens_into_one_photograph_first(
     assert len(list((page.parent / "pictures").iterdir())) == 51
 
 
-def test_an_original_counts_too(results):
-    page = page_of(results, images="0.03MB")  # less than any original has
-    assert not list(page.parent.glob("pictures/*"))
-    assert {image["picture"] for image in data_of(page)["images"]} == {None}
-
-
-def test_pictures_of_an_earlier_page_in_another_format_go(results):
+def test_an_original_counts_too_and_pictures_of_an_earlier_page_in_another_format_go(results):
     page = page_of(results, images="1")
     earlier = page.parent / "pictures" / f"{'0' * 64}.png"
     notes = earlier.with_name("notes.txt")
     earlier.write_bytes(b"png")
     notes.write_text("a reader's own")
-    page_of(results, images="1")
-    assert (earlier.exists(), notes.exists()) == (False, True)
+    page_of(results, images="0.03MB")  # less than any original has
+    assert list(page.parent.glob("pictures/*")) == [notes]
+    assert {image["picture"] for image in data_of(page)["images"]} == {None}
 
 
 def test_a_picture_too_large_for_webp_is_a_png_of_the_same_pixels(tmp_path, coffee):

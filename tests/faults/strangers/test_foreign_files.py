@@ -164,8 +164,6 @@ def test_a_name_of_a_tar_is_shown_in_part():
 
 def test_a_tar_that_others_write_is_read(tmp_path):
     """The names of bsdtar and GNU tar, beyond a header's 100 characters, are understood."""
-    from benchmark.system.foreign_files import files_of_tar
-
     for layout in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT):
         path = tmp_path / f"{layout}.tar"
         names = [f"{'n' * 60}/{'s' * 70}", "short", "ümlaut"]
@@ -183,6 +181,7 @@ def test_a_tar_that_others_write_is_read(tmp_path):
     assert LARGEST_EXTENSION_BYTES < 10_000
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=3000))
 @settings(max_examples=200)
 def test_any_bytes_are_a_tar_or_refused(tmp_path_factory, content):
@@ -208,15 +207,9 @@ def test_every_reader_of_torch_files_refuses_what_unpacks_to_more_than_itself(tm
         ALEXNET.load(path, "cpu", torch.float32)
     with pytest.raises(UsageError, match=r"state\.pt is no state of a training run"):
         load_state(tmp_path, torch.device("cpu"))
-
-
-def test_a_tensor_of_more_elements_than_the_file_has_bytes_is_refused(tmp_path):
     torch.save({"a": torch.zeros(1).expand(1 << 40)}, tmp_path / "w.pth")
     with pytest.raises(Unavailable, match="elements in"):
         load_tensors(tmp_path / "w.pth")
-
-
-def test_a_tar_in_the_place_of_weights_is_not_parsed(tmp_path):
     path = tar_of(tmp_path / "w.pth", {"a": b"b"}, before=extended(b"x", b"9" * 160_000))
     with pytest.raises(Unavailable, match="is a tar"):
         load_tensors(path)
@@ -257,6 +250,7 @@ json_values = st.recursive(
 CARD_KEYS = ("format", "architecture", "config", "training_data", "steps", "sha256", "measured")
 
 
+@pytest.mark.slow
 @given(json_values | st.dictionaries(st.sampled_from(CARD_KEYS), json_values))
 @settings(max_examples=200)
 def test_any_json_is_a_card_or_refused(tmp_path_factory, content):
@@ -269,6 +263,7 @@ def test_any_json_is_a_card_or_refused(tmp_path_factory, content):
 INDEX_KEYS = ("format", "name", "streams", "codecs", "notes")
 
 
+@pytest.mark.slow
 @given(json_values | st.dictionaries(st.sampled_from(INDEX_KEYS), json_values), st.text())
 @settings(max_examples=200)
 def test_any_json_and_csv_are_a_pack_or_refused(tmp_path_factory, content, rows):
@@ -301,6 +296,7 @@ def hostile_rows(draw):
     return made
 
 
+@pytest.mark.slow
 @given(hostile_rows())
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_rows_of_any_values_are_merged_or_told(tmp_path_factory, rows):
