@@ -188,41 +188,37 @@ def test_codecs_and_parts_of_a_dataset_can_be_chosen(tmp_path):
         bench_report(tmp_path, "--codecs", "wepb")
 
 
-def test_every_dataset_that_has_results_is_reported(tmp_path):
-    fill(fill(tmp_path, [row("jpeg", 5, "a")], "one"), [row("jpeg", 5, "a")], "two")
-    said = bench_report(tmp_path, "--metrics", "psnr")
-    assert "one: 1 image," in said
-    assert "two: 1 image," in said
-
-
-def test_without_rows_one_sentence_says_what_to_do(tmp_path):
+def test_every_dataset_that_has_results_is_reported_and_without_rows_a_sentence_helps(tmp_path):
     with pytest.raises(UsageError, match="holds no results: measure something with `bench run`"):
         bench_report(tmp_path)
-    fill(tmp_path, [row("jpeg", 5, "a")])
+    fill(fill(tmp_path, [row("jpeg", 5, "a")], "kodak"), [row("jpeg", 5, "a")], "two")
+    said = bench_report(tmp_path, "--metrics", "psnr")
+    assert "kodak: 1 image," in said
+    assert "two: 1 image," in said
     with pytest.raises(UnknownName, match=r"'kodac'\. Did you mean 'kodak'"):
         bench_report(tmp_path, "--dataset", "kodac")
     with pytest.raises(UsageError, match=r"no rows of kodak:mobile"):
         bench_report(tmp_path, "--dataset", "kodak:mobile")
 
 
-def test_a_report_that_cannot_be_written_is_one_sentence_and_leaves_no_draft(tmp_path):
+def test_a_report_that_cannot_be_written_is_one_sentence_and_leaves_the_earlier_files_whole(
+    tmp_path, monkeypatch
+):
     fill(tmp_path, [row("jpeg", 5, "a")])
-    (tmp_path / "kodak" / "report" / "means.md").mkdir(parents=True)
+    folder = tmp_path / "kodak" / "report"
+    (folder / "means.md").mkdir(parents=True)
     with pytest.raises(StoreError, match=r"report in .* cannot be written: Is a directory"):
         bench_report(tmp_path, "--metrics", "psnr")
-    assert not list((tmp_path / "kodak" / "report").glob(".*"))
-
-
-def test_a_report_that_is_interrupted_leaves_the_earlier_files_whole(tmp_path, monkeypatch):
-    fill(tmp_path, [row("jpeg", 5, "a")])
+    assert not list(folder.glob(".*"))
+    (folder / "means.md").rmdir()
     bench_report(tmp_path, "--metrics", "psnr")
-    before = contents(tmp_path / "kodak" / "report")
+    before = contents(folder)
     fill(tmp_path, [row("jpeg", 9, "a")])
 
-    def interrupt(draft, path):
+    def full(draft, path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "replace", interrupt)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(StoreError, match="No space left"):
         bench_report(tmp_path, "--metrics", "psnr")
-    assert contents(tmp_path / "kodak" / "report") == before
+    assert contents(folder) == before

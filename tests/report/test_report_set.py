@@ -43,6 +43,9 @@ def test_a_second_report_elsewhere_leaves_the_first_as_it_was(results, tmp_path)
     assert {path.name: path.read_bytes() for path in first.iterdir()} == before
     assert "lpips_alex.pdf" in names(tmp_path / "other")
     assert "psnr_db.pdf" not in names(tmp_path / "other")
+    bench_report(results, "--metrics", "psnr", "--out", tmp_path / "out")
+    assert names(tmp_path / "out") == {"kodak", "sample"}
+    assert "psnr_db.pdf" in names(tmp_path / "out" / "sample")
 
 
 def test_a_second_report_in_the_folder_replaces_the_first_and_nothing_else(results, tmp_path):
@@ -72,12 +75,6 @@ def test_the_report_names_the_command_that_makes_it_again(results, tmp_path):
     assert sorted(shlex.split(made)) == sorted(map(str, ["bench", "report", *given]))
     bench_report(results, *words)
     assert (out / "report.md").read_text() == first
-
-
-def test_of_several_datasets_each_has_a_folder(results, tmp_path):
-    bench_report(results, "--metrics", "psnr", "--out", tmp_path / "out")
-    assert names(tmp_path / "out") == {"kodak", "sample"}
-    assert "psnr_db.pdf" in names(tmp_path / "out" / "sample")
 
 
 def test_a_file_that_bench_did_not_write_is_not_overwritten(results, tmp_path):
@@ -166,21 +163,6 @@ def test_a_signal_in_the_middle_of_the_exchange_waits_until_it_is_done(tmp_path,
     assert {name: (tmp_path / name).read_text() for name in new} == new
     manifest = json.loads((tmp_path / "report.json").read_text())
     assert (manifest["command"], manifest["files"].keys()) == ("new", new.keys())
-
-
-def test_a_full_disk_leaves_the_earlier_set(tmp_path, monkeypatch):
-    old = {"a.txt": "old a", "gone.txt": "old"}
-    ReportSet(tmp_path, True, set()).replace(old, "old")
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-
-    def full(path, content):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    with pytest.raises(StoreError, match="No space left on device"):
-        ReportSet(tmp_path, True, set()).replace({"a.txt": "new"}, "new")
-    monkeypatch.undo()
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_manifest_of_a_stranger_removes_nothing_elsewhere(tmp_path):
