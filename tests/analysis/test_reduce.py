@@ -1,7 +1,6 @@
 """Distribution metrics from features kept per image: with fakes whose numbers follow by hand."""
 
 import json
-import os
 import shutil
 from functools import partial
 from hashlib import sha256
@@ -24,7 +23,7 @@ from benchmark.measure.workbench import Conditions, Rescore
 from benchmark.plan.cells import plan
 from benchmark.plan.select import select
 from benchmark.protocol import protocol_of
-from benchmark.rows.features import FeatureFolder, ImageFeatures
+from benchmark.rows.features import FeatureFolder
 from benchmark.rows.store import Store
 from support.added.fake_realism import Colours, Shift
 from support.files.noise import effect_noise
@@ -255,17 +254,6 @@ def test_a_damaged_feature_file_is_made_again_not_believed(tmp_path, sources):
     assert 0 < len(tasks) < 12
     run_tasks_here(tasks, store)
     assert len(kept.read("colours/1", victim.stem)) == 2
-
-
-def test_features_stay_below_their_size_and_those_read_longest_ago_go_first(tmp_path):
-    kept, digests = FeatureFolder(tmp_path), [f"{number:064x}" for number in range(4)]
-    for number, digest in enumerate(digests):
-        kept.keep(ImageFeatures("colours/1", digest, np.full((2, 3), number, np.float32)))
-        path = next((tmp_path / "features").glob(f"*/*/{digest}.npy"))
-        os.utime(path, (number, number))
-    assert np.array_equal(kept.read("colours/1", digests[0]), np.zeros((2, 3), np.float32))
-    assert kept.prune(2.5 * path.stat().st_size) == 2
-    assert [kept.has("colours/1", digest) for digest in digests] == [True, False, False, True]
 
 
 def test_rows_that_came_along_without_streams_are_left_as_they_are(tmp_path, sources):

@@ -1,11 +1,19 @@
-"""Reduced distribution metrics on disk: kept one after another, whole or not at all."""
+"""Features and reduced distribution metrics on disk: whole or not at all, within a size."""
 
 import os
 
 import numpy as np
 
 from benchmark.metrics.distribution_metric import Reduced
-from benchmark.rows.features import MOST_SHARDS, Pair, Reduction, Reductions, reduction_key
+from benchmark.rows.features import (
+    MOST_SHARDS,
+    FeatureFolder,
+    ImageFeatures,
+    Pair,
+    Reduction,
+    Reductions,
+    reduction_key,
+)
 
 
 def reduction(number):
@@ -13,22 +21,15 @@ def reduction(number):
     return Reduction(key, "fid256", "fid256/1", Reduced(float(number), np.array([0.5, -0.5])))
 
 
-def test_what_is_added_to_an_existing_folder_is_kept_beside_what_was_there(tmp_path):
+def test_what_is_added_is_kept_and_a_seventeenth_file_puts_all_together(tmp_path):
+    counts = []
     for number in range(MOST_SHARDS + 2):
         Reductions(tmp_path).add([reduction(number)])
-    found = Reductions(tmp_path)
-    for number in range(MOST_SHARDS + 2):
-        assert found.get(reduction(number).key).value == number
-    assert len(list(found.folder.iterdir())) <= MOST_SHARDS
-
-
-def test_a_seventeenth_file_puts_all_together(tmp_path):
-    kept = Reductions(tmp_path)
-    counts = []
-    for number in range(18):
-        kept.add([reduction(number)])
-        counts.append(len(list(kept.folder.iterdir())))
+        counts.append(len(list((tmp_path / "sets").iterdir())))
     assert counts == [*range(1, 17), 1, 2]
+    kept = Reductions(tmp_path)
+    for number in range(MOST_SHARDS + 2):
+        assert kept.get(reduction(number).key).value == number
 
 
 def test_the_key_of_a_set_does_not_depend_on_the_order_of_its_pairs():
@@ -52,3 +53,14 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_what_was_new(tmp_path
     again = Reductions(tmp_path)
     assert again.get(reduction(1).key).value == 1.0
     assert again.get(reduction(2).key) is None
+
+
+def test_features_stay_below_their_size_and_those_read_longest_ago_go_first(tmp_path):
+    kept, digests = FeatureFolder(tmp_path), [f"{number:064x}" for number in range(4)]
+    for number, digest in enumerate(digests):
+        kept.keep(ImageFeatures("colours/1", digest, np.full((2, 3), number, np.float32)))
+        path = next((tmp_path / "features").glob(f"*/*/{digest}.npy"))
+        os.utime(path, (number, number))
+    assert np.array_equal(kept.read("colours/1", digests[0]), np.zeros((2, 3), np.float32))
+    assert kept.prune(2.5 * path.stat().st_size) == 2
+    assert [kept.has("colours/1", digest) for digest in digests] == [True, False, False, True]
