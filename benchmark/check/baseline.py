@@ -46,7 +46,7 @@ class BaselineRecord(msgspec.Struct, frozen=True):
 
 
 class KeptRows(NamedTuple):
-    """The rows of a dataset to keep, and the store that holds them."""
+    """The rows of a dataset to keep, and the folder of their store."""
 
     dataset: str
     folder: Path

@@ -1,13 +1,11 @@
 """Tests of the mean change of images against a margin: p-values, bounds and power.
 
-The question is where the mean change of a population of images lies, of which these are a sample,
-against a margin m: below -m, inside, or above m. Inside is proved by two one-sided tests
-(Schuirmann 1987), above or below by one of the same kind (three-sided testing: Goeman, Solari and
-Stijnen 2010). Each is made twice, by Student's t and by the studentised bootstrap over images
-(Efron and Tibshirani 1993, chapter 12), and the more cautious of the two stands: t alone errs where
-changes are skewed, the bootstrap alone where images are few. Under heavy skewness (lognormal of
-sigma 1) both fail: 10 % of claims are wrong where 5 are meant, of 24 images, and 8 of 100.
-`docs/checking.md` has the measured error rates of both and of others.
+The mean change of a population of images, of which these are a sample, lies below -m, inside, or
+above a margin m. Inside is proved by two one-sided tests (Schuirmann 1987), above or below by one
+of the same kind (three-sided testing: Goeman, Solari and Stijnen 2010). Each is made twice, by
+Student's t and by the studentised bootstrap over images (Efron and Tibshirani 1993, chapter 12),
+and the larger p-value counts: t alone errs where changes are skewed, the bootstrap alone where
+images are few. `docs/checking.md` has the measured error rates.
 """
 
 import math
@@ -80,10 +78,9 @@ class MeanTests:
 
 
 def _studentised(centred: Float64Array, resamples: int) -> Float64Array:
-    """Return means over their standard errors, of images drawn with replacement.
+    """Return means over standard errors of resampled images, (resamples, samples).
 
-    The result has shape (resamples, samples). All samples see the same draws, and so do all metrics
-    of the same images.
+    All samples, and all metrics of the same images, see the same resamples.
     """
     images = len(centred)
     least = LEAST_VARIANCE * (centred**2).sum(axis=0) / (images - 1) / images**2

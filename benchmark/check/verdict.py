@@ -7,19 +7,17 @@ undecided          too few images to say; the finding says how many would be nee
 nothing measured   there are no numbers to judge by
 
 Each of the three claims is corrected by itself over all metrics and codec variants (Holm's method):
-the probability that any metric is wrongly called regressed is at most 1 - confidence, and likewise
-for the other two, unless the changes of images are heavily skewed: then it is up to twice as large
-(docs/checking.md).
+the probability that any metric is wrongly called regressed is at most 1 - confidence, up to twice
+that where the changes of images are heavily skewed (docs/checking.md).
 
 Margins are the changes that still count as equal, as in `--margin bd_rate=1%,lpips=0.002`. Keys are
-`bd_rate` (metrics judged by rate), `bd_metric` (metrics judged by their own value), `time`, or one
-metric by name, which takes precedence. Percent is of the rate, of the reference's mean value, or of
-its seconds; a plain number is in the metric's own units.
+`bd_rate` (metrics judged by rate), `bd_metric` (by their own value), `time`, or one metric by name,
+which takes precedence. Percent is of the reference's; a plain number is in the metric's units.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -162,7 +160,25 @@ def _finding(
     level: float,
 ) -> Finding:
     verdict, why, needed = _verdict(changes, tests, margin, p, confidence, level)
-    found = Finding(
+    numbers: dict[str, Any] = {}
+    if tests is not None:
+        mean = float(tests.mean[0])
+        lower, upper = (float(bound[0]) for bound in tests.bounds(confidence))
+        order = np.argsort(-changes.percent, kind="stable")[:WORST].tolist()
+        numbers = {
+            "change_percent": mean,
+            "lower_percent": lower if math.isfinite(lower) else None,
+            "upper_percent": upper if math.isfinite(upper) else None,
+            "deviation_percent": float(tests.deviation[0]) if tests.images > 1 else None,
+            "change": None if changes.level is None else mean * changes.unit,
+            "p": p,
+            "images_needed": needed,
+            "worst": tuple(
+                WorstImage(changes.images[at], float(changes.percent[at])) for at in order
+            ),
+        }
+    copied = ("out_of_reach", "unknown", "left_out", "doubtful", "inferred", "level")
+    return Finding(
         changes.label,
         changes.name,
         changes.metric_label,
@@ -171,27 +187,8 @@ def _finding(
         why,
         margin,
         len(changes.images),
-        out_of_reach=changes.out_of_reach,
-        unknown=changes.unknown,
-        left_out=changes.left_out,
-        doubtful=changes.doubtful,
-        inferred=changes.inferred,
-        level=changes.level,
-    )
-    if tests is None:
-        return found
-    mean = float(tests.mean[0])
-    lower, upper = (float(bound[0]) for bound in tests.bounds(confidence))
-    order = np.argsort(-changes.percent, kind="stable")[:WORST].tolist()
-    return found._replace(
-        change_percent=mean,
-        lower_percent=lower if math.isfinite(lower) else None,
-        upper_percent=upper if math.isfinite(upper) else None,
-        deviation_percent=float(tests.deviation[0]) if tests.images > 1 else None,
-        change=None if changes.level is None else mean * changes.unit,
-        p=p,
-        images_needed=needed,
-        worst=tuple(WorstImage(changes.images[at], float(changes.percent[at])) for at in order),
+        **{name: getattr(changes, name) for name in copied},
+        **numbers,
     )
 
 

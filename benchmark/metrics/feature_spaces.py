@@ -13,7 +13,7 @@ the unscaled patch, with ImageNet's normalisation.
 """
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -43,21 +43,14 @@ INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb91
 INCEPTION_FILES = (INCEPTION_FILE, "weights-inception-2015-12-05-6726825d.pth")
 
 
-class Corner(NamedTuple):
-    """Upper left pixel of a patch."""
-
-    row: int
-    column: int
-
-
-def patch_corners(height: int, width: int, side: int = SIDE_PX) -> list[Corner]:
-    """Return the corners of an image's patches, the grid row by row, then the shifted grid.
+def patch_corners(height: int, width: int, side: int = SIDE_PX) -> list[tuple[int, int]]:
+    """Return row and column of each patch's corner, the grid row by row, then the shifted grid.
 
     >>> patch_corners(512, 520)[2:]
-    [Corner(row=256, column=0), Corner(row=256, column=256), Corner(row=128, column=128)]
+    [(256, 0), (256, 256), (128, 128)]
     """
     return [
-        Corner(row, column)
+        (row, column)
         for first in (0, side // 2)
         for row in range(first, height - side + 1, side)
         for column in range(first, width - side + 1, side)

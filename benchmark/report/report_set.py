@@ -3,9 +3,9 @@
     report.json   manifest: the command, and the sha256 of every file that was written; pictures of
                   a page are not listed, since their names are the sha256 of their pixels
 
-A file that is not in the manifest is the user's: a report neither removes nor overwrites it. One
-that was changed since it was written is not removed. In `results/<dataset>/report`, which belongs
-to bench, names of a report's files are bench's also where there is no manifest.
+A file that is not in the manifest is the user's: a report neither removes nor overwrites it, nor
+removes one that was changed since. In `results/<dataset>/report`, which belongs to bench, names of
+a report's files are bench's also where there is no manifest.
 """
 
 from collections.abc import Mapping
