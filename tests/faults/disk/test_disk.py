@@ -138,12 +138,8 @@ def noise(tmp_path_factory):
     """A PNG of 100 kB and a stream of it."""
     folder = tmp_path_factory.mktemp("noise")
     effect_noise((200, 200), 60).convert("RGB").save(folder / "in.png")
-    assert (
-        carry_out(
-            words("encode", folder / "in.png", folder / "in.webp", "--codec", "webp")
-        ).returncode
-        == 0
-    )
+    made = carry_out(words("encode", folder / "in.png", folder / "in.webp", "--codec", "webp"))
+    assert made.returncode == 0
     return folder
 
 
@@ -154,11 +150,7 @@ def test_a_file_that_does_not_fit_leaves_no_draft(verb, limit, noise, tmp_path, 
         "encode": (
             "encode",
             noise / "in.png",
-            "out.jpg",
-            "--codec",
-            "jpeg",
-            "--point",
-            "quality=95",
+            *["out.jpg", "--codec", "jpeg", "--point", "quality=95"],
         ),
         "decode": ("decode", noise / "in.webp", "out.png"),
         "train": ("train", "--recipe", "smoke", "--data", "sample", "--out", "run"),
@@ -218,19 +210,9 @@ def test_two_runs_of_the_same_cells_at_once_end_with_one_row_each(
     images, expected, tmp_path, record_property
 ):
     results = tmp_path / "results"
-    both = [
-        subprocess.Popen(
-            run_words(images, results),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    losses = 0
-    for process in both:
-        process.communicate(timeout=900)
-        losses += process.returncode
+    command = run_words(images, results)
+    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
+    losses = sum(process.wait(timeout=900) for process in both)
     store = only_store(results)
     # Both may have measured a cell; the table has it once.
     losses += stable(store) != expected
@@ -285,18 +267,9 @@ def test_a_clock_that_goes_backwards_changes_no_row_and_hides_no_later_version(
     losses += stable(store) != expected
     years = {row["finished_utc"][:4] for row in store.table().to_pylist()}
     assert len(years) == 2, "the clock of the second run was not another"
+    scored = f"rescore --metrics psnr_y --codecs {HONEST}".split()
     metrics = carry_out(
-        words(
-            "rescore",
-            "--codecs",
-            HONEST,
-            "--dataset",
-            images,
-            "--results",
-            results,
-            "--metrics",
-            "psnr_y",
-        ),
+        words(*scored, "--dataset", images, "--results", results),
         env={**os.environ, "PYTHONPATH": str(tmp_path), "TEST_CLOCK_DAYS": "-900"},
     )
     losses += metrics.returncode + store.table()["psnr_y_db"].null_count
