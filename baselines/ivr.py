@@ -39,6 +39,6 @@ class IVR(CheckpointCodec):
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the stream."""
         require_accepted(self, setting)
-        from baselines.neural.ivr.architecture import rate_grid
+        from baselines.neural.ivr.architecture import RATE_GRID
 
-        return self._codec().encode(pixels, rate_grid().step(setting.value))
+        return self._codec().encode(pixels, RATE_GRID.step(setting.value))

@@ -58,6 +58,6 @@ class MultiRealism(RatePointsCodec):
         )
 
     def _controls(self) -> int:
-        from baselines.neural.multirealism.architecture import beta_grid
+        from baselines.neural.multirealism.architecture import BETA_GRID
 
-        return beta_grid().step(self._beta)
+        return BETA_GRID.step(self._beta)

@@ -67,12 +67,14 @@ class Control(NamedTuple):
         return vectors[self.where].permute(0, 3, 1, 2)[:, :, :, None, :, None]
 
 
-def control_of(level: Level, highest: float, like: Tensor) -> Control:
+def control_of(level: "Level | Control", highest: float, like: Tensor) -> Control:
     """Return the control for levels from 0 to `highest`, on the device of `like` (N, C, H, W).
 
     The sides of a map divide those of every layer that it controls. Raises `ValueError` for a level
     out of range or another shape.
     """
+    if isinstance(level, Control):
+        return level
     levels = torch.as_tensor(level, dtype=torch.float32).to(like.device)
     if not bool(((levels >= 0) & (levels <= highest)).all()):
         extent = f"{float(levels.min()):g}..{float(levels.max()):g}"

@@ -50,11 +50,14 @@ class GDN(nn.Module):
         return features * (sums.sqrt() if self.inverse else sums.rsqrt())
 
 
-def gdn_analysis(inputs: int, widths: Sequence[int], kernel: int) -> nn.Sequential:
+def gdn_analysis(
+    inputs: int, widths: Sequence[int], kernels: Sequence[tuple[int, int]]
+) -> nn.Sequential:
     """Return convolutions of stride 2, a normalisation between each two of them."""
     layers: list[nn.Module] = []
-    for before, after in pairwise((inputs, *widths)):
-        layers += [convolution(before, after, kernel, stride=2), GDN(after)]
+    for (before, after), (rows, columns) in zip(pairwise((inputs, *widths)), kernels, strict=True):
+        padding = (rows - 1) // 2, (columns - 1) // 2
+        layers += [nn.Conv2d(before, after, (rows, columns), 2, padding), GDN(after)]
     return nn.Sequential(*layers[:-1])
 
 

@@ -35,10 +35,10 @@ class CharmNetwork(HyperpriorNetwork):
 
     def __init__(self, sizes: CharmSizes) -> None:
         super().__init__()
-        self.sizes: CharmSizes = sizes
-        self.config = sizes
+        self.config = self.sizes = sizes
         inside = (sizes.transform,) * 3
-        self.analysis = gdn_analysis(IMAGE_CHANNELS, (*inside, sizes.latent), sizes.kernel)
+        kernels = ((sizes.kernel, sizes.kernel),) * 4
+        self.analysis = gdn_analysis(IMAGE_CHANNELS, (*inside, sizes.latent), kernels)
         self.synthesis = gdn_synthesis(sizes.latent, (*inside, IMAGE_CHANNELS), sizes.kernel)
         self.add_entropy_model(sizes)
         self.hyper_analysis[-1].register_parameter("bias", None)

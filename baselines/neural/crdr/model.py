@@ -62,8 +62,7 @@ class CRDRNetwork(HyperpriorNetwork):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.sizes: Sizes = sizes
-        self.config = sizes
+        self.config = self.sizes = sizes
         self.analysis = Analysis(sizes)
         self.synthesis = Synthesis(sizes)
         self.add_entropy_model(sizes)
@@ -81,8 +80,9 @@ class CRDRNetwork(HyperpriorNetwork):
         """
         if images.shape[2] % self.stride or images.shape[3] % self.stride:
             raise ValueError(f"{tuple(images.shape[2:])} are not multiples of {self.stride}")
-        rate = controls.rate if isinstance(controls, Controls) else controls
-        latents: Tensor = self.analysis(images, self._rate(rate, images))
+        q = controls.rate if isinstance(controls, Controls) else controls
+        rate = control_of(q, self.sizes.rate_levels - 1, images)
+        latents: Tensor = self.analysis(images, rate)
         return latents
 
     def synthesise(self, latents: Tensor, controls: Controls = LOWEST) -> Tensor:
@@ -95,9 +95,8 @@ class CRDRNetwork(HyperpriorNetwork):
 
     def synthesis_controls(self, latents: Tensor, controls: Controls) -> tuple[Control, Control]:
         """Return rate and realism as the synthesis of `latents` takes them."""
-        beta = controls.realism
-        realism = beta if isinstance(beta, Control) else control_of(beta, HIGHEST_BETA, latents)
-        return self._rate(controls.rate, latents), realism
+        rate = control_of(controls.rate, self.sizes.rate_levels - 1, latents)
+        return rate, control_of(controls.realism, HIGHEST_BETA, latents)
 
     def controls_at(self, rate: Level | Control, realism: Level | Control) -> Controls:
         """Return the controls of `forward` at a rate q and a realism weight beta."""
@@ -136,11 +135,6 @@ class CRDRNetwork(HyperpriorNetwork):
             for attention, target in ((down.attentions[-1], gains), (up.attentions[0], 1 / gains)):
                 attention.gain.copy_(torch.expm1(target).log()[:, None].expand_as(attention.gain))
         start_entropy_model(self, latent * float(gains[len(gains) // 2]))
-
-    def _rate(self, q: Level | Control, like: Tensor) -> Control:
-        if isinstance(q, Control):
-            return q
-        return control_of(q, self.sizes.rate_levels - 1, like)
 
 
 def fourier(betas: Tensor, frequencies: int = PUBLISHED_FREQUENCIES) -> Tensor:

@@ -6,16 +6,13 @@
                          │                          └ synthesis ─ distortion + lambda bits ─┐
                          └───────────────── Adam, some steps <──────────────────────────────┘
 
-Analysis has to serve all images; here the latents of one are moved to where its own rate and
-distortion are less, as proposed by Campos et al., "Content adaptive optimization for neural image
-compression" (CVPR workshops 2019), through the rounding of Yang, Bamler, Mandt, "Improving
-inference for neural image compression" (NeurIPS 2020). Where the processor computes in bfloat16, so
-do the convolutions of a step: the descent is as good and takes half of the time (docs/log.md), and
-what is coded does not depend on it but through the latents.
+Latents move to less rate and distortion of the one image, as proposed by Campos et al., "Content
+adaptive optimization for neural image compression" (CVPR workshops 2019), through the rounding of
+Yang, Bamler, Mandt, "Improving inference for neural image compression" (NeurIPS 2020). Convolutions
+of a step run in bfloat16 where the processor has it, in half of the time.
 
-The distortion is 150 times the squared error at beta 0; a search for realism adds LPIPS of the
-picture at the stream's own beta, with the published weight. The GAN's part is left out, since
-checkpoints hold no discriminators.
+The distortion is 150 times the squared error at beta 0; a search for realism adds LPIPS at the
+stream's own beta, with the published weight, but no GAN, since checkpoints hold no discriminators.
 """
 
 from collections.abc import Callable

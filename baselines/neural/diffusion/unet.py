@@ -5,14 +5,11 @@
     noisy, base ─ bands ─ conv ─ blocks ─ /2 ─ blocks ─ /2 ─ blocks ┐ middle blocks
     velocity <─ Wiener ─ conv ─ blocks ─ x2 ─ blocks ─ x2 ─ blocks ─┘
 
-Skips are concatenated on the way up, as in Dhariwal and Nichol, "Diffusion models beat GANs on
-image synthesis" (NeurIPS 2021), whose residual blocks these are. Our choices: no attention, so
-that any size of picture fits; normalisation over channels instead of groups, so that neither size
-nor patches change what is computed; the bands of a 4 x 4 cosine transform, at which resolution a
-step takes a third of the time that it takes at half the picture's; and a head that predicts a
-variance for every coefficient beside an offset. A residual is nearly nothing where a picture is
-flat and strong at its edges: the velocity of a Gaussian signal of that variance passes the noise
-through as a network of few channels cannot.
+Skips and residual blocks are those of Dhariwal and Nichol, "Diffusion models beat GANs on image
+synthesis" (NeurIPS 2021). Our choices: no attention, so that any size of picture fits;
+normalisation over channels instead of groups, so that neither size nor patches change the result;
+the bands of a 4 x 4 cosine transform, for speed; and a head that predicts a variance for every
+coefficient beside an offset, since residuals are small where a picture is flat, large at its edges.
 """
 
 from collections.abc import Sequence

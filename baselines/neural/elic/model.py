@@ -41,8 +41,7 @@ class ElicNetwork(LatentNetwork):
 
     def __init__(self, sizes: ElicSizes) -> None:
         super().__init__()
-        self.sizes: ElicSizes = sizes
-        self.config = sizes
+        self.config = self.sizes = sizes
         encoder = analysis_layers(sizes, RectifiedAttention)
         decoder = synthesis_layers(sizes, attention=RectifiedAttention)
         self.analysis = nn.Sequential(*(layer for layer, _ in encoder))

@@ -33,8 +33,7 @@ class HificNetwork(HyperpriorNetwork):
 
     def __init__(self, sizes: HificSizes) -> None:
         super().__init__()
-        self.sizes: HificSizes = sizes
-        self.config = sizes
+        self.config = self.sizes = sizes
         self.analysis = encoder(sizes)
         self.synthesis = Generator(sizes)
         self.add_entropy_model(sizes)

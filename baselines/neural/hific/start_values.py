@@ -1,18 +1,13 @@
 """Start values of HiFiC, fitted to photographs: an orthogonal transform in spite of normalisations.
 
-A normalisation over channels takes away the mean and the energy of a position, and with them the
-brightness and the contrast of what is there. So each layer begins with pairs of channels, a
-coefficient and its negative, and with two constants of opposite sign that are large beside them.
-The mean is zero then, and the energy that of the constants. A ReLU keeps the positive part of a
-coefficient in one channel of its pair and the negative part in the other; the next layer takes the
-difference. All layers together are nearly linear, and the network begins as the Karhunen-Loeve
-transform of 2 x 2 neighbours by stages, as those without normalisation do; residual blocks begin as
-the identity.
-
-Our choice: the authors begin with random weights, and train for two million steps. With few
-channels and some thousand steps, random weights end at 21 dB (docs/log.md). Pairs are those of
-Shang et al., "Understanding and improving convolutional neural networks via concatenated rectified
-linear units" (ICML 2016).
+A normalisation over channels removes the mean and the energy of a position, and with them
+brightness and contrast. So each layer begins with pairs of channels, a coefficient and its negative
+(Shang et al., "Understanding and improving convolutional neural networks via concatenated rectified
+linear units", ICML 2016), and with two large constants of opposite sign: the mean is zero, the
+energy that of the constants. A ReLU keeps the two parts of a coefficient in the two channels of its
+pair; the next layer takes the difference. The network begins as the Karhunen-Loeve transform of
+2 x 2 neighbours by stages, residual blocks as the identity. Our choice: with few channels and some
+thousand steps, the authors' random weights end at 21 dB.
 """
 
 from collections.abc import Sequence

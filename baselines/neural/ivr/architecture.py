@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta
 
 from baselines.neural.architecture import HyperpriorArchitecture
+from baselines.neural.bitstream.control_grid import ControlGrid, SingleControl
 from baselines.neural.dimensions import Dimensions, Kernel, Width, size_table
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from baselines.neural.bitstream.control_grid import ControlGrid, SingleControl
     from baselines.neural.ivr.model import IvrNetwork
     from benchmark.codec import Pixels
+
+RATE_GRID = ControlGrid("q", 16, 144)  # levels that a stream can hold: 0 to 9 in steps of 1/16
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,9 @@ class IvrArchitecture(HyperpriorArchitecture[IvrSizes]):
     network_type = "baselines.neural.ivr.model:IvrNetwork"
     coder_type = "baselines.neural.ivr.model:IvrCoder"
 
-    def control_block(self) -> "SingleControl":
+    def control_block(self) -> SingleControl:
         """Return the control block of q."""
-        from baselines.neural.bitstream.control_grid import SingleControl
-
-        return SingleControl(rate_grid())
+        return SingleControl(RATE_GRID)
 
     def tables(  # type: ignore[override]
         self, network: "IvrNetwork", images: "Sequence[Pixels]"
@@ -74,10 +74,3 @@ class IvrArchitecture(HyperpriorArchitecture[IvrSizes]):
         with torch.inference_mode():
             bits = fractional_bit_tables(calibrate(network, self.latents(network, images)))
         return {**laplace_tables(network.prior), **bits}
-
-
-def rate_grid() -> "ControlGrid":
-    """Return the levels that a stream can hold: 0 to 9 in steps of 1/16."""
-    from baselines.neural.bitstream.control_grid import ControlGrid
-
-    return ControlGrid("q", 16, 144)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.neural.blocks.control import Control, Level, between_levels, control_of
-from baselines.neural.blocks.gdn import GDN, gdn_synthesis, start_as_transforms
+from baselines.neural.blocks.gdn import GDN, gdn_analysis, gdn_synthesis, start_as_transforms
 from baselines.neural.blocks.start_values import transforms_of
 from baselines.neural.entropy.factorised import noised
 from baselines.neural.entropy.fixed.integer_path import IntegerPath
@@ -87,11 +87,10 @@ class IvrNetwork(LatentNetwork):
 
     def __init__(self, sizes: IvrSizes) -> None:
         super().__init__()
-        self.sizes: IvrSizes = sizes
-        self.config = sizes
+        self.config = self.sizes = sizes
         inside = (sizes.transform,) * 3
         down, up = (*inside, sizes.latent), (*inside, IMAGE_CHANNELS)
-        self.analysis = MaskedTransform(_down_layers(down), down, sizes.rate_levels)
+        self.analysis = MaskedTransform(gdn_analysis(IMAGE_CHANNELS, down, KERNELS), down, sizes.rate_levels)
         self.synthesis = MaskedTransform(gdn_synthesis(sizes.latent, up, 5), up, sizes.rate_levels)
         self.hyper_analysis = hyper_analysis(sizes)
         self.hyper_analysis[1] = self.hyper_analysis[3] = nn.LeakyReLU(SLOPE)
@@ -118,13 +117,13 @@ class IvrNetwork(LatentNetwork):
         `controls` are q: a number, (N,), a map (N, 1, H / 64, W / 64), or a `Control`. Raises
         `ValueError` for a level out of range.
         """
-        latents: Tensor = self.analysis((images + 1) / 2, self._rate(controls, images))
+        latents: Tensor = self.analysis((images + 1) / 2, control_of(controls, self.sizes.rate_levels - 1, images))
         return latents
 
     def synthesise(self, latents: Tensor, controls: Level | Control = 0.0) -> Tensor:
         """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
         seen = latents if torch.is_grad_enabled() else latents.clone()  # masks overwrite it
-        images: Tensor = self.synthesis(seen, self._rate(controls, latents))
+        images: Tensor = self.synthesis(seen, control_of(controls, self.sizes.rate_levels - 1, latents))
         return images * 2 - 1
 
     def hyper_analyse(self, latents: Tensor) -> Tensor:
@@ -184,26 +183,9 @@ class IvrNetwork(LatentNetwork):
             nn.init.zeros_(last.bias)  # type: ignore[arg-type]
             last.bias[latent:] = (spread / math.sqrt(2)).log()  # type: ignore[index]
 
-    def _rate(self, q: Level | Control, like: Tensor) -> Control:
-        if isinstance(q, Control):
-            return q
-        return control_of(q, self.sizes.rate_levels - 1, like)
-
 
 def _rounded(values: Tensor) -> Tensor:
     return values + (values.round() - values).detach()
-
-
-def _down_layers(widths: Sequence[int]) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    inputs = IMAGE_CHANNELS
-    for outputs, kernel in zip(widths, KERNELS, strict=True):
-        if layers:
-            layers.append(GDN(inputs))
-        padding = [(side - 1) // 2 for side in kernel]
-        layers.append(nn.Conv2d(inputs, outputs, kernel, 2, (padding[0], padding[1])))
-        inputs = outputs
-    return layers
 
 
 class IvrCoder(TransformCoder):

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from baselines.neural.architecture import HyperpriorArchitecture
+from baselines.neural.bitstream.control_grid import ControlGrid, SingleControl
 from baselines.neural.dimensions import ConditionedSizes, require_slices, size_table
 
-if TYPE_CHECKING:
-    from baselines.neural.bitstream.control_grid import ControlGrid, SingleControl
+BETA_GRID = ControlGrid("beta", 50, 128)  # that a stream can hold: 0 to 2.56 in steps of .02
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +57,6 @@ class MultiRealismArchitecture(HyperpriorArchitecture[MultiRealismSizes]):
     config_type = MultiRealismSizes
     network_type = "baselines.neural.multirealism.model:MultiRealismNetwork"
 
-    def control_block(self) -> "SingleControl":
+    def control_block(self) -> SingleControl:
         """Return the control block of beta."""
-        from baselines.neural.bitstream.control_grid import SingleControl
-
-        return SingleControl(beta_grid())
-
-
-def beta_grid() -> "ControlGrid":
-    """Return the realism weights that a stream can hold: 0 to 2.56 in steps of .02."""
-    from baselines.neural.bitstream.control_grid import ControlGrid
-
-    return ControlGrid("beta", 50, 128)
+        return SingleControl(BETA_GRID)

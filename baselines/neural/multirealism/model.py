@@ -35,8 +35,7 @@ class MultiRealismNetwork(HyperpriorNetwork):
 
     def __init__(self, sizes: MultiRealismSizes) -> None:
         super().__init__()
-        self.sizes: MultiRealismSizes = sizes
-        self.config = sizes
+        self.config = self.sizes = sizes
         self.analysis = nn.Sequential(*(layer for layer, _ in analysis_layers(sizes)))
         self.synthesis = ConditionalSynthesis(sizes)
         self.add_entropy_model(sizes, own_support=True)
@@ -50,9 +49,7 @@ class MultiRealismNetwork(HyperpriorNetwork):
 
         `controls` are beta: a number, (N,), or a `Control`. Raises `ValueError` out of range.
         """
-        beta = controls
-        realism = beta if isinstance(beta, Control) else control_of(beta, HIGHEST_BETA, latents)
-        images: Tensor = self.synthesis(latents, realism)
+        images: Tensor = self.synthesis(latents, control_of(controls, HIGHEST_BETA, latents))
         return images
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:

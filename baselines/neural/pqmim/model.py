@@ -38,8 +38,7 @@ class PqMimNetwork(Network):
 
     def __init__(self, sizes: PqMimSizes) -> None:
         super().__init__()
-        self.sizes = sizes
-        self.config = sizes
+        self.config = self.sizes = sizes
         self.analysis = nn.Sequential(*(layer for layer, _ in analysis_layers(sizes)))
         self.synthesis = nn.Sequential(*(layer for layer, _ in synthesis_layers(sizes)))
         self.quantiser = ProductQuantiser(sizes.books, sizes.entries, sizes.code_width)

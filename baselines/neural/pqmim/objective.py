@@ -7,7 +7,7 @@ The loss of a crop is, in stages of the first kind,
 
 with MSE of values in [0, 1], z and e the latents and entries of a position, over which the mean is
 taken, and sg stopping the gradient (van den Oord et al., NeurIPS 2017). A commitment of .25 of the
-mean over channels instead lets latents grow without bound here (docs/log.md). In stages of the
+mean over channels instead lets latents grow without bound here (docs/experiments/generative.md). In stages of the
 second kind it is the cross-entropy of masked tokens. For some crops what is masked is that of a
 stage of decoding; for the others a random share cos(pi u / 2), u uniform, as in MaskGIT (Chang et
 al., CVPR 2022). All weights are our choice.

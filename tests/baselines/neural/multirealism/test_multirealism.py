@@ -6,7 +6,7 @@ import torch
 
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.cost import costs
-from baselines.neural.multirealism.architecture import FULL, TINY, beta_grid
+from baselines.neural.multirealism.architecture import FULL, TINY, BETA_GRID
 from baselines.neural.multirealism.model import MultiRealismNetwork, fourier
 from baselines.neural.picture_codec import PictureCodec
 from support.networks.tiny_architecture import write_tiny
@@ -36,7 +36,7 @@ def test_streams_of_two_betas_differ_in_the_header_alone(tmp_path):
                 parameter.normal_(std=0.05)
     codec = PictureCodec(checkpoint)
     pixels = noise(64, 64)
-    first, second = (codec.encode(pixels, beta_grid().step(beta)) for beta in (0.0, 2.56))
+    first, second = (codec.encode(pixels, BETA_GRID.step(beta)) for beta in (0.0, 2.56))
     assert [i for i, both in enumerate(zip(first, second, strict=True)) if both[0] != both[1]] == [
         9,
         len(first) - 2,
