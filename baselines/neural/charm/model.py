@@ -48,7 +48,7 @@ class CharmNetwork(HyperpriorNetwork):
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
 
-        The sides are multiples of 16. The only one of `lambdas` determines how coarse y is.
+        Sides are multiples of 16; `lambdas`, one for each rate level, determine how coarse y is.
         """
         widths = (*(self.sizes.transform,) * 3, self.sizes.latent)
         transforms = transforms_of((images + 1) / 2, widths)

@@ -5,21 +5,10 @@
     images ─┬─ backbone: 2 stages ─┬─ head: 2 stages, conv3 ─> logits
        [level] as constant maps  [level]         a stage: conv3, conv3 / 2, each with LeakyReLU
 
-===========================  ========  ====  ==========================
-kind                         backbone  head  level as one-hot maps
-===========================  ========  ====  ==========================
-independent                  each      each  no
-shared                       one       one   no
-shared-conditioned           one       one   beside the image
-hybrid-head                  one       each  no
-hybrid-head-conditioned      one       each  beside the image
-hybrid-backbone              each      one   no
-hybrid-backbone-conditioned  each      one   beside the head's features
-===========================  ========  ====  ==========================
-
-"One" serves all levels, "each" has a copy for each of them. Iwai et al., "Controlling Rate,
-Distortion, and Realism" (WACV 2024), whose network is that of their entry to CLIC 2021: without
-normalisation, weights as PyTorch draws them. The paper trains "independent" ones in its last stage.
+A backbone or a head is "one" for all levels, or "each" level has a copy. Iwai et al., "Controlling
+Rate, Distortion, and Realism" (WACV 2024), whose network is that of their entry to CLIC 2021:
+without normalisation, weights as PyTorch draws them. The paper trains "independent" ones in its
+last stage.
 """
 
 from collections import Counter

@@ -86,10 +86,9 @@ def encode_to(
     tiling: Tiling | None = None,
     search: Search | None = None,
 ) -> bytes:
-    """Return the stream of a rate, "bpp", or a PSNR in dB, "psnr", at the q that it takes.
+    """Return the stream of a rate, "bpp", or a PSNR in dB at the controls' beta, "psnr".
 
-    controls: their q is replaced; the PSNR is that of their beta. Raises `ImageRefused` where no q
-    reaches the target.
+    The q of `controls` is replaced. Raises `ImageRefused` where no q reaches the target.
     """
     coder = _coder(codec)
 
@@ -123,10 +122,8 @@ def encode_to(
 def reached(wanted: Wanted, highest: int, in_one_pass: Try, searched: Try | None = None) -> bytes:
     """Return the stream that measures what is wanted, or comes nearest to it from above.
 
-    Both functions code the image at a step of q, 0 to `highest`, with a dead zone; what they
-    measure rises with the step and falls with the dead zone. The quick one determines where the
-    slow one begins. Raises `ImageRefused` where the highest step measures less than is wanted, or
-    the lowest more.
+    Both functions code the image at a step of q, 0 to `highest`, with a dead zone. The quick one
+    determines where the slow one begins. Raises `ImageRefused` for a value out of reach.
     """
     code = searched or in_one_pass
     step = _lowest_step(wanted.value - wanted.below, highest, in_one_pass, searched)

@@ -75,8 +75,7 @@ class CRDRNetwork(HyperpriorNetwork):
     def analyse(self, images: Tensor, controls: Controls | Level | Control = 0.0) -> Tensor:
         """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64.
 
-        `controls` may be the rate alone. Raises `ValueError` for other shapes and for a level out
-        of range.
+        `controls` may be the rate alone. Raises `ValueError` for other shapes and levels.
         """
         if images.shape[2] % self.stride or images.shape[3] % self.stride:
             raise ValueError(f"{tuple(images.shape[2:])} are not multiples of {self.stride}")
@@ -86,10 +85,7 @@ class CRDRNetwork(HyperpriorNetwork):
         return latents
 
     def synthesise(self, latents: Tensor, controls: Controls = LOWEST) -> Tensor:
-        """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded.
-
-        Raises `ValueError` for controls of other shapes and for a level out of range.
-        """
+        """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
         images: Tensor = self.synthesis(latents, *self.synthesis_controls(latents, controls))
         return images
 
@@ -110,11 +106,7 @@ class CRDRNetwork(HyperpriorNetwork):
         return parts
 
     def begin(self, parts: Collection[str]) -> None:
-        """Initialise the conditioning on beta as the authors do, who add it after the rate stages.
-
-        Weights are normal with standard deviation .02, biases 0. Until then, a fresh network does
-        not depend on beta.
-        """
+        """Initialise the conditioning on beta as the authors do, with a deviation of .02."""
         if "realism_control" in parts:
             embedding = [x for x in self.synthesis.embedding.layers if isinstance(x, nn.Linear)]
             for layer in (*embedding, *self.synthesis.projections()):
@@ -124,8 +116,7 @@ class CRDRNetwork(HyperpriorNetwork):
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
 
-        The sides are multiples of 16. `lambdas` at q = 0, 1, ... determine how coarse y is at each
-        level: steps are as wide as the square root of lambda, for equal distortion per bit.
+        Sides are multiples of 16; `lambdas`, one for each rate level, determine how coarse y is.
         """
         down, up = self.analysis, self.synthesis
         latent = start_transforms(down.layers, up.layers, self.sizes, images)

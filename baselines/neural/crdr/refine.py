@@ -59,10 +59,9 @@ def refine(
     """Search for latents of less rate and distortion together than those of the analysis.
 
     images: float32 (1, 3, H, W) in [-1, 1], sides multiples of 64, of which the first rows and
-    columns `inside` count. controls: numbers or maps. Unless the search is for realism, the stream
-    does not depend on beta. The weight of a bit follows from the image's own rates and squared
-    errors at the levels of the network. The same machine, number of threads and seed give the same
-    latents. Raises `Unavailable` for a search for realism without AlexNet's weights.
+    columns `inside` count. The weight of a bit follows from the image's own rates and errors at the
+    network's levels. The same machine, number of threads and seed give the same latents. Raises
+    `Unavailable` for a search for realism without AlexNet's weights.
     """
     rate, beta = controls
     with torch.inference_mode(False), torch.no_grad():
@@ -138,8 +137,7 @@ def _lambdas(
 ) -> Tensor | None:
     """Return the weight of a bit per pixel at `rate`: (1, 1, 1, 1), or a map like `rate`.
 
-    It is the slope of the image's distortion over its rate, between whole levels, whose logarithm
-    is interpolated to q. None for an image whose rate or distortion does not follow the level.
+    It is the slope of distortion over rate, interpolated; None where they do not follow the level.
     """
     bits, errors = [], []
     for level in range(network.sizes.rate_levels):

@@ -1,8 +1,4 @@
-"""Stages of CRDR's objectives, and the random rates and realism weights of their crops.
-
-Levels are drawn for each crop or each region of it from a numpy generator that the caller seeds
-with the step, so that nothing depends on earlier steps.
-"""
+"""Stages of CRDR's objectives, and the random rates and realism weights of their crops."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -112,9 +108,9 @@ class DrawnLevels(NamedTuple):
 def draw_levels(stage: ConditionedStage, random: np.random.Generator) -> DrawnLevels:
     """Draw the levels of `stage.batch` crops.
 
-    Published: one whole q and one beta for the batch. With `mixed_levels` every crop has its own:
-    q is whole for half of them, each level as often as the others, and uniform in [0, 4] for the
-    rest. Maps are made of a left and a right, or an upper and a lower, region.
+    Published: one whole q and one beta for the batch. With `mixed_levels`, q is whole for half of
+    the crops, each level as often as the others, and uniform in [0, 4] for the rest. Maps have two
+    halves.
     """
     count, highest = stage.batch, len(stage.lambdas) - 1
     if stage.kind == "single_rate":

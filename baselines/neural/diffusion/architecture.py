@@ -140,10 +140,9 @@ class DiffusionArchitecture(Architecture[DiffusionConfig]):
 
 
 class DiracArchitecture(DiffusionArchitecture):
-    """DIRAC: the receiver samples the residual of a base codec.
+    """DIRAC: the receiver samples the residual of a base codec, from a late start.
 
-    Ghouse et al. have a residual, a late start and a threshold by rate. A schedule for a signal of
-    unit variance and DDIM are our choice, the latter since one step has to be an answer.
+    Our choices: a schedule for unit variance, and DDIM, since one step has to be an answer.
     """
 
     name = "dirac"
@@ -153,8 +152,7 @@ class DiracArchitecture(DiffusionArchitecture):
 class HfdArchitecture(DiffusionArchitecture):
     """HFD: the receiver samples the picture given an autoencoder's reconstruction.
 
-    Hoogeboom et al. have less noise. A scale of .1 is our choice, that of residuals at about .1
-    bpp; so are ancestral steps, DDPM's.
+    Our choices: a noise scale of .1, that of residuals at about .1 bpp, and DDPM's ancestral steps.
     """
 
     name = "hfd"

@@ -1,8 +1,6 @@
 """The base codec of a diffusion decoder: any codec of the registry, and its pictures.
 
-A base that has an option `checkpoint` or `weights` is one of trained weights: the decoder belongs
-to these and no others. Programs and libraries differ in their builds, not in what their settings
-mean.
+A decoder belongs to the weights of a base that has an option `checkpoint` or `weights`.
 """
 
 import inspect

@@ -44,10 +44,9 @@ def receive(
     start: float,
     seed: int,
 ) -> Pixels:
-    """Return the pixels (height, width, 3) sampled behind `base`, of that shape.
+    """Return the pixels sampled behind `base` with the noise of stream and seed.
 
-    position: of the stream among the network's rate levels. steps, start: as of `draw`. The noise
-    follows from the stream and `seed`.
+    position: of the stream among the network's rate levels. steps, start: see `draw`.
     """
     height, width, _ = base.shape
     device = next(network.parameters()).device
@@ -74,8 +73,7 @@ def draw(
 ) -> Tensor:
     """Return a picture (1, 3, H, W) sampled behind `base`, of that shape and about [-1, 1].
 
-    H and W are multiples of 16. steps: at least 1. start: time in (0, 1] to begin at, from noise
-    of that level.
+    H and W are multiples of 16. start: time in (0, 1] to begin at, from noise of that level.
     """
     limits: Limits = -facts.threshold, facts.threshold
     if network.config.domain == "picture":

@@ -94,7 +94,7 @@ class ElicNetwork(LatentNetwork):
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
 
-        The sides are multiples of 16. The only one of `lambdas` determines how coarse y is.
+        Sides are multiples of 16; `lambdas`, one for each rate level, determine how coarse y is.
         """
         gain = GAIN / math.sqrt(lambdas[0])
         spread = gain * start_transforms(self.analysis, self.synthesis, self.sizes, images)

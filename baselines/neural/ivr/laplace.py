@@ -158,8 +158,8 @@ class IvrPath(IntegerPath):
     def parameters_of(self, means: Tensor, log_scales: Tensor) -> PieceParameters:
         """Return rows and integers of y's symbols, of means and scales on the grid 2^-12.
 
-        A symbol counts from the integer nearest to its mean, which is on that grid too; the row
-        says where the mean lies around it.
+        A symbol counts from the integer nearest to its mean; the row depends on the distance of
+        both.
         """
         scales = torch.bucketize(log_scales.contiguous(), self.thresholds)
         shifted = means.to(torch.int64) + (1 << (OUTPUT_FRACTION - 1))

@@ -112,11 +112,7 @@ class IvrNetwork(LatentNetwork):
         return parts
 
     def analyse(self, images: Tensor, controls: Level | Control = 0.0) -> Tensor:
-        """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64.
-
-        `controls` are q: a number, (N,), a map (N, 1, H / 64, W / 64), or a `Control`. Raises
-        `ValueError` for a level out of range.
-        """
+        """Return y of images (N, 3, H, W) in [-1, 1] at q; raises `ValueError` out of range."""
         latents: Tensor = self.analysis((images + 1) / 2, control_of(controls, self.sizes.rate_levels - 1, images))
         return latents
 
@@ -156,9 +152,7 @@ class IvrNetwork(LatentNetwork):
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
 
-        The sides are multiples of 16. `lambdas` at q = 0, 1, ... determine how coarse y is at each
-        level: the masks behind the encoder, and the first ones of the decoder, start at those
-        gains.
+        Sides are multiples of 16; `lambdas`, one for each rate level, determine how coarse y is.
         """
         transform, latent = self.sizes.transform, self.sizes.latent
         transforms = transforms_of((images + 1) / 2, (*(transform,) * 3, latent))

@@ -55,8 +55,7 @@ class MultiRealismNetwork(HyperpriorNetwork):
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
 
-        The sides are multiples of 16. The only one of `lambdas` determines how coarse y is. Beta
-        changes nothing at first.
+        Sides are multiples of 16; `lambdas`, one for each rate level, determine how coarse y is.
         """
         gain = GAIN / math.sqrt(lambdas[0])
         layers = self.synthesis.layers
@@ -66,11 +65,7 @@ class MultiRealismNetwork(HyperpriorNetwork):
 
 
 def fourier(betas: Tensor) -> Tensor:
-    """Return beta, ten sines and ten cosines of 2^i beta; (K,) to (K, 21).
-
-    >>> fourier(torch.tensor([0.0])).sum()
-    tensor(10.)
-    """
+    """Return beta, ten sines and ten cosines of 2^i beta; (K,) to (K, 21)."""
     angles = betas[:, None] * 2.0 ** torch.arange(FREQUENCIES, device=betas.device)
     return torch.cat([betas[:, None], angles.sin(), angles.cos()], dim=1)
 

@@ -101,10 +101,7 @@ FULL, SMALL, MICRO, TINY = NAMED.values()
 
 
 def transformer_macs_per_pixel(sizes: PqMimSizes) -> float:
-    """Return the multiply-accumulates of one pass of the transformer, for each pixel.
-
-    `PqMimSizes.stages` passes code an image, and as many decode it. Matrix products count, in whole
-    windows.
+    """Return the multiply-accumulates of one pass of the transformer in whole windows, per pixel.
 
     >>> round(transformer_macs_per_pixel(MICRO))
     5152
@@ -116,11 +113,7 @@ def transformer_macs_per_pixel(sizes: PqMimSizes) -> float:
 
 
 class PqMimArchitecture(Architecture[PqMimSizes]):
-    """The network of El-Nouby et al. (TMLR 2023), after the abstract; one for each rate.
-
-    It has no integer tables: what its coder needs beside the weights is computed without rounded
-    sums wherever it runs.
-    """
+    """The network of El-Nouby et al. (TMLR 2023), after the abstract; one for each rate."""
 
     name = "pqmim"
     presets: Mapping[str, PqMimSizes] = NAMED

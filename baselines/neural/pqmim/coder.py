@@ -70,11 +70,7 @@ class PqMimCoder:
         return encoder.finish()
 
     def decode(self, data: bytes, rows: int, columns: int) -> Tensor:
-        """Return the code vectors (1, M d, rows, columns), float32, the same on every machine.
-
-        Raises `CorruptStream` for bytes that no encoder writes. Time and memory depend on `rows`
-        and `columns` alone.
-        """
+        """Return the code vectors (1, M d, rows, columns); raises `CorruptStream`."""
         decoder = Decoder(data)
         quantiser: ProductQuantiser = self.network.quantiser
         tokens = torch.zeros(

@@ -6,7 +6,7 @@ every partial sum is a number of float64. All else is single operations of IEEE 
 exponentials that such operations made. No result depends on the other windows of a batch.
 
 =====================  ==================  ======================================================
-sum                    bits of its terms   at most, with `sizes.LARGEST_TRANSFORMER` and `_WINDOW`
+sum                    bits of its terms   at most, with the largest transformer and window     
 =====================  ==================  ======================================================
 linear layer           22 + 30             2^52: the weights' magnitudes are summed already
 squares                20 + 20             2^50 over 1,024 channels
@@ -144,8 +144,7 @@ class ExactTransformer:
     def features(self, vectors: Tensor, known: Tensor, wanted: Tensor) -> Tensor:
         """Return the features of the first part of the P wanted tokens, float64 (P, C).
 
-        vectors: float32 (1, M d, h, w), of which those that are not `known` count for nothing.
-        known, wanted: bool (h, w).
+        vectors: float32 (1, M d, h, w), used where `known`. known, wanted: bool (h, w).
         """
         embedded = self._embedding(vectors.double().permute(0, 2, 3, 1))
         mixed = torch.where(known[None, :, :, None], embedded, self._unknown)

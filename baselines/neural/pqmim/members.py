@@ -1,8 +1,7 @@
 """Members of the suite `generative`: the rates of PQ-MIM, for the squared error and perceptual.
 
 A rate is a number of codebooks: 4, 8, 16 or 32, which with 256 entries are .125 to 1 bpp before the
-transformer. Each rate has a network of its own, which is our choice: codebooks nested in one
-network would have to serve every rate with the same first ones.
+transformer. Our choice: each rate has a network of its own.
 """
 
 from collections.abc import Sequence
@@ -30,8 +29,7 @@ LPIPS, GAN = 1.0, 0.15  # weights in perceptual stages, 150 MSE beside them, as 
 def pqmim(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[Member]:
     """Return the members `pqmim-LEVEL` and `pqmim-perceptual-LEVEL`; see `Members`.
 
-    `pqmim` stands for all of them but the highest perceptual one, `pqmim-perceptual` for those of
-    its levels 1 to 3.
+    `pqmim` and `pqmim-perceptual` stand for all levels, the latter without the highest.
     """
     asked: list[str] = []
     for name in names:

@@ -7,8 +7,7 @@
 
 El-Nouby, Muckley, Ullrich, Laptev, Verbeek, Jégou, "Image compression with product quantized masked
 image modeling" (TMLR 2023): one network for each rate, by the number and size of its codebooks.
-Only the abstract was at hand: the transforms are those of ELIC without attention, and what the
-abstract does not say is our choice (`sizes`, `schedule`, `quantiser`, `transformer`).
+Only the abstract was at hand: the transforms are those of ELIC without attention.
 """
 
 import math
@@ -95,11 +94,7 @@ class PqMimNetwork(Network):
         return bits
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
-        """Start as an orthogonal transform of `images` (n, 3, h, w), its codebooks fitted.
-
-        Images are in [-1, 1], with sides that are multiples of 16. The latent has a mean variance
-        of 1; `lambdas` change nothing.
-        """
+        """Start as an orthogonal transform of `images` (n, 3, h, w), with fitted codebooks."""
         spread = start_transforms(self.analysis, self.synthesis, self.sizes, images)
         gain = float(spread.square().mean().rsqrt())
         set_latent_gain(self.analysis, self.synthesis, gain)
@@ -108,11 +103,7 @@ class PqMimNetwork(Network):
 
 
 def token_bits(logits: Tensor, tokens: Tensor, wanted: Tensor) -> Tensor:
-    """Return the bits (P, M) of the parts of the wanted tokens.
-
-    logits: (P, M, K), as `MaskedTransformer` gives them. tokens: (N, M, h, w). wanted: bool
-    (N, h, w).
-    """
+    """Return the bits (P, M) of `wanted` tokens (N, M, h, w), given `logits` (P, M, K)."""
     chosen = picked(tokens.permute(0, 2, 3, 1), wanted)
     logs = logits.float().log_softmax(2) / torch.log(torch.tensor(2.0))
     return -logs.gather(2, chosen[:, :, None])[:, :, 0]

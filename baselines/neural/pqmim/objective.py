@@ -6,11 +6,9 @@ The loss of a crop is, in stages of the first kind,
     150 MSE + commitment |z - sg(e)|^2 + codebook |sg(z) - e|^2 + lpips LPIPS + gan GAN
 
 with MSE of values in [0, 1], z and e the latents and entries of a position, over which the mean is
-taken, and sg stopping the gradient (van den Oord et al., NeurIPS 2017). A commitment of .25 of the
-mean over channels instead lets latents grow without bound here (docs/experiments/generative.md). In stages of the
-second kind it is the cross-entropy of masked tokens. For some crops what is masked is that of a
-stage of decoding; for the others a random share cos(pi u / 2), u uniform, as in MaskGIT (Chang et
-al., CVPR 2022). All weights are our choice.
+taken, and sg stopping the gradient (van den Oord et al., NeurIPS 2017). In stages of the second
+kind it is the cross-entropy of masked tokens: masked as in a stage of decoding, or a random share
+cos(pi u / 2), u uniform, as in MaskGIT (Chang et al., CVPR 2022). All weights are our choice.
 """
 
 import math
@@ -198,10 +196,8 @@ def validate_tokens(
 ) -> Validation:
     """Return bpp and PSNR of photographs, uint8 (height, width, 3).
 
-    With `coded`, bits are those of the transformer, bpp is the loss, and the numbers have the
-    pooled bpp of the transformer and of the entries' own frequencies in these photographs, an
-    order-0 model that nobody has to send. Without, bits are M log2 K for a token, and log MSE is
-    the loss.
+    With `coded`, the loss is the bpp of the transformer, and numbers compare it with the entries'
+    own frequencies (order 0). Without, bits are M log2 K for a token, and log MSE is the loss.
     """
     device = next(network.parameters()).device
     counts = torch.zeros(network.sizes.books, network.sizes.entries, device=device)

@@ -28,8 +28,7 @@ class Quantised(NamedTuple):
 class ProductQuantiser(nn.Module):
     """M codebooks of K entries of d channels, for latents (N, M d, h, w).
 
-    Channel i M + m is component i of the part of book m, so that channels in the order of their
-    variance are shared out evenly.
+    Channel i M + m is component i of book m, so that books share variances evenly.
     """
 
     def __init__(self, books: int, entries: int, width: int) -> None:
@@ -79,11 +78,10 @@ class ProductQuantiser(nn.Module):
 
     @torch.no_grad()
     def split_unused(self, counts: Tensor, generator: torch.Generator) -> int:
-        """Replace entries that `counts` (M, K) has as 0 by copies of the most used ones.
+        """Replace entries of count 0 in `counts` (M, K) by noisy copies of the most used ones.
 
-        Copies differ by a little noise, as in the splitting of Linde, Buzo, Gray (1980); `counts`
-        and `generator`, on the CPU, decide everything, so that all processes do the same. Returns
-        how many were replaced.
+        As Linde, Buzo, Gray (1980) split; the same in all processes. Returns the number of replaced
+        ones.
         """
         replaced = 0
         for book, used in zip(self.codebooks, counts.to(self.codebooks.device), strict=True):

@@ -7,12 +7,10 @@
     a vector for each earlier part of the token ─────────────────────────────────────────┴─ linear
 
 As in masked image models (Chang et al., "MaskGIT", CVPR 2022), all unknown tokens are predicted at
-once from the known ones. Attention stays within windows, so that images of any size are coded. Our
-choice: normalisation by the root mean square before each part, ReLUs, windows that do not move,
-a bias of attention for each relative place (Liu et al., "Swin transformer", ICCV 2021), which at
-the start falls with the distance, in each head at another rate, and that the parts of a token are
-coded one after the other: what an entry says of the later parts is a vector of a table, zero at the
-start, which is added to the token's features. Without `PqMimSizes.in_turn` there is no table.
+once from the known ones; attention stays within windows. Our choice: normalisation by the root mean
+square, ReLUs, windows that do not move, a bias of attention for each relative place (Liu et al.,
+"Swin transformer", ICCV 2021), which at the start falls with the distance, and parts of a token
+coded one after the other, each earlier one adding a vector of a table, unless `in_turn` is false.
 """
 
 from typing import NamedTuple
@@ -148,10 +146,9 @@ class MaskedTransformer(nn.Module):
     def forward(self, tokens: Tensor, vectors: Tensor, known: Tensor, wanted: Tensor) -> Tensor:
         """Return logits (P, M, K) of the P tokens that are `wanted`, image by image, row by row.
 
-        tokens: int64 (N, M, h, w); vectors: (N, M d, h, w), their entries. Of those that are not
-        `known`, the logits of part m depend on parts 0 to m - 1 of the token itself, and on nothing
-        else. known, wanted: bool (N, h, w); `wanted` had better be on the CPU, since a GPU would
-        have to be asked how many there are.
+        tokens: int64 (N, M, h, w); vectors: (N, M d, h, w), their entries. Logits of part m depend
+        on `known` tokens and on parts 0 to m - 1 of the token itself. known, wanted: bool (N, h,
+        w), the latter on the CPU, since a GPU would have to be asked how many there are.
         """
         embedded = self.embedding(vectors.permute(0, 2, 3, 1))
         features = torch.where(known[..., None], embedded, self.unknown.to(embedded.dtype))
