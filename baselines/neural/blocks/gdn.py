@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.neural.blocks.layers import at_least, convolution, upsampling
+from baselines.neural.blocks.layers import at_least, upsampling
 from baselines.neural.blocks.start_values import Transform, add_transform, set_latent_gain
 
 LEAST_BETA = 1e-6

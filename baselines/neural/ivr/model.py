@@ -90,7 +90,9 @@ class IvrNetwork(LatentNetwork):
         self.config = self.sizes = sizes
         inside = (sizes.transform,) * 3
         down, up = (*inside, sizes.latent), (*inside, IMAGE_CHANNELS)
-        self.analysis = MaskedTransform(gdn_analysis(IMAGE_CHANNELS, down, KERNELS), down, sizes.rate_levels)
+        self.analysis = MaskedTransform(
+            gdn_analysis(IMAGE_CHANNELS, down, KERNELS), down, sizes.rate_levels
+        )
         self.synthesis = MaskedTransform(gdn_synthesis(sizes.latent, up, 5), up, sizes.rate_levels)
         self.hyper_analysis = hyper_analysis(sizes)
         self.hyper_analysis[1] = self.hyper_analysis[3] = nn.LeakyReLU(SLOPE)
@@ -113,13 +115,17 @@ class IvrNetwork(LatentNetwork):
 
     def analyse(self, images: Tensor, controls: Level | Control = 0.0) -> Tensor:
         """Return y of images (N, 3, H, W) in [-1, 1] at q; raises `ValueError` out of range."""
-        latents: Tensor = self.analysis((images + 1) / 2, control_of(controls, self.sizes.rate_levels - 1, images))
+        latents: Tensor = self.analysis(
+            (images + 1) / 2, control_of(controls, self.sizes.rate_levels - 1, images)
+        )
         return latents
 
     def synthesise(self, latents: Tensor, controls: Level | Control = 0.0) -> Tensor:
         """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
         seen = latents if torch.is_grad_enabled() else latents.clone()  # masks overwrite it
-        images: Tensor = self.synthesis(seen, control_of(controls, self.sizes.rate_levels - 1, latents))
+        images: Tensor = self.synthesis(
+            seen, control_of(controls, self.sizes.rate_levels - 1, latents)
+        )
         return images * 2 - 1
 
     def hyper_analyse(self, latents: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ every partial sum is a number of float64. All else is single operations of IEEE 
 exponentials that such operations made. No result depends on the other windows of a batch.
 
 =====================  ==================  ======================================================
-sum                    bits of its terms   at most, with the largest transformer and window     
+sum                    bits of its terms   at most, with the largest transformer and window
 =====================  ==================  ======================================================
 linear layer           22 + 30             2^52: the weights' magnitudes are summed already
 squares                20 + 20             2^50 over 1,024 channels

@@ -6,7 +6,7 @@ import torch
 
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.cost import costs
-from baselines.neural.multirealism.architecture import FULL, TINY, BETA_GRID
+from baselines.neural.multirealism.architecture import BETA_GRID, FULL, TINY
 from baselines.neural.multirealism.model import MultiRealismNetwork, fourier
 from baselines.neural.picture_codec import PictureCodec
 from support.networks.tiny_architecture import write_tiny
