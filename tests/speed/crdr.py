@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from peer import verdict
+from harness import options, verdict
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))  # before `tests`, which has a `baselines` too
@@ -58,14 +58,15 @@ PARTS: tuple[tuple[Any, str], ...] = (
 
 def main() -> int:
     """A table for each of the sizes, then the targets."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sizes", default="full,small,micro")
-    parser.add_argument("--peer", action="store_true")
-    parser.add_argument("--processor-time", action="store_true")
-    parser.add_argument("--authors", type=Path, help="a checkout of their code")
-    chosen = parser.parse_args()
+    chosen = options(
+        __doc__,
+        threads=2,
+        rounds=3,
+        sizes="full,small,micro",
+        peer=False,
+        processor_time=False,
+        authors="",  # a checkout of their code
+    )
     torch.set_num_threads(chosen.threads)
     met = [measure(name, chosen) for name in chosen.sizes.split(",")]
     return 0 if all(met) else 1
@@ -88,12 +89,12 @@ def measure(name: str, chosen: argparse.Namespace) -> bool:
     }
     if chosen.peer:
         runs["float"] = lambda: in_float(checkpoint.network, pixels)
-    beside_authors = chosen.authors is not None and name == "full"
+    beside_authors = chosen.authors and name == "full"
     authors = None
     if beside_authors:
         from authors import Authors  # needs PyYAML
 
-        authors = Authors(chosen.authors, chosen.threads, Q, BETA)
+        authors = Authors(Path(chosen.authors), chosen.threads, Q, BETA)
     clock = process_time if chosen.processor_time else perf_counter
     rounds: list[dict[str, tuple[float, dict[str, float]]]] = []
     for _ in range(chosen.rounds):

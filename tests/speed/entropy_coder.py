@@ -8,20 +8,18 @@ package takes seconds to import. Processor time of one thread, best of the round
 """
 # ruff: noqa: E402 - the pools have to be pinned before numpy and torch are imported
 
-import argparse
 import os
-from collections.abc import Callable
+from functools import partial
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
-from time import process_time
 from typing import Any, NamedTuple
 
 for pool in ("OMP", "OPENBLAS", "MKL"):
     os.environ[f"{pool}_NUM_THREADS"] = "1"
 
 import numpy as np
+from harness import best, options, verdict
 from numpy.typing import NDArray
-from peer import verdict
 
 from baselines.neural.entropy.coder import Decoder, Distributions, Encoder
 from baselines.neural.entropy.fixed.tables import (
@@ -114,12 +112,6 @@ class CompressAIs:
         ]
 
 
-def milliseconds(call: Callable[..., Any], *inputs: Any) -> float:
-    started = process_time()
-    call(*inputs)
-    return (process_time() - started) * 1e3
-
-
 def ideal_bytes(tables: dict[str, NDArray[np.int32]], message: list[Piece]) -> float:
     """-log2 of the symbols' frequencies; an escape as its own symbol alone."""
     bits = 0.0
@@ -144,29 +136,27 @@ def race(
     for name, coder in coders.items():
         for piece, decoded in zip(message, coder.decode(streams[name], message), strict=True):
             np.testing.assert_array_equal(decoded, piece.symbols)
-    encodes, decodes = dict.fromkeys(coders, np.inf), dict.fromkeys(coders, np.inf)
-    for _ in range(rounds):
-        for name, coder in coders.items():
-            encodes[name] = min(encodes[name], milliseconds(coder.encode, message))
-            decodes[name] = min(decodes[name], milliseconds(coder.decode, streams[name], message))
+    calls = {}
+    for name, coder in coders.items():
+        calls[name, "encode"] = partial(coder.encode, message)
+        calls[name, "decode"] = partial(coder.decode, streams[name], message)
+    took = {call: 1e3 * one.cpu for call, one in best(calls, rounds).items()}
     ideal = ideal_bytes(tables, message)
     for name, stream in streams.items():
         print(
-            f"{kind:12} | {name:10} | {encodes[name]:9.2f} | {decodes[name]:9.2f} | "
+            f"{kind:12} | {name:10} | {took[name, 'encode']:9.2f} | {took[name, 'decode']:9.2f} | "
             f"{len(stream):6} | {len(stream) - ideal:5.1f} bytes, {len(stream) / ideal - 1:.3%}"
         )
-    return max(encodes["ours"], decodes["ours"])
+    return max(took["ours", "encode"], took["ours", "decode"])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeat", type=int, default=15)
-    options = parser.parse_args()
+    repeat = options(__doc__, repeat=15).repeat
     tables = {name: table.numpy() for name, table in make_tables().items()}
     coders = {"ours": Ours(tables), "compressai": CompressAIs(tables)}
     print("symbols      | coder      | encode ms | decode ms |  bytes | above ideal")
     slowest = max(
-        race(kind, pieces(*parameters), coders, tables, options.repeat)
+        race(kind, pieces(*parameters), coders, tables, repeat)
         for kind, parameters in KINDS.items()
     )
     verdict("milliseconds each way", slowest, MOST_MILLISECONDS)

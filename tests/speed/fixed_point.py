@@ -8,14 +8,13 @@ Weights are random, symbols too; what is decoded is compared, kernel against ker
 where a target is missed.
 """
 
-import argparse
 import sys
 from collections.abc import Callable
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import Any
 
 import torch
-from peer import verdict
+from harness import best, options, verdict
 
 from baselines.neural.crdr.architecture import NAMED
 from baselines.neural.crdr.model import CRDRNetwork
@@ -34,11 +33,7 @@ MOST = {"full": 1.0, "small": 1.0}  # of float32; the smallest networks take no 
 
 def main() -> int:
     """Print the times of each kernel, then whether the targets are met."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sizes", default="full", choices=NAMED)
-    chosen = parser.parse_args()
+    chosen = options(__doc__, threads=1, rounds=3, sizes="full")
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
     sizes = NAMED[chosen.sizes]
@@ -55,21 +50,14 @@ def main() -> int:
         path = EntropyPath(model, tables, choice=Choice(name, kernel, ""))
         print(f"weights for {name} in {perf_counter() - started:.2f} s")
         runs[name] = lambda path=path: in_integers(path, hyper, symbols)
-    best = {name: (float("inf"), float("inf")) for name in runs}
-    decoded = {}
     with torch.inference_mode():
-        for _ in range(chosen.rounds):
-            for name, run in runs.items():
-                wall, cpu = perf_counter(), process_time()
-                decoded[name] = run()
-                spent = perf_counter() - wall, process_time() - cpu
-                best[name] = min(best[name][0], spent[0]), min(best[name][1], spent[1])
-    for name, (wall, cpu) in best.items():
+        found = best(runs, chosen.rounds)
+    for name, (wall, cpu, _) in found.items():
         print(f"{name:14}{1e3 * wall:9.0f} ms{1e3 * cpu:9.0f} ms CPU, {chosen.threads} threads")
     most = MOST.get(chosen.sizes, 2.0)
-    differing = int((decoded[taken] != decoded["reference"]).sum())
+    differing = int((found[taken].result != found["reference"].result).sum())
     met = (
-        verdict(f"{taken} / float32, CPU time", best[taken][1] / best["float32"][1], most),
+        verdict(f"{taken} / float32, CPU time", found[taken].cpu / found["float32"].cpu, most),
         verdict("decoded integers that differ from the reference's", differing, 0),
     )
     return 0 if all(met) else 1

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from peer import Clocked, kodak_folder, mean, run_bench, run_peer, verdict
+from harness import Clocked, kodak_folder, mean, run_bench, run_peer, verdict
 from PIL import Image
 
 MODEL, QUALITY = "bmshj2018-hyperprior", 3

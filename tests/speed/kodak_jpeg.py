@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from peer import POOLS, Clocked, clock, kodak_folder, mean, run_bench, run_peer, verdict
+from harness import POOLS, Clocked, clock, kodak_folder, mean, run_bench, run_peer, verdict
 
 QUALITIES = (10, 30, 50, 70, 90)
 JOBS = 2

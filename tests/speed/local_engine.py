@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
 from typing import NamedTuple
 
-from peer import kodak_folder, verdict
+from harness import kodak_folder, verdict
 
 from benchmark.system.machine import cores
 

@@ -18,7 +18,6 @@ from io import BytesIO
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter
 from typing import Any
 
 for pool in ("OMP", "OPENBLAS", "MKL"):
@@ -26,6 +25,7 @@ for pool in ("OMP", "OPENBLAS", "MKL"):
 
 import numpy as np
 import torch
+from harness import timed
 from PIL import Image
 
 from benchmark.codec import Pixels
@@ -97,21 +97,15 @@ def lpips_of_the_package(metric: LPIPS) -> Measure:
     return measure
 
 
-def milliseconds(call: Callable[[], Any]) -> float:
-    started = perf_counter()
-    call()
-    return (perf_counter() - started) * 1e3
-
-
 def race(metric: Any, peer: Measure, reference: Pixels, decoded: Pixels, rounds: int) -> None:
     """Print one line of the table."""
     prepared = metric.prepare(reference)
     ours, theirs = metric.compare(prepared, decoded), peer(reference, decoded)
     once, each, beside = [], [], []
     for _ in range(rounds):
-        once.append(milliseconds(lambda: metric.prepare(reference)))
-        each.append(milliseconds(lambda: metric.compare(prepared, decoded)))
-        beside.append(milliseconds(lambda: peer(reference, decoded)))
+        once.append(1e3 * timed(lambda: metric.prepare(reference)).wall)
+        each.append(1e3 * timed(lambda: metric.compare(prepared, decoded)).wall)
+        beside.append(1e3 * timed(lambda: peer(reference, decoded)).wall)
     columns = (f"{min(times):8.2f} {median(times):8.2f}" for times in (once, each, beside))
     ratio = median(beside) / median(each)
     print(f"{metric.column:13}", *columns, f"{ratio:6.1f}", f"{ours:.9f} {theirs:.9f}", sep=" | ")

@@ -19,6 +19,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from harness import options
 
 from baselines.neural.training import precision
 from baselines.neural.training.field_suite import field_suite
@@ -104,16 +105,17 @@ def measured_recipe(given: argparse.Namespace) -> Recipe:
 
 def main() -> None:
     """Print every way, or those whose names contain a word."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--recipe", default="night")
-    parser.add_argument("--member", help="of the suite field: charm-3; default: the recipe's own")
-    parser.add_argument("--stage", type=int, default=1, help="of the network's stages, from 1")
-    parser.add_argument("--sizes", help="default: the recipe's")
-    parser.add_argument("--batch", type=int, help="default: the recipe's")
-    parser.add_argument("--crop", type=int, help="in pixels; default: the recipe's")
-    parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--only", default="", help="a word in the names of ways to try")
-    given = parser.parse_args()
+    given = options(
+        __doc__,
+        recipe="night",
+        member="",
+        stage=1,
+        sizes="",
+        batch=0,
+        crop=0,
+        seconds=20.0,
+        only="",
+    )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     noise = np.random.default_rng(0).integers(0, 256, (8, 512, 768, 3), np.uint8)
     photographs, recipe = pack(noise), measured_recipe(given)

@@ -113,9 +113,11 @@ def _encoder(sizes: Sizes) -> Iterator[tuple[str, Shape]]:
     for stage, channels in ((1, one), (2, two), (3, three)):
         for i in range(sizes.blocks):
             yield from _block(f"encoder.block{stage}.block{i}.conv.", (0, 2, 4), channels)
-    yield from _attention("encoder.attn2", two)
-    yield from _attention("encoder.attn4", wide)
-    outputs = (one, one, two, two, two, three, three, wide, wide)
+    if sizes.attention:
+        yield from _attention("encoder.attn2", two)
+        yield from _attention("encoder.attn4", wide)
+    more = int(sizes.attention)  # layers
+    outputs = (one, one, two, two, *(two,) * more, three, three, wide, *(wide,) * more)
     yield from _interpolation("encoder", outputs, sizes.rate_levels)
 
 
@@ -132,9 +134,11 @@ def _decoder(sizes: Sizes) -> Iterator[tuple[str, Shape]]:
             yield from _block(f"{name}.conv.", (0, 2, 4), channels)
             for j, width in enumerate((channels // 2, channels // 2, channels), start=1):
                 yield from _conv(f"{name}.proj_{j}", sizes.condition, width, 1)
-    yield from _attention("decoder.attn1", wide)
-    yield from _attention("decoder.attn2", two)
-    inputs = (wide, wide, one, one, two, two, two, three, three)
+    if sizes.attention:
+        yield from _attention("decoder.attn1", wide)
+        yield from _attention("decoder.attn2", two)
+    more = int(sizes.attention)
+    inputs = (wide, *(wide,) * more, one, one, two, two, *(two,) * more, three, three)
     yield from _interpolation("decoder", inputs, sizes.rate_levels)
     yield "decoder.mlp.0.weight", (sizes.condition, 20)
     yield "decoder.mlp.0.bias", (sizes.condition,)
