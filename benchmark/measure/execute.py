@@ -2,7 +2,7 @@
 
 import gc
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Literal, NamedTuple
 
@@ -17,9 +17,7 @@ from benchmark.codec import (
     Setting,
     most_stream_bytes,
 )
-from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BenchError, MemoryKind, memory_exhausted
-from benchmark.plan.cells import Cell
 from benchmark.user_file import author_frame, is_of_package, one_line
 
 Stage = Literal["load", "encode", "decode", "verify", "score", "worker"]
@@ -146,15 +144,6 @@ def decode_again(
         return decoder.decode(stream)
     except Exception as error:
         return failed_by(decoder, "decode", error)
-
-
-def cells_to_decode_twice(cells: Iterable[Cell]) -> frozenset[str]:
-    """Return the key of one cell of each codec variant: its first setting on the smallest image."""
-    by_size = sorted(cells, key=lambda cell: cell.source.width_px * cell.source.height_px)
-    chosen: dict[CodecSpec, Cell] = {}
-    for cell in by_size:
-        chosen.setdefault(cell.codec, cell)
-    return frozenset(cell.key for cell in chosen.values())
 
 
 def differs_again(

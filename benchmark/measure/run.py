@@ -15,7 +15,6 @@ from benchmark.codec_spec import CodecSpec
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.engine.local import Task, carry_out, image_of
 from benchmark.measure.engine.workers import worker_context
-from benchmark.measure.execute import cells_to_decode_twice
 from benchmark.measure.outcome import (
     Engine,
     Failure,
@@ -29,7 +28,7 @@ from benchmark.measure.outcome import (
 from benchmark.measure.unscored import count_values, unscored
 from benchmark.measure.workbench import Conditions
 from benchmark.metrics.availability import by_kind, computable, labelled, lacking
-from benchmark.plan.cells import Cell, longest_first
+from benchmark.plan.cells import Cell, cells_to_decode_twice, longest_first
 from benchmark.plan.estimate import CostModel, Need, WorkerPlan, needs_of, plan_workers
 from benchmark.plan.matrix import Matrix, open_matrix, open_stored
 from benchmark.plan.request import Request, metric_names

@@ -185,3 +185,12 @@ def makespan(durations: Iterable[float], workers: int) -> Makespan:
     for one in told:
         heapq.heapreplace(free, free[0] + one)
     return Makespan(max(free), math.fsum(told) / workers, max(told, default=0))
+
+
+def cells_to_decode_twice(cells: Iterable[Cell]) -> frozenset[str]:
+    """Return the key of one cell of each codec variant: its first setting on the smallest image."""
+    by_size = sorted(cells, key=lambda cell: cell.source.width_px * cell.source.height_px)
+    chosen: dict[CodecSpec, Cell] = {}
+    for cell in by_size:
+        chosen.setdefault(cell.codec, cell)
+    return frozenset(cell.key for cell in chosen.values())
