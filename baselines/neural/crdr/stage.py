@@ -55,9 +55,7 @@ class ConditionedStage(Stage):
         if self.targets_bpp and len(self.targets_bpp) != len(self.lambdas):
             raise ValueError("targets_bpp has not as many entries as lambdas")
         if self.targets_bpp and (self.mixed_levels or self.map_share):
-            raise ValueError(
-                "targets_bpp hold for a batch of one level: no mixed_levels, no map_share"
-            )
+            raise ValueError("targets_bpp come without mixed_levels and map_share")
         if self.targets_bpp and not self.lambda_below:
             raise ValueError("targets_bpp need a lambda_below")
 

@@ -54,9 +54,8 @@ class LevelFacts(NamedTuple):
 class DiffusionNetwork(Network):
     """U-Net of a diffusion decoder, and a table of its base's rate levels.
 
-    Row by row the table has the residuals' standard deviation, the threshold in units of it, the
-    base's rate on crops in log2 of bits per pixel without what every stream costs, and that cost
-    in bytes. All are zero until `initialise` has measured them.
+    A row has the residuals' standard deviation, the threshold in units of it, log2 of the bits per
+    pixel of crops without the bytes of every stream, and these bytes; zeros until `initialise`.
     """
 
     stride = 16
@@ -77,9 +76,8 @@ class DiffusionNetwork(Network):
     def forward(self, images: Tensor, controls: Noisy | None, *, noisy: bool = True) -> Estimate:
         """Predict velocities behind base pictures `images` (N, 3, H, W), as `latents`.
 
-        With `controls`, velocities of the noisy residuals; `images` of the result are those that
-        the clean residuals predicted give. Without, no residual is known: the single step from
-        noise of value 0 at the lowest level. Bits are zero: they are the base's.
+        Without `controls`, those of noise of value 0 at the lowest level. `images` of the result
+        are restored with the predicted residuals. Bits are zero: they are the base's.
         """
         if controls is None:
             ones = torch.ones(len(images), device=images.device)

@@ -87,10 +87,10 @@ def ddim_step(noisy: Tensor, predicted: Tensor, at: NoiseLevel, to: NoiseLevel) 
 def ancestral_step(
     noisy: Tensor, predicted: Tensor, noise: Tensor, at: NoiseLevel, to: NoiseLevel
 ) -> Tensor:
-    """Return u_s drawn from its distribution given u_t and the predicted clean signal.
+    """Return u_s sampled given u_t, the predicted clean signal and `noise` of unit variance.
 
     Ho, Jain, Abbeel, "Denoising diffusion probabilistic models" (NeurIPS 2020), with the variance
-    sigma_s² (1 - exp(logSNR_t - logSNR_s)). noise: unit variance, drawn for this step.
+    sigma_s² (1 - exp(logSNR_t - logSNR_s)).
     """
     share = -math.expm1(at.log_snr - to.log_snr)
     mean = to.alpha * ((1 - share) / at.alpha * noisy + share * predicted)
@@ -108,10 +108,7 @@ def noise_key(stream: bytes, seed: int) -> int:
 
 
 def normal_noise(key: int, step: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return noise of mean 0 and variance 1 (to 3e-5) for a step of a drawing.
-
-    Values are at most 4.33 in magnitude. Steps of one key are independent of each other.
-    """
+    """Return noise of mean 0 and variance 1 (to 3e-5), at most 4.33, independent for each step."""
     count = int(np.prod(shape))
     philox = np.random.Philox(key=key, counter=step << 192)
     words = philox.random_raw(-(-count // 4)).astype("<u8")

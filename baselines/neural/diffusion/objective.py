@@ -97,8 +97,8 @@ class Drawing(StageObjective):
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
         """Return each level's rate and the PSNR of one step; the loss is the velocities' error.
 
-        All are of the lower right 256 px of each photograph, which the base codes once. Noise is
-        the same in every validation.
+        All are of the lower right 256 px of each photograph, with the same noise in every
+        validation.
         """
         plain = self._measured(network)
         device = next(plain.parameters()).device

@@ -35,10 +35,7 @@ _BASIS = np.kron(_COLOURS, np.kron(_COSINES, _COSINES))
 
 
 def analyse(pictures: Tensor) -> Tensor:
-    """Return the coefficients (N, 48, H / 4, W / 4) of pictures (N, 3, H, W).
-
-    White noise of unit variance stays that.
-    """
+    """Return the orthonormal coefficients (N, 48, H / 4, W / 4) of pictures (N, 3, H, W)."""
     return _turned(pixel_unshuffle(pictures, SIDE), _BASIS)
 
 
@@ -65,10 +62,9 @@ class PositionNorm(nn.LayerNorm):
 
 
 class ConditionedBlock(nn.Module):
-    """Residual block whose second normalisation is scaled and shifted by a vector.
+    """skip(x) + conv(silu(norm(conv(silu(norm(x)))) (1 + scale) + shift)), conditioned by a vector.
 
-    skip(x) + conv(silu(norm(conv(silu(norm(x)))) (1 + scale) + shift)); the last convolution
-    starts at zero, and the skip is a 1 x 1 convolution where the width changes.
+    The last convolution starts at zero; the skip is a 1 x 1 convolution where the width changes.
     """
 
     def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
@@ -140,11 +136,9 @@ class UNet(nn.Module):
         self.variances, self.leave = (_from_zero(convolution(now, BANDS, size)) for size in (1, 3))
 
     def forward(self, noisy: Tensor, base: Tensor, log_snr: Tensor, log_scale: Tensor) -> Tensor:
-        """Return velocities (N, 3, H, W) of noisy residuals `noisy` of that shape.
+        """Return velocities (N, 3, H, W) of residuals `noisy` behind pictures `base` in [-1, 1].
 
-        base: pictures in [-1, 1], of that shape. log_snr: (N,), of the residuals in units of
-        their standard deviation. log_scale: (N,), natural logarithm of the latter in units of the
-        pictures.
+        log_snr, log_scale: (N,), of residuals in units of their standard deviation, and ln of that.
         """
         vectors = self.embedding(_features(log_snr, log_scale))
         coefficients = analyse(noisy)
@@ -172,12 +166,10 @@ class UNet(nn.Module):
 
 
 def velocities(noisy: Tensor, log_variance: Tensor, offsets: Tensor, log_snr: Tensor) -> Tensor:
-    """Return the mean velocity of Gaussian signals given `noisy`, moved by `offsets`.
+    """Return the mean velocity of Gaussian signals given `noisy`, moved by `offsets`; (N, C, H, W).
 
     For a signal of variance r, u_t has the variance a = alpha² r + sigma², the mean of v given u_t
     is alpha sigma (1 - r) / a u_t, and its standard deviation sqrt(r / a), the unit of offsets.
-
-    noisy, log_variance, offsets: (N, C, H, W), u_t, ln r, and what is added. log_snr: (N,).
     """
     ratio = log_snr.float()[:, None, None, None]
     sigma_squared = (-ratio).sigmoid()

@@ -78,12 +78,10 @@ def anchors(height: int, width: int, device: torch.device | str = "cpu") -> Tens
 def colours(height: int, width: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
     """Return the numbers of the anchors and of the other positions, each int64, row by row.
 
-    They follow from the shape alone and are computed on the device. What a mask selects would have
-    to be counted there first, and the processor would wait for that count.
-
     >>> [one.tolist() for one in colours(2, 3)], [one.tolist() for one in colours(2, 4)]
     ([[0, 2, 4], [1, 3, 5]], [[0, 2, 5, 7], [1, 3, 4, 6]])
     """
+    # A mask would have to be counted on the device first, and the processor would wait for that.
     first = torch.arange(0, height * width, 2, device=device)
     second = torch.arange(1, height * width, 2, device=device)
     if width % 2:  # the colours alternate from the end of a row to the next one

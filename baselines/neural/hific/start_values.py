@@ -155,7 +155,6 @@ def _set_kernel(layer: Layer, kernel: Tensor, now: Coefficients) -> None:
 
 
 def _set_constant(layer: Layer, channel: int, constant: Tensor) -> None:
-    """Make an output a constant."""
     _weight(layer)[channel] = 0
     _bias(layer)[channel] = constant
 
@@ -167,7 +166,6 @@ def _gain(read: Tensor, coefficients: Tensor) -> float:
 
 
 def _identity(count: int) -> Tensor:
-    """Return the kernel (count, count, 1, 1) that leaves channels as they are."""
     return torch.eye(count)[:, :, None, None]
 
 

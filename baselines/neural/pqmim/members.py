@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from baselines.neural.pqmim.architecture import FACTOR, PqMimArchitecture, PqMimSizes
+from baselines.neural.training.field_suite import HIFIC, adversarial_fields, trained_weights
 from baselines.neural.training.recipe import Recipe, Stage
 from baselines.neural.training.suites import (
     Member,
-    Phase,
     phases_of,
     stage_of,
     without_realism,
@@ -23,7 +23,6 @@ BOOKS = (4, 8, 16, 32)  # of the levels 1 to 4
 PERCEPTUAL = "perceptual"
 USUAL = (*(f"pqmim-{level}" for level in (1, 2, 3, 4)), "pqmim-perceptual")
 CODEBOOK_RATE = 5.0  # learning rate of the codebooks, over that of the transforms
-LPIPS, GAN = 1.0, 0.15  # weights in perceptual stages, 150 MSE beside them, as HiFiC's
 
 
 def pqmim(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[Member]:
@@ -57,8 +56,17 @@ def _member(level: int, recipe: Recipe, rate: float, *, perceptual: bool) -> Mem
     name = f"pqmim-perceptual-{level}" if perceptual else f"pqmim-{level}"
     own: dict[str, Any] = {"lambdas": (), "prior_rate_factor": CODEBOOK_RATE}
     chosen = phases if perceptual else without_realism(phases)
+    weights = trained_weights(HIFIC, recipe)
     stages = [
-        stage_of(phase, recipe, "pqmim_autoencoder", parts, rate, **own, **_realism(phase, recipe))
+        stage_of(
+            phase,
+            recipe,
+            "pqmim_autoencoder",
+            parts,
+            rate,
+            **own,
+            **adversarial_fields(phase, weights),
+        )
         for phase in chosen
     ]
     stages.append(_transformer_stage(recipe, sizes, parts, rate, own))
@@ -79,16 +87,3 @@ def _transformer_stage(
     batch = max(1, round(like.batch / area / recipe.processes)) * recipe.processes
     crops = sum(stage.crops for stage in recipe.stages) / parts / area
     return replace(like, crop_px=side, batch=batch, steps=max(1, round(crops / batch)))
-
-
-def _realism(phase: Phase, recipe: Recipe) -> dict[str, Any]:
-    """Return the weights of LPIPS and GAN in a phase, and the discriminator's widths."""
-    if not phase.realism:
-        return {}
-    has_lpips = any(getattr(stage, "has_lpips", False) for stage in recipe.stages)
-    own: dict[str, Any] = {"lpips": LPIPS if has_lpips else 0.0, "gan": GAN}
-    channels = getattr(phase.like, "discriminator_channels", None)
-    if channels is not None:
-        own["discriminator_channels"] = channels
-        own["discriminator_latent_channels"] = max(1, channels[0] // 4)
-    return own

@@ -136,7 +136,11 @@ def _budgeted(recipe: Recipe, rates: Mapping[str, float]) -> list[Member]:
         architecture = name.partition("-")[0]
         stages = []
         for phase in phases:
-            gan = _adversarial(phase, _trained(weights, recipe), always) if weights else {}
+            gan = (
+                adversarial_fields(phase, trained_weights(weights, recipe), always)
+                if weights
+                else {}
+            )
             rate = rates[architecture]
             stages.append(stage_of(phase, recipe, kind, parts, rate, **own, **gan))
         return Member(name, architecture, tuple(stages))
@@ -163,7 +167,7 @@ def _at(weight: float, phases: Sequence[Phase]) -> dict[str, Any]:
     return {"lambdas": (weight,), "balanced": balanced}
 
 
-def _adversarial(
+def adversarial_fields(
     phase: Phase, weights: Mapping[str, float], always: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return the weights of LPIPS and GAN in a phase, and the discriminator's widths."""
@@ -179,7 +183,7 @@ def _adversarial(
     return own
 
 
-def _trained(weights: Mapping[str, float], recipe: Recipe) -> Mapping[str, float]:
+def trained_weights(weights: Mapping[str, float], recipe: Recipe) -> Mapping[str, float]:
     """Return the weights, without LPIPS where the recipe trains `ours` without."""
     if any(getattr(stage, "has_lpips", False) for stage in recipe.stages):
         return weights
