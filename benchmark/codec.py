@@ -83,9 +83,7 @@ class Codec(Protocol):
 
 
 def most_stream_bytes(height: int, width: int) -> int:
-    """Return the size above which what a codec made of a picture is no stream, but an accident.
-
-    The bound is our choice: eight times the raw picture, and a MiB.
+    """Return the largest stream size accepted for an image: eight times the raw one, and a MiB.
 
     >>> most_stream_bytes(512, 768)
     10485760

@@ -78,12 +78,7 @@ def _sentences(drawn: "Sequence[WrittenFigure]", verbose: bool) -> list[str]:
     kinds: dict[str, dict[str, str]] = {}  # figures by sentence
     for one in drawn:
         for sentence in one.sentences:
-            if one.pdf is None:
-                kind = "not drawn"
-            elif "only published" in sentence:
-                kind = "nothing measured, only published numbers"
-            else:
-                kind = "incomplete"
+            kind = "not drawn" if one.pdf is None else "incomplete"
             kinds.setdefault(kind, {})[sentence] = one.name
     lines: list[str] = []
     for kind, figures in kinds.items():

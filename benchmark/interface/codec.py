@@ -117,10 +117,8 @@ def decoded(
         runs only if the whole spec is given.
     image : str
         Name of the image, with or without its file's suffix.
-    device : str
-        "auto", "cpu" or "cuda", of learned codecs.
-    weights_dir : path, optional
-        The folder to search first for weight files.
+    device, weights_dir
+        As in `open_codec`.
     **setting : float
         The setting by its name, ``quality=30``; none for a codec with results at one setting.
 

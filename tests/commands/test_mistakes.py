@@ -35,6 +35,7 @@ MISTAKES = {
     """,
     "codec file that is not there": """
         run --codecs ./mine.py:Mine --dataset ./photos
+        plan --codecs ./mine.py:Mine --dataset ./photos
         check --codec ./mine.py:Mine --against results --dataset ./photos
     """,
     "unknown dataset": """

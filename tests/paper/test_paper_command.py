@@ -68,7 +68,7 @@ def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_res
     brief = draw(tmp_path, ",".join(drawn + absent))
     assert brief.exit_code == 0, brief.output
     assert brief.stdout.splitlines()[2:] == [
-        f"nothing measured, only published numbers: {', '.join(drawn)} (-v says why)",
+        f"incomplete: {', '.join(drawn)} (-v says why)",
         f"not drawn: {', '.join(absent)} (-v says why)",
     ]
     done = draw(tmp_path, ",".join(drawn + absent), "-v")
