@@ -48,9 +48,6 @@ class Margin(NamedTuple):
     value: float
     percent: bool
 
-    def __str__(self) -> str:
-        return f"{self.value:g} %" if self.percent else f"{self.value:g}"
-
 
 DEFAULTS: Mapping[str, Margin] = {
     "bd_rate": Margin(1.0, percent=True),
