@@ -122,8 +122,7 @@ COMMANDS = {
         "Train variants of the realism stage, measure each and draw their curves.",
     ),
     "encode": BroughtCommand(
-        "baselines.commands.images:encode",
-        "Encode an image with our codec, or with another.",
+        "baselines.commands.images:encode", "Encode an image with our codec, or with another."
     ),
     "decode": BroughtCommand(
         "baselines.commands.images:decode", "Decode a stream of any codec to an image."

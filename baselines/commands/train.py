@@ -25,8 +25,7 @@ Data = Annotated[
     opt(ORIGIN, "A folder of photographs, or a dataset by name (repeatable).", completes="dataset"),
 ]
 RecipeName = Annotated[
-    str,
-    opt(TRAINED, "Recipe: smoke, evening, night, lease, paper, or a .toml file."),
+    str, opt(TRAINED, "Recipe: smoke, evening, night, lease, paper, or a .toml file.")
 ]
 MaxMinutes = Annotated[
     float | None,
@@ -41,18 +40,11 @@ ValidationName = Annotated[
         completes="dataset",
     ),
 ]
-Half = Annotated[
-    bool,
-    opt(MANNER, "Round the exported weights to float16."),
-]
+Half = Annotated[bool, opt(MANNER, "Round the exported weights to float16.")]
 Quantised = Annotated[
-    bool,
-    opt(MANNER, "Export weights of ours, HiFiC and PQ-MIM as integers of 3 to 8 bits."),
+    bool, opt(MANNER, "Export weights of ours, HiFiC and PQ-MIM as integers of 3 to 8 bits.")
 ]
-Quiet = Annotated[
-    bool,
-    opt(MANNER, "Show no progress on standard error."),
-]
+Quiet = Annotated[bool, opt(MANNER, "Show no progress on standard error.")]
 
 
 OURS = "ours"
@@ -135,12 +127,7 @@ def train(
         words = ["train", *words, *_given(recipe=recipe, **given)]
         words += ["--deterministic"] if deterministic else []
         session = open_session(words, data, validation, request.device, max_minutes)
-        session = replace(
-            session,
-            half=half,
-            quantised=quantised,
-            deterministic=deterministic,
-        )
+        session = replace(session, half=half, quantised=quantised, deterministic=deterministic)
         if not export_now:
             train_all(runs, session, quiet)
             return

@@ -9,13 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from benchmark.analysis.comparable import plain_label
-from benchmark.codec_spec import (
-    CodecSpec,
-    facts_of,
-    parse_codec,
-    shown_variants,
-    split_unescaped,
-)
+from benchmark.codec_spec import CodecSpec, facts_of, parse_codec, shown_variants, split_unescaped
 from benchmark.facts import Group, Kind
 from benchmark.registry import ALIASES, CODECS
 

@@ -127,14 +127,12 @@ _HAS_RESULTS = "A dataset that has results."
 
 StoredDataset = Annotated[str, opt(COMPARED, _HAS_RESULTS, completes="stored")]
 StoredDatasets = Annotated[
-    str,
-    opt(COMPARED, "A dataset that has results, or 'all' of them.", completes="stored"),
+    str, opt(COMPARED, "A dataset that has results, or 'all' of them.", completes="stored")
 ]
 StoredCodecs = Annotated[str, opt(COMPARED, _KEPT, completes="codecs")]
 ComparedMetrics = Annotated[str, opt(COMPARED, _METRICS, completes="metrics")]
 VerifiedOnly = Annotated[
-    bool,
-    opt(COMPARED, "Only rows that an independent decode has verified (`bench run --verify`)."),
+    bool, opt(COMPARED, "Only rows that an independent decode has verified (`bench run --verify`).")
 ]
 ExportedCodecs = Annotated[str, opt(EXPORTED, _KEPT, completes="codecs")]
 ExportedDataset = Annotated[str, opt(EXPORTED, _HAS_RESULTS, completes="stored")]
@@ -149,17 +147,14 @@ Checkpoint = Annotated[
     ),
 ]
 AllowFew = Annotated[
-    bool,
-    opt(MANNER, "Compute FID and KID of fewer than 50 images too, marked as such."),
+    bool, opt(MANNER, "Compute FID and KID of fewer than 50 images too, marked as such.")
 ]
 StyleName = Annotated[str, opt(DRAWING, "Style of the figures: usual, or another of the table.")]
 Font = Annotated[str, opt(DRAWING, "Typeface of the figures: sans, or serif as LaTeX's Times.")]
 CsvFile = Annotated[
-    Path | None,
-    opt(TARGET, "Also write the table to this csv file.", "--csv", refuses="file"),
+    Path | None, opt(TARGET, "Also write the table to this csv file.", "--csv", refuses="file")
 ]
 Verbose = Annotated[
-    bool,
-    opt(TARGET, "Print each sentence, not a line for each kind.", *("--verbose", "-v")),
+    bool, opt(TARGET, "Print each sentence, not a line for each kind.", *("--verbose", "-v"))
 ]
 AsJson = Annotated[bool, opt(TARGET, "Print the summary as JSON and nothing else.", "--json")]

@@ -245,12 +245,7 @@ def _unit(column: str, stored: str = "") -> str:
 
 
 def match(
-    source: Source,
-    codec: str,
-    against: str,
-    metric: str = "psnr",
-    *,
-    tolerance: str | float = 0.1,
+    source: Source, codec: str, against: str, metric: str = "psnr", *, tolerance: str | float = 0.1
 ) -> pd.DataFrame:
     """Return ratios of two codecs over pairs of streams that match in one metric.
 
