@@ -1,32 +1,26 @@
 """ELIC: sizes as published, CompressAI's network with copied weights, and what passes may see."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from baselines.compressai.weights import importable
 from baselines.neural.cost import costs
-from baselines.neural.elic.architecture import FULL, TINY, ElicSizes
+from baselines.neural.elic.architecture import FULL, TINY
 from baselines.neural.elic.context import CheckerboardConvolution, anchors
 from baselines.neural.elic.model import ElicNetwork
 
-OFFICIAL = ElicSizes(
+OFFICIAL = replace(
+    FULL,
     encoder=(16, 16, 16),
     decoder=(16, 16, 16),
     latent=144,
     hyper_latent=16,
-    blocks=3,
-    attention=True,
-    outer_kernel=5,
-    inner_kernel=5,
     hyper_encoder=(16, 16),
     hyper_decoder=(16, 24),
-    hyper_kernel=5,
     support=32,
     groups=(16, 16, 32, 64, 16),
-    channel_context=(224, 128),
-    channel_kernel=5,
-    spatial_kernel=5,
-    aggregation=None,
 )
 
 
