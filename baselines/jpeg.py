@@ -30,7 +30,7 @@ class JPEG(JPEGDecoder):
     def facts(options: Mapping[str, str]) -> Facts:
         """Return the facts of a variant; its chroma format is the option's."""
         # Pillow 7.1.2 came with the IJG's libjpeg 9d. On Kodak, quality 10 to 90, that one gives
-        # the published means to seven digits, libjpeg-turbo .09 to .12 dB more (docs/log.md).
+        # the published means to seven digits, libjpeg-turbo .09 to .12 dB more (docs/experiments).
         why = (
             "published with the IJG's libjpeg 9d, whose chroma filter costs .1 dB; ours is "
             "libjpeg-turbo"

@@ -62,7 +62,7 @@ class VTM:
         published=(("VTM", "CompressAI"), ("VTM", "version 20.0")),
         # VTM 9.1 at QP 12 gives the published bpp to the last digit (CompressAI's issue 210), and
         # 23.13 needs .4 to .8 % fewer bits for equal PSNR, .4 to 1.5 % for equal MS-SSIM
-        # (docs/log.md). The band and the tolerance together are 2 % of the bits. An error of the
+        # (docs/experiments). The band and tolerance together are 2 % of the bits. An error of the
         # conversion shows in PSNR, which therefore has to agree; one of MS-SSIM itself shows in
         # BPG and WebP, which agree to .001 dB.
         known_differences=(

@@ -35,7 +35,7 @@ def cache_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return folders to make, one after another.
 
     pytest numbers those that it makes by listing all that are there: time that grows with the
-    square of the number of tests (docs/log.md).
+    square of the number of tests (docs/experiments).
     """
     folder = tmp_path_factory.mktemp("caches")
     return (folder / str(number) for number in count())

@@ -4,7 +4,7 @@
         --out runs/mean/ours.safetensors
 
 Shares add up to 1. It is exported as runs are with `--half --quantised`, and validated on the
-photographs that training holds out of PHOTOGRAPHS. docs/log.md says what a mean of runs that
+photographs that training holds out of PHOTOGRAPHS. docs/experiments says what a mean of runs that
 trained gains and biases alone is good for; a mean of runs that trained all weights was worse than
 each of them.
 """

@@ -66,8 +66,8 @@ def computes_bfloat16(
 ) -> bool:
     """Return whether "cpu" or "cuda" has instructions for bfloat16 that torch uses.
 
-    Without them it takes two to seven times as long as float32 (docs/log.md). capabilities: of the
-    processor, as `torch.cpu.get_capabilities` returns them.
+    Without them it takes two to seven times as long as float32 (docs/experiments).
+    capabilities: of the processor, as `torch.cpu.get_capabilities` returns them.
 
     >>> computes_bfloat16("cpu", {"avx512_bf16": True}, {"ONEDNN_MAX_CPU_ISA": "AVX2"})
     False

@@ -238,7 +238,7 @@ def bd_rate_interval(
 
     Student's t on the bootstrap's standard error, in the logarithm of the ratio of rates: at some
     24 images, 80 to 92 % of the draws' percentiles have the value, and 91 to 96 % of these do
-    (docs/log.md). None where too many draws have no BD-rate; see LEAST_COMPARED.
+    (docs/experiments). None where too many draws have no BD-rate; see LEAST_COMPARED.
     """
     if anchor is None or test is None or len(anchor.quality) != len(test.quality):
         return None

@@ -96,8 +96,9 @@ def test_draws_whose_realism_no_variant_has_count_with_the_nearest_variant():
 def test_intervals_cover_the_difference_in_the_population(images, least):
     """In %, of 400 sets of photographs whose rates, realism and quality are skewed and related.
 
-    A share of 95 % has a standard error of 1.1 over 400 sets; docs/log.md has the measured ones,
-    and those of percentiles of draws with the same verdict: 81.5, 87.0 and 95.0 at the least.
+    A share of 95 % has a standard error of 1.1 over 400 sets; docs/experiments has the
+    measured ones, and those of percentiles of draws with the same verdict: 81.5, 87.0 and 95.0
+    at the least.
     """
     rng = np.random.default_rng(images)
     population = rng.normal(size=(9, 2000))

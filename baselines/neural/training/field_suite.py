@@ -37,7 +37,7 @@ MULTI_REALISM_SCALE = MSE_WEIGHT / (0.01 * LEVELS)
 
 POINTS = 4  # rates of a method with a network for each, at the first lambdas of the recipe
 # Best of three for each method by 1,000 steps at one rate on held-out photographs, and not above
-# what stays stable over a whole run (docs/log.md).
+# what stays stable over a whole run (docs/experiments).
 LEARNING_RATES = MappingProxyType(
     {"charm": 1e-3, "elic": 2e-3, "ivr": 7.5e-4, "hific": 1e-3, "multirealism": 2e-3}
 )

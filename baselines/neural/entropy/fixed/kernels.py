@@ -53,7 +53,7 @@ class Float64Sums:
 class Float64Products:
     """Kernel by NumPy's float64 matrix products, on the CPU; raises `ValueError` elsewhere.
 
-    Faster than torch's float64 convolution, most of all on AMD's processors (docs/log.md).
+    Faster than torch's float64 convolution, most of all on AMD's processors (docs/experiments).
     """
 
     def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:
