@@ -5,7 +5,8 @@
     dirac:steps=100:start=0.8:seed=7
 
 Ghouse et al., "A residual diffusion model for high perceptual quality codec augmentation" (2023),
-re-implemented from the abstract; our constants are fields of `baselines.neural.diffusion.config`.
+re-implemented from the abstract; our constants are fields of
+`baselines.neural.diffusion.architecture`.
 torch is imported with the first image.
 """
 

@@ -5,7 +5,8 @@
     hfd:base=charm
 
 Hoogeboom et al., "High-fidelity image compression with score-based generative models" (2023),
-re-implemented from the abstract; our constants are fields of `baselines.neural.diffusion.config`.
+re-implemented from the abstract; our constants are fields of
+`baselines.neural.diffusion.architecture`.
 torch is imported with the first image.
 """
 

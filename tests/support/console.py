@@ -56,17 +56,31 @@ def agree(shown: str, got: str) -> bool:
     >>> agree("29.31", "29.33"), agree("16 cells", "17 cells"), agree("1.2.3", "1.2.4")
     (False, False, False)
     """
+    # Left-out text is skipped to the next shown text, once: a single expression with many `...`
+    # would try every way to divide an output that differs.
+    first, *others = shown.rstrip().split("...")
+    end, text = 0, got.rstrip()
+    for number, part in enumerate((first, *others)):
+        pattern, numbers = _pattern(part)
+        last = r"\Z" if number == len(others) else ""
+        find = re.compile(pattern + last).search if number else re.compile(pattern + last).match
+        found = find(text, end)
+        if found is None or not all(map(_near, numbers, found.groups())):
+            return False
+        end = found.end()
+    return True
+
+
+def _pattern(shown: str) -> tuple[str, list[str]]:
+    """Return the expression of a text without `...`, a group per number, and the numbers."""
     pieces, numbers = [], []
-    for part in re.split(rf"(\.\.\.|{NUMBER.pattern}| +)", shown.rstrip()):
+    for part in re.split(rf"({NUMBER.pattern}| +)", shown):
         if NUMBER.fullmatch(part):
             pieces.append(rf"([-+]?\d+\.\d{{{len(part.partition('.')[2])}}})")
             numbers.append(part)
-        elif part == "...":
-            pieces.append(".*?")
         else:
             pieces.append(re.sub(r"^(?:\\ )+$", " +", re.escape(part)))
-    found = re.fullmatch("".join(pieces), got.rstrip(), re.DOTALL)
-    return found is not None and all(map(_near, numbers, found.groups()))
+    return "".join(pieces), numbers
 
 
 def _near(shown: str, got: str) -> bool:
