@@ -77,7 +77,7 @@ def test_a_codec_that_breaks_is_told_of_and_the_others_are_examined(monkeypatch)
         "jpeg": "support.codecs.fakes:NoSuchClass",
         "webp": "no_such_wheel:Codec",
     }
-    monkeypatch.setattr(doctor, "CODECS", ill)
+    monkeypatch.setattr("benchmark.registry.CODECS", ill)
     monkeypatch.setattr("benchmark.codec_spec.CODECS", ill)
     codecs = by_name(doctor.examine_codecs())
     assert codecs["raw"].state == "ready"

@@ -16,8 +16,6 @@ from tempfile import TemporaryDirectory
 HERE = Path(__file__).parent
 sys.path[:1] = [str(HERE.parent), str(HERE.parents[1])]
 
-import atheris  # noqa: E402
-
 from faults.fuzzing.target import judge, kept_inputs, load_target  # noqa: E402
 
 
@@ -28,6 +26,8 @@ def to_line(data: bytes) -> str:
 
 def main() -> None:
     """Fuzz the parser that the first word names, in the folder that the second names."""
+    import atheris  # absent where tests alone run
+
     _, name, corpus, *words = sys.argv
     with TemporaryDirectory(prefix="fuzz-") as folder:
         with atheris.instrument_imports(include=["baselines", "benchmark"]):

@@ -1,10 +1,12 @@
 """A control as a header holds it: one step of a grid, or a map with a level for each block."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from baselines.neural.bitstream.container import ByteReader, refuse_flags, varint
-from baselines.neural.bitstream.level_map import Levels, decode_levels, encode_levels, map_shape
 from benchmark.errors import CorruptStream
+
+if TYPE_CHECKING:
+    from baselines.neural.bitstream.level_map import Levels
 
 
 class ControlGrid(NamedTuple):
@@ -28,7 +30,7 @@ class ControlGrid(NamedTuple):
         """Return the value that a step stands for."""
         return step / self.steps_per_unit
 
-    def write(self, control: int | Levels, width: int, height: int) -> bytes:
+    def write(self, control: "int | Levels", width: int, height: int) -> bytes:
         """Return one byte for a step; for a map its length as a varint, then its levels.
 
         Raises `ValueError` for a step out of range and for a map that does not fit the image's
@@ -38,6 +40,8 @@ class ControlGrid(NamedTuple):
             if not 0 <= control <= self.highest:
                 raise ValueError(f"{self.name} is step {control}, not 0..{self.highest}")
             return bytes([control])
+        from baselines.neural.bitstream.level_map import encode_levels, map_shape  # needs numpy
+
         expected = map_shape(width, height)
         if control.shape != expected:
             raise ValueError(f"a map of {self.name} of shape {control.shape}, not {expected}")
@@ -46,9 +50,11 @@ class ControlGrid(NamedTuple):
 
     def read(
         self, reader: ByteReader, width: int, height: int, *, is_map: bool = False
-    ) -> int | Levels:
+    ) -> "int | Levels":
         """Return the step or map that `write` was given; raises `CorruptStream`."""
         if is_map:
+            from baselines.neural.bitstream.level_map import decode_levels, map_shape
+
             return decode_levels(reader.take(reader.varint()), *map_shape(width, height))
         (step,) = reader.take(1)
         if step > self.highest:

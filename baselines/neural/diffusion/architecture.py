@@ -22,11 +22,12 @@ from baselines.neural.dimensions import (
     EvenWidth,
     Number,
 )
-from benchmark.codec import Setting
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from benchmark.codec import Setting
 
 LARGEST_PATCH_PX = 1 << 14
 
@@ -75,8 +76,10 @@ class DiffusionConfig(Dimensions):
         return max(1, len(self.settings))
 
     @property
-    def sweep(self) -> tuple[Setting, ...]:
+    def sweep(self) -> "tuple[Setting, ...]":
         """Settings of the base, lowest rate first."""
+        from benchmark.codec import Setting  # needs numpy
+
         return tuple(Setting(self.setting, value) for value in self.settings)
 
     def for_base(

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -83,9 +84,11 @@ class Arena:
                 start_new_session=True, env=self.environment() | (environment or {}),
             )  # fmt: skip
             code, usage, struck = _wait(process, blow)
+        # The peak of a child is at least that of its parent when it was forked: no more is known.
+        inherited = usage.ru_maxrss <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         ended = Ended(
             tuple(map(str, words)), code, _told(out), _told(err), time.monotonic() - began,
-            usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, struck,
+            usage.ru_utime + usage.ru_stime, 0 if inherited else usage.ru_maxrss * 1024, struck,
         )  # fmt: skip
         self.commands += 1
         self.judge(promises.of_an_end(ended), ended)
