@@ -3,24 +3,12 @@
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 from typer.exceptions import Abort, TyperException
 
-from benchmark.commands.audit import audit
-from benchmark.commands.check import check
-from benchmark.commands.exchange import export_images, merge, pack, tools
-from benchmark.commands.fetch import fetch
-from benchmark.commands.figures import figures
-from benchmark.commands.inventory import doctor, list_names
-from benchmark.commands.match import match
-from benchmark.commands.references import baseline, published
-from benchmark.commands.report import report
-from benchmark.commands.run import plan, rescore, run
-from benchmark.commands.tradeoff import tradeoff
 from benchmark.commands.verb import Verb
 from benchmark.errors import (
     BenchError,
@@ -33,27 +21,7 @@ from benchmark.errors import (
 from benchmark.registry import COMMANDS, load_command
 from benchmark.system.text import visible
 
-# The harness's verbs by their panel of `bench --help`, in the order in which a user needs them.
-VERBS: Mapping[str, Mapping[str, Callable[..., None] | typer.Typer]] = {
-    "Measure": {
-        "run": run,
-        "plan": plan,
-        "list": list_names,
-        "doctor": doctor,
-        "fetch": fetch,
-        "rescore": rescore,
-    },
-    "Analyse": {
-        "report": report,
-        "figures": figures,
-        "tradeoff": tradeoff,
-        "match": match,
-        "check": check,
-        "baseline": baseline,
-        "published": published,
-    },
-    "Exchange": {"pack": pack, "export": tools, "merge": merge, "audit": audit},
-}
+IMAGES = ("export-images", "export", "images")  # as it is often typed, and the verb meant
 # Python does not notice that the disk is full while it keeps the compiled form of a file.
 INCOMPLETE_CODE = (
     "a file that Python compiled earlier is incomplete, as a full disk leaves it: delete the "
@@ -62,29 +30,33 @@ INCOMPLETE_CODE = (
 
 
 class BenchGroup(TyperGroup):
-    """The sub-commands of the harness, and those of `registry.COMMANDS`, imported when they run."""
+    """The sub-commands of `registry.COMMANDS`, each imported when it runs."""
 
     def list_commands(self, _ctx: Any) -> list[str]:
-        """Return the verbs in the order of their tables."""
-        return [name for verbs in (*VERBS.values(), COMMANDS) for name in verbs]
+        """Return the verbs in the order of their table."""
+        return list(COMMANDS)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command of the first argument; a command of contenders is imported here."""
+        """Find the command of the first argument, and import it."""
         name, command, rest = super().resolve_command(ctx, args)
+        if name == IMAGES[0]:
+            name, rest = IMAGES[1], [IMAGES[2], *rest]
         if name in COMMANDS:
-            holder = typer.Typer()
-            _add(holder, name, load_command(name), COMMANDS[name].panel)
+            holder, verb = typer.Typer(), load_command(name)
+            if isinstance(verb, typer.Typer):
+                holder.add_typer(verb, name=name)
+            else:
+                holder.command(name, cls=Verb)(verb)
             command = typer.main.get_group(holder).commands[name]
         return name, command, rest
 
-
-def _add(
-    group: typer.Typer, name: str, verb: Callable[..., None] | typer.Typer, panel: str
-) -> None:
-    if isinstance(verb, typer.Typer):
-        group.add_typer(verb, name=name, rich_help_panel=panel)
-    else:
-        group.command(name, cls=Verb, rich_help_panel=panel)(verb)
+    def invoke(self, ctx: Any) -> Any:
+        """Run a sub-command; typer would end it silently at Ctrl-C."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("bench: interrupted", file=sys.stderr)
+            raise typer.Exit(130) from None
 
 
 app = typer.Typer(
@@ -124,13 +96,9 @@ def _bench(
 ) -> None: ...
 
 
-for _panel, _verbs in VERBS.items():
-    for _name, _verb in _verbs.items():
-        _add(app, _name, _verb, _panel)
-for _name, _brought in COMMANDS.items():  # help alone; `BenchGroup` imports what is behind it
-    app.command(_name, help=_brought.help, rich_help_panel=_brought.panel)(lambda: None)
-tools.command("images")(export_images)
-app.command("export-images", cls=Verb, hidden=True)(export_images)  # as it is often typed
+for _name, _command in COMMANDS.items():  # help alone; `BenchGroup` imports what is behind it
+    app.command(_name, help=_command.help, rich_help_panel=_command.panel)(lambda: None)
+app.command(IMAGES[0], hidden=True)(lambda: None)
 
 
 def _show_warning(

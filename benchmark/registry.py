@@ -104,31 +104,126 @@ DATASETS = {
 }
 
 
-class BroughtCommand(NamedTuple):
-    """A sub-command of `bench` that contenders bring."""
+class Command(NamedTuple):
+    """A sub-command of `bench`."""
 
     target: str  # module:attribute, a function for Typer or a `typer.Typer` of several
-    help: str  # one line
-    panel: str = "Learned codec"  # of `bench --help`
+    help: str  # the first sentence of its help
+    panel: str  # of `bench --help`
 
 
+# In the order in which a user needs them
 COMMANDS = {
-    "train": BroughtCommand(
-        "baselines.commands.train:train",
-        "Train a network or a suite of networks to checkpoints, or resume.",
+    "run": Command(
+        "benchmark.commands.run:run",
+        "Encode, decode and score images, and store the rows.",
+        "Measure",
     ),
-    "ablation": BroughtCommand(
+    "plan": Command(
+        "benchmark.commands.run:plan",
+        "Count the cells of a run, all, done and to do; estimate their time and the memory they "
+        "need.",
+        "Measure",
+    ),
+    "list": Command(
+        "benchmark.commands.inventory:list_names",
+        "List codecs, datasets and metrics (`bench doctor` says which of them run here).",
+        "Measure",
+    ),
+    "doctor": Command(
+        "benchmark.commands.inventory:doctor",
+        "Say which codecs, metrics and datasets can be used here, and what the others lack.",
+        "Measure",
+    ),
+    "fetch": Command(
+        "benchmark.commands.fetch:fetch",
+        "Download a dataset or weights, checked; an interrupted download resumes where it stopped.",
+        "Measure",
+    ),
+    "rescore": Command(
+        "benchmark.commands.run:rescore",
+        "Decode kept streams again and compute the metrics that stored rows lack.",
+        "Measure",
+    ),
+    "report": Command(
+        "benchmark.commands.report:report",
+        "Draw figures and write tables from the rows of earlier runs.",
+        "Analyse",
+    ),
+    "figures": Command(
+        "benchmark.commands.figures:figures",
+        "Draw the figures of a paper from stored results alone.",
+        "Analyse",
+    ),
+    "tradeoff": Command(
+        "benchmark.commands.tradeoff:tradeoff",
+        "Compare the distortion of CODEC with that of AGAINST at AGAINST's rates and realism.",
+        "Analyse",
+    ),
+    "match": Command(
+        "benchmark.commands.match:match",
+        "Compare CODEC with AGAINST over pairs of streams of the same image and the same quality.",
+        "Analyse",
+    ),
+    "check": Command(
+        "benchmark.commands.check:check",
+        "Say whether a checkpoint, codec or set of rows is worse than a reference.",
+        "Analyse",
+    ),
+    "baseline": Command(
+        "benchmark.commands.references:baseline",
+        "Save and list named references for `bench check`.",
+        "Analyse",
+    ),
+    "published": Command(
+        "benchmark.commands.references:published",
+        "Compare with numbers published in papers and repositories.",
+        "Analyse",
+    ),
+    "pack": Command(
+        "benchmark.commands.exchange:pack",
+        "Export and import bitstream archives: streams with their rows, for others to check.",
+        "Exchange",
+    ),
+    "export": Command(
+        "benchmark.commands.exchange:tools",
+        "Export results for other tools: decoded pictures, codec-compare.",
+        "Exchange",
+    ),
+    "merge": Command(
+        "benchmark.commands.exchange:merge",
+        "Add rows, streams, run records and features of results folders to another one.",
+        "Exchange",
+    ),
+    "audit": Command(
+        "benchmark.commands.audit:audit",
+        "Verify rows, streams, packs and colour conversions.",
+        "Exchange",
+    ),
+    "train": Command(
+        "baselines.commands.train:train",
+        "Train, or resume earlier training; a finished network becomes a checkpoint with its card.",
+        "Learned codec",
+    ),
+    "ablation": Command(
         "baselines.commands.ablation:ablation",
         "Train variants of the realism stage, measure each and draw their curves.",
+        "Learned codec",
     ),
-    "encode": BroughtCommand(
-        "baselines.commands.images:encode", "Encode an image with our codec, or with another."
+    "encode": Command(
+        "baselines.commands.images:encode",
+        "Encode an image with our codec, or with another.",
+        "Learned codec",
     ),
-    "decode": BroughtCommand(
-        "baselines.commands.images:decode", "Decode a stream of any codec to an image."
+    "decode": Command(
+        "baselines.commands.images:decode",
+        "Decode a stream of any codec to an image.",
+        "Learned codec",
     ),
-    "checkpoint": BroughtCommand(
-        "baselines.commands.checkpoint:checkpoint", "Make checkpoints of learned codecs."
+    "checkpoint": Command(
+        "baselines.commands.checkpoint:checkpoint",
+        "Make checkpoints of learned codecs, and describe them.",
+        "Learned codec",
     ),
 }
 
@@ -163,7 +258,7 @@ def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def load_command(name: str) -> Any:
-    """Import a sub-command that contenders bring: a function, or a `typer.Typer`."""
+    """Import what is behind a sub-command: a function, or a `typer.Typer`."""
     return _named("command", {key: one.target for key, one in COMMANDS.items()}, name)
 
 

@@ -46,7 +46,9 @@ def ablation(
     validation: ValidationName = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train the shared stages once, then each variant; measure at beta 3.84; draw the curves.
+    """Train variants of the realism stage, measure each and draw their curves.
+
+    The shared stages are trained once; beta is 3.84.
 
     Exit code as `bench train`; 1 if a cell failed.
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +17,7 @@ from benchmark.check.pairing import (
     specs_in,
     without_weights,
 )
+from benchmark.check.request import CheckRequest
 from benchmark.check.row_sets import read_rows
 from benchmark.codec_spec import CodecSpec, names_code, parse_codec, resolve
 from benchmark.errors import UnknownName, UsageError
@@ -40,54 +41,43 @@ if TYPE_CHECKING:
 HINT = "--limit compares the first, --common what both have"
 
 
-class Candidate(NamedTuple):
-    """A codec to check, and how its missing cells are measured."""
-
-    codec: str  # its spec
-    checkpoint: Path | None  # weights to check, of a codec that takes a checkpoint
-    reference_codec: str  # spec of its counterpart in the reference; empty for the same codec
-    common: bool  # compare the images and settings that both have
-    # Empty where the reference decides: the dataset (""), points, and metrics. Its codecs are not
-    # looked at.
-    request: "Request"
-
-
 @isolated
 def measure_candidate(
-    candidate: Candidate, folders: Mapping[str, Path], run: "Measures"
+    asked: CheckRequest, request: "Request", folders: Mapping[str, Path], run: "Measures"
 ) -> tuple[RowSet, RowSet]:
     """Return the reference's rows of the codec, and its new rows at their settings and images.
 
-    folders: of the reference, by dataset. run: measures a request whose matrix is open, and knows
-    by which of its metrics the rows will be judged; cells that the results folder has already are
-    not measured again. Raises `NotComparable` before anything is measured if the images or settings
-    are not the same.
+    request: how cells are measured; its codecs, dataset and metrics are of no account, and its
+    points, if empty, are the reference's. folders: of the reference, by dataset. run: measures a
+    request whose matrix is open, and knows by which of its metrics the rows will be judged; cells
+    that the results folder has already are not measured again. Raises `NotComparable` before
+    anything is measured if the images or settings are not the same.
     """
     from benchmark.plan.matrix import open_matrix, open_sources, with_stored_name
     from benchmark.system.settings import use_device
 
-    use_device(candidate.request.device)
-    request = replace(candidate.request, dataset=candidate.request.dataset or _only(folders))
+    use_device(request.device)
+    request = replace(request, dataset=asked.dataset or _only(folders), metrics=asked.metrics)
     request.use_folders()
     sources = with_stored_name(open_sources(request), folders)
     stored = sources.dataset.store_name
-    if len(folders) == 1 and not candidate.request.dataset:
+    if len(folders) == 1 and not asked.dataset:
         stored = next(iter(folders))
     if stored not in folders:
-        asked = f"the images in {request.dataset}" if sources.dataset.folder_title else stored
-        raise UsageError(f"the reference has no rows of {asked}: it has {', '.join(folders)}")
+        rows_of = f"the images in {request.dataset}" if sources.dataset.folder_title else stored
+        raise UsageError(f"the reference has no rows of {rows_of}: it has {', '.join(folders)}")
     if (request.results / sources.dataset.store_name).resolve() == folders[stored].resolve():
         raise UsageError(
             f"{folders[stored]} is where the reference lies: let --results name another folder"
         )
     reference = read_rows(folders[stored], sources.dataset.name)
-    counterparts = _counterparts(candidate, specs_in(reference.rows))
+    counterparts = _counterparts(asked, specs_in(reference.rows))
     rows = _of(reference.rows, *counterparts.values())
     if request.limit is not None:
         here = pa.array([source.sha256 for source in sources.images], pa.string())
         rows = rows.filter(pc.is_in(rows["image_sha256"], value_set=here))
     reference = reference._replace(rows=rows)
-    _refuse_other_images(reference, sources, candidate.common)
+    _refuse_other_images(reference, sources, asked.common)
 
     of_sets = _with_values(rows, tuple(DISTRIBUTION_METRICS))
     metrics = request.metrics or (*USUAL, *of_sets)
@@ -95,17 +85,17 @@ def measure_candidate(
     for spec, before in counterparts.items():
         of_spec = _of(rows, before)
         points = request.points or _points(spec, of_spec)
-        asked_for = replace(request, codecs=(spec.text,), points=points, metrics=metrics)
-        matrix = open_matrix(asked_for)
+        to_measure = replace(request, codecs=(spec.text,), points=points, metrics=metrics)
+        matrix = open_matrix(to_measure)
         lacking = {cell.setting for cell in matrix.cells} - set(settings_of(of_spec))
-        if lacking and not candidate.common:
+        if lacking and not asked.common:
             raise NotComparable(
                 f"the settings are not the same: {reference.name} has no "
                 f"{', '.join(map(str, sorted(lacking)))}; leave them out, or compare what both "
                 "have with --common"
             )
         judged = request.metrics or _with_values(of_spec, metrics)
-        outcomes.append(run(asked_for, matrix, judged))  # failed cells are rows, and reported
+        outcomes.append(run(to_measure, matrix, judged))  # failed cells are rows, and reported
     if request.points:
         settings = {cell.setting for outcome in outcomes for cell in outcome.cells}
         at = [setting in settings for setting in settings_of(rows)]
@@ -127,24 +117,24 @@ def _only(folders: Mapping[str, Path]) -> str:
     return name
 
 
-def _counterparts(candidate: Candidate, specs: Sequence[CodecSpec]) -> dict[CodecSpec, CodecSpec]:
-    asked = parse_codec(candidate.codec)
-    if candidate.reference_codec:
-        before = resolve(parse_codec(candidate.reference_codec))
+def _counterparts(asked: CheckRequest, specs: Sequence[CodecSpec]) -> dict[CodecSpec, CodecSpec]:
+    codec = parse_codec(asked.codec)
+    if asked.reference_codec:
+        before = resolve(parse_codec(asked.reference_codec))
         if len(before) != 1:
             raise UsageError(
-                f"--reference-codec {candidate.reference_codec} is several: say "
+                f"--reference-codec {asked.reference_codec} is several: say "
                 f"{' or '.join(spec.text for spec in before)}"
             )
-        wanted = dict.fromkeys(resolve(asked), before[0])
-    elif asked.options:
-        wanted = {spec: without_weights(spec) for spec in resolve(asked)}
+        wanted = dict.fromkeys(resolve(codec), before[0])
+    elif codec.options:
+        wanted = {spec: without_weights(spec) for spec in resolve(codec)}
     else:
-        bare = sorted(without_weights(spec) for spec in specs if spec.name == asked.name)
-        _refuse_code(asked, bare)
+        bare = sorted(without_weights(spec) for spec in specs if spec.name == codec.name)
+        _refuse_code(codec, bare)
         wanted = {spec: spec for spec in bare}
     if not wanted:
-        raise UnknownName("codec of the reference", asked.name, {one.text for one in specs})
+        raise UnknownName("codec of the reference", codec.name, {one.text for one in specs})
     matched = {}
     for spec, counterpart in wanted.items():
         found = [one for one in specs if counterpart in (one, without_weights(one))]
@@ -154,8 +144,8 @@ def _counterparts(candidate: Candidate, specs: Sequence[CodecSpec]) -> dict[Code
         if len(found) > 1:
             several = " and ".join(sorted(one.text for one in found))
             raise UsageError(f"the reference has {several}: say which with --reference-codec")
-        if candidate.checkpoint is not None:
-            options = {**dict(spec.options), "checkpoint": str(candidate.checkpoint)}
+        if asked.checkpoint is not None:
+            options = {**dict(spec.options), "checkpoint": str(asked.checkpoint)}
             matched[spec._replace(options=tuple(sorted(options.items())))] = found[0]
         else:
             matched[spec] = found[0]

@@ -15,15 +15,8 @@ from typing import Any, Literal, NamedTuple
 
 from benchmark.check.compare import AtSetting, at_equal_settings, changes, time_changes
 from benchmark.check.pairing import NotComparable, RowSet, VariantPair, pair_up
-from benchmark.check.verdict import (
-    EXIT_CODES,
-    Finding,
-    Margin,
-    Verdict,
-    judge,
-    overall,
-    parse_margins,
-)
+from benchmark.check.request import CheckRequest, parse_margins
+from benchmark.check.verdict import EXIT_CODES, Finding, Verdict, judge, overall
 from benchmark.metrics.distribution_metric import has_influence
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.codecs import Side, caveats
@@ -32,19 +25,6 @@ CheckVerdict = Verdict | Literal["not comparable"]
 
 USUAL = ("psnr", "ms_ssim", "lpips")
 NOT_COMPARABLE = 4
-
-
-class CheckOptions(NamedTuple):
-    """Options of a check: metrics, codecs, margins and confidence."""
-
-    metrics: tuple[str, ...] = ()  # empty: `judged_by_default`, where there are values
-    margins: Mapping[str, Margin] = parse_margins("")
-    confidence: float = 0.95
-    codec: str = ""  # name or label of the codec to compare; empty for all
-    reference_codec: str = ""  # that of the reference; empty for `codec`
-    common: bool = False  # compare the images and settings that both have
-    allow_few: bool = False  # distribution metrics of few images
-    fail_on_timing: bool = False
 
 
 class ComparedCodec(NamedTuple):
@@ -71,7 +51,7 @@ class Check:
     reference: str
     verdict: CheckVerdict
     why: str  # the reason where nothing could be compared, else empty
-    options: CheckOptions
+    options: CheckRequest
     subjects: tuple[ComparedCodec, ...] = ()
     findings: tuple[Finding, ...] = ()
     timing: tuple[Finding, ...] = ()
@@ -106,7 +86,7 @@ class Check:
         }
 
 
-def check(reference: RowSet, new: RowSet, options: CheckOptions = CheckOptions()) -> Check:  # noqa: B008
+def check(reference: RowSet, new: RowSet, options: CheckRequest = CheckRequest()) -> Check:  # noqa: B008
     """Compare new rows with a reference, image by image, and judge the changes."""
     asked = options.metrics or judged_by_default()
     choice = (options.codec, options.reference_codec, options.common, options.allow_few)
@@ -132,8 +112,9 @@ def check(reference: RowSet, new: RowSet, options: CheckOptions = CheckOptions()
         for pair, names in zip(pairs, measured, strict=True)
         for one in at_equal_settings(pair, names)
     ]
-    findings = judge(compared, options.margins, options.confidence)
-    timing = judge(times, options.margins, options.confidence)
+    margins = parse_margins(options.margin)
+    findings = judge(compared, margins, options.confidence)
+    timing = judge(times, margins, options.confidence)
     return Check(
         new.name,
         reference.name,

@@ -9,10 +9,6 @@ nothing measured   there are no numbers to judge by
 Each of the three claims is corrected by itself over all metrics and codec variants (Holm's method):
 the probability that any metric is wrongly called regressed is at most 1 - confidence, up to twice
 that where the changes of images are heavily skewed (docs/checking.md).
-
-Margins are the changes that still count as equal, as in `--margin bd_rate=1%,lpips=0.002`. Keys are
-`bd_rate` (metrics judged by rate), `bd_metric` (by their own value), `time`, or one metric by name,
-which takes precedence. Percent is of the reference's; a plain number is in the metric's units.
 """
 
 import math
@@ -23,9 +19,7 @@ import numpy as np
 
 from benchmark.check.compare import Changes, UnjudgedImage
 from benchmark.check.equivalence import Claims, MeanTests, claims, holm, images_needed
-from benchmark.errors import UnknownName, UsageError
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS
-from benchmark.user_file import names_file
+from benchmark.check.request import Margin
 
 Verdict = Literal["regressed", "improved", "equivalent", "undecided", "nothing measured"]
 
@@ -40,20 +34,6 @@ EXIT_CODES: Mapping[Verdict, int] = {
 WORST = 3  # images that are named
 ROUNDING = 1e-12  # 1 - .95 is a little less or more than .05
 KEYS = {"BD-rate": "bd_rate", "BD-metric": "bd_metric", "ratio": "time"}
-
-
-class Margin(NamedTuple):
-    """The greatest change of a mean that still counts as equal."""
-
-    value: float
-    percent: bool
-
-
-DEFAULTS: Mapping[str, Margin] = {
-    "bd_rate": Margin(1.0, percent=True),
-    "bd_metric": Margin(1.0, percent=True),
-    "time": Margin(25.0, percent=True),
-}
 
 
 class WorstImage(NamedTuple):
@@ -88,35 +68,6 @@ class Finding(NamedTuple):
     left_out: tuple[UnjudgedImage, ...] = ()
     doubtful: int = 0
     inferred: bool = False  # not computed on both sides; the pixels are equal
-
-
-def parse_margins(text: str) -> dict[str, Margin]:
-    """Return margins by key, the defaults where the text has none; raise `UsageError`.
-
-    >>> parse_margins("bd_rate=2%,lpips=0.002")["lpips"]
-    Margin(value=0.002, percent=False)
-    >>> parse_margins("")["bd_rate"]
-    Margin(value=1.0, percent=True)
-    """
-    margins = dict(DEFAULTS)
-    known = (*DEFAULTS, *METRICS, *DISTRIBUTION_METRICS)
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        key, equals, amount = part.partition("=")
-        if not equals:
-            raise UsageError(f"--margin {part!r} is not of the form metric=1% or metric=0.01")
-        if key not in known and not names_file(key):
-            raise UnknownName("margin", key, known)
-        percent = amount.endswith("%")
-        try:
-            value = float(amount.removesuffix("%"))
-        except ValueError:
-            value = math.nan
-        if not (0 < value < math.inf):
-            raise UsageError(f"--margin {part!r}: a margin is a positive number, or percent")
-        if not percent and key in DEFAULTS:
-            raise UsageError(f"--margin {part!r}: {key} is in percent; write {key}={amount}%")
-        margins[key] = Margin(value, percent)
-    return margins
 
 
 def judge(

@@ -179,6 +179,7 @@ def _added(one: "Merged") -> str:
 SHOWN_CELLS = 3  # of those that failed for one reason
 
 
+@tools.command("images")
 @takes(Request, "limit jobs data_dir weights_dir vtm_dir")
 def export_images(
     request: Request,

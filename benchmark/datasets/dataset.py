@@ -108,9 +108,9 @@ def without_duplicates(sources: Sequence[Source | Refused]) -> list[Source | Ref
 
 
 def _probe(file: ImageFile, flatten: bool) -> Source | Refused:
-    from benchmark.datasets.image import read_image
-
     def read() -> tuple[str, int, int, bool]:
+        from benchmark.datasets.image import read_image
+
         photograph = read_image(file.path, flatten)
         height, width, _ = photograph.pixels.shape
         return pixels_sha256(photograph.pixels), width, height, photograph.lossy

@@ -30,7 +30,7 @@ from benchmark.measure.workbench import Conditions
 from benchmark.metrics.availability import by_kind, computable, labelled, lacking
 from benchmark.plan.cells import Cell, cells_to_decode_twice, longest_first
 from benchmark.plan.estimate import CostModel, Need, WorkerPlan, needs_of, plan_workers
-from benchmark.plan.matrix import Matrix, open_matrix, open_stored
+from benchmark.plan.matrix import Matrix, measured_before, open_matrix, open_stored
 from benchmark.plan.request import Request, metric_names
 from benchmark.protocol import protocols
 from benchmark.registry import scored_by_image
@@ -91,6 +91,8 @@ def run(
         )
     request.use_folders()
     backend = choose_backend(request)
+    if request.engine == "local" and matrix is None and not measured_before(request):
+        worker_context()  # begins to load what workers need
     with backend.session():
         matrix = matrix or open_matrix(request)
         # What the nodes of a cluster lack is known once they have said so.
@@ -280,7 +282,6 @@ def choose_backend(request: Request) -> Backend:
 
 def _local(request: Request) -> Backend:
     device = use_device(request.device)
-    worker_context()  # begins to load what workers need
 
     def engine(model: CostModel) -> Engine:
         return lambda tasks, conditions: carry_out(

@@ -16,6 +16,7 @@ from benchmark.plan.cells import Cell, Contender, lacking, plan
 from benchmark.plan.request import Request
 from benchmark.plan.select import ALL, Selection, Skipped, cannot_run, parse_points, select
 from benchmark.registry import DATASETS
+from benchmark.rows.shard import SHIPPED
 from benchmark.rows.store import Store, folder_store_name, stores_below
 from benchmark.system.machine import cores
 from benchmark.user_file import names_file
@@ -95,6 +96,15 @@ def open_stored(request: Request) -> tuple[Sources, Store]:
     if sources.dataset.folder_title:
         sources = with_stored_name(sources, stores_below(request.results))
     return sources, Store(request.results / sources.dataset.store_name)
+
+
+def measured_before(request: Request) -> bool:
+    """Return whether the results folder may have finished cells: rows of the dataset, by its name.
+
+    Cheap, and not certain: bundled rows finish no cell, and rows of a folder may be of another.
+    """
+    shards = (request.results / request.dataset.partition(":")[0] / "per_image").glob("*.parquet")
+    return any(not path.name.startswith(SHIPPED) for path in shards)
 
 
 def open_matrix(request: Request) -> Matrix:

@@ -8,9 +8,10 @@ import pytest
 
 import benchmark.check.compare
 from benchmark.analysis.rate_distortion import Curve, bd_quality
-from benchmark.check.check import CheckOptions, check, judged_by_default
+from benchmark.check.check import check, judged_by_default
 from benchmark.check.compare import at_equal_settings, changes, time_changes
 from benchmark.check.pairing import NotComparable, RowSet, pair_up
+from benchmark.check.request import CheckRequest
 from benchmark.check.verdict_table import sentences
 from support.rows.measured import failed, row, table
 
@@ -312,7 +313,7 @@ def test_metrics_that_the_reference_lacks_are_not_judged_and_those_that_are_lost
     lost = check(rows_of(curved()), rows_of(without, "new"))
     assert (lost.verdict, lost.exit_code) == ("nothing measured", 4)
     asked = check(
-        rows_of(without), rows_of(without, "new"), CheckOptions(metrics=("psnr", "lpips"))
+        rows_of(without), rows_of(without, "new"), CheckRequest(metrics=("psnr", "lpips"))
     )
     assert asked.exit_code == 4
 
@@ -334,8 +335,8 @@ def test_seconds_decide_only_where_they_are_asked_to():
     sets = rows_of(old), rows_of(slow, "new")
     assert check(*sets).exit_code == 0
     assert check(*sets).timing[0].verdict == "regressed"
-    assert check(*sets, CheckOptions(fail_on_timing=True)).exit_code == 1
-    assert check(*sets, CheckOptions(metrics=("psnr",), fail_on_timing=True)).findings[
+    assert check(*sets, CheckRequest(fail_on_timing=True)).exit_code == 1
+    assert check(*sets, CheckRequest(metrics=("psnr",), fail_on_timing=True)).findings[
         0
     ].verdict == ("equivalent")
 
@@ -349,5 +350,5 @@ def test_metrics_without_influences_are_judged_only_where_they_are_named():
 def test_three_images_are_named_and_the_others_counted():
     for lost, said in ((3, "a, bb, ccc"), (4, "a, bb, ccc and 1 more")):
         new = curved(psnr_db=[-20] * lost + [0] * (5 - lost))
-        found = check(rows_of(curved()), rows_of(new, "new"), CheckOptions(("psnr",)))
+        found = check(rows_of(curved()), rows_of(new, "new"), CheckRequest(metrics=("psnr",)))
         assert f"out of reach: jpeg, PSNR (dB): {said}" in sentences(found)

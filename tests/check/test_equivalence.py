@@ -19,7 +19,8 @@ from benchmark.check.equivalence import (
     holm,
     images_needed,
 )
-from benchmark.check.verdict import Margin, judge, overall, parse_margins
+from benchmark.check.request import Margin, parse_margins
+from benchmark.check.verdict import judge, overall
 from benchmark.errors import UsageError
 
 DRAWS = 1000

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.cli import VERBS
 from benchmark.option import PANELS
 from benchmark.registry import COMMANDS
 from support.bench.command import bench
@@ -82,14 +81,18 @@ def test_short_and_long_help_are_the_same():
 
 def test_verbs_stand_in_panels_in_the_order_in_which_they_are_needed():
     shown = bench("--help").stdout
-    panels = {**VERBS, "Learned codec": COMMANDS}
-    marks = [
+    marks = dict.fromkeys(
         mark
-        for panel, verbs in panels.items()
-        for mark in (f"─ {panel} ─", *(f"│ {name} " for name in verbs))
-    ]
+        for name, command in COMMANDS.items()
+        for mark in (f"─ {command.panel} ─", f"│ {name} ")
+    )
     places = [shown.index(mark) for mark in marks]
     assert places == sorted(places)
+
+
+def test_the_registry_has_the_first_sentence_of_each_verbs_help():
+    for name, command in COMMANDS.items():
+        assert COMMANDS_OF_HELP[name].help.split("\n\n")[0] == command.help
 
 
 def test_every_option_stands_in_a_panel_and_has_one_help_text():
