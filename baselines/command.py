@@ -14,13 +14,16 @@ from benchmark.system.digest import file_sha256
 from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import find_program, read_written, run_program
 
+MOST_BESIDE = 256  # values, whose number is a byte of the stream
+
 
 class Command:
     """`command:encode=TEMPLATE:decode=TEMPLATE:values=10/30/50`, and further options.
 
     encode   reads the PNG {in} (8-bit RGB, no metadata) and writes the stream {out}; {q} is the
              setting's value
-    decode   reads the stream {in} and writes the PNG {out}; it receives only the bitstream, no {q}
+    decode   reads the stream {in} and writes the PNG {out}; with {q}, the value's number goes
+             before the stream as a byte, and is counted
     values   of {q}, lowest rate first
     setting  the name of {q} in tables and figures
     name     the codec's name in tables and figures
@@ -52,8 +55,9 @@ class Command:
         self.accepts = OneOf(self.sweep)
         self._encode = _words("encode", encode)
         self._decode = _words("decode", decode)
-        if "{q}" in decode:
-            raise BadOption("command: decode may not use {q}: a decoder is given the stream alone")
+        self._beside = "{q}" in decode
+        if self._beside and len(self.sweep) > MOST_BESIDE:
+            raise BadOption(f"command: decode has {{q}}, a byte, for at most {MOST_BESIDE} values")
         if "{q}" not in encode and len(self.sweep) > 1:
             raise BadOption("command: encode has to use {q}, or values be a single one")
         self._templates = (encode, decode)
@@ -84,16 +88,21 @@ class Command:
             data = read_written(stream, self._encode[0], most_stream_bytes(*pixels.shape[:2]))
         if not data:
             raise ProgramFailed(f"{self._encode[0]} ended without an error and wrote no stream")
-        return data
+        return bytes([self.sweep.index(setting)]) * self._beside + data
 
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels of the program's PNG; `ProgramFailed` where it is not readable."""
         if not data:
             raise CorruptStream(f"an empty stream is none of {self.name}")
+        value = ""
+        if self._beside:
+            if data[0] >= len(self.sweep):
+                raise CorruptStream(f"{self.name} has no value number {data[0]}")
+            value, data = _text(self.sweep[data[0]].value), data[1:]
         with private_folder() as folder:
             stream, decoded = folder / self._stream, folder / "decoded.png"
             stream.write_bytes(data)
-            self._run(self._decode, {"{in}": stream, "{out}": decoded})
+            self._run(self._decode, {"{in}": stream, "{out}": decoded, "{q}": value})
             if not decoded.is_file():
                 raise ProgramFailed(f"{self._decode[0]} ended without an error and wrote no PNG")
             try:

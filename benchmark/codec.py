@@ -184,6 +184,13 @@ class HasContainer(Protocol):
 
 
 @runtime_checkable
+class TimesItself(Protocol):
+    """A codec in a process of its own, which measures there what its calls take."""
+
+    inside_seconds: float | None  # of the last call, without the way to the process and back
+
+
+@runtime_checkable
 class CodesInTiles(Protocol):
     """A codec that can do with less memory, at another stream that its decoder reads as well.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 from benchmark import user_file
 from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName, UsageError
-from benchmark.registry import ALIASES, CODECS, COMMAND
+from benchmark.registry import ALIASES, CODECS, RUN_PROGRAMS, WORKER
 
 if TYPE_CHECKING:
     from benchmark.codec import Codec, CodecInfo
@@ -59,7 +59,7 @@ def names_code(spec: CodecSpec) -> bool:
     if base := dict(spec.options).get("base"):
         name = split_unescaped(base, ":")[0]
         names.append(ALIASES.get(name, name).partition(":")[0])
-    return any(name == COMMAND or name not in CODECS for name in names)
+    return any(name in RUN_PROGRAMS or name not in CODECS for name in names)
 
 
 def split_unescaped(text: str, separator: str) -> list[str]:
@@ -94,6 +94,8 @@ def parse_codec(text: str) -> CodecSpec:
         name, rest = f"{name}:{rest[0]}", rest[1:]
     elif name not in CODECS:
         raise UnknownName("codec", name, [*CODECS, *ALIASES])
+    if name == WORKER and rest and rest[0].endswith(".toml") and "=" not in rest[0]:
+        rest = [f"file={rest[0]}", *rest[1:]]
     options = {**dict(_options(text, preset)), **dict(_options(text, rest))}
     return CodecSpec(name, tuple(sorted(options.items())))
 
@@ -165,6 +167,8 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
     lacking = {key for key, value in parameters.items() if value.default is value.empty} - given
     defaults = {key: str(value.default) for key, value in parameters.items()}
     kept = {key: value for key, value in spec.options if defaults.get(key) != value}
+    if not lacking and hasattr(made, "completed"):
+        kept = made.completed(kept)
     several = variants and (not given or any(lacking & one.keys() for one in variants))
     return [
         CodecSpec(spec.name, tuple(sorted({**more, **kept}.items())))

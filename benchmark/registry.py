@@ -35,6 +35,7 @@ CODECS = {
     "compressai": "baselines.compressai.codec:CompressAI",
     "folder": "baselines.folder:Folder",
     "command": "baselines.command:Command",
+    "worker": "baselines.worker.codec:Worker",
 }
 HYPERPRIOR = "compressai:model=bmshj2018-hyperprior:metric=mse"
 # Short names, in tables and figures as well. Options may follow one, and win over its own.
@@ -47,12 +48,13 @@ ALIASES = {
 OWN = "ours"  # the method of this project
 NULL = "raw"  # its decoded images are the sources
 FAMILIAR = "jpeg"  # in every figure
-COMMAND = "command"  # its options are programs to run
+RUN_PROGRAMS = ("command", "worker")  # their options name programs to run
+WORKER = "worker"  # its one option may be written without a name: worker:contenders/hpcm.toml
 NEIGHBOURS = ("vtm", "jpeg")  # beside a point in the viewer, if they have an image at its rate
 ANCHORS = ("jpeg:optimize=1", "jpeg")  # of BD-rates, the first that has a curve
 FIELD_ANCHOR = "hyperprior:weights=matched"  # of networks trained with one budget
 FETCHABLE = (HYPERPRIOR, "msillm")  # learned codecs whose authors publish weights
-NEED_OPTIONS = ("compressai", "folder", "command")  # cannot run by their bare name
+NEED_OPTIONS = ("compressai", "folder", "command", "worker")  # cannot run by their bare name
 METRICS = {
     "psnr": "benchmark.metrics.psnr:PSNR",
     "psnr_y": "benchmark.metrics.psnr:LumaPSNR",
@@ -143,6 +145,11 @@ COMMANDS = {
     "rescore": Command(
         "benchmark.commands.run:rescore",
         "Decode kept streams again and compute the metrics that stored rows lack.",
+        "Measure",
+    ),
+    "worker": Command(
+        "baselines.commands.worker:worker",
+        "Measure a codec in an environment of its own: begin, set up, check.",
         "Measure",
     ),
     "report": Command(

@@ -91,21 +91,28 @@ def _fetch_dataset(name: str, data_dir: Path | None, origins: Sequence[str]) -> 
 
 
 def _fetch_weights(files: Sequence[PublishedFile]) -> None:
-    from benchmark.datasets.download import fetch as download
-    from benchmark.system.digest import record_sha256, recorded_sha256
     from benchmark.system.settings import weight_folders
     from benchmark.system.weights import find_weights
 
-    for url, name, sha256, size_bytes in files:
+    for file in files:
         try:
-            path = find_weights([name], "")
+            path = find_weights([file.name], "")
         except Unavailable:
-            path = weight_folders()[-1] / name
-        with _shown() as progress:
-            download(url, path, size_bytes, sha256 or recorded_sha256(path), progress)
-        print(f"{name}: {path}")
-        if not sha256:
-            print(f"  sha256 {record_sha256(path)}, recorded here: its authors publish none")
+            path = weight_folders()[-1] / file.name
+        download_weights(file, path)
+
+
+def download_weights(file: PublishedFile, path: Path) -> None:
+    """Download a weight file to a path, or verify the one that is there, and print where it is."""
+    from benchmark.datasets.download import fetch as download
+    from benchmark.system.digest import record_sha256, recorded_sha256
+
+    with _shown() as progress:
+        digest = file.sha256 or recorded_sha256(path)
+        download(file.url, path, file.size_bytes, digest, progress)
+    print(f"{file.name}: {path}")
+    if not file.sha256:
+        print(f"  sha256 {record_sha256(path)}, recorded here: its authors publish none")
 
 
 def _weights_of_codec(text: str) -> Sequence[PublishedFile]:

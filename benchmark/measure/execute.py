@@ -15,6 +15,7 @@ from benchmark.codec import (
     HasContainer,
     Pixels,
     Setting,
+    TimesItself,
     most_stream_bytes,
 )
 from benchmark.errors import BenchError, MemoryKind, memory_exhausted
@@ -37,6 +38,8 @@ class Coded(NamedTuple):
     encode_seconds: float | None
     decode_seconds: float | None
     container_bytes: int | None = None  # of num_bytes; None where the codec does not know
+    encode_inside_seconds: float | None = None  # as a codec in a process of its own measures them
+    decode_inside_seconds: float | None = None
 
 
 class Failed(NamedTuple):
@@ -100,7 +103,11 @@ def execute(
     if wrong := _mismatch(decoded, pixels):
         return Failed("verify", wrong)
     seconds = (encoded - started, finished - resumed)
-    return Coded(stream, len(stream), decoded, *seconds, container)
+    inside = [
+        codec.inside_seconds if isinstance(codec, TimesItself) else None
+        for codec in (encoder, decoder)
+    ]
+    return Coded(stream, len(stream), decoded, *seconds, container, *inside)
 
 
 def execute_within_memory(

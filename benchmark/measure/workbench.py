@@ -294,6 +294,8 @@ def _coded_columns(coded: Coded, source: Source) -> Row:
         "decoded_sha256": pixels_sha256(coded.decoded),
         "encode_seconds": coded.encode_seconds,
         "decode_seconds": coded.decode_seconds,
+        "encode_inside_seconds": coded.encode_inside_seconds,
+        "decode_inside_seconds": coded.decode_inside_seconds,
     }
 
 

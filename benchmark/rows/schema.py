@@ -42,6 +42,8 @@ CELL_COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
     ("decoded_sha256", TEXT, "", "of the decoded pixels"),
     ("encode_seconds", REAL, "s", "wall clock of the one call"),
     ("decode_seconds", REAL, "s", "wall clock of the one call"),
+    ("encode_inside_seconds", REAL, "s", "of a worker's own clock; null: coded in this process"),
+    ("decode_inside_seconds", REAL, "s", "of a worker's own clock; null: coded in this process"),
     ("timing", YES_NO, "", "measured alone, by bench run --timing"),
     ("jobs", WHOLE, "", "cells measured at the same time"),
     ("threads", WHOLE, "", "threads of every numeric library"),

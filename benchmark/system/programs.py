@@ -89,7 +89,7 @@ def run_program(
             (os.fsencode(source), os.fsencode(out), os.fsencode(err)),
             LARGEST_FILE_BYTES,
         )
-        launcher = _idle()
+        launcher = idle_launcher()
         try:
             code, why = launcher.run(order, timeout_seconds)
         except TimeoutError:
@@ -100,14 +100,14 @@ def run_program(
         if why:
             raise ProgramFailed(f"{name} could not be started: {os.strerror(why)}")
         if code not in accepted:
-            raise ProgramFailed(f"{name} {_ending(code)}{_said(err)}")
+            raise ProgramFailed(f"{name} {ending(code)}{_said(err)}")
         printed = read_written(out, name, most_output_bytes, "to its standard output")
         if with_stderr:
             printed += read_written(err, name, most_output_bytes, "to its standard error")
         return printed
 
 
-class _Launcher:
+class Launcher:
     """A process of `launcher.py`, which runs one program at a time and is kept for the next."""
 
     def __init__(self) -> None:
@@ -123,24 +123,38 @@ class _Launcher:
         assert self.process.stdout is not None
         self._orders, self._answers = self.process.stdin, self.process.stdout
 
-    def run(self, order: Order, timeout_seconds: float) -> tuple[int, int]:
+    @property
+    def answers(self) -> int:
+        """Return the descriptor that can be read once the program has ended."""
+        return self._answers.fileno()
+
+    def start(self, order: Order) -> None:
+        """Start a program; `close` ends it."""
+        with suppress(BrokenPipeError):
+            marshal.dump(tuple(order), self._orders)
+            self._orders.flush()
+
+    def outcome(self) -> tuple[int, int]:
         """Return exit code and 0, or 0 and an error number; `EOFError` if it was killed."""
+        code, why = marshal.load(self._answers)
+        return int(code), int(why)
+
+    def run(self, order: Order, timeout_seconds: float) -> tuple[int, int]:
+        """Run a program to its end and return its `outcome`."""
         try:
-            with suppress(BrokenPipeError):
-                marshal.dump(tuple(order), self._orders)
-                self._orders.flush()
+            self.start(order)
             ready = select.poll()
             ready.register(self._answers, select.POLLIN)
             end = monotonic() + timeout_seconds
             while not ready.poll(1000 * min(LONGEST_POLL_SECONDS, max(0, end - monotonic()))):
                 if monotonic() >= end:
                     raise TimeoutError
-            code, why = marshal.load(self._answers)
+            outcome = self.outcome()
         except BaseException:
             self.close()
             raise
         _IDLE.append(self)
-        return int(code), int(why)
+        return outcome
 
     def close(self) -> None:
         """End the process with all that it runs, and wait until they have ended."""
@@ -155,17 +169,17 @@ class _Launcher:
         self._answers.close()
 
 
-_IDLE: list[_Launcher] = []
-_ALL: set[_Launcher] = set()
+_IDLE: list[Launcher] = []
+_ALL: set[Launcher] = set()
 
 
-def _idle() -> _Launcher:
+def idle_launcher() -> Launcher:
     """Return a launcher that nobody uses; one that was killed in the meantime is replaced."""
     while True:
         try:
             launcher = _IDLE.pop()  # one step, which no other thread can come between
         except IndexError:
-            return _Launcher()
+            return Launcher()
         if launcher.process.poll() is None:
             return launcher
         launcher.close()
@@ -219,7 +233,8 @@ def _present_folder() -> bytes | None:
         return None
 
 
-def _ending(returncode: int) -> str:
+def ending(returncode: int) -> str:
+    """Return the words for how a program ended, by its exit code or negative signal."""
     if returncode == -signal.SIGXFSZ:
         return f"was stopped: it wrote more than {LARGEST_FILE_BYTES} bytes to a file"
     if returncode > 0:

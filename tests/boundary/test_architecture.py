@@ -21,7 +21,15 @@ LOOKED_OVER = ("benchmark", "baselines", "tests/support", "tests/faults", "tests
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "lib", "base", "core"}
 RIDDLES = {"What", "Of", "One", "How", "Whether", "Where", "As", "Those"}
 LEARNED = ("compressai", "lpips", "torch", "torchvision")
-NOUNS = {"raw", "webp", "avif", "folder", "command", "compressai"}  # also formats and packages
+NOUNS = {
+    "raw",
+    "webp",
+    "avif",
+    "folder",
+    "command",
+    "worker",
+    "compressai",
+}  # also formats and packages
 
 
 def name_of(source: Path) -> str:

@@ -4,6 +4,7 @@ The program makes a file; a test that finds it has been attacked with success.
 """
 
 import json
+import sys
 
 import pytest
 
@@ -27,6 +28,7 @@ CODE = {
         rf"decode=sh -c 'touch {SHOT}' {{in}} {{out}}:encode=cp {{in}} {{out}}:values=1",
     ),
     "file": ("./stranger.py:Codec", ""),
+    "worker": ("worker", "file=stranger.toml:name=Stranger"),
     "base": ("dirac", r"base=./stranger.py\:Codec"),
 }
 
@@ -53,6 +55,8 @@ def run(results, codecs="jpeg", points="jpeg.quality=30,50", *more):
 def naming(work, kind):
     """Measure with jpeg, then claim another codec in one of the two rows; its stream stays."""
     (work / "stranger.py").write_text(PYTHON)
+    worker = f"name = 'Stranger'\nscript = 'stranger.py'\npython = {sys.executable!r}\n"
+    (work / "stranger.toml").write_text(worker)
     store = run(work / "mine")
     codec, variant = CODE[kind]
     rows = store.versions().to_pylist()

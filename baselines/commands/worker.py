@@ -1,0 +1,244 @@
+"""`bench worker`: begin, set up and check a codec that runs in an environment of its own."""
+
+import re
+import sys
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.commands.options import opt
+from benchmark.commands.verb import Verbs
+from benchmark.errors import BenchError, ProgramFailed, UsageError
+from benchmark.option import TARGET
+
+if TYPE_CHECKING:
+    from baselines.worker.codec import Worker
+    from baselines.worker.contender import Contender
+    from benchmark.codec import Pixels, Setting
+
+HELPER = "rdrbench_worker.py"
+ODD_SIZES = ((61, 97), (128, 96), (33, 200))  # height, width
+CONTENDER = """# How {name} is started, and what is known of it; docs/worker.md has every key.
+name = "{name}"
+folder = "{folder}"          # from this file: the repository of the authors
+script = "{script}"
+python = "{python}"          # or conda = "env", docker = "image", podman = "image", ssh = "host"
+
+repository = ""              # https://..., cloned by `bench worker setup`
+commit = ""
+licence = "NOASSERTION"      # SPDX
+reference = ""               # the paper
+tried = ""                   # "random weights" is said with every row
+
+# setting = "q"              # settings instead of the class's `sweep`
+# values = [1, 2, 3]
+gpu = false
+memory_gb = 1.0
+timeout_seconds = 600
+
+# python_version = "3.8"     # what `bench worker setup` makes of .venv/bin/python
+# packages = ["torch==1.12.1", "numpy<2"]
+
+# [weights."checkpoints/model.pth.tar"]
+# sha256 = ""
+# url = ""
+"""
+File = Annotated[Path, typer.Argument(help="Contender file: contenders/hpcm.toml.")]
+
+worker = Verbs("""Measure a codec in an environment of its own: begin, set up, check.
+
+Examples:
+  bench worker new hpcm
+  bench worker setup contenders/hpcm.toml
+  bench worker check contenders/hpcm.toml
+  bench run --codecs worker:contenders/hpcm.toml,ours --dataset kodak
+""")
+
+
+@worker.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the codec: hpcm.")],
+    out: Annotated[Path, opt(TARGET, "Folder for the contender file.")] = Path("contenders"),
+    code: Annotated[
+        Path | None, opt(TARGET, "Folder for the script, of the authors; default: OUT/NAME.")
+    ] = None,
+) -> None:
+    """Write a contender file and a script with a filled example that runs at once.
+
+    Examples:
+      bench worker new hpcm
+      bench worker new hpcm --code ~/HPCM
+    """
+    from benchmark.system.atomic import write_file
+
+    if not re.fullmatch(r"[A-Za-z][\w.-]*", name):
+        raise UsageError(f"{name!r} is to be a word that begins with a letter: name another")
+    plain = re.sub(r"\W", "_", name)
+    folder = code or out / plain
+    script = f"{plain}_worker.py"
+    example = files("baselines.worker").joinpath("example_worker.txt").read_text()
+    filled = {
+        out / f"{plain}.toml": CONTENDER.format(
+            name=name,
+            folder=folder.resolve() if code else plain,
+            script=script,
+            python="python3",
+        ),
+        folder / script: example.replace("NAME", plain.title().replace("_", "")),
+        folder / HELPER: files("baselines.worker").joinpath(HELPER).read_text(),
+    }
+    for path in filled:
+        if path.exists() and path.name != HELPER:
+            raise UsageError(f"{path} is there already: name another codec, or remove it")
+    try:
+        for path, text in filled.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_file(path, text.encode())
+            print(path)
+    except OSError as error:
+        raise UsageError(f"{error.filename} cannot be written: {error.strerror}") from error
+    print(f"Next: bench worker check {out / f'{plain}.toml'}")
+
+
+@worker.command("setup")
+def setup(file: File) -> None:
+    """Clone the repository, make the environment, download and verify the weights: what is absent.
+
+    Examples:
+      bench worker setup contenders/hpcm.toml
+    """
+    from baselines.worker.contender import read_contender
+    from benchmark.commands.fetch import download_weights
+    from benchmark.system.weights import PublishedFile
+
+    contender = read_contender(file)
+    if contender.ssh:
+        raise UsageError(f"{contender.name} runs on {contender.ssh}: set it up there")
+    if not contender.folder.exists():
+        _clone(contender)
+    if contender.packages or contender.python_version:
+        _make_environment(contender)
+    for path, weight in contender.weights.items():
+        target = contender.folder / path
+        if not target.exists() and not weight.get("url"):
+            raise UsageError(f"{target} is not there and {file} has no url for it: put it there")
+        published = PublishedFile(weight.get("url", ""), target.name, weight.get("sha256", ""))
+        download_weights(published, target)
+    print(f"Next: bench worker check {file}")
+
+
+@worker.command("check")
+def check(file: File) -> None:
+    """Code three pictures of odd sizes at each setting, and decode each from its bytes, twice.
+
+    Examples:
+      bench worker check contenders/hpcm.toml
+    """
+    from baselines.worker.codec import Worker
+
+    encoder, decoder = Worker(file=str(file)), Worker(file=str(file))
+    wrong = 0
+    try:
+        info = encoder.describe()
+        print(f"{info.version}; {info.device}; fingerprint {info.fingerprint[:12]}")
+        for setting in encoder.sweep:
+            for size in ODD_SIZES:
+                line, right = _checked(encoder, decoder, setting, _picture(*size))
+                wrong += not right
+                print(f"{setting}, {size[1]} x {size[0]}: {line}")
+    finally:
+        encoder.close()
+        decoder.close()
+    if wrong:
+        raise BenchError(f"{encoder.name} breaks the contract in {wrong} of the cases above")
+    print(f"Next: bench run --codecs worker:{file},ours,jpeg --dataset sample")
+
+
+def _checked(
+    encoder: "Worker", decoder: "Worker", setting: "Setting", pixels: "Pixels"
+) -> tuple[str, bool]:
+    """Return what to print of a case, and whether the contract holds."""
+    from time import perf_counter
+
+    import numpy as np
+
+    try:
+        started = perf_counter()
+        data = encoder.encode(pixels, setting)
+        encoded, outside = encoder.inside_seconds or 0, perf_counter() - started
+        decoded, again = decoder.decode(data), decoder.decode(data)
+    except ProgramFailed as failed:
+        return str(failed), False
+    if decoded.shape != pixels.shape:
+        return f"decoded {decoded.shape[1]} x {decoded.shape[0]}", False
+    if not np.array_equal(decoded, again):
+        return "two decodes of the same bytes differ", False
+    error = np.mean((pixels.astype(float) - decoded) ** 2)
+    psnr = 10 * np.log10(255**2 / error) if error else np.inf
+    spent = f"encoder {encoded:.3f} s and {1000 * (outside - encoded):.1f} ms of pipe"
+    return f"{len(data):,} bytes, {psnr:.2f} dB, {spent}", True
+
+
+def _picture(height: int, width: int) -> "Pixels":
+    """Return a smooth picture with edges and noise, uint8 (height, width, 3)."""
+    import numpy as np
+
+    rows, columns = np.mgrid[0:height, 0:width]
+    waves = [np.sin(rows / (5 + channel)) + np.cos(columns / 9) for channel in range(3)]
+    smooth = 128 + 40 * np.stack(waves, axis=-1) + 30 * (rows > columns)[..., None]
+    noise = np.random.default_rng(0).normal(0, 4, smooth.shape)
+    picture: Pixels = np.clip(smooth + noise, 0, 255).astype(np.uint8)
+    return picture
+
+
+def _clone(contender: "Contender") -> None:
+    from benchmark.system.programs import find_program, run_program
+
+    if not contender.repository:
+        raise UsageError(
+            f"{contender.folder} is not there and {contender.file} has no repository: get the code"
+        )
+    git = find_program("git", "install git, or clone the repository yourself")
+    target = str(contender.folder)
+    print(f"Cloning {contender.repository} to {target}")
+    clone = [str(git), "clone", "--recurse-submodules", "--", contender.repository, target]
+    run_program(clone, timeout_seconds=3600)
+    if contender.commit:
+        checkout = [str(git), "-C", target, "checkout", "--detach", contender.commit]
+        run_program(checkout, timeout_seconds=600)
+
+
+def _make_environment(contender: "Contender") -> None:
+    """Make the environment that `python` names, by uv where it is there, else by venv and pip."""
+    from benchmark.system.programs import run_program
+
+    interpreter = contender.folder / contender.python
+    environment = interpreter.parent.parent
+    if interpreter.parent.name != "bin":
+        raise UsageError(
+            f"{contender.file}: 'packages' go into a virtual environment, and python = "
+            f"{contender.python!r} is none: write .venv/bin/python, or leave them out"
+        )
+    print(f"Making {environment}")
+    uv = [sys.executable, "-m", "uv"] if find_spec("uv") else _uv()
+    version = contender.python_version
+    if not interpreter.exists():
+        if not uv and version and version != f"{sys.version_info[0]}.{sys.version_info[1]}":
+            raise UsageError(f"Python {version} is brought by uv, which is not here: install uv")
+        asked = ["--python", version] if version else []
+        made = [*uv, "venv", *asked] if uv else [sys.executable, "-m", "venv"]
+        run_program([*made, str(environment)], timeout_seconds=3600)
+    if contender.packages:
+        pip = [*uv, "pip", "install", "--python"] if uv else []
+        install = [*pip, str(interpreter)] if uv else [str(interpreter), "-m", "pip", "install"]
+        run_program([*install, *contender.packages], folder=contender.folder, timeout_seconds=7200)
+
+
+def _uv() -> list[str]:
+    from shutil import which
+
+    path = which("uv")
+    return [path] if path else []

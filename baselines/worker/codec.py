@@ -1,0 +1,172 @@
+"""Codec that runs in its authors' environment, in a process that stays for the whole run."""
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines.worker.contender import Contender, read_contender
+from baselines.worker.gpu import own_gpu
+from benchmark.codec import MOST_PIXELS, CodecInfo, Pixels, Setting, most_stream_bytes
+from benchmark.errors import (
+    BadOption,
+    OutOfDeviceMemory,
+    ProgramFailed,
+    Reason,
+    Unavailable,
+    UsageError,
+)
+from benchmark.facts import Facts, Memory, Typical
+from benchmark.system.conversation import Conversation
+
+PROTOCOL = 1  # of rdrbench_worker.py
+SECONDS_TO_DESCRIBE = 300.0  # imports, and hashes of weights
+
+
+class Worker:
+    """`worker:FILE`, a contender file (docs/worker.md); `bench worker new NAME` writes one.
+
+    Encoder and decoder are processes of their own that start with the first picture and stay. One
+    that fails is started again for the next picture.
+    """
+
+    def __init__(self, *, file: str, name: str = ""):
+        self._contender = read_contender(Path(file))
+        if name and name != self._contender.name:
+            raise BadOption(f"{file} describes {self._contender.name}, not {name}: leave name= out")
+        self.name = self._contender.name
+        self._conversation: Conversation | None = None
+        self.inside_seconds: float | None = None  # of the last call, measured in the process
+
+    @staticmethod
+    def completed(options: Mapping[str, str]) -> dict[str, str]:
+        """Return the options with the contender's name, which rows and figures show."""
+        return {**options, "name": read_contender(Path(options["file"])).name}
+
+    @staticmethod
+    def facts(options: Mapping[str, str]) -> Facts:
+        """Return what the contender file says of name, memory and seconds."""
+        contender = read_contender(Path(options["file"]))
+        seconds = contender.seconds_per_megapixel
+        typical = (Typical("", ((0.0, seconds),), "cuda" if contender.gpu else "cpu"),)
+        pixel = 1e9 * contender.memory_gb / 1e6  # as if for a megapixel
+        return Facts(
+            title=contender.name,
+            kind="learned",
+            memory=Memory(pixel or 60, 0, torch=False),
+            typical=typical if seconds else (),
+        )
+
+    @property
+    def sweep(self) -> tuple[Setting, ...]:
+        """The contender file's settings, or else those of the class."""
+        own = tuple(Setting(name, value) for name, value in self._about["sweep"])
+        return self._contender.sweep or own
+
+    def describe(self) -> CodecInfo:
+        """Return interpreter, commit and packages; fingerprint code, packages and weights."""
+        about, contender = self._about, self._contender
+        decides = [about[key] for key in ("python", "packages", "code", "weights")]
+        version = f"{self.name} {about['commit'] or contender.commit}".strip()
+        return CodecInfo(
+            version=f"{version}, Python {about['python']}",
+            command=f"{' '.join(contender.command())} {{{self.sweep[0].name}}}",
+            licence=contender.licence,
+            fingerprint=sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest(),
+            revision=1,
+            timed="a call in the worker's process, and pixels or bytes through a pipe",
+            device="cuda" if about["device"] == "cuda" else "cpu",
+            caveat="random weights" if contender.tried == "random weights" else "",
+        )
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """Return the stream, with what its decoder needs beside; `ProgramFailed` without one."""
+        height, width = pixels.shape[:2]
+        message = {"setting": [setting.name, setting.value], "height": height, "width": width}
+        most = most_stream_bytes(height, width)
+        return self._ask({"do": "encode", **message}, pixels.tobytes(), most)[1]
+
+    def decode(self, data: bytes) -> Pixels:
+        """Return the decoded picture; `ProgramFailed` without one."""
+        answer, body = self._ask({"do": "decode"}, data, 3 * MOST_PIXELS)
+        try:
+            shape = (int(answer["height"]), int(answer["width"]), 3)
+            return np.frombuffer(body, np.uint8).reshape(shape)
+        except (KeyError, TypeError, ValueError):
+            raise ProgramFailed(
+                f"{self.name} decoded {len(body):,} bytes of no known size"
+            ) from None
+
+    def close(self) -> None:
+        """End the process, if it was started."""
+        if self._conversation is not None:
+            self._conversation.close()
+            self._conversation = None
+
+    @cached_property
+    def _about(self) -> Mapping[str, Any]:
+        weights = self._contender.weights
+        try:
+            about, _ = self._ask({"do": "describe", "weights": [*weights]}, b"", 0)
+        except ProgramFailed as failed:
+            raise Unavailable(
+                f"{self.name} cannot be started: {failed}; see `bench worker check "
+                f"{self._contender.file}`",
+                Reason("program", self.name, f"bench worker check {self._contender.file}"),
+            ) from failed
+        finally:
+            self.close()
+        if about.get("protocol") != PROTOCOL:
+            raise UsageError(
+                f"{self._contender.folder} has rdrbench_worker.py of another version: copy it again"
+            )
+        if not about.get("sweep"):
+            raise UsageError(f"{self._contender.script} of {self.name} has an empty sweep: fill it")
+        require_weights(self._contender, about["weights"])
+        return about
+
+    def _ask(
+        self, message: Mapping[str, Any], body: bytes, most: int
+    ) -> tuple[dict[str, Any], bytes]:
+        contender = self._contender
+        if self._conversation is None or self._conversation.closed:
+            environment = {**os.environ, **contender.environment, **own_gpu(contender.gpu)}
+            here = contender.file.parent if contender.ssh else contender.folder
+            if not here.is_dir():
+                raise Unavailable(
+                    f"{self.name} needs the folder {here}, which is not there: get it by `bench "
+                    f"worker setup {contender.file}`",
+                    Reason("program", self.name, f"bench worker setup {contender.file}"),
+                )
+            self._conversation = Conversation(contender.command(), here, environment)
+        seconds = max(
+            contender.timeout_seconds, SECONDS_TO_DESCRIBE * (message["do"] == "describe")
+        )
+        answer, data = self._conversation.ask(message, body, seconds, most)
+        if "error" in answer:
+            self.close()
+            kind = OutOfDeviceMemory if answer.get("device_memory") else ProgramFailed
+            raise kind(f"{self.name}: {' '.join(str(answer['error']).split())}")
+        self.inside_seconds = answer.get("seconds")
+        return answer, data
+
+
+def require_weights(contender: Contender, digests: Mapping[str, str]) -> None:
+    """Raise `Unavailable` for weights that are absent, or others than the contender file says."""
+    for path, weight in contender.weights.items():
+        digest, wanted = digests.get(path, ""), weight.get("sha256", "")
+        if digest and (not wanted or digest.startswith(wanted)):
+            continue
+        wrong = (
+            f"has the sha256 {digest[:12]}..., not {wanted[:12]}..." if digest else "is not there"
+        )
+        remedy = f"bench worker setup {contender.file}"
+        raise Unavailable(
+            f"{contender.name}: the weight file {path} {wrong}; get it by `{remedy}`",
+            Reason("weights", path, remedy),
+        )

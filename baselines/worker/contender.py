@@ -1,0 +1,177 @@
+"""Contender files: what is known of a codec in an environment of its own, and how it is started."""
+
+import os
+import shutil
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, get_type_hints
+
+from benchmark.codec import Setting
+from benchmark.errors import Reason, Unavailable, UsageError
+from benchmark.system.foreign_files import read_regular
+
+MOST_BYTES = 1 << 20
+RUNTIMES = ("docker", "podman")
+ENVIRONMENTS = ("python", "conda", *RUNTIMES, "ssh")
+# Values of a contender file, by the type of its key.
+KINDS: Mapping[object, str] = {
+    str: "text",
+    bool: "true or false",
+    float: "number",
+    tuple[float, ...]: "numbers",
+    tuple[str, ...]: "texts",
+    Mapping[str, str]: "table of texts",
+    Mapping[str, Mapping[str, str]]: "table of tables",
+}
+
+
+class Contender(NamedTuple):
+    """A codec that `rdrbench_worker.py` serves."""
+
+    file: Path
+    name: str
+    folder: Path  # where its script runs; of `ssh`, a folder there
+    script: str  # in that folder
+    python: str = "python3"  # interpreter: a name, or a path from the folder
+    conda: str = ""  # name of an environment
+    docker: str = ""  # image
+    podman: str = ""  # image
+    ssh: str = ""  # host
+    environment: Mapping[str, str] = {}
+    weights: Mapping[str, Mapping[str, str]] = {}  # sha256 and url, by path from the folder
+    repository: str = ""
+    commit: str = ""
+    licence: str = "NOASSERTION"
+    reference: str = ""  # paper
+    tried: str = ""  # with what the file was tried: "random weights", "nothing"
+    setting: str = ""  # with `values`, the default settings instead of the class's
+    values: tuple[float, ...] = ()
+    gpu: bool = False  # it needs one
+    memory_gb: float = 0  # of the two processes together
+    timeout_seconds: float = 600  # of a call
+    seconds_per_megapixel: float = 0  # typical, of encoder and decoder together
+    python_version: str = ""  # of the environment that `bench worker setup` makes
+    packages: tuple[str, ...] = ()  # that it installs, as pip names them: "torch==1.12.1"
+
+    @property
+    def sweep(self) -> tuple[Setting, ...]:
+        """The default settings that the file names, if any."""
+        return tuple(Setting(self.setting, value) for value in self.values)
+
+    def command(self) -> list[str]:
+        """Return the command that starts the script.
+
+        >>> Contender(Path("a.toml"), "a", Path("/a"), "a.py", ssh="host").command()[-1]
+        'cd /a && exec env python3 a.py'
+        """
+        variables = [f"{key}={value}" for key, value in self.environment.items()]
+        if self.ssh:
+            from shlex import join
+
+            there = join(["cd", str(self.folder)]) + " && exec "
+            return [
+                "ssh",
+                "-o",
+                "BatchMode=yes",
+                self.ssh,
+                there + join(["env", *variables, self.python, self.script]),
+            ]
+        if self.conda:
+            return ["conda", "run", "--no-capture-output", "-n", self.conda, "python", self.script]
+        for runtime in RUNTIMES:
+            if image := getattr(self, runtime):
+                named = [word for variable in variables for word in ("--env", variable)]
+                gpus = ["--gpus", "all"] if self.gpu else []
+                mounted = [
+                    "--volume",
+                    f"{self.folder}:{self.folder}",
+                    "--workdir",
+                    str(self.folder),
+                ]
+                return [
+                    runtime,
+                    "run",
+                    "--rm",
+                    "--interactive",
+                    "--init",
+                    *gpus,
+                    *mounted,
+                    *named,
+                    image,
+                    self.python,
+                    self.script,
+                ]
+        return [self.interpreter(), self.script]
+
+    def interpreter(self) -> str:
+        """Return the path of the interpreter on this machine; raise `Unavailable` without it."""
+        inside = self.folder / self.python
+        if os.sep in self.python and inside.exists():
+            return str(inside)
+        if (path := shutil.which(self.python)) is not None and os.sep not in self.python:
+            return path
+        remedy = f"bench worker setup {self.file}"
+        raise Unavailable(
+            f"{self.name} needs the Python {self.python}, which is not there: make its environment "
+            f"by `{remedy}`",
+            Reason("program", self.python, remedy),
+        )
+
+
+def read_contender(file: Path) -> Contender:
+    """Read a contender file; raise `UsageError` for one that cannot be used, with the key."""
+    try:
+        values = tomllib.loads(read_regular(file, MOST_BYTES).decode())
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be read ({error.strerror}): name a contender file"
+        ) from error
+    except ValueError as error:  # of TOML, or UTF-8
+        raise UsageError(f"{file} is no TOML: {error}") from error
+    for key, value in values.items():
+        _check(file, key, value)
+    for key in ("name", "script"):
+        if not values.get(key):
+            raise UsageError(f"{file} lacks {key!r}: add it")
+    named = [key for key in ENVIRONMENTS[1:] if values.get(key)]
+    if len(named) > 1:
+        raise UsageError(f"{file} names {' and '.join(named)}: keep one of them")
+    folder = Path(values.pop("folder", "."))
+    if not values.get("ssh"):
+        folder = (file.parent / folder).resolve()
+    for key in ("values", "packages"):
+        values[key] = tuple(values.get(key, ()))
+    if bool(values["values"]) != bool(values.get("setting")):
+        raise UsageError(
+            f"{file}: 'setting' and 'values' go together: add the other, or leave both out"
+        )
+    return Contender(file=file, folder=folder, **values)
+
+
+def _check(file: Path, key: str, value: Any) -> None:
+    """Raise `UsageError` for a key that is none, or a value of another type."""
+    kind = "text" if key == "folder" else KINDS.get(get_type_hints(Contender).get(key), "")
+    if not kind or key == "file":
+        raise UsageError(
+            f"{file} has the key {key!r}, which is none of a contender file: remove it"
+        )
+    right = {
+        "text": isinstance(value, str),
+        "true or false": isinstance(value, bool),
+        "number": _is_number(value),
+        "numbers": isinstance(value, list) and all(map(_is_number, value)),
+        "texts": isinstance(value, list) and all(isinstance(entry, str) for entry in value),
+        "table of texts": _is_table(value),
+        "table of tables": isinstance(value, dict) and all(map(_is_table, value.values())),
+    }
+    if not right[kind]:
+        raise UsageError(f"{file}: {key!r} is to be a {kind}, not {value!r}: correct it")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(entry, str) for entry in value.values())

@@ -1,0 +1,194 @@
+"""Serve a codec to rdrbench from the environment that it was written for.
+
+Keep this file beside your model; it needs Python 3.6 or later and no package. A script of yours has
+
+    from rdrbench_worker import Pixels, serve
+
+    class MyCodec:
+        sweep = [("q", 1), ("q", 2)]           # (name, value), lowest rate first
+        decoder_needs = ()                     # "setting", "size": put into the stream, and counted
+        def encode(self, pixels, setting):     # -> bytes
+        def decode(self, data):                # -> Pixels; may be given setting=(name, value) and
+                                               # size=(height, width), see decoder_needs
+    if __name__ == "__main__":
+        serve(MyCodec)
+
+Encoder and decoder are two processes, each of which constructs the class once. Whatever the model
+prints goes to standard error: requests and answers have pipes of their own.
+"""
+
+import hashlib
+import json
+import os
+import struct
+import subprocess
+import sys
+import time
+import traceback
+
+PROTOCOL = 1
+HEAD = struct.Struct(">4sIQ")  # "RDRW", bytes of json, bytes of body
+OUTSIDE = 255  # of the sweep
+
+
+class Pixels:
+    """An 8-bit RGB picture: `height`, `width`, and `data`, 3 * height * width bytes, row by row."""
+
+    def __init__(self, height, width, data):
+        if len(data) != 3 * height * width:
+            raise ValueError("%d bytes are no RGB picture of %d x %d" % (len(data), height, width))
+        self.height, self.width, self.data = height, width, bytes(data)
+
+    def numpy(self):
+        """Return a uint8 array of shape (height, width, 3)."""
+        import numpy
+
+        return numpy.frombuffer(self.data, numpy.uint8).reshape(self.height, self.width, 3)
+
+    def torch(self, device="cpu"):
+        """Return a float32 tensor of shape (1, 3, height, width), 0 to 1."""
+        import torch
+
+        picture = torch.from_numpy(self.numpy().copy()).to(device)
+        return picture.permute(2, 0, 1).unsqueeze(0).float().div(255)
+
+    @classmethod
+    def from_numpy(cls, array):
+        """Take a uint8 array of shape (height, width, 3)."""
+        if str(array.dtype) != "uint8" or array.ndim != 3 or array.shape[2] != 3:
+            raise ValueError("not uint8 (height, width, 3): %s %s" % (array.dtype, array.shape))
+        return cls(array.shape[0], array.shape[1], array.tobytes())
+
+    @classmethod
+    def from_torch(cls, tensor):
+        """Round a float tensor of shape (1, 3, height, width) or (3, height, width), 0 to 1."""
+        picture = tensor.detach().reshape((3, *tensor.shape[-2:])).float()
+        levels = picture.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0)
+        return cls.from_numpy(levels.contiguous().cpu().numpy())
+
+
+def serve(codec_class):
+    """Answer requests on standard input until it ends."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    codec = None
+    for head in iter(lambda: requests.read(HEAD.size), b""):
+        _, message_bytes, body_bytes = HEAD.unpack(head)
+        message = json.loads(requests.read(message_bytes).decode())
+        body = requests.read(body_bytes)
+        try:
+            if message["do"] == "describe":
+                answer, out = _description(codec_class, message["weights"]), b""
+            else:
+                codec = codec or codec_class()
+                encodes = message["do"] == "encode"
+                answer, out = _encoded(codec, message, body) if encodes else _decoded(codec, body)
+        except BaseException as error:
+            answer, out = _failure(error), b""
+        text = json.dumps(answer).encode()
+        answers.write(HEAD.pack(b"RDRW", len(text), len(out)) + text)
+        answers.write(out)
+        answers.flush()
+
+
+def _encoded(codec, message, body):
+    setting, pixels = tuple(message["setting"]), Pixels(message["height"], message["width"], body)
+    data, seconds = _timed(codec.encode, pixels, setting)
+    if not isinstance(data, (bytes, bytearray)):
+        raise TypeError("encode returned %s, not bytes" % type(data).__name__)
+    needs, beside = getattr(codec, "decoder_needs", ()), b""
+    if "setting" in needs:  # a byte; outside the sweep, eight more
+        sweep = [tuple(known) for known in codec.sweep[:OUTSIDE]]
+        beside = bytes([sweep.index(setting) if setting in sweep else OUTSIDE])
+        beside += b"" if setting in sweep else struct.pack(">d", setting[1])
+    if "size" in needs:
+        beside += struct.pack(">HH", pixels.height, pixels.width)
+    return {"seconds": seconds}, beside + bytes(data)
+
+
+def _decoded(codec, data):
+    needs, given = getattr(codec, "decoder_needs", ()), {}
+    if "setting" in needs:
+        index, data = data[0], data[1:]
+        given["setting"] = tuple(codec.sweep[index if index < OUTSIDE else 0])
+        if index == OUTSIDE:
+            given["setting"] = (given["setting"][0], struct.unpack_from(">d", data)[0])
+            data = data[8:]
+    if "size" in needs:
+        given["size"], data = struct.unpack_from(">HH", data), data[4:]
+    pixels, seconds = _timed(codec.decode, data, **given)
+    if not isinstance(pixels, Pixels):
+        raise TypeError("decode returned %s, not Pixels" % type(pixels).__name__)
+    return {"seconds": seconds, "height": pixels.height, "width": pixels.width}, pixels.data
+
+
+def _timed(call, *arguments, **named):
+    _synchronise()
+    started = time.perf_counter()
+    result = call(*arguments, **named)
+    _synchronise()
+    return result, time.perf_counter() - started
+
+
+def _synchronise():
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def _failure(error):
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame[0] != __file__]
+    where = "%s:%d: " % (os.path.basename(frames[-1][0]), frames[-1][1]) if frames else ""
+    text = "".join(traceback.format_exception_only(type(error), error)).strip()
+    memory = "outofmemory" in type(error).__name__.lower() or "out of memory" in text.lower()
+    return {"error": where + text[-2000:], "device_memory": memory}
+
+
+def _description(codec_class, weights):
+    """Return what decides the streams: loaded code, packages, weights."""
+    folder = os.path.dirname(os.path.abspath(sys.argv[0]))
+    git = ["git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        commit = subprocess.check_output(git, stderr=subprocess.DEVNULL).decode().strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = ""
+    torch = sys.modules.get("torch")
+    return {
+        "protocol": PROTOCOL,
+        "sweep": [[name, float(value)] for name, value in codec_class.sweep],
+        "python": sys.version.split()[0],
+        "packages": _packages(),
+        "code": {name: sha256(path) for name, path in sorted(_own_modules())},
+        "weights": {path: sha256(path) if os.path.isfile(path) else "" for path in weights},
+        "commit": commit,
+        "device": "cuda" if torch is not None and torch.cuda.is_available() else "cpu",
+    }
+
+
+def _own_modules():
+    """Yield name and file of the loaded modules that belong to no installed package."""
+    installed = [os.path.join(os.path.realpath(p), "") for p in (sys.prefix, sys.base_prefix)]
+    for name, module in list(sys.modules.items()):
+        path = os.path.realpath(getattr(module, "__file__", None) or "")
+        if os.path.isfile(path) and not path.startswith(tuple(installed)):
+            yield name, path
+
+
+def _packages():
+    try:
+        from importlib.metadata import distributions
+    except ImportError:  # before Python 3.8
+        from pkg_resources import working_set
+
+        return sorted("%s==%s" % (package.project_name, package.version) for package in working_set)
+    return sorted({"%s==%s" % (each.metadata["Name"], each.version) for each in distributions()})
+
+
+def sha256(path):
+    """Return the hexadecimal sha256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,168 @@
+"""A program that stays and answers requests: messages with a body, over pipes of its own.
+
+It runs below a launcher, so that it ends with this process, however that ends, and takes along what
+it has started. What it prints on standard error is read and forgotten, except for the end.
+"""
+
+import json
+import os
+import select
+import struct
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from fcntl import fcntl
+from pathlib import Path
+from threading import Thread
+from time import monotonic
+from typing import Any
+
+from benchmark.errors import ProgramFailed
+from benchmark.system.launcher import Order
+from benchmark.system.private_folder import private_folder
+from benchmark.system.programs import STDERR_KEPT_CHARACTERS, ending, idle_launcher
+
+MAGIC = b"RDRW"
+HEAD = struct.Struct(">4sIQ")  # magic, bytes of json, bytes of body
+MOST_MESSAGE_BYTES = 1 << 22
+NO_LIMIT = (1 << 63) - 1  # of the files that it writes: caches of frameworks
+PIPE_BYTES = 1 << 20
+SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ in linux/fcntl.h
+SECONDS_TO_SAY = 0.5  # of a program that has ended, for its last words to arrive
+
+
+class Conversation:
+    """A started program, one request at a time.
+
+    `ask` raises `ProgramFailed` where the program ended, answered anything but a frame, or did not
+    answer in time. The conversation is closed then, and another has to be started.
+    """
+
+    def __init__(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str]
+    ) -> None:
+        self.name = Path(command[0]).name
+        self.closed = False
+        self._printed = b""
+        self._closing = ExitStack()
+        own = self._closing.enter_context(private_folder())
+        pipes = [own / name for name in ("in", "out", "err")]
+        for pipe in pipes:
+            os.mkfifo(pipe, 0o600)
+        # With both ends open here, opening waits for nobody; the others report an end once they
+        # have had a writer.
+        self._requests = os.open(pipes[0], os.O_RDWR | os.O_NONBLOCK)
+        self._answers = os.open(pipes[1], os.O_RDONLY | os.O_NONBLOCK)
+        errors = os.open(pipes[2], os.O_RDONLY | os.O_NONBLOCK)
+        for descriptor in (self._requests, self._answers):
+            self._closing.callback(os.close, descriptor)
+            with suppress(OSError):  # more than the system allows
+                fcntl(descriptor, SET_PIPE_SIZE, PIPE_BYTES)
+        self._launcher = idle_launcher()
+        self._launcher.start(
+            Order(
+                [os.fsencode(word) for word in command],
+                os.fsencode(folder),
+                {os.fsencode(key): os.fsencode(value) for key, value in environment.items()},
+                (os.fsencode(pipes[0]), os.fsencode(pipes[1]), os.fsencode(pipes[2])),
+                NO_LIMIT,
+            )
+        )
+        self._listener = Thread(target=self._listen, args=(errors,), daemon=True)
+        self._listener.start()
+
+    def ask(
+        self, message: Mapping[str, Any], body: bytes, timeout_seconds: float, most_bytes: int
+    ) -> tuple[dict[str, Any], bytes]:
+        """Send a request; return the answer with its body of at most `most_bytes`."""
+        end = monotonic() + timeout_seconds
+        text = json.dumps(message).encode()
+        try:
+            self._send(HEAD.pack(MAGIC, len(text), len(body)) + text, end)
+            self._send(body, end)
+            magic, message_bytes, body_bytes = HEAD.unpack(self._receive(HEAD.size, end))
+            if magic != MAGIC or message_bytes > MOST_MESSAGE_BYTES:
+                raise ValueError
+            if body_bytes > most_bytes:
+                size = f"{body_bytes:,} bytes, and at most {most_bytes:,} are read"
+                raise ProgramFailed(f"{self.name} answered {size}")
+            answer = json.loads(self._receive(message_bytes, end))
+            if not isinstance(answer, dict):
+                raise ValueError
+            return answer, self._receive(body_bytes, end)
+        except TimeoutError:
+            self.close()
+            stopped = f"was stopped after {timeout_seconds:g} s without an answer"
+            raise ProgramFailed(f"{self.name} {stopped}{self._said()}") from None
+        except ValueError:
+            self.close()
+            raise ProgramFailed(
+                f"{self.name} wrote something else than an answer to its pipe{self._said()}"
+            ) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the program with all that it has started."""
+        if not self.closed:
+            self.closed = True
+            self._launcher.close()
+            self._listener.join(SECONDS_TO_SAY)
+            self._closing.close()
+
+    def _send(self, data: bytes, end: float) -> None:
+        rest = memoryview(data)
+        while rest:
+            self._wait(self._requests, select.POLLOUT, end)
+            with suppress(BlockingIOError):
+                rest = rest[os.write(self._requests, rest[:PIPE_BYTES]) :]
+
+    def _receive(self, count: int, end: float) -> bytes:
+        data = bytearray()
+        while len(data) < count:
+            self._wait(self._answers, select.POLLIN, end)
+            with suppress(BlockingIOError):
+                block = os.read(self._answers, min(PIPE_BYTES, count - len(data)))
+                data += block
+                if not block:
+                    self._wait(self._launcher.answers, select.POLLIN, end)
+                    raise ProgramFailed(self._ended())
+        return bytes(data)
+
+    def _wait(self, descriptor: int, event: int, end: float) -> None:
+        """Wait for an event of a pipe; raise `ProgramFailed` where the program has ended."""
+        ready = select.poll()
+        ready.register(descriptor, event)
+        ready.register(self._launcher.answers, select.POLLIN)
+        events = dict(ready.poll(max(0, 1000 * (end - monotonic()))))
+        if not events:
+            raise TimeoutError
+        if descriptor not in events:
+            raise ProgramFailed(self._ended())
+
+    def _ended(self) -> str:
+        try:
+            code, why = self._launcher.outcome()
+        except EOFError:
+            return f"{self.name} was ended with the process that had started it"
+        if why:
+            return f"{self.name} could not be started: {os.strerror(why)}"
+        self._listener.join(SECONDS_TO_SAY)
+        return f"{self.name} {ending(code)}{self._said()}"
+
+    def _listen(self, errors: int) -> None:
+        ready = select.poll()
+        ready.register(errors, select.POLLIN)
+        with suppress(OSError):
+            while ready.poll():
+                block = os.read(errors, PIPE_BYTES)
+                if not block:
+                    break
+                self._printed = (self._printed + block)[-STDERR_KEPT_CHARACTERS:]
+        os.close(errors)
+
+    def _said(self) -> str:
+        """Return the last line that it printed: of a traceback, the exception."""
+        lines = self._printed.decode(errors="replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "")
+        return f"; it said: {' '.join(last.split())}" if last else ""

@@ -1,0 +1,316 @@
+"""Codecs in environments of their own: real processes, well-behaved and otherwise."""
+
+import ast
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+from time import monotonic, sleep
+
+import numpy as np
+import pytest
+
+from baselines.worker.codec import Worker
+from baselines.worker.contender import read_contender
+from benchmark.codec import Pixels, Setting
+from benchmark.codec_spec import facts_of, parse_codec, resolve
+from benchmark.errors import OutOfDeviceMemory, ProgramFailed, Unavailable, UsageError
+from benchmark.rows.store import Store
+from support.bench.command import bench
+from support.files.noise import effect_noise
+
+HELPER = files("baselines.worker").joinpath("rdrbench_worker.py").read_text()
+# Copies the picture; a first byte of 0 to 9 asks for a fault of the encoder.
+SCRIPT = """
+import os, sys, time
+from rdrbench_worker import Pixels, serve
+
+class Copy:
+    sweep = [("q", 1), ("q", 2.5)]
+    decoder_needs = ("setting", "size")
+    def encode(self, pixels, setting):
+        fault = pixels.data[0]
+        if fault == 1: os._exit(3)
+        if fault == 2: raise KeyError("no such layer")
+        if fault == 3: time.sleep(60)
+        if fault == 4: raise RuntimeError("CUDA out of memory. Tried to allocate 20 GiB")
+        if fault == 5: return "text"
+        if fault == 6: os.write(1, b"print" * 20_000_000)
+        if fault == 8: sys.exit("gave up")
+        return pixels.data
+    def decode(self, data, setting, size):
+        assert setting in (("q", 1), ("q", 2.5), ("q", 7.0)), setting
+        return Pixels(size[0], size[1], data)
+
+serve(Copy)
+"""
+FAULTS = {
+    1: (ProgramFailed, "exit code 3"),
+    2: (ProgramFailed, "copy_worker.py:11: KeyError: 'no such layer'"),
+    3: (ProgramFailed, "without an answer"),
+    4: (OutOfDeviceMemory, "CUDA out of memory"),
+    5: (ProgramFailed, "TypeError: encode returned str"),
+    8: (ProgramFailed, "SystemExit: gave up"),
+}
+
+
+def contender(folder: Path, script: str = SCRIPT, **more: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "copy_worker.py").write_text(script)
+    (folder / "rdrbench_worker.py").write_text(HELPER)
+    keys = {"name": "'Copy'", "script": "'copy_worker.py'", "python": f"'{sys.executable}'", **more}
+    (folder / "copy.toml").write_text("".join(f"{key} = {text}\n" for key, text in keys.items()))
+    return folder / "copy.toml"
+
+
+def photograph(fault: int = 255) -> Pixels:
+    pixels = np.asarray(effect_noise((31, 17), 50).convert("RGB")).copy()
+    pixels[0, 0, 0] = fault
+    return pixels
+
+
+@pytest.fixture
+def worker(tmp_path: Path):
+    made = Worker(file=str(contender(tmp_path, timeout_seconds="1.5")))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(("value", "beside_bytes"), [(1, 5), (2.5, 5), (7, 13)])
+def test_setting_and_size_are_counted_bytes_of_the_stream(worker, value, beside_bytes):
+    pixels = photograph()
+    data = worker.encode(pixels, Setting("q", value))
+    assert len(data) == pixels.size + beside_bytes
+    decoded = worker.decode(data)
+    assert decoded.shape == (17, 31, 3)
+    assert np.array_equal(decoded, pixels)
+    assert 0 < worker.inside_seconds < 1
+
+
+def test_the_sweep_is_the_class_s_unless_the_contender_file_has_one(worker, tmp_path):
+    assert worker.sweep == (Setting("q", 1), Setting("q", 2.5))
+    file = contender(tmp_path, setting="'quality'", values="[3, 4]")
+    assert Worker(file=str(file)).sweep == (Setting("quality", 3), Setting("quality", 4))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_an_error_with_its_reason_and_the_next_picture_is_coded(worker, fault):
+    kind, reason = FAULTS[fault]
+    with pytest.raises(kind, match=reason.replace("(", r"\(")):
+        worker.encode(photograph(fault), Setting("q", 1))
+    assert len(worker.encode(photograph(), Setting("q", 1))) == 31 * 17 * 3 + 5
+
+
+def test_a_hundred_megabytes_of_prints_reach_neither_stream_nor_memory(worker):
+    assert len(worker.encode(photograph(6), Setting("q", 1))) == 31 * 17 * 3 + 5
+    assert len(worker._conversation._printed) <= 2000
+
+
+def test_junk_before_the_first_answer_is_an_error(tmp_path):
+    file = contender(tmp_path, SCRIPT.replace("class Copy", "os.write(1, b'junk' * 9)\nclass Copy"))
+    with pytest.raises(ProgramFailed, match="something else than an answer"):
+        Worker(file=str(file)).encode(photograph(), Setting("q", 1))
+
+
+def test_a_failed_picture_is_a_failed_row_and_the_others_are_measured(tmp_path, monkeypatch):
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    file = contender(tmp_path / "authors")
+    (tmp_path / "photos").mkdir()
+    for name, fault in {"a": 255, "b": 1, "c": 200}.items():
+        Image.fromarray(photograph(fault)).save(f"photos/{name}.png")
+    done = bench(
+        "run", "--codecs", f"worker:{file},raw", "--dataset", "photos", "--metrics", "psnr",
+        "--results", "results", "--jobs", 2,
+    )  # fmt: skip
+    assert done.returncode == 1
+    (folder,) = (path.parent for path in Path("results").glob("*/per_image"))
+    rows = [row for row in Store(folder).versions().to_pylist() if row["codec"] == "worker"]
+    assert {row["image"] for row in rows if row["status"] == "failed"} == {"b.png"}
+    assert all("exit code 3" in row["reason"] for row in rows if row["status"] == "failed")
+    measured = [row for row in rows if row["status"] == "ok"]
+    assert len(measured) == 4
+    for row in measured:
+        assert 0 < row["encode_inside_seconds"] <= row["encode_seconds"]
+        assert row["bpp"] == 8 * (31 * 17 * 3 + 5) / (31 * 17)
+        assert row["variant"].endswith("name=Copy")
+
+
+def test_what_decides_the_streams_is_in_the_fingerprint_and_nothing_else(tmp_path):
+    (tmp_path / "a.pth").write_bytes(b"weights")
+    file = contender(tmp_path, weights="{'a.pth' = {}}")
+
+    def fingerprint() -> str:
+        return Worker(file=str(file)).describe().fingerprint
+
+    first = fingerprint()
+    (tmp_path / "notes.py").write_text("# not imported")
+    assert fingerprint() == first
+    (tmp_path / "a.pth").write_bytes(b"other weights")
+    second = fingerprint()
+    (tmp_path / "copy_worker.py").write_text(SCRIPT + "\n# changed")
+    assert len({first, second, fingerprint()}) == 3
+
+
+def test_weights_that_are_absent_or_others_are_refused_before_the_run(tmp_path):
+    file = contender(tmp_path, weights="{'a.pth' = {sha256 = '00'}}")
+    with pytest.raises(Unavailable, match=r"a\.pth is not there"):
+        Worker(file=str(file)).describe()
+    (tmp_path / "a.pth").write_bytes(b"weights")
+    with pytest.raises(Unavailable, match=r"a\.pth has the sha256"):
+        Worker(file=str(file)).describe()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("name = 'a'", "script"),
+        ("name = 3\nscript = 'a'", "name"),
+        ("name = 'a'\nscript = 'a'\nspeed = 3", "speed"),
+        ("name = 'a'\nscript = 'a'\nfile = 'b'", "file"),
+        ("name = 'a'\nscript = 'a'\nvalues = [1]", "setting"),
+        ("name = 'a'\nscript = 'a'\nsetting = 'q'\nvalues = ['x']", "values"),
+        ("name = 'a'\nscript = 'a'\ndocker = 'a'\nssh = 'b'", "docker and ssh"),
+        ("name = 'a'\nscript = 'a'\n[weights]\n'x' = 'url'", "weights"),
+        ("name = ", "TOML"),
+    ],
+)
+def test_a_contender_file_that_cannot_be_used_is_named_with_its_key(tmp_path, text, named):
+    file = tmp_path / "a.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=named) as error:
+        read_contender(file)
+    assert str(file) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "begins"),
+    [
+        ("ssh", ["ssh", "-o", "BatchMode=yes", "x"]),
+        ("conda", ["conda", "run", "--no-capture-output", "-n", "x", "python", "a.py"]),
+        ("docker", ["docker", "run", "--rm", "--interactive"]),
+        ("podman", ["podman", "run", "--rm", "--interactive"]),
+    ],
+)
+def test_other_environments_are_started_by_their_program(tmp_path, key, begins):
+    file = tmp_path / "a.toml"
+    file.write_text(f"name = 'a'\nscript = 'a.py'\n{key} = 'x'\nenvironment = {{A = '1 2'}}")
+    command = read_contender(file).command()
+    assert command[: len(begins)] == begins
+    assert key == "conda" or any("A=1 2" in word for word in command)
+
+
+def test_the_spec_has_the_contender_s_name_and_facts(tmp_path):
+    file = contender(tmp_path, memory_gb="2", seconds_per_megapixel="3.5")
+    (spec,) = resolve(parse_codec(f"worker:{file}"))
+    assert spec.label == "Copy"
+    facts = facts_of(spec)
+    assert (facts.title, facts.memory.pixel) == ("Copy", 2000)
+    assert facts.typical[0].seconds == ((0, 3.5),)
+
+
+def test_nothing_outlives_a_process_that_is_killed(tmp_path):
+    file = contender(
+        tmp_path, SCRIPT.replace("return pixels.data", "return str(os.getpid()).encode()")
+    )
+    program = (
+        "import numpy as np, sys, time\n"
+        "from baselines.worker.codec import Worker\n"
+        "from benchmark.codec import Setting\n"
+        f"worker = Worker(file={str(file)!r})\n"
+        "data = worker.encode(np.full((4, 4, 3), 255, np.uint8), Setting('q', 1))\n"
+        "print(data[5:].decode(), flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    user = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    served = int(user.stdout.readline())
+    user.send_signal(signal.SIGKILL)
+    user.wait()
+    user.stdout.close()
+    end = monotonic() + 20
+    while _runs(served) and monotonic() < end:
+        sleep(0.05)
+    assert not _runs(served)
+
+
+def _runs(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_the_helper_reads_as_python_3_6_and_imports_the_standard_library_alone():
+    tree = ast.parse(HELPER, feature_version=(3, 6))
+    names = {
+        name.name.partition(".")[0]
+        for node in tree.body
+        if isinstance(node, ast.Import)
+        for name in node.names
+    }
+    assert names <= sys.stdlib_module_names
+    assert HELPER.count("\n") <= 200
+
+
+def test_the_example_is_measured_beside_jpeg_from_an_environment_with_another_numpy(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert bench("worker", "new", "Toy-1").returncode == 0
+    file = Path("contenders/Toy_1.toml")
+    text = file.read_text().replace('"python3"', '".venv/bin/python"')
+    file.write_text(text.replace("gpu = false", 'gpu = false\npackages = ["numpy==2.2.6"]'))
+    made = bench("worker", "setup", file)
+    if made.returncode and not _package_index():
+        pytest.skip("needs a package index for a second numpy")
+    assert made.returncode == 0, made.stderr
+    script = Path("contenders/Toy_1/Toy_1_worker.py")
+    script.write_text(
+        script.read_text()
+        .replace("return Pixels(height, width, ", "return Pixels.from_numpy(numpy.frombuffer(")
+        .replace(
+            "zlib.decompress(data))", 'zlib.decompress(data), "u1").reshape(height, width, 3))'
+        )
+        .replace("import zlib", "import zlib\nimport numpy\nassert numpy.__version__ == '2.2.6'")
+    )
+    checked = bench("worker", "check", file)
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stdout.count(" dB") == 12
+    (tmp_path / "photos").mkdir()
+    effect_noise((64, 48), 50).convert("RGB").save("photos/a.png")
+    codecs = f"worker:{file},jpeg"
+    done = bench("run", "--codecs", codecs, "--dataset", "photos", "--metrics", "psnr")
+    assert done.returncode == 0, done.stderr
+    assert "Toy-1" in done.stdout
+
+
+def _package_index() -> bool:
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "numpy==2.2.6"]
+    return subprocess.run(pip, check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("version", ["3.6", "3.7", "3.8", "3.9", "3.10", "3.12", "3.13", "3.14"])
+def test_other_pythons_serve_it(tmp_path, version):
+    installed = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+    paths = [str(path) for path in installed] or [shutil.which(f"python{version}")]
+    if paths[0] is None or subprocess.run([paths[0], "-c", ""], check=False).returncode:
+        pytest.skip(f"Python {version} is not here")
+    codec = Worker(file=str(contender(tmp_path, python=f"'{paths[0]}'")))
+    assert f"Python {version}." in codec.describe().version
+    assert len(codec.encode(photograph(), Setting("q", 1))) == 31 * 17 * 3 + 5
+    codec.close()
+
+
+def test_the_user_s_environment_reaches_the_worker_and_its_own_variables_win(tmp_path, monkeypatch):
+    monkeypatch.setenv("OUTER", "outer")
+    script = SCRIPT.replace(
+        "return pixels.data", "return (os.environ['OUTER'] + os.environ['A']).encode()"
+    )
+    codec = Worker(file=str(contender(tmp_path, script, environment="{A = 'inner'}")))
+    assert codec.encode(photograph(), Setting("q", 1))[5:] == b"outerinner"
+    codec.close()
+    assert "A" not in os.environ
