@@ -5,7 +5,6 @@ from importlib.util import module_from_spec, spec_from_file_location
 import pytest
 
 from conftest import ROOT
-from support.faults.ledger import tell
 
 REPORT = """<testsuite>
 <testcase name="test_a[few]"><properties>
@@ -43,17 +42,3 @@ def test_records_of_one_fault_add_up_and_failures_and_skips_are_named(faults):
     assert "| kills | 2,005 | 1,003 | 1 |\n" in text
     assert "**Failed:** test_b" in text
     assert "Not run: test_c: needs the right to mount" in text
-
-
-def test_a_loss_that_is_a_truth_value_is_counted(faults):
-    told = {}
-    tell(told.__setitem__, "kills", 2, 1, not "a sentence")
-    case = "".join(f'<property name="{name}" value="{value}"/>' for name, value in told.items())
-    counts, _, _ = faults.read(f"<a><testcase><properties>{case}</properties></testcase></a>")
-    assert [tuple(count) for count in counts] == [("kills", 2, 1, 0)]
-
-
-def test_the_document_has_a_place_for_the_table(faults):
-    text = faults.DOCUMENT.read_text()
-    assert text.count(faults.BEGIN) == text.count(faults.END) == 1
-    assert text.index(faults.BEGIN) < text.index(faults.END)

@@ -9,10 +9,9 @@ from baselines.neural.training.losses.gan import GAN_LOSSES
 from baselines.neural.training.recipe import (
     FOLDER,
     load_recipe,
-    recipe_from,
 )
 from benchmark.errors import UsageError
-from support.training.fixtures import STAGE, recipe_of, stage_of
+from support.training.fixtures import stage_of
 
 SHIPPED = sorted(path.stem for path in FOLDER.glob("*.toml"))
 HEAD = 'sizes = "tiny"\n'
@@ -34,15 +33,9 @@ def test_every_recipe_that_ships_can_be_loaded(name):
     recipe = load_recipe(name)
     assert recipe.name == name
     assert recipe.stages
-
-
-OURS = [name for name in SHIPPED if load_recipe(name).architecture == "crdr"]
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_stages_come_in_the_order_of_the_paper(name):
-    kinds = [stage.kind for stage in load_recipe(name).stages]
-    assert kinds == sorted(kinds, key=["single_rate", "multi_rate", "realism"].index)
+    if recipe.architecture == "crdr":
+        kinds = [stage.kind for stage in recipe.stages]
+        assert kinds == sorted(kinds, key=["single_rate", "multi_rate", "realism"].index)
 
 
 def test_the_paper_s_recipe_is_that_of_the_published_configuration():
@@ -154,10 +147,7 @@ MALFORMED = {
     "unknown objective": (with_stage('objective = "wgan"'), "objective is 'wgan'"),
     "unknown discriminator": (with_stage('discriminator = "none"'), "discriminator is 'none'"),
     "one channel": (with_stage("discriminator_channels = [4]"), "discriminator_channels"),
-    "no channel": (
-        with_stage("discriminator_channels = [4, 0]"),
-        "channels is [4, 0]",
-    ),
+    "no channel": (with_stage("discriminator_channels = [4, 0]"), "channels is [4, 0]"),
     "negative seed": ("seed = -1\n" + HEAD + WHOLE_STAGE, "seed is -1"),
     "no processes": ("processes = 0\n" + HEAD + WHOLE_STAGE, "processes is 0"),
     "three processes": ("processes = 3\n" + HEAD + WHOLE_STAGE, "3 processes"),
@@ -189,10 +179,6 @@ def test_a_malformed_recipe_is_one_sentence_that_names_the_field(tmp_path, fault
     assert message.startswith(str(path))
     assert message.endswith(".")
     assert "\n" not in message
-
-
-def test_the_recipe_that_the_faults_are_made_from_is_whole():
-    assert recipe_of({}).stages == recipe_from("x", {"sizes": "tiny", "stage": [STAGE]}).stages
 
 
 def test_a_recipe_that_is_not_there_is_refused_with_those_that_are(tmp_path):

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from baselines.neural.crdr.model import HIGHEST_BETA
-from baselines.neural.crdr.stage import DrawnLevels, control, draw_levels
+from baselines.neural.crdr.stage import control, draw_levels
 from baselines.neural.training.photographs import draw_crops, load_photographs, pack
 from benchmark.errors import UsageError
 from support.training.fixtures import LAMBDAS, REALISM, SINGLE, noise, pictures, stage_of
@@ -135,13 +135,6 @@ def test_pictures_of_any_kind_are_read_as_rgb_sorted_by_path(tmp_path):
     assert np.array_equal(read.pixels.numpy(), np.concatenate(expected))
 
 
-def test_folders_are_read_in_the_order_given(tmp_path):
-    for name, height in (("b", 3), ("a", 4)):
-        (tmp_path / name).mkdir()
-        Image.fromarray(noise(height, 4, 0)).save(tmp_path / name / "one.png")
-    assert load_photographs([tmp_path / "b", tmp_path / "a"]).sides[:, 0].tolist() == [3, 4]
-
-
 def test_a_folder_without_photographs_is_named(tmp_path):
     for folder in (tmp_path, tmp_path / "absent"):
         with pytest.raises(UsageError, match=f"{folder.name} holds no photographs"):
@@ -254,15 +247,6 @@ def test_maps_come_as_often_as_asked_where_a_crop_has_regions(side_px, share):
     drawn = draws(1000, **{**REALISM, "map_share": 0.3, "crop_px": side_px})
     maps = sum(one.is_map for one in drawn)
     assert near(maps, 1000, share) if share else maps == 0
-
-
-def test_the_parts_of_a_batch_are_the_batch():
-    for different in ({"mixed_levels": True}, {**REALISM, "map_share": 1.0, "crop_px": 128}):
-        whole = draws(1, **{**different, "batch": 6})[0]
-        parts = [whole.part(0, 2), whole.part(2, 6)]
-        for name in DrawnLevels._fields:
-            joined = np.concatenate([getattr(part, name) for part in parts])
-            assert np.array_equal(joined, getattr(whole, name))
 
 
 def test_the_network_is_told_the_levels_of_every_crop_or_region():
