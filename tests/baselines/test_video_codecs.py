@@ -209,7 +209,9 @@ def pretend(tmp_path, monkeypatch):
     find_ffmpeg.cache_clear()
 
 
-def test_an_ffmpeg_without_the_encoder_or_decoder_is_unavailable(pretend):
+def test_an_ffmpeg_that_does_not_run_or_lacks_the_codec_is_unavailable(pretend):
+    with pytest.raises(Unavailable, match="libx265 needs a working ffmpeg: ffmpeg could not be"):
+        X265()
     pretend.write_text("#!/bin/sh\necho \"Codec '${3#*=}' is not recognized by FFmpeg.\"\n")
     pretend.chmod(0o755)
     with pytest.raises(Unavailable, match="ffmpeg has no encoder libvvenc: install a newer"):
@@ -217,9 +219,4 @@ def test_an_ffmpeg_without_the_encoder_or_decoder_is_unavailable(pretend):
     only_encoders = "case $* in *encoder=*) echo Encoder libx265 [x265]: ;; esac"
     pretend.write_text(f"#!/bin/sh\n{only_encoders}\n")
     with pytest.raises(Unavailable, match="ffmpeg has no decoder hevc: install a newer"):
-        X265()
-
-
-def test_an_ffmpeg_that_does_not_run_is_unavailable(pretend):
-    with pytest.raises(Unavailable, match="libx265 needs a working ffmpeg: ffmpeg could not be"):
         X265()

@@ -264,14 +264,11 @@ def test_vtms_own_decoder_is_asked_for_ten_bits_and_read_as_y4m(folder):
     assert "ffmpeg" not in own.describe().version + own.describe().timed
 
 
-def test_a_stream_without_its_last_byte_or_twice_is_refused():
+def test_streams_that_are_cut_repeated_or_of_another_format_are_refused(photo):
     data = recorded("chelsea", 37)
     for spoilt in (data[:-1], data + data):
         with pytest.raises((CorruptStream, ProgramFailed)):
             VTM().decode(spoilt)
-
-
-def test_a_vvc_stream_of_another_format_is_refused(photo):
     from baselines.vvenc import VVenC
 
     other = VVenC(preset="faster")

@@ -61,13 +61,10 @@ def test_colours_are_those_of_exact_arithmetic_even_where_codes_lie_outside_rgb(
     assert colours.reshape(-1, 3).tolist() == expected
 
 
-def test_ten_bits_lose_no_colour():
+def test_ten_bits_lose_no_colour_and_may_be_floats():
     steps = np.array([*range(0, 256, 9), 254, 255], np.uint8)
     lattice = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, -1, 3)
     assert np.array_equal(ycbcr_to_rgb(rgb_to_ycbcr(lattice, 10), 10), lattice)
-
-
-def test_ten_bits_of_an_eight_bit_scale_are_taken_as_floats():
     codes = np.random.default_rng(3).integers(0, 256, (3, 8, 8), np.uint8)
     fourfold = Planes(*(plane.astype(np.uint16) * 4 / 4 for plane in codes))
     assert np.array_equal(ycbcr_to_rgb(fourfold, 8), ycbcr_to_rgb(Planes(*codes), 8))
@@ -96,16 +93,13 @@ def plane(coffee):
     return coffee[:80, :120, 1].astype(np.float64)
 
 
-def test_halving_is_pillows_lanczos_halfway_down_and_on_the_left_sample(plane):
+def test_halving_and_doubling_are_pillows_lanczos(plane):
     """Away from the edges, where Pillow cuts the filter off instead of repeating the edge."""
     # an output sample of Pillow lies at the centre of its share of the box; 2 lies at the centre
     # of 1.5 .. 3.5, so this box begins with the sample that is number 1 in ours
     across = pillow_resize(plane, (58, 80), (1.5, 0, 117.5, 80))
     both = pillow_resize(across, (58, 40), (0, 0, 58, 80))
     assert np.abs(halve(plane)[4:-4, 5:55] - both[4:-4, 4:54]).max() < FLOAT32
-
-
-def test_doubling_is_pillows_lanczos_at_the_same_sites(plane):
     # twice the columns, of which number 0 lies a quarter of a source column right of its left edge
     across = pillow_resize(plane, (236, 80), (0.25, 0, 118.25, 80))
     both = pillow_resize(across, (236, 160), (0, 0, 236, 80))

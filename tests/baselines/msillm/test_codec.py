@@ -76,7 +76,7 @@ def test_streams_and_pictures_are_those_of_the_package_to_the_last_bit(net, code
     assert len(np.unique(expected)) > 10  # a picture, not one grey
 
 
-def test_a_damaged_byte_is_refused_wherever_it_is_behind_the_size(codec, stream):
+def test_damage_is_refused_wherever_it_is_behind_the_size(codec, stream):
     """Another size of the same padding is another crop of the same picture, and a whole stream."""
     assert unpack(stream, 2).width > 127, "the size has three bytes"
     places = {0, *range(4, 12), *range(12, len(stream), 211), len(stream) - 1}
@@ -85,9 +85,6 @@ def test_a_damaged_byte_is_refused_wherever_it_is_behind_the_size(codec, stream)
         damaged[place] ^= 0x10
         with pytest.raises(CorruptStream):
             codec.decode(bytes(damaged))
-
-
-def test_a_damaged_payload_of_the_right_length_is_refused(codec, stream):
     rng = np.random.default_rng(0)
     parts = unpack(stream, 2)
     for payload in (bytes, lambda size: b"\xff" * size, rng.bytes):
@@ -95,9 +92,6 @@ def test_a_damaged_payload_of_the_right_length_is_refused(codec, stream):
         for strings in ((payload(len(hyper)), latents), (hyper, payload(len(latents)))):
             with pytest.raises(CorruptStream, match="do not encode to its bytes again"):
                 codec.decode(pack(parts._replace(strings=strings)))
-
-
-def test_a_cut_stream_and_another_quality_are_refused(codec, stream):
     with pytest.raises(CorruptStream, match="bytes long, its header says"):
         codec.decode(stream[:-1])
     with pytest.raises(CorruptStream, match="of quality 7, which is not here"):

@@ -14,15 +14,14 @@ from benchmark.errors import BadOption, Unavailable
 from support.networks.tiny_checkpoint import noise
 
 
-def test_without_a_checkpoint_it_is_unavailable_never_random(monkeypatch, tmp_path):
+def test_the_bundled_checkpoint_is_taken_and_without_one_it_is_unavailable(
+    monkeypatch, tmp_path, checkpoint
+):
     monkeypatch.setattr("baselines.neural.checkpoint_codec.BUNDLED", tmp_path)
     with pytest.raises(Unavailable, match=r"no weight file ours\.safetensors"):
         CRDR(beta=0)
     with pytest.raises(Unavailable, match="no checkpoint nowhere"):
         CRDR(beta=0, checkpoint="nowhere")
-
-
-def test_the_shipped_checkpoint_is_taken_where_there_is_no_other(monkeypatch, checkpoint, tmp_path):
     for path in (checkpoint, card_path(checkpoint)):
         copyfile(path, tmp_path / f"ours{path.suffix}")
         copyfile(path, tmp_path / f"hyperprior-1{path.suffix}")

@@ -177,12 +177,15 @@ def test_only_what_is_too_large_for_one_piece_comes_in_tiles():
     assert tiling_of(2**21, 1) is None  # refused for its side, not for lack of tiles
 
 
-def test_a_stream_of_another_checkpoint_names_both(codec):
+def test_a_stream_of_another_checkpoint_or_for_a_larger_image_is_refused(codec):
     data = pack(
         unpack(encode(codec, noise(8, 8), 2.0, 0.0))._replace(checkpoint=b"\x01\x02\x03\x04")
     )
     with pytest.raises(CorruptStream, match=f"checkpoint 01020304, .* {codec.identity.hex()}$"):
         codec.decode(data)
+    (payload,) = unpack(encode(codec, noise(8, 8), 2.0, 0.0)).payloads
+    with pytest.raises(CorruptStream):
+        codec.decode(pack(Stream(codec.identity, 1024, 1024, HeaderControls(32, 0), (payload,))))
 
 
 def test_what_cannot_be_coded_is_refused(codec):
@@ -190,12 +193,6 @@ def test_what_cannot_be_coded_is_refused(codec):
         encode(codec, np.zeros((1, 70000, 3), np.uint8), 2.0, 0.0)
     with pytest.raises(ValueError, match=r"a map of q of shape \(2, 2\)"):
         encode(codec, noise(64, 64), np.zeros((2, 2), np.uint8), 0.0)
-
-
-def test_a_payload_for_a_larger_image_is_refused(codec):
-    (payload,) = unpack(encode(codec, noise(8, 8), 2.0, 0.0)).payloads
-    with pytest.raises(CorruptStream):
-        codec.decode(pack(Stream(codec.identity, 1024, 1024, HeaderControls(32, 0), (payload,))))
 
 
 def test_a_checkpoint_without_its_tables_cannot_code(checkpoint):

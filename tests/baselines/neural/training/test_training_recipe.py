@@ -192,29 +192,17 @@ def factors(**different):
     return [stage.rate_factor(step) for step in range(stage.steps)]
 
 
-def test_the_published_schedule_is_constant_and_then_a_tenth():
+def test_the_learning_rate_follows_warm_up_falls_and_decay():
     stage = stage_of(steps=1_000_000, decay_at=0.8, decay="step", final_share=0.1)
     steps = (0, 1, 799_999, 800_000, 999_999)
     assert [stage.rate_factor(step) for step in steps] == [1, 1, 1, 0.1, 0.1]
-
-
-def test_the_rate_falls_again_where_the_stage_says_so():
     falls = ((0.6, 0.2), (0.8, 0.05))
     assert factors(steps=10, decay_at=0.3, final_share=0.5, further_falls=falls) == [
         *(1, 1, 1, 0.5, 0.5, 0.5, 0.2, 0.2, 0.05, 0.05)
     ]
-
-
-def test_the_rate_rises_evenly_over_the_warm_up():
     assert factors(steps=7, warm_up_steps=4) == [0.25, 0.5, 0.75, 1, 1, 1, 1]
-
-
-def test_without_warm_up_and_decay_it_is_constant():
     assert factors(steps=5, decay_at=1.0) == [1] * 5
     assert factors(steps=5, decay_at=1.0, decay="linear", final_share=0.0) == [1] * 5
-
-
-def test_a_linear_decay_is_a_straight_line_to_the_final_share():
     found = factors(steps=10, decay_at=0.6, decay="linear", final_share=0.2)
     assert found == pytest.approx([1, 1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4], abs=1e-12)
     stage = stage_of(steps=10, decay_at=0.6, decay="linear", final_share=0.2)
