@@ -62,7 +62,7 @@ def test_the_value_reaches_the_encoder_as_programs_write_numbers(values, told, p
     assert codec.encode(photo, codec.sweep[0]) == told
 
 
-def test_a_decoder_is_told_the_value_by_a_counted_byte_of_the_stream(photo: Pixels):
+def test_a_decoder_is_told_the_value_by_a_counted_byte_of_the_stream(photo):
     codec = Command(encode=COPY, decode=shell("test {q} = 0.5 && cp {in} {out}"), values="9/0.5")
     data = codec.encode(photo, codec.sweep[1])
     assert (data[0], data[1:5]) == (1, b"\x89PNG")
