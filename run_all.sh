@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# Set up a bare Linux machine with Python 3.11 or 3.12 and measure every codec that runs on it.
+# Set up a bare Linux machine with Python 3.11 or 3.12 and compare codecs on it.
 #
-#   ./run_all.sh         set up, measure every codec on the dataset `sample`, write the report and its
-#                        page; also JPEG and VTM on Kodak, if its images are present
+#   ./run_all.sh         set up; measure our codec, JPEG and VTM on the dataset `sample` (bundled rows
+#                        are taken for the other codecs); write the report and its page
+#   ./run_all.sh all     the same with every codec that runs here; also JPEG and VTM on Kodak, if its
+#                        images are present
 #   ./run_all.sh paper   set up, draw the paper's figures from results/ into results/figures/paper
 #   ./run_all.sh test    set up, Ray too, then ruff, mypy and pytest; --all adds the slow tests
 #   ./run_all.sh setup   set up, nothing else
 #
-# It says what it does next. It writes only to .venv and results; .venv/install.log has all that pip
-# says. Pillow is the stock wheel; `pip install .[simd]` is for those who want pillow-simd.
+# It says what it does next. It writes only to .venv and results, and to the caches of uv and pip;
+# .venv/install.log has all that they say. Pillow is the stock wheel; `pip install .[simd]` is for
+# those who want pillow-simd.
 set -euo pipefail
 cd -P "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" >/dev/null
 exec </dev/null
@@ -16,7 +19,9 @@ exec </dev/null
 unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONWARNINGS PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT
 
 PYTHON=.venv/bin/python
-PIP=("$PYTHON" -m pip --disable-pip-version-check --no-input)
+PIP=("$PYTHON" -m pip --disable-pip-version-check --no-input install --progress-bar off)
+UV=(.venv/bin/uv pip install --python "$PYTHON" --index-strategy unsafe-best-match --compile-bytecode)
+INSTALL=("${PIP[@]}")
 
 fail() { # one line, exit code
   printf 'run_all.sh: %s\n' "$1" >&2
@@ -58,41 +63,48 @@ find_python() { # its path
   fail "needs Python 3.11 or 3.12 on the PATH, compressai has no wheels for later ones${seen:-; there is none}"
 }
 
-logged() {
-  "$@" >>.venv/install.log 2>&1
+select_from() { # lock file, regular expression of names, 1 to keep those or 0 to drop them: a lock
+  awk -v names="^($2)==" -v keep="$3" '/^[a-z0-9]/ { kept = ($0 ~ names) == keep } kept' "$1"
 }
 
-packages_in() { # lock file: their number
-  grep -c '^[a-z0-9].*==' "$1"
+shown() { # command; all that it says is logged, what takes time is shown
+  "$@" 2>&1 | tee -a .venv/install.log | sed -u -n -E \
+    -e 's/^ *(Downloading .* \([0-9.]+ ?[MG]i?B\)).*/  \1/p' \
+    -e 's/^((Prepared|Installed|Bytecode) .*)/  \1/p' \
+    -e 's/^Installing collected .*/  unpacking, which takes as long as the downloads/p'
 }
 
-followed() { # number of packages, command of pip
-  local site=(.venv/lib/python3*/site-packages)
-  "${@:2}" 2>&1 | tee -a .venv/install.log | tools/pip_progress.sh "$1" "${site[0]}"
+install_locked() { # lock file, more options; exactly these wheels, no dependencies beyond them
+  shown "${INSTALL[@]}" --no-deps --require-hashes --only-binary :all: -r "$@"
 }
 
-install_locked() { # lock file: exactly these wheels, no dependencies beyond them
-  followed "$(packages_in "$1")" "${PIP[@]}" install --progress-bar off \
-    --no-deps --require-hashes --only-binary :all: -r "$1"
+use_uv() { # which looks for packages where pip does
+  local setting
+  select_from requirements.lock uv 1 >.venv/uv.lock
+  install_locked .venv/uv.lock >/dev/null || return
+  while read -r setting; do export "${setting?}"; done < <("$PYTHON" tools/pip_settings.py)
+  INSTALL=("${UV[@]}")
 }
 
 install_packages() {
-  local separate="pyvips"
+  local separate="pyvips|uv" of_cpu="" files=.venv/lib/python3*/site-packages
   if ! nvidia-smi -L >/dev/null 2>&1; then
-    echo "torch for the CPU, 0.2 GB:"
-    if install_locked requirements-cpu.lock; then
-      # torch with CUDA has its libraries in packages of their own, which torch+cpu never loads.
-      separate="pyvips|torch|triton|nvidia-.*|cuda-.*"
-    else
-      echo "  pip does not find it where it is configured to look: torch with CUDA instead"
-    fi
+    for of_cpu in "torch|torchvision" torch none; do
+      select_from requirements-cpu.lock "$of_cpu" 1 >.venv/cpu.lock
+      if [ "$of_cpu" = none ] || install_locked .venv/cpu.lock; then break; fi
+    done
+    # torch with CUDA has its libraries in packages of their own, which torch+cpu never loads.
+    [ "$of_cpu" = none ] || separate+="|$of_cpu|triton|nvidia-.*|cuda-.*"
   fi
-  awk -v separate="^($separate)==" '/^[a-z]/ { kept = $0 !~ separate } kept' requirements.lock >.venv/packages.lock
-  echo "$(packages_in .venv/packages.lock) packages of requirements.lock:"
+  select_from requirements.lock "$separate" 0 >.venv/packages.lock
+  select_from requirements.lock pyvips 1 >.venv/pyvips.lock
   install_locked .venv/packages.lock || return
+  # A torchvision for CUDA finds no operators beside torch+cpu and does without them, but for the
+  # declarations of two.
+  [ "$of_cpu" != torch ] ||
+    sed -i '/^@torch.library.register_fake("torchvision::/d' $files/torchvision/_meta_registrations.py || return
   # pyvips is pure Python and has no wheel. Without build isolation no library of the system is found.
-  awk '/^[a-z]/ { kept = /^pyvips==/ } kept' requirements.lock >.venv/pyvips.lock
-  logged "${PIP[@]}" install --no-deps --no-build-isolation --require-hashes -r .venv/pyvips.lock
+  shown "${INSTALL[@]}" --no-deps --no-build-isolation --require-hashes -r .venv/pyvips.lock
 }
 
 set_up() { # nothing to do where .venv was completed from these locks, here
@@ -101,18 +113,20 @@ set_up() { # nothing to do where .venv was completed from these locks, here
   project=$(sha256sum <pyproject.toml)
   if [ "$(cat .venv/locked 2>/dev/null)" != "$locked" ] || ! "$PYTHON" -c "" 2>/dev/null; then
     python=$(find_python)
-    echo "Setting up .venv with $python: minutes, once."
-    echo "  $(packages_in requirements.lock) packages: 0.6 GB to download, 2 GB unpacked; with CUDA, gigabytes more"
-    echo "  .venv/install.log has all that pip says"
+    echo "Setting up .venv with $python: 0.6 GB to download, 2 GB unpacked; with CUDA, gigabytes more."
     "$python" -m venv --clear .venv || fail "$python could not make .venv"
-    if ! install_packages; then
-      tail -n 20 .venv/install.log >&2
-      fail "pip could not install requirements.lock; .venv/install.log has all it said"
+    if ! { use_uv && install_packages; }; then
+      echo "  uv could not install the packages: now pip, minutes"
+      INSTALL=("${PIP[@]}")
+      if ! install_packages; then
+        tail -n 20 .venv/install.log >&2
+        fail "pip could not install requirements.lock; .venv/install.log has all it said"
+      fi
     fi
     echo "$locked" >.venv/locked
   fi
   if [ "$(cat .venv/project 2>/dev/null)" != "$project" ]; then
-    logged "${PIP[@]}" install --no-deps --no-build-isolation --no-index --editable . ||
+    "${PIP[@]}" --no-deps --no-build-isolation --no-index --editable . >>.venv/install.log 2>&1 ||
       fail "pip could not install the project itself, see .venv/install.log"
     echo "$project" >.venv/project
     echo "Set up in $SECONDS s."
@@ -158,8 +172,8 @@ check_and_test() { # arguments of pytest
 }
 
 case "$*" in
-  "" | setup | paper | test | "test --all") ;;
-  *) fail "usage: ./run_all.sh [setup | paper | test [--all]]" 2 ;;
+  "" | all | setup | paper | test | "test --all") ;;
+  *) fail "usage: ./run_all.sh [all | setup | paper | test [--all]]" 2 ;;
 esac
 (
   # pip ends an interruption with 1, as it ends a failure.
@@ -169,8 +183,12 @@ esac
   case "$*" in test*) add_ray ;; esac
 ) 9<.
 case "$*" in
-  "") measure_everything ;;
-  setup) echo "Next: ./run_all.sh measures every codec that runs here; .venv/bin/bench --help" ;;
+  "")
+    echo "Next: measure ours, JPEG and VTM on 4 photographs, about a minute; then results/sample/report."
+    measure_and_report sample ours,jpeg,vtm
+    ;;
+  all) measure_everything ;;
+  setup) echo "Next: ./run_all.sh compares ours, JPEG and VTM; .venv/bin/bench --help" ;;
   paper)
     echo "Next: draw the paper's figures into results/figures/paper."
     .venv/bin/bench figures paper

@@ -53,7 +53,6 @@ from benchmark.measure.engine import local
 from benchmark.metrics import feature_spaces
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
 from benchmark.system.atomic import write_file
-from benchmark.system.imports import import_torchvision
 from benchmark.system.machine import commit, machine
 from benchmark.system.settings import DEVICE, use_device
 from benchmark.user_file import one_line
@@ -402,7 +401,7 @@ def _features(conditions: Conditions, name: str, device: str) -> Result:
 
 def _feature_function(conditions: Conditions, name: str, device: str) -> Callable[[Pixels], Any]:
     """Return a function from an image to the features of its patches, float32 (patches, 2048)."""
-    torchvision = import_torchvision()
+    import torchvision
     from pytorch_fid import inception
 
     path = conditions.out / "inception" / feature_spaces.INCEPTION_FILE

@@ -12,7 +12,6 @@ from baselines.neural.checkpoint.card import Card, verified_card
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import load_tensors
-from benchmark.system.imports import import_torchvision
 from benchmark.system.settings import weight_folders
 from benchmark.system.weights import PublishedFile, find_weights
 
@@ -328,8 +327,7 @@ def _num_bytes(made: "nn.Module") -> int:
 
 @contextmanager
 def importable() -> Iterator[None]:
-    """Prepare the import of CompressAI, which imports torchvision and torch_geometric."""
-    import_torchvision()
+    """Prepare the import of CompressAI, which imports torch_geometric."""
     with warnings.catch_warnings():
         # torch_geometric scripts its functions while it is imported, which torch 2.13 deprecates
         warnings.filterwarnings("ignore", message="`torch.jit.script", category=DeprecationWarning)

@@ -22,7 +22,6 @@ from benchmark.errors import NotMeasurable
 from benchmark.metrics.distribution_metric import Features
 from benchmark.metrics.metric import OF_PIXELS
 from benchmark.system.backbone import ALEXNET, DEVIATION, MEAN, SQUEEZENET, Backbone, load_pinned
-from benchmark.system.imports import import_torchvision
 from benchmark.system.weights import find_weights
 
 if TYPE_CHECKING:
@@ -176,7 +175,6 @@ def _pytorch_fid(state: "dict[str, Tensor]", scales: bool) -> Any:
     # Its constructor would download weights, and draws random numbers before it overwrites them.
     from unittest.mock import patch
 
-    import_torchvision()
     import torch
     from pytorch_fid import inception
 

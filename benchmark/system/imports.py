@@ -1,20 +1,7 @@
-"""Imports of pyarrow without pandas, and of torchvision beside a build of torch that it lacks."""
+"""The import of pyarrow without pandas."""
 
 import sys
-from importlib import import_module
 from importlib.abc import MetaPathFinder
-from types import ModuleType
-from typing import Any
-
-# Operators that torchvision's Python files refer to at import. Its compiled library declares them,
-# and does not load beside a torch that was built for another processor (torch for the CPU beside
-# torchvision for CUDA, from different package sources).
-DECLARATIONS = (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-)
-
-_declared: list[Any] = []  # a torch.library.Library takes its declarations along when it goes
 
 
 class _PandasLeftOut(MetaPathFinder):
@@ -43,27 +30,3 @@ def leave_pandas_out() -> None:
         pa.array([None])  # a list of anything
     finally:
         sys.meta_path.remove(finder)
-
-
-def import_torchvision() -> ModuleType:
-    """Return the package `torchvision`; call before importing anything that imports torchvision.
-
-    Where its compiled operators do not load, they are declared without a kernel: models, weights
-    and transforms work, and calling such an operator (box suppression, which this program does not)
-    raises NotImplementedError. Raises ImportError where torchvision is not installed.
-    """
-    try:
-        return import_module("torchvision")
-    except RuntimeError as error:
-        if "torchvision::" not in str(error):
-            raise
-    for name in list(sys.modules):  # half-imported modules would be taken for whole ones
-        if name.partition(".")[0] == "torchvision":
-            del sys.modules[name]
-    import torch
-
-    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-    for declaration in DECLARATIONS:
-        library.define(declaration)  # type: ignore[no-untyped-call]
-    _declared.append(library)
-    return import_module("torchvision")

@@ -3,6 +3,7 @@
 import re
 import sys
 from io import BytesIO
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ from baselines import mozjpeg
 from baselines.jpeg import JPEG
 from baselines.jpegli import Jpegli
 from baselines.mozjpeg import MozJPEG
-from benchmark.codec import Setting
+from benchmark.codec import Codec, Pixels, Setting
 from benchmark.errors import Unavailable
 from support.psnr import psnr
 
@@ -39,7 +40,9 @@ def luma_table(data: bytes) -> list[int]:
     ],
     ids=["jpegli", "mozjpeg", "mozjpeg 4:4:4"],
 )
-def test_the_stream_is_of_the_kind_that_is_said(photo, codec, frame, sampling):
+def test_the_stream_is_of_the_kind_that_is_said(
+    photo: Pixels, codec: Codec, frame: bytes, sampling: int
+):
     data = codec.encode(photo, quality(50))
     at = data.index(frame)
     assert data[at + 4] == 8  # bits per sample; ITU-T T.81, B.2.2
@@ -49,7 +52,7 @@ def test_the_stream_is_of_the_kind_that_is_said(photo, codec, frame, sampling):
     assert chroma == ("4:2:0" if sampling == 0x22 else "4:4:4")
 
 
-def test_mozjpeg_takes_the_table_asked_for(photo):
+def test_mozjpeg_takes_the_table_asked_for(photo: Pixels):
     flat = luma_table(MozJPEG(table=1).encode(photo, quality(50)))
     assert set(flat) == {16}
     assert min(luma_table(MozJPEG().encode(photo, quality(50)))) == ROBIDOUX
@@ -57,7 +60,7 @@ def test_mozjpeg_takes_the_table_asked_for(photo):
     assert standard == luma_table(JPEG().encode(photo, quality(50)))
 
 
-def test_the_trellis_drops_what_no_lossless_recompression_could(photo):
+def test_the_trellis_drops_what_no_lossless_recompression_could(photo: Pixels):
     """So mozjpeg is at work, and not a libvips that only has libjpeg-turbo."""
     lossless = BytesIO()
     Image.fromarray(photo).save(lossless, "JPEG", quality=50, progressive=True, optimize=True)
@@ -67,7 +70,7 @@ def test_the_trellis_drops_what_no_lossless_recompression_could(photo):
     assert MozJPEG().describe().version.startswith("mozjpeg 5.")
 
 
-def test_jpegli_has_tables_of_its_own_and_no_application_segment(photo):
+def test_jpegli_has_tables_of_its_own_and_no_application_segment(photo: Pixels):
     data = Jpegli().encode(photo, quality(75))
     assert luma_table(data) != luma_table(JPEG().encode(photo, quality(75)))
     assert Jpegli().container_bytes(data) == MozJPEG().container_bytes(data) == 0
@@ -78,7 +81,9 @@ def test_jpegli_has_tables_of_its_own_and_no_application_segment(photo):
 @pytest.mark.parametrize(
     ("codec", "package"), [(Jpegli, "pyjpegli"), (MozJPEG, "_libvips"), (MozJPEG, "pyvips")]
 )
-def test_a_missing_package_makes_the_codec_unavailable(monkeypatch, codec, package):
+def test_a_missing_package_makes_the_codec_unavailable(
+    monkeypatch: pytest.MonkeyPatch, codec: type, package: str
+):
     monkeypatch.setitem(sys.modules, package, None)
     mozjpeg._library.cache_clear()
     with pytest.raises(Unavailable, match=f"^{codec.name} needs .*install the Python package"):
@@ -86,7 +91,9 @@ def test_a_missing_package_makes_the_codec_unavailable(monkeypatch, codec, packa
 
 
 @pytest.mark.parametrize("present", [False, True])
-def test_a_libvips_of_the_system_is_not_taken_for_one_with_mozjpeg(monkeypatch, tmp_path, present):
+def test_a_libvips_of_the_system_is_not_taken_for_one_with_mozjpeg(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, present: bool
+):
     """Neither where pyvips-binary is absent, nor where pyvips has loaded another library."""
     elsewhere = SimpleNamespace(origin=str(tmp_path / "_libvips.so"))
     if present:

@@ -15,7 +15,6 @@ from benchmark.metrics.frechet import (
     frechet_at_infinity,
     nuclear_norm,
 )
-from benchmark.system.imports import import_torchvision
 from support.metrics.drawn_features import correlated, rotation
 
 
@@ -51,6 +50,12 @@ def test_covariances_that_commute_have_the_distance_of_their_deviations(shape):
     assert distance(*sums) == pytest.approx(expected, rel=1e-10)
 
 
+def test_in_one_dimension_it_is_the_textbook_formula():
+    first = sums_of(np.array([1.0]), np.array([[4.0]]))
+    second = sums_of(np.array([3.0]), np.array([[25.0]]))
+    assert distance(first, second) == pytest.approx((1 - 3) ** 2 + (2 - 5) ** 2, rel=1e-14)
+
+
 def test_it_agrees_with_the_root_of_a_matrix():
     generator = np.random.default_rng(2)
     sets = [correlated(generator, 500, 80), 1.1 * correlated(generator, 500, 80)]
@@ -64,7 +69,6 @@ def test_it_agrees_with_the_root_of_a_matrix():
 @pytest.mark.filterwarnings("ignore:The `disp` argument is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("samples", [300, 40])
 def test_it_agrees_with_pytorch_fid(samples):
-    import_torchvision()
     from pytorch_fid.fid_score import calculate_frechet_distance
 
     generator = np.random.default_rng(3)

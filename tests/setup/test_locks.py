@@ -42,5 +42,8 @@ def test_ray_finds_what_it_needs_in_the_two_locks_together_and_nothing_is_pinned
             assert together[requirement.name.lower()] in requirement.specifier, requirement
 
 
-def test_torch_for_the_cpu_is_the_locked_torch():
-    assert pins("requirements-cpu.lock") == {"torch": f"{pins('requirements.lock')['torch']}+cpu"}
+def test_torch_and_torchvision_for_the_cpu_are_the_locked_ones():
+    locked = pins("requirements.lock")
+    assert pins("requirements-cpu.lock") == {
+        name: f"{locked[name]}+cpu" for name in ("torch", "torchvision")
+    }

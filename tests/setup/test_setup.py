@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from support.checkout import Checkout, of_pip, pins
+from support.checkout import TORCHVISION, Checkout, pins
 
 
 @pytest.fixture
@@ -15,15 +15,17 @@ def checkout(tmp_path):
 
 
 SAMPLE = [
-    "bench run --codecs all --dataset sample --no-table",
+    "bench run --codecs ours,jpeg,vtm --dataset sample --no-table",
     "bench report --dataset sample --page",
 ]
 LOOK = "bench plan --codecs jpeg --dataset kodak"  # fails where the dataset is not
-KODAK = [
+ALL = [
+    SAMPLE[0].replace("ours,jpeg,vtm", "all"),
+    SAMPLE[1],
+    LOOK,
     "bench run --codecs jpeg,vtm --dataset kodak --no-table",
     "bench report --dataset kodak --page",
 ]
-BENCH = [*SAMPLE, LOOK, *KODAK]
 PYTEST = "-m pytest -n auto --maxprocesses 8 --dist loadfile -p tests.support.skip_account"
 
 
@@ -33,109 +35,123 @@ def of_bench(calls):
 
 def test_the_first_run_sets_up_and_the_second_only_measures(checkout):
     code, said, calls = checkout.run()
-    assert (code, of_bench(calls)) == (0, BENCH), said
+    assert (code, of_bench(calls)) == (0, SAMPLE), said
     assert sum("venv --clear" in call for call in calls) == 1
-    code, said, calls = checkout.run()
-    assert (code, calls) == (0, ["python -c ", *BENCH])
-    sample, kodak = said.splitlines()
-    assert sample.startswith("Next: measure every codec that runs here on 4 photographs")
-    assert kodak.startswith("Next: measure JPEG and VTM on Kodak's 24 photographs")
+    assert checkout.run()[2] == ["python -c ", *SAMPLE]
+    assert checkout.run("all")[2] == ["python -c ", *ALL]
 
 
-def test_set_up_says_what_it_does_how_far_it_is_and_what_comes_next(checkout):
-    checkout.pip_says(*of_pip(23, unpack=True))
+def test_set_up_shows_large_downloads_and_logs_all_that_uv_says(checkout):
+    told = [
+        "Resolved 2 packages in 2s",
+        "Downloading torch (170.1MiB)",
+        "Prepared 2 packages in 9s",
+        " + a==1",
+        "  Downloading b-1-py3-none-any.whl (64.8 MB)",
+        "  Downloading c-1-py3-none-any.whl (15 kB)",
+    ]
+    checkout.uv_says(*told)
     code, said, _ = checkout.run("setup")
     assert code == 0
-    total = len(pins("requirements.lock"))
-    few = len(names_in(checkout, "packages.lock"))
-    assert re.sub(r"\d+ s\b", "N s", said).splitlines() == [
-        f"Setting up .venv with {checkout.bin}/python3.11: minutes, once.",
-        f"  {total} packages: 0.6 GB to download, 2 GB unpacked; with CUDA, gigabytes more",
-        "  .venv/install.log has all that pip says",
-        "torch for the CPU, 0.2 GB:",
-        f"{few} packages of requirements.lock:",
-        f"  package 10 of {few}: p10-1.10, 1.5 MB, N s",
-        f"  package 20 of {few}: p20-1.20, 1.5 MB, N s",
-        f"  23 of {few} packages, 34 MB downloaded, N s",
-        "Set up in N s.",
-        "Next: ./run_all.sh measures every codec that runs here; .venv/bin/bench --help",
+    shown = [told[1], told[2], told[4].strip()]
+    assert [line for line in said.splitlines() if line.startswith("  ")] == [
+        f"  {line}" for line in shown
     ]
-    log = (checkout.root / ".venv" / "install.log").read_text().splitlines()
-    assert log == of_pip(23, unpack=True)
+    assert (checkout.root / ".venv" / "install.log").read_text().splitlines() == told
 
 
-def test_pips_objection_is_shown_whole_and_nothing_was_installed(checkout):
-    checkout.pip_says(*of_pip(3), then='echo "ERROR: no such package" >&2; exit 7')
-    code, said, _ = checkout.run("setup")
+def test_where_uv_fails_pip_installs_the_same(checkout):
+    """uv may be in no index that pip is configured with, or the index may need pip's keyring."""
+    whole = installs(checkout.run("setup")[2])
+    for refused in ("uv.lock", " uv pip install"):
+        (checkout.root / ".venv" / "locked").unlink()
+        code, said, calls = checkout.run("setup", refused=refused)
+        assert (code, "now pip" in said) == (0, True)
+        assert installs(calls, "python -m pip") == ["uv.lock", *whole]
+
+
+def test_what_neither_can_install_ends_set_up_with_what_was_said(checkout):
+    code, said, _ = checkout.run("setup", refused="packages.lock")
     assert code == 1
-    assert said.splitlines()[-2:] == [
-        "ERROR: no such package",
-        "run_all.sh: pip could not install requirements.lock; .venv/install.log has all it said",
-    ]
-    assert "MB downloaded" not in said
-    checkout.pip_says(*of_pip(1, unpack=True))
-    code, _, calls = checkout.run("setup")
-    assert (code, any("venv --clear" in call for call in calls)) == (0, True), "it is begun again"
+    assert "refused: python -m pip" in said.splitlines()[-2]
+    assert ".venv/install.log" in said.splitlines()[-1]
+    assert "venv --clear" in checkout.run("setup")[2][1], "it is begun again"
 
 
 def test_an_interrupted_set_up_ends_with_all_it_began_and_is_begun_again(checkout):
-    # As pip does, it ends with 1.
-    checkout.pip_says(*of_pip(10), then="trap 'echo cancelled; exit 1' INT; sleep 1000")
+    checkout.uv_says("Downloading a (1.5MiB)", then="trap 'exit 1' INT; sleep 1000")
     with checkout.start("setup") as process:
         for line in process.stdout:
-            if "package 10 of" in line:
+            if "Downloading a" in line:
                 break
         os.killpg(process.pid, signal.SIGINT)
         said = process.stdout.read()  # until the last process that has the pipe has ended
     assert process.returncode == 130
     assert said == "run_all.sh: interrupted; run it again to set up\n"
-    checkout.pip_says(*of_pip(1, unpack=True))
+    checkout.uv_says()
     code, said, calls = checkout.run("setup")
     assert (code, sum("venv --clear" in call for call in calls)) == (0, 1), said
 
 
+def installs(calls, by="https://elsewhere/simple uv pip"):
+    """What was installed in turn: `by` with the place that pip is configured with, unless told."""
+    return [
+        re.sub(r".*(-r \.venv/|--editable)", r"\1", call).removeprefix("-r .venv/")
+        for call in calls
+        if call.startswith(by) and " install " in call
+    ]
+
+
 def test_nothing_is_installed_that_is_not_in_a_lock(checkout):
     _, _, calls = checkout.run("setup")
-    installs = [call for call in calls if re.match(r"python -m pip .* install ", call)]
-    assert len(installs) == 4  # torch, the wheels, pyvips, the project itself
-    for call in installs:
-        assert "--no-deps" in call
-        assert "--require-hashes" in call or ("--no-index" in call and "--editable ." in call)
+    assert installs(calls, "python -m pip") == ["uv.lock", "--editable ."]
+    cpu, *others = installs(calls)
+    assert (cpu[:8], others) == ("cpu.lock", ["packages.lock", "pyvips.lock"])
+    for call in calls:
+        if re.search("(pip|uv) .*install ", call):
+            assert "--no-deps" in call
+            assert "--require-hashes" in call or "--no-index" in call
+            assert "--only-binary :all:" in call or "--no-build-isolation" in call
 
 
-def test_beside_torch_for_the_cpu_no_library_of_cuda_is_installed(checkout):
-    checkout.run("setup")
-    left_out = set(pins("requirements.lock")) - installed(checkout)
-    assert {"torch", "triton", "nvidia-cublas", "cuda-toolkit"} <= left_out
-    assert all(name.startswith(("torch", "triton", "nvidia-", "cuda-")) for name in left_out)
-    assert {"torchvision", "torch-geometric"} <= installed(checkout)
+def test_torch_and_torchvision_are_both_for_the_cpu_and_nothing_of_cuda_is_installed(checkout):
+    assert installs(checkout.run("setup")[2])[0] == "cpu.lock of torch torchvision "
+    left_out = {*pins("requirements.lock")} - names_in(checkout, "packages.lock")
+    assert left_out >= {"torch", "torchvision", "uv", "pyvips", "triton", "nvidia-cublas"}
+    others = left_out - {"torch", "torchvision", "uv", "pyvips"}
+    assert all(re.match("triton|nvidia-|cuda-", name) for name in others)
+    assert "register_fake" in (checkout.root / TORCHVISION).read_text()
+
+
+def test_beside_torch_for_the_cpu_alone_torchvision_does_without_its_operators(checkout):
+    code, _, calls = checkout.run("setup", refused="of torch torchvision")
+    assert (code, installs(calls)[1]) == (0, "cpu.lock of torch ")
+    left_out = {*pins("requirements.lock")} - names_in(checkout, "packages.lock")
+    assert {"torch", "torchvision"} & left_out == {"torch"}
+    assert (checkout.root / TORCHVISION).read_text() == "def nms(): ...\ndef qnms(): ...\n"
 
 
 @pytest.mark.parametrize("gpu", [False, True])
-def test_with_a_gpu_or_without_torch_for_the_cpu_the_whole_lock_is_installed(checkout, gpu):
+def test_with_a_gpu_or_without_torch_for_the_cpu_all_of_cuda_is_installed(checkout, gpu):
     if gpu:
         checkout.program("nvidia-smi")
-    code, _, calls = checkout.run("setup", refused="requirements-cpu.lock")
-    assert (code, installed(checkout)) == (0, pins("requirements.lock").keys())
-    assert any("requirements-cpu.lock" in call for call in calls) != gpu
+    code, _, calls = checkout.run("setup", refused="cpu.lock")
+    assert code == 0
+    left_out = {*pins("requirements.lock")} - names_in(checkout, "packages.lock")
+    assert left_out == {"uv", "pyvips"}
+    assert any("cpu.lock" in call for call in calls) != gpu
 
 
 def test_what_has_no_wheel_is_built_last_and_finds_no_library_of_the_system(checkout):
     """Built with isolation, pyvips would compile against a libvips that the machine has."""
-    _, _, calls = checkout.run("setup")
-    (built,) = [call for call in calls if "-r .venv/pyvips.lock" in call]
-    assert calls.index(built) > next(i for i, call in enumerate(calls) if "packages.lock" in call)
-    assert "--no-build-isolation --require-hashes" in built
-    assert [*names_in(checkout, "pyvips.lock")] == ["pyvips"]
+    last = [call for call in checkout.run("setup")[2] if "uv pip install" in call][-1]
+    assert "--no-build-isolation --require-hashes -r .venv/pyvips.lock" in last
+    assert names_in(checkout, "pyvips.lock") == {"pyvips"}
 
 
 def names_in(checkout, lock):
     text = (checkout.root / ".venv" / lock).read_text()
-    return re.findall(r"^[\w.-]+(?===)", text, re.MULTILINE)
-
-
-def installed(checkout):
-    return {*names_in(checkout, "packages.lock"), *names_in(checkout, "pyvips.lock")}
+    return {*re.findall(r"^[\w.-]+(?===)", text, re.MULTILINE)}
 
 
 def test_another_lock_or_place_sets_up_anew_and_another_pyproject_only_the_project(
@@ -156,16 +172,16 @@ def test_another_lock_or_place_sets_up_anew_and_another_pyproject_only_the_proje
 @pytest.mark.parametrize(
     ("refused", "code", "ends", "calls"),
     [
-        ("bench run", 1, 1, BENCH),  # a failed cell: the others are reported
-        ("bench run", 2, 2, SAMPLE[:1]),
-        ("bench run", 130, 130, SAMPLE[:1]),
-        ("bench report", 5, 5, SAMPLE),
-        ("bench plan", 2, 0, [*SAMPLE, LOOK]),  # no Kodak: that is no failure
-        ("jpeg,vtm", 1, 1, BENCH),
+        ("bench run", 1, 1, ALL),  # a failed cell: the others are reported
+        ("bench run", 2, 2, ALL[:1]),
+        ("bench run", 130, 130, ALL[:1]),
+        ("bench report", 5, 5, ALL[:2]),
+        ("bench plan", 2, 0, ALL[:3]),  # no Kodak: that is no failure
+        ("jpeg,vtm", 1, 1, ALL),
     ],
 )
 def test_the_worst_of_what_failed_is_the_exit_code(checkout, refused, code, ends, calls):
-    done, said, made = checkout.run(refused=refused, code=code)
+    done, said, made = checkout.run("all", refused=refused, code=code)
     assert (done, of_bench(made)) == (ends, calls)
     assert ("refused" in said) == (ends > 0)
 
@@ -185,15 +201,15 @@ def test_the_tests_are_all_checks_in_turn(checkout, arguments, selection):
 
 
 def test_the_tests_bring_ray_along_once_and_nothing_else_does(checkout):
-    def installs(*arguments, **more):
+    def tries(*arguments, **more):
         code, said, calls = checkout.run(*arguments, **more)
         return code, said, sum("requirements-ray.lock" in call for call in calls)
 
-    assert installs("setup")[2] == installs()[2] == installs("paper")[2] == 0
-    code, said, tried = installs("test", refused="requirements-ray.lock")
+    assert tries("setup")[2] == tries()[2] == tries("paper")[2] == 0
+    code, said, tried = tries("test", refused="requirements-ray.lock")
     assert (code, tried) == (0, 1)
     assert "Ray could not be installed: its tests skip" in said
-    assert [installs("test")[2], installs("test", "--all")[2]] == [1, 0]
+    assert [tries("test")[2], tries("test", "--all")[2]] == [1, 0]
 
 
 @pytest.mark.parametrize("check", ["ruff check", "ruff format", "mypy", "-m pytest"])
@@ -231,7 +247,7 @@ def test_continuous_integration_tries_to_install_chromium_and_does_without(check
 def test_an_unknown_argument_is_one_line_and_2(checkout, arguments):
     code, said, calls = checkout.run(*arguments)
     assert (code, calls) == (2, [])
-    assert said == "run_all.sh: usage: ./run_all.sh [setup | paper | test [--all]]\n"
+    assert said == "run_all.sh: usage: ./run_all.sh [all | setup | paper | test [--all]]\n"
 
 
 @pytest.mark.parametrize("objection", ["", "is Python 3.13"])

@@ -19,12 +19,6 @@ from benchmark.system.settings import POOLS
 
 ROOT = Path(__file__).parents[2]
 KODAK = ROOT.parent / "shared" / "data" / "kodak"
-# As `python -m MODULE ARGUMENT...`, with a torchvision that can be imported.
-RUN_MODULE = (
-    "import runpy, sys; from benchmark.system.imports import import_torchvision; "
-    "import_torchvision(); sys.argv = sys.argv[1:]; "
-    "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
-)
 
 
 class Took(NamedTuple):
@@ -78,7 +72,7 @@ def run_peer(module: str, *arguments: str | Path, one_thread: bool = False) -> C
 
     As it comes, each of its processes uses all cores; `one_thread` is how it would be run better.
     """
-    command = [sys.executable, "-c", RUN_MODULE, module, *map(str, arguments)]
+    command = [sys.executable, "-m", module, *map(str, arguments)]
     ended = clock(command, dict.fromkeys(POOLS, "1") if one_thread else {})
     output = str(ended.result)
     return ended._replace(result=json.loads(output[output.index("{") :])["results"])

@@ -25,6 +25,7 @@ for pool in ("OMP", "OPENBLAS", "MKL"):
 
 import numpy as np
 import torch
+import torchvision
 from harness import timed
 from PIL import Image
 
@@ -33,7 +34,6 @@ from benchmark.errors import Unavailable
 from benchmark.metrics.perceptual.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
 from benchmark.metrics.perceptual.ms_ssim import MSSSIM
 from benchmark.metrics.psnr import PSNR, LumaPSNR
-from benchmark.system.imports import import_torchvision
 from benchmark.system.machine import package_folder
 
 Measure = Callable[[Pixels, Pixels], float]
@@ -64,7 +64,7 @@ def ms_ssim_of_pytorch_msssim(reference: Pixels, decoded: Pixels) -> float:
 def draw_weights(kind: type[LPIPS], folder: Path) -> None:
     """Have this metric find and accept numbers of the right shapes."""
     with torch.device("meta"):
-        model = getattr(import_torchvision().models, OF_TORCHVISION[kind.backbone.name])
+        model = getattr(torchvision.models, OF_TORCHVISION[kind.backbone.name])
         shapes = model().state_dict()
     path = folder / kind.backbone.patterns[0].replace("*", "drawn")
     drawn = {}
@@ -78,7 +78,6 @@ def draw_weights(kind: type[LPIPS], folder: Path) -> None:
 
 
 def lpips_of_the_package(metric: LPIPS) -> Measure:
-    import_torchvision()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         import lpips

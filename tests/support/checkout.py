@@ -1,4 +1,4 @@
-"""A copy of what run_all.sh reads, with stand-ins for Python and pip."""
+"""A copy of what run_all.sh reads, with stand-ins for Python, uv and pip."""
 
 import re
 import shlex
@@ -13,21 +13,29 @@ LOCKS = ("requirements.lock", "requirements-cpu.lock", "requirements-ray.lock")
 
 PROGRAMS = (
     *("awk", "bash", "cat", "cp", "dirname", "env", "flock", "grep", "ln", "mkdir", "printf"),
-    *("readlink", "rm", "sha256sum", "sleep", "tail", "tee", "timeout"),
+    *("readlink", "rm", "sed", "sha256sum", "sleep", "tail", "tee", "timeout"),
 )
+
+TORCHVISION = ".venv/lib/python3.11/site-packages/torchvision/_meta_registrations.py"
 
 # Stands in for Python and all programs of .venv: notes how it was called, fails when told to.
 STAND_IN = """#!/usr/bin/env bash
 call="${0##*/} $*"
+[[ "$call" != uv* ]] || call="$UV_DEFAULT_INDEX $call"
+[[ "$call" != *cpu.lock ]] || call+=" of $(awk -F= '/^[a-z]/ { printf "%s ", $1 }' .venv/cpu.lock)"
 printf '%s\\n' "${call//$'\\n'/ }" >>"$CALLS"
 case "$call" in
   *"import os, platform, sys"*) printf '%s' "$OBJECTION" ;;
-  *"-r .venv/packages.lock") [ ! -e "$CALLS.pip" ] || . "$CALLS.pip" ;;
+  *"-r .venv/packages.lock") [ ! -e "$CALLS.uv" ] || . "$CALLS.uv" ;;
+  *"tools/pip_settings.py") echo "UV_DEFAULT_INDEX=https://elsewhere/simple" ;;
   *"-m venv --clear .venv")
-    mkdir -p .venv/bin
+    mkdir -p .venv/bin .venv/lib/python3.11/site-packages/torchvision
+    printf '@torch.library.register_fake("torchvision::%s")\ndef %s(): ...\n' nms nms qnms qnms \
+      >.venv/lib/python3.11/site-packages/torchvision/_meta_registrations.py
     for name in python bench ruff mypy; do cp "$0" ".venv/bin/$name"; done ;;
 esac
-[[ -z "$REFUSED" || "$call" != *"$REFUSED"* ]] || { echo "refused: $call"; exit "$CODE"; }
+[[ -z "$REFUSED" || ! "$call" =~ $REFUSED ]] || { echo "refused: $call"; exit "$CODE"; }
+[[ "$call" != *"-r .venv/uv.lock" ]] || cp "$0" .venv/bin/uv
 """
 
 
@@ -43,8 +51,7 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.root, self.bin, self.calls = folder / "a b", folder / "bin", folder / "calls"
         (self.root / ".ci").mkdir(parents=True)
-        (self.root / "tools").mkdir()
-        for name in (*LOCKS, "run_all.sh", ".ci/run", "pyproject.toml", "tools/pip_progress.sh"):
+        for name in (*LOCKS, "run_all.sh", ".ci/run", "pyproject.toml"):
             shutil.copy(ROOT / name, self.root / name)
         self.bin.mkdir()
         for program in PROGRAMS:
@@ -89,18 +96,7 @@ class Checkout:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
 
-    def pip_says(self, *lines: str, then: str = "") -> None:
-        """Have pip say these lines when it installs the packages, and do what `then` says."""
+    def uv_says(self, *lines: str, then: str = "") -> None:
+        """Have uv and pip say these lines when they install the packages, and do `then`."""
         text = "".join(f"echo {shlex.quote(line)}\n" for line in lines)
-        Path(f"{self.calls}.pip").write_text(f"{text}{then}\n")
-
-
-def of_pip(number: int, unpack: bool = False) -> list[str]:
-    """Return what pip says of the packages 1 to `number`, each of 1.5 MB."""
-    lines = ["Looking in indexes: here"]
-    for one in range(1, number + 1):
-        lines += [f"Collecting p{one}==1.{one} (from -r .venv/packages.lock (line {one}))"]
-        lines += [f"  Downloading p{one}-1.{one}-cp311-cp311-linux_x86_64.whl (1.5 MB)"]
-    if unpack:
-        lines += ["Installing collected packages: p1, p2", "Successfully installed p1-1.1 p2-1.2"]
-    return lines
+        Path(f"{self.calls}.uv").write_text(f"{text}{then}\n")

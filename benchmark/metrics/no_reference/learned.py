@@ -20,7 +20,6 @@ from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, Reason, Unavailable
 from benchmark.metrics.metric import Better, Presentation, require_same_shape, require_side
 from benchmark.system.backbone import load_pinned, require_pinned
-from benchmark.system.imports import import_torchvision
 from benchmark.system.weights import find_weights
 
 VERSION = "0.1.16"
@@ -44,7 +43,6 @@ class LearnedRating:
     def __init__(self, device: str = "cpu") -> None:
         """Raise `Unavailable` where pyiqa or the weights are missing or others."""
         path = self._find()
-        import_torchvision()
         self._device = device
         try:
             self._network = self.open(path, device)

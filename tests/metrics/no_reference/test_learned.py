@@ -68,10 +68,6 @@ def test_musiq_of_drawn_weights_is_pyiqas(monkeypatch, tmp_path, coffee):
     if find_spec("pyiqa") is None:
         pytest.skip("pyiqa is not installed")
     import torch
-
-    from benchmark.system.imports import import_torchvision
-
-    import_torchvision()
     from pyiqa import create_metric
 
     theirs = create_metric("musiq", device="cpu", pretrained=False)

@@ -5,12 +5,14 @@ import pickle
 import warnings
 from importlib.metadata import PackageNotFoundError
 from io import BytesIO
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, Unavailable
@@ -19,16 +21,17 @@ from benchmark.plan.request import metric_names
 from benchmark.registry import METRICS, USUAL_METRICS
 from benchmark.system import backbone
 from benchmark.system.backbone import ALEXNET, SQUEEZENET, VGG16
-from benchmark.system.imports import import_torchvision
 from conftest import SHARED
 from support.metrics.cases import (
     MakesFolder,
+    in_new_python,
     through_jpeg,
     unavailable_in_new_python,
     value,
 )
 
 WEIGHTS = SHARED / "data" / "weights"
+needs_weights = pytest.mark.skipif(not WEIGHTS.exists(), reason="needs ../shared/data/weights")
 TOLERANCE = 1e-6  # as stated in the docstring
 
 
@@ -91,13 +94,13 @@ by_tensors = pytest.mark.parametrize(
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: case.net)
-def case(request):
+def case(request: pytest.FixtureRequest) -> Case:
     chosen: Case = request.param
     return chosen
 
 
 @pytest.fixture(scope="module")
-def loaded(case):
+def loaded(case: Case) -> dict[str, torch.Tensor]:
     """Return the network's published weights, or drawn ones of VGG-16."""
     if case is VGG:
         return drawn_vgg()
@@ -109,7 +112,7 @@ def loaded(case):
 
 def vgg_features() -> torch.nn.Sequential:
     """Build torchvision's features of VGG-16 without its 120 million other weights."""
-    vgg = import_torchvision().models.vgg
+    vgg = torchvision.models.vgg
     with torch.device("meta"):
         layers: torch.nn.Sequential = vgg.make_layers(vgg.cfgs["D"])
     return layers.to_empty(device="cpu")
@@ -125,7 +128,9 @@ def drawn_vgg() -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def folder(case, loaded, tmp_path_factory):
+def folder(
+    case: Case, loaded: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Return the folder of the weights."""
     if case is not VGG:
         return WEIGHTS
@@ -135,7 +140,9 @@ def folder(case, loaded, tmp_path_factory):
 
 
 @pytest.fixture
-def weights(case, loaded, folder, monkeypatch):
+def weights(
+    case: Case, loaded: dict[str, torch.Tensor], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, torch.Tensor]:
     """Place the network's weights where the metric finds them, and return them."""
     monkeypatch.setenv("BENCH_WEIGHTS", str(folder))
     if case is VGG:
@@ -145,15 +152,14 @@ def weights(case, loaded, folder, monkeypatch):
 
 
 @pytest.fixture
-def picture(case, photo):
+def picture(case: Case, photo: Pixels) -> Pixels:
     """Small, where the network is large."""
     return np.ascontiguousarray(photo[:70, :90]) if case is VGG else photo
 
 
 @pytest.fixture(scope="module")
-def peer(case, loaded):
+def peer(case: Case, loaded: dict[str, torch.Tensor]) -> Any:
     """Build the lpips package's network with the same weights."""
-    torchvision = import_torchvision()
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore", UserWarning)  # it calls torchvision the old way
         patch.setattr(
@@ -295,6 +301,23 @@ def test_missing_weights_are_noticed_before_torch_is_imported(case, tmp_path):
     shown = unavailable_in_new_python(module, case.metric.__name__, tmp_path)
     assert shown.startswith(f"False no weight file {case.sought} in")
     assert case.whole in shown
+
+
+@needs_weights
+@by_tensors
+def test_nothing_but_torch_is_imported_and_no_random_number_drawn(case):
+    program = """
+import sys
+import numpy as np
+import torch
+from benchmark.metrics.perceptual import lpips
+state = torch.get_rng_state()
+metric = lpips.NAME()
+metric.compare(metric.prepare(np.zeros((64, 64, 3), np.uint8)), np.ones((64, 64, 3), np.uint8))
+print(torch.equal(state, torch.get_rng_state()), {"torchvision", "lpips"} & set(sys.modules))
+"""
+    program = program.replace("NAME", case.metric.__name__)
+    assert in_new_python(program, BENCH_WEIGHTS=str(WEIGHTS)) == "True set()\n"
 
 
 def test_the_protocol_names_the_release_and_the_weights():

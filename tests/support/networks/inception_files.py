@@ -8,15 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
 from torch import Tensor
 
 from benchmark.metrics import feature_spaces
 from benchmark.metrics.distribution_metric import Features
 from benchmark.metrics.feature_spaces import INCEPTION_FILE, Inception256, PatchSpace
-from benchmark.system.imports import import_torchvision
-
-torchvision = import_torchvision()
 
 
 class Case(NamedTuple):

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import torch
+import torchvision
 from torch import nn
-
-from benchmark.system.imports import import_torchvision
 
 CHANNELS = (3, 64, 128, 256, 512, 512)
 NETWORK_FILE, IMPORTANCES_FILE = "vgg16-397923af.pth", "dists_weights.pt"
@@ -17,7 +16,6 @@ class DrawnVGG:
     def __init__(self, folder: Path) -> None:
         generator = torch.Generator().manual_seed(11)
         self.folder = folder
-        torchvision = import_torchvision()
         with torch.device("meta"):
             features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"])
         self.features: nn.Sequential = features.to_empty(device="cpu")

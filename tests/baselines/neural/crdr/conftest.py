@@ -1,5 +1,7 @@
 """A checkpoint of the smallest network, and its codec."""
 
+from pathlib import Path
+
 import pytest
 
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
@@ -8,12 +10,12 @@ from support.networks.tiny_checkpoint import write_checkpoint
 
 
 @pytest.fixture(scope="package")
-def checkpoint(tmp_path_factory):
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "ours.safetensors"
     write_checkpoint(path)
     return path
 
 
 @pytest.fixture(scope="package")
-def codec(checkpoint):
+def codec(checkpoint: Path) -> PictureCodec:
     return PictureCodec(load_checkpoint(checkpoint))

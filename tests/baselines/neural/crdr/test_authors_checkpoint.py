@@ -38,7 +38,7 @@ State = dict[str, Tensor]
 
 
 @pytest.fixture(scope="module")
-def state():
+def state() -> State:
     return authors_state(SHRUNKEN)
 
 

@@ -2,10 +2,11 @@
 
 import pytest
 
-from support.entropy.reference_coder import distributions, gaussian_tables
+from baselines.neural.entropy.coder import Distributions
+from support.entropy.reference_coder import Table, distributions, gaussian_tables
 
 
 @pytest.fixture(scope="package")
-def gaussians():
+def gaussians() -> tuple[list[Table], Distributions]:
     tables = gaussian_tables()
     return tables, distributions(tables)

@@ -1,0 +1,70 @@
+"""The environment that run_all.sh makes: packages of one build, taken from where pip looks."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from support.checkout import ROOT
+from tools.pip_settings import settings
+
+PLAIN = """
+import torch, torchvision
+from compressai.models import FactorizedPrior
+assert (torch.version.cuda is None) or torchvision.extension._has_ops()
+print(torchvision.transforms.ToTensor.__name__, FactorizedPrior.__name__)
+"""
+
+
+def python(*arguments, **environment):
+    """Run the environment's Python in a process of its own, outside the checkout."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd="/",
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_torchvision_and_what_imports_it_are_imported_plainly():
+    done = python("-c", PLAIN)
+    assert done.stdout.split() == ["ToTensor", "FactorizedPrior"], done.stderr
+
+
+def test_compressai_is_a_program():
+    done = python("-m", "compressai.utils.bench", "--help")
+    assert (done.returncode, "vtm" in done.stdout) == (0, True), done.stderr
+
+
+def test_uv_looks_where_pip_is_configured_to_look(tmp_path):
+    """As pip itself reads its files and variables; what uv is told already stays."""
+    (tmp_path / "pip.conf").write_text(
+        "[global]\nindex-url = https://a/simple\nfind-links =\n  /one\n  /two\ntimeout = 7\n"
+        "[install]\nextra-index-url = https://b/simple https://c/simple\n"
+        "[download]\nindex-url = https://d/simple\n"
+    )
+    own = {name: value for name, value in os.environ.items() if name[:3] not in ("PIP", "UV_")}
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "pip_settings.py"],
+        env=own
+        | {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "PIP_TRUSTED_HOST": "b"}
+        | {"UV_HTTP_TIMEOUT": "9"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    assert "UV_DEFAULT_INDEX=https://a/simple" in lines
+    assert "UV_INDEX=https://b/simple https://c/simple" in lines
+    assert "UV_FIND_LINKS=/one,/two" in lines
+    assert "UV_INSECURE_HOST=b" in lines
+    assert not any(line.startswith("UV_HTTP_TIMEOUT") for line in lines)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_variable_of_pip_replaces_what_its_files_say(order):
+    listed = [":env:.index-url='https://v'", "global.index-url='https://g'"][::order]
+    assert settings(listed) == {"UV_DEFAULT_INDEX": "https://v"}
