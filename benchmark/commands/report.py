@@ -63,7 +63,7 @@ def report(
       bench report --dataset kodak --anchor vtm --published hific --page
     """
     from benchmark.figures.style import drawn_in
-    from benchmark.page.write import page_request, write_page
+    from benchmark.page.write import page_request, start_workers, write_page
     from benchmark.report.report import write_reports
     from benchmark.report.report_set import ReportSet
 
@@ -72,6 +72,13 @@ def report(
     asked = replace(asked, command=command_line(context), page=bool(page))
     progress = partial(output.show_progress, "decoding for the page", quiet=as_json)
     told = []
+
+    def say(sentence: str) -> None:
+        if not as_json:
+            output.say([sentence])
+
+    if page:
+        start_workers(asked)
     with drawn_in(style, font):
         for one in write_reports(asked):
             if not as_json:
@@ -85,7 +92,7 @@ def report(
             if wanted:
                 output.say_not_run(wanted.codecs.not_run(one.stored.table))
             pages = (
-                write_page(wanted, one, bool(asked.published), asked.linear, progress)
+                write_page(wanted, one, bool(asked.published), asked.linear, progress, say)
                 if wanted
                 else ()
             )

@@ -27,56 +27,55 @@ page.slots = (point, image, codecs) => {
   return [first, ...others].slice(0, page.MOST_PANES);
 };
 
-page.numbersOf = (point, at) =>
-  page.data.measures
-    .filter((one) => one.by_image && point.image_values[one.column][at] !== null)
-    .map((one) => `${page.nameOf(one)} ${page.text(one, point.image_values[one.column][at])}${page.unit(one)}`);
+// The metrics that a line has room for: the one of the curves, then those that rank codecs.
+page.leads = () => [...new Set([page.curves.metric, ...page.data.leads])].map(page.measure).filter(Boolean);
 
 // The caption of a pane: codec, setting, rate (and how far from the clicked one's), numbers.
 page.describe = (slot, bpp) => {
-  const codec = page.data.codecs[slot.point.codec];
   const own = slot.point.image_bpp[slot.at];
   const ratio = own / bpp;
   const away = Math.abs(ratio - 1) < 0.0005 ? "" : ` (×${ratio.toFixed(2)})`;
+  const measures = page.leads().filter((one) => one.by_image && slot.point.image_values[one.column][slot.at] !== null);
   return [
-    page.make("strong", {}, page.swatch(codec, page.drawing.codec(codec)),
+    page.make("strong", {}, page.swatch(page.allCodecs()[slot.point.codec]),
       page.make("span", { textContent: page.titleOf(slot.point) })),
     page.make("span", {
       className: ratio > 1.25 || ratio < 0.8 ? "numbers far" : "numbers",
       title: away && "times the rate of the first one", textContent: `${page.rate(own)} bpp${away}`,
     }),
-    ...page.numbersOf(slot.point, slot.at).map((text) =>
-      page.make("span", { className: "numbers", textContent: text })),
+    ...measures.map((one) => page.make("span", {
+      className: "numbers", textContent: page.reading(one, slot.point.image_values[one.column][slot.at]),
+    })),
   ];
 };
 
+// Codecs in the legend and those beside the point; the others are found by their names.
 page.codecChips = (box, point, image, chosen, toggled) => {
   const bpp = point.image_bpp[point.images.indexOf(image)];
   const full = chosen.length >= page.MOST_PANES;
-  box.replaceChildren(
-    ...page.data.codecs.map((codec, place) => {
-      const found = place === point.codec ? { point } : page.nearest(place, image, bpp);
-      const pressed = chosen.includes(place);
-      const chip = page.make(
-        "button",
-        {
-          type: "button", className: "chip", "aria-pressed": String(pressed), "data-codec": String(place),
-          disabled: place === point.codec || !found || (full && !pressed),
-          title: place === point.codec ? "the point that was opened"
-            : found ? `nearest rate: ${found.point.setting}` : "it has no stream of this image",
-        },
-        page.swatch(codec, page.drawing.codec(codec)),
-        page.make("span", { textContent: codec.name })
-      );
-      chip.addEventListener("click", () => toggled(place));
-      return chip;
-    })
-  );
+  const listed = page.allCodecs().filter((one) => chosen.includes(one.place) || page.shown.keys.includes(one.key));
+  box.replaceChildren(...listed.map((one) => {
+    const { place } = one;
+    const found = place === point.codec ? { point } : page.nearest(place, image, bpp);
+    const pressed = chosen.includes(place);
+    const chip = page.make(
+      "button",
+      {
+        type: "button", className: "chip", "aria-pressed": String(pressed), "data-codec": String(place),
+        disabled: place === point.codec || !found || (full && !pressed),
+        title: place === point.codec ? "the point that was opened"
+          : found ? `nearest rate: ${found.point.setting}` : "it has no stream of this image",
+      },
+      page.swatch(one), page.make("span", { textContent: one.name })
+    );
+    chip.addEventListener("click", () => toggled(place));
+    return chip;
+  }));
 };
 
 // One row per image: its numbers, and a button that shows it. Headers sort.
 page.imageTable = (table, point, image, chosen) => {
-  const measures = page.data.measures.filter((one) =>
+  const measures = page.leads().filter((one) =>
     one.by_image && point.image_values[one.column].some((value) => value !== null));
   const rows = point.images.map((number, at) => ({
     number,

@@ -3,6 +3,7 @@
 Numbers keep six digits. The page's own javascript (model.js) reads what is written here.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,8 @@ from typing import Any, NamedTuple
 
 from benchmark.analysis.interval import CONFIDENCE, point_interval
 from benchmark.analysis.rate_distortion import excluded
-from benchmark.analysis.summarise import SECONDS, Point, Summary
+from benchmark.analysis.summarise import Point, Summary
+from benchmark.analysis.systems import System, kind
 from benchmark.figures.style import LEAST_CONTRAST, PAGE_DARK, STEPS, contrast, mixed
 from benchmark.figures.table import Table
 from benchmark.metrics.distribution_metric import FEW_IMAGES
@@ -18,6 +20,8 @@ from benchmark.metrics.measure import Measure
 from benchmark.published.curves import SystemCurve
 
 DIGITS = 6
+LARGE = 10  # two decimals are enough of a metric with such values
+IMAGE_BYTES = 1_000_000  # of json with the numbers of single images
 DARK_PAGE = PAGE_DARK["page"]
 SYMBOLS = {
     "*": "star", "x": "x-thin", "s": "square", "v": "triangle-down", "D": "diamond",
@@ -25,6 +29,7 @@ SYMBOLS = {
     "X": "x", "h": "hexagon", "p": "pentagon", "d": "diamond-tall", "8": "octagon",
     "H": "hexagon2",
 }  # fmt: skip
+BY_IMAGE = ("images", "image_bpp", "image_values", "pictures")  # of a point
 ORIGINS = {"author_csv": "the authors' csv", "table": "a table", "digitised": "read from a figure"}
 
 
@@ -52,9 +57,21 @@ class DecodedPicture(NamedTuple):
     picture: str | None
     absent: str = ""
     failed: bool = False  # there is a stream, and decoding it failed
+    limited: bool = False  # there is a stream that the page has no room for
 
 
 ImageKey = tuple[str, str, int]  # label and setting of a point, and a number of `Point.image_ids`
+
+
+class Crop(NamedTuple):
+    """Part of a picture, in the page itself."""
+
+    key: ImageKey | None  # None: of the original
+    image: str  # name of the photograph
+    left: int  # px
+    top: int  # px
+    side: int  # px
+    file: bytes  # lossless WebP
 
 
 @dataclass(frozen=True)
@@ -73,8 +90,13 @@ class Content:
     packages: str  # with versions, of the last run
     missing: Mapping[str, Sequence[str]]  # sentences on what failed or is left out, by heading
     neighbours: Sequence[str] = ()  # labels of codecs that the viewer prefers beside a point
+    shown: Sequence[str] = ()  # labels of the curves that are shown first
+    shown_published: Sequence[str] = ()  # names of the published curves that are shown first
+    leads: Sequence[str] = ()  # columns of the metrics that rank codecs
+    headline: str = ""  # sentence at the top
+    ranking: Table | None = None
+    crops: Sequence[Crop] = ()
     published: Mapping[str, Sequence[SystemCurve]] = field(default_factory=dict)  # by column
-    published_shown: bool = False  # before anyone asks
     linear_rate: bool = False
     most_bpp: float = math.inf  # highest rate that the curves show at first
 
@@ -98,19 +120,20 @@ def page_data(content: Content) -> dict[str, Any]:
         _point(content, point, labels.index(point.label), places, sentences, reasons)
         for point in summary.points
     ]
+    _leave_out_images(points, [labels.index(label) for label in content.shown])
     return {
         "dataset": content.dataset,
-        "images_compared": summary.images,
-        "average": "mean of each image's bpp"
-        if summary.average == "per_image"
-        else "all bits over all pixels",
         "coding": summary.protocols["coding"],
         "confidence": CONFIDENCE,
         "few_images": FEW_IMAGES,
         "quantiles": [_short(_quantile(count)) for count in range(2, len(order) + 1)],
         "linear_rate": content.linear_rate,
         "most_bpp": content.most_bpp if math.isfinite(content.most_bpp) else None,
-        "published_shown": content.published_shown,
+        "shown": {
+            "codecs": [labels.index(label) for label in content.shown],
+            "published": list(content.shown_published),
+        },
+        "leads": list(content.leads),
         "measures": [_measure(content, measure) for measure in content.measures],
         "codecs": [_codec(content, label) for label in labels],
         "neighbours": [labels.index(label) for label in content.neighbours],
@@ -128,6 +151,8 @@ def page_data(content: Content) -> dict[str, Any]:
 
 
 def _measure(content: Content, measure: Measure) -> dict[str, Any]:
+    means = (point.means[measure.column].value for point in content.summary.points)
+    most = max((abs(value) for value in means if value is not None), default=0)
     return {
         "column": measure.column,
         "label": measure.label,
@@ -135,7 +160,7 @@ def _measure(content: Content, measure: Measure) -> dict[str, Any]:
         "better": measure.better,
         "saturating": measure.saturating,
         "protocol": content.summary.protocols[measure.column],
-        "decimals": 2 if "dB" in measure.label else 4,
+        "decimals": 2 if "dB" in measure.label or most >= LARGE else 4,
         "by_image": not measure.of_sets,
         "wide": measure.scale == "decades",
     }
@@ -148,11 +173,26 @@ def _codec(content: Content, label: str) -> dict[str, Any]:
         **_legend(content.legend[label]),
         "version": edition.version,
         "call": edition.command,
-        "timed": edition.timed,
-        "devices": ", ".join(edition.devices),
+        "own": kind(System("", label)) == "own",
         "caveats": list(edition.caveats),
         "recorded": edition.recorded,
     }
+
+
+def _leave_out_images(points: Sequence[dict[str, Any]], first: Sequence[int]) -> None:
+    """Empty the lists by image where they exceed IMAGE_BYTES, of codecs not among `first` first."""
+    sizes: dict[int, int] = {}
+    for point in points:
+        size = len(json.dumps([point[name] for name in BY_IMAGE], separators=(",", ":")))
+        sizes[point["codec"]] = sizes.get(point["codec"], 0) + size
+    left, kept = IMAGE_BYTES, set()
+    for codec in [*first, *(one for one in sizes if one not in first)]:
+        if sizes.get(codec, 0) <= left:
+            left -= sizes.get(codec, 0)
+            kept.add(codec)
+    for point in points:
+        if point["codec"] not in kept:
+            point |= {name: type(point[name])() for name in BY_IMAGE}
 
 
 def on_dark(colour: str) -> str:
@@ -195,9 +235,6 @@ def _point(
         "setting": setting,
         "bpp": _short(point.bpp),
         "count": point.images,
-        "lacking": point.missing,
-        "failed": point.failed,
-        "seconds": {name: _short(point.means[name].value) for name in SECONDS},
         "means": {
             one.column: _mean(point, one, reasons.get((point.label, setting, one.column)))
             for one in content.measures

@@ -1,4 +1,4 @@
-"""The page as one HTML text, with its styles, scripts and plotly's javascript inside.
+"""The page as one HTML text, with its styles, scripts and crops inside.
 
 Nothing in it comes from a network. Texts of rows are escaped, and should one get through all the
 same, the page's own policy refuses scripts that are not among those written here, and addresses
@@ -16,7 +16,8 @@ from pathlib import Path
 from benchmark.analysis.interval import CONFIDENCE
 from benchmark.figures.style import PAGE_DARK, PAGE_LIGHT
 from benchmark.figures.table import MINUS, Table
-from benchmark.page.content import Content, page_data
+from benchmark.page.content import Content, ImageKey, page_data
+from benchmark.page.crops import CROP_RATE
 from benchmark.system.text import counted
 
 STYLES = ("style.css", "viewer.css")
@@ -24,37 +25,37 @@ SCRIPTS = (
     "model.js", "legend.js", "chart.js", "curves.js", "scatter.js",
     "stage.js", "choice.js", "link.js", "viewer.js", "start.js",
 )  # fmt: skip
-MANY_METRICS = 5  # are counted above the curves, where the switch between them has their names
-# Plotly writes styles into elements.
-POLICY = (
+POLICY = (  # elements are placed by their style
     "default-src 'none'; img-src 'self' file: data: blob:; style-src 'unsafe-inline'; "
     "base-uri 'none'; form-action 'none'; "
 )
 
 
-def html_text(content: Content, plotly_javascript: str) -> str:
+def html_text(content: Content) -> str:
     """Return the whole page; the same content gives the same text."""
-    scripts = [plotly_javascript, *map(_asset, SCRIPTS)]
+    scripts = [*map(_asset, SCRIPTS)]
     for script in scripts:
         if re.search(r"</script|<!--", script, re.IGNORECASE):
             raise ValueError("a script that ends its own element cannot stand in a page")
     allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
+    codecs = {label: place for place, label in enumerate(content.summary.labels)}
     parts = {
         "policy": f"{POLICY}script-src {allowed}",
         "title": escape(f"{content.dataset}: rate, distortion and realism"),
         "style": "\n".join([_colours(), *map(_asset, STYLES)]),
         "dataset": escape(content.dataset),
-        "lede": escape(_lede(content)),
+        "lede": escape(content.headline or _lede(content)),
         "confidence": f"{100 * CONFIDENCE:.0f} %",
         "facts": "\n".join(
             f"    <div><dt>{escape(term)}</dt><dd>{escape(text)}</dd></div>"
             for term, text in content.facts
         ),
-        "bd_rates": _bd_rates(content.bd_rates),
-        "means": _means(content.means),
-        "codecs": _codecs(content),
+        "crops": _crops(content),
+        "ranking": table_html(content.ranking, "Ranking", codecs) if content.ranking else "",
+        "bd_rates": _bd_rates(content.bd_rates, codecs),
+        "means": table_html(content.means, "All points", codecs, opens=True),
+        "codecs": _codecs(content, codecs),
         "missing": _missing(content.missing),
-        "missing_count": str(sum(map(len, content.missing.values()))),
         "data": json_text(page_data(content)),
         "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
     }
@@ -92,44 +93,96 @@ def _digest(script: str) -> str:
 
 def _lede(content: Content) -> str:
     codecs, points = len(content.summary.labels), len(content.summary.points)
-    names = [measure.label.removesuffix(" (dB)") for measure in content.measures]
-    named = ", ".join(names) if len(names) < MANY_METRICS else f"{len(names)} metrics"
     return (
         f"{counted(codecs, 'codec')} at {counted(points, 'point')}, "
-        f"{counted(content.summary.images, 'image')}: {named or 'no metric measured'} "
-        "against bits per pixel, from real bitstreams."
+        f"{counted(content.summary.images, 'image')}."
     )
 
 
-def table_html(table: Table, name: str, opens: bool = False) -> str:
+def table_html(
+    table: Table, name: str, codecs: Mapping[str, int], opens: bool = False, wordy: bool = False
+) -> str:
     """Return a table that scrolls by itself where it is wider than the page, its notes below.
 
-    With `opens` each row is a point, whose setting (second column) is a button that opens it.
+    codecs: places of codecs by label; their rows are shown and hidden with the curves. opens: each
+    row is a point, whose setting (second column) is a button that opens it. wordy: cells are long
+    texts, which a narrow page puts below each other.
     """
     kinds = ["text" if place < table.words else "number" for place in range(len(table.headers))]
     head = "".join(
         f'<th scope="col" class="{kind}">{escape(header)}</th>'
         for kind, header in zip(kinds, table.headers, strict=True)
     )
-    lines, before = [], None
+    lines, before = [], ""
     for number, row in enumerate(table.rows):
-        cells = [
-            f'<td class="{kind}" data-label="{escape(header)}">'
-            f"{escape(_minus(cell)) if kind == 'number' else _breakable(cell)}</td>"
-            for kind, header, cell in zip(kinds, table.headers, row, strict=True)
-        ]
-        cells[0] = f'<th scope="row" class="text">{_breakable(row[0])}</th>'
+        cells = [f'<th scope="row" class="text">{_breakable(row[0])}</th>']
+        for kind, header, cell in list(zip(kinds, table.headers, row, strict=True))[1:]:
+            named = f' data-label="{escape(header)}"' if wordy else ""
+            text = escape(MINUS.sub("−", cell)) if kind == "number" else _breakable(cell)
+            cells.append(f'<td class="{kind}"{named}>{text}</td>')
         if opens:
             button = f'<button type="button" data-point="{number}">{escape(row[1])}</button>'
             cells[1] = f'<td class="text">{button}</td>'
         first = ' class="first"' if row[0] != before else ""
+        of = f' data-codec="{codecs[row[0]]}"' if row[0] in codecs else ""
         before = row[0]
-        lines.append(f"<tr{first}>{''.join(cells)}</tr>")
+        lines.append(f"<tr{first}{of}>{''.join(cells)}</tr>")
     notes = "".join(f'<p class="caption">{escape(note)}</p>' for note in table.notes)
+    kind = ' class="wordy"' if wordy else ""
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>{notes}"
+        f"<table{kind}><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table></div>{notes}"
     )
+
+
+def _crops(content: Content) -> str:
+    """Return the crops side by side, each a button that opens its point."""
+    if not content.crops:
+        return ""
+    numbers = {(one.label, str(one.setting)): n for n, one in enumerate(content.summary.points)}
+    order = sorted(content.photographs, key=lambda number: content.photographs[number].name)
+    figures = []
+    for one in content.crops:
+        source = f'src="data:image/webp;base64,{b64encode(one.file).decode()}"'
+        if one.key is None:
+            name, said, opens = "original", "", "disabled"
+        else:
+            label, setting, image = one.key
+            name, said = f"{content.legend[label].name}", _numbers(content, one.key)
+            opens = f'data-point="{numbers[label, setting]}" data-image="{order.index(image)}"'
+        alt = escape(f"{one.image}, {name}: {one.side} pixels square from {one.left}, {one.top}")
+        size = f'width="{one.side}" height="{one.side}"'
+        figures.append(
+            f'<figure><button type="button" {opens}><img {source} alt="{alt}" {size}></button>'
+            f"<figcaption><strong>{_breakable(name)}</strong> {escape(said)}</figcaption></figure>"
+        )
+    first = content.crops[0]
+    said = (
+        f"{first.image}, {first.side} × {first.side} pixels where the decoded images differ most, "
+        f"each at its rate nearest to {CROP_RATE:g} bit per pixel; not compressed again. "
+        "A click opens the whole image."
+    )
+    return (
+        '<section id="crops" aria-labelledby="crops-title"><h2 id="crops-title">Side by side</h2>'
+        f'<div class="crops">{"".join(figures)}</div>'
+        f'<p class="caption">{escape(said)}</p></section>'
+    )
+
+
+def _numbers(content: Content, key: ImageKey) -> str:
+    """Return the rate of a decoded image and its values of the metrics that lead."""
+    label, setting, number = key
+    points = content.summary.points
+    point = next(p for p in points if (p.label, str(p.setting)) == (label, setting))
+    at = point.image_ids.tolist().index(number)
+    said = [f"{point.image_bpp[at]:.3f} bpp"]
+    for one in content.measures:
+        if one.column in content.leads and not one.of_sets:
+            digits, unit = (2, " dB") if "dB" in one.label else (4, "")
+            value = point.image_values[one.column][at]
+            said.append(f"{one.label.partition(' (')[0]} {value:.{digits}f}{unit}")
+    return ", ".join(said)
 
 
 def _breakable(name: str) -> str:
@@ -141,29 +194,18 @@ def _breakable(name: str) -> str:
     return "<wbr>".join(map(escape, re.split(r"(?<=[:=/_])(?=.)", name)))
 
 
-def _minus(cell: str) -> str:
-    return MINUS.sub("−", cell)
-
-
-def _bd_rates(tables: Sequence[Table] | str) -> str:
+def _bd_rates(tables: Sequence[Table] | str, codecs: Mapping[str, int]) -> str:
     if isinstance(tables, str):
         return f'<p class="note">{escape(tables)}</p>'
-    overview, *details = tables
-    parts = [table_html(overview, "BD-rates")]
-    parts += [
-        f"<details><summary>By metric, of single images, BD-metrics</summary>"
-        f"{table_html(table, 'BD-rates in detail')}</details>"
-        for table in details
-    ]
-    return "\n".join(parts)
+    return "\n".join(
+        f"<details><summary>{title}</summary>{table_html(table, title, codecs)}</details>"
+        for title, table in zip(
+            ("BD-rates in every metric", "BD-rates in detail"), tables, strict=True
+        )
+    )
 
 
-def _means(table: Table) -> str:
-    said = '<p class="hint">A setting opens its images.</p>'
-    return said + table_html(table, "All points", opens=True)
-
-
-def _codecs(content: Content) -> str:
+def _codecs(content: Content, codecs: Mapping[str, int]) -> str:
     editions = {point.label: point.edition for point in content.summary.points}
     rows = [
         (
@@ -178,15 +220,16 @@ def _codecs(content: Content) -> str:
     ]
     headers = ("codec", "version or checkpoint", "caveat", "device", "call", "what is timed")
     notes = [f"Packages of the last run: {content.packages}."] if content.packages else []
-    return table_html(Table(headers, tuple(rows), len(headers), tuple(notes)), "Codecs").replace(
-        "<table>", '<table class="wordy">', 1
-    )
+    table = Table(headers, tuple(rows), len(headers), tuple(notes))
+    return table_html(table, "Codecs", codecs, wordy=True)
 
 
 def _missing(missing: Mapping[str, Sequence[str]]) -> str:
+    """Return what is missing, folded up by heading with counts."""
     parts = []
     for heading, sentences in missing.items():
         items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-        said = f"<ul>{items}</ul>" if sentences else '<p class="none">None.</p>'
-        parts.append(f"<div><h3>{escape(heading)}</h3>{said}</div>")
-    return f'<div class="panel">{"".join(parts)}</div>'
+        summary = f'{escape(heading)} <span class="badge">{len(sentences)}</span>'
+        if sentences:
+            parts.append(f"<details><summary>{summary}</summary><ul>{items}</ul></details>")
+    return "".join(parts) or '<p class="note">Nothing failed or is left out.</p>'

@@ -1,120 +1,151 @@
-// The legend: a small drawing of each curve's style, and switches for the curves.
+// Which curves are shown: the legend, its switches, and a search field for the other curves.
 "use strict";
 
-// Corners of markers on a circle of radius 1, as [how many, turned by, inner radius].
-page.corners = {
-  circle: [24, 0], square: [4, 45], diamond: [4, 0], "diamond-tall": [4, 0], hexagon: [6, 0],
-  hexagon2: [6, 30], octagon: [8, 22.5], pentagon: [5, 0], star: [5, 0, 0.45],
-  "triangle-up": [3, 0], "triangle-down": [3, 180], "triangle-left": [3, -90],
-  "triangle-right": [3, 90], cross: [4, 0, 0.5], x: [4, 45, 0.5], "x-thin": [4, 45, 0.12],
-};
+// Keys of the curves in the legend, in order, and those of them that are switched off.
+page.shown = { keys: [], hidden: new Set() };
 
-page.outline = (symbol, x, y, radius) => {
-  const [count, turn, inner] = page.corners[symbol];
-  const steps = inner ? 2 * count : count;
-  const flat = symbol === "diamond-tall" ? 0.6 : 1;
-  return Array.from({ length: steps }, (_, step) => {
-    const reach = inner && step % 2 ? radius * inner : radius;
-    const angle = ((turn + (360 * step) / steps) * Math.PI) / 180;
-    return `${(x + flat * reach * Math.sin(angle)).toFixed(2)},${(y - reach * Math.cos(angle)).toFixed(2)}`;
-  }).join(" ");
-};
-
-// Where a curve's points come from, as its markers say; a precomputed marker is a ring with a dot.
+// Where a codec's points come from, as its markers say.
 page.origin = (codec) => (codec.recorded ? "precomputed" : "measured");
 
-// Plotly's marker; one that is not filled has the page's colour inside, so that it hides the line.
-page.marker = ({ symbol }, origin, colour, size, width) => {
-  const thin = symbol === "x-thin"; // lines alone, with nothing to fill
-  return {
-    symbol: thin ? "x-thin-open" : symbol + (origin === "precomputed" ? "-dot" : ""),
-    size, color: thin || origin === "measured" ? colour : page.ink("--page"),
-    line: { width, color: colour },
-  };
+page.allCodecs = () => page.data.codecs.map((codec, place) => ({
+  key: `codec ${place}`, place, name: codec.name + (codec.caveats.length ? "*" : ""), style: codec,
+  origin: page.origin(codec), detail: [codec.version, ...codec.caveats].join("; "), words: `${codec.name} ${codec.label}`,
+}));
+
+// Every curve of the metric: codecs that have one, then published curves.
+page.allCurves = () => [
+  ...page.allCodecs().filter((one) => page.curves.drawnPoints(one.place).length),
+  ...page.data.published[page.curves.metric].map((curve) => ({
+    key: `published ${curve.name}`, name: curve.name, style: curve, origin: "published", published: curve,
+    detail: `published: ${curve.source}; ${curve.protocol}`, words: `${curve.name} published`,
+  })),
+];
+
+// The curves of the metric that are in the legend, in its order.
+page.listed = () => {
+  const every = new Map(page.allCurves().map((one) => [one.key, one]));
+  return page.shown.keys.map((key) => every.get(key)).filter(Boolean);
 };
 
-// A line with a marker that is filled, open with a dot or open; dashed for published curves.
-page.swatch = (style, { origin = "measured", dashes = "", marker = true } = {}) => {
-  const space = "http://www.w3.org/2000/svg";
-  const picture = document.createElementNS(space, "svg");
-  const colour = page.colour(style);
-  const put = (tag, attributes) => {
-    const made = document.createElementNS(space, tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    picture.append(made);
-  };
-  for (const [name, value] of Object.entries({ viewBox: "0 0 28 14", width: 28, height: 14 })) {
-    picture.setAttribute(name, value);
-  }
-  picture.setAttribute("aria-hidden", "true");
-  put("line", {
-    x1: 1, x2: 27, y1: 7, y2: 7, stroke: colour, "stroke-width": 1.8, "stroke-dasharray": dashes,
-  });
-  if (marker) {
-    put("polygon", {
-      points: page.outline(style.symbol, 14, 7, style.symbol === "star" ? 6.4 : 4.8),
-      fill: origin === "measured" ? colour : "var(--page)", stroke: colour, "stroke-width": 1.4,
-    });
-    if (origin === "precomputed") put("circle", { cx: 14, cy: 7, r: 1.4, fill: colour });
-  }
+page.dashes = (one) => (!one.published ? undefined : one.published.sampled ? "6 2 1 2" : "4 3");
+
+// A line with the marker of a curve.
+page.swatch = (one) => {
+  const colour = page.colour(one.style);
+  const picture = page.svg("svg", { viewBox: "0 0 28 14", width: 28, height: 14, "aria-hidden": "true" },
+    page.svg("line", {
+      x1: 1, x2: 27, y1: 7, y2: 7, stroke: colour, "stroke-width": 1.8, "stroke-dasharray": page.dashes(one) ?? "none",
+    }));
+  if (!one.published?.sampled) picture.append(page.marker(one.style.symbol, 14, 7, colour, one.origin));
   return picture;
-};
-
-page.drawing = {
-  codec: (codec) => ({ origin: page.origin(codec) }),
-  published: (curve) => ({
-    origin: "published", dashes: curve.sampled ? "6 2 1 2" : "3 2", marker: !curve.sampled,
-  }),
 };
 
 // A name that is broken into lines where its parts meet, not inside a word.
 page.breakable = (name) =>
   name.split(/(?<=[:=/_])/).flatMap((part) => [document.createElement("wbr"), part]);
 
-// A switch for each curve, and one for all; `curves` are {key, name, style, drawing, detail}.
-page.legend = (box, groups, hidden, changed) => {
-  box.replaceChildren();
-  const redraw = () => {
-    for (const button of box.querySelectorAll("button[data-key]")) {
-      button.setAttribute("aria-pressed", String(!hidden.has(button.dataset.key)));
-    }
-    changed();
+page.MOST_FOUND = 8;
+
+// A search field over `candidates()`, {key, name, words, ...}; `add` is called with the chosen one.
+page.finder = (box, label, candidates, add) => {
+  const input = page.make("input", { type: "search", placeholder: label, autocomplete: "off", spellcheck: false, "aria-label": label });
+  const list = page.make("div", { className: "found", "aria-live": "polite" });
+  const take = (one) => {
+    input.value = "";
+    list.replaceChildren();
+    add(one);
+    input.focus();
   };
-  for (const [heading, curves] of groups) {
-    if (!curves.length) continue;
-    const every = page.make("button", {
-      type: "button", className: "all", textContent: "all",
-      title: "Show all, or none", "aria-label": `${heading}: show all, or none`,
+  const matching = () => {
+    const asked = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    return asked.length ? candidates().filter((one) => asked.every((word) => one.words.toLowerCase().includes(word))) : [];
+  };
+  const show = () => {
+    const found = matching();
+    const some = found.slice(0, page.MOST_FOUND).map((one) => {
+      const button = page.make("button", { type: "button", className: "legend-entry", title: one.detail ?? "" },
+        page.swatch(one), page.make("span", {}, ...page.breakable(one.name)));
+      button.addEventListener("click", () => take(one));
+      return button;
     });
-    every.addEventListener("click", () => {
-      const some = curves.some((curve) => hidden.has(curve.key));
-      for (const curve of curves) some ? hidden.delete(curve.key) : hidden.add(curve.key);
-      redraw();
-    });
-    const list = page.make("div", { className: "legend-list" });
-    for (const curve of curves) {
-      const button = page.make(
-        "button",
-        {
-          type: "button", className: "legend-entry", title: curve.detail,
-          "data-key": curve.key, "aria-pressed": String(!hidden.has(curve.key)),
-        },
-        page.swatch(curve.style, curve.drawing),
-        page.make("span", {}, ...page.breakable(curve.name))
-      );
-      button.addEventListener("click", (event) => {
-        if (event.shiftKey) {
-          for (const other of curves) hidden.add(other.key);
-          hidden.delete(curve.key);
-        } else if (hidden.has(curve.key)) hidden.delete(curve.key);
-        else hidden.add(curve.key);
-        redraw();
-      });
-      list.append(button);
-    }
-    box.append(
-      page.make("div", { className: "legend-group" },
-        page.make("h3", {}, page.make("span", { textContent: heading }), every), list)
+    const rest = found.length - some.length;
+    const said = rest > 0 ? `and ${rest} more` : input.value.trim() && !found.length ? "No other curve has that name." : "";
+    list.replaceChildren(...some, ...(said ? [page.make("p", { className: "caption", textContent: said })] : []));
+  };
+  input.addEventListener("input", show);
+  input.addEventListener("keydown", (event) => {
+    event.stopPropagation();
+    const [first] = matching();
+    if (event.key === "Enter" && first) take(first);
+    else if (event.key === "Escape" && input.value) {
+      input.value = "";
+      show();
+    } else return;
+    event.preventDefault();
+  });
+  box.replaceChildren(input, list);
+};
+
+page.legend = () => {
+  const box = page.by("legend");
+  const { keys, hidden } = page.shown;
+  box.replaceChildren(...page.listed().map((one) => {
+    const button = page.make(
+      "button",
+      { type: "button", className: "legend-entry", title: one.detail, "data-key": one.key, "aria-pressed": String(!hidden.has(one.key)) },
+      page.swatch(one), page.make("span", {}, ...page.breakable(one.name))
     );
+    button.addEventListener("click", (event) => {
+      if (event.shiftKey) {
+        for (const key of keys) hidden.add(key);
+        hidden.delete(one.key);
+      } else if (!hidden.delete(one.key)) hidden.add(one.key);
+      page.changed();
+      box.querySelector(`[data-key="${CSS.escape(one.key)}"]`)?.focus();
+    });
+    return button;
+  }));
+  const others = page.allCurves().filter((one) => !keys.includes(one.key));
+  const published = others.filter((one) => one.published).length;
+  const measured = others.length - published;
+  const counted = [measured && `${measured} codecs`, published && `${published} published curves`].filter(Boolean).join(", ");
+  page.by("find-curve").hidden = !others.length;
+  page.by("find-curve").querySelector("input").placeholder = `Add: ${counted}`;
+  page.by("every-curve").hidden = !measured;
+  page.by("every-curve").textContent = `Show all ${measured + page.listed().filter((one) => !one.published).length} codecs`;
+};
+
+// Rows of tables are of the codecs in the legend.
+page.follow = () => {
+  const { keys } = page.shown;
+  const without = new Set(page.allCodecs().map((one) => one.key).filter((key) => !keys.includes(key)));
+  for (const row of document.querySelectorAll("tr[data-codec]")) row.hidden = without.has(`codec ${row.dataset.codec}`);
+  for (const line of document.querySelectorAll(".follows")) {
+    line.hidden = !without.size;
+    line.querySelector("span").textContent = `${page.data.codecs.length - without.size} of ${page.data.codecs.length} codecs, those in the legend above.`;
   }
+};
+
+// Draw anew what depends on the curves shown.
+page.changed = () => {
+  page.legend();
+  page.follow();
+  page.curves.draw();
+  page.scatter.fill();
+};
+
+page.showEvery = () => {
+  const { keys } = page.shown;
+  keys.push(...page.allCodecs().map((one) => one.key).filter((key) => !keys.includes(key)));
+  page.changed();
+};
+
+page.startLegend = () => {
+  const { shown } = page.data;
+  page.shown.keys = [...shown.codecs.map((place) => `codec ${place}`), ...shown.published.map((name) => `published ${name}`)];
+  page.finder(page.by("find-curve"), "Add a curve", () => page.allCurves().filter((one) => !page.shown.keys.includes(one.key)), (one) => {
+    page.shown.keys.push(one.key);
+    page.changed();
+  });
+  for (const button of document.querySelectorAll("#every-curve, .follows button")) button.addEventListener("click", page.showEvery);
 };

@@ -27,6 +27,9 @@ page.rate = (bpp) => (bpp === null ? "–" : bpp.toFixed(bpp < 0.1 ? 4 : 3));
 
 page.unit = (measure) => (measure.label.includes("dB") ? " dB" : "");
 
+// A value of a metric with its name and unit.
+page.reading = (measure, value) => `${page.nameOf(measure)} ${page.text(measure, value)}${page.unit(measure)}`;
+
 page.nameOf = (measure) => measure.label.replace(" (dB)", "");
 
 page.titleOf = (point) => `${page.data.codecs[point.codec].name} ${point.setting}`;
@@ -52,20 +55,6 @@ page.nearest = (codec, image, bpp) => {
     typeof one.point.pictures[one.at] === "string" && away(one) <= Math.log(page.FARTHEST));
   const candidates = shown.length ? shown : found;
   return candidates.reduce((best, one) => (!best || away(one) < away(best) ? one : best), null);
-};
-
-// Plotly interprets tags and entities: escape them in names of images and codecs.
-page.plain = (text) =>
-  String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
-
-// Plain text wrapped at about a given number of characters, for hovers.
-page.lines = (text, width = 58) => {
-  const lines = [""];
-  for (const word of String(text).split(/\s+/)) {
-    if (lines.at(-1) && lines.at(-1).length + word.length >= width) lines.push("");
-    lines[lines.length - 1] += (lines.at(-1) ? " " : "") + word;
-  }
-  return lines.map(page.plain).join("<br>");
 };
 
 page.dark = window.matchMedia("(prefers-color-scheme: dark)");

@@ -6,10 +6,8 @@ pixels (docs/experiments has bytes and seconds of the choices).
 
 import math
 import re
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,34 +18,41 @@ from PIL.Image import fromarray
 
 from benchmark.analysis.comparable import ComparableRows
 from benchmark.analysis.summarise import Summary, looked_for
-from benchmark.codec import Codec, Pixels
-from benchmark.codec_spec import CodecSpec, load_codec
+from benchmark.codec import Pixels
+from benchmark.codec_spec import CodecSpec, facts_of, load_codec
 from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
-from benchmark.errors import BenchError, ImageRefused, Unavailable, UsageError
+from benchmark.errors import BadOption, BenchError, ImageRefused, UsageError
+from benchmark.facts import Facts
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Progress
-from benchmark.measure.reconstruct import reconstruct
+from benchmark.measure.reconstruct import reconstruct_all
 from benchmark.packs.contents import DatasetContents, why_no_stream
 from benchmark.page.content import DecodedPicture, ImageKey, SourcePicture
-from benchmark.report.report_set import PICTURE
+from benchmark.plan.estimate import interpolated
+from benchmark.registry import CODECS
+from benchmark.report.report_set import PICTURE, PICTURES
 from benchmark.rows.codecs import why_not_run
 from benchmark.system.atomic import write_files
 from benchmark.system.foreign_files import is_regular
-from benchmark.system.settings import one_thread
+from benchmark.system.machine import cores
+from benchmark.system.settings import chosen_device
 from benchmark.system.text import counted
 
-FOLDER = "pictures"  # beside the page
 ALL = "all"
 MOST_WEBP_PX = 16383  # of a side; a larger picture is a PNG
-DRAFTS_AHEAD = 2  # decoded while earlier ones are encoded
+# Core seconds of decoding, all together and of one picture: minutes of diffusion are for `ALL`.
+MOST_SECONDS, MOST_OF_ONE_SECONDS = 20.0, 2.0
+UNKNOWN_SECONDS = 1.0  # of a megapixel, where nothing is known of the codec
+UNKNOWN_BYTES = 1.5  # of a pixel, where the original is not here
+DECODED_SHARE = 0.9  # of an original's bytes; .12 to .86 in 70 pictures of four codecs
 # Bits per pixel at which a photograph first has pictures of all codecs, in this order, so that
 # pictures of one rate stand beside each other however few there are.
 RATES = (0.25, 0.5, 0.125, 1.0, 2.0)
 LEAST_BPP = 1e-6  # an empty stream has a rate of 0, of which there is no logarithm
 COLUMNS = (
     "cell", "run", "codec", "variant", "setting_name", "setting_value", "dataset", "image",
-    "image_sha256", "width_px", "height_px", "bpp", "bytes_origin",
+    "image_sha256", "width_px", "height_px", "bpp", "bytes_origin", "device", "decode_seconds",
     "stream_sha256", "decoded_sha256", "recorded",
 )  # fmt: skip
 
@@ -61,6 +66,7 @@ class Limit(NamedTuple):
 
     photographs: int | None
     most_bytes: int | None  # of all picture files together, originals included
+    most_seconds: float | None = None  # of decoding, on one core
 
 
 class Pictures(NamedTuple):
@@ -68,28 +74,21 @@ class Pictures(NamedTuple):
 
     photographs: dict[int, SourcePicture]  # by the numbers of `Point.image_ids`
     decoded: dict[ImageKey, DecodedPicture]
-    sizes: Mapping[str, int]  # bytes of the files in FOLDER that the page refers to
-
-
-class _Draft(NamedTuple):
-    """A picture before its file is written."""
-
-    key: ImageKey  # of the image, or of one of the photograph's
-    picture: SourcePicture | DecodedPicture
-    pixels: Pixels | None = None  # None where the file is there, or `picture` is absent
+    sizes: Mapping[str, int]  # bytes of the files in PICTURES that the page refers to
+    order: Sequence[ImageKey]  # decoded images that have a picture, the most important first
 
 
 def limit_of(text: str) -> Limit:
     """Return the limit that `--page-images` states; raises `UsageError` for any other text.
 
-    >>> limit_of("2"), limit_of("14MB")
-    (Limit(photographs=2, most_bytes=None), Limit(photographs=None, most_bytes=14000000))
+    >>> limit_of("2"), limit_of("14MB").most_bytes
+    (Limit(photographs=2, most_bytes=None, most_seconds=None), 14000000)
     """
     if text == ALL:
         return Limit(None, None)
     size = re.fullmatch(r"(\d+(?:\.\d+)?) ?MB", text, re.IGNORECASE)
     if size:
-        return Limit(None, round(float(size[1]) * 1e6))
+        return Limit(None, round(float(size[1]) * 1e6), MOST_SECONDS)
     if not text.isdecimal():
         raise UsageError(
             f"--page-images {text!r} is neither a size (14MB), a number of photographs nor 'all'"
@@ -118,74 +117,78 @@ def write_pictures(
     contents: DatasetContents,
     sources: Mapping[str, Source] | str,
     limit: Limit,
+    first: Sequence[str],
     show_progress: ShowProgress,
+    say: Callable[[str], None],
 ) -> Pictures:
     """Write the pictures that are not there yet, each named by the sha256 of its pixels.
 
-    `sources` has photographs by the sha256 of their pixels, or why there are none. Pictures are
-    written in the order of `in_order`, until the next one would exceed `limit`.
+    `sources` has photographs by the sha256 of their pixels, or why there are none; `first` are
+    labels of the codecs that come before others. Which pictures the page has is decided before any
+    stream is decoded (`in_order`, `within`); `say` is called with a sentence on it.
     """
-    maker = _Maker(folder, rows, contents, sources)
-    order = in_order({key: rows[key] for key in rows if maker.can_have(key)}, limit.photographs)
-    photographs: dict[int, SourcePicture] = {}
-    decoded: dict[ImageKey, DecodedPicture] = {}
-    sizes: dict[str, int] = {}
-    failures = 0
-    steps = len(order) + len({number for _, _, number in order})
-    with (
-        one_thread(),
-        show_progress(steps) as tell,
-        closing(_encoded(maker.drafts(order))) as made,
-    ):
-        for done, (draft, encoded) in enumerate(made):
-            tell(Progress(done, failures))
-            path = draft.picture.picture
-            if path is not None:
-                name = path.partition("/")[2]
-                size = len(encoded) if encoded else (folder / path).stat().st_size
-                total = sum(sizes.values()) + size * (name not in sizes)
-                if limit.most_bytes is not None and total > limit.most_bytes:
-                    break
-                if encoded:
-                    write_files(folder / FOLDER, {name: encoded}, what="page's picture")
-                sizes[name] = size
-            if isinstance(draft.picture, SourcePicture):
-                photographs[draft.key[2]] = draft.picture
-            else:
-                decoded[draft.key] = draft.picture
-                failures += draft.picture.failed
-    some = f"pictures of {counted(len(photographs), 'photograph')}"
-    if limit.most_bytes is not None:
-        some = f"{limit.most_bytes / 1e6:g} MB of pictures"
-    beyond = (
-        f"this page is limited to {some}; `bench report --page --page-images all` adds the rest"
-    )
-    for key, row in rows.items():
-        if key not in decoded:
-            spec = f"{row['codec']}:{row['variant']}".rstrip(":")
-            lost = why_no_stream(bool(row["recorded"]), [spec], row["dataset"])
-            decoded[key] = _no_picture(beyond if contents.has_picture(row) else lost)
-        if key[2] not in photographs:
-            photographs[key[2]] = _source(row, None, f"No picture: {beyond}.")
-    return Pictures(photographs, decoded, sizes)
+    originals, device = _Originals(folder, sources), chosen_device()
+    programs: dict[CodecSpec, str] = {}
+    refused = {key: why for key, row in rows.items() if (why := _refusal(row, contents, programs))}
+    able = {k: row for k, row in rows.items() if k not in refused or _is_there(folder, _path(row))}
+    order = in_order(able, limit.photographs, first)
+    seconds = {key: decode_seconds(rows[key], device) for key in order}
+    chosen = within(order, seconds, lambda key: originals.size(key[2], rows[key]), limit)
+    missing = [key for key in chosen if not _is_there(folder, _path(rows[key]))]
+    if missing:
+        wall = sum(seconds[key] for key in missing) / min(cores(), len(missing))
+        say(
+            f"page: {counted(len(chosen), 'picture')} of {counted(len(rows), 'stream')}, "
+            f"{len(missing)} to decode in about {max(wall, 1):.0f} s{_limits(limit)}"
+        )
+    failed: dict[ImageKey, DecodedPicture] = {}
+    with show_progress(len(missing)) as tell:
+        tell(Progress(0, 0))
+        needed, done = [rows[key] for key in missing], 0
+        for found in reconstruct_all(needed, contents, device, cores()):
+            if found is not None:
+                key, pixels, done = missing[found[0]], found[1], done + 1
+                if isinstance(pixels, Failed):
+                    failed[key] = _failure(pixels)
+                else:
+                    write_files(
+                        folder, {_path(rows[key]): file_bytes(pixels)}, what="page's picture"
+                    )
+            tell(Progress(done, sum(one.failed for one in failed.values())))
+    beyond = f"No picture: more than the page's limit{_limits(limit)}; --page-images all adds it."
+    decoded = {key: DecodedPicture(None, f"No picture: {why}.") for key, why in refused.items()}
+    decoded |= {key: DecodedPicture(None, beyond, limited=True) for key in able}
+    decoded |= {key: DecodedPicture(_path(rows[key])) for key in chosen} | failed
+    numbers = {key[2] for key in chosen}
+    photographs = {
+        key[2]: originals.picture(key[2], row) if key[2] in numbers else _source(row, None, beyond)
+        for key, row in rows.items()
+    }
+    kept = [key for key in chosen if key not in failed]
+    files = {one.picture for one in photographs.values()} | {decoded[key].picture for key in kept}
+    sizes = {Path(one).name: (folder / one).stat().st_size for one in files if one}
+    return Pictures(photographs, decoded, sizes, kept)
 
 
 def remove_others(folder: Path, names: Iterable[str]) -> None:
     """Remove pictures of an earlier page that this one does not show."""
-    pictures = folder / FOLDER
+    pictures = folder / PICTURES
     if pictures.is_dir():
         for path in pictures.iterdir():
             if PICTURE.fullmatch(path.name) and path.name not in names:
                 path.unlink(missing_ok=True)
 
 
-def in_order(rows: Mapping[ImageKey, StoredRow], photographs: int | None) -> list[ImageKey]:
+def in_order(
+    rows: Mapping[ImageKey, StoredRow], photographs: int | None, first: Sequence[str] = ()
+) -> list[ImageKey]:
     """Return the images in the order in which the page gets their pictures.
 
     One photograph follows the other, so that every point opens into an image of the first. Of a
-    photograph the points nearest to RATES come first, of all codecs at one rate after the other.
-    Photographs are in the order of their number of pictures, most first, then of their size,
-    smallest first, then of their names. `photographs` limits their number; None takes all.
+    photograph codecs of `first` come before the others, and of either the points nearest to RATES,
+    of all codecs at one rate after the other. Photographs are in the order of their number of
+    pictures, most first, then of their size, smallest first, then of their names. `photographs`
+    limits their number; None takes all.
     """
     by_number: dict[int, list[ImageKey]] = {}
     for key in rows:
@@ -195,127 +198,163 @@ def in_order(rows: Mapping[ImageKey, StoredRow], photographs: int | None) -> lis
         row = rows[by_number[number][0]]
         return -len(by_number[number]), row["width_px"] * row["height_px"], row["image"]
 
-    def at_rates(keys: Sequence[ImageKey]) -> Iterator[ImageKey]:
-        labels = list(dict.fromkeys(label for label, _, _ in keys))
+    def by_rate(keys: Sequence[ImageKey]) -> Iterator[ImageKey]:
         for rate in RATES:
-            for label in labels:
-                yield min(
-                    (key for key in keys if key[0] == label),
-                    key=lambda key: abs(math.log(max(rows[key]["bpp"], LEAST_BPP) / rate)),
-                )
+            for label in dict.fromkeys(label for label, _, _ in keys):
+                of_label = [key for key in keys if key[0] == label]
+                yield min(of_label, key=lambda key: distance(rows[key]["bpp"], rate))
+        yield from keys
 
     chosen = [by_number[number] for number in sorted(by_number, key=rank)[:photographs]]
-    return list(dict.fromkeys(key for keys in chosen for key in (*at_rates(keys), *keys)))
+    places = {label: place for place, label in enumerate(first)}
+    found: dict[ImageKey, None] = {}
+    for keys in chosen:
+        listed = sorted((k for k in keys if k[0] in places), key=lambda key: places[key[0]])
+        found |= dict.fromkeys(by_rate(listed))
+        found |= dict.fromkeys(by_rate([key for key in keys if key[0] not in places]))
+    return list(found)
 
 
-class _Maker:
-    """Pictures of a page, decoded one after the other."""
+def within(
+    order: Sequence[ImageKey],
+    seconds: Mapping[ImageKey, float],
+    size: Callable[[ImageKey], float],
+    limit: Limit,
+) -> list[ImageKey]:
+    """Return the images of `order` that `limit` has room for.
 
-    def __init__(
-        self,
-        folder: Path,
-        rows: Mapping[ImageKey, StoredRow],
-        contents: DatasetContents,
-        sources: Mapping[str, Source] | str,
-    ) -> None:
-        self._folder, self._rows, self._contents = folder, rows, contents
-        self._sources = sources
-        self._decoders: dict[CodecSpec, Codec | str] = {}
-
-    def can_have(self, key: ImageKey) -> bool:
-        """Return whether an image has a stream, or the file of an earlier page."""
-        row = self._rows[key]
-        return self._contents.has_picture(row) or self._is_there(_path(row, "decoded_sha256"))
-
-    def drafts(self, order: Iterable[ImageKey]) -> Iterator[_Draft]:
-        """Decode images in this order, each photograph before the first of its decoded images."""
-        numbers: set[int] = set()
-        for key in order:
-            if key[2] not in numbers:
-                numbers.add(key[2])
-                yield self._photograph(key)
-            yield self._decoded(key)
-
-    def _is_there(self, path: str) -> bool:
-        return is_regular(self._folder / path, within=self._folder)
-
-    def _photograph(self, key: ImageKey) -> _Draft:
-        row = self._rows[key]
-        draft = _Draft(key, _source(row, path := _path(row, "image_sha256")))
-        if self._is_there(path):
-            return draft
-        if isinstance(self._sources, str):
-            why = self._sources
-        elif source := self._sources.get(row["image_sha256"]):
-            try:
-                return draft._replace(pixels=read_image(source.file.path, flatten=True).pixels)
-            except ImageRefused as refused:
-                why = f"The original cannot be read: {refused}."
-        else:
-            why = "The original is not here: the dataset has other pixels by that name now."
-        return _Draft(key, _source(row, None, why))
-
-    def _decoded(self, key: ImageKey) -> _Draft:
-        row = self._rows[key]
-        path, spec = _path(row, "decoded_sha256"), CodecSpec.of(row["codec"], row["variant"])
-        if self._is_there(path):
-            return _Draft(key, DecodedPicture(path))
-        decoder = self._decoder(spec)
-        if isinstance(decoder, str):
-            return _Draft(key, _no_picture(decoder))
-        try:
-            pixels = reconstruct(decoder, row, self._contents.stream(row))
-        except BenchError as error:
-            return _Draft(key, _no_picture(str(error), not isinstance(error, Unavailable)))
-        if isinstance(pixels, Failed):
-            return _Draft(key, _no_picture(f"{pixels.stage}: {pixels.reason}", failed=True))
-        return _Draft(key, DecodedPicture(path), pixels)
-
-    def _decoder(self, spec: CodecSpec) -> Codec | str:
-        """Return the codec, or why it cannot be used here."""
-        if not self._contents.codecs.may_run(spec):
-            return why_not_run(spec)
-        if spec not in self._decoders:
-            try:
-                self._decoders[spec] = load_codec(spec)
-            except BenchError as error:
-                self._decoders[spec] = f"it cannot be decoded here: {error}"
-        return self._decoders[spec]
+    `size` is the bytes of an original; the sum stops at the first image without room. Where seconds
+    are limited, slow decoders are left out.
+    """
+    bytes_left = math.inf if limit.most_bytes is None else limit.most_bytes
+    seconds_left = math.inf if limit.most_seconds is None else limit.most_seconds
+    longest = math.inf if limit.most_seconds is None else MOST_OF_ONE_SECONDS
+    kept: list[ImageKey] = []
+    numbers: set[int] = set()
+    for key in order:
+        if seconds[key] > min(seconds_left, longest):
+            continue
+        needed = size(key) * (DECODED_SHARE + (key[2] not in numbers))
+        if needed > bytes_left:
+            break
+        bytes_left, seconds_left = bytes_left - needed, seconds_left - seconds[key]
+        numbers.add(key[2])
+        kept.append(key)
+    return kept
 
 
-def _encoded(drafts: Iterable[_Draft]) -> Generator[tuple[_Draft, bytes | None]]:
-    """Yield drafts in their order with their files' bytes, encoded while the next is decoded."""
-    waiting: deque[tuple[_Draft, Future[bytes | None]]] = deque()
-    with ThreadPoolExecutor(1) as thread:
-        for draft in drafts:
-            waiting.append((draft, thread.submit(_file_bytes, draft)))
-            while len(waiting) > DRAFTS_AHEAD:
-                first, encoded = waiting.popleft()
-                yield first, encoded.result()
-        for last, encoded in waiting:
-            yield last, encoded.result()
+def decode_seconds(row: StoredRow, device: str) -> float:
+    """Return the seconds that a row's stream took to decode, else those typical of its codec."""
+    if row["decode_seconds"] is not None and row["device"] == device:
+        return float(row["decode_seconds"])
+    try:
+        facts = facts_of(CodecSpec.of(row["codec"], row["variant"]))
+    except BadOption:
+        facts = Facts()
+    of_device = [one for one in facts.typical if one.device == device]
+    rate = UNKNOWN_SECONDS
+    if of_device:
+        rate = interpolated(of_device[0].seconds, row["setting_value"])
+    return float(rate * row["width_px"] * row["height_px"] / 1e6)
 
 
-def _file_bytes(draft: _Draft) -> bytes | None:
-    if draft.pixels is None:
-        return None
-    if max(draft.pixels.shape) > MOST_WEBP_PX:
+def distance(bpp: float, rate: float) -> float:
+    """Return the logarithm of the ratio of two rates, without its sign."""
+    return abs(math.log(max(bpp, LEAST_BPP) / rate))
+
+
+def file_bytes(pixels: Pixels) -> bytes:
+    """Return pixels as the bytes of a lossless picture file: WebP, or PNG if they are too large."""
+    if max(pixels.shape) > MOST_WEBP_PX:
         png = BytesIO()
-        fromarray(draft.pixels).save(png, "PNG")
+        fromarray(pixels).save(png, "PNG")
         return png.getvalue()
     from imagecodecs import webp_encode
 
-    return bytes(webp_encode(draft.pixels, lossless=True, level=0, method=4))
+    return bytes(webp_encode(pixels, lossless=True, level=0, method=2))
 
 
-def _path(row: StoredRow, column: str) -> str:
+class _Originals:
+    """Photographs, whose pictures are written when they are first asked for."""
+
+    def __init__(self, folder: Path, sources: Mapping[str, Source] | str) -> None:
+        self._folder, self._sources = folder, sources
+        self._pictures: dict[int, SourcePicture] = {}
+
+    def picture(self, number: int, row: StoredRow) -> SourcePicture:
+        if number not in self._pictures:
+            path = _path(row, "image_sha256")
+            absent = "" if _is_there(self._folder, path) else self._write(path, row)
+            self._pictures[number] = _source(row, None if absent else path, absent)
+        return self._pictures[number]
+
+    def size(self, number: int, row: StoredRow) -> float:
+        """Return the bytes of the picture; a guess where there is none."""
+        path = self.picture(number, row).picture
+        if path is None:
+            return float(UNKNOWN_BYTES * row["width_px"] * row["height_px"])
+        return (self._folder / path).stat().st_size
+
+    def _write(self, path: str, row: StoredRow) -> str:
+        """Write the picture; return why it cannot be written."""
+        if isinstance(self._sources, str):
+            return self._sources
+        source = self._sources.get(row["image_sha256"])
+        if source is None:
+            return "The original is not here: the dataset has other pixels by that name now."
+        try:
+            pixels = read_image(source.file.path, flatten=True).pixels
+        except ImageRefused as refused:
+            return f"The original cannot be read: {refused}."
+        _write(self._folder, path, pixels)
+        return ""
+
+
+def _refusal(row: StoredRow, contents: DatasetContents, programs: dict[CodecSpec, str]) -> str:
+    """Return why a row's stream is not decoded here, empty if it can be tried.
+
+    programs: for codecs that are programs, why they are not here; filled in.
+    """
+    spec = CodecSpec.of(row["codec"], row["variant"])
+    if not contents.codecs.may_run(spec):
+        return why_not_run(spec)
+    if not contents.has_picture(row):
+        return why_no_stream(bool(row["recorded"]), [spec.text], row["dataset"])
+    if spec not in programs:
+        programs[spec] = ""
+        if spec.name in CODECS and facts_of(spec).kind == "standard":
+            try:
+                load_codec(spec)
+            except BenchError as error:
+                programs[spec] = f"it cannot be decoded here: {error}"
+    return programs[spec]
+
+
+def _failure(failed: Failed) -> DecodedPicture:
+    if failed.stage == "load":
+        return DecodedPicture(None, f"No picture: it cannot be decoded here: {failed.reason}.")
+    return DecodedPicture(None, f"No picture: {failed.stage}: {failed.reason}.", failed=True)
+
+
+def _limits(limit: Limit) -> str:
+    """Return the limits as a part of a sentence."""
+    if limit.most_bytes is None:
+        return "" if limit.photographs is None else f" ({counted(limit.photographs, 'photograph')})"
+    return f" (at most {limit.most_bytes / 1e6:g} MB, {MOST_SECONDS:.0f} core seconds)"
+
+
+def _write(folder: Path, path: str, pixels: Pixels) -> None:
+    write_files(folder, {path: file_bytes(pixels)}, what="page's picture")
+
+
+def _is_there(folder: Path, path: str) -> bool:
+    return is_regular(folder / path, within=folder)
+
+
+def _path(row: StoredRow, column: str = "decoded_sha256") -> str:
     suffix = "png" if max(row["width_px"], row["height_px"]) > MOST_WEBP_PX else "webp"
-    return f"{FOLDER}/{row[column]}.{suffix}"
+    return f"{PICTURES}/{row[column]}.{suffix}"
 
 
 def _source(row: StoredRow, path: str | None, absent: str = "") -> SourcePicture:
     return SourcePicture(row["image"], row["width_px"], row["height_px"], path, absent)
-
-
-def _no_picture(why: str, failed: bool = False) -> DecodedPicture:
-    return DecodedPicture(None, f"No picture: {why}.", failed)

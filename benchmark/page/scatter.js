@@ -58,60 +58,34 @@ page.scatter.draw = () => {
   const point = page.data.points[page.by("scatter-setting").value];
   const against = page.data.points[page.by("scatter-against").value] ?? null;
   const pairs = page.scatter.pairs(measure, point, against);
-  page.scatter.dots = pairs;
   const codec = page.data.codecs[point.codec];
-  const x = pairs.map((one) => (against ? page.place(measure, one.x) : one.x));
-  const y = pairs.map((one) => page.place(measure, one.y));
-  const arrow = measure.better === "lower" ? " ↓" : "";
-  const traces = [];
-  let xrange = page.room(x, 0.06);
-  let yrange = page.room(y, 0.06);
-  if (against) {
-    xrange = yrange = page.room([...x, ...y], 0.06);
-    traces.push({
-      x: xrange, y: yrange, mode: "lines", hoverinfo: "skip",
-      line: { color: page.ink("--muted"), width: 1, dash: "4px,4px" },
-    });
-  }
-  const colour = page.colour(codec);
-  const chosen = page.scatter.chosen;
-  traces.push({
-    x, y,
-    mode: "markers",
-    marker: {
-      symbol: codec.symbol === "x-thin" ? "x-thin-open" : codec.symbol, size: 9, color: colour, opacity: 0.85,
-      line: { width: pairs.map((one) => (one.image === chosen ? 3 : 0.5)), color: page.ink("--ink") },
-    },
-    hoverinfo: "text",
-    hovertext: pairs.map((one) => [
-      `<b>${page.plain(page.data.images[one.image].name)}</b>`,
-      `${page.plain(page.titleOf(point))}: ${page.text(measure, one.y)}${page.unit(measure)} at ` +
-        `${page.rate(point.image_bpp[one.at])} bpp`,
-      ...(against ? [`${page.plain(page.titleOf(against))}: ${page.text(measure, one.x)}${page.unit(measure)} at ` +
-        `${page.rate(against.image_bpp[one.other])} bpp`] : []),
-    ].join("<br>")),
-    customdata: pairs.map((one) => one.image),
-  });
-  const xtitle = against ? `${measure.axis}${arrow}, ${page.plain(page.titleOf(against))}` : "Rate of the image (bit per pixel)";
-  const ytitle = `${measure.axis}${arrow}, ${page.plain(page.titleOf(point))}`;
+  const rate = (one, at) => `${page.rate(one.image_bpp[at])} bpp`;
+  const told = (one, value, at) => `${page.titleOf(one)}: ${page.text(measure, value)}${page.unit(measure)} at ${rate(one, at)}`;
+  const points = pairs.map(({ image, at, other, x, y }) => ({
+    x: against ? page.place(measure, x) : x, y: page.place(measure, y), number: image,
+    hover: [page.data.images[image].name, told(point, y, at), ...(against ? [told(against, x, other)] : [])],
+  }));
+  page.scatter.dots = points;
+  const [x, y] = [points.map((one) => one.x), points.map((one) => one.y)];
+  const range = against ? page.room([...x, ...y], 0.06) : null;
+  const series = { name: codec.name, colour: page.colour(codec), symbol: codec.symbol, origin: "measured", points };
+  const diagonal = { width: 1, dashes: "4 4", colour: page.ink("--muted"), points: (range ?? []).map((end) => ({ x: end, y: end })) };
+  const title = measure.axis + (measure.better === "lower" ? " ↓" : "");
   const box = page.by("scatter");
   box.setAttribute("aria-label", `${page.nameOf(measure)} of ${page.images(pairs.length)} of ${page.titleOf(point)}`);
   page.by("scatter-finding").textContent = page.scatter.finding(measure, point, against, pairs);
   page.by("scatter-caption").textContent =
-    `${page.data.dataset}, ${page.images(pairs.length)}; ${page.nameOf(measure)} by ${measure.protocol}, rates by ${page.data.coding}; ` +
-    [point, against].filter(Boolean).map((one) => {
-      const { name, version, caveats } = page.data.codecs[one.codec];
-      return `${name}: ${[version, ...caveats].join("; ")}`;
-    }).filter((text, at, all) => all.indexOf(text) === at).join(". ") + "." +
-    (against ? " Above the line the setting has the larger number." : "") +
-    (measure.saturating ? ` Drawn as −10 log10(1 − ${page.nameOf(measure)}).` : "");
+    (against ? "Above the line the setting has the larger number. " : "") +
+    (measure.saturating ? `Drawn as −10 log10(1 − ${page.nameOf(measure)}).` : "");
   page.by("scatter-nearest").disabled = page.data.codecs.length < 2;
-  page.draw(box, traces, page.layout(page.axis(xtitle, { range: xrange }), page.axis(ytitle, { range: yrange })), () =>
-    box.on("plotly_click", (event) => {
-      const image = event.points.map((one) => one.customdata).find(Number.isInteger);
-      if (image !== undefined) page.scatter.open(image);
-    })
-  );
+  page.plot(box, {
+    key: [measure.column, point.codec, point.setting, against?.codec, against?.setting].join(" "),
+    x: { title: against ? `${title}, ${page.titleOf(against)}` : "Rate of the image (bit per pixel)", range: range ?? page.room(x, 0.06) },
+    y: { title: `${title}, ${page.titleOf(point)}`, range: range ?? page.room(y, 0.06) },
+    series: [diagonal, series],
+    ring: points.find((one) => one.number === page.scatter.chosen) ?? null,
+    open: page.scatter.open,
+  });
 };
 
 page.scatter.open = (image) => {
@@ -125,39 +99,45 @@ page.scatter.open = (image) => {
 page.scatter.nearest = () => {
   const point = page.data.points[page.by("scatter-setting").value];
   const now = page.data.points[page.by("scatter-against").value];
-  const other = now && now.codec !== point.codec ? now.codec : page.data.codecs.findIndex((_, place) =>
-    place !== point.codec && page.sweep(place).length);
+  const other = now && now.codec !== point.codec ? now.codec
+    : page.listed().map((one) => one.place).find((place) => place !== point.codec && place !== undefined);
   const away = (one) => Math.abs(Math.log(one.bpp / point.bpp));
-  const best = page.sweep(other).reduce((a, b) => (a && away(a) <= away(b) ? a : b), null);
+  const best = page.sweep(other ?? point.codec).reduce((a, b) => (a && away(a) <= away(b) ? a : b), null);
   if (best) page.by("scatter-against").value = page.data.points.indexOf(best);
 };
 
-page.scatter.step = (forward) => {
+page.scatter.step = (key) => {
   const dots = [...page.scatter.dots].sort((one, other) => one.x - other.x);
   if (!dots.length) return;
-  const at = dots.findIndex((one) => one.image === page.scatter.chosen) + (forward ? 1 : -1);
+  const at = dots.findIndex((one) => one.number === page.scatter.chosen) + (key === "ArrowRight" ? 1 : -1);
   const dot = dots[Math.max(0, Math.min(dots.length - 1, at))];
-  page.scatter.chosen = dot.image;
+  page.scatter.chosen = dot.number;
   page.scatter.draw();
-  page.by("scatter-finding").textContent =
-    `${page.data.images[dot.image].name}: ${page.text(page.scatter.measure(), dot.y)}`;
+  page.by("scatter-finding").textContent = dot.hover.join(", ");
+};
+
+// The settings that can be chosen: of the codecs in the legend, and those that are chosen now.
+page.scatter.fill = () => {
+  const [setting, against] = ["setting", "against"].map((name) => page.by(`scatter-${name}`));
+  const now = [setting.value, against.value];
+  const listed = new Set(page.listed().map((one) => one.place));
+  const points = page.data.points
+    .map((point, place) => ({ point, place }))
+    .filter(({ point, place }) => point.images.length && (listed.has(point.codec) || now.includes(String(place))));
+  const names = points.map(({ point, place }) => [place, `${page.titleOf(point)} (${page.rate(point.bpp)} bpp)`]);
+  const mine = points.filter(({ point }) => point.codec === points[0]?.point.codec);
+  page.fill(setting, names, now[0] || mine[Math.floor(mine.length / 2)]?.place);
+  page.fill(against, [["", "its own rate (bpp)"], ...names], now[1]);
+  return points.length;
 };
 
 page.scatter.start = () => {
-  const { data } = page;
-  const measures = data.measures.filter((one) => one.by_image);
-  const points = data.points
-    .map((point, place) => ({ point, place }))
-    .filter(({ point }) => point.images.length);
-  if (!measures.length || !points.length) {
+  const measures = page.data.measures.filter((one) => one.by_image);
+  if (!measures.length || !page.scatter.fill()) {
     page.by("images").hidden = true;
     return;
   }
   page.fill(page.by("scatter-metric"), measures.map((one) => [one.column, one.label]));
-  const names = points.map(({ point, place }) => [place, `${page.titleOf(point)} (${page.rate(point.bpp)} bpp)`]);
-  const last = points.filter(({ point }) => point.codec === points.at(-1).point.codec);
-  page.fill(page.by("scatter-setting"), names, last[Math.floor(last.length / 2)].place);
-  page.fill(page.by("scatter-against"), [["", "its own rate (bpp)"], ...names]);
   page.scatter.nearest();
   for (const name of ["metric", "setting", "against"]) {
     page.by(`scatter-${name}`).addEventListener("change", page.scatter.draw);
@@ -166,11 +146,7 @@ page.scatter.start = () => {
     page.scatter.nearest();
     page.scatter.draw();
   });
-  page.by("scatter").addEventListener("keydown", (event) => {
-    if (event.key === "ArrowLeft" || event.key === "ArrowRight") page.scatter.step(event.key === "ArrowRight");
-    else if (event.key === "Enter" && page.scatter.chosen !== null) page.scatter.open(page.scatter.chosen);
-    else return;
-    event.preventDefault();
-  });
+  page.listenToArrows(page.by("scatter"), ["ArrowLeft", "ArrowRight"], page.scatter.step,
+    () => page.scatter.chosen !== null && page.scatter.open(page.scatter.chosen));
   page.scatter.draw();
 };

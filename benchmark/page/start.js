@@ -6,9 +6,9 @@ page.scatter.start();
 page.viewer.start();
 
 page.redraw = () => {
-  page.curves.legend();
+  page.legend();
   page.curves.draw();
-  page.scatter.draw();
+  if (!page.by("images").hidden) page.scatter.draw();
   if (page.by("viewer").open) page.viewer.show(false);
 };
 page.dark.addEventListener("change", page.redraw);

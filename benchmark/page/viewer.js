@@ -49,33 +49,40 @@ page.viewer.say = (sentence) => {
 
 // Pictures first where there is little room, else below what changes them; so is the order of focus.
 page.viewer.arrange = () => {
-  const [head, bar, chips, panes, caption, keys, facts] = [
-    ".viewer-head > div", ".viewer-bar", "#codec-choice", "#panes", "#viewer-caption", ".keys", "#viewer-facts",
-  ].map((selector) => document.querySelector(`#viewer ${selector}`));
-  const parts = page.narrow.matches
-    ? [panes, caption, bar, chips, facts, keys] : [bar, chips, panes, caption, keys];
+  const [bar, chips, panes, caption, keys] = [".viewer-bar", ".viewer-codecs", "#panes", "#viewer-caption", ".keys"]
+    .map((selector) => document.querySelector(`#viewer ${selector}`));
+  const parts = page.narrow.matches ? [panes, caption, bar, chips, keys] : [bar, chips, panes, caption, keys];
   document.querySelector("#viewer .viewer-main").append(...parts);
-  if (!page.narrow.matches) head.append(facts);
+};
+
+// One line on the point; behind it everything that is known of it.
+page.viewer.head = (point) => {
+  const { data } = page;
+  const codec = data.codecs[point.codec];
+  const means = (measures) => measures.filter((one) => point.means[one.column].value !== null).map((one) => {
+    const mean = point.means[one.column];
+    return page.reading(one, mean.value) + (mean.images === point.count ? "" : ` (${page.images(mean.images)})`);
+  });
+  page.by("viewer-title").textContent = page.titleOf(point);
+  page.by("viewer-line").textContent = [`${page.rate(point.bpp)} bpp`, ...means(page.leads())].join("  ·  ");
+  const facts = {
+    Dataset: `${data.dataset}, means over ${page.images(point.count)}`,
+    Metrics: means(data.measures).join(", "),
+    Version: codec.version,
+    Caveats: codec.caveats.join("; "),
+    Call: codec.call,
+    Protocols: [data.coding, ...data.measures.map((one) => one.protocol)].join(", "),
+  };
+  page.by("viewer-facts").replaceChildren(...Object.entries(facts).filter(([, text]) => text).map(([term, text]) =>
+    page.make("div", {}, page.make("dt", { textContent: term }), page.make("dd", { textContent: text }))));
 };
 
 page.viewer.show = (fit) => {
   const { data, viewer, sight } = page;
   const point = data.points[viewer.point];
-  const codec = data.codecs[point.codec];
   const source = data.images[viewer.image];
   const at = point.images.indexOf(viewer.image);
-  page.by("viewer-title").textContent = page.titleOf(point);
-  page.by("viewer-facts").textContent = [
-    `${data.dataset}, ${page.images(point.count)}`,
-    `${page.rate(point.bpp)} bpp`,
-    ...data.measures.filter((one) => point.means[one.column].value !== null).map((one) => {
-      const mean = point.means[one.column];
-      return `${page.nameOf(one)} ${page.text(one, mean.value)}${page.unit(one)}` +
-        (mean.images === point.count ? "" : ` (${mean.images})`);
-    }),
-    [codec.version, ...codec.caveats].join("; "),
-    [data.coding, ...data.measures.map((one) => one.protocol)].join(", "),
-  ].join("  ·  ");
+  viewer.head(point);
   const slots = page.slots(point, viewer.image, viewer.codecs);
   const panes = page.by("panes");
   page.stages = slots.map((slot) => page.stage(slot, source, page.describe(slot, point.image_bpp[at])));
@@ -148,7 +155,16 @@ page.viewer.toggle = (codec) => {
     ? viewer.codecs.filter((one) => one !== codec)
     : [...viewer.codecs, codec];
   viewer.show(true);
-  page.by("codec-choice").querySelector(`[data-codec="${codec}"]`).focus();
+  page.by("codec-choice").querySelector(`[data-codec="${codec}"]`)?.focus();
+};
+
+// Codecs that could stand beside the point and have no chip.
+page.viewer.others = () => {
+  const { point, image, codecs } = page.viewer;
+  const { images, image_bpp } = page.data.points[point];
+  const bpp = image_bpp[images.indexOf(image)];
+  return codecs.length >= page.MOST_PANES ? [] : page.allCodecs().filter((one) =>
+    !codecs.includes(one.place) && !page.shown.keys.includes(one.key) && page.nearest(one.place, image, bpp));
 };
 
 page.viewer.nextImage = (step) => {
@@ -242,6 +258,7 @@ page.viewer.start = () => {
     "rate-up": () => page.viewer.nextRate(1),
   };
   for (const [id, act] of Object.entries(clicks)) page.by(id).addEventListener("click", act);
+  page.finder(page.by("find-codec"), "Add a codec", page.viewer.others, (one) => page.viewer.toggle(one.place));
   page.viewer.arrange();
   page.viewer.listenToKeys(dialog);
   dialog.addEventListener("close", () => {

@@ -1,21 +1,22 @@
 """The page of a report: one HTML file and a folder of pictures beside it."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmark.analysis.stored import datasets_with_results
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import short_names
 from benchmark.errors import UsageError
-from benchmark.figures.rate_curve import CROP_BPP
+from benchmark.figures.rate_curve import CROP_BPP, MOST_CURVES, chosen_names
 from benchmark.figures.style import styles
+from benchmark.measure.engine.workers import worker_context
 from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import dataset_contents, packs_beside
 from benchmark.page.content import Content, LegendEntry
+from benchmark.page.crops import crops
 from benchmark.page.document import html_text
 from benchmark.page.pictures import (
-    FOLDER,
     Limit,
     Pictures,
     ShowProgress,
@@ -25,17 +26,23 @@ from benchmark.page.pictures import (
     write_pictures,
 )
 from benchmark.plan.matrix import sources_of
-from benchmark.published.curves import SystemCurve, check_same_images, overlay, published_curves
+from benchmark.published.curves import (
+    SystemCurve,
+    check_same_images,
+    measured_panel,
+    overlay,
+    published_curves,
+)
 from benchmark.published.points import read_points
 from benchmark.registry import NEIGHBOURS
 from benchmark.report.document import FAILED, NOT_DRAWN, REFUSED, SKIPPED, left_out, lines_of
 from benchmark.report.report import Report
+from benchmark.report.report_set import PAGE, PICTURES
+from benchmark.report.request import ReportRequest
 from benchmark.rows.codecs import EVERY, NamedCodecs
 from benchmark.system.atomic import write_files
-from benchmark.system.machine import package_folder
 from benchmark.user_file import names_file
 
-NAME = "page.html"
 HEADINGS = {FAILED: "Failed cells", SKIPPED: "Skipped codecs", REFUSED: "Refused images"}
 
 
@@ -60,16 +67,27 @@ def page_request(
     return PageRequest(limit, results, data_dir, dataset, NamedCodecs(codecs)) if page else None
 
 
+def start_workers(request: ReportRequest) -> None:
+    """Begin to load what decodes pictures, where streams wait for it, while figures are drawn."""
+    for name in datasets_with_results(request.results, request.dataset):
+        folder = request.results / name.partition(":")[0]
+        pictures = (request.out or folder / "report") / PICTURES
+        if (folder / "streams").is_dir() and not pictures.is_dir():
+            worker_context()
+
+
 def write_page(
     request: PageRequest,
     report: Report,
     published_shown: bool,
     linear: bool,
     show_progress: ShowProgress,
+    say: Callable[[str], None],
 ) -> tuple[str, str]:
     """Write the pictures, then the page; remove an earlier page's files; return path and remark.
 
-    published_shown: whether published curves are visible before a reader asks for them.
+    published_shown: whether published curves are visible before a reader asks for them. `say` is
+    called with a sentence on what will be decoded.
     """
     stored, summary, folder = report.stored, report.stored.summary, report.stored.folder
     rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
@@ -78,8 +96,11 @@ def write_page(
     is_place = Path(request.dataset).is_dir() or names_file(request.dataset)
     dataset = request.dataset if is_place else stored.name
     sources = sources_of(dataset, request.data_dir, named=is_place)
-    pictures = write_pictures(folder, rows, contents, sources, request.limit, show_progress)
     published = _published(request, report, published_shown)
+    shown, shown_published = _shown(report, published if published_shown else {})
+    pictures = write_pictures(
+        folder, rows, contents, sources, request.limit, shown, show_progress, say
+    )
     content = Content(
         dataset=stored.name,
         summary=summary,
@@ -97,26 +118,46 @@ def write_page(
             for label in summary.labels
             if label == report.anchor or label.partition(":")[0] in NEIGHBOURS
         ],
+        leads=[one.column for one in report.measured[:2]],
+        shown=shown,
+        shown_published=shown_published,
+        crops=crops(folder, pictures, {key: row["bpp"] for key, row in rows.items()}, shown),
         published=published,
-        published_shown=published_shown,
         linear_rate=linear,
         most_bpp=CROP_BPP,
     )
-    plotly = package_folder("plotly") / "package_data" / "plotly.min.js"
-    text = html_text(content, plotly.read_text(encoding="utf-8"))
-    write_files(folder, {NAME: text}, what="page")
-    remove_others(folder, pictures.sizes)
-    return str(folder / NAME), _remark(pictures)
+    write_files(folder, {PAGE: html_text(content)}, what="page")
+    remove_others(folder, pictures.sizes.keys())
+    return str(folder / PAGE), _remark(pictures)
 
 
 def _remark(pictures: Pictures) -> str:
-    """Return how many streams have pictures and where these are, and why others have none."""
+    """Return how many streams have pictures, where these are, and how many more there could be."""
     decoded, sizes = pictures.decoded.values(), pictures.sizes
-    absent = Counter(one.absent for one in decoded if one.picture is None)
-    said = f"the page has pictures of {len(decoded) - absent.total()} of {len(decoded)} streams"
+    said = f"the page has pictures of {len(pictures.order)} of {len(decoded)} streams"
     if sizes:
-        said += f": {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB, in {FOLDER}/"
-    return "\n".join([said, *(f"{count} × {why}" for why, count in absent.items())])
+        said += f": {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB, in {PICTURES}/"
+    limited = sum(one.limited for one in decoded)
+    return said + f"; {limited} more by --page-images all" * bool(limited)
+
+
+def _shown(
+    report: Report, published: Mapping[str, Sequence[SystemCurve]]
+) -> tuple[list[str], list[str]]:
+    """Return labels and names of the measured and published curves that are shown first."""
+    panels = []
+    for measure in report.measured:
+        panel = measured_panel(report.stored.summary, measure)
+        more = published.get(measure.column, ())
+        panels.append(panel._replace(curves=(*panel.curves, *more)))
+    panels = [panel for panel in panels if panel.curves]
+    names = chosen_names(panels, report.anchor, MOST_CURVES) if panels else []
+    curves = {curve.name: curve for panel in panels for curve in panel.curves}
+    chosen = [curves[name] for name in names]
+    return (
+        [one.system.label for one in chosen if one.measured],
+        [one.name for one in chosen if not one.measured],
+    )
 
 
 def _published(

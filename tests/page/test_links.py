@@ -51,7 +51,7 @@ def test_a_link_opens_a_point_its_image_its_neighbours_and_the_metric(follow, da
 def test_the_address_of_what_is_open_opens_it_again(visit, file, data):
     page = visit(file)
     page.get_by_role("radio", name="MS-SSIM").check(force=True)
-    page.locator("button[data-point]").nth(5).click()
+    page.locator("#crops button:enabled").first.click()
     page.locator("#image-table tbody button", has_text=HOSTILE).click()
     page.locator("#codec-choice button:enabled[aria-pressed=false]").last.click()
     page.keyboard.press("]" if page.locator("#rate-up").is_enabled() else "[")
@@ -88,7 +88,7 @@ def test_a_link_to_what_is_not_there_is_a_sentence_above_the_curves(follow, data
     notice = page.locator("#notice")
     assert said in notice.inner_text()
     assert not page.locator("#viewer").is_visible()
-    page.get_by_role("link", name="BD-rates").click()
+    page.get_by_role("link", name="Ranking").click()
     assert not notice.is_visible()
 
 

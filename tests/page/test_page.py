@@ -7,138 +7,196 @@ from scipy import stats
 from benchmark.figures.style import contrast
 from benchmark.rows.store import Store
 from support.page.opened import CHROMIUM, PHONE, loaded, number_of, place_of
-from support.page.results import IMAGES, data_of, make_page, make_page_of_sets
+from support.page.results import HOSTILE, IMAGES, data_of, make_page, make_page_of_sets
 from support.rows.measured import row
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 
 
 def curves_of(page):
+    """The curves of the chart by name, as they are drawn."""
     return page.evaluate(
-        """() => document.getElementById("chart")._fullData.filter((one) => one.visible).map(
-            (one) => ({x: [...one.x], y: [...one.y], error: one.error_y.visible === true,
-                       hover: [...one.hovertext]}))"""
+        """() => Object.fromEntries(document.getElementById("chart").chart.series.map(
+            (one) => [one.name, {...one, error: one.points.some((point) => point.ends)}]))"""
     )
+
+
+def places(curve):
+    return [(point["x"], point["y"]) for point in curve["points"]]
 
 
 def test_the_curves_are_the_means_and_the_controls_do_what_they_say(visit, file, data):
     page = visit(file)
 
     def means(column, codecs):
-        found = []
+        found = {}
         for codec in codecs:
             mine = [p for p in data["points"] if data["codecs"][p["codec"]]["name"] == codec]
-            found.append(
-                sorted((p["means"][column]["bpp"], p["means"][column]["place"]) for p in mine)
+            found[codec] = sorted(
+                (p["means"][column]["bpp"], p["means"][column]["place"]) for p in mine
             )
         return found
+
+    def drawn():
+        return {name: places(curve) for name, curve in curves_of(page).items()}
 
     drawable = {p["codec"] for p in data["points"] if "place" in p["means"]["psnr_db"]}
     names = [one["name"] for place, one in enumerate(data["codecs"]) if place in drawable]
     assert len(names) == 4
-    drawn = [list(zip(one["x"], one["y"], strict=True)) for one in curves_of(page)]
-    assert [list(map(tuple, one)) for one in drawn] == means("psnr_db", names)
+    assert drawn() == means("psnr_db", names)
     page.locator("#legend button", has_text="webp").click()
     assert page.locator("#legend button", has_text="webp").get_attribute("aria-pressed") == "false"
     names.remove("webp")
-    drawn = [list(zip(one["x"], one["y"], strict=True)) for one in curves_of(page)]
-    assert drawn == means("psnr_db", names)
-    axis = "() => document.getElementById('chart')._fullLayout.xaxis.type"
-    assert page.evaluate(axis) == "log"
+    assert drawn() == means("psnr_db", names)
+    axis = "() => document.getElementById('chart').chart.x.log"
+    assert page.evaluate(axis)
     page.uncheck("#log-rate")
-    assert page.evaluate(axis) == "linear"
+    assert not page.evaluate(axis)
     page.get_by_role("radio", name="MS-SSIM").check(force=True)
-    drawn = [list(zip(one["x"], one["y"], strict=True)) for one in curves_of(page)]
-    assert drawn == means("ms_ssim", names)
+    assert drawn() == means("ms_ssim", names)
     mean = next(one for one in data["points"] if one["setting"] == "quality=50")["means"]["ms_ssim"]
     assert mean["place"] == pytest.approx(-10 * np.log10(1 - mean["value"]), rel=1e-4)
-    assert not any(one["error"] for one in curves_of(page))
+    assert page.locator("#chart .interval").count() == 0
     page.check("#intervals")
-    assert all(one["error"] for one in curves_of(page))
+    assert page.locator("#chart .interval").count() == 12
     assert "3 images" in page.locator("#curve-caption").inner_text()
-    assert "ms-ssim-rgb8/1" in page.locator("#curve-caption").inner_text()
+
+
+def test_points_are_drawn_where_their_numbers_are_and_a_rectangle_zooms(visit, file, data):
+    """Against the numbers at the axes, read off the drawing."""
+    page = visit(file)
+    page.uncheck("#log-rate")
+
+    def ticks(attribute, anchor):
+        found = page.eval_on_selector_all(
+            f"#chart text[text-anchor={anchor}]:not([class])",
+            "(all) => all.map((one) => [Number(one.textContent),"
+            f" Number(one.getAttribute('{attribute}'))])",
+        )
+        return np.polyfit(*np.array(found).T, 1)
+
+    def drawn():
+        series = page.locator("#chart .series").last
+        boxes = [one.bounding_box() for one in series.locator(".point").all()]
+        left, top = (page.locator("#chart").bounding_box()[name] for name in "xy")
+        return [
+            (box["x"] + box["width"] / 2 - left, box["y"] + box["height"] / 2 - top)
+            for box in boxes
+        ]
+
+    def expected():
+        (x, y), curve = (
+            (ticks("x", "middle"), ticks("y", "end")),
+            list(curves_of(page).values())[-1],
+        )
+        return [(np.polyval(x, one), np.polyval(y, other) - 4) for one, other in places(curve)]
+
+    before = drawn()
+    assert np.abs(np.array(before) - expected()).max() < 1
+    left, top = (page.locator("#chart").bounding_box()[name] for name in "xy")
+    (x, y) = before[1]
+    page.mouse.move(left + x - 60, top + y - 60)
+    page.mouse.down()
+    page.mouse.move(left + x + 60, top + y + 60, steps=3)
+    page.mouse.up()
+    assert np.abs(np.array(drawn()) - expected()).max() < 1
+    assert np.ptp(drawn(), axis=0).min() > 1.5 * np.ptp(before, axis=0).min()
+    page.mouse.dblclick(left + 300, top + 20)
+    assert np.abs(np.array(drawn()) - before).max() < 0.1
+
+
+@pytest.fixture(scope="module")
+def kodak(tmp_path_factory):
+    """A page of measured and precomputed rows of Kodak, ten codecs, with published curves."""
+    folder = tmp_path_factory.mktemp("kodak")
+    names = [f"kodim{number:02d}.png" for number in range(1, 25)]
+    rows = [row("jpeg", q, name, caveat="a trial") for q in (10, 20, 30, 40) for name in names]
+    rows += [row("webp", q, name, recorded=True) for q in (10, 20) for name in names]
+    rows += [
+        row("jpeg2000", q, name, variant=f"lossy={n}")
+        for n in range(9)
+        for q in (10, 20)
+        for name in names
+    ]
+    Store(folder / "kodak").append(rows)
+    return make_page(folder, "kodak")
+
+
+def test_eight_curves_are_shown_and_others_are_found_by_their_names(visit, kodak):
+    page = visit(kodak)
+    data = data_of(kodak)
+    shown = [data["codecs"][place]["name"] for place in data["shown"]["codecs"]]
+    assert len(shown) == 8
+    assert set(curves_of(page)) == {name + "*" * (name == "jpeg") for name in shown}
+    rows = page.locator("#all-points tbody tr:not([hidden])")
+    page.locator("#all-points summary").click()
+    few = rows.count()
+    field = page.locator("#find-curve input")
+    assert "3 codecs" in field.get_attribute("placeholder")
+    field.fill("jpeg2000 lossy")
+    assert page.locator("#find-curve .found button").count() == 11 - 8
+    field.press("Enter")
+    assert (field.input_value(), len(curves_of(page))) == ("", 9)
+    assert rows.count() == few + 2
+    page.locator("#every-curve").click()
+    assert len(curves_of(page)) == 11
+    assert rows.count() == len(data["points"])
+    field.fill("no such codec")
+    assert "No other curve" in page.locator("#find-curve .found").inner_text()
+
+
+def test_a_published_curve_is_found_and_its_hover_names_the_source(visit, kodak):
+    [vtm] = [
+        one for one in data_of(kodak)["published"]["psnr_db"] if one["name"] == "VTM (CompressAI)"
+    ]
+    page = visit(kodak)
+    page.locator("#find-curve input").fill("vtm compressai")
+    page.locator("#find-curve .found button").first.click()
+    found = curves_of(page)["VTM (CompressAI)"]
+    assert (found["origin"], found["dashes"]) == ("published", "4 3")
+    point = found["points"][3]
+    page.mouse.move(*place_of(page, point["x"], point["y"]))
+    said = page.locator("#chart .tip").inner_text()
+    assert vtm["source"] in said
+    assert vtm["points"][3]["reference"] in said
+
+
+def test_markers_say_where_points_come_from_and_a_star_is_explained(visit, kodak):
+    page = visit(kodak)
+    page.locator("#find-curve input").fill("vtm compressai")
+    page.keyboard.press("Enter")
+    drawn = {name: curve["origin"] for name, curve in curves_of(page).items()}
+    assert (drawn["jpeg*"], drawn["webp"]) == ("measured", "precomputed")
+    caption = page.locator("#curve-caption").inner_text()
+    assert "Markers: filled, measured here; with a dot, precomputed; open, published." in caption
+    assert "* a trial." in caption
+    page.locator("#legend button", has_text="webp").click()
+    assert "precomputed" not in page.locator("#curve-caption").inner_text()
+    page.locator("#all-points summary").click()
+    page.locator("button[data-point]").first.click()
+    absent = page.locator("#panes .absent").first.inner_text()
+    assert "was not kept; `bench run --codecs jpeg" in absent
 
 
 def test_a_metric_of_sets_has_its_interval_and_no_number_of_an_image(visit, tmp_path):
     file = tmp_path / "page.html"
     values = np.array(make_page_of_sets(file))
     page = visit(file)
-    [curve] = curves_of(page)
+    [curve] = curves_of(page).values()
     low, high = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
-    assert curve["y"] == pytest.approx([values.mean()])
-    assert curve["error"]
-    assert f"interval: {low:.4f} to {high:.4f}" in curve["hover"][0]
+    [point] = curve["points"]
+    assert point["y"] == pytest.approx(values.mean())
+    assert point["ends"] == pytest.approx([low, high], rel=1e-4)
+    assert f"interval: {low:.2f} to {high:.2f}" in " ".join(point["hover"]).replace("−", "-")
     caption = page.locator("#curve-caption").inner_text()
     assert "fewer than 50 images" in caption
-    assert "* a trial." in caption
     assert page.locator("#legend button.legend-entry").all_inner_texts() == ["jpeg*"]
     page.uncheck("#intervals")
-    assert not curves_of(page)[0]["error"]
+    assert page.locator("#chart .interval").count() == 0
     assert not page.locator("#images").is_visible()
+    page.locator("#all-points summary").click()
     page.locator("button[data-point]").click()
     assert page.locator("#image-table thead th").all_inner_texts() == ["image", "bpp"]
-
-
-def test_published_curves_are_switched_on_and_their_hover_names_the_source(visit, tmp_path):
-    names = [f"kodim{number:02d}.png" for number in range(1, 25)]
-    rows = [row("jpeg", q, name) for q in (10, 20, 30, 40) for name in names]
-    Store(tmp_path / "kodak").append(rows)
-    file = make_page(tmp_path, "kodak")
-    [vtm] = [
-        one for one in data_of(file)["published"]["psnr_db"] if one["name"] == "VTM (CompressAI)"
-    ]
-    page = visit(file)
-    assert len(curves_of(page)) == 1
-    page.check("#published")
-    hovers = [hover for one in curves_of(page) for hover in one["hover"]]
-    assert len(hovers) > 100
-    mine = " ".join(hover.replace("<br>", " ") for hover in hovers if "VTM (CompressAI)" in hover)
-    assert vtm["source"] in mine
-    assert vtm["points"][0]["reference"] in mine
-    page.get_by_role("button", name="quality=10").click()
-    absent = page.locator("#panes .absent").first.inner_text()
-    assert "was not kept; `bench run --codecs jpeg --dataset set" in absent
-
-
-def test_markers_say_where_points_come_from_and_stars_name_caveats(visit, tmp_path):
-    names = [f"kodim{number:02d}.png" for number in range(1, 25)]
-    rows = [row("jpeg", q, name, caveat="a trial") for q in (10, 20) for name in names]
-    rows += [row("webp", q, name, recorded=True) for q in (10, 20) for name in names]
-    Store(tmp_path / "kodak").append(rows)
-    file = make_page(tmp_path, "kodak")
-    page = visit(file)
-    page.check("#published")
-    drawn = page.evaluate(
-        """() => document.getElementById("chart")._fullData
-            .filter((one) => one.mode !== "none" && one.hovertext)
-            .map((one) => [one.hovertext[0].match(/<b>(.*?)<.b>/)[1], one.mode, one.line.dash,
-                           one.mode === "lines" ? "" : one.marker.symbol,
-                           one.mode !== "lines" && one.marker.color === one.line.color])"""
-    )
-    symbol = {one["name"]: one["symbol"] for one in data_of(file)["codecs"]}
-    ours = {name: how for name, _, *how in drawn if name in symbol}
-    assert ours == {
-        "jpeg": ["solid", symbol["jpeg"], True],
-        "webp": ["solid", symbol["webp"] + "-dot", False],
-    }
-    others = [how for name, mode, *how in drawn if name not in symbol and mode != "lines"]
-    assert len(others) > 10
-    assert not any(
-        dash == "solid" or shape.endswith("-dot") or filled for dash, shape, filled in others
-    )
-    legend = page.locator("#legend .legend-group").all()
-    entries = {
-        one.locator("h3 span").inner_text(): one.locator(".legend-entry").all_inner_texts()
-        for one in legend
-    }
-    assert list(entries) == ["Measured here", "Precomputed", "Published"]
-    assert (entries["Measured here"], entries["Precomputed"]) == (["jpeg*"], ["webp"])
-    caption = page.locator("#curve-caption").inner_text()
-    assert "Markers: filled, measured here; open with a dot, precomputed" in caption
-    assert "open on broken lines, published" in caption
-    assert "* a trial." in caption
-    page.get_by_role("button", name="webp", exact=True).first.click()
-    assert "precomputed" not in page.locator("#curve-caption").inner_text()
 
 
 def test_two_settings_are_compared_image_by_image(visit, file, data, results):
@@ -206,11 +264,17 @@ def test_everything_can_be_done_from_the_keyboard(visit, file, data):
 
 def test_names_stay_names(visit, file):
     page = visit(file)
-    page.locator("button[data-point]").first.click()
+    dot = page.evaluate(
+        """(name) => document.getElementById("scatter").chart.series.at(-1).points
+        .find((point) => point.hover[0] === name)""",
+        HOSTILE,
+    )
+    page.mouse.move(*place_of(page, dot["x"], dot["y"], "scatter"))
+    assert page.locator("#scatter .tip strong").inner_text() == HOSTILE
+    page.mouse.click(*place_of(page, dot["x"], dot["y"], "scatter"))
     assert page.locator("#image-table tbody button").all_inner_texts() == sorted(IMAGES)
+    assert page.locator("#image-table [aria-current]").inner_text() == HOSTILE
     assert page.locator("img[src=x]").count() == 0
-    hovers = page.evaluate("document.getElementById('scatter')._fullData.at(-1).hovertext")
-    assert any("&lt;img src=x onerror='alert(1)'&gt; &amp;" in hover for hover in hovers)
 
 
 def colours(page):
@@ -230,7 +294,7 @@ def test_a_phone_shows_all_of_it_in_both_themes(visit, file, data, scheme):
     ink, paper = colours(page)
     assert contrast(ink, paper) > 12
     assert (contrast(paper, "#000000") < 2) == (scheme == "dark")
-    page.locator("button[data-point]").nth(5).tap()
+    page.locator("#crops button:enabled").first.tap()
     page.wait_for_selector("#viewer[open]")
     loaded(page)
     inside = "(box) => [box.scrollWidth, box.clientWidth]"
@@ -250,10 +314,7 @@ def test_a_phone_shows_all_of_it_in_both_themes(visit, file, data, scheme):
 
 def test_the_theme_changes_with_the_readers(visit, file):
     page = visit(file, color_scheme="light")
-    jpeg = "() => document.getElementById('chart')._fullData[0].line.color"
-    assert page.evaluate(jpeg) == "#000000"
+    assert curves_of(page)["jpeg"]["colour"] == "#000000"
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function(
-        "() => document.getElementById('chart')._fullData[0].line.color !== '#000000'"
-    )
-    assert contrast(page.evaluate(jpeg), colours(page)[1]) >= 4.5
+    page.wait_for_selector("#chart polyline:not([stroke='#000000'])")
+    assert contrast(curves_of(page)["jpeg"]["colour"], colours(page)[1]) >= 4.5

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmark.errors import UsageError
-from benchmark.page.pictures import in_order, limit_of
+from benchmark.page.pictures import Limit, decode_seconds, in_order, limit_of, within
 
 RATES = {"a": (0.1, 0.24, 0.6), "b": (0.2, 0.3, 0.5)}
 SIZES = {0: ("large.png", 90), 1: ("small.png", 50), 2: ("medium.png", 70)}
@@ -28,6 +28,8 @@ def test_one_photograph_follows_the_other_the_smallest_first():
     assert [number for _, _, number in order] == [1] * 6 + [2] * 6 + [0] * 6
     assert set(order) == candidates().keys()
     assert in_order(candidates(a=(1,)), None)[0][2] == 2  # with more pictures, though larger
+    assert {number for _, _, number in in_order(candidates(), 2)} == {1, 2}
+    assert in_order(candidates(), 0) == in_order({}, None) == []
 
 
 def test_of_a_photograph_all_codecs_come_at_one_rate_before_the_next():
@@ -38,9 +40,9 @@ def test_of_a_photograph_all_codecs_come_at_one_rate_before_the_next():
     assert order[4:] == [("a", "q=0"), ("b", "q=0")]  # at .125
 
 
-def test_a_number_of_photographs_leaves_the_others_out():
-    assert {number for _, _, number in in_order(candidates(), 2)} == {1, 2}
-    assert in_order(candidates(), 0) == in_order({}, None) == []
+def test_codecs_that_are_shown_first_have_their_pictures_first():
+    order = in_order(candidates(), 1, ["b"])
+    assert [codec for codec, _, _ in order] == ["b"] * 3 + ["a"] * 3
 
 
 def test_an_empty_stream_has_a_place_too():
@@ -48,11 +50,41 @@ def test_an_empty_stream_has_a_place_too():
     assert in_order(empty, None) == [("a", "q=1", 0), ("a", "q=0", 0)]
 
 
+def test_bytes_and_seconds_end_the_pictures_and_slow_decoders_have_none():
+    order = [("a", "q=0", 1), ("slow", "q=0", 1), ("a", "q=1", 1), ("a", "q=2", 1), ("a", "q=0", 2)]
+    seconds = dict.fromkeys(order, 0.5) | {("slow", "q=0", 1): 60.0}
+
+    def chosen(most_bytes, most_seconds):
+        limit = Limit(None, most_bytes, most_seconds)
+        return within(order, seconds, lambda key: 100, limit)
+
+    fast = [order[0], *order[2:]]
+    assert chosen(None, None) == order
+    assert chosen(None, 20) == fast
+    assert chosen(None, 1.2) == fast[:2]
+    assert chosen(370, 20) == fast[:3]  # an original of 100 bytes, three decoded of 90
+    assert chosen(369, 20) == fast[:2]
+    assert chosen(559, 20) == fast[:3]  # another original
+    assert chosen(560, 20) == fast
+
+
+def test_seconds_are_those_of_the_row_else_typical_of_the_codec():
+    row = {
+        **row_of("x", 2_000_000, 0.2), "codec": "dirac", "variant": "steps=100", "device": "cpu",
+        "setting_value": 1.0,
+    }  # fmt: skip
+    assert decode_seconds({**row, "decode_seconds": 0.25}, "cpu") == 0.25
+    assert decode_seconds({**row, "decode_seconds": 0.25}, "cuda") != 0.25
+    assert decode_seconds({**row, "decode_seconds": None}, "cpu") > 20
+    own = {"codec": "mine.py:Mine", "variant": "", "decode_seconds": None}
+    assert decode_seconds({**row, **own}, "cpu") == 2
+
+
 @pytest.mark.parametrize(
     ("text", "limit"),
     [
-        ("all", (None, None)), ("0", (0, None)), ("3", (3, None)), ("14MB", (None, 14_000_000)),
-        ("1.5 mb", (None, 1_500_000)),
+        ("all", (None, None, None)), ("0", (0, None, None)), ("3", (3, None, None)),
+        ("14MB", (None, 14_000_000, 20)), ("1.5 mb", (None, 1_500_000, 20)),
         *((text, None) for text in ("some", "-1", "1.5", "", "MB", "3 photographs", "-2MB")),
     ],
 )  # fmt: skip

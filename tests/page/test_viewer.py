@@ -65,6 +65,14 @@ def test_a_clicked_point_opens_with_its_images_and_their_numbers(visit, file, da
         for at, image in enumerate(point["images"])
     }
     assert found == expected
+    line = page.locator("#viewer-line")
+    values = point["means"]["psnr_db"]["value"], point["means"]["ms_ssim"]["value"]
+    assert line.inner_text().split(" · ") == [
+        f"{point['bpp']:.3f} bpp", f"PSNR {values[0]:.2f} dB", f"MS-SSIM {values[1]:.4f}"
+    ]  # fmt: skip
+    assert page.locator(".viewer-head").bounding_box()["height"] < 70
+    assert not page.locator("#viewer-facts").is_visible()
+    page.locator(".provenance summary").click()
     facts = page.locator("#viewer-facts").inner_text()
     assert all(one in facts for one in ("3 images", "coding/1", "psnr-rgb8/1", "libwebp"))
 

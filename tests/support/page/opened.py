@@ -25,10 +25,9 @@ def place_of(page: "Page", x: float, y: float, chart: str = "chart") -> tuple[fl
     page.locator(f"#{chart}").scroll_into_view_if_needed()
     x, y = page.evaluate(
         """([chart, x, y]) => {
-            const box = document.getElementById(chart), layout = box._fullLayout;
-            const {left, top} = box.getBoundingClientRect();
-            return [left + layout.xaxis._offset + layout.xaxis.d2p(x),
-                    top + layout.yaxis._offset + layout.yaxis.d2p(y)];
+            const box = document.getElementById(chart), {left, top} = box.getBoundingClientRect();
+            const [right, down] = box.chart.place(x, y);
+            return [left + right, top + down];
         }""",
         [chart, x, y],
     )

@@ -27,7 +27,6 @@ from benchmark.protocol import CODING
 from benchmark.published.curves import overlays
 from benchmark.published.points import chosen_points
 from benchmark.report.report import Report, compare_all
-from benchmark.system.machine import package_folder
 from support.rows.measured import row, table
 
 ROOT = Path(__file__).parents[3]
@@ -89,10 +88,11 @@ def make_page(
     over = overlays(points, stored.summary, measures, stored_name, mix)
     _, deltas = compare_all(stored.summary, measures, "jpeg", None)
     means = means_table(stored.summary, measures)
-    report = Report(stored, measures, measures, means, deltas, over, None, (), (), ())
+    report = Report(stored, measures, measures, means, deltas, over, None, (), (), (), "jpeg")
     wanted = page_request(True, images, results, None, dataset)
     assert wanted is not None
-    write_page(wanted, report, bool(points), False, lambda total: nullcontext(lambda state: None))
+    quiet = nullcontext(lambda state: None)
+    write_page(wanted, report, bool(points), False, lambda total: quiet, lambda sentence: None)
     return stored.folder / "page.html"
 
 
@@ -119,9 +119,10 @@ def make_page_of_sets(path: Path) -> list[float]:
         facts=(),
         packages="",
         missing={},
+        shown=["jpeg"],
+        leads=[fid.column],
     )
-    plotly = package_folder("plotly") / "package_data" / "plotly.min.js"
-    path.write_text(html_text(content, plotly.read_text()))
+    path.write_text(html_text(content))
     return values
 
 
