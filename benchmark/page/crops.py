@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.page.content import Crop, ImageKey
-from benchmark.page.pictures import RATES, Pictures, distance, file_bytes
+from benchmark.page.picks import RATES, distance
+from benchmark.page.pictures import Pictures, file_bytes
 
 CROP_RATE = RATES[0]  # bits per pixel
 FARTHEST = 1.6  # a rate further off by ratio is no picture of the same rate

@@ -4,13 +4,11 @@ Lossless WebP takes a third less than PNG in the same time, and browsers decode 
 pixels (docs/experiments has bytes and seconds of the choices).
 """
 
-import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,14 +20,21 @@ from benchmark.codec import Pixels
 from benchmark.codec_spec import CodecSpec, facts_of, load_codec
 from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
-from benchmark.errors import BadOption, BenchError, ImageRefused, UsageError
-from benchmark.facts import Facts
+from benchmark.errors import BenchError, ImageRefused
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Progress
 from benchmark.measure.reconstruct import reconstruct_all
 from benchmark.packs.contents import DatasetContents, why_no_stream
 from benchmark.page.content import DecodedPicture, ImageKey, SourcePicture
-from benchmark.plan.estimate import interpolated
+from benchmark.page.picks import (
+    UNKNOWN_BYTES,
+    Limit,
+    StoredRow,
+    decode_seconds,
+    in_order,
+    within,
+    words,
+)
 from benchmark.registry import CODECS
 from benchmark.report.report_set import PICTURE, PICTURES
 from benchmark.rows.codecs import why_not_run
@@ -39,34 +44,15 @@ from benchmark.system.machine import cores
 from benchmark.system.settings import chosen_device
 from benchmark.system.text import counted
 
-ALL = "all"
 MOST_WEBP_PX = 16383  # of a side; a larger picture is a PNG
-# Core seconds of decoding, all together and of one picture: minutes of diffusion are for `ALL`.
-MOST_SECONDS, MOST_OF_ONE_SECONDS = 20.0, 2.0
-UNKNOWN_SECONDS = 1.0  # of a megapixel, where nothing is known of the codec
-UNKNOWN_BYTES = 1.5  # of a pixel, where the original is not here
-DECODED_SHARE = 0.9  # of an original's bytes; .12 to .86 in 70 pictures of four codecs
-# Bits per pixel at which a photograph first has pictures of all codecs, in this order, so that
-# pictures of one rate stand beside each other however few there are.
-RATES = (0.25, 0.5, 0.125, 1.0, 2.0)
-LEAST_BPP = 1e-6  # an empty stream has a rate of 0, of which there is no logarithm
 COLUMNS = (
     "cell", "run", "codec", "variant", "setting_name", "setting_value", "dataset", "image",
     "image_sha256", "width_px", "height_px", "bpp", "bytes_origin", "device", "decode_seconds",
     "stream_sha256", "decoded_sha256", "recorded",
 )  # fmt: skip
 
-StoredRow = Mapping[str, Any]
 # Called with a number of steps: a context whose value is called with the state, often.
 ShowProgress = Callable[[int], AbstractContextManager[Callable[[Progress], None]]]
-
-
-class Limit(NamedTuple):
-    """Limits of a page's pictures; None is no limit."""
-
-    photographs: int | None
-    most_bytes: int | None  # of all picture files together, originals included
-    most_seconds: float | None = None  # of decoding, on one core
 
 
 class Pictures(NamedTuple):
@@ -76,24 +62,6 @@ class Pictures(NamedTuple):
     decoded: dict[ImageKey, DecodedPicture]
     sizes: Mapping[str, int]  # bytes of the files in PICTURES that the page refers to
     order: Sequence[ImageKey]  # decoded images that have a picture, the most important first
-
-
-def limit_of(text: str) -> Limit:
-    """Return the limit that `--page-images` states; raises `UsageError` for any other text.
-
-    >>> limit_of("2"), limit_of("14MB").most_bytes
-    (Limit(photographs=2, most_bytes=None, most_seconds=None), 14000000)
-    """
-    if text == ALL:
-        return Limit(None, None)
-    size = re.fullmatch(r"(\d+(?:\.\d+)?) ?MB", text, re.IGNORECASE)
-    if size:
-        return Limit(None, round(float(size[1]) * 1e6), MOST_SECONDS)
-    if not text.isdecimal():
-        raise UsageError(
-            f"--page-images {text!r} is neither a size (14MB), a number of photographs nor 'all'"
-        )
-    return Limit(int(text), None)
 
 
 def rows_by_image(table: pa.Table, summary: Summary, coding: str) -> dict[ImageKey, StoredRow]:
@@ -139,7 +107,7 @@ def write_pictures(
         wall = sum(seconds[key] for key in missing) / min(cores(), len(missing))
         say(
             f"page: {counted(len(chosen), 'picture')} of {counted(len(rows), 'stream')}, "
-            f"{len(missing)} to decode in about {max(wall, 1):.0f} s{_limits(limit)}"
+            f"{len(missing)} to decode in about {max(wall, 1):.0f} s{words(limit)}"
         )
     failed: dict[ImageKey, DecodedPicture] = {}
     with show_progress(len(missing)) as tell:
@@ -155,7 +123,7 @@ def write_pictures(
                         folder, {_path(rows[key]): file_bytes(pixels)}, what="page's picture"
                     )
             tell(Progress(done, sum(one.failed for one in failed.values())))
-    beyond = f"No picture: more than the page's limit{_limits(limit)}; --page-images all adds it."
+    beyond = f"No picture: more than the page's limit{words(limit)}; --page-images all adds it."
     decoded = {key: DecodedPicture(None, f"No picture: {why}.") for key, why in refused.items()}
     decoded |= {key: DecodedPicture(None, beyond, limited=True) for key in able}
     decoded |= {key: DecodedPicture(_path(rows[key])) for key in chosen} | failed
@@ -177,90 +145,6 @@ def remove_others(folder: Path, names: Iterable[str]) -> None:
         for path in pictures.iterdir():
             if PICTURE.fullmatch(path.name) and path.name not in names:
                 path.unlink(missing_ok=True)
-
-
-def in_order(
-    rows: Mapping[ImageKey, StoredRow], photographs: int | None, first: Sequence[str] = ()
-) -> list[ImageKey]:
-    """Return the images in the order in which the page gets their pictures.
-
-    One photograph follows the other, so that every point opens into an image of the first. Of a
-    photograph codecs of `first` come before the others, and of either the points nearest to RATES,
-    of all codecs at one rate after the other. Photographs are in the order of their number of
-    pictures, most first, then of their size, smallest first, then of their names. `photographs`
-    limits their number; None takes all.
-    """
-    by_number: dict[int, list[ImageKey]] = {}
-    for key in rows:
-        by_number.setdefault(key[2], []).append(key)
-
-    def rank(number: int) -> tuple[int, int, str]:
-        row = rows[by_number[number][0]]
-        return -len(by_number[number]), row["width_px"] * row["height_px"], row["image"]
-
-    def by_rate(keys: Sequence[ImageKey]) -> Iterator[ImageKey]:
-        for rate in RATES:
-            for label in dict.fromkeys(label for label, _, _ in keys):
-                of_label = [key for key in keys if key[0] == label]
-                yield min(of_label, key=lambda key: distance(rows[key]["bpp"], rate))
-        yield from keys
-
-    chosen = [by_number[number] for number in sorted(by_number, key=rank)[:photographs]]
-    places = {label: place for place, label in enumerate(first)}
-    found: dict[ImageKey, None] = {}
-    for keys in chosen:
-        listed = sorted((k for k in keys if k[0] in places), key=lambda key: places[key[0]])
-        found |= dict.fromkeys(by_rate(listed))
-        found |= dict.fromkeys(by_rate([key for key in keys if key[0] not in places]))
-    return list(found)
-
-
-def within(
-    order: Sequence[ImageKey],
-    seconds: Mapping[ImageKey, float],
-    size: Callable[[ImageKey], float],
-    limit: Limit,
-) -> list[ImageKey]:
-    """Return the images of `order` that `limit` has room for.
-
-    `size` is the bytes of an original; the sum stops at the first image without room. Where seconds
-    are limited, slow decoders are left out.
-    """
-    bytes_left = math.inf if limit.most_bytes is None else limit.most_bytes
-    seconds_left = math.inf if limit.most_seconds is None else limit.most_seconds
-    longest = math.inf if limit.most_seconds is None else MOST_OF_ONE_SECONDS
-    kept: list[ImageKey] = []
-    numbers: set[int] = set()
-    for key in order:
-        if seconds[key] > min(seconds_left, longest):
-            continue
-        needed = size(key) * (DECODED_SHARE + (key[2] not in numbers))
-        if needed > bytes_left:
-            break
-        bytes_left, seconds_left = bytes_left - needed, seconds_left - seconds[key]
-        numbers.add(key[2])
-        kept.append(key)
-    return kept
-
-
-def decode_seconds(row: StoredRow, device: str) -> float:
-    """Return the seconds that a row's stream took to decode, else those typical of its codec."""
-    if row["decode_seconds"] is not None and row["device"] == device:
-        return float(row["decode_seconds"])
-    try:
-        facts = facts_of(CodecSpec.of(row["codec"], row["variant"]))
-    except BadOption:
-        facts = Facts()
-    of_device = [one for one in facts.typical if one.device == device]
-    rate = UNKNOWN_SECONDS
-    if of_device:
-        rate = interpolated(of_device[0].seconds, row["setting_value"])
-    return float(rate * row["width_px"] * row["height_px"] / 1e6)
-
-
-def distance(bpp: float, rate: float) -> float:
-    """Return the logarithm of the ratio of two rates, without its sign."""
-    return abs(math.log(max(bpp, LEAST_BPP) / rate))
 
 
 def file_bytes(pixels: Pixels) -> bytes:
@@ -334,13 +218,6 @@ def _failure(failed: Failed) -> DecodedPicture:
     if failed.stage == "load":
         return DecodedPicture(None, f"No picture: it cannot be decoded here: {failed.reason}.")
     return DecodedPicture(None, f"No picture: {failed.stage}: {failed.reason}.", failed=True)
-
-
-def _limits(limit: Limit) -> str:
-    """Return the limits as a part of a sentence."""
-    if limit.most_bytes is None:
-        return "" if limit.photographs is None else f" ({counted(limit.photographs, 'photograph')})"
-    return f" (at most {limit.most_bytes / 1e6:g} MB, {MOST_SECONDS:.0f} core seconds)"
 
 
 def _write(folder: Path, path: str, pixels: Pixels) -> None:

@@ -16,11 +16,10 @@ from benchmark.packs.contents import dataset_contents, packs_beside
 from benchmark.page.content import Content, LegendEntry
 from benchmark.page.crops import crops
 from benchmark.page.document import html_text
+from benchmark.page.picks import Limit, limit_of
 from benchmark.page.pictures import (
-    Limit,
     Pictures,
     ShowProgress,
-    limit_of,
     remove_others,
     rows_by_image,
     write_pictures,

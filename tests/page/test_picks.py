@@ -3,7 +3,7 @@
 import pytest
 
 from benchmark.errors import UsageError
-from benchmark.page.pictures import Limit, decode_seconds, in_order, limit_of, within
+from benchmark.page.picks import Limit, decode_seconds, in_order, limit_of, within
 
 RATES = {"a": (0.1, 0.24, 0.6), "b": (0.2, 0.3, 0.5)}
 SIZES = {0: ("large.png", 90), 1: ("small.png", 50), 2: ("medium.png", 70)}
