@@ -74,7 +74,7 @@ def one_build(
     """Return the variants that belong together of one build, and what is left out.
 
     belongs: whether an edition is of the family. build: how the fingerprint of the build to take
-    begins; empty to choose. Bundled points that newer ones replace elsewhere may be part of it.
+    begins; empty to choose. Points that are not shown elsewhere may be part of it.
     """
     points = [p for p in (*summary.points, *summary.replaced) if belongs(p.edition)]
     complete: dict[Build, dict[str, list[Point]]] = {}
@@ -102,19 +102,18 @@ def origin(points: Sequence[Point]) -> str:
 def mixed_builds(summary: Summary) -> dict[str, str]:
     """Return words on the build of each variant of the codecs whose variants are of several.
 
-    By label, of newest editions. Variants that name one version are not mixed: some codecs have
+    By label. Variants that name one version are not mixed: some codecs have
     weights for each variant. Nor are those that name networks of different sizes.
     """
     of_codec: dict[tuple[str, str], dict[str, Edition]] = {}
     for edition in (point.edition for point in summary.points):
-        if not edition.age:
-            size = edition.options.get(SIZE, "")
-            of_codec.setdefault((edition.codec, size), {})[edition.label] = edition
+        size = edition.options.get(SIZE, "")
+        of_codec.setdefault((edition.codec, size), {})[edition.label] = edition
     mixed: dict[str, str] = {}
     for editions in of_codec.values():
-        words = {label: build_words(edition) for label, edition in editions.items()}
-        if len({one.build for one in editions.values()}) > 1 and len(set(words.values())) > 1:
-            mixed |= words
+        versions = {short_version(one.version) for one in editions.values()}
+        if len({one.build for one in editions.values()}) > 1 and len(versions) > 1:
+            mixed |= {label: build_words(edition) for label, edition in editions.items()}
     return mixed
 
 
@@ -261,7 +260,7 @@ def _left_out(
     measures: Sequence[Measure],
     summary: Summary,
 ) -> list[str]:
-    """Return sentences on the points that are not chosen, without replaced ones of other builds."""
+    """Return sentences on the points that are not chosen, without hidden ones of other builds."""
     of_chosen = {points[0].edition.build: points[0].edition for points in chosen.values()}
     joined = " and ".join(map(build_words, of_chosen.values()))
     covered = {(p.edition.variant, p.setting) for of_label in chosen.values() for p in of_label}
@@ -271,7 +270,7 @@ def _left_out(
         if point.edition.build in of_chosen or not of_chosen:
             if why is None or (point.edition.variant, point.setting) in covered:
                 continue
-        elif point.edition.age:
+        elif not point.edition.shown:
             continue
         elif why is None:
             why = f"of another build ({build_words(point.edition)}) than the others ({joined})"

@@ -1,17 +1,16 @@
 """Rows that may meet in one mean, as arrays, and counts of the rows that are left out.
 
 Comparable rows share one coding protocol, and no mean has rows of two editions of a codec variant
-(`rows.editions`). The newest edition has the variant's label. An older one is shown beside it,
-under a label that says so, where it has images, settings or values that newer ones lack.
+(`rows.editions`). One edition of each variant is shown: that with most images at a setting, of
+several the newest.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from contextlib import suppress
 from copy import copy
 from functools import cache, cached_property
-from itertools import pairwise
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,21 +20,11 @@ from benchmark.codec_spec import CodecSpec, parse_codec, resolve
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import ALIASES
-from benchmark.rows.editions import EditionRows, codes, edition_rows, equals, last_of_groups, marked
+from benchmark.rows.agreement import agree, psnr_differences
+from benchmark.rows.columns import codes, equals, last_of_groups, marked
+from benchmark.rows.editions import EditionRows, edition_rows
 
 Average = Literal["per_image", "pooled"]
-
-
-class Label(str):
-    """The name of an edition in tables and figures."""
-
-    newest: str  # label of the codec variant's newest edition
-
-    def __new__(cls, text: str, newest: str = "") -> Self:
-        """Make a label; without `newest` it is that of a newest edition."""
-        label = super().__new__(cls, text)
-        label.newest = newest or text
-        return label
 
 
 class LeftOut(NamedTuple):
@@ -49,15 +38,12 @@ class LeftOut(NamedTuple):
 class ComparableRows(EditionRows):
     """The rows that may meet in one mean, ordered by point and image. Arrays have shape (rows,)."""
 
-    def __init__(
-        self, table: pa.Table, coding_protocol: str, needed: Mapping[str, str] | None = None
-    ) -> None:
-        """Choose the rows of each codec variant's newest edition, or of all its editions.
+    def __init__(self, table: pa.Table, coding_protocol: str, newest_only: bool = False) -> None:
+        """Choose the rows of all editions of each codec variant, or of the newest.
 
-        needed: to choose all, the protocol id of each column of values that is looked for; columns
-        that `table` lacks have none. `shown` marks those of the editions that are to be shown.
+        `shown` marks the rows of the one edition of each variant that is shown.
         """
-        rows = edition_rows(table, coding_protocol, newest_only=needed is None)
+        rows = edition_rows(table, coding_protocol, newest_only)
         super().__init__(**vars(rows))
         self.table = table
         self.points = int(self.point.max(initial=-1)) + 1
@@ -66,39 +52,24 @@ class ComparableRows(EditionRows):
         area = self.numbers("width_px") * self.numbers("height_px")
         self.pixels: Int64Array = np.where(self.ok, area, 1).astype(np.int64)
         self.bytes: Int64Array = np.where(self.ok, self.numbers("num_bytes"), 0).astype(np.int64)
-        self.shown: BoolArray = self._shown(needed or {})
-        other = np.concatenate([self.other, self.index[~self.shown]])
-        self.left_out = _left_out(table, other, coding_protocol)
+        self.shown: BoolArray = self._shown()
+        self.left_out: tuple[LeftOut, ...] = () if newest_only else _left_out(self, coding_protocol)
 
-    def _shown(self, needed: Mapping[str, str]) -> BoolArray:
-        """Mark the rows of newest editions, and of those that have more than newer ones.
+    def _shown(self) -> BoolArray:
+        """Mark the rows of the edition of each variant with most images at a setting, the newest.
 
-        More are images, or values of a needed metric, at any setting.
+        Failed images count, so that a failure does not bring an older build back.
         """
-        shown = np.ones(len(self.index), np.bool_)
         if not self.age.any():
-            return shown
-        has = [self.ok]
-        for column, protocol in needed.items():
-            value, by, _ = metric_columns(column)
-            if value in self.table.column_names:
-                has.append(self.ok & ~np.isnan(self.numbers(value)) & self.equal(by, protocol))
-        marks = np.stack(has)
-        settings = int(self.setting.max()) + 1
-        editions = np.arange(int(self.edition.max()) + 2)
-        covered = np.zeros((len(has), settings), np.int64)
-        for first, last in pairwise(np.searchsorted(self.edition, editions).tolist()):
-            at = self.setting[first:last]
-            counts = np.stack(
-                [np.bincount(at[mask], minlength=settings) for mask in marks[:, first:last]]
-            )
-            if self.age[first] == 0:  # of one variant, newer editions come first
-                covered = counts
-            elif (counts > covered).any():
-                covered = np.maximum(covered, counts)
-            else:
-                shown[first:last] = False
-        return shown
+            return np.ones(len(self.index), np.bool_)
+        count = int(self.edition.max()) + 1
+        of_point = np.bincount(self.point, minlength=self.points)
+        images, variant, age = (np.zeros(count, np.int64) for _ in range(3))
+        np.maximum.at(images, self.edition, of_point[self.point])
+        variant[self.edition], age[self.edition] = self.variant, self.age
+        order = np.lexsort((age, -images, variant))
+        first = order[np.flatnonzero(np.diff(variant[order], prepend=-1))]
+        return np.isin(self.edition, first)
 
     def changed(self, **attributes: Any) -> "ComparableRows":
         """Return the same rows with another `ok`, or with a `table` that has more columns."""
@@ -139,27 +110,20 @@ class ComparableRows(EditionRows):
         order = np.lexsort((self.recency, self.ok, self.edition))
         return np.asarray(order[last_of_groups(self.edition[order])], np.int64)
 
-    def labels(self) -> dict[int, Label]:
-        """Return the label of each edition, by its number."""
+    def labels(self) -> dict[int, str]:
+        """Return the label of each edition, by its number: that of its codec variant."""
         last = self.latest.tolist()
-        names = ("codec", "variant", "codec_version", "fingerprint")
-        latest = self.table.select(names).take(pa.array(self.index[last])).to_pylist()
-        own = [label_of(row["codec"], row["variant"]) for row in latest]
+        latest = self.table.select(("codec", "variant")).take(pa.array(self.index[last]))
+        rows = latest.to_pylist()
+        own = [label_of(**row) for row in rows]
         # Two variants of one label (files of one name in two folders, say) would become one curve.
-        counts = Counter(label for label, row in zip(own, last, strict=True) if self.age[row] == 0)
-        here = set(self.edition[self.numbers("bundled") != 1].tolist())
-        labels: dict[int, Label] = {}
-        for label, row, texts in zip(own, last, latest, strict=True):
-            whole = f"{texts['codec']}:{texts['variant']}".rstrip(":")
-            name = text = whole if counts[label] > 1 else label
-            number = int(self.edition[row])
-            if self.age[row]:
-                what = short_version(texts["codec_version"]) if number in here else "bundled"
-                if f"{name} ({what})" in labels.values():
-                    what = f"{what}, {texts['fingerprint'][:8]}"
-                text = f"{name} ({what})"
-            labels[number] = Label(text, name)
-        return labels
+        counts = Counter(label for label, at in zip(own, last, strict=True) if self.shown[at])
+        return {
+            int(self.edition[at]): label
+            if counts[label] < 2
+            else f"{row['codec']}:{row['variant']}".rstrip(":")
+            for label, row, at in zip(own, rows, last, strict=True)
+        }
 
     def images_of(self, has: BoolArray) -> int:
         """Count the distinct images of the marked rows that are shown."""
@@ -199,13 +163,12 @@ def told_names(codec: str, variant: str) -> set[str]:
     return {label} if codec.rpartition("/")[2] == label else {codec, label}
 
 
-def without_replaced(table: pa.Table, coding_protocol: str, needed: Mapping[str, str]) -> pa.Table:
-    """Leave out the bundled rows of editions that newer ones replace; see `ComparableRows`."""
-    rows = ComparableRows(table, coding_protocol, needed)
-    replaced = np.zeros(table.num_rows, np.bool_)
-    replaced[rows.index[~rows.shown]] = True
-    replaced &= marked(table["bundled"])
-    return table.filter(pa.array(~replaced)) if replaced.any() else table
+def without_replaced(table: pa.Table, coding_protocol: str) -> pa.Table:
+    """Leave out the bundled rows that no mean is over, since newer ones are shown."""
+    rows = ComparableRows(table, coding_protocol)
+    kept = ~marked(table["bundled"]) | ~equals(table["coding_protocol"], coding_protocol)
+    kept[rows.index[rows.shown]] = True
+    return table.filter(pa.array(kept))
 
 
 def short_version(version: str) -> str:
@@ -217,11 +180,6 @@ def short_version(version: str) -> str:
     return version.partition(";")[0].partition(", ")[0].partition(": ")[0]
 
 
-def plain_label(label: str) -> str:
-    """Return the label of the newest edition for that of an older one."""
-    return label.newest if isinstance(label, Label) else label
-
-
 def find_label(asked: str, labels: Collection[str]) -> str:
     """Return the one of `labels` that is meant: a label, a codec with one variant, or a spec.
 
@@ -230,8 +188,7 @@ def find_label(asked: str, labels: Collection[str]) -> str:
     >>> find_label("jpeg", ["jpeg:optimize=1", "vtm"])
     'jpeg:optimize=1'
     """
-    newest = (label for label in labels if plain_label(label) == label)
-    variants = [label for label in newest if label.partition(":")[0] == asked]
+    variants = [label for label in labels if label.partition(":")[0] == asked]
     if asked in labels or len(variants) == 1:
         return asked if asked in labels else variants[0]
     label = parse_codec(asked).label
@@ -253,15 +210,46 @@ def _short_names(codec: str) -> dict[str, str]:
     return names
 
 
-def _left_out(table: pa.Table, index: Int64Array, coding_protocol: str) -> tuple[LeftOut, ...]:
+def _left_out(rows: ComparableRows, coding_protocol: str) -> tuple[LeftOut, ...]:
+    """Count the rows that no mean is over, by codec variant and by why."""
+    table = rows.table
+    hidden = ~rows.shown
+    index = np.concatenate([rows.other, rows.index[hidden]])
     if not len(index):
         return ()
-    kinds = ["codec", "variant", "codec_version", "revision", "coding_protocol", "bundled"]
+    nothing = np.zeros(len(rows.other), np.bool_)
+    of_rows = {
+        "fewer": np.concatenate([nothing, rows.age[hidden] == 0]),
+        "apart": np.concatenate([nothing, rows.apart[hidden]]),
+    }
+    columns = ["codec", "variant", "codec_version", "revision", "coding_protocol", "bundled"]
+    chosen = table.select(columns).take(pa.array(index))
+    for name, of_row in of_rows.items():
+        chosen = chosen.append_column(name, pa.array(of_row))
     found = []
-    for kind in table.take(index).group_by(kinds).aggregate([([], "count_all")]).to_pylist():
-        which = f"{kind['codec_version']}, adapter {kind['revision']}"
-        why = f"{'bundled, of another build' if kind['bundled'] else 'an older version'}: {which}"
+    for kind in chosen.group_by([*columns, *of_rows]).aggregate([([], "count_all")]).to_pylist():
+        what = "bundled, of another build" if kind["bundled"] else "an older version"
+        if kind["fewer"]:
+            what = "over fewer images than another build"
+        elif kind["apart"]:
+            what = f"bundled, {_difference(table, kind['codec'], kind['variant'])}"
+        why = f"{what}: {kind['codec_version']}, adapter {kind['revision']}"
         if kind["coding_protocol"] != coding_protocol:
             why = f"protocol {kind['coding_protocol']} is not comparable with {coding_protocol}"
         found.append(LeftOut(label_of(kind["codec"], kind["variant"]), kind["count_all"], why))
     return tuple(sorted(found))
+
+
+def _difference(table: pa.Table, codec: str, variant: str) -> str:
+    """Return by how much bundled rows of a variant differ from those measured here."""
+    of_variant = equals(table["codec"], codec) & equals(table["variant"], variant)
+    cell, bundled = codes(table["cell"])[0], marked(table["bundled"])
+    here, there = (np.flatnonzero(of_variant & mask) for mask in (~bundled, bundled))
+    _, mine, other = np.intersect1d(cell[here], cell[there], return_indices=True)
+    first, second = here[mine], there[other]
+    differ = ~agree(table, first, second)
+    most = float(np.max(psnr_differences(table, first, second)[differ], initial=0.0))
+    return (
+        f"not equal to the same build here in {np.count_nonzero(differ)} of {len(first)} rows, "
+        f"PSNR by up to {most:.2g} dB"
+    )

@@ -26,7 +26,6 @@ from benchmark.analysis.rate_distortion import (
     below_front,
     curves,
     cut,
-    edition_in,
     image_curves,
     mean_curve,
 )
@@ -73,7 +72,7 @@ class Comparison(NamedTuple):
 
     column: str
     label: str
-    anchor: str  # label of the edition that stands for the anchor's variant
+    anchor: str
     rate: Delta | NoDelta  # BD-rate of the mean curves, percent
     rate_interval: Interval | None  # of `rate`, over draws of images
     images_rate: ImagesDelta | NoDelta  # BD-rates of single images
@@ -97,20 +96,18 @@ def compare(
     up_to_bpp: float | None = None,
     any_overlap: bool = False,
 ) -> list[Comparison]:
-    """Compare every codec variant but the anchor's with the anchor (`edition_in`), in order.
+    """Compare every codec variant but the anchor's with the anchor , in order.
 
     up_to_bpp: cut all curves, also those of single images, at this rate first; see `cut`.
     any_overlap: as `rate_distortion.bd_rate` has it, for mean curves and images.
     """
     of = curves(summary, measure)
-    anchor = edition_in(summary, measure, anchor)
-    specs = {point.label: point.edition.spec for point in summary.points}
     drawn: dict[str, DrawnCurve | None] = {}
     if measure.by_image and summary.average == "per_image":
         drawn = {label: drawn_curve(points, measure) for label, points in of.items()}
     found = []
     for label in summary.labels:
-        if specs[label] == specs.get(anchor):
+        if label == anchor:
             continue
         if anchor not in of or label not in of:
             whose = "it" if anchor in of else anchor

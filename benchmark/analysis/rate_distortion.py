@@ -60,63 +60,21 @@ class Excluded(NamedTuple):
 
 
 def curves(summary: Summary, measure: Measure) -> dict[str, list[Point]]:
-    """Return, by codec variant, the points over the same images as all others, low rate first.
-
-    An older edition of a variant is there only if a newer one lacks any of its settings.
-    """
-    complete = _complete(summary, measure)
-    return {
-        label: sorted(points, key=lambda point: point.means[measure.column].bpp or 0.0)
-        for label, points in complete.items()
-        if _newer(points, complete) is None
-    }
-
-
-def edition_in(summary: Summary, measure: Measure, label: str) -> str:
-    """Return the label of the edition that represents a codec variant in curves of a metric.
-
-    That is the variant's own label unless an older edition has more points.
-    """
-    specs = {point.edition.spec for point in summary.points if point.label == label}
-    editions = [
-        (-len(points), points[0].edition.age, one)
-        for one, points in curves(summary, measure).items()
-        if points[0].edition.spec in specs
-    ]
-    return min(editions)[2] if editions else label
-
-
-def excluded(summary: Summary, measure: Measure) -> list[Excluded]:
-    """Return the points that `curves` leaves out, each with its reason."""
-    complete = _complete(summary, measure)
-    newer = {label: _newer(points, complete) for label, points in complete.items()}
-    left_out = []
-    for point in summary.points:
-        why = why_not(point, measure, summary)
-        if why is None and newer[point.label] is not None:
-            why = f"{newer[point.label]} has these settings too"
-        if why is not None:
-            left_out.append(Excluded(point.label, str(point.setting), why))
-    return left_out
-
-
-def _complete(summary: Summary, measure: Measure) -> dict[str, list[Point]]:
+    """Return, by codec variant, the points over the same images as all others, low rate first."""
     complete: dict[str, list[Point]] = {}
     for point in summary.points:
         if why_not(point, measure, summary) is None:
             complete.setdefault(point.label, []).append(point)
-    return complete
+    return {
+        label: sorted(points, key=lambda point: point.means[measure.column].bpp or 0.0)
+        for label, points in complete.items()
+    }
 
 
-def _newer(points: Sequence[Point], complete: Mapping[str, Sequence[Point]]) -> str | None:
-    """Return the label of a newer edition of a variant that has all settings of these points."""
-    own, settings = points[0].edition, {point.setting for point in points}
-    for label, others in complete.items():
-        edition = others[0].edition
-        newer = edition.spec == own.spec and edition.age < own.age
-        if newer and settings <= {point.setting for point in others}:
-            return label
-    return None
+def excluded(summary: Summary, measure: Measure) -> list[Excluded]:
+    """Return the points that `curves` leaves out, each with its reason."""
+    reasons = ((point, why_not(point, measure, summary)) for point in summary.points)
+    return [Excluded(point.label, str(point.setting), why) for point, why in reasons if why]
 
 
 def why_not(point: Point, measure: Measure, summary: Summary) -> str | None:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmark.analysis.comparable import Average, ComparableRows, label_of
-from benchmark.analysis.summarise import Summary, looked_for, summarise_rows
+from benchmark.analysis.summarise import Summary, summarise_rows
 from benchmark.codec import Int64Array, Setting
 from benchmark.errors import NotMeasurable, memory_exhausted
 from benchmark.metrics.distribution_metric import DistributionMetric, Reduced
@@ -79,7 +79,7 @@ def summarise_store(
     Arguments as in `with_distribution_metrics` and `summarise`.
     """
     distributions = [name for name in names if name in DISTRIBUTION_METRICS]
-    rows = ComparableRows(table, CODING, looked_for(protocols(names)))
+    rows = ComparableRows(table, CODING)
     rows = _filled(rows, folder, distributions, common, allow_few)
     return summarise_rows(rows, protocols(names), average, common), rows.table
 
@@ -107,7 +107,7 @@ def attribution(table: pa.Table, column: str, protocol: str) -> list[ImageInflue
     require_image_values(*map(Measure.named, of_column))
     rows = ComparableRows(table, CODING)
     value_column, protocol_column, _ = metric_columns(column)
-    has = rows.ok & rows.equal(protocol_column, protocol)
+    has = rows.ok & rows.shown & rows.equal(protocol_column, protocol)
     values = np.where(has, rows.numbers(value_column), np.nan)
     finite = np.flatnonzero(np.isfinite(values))
     names = ("codec", "variant", "setting_name", "setting_value", "image")

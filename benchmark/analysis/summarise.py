@@ -53,7 +53,7 @@ class Edition:
     variant: str = ""  # options of the codec
     build: Build = NO_BUILD
     run: str = ""  # of the latest row
-    age: int = 0  # 0 for the newest edition of the codec variant
+    shown: bool = True  # of the editions of its variant, the one in figures and tables
 
     @property
     def spec(self) -> CodecSpec:
@@ -100,8 +100,7 @@ class Summary:
     protocols: Mapping[str, str]  # protocol id by metric column, and of "coding"
     machine: str  # that the TIMED means come from; empty for none
     left_out: tuple[LeftOut, ...]  # rows that are not comparable
-    # Points of older editions that newer ones replace in every metric: no figure or table shows
-    # them unless variants of one build are asked for (`builds`).
+    # Points of the editions that are not shown, for variants of one build (`builds`).
     replaced: tuple[Point, ...] = ()
 
     @property
@@ -163,21 +162,8 @@ def summarise(
     images are returned too, with `missing` counted, and must not be drawn or compared.
     """
     protocols = present_protocols(METRICS) if protocols is None else protocols
-    rows = ComparableRows(table, protocols["coding"], looked_for(protocols))
+    rows = ComparableRows(table, protocols["coding"])
     return summarise_rows(rows, protocols, average, common)
-
-
-def looked_for(protocols: Mapping[str, str]) -> dict[str, str]:
-    """Return the columns of rows that metrics need values in, each with its protocol id.
-
-    protocols: as in `summarise`. A distribution metric needs the features of its space.
-    """
-    found = {name: protocol for name, protocol in protocols.items() if name != "coding"}
-    for metric in map(metric_class, DISTRIBUTION_METRICS):
-        if metric.column in found:
-            space = metric_class(metric.space)
-            found[space.column] = str(space.protocol)
-    return found
 
 
 def summarise_rows(
@@ -300,11 +286,12 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
         *("codec", "variant", "codec_version", "command", "timed", "run"),
         *("fingerprint", "revision", "chroma", "tuned_for"),
     )
-    editions = {}
+    editions, builds = {}, dict[int, Build]()
     latest = rows.table.select(names).take(pa.array(rows.index[rows.latest])).to_pylist()
     for last, texts in zip(rows.latest.tolist(), latest, strict=True):
         number = int(rows.edition[last])
         row = {name: text or "" for name, text in texts.items()}
+        build = Build(row["fingerprint"], int(row["revision"] or 0), bool(rows.apart[last]))
         declared = ["bytes=declared"] if "declared" in origins[number] else []
         editions[number] = Edition(
             label=labels[number],
@@ -318,9 +305,9 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
             facts=coding_facts(row["codec"], row["variant"], row["chroma"], row["tuned_for"]),
             bundled=number not in here,
             variant=row["variant"],
-            build=Build(row["fingerprint"], int(row["revision"] or 0), bool(rows.apart[last])),
+            build=builds.setdefault(int(rows.build[last]), build),
             run=row["run"],
-            age=int(rows.age[last]),
+            shown=bool(rows.shown[last]),
         )
     return editions
 

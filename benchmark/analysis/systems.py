@@ -8,7 +8,6 @@ tell them apart, and the marker says the same without colour.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from benchmark.analysis.comparable import plain_label
 from benchmark.codec_spec import CodecSpec, facts_of, parse_codec, shown_variants, split_unescaped
 from benchmark.facts import Group, Kind
 from benchmark.registry import ALIASES, CODECS
@@ -108,7 +107,7 @@ def trained_on(label: str) -> tuple[str, ...]:
     >>> trained_on("vtm"), trained_on("pqmim"), trained_on("pqmim:perceptual=1")
     ((), ('psnr_db',), ('psnr_db', 'lpips_alex'))
     """
-    return facts_of(_spec(plain_label(label))).trained_on
+    return facts_of(_spec(label)).trained_on
 
 
 def kind(system: System) -> Kind:
@@ -147,16 +146,15 @@ def family(label: str) -> str:
     >>> family("hyperprior"), family("ours:beta=0"), family("jpeg2000")
     ('bmshj2018-hyperprior', 'ours', 'jpeg2000')
     """
-    spec = _spec(plain_label(label))
+    spec = _spec(label)
     return facts_of(spec).family or spec.name
 
 
 def plainness(label: str) -> int:
     """Return 0 for the variant that has the family's own style, more for others."""
-    plain = plain_label(label)
-    spec = _spec(plain)
+    spec = _spec(label)
     further = [option for option in spec.options if option not in facts_of(spec).implied]
-    return 0 if label in PLAIN else len(further) + (plain != label)
+    return 0 if label in PLAIN else len(further)
 
 
 def option_count(label: str) -> int:
@@ -165,7 +163,7 @@ def option_count(label: str) -> int:
     >>> option_count("jpeg"), option_count("ours:beta=0:effort=2")
     (0, 2)
     """
-    return len(_spec(plain_label(label)).options)
+    return len(_spec(label).options)
 
 
 def _spec(label: str) -> CodecSpec:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -13,12 +14,12 @@ from benchmark.audit.pack_audit import TOLERANCE, name_of_row
 from benchmark.codec_spec import CodecSpec
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
+from benchmark.rows.agreement import BUILD, agree
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.editions import newest_rows
 
 Row = Mapping[str, Any]
 KEY = ("codec", "variant", "setting_name", "setting_value", "image_sha256")
-BUILD = ("fingerprint", "revision")
 
 
 @dataclass
@@ -31,6 +32,7 @@ class VariantAgain:
     other_build: int = 0  # of these, with another program, library or weight file
     bytes_equal: int = 0
     pixels_equal: int = 0
+    rounded: int = 0  # with other pixels, and perhaps another symbol, that agree (`agreement`)
     values_equal: int = 0  # of all metrics, within TOLERANCE
     values: int = 0
     largest_difference: float = 0.0  # of a value
@@ -86,20 +88,32 @@ def compare_rows(stored: pa.Table, again: pa.Table, metrics: Iterable[str]) -> l
     """Compare rows with those of the same codec variant, setting and image, measured again.
 
     Where the build is the same, bytes, stream, picture and values of image metrics have to be,
-    values within TOLERANCE in the metric's unit. Rows of another build are counted, but may differ.
+    values within TOLERANCE in the metric's unit, unless the rows agree up to float rounding. Rows
+    of another build are counted, but may differ.
     """
     columns = [metric_columns(metric_class(name).column) for name in metrics if name in METRICS]
-    known = {_key(row): row for row in again.to_pylist() if row["status"] == "ok"}
+    known = {
+        _key(row): (place, row)
+        for place, row in enumerate(again.to_pylist())
+        if row["status"] == "ok"
+    }
+    rows = stored.to_pylist()
+    pairs = [(at, known[_key(row)][0]) for at, row in enumerate(rows) if _key(row) in known]
+    both = pa.concat_tables([stored, again], promote_options="default")
+    first, second = np.array(pairs, np.int64).reshape(-1, 2).T
+    alike = dict(zip(first.tolist(), agree(both, first, second + len(rows)).tolist(), strict=True))
     found: dict[str, VariantAgain] = {}
-    for row in stored.to_pylist():
+    for at, row in enumerate(rows):
         spec = CodecSpec.of(row["codec"], row["variant"]).text
         compared = found.setdefault(spec, VariantAgain(spec))
         compared.rows += 1
-        other = known.get(_key(row))
-        if other is not None:
+        if at in alike:
+            _, other = known[_key(row)]
             differences = _compare(compared, row, other, columns)
             if all(row[name] == other[name] for name in BUILD):
-                compared.wrong += differences
+                rounded = alike[at] and row["decoded_sha256"] != other["decoded_sha256"]
+                compared.rounded += rounded
+                compared.wrong += [] if rounded else differences
             else:
                 compared.other_build += 1
     return list(found.values())

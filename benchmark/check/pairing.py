@@ -174,7 +174,9 @@ def _variant(side: RowSet, spec: CodecSpec) -> _Variant:
     )
     table = side.rows.filter(of_spec)
     protocols = sorted(set(table["coding_protocol"].to_pylist()) - {None})
-    rows = ComparableRows(table, CODING if CODING in protocols else "".join(protocols[-1:]))
+    rows = ComparableRows(
+        table, CODING if CODING in protocols else "".join(protocols[-1:]), newest_only=True
+    )
     failed = table.take(pa.array(rows.index[rows.failed])).to_pylist()
     if failed:
         shown = [

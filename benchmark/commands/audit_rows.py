@@ -40,8 +40,8 @@ def audit_rows(
 ) -> None:
     """Measure the newest rows of each codec again on this machine; compare them one by one.
 
-    Metrics are those that the rows have values of. Exit code 1 if anything differs, but for rows of
-    another program, library or weight file than is here, which may.
+    Metrics are those that the rows have values of. Exit code 1 if anything differs by more than
+    float rounding, but for rows of another program, library or weight file than is here, which may.
 
     Examples:
       bench audit rows --dataset kodak --codecs ours,elic
@@ -129,11 +129,12 @@ def _print(
 
     headers = (
         "codec", "rows", "measured again", "same bytes", "same pixels",
-        f"values within {TOLERANCE:g}", "largest difference",
+        "float rounding", f"values within {TOLERANCE:g}", "largest difference",
     )  # fmt: skip
     rows = [
         (
             *map(str, (one.codec, one.rows, one.measured_again, one.bytes_equal, one.pixels_equal)),
+            str(one.rounded),
             f"{one.values_equal} of {one.values}",
             f"{one.largest_difference:.1g}" if one.values else NOTHING,
         )

@@ -117,7 +117,7 @@ def _labels(stored: "DatasetResults", asked: str) -> list[str]:
     from benchmark.analysis.builds import is_default
 
     editions = [point.edition for point in stored.summary.points]
-    found = [one for one in editions if asked in (one.label, one.codec) and not one.age]
+    found = [one for one in editions if asked in (one.label, one.codec)]
     if not found:
         raise UnknownName("codec with results", asked, stored.summary.labels)
     of_default = [one for one in found if is_default(one)]

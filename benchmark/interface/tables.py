@@ -12,7 +12,7 @@ from benchmark.analysis.comparable import Average, find_label, without_replaced
 from benchmark.analysis.comparison import compare
 from benchmark.analysis.match import matches, parse_tolerance
 from benchmark.analysis.reduce import summarise_with_distributions
-from benchmark.analysis.summarise import Summary, looked_for, summarise
+from benchmark.analysis.summarise import Summary, summarise
 from benchmark.errors import UsageError
 from benchmark.figures.bd_table import bd_records
 from benchmark.metrics.measure import Measure
@@ -34,9 +34,8 @@ EXTRA = "_of_mean_mse", "_few"  # ends of columns that some metrics have
 def load(source: "str | Path | Outcome") -> pd.DataFrame:
     """Return stored rows, one per cell, ordered by codec, variant, setting and image.
 
-    Of several versions of a cell (tried again, timed, rescored) the best is returned. Bundled rows
-    of another build are returned if the rows measured here lack their images, settings or metrics;
-    the column ``bundled`` marks them.
+    Of several versions of a cell (tried again, timed, rescored) the best is returned. Bundled rows,
+    which the column ``bundled`` marks, are returned where means are over them.
 
     Parameters
     ----------
@@ -66,7 +65,7 @@ def load(source: "str | Path | Outcome") -> pd.DataFrame:
             inside = sorted(path.parent.name for path in folder.glob("*/per_image"))
             has = f"name one of {', '.join(inside)} in it" if inside else "`run` makes some"
             raise UsageError(f"{folder} holds no rows of one dataset: {has}")
-        table = without_replaced(Store(folder).table(), CODING, looked_for(protocols(EVERY_METRIC)))
+        table = without_replaced(Store(folder).table(), CODING)
     else:
         folder, table = source.matrix.store.folder, source.rows
     kinds = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
@@ -155,8 +154,7 @@ def bd_rate(
     source : DataFrame, path or Outcome
         Rows of one dataset, from `load`, or what `load` takes.
     anchor : str
-        Codec variant to compare with: its name in `summary`, or its spec. Bundled rows of it stand
-        in where it was measured here without the metric; the column ``anchor`` says so.
+        Codec variant to compare with: its name in `summary`, or its spec.
     metric : str
         Name of a metric.
     up_to_bpp : float, optional

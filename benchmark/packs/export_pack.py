@@ -17,7 +17,7 @@ from benchmark.codec_spec import CodecSpec
 from benchmark.errors import StoreError, UsageError
 from benchmark.packs.pack import FORMAT, INDEX, ROWS, STREAMS
 from benchmark.rows.editions import newest_rows
-from benchmark.rows.schema import CELL_COLUMNS, INFO_COLUMNS, info_of, table_schema
+from benchmark.rows.schema import CELL_COLUMNS, INFO_COLUMNS, WHERE_READ, info_of, table_schema
 from benchmark.rows.store import Store
 from benchmark.system.atomic import replacing
 from benchmark.system.text import counted
@@ -28,7 +28,7 @@ Row = Mapping[str, Any]
 LEFT_OUT = frozenset(
     (
         *("cell", "run", "status", "stage", "reason", "bytes_origin", "recorded"),
-        *("bundled", "attested"),
+        *(*WHERE_READ, "attested"),
         *INFO_COLUMNS.values(),
     )
 )

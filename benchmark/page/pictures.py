@@ -15,7 +15,7 @@ import pyarrow as pa
 from PIL.Image import fromarray
 
 from benchmark.analysis.comparable import ComparableRows
-from benchmark.analysis.summarise import Summary, looked_for
+from benchmark.analysis.summarise import Summary
 from benchmark.codec import Pixels
 from benchmark.codec_spec import CodecSpec, facts_of, load_codec
 from benchmark.datasets.dataset import Source
@@ -66,8 +66,8 @@ class Pictures(NamedTuple):
 
 def rows_by_image(table: pa.Table, summary: Summary, coding: str) -> dict[ImageKey, StoredRow]:
     """Return the row of every image of every point."""
-    rows = ComparableRows(table, coding, looked_for(summary.protocols))
-    marked = np.flatnonzero(rows.ok)
+    rows = ComparableRows(table, coding)
+    marked = np.flatnonzero(rows.ok & rows.shown)
     labels, editions = rows.labels(), rows.edition[marked].tolist()
     used = {(p.label, str(p.setting), number) for p in summary.points for number in p.image_ids}
     found: dict[ImageKey, StoredRow] = {}

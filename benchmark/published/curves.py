@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.builds import mixed_builds
 from benchmark.analysis.interval import Interval, point_interval
 from benchmark.analysis.rate_distortion import Curve, Excluded, curves, excluded
 from benchmark.analysis.summarise import Edition, Summary
@@ -47,7 +46,7 @@ class SystemCurve(NamedTuple):
     points: tuple[CurvePoint, ...]
     edition: Edition | None = None  # of the codec, where it was measured; None: published
     sampled: bool = False  # read off a drawn line: the points are not the author's
-    build: str = ""  # words on the codec's build, where curves of other builds are there
+    build: str = ""  # words on the build of a curve that stands in for another
 
     @property
     def measured(self) -> bool:
@@ -125,7 +124,7 @@ def measured_panel(summary: Summary | None, measure: Measure) -> Panel:
     """Return the curves of every codec variant of a summary, and its points left out."""
     if summary is None or measure.column not in summary.protocols:
         return Panel(measure, ())
-    names, builds = short_names(summary.labels), mixed_builds(summary)
+    names = short_names(summary.labels)
     rules = summary.protocols[measure.column], summary.protocols["coding"]
     found = []
     for label, of_label in curves(summary, measure).items():
@@ -138,8 +137,7 @@ def measured_panel(summary: Summary | None, measure: Measure) -> Panel:
                 ends = point_interval(point, measure) if measure.of_sets else None
                 start = mean.bpp, mean.value, str(point.setting), how, mean.images
                 points.append(CurvePoint(*start, *origin, interval=ends))
-        system, build = System(names[label], label), builds.get(label, "")
-        found.append(SystemCurve(system, tuple(points), edition, build=build))
+        found.append(SystemCurve(System(names[label], label), tuple(points), edition))
     kept = tuple(curve for curve in found if curve.points)
     return Panel(measure, kept, tuple(excluded(summary, measure)))
 

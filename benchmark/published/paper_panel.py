@@ -4,8 +4,6 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from benchmark.analysis.builds import build_words
-from benchmark.analysis.comparable import label_of
 from benchmark.analysis.systems import FIELD_SYSTEMS, GROUPED_SYSTEMS, PAPER_SYSTEMS, System
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.measure import Measure
@@ -120,22 +118,12 @@ def whole_set(points: Iterable[PublishedPoint], dataset: str) -> list[PublishedP
 
 
 def _measured(here: Panel, dataset: str) -> dict[str, SystemCurve]:
-    """Return the measured curves over a whole dataset by label, named as systems of figures are.
-
-    Where the newest edition of a codec variant has none, that of an older one stands in, and its
-    name has words on the build.
-    """
+    """Return the measured curves over a whole dataset by label, named as systems of figures are."""
     whole = _whole_curves(here, dataset)
-    by_variant: dict[str, SystemCurve] = {}
-    for curve in whole.values():
-        if curve.edition and curve.edition.age:
-            label = label_of(curve.edition.codec, curve.edition.variant)
-            by_variant.setdefault(label, curve._replace(build=build_words(curve.edition)))
-    by_variant |= whole
     return {
-        system.label: by_variant[system.label]._replace(system=system)
+        system.label: whole[system.label]._replace(system=system)
         for system in GROUPED_SYSTEMS
-        if system.label in by_variant
+        if system.label in whole
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.analysis.builds import mixed_sentences
-from benchmark.analysis.comparable import find_label, plain_label
+from benchmark.analysis.comparable import find_label
 from benchmark.analysis.comparison import Comparison, compare
 from benchmark.analysis.interval import records
 from benchmark.analysis.rate_distortion import curves
@@ -110,10 +110,7 @@ def default_anchor(summaries: Sequence[Summary], measures: Sequence[Measure]) ->
     """
     labels = {label for summary in summaries for label in summary.labels}
     drawn = {
-        plain_label(label)
-        for summary in summaries
-        for measure in measures
-        for label in curves(summary, measure)
+        label for summary in summaries for measure in measures for label in curves(summary, measure)
     }
     for among in (drawn, labels):
         for asked in ANCHORS:
@@ -142,13 +139,7 @@ def compare_all(
     ]
     overview = bd_overview(comparisons, measures, anchor, up_to_bpp)
     details = bd_table(comparisons, measures, anchor)
-    compared_with = {one.column: one.anchor for one in comparisons}
-    notes = tuple(
-        f"{measure.axis_label}: against {label}, since {anchor} was measured again without it."
-        for measure in measures
-        if (label := compared_with.get(measure.column, anchor)) != anchor
-    )
-    notes = (*notes, *mixed_sentences(summary))
+    notes = mixed_sentences(summary)
     overview = overview._replace(notes=(*overview.notes, *notes))
     return comparisons, (overview, details._replace(notes=(*details.notes, *notes)))
 

@@ -61,9 +61,17 @@ CELL_COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
     ("finished_utc", TEXT, "", "ISO 8601"),
     ("recorded", YES_NO, "", "of a pack, or bundled with the project: seconds count in no mean"),
     ("bundled", YES_NO, "", "came with the project or a pack; set where rows are read"),
+    (
+        "build",
+        TEXT,
+        "",
+        "a build with equal streams; set where rows are read",
+    ),
     ("attested", YES_NO, "", "a fresh process decoded the stream to the same pixels; else null"),
 )
 
+
+WHERE_READ = ("bundled", "build")  # columns that no file has
 
 # Columns of a codec's information, by the field of `CodecInfo`; its licence is in run records.
 INFO_COLUMNS = {

@@ -28,8 +28,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmark.errors import DamagedResults, StoreError
+from benchmark.rows.agreement import with_equal_builds
 from benchmark.rows.runs import RunRecords
-from benchmark.rows.schema import schema_of, table_schema
+from benchmark.rows.schema import WHERE_READ, schema_of, table_schema
 from benchmark.rows.shard import (
     SHIPPED,
     UNLIKE,
@@ -129,7 +130,7 @@ class Store(StreamFolder, RunRecords):
             bundled = pa.array([True] * shipped.num_rows, pa.bool_())
             place = shipped.schema.get_field_index("bundled")
             table = _joined(None, [own, shipped.set_column(place, "bundled", bundled)])
-            table = share_values(merge_versions(table))
+            table = with_equal_builds(share_values(merge_versions(table)))
             return Stored(_plain(table), own.select(OWN))
 
     def versions(self, shipped: bool = False) -> pa.Table:
@@ -170,7 +171,7 @@ class Store(StreamFolder, RunRecords):
         marked = rows.set_column(rows.schema.get_field_index("recorded"), "recorded", recorded)
         path = self._shards / f"{SHIPPED}-{name}.parquet"
         table = marked.select(table_schema().names).cast(table_schema())
-        write_shipped(path, to_parquet(table.drop_columns(["bundled"])))
+        write_shipped(path, to_parquet(table.drop_columns(list(WHERE_READ))))
         return path
 
     def _paths(self, shipped: bool = False) -> list[Path]:
@@ -206,7 +207,7 @@ class Store(StreamFolder, RunRecords):
             return None
 
     def _write_shard(self, table: pa.Table) -> Path:
-        kept = [name for name in table.column_names if name != "bundled"]  # the file's name says it
+        kept = [name for name in table.column_names if name not in WHERE_READ]
         return write_shard(self._shards, table.select(kept))
 
     @contextmanager

@@ -3,12 +3,12 @@
 A cell has several rows when a failed one was tried again, a finished one was timed or rescored, or
 two runs measured it. The best one is valid: measured or imported here rather than bundled, then
 without failure, then timed, then coded here rather than precomputed, then later. Each metric is
-taken from the best of the versions with the same stream that has it under its present protocol,
-value, protocol and reason together; counts of features, of the same pixels too. The row is verified
-if any version with the same stream and pixels is.
+taken from the best of the versions that agree (`agreement`) or have the same stream and have it
+under its present protocol, value, protocol and reason together; counts of features, of the same
+pixels too. The row is verified if any version with the same stream and pixels is.
 
-A cell has two rows, one of them bundled, if any cell of the same codec and build came out
-otherwise here (other bytes or pixels, or a failure).
+A cell has two rows, one of them bundled, if any cell of the same codec and build came out otherwise
+here: failed, or with a row that does not agree.
 """
 
 import numpy as np
@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 from benchmark.codec import BoolArray, Int64Array
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.editions import BUILD, bundled_beside_own, equals, group_codes, marked
+from benchmark.rows.agreement import BUILD, agree, bundled_beside_own
+from benchmark.rows.columns import equals, group_codes, marked
 from benchmark.rows.schema import own_columns
 
 
@@ -42,9 +43,9 @@ def one_per_cell(table: pa.Table) -> pa.Table:
 
 
 def share_values(table: pa.Table) -> pa.Table:
-    """Fill in metrics that other builds of a codec variant have of the same stream and pixels.
+    """Fill in metrics that other builds of a codec variant have of the same stream.
 
-    Equal pixels are equal in every metric and in their features, whatever decoded them. `table` has
+    The rows have to agree (`agreement`); of features, their pixels have to be equal. `table` has
     the rows that `merge_versions` returns.
     """
     kinds = table.group_by(["codec", "variant", *BUILD]).aggregate([])
@@ -52,15 +53,18 @@ def share_values(table: pa.Table) -> pa.Table:
         return table
     names = ("image_sha256", "stream_sha256", "decoded_sha256")
     numbers = [_numbers(table, name) for name in names]
-    alike = np.all([of_column >= 0 for of_column in numbers], axis=0)
-    content = _dense(group_codes(table, ("codec", "variant")), *numbers)
-    alike &= np.bincount(content[alike], minlength=len(content))[content] > 1
-    if not alike.any():
+    known = np.all([of_column >= 0 for of_column in numbers], axis=0)
+    content = _dense(group_codes(table, ("codec", "variant")), *numbers[:2])
+    known &= np.bincount(content[known], minlength=len(content))[content] > 1
+    if not known.any():
         return table
-    some = table.filter(pa.array(alike)).combine_chunks()
-    content, rows = _dense(content[alike]), np.arange(some.num_rows)
-    shared = _with_values(some, rows, content, content, rows)
-    return pa.concat_tables([table.filter(pa.array(~alike)), shared])
+    some = table.filter(pa.array(known)).combine_chunks()
+    content, rows = _dense(content[known]), np.arange(some.num_rows)
+    _, first = np.unique(content, return_index=True)
+    other = np.where(agree(some, rows, first[content]), -1, numbers[2][known])
+    content = _dense(content, other)
+    shared = _with_values(some, rows, content, _dense(content, numbers[2][known]), rows)
+    return pa.concat_tables([table.filter(pa.array(~known)), shared])
 
 
 def _merged(table: pa.Table) -> pa.Table:
@@ -68,7 +72,6 @@ def _merged(table: pa.Table) -> pa.Table:
     cells, stream, decoded = (
         _numbers(table, name) for name in ("cell", "stream_sha256", "decoded_sha256")
     )
-    content = _dense(cells, stream, np.where(stream < 0, decoded, -1))
     ok, bundled = equals(table["status"], "ok"), marked(table["bundled"])
     timed, here = marked(table["timing"]), ~marked(table["recorded"])
     later = pc.rank(table["finished_utc"].fill_null("").combine_chunks(), tiebreaker="dense")
@@ -78,8 +81,10 @@ def _merged(table: pa.Table) -> pa.Table:
     rank[order] = np.arange(len(order))
 
     best = order[_highest(cells, rank)][cells]
-    differing = (ok != ok[best]) | (stream != stream[best]) | (decoded != decoded[best])
-    differing &= bundled & ~bundled[best]
+    alike = agree(table, np.arange(len(cells)), best)
+    of_stream, of_pixels = (np.where(alike, one[best], one) for one in (stream, decoded))
+    content = _dense(cells, of_stream, np.where(of_stream < 0, of_pixels, -1))
+    differing = bundled & ~bundled[best] & ~alike
     if differing.any():
         build = group_codes(table, ("codec", *BUILD))
         cells = _dense(cells, bundled & np.isin(build, build[differing]))

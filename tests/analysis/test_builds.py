@@ -3,19 +3,15 @@
 import pytest
 
 from benchmark.analysis.builds import betas, one_build, realism_grid
-from benchmark.analysis.comparable import plain_label
-from benchmark.analysis.comparison import compare
-from benchmark.analysis.rate_distortion import curves, edition_in, excluded
+from benchmark.analysis.rate_distortion import curves
 from benchmark.analysis.summarise import summarise
-from benchmark.figures.rate_curve import draw_rate_curves
-from benchmark.figures.style import styles
 from benchmark.figures.table import means_table
 from benchmark.metrics.measure import Measure
 from benchmark.protocol import protocols
 from benchmark.published.curves import measured_panel
 from benchmark.published.realism_sweep import measured_sweep
 from benchmark.registry import METRICS
-from benchmark.report.report import compare_all, default_anchor
+from benchmark.report.report import default_anchor
 from benchmark.rows.store import Store
 from support.rows.measured import row, sweep, table
 
@@ -111,7 +107,8 @@ def test_of_two_complete_builds_the_newest_is_joined_and_the_other_can_be_named(
     }
     assert family.left_out == ()
     older = one_build(summary, lambda one: one.codec == "ours", (PSNR, SQUEEZE), "bundled")
-    assert list(older.points) == [f"ours:beta={beta:g} (bundled)" for beta in BETAS]
+    assert list(older.points) == [f"ours:beta={beta:g}" for beta in BETAS]
+    assert {p.edition.bundled for of in older.points.values() for p in of} == {True}
 
 
 def without_lpips(rows):
@@ -136,38 +133,21 @@ def test_a_run_without_lpips_keeps_the_bundled_values_of_equal_streams_and_pixel
     assert {p.edition.recorded for p in after.points if p.label == "ours:beta=0"} == {False}
 
 
-def test_where_pixels_differ_the_older_curve_stays_marked_in_the_metrics_that_are_lacking(store):
-    mine = [one | {"decoded_sha256": "other", "fingerprint": "another"} for one in of_beta(0)]
-    store.append(without_lpips(mine))
+def test_a_curve_is_the_newest_build_alone_where_it_lacks_a_metric_that_an_older_one_has(store):
+    mine = [one | {"psnr_db": one["psnr_db"] + 1, "fingerprint": "another"} for one in of_beta(0)]
+    store.append(without_lpips([one | {"decoded_sha256": "other"} for one in mine]))
     summary = summarise(store.table())
-    older = "ours:beta=0 (bundled)"
-    (label,) = (one for one in summary.labels if one == older)
-    assert plain_label(label) == "ours:beta=0"
-    assert "ours:beta=0" in curves(summary, PSNR)
-    assert older not in curves(summary, PSNR)
-    assert older in curves(summary, SQUEEZE)
+    (first, *_) = curves(summary, PSNR)["ours:beta=0"]
+    assert first.means["psnr_db"].value == 31.0
     assert "ours:beta=0" not in curves(summary, SQUEEZE)
-    reasons = {(one.label, one.why) for one in excluded(summary, PSNR)}
-    assert (older, "ours:beta=0 has these settings too") in reasons
-    few = summarise(store.table(), protocols(["psnr"]))
-    assert older not in few.labels, "nothing of it is shown where only PSNR is asked for"
-
-
-def test_an_older_build_is_not_shown_for_a_reason_why_it_has_no_value_either(store):
-    mine = [one | {"decoded_sha256": "other", "fingerprint": "another"} for one in of_beta(0)]
-    older = {
-        f"{name}{end}": value
-        for name in ("lpips_alex", "lpips_squeeze")
-        for end, value in (("", None), ("_reason", "the image is smaller than the network takes"))
-    }
-    rows = [*(one | older | {"bundled": True} for one in of_beta(0)), *without_lpips(mine)]
-    assert {one["lpips_alex_protocol"] for one in rows[: len(mine)]} != {None}
-    assert summarise(table(rows)).labels == ("ours:beta=0",)
+    (left,) = summary.left_out
+    assert (left.label, left.rows) == ("ours:beta=0", 9)
+    assert "bundled, of another build" in left.why
 
 
 def test_rows_of_the_same_build_that_came_out_otherwise_are_a_build_of_their_own(store):
-    mine = [one | {"decoded_sha256": "other"} for one in of_beta(3.84)]
-    store.append([one | {"run": "2027"} for one in mine])
+    mine = [one | {"decoded_sha256": "x", "psnr_db": 9.0, "run": "2027"} for one in of_beta(3.84)]
+    store.append(mine)
     found = betas(summarise(store.table()), (PSNR, SQUEEZE))
     assert len(found.points) == len(BETAS)
     assert all(of[0].edition.bundled for of in found.points.values())
@@ -178,8 +158,11 @@ def test_a_part_of_the_images_measured_here_leaves_the_bundled_curve(store):
     mine = [one for one in of_beta(0, **NOISY) if one["image"] == "a"]
     store.append(mine)
     summary = summarise(store.table())
-    assert next(iter(curves(summary, PSNR))) == "ours:beta=0 (bundled)"
-    assert {p.images for p in summary.points if p.label == "ours:beta=0"} == {1}
+    points = curves(summary, PSNR)["ours:beta=0"]
+    assert [(p.images, p.edition.bundled) for p in points] == [(3, True)] * 3
+    assert {p.images for p in summary.points if p.label == "ours:beta=0"} == {3}
+    (left,) = summary.left_out
+    assert (left.rows, left.why.partition(":")[0]) == (3, "over fewer images than another build")
 
 
 def test_measuring_plain_jpeg_does_not_change_the_default_anchor(store):
@@ -191,22 +174,6 @@ def test_measuring_plain_jpeg_does_not_change_the_default_anchor(store):
     assert default_anchor([summarise(only.table())], [PSNR]) == "jpeg"
 
 
-def test_an_anchor_measured_without_a_metric_is_stood_in_for_by_its_bundled_rows(store):
-    anchor, other = "jpeg:optimize=1", "x265"
-    store.append(sweep(other))
-    before = compare(summarise(store.table()), LPIPS, anchor)
-    mine = sweep("jpeg", variant="optimize=1", fingerprint="mine")
-    store.append(without_lpips([one | {"decoded_sha256": "other"} for one in mine]))
-    summary = summarise(store.table())
-    assert default_anchor([summary], [PSNR, LPIPS]) == anchor
-    assert edition_in(summary, PSNR, anchor) == anchor
-    assert edition_in(summary, LPIPS, anchor) == f"{anchor} (bundled)"
-    after = {one.label: one.rate for one in compare(summary, LPIPS, anchor)}
-    assert after[other] == {one.label: one.rate for one in before}[other]
-    _, tables = compare_all(summary, [PSNR, LPIPS], anchor, None)
-    assert f"against {anchor} (bundled), since {anchor} was measured again" in tables[0].notes[-1]
-
-
 def test_a_network_of_another_size_is_no_other_build_of_the_default_one(store):
     store.append(of_beta(0, size=":size=micro", **NOISY))
     curves = measured_panel(summarise(store.table()), PSNR).curves
@@ -214,20 +181,14 @@ def test_a_network_of_another_size_is_no_other_build_of_the_default_one(store):
     assert {one.build for one in curves} == {""}
 
 
-def test_curves_of_several_builds_of_a_codec_are_told_apart_in_legends_captions_and_tables(store):
-    assert {one.build for one in measured_panel(summarise(store.table()), PSNR).curves} == {""}
+def test_variants_of_several_builds_have_their_own_names_and_a_note_of_the_table(store):
     store.append(of_beta(3.84, **NOISY))
     summary = summarise(store.table())
     names = {one.system.label: one.name for one in measured_panel(summary, PSNR).curves}
-    assert names["ours:beta=3.84"] == "ours beta=3.84 (checkpoint noisyno)"
-    assert names["ours:beta=0"] == "ours beta=0 (checkpoint bundled, bundled)"
-    assert names["jpeg:optimize=1"] == "jpeg optimize=1"
+    assert names["ours:beta=3.84"] == "ours beta=3.84"
+    assert names["ours:beta=0"] == "ours beta=0"
     said = (
         "Variants of several builds, never joined: ours:beta=0, ours:beta=1.28, ours:beta=2.56: "
         "checkpoint bundled, bundled; ours:beta=3.84: checkpoint noisyno."
     )
     assert said in means_table(summary, [PSNR]).notes
-    drawing = draw_rate_curves(
-        summary, [measured_panel(summary, PSNR)], styles(summary.labels), "Kodak"
-    )
-    assert said in drawing.caption

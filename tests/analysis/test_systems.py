@@ -1,6 +1,5 @@
 """The table of systems: what figures call the codecs that can be measured here."""
 
-from benchmark.analysis.comparable import Label
 from benchmark.analysis.systems import SYSTEMS, kind, measured_names, plainness
 from benchmark.codec_spec import parse_codec
 from benchmark.registry import CODECS
@@ -23,4 +22,3 @@ def test_the_network_and_its_default_metric_make_no_variant_less_plain():
     plain = "compressai:metric=mse:model=mbt2018"
     assert plainness(plain) == plainness("jpeg") == plainness("ours:beta=3.84") == 0
     assert plainness("compressai:metric=ms-ssim:model=mbt2018") == 1
-    assert plainness(Label(f"{plain} (bundled)", plain)) == 1

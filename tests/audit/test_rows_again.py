@@ -28,11 +28,22 @@ def test_every_kind_of_difference_is_told_and_what_agrees_is_counted():
     for changed, told in (
         ({"stream_sha256": "3" * 64}, "the stream differs"),
         ({"num_bytes": 7}, "7 now"),
-        ({"decoded_sha256": "3" * 64}, "other pixels"),
+        ({"decoded_sha256": "3" * 64, "psnr_db": None}, "other pixels"),
         ({"psnr_db": 1.0}, "psnr_db is 1.0, not"),
     ):
         (one,) = compare_rows(stored, table(rows(**(digest | changed))), ["psnr"])
         assert [told in sentence for sentence in one.wrong] == [True, True], one.wrong
+
+
+def test_pixels_of_another_processor_are_float_rounding_and_not_wrong():
+    digest = {"stream_sha256": "1" * 64, "decoded_sha256": "2" * 64, "psnr_db": 30.0}
+    for change, rounded in (
+        ({"psnr_db": 30.00009}, 2), ({"psnr_db": 30.0002}, 0),
+        ({"psnr_db": 30.0009, "stream_sha256": "4" * 64}, 2),
+    ):  # fmt: skip
+        change |= {"decoded_sha256": "3" * 64}
+        (one,) = compare_rows(table(rows(**digest)), table(rows(**(digest | change))), ["psnr"])
+        assert (one.pixels_equal, one.rounded, bool(one.wrong)) == (0, rounded, not rounded)
 
 
 def test_rows_of_another_build_are_counted_and_may_differ():

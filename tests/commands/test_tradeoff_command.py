@@ -72,7 +72,7 @@ def test_rows_of_another_network_change_no_number_and_are_named(store):
     store.append(of_beta(2, "b" * 64, worse=0.1, **RUN))
     after = tradeoff(store)
     assert table_of(after) == table_of(before)
-    assert "ours:beta=2 (bundled) (checkpoint aaaaaaaa, bundled)." in after
+    assert "ours:beta=2 (checkpoint aaaaaaaa, bundled)." in after
     assert "Left out: ours:beta=2 q=0, q=1, q=2: of another build (checkpoint bbbbbbbb)" in after
     other = tradeoff(store, "--build", "bbbb")
     assert "The surface of ours: ours:beta=2 (checkpoint bbbbbbbb)." in other

@@ -1,0 +1,130 @@
+"""Rows that were measured twice: one curve where they agree, a finding with numbers where not."""
+
+import numpy as np
+import pytest
+
+import benchmark
+from benchmark.analysis.rate_distortion import curves
+from benchmark.analysis.summarise import summarise
+from benchmark.metrics.measure import Measure
+from benchmark.rows.agreement import ROUNDING_DB, SYMBOL_DB, agree
+from benchmark.rows.store import Store
+from support.rows.measured import failed, row, sweep, table
+
+PSNR, LPIPS = Measure.named("psnr"), Measure.named("lpips")
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({}, True),
+        ({"decoded_sha256": "e", "psnr_db": 30 + ROUNDING_DB / 2}, True),
+        ({"decoded_sha256": "e", "stream_sha256": "t", "psnr_db": 30 - SYMBOL_DB / 2}, True),
+        ({"decoded_sha256": "e", "psnr_db": 30 + 2 * ROUNDING_DB}, False),
+        ({"decoded_sha256": "e", "stream_sha256": "t", "psnr_db": 30 - 2 * SYMBOL_DB}, False),
+        ({"decoded_sha256": "e", "psnr_db": None}, False),
+        ({"decoded_sha256": "e", "psnr_db_protocol": "psnr/0"}, False),
+        ({"num_bytes": 99}, False),
+        ({"status": "failed"}, False),
+    ],
+)
+def test_rows_agree_at_equal_length_if_pixels_are_equal_or_rounded(change, same):
+    one = row("ours", 2, "a", psnr_db=30.0, stream_sha256="s", decoded_sha256="d", num_bytes=100)
+    pair = table([one, one | change])
+    assert agree(pair, np.array([0]), np.array([1])).tolist() == [same]
+    assert agree(pair, np.array([1]), np.array([0])).tolist() == [same]
+
+
+def test_lossless_and_failed_rows_agree_with_their_like():
+    endless = row("raw", 1, "a", psnr_db=np.inf, decoded_sha256="d")
+    pair = table([endless, endless, failed("raw", 1, "a", "encode", "no")])
+    assert agree(pair, np.array([0, 2, 0]), np.array([1, 2, 2])).tolist() == [True, True, False]
+
+
+def hashed(rows, pixels="d"):
+    """Rows with a stream and pixels of their own setting and image."""
+    return [
+        one
+        | {
+            "stream_sha256": f"s{one['setting_value']}{one['image']}",
+            "decoded_sha256": f"{pixels}{one['setting_value']}{one['image']}",
+        }
+        for one in rows
+    ]
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A folder with bundled rows of one codec."""
+    elsewhere = Store(tmp_path / "elsewhere")
+    elsewhere.append(hashed(sweep("ours", variant="beta=0", codec_version="theirs")))
+    found = Store(tmp_path / "set")
+    found.ship("rows", elsewhere.table())
+    return found
+
+
+def rounded(rows, by=1e-5):
+    """The rows as another processor makes them: other pixels, at one setting other streams."""
+    return [
+        one
+        | {"run": "2027", "psnr_db": one["psnr_db"] + by}
+        | ({"stream_sha256": f"t{one['image']}"} if one["setting_value"] == 20 else {})
+        for one in hashed(rows, "e")
+    ]
+
+
+def test_rows_of_another_processor_are_one_curve_with_the_bundled_ones(store):
+    mine = rounded([one for one in sweep("ours", variant="beta=0") if one["setting_value"] < 60])
+    store.append([one | {"lpips_alex": None, "lpips_alex_protocol": None} for one in mine])
+    rows = store.table()
+    assert rows.num_rows == 18
+    assert sum(not one for one in rows["bundled"].to_pylist()) == 12
+    summary = summarise(rows)
+    assert (summary.labels, summary.left_out, summary.replaced) == (("ours:beta=0",), (), ())
+    for measure in (PSNR, LPIPS):  # the bundled rows have LPIPS of streams that agree
+        assert len(curves(summary, measure)["ours:beta=0"]) == 6
+    (mean,) = {p.means["psnr_db"].value for p in summary.points if p.setting.value == 5}
+    assert mean == pytest.approx(np.mean([one["psnr_db"] for one in mine[:3]]), abs=1e-12)
+
+
+def test_a_larger_difference_is_said_once_with_its_size_and_makes_no_second_curve(store):
+    mine = rounded(sweep("ours", variant="beta=0"))
+    mine[4] |= {"psnr_db": mine[4]["psnr_db"] + 0.25}
+    store.append(mine)
+    summary = summarise(store.table())
+    assert summary.labels == ("ours:beta=0",)
+    assert {p.edition.bundled for p in summary.points} == {False}
+    (left,) = summary.left_out
+    assert left.rows == 18
+    assert "not equal to the same build here in 1 of 18 rows, PSNR by up to 0.25 dB" in left.why
+
+
+def test_builds_with_equal_streams_in_all_cells_of_both_are_one(store):
+    few = [one for one in sweep("ours", variant="beta=0", fingerprint="new") if
+           one["setting_value"] == 5]  # fmt: skip
+    store.append([one | {"run": "2027"} for one in hashed(few)])
+    summary = summarise(store.table())
+    (points,) = curves(summary, PSNR).values()
+    assert (len(points), summary.left_out, len(summary.replaced)) == (6, (), 0)
+    assert {p.images for p in points} == {3}
+    frame = benchmark.load(store.folder)
+    assert len(frame) == 18  # the bundled rows of the three cells are not there twice
+    assert benchmark.summary(frame)["images"].tolist() == [3] * 6
+
+
+def test_builds_with_one_other_stream_are_two(store):
+    new = hashed(sweep("ours", variant="beta=0", fingerprint="new", run="2027"))
+    new[7] |= {"stream_sha256": "another"}
+    store.append(new)
+    summary = summarise(store.table())
+    assert len(summary.points) == len(summary.replaced) == 6
+    assert "bundled, of another build" in summary.left_out[0].why
+
+
+def test_equal_streams_of_one_variant_make_the_builds_of_all_variants_one(store):
+    elsewhere = Store(store.folder.parent / "more")
+    elsewhere.append(hashed(sweep("ours", variant="beta=1")))
+    store.ship("more", elsewhere.table())
+    store.append(hashed(sweep("ours", variant="beta=0", fingerprint="new", run="2027")))
+    builds = {point.edition.build for point in summarise(store.table()).points}
+    assert len(builds) == 1
