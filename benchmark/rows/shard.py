@@ -139,15 +139,16 @@ def _read_within(
 
     The sizes that the file states for its rows and row groups are added up before any is read.
     Texts that it has in dictionaries are read as such, and unfolded once they were counted. Not
-    bounded is a page that unpacks to more than its row group claims.
+    bounded is a page that unpacks to more than its row group claims. Columns of text or numbers
+    without any value, as of metrics that were not measured, are not read, but made.
     """
     most = most_unpacked(source.size)
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     chunks = [group.column(at) for group in groups for at in range(group.num_columns)]
     unpacked = sum(max(0, group.total_byte_size) for group in groups)
-    values = sum(max(chunk.num_values, 0) for chunk in chunks)  # elements of lists are more
-    values = max(values, metadata.num_rows * metadata.num_columns)
-    claimed = VALUE_BYTES * values + unpacked
+    entries = sum(max(chunk.num_values, 0) for chunk in chunks)  # elements of lists are more
+    entries = max(entries, metadata.num_rows * metadata.num_columns)
+    claimed = VALUE_BYTES * entries + unpacked
     if claimed > most:
         raise _too_large(f"claims {claimed:,}", source)
     # Even if each row held every text of the file, they may fit: nothing has to be counted.
@@ -157,8 +158,14 @@ def _read_within(
         if any("DICTIONARY" in encoding for encoding in chunk.encodings):
             folded.add(chunk.path_in_schema)
     texts = [one.name for one in schema if one.name in folded and one.type == pa.string()]
+    values = {one.path_in_schema for one in chunks if _has_values(one)}
+    empty = {one.path_in_schema for one in chunks}.intersection(schema.names) - values
     file = pq.ParquetFile(pa.BufferReader(source), metadata=metadata, read_dictionary=texts)
-    table = file.read(schema.names)
+    table = file.read([name for name in schema.names if name not in empty])
+    if empty:
+        coded = pa.dictionary(pa.int32(), pa.string())
+        types = {one.name: coded if one.name in texts else one.type for one in schema}
+        table = _with_nulls(table, metadata.num_rows, pa.schema(types.items()))
     if count:
         unfolded = table.nbytes + sum(map(_text_bytes, table.select(texts).columns))
         if unfolded > most:
@@ -167,6 +174,19 @@ def _read_within(
         at = table.schema.get_field_index(name)
         table = table.set_column(at, schema.field(name), table[name].cast(pa.string()))
     return table
+
+
+def _with_nulls(table: pa.Table, num_rows: int, schema: pa.Schema) -> pa.Table:
+    """Return the columns of a schema, those that the table lacks without any value."""
+    read = table.column_names
+    columns = [table[x.name] if x.name in read else pa.nulls(num_rows, x.type) for x in schema]
+    return pa.table(columns, schema)
+
+
+def _has_values(chunk: pq.ColumnChunkMetaData) -> bool:
+    """Return False if a column has null alone, by its statistics."""
+    facts = chunk.statistics
+    return facts is None or not facts.has_null_count or facts.null_count < chunk.num_values
 
 
 def _text_bytes(column: pa.ChunkedArray) -> int:

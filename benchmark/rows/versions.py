@@ -22,14 +22,15 @@ from benchmark.rows.agreement import BUILD, agree, bundled_beside_own
 from benchmark.rows.columns import equals, group_codes, marked
 from benchmark.rows.schema import own_columns
 
+KEY_BYTES = 8  # of a cell's key, by which repeated ones are sought
+
 
 def merge_versions(table: pa.Table) -> pa.Table:
     """Return one row per cell, or two (see the module); single rows pass through untouched.
 
     Columns of text may be dictionaries, and then stay so.
     """
-    cells = _numbers(table, "cell")
-    repeated = np.bincount(cells, minlength=1)[cells] > 1
+    repeated = _may_repeat(table["cell"])
     if not repeated.any():
         return table
     single, several = (table.filter(pa.array(mask)) for mask in (~repeated, repeated))
@@ -146,6 +147,24 @@ def _dense(*numbers: Int64Array | BoolArray) -> Int64Array:
         encoded = pa.array(together).dictionary_encode()
         together = np.asarray(encoded.indices.to_numpy(), np.int64)
     return together
+
+
+def _may_repeat(column: pa.ChunkedArray) -> BoolArray:
+    """Mark texts that others equal in their first eight bytes, bool of shape (rows,).
+
+    Keys of cells are hexadecimal digests, whose repetitions these are. Shorter texts are marked.
+    """
+    starts = []
+    for chunk in column.chunks:
+        _, offsets, data = chunk.buffers()
+        ends = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+        if len(chunk) and np.diff(ends).min() < KEY_BYTES:
+            return np.ones(len(column), np.bool_)
+        first = np.frombuffer(data or b"", np.uint8)[ends[:-1, None] + np.arange(KEY_BYTES)]
+        starts.append(first.view(np.uint64).ravel())
+    keys = np.concatenate([*starts, np.empty(0, np.uint64)])
+    ordered = np.sort(keys)
+    return np.isin(keys, ordered[1:][ordered[1:] == ordered[:-1]])
 
 
 def _numbers(table: pa.Table, column: str) -> Int64Array:
