@@ -17,6 +17,7 @@ from baselines.commands.train import (
 from baselines.commands.training import stop_if_over, train_all
 from benchmark.commands import output
 from benchmark.commands.options import opt
+from benchmark.commands.outcome import print_outcome
 from benchmark.commands.verb import takes
 from benchmark.option import TARGET, TRAINED
 from benchmark.plan.request import Request
@@ -91,7 +92,7 @@ def ablation(
             results=out / "results",
             progress=output.show_progress,
         )
-        output.print_outcome(outcome, with_table=False)
+        print_outcome(outcome, table=False)
         own = next((one.label for one in plan.variants if one.name == OWN), "")
         last = plan.variants[0].recipe.stages[-1]
         trained = (

@@ -34,7 +34,6 @@ from benchmark.codec import BoolArray, Float64Array
 from benchmark.metrics.measure import Measure
 
 LEAST_COMPARED = 0.95  # share of draws that need a BD-rate for an interval to be given
-DISAGREEMENT = 3.0  # percentage points from which both kinds of averages are shown in overviews
 
 
 class ImagesDelta(NamedTuple):
@@ -57,16 +56,6 @@ class LeftOutPoint(NamedTuple):
     below: float  # how much better another point of no higher rate is, in units of the axis
 
 
-class RateSpread(NamedTuple):
-    """The rates of single images at one setting."""
-
-    label: str
-    setting: str
-    lowest_bpp: float
-    median_bpp: float
-    highest_bpp: float
-
-
 class Comparison(NamedTuple):
     """A codec variant compared with the anchor under one metric."""
 
@@ -79,14 +68,6 @@ class Comparison(NamedTuple):
     quality: Delta | NoDelta  # BD-metric of the mean curves, in units of the axis, sign as measured
     few: bool = False  # a distribution metric over so few images that it is marked
     left_out: tuple[LeftOutPoint, ...] = ()  # of either curve
-    spread: tuple[RateSpread, ...] = ()  # of both curves, at the setting in their middle
-
-    @property
-    def disagreement(self) -> float:
-        """The mean of the images' BD-rates less that of the mean curves, percentage points."""
-        if isinstance(self.rate, NoDelta) or isinstance(self.images_rate, NoDelta):
-            return 0.0
-        return self.images_rate.value - self.rate.value
 
 
 def compare(
@@ -136,7 +117,6 @@ def compare(
                 quality,
                 any(measure.few(point.means[measure.column].images) for point in both[0] + both[1]),
                 tuple(one for points in both for one in _left_out(points, measure, up_to_bpp)),
-                tuple(_spread(points) for points in both),
             )
         )
     return found
@@ -185,12 +165,6 @@ def _left_out(
         )
         if not math.isnan(below) and bpp <= most
     ]
-
-
-def _spread(points: Sequence[Point]) -> RateSpread:
-    middle = points[len(points) // 2]
-    lowest, median, highest = np.quantile(middle.image_bpp, [0, 0.5, 1]).tolist()
-    return RateSpread(middle.label, str(middle.setting), lowest, median, highest)
 
 
 class DrawnCurve(NamedTuple):

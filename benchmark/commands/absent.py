@@ -65,7 +65,8 @@ def metrics_not_measured(
 def without_values(outcome: "Outcome", details: bool = False) -> list[str]:
     """Return a line for each kind of reason why rows of a run have no value of a metric.
 
-    details: a line for each column and reason, as the rows have it.
+    Metrics that cannot be computed here are left out: a run begins with a line on them. details: a
+    line for each column and reason, as the rows have it.
     """
     from benchmark.metrics.availability import by_kind
     from benchmark.registry import metric_class, scored_by_image
@@ -78,7 +79,8 @@ def without_values(outcome: "Outcome", details: bool = False) -> list[str]:
         (of_image,) = scored_by_image([name])
         labels.setdefault(metric_class(of_image).column, []).append(metric_class(name).label)
     of_count: dict[int, list[tuple[str, str]]] = {}
-    for one in absent:
+    named = {metric_class(name).column for name in scored_by_image(outcome.lacking)}
+    for one in (one for one in absent if one.column not in named):
         of_count.setdefault(one.cells, []).append((", ".join(labels[one.column]), one.reason))
     return [
         f"no value in {count} cells: {kind}"

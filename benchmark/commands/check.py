@@ -13,6 +13,7 @@ import typer
 from benchmark.check.request import CheckRequest
 from benchmark.commands import options, output
 from benchmark.commands.options import refuse_several
+from benchmark.commands.outcome import print_outcome
 from benchmark.commands.verb import takes
 from benchmark.errors import BenchError, Unavailable, UsageError, refused_path
 from benchmark.option import TARGET, option
@@ -117,7 +118,7 @@ def _measured(asked: CheckRequest, request: Request, quiet: bool, verbose: bool)
             request, matrix=matrix, quiet=quiet, details=verbose, judged=judged
         )
         if not quiet:
-            output.print_outcome(outcome, with_table=False, details=verbose)
+            print_outcome(outcome, table=False, details=verbose)
         return outcome
 
     folders = dataset_folders(asked.against, asked.baselines)

@@ -154,7 +154,11 @@ Font = Annotated[str, opt(DRAWING, "Typeface of the figures: sans, or serif as L
 CsvFile = Annotated[
     Path | None, opt(TARGET, "Also write the table to this csv file.", "--csv", refuses="file")
 ]
+PointsTable = Annotated[
+    bool, opt(TARGET, "Also print the means of every setting.", *("--table", "--points"))
+]
 Verbose = Annotated[
-    bool, opt(TARGET, "Print each sentence, not a line for each kind.", *("--verbose", "-v"))
+    bool,
+    opt(TARGET, "Print every line on what is absent, with its reason.", *("--verbose", "-v")),
 ]
 AsJson = Annotated[bool, opt(TARGET, "Print the summary as JSON and nothing else.", "--json")]

@@ -1,6 +1,5 @@
 """Output on the terminal: tables, sentences, progress, the outcome of a run, an interruption."""
 
-import json
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,29 +17,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import ProgressColumn
 
-    from benchmark.analysis.summarise import Summary
     from benchmark.figures.table import Table
-    from benchmark.measure.outcome import Failure, Outcome, Progress
-    from benchmark.metrics.measure import Measure
+    from benchmark.measure.outcome import Outcome, Progress
     from benchmark.plan.estimate import WorkerPlan
     from benchmark.plan.matrix import Matrix
     from benchmark.plan.request import Request
-    from benchmark.plan.select import Skipped
 
-SHOWN_FAILURES = 10
 SHOWN_PROBLEMS = 20  # of an audit
 LINE_SECONDS = 30.0
-
-
-def print_summary(summary: "Summary", measures: "Sequence[Measure]") -> None:
-    """Print a compact table of the points, without less usual and unmeasured metrics."""
-    from benchmark.figures.table import means_table
-    from benchmark.report.report import overview_columns
-
-    counts = {one.column: summary.values_of(one.column) for one in measures}
-    usual = overview_columns(counts)
-    shown = [one for one in measures if one.column in usual or (one.of_sets and counts[one.column])]
-    print_table(means_table(summary, shown))
 
 
 def unfiltered(stream: TextIO) -> TextIO:
@@ -224,114 +208,9 @@ def say_not_run(code: Mapping[str, int]) -> None:
     )
 
 
-def finish(
-    outcome: "Outcome", as_json: bool, with_table: bool, allow_few: bool, details: bool = False
-) -> None:
-    """Print the outcome and leave with its exit code; details: whole reasons."""
-    if as_json:
-        print(json.dumps(_for_machines(outcome, allow_few), indent=1))
-    else:
-        print_outcome(outcome, with_table, allow_few, details)
-    raise typer.Exit(outcome.exit_code)
-
-
-def _summary(outcome: "Outcome", allow_few: bool) -> "Summary":
-    """Summarise the rows that were asked for."""
-    from benchmark.analysis.reduce import summarise_with_distributions
-    from benchmark.registry import METRICS
-
-    names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
-    folder = outcome.matrix.store.folder
-    return summarise_with_distributions(outcome.rows, folder, names, allow_few=allow_few)
-
-
-def print_problems(
-    failures: "Sequence[Failure]",
-    refused: Sequence[str],
-    skipped: "Sequence[Skipped]",
-    details: bool = False,
-) -> None:
-    """Print failed cells, refused images and skipped codecs, each with its reason.
-
-    details: the whole reason of each codec, in a line of its own.
-    """
-    from benchmark.commands.absent import skipped_codecs
-
-    for failure in failures[:SHOWN_FAILURES]:
-        print(f"failed   {failure.cell}: {failure.stage}: {failure.reason}")
-    if len(failures) > SHOWN_FAILURES:
-        print(f"failed   and {len(failures) - SHOWN_FAILURES} more cells, all in the table")
-    for reason in refused:
-        print(f"refused  {reason}")
-    for line in skipped_codecs(skipped, details):
-        print(f"skipped  {line}")
-
-
 def print_wrong(sentences: Sequence[str]) -> None:
     """Print what an audit found wrong, the first `SHOWN_PROBLEMS` of it."""
     for sentence in sentences[:SHOWN_PROBLEMS]:
         print(f"wrong    {sentence}")
     if len(sentences) > SHOWN_PROBLEMS:
         print(f"wrong    and {len(sentences) - SHOWN_PROBLEMS} more")
-
-
-def print_outcome(
-    outcome: "Outcome", with_table: bool = True, allow_few: bool = False, details: bool = False
-) -> None:
-    """Print the means, what failed, was refused or skipped, and where the rows are."""
-    from benchmark.analysis.interval import draw_spreads
-    from benchmark.commands.absent import without_values
-    from benchmark.figures.table import draws_table
-    from benchmark.metrics.measure import Measure
-
-    if outcome.rows.num_rows and with_table:
-        measures = [Measure.named(name) for name in outcome.metrics]
-        summary = _summary(outcome, allow_few)
-        print_summary(summary, measures)
-        if spreads := draw_spreads(summary, measures):
-            print_table(draws_table(spreads))
-    for one in outcome.matrix.selection.contenders:
-        if one.pack is not None:
-            print(f"recorded {one.spec.text}: streams of {one.info.version} from {one.pack.path}")
-    refused = [one.reason for one in outcome.refused]
-    print_problems(outcome.failures, refused, outcome.skipped, details)
-    for line in without_values(outcome, details):
-        print(line)
-    print(
-        f"{counted(outcome.measured, 'cell')} measured, {len(outcome.failures)} failed, "
-        f"{len(outcome.cells) - outcome.measured} were finished before; rows in "
-        f"{outcome.matrix.store.folder}"
-    )
-
-
-def _for_machines(outcome: "Outcome", allow_few: bool) -> dict[str, object]:
-    from benchmark.analysis.interval import draw_spreads
-    from benchmark.metrics.measure import Measure
-
-    matrix = outcome.matrix
-    summary = _summary(outcome, allow_few) if outcome.rows.num_rows else None
-    measures = [Measure.named(name) for name in outcome.metrics]
-    spreads = draw_spreads(summary, measures) if summary else []
-    return {
-        "dataset": matrix.sources.dataset.name,
-        "results": str(matrix.store.folder),
-        "images": len(matrix.sources.images),
-        "cells": len(outcome.cells),
-        "measured": outcome.measured,
-        "rescored": outcome.rescored,
-        "failed": [failure._asdict() for failure in outcome.failures],
-        "refused": {one.file.name: one.reason for one in outcome.refused},
-        "skipped": matrix.selection.reasons,
-        "recorded": {
-            contender.spec.text: str(contender.pack.path)
-            for contender in matrix.selection.contenders
-            if contender.pack is not None
-        },
-        "lacking": dict(outcome.lacking),
-        "without_value": [one._asdict() for one in outcome.without_value()],
-        "summary": summary.for_machines() if summary else [],
-        "draws": [
-            {**one._asdict(), "setting": str(one.setting), "measure": one.measure.column}
-            for one in spreads
-        ],
-    }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.commands import options, output
+from benchmark.commands import options, outcome, output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import command_line, takes
 from benchmark.option import DRAWING, TARGET
@@ -50,6 +50,7 @@ def report(
             "photographs (2), or 'all'.",
         ),
     ] = USUAL_PAGE_IMAGES,
+    table: options.PointsTable = False,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -82,7 +83,7 @@ def report(
     with drawn_in(style, font):
         for one in write_reports(asked):
             if not as_json:
-                _print(one, verbose)
+                _print(one, table, verbose)
             again = page is None and one.earlier_page is not None
             named = page or page_images != USUAL_PAGE_IMAGES
             images = page_images if named else one.earlier_page or page_images
@@ -105,32 +106,35 @@ def report(
         print(json.dumps(told, indent=1))
 
 
-def _print(one: "Report", verbose: bool) -> None:
+def _print(one: "Report", table: bool, verbose: bool) -> None:
+    from benchmark.report.left_out import counts_of, lines_of
 
     summary = one.stored.summary
     images, codecs = counted(summary.images, "image"), counted(len(summary.labels), "codec")
-    print(f"\n{one.stored.name}: {images}, {codecs}\n")
-    output.print_summary(summary, one.measures)
-    print()
-    print(one.deltas) if isinstance(one.deltas, str) else output.print_table(one.deltas[0])
-    print()
-    left_out = one.sentences if verbose else one.brief
-    print(*left_out, *one.remarks, *one.files, sep="\n")
-    if one.attribution is not None:
+    print(f"\n{one.stored.name}: {images}, {codecs}")
+    if table:
+        outcome.print_points(summary, one.measures)
         print()
+    outcome.print_ranking(one.ranking)
+    if one.attribution is not None:
         output.print_table(one.attribution)
+    gaps = lines_of(one.gaps) if verbose else counts_of(one.gaps)
+    outcome.print_lines([*gaps, *one.notes], verbose)
+    beside = f"{counted(one.figures, 'figure')}, tables and details.md are"
+    print(*one.files, f"{beside} in {one.stored.folder}", sep="\n")
 
 
 def _for_machines(one: "Report", pages: "Sequence[str]") -> dict[str, object]:
-
     return {
         "dataset": one.stored.name,
         "images": one.stored.summary.images,
+        "ranking": one.ranking.for_machines(),
         "summary": one.stored.summary.for_machines(),
         "bd_rates": one.deltas
         if isinstance(one.deltas, str)
         else output.table_for_machines(one.deltas[1]),
         "attribution": output.table_for_machines(one.attribution) if one.attribution else None,
-        "sentences": [*one.sentences, *one.remarks],
+        "left_out": [gap._asdict() for gap in one.gaps],
+        "notes": list(one.notes),
         "files": [*map(str, one.files), *pages[:1]],
     }

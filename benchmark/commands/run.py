@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.commands import options, output
+from benchmark.commands import options, outcome, output
 from benchmark.commands.absent import metrics_not_measured as not_measured
 from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
@@ -29,8 +29,14 @@ def run(
     request: Request,
     allow_few: options.AllowFew = False,
     table: Annotated[
-        bool, opt(TARGET, "Print the table of means at the end.", "--table/--no-table")
-    ] = True,
+        bool | None,
+        opt(
+            TARGET,
+            "Also print the means of every setting, or not even the ranking.",
+            "--table/--no-table",
+            show_default=False,
+        ),
+    ] = None,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -38,8 +44,9 @@ def run(
 
     A cell is one codec variant at one setting on one image; finished cells are not measured again.
 
-    Exit code 0, 1 if a cell or image failed, 2 if the request cannot be run, 130 if
-    interrupted.
+    Prints the codecs by BD-rate, best first. Exit code 0, 1 if a cell failed or a picture of a
+    named dataset cannot be read (pictures of a folder are named and left out), 2 if the request
+    cannot be run, 130 if interrupted.
 
     Examples:
       bench run --codecs jpeg,webp --dataset sample
@@ -49,8 +56,8 @@ def run(
     """
 
     with output.interruptible("finished cells are kept; the same command resumes from there"):
-        outcome = output.run_with_progress(request, quiet=as_json, details=verbose)
-        output.finish(outcome, as_json, table, allow_few, verbose)
+        done = output.run_with_progress(request, quiet=as_json, details=verbose)
+        outcome.finish(done, as_json, table, allow_few, verbose)
 
 
 @takes(
@@ -91,7 +98,7 @@ def rescore(
         facts = {name: getattr(done, name) for name in names} | {"lacking": dict(done.lacking)}
         print(json.dumps({**facts, "failed": [failure._asdict() for failure in done.failures]}))
     else:
-        output.print_problems(done.failures, (), ())
+        outcome.print_lines(outcome.problem_lines(done.failures, (), ()), verbose)
         print(
             f"{done.rows} rows, {done.tried} lacked a metric that can be computed; {done.filled} "
             f"values filled in, {done.still_null} rows still without"
@@ -192,8 +199,8 @@ def plan(
         print(_memory_line(workers))
     if found:
         print(_cluster_line(found))
-    refused = [one.reason for one in matrix.sources.refused]
-    output.print_problems((), refused, matrix.selection.skipped)
+    left_out = outcome.problem_lines((), matrix.sources.refused, matrix.selection.skipped)
+    outcome.print_lines(left_out, details=False)
 
 
 def _memory_line(workers: "WorkerPlan") -> str:

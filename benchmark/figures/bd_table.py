@@ -3,16 +3,14 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from benchmark.analysis.comparison import DISAGREEMENT, Comparison, ImagesDelta
+from benchmark.analysis.comparison import Comparison, ImagesDelta
 from benchmark.analysis.interval import CONFIDENCE, DRAWS, Interval
 from benchmark.analysis.rate_distortion import Delta, NoDelta
-from benchmark.analysis.systems import trained_on
-from benchmark.figures.captions import grouped, listed
-from benchmark.figures.table import DOUBTFUL, FEW_MARK, FEW_NOTE, NOTHING, TRAINED, Table
+from benchmark.figures.captions import grouped
+from benchmark.figures.table import DOUBTFUL, DOUBTFUL_NOTE, NOTHING, Table
 from benchmark.metrics.measure import Measure
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"
-MEAN_CURVES, MEDIAN_IMAGE, MEAN_OF_IMAGES = "mean curves", "median image", "mean of images"
 LONGEST_LIST = 6  # labels in one note
 
 
@@ -22,39 +20,37 @@ def bd_overview(
     anchor: str,
     up_to_bpp: float | None = None,
 ) -> Table:
-    """Return two or three rows for each codec, a column for each metric.
+    """Return a row for each codec: BD-rates of the mean curves with intervals, by metric.
 
-    BD-rates of the mean curves with their intervals, the median over images with the quartiles, and
-    the mean over images where it differs from the first by more than DISAGREEMENT.
+    Metrics in which no codec has a BD-rate are left out.
     """
-    found = {(one.label, one.column): one for one in comparisons}
+    found = {(one.label, one.column): one for one in comparisons if isinstance(one.rate, Delta)}
+    columns = {column for _, column in found}
+    shown = [measure for measure in measures if measure.column in columns]
     rows = []
     for label in dict.fromkeys(one.label for one in comparisons):
-        of_codec = [found[label, measure.column] for measure in measures]
-        images = [one.images_rate for one in of_codec]
-        curves = [_joined(_delta(one, one.rate, "+.2f"), one.rate_interval) for one in of_codec]
-        rows.append((label, MEAN_CURVES, *curves))
-        rows.append((label, MEDIAN_IMAGE, *map(_median, images)))
-        if any(_disagrees(one) for one in of_codec):
-            means = [
-                NOTHING if isinstance(one, NoDelta) else _joined(f"{one.value:+.2f}", one.interval)
-                for one in images
-            ]
-            rows.append((label, MEAN_OF_IMAGES, *means))
-    notes = [
-        f"BD-rate (%) against {anchor}; negative saves bits. {MEAN_CURVES}: of the averaged "
-        f"curves, with the {PERCENT} interval from {DRAWS} draws of images, the same for both "
-        f"codecs. {MEDIAN_IMAGE}: of single images, with the quartiles."
-    ]
-    notes += _notes(comparisons, measures, up_to_bpp)
-    headers = ("codec", "of", *(measure.axis_label for measure in measures))
-    return Table(headers, tuple(rows), 2, tuple(notes))
+        of_codec = [found.get((label, measure.column)) for measure in shown]
+        cells = (
+            f"{_delta(one.rate)} {_ends(one.rate_interval)}" if one else NOTHING for one in of_codec
+        )
+        rows.append((label, *(cell.rstrip() for cell in cells)))
+    cut = "" if up_to_bpp is None else f", curves up to {up_to_bpp:g} bpp"
+    note = (
+        f"BD-rate (%) against {anchor}{cut}; negative saves bits. In brackets {PERCENT} intervals, "
+        f"from {DRAWS} draws of images."
+    )
+    marked = any(isinstance(one.rate, Delta) and one.rate.doubtful for one in found.values())
+    headers = ("codec", *(measure.axis_label for measure in shown))
+    return Table(headers, tuple(rows), 1, (note, *[DOUBTFUL_NOTE] * marked))
 
 
 def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anchor: str) -> Table:
-    """Return a row for each metric and codec: BD-rates of mean curves and of images, BD-metric."""
+    """Return a row for each metric and codec: BD-rates of mean curves and of images, BD-metric.
+
+    The last column is the reason why there is no number, or which points are off the Pareto front.
+    """
     headers = (
-        "metric", "codec", "BD-rate (%)", f"{PERCENT} interval", "mean of images' (%)",
+        "metric", "codec", "remark", "BD-rate (%)", f"{PERCENT} interval", "mean of images' (%)",
         f"{PERCENT} interval", "median", "quartiles", "images", "BD-metric", "overlap (%)",
     )  # fmt: skip
     labels = {measure.column: measure.axis_label for measure in measures}
@@ -70,20 +66,25 @@ def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anc
                 f"{images.images} of {whole}" if images.refused else str(images.images),
             ]  # fmt: skip
         overlap = one.rate.overlap
-        first = _delta(one, one.rate, "+.2f"), _ends(one.rate_interval) or NOTHING
+        first = _delta(one.rate), _ends(one.rate_interval) or NOTHING
         last = NOTHING if overlap is None else f"{100 * overlap:.0f}"
-        metric = _delta(one, one.quality, "+.4g")
-        rows.append((labels[one.column], one.label, *first, *of_images, metric, last))
-    notes = [f"Anchor: {anchor}. Overlap: what the curves share of the qualities they span."]
-    of_sets = {measure.column for measure in measures if measure.of_sets}  # see the overview
-    refused: dict[str, list[tuple[str, str]]] = {}
-    for one in comparisons:
-        refusals = [one.quality] if one.column in of_sets else [one.images_rate, one.quality]
-        for refusal in refusals:
-            if isinstance(refusal, NoDelta) and not isinstance(one.rate, NoDelta):
-                refused.setdefault(refusal.reason, []).append((one.label, labels[one.column]))
-    notes += [f"No number for {_by_label(whose)}: {why}." for why, whose in refused.items()]
-    return Table(headers, tuple(rows), 2, tuple(notes))
+        metric = _delta(one.quality, "+.4g")
+        start = labels[one.column], one.label, _remark(one)
+        rows.append((*start, *first, *of_images, metric, last))
+    notes = (
+        f"Anchor: {anchor}. Overlap: what the curves share of the qualities that they span; "
+        f"{DOUBTFUL}: less than half. Remarks: why there is no number, or points left out because "
+        "another of no higher rate is better, by so much.",
+    )
+    return Table(headers, tuple(rows), 3, notes)
+
+
+def _remark(one: Comparison) -> str:
+    if isinstance(one.rate, NoDelta):
+        return one.rate.reason + " (--any-overlap gives a number)" * bool(one.rate.overlap)
+    left_out = [f"{point.label} {point.setting} by {point.below:.3g}" for point in one.left_out]
+    text = f"without {', '.join(left_out)}" if left_out else ""
+    return f"{text}; over few images".removeprefix("; ") if one.few else text
 
 
 def bd_records(
@@ -133,99 +134,18 @@ def doubtful_note(shares: Sequence[tuple[str, str]]) -> list[str]:
     return [text] * bool(shares)
 
 
-def _notes(
-    comparisons: Sequence[Comparison], measures: Sequence[Measure], up_to_bpp: float | None
-) -> list[str]:
-    labels = {measure.column: measure.label.partition(" (dB)")[0] for measure in measures}
-    unit = {one.column: " dB" * ("dB" in one.axis_label) for one in measures}
-
-    def pairs(of: Iterable[tuple[Comparison, str]]) -> str:
-        return _by_label((one.label, f"{labels[one.column]} {text}".rstrip()) for one, text in of)
-
-    notes = [] if up_to_bpp is None else [f"Curves end at {up_to_bpp:g} bpp, by interpolation."]
-    apart = [one for one in comparisons if _disagrees(one)]
-    if apart:
-        most = max(apart, key=lambda one: abs(one.disagreement))
-        spread = [
-            f"{rates.label} at {rates.setting} {rates.lowest_bpp:.2f} to {rates.highest_bpp:.2f} "
-            f"bpp, median {rates.median_bpp:.2f}"
-            for rates in most.spread
-        ]
-        notes.append(
-            f"{MEAN_OF_IMAGES}: of single images, given where it differs from {MEAN_CURVES} by "
-            f"more than {DISAGREEMENT:g} percentage points: "
-            f"{pairs((one, f'{one.disagreement:+.1f}') for one in apart)}. At one setting codecs "
-            "spread rate over images differently, and a curve of means averages at equal "
-            f"settings: {'; '.join(spread)}."
-        )
-    numbers = [one for one in comparisons if isinstance(one.rate, Delta)]
-    doubtful = [one for one in numbers if isinstance(one.rate, Delta) and one.rate.doubtful]
-    notes += doubtful_note([(one.label, f"{labels[one.column]} {_share(one)}") for one in doubtful])
-    without = [
-        (one, f"{images.refused} of {images.images + images.refused}")
-        for one in comparisons
-        if isinstance(images := one.images_rate, ImagesDelta) and images.refused
-    ]
-    notes += [f"Images without a BD-rate of their own: {pairs(without)}."] * bool(without)
-    notes += [FEW_NOTE] * any(one.few for one in numbers)
-    if any(one.column in trained_on(one.label) for one in numbers):
-        notes.append(f"{TRAINED} The metric is in the codec's training loss.")
-    for words, of in (
-        ("median", [one for one in measures if one.of_sets and one.by_image]),
-        ("median and no interval", [one for one in measures if not one.by_image]),
-    ):
-        if of:
-            notes.append(
-                f"No {words} of {listed([labels[one.column] for one in of])}: metrics of whole "
-                "sets have no curve of a single image."
-            )
-    left_out = grouped(
-        (f"{p.label} {p.setting}", f"{labels[one.column]} {p.below:.3g}{unit[one.column]}")
-        for one in comparisons
-        for p in one.left_out
-    )
-    if left_out:
-        points = [f"{point} ({', '.join(of)})" for point, of in left_out.items()]
-        notes.append(
-            "Left out of BD-rates, because another point of no higher rate is as good or better, "
-            f"by so much: {', '.join(points)}."
-        )
-    refused: dict[str, list[tuple[Comparison, str]]] = {}
-    for one in comparisons:
-        if isinstance(one.rate, NoDelta):
-            hint = " (--any-overlap gives a number)" * bool(one.rate.overlap)
-            refused.setdefault(f"{one.rate.reason}{hint}", []).append((one, _share(one)))
-    return notes + [f"{NOTHING} {pairs(whose)}: {why}." for why, whose in refused.items()]
-
-
-def _median(images: ImagesDelta | NoDelta) -> str:
-    if isinstance(images, NoDelta):
-        return NOTHING
-    return _joined(f"{images.median:+.2f}", images.quartiles)
-
-
-def _disagrees(one: Comparison) -> bool:
-    return abs(one.disagreement) > DISAGREEMENT
-
-
-def _joined(number: str, interval: Interval | tuple[float, float] | None) -> str:
-    return f"{number} {_ends(interval)}".rstrip()
+def _with_interval(one: Comparison) -> str:
+    return f"{_delta(one.rate)} {_ends(one.rate_interval)}".rstrip()
 
 
 def _ends(interval: Interval | tuple[float, float] | None) -> str:
     return f"[{interval[0]:+.1f}, {interval[1]:+.1f}]" if interval else ""
 
 
-def _delta(one: Comparison, delta: Delta | NoDelta, form: str) -> str:
+def _delta(delta: Delta | NoDelta, form: str = "+.2f") -> str:
     if isinstance(delta, NoDelta):
         return NOTHING
-    trained = one.column in trained_on(one.label)
-    marks = DOUBTFUL * delta.doubtful + FEW_MARK * one.few + TRAINED * trained
-    return f"{delta.value:{form}}{marks}"
-
-
-def _share(one: Comparison) -> str:
-    return f"{100 * one.rate.overlap:.0f} %" if one.rate.overlap else ""
+    return f"{delta.value:{form}}{DOUBTFUL * delta.doubtful}"
 
 
 def _by_label(pairs: Iterable[tuple[str, str]]) -> str:

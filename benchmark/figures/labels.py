@@ -25,12 +25,13 @@ MOST_ROWS = 6  # of a group's entries in one column of the legend
 
 
 class Drawing(NamedTuple):
-    """A figure, its caption and, for figures of the paper, its numbers."""
+    """A figure, its caption of at most sixty words, its numbers, and what a caption leaves out."""
 
     figure: "Figure"
     caption: str
     records: Sequence[Mapping[str, Any]] = ()  # everything that is drawn, a flat record for a mark
     table: Table | None = None
+    details: tuple[str, ...] = ()  # sentences on protocols, builds and what is left out
 
 
 def wrapped(text: str, inches: float) -> str:

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any, NamedTuple
 
-from benchmark.analysis.builds import mixed_sentences
 from benchmark.analysis.interval import DrawSpread
-from benchmark.analysis.means import OF_MEAN_MSE, Mean
-from benchmark.analysis.summarise import CONTAINER, SECONDS, Summary
+from benchmark.analysis.means import Mean
+from benchmark.analysis.summarise import SECONDS, Summary
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
 from benchmark.system.text import csv_cells, markdown_text, one_line
 
+FIRST_COLUMNS = 4  # of the table of means, which are there even if empty
 NOTHING, ENDLESS, DOUBTFUL, FEW_MARK = "–", "∞", "†", "‡"
-TRAINED = "§"  # a metric that is part of a codec's training loss
+DOUBTFUL_NOTE = f"{DOUBTFUL} The curves share less than half of the range that both span."
 MINUS = re.compile(r"(?<![^\s\[(])-(?=\d)")  # hyphens that begin a number
 FEW_NOTE = (
     f"{FEW_MARK} Over fewer than {FEW_IMAGES} images, where such a metric is biased or scattered."
@@ -29,7 +29,7 @@ LATEX = {
     "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
     "α": r"$\alpha$", "β": r"$\beta$", NOTHING: "--", ENDLESS: r"$\infty$", DOUBTFUL: r"$^\dagger$",
-    FEW_MARK: r"$^\ddagger$", TRAINED: r"$^\S$",
+    FEW_MARK: r"$^\ddagger$",
 }  # fmt: skip
 
 
@@ -43,7 +43,10 @@ class Table(NamedTuple):
 
 
 def means_table(summary: Summary, measures: Sequence[Measure], failed: bool = True) -> Table:
-    """Return a row for each point; each mean is over the row's images unless it says otherwise."""
+    """Return a row for each point; each mean is over the row's images unless it says otherwise.
+
+    Columns without any value are left out.
+    """
     points = summary.points
     failed = failed and any(point.failed for point in points)
     headers = ["codec", "setting", "images", "bpp", *(measure.label for measure in measures)]
@@ -63,23 +66,10 @@ def means_table(summary: Summary, measures: Sequence[Measure], failed: bool = Tr
     notes = ["A count in brackets: the mean is over that number of images only."] * ("(" in text)
     identical = f"{ENDLESS} n: n images came back identical; they are not in the mean."
     notes += [identical] * (ENDLESS in text) + [FEW_NOTE] * (FEW_MARK in text)
-    if any(measure.column in OF_MEAN_MSE for measure in measures):
-        notes.append("PSNR is a mean of dB; means.csv also has the dB of the mean squared error.")
-    caveats = {point.label: ", ".join(point.edition.caveats) for point in points}
-    notes += [f"{label}: {caveat}." for label, caveat in caveats.items() if caveat]
-    formats: dict[str, dict[str, None]] = {}
-    sizes: dict[str, list[float]] = {}
-    for point in points:
-        formats.setdefault(point.edition.facts.chroma or "not stated", {})[point.label] = None
-        if size := point.means[CONTAINER].value:
-            sizes.setdefault(point.label, []).append(size)
-    chroma = [f"{name} ({', '.join(labels)})" for name, labels in sorted(formats.items())]
-    notes += [f"Chroma format: {', '.join(chroma)}."] * (len(formats) > 1)
-    added = [f"{label} {sum(of) / len(of):.0f}" for label, of in sizes.items()]
-    notes += [f"Bytes of the file format per image, part of bpp: {', '.join(added)}."] * bool(added)
-    recorded = dict.fromkeys(point.label for point in points if point.edition.recorded)
-    notes += [f"Recorded elsewhere, not timed here: {', '.join(recorded)}."] * bool(recorded)
-    return Table(tuple(headers), tuple(rows), 2, (*notes, *mixed_sentences(summary)))
+    filled = [any(cell not in ("", NOTHING) for cell in cells) for cells in zip(*rows, strict=True)]
+    kept = [place for place, one in enumerate(filled) if one or place < FIRST_COLUMNS]
+    rows = [tuple(row[place] for place in kept) for row in rows]
+    return Table(tuple(headers[place] for place in kept), tuple(rows), 2, tuple(notes))
 
 
 def draws_table(spreads: Sequence[DrawSpread]) -> Table:

@@ -110,8 +110,13 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """1 if a cell failed or an image was refused, else 0."""
-        return 1 if self.failures or self.refused else 0
+        """1 if a cell failed, or a picture was refused of a dataset that has to be whole, else 0.
+
+        Pictures of a folder that cannot be read are named and left out; one has to be measured.
+        """
+        sources = self.matrix.sources
+        whole = not sources.dataset.folder_title or not sources.images
+        return 1 if self.failures or (self.refused and whole) else 0
 
     def without_value(self) -> list[WithoutValue]:
         """Count the rows in which a metric is null, by metric and reason."""

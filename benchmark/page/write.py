@@ -34,7 +34,7 @@ from benchmark.published.curves import (
 )
 from benchmark.published.points import read_points
 from benchmark.registry import NEIGHBOURS
-from benchmark.report.document import FAILED, NOT_DRAWN, REFUSED, SKIPPED, left_out, lines_of
+from benchmark.report.left_out import FAILED, NOT_DRAWN, REFUSED, SKIPPED, left_out, lines_of
 from benchmark.report.report import Report
 from benchmark.report.report_set import PAGE, PICTURES
 from benchmark.report.request import ReportRequest

@@ -1,23 +1,22 @@
 """Reports: what is stored of a dataset, as figures, tables and a text in its report folder."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark.analysis.builds import mixed_sentences
 from benchmark.analysis.comparable import find_label
 from benchmark.analysis.comparison import Comparison, compare
-from benchmark.analysis.interval import records
-from benchmark.analysis.rate_distortion import curves
+from benchmark.analysis.interval import draw_spreads, records
+from benchmark.analysis.ranking import Ranking, default_anchor, rank
+from benchmark.analysis.sources import source_facts
 from benchmark.analysis.stored import DatasetResults, datasets_with_results, read_results
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import short_names
-from benchmark.errors import UnknownName
 from benchmark.figures.bd_table import bd_overview, bd_records, bd_table
 from benchmark.figures.complexity import draw_complexity
 from benchmark.figures.labels import Drawing
-from benchmark.figures.rate_curve import MOST_CURVES, draw_rate_curves
+from benchmark.figures.rate_curve import MOST_CURVES, chosen_names, draw_rate_curves
 from benchmark.figures.style import file_bytes, styles
 from benchmark.figures.table import Table, csv_text, latex, markdown, means_table
 from benchmark.metrics.measure import Measure
@@ -26,8 +25,10 @@ from benchmark.published.complexity import measured_block
 from benchmark.published.curves import Overlay, measured_panel, overlays
 from benchmark.published.curves import left_out as left_out_published
 from benchmark.published.points import chosen_points
-from benchmark.registry import ANCHORS, DISTRIBUTION_METRICS, METRICS, metric_class
-from benchmark.report.document import brief_lines, left_out, lines_of, report_text
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
+from benchmark.report.details import details_record, details_text
+from benchmark.report.document import report_text
+from benchmark.report.left_out import Gap, counts_of, left_out, source_sentences
 from benchmark.report.report_set import PAGE, ReportSet
 from benchmark.report.request import ReportRequest
 from benchmark.report.tables import attribution_files
@@ -48,12 +49,13 @@ class Report:
     means: Table
     deltas: tuple[Table, Table] | str  # BD-rates: overview and details, or why there are none
     overlays: Mapping[str, Overlay]  # published curves by metric column
-    attribution: Table | None
-    files: Sequence[Path]  # figures, text and csv that a reader wants to be told of
-    sentences: Sequence[str]  # on what failed and is left out
-    remarks: Sequence[str]  # on figures that cannot be drawn, and files that were kept
+    ranking: Ranking
+    attribution: Table | None = None
+    files: Sequence[Path] = ()  # report.md, and csv files that were asked for
+    figures: int = 0
+    gaps: Sequence[Gap] = ()  # what is left out
+    notes: Sequence[str] = ()  # sentences on the photographs, published points, files kept
     anchor: str = ""  # label of the codec that BD-rates are relative to
-    brief: Sequence[str] = ()  # the sentences, one for each kind of reason
     earlier_page: str | None = None  # the choice of pictures of the page that stood there, if any
 
 
@@ -102,23 +104,6 @@ def _folder(request: ReportRequest, stored: DatasetResults) -> Path:
     return request.out / stored.name.replace(":", "-") if request.dataset == "all" else request.out
 
 
-def default_anchor(summaries: Sequence[Summary], measures: Sequence[Measure]) -> str:
-    """Return the label of the anchor that is taken where nobody names one.
-
-    That JPEG of ANCHORS which has a curve, however many others were measured; without any,
-    the last, of which the report says that it has no rows.
-    """
-    labels = {label for summary in summaries for label in summary.labels}
-    drawn = {
-        label for summary in summaries for measure in measures for label in curves(summary, measure)
-    }
-    for among in (drawn, labels):
-        for asked in ANCHORS:
-            with suppress(UnknownName):
-                return find_label(asked, among)
-    return ANCHORS[-1]
-
-
 def compare_all(
     summary: Summary,
     measures: Sequence[Measure],
@@ -139,9 +124,7 @@ def compare_all(
     ]
     overview = bd_overview(comparisons, measures, anchor, up_to_bpp)
     details = bd_table(comparisons, measures, anchor)
-    notes = mixed_sentences(summary)
-    overview = overview._replace(notes=(*overview.notes, *notes))
-    return comparisons, (overview, details._replace(notes=(*details.notes, *notes)))
+    return comparisons, (overview, details)
 
 
 def _write(
@@ -160,37 +143,44 @@ def _write(
     points = chosen_points(request.results, request.published)
     over = overlays(points, summary, measures, stored.name, request.mix_protocols)
     drawings = _draw(stored, measured, request, over, anchor)
-    captions = {name: drawing.caption for name, drawing in drawings.items()}
-    means = means_table(summary, measured)
     comparisons, deltas = compare_all(
         summary, measured, anchor, request.up_to_bpp, request.any_overlap
     )
-    text = report_text(
-        stored.name, summary, measures, captions, means, deltas, stored.runs, request.command
-    )
+    ranking = rank(summary, measured, anchor, comparisons)
+    gaps = left_out(summary, measures, stored.runs)
+    sources = source_facts(stored.table)
+    of_published = left_out_published(points, over, stored.name)
+    record = details_record(stored, request.command, anchor, drawings, gaps, of_published, sources)
+    means = means_table(summary, measured)
+    eight = _shown_labels(summary, measured, anchor, request)
     short = short_names(summary.labels)
     files |= {
         "means.md": markdown(means),
-        "means.tex": latex(means, short),
+        "means.tex": latex(means_table(_only(summary, eight), measured), short),
         "means.csv": csv_text(records(summary, measured)),
-        "report.md": text,
+        "details.json": json.dumps(record, indent=1) + "\n",
+        "details.md": details_text(record, draw_spreads(summary, measured)),
     }
     if not isinstance(deltas, str):
-        files["bd_rate.md"] = "\n".join(map(markdown, deltas))
-        files["bd_rate.tex"] = latex(deltas[0], short)
+        of_eight = [one for one in comparisons if one.label in eight]
+        files["bd_rate.md"] = markdown(deltas[1])
+        files["bd_rate.tex"] = latex(
+            bd_overview(of_eight, measured, anchor, request.up_to_bpp), short
+        )
         files["bd_rate.csv"] = csv_text(bd_records(comparisons, request.up_to_bpp))
+    told = [*source_sentences(sources), *counts_of(gaps)]
+    tables = [name for name in files if name.startswith(("means", "bd_rate"))]
+    files["report.md"] = report_text(
+        stored.name, summary, ranking, drawings, measured, told, tables, request.command
+    )
     for name, drawing in drawings.items():
         files[f"{name}.pdf"] = file_bytes(drawing.figure, "pdf")
         files[f"{name}.png"] = file_bytes(drawing.figure, "png")
     earlier_page = report_set.page_images
     kept = report_set.replace(files, request.command)
-    gaps = left_out(summary, measures, stored.runs)
-    of_published = left_out_published(points, over, stored.name)
-    untimed = "no timing figure: no row was measured alone; use `bench run --timing`"
-    remarks = [] if "timing" in drawings else [untimed]
-    remarks += [f"kept: {folder / name} was changed since an earlier report" for name in kept]
-    shown = [f"{name}.pdf" for name in drawings] + ["report.md"]
-    shown += [name for name in files if name.startswith("attribution_")]
+    shown = ["report.md", *(name for name in files if name.startswith("attribution_"))]
+    notes = [*source_sentences(sources), *of_published]
+    notes += [f"kept: {folder / name} was changed since an earlier report" for name in kept]
     return Report(
         stored,
         measures,
@@ -198,14 +188,31 @@ def _write(
         means,
         deltas,
         over,
+        ranking,
         attributed,
         [folder / name for name in shown],
-        [*lines_of(gaps), *of_published],
-        remarks,
+        len(drawings),
+        gaps,
+        notes,
         anchor,
-        [*brief_lines(gaps), *of_published],
         earlier_page,
     )
+
+
+def _shown_labels(
+    summary: Summary, measures: Sequence[Measure], anchor: str, request: ReportRequest
+) -> set[str]:
+    """Return the labels of the curves that figures show, of which LaTeX tables are."""
+    panels = [panel for one in measures if (panel := measured_panel(summary, one)).curves]
+    most = None if request.every_curve else MOST_CURVES
+    if not panels or most is None:
+        return set(summary.labels)
+    names = chosen_names(panels, anchor, most)
+    return {one.system.label for panel in panels for one in panel.curves if one.name in names}
+
+
+def _only(summary: Summary, labels: Collection[str]) -> Summary:
+    return replace(summary, points=tuple(one for one in summary.points if one.label in labels))
 
 
 def _draw(
@@ -263,4 +270,4 @@ def _every_file_name(columns: Sequence[str]) -> set[str]:
     metrics += own_columns(columns)
     drawn = {f"{name}.{k}" for name in ("curves", "timing", *metrics) for k in ("pdf", "png")}
     tables = {f"{name}.{k}" for name in ("means", "bd_rate") for k in ("md", "tex", "csv")}
-    return drawn | tables | {"report.md"}
+    return drawn | tables | {"report.md", "details.md", "details.json"}

@@ -2,16 +2,15 @@
 
 import pytest
 
-from benchmark.analysis.builds import betas, one_build, realism_grid
+from benchmark.analysis.builds import betas, mixed_sentences, one_build, realism_grid
+from benchmark.analysis.ranking import default_anchor
 from benchmark.analysis.rate_distortion import curves
 from benchmark.analysis.summarise import summarise
-from benchmark.figures.table import means_table
 from benchmark.metrics.measure import Measure
 from benchmark.protocol import protocols
 from benchmark.published.curves import measured_panel
 from benchmark.published.realism_sweep import measured_sweep
 from benchmark.registry import METRICS
-from benchmark.report.report import default_anchor
 from benchmark.rows.store import Store
 from support.rows.measured import row, sweep, table
 
@@ -191,4 +190,4 @@ def test_variants_of_several_builds_have_their_own_names_and_a_note_of_the_table
         "Variants of several builds, never joined: ours:beta=0, ours:beta=1.28, ours:beta=2.56: "
         "checkpoint bundled, bundled; ours:beta=3.84: checkpoint noisyno."
     )
-    assert said in means_table(summary, [PSNR]).notes
+    assert said in mixed_sentences(summary)

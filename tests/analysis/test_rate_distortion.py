@@ -258,16 +258,3 @@ def test_curves_run_from_low_rate_to_high_by_the_bpp_of_the_metrics_images():
 def test_a_measure_knows_its_metric():
     assert (Measure.named("psnr"), Measure.named("ms_ssim")) == (PSNR, MS_SSIM)
     assert Measure.named("lpips").better == "lower"
-
-
-def test_beside_a_bd_rate_stands_how_far_rates_of_single_images_lie_apart():
-    sizes = {"a": 100, "bb": 150, "ccc": 400}
-    rows = [
-        row(codec, quality, image, num_bytes=10 * quality + size)
-        for codec in ("jpeg", "webp") for quality in (5, 10, 20, 40, 60) for image, size in
-        sizes.items()
-    ]  # fmt: skip
-    (found,) = compare(summarise(table(rows)), PSNR, "jpeg")
-    for spread, label in zip(found.spread, ("jpeg", "webp"), strict=True):
-        rates = [8 * (200 + size) / (100 * 80) for size in sizes.values()]
-        assert spread == (label, "quality=20", *rates)

@@ -289,10 +289,10 @@ class Refuse:
 sys.meta_path.insert(0, Refuse)
 sys.path[:0] = sys.argv[1:]
 from support.rows.measured import sweep, table
-from benchmark.commands.output import print_summary
+from benchmark.commands.outcome import print_points
 from benchmark.analysis.summarise import summarise
 from benchmark.metrics.measure import (Measure)
-print_summary(summarise(table(sweep("jpeg"))), [Measure.named("psnr")])
+print_points(summarise(table(sweep("jpeg"))), [Measure.named("psnr")])
 """
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmark.analysis.comparison import DISAGREEMENT, compare
+from benchmark.analysis.comparison import compare
 from benchmark.analysis.rate_distortion import Delta, excluded
 from benchmark.analysis.summarise import summarise
 from benchmark.figures.bd_table import bd_overview, bd_records, bd_table
@@ -30,23 +30,18 @@ def tables(rows, measure=PSNR, **choices):
     )
 
 
-def note(found, start):
-    return next(one for one in found.notes if one.startswith(start))
-
-
 def test_refused_deltas_are_dashes_with_a_reason_and_doubtful_ones_are_marked():
     rows = [*sweep("jpeg"), row("webp", 5, "a"), row("webp", 5, "bb"), row("webp", 5, "ccc")]
     rows += shifted("avif", 6.5)
     overview, details, (webp_record, avif_record) = tables(rows)
     webp, avif = details.rows
-    assert webp[2:] == ("–",) * 9
-    assert avif[2].endswith("†")
-    cells = {row[:2]: row[2] for row in overview.rows}
-    assert cells["webp", "mean curves"] == cells["webp", "median image"] == "–"
-    assert cells["avif", "mean curves"].startswith(avif[2])
-    assert "webp (PSNR): it has 1 of the 4 points" in note(overview, "– ")
+    assert webp[3:] == ("–",) * 9
+    assert "1 of the 4 points" in webp[2]
+    assert avif[3].endswith("†")
+    cells = dict(overview.rows)
+    assert cells["webp"] == "–"
+    assert cells["avif"].startswith(avif[3])
     overlap = (15 - 6.5) / (15 + 6.5)
-    assert f"avif (PSNR {100 * overlap:.0f} %)" in note(overview, "†")
     assert webp_record["bd_rate_percent"] is None
     assert "1 of the 4" in webp_record["reason"]
     assert avif_record["images_bd_rate_images"] == 3
@@ -57,15 +52,15 @@ def test_refused_deltas_are_dashes_with_a_reason_and_doubtful_ones_are_marked():
 def test_an_overlap_under_a_third_is_a_dash_that_says_how_to_get_the_number():
     rows = [*sweep("jpeg"), *shifted("avif", 9)]
     overview, details, (record,) = tables(rows)
-    assert overview.rows[0][2] == details.rows[0][2] == "–"
-    assert "avif (PSNR 25 %): the curves share less than a third" in note(overview, "–")
-    assert "--any-overlap" in note(overview, "–")
+    assert overview.headers == ("codec",), "a metric without any BD-rate has no column"
+    assert details.rows[0][3] == "–"
+    assert "--any-overlap" in details.rows[0][2]
     assert details.rows[0][-1] == "25"
     assert record["bd_rate_percent"] is None
     assert record["bd_rate_overlap"] == pytest.approx(0.25)
     assert record["images_bd_rate_percent"] is None
     overview, details, (record,) = tables(rows, any_overlap=True)
-    assert "†" in overview.rows[0][2]
+    assert "†" in overview.rows[0][1]
     assert record["bd_rate_percent"] < -50
     assert record["images_bd_rate_images"] == 3
 
@@ -81,37 +76,18 @@ def uneven():
     return rows
 
 
-def test_both_averages_are_shown_where_they_differ_with_the_reason():
+def test_both_averages_are_in_details_and_records():
     overview, details, (record,) = tables(uneven())
-    kinds = [row[1] for row in overview.rows]
-    assert kinds == ["mean curves", "median image", "mean of images"]
-    by_kind = {row[1]: row[2] for row in overview.rows}
-    assert by_kind["mean of images"].startswith("-33.33 [")
-    assert by_kind["median image"] == "-50.00 [-50.0, -25.0]"
     of_curves = 100 * (8200 / 8400 - 1)
-    assert by_kind["mean curves"].startswith(f"{of_curves:+.2f} [")
-    said = note(overview, "mean of images")
-    assert f"webp (PSNR {-100 / 3 - of_curves:+.1f})" in said
-    assert "jpeg at quality=40 8.00 to 320.00 bpp, median 8.00" in said
-    assert details.rows[0][4].startswith("-33.33")
-    assert details.rows[0][6:9] == ("-50.00", "[-50.0, -25.0]", "3")
+    assert overview.rows[0][1].startswith(f"{of_curves:+.2f} [")
+    assert details.rows[0][5].startswith("-33.33")
+    assert details.rows[0][7:10] == ("-50.00", "[-50.0, -25.0]", "3")
     ends = ["images_bd_rate_low_percent", "images_bd_rate_high_percent"]
     assert [record[name] for name in ends] == pytest.approx([-50, 0], abs=1e-6)
     assert record["images_bd_rate_median_percent"] == pytest.approx(-50)
     assert (
         record["bd_rate_low_percent"] < record["bd_rate_percent"] < record["bd_rate_high_percent"]
     )
-
-
-def test_averages_that_agree_within_three_points_are_shown_once():
-    rows = [*sweep("jpeg"), *sweep("webp")]
-    for one in rows:
-        one["num_bytes"] = int((80 if one["codec"] == "webp" else 100) * one["setting_value"])
-    overview, details, (record,) = tables(rows)
-    assert [row[1] for row in overview.rows] == ["mean curves", "median image"]
-    assert not any(one.startswith("mean of images") for one in overview.notes)
-    assert DISAGREEMENT == 3
-    assert details.rows[0][4] == "-20.00"
     assert record["few"] is False
 
 
@@ -123,9 +99,9 @@ def dipping(codec, settings, by_db):
 
 
 def test_points_below_the_front_are_named_with_setting_and_amount():
-    overview, _, (record,) = tables([*sweep("jpeg"), *dipping("webp", [20], 6)])
+    _, details, (record,) = tables([*sweep("jpeg"), *dipping("webp", [20], 6)])
     # 24 dB and the image's own at quality 20, of which 2 dB are above the point before
-    assert "webp quality=20 (PSNR 4 dB)" in note(overview, "Left out of BD-rates")
+    assert "webp quality=20 by 4" in details.rows[0][2]
     assert record["points_left_out"] == "webp quality=20 by 4"
     assert record["bd_rate_percent"] is not None
     assert record["images_bd_rate_refused"] == 0
@@ -153,9 +129,9 @@ def test_a_point_without_a_rate_is_on_no_curve_and_the_others_keep_their_setting
 
 
 def test_a_curve_with_two_of_six_points_below_the_front_has_no_bd_rate():
-    overview, _, (record,) = tables([*sweep("jpeg"), *dipping("webp", [20, 60], 6)])
-    assert "webp (PSNR): 2 of 6 points of it lie below" in note(overview, "–")
-    assert "webp quality=60 (PSNR 2 dB)" in note(overview, "Left out of BD-rates")
+    _, details, (record,) = tables([*sweep("jpeg"), *dipping("webp", [20, 60], 6)])
+    assert "2 of 6 points of it lie below" in details.rows[0][2]
+    assert record["points_left_out"] == "webp quality=20 by 4; webp quality=60 by 2"
     assert record["bd_rate_percent"] is record["images_bd_rate_percent"] is None
 
 
@@ -164,10 +140,9 @@ def test_an_image_with_too_many_points_below_its_front_is_refused_and_counted():
     for one in rows:
         if one["codec"] == "webp" and one["image"] == "a" and one["setting_value"] in (20, 60):
             one["psnr_db"] -= 4.5
-    overview, details, (record,) = tables(rows)
-    assert note(overview, "Images without").endswith(": webp (PSNR 1 of 3).")
+    _, details, (record,) = tables(rows)
     assert (record["images_bd_rate_images"], record["images_bd_rate_refused"]) == (2, 1)
-    assert details.rows[0][8] == "2 of 3"
+    assert details.rows[0][9] == "2 of 3"
 
 
 def of_sets(images):
@@ -186,11 +161,10 @@ def of_sets(images):
 def test_distribution_metrics_of_few_images_are_marked_and_have_no_median(images, few):
     comparisons = compare(of_sets([f"{n:02d}" for n in range(images)]), FD, "jpeg")
     overview = bd_overview(comparisons, [FD], "jpeg")
-    assert ("‡" in overview.rows[0][2]) is few
-    assert overview.rows[0][2].endswith("[-27.5, -27.5]")  # every image has the same values
-    assert overview.rows[1][2] == "–"
-    assert any(one.startswith("‡ Over fewer than 50 images") for one in overview.notes) is few
-    assert "FD (AlexNet): metrics of whole sets" in note(overview, "No median of")
+    assert overview.rows[0][1].endswith("[-27.5, -27.5]")  # every image has the same values
+    (detail,) = bd_table(comparisons, [FD], "jpeg").rows
+    assert ("few images" in detail[2]) is few
+    assert detail[5:10] == ("–",) * 5
     (record,) = bd_records(comparisons)
     assert record["few"] is few
     assert record["bd_rate_low_percent"] == pytest.approx(record["bd_rate_percent"])
@@ -202,4 +176,4 @@ def test_a_distribution_metric_without_influences_has_no_interval():
     comparisons = compare(of_sets(["a", "b", "c"]), unknown, "jpeg")
     assert isinstance(comparisons[0].rate, Delta)
     assert comparisons[0].rate_interval is None
-    assert note(bd_overview(comparisons, [unknown], "jpeg"), "No median and no interval of FD")
+    assert "[" not in bd_overview(comparisons, [unknown], "jpeg").rows[0][1]

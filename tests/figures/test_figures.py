@@ -35,8 +35,6 @@ from benchmark.figures.table import (
 from benchmark.metrics.measure import Measure
 from benchmark.published.complexity import measured_block
 from benchmark.published.curves import measured_panel
-from benchmark.report import document
-from benchmark.report.document import left_out, report_text
 from support.figures.text_boxes import crowding, words_in
 from support.rows.measured import failed, row, sweep, table
 
@@ -151,10 +149,6 @@ def test_recorded_streams_are_named_and_their_seconds_are_nowhere():
     shown = means_table(summary, [PSNR])
     assert {line[-2:] for line in shown.rows if line[0] == "vtm"} == {("–", "–")}
     assert {line[-2:] for line in shown.rows if line[0] == "jpeg"} == {("0.2", "0.1")}
-    assert shown.notes[1:] == (
-        "Chroma format: 4:2:0 (jpeg), 4:4:4 (vtm).",
-        "Recorded elsewhere, not timed here: vtm.",
-    )
 
 
 def test_declared_sizes_are_named_in_the_legend():
@@ -275,25 +269,6 @@ def test_tables_keep_every_digit_and_count_and_have_a_line_a_row():
     assert len({line.count("|") for line in lines}) == 1
 
 
-def test_the_text_says_what_is_left_out_and_why():
-    rows = [*sweep("jpeg"), *sweep("jpeg", fingerprint="old", run="1")]
-    rows += [row("webp", 5, "a"), failed("webp", 5, "bb", "encode", "boom")]
-    summary = summarise(table(rows))
-    runs = [{"skipped_codecs": {"vvenc": "no ffmpeg"}, "refused_images": [["x.png", "16 bit"]]}]
-    sentences = document.lines_of(left_out(summary, [PSNR], runs))
-    assert "failed: webp quality=5 (1 cell): encode: boom" in sentences
-    assert "not drawn or compared: webp quality=5: 1 of 3 images" in sentences
-    assert "not counted: jpeg (18 rows): an older version: 1.0, adapter 1" in sentences
-    assert "skipped by the last run: vvenc: no ffmpeg" in sentences
-    assert "refused by the last run: x.png: 16 bit" in sentences
-    assert any("--common" in sentence for sentence in sentences)
-    text = report_text(
-        "set", summary, [PSNR], {"psnr_db": "Caption."}, means_table(summary, [PSNR]), "None.", runs
-    )
-    assert all(f"- {sentence}" in text for sentence in sentences)
-    assert "![psnr_db](psnr_db.png)\n\nCaption." in text
-
-
 def test_a_named_style_changes_fonts_and_colours_of_what_is_drawn_in_it(monkeypatch):
     added = FigureStyle({"font.family": "monospace"}, {"jpeg": "#123456"}, ("#abcdef",))
     monkeypatch.setitem(FIGURE_STYLES, "added", added)
@@ -326,28 +301,3 @@ def test_a_misspelt_style_gets_a_suggestion():
         pass
     with pytest.raises(UnknownName, match="Did you mean 'serif'"), drawn_in(font="serrif"):
         pass
-
-
-def test_chroma_formats_are_named_where_they_differ():
-    def notes(*rows):
-        return means_table(summarise(table([one for some in rows for one in some])), []).notes
-
-    assert notes(sweep("jpeg", chroma="4:2:0"), sweep("webp", chroma="4:2:0")) == ()
-    found = notes(sweep("jpeg", chroma="4:2:0"), sweep("avif", chroma="4:4:4"))
-    assert found == ("Chroma format: 4:2:0 (jpeg), 4:4:4 (avif).",)
-    unknown = [{**one, "codec": "./mine.py:Mine"} for one in sweep("jpeg")]
-    assert "not stated (mine.py:Mine)" in notes(unknown, sweep("vtm"))[0]
-
-
-def test_bytes_of_file_formats_are_means_over_images_and_settings():
-    first, *others = sweep("avif", container_bytes=280)
-    rows = [first | {"container_bytes": 300}, *others, *sweep("jpegxl", container_bytes=0)]
-    summary = summarise(table([*rows, *sweep("vtm")]))
-    mean = (300 + 280 * len(others)) / (1 + len(others))
-    note = f"Bytes of the file format per image, part of bpp: avif {mean:.0f}."
-    assert note in means_table(summary, []).notes
-    records = summary.for_machines()
-    counts = {(one["codec"], one["container_bytes_images"]) for one in records}
-    assert ("vtm", 0) in counts
-    assert ("avif", records[0]["images"]) in counts
-    assert not any("container_bytes_infinite" in one for one in records)

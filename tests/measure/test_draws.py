@@ -9,7 +9,7 @@ import pytest
 from benchmark.analysis.interval import draw_spreads
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.codec_spec import CodecSpec, drawings, parse_codec
-from benchmark.commands.output import print_outcome
+from benchmark.commands.outcome import print_outcome
 from benchmark.errors import UsageError
 from benchmark.figures.table import draws_table, plain
 from benchmark.interface.run import run

@@ -152,7 +152,7 @@ def test_a_bad_image_is_named_and_the_others_run(images, results, run):
     (images / "0.png").write_bytes(whole[:-40])
     (images / "copy.png").write_bytes((images / "1.png").read_bytes())
     done = run("Honest", "--no-keep")
-    assert done.returncode == 1
+    assert done.returncode == 0, "a folder's pictures are left out, and `&&` goes on"
     assert "refused  0.png" in done.stdout
     assert "refused  copy.png has the same pixels as 1.png" in done.stdout
     assert len(stable_rows(results)) == 15
@@ -160,6 +160,12 @@ def test_a_bad_image_is_named_and_the_others_run(images, results, run):
     (record,) = results.rglob("runs/*.json")
     refused = json.loads(record.read_text())["refused_images"]
     assert [name for name, _ in refused] == ["0.png", "copy.png"]
+
+
+def test_a_folder_of_which_no_picture_can_be_read_is_a_failure(images, run):
+    for path in images.iterdir():
+        path.write_bytes(b"GIF89a")
+    assert run("Honest").returncode == 1
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pyarrow as pa
 from imagecodecs import webp_decode
 from PIL import Image
 
+from benchmark.analysis.ranking import rank
 from benchmark.analysis.stored import read_results
 from benchmark.analysis.summarise import summarise
 from benchmark.codec import Pixels
@@ -88,7 +89,8 @@ def make_page(
     over = overlays(points, stored.summary, measures, stored_name, mix)
     _, deltas = compare_all(stored.summary, measures, "jpeg", None)
     means = means_table(stored.summary, measures)
-    report = Report(stored, measures, measures, means, deltas, over, None, (), (), (), "jpeg")
+    ranking = rank(stored.summary, measures, "jpeg")
+    report = Report(stored, measures, measures, means, deltas, over, ranking, anchor="jpeg")
     wanted = page_request(True, images, results, None, dataset)
     assert wanted is not None
     quiet = nullcontext(lambda state: None)

@@ -1,0 +1,186 @@
+"""Codecs in order of BD-rate: in a distortion, and in a metric that no codec was trained on."""
+
+import math
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import reduce
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.analysis.comparable import find_label
+from benchmark.analysis.comparison import Comparison
+from benchmark.analysis.interval import Interval
+from benchmark.analysis.rate_distortion import (
+    Delta,
+    NoDelta,
+    bd_rate,
+    curves,
+    mean_curve,
+)
+from benchmark.analysis.summarise import SECONDS, Summary
+from benchmark.analysis.systems import System, kind, trained_on
+from benchmark.codec_spec import parse_codec
+from benchmark.errors import UnknownName
+from benchmark.metrics.measure import Measure
+from benchmark.registry import ANCHORS, metric_class
+
+DISTORTION = ("psnr", "psnr_y", "psnr_ycbcr")  # the first that is measured ranks the codecs
+# Of these, the first with the most curves that is in no codec's training loss.
+HELD_OUT = (
+    *("lpips_squeeze", "dists", "lpips_vgg", "lpips", "ms_ssim"),
+    *("ssimulacra2", "butteraugli", "vmaf", "ssim"),
+)
+
+
+class Rank(NamedTuple):
+    """A codec variant in a ranking."""
+
+    label: str
+    rates: tuple[Delta | NoDelta, ...]  # BD-rates (%) by the ranking's measures; 0 for the anchor
+    intervals: tuple[Interval | None, ...]  # of `rates`, where comparisons were given
+    bpp: tuple[float, float] | None  # lowest and highest mean rate
+    encode_seconds: float | None  # per image, mean over the settings that were timed
+    decode_seconds: float | None
+    images: int  # least of its points
+
+    @property
+    def bd_rates(self) -> tuple[float | None, ...]:
+        """The BD-rates in percent by the ranking's measures; None where there is none."""
+        return tuple(one.value if isinstance(one, Delta) else None for one in self.rates)
+
+
+class Ranking(NamedTuple):
+    """Codec variants, best first; those without a BD-rate in the first measure come last."""
+
+    anchor: str
+    measures: tuple[Measure, ...]  # a distortion and the held-out metric, as far as measured
+    ranks: tuple[Rank, ...]
+
+    def for_machines(self) -> list[dict[str, Any]]:
+        """Return one record for each codec, JSON values only, best first."""
+        records = []
+        for one in self.ranks:
+            columns = [measure.column for measure in self.measures]
+            rates = dict(zip(columns, one.bd_rates, strict=True))
+            low, high = one.bpp or (None, None)
+            records.append(
+                {
+                    "codec": one.label,
+                    "anchor": self.anchor,
+                    "bd_rate_percent": rates,
+                    "lowest_bpp": low,
+                    "highest_bpp": high,
+                    "encode_seconds": one.encode_seconds,
+                    "decode_seconds": one.decode_seconds,
+                    "images": one.images,
+                }
+            )
+        return records
+
+
+def rank(
+    summary: Summary,
+    measures: Iterable[Measure],
+    anchor: str,
+    comparisons: Iterable[Comparison] | None = None,
+) -> Ranking:
+    """Rank the codec variants of a summary against an anchor, a label.
+
+    comparisons: those that were made already, with their intervals; else BD-rates of mean curves
+    are computed.
+    """
+    ranked = ranked_measures(summary, measures)
+    known = {(one.label, one.column): one for one in comparisons or ()}
+    if comparisons is None:
+        rates = [_bd_rates(summary, measure, anchor) for measure in ranked]
+    else:
+        pairs = known.items()
+        rates = [{label: c.rate for (label, of), c in pairs if of == m.column} for m in ranked]
+    itself, none = Delta(0.0, 1.0), NoDelta("no BD-rate was computed")
+    ranks = []
+    for label in summary.labels:
+        of = [itself if label == anchor else one.get(label, none) for one in rates]
+        both = [known.get((label, measure.column)) for measure in ranked]
+        intervals = tuple(one.rate_interval if one else None for one in both)
+        ranks.append(_rank(summary, label, tuple(of), intervals))
+    return Ranking(anchor, ranked, tuple(sorted(ranks, key=_order)))
+
+
+def _bd_rates(summary: Summary, measure: Measure, anchor: str) -> dict[str, Delta | NoDelta]:
+    """Return the BD-rates of the mean curves of all labels that have one."""
+    of = {label: mean_curve(points, measure) for label, points in curves(summary, measure).items()}
+    reference = of.get(anchor)
+    return {label: bd_rate(reference, curve) for label, curve in of.items() if reference}
+
+
+def ranked_measures(summary: Summary, measures: Iterable[Measure]) -> tuple[Measure, ...]:
+    """Return those of the measures that rank codecs: a distortion and the held-out metric."""
+    counts = {one.column: (len(curves(summary, one)), one) for one in measures}
+    columns = [metric_class(name).column for name in DISTORTION]
+    first = [counts[column][1] for column in columns if counts.get(column, (0,))[0]][:1]
+    trained = {column for label in summary.labels for column in trained_on(label)}
+    columns = [metric_class(name).column for name in HELD_OUT]
+    others = [counts[one] for one in columns if one not in trained and one in counts]
+    most = max((count for count, _ in others), default=0)
+    return (*first, *[one for count, one in others if count == most > 0][:1])
+
+
+def default_anchor(summaries: Sequence[Summary], measures: Sequence[Measure]) -> str:
+    """Return the label of the anchor that is taken where none is named.
+
+    That JPEG of `ANCHORS` which has a curve; without any JPEG the first standard codec with a
+    curve, else the first with a curve, else the first of all.
+    """
+    labels = list(dict.fromkeys(label for summary in summaries for label in summary.labels))
+    with_curve = dict.fromkeys(
+        label for summary in summaries for measure in measures for label in curves(summary, measure)
+    )
+    for among in (with_curve, labels):
+        for asked in ANCHORS:
+            with suppress(UnknownName):
+                return find_label(asked, among)
+    standard = [one for one in with_curve if kind(System("", one)) == "standard"]
+    return next(iter([*standard, *with_curve, *labels]), ANCHORS[-1])
+
+
+def with_anchor(rows: pa.Table, stored: pa.Table) -> pa.Table:
+    """Return rows with those of `ANCHORS` over the same images, if the rows have no such codec.
+
+    stored: all rows of the dataset.
+    """
+    if not rows.num_rows or any(pc.any(_rows_of(rows, one)).as_py() for one in ANCHORS):
+        return rows
+    found = reduce(pc.or_, (_rows_of(stored, one) for one in ANCHORS))
+    same = pc.is_in(stored["image_sha256"], pc.unique(rows["image_sha256"]))
+    kept = stored.filter(pc.and_(found, same))
+    return pa.concat_tables([rows, kept], promote_options="default")
+
+
+def _rows_of(table: pa.Table, text: str) -> Any:
+    """Mark the rows of a codec variant, shape (rows,)."""
+    spec = parse_codec(text)
+    codec, variant = pc.equal(table["codec"], spec.name), pc.equal(table["variant"], spec.variant)
+    return pc.and_(codec, variant)
+
+
+def _rank(
+    summary: Summary,
+    label: str,
+    rates: tuple[Delta | NoDelta, ...],
+    intervals: tuple[Interval | None, ...],
+) -> Rank:
+    points = [point for point in summary.points if point.label == label]
+    bpp = [point.bpp for point in points if point.bpp]
+    known = [[p.means[name].value for p in points] for name in SECONDS]
+    timed = [[one for one in values if one is not None] for values in known]
+    encode, decode = (fmean(values) if values else None for values in timed)
+    ends = (min(bpp), max(bpp)) if bpp else None
+    images = min(point.images for point in points)
+    return Rank(label, rates, intervals, ends, encode, decode, images)
+
+
+def _order(one: Rank) -> tuple[float, ...]:
+    return tuple(math.inf if value is None else value for value in one.bd_rates)

@@ -1,0 +1,177 @@
+"""The outcome of a run on the terminal: a ranking, then what is absent, then where the rows are."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from benchmark.commands.output import print_table
+from benchmark.system.text import counted, visible
+
+if TYPE_CHECKING:
+    from benchmark.analysis.ranking import Ranking
+    from benchmark.analysis.summarise import Summary
+    from benchmark.datasets.dataset import Refused
+    from benchmark.measure.outcome import Failure, Outcome
+    from benchmark.metrics.measure import Measure
+    from benchmark.plan.select import Skipped
+
+SHOWN_LINES = 5  # on what failed, was refused or skipped; --verbose shows all
+
+
+def finish(
+    outcome: "Outcome", as_json: bool, table: bool | None, allow_few: bool, details: bool = False
+) -> None:
+    """Print the outcome and leave with its exit code; other arguments as in `print_outcome`."""
+    if as_json:
+        print(json.dumps(_for_machines(outcome, allow_few), indent=1))
+    else:
+        print_outcome(outcome, table, allow_few, details)
+    raise typer.Exit(outcome.exit_code)
+
+
+def print_outcome(
+    outcome: "Outcome", table: bool | None = None, allow_few: bool = False, details: bool = False
+) -> None:
+    """Print the ranking, what failed, was refused or skipped, and where the rows are.
+
+    table: also print the means of every point; False: neither. details: every line and reason.
+    """
+    from benchmark.analysis.interval import draw_spreads
+    from benchmark.analysis.sources import source_facts
+    from benchmark.commands.absent import without_values
+    from benchmark.figures.table import draws_table
+    from benchmark.metrics.measure import Measure
+    from benchmark.report.left_out import source_sentences
+
+    dataset, store = outcome.matrix.sources.dataset, outcome.matrix.store
+    if outcome.rows.num_rows and table is not False:
+        measures = [Measure.named(name) for name in outcome.metrics]
+        summary = _summary(outcome, allow_few)
+        if table:
+            print_points(summary, measures)
+        if spreads := draw_spreads(summary, measures):
+            print_table(draws_table(spreads))
+        print_ranking(_ranking(outcome, measures, allow_few))
+    lines = problem_lines(outcome.failures, outcome.refused, outcome.skipped, details)
+    lines += [
+        f"recorded {one.spec.text}: streams of {one.info.version} from {one.pack.path}"
+        for one in outcome.matrix.selection.contenders
+        if one.pack is not None
+    ]
+    lines += source_sentences(source_facts(outcome.rows))
+    lines += without_values(outcome, details)
+    print_lines(lines, details)
+    print(
+        f"{counted(outcome.measured, 'cell')} measured, {len(outcome.failures)} failed, "
+        f"{len(outcome.cells) - outcome.measured} were finished before; rows in {store.folder}"
+    )
+    if outcome.rows.num_rows and table is not False:
+        named = f" --results {store.folder.parent}" * (str(store.folder.parent) != "results")
+        print(f"figures and tables: bench report --dataset {dataset.name}{named}")
+
+
+def print_points(summary: "Summary", measures: "Sequence[Measure]") -> None:
+    """Print a table of the points, without less usual and unmeasured metrics."""
+    from benchmark.figures.table import means_table
+    from benchmark.report.report import overview_columns
+
+    counts = {one.column: summary.values_of(one.column) for one in measures}
+    usual = overview_columns(counts)
+    shown = [one for one in measures if one.column in usual or (one.of_sets and counts[one.column])]
+    print_table(means_table(summary, shown))
+
+
+def print_ranking(ranking: "Ranking") -> None:
+    """Print a line for each codec, best first."""
+    from benchmark.figures.ranking_table import heading, ranking_table
+
+    print(heading(ranking))
+    print_table(ranking_table(ranking))
+
+
+def print_lines(lines: Sequence[str], details: bool) -> None:
+    """Print the first SHOWN_LINES of some lines, or all of them with `details`."""
+    shown = lines if details else lines[:SHOWN_LINES]
+    for line in shown:
+        print(visible(line))
+    if len(lines) > len(shown):
+        print(f"and {len(lines) - len(shown)} more: -v shows them")
+
+
+def problem_lines(
+    failures: "Iterable[Failure]",
+    refused: "Iterable[Refused]",
+    skipped: "Iterable[Skipped]",
+    details: bool = False,
+) -> list[str]:
+    """Return lines on failed cells, refused images and skipped codecs, each with its reason.
+
+    Images that are refused for one reason share a line. details: each codec has one of its own,
+    with its whole reason.
+    """
+    from benchmark.commands.absent import skipped_codecs
+
+    lines = [f"failed   {one.cell}: {one.stage}: {one.reason}" for one in failures]
+    alike: dict[str, list[str]] = {}
+    for one in refused:
+        name = one.file.name
+        alike.setdefault(one.reason.removeprefix(f"{name} "), []).append(name)
+    for reason, names in alike.items():
+        first = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more:"
+        lines.append(f"refused  {', '.join(names) if details else first} {reason}")
+    return lines + [f"skipped  {line}" for line in skipped_codecs(skipped, details)]
+
+
+def _summary(outcome: "Outcome", allow_few: bool, anchored: bool = False) -> "Summary":
+    """Summarise the rows that were asked for; `anchored`: with stored rows of an anchor."""
+    from benchmark.analysis.ranking import with_anchor
+    from benchmark.analysis.reduce import summarise_with_distributions
+    from benchmark.registry import METRICS
+
+    names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
+    rows = with_anchor(outcome.rows, outcome.matrix.table) if anchored else outcome.rows
+    folder = outcome.matrix.store.folder
+    return summarise_with_distributions(rows, folder, names, allow_few=allow_few)
+
+
+def _ranking(outcome: "Outcome", measures: "Sequence[Measure]", allow_few: bool) -> "Ranking":
+    from benchmark.analysis.ranking import default_anchor, rank
+
+    summary = _summary(outcome, allow_few, anchored=True)
+    return rank(summary, measures, default_anchor([summary], measures))
+
+
+def _for_machines(outcome: "Outcome", allow_few: bool) -> dict[str, object]:
+    from benchmark.analysis.interval import draw_spreads
+    from benchmark.metrics.measure import Measure
+
+    matrix = outcome.matrix
+    summary = _summary(outcome, allow_few) if outcome.rows.num_rows else None
+    measures = [Measure.named(name) for name in outcome.metrics]
+    spreads = draw_spreads(summary, measures) if summary else []
+    return {
+        "dataset": matrix.sources.dataset.name,
+        "results": str(matrix.store.folder),
+        "images": len(matrix.sources.images),
+        "cells": len(outcome.cells),
+        "measured": outcome.measured,
+        "rescored": outcome.rescored,
+        "failed": [failure._asdict() for failure in outcome.failures],
+        "refused": {one.file.name: one.reason for one in outcome.refused},
+        "skipped": matrix.selection.reasons,
+        "recorded": {
+            contender.spec.text: str(contender.pack.path)
+            for contender in matrix.selection.contenders
+            if contender.pack is not None
+        },
+        "lacking": dict(outcome.lacking),
+        "without_value": [one._asdict() for one in outcome.without_value()],
+        "ranking": _ranking(outcome, measures, allow_few).for_machines() if summary else [],
+        "summary": summary.for_machines() if summary else [],
+        "draws": [
+            {**one._asdict(), "setting": str(one.setting), "measure": one.measure.column}
+            for one in spreads
+        ],
+    }

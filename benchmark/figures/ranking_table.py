@@ -1,0 +1,105 @@
+"""The ranking of codecs as a table and in a sentence."""
+
+from benchmark.analysis.ranking import Rank, Ranking
+from benchmark.analysis.rate_distortion import Delta, NoDelta
+from benchmark.figures.table import DOUBTFUL, DOUBTFUL_NOTE, NOTHING, Table
+from benchmark.metrics.measure import Measure
+from benchmark.system.text import counted
+
+
+def ranking_table(ranking: Ranking, intervals: bool = False) -> Table:
+    """Return a row for each codec, best first; columns that would be empty are left out.
+
+    intervals: with the 95 % interval of each BD-rate.
+    """
+    ranks = ranking.ranks
+    counts = {one.images for one in ranks}
+    columns = {"codec": [one.label for one in ranks]}
+    for place, measure in enumerate(ranking.measures):
+        cells = [_rate(one, place, intervals) for one in ranks]
+        # Digits stay below each other where some cells have a mark.
+        marked = not intervals and any(cell.endswith(DOUBTFUL) for cell in cells)
+        columns[short_name(measure)] = [
+            cell + " " * (marked and bool(cell) and not cell.endswith(DOUBTFUL)) for cell in cells
+        ]
+    columns |= {
+        "bpp": [f"{one.bpp[0]:.2f} to {one.bpp[1]:.2f}" if one.bpp else "" for one in ranks],
+        "encode": [_seconds(one.encode_seconds) for one in ranks],
+        "decode": [_seconds(one.decode_seconds) for one in ranks],
+        "images": [str(one.images) if len(counts) > 1 else "" for one in ranks],
+    }
+    shown = {name: cells for name, cells in columns.items() if any(cells)}
+    filled = [[cell or NOTHING for cell in cells] for cells in shown.values()]
+    rows = tuple(zip(*filled, strict=True))
+    notes = (DOUBTFUL_NOTE,) * any(cell.endswith(DOUBTFUL) for row in rows for cell in row)
+    return Table(tuple(shown), rows, 1, notes)
+
+
+def heading(ranking: Ranking) -> str:
+    """Return the line above the table, on what its numbers are."""
+    if not ranking.measures:
+        return "no metric that ranks codecs was measured"
+    names = " or ".join(map(_whole_name, ranking.measures))
+    return f"BD-rate (%) against {ranking.anchor} at equal {names}, best first"
+
+
+def headline(ranking: Ranking, images: int, dataset: str) -> str:
+    """Return the sentence that a report begins with: the best codec by each measure.
+
+    >>> headline(Ranking("jpeg", (), ()), 4, "sample")
+    'No codec can be ranked on sample.'
+    """
+    best: dict[str, list[str]] = {}
+    for place, measure in enumerate(ranking.measures):
+        sure = [(one.rates[place], one.label) for one in ranking.ranks]
+        rates = [
+            (rate.value, label)
+            for rate, label in sure
+            if isinstance(rate, Delta) and not rate.doubtful
+        ]
+        value, label = min(rates, default=(0.0, ranking.anchor))
+        if label != ranking.anchor:
+            text = f"{abs(value):.0f} % fewer bits at equal {_whole_name(measure)}"
+            best.setdefault(label, []).append(text)
+    if not best:
+        return f"No codec can be ranked on {dataset}."
+    parts = [f"{label} needs {' and '.join(texts)}" for label, texts in best.items()]
+    where = f"{counted(images, 'image')} of {dataset}"
+    return f"Compared with {ranking.anchor} on {where}, {', and '.join(parts)}."
+
+
+def short_name(measure: Measure) -> str:
+    """Return a metric's label without what is in brackets.
+
+    >>> short_name(Measure("lpips_squeeze", "LPIPS (SqueezeNet)", "lower"))
+    'LPIPS'
+    """
+    return measure.label.partition(" (")[0]
+
+
+def _whole_name(measure: Measure) -> str:
+    return measure.label.removesuffix(" (dB)")
+
+
+def _rate(one: Rank, place: int, intervals: bool) -> str:
+    if place >= len(one.rates) or isinstance(one.rates[place], NoDelta):
+        return ""
+    rate, interval = one.rates[place], one.intervals[place]
+    assert isinstance(rate, Delta)
+    text = f"{round(rate.value, 1) + 0.0:+.1f}" if rate.value else "0"
+    if intervals and interval:
+        text += f" [{interval[0]:+.1f}, {interval[1]:+.1f}]"
+    return text + DOUBTFUL * rate.doubtful
+
+
+def _seconds(value: float | None) -> str:
+    """Format seconds with two digits.
+
+    >>> _seconds(0.00064), _seconds(12.3), _seconds(345.6)
+    ('0.64 ms', '12 s', '346 s')
+    """
+    if value is None:
+        return ""
+    if value < 0.1:
+        return f"{1000 * value:.2g} ms"
+    return f"{value:.2g} s" if value < 99.5 else f"{value:.0f} s"

@@ -1,0 +1,103 @@
+"""Codecs in order of BD-rate, in a distortion and in a metric that none was trained on."""
+
+import math
+
+import pytest
+
+from benchmark.analysis.comparison import compare
+from benchmark.analysis.ranking import default_anchor, rank, ranked_measures, with_anchor
+from benchmark.analysis.summarise import summarise
+from benchmark.figures.ranking_table import headline, ranking_table
+from benchmark.metrics.measure import Measure
+from support.rows.measured import row, sweep, table
+
+PSNR, MS_SSIM, LPIPS = map(Measure.named, ("psnr", "ms_ssim", "lpips"))
+MEASURES = [PSNR, MS_SSIM, LPIPS]
+
+
+def scaled(codec, factor, **columns):
+    return [one | {"num_bytes": int(one["num_bytes"] * factor)} for one in sweep(codec, **columns)]
+
+
+def four():
+    return [
+        *scaled("jpeg", 1),
+        *scaled("webp", 1.25),
+        *scaled("vtm", 0.5),
+        *(row("avif", 5, name) for name in ("a", "bb", "ccc")),
+    ]
+
+
+def test_the_best_comes_first_the_anchor_at_zero_and_those_without_a_number_last():
+    found = rank(summarise(table(four())), [PSNR], "jpeg")
+    assert [one.label for one in found.ranks] == ["vtm", "jpeg", "webp", "avif"]
+    rates = [one.bd_rates[0] for one in found.ranks]
+    assert rates[:3] == pytest.approx([-50, 0, 25], abs=0.5)
+    assert rates[1] == 0
+    assert rates[3] is None
+
+
+def test_a_ranking_of_comparisons_is_that_of_the_rows_with_intervals():
+    summary = summarise(table(four()))
+    alone = rank(summary, MEASURES, "jpeg")
+    given = [one for measure in MEASURES for one in compare(summary, measure, "jpeg")]
+    both = rank(summary, MEASURES, "jpeg", given)
+    assert [one.label for one in both.ranks] == [one.label for one in alone.ranks]
+    assert [one.bd_rates for one in both.ranks] == [one.bd_rates for one in alone.ranks]
+    first = both.ranks[0]
+    assert first.intervals[0].low <= first.bd_rates[0] <= first.intervals[0].high
+    assert alone.ranks[0].intervals == (None, None)
+
+
+def test_the_second_metric_is_in_no_codecs_training_loss():
+    plain = summarise(table([*sweep("jpeg"), *sweep("vtm")]))
+    assert ranked_measures(plain, MEASURES) == (PSNR, LPIPS)
+    trained = summarise(table([*sweep("jpeg"), *sweep("ours", variant="beta=3.84")]))
+    assert ranked_measures(trained, MEASURES) == (PSNR, MS_SSIM)  # `ours` is trained with LPIPS
+    assert ranked_measures(trained, [PSNR, LPIPS]) == (PSNR,)
+
+
+def test_rates_and_seconds_are_means_of_points_and_empty_columns_are_not_there():
+    rows = sweep("jpeg")
+    found = rank(summarise(table(rows)), [PSNR], "jpeg")
+    (one,) = found.ranks
+    bpp = [8 * entry["num_bytes"] / 8000 for entry in rows if entry["image"] == "bb"]
+    assert one.bpp == pytest.approx((min(bpp), max(bpp)))
+    assert (one.encode_seconds, one.decode_seconds) == pytest.approx((0.2, 0.1))
+    assert ranking_table(found).headers == ("codec", "PSNR", "bpp", "encode", "decode")
+    for entry in rows:
+        entry |= {"recorded": True}
+    found = rank(summarise(table(rows)), [PSNR], "jpeg")
+    assert ranking_table(found).headers == ("codec", "PSNR", "bpp")
+
+
+def test_the_headline_names_the_best_of_each_metric_and_no_doubtful_one():
+    rows = four()
+    summary = summarise(table(rows))
+    said = headline(rank(summary, MEASURES, "jpeg"), 3, "photos")
+    assert said.count("vtm needs") == 1
+    assert "50 % fewer bits at equal PSNR and 50 % fewer bits at equal LPIPS" in said
+    for one in rows:
+        if one["codec"] == "vtm":
+            one["psnr_db"] += 6.5  # the curves share less than half of their range
+    found = rank(summarise(table(rows)), [PSNR], "jpeg")
+    assert found.ranks[0].label == "vtm"
+    assert found.ranks[0].rates[0].doubtful
+    assert "vtm" not in headline(found, 3, "photos")
+
+
+def test_without_a_jpeg_the_first_standard_codec_with_a_curve_is_the_anchor():
+    summary = summarise(table([*sweep("elic"), *sweep("vtm")]))
+    assert default_anchor([summary], [PSNR]) == "vtm"
+    assert default_anchor([summarise(table(sweep("elic")))], [PSNR]) == "elic"
+
+
+def test_stored_rows_of_the_anchor_over_the_same_images_join_a_run():
+    stored = table([*sweep("jpeg", variant="optimize=1"), *sweep("webp"), *sweep("avif")])
+    webp = table([one for one in sweep("webp") if one["image"] != "a"])
+    both = with_anchor(webp, stored)
+    found = {(one["codec"], one["image"]) for one in both.to_pylist()}
+    assert found == {(codec, image) for codec in ("webp", "jpeg") for image in ("bb", "ccc")}
+    assert with_anchor(both, stored) is both
+    (first, _) = rank(summarise(both), [PSNR], "jpeg:optimize=1").ranks
+    assert not math.isinf(first.bd_rates[0])

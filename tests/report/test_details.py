@@ -1,0 +1,41 @@
+"""The details of a report: what is known of each codec, in JSON and in a text made of it."""
+
+import json
+
+import pytest
+
+from benchmark.analysis.stored import read_results
+from benchmark.report.details import details_record, details_text
+from benchmark.rows.store import Store
+from support.rows.measured import sweep
+
+
+def details(tmp_path, *rows):
+    Store(tmp_path / "kodak").append([one for some in rows for one in some])
+    stored = read_results(tmp_path, "kodak", "all", ["psnr"])
+    record = details_record(stored, "bench report", "jpeg", {}, (), (), None)
+    return json.loads(json.dumps(record)), stored.summary
+
+
+def test_codecs_have_chroma_origin_and_the_mean_bytes_of_their_file_format(tmp_path):
+    first, *others = sweep("avif", container_bytes=280, chroma="4:4:4")
+    rows = [first | {"container_bytes": 300}, *others]
+    record, summary = details(tmp_path, rows, sweep("jpeg", chroma="4:2:0", recorded=True))
+    avif, jpeg = sorted(record["codecs"], key=lambda one: one["codec"])
+    mean = (300 + 280 * len(others)) / (1 + len(others))
+    assert avif["container_bytes"] == pytest.approx(mean)
+    assert jpeg["container_bytes"] is None
+    assert (avif["chroma"], jpeg["chroma"]) == ("4:4:4", "4:2:0")
+    assert (avif["origin"], jpeg["origin"]) == ("measured here", "recorded elsewhere")
+    assert record["protocols"]["psnr_db"] == summary.protocols["psnr_db"]
+    counts = {(o["codec"], o["container_bytes_images"]) for o in summary.for_machines()}
+    assert {("jpeg", 0), ("avif", 3)} <= counts
+
+
+def test_the_text_is_made_of_the_record_and_a_strangers_names_are_no_markup(tmp_path):
+    record, _ = details(tmp_path, sweep("jpeg", caveat="<b>a trial</b>", codec_version="7.7"))
+    text = details_text(record)
+    assert "| jpeg | 7.7 |" in text
+    assert "&lt;b>a trial" in text
+    for protocol in record["protocols"].values():
+        assert protocol in text
