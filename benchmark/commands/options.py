@@ -154,8 +154,14 @@ Font = Annotated[str, opt(DRAWING, "Typeface of the figures: sans, or serif as L
 CsvFile = Annotated[
     Path | None, opt(TARGET, "Also write the table to this csv file.", "--csv", refuses="file")
 ]
-PointsTable = Annotated[
-    bool, opt(TARGET, "Also print the means of every setting.", *("--table", "--points"))
+Table = Annotated[
+    bool | None,
+    opt(
+        TARGET,
+        "Also print the means of every setting; or not even the ranking.",
+        "--table/--no-table",
+        show_default=False,
+    ),
 ]
 Verbose = Annotated[
     bool,

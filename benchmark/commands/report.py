@@ -50,7 +50,7 @@ def report(
             "photographs (2), or 'all'.",
         ),
     ] = USUAL_PAGE_IMAGES,
-    table: options.PointsTable = False,
+    table: options.Table = None,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -106,7 +106,7 @@ def report(
         print(json.dumps(told, indent=1))
 
 
-def _print(one: "Report", table: bool, verbose: bool) -> None:
+def _print(one: "Report", table: bool | None, verbose: bool) -> None:
     from benchmark.report.left_out import counts_of, lines_of
 
     summary = one.stored.summary
@@ -115,7 +115,8 @@ def _print(one: "Report", table: bool, verbose: bool) -> None:
     if table:
         outcome.print_points(summary, one.measures)
         print()
-    outcome.print_ranking(one.ranking)
+    if table is not False:
+        outcome.print_ranking(one.ranking)
     if one.attribution is not None:
         output.print_table(one.attribution)
     gaps = lines_of(one.gaps) if verbose else counts_of(one.gaps)

@@ -13,7 +13,7 @@ from benchmark.commands import options, outcome, output
 from benchmark.commands.absent import metrics_not_measured as not_measured
 from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
-from benchmark.option import MANNER, ORIGIN, TARGET, option
+from benchmark.option import MANNER, ORIGIN, option
 from benchmark.plan.request import Request
 from benchmark.system.text import counted
 
@@ -28,15 +28,7 @@ STORED = option(Path("results"), ORIGIN, "Folder of results.", refuses="stored")
 def run(
     request: Request,
     allow_few: options.AllowFew = False,
-    table: Annotated[
-        bool | None,
-        opt(
-            TARGET,
-            "Also print the means of every setting, or not even the ranking.",
-            "--table/--no-table",
-            show_default=False,
-        ),
-    ] = None,
+    table: options.Table = None,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
 ) -> None:

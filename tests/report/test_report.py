@@ -8,13 +8,14 @@ import typer
 from typer.testing import CliRunner
 
 from benchmark.commands.report import report
+from benchmark.commands.verb import Verb
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.store import Store
 from support.rows.measured import row, sweep
 
 KODAK = Path(__file__).parents[2] / "results" / "kodak"
 app = typer.Typer()
-app.command()(report)
+app.command(cls=Verb)(report)
 
 
 def fill(folder, rows, dataset="kodak"):
@@ -58,14 +59,16 @@ def test_a_report_has_figures_and_tables_of_every_kind(results, printed):
 
 
 def test_the_terminal_shows_the_ranking_and_where_the_report_is_and_points_if_asked(
-    results, printed
+    results, printed, tmp_path
 ):
     assert "kodak: 3 images, 2 codecs" in printed
     assert "quality=" not in printed
     lines = printed.splitlines()
     assert str(results / "kodak" / "report" / "report.md") in lines
     assert sum(line.startswith(("jpeg ", "webp ")) for line in lines) == 2
-    assert bench_report(results, "--points").count("quality=") >= 12
+    fill(tmp_path, sweep("jpeg"))
+    for words in ("--points", "--metrics", "psnr"), ("--table", "--metrics", "psnr"):
+        assert bench_report(tmp_path, *words).count("quality=") == 6
 
 
 def test_what_is_left_out_is_counted_and_every_reason_is_in_the_details(tmp_path):
