@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import Abort, TyperException
 
-from benchmark.commands.verb import Verb
+from benchmark.commands.verb import QuickValues, Verb
 from benchmark.errors import (
     BenchError,
     DamagedResults,
@@ -29,7 +29,7 @@ INCOMPLETE_CODE = (
 )
 
 
-class BenchGroup(TyperGroup):
+class BenchGroup(QuickValues, TyperGroup):
     """The sub-commands of `registry.COMMANDS`, each imported when it runs."""
 
     def list_commands(self, _ctx: Any) -> list[str]:

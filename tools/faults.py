@@ -1,7 +1,7 @@
 """Run the fault tests and write the table of docs/reliability.md: runs, injected faults, losses.
 
     python tools/faults.py --quick     minutes: a few of each
-    python tools/faults.py --all       an hour or two: 100 kills, 10,000 streams, packs and images
+    python tools/faults.py --all       an hour or two: 100 kills, 10,000 images, 2,000 mutants
 
 The table replaces the one in the document and is printed. Exit code 1 where a test fails or
 anything was lost, which the table then states.

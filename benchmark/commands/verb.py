@@ -153,17 +153,31 @@ class QuickValue:
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the value that the verb takes for one of the command line or a default."""
         kind = param.type_descriptor.annotation
-        single = not param.multiple and param.nargs == 1
-        if single and (value is None or (isinstance(value, str) and kind is str)):
-            return value
-        if single and kind is Path:
-            return Path(value)
-        if single and type(value) is kind:  # a default
+        several = param.multiple or param.nargs == -1
+        if value is None:
+            return () if several else None
+        if kind in (list[str], list[Path]) and not isinstance(value, str):
+            return [*map(get_args(kind)[0], value)]
+        if kind in (str, Path) and not several:
+            return kind(value)
+        if type(value) is kind:  # a default
             return value
         return self._by_typer().coerce(value, param=param, ctx=ctx)
 
 
-class Verb(TyperCommand):
+class QuickValues:
+    """Part of a command whose parameters convert their values by `QuickValue`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, with those that typer adds itself."""
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for one in parameters:
+            if not isinstance(one.get_runtime_param, partial):
+                one.get_runtime_param = partial(QuickValue, one.get_runtime_param)
+        return parameters
+
+
+class Verb(QuickValues, TyperCommand):
     """A command whose docstring ends with a paragraph `Examples:`, shown below its options."""
 
     def __init__(self, name: str | None, **settings: Any) -> None:
@@ -177,9 +191,6 @@ class Verb(TyperCommand):
             if one.default is False:  # no option `--no-...` that changes nothing
                 one.secondary_opts = []
         self.params = [*arguments, *sorted(options, key=_panel_place)]
-        for parameter in (*arguments, *options):
-            quick = partial(QuickValue, parameter.get_runtime_param)
-            parameter.get_runtime_param = quick  # type: ignore[assignment]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words of the command line, options in either of their spellings."""
@@ -201,7 +212,7 @@ class Verb(TyperCommand):
         return _unlisted(super().get_help_option(ctx))
 
 
-class VerbGroup(TyperGroup):
+class VerbGroup(QuickValues, TyperGroup):
     """A verb that has verbs of its own: `bench pack export`."""
 
     def __init__(self, *, name: str | None = None, **settings: Any) -> None:

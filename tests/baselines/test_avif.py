@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from baselines.avif import AVIF
-from benchmark.codec import Pixels, Setting
+from benchmark.codec import Setting
 from benchmark.errors import CorruptStream
 from support.files.boxes import boxes
 from support.psnr import psnr
@@ -24,9 +24,7 @@ def avif_properties(data: bytes) -> dict[bytes, bytes]:
 @pytest.mark.parametrize(
     ("subsampling", "profile", "shift"), [(420, 0, 3), (444, 1, 0)], ids=["420", "444"]
 )
-def test_avif_is_coded_as_stated_and_holds_one_bare_item(
-    photo: Pixels, subsampling: int, profile: int, shift: int, depth: int
-):
+def test_avif_is_coded_as_stated_and_holds_one_bare_item(photo, subsampling, profile, shift, depth):
     data = AVIF(subsampling=subsampling, depth=depth, speed=6).encode(photo, CRF)
     assert boxes(data).keys() == {b"ftyp", b"meta", b"mdat"}
     assert boxes(boxes(data)[b"meta"][4:]).keys() == {b"hdlr", b"pitm", b"iloc", b"iinf", b"iprp"}
@@ -42,9 +40,7 @@ def test_avif_is_coded_as_stated_and_holds_one_bare_item(
 
 
 @pytest.mark.parametrize(("subsampling", "depth", "off"), [(444, 8, 1), (444, 10, 2), (420, 8, 60)])
-def test_another_decoder_makes_the_same_picture_of_an_avif_file(
-    photo: Pixels, subsampling: int, depth: int, off: int
-):
+def test_another_decoder_makes_the_same_picture_of_an_avif_file(photo, subsampling, depth, off):
     """libavif reads the file's own colour properties; in 4:2:0 it interpolates chroma otherwise."""
     codec = AVIF(subsampling=subsampling, depth=depth, speed=6)
     data = codec.encode(photo[:180, :201], CRF)
@@ -54,7 +50,7 @@ def test_another_decoder_makes_the_same_picture_of_an_avif_file(
     assert difference.mean() < (1 if subsampling == 420 else 0.5)
 
 
-def test_tuning_for_psnr_has_more_psnr_at_equal_rate(photo: Pixels):
+def test_tuning_for_psnr_has_more_psnr_at_equal_rate(photo):
     rates, quality = {}, {}
     for tune in ("psnr", "ssim"):
         codec = AVIF(tune=tune, speed=6)
@@ -68,7 +64,7 @@ def test_tuning_for_psnr_has_more_psnr_at_equal_rate(photo: Pixels):
 
 
 @pytest.mark.parametrize("size", [(33, 17), (34, 17), (33, 18)], ids=str)
-def test_odd_sides_keep_their_last_row_and_column_in_420(coffee: Pixels, size: tuple[int, int]):
+def test_odd_sides_keep_their_last_row_and_column_in_420(coffee, size):
     source = np.ascontiguousarray(coffee[100 : 100 + size[0], 200 : 200 + size[1]])
     codec = AVIF(subsampling=420, speed=6)
     decoded = codec.decode(codec.encode(source, Setting("crf", 5)))
@@ -77,7 +73,7 @@ def test_odd_sides_keep_their_last_row_and_column_in_420(coffee: Pixels, size: t
     assert all(psnr(source[edge], decoded[edge]) > psnr(source, decoded) - 8 for edge in last)
 
 
-def test_two_pictures_in_a_file_or_none_are_refused(photo: Pixels):
+def test_two_pictures_in_a_file_or_none_are_refused(photo):
     data = AVIF(speed=6).encode(photo, CRF)
     start = data.index(b"mdat") - 4
     for spoilt in (data + data[start:], data[:start]):

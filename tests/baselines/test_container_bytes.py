@@ -14,13 +14,12 @@ from baselines.jpegxl import JPEGXL
 from baselines.vvenc import VVenC
 from baselines.webp import WebP
 from baselines.x265 import X265
-from benchmark.codec import HasContainer, Pixels
 from benchmark.measure.execute import Coded, Failed, execute
 from support.files.boxes import boxes
 
 
 @pytest.mark.parametrize("crop", [np.s_[:], np.s_[:64, :64], np.s_[:100, :131]], ids=str)
-def test_avif_counts_all_but_the_item_that_iloc_points_to(photo: Pixels, crop: slice):
+def test_avif_counts_all_but_the_item_that_iloc_points_to(photo, crop):
     codec = AVIF(speed=6)
     data = codec.encode(photo[crop], codec.sweep[2])
     location = boxes(boxes(data)[b"meta"][4:])[b"iloc"]  # ISO/IEC 14496-12, 8.11.3, version 0
@@ -31,14 +30,14 @@ def test_avif_counts_all_but_the_item_that_iloc_points_to(photo: Pixels, crop: s
     assert data[start] == 0x0A  # the picture begins with a sequence header (AV1, 5.3.2)
 
 
-def test_webp_counts_the_headers_of_riff(photo: Pixels):
+def test_webp_counts_the_headers_of_riff(photo):
     codec = WebP()
     data = codec.encode(photo, codec.sweep[3])
     assert data[:4] + data[8:16] == b"RIFFWEBPVP8 "
     assert codec.container_bytes(data) == 20
 
 
-def test_jpeg_counts_jfif_and_nothing_that_decoding_needs(photo: Pixels):
+def test_jpeg_counts_jfif_and_nothing_that_decoding_needs(photo):
     codec = JPEG()
     data = codec.encode(photo, codec.sweep[3])
     start = data.index(b"\xff\xe0")
@@ -56,9 +55,7 @@ def test_jpeg_counts_jfif_and_nothing_that_decoding_needs(photo: Pixels):
     [(JPEGXL(), 0), (JPEG2000(), 0), (VVenC(preset="faster"), 1), (X265(preset="fast"), 3)],
     ids=["jpegxl", "jpeg2000", "vvenc", "x265"],
 )
-def test_bare_streams_have_only_what_the_adapter_adds(
-    photo: Pixels, codec: HasContainer, header: int
-):
+def test_bare_streams_have_only_what_the_adapter_adds(photo, codec, header):
     """A codestream begins with its marker, video with a start code (Annex B)."""
     data = codec.encode(photo, codec.sweep[2])
     beginning = {0: (b"\xff\x0a", b"\xff\x4f"), 1: (b"\0\0\0\1",), 3: (b"\0\0\0\1",)}[header]
@@ -73,7 +70,7 @@ class Boxed(JPEG):
         raise ValueError("no boxes")
 
 
-def test_a_row_has_the_count_and_a_count_that_fails_fails_the_cell(photo: Pixels):
+def test_a_row_has_the_count_and_a_count_that_fails_fails_the_cell(photo):
     done = execute(WebP(), WebP(), "photo.png", photo, WebP.sweep[2])
     assert isinstance(done, Coded)
     assert done.container_bytes == 20

@@ -13,7 +13,7 @@ from PIL import features
 
 from baselines import jpeg2000
 from baselines.jpeg2000 import JPEG2000
-from benchmark.codec import Pixels, Setting
+from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
@@ -44,9 +44,7 @@ def codestream_segments(data: bytes) -> dict[bytes, bytes]:
 
 
 @pytest.mark.parametrize(("control", "progression", "levels"), [("ratio", 0, 5), ("psnr", 2, 4)])
-def test_jpeg2000_states_the_wavelet_and_carries_no_comment(
-    photo: Pixels, control: str, progression: int, levels: int
-):
+def test_jpeg2000_states_the_wavelet_and_carries_no_comment(photo, control, progression, levels):
     codec = JPEG2000(control=control)
     segments = codestream_segments(codec.encode(photo, codec.sweep[4]))
     assert segments.keys() == {b"\xff\x51", b"\xff\x52", b"\xff\x5c"}  # SIZ, COD, QCD
@@ -54,7 +52,7 @@ def test_jpeg2000_states_the_wavelet_and_carries_no_comment(
     assert segments[b"\xff\x52"][9] == 0  # 9/7 irreversible
 
 
-def test_jpeg2000_without_its_comment_decodes_to_the_same_pixels(photo: Pixels):
+def test_jpeg2000_without_its_comment_decodes_to_the_same_pixels(photo):
     signed = imagecodecs.jpeg2k_encode(photo, 34, codecformat="j2k", reversible=False)
     data = JPEG2000(control="psnr").encode(photo, Setting("psnr", 34))
     assert b"OpenJPEG" in signed
@@ -63,13 +61,13 @@ def test_jpeg2000_without_its_comment_decodes_to_the_same_pixels(photo: Pixels):
 
 
 @pytest.mark.parametrize("target", [28, 33.5, 40])
-def test_jpeg2000_meets_the_psnr_it_is_asked_for(coffee: Pixels, target: float):
+def test_jpeg2000_meets_the_psnr_it_is_asked_for(coffee, target):
     data = JPEG2000(control="psnr").encode(coffee, Setting("psnr", target))
     assert psnr(coffee, JPEG2000().decode(data)) == pytest.approx(target, abs=0.4)
 
 
 @pytest.mark.parametrize("ratio", [100, 48, 12.5])
-def test_jpeg2000_meets_the_ratio_it_is_asked_for_and_wastes_nothing(coffee: Pixels, ratio: float):
+def test_jpeg2000_meets_the_ratio_it_is_asked_for_and_wastes_nothing(coffee, ratio):
     """Another way to the same bytes, a target of PSNR, is no better at them."""
     data = JPEG2000().encode(coffee, Setting("ratio", ratio))
     comment = 39  # OpenJPEG counts it, and it is removed
@@ -79,7 +77,7 @@ def test_jpeg2000_meets_the_ratio_it_is_asked_for_and_wastes_nothing(coffee: Pix
     assert len(data) <= 1.02 * len(other)
 
 
-def test_jpeg2000_makes_the_bytes_of_openjpeg_2_5_4_at_a_ratio(photo: Pixels):
+def test_jpeg2000_makes_the_bytes_of_openjpeg_2_5_4_at_a_ratio(photo):
     if features.version("jpg_2000") != "2.5.4":
         pytest.skip("OpenJPEG is not 2.5.4")
     data = JPEG2000().encode(photo, Setting("ratio", 20))
@@ -114,9 +112,7 @@ def test_bundled_rows_of_jpeg2000_are_two_variants_with_a_curve_each():
     }
 
 
-def test_a_pillow_without_openjpeg_leaves_the_other_control(
-    monkeypatch: pytest.MonkeyPatch, photo: Pixels
-):
+def test_a_pillow_without_openjpeg_leaves_the_other_control(monkeypatch, photo):
     monkeypatch.setattr(features, "version", lambda name: None)
     for attempt in (JPEG2000().describe, lambda: JPEG2000().encode(photo, Setting("ratio", 20))):
         with pytest.raises(Unavailable, match="jpeg2000:control=psnr"):
@@ -126,9 +122,7 @@ def test_a_pillow_without_openjpeg_leaves_the_other_control(
     assert by_psnr.encode(photo, Setting("psnr", 30))
 
 
-def test_the_fingerprint_covers_the_encoder_of_pillow_and_the_decoder_of_imagecodecs(
-    monkeypatch: pytest.MonkeyPatch,
-):
+def test_the_fingerprint_covers_the_encoder_of_pillow_and_the_decoder_of_imagecodecs(monkeypatch):
     monkeypatch.setattr(jpeg2000, "files_sha256", lambda paths: [*paths])
     folders = [path.parent.name for path in JPEG2000().describe().fingerprint]
     assert set(folders) == {"PIL", "pillow.libs", "imagecodecs", "imagecodecs.libs"}

@@ -3,7 +3,6 @@
 import re
 import sys
 from io import BytesIO
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +12,7 @@ from baselines import mozjpeg
 from baselines.jpeg import JPEG
 from baselines.jpegli import Jpegli
 from baselines.mozjpeg import MozJPEG
-from benchmark.codec import Codec, Pixels, Setting
+from benchmark.codec import Setting
 from benchmark.errors import Unavailable
 from support.psnr import psnr
 
@@ -40,9 +39,7 @@ def luma_table(data: bytes) -> list[int]:
     ],
     ids=["jpegli", "mozjpeg", "mozjpeg 4:4:4"],
 )
-def test_the_stream_is_of_the_kind_that_is_said(
-    photo: Pixels, codec: Codec, frame: bytes, sampling: int
-):
+def test_the_stream_is_of_the_kind_that_is_said(photo, codec, frame, sampling):
     data = codec.encode(photo, quality(50))
     at = data.index(frame)
     assert data[at + 4] == 8  # bits per sample; ITU-T T.81, B.2.2
@@ -52,7 +49,7 @@ def test_the_stream_is_of_the_kind_that_is_said(
     assert chroma == ("4:2:0" if sampling == 0x22 else "4:4:4")
 
 
-def test_mozjpeg_takes_the_table_asked_for(photo: Pixels):
+def test_mozjpeg_takes_the_table_asked_for(photo):
     flat = luma_table(MozJPEG(table=1).encode(photo, quality(50)))
     assert set(flat) == {16}
     assert min(luma_table(MozJPEG().encode(photo, quality(50)))) == ROBIDOUX
@@ -60,7 +57,7 @@ def test_mozjpeg_takes_the_table_asked_for(photo: Pixels):
     assert standard == luma_table(JPEG().encode(photo, quality(50)))
 
 
-def test_the_trellis_drops_what_no_lossless_recompression_could(photo: Pixels):
+def test_the_trellis_drops_what_no_lossless_recompression_could(photo):
     """So mozjpeg is at work, and not a libvips that only has libjpeg-turbo."""
     lossless = BytesIO()
     Image.fromarray(photo).save(lossless, "JPEG", quality=50, progressive=True, optimize=True)
@@ -70,7 +67,7 @@ def test_the_trellis_drops_what_no_lossless_recompression_could(photo: Pixels):
     assert MozJPEG().describe().version.startswith("mozjpeg 5.")
 
 
-def test_jpegli_has_tables_of_its_own_and_no_application_segment(photo: Pixels):
+def test_jpegli_has_tables_of_its_own_and_no_application_segment(photo):
     data = Jpegli().encode(photo, quality(75))
     assert luma_table(data) != luma_table(JPEG().encode(photo, quality(75)))
     assert Jpegli().container_bytes(data) == MozJPEG().container_bytes(data) == 0
@@ -81,9 +78,7 @@ def test_jpegli_has_tables_of_its_own_and_no_application_segment(photo: Pixels):
 @pytest.mark.parametrize(
     ("codec", "package"), [(Jpegli, "pyjpegli"), (MozJPEG, "_libvips"), (MozJPEG, "pyvips")]
 )
-def test_a_missing_package_makes_the_codec_unavailable(
-    monkeypatch: pytest.MonkeyPatch, codec: type, package: str
-):
+def test_a_missing_package_makes_the_codec_unavailable(monkeypatch, codec, package):
     monkeypatch.setitem(sys.modules, package, None)
     mozjpeg._library.cache_clear()
     with pytest.raises(Unavailable, match=f"^{codec.name} needs .*install the Python package"):
@@ -91,9 +86,7 @@ def test_a_missing_package_makes_the_codec_unavailable(
 
 
 @pytest.mark.parametrize("present", [False, True])
-def test_a_libvips_of_the_system_is_not_taken_for_one_with_mozjpeg(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, present: bool
-):
+def test_a_libvips_of_the_system_is_not_taken_for_one_with_mozjpeg(monkeypatch, tmp_path, present):
     """Neither where pyvips-binary is absent, nor where pyvips has loaded another library."""
     elsewhere = SimpleNamespace(origin=str(tmp_path / "_libvips.so"))
     if present:

@@ -2,11 +2,9 @@
 
 import re
 import struct
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -20,12 +18,11 @@ from baselines.jpeg2000 import JPEG2000
 from baselines.jpegxl import JPEGXL
 from baselines.raw import Raw
 from baselines.webp import WebP
-from benchmark.codec import Codec, Pixels, Setting
+from benchmark.codec import Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, Unavailable
 from conftest import SHARED
 from support.psnr import psnr
 
-ROOT = Path(__file__).parents[2]
 KODAK = SHARED / "data" / "kodak"
 CRF = Setting("crf", 34)
 
@@ -70,6 +67,8 @@ def test_raw_is_four_bytes_of_header_and_the_pixels():
     data = Raw().encode(pixels, Setting("bits", 8))
     assert data == b"\x02\x00\x01\x00\x01\x02\x03\x04\x05\x06"
     assert np.array_equal(Raw().decode(data), pixels)
+    with pytest.raises(BadOption, match="65535"):
+        Raw().encode(np.zeros((1, 65536, 3), np.uint8), Setting("bits", 8))
 
 
 @pytest.mark.parametrize(
@@ -77,18 +76,13 @@ def test_raw_is_four_bytes_of_header_and_the_pixels():
     [b"\x01\x00\x01", b"\x01\x00\x01\x00ab", b"\x01\x00\x01\x00abcd", bytes(4)],
     ids=["no header", "too short", "too long", "no pixel"],
 )
-def test_raw_refuses_a_length_that_its_header_does_not_say(data: bytes):
+def test_raw_refuses_a_length_that_its_header_does_not_say(data):
     with pytest.raises(CorruptStream):
         Raw().decode(data)
 
 
-def test_raw_refuses_a_side_that_its_header_cannot_say():
-    with pytest.raises(BadOption, match="65535"):
-        Raw().encode(np.zeros((1, 65536, 3), np.uint8), Setting("bits", 8))
-
-
 @pytest.mark.parametrize("value", [5, 50, 95, 100])
-def test_jpeg_is_what_pillow_saves_when_asked_for_a_quality_alone(photo: Pixels, value: int):
+def test_jpeg_is_what_pillow_saves_when_asked_for_a_quality_alone(photo, value):
     plain = BytesIO()
     Image.fromarray(photo).save(plain, "JPEG", quality=value)
     assert JPEG().encode(photo, quality(value)) == plain.getvalue()
@@ -97,16 +91,14 @@ def test_jpeg_is_what_pillow_saves_when_asked_for_a_quality_alone(photo: Pixels,
 @pytest.mark.parametrize(
     ("subsampling", "luma_sampling"), [(420, 0x22), (422, 0x21), (444, 0x11)], ids=str
 )
-def test_jpeg_subsampling_is_the_one_in_the_frame_header(
-    photo: Pixels, subsampling: int, luma_sampling: int
-):
+def test_jpeg_subsampling_is_the_one_in_the_frame_header(photo, subsampling, luma_sampling):
     frame = dict(jpeg_segments(JPEG(subsampling=subsampling).encode(photo, quality(50))))[0xC0]
     assert struct.unpack_from(">BHHB", frame) == (8, 181, 203, 3)
     assert [frame[7], frame[10], frame[13]] == [luma_sampling, 0x11, 0x11]
 
 
 @pytest.mark.parametrize("optimize", [0, 1])
-def test_jpeg_has_no_segment_that_decoding_does_not_need(photo: Pixels, optimize: int):
+def test_jpeg_has_no_segment_that_decoding_does_not_need(photo, optimize):
     segments = list(jpeg_segments(JPEG(optimize=optimize).encode(photo, quality(50))))
     assert [marker for marker, _ in segments[:1]] == [0xE0]
     assert segments[0][1][:5] == b"JFIF\0"
@@ -117,7 +109,7 @@ def test_jpeg_has_no_segment_that_decoding_does_not_need(photo: Pixels, optimize
 @pytest.mark.parametrize("value", [95, 100])
 @pytest.mark.parametrize("subsampling", [420, 444])
 def test_optimised_jpeg_of_noise_holds_the_same_coefficients_in_fewer_bytes(
-    monkeypatch: pytest.MonkeyPatch, subsampling: int, value: int
+    monkeypatch, subsampling, value
 ):
     monkeypatch.setattr("PIL.ImageFile.MAXBLOCK", 65536)  # Pillow's own, whatever ran before
     pixels = noise(301, 300)
@@ -132,7 +124,7 @@ def test_optimised_jpeg_of_noise_holds_the_same_coefficients_in_fewer_bytes(
     ("value", "bpp", "decibel"),
     [(10, 0.32659, 26.672), (50, 0.90552, 32.174), (90, 2.34632, 38.034)],
 )
-def test_jpeg_on_kodak_gives_the_means_that_others_measured(value: int, bpp: float, decibel: float):
+def test_jpeg_on_kodak_gives_the_means_that_others_measured(value, bpp, decibel):
     """CompressAI's `bench jpeg`, with libjpeg-turbo 2.1.5 and 3.2.0; digits as it prints them."""
     rates, qualities = [], []
     for path in sorted(KODAK.glob("kodim*.png")):
@@ -146,7 +138,7 @@ def test_jpeg_on_kodak_gives_the_means_that_others_measured(value: int, bpp: flo
     assert np.mean(qualities) == pytest.approx(decibel, abs=0.5e-3)
 
 
-def test_webp_is_one_lossy_chunk(photo: Pixels):
+def test_webp_is_one_lossy_chunk(photo):
     data = WebP().encode(photo, quality(50))
     riff, size, form, kind, chunk_size = struct.unpack_from("<4sI4s4sI", data)
     assert (riff, form, kind) == (b"RIFF", b"WEBP", b"VP8 ")
@@ -154,7 +146,7 @@ def test_webp_is_one_lossy_chunk(photo: Pixels):
     assert struct.unpack_from("<3sHH", data, 23) == (b"\x9d\x01\x2a", 203, 181)  # RFC 6386, 9.1
 
 
-def test_jpegxl_is_a_bare_codestream_with_default_metadata(photo: Pixels):
+def test_jpegxl_is_a_bare_codestream_with_default_metadata(photo):
     """All default: 8-bit sRGB coded as XYB, no profile, no extra channel, no orientation."""
     data = JPEGXL().encode(photo, Setting("distance", 2))
     assert data[:2] == b"\xff\x0a"
@@ -175,9 +167,7 @@ def test_jpegxl_is_a_bare_codestream_with_default_metadata(photo: Pixels):
     ],
     ids=["webp", "avif", "jpegxl"],
 )
-def test_effort_changes_the_stream_and_is_stated(
-    coffee: Pixels, default: Codec, other: Codec, setting: Setting
-):
+def test_effort_changes_the_stream_and_is_stated(coffee, default, other, setting):
     assert default.encode(coffee, setting) != other.encode(coffee, setting)
     assert default.describe().command != other.describe().command
     assert default.describe().fingerprint == other.describe().fingerprint
@@ -186,7 +176,7 @@ def test_effort_changes_the_stream_and_is_stated(
 @pytest.mark.parametrize(
     "codec", [JPEG(), WebP(), AVIF(speed=6), JPEGXL(), JPEG2000()], ids=lambda c: c.name
 )
-def test_a_stream_cut_anywhere_is_refused(photo: Pixels, codec: Codec):
+def test_a_stream_cut_anywhere_is_refused(photo, codec):
     data = codec.encode(photo, codec.sweep[2])
     for length in (1, 2, 12, 40, len(data) // 4, len(data) - 10, len(data) - 2, len(data) - 1):
         with pytest.raises((OSError, RuntimeError, ValueError, CorruptStream)):
@@ -201,9 +191,7 @@ def test_a_stream_cut_anywhere_is_refused(photo: Pixels, codec: Codec):
         (lambda: JPEG2000(control="psnr"), {"_jpeg2k", "libopenjp2"}),
     ],
 )
-def test_the_fingerprint_covers_every_library_that_codes(
-    monkeypatch: pytest.MonkeyPatch, codec: Callable[[], Codec], libraries: set[str]
-):
+def test_the_fingerprint_covers_every_library_that_codes(monkeypatch, codec, libraries):
     monkeypatch.setattr(imagecodecs_wheel, "files_sha256", lambda paths: [*paths])
     paths = codec().describe().fingerprint
     assert {re.split("[-.]", path.name)[0] for path in paths} == libraries
@@ -214,21 +202,10 @@ def test_the_fingerprint_covers_every_library_that_codes(
     ("codec", "part"),
     [(WebP, "WEBP"), (JPEGXL, "JPEGXL"), (JPEG2000, "JPEG2K")],
 )
-def test_a_missing_library_makes_the_codec_unavailable(
-    monkeypatch: pytest.MonkeyPatch, codec: type, part: str
-):
+def test_a_missing_library_makes_the_codec_unavailable(monkeypatch, codec, part):
     monkeypatch.setattr(getattr(imagecodecs, part), "available", False)
     with pytest.raises(Unavailable, match=codec.name):
         codec()
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
     with pytest.raises(Unavailable, match=codec.name):
         codec()
-
-
-def test_importing_the_modules_imports_no_library():
-    modules = ", ".join(f"baselines.{name}" for name in ("webp", "avif", "jpegxl", "jpeg2000"))
-    program = f"import sys, {modules}; print('imagecodecs' in sys.modules)"
-    finished = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=900
-    )
-    assert finished.stdout == "False\n"

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from baselines.formats.ycbcr import Planes, double, halve, rgb_to_ycbcr, ycbcr_to_rgb
-from benchmark.codec import Pixels
 from conftest import SHARED
 from support.psnr import psnr
 
@@ -41,7 +40,7 @@ def exact_colour(codes: tuple[int, int, int], depth: int) -> list[int]:
 
 
 @pytest.mark.parametrize("depth", [8, 10])
-def test_codes_are_those_of_exact_arithmetic(depth: int):
+def test_codes_are_those_of_exact_arithmetic(depth):
     colours = np.random.default_rng(1).integers(0, 256, (20, 20, 3), np.uint8)
     colours[0, :8] = [[r, g, b] for r in (0, 255) for g in (0, 255) for b in (0, 255)]
     colours[1:3, :, 1] = colours[1:3, :, 0]  # R = G: halfway between two codes of Cb, often
@@ -53,7 +52,7 @@ def test_codes_are_those_of_exact_arithmetic(depth: int):
 
 
 @pytest.mark.parametrize("depth", [8, 10])
-def test_colours_are_those_of_exact_arithmetic_even_where_codes_lie_outside_rgb(depth: int):
+def test_colours_are_those_of_exact_arithmetic_even_where_codes_lie_outside_rgb(depth):
     dtype = np.uint8 if depth == 8 else np.uint16
     codes = np.random.default_rng(2).integers(0, 2**depth, (20, 20, 3), dtype)
     colours = ycbcr_to_rgb(Planes(*np.moveaxis(codes, 2, 0)), depth)
@@ -62,20 +61,10 @@ def test_colours_are_those_of_exact_arithmetic_even_where_codes_lie_outside_rgb(
     assert colours.reshape(-1, 3).tolist() == expected
 
 
-def test_ten_bits_lose_no_colour():
+def test_ten_bits_lose_no_colour_and_may_be_floats():
     steps = np.array([*range(0, 256, 9), 254, 255], np.uint8)
     lattice = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, -1, 3)
     assert np.array_equal(ycbcr_to_rgb(rgb_to_ycbcr(lattice, 10), 10), lattice)
-
-
-def test_grey_has_neutral_chroma():
-    grey = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
-    luma, blue, red = rgb_to_ycbcr(grey, 8)
-    assert luma.tolist() == [list(range(256))]
-    assert set(blue.flat) == set(red.flat) == {128}
-
-
-def test_ten_bits_of_an_eight_bit_scale_are_taken_as_floats():
     codes = np.random.default_rng(3).integers(0, 256, (3, 8, 8), np.uint8)
     fourfold = Planes(*(plane.astype(np.uint16) * 4 / 4 for plane in codes))
     assert np.array_equal(ycbcr_to_rgb(fourfold, 8), ycbcr_to_rgb(Planes(*codes), 8))
@@ -100,29 +89,24 @@ def pillow_resize(
 
 
 @pytest.fixture
-def plane(coffee: Pixels) -> NDArray[np.float64]:
+def plane(coffee):
     return coffee[:80, :120, 1].astype(np.float64)
 
 
-def test_halving_is_pillows_lanczos_halfway_down_and_on_the_left_sample(
-    plane: NDArray[np.float64],
-):
+def test_halving_and_doubling_are_pillows_lanczos(plane):
     """Away from the edges, where Pillow cuts the filter off instead of repeating the edge."""
     # an output sample of Pillow lies at the centre of its share of the box; 2 lies at the centre
     # of 1.5 .. 3.5, so this box begins with the sample that is number 1 in ours
     across = pillow_resize(plane, (58, 80), (1.5, 0, 117.5, 80))
     both = pillow_resize(across, (58, 40), (0, 0, 58, 80))
     assert np.abs(halve(plane)[4:-4, 5:55] - both[4:-4, 4:54]).max() < FLOAT32
-
-
-def test_doubling_is_pillows_lanczos_at_the_same_sites(plane: NDArray[np.float64]):
     # twice the columns, of which number 0 lies a quarter of a source column right of its left edge
     across = pillow_resize(plane, (236, 80), (0.25, 0, 118.25, 80))
     both = pillow_resize(across, (236, 160), (0, 0, 236, 80))
     assert np.abs(double(plane)[6:-6, 8:228] - both[6:-6, 8:228]).max() < FLOAT32
 
 
-def test_chroma_is_rounded_once_after_halving(coffee: Pixels):
+def test_chroma_is_rounded_once_after_halving(coffee):
     planes = rgb_to_ycbcr(coffee, 8, 420)
     red, green, blue = np.moveaxis(coffee.astype(np.float64), 2, 0)
     luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
@@ -143,6 +127,6 @@ def test_a_flat_plane_stays_flat_up_to_its_edges():
 
 
 @pytest.mark.parametrize("shape", [(5, 4, 3), (4, 5, 3)])
-def test_odd_sides_are_refused_in_420(shape: tuple[int, int, int]):
+def test_odd_sides_are_refused_in_420(shape):
     with pytest.raises(ValueError, match="even sides"):
         rgb_to_ycbcr(np.zeros(shape, np.uint8), 8, 420)

@@ -37,6 +37,10 @@ MISTAKES = {
         run --codecs ./mine.py:Mine --dataset ./photos
         plan --codecs ./mine.py:Mine --dataset ./photos
         check --codec ./mine.py:Mine --against results --dataset ./photos
+        run --codecs worker:mine.toml --dataset ./photos
+        worker setup mine.toml
+        worker check mine.toml
+        worker new 3
     """,
     "unknown dataset": """
         run --codecs jpeg --dataset kodac

@@ -1,6 +1,7 @@
 """The contract of benchmark.codec, over every codec in the registry that runs here."""
 
 import re
+import sys
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
@@ -14,9 +15,11 @@ from benchmark.codec import Between, Codec, OneOf, Pixels, Setting
 from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import BadOption, Unavailable
 from benchmark.registry import ALIASES, CODECS, NEED_OPTIONS
+from conftest import ROOT
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import write_checkpoint
 from support.networks.tiny_diffusion import write_drawing
+from support.processes import ran
 from support.psnr import psnr
 
 WITH_OPTIONS = (
@@ -111,6 +114,24 @@ def test_a_description_is_complete(pair: Pair, request: pytest.FixtureRequest):
     assert info.fingerprint != sha256(b"").hexdigest()
     assert info.revision >= 1
     assert info == pair.decoder.describe()
+
+
+def test_descriptions_of_networks_need_neither_torch_nor_their_packages(tiny_weights: Path):
+    program = f"""
+import sys
+from benchmark.codec_spec import load_codec, parse_codec, resolve
+from benchmark.errors import Unavailable
+for text in {UNTRAINED!r}:
+    try:
+        print(load_codec(resolve(parse_codec(text))[0]).describe().caveat)
+    except Unavailable:
+        print("unavailable")
+print({{"torch", "compressai", "neuralcompression", "safetensors"}} & set(sys.modules))
+"""
+    done = ran(sys.executable, "-c", program, BENCH_WEIGHTS=tiny_weights, PYTHONPATH=ROOT)
+    *caveats, imported = done.stdout.splitlines()
+    assert imported == "set()", done.stderr
+    assert caveats[:2] == ["untrained"] * 2
 
 
 def test_a_sweep_is_made_of_distinct_settings_of_one_name(pair: Pair):

@@ -110,6 +110,15 @@ def test_a_better_image_has_a_better_value_in_the_metrics_direction(image_metric
     assert np.isfinite([worse, better]).all()
 
 
+def test_a_source_is_prepared_once_for_many_images(image_metric, coffee):
+    _, metric = image_metric
+    source = np.ascontiguousarray(coffee[:192, :208])
+    prepared = metric.prepare(source)
+    for quality in (10, 60, 10):
+        decoded = as_jpeg(source, quality)
+        assert metric.compare(prepared, decoded) == metric.compare(metric.prepare(source), decoded)
+
+
 def test_a_metric_without_reference_sees_the_decoded_image_alone(image_metric, coffee):
     name, metric = image_metric
     decoded = as_jpeg(coffee, 20)

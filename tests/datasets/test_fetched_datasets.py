@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmark.commands import fetch as command
 from benchmark.datasets import clic2020, download, kodak
-from benchmark.datasets.archive import Archive, fetch_archive
+from benchmark.datasets.archive import fetch_archive
 from benchmark.datasets.clic2020 import MOBILE, open_mobile
 from benchmark.datasets.download import MANIFEST, manifest_objection, unpack_images
 from benchmark.datasets.image import read_image
@@ -122,7 +122,7 @@ def test_a_folder_of_the_users_own_is_never_replaced(small_kodak, tmp_path):
 
 
 @pytest.fixture
-def small_clic(server, tmp_path, monkeypatch) -> Archive:
+def small_clic(server, tmp_path, monkeypatch):
     """An archive of three pictures in the place of CLIC's mobile one."""
     Image.new("RGB", (80, 70)).save(tmp_path / "p.png")
     data = (tmp_path / "p.png").read_bytes()
@@ -151,15 +151,6 @@ def test_clic_is_fetched_unpacked_and_the_archive_goes(small_clic, tmp_path, ser
     assert capsys.readouterr().out.splitlines()[0] == (
         f"clic2020:mobile: 3 images in {data / 'clic2020/mobile'}"
     )
-
-
-def test_a_folder_of_clic_that_is_not_whole_is_never_replaced(small_clic, tmp_path, server):
-    folder = tmp_path / "clic2020" / "mobile"
-    folder.mkdir(parents=True)
-    (folder / "a.png").write_bytes(b"mine")
-    with pytest.raises(Unavailable, match="mobile is there, but is not the whole dataset"):
-        command.fetch("clic2020:mobile", tmp_path)
-    assert server.asked == []
 
 
 def test_an_archive_that_the_user_brought_is_used_and_stays(small_clic, tmp_path, server):

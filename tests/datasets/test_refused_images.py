@@ -31,21 +31,13 @@ def test_transparency_is_refused_unless_it_is_laid_over_white(form, photo, write
     path = write("alpha.bin", TRANSPARENT[form](photo, 128))
     with pytest.raises(ImageRefused, match=r"^alpha\.bin has transparent pixels.*--flatten"):
         read_image(path)
-    exact = photo * (128 / 255) + 255 * (127 / 255)
-    assert np.array_equal(read_image(path, flatten=True).pixels, np.floor(exact + 0.5))
-
-
-@pytest.mark.parametrize("form", TRANSPARENT)
-def test_an_alpha_channel_that_hides_nothing_is_dropped(form, photo, write):
-    path = write("opaque.bin", TRANSPARENT[form](photo, 255))
-    assert np.array_equal(read_image(path).pixels, photo)
-
-
-def test_one_pixel_that_is_not_opaque_is_enough_to_refuse(photo, write):
+    assert np.array_equal(read_image(write("a", TRANSPARENT[form](photo, 255))).pixels, photo)
     alpha = np.full(photo.shape[:2], 255, np.uint8)
     alpha[-1, -1] = 254
     with pytest.raises(ImageRefused, match="transparent"):
-        read_image(write("alpha.png", TRANSPARENT["PNG"](photo, alpha)))
+        read_image(write("a", TRANSPARENT[form](photo, alpha)))
+    exact = photo * (128 / 255) + 255 * (127 / 255)
+    assert np.array_equal(read_image(path, flatten=True).pixels, np.floor(exact + 0.5))
 
 
 @pytest.mark.parametrize("colour", [0, 2, 3])
@@ -180,16 +172,12 @@ def test_what_is_no_image_is_refused_with_its_name(data, reason, write):
         read_image(write("odd.png", data))
 
 
-def test_a_folder_and_a_missing_file_are_refused(tmp_path):
+def test_a_folder_and_a_missing_file_are_refused(tmp_path, write):
+    with pytest.raises(ImageRefused, match=r"^'two\\nlines\\udcff.png' is empty$"):
+        read_image(write("two\nlines\udcff.png", b""))
     for name in (".", "missing.png"):
         with pytest.raises(ImageRefused, match="is not a file"):
             read_image(tmp_path / name)
-
-
-def test_a_refusal_is_one_printable_line(write):
-    with pytest.raises(ImageRefused) as refusal:
-        read_image(write("two\nlines\udcff.png", b""))
-    assert str(refusal.value) == r"'two\nlines\udcff.png' is empty"
 
 
 CUT = {

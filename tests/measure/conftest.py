@@ -1,14 +1,12 @@
 """Photographs of noise and the files of misbehaving codecs, for tests that measure them."""
 
-from pathlib import Path
-
 import pytest
 
 from support.files.noise import noise_images
 
 
 @pytest.fixture
-def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def photos(tmp_path, monkeypatch):
     """The present folder, with three images in `photos`, of which the second is the smallest."""
     monkeypatch.chdir(tmp_path)
     noise_images(tmp_path / "photos", [(50, 30), (40, 30), (60, 30)])
@@ -16,6 +14,6 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> Path:
+def images(tmp_path):
     """A folder with two images."""
     return noise_images(tmp_path / "my photos", [(40, 30), (41, 30)])

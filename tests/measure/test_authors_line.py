@@ -2,6 +2,8 @@
 
 import json
 
+import numpy as np
+
 from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import CorruptStream
@@ -16,6 +18,8 @@ LINE = next(
     for number, text in enumerate(MINE.read_text().splitlines(), 1)
     if text.endswith("# the line that is told")
 )
+
+BROKEN = MINE.read_text().replace("self.after_decoding(pixels)\n", "pixels[99, 99] = 1\n", 1)
 
 
 def record_of(folder):
@@ -47,14 +51,13 @@ def test_equal_tracebacks_of_all_workers_are_stored_once_with_their_cells(photos
     assert "mine.py:RaisesInLibrary step=2 1.png" in one["cells"]
 
 
-def test_an_independent_decode_adds_its_tracebacks_to_the_record(photos, monkeypatch):
-    assert run("Plain").returncode == 0
-    broken = MINE.read_text().replace("self.after_decoding(pixels)\n", "pixels[99, 99] = 1\n", 1)
-    (photos / "mine.py").write_text(broken)
+def test_an_independent_decode_adds_its_tracebacks_to_the_record(
+    photos,
+):
     words = ("--dataset", "photos", "--metrics", "psnr", "--results", "s", "--verify")
     (photos / "sound.py").write_text(MINE.read_text())
     bench("run", "--codecs", "./sound.py:Plain", *words[:-1])
-    (photos / "sound.py").write_text(broken)  # its fingerprint says nothing of that
+    (photos / "sound.py").write_text(BROKEN)  # its fingerprint says nothing of that
     done = bench("run", "--codecs", "./sound.py:Plain", *words)
     assert done.returncode == 1
     assert "not decodable: sound.py, line " in done.stdout
@@ -71,9 +74,7 @@ def test_a_rescore_that_fails_has_its_line_and_a_record(photos):
     (photos / "sound.py").write_text(MINE.read_text())
     words = ("--dataset", "photos", "--results", "r")
     bench("run", "--codecs", "./sound.py:Plain", "--metrics", "psnr", *words)
-    (photos / "sound.py").write_text(
-        MINE.read_text().replace("self.after_decoding(pixels)\n", "pixels[99, 99] = 1\n", 1)
-    )
+    (photos / "sound.py").write_text(BROKEN)
     done = bench("rescore", "--metrics", "ssim", "--codecs", "./sound.py:Plain", *words)
     assert done.returncode == 1
     assert "decode: sound.py, line " in done.stdout
@@ -100,16 +101,11 @@ def test_a_contender_of_the_project_is_named_by_its_file_and_not_for_its_own_mes
 
     assert failure(jpeg, explained).reason == "a marker is missing"
     mine = load_codec(parse_codec(f"{MINE}:RaisesOurError"))
-    stream = load_codec(parse_codec(f"{MINE}:Plain")).encode(_picture(), Setting("step", 1))
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    stream = load_codec(parse_codec(f"{MINE}:Plain")).encode(pixels, Setting("step", 1))
     reason = failure(mine, lambda: mine.decode(stream)).reason
     assert reason.startswith("mine.py, line ")
     assert reason.endswith(", in after_decoding: a marker is missing")
-
-
-def _picture():
-    import numpy as np
-
-    return np.zeros((8, 8, 3), np.uint8)
 
 
 def test_a_record_gets_what_comes_after_its_first_writing(tmp_path):

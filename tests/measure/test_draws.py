@@ -25,20 +25,13 @@ PSNR = Measure.named("psnr")
 def test_a_codec_that_draws_becomes_a_variant_for_each_seed_and_others_stay():
     specs = drawings(parse_codec(f"{DRAWS}:strength=2"), 3)
     assert [spec.variant for spec in specs] == [
-        "strength=2",
-        "seed=1:strength=2",
-        "seed=2:strength=2",
+        *("strength=2", "seed=1:strength=2", "seed=2:strength=2")
     ]
     for alone in (parse_codec("jpeg"), parse_codec(f"{DRAWS}:seed=7")):
         assert drawings(alone, 3) == [alone]
     assert len(select([DRAWS, HONEST], {}, draws=4).contenders) == 5
     assert len(select([DRAWS, HONEST], {}).contenders) == 2
-
-
-def test_where_no_decoder_draws_it_is_said():
-    with pytest.raises(
-        UsageError, match="--draws 4 repeats decoders that draw, by their option seed"
-    ):
+    with pytest.raises(UsageError, match="--draws 4"):
         select([HONEST, "jpeg"], {}, draws=4)
 
 

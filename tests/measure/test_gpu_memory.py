@@ -6,7 +6,7 @@ from PIL import Image
 
 from baselines.crdr import CRDR
 from benchmark.codec import CodesInTiles, Setting
-from benchmark.errors import OutOfDeviceMemory, memory_exhausted
+from benchmark.errors import OutOfDeviceMemory
 from benchmark.measure.execute import Coded, Failed, execute_within_memory
 from benchmark.measure.workbench import IN_TILES, Workbench
 from support.codecs import fake_on_cluster as fakes
@@ -20,16 +20,11 @@ def code(codec, pixels):
     return execute_within_memory(codec, codec, "photo.png", pixels, STEP)
 
 
-def test_what_fits_is_coded_whole():
-    coded, tiled = code(fakes.ShortOfMemory(), SMALL)
+@pytest.mark.parametrize(("pixels", "in_tiles"), [(SMALL, False), (LARGE, True)])
+def test_what_does_not_fit_is_coded_once_more_in_tiles(pixels, in_tiles):
+    coded, tiled = code(fakes.ShortOfMemory(), pixels)
     assert isinstance(coded, Coded)
-    assert (tiled, coded.stream[-4:] == b"tile") == (False, False)
-
-
-def test_what_does_not_fit_is_coded_once_more_in_tiles():
-    coded, tiled = code(fakes.ShortOfMemory(), LARGE)
-    assert isinstance(coded, Coded)
-    assert (tiled, coded.stream[-4:]) == (True, b"tile")
+    assert (tiled, coded.stream[-4:] == b"tile") == (in_tiles, in_tiles)
 
 
 class NeverFits(fakes.ShortOfMemory):
@@ -65,15 +60,6 @@ def test_without_tiles_or_for_another_reason_it_fails_at_once(codec):
     assert "once more" not in failed.reason
 
 
-def test_torchs_own_error_counts_and_memory_of_the_host_is_another():
-    import torch
-
-    assert memory_exhausted(torch.OutOfMemoryError("CUDA out of memory")) == "device"
-    assert memory_exhausted(torch.cuda.OutOfMemoryError("CUDA out of memory")) == "device"
-    assert memory_exhausted(MemoryError()) == "host"
-    assert memory_exhausted(RuntimeError("out of memory of the word")) is None
-
-
 def test_the_row_of_an_image_in_tiles_says_so_beside_what_else_is_to_say(tmp_path):
     for pixels in (SMALL, LARGE):
         Image.fromarray(pixels + np.uint8(len(pixels))).save(tmp_path / f"{len(pixels)}.png")
@@ -88,10 +74,7 @@ def test_ours_can_do_with_tiles_and_its_decoder_reads_them(photo):
     assert isinstance(codec, CodesInTiles)
     crop = np.ascontiguousarray(photo[:150, :203])
     crop = np.concatenate([crop, crop[:, ::-1]], axis=1)  # 406 px: two tiles of 256
-    whole, tiled = (
-        codec.encode(crop, Setting("q", 0)),
-        codec.in_tiles().encode(crop, Setting("q", 0)),
-    )
+    whole, tiled = (one.encode(crop, Setting("q", 0)) for one in (codec, codec.in_tiles()))
     assert whole != tiled
     decoded = codec.decode(tiled)
     assert decoded.shape == crop.shape

@@ -124,13 +124,6 @@ def test_an_endless_cell_is_given_up_and_the_worker_continues(kind, source, hire
     assert sent(worker, first).row["status"] == "ok"
 
 
-def test_a_traceback_on_a_node_reaches_the_driver_as_text(source, hire):
-    (cell, *_) = cells(f"{MINE}:RaisesInLibrary", [source])
-    (failed,) = sent(hire([MINE]), cell).failed
-    assert failed.reason.startswith("mine.py, line ")
-    assert "json.decoder.JSONDecodeError" in failed.traceback
-
-
 def test_a_users_file_that_was_not_shipped_is_one_sentence(tmp_path):
     path = tmp_path / "mine.py"
     spec = CodecSpec(f"{path}:Honest", ())

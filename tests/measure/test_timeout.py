@@ -1,8 +1,6 @@
 """`--timeout`: a cell that takes too long is a failed row, and nothing else is lost by it."""
 
 import json
-import time
-from pathlib import Path
 
 import pytest
 
@@ -11,6 +9,7 @@ from benchmark.errors import UsageError
 from benchmark.measure.engine.workers import LOADING_SECONDS, Patience
 from support.bench.command import bench
 from support.codecs.files import MINE
+from support.processes import is_running, until
 
 SECONDS = 1.5
 
@@ -20,14 +19,6 @@ def run(spec, *more, timeout=SECONDS):
     words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", "--json", *few, *more)
     done = bench("run", "--codecs", f"{MINE}:{spec}", *words, "--timeout", timeout)
     return done.returncode, json.loads(done.stdout)
-
-
-def alive(process_id):
-    try:
-        state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in ("Z", "X")
 
 
 @pytest.mark.parametrize("kind", ["Endless", "Swallows"])
@@ -49,17 +40,7 @@ def test_what_the_codec_has_started_is_ended_with_it(photos):
     assert (code, len(told["failed"])) == (1, 1)
     programs = [int(line) for line in log.read_text().split()]
     assert len(programs) == 2
-    for _ in range(100):
-        if not any(map(alive, programs)):
-            break
-        time.sleep(0.05)
-    assert not any(map(alive, programs))
-
-
-def test_a_failed_cell_is_measured_again_and_the_others_are_not(photos):
-    run("Endless")
-    code, told = run("Endless")
-    assert (code, told["measured"], len(told["failed"])) == (1, 2, 2)
+    assert until(lambda: not any(map(is_running, programs)))
 
 
 def test_an_endless_decoder_fails_in_verification_and_in_an_audit(photos, monkeypatch):

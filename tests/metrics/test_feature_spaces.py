@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmark.errors import NotMeasurable, Unavailable
+from benchmark.errors import Unavailable
 from benchmark.metrics import feature_spaces
 from benchmark.metrics.distribution_metric import Features
 from benchmark.metrics.feature_spaces import (
@@ -26,7 +26,7 @@ from benchmark.metrics.feature_spaces import (
 from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.system.backbone import ALEXNET, SQUEEZENET
 from conftest import SHARED
-from support.metrics.cases import MakesFolder, in_new_python, unavailable_in_new_python
+from support.metrics.cases import MakesFolder, in_new_python
 from support.networks.inception_files import (
     INCEPTION_FILE,
     Case,
@@ -65,7 +65,7 @@ def of_torchvision(layers: torch.nn.Module) -> Callable[[list[Path]], Features]:
         *(pytest.param(name, marks=needs_weights) for name in ("alex-real", "squeeze-real")),
     ]
 )
-def case(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
+def case(request, tmp_path, monkeypatch):
     if request.param == "inception256":
         return inception_case(request, monkeypatch)
     alex = request.param.startswith("alex")
@@ -131,12 +131,6 @@ def test_neither_threads_nor_precision_move_anything_beyond_the_tolerance(case, 
         torch.set_num_threads(before)
 
 
-def test_an_image_without_a_patch_has_no_features(case, coffee):
-    space = case.space()
-    with pytest.raises(NotMeasurable, match="of patches of 256 px, this image has 600 x 255"):
-        space.features(np.ascontiguousarray(coffee[:255]))
-
-
 def test_inception_of_another_file_is_unavailable_and_is_not_run(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     name, some = "Conv2d_1a_3x3.conv.weight", BytesIO()
@@ -170,12 +164,6 @@ def test_the_same_file_by_another_programs_name_gives_the_same_features(
     assert found[0].any()
 
 
-def test_missing_weights_are_noticed_before_torch_is_imported(tmp_path):
-    shown = unavailable_in_new_python(feature_spaces.__name__, "Inception256", tmp_path)
-    assert shown.startswith("False no weight file pt_inception-2015-12-05-6726825d.pth or ")
-    assert "`bench fetch inception`" in shown
-
-
 def test_no_random_number_is_drawn_and_nothing_is_downloaded(inception_folder):
     program = """
 import hashlib
@@ -195,19 +183,6 @@ print(torch.equal(state, torch.get_rng_state()), found.shape)
     assert shown == "True (1, 2048)\n"
 
 
-@needs_weights
-def test_the_other_spaces_do_without_torchvision():
-    program = """
-import sys
-import numpy as np
-from benchmark.metrics.feature_spaces import Alex256, Squeeze256
-for space in (Alex256(), Squeeze256()):
-    space.features(np.zeros((256, 256, 3), np.uint8))
-print({"torchvision", "pytorch_fid"} & set(sys.modules))
-"""
-    assert in_new_python(program, BENCH_WEIGHTS=str(WEIGHTS)) == "set()\n"
-
-
 def test_columns_and_protocols_name_the_space_and_the_weights():
     assert {name: metric_class(name).column for name in FEATURE_SPACES} == {
         name: f"{name}_patches" for name in FEATURE_SPACES
@@ -219,7 +194,6 @@ def test_columns_and_protocols_name_the_space_and_the_weights():
     }
 
 
-KODAK = SHARED / "data" / "kodak"
 SIZES = (
     *((256, 256), (255, 256), (384, 383), (384, 384), (512, 768), (768, 512), (639, 640)),
     *((640, 640), (1365, 2048), (3000, 300), (1, 1)),
@@ -266,13 +240,3 @@ def test_patches_are_the_images_own_pixels_row_by_row_the_shifted_grid_last(heig
 def test_an_image_of_half_a_patch_more_has_a_shifted_one():
     assert PatchSpace.patch_count(384, 384) == 2
     assert PatchSpace.patch_count(383, 384) == PatchSpace.patch_count(384, 383) == 1
-
-
-@pytest.mark.skipif(not KODAK.exists(), reason="needs ../shared/data/kodak")
-def test_kodak_has_192_patches():
-    counts = []
-    for path in sorted(KODAK.glob("kodim*.png")):
-        with Image.open(path) as image:
-            counts.append(PatchSpace.patch_count(image.height, image.width))
-    assert counts == [8] * 24
-    assert sum(counts) == 192

@@ -50,12 +50,6 @@ def test_covariances_that_commute_have_the_distance_of_their_deviations(shape):
     assert distance(*sums) == pytest.approx(expected, rel=1e-10)
 
 
-def test_in_one_dimension_it_is_the_textbook_formula():
-    first = sums_of(np.array([1.0]), np.array([[4.0]]))
-    second = sums_of(np.array([3.0]), np.array([[25.0]]))
-    assert distance(first, second) == pytest.approx((1 - 3) ** 2 + (2 - 5) ** 2, rel=1e-14)
-
-
 def test_it_agrees_with_the_root_of_a_matrix():
     generator = np.random.default_rng(2)
     sets = [correlated(generator, 500, 80), 1.1 * correlated(generator, 500, 80)]

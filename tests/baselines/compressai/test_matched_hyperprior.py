@@ -1,10 +1,5 @@
 """CompressAI's hyperprior as it is trained here, as a codec: sweep, streams, label."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -17,7 +12,6 @@ from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import BadOption, Unavailable
 from support.networks.matched_hyperprior import HYPERPRIOR, as_images, matched, save
 
-ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.usefixtures("shipped")
 
 
@@ -84,28 +78,3 @@ def test_the_short_name_takes_options_and_labels_the_curve(shipped):
         (spec,) = resolve(parse_codec(text))
         assert load_codec(spec).describe().caveat == "reduced, trained by this project"
         assert label_of(spec.name, spec.variant) == "hyperprior:weights=matched"
-
-
-def test_describing_imports_no_torch(shipped):
-    save(shipped)
-    code = (
-        "import sys\n"
-        "from benchmark.codec_spec import load_codec, parse_codec\n"
-        "load_codec(parse_codec('hyperprior:weights=matched')).describe()\n"
-        "assert not {'torch', 'compressai', 'torchvision', 'safetensors'} & set(sys.modules)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "BENCH_WEIGHTS": str(shipped)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-
-
-def test_what_codes_needs_nothing_of_the_trainer():
-    folder = ROOT / "baselines" / "compressai"
-    sources = [path for path in folder.glob("*.py") if path.stem != "matched"]  # runs to train
-    assert len(sources) >= 5
-    assert not [path for path in sources if "neural.training" in path.read_text()]

@@ -26,11 +26,6 @@ def made(name):
     return architecture, architecture.build(CONFIGS[name])
 
 
-@each_architecture
-def test_an_architecture_is_found_by_the_name_that_it_has(name):
-    assert load_architecture(name).name == name
-
-
 def test_an_unknown_architecture_is_refused_with_the_known_ones():
     with pytest.raises(UnknownName, match=r"'crd'.*'crdr'"):
         load_architecture("crd")
@@ -39,14 +34,9 @@ def test_an_unknown_architecture_is_refused_with_the_known_ones():
 @each_architecture
 def test_a_configuration_survives_its_json(name):
     architecture = load_architecture(name)
-    assert (
-        architecture.config_from_json(architecture.config_to_json(CONFIGS[name])) == CONFIGS[name]
-    )
-
-
-@each_architecture
-def test_a_network_knows_its_configuration(name):
-    assert made(name)[1].config == CONFIGS[name]
+    config = architecture.config_from_json(architecture.config_to_json(CONFIGS[name]))
+    assert config == CONFIGS[name] == made(name)[1].config
+    assert architecture.name == name
 
 
 @each_architecture

@@ -3,7 +3,6 @@
 import json
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -34,7 +33,7 @@ TABLES = {"z": torch.tensor([[0, 7, 65536]], dtype=torch.int32)}
 
 
 @pytest.fixture
-def path(tmp_path) -> Path:
+def path(tmp_path):
     """A checkpoint as written."""
     path = tmp_path / "deep" / "tiny.safetensors"
     save_checkpoint(path, CRDRNetwork(TINY), CARD, TABLES)
@@ -150,14 +149,6 @@ def test_a_missing_file_says_which(path):
         load_checkpoint(path.with_name("other.safetensors"))
     path.unlink()
     with pytest.raises(Unavailable, match=r"no checkpoint .*tiny\.safetensors: No such file"):
-        load_checkpoint(path)
-
-
-def test_a_flipped_bit_is_noticed(path):
-    content = bytearray(path.read_bytes())
-    content[-100] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(Unavailable, match="is damaged or of another checkpoint"):
         load_checkpoint(path)
 
 

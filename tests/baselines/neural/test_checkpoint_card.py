@@ -14,11 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from baselines.compressai.codec import CompressAI
-from baselines.neural.checkpoint.bare import BareTensors
 from baselines.neural.checkpoint.card import load_card, verified_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED
-from baselines.neural.crdr.architecture import TINY as SIZES
 from baselines.neural.crdr.coder import HeaderControls
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.codec import Setting
@@ -232,14 +230,6 @@ def test_tensors_of_another_network_are_refused(change, named, tiny, tmp_path):
     assert f"{bare} does not hold its card's network: {named} differs" in done.stderr
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == [bare]
-
-
-@pytest.mark.parametrize("content", [b"", b"hello", b"\xff" * 64, b"\x02" + bytes(7) + b"[]"])
-def test_a_file_of_something_else_is_refused(content, tmp_path):
-    path = tmp_path / "file.safetensors"
-    path.write_bytes(content)
-    with pytest.raises(Unavailable, match="cannot be read as safetensors"):
-        BareTensors(path, "crdr", SIZES)
 
 
 @pytest.mark.parametrize(

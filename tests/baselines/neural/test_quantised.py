@@ -32,7 +32,7 @@ def test_weak_rows_and_columns_keep_as_many_bits_as_strong_ones(shape):
     assert torch.allclose(quantise(weights, 4).values(), weights, rtol=1e-6, atol=0)
 
 
-def test_integers_have_the_bits_asked_for():
+def test_integers_have_the_bits_asked_for_and_zeros_stay():
     weights = torch.randn(64, 32, generator=torch.Generator().manual_seed(1))
     for bits in range(2, 9):
         found = quantise(weights, bits)
@@ -40,9 +40,6 @@ def test_integers_have_the_bits_asked_for():
         assert int(found.integers.abs().max()) == 2 ** (bits - 1) - 1
         error = (found.values() - weights).abs() / (found.rows * found.columns)
         assert float(error.max()) <= 0.5 + 1e-5
-
-
-def test_rows_and_columns_of_zeros_stay_zeros():
     weights = torch.zeros(3, 4)
     weights[1, 2] = 0.7
     assert torch.equal(quantise(weights, 8).values(), weights)

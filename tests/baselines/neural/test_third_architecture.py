@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 
 from baselines.neural.architecture import ARCHITECTURES, load_architecture
-from baselines.neural.bitstream.container import Tiling
 from baselines.neural.checkpoint.card import Card, card_path, load_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
 from baselines.neural.checkpoint_codec import CheckpointCodec
@@ -27,7 +26,7 @@ from baselines.neural.training.session import TrainingRun, TrainingSession
 from benchmark import registry
 from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec
-from benchmark.errors import BadOption, CorruptStream, Unavailable, UnknownName, UsageError
+from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from support.added.factorised import Widths
 from support.networks.tiny_checkpoint import noise
 from support.training.tiny_runs import bench, write_photographs
@@ -46,7 +45,7 @@ def _registered(monkeypatch):
 
 
 @pytest.fixture
-def codec(tmp_path) -> PictureCodec:
+def codec(tmp_path):
     """The codec of an untrained network that was shipped through a file and its card."""
     torch.manual_seed(0)
     architecture = load_architecture("factorised")
@@ -76,28 +75,6 @@ def test_a_stream_decodes_to_the_picture_of_the_latents_that_were_coded(codec, s
     assert len(latents.round().unique()) > 2
     levels = ((images + 1) * 127.5).round().clamp(0, 255).permute(1, 2, 0).numpy()
     assert np.array_equal(decoded, levels)
-
-
-def test_tiles_hold_the_same_picture(codec):
-    pixels = noise(130, 200)
-    whole, tiled = codec.encode(pixels), codec.encode(pixels, None, Tiling(64, 16))
-    assert torch.equal(codec.latents(whole), codec.latents(tiled))
-    assert np.abs(codec.decode(whole).astype(int) - codec.decode(tiled)).max() <= 1
-
-
-def test_a_stream_costs_what_the_network_estimates(codec):
-    pixels = noise(128, 128)
-    with torch.no_grad():
-        images = to_images(pixels, torch.device("cpu"))
-        estimate = codec.coder.network(images, None, noisy=False)
-    assert 8 * len(codec.encode(pixels)) == pytest.approx(float(estimate.y_bits), rel=0.02, abs=200)
-
-
-def test_damage_is_a_corrupt_stream(codec):
-    data = bytearray(codec.encode(noise(64, 64)))
-    data[len(data) // 2] ^= 1
-    with pytest.raises(CorruptStream):
-        codec.decode(bytes(data))
 
 
 def test_its_work_is_counted_without_a_word_of_its_own():

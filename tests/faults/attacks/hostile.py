@@ -1,6 +1,7 @@
-"""Attacks by files, streams, results and packs of a stranger. `attacks/stored.py` has the contract.
+"""Attacks by files, streams, results and packs of a stranger.
 
-No file of the user may be copied, no code that a stranger names may run, nothing may take long.
+Each function gets an arena, sound inputs, and the generator that decides what it does. No file of
+the user may be copied, no code that a stranger names may run, nothing may take long.
 """
 
 import json
@@ -22,8 +23,8 @@ from hypothesis.errors import HypothesisWarning
 
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
-from faults.attacks.arena import Arena, store_in
-from faults.attacks.sound import Sound
+from faults.attacks.arena import Arena
+from faults.attacks.sound import Sound, store_in
 from support.faults.ledger import mutated
 from support.files.hostile_files import HEADERS, bomb, png, tar_of
 
@@ -116,7 +117,7 @@ def hostile_files(arena: Arena, sound: Sound, chance: random.Random) -> None:
     commands: list[tuple[str, ...]] = []
     for _ in range(chance.randint(1, 4)):
         place, name = chance.choice(sorted(PLACES)), chance.choice(sorted(FILES))
-        arena.did(f"{name} as {place}")
+        arena.deeds.append(f"{name} as {place}")
         path = _path(arena.work, place)
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -125,11 +126,11 @@ def hostile_files(arena: Arena, sound: Sound, chance: random.Random) -> None:
         FILES[name](path, arena)
         commands += PLACES[place]
     for command in dict.fromkeys(commands):
-        arena.bench(*command, limits=("--fsize=100000000",))
+        arena.bench(*command)
     for path in arena.work.rglob("*"):
         if path.is_file() and not path.is_symlink() and path.stat().st_size < 1 << 24:
             copied = SECRET in path.read_bytes()
-            arena.judge([f"the user's secret was copied to {path.name}"] * copied)
+            arena.findings += [f"the user's secret was copied to {path.name}"] * copied
 
 
 def _path(folder: Path, place: str) -> Path:
@@ -144,13 +145,10 @@ def _path(folder: Path, place: str) -> Path:
 
 def hostile_streams(arena: Arena, sound: Sound, chance: random.Random) -> None:
     """Mutated streams in rows of results, with the sha256 that they have now, for every verb."""
-    theirs = store_in(sound.results)
-    assert theirs is not None
     results, rows = arena.work / "results", []
-    store = Store(results / theirs.folder.name)
+    store = Store(results / store_in(sound.results).folder.name)
     for number in range(chance.randint(1, 40)):
         source = store_in(sound.learned if chance.random() < 0.5 else sound.results)
-        assert source is not None
         known = [row for row in source.table().to_pylist() if ".py:" not in row["codec"]]
         row = chance.choice(known)
         stream = mutated(source.stream(row["stream_sha256"]) or b"", chance)
@@ -216,14 +214,13 @@ def hostile_folders(arena: Arena, sound: Sound, chance: random.Random) -> None:
     """Results whose rows have any values, whose records are any JSON, and that name code."""
     (arena.work / "stranger.py").write_text(PYTHON)
     theirs = store_in(sound.copied(arena, "theirs"))
-    assert theirs is not None
     rows = theirs.versions().to_pylist()
     for path in theirs.folder.glob("per_image/*.parquet"):
         path.unlink()
     commands = [COMMANDS[0]]
     for _ in range(chance.randint(1, 6)):
         row, seed, kind = chance.choice(rows), chance.getrandbits(32), chance.randrange(4)
-        arena.did(f"{('code', 'a record', 'values', 'values')[kind]} by seed {seed}")
+        arena.deeds.append(f"{('code', 'a record', 'values', 'values')[kind]} by seed {seed}")
         if kind == 0:
             row["codec"], row["variant"] = chance.choice(CODE)
         elif kind == 1:

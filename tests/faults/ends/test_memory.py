@@ -57,17 +57,8 @@ def test_a_metric_out_of_memory_is_null_for_its_image_and_computed_where_there_i
     again, _ = run(codec, images, results, "psnr,ms_ssim", **little)
     assert again.returncode == 0
     assert "0 cells measured" in again.stdout
-    bench(
-        "rescore",
-        "--codecs",
-        codec,
-        "--dataset",
-        images,
-        "--metrics",
-        "ms_ssim",
-        "--results",
-        results,
-    )
+    words = ("--codecs", codec, "--dataset", images, "--results", results)
+    bench("rescore", *words, "--metrics", "ms_ssim")
     (folder,) = results.iterdir()
     assert not [row for row in Store(folder).table().to_pylist() if not row["ms_ssim"]]
 
@@ -141,7 +132,8 @@ def test_errors_that_mean_memory_are_told_from_others():
 
     with pytest.raises(RuntimeError) as refused:
         torch.empty(1 << 50, dtype=torch.uint8)
-    assert memory_exhausted(refused.value) == "host"
+    assert memory_exhausted(refused.value) == memory_exhausted(MemoryError()) == "host"
+    assert memory_exhausted(torch.OutOfMemoryError("CUDA out of memory")) == "device"
     assert memory_exhausted(OSError(12, "Cannot allocate memory")) == "host"
     assert memory_exhausted(OSError(28, "No space left on device")) is None
     assert memory_exhausted(ValueError("can't allocate memory")) is None

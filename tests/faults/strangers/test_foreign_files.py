@@ -5,23 +5,18 @@ process of its own, which is ended after a long while: a test that needs that ha
 """
 
 import io
-import json
 import os
 import tarfile
 import threading
-import warnings
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from baselines.neural.checkpoint.card import load_card
+from baselines.neural.crdr.authors import import_authors
 from baselines.neural.training.run_folder import load_state, restoring
 from benchmark.datasets import download
-from benchmark.errors import BadPack, BenchError, DamagedResults, Unavailable, UsageError
-from benchmark.packs.pack import open_pack
+from benchmark.errors import Unavailable, UsageError
 from benchmark.rows.merge import merge_folders
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
@@ -181,16 +176,6 @@ def test_a_tar_that_others_write_is_read(tmp_path):
     assert LARGEST_EXTENSION_BYTES < 10_000
 
 
-@pytest.mark.slow
-@given(st.binary(max_size=3000))
-@settings(max_examples=200)
-def test_any_bytes_are_a_tar_or_refused(tmp_path_factory, content):
-    path = tmp_path_factory.mktemp("tar") / "pack.tar"
-    path.write_bytes(content)
-    with pytest.raises(BadPack):
-        open_pack(path)
-
-
 # Torch files
 
 
@@ -205,6 +190,8 @@ def test_every_reader_of_torch_files_refuses_what_unpacks_to_more_than_itself(tm
     path = bomb(tmp_path / "state.pt", 66_500)
     with pytest.raises(Unavailable, match=r"state\.pt"):
         ALEXNET.load(path, "cpu", torch.float32)
+    with pytest.raises(Unavailable, match=r"state\.pt"):
+        import_authors(path)
     with pytest.raises(UsageError, match=r"state\.pt is no state of a training run"):
         load_state(tmp_path, torch.device("cpu"))
     torch.save({"a": torch.zeros(1).expand(1 << 40)}, tmp_path / "w.pth")
@@ -240,77 +227,6 @@ def test_a_state_that_lacks_a_part_is_named(tmp_path):
     state = load_state(tmp_path, torch.device("cpu"))
     with pytest.raises(UsageError, match="is no state"), restoring(tmp_path):
         state["index"]
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
-    max_leaves=10,
-)
-CARD_KEYS = ("format", "architecture", "config", "training_data", "steps", "sha256", "measured")
-
-
-@pytest.mark.slow
-@given(json_values | st.dictionaries(st.sampled_from(CARD_KEYS), json_values))
-@settings(max_examples=200)
-def test_any_json_is_a_card_or_refused(tmp_path_factory, content):
-    folder = tmp_path_factory.mktemp("card")
-    (folder / "w.json").write_text(json.dumps(content))
-    with pytest.raises(Unavailable, match="is no card"):
-        load_card(folder / "w.safetensors")
-
-
-INDEX_KEYS = ("format", "name", "streams", "codecs", "notes")
-
-
-@pytest.mark.slow
-@given(json_values | st.dictionaries(st.sampled_from(INDEX_KEYS), json_values), st.text())
-@settings(max_examples=200)
-def test_any_json_and_csv_are_a_pack_or_refused(tmp_path_factory, content, rows):
-    folder = tmp_path_factory.mktemp("pack")
-    (folder / "pack.json").write_text(json.dumps(content))
-    (folder / "rows.csv").write_text(rows, encoding="utf-8", errors="replace")
-    with pytest.raises(BadPack):
-        open_pack(folder)
-
-
-text = st.sampled_from(["jpeg", "", "ok", "a" * 64, "../x", "=1", "x=1", "a\nb", "\0", "command"])
-values = {
-    "string": text,
-    "double": st.floats(),
-    "int64": st.integers(-(2**63), 2**63 - 1),
-    "bool": st.booleans(),
-}
-
-
-@st.composite
-def hostile_rows(draw):
-    """Rows with the columns of the schema and any values of their types."""
-    made = []
-    for number in range(draw(st.integers(1, 3))):
-        one = row(cell=f"{number}" * 64)
-        for name in draw(st.lists(st.sampled_from(table_schema().names), max_size=6)):
-            kind = str(table_schema().field(name).type)
-            one[name] = draw(st.none() | values.get(kind, st.none()))
-        made.append(one)
-    return made
-
-
-@pytest.mark.slow
-@given(hostile_rows())
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_rows_of_any_values_are_merged_or_told(tmp_path_factory, rows):
-    folder = tmp_path_factory.mktemp("merge")
-    stranger(folder / "theirs", *rows)
-    refused = ""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DamagedResults)
-            for one in merge_folders([folder / "theirs"], folder / "mine"):
-                assert one.rows <= len(rows)
-    except BenchError as error:
-        refused = str(error)
-    assert "\n" not in refused
 
 
 # Downloads

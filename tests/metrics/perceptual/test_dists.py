@@ -17,7 +17,7 @@ from benchmark.errors import Unavailable
 from benchmark.metrics.perceptual import dists as module
 from benchmark.metrics.perceptual.dists import DISTS
 from benchmark.system.backbone import VGG16
-from support.metrics.cases import through_jpeg, unavailable_in_new_python, value
+from support.metrics.cases import through_jpeg, value
 from support.networks.vgg_files import CHANNELS, IMPORTANCES_FILE, NETWORK_FILE, DrawnVGG
 
 TOLERANCE = 1e-6  # as stated in the docstring
@@ -28,12 +28,12 @@ def sha256(path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> DrawnVGG:
+def written(tmp_path_factory):
     return DrawnVGG(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture
-def drawn(written: DrawnVGG, monkeypatch: pytest.MonkeyPatch) -> DrawnVGG:
+def drawn(written, monkeypatch):
     """Weights that `DISTS` finds and accepts."""
     network = module.NETWORK._replace(sha256=sha256(written.folder / NETWORK_FILE))
     monkeypatch.setattr(module, "NETWORK", network)
@@ -93,17 +93,6 @@ def test_an_image_gets_the_value_of_the_published_formula(drawn, coffee, device,
         assert value(DISTS(device), source, decoded) == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_a_source_is_prepared_once_for_many_images(drawn, photo):
-    crop, metric = np.ascontiguousarray(photo[:40, :50]), DISTS()
-    prepared = metric.prepare(crop)
-    for quality in (10, 60, 10):
-        decoded = through_jpeg(crop, quality)
-        assert metric.compare(prepared, decoded) == value(DISTS(), crop, decoded)
-    assert metric.compare(prepared, crop.copy()) == 0
-    with pytest.raises(ValueError, match="shapes differ"):
-        metric.compare(prepared, crop[:, :-1])
-
-
 def test_a_file_of_something_else_is_unavailable(drawn, tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_WEIGHTS", f"{tmp_path}{os.pathsep}{drawn.folder}")
     for name, whose in (
@@ -134,12 +123,6 @@ def test_the_authors_package_is_enough_where_it_is_installed(drawn, tmp_path, mo
         Unavailable, match=r"no weight file dists_weights\.pt in .*`bench fetch dis"
     ):
         DISTS()
-
-
-def test_missing_weights_are_noticed_before_torch_is_imported(tmp_path):
-    shown = unavailable_in_new_python("benchmark.metrics.perceptual.dists", "DISTS", tmp_path)
-    assert shown.startswith("False no weight file vgg16-397923af.pth in")
-    assert "`bench fetch dists`" in shown
 
 
 def test_the_protocol_names_the_release_and_both_weights():

@@ -5,7 +5,6 @@ import pickle
 import warnings
 from importlib.metadata import PackageNotFoundError
 from io import BytesIO
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -24,14 +23,12 @@ from benchmark.system.backbone import ALEXNET, SQUEEZENET, VGG16
 from conftest import SHARED
 from support.metrics.cases import (
     MakesFolder,
-    in_new_python,
     through_jpeg,
     unavailable_in_new_python,
     value,
 )
 
 WEIGHTS = SHARED / "data" / "weights"
-needs_weights = pytest.mark.skipif(not WEIGHTS.exists(), reason="needs ../shared/data/weights")
 TOLERANCE = 1e-6  # as stated in the docstring
 
 
@@ -94,13 +91,13 @@ by_tensors = pytest.mark.parametrize(
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: case.net)
-def case(request: pytest.FixtureRequest) -> Case:
+def case(request):
     chosen: Case = request.param
     return chosen
 
 
 @pytest.fixture(scope="module")
-def loaded(case: Case) -> dict[str, torch.Tensor]:
+def loaded(case):
     """Return the network's published weights, or drawn ones of VGG-16."""
     if case is VGG:
         return drawn_vgg()
@@ -128,9 +125,7 @@ def drawn_vgg() -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def folder(
-    case: Case, loaded: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def folder(case, loaded, tmp_path_factory):
     """Return the folder of the weights."""
     if case is not VGG:
         return WEIGHTS
@@ -140,9 +135,7 @@ def folder(
 
 
 @pytest.fixture
-def weights(
-    case: Case, loaded: dict[str, torch.Tensor], folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, torch.Tensor]:
+def weights(case, loaded, folder, monkeypatch):
     """Place the network's weights where the metric finds them, and return them."""
     monkeypatch.setenv("BENCH_WEIGHTS", str(folder))
     if case is VGG:
@@ -152,13 +145,13 @@ def weights(
 
 
 @pytest.fixture
-def picture(case: Case, photo: Pixels) -> Pixels:
+def picture(case, photo):
     """Small, where the network is large."""
     return np.ascontiguousarray(photo[:70, :90]) if case is VGG else photo
 
 
 @pytest.fixture(scope="module")
-def peer(case: Case, loaded: dict[str, torch.Tensor]) -> Any:
+def peer(case, loaded):
     """Build the lpips package's network with the same weights."""
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore", UserWarning)  # it calls torchvision the old way
@@ -301,23 +294,6 @@ def test_missing_weights_are_noticed_before_torch_is_imported(case, tmp_path):
     shown = unavailable_in_new_python(module, case.metric.__name__, tmp_path)
     assert shown.startswith(f"False no weight file {case.sought} in")
     assert case.whole in shown
-
-
-@needs_weights
-@by_tensors
-def test_nothing_but_torch_is_imported_and_no_random_number_drawn(case):
-    program = """
-import sys
-import numpy as np
-import torch
-from benchmark.metrics.perceptual import lpips
-state = torch.get_rng_state()
-metric = lpips.NAME()
-metric.compare(metric.prepare(np.zeros((64, 64, 3), np.uint8)), np.ones((64, 64, 3), np.uint8))
-print(torch.equal(state, torch.get_rng_state()), {"torchvision", "lpips"} & set(sys.modules))
-"""
-    program = program.replace("NAME", case.metric.__name__)
-    assert in_new_python(program, BENCH_WEIGHTS=str(WEIGHTS)) == "True set()\n"
 
 
 def test_the_protocol_names_the_release_and_the_weights():

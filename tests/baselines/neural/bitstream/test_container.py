@@ -106,15 +106,6 @@ def test_a_photograph_pays_fifteen_bytes_and_a_tile_the_length_of_its_payload():
     assert header == 16 + 2 + 31 * 2
 
 
-@pytest.mark.parametrize("level", [0, 15])
-def test_a_constant_map_costs_one_byte_more_than_the_number_that_it_replaces(level):
-    mapped = changed(
-        KODAK, q=np.full((8, 12), level, np.uint8), beta=np.full((8, 12), level, np.uint8)
-    )
-    assert len(pack(mapped)) == len(pack(KODAK)) + 2
-    assert_same(unpack(pack(mapped)), mapped)
-
-
 @pytest.mark.parametrize(
     "changes",
     [

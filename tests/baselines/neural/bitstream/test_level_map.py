@@ -119,36 +119,12 @@ def test_smooth_maps_cost_little_and_noise_hardly_more_than_its_four_bits():
     assert 4 <= bits_per_block(noise) < 4.6
 
 
-@pytest.fixture(scope="module")
-def blob() -> tuple[bytes, np.ndarray]:
-    levels = np.rint(15 * np.exp(-(DISTANCE**2) / 100)).astype(np.uint8)
-    return encode_levels(levels), levels
-
-
-def assert_harmless(data: bytes, rows: int, columns: int) -> bool:
-    """Decode damaged bytes; return whether that was refused."""
-    try:
-        levels = decode_levels(data, rows, columns)
-    except CorruptStream:
-        return True
-    assert levels.shape == (rows, columns)
-    assert levels.dtype == np.uint8
-    assert levels.max() <= 15
-    return False
-
-
-def test_bytes_behind_a_map_are_noticed(blob):
-    data, _ = blob
+def test_bytes_behind_a_map_are_noticed():
+    data = encode_levels(np.rint(15 * np.exp(-(DISTANCE**2) / 100)).astype(np.uint8))
     with pytest.raises(CorruptStream, match="does not end"):
         decode_levels(data + bytes(9), 32, 32)
     with pytest.raises(CorruptStream, match="does not end"):
         decode_levels(b"\xff\xff", 1, 1)
-
-
-@settings(max_examples=300)
-@given(st.binary(max_size=60), SHAPES)
-def test_any_bytes_end_in_a_corrupt_stream_or_a_map(data, shape):
-    assert_harmless(data, *shape)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def test_the_published_size_has_the_published_parameters_and_work():
 
 
 @pytest.fixture
-def network() -> CharmNetwork:
+def network():
     torch.manual_seed(0)
     return CharmNetwork(TINY)
 

@@ -1,7 +1,5 @@
 """A checkpoint of the smallest network, and its codec."""
 
-from pathlib import Path
-
 import pytest
 
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
@@ -10,12 +8,12 @@ from support.networks.tiny_checkpoint import write_checkpoint
 
 
 @pytest.fixture(scope="package")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "ours.safetensors"
     write_checkpoint(path)
     return path
 
 
 @pytest.fixture(scope="package")
-def codec(checkpoint: Path) -> PictureCodec:
+def codec(checkpoint):
     return PictureCodec(load_checkpoint(checkpoint))

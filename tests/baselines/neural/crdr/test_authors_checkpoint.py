@@ -38,7 +38,7 @@ State = dict[str, Tensor]
 
 
 @pytest.fixture(scope="module")
-def state() -> State:
+def state():
     return authors_state(SHRUNKEN)
 
 

@@ -1,7 +1,5 @@
 """Our codec as a whole: streams of a tiny network, in every configuration, whole and spoilt."""
 
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -25,8 +23,7 @@ from benchmark.errors import CorruptStream, ImageRefused, Unavailable
 from support.networks.tiny_checkpoint import noise
 from support.networks.tiny_streams import encode, pack, unpack
 
-ROOT = Path(__file__).parents[4]
-SIZES = [(1, 1), (1, 7), (7, 1), (17, 33), (64, 64), (65, 128), (181, 203)]
+SIZES = [(1, 7), (64, 64), (65, 128), (181, 203)]
 KERNELS = (Choice("limbs", LimbSums, ""), Choice("reference", Float64Sums, ""))
 
 
@@ -103,43 +100,16 @@ def test_a_stream_has_the_same_latents_in_every_configuration(
     assert max(np.abs(found - one[data]).max() for data, found in pictures) <= 1
 
 
-def test_200_random_images_have_the_same_latents_by_either_kernel(
+def test_random_images_have_the_same_latents_by_either_kernel(
     checkpoint, codec, one_configuration_for_good
 ):
     torch.set_num_threads(1)
     limbs, reference = (codec_with(checkpoint, one) for one in KERNELS)
     random = np.random.default_rng(3)
-    for seed in range(200):
+    for seed in range(60):
         height, width = random.integers(1, 130, 2)
         data = encode(codec, noise(height, width, seed), random.uniform(0, 4), 0.0)
         assert torch.equal(limbs.latents(data), reference.latents(data))
-
-
-def test_a_stream_decodes_in_a_fresh_process_in_another_configuration(checkpoint, codec, tmp_path):
-    data = encode(codec, noise(97, 131), 2.0, 2.56)
-    (tmp_path / "a.crdr").write_bytes(data)
-    script = f"""
-import numpy, torch
-from pathlib import Path
-from baselines.neural.checkpoint.checkpoint import load_checkpoint
-from baselines.neural.crdr.coder import CRDRCoder
-from baselines.neural.entropy.fixed.kernels import Float64Sums
-from baselines.neural.entropy.fixed.selftest import Choice
-from baselines.neural.picture_codec import PictureCodec
-torch.set_num_threads(2)
-torch.backends.mkldnn.enabled = False
-loaded = load_checkpoint(Path({str(checkpoint)!r}))
-choice = Choice("reference", Float64Sums, "")
-codec = PictureCodec(loaded, coder=CRDRCoder(loaded.network, loaded.tables, choice=choice))
-data = Path("a.crdr").read_bytes()
-numpy.savez("found.npz", latents=codec.latents(data).numpy(), pixels=codec.decode(data))
-"""
-    subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, check=True
-    )
-    with np.load(tmp_path / "found.npz") as found:
-        assert np.array_equal(found["latents"], codec.latents(data).numpy())
-        assert np.abs(found["pixels"].astype(int) - codec.decode(data)).max() <= 1
 
 
 def test_the_encoder_does_not_see_beta_and_a_decoder_may_choose_another(codec):
@@ -207,28 +177,22 @@ def test_only_what_is_too_large_for_one_piece_comes_in_tiles():
     assert tiling_of(2**21, 1) is None  # refused for its side, not for lack of tiles
 
 
-def test_a_stream_of_another_checkpoint_names_both(codec):
+def test_a_stream_of_another_checkpoint_or_for_a_larger_image_is_refused(codec):
     data = pack(
         unpack(encode(codec, noise(8, 8), 2.0, 0.0))._replace(checkpoint=b"\x01\x02\x03\x04")
     )
     with pytest.raises(CorruptStream, match=f"checkpoint 01020304, .* {codec.identity.hex()}$"):
         codec.decode(data)
+    (payload,) = unpack(encode(codec, noise(8, 8), 2.0, 0.0)).payloads
+    with pytest.raises(CorruptStream):
+        codec.decode(pack(Stream(codec.identity, 1024, 1024, HeaderControls(32, 0), (payload,))))
 
 
-def test_what_cannot_be_decoded_or_coded_is_refused(codec):
-    for data in (b"", b"\x89PNG\r\n\x1a\n" + bytes(100), b"C\xd2", bytes(64)):
-        with pytest.raises(CorruptStream):
-            codec.decode(data)
+def test_what_cannot_be_coded_is_refused(codec):
     with pytest.raises(ImageRefused, match="70000 x 1 pixels"):
         encode(codec, np.zeros((1, 70000, 3), np.uint8), 2.0, 0.0)
     with pytest.raises(ValueError, match=r"a map of q of shape \(2, 2\)"):
         encode(codec, noise(64, 64), np.zeros((2, 2), np.uint8), 0.0)
-
-
-def test_a_payload_for_a_larger_image_is_refused(codec):
-    (payload,) = unpack(encode(codec, noise(8, 8), 2.0, 0.0)).payloads
-    with pytest.raises(CorruptStream):
-        codec.decode(pack(Stream(codec.identity, 1024, 1024, HeaderControls(32, 0), (payload,))))
 
 
 def test_a_checkpoint_without_its_tables_cannot_code(checkpoint):

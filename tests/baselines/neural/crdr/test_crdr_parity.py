@@ -82,11 +82,8 @@ def rounding(ours: Tensor, theirs: Tensor, exact: Tensor) -> float:
     return max(float((one - exact).abs().max() / exact.std()) for one in (ours, theirs))
 
 
-def test_the_written_keys_are_those_of_the_authors_code():
+def test_the_written_keys_and_weights_are_those_of_the_authors(state):
     assert authors_shapes(FULL) == listed_shapes(PARITY / "state_dict_keys.txt")
-
-
-def test_the_filled_weights_have_the_listed_sha256(state):
     listed = dict(
         reversed(line.split()) for line in (PARITY / "weights_sha256.txt").read_text().splitlines()
     )
@@ -99,24 +96,15 @@ def test_the_filled_weights_have_the_listed_sha256(state):
     assert len(filled) == 583
 
 
-def test_the_latent_is_theirs(network, referee):
+def test_every_stage_up_to_the_hyper_decoder_is_theirs(network, referee):
     latents = network.analyse(golden("256x256.x"), Q)
     exact = referee.analyse(golden("256x256.x").double(), level(Q))
     assert rounding(latents, stage("y"), exact) < ROUNDING
-
-
-def test_the_hyper_latent_is_theirs(network, referee):
     exact = referee.hyper_analyse(stage("y").double())
     assert rounding(network.hyper_analyse(stage("y")), stage("z"), exact) < ROUNDING
-
-
-def test_the_rounded_hyper_latent_is_theirs_to_the_bit(network):
     assert torch.equal(network.round_hyper(stage("z")), stage("z_hat"))
     symbols = (stage("z") - network.prior.medians()[:, None, None]).round()
     assert torch.equal(symbols, stage("z_sym").float())
-
-
-def test_the_hyper_decoder_gives_their_supports(network, referee):
     ours = torch.cat(network.hyper_synthesise(stage("z_hat")), 1)
     exact = torch.cat(referee.hyper_synthesise(stage("z_hat").double()), 1)
     assert rounding(ours, stage("hyper_out"), exact) < ROUNDING

@@ -16,8 +16,7 @@ from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.cli import app
 from benchmark.codec import Setting
-from benchmark.codec_spec import load_codec, parse_codec
-from benchmark.errors import BadOption, Unavailable
+from benchmark.errors import Unavailable
 from benchmark.system.digest import pixels_sha256
 from support.networks.tiny_checkpoint import noise
 
@@ -100,15 +99,6 @@ def test_tiles_and_another_beta_are_decoded_exactly_as_well(checkpoint):
         found, expected = exact.decode(data, beta=beta), plain.decode(data, beta=beta)
         assert np.abs(found.astype(int) - expected).max() <= 1
     assert (exact.decode(data, beta=5.12) != exact.decode(data)).any()
-
-
-def test_the_option_is_part_of_the_variant_and_of_the_call(checkpoint):
-    codec = load_codec(parse_codec(f"ours:beta=0:checkpoint={checkpoint}:exact=1"))
-    assert codec.describe().command.endswith("exact synthesis")
-    plain = load_codec(parse_codec(f"ours:beta=0:checkpoint={checkpoint}"))
-    assert plain.describe().fingerprint == codec.describe().fingerprint
-    with pytest.raises(BadOption, match="exact=2: it is 0 or 1"):
-        CRDR(beta=0, checkpoint=str(checkpoint), exact=2)
 
 
 def test_the_command_decodes_exactly_on_request(checkpoint, tmp_path):

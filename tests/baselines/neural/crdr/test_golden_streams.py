@@ -50,7 +50,7 @@ def held(data: str, indices: NDArray[Any], *tables: NDArray[Any]) -> NDArray[np.
     return np.array(found).reshape(indices.shape)
 
 
-def test_their_string_of_y_holds_their_symbols_by_their_indices(gaussian):
+def test_their_strings_hold_their_symbols(gaussian):
     tables = (gaussian._quantized_cdf, gaussian._cdf_length, gaussian._offset)
     found = held(
         "bytes_y",
@@ -58,9 +58,6 @@ def test_their_string_of_y_holds_their_symbols_by_their_indices(gaussian):
         *(one.reshape(len(one), -1).squeeze(1).numpy() for one in tables),
     )
     assert np.array_equal(found, golden("y_sym"))
-
-
-def test_their_string_of_z_holds_their_symbols_by_the_stored_tables():
     symbols = golden("z_sym")
     tables = (golden(f"cdf.z.{name}") for name in ("quantized_cdf", "cdf_length", "offset"))
     assert np.array_equal(held("bytes_z", channel_rows(symbols.shape[1:])[None], *tables), symbols)

@@ -102,7 +102,7 @@ def test_with_compressais_weights_latents_are_equal_and_pictures_to_rounding(off
 
 
 @pytest.fixture
-def network() -> ElicNetwork:
+def network():
     torch.manual_seed(0)
     return ElicNetwork(TINY).eval()
 

@@ -2,11 +2,10 @@
 
 import pytest
 
-from baselines.neural.entropy.coder import Distributions
-from support.entropy.reference_coder import Table, distributions, gaussian_tables
+from support.entropy.reference_coder import distributions, gaussian_tables
 
 
 @pytest.fixture(scope="package")
-def gaussians() -> tuple[list[Table], Distributions]:
+def gaussians():
     tables = gaussian_tables()
     return tables, distributions(tables)

@@ -85,22 +85,6 @@ def test_the_length_is_the_entropy_within_a_thousandth_and_four_bytes(gaussians,
     assert ideal <= len(data) <= 1.001 * ideal + 4
 
 
-def test_a_decoder_that_learns_each_pieces_rows_from_the_last_gets_the_same(gaussians):
-    _, rows = gaussians
-    generator = np.random.default_rng(1)
-    pieces, indices = [], np.full((4, 5, 6), 30)
-    for _ in range(10):
-        symbols = generator.integers(-40, 40, indices.shape)
-        pieces.append((symbols, rows, indices))
-        indices = np.abs(symbols) % 64
-    decoder, indices = Decoder(encode(*pieces)), np.full((4, 5, 6), 30)
-    for symbols, _, _ in pieces:
-        taken = decoder.take(rows, indices)
-        np.testing.assert_array_equal(taken, symbols)
-        indices = np.abs(taken) % 64
-    decoder.finish()
-
-
 def test_every_symbol_of_16_bits_can_be_coded_beside_every_narrow_table():
     rows = distributions([(0, [65535, 1]), (-32768, [1, 65535]), (32767, [30000, 35536])])
     symbols = np.arange(-32768, 32768)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.entropy.coder import Decoder, Distributions, channel_rows
+from baselines.neural.entropy.coder import Decoder, Distributions
 from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables
 from support.entropy.reference_coder import encode
 
 
 @pytest.fixture(scope="module")
-def prior() -> FactorisedPrior:
+def prior():
     """Spread by a random walk of its parameters, with medians between the integers."""
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(3)
@@ -36,10 +36,6 @@ def test_the_priors_integers_are_its_probabilities(prior):
         # Each is at least 1, so the likeliest may lose one for every other symbol.
         assert np.abs(counts[:-1] - 65536 * likelihood).max() < 1.1 + len(counts) * likelihood.max()
         assert likelihood.sum() > 1 - 2**-16
-
-
-def test_channels_are_numbered_from_zero_at_every_position():
-    assert channel_rows((3, 1, 2)).tolist() == [[[0, 0]], [[1, 1]], [[2, 2]]]
 
 
 def test_coding_z_takes_the_bits_that_the_prior_says(prior):

@@ -105,12 +105,9 @@ def work(seconds):
         pass
 
 
-def test_a_kernel_that_is_far_slower_than_the_next_is_not_taken():
+def test_the_processor_time_of_a_kernel_decides_and_not_its_waiting():
     choice = choose(CPU, {"slow": after(lambda: work(0.2)), "reference": Float64Sums})
     assert choice == ("reference", Float64Sums, "")
-
-
-def test_a_kernel_that_is_hopelessly_slow_is_timed_only_twice():
     calls = []
 
     def slow():
@@ -119,9 +116,6 @@ def test_a_kernel_that_is_hopelessly_slow_is_timed_only_twice():
 
     assert choose(CPU, {"slow": after(slow), "reference": Float64Sums}).name == "reference"
     assert len(calls) == len(CASES) + 2
-
-
-def test_a_kernel_that_had_to_wait_for_others_on_a_busy_processor_is_taken():
     waiting = after(lambda: sleep(0.02))
     assert choose(CPU, {"waiting": waiting, "reference": Float64Sums}).name == "waiting"
 

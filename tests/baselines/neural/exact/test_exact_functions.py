@@ -29,24 +29,18 @@ def true(function, values) -> list[float]:
         return [float(function(Decimal(value))) for value in values]
 
 
-def test_the_exponential_is_that_of_decimal_numbers_within_its_range():
+def test_exponential_sigmoid_and_softplus_are_those_of_decimal_numbers():
     inside = [value for value in [*VALUES, 88.8, 700.0] if abs(value) <= 700]
     assert of(exponential, inside) == pytest.approx(true(Decimal.exp, inside), rel=CLOSE)
     beyond = of(exponential, [-1e9, -700.0, 700.0, 1e9])
     assert beyond[0] == beyond[1] > 0
     assert beyond[2] == beyond[3] < float("inf")
-
-
-def test_the_sigmoid_is_that_of_decimal_numbers():
     values = [*VALUES, 800.0]
     inside = [value for value in values if abs(value) <= 700]
     expected = true(lambda x: 1 / (1 + (-x).exp()), inside)
     assert of(sigmoid, inside) == pytest.approx(expected, rel=CLOSE)
     assert of(sigmoid, values)[-1] == 1
     assert 0 <= of(sigmoid, values)[0] < 1e-300
-
-
-def test_softplus_is_that_of_decimal_numbers():
     inside = [value for value in [*VALUES, 500.0] if abs(value) <= 700]
     expected = true(lambda x: (1 + x.exp()).ln(), inside)
     assert of(softplus, inside) == pytest.approx(expected, rel=CLOSE, abs=1e-300)

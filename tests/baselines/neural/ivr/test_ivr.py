@@ -23,12 +23,9 @@ def at(level: float) -> Control:
     return Control(torch.tensor([level]), None)
 
 
-def test_a_mask_starts_at_the_softplus_of_one():
+def test_a_mask_is_the_softplus_of_interpolated_weights():
     found = Mask(3, 5)(torch.ones(1, 3, 2, 2), at(1.5))
     assert torch.allclose(found, torch.full_like(found, math.log1p(math.e)))
-
-
-def test_between_levels_the_weight_is_interpolated_before_the_softplus():
     mask = Mask(2, 3)
     with torch.no_grad():
         mask.weight.copy_(torch.tensor([[0.0, 1.0], [2.0, -1.0], [4.0, 3.0]]))

@@ -262,7 +262,7 @@ def test_a_folder_of_another_run_or_in_use_or_that_is_a_file_is_refused(place, u
         bench(*words(place, other))
 
 
-def test_a_failure_in_a_worker_process_is_told_as_in_this_one(place, tmp_path):
+def test_a_failure_or_the_death_of_a_worker_process_is_one_sentence(place, tmp_path):
     recipe = write_recipe(tmp_path / "recipe.toml", processes=2)
     out = tmp_path / "r"
     out.mkdir()
@@ -271,9 +271,6 @@ def test_a_failure_in_a_worker_process_is_told_as_in_this_one(place, tmp_path):
         bench(*words(place, out, recipe=recipe))
     assert type(caught.value) is UsageError
     assert "\n" not in str(caught.value)
-
-
-def test_the_death_of_a_worker_process_is_told_in_a_sentence():
     with pytest.raises(BenchError, match=r"process that trained died .*resumes from the last"):
         in_processes(2, die)
 
@@ -294,13 +291,10 @@ def test_a_terminal_has_a_bar(unbroken, tmp_path, monkeypatch):
     assert "0 s left, 0 skipped" in " ".join(shown.split())
 
 
-def test_an_objective_without_bits_or_a_report_without_a_loss_is_shown_all_the_same():
+def test_a_report_is_shown_with_what_it_has_and_the_time_left():
     report = {"stage": 0, "step": 1, "skipped": 1, "steps_per_second": 1, "crops_per_second": 2.0}
     assert sentence(report, [(2, 2)]).startswith("stage 1 of 1, step 1 of 2, 1.0 steps/s")
     assert "loss 0.5, 1.0 steps/s" in sentence({**report, "loss": 0.5}, [(2, 2)])
-
-
-def test_the_time_left_counts_the_stages_to_come():
     report = {
         "stage": 0, "step": 75, "loss": 1.0, "bpp": 0.5, "skipped": 2,
         "steps_per_second": 0.25, "crops_per_second": 1.0,

@@ -9,10 +9,9 @@ from baselines.neural.training.losses.gan import GAN_LOSSES
 from baselines.neural.training.recipe import (
     FOLDER,
     load_recipe,
-    recipe_from,
 )
 from benchmark.errors import UsageError
-from support.training.fixtures import STAGE, recipe_of, stage_of
+from support.training.fixtures import stage_of
 
 SHIPPED = sorted(path.stem for path in FOLDER.glob("*.toml"))
 HEAD = 'sizes = "tiny"\n'
@@ -34,15 +33,9 @@ def test_every_recipe_that_ships_can_be_loaded(name):
     recipe = load_recipe(name)
     assert recipe.name == name
     assert recipe.stages
-
-
-OURS = [name for name in SHIPPED if load_recipe(name).architecture == "crdr"]
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_stages_come_in_the_order_of_the_paper(name):
-    kinds = [stage.kind for stage in load_recipe(name).stages]
-    assert kinds == sorted(kinds, key=["single_rate", "multi_rate", "realism"].index)
+    if recipe.architecture == "crdr":
+        kinds = [stage.kind for stage in recipe.stages]
+        assert kinds == sorted(kinds, key=["single_rate", "multi_rate", "realism"].index)
 
 
 def test_the_paper_s_recipe_is_that_of_the_published_configuration():
@@ -154,10 +147,7 @@ MALFORMED = {
     "unknown objective": (with_stage('objective = "wgan"'), "objective is 'wgan'"),
     "unknown discriminator": (with_stage('discriminator = "none"'), "discriminator is 'none'"),
     "one channel": (with_stage("discriminator_channels = [4]"), "discriminator_channels"),
-    "no channel": (
-        with_stage("discriminator_channels = [4, 0]"),
-        "channels is [4, 0]",
-    ),
+    "no channel": (with_stage("discriminator_channels = [4, 0]"), "channels is [4, 0]"),
     "negative seed": ("seed = -1\n" + HEAD + WHOLE_STAGE, "seed is -1"),
     "no processes": ("processes = 0\n" + HEAD + WHOLE_STAGE, "processes is 0"),
     "three processes": ("processes = 3\n" + HEAD + WHOLE_STAGE, "3 processes"),
@@ -191,10 +181,6 @@ def test_a_malformed_recipe_is_one_sentence_that_names_the_field(tmp_path, fault
     assert "\n" not in message
 
 
-def test_the_recipe_that_the_faults_are_made_from_is_whole():
-    assert recipe_of({}).stages == recipe_from("x", {"sizes": "tiny", "stage": [STAGE]}).stages
-
-
 def test_a_recipe_that_is_not_there_is_refused_with_those_that_are(tmp_path):
     for name in ("nigth", str(tmp_path / "absent.toml")):
         with pytest.raises(UsageError, match=r"No recipe .*: it is one of .*night"):
@@ -206,29 +192,17 @@ def factors(**different):
     return [stage.rate_factor(step) for step in range(stage.steps)]
 
 
-def test_the_published_schedule_is_constant_and_then_a_tenth():
+def test_the_learning_rate_follows_warm_up_falls_and_decay():
     stage = stage_of(steps=1_000_000, decay_at=0.8, decay="step", final_share=0.1)
     steps = (0, 1, 799_999, 800_000, 999_999)
     assert [stage.rate_factor(step) for step in steps] == [1, 1, 1, 0.1, 0.1]
-
-
-def test_the_rate_falls_again_where_the_stage_says_so():
     falls = ((0.6, 0.2), (0.8, 0.05))
     assert factors(steps=10, decay_at=0.3, final_share=0.5, further_falls=falls) == [
         *(1, 1, 1, 0.5, 0.5, 0.5, 0.2, 0.2, 0.05, 0.05)
     ]
-
-
-def test_the_rate_rises_evenly_over_the_warm_up():
     assert factors(steps=7, warm_up_steps=4) == [0.25, 0.5, 0.75, 1, 1, 1, 1]
-
-
-def test_without_warm_up_and_decay_it_is_constant():
     assert factors(steps=5, decay_at=1.0) == [1] * 5
     assert factors(steps=5, decay_at=1.0, decay="linear", final_share=0.0) == [1] * 5
-
-
-def test_a_linear_decay_is_a_straight_line_to_the_final_share():
     found = factors(steps=10, decay_at=0.6, decay="linear", final_share=0.2)
     assert found == pytest.approx([1, 1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4], abs=1e-12)
     stage = stage_of(steps=10, decay_at=0.6, decay="linear", final_share=0.2)

@@ -168,15 +168,6 @@ def test_metrics_without_values_have_no_panel():
     assert draw_ablation(summary, [absent], "HRRGAN", "set", TRAINED) is None
 
 
-def test_a_metric_of_sets_is_marked_where_images_are_few():
-    of_sets = replace(LPIPS, of_sets=True)
-    drawing = draw_ablation(summary_of(["SGAN"]), [PSNR, of_sets], "HRRGAN", "set", TRAINED)
-    assert [one.get_ylabel() for one in drawing.figure.axes][
-        1
-    ] == "LPIPS (AlexNet) ↓\n3 images: biased upward"
-    assert "Over fewer than 50 images, LPIPS (AlexNet) is biased upward" in drawing.caption
-
-
 def test_no_two_of_seven_discriminators_look_the_same():
     drawing = draw_ablation(
         summary_of(list(DISCRIMINATORS.values())), [PSNR], "independent", "set", TRAINED

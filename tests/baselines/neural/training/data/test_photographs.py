@@ -17,10 +17,8 @@ from baselines.neural.training.photographs import (
     draw_crops,
     load_photographs,
 )
-from baselines.neural.training.run import Subject, train
-from baselines.neural.training.run_folder import load_state
 from benchmark.errors import UsageError
-from support.training.fixtures import CPU, differing, noise, recipe_of, write_photographs
+from support.training.fixtures import CPU, noise
 
 MANY, SIDE_PX = 60, 40
 EACH_BYTES = SIDE_PX * SIDE_PX * 3
@@ -92,31 +90,6 @@ def test_a_process_of_two_keeps_half_and_begins_with_nothing(many):
     for one, least in ((streamed, 1), (other, 0)):
         assert least * EACH_BYTES <= one._recent.num_bytes <= BUDGET_BYTES // 2
     assert torch.equal(draw_crops(other, 24, [5], 1), draw_crops(streamed, 24, [5], 1))
-
-
-def test_the_order_of_a_million_photographs_is_computed_once_an_epoch(monkeypatch):
-    million = 1_000_000
-    picture = noise(SIDE_PX, SIDE_PX, 1)
-    sides = np.full((million, 2), SIDE_PX)
-    many = Photographs([], sides)
-    seen = []
-    monkeypatch.setattr(many, "decoded", lambda index: seen.append(index) or picture)
-    photographs._order.cache_clear()
-    for start in range(0, 600, 100):
-        draw_crops(many, 32, range(start, start + 100), seed=77)
-    assert photographs._order.cache_info().misses == 1
-    assert len(set(seen)) == 600
-    assert max(seen) > 900_000
-
-
-def test_a_run_on_a_folder_that_does_not_fit_has_the_weights_of_one_that_does(tmp_path):
-    data = write_photographs(tmp_path / "photographs")
-    recipe = recipe_of({"steps": 3})
-    for name, memory_bytes in (("whole", 1 << 30), ("streamed", 1 << 16)):
-        run = tmp_path / name
-        train(Subject(), recipe, [data], run, device="cpu", memory_bytes=memory_bytes)
-    whole, streamed = (load_state(tmp_path / one, CPU) for one in ("whole", "streamed"))
-    assert not differing(whole, streamed)
 
 
 def test_a_photograph_that_is_damaged_is_named_when_a_crop_needs_it(many, tmp_path):

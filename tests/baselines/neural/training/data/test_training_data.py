@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from baselines.neural.crdr.model import HIGHEST_BETA
-from baselines.neural.crdr.stage import DrawnLevels, control, draw_levels
+from baselines.neural.crdr.stage import control, draw_levels
 from baselines.neural.training.photographs import draw_crops, load_photographs, pack
 from benchmark.errors import UsageError
 from support.training.fixtures import LAMBDAS, REALISM, SINGLE, noise, pictures, stage_of
@@ -45,10 +45,16 @@ def found():
     return [places_of(crop) for crop in crops(range(1800))]
 
 
-def test_crops_are_pixels_of_the_photographs_mirrored_and_reflected_where_one_ends(found):
+def test_crops_are_pixels_of_the_photographs_each_used_once_an_epoch(found):
     assert all(found)
     shown = Counter(place[0] for places in found for place in places[:1])
     assert set(shown) == set(range(len(PICTURES)))
+    order = [places[0][0] for places in found]
+    epochs = [
+        tuple(order[start : start + len(PICTURES)]) for start in range(0, len(order), len(PICTURES))
+    ]
+    assert all(sorted(epoch) == list(range(len(PICTURES))) for epoch in epochs)
+    assert len(set(epochs)) > len(epochs) // 2, "the orders differ"
 
 
 def sides_behind(drawn, picture):
@@ -75,21 +81,9 @@ def test_reduced_crops_are_lanczos_filtered_squares_of_up_to_twice_the_side():
     assert max(reduced) > 1.8 * SIDE_PX
     for crop, before, side in zip(drawn, plain, sides, strict=True):
         assert side > SIDE_PX or torch.equal(crop, before), "the others stay as they were"
-
-
-def test_a_photograph_that_is_hardly_larger_than_a_crop_is_reduced_by_less():
     picture = noise(SIDE_PX + 2, 60, 9)
     drawn = draw_crops(pack([picture]), SIDE_PX, range(40), 1, reduced_share=1)
     assert {*sides_behind(drawn, picture)} <= {*range(SIDE_PX, SIDE_PX + 3)}
-
-
-def test_every_photograph_is_used_once_before_any_is_used_twice(found):
-    order = [places[0][0] for places in found]
-    epochs = [
-        tuple(order[start : start + len(PICTURES)]) for start in range(0, len(order), len(PICTURES))
-    ]
-    assert all(sorted(epoch) == list(range(len(PICTURES))) for epoch in epochs)
-    assert len(set(epochs)) > len(epochs) // 2, "the orders differ"
 
 
 def test_crops_start_anywhere_in_a_photograph_and_half_are_mirrored(found):
@@ -135,13 +129,6 @@ def test_pictures_of_any_kind_are_read_as_rgb_sorted_by_path(tmp_path):
     assert np.array_equal(read.pixels.numpy(), np.concatenate(expected))
 
 
-def test_folders_are_read_in_the_order_given(tmp_path):
-    for name, height in (("b", 3), ("a", 4)):
-        (tmp_path / name).mkdir()
-        Image.fromarray(noise(height, 4, 0)).save(tmp_path / name / "one.png")
-    assert load_photographs([tmp_path / "b", tmp_path / "a"]).sides[:, 0].tolist() == [3, 4]
-
-
 def test_a_folder_without_photographs_is_named(tmp_path):
     for folder in (tmp_path, tmp_path / "absent"):
         with pytest.raises(UsageError, match=f"{folder.name} holds no photographs"):
@@ -170,16 +157,13 @@ def near(count, of, share):
     return abs(count - of * share) < 5 * (of * share * (1 - share)) ** 0.5
 
 
-def test_published_a_batch_has_one_whole_rate_each_as_often_as_the_others():
+def test_published_a_batch_has_one_rate_and_one_beta():
     drawn = draws(2000, batch=3)
     assert all(one.q.dtype == np.float32 and one.q.shape == (3,) for one in drawn)
     assert all(len(set(one.q.tolist())) == 1 for one in drawn)
     counts = Counter(float(one.q[0]) for one in drawn)
     assert set(counts) == {0.0, 1.0, 2.0, 3.0, 4.0}
     assert all(near(count, 2000, 1 / 5) for count in counts.values())
-
-
-def test_published_a_batch_has_one_beta_of_a_hundred_and_one():
     drawn = draws(4000, **{**REALISM, "batch": 3})
     assert all(len(set(one.beta.tolist())) == 1 for one in drawn)
     counts = Counter(float(one.beta[0]) for one in drawn)
@@ -192,7 +176,7 @@ def test_before_the_last_stage_beta_is_zero(stage):
     assert not any(one.beta.any() for one in draws(50, **stage))
 
 
-def test_mixed_half_the_rates_are_whole_each_level_as_often_as_the_others():
+def test_mixed_half_the_rates_are_whole_and_the_others_uniform():
     q = np.concatenate([one.q for one in draws(2000, mixed_levels=True, batch=16)])
     whole = q[q == np.rint(q)]
     assert near(len(whole), len(q), 1 / 2)
@@ -200,9 +184,6 @@ def test_mixed_half_the_rates_are_whole_each_level_as_often_as_the_others():
     assert set(counts) == {0.0, 1.0, 2.0, 3.0, 4.0}
     # A fifth of each batch could be at a level; only whether it is, is by chance.
     assert all(near(count, len(q) / 5, 1 / 2) for count in counts.values())
-
-
-def test_mixed_the_other_rates_are_uniform_between_the_levels():
     q = np.concatenate([one.q for one in draws(1000, mixed_levels=True, batch=16)])
     between = q[q != np.rint(q)]
     counts = np.histogram(between, bins=20, range=(0, 4))[0]
@@ -254,15 +235,6 @@ def test_maps_come_as_often_as_asked_where_a_crop_has_regions(side_px, share):
     drawn = draws(1000, **{**REALISM, "map_share": 0.3, "crop_px": side_px})
     maps = sum(one.is_map for one in drawn)
     assert near(maps, 1000, share) if share else maps == 0
-
-
-def test_the_parts_of_a_batch_are_the_batch():
-    for different in ({"mixed_levels": True}, {**REALISM, "map_share": 1.0, "crop_px": 128}):
-        whole = draws(1, **{**different, "batch": 6})[0]
-        parts = [whole.part(0, 2), whole.part(2, 6)]
-        for name in DrawnLevels._fields:
-            joined = np.concatenate([getattr(part, name) for part in parts])
-            assert np.array_equal(joined, getattr(whole, name))
 
 
 def test_the_network_is_told_the_levels_of_every_crop_or_region():

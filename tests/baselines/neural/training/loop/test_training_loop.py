@@ -15,7 +15,7 @@ from baselines.neural.training.losses.rate_distortion import validate
 from baselines.neural.training.run import Subject, train
 from baselines.neural.training.run_folder import Journal, load_state, save_state
 from baselines.neural.training.workers import Workers
-from benchmark.errors import BenchError, UsageError
+from benchmark.errors import BenchError
 from support.training.fixtures import (
     CPU,
     LEAST,
@@ -52,29 +52,6 @@ def test_a_learner_resumes_from_its_state_as_if_nothing_had_happened(optimiser, 
     for _ in range(2):
         assert unbroken.update() == other.update()
     assert not differing(unbroken.state(), other.state())
-
-
-def test_a_state_that_is_being_written_leaves_the_one_before(tmp_path, monkeypatch):
-    save_state(tmp_path, {"step": 1, "weights": torch.arange(3)})
-
-    def dies(_state, file):
-        file.write(b"half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(torch, "save", dies)
-    with pytest.raises(KeyboardInterrupt):
-        save_state(tmp_path, {"step": 2})
-    found = load_state(tmp_path, CPU)
-    assert found is not None
-    assert (found["step"], found["weights"].tolist()) == (1, [0, 1, 2])
-
-
-def test_a_file_that_is_no_state_is_named(tmp_path):
-    assert load_state(tmp_path, CPU) is None
-    for content in (b"", b"hello", b"PK\x03\x04"):
-        (tmp_path / "state.pt").write_bytes(content)
-        with pytest.raises(UsageError, match=r"state\.pt is no state of a training run"):
-            load_state(tmp_path, CPU)
 
 
 def test_a_journal_is_cut_behind_the_step_that_it_resumes_from(tmp_path):
@@ -279,9 +256,3 @@ def test_a_run_that_had_saved_nothing_begins_its_journal_anew(tmp_path):
     (tmp_path / "journal.jsonl").write_text('{"stage": 0, "step": 7}\n{"stage": 0, "st')
     run_request(Workers(), request_for(tmp_path, recipe_of({"steps": 2}, report_every_steps=1)))
     assert of_journal(tmp_path, "step") == [1, 2]
-
-
-def test_a_run_gives_the_signals_back(tmp_path):
-    before = signal.getsignal(signal.SIGTERM)
-    run_request(Workers(), request_for(tmp_path, recipe_of({"steps": 1})))
-    assert signal.getsignal(signal.SIGTERM) == before

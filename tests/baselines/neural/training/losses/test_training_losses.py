@@ -16,22 +16,16 @@ LAMBDA_BELOW = 2**-6
 TARGETS_BPP = [0.08, 0.16, 0.36, 0.72, 1.2]
 
 
-def test_the_error_is_that_of_values_from_0_to_1_and_bits_are_per_pixel():
+def test_the_loss_is_150_times_the_error_and_lambda_times_the_bits_per_pixel():
     crops, images = torch.full((2, 3, 4, 8), -1.0), torch.full((2, 3, 4, 8), -1.0)
     images[0, 1, 2, 3] = 0.5  # .75 of the range, one value of 96
     images[1] += 0.2
     found = terms(crops, images, torch.tensor([16.0, 48.0]))
     assert found.mse.tolist() == pytest.approx([0.75**2 / 96, 0.01], rel=1e-6)
     assert found.bpp.tolist() == [0.5, 1.5]
-
-
-def test_the_loss_weighs_the_error_with_150_and_the_bits_with_lambda():
     found = Terms(torch.tensor([0.01, 0.002]), torch.tensor([0.25, 2.0]))
     loss = found.loss(torch.tensor([0.4, 0.05]))
     assert loss.tolist() == pytest.approx([1.5 + 0.1, 0.3 + 0.1], rel=1e-6)
-
-
-def test_the_error_of_a_picture_in_half_precision_is_taken_in_float32():
     crops = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
     images = crops.bfloat16()
     expected = (crops.double() - images.double()).square().mean() / 4
@@ -40,10 +34,14 @@ def test_the_error_of_a_picture_in_half_precision_is_taken_in_float32():
     assert float(found) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_lambda_at_a_level_is_the_recipe_s():
+def test_lambda_at_a_level_is_the_recipe_s_and_of_a_map_the_geometric_mean():
     q = torch.arange(5.0)
     assert lambda_at(LAMBDAS, q).tolist() == pytest.approx(LAMBDAS, rel=1e-6)
     assert lambda_at([0.05], torch.zeros(3)).tolist() == pytest.approx([0.05] * 3, rel=1e-6)
+    q = torch.tensor([[[0.0, 1.0], [1.0, 1.5]], [[4.0, 4.0], [4.0, 4.0]]])
+    between = math.sqrt(1.2 * 0.4)
+    expected = [(3.4 * 1.2 * 1.2 * between) ** (1 / 4), 0.05]
+    assert lambda_at(LAMBDAS, q).tolist() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("q", [0.5, 0.25, 1.9, 3.999])
@@ -51,13 +49,6 @@ def test_between_levels_lambda_is_geometric(q):
     low, share = int(q), q - int(q)
     expected = LAMBDAS[low] ** (1 - share) * LAMBDAS[low + 1] ** share
     assert float(lambda_at(LAMBDAS, torch.tensor([q]))) == pytest.approx(expected, rel=1e-5)
-
-
-def test_of_a_map_lambda_is_the_geometric_mean_over_its_cells():
-    q = torch.tensor([[[0.0, 1.0], [1.0, 1.5]], [[4.0, 4.0], [4.0, 4.0]]])
-    between = math.sqrt(1.2 * 0.4)
-    expected = [(3.4 * 1.2 * 1.2 * between) ** (1 / 4), 0.05]
-    assert lambda_at(LAMBDAS, q).tolist() == pytest.approx(expected, rel=1e-5)
 
 
 def chosen(level, bpp):
@@ -74,11 +65,8 @@ def test_published_lambda_holds_while_a_batch_is_above_its_target_and_another_be
     assert chosen(level, [target * 0.99] * 2) == [LAMBDA_BELOW] * 2
 
 
-def test_the_mean_of_a_batch_decides_for_all_of_it():
+def test_the_mean_of_a_batch_decides_for_all_of_it_if_there_are_targets():
     assert chosen(2, [0.01, 0.8]) == [np.float32(0.8)] * 2
     assert chosen(2, [0.37, 0.34]) == [LAMBDA_BELOW] * 2
-
-
-def test_without_targets_lambda_always_holds():
     lambdas = torch.tensor([0.4, 0.13])
     assert towards_target(stage_of(), 2.0, torch.tensor([9.0, 9.0]), lambdas) is lambdas

@@ -13,7 +13,6 @@ from baselines.neural.training.run import Subject, train
 from baselines.neural.training.run_folder import load_state
 from baselines.neural.training.workers import Launch, Workers
 from benchmark.errors import UsageError
-from conftest import SHARED
 from support.training import tiny_runs as tiny_training
 from support.training.fixtures import (
     CPU,
@@ -29,9 +28,6 @@ from support.training.fixtures import (
     wait_for_entries,
     write_photographs,
 )
-
-ALEXNET = SHARED / "data" / "weights"
-
 
 TWO = """
 from pathlib import Path
@@ -54,18 +50,17 @@ def two(tmp_path_factory):
     return folder / "run", (folder / "stderr").read_text()
 
 
-def test_two_processes_average_their_gradients_and_numbers(two):
+def test_two_processes_average_and_skip_together_and_a_failure_is_the_callers(two):
     for rank in range(2):
         found = torch.load(two[0] / f"{rank}.pt")
         assert torch.equal(found["gradient"], torch.arange(6.0).reshape(2, 3) * 2)
         assert found["untouched"] is None
         assert (found["numbers"].tolist(), float(found["mean"])) == ([0.5, 5.0], 3.5)
-
-
-def test_two_processes_skip_together_what_is_bad_in_one_of_them(two):
     first, second = (torch.load(two[0] / f"{rank}.pt") for rank in range(2))
     assert first["skipped"] == second["skipped"] == [False, True, False]
     assert not differing(first["network"], second["network"])
+    last = two[1].splitlines()[-1]
+    assert last == "benchmark.errors.UsageError: The second process has a reason."
 
 
 def test_discriminators_of_two_processes_agree_where_each_has_a_rate_that_the_other_lacks(two):
@@ -76,11 +71,6 @@ def test_discriminators_of_two_processes_agree_where_each_has_a_rate_that_the_ot
     untouched = Adversary(stage, 1, CPU, Workers()).state()["network"]
     changed = {path.split(".")[1] for path in differing(untouched, first["discriminators"])}
     assert changed == {"0", "1"}, "Adam leaves a weight whose gradient is zero where it is"
-
-
-def test_the_failure_of_a_process_is_that_of_its_caller(two):
-    last = two[1].splitlines()[-1]
-    assert last == "benchmark.errors.UsageError: The second process has a reason."
 
 
 def test_two_processes_stop_when_told_with_the_weights_of_one_process(two):

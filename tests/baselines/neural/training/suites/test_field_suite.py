@@ -63,12 +63,9 @@ def test_every_method_has_a_learning_rate_of_its_own_unless_one_is_given():
     assert {run.recipe.stages[0].learning_rate for run in given} == {3e-4}
 
 
-def test_a_member_that_the_suite_lacks_is_named():
+def test_a_member_or_sizes_that_the_suite_lacks_are_named():
     with pytest.raises(UsageError, match="the suite has no member chram"):
         field_suite(load_recipe("smoke"), Path(), members=["chram"])
-
-
-def test_a_recipe_of_sizes_that_a_method_lacks_is_refused():
     other = replace(load_recipe("smoke"), sizes="least")
     with pytest.raises(UsageError, match="sizes 'least', of which charm has full, small, micro"):
         field_suite(other, Path())
@@ -114,15 +111,12 @@ def test_hifics_weight_of_a_bit_depends_on_the_rate_of_rounded_latents(target, w
     assert found.after_step is None
 
 
-def test_multi_realism_at_beta_zero_is_rate_and_distortion_alone():
+def test_multi_realism_at_beta_zero_is_rate_and_distortion_and_betas_are_random():
     fields = {"gan_per_beta": 3.0, "zero_beta_share": 1.0, "balanced": True}
     objective, network, batch = made("multirealism", MultiRealism, **fields)
     found = objective.loss(network, batch, 0)
     mse, bpp = (float(found.numbers[name].detach()) for name in ("mse", "bpp"))
     assert float(found.total.detach()) == pytest.approx(2**-0.5 * (150 * mse + 2.0 * bpp), rel=1e-5)
-
-
-def test_multi_realisms_betas_are_drawn_for_each_crop_up_to_the_highest():
     objective, *_ = made("multirealism", MultiRealism, gan_per_beta=1.0, zero_beta_share=0.3)
     drawn = np.array([objective._betas(step).tolist() for step in range(400)])
     assert (drawn == 0).mean() == pytest.approx(0.3, abs=0.06)
