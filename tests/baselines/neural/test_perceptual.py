@@ -16,7 +16,6 @@ from baselines.neural.perceptual import Perceptual
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.metrics.perceptual import lpips as measured
-from benchmark.system import backbone
 from conftest import SHARED
 
 WEIGHTS = SHARED / "data" / "weights"
