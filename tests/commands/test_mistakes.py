@@ -37,10 +37,10 @@ MISTAKES = {
         run --codecs ./mine.py:Mine --dataset ./photos
         plan --codecs ./mine.py:Mine --dataset ./photos
         check --codec ./mine.py:Mine --against results --dataset ./photos
-        run --codecs worker:mine.toml --dataset ./photos
-        worker setup mine.toml
-        worker check mine.toml
-        worker new 3
+        run --codecs worker:mine.py.toml --dataset ./photos
+        worker setup mine.py.toml
+        worker check mine.py.toml
+        worker new ./mine.py
     """,
     "unknown dataset": """
         run --codecs jpeg --dataset kodac
