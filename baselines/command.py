@@ -3,14 +3,15 @@
 import json
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
 from baselines.formats.png import read_png, write_png
-from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, most_stream_bytes, require_accepted
+from baselines.named_files import named_files
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, most_stream_bytes, require_accepted
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, ProgramFailed
-from benchmark.system.digest import file_sha256
 from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import find_program, read_written, run_program
 
@@ -30,10 +31,26 @@ class Command:
     extension of the stream's file, for programs that read it
     timeout_seconds of each program
 
+    version  stated by you, where the fingerprint cannot see what the programs read
+
     A template is split into words like a shell command, but no shell runs it: for a pipe write
     `sh -c "..."`. Programs run in the current folder; {in} and {out} are absolute paths. The
-    fingerprint is of the templates, the programs and every file that a word of them names.
+    fingerprint is of the templates and what they name (`named_files.py`): programs, files, folders
+    and the modules that a script imports from beside it. Where a template has more than can be
+    seen, its cells are measured again each time, unless `version` is given.
     """
+
+    @staticmethod
+    def completed(options: Mapping[str, str]) -> dict[str, str]:
+        """Return the options with a name: without one, that of the encoder's program or script."""
+        words = _split(options["encode"])
+        scripts = [word for word in words if Path(word).suffix in (".py", ".sh")]
+        return {"name": Path((scripts or words or ["command"])[0]).name, **options}
+
+    @staticmethod
+    def beside(options: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the options that decide no stream: a rate is added to a curve by `values`."""
+        return ("timeout_seconds",) if "{q}" in options["decode"] else ("timeout_seconds", "values")
 
     def __init__(
         self,
@@ -45,6 +62,7 @@ class Command:
         name: str = "command",
         extension: str = "bin",
         timeout_seconds: float = 600,
+        version: str = "",
     ):
         if not timeout_seconds > 0:
             raise BadOption(f"command: timeout_seconds is above 0, not {timeout_seconds:g}")
@@ -52,7 +70,7 @@ class Command:
             raise BadOption(f"command: extension is part of a file's name, not {extension!r}")
         self.name = name
         self.sweep = _sweep(setting, values)
-        self.accepts = OneOf(self.sweep)
+        self.accepts = Between(setting, -math.inf, math.inf)
         self._encode = _words("encode", encode)
         self._decode = _words("decode", decode)
         self._beside = "{q}" in decode
@@ -63,17 +81,26 @@ class Command:
         self._templates = (encode, decode)
         self._stream = f"stream.{extension}"
         self._timeout_seconds = timeout_seconds
-        self._files = [*_files(self._encode), *_files(self._decode)]
+        self._version = version
+        for words in (self._encode, self._decode):
+            find_program(words[0], "check the template, and that the file is executable")
 
     def describe(self) -> CodecInfo:
         """Return the user's templates; fingerprint them and the files that they name."""
+        if not self.sweep:
+            raise BadOption("command needs values=..., those of {q}, lowest rate first: 10/30/50")
         encode, decode = self._templates
-        files = [file_sha256(path) for path in self._files]
+        seen = [named_files(words) for words in (self._encode, self._decode)]
+        parts: list[object] = [encode, decode, self._version, *(one.digests for one in seen)]
+        unseen = "" if self._version else next((one.unseen for one in seen if one.unseen), "")
+        if unseen:
+            parts.append(datetime.now(UTC).isoformat())
+            unseen = f"; measured again each time, since {unseen} cannot be seen: state version=..."
         return CodecInfo(
-            version=f"{self.name}, as given on the command line",
+            version=f"{self.name}, {self._version or 'as given on the command line'}{unseen}",
             command=f"{encode}; {decode}".replace("{q}", f"{{{self.sweep[0].name}}}"),
             licence="NOASSERTION",
-            fingerprint=sha256(json.dumps([encode, decode, files]).encode()).hexdigest(),
+            fingerprint=sha256(json.dumps(parts).encode()).hexdigest(),
             revision=1,
             timed="program start, and the picture's PNG written before or read after",
         )
@@ -88,7 +115,7 @@ class Command:
             data = read_written(stream, self._encode[0], most_stream_bytes(*pixels.shape[:2]))
         if not data:
             raise ProgramFailed(f"{self._encode[0]} ended without an error and wrote no stream")
-        return bytes([self.sweep.index(setting)]) * self._beside + data
+        return bytes([self.sweep.index(setting)]) + data if self._beside else data
 
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels of the program's PNG; `ProgramFailed` where it is not readable."""
@@ -118,13 +145,13 @@ class Command:
 
 
 def _sweep(setting: str, values: str) -> tuple[Setting, ...]:
-    if not values:
-        raise BadOption("command needs values=..., the values of {q}, lowest rate first: 10/30/50")
+    if not values:  # of a row that names the codec: streams are decoded
+        return ()
     try:
         numbers = [float(value) for value in values.split("/")]
     except ValueError:
         raise BadOption(
-            f"command: values are numbers with slashes between, not {values!r}"
+            f"command: values are numbers with slashes between, 10/30/50, not {values!r}"
         ) from None
     if not all(map(math.isfinite, numbers)) or len(set(numbers)) < len(numbers):
         raise BadOption(f"command: values are finite and differ from each other, not {values!r}")
@@ -142,11 +169,11 @@ def _words(option: str, template: str) -> list[str]:
     return words
 
 
-def _files(words: Sequence[str]) -> list[Path]:
-    """Return the program and the files that its words name, such as scripts and weights."""
-    program = find_program(words[0], "check the template, and that the file is executable")
-    named = [Path(word.rpartition("=")[2]) for word in words[1:]]
-    return [program, *(path for path in named if path.is_file())]
+def _split(template: str) -> list[str]:
+    try:
+        return shlex.split(template)
+    except ValueError:
+        return []  # the constructor refuses it
 
 
 def _text(value: float) -> str:

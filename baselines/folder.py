@@ -4,7 +4,8 @@ import csv as comma_separated
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from io import TextIOWrapper
 from pathlib import Path, PurePosixPath
@@ -36,7 +37,8 @@ class Folder:
 
     The csv has the columns image (with or without the extension), setting (a number), num_bytes
     and, if wanted, file: the 8-bit PNG below DIR, else <setting as written>/<image without
-    extension>.png. The sweep is the settings by mean size.
+    extension>.png. A line is of the image of exactly its name, else of the only one of that name
+    without extension. The sweep is the settings by mean size.
     """
 
     facts = Facts(memory=Memory(15, 0, torch=False))
@@ -49,6 +51,9 @@ class Folder:
         sizes: dict[float, list[int]] = defaultdict(list)
         for row in self._rows.values():
             sizes[row.setting].append(row.num_bytes)
+        self._by_stem: dict[tuple[str, float], list[SizeLine]] = defaultdict(list)
+        for row in self._rows.values():
+            self._by_stem[_without_suffix(row.image), row.setting].append(row)
         rising = sorted(sizes, key=lambda setting: sum(sizes[setting]) / len(sizes[setting]))
         self.sweep = tuple(Setting("setting", value) for value in rising)
         self.accepts = OneOf(self.sweep)
@@ -82,16 +87,34 @@ class Folder:
 
     def declared(self, image: str, setting: Setting) -> Declared:
         """Return size and picture of a line; `ImageRefused` where either is missing or unusable."""
-        row = self._rows.get((_without_suffix(image), setting.value))
-        if row is None or setting.name != "setting":
-            raise ImageRefused(
-                f"{self._sizes} has no line for image {image!r} at {setting}: add it"
-            )
+        row = self._line(image, setting)
         picture = self._folder / row.file
         try:
             return Declared(row.num_bytes, read_png(picture))
         except ImageRefused as reason:
             raise ImageRefused(f"{picture} (line {row.line} of {self._sizes}) {reason}") from None
+
+    def require_distinct(self, images: Sequence[str]) -> None:
+        """Raise `BadOption` for images of a dataset that share the line of one of them."""
+        users: dict[tuple[str, float], str] = {}
+        for image in images:
+            for setting in self.sweep:
+                with suppress(ImageRefused):
+                    row = self._line(image, setting)
+                    other = users.setdefault((row.image, row.setting), image)
+                    if other != image:
+                        raise BadOption(
+                            f"line {row.line} of {self._sizes} would be of {other} and of {image}: "
+                            "write a line for each, with its extension"
+                        )
+
+    def _line(self, image: str, setting: Setting) -> SizeLine:
+        exact = self._rows.get((image, setting.value))
+        near = self._by_stem.get((_without_suffix(image), setting.value), [])
+        if setting.name == "setting" and (exact or len(near) == 1):
+            return exact or near[0]
+        why = "several lines, none of them" if len(near) > 1 else "no line"
+        raise ImageRefused(f"{self._sizes} has {why} for image {image!r} at {setting}: add it")
 
     def _refuse_to_code(self) -> NoReturn:
         raise Unavailable(
@@ -102,12 +125,15 @@ class Folder:
 def _index(path: Path) -> dict[tuple[str, float], SizeLine]:
     """Return the lines by image and setting; `Unavailable` without a file, `BadOption` if wrong."""
     rows: dict[tuple[str, float], SizeLine] = {}
+    first: dict[tuple[str, float], SizeLine] = {}  # by the name without extension
     try:
         for row in _lines(path):
-            key = (_without_suffix(row.image), row.setting)
-            if key in rows:
-                raise BadOption(f"line {row.line} of {path} repeats line {rows[key].line}")
-            rows[key] = row
+            bare = _without_suffix(row.image)
+            other = rows.get((row.image, row.setting)) or first.get((bare, row.setting))
+            if other is not None and (row.image == other.image or bare in (row.image, other.image)):
+                raise BadOption(f"line {row.line} of {path} repeats line {other.line}")
+            first.setdefault((bare, row.setting), row)
+            rows[row.image, row.setting] = row
     except OSError as error:
         columns = ",".join(COLUMNS)
         raise Unavailable(
@@ -121,19 +147,33 @@ def _index(path: Path) -> dict[tuple[str, float], SizeLine]:
 
 
 def _lines(path: Path) -> Iterator[SizeLine]:
+    """Yield the lines below the header; its fields are divided by commas, semicolons or tabs.
+
+    Lines that begin with # are comments; columns may be in capitals.
+    """
     with TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
-        reader = comma_separated.DictReader(file, skipinitialspace=True)
+        text = ("\n" if line.startswith("#") else line for line in file)
+        before, header = next(
+            ((n, line) for n, line in enumerate(text, 1) if line.strip()), (0, "")
+        )
+        delimiter = max(",;\t", key=header.count)
+        fields = next(comma_separated.reader([header], delimiter=delimiter), [])
+        columns = [field.strip().lower() for field in fields]
         for column in COLUMNS:
-            if column not in (reader.fieldnames or ()):
-                raise BadOption(f"{path} lacks the column {column!r}")
+            if column not in columns:
+                raise BadOption(f"{path} lacks the column {column!r}; its header is {header!r}")
+        reader = comma_separated.DictReader(
+            text, columns, delimiter=delimiter, skipinitialspace=True
+        )
         for cells in reader:
-            where = f"line {reader.line_num} of {path}"
+            number = before + reader.line_num
+            where = f"line {number} of {path}"
             image, setting, num_bytes = ((cells[column] or "").strip() for column in COLUMNS)
             if not image:
                 raise BadOption(f"{where} names no image")
             default = f"{setting}/{_without_suffix(image)}.png"
             yield SizeLine(
-                reader.line_num,
+                number,
                 image,
                 _number(setting, where),
                 _size(num_bytes, where),

@@ -1,5 +1,7 @@
 """The boundary between harness and contender: pixels to bytes, the bytes alone to pixels."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -107,6 +109,15 @@ class DeclaresSizes(Protocol):
         ...
 
 
+@runtime_checkable
+class TakesDataset(Protocol):
+    """A codec that declares sizes and can tell whether it may mistake an image for another."""
+
+    def require_distinct(self, images: Sequence[str]) -> None:
+        """Raise `BadOption` where two images of a dataset would get one reconstruction."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Between:
     """The settings of one name from `lowest` to `highest`, both included; whole numbers if `whole`.
@@ -130,6 +141,8 @@ class Between:
         )
 
     def __str__(self) -> str:
+        if self.lowest == -math.inf and self.highest == math.inf:
+            return f"any {self.name}"
         whole = "whole " * self.whole
         return f"a {whole}{self.name} from {self.lowest:g} to {self.highest:g}"
 

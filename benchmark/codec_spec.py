@@ -1,6 +1,8 @@
 """Codecs and their options as text: parsed, resolved to variants, loaded."""
 
 import inspect
+import os
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
@@ -15,8 +17,10 @@ if TYPE_CHECKING:
     from benchmark.codec import Codec, CodecInfo
     from benchmark.facts import Facts
 
+ESCAPES = r"within a value, a comma is written \, and a colon \:"
 METHODS = ("describe", "encode", "decode")
 SEED = "seed"  # option of a codec whose decoder draws; every value gives another drawing
+PATHS = ("path", "file", "checkpoint")  # options of the registry's codecs that are files or folders
 
 
 class CodecSpec(NamedTuple):
@@ -24,11 +28,18 @@ class CodecSpec(NamedTuple):
 
     name: str  # in CODECS, or path.py:Class
     options: tuple[tuple[str, str], ...]  # sorted, defaults left out once resolved
+    # Options that decide neither streams nor pixels, such as limits of time: of no row's variant.
+    beside: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, name: str, variant: str) -> "CodecSpec":
         """Return the spec of a row's columns `codec` and `variant`."""
         return cls(name, _options(variant, split_unescaped(variant, ":") if variant else []))
+
+    @property
+    def identity(self) -> "CodecSpec":
+        """The spec as rows have it."""
+        return self._replace(beside=())
 
     @property
     def variant(self) -> str:
@@ -79,8 +90,8 @@ def split_unescaped(text: str, separator: str) -> list[str]:
 def parse_codec(text: str) -> CodecSpec:
     r"""Parse a spec from the command line; `\:` and `\,` stand for `:` and `,` inside a value.
 
-    >>> parse_codec("jpeg:optimize=1")
-    CodecSpec(name='jpeg', options=(('optimize', '1'),))
+    >>> parse_codec("jpeg:optimize=1").options
+    (('optimize', '1'),)
     >>> parse_codec("./mine.py:Mine:level=3").name
     './mine.py:Mine'
     >>> parse_codec("hyperprior:metric=ms-ssim").text
@@ -91,7 +102,9 @@ def parse_codec(text: str) -> CodecSpec:
     if name.endswith(".py"):
         if not rest or "=" in rest[0]:
             raise UsageError(f"{text!r} names no class: write {name}:ClassName")
-        name, rest = f"{name}:{rest[0]}", rest[1:]
+        name, rest = f"{_plain_path(name, os.path.join('.', ''))}:{rest[0]}", rest[1:]
+    elif not re.match(r"[A-Za-z][\w-]*$", name):
+        raise UsageError(f"{name!r} is the name of no codec; {ESCAPES}")
     elif name not in CODECS:
         raise UnknownName("codec", name, [*CODECS, *ALIASES])
     if name == WORKER and rest and rest[0].endswith(".toml") and "=" not in rest[0]:
@@ -166,12 +179,18 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
     given = {key for key, _ in spec.options}
     lacking = {key for key, value in parameters.items() if value.default is value.empty} - given
     defaults = {key: str(value.default) for key, value in parameters.items()}
-    kept = {key: value for key, value in spec.options if defaults.get(key) != value}
+    options = {
+        key: _plain(spec.name, key, value, parameters[key].annotation if key in parameters else str)
+        for key, value in spec.options
+    }
+    kept = {key: value for key, value in options.items() if defaults.get(key) != value}
     if not lacking and hasattr(made, "completed"):
         kept = made.completed(kept)
+    aside = made.beside(kept) if hasattr(made, "beside") else ()
+    beside = tuple(sorted((key, kept.pop(key)) for key in aside if key in kept))
     several = variants and (not given or any(lacking & one.keys() for one in variants))
     return [
-        CodecSpec(spec.name, tuple(sorted({**more, **kept}.items())))
+        CodecSpec(spec.name, tuple(sorted({**more, **kept}.items())), beside)
         for more in (variants if several else ({},))
     ]
 
@@ -205,10 +224,11 @@ def load_codec(spec: CodecSpec) -> Any:
     made = codec_class(spec)
     parameters = _parameters(spec, made)
     values: dict[str, Any] = {}
-    for key, text in spec.options:
+    for key, text in (*spec.options, *spec.beside):
         if key not in parameters:
             known = ", ".join(parameters) or "none"
-            raise BadOption(f"{spec.name} has no option {key!r}; it has: {known}")
+            hint = f"; {ESCAPES}" if spec.name in RUN_PROGRAMS else ""
+            raise BadOption(f"{spec.name} has no option {key!r}; it has: {known}{hint}")
         kind = parameters[key].annotation
         try:
             values[key] = kind(text) if kind in (int, float) else text
@@ -272,11 +292,36 @@ def _options(text: str, parts: Sequence[str]) -> tuple[tuple[str, str], ...]:
     for part in parts:
         key, equals, value = part.partition("=")
         if not key or not equals:
-            raise BadOption(f"{part!r} in {text!r} is no option: write key=value")
+            raise BadOption(f"{part!r} in {text!r} is no option: write key=value; {ESCAPES}")
         if key in options:
             raise BadOption(f"{text!r} gives the option {key!r} twice")
-        options[key] = _unescape(value)
+        options[key] = unescaped(value)
     return tuple(sorted(options.items()))
+
+
+def _plain(codec: str, key: str, text: str, kind: object) -> str:
+    """Return an option's value as every spelling of it has it in rows: numbers, paths."""
+    if kind in (int, float):
+        try:
+            value = float(text)
+        except ValueError:
+            return text  # `load_codec` refuses it
+        return str(int(value)) if value.is_integer() else repr(value)
+    return _plain_path(text) if codec in CODECS and key in PATHS and text else text
+
+
+def _plain_path(text: str, inside: str = "") -> str:
+    """Return a path without detours, from the current folder if it is in it, after `inside`.
+
+    >>> _plain_path("a/../b.py", "./"), _plain_path("/b/./c")
+    ('./b.py', '/b/c')
+    """
+    try:
+        path = os.path.abspath(text)
+        relative = os.path.relpath(path)
+    except (OSError, ValueError):  # the folder was removed, or no path has such characters
+        return text
+    return path if relative.startswith(os.pardir) else inside + relative
 
 
 def _parameters(spec: CodecSpec, made: type[Any]) -> dict[str, inspect.Parameter]:
@@ -292,5 +337,6 @@ def _escape(value: str) -> str:
     return value.replace(":", r"\:").replace(",", r"\,")
 
 
-def _unescape(value: str) -> str:
+def unescaped(value: str) -> str:
+    r"""Return a text with `\:` and `\,` as `:` and `,`."""
     return value.replace(r"\:", ":").replace(r"\,", ",")

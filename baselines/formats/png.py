@@ -23,10 +23,10 @@ def write_png(path: Path, pixels: Pixels) -> None:
 
 
 def read_png(path: Path) -> Pixels:
-    """Return the pixels of an 8-bit opaque PNG; grey and palette become RGB.
+    """Return the pixels of an 8-bit opaque PNG; grey and palette become RGB, as in a dataset.
 
-    Raises `ImageRefused` for a missing file and anything else: 16 bits, transparency, an animation,
-    damage, more than `MOST_PIXELS`. The message ends a sentence that begins with the file's name.
+    Raises `ImageRefused` for a missing file and anything else: 16 bits, transparent pixels, an
+    animation, damage, more than `MOST_PIXELS`. The message continues the file's name.
     """
     try:
         with open_regular(path) as file:
@@ -54,7 +54,7 @@ def read_png(path: Path) -> Pixels:
         raise ImageRefused("is not a whole PNG: its last rows are not there")
     if data[BITS_PER_SAMPLE] > 8:
         raise ImageRefused(f"has {data[BITS_PER_SAMPLE]} bits per sample: save it with 8")
-    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+    if image.has_transparency_data and np.array(image.convert("RGBA"))[..., 3].min() < 255:
         raise ImageRefused("has transparency: save it without")
     if getattr(image, "n_frames", 1) > 1:
         raise ImageRefused("is an animation: save one picture")

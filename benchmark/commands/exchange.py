@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.codec_spec import split_unescaped, unescaped
 from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs, takes
@@ -192,7 +193,11 @@ def export_images(
     ] = "kodak",
     codecs: options.ExportedCodecs = "all",
     images: Annotated[
-        str, opt(EXPORTED, "Comma-separated names of images: kodim03,kodim21; default: all.")
+        str,
+        opt(
+            EXPORTED,
+            "Comma-separated names of images (a comma in one: \\,): kodim03,kodim21; default: all.",
+        ),
     ] = "",
     points: Annotated[
         list[str] | None,
@@ -240,7 +245,7 @@ def export_images(
     (name,) = datasets_with_results(results, dataset)
     packs = packs_beside(results)
     contents = dataset_contents(results, name.partition(":")[0], packs, NamedCodecs(codecs))
-    names = tuple(filter(None, (one.strip() for one in images.split(","))))
+    names = tuple(filter(None, (unescaped(name.strip()) for name in split_unescaped(images, ","))))
     choice = PictureChoice(dataset, codecs, names, request.limit, tuple(points or ()), bpp)
     chosen = choose_pictures(contents, name, choice)
     if not chosen.pictures:

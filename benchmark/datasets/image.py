@@ -19,6 +19,7 @@ from PIL.Image import frombytes
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from benchmark.codec import MOST_PIXELS, Pixels
 from benchmark.errors import ImageRefused
@@ -34,7 +35,9 @@ MAX_FILE_BYTES = 1 << 30  # an 8-bit image of MOST_PIXELS is below it even uncom
 
 ORIENTATION = 0x0112  # tag in EXIF and TIFF
 LOSSLESS_TIFF = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000}  # none, fax, LZW, zip, LZMA, zstd
+FAX_IN_TIFF = {2, 3, 4}  # CCITT, which imagecodecs does not read
 JPEG_IN_TIFF = {6, 7, 33007}
+MAX_WEBP_SIDE = 16383
 _TIFF_WHITE_IS_0, _TIFF_BLACK_IS_0, _TIFF_RGB, _TIFF_PALETTE = 0, 1, 2, 3  # photometric
 _TIFF_CMYK, _TIFF_YCBCR = 5, 6
 
@@ -173,6 +176,8 @@ def _read_webp(data: bytes, flatten: bool) -> _Raster:
             raise ImageRefused("is an animation")
         across, down = (int.from_bytes(side, "little") + 1 for side in (width, height))
         _refuse_large(across, down, len(data))
+        if max(across, down) > MAX_WEBP_SIDE:
+            raise ImageRefused(f"has {across} x {down} pixels, and a WebP at most 16383 a side")
     elif b"VP8L" in chunks:
         (bits,) = struct.unpack_from("<I", chunks[b"VP8L"], 1)
         _refuse_large((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, len(data))
@@ -210,12 +215,15 @@ def _read_tiff(data: bytes, flatten: bool) -> _Raster:
         if page.axes not in ("YX", "YXS", "SYX") or page.samplesperpixel > 5:
             raise ImageRefused(f"is no picture but an array of axes {page.axes} {page.shape}")
         _refuse_large(page.imagewidth, page.imagelength, len(data))
+        orientation = page.tags.valueof(ORIENTATION, 1)
+        if page.compression in FAX_IN_TIFF:
+            grey = np.array(TiffImageFile(BytesIO(data)).convert("L"))
+            return _Raster(grey[..., np.newaxis], orientation, lossy=False)
         samples: NDArray[Any] = page.asarray(maxworkers=1)
     if "S" in page.axes:
         samples = np.moveaxis(samples, page.axes.index("S"), 2)  # planes may be stored one by one
     else:
         samples = samples[..., np.newaxis]
-    orientation = page.tags.valueof(ORIENTATION, 1)
     lossy = page.compression not in LOSSLESS_TIFF
     return _Raster(_tiff_colours(page, samples, flatten), orientation, lossy)
 

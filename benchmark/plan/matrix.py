@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from benchmark.codec import TakesDataset
+from benchmark.codec_spec import codec_class, load_codec
 from benchmark.datasets.dataset import Dataset, Refused, Source, probe, without_duplicates
 from benchmark.datasets.folder import open_dataset
 from benchmark.errors import DamagedResults, Unavailable, UsageError
@@ -144,6 +146,8 @@ def _for_images(selection: Selection, images: Sequence[Source], request: Request
     kept: list[Contender] = []
     skipped = list(selection.skipped)
     for one in selection.contenders:
+        if issubclass(codec_class(one.spec), TakesDataset):
+            load_codec(one.spec).require_distinct([image.file.name for image in images])
         reason = lacking(one, images)
         if reason:
             skipped.append(Skipped(one.spec.text, reason))

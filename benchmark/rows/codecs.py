@@ -36,7 +36,7 @@ class NamedCodecs:
                 spec = parse_codec(text)
                 self._specs.add(spec)
                 if names_code(spec) or text in ALIASES:
-                    self._specs.update(resolve(spec))
+                    self._specs.update(variant.identity for variant in resolve(spec))
 
     def select(self, spec: CodecSpec) -> bool:
         """Return whether a codec variant is among those named, by its codec, spec or label."""

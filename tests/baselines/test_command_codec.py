@@ -2,6 +2,7 @@
 
 import sys
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from PIL import Image
 
 from baselines.command import Command
 from benchmark.codec import Setting
-from benchmark.codec_spec import load_codec, parse_codec
-from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
+from benchmark.codec_spec import load_codec, parse_codec, resolve
+from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable, UsageError
+from support.bench.command import bench
 
 COPY = "cp {in} {out}"
 ONCE = Setting("q", 1)
@@ -63,7 +65,8 @@ def test_the_value_reaches_the_encoder_as_programs_write_numbers(values, told, p
 
 
 def test_a_decoder_is_told_the_value_by_a_counted_byte_of_the_stream(photo):
-    codec = Command(encode=COPY, decode=shell("test {q} = 0.5 && cp {in} {out}"), values="9/0.5")
+    encode = shell("cp {in} {out}; : {q}")
+    codec = Command(encode=encode, decode=shell("test {q} = 0.5 && cp {in} {out}"), values="9/0.5")
     data = codec.encode(photo, codec.sweep[1])
     assert (data[0], data[1:5]) == (1, b"\x89PNG")
     assert np.array_equal(codec.decode(data), photo)
@@ -75,8 +78,105 @@ def test_the_sweep_is_the_values_in_their_order_under_the_users_name():
     codec = Command(encode=COPY + " {q}", decode=COPY, values="9/0.5/3", setting="distance")
     assert codec.sweep == tuple(Setting("distance", value) for value in (9.0, 0.5, 3.0))
     assert codec.describe().command == "cp {in} {out} {distance}; cp {in} {out}"
-    with pytest.raises(BadOption, match=r"command takes distance=9, 0\.5 or 3, not q=9"):
+    with pytest.raises(BadOption, match="command takes any distance, not q=9"):
         codec.encode(np.zeros((1, 1, 3), np.uint8), Setting("q", 9))
+
+
+ENC = """import sys
+import layers.quantise
+open(sys.argv[2], "wb").write(open(sys.argv[1], "rb").read())
+"""
+
+
+@pytest.mark.parametrize(
+    ("template", "changed"),
+    [
+        ("python3 enc.py {in} {out} {q}", "enc.py"),
+        ('sh -c "python3 enc.py {in} {out} {q}"', "enc.py"),
+        ("sh -c 'cd . && python3 ./enc.py {in} {out} {q} 2>log'", "enc.py"),
+        ("python3 -m enc {in} {out} {q}", "enc.py"),
+        ("python3 enc.py {in} {out} {q}", "layers/quantise.py"),
+        ("python3 enc.py {in} {out} {q}", "layers/deep.py"),
+        ("cp {in} {out} --weights weights --q {q}", "weights/deep/a.pth"),
+        ("cp {in} {out} --weights=weights/deep/a.pth --q {q}", "weights/deep/a.pth"),
+        ('sh -c "cp {in} {out} -w weights/ {q}"', "weights/deep/a.pth"),
+    ],
+)
+def test_what_runs_is_in_the_fingerprint_wherever_it_is_named(
+    tmp_path, monkeypatch, template, changed
+):
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        "enc.py": ENC, "layers/__init__.py": "", "layers/quantise.py": "from .deep import x\n",
+        "layers/deep.py": "x = 1\n", "weights/deep/a.pth": "1", "unrelated.py": "y = 1\n",
+    }.items():  # fmt: skip
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(text)
+
+    def fingerprint() -> str:
+        return Command(encode=template, decode=COPY, values="1/2").describe().fingerprint
+
+    first = fingerprint()
+    Path("unrelated.py").write_text("y = 2\n")
+    assert fingerprint() == first
+    Path(changed).write_text(Path(changed).read_text() + "\n# 2")
+    assert fingerprint() != first
+
+
+def test_what_cannot_be_seen_is_measured_again_unless_a_version_is_stated():
+    def fingerprint(**stated: str) -> str:
+        encode = "sh -c '$CODEC {in} {out}'"
+        return Command(encode=encode, decode=COPY, values="1", **stated).describe().fingerprint
+
+    assert fingerprint() != fingerprint()
+    assert fingerprint(version="3") == fingerprint(version="3") != fingerprint(version="4")
+
+
+def test_a_codec_without_values_decodes_and_is_not_measured(photo):
+    codec = Command(encode=COPY, decode=COPY)
+    assert np.array_equal(codec.decode(codec.encode(photo, ONCE)), photo)
+    with pytest.raises(BadOption, match="values="):
+        codec.describe()
+
+
+def variants(*texts: str) -> set[tuple[str, str]]:
+    return {(spec.name, spec.variant) for text in texts for spec in resolve(parse_codec(text))}
+
+
+def test_a_codec_is_the_same_however_it_is_spelt(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = "command:encode=cp {in} {out}:decode=cp {in} {out}"
+    assert len(variants(f"{command}:values=1/2", f"{command}:values=1:timeout_seconds=9")) == 1
+    here = Path.cwd()
+    for codec in ("ours:beta=0:checkpoint={}", "{}:Mine"):
+        (tmp_path / "a.py").write_text(
+            "class Mine:\n    describe = encode = decode = lambda self: None\n"
+        )
+        spellings = ("a.py", "./a.py", f"{here}/a.py", f"../{here.name}/a.py")
+        assert len(variants(*(codec.format(name) for name in spellings))) == 1
+    assert len(variants("ours:beta=3.84", "ours:beta=3.840", "ours:beta=384e-2")) == 1
+
+
+def test_rates_can_be_added_to_a_curve_and_a_changed_limit_measures_nothing_again(
+    tmp_path, monkeypatch, photo
+):
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    Image.fromarray(photo[:40, :40]).save("photos/a.png")
+    given = (
+        r"command:encode=sh -c 'cp {in} {out}; \: {q}':decode=cp {in} {out}:name=copy:setting=level"
+    )
+
+    def measured(more: str) -> str:
+        done = bench(
+            "run", "--codecs", f"{given}:{more}", "--dataset", "photos", "--metrics", "psnr"
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    assert "1 cells measured" in measured("values=1").replace("cell ", "cells ")
+    assert "0 cells measured" in measured("values=1:timeout_seconds=50")
+    assert "1 cells measured" in measured("values=1/2").replace("cell ", "cells ")
 
 
 def test_a_spec_on_the_command_line_makes_one(photo):
@@ -110,8 +210,7 @@ def test_a_grey_png_comes_back_as_rgb(photo, tmp_path):
         ({"decode": "cp {in}"}, r"decode='cp {in}' lacks {out}"),
         ({"decode": ""}, r"decode='' lacks {in}"),
         ({"encode": COPY + " 'open"}, r"cannot be split: No closing quotation"),
-        ({"values": ""}, "command needs values=..., the values of {q}, lowest rate first"),
-        ({"values": "10/many"}, "values are numbers with slashes between, not '10/many'"),
+        ({"values": "10/many"}, "values are numbers with slashes between, 10/30/50, not '10/many'"),
         ({"values": "10//30"}, "values are numbers with slashes between"),
         ({"values": "10/10.0"}, "values are finite and differ from each other"),
         ({"values": "nan"}, "values are finite"),
@@ -206,3 +305,14 @@ def test_the_description_says_that_the_user_vouches_for_it():
     info = Command(encode=COPY, decode=COPY, values="1", name="copy").describe()
     assert info.version == "copy, as given on the command line"
     assert (info.licence, info.caveat) == ("NOASSERTION", "")
+
+
+@pytest.mark.parametrize("text", ["20", "c;echo"])
+def test_an_unescaped_comma_is_explained(text):
+    with pytest.raises(UsageError, match=r"comma is written \\,"):
+        parse_codec(text)
+
+
+def test_an_unescaped_colon_is_explained():
+    with pytest.raises(BadOption, match=r"colon \\:"):
+        load_codec(parse_codec(f"command:encode={COPY}:out_range=3:decode={COPY}:values=1"))

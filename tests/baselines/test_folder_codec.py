@@ -120,7 +120,7 @@ NO_SIZE = "num_bytes is a whole number above 0, not "
     ("text", "message"),
     [
         *(
-            (HEADER.replace(column, "other") + "a,1,2\n", f"sizes.csv lacks the column '{column}'$")
+            (HEADER.replace(column, "other") + "a,1,2\n", f"sizes.csv lacks the column '{column}'")
             for column in ("image", "setting", "num_bytes")
         ),
         *(
@@ -202,3 +202,59 @@ def test_a_name_that_no_file_can_have_is_a_refused_picture(tmp_path):
     codec = write_sizes(tmp_path, "a.png,1,9,b\0c.png", header="image,setting,num_bytes,file")
     with pytest.raises(ImageRefused, match="cannot be read: no file has such a name"):
         codec.declared("a.png", Setting("setting", 1))
+
+
+@pytest.mark.parametrize(
+    ("lines", "shared"),
+    [
+        (("a.png,10,500",), True),
+        (("a,10,500",), True),
+        (("a.png,10,500,x/a.png", "a.jpg,10,600,x/b.png"), False),
+    ],
+)
+def test_no_picture_is_scored_against_another_image(tmp_path, photo, lines, shared):
+    for name in ("10/a", "x/a", "x/b"):
+        save(tmp_path / f"{name}.png", photo + np.uint8(name == "x/b"))
+    header = "image,setting,num_bytes" + (",file" if not shared else "")
+    codec = write_sizes(tmp_path, *lines, header=header)
+    codec.require_distinct(["a.png", "b.png"])
+    if shared:
+        with pytest.raises(BadOption, match=r"line 2 of .* a\.jpg and of a\.png"):
+            codec.require_distinct(["a.jpg", "a.png"])
+        return
+    codec.require_distinct(["a.jpg", "a.png"])
+    at = Setting("setting", 10)
+    assert codec.declared("a.jpg", at).num_bytes == 600
+    assert np.array_equal(codec.declared("a.jpg", at).decoded, photo + np.uint8(1))
+    with pytest.raises(ImageRefused, match="several lines"):
+        codec.declared("a.webp", at)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image;setting;num_bytes\nkodim01;3;9000\n",
+        "Image\tSetting\tNum_Bytes\nkodim01\t3\t9000\n",
+        "# made by hand\n\nimage, setting, num_bytes\n# the first\nkodim01.png, 3, 9000\n",
+        '"image","setting","num_bytes"\r\n"kodim01","3","9000"\r\n',
+    ],
+)
+def test_usual_forms_of_csv_are_read(hific, text):
+    (hific / "sizes.csv").write_text(text)
+    assert Folder(path=str(hific)).declared("kodim01.png", HIGH).num_bytes == 9000
+
+
+def test_a_header_without_a_column_is_shown(hific):
+    (hific / "sizes.csv").write_text("# sizes\nname;setting;num_bytes\nkodim01;3;9\n")
+    with pytest.raises(BadOption, match="'name;setting;num_bytes"):
+        Folder(path=str(hific))
+
+
+def test_an_opaque_rgba_png_is_read_as_a_source_is(hific, photo):
+    alpha = np.full((*photo.shape[:2], 1), 255, np.uint8)
+    save(hific / "3" / "kodim01.png", np.concatenate([photo, alpha], axis=2))
+    assert np.array_equal(Folder(path=str(hific)).declared("kodim01", HIGH).decoded, photo)
+    alpha[5, 5] = 254
+    save(hific / "3" / "kodim01.png", np.concatenate([photo, alpha], axis=2))
+    with pytest.raises(ImageRefused, match="transparency"):
+        Folder(path=str(hific)).declared("kodim01", HIGH)

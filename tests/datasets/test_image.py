@@ -147,3 +147,12 @@ def test_a_palette_becomes_its_colours(form, photo, write):
     palette = Image.fromarray(photo).quantize(64)
     found = read_image(write("palette.bin", pillow(palette, form)))
     assert np.array_equal(found.pixels, np.asarray(palette.convert("RGB")))
+
+
+@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt"])
+@pytest.mark.parametrize("white", [0, 1])
+def test_fax_in_tiff_is_read(photo, write, compression, white):
+    black_or_white = photo[:, :, 0] > 128
+    options = {"compression": compression, "tiffinfo": {262: white}}
+    file = write("a.tif", pillow(Image.fromarray(black_or_white), "TIFF", **options))
+    assert np.array_equal(read_image(file).pixels[:, :, 1], 255 * black_or_white.astype(np.uint8))

@@ -137,3 +137,10 @@ def test_a_folder_that_is_not_there_is_called_that(verb, photos, tmp_path):
         done = bench(verb, *codecs, "--dataset", folder, "--results", tmp_path / "results")
         assert done.returncode == 2
         assert "nowhere" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["random.py", "PIL.py", "numpy.py", "socket.py"])
+def test_files_of_the_current_folder_are_imported_by_no_worker(photos, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("raise SystemExit('imported')\n")
+    assert measured(photos, tmp_path / "results")[1] == 6

@@ -13,7 +13,6 @@ from support.bench.command import bench
 
 FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 BUNDLED = Path(__file__).parents[2] / "results" / "sample"
-COPY = r"command:encode=cp -n{q} {in} {out}:decode=cp {in} {out}:values=10/30"
 OUT_OF_RANGE = [
     ("jpeg", "jpeg.quality=300", "jpeg takes a whole quality from 1 to 100, not quality=300"),
     ("jpeg", "jpeg.quality=30.5", "not quality=30.5"),
@@ -23,7 +22,6 @@ OUT_OF_RANGE = [
     ("ours:beta=0", "ours.q=9", "ours:beta=0 takes a q from 0 to 4, not q=9"),
     ("jpeg2000:control=psnr", "jpeg2000.psnr=0", "takes a psnr from 1 to 100, not psnr=0"),
     ("raw", "raw.bits=7", "raw takes bits=8, not bits=7"),
-    (COPY, "command.q=20", "takes q=10 or 30, not q=20"),
 ]
 
 

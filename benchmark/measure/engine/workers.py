@@ -3,7 +3,8 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from multiprocessing import forkserver, get_context, resource_tracker, util
 from multiprocessing.connection import Connection
@@ -19,6 +20,7 @@ from benchmark.system.private_folder import mark_as_own, sweep
 from benchmark.system.processes import end_tree, terminal_blocked, work_for
 from benchmark.system.settings import worker_environment
 
+SAFE_PATH = "PYTHONSAFEPATH"
 TICK_SECONDS = 1.0
 GRACE_SECONDS = 5.0
 ENDING_SECONDS = 2.0  # between a request to end and the end
@@ -38,11 +40,26 @@ def worker_context() -> ForkServerContext:
     context = get_context("forkserver")
     context.set_forkserver_preload([f"{__package__}.preload"])
     mark_as_own(Path(util.get_temp_dir()))  # at once: a kill before it leaves the folder for ever
-    resource_tracker.ensure_running()  # unblocks Ctrl-C where it has to begin
-    with terminal_blocked():  # the server ends with this process, not with the terminal
-        _start_server()
+    with _without_current_folder():
+        resource_tracker.ensure_running()  # unblocks Ctrl-C where it has to begin
+        with terminal_blocked():  # the server ends with this process, not with the terminal
+            _start_server()
     sweep()
     return context
+
+
+@contextmanager
+def _without_current_folder() -> Iterator[None]:
+    """Have new interpreters import nothing from the current folder, where a random.py may be."""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = before
 
 
 def _start_server() -> None:
