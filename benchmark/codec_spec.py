@@ -310,6 +310,14 @@ def _plain(codec: str, key: str, text: str, kind: object) -> str:
     return _plain_path(text) if codec in CODECS and key in PATHS and text else text
 
 
+def plain_codec(text: str) -> str:
+    """Return a codec in a Python file as rows have it, for every spelling of its path."""
+    try:
+        return parse_codec(text).text if user_file.names_file(text) else text
+    except UsageError:
+        return text
+
+
 def _plain_path(text: str, inside: str = "") -> str:
     """Return a path without detours, from the current folder if it is in it, after `inside`.
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from benchmark.analysis.comparable import Average, label_of, told_names
 from benchmark.analysis.reduce import summarise_store
 from benchmark.analysis.summarise import Summary
-from benchmark.codec_spec import split_unescaped
+from benchmark.codec_spec import plain_codec, split_unescaped
 from benchmark.datasets.dataset import Source, probe
 from benchmark.datasets.folder import open_dataset, open_folder
 from benchmark.errors import UnknownName, UsageError
@@ -144,7 +144,7 @@ def rows_of_codecs(table: pa.Table, codecs: str, subset: str = "") -> pa.Table:
 
     if subset:
         table = table.filter(pc.starts_with(table["image"], f"{subset}/"))
-    asked = [text.strip() for text in split_unescaped(codecs, ",")]
+    asked = [plain_codec(text.strip()) for text in split_unescaped(codecs, ",")]
     if "all" in asked:
         return table
     variants = table.group_by(["codec", "variant"]).aggregate([]).to_pylist()

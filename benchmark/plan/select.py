@@ -13,13 +13,13 @@ from benchmark.codec_spec import (
     load_codec,
     names_code,
     parse_codec,
+    plain_codec,
     resolve,
 )
 from benchmark.errors import BadOption, BadPack, Reason, Unavailable, UnknownName, UsageError
 from benchmark.packs.pack import Pack, Recorded, shipped_packs, with_variant
 from benchmark.plan.cells import Contender
 from benchmark.registry import ALIASES, CODECS, NEED_OPTIONS
-from benchmark.user_file import names_file
 
 ALL = ("all",)  # codecs: everything that runs here
 BY_NAME = "the pack itself says what to run: it runs only where --codecs names it"
@@ -67,7 +67,7 @@ def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...
             left, equals, right = part.rpartition("=")
             if equals:
                 codec, _, setting = left.rpartition(".")
-                key = _plain_name(codec.strip()), setting
+                key = plain_codec(codec.strip()), setting
             try:
                 value = _number(right)
             except ValueError:
@@ -208,14 +208,6 @@ def _explain_unused(codec: str, setting: str, contenders: Sequence[Contender]) -
         raise UnknownName("codec among --codecs", codec, {c.spec.name for c in contenders})
     names = {point.name for contender in of_codec for point in contender.sweep}
     raise UnknownName(f"setting of {codec}", setting, names)
-
-
-def _plain_name(codec: str) -> str:
-    """Return a codec as rows have it, for every spelling of its path; unknown ones stay."""
-    try:
-        return parse_codec(codec).text if names_file(codec) else codec
-    except UsageError:
-        return codec
 
 
 def _number(text: str) -> float:
