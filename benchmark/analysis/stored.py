@@ -144,14 +144,15 @@ def rows_of_codecs(table: pa.Table, codecs: str, subset: str = "") -> pa.Table:
 
     if subset:
         table = table.filter(pc.starts_with(table["image"], f"{subset}/"))
-    asked = [plain_codec(text.strip()) for text in split_unescaped(codecs, ",")]
+    asked = [text.strip() for text in split_unescaped(codecs, ",")]
     if "all" in asked:
         return table
     variants = table.group_by(["codec", "variant"]).aggregate([]).to_pylist()
     names = [{one["codec"], label_of(one["codec"], one["variant"])} for one in variants]
+    wanted = {*asked, *map(plain_codec, asked)}
     for text in asked:
-        if not any(text in both for both in names):
+        if not any({text, plain_codec(text)} & both for both in names):
             told = (told_names(one["codec"], one["variant"]) for one in variants)
             raise UnknownName("codec with results", text, set().union(*told))
-    kept = [one for one, both in zip(variants, names, strict=True) if both & set(asked)]
+    kept = [one for one, both in zip(variants, names, strict=True) if both & wanted]
     return table.join(pa.Table.from_pylist(kept), ["codec", "variant"], join_type="left semi")
