@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from benchmark.interface.codec import decoded, open_codec
     from benchmark.interface.plot import plot
     from benchmark.interface.run import run
-    from benchmark.interface.tables import bd_rate, load, match, summary
+    from benchmark.interface.tables import bd_rate, load, match, rank, summary
     from benchmark.paper.ablation import write_ablation
 
 # What `import benchmark` offers, as text: importing it imports none of them.
@@ -21,14 +21,15 @@ INTERFACE = {
     "open_codec": "benchmark.interface.codec",
     "open_dataset": "benchmark.datasets.folder",
     "plot": "benchmark.interface.plot",
+    "rank": "benchmark.interface.tables",
     "read_image": "benchmark.datasets.image",
     "run": "benchmark.interface.run",
     "summary": "benchmark.interface.tables",
     "write_ablation": "benchmark.paper.ablation",
 }
 __all__ = [
-    "bd_rate", "decoded", "load", "match", "open_codec", "open_dataset", "plot", "read_image",
-    "run", "summary", "write_ablation",
+    "bd_rate", "decoded", "load", "match", "open_codec", "open_dataset", "plot", "rank",
+    "read_image", "run", "summary", "write_ablation",
 ]  # fmt: skip
 
 

@@ -162,6 +162,11 @@ COMMANDS = {
         "Draw the figures of a paper from stored results alone.",
         "Analyse",
     ),
+    "rank": Command(
+        "benchmark.commands.rank:rank",
+        "Rank codecs at a rate or at a value of a metric, by interpolation of each image's curve.",
+        "Analyse",
+    ),
     "tradeoff": Command(
         "benchmark.commands.tradeoff:tradeoff",
         "Compare the distortion of CODEC with that of AGAINST at AGAINST's rates and realism.",

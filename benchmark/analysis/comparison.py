@@ -6,8 +6,7 @@ own BD-rates do not depend on it. Both are kept, with the spread over images.
 
 Intervals are of BD-rates of mean curves over draws of images, by the rules of `rate_distortion` in
 arrays whose first axis is the draw. A distribution metric enters a draw as the value of the set
-plus the mean influence of the images drawn, that is to first order. H. Akima, "A New Method of
-Interpolation and Smooth Curve Fitting Based on Local Procedures", J. ACM 17 (1970), as in scipy.
+plus the mean influence of the images drawn, that is to first order.
 """
 
 import math
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmark.analysis.interpolation import cubic, interpolated
 from benchmark.analysis.interval import Interval, bootstrap_interval, image_draws, tails
 from benchmark.analysis.rate_distortion import (
     LEAST_POINTS,
@@ -277,14 +277,11 @@ def _cut(curve: DrawnCurve, log_rate: float) -> DrawnCurve:
     if below.all() or not below.any():
         return DrawnCurve(curve.log_rate[:, below], curve.quality[:, below])
     place = np.count_nonzero(below) - 1
-    at = np.full((len(curve.quality), 1), log_rate)
-    cubic = _cubic(*curve)
-    width = np.diff(curve.log_rate)[:, place]
-    share = (at[:, 0] - curve.log_rate[:, place]) / width
-    ends = np.sum([one[:, place] * share**power for power, one in enumerate(cubic)], axis=0)
+    at = np.full(len(curve.quality), log_rate)
+    ends = interpolated(*curve, at)
     ends[ends <= curve.quality[:, place]] = np.nan  # an overshoot: such a draw has no number
     return DrawnCurve(
-        np.hstack([curve.log_rate[:, below], at]),
+        np.hstack([curve.log_rate[:, below], at[:, None]]),
         np.hstack([curve.quality[:, below], ends[:, None]]),
     )
 
@@ -293,28 +290,5 @@ def _area(x: Float64Array, y: Float64Array, to: Float64Array) -> Float64Array:
     """Return the integral of the curve through (x, y) from its first point to `to`, (draws,)."""
     width = np.diff(x)
     share = np.clip((to[:, None] - x[:, :-1]) / width, 0, 1)
-    parts = [one * share ** (power + 1) / (power + 1) for power, one in enumerate(_cubic(x, y))]
+    parts = [one * share ** (power + 1) / (power + 1) for power, one in enumerate(cubic(x, y))]
     return np.asarray((width * np.sum(parts, axis=0)).sum(axis=1), np.float64)
-
-
-def _cubic(x: Float64Array, y: Float64Array) -> tuple[Float64Array, ...]:
-    """Return Akima's cubic between neighbours, in powers 0 to 3 of the share of the way.
-
-    x, y: shape (draws, points), x rising along the points.
-    """
-    width = np.diff(x)
-    slope = np.diff(y) / width
-    before = 2 * slope[:, :1] - slope[:, 1:2]
-    after = 2 * slope[:, -1:] - slope[:, -2:-1]
-    slope = np.hstack([2 * before - slope[:, :1], before, slope, after, 2 * after - slope[:, -1:]])
-    turn = np.abs(np.diff(slope))
-    weight = turn[:, 2:] + turn[:, :-2]
-    known = weight > 1e-9 * weight.max(axis=1, keepdims=True)
-    tangent = np.where(
-        known,
-        (turn[:, 2:] * slope[:, 1:-2] + turn[:, :-2] * slope[:, 2:-1]) / np.where(known, weight, 1),
-        0.5 * (slope[:, 3:] + slope[:, :-3]),
-    )
-    left, right = width * tangent[:, :-1], width * tangent[:, 1:]
-    rise = np.diff(y)
-    return y[:, :-1], left, 3 * rise - 2 * left - right, left + right - 2 * rise

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from benchmark.analysis.interpolation import interpolated
 from benchmark.analysis.summarise import Point, Summary
 from benchmark.codec import Float64Array
 from benchmark.metrics.measure import Measure
@@ -188,10 +189,20 @@ def cut(curve: Curve, up_to_bpp: float | None) -> Curve:
     within = Curve(curve.bpp[inside], curve.quality[inside])
     if not inside.any() or front.bpp[-1] <= up_to_bpp or up_to_bpp in front.bpp:
         return within
-    from scipy.interpolate import Akima1DInterpolator
+    quality = quality_at(front, math.log10(up_to_bpp))
+    return Curve(np.append(within.bpp, up_to_bpp), np.append(within.quality, quality))
 
-    quality = Akima1DInterpolator(np.log10(front.bpp), front.quality)(math.log10(up_to_bpp))
-    return Curve(np.append(within.bpp, up_to_bpp), np.append(within.quality, float(quality)))
+
+def quality_at(front: Curve, log_rate: float) -> float:
+    """Return the quality of a Pareto front at a rate, given as log10; NaN beyond its ends."""
+    x = np.log10(front.bpp)[None]
+    return float(interpolated(x, front.quality[None], np.array([log_rate]))[0])
+
+
+def log_rate_at(front: Curve, quality: float) -> float:
+    """Return the rate, as log10, at which a Pareto front has a quality; NaN beyond its ends."""
+    y = np.log10(front.bpp)[None]
+    return float(interpolated(front.quality[None], y, np.array([quality]))[0])
 
 
 def _overlap(anchor: Float64Array, test: Float64Array) -> float:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,7 @@ class Point:
     image_bpp: Float64Array
     # by metric column, and of TIMED; NaN where there is no value
     image_values: Mapping[str, Float64Array]
+    image_pixels: Int64Array = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def label(self) -> str:
@@ -232,6 +233,7 @@ def _points(
     failed = np.bincount(rows.point[rows.failed], minlength=rows.points).tolist()
     ok = np.flatnonzero(rows.ok)
     of_point, image_bpp = rows.point[ok], bits_per_pixel(rows.bytes[ok], rows.pixels[ok])
+    image_pixels = rows.pixels[ok]
     image_ids, values = rows.image[ok], {name: column[ok] for name, column in values.items()}
     rates = mean_bpp(rows.bytes[ok], rows.pixels[ok], of_point, rows.points, average).tolist()
     bounds = np.searchsorted(of_point, np.arange(rows.points + 1)).tolist()
@@ -257,6 +259,7 @@ def _points(
                 image_ids=image_ids[mine],
                 image_bpp=image_bpp[mine],
                 image_values={name: column[mine] for name, column in values.items()},
+                image_pixels=image_pixels[mine],
             )
         )
     return points

@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 from benchmark.analysis.comparable import Average, find_label, without_replaced
 from benchmark.analysis.comparison import compare
 from benchmark.analysis.match import matches, parse_tolerance
+from benchmark.analysis.rank import RATE, Budget, parse_target
+from benchmark.analysis.rank import rank as ranked_at
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.summarise import Summary, summarise
 from benchmark.errors import UsageError
@@ -287,4 +289,69 @@ def match(
     ratios = [name for name in table.columns if "_ratio" in name or "_difference" in name]
     table = table.astype({name: "float64" for name in ratios if not name.endswith("_pairs")})
     table.attrs = {"protocols": summary.protocols_in_use, "machine": summary.machine}
+    return table
+
+
+def rank(
+    source: Source,
+    at: str | Sequence[str] = "bpp=0.3",
+    *,
+    metrics: str | Sequence[str] = "psnr,lpips_squeeze",
+    budget: Budget = "image",
+    common: bool = False,
+    allow_few: bool = False,
+) -> pd.DataFrame:
+    """Return the codec variants at a rate or at a value of a metric, the best first.
+
+    Each image's curve, its Pareto front, is interpolated as in BD-rates; nothing is extrapolated.
+
+    Parameters
+    ----------
+    source : DataFrame, path or Outcome
+        Rows of one dataset, from `load` (any selection of them), or what `load` takes.
+    at : str or sequence of str
+        What to compare at: ``"bpp=0.3"``, ``"psnr=32"``, ``"lpips_squeeze=0.15"``.
+    metrics : str or sequence of str
+        Metrics to return; at a rate, the first one ranks.
+    budget : {"image", "set"}
+        Whether each image has the rate or value, or all images together with one setting.
+    common : bool
+        Average over the images that all codecs reach.
+    allow_few : bool
+        As in `summary`.
+
+    Returns
+    -------
+    DataFrame
+        One row per target (``at``) and codec variant. ``rank`` is missing where not all images
+        reach the target: ``images_reached`` of ``images`` do. ``bpp`` and each metric's column are
+        means over images, followed by both ends of their 95 % intervals. ``encode_seconds`` and
+        ``decode_seconds`` are of an image, measured here; ``typical_seconds_per_megapixel`` of
+        both, as the codec declares. What is not known is NaN.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such metric.
+    UsageError
+        If a target is no rate or value, or a metric is of a whole set and `budget` is "image".
+    """
+    targets = [parse_target(text) for text in ([at] if isinstance(at, str) else at)]
+    names = metric_names(metrics)
+    asked = dict.fromkeys((*names, *(one.name for one in targets if one.name != RATE)))
+    found = summarised(source, tuple(asked), False, "per_image", allow_few)
+    measures = [Measure.named(name) for name in names]
+    table = pd.DataFrame(
+        one.record(measures)
+        for target in targets
+        for one in ranked_at(found, target, measures, budget, common)
+    )
+    others = ("at", "rank", "codec", "images", "images_reached")
+    numbers = dict.fromkeys((name for name in table if name not in others), "float64")
+    table = table.astype({"rank": "Int64", **numbers})
+    table.attrs = {
+        "units": {name: _unit(name) for name in table.columns},
+        "protocols": found.protocols_in_use,
+        "images": found.images,
+    }
     return table

@@ -65,6 +65,14 @@ class Measure:
             return value
         return -10 * math.log10(1 - value) if value < 1 else math.inf
 
+    def undrawn(self, place: float) -> float:
+        """Return the value at a place on the axis, the inverse of `drawn`.
+
+        >>> Measure("ms_ssim", "MS-SSIM", "higher", "saturating").undrawn(10.0)
+        0.9
+        """
+        return 1 - 10 ** (-place / 10) if self.saturating else place
+
 
 def require_image_values(*measures: Measure) -> None:
     """Raise `UsageError` where one of these metrics gives no influence of an image."""

@@ -22,6 +22,7 @@ COMMANDS = {
     "report --results measured --metrics psnr --page": ("bd_rates", "files", "summary"),
     "tradeoff ours vtm --realism fd_squeeze": ("distortion", "points", "notes"),
     "match ours jpeg": ("matches", "tolerance"),
+    "rank --codecs ours,vtm": ("ranks", "psnr_db_low"),
     "check results other --dataset kodak --codec jpeg --metrics psnr": ("verdict", "exit_code"),
     "baseline list --results measured": ("name", "codecs"),
     "published check --dataset kodak": ("differs", "rows"),

@@ -1,0 +1,197 @@
+"""Codecs at a matched value, against scipy's Akima interpolation of each image's curve."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.interpolate import Akima1DInterpolator
+from scipy.stats import bootstrap
+from typer.testing import CliRunner
+
+import benchmark
+from benchmark.analysis.rank import Target, parse_target, rank
+from benchmark.analysis.summarise import summarise
+from benchmark.cli import app
+from benchmark.errors import UnknownName, UsageError
+from benchmark.metrics.measure import Measure
+from benchmark.rows.store import Store
+from support.rows.measured import row, table
+
+RESULTS = Path(__file__).parents[2] / "results"
+PSNR, MS_SSIM, LPIPS = (Measure.named(name) for name in ("psnr", "ms_ssim", "lpips"))
+IMAGES = {f"{number:02}": (60 + 10 * number, 80) for number in range(9)}  # width, height
+SETTINGS = (5, 12, 20, 35, 55, 80)
+
+
+def rows_of(codec, seed, lowest=0.08, **columns):
+    """Rows of one codec: curves that rise and bend, other ones in each image."""
+    random = np.random.default_rng(seed)
+    found = []
+    for image, (width, height) in IMAGES.items():
+        bpp = lowest * np.cumprod(random.uniform(1.5, 1.9, len(SETTINGS)))
+        psnr = 24 + np.cumsum(random.uniform(0.8, 3, len(SETTINGS)))
+        for at, setting in enumerate(SETTINGS):
+            size = max(round(bpp[at] * width * height / 8), 1)
+            values = {"psnr_db": psnr[at], "ms_ssim": 1 - 10 ** (-psnr[at] / 20),
+                      "lpips_alex": 0.5 * 0.93 ** psnr[at]}  # fmt: skip
+            found.append(
+                row(codec, setting, image, width_px=width, height_px=height, num_bytes=size,
+                    bpp=8 * size / (width * height), **values, **columns)
+            )  # fmt: skip
+    return found
+
+
+def curve(rows, image, column):
+    of = sorted((one["bpp"], one[column]) for one in rows if one["image"] == image)
+    return np.log10([bpp for bpp, _ in of]), np.array([value for _, value in of])
+
+
+def at_rate(rows, bpp, column, drawn=lambda value: value, undrawn=lambda place: place):
+    """The value of each image at a rate, by scipy."""
+    return [
+        undrawn(float(Akima1DInterpolator(x, drawn(y))(math.log10(bpp))))
+        for x, y in (curve(rows, image, column) for image in IMAGES)
+    ]
+
+
+def ranked(rows, at, *measures, **options):
+    found = rank(summarise(table(rows)), parse_target(at), measures, **options)
+    return {one.label: one for one in found}
+
+
+def test_values_at_a_rate_are_the_means_of_each_images_own_interpolation():
+    webp, avif = rows_of("webp", 1), rows_of("avif", 2)
+    found = ranked([*webp, *avif], "bpp=.3", PSNR, MS_SSIM, LPIPS)
+    decibels = {
+        "drawn": lambda value: -10 * np.log10(1 - value),
+        "undrawn": lambda place: 1 - 10 ** (-place / 10),
+    }
+    for label, rows in (("webp", webp), ("avif", avif)):
+        one = found[label]
+        assert (one.images, one.reached, one.bpp.value) == (9, 9, 0.3)
+        expected = at_rate(rows, 0.3, "psnr_db")
+        assert one.values["psnr_db"].value == pytest.approx(np.mean(expected), abs=1e-9)
+        saturating = at_rate(rows, 0.3, "ms_ssim", **decibels)
+        assert one.values["ms_ssim"].value == pytest.approx(np.mean(saturating), abs=1e-9)
+        lower = at_rate(rows, 0.3, "lpips_alex")
+        assert one.values["lpips_alex"].value == pytest.approx(np.mean(lower), abs=1e-9)
+        theirs = bootstrap(
+            (np.array(expected),), np.mean, method="percentile", rng=np.random.default_rng(1)
+        ).confidence_interval
+        width = theirs.high - theirs.low
+        assert one.values["psnr_db"].interval == pytest.approx(tuple(theirs), abs=0.08 * width)
+    best = max(found.values(), key=lambda one: one.values["psnr_db"].value)
+    assert [one.rank for one in sorted(found.values(), key=lambda one: one != best)] == [1, 2]
+
+
+def test_rates_at_a_quality_are_interpolated_in_each_image_and_rank():
+    webp, avif = rows_of("webp", 1), rows_of("avif", 2)
+    found = ranked([*webp, *avif], "psnr=30", PSNR, LPIPS)
+    for label, rows in (("webp", webp), ("avif", avif)):
+        curves = [curve(rows, image, "psnr_db") for image in IMAGES]
+        rates = [10 ** float(Akima1DInterpolator(y, x)(30.0)) for x, y in curves]
+        assert found[label].bpp.value == pytest.approx(np.mean(rates), rel=1e-9)
+        assert found[label].values["psnr_db"] == (30.0, None)
+        at = zip(IMAGES, rates, strict=True)
+        lpips = [
+            float(Akima1DInterpolator(*curve(rows, image, "lpips_alex"))(math.log10(rate)))
+            for image, rate in at
+        ]
+        assert found[label].values["lpips_alex"].value == pytest.approx(np.mean(lpips), rel=1e-9)
+    rates = sorted((one.bpp.value, one.rank) for one in found.values())
+    assert [place for _, place in rates] == [1, 2]
+
+
+def test_a_budget_of_the_set_counts_all_bytes_together():
+    rows = rows_of("webp", 3)
+    (one,) = ranked(rows, "bpp=.25", PSNR, budget="set").values()
+    pixels = sum(width * height for width, height in IMAGES.values())
+    of_setting = [[r for r in rows if r["setting_value"] == value] for value in SETTINGS]
+    pooled = [8 * sum(r["num_bytes"] for r in of) / pixels for of in of_setting]
+    means = [np.mean([r["psnr_db"] for r in of]) for of in of_setting]
+    expected = Akima1DInterpolator(np.log10(pooled), means)
+    assert one.values["psnr_db"].value == pytest.approx(float(expected(math.log10(0.25))), abs=1e-9)
+    assert one.values["psnr_db"].interval.low < one.values["psnr_db"].value
+    at = ranked(rows, f"psnr={means[2]:.17g}", PSNR, budget="set")["webp"]
+    assert at.bpp.value == pytest.approx(pooled[2], rel=1e-9)
+
+
+def test_points_off_the_pareto_front_take_no_part():
+    rows = rows_of("webp", 1)
+    worse = [row | {"setting_value": 99.0, "psnr_db": row["psnr_db"] - 4, "cell": row["cell"] + "x"}
+             for row in rows if row["setting_value"] == 35]  # fmt: skip
+    worse = [one | {"num_bytes": one["num_bytes"] + 1} for one in worse]
+    without, beside = (ranked(some, "bpp=.3", PSNR)["webp"] for some in (rows, rows + worse))
+    assert without.values == beside.values
+
+
+def test_nothing_is_extrapolated_and_the_images_that_reach_it_are_counted():
+    webp, avif = rows_of("webp", 1), rows_of("avif", 2, lowest=0.18)
+    lowest = {image: curve(avif, image, "psnr_db")[0][0] for image in IMAGES}
+    reach = [image for image, log_rate in lowest.items() if log_rate <= math.log10(0.31)]
+    assert 0 < len(reach) < 9
+    found = ranked([*webp, *avif], "bpp=.31", PSNR)
+    short = found["avif"]
+    assert (short.rank, short.reached, short.images, short.values) == (None, len(reach), 9, {})
+    assert found["webp"].rank == 1
+    shared = ranked([*webp, *avif], "bpp=.31", PSNR, common=True)
+    assert {one.images for one in shared.values()} == {len(reach)}
+    expected = dict(zip(IMAGES, at_rate(webp, 0.31, "psnr_db"), strict=True))
+    mean = np.mean([expected[image] for image in reach])
+    assert shared["webp"].values["psnr_db"].value == pytest.approx(mean, abs=1e-9)
+
+
+def test_seconds_are_of_rows_measured_here_and_typical_ones_of_the_codec():
+    here = rows_of("webp", 1, encode_seconds=2.0, decode_seconds=0.5)
+    found = ranked([*here, *rows_of("avif", 2, recorded=True, setting_name="crf")], "bpp=.3", PSNR)
+    assert (found["webp"].encode_seconds, found["webp"].decode_seconds) == (2.0, 0.5)
+    assert (found["avif"].encode_seconds, found["avif"].decode_seconds) == (None, None)
+    assert found["avif"].typical_seconds > 0
+
+
+@pytest.mark.parametrize("text", ["bpp", "bpp=0", "bpp=-1", "bpp=x", "psnr=nan", "=3"])
+def test_a_target_that_is_none_is_refused(text):
+    with pytest.raises(UsageError):
+        parse_target(text)
+
+
+def test_targets_are_rates_and_metrics():
+    assert parse_target(" bpp=.3") == Target("bpp", 0.3)
+    assert str(parse_target("lpips_squeeze=.15")) == "lpips_squeeze=0.15"
+    with pytest.raises(UnknownName, match="psnr"):
+        parse_target("psn=3")
+
+
+def test_metrics_of_sets_need_a_budget_of_the_set():
+    at = "bpp=.3"
+    with pytest.raises(UsageError, match="--budget set"):
+        benchmark.rank(RESULTS / "kodak", at, metrics="fd_squeeze", allow_few=True)
+    found = benchmark.rank(
+        RESULTS / "kodak", at, metrics="fd_squeeze", budget="set", allow_few=True
+    )
+    assert found["fd_squeeze"].dropna().is_monotonic_increasing
+    assert len(found["fd_squeeze"].dropna()) > 4
+
+
+def test_the_command_and_the_interface_say_the_same(tmp_path):
+    store = Store(tmp_path / "set")
+    store.append([*rows_of("webp", 1), *rows_of("avif", 2, lowest=0.18)])
+    words = ["rank", "--at", "bpp=.31", "--at", "psnr=30", "--metrics", "psnr"]
+    words += ["--dataset", "set", "--results", str(tmp_path)]
+    told = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
+    frame = benchmark.rank(store.folder, ["bpp=.31", "psnr=30"], metrics="psnr")
+    assert frame["codec"].tolist() == [one["codec"] for one in told["ranks"]]
+    for one, record in zip(told["ranks"], frame.to_dict("records"), strict=True):
+        assert one["rank"] == (None if pd.isna(record["rank"]) else record["rank"])
+        assert one["psnr_db"] == pytest.approx(record["psnr_db"], nan_ok=True) or (
+            one["psnr_db"] is None and math.isnan(record["psnr_db"])
+        )
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0
+    (said,) = [line for line in done.output.splitlines() if line.startswith("Not ranked")]
+    assert "avif" in said
+    nothing = CliRunner().invoke(app, [*words[:1], "--at", "bpp=9", *words[7:]])
+    assert nothing.exit_code == 1
