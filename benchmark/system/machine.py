@@ -1,14 +1,26 @@
 """The machine and the checkout: processor, usable cores, memory, installed packages, commit."""
 
+import math
 import os
 import platform
 import subprocess
+import tempfile
+import zlib
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
+from time import process_time
 from typing import NamedTuple
 
 from benchmark.errors import Unavailable
+from benchmark.system.atomic import write_file
+from benchmark.system.foreign_files import read_regular
+
+MEASURED_SECONDS = 0.15
+INSTRUCTIONS = {"amx_tile": "AMX", "avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
 
 
 class Gpu(NamedTuple):
@@ -19,15 +31,43 @@ class Gpu(NamedTuple):
 
 
 def machine() -> str:
-    """Return processor and cores that this process may use: "Intel Xeon ..., 2 cores"."""
-    processor = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                processor = line.partition(":")[2].strip()
-                break
-    return f"{processor}, {cores()} cores"
+    """Return what seconds depend on: "Intel Xeon ..., 2 cores, AVX-512, speed 14".
+
+    Processor, cores that this process may use, widest instructions and a measured speed, in steps
+    of a quarter: clouds give processors of one name other instructions and half the speed.
+    """
+    facts: dict[str, str] = {}
+    for line in reversed(_lines(Path("/proc/cpuinfo"))):
+        key, _, value = line.partition(":")
+        facts[key.strip()] = value.strip()
+    processor = facts.get("model name") or platform.processor() or platform.machine()
+    flags = set(facts.get("flags", "").split())
+    widest = next((name for flag, name in INSTRUCTIONS.items() if flag in flags), "")
+    return ", ".join(filter(None, [processor, f"{cores()} cores", widest, f"speed {_speed()}"]))
+
+
+@cache
+def _speed() -> int:
+    """Return the speed of one core in steps of a quarter; measured once after each boot."""
+    (boot,) = _lines(Path("/proc/sys/kernel/random/boot_id"))[:1] or ["unknown"]
+    kept = Path(tempfile.gettempdir()) / f"rdrbench-speed-{os.getuid()}-{boot}"
+    try:
+        return int(read_regular(kept, 20))
+    except (OSError, ValueError):
+        speed = round(math.log(max(_rounds_per_second() for _ in range(3)), 1.25))
+    with suppress(OSError):  # measured again by the next process
+        write_file(kept, str(speed).encode())
+    return speed
+
+
+def _rounds_per_second() -> float:
+    """Return how often a core hashes and compresses a text in a second of its time."""
+    text = bytes(range(256)) * 64
+    started, rounds = process_time(), 0
+    while process_time() - started < MEASURED_SECONDS:
+        sha256(zlib.compress(text))
+        rounds += 1
+    return rounds / (process_time() - started)
 
 
 def cores() -> int:

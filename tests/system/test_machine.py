@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmark.system.machine import commit, cores
+import pytest
+
+from benchmark.system import machine as module
+from benchmark.system.machine import commit, cores, machine
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,5 +33,41 @@ def test_cores_are_those_that_the_process_may_use():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout
     assert told.startswith("1 ")
-    assert told.rstrip().endswith(", 1 cores")
+    assert ", 1 cores, " in told
     assert cores() == len(os.sched_getaffinity(0))
+
+
+@pytest.fixture
+def processor(monkeypatch, tmp_path):
+    """Have /proc/cpuinfo be a text, and forget the measured speed."""
+    read = module._lines
+    monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
+
+    def of(text):
+        module._speed.cache_clear()
+        about = Path("/proc/cpuinfo")
+        monkeypatch.setattr(module, "_lines", lambda p: text.split("\n") if p == about else read(p))
+        return machine()
+
+    yield of
+    module._speed.cache_clear()
+
+
+def test_processors_of_one_name_with_other_instructions_are_two_machines(processor):
+    told = [
+        processor(f"model name : EPYC\nflags : sse {more}\n") for more in ("avx2", "avx2 avx512f")
+    ]
+    assert [text.split(", ")[0] for text in told] == ["EPYC", "EPYC"]
+    assert [text.split(", ")[2] for text in told] == ["AVX2", "AVX-512"]
+
+
+@pytest.mark.parametrize("slower", [2, 0.5])
+def test_processors_of_half_the_speed_are_two_machines(processor, monkeypatch, tmp_path, slower):
+    measured = module._rounds_per_second()
+    monkeypatch.setattr(module, "_rounds_per_second", lambda: measured)
+    first = processor("model name : EPYC\n")
+    monkeypatch.setattr(module, "_rounds_per_second", lambda: measured / slower)
+    assert processor("model name : EPYC\n") == first  # kept until the next boot
+    for kept in tmp_path.iterdir():
+        kept.unlink()
+    assert processor("model name : EPYC\n") != first
