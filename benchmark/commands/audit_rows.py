@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options, output
-from benchmark.commands.absent import skipped_codecs
 from benchmark.commands.options import opt
+from benchmark.commands.outcome import skipped_codecs
 from benchmark.commands.verb import takes
 from benchmark.option import TARGET
 from benchmark.plan.request import Request

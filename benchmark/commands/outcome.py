@@ -40,7 +40,6 @@ def print_outcome(
     """
     from benchmark.analysis.interval import draw_spreads
     from benchmark.analysis.sources import source_facts
-    from benchmark.commands.absent import without_values
     from benchmark.figures.table import draws_table
     from benchmark.metrics.measure import Measure
     from benchmark.report.left_out import source_sentences
@@ -111,16 +110,13 @@ def problem_lines(
     Images that are refused for one reason share a line. details: each codec has one of its own,
     with its whole reason.
     """
-    from benchmark.commands.absent import skipped_codecs
-
     lines = [f"failed   {one.cell}: {one.stage}: {one.reason}" for one in failures]
     alike: dict[str, list[str]] = {}
     for one in refused:
-        name = one.file.name
-        alike.setdefault(one.reason.removeprefix(f"{name} "), []).append(name)
-    for reason, names in alike.items():
+        alike.setdefault(one.why, []).append(one.file.name)
+    for why, names in alike.items():
         first = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more:"
-        lines.append(f"refused  {', '.join(names) if details else first} {reason}")
+        lines.append(f"refused  {', '.join(names) if details else first} {why}")
     return lines + [f"skipped  {line}" for line in skipped_codecs(skipped, details)]
 
 
@@ -175,3 +171,59 @@ def _for_machines(outcome: "Outcome", allow_few: bool) -> dict[str, object]:
             for one in spreads
         ],
     }
+
+
+def skipped_codecs(skipped: "Iterable[Skipped]", details: bool = False) -> list[str]:
+    """Return lines that name every skipped codec and what it lacks.
+
+    Codecs that lack weights, a package or the same other thing share a line; with `details`, each
+    has one of its own with its whole reason.
+    """
+    groups: dict[object, list[Skipped]] = {}
+    for one in dict.fromkeys(skipped):
+        kind, subject, _ = one.reason
+        shared = {"weights": kind, "package": (kind, subject)}.get(kind, one.why)
+        groups.setdefault(one if details else shared, []).append(one)
+    return [_line(group) for group in groups.values()]
+
+
+def _line(group: "Sequence[Skipped]") -> str:
+    from benchmark.system.weights import SEARCHED
+
+    first = group[0]
+    names = ", ".join(dict.fromkeys(one.codec for one in group))
+    if len(group) == 1:
+        return f"{names}: {first.why}"
+    if first.reason.kind == "weights":
+        commands = dict.fromkeys(f"`{one.reason.remedy}`" for one in group if one.reason.remedy)
+        return f"{names}: no weight files in {SEARCHED}: run {', '.join(commands)}"
+    if first.reason.kind == "package":
+        return f"{names}: need the Python package {first.reason.subject}"
+    return f"{names}: {first.why}"
+
+
+def without_values(outcome: "Outcome", details: bool = False) -> list[str]:
+    """Return a line for each kind of reason why rows of a run have no value of a metric.
+
+    Metrics that cannot be computed here are left out: a run begins with a line on them. details: a
+    line for each column and reason, as the rows have it.
+    """
+    from benchmark.metrics.availability import by_kind
+    from benchmark.registry import metric_class, scored_by_image
+
+    absent = outcome.without_value()
+    if details:
+        return [f"no value {one.column} of {one.cells} cells: {one.reason}" for one in absent]
+    labels: dict[str, list[str]] = {}
+    for name in outcome.metrics:
+        (of_image,) = scored_by_image([name])
+        labels.setdefault(metric_class(of_image).column, []).append(metric_class(name).label)
+    of_count: dict[int, list[tuple[str, str]]] = {}
+    named = {metric_class(name).column for name in scored_by_image(outcome.lacking)}
+    for one in (one for one in absent if one.column not in named):
+        of_count.setdefault(one.cells, []).append((", ".join(labels[one.column]), one.reason))
+    return [
+        f"no value in {count} cells: {kind}"
+        for count, reasons in of_count.items()
+        for kind in by_kind(reasons, then="`bench rescore`")
+    ]

@@ -166,7 +166,6 @@ def run_with_progress(
     quiet: without plan and progress. details: whole reasons why metrics are not measured. judged:
     metrics that a verdict on the outcome needs. Raises what `benchmark.measure.run.run` does.
     """
-    from benchmark.commands.absent import metrics_not_measured
     from benchmark.measure.run import run
 
     def announce(
@@ -188,6 +187,31 @@ def run_with_progress(
     for remark in outcome.remarks:
         print(f"bench: {remark}", file=sys.stderr)
     return outcome
+
+
+def metrics_not_measured(
+    lacking: Mapping[str, str], details: bool = False, judged: Sequence[str] = ()
+) -> list[str]:
+    """Return a line for each kind of thing that a run's metrics lack.
+
+    lacking: reasons by the names of metrics. details: one line per metric, with the whole reason.
+    judged: metrics that a verdict needs.
+    """
+    from benchmark.metrics.availability import by_kind, labelled
+
+    reasons = labelled(lacking)
+    kinds = (
+        [f"{label}: {why}" for label, why in reasons.items()]
+        if details
+        else by_kind(reasons.items())
+    )
+    lines = [f"not measured: {kind}" for kind in kinds]
+    if needed := labelled({name: "" for name in lacking if name in judged}):
+        lines.append(
+            f"the verdict needs {', '.join(needed)}: without values it can only pass if every "
+            "image has the pixels of the reference"
+        )
+    return lines
 
 
 def say(lines: Iterable[str]) -> None:

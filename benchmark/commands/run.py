@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options, outcome, output
-from benchmark.commands.absent import metrics_not_measured as not_measured
 from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.option import MANNER, ORIGIN, option
@@ -78,11 +78,18 @@ def rescore(
     from benchmark.measure.run import rescore as rescore_rows
 
     request = replace(request, codecs=tuple(split_unescaped(codecs, ",")))
+
+    def announce(lacking: Mapping[str, str]) -> None:
+        if not as_json:
+            output.say(output.metrics_not_measured(lacking, verbose))
+
     with output.interruptible("finished rows are kept; the same command resumes from there"):
         done = rescore_rows(
             request,
             progress=partial(output.show_progress, quiet=as_json),
-            announce=lambda names: None if as_json else output.say(not_measured(names, verbose)),
+            announce=lambda names: (
+                None if as_json else output.say(output.metrics_not_measured(names, verbose))
+            ),
             announce_code=output.say_not_run,
         )
     if as_json:

@@ -77,10 +77,15 @@ class Source(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """File that cannot be measured, and why, in a sentence that names it."""
+    """File that cannot be measured, and why."""
 
     file: ImageFile
-    reason: str
+    why: str  # rest of a sentence that begins with the file's name: "is empty"
+
+    @property
+    def reason(self) -> str:
+        """The whole sentence."""
+        return f"{self.file.name} {self.why}"
 
 
 def probe(files: Sequence[ImageFile], flatten: bool, threads: int) -> list[Source | Refused]:
@@ -101,7 +106,7 @@ def without_duplicates(sources: Sequence[Source | Refused]) -> list[Source | Ref
         if isinstance(source, Source):
             name = first.setdefault((source.sha256, source.width_px), file.name)
             if name != file.name:
-                kept.append(Refused(file, f"{file.name} has the same pixels as {name}: remove one"))
+                kept.append(Refused(file, f"has the same pixels as {name}: remove one"))
                 continue
         kept.append(source)
     return kept
@@ -118,6 +123,6 @@ def _probe(file: ImageFile, flatten: bool) -> Source | Refused:
     try:
         return Source(file, *remembered(file.path, f"source flatten={flatten:d}", read))
     except ImageRefused as refused:
-        return Refused(file, str(refused))
+        return Refused(file, refused.reason.subject if refused.reason else str(refused))
     except OSError as error:
-        return Refused(file, f"{file.name} cannot be read: {error.strerror or error}")
+        return Refused(file, f"cannot be read: {error.strerror or error}")

@@ -22,7 +22,7 @@ from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from benchmark.codec import MOST_PIXELS, Pixels
-from benchmark.errors import ImageRefused
+from benchmark.errors import ImageRefused, Reason
 from benchmark.system.foreign_files import lacks_blocks, lacks_rows, read_regular
 
 SMALL_PIXELS = 1 << 24  # up to here a file may be as small as it likes
@@ -77,18 +77,22 @@ def _photograph(name: str, contents: Callable[[], bytes], flatten: bool) -> Phot
     name = name if name.isprintable() else ascii(name)
     try:
         samples, orientation, lossy = _decode(contents(), flatten)
-    except ImageRefused as reason:
-        raise ImageRefused(f"{name} {reason}") from None
+        if samples.shape[2] in (2, 4):
+            samples = _without_alpha(samples, flatten)
+    except ImageRefused as refused:
+        raise _refused(name, str(refused)) from None
     except MemoryError:
-        raise ImageRefused(f"{name} does not fit into memory") from None
+        raise _refused(name, "does not fit into memory") from None
     except Exception as error:  # decoders are foreign code; whatever they raise is about this file
         detail = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ImageRefused(f"{name} cannot be decoded, damaged or truncated: {detail}") from error
-    if samples.shape[2] in (2, 4):
-        samples = _without_alpha(samples, flatten, name)
+        raise _refused(name, f"cannot be decoded, damaged or truncated: {detail}") from error
     if samples.shape[2] == 1:
         samples = np.repeat(samples, 3, axis=2)
     return Photograph(np.ascontiguousarray(_upright(samples, orientation)), lossy)
+
+
+def _refused(name: str, why: str) -> ImageRefused:
+    return ImageRefused(f"{name} {why}", Reason("image", why))
 
 
 def _contents(path: Path) -> bytes:
@@ -274,12 +278,12 @@ def _refuse_cmyk() -> None:
     raise ImageRefused("is CMYK: convert it, or run with --flatten")
 
 
-def _without_alpha(samples: NDArray[np.uint8], flatten: bool, name: str) -> NDArray[np.uint8]:
+def _without_alpha(samples: NDArray[np.uint8], flatten: bool) -> NDArray[np.uint8]:
     colours, alpha = samples[..., :-1], samples[..., -1:]
     if alpha.min() == 255:
         return colours
     if not flatten:
-        raise ImageRefused(f"{name} has transparent pixels: convert it, or run with --flatten")
+        raise ImageRefused("has transparent pixels: convert it, or run with --flatten")
     weight = alpha.astype(np.uint16)
     return ((colours * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
 

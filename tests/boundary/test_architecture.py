@@ -154,8 +154,8 @@ def test_every_name_in_the_file_map_exists_and_every_module_is_in_it():
         if not any(path == name or path.endswith(f"/{name}") for path in there)
     }
     top = [*(ROOT / "benchmark").iterdir(), *(ROOT / "baselines").iterdir()]
-    modules = {path.name for path in top if path.suffix == ".py" and path.stem[:2] != "__"}
-    modules |= {f"{path.name}/" for path in top if (path / "__init__.py").exists()}
+    modules = {f"{path.name}/" for path in top if (path / "__init__.py").exists()}
+    modules |= {path.name for path in (ROOT / "benchmark").glob("[!_]*.py")}
     assert not {name for name in modules if not re.search(rf"\b{re.escape(name)}", file_map())}
 
 

@@ -2,7 +2,7 @@
 
 import json
 
-from benchmark.commands.absent import skipped_codecs
+from benchmark.commands.outcome import skipped_codecs
 from benchmark.errors import Reason
 from benchmark.plan.select import Skipped
 from support.bench.command import bench
