@@ -100,7 +100,7 @@ page.curves.caption = (measure) => {
   const origins = new Set(visible.map((one) => one.origin));
   const said = Object.entries(page.curves.markers).filter(([origin]) => origins.has(origin));
   if (origins.size > 1) parts.push(`Markers: ${said.map(([, words]) => words).join("; ")}.`);
-  const told = new Set(codecs.flatMap((place) => data.codecs[place].caveats));
+  const told = new Set(codecs.flatMap((place) => data.codecs[place].caveats.flatMap((caveat) => caveat.split("; "))));
   if (told.size) parts.push(`* ${[...told].join("; ")}.`);
   const others = [...new Set(visible.filter((one) => one.published?.other_rule).map((one) => one.published.protocol))];
   if (others.length) parts.push(`Protocols mixed: ${others.join(", ")}.`);

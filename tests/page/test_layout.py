@@ -86,15 +86,6 @@ def test_no_word_is_broken(visit, long_names, file, viewport, options):
     assert page.locator("#viewer").evaluate(inside) == [viewport["width"]] * 2
 
 
-def test_the_search_for_broken_words_finds_one(visit, file):
-    page = visit(file)
-    page.evaluate(
-        """() => document.body.append(page.make("p", {
-            textContent: "matched", style: "width: 2em; overflow-wrap: anywhere" }))"""
-    )
-    assert page.evaluate(BROKEN_WORDS) == ["matched"]
-
-
 def test_the_legend_has_curves_alone(visit, long_names):
     page = visit(long_names)
     entries = page.locator("#legend .legend-entry")

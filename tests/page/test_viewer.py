@@ -1,6 +1,5 @@
 """The viewer of the report page in a real Chromium: its pictures are what the streams decode to."""
 
-import shutil
 from io import BytesIO
 from types import SimpleNamespace
 
@@ -11,7 +10,7 @@ from PIL import Image
 from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.rows.store import Store
 from support.page.opened import CHROMIUM, click_point, loaded
-from support.page.results import HEIGHT, IMAGES, WIDTH, data_of, make_page, pixels_of
+from support.page.results import HEIGHT, IMAGES, WIDTH, pixels_of
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 
@@ -183,14 +182,3 @@ def test_four_codecs_meet_at_the_nearest_rate_and_move_together(visit, file, dat
         "#panes .stage", "(all) => all.map((one) => `${one.clientWidth} ${one.clientHeight}`)"
     )
     assert len(set(sizes)) == 1
-
-
-def test_a_picture_that_is_not_there_is_a_sentence(visit, results, tmp_path):
-    copied = shutil.copytree(results, tmp_path / "results")
-    file = make_page(copied, str(results.parent / "photos"), images="1")
-    data = data_of(file)
-    page = visit(file)
-    click_point(page, data)
-    without = next(one["name"] for one in data["images"] if one["picture"] is None)
-    page.locator("#image-table tbody button", has_text=without).click()
-    assert "--page-images all" in page.locator("#panes .absent").first.inner_text()
