@@ -10,19 +10,17 @@ page.svg = (tag, attributes = {}, ...children) => {
   return made;
 };
 
-// Corners of markers on a circle of radius 1, as [how many, turned by, inner radius].
+// Corners of matplotlib's markers on a circle of radius 1, as [how many, turned by, inner radius].
 page.corners = {
-  circle: [24, 0], square: [4, 45], diamond: [4, 0], "diamond-tall": [4, 0], hexagon: [6, 0],
-  hexagon2: [6, 30], octagon: [8, 22.5], pentagon: [5, 0], star: [5, 0, 0.45],
-  "triangle-up": [3, 0], "triangle-down": [3, 180], "triangle-left": [3, -90],
-  "triangle-right": [3, 90], cross: [4, 0, 0.5], x: [4, 45, 0.5], "x-thin": [4, 45, 0.12],
+  o: [24, 0], s: [4, 45], D: [4, 0], d: [4, 0], h: [6, 0], H: [6, 30], 8: [8, 22.5], p: [5, 0], "*": [5, 0, 0.45],
+  "^": [3, 0], v: [3, 180], "<": [3, -90], ">": [3, 90], P: [4, 0, 0.5], X: [4, 45, 0.5], x: [4, 45, 0.12],
 };
 
 // A marker that is filled, open with a dot (precomputed) or open (published).
-page.marker = (symbol, x, y, colour, origin, size = 4.6, attributes = {}) => {
-  const [count, turn, inner] = page.corners[symbol];
-  const radius = symbol === "star" ? 1.35 * size : size;
-  const flat = symbol === "diamond-tall" ? 0.6 : 1;
+page.marker = (marker, x, y, colour, origin, size = 4.6, attributes = {}) => {
+  const [count, turn, inner] = page.corners[marker];
+  const radius = marker === "*" ? 1.35 * size : size;
+  const flat = marker === "d" ? 0.6 : 1;
   const steps = inner ? 2 * count : count;
   const points = Array.from({ length: steps }, (_, step) => {
     const reach = inner && step % 2 ? radius * inner : radius;
@@ -69,7 +67,7 @@ page.scale = ({ range: [low, high], log }, from, to) => {
 };
 
 // Draw a chart into a box. `chart` is {key, x, y, series, ring, open}; an axis is {title, range,
-// log}; a series is {name, colour, symbol, origin, width, dashes, band, points} with points {x, y,
+// log}; a series is {name, colour, marker, origin, width, dashes, band, points} with points {x, y,
 // ends, hover, number}; `open` is called with the number of a clicked point. A new key ends a zoom.
 page.plot = (box, chart) => {
   const first = !box.chart;
@@ -153,7 +151,7 @@ page.seriesOf = (one, x, y) => {
         class: "interval", d: `M${start} ${low}H${end}M${start} ${high}H${end}M${place[0].toFixed(1)} ${low}V${high}`, stroke: one.colour, fill: "none",
       }));
     }
-    if (one.symbol) made.append(page.marker(one.symbol, ...place, one.colour, one.origin));
+    if (one.marker) made.append(page.marker(one.marker, ...place, one.colour, one.origin));
   }
   return made;
 };

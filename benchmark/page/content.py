@@ -5,7 +5,7 @@ Numbers keep six digits. The page's own javascript (model.js) reads what is writ
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -21,14 +21,7 @@ from benchmark.published.curves import SystemCurve
 
 DIGITS = 6
 LARGE = 10  # two decimals are enough of a metric with such values
-IMAGE_BYTES = 1_000_000  # of json with the numbers of single images
 DARK_PAGE = PAGE_DARK["page"]
-SYMBOLS = {
-    "*": "star", "x": "x-thin", "s": "square", "v": "triangle-down", "D": "diamond",
-    "^": "triangle-up", "P": "cross", "<": "triangle-left", ">": "triangle-right", "o": "circle",
-    "X": "x", "h": "hexagon", "p": "pentagon", "d": "diamond-tall", "8": "octagon",
-    "H": "hexagon2",
-}  # fmt: skip
 BY_IMAGE = ("images", "image_bpp", "image_values", "pictures")  # of a point
 ORIGINS = {"author_csv": "the authors' csv", "table": "a table", "digitised": "read from a figure"}
 
@@ -111,16 +104,15 @@ def page_data(content: Content) -> dict[str, Any]:
     order = sorted(content.photographs, key=lambda number: content.photographs[number].name)
     places = {number: place for place, number in enumerate(order)}
     sentences: dict[str, int] = {}
-    reasons = {
-        (one.label, one.setting, measure.column): one.why
+    not_drawn = {
+        (one.label, one.setting, measure.column)
         for measure in content.measures
         for one in excluded(summary, measure)
     }
     points = [
-        _point(content, point, labels.index(point.label), places, sentences, reasons)
+        _point(content, point, labels.index(point.label), places, sentences, not_drawn)
         for point in summary.points
     ]
-    _leave_out_images(points, [labels.index(label) for label in content.shown])
     return {
         "dataset": content.dataset,
         "coding": summary.protocols["coding"],
@@ -179,20 +171,36 @@ def _codec(content: Content, label: str) -> dict[str, Any]:
     }
 
 
-def _leave_out_images(points: Sequence[dict[str, Any]], first: Sequence[int]) -> None:
-    """Empty the lists by image where they exceed IMAGE_BYTES, of codecs not among `first` first."""
+def leave_out_images(data: dict[str, Any], room: int) -> None:
+    """Empty lists by image until the data takes at most `room` bytes of json.
+
+    Codecs that are shown first keep theirs before others, in whose order they are.
+    """
     sizes: dict[int, int] = {}
-    for point in points:
-        size = len(json.dumps([point[name] for name in BY_IMAGE], separators=(",", ":")))
-        sizes[point["codec"]] = sizes.get(point["codec"], 0) + size
-    left, kept = IMAGE_BYTES, set()
-    for codec in [*first, *(one for one in sizes if one not in first)]:
+    for point in data["points"]:
+        lists = {name: point[name] for name in BY_IMAGE}
+        sizes[point["codec"]] = sizes.get(point["codec"], 0) + len(json_text(lists))
+    left = room - len(json_text(data)) + sum(sizes.values())
+    kept = set()
+    for codec in dict.fromkeys([*data["shown"]["codecs"], *sizes]):
         if sizes.get(codec, 0) <= left:
             left -= sizes.get(codec, 0)
             kept.add(codec)
-    for point in points:
+    for point in data["points"]:
         if point["codec"] not in kept:
             point |= {name: type(point[name])() for name in BY_IMAGE}
+
+
+def json_text(data: Mapping[str, object]) -> str:
+    """Return json for an HTML script element, without characters that open or close anything.
+
+    >>> json_text({"name": "</script><b>&"})
+    '{"name":"\\\\u003c/script\\\\u003e\\\\u003cb\\\\u003e\\\\u0026"}'
+    """
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
 
 
 def on_dark(colour: str) -> str:
@@ -210,7 +218,7 @@ def _legend(entry: LegendEntry) -> dict[str, str]:
         "name": entry.name,
         "colour": entry.colour,
         "colour_dark": on_dark(entry.colour),
-        "symbol": SYMBOLS[entry.marker],
+        "marker": entry.marker,
     }
 
 
@@ -220,7 +228,7 @@ def _point(
     codec: int,
     places: Mapping[int, int],
     sentences: dict[str, int],
-    reasons: Mapping[tuple[str, str, str], str],
+    not_drawn: Set[tuple[str, str, str]],
 ) -> dict[str, Any]:
     """Return a point, lists by image; `pictures` has files or numbers of `sentences`."""
     setting = str(point.setting)
@@ -236,7 +244,7 @@ def _point(
         "bpp": _short(point.bpp),
         "count": point.images,
         "means": {
-            one.column: _mean(point, one, reasons.get((point.label, setting, one.column)))
+            one.column: _mean(point, one, (point.label, setting, one.column) not in not_drawn)
             for one in content.measures
         },
         "images": [places[number] for number in numbers],
@@ -250,23 +258,20 @@ def _point(
     }
 
 
-def _mean(point: Point, measure: Measure, why_not: str | None) -> dict[str, Any]:
-    """Return a mean with its counts, and its place on the axis only where it may be drawn."""
+def _mean(point: Point, measure: Measure, drawn: bool) -> dict[str, Any]:
+    """Return a mean, and what a page cannot tell from it (model.js fills in the rest)."""
     mean = point.means[measure.column]
-    found: dict[str, Any] = {
-        "value": _short(mean.value),
-        "bpp": _short(mean.bpp),
-        "images": mean.images,
-        "infinite": mean.infinite,
-        "why_not": why_not,
-    }
-    if why_not is None and mean.value is not None:
-        found["place"] = _short(measure.drawn(mean.value))
-        interval = point_interval(point, measure)
-        if interval is not None:
-            ends = sorted(map(measure.drawn, interval))
-            found["interval"] = _shorts(interval)
-            found["ends"] = _shorts(ends) if all(map(math.isfinite, ends)) else None
+    found: dict[str, Any] = {"value": _short(mean.value)}
+    if mean.value is None:
+        return found
+    if mean.bpp != point.bpp:
+        found["bpp"] = _short(mean.bpp)
+    if mean.images != point.images:
+        found["images"] = mean.images
+    if not drawn:
+        found["excluded"] = True
+    elif (interval := point_interval(point, measure)) is not None:
+        found["interval"] = _shorts(interval)
     return found
 
 

@@ -49,11 +49,11 @@ page.curves.publishedHover = (curve, point, measure) => [
 ];
 
 page.curves.series = (one, measure) => {
-  const base = { name: one.name, colour: page.colour(one.style), symbol: one.style.symbol, origin: one.origin };
+  const base = { name: one.name, colour: page.colour(one.style), marker: one.style.marker, origin: one.origin };
   if (one.published) {
     const { points, sampled } = one.published;
     return {
-      ...base, width: 1.3, dashes: page.dashes(one), symbol: sampled ? null : base.symbol,
+      ...base, width: 1.3, dashes: page.dashes(one), marker: sampled ? null : base.marker,
       band: sampled && points.every((point) => point.error),
       points: points.map((point) => ({
         x: point.bpp, y: point.place, ends: point.error, hover: page.curves.publishedHover(one.published, point, measure),

@@ -6,7 +6,6 @@ other than its files.
 """
 
 import hashlib
-import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from benchmark.analysis.interval import CONFIDENCE
 from benchmark.figures.style import PAGE_DARK, PAGE_LIGHT
 from benchmark.figures.table import MINUS, Table
-from benchmark.page.content import Content, ImageKey, page_data
+from benchmark.page.content import Content, ImageKey, json_text, leave_out_images, page_data
 from benchmark.page.crops import CROP_RATE
 from benchmark.system.text import counted
 
@@ -25,6 +24,7 @@ SCRIPTS = (
     "model.js", "legend.js", "chart.js", "curves.js", "scatter.js",
     "stage.js", "choice.js", "link.js", "viewer.js", "start.js",
 )  # fmt: skip
+MOST_BYTES = 1_980_000  # of the page, its skeleton not counted
 POLICY = (  # elements are placed by their style
     "default-src 'none'; img-src 'self' file: data: blob:; style-src 'unsafe-inline'; "
     "base-uri 'none'; form-action 'none'; "
@@ -56,23 +56,13 @@ def html_text(content: Content) -> str:
         "means": table_html(content.means, "All points", codecs, opens=True),
         "codecs": _codecs(content, codecs),
         "missing": _missing(content.missing),
-        "data": json_text(page_data(content)),
         "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
     }
+    data = page_data(content)
+    leave_out_images(data, MOST_BYTES - sum(len(part.encode()) for part in parts.values()))
+    parts["data"] = json_text(data)
     # In one pass, so that what is filled in is never looked through for places to fill.
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _asset("skeleton.html"))
-
-
-def json_text(data: Mapping[str, object]) -> str:
-    """Return json for an HTML script element, without characters that open or close anything.
-
-    >>> json_text({"name": "</script><b>&"})
-    '{"name":"\\\\u003c/script\\\\u003e\\\\u003cb\\\\u003e\\\\u0026"}'
-    """
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
 
 
 def _colours() -> str:

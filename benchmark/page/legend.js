@@ -36,7 +36,7 @@ page.swatch = (one) => {
     page.svg("line", {
       x1: 1, x2: 27, y1: 7, y2: 7, stroke: colour, "stroke-width": 1.8, "stroke-dasharray": page.dashes(one) ?? "none",
     }));
-  if (!one.published?.sampled) picture.append(page.marker(one.style.symbol, 14, 7, colour, one.origin));
+  if (!one.published?.sampled) picture.append(page.marker(one.style.marker, 14, 7, colour, one.origin));
   return picture;
 };
 

@@ -6,13 +6,26 @@ page.data = JSON.parse(document.getElementById("page-data").textContent);
 
 page.measure = (column) => page.data.measures.find((one) => one.column === column);
 
+page.value = (stored) => (stored === "inf" ? Infinity : stored === "-inf" ? -Infinity : stored);
+
 // The place of a value on the axis, as in the figures.
 page.place = (measure, value) => {
   if (!measure.saturating) return value;
   return value < 1 ? -10 * Math.log10(1 - value) : Infinity;
 };
 
-page.value = (stored) => (stored === "inf" ? Infinity : stored === "-inf" ? -Infinity : stored);
+// Fill in what the data leaves out of means: the point's rate and count, places on the axis.
+for (const point of page.data.points) {
+  for (const measure of page.data.measures) {
+    const mean = point.means[measure.column];
+    mean.bpp ??= point.bpp;
+    mean.images ??= point.count;
+    const place = mean.value === null || mean.excluded ? NaN : page.place(measure, page.value(mean.value));
+    if (Number.isFinite(place)) mean.place = place;
+    const ends = mean.interval?.map((end) => page.place(measure, page.value(end))).sort((one, other) => one - other);
+    mean.ends = ends?.every(Number.isFinite) ? ends : null;
+  }
+}
 
 page.text = (measure, stored) => {
   const value = page.value(stored);

@@ -1,6 +1,7 @@
 """Results with kept streams, and pages of them, for the tests of the report page."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -133,6 +134,13 @@ def data_of(page: Path) -> dict[str, Any]:
     found = re.search(r'id="page-data">(.*?)</script>', page.read_text(), re.DOTALL)
     assert found
     data: dict[str, Any] = json.loads(found[1])
+    saturating = {one["column"]: one["saturating"] for one in data["measures"]}
+    for point in data["points"]:
+        for column, mean in point["means"].items():  # what model.js fills in
+            if mean["value"] is not None and not mean.get("excluded"):
+                value = mean["value"]
+                place = -10 * math.log10(1 - value) if saturating[column] else value
+                point["means"][column] = {"bpp": point["bpp"], "place": place, **mean}
     return data
 
 
