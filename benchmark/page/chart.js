@@ -16,8 +16,8 @@ page.corners = {
   "^": [3, 0], v: [3, 180], "<": [3, -90], ">": [3, 90], P: [4, 0, 0.5], X: [4, 45, 0.5], x: [4, 45, 0.12],
 };
 
-// A marker that is filled, open with a dot (precomputed) or open (published).
-page.marker = (marker, x, y, colour, origin, size = 4.6, attributes = {}) => {
+// A marker, filled or open.
+page.marker = (marker, x, y, colour, filled, size = 4.6) => {
   const [count, turn, inner] = page.corners[marker];
   const radius = marker === "*" ? 1.35 * size : size;
   const flat = marker === "d" ? 0.6 : 1;
@@ -27,11 +27,9 @@ page.marker = (marker, x, y, colour, origin, size = 4.6, attributes = {}) => {
     const angle = ((turn + (360 * step) / steps) * Math.PI) / 180;
     return `${(x + flat * reach * Math.sin(angle)).toFixed(2)},${(y - reach * Math.cos(angle)).toFixed(2)}`;
   }).join(" ");
-  const made = page.svg("g", { class: "point", "data-origin": origin, ...attributes }, page.svg("polygon", {
-    points, fill: origin === "measured" ? colour : page.ink("--page"), stroke: colour, "stroke-width": 1.3,
-  }));
-  if (origin === "precomputed") made.append(page.svg("circle", { cx: x, cy: y, r: 1.3, fill: colour }));
-  return made;
+  return page.svg("polygon", {
+    class: "point", points, fill: filled ? colour : page.ink("--page"), stroke: colour, "stroke-width": 1.3,
+  });
 };
 
 // The range from lowest to highest with a margin, linear or logarithmic.
@@ -67,7 +65,7 @@ page.scale = ({ range: [low, high], log }, from, to) => {
 };
 
 // Draw a chart into a box. `chart` is {key, x, y, series, ring, open}; an axis is {title, range,
-// log}; a series is {name, colour, marker, origin, width, dashes, band, points} with points {x, y,
+// log}; a series is {name, colour, marker, filled, width, dashes, band, points} with points {x, y,
 // ends, hover, number}; `open` is called with the number of a clicked point. A new key ends a zoom.
 page.plot = (box, chart) => {
   const first = !box.chart;
@@ -151,7 +149,7 @@ page.seriesOf = (one, x, y) => {
         class: "interval", d: `M${start} ${low}H${end}M${start} ${high}H${end}M${place[0].toFixed(1)} ${low}V${high}`, stroke: one.colour, fill: "none",
       }));
     }
-    if (one.marker) made.append(page.marker(one.marker, ...place, one.colour, one.origin));
+    if (one.marker) made.append(page.marker(one.marker, ...place, one.colour, one.filled));
   }
   return made;
 };

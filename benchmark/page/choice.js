@@ -58,10 +58,11 @@ page.codecChips = (box, point, image, chosen, toggled) => {
     const { place } = one;
     const found = place === point.codec ? { point } : page.nearest(place, image, bpp);
     const pressed = chosen.includes(place);
+    const pictured = place === point.codec || typeof found?.point.pictures[found.at] === "string";
     const chip = page.make(
       "button",
       {
-        type: "button", className: "chip", "aria-pressed": String(pressed), "data-codec": String(place),
+        type: "button", className: pictured ? "chip" : "chip unshown", "aria-pressed": String(pressed), "data-codec": String(place),
         disabled: place === point.codec || !found || (full && !pressed),
         title: place === point.codec ? "the point that was opened"
           : found ? `nearest rate: ${found.point.setting}` : "it has no stream of this image",

@@ -87,7 +87,7 @@ class Content:
     shown_published: Sequence[str] = ()  # names of the published curves that are shown first
     leads: Sequence[str] = ()  # columns of the metrics that rank codecs
     headline: str = ""  # sentence at the top
-    ranking: Table | None = None
+    ranking: tuple[str, Table] | None = None  # what its numbers are, and the table
     crops: Sequence[Crop] = ()
     published: Mapping[str, Sequence[SystemCurve]] = field(default_factory=dict)  # by column
     linear_rate: bool = False

@@ -9,10 +9,6 @@ page.curves = {
 
 page.curves.MOST_METRICS = 4; // that have a button; the others are in a list
 
-page.curves.markers = {
-  measured: "filled, measured here", precomputed: "with a dot, precomputed", published: "open, published",
-};
-
 page.curves.drawnPoints = (codec) => {
   const column = page.curves.metric;
   return page.sweep(codec)
@@ -49,7 +45,7 @@ page.curves.publishedHover = (curve, point, measure) => [
 ];
 
 page.curves.series = (one, measure) => {
-  const base = { name: one.name, colour: page.colour(one.style), marker: one.style.marker, origin: one.origin };
+  const base = { name: one.name, colour: page.colour(one.style), marker: one.style.marker, filled: !one.published };
   if (one.published) {
     const { points, sampled } = one.published;
     return {
@@ -97,9 +93,7 @@ page.curves.caption = (measure) => {
   if (!measure.by_image && Math.min(...counts) < data.few_images) {
     parts.push(`Over fewer than ${data.few_images} images, where such metrics are biased.`);
   }
-  const origins = new Set(visible.map((one) => one.origin));
-  const said = Object.entries(page.curves.markers).filter(([origin]) => origins.has(origin));
-  if (origins.size > 1) parts.push(`Markers: ${said.map(([, words]) => words).join("; ")}.`);
+  if (visible.some((one) => one.published)) parts.push("Open markers: published.");
   const told = new Set(codecs.flatMap((place) => data.codecs[place].caveats.flatMap((caveat) => caveat.split("; "))));
   if (told.size) parts.push(`* ${[...told].join("; ")}.`);
   const others = [...new Set(visible.filter((one) => one.published?.other_rule).map((one) => one.published.protocol))];

@@ -51,7 +51,7 @@ def html_text(content: Content) -> str:
             for term, text in content.facts
         ),
         "crops": _crops(content),
-        "ranking": table_html(content.ranking, "Ranking", codecs) if content.ranking else "",
+        "ranking": _ranking(content.ranking, codecs) if content.ranking else "",
         "bd_rates": _bd_rates(content.bd_rates, codecs),
         "means": table_html(content.means, "All points", codecs, opens=True),
         "codecs": _codecs(content, codecs),
@@ -182,6 +182,10 @@ def _breakable(name: str) -> str:
     'hyperprior:<wbr>weights=<wbr>matched'
     """
     return "<wbr>".join(map(escape, re.split(r"(?<=[:=/_])(?=.)", name)))
+
+
+def _ranking(ranking: tuple[str, Table], codecs: Mapping[str, int]) -> str:
+    return f'<p class="hint">{escape(ranking[0])}</p>{table_html(ranking[1], "Ranking", codecs)}'
 
 
 def _bd_rates(tables: Sequence[Table] | str, codecs: Mapping[str, int]) -> str:

@@ -4,19 +4,16 @@
 // Keys of the curves in the legend, in order, and those of them that are switched off.
 page.shown = { keys: [], hidden: new Set() };
 
-// Where a codec's points come from, as its markers say.
-page.origin = (codec) => (codec.recorded ? "precomputed" : "measured");
-
 page.allCodecs = () => page.data.codecs.map((codec, place) => ({
   key: `codec ${place}`, place, name: codec.name + (codec.caveats.length ? "*" : ""), style: codec,
-  origin: page.origin(codec), detail: [codec.version, ...codec.caveats].join("; "), words: `${codec.name} ${codec.label}`,
+  published: null, detail: [codec.version, ...codec.caveats].join("; "), words: `${codec.name} ${codec.label}`,
 }));
 
 // Every curve of the metric: codecs that have one, then published curves.
 page.allCurves = () => [
   ...page.allCodecs().filter((one) => page.curves.drawnPoints(one.place).length),
   ...page.data.published[page.curves.metric].map((curve) => ({
-    key: `published ${curve.name}`, name: curve.name, style: curve, origin: "published", published: curve,
+    key: `published ${curve.name}`, name: curve.name, style: curve, published: curve,
     detail: `published: ${curve.source}; ${curve.protocol}`, words: `${curve.name} published`,
   })),
 ];
@@ -36,7 +33,7 @@ page.swatch = (one) => {
     page.svg("line", {
       x1: 1, x2: 27, y1: 7, y2: 7, stroke: colour, "stroke-width": 1.8, "stroke-dasharray": page.dashes(one) ?? "none",
     }));
-  if (!one.published?.sampled) picture.append(page.marker(one.style.marker, 14, 7, colour, one.origin));
+  if (!one.published?.sampled) picture.append(page.marker(one.style.marker, 14, 7, colour, !one.published));
   return picture;
 };
 

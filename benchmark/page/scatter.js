@@ -68,7 +68,7 @@ page.scatter.draw = () => {
   page.scatter.dots = points;
   const [x, y] = [points.map((one) => one.x), points.map((one) => one.y)];
   const range = against ? page.room([...x, ...y], 0.06) : null;
-  const series = { name: codec.name, colour: page.colour(codec), marker: codec.marker, origin: "measured", points };
+  const series = { name: codec.name, colour: page.colour(codec), marker: codec.marker, filled: true, points };
   const diagonal = { width: 1, dashes: "4 4", colour: page.ink("--muted"), points: (range ?? []).map((end) => ({ x: end, y: end })) };
   const title = measure.axis + (measure.better === "lower" ? " ↓" : "");
   const box = page.by("scatter");

@@ -8,6 +8,7 @@ from benchmark.analysis.stored import datasets_with_results
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import short_names
 from benchmark.errors import UsageError
+from benchmark.figures.ranking_table import heading, headline, ranking_table
 from benchmark.figures.rate_curve import CROP_BPP, MOST_CURVES, chosen_names
 from benchmark.figures.style import styles
 from benchmark.measure.engine.workers import worker_context
@@ -117,7 +118,9 @@ def write_page(
             for label in summary.labels
             if label == report.anchor or label.partition(":")[0] in NEIGHBOURS
         ],
-        leads=[one.column for one in report.measured[:2]],
+        leads=[one.column for one in report.ranking.measures],
+        headline=headline(report.ranking, summary.images, stored.name),
+        ranking=(heading(report.ranking), ranking_table(report.ranking)),
         shown=shown,
         shown_published=shown_published,
         crops=crops(folder, pictures, {key: row["bpp"] for key, row in rows.items()}, shown),
