@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError
-from benchmark.measure.engine.local import carry_out
+from benchmark.measure.engine.local import Finished, carry_out
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Progress
 from benchmark.measure.workbench import Conditions, Rescore
@@ -75,7 +75,7 @@ def audit_pack(
     with TemporaryDirectory(prefix="rdrbench-") as folder:
         tasks = list(_tasks(pack, sources, conditions, Path(folder), contradictions))
         for done in carry_out(tasks, conditions):
-            if done is None:
+            if not isinstance(done, Finished):
                 continue
             assert isinstance(done.task, Rescore), "nothing else was asked for"
             finished += 1

@@ -128,7 +128,7 @@ def _weights_of_codec(text: str) -> Sequence[PublishedFile]:
 @contextmanager
 def _shown() -> Iterator["DownloadProgress"]:
     """Yield a function to call after every chunk: a bar on a terminal, else a line now and then."""
-    from rich.progress import DownloadColumn, TaskID, TransferSpeedColumn
+    from rich.progress import DownloadColumn, TaskID, TimeRemainingColumn, TransferSpeedColumn
 
     if not sys.stderr.isatty():
         lines = output.Lines()
@@ -139,7 +139,8 @@ def _shown() -> Iterator["DownloadProgress"]:
 
         yield say
         return
-    with output.progress_bars(DownloadColumn(), TransferSpeedColumn()) as bars:
+    columns = DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+    with output.progress_bars(*columns) as bars:
         tasks: dict[str, TaskID] = {}
 
         def update(name: str, done_bytes: int, total_bytes: int | None) -> None:

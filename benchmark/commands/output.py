@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from benchmark.plan.request import Request
 
 SHOWN_PROBLEMS = 20  # of an audit
-LINE_SECONDS = 30.0
+FIRST_SECONDS, LINE_SECONDS = 10.0, 30.0
 
 
 def unfiltered(stream: TextIO) -> TextIO:
@@ -83,7 +83,7 @@ def interruptible(meaning: str) -> Iterator[None]:
 def show_progress(
     what: str, total: int, quiet: bool = False
 ) -> "Iterator[Callable[[Progress], None]]":
-    """Show a bar on a terminal, a line every half minute elsewhere; yield its update function.
+    """Show a bar on a terminal, a line each half minute elsewhere; yield its update function.
 
     what: "measuring"; total: number of tasks; quiet: show nothing.
     """
@@ -98,42 +98,63 @@ def show_progress(
 def _bar(what: str, total: int) -> "Iterator[Callable[[Progress], None]]":
     from rich.progress import MofNCompleteColumn, TextColumn
 
-    failed, rate = "{task.fields[failed]} failed", "{task.fields[rate]:.1f} cells/s"
     started = monotonic()
-    with progress_bars(MofNCompleteColumn(), TextColumn(failed), TextColumn(rate)) as bars:
-        task = bars.add_task(what, total=total, failed=0, rate=0.0)
+    with progress_bars(MofNCompleteColumn(), TextColumn("{task.fields[rest]}")) as bars:
+        task = bars.add_task(what, total=total, rest="")
 
         def update(progress: "Progress") -> None:
-            speed = progress.finished / max(monotonic() - started, 1e-9)
-            bars.update(task, completed=progress.finished, failed=progress.failed, rate=speed)
+            rest = _rest(progress, total, monotonic() - started)
+            bars.update(task, completed=progress.finished, rest=rest.removeprefix(", "))
 
         yield update
 
 
+def _rest(progress: "Progress", total: int, seconds: float) -> str:
+    """Return how many tasks failed and how long the others take, as far as there is such."""
+    from benchmark.plan.remaining import at_this_pace
+
+    left = progress.left
+    if left is None:
+        left = at_this_pace(progress.finished, total, seconds)
+    failed = f", {progress.failed} failed" if progress.failed else ""
+    return failed if left is None else f"{failed}, about {duration(left)} left"
+
+
+def duration(seconds: float) -> str:
+    """Format a rough duration.
+
+    >>> duration(4.2), duration(89.6), duration(600), duration(9000)
+    ('4 s', '90 s', '10 min', '2.5 h')
+    """
+    if round(seconds) <= 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 @contextmanager
 def progress_bars(*columns: "ProgressColumn") -> "Iterator[Bars]":
-    """Show bars on standard error, with a description, these columns and the time that is left."""
+    """Show bars on standard error, with a description and these columns."""
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
 
     first = TextColumn("{task.description}"), BarColumn()
     console = Console(file=unfiltered(sys.stderr))
-    with Bars(*first, *columns, TimeRemainingColumn(), console=console) as bars:
+    with Bars(*first, *columns, console=console) as bars:
         yield bars
 
 
 class Lines:
-    """Printer of lines of progress on standard error, one every half minute at most."""
+    """Printer of lines of progress on standard error: after ten seconds, then each half minute."""
 
     def __init__(self, at_once: bool = False) -> None:
-        self._printed_at = -LINE_SECONDS if at_once else monotonic()
+        self._next_at = monotonic() + (0.0 if at_once else FIRST_SECONDS)
         self._printed = ""
 
     def say(self, line: Callable[[], str], last: bool = False) -> None:
         """Print a line if it is time for one, or if it is the last; no line twice."""
-        if last or monotonic() - self._printed_at >= LINE_SECONDS:
-            self._printed_at, before, self._printed = monotonic(), self._printed, line()
+        if last or monotonic() >= self._next_at:
+            self._next_at, before, self._printed = monotonic() + LINE_SECONDS, self._printed, line()
             if self._printed != before:
                 print(self._printed, file=sys.stderr, flush=True)
 
@@ -142,13 +163,12 @@ def _lines(what: str, total: int) -> "Callable[[Progress], None]":
     started, lines = monotonic(), Lines()
 
     def update(progress: "Progress") -> None:
-        def line() -> str:
-            rate = progress.finished / (monotonic() - started)
-            left = f"{(total - progress.finished) / rate:.0f} s left" if rate else "unknown time"
-            done = f"{progress.finished} of {total}, {progress.failed} failed"
-            return f"{what}: {done}, {rate:.1f} cells/s, {left}"
-
-        lines.say(line)
+        lines.say(
+            lambda: (
+                f"{what}: {progress.finished} of {total}"
+                + _rest(progress, total, monotonic() - started)
+            )
+        )
 
     return update
 

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import Refused
-from benchmark.measure.engine.local import Finished, Task
+from benchmark.measure.engine.local import Finished, Started, Task
 from benchmark.measure.execute import Failed
+from benchmark.measure.pace import Pace
 from benchmark.measure.workbench import Conditions, Measured, Rescore
 from benchmark.metrics.metric import metric_columns
 from benchmark.plan.cells import Cell
@@ -28,7 +29,8 @@ from benchmark.rows.runs import run_record
 from benchmark.rows.store import Store
 from benchmark.system.atomic import WaitingFiles
 
-Engine = Callable[[Sequence[Task], Conditions], Iterator[Finished | None]]
+# Yields tasks as they start and end, and None about once a second.
+Engine = Callable[[Sequence[Task], Conditions], Iterator[Finished | Started | None]]
 FLUSH_SECONDS = 3.0  # a fast row waits this long for company, so that shards do not get too small
 SLOW_SECONDS = 1.0  # a row that took longer is worth a shard of its own
 MANY_SHARDS = 256  # a run of days would leave one a row, and opening each takes a millisecond
@@ -61,10 +63,11 @@ class Tracebacks:
 
 
 class Progress(NamedTuple):
-    """Numbers of tasks finished and failed so far."""
+    """Numbers of tasks finished and failed so far, and the seconds that the others take."""
 
     finished: int
     failed: int
+    left: float | None = None  # None while nothing is known
 
 
 # Called with what is done ("measuring") and the number of tasks; what it yields is called about
@@ -225,24 +228,28 @@ def run_tasks(
     report: Callable[[Progress], None],
     engine: Engine,
     notes: RunNotes | None = None,
+    seconds: Callable[[Task], float | None] = lambda task: None,
 ) -> list[Failure]:
     """Carry out tasks and store their rows, however it ends; `report` is called every second.
 
-    notes: get the tracebacks of what fails, and which streams were decoded twice.
+    notes: get the tracebacks of what fails, and which streams were decoded twice. seconds: what
+    coding a task is expected to take, None for unknown.
     """
     failures: list[Failure] = []
-    finished = 0
+    finished, pace = 0, Pace(tasks, seconds)
     recorder = Recorder(store, keep_streams, notes)
     try:
         for done in engine(tasks, conditions):
             if done is None:
                 recorder.tick()
             else:
+                pace.take(done)
+            if isinstance(done, Finished):
                 finished += 1
                 failures += _failures(done, notes)
                 if not isinstance(done.outcome, Failed):
                     recorder.add(done.outcome)
-            report(Progress(finished, len(failures)))
+            report(Progress(finished, len(failures), pace.left()))
     finally:
         recorder.close()
     return failures

@@ -44,6 +44,7 @@ ENGINES = ("local", "ray")
 # Called with the planned cells, the metrics that cannot be computed here by reason, and the number
 # of workers; None on a cluster.
 Announces = Callable[[Matrix, Mapping[str, str], WorkerPlan | None], None]
+Expects = Callable[[Task], float | None]  # seconds of coding a task, None for unknown
 LEFT_OUT = ("folder", "decode_twice")  # of a record: which streams were decoded twice comes later
 
 
@@ -53,7 +54,7 @@ class Backend:
 
     device: Device
     jobs: int | None  # tasks at the same time; None for one per core of this machine
-    engine: Callable[[CostModel], Engine]  # yields outcomes, and None about once a second
+    engine: Callable[[Expects], Engine]
     session: Callable[[], AbstractContextManager[None]] = nullcontext  # entered while it works
     facts: Mapping[str, Any] = field(default_factory=dict)  # for the run's record
     remarks: Iterable[str] = ()  # after the run: sentences on what nodes lacked
@@ -151,10 +152,11 @@ def rescore(
         tasks = find(names := computable(conditions.metrics, absent))
     announce(absent)
     announce_code(named.not_run(table))
-    engine = backend.engine(CostModel(table))
+    seconds = _seconds(CostModel(table))
+    engine = backend.engine(seconds)
     notes = RunNotes(store, conditions.run)
     with progress("scoring", len(tasks)) as report:
-        failures = run_tasks(tasks, conditions, store, True, report, engine, notes)
+        failures = run_tasks(tasks, conditions, store, True, report, engine, notes, seconds)
     cells = [task.row["cell"] for task in tasks]
     before, after = (count_values(rows, cells, names) for rows in (table, store.table()))
     filled, lack = sum(after) - sum(before), sum(count < len(names) for count in after)
@@ -186,7 +188,8 @@ def _measure(
     progress: ShowsProgress,
 ) -> Outcome:
     store, images = matrix.store, matrix.sources.images
-    engine = backend.engine(CostModel(matrix.table))
+    seconds = _seconds(CostModel(matrix.table))
+    engine = backend.engine(seconds)
     conditions = replace(conditions, decode_twice=cells_to_decode_twice(matrix.to_do))
     store.set_aside()
     done = {cell.key for cell in matrix.cells} - {cell.key for cell in matrix.to_do}
@@ -206,7 +209,8 @@ def _measure(
     for what, todo in parts:
         if todo:
             with progress(what, len(todo)) as report:
-                failures += run_tasks(todo, conditions, store, request.keep, report, engine, notes)
+                keep = request.keep
+                failures += run_tasks(todo, conditions, store, keep, report, engine, notes, seconds)
     rows = _rows(store.table() if matrix.to_do or lacking else matrix.table, matrix)
     counts = len(matrix.to_do), len(lacking)
     remarks = tuple(backend.remarks)
@@ -283,9 +287,9 @@ def choose_backend(request: Request) -> Backend:
 def _local(request: Request) -> Backend:
     device = use_device(request.device)
 
-    def engine(model: CostModel) -> Engine:
+    def engine(seconds: Expects) -> Engine:
         return lambda tasks, conditions: carry_out(
-            longest_first(tasks, image_of, _seconds(model)), conditions
+            longest_first(tasks, image_of, seconds), conditions
         )
 
     return Backend(device, request.jobs, engine)
@@ -299,15 +303,15 @@ def _cluster(request: Request) -> Backend:
     device = use_device(request.device, nodes.has_gpus)
     remarks: dict[str, None] = {}
 
-    def engine(model: CostModel) -> Engine:
-        return RayEngine(nodes, _seconds(model), request.gpus_per_worker, remarks).carry_out
+    def engine(seconds: Expects) -> Engine:
+        return RayEngine(nodes, seconds, request.gpus_per_worker, remarks).carry_out
 
     jobs = request.jobs or max(nodes.cpus, 1)
     facts = {"engine": "ray", "nodes": [node._asdict() for node in nodes.nodes]}
     return Backend(device, jobs, engine, cluster.session, facts, remarks)
 
 
-def _seconds(model: CostModel) -> Callable[[Task], float | None]:
+def _seconds(model: CostModel) -> Expects:
     return lambda task: (
         model.seconds(task) if isinstance(task, Cell) else task.row["decode_seconds"]
     )

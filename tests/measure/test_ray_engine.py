@@ -11,6 +11,7 @@ import pytest
 
 from benchmark.codec_spec import parse_codec
 from benchmark.errors import BenchError
+from benchmark.measure.engine.local import Finished
 from benchmark.measure.engine.ray.cluster import connect
 from benchmark.measure.engine.ray.engine import MOST_LOSSES, RayEngine
 from benchmark.measure.workbench import Workbench
@@ -47,7 +48,7 @@ class Here:
 
     def rows(self, cells, remarks=None, **changes):
         """By cell, each once."""
-        done = [one for one in self.run(cells, remarks, **changes) if one is not None]
+        done = [one for one in self.run(cells, remarks, **changes) if isinstance(one, Finished)]
         assert {key: n for key, n in Counter(d.task.key for d in done).items() if n > 1} == {}
         return {one.task.key: one.outcome.row for one in done}
 
@@ -133,7 +134,7 @@ def test_a_node_that_is_lost_in_the_middle_loses_no_finished_cell_and_doubles_no
     cluster.ray.remove_node(lost, allow_graceful=False)
     assert until(lambda: not is_running(worker)), "it outlives its node"
     gate.unlink()
-    done = [one for one in [*done, *running] if one is not None]
+    done = [one for one in [*done, *running] if isinstance(one, Finished)]
     counts = begun(traces)
     monkeypatch.undo()
     assert len(done) == len({one.task.key for one in done}) == 9

@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.engine.local import Finished
-from benchmark.measure.outcome import Progress, run_tasks
+from benchmark.measure.outcome import run_tasks
 from benchmark.measure.run import rescore, run
 from benchmark.measure.workbench import Measured
 from benchmark.plan.matrix import open_matrix
@@ -65,7 +65,7 @@ def test_the_plan_is_announced_before_anything_is_measured_and_progress_is_told(
     run(request_of(), announce=announce, progress=progress)
     assert seen == [(6, 6, set())]
     assert told[0] == ("measuring", 6)
-    assert told[-1] == Progress(6, 0)
+    assert told[-1][:2] == (6, 0)
 
 
 def test_a_matrix_that_is_open_already_is_taken(request_of, monkeypatch):

@@ -37,16 +37,22 @@ class Finished(NamedTuple):
     outcome: Measured | Failed
 
 
+class Started(NamedTuple):
+    """A task that a worker has begun."""
+
+    task: Task
+
+
 class WorkerError(RuntimeError):
     """A fault of the harness itself inside a worker; carries the worker's traceback."""
 
 
-def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | None]:
+def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | Started | None]:
     """Do all tasks in `conditions.jobs` processes, those for GPUs in others beside them.
 
     Every GPU that this process may use has as many workers as its memory holds, each of which sees
-    that GPU alone. Yields in the order of completion, and None at least once a second while nothing
-    completes. Closing the iterator ends the workers.
+    that GPU alone. Yields each task as it starts and as it ends, and None at least once a second
+    while nothing does. Closing the iterator ends the workers.
     """
     queues = _queues(tasks, conditions)
     workers = [
@@ -57,6 +63,7 @@ def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finishe
     try:
         for worker in workers:
             worker.take()
+            yield from worker.started()
         while busy := [worker for worker in workers if worker.tasks]:
             left = [worker.patience.left_seconds() for worker in busy]
             pause = min([TICK_SECONDS, *(seconds for seconds in left if seconds is not None)])
@@ -66,6 +73,7 @@ def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finishe
                 if finished is not None:
                     worker.take()
                     yield finished
+                    yield from worker.started()
             if not ready:
                 yield None
     finally:
@@ -170,6 +178,11 @@ class _Worker:
             self._image = image_of(task)
             self.tasks.append(task)
             self._send(task)
+
+    def started(self) -> Iterator[Started]:
+        """Yield the task that it works on now, if any."""
+        if self.tasks:
+            yield Started(self.tasks[0])
 
     def collect(self) -> Finished | None:
         """Receive the outcome of the current task, None for its next stage; replace the dead."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BenchError
-from benchmark.measure.engine.local import Finished, Task, WorkerError, device_of
+from benchmark.measure.engine.local import Finished, Started, Task, WorkerError, device_of
 from benchmark.measure.engine.ray.cluster import Cluster, Head, environment, import_ray
 from benchmark.measure.engine.ray.jobs import Job, PayloadMaker, WorkerHandle, WorkQueue, spec_of
 from benchmark.measure.engine.ray.worker import Fault, Hello, Worker, WorkerConfig, code_sha256
@@ -51,10 +51,12 @@ class RayEngine:
         self._code, self._environment = code_sha256(), environment()
         self._lacking: dict[CodecSpec, list[str]] = defaultdict(list)  # why nodes cannot run it
         self._workers: list[WorkerHandle] = []
-        self._finished: deque[Finished] = deque()
+        self._news: deque[Finished | Started] = deque()
         self._head = Head(self._ray.get_runtime_context().gcs_address)
 
-    def carry_out(self, tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | None]:
+    def carry_out(
+        self, tasks: Sequence[Task], conditions: Conditions
+    ) -> Iterator[Finished | Started | None]:
         """Do all tasks as `engine.local` does; closing the iterator ends the workers."""
         self._conditions, self._stillborn, self._heard = conditions, 0, monotonic()
         self._payloads = PayloadMaker(self._ray, tasks, conditions)
@@ -81,7 +83,7 @@ class RayEngine:
                 self._dismiss(worker)
             self._workers = []
 
-    def _outcomes(self) -> Iterator[Finished | None]:
+    def _outcomes(self) -> Iterator[Finished | Started | None]:
         while any(queue.left for queue in self._queues):
             asked = {
                 worker.waits_for: worker for worker in self._workers if worker.waits_for is not None
@@ -101,8 +103,8 @@ class RayEngine:
             if not ready:
                 self._give_up()
                 yield None
-            while self._finished:
-                yield self._finished.popleft()
+            while self._news:
+                yield self._news.popleft()
 
     def _hire(self, queue: WorkQueue) -> None:
         config = WorkerConfig(replace(self._conditions, device=queue.device), self._payloads.files)
@@ -139,6 +141,8 @@ class RayEngine:
         else:
             job, _ = worker.sent.popleft()
             self._finish(worker.queue, job, reply)
+            if worker.sent:
+                self._news.append(Started(worker.sent[0][0].task))
             self._feed(worker)
 
     def _greet(self, worker: WorkerHandle, hello: Hello) -> None:
@@ -165,11 +169,13 @@ class RayEngine:
                 self._fail(worker.queue, job, failed_by(None, "load", error))
             else:
                 worker.sent.append((job, worker.actor.work.remote(payload, image)))
+                if len(worker.sent) == 1:
+                    self._news.append(Started(job.task))
 
     def _finish(self, queue: WorkQueue, job: Job, outcome: Measured | Failed) -> None:
         queue.left -= 1
         self._payloads.done(job.task)
-        self._finished.append(Finished(job.task, outcome))
+        self._news.append(Finished(job.task, outcome))
 
     def _fail(self, queue: WorkQueue, job: Job, failed: Failed, machine: str = "") -> None:
         conditions = replace(self._conditions, machine=machine or self._conditions.machine)

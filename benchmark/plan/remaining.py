@@ -1,0 +1,158 @@
+"""Seconds that a run still takes: cells that ended, cells that run, cells to do -> seconds. Pure.
+
+A class of cost is one codec at one setting on images of about one size. Cells cost what those of
+their class did that have ended, else what is expected of them times the ratio of measured to
+expected seconds of the codec's other cells, else of all cells. Scoring comes on top, per pixel.
+What the first cells of workers took is left out, or, where coding took long, all but coding: they
+wait for the worker to load.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from operator import add, sub
+from typing import NamedTuple
+
+USUAL_SCORING, MOST_SCORING = 0.25e-6, 4e-6  # seconds per pixel, while no cell tells less
+LATE = 2.0  # times as long as expected: then the codec's other cells are expected to be late, too
+SOON = 10.0  # seconds in which tasks of one kind tell nothing of the others
+FEW = 0.05  # share of such tasks that tells nothing either
+
+
+class Kind(NamedTuple):
+    """A class of cost."""
+
+    codec: str
+    setting: float
+    size: int  # logarithm of the pixels to base 4, rounded
+
+
+class Work(NamedTuple):
+    """A cell to code and score."""
+
+    kind: Kind
+    pixels: float
+    expected: float | None  # seconds of coding; None if nothing is known of the codec
+
+
+class Running(NamedTuple):
+    """A cell that a worker has begun."""
+
+    work: Work
+    seconds: float  # since then
+    first: bool  # of its worker
+
+
+class Sums(NamedTuple):
+    """Sums over cells, of one class or of several."""
+
+    cells: int = 0
+    pixels: float = 0.0
+    known_pixels: float = 0.0  # of cells of which something is expected
+    expected: float = 0.0
+    coding: float = 0.0
+    scored_pixels: float = 0.0  # of cells whose scoring was timed
+    scoring: float = 0.0
+
+    @property
+    def whole_expected(self) -> float | None:
+        """Expected seconds, None where something is expected of a part alone."""
+        return self.expected if self.known_pixels == self.pixels else None
+
+    def __add__(self, other: object) -> "Sums":
+        assert isinstance(other, Sums)
+        return Sums(*map(add, self, other))
+
+    def __sub__(self, other: "Sums") -> "Sums":
+        return Sums(*map(sub, self, other))
+
+
+def to_do(work: Work) -> Sums:
+    """Return the sums of a cell that has not ended."""
+    known = work.expected is not None
+    return Sums(1, work.pixels, work.pixels if known else 0.0, work.expected or 0.0)
+
+
+def ended(work: Work, coding: float, scoring: float | None) -> Sums:
+    """Return the sums of a cell with its seconds; scoring: None where a worker's start is in it."""
+    timed = (0.0, 0.0) if scoring is None else (work.pixels, scoring)
+    return to_do(work) + Sums(0, 0.0, 0.0, 0.0, coding, *timed)
+
+
+def kind_of(codec: str, setting: float, pixels: float) -> Kind:
+    """Return the class of a cell."""
+    return Kind(codec, setting, round(math.log(max(pixels, 1.0), 4)))
+
+
+def remaining(
+    ended: Mapping[Kind, Sums],
+    running: Collection[Running],
+    waiting: Mapping[Kind, Sums],
+    workers: int,
+) -> float | None:
+    """Return the seconds until the last cell has ended; None while none has."""
+    if not ended:
+        return None
+    costs = _Costs(ended)
+    rests = []
+    for one in running:
+        cost = costs.of(one.work.kind, one.work.pixels, one.work.expected)
+        rests.append(abs(one.seconds - cost))  # of a late cell, nothing better is known
+        if one.seconds > LATE * cost and not one.first:
+            codec = one.work.kind.codec
+            costs.late[codec] = max(costs.late.get(codec, 1.0), one.seconds / cost)
+    sums = [costs.of(kind, one.pixels, one.whole_expected) for kind, one in waiting.items()]
+    evenly = math.fsum([*sums, *rests]) / max(workers if waiting else len(rests), 1)
+    return max(evenly, *rests, 0.0)
+
+
+class _Costs:
+    """Seconds of cells, by those that have ended."""
+
+    def __init__(self, ended: Mapping[Kind, Sums]) -> None:
+        self._kinds = ended
+        self._all, self._known = Sums(), Sums()
+        self._codecs: dict[str, Sums] = defaultdict(Sums)
+        for kind, one in ended.items():
+            self._all += one
+            self._codecs[kind.codec] += one
+            if one.whole_expected:
+                self._known += one
+        # What a codec does once for each setting counts as scoring, and is none of other codecs.
+        rates = [
+            one.scoring / one.scored_pixels for one in self._codecs.values() if one.scored_pixels
+        ]
+        least = max(min(rates, default=math.inf), 0.0)
+        self._scoring = least if least < MOST_SCORING else USUAL_SCORING
+        self.late: dict[str, float] = {}  # factors of codecs, for classes of which no cell ended
+
+    def of(self, kind: Kind, pixels: float, expected: float | None) -> float:
+        """Return the seconds of cells of one class, of so many pixels together."""
+        codec = self._codecs.get(kind.codec)
+        if own := self._kinds.get(kind):
+            coding = own.coding / own.pixels * pixels
+        else:
+            coding = self._unmeasured(codec, pixels, expected) * self.late.get(kind.codec, 1.0)
+        scoring = self._scoring
+        if codec and codec.scored_pixels:
+            scoring = max(codec.scoring / codec.scored_pixels, 0.0)
+        return coding + scoring * pixels
+
+    def _unmeasured(self, codec: Sums | None, pixels: float, expected: float | None) -> float:
+        if codec and expected and codec.whole_expected:
+            return codec.coding / codec.expected * expected
+        if codec or expected is None:
+            measured = codec or self._all
+            return measured.coding / measured.pixels * pixels
+        return expected * (self._known.coding / self._known.expected if self._known.cells else 1.0)
+
+
+def at_this_pace(finished: float, total: float, seconds: float) -> float | None:
+    """Return the seconds that are left of tasks of about equal cost; None while there are few.
+
+    >>> at_this_pace(20, 100, 30.0), at_this_pace(1, 100, 30.0), at_this_pace(20, 100, 3.0)
+    (120.0, None, None)
+    """
+    if seconds < SOON or finished <= FEW * total:
+        return None
+    return seconds * (total - finished) / finished

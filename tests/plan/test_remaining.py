@@ -1,0 +1,146 @@
+"""The time that is left: recorded runs are replayed, and what is said is compared with what came.
+
+tests/plan/recorded_runs has real runs on two cores that other work shared: lines "task", codec,
+setting, pixels, expected seconds; "start", number of the task, second; "end", number, second,
+seconds of coding.
+"""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from benchmark.codec import Setting
+from benchmark.codec_spec import CodecSpec
+from benchmark.commands import output
+from benchmark.datasets.dataset import ImageFile, Source
+from benchmark.measure.engine.local import Finished, Started
+from benchmark.measure.execute import Failed
+from benchmark.measure.outcome import Progress
+from benchmark.measure.pace import Pace
+from benchmark.measure.workbench import Measured
+from benchmark.plan.cells import Cell
+from benchmark.plan.remaining import Running, Work, ended, kind_of, remaining, to_do
+
+RECORDED = sorted((Path(__file__).parent / "recorded_runs").glob("*.csv"))
+RECORDED_FROM, NOTHING_KNOWN_UNTIL = 10.0, 20.0  # workers of a busy machine start in 15 seconds
+AT_THE_END = 3.0  # seconds that more or less are no mistake
+
+
+def cell(codec, setting, pixels):
+    source = Source(ImageFile("a.png", Path("a.png")), "0" * 64, pixels, 1, False)
+    return Cell(CodecSpec(codec, ()), None, Setting("quality", setting), "sample", source)
+
+
+def coded(task, seconds):
+    return Finished(task, Measured({"encode_seconds": 0.0, "decode_seconds": seconds}, None))
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def replayed(path):
+    """Return (second, seconds that are said to be left, seconds that were left) of each second."""
+    tasks, expected, events = [], {}, []
+    with path.open(newline="") as file:
+        for kind, *fields in csv.reader(file):
+            if kind == "task":
+                codec, setting, pixels, seconds = fields
+                tasks.append(cell(codec, float(setting), int(pixels)))
+                expected[id(tasks[-1])] = float(seconds) if seconds else None
+            elif kind == "start":
+                events.append((float(fields[1]), Started(tasks[int(fields[0])])))
+            elif kind == "end":
+                events.append((float(fields[1]), coded(tasks[int(fields[0])], float(fields[2]))))
+    clock = Clock()
+    pace = Pace(tasks, lambda task: expected[id(task)], clock)
+    end, found = events[-1][0], []
+    for second in range(int(end)):
+        while events and events[0][0] <= second:
+            clock.now, event = events.pop(0)
+            pace.take(event)
+        clock.now = float(second)
+        found.append((second, pace.left(), end - second))
+    return found
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_from_the_tenth_second_on_the_time_left_is_right_within_a_factor_of_two(path):
+    found = replayed(path)
+    for second, told, left in found:
+        if told is not None and second >= RECORDED_FROM and abs(told - left) > AT_THE_END:
+            assert left / 2 <= told <= 2 * left, (second, told, left)
+    assert all(told is not None for second, told, _ in found if second >= NOTHING_KNOWN_UNTIL)
+
+
+JPEG, SLOW = kind_of("jpeg", 50, 1000), kind_of("slow", 50, 1000)
+
+
+def test_nothing_is_said_before_a_cell_has_ended():
+    waiting = {JPEG: to_do(Work(JPEG, 1000, 1.0))}
+    assert remaining({}, [Running(Work(JPEG, 1000, 1.0), 30.0, True)], waiting, 1) is None
+
+
+def test_cells_cost_what_those_of_their_class_did_and_workers_share_them():
+    measured = {JPEG: ended(Work(JPEG, 1000, 1.0), 3.0, 1.0)}
+    running = [Running(Work(JPEG, 1000, 1.0), 1.0, False)] * 2
+    waiting = {JPEG: to_do(Work(JPEG, 4000, 4.0))}
+    assert remaining(measured, running, waiting, 2) == pytest.approx((4 * 4 + 2 * 3) / 2)
+
+
+def test_what_was_not_measured_is_expected_at_the_speed_of_what_was():
+    """Twice as slow as expected; and scored as the others are."""
+    measured = {JPEG: ended(Work(JPEG, 1000, 1.0), 2.0, 0.001)}
+    running = [Running(Work(SLOW, 1000, 5.0), 0.0, False)]
+    assert remaining(measured, running, {}, 1) == pytest.approx(10.001)
+
+
+def test_a_cell_that_takes_ten_times_as_long_changes_what_its_codec_is_expected_to_take():
+    measured = {JPEG: ended(Work(JPEG, 1000, 1.0), 1.0, 0.0)}
+    other = kind_of("slow", 90, 1000)
+    waiting = {other: to_do(Work(other, 1000, 1.0))}
+    running = [Running(Work(SLOW, 1000, 1.0), 10.0, False)]
+    assert remaining(measured, running, waiting, 1) == pytest.approx(10 + 9)
+
+
+def test_nothing_ends_before_the_longest_running_cell():
+    measured = {SLOW: ended(Work(SLOW, 1000, None), 60.0, 0.0)}
+    running = [Running(Work(SLOW, 1000, None), at, False) for at in (0.0, 59.0)]
+    assert remaining(measured, running, {}, 2) == pytest.approx(60.0)
+
+
+def test_cells_that_no_worker_took_and_workers_that_died_leave_nothing_over():
+    tasks = [cell("jpeg", 50, 1000), cell("jpeg", 60, 1000)]
+    clock = Clock()
+    pace = Pace(tasks, lambda task: None, clock)
+    pace.take(Started(tasks[0]))
+    clock.now = 9.0
+    pace.take(Finished(tasks[0], Failed("worker", "the process ended")))
+    assert pace.left() == pytest.approx(9.0, rel=0.01)
+    clock.now = 12.0
+    pace.take(Finished(tasks[1], Failed("load", "no node can run it")))
+    assert pace.left() == 0.0
+
+
+def test_lines_say_the_time_left_once_it_is_known_and_no_speed_of_nothing(capsys, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(output, "monotonic", clock)
+    with output.show_progress("measuring", 40) as update:
+        for clock.now, progress in [
+            (2.0, Progress(1, 0, 100.0)),
+            (12.0, Progress(1, 0)),
+            (20.0, Progress(2, 0, 50.0)),
+            (50.0, Progress(30, 1, 600.0)),
+            (90.0, Progress(30, 1)),  # of tasks about which nothing but their number is known
+        ]:
+            update(progress)
+    assert capsys.readouterr().err.splitlines() == [
+        "measuring: 1 of 40",
+        "measuring: 30 of 40, 1 failed, about 10 min left",
+        "measuring: 30 of 40, 1 failed, about 30 s left",
+    ]
