@@ -147,6 +147,12 @@ COMMANDS = {
         "Decode kept streams again and compute the metrics that stored rows lack.",
         "Measure",
     ),
+    "bd": Command(
+        "benchmark.commands.bd:bd",
+        "Compute BD-rate and BD-metric of TEST against ANCHOR, by Akima and by the older cubic "
+        "form.",
+        "Analyse",
+    ),
     "worker": Command(
         "baselines.commands.worker:worker",
         "Measure a codec in an environment of its own: begin, set up, check.",

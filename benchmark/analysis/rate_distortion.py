@@ -18,6 +18,8 @@ from benchmark.analysis.summarise import Point, Summary
 from benchmark.codec import Float64Array
 from benchmark.metrics.measure import Measure
 
+Form = Literal["akima", "cubic"]
+
 LEAST_POINTS = 4
 # Shares of the range that two curves span together: under the first a delta is marked, under the
 # second it is given only when asked for.
@@ -97,21 +99,29 @@ def why_not(point: Point, measure: Measure, summary: Summary) -> str | None:
 
 
 def bd_rate(
-    anchor: Curve, test: Curve, any_overlap: bool = False, anchor_name: str = "the anchor"
+    anchor: Curve,
+    test: Curve,
+    any_overlap: bool = False,
+    anchor_name: str = "the anchor",
+    form: Form = "akima",
 ) -> Delta | NoDelta:
     """Return the mean change of rate at equal quality in percent; negative for fewer bits.
 
     any_overlap: also where the curves share less than LEAST_SHOWN_OVERLAP of what they span.
-    anchor_name: in reasons.
+    anchor_name: in reasons. form: "cubic" is the polynomial of VCEG-M33, in older papers.
     """
-    return _delta("bd_rate", anchor, test, any_overlap, anchor_name)
+    return _delta("bd_rate", anchor, test, any_overlap, anchor_name, form)
 
 
 def bd_quality(
-    anchor: Curve, test: Curve, any_overlap: bool = False, anchor_name: str = "the anchor"
+    anchor: Curve,
+    test: Curve,
+    any_overlap: bool = False,
+    anchor_name: str = "the anchor",
+    form: Form = "akima",
 ) -> Delta | NoDelta:
     """Return the mean change of quality at equal rate; positive where `test` is better."""
-    return _delta("bd_psnr", anchor, test, any_overlap, anchor_name)
+    return _delta("bd_psnr", anchor, test, any_overlap, anchor_name, form)
 
 
 def _delta(
@@ -120,6 +130,7 @@ def _delta(
     test: Curve,
     any_overlap: bool,
     anchor_name: str,
+    form: Form,
 ) -> Delta | NoDelta:
     fronts = pareto_front(anchor), pareto_front(test)
     spans = [front.quality if kind == "bd_rate" else np.log10(front.bpp) for front in fronts]
@@ -144,7 +155,7 @@ def _delta(
 
     # Overlap is judged here: the package warns, and warnings do not reach a table.
     value = getattr(bjontegaard, kind)(
-        *fronts[0], *fronts[1], method="akima", require_matching_points=False, min_overlap=0
+        *fronts[0], *fronts[1], method=form, require_matching_points=False, min_overlap=0
     )
     return Delta(float(value), overlap)
 
@@ -217,14 +228,15 @@ def _overlap(anchor: Float64Array, test: Float64Array) -> float:
 def mean_curve(points: Sequence[Point], measure: Measure) -> Curve:
     """Return the curve of the points' means."""
     means = [point.means[measure.column] for point in points]
-    return _curve(
+    return curve_of(
         [mean.bpp for mean in means if mean.bpp is not None],
         [mean.value for mean in means if mean.value is not None],
         measure,
     )
 
 
-def _curve(bpp: Sequence[float], values: Sequence[float], measure: Measure) -> Curve:
+def curve_of(bpp: Sequence[float], values: Sequence[float], measure: Measure) -> Curve:
+    """Return the points of a curve that have a place on the axes."""
     sign = 1 if measure.better == "higher" else -1
     rates = np.array(bpp, np.float64)
     quality = np.array([sign * measure.drawn(value) for value in values], np.float64)
@@ -244,4 +256,4 @@ def image_curves(points: Sequence[Point], measure: Measure) -> Mapping[int, Curv
                 rates, qualities = found.setdefault(image, ([], []))
                 rates.append(bpp)
                 qualities.append(value)
-    return {image: _curve(*lists, measure) for image, lists in found.items()}
+    return {image: curve_of(*lists, measure) for image, lists in found.items()}

@@ -17,6 +17,7 @@ MISTAKES = {
         run --codecs jpg --dataset ./photos
         report --codecs jpg
         match jpg jpeg --dataset ./photos
+        bd jpg jpg
         tradeoff jpg jpeg --dataset ./photos --realism ms_ssim
         check --codec jpg --against results --dataset ./photos
         baseline save v1 --codecs jpg

@@ -1,0 +1,186 @@
+"""Curves in files of others: csv, CompressAI's json, tables of a README, under the usual names."""
+
+import csv
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmark.errors import UsageError
+from benchmark.system.foreign_files import read_regular
+
+MOST_BYTES = 1 << 26
+RATE = "bpp"
+# Columns of ours, by the usual names in small letters and digits alone.
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    RATE: ("bpp", "rate", "bitrate", "bitsperpixel", "bitperpixel", "avgbpp", "meanbpp", "rates"),
+    "psnr_db": ("psnr", "psnrdb", "psnrrgb", "avgpsnr", "meanpsnr", "rgbpsnr", "psnrs"),
+    "ms_ssim": ("msssim", "msssimrgb", "avgmsssim", "meanmsssim", "msssimlinear"),
+    "ms_ssim_db": ("msssimdb", "msssimrgbdb", "dbmsssim"),
+    "ssim": ("ssim", "ssimrgb"),
+    "lpips": ("lpips", "lpipsalex"),
+    "dists": ("dists",),
+    "fid256": ("fid", "fid256"),
+    "kid256": ("kid", "kid256"),
+}
+NAMES = {name: column for column, names in COLUMNS.items() for name in names}
+
+
+Series = tuple[tuple[float, ...], tuple[float, ...]]  # rates in bit per pixel, values
+
+
+class NamedCurve(NamedTuple):
+    """A curve as its source has it, lowest rate first."""
+
+    name: str
+    series: Mapping[str, Series]  # by column: "psnr_db", "ms_ssim" (linear), ...
+
+
+def read_curves(path: Path) -> list[NamedCurve]:
+    """Return the curves of a file, one for each codec that a column names.
+
+    Reads csv (commas, semicolons, tabs; lines of # are comments), json with `results` of lists as
+    CompressAI writes them or a list of objects, and the first table of a markdown file that has
+    rates. MS-SSIM above 1 is in dB and becomes linear. Raises `UsageError` with the line or column.
+    """
+    try:
+        text = read_regular(path, MOST_BYTES).decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror}): name a file of a curve"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no text in UTF-8: {error}") from error
+    if path.suffix.lower() == ".json":
+        named = _of_json(path, text)
+    else:
+        named = _of_table(path, _cells(text))
+    curves = [_curve(path, name, columns) for name, columns in named.items()]
+    if not curves:
+        raise UsageError(f"{path} has no row of numbers below its header")
+    return curves
+
+
+def _of_json(path: Path, text: str) -> dict[str, dict[str, list[float]]]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is no JSON: {error}") from error
+    if isinstance(content, list) and all(isinstance(row, dict) for row in content) and content:
+        header = list(content[0])
+        return _of_table(
+            path, [header, *([str(row.get(key, "")) for key in header] for row in content)]
+        )
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} is neither an object with lists nor a list of objects")
+    results = content.get("results", content)
+    columns = {
+        NAMES[plain]: [_number(path, key, value) for value in values]
+        for key, values in (results.items() if isinstance(results, dict) else ())
+        if (plain := _plain(key)) in NAMES and isinstance(values, list)
+    }
+    return {str(content.get("name") or path.stem): columns}
+
+
+def _cells(text: str) -> list[list[str]]:
+    """Return the rows of the first table with rates: of markdown, else of a csv."""
+    tables: list[list[list[str]]] = [[]]
+    for line in text.splitlines():
+        if line.lstrip().startswith("|"):
+            cells = [
+                re.sub(r"[*`~]", "", cell).strip() for cell in line.strip().strip("|").split("|")
+            ]
+            if not all(re.fullmatch(r":?-+:?", cell) for cell in cells):
+                tables[-1].append(cells)
+        elif tables[-1]:
+            tables.append([])
+    with_rates = [rows for rows in tables if rows and {RATE} < set(map(_column, rows[0])) - {""}]
+    if with_rates:
+        return with_rates[0]
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if not lines:
+        return []
+    delimiter = max(",;\t", key=lines[0].count)
+    if lines[0].count(delimiter) == 0:
+        return [line.split() for line in lines]  # columns of blanks
+    return [
+        [cell.strip() for cell in row]
+        for row in csv.reader(StringIO("\n".join(lines)), delimiter=delimiter)
+    ]
+
+
+def _of_table(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, dict[str, list[float]]]:
+    header = rows[0] if rows else []
+    known = {index: column for index, name in enumerate(header) if (column := _column(name))}
+    if RATE not in known.values() or len(known) < 2:
+        raise UsageError(
+            f"{path} needs a column of rates (bpp) and one of a metric (psnr, ms_ssim, ...); "
+            f"its header is {', '.join(header) or 'empty'}"
+        )
+    naming = next(
+        (
+            n
+            for n, name in enumerate(header)
+            if _plain(name) in ("codec", "method", "model", "system", "name")
+        ),
+        None,
+    )
+    curves: dict[str, dict[str, list[float]]] = {}
+    for number, row in enumerate(rows[1:], 2):
+        if not any(row[index].strip() for index in known if index < len(row)):
+            continue
+        name = (
+            row[naming] if naming is not None and naming < len(row) and row[naming] else path.stem
+        )
+        columns = curves.setdefault(name, {column: [] for column in known.values()})
+        for index, column in known.items():
+            value = row[index] if index < len(row) else ""
+            columns[column].append(_number(path, f"row {number}, {header[index]}", value))
+    return curves
+
+
+def _curve(path: Path, name: str, columns: Mapping[str, Sequence[float]]) -> NamedCurve:
+    if RATE not in columns or len(columns) < 2:
+        raise UsageError(f"{path} lacks rates (bpp), or values of a metric beside them")
+    if len({len(values) for values in columns.values()}) > 1:
+        raise UsageError(f"{path}: the columns of {name} have different lengths")
+    if any(not 0 < rate < 1000 for rate in columns[RATE]):
+        raise UsageError(f"{path}: a rate of {name} is not between 0 and 1000 bit per pixel")
+    order = sorted(range(len(columns[RATE])), key=columns[RATE].__getitem__)
+    rates = tuple(columns[RATE][index] for index in order)
+    series: dict[str, Series] = {}
+    for column, values in columns.items():
+        in_db = column == "ms_ssim_db" or (column == "ms_ssim" and max(values) > 1)
+        linear = [1 - 10 ** (-value / 10) for value in values] if in_db else values
+        if column != RATE:
+            name_of = "ms_ssim" if in_db else column
+            series[name_of] = rates, tuple(linear[index] for index in order)
+    return NamedCurve(name, series)
+
+
+def _number(path: Path, where: str, value: Any) -> float:
+    try:
+        number = float(str(value).rstrip("%"))
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise UsageError(f"{path}: {where} is to be a finite number, not {value!r}")
+    return number
+
+
+def _column(name: str) -> str:
+    """Return our name of a column; empty for others.
+
+    >>> _column("MS-SSIM [dB]"), _column("Bit-rate (bpp)"), _column("PSNR (dB)"), _column("image")
+    ('ms_ssim_db', 'bpp', 'psnr_db', '')
+    """
+    plain = _plain(name)
+    without_unit = _plain(re.sub(r"[(\[].*", "", name))
+    return NAMES.get(plain) or NAMES.get(without_unit, "")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
