@@ -72,6 +72,7 @@ class Content:
     """Points, curves, pictures and tables that a page shows."""
 
     dataset: str
+    headline: str  # sentence at the top
     summary: Summary
     measures: Sequence[Measure]  # that have values
     legend: Mapping[str, LegendEntry]  # by label, and by name of published curves
@@ -80,13 +81,11 @@ class Content:
     bd_rates: Sequence[Table] | str  # tables, or why there are none
     means: Table
     facts: Sequence[tuple[str, str]]  # what was measured when, where and by what rules
-    packages: str  # with versions, of the last run
     missing: Mapping[str, Sequence[str]]  # sentences on what failed or is left out, by heading
     neighbours: Sequence[str] = ()  # labels of codecs that the viewer prefers beside a point
     shown: Sequence[str] = ()  # labels of the curves that are shown first
     shown_published: Sequence[str] = ()  # names of the published curves that are shown first
     leads: Sequence[str] = ()  # columns of the metrics that rank codecs
-    headline: str = ""  # sentence at the top
     ranking: tuple[str, Table] | None = None  # what its numbers are, and the table
     crops: Sequence[Crop] = ()
     published: Mapping[str, Sequence[SystemCurve]] = field(default_factory=dict)  # by column

@@ -17,7 +17,6 @@ from benchmark.figures.style import PAGE_DARK, PAGE_LIGHT
 from benchmark.figures.table import MINUS, Table
 from benchmark.page.content import Content, ImageKey, json_text, leave_out_images, page_data
 from benchmark.page.crops import CROP_RATE
-from benchmark.system.text import counted
 
 STYLES = ("style.css", "viewer.css")
 SCRIPTS = (
@@ -44,7 +43,7 @@ def html_text(content: Content) -> str:
         "title": escape(f"{content.dataset}: rate, distortion and realism"),
         "style": "\n".join([_colours(), *map(_asset, STYLES)]),
         "dataset": escape(content.dataset),
-        "lede": escape(content.headline or _lede(content)),
+        "lede": escape(content.headline),
         "confidence": f"{100 * CONFIDENCE:.0f} %",
         "facts": "\n".join(
             f"    <div><dt>{escape(term)}</dt><dd>{escape(text)}</dd></div>"
@@ -79,14 +78,6 @@ def _asset(name: str) -> str:
 
 def _digest(script: str) -> str:
     return b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _lede(content: Content) -> str:
-    codecs, points = len(content.summary.labels), len(content.summary.points)
-    return (
-        f"{counted(codecs, 'codec')} at {counted(points, 'point')}, "
-        f"{counted(content.summary.images, 'image')}."
-    )
 
 
 def table_html(
@@ -213,9 +204,7 @@ def _codecs(content: Content, codecs: Mapping[str, int]) -> str:
         for label, one in editions.items()
     ]
     headers = ("codec", "version or checkpoint", "caveat", "device", "call", "what is timed")
-    notes = [f"Packages of the last run: {content.packages}."] if content.packages else []
-    table = Table(headers, tuple(rows), len(headers), tuple(notes))
-    return table_html(table, "Codecs", codecs, wordy=True)
+    return table_html(Table(headers, tuple(rows), len(headers)), "Codecs", codecs, wordy=True)
 
 
 def _missing(missing: Mapping[str, Sequence[str]]) -> str:
@@ -223,7 +212,6 @@ def _missing(missing: Mapping[str, Sequence[str]]) -> str:
     parts = []
     for heading, sentences in missing.items():
         items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-        summary = f'{escape(heading)} <span class="badge">{len(sentences)}</span>'
-        if sentences:
-            parts.append(f"<details><summary>{summary}</summary><ul>{items}</ul></details>")
+        title = f'{escape(heading.capitalize())} <span class="badge">{len(sentences)}</span>'
+        parts.append(f"<details><summary>{title}</summary><ul>{items}</ul></details>")
     return "".join(parts) or '<p class="note">Nothing failed or is left out.</p>'

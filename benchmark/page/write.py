@@ -12,7 +12,6 @@ from benchmark.figures.ranking_table import heading, headline, ranking_table
 from benchmark.figures.rate_curve import CROP_BPP, MOST_CURVES, chosen_names
 from benchmark.figures.style import styles
 from benchmark.measure.engine.workers import worker_context
-from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import dataset_contents, packs_beside
 from benchmark.page.content import Content, LegendEntry
 from benchmark.page.crops import crops
@@ -35,15 +34,13 @@ from benchmark.published.curves import (
 )
 from benchmark.published.points import read_points
 from benchmark.registry import NEIGHBOURS
-from benchmark.report.left_out import FAILED, NOT_DRAWN, REFUSED, SKIPPED, left_out, lines_of
+from benchmark.report.left_out import Gap, lines_of
 from benchmark.report.report import Report
 from benchmark.report.report_set import PAGE, PICTURES
 from benchmark.report.request import ReportRequest
 from benchmark.rows.codecs import EVERY, NamedCodecs
 from benchmark.system.atomic import write_files
 from benchmark.user_file import names_file
-
-HEADINGS = {FAILED: "Failed cells", SKIPPED: "Skipped codecs", REFUSED: "Refused images"}
 
 
 class PageRequest(NamedTuple):
@@ -111,8 +108,7 @@ def write_page(
         bd_rates=report.deltas,
         means=report.means,
         facts=_facts(summary, stored.runs),
-        packages=_packages(stored.runs),
-        missing=_missing(summary, report.measures, stored.runs),
+        missing=_missing(report.gaps),
         neighbours=[
             label
             for label in summary.labels
@@ -209,22 +205,19 @@ def _facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[st
         str(last.get("machine") or ""),
         f"the last of {len(runs)} runs" if len(runs) > 1 else "the only run",
     ]
-    return [*facts, ("Measured", ", ".join(filter(None, words)))]
+    packages = (last.get("packages") or {}).items()
+    made = ", ".join(f"{name} {version}" for name, version in packages if version)
+    return [
+        *facts,
+        ("Measured", ", ".join(filter(None, words))),
+        *[("Packages", made)] * bool(made),
+    ]
 
 
-def _packages(runs: Sequence[Mapping[str, Any]]) -> str:
-    found = (runs[-1].get("packages") or {}) if runs else {}
-    return ", ".join(f"{name} {version}" for name, version in found.items() if version)
-
-
-def _missing(
-    summary: Summary, measures: Sequence[Measure], runs: Sequence[Mapping[str, Any]]
-) -> dict[str, list[str]]:
-    gaps = left_out(summary, measures, runs)
-    found = {
-        title: lines_of((one for one in gaps if one.heading == heading), headed=False)
-        for heading, title in HEADINGS.items()
+def _missing(gaps: Sequence[Gap]) -> dict[str, list[str]]:
+    """Return sentences on what is left out, by heading."""
+    headings = dict.fromkeys(gap.heading for gap in gaps)
+    return {
+        heading: lines_of((gap for gap in gaps if gap.heading == heading), headed=False)
+        for heading in headings
     }
-    rest = [one for one in gaps if one.heading not in (*HEADINGS, NOT_DRAWN)]
-    drawn = (one for one in gaps if one.heading == NOT_DRAWN)
-    return found | {"Not drawn or compared": [*lines_of(drawn, headed=False), *lines_of(rest)]}

@@ -149,7 +149,7 @@ def test_names_are_text_and_nothing_but_pictures_is_asked_for(page):
 
 def test_what_failed_and_what_made_it_is_said(page):
     text = unescape(page.read_text())
-    failed = r"Failed cells <[^>]*>1</span></summary><ul><li>[^<]*CrashesOnEncode[^<]*step=64"
+    failed = r"Failed <[^>]*>1</span></summary><ul><li>[^<]*CrashesOnEncode[^<]*step=64"
     assert re.search(failed, text)
     for said in ("coding/1", "psnr-rgb8/1", "ms-ssim-rgb8/1", "libwebp"):
         assert said in text

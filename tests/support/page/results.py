@@ -28,6 +28,7 @@ from benchmark.page.write import page_request, write_page
 from benchmark.protocol import CODING
 from benchmark.published.curves import overlays
 from benchmark.published.points import chosen_points
+from benchmark.report.left_out import left_out
 from benchmark.report.report import Report, compare_all
 from support.rows.measured import row, table
 
@@ -91,7 +92,10 @@ def make_page(
     _, deltas = compare_all(stored.summary, measures, "jpeg", None)
     means = means_table(stored.summary, measures)
     ranking = rank(stored.summary, measures, "jpeg")
-    report = Report(stored, measures, measures, means, deltas, over, ranking, anchor="jpeg")
+    gaps = left_out(stored.summary, measures, stored.runs)
+    report = Report(
+        stored, measures, measures, means, deltas, over, ranking, gaps=gaps, anchor="jpeg"
+    )
     wanted = page_request(True, images, results, None, dataset)
     assert wanted is not None
     quiet = nullcontext(lambda state: None)
@@ -112,6 +116,7 @@ def make_page_of_sets(path: Path) -> list[float]:
     [point] = summary.points
     content = Content(
         dataset="sets",
+        headline="One point.",
         summary=summary,
         measures=[fid],
         legend={"jpeg": LegendEntry("jpeg", "#000000", "s")},
@@ -120,7 +125,6 @@ def make_page_of_sets(path: Path) -> list[float]:
         bd_rates="No BD-rates.",
         means=Table(("codec", "setting", "FID/256"), (("jpeg", "quality=10", "12.0"),), 2),
         facts=(),
-        packages="",
         missing={},
         shown=["jpeg"],
         leads=[fid.column],
