@@ -153,28 +153,6 @@ def test_a_phone_shows_the_picture_first_then_the_table(visit, file, scheme):
     assert within == sorted(within)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_tables_scroll_in_their_own_boxes_on_a_phone(visit, long_names, scheme):
-    page = visit(long_names, PHONE, color_scheme=scheme, **HAND)
-    for summary in page.locator("main summary:visible").all():
-        summary.click()
-    for box in page.locator("main .scroll:visible").all():
-        place = box.bounding_box()
-        assert (place["x"] >= 0, place["x"] + place["width"] <= 390) == (True, True)
-    rows = page.locator("#codecs table tbody tr").all()
-    assert len(rows) == len(NAMED) + 1
-    for one in rows:  # what is a wide table on a desktop
-        assert one.bounding_box()["width"] <= 390
-        call = one.locator("td[data-label=call]")
-        assert call.evaluate("(cell) => getComputedStyle(cell).display") == "block"
-        assert "call" in call.evaluate("(cell) => getComputedStyle(cell, '::before').content")
-    points = page.locator("#points .scroll")
-    wide, seen = points.evaluate("(box) => [box.scrollWidth, box.clientWidth]")
-    assert wide > seen
-    points.evaluate("(box) => { box.scrollLeft = 200; }")
-    assert page.locator("#points tbody th").first.bounding_box()["x"] == points.bounding_box()["x"]
-
-
 def test_turning_a_phone_arranges_the_viewer_anew(visit, file, data):
     page = visit(file)
     click_point(page, data)
