@@ -219,6 +219,23 @@ def without_seed(variant: str) -> str:
     return ":".join(part for part in parts if not part.startswith(f"{SEED}="))
 
 
+def without_settings(spec: CodecSpec) -> tuple[CodecSpec, dict[str, str]]:
+    """Return a spec without the options that are settings of the codec's sweep, and these.
+
+    A spec whose other options no codec takes stays whole, for `load_codec` to refuse.
+
+    >>> without_settings(parse_codec("jpeg:optimize=1:quality=30"))
+    (CodecSpec(name='jpeg', options=(('optimize', '1'),)), {'quality': '30'})
+    """
+    parameters = _parameters(spec, codec_class(spec))
+    rest = {key: text for key, text in spec.options if key not in parameters}
+    if not rest:
+        return spec, {}
+    plain = spec._replace(options=tuple(one for one in spec.options if one[0] in parameters))
+    names = {setting.name for setting in load_codec(resolve(plain)[0]).sweep}
+    return (plain, rest) if rest.keys() <= names else (spec, {})
+
+
 def load_codec(spec: CodecSpec) -> Any:
     """Construct a codec, with options converted to the types that the constructor declares."""
     made = codec_class(spec)
@@ -227,7 +244,13 @@ def load_codec(spec: CodecSpec) -> Any:
     for key, text in (*spec.options, *spec.beside):
         if key not in parameters:
             known = ", ".join(parameters) or "none"
+            names = {getattr(one, "name", "") for one in _class_sweep(made)}
             hint = f"; {ESCAPES}" if spec.name in RUN_PROGRAMS else ""
+            if key in names:
+                hint = (
+                    f"; {key} is a setting: `bench run --points {spec.name}.{key}=...`, `bench "
+                    f"encode --point {key}=...`"
+                )
             raise BadOption(f"{spec.name} has no option {key!r}; it has: {known}{hint}")
         kind = parameters[key].annotation
         try:
@@ -245,6 +268,12 @@ def load_codec(spec: CodecSpec) -> Any:
         raise
     except Exception as error:
         raise user_file.failed_in(spec.name, made, "the constructor of", error) from error
+
+
+def _class_sweep(made: type[Any]) -> Sequence[object]:
+    """Return the sweep that a class has before it is constructed, if any."""
+    sweep = getattr(made, "sweep", ())
+    return sweep if isinstance(sweep, tuple | list) else ()
 
 
 def described(spec: CodecSpec, codec: "Codec") -> "CodecInfo":

@@ -59,6 +59,12 @@ class Ranking(NamedTuple):
     measures: tuple[Measure, ...]  # a distortion and the held-out metric, as far as measured
     ranks: tuple[Rank, ...]
 
+    @property
+    def ranked(self) -> bool:
+        """True if any codec but the anchor has a BD-rate."""
+        others = (one for one in self.ranks if one.label != self.anchor)
+        return any(rate is not None for one in others for rate in one.bd_rates)
+
     def for_machines(self) -> list[dict[str, Any]]:
         """Return one record for each codec, JSON values only, best first."""
         records = []

@@ -48,18 +48,17 @@ def print_outcome(
     if outcome.rows.num_rows and table is not False:
         measures = [Measure.named(name) for name in outcome.metrics]
         summary = _summary(outcome, allow_few)
-        if table:
-            print_points(summary, measures)
+        print_ranking(_ranking(outcome, measures, allow_few), summary, measures, table)
         if spreads := draw_spreads(summary, measures):
             print_table(draws_table(spreads))
-        print_ranking(_ranking(outcome, measures, allow_few))
+    print_lines(source_sentences(source_facts(outcome.rows)), details)
     lines = problem_lines(outcome.failures, outcome.refused, outcome.skipped, details)
+    lines += unread_lines(dataset.unread, details)
     lines += [
         f"recorded {one.spec.text}: streams of {one.info.version} from {one.pack.path}"
         for one in outcome.matrix.selection.contenders
         if one.pack is not None
     ]
-    lines += source_sentences(source_facts(outcome.rows))
     lines += without_values(outcome, details)
     print_lines(lines, details)
     print(
@@ -82,12 +81,25 @@ def print_points(summary: "Summary", measures: "Sequence[Measure]") -> None:
     print_table(means_table(summary, shown))
 
 
-def print_ranking(ranking: "Ranking") -> None:
-    """Print a line for each codec, best first."""
+def print_ranking(
+    ranking: "Ranking", summary: "Summary", measures: "Sequence[Measure]", table: bool | None
+) -> None:
+    """Print a line for each codec, best first; where none can be ranked, one for each setting.
+
+    table: also print the lines of settings; False: nothing at all.
+    """
+    from benchmark.analysis.rate_distortion import LEAST_POINTS
     from benchmark.figures.ranking_table import heading, ranking_table
 
-    print(heading(ranking))
-    print_table(ranking_table(ranking))
+    if table is False:
+        return
+    if table or not ranking.ranked:
+        print_points(summary, measures)
+    if ranking.ranked:
+        print(heading(ranking))
+        print_table(ranking_table(ranking))
+    elif len(ranking.ranks) > 1:
+        print(f"no ranking: BD-rates need {LEAST_POINTS} settings of a codec and of an anchor")
 
 
 def print_lines(lines: Sequence[str], details: bool) -> None:
@@ -118,6 +130,15 @@ def problem_lines(
         first = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more:"
         lines.append(f"refused  {', '.join(names) if details else first} {why}")
     return lines + [f"skipped  {line}" for line in skipped_codecs(skipped, details)]
+
+
+def unread_lines(names: Sequence[str], details: bool = False) -> list[str]:
+    """Return the line on the files of a folder that are no pictures by their names, if any."""
+    from benchmark.datasets.folder import unread_kinds
+
+    listed = ", ".join(names) if details else names[0] if names else ""
+    more = ", ..." * (len(names) > 1 and not details)
+    return [f"unread   {', '.join(unread_kinds(names))} ({listed}{more})"] if names else []
 
 
 def _summary(outcome: "Outcome", allow_few: bool, anchored: bool = False) -> "Summary":
@@ -156,6 +177,7 @@ def _for_machines(outcome: "Outcome", allow_few: bool) -> dict[str, object]:
         "rescored": outcome.rescored,
         "failed": [failure._asdict() for failure in outcome.failures],
         "refused": {one.file.name: one.reason for one in outcome.refused},
+        "unread": list(matrix.sources.dataset.unread),
         "skipped": matrix.selection.reasons,
         "recorded": {
             contender.spec.text: str(contender.pack.path)

@@ -112,15 +112,11 @@ def _print(one: "Report", table: bool | None, verbose: bool) -> None:
     summary = one.stored.summary
     images, codecs = counted(summary.images, "image"), counted(len(summary.labels), "codec")
     print(f"\n{one.stored.name}: {images}, {codecs}")
-    if table:
-        outcome.print_points(summary, one.measures)
-        print()
-    if table is not False:
-        outcome.print_ranking(one.ranking)
+    outcome.print_ranking(one.ranking, summary, one.measures, table)
     if one.attribution is not None:
         output.print_table(one.attribution)
     gaps = lines_of(one.gaps) if verbose else counts_of(one.gaps)
-    outcome.print_lines([*gaps, *one.notes], verbose)
+    outcome.print_lines([*one.notes, *gaps], verbose)
     beside = f"{counted(one.figures, 'figure')}, tables and details.md are"
     print(*one.files, f"{beside} in {one.stored.folder}", sep="\n")
 

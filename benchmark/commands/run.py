@@ -199,6 +199,7 @@ def plan(
     if found:
         print(_cluster_line(found))
     left_out = outcome.problem_lines((), matrix.sources.refused, matrix.selection.skipped)
+    left_out += outcome.unread_lines(matrix.sources.dataset.unread)
     outcome.print_lines(left_out, details=False)
 
 

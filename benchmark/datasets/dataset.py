@@ -38,6 +38,7 @@ class Dataset:
     # Of a folder of images, its own name. `name` is then made from its path, and replaced by that
     # of its results (`rows.folder_name`) where rows are read or written.
     folder_title: str = ""
+    unread: tuple[str, ...] = ()  # of a folder of images, its files of other suffixes
 
     @property
     def store_name(self) -> str:

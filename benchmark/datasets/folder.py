@@ -3,7 +3,8 @@
 import inspect
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from itertools import islice
@@ -21,7 +22,7 @@ FOLDERS_LOOKED_AT = 200  # below a data folder, for what an error says is there
 FOLDERS_TOLD = 3
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 PPM_SUFFIXES = (".ppm", ".pgm", ".pbm", ".pnm")
-SUFFIXES = frozenset([".png", *JPEG_SUFFIXES, ".webp", ".tif", ".tiff", *PPM_SUFFIXES])
+SUFFIXES = frozenset([".png", *JPEG_SUFFIXES, ".webp", ".tif", ".tiff", ".bmp", *PPM_SUFFIXES])
 
 
 def data_folders(data_dir: Path | None = None) -> list[Path]:
@@ -41,9 +42,10 @@ def fetched_folder() -> Path:
 def open_folder(path: Path) -> Dataset:
     """Open all images in a folder and its subfolders as a dataset, sorted by path.
 
-    An image is a file with one of `SUFFIXES`, in either case. Hidden files and folders are left
-    out, links to folders are not followed. The name is that of the folder and six hex digits of the
-    sha256 of its path. Raises `UsageError` where there is no folder, or no image in it.
+    An image is a file with one of `SUFFIXES`, in either case; other files are `unread`. Hidden
+    files and folders are left out, links to folders are not followed. The name is that of the
+    folder and six hex digits of the sha256 of its path. Raises `UsageError` where there is no
+    folder, or no image in it.
     """
     if not path.exists():
         raise UsageError(f"there is no folder {path}: give one with images, or a dataset's name")
@@ -52,10 +54,24 @@ def open_folder(path: Path) -> Dataset:
     resolved = path.resolve()
     digest = sha256(os.fsencode(resolved)).hexdigest()[:6]
     title = re.sub(r"[^A-Za-z0-9._-]+", "_", resolved.name).lstrip(".") or "images"
-    images = _images_below(resolved)
+    images, unread = _images_below(resolved)
     if not images:
-        raise UsageError(f"{path} holds no image with a suffix of {', '.join(sorted(SUFFIXES))}")
-    return Dataset(f"{title}-{digest}", tuple(sorted(images)), title)
+        held = (
+            f"; it holds {', '.join(unread_kinds(unread))}: convert them to PNG" if unread else ""
+        )
+        known = ", ".join(sorted(SUFFIXES))
+        raise UsageError(f"{path} holds no image with a suffix of {known}{held}")
+    return Dataset(f"{title}-{digest}", tuple(sorted(images)), title, tuple(sorted(unread)))
+
+
+def unread_kinds(names: Iterable[str]) -> list[str]:
+    """Count files by suffix, the most first.
+
+    >>> unread_kinds(["a.HEIC", "b/c.heic", "notes"])
+    ['2 .heic', '1 without suffix']
+    """
+    counts = Counter(Path(name).suffix.lower() or "without suffix" for name in names)
+    return [f"{count} {suffix}" for suffix, count in counts.most_common()]
 
 
 def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Dataset:
@@ -172,18 +188,22 @@ def _folders_below(folder: Path) -> Iterator[Path]:
             yield from sorted(two for two in one.iterdir() if two.is_dir() and two.name[0] != ".")
 
 
-def _images_below(root: Path) -> list[ImageFile]:
+def _images_below(root: Path) -> tuple[list[ImageFile], list[str]]:
+    """Return the images, and the names of the other files."""
+
     def complain(error: OSError) -> None:
         raise UsageError(f"{error.filename} cannot be listed: {error.strerror}")
 
-    images = []
+    images, unread = [], []
     for folder, below, files in os.walk(root, onerror=complain):
         below[:] = [name for name in below if not name.startswith(".")]
-        for name in files:
-            path = Path(folder, name)
-            if not name.startswith(".") and path.suffix.lower() in SUFFIXES:
-                images.append(ImageFile(_text(path.relative_to(root).as_posix()), path))
-    return images
+        for path in (Path(folder, name) for name in files if not name.startswith(".")):
+            name = _text(path.relative_to(root).as_posix())
+            if path.suffix.lower() in SUFFIXES:
+                images.append(ImageFile(name, path))
+            else:
+                unread.append(name)
+    return images, unread
 
 
 def _text(name: str) -> str:

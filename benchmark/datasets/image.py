@@ -1,6 +1,6 @@
 """Image files as 8-bit RGB pixels; files that cannot be read faithfully are refused with a reason.
 
-PNG, JPEG and PPM go through Pillow, WebP through imagecodecs, TIFF through tifffile. A colour
+PNG, JPEG, PPM and BMP go through Pillow, WebP through imagecodecs, TIFF through tifffile. A colour
 profile is neither applied nor kept: every codec and metric sees the numbers in the file, called
 sRGB.
 """
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.BmpImagePlugin import BmpImageFile
 from PIL.Image import frombytes
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -113,7 +114,10 @@ def _decode(data: bytes, flatten: bool) -> _Raster:
     for magic, read in _READERS:
         if re.match(magic, data, re.DOTALL):
             return read(data, flatten)
-    raise ImageRefused("is not a PNG, JPEG, WebP, TIFF or PPM file")
+    other = next(
+        (f", but {name}" for magic, name in _OTHERS if re.match(magic, data, re.DOTALL)), ""
+    )
+    raise ImageRefused(f"is not a PNG, JPEG, WebP, TIFF, PPM or BMP file{other}: convert it to PNG")
 
 
 def _read_png(data: bytes, flatten: bool) -> _Raster:
@@ -150,8 +154,15 @@ def _read_ppm(data: bytes, flatten: bool) -> _Raster:
     return _from_pillow(PpmImageFile(BytesIO(data)), flatten, lossy=False, num_bytes=len(data))
 
 
+def _read_bmp(data: bytes, flatten: bool) -> _Raster:
+    return _from_pillow(BmpImageFile(BytesIO(data)), flatten, lossy=False, num_bytes=len(data))
+
+
 def _from_pillow(
-    image: PngImageFile | JpegImageFile | PpmImageFile, flatten: bool, lossy: bool, num_bytes: int
+    image: PngImageFile | JpegImageFile | PpmImageFile | BmpImageFile,
+    flatten: bool,
+    lossy: bool,
+    num_bytes: int,
 ) -> _Raster:
     """Read an image of a plugin opened directly, since `Image.open` warns of large files."""
     _refuse_large(*image.size, num_bytes)
@@ -323,4 +334,11 @@ _READERS: tuple[tuple[bytes, Callable[[bytes, bool], _Raster]], ...] = (
     (rb"RIFF.{4}WEBP", _read_webp),
     (rb"II[*+]\x00|MM\x00[*+]", _read_tiff),
     (rb"P[1-6][\s#]", _read_ppm),
+    (rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", _read_bmp),  # 2 letters may begin a text
+)
+_OTHERS = (
+    (rb"GIF8", "GIF"),
+    (rb".{4}ftypavi[fs]", "AVIF"),
+    (rb".{4}ftyp(hei|hev|mif1|msf1)", "HEIC"),
+    (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
 )

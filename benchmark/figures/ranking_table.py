@@ -23,7 +23,7 @@ def ranking_table(ranking: Ranking, intervals: bool = False) -> Table:
             cell + " " * (marked and bool(cell) and not cell.endswith(DOUBTFUL)) for cell in cells
         ]
     columns |= {
-        "bpp": [f"{one.bpp[0]:.2f} to {one.bpp[1]:.2f}" if one.bpp else "" for one in ranks],
+        "bpp": [_range(*one.bpp) if one.bpp else "" for one in ranks],
         "encode": [_seconds(one.encode_seconds) for one in ranks],
         "decode": [_seconds(one.decode_seconds) for one in ranks],
         "images": [str(one.images) if len(counts) > 1 else "" for one in ranks],
@@ -90,6 +90,15 @@ def _rate(one: Rank, place: int, intervals: bool) -> str:
     if intervals and interval:
         text += f" [{interval[0]:+.1f}, {interval[1]:+.1f}]"
     return text + DOUBTFUL * rate.doubtful
+
+
+def _range(low: float, high: float) -> str:
+    """Format a range of rates.
+
+    >>> _range(0.1, 1.25), _range(0.5, 0.5)
+    ('0.10 to 1.25', '0.50')
+    """
+    return f"{low:.2f} to {high:.2f}" if high > low else f"{low:.2f}"
 
 
 def _seconds(value: float | None) -> str:

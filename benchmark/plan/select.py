@@ -15,6 +15,7 @@ from benchmark.codec_spec import (
     parse_codec,
     plain_codec,
     resolve,
+    without_settings,
 )
 from benchmark.errors import BadOption, BadPack, Reason, Unavailable, UnknownName, UsageError
 from benchmark.packs.pack import Pack, Recorded, shipped_packs, with_variant
@@ -97,7 +98,9 @@ def select(
     everything = tuple(codecs) == ALL
     in_packs = [spec for pack in packs for spec in pack.infos] if everything else []
     own = [spec.text for spec in in_packs if not names_code(spec)]
-    texts = [*every_codec(), *own] if everything else codecs
+    texts: Sequence[str] = [*every_codec(), *own]
+    if not everything:
+        texts, points = with_settings_as_points(codecs, points)
     contenders: dict[CodecSpec, Contender] = {}
     refused = [Skipped(spec.text, BY_NAME) for spec in in_packs if names_code(spec)]
     skipped: list[Skipped] = []
@@ -126,6 +129,35 @@ def select(
         if codec not in left_out:
             _explain_unused(codec, setting, list(contenders.values()))
     return Selection(tuple(contenders.values()), (*refused, *skipped))
+
+
+def with_settings_as_points(
+    codecs: Sequence[str], points: Points
+) -> tuple[list[str], dict[tuple[str, str], tuple[float, ...]]]:
+    """Return codecs and points with the settings that codecs name as points: `jpeg:quality=30`.
+
+    >>> with_settings_as_points(["webp", "jpeg:quality=30", "jpeg:quality=50"], {})
+    (['webp', 'jpeg'], {('jpeg', 'quality'): (30, 50)})
+    """
+    texts: dict[str, None] = {}
+    found = dict(points)
+    for text in codecs:
+        spec = parse_codec(text.strip())
+        try:
+            plain, settings = without_settings(spec)
+            variants = resolve(plain) if settings else []
+        except (Unavailable, BadOption):  # said where the codec is chosen
+            settings, variants = {}, []
+        for name, value in settings.items():
+            try:
+                number = _number(value)
+            except ValueError:
+                raise BadOption(f"{text}: {name}={value!r} is no number") from None
+            for one in variants:
+                key = one.text, name
+                found[key] = (*found.get(key, ()), number)
+        texts[plain.text if settings else text] = None
+    return list(texts), found
 
 
 def variants_of(text: str, draws: int | None) -> list[CodecSpec]:

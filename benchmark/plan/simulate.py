@@ -27,6 +27,7 @@ from benchmark.plan.select import (
     every_codec,
     parse_points,
     variants_of,
+    with_settings_as_points,
 )
 from benchmark.registry import DATASETS, dataset_module
 from benchmark.rows.store import Store
@@ -118,7 +119,10 @@ def imagined_cells(
     Codecs run on the CPU; of `ALL`, those are left out that cannot even be imported.
     """
     contenders = []
-    for text in every_codec() if tuple(codecs) == ALL else codecs:
+    texts: Sequence[str] = every_codec()
+    if tuple(codecs) != ALL:
+        texts, points = with_settings_as_points(codecs, points)
+    for text in texts:
         with suppress(Unavailable):
             for spec in variants_of(text, draws):
                 info = CodecInfo("", "", "", spec.text, 0, "")

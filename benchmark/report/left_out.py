@@ -116,16 +116,12 @@ def source_sentences(facts: SourceFacts | None) -> list[str]:
     found = []
     if facts.lossy:
         share = f"{facts.lossy} of {counted(facts.images, 'image')}"
-        found.append(
-            f"lossy sources: {share} come from files coded lossily before (JPEG, WebP): codecs "
-            "are measured on their artefacts too"
-        )
+        found.append(f"lossy sources: {share} had been coded (JPEG, WebP), and artefacts count")
     if facts.spread >= WIDE_SPREAD:
         small, large = facts.smallest, facts.largest
         found.append(
-            f"sizes differ: {small.image} has {small.width_px} x {small.height_px} px, "
-            f"{large.image} {large.width_px} x {large.height_px}, and each image counts alike in a "
-            "mean (`bench report --pooled`: by pixels)"
+            f"sizes: {small.width_px} x {small.height_px} px ({small.image}) to {large.width_px} x "
+            f"{large.height_px}, alike in means (`bench report --pooled`: by pixels)"
         )
     return found
 

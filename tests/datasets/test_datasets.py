@@ -41,7 +41,9 @@ def test_a_folder_is_its_images_sorted_by_path_and_nothing_else(tmp_path):
     wanted = ["A.PNG", "album.png/1.png", "b.jpeg", "sub/1.png", "sub/deep/c.TIFF", "z.webp"]
     touch(tmp_path, *reversed(wanted), "notes.txt", "no_suffix", "x.gif", "x.png.part")
     touch(tmp_path, ".hidden.png", "._a.png", ".cache/d.png", "sub/.thumbs/e.png")
-    assert names_of(open_folder(tmp_path).images) == wanted
+    found = open_folder(tmp_path)
+    assert names_of(found.images) == wanted
+    assert found.unread == ("no_suffix", "notes.txt", "x.gif", "x.png.part")
 
 
 def test_odd_names_are_kept_and_can_be_stored_as_text(tmp_path):
@@ -102,6 +104,12 @@ def test_a_folder_without_images_is_one_sentence(make, tmp_path):
         touch(tmp_path, "file")
     with pytest.raises(UsageError, match=make):
         open_folder(path)
+
+
+def test_a_folder_of_a_phone_is_told_what_it_holds(tmp_path):
+    touch(tmp_path, "IMG_1.HEIC", "IMG_2.heic", "a.dng")
+    with pytest.raises(UsageError, match=r"it holds 2 \.heic, 1 \.dng: convert them"):
+        open_folder(tmp_path)
 
 
 def test_folders_are_searched_in_the_order_that_is_promised(tmp_path, monkeypatch):

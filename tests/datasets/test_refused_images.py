@@ -159,7 +159,9 @@ def test_a_file_larger_than_any_image_is_not_even_read(monkeypatch, write):
     ("data", "reason"),
     [
         (b"", "is empty"),
-        (b"GIF89a", "is not a PNG, JPEG, WebP, TIFF or PPM file"),
+        (b"GIF89a", "is not a PNG, .* but GIF: convert it"),
+        (b"\0\0\0\x18ftypheic", "but HEIC: convert it"),
+        (b"BM is how a text may begin", "is not a PNG"),
         (b"\x89PNG\r\n\x1a\n", "is not a PNG"),
         (b"P6 0 5 255\n", "cannot be decoded"),
         (b"RIFF\x16\0\0\0WEBPVP8 \x0a\0\0\0\x10\0\0\x9d\x01\x2a\0\0\0\0", "has no pixels"),

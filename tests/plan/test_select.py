@@ -6,6 +6,8 @@ import pytest
 
 import benchmark
 from benchmark.codec import Setting
+from benchmark.codec_spec import load_codec, parse_codec
+from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.errors import BadOption, UsageError
 from benchmark.plan.select import parse_points, select
 from benchmark.plan.simulate import imagined_cells
@@ -91,3 +93,25 @@ def test_points_with_options_go_before_those_of_the_bare_name():
     assert [setting.value for setting in perceptual.sweep] == [2, 3]
     with pytest.raises(BadOption, match="perceptual=1 takes level=1, 2 or 3, not level=4"):
         select(["pqmim:perceptual=1"], parse_points(["pqmim.level=4"]))
+
+
+def test_a_setting_given_as_an_option_is_the_point_that_is_measured():
+    texts = ["jpeg:optimize=1:quality=30", "jpeg:quality=50:optimize=1", "ours:q=2", "webp"]
+    found = {one.spec.text: one.sweep for one in select(texts, {}).contenders}
+    assert found["jpeg:optimize=1"] == (Setting("quality", 30), Setting("quality", 50))
+    assert {text: found[text] for text in found if text.startswith("ours")} == {
+        "ours:beta=0": (Setting("q", 2),),
+        "ours:beta=3.84": (Setting("q", 2),),
+    }
+    assert len(found["webp"]) > 1
+    with pytest.raises(BadOption, match="from 1 to 100"):
+        select(["jpeg:quality=300"], {})
+    with pytest.raises(BadOption, match="'qualty'; it has: subsampling"):
+        select(["jpeg:qualty=30"], {})
+    with pytest.raises(BadOption, match=r"--points jpeg\.quality"):
+        load_codec(parse_codec("jpeg:quality=30"))
+
+
+def test_a_cluster_that_is_only_imagined_takes_settings_as_options_too():
+    image = Source(ImageFile("a", Path("a")), "0" * 64, 8, 8, False)
+    assert len(imagined_cells(["vtm:qp=37"], {}, "kodak", [image])) == 1

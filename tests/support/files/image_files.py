@@ -97,6 +97,7 @@ LOSSLESS = {
         + b" ".join(b"%d" % sample for sample in p.ravel().tolist())
         + b"\n"
     ),
+    "BMP": lambda p: pillow(Image.fromarray(p), "BMP"),
     "WebP": webp,
     "TIFF": lambda p: tiff(p, photometric="rgb"),
     "TIFF of Pillow": lambda p: pillow(Image.fromarray(p), "TIFF"),
