@@ -172,3 +172,9 @@ def test_pooled_rates_have_no_interval_since_draws_average_by_image():
     (found,) = compare(summarise(rows, average="pooled"), PSNR, "jpeg")
     assert found.rate_interval is None
     assert found.images_rate.interval is not None
+
+
+@pytest.mark.parametrize(("points", "computed"), [(3, False), (4, True)])
+def test_four_points_are_enough_for_a_draw_and_three_are_not(points, computed):
+    found = drawn_bd_rates(drawn(points, 1), drawn(points, 2))
+    assert (~np.isnan(found)).any() == computed

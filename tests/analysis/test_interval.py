@@ -9,6 +9,7 @@ from scipy import stats
 from benchmark.analysis.interval import (
     bootstrap_interval,
     change_interval,
+    draw_spreads,
     draws_interval,
     image_draws,
     jackknife_interval,
@@ -141,3 +142,17 @@ def test_the_relative_change_of_a_metric_of_the_set_follows_from_each_images_inf
     error = np.std(left_out) * np.sqrt(39)
     assert (low + high) / 2 == pytest.approx(100 * (after.mean() / before.mean() - 1), rel=0.02)
     assert high - low == pytest.approx(2 * 2.02 * error, rel=0.02)
+
+
+def test_the_spread_over_seeds_is_that_of_the_means_over_images():
+    def rows(variant, shift, images):
+        return [row("draws", 10, image, variant=variant, psnr_db=30 + shift) for image in images]
+
+    seeds = [*rows("", 0, "abc"), *rows("seed=1", 1, "abc"), *rows("seed=2", 5, "abc")]
+    alone = rows("steps=9", 7, "abc")
+    (found,) = draw_spreads(summarise(table([*seeds, *alone])), [PSNR])
+    assert (found.label, found.draws, found.over_draws) == ("draws", 3, (30, 35))
+    assert found.mean == pytest.approx(32)
+    assert found.over_images == pytest.approx((32, 32))
+    other_images = [*rows("", 0, "abc"), *rows("seed=1", 1, "ab")]
+    assert draw_spreads(summarise(table(other_images)), [PSNR]) == []

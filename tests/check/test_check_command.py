@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
@@ -11,10 +12,15 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
+from benchmark.check.candidate import measure_candidate
+from benchmark.check.pairing import NotComparable
+from benchmark.check.request import CheckRequest
 from benchmark.errors import UnknownName, UsageError
+from benchmark.plan.request import Request
 from benchmark.registry import metric_class
 from benchmark.rows.store import Store
 from support.bench.invoked import bench, last_line
+from support.rows.measured import row
 
 ROOT = Path(__file__).parents[2]
 QUALITIES = "jpeg.quality=10,30,50,70,90"
@@ -307,3 +313,20 @@ def test_the_library_example_of_the_documentation_runs(stored, tmp_path, monkeyp
     exec(source, {"print": lambda *words: printed.append(" ".join(map(str, words)))})
     assert printed[0] == "improved 0"
     assert any("psnr" in line for line in printed[1:])
+
+
+def test_a_reference_with_two_checkpoints_of_the_codec_needs_one_by_name(tmp_path):
+    rows = [
+        row("ours", 1, image, variant=f"beta=0:checkpoint={name}", dataset="sample")
+        for name in ("a.safetensors", "b.safetensors")
+        for image in "ab"
+    ]
+    Store(tmp_path / "old" / "sample").append(rows)
+    folders = {"sample": tmp_path / "old" / "sample"}
+    request = Request(results=tmp_path / "new")
+    asked = CheckRequest(codec="ours:beta=0", dataset="sample")
+    with pytest.raises(UsageError, match="say which with --reference-codec"):
+        measure_candidate(asked, request, folders, run=None)
+    asked = replace(asked, reference_codec="ours:beta=0:checkpoint=a.safetensors")
+    with pytest.raises(NotComparable, match="no image of sample"):
+        measure_candidate(asked, request, folders, run=None)

@@ -132,6 +132,8 @@ def test_a_curve_below_everything_is_out_of_reach_and_not_left_out():
     assert sorted(found.images) == ["a", "bb", "ccc", "eeeee"]
     found = changes(paired(curved(), curved(psnr_db=[0, 20, 0, 0, 0])), "psnr")
     assert (found.beyond, found.out_of_reach) == (("bb",), ())
+    everywhere = changes(paired(curved(), curved(psnr_db=[20] * 5)), "psnr")
+    assert (len(everywhere.beyond), everywhere.nothing) == (5, "")
     # Rates need not agree, only meet.
     found = changes(
         paired(curved(), curved(psnr_db=[0, 20, 0, 0, 0], bits=[1, 2, 1, 1, 1])), "psnr"

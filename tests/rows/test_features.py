@@ -3,7 +3,11 @@
 import os
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 
+from benchmark.errors import DamagedResults, UsageError
 from benchmark.metrics.distribution_metric import Reduced
 from benchmark.rows.features import (
     MOST_SHARDS,
@@ -12,6 +16,7 @@ from benchmark.rows.features import (
     Pair,
     Reduction,
     Reductions,
+    features_budget_bytes,
     reduction_key,
 )
 
@@ -64,3 +69,25 @@ def test_features_stay_below_their_size_and_those_read_longest_ago_go_first(tmp_
     assert np.array_equal(kept.read("colours/1", digests[0]), np.zeros((2, 3), np.float32))
     assert kept.prune(2.5 * path.stat().st_size) == 2
     assert [kept.has("colours/1", digest) for digest in digests] == [True, False, False, True]
+
+
+@pytest.mark.parametrize(("text", "gib"), [("", 20), ("0", 0), ("1.5", 1.5)])
+def test_the_size_of_features_is_that_of_the_variable(monkeypatch, text, gib):
+    monkeypatch.setenv("BENCH_FEATURES_GIB", text)
+    assert features_budget_bytes() == gib * 2**30
+
+
+@pytest.mark.parametrize("text", ["much", "-1", "inf", "nan"])
+def test_a_size_that_is_no_number_of_gib_is_refused(monkeypatch, text):
+    monkeypatch.setenv("BENCH_FEATURES_GIB", text)
+    with pytest.raises(UsageError, match="BENCH_FEATURES_GIB"):
+        features_budget_bytes()
+
+
+def test_a_file_with_other_columns_is_left_out_with_a_warning(tmp_path):
+    Reductions(tmp_path).add([reduction(1)])
+    foreign = tmp_path / "sets" / f"{'0' * 32}.parquet"
+    pq.write_table(pa.table({"key": ["a"]}), foreign)
+    with pytest.warns(DamagedResults) as caught:
+        kept = Reductions(tmp_path)
+    assert (caught[0].message.file, kept.get(reduction(1).key).value) == (foreign, 1.0)

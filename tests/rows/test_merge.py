@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.cli import app
-from benchmark.errors import StoreError, UsageError
+from benchmark.errors import DamagedResults, StoreError, UsageError
 from benchmark.metrics.distribution_metric import Reduced
 from benchmark.rows.features import (
     FeatureFolder,
@@ -331,3 +331,23 @@ def test_the_command_tells_conflicts_and_leaves_with_1(three, tmp_path):
     told = CliRunner().invoke(app, ["merge", str(odd), "--into", str(into), "--json"])
     facts = json.loads(told.stdout)["kodak"]
     assert (told.exit_code, facts["rows"], len(facts["conflicts"])) == (1, 0, 1)
+
+
+def test_a_row_of_a_variant_that_bench_does_not_write_is_left_out_and_told(tmp_path):
+    whole, strange = cell(10, "a"), cell(20, "b", variant="optimise")
+    source = machine(tmp_path / "source", [whole, strange], "run-a")
+    (told,) = merged(tmp_path / "into", source)
+    assert [one["image"] for one in rows(tmp_path / "into")] == ["a"]
+    assert len(told.damaged) == 1
+    assert str(source / "kodak") in told.damaged[0]
+
+
+def test_a_damaged_shard_of_the_folder_merged_into_is_warned_of_and_not_the_sources(tmp_path):
+    source = machine(tmp_path / "source", [cell(10, "a")], "run-a")
+    into = machine(tmp_path / "into", [cell(20, "b")], "run-b")
+    shard = next((into / "kodak" / "per_image").glob("*.parquet"))
+    shard.write_bytes(b"damaged")
+    with pytest.warns(DamagedResults) as caught:
+        (told,) = merged(into, source)
+    assert {one.message.file for one in caught} == {shard}
+    assert told.damaged == ()

@@ -17,7 +17,7 @@ from benchmark.measure.workbench import Measured
 from benchmark.registry import metric_class
 from benchmark.rows.schema import table_schema
 from benchmark.rows.shard import to_parquet
-from benchmark.rows.store import Store
+from benchmark.rows.store import Store, folder_store_name, stores_below
 
 ROOT = Path(__file__).parents[2]
 
@@ -363,3 +363,21 @@ def test_a_shard_with_a_number_that_no_float_has_is_left_out(tmp_path):
     foreign.write_bytes(to_parquet(wide.drop_columns(["bundled", "build"])))
     with pytest.warns(DamagedResults, match=r"foreign\.parquet .*'width_px' beyond 2\^53"):
         assert store.table().num_rows == 3
+
+
+def test_results_belong_to_the_folder_that_shares_the_largest_part_of_their_images(tmp_path):
+    def measure(name, images):
+        rows = [row(f"{name}-{one}", image_sha256=f"{one:064x}") for one in images]
+        Store(tmp_path / name).append(rows)
+
+    def name_of(images, by_path=""):
+        digests = [f"{one:064x}" for one in images]
+        return folder_store_name("trip", by_path, digests, stores_below(tmp_path), [("a.png", 1)])
+
+    measure("trip-00000a", range(50))
+    measure("trip-00000b", range(3))
+    measure("other-00000c", range(4))
+    assert name_of(range(4)) == "trip-00000b", "3 of 4 are more than 4 of 50"
+    assert name_of(range(4), "trip-00000a") == "trip-00000a"
+    assert name_of(range(40, 44)) == "trip-00000a", "all of the folder, few of the results"
+    assert name_of([*range(49, 52)]) not in ("trip-00000a", "trip-00000b"), "less than half"

@@ -10,6 +10,7 @@ import pytest
 from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
+from benchmark.rows.agreement import bundled_beside_own
 from benchmark.rows.columns import codes, equals, group_codes, last_of_groups
 from benchmark.rows.editions import newest_rows
 from benchmark.rows.schema import table_schema
@@ -265,3 +266,10 @@ def test_no_rows_make_no_groups():
 
 def test_null_equals_no_text():
     assert equals(pa.chunked_array([["a", None, "b"]]), "a").tolist() == [True, False, False]
+
+
+def test_a_bundled_row_is_beside_an_own_one_of_its_cell_alone():
+    cells = pa.table({"cell": ["a", "a", "b", "c"], "bundled": [True, None, True, False]})
+    assert bundled_beside_own(cells).tolist() == [True, False, False, False]
+    for same in (True, False):
+        assert not bundled_beside_own(cells.set_column(1, "bundled", pa.array([same] * 4))).any()

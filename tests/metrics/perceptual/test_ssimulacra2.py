@@ -1,10 +1,18 @@
 """SSIMULACRA 2 against the author's program, and its blur against the recursion it stands for."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.perceptual.ssimulacra2 import BLUR_RADIUS, BLUR_SIGMA, SSIMULACRA2, blur
+from benchmark.metrics.perceptual.ssimulacra2 import (
+    BLUR_RADIUS,
+    BLUR_SIGMA,
+    SSIMULACRA2,
+    WEIGHTS,
+    blur,
+)
 
 
 def ssimulacra2(reference, decoded):
@@ -51,6 +59,12 @@ def blocks(pixels):
 def test_the_authors_program_gives_the_same_score(coffee, photo, change, of_coffee, of_photo):
     found = [ssimulacra2(one, change(one)) for one in (coffee, photo)]
     assert found == pytest.approx([of_coffee, of_photo], abs=0.04)  # it computes in float32
+
+
+def test_the_weights_are_those_of_the_program():
+    """Their sha256, as kWeights of ssimulacra2.cc has them in order; many are 0 on photographs."""
+    digest = hashlib.sha256(np.array(WEIGHTS, "<f8").tobytes()).hexdigest()
+    assert digest == "326e14699f6ac5306e5b36e2b0b8ce68a8896347a780e25150343e5710330559"
 
 
 def recursion(signal):
