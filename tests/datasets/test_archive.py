@@ -67,20 +67,6 @@ def test_an_absent_dataset_is_told_with_what_was_found_and_what_is_expected(tmp_
         assert named in str(raised.value)
 
 
-@needs_kodak
-def test_a_folder_of_kodak_given_as_the_data_folder_is_told_what_it_lacks(tmp_path):
-    for path in KODAK.glob("kodim*.png"):
-        (tmp_path / path.name).symlink_to(path)
-    assert len(open_kodak([tmp_path]).images) == 24
-    (tmp_path / "kodim07.png").unlink()
-    with pytest.raises(Unavailable, match=rf"not in {tmp_path}; {tmp_path} lacks kodim07\.png\):"):
-        open_kodak([tmp_path])
-    for number in range(8, 25):
-        (tmp_path / f"kodim{number:02d}.png").unlink()
-    with pytest.raises(Unavailable, match=r"lacks kodim07.*, kodim09\.png and 15 more\):"):
-        open_kodak([tmp_path])
-
-
 def test_a_missing_folder_is_called_a_missing_folder():
     for text in ("no/such/folder", "./none"):
         with pytest.raises(UsageError, match=f"there is no folder {Path(text)}"):

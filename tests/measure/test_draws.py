@@ -1,6 +1,5 @@
 """`--draws`: a decoder that draws is measured once for each seed, and the spread is said."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from benchmark.figures.table import draws_table, plain
 from benchmark.interface.run import run
 from benchmark.metrics.measure import Measure
 from benchmark.plan.select import select
-from support.training.tiny_runs import bench
 
 DRAWS = f"{Path(__file__).parents[1] / 'support' / 'codecs' / 'fakes.py'}:Draws"
 HONEST = DRAWS.replace("Draws", "Honest")
@@ -80,17 +78,3 @@ def test_the_spread_over_draws_stands_beside_that_over_images(outcome, capsys):
     told = capsys.readouterr().out
     assert plain(draws_table(spreads)) in told
     assert "Over draws: the lowest and the highest mean of a drawing." in told
-
-
-def test_the_command_says_it_to_machines_and_does_nothing_twice(outcome):
-    folder = outcome.matrix.store.folder
-    words = (
-        "run", "--codecs", DRAWS, "--dataset", "sample", "--metrics", "psnr", "--limit", 2,
-        "--jobs", 1, "--draws", 3, "--results", folder.parent, "--json",
-    )  # fmt: skip
-    done = json.loads(bench(*words).stdout)
-    assert (done["cells"], done["measured"]) == (18, 0)
-    assert {one["setting"] for one in done["draws"]} == {"step=64", "step=16", "step=1"}
-    first = done["draws"][0]
-    assert (first["measure"], first["draws"]) == ("psnr_db", 3)
-    assert first["over_draws"][0] < first["mean"] < first["over_draws"][1]

@@ -75,24 +75,6 @@ def test_a_matrix_that_is_open_already_is_taken(request_of, monkeypatch):
     assert run(request, matrix=matrix).matrix is matrix
 
 
-def test_a_store_is_read_once_where_nothing_is_left_to_do_and_twice_otherwise(
-    request_of, monkeypatch
-):
-    reads = []
-    read = Store.read
-
-    def counted(self):
-        reads.append(self.folder)
-        return read(self)
-
-    monkeypatch.setattr(Store, "read", counted)
-    monkeypatch.setattr(Store, "done", lambda *_: pytest.fail("read once more"))
-    run(request_of())
-    assert len(reads) == 2
-    run(request_of())
-    assert len(reads) == 3
-
-
 def test_what_cannot_be_is_refused_before_anything_is_written(request_of, tmp_path):
     with pytest.raises(UsageError, match="--verify decodes kept streams again: drop --no-keep"):
         run(request_of(verify=True, keep=False))

@@ -100,20 +100,27 @@ def test_tiles_decode_to_nearly_the_picture_of_the_whole(codec, controls):
     assert np.abs(difference).mean() < 2
 
 
-def test_a_fresh_process_decodes_the_same_picture(codec, path, tmp_path, controls):
-    pixels = noise(70, 61)
-    (tmp_path / "stream").write_bytes(codec.encode(pixels, controls))
+def test_a_fresh_process_decodes_the_same_pictures(tmp_path):
+    expected = {}
+    for method in METHODS:
+        path = tmp_path / f"{method}-1.safetensors"
+        write_tiny(path, method)
+        codec = PictureCodec(load_checkpoint(path))
+        data = codec.encode(noise(70, 61), CONTROLS.get(method))
+        path.with_suffix(".stream").write_bytes(data)
+        expected[path] = codec.latents(data).numpy()
     program = (
         "import sys; import numpy as np; from pathlib import Path\n"
         "from baselines.neural.checkpoint.checkpoint import load_checkpoint\n"
         "from baselines.neural.picture_codec import PictureCodec\n"
-        "codec = PictureCodec(load_checkpoint(Path(sys.argv[1])))\n"
-        "np.save(sys.argv[3], codec.latents(Path(sys.argv[2]).read_bytes()).numpy())\n"
+        "for path in map(Path, sys.argv[1:]):\n"
+        "    latents = PictureCodec(load_checkpoint(path)).latents\n"
+        "    data = path.with_suffix('.stream').read_bytes()\n"
+        "    np.save(path.with_suffix('.npy'), latents(data).numpy())\n"
     )
-    words = [str(path), str(tmp_path / "stream"), str(tmp_path / "latents.npy")]
-    subprocess.run([sys.executable, "-c", program, *words], check=True, cwd=ROOT, timeout=900)
-    expected = codec.latents((tmp_path / "stream").read_bytes())
-    assert np.array_equal(np.load(tmp_path / "latents.npy"), expected.numpy())
+    subprocess.run([sys.executable, "-c", program, *expected], check=True, cwd=ROOT, timeout=900)
+    for path, latents in expected.items():
+        assert np.array_equal(np.load(path.with_suffix(".npy")), latents), path.name
 
 
 @pytest.mark.parametrize("preset", ["micro", "small"])

@@ -4,12 +4,10 @@ It is a factorised-prior autoencoder (Ballé, Laparra, Simoncelli, ICLR 2017) wi
 """
 
 import json
-import tomllib
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from baselines.neural.architecture import ARCHITECTURES, load_architecture
 from baselines.neural.checkpoint.card import Card, card_path, load_card
@@ -19,10 +17,6 @@ from baselines.neural.cost import macs_per_pixel
 from baselines.neural.inference import padded, to_images
 from baselines.neural.picture_codec import PictureCodec
 from baselines.neural.training import recipe as recipes
-from baselines.neural.training.export import export
-from baselines.neural.training.recipe import recipe_from
-from baselines.neural.training.run import Subject, train
-from baselines.neural.training.session import TrainingRun, TrainingSession
 from benchmark import registry
 from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec
@@ -81,33 +75,6 @@ def test_its_work_is_counted_without_a_word_of_its_own():
     config = Widths(8, 6)
     expected = 2 * (3 * 8 * 25 / 4 + 8 * 6 * 25 / 16)
     assert macs_per_pixel("factorised", config) == expected
-
-
-def test_it_is_trained_by_the_smoke_recipe_and_codes_what_it_has_learnt(tmp_path):
-    """The recipe's single-rate stage trains it, since the network has one rate."""
-    record = tomllib.loads((recipes.FOLDER / "smoke.toml").read_text())
-    record |= {"architecture": "factorised", "stage": record["stage"][:1]}
-    record["stage"][0] |= {"steps": 60}
-    recipe = recipe_from("smoke", record)
-    photographs = tmp_path / "photographs"
-    photographs.mkdir()
-    for seed in range(3):
-        Image.fromarray(noise(80, 96, seed)).save(photographs / f"{seed}.png")
-    unseen = noise(128, 128, 9)
-    run, target = tmp_path / "run", tmp_path / "factorised-1.safetensors"
-    train(Subject("factorised"), recipe, [photographs], run, validation=[unseen], device="cpu")
-    asked = TrainingRun("factorised", run, target, Subject("factorised"), recipe)
-    card = export(asked, TrainingSession((photographs,), "noise", [unseen], "cpu", None, "none"))
-    assert (card.config, card.steps, card.crops) == (Widths(16, 12), 60, 240)
-    journal = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
-    assert journal[-1]["loss"] < 0.7 * journal[0]["loss"]
-    codec = PictureCodec(load_checkpoint(target))
-    data = codec.encode(unseen)
-    error = codec.decode(data).astype(float) - unseen
-    psnr = 10 * np.log10(255**2 / np.mean(error**2))
-    assert psnr == pytest.approx(card.measured["validation_q0_beta0_psnr_db"], abs=0.1)
-    bpp = 8 * len(data) / unseen[..., 0].size
-    assert bpp == pytest.approx(card.measured["validation_q0_beta0_estimated_bpp"], rel=0.05)
 
 
 def load(spec):

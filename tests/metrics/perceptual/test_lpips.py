@@ -210,18 +210,6 @@ def test_a_source_is_prepared_once_for_many_images(case, weights, picture):
         metric.compare(prepared, picture[:, :-1])
 
 
-def test_the_number_of_threads_moves_nothing_beyond_the_tolerance(case, weights, picture):
-    decoded, before = through_jpeg(picture, 10), torch.get_num_threads()
-    values = []
-    try:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            values.append(lpips(case, picture, decoded))
-    finally:
-        torch.set_num_threads(before)
-    assert values[0] == pytest.approx(values[1], abs=TOLERANCE)
-
-
 def test_below_a_length_neither_the_package_nor_we_have_a_value(case, peer, weights, coffee):
     small = np.ascontiguousarray(coffee[: case.min_side_px - 1, :80])
     with pytest.raises(RuntimeError, match="too small"):

@@ -1,4 +1,4 @@
-"""Two objectives that the trainer has never heard of: a GAN with R1, and a denoiser."""
+"""An objective that the trainer has never heard of: a GAN with R1."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,6 @@ from baselines.neural.training.objective import Batch, Loss, Setup, StageObjecti
 from baselines.neural.training.recipe import Stage, Weight
 from benchmark.codec import Pixels
 from support.training.fixtures import LEAST
-
-NAMES = {
-    "latent_gan": "support.added.objectives:LatentGAN",
-    "denoising": "support.added.objectives:Denoising",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,32 +74,3 @@ class LatentGAN(StageObjective):
     def load_state(self, state: Any) -> None:
         self.score.load_state_dict(state["score"])
         self.optimiser.load_state_dict(state["optimiser"])
-
-
-class Denoiser(Network):
-    """Prediction of v from a noisy image and the level of its noise; it codes nothing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.SiLU(), nn.Conv2d(8, 3, 1))
-
-    def forward(self, images: Tensor, controls: Tensor, *, noisy: bool = True) -> Any:
-        level = controls[:, None, None, None].expand(-1, 1, *images.shape[2:])
-        return self.net(torch.cat([images, level], 1))
-
-
-class Denoising(StageObjective):
-    """The loss of a diffusion model's v-prediction: no bits, no reconstruction, no validation."""
-
-    stage_type = Stage
-
-    def loss(self, network: Network, batch: Batch, step: int) -> Loss:
-        angle = torch.rand(len(batch.crops), device=batch.crops.device) * torch.pi / 2
-        alpha, sigma = (one[:, None, None, None] for one in (angle.cos(), angle.sin()))
-        noise = torch.randn_like(batch.crops)
-        predicted: Any = network(alpha * batch.crops + sigma * noise, angle)
-        error = (predicted - (alpha * noise - sigma * batch.crops)).square().mean()
-        return Loss(error, {"error": error})
-
-    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation | None:
-        return None

@@ -1,20 +1,13 @@
-"""Layers of learned codecs: who computes a pointwise convolution, and in which memory layout."""
-
-import platform
+"""Layers of learned codecs: values of a pointwise convolution, and the memory layout."""
 
 import pytest
 import torch
 from torch.nn import functional
-from torch.profiler import profile
 
 from baselines.neural.blocks.control import ConditionedBottlenecks, Control
-from baselines.neural.blocks.layers import MOST_IN_ONE_SUM, convolution
+from baselines.neural.blocks.layers import convolution
 
 CHANNELS_LAST = torch.channels_last
-by_onednn = pytest.mark.skipif(
-    platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available(),
-    reason="oneDNN has no fast kernels here",
-)
 
 
 @pytest.fixture
@@ -34,21 +27,6 @@ def features(channels: int, images: int = 1) -> torch.Tensor:
 
 def plain(layer: torch.nn.Conv2d, inputs: torch.Tensor) -> torch.Tensor:
     return functional.conv2d(inputs, layer.weight, layer.bias)
-
-
-def operations(layer: torch.nn.Module, inputs: torch.Tensor) -> set[str]:
-    with torch.inference_mode(), profile() as seen:
-        layer(inputs)
-    return {event.key for event in seen.key_averages()}
-
-
-@by_onednn
-def test_a_pointwise_convolution_is_onednns_in_one_thread_too(one_thread):
-    layer = convolution(96, 48, 1).to(memory_format=CHANNELS_LAST)
-    assert "aten::mkldnn_convolution" in operations(layer, features(96))
-    left_alone = convolution(MOST_IN_ONE_SUM + 8, 48, 1)
-    assert "aten::mkldnn_convolution" not in operations(left_alone, features(MOST_IN_ONE_SUM + 8))
-    assert "aten::mkldnn_convolution" not in operations(layer, features(96).contiguous())
 
 
 @pytest.mark.parametrize("images", [1, 3])

@@ -1,7 +1,6 @@
 """The float network: control by number, vector and map, the decoder's latents, gradients."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -148,27 +147,6 @@ def test_the_decoder_rebuilds_the_latent_from_symbols_alone(sizes, images):
     assert torch.equal(encoded, decoded)
     assert max(float(one.abs().max()) for one in symbols) > 1
     assert float((decoded - latents).abs().max()) <= 1.0  # half a step and half of tanh
-
-
-def test_only_the_first_slices_inform_the_later_ones():
-    network = shaken(CRDRNetwork(replace(TINY, support_slices=1))).requires_grad_(False)
-    supports = (noise(1, 10, 4, 4), noise(1, 10, 4, 4, seed=2))
-
-    def means_of(changed: int) -> list[torch.Tensor]:
-        means = []
-
-        def code(i, mean, _scale):
-            means.append(mean)
-            return torch.full_like(mean, float(i == changed))
-
-        network.context(*supports, code)
-        return means
-
-    plain = means_of(-1)
-    assert [torch.equal(a, b) for a, b in zip(means_of(1), plain, strict=True)] == [True] * 4
-    assert [torch.equal(a, b) for a, b in zip(means_of(0), plain, strict=True)] == [True] + [
-        False
-    ] * 3
 
 
 def test_the_loss_reaches_every_parameter_and_the_quantile_loss_only_quantiles(images):

@@ -8,7 +8,7 @@ import torch
 from baselines.compressai.weights import importable
 from baselines.neural.cost import costs
 from baselines.neural.elic.architecture import FULL, TINY
-from baselines.neural.elic.context import CheckerboardConvolution, anchors
+from baselines.neural.elic.context import CheckerboardConvolution
 from baselines.neural.elic.model import ElicNetwork
 
 OFFICIAL = replace(
@@ -116,52 +116,9 @@ def parameters(network, latents):
     return torch.cat([coded.mean, coded.scale], dim=1)
 
 
-def test_a_position_depends_on_what_is_decoded_before_it_alone(network):
-    """Whatever position is changed, nothing changes at, before or beside it in decoding order."""
-    latents = 4 * torch.randn(1, TINY.latent, 8, 8)
-    before, is_anchor = parameters(network, latents), anchors(8, 8)
-    group_of = torch.repeat_interleave(torch.arange(3), torch.tensor(TINY.groups)).repeat(2)
-    places = ((0, 3, 3), (0, 3, 4), (3, 2, 2), (4, 2, 5), (11, 4, 4), (11, 4, 3))
-    for channel, row, column in places:
-        other = latents.clone()
-        other[0, channel, row, column] += 7
-        changed = (parameters(network, other) != before)[0]
-        group, by_anchor = int(group_of[channel]), bool(is_anchor[row, column])
-        same = changed[group_of == group]
-        assert not changed[group_of < group].any()
-        assert not same[:, is_anchor].any()
-        assert bool(same.any()) == by_anchor
-        assert bool(changed[group_of > group].any()) == (group < 2)
-
-
 def test_a_checkerboard_sees_the_other_colour_within_its_kernel():
     layer = CheckerboardConvolution(1, 1, 5)
     other, own = [0, 1, 0, 1, 0], [1, 0, 1, 0, 1]
     assert (layer.seen()[0, 0] != 0).int().tolist() == [other, own, other, own, other]
     signal = torch.randn(1, 1, 6, 7)
     assert torch.allclose(layer.plain()(signal), layer(signal), atol=1e-6)
-
-
-def test_the_spatial_context_saves_bits_where_neighbours_are_alike(network):
-    """A spatial context that copies the mean of four neighbours codes a smooth latent in fewer."""
-    smooth = torch.linspace(-20, 20, 16)[None, None, :, None].repeat(1, TINY.latent, 1, 16)
-    bits = []
-    for weight in (0.0, 0.25):
-        with torch.no_grad():
-            for parameter in network.context.parameters():
-                parameter.zero_()
-            for k, width in enumerate(TINY.groups):
-                network.context.aggregation[k][4].bias[:width] = 1.0  # the scale
-                copy_means(network, k, width, weight)
-            bits.append(float(network.code(smooth, noisy=False).y_bits))
-    assert bits[1] < 0.7 * bits[0]
-
-
-def copy_means(network, group, width, weight):
-    """Means of the others: the mean over their four neighbours, by positive and negative parts."""
-    spatial, stack = network.context.spatial[group], network.context.aggregation[group]
-    for part, sign in enumerate((1, -1)):
-        spatial.weight[part, 0, 2, 1] = spatial.weight[part, 0, 2, 3] = weight * sign
-        spatial.weight[part, 0, 1, 2] = spatial.weight[part, 0, 3, 2] = weight * sign
-        stack[0].weight[part, part, 0, 0] = stack[2].weight[part, part, 0, 0] = 1
-        stack[4].weight[width:, part, 0, 0] = sign

@@ -8,7 +8,6 @@ import torch
 
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.entropy.fixed import entropy_path as entropy_path_module
-from baselines.neural.entropy.fixed.convolution import BoundExceeded
 from baselines.neural.entropy.fixed.fractional_bits import (
     LARGEST_FRACTION,
     activation_names,
@@ -164,32 +163,6 @@ def test_an_encoder_sends_the_rounded_difference_within_what_can_be_decoded():
     assert symbols_of(values, means).tolist() == [0, -8, 2046, -2046]
 
 
-def test_slices_that_inform_no_other_are_corrected_only_for_whoever_asks_for_latents(tables):
-    path = path_of(network(), tables)
-    assert (path.num_pieces, path.support_slices) == (4, 2)
-    corrected = []
-
-    def listened(name, branch):
-        def branch_of(activations):
-            corrected.append(name)
-            return branch(activations)
-
-        return branch_of
-
-    for name, branch in path.branches.items():
-        if name.startswith("residual"):
-            path.branches[name] = listened(name, branch)
-    steps = path.decoding(z_symbols(1))
-    parameters = next(steps)
-    *first, last = latents(1).split(path.widths, dim=1)
-    for part in first:
-        parameters = steps.send(symbols_of(part, parameters.means))
-    assert corrected == ["residual.0", "residual.1"]
-    with pytest.raises(StopIteration):
-        steps.send(symbols_of(last, parameters.means))
-    assert corrected == ["residual.0", "residual.1", "residual.2", "residual.3"]
-
-
 def test_fractional_bits_of_another_model_or_out_of_range_are_refused(tables):
     model = network()
     fractional_bits = default_fractional_bits(model)
@@ -215,11 +188,3 @@ def test_a_checkpoint_without_its_tables_or_with_broken_medians_is_refused(table
             model.prior.quantiles[2, 1] = median
         with pytest.raises(ValueError, match="a median of z is not a number below"):
             path_of(model, tables)
-
-
-def test_weights_too_large_for_exact_sums_are_refused(tables):
-    model = network()
-    with torch.no_grad():
-        model.context.mean[1][2].bias[0] = 1e20
-    with pytest.raises(BoundExceeded, match=r"mean\.1\.1: a sum may reach"):
-        path_of(model, tables)

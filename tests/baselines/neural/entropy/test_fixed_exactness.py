@@ -44,16 +44,6 @@ def test_all_kernels_agree_in_every_bit(sizes, tables):
     assert same(decode(paths[-1], z_symbols(2, sizes), encoded[0][0]), encoded[0][1:])
 
 
-def test_two_hundred_images_at_once_are_decoded_one_by_one(tables):
-    model = network()
-    path = path_of(model, tables, choice=CHOICES[0])
-    hyper, values = z_symbols(200), latents(200)
-    symbols, *rest = encode(path, hyper, values)
-    for i in range(200):
-        one = decode(path, hyper[i : i + 1], symbols[i : i + 1])
-        assert same(one, [part[i : i + 1] for part in rest])
-
-
 def test_threads_and_onednn_and_memory_layout_do_not_matter(tables, monkeypatch):
     model = network()
     hyper, values = z_symbols(3), latents(3)

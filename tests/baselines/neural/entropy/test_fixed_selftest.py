@@ -1,5 +1,3 @@
-from time import process_time, sleep
-
 import pytest
 import torch
 
@@ -10,7 +8,7 @@ from baselines.neural.entropy.fixed.kernels import (
     LimbSums,
     NarrowLimbSums,
 )
-from baselines.neural.entropy.fixed.selftest import CASES, KERNELS, choose, exact_kernel, is_exact
+from baselines.neural.entropy.fixed.selftest import KERNELS, choose, exact_kernel, is_exact
 from benchmark.errors import Unavailable
 
 CPU = torch.device("cpu")
@@ -82,42 +80,6 @@ def test_on_processors_that_saturate_narrow_limbs_take_over(monkeypatch):
     monkeypatch.setattr(torch, "_int_mm", saturating_int_mm)
     assert not is_exact(LimbSums, CPU)
     assert is_exact(NarrowLimbSums, CPU)
-
-
-def after(pause):
-    """The reference, with something to do before each call; processors differ in int8 kernels."""
-
-    def kernel(weight, stride, device):
-        exact = Float64Sums(weight, stride, device)
-
-        def sums(activations):
-            pause()
-            return exact(activations)
-
-        return sums
-
-    return kernel
-
-
-def work(seconds):
-    ended = process_time() + seconds
-    while process_time() < ended:
-        pass
-
-
-def test_the_processor_time_of_a_kernel_decides_and_not_its_waiting():
-    choice = choose(CPU, {"slow": after(lambda: work(0.2)), "reference": Float64Sums})
-    assert choice == ("reference", Float64Sums, "")
-    calls = []
-
-    def slow():
-        calls.append(None)
-        work(0.4)
-
-    assert choose(CPU, {"slow": after(slow), "reference": Float64Sums}).name == "reference"
-    assert len(calls) == len(CASES) + 2
-    waiting = after(lambda: sleep(0.02))
-    assert choose(CPU, {"waiting": waiting, "reference": Float64Sums}).name == "waiting"
 
 
 def test_without_an_exact_kernel_there_is_no_entropy_path():

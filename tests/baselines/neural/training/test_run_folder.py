@@ -1,7 +1,6 @@
 """The folder of a training run: which runs it takes up, which it refuses, and the command."""
 
 import json
-import logging
 import sys
 from dataclasses import asdict
 
@@ -99,19 +98,6 @@ def test_what_cannot_be_trained_into_or_validated_with_is_refused(tmp_path, data
     small = [pictures(1)[0][:63]]
     with pytest.raises(UsageError, match="smaller than 64 pixels"):
         train(Subject(), recipe_of({}), [data], tmp_path / "run", validation=small, device="cpu")
-
-
-def test_the_command_says_what_is_wrong_in_one_line(tmp_path, data, monkeypatch, caplog):
-    def ended(*options):
-        monkeypatch.setattr(sys, "argv", ["training", "--out", str(tmp_path / "run"), *options])
-        return command.main()
-
-    with caplog.at_level(logging.ERROR):
-        assert ended("--recipe", "nigth", "--data", str(data)) == 1
-        assert ended("--recipe", "smoke", "--data", str(tmp_path)) == 1
-    first, second = (record.getMessage() for record in caplog.records)
-    assert first.startswith("No recipe 'nigth'")
-    assert "holds no photographs" in second
 
 
 def test_the_command_trains(tmp_path, data, monkeypatch):

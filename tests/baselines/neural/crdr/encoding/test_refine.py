@@ -40,7 +40,7 @@ def cost(pixels: Pixels, data: bytes, weight: float) -> float:
     return 150 * float(error) + weight * 24 * len(data) / pixels.size
 
 
-@pytest.mark.parametrize(("q", "with_bfloat16"), [(0, False), (2, True), (4, False)])
+@pytest.mark.parametrize(("q", "with_bfloat16"), [(0, False), (2, True)])
 def test_a_search_lowers_what_the_network_was_trained_for(
     photograph, q, with_bfloat16, monkeypatch
 ):
@@ -99,10 +99,9 @@ def _alexnet(monkeypatch):
 
 @pytest.mark.usefixtures("_alexnet")
 @pytest.mark.skipif(not ALEXNET.exists(), reason="needs ../shared/data/weights")
-@pytest.mark.parametrize("shape", [(64, 128), (100, 120)])
-def test_a_search_for_realism_lowers_lpips_at_the_beta_of_the_stream(shape):
+def test_a_search_for_realism_lowers_lpips_at_the_beta_of_the_stream():
     """By the metric's own LPIPS, and with what it costs in bits and squared error counted."""
-    pixels = read_image(open_sample().images[0].path).pixels[64:, 128:][: shape[0], : shape[1]]
+    pixels = read_image(open_sample().images[0].path).pixels[64:164, 128:248]
     metric = LPIPSAlex()
     distances, costs = [], []
     for purpose in ("psnr", "realism"):
@@ -115,33 +114,6 @@ def test_a_search_for_realism_lowers_lpips_at_the_beta_of_the_stream(shape):
         costs.append(150 * error + 0.390625 * 3.84 * distances[-1] + LAMBDAS[2] * bpp)
     assert distances[1] < 0.9 * distances[0]
     assert costs[1] < 0.99 * costs[0]
-
-
-@pytest.mark.usefixtures("_alexnet")
-@pytest.mark.skipif(not ALEXNET.exists(), reason="needs ../shared/data/weights")
-def test_where_a_map_has_no_beta_a_search_for_realism_is_one_for_squared_error(photograph):
-    black = np.zeros_like(photograph)
-    half = black.copy()
-    half[:, 64:] = 255
-    plain = ours(effort=1).encode(photograph, Setting("q", 2))
-    nowhere, right = (
-        ours(effort=1, search_for="realism").encode(photograph, Setting("q", 2), beta_map=one)
-        for one in (black, half)
-    )
-    block, identity = CRDRControlBlock(), load_card(BUNDLED / "ours.safetensors").identity
-    payloads = [
-        unpack(one, block, identity[:CHECKPOINT_BYTES]).payloads for one in (plain, nowhere)
-    ]
-    assert payloads[0] == payloads[1]
-    codec, metric = ours(), LPIPSAlex()
-    realistic = [codec.decode(one, beta=5.12) for one in (plain, right)]
-    gains = []
-    for columns in (slice(0, 64), slice(64, 128)):
-        reference = metric.prepare(photograph[:, columns])
-        before, after = (metric.compare(reference, one[:, columns]) for one in realistic)
-        gains.append(1 - after / before)
-    assert gains[1] > 0.1
-    assert gains[1] > 2 * gains[0]
 
 
 def test_a_search_for_realism_without_the_weights_of_lpips_says_how_to_get_them(photograph):
@@ -164,14 +136,14 @@ def test_an_image_whose_quality_does_not_follow_its_rate_is_coded_in_one_pass():
     assert ours(effort=1).encode(flat, Setting("q", 4))[:2] == b"C\xd2"
 
 
-@pytest.mark.parametrize(("bpp", "effort"), [(0.2, 0), (0.5, 0), (0.83, 0), (0.4, 1)])
+@pytest.mark.parametrize(("bpp", "effort"), [(0.2, 0), (0.4, 1)])
 def test_a_wanted_rate_is_hit_within_a_percent(photograph, bpp, effort):
     codec = ours(bpp=bpp, effort=effort)
     data = codec.encode(photograph, *codec.sweep)
     assert 24 * len(data) / photograph.size == pytest.approx(bpp, rel=0.01)
 
 
-@pytest.mark.parametrize(("decibels", "effort"), [(27.0, 0), (31.0, 0), (29.0, 1)])
+@pytest.mark.parametrize(("decibels", "effort"), [(31.0, 0), (29.0, 1)])
 def test_a_wanted_psnr_is_reached_with_little_to_spare(photograph, decibels, effort):
     codec = ours(psnr=decibels, effort=effort)
     decoded = codec.decode(codec.encode(photograph, *codec.sweep))
