@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
@@ -12,7 +10,7 @@ from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.codecs.files import FAKES
 from support.files.noise import noise_images
-from support.processes import running, until
+from support.processes import running, started_bench, until
 from support.rows.stable_rows import stable
 
 
@@ -43,19 +41,8 @@ def only_store(results):
     return Store(folder)
 
 
-def start(*words):
-    return subprocess.Popen(
-        [sys.executable, "-m", "benchmark", *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
-
-
 def test_a_run_measures_every_cell_and_a_second_one_finds_everything_done(images, results, run):
-    first = start(*run_words(images, results, "Honest", "--json"))
+    first = started_bench(*run_words(images, results, "Honest", "--json"))
     out, said = first.communicate(timeout=900)
     assert first.returncode == 0, said
     summary = json.loads(out)
@@ -88,7 +75,9 @@ def test_a_missing_codec_of_a_list_is_skipped_if_so_wanted_and_the_others_run(im
 
 
 def test_ctrl_c_keeps_what_is_finished_and_says_so(images, results):
-    process = start(*run_words(images, results, "Honest:pause=1.05"))  # each row is stored at once
+    process = started_bench(
+        *run_words(images, results, "Honest:pause=1.05")
+    )  # each row is stored at once
     assert until(lambda: list(results.glob("*/per_image")) and stable(only_store(results)), 120)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=900)
@@ -101,7 +90,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_so(images, results):
 def test_ctrl_c_ends_the_external_program_that_is_running(images, results):
     sleeping = f"sleep 301.{os.getpid()}"  # not that of another test run
     codec = f"command:encode=sh -c '{sleeping}' {{in}} {{out}}:decode=cp {{in}} {{out}}:values=1"
-    process = start("run", "--codecs", codec, "--dataset", images, "--results", results)
+    process = started_bench("run", "--codecs", codec, "--dataset", images, "--results", results)
     assert until(lambda: running(f"^{sleeping}"), 120)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=900)
@@ -111,7 +100,7 @@ def test_ctrl_c_ends_the_external_program_that_is_running(images, results):
 
 def test_two_runs_at_once_on_one_folder_lose_nothing(images, results):
     codecs = ("Honest:pause=0.02", "Scribbles")
-    for process in [start(*run_words(images, results, codec)) for codec in codecs]:
+    for process in [started_bench(*run_words(images, results, codec)) for codec in codecs]:
         _, said = process.communicate(timeout=900)
         assert process.returncode == 0, said
     assert len(stable(only_store(results))) == 36

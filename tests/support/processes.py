@@ -1,6 +1,7 @@
 """Other processes: which of them run, what they print, and waiting for what they do."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -45,6 +46,23 @@ def ran(*words: object, **environment: object) -> "subprocess.CompletedProcess[s
         [*map(str, words)], env=os.environ | variables, capture_output=True, text=True,
         timeout=3 * SAFETY_NET_SECONDS, check=False,
     )  # fmt: skip
+
+
+def bench_alone(*words: object, **environment: object) -> "subprocess.CompletedProcess[str]":
+    """Run `bench` in a process of its own."""
+    return ran(sys.executable, "-m", "benchmark", *words, **environment)
+
+
+def started_bench(*words: object) -> "subprocess.Popen[str]":
+    """Start `bench` in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchmark", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
 
 
 def in_a_process(code: str, *words: object) -> str:

@@ -2,11 +2,12 @@
 
 import os
 import platform
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from support.processes import ran
 
 # The page faults of a tensor after a larger one, whose memory it can have.
 FAULTS = """
@@ -53,7 +54,5 @@ def test_memory_of_a_tensor_is_kept_for_the_next_one_unless_the_user_decides(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")  # pages of 4 KiB
-    told = subprocess.run(
-        [sys.executable, "-c", work + FAULTS], check=True, capture_output=True, text=True
-    )
+    told = ran(sys.executable, "-c", work + FAULTS)
     assert (int(told.stdout) < PAGES / 2) is kept

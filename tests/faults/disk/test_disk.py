@@ -12,6 +12,7 @@ from benchmark.analysis.summarise import summarise
 from benchmark.rows.store import Store
 from support.faults.ledger import tell
 from support.files.noise import effect_noise, noise_images
+from support.processes import ran
 from support.rows.stable_rows import losses_of, stable
 
 FAKES = Path(__file__).parents[2] / "support" / "codecs" / "fakes.py"
@@ -36,15 +37,11 @@ def run_words(images, results, codec=HONEST, *more):
     )  # fmt: skip
 
 
-def carry_out(command, **more):
-    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, **more)
-
-
 @pytest.fixture(scope="module")
 def expected(images, tmp_path_factory):
     """Return the table of an undisturbed run."""
     results = tmp_path_factory.mktemp("whole")
-    assert carry_out(run_words(images, results)).returncode == 0
+    assert ran(*run_words(images, results)).returncode == 0
     return stable(only_store(results))
 
 
@@ -57,13 +54,13 @@ def only_store(results):
 def mounted(folder, options):
     """Mount a file system of its own; skip the test where that is not allowed."""
     folder.mkdir()
-    made = carry_out(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)])
+    made = ran("mount", "-t", "tmpfs", "-o", options, "tmpfs", folder)
     if made.returncode:
         pytest.skip(f"needs the right to mount a file system: {made.stderr.strip()}")
     try:
         yield folder
     finally:
-        carry_out(["umount", "-l", str(folder)])
+        ran("umount", "-l", folder)
 
 
 def one_sentence(done, says):
@@ -80,16 +77,16 @@ def test_a_disk_that_fills_up_ends_the_run_in_a_sentence_and_more_room_lets_it_r
 ):
     """Six rows and streams of 40 kB do not fit; ever larger disks take it to the end."""
     slow = (f"{HONEST}:pause=1.05", "--limit", 2)  # each row is stored as soon as it is there
-    assert carry_out(run_words(images, tmp_path / "whole", *slow)).returncode == 0
+    assert ran(*run_words(images, tmp_path / "whole", *slow)).returncode == 0
     expected = stable(only_store(tmp_path / "whole"))
     faults = runs = losses = grown = 0
     with mounted(tmp_path / "small", "size=48k") as results:
         done: set[str] = set()
         for kilobytes in (60, 150, 300, 4096):
-            larger = ["mount", "-o", f"remount,size={kilobytes}k", str(results)]
-            assert carry_out(larger).returncode == 0
+            larger = ("mount", "-o", f"remount,size={kilobytes}k", results)
+            assert ran(*larger).returncode == 0
             stored = len(done)
-            ended = carry_out(run_words(images, results, *slow))
+            ended = ran(*run_words(images, results, *slow))
             runs += 1
             store = only_store(results)
             lost, done = losses_of(store, done)
@@ -110,11 +107,10 @@ def test_files_that_may_not_grow_end_the_run_in_a_sentence(
 ):
     """A limit of the process stands in for a full disk where mounting is not allowed."""
     results = tmp_path / "results"
-    limited = ["prlimit", "--fsize=20000", *run_words(images, results)]
-    ended = carry_out(limited)
+    ended = ran("prlimit", "--fsize=20000", *run_words(images, results))
     losses = int(not one_sentence(ended, "File too large"))
     losses += losses_of(only_store(results), set())[0]
-    again = carry_out(run_words(images, results))
+    again = ran(*run_words(images, results))
     losses += again.returncode + (stable(only_store(results)) != expected)
     tell(record_property, "files that may not grow", 2, 1, losses)
     assert losses == 0, ended.stderr
@@ -123,11 +119,11 @@ def test_files_that_may_not_grow_end_the_run_in_a_sentence(
 def test_a_compiled_file_that_a_full_disk_cut_short_is_a_sentence(tmp_path):
     """Python itself keeps such a file and stumbles over it ever after."""
     call = [sys.executable, "-m", "benchmark", "--version"]
-    kept = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
-    assert carry_out(call, env=kept).returncode == 0
+    kept = {"PYTHONPYCACHEPREFIX": tmp_path, "PYTHONDONTWRITEBYTECODE": ""}
+    assert ran(*call, **kept).returncode == 0
     (compiled,) = tmp_path.rglob("benchmark/system/machine.*.pyc")
     compiled.write_bytes(compiled.read_bytes()[:-40])
-    ended = carry_out(call, env=kept)
+    ended = ran(*call, **kept)
     assert one_sentence(ended, "delete the folders __pycache__")
 
 
@@ -136,20 +132,23 @@ def noise(tmp_path_factory):
     """A PNG of 100 kB and a stream of it."""
     folder = tmp_path_factory.mktemp("noise")
     effect_noise((200, 200), 60).convert("RGB").save(folder / "in.png")
-    made = carry_out(words("encode", folder / "in.png", folder / "in.webp", "--codec", "webp"))
+    made = ran(*words("encode", folder / "in.png", folder / "in.webp", "--codec", "webp"))
     assert made.returncode == 0
     return folder
 
 
 @pytest.mark.parametrize("verb", ["encode", "decode", "train"])
-def test_a_file_that_does_not_fit_leaves_no_draft(verb, noise, tmp_path, record_property):
+def test_a_file_that_does_not_fit_leaves_no_draft(
+    verb, noise, tmp_path, monkeypatch, record_property
+):
     calls = {
         "encode": ("encode", noise / "in.png", "out.jpg", "--point", "quality=95"),
         "decode": ("decode", noise / "in.webp", "out.png"),
         "train": ("train", "--recipe", "smoke", "--data", "sample", "--out", "run"),
     }
     more = ("--codec", "jpeg") if verb == "encode" else ()
-    ended = carry_out(["prlimit", "--fsize=8192", *words(*calls[verb], *more)], cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    ended = ran("prlimit", "--fsize=8192", *words(*calls[verb], *more))
     left = [path for path in tmp_path.rglob("*") if path.suffix == ".part"]
     losses = len(left) + ("Traceback" in ended.stderr) + (ended.returncode not in (1, 2))
     tell(record_property, "disk full", 1, 1, losses)
@@ -160,12 +159,12 @@ def test_results_that_may_only_be_read_are_shown_and_never_written(
     images, expected, tmp_path, record_property
 ):
     with mounted(tmp_path / "shelf", "size=4m") as results:
-        assert carry_out(run_words(images, results)).returncode == 0
-        assert carry_out(["mount", "-o", "remount,ro", str(results)]).returncode == 0
-        finished = carry_out(run_words(images, results))
-        more = carry_out(run_words(images, results, "jpeg"))
-        audited = carry_out(words("audit", "decode", results, "--codecs", HONEST))
-        reported = carry_out(words("report", "--results", results))
+        assert ran(*run_words(images, results)).returncode == 0
+        assert ran("mount", "-o", "remount,ro", results).returncode == 0
+        finished = ran(*run_words(images, results))
+        more = ran(*run_words(images, results, "jpeg"))
+        audited = ran(*words("audit", "decode", results, "--codecs", HONEST))
+        reported = ran(*words("report", "--results", results))
         losses = finished.returncode + audited.returncode
         losses += not one_sentence(more, "Read-only file system")
         losses += not one_sentence(reported, "Read-only file system")
@@ -187,11 +186,11 @@ def test_results_and_images_below_any_name_come_out_the_same(
     place = tmp_path / name
     place.mkdir()
     (place / "photos").symlink_to(images)
-    ended = carry_out(run_words(place / "photos", place / "results"))
+    ended = ran(*run_words(place / "photos", place / "results"))
     store = only_store(place / "results")
     losses = ended.returncode + losses_of(store, set())[0] + (stable(store) != expected)
     for command in (("report", "--results"), ("audit", "decode", "--codecs", HONEST)):
-        losses += carry_out(words(*command, place / "results")).returncode
+        losses += ran(*words(*command, place / "results")).returncode
     tell(record_property, "results below an odd name", 3, 3, losses)
     assert losses == 0, ended.stderr
 
@@ -248,8 +247,8 @@ def test_a_clock_that_goes_backwards_changes_no_row_and_hides_no_later_version(
 
     def at(days, codec=HONEST, *more):
         paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-        own = {**os.environ, "PYTHONPATH": paths, "TEST_CLOCK_DAYS": str(days)}
-        return carry_out(run_words(images, results, codec, *more), env=own)
+        own = {"PYTHONPATH": paths, "TEST_CLOCK_DAYS": days}
+        return ran(*run_words(images, results, codec, *more), **own)
 
     losses = at(0, HONEST, "--limit", 2).returncode
     losses += at(-365).returncode
@@ -258,10 +257,10 @@ def test_a_clock_that_goes_backwards_changes_no_row_and_hides_no_later_version(
     years = {row["finished_utc"][:4] for row in store.table().to_pylist()}
     assert len(years) == 2, "the clock of the second run was not another"
     scored = f"rescore --metrics psnr_y --codecs {HONEST}".split()
-    metrics = carry_out(
-        words(*scored, "--dataset", images, "--results", results),
-        env={**os.environ, "PYTHONPATH": str(tmp_path), "TEST_CLOCK_DAYS": "-900"},
-    )
+    metrics = ran(
+        *words(*scored, "--dataset", images, "--results", results),
+        PYTHONPATH=tmp_path, TEST_CLOCK_DAYS=-900,
+    )  # fmt: skip
     losses += metrics.returncode + store.table()["psnr_y_db"].null_count
     moved = tmp_path / "newer.py"
     moved.write_text(FAKES.read_text())

@@ -5,10 +5,8 @@ synchronised.
 """
 
 import json
-import os
 import random
 import shutil
-import subprocess
 import sys
 import warnings
 from functools import partial
@@ -20,6 +18,7 @@ from benchmark.errors import DamagedResults, StoreError
 from benchmark.rows.store import Store
 from support.faults.ledger import tell
 from support.faults.power_loss import Disk, write_all, write_lost
+from support.processes import bench_alone, ran
 from support.rows.stable_rows import unreadable
 
 TESTS = Path(__file__).parents[2]
@@ -63,22 +62,10 @@ def changes_of(words, folder):
     (folder / "site" / "sitecustomize.py").write_text(RECORDS)
     root, log = folder / "root", folder / "log"
     root.mkdir(exist_ok=True)
-    own = {"PYTHONPATH": str(folder / "site"), "TEST_SUPPORT": str(TESTS)}
-    own |= {"TEST_ROOT": str(root), "TEST_LOG": str(log)}
-    done = subprocess.run(
-        [sys.executable, *map(str, words)],
-        env={**os.environ, **own}, capture_output=True, text=True, timeout=900, check=False,
-    )  # fmt: skip
+    own = {"TEST_SUPPORT": TESTS, "TEST_ROOT": root, "TEST_LOG": log}
+    done = ran(sys.executable, *words, PYTHONPATH=folder / "site", **own)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in log.read_text().splitlines()]
-
-
-def bench(*words):
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmark", *map(str, words)],
-        capture_output=True, text=True, timeout=900, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
 
 
 def run_words(images, results):
@@ -197,9 +184,9 @@ def test_the_simulation_notices_what_is_not_synchronised(recorded, what, tmp_pat
 @pytest.mark.parametrize("seeds", SEEDS, ids=["few", "many"])
 def test_merged_and_imported_rows_survive_a_loss_of_power(images, seeds, tmp_path, record_property):
     source = tmp_path / "source"
-    bench(*run_words(images, source))
-    bench("pack", "export", tmp_path / "a.tar", "--codecs", "jpeg", "--dataset", images,
-          "--results", source)  # fmt: skip
+    pack = ("pack", "export", tmp_path / "a.tar", "--codecs", "jpeg", "--results", source)
+    for words in (run_words(images, source), (*pack, "--dataset", images)):
+        assert bench_alone(*words).returncode == 0
     for name, words in {
         "merge": ("merge", source, "--into"),
         "import": ("pack", "import", tmp_path / "a.tar", "--results"),

@@ -4,8 +4,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES
 from support.faults.ledger import tell
+from support.processes import bench_alone as bench
 from support.rows.stable_rows import stable
 
 ROOT = Path(__file__).parents[3]
@@ -32,13 +31,6 @@ def request(images, results, **more):
     return Request(
         codecs=("jpeg",), points=points, dataset=str(images), metrics=("psnr",), jobs=1,
         results=results, **more,
-    )  # fmt: skip
-
-
-def bench(*words):
-    return subprocess.run(
-        [sys.executable, "-m", "benchmark", *map(str, words)],
-        capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_table_of_an_unbroken_one(
     images, kills, tmp_path, record_property
 ):
     started = time.monotonic()
-    whole = subprocess.run(command(images, tmp_path / "whole"), capture_output=True, check=False)
+    whole = ran(*command(images, tmp_path / "whole"))
     assert whole.returncode == 0, whole.stderr
     longest = time.monotonic() - started
     expected = stable(store_of(tmp_path / "whole"))

@@ -13,7 +13,7 @@ from benchmark.measure.score import HashedImage, Scorer
 from benchmark.rows.store import Store
 from support.added.fake_realism import Colours
 from support.files.noise import effect_noise
-from support.processes import in_a_process, ran
+from support.processes import bench_alone, in_a_process, ran
 
 HUNGRY = Path(__file__).parents[2] / "support" / "codecs" / "hungry.py"
 TESTS = HUNGRY.parents[2]
@@ -29,7 +29,7 @@ def images(tmp_path_factory):
 
 
 def bench(*words, **environment):
-    return ran(sys.executable, "-m", "benchmark", *words, PYTHONPATH=TESTS, **environment)
+    return bench_alone(*words, PYTHONPATH=TESTS, **environment)
 
 
 def run(codec, images, results, metrics, *more, **environment):

@@ -1,8 +1,6 @@
 """A folder of results that is read where it lies: no pipe in it is waited for."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,8 +10,7 @@ from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.files.noise import effect_noise
-
-ENDS_SECONDS = 120  # of a command that would otherwise wait without end
+from support.processes import bench_alone
 
 
 @pytest.fixture
@@ -55,8 +52,7 @@ def test_no_verb_waits_for_a_pipe(results, verb):
     pipe(stream)
     pipe(results / "runs" / "x.json")
     pipe(results / "report" / "report.json")
-    words = [sys.executable, "-m", "benchmark", *VERBS[verb]]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=ENDS_SECONDS, check=False)
+    done = bench_alone(*VERBS[verb])  # which would wait without end
     assert done.returncode in range(5), done.stderr
     assert "Traceback" not in done.stderr
     if verb == "doctor":

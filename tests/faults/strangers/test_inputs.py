@@ -2,8 +2,6 @@
 
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ from PIL import Image
 
 from benchmark.rows.store import Store
 from support.faults.ledger import tell
+from support.processes import bench_alone
 
 PROFILE = bytes(128) + b"a profile that nobody can read" * 20
 
@@ -75,11 +74,8 @@ def refused_files():
 
 
 def bench_run(images, results, codecs, *more):
-    words = ["run", "--codecs", codecs, "--dataset", str(images), "--metrics", "psnr"]
-    return subprocess.run(
-        [sys.executable, "-m", "benchmark", *words, "--results", str(results), "--json", *more],
-        capture_output=True, text=True, timeout=3600, check=False,
-    )  # fmt: skip
+    words = ("run", "--codecs", codecs, "--dataset", images, "--metrics", "psnr")
+    return bench_alone(*words, "--results", results, "--json", *more)
 
 
 def rows_of(results):
@@ -108,8 +104,7 @@ def test_a_folder_of_odd_images_is_measured_but_for_what_is_named(tmp_path, reco
     losses += sum(why not in told["refused"].get(name, "") for name, (_, why) in bad.items())
     losses += sum(not reason.isprintable() for reason in told["refused"].values())
     for command in (["report", "--results"], ["audit", "decode"]):
-        words = [sys.executable, "-m", "benchmark", *command, str(tmp_path / "results")]
-        losses += subprocess.run(words, capture_output=True, check=False).returncode
+        losses += bench_alone(*command, tmp_path / "results").returncode
     tell(record_property, "odd and broken images in a folder", 3, len(good) + len(bad), losses)
     assert losses == 0, told
     assert done.returncode == 1, "refused images are a failure of the run"

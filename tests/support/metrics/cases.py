@@ -1,7 +1,6 @@
 """Images, files and programs that tests of several metrics share."""
 
 import os
-import subprocess
 import sys
 from io import BytesIO
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from benchmark.codec import Pixels
+from support.processes import ran
 
 
 def value(metric: Any, reference: Pixels, decoded: Pixels) -> float:
@@ -35,13 +35,9 @@ class MakesFolder:
 
 def in_new_python(program: str, **environment: str) -> str:
     """Return what a program prints in a process of its own, where warnings are errors."""
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, **environment},
-    ).stdout
+    done = ran(sys.executable, "-W", "error", "-c", program, **environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def unavailable_in_new_python(module: str, name: str, folder: Path) -> str:

@@ -1,7 +1,6 @@
 """`ours:exact=1`: pixels with the same sha256 in every configuration of a processor."""
 
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -19,6 +18,7 @@ from benchmark.codec import Setting
 from benchmark.errors import Unavailable
 from benchmark.system.digest import pixels_sha256
 from support.networks.tiny_checkpoint import noise
+from support.processes import ran
 
 # A crop of 64 x 64 of the sample image coffee.png by the bundled checkpoint, q = 1, beta = 2.56.
 # Whoever replaces the checkpoint replaces both; nothing else may change the second.
@@ -65,13 +65,8 @@ FOUND_SHA256 = "89be53738ad5c371720b19a9cdb4e3ec2656e703fce370b12c8f2d409f466b81
 
 @pytest.mark.parametrize("processor", PROCESSORS, ids=lambda one: "-".join(one.values()) or "own")
 def test_a_fresh_process_gives_the_same_picture_on_every_processor(processor):
-    made = subprocess.run(
-        [sys.executable, "-c", FINGERPRINT, STREAM.hex()],
-        env={**os.environ, **processor, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    path = os.pathsep.join(sys.path)
+    made = ran(sys.executable, "-c", FINGERPRINT, STREAM.hex(), PYTHONPATH=path, **processor)
     assert made.stdout.strip() == FOUND_SHA256
 
 

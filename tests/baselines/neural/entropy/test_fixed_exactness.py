@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -24,6 +23,7 @@ from support.networks.fixed_network import (
     same,
     z_symbols,
 )
+from support.processes import ran
 
 each_size = pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES.keys())
 CHOICES = [Choice(name, kernel, "") for name, kernel in KERNELS.items()]
@@ -95,13 +95,7 @@ def test_another_process_without_vector_instructions_gives_the_same(tables):
         "OMP_NUM_THREADS": "1",
     }
     folders = os.pathsep.join([*sys.path])
-    made = subprocess.run(
-        [sys.executable, "-c", FINGERPRINT],
-        env={**os.environ, **plain, "PYTHONPATH": folders},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    made = ran(sys.executable, "-c", FINGERPRINT, PYTHONPATH=folders, **plain)
     assert made.stdout.strip() == expected
 
 

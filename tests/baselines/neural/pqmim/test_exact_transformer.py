@@ -1,7 +1,5 @@
 """The transformer without rounded sums: near the float one, and the same whatever computes it."""
 
-import os
-import subprocess
 import sys
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +12,7 @@ from baselines.neural.pqmim import exact_transformer
 from baselines.neural.pqmim.architecture import TINY
 from baselines.neural.pqmim.exact_transformer import ExactTransformer, exponentials
 from baselines.neural.pqmim.transformer import MaskedTransformer, stages_of
+from support.processes import ran
 
 ROOT = Path(__file__).parents[4]
 
@@ -140,13 +139,5 @@ PROGRAM = (
 
 def test_other_instructions_and_threads_give_the_same_bits():
     set_to = {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
-    told = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(Path(__file__).parent)],
-        env=os.environ | set_to,
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
+    told = ran(sys.executable, "-c", PROGRAM, Path(__file__).parent, PYTHONPATH=ROOT, **set_to)
     assert told.stdout.strip() == every_bit(20, 13, 4)

@@ -5,8 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from multiprocessing import get_context
 
@@ -21,7 +19,7 @@ from baselines.neural.training.run_folder import Journal
 from baselines.neural.training.workers import in_processes
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.system.processes import passed_on
-from support.processes import until
+from support.processes import started_bench, until
 from support.training.fixtures import die
 from support.training.tiny_runs import bench, write_photographs, write_recipe
 
@@ -121,21 +119,10 @@ def test_an_unfinished_run_can_be_exported_as_it_is(place, tmp_path):
     assert "after 2 of 4 steps" in goes_on.stdout
 
 
-def start(*given):
-    return subprocess.Popen(
-        [sys.executable, "-m", "benchmark", *map(str, given)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
-
-
 def test_a_signal_stops_a_run_after_a_step_with_everything_saved(place, tmp_path):
     recipe = write_recipe(tmp_path / "long.toml", 100_000, 0)
     out = tmp_path / "r"
-    process = start(*words(place, out, recipe=recipe))
+    process = started_bench(*words(place, out, recipe=recipe))
     assert until((out / "journal.jsonl").exists, 60)
     os.kill(process.pid, signal.SIGINT)  # this process alone, not its group
     said, errors = process.communicate(timeout=900)

@@ -1,7 +1,6 @@
 """Two processes that train one network together."""
 
 import signal
-import subprocess
 import sys
 
 import pytest
@@ -13,6 +12,7 @@ from baselines.neural.training.run import Subject, train
 from baselines.neural.training.run_folder import load_state
 from baselines.neural.training.workers import Launch, Workers
 from benchmark.errors import UsageError
+from support.processes import ran
 from support.training import tiny_runs as tiny_training
 from support.training.fixtures import (
     CPU,
@@ -98,8 +98,7 @@ def place(tmp_path_factory):
 def torchrun(*words):
     """Two processes of the command, as torchrun starts one for each GPU."""
     command = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2)
-    given = map(str, (*command, "-m", "benchmark", *words))
-    return subprocess.run(list(given), capture_output=True, text=True, timeout=900, check=False)
+    return ran(*command, "-m", "benchmark", *words)
 
 
 def test_processes_of_torchrun_train_as_those_that_the_trainer_starts(place, tmp_path):
