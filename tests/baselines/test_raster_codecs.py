@@ -199,8 +199,7 @@ def test_the_fingerprint_covers_every_library_that_codes(monkeypatch, codec, lib
 
 
 @pytest.mark.parametrize(
-    ("codec", "part"),
-    [(WebP, "WEBP"), (JPEGXL, "JPEGXL"), (JPEG2000, "JPEG2K")],
+    ("codec", "part"), [(WebP, "WEBP"), (JPEGXL, "JPEGXL"), (JPEG2000, "JPEG2K")]
 )
 def test_a_missing_library_makes_the_codec_unavailable(monkeypatch, codec, part):
     monkeypatch.setattr(getattr(imagecodecs, part), "available", False)

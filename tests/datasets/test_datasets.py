@@ -129,10 +129,7 @@ def test_the_first_whole_place_wins_and_the_first_objection_is_told(tmp_path):
         return [ImageFile(name, place / name) for name in "ba"] if place.name == "whole" else []
 
     whole = find_images("set", [tmp_path], ["none", "broken", "whole"], images_in)
-    assert whole == (
-        ImageFile("a", tmp_path / "whole/a"),
-        ImageFile("b", tmp_path / "whole/b"),
-    )
+    assert whole == (ImageFile("a", tmp_path / "whole/a"), ImageFile("b", tmp_path / "whole/b"))
     with pytest.raises(Unavailable, match=r"broken lacks b\.png\): run `bench fetch set`"):
         find_images("set", [tmp_path], ["none", "broken", "broken too"], images_in)
 

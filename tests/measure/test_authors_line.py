@@ -51,9 +51,7 @@ def test_equal_tracebacks_of_all_workers_are_stored_once_with_their_cells(photos
     assert "mine.py:RaisesInLibrary step=2 1.png" in one["cells"]
 
 
-def test_an_independent_decode_adds_its_tracebacks_to_the_record(
-    photos,
-):
+def test_an_independent_decode_adds_its_tracebacks_to_the_record(photos):
     words = ("--dataset", "photos", "--metrics", "psnr", "--results", "s", "--verify")
     (photos / "sound.py").write_text(MINE.read_text())
     bench("run", "--codecs", "./sound.py:Plain", *words[:-1])

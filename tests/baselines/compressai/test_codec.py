@@ -11,19 +11,10 @@ import torch
 from baselines.compressai import weights as compressai_weights
 from baselines.compressai.codec import CompressAI, padding
 from baselines.compressai.container import pack, unpack
-from baselines.compressai.weights import (
-    QUALITIES,
-    importable,
-)
+from baselines.compressai.weights import QUALITIES, importable
 from benchmark.codec import Pixels, Setting
 from benchmark.codec_spec import load_codec, parse_codec
-from benchmark.errors import (
-    BadOption,
-    CorruptStream,
-    ImageRefused,
-    Unavailable,
-    UnknownName,
-)
+from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable, UnknownName
 
 CHANNELS = {
     True: (8,),

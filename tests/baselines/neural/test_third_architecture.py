@@ -88,10 +88,7 @@ def test_its_codec_is_a_class_with_a_name(codec, tmp_path, monkeypatch):
         load("factorised:checkpoint=elsewhere")
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     path = tmp_path / "factorised.safetensors"
-    for found in (
-        load("factorised"),
-        load(f"factorised:checkpoint={path}"),
-    ):
+    for found in (load("factorised"), load(f"factorised:checkpoint={path}")):
         pixels, (setting,) = noise(61, 70), found.sweep
         data = found.encode(pixels, setting)
         assert data == codec.encode(pixels)

@@ -173,10 +173,7 @@ def test_results_that_may_only_be_read_are_shown_and_never_written(
     assert losses == 0, (finished.stderr, more.stderr, audited.stdout, reported.stderr)
 
 
-NAMES = [
-    "with spaces, 'quotes', ünïcödé – 結果 🖼",
-    "-leading=dash,comma:colon and new\nline",
-]
+NAMES = ["with spaces, 'quotes', ünïcödé – 結果 🖼", "-leading=dash,comma:colon and new\nline"]
 
 
 @pytest.mark.parametrize("name", NAMES, ids=["unicode", "punctuation"])

@@ -9,13 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.codec_spec import CodecSpec, load_codec
-from benchmark.errors import (
-    BadPack,
-    BenchError,
-    DamagedResults,
-    UnknownName,
-    UsageError,
-)
+from benchmark.errors import BadPack, BenchError, DamagedResults, UnknownName, UsageError
 from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.packs.contents import import_pack
 from benchmark.packs.export_pack import export_pack

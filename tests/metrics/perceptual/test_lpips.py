@@ -21,12 +21,7 @@ from benchmark.registry import METRICS, USUAL_METRICS
 from benchmark.system import backbone
 from benchmark.system.backbone import ALEXNET, SQUEEZENET, VGG16
 from conftest import SHARED
-from support.metrics.cases import (
-    MakesFolder,
-    through_jpeg,
-    unavailable_in_new_python,
-    value,
-)
+from support.metrics.cases import MakesFolder, through_jpeg, unavailable_in_new_python, value
 
 WEIGHTS = SHARED / "data" / "weights"
 TOLERANCE = 1e-6  # as stated in the docstring

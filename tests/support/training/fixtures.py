@@ -42,12 +42,7 @@ STAGE = {
     "decay_at": 1.0,
     "lambdas": LAMBDAS,
 }
-REALISM = {
-    **STAGE,
-    "kind": "realism",
-    "gan_per_beta": 0.01,
-    "discriminator_channels": [4, 4, 4, 4],
-}
+REALISM = {**STAGE, "kind": "realism", "gan_per_beta": 0.01, "discriminator_channels": [4, 4, 4, 4]}
 ENDLESS = {**STAGE, "steps": 10**6, "batch": 4, "mixed_levels": True}
 SINGLE = {**STAGE, "kind": "single_rate", "lambdas": [0.05]}
 

@@ -129,12 +129,7 @@ def test_bytes_behind_a_map_are_noticed():
 
 @pytest.mark.parametrize(
     ("data", "reason"),
-    [
-        (b"", "empty"),
-        (b"\x10", "level 16"),
-        (b"\xff", "level 255"),
-        (b"\0\x12\x34", "zero byte"),
-    ],
+    [(b"", "empty"), (b"\x10", "level 16"), (b"\xff", "level 255"), (b"\0\x12\x34", "zero byte")],
 )
 def test_what_no_map_begins_with_is_refused(data, reason):
     with pytest.raises(CorruptStream, match=reason):

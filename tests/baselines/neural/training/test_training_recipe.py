@@ -6,10 +6,7 @@ import pytest
 
 from baselines.neural.crdr.discriminators import DISCRIMINATORS
 from baselines.neural.training.losses.gan import GAN_LOSSES
-from baselines.neural.training.recipe import (
-    FOLDER,
-    load_recipe,
-)
+from baselines.neural.training.recipe import FOLDER, load_recipe
 from benchmark.errors import UsageError
 from support.training.fixtures import stage_of
 

@@ -4,10 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.crdr.discriminators import (
-    Discriminator,
-    discriminator,
-)
+from baselines.neural.crdr.discriminators import Discriminator, discriminator
 from benchmark.errors import UnknownName
 
 LEVELS = 5
