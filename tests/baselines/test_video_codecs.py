@@ -14,6 +14,7 @@ from baselines.formats.ffmpeg import (
     encode_command,
     encode_picture,
     find_ffmpeg,
+    read_y4m,
 )
 from baselines.vvenc import VVenC
 from baselines.x265 import X265
@@ -23,6 +24,8 @@ from benchmark.system.programs import run_program
 from support.psnr import psnr
 
 QPS = (47, 42, 37, 32, 27, 22)
+
+
 PARAMETER_SETS_AND_PICTURE = {
     "hevc": {"Video Parameter Set", "Sequence Parameter Set", "Picture Parameter Set"}
     | {"Slice Segment Header"},
@@ -119,6 +122,8 @@ def test_the_stream_says_bt709_full_range_and_its_format(case, crop):
 
 
 X265_HASH = ["-qp", "32", "-x265-params", f"{x265.PARAMETERS}:hash=1"]
+
+
 VVENC_HASH = ["-qp", "32", "-vvenc-params", f"{vvenc.PARAMETERS}:seidecodedpicturehash=md5"]
 
 
@@ -220,3 +225,19 @@ def test_an_ffmpeg_that_does_not_run_or_lacks_the_codec_is_unavailable(pretend):
     pretend.write_text(f"#!/bin/sh\n{only_encoders}\n")
     with pytest.raises(Unavailable, match="ffmpeg has no decoder hevc: install a newer"):
         X265()
+
+
+def test_the_planes_of_a_picture_come_back():
+    planes = np.arange(5 * 3 + 2 * 3 * 2, dtype=np.uint8).tobytes()
+    picture = read_y4m(b"YUV4MPEG2 W5 H3 C420jpeg XCOLORRANGE=FULL\nFRAME\n" + planes)
+    assert picture.planes.luma.shape == (3, 5)
+    assert picture.planes.luma.tobytes() == planes[:15]
+    assert (picture.depth, picture.full_range) == (8, True)
+
+
+@pytest.mark.parametrize(
+    "words", ["W5", "H3", "W5 H", "W5 Hthree", "W0 H3", "W5 H-3", "W5 H+3", f"W5 H{'9' * 5000}"]
+)
+def test_a_header_without_two_sides_is_refused(words):
+    with pytest.raises(CorruptStream, match="does not hold a picture"):
+        read_y4m(f"YUV4MPEG2 {words} C444\nFRAME\n".encode() + bytes(45))
