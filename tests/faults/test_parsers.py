@@ -6,7 +6,7 @@ import re
 import pytest
 
 from benchmark.errors import CorruptStream
-from faults.fuzzing.target import CORPUS, MEND, TARGETS, Target, judge, kept_inputs, load_target
+from faults.fuzzing.target import CORPUS, TARGETS, Target, judge, kept_inputs, load_target
 from support.faults.ledger import mutated, tell
 
 HANG_SECONDS = 600.0  # of processor time; the slowest input takes one
@@ -76,16 +76,3 @@ def test_a_broken_promise_is_a_finding(parse, finding, monkeypatch):
     target = Target(parse, (b"ab",), most_pixels=10, most_bytes=32 << 20)
     verdict = judge(target, b"\0ab", 1e-6 if parse is long else HANG_SECONDS)
     assert re.fullmatch(finding, verdict.finding)
-
-
-def test_a_sound_answer_is_none():
-    assert judge(Target(lambda data: 10, (), most_pixels=10), b"\0ab") == (False, "")
-    refused = judge(Target(failing(CorruptStream("it is short")), ()), b"\0ab")
-    assert refused == (True, "")
-
-
-def test_the_first_byte_of_an_input_says_whether_it_is_mended():
-    target = Target(len, (b"ab",), mend=lambda data: data.upper())
-    assert [target.bytes_of(one) for one in target.inputs()] == [b"AB", b"ab"]
-    assert target.inputs()[0][0] == MEND
-    assert target.bytes_of(b"") == b""

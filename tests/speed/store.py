@@ -22,12 +22,12 @@ from time import perf_counter, process_time
 import numpy as np
 import pyarrow as pa
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmark.protocol import protocols
-from benchmark.registry import METRICS
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
+from support.rows.measured import row
 
 CODECS, SETTINGS = 40, 8
 SHARD_ROWS = 50_000
@@ -89,48 +89,25 @@ def _table(rows: int) -> pa.Table:
     digests = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(rows)]
     names = [f"folder/photograph-{i:05d}.png" for i in range(int(image.max()) + 1)]
     of_image = [hashlib.sha256(name.encode()).hexdigest() for name in names]
-    num_bytes = generator.integers(2_000, 200_000, rows)
     columns: dict[str, object] = {
         "cell": digests,
-        "run": np.full(rows, "20260101T000000-0123abcd"),
         "codec": [f"codec{i:02d}" for i in codec],
-        "variant": np.full(rows, "option=value"),
-        "setting_name": np.full(rows, "quality"),
         "setting_value": setting.astype(float),
-        "dataset": np.full(rows, "many"),
         "image": [names[i] for i in image],
         "image_sha256": [of_image[i] for i in image],
-        "width_px": np.full(rows, 768),
-        "height_px": np.full(rows, 512),
-        "source_lossy": np.zeros(rows, bool),
-        "status": np.full(rows, "ok"),
-        "num_bytes": num_bytes,
-        "bytes_origin": np.full(rows, "measured"),
-        "bpp": 8 * num_bytes / (768 * 512),
+        "num_bytes": generator.integers(2_000, 200_000, rows),
+        "bpp": generator.random(rows),
         "stream_sha256": digests[::-1],
         "decoded_sha256": digests[1:] + digests[:1],
         "encode_seconds": generator.random(rows),
-        "decode_seconds": generator.random(rows),
-        "timing": np.zeros(rows, bool),
-        "jobs": np.full(rows, 2),
-        "threads": np.full(rows, 1),
-        "machine": np.full(rows, "Some CPU, 2 cores"),
-        "device": np.full(rows, "cpu"),
-        "codec_version": np.full(rows, "library 1.2.3"),
-        "command": np.full(rows, "encode -q {quality}"),
-        "timed": np.full(rows, "one call in this process"),
-        "fingerprint": np.full(rows, "f" * 64),
-        "revision": np.full(rows, 1),
-        "caveat": np.full(rows, ""),
-        "coding_protocol": np.full(rows, "coding/1"),
         "finished_utc": np.datetime_as_string(np.datetime64("2026-01-01", "ms") + number),
     }
-    for name, protocol in protocols(METRICS).items():
-        if name in ("psnr_db", "psnr_y_db", "ms_ssim", "lpips_alex"):
-            columns |= {name: generator.random(rows), f"{name}_protocol": np.full(rows, protocol)}
-    schema = table_schema()
+    columns |= {name: generator.random(rows) for name in ("psnr_db", "ms_ssim", "lpips_alex")}
+    same, schema = row("", 0, ""), table_schema()
     arrays = [
-        pa.array(columns[one.name], one.type) if one.name in columns else pa.nulls(rows, one.type)
+        pa.array(columns[one.name], one.type)
+        if one.name in columns
+        else pa.repeat(pa.scalar(same.get(one.name), one.type), rows)
         for one in schema
     ]
     return pa.Table.from_arrays(arrays, schema=schema)

@@ -16,14 +16,11 @@ from support.networks.card_edits import bless, edited, resized
 from support.networks.tiny_checkpoint import noise, write_checkpoint
 
 
-def without(field):
-    def act(path):
-        card = path.with_suffix(".json")
-        record = json.loads(card.read_text())
-        del record[field]
-        card.write_text(json.dumps(record))
-
-    return act
+def without_steps(path):
+    card = path.with_suffix(".json")
+    record = json.loads(card.read_text())
+    del record["steps"]
+    card.write_text(json.dumps(record))
 
 
 def of_compressai(path):
@@ -37,27 +34,15 @@ def without_tables(path):
     bless(path)
 
 
-def with_content(content):
-    def act(path):
-        path.with_suffix(".json").write_bytes(content)
-
-    return act
-
-
 WRONG = {
     "no card": (lambda path: path.with_suffix(".json").unlink(), "`bench checkpoint card "),
-    "no steps": (without("steps"), "missing required field `steps`"),
-    "no sha256": (without("sha256"), "missing required field `sha256`"),
-    "no config": (without("config"), "is no card of a checkpoint"),
-    "another field's type": (edited(steps="many"), "$.steps"),
+    "no steps": (without_steps, "missing required field `steps`"),
     "another sha256": (edited(sha256="0" * 64), "is damaged or of another checkpoint"),
     "another architecture": (of_compressai, "holds a network of compressai by its card"),
-    "an unknown architecture": (edited(architecture="crdx"), "No architecture 'crdx'"),
-    "impossible sizes": (resized(latent=0), "is no card of a checkpoint"),
-    "no json": (with_content(b"{"), "is no card of a checkpoint"),
-    "a list": (with_content(b"[1]"), "is no card of a checkpoint"),
-    "no text": (with_content(b"\xff\xfe"), "is no card of a checkpoint"),
-    "an empty card": (with_content(b""), "is no card of a checkpoint"),
+    "a list": (
+        lambda path: path.with_suffix(".json").write_bytes(b"[1]"),
+        "is no card of a checkpoint",
+    ),
 }
 each_mistake = pytest.mark.parametrize(("spoil", "told"), WRONG.values(), ids=WRONG)
 

@@ -7,7 +7,7 @@ import torch
 
 from baselines.compressai.weights import importable
 from baselines.neural.cost import costs
-from baselines.neural.elic.architecture import FULL, TINY
+from baselines.neural.elic.architecture import FULL
 from baselines.neural.elic.context import CheckerboardConvolution
 from baselines.neural.elic.model import ElicNetwork
 
@@ -99,21 +99,6 @@ def test_with_compressais_weights_latents_are_equal_and_pictures_to_rounding(off
     )
     spread = float(theirs["x_hat"].abs().max())
     assert torch.allclose(picture, theirs["x_hat"], atol=1e-5 * spread)
-
-
-@pytest.fixture
-def network():
-    torch.manual_seed(0)
-    return ElicNetwork(TINY).eval()
-
-
-def parameters(network, latents):
-    """Means and scales of all positions, (1, 2 M, h, w)."""
-    groups = torch.split(latents, list(TINY.groups), dim=1)
-    with torch.no_grad():
-        hyper = network.hyper_synthesis(torch.ones(1, TINY.hyper_latent, 2, 2))
-        coded = network.context(hyper, lambda k, mean: (groups[k] - mean).round() + mean)
-    return torch.cat([coded.mean, coded.scale], dim=1)
 
 
 def test_a_checkerboard_sees_the_other_colour_within_its_kernel():
