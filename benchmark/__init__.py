@@ -8,19 +8,22 @@ if TYPE_CHECKING:
     from benchmark.datasets.image import read_image
     from benchmark.interface.codec import decoded, open_codec
     from benchmark.interface.plot import plot
+    from benchmark.interface.rows import load, missing, protocols
     from benchmark.interface.run import run
-    from benchmark.interface.tables import bd_rate, load, match, rank, summary
+    from benchmark.interface.tables import bd_rate, match, rank, summary
     from benchmark.paper.ablation import write_ablation
 
 # What `import benchmark` offers, as text: importing it imports none of them.
 INTERFACE = {
     "bd_rate": "benchmark.interface.tables",
     "decoded": "benchmark.interface.codec",
-    "load": "benchmark.interface.tables",
+    "load": "benchmark.interface.rows",
     "match": "benchmark.interface.tables",
+    "missing": "benchmark.interface.rows",
     "open_codec": "benchmark.interface.codec",
     "open_dataset": "benchmark.datasets.folder",
     "plot": "benchmark.interface.plot",
+    "protocols": "benchmark.interface.rows",
     "rank": "benchmark.interface.tables",
     "read_image": "benchmark.datasets.image",
     "run": "benchmark.interface.run",
@@ -28,8 +31,8 @@ INTERFACE = {
     "write_ablation": "benchmark.paper.ablation",
 }
 __all__ = [
-    "bd_rate", "decoded", "load", "match", "open_codec", "open_dataset", "plot", "rank",
-    "read_image", "run", "summary", "write_ablation",
+    "bd_rate", "decoded", "load", "match", "missing", "open_codec", "open_dataset", "plot",
+    "protocols", "rank", "read_image", "run", "summary", "write_ablation",
 ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from benchmark.figures.captions import panels_note
 from benchmark.figures.labels import add_legend
 from benchmark.figures.rate_curve import draw_panel
 from benchmark.figures.style import drawn_in, figure_style, styles
-from benchmark.interface.tables import Source, summarised
+from benchmark.interface.rows import Source, summarised
 from benchmark.metrics.measure import Measure
 from benchmark.plan.request import metric_names
 from benchmark.published.curves import measured_panel

@@ -1,87 +1,26 @@
-"""Stored rows as data frames: the rows themselves, their means, deltas and matches."""
+"""Means, deltas, ranks and matches of stored rows, as data frames."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from benchmark.analysis.comparable import Average, find_label, without_replaced
+from benchmark.analysis.comparable import Average, find_label
 from benchmark.analysis.comparison import compare
 from benchmark.analysis.match import matches, parse_tolerance
 from benchmark.analysis.rank import RATE, Budget, parse_target
 from benchmark.analysis.rank import rank as ranked_at
-from benchmark.analysis.reduce import summarise_with_distributions
-from benchmark.analysis.summarise import Summary, summarise
-from benchmark.errors import UsageError
 from benchmark.figures.bd_table import bd_records
+from benchmark.interface.rows import Source, summarised, unit
 from benchmark.metrics.measure import Measure
 from benchmark.plan.request import metric_names
-from benchmark.protocol import CODING, protocols
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
-from benchmark.rows.schema import schema_of
-from benchmark.rows.store import Store
+from benchmark.registry import METRICS, metric_class
 
-if TYPE_CHECKING:
-    from benchmark.measure.outcome import Outcome
-
-Source: TypeAlias = "pd.DataFrame | str | Path | Outcome"  # rows, or where `load` finds them
-EVERY_METRIC = (*METRICS, *DISTRIBUTION_METRICS)
 NUMBERS = "_percent", "_overlap", "_bpp"  # ends of columns of `bd_rate` that are numbers
 EXTRA = "_of_mean_mse", "_few"  # ends of columns that some metrics have
-
-
-def load(source: "str | Path | Outcome") -> pd.DataFrame:
-    """Return stored rows, one per cell, ordered by codec, variant, setting and image.
-
-    Of several versions of a cell (tried again, timed, rescored) the best is returned. Bundled rows,
-    which the column ``bundled`` marks, are returned where means are over them.
-
-    Parameters
-    ----------
-    source : path or Outcome
-        The folder of one dataset, ``results/kodak``, or what `run` returned: then the rows of the
-        cells that were asked for.
-
-    Returns
-    -------
-    DataFrame
-        Columns as in docs/protocol.md. Integers and booleans are pandas' nullable types; a metric
-        without a value is NaN, and ``<metric>_reason`` says why; identical images have an infinite
-        PSNR. ``attrs["units"]`` and ``attrs["meanings"]`` describe the columns,
-        ``attrs["protocols"]`` has the protocol ids that `summary` expects, and ``attrs["folder"]``
-        is where the rows are stored.
-
-    Raises
-    ------
-    UsageError
-        If the folder holds no rows of a single dataset.
-    StoreError
-        If the rows cannot be read.
-    """
-    if isinstance(source, str | Path):
-        folder = Path(source)
-        if not (folder / "per_image").is_dir():
-            inside = sorted(path.parent.name for path in folder.glob("*/per_image"))
-            has = f"name one of {', '.join(inside)} in it" if inside else "`run` makes some"
-            raise UsageError(f"{folder} holds no rows of one dataset: {has}")
-        table = without_replaced(Store(folder).table(), CODING)
-    else:
-        folder, table = source.matrix.store.folder, source.rows
-    kinds = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-    order = ("codec", "variant", "setting_name", "setting_value", "image")
-    table = table.sort_by([(name, "ascending") for name in order])
-    frame: pd.DataFrame = table.to_pandas(types_mapper=kinds.get)
-    described = {field.name: field.metadata for field in schema_of(table.column_names)}
-    frame.attrs = {
-        "units": {name: _unit(name, text[b"unit"].decode()) for name, text in described.items()},
-        "meanings": {name: text[b"meaning"].decode() for name, text in described.items()},
-        "protocols": protocols(EVERY_METRIC),
-        "folder": str(folder),
-    }
-    return frame
+RATES = {
+    "per_image": "mean of the images' own bits per pixel",
+    "pooled": "all bits over all pixels",
+}
 
 
 def summary(
@@ -112,8 +51,9 @@ def summary(
     DataFrame
         One row per codec variant and setting, lowest rate first: ``bpp``, the number of images,
         and each mean followed by ``<metric>_images``, the number of images in it. Means are NaN
-        where there is no value. ``attrs`` has the units, the protocols in use, the number of
-        images compared, and ``left_out``: rows that are not comparable, with reasons.
+        where there is no value. ``attrs`` has the units, what ``bpp`` averages (``meanings``), the
+        protocols in use, the number of images compared, and ``left_out``: rows that are not
+        comparable, with reasons.
     """
     names = metric_names(metrics)
     found = summarised(source, names, common, average, allow_few)
@@ -127,7 +67,8 @@ def summary(
     means = means.astype(dict.fromkeys(("bpp", *found.points[0].means), "float64"))
     means = means.drop(columns=without, errors="ignore")
     means.attrs = {
-        "units": {name: _unit(name) for name in means.columns},
+        "units": {name: unit(name) for name in means.columns},
+        "meanings": {"bpp": RATES[average]},
         "protocols": found.protocols_in_use,
         "images": found.images,
         "left_out": [one._asdict() for one in found.left_out],
@@ -191,57 +132,11 @@ def bd_rate(
     numbers = [name for name in deltas.columns if name.endswith(NUMBERS) or name == "bd_metric"]
     deltas = deltas.astype(dict.fromkeys(numbers, "float64"))  # None alone would be an object
     deltas.attrs = {
-        "units": {name: _unit(name) for name in deltas.columns},
+        "units": {name: unit(name) for name in deltas.columns},
         "protocols": found.protocols_in_use,
         "images": found.images,
     }
     return deltas
-
-
-def summarised(
-    source: Source, names: Sequence[str], common: bool, average: Average, allow_few: bool
-) -> Summary:
-    """Summarise rows; distribution metrics where a frame knows its folder."""
-    frame = source if isinstance(source, pd.DataFrame) else load(source)
-    table = _table(frame)
-    folder = frame.attrs.get("folder")
-    if folder is None:
-        of_images = [name for name in names if name not in DISTRIBUTION_METRICS]
-        return summarise(table, protocols(of_images), average, common)
-    return summarise_with_distributions(table, Path(folder), names, average, common, allow_few)
-
-
-def _table(frame: pd.DataFrame) -> pa.Table:
-    schema = schema_of(frame.columns)
-    missing = [name for name in schema.names if name not in frame]
-    if missing:
-        raise UsageError(
-            f"the frame lacks the columns {', '.join(missing[:3])}: select rows of `load` and "
-            "keep its columns"
-        )
-    if not len(frame):
-        raise UsageError("the frame has no rows")
-    table = pa.Table.from_pandas(frame[schema.names], schema, preserve_index=False)
-    datasets = sorted({name.partition(":")[0] for name in pc.unique(table["dataset"]).to_pylist()})
-    if len(datasets) > 1:
-        raise UsageError(f"the frame has rows of {' and '.join(datasets)}: select one dataset")
-    return table
-
-
-def _unit(column: str, stored: str = "") -> str:
-    """Return the unit of a column, by the end of its name where the schema has the metric's label.
-
-    >>> _unit("psnr_db"), _unit("bd_rate_percent"), _unit("lpips_alex", "LPIPS (AlexNet)")
-    ('dB', '%', '')
-    """
-    by_ending = {
-        "_db": "dB", "_percent": "%", "bpp": "bit/px", "_seconds": "s",
-        "_per_megapixel": "s/Mpx", "_db_of_mean_mse": "dB",
-    }  # fmt: skip
-    for ending, unit in by_ending.items():
-        if column.endswith(ending):
-            return unit
-    return stored if stored in ("px", "bytes") else ""
 
 
 def match(
@@ -350,7 +245,7 @@ def rank(
     numbers = dict.fromkeys((name for name in table if name not in others), "float64")
     table = table.astype({"rank": "Int64", **numbers})
     table.attrs = {
-        "units": {name: _unit(name) for name in table.columns},
+        "units": {name: unit(name) for name in table.columns},
         "protocols": found.protocols_in_use,
         "images": found.images,
     }

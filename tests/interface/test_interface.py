@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 import benchmark
@@ -141,7 +142,7 @@ def test_bundled_rows_of_a_codec_measured_here_are_not_counted_twice(tmp_path):
     Store(folder).append(sweep("jpeg", fingerprint="ours", run="2026"))
     frame = benchmark.load(folder)
     assert len(frame) == 36
-    assert set(frame.loc[frame["codec"] == "jpeg", "fingerprint"]) == {"ours"}
+    assert not frame.loc[frame["codec"] == "jpeg", "bundled"].any()
     assert set(benchmark.summary(frame)["images"]) == {3}
 
 
@@ -162,6 +163,48 @@ def test_nulls_infinities_units_and_protocols_survive_the_way_into_a_frame(tmp_p
     assert frame.attrs["protocols"]["psnr_db"] == PROTOCOLS["psnr_db"]
     (mean,) = benchmark.summary(frame).to_dict("records")
     assert (mean["psnr_db_infinite"], mean["psnr_db_images"], mean["ms_ssim_images"]) == (1, 1, 1)
+
+
+def test_a_frame_has_some_thirty_columns_and_the_rest_is_asked_for():
+    frame = benchmark.load(ROOT / "results" / "kodak")
+    assert len(frame.columns) == 32
+    assert {"codec", "variant", "label", "bpp", "psnr_db", "lpips_squeeze"} <= set(frame.columns)
+    assert not [name for name in frame if name.endswith(("_protocol", "_reason"))]
+    of_label = frame.groupby("label")[["codec", "variant"]].nunique()
+    assert (of_label == 1).all(axis=None)
+    assert set(frame.loc[frame["variant"] == "beta=3.84", "label"]) == {"ours beta=3.84"}
+    whole = benchmark.load(ROOT / "results" / "kodak", details=True)
+    assert {"psnr_db_protocol", "vmaf_reason", "fingerprint", "label"} <= set(whole.columns)
+    few = frame[frame["codec"] == "jpegxl"]
+    assert benchmark.summary(few).equals(benchmark.summary(whole[whole["codec"] == "jpegxl"]))
+
+
+def test_protocols_and_reasons_of_metrics_are_frames_of_their_own(tmp_path):
+    folder = tmp_path / "set"
+    without = {"ms_ssim": None, "ms_ssim_protocol": None, "ms_ssim_reason": "too small"}
+    older = {"psnr_db_protocol": "psnr-rgb8/0"}
+    rows = [row("jpeg", 5, "a", **without), row("jpeg", 5, "b", **older), row("jpeg", 5, "c")]
+    Store(folder).append([*rows, failed("jpeg", 5, "d", "encode", "no")])
+    frame = benchmark.load(folder)
+    found = {
+        (one.metric, one.protocol): (one.rows, one.present)
+        for one in benchmark.protocols(frame).itertuples()
+    }
+    assert found["psnr_db", PROTOCOLS["psnr_db"]] == (2, True)
+    assert found["psnr_db", "psnr-rgb8/0"] == (1, False)
+    assert found["ms_ssim", PROTOCOLS["ms_ssim"]] == (2, True)
+    (lack,) = benchmark.missing(frame).to_dict("records")
+    assert (lack["image"], lack["metric"], lack["reason"]) == ("a", "ms_ssim", "too small")
+    assert len(benchmark.missing(frame[frame["image"] == "c"])) == 0
+
+
+def test_numbers_that_were_changed_in_a_frame_count(stored):
+    frame = benchmark.load(stored)
+    better = benchmark.summary(frame.assign(psnr_db=frame["psnr_db"] + 1))
+    assert np.allclose(better["psnr_db"], benchmark.summary(frame)["psnr_db"] + 1, atol=1e-12)
+    assert better.attrs["meanings"]["bpp"] == "mean of the images' own bits per pixel"
+    pooled = benchmark.summary(frame, average="pooled")
+    assert pooled.attrs["meanings"]["bpp"] == "all bits over all pixels"
 
 
 def test_means_are_those_of_the_rows_with_their_counts(stored):
@@ -201,8 +244,12 @@ def test_a_folder_stands_for_all_of_its_rows(stored):
 
 def test_frames_that_make_no_sense_are_refused(stored, tmp_path):
     frame = benchmark.load(stored)
-    with pytest.raises(UsageError, match="lacks the columns variant"):
-        benchmark.summary(frame.drop(columns="variant"))
+    with pytest.raises(UsageError, match="lacks cell"):
+        benchmark.summary(frame.drop(columns="cell"))
+    with pytest.raises(UsageError, match="lacks attrs"):
+        benchmark.summary(pd.DataFrame(frame.to_dict("records")))
+    with pytest.raises(UsageError, match="does not hold"):
+        benchmark.summary(frame.assign(cell="another"))
     with pytest.raises(UsageError, match="no rows"):
         benchmark.summary(frame[frame["codec"] == "nonesuch"])
     mixed = frame.copy()
