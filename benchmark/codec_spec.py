@@ -175,7 +175,7 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
     """
     made = codec_class(spec)
     variants: tuple[Mapping[str, str], ...] = getattr(made, "variants", ())
-    parameters = _parameters(spec, made)
+    parameters = parameters_of(spec, made)
     given = {key for key, _ in spec.options}
     lacking = {key for key, value in parameters.items() if value.default is value.empty} - given
     defaults = {key: str(value.default) for key, value in parameters.items()}
@@ -200,7 +200,7 @@ def drawings(spec: CodecSpec, count: int) -> list[CodecSpec]:
 
     A codec without the option `seed`, or whose seed is given, stays as it is.
     """
-    if SEED not in _parameters(spec, codec_class(spec)) or SEED in dict(spec.options):
+    if SEED not in parameters_of(spec, codec_class(spec)) or SEED in dict(spec.options):
         return [spec]
     seeded = (
         CodecSpec(spec.name, tuple(sorted((*spec.options, (SEED, str(seed))))))
@@ -219,38 +219,17 @@ def without_seed(variant: str) -> str:
     return ":".join(part for part in parts if not part.startswith(f"{SEED}="))
 
 
-def without_settings(spec: CodecSpec) -> tuple[CodecSpec, dict[str, str]]:
-    """Return a spec without the options that are settings of the codec's sweep, and these.
-
-    A spec whose other options no codec takes stays whole, for `load_codec` to refuse.
-
-    >>> without_settings(parse_codec("jpeg:optimize=1:quality=30"))
-    (CodecSpec(name='jpeg', options=(('optimize', '1'),)), {'quality': '30'})
-    """
-    parameters = _parameters(spec, codec_class(spec))
-    rest = {key: text for key, text in spec.options if key not in parameters}
-    if not rest:
-        return spec, {}
-    plain = spec._replace(options=tuple(one for one in spec.options if one[0] in parameters))
-    names = {setting.name for setting in load_codec(resolve(plain)[0]).sweep}
-    return (plain, rest) if rest.keys() <= names else (spec, {})
-
-
 def load_codec(spec: CodecSpec) -> Any:
     """Construct a codec, with options converted to the types that the constructor declares."""
     made = codec_class(spec)
-    parameters = _parameters(spec, made)
+    parameters = parameters_of(spec, made)
     values: dict[str, Any] = {}
     for key, text in (*spec.options, *spec.beside):
         if key not in parameters:
             known = ", ".join(parameters) or "none"
-            names = {getattr(one, "name", "") for one in _class_sweep(made)}
             hint = f"; {ESCAPES}" if spec.name in RUN_PROGRAMS else ""
-            if key in names:
-                hint = (
-                    f"; {key} is a setting: `bench run --points {spec.name}.{key}=...`, `bench "
-                    f"encode --point {key}=...`"
-                )
+            if isinstance(sweep := getattr(made, "sweep", ()), tuple) and sweep:
+                hint += f"; --points {spec.name}.{sweep[0].name}=... is its setting"
             raise BadOption(f"{spec.name} has no option {key!r}; it has: {known}{hint}")
         kind = parameters[key].annotation
         try:
@@ -270,18 +249,8 @@ def load_codec(spec: CodecSpec) -> Any:
         raise user_file.failed_in(spec.name, made, "the constructor of", error) from error
 
 
-def _class_sweep(made: type[Any]) -> Sequence[object]:
-    """Return the sweep that a class has before it is constructed, if any."""
-    sweep = getattr(made, "sweep", ())
-    return sweep if isinstance(sweep, tuple | list) else ()
-
-
 def described(spec: CodecSpec, codec: "Codec") -> "CodecInfo":
-    """Return a codec's description; raise `UsageError` for a user's codec that breaks the contract.
-
-    It may have no name or sweep, or a `describe` that fails or returns anything but a `CodecInfo`
-    of the declared types.
-    """
+    """Return a codec's description; raise `UsageError` for a user's that breaks the contract."""
     from benchmark.codec import CodecInfo, Setting
 
     if spec.name in CODECS:
@@ -361,7 +330,8 @@ def _plain_path(text: str, inside: str = "") -> str:
     return path if relative.startswith(os.pardir) else inside + relative
 
 
-def _parameters(spec: CodecSpec, made: type[Any]) -> dict[str, inspect.Parameter]:
+def parameters_of(spec: CodecSpec, made: type[Any]) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a codec's constructor by name, which are its options."""
     try:
         signature = inspect.signature(made, eval_str=True)
     except Exception as error:  # it evaluates annotations, which are the author's code

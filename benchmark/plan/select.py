@@ -8,14 +8,15 @@ from benchmark.codec import Between, Codec, OneOf, Setting
 from benchmark.codec_spec import (
     SEED,
     CodecSpec,
+    codec_class,
     described,
     drawings,
     load_codec,
     names_code,
+    parameters_of,
     parse_codec,
     plain_codec,
     resolve,
-    without_settings,
 )
 from benchmark.errors import BadOption, BadPack, Reason, Unavailable, UnknownName, UsageError
 from benchmark.packs.pack import Pack, Recorded, shipped_packs, with_variant
@@ -158,6 +159,23 @@ def with_settings_as_points(
                 found[key] = (*found.get(key, ()), number)
         texts[plain.text if settings else text] = None
     return list(texts), found
+
+
+def without_settings(spec: CodecSpec) -> tuple[CodecSpec, dict[str, str]]:
+    """Return a spec without the options that are settings of the codec's sweep, and these.
+
+    A spec with any other option that the codec does not take stays whole: `load_codec` refuses it.
+
+    >>> without_settings(parse_codec("jpeg:optimize=1:quality=30"))
+    (CodecSpec(name='jpeg', options=(('optimize', '1'),)), {'quality': '30'})
+    """
+    parameters = parameters_of(spec, codec_class(spec))
+    rest = {key: text for key, text in spec.options if key not in parameters}
+    if not rest:
+        return spec, {}
+    plain = spec._replace(options=tuple(one for one in spec.options if one[0] in parameters))
+    names = {setting.name for setting in load_codec(resolve(plain)[0]).sweep}
+    return (plain, rest) if rest.keys() <= names else (spec, {})
 
 
 def variants_of(text: str, draws: int | None) -> list[CodecSpec]:
