@@ -194,6 +194,7 @@ def test_every_variant_meets_every_other_and_never_itself():
 def test_a_tolerance_is_a_number_or_a_percentage(text):
     assert parsed("0.1dB") == parsed(" .1 dB ") == Tolerance(0.1)
     assert parsed("0.5 %") == Tolerance(0.005, relative=True)
+    assert parsed("0") == Tolerance(0)
     with pytest.raises(UsageError, match="the tolerance is a number"):
         parsed(text)
 

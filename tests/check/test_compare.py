@@ -1,6 +1,7 @@
 """Pairing of rows and their changes, against changes that were put there and the jackknife."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from benchmark.check.compare import at_equal_settings, changes, time_changes
 from benchmark.check.pairing import NotComparable, RowSet, pair_up
 from benchmark.check.request import CheckRequest
 from benchmark.check.verdict_table import sentences
+from benchmark.registry import metric_class
 from support.rows.measured import failed, row, table
 
 IMAGES = ("a", "bb", "ccc", "dddd", "eeeee")
@@ -304,6 +306,27 @@ def test_only_the_edition_of_the_latest_run_is_compared():
     assert changes(paired(curved(), [*stale, *curved()]), "psnr").percent == pytest.approx(
         np.zeros(5)
     )
+
+
+@pytest.mark.parametrize(("shift", "below", "above"), [(30, 5, 0), (-30, 0, 5)])
+def test_a_set_wholly_below_or_above_the_reference_is_so_for_all_its_images(shift, below, above):
+    """Values of a distribution metric, of which lower is better, made from those of PSNR."""
+    pair, column = paired(curved(), curved()), metric_class("fd_squeeze").column
+
+    def shifted(side, by):
+        points = [
+            replace(
+                one,
+                image_values={column: 60 - one.image_values["psnr_db"] + by},
+                means={column: one.means["psnr_db"]},
+            )
+            for one in side.summary.points
+        ]
+        return side._replace(summary=replace(side.summary, points=tuple(points)))
+
+    moved = pair._replace(reference=shifted(pair.reference, 0), test=shifted(pair.test, shift))
+    found = changes(moved, "fd_squeeze")
+    assert (len(found.out_of_reach), len(found.beyond), found.nothing) == (below, above, "")
 
 
 def test_metrics_that_the_reference_lacks_are_not_judged_and_those_that_are_lost_are():

@@ -351,3 +351,12 @@ def test_a_damaged_shard_of_the_folder_merged_into_is_warned_of_and_not_the_sour
         (told,) = merged(into, source)
     assert {one.message.file for one in caught} == {shard}
     assert told.damaged == ()
+
+
+def test_a_shard_that_is_a_link_to_elsewhere_is_not_merged(tmp_path):
+    source = machine(tmp_path / "source", [cell(10, "a")], "run-a")
+    (shard,) = (source / "kodak" / "per_image").glob("*.parquet")
+    shard.rename(tmp_path / shard.name)
+    shard.symlink_to(tmp_path / shard.name)
+    with pytest.raises(UsageError, match="is not merged"):
+        merged(tmp_path / "into", source)

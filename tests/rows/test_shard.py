@@ -123,3 +123,10 @@ def test_a_store_leaves_a_bomb_out_and_reads_the_other_rows(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert store.table().num_rows == 5
+
+
+def test_a_column_of_another_type_is_foreign_and_no_damage(tmp_path):
+    path = written(tmp_path / "a.parquet", pa.table({"cell": ["a"], "num_bytes": ["12"]}))
+    with pytest.raises(BadShard, match="'num_bytes' is of string") as caught:
+        read_shard(path, None, ())
+    assert not caught.value.damaged

@@ -381,3 +381,23 @@ def test_results_belong_to_the_folder_that_shares_the_largest_part_of_their_imag
     assert name_of(range(4), "trip-00000a") == "trip-00000a"
     assert name_of(range(40, 44)) == "trip-00000a", "all of the folder, few of the results"
     assert name_of([*range(49, 52)]) not in ("trip-00000a", "trip-00000b"), "less than half"
+
+
+def test_a_damaged_shard_is_moved_away_and_a_whole_one_stays(store):
+    store.append([row("a")])
+    (whole,) = (store.folder / "per_image").glob("*.parquet")
+    bad = whole.with_name(f"{'a' * 64}.parquet")
+    bad.write_bytes(whole.read_bytes())
+    with pytest.warns(DamagedResults):
+        assert store.done() == {"a"}
+    (moved,) = store.set_aside()
+    assert (moved.exists(), bad.exists(), whole.exists()) == (True, False, True)
+    assert moved.parent.name == "damaged"
+
+
+def test_a_run_has_a_record_only_where_its_file_is_one(store):
+    store.begin("run-a", {"machine": "m"})
+    (store.folder / "runs" / "run-b.json").mkdir()
+    assert [store.has_record(run) for run in ("run-a", "run-b", "run-c", "../run-a")] == [
+        *(True, False, False, False)
+    ]

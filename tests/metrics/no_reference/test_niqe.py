@@ -151,3 +151,8 @@ def test_without_the_model_of_the_release_it_is_unavailable(drawn_model, monkeyp
     monkeypatch.delenv("BENCH_WEIGHTS")
     with pytest.raises(Unavailable, match="bench fetch niqe"):
         NIQE()
+
+
+def test_a_flat_block_has_the_first_shape_as_in_matlab():
+    flat = np.full((192, 192, 3), 90, np.uint8)
+    assert block_features(flat)[:, 0] == pytest.approx([0.2] * 4, abs=0)
