@@ -308,10 +308,12 @@ def test_only_the_edition_of_the_latest_run_is_compared():
     )
 
 
-@pytest.mark.parametrize(("shift", "below", "above"), [(30, 5, 0), (-30, 0, 5)])
-def test_a_set_wholly_below_or_above_the_reference_is_so_for_all_its_images(shift, below, above):
+@pytest.mark.parametrize(("bits", "shift", "below", "above"), [(50, 60, 5, 0), (0.02, -60, 0, 5)])
+def test_a_set_without_a_common_rate_is_below_or_above_for_all_its_images(
+    bits, shift, below, above
+):
     """Values of a distribution metric, of which lower is better, made from those of PSNR."""
-    pair, column = paired(curved(), curved()), metric_class("fd_squeeze").column
+    pair, column = paired(curved(), curved(bits=bits)), metric_class("fd_squeeze").column
 
     def shifted(side, by):
         points = [
