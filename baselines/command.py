@@ -50,7 +50,11 @@ class Command:
     @staticmethod
     def beside(options: Mapping[str, str]) -> tuple[str, ...]:
         """Return the options that decide no stream: a rate is added to a curve by `values`."""
-        return ("timeout_seconds",) if "{q}" in options["decode"] else ("timeout_seconds", "values")
+        return (
+            ("timeout_seconds",)
+            if "{q}" in options.get("decode", "")
+            else ("timeout_seconds", "values")
+        )
 
     def __init__(
         self,

@@ -1,9 +1,11 @@
 """Examine this machine: what runs on it, and what is missing for the rest. No printing."""
 
+import ast
 import os
 import platform
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -17,6 +19,8 @@ from benchmark.packs.pack import shipped_packs, with_variant
 from benchmark.protocol import protocol_of
 from benchmark.system.digest import cache_folder
 
+ROOT = Path(__file__).parents[2]  # of the packages benchmark and baselines
+
 
 class Availability(NamedTuple):
     """A codec, metric or dataset: whether it can be used here, and why not."""
@@ -25,6 +29,85 @@ class Availability(NamedTuple):
     state: Literal["ready", "recorded", "options", "missing"]
     what: str  # version, place or protocol where ready, else what it needs and how to get it
     licence: str = ""
+
+
+class Entry(NamedTuple):
+    """A name with its title, whether it can be used here, and what it lacks."""
+
+    name: str
+    title: str
+    state: str  # "ready", "pack", "options", "missing"; empty for what a user brings
+    lacks: str = ""  # the command that brings it, or the beginning of the reason
+
+
+def list_codecs() -> list[Entry]:
+    """List every codec, and a short name by what it stands for."""
+    titles = {name: _title(target, of_module=True) for name, target in registry.CODECS.items()}
+    titles |= {name: f"short for {text}" for name, text in registry.ALIASES.items()}
+    return _entries(examine_codecs(), titles, ("./file.py:Class", "a codec of your own"))
+
+
+def list_datasets() -> list[Entry]:
+    """List every dataset."""
+    opened = {name: _title(target) for name, target in registry.DATASETS.items()}
+    titles = {
+        name: title.removeprefix("Open the ").removeprefix("Open ")
+        for name, title in opened.items()
+    }
+    own = ("path/to/images", "any folder"), ("./file.py:function", "a dataset of your own")
+    return _entries(examine_datasets(), titles, *own)
+
+
+def list_metrics() -> list[Entry]:
+    """List every metric; those of whole datasets say so."""
+    titles = {name: _title(target) for name, target in registry.METRICS.items()}
+    for name, target in registry.DISTRIBUTION_METRICS.items():
+        titles[name] = f"of whole datasets: {_title(target)}"
+    absent = {name: read_reason(why)[1] for name, why in lacking(titles).items()}
+    found = [
+        Availability(name, "missing" if name in absent else "ready", absent.get(name, ""))
+        for name in titles
+    ]
+    return _entries(found, titles, ("./file.py:Class", "a metric of your own"))
+
+
+def _entries(
+    found: Iterable[Availability], titles: Mapping[str, str], *own: tuple[str, str]
+) -> list[Entry]:
+    states = {"recorded": "pack"}
+    entries = [
+        Entry(
+            one.name,
+            titles[one.name],
+            states.get(one.state, one.state),
+            _lack(one.what) if one.state == "missing" else "",
+        )
+        for one in found
+    ]
+    return [*entries, *(Entry(name, title, "") for name, title in own)]
+
+
+def _lack(reason: str) -> str:
+    """Shorten a reason to the command that helps, else to its beginning.
+
+    >>> _lack("no file x in the cache: run `bench fetch x`, or ..."), _lack("no x: build it")
+    ('bench fetch x', 'no x')
+    """
+    command = re.search("`([^`]+)`", reason)
+    return command[1] if command else reason.partition(":")[0]
+
+
+def _title(target: str, of_module: bool = False) -> str:
+    """Return the first sentence of the docstring of `module:object`, without importing it.
+
+    of_module: that of the module.
+    """
+    module, _, name = target.partition(":")
+    tree = ast.parse(Path(ROOT, *module.split(".")).with_suffix(".py").read_bytes())
+    named = (node for node in tree.body if getattr(node, "name", "") == name)
+    node = tree if of_module else next(named)
+    text = ast.get_docstring(node) or ""  # type: ignore[arg-type]
+    return text.partition("\n\n")[0].partition(";")[0].replace("\n", " ").rstrip(".")
 
 
 def examine_codecs() -> list[Availability]:

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +16,7 @@ from benchmark.option import COMPARED
 from benchmark.plan.request import Request
 
 if TYPE_CHECKING:
-    from benchmark.audit.installation import Availability
+    from benchmark.audit.installation import Availability, Entry
 
 
 def list_names(
@@ -24,46 +25,41 @@ def list_names(
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """List codecs, datasets and metrics (`bench doctor` says which of them run here).
+    """List codecs, datasets and metrics, each with a title and what it lacks here.
+
+    A codec is ready, in a pack (its recorded streams stand in), or needs options; what it lacks is
+    in brackets. `bench doctor` has versions, licences and whole reasons.
 
     Examples:
       bench list
       bench list --published --json
     """
-    from benchmark import registry
+    from benchmark.audit import installation
 
     if published:
         from benchmark.commands.references import list_published
 
         list_published(as_json)
         return
-    needs = dict.fromkeys(registry.NEED_OPTIONS, "needs options")
-    short = {name: f"short for {spec}" for name, spec in registry.ALIASES.items()}
-    of_sets = dict.fromkeys(registry.DISTRIBUTION_METRICS, "of whole datasets")
-    of_images = {
-        name: "of the decoded image alone" if ".no_reference." in target else ""
-        for name, target in registry.METRICS.items()
-    }
-    titles = {
-        "codecs": {
-            **{name: needs.get(name, "") for name in registry.CODECS},
-            **short,
-            "./file.py:Class": "a codec of your own",
-        },
-        "datasets": {
-            **dict.fromkeys(registry.DATASETS, ""),
-            "path/to/images": "any folder",
-            "./file.py:function": "a dataset of your own",
-        },
-        "metrics": {**of_images, **of_sets, "./file.py:Class": "a metric of your own"},
+    found = {
+        "codecs": installation.list_codecs(),
+        "datasets": installation.list_datasets(),
+        "metrics": installation.list_metrics(),
     }
     if as_json:
-        print(json.dumps(titles, indent=1))
+        print(json.dumps({kind: _by_name(ones) for kind, ones in found.items()}, indent=1))
         return
-    for title, names in titles.items():
-        print(title)
-        for name, remark in names.items():
-            print(f"  {name:<34}{remark}".rstrip())
+    width = get_terminal_size().columns if sys.stdout.isatty() else None
+    for kind, ones in found.items():
+        print(kind)
+        for one in ones:
+            needs = f"({one.lacks}) " if one.lacks else ""
+            line = f"  {one.name:<14} {one.state:<8} {needs}{one.title}".rstrip()
+            print(line if width is None or len(line) <= width else f"{line[: width - 1]}…")
+
+
+def _by_name(ones: "Iterable[Entry]") -> dict[str, dict[str, str]]:
+    return {one.name: {"state": one.state, "title": one.title, "lacks": one.lacks} for one in ones}
 
 
 @takes(Request, "data_dir weights_dir vtm_dir")

@@ -27,7 +27,6 @@ SPELLINGS = (
     ("--metric", "--metrics"),
     ("--dataset", "--datasets"),
     ("--point", "--points"),
-    ("--points", "--table"),  # of `report`, whose points are stored
 )
 EXAMPLES = "Examples:\n"
 

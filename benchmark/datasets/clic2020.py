@@ -73,7 +73,7 @@ VALIDATION = Archive(
 
 
 def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
-    """Open both halves of the test set, 428 images; see `archive.find_archive_images`.
+    """Open the 428 photographs of the CLIC 2020 test set; see `archive.find_archive_images`.
 
     One folder with the images of both counts too. The number of all pixels is compared with the
     challenge's byte budget.
@@ -92,17 +92,17 @@ def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
 
 
 def open_professional(data_folders: Sequence[Path]) -> Dataset:
-    """Open the professional photographs of the test set, named `professional/NAME.png`."""
+    """Open the 250 professional photographs of that set; named `professional/NAME.png`."""
     return open_archive(PROFESSIONAL, data_folders)
 
 
 def open_mobile(data_folders: Sequence[Path]) -> Dataset:
-    """Open the mobile photographs of the test set, named `mobile/NAME.png`."""
+    """Open the 178 mobile photographs of that set; named `mobile/NAME.png`."""
     return open_archive(MOBILE, data_folders)
 
 
 def open_validation(data_folders: Sequence[Path]) -> Dataset:
-    """Open the 41 professional photographs for validation."""
+    """Open the 41 professional photographs of CLIC 2020 for validation."""
     return open_archive(VALIDATION, data_folders)
 
 

@@ -59,7 +59,7 @@ PICTURES = {
 
 
 def open_kodak(data_folders: Sequence[Path]) -> Dataset:
-    """Open the first FOLDER/kodak or FOLDER that holds all 24 pictures, `kodim01.png` first.
+    """Open the 24 photographs of Kodak; the first FOLDER/kodak or FOLDER that holds all is taken.
 
     Pixels are compared with the published ones: a file compressed anew, or of another name, is
     accepted, and another picture is not. Raises `Unavailable`.

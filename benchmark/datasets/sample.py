@@ -18,7 +18,7 @@ PICTURES = {
 
 
 def open_sample(data_folders: Sequence[Path] = ()) -> Dataset:
-    """Open the package's files; no other folder is searched.
+    """Open the four photographs bundled with scikit-image; no other folder is searched.
 
     Raises `Unavailable` where one is missing or has changed.
     """

@@ -1,12 +1,15 @@
 """The command line: sub-commands come as text; Ctrl-C; spellings of options."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 
+from benchmark import registry
 from benchmark.commands.verb import SPELLINGS
 from benchmark.registry import COMMANDS
+from support.bench.command import bench
 from support.bench.verbs import every_verb
 
 
@@ -69,3 +72,22 @@ def test_words_after_two_dashes_are_no_options():
     with match.make_context("match", ["--metrics", "ssim", "--", "--metrics", "raw"]) as context:
         given = context.params
     assert (given["metric"], given["codec"], given["against"]) == ("ssim", "--metrics", "raw")
+
+
+def test_the_list_has_a_title_for_each_name_and_what_it_lacks(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("BENCH_WEIGHTS", raising=False)
+    found = json.loads(bench("list", "--json").stdout)
+    assert found["codecs"].keys() >= {*registry.CODECS, *registry.ALIASES}
+    assert found["metrics"].keys() >= {*registry.METRICS, *registry.DISTRIBUTION_METRICS}
+    assert found["datasets"].keys() >= set(registry.DATASETS)
+    assert all(len(one["title"]) > 4 for names in found.values() for one in names.values())
+    states = {name: one["state"] for names in found.values() for name, one in names.items()}
+    assert states["jpeg"] == states["sample"] == states["psnr"] == "ready"
+    assert {states[name] for name in registry.NEED_OPTIONS} == {"options"}
+    assert (states["lpips"], found["metrics"]["lpips"]["lacks"]) == (
+        "missing",
+        "bench fetch alexnet",
+    )
+    listed = bench("list").stdout.splitlines()
+    assert len(listed) == 3 + len(states) + 1  # headings; a codec and a metric of one's own

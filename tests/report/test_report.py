@@ -8,14 +8,13 @@ import typer
 from typer.testing import CliRunner
 
 from benchmark.commands.report import report
-from benchmark.commands.verb import Verb
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.store import Store
 from support.rows.measured import row, sweep
 
 KODAK = Path(__file__).parents[2] / "results" / "kodak"
 app = typer.Typer()
-app.command(cls=Verb)(report)
+app.command()(report)
 
 
 def fill(folder, rows, dataset="kodak"):
@@ -67,8 +66,7 @@ def test_the_terminal_shows_the_ranking_and_where_the_report_is_and_points_if_as
     assert str(results / "kodak" / "report" / "report.md") in lines
     assert sum(line.startswith(("jpeg ", "webp ")) for line in lines) == 2
     fill(tmp_path, sweep("jpeg"))
-    for words in ("--points", "--metrics", "psnr"), ("--table", "--metrics", "psnr"):
-        assert bench_report(tmp_path, *words).count("quality=") == 6
+    assert bench_report(tmp_path, "--table", "--metrics", "psnr").count("quality=") == 6
 
 
 def test_what_is_left_out_is_counted_and_every_reason_is_in_the_details(tmp_path):
