@@ -178,7 +178,10 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
     parameters = parameters_of(spec, made)
     given = {key for key, _ in spec.options}
     lacking = {key for key, value in parameters.items() if value.default is value.empty} - given
-    defaults = {key: str(value.default) for key, value in parameters.items()}
+    defaults = {
+        key: _plain(spec.name, key, str(value.default), value.annotation)
+        for key, value in parameters.items()
+    }
     options = {
         key: _plain(spec.name, key, value, parameters[key].annotation if key in parameters else str)
         for key, value in spec.options

@@ -147,12 +147,6 @@ COMMANDS = {
         "Decode kept streams again and compute the metrics that stored rows lack.",
         "Measure",
     ),
-    "bd": Command(
-        "benchmark.commands.bd:bd",
-        "Compute BD-rate and BD-metric of TEST against ANCHOR, by Akima and by the older cubic "
-        "form.",
-        "Analyse",
-    ),
     "worker": Command(
         "baselines.commands.worker:worker",
         "Measure a codec in an environment of its own: begin, set up, check.",
@@ -181,6 +175,12 @@ COMMANDS = {
     "match": Command(
         "benchmark.commands.match:match",
         "Compare CODEC with AGAINST over pairs of streams of the same image and the same quality.",
+        "Analyse",
+    ),
+    "bd": Command(
+        "benchmark.commands.bd:bd",
+        "Compute BD-rate and BD-metric of TEST against ANCHOR, by Akima and by the older cubic "
+        "form.",
         "Analyse",
     ),
     "check": Command(

@@ -28,8 +28,8 @@ def bd(
         str, typer.Argument(help="Anchor: a file, or a published system such as VTM:9.1.")
     ],
     test: Annotated[str, typer.Argument(help="The curve to compare with it, likewise.")],
-    metric: Annotated[
-        str, opt(COMPARED, "psnr, ms_ssim, lpips, ...; default: all that both have.")
+    metrics: Annotated[
+        str, opt(COMPARED, "Comma-separated metrics; default: all that both have.")
     ] = "",
     dataset: Annotated[str, opt(COMPARED, "Dataset of published points.")] = "kodak",
     as_json: options.AsJson = False,
@@ -43,22 +43,23 @@ def bd(
 
     Examples:
       bench bd vtm.csv mine.json
-      bench bd VTM:9.1 mine.csv --metric psnr
+      bench bd VTM:9.1 mine.csv --metrics psnr
     """
     from benchmark.analysis.rate_distortion import bd_quality, bd_rate, curve_of
     from benchmark.figures.table import Table
     from benchmark.metrics.measure import Measure
+    from benchmark.plan.request import metric_names
 
     curves = [_curve_of(text, dataset, results) for text in (anchor, test)]
     rows = []
-    for name in [metric] if metric else METRICS:
+    for name in metric_names(metrics) if metrics else METRICS:
         measure = Measure.named(name)
         found = [
             curve.series.get(measure.column) or curve.series.get(measure.published)
             for curve in curves
         ]
         lacking = [curve.name for curve, series in zip(curves, found, strict=True) if not series]
-        if lacking and metric:
+        if lacking and metrics:
             raise UsageError(f"{lacking[0]} has no {measure.label}: name another metric")
         if not lacking:
             first, second = (curve_of(*series, measure) for series in found if series)

@@ -198,41 +198,36 @@ def rank(
 ) -> pd.DataFrame:
     """Return the codec variants at a rate or at a value of a metric, the best first.
 
-    Each image's curve, its Pareto front, is interpolated as in BD-rates; nothing is extrapolated.
+    Each image's Pareto front is interpolated as in BD-rates; nothing is extrapolated.
 
     Parameters
     ----------
     source : DataFrame, path or Outcome
-        Rows of one dataset, from `load` (any selection of them), or what `load` takes.
+        As in `summary`.
     at : str or sequence of str
         What to compare at: ``"bpp=0.3"``, ``"psnr=32"``, ``"lpips_squeeze=0.15"``.
     metrics : str or sequence of str
         Metrics to return; at a rate, the first one ranks.
     budget : {"image", "set"}
         Whether each image has the rate or value, or all images together with one setting.
-    common : bool
-        Average over the images that all codecs reach.
-    allow_few : bool
-        As in `summary`.
+    common, allow_few : bool
+        Average over the images that all codecs reach; as in `summary`.
 
     Returns
     -------
     DataFrame
         One row per target (``at``) and codec variant. ``rank`` is missing where not all images
-        reach the target: ``images_reached`` of ``images`` do. ``bpp`` and each metric's column are
-        means over images, followed by both ends of their 95 % intervals. ``encode_seconds`` and
-        ``decode_seconds`` are of an image, measured here; ``typical_seconds_per_megapixel`` of
-        both, as the codec declares. What is not known is NaN.
+        reach the target (``images_reached`` of ``images``). ``bpp`` and metrics are means over
+        images with their 95 % intervals; seconds are of an image, measured here, or typical ones
+        per megapixel, as the codec declares. What is not known is NaN.
 
     Raises
     ------
-    UnknownName
-        If there is no such metric.
     UsageError
         If a target is no rate or value, or a metric is of a whole set and `budget` is "image".
     """
-    targets = [parse_target(text) for text in ([at] if isinstance(at, str) else at)]
-    names = metric_names(metrics)
+    names, texts = metric_names(metrics), [at] if isinstance(at, str) else at
+    targets = [parse_target(text) for text in texts]
     asked = dict.fromkeys((*names, *(one.name for one in targets if one.name != RATE)))
     found = summarised(source, tuple(asked), False, "per_image", allow_few)
     measures = [Measure.named(name) for name in names]
@@ -241,8 +236,8 @@ def rank(
         for target in targets
         for one in ranked_at(found, target, measures, budget, common)
     )
-    others = ("at", "rank", "codec", "images", "images_reached")
-    numbers = dict.fromkeys((name for name in table if name not in others), "float64")
+    others = {"at", "rank", "codec", "images", "images_reached"}
+    numbers = dict.fromkeys(set(table) - others, "float64")
     table = table.astype({"rank": "Int64", **numbers})
     table.attrs = {
         "units": {name: unit(name) for name in table.columns},

@@ -17,6 +17,7 @@ MISTAKES = {
         run --codecs jpg --dataset ./photos
         report --codecs jpg
         match jpg jpeg --dataset ./photos
+        rank --codecs jpg --dataset ./photos
         bd jpg jpg
         tradeoff jpg jpeg --dataset ./photos --realism ms_ssim
         check --codec jpg --against results --dataset ./photos
@@ -288,7 +289,7 @@ def test_a_group_without_a_verb_shows_its_help():
 
 
 def test_what_is_mistyped_is_answered_with_what_is_near():
-    assert "Did you mean 'run'?" in bench("rn").stderr
+    assert "Did you mean 'run'" in bench("rn").stderr
     assert "Did you mean 'export'?" in bench("pack", "exprt").stderr
     assert "Did you mean '--codecs'?" in bench("run", "--codcs", "jpeg").stderr
     assert bench("run", "--codecs").stderr.endswith("; see `bench run --help`\n")

@@ -103,7 +103,7 @@ def test_both_forms_of_bd_rate_are_those_of_their_formulas(tmp_path):
 
 def test_a_published_curve_is_compared_by_its_name(tmp_path):
     (tmp_path / "a.csv").write_text(FORMS["plain.csv"])
-    done = bench("bd", "VTM:CompressAI", tmp_path / "a.csv", "--metric", "psnr", "--json")
+    done = bench("bd", "VTM:CompressAI", tmp_path / "a.csv", "--metrics", "psnr", "--json")
     assert done.returncode == 0, done.stderr
     (rate, _) = json.loads(done.stdout)["rows"]
     assert rate["metric"] == "PSNR (dB)"
