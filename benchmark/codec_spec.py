@@ -178,14 +178,12 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
     parameters = parameters_of(spec, made)
     given = {key for key, _ in spec.options}
     lacking = {key for key, value in parameters.items() if value.default is value.empty} - given
-    defaults = {
-        key: _plain(spec.name, key, str(value.default), value.annotation)
-        for key, value in parameters.items()
-    }
-    options = {
-        key: _plain(spec.name, key, value, parameters[key].annotation if key in parameters else str)
-        for key, value in spec.options
-    }
+    kinds = {key: value.annotation for key, value in parameters.items()}
+    texts = {key: str(value.default) for key, value in parameters.items()}, dict(spec.options)
+    defaults, options = (
+        {key: _plain(spec.name, key, text, kinds.get(key, str)) for key, text in each.items()}
+        for each in texts
+    )
     kept = {key: value for key, value in options.items() if defaults.get(key) != value}
     if not lacking and hasattr(made, "completed"):
         kept = made.completed(kept)
@@ -320,11 +318,7 @@ def plain_codec(text: str) -> str:
 
 
 def _plain_path(text: str, inside: str = "") -> str:
-    """Return a path without detours, from the current folder if it is in it, after `inside`.
-
-    >>> _plain_path("a/../b.py", "./"), _plain_path("/b/./c")
-    ('./b.py', '/b/c')
-    """
+    """Return a path without detours, from the current folder if it is in it, after `inside`."""
     try:
         path = os.path.abspath(text)
         relative = os.path.relpath(path)
