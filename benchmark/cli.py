@@ -3,6 +3,7 @@
 import os
 import sys
 import warnings
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
@@ -155,9 +156,14 @@ def usage_sentence(error: TyperException) -> str:
     message = " ".join(error.format_message().split()).rstrip(".")
     if not message:
         return ""
-    if near := getattr(error, "possibilities", None):
-        message = f"{error.message}. Did you mean {near[0]!r}?"
     context = getattr(error, "ctx", None)
+    if option := getattr(error, "option_name", ""):
+        options = [name for one in context.command.params for name in one.opts] if context else []
+        near = get_close_matches(option.lstrip("-"), [one.lstrip("-") for one in options], 1, 0.7)
+        hint = f". Did you mean '--{near[0]}'?" if near else ""
+        if "--points" in options and not near:
+            hint = "; a codec's settings are given by --points, as in jpeg.quality=10,30"
+        message = f"no such option: {option}{hint}"
     command = context.command_path if context is not None else "bench"
     see = " See" if message.endswith("?") else "; see"
     return f"{message[0].lower()}{message[1:]}{see} `{command} --help`"

@@ -39,8 +39,8 @@ def heading(ranking: Ranking) -> str:
     """Return the line above the table, on what its numbers are."""
     if not ranking.measures:
         return "no metric that ranks codecs was measured"
-    names = " or ".join(map(_whole_name, ranking.measures))
-    return f"BD-rate (%) against {ranking.anchor} at equal {names}, best first"
+    names = " and ".join(map(_whole_name, ranking.measures))
+    return f"BD-rate (%) against {ranking.anchor} in {names}, best first"
 
 
 def headline(ranking: Ranking, images: int, dataset: str) -> str:

@@ -28,7 +28,7 @@ from benchmark.system.processes import delayed
 MANIFEST = "report.json"
 PAGE = "page.html"
 PICTURES = "pictures"  # beside the page
-PICTURE = pattern(r"[0-9a-f]{64}\.\w+")  # named by the sha256 of its pixels
+PICTURE = pattern(r"[0-9a-f]{64}\.(png|webp|avif|jpg)")  # named by the sha256 of its pixels
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ class ReportSet:
         for a manifest that cannot be read.
         """
         self.folder = folder
-        self._own = own
+        self._own = own = own and not folder.is_symlink()  # else it is another folder, the user's
         found = _read(folder / MANIFEST)
         if found is None:
             here = [one for one in (*sorted(names), PAGE) if own and (folder / one).is_file()]
@@ -66,7 +66,12 @@ class ReportSet:
         return self._earlier.page_images
 
     def require_writable(self, names: AbstractSet[str]) -> None:
-        """Raise `UsageError` where one of these files exists and was not written by bench."""
+        """Raise `UsageError` where one of these files exists and was not written by bench.
+
+        Pictures behind a link are in another folder, whose files are never bench's.
+        """
+        if (pictures := self.folder / PICTURES).is_symlink():
+            raise UsageError(f"{pictures} is a link, and pages write and remove there: remove it")
         if self._own:
             return
         for name in sorted({*names, MANIFEST}):
