@@ -194,6 +194,7 @@ page.listenToChart = (box) => {
   });
   box.addEventListener("pointermove", (event) => {
     const to = inBox(event);
+    if (!event.buttons) from = null;
     const wide = from && Math.abs(to[0] - from[0]) > 6 && Math.abs(to[1] - from[1]) > 6;
     rectangle.hidden = !wide;
     if (wide) {

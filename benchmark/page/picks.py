@@ -13,8 +13,8 @@ from benchmark.plan.estimate import interpolated
 from benchmark.system.text import counted
 
 ALL = "all"
-# Core seconds of decoding, all together and of one picture: minutes of diffusion are for `ALL`.
-MOST_SECONDS, MOST_OF_ONE_SECONDS = 20.0, 2.0
+MOST_SECONDS = 20.0  # of decoding, on one core
+SLOW_SECONDS = 10.0  # of a megapixel: diffusion of a hundred steps is for `ALL`
 UNKNOWN_SECONDS = 1.0  # of a megapixel, where nothing is known of the codec
 UNKNOWN_BYTES = 1.5  # of a pixel, where the original is not here
 DECODED_SHARE = 0.9  # of an original's bytes; .12 to .86 in 70 pictures of four codecs
@@ -97,6 +97,7 @@ def in_order(
 
 def within(
     order: Sequence[ImageKey],
+    rows: Mapping[ImageKey, StoredRow],
     seconds: Mapping[ImageKey, float],
     size: Callable[[ImageKey], float],
     limit: Limit,
@@ -108,11 +109,11 @@ def within(
     """
     bytes_left = math.inf if limit.most_bytes is None else limit.most_bytes
     seconds_left = math.inf if limit.most_seconds is None else limit.most_seconds
-    longest = math.inf if limit.most_seconds is None else MOST_OF_ONE_SECONDS
+    slowest = math.inf if limit.most_seconds is None else SLOW_SECONDS
     kept: list[ImageKey] = []
     numbers: set[int] = set()
     for key in order:
-        if seconds[key] > min(seconds_left, longest):
+        if seconds[key] > min(seconds_left, slowest * megapixels(rows[key])):
             continue
         needed = size(key) * (DECODED_SHARE + (key[2] not in numbers))
         if needed > bytes_left:
@@ -135,7 +136,12 @@ def decode_seconds(row: StoredRow, device: str) -> float:
     rate = UNKNOWN_SECONDS
     if of_device:
         rate = interpolated(of_device[0].seconds, row["setting_value"])
-    return float(rate * row["width_px"] * row["height_px"] / 1e6)
+    return rate * megapixels(row)
+
+
+def megapixels(row: StoredRow) -> float:
+    """Return the millions of pixels of a row's image."""
+    return float(row["width_px"] * row["height_px"] / 1e6)
 
 
 def distance(bpp: float, rate: float) -> float:

@@ -32,6 +32,7 @@ from benchmark.page.picks import (
     StoredRow,
     decode_seconds,
     in_order,
+    megapixels,
     within,
     words,
 )
@@ -101,7 +102,7 @@ def write_pictures(
     able = {k: row for k, row in rows.items() if k not in refused or _is_there(folder, _path(row))}
     order = in_order(able, limit.photographs, first)
     seconds = {key: decode_seconds(rows[key], device) for key in order}
-    chosen = within(order, seconds, lambda key: originals.size(key[2], rows[key]), limit)
+    chosen = within(order, rows, seconds, lambda key: originals.size(key[2], rows[key]), limit)
     missing = [key for key in chosen if not _is_there(folder, _path(rows[key]))]
     if missing:
         wall = sum(seconds[key] for key in missing) / min(cores(), len(missing))
@@ -176,7 +177,7 @@ class _Originals:
         """Return the bytes of the picture; a guess where there is none."""
         path = self.picture(number, row).picture
         if path is None:
-            return float(UNKNOWN_BYTES * row["width_px"] * row["height_px"])
+            return UNKNOWN_BYTES * 1e6 * megapixels(row)
         return (self._folder / path).stat().st_size
 
     def _write(self, path: str, row: StoredRow) -> str:

@@ -52,11 +52,12 @@ def test_an_empty_stream_has_a_place_too():
 
 def test_bytes_and_seconds_end_the_pictures_and_slow_decoders_have_none():
     order = [("a", "q=0", 1), ("slow", "q=0", 1), ("a", "q=1", 1), ("a", "q=2", 1), ("a", "q=0", 2)]
-    seconds = dict.fromkeys(order, 0.5) | {("slow", "q=0", 1): 60.0}
+    seconds = dict.fromkeys(order, 0.5) | {("slow", "q=0", 1): 3.0}
+    rows = dict.fromkeys(order, row_of("x", 200_000, 0.25))
 
     def chosen(most_bytes, most_seconds):
         limit = Limit(None, most_bytes, most_seconds)
-        return within(order, seconds, lambda key: 100, limit)
+        return within(order, rows, seconds, lambda key: 100, limit)
 
     fast = [order[0], *order[2:]]
     assert chosen(None, None) == order
