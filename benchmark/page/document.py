@@ -1,7 +1,7 @@
 """The page as one HTML text, with its styles, scripts and crops inside.
 
 Nothing in it comes from a network. Texts of rows are escaped, and should one get through all the
-same, the page's own policy refuses scripts that are not among those written here, and addresses
+same, the page's own policy refuses scripts and styles other than those written here, and addresses
 other than its files.
 """
 
@@ -24,9 +24,8 @@ SCRIPTS = (
     "stage.js", "choice.js", "link.js", "viewer.js", "start.js",
 )  # fmt: skip
 MOST_BYTES = 1_980_000  # of the page, its skeleton not counted
-POLICY = (  # elements are placed by their style
-    "default-src 'none'; img-src 'self' file: data: blob:; style-src 'unsafe-inline'; "
-    "base-uri 'none'; form-action 'none'; "
+POLICY = (
+    "default-src 'none'; img-src 'self' file: data: blob:; base-uri 'none'; form-action 'none'; "
 )
 
 
@@ -36,12 +35,13 @@ def html_text(content: Content) -> str:
     for script in scripts:
         if re.search(r"</script|<!--", script, re.IGNORECASE):
             raise ValueError("a script that ends its own element cannot stand in a page")
-    allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
+    style = "\n" + "\n".join([_colours(), *map(_asset, STYLES)]) + "\n"
+    allowed = " ".join(map(_digest, scripts))
     codecs = {label: place for place, label in enumerate(content.summary.labels)}
     parts = {
-        "policy": f"{POLICY}script-src {allowed}",
+        "policy": f"{POLICY}style-src {_digest(style)}; script-src {allowed}",
         "title": escape(f"{content.dataset}: rate, distortion and realism"),
-        "style": "\n".join([_colours(), *map(_asset, STYLES)]),
+        "style": style,
         "dataset": escape(content.dataset),
         "lede": escape(content.headline),
         "confidence": f"{100 * CONFIDENCE:.0f} %",
@@ -76,8 +76,9 @@ def _asset(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
-def _digest(script: str) -> str:
-    return b64encode(hashlib.sha256(script.encode()).digest()).decode()
+def _digest(text: str) -> str:
+    """Return what a policy allows a script or style by."""
+    return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def table_html(

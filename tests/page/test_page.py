@@ -145,6 +145,20 @@ def test_eight_curves_are_shown_and_others_are_found_by_their_names(visit, kodak
     assert "No other curve" in page.locator("#find-curve .found").inner_text()
 
 
+def test_a_codec_is_found_for_the_viewer_and_its_keys_are_letters_of_the_search(visit, kodak):
+    page = visit(kodak)
+    page.evaluate("page.viewer.open(0, null, null, document.body)")
+    chips = page.locator("#codec-choice .chip")
+    assert chips.count() == 8
+    page.locator("#find-codec input").press_sequentially("lossy f d")
+    assert page.locator("#find-codec .found button").count() == 0
+    assert page.evaluate("page.sight.mode") == "slider"
+    page.locator("#find-codec input").fill("lossy")
+    page.keyboard.press("Enter")
+    assert chips.count() == 9
+    assert page.locator("#panes .pane").count() == 2
+
+
 def test_a_published_curve_is_found_and_its_hover_names_the_source(visit, kodak):
     [vtm] = [
         one for one in data_of(kodak)["published"]["psnr_db"] if one["name"] == "VTM (CompressAI)"
