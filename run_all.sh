@@ -69,8 +69,8 @@ select_from() { # lock file, regular expression of names, 1 to keep those or 0 t
 
 shown() { # command; all that it says is logged, what takes time is shown
   "$@" 2>&1 | tee -a .venv/install.log | sed -u -n -E \
-    -e 's/^ *(Downloading .* \([0-9.]+ ?[MG]i?B\)).*/  \1/p' \
-    -e 's/^((Prepared|Installed|Bytecode) .*)/  \1/p' \
+    -e 's/^ *(Downloading .* \([0-9]{2,}[.0-9]* ?[MG]i?B\)).*/  \1/p' \
+    -e 's/^((Prepared|Installed|Bytecode compiled) [0-9]{2,} .*)/  \1/p' \
     -e 's/^Installing collected .*/  unpacking, which takes as long as the downloads/p'
 }
 

@@ -2,9 +2,9 @@
 
 A class of cost is one codec at one setting on images of about one size. Cells cost what those of
 their class did that have ended, else what is expected of them times the ratio of measured to
-expected seconds of the codec's other cells, else of all cells. Scoring comes on top, per pixel.
-What the first cells of workers took is left out, or, where coding took long, all but coding: they
-wait for the worker to load.
+expected seconds of the codec's other cells, else of the other codecs. Scoring comes on top, per
+pixel. What the first cells of workers took is left out, or, where coding took long, all but coding:
+they wait for the worker to load.
 """
 
 import math
@@ -111,13 +111,18 @@ class _Costs:
 
     def __init__(self, ended: Mapping[Kind, Sums]) -> None:
         self._kinds = ended
-        self._all, self._known = Sums(), Sums()
+        self._all = Sums()
         self._codecs: dict[str, Sums] = defaultdict(Sums)
         for kind, one in ended.items():
             self._all += one
             self._codecs[kind.codec] += one
-            if one.whole_expected:
-                self._known += one
+        ratios = [
+            math.log(one.coding / one.whole_expected)
+            for one in self._codecs.values()
+            if one.whole_expected and one.coding
+        ]
+        # The geometric mean of the codecs', and of 1 for what was expected.
+        self._ratio = math.exp(math.fsum(ratios) / (len(ratios) + 1))
         # What a codec does once for each setting counts as scoring, and is none of other codecs.
         rates = [
             one.scoring / one.scored_pixels for one in self._codecs.values() if one.scored_pixels
@@ -144,7 +149,7 @@ class _Costs:
         if codec or expected is None:
             measured = codec or self._all
             return measured.coding / measured.pixels * pixels
-        return expected * (self._known.coding / self._known.expected if self._known.cells else 1.0)
+        return expected * self._ratio
 
 
 def at_this_pace(finished: float, total: float, seconds: float) -> float | None:

@@ -23,7 +23,9 @@ from benchmark.plan.cells import Cell
 from benchmark.plan.remaining import Running, Work, ended, kind_of, remaining, to_do
 
 RECORDED = sorted((Path(__file__).parent / "recorded_runs").glob("*.csv"))
-RECORDED_FROM, NOTHING_KNOWN_UNTIL = 10.0, 20.0  # workers of a busy machine start in 15 seconds
+RECORDED_FROM = 10.0
+# Seconds until a cell ended that tells something; the workers of a busy machine start in ten.
+STARTED = {"first_run": 17, "slow_and_fast_codecs": 52, "slow_user_codec": 10}
 AT_THE_END = 3.0  # seconds that more or less are no mistake
 
 
@@ -75,7 +77,8 @@ def test_from_the_tenth_second_on_the_time_left_is_right_within_a_factor_of_two(
     for second, told, left in found:
         if told is not None and second >= RECORDED_FROM and abs(told - left) > AT_THE_END:
             assert left / 2 <= told <= 2 * left, (second, told, left)
-    assert all(told is not None for second, told, _ in found if second >= NOTHING_KNOWN_UNTIL)
+    silent = [second for second, told, _ in found if told is None]
+    assert max(silent) <= STARTED[path.stem] + 1
 
 
 JPEG, SLOW = kind_of("jpeg", 50, 1000), kind_of("slow", 50, 1000)
@@ -93,9 +96,9 @@ def test_cells_cost_what_those_of_their_class_did_and_workers_share_them():
     assert remaining(measured, running, waiting, 2) == pytest.approx((4 * 4 + 2 * 3) / 2)
 
 
-def test_what_was_not_measured_is_expected_at_the_speed_of_what_was():
-    """Twice as slow as expected; and scored as the others are."""
-    measured = {JPEG: ended(Work(JPEG, 1000, 1.0), 2.0, 0.001)}
+def test_a_codec_that_was_not_measured_is_expected_as_late_as_others_and_scored_as_they_are():
+    """One codec is four times as slow as expected, which makes it twice for another."""
+    measured = {JPEG: ended(Work(JPEG, 1000, 1.0), 4.0, 0.001)}
     running = [Running(Work(SLOW, 1000, 5.0), 0.0, False)]
     assert remaining(measured, running, {}, 1) == pytest.approx(10.001)
 
