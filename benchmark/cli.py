@@ -157,7 +157,8 @@ def usage_sentence(error: TyperException) -> str:
     if not message:
         return ""
     context = getattr(error, "ctx", None)
-    if option := getattr(error, "option_name", ""):
+    option = getattr(error, "option_name", "")
+    if option and hasattr(error, "possibilities"):  # it is none of the command's
         options = [name for one in context.command.params for name in one.opts] if context else []
         near = get_close_matches(option.lstrip("-"), [one.lstrip("-") for one in options], 1, 0.7)
         hint = f". Did you mean '--{near[0]}'?" if near else ""
