@@ -24,6 +24,14 @@ HEADS = (
     "networks x parameters (M)", "kMAC per pixel: encoder + decoder + entropy", "crops seen",
     "BD-rate, PSNR (%)", "BD-rate, LPIPS (%)", "BD-rate, FD (%)", "encode + decode (s)",
 )  # fmt: skip
+HEAD = "Kodak, 24 images"
+# Rows and columns of the README.
+SHORT = (
+    *("hyperprior (Ballé 2018)", "Charm (Minnen 2020)", "ELIC (He 2022)", "IVR (Sun 2021)"),
+    *("**`ours:size=micro`, beta 0**", "Multi-Realism, beta 2.56"),
+    *("HFD (Hoogeboom 2023), 20 steps", "**`ours:size=micro`, beta 3.84**"),
+)
+COLUMNS = (0, 2, 3, 4, 5)
 # Parts of networks; the others are the entropy path.
 ENCODER, DECODER = ("analysis", "codec.g_a"), ("synthesis", "codec.g_s")
 ELIC = "elic-*.safetensors"
@@ -71,7 +79,7 @@ def lines(kodak: Path, checkpoints: Path = CHECKPOINTS) -> Iterator[str]:
     rows = benchmark.load(kodak)
     labels = pd.Series(map(label_of, rows["codec"], rows["variant"]), rows.index)
     deltas = [bd_rates(rows, ANCHOR, metric) for metric in METRICS]
-    yield f"| Kodak, 24 images | {' | '.join(HEADS)} |"
+    yield f"| {HEAD} | {' | '.join(HEADS)} |"
     yield f"|---|{'--:|' * len(HEADS)}"
     for one in FIELD:
         cards = [load_card(path) for path in sorted(checkpoints.glob(one.checkpoints))]
@@ -85,6 +93,14 @@ def lines(kodak: Path, checkpoints: Path = CHECKPOINTS) -> Iterator[str]:
                 _seconds(mine),
             ]
             yield f"| {one.name} | {' | '.join(cells)} |"
+
+
+def short_lines(kodak: Path) -> Iterator[str]:
+    """Yield the README's lines: work, training and BD-rates of the methods in `SHORT`."""
+    for line in lines(kodak):
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[0] in (HEAD, "---", *SHORT):
+            yield f"| {' | '.join(cells[place] for place in COLUMNS)} |"
 
 
 def _training(cards: Sequence[Card], drawing: tuple[Card, int] | None) -> list[str]:

@@ -1,75 +1,86 @@
 """Print the table of results on Kodak in the README, from the bundled rows.
 
-python tools/results_table.py; tests/commands/test_readme.py compares the README with it.
+python -m tools.results_table; tests/commands/test_readme.py compares the README with it.
 """
 
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 import benchmark
+from baselines.neural.checkpoint.card import load_card
+from baselines.neural.cost import costs
 
 KODAK = Path(__file__).parents[1] / "results" / "kodak"
+OURS = KODAK.parents[1] / "baselines" / "checkpoints" / "ours.safetensors"
+ANCHOR = "vtm"
 CODECS = {  # label in the rows -> what the README calls it
+    "vtm": "VTM 23.13 (VVC)",
+    "vvenc": "VVenC (VVC), fast",
+    "ours:beta=0:effort=2": "**CRDR** (`ours`), beta 0, encoder search",
+    "avif": "AVIF (libaom, speed 4)",
+    "x265": "x265 (HEVC)",
+    "ours:beta=0": "**CRDR** (`ours`), beta 0",
+    "ours:beta=3.84": "**CRDR** (`ours`), beta 3.84",
+    "webp": "WebP",
+    "jpegxl": "JPEG XL",
     "jpeg:optimize=1": "JPEG, optimised",
-    "bpg": "BPG",
-    "avif": "AVIF",
-    "vtm": "VTM (VVC)",
-    "elic": "ELIC",
-    "ivr": "IVR",
-    "hific": "HiFiC",
-    "multirealism:beta=2.56": "Multi-Realism, beta 2.56",
-    "dirac:steps=100": "DIRAC, 100 steps",
-    "hfd": "HFD, 20 steps",
-    "ours:beta=0": "**`ours`, beta 0**",
-    "ours:beta=0:effort=2": "**`ours`, beta 0, effort 2**",
-    "ours:beta=3.84": "**`ours`, beta 3.84**",
 }
 LPIPS = "lpips_squeeze"
-RATE_BPP = 0.3
+AT = "bpp=0.3"
+HEADS = "PSNR (%)", "LPIPS (%)", "LPIPS at 0.3 bpp", "kMAC per pixel", "s per megapixel"
 LEAST_OVERLAP = 0.5  # of two curves, below which docs/protocol.md marks a BD-rate
 
 
 def lines(kodak: Path) -> Iterator[str]:
-    """Yield the lines of the table: BD-rates (%) with 95 % intervals, and LPIPS at one rate.
+    """Yield the lines of the table, best PSNR first.
 
-    kodak: folder of results with the bundled rows alone.
+    Columns: BD-rates against VTM with 95 % intervals, LPIPS at one rate, work of encoder and
+    decoder, typical seconds of both on one core. kodak: folder of results with the bundled rows.
     """
     rows = benchmark.load(kodak)
-    columns = [
-        bd_rates(rows, "jpeg:optimize=1", "psnr"),
-        bd_rates(rows, "vtm", "psnr"),
-        bd_rates(rows, "jpeg:optimize=1", LPIPS),
-    ]
-    means = benchmark.summary(rows, metrics=LPIPS)
-    heads = "PSNR, v JPEG", "PSNR, v VTM", "LPIPS, v JPEG", f"LPIPS at {RATE_BPP} bpp"
-    yield f"| Kodak, 24 images | {' | '.join(heads)} |"
-    yield "|---|--:|--:|--:|--:|"
+    psnr, lpips = (bd_rates(rows, ANCHOR, metric) for metric in ("psnr", LPIPS))
+    ranked = benchmark.rank(rows, AT, metrics=LPIPS).set_index("codec")
+    parts = costs(*_network()).values()
+    work = f"{sum(part.macs_per_pixel for part in parts) / 1e3:.0f}"
+    yield f"| Kodak, 24 images | {' | '.join(HEADS)} |"
+    yield f"|---|{'--:|' * len(HEADS)}"
     for label, name in CODECS.items():
-        rates = " | ".join(column[label] for column in columns)
-        yield f"| {name} | {rates} | {_at_rate(means[means['codec'] == label]):.3f} |"
+        at_rate = ranked.loc[label]
+        cells = [
+            psnr[label],
+            lpips[label],
+            _shown(at_rate[LPIPS], ".3f"),
+            work if label.startswith("ours") else "–",
+            _seconds(at_rate["typical_seconds_per_megapixel"]),
+        ]
+        yield f"| {name} | {' | '.join(cells)} |"
 
 
 def bd_rates(rows: pd.DataFrame, anchor: str, metric: str) -> dict[str, str]:
     """Return BD-rates against the anchor by label, with intervals where the metric has them."""
-    found = {anchor: "0"}
+    shown = {anchor: "0"}
     for row in benchmark.bd_rate(rows, anchor, metric).to_dict("records"):
         value, low, high = (row[f"bd_rate_{one}percent"] for one in ("", "low_", "high_"))
         mark = "†" if row["bd_rate_overlap"] < LEAST_OVERLAP else ""
         ends = "" if math.isnan(low) else f" [{low:+.1f}, {high:+.1f}]"
-        found[row["codec"]] = "–" if math.isnan(value) else f"{value:+.1f}{mark}{ends}"
-    return found
+        shown[row["codec"]] = "–" if math.isnan(value) else f"{value:+.1f}{mark}{ends}"
+    return shown
 
 
-def _at_rate(means: pd.DataFrame) -> float:
-    """Interpolate the mean of LPIPS linearly over the logarithm of the rate."""
-    ordered = means.sort_values("bpp")
-    inside = ordered["bpp"].min() <= RATE_BPP <= ordered["bpp"].max()
-    assert inside, "no codec of the table is extrapolated"
-    return float(np.interp(math.log(RATE_BPP), np.log(ordered["bpp"]), ordered[LPIPS]))
+def _network() -> tuple[str, object]:
+    card = load_card(OURS)
+    return card.architecture, card.config
+
+
+def _seconds(value: float) -> str:
+    return _shown(value, ".0f" if value >= 100 else ".2g")
+
+
+def _shown(value: float, form: str) -> str:
+    return "–" if math.isnan(value) else format(value, form)
 
 
 if __name__ == "__main__":
