@@ -1,11 +1,8 @@
 """`bench fetch`: weights for torch and for learned codecs, progress, unknown names."""
 
-import sys
-
 import pytest
 
 from benchmark.commands import fetch as command
-from benchmark.datasets.download import fetch
 from benchmark.errors import Unavailable, UnknownName, UsageError
 from benchmark.registry import CODECS
 from benchmark.system.weights import NETWORKS, PublishedFile
@@ -79,16 +76,3 @@ def test_what_needs_no_fetch_says_so_and_what_is_unknown_is_guessed(capsys):
     assert "nothing to fetch" in capsys.readouterr().out
     with pytest.raises(UnknownName, match="Did you mean 'kodak'"):
         command.fetch("kodac")
-
-
-def test_outside_a_terminal_progress_is_a_line_when_a_file_is_there(server, tmp_path, capsys):
-    with command._shown() as progress:
-        fetch(f"{server.url}/file.bin", tmp_path / "file.bin", progress=progress)
-    assert capsys.readouterr().err == "file.bin: 1000000 of 1000000 bytes\n"
-
-
-def test_on_a_terminal_progress_is_a_bar(server, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with command._shown() as progress:
-        fetch(f"{server.url}/file.bin", tmp_path / "file.bin", progress=progress)
-    assert "file.bin" in capsys.readouterr().err

@@ -39,11 +39,7 @@ counts_pages = pytest.mark.skipif(
 @counts_pages
 @pytest.mark.parametrize(
     ("work", "variables", "kept"),
-    [
-        (CODING, {}, True),
-        (TRAINING, {}, True),
-        (CODING, {"MALLOC_TRIM_THRESHOLD_": "131072"}, False),
-    ],
+    [(CODING, {}, True), (TRAINING, {"MALLOC_TRIM_THRESHOLD_": "131072"}, False)],
 )
 def test_memory_of_a_tensor_is_kept_for_the_next_one_unless_the_user_decides(
     work, variables, kept, monkeypatch

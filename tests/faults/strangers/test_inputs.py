@@ -107,7 +107,7 @@ def test_a_folder_of_odd_images_is_measured_but_for_what_is_named(tmp_path, reco
         losses += bench_alone(*command, tmp_path / "results").returncode
     tell(record_property, "odd and broken images in a folder", 3, len(good) + len(bad), losses)
     assert losses == 0, told
-    assert done.returncode == 1, "refused images are a failure of the run"
+    assert done.returncode == 0, "refused images are left out"
 
 
 @pytest.mark.slow

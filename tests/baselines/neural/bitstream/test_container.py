@@ -155,6 +155,7 @@ def test_every_field_reaches_its_ends(changes):
         ({"tiling": Tiling(64 * 256, 0)}, "multiples of 64"),
         ({"tiling": Tiling(512, 8)}, "margin of 8"),
         ({"tiling": Tiling(128, 144)}, "margin of 144"),
+        ({"width": 16384, "tiling": Tiling(8192, 4096)}, "margin of 4096"),
         ({"tiling": Tiling(768, 0)}, "for an image of 768 x 512"),
         ({"width": 4096, "height": 4096, "tiling": Tiling(2112, 0)}, "2112 x 2112"),
         (
@@ -281,8 +282,8 @@ def test_tiles_cover_the_image_once():
     ):
         covered = np.zeros((height, width), int)
         for left, top, across, down in tiles(width, height, tiling):
-            assert across > 0
-            assert down > 0
+            assert 0 < across <= width - left
+            assert 0 < down <= height - top
             covered[top : top + down, left : left + across] += 1
         assert (covered == 1).all()
 

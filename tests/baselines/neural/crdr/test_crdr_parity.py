@@ -164,9 +164,9 @@ def test_the_picture_is_theirs(network, referee, beta):
     assert rounding(clamped[0], stage(f"b{beta}.recon"), clamped[1]) < ROUNDING
 
 
-@pytest.mark.parametrize("beta", BETAS)
-def test_another_q_gives_the_picture_of_their_stream(network, referee, beta):
+def test_another_q_gives_the_picture_of_their_stream(network, referee):
     """Their header holds q in sixteenths, so that their decoder uses 1.25 for 1.3."""
+    beta = BETAS[-1]
     images = network.synthesise(stage("y_hat"), Controls(1.25, beta)).clamp(-1, 1)
     controls = Controls(level(1.25), level(beta))
     exact = referee.synthesise(stage("y_hat").double(), controls).clamp(-1, 1)
