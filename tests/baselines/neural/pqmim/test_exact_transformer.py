@@ -1,5 +1,6 @@
 """The transformer without rounded sums: near the float one, and the same whatever computes it."""
 
+import os
 import sys
 from hashlib import sha256
 from pathlib import Path
@@ -13,8 +14,6 @@ from baselines.neural.pqmim.architecture import TINY
 from baselines.neural.pqmim.exact_transformer import ExactTransformer, exponentials
 from baselines.neural.pqmim.transformer import MaskedTransformer, stages_of
 from support.processes import ran
-
-ROOT = Path(__file__).parents[4]
 
 
 def seeded() -> MaskedTransformer:
@@ -139,5 +138,6 @@ PROGRAM = (
 
 def test_other_instructions_and_threads_give_the_same_bits():
     set_to = {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
-    told = ran(sys.executable, "-c", PROGRAM, Path(__file__).parent, PYTHONPATH=ROOT, **set_to)
+    path = os.pathsep.join(sys.path)
+    told = ran(sys.executable, "-c", PROGRAM, Path(__file__).parent, PYTHONPATH=path, **set_to)
     assert told.stdout.strip() == every_bit(20, 13, 4)
