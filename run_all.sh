@@ -5,7 +5,7 @@
 #                        are taken for the other codecs); write the report and its page
 #   ./run_all.sh all     the same with every codec that runs here; also JPEG and VTM on Kodak, if its
 #                        images are present
-#   ./run_all.sh paper   set up, draw the paper's figures from results/ into results/figures/paper
+#   ./run_all.sh paper   set up, draw the paper's figures from results/ into results/figures/crdr
 #   ./run_all.sh test    set up, Ray too, then ruff, mypy and pytest; --all adds the slow tests
 #   ./run_all.sh setup   set up, nothing else
 #
@@ -190,8 +190,8 @@ case "$*" in
   all) measure_everything ;;
   setup) echo "Next: ./run_all.sh compares ours, JPEG and VTM; .venv/bin/bench --help" ;;
   paper)
-    echo "Next: draw the paper's figures into results/figures/paper."
-    .venv/bin/bench figures paper
+    echo "Next: draw the paper's figures into results/figures/crdr."
+    .venv/bin/bench figures crdr --all
     ;;
   test) check_and_test -m "not slow" ;;
   "test --all") check_and_test ;;

@@ -19,4 +19,5 @@ class Charm(RatePointsCodec):
     facts = Facts(
         "Charm", "learned", "Trained for distortion", "#44AA99", "p", trained_on=("psnr_db",),
         typical=(Typical("level", ((1, 1.3),)),), published=(("Charm", ""),), budget=True,
+        kmac=14.1,
     )  # fmt: skip

@@ -71,7 +71,8 @@ class CRDR:
     @staticmethod
     def facts(options: Mapping[str, str]) -> Facts:
         """Return the facts of the variant with these options."""
-        beta, micro = options.get("beta", ""), options.get("size") == "micro"
+        beta, size = options.get("beta", ""), options.get("size", "")
+        micro = size == "micro"
         searched = 0.9 * SEARCH_STEPS[int(options.get("effort", 0))]
         return Facts(
             f"CRDR{' micro' * micro} β={beta}", "own", "This method",
@@ -88,7 +89,8 @@ class CRDR:
             ),
             published=() if micro else (("CRDR", f"beta={beta}"),),
             published_version="5000000 steps, Open Images",
-            budget=micro,
+            kmac=0.0 if "checkpoint" in options else {"": 41.3, "micro": 14.6}.get(size, 0.0),
+            budget=micro, titled=("beta", "size") if micro else ("beta",),
         )  # fmt: skip
 
     def __init__(

@@ -19,4 +19,5 @@ class Elic(RatePointsCodec):
     facts = Facts(
         "ELIC", "learned", "Trained for distortion", "#56B4E9", "s", trained_on=("psnr_db",),
         typical=(Typical("level", ((1, 1.15),)),), published=(("ELIC", "mse"),), budget=True,
+        kmac=14.7,
     )  # fmt: skip

@@ -35,6 +35,7 @@ class Hfd(DrawingCodec):
         return Facts(
             "HFD", "learned", "Trained for realism", "#E69F00", ">", trained_on=("psnr_db",),
             typical=cls.typical(options), published=(("HFD", ""),), budget=True,
+            kmac=310.3,  # 20 steps behind ELIC
         )  # fmt: skip
 
     def __init__(

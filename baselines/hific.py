@@ -20,7 +20,7 @@ class Hific(RatePointsCodec):
     facts = Facts(
         "HiFiC", "learned", "Trained for realism", "#0072B2", "^",
         trained_on=("psnr_db", "lpips_alex"), typical=(Typical("level", ((1, 2.4),)),),
-        published=(("HiFiC", ""),), budget=True,
+        published=(("HiFiC", ""),), budget=True, kmac=14.1,
     )  # fmt: skip
     levels = (1, 2, 3)
     tuned_for = "perceptual quality"

@@ -21,6 +21,7 @@ class IVR(CheckpointCodec):
     facts = Facts(
         "IVR", "learned", "Trained for distortion", "#999933", "<", trained_on=("psnr_db",),
         typical=(Typical("q", ((0, 1.1),)),), published=(("IVR", "with U-Net"),), budget=True,
+        kmac=14.8,
     )  # fmt: skip
 
     def __init__(self, *, checkpoint: str = "") -> None:

@@ -36,7 +36,8 @@ class JPEG(JPEGDecoder):
             "libjpeg-turbo"
         )
         return Facts(
-            "JPEG", "standard", "Programs", "#000000", "s",
+            "JPEG" + " (optimised)" * (options.get("optimize") == "1"), "standard", "Programs",
+            "#000000", "s", titled=("optimize",),
             chroma=":".join(options.get("subsampling", "420")),
             memory=Memory(15, 0, torch=False),
             typical=(Typical("quality", ((5, 0.013), (50, 0.02), (95, 0.035))),),

@@ -39,7 +39,8 @@ class MultiRealism(RatePointsCodec):
         return Facts(
             f"Multi-Realism β={beta}", "learned", "Trained for realism", colour, marker,
             trained_on=("psnr_db", "lpips_alex"), typical=(Typical("level", ((1, 0.9),)),),
-            published=(("Multi-Realism", f"beta={beta}"),), budget=True,
+            published=(("Multi-Realism", f"beta={beta}"),), budget=True, kmac=14.4,
+            titled=("beta",),
         )  # fmt: skip
 
     def __init__(self, *, beta: float, checkpoint: str = "") -> None:

@@ -40,11 +40,11 @@ class PqMim(RatePointsCodec):
             return Facts(
                 "PQ-MIM", "learned", "Trained for realism", "#882255", "s",
                 trained_on=("psnr_db", "lpips_alex"), typical=typical,
-                published=(("PQ-MIM", ""),), budget=True,
+                published=(("PQ-MIM", ""),), budget=True, kmac=41.2, titled=("perceptual",),
             )  # fmt: skip
         return Facts(
             "PQ-MIM (MSE)", "learned", "Trained for distortion", trained_on=("psnr_db",),
-            typical=typical, budget=True,
+            typical=typical, budget=True, kmac=45.3,
         )  # fmt: skip
 
     def __init__(self, *, perceptual: int = 0, checkpoint: str = "") -> None:

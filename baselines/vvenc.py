@@ -28,13 +28,17 @@ class VVenC(IntraCodec):
     name = "vvenc"
     video = VideoCodec("libvvenc", "vvc")
     accepts = Between("qp", 0, 63, whole=True)
+
     # preset and chroma format are in every name: they tell a fast encoder from the others
-    facts = Facts(
-        "VVenC fast 4:2:0", "standard", colour="#0072B2", marker="o",
-        chroma="4:2:0", tuned_for="PSNR",
-        typical=(Typical("qp", ((22, 14), (32, 10), (37, 7), (42, 5.5), (47, 4))),),
-        stated=(("preset", "fast"),), suffix="4:2:0",
-    )  # fmt: skip
+    @staticmethod
+    def facts(options: Mapping[str, str]) -> Facts:
+        """Return the facts of a preset."""
+        return Facts(
+            f"VVenC {options.get('preset', 'fast')} 4:2:0", "standard", colour="#0072B2",
+            marker="o", chroma="4:2:0", tuned_for="PSNR", titled=("preset",),
+            typical=(Typical("qp", ((22, 14), (32, 10), (37, 7), (42, 5.5), (47, 4))),),
+        )  # fmt: skip
+
     banner = r"libvvenc version: (\S+)"
     licence = "BSD-3-Clause-Clear"
     conversions: ClassVar[tuple[Mapping[str, str], ...]] = ({},)

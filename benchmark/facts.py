@@ -53,9 +53,9 @@ class Facts(NamedTuple):
     tuned_for: str = ""  # of rows that do not state it: "PSNR"
     memory: Memory = Memory()
     typical: tuple[Typical, ...] = ()
-    implied: tuple[tuple[str, str], ...] = ()  # options that short names leave out
-    stated: tuple[tuple[str, str], ...] = ()  # default options that short names have
-    suffix: str = ""  # of short names
+    kmac: float = 0.0  # thousand multiply-accumulates to encode and decode a pixel; 0: unknown
+    implied: tuple[tuple[str, str], ...] = ()  # options that names of figures leave out
+    titled: tuple[str, ...] = ()  # options that the title has; names of figures add the others
     # System and variant of published points. The paper plots the first that has points; of a
     # measured codec, the first has the same program or weights.
     published: tuple[tuple[str, str], ...] = ()

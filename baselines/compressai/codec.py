@@ -98,10 +98,12 @@ class CompressAI:
             return facts._replace(title=title, colour=colour, marker=marker, published=points)
         if metric == "ms-ssim":
             points = (("Hyperprior", "CompressAI ms-ssim"),)
-            return facts._replace(title="Hyperprior MS-SSIM", published=points)
+            return facts._replace(title="Hyperprior MS-SSIM", published=points, titled=("metric",))
         facts = facts._replace(group="Trained for distortion")
         if options.get("weights") == "matched":
-            return facts._replace(title="Hyperprior, our budget", budget=True)
+            return facts._replace(
+                title="Hyperprior, our budget", titled=("weights",), budget=True, kmac=14.7
+            )
         points = (("Hyperprior", "CompressAI mse"),)
         return facts._replace(title="Hyperprior", colour="#882255", marker="h", published=points)
 

@@ -1,7 +1,8 @@
 """Rows of a dataset below a results folder, read and summarised for reports, checks and figures."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from fnmatch import fnmatch
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -110,13 +111,15 @@ def read_results(
     pooled: bool = False,
     allow_few: bool = False,
     verified_only: bool = False,
+    images: Sequence[str] = (),
 ) -> DatasetResults:
     """Read and summarise the rows of a dataset below a results folder.
 
     name: a dataset, a part of one such as clic2020:mobile, or a folder of images. codecs:
     comma-separated names or labels, or "all". metrics: names. common, allow_few: see
     `reduce.summarise_store`. pooled: bits per pixel over all pixels. verified_only: keep rows whose
-    streams were decoded again in a fresh process. Raises `UsageError` if no rows are left.
+    streams were decoded again in a fresh process. images: see `rows_of_images`. Raises `UsageError`
+    if no rows are left.
     """
     name = stored_dataset(results, name)
     stored, _, subset = name.partition(":")
@@ -127,13 +130,38 @@ def read_results(
         rows = verified_rows(rows)
         if rows.num_rows == 0:
             raise UsageError(f"{folder} has no verified rows: run the same with --verify")
-    table = rows_of_codecs(rows, codecs, subset)
+    table = rows_of_images(rows_of_codecs(rows, codecs, subset), images)
     if table.num_rows == 0:
         raise UsageError(f"{folder} has no rows of {name}: measure some with `bench run`")
     average: Average = "pooled" if pooled else "per_image"
     summary, table = summarise_store(table, folder, metrics, average, common, allow_few)
     report = folder / (f"report-{subset}" if subset else "report")
     return DatasetResults(name, report, summary, table, store.records())
+
+
+def rows_of_images(table: pa.Table, patterns: Sequence[str]) -> pa.Table:
+    """Return the rows of the images that a pattern names: kodim0*, kodim23.png; all without any.
+
+    Raises `UnknownName` for a pattern without images.
+    """
+    if not patterns:
+        return table
+    kept = named_images(pc.unique(table["image"]).to_pylist(), patterns)
+    return table.filter(pc.is_in(table["image"], value_set=pa.array(sorted(kept), pa.string())))
+
+
+def named_images(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
+    """Return the images that a pattern names; raise `UnknownName` for one without any."""
+    found = {one: {name for name in names if _is_named(name, one)} for one in patterns}
+    for pattern, images in found.items():
+        if not images:
+            raise UnknownName("image with rows", pattern, names)
+    return set().union(*found.values())
+
+
+def _is_named(image: str, pattern: str) -> bool:
+    path = PurePath(image)
+    return any(fnmatch(one, pattern) for one in (image, path.name, path.stem))
 
 
 def rows_of_codecs(table: pa.Table, codecs: str, subset: str = "") -> pa.Table:

@@ -5,7 +5,7 @@ Each is declared by the class of its codec (`benchmark.facts.Facts`). Colours ar
 tell them apart, and the marker says the same without colour.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmark.codec_spec import CodecSpec, facts_of, parse_codec, shown_variants, split_unescaped
@@ -126,16 +126,18 @@ def measured_names() -> dict[str, str]:
     return {system.measured: system.name for system in SYSTEMS if system.measured}
 
 
-def short_names(labels: Sequence[str]) -> dict[str, str]:
-    """Return a short legend name for each label; whole labels where two would be the same.
+def short_names(labels: Sequence[str], versions: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return a name for figures for each label; whole labels where two would be the same.
 
-    >>> short_names(["jpeg", "compressai:metric=mse:model=mbt2018", "./a/mine.py:Mine:level=3"])
-    {'jpeg': 'jpeg', 'compressai:metric=mse:model=mbt2018': 'mbt2018',
-     './a/mine.py:Mine:level=3': 'Mine level=3'}
-    >>> short_names(["vvenc", "vvenc:preset=slow"])
-    {'vvenc': 'vvenc preset=fast 4:2:0', 'vvenc:preset=slow': 'vvenc preset=slow 4:2:0'}
+    versions: of the codecs, by label; a program's version that begins with its title is its name.
+
+    >>> short_names(["ours:beta=0:effort=2", "jpeg:optimize=1", "./a/mine.py:Mine:level=3"])
+    {'ours:beta=0:effort=2': 'CRDR β=0 (effort 2)', 'jpeg:optimize=1': 'JPEG (optimised)',
+     './a/mine.py:Mine:level=3': 'Mine (level 3)'}
+    >>> short_names(["vtm", "vvenc:preset=slow"], {"vtm": "VTM 23.13, 10 bit"})
+    {'vtm': 'VTM 23.13', 'vvenc:preset=slow': 'VVenC slow 4:2:0'}
     """
-    short = {label: _short(label) for label in labels}
+    short = {label: _short(label, (versions or {}).get(label, "")) for label in labels}
     names = list(short.values())
     return {label: name if names.count(name) == 1 else label for label, name in short.items()}
 
@@ -176,16 +178,16 @@ def _spec(label: str) -> CodecSpec:
     )
 
 
-def _short(label: str) -> str:
-    if label in ALIASES:
-        return label
+def _short(label: str, version: str) -> str:
     spec = _spec(label)
     facts = facts_of(spec)
-    options = {**dict(facts.stated), **dict(spec.options)}
-    name = facts.family or spec.name.rpartition(".py:")[2]
+    title = facts.title or facts.family or spec.name.rpartition(".py:")[2]
+    number = " ".join(version.split()[:2]).rstrip(",;:")
+    if facts.kind == "standard" and number.startswith(f"{title} "):
+        title = number
     values = [
-        f"{key}={value.rstrip('/').rpartition('/')[2]}"
-        for key, value in options.items()
-        if (key, value) not in facts.implied
+        f"{key} {value.rstrip('/').rpartition('/')[2]}"
+        for key, value in spec.options
+        if key not in facts.titled and (key, value) not in facts.implied
     ]
-    return " ".join(filter(None, [name, *values, facts.suffix]))
+    return title + f" ({', '.join(values)})" * bool(values)

@@ -1,102 +1,200 @@
-"""`bench figures paper`: draw the paper's figures that results allow, say what the others lack."""
+"""`bench figures`: figures of one's own experiment, and those of the CRDR paper."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import typer
+
 from benchmark.commands import options
 from benchmark.commands.options import opt
-from benchmark.commands.verb import Verbs, takes
+from benchmark.commands.verb import Verbs, command_line, takes
 from benchmark.errors import UsageError
+from benchmark.figures.look import Look, drawn_as
 from benchmark.option import DRAWING, TARGET
+from benchmark.paper.request import FILE, FigureRequest, example
 from benchmark.plan.request import Request
 
 if TYPE_CHECKING:
-    from benchmark.paper.paper import WrittenFigure
+    from benchmark.paper.results import PaperFigure
 
 figures = Verbs("""Draw the figures of a paper from stored results alone.
 
 Examples:
-  bench figures paper
+  bench figures rd --codecs ours,vtm,avif --published hific
+  bench figures new; bench figures bd
+  bench figures crdr
 """)
+File = Annotated[
+    Path | None, typer.Argument(metavar="FILE", help="The figures' record; default: figures.toml.")
+]
+SHARED = (
+    "label colour order style font width format images results dataset codecs anchor metrics "
+    "allow_few verified_only out every_curve"
+)
 
 
-@figures.command("paper")
+def _verb(name: str, more: str, text: str) -> None:
+    """Add a verb that draws one figure. more: its own options. text: its help."""
+
+    @takes(FigureRequest, f"{SHARED} {more}")
+    def verb(asked: FigureRequest, context: typer.Context, file: File = None) -> None:
+        from benchmark.paper.figures import draw
+        from benchmark.paper.write import write_figure
+
+        request = asked.over(file, name)
+        with drawn_as(request.look()):
+            made = draw(name, request)
+            folder = request.out or request.results / "figures"
+            for path in write_figure(name, made, folder, command_line(context)):
+                print(path)
+        print(*made.sentences, sep="\n", end="\n" * bool(made.sentences))
+
+    verb.__doc__ = text
+    figures.command(name)(verb)
+
+
+_verb(
+    "rd",
+    "published mix_protocols linear_rate",
+    """Draw rate-distortion curves, a panel for each metric.
+
+    At most eight curves: the codecs named, else `ours`, the anchor and the best of each family.
+    FILE has every choice as a key, and tables [labels] and [colours]; an option comes before it.
+
+    Examples:
+      bench figures rd --codecs ours,vtm,avif --metrics psnr,lpips_squeeze --published hific
+      bench figures rd figures.toml --width column --label 'ours:beta=3.84=Ours'
+    """,
+)
+_verb(
+    "bd",
+    "published mix_protocols up_to_bpp",
+    """Draw BD-rates against an anchor as bars with 95 % intervals over images.
+
+    Examples:
+      bench figures bd --anchor vtm --metrics psnr,lpips_squeeze
+    """,
+)
+_verb(
+    "complexity",
+    "cost up_to_bpp",
+    """Draw BD-rates against seconds, and against multiply-accumulates per pixel.
+
+    Seconds are of rows that were timed alone (`bench run --timing`), else typical ones, as open
+    markers.
+
+    Examples:
+      bench figures complexity --cost seconds
+    """,
+)
+_verb(
+    "realism",
+    "published mix_protocols bpp",
+    """Draw a metric of realism against one of distortion at some rates.
+
+    Settings of one codec are joined, from the least to the most realistic.
+
+    Examples:
+      bench figures realism --metrics psnr,fd_squeeze --bpp 0.1,0.2
+    """,
+)
+_verb(
+    "crops",
+    "bpp box data_dir",
+    """Draw one part of a photograph as codecs have it at about one rate.
+
+    The part is the one that the codecs disagree on most, of the photograph where the metric does,
+    unless --images and --box, or `crops` of FILE, name others.
+
+    Examples:
+      bench figures crops --codecs ours,jpeg --dataset sample --images chelsea --bpp 0.2
+      bench figures crops --images kodim15 --box 120,80,192,128
+    """,
+)
+
+
+@figures.command("new")
+def new(
+    file: File = None,
+    dataset: options.StoredDataset = "kodak",
+    results: options.Results = Path("results"),
+) -> None:
+    """Write a figures.toml of the eight codecs that matter most, to be changed by hand.
+
+    Examples:
+      bench figures new
+    """
+    from benchmark.figures.choice import shown
+    from benchmark.paper.figures import evidence
+    from benchmark.system.atomic import write_files
+
+    path = file or FILE
+    if path.exists():
+        raise UsageError(f"{path} is there: name another file, or remove it")
+    found = evidence(FigureRequest(results=results, dataset=dataset), "rd")
+    panels, _ = shown(found.panels, found.anchor)
+    codecs = {c.system.label: c.system.name for panel in panels for c in panel.measured}
+    write_files(path.parent, {path.name: example(codecs, found.stored.name)}, what="file")
+    print(path)
+
+
+@figures.command("crdr")
 @takes(Request, "data_dir weights_dir")
-def paper(
+@takes(Look, "style font width format linear_rate every_curve")
+def crdr(
     request: Request,
+    look: Look,
+    context: typer.Context,
     only: Annotated[
         str, opt(DRAWING, "Comma-separated figures, or 'all': curves_kodak,crops.")
     ] = "all",
     results: options.Results = Path("results"),
     out: Annotated[
         Path | None,
-        opt(TARGET, "Folder to write to; default: RESULTS/figures/paper.", refuses="folder"),
+        opt(TARGET, "Folder to write to; default: RESULTS/figures/crdr.", refuses="folder"),
     ] = None,
-    photograph: Annotated[
-        str, opt(DRAWING, "Photograph that the crops are taken from: kodak/kodim15.png.")
-    ] = "",
-    window: Annotated[
-        str, opt(DRAWING, "Part of the photograph that the crops show: LEFT,TOP,SIDE in pixels.")
-    ] = "",
-    bpp: Annotated[float | None, opt(DRAWING, "Rate of the crops in bpp.", min=0.001)] = None,
-    style: options.StyleName = "usual",
-    font: options.Font = "sans",
     verified_only: options.VerifiedOnly = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Draw the paper's figures, each as PDF, PNG, csv, caption and LaTeX table.
+    """Draw the figures of the CRDR paper.
 
     Nothing is downloaded or measured: a line for each kind of lack says which figures cannot be
     drawn from what is there, -v says why, and the exit code is 0.
 
     Examples:
-      bench figures paper
-      bench figures paper --only curves_kodak --font serif --out figures
+      bench figures crdr
+      bench figures crdr --only curves_kodak --font serif --out figures
     """
-    from benchmark.figures.style import drawn_in
-    from benchmark.paper.crops import CropRequest
-    from benchmark.paper.paper import write_paper
+    from benchmark.paper.crdr import draw_crdr
     from benchmark.paper.results import PaperResults
+    from benchmark.paper.write import write_figure
 
     request.use_folders()
-    crops = CropRequest(photograph, _window(window), bpp)
-    folder = out or results / "figures" / "paper"
-    drawn: list[WrittenFigure] = []
-    stored = PaperResults(results, request.data_dir, verified_only)
-    with drawn_in(style, font):
-        for one in write_paper(stored, only, folder, crops):
-            if one.pdf is not None:
-                print(one.pdf, flush=True)
-            drawn.append(one)
+    folder = out or results / "figures" / "crdr"
+    drawn: dict[str, PaperFigure] = {}
+    with drawn_as(look):
+        for name, made in draw_crdr(PaperResults(results, request.data_dir, verified_only), only):
+            for path in write_figure(name, made, folder, command_line(context)):
+                if path.suffix == f".{look.format[0]}":
+                    print(path, flush=True)
+            drawn[name] = made
     for sentence in _sentences(drawn, verbose):
         print(sentence)
 
 
-def _sentences(drawn: "Sequence[WrittenFigure]", verbose: bool) -> list[str]:
+def _sentences(drawn: "Mapping[str, PaperFigure]", verbose: bool) -> list[str]:
     """Return what figures lack: every sentence, or a line for a kind that several figures have."""
     kinds: dict[str, dict[str, str]] = {}  # figures by sentence
-    for one in drawn:
+    for name, one in drawn.items():
         for sentence in one.sentences:
-            kind = "not drawn" if one.pdf is None else "incomplete"
-            kinds.setdefault(kind, {})[sentence] = one.name
+            kind = "not drawn" if one.drawing is None else "incomplete"
+            kinds.setdefault(kind, {})[sentence] = name
     lines: list[str] = []
-    for kind, figures in kinds.items():
-        names = dict.fromkeys(figures.values())
+    for kind, of in kinds.items():
+        names = dict.fromkeys(of.values())
         if verbose or len(names) == 1:
-            lines += figures
+            lines += of
         else:
             lines.append(f"{kind}: {', '.join(names)} (-v says why)")
     return lines
-
-
-def _window(text: str) -> tuple[int, int, int] | None:
-    if not text:
-        return None
-    try:
-        left, top, side = (int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"--window {text!r} is not of the form LEFT,TOP,SIDE") from None
-    if min(left, top) < 0 or side < 1:
-        raise UsageError(f"--window {text!r} is no part of a picture")
-    return left, top, side

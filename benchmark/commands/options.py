@@ -9,7 +9,7 @@ import typer
 from benchmark import registry
 from benchmark.codec_spec import split_unescaped
 from benchmark.errors import UsageError
-from benchmark.option import COMPARED, DRAWING, EXPORTED, MANNER, ORIGIN, TARGET
+from benchmark.option import COMPARED, EXPORTED, MANNER, ORIGIN, TARGET
 from benchmark.system.weights import NETWORKS
 
 
@@ -149,8 +149,6 @@ Checkpoint = Annotated[
 AllowFew = Annotated[
     bool, opt(MANNER, "Compute FID and KID of fewer than 50 images too, marked as such.")
 ]
-StyleName = Annotated[str, opt(DRAWING, "Style of the figures: usual, or another of the table.")]
-Font = Annotated[str, opt(DRAWING, "Typeface of the figures: sans, or serif as LaTeX's Times.")]
 CsvFile = Annotated[
     Path | None, opt(TARGET, "Also write the table to this csv file.", "--csv", refuses="file")
 ]

@@ -10,6 +10,7 @@ import typer
 from benchmark.commands import options, outcome, output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import command_line, takes
+from benchmark.figures.look import Look, drawn_as
 from benchmark.option import DRAWING, TARGET
 from benchmark.plan.request import Request
 from benchmark.report.request import ReportRequest
@@ -25,13 +26,13 @@ PAGE_AGAIN = "the earlier report's page is written again (--no-page removes it)"
 
 
 @takes(ReportRequest)
+@takes(Look)
 @takes(Request, "data_dir")
 def report(
     asked: ReportRequest,
+    look: Look,
     request: Request,
     context: typer.Context,
-    style: options.StyleName = "usual",
-    font: options.Font = "sans",
     page: Annotated[
         bool | None,
         opt(
@@ -63,7 +64,6 @@ def report(
       bench report --dataset sample --metrics psnr,ms_ssim
       bench report --dataset kodak --anchor vtm --published hific --page
     """
-    from benchmark.figures.style import drawn_in
     from benchmark.page.write import page_request, start_workers, write_page
     from benchmark.report.report import write_reports
     from benchmark.report.report_set import ReportSet
@@ -80,7 +80,7 @@ def report(
 
     if page:
         start_workers(asked)
-    with drawn_in(style, font):
+    with drawn_as(look):
         for one in write_reports(asked):
             if not as_json:
                 _print(one, table, verbose)
@@ -93,7 +93,7 @@ def report(
             if wanted:
                 output.say_not_run(wanted.codecs.not_run(one.stored.table))
             pages = (
-                write_page(wanted, one, bool(asked.published), asked.linear, progress, say)
+                write_page(wanted, one, bool(asked.published), look.linear_rate, progress, say)
                 if wanted
                 else ()
             )

@@ -5,10 +5,11 @@ from typing import Any
 
 from benchmark.analysis.comparison import Comparison, ImagesDelta
 from benchmark.analysis.interval import CONFIDENCE, DRAWS, Interval
-from benchmark.analysis.rate_distortion import Delta, NoDelta
-from benchmark.figures.captions import grouped
+from benchmark.analysis.rate_distortion import Delta, NoDelta, bd_rate
+from benchmark.figures.captions import grouped, listed
 from benchmark.figures.table import DOUBTFUL, DOUBTFUL_NOTE, NOTHING, Table
 from benchmark.metrics.measure import Measure
+from benchmark.published.curves import Panel
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"
 LONGEST_LIST = 6  # labels in one note
@@ -124,6 +125,48 @@ def bd_records(
         }
         records.append(record)
     return records
+
+
+def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
+    """Return a row for each curve of a figure: its points, rates, and BD-rates of what is drawn.
+
+    anchor: label that they are against.
+    """
+    labels = [panel.measure.label.partition(" (")[0] for panel in panels]
+    rows: list[tuple[str, ...]] = []
+    doubtful: list[tuple[str, str]] = []
+    anchors = [
+        next((c for c in (*panel.measured, *panel.published) if c.system.label == anchor), None)
+        for panel in panels
+    ]
+    names = dict.fromkeys(curve.name for panel in panels for curve in panel.curves)
+    for name in names:
+        mine = [next((c for c in panel.curves if c.name == name), None) for panel in panels]
+        rates = [point.bpp for curve in mine if curve for point in curve.points]
+        known = next(curve for curve in mine if curve)
+        cells = [
+            known.system.name,
+            "here" if known.measured else "published",
+            str(max(len(curve.points) for curve in mine if curve)),
+            f"{min(rates):.3f}" + f" to {max(rates):.3f}" * (min(rates) < max(rates)),
+        ]
+        for panel, label, curve, other in zip(panels, labels, mine, anchors, strict=True):
+            delta = None
+            if other is not None and curve is not None and curve.name != other.name:
+                delta = bd_rate(other.rates(panel.measure), curve.rates(panel.measure))
+            if not isinstance(delta, Delta):
+                cells.append(NOTHING)
+                continue
+            cells.append(f"{delta.value:+.1f}" + DOUBTFUL * delta.doubtful)
+            if delta.doubtful:
+                doubtful.append((known.system.name, f"{label} {100 * delta.overlap:.0f} %"))
+        rows.append(tuple(cells))
+    against = next((one.system.name for one in anchors if one), anchor)
+    notes = [f"Against {against}, over the rates drawn; negative saves bits at equal quality."]
+    decades = [panel.measure.label for panel in panels if panel.measure.scale == "decades"]
+    notes += [f"{listed(decades)} by its logarithm."] * bool(decades)
+    headers = ["system", "from", "points", "bpp", *(f"BD-rate, {one} (%)" for one in labels)]
+    return Table(tuple(headers), tuple(rows), 2, (*notes, *doubtful_note(doubtful)))
 
 
 def doubtful_note(shares: Sequence[tuple[str, str]]) -> list[str]:

@@ -7,11 +7,12 @@ from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve
 
-LOWER = "An arrow down: lower is better."
+MOST_WORDS = 60  # of a caption
+LOWER = "Arrow down: lower is better."
 DECIBELS = "MS-SSIM is drawn as -10 log10(1 - mean MS-SSIM)."
 ORIGINS = {"author_csv": "", "table": ", a table", "digitised": ", read from a figure"}
 CAVEAT = "*"
-MIXED = "Protocols mixed: the caption names them."
+MIXED = "Protocols mixed: see the details."
 
 
 def axis_words(measure: Measure, few_images: int = 0) -> str:
@@ -94,21 +95,63 @@ def caveats(curves: Iterable[SystemCurve]) -> dict[str, list[str]]:
     return grouped((caveat, curve.name) for curve in curves for caveat in curve.caveats)
 
 
-def caveat_note(groups: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the line of a note that explains the mark CAVEAT; none without any."""
-    text = next(iter(groups)) if len(groups) == 1 else by_name(groups)
-    return [f"{CAVEAT} {text}."] * bool(groups)
+def caveat_note(groups: Mapping[str, Sequence[str]]) -> str:
+    """Return the sentence that explains the mark CAVEAT in a figure; empty without any.
+
+    It is what all caveats have in common, if anything.
+    """
+    parts = [caveat.split("; ") for caveat in groups]
+    common = [one for one in parts[0] if all(one in of for of in parts)] if parts else []
+    words = "; ".join(common) or "a caveat: see the details"
+    return f"{CAVEAT} {words}." if groups else ""
 
 
 def panels_note(panels: Sequence[Panel]) -> str:
-    """Return the note inside a figure of panels: published points, mixed protocols, caveats."""
+    """Return the line inside a figure of panels: published points, mixed protocols, caveats."""
     curves = [curve for panel in panels for curve in panel.curves]
-    published = [curve for curve in curves if not curve.measured]
-    lines = ["Open markers, broken lines: published."] * bool(published)
-    if any(point.value_error for curve in published for point in curve.points):
-        lines.append("Bars: reading error of digitised numbers.")
-    lines += [MIXED] * any(len(panel.names_by_protocol) > 1 for panel in panels)
-    return "\n".join([" ".join(lines), *caveat_note(caveats(curves))]).strip()
+    parts = ["Open markers: published."] * any(not curve.measured for curve in curves)
+    parts += [MIXED] * any(len(panel.names_by_protocol) > 1 for panel in panels)
+    return " ".join(filter(None, [*parts, caveat_note(caveats(curves))]))
+
+
+def brief(sentences: Iterable[str]) -> str:
+    """Return a caption of at most MOST_WORDS: the sentences, in their order, that fit."""
+    kept: list[str] = []
+    for sentence in filter(None, sentences):
+        if len(" ".join([*kept, sentence]).split()) <= MOST_WORDS:
+            kept.append(sentence)
+    return " ".join(kept)
+
+
+def metric_names(measures: Iterable[Measure]) -> str:
+    """Return metrics as a sentence names them, without units."""
+    return listed([measure.label.partition(" (dB)")[0] for measure in measures])
+
+
+def images_of(panels: Iterable[Panel]) -> str:
+    """Return the numbers of images that the means are over: of measured curves, if any."""
+    panels = list(panels)
+    curves = [curve for panel in panels for curve in panel.measured]
+    curves = curves or [curve for panel in panels for curve in panel.curves]
+    counts = {point.images for curve in curves for point in curve.points if point.images}
+    return " or ".join(map(str, sorted(counts)))
+
+
+def panels_caption(panels: Sequence[Panel], dataset: str, left_out: int = 0) -> str:
+    """Return the caption of panels of rate curves. left_out: number of curves that are not drawn"""
+    measures = [panel.measure for panel in panels]
+    bars = [one for one in measures if one.of_sets and one.by_image]
+    curves = {curve.name for panel in panels for curve in panel.curves}
+    return brief(
+        [
+            f"{metric_names(measures)} against rate on {dataset} "
+            f"({images_of(panels)} images), means over images.",
+            *scale_sentences(measures),
+            *["Bars: 95 % intervals over images."] * bool(bars),
+            panels_note(panels),
+            *(f"{len(curves)} of {len(curves) + left_out} curves." for _ in range(left_out > 0)),
+        ]
+    )
 
 
 def published_sentences(panels: Sequence[Panel]) -> list[str]:

@@ -1,16 +1,19 @@
 """Seconds that encoding and decoding take: a block for each unit and machine, side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from benchmark.figures.captions import CAVEAT, by_name, caveat_note, grouped
-from benchmark.figures.labels import Drawing, add_legend, new_figure, plain_ticks, title, wrapped
-from benchmark.figures.style import (
-    DOUBLE_COLUMN_INCHES,
-    LINE_POINTS,
-    MARKER_POINTS,
-    SINGLE_COLUMN_INCHES,
-    figure_style,
+from benchmark.figures.captions import CAVEAT, brief, by_name, caveat_note, grouped
+from benchmark.figures.labels import (
+    Drawing,
+    add_legend,
+    figure_width,
+    panel_figure,
+    plain_ticks,
+    title,
+    wrapped,
 )
+from benchmark.figures.look import WIDTHS
+from benchmark.figures.style import LINE_POINTS, MARKER_POINTS, figure_style
 from benchmark.figures.table import NOTHING, Table
 from benchmark.published.complexity import Block, Span, records
 
@@ -20,18 +23,25 @@ ROW_INCHES = 0.15
 EDGE_INCHES = 0.8  # title, ticks and words of the axis
 
 
-def draw_complexity(blocks: Sequence[Block]) -> Drawing:
+def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> Drawing:
     """Draw one panel for each block, one row for each system.
 
     Marks that point to the right are encoders, to the left decoders; a bar spans the settings.
+    kept: names of measured systems to draw; empty for all.
     """
     import pandas as pd
     import seaborn as sns
     from matplotlib.lines import Line2D
     from matplotlib.ticker import LogLocator
 
-    width = SINGLE_COLUMN_INCHES if len(blocks) == 1 else DOUBLE_COLUMN_INCHES
-    share = width / len(blocks)
+    blocks = [
+        block._replace(bars=tuple(bar for bar in block.bars if bar.name in kept) or block.bars)
+        if block.measured
+        else block
+        for block in blocks
+    ]
+    width = figure_width(len(blocks))
+    share = width / (1 if width == WIDTHS["column"] else len(blocks))
     names = [
         [wrapped(bar.name + CAVEAT * bool(bar.caveats), NAME_SHARE * share) for bar in block.bars]
         for block in blocks
@@ -39,8 +49,8 @@ def draw_complexity(blocks: Sequence[Block]) -> Drawing:
     lines = max(name.count("\n") + 1 for of_block in names for name in of_block)
     rows = max(map(len, names)) * ROW_INCHES * lines
     with figure_style():
-        figure, every_axes = new_figure(width, EDGE_INCHES + rows, 1, len(blocks))
-        for axes, block, of_block in zip(every_axes[0], blocks, names, strict=True):
+        figure, every_axes, _ = panel_figure(len(blocks), EDGE_INCHES + rows)
+        for axes, block, of_block in zip(every_axes, blocks, names, strict=True):
             seconds = [
                 (row, stage, value)
                 for row, bar in enumerate(block.bars)
@@ -71,18 +81,26 @@ def draw_complexity(blocks: Sequence[Block]) -> Drawing:
         ]
         bars = [bar for block in blocks for bar in block.bars]
         caveats = grouped((caveat, bar.name) for bar in bars for caveat in bar.caveats)
-        add_legend(figure, handles, "\n".join(caveat_note(caveats)))
+        add_legend(figure, handles, caveat_note(caveats))
     cells = tuple(
         (bar.name, block.unit, block.where, _range(bar.encode), _range(bar.decode))
         for block in blocks
         for bar in block.bars
     )
     table = Table(("system", "unit", "where", "encode", "decode"), cells, 3)
-    return Drawing(figure, _caption(blocks), records(blocks), table)
+    caption = brief(
+        [
+            "Time to encode (pointing right) and to decode (pointing left), on logarithmic axes; "
+            "a bar spans a codec's settings.",
+            "Compare within a panel alone: machines differ." * (len(blocks) > 1),
+            caveat_note(caveats),
+        ]
+    )
+    return Drawing(figure, caption, records(blocks), table, tuple(_details(blocks)))
 
 
-def _caption(blocks: Sequence[Block]) -> str:
-    parts = ["Time to encode (pointing right) and to decode (pointing left), on logarithmic axes."]
+def _details(blocks: Sequence[Block]) -> list[str]:
+    parts = []
     for block in blocks:
         timed = grouped((bar.timed, bar.name) for bar in block.bars)
         if not block.measured:
@@ -100,7 +118,7 @@ def _caption(blocks: Sequence[Block]) -> str:
         parts += [untimed] * bool(block.untimed)
     if len({block.unit for block in blocks}) > 1:
         parts.append("Units and machines differ between the panels: compare within one alone.")
-    return "\n".join(parts)
+    return parts
 
 
 def _range(span: Span) -> str:

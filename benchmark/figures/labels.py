@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmark.figures.style import DOTS_PER_INCH, GREY, SMALL_POINTS
+from benchmark.figures.look import WIDTHS, look
+from benchmark.figures.style import DOTS_PER_INCH, GREY, PANEL_INCHES, SMALL_POINTS
 from benchmark.figures.table import Table
 from benchmark.system.text import one_line
 
@@ -55,6 +56,25 @@ def new_figure(
 
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def figure_width(panels: int = 1) -> float:
+    """Return the inches of a figure's width: as asked for, else a column for one panel."""
+    return WIDTHS[look().width or ("column" if panels == 1 else "page")]
+
+
+def panel_figure(
+    panels: int, height: float = PANEL_INCHES, **options: Any
+) -> "tuple[Figure, list[Axes], float]":
+    """Return a figure, so many axes in it, three in a row of a page, and its width in inches."""
+    width = figure_width(panels)
+    columns = 1 if width == WIDTHS["column"] else min(panels, 3 if panels != 4 else 2)
+    rows = -(-panels // columns)
+    figure, grid = new_figure(width, height * rows, rows, columns, **options)
+    every = [*grid.ravel()]
+    for one in every[panels:]:
+        one.remove()
+    return figure, every[:panels], width
 
 
 def title(axes: "Axes", text: str, inches: float) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from benchmark.codec import Pixels
-from benchmark.figures.labels import LINE_INCHES, Drawing, wrapped
-from benchmark.figures.style import DOUBLE_COLUMN_INCHES, GREY, SMALL_POINTS, figure_style
+from benchmark.figures.labels import LINE_INCHES, Drawing, figure_width, wrapped
+from benchmark.figures.style import GREY, SMALL_POINTS, figure_style
 from benchmark.figures.table import NOTHING, Table
 
 GAP_INCHES, EDGE_INCHES = 0.05, 0.02
@@ -19,12 +19,13 @@ class PictureTile(NamedTuple):
     pixels: Pixels
     values: Mapping[str, float | None]  # by label with unit; None where there is no number
     record: Mapping[str, Any]  # for the csv; empty for the source
-    box: tuple[int, int, int] | None = None  # left, top, side of a frame around a part
-    caveats: tuple[str, ...] = ()
+    box: tuple[int, int, int, int] | None = None  # left, top, width, height of a framed part
 
 
-def draw_pictures(tiles: Sequence[PictureTile], columns: int, caption: str) -> Drawing:
-    """Draw tiles row by row over two columns of a page, each as wide as its neighbours.
+def draw_pictures(
+    tiles: Sequence[PictureTile], columns: int, caption: str, details: Sequence[str] = ()
+) -> Drawing:
+    """Draw tiles row by row over the width of a figure, each as wide as its neighbours.
 
     Rows are as high as their highest picture. Pixels are shown as they are, not interpolated where
     they are magnified.
@@ -32,7 +33,7 @@ def draw_pictures(tiles: Sequence[PictureTile], columns: int, caption: str) -> D
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    total = DOUBLE_COLUMN_INCHES
+    total = figure_width(columns)
     width = (total - GAP_INCHES * (columns - 1) - 2 * EDGE_INCHES) / columns
     words = [_words(tile, width) for tile in tiles]
     below = 0.03 + LINE_INCHES * max(map(len, words)) + GAP_INCHES
@@ -55,8 +56,7 @@ def draw_pictures(tiles: Sequence[PictureTile], columns: int, caption: str) -> D
                 axes.set_axis_off()
                 for colour, points in (("black", 2.2), ("white", 1.1)):  # seen on any picture
                     if tile.box:
-                        x, y, side = tile.box
-                        frame = Rectangle((x, y), side, side, fill=False)
+                        frame = Rectangle(tile.box[:2], *tile.box[2:], fill=False)
                         frame.set(edgecolor=colour, linewidth=points)
                         axes.add_patch(frame)
                 for line, (text, bold) in enumerate(words[number]):
@@ -67,11 +67,11 @@ def draw_pictures(tiles: Sequence[PictureTile], columns: int, caption: str) -> D
                     )  # fmt: skip
             top -= height + below
     records = [tile.record for tile in tiles if tile.record]
-    return Drawing(figure, caption, records, _table(tiles))
+    return Drawing(figure, caption, records, _table(tiles), tuple(details))
 
 
 def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
-    """Return lines, and whether each is bold: heading, rate and decibels, other values, caveats."""
+    """Return lines, and whether each is bold: heading, rate and decibels, other values."""
     known = {label: value for label, value in tile.values.items() if value is not None}
     first = [f"{value:.3f} bpp" for label, value in known.items() if "(bpp)" in label]
     first += [f"{value:.2f} dB" for label, value in known.items() if "dB" in label]
@@ -80,7 +80,7 @@ def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
         for label, value in known.items()
         if "(bpp)" not in label and "dB" not in label
     ]
-    texts = [", ".join(part) for part in (first, rest) if part] + [*tile.caveats]
+    texts = [", ".join([*first, *rest])] * bool(known)
     lines = [(line, True) for line in wrapped(tile.heading, inches / BOLD_WIDTH).splitlines()]
     return lines + [(line, False) for text in texts for line in wrapped(text, inches).splitlines()]
 

@@ -1,156 +1,95 @@
-"""Rate curves: the renderer of a panel of curves, the figures of reports, which eight they show."""
+"""Rate curves: a panel for each metric, and the renderer of a panel that other figures share."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmark.analysis.builds import mixed_sentences
-from benchmark.analysis.rate_distortion import Delta, bd_rate
 from benchmark.analysis.summarise import Summary
-from benchmark.analysis.systems import family, kind, option_count, plainness
+from benchmark.analysis.systems import GROUPS, kind
+from benchmark.figures.bd_table import rate_table
 from benchmark.figures.captions import (
     CAVEAT,
-    LOWER,
     axis_words,
     by_name,
     caveats,
     few_images,
     few_sentences,
+    grouped,
+    images_of,
+    listed,
+    panels_caption,
     panels_note,
     protocol_sentence,
     published_sentences,
-    scale_sentences,
     training_sentences,
 )
-from benchmark.figures.labels import RATE_LABEL, Drawing, add_legend, new_figure, plain_ticks, title
-from benchmark.figures.style import (
-    BAR_POINTS,
-    DOUBLE_COLUMN_INCHES,
-    PANEL_INCHES,
-    SINGLE_COLUMN_INCHES,
-    Style,
-    figure_style,
-    line,
+from benchmark.figures.choice import chosen_names, shown
+from benchmark.figures.labels import (
+    RATE_LABEL,
+    Drawing,
+    add_legend,
+    panel_figure,
+    plain_ticks,
+    title,
 )
+from benchmark.figures.look import look
+from benchmark.figures.style import BAR_POINTS, Style, figure_style, line
 from benchmark.metrics.measure import Measure
-from benchmark.published.curves import Panel, SystemCurve
+from benchmark.published.curves import Panel, SystemCurve, records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 CROP_BPP = 3.0  # beyond it lies what compression papers do not compare
-MOST_CURVES, MOST_OWN = 8, 3
 WIDE_RATIO = 10  # between the values of a metric on a logarithmic axis
 ROOM = 1.12  # factor between the outermost rates and the ends of a logarithmic axis
 MOST_TICKS = 7  # on a linear axis of values
 MOST_MARKERS = 14  # on one published curve; some csv files have a hundred points
+HOW = {"measured": "Measured", "recorded": "Recorded (a pack, or bundled rows)"}
 
 
 def draw_rate_curves(
-    summary: Summary | None,
     panels: Sequence[Panel],
     styles: Mapping[str, Style],
     dataset: str,
-    linear_rate: bool = False,
+    summary: Summary | None = None,
+    *,
     anchor: str = "",
-    most: int | None = MOST_CURVES,
+    named: Sequence[str] = (),
+    outlier: str = "",
+    groups: bool = False,
 ) -> Drawing | None:
     """Draw one panel for each metric and a legend; None where no points can be drawn.
 
-    One panel is a column wide (3.25 in), several share two columns (6.875 in). Rates are on a
-    logarithmic axis unless asked otherwise: sweeps are geometric, and on a linear one a dozen
-    codecs meet in the lowest quarter.
+    Rates are on a logarithmic axis unless the look says otherwise: sweeps are geometric, and on a
+    linear one a dozen codecs meet in the lowest quarter.
 
-    summary: of the measured curves, None where there are published ones alone. styles: by
-    `System.label`. anchor: label that BD-rates are against. most: number of curves, chosen as in
-    `chosen_names`; None for all.
+    styles: by `System.label`. dataset: its title. summary: of the measured curves. anchor: label
+    that BD-rates are against. named: the codecs that were asked for. outlier: see `draw_panel`.
+    groups: put the legend's entries under their groups.
     """
-    whole = [panel for panel in panels if panel.curves]
-    if not whole:
+    panels, absent = shown(panels, anchor, named)
+    if not panels:
         return None
-    names = chosen_names(whole, anchor, most)
-    cut = [
-        panel._replace(curves=tuple(one for one in panel.curves if one.name in names))
-        for panel in whole
-    ]
-    panels = [panel for panel in cut if panel.curves]
-    heading = f"{dataset}, {_images(panels)} images"
-    figure = draw_panels(panels, styles, heading, names, linear_rate)
-    parts = _caption(summary, panels, dataset)
-    parts += [*training_sentences(panels), *published_sentences(panels)]
-    mixed = [one for one in panels if len(one.names_by_protocol) > 1]
-    parts += [protocol_sentence(one.measure, one.names_by_protocol) for one in mixed]
-    absent = [name for name in chosen_names(whole, anchor, None) if name not in names]
-    if absent:
-        parts.append(f"Not drawn, as a figure has at most {most} curves: {', '.join(absent)}.")
-    return Drawing(figure, " ".join(parts))
-
-
-def draw_panels(
-    panels: Sequence[Panel],
-    styles: Mapping[str, Style],
-    heading: str,
-    names: Sequence[str],
-    linear_rate: bool = False,
-    outlier: str = "",
-    groups: bool = False,
-) -> "Figure":
-    """Draw panels side by side, and a legend in the order of `names`, by groups if asked for."""
     handles: dict[str, Line2D] = {}
     with figure_style():
-        width = SINGLE_COLUMN_INCHES if len(panels) == 1 else DOUBLE_COLUMN_INCHES
-        figure, axes = new_figure(width, PANEL_INCHES, 1, len(panels))
-        for one, panel in zip(axes[0], panels, strict=True):
-            for curve, handle in draw_panel(one, panel, styles, linear_rate, outlier):
+        figure, axes, width = panel_figure(len(panels))
+        for one, panel in zip(axes, panels, strict=True):
+            for curve, handle in draw_panel(one, panel, styles, look().linear_rate, outlier):
                 handles.setdefault(curve.name, handle)
-        title(axes[0, 0], heading, 0.8 * width)
-        ordered = [handles[name] for name in names if name in handles]
+        title(axes[0], f"{dataset}, {images_of(panels)} images", 0.8 * width)
+        ordered = [handles[name] for name in chosen_names(panels, anchor, None) if name in handles]
+        if groups:
+            ordered.sort(key=lambda one: (*GROUPS, "").index(one.get_gid()))
         add_legend(figure, ordered, panels_note(panels), groups)
-    return figure
-
-
-def chosen_names(panels: Sequence[Panel], anchor: str, most: int | None) -> list[str]:
-    """Return the names of at most so many curves in the order of the legend, published ones last.
-
-    They are own ones (the plain variant, each other own codec, the strongest with fewest options,
-    the strongest), the anchor, published ones, which were asked for, the best standard and the best
-    learned codec, and the best of each further family. Strength is the BD-rate against `anchor`, a
-    label, in the first panel.
-    """
-    every = [curve for panel in panels for curve in (*panel.measured, *panel.published)]
-    curves = {curve.name: curve for curve in sorted(every, key=lambda one: not one.measured)}
-    if most is None or len(curves) <= most:
-        return list(curves)
-    measure = panels[0].measure
-    rates = {curve.name: curve.rates(measure) for curve in panels[0].curves}
-    reference = {c.system.label: rates[c.name] for c in panels[0].curves}.get(anchor)
-
-    def strength(curve: SystemCurve) -> float:
-        both = reference is not None and curve.name in rates
-        delta = bd_rate(reference, rates[curve.name]) if reference and both else None
-        return delta.value if isinstance(delta, Delta) else math.inf
-
-    ranked = sorted(curves.values(), key=strength)
-    families = {curve.name: family(curve.system.label) for curve in ranked}
-    own = [curve for curve in ranked if kind(curve.system) == "own"]
-    plain = sorted(own, key=lambda one: plainness(one.system.label))
-    simple = sorted(own, key=lambda one: option_count(one.system.label))
-    codecs = {families[curve.name]: curve for curve in reversed(plain)}
-    mine = list(dict.fromkeys([*plain[:1], *codecs.values(), *simple[:1], *own[:1]]))[:MOST_OWN]
-    wanted = [*mine, *(one for one in ranked if one.system.label == anchor)]
-    wanted += [one for one in ranked if not one.measured]
-    for sort in ("standard", "learned"):
-        others = [one for one in ranked if families[one.name] != family(anchor)]
-        wanted += [one for one in others if kind(one.system) == sort][:1]
-    known = {families[one.name] for one in wanted}
-    bests = {families[one.name]: one for one in reversed(ranked)}
-    wanted += [one for one in ranked if one in bests.values() and families[one.name] not in known]
-    kept = list(dict.fromkeys(one.name for one in [*wanted, *ranked]))[:most]
-    return [name for name in curves if name in kept]
+    caption = panels_caption(panels, dataset, len(absent))
+    details = [*_details(panels, dataset, summary)]
+    details += [f"Not drawn: {', '.join(absent)}."] * bool(absent)
+    return Drawing(figure, caption, records(panels), rate_table(panels, anchor), tuple(details))
 
 
 def draw_panel(
@@ -166,11 +105,11 @@ def draw_panel(
     spans those of all curves but the system named `outlier`.
     """
     inside = [one for one in panel.measured if min(p.bpp for p in one.points) <= CROP_BPP]
-    shown = panel._replace(curves=(*panel.published, *(inside or panel.measured)))
+    seen = panel._replace(curves=(*panel.published, *(inside or panel.measured)))
     lines = [
-        (one, _draw(axes, one, panel.measure, styles[one.system.label])) for one in shown.curves
+        (one, _draw(axes, one, panel.measure, styles[one.system.label])) for one in seen.curves
     ]
-    _frame(axes, shown, linear_rate, outlier)
+    _frame(axes, seen, linear_rate, outlier)
     return lines
 
 
@@ -237,45 +176,41 @@ def _frame(axes: "Axes", panel: Panel, linear_rate: bool, outlier: str) -> None:
     sns.despine(ax=axes)
 
 
-def _images(panels: Sequence[Panel]) -> str:
-    """Return the numbers of images that the means are over: of measured curves, if any."""
-    curves = [curve for panel in panels for curve in panel.measured]
-    curves = curves or [curve for panel in panels for curve in panel.curves]
-    counts = {point.images for curve in curves for point in curve.points if point.images}
-    return " or ".join(map(str, sorted(counts)))
-
-
-def _caption(summary: Summary | None, panels: Sequence[Panel], dataset: str) -> list[str]:
-    curves = [curve for panel in panels for curve in panel.measured]
-    means = f"{dataset}: means over {_images(panels)} images"
-    if summary is None or not curves:
-        ids = [protocol for panel in panels for protocol in panel.names_by_protocol]
-        lower = any(panel.measure.better == "lower" for panel in panels)
-        return [f"{means} (protocols {', '.join(ids)})."] + [LOWER] * lower
-
-    def named(sentence: str, labels: set[str]) -> list[str]:
-        names = [label for label in summary.labels if label in labels]
-        return [sentence.format(", ".join(names))] * bool(names)
-
-    measured = [panel for panel in panels if panel.measured]
-    measures = [panel.measure for panel in measured]
-    average = "mean of each image's bpp" if summary.average == "per_image" else "pooled bpp"
-    ids = [summary.protocols[name] for name in ("coding", *(m.column for m in measures))]
-    parts = [f"{means} ({average}; protocols {', '.join(ids)})."]
-    if summary.dropped:
-        parts.append(f"Restricted to the images that all points have; left out: {summary.dropped}.")
-    parts += scale_sentences(measures)
-    beyond = {c.system.label for c in curves if any(p.bpp > CROP_BPP for p in c.points)}
-    parts += named(f"Points of {{}} beyond {CROP_BPP:g} bpp are not shown.", beyond)
-    refused = {one.label for panel in measured for one in panel.excluded}
-    parts += named("Points of {} that are not comparable are left out.", refused)
-    recorded = {curve.system.label for curve in curves if curve.recorded}
-    parts += named("Recorded elsewhere, not coded here: {}.", recorded)
-    parts += mixed_sentences(summary)
-    of_sets = ", ".join(measure.label for measure in measures if measure.of_sets)
-    parts += [f"{of_sets}: one value of the whole set, no mean."] * bool(of_sets)
-    bars = ", ".join(one.label for one in measures if one.of_sets and one.by_image)
-    text = f"Bars are 95 % intervals of {bars} over images (infinitesimal jackknife)."
-    parts += [text] * bool(bars)
-    parts += few_sentences(panel.measure for panel in measured if few_images(panel))
-    return parts + [f"{text}." for text in [by_name(caveats(curves))] if text]
+def _details(panels: Sequence[Panel], dataset: str, summary: Summary | None) -> Iterator[str]:
+    """Yield sentences on protocols, builds, caveats and what is left out."""
+    curves = [curve for panel in panels for curve in panel.curves]
+    measures = [panel.measure for panel in panels]
+    pooled = summary is not None and summary.average == "pooled"
+    average = "all bits over all pixels" if pooled else "the mean of each image's bpp"
+    yield f"{dataset}: means over {images_of(panels)} images; rates are {average}."
+    yield from (protocol_sentence(panel.measure, panel.names_by_protocol) for panel in panels)
+    if summary is not None:
+        yield f"Protocol of rates: {summary.protocols['coding']}."
+        if summary.dropped:
+            yield f"Restricted to the images that all points have; left out: {summary.dropped}."
+        yield from mixed_sentences(summary)
+    origins = grouped(
+        (point.how, f"{curve.name} ({point.source})")
+        for curve in curves
+        for point in curve.points
+        if curve.measured
+    )
+    yield from (f"{HOW[how]}: {', '.join(names)}." for how, names in origins.items())
+    yield from published_sentences(panels)
+    notes = grouped((p.note, c.name) for c in curves if not c.measured for p in c.points if p.note)
+    yield from (f"{by_name({note: names})}." for note, names in notes.items())
+    yield from training_sentences(panels)
+    yield from (f"{by_name({text: names})}." for text, names in caveats(curves).items())
+    beyond = {c.name for c in curves if c.measured and any(p.bpp > CROP_BPP for p in c.points)}
+    if beyond:
+        yield f"Points beyond {CROP_BPP:g} bpp are not shown: {', '.join(sorted(beyond))}."
+    refused = dict.fromkeys(one.label for panel in panels for one in panel.excluded)
+    if refused:
+        yield f"Points that are not comparable are left out: {', '.join(refused)}."
+    of_sets = [measure.label for measure in measures if measure.of_sets]
+    if of_sets:
+        yield f"{listed(of_sets)}: one value of the whole set, no mean."
+    bars = [measure.label for measure in measures if measure.of_sets and measure.by_image]
+    if bars:
+        yield (f"Bars are 95 % intervals of {listed(bars)} over images (infinitesimal jackknife).")
+    yield from few_sentences(panel.measure for panel in panels if few_images(panel))

@@ -8,24 +8,31 @@ quality; here it is what one network does, drawn as its lines of equal rate.
 from collections.abc import Mapping, Sequence
 
 from benchmark.analysis.builds import RECORDED, RealismGrid, records
-from benchmark.analysis.systems import OURS
+from benchmark.analysis.systems import kind
 from benchmark.figures.captions import (
     CAVEAT,
     MIXED,
     axis_words,
+    brief,
     caveat_note,
     caveats,
     few_sentences,
     grouped,
     listed,
+    metric_names,
     protocol_sentence,
 )
-from benchmark.figures.labels import Drawing, add_legend, new_figure, plain_ticks, title
+from benchmark.figures.labels import (
+    Drawing,
+    add_legend,
+    new_figure,
+    panel_figure,
+    plain_ticks,
+    title,
+)
 from benchmark.figures.style import (
     COLOUR_MAP,
-    DOUBLE_COLUMN_INCHES,
     LINE_GREY,
-    PANEL_INCHES,
     SINGLE_COLUMN_INCHES,
     Style,
     figure_style,
@@ -54,17 +61,17 @@ def draw_realism_plots(
     Realism is on a logarithmic axis that is reversed. `styles` go by `System.label`.
     """
     import seaborn as sns
+    from matplotlib.ticker import MaxNLocator
 
     sweeps = [(plot.bpp, sweep) for plot in plots for sweep in plot.sweeps]
     names = _names([sweep for _, sweep in sweeps])
     handles = {}
     with figure_style():
-        width = DOUBLE_COLUMN_INCHES
-        figure, axes = new_figure(width, PANEL_INCHES, 1, len(plots), sharey=True)
-        for one, plot in zip(axes[0], plots, strict=True):
+        figure, axes, width = panel_figure(len(plots), sharey=True)
+        for one, plot in zip(axes, plots, strict=True):
             for sweep in plot.sweeps:
                 group = sweep.curve.system.group
-                own = group == OURS
+                own = kind(sweep.curve.system) == "own"
                 look = line(
                     styles[sweep.curve.system.label], published=not sweep.curve.measured, own=own
                 )
@@ -76,15 +83,17 @@ def draw_realism_plots(
             plain_ticks(one.yaxis)
             one.set_xlabel(distortion.axis_label)
             one.margins(x=0.1)
+            one.xaxis.set_major_locator(MaxNLocator(5))
             sns.despine(ax=one)
-            title(one, f"{dataset} at {plot.bpp:g} bpp", width / len(plots))
+            title(one, f"{dataset} at {plot.bpp:g} bpp", min(width, 3))
         values = [step.realism.value for _, sweep in sweeps for step in sweep.steps]
-        axes[0, 0].set_ylim(max(values) * 1.5, min(values) / 1.5)
-        axes[0, 0].set_ylabel(f"{realism.label} (better upwards)")
+        axes[0].set_ylim(max(values) * 1.5, min(values) / 1.5)
+        axes[0].set_ylabel(f"{realism.label}\n(better upwards)")
         ordered = [
             handles[sweep.curve.name] for _, sweep in sorted(sweeps, key=lambda one: rank(one[1]))
         ]
-        add_legend(figure, list(dict.fromkeys(ordered)), _note(plots), groups=True)
+        grouped_all = all(sweep.curve.system.group for _, sweep in sweeps)
+        add_legend(figure, list(dict.fromkeys(ordered)), _note(plots), grouped_all)
     rows = tuple(
         (f"{bpp:g}", sweep.curve.name, step.setting, f"{step.realism.bpp:.3f}",
          f"{step.distortion.value:.2f}", f"{step.realism.value:.2f}")
@@ -94,7 +103,8 @@ def draw_realism_plots(
     headers = ("rate", "system", "setting", "bpp", distortion.label, realism.label)
     told = [record for plot in plots for record in sweep_records(plot)]
     caption = _caption(plots, distortion, realism, dataset, images)
-    return Drawing(figure, caption, told, Table(headers, rows, 3))
+    details = tuple(_details(plots, distortion, realism))
+    return Drawing(figure, caption, told, Table(headers, rows, 3), details)
 
 
 def _names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
@@ -119,14 +129,21 @@ def _rules(plots: Sequence[PlotAtRate]) -> list[dict[str, list[str]]]:
 def _caption(
     plots: Sequence[PlotAtRate], distortion: Measure, realism: Measure, dataset: str, images: int
 ) -> str:
+    rates = listed([f"{plot.bpp:g}" for plot in plots])
+    return brief(
+        [
+            f"{metric_names([realism])} against {metric_names([distortion])} at {rates} bpp on "
+            f"{dataset} ({images} images); better is up and to the right.",
+            "Lines join the settings of one system, from the least to the most realistic.",
+            _note(plots),
+        ]
+    )
+
+
+def _details(plots: Sequence[PlotAtRate], distortion: Measure, realism: Measure) -> list[str]:
     sweeps = [sweep for plot in plots for sweep in plot.sweeps]
     values = [(one.curve, value) for one in sweeps for step in one.steps for value in step[1:]]
-    parts = [
-        f"{realism.label} against {distortion.label} at "
-        f"{listed([f'{plot.bpp:g}' for plot in plots])} bpp on {dataset}: means over {images} "
-        f"images. The axis of {realism.label} is logarithmic and reversed: better is up and to "
-        "the right."
-    ]
+    parts = [f"The axis of {realism.label} is logarithmic and reversed."]
     if any(value.how == "interpolated" for _, value in values):
         parts.append(
             f"Values at a rate are interpolated over its logarithm ({realism.label} by its own "
@@ -142,7 +159,7 @@ def _caption(
     for groups in (sources, caveats(sweep.curve for sweep in sweeps)):
         parts += [f"{', '.join(names)}: {text}." for text, names in groups.items()]
     parts += map(protocol_sentence, (distortion, realism), _rules(plots))
-    return "\n".join([*parts, *(f"{text[0].upper()}{text[1:]}." for text in left_out(plots))])
+    return [*parts, *(f"{text[0].upper()}{text[1:]}." for text in left_out(plots))]
 
 
 def left_out(plots: Sequence[PlotAtRate]) -> list[str]:
@@ -153,10 +170,9 @@ def left_out(plots: Sequence[PlotAtRate]) -> list[str]:
 
 def _note(plots: Sequence[PlotAtRate]) -> str:
     curves = [sweep.curve for plot in plots for sweep in plot.sweeps]
-    parts = ["Lines: one system, from the least to the most realistic of its settings."]
-    parts += ["Open markers: published."] * any(not curve.measured for curve in curves)
+    parts = ["Open markers: published."] * any(not curve.measured for curve in curves)
     parts += [MIXED] * any(len(rules) > 1 for rules in _rules(plots))
-    return "\n".join([" ".join(parts), *caveat_note(caveats(curves))])
+    return " ".join(filter(None, [*parts, caveat_note(caveats(curves))]))
 
 
 def draw_surface(grid: RealismGrid, dataset: str) -> Drawing:
@@ -192,17 +208,22 @@ def draw_surface(grid: RealismGrid, dataset: str) -> Drawing:
         for j, setting in enumerate(grid.settings)
     )
     headers = ("β", "setting", "bpp", grid.distortion.label, grid.realism.label)
-    caption = _surface_caption(grid, dataset)
-    return Drawing(figure, caption, records(grid), Table(headers, rows, 2))
+    betas_words = ", ".join(f"{beta:g}" for beta in grid.betas)
+    caption = brief(
+        [
+            f"Rate, {metric_names([grid.distortion, grid.realism])} of CRDR over q and β "
+            f"({betas_words}) on {dataset} ({grid.images} images). Each line is one q; the bytes "
+            "hardly depend on β.",
+            *(f"{text[0].upper()}{text[1:]}." for text in grid.caveats),
+        ]
+    )
+    table = Table(headers, rows, 2)
+    return Drawing(figure, caption, records(grid), table, tuple(_surface_details(grid)))
 
 
-def _surface_caption(grid: RealismGrid, dataset: str) -> str:
-    betas = ", ".join(f"{beta:g}" for beta in grid.betas)
+def _surface_details(grid: RealismGrid) -> list[str]:
     parts = [
-        f"Rate, {grid.distortion.label} and {grid.realism.label} of CRDR over q and β "
-        f"({betas}) on {dataset}: means over {grid.images} images, {grid.origin} "
-        f"(protocols {', '.join(grid.protocols)}). "
-        "Each line is one q, the bytes hardly depend on β."
+        f"Means over {grid.images} images, {grid.origin} (protocols {', '.join(grid.protocols)})."
     ]
     parts += few_sentences([grid.realism]) * grid.realism.few(grid.images)
     if not grid.realism.of_sets:
@@ -210,4 +231,4 @@ def _surface_caption(grid: RealismGrid, dataset: str) -> str:
             f"{grid.realism.label} stands in for a distance between distributions, which takes at "
             "least 50 images; it compares each picture with its source."
         )
-    return "\n".join([*parts, *(f"{text[0].upper()}{text[1:]}." for text in grid.left_out)])
+    return [*parts, *(f"{text[0].upper()}{text[1:]}." for text in grid.left_out)]

@@ -1,19 +1,21 @@
 """The style of all figures and of the page: colours, markers, fonts, sizes, line widths."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from io import BytesIO
 from itertools import cycle
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.analysis.systems import SYSTEMS, family, plainness
-from benchmark.errors import UnknownName
+from benchmark.errors import UsageError
+from benchmark.figures.look import FONTS, WIDTHS, look
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SINGLE_COLUMN_INCHES, DOUBLE_COLUMN_INCHES = 3.25, 6.875
+SINGLE_COLUMN_INCHES, DOUBLE_COLUMN_INCHES = WIDTHS["column"], WIDTHS["page"]
 PANEL_INCHES = 2.4  # height without legend and note
 DOTS_PER_INCH = 200
 
@@ -46,6 +48,13 @@ PAGE_DARK = {
 }  # fmt: skip
 
 
+DATES: Mapping[str, Sequence[str]] = {  # metadata that would change, by kind of file
+    "pdf": ("CreationDate", "Producer", "Creator"),
+    "png": ("Software",),
+    "svg": ("Date", "Creator"),
+}
+
+
 class Style(NamedTuple):
     """Colour and marker of a system in every figure."""
 
@@ -54,12 +63,6 @@ class Style(NamedTuple):
 
 
 FAMILIES = {family(one.label): Style(one.colour, one.marker) for one in SYSTEMS if one.colour}
-# Typefaces by the name that `--font` takes; they come with matplotlib: the same everywhere.
-# "serif" looks as Times does. A sign that the first one lacks is taken from the second.
-FONTS: Mapping[str, Mapping[str, Any]] = {
-    "sans": {"font.family": ["DejaVu Sans"]},
-    "serif": {"font.family": ["STIXGeneral", "DejaVu Sans"]},
-}
 TICKS = {  # points
     ("major", "width"): 0.6,
     ("minor", "width"): 0.4,
@@ -84,50 +87,49 @@ RC: Any = {  # its keys are matplotlib's
     "lines.markersize": MARKER_POINTS,
     "pdf.fonttype": 42,  # fonts are embedded as TrueType
     "svg.hashsalt": "rdrbench",
-    "text.parse_math": False,  # names of codecs may hold anything
-    "text.usetex": False,
 }
-
-
-class FigureStyle(NamedTuple):
-    """Named style of all figures: how it differs from the usual one."""
-
-    settings: Mapping[str, Any] = {}  # matplotlib's, on top of `RC`
-    colours: Mapping[str, str] = {}  # "#D55E00" by a system's label, instead of the table's
-    spare_colours: tuple[str, ...] = SPARE_COLOURS  # of codecs that are not in the table
-
-
-FIGURE_STYLES: Mapping[str, FigureStyle] = {  # by the name that `--style` takes
-    "usual": FigureStyle(),
-}
-_chosen: ContextVar[str] = ContextVar("figure style", default="usual")
-_font: ContextVar[str] = ContextVar("typeface of figures", default="sans")
-
-
-@contextmanager
-def drawn_in(name: str = "usual", font: str = "sans") -> Iterator[None]:
-    """Draw every figure inside in a style and a typeface; raises `UnknownName` for other names."""
-    if name not in FIGURE_STYLES:
-        raise UnknownName("figure style", name, FIGURE_STYLES)
-    if font not in FONTS:
-        raise UnknownName("font", font, FONTS)
-    tokens = _chosen.set(name), _font.set(font)
-    try:
-        yield
-    finally:
-        _chosen.reset(tokens[0])
-        _font.reset(tokens[1])
+PLAIN_TEXT: Any = {"text.parse_math": False, "text.usetex": False}  # names may hold anything
+COMMENT = re.compile(r"(^|\s)#.*")
 
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Apply the chosen style to everything inside: type of 7 and 8 points, TrueType fonts."""
+    """Draw what is inside over matplotlib's own defaults, whatever the user's matplotlibrc says.
+
+    Type is of 7 and 8 points, fonts are TrueType; the style file of the look in force goes on top.
+    Raises `UsageError` for a style file that cannot be read.
+    """
     import matplotlib as mpl
     import seaborn as sns
 
-    own = {**RC, **FONTS[_font.get()], **FIGURE_STYLES[_chosen.get()].settings}
-    with mpl.rc_context({**sns.axes_style("ticks"), **sns.plotting_context("paper"), **own}):
+    defaults: Any = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
+    own: Any = sns.axes_style("ticks") | sns.plotting_context("paper") | RC
+    own |= {"font.family": FONTS[look().font], **_style_file(look().style)}
+    with mpl.rc_context({**defaults, **own, **PLAIN_TEXT}):
         yield
+
+
+def _style_file(path: Path | None) -> dict[str, Any]:
+    """Return the settings of a matplotlib style file, without its comments."""
+    if path is None:
+        return {}
+    import matplotlib as mpl
+
+    found: Any = mpl.RcParams()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--style {path} cannot be read: {error}") from error
+    for number, line in enumerate(lines, 1):
+        key, _, value = COMMENT.sub("", line).partition(":")
+        if not key.strip():
+            continue
+        try:
+            found[key.strip()] = value.strip().strip("\"'")
+        except (KeyError, ValueError) as error:
+            why = " ".join(str(error).split())
+            raise UsageError(f"--style {path}, line {number}: {why}") from error
+    return dict(found)
 
 
 def styles(labels: Iterable[str]) -> dict[str, Style]:
@@ -139,11 +141,8 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
     """
     ordered = sorted(set(labels), key=lambda label: (family(label), plainness(label), label))
     unknown = [f for f in dict.fromkeys(map(family, ordered)) if f not in FAMILIES]
-    style = FIGURE_STYLES[_chosen.get()]
-    colours, markers = cycle(style.spare_colours), cycle(SPARE_MARKERS)
-    changed = {family(label): colour for label, colour in style.colours.items()}
+    colours, markers = cycle(SPARE_COLOURS), cycle(SPARE_MARKERS)
     bases = FAMILIES | {f: Style(next(colours), next(markers)) for f in unknown}
-    bases = {f: base._replace(colour=changed.get(f, base.colour)) for f, base in bases.items()}
     found: dict[str, Style] = {}
     for label in ordered:
         own = family(label)
@@ -155,7 +154,15 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
         tried = [one for one in _shades(bases[own], number) if one not in taken]
         apart = (one for one in tried if not number or _is_apart(one, taken))
         found[label] = next(apart, tried[0])
-    return found
+    given = look().colours(found)
+    return {name: one._replace(colour=_hex(given[name])) if name in given else one
+            for name, one in found.items()}  # fmt: skip
+
+
+def _hex(colour: str) -> str:
+    from matplotlib.colors import to_hex
+
+    return to_hex(colour)
 
 
 def _is_apart(style: Style, others: Iterable[Style]) -> bool:
@@ -197,14 +204,18 @@ def line(
     }
 
 
-def file_bytes(figure: "Figure", kind: Literal["pdf", "png"]) -> bytes:
-    """Return the figure as a file without dates: the same figure gives the same bytes."""
-    undated = {"CreationDate": None, "Producer": None, "Creator": None}
+def file_bytes(figure: "Figure", kind: str) -> bytes:
+    """Return the figure as a pdf, png or svg without dates: the same figure, the same bytes."""
     stream = BytesIO()
     with figure_style():
-        metadata = undated if kind == "pdf" else {"Software": None}
+        metadata = dict.fromkeys(DATES[kind])
         figure.savefig(stream, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
     return stream.getvalue()
+
+
+def files_of(figure: "Figure", name: str) -> dict[str, str | bytes]:
+    """Return the files of a figure in the formats that were asked for, by their names."""
+    return {f"{name}.{kind}": file_bytes(figure, kind) for kind in look().format}
 
 
 def contrast(one: str, other: str) -> float:

@@ -1,21 +1,28 @@
 """Rate curves of a data frame on matplotlib axes."""
 
-from typing import TYPE_CHECKING
+from inspect import Parameter
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from benchmark.analysis.stored import named_images
 from benchmark.errors import UsageError
 from benchmark.figures.captions import panels_note
+from benchmark.figures.choice import shown
 from benchmark.figures.labels import add_legend
+from benchmark.figures.look import WIDTHS, Look, drawn_as
 from benchmark.figures.rate_curve import draw_panel
-from benchmark.figures.style import drawn_in, figure_style, styles
-from benchmark.interface.rows import Source, summarised
+from benchmark.figures.style import figure_style, styles
+from benchmark.interface.rows import Source, load, summarised
 from benchmark.metrics.measure import Measure
+from benchmark.option import documented, signature
 from benchmark.plan.request import metric_names
 from benchmark.published.curves import measured_panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SIZE_INCHES = (6.875, 4.0)  # of a new figure, with the legend below the axes
+HEIGHT_INCHES = 4.0  # of a new figure, with the legend below the axes
 
 
 def plot(
@@ -25,11 +32,12 @@ def plot(
     ax: "Axes | None" = None,
     common: bool = False,
     allow_few: bool = False,
-    font: str = "sans",
+    **options: Any,
 ) -> "Axes":
     """Draw a metric against bits per pixel, one curve per codec variant, in the report's style.
 
-    Points that are not over the same images as the others are left out, as in `bench report`.
+    At most eight curves are drawn. Points that are not over the same images as the others are left
+    out, as in `bench report`.
 
     Parameters
     ----------
@@ -38,11 +46,11 @@ def plot(
     metric : str
         Name of a metric.
     ax : matplotlib Axes, optional
-        Axes to draw on; by default those of a new pyplot figure, with the legend below them.
+        Axes to draw on, which keep their fonts; by default those of a new pyplot figure, with the
+        legend below them.
     common, allow_few : bool
         As in `summary`.
-    font : str
-        Typeface: "sans", or "serif" for papers set in Times. Axes that are given keep their own.
+    {parameters}
 
     Returns
     -------
@@ -51,25 +59,47 @@ def plot(
     Raises
     ------
     UsageError
-        If no point of the metric can be drawn.
-    UnknownName
-        If there is no such font.
+        If no point of the metric can be drawn, or an option has a value that it cannot take.
     """
     import matplotlib.pyplot as plt
 
+    look = Look.of(**options)
     (name,) = metric_names([metric])
     measure = Measure.named(name)
-    found = summarised(source, (name,), common, "per_image", allow_few)
-    panel = measured_panel(found, measure)
-    if not panel.curves:
-        raise UsageError(f"no point of {name} can be drawn: `summary` counts its values")
-    if ax is not None:
-        draw_panel(ax, panel, styles(found.labels))
-        for text in ax.legend(fontsize="x-small", frameon=False).get_texts():
-            text.set_parse_math(False)
-        return ax
-    with drawn_in(font=font), figure_style():
-        figure, axes = plt.subplots(figsize=SIZE_INCHES, layout="constrained")
-        handles = [handle for _, handle in draw_panel(axes, panel, styles(found.labels))]
-        add_legend(figure, handles, panels_note([panel]))
+    frame = source if isinstance(source, pd.DataFrame) else load(source)
+    if look.images:
+        frame = frame[frame["image"].isin(named_images(sorted(set(frame["image"])), look.images))]
+    found = summarised(frame, (name,), common, "per_image", allow_few)
+    with drawn_as(look):
+        look.check(found.labels)
+        panels, _ = shown([measured_panel(found, measure)])
+        if not panels:
+            raise UsageError(f"no point of {name} can be drawn: `summary` counts its values")
+        drawn = styles(found.labels)
+        if ax is not None:
+            draw_panel(ax, panels[0], drawn, look.linear_rate)
+            for text in ax.legend(fontsize="x-small", frameon=False).get_texts():
+                text.set_parse_math(False)
+            return ax
+        with figure_style():
+            size = WIDTHS[look.width or "page"], HEIGHT_INCHES
+            figure, axes = plt.subplots(figsize=size, layout="constrained")
+            lines = draw_panel(axes, panels[0], drawn, look.linear_rate)
+            add_legend(figure, [handle for _, handle in lines], panels_note(panels))
     return axes
+
+
+_known = signature(Look, (), (), returns="Axes")
+plot.__signature__ = _known.replace(  # type: ignore[attr-defined]
+    parameters=[
+        Parameter("source", Parameter.POSITIONAL_OR_KEYWORD, annotation=Source),
+        Parameter("metric", Parameter.POSITIONAL_OR_KEYWORD, default="psnr", annotation=str),
+        Parameter("ax", Parameter.KEYWORD_ONLY, default=None, annotation="Axes | None"),
+        Parameter("common", Parameter.KEYWORD_ONLY, default=False, annotation=bool),
+        Parameter("allow_few", Parameter.KEYWORD_ONLY, default=False, annotation=bool),
+        *_known.parameters.values(),
+    ]
+)
+plot.__doc__ = (plot.__doc__ or "").replace(
+    "{parameters}", documented(Look).partition("----------\n")[2].replace("\n", "\n    ")
+)

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 from benchmark.analysis.stored import datasets_with_results
 from benchmark.analysis.summarise import Summary
-from benchmark.analysis.systems import short_names
 from benchmark.errors import UsageError
+from benchmark.figures.choice import chosen_names, names_of
+from benchmark.figures.look import MOST_CURVES
 from benchmark.figures.ranking_table import heading, headline, ranking_table
-from benchmark.figures.rate_curve import CROP_BPP, MOST_CURVES, chosen_names
+from benchmark.figures.rate_curve import CROP_BPP
 from benchmark.figures.style import styles
 from benchmark.measure.engine.workers import worker_context
 from benchmark.packs.contents import dataset_contents, packs_beside
@@ -182,7 +183,7 @@ def _legend(
 ) -> dict[str, LegendEntry]:
     curves = [curve for found in published.values() for curve in found]
     drawn = styles([*summary.labels, *(curve.system.label for curve in curves)])
-    short = short_names(summary.labels)
+    short = names_of(summary)
     found = {one.name: LegendEntry(one.name, *drawn[one.system.label]) for one in curves}
     return found | {label: LegendEntry(short[label], *drawn[label]) for label in summary.labels}
 

@@ -16,7 +16,14 @@ from benchmark.analysis.summarise import Summary
 from benchmark.codec_spec import parse_codec
 from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError
-from benchmark.figures.captions import LOWER, few_images, few_sentences, panels_note
+from benchmark.figures.captions import (
+    LOWER,
+    brief,
+    few_images,
+    few_sentences,
+    panels_note,
+    scale_sentences,
+)
 from benchmark.figures.labels import Drawing, add_legend, new_figure, title
 from benchmark.figures.rate_curve import draw_panel
 from benchmark.figures.style import (
@@ -27,7 +34,7 @@ from benchmark.figures.style import (
     SPARE_MARKERS,
     Style,
     figure_style,
-    file_bytes,
+    files_of,
 )
 from benchmark.figures.table import markdown, means_table
 from benchmark.metrics.measure import Measure
@@ -84,11 +91,11 @@ def write_ablation(
     measures = [Measure.named(metric) for metric in metrics]
     measured = [measure for measure in measures if summary.values_of(measure.column)]
     drawing = draw_ablation(summary, measured, own, dataset, trained)
-    caption = drawing.caption if drawing else f"{dataset}: no points can be drawn. {trained}"
+    told = [drawing.caption, *drawing.details] if drawing else []
+    caption = "\n\n".join(told) or f"{dataset}: no points can be drawn. {trained}"
     files: dict[str, str | bytes] = {}
     if drawing:
-        files[f"{name}.pdf"] = file_bytes(drawing.figure, "pdf")
-        files[f"{name}.png"] = file_bytes(drawing.figure, "png")
+        files |= files_of(drawing.figure, name)
     means = markdown(means_table(summary, measured))
     files[f"{name}.md"] = f"# Ablation: {name}\n\n{caption}\n\n{means}"
     kept = msgspec.json.format(msgspec.json.encode(variants), indent=2)
@@ -182,8 +189,17 @@ def draw_ablation(
         title(rows[0, 0], f"{dataset}, {summary.images} images", width)
         entries = [handles[label] for label in summary.labels if label in handles]
         add_legend(figure, entries, panels_note(panels))
-    caption = _caption(summary, panels, dataset, trained) + CHANGES.format(own) * compared
-    return Drawing(figure, caption, records(panels))
+    caption = brief(
+        [
+            f"{dataset} ({summary.images} images): variants of one codec, real bitstreams.",
+            trained,
+            f"Below: changes from {own} at equal settings." * compared,
+            panels_note(panels),
+            *scale_sentences(panel.measure for panel in panels),
+        ]
+    )
+    details = [_caption(summary, panels, dataset, trained), CHANGES.format(own).strip() * compared]
+    return Drawing(figure, caption, records(panels), details=tuple(filter(None, details)))
 
 
 def _changes(panel: Panel, own: str, summary: Summary) -> Panel:

@@ -1,80 +1,165 @@
-"""The paper's figure of crops: part of a photograph as decoded by several codecs at one rate."""
+"""Figures of crops: one part of a photograph as several codecs have it at about one rate."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 
 from benchmark import registry
 from benchmark.analysis.comparable import label_of
 from benchmark.analysis.match import FARTHEST, nearest
-from benchmark.analysis.systems import measured_names
+from benchmark.analysis.stored import stored_dataset
+from benchmark.analysis.systems import measured_names, short_names
 from benchmark.codec import Pixels
 from benchmark.codec_spec import CodecSpec
-from benchmark.datasets.dataset import Source, profile
+from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
-from benchmark.errors import Unavailable, UsageError
+from benchmark.errors import UnknownName, UsageError
+from benchmark.figures.captions import brief, metric_names
+from benchmark.figures.look import in_order, look
 from benchmark.figures.pictures import PictureTile, draw_pictures
 from benchmark.measure.reconstruct import reconstruct_all
 from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import DatasetContents
+from benchmark.paper.request import Crop, FigureRequest
 from benchmark.paper.results import PaperFigure, PaperResults
-from benchmark.plan.matrix import open_sources
-from benchmark.plan.request import Request
+from benchmark.plan.matrix import sources_of
 from benchmark.protocol import CODING
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.codecs import why_not_run
 from benchmark.rows.editions import newest_rows
 
-METRICS = ("psnr", "ms_ssim", "lpips")
+USUAL_METRICS = ("lpips_squeeze", "lpips")  # under a crop: the first that all rows have, or PSNR
 CROP_PX, STRIDE_PX = 160, 8
 MOST_CROPS, CROPS_PER_ROW = 6, 4  # the photograph and its own crop come first
 BPP = "Rate (bpp)"
 LEAST_BPP, MOST_BPP = 0.1, 0.6  # between which codecs look different
 CLOSE = 1.12
-FAVOURITES = ("kodim", "motorcycle")  # how names of photographs begin that are shown first
 
 StreamRow = Mapping[str, Any]
+ByCodec = Mapping[str, list[StreamRow]]
+Box = tuple[int, int, int, int]  # left, top, width, height in pixels
 
 
-class CropRequest(NamedTuple):
-    """Choices of the crops; what is not given is chosen by the rows and the photograph."""
+def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
+    """Draw parts of photographs, each as codecs have it at about one rate.
 
-    photograph: str = ""  # dataset/image
-    window: tuple[int, int, int] | None = None  # left, top, side
-    bpp: float | None = None
+    Without a part that was chosen by hand, it is the one that the codecs disagree on most. Raises
+    `UsageError` for parts and photographs that are not there.
+    """
+    dataset = request.dataset.partition(":")[0]
+    if dataset not in DATASETS:
+        dataset = stored_dataset(results.folder, request.dataset)
+    contents = results.contents(dataset)
+    by_image = rows_with_streams(contents, request.codecs)
+    measure = _measure(request.metrics, by_image)
+    sources = sources_of(request.dataset, results.data_dir)
+    if isinstance(sources, str):
+        return PaperFigure(None, (f"no crops: {sources}",))
+    measured = {digest for image in by_image for digest in _digests(by_image[image])}
+    files = {one.file.name: one.file.path for key, one in sources.items() if key in measured}
+    by_image = {image: rows for image, rows in by_image.items() if image in files}
+    several = {image: rows for image, rows in by_image.items() if len(rows) > 1}
+    if not several:
+        few = "no photograph here has kept streams of two codecs (`bench run` keeps them)"
+        return PaperFigure(None, (f"no crops: {few}",))
+    versions = {k: of[0]["codec_version"] for rows in by_image.values() for k, of in rows.items()}
+    names = short_names(list(versions), versions)
+    names |= look().names(names)
+    asked = request.boxes or (Crop(request.images[0] if request.images else ""),)
+    tiles: list[PictureTile] = []
+    sentences: list[str] = []
+    for crop in asked:
+        image = _image(crop.image, by_image) or _most_different(several, measure)
+        bpp = crop.bpp or next(iter(request.rates), None)
+        picture = read_image(files[image]).pixels
+        rows = by_image[image]
+        chosen, missing = _at_rate(rows, bpp)
+        pixels, lacking = _decoded(chosen, contents)
+        sentences += [*missing, *lacking]
+        order = in_order([label for label in chosen if label in pixels])
+        order = order[: None if look().most is None else MOST_CROPS]
+        if len(order) < 2:
+            few = "fewer than two codecs can be decoded; `bench run` keeps streams of others"
+            return PaperFigure(None, (f"no crops: {few}", *sentences))
+        box = crop.box or most_different([pixels[label] for label in order], CROP_PX)
+        if _part(picture, box).shape[:2] != (box[3], box[2]):
+            size = f"{picture.shape[1]} x {picture.shape[0]}"
+            raise UsageError(f"the box {','.join(map(str, box))} is not inside {image}, {size}")
+        if len(asked) == 1:
+            tiles.append(PictureTile("Photograph", picture, {}, {}, box))
+        tiles.append(PictureTile("Source", _part(picture, box), {}, {}))
+        for label in order:
+            cut = _part(pixels[label], box)
+            tiles.append(_tile(names[label], cut, chosen[label], measure, image, box))
+    records = [tile.record for tile in tiles if tile.record]
+    each = 1 + max(len(order), 1)
+    columns = min(CROPS_PER_ROW, len(tiles)) if len(asked) == 1 or each > MOST_CROPS else each
+    caption = brief(
+        [
+            f"Parts of {', '.join(dict.fromkeys(one['image'] for one in records))} "
+            f"({profile(dataset).title}), decoded from real streams of about one rate; rate and "
+            f"{metric_names([measure])} are of the whole photograph.",
+            *dict.fromkeys(f"* {one['caveat']}." for one in records if one["caveat"]),
+        ]
+    )
+    return PaperFigure(
+        draw_pictures(tiles, columns, caption, _details(records, measure)),
+        tuple(dict.fromkeys(sentences)),
+    )
 
 
-class CropWindow(NamedTuple):
-    """Square part of a picture, in pixels."""
-
-    left: int
-    top: int
-    side: int
-
-    def of(self, pixels: Pixels) -> Pixels:
-        """Return that part of a picture, of shape (side, side, 3)."""
-        return pixels[self.top : self.top + self.side, self.left : self.left + self.side]
+def _measure(asked: Sequence[str], by_image: Mapping[str, ByCodec]) -> Measure:
+    every = [row for rows in by_image.values() for of in rows.values() for row in of]
+    for name in asked or USUAL_METRICS:
+        measure = Measure.named(name)
+        if asked or all(row.get(measure.column) is not None for row in every):
+            return measure
+    return Measure.named("psnr")
 
 
-class MeasuredPhotograph(NamedTuple):
-    """An available photograph, and the rows with streams of it by system."""
-
-    dataset: str
-    source: Source
-    rows: dict[str, list[StreamRow]]
+def _digests(rows: ByCodec) -> set[str]:
+    return {row["image_sha256"] for of in rows.values() for row in of}
 
 
-def crops(results: PaperResults, request: CropRequest) -> PaperFigure:
-    """Draw one part of a photograph, as codecs have it at about one rate."""
-    found = best_photograph(results, request.photograph)
-    if isinstance(found, str):
-        return PaperFigure(None, (f"no crops: {found}",))
-    rates = {name: [row["bpp"] for row in rows] for name, rows in found.rows.items()}
-    bpp = request.bpp or matched_rate(rates)
-    chosen, far = nearest(found.rows, bpp)
-    contents, rows = results.contents(found.dataset), list(chosen.values())
+def _image(asked: str, there: Mapping[str, object]) -> str:
+    """Return the name of the photograph asked for; empty if none was."""
+    name = asked.rpartition("/")[2] if asked not in there else asked
+    found = [one for one in there if fnmatch(one, name) or fnmatch(PurePath(one).stem, name)]
+    if asked and not found:
+        raise UnknownName("photograph with kept streams", asked, there)
+    return found[0] if asked else ""
+
+
+def _most_different(by_image: Mapping[str, ByCodec], measure: Measure) -> str:
+    """Return the photograph with most codecs on which the metric differs most at one rate."""
+
+    def spread(image: str) -> tuple[int, float, str]:
+        rows = by_image[image]
+        chosen, _ = _at_rate(rows, None)
+        values = [row.get(measure.column) for row in chosen.values()]
+        known = [value for value in values if value is not None]
+        return len(rows), max(known, default=0.0) - min(known, default=0.0), image
+
+    return max(by_image, key=spread)
+
+
+def _at_rate(rows: ByCodec, bpp: float | None) -> tuple[dict[str, StreamRow], list[str]]:
+    """Return each codec's row nearest to a rate, and a sentence on those without any."""
+    rate = bpp or matched_rate({name: [row["bpp"] for row in of] for name, of in rows.items()})
+    chosen, far = nearest(rows, rate)
+    why = f"no setting within a factor of {FARTHEST:g} of {rate:.3g} bpp"
+    return chosen, [f"crops lack {', '.join(far)}: {why}"] * bool(far)
+
+
+def _decoded(
+    chosen: Mapping[str, StreamRow], contents: DatasetContents
+) -> tuple[dict[str, Pixels], list[str]]:
+    """Return pixels by codec, and sentences on streams that cannot be decoded."""
+    rows = list(chosen.values())
     allowed = [row for row in rows if contents.codecs.may_run(_spec(row))]
     decoded = dict(one for one in reconstruct_all(allowed, contents, "cpu", 1) if one)
     pixels: dict[str, Pixels] = {}
@@ -85,68 +170,48 @@ def crops(results: PaperResults, request: CropRequest) -> PaperFigure:
             pixels[name] = made
         else:
             sentences.append(f"crops lack {name}: {getattr(made, 'reason', made)}")
-    if far:
-        within = f"no setting within a factor of {FARTHEST:g} of {bpp:.3g} bpp"
-        sentences.append(f"crops lack {', '.join(far)}: {within}")
-    if len(pixels) < 2:
-        few = "no crops: fewer than two codecs can be decoded; `bench run` keeps streams of others"
-        return PaperFigure(None, (few, *sentences))
-    shown, rest = list(pixels)[:MOST_CROPS], list(pixels)[MOST_CROPS:]
-    sentences += [f"crops omit for lack of space: {', '.join(rest)}"] * bool(rest)
-    original = read_image(found.source.file.path).pixels
-    window = busiest(original, CROP_PX) if request.window is None else CropWindow(*request.window)
-    if window.of(original).shape != (window.side, window.side, 3):
-        size = f"{original.shape[1]} x {original.shape[0]}"
-        raise UsageError(f"--window {window.left},{window.top},{window.side} is not inside {size}")
-    tiles = [
-        PictureTile("Photograph", original, {}, {}, (window.left, window.top, window.side)),
-        PictureTile("Source", window.of(original), {}, {}),
-    ]
-    for name in shown:
-        row, cut = chosen[name], window.of(pixels[name])
-        values = {BPP: row["bpp"]}
-        record = {
-            "system": name,
-            "codec": row["codec"],
-            "variant": row["variant"],
-            "setting": f"{row['setting_name']}={row['setting_value']:g}",
-            "image": found.source.file.name,
-            **window._asdict(),
-            "bpp": row["bpp"],
-            "recorded": bool(row["recorded"]),
-            "version": row["codec_version"],
-            "caveat": row["caveat"],
-            "stream_sha256": row["stream_sha256"],
-        }
-        for measure in map(Measure.named, METRICS):
-            values[measure.label] = row[measure.column]
-            record |= {key: row[key] for key in (measure.column, f"{measure.column}_protocol")}
-        caveats = (row["caveat"],) if row["caveat"] else ()
-        tiles.append(PictureTile(name, cut, values, record, None, caveats))
-    caption = _caption(found, bpp, [tile.record for tile in tiles[2:]])
-    columns = min(CROPS_PER_ROW, len(tiles))
-    return PaperFigure(draw_pictures(tiles, columns, caption), tuple(sentences))
+    return pixels, sentences
 
 
 def _spec(row: StreamRow) -> CodecSpec:
     return CodecSpec.of(row["codec"], row["variant"])
 
 
-def _caption(found: MeasuredPhotograph, bpp: float, records: Sequence[StreamRow]) -> str:
-    origins = []
+def _part(pixels: Pixels, box: Box) -> Pixels:
+    left, top, width, height = box
+    return pixels[top : top + height, left : left + width]
+
+
+def _tile(
+    name: str, cut: Pixels, row: StreamRow, measure: Measure, image: str, box: Box
+) -> PictureTile:
+    record = {
+        "system": name,
+        "codec": row["codec"],
+        "variant": row["variant"],
+        "setting": f"{row['setting_name']}={row['setting_value']:g}",
+        "image": image,
+        **dict(zip(("left", "top", "width", "height"), box, strict=True)),
+        "bpp": row["bpp"],
+        "recorded": bool(row["recorded"]),
+        "version": row["codec_version"],
+        "caveat": row["caveat"],
+        "stream_sha256": row["stream_sha256"],
+        **{key: row.get(key) for key in (measure.column, f"{measure.column}_protocol")},
+    }
+    values = {BPP: row["bpp"], measure.label: row.get(measure.column)}
+    return PictureTile(name + "*" * bool(row["caveat"]), cut, values, record)
+
+
+def _details(records: Sequence[StreamRow], measure: Measure) -> list[str]:
+    rules = {one[f"{measure.column}_protocol"]: None for one in records}
+    lines = [f"Protocols: {', '.join(filter(None, [CODING, *rules]))}."]
     for one in records:
-        source = f"{one['system']}: {one['version']} at {one['setting']}"
-        words = [source, "recorded elsewhere" * one["recorded"], one["caveat"]]
-        origins.append(", ".join(filter(None, words)))
-    columns = [f"{Measure.named(name).column}_protocol" for name in METRICS]
-    rules = dict.fromkeys(one[column] for one in records for column in columns)
-    first, protocols = records[0], ", ".join(filter(None, [CODING, *rules]))
-    return (
-        f"{first['side']} x {first['side']} pixels at ({first['left']}, {first['top']}) of "
-        f"{first['image']} ({profile(found.dataset).title}, 1 image), decoded from real streams. "
-        f"Each codec is at its setting nearest to {bpp:.3f} bpp; rate and metrics under a crop are "
-        f"of the whole photograph (protocols {protocols}).\nMeasured: {'; '.join(origins)}."
-    )
+        place = f"{one['width']} x {one['height']} pixels at ({one['left']}, {one['top']})"
+        origin = f"{one['system']}: {one['version']} at {one['setting']}, {one['bpp']:.4f} bpp"
+        words = [origin, "recorded elsewhere" * one["recorded"], one["caveat"]]
+        lines.append(f"{one['image']}, {place}. {', '.join(filter(None, words))}.")
+    return lines
 
 
 def matched_rate(rates: Mapping[str, Sequence[float]]) -> float:
@@ -170,36 +235,39 @@ def matched_rate(rates: Mapping[str, Sequence[float]]) -> float:
     return close[0] if close else min(usual, key=spread)
 
 
-def busiest(pixels: Pixels, side: int) -> CropWindow:
-    """Return the square with the largest sum of absolute differences of neighbouring samples.
+def most_different(pictures: Sequence[Pixels], side: int) -> Box:
+    """Return the square in which pictures differ most, by the sum of their samples' variances.
 
-    A picture smaller than the square gives the largest square inside it.
+    Pictures smaller than the square give the largest square inside them.
     """
-    height, width, _ = pixels.shape
+    height, width, _ = pictures[0].shape
     side = min(side, height, width)
-    luma = pixels.astype(np.float64).mean(axis=2)
-    detail = np.zeros((height, width))
-    detail[:, 1:] += np.abs(np.diff(luma, axis=1))
-    detail[1:] += np.abs(np.diff(luma, axis=0))
-    sums = np.pad(detail.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    spread = np.stack([one.astype(np.float32) for one in pictures]).var(axis=0).sum(axis=2)
+    sums = np.pad(spread.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     best = max(
         (sums[y + side, x + side] - sums[y, x + side] - sums[y + side, x] + sums[y, x], -y, -x)
         for y in range(0, height - side + 1, STRIDE_PX)
         for x in range(0, width - side + 1, STRIDE_PX)
     )
-    return CropWindow(-best[2], -best[1], side)
+    return -best[2], -best[1], side, side
 
 
-def rows_with_streams(contents: DatasetContents) -> dict[str, dict[str, list[StreamRow]]]:
-    """Return the newest rows with an available stream by image and system, the paper's first.
+def rows_with_streams(
+    contents: DatasetContents, codecs: Iterable[str] = ()
+) -> dict[str, dict[str, list[StreamRow]]]:
+    """Return the newest rows with an available stream by image and label, the paper's first.
 
     Newest are those that means are taken over: under the present protocol, and of each codec
-    variant the fingerprint and adapter revision of its latest run. `raw` is left out.
+    variant the fingerprint and adapter revision of its latest run. `raw` is left out. codecs: names
+    or labels to keep, in their order; empty for all. Raises `UnknownName` for one without rows.
     """
     table = contents.table.take(newest_rows(contents.table).index)
-    names = measured_names()
-    order = [*names, *CODECS]
+    wanted = list(codecs)
+    order = wanted or [*measured_names(), *CODECS]
     labelled = [(label_of(row["codec"], row["variant"]), row) for row in table.to_pylist()]
+    for name in wanted:
+        if not any(name in (label, row["codec"]) for label, row in labelled):
+            raise UnknownName("codec with results", name, {label for label, _ in labelled})
 
     def place(label: str, row: StreamRow) -> int:
         known = [order.index(key) for key in (label, row["codec"]) if key in order]
@@ -207,48 +275,7 @@ def rows_with_streams(contents: DatasetContents) -> dict[str, dict[str, list[Str
 
     found: dict[str, dict[str, list[StreamRow]]] = {}
     for label, row in sorted(labelled, key=lambda one: (place(*one), one[1]["variant"])):
-        wanted = row["status"] == "ok" and row["stream_sha256"] and row["codec"] != registry.NULL
-        if wanted and contents.has_stream(row):
-            by_system = found.setdefault(row["image"], {})
-            by_system.setdefault(names.get(label, label), []).append(row)
+        good = row["status"] == "ok" and row["stream_sha256"] and row["codec"] != registry.NULL
+        if good and (not wanted or place(label, row) < len(order)) and contents.has_stream(row):
+            found.setdefault(row["image"], {}).setdefault(label, []).append(row)
     return found
-
-
-def best_photograph(results: PaperResults, asked: str) -> MeasuredPhotograph | str:
-    """Return the photograph asked for ("dataset/image") or the best one, or why there is none.
-
-    The best one has streams of most codecs, in the first dataset that has one with two codecs.
-    Raises `UsageError` where the one asked for has no stream.
-    """
-    dataset, _, image = asked.partition("/")
-    reasons = []
-    for name in [dataset] if asked else results.datasets():
-        by_image = rows_with_streams(results.contents(name))
-        if asked:
-            by_image = {image: by_image[image]} if image in by_image else {}
-            if not by_image:
-                raise UsageError(f"--photograph {asked}: {results.folder} has no kept stream of it")
-        elif not any(len(rows) > 1 for rows in by_image.values()):
-            reasons.append(f"{name} has no photograph with kept streams of two codecs")
-            continue
-        if name not in DATASETS:
-            reasons.append(f"{name} is no dataset of the registry: its photographs are not found")
-            continue
-        try:
-            opened = open_sources(Request(dataset=name, data_dir=results.data_dir))
-        except Unavailable as missing:
-            reasons.append(str(missing))
-            continue
-        measured = set(results.contents(name).table["image_sha256"].to_pylist())
-        sources = {one.file.name: one for one in opened.images if one.sha256 in measured}
-        there = [one for one in by_image if one in sources]
-        if there:
-            best = min(there, key=lambda one: (-len(by_image[one]), _rank(one), one))
-            return MeasuredPhotograph(name, sources[best], by_image[best])
-        reasons.append(f"the photographs of {name} are not those that were measured")
-    return "; ".join(reasons + ["`./run_all.sh` measures some"] * (not asked))
-
-
-def _rank(image: str) -> int:
-    starts = [image.rpartition("/")[2].startswith(one) for one in FAVOURITES]
-    return starts.index(True) if any(starts) else len(FAVOURITES)

@@ -135,15 +135,17 @@ def distortions(results: PaperResults) -> PaperFigure:
     mse = tiles[1].record["squared_error"] / photograph.size
     rules = ", ".join(tiles[1].record[f"{one.column}_protocol"] for one in measures)
     caption = (
-        f"One photograph (sample/{PHOTOGRAPH}, 1 image), changed in three ways by exactly the same "
-        f"mean squared error, {mse:.2f}, and so of one PSNR. Contrast is reduced towards each "
-        f"channel's mean, the blur is Gaussian, the noise white. Measured (protocols {rules}). "
-        "LPIPS: lower is better."
+        f"One photograph (sample/{PHOTOGRAPH}), changed in three ways by exactly the same mean "
+        f"squared error, {mse:.2f}, and so of one PSNR. Lower LPIPS is better."
     )
-    caption += f" {', '.join(elsewhere)}: recorded, of the same pixels." * bool(elsewhere)
-    caption += "".join(f"\nNo {label}: {why}." for label, why in reasons.items())
+    details = [
+        "Contrast is reduced towards each channel's mean, the blur is Gaussian, the noise white.",
+        f"Measured (protocols {rules}).",
+        *[f"{', '.join(elsewhere)}: recorded, of the same pixels."] * bool(elsewhere),
+        *(f"No {label}: {why}." for label, why in reasons.items()),
+    ]
     sentences = tuple(f"distortions have no {label}: {why}" for label, why in reasons.items())
-    return PaperFigure(draw_pictures(tiles, len(tiles), caption), sentences)
+    return PaperFigure(draw_pictures(tiles, len(tiles), caption, details), sentences)
 
 
 def _recorded(path: Path) -> dict[tuple[str, Any, str], str]:

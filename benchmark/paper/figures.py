@@ -1,160 +1,258 @@
-"""Figures of the paper that show numbers: curves, plots of realism against distortion, seconds.
+"""Figures of one's own experiment: what a request asks for, drawn from stored rows."""
 
-`field` figures are of the networks that were trained here with one budget, and two programs.
-"""
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
 
-from collections.abc import Sequence
-from dataclasses import replace
-
-import pyarrow.compute as pc
-
-from benchmark import registry
-from benchmark.analysis.builds import beta_of, realism_grid
-from benchmark.analysis.summarise import Summary, summarise
-from benchmark.analysis.systems import (
-    FIELD_SYSTEMS,
-    MATCHED,
-    OURS,
-    PAPER_SYSTEMS,
-    measured_names,
-    short_names,
-)
+from benchmark.analysis.comparable import find_label
+from benchmark.analysis.comparison import Comparison, compare
+from benchmark.analysis.ranking import default_anchor
+from benchmark.analysis.rate_distortion import Delta
+from benchmark.analysis.stored import DatasetResults, dataset_with_results, read_results
+from benchmark.analysis.summarise import TIMED, Edition, Summary
+from benchmark.codec_spec import facts_of
 from benchmark.datasets.dataset import profile
-from benchmark.figures.complexity import draw_complexity
-from benchmark.figures.paper_curve import draw_paper_curves
-from benchmark.figures.realism import draw_realism_plots, draw_surface, left_out
-from benchmark.figures.style import Style
+from benchmark.errors import UnknownName, UsageError
+from benchmark.figures.bd_bars import draw_bd_bars
+from benchmark.figures.captions import grouped
+from benchmark.figures.captions import metric_names as metric_words
+from benchmark.figures.choice import chosen_names, names_meaning, shown
+from benchmark.figures.cost import COSTS, CostPoint, draw_costs
+from benchmark.figures.labels import Drawing
+from benchmark.figures.look import look
+from benchmark.figures.rate_curve import draw_rate_curves
+from benchmark.figures.realism import draw_realism_plots, left_out
+from benchmark.figures.style import Style, styles
 from benchmark.metrics.measure import Measure
-from benchmark.paper.results import PaperFigure, PaperResults, every_measure
-from benchmark.published.complexity import ComplexityRow, measured_block, published_blocks
-from benchmark.published.curves import Panel, measured_panel
-from benchmark.published.paper_panel import field_panel, paper_panel, too_few
-from benchmark.published.points import read_published
+from benchmark.paper.crops import draw_crops
+from benchmark.paper.request import FigureRequest
+from benchmark.paper.results import PaperFigure, PaperResults
+from benchmark.plan.request import metric_names
+from benchmark.published.curves import Panel, measured_panel, overlays
+from benchmark.published.points import PublishedPoint, chosen_points
 from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
+from benchmark.registry import ANCHORS
 
-RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points
-FIELD_RATES = (0.1, 0.2, 0.45)  # bpp, near to points of most networks trained here
-MOST_BPP = 2.0  # of curves that values at these rates are taken from
+METRICS: Mapping[str, tuple[str, ...]] = {  # where none are named
+    "rd": ("psnr", "ms_ssim", "lpips_squeeze"),
+    "bd": ("psnr", "lpips_squeeze"),
+    "complexity": ("psnr",),
+    "realism": ("psnr", "lpips_squeeze"),
+}
+RATES = (0.1, 0.2, 0.45)  # bpp, of plots of realism
 
 
-def curves(
-    results: PaperResults, name: str, dataset: str, metrics: Sequence[str], field: bool = False
-) -> PaperFigure:
-    """Draw metrics against rate, of every system that is measured or published."""
-    facts = profile(dataset)
-    here, panels = _panels(results, dataset, metrics, field, facts.most_bpp or MOST_BPP)
-    panels = [panel for panel in panels if panel.curves]
-    sentences = too_few(here, dataset)
-    there = {curve.system.label: curve.system.name for one in panels for curve in one.measured}
-    systems = FIELD_SYSTEMS if field else PAPER_SYSTEMS
-    wanted = [one for one in systems if (one.budget if field else one.group == OURS)]
-    absent = [one for one in wanted if one.label not in there]
-    codecs = ",".join(dict.fromkeys(one.label.partition(":")[0] for one in absent))
-    command = f"`bench run --codecs {codecs} --dataset {dataset}`"
-    if not panels or (field and len(absent) == len(wanted)):
-        return PaperFigure(None, (f"no {name}: nothing measured ({command})", *sentences))
-    if absent and not field:
-        names = ", ".join(one.name for one in absent)
-        sentences.append(f"{name} has only published points of {names}: {command} adds measured")
+class Evidence(NamedTuple):
+    """Rows and points that a figure is drawn from."""
+
+    stored: DatasetResults
+    points: Sequence[PublishedPoint]
+    panels: list[Panel]  # with every curve
+    anchor: str  # label
+    title: str  # of the dataset
+    styles: Mapping[str, Style]
+
+    @property
+    def summary(self) -> Summary:
+        """Means of the rows."""
+        return self.stored.summary
+
+
+def draw(verb: str, request: FigureRequest) -> PaperFigure:
+    """Draw the figure of a verb; raises `UsageError` for what the results do not allow."""
+    return FIGURES[verb](request)
+
+
+def evidence(request: FigureRequest, verb: str) -> Evidence:
+    """Return what is stored of the codecs asked for and the anchor, and published points."""
+    names = metric_names(request.metrics or METRICS[verb])
+    dataset = dataset_with_results(request.results, request.dataset)
+    stored = _read(request, dataset, names)
+    measures = [Measure.named(name) for name in names]
+    measures = [one for one in measures if stored.summary.values_of(one.column)]
+    if not measures:
+        raise UsageError(f"no row of {dataset} has {', '.join(names)}: `bench rescore` computes it")
+    points = chosen_points(request.results, ",".join(request.published))
+    over = overlays(points, stored.summary, measures, dataset, request.mix_protocols)
+    panels = []
+    for measure in measures:
+        panel = measured_panel(stored.summary, measure)
+        panels.append(panel._replace(curves=(*panel.curves, *over[measure.column].drawn)))
+    labels = {curve.system.label for panel in panels for curve in panel.curves}
     anchor = (
-        there.get(registry.FIELD_ANCHOR, panels[0].curves[0].system.name) if field else facts.anchor
+        find_label(request.anchor, stored.summary.labels)
+        if request.anchor
+        else default_anchor([stored.summary], measures)
     )
-    look = _styles(results, field)
-    drawing = draw_paper_curves(panels, look, facts.title, _images(panels), anchor, systems)
-    return PaperFigure(drawing, tuple(sentences))
+    look().check(labels)
+    known = styles([*stored.summary.labels, *labels])
+    return Evidence(stored, points, panels, anchor, profile(dataset).title, known)
+
+
+def _read(request: FigureRequest, dataset: str, names: Sequence[str]) -> DatasetResults:
+    more: list[list[str]] = [[request.anchor]] if request.anchor else [[one] for one in ANCHORS]
+    tried = [[*request.codecs, *one] for one in more] if request.codecs else [["all"]]
+    for codecs in [*tried, *([list(request.codecs)] if request.codecs else [])]:
+        with suppress(UnknownName):
+            return read_results(
+                request.results, dataset, ",".join(codecs), names, images=request.images,
+                allow_few=request.allow_few, verified_only=request.verified_only,
+            )  # fmt: skip
+    asked = ",".join([*request.codecs, request.anchor]).strip(",")
+    return read_results(request.results, dataset, asked, names)
+
+
+def _rd(request: FigureRequest) -> PaperFigure:
+    """Rate-distortion curves, a panel for each metric."""
+    found = evidence(request, "rd")
+    panels = found.panels
+    if request.codecs and not request.anchor:  # which was read for BD-rates alone
+        named = {*request.codecs}
+        panels = [
+            one._replace(curves=tuple(
+                c for c in one.curves
+                if c.system.label != found.anchor or named & names_meaning(c.system.label)
+            ))
+            for one in panels
+        ]  # fmt: skip
+    drawing = draw_rate_curves(
+        panels, found.styles, found.title, found.summary,
+        anchor=found.anchor, named=request.codecs,
+    )  # fmt: skip
+    return PaperFigure(drawing, () if drawing else ("no rd: no points can be drawn",))
+
+
+def _named(request: FigureRequest, found: Evidence) -> tuple[str, ...]:
+    """Return the codecs that were named, the anchor among them; none if none were."""
+    return (found.anchor, *request.codecs) if request.codecs else ()
+
+
+def _comparisons(found: Evidence, request: FigureRequest) -> list[Comparison]:
+    if found.anchor not in found.summary.labels:
+        raise UsageError(f"the anchor {found.anchor} has no rows: --anchor takes another")
+    return [
+        one
+        for panel in found.panels
+        for one in compare(found.summary, panel.measure, found.anchor, request.up_to_bpp)
+    ]
+
+
+def _bd(request: FigureRequest) -> PaperFigure:
+    """Bars of BD-rates with intervals, a panel for each metric."""
+    found = evidence(request, "bd")
+    compared = _comparisons(found, request)
+    panels, absent = shown(found.panels, found.anchor, _named(request, found))
+    drawing = draw_bd_bars(panels, compared, found.styles, found.title, found.anchor, absent)
+    return PaperFigure(drawing, () if drawing else ("no bd: no codec has a BD-rate",))
+
+
+def _complexity(request: FigureRequest) -> PaperFigure:
+    """BD-rates in the first metric over the cost of coding."""
+    for name in request.cost:
+        if name not in COSTS:
+            raise UnknownName("cost", name, COSTS)
+    found = evidence(request, "complexity")
+    panels, absent = shown(found.panels[:1], found.anchor, _named(request, found))
+    measure = panels[0].measure
+    rates = {one.label: one.rate for one in _comparisons(found, request)
+             if one.column == measure.column}  # fmt: skip
+    points, lacking = [], []
+    for curve in panels[0].measured:
+        label = curve.system.label
+        delta = Delta(0.0, 1.0) if label == found.anchor else rates.get(label)
+        if curve.edition is None or not isinstance(delta, Delta):
+            continue
+        for cost in request.cost or COSTS:
+            spent = cost_of(found.summary, curve.edition, cost)
+            if spent is None:
+                lacking.append((f"No {cost} known of", curve.name))
+                continue
+            points.append(CostPoint(curve, cost, spent[0], delta.value, spent[1]))
+    details = [f"{text} {', '.join(names)}." for text, names in grouped(lacking).items()]
+    details += [f"Not drawn: {', '.join(absent)}."] * bool(absent)
+    of_anchor = (one.name for one in panels[0].curves if one.system.label == found.anchor)
+    metric, name = metric_words([measure]), next(of_anchor, found.anchor)
+    drawing = draw_costs(points, found.styles, found.title, metric, name, details)
+    return PaperFigure(drawing, () if drawing else ("no complexity: no cost is known",))
+
+
+def cost_of(summary: Summary, edition: Edition, cost: str) -> tuple[float, bool] | None:
+    """Return the cost of a codec and whether it was measured; None where nothing says it.
+
+    Seconds are the mean over settings of encoding and decoding a megapixel: of rows that were timed
+    alone, else those that the codec's class calls typical of one core.
+    """
+    facts = facts_of(edition.spec)
+    if cost == "kmac":
+        return (facts.kmac, True) if facts.kmac else None
+    mine = [point for point in summary.points if point.label == edition.label]
+    timed = [[point.means[name].value for name in TIMED] for point in mine]
+    known = [encode + decode for encode, decode in timed if encode and decode]
+    if mine and len(known) == len(mine):
+        return sum(known) / len(known), True
+    names = {point.setting.name for point in mine}
+    for typical in facts.typical:
+        if typical.device == "cpu" and typical.setting in (*names, ""):
+            return sum(one for _, one in typical.seconds) / len(typical.seconds), False
+    return None
+
+
+def _realism(request: FigureRequest) -> PaperFigure:
+    """A metric of realism against one of distortion, at some rates."""
+    found = evidence(request, "realism")
+    if len(found.panels) != 2:
+        raise UsageError("realism takes two metrics that rows have: --metrics psnr,lpips_squeeze")
+    drawing, plots = realism_plots(
+        found.panels, found.summary, found.points, found.stored.name, request.rates or RATES,
+        found.styles, found.anchor, found.summary.images, request.codecs
+    )  # fmt: skip
+    if drawing is None:
+        return PaperFigure(None, ("no realism: no codec has points near these rates (--bpp)",))
+    return PaperFigure(drawing, tuple(f"realism: {one}" for one in left_out(plots)))
 
 
 def realism_plots(
-    results: PaperResults, name: str, dataset: str, metric: str, field: bool = False
-) -> PaperFigure:
-    """Draw a metric of realism against PSNR at a few rates."""
-    here, panels = _panels(results, dataset, ("psnr", metric), field, MOST_BPP)
-    summary, points = results.summary(dataset), () if field else results.points
-    if field and summary is not None:
-        summary = _of_budget(summary)
-    plots = [
-        PlotAtRate(bpp, tuple(realism_sweeps(panels, summary, points, dataset, bpp)))
-        for bpp in (FIELD_RATES if field else RATES)
-    ]
-    plots = [plot for plot in plots if plot.sweeps]
-    sentences = too_few(here, dataset) if field else []
-    psnr, realism = (panel.measure for panel in panels)
-    codecs = f"{registry.OWN}:{MATCHED}" if field else registry.OWN
-    command = f"`bench run --codecs {codecs} --dataset {dataset} --metrics psnr,{metric}`"
-    lacking = f"PSNR and {realism.label} on {dataset} ({command})"
+    panels: Sequence[Panel],
+    summary: Summary | None,
+    points: Sequence[PublishedPoint],
+    dataset: str,
+    rates: Sequence[float],
+    looks: Mapping[str, Style],
+    anchor: str,
+    images: int,
+    named: Sequence[str] = (),
+) -> tuple[Drawing | None, list[PlotAtRate]]:
+    """Draw the systems of two panels, of distortion and of realism, at some rates.
+
+    None where no system has both at any rate. looks: styles by label.
+    """
+    kept = chosen_names(panels, anchor, look().most, named)
+    cut = [one._replace(curves=tuple(c for c in one.curves if c.name in kept)) for one in panels]
+    plots = []
+    for bpp in rates:
+        sweeps = []
+        for one in realism_sweeps(cut, summary, points, dataset, bpp):
+            system = one.curve.system
+            name = look().names([system.label]).get(system.label, system.name)
+            sweeps.append(one._replace(curve=one.curve._replace(system=system._replace(name=name))))
+        plots += [PlotAtRate(bpp, tuple(sweeps))] * bool(sweeps)
     if not plots:
-        return PaperFigure(None, (f"no {name}: no codec has {lacking}", *sentences))
-    if not any(sweep.curve.measured for plot in plots for sweep in plot.sweeps):
-        sentences.append(f"{name} has only published points: no measured codec has {lacking}")
-    drawing = draw_realism_plots(
-        plots, psnr, realism, _styles(results, field), profile(dataset).title, _images(panels)
-    )
-    return PaperFigure(drawing, (*sentences, *(f"{name}: {one}" for one in left_out(plots))))
+        return None, []
+    first, second = (panel.measure for panel in panels)
+    title = profile(dataset).title
+    return draw_realism_plots(plots, first, second, looks, title, images), plots
 
 
-def realism_surface(results: PaperResults) -> PaperFigure:
-    """Draw rate, distortion and realism of our codec at several beta."""
-    reasons = []
-    for dataset in results.datasets():
-        summary = results.summary(dataset)
-        if summary is not None:
-            grid = realism_grid(summary, Measure.named("psnr"), every_measure())
-            if not isinstance(grid, str):
-                sentences = tuple(f"realism_surface: {sentence}" for sentence in grid.left_out)
-                return PaperFigure(draw_surface(grid, profile(dataset).title), sentences)
-            reasons.append(f"{dataset}: {grid}")
-    why = "; ".join(reasons) or "nothing is measured"
-    example = ",".join(f"{registry.OWN}:beta={beta}" for beta in (0, 1.28, 2.56, 3.84))
-    lacking = f"no realism_surface: {why} (`bench run --codecs {example} --dataset kodak`)"
-    return PaperFigure(None, (lacking,))
+def _crops(request: FigureRequest) -> PaperFigure:
+    """Parts of photographs as codecs have them at one rate."""
+    stored = PaperResults(request.results, request.data_dir, request.verified_only)
+    return draw_crops(stored, request)
 
 
-def complexity(results: PaperResults) -> PaperFigure:
-    """Draw seconds of encoding and decoding: timed rows, and published ones."""
-    blocks = published_blocks(read_published(results.folder, "complexity.csv", ComplexityRow))
-    for dataset in results.datasets():
-        timed = results.contents(dataset).table
-        timed = timed.filter(pc.fill_null(timed["timing"], False))
-        summary = summarise(timed) if timed.num_rows else None
-        names = {**short_names(summary.labels), **measured_names()} if summary else {}
-        block = measured_block(summary, dataset, names)
-        if block is not None:
-            return PaperFigure(draw_complexity([block, *blocks]))
-    lacking = (
-        "complexity has only published seconds: no codec is timed on all images of a dataset "
-        "(`bench run --timing`)"
-    )
-    return PaperFigure(draw_complexity(blocks), (lacking,))
-
-
-def _panels(
-    results: PaperResults, dataset: str, metrics: Sequence[str], field: bool, up_to_bpp: float
-) -> tuple[list[Panel], list[Panel]]:
-    """Return panels of what is measured, and panels of the figure's systems below a rate."""
-    summary = results.summary(dataset)
-    here = [measured_panel(summary, Measure.named(name)) for name in metrics]
-    if field:
-        return here, [field_panel(one.measure, dataset, one, up_to_bpp) for one in here]
-    points = results.points
-    return here, [paper_panel(one.measure, dataset, one, points, up_to_bpp) for one in here]
-
-
-def _styles(results: PaperResults, field: bool) -> dict[str, Style]:
-    """Return the styles of all systems; in `field` figures our micro network looks as ours does."""
-    known = results.styles()
-    ours = [label for label in known if MATCHED in label] if field else []
-    return known | {label: known[label.removesuffix(f":{MATCHED}")] for label in ours}
-
-
-def _of_budget(summary: Summary) -> Summary:
-    """Return a summary without those networks of our codec that have another budget."""
-    points, replaced = (
-        tuple(one for one in many if beta_of(one.edition) is None or MATCHED in one.label)
-        for many in (summary.points, summary.replaced)
-    )
-    return replace(summary, points=points, replaced=replaced)
-
-
-def _images(panels: Sequence[Panel]) -> int:
-    """Return the largest number of images that a point is a mean over."""
-    return max(p.images or 0 for panel in panels for c in panel.curves for p in c.points)
+FIGURES: Mapping[str, Callable[[FigureRequest], PaperFigure]] = {
+    "rd": _rd,
+    "bd": _bd,
+    "crops": _crops,
+    "complexity": _complexity,
+    "realism": _realism,
+}

@@ -56,7 +56,8 @@ class SystemCurve(NamedTuple):
     @property
     def name(self) -> str:
         """Name in legends, without caveats."""
-        beside = self.build if self.measured else "published" * self.system.keeps_published
+        mine = not self.measured and self.system.keeps_published
+        beside = self.build or "published" * mine
         return f"{self.system.name} ({beside})" if beside else self.system.name
 
     @property
@@ -124,7 +125,8 @@ def measured_panel(summary: Summary | None, measure: Measure) -> Panel:
     """Return the curves of every codec variant of a summary, and its points left out."""
     if summary is None or measure.column not in summary.protocols:
         return Panel(measure, ())
-    names = short_names(summary.labels)
+    versions = {point.label: point.edition.version for point in summary.points}
+    names = short_names(summary.labels, versions)
     rules = summary.protocols[measure.column], summary.protocols["coding"]
     found = []
     for label, of_label in curves(summary, measure).items():

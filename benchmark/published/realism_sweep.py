@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 from benchmark.analysis.builds import beta_of, betas
 from benchmark.analysis.comparable import label_of
 from benchmark.analysis.summarise import Edition, Summary
-from benchmark.analysis.systems import GROUPED_SYSTEMS, OURS
+from benchmark.analysis.systems import GROUPED_SYSTEMS, OURS, System, kind
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve, measured_panel
 from benchmark.published.paper_panel import SAME_RATE
@@ -84,12 +84,14 @@ def realism_sweeps(
     complete = set(found)
     others = {(curve.system, curve.measured, curve.build): curve for curve in realism.curves}
     for first in distortion.curves:
-        key = first.system.method, first.measured
+        method, choice = _method(first.system)
+        key = method, first.measured
         second = others.get((first.system, first.measured, first.build))
-        step = _step(first, second, bpp, first.system.choice) if second else None
+        step = _step(first, second, bpp, choice) if second else None
         if step is None or key in complete:
             continue
-        curve = first._replace(system=METHODS[first.system.method], points=())
+        system = METHODS.get(method, first.system._replace(name=method))
+        curve = first._replace(system=system, points=())
         sweep = found.get(key, RealismSweep(curve, ()))
         steps = sorted((*sweep.steps, step), key=lambda one: -one.realism.value)
         found[key] = sweep._replace(steps=tuple(steps))
@@ -97,8 +99,23 @@ def realism_sweeps(
 
 
 def rank(sweep: RealismSweep) -> tuple[int, bool]:
-    """Return a sort key: systems in the order of their table, measured before published."""
-    return -list(METHODS).index(sweep.key[0]), not sweep.curve.measured
+    """Return a sort key: own systems, those of the table in its order, others; measured first."""
+    method, measured = sweep.key
+    places = list(reversed(METHODS))
+    other = -1 if kind(sweep.curve.system) == "own" else len(places)
+    return places.index(method) if method in places else other, not measured
+
+
+def _method(system: System) -> tuple[str, str]:
+    """Return a system's method and its choice of realism; of a user's codec, its options.
+
+    >>> _method(System("Mine (level 3)", "mine.py:Mine:level=3"))
+    ('Mine', 'level 3')
+    """
+    if ".py:" in system.label and " (" in system.name:
+        method, _, choice = system.name.partition(" (")
+        return method, choice.removesuffix(")")
+    return system.method, system.choice
 
 
 def measured_sweep(

@@ -12,12 +12,15 @@ from benchmark.analysis.ranking import Ranking, default_anchor, rank
 from benchmark.analysis.sources import source_facts
 from benchmark.analysis.stored import DatasetResults, datasets_with_results, read_results
 from benchmark.analysis.summarise import Summary
-from benchmark.analysis.systems import short_names
+from benchmark.codec_spec import split_unescaped
+from benchmark.datasets.dataset import profile
 from benchmark.figures.bd_table import bd_overview, bd_records, bd_table
+from benchmark.figures.choice import chosen_names, names_of, shown
 from benchmark.figures.complexity import draw_complexity
 from benchmark.figures.labels import Drawing
-from benchmark.figures.rate_curve import MOST_CURVES, chosen_names, draw_rate_curves
-from benchmark.figures.style import file_bytes, styles
+from benchmark.figures.look import FORMATS, look
+from benchmark.figures.rate_curve import draw_rate_curves
+from benchmark.figures.style import file_bytes, files_of, styles
 from benchmark.figures.table import Table, csv_text, latex, markdown, means_table
 from benchmark.metrics.measure import Measure
 from benchmark.plan.request import metric_names
@@ -80,6 +83,7 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
             request.pooled,
             request.allow_few,
             request.verified_only,
+            look().images,
         )
         for name in datasets_with_results(request.results, request.dataset)
     ]
@@ -153,7 +157,7 @@ def _write(
     record = details_record(stored, request.command, anchor, drawings, gaps, of_published, sources)
     means = means_table(summary, measured)
     eight = _shown_labels(summary, measured, anchor, request)
-    short = short_names(summary.labels)
+    short = names_of(summary)
     files |= {
         "means.md": markdown(means),
         "means.tex": latex(means_table(_only(summary, eight), measured), short),
@@ -174,11 +178,11 @@ def _write(
         stored.name, summary, ranking, drawings, measured, told, tables, request.command
     )
     for name, drawing in drawings.items():
-        files[f"{name}.pdf"] = file_bytes(drawing.figure, "pdf")
-        files[f"{name}.png"] = file_bytes(drawing.figure, "png")
+        files |= files_of(drawing.figure, name)
+        files.setdefault(f"{name}.png", file_bytes(drawing.figure, "png"))  # report.md shows it
     earlier_page = report_set.page_images
     kept = report_set.replace(files, request.command)
-    shown = ["report.md", *(name for name in files if name.startswith("attribution_"))]
+    shown_files = ["report.md", *(name for name in files if name.startswith("attribution_"))]
     notes = [*source_sentences(sources), *of_published]
     notes += [f"kept: {folder / name} was changed since an earlier report" for name in kept]
     return Report(
@@ -190,7 +194,7 @@ def _write(
         over,
         ranking,
         attributed,
-        [folder / name for name in shown],
+        [folder / name for name in shown_files],
         len(drawings),
         gaps,
         notes,
@@ -204,10 +208,9 @@ def _shown_labels(
 ) -> set[str]:
     """Return the labels of the curves that figures show, of which LaTeX tables are."""
     panels = [panel for one in measures if (panel := measured_panel(summary, one)).curves]
-    most = None if request.every_curve else MOST_CURVES
-    if not panels or most is None:
+    if not panels or look().most is None:
         return set(summary.labels)
-    names = chosen_names(panels, anchor, most)
+    names = chosen_names(panels, anchor, look().most, _named(request.codecs))
     return {one.system.label for panel in panels for one in panel.curves if one.name in names}
 
 
@@ -233,16 +236,26 @@ def _draw(
     several = overview_columns({one: len(panels[one].measured) for one in panels})
     figures = {"curves": several} if len(several) > 1 else {}
     figures |= {column: [column] for column in panels}
-    most = None if request.every_curve else MOST_CURVES
+    title, named = profile(name).title, _named(request.codecs)
     drawings = {
         file: draw_rate_curves(
-            summary, [panels[one] for one in columns], found, name, request.linear, anchor, most
+            [panels[one] for one in columns], found, title, summary, anchor=anchor, named=named
         )
         for file, columns in figures.items()
     }
-    timed = measured_block(summary, name, short_names(summary.labels))
-    drawings["timing"] = draw_complexity([timed]) if timed else None
+    names = names_of(summary)
+    timed = measured_block(summary, name, names)
+    whole = [panel for panel in panels.values() if panel.curves]
+    kept = shown(whole, anchor, named)[0] if whole else []
+    bars = {curve.name for panel in kept for curve in panel.measured}
+    drawings["timing"] = draw_complexity([timed], bars) if timed else None
     return {name: drawing for name, drawing in drawings.items() if drawing is not None}
+
+
+def _named(codecs: str) -> list[str]:
+    """Return the codecs that were asked for; none for "all"."""
+    names = [one.strip() for one in split_unescaped(codecs, ",")]
+    return [] if "all" in names else names
 
 
 def overview_columns(counts: Mapping[str, int]) -> list[str]:
@@ -268,6 +281,6 @@ def _every_file_name(columns: Sequence[str]) -> set[str]:
     """
     metrics = [metric_class(name).column for name in (*METRICS, *DISTRIBUTION_METRICS)]
     metrics += own_columns(columns)
-    drawn = {f"{name}.{k}" for name in ("curves", "timing", *metrics) for k in ("pdf", "png")}
+    drawn = {f"{name}.{k}" for name in ("curves", "timing", *metrics) for k in FORMATS}
     tables = {f"{name}.{k}" for name in ("means", "bd_rate") for k in ("md", "tex", "csv")}
     return drawn | tables | {"report.md", "details.md", "details.json"}

@@ -43,7 +43,6 @@ class ReportRequest:
     verified_only: bool = option(
         False, COMPARED, "Only rows that an independent decode has verified (`bench run --verify`)."
     )
-    linear: bool = option(False, DRAWING, "Draw a linear instead of a logarithmic rate axis.")
     published: str = option(
         "",
         COMPARED,
@@ -67,6 +66,3 @@ class ReportRequest:
     )
     command: str = ""  # that makes the report again, for its text
     page: bool = False  # the caller will write a page beside it
-    every_curve: bool = option(
-        False, DRAWING, "Draw all curves in each figure, not the eight that matter most.", "--all"
-    )

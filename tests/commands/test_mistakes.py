@@ -103,8 +103,8 @@ MISTAKES = {
         report --page --page-images x --metrics psnr
         check results results --margin psnr=x
         match jpeg jpeg --dataset ./photos --tolerance x
-        figures paper --bpp -1
-        figures paper --window=-1,2,3
+        figures crdr --bpp -1
+        figures crdr --window=-1,2,3
         train --recipe smoke --data sample --out out --model hyperprior --lmbda -1
         train --recipe smoke --data sample --out out --suite matched --learning-rate -1
         encode photo.png out.crdr --q 9
@@ -121,8 +121,8 @@ MISTAKES = {
         run --codecs jpeg --dataset ./photos --points webp.quality=5
         report --style loud --metrics psnr
         report --published nobody --metrics psnr
-        figures paper --only curves
-        figures paper --only crops --photograph photos
+        figures crdr --only curves
+        figures crdr --only crops --photograph photos
         check results v9
         tradeoff jpeg raw --dataset ./photos --realism ms_ssim --build zz
         train --recipe dawn --data sample --out out
@@ -149,7 +149,7 @@ MISTAKES = {
         pack export out.tar --codecs jpeg --results nowhere
         export codec-compare --to out --dataset ./photos --results nowhere
         audit decode nowhere
-        figures paper --results nowhere
+        figures crdr --results nowhere
     """,
     "file that is not there": """
         run --codecs jpeg --dataset ./photos --pack nowhere.tar
@@ -191,7 +191,7 @@ MISTAKES = {
         match jpeg jpeg:optimize=1 --dataset ./photos --pairs photos
         check results results --markdown notes.txt/out.md
         pack export jpeg.tar --codecs jpeg
-        figures paper --out notes.txt
+        figures crdr --out notes.txt
         merge results --into notes.txt
         train --recipe smoke --data sample --out notes.txt
         encode photo.png nowhere/out.crdr

@@ -10,7 +10,9 @@ from benchmark.analysis.rate_distortion import bd_rate
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, SYSTEMS
 from benchmark.figures.bd_table import bd_overview
-from benchmark.figures.rate_curve import chosen_names, draw_rate_curves
+from benchmark.figures.choice import chosen_names
+from benchmark.figures.look import drawn_as
+from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import lightness, styles
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel
@@ -42,19 +44,27 @@ def panel_of(gains):
     return measured_panel(summary_of(gains), PSNR)
 
 
-def names_of(gains, most=8):
-    return chosen_names([panel_of(gains)], "jpeg:optimize=1", most)
+def names_of(gains, most=8, named=()):
+    return chosen_names([panel_of(gains)], "jpeg:optimize=1", most, named)
 
 
 def test_eight_curves_are_own_ones_the_anchor_and_the_best_of_each_family():
     names = names_of(GAINS)
     assert len(names) == 8
-    own = {"ours beta=3.84", "ours beta=0"}
-    assert {*own, "jpeg optimize=1", "vtm", "mbt2018", "vvenc preset=fast 4:2:0"} <= set(names)
+    own = {"CRDR β=3.84", "CRDR β=0"}
+    others = {"JPEG (optimised)", "VTM", "Joint autoregressive", "VVenC fast 4:2:0"}
+    assert own | others <= set(names)
     panel = panel_of(GAINS)
     assert names == [curve.name for curve in panel.curves if curve.name in names]
     assert names_of(GAINS, None) == [curve.name for curve in panel.curves]
     assert len(names_of(dict(list(GAINS.items())[:8]))) == 8
+
+
+def test_the_codecs_that_were_named_are_the_ones_that_are_drawn():
+    assert names_of(GAINS, 8, ("jpeg2000", "webp")) == ["WebP", "JPEG 2000"]
+    # a bare name is its default variants; a label is itself
+    assert names_of(GAINS, 8, ("ours",)) == ["CRDR β=0", "CRDR β=3.84"]
+    assert names_of(GAINS, 8, ("ours:beta=1.28",)) == ["CRDR β=1.28"]
 
 
 def test_strength_is_the_bd_rate_and_not_the_place_in_the_table():
@@ -65,48 +75,54 @@ def test_strength_is_the_bd_rate_and_not_the_place_in_the_table():
         for label in ("webp", "vtm", "vvenc")
     }
     assert min(deltas, key=deltas.__getitem__) == "webp"
-    assert "webp" in names_of(changed)
-    assert "webp" not in names_of(GAINS)
+    assert "WebP" in names_of(changed)
+    assert "WebP" not in names_of(GAINS)
 
 
 @pytest.mark.parametrize(
     ("label", "name", "gain"),
     [
-        ("ours:beta=0:effort=2", "ours beta=0 effort=2", 3.2),
-        ("folder:path=/x/mine", "folder path=mine", -3.0),
+        ("ours:beta=0:effort=2", "CRDR β=0 (effort 2)", 3.2),
+        ("folder:path=/x/mine", "folder (path mine)", -3.0),
     ],
 )
 def test_the_strongest_own_variant_and_every_own_codec_are_there(label, name, gain):
-    assert {"ours beta=3.84", name} <= set(names_of(GAINS | {label: gain}))
+    assert {"CRDR β=3.84", name} <= set(names_of(GAINS | {label: gain}))
 
 
-def test_a_figure_has_eight_curves_and_its_caption_names_the_others():
+def test_a_figure_has_eight_curves_and_its_details_name_the_others():
     summary = summary_of(GAINS)
     panel = measured_panel(summary, PSNR)
     known = styles(summary.labels)
-    drawing = draw_rate_curves(summary, [panel], known, "set", anchor="jpeg:optimize=1")
+    drawing = draw_rate_curves([panel], known, "set", summary, anchor="jpeg:optimize=1")
     (axes,) = drawing.figure.axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert len(lines) == 8
     widths = {name: line.get_linewidth() for name, line in lines.items()}
     heavy = {name for name, width in widths.items() if width == max(widths.values())}
-    assert heavy == {name for name in lines if name.startswith("ours")}
-    (_, absent) = drawing.caption.split("at most 8 curves: ")
-    assert {*absent.rstrip(".").split(", ")} == {c.name for c in panel.curves} - lines.keys()
-    every = draw_rate_curves(summary, [panel], known, "set", anchor="jpeg:optimize=1", most=None)
+    assert heavy == {name for name in lines if name.startswith("CRDR")}
+    (absent,) = [one for one in drawing.details if one.startswith("Not drawn: ")]
+    names = absent.removeprefix("Not drawn: ").rstrip(".").split(", ")
+    assert {*names} == {c.name for c in panel.curves} - lines.keys()
+    assert f"8 of {len(GAINS)} curves." in drawing.caption
+    with drawn_as(every_curve=True):
+        every = draw_rate_curves([panel], known, "set", summary, anchor="jpeg:optimize=1")
     assert len(every.figure.axes[0].get_lines()) == len(GAINS)
-    assert "Not drawn" not in every.caption
+    assert "curves." not in every.caption
 
 
-def test_captions_name_metrics_that_are_in_a_training_loss_and_no_other():
+def test_details_name_metrics_that_are_in_a_training_loss_and_no_other():
     summary = summary_of({"ours:beta=3.84": 0, "vtm": 1})
-    captions = {}
+    told = {}
     for name in ("psnr", "lpips", "ms_ssim"):
         panel = measured_panel(summary, Measure.named(name))
-        captions[name] = draw_rate_curves(summary, [panel], styles(summary.labels), "set").caption
-    assert "In the training loss: PSNR (dB) of ours beta=3.84." in captions["psnr"]
-    assert "LPIPS (AlexNet) of ours beta=3.84" in captions["lpips"]
-    assert "training loss" not in captions["ms_ssim"]
+        details = draw_rate_curves([panel], styles(summary.labels), "set", summary).details
+        told[name] = [one for one in details if "training loss" in one]
+    assert told == {
+        "psnr": ["In the training loss: PSNR (dB) of CRDR β=3.84."],
+        "lpips": ["In the training loss: LPIPS (AlexNet) of CRDR β=3.84."],
+        "ms_ssim": [],
+    }
 
 
 def test_the_table_of_bd_rates_marks_a_metric_in_the_training_loss():

@@ -8,14 +8,15 @@ import pytest
 from benchmark.analysis.builds import realism_grid
 from benchmark.analysis.summarise import summarise
 from benchmark.figures.complexity import draw_complexity
-from benchmark.figures.paper_curve import draw_paper_curves
+from benchmark.figures.look import FONTS, WIDTHS, drawn_as
 from benchmark.figures.pictures import PictureTile, draw_pictures
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.realism import draw_realism_plots, draw_surface
-from benchmark.figures.style import FONTS, drawn_in, figure_style, styles
+from benchmark.figures.style import figure_style, styles
 from benchmark.paper.ablation import draw_ablation, named
-from benchmark.paper.crops import CropRequest
-from benchmark.paper.paper import write_paper
+from benchmark.paper.crdr import draw_crdr
+from benchmark.paper.figures import draw as draw_verb
+from benchmark.paper.request import FigureRequest
 from benchmark.paper.results import PaperResults
 from benchmark.published.complexity import published_blocks
 from benchmark.published.curves import measured_panel, overlay, published_curves
@@ -77,7 +78,7 @@ def summary():
     return summarise(table(fourteen()))
 
 
-def draw(summary, measures, published="", dataset="kodak", **options):
+def draw(summary, measures, published="", dataset="kodak", anchor="", **look):
     panels = []
     for measure in measures:
         panel = measured_panel(summary, measure)
@@ -85,12 +86,14 @@ def draw(summary, measures, published="", dataset="kodak", **options):
                        None, True).drawn if published else ()  # fmt: skip
         panels.append(panel._replace(curves=(*panel.curves, *over)))
     labels = [curve.system.label for panel in panels for curve in panel.curves]
-    return draw_rate_curves(summary, panels, styles(labels), dataset, **options)
+    with drawn_as(**look):
+        return draw_rate_curves(panels, styles(labels), dataset, summary, anchor=anchor)
 
 
 def draw_paper(summary, dataset, metrics):
     panels = [panel(one, dataset, summary, 1.3) for one in metrics]
-    return draw_paper_curves(panels, STYLES, dataset, 24, "VTM")
+    with drawn_as(every_curve=True):
+        return draw_rate_curves(panels, STYLES, dataset, summary, anchor="vtm", groups=True)
 
 
 def draw_plane(summary):
@@ -107,8 +110,7 @@ def draw_tiles(summary):
               "LPIPS (AlexNet)": 0.1234, "LPIPS (SqueezeNet)": 0.1234, "MS-SSIM": 0.98}  # fmt: skip
     pixels = np.zeros((40, 30, 3), np.uint8)
     tiles = [
-        PictureTile(f"A system with a long name, number {n}", pixels, values, {}, None, (LONG,))
-        for n in range(7)
+        PictureTile(f"A system with a long name, number {n}", pixels, values, {}) for n in range(7)
     ]
     return draw_pictures(tiles, 4, "")
 
@@ -126,8 +128,8 @@ FIGURES = {
     "one metric": lambda s: draw(s, [PSNR]),
     "one metric, better when lower": lambda s: draw(s, [LPIPS]),
     "one metric, linear rates": lambda s: draw(s, [MS_SSIM], linear_rate=True),
-    "all curves": lambda s: draw(s, [PSNR], most=None),
-    "all curves of three metrics": lambda s: draw(s, [PSNR, MS_SSIM, LPIPS], most=None),
+    "all curves": lambda s: draw(s, [PSNR], every_curve=True),
+    "all curves of three metrics": lambda s: draw(s, [PSNR, MS_SSIM, LPIPS], every_curve=True),
     "overview": lambda s: draw(s, [PSNR, MS_SSIM, LPIPS], anchor="jpeg:optimize=1"),
     "many published": lambda s: draw(s, [PSNR], "hific,multi-realism,dirac-1,elic,vtm,jpeg,hm"),
     "many published, two metrics": lambda s: draw(s, [PSNR, MS_SSIM], "hific,elic,vtm,jpeg,bpg"),
@@ -146,7 +148,7 @@ FIGURES = {
 @pytest.mark.parametrize("font", FONTS)
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_text_of_a_figure_leaves_it_or_overlaps_another(name, font, summary):
-    with drawn_in(font=font), figure_style():
+    with drawn_as(font=font), figure_style():
         figure = FIGURES[name](summary).figure
         assert crowding(figure) == []
         assert min(text.get_fontsize() for text in shown_texts(figure)) >= LEAST_POINTS
@@ -154,28 +156,35 @@ def test_no_text_of_a_figure_leaves_it_or_overlaps_another(name, font, summary):
         assert all(axes.bbox.height / figure.dpi > 0.9 for axes in shown)
 
 
-@pytest.mark.parametrize("command", ["report", "paper"])
-def test_no_text_of_a_figure_of_the_bundled_rows_leaves_it_or_overlaps_another(
-    command, tmp_path, monkeypatch
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("verb", ["rd", "bd", "complexity", "realism"])
+def test_no_text_of_a_figure_of_a_verb_leaves_it_or_overlaps_another(verb, width):
+    with drawn_as(width=width):
+        figure = draw_verb(verb, FigureRequest(RESULTS)).drawing.figure
+        assert figure.get_size_inches()[0] == WIDTHS[width]
+        assert crowding(figure) == []
+
+
+def test_no_text_of_a_report_of_the_bundled_rows_leaves_it_or_overlaps_another(
+    tmp_path, monkeypatch
 ):
     seen = []
 
     def look(figure, kind):
-        if kind == "png":
-            seen.extend([figure, *crowding(figure)])
+        seen.extend([figure, *crowding(figure)])
         return b""
 
-    monkeypatch.setattr(f"benchmark.{command}.{command}.file_bytes", look)
-    (tmp_path / "results").mkdir()
-    for name in ("kodak", "published", "packs", "ablation"):
-        (tmp_path / "results" / name).mkdir()
-        for path in (RESULTS / name).iterdir():
-            if path.name != "report":
-                (tmp_path / "results" / name / path.name).symlink_to(path)
-    if command == "report":
-        list(write_reports(ReportRequest(tmp_path / "results", "kodak")))
-    else:
-        request = CropRequest("", None, None)
-        list(write_paper(PaperResults(tmp_path / "results"), "all", tmp_path / "out", request))
+    monkeypatch.setattr("benchmark.report.report.file_bytes", look)
+    monkeypatch.setattr("benchmark.report.report.files_of", lambda *_: {})
+    list(write_reports(ReportRequest(RESULTS, "kodak", out=tmp_path / "report")))
     assert [one for one in seen if isinstance(one, str)] == []
     assert len(seen) >= 6
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_no_text_of_the_papers_figures_leaves_them_or_overlaps_another(every):
+    with drawn_as(every_curve=every):
+        drawn = [made.drawing for _, made in draw_crdr(PaperResults(RESULTS), "all")]
+    assert [crowding(one.figure) for one in drawn if one] == [[]] * sum(map(bool, drawn))
+    assert all(len(one.caption.split()) <= 60 for one in drawn if one)
+    assert sum(map(bool, drawn)) >= 6

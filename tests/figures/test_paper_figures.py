@@ -9,12 +9,12 @@ import pytest
 
 from benchmark.analysis.builds import realism_grid
 from benchmark.analysis.summarise import summarise
-from benchmark.analysis.systems import FIELD_SYSTEMS
 from benchmark.figures.complexity import draw_complexity
-from benchmark.figures.paper_curve import draw_paper_curves
+from benchmark.figures.look import WIDTHS, drawn_as
 from benchmark.figures.pictures import PictureTile, draw_pictures
+from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.realism import draw_realism_plots, draw_surface
-from benchmark.figures.style import DOUBLE_COLUMN_INCHES, file_bytes
+from benchmark.figures.style import file_bytes
 from benchmark.figures.table import csv_text, latex
 from benchmark.published.complexity import published_blocks
 from benchmark.published.curves import measured_panel
@@ -38,10 +38,15 @@ from support.figures.text_boxes import words_in
 from support.rows.measured import row, table
 
 
+def draw_all(panels, dataset, anchor):
+    with drawn_as(every_curve=True):
+        return draw_rate_curves(panels, STYLES, dataset, anchor=anchor, groups=True)
+
+
 @pytest.fixture(scope="module")
 def clic():
     panels = [panel(one, "clic2020", None, 0.8) for one in (PSNR, FID)]
-    return draw_paper_curves(panels, STYLES, "CLIC2020 test", 428, "MS-ILLM")
+    return draw_all(panels, "CLIC2020 test", "msillm")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +56,7 @@ def kodak():
     mine += kodak_rows("ours", variant="beta=3.84", caveat="a trial")
     summary = summarise(table(mine))
     panels = [panel(one, "kodak", summary, 1.3) for one in (PSNR, MS_SSIM, LPIPS)]
-    return draw_paper_curves(panels, STYLES, "Kodak", 24, "VTM")
+    return draw_all(panels, "Kodak", "vtm")
 
 
 @pytest.fixture(scope="module")
@@ -85,18 +90,15 @@ def of_betas(**columns):
     ]  # fmt: skip
 
 
-def test_the_field_has_networks_trained_here_and_names_those_without_numbers():
+def test_the_field_has_networks_trained_here():
     mine = kodak_rows("elic") + kodak_rows("ours", variant="beta=0:size=micro") + kodak_rows("jpeg")
     here = field_panel(PSNR, "kodak", measured_panel(summarise(table(mine)), PSNR), 2.0)
-    drawing = draw_paper_curves([here], STYLES, "Kodak", 24, "JPEG", FIELD_SYSTEMS)
+    drawing = draw_all([here], "Kodak", "jpeg")
     assert {one["system"] for one in drawing.records} == {"ELIC", "CRDR micro β=0", "JPEG"}
-    (absent,) = [one for one in drawing.caption.splitlines() if one.startswith("Without numbers")]
-    assert "IVR" in absent
-    assert "MS-ILLM" not in absent  # never trained here
 
 
 @pytest.mark.parametrize("figure", ["clic", "kodak", "realism_plot"])
-def test_figures_are_drawn_where_their_csv_says_and_captions_name_every_source(figure, request):
+def test_figures_are_drawn_where_their_csv_says_and_details_name_every_source(figure, request):
     drawing = request.getfixturevalue(figure)
     records = as_read(drawing)
     of_panel, x, y = ("metric", "bpp", "drawn")
@@ -114,12 +116,14 @@ def test_figures_are_drawn_where_their_csv_says_and_captions_name_every_source(f
                 key = one["system"], one["measured"] == "True"
                 stored.setdefault(key, []).append((float(one[x]), float(one[y])))
         assert plotted == stored
-    assert f"means over {24 if figure == 'kodak' else 428} images" in drawing.caption
+    assert f"({24 if figure == 'kodak' else 428} images)" in drawing.caption
+    assert len(drawing.caption.split()) <= 60
+    details = " ".join(drawing.details)
     for one in records:
         texts = [one[key] for key in one if key.rpartition("_")[2] in ("source", "protocol")]
-        assert all(text in drawing.caption for text in texts if text != "coding/1")
-        assert one["system"] in drawing.caption
-    assert drawing.figure.get_size_inches()[0] == DOUBLE_COLUMN_INCHES
+        assert all(text in details for text in texts if text != "coding/1")
+        assert one["system"] in details
+    assert drawing.figure.get_size_inches()[0] == WIDTHS["page"]
     assert all(axes.bbox.height / drawing.figure.dpi > 1.5 for axes in drawing.figure.axes)
 
 
@@ -137,7 +141,7 @@ def test_measured_curves_are_filled_and_published_ones_are_open_and_labelled(kod
     assert measured.get_marker() == published.get_marker()
     assert "JPEG" in psnr
     assert "* a trial" in words_in(kodak.figure)
-    assert "Measured and recorded (a pack, or bundled rows): VTM (1.0)." in kodak.caption
+    assert "Recorded (a pack, or bundled rows): VTM (1.0)." in kodak.details
 
 
 def test_a_system_has_one_style_in_every_figure(clic, kodak, realism_plot):
@@ -169,9 +173,10 @@ def test_the_lines_of_a_surface_are_the_grid():
     (dots,) = (one.get_offsets() for one in flat.collections)
     stored = [[float(r[name]) for name in ("psnr_db", "lpips_alex")] for r in records]
     assert np.array_equal(dots, np.array(stored))
-    assert "stands in for a distance between distributions" in drawing.caption
-    assert "means over 24 images" in drawing.caption
-    assert "psnr-rgb8/1, lpips-alex/0.1.4-2b566cc3" in drawing.caption
+    details = " ".join(drawing.details)
+    assert "stands in for a distance between distributions" in details
+    assert "Means over 24 images" in details
+    assert "psnr-rgb8/1, lpips-alex/0.1.4-2b566cc3" in details
 
 
 def test_seconds_are_drawn_where_their_csv_says_in_units_of_their_own():
@@ -196,9 +201,10 @@ def test_seconds_are_drawn_where_their_csv_says_in_units_of_their_own():
         for marker, column in ((">", "encode_fastest"), ("<", "decode_fastest")):
             (marks,) = (line for line in axes.get_lines() if line.get_marker() == marker)
             assert marks.get_xdata() == pytest.approx([float(one[column]) for one in of])
-    assert "SSCL (AAAI 2026), Table 2 of the paper" in drawing.caption
-    assert "compare within one alone" in drawing.caption
-    assert "set, 3 images, Some CPU, 2 cores" in drawing.caption
+    details = " ".join(drawing.details)
+    assert "SSCL (AAAI 2026), Table 2 of the paper" in details
+    assert "compare within one alone" in details
+    assert "set, 3 images, Some CPU, 2 cores" in details
     decoders = [float(one["decode_fastest"]) for one in records[len(mine) :]]
     assert all(first <= second for first, second in pairwise(decoders))
     assert block_of(summarise(table(kodak_rows("jpeg")))) is None
@@ -209,7 +215,7 @@ def test_pictures_are_shown_as_they_are_with_their_numbers_under_them():
     pictures = [chance.integers(0, 255, (8, 12, 3), dtype=np.uint8) for _ in range(3)]
     values = {"Rate (bpp)": 0.2541, "PSNR (dB)": 31.456, "LPIPS (AlexNet)": None}
     tiles = [
-        PictureTile("Source", pictures[0], {}, {}, (1, 2, 4)),
+        PictureTile("Source", pictures[0], {}, {}, (1, 2, 4, 3)),
         PictureTile("One", pictures[1], values, {"system": "One", "bpp": 0.2541}),
         PictureTile("Two", pictures[2], {**values, "LPIPS (AlexNet)": 0.1234}, {"system": "Two"}),
     ]
@@ -218,15 +224,15 @@ def test_pictures_are_shown_as_they_are_with_their_numbers_under_them():
     assert all(np.array_equal(a.get_array(), b) for a, b in zip(images, pictures, strict=True))
     assert {image.get_interpolation() for image in images} == {"nearest"}
     words = [text.get_text() for text in drawing.figure.texts]
-    assert words == ["Source", "One", "0.254 bpp, 31.46 dB", "Two", "0.254 bpp, 31.46 dB",
-                     "LPIPS 0.1234"]  # fmt: skip
+    assert words == ["Source", "One", "0.254 bpp, 31.46 dB", "Two",
+                     "0.254 bpp, 31.46 dB, LPIPS 0.1234"]  # fmt: skip
     assert [one["system"] for one in drawing.records] == ["One", "Two"]
     frames = drawing.figure.axes[0].patches
-    assert {(one.get_x(), one.get_y(), one.get_width()) for one in frames} == {(1, 2, 4)}
+    assert {one.get_bbox().bounds for one in frames} == {(1, 2, 4, 3)}
     assert r"One & 0.2541 & 31.46 & -- \\" in latex(drawing.table, {})
 
 
-def test_a_network_with_a_caveat_carries_it_in_every_figure_and_caption():
+def test_a_network_with_a_caveat_carries_it_in_every_figure_and_its_details():
     caveat = "reduced network, trained for an hour on a CPU"
     summary = summarise(table(of_betas(caveat=caveat, timing=True)))
     both = [panel(one, "kodak", summary, 2.0) for one in (PSNR, LPIPS)]
@@ -237,9 +243,7 @@ def test_a_network_with_a_caveat_carries_it_in_every_figure_and_caption():
         draw_complexity([block_of(summary)]),
     ):
         assert caveat in words_in(drawing.figure)
-        assert caveat in drawing.caption
-    tile = PictureTile("CRDR", np.zeros((8, 8, 3), np.uint8), {}, {}, None, (caveat,))
-    assert caveat in words_in(draw_pictures([tile], 4, "").figure)
+        assert caveat in " ".join([drawing.caption, *drawing.details]).replace("Reduced", "reduced")
 
 
 def test_greek_letters_are_commands_in_latex_and_files_have_no_dates(clic, realism_plot):

@@ -18,7 +18,7 @@ from benchmark.figures.style import styles
 from benchmark.figures.table import means_table
 from benchmark.metrics.measure import Measure
 from benchmark.metrics.metric import Presentation, metric_columns
-from benchmark.paper.figures import curves
+from benchmark.paper.crdr import curves
 from benchmark.paper.results import PaperResults, every_measure
 from benchmark.protocol import protocols
 from benchmark.published.curves import measured_panel
@@ -79,9 +79,7 @@ def test_a_new_metric_of_images_is_in_every_part_of_a_report(tmp_path):
     folder = tmp_path / "r" / "garden" / "report"
     text = (folder / "report.md").read_text()
     assert {"blur_px.pdf", "blur_px.png"} <= {path.name for path in folder.iterdir()}
-    assert (
-        "garden: means over 4 images (mean of each image's bpp; protocols coding/1, blur/1" in text
-    )
+    assert "Blur (px) against rate on Garden (4 images)" in text
     with (folder / "means.csv").open() as file:
         assert [r["blur_px"] for r in csv.DictReader(file)][:2] == ["100.0", "25.0"]
     assert "Blur (px)" in (folder / "means.md").read_text()
@@ -91,7 +89,7 @@ def test_a_new_metric_of_images_is_in_every_part_of_a_report(tmp_path):
 def test_a_new_metric_has_the_axis_that_its_class_declares():
     summary = summarise(table(rows()), protocols(["psnr", "blur"]))
     panel = measured_panel(summary, Measure.named("blur"))
-    (axes,) = draw_rate_curves(summary, [panel], styles(["jpeg"]), "set").figure.axes
+    (axes,) = draw_rate_curves([panel], styles(["jpeg"]), "set", summary).figure.axes
     assert axes.get_yscale() == "log"
     assert axes.get_ylabel() == "Blur (px) ↓"
 
@@ -111,11 +109,11 @@ def test_a_new_distribution_metric_is_drawn_and_counted():
     for name, column in zip(metric_columns("spread"), (values, ids, texts), strict=True):
         whole = whole.append_column(name, column)
     summary = summarise(whole, {"coding": "coding/1", "spread": "spread/x"})
-    drawing = draw_rate_curves(summary, [measured_panel(summary, spread)], styles(["jpeg"]), "set")
+    drawing = draw_rate_curves([measured_panel(summary, spread)], styles(["jpeg"]), "set", summary)
     (axes,) = drawing.figure.axes
     assert axes.get_ylabel() == "Spread (dB)\n4 images: biased upward"
     assert axes.get_lines()[0].get_ydata()[0] == pytest.approx(-10 * math.log10(1 - 0.915))
-    assert "Spread: one value of the whole set, no mean" in drawing.caption
+    assert "Spread: one value of the whole set, no mean." in drawing.details
     assert "Spread" in means_table(summary, [spread]).headers
 
 
@@ -142,11 +140,10 @@ def test_the_papers_curves_of_a_new_dataset_and_metric_need_no_other_edit(tmp_pa
         ("psnr_db", "JPEG", True), ("blur_px", "JPEG", True), ("blur_px", "HiFiC", False)
     }  # fmt: skip
     assert max(one["bpp"] for one in made.drawing.records) <= 2.0
-    assert "PSNR (dB) and Blur (px) against rate on Garden: means over 4 images" in (
-        made.drawing.caption
-    )
-    assert "HiFiC: A paper, a table" in made.drawing.caption
-    assert "blur/1 JPEG; blur/paper HiFiC" in made.drawing.caption
+    assert made.drawing.caption.startswith("PSNR and Blur (px) against rate on Garden (4 images)")
+    details = " ".join(made.drawing.details)
+    assert "HiFiC: A paper, a table" in details
+    assert "blur/1 JPEG; blur/paper HiFiC" in details
     assert made.drawing.table.notes[:2] == (
         "Against JPEG, over the rates drawn; negative saves bits at equal quality.",
         "Blur (px) by its logarithm.",

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 
 import benchmark
+from benchmark.analysis.systems import short_names
 from benchmark.codec import Setting
 from benchmark.errors import UnknownName, UsageError
-from benchmark.figures.style import drawn_in
+from benchmark.figures.look import drawn_as
 from benchmark.rows.store import Store
 from support.bench.lean_process import HEAVY
 from support.figures.text_boxes import crowding
@@ -305,7 +306,8 @@ def test_a_plot_has_the_means_as_its_curves(stored):
     means = benchmark.summary(frame)
     drawn = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
     for codec, of_codec in means.groupby("codec"):
-        assert np.allclose(drawn[codec], of_codec[["bpp", "psnr_db"]], rtol=0, atol=1e-12)
+        name = short_names([codec])[codec]
+        assert np.allclose(drawn[name], of_codec[["bpp", "psnr_db"]], rtol=0, atol=1e-12)
     assert axes.get_ylabel() == "PSNR (dB)"
     with pytest.raises(UsageError, match="no point of dists"):
         benchmark.plot(frame, metric="dists")
@@ -316,8 +318,8 @@ def test_a_plot_without_axes_is_a_new_figure_that_names_every_codec_once(stored,
     axes = benchmark.plot(benchmark.load(stored), font=font)
     figure = axes.get_figure()
     below = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-    assert sorted([*below, *(text.get_text() for text in axes.texts)]) == ["jpeg", "webp"]
-    with drawn_in(font=font):
+    assert sorted([*below, *(text.get_text() for text in axes.texts)]) == ["JPEG", "WebP"]
+    with drawn_as(font=font):
         assert crowding(figure) == []
     plt.close(figure)
 

@@ -1,4 +1,4 @@
-"""`bench figures paper` on a bare machine and on one with measured rows."""
+"""`bench figures crdr` and `crops` on a bare machine and on one with measured rows."""
 
 import csv
 import re
@@ -17,15 +17,17 @@ from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.figures.look import drawn_as
 from benchmark.packs.contents import dataset_contents, packs_beside
-from benchmark.paper.crops import CropRequest, CropWindow, crops
-from benchmark.paper.paper import SUFFIXES
+from benchmark.paper.crops import draw_crops
+from benchmark.paper.request import FigureRequest
 from benchmark.paper.results import PaperResults
 from benchmark.rows.store import Store
 from support.rows.bundled_results import copy_bundled_results
 from support.rows.measured import sweep
 
 PHOTOGRAPH = "chelsea.png"  # the smallest
+SUFFIXES = ("pdf", "png", "csv", "tex", "txt", "details.md")
 PHOTOGRAPHS = ["astronaut.png", PHOTOGRAPH, "coffee.png"]
 
 
@@ -34,11 +36,11 @@ def bench(*words):
 
 
 def draw(results, only, *more):
-    return bench("figures", "paper", "--results", results, "--only", only, *more)
+    return bench("figures", "crdr", "--results", results, "--only", only, *more)
 
 
 def folder_of(results):
-    return results / "figures" / "paper"
+    return results / "figures" / "crdr"
 
 
 def names_in(folder):
@@ -62,6 +64,10 @@ def measured(tmp_path_factory):
     return measured
 
 
+def crops_of(results, **choices):
+    return FigureRequest(results=results, dataset="sample", images=(PHOTOGRAPH,), **choices)
+
+
 def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_rest(tmp_path):
     drawn = ["curves_kodak", "complexity"]
     absent = ["realism_surface", "ablation_gan", "ablation_discriminator", "crops"]
@@ -71,7 +77,7 @@ def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_res
         f"incomplete: {', '.join(drawn)} (-v says why)",
         f"not drawn: {', '.join(absent)} (-v says why)",
     ]
-    done = draw(tmp_path, ",".join(drawn + absent), "-v")
+    done = draw(tmp_path, ",".join(drawn + absent), "-v", "--all")
     assert names_in(folder_of(tmp_path)) == {f"{n}.{s}" for n in drawn for s in SUFFIXES}
     lines = done.stdout.splitlines()
     assert lines[:2] == [str(folder_of(tmp_path) / f"{name}.pdf") for name in drawn]
@@ -87,15 +93,15 @@ def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_res
     assert [(round(float(r["bpp"]), 5), round(float(r["value"]), 3)) for r in at_qp_27] == [
         (0.87446, 37.453)
     ]
-    caption = (folder_of(tmp_path) / "curves_kodak.txt").read_text()
-    assert re.search(r"recorded \(a pack, or bundled rows\): BPG .*, VTM \(VTM 23.13\)", caption)
+    details = (folder_of(tmp_path) / "curves_kodak.details.md").read_text()
+    assert re.search(r"Recorded \(a pack, or bundled rows\): BPG .*, VTM \(VTM 23.13\)", details)
     assert not (tmp_path / "kodak").exists()
 
 
 def test_realism_of_the_networks_of_one_budget_is_drawn_from_the_bundled_rows(tmp_path):
     copy_bundled_results(tmp_path / "results")
     names = ("field_realism_fd", "field_realism_lpips")
-    done = draw(tmp_path / "results", ",".join(names), "-v")
+    done = draw(tmp_path / "results", ",".join(names), "-v", "--all")
     assert done.exit_code == 0, done.output
     assert "left out" not in done.stdout
     for name, column in zip(names, ("fd_squeeze", "lpips_squeeze"), strict=True):
@@ -107,7 +113,7 @@ def test_realism_of_the_networks_of_one_budget_is_drawn_from_the_bundled_rows(tm
             column
         }
     text = (folder_of(tmp_path / "results") / "field_realism_fd.txt").read_text()
-    assert "means over 24 images" in text
+    assert "Kodak (24 images)" in text
 
 
 def test_distortions_need_no_weights_and_say_that_lpips_lacks_them(tmp_path, monkeypatch):
@@ -120,7 +126,7 @@ def test_distortions_need_no_weights_and_say_that_lpips_lacks_them(tmp_path, mon
     assert len({one["squared_error"] for one in found}) == 1
     assert len({one["psnr_db"] for one in found}) == 1
     assert {one["lpips_alex"] for one in found} == {""}
-    assert "No LPIPS (AlexNet): " in (folder_of(tmp_path) / "distortions.txt").read_text()
+    assert "No LPIPS (AlexNet): " in (folder_of(tmp_path) / "distortions.details.md").read_text()
 
 
 def test_a_metric_without_weights_is_taken_from_the_same_pixels_scored_elsewhere(
@@ -138,7 +144,7 @@ def test_a_metric_without_weights_is_taken_from_the_same_pixels_scored_elsewhere
     found = [one["lpips_alex"] for one in records(folder_of(tmp_path) / "distortions.csv")]
     assert found[0] == ""
     assert [float(value) for value in found[1:]] == pytest.approx([0.3663, 0.3415], abs=1e-4)
-    told = (folder_of(tmp_path) / "distortions.txt").read_text()
+    told = (folder_of(tmp_path) / "distortions.details.md").read_text()
     assert "LPIPS (AlexNet): recorded, of the same pixels" in told
     copy.write_text("pixels_sha256,psnr_db\nab,24\n")
     failed = draw(tmp_path, "distortions").exception
@@ -147,10 +153,10 @@ def test_a_metric_without_weights_is_taken_from_the_same_pixels_scored_elsewhere
 
 
 def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
-    wanted = CropRequest(f"sample/{PHOTOGRAPH}", (40, 30, 64), 0.6)
-    drawing = crops(PaperResults(measured), wanted).drawing
-    rows = {one["system"]: one for one in drawing.records}
-    assert list(rows) == ["JPEG", "VTM", "WebP"]
+    wanted = crops_of(measured, bpp=("0.6",), box="40,30,64,48", metrics=("psnr",))
+    drawing = draw_crops(PaperResults(measured), wanted).drawing
+    rows = {one["codec"]: one for one in drawing.records}
+    assert [one["system"] for one in drawing.records] == ["JPEG", "VTM 23.13", "WebP"]
     assert [rows[name]["recorded"] for name in rows] == [False, True, False]
     path = next(one.path for one in open_sample().images if one.name == PHOTOGRAPH)
     source = read_image(path).pixels
@@ -159,20 +165,34 @@ def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
         for row in dataset_contents(measured, "sample", packs_beside(measured)).table.to_pylist()
         if row["image"] == PHOTOGRAPH
     }
-    quality = float(rows["JPEG"]["setting"].partition("=")[2])
+    quality = float(rows["jpeg"]["setting"].partition("=")[2])
     stream = load_codec(parse_codec("jpeg")).encode(source, Setting("quality", quality))
     decoded = np.asarray(Image.open(BytesIO(stream)).convert("RGB"))
     _, cut, *codecs = [axes.get_images()[0].get_array() for axes in drawing.figure.axes]
-    window = CropWindow(40, 30, 64)
-    assert np.array_equal(cut, window.of(source))
-    assert np.array_equal(codecs[0], window.of(decoded))
-    assert rows["JPEG"]["bpp"] == 8 * len(stream) / (451 * 300)
-    for codec, name in (("vtm", "VTM"), ("jpeg", "JPEG"), ("webp", "WebP")):
-        setting = float(rows[name]["setting"].partition("=")[2])
-        assert rows[name]["bpp"] == stored[codec, setting]["bpp"]
-        assert rows[name]["psnr_db"] == stored[codec, setting]["psnr_db"]
+    assert np.array_equal(cut, source[30:78, 40:104])
+    assert np.array_equal(codecs[0], decoded[30:78, 40:104])
+    assert rows["jpeg"]["bpp"] == 8 * len(stream) / (451 * 300)
+    words = [text.get_text() for text in drawing.figure.texts]
+    for codec, drawn in rows.items():
+        setting = float(drawn["setting"].partition("=")[2])
+        assert drawn["bpp"] == stored[codec, setting]["bpp"]
+        assert drawn["psnr_db"] == stored[codec, setting]["psnr_db"]
+        assert f"{drawn['bpp']:.3f} bpp, {drawn['psnr_db']:.2f} dB" in words
         others = [row["bpp"] for (one, _), row in stored.items() if one == codec]
-        assert min(others, key=lambda bpp: abs(np.log(bpp / 0.6))) == rows[name]["bpp"]
+        assert min(others, key=lambda bpp: abs(np.log(bpp / 0.6))) == drawn["bpp"]
+
+
+def test_a_row_of_pictures_for_each_crop_of_the_file(measured, tmp_path):
+    file = tmp_path / "figures.toml"
+    crop = "{ image = 'chelsea', box = [40, 30, 64, 48], bpp = 0.6 }"
+    file.write_text(f"dataset = 'sample'\ncodecs = ['webp', 'jpeg']\ncrops = [{crop}, {crop}]")
+    done = bench("figures", "crops", file, "--results", measured, "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    found = records(tmp_path / "crops.csv")
+    assert [one["codec"] for one in found] == ["webp", "jpeg"] * 2
+    assert {(one["left"], one["top"], one["width"], one["height"]) for one in found} == {
+        ("40", "30", "64", "48")
+    }
 
 
 def test_crops_come_with_files_and_go_again_when_their_streams_do(
@@ -182,7 +202,7 @@ def test_crops_come_with_files_and_go_again_when_their_streams_do(
     assert done.exit_code == 0, done.output
     assert names_in(tmp_path) == {f"crops.{suffix}" for suffix in SUFFIXES}
     assert "decoded from real streams" in (tmp_path / "crops.txt").read_text()
-    assert "VTM: VTM 23.13 at qp=" in (tmp_path / "crops.txt").read_text()
+    assert "VTM 23.13: VTM 23.13 at qp=" in (tmp_path / "crops.details.md").read_text()
     gone = draw(tmp_path_factory.mktemp("empty"), "crops", "--out", tmp_path)
     assert gone.exit_code == 0
     assert "no crops: " in gone.stdout
@@ -199,25 +219,33 @@ def test_a_stream_that_decodes_to_something_else_is_told_and_left_out(measured, 
     other.append(rows)
     for digest in {row["stream_sha256"] for row in rows}:
         other.keep(Store(measured / "sample").stream(digest))
-    made = crops(PaperResults(tmp_path), CropRequest(f"sample/{PHOTOGRAPH}"))
-    assert [one["system"] for one in made.drawing.records] == ["JPEG", "VTM"]
+    made = draw_crops(PaperResults(tmp_path), crops_of(tmp_path))
+    assert [one["codec"] for one in made.drawing.records] == ["jpeg", "vtm"]
     assert (
-        "crops lack WebP: the stream decodes to pixels that differ from the measured ones"
+        "crops lack webp: the stream decodes to pixels that differ from the measured ones"
     ) in made.sentences
 
 
 def test_mistakes_are_told(measured, tmp_path):
     for words, kind, text in (
-        (("--only", "crosp"), UnknownName, "Did you mean 'crops'"),
-        (("--only", "crops", "--window", "1,2"), UsageError, "not of the form LEFT,TOP,SIDE"),
-        (("--only", "crops", "--window", "0,0,0"), UsageError, "no part of a picture"),
-        (("--only", "crops", "--window", "400,0,64", "--photograph", f"sample/{PHOTOGRAPH}"),
-         UsageError, "not inside 451 x 300"),
-        (("--only", "crops", "--photograph", "sample/none.png"), UsageError, "no kept stream"),
+        (("crdr", "--only", "crosp"), UnknownName, "Did you mean 'crops'"),
+        (("crops", "--dataset", "sample", "--box", "1,2"), UsageError, "LEFT,TOP,WIDTH,HEIGHT"),
+        (("crops", "--dataset", "sample", "--box", "0,0,0,9"), UsageError, "LEFT,TOP,WIDTH"),
+        (("crops", "--dataset", "sample", "--box", "400,0,64,9", "--images", "chelsea"),
+         UsageError, "400,0,64,9 is not inside chelsea.png, 451 x 300"),
+        (("crops", "--dataset", "sample", "--images", "none"), UnknownName, "'none'"),
+        (("crops", "--dataset", "sample", "--codecs", "avif"), UnknownName, "'avif'"),
+        (("rd", "--dataset", "sample", "--label", "avif=A"), UnknownName, "'avif'"),
     ):  # fmt: skip
-        done = bench("figures", "paper", "--results", measured, "--out", tmp_path, *words)
+        done = bench("figures", *words, "--results", measured, "--out", tmp_path)
         assert isinstance(done.exception, kind), done.output
         assert text in str(done.exception)
+
+
+def test_names_and_order_of_crops_are_those_of_the_look(measured):
+    with drawn_as(label=("webp=Mine",), order=("webp",)):
+        made = draw_crops(PaperResults(measured), crops_of(measured))
+    assert [one["system"] for one in made.drawing.records] == ["Mine", "JPEG", "VTM 23.13"]
 
 
 def test_ablations_are_drawn_from_what_bench_ablation_leaves(tmp_path):

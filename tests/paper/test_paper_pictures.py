@@ -9,7 +9,7 @@ from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.metrics.psnr import mean_squared_error, psnr
 from benchmark.packs.contents import dataset_contents
-from benchmark.paper.crops import CropWindow, busiest, matched_rate, rows_with_streams
+from benchmark.paper.crops import matched_rate, most_different, rows_with_streams
 from benchmark.paper.distortions import equal_distortions
 from benchmark.rows.store import Store
 from support.rows.measured import row
@@ -64,13 +64,13 @@ def test_the_rate_is_the_lowest_that_all_settings_are_near():
     assert matched_rate({"a": [2.0], "b": [4.0]}) == 2.0
 
 
-def test_the_window_is_where_the_detail_is():
-    picture = np.full((96, 128, 3), 90, np.uint8)
-    picture[40:72, 64:96] = np.random.default_rng(1).integers(0, 255, (32, 32, 3))
-    window = busiest(picture, 32)
-    assert window == CropWindow(64, 40, 32)
-    assert np.array_equal(window.of(picture), picture[40:72, 64:96])
-    assert busiest(picture, 500).side == 96
+def test_the_part_shown_is_where_the_codecs_disagree():
+    chance = np.random.default_rng(1)
+    same = chance.integers(0, 255, (96, 128, 3), dtype=np.uint8)  # detail alone does not count
+    other = same.copy()
+    other[40:72, 64:96] = 255 - same[40:72, 64:96]
+    assert most_different([same, same, other], 32) == (64, 40, 32, 32)
+    assert most_different([same, other], 500)[2:] == (96, 96)
 
 
 def kept(store, name, **columns):
@@ -90,7 +90,7 @@ def store(tmp_path):
 
 def versions(store):
     found = rows_with_streams(dataset_contents(store.folder.parent, "garden", []))
-    return [one["codec_version"] for one in found["a.png"]["JPEG"]]
+    return [one["codec_version"] for one in found["a.png"]["jpeg"]]
 
 
 def test_rows_of_an_earlier_adapter_revision_are_not_shown(store):

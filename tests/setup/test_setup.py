@@ -222,7 +222,7 @@ def test_a_check_that_fails_is_the_exit_code(checkout, check):
 def test_the_figures_of_the_paper_are_one_call_whose_exit_code_stands(checkout):
     checkout.run("setup")
     code, _, calls = checkout.run("paper")
-    assert (code, of_bench(calls)) == (0, ["bench figures paper"])
+    assert (code, of_bench(calls)) == (0, ["bench figures crdr --all"])
     assert checkout.run("paper", refused="bench figures", code=2)[0] == 2
 
 

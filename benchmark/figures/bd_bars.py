@@ -1,0 +1,143 @@
+"""BD-rates as bars: one panel for each metric, one bar for each codec, with intervals."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmark.analysis.comparison import Comparison
+from benchmark.analysis.interval import Interval
+from benchmark.analysis.rate_distortion import Delta, bd_rate
+from benchmark.figures.bd_table import bd_records, rate_table
+from benchmark.figures.captions import CAVEAT, brief, listed, metric_names, panels_note
+from benchmark.figures.labels import (
+    Drawing,
+    add_legend,
+    figure_width,
+    panel_figure,
+    title,
+    wrapped,
+)
+from benchmark.figures.look import WIDTHS, look
+from benchmark.figures.style import BAR_POINTS, SMALL_POINTS, Style, figure_style
+from benchmark.published.curves import Panel, SystemCurve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ROW_INCHES, EDGE_INCHES = 0.17, 0.55  # of a line of a name; of the title and the axis
+NAME_SHARE = 0.42  # of a column; longer names are broken
+ROOM = 0.3  # of the span of values, beside the bars, for their numbers
+LAST = 1e9  # a sort key
+
+
+class Bar(NamedTuple):
+    """The BD-rate of a curve under one metric, percent, with its interval over images."""
+
+    curve: SystemCurve
+    value: float
+    interval: Interval | None
+
+    @property
+    def outer(self) -> float:
+        """The end of the bar or of its interval that is farther from zero."""
+        low, high = self.interval or (self.value, self.value)
+        return min(low, self.value) if self.value < 0 else max(high, self.value)
+
+
+def draw_bd_bars(
+    panels: Sequence[Panel],
+    comparisons: Sequence[Comparison],
+    styles: Mapping[str, Style],
+    dataset: str,
+    anchor: str,
+    absent: Sequence[str] = (),
+) -> Drawing | None:
+    """Draw bars of BD-rates against the anchor, the best codec first; None without any.
+
+    Bars of published curves are open, and have no interval. anchor: a label. panels: the curves to
+    show. absent: names of those that are left out.
+    """
+    bars = [_bars(panel, comparisons, anchor) for panel in panels]
+    known = {name: bar.curve for of in reversed(bars) for name, bar in of.items()}
+    if not known:
+        return None
+
+    def place(name: str) -> tuple[int, float]:
+        first = bars[0].get(name)
+        return look().place(known[name].system.label), first.value if first else LAST
+
+    names = sorted(known, key=place)
+    width = figure_width(len(panels))
+    narrow = width == WIDTHS["column"] or len(panels) == 1
+    marked = [name + CAVEAT * bool(known[name].caveats) for name in names]
+    words = [wrapped(name, NAME_SHARE * WIDTHS["column"]) for name in marked]
+    height = EDGE_INCHES + ROW_INCHES * sum(word.count("\n") + 1 for word in words)
+    note = panels_note(panels).replace("markers", "bars")
+    with figure_style():
+        figure, axes, _ = panel_figure(len(panels), height, sharey=not narrow)
+        for one, panel, of in zip(axes, panels, bars, strict=True):
+            _draw(one, [of.get(name) for name in names], styles)
+            one.set_yticks(range(len(names)), words)
+            one.set_xlabel("BD-rate (%)")
+            title(one, metric_names([panel.measure]), width)
+        add_legend(figure, [], note)
+    every = [curve for panel in panels for curve in panel.curves]
+    against = next((one.name for one in every if one.system.label == anchor), anchor)
+    metrics = metric_names([panel.measure for panel in panels])
+    caption = brief(
+        [
+            f"BD-rates against {against} on {dataset} by {metrics}; negative saves bits.",
+            "Lines are 95 % intervals over images.",
+            note,
+            f"{len(names)} of {len(names) + len(absent)} codecs." * bool(absent),
+        ]
+    )
+    few = [panel.measure.label for panel in panels if not panel.measure.by_image]
+    details = [f"No interval of {listed(few)}."] * bool(few)
+    details += [f"Not drawn: {', '.join(absent)}."] * bool(absent)
+    labels = {curve.system.label for curve in known.values()}
+    records = bd_records([one for one in comparisons if one.label in labels])
+    return Drawing(figure, caption, records, rate_table(panels, anchor), tuple(details))
+
+
+def _bars(panel: Panel, comparisons: Sequence[Comparison], anchor: str) -> dict[str, Bar]:
+    """Return the bars of a panel's curves that have a BD-rate, by their names."""
+    column = panel.measure.column
+    compared = {one.label: one for one in comparisons if one.column == column}
+    curves = (*panel.measured, *panel.published)
+    other = next((one for one in curves if one.system.label == anchor), None)
+    found = {}
+    for curve in curves:
+        known = compared.get(curve.system.label) if curve.measured else None
+        delta = known.rate if known else None
+        if not curve.measured and other is not None:
+            delta = bd_rate(other.rates(panel.measure), curve.rates(panel.measure))
+        if isinstance(delta, Delta):
+            found[curve.name] = Bar(curve, delta.value, known.rate_interval if known else None)
+    return found
+
+
+def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[str, Style]) -> None:
+    """Draw bars from the top, with their numbers beside them."""
+    for row, bar in enumerate(bars):
+        if bar is None:
+            continue
+        colour = styles[bar.curve.system.label].colour
+        fill = colour if bar.curve.measured else "white"
+        axes.barh(row, bar.value, 0.62, color=fill, edgecolor=colour, linewidth=BAR_POINTS)
+        if bar.interval:
+            axes.plot(bar.interval, [row, row], color="black", linewidth=BAR_POINTS, zorder=3)
+        saves = bar.value < 0
+        axes.annotate(
+            f"{bar.value:+.1f}".replace("-", "−"), (bar.outer, row), (-2 if saves else 2, 0),
+            textcoords="offset points", ha="right" if saves else "left", va="center",
+            fontsize=SMALL_POINTS,
+        )  # fmt: skip
+    ends = [0.0, *(bar.outer for bar in bars if bar)]
+    room = ROOM * ((max(ends) - min(ends)) or 1.0)
+    axes.set_xlim(min(ends) - room * (min(ends) < 0), max(ends) + room * (max(ends) > 0))
+    axes.set_ylim(len(bars) - 0.5, -0.5)
+    axes.axvline(0, color="black", linewidth=BAR_POINTS)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)

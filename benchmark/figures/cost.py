@@ -1,0 +1,98 @@
+"""Quality against cost: BD-rates over seconds, or over multiply-accumulates, of each codec."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from benchmark.analysis.systems import kind
+from benchmark.figures.captions import CAVEAT, brief, caveat_note, caveats
+from benchmark.figures.labels import Drawing, add_legend, panel_figure, plain_ticks, title
+from benchmark.figures.style import Style, figure_style, line
+from benchmark.figures.table import Table
+from benchmark.published.curves import SystemCurve
+
+COSTS = {  # words of the axis, by the name of a cost
+    "seconds": "Coding time (s/MP)",
+    "kmac": "Work (kMAC/pixel)",
+}
+WHAT = {
+    "seconds": "seconds to encode and decode a megapixel",
+    "kmac": "multiply-accumulates to encode and decode a pixel",
+}
+DECADES = 100  # between costs, from which an axis has ticks at powers of ten alone
+TYPICAL = "Open markers: typical seconds of one core, not timed here."
+
+
+class CostPoint(NamedTuple):
+    """A codec's BD-rate and its cost."""
+
+    curve: SystemCurve
+    cost: str  # a key of `COSTS`
+    value: float
+    bd_rate: float
+    measured: bool  # False: typical, as the codec's class states
+
+
+def draw_costs(
+    points: Sequence[CostPoint],
+    styles: Mapping[str, Style],
+    dataset: str,
+    metric: str,
+    anchor: str,
+    details: Sequence[str] = (),
+) -> Drawing | None:
+    """Draw a panel for each kind of cost, on a logarithmic axis; None without points.
+
+    styles: by label. anchor: name of the codec that BD-rates are against.
+    """
+    import seaborn as sns
+    from matplotlib.ticker import LogLocator
+
+    kinds = [cost for cost in COSTS if any(point.cost == cost for point in points)]
+    if not kinds:
+        return None
+    handles: dict[str, Any] = {}
+    with figure_style():
+        figure, every_axes, width = panel_figure(len(kinds), sharey=True)
+        for axes, cost in zip(every_axes, kinds, strict=True):
+            for point in (one for one in points if one.cost == cost):
+                system, name = point.curve.system, point.curve.name
+                own = kind(system) == "own"
+                look = line(styles[system.label], published=not point.measured, own=own)
+                look |= {"linestyle": "", "label": name + CAVEAT * bool(point.curve.caveats)}
+                (drawn,) = axes.plot(point.value, point.bd_rate, **look)
+                handles.setdefault(name, drawn)
+            axes.set_xscale("log")
+            mine = [one.value for one in points if one.cost == cost]
+            axes.set_xlim(min(mine) / 1.6, max(mine) * 1.6)
+            plain_ticks(axes.xaxis, wide=max(mine) > 3 * min(mine))
+            if max(mine) > DECADES * min(mine):
+                axes.xaxis.set_major_locator(LogLocator(numticks=6))
+            axes.margins(y=0.1)
+            axes.set_xlabel(COSTS[cost])
+            sns.despine(ax=axes)
+        every_axes[0].set_ylabel(f"BD-rate, {metric} (%)")
+        title(every_axes[0], f"{dataset}, against {anchor}", 0.9 * width)
+        typical = any(not point.measured for point in points)
+        marks = caveat_note(caveats(point.curve for point in points))
+        note = " ".join(filter(None, [TYPICAL * typical, marks]))
+        add_legend(figure, list(handles.values()), note)
+    caption = brief(
+        [
+            f"BD-rate in {metric} against {anchor} on {dataset}, over "
+            f"{' and '.join(WHAT[one] for one in kinds)}; better is down and to the left.",
+            note,
+        ]
+    )
+    headers = ("system", "cost", "value", "from", "BD-rate (%)")
+    rows = tuple(
+        (one.curve.name, COSTS[one.cost], f"{one.value:.3g}", "here" if one.measured else "typical",
+         f"{one.bd_rate:+.1f}")
+        for one in points
+    )  # fmt: skip
+    records = [
+        {"system": one.curve.name, "label": one.curve.system.label, **one._asdict()}
+        for one in points
+    ]
+    for record in records:
+        del record["curve"]
+    return Drawing(figure, caption, records, Table(headers, rows, 2), tuple(details))

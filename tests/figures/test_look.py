@@ -1,0 +1,150 @@
+"""Options of looks: what each changes in a figure, and that nothing else of the machine does."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmark.analysis.summarise import summarise
+from benchmark.analysis.systems import short_names
+from benchmark.errors import UnknownName, UsageError
+from benchmark.figures.look import FORMATS, Look, drawn_as
+from benchmark.figures.rate_curve import draw_rate_curves
+from benchmark.figures.style import file_bytes, styles
+from benchmark.metrics.measure import Measure
+from benchmark.published.curves import measured_panel
+from support.rows.measured import sweep, table
+
+RESULTS = Path(__file__).parents[2] / "results"
+PSNR = Measure.named("psnr")
+HOSTILE = """\
+text.usetex: True
+font.family: cursive
+font.size: 31
+axes.facecolor: red
+axes.prop_cycle: cycler('color', ['r'])
+lines.linewidth: 9
+savefig.dpi: 10
+savefig.bbox: tight
+savefig.transparent: True
+svg.fonttype: none
+pdf.compression: 0
+figure.constrained_layout.use: True
+axes.unicode_minus: False
+"""
+
+
+@pytest.fixture(scope="module")
+def summary():
+    rows = [*sweep("ours", variant="beta=3.84"), *sweep("vtm"), *sweep("avif")]
+    return summarise(table(rows))
+
+
+def draw(summary, **look):
+    with drawn_as(Look.of(**look)):
+        known = styles(summary.labels)
+        return draw_rate_curves([measured_panel(summary, PSNR)], known, "set", summary).figure
+
+
+def lines_of(figure):
+    return {line.get_label(): line for line in figure.axes[0].get_lines()}
+
+
+def test_names_are_those_of_papers_and_name_the_version_of_a_program():
+    versions = {"vtm": "VTM 23.13, decoded by ffmpeg", "avif": "libaom-av1 3.15.1"}
+    found = short_names(["ours:beta=3.84", "vtm", "avif", "jpeg:optimize=1"], versions)
+    assert list(found.values()) == ["CRDR β=3.84", "VTM 23.13", "AVIF", "JPEG (optimised)"]
+
+
+def test_a_label_and_a_colour_are_of_one_curve_alone(summary):
+    usual = lines_of(draw(summary))
+    label, colour = "ours:beta=3.84=Ours (a=b)", ("vtm=tab:red", "avif=#010203")
+    changed = lines_of(draw(summary, label=label, colour=colour))
+    assert list(changed) == ["Ours (a=b)", "AVIF", "VTM"]
+    assert changed["VTM"].get_color() == "#d62728"
+    assert changed["AVIF"].get_color() == "#010203"
+    assert changed["Ours (a=b)"].get_color() == usual["CRDR β=3.84"].get_color()
+
+
+def test_the_order_is_that_of_the_legend(summary):
+    def legend(**look):
+        (found,) = draw(summary, **look).legends
+        return [text.get_text() for text in found.get_texts()]
+
+    assert legend() == ["CRDR β=3.84", "AVIF", "VTM"]
+    assert legend(order="vtm,ours") == ["VTM", "CRDR β=3.84", "AVIF"]
+
+
+@pytest.mark.parametrize(("width", "inches"), [("column", 3.25), ("page", 6.875)])
+def test_the_width_is_that_of_a_column_or_a_page(summary, width, inches):
+    figure = draw(summary, width=width)
+    assert figure.get_size_inches()[0] == inches
+    svg = file_bytes(figure, "svg").decode()
+    assert float(re.search(r'width="([\d.]+)pt"', svg)[1]) == pytest.approx(72 * inches)
+
+
+def test_rates_are_linear_where_asked_for(summary):
+    assert draw(summary, linear_rate=True).axes[0].get_xscale() == "linear"
+    assert draw(summary).axes[0].get_xscale() == "log"
+
+
+def test_a_style_file_changes_what_it_names_and_nothing_else(summary, tmp_path):
+    file = tmp_path / "mine.mplstyle"
+    file.write_text("# mine\naxes.facecolor: eeeeff  # light\ntext.usetex: True\n")
+    with drawn_as(style=file):
+        figure = draw(summary, style=file)
+        assert figure.axes[0].get_facecolor()[:3] == pytest.approx((14 / 15, 14 / 15, 1))
+        assert b"#eeeeff" in file_bytes(figure, "svg")
+    assert draw(summary).axes[0].get_facecolor()[:3] == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("axes.facecolour: red", "line 1"), ("\nfont.size: big", "line 2")]
+)
+def test_a_wrong_style_file_is_told_with_its_line(summary, tmp_path, text, told):
+    (tmp_path / "s").write_text(text)
+    with pytest.raises(UsageError, match=f"{tmp_path / 's'}, {told}"):
+        draw(summary, style=tmp_path / "s")
+    with pytest.raises(UsageError, match="none cannot be read"):
+        draw(summary, style=tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("look", "told"),
+    [
+        ({"font": "serrif"}, "Did you mean 'serif'"),
+        ({"width": "colum"}, "Did you mean 'column'"),
+        ({"format": "pdf,jpg"}, "'jpg'"),
+        ({"colour": "vtm=bleu"}, "bleu"),
+    ],
+)
+def test_values_that_there_are_not_are_told(look, told):
+    with pytest.raises(UsageError, match=told), drawn_as(Look.of(**look)):
+        pass
+
+
+def test_curves_that_there_are_not_are_told(summary):
+    for name, text in (("label", "vtn=V"), ("colour", "vtn=red"), ("order", "vtn")):
+        with pytest.raises(UnknownName, match="Did you mean 'vtm'"):
+            Look.of(**{name: text}).check(summary.labels)
+
+
+def test_files_have_the_same_bytes_whatever_the_users_matplotlibrc(tmp_path):
+    (tmp_path / "matplotlibrc").write_text(HOSTILE)
+    found = []
+    for place in (tmp_path / "matplotlibrc", None):
+        out = tmp_path / str(place is None)
+        words = ["--format", ",".join(FORMATS), "--codecs", "ours:beta=0,vtm", "--metrics", "psnr"]
+        code = "from benchmark.cli import main; main()"
+        command = [sys.executable, "-W", "error::UserWarning", "-c", code, "figures", "rd", *words]
+        environment = os.environ | ({"MATPLOTLIBRC": str(place)} if place else {})
+        done = subprocess.run(
+            [*command, "--results", str(RESULTS), "--out", str(out)],
+            env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found.append({kind: (out / f"rd.{kind}").read_bytes() for kind in FORMATS})
+    assert found[0] == found[1]

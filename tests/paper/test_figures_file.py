@@ -1,0 +1,157 @@
+"""`bench figures rd`, `bd`, `complexity`, `realism`, `new`: rows, file and options to figures."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import benchmark
+from benchmark.cli import app
+from benchmark.errors import UsageError
+from benchmark.paper.request import FigureRequest, read_file
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+def bench(*words):
+    return CliRunner().invoke(app, ["figures", *map(str, words)])
+
+
+def draw(verb, out, *words):
+    done = bench(verb, *words, "--results", RESULTS, "--out", out, "--format", "svg")
+    assert done.exit_code == 0, done.output
+    with (out / f"{verb}.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file)), (out / f"{verb}.txt").read_text()
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "figures.toml"
+    path.write_text(
+        """
+codecs = ["ours:beta=3.84", "avif"]
+metrics = ["psnr"]
+width = "column"
+linear_rate = true
+[labels]
+"ours:beta=3.84" = "Ours"
+[colours]
+avif = "#123456"
+[bd]
+metrics = ["psnr", "ms_ssim"]
+anchor = "vtm"
+[realism]
+bpp = [0.2]
+"""
+    )
+    return path
+
+
+def test_a_figure_is_what_its_file_says(file, tmp_path):
+    drawn, caption = draw("rd", tmp_path, file)
+    assert {one["system"] for one in drawn} == {"Ours", "AVIF"}
+    assert {one["metric"] for one in drawn} == {"psnr_db"}
+    assert caption.startswith("PSNR against rate on Kodak (24 images)")
+    svg = (tmp_path / "rd.svg").read_text()
+    assert 'width="234pt"' in svg
+    assert "#123456" in svg
+
+
+def test_an_option_comes_before_the_file_and_a_figures_table_before_other_keys(file):
+    asked = FigureRequest(codecs=("vtm",), label=("vtm=V",))
+    rd, bd = asked.over(file, "rd"), asked.over(file, "bd")
+    assert (rd.codecs, rd.metrics, rd.anchor) == (("vtm",), ("psnr",), "")
+    assert (bd.codecs, bd.metrics, bd.anchor) == (("vtm",), ("psnr", "ms_ssim"), "vtm")
+    assert rd.label == ("ours:beta=3.84=Ours", "vtm=V")
+    assert rd.linear_rate
+    assert asked.over(file, "realism").rates == (0.2,)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "why"),
+    [
+        ("codcs = ['vtm']", "codcs", "did you mean codecs"),
+        ("codecs = 'vtm'", "codecs", "array"),
+        ("[rd]\nwidth = 3", "rd.width", "str"),
+        ("[rd]\ncolumns = 3", "rd.columns", "no such key"),
+        ("[labels]\nvtm = 1", "labels", "str"),
+        ("crops = [{ image = 'a', box = [1, 2, 3] }]", "crops[0].box", "4"),
+        ("codecs = [", "", "end of document"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence_with_its_key(tmp_path, text, key, why):
+    path = tmp_path / "figures.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as told:
+        read_file(path, "rd")
+    assert str(told.value).startswith(f"{path} cannot be read: {key}")
+    assert why in str(told.value)
+    assert "\n" not in str(told.value)
+    with pytest.raises(UsageError, match="No such file"):
+        read_file(tmp_path / "none.toml", "rd")
+
+
+def test_bars_are_the_bd_rates_with_their_intervals(file, tmp_path):
+    drawn, _ = draw("bd", tmp_path, file, "--published", "hific")
+    expected = benchmark.bd_rate(RESULTS / "kodak", "vtm", "psnr").set_index("codec")
+    mine = {one["codec"]: one for one in drawn if one["metric"] == "psnr_db"}
+    assert mine.keys() == {"ours:beta=3.84", "avif"}
+    for label, one in mine.items():
+        for name in ("bd_rate_percent", "bd_rate_low_percent", "bd_rate_high_percent"):
+            assert float(one[name]) == pytest.approx(expected.loc[label, name], abs=1e-9)
+        assert f"−{abs(float(one['bd_rate_percent'])):.1f}"[1:] in (tmp_path / "bd.tex").read_text()
+    assert "HiFiC & published" in (tmp_path / "bd.tex").read_text()
+
+
+def test_costs_are_what_classes_and_rows_say(tmp_path):
+    drawn, caption = draw("complexity", tmp_path, "--codecs", "ours:beta=0,avif,elic")
+    costs = {(one["label"], one["cost"]): (float(one["value"]), one["measured"]) for one in drawn}
+    assert costs["ours:beta=0", "kmac"] == (41.3, "True")
+    assert costs["elic", "kmac"] == (14.7, "True")
+    assert costs["avif", "seconds"] == (pytest.approx((12 + 9 + 4) / 3), "False")
+    assert ("avif", "kmac") not in costs
+    rates = {one["label"]: float(one["bd_rate"]) for one in drawn}
+    expected = benchmark.bd_rate(RESULTS / "kodak", "jpeg:optimize=1", "psnr").set_index("codec")
+    assert rates["avif"] == pytest.approx(expected.loc["avif", "bd_rate_percent"], abs=1e-9)
+    assert rates["jpeg:optimize=1"] == 0
+    assert "typical" in caption
+
+
+def test_realism_is_at_the_rates_that_were_asked_for(tmp_path):
+    drawn, _ = draw("realism", tmp_path, "--codecs", "ours,vtm", "--bpp", "0.2,0.3")
+    assert {one["target_bpp"] for one in drawn} == {"0.2", "0.3"}
+    assert {one["system"] for one in drawn} >= {"CRDR", "VTM 23.13"}
+    assert sum(one["system"] == "CRDR" for one in drawn) > 4  # a step for each beta
+
+
+@pytest.mark.parametrize("verb", ["rd", "bd", "complexity", "realism"])
+def test_captions_are_short_and_details_have_the_rest(verb, tmp_path):
+    words = ["--published", "hific,multi-realism", "--mix-protocols"]
+    _, caption = draw(verb, tmp_path, *([] if verb == "complexity" else words))
+    assert len(caption.split()) <= 60
+    details = (tmp_path / f"{verb}.details.md").read_text()
+    assert caption.strip() in details
+    assert "Made by `bench figures" in details
+
+
+def test_only_the_named_images_count(tmp_path):
+    drawn, caption = draw(
+        "rd", tmp_path, "--images", "kodim0[12],kodim23", "--metrics", "psnr", "--codecs", "vtm"
+    )
+    rows = benchmark.load(RESULTS / "kodak")
+    rows = rows[(rows["codec"] == "vtm") & (rows["setting_value"] == 27)]
+    images = rows["image"].str.contains("kodim01|kodim02|kodim23")
+    at_27 = next(one for one in drawn if one["setting"] == "qp=27")
+    assert float(at_27["value"]) == pytest.approx(rows[images]["psnr_db"].mean(), abs=1e-12)
+    assert "(3 images)" in caption
+
+
+def test_a_new_file_draws_the_eight_curves(tmp_path):
+    path = tmp_path / "figures.toml"
+    done = bench("new", path, "--results", RESULTS)
+    assert done.exit_code == 0, done.output
+    drawn, _ = draw("rd", tmp_path, path)
+    assert len({one["system"] for one in drawn}) == 8
+    again = bench("new", path, "--results", RESULTS)
+    assert isinstance(again.exception, UsageError)
