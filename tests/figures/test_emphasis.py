@@ -5,11 +5,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from benchmark.analysis.comparison import compare
 from benchmark.analysis.rate_distortion import bd_rate
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, SYSTEMS
-from benchmark.figures.bd_table import bd_overview
 from benchmark.figures.choice import chosen_names
 from benchmark.figures.look import drawn_as
 from benchmark.figures.rate_curve import draw_rate_curves
@@ -123,16 +121,6 @@ def test_details_name_metrics_that_are_in_a_training_loss_and_no_other():
         "lpips": ["In the training loss: LPIPS (AlexNet) of CRDR β=3.84."],
         "ms_ssim": [],
     }
-
-
-def test_the_table_of_bd_rates_marks_a_metric_in_the_training_loss():
-    found = summary_of({"jpeg": 0, "ours:beta=3.84": 1, "vtm": 2})
-    table_of = bd_overview(compare(found, PSNR, "jpeg"), [PSNR], "jpeg")
-    cells = {label: cell for label, of, cell in table_of.rows if of == "mean curves"}
-    assert cells["ours:beta=3.84"].partition(" ")[0].endswith("§")
-    assert cells.keys() == {"ours:beta=3.84", "vtm"}
-    assert "§" not in cells["vtm"]
-    assert table_of.notes[-1] == "§ The metric is in the codec's training loss."
 
 
 def test_variants_have_the_strongest_shade_that_a_marker_leaves_free_each_another():

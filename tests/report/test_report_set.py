@@ -66,7 +66,7 @@ def test_a_second_report_in_the_folder_replaces_the_first_and_nothing_else(resul
 
 def test_the_report_names_the_command_that_makes_it_again(results, tmp_path):
     out = tmp_path / "my out"
-    words = ("--dataset", "kodak", "--metrics", "psnr", "--linear", "--no-page", "--out", out)
+    words = ("--dataset", "kodak", "--metrics", "psnr", "--linear-rate", "--no-page", "--out", out)
     bench_report(results, *words)
     first = (out / "report.md").read_text()
     (line,) = [one for one in first.splitlines() if one.startswith("Made by ")]

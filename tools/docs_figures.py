@@ -1,0 +1,71 @@
+"""Draw the pictures of the documentation by the commands in their captions.
+
+    python tools/docs_figures.py [--into docs/figures] [--only rd.png,bd.png]
+
+A caption begins "*`FILE` of `bench ...`" below its picture. Commands run in a temporary folder with
+the bundled results; those of a caption that has "after `bench run ...`" on the photographs that
+scikit-image brings.
+"""
+
+import argparse
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+CAPTION = re.compile(
+    r"!\[[^\]]*\]\(figures/([\w.]+)\)\s+\*`([\w.]+)` of `(bench [^`]+)`(?:, after\s+`(bench [^`]+)`)?"
+)
+
+
+class Picture(NamedTuple):
+    """A picture of the documentation, and the commands that make it."""
+
+    name: str  # in docs/figures
+    file: str  # that the command writes
+    command: str
+    before: str = ""
+
+
+def pictures() -> list[Picture]:
+    """Return the pictures of all pages whose captions have a command."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))]
+    return [Picture(*found) for text in texts for found in CAPTION.findall(text)]
+
+
+def drawn(picture: Picture, folder: Path) -> Path:
+    """Draw a picture in a folder and return its path."""
+    if not (folder / "results").exists():
+        folder.mkdir(exist_ok=True)
+        (folder / "results").mkdir()
+        for name in ("kodak", "published", "packs"):
+            (folder / "results" / name).symlink_to(ROOT / "results" / name)
+    for command in filter(None, [picture.before, picture.command]):
+        words = shlex.split(command)[1:]
+        words += [] if command == picture.before else ["--out", str(folder / "out")]
+        run = [sys.executable, "-m", "benchmark", *words]
+        subprocess.run(run, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return folder / "out" / picture.file
+
+
+def main(into: Path, only: str) -> None:
+    """Write the pictures into a folder."""
+    names = only.split(",") if only else [one.name for one in pictures()]
+    with TemporaryDirectory() as folder:
+        for one in pictures():
+            if one.name in names:
+                shutil.copy(drawn(one, Path(folder)), into / one.name)
+                print(into / one.name, flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--into", type=Path, default=ROOT / "docs" / "figures")
+    parser.add_argument("--only", default="")
+    given = parser.parse_args()
+    main(given.into, given.only)
