@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 CAPTION = re.compile(
-    r"!\[[^\]]*\]\(figures/([\w.]+)\)\s+\*`([\w.]+)` of `(bench [^`]+)`(?:, after\s+`(bench [^`]+)`)?"
+    r"!\[[^\]]*\]\(figures/([\w.]+)\)\s+\*`([\w.]+)` of `(bench [^`]+)`"
+    r"(?:, after\s+`(bench [^`]+)`)?"
 )
 
 
@@ -60,7 +61,7 @@ def main(into: Path, only: str) -> None:
         for one in pictures():
             if one.name in names:
                 shutil.copy(drawn(one, Path(folder)), into / one.name)
-                print(into / one.name, flush=True)
+                sys.stdout.write(f"{into / one.name}\n")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from benchmark.analysis.systems import SYSTEMS, family, plainness
 from benchmark.errors import UsageError
 from benchmark.figures.look import FONTS, WIDTHS, look
+from benchmark.registry import OWN as OWN_CODEC
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -139,7 +140,12 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
     variants have a shade of the colour and another marker, and differ from others in greyscale,
     too; unknown codecs get the spare colours and markers by alphabet.
     """
-    ordered = sorted(set(labels), key=lambda label: (family(label), plainness(label), label))
+
+    def place(label: str) -> tuple[bool, str, int, str]:
+        own = family(label)  # ours first: its variants look the same whoever else is there
+        return own != OWN_CODEC, own, plainness(label), label
+
+    ordered = sorted(set(labels), key=place)
     unknown = [f for f in dict.fromkeys(map(family, ordered)) if f not in FAMILIES]
     colours, markers = cycle(SPARE_COLOURS), cycle(SPARE_MARKERS)
     bases = FAMILIES | {f: Style(next(colours), next(markers)) for f in unknown}

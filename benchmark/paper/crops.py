@@ -34,7 +34,8 @@ from benchmark.rows.editions import newest_rows
 
 USUAL_METRICS = ("lpips_squeeze", "lpips")  # under a crop: the first that all rows have, or PSNR
 CROP_PX, STRIDE_PX = 160, 8
-MOST_CROPS, CROPS_PER_ROW = 6, 4  # the photograph and its own crop come first
+MOST_CROPS = 6  # the photograph and its own crop come first
+PER_ROW = (5, 3)  # pictures: of a page, of a column
 BPP = "Rate (bpp)"
 LEAST_BPP, MOST_BPP = 0.1, 0.6  # between which codecs look different
 CLOSE = 1.12
@@ -96,8 +97,9 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
             cut = _part(pixels[label], box)
             tiles.append(_tile(names[label], cut, chosen[label], measure, image, box))
     records = [tile.record for tile in tiles if tile.record]
-    each = 1 + max(len(order), 1)
-    columns = min(CROPS_PER_ROW, len(tiles)) if len(asked) == 1 or each > MOST_CROPS else each
+    each = len(tiles) // len(asked)
+    rows_of_each = math.ceil(each / PER_ROW[look().width == "column"])
+    columns = math.ceil(each / rows_of_each)
     caption = brief(
         [
             f"Parts of {', '.join(dict.fromkeys(one['image'] for one in records))} "

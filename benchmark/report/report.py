@@ -25,7 +25,7 @@ from benchmark.figures.table import Table, csv_text, latex, markdown, means_tabl
 from benchmark.metrics.measure import Measure
 from benchmark.plan.request import metric_names
 from benchmark.published.complexity import measured_block
-from benchmark.published.curves import Overlay, measured_panel, overlays
+from benchmark.published.curves import Overlay, measured_panel, overlays, style_label
 from benchmark.published.curves import left_out as left_out_published
 from benchmark.published.points import chosen_points
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
@@ -88,6 +88,8 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
         for name in datasets_with_results(request.results, request.dataset)
     ]
     labels = {label for stored in found for label in stored.summary.labels}
+    published = chosen_points(request.results, request.published)
+    look().check({*labels, *(style_label(one.system, one.variant) for one in published)})
     if request.anchor:
         anchor = find_label(request.anchor, labels)
     else:

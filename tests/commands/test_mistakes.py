@@ -48,6 +48,8 @@ MISTAKES = {
         run --codecs jpeg --dataset kodac
         rescore --dataset kodac
         report --dataset kodac
+        figures rd --dataset kodac
+        figures new new.toml --dataset kodac
         match jpeg jpeg --dataset kodac
         check --codec jpeg --against results --dataset kodac
         baseline save v1 --dataset kodac
@@ -103,8 +105,8 @@ MISTAKES = {
         report --page --page-images x --metrics psnr
         check results results --margin psnr=x
         match jpeg jpeg --dataset ./photos --tolerance x
-        figures crdr --bpp -1
-        figures crdr --window=-1,2,3
+        figures realism --dataset ./photos --bpp -1
+        figures crops --dataset ./photos --box=-1,2,3,4
         train --recipe smoke --data sample --out out --model hyperprior --lmbda -1
         train --recipe smoke --data sample --out out --suite matched --learning-rate -1
         encode photo.png out.crdr --q 9
@@ -120,9 +122,12 @@ MISTAKES = {
         run --codecs jpeg --dataset ./photos --points jpeg.quality=x
         run --codecs jpeg --dataset ./photos --points webp.quality=5
         report --style loud --metrics psnr
+        report --width wide --metrics psnr
+        report --label jpg=J --metrics psnr
         report --published nobody --metrics psnr
         figures crdr --only curves
-        figures crdr --only crops --photograph photos
+        figures complexity --dataset ./photos --cost money
+        figures bd broken.toml
         check results v9
         tradeoff jpeg raw --dataset ./photos --realism ms_ssim --build zz
         train --recipe dawn --data sample --out out

@@ -173,7 +173,7 @@ def test_a_frame_has_some_thirty_columns_and_the_rest_is_asked_for():
     assert not [name for name in frame if name.endswith(("_protocol", "_reason"))]
     of_label = frame.groupby("label")[["codec", "variant"]].nunique()
     assert (of_label == 1).all(axis=None)
-    assert set(frame.loc[frame["variant"] == "beta=3.84", "label"]) == {"ours beta=3.84"}
+    assert set(frame.loc[frame["variant"] == "beta=3.84", "label"]) == {"CRDR β=3.84"}
     whole = benchmark.load(ROOT / "results" / "kodak", details=True)
     assert {"psnr_db_protocol", "vmaf_reason", "fingerprint", "label"} <= set(whole.columns)
     few = frame[frame["codec"] == "jpegxl"]

@@ -1,0 +1,33 @@
+"""Pictures of the documentation are what the commands in their captions draw."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import ROOT
+from tools.docs_figures import drawn, pictures
+
+QUICK = "rd.png", "bd.png"
+
+
+def test_every_figure_of_a_page_has_a_command():
+    assert {one.name for one in pictures()} >= {
+        f"{verb}.png" for verb in ("rd", "bd", "complexity", "realism", "crops")
+    }
+    assert all((ROOT / "docs" / "figures" / one.name).exists() for one in pictures())
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        pytest.param(one, id=one.name, marks=() if one.name in QUICK else pytest.mark.slow)
+        for one in pictures()
+    ],
+)
+def test_a_picture_is_what_its_command_draws(picture, tmp_path):
+    there, again = (
+        np.asarray(Image.open(path).convert("RGB"), np.int16)
+        for path in (ROOT / "docs" / "figures" / picture.name, drawn(picture, tmp_path / "there"))
+    )
+    assert there.shape == again.shape
+    assert (np.abs(there - again).max(axis=2) > 32).mean() < 0.002  # processors round differently
