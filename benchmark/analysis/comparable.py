@@ -33,6 +33,7 @@ class LeftOut(NamedTuple):
     label: str
     rows: int
     why: str
+    differ: bool = False  # they are bundled, and the same build gave others here
 
 
 class ComparableRows(EditionRows):
@@ -236,7 +237,8 @@ def _left_out(rows: ComparableRows, coding_protocol: str) -> tuple[LeftOut, ...]
         why = f"{what}: {kind['codec_version']}, adapter {kind['revision']}"
         if kind["coding_protocol"] != coding_protocol:
             why = f"protocol {kind['coding_protocol']} is not comparable with {coding_protocol}"
-        found.append(LeftOut(label_of(kind["codec"], kind["variant"]), kind["count_all"], why))
+        label = label_of(kind["codec"], kind["variant"])
+        found.append(LeftOut(label, kind["count_all"], why, kind["apart"]))
     return tuple(sorted(found))
 
 

@@ -140,8 +140,9 @@ class _Reducer:
     def __init__(self, rows: ComparableRows, folder: Path, allow_few: bool) -> None:
         self._allow_few = allow_few
         self._features, self._reductions = FeatureFolder(folder), Reductions(folder)
-        hashes = (_texts(rows, name) for name in ("image_sha256", "decoded_sha256"))
-        self._pairs = [Pair(*both) for both in zip(*hashes, strict=True)]
+        names = ("image_sha256", "decoded_sha256", "features_of")
+        hashes = zip(*(_texts(rows, name) for name in names), strict=True)
+        self._pairs = [Pair(source, other or own) for source, own, other in hashes]
 
     def filled(self, rows: ComparableRows, name: str, points: Sequence[Int64Array]) -> pa.Table:
         """Return the table with value, protocol id and reason of a metric appended.

@@ -3,10 +3,11 @@
 Rate, distortion and realism trade against each other (Blau and Michaeli, "Rethinking Lossy
 Compression: The Rate-Distortion-Perception Tradeoff", 2019). A codec with several variants (a
 realism weight, say) spans a surface: at the other's rate each variant is one pair of realism and
-distortion, interpolated along the variant's curve, and between these pairs distortion is
-interpolated at the other's realism. The comparison is repeated over images drawn with replacement,
-the same for both codecs; a distribution metric enters with the influence of each image, that is to
-first order. A draw without a variant of equal realism counts with the nearest variant.
+distortion, interpolated along the variant's curve as in BD-rates, and between these pairs
+distortion is interpolated linearly at the other's realism. The comparison is repeated over images
+drawn with replacement, the same for both codecs; a distribution metric enters with the influence of
+each image, that is to first order. A draw without a variant of equal realism counts with the
+nearest variant.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.analysis.interpolation import interpolated
 from benchmark.analysis.interval import DRAWS, draws_interval, image_draws
 from benchmark.analysis.summarise import Point
 from benchmark.codec import Float64Array
@@ -139,13 +141,17 @@ def _tradeoff(
 def _at_rate(
     curves: Sequence[Sequence[DrawnPoint]], log_rate: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
-    """Interpolate realism and distortion of each variant at a rate, linearly in its logarithm.
+    """Interpolate realism and distortion of each variant at a rate, over its logarithm.
 
     Both have shape (variants, draws); NaN where a curve does not reach the rate.
     """
-    stacked = [DrawnPoint(*map(np.stack, zip(*curve, strict=True))) for curve in curves]
-    realism = [_interpolated(log_rate, curve.log_rate, curve.realism) for curve in stacked]
-    distortion = [_interpolated(log_rate, curve.log_rate, curve.distortion) for curve in stacked]
+    realism, distortion = [], []
+    for curve in curves:
+        x, *columns = (np.stack(axis, axis=1) for axis in zip(*curve, strict=True))
+        order = np.argsort(x, axis=1)
+        x, y, z = (np.take_along_axis(one, order, axis=1) for one in (x, *columns))
+        distortion.append(interpolated(x, y, log_rate))
+        realism.append(interpolated(x, z, log_rate))
     return np.stack(realism), np.stack(distortion)
 
 

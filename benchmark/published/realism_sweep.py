@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 from benchmark.analysis.builds import beta_of, betas
 from benchmark.analysis.comparable import label_of
+from benchmark.analysis.interpolation import interpolated
 from benchmark.analysis.summarise import Edition, Summary
 from benchmark.analysis.systems import GROUPED_SYSTEMS, OURS, System, kind
 from benchmark.metrics.measure import Measure
@@ -153,8 +156,8 @@ def _step(distortion: SystemCurve, realism: SystemCurve, bpp: float, name: str) 
 def at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> ValueAtRate | None:
     """Return the value of a curve at a rate; None where it does not come near.
 
-    Between two points it is interpolated over the logarithm of the rate, and `by_decades` over that
-    of the value.
+    Between two points the curve is interpolated as in BD-rates, over the logarithm of the rate, and
+    `by_decades` over that of the value.
     """
     points = sorted(curve.points, key=lambda point: point.bpp)
     if not points:
@@ -165,11 +168,11 @@ def at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> ValueAtRate | N
     below = [point for point in points if point.bpp <= bpp]
     above = [point for point in points if point.bpp > bpp]
     if below and above and ratio > SAME_RATE and above[0].bpp <= WIDEST_GAP * below[-1].bpp:
-        (low, first), (high, last) = below[-1][:2], above[0][:2]
-        share = math.log(bpp / low) / math.log(high / low)
-        line = first + share * (last - first)
-        value = first ** (1 - share) * last**share if by_decades else line
-        return ValueAtRate(bpp, value, "interpolated", *origin)
+        rates, first = np.unique([point.bpp for point in points], return_index=True)
+        values = np.array([points[at].value for at in first])
+        y = np.log(values) if by_decades else values
+        (at,) = interpolated(np.log(rates)[None], y[None], np.array([math.log(bpp)])).tolist()
+        return ValueAtRate(bpp, math.exp(at) if by_decades else at, "interpolated", *origin)
     near = ValueAtRate(nearest.bpp, nearest.value, "point", *origin)
     return near if ratio <= NEAR_RATE else None
 

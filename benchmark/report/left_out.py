@@ -17,6 +17,7 @@ INCOMPLETE = (
 )
 FAILED, NO_VALUES, NOT_DRAWN = "failed", "no values of", "not drawn or compared"
 INCOMPLETE_HEADING, NOT_COUNTED = "incomplete", "not counted"
+DIFFERING = "not equal to bundled rows of the same build"
 REFUSED, SKIPPED = "refused by the last run", "skipped by the last run"
 
 
@@ -54,7 +55,8 @@ def left_out(
     if any(point.missing for point in summary.points):
         found.append(Gap(INCOMPLETE_HEADING, "", INCOMPLETE))
     for old in summary.left_out:
-        found.append(Gap(NOT_COUNTED, old.label, old.why, number=old.rows, unit="row"))
+        heading = DIFFERING if old.differ else NOT_COUNTED
+        found.append(Gap(heading, old.label, old.why, number=old.rows, unit="row"))
     last = runs[-1] if runs else {}
     for heading, field in ((REFUSED, "refused_images"), (SKIPPED, "skipped_codecs")):
         found += [Gap(heading, name, why) for name, why in dict(last.get(field) or ()).items()]
@@ -105,7 +107,10 @@ def counts_of(gaps: Iterable[Gap]) -> list[str]:
             number = len({(one.name, one.setting) for one in alike})
         some = " in some metrics" * all(one.metrics for one in alike)
         noun = alike[0].unit or nouns[heading]
-        texts.append(f"{heading.removesuffix(' of')}: {counted(number, noun)}{some}")
+        told = (
+            counted(number, noun) if heading != DIFFERING else ", ".join(one.name for one in alike)
+        )
+        texts.append(f"{heading.removesuffix(' of')}: {told}{some}")
     return texts
 
 

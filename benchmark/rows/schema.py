@@ -67,11 +67,12 @@ CELL_COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
         "",
         "a build with equal streams; set where rows are read",
     ),
+    ("features_of", TEXT, "", "pixels of the row that gave the features; set where rows are read"),
     ("attested", YES_NO, "", "a fresh process decoded the stream to the same pixels; else null"),
 )
 
 
-WHERE_READ = ("bundled", "build")  # columns that no file has
+WHERE_READ = ("bundled", "build", "features_of")  # columns that no file has
 
 # Columns of a codec's information, by the field of `CodecInfo`; its licence is in run records.
 INFO_COLUMNS = {

@@ -32,7 +32,8 @@ FREE_BYTES = 64 << 20  # of memory for a table, however small its file
 TIMES_PACKED = 100  # further bytes of memory for each byte of the file
 VALUE_BYTES = 8  # of a number, the widest type of fixed width
 SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
-UNLIKE = ("cell", "stream_sha256", "decoded_sha256", "finished_utc")  # texts that no two rows share
+# Texts that no two rows share
+UNLIKE = ("cell", "stream_sha256", "decoded_sha256", "features_of", "finished_utc")
 NEVER_NULL = ("cell", "status", "codec", "variant", "setting_name", "image")
 
 

@@ -130,7 +130,7 @@ class Store(StreamFolder, RunRecords):
             bundled = pa.array([True] * shipped.num_rows, pa.bool_())
             place = shipped.schema.get_field_index("bundled")
             table = _joined(None, [own, shipped.set_column(place, "bundled", bundled)])
-            table = with_equal_builds(share_values(merge_versions(table)))
+            table = with_equal_builds(share_values(merge_versions(table, borrow=True)))
             return Stored(_plain(table), own.select(OWN))
 
     def versions(self, shipped: bool = False) -> pa.Table:

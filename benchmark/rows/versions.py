@@ -25,16 +25,17 @@ from benchmark.rows.schema import own_columns
 KEY_BYTES = 8  # of a cell's key, by which repeated ones are sought
 
 
-def merge_versions(table: pa.Table) -> pa.Table:
+def merge_versions(table: pa.Table, borrow: bool = False) -> pa.Table:
     """Return one row per cell, or two (see the module); single rows pass through untouched.
 
+    borrow: take features too of rows that agree, whose pixels the column `features_of` then has.
     Columns of text may be dictionaries, and then stay so.
     """
     repeated = _may_repeat(table["cell"])
     if not repeated.any():
         return table
     single, several = (table.filter(pa.array(mask)) for mask in (~repeated, repeated))
-    return pa.concat_tables([single, _merged(several.combine_chunks())])
+    return pa.concat_tables([single, _merged(several.combine_chunks(), borrow)])
 
 
 def one_per_cell(table: pa.Table) -> pa.Table:
@@ -65,10 +66,11 @@ def share_values(table: pa.Table) -> pa.Table:
     other = np.where(agree(some, rows, first[content]), -1, numbers[2][known])
     content = _dense(content, other)
     shared = _with_values(some, rows, content, _dense(content, numbers[2][known]), rows)
+    shared = _with_features(shared, some, rows, content, rows)
     return pa.concat_tables([table.filter(pa.array(~known)), shared])
 
 
-def _merged(table: pa.Table) -> pa.Table:
+def _merged(table: pa.Table, borrow: bool) -> pa.Table:
     """Return the valid rows, in the order in which their cells first appear."""
     cells, stream, decoded = (
         _numbers(table, name) for name in ("cell", "stream_sha256", "decoded_sha256")
@@ -91,6 +93,7 @@ def _merged(table: pa.Table) -> pa.Table:
         cells = _dense(cells, bundled & np.isin(build, build[differing]))
     best = order[_highest(cells, rank)]
     merged = _with_values(table, best, content, _dense(content, decoded), rank)
+    merged = _with_features(merged, table, best, content, rank) if borrow else merged
 
     same = marked(table["attested"])
     for numbers in (stream, decoded):
@@ -130,6 +133,29 @@ def _with_values(
             for column in metric_columns(metric):
                 filled = filled.set_column(*_field(filled, column), table[column].take(taken))
     return filled
+
+
+def _with_features(
+    filled: pa.Table, table: pa.Table, rows: Int64Array, content: Int64Array, rank: Int64Array
+) -> pa.Table:
+    """Give `filled`, rows of `table`, the features of others of the same content if it has none."""
+    spaces = [metric_columns(metric_class(name).column) for name in FEATURE_SPACES]
+    has = np.any([np.asarray(table[count].is_valid()) for count, *_ in spaces], axis=0)
+    lacks = ~np.any([np.asarray(filled[count].is_valid()) for count, *_ in spaces], axis=0)
+    lacks &= equals(filled["status"], "ok")
+    donor = _highest(content, np.where(has, rank, -1))[content[rows]]
+    lacks &= donor >= 0
+    if not lacks.any():
+        return filled
+    names = [name for of_space in spaces for name in of_space]
+    given = np.argsort(rank)[donor]
+    both = pa.concat_tables([filled.select(names), table.select(names)]).unify_dictionaries()
+    at = np.where(lacks, len(rows) + given, np.arange(len(rows)))
+    for name, values in zip(names, both.take(pa.array(at)).columns, strict=True):
+        filled = filled.set_column(*_field(filled, name), values)
+    origin = pc.coalesce(table["features_of"], table["decoded_sha256"]).take(pa.array(given))
+    of = pc.if_else(pa.array(lacks), origin, filled["features_of"])
+    return filled.set_column(*_field(filled, "features_of"), of)
 
 
 def _highest(group: Int64Array, values: Int64Array) -> Int64Array:

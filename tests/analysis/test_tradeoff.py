@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.interpolate import Akima1DInterpolator
 
 from benchmark.analysis.interval import DRAWS, image_draws
 from benchmark.analysis.summarise import Edition, Point
@@ -186,17 +187,24 @@ def bent(r, b):
     return 30 + r**2 - b**2, 10 - math.exp(r) - b**3
 
 
-def test_on_a_bent_surface_the_neighbouring_settings_and_variants_answer():
+def test_on_a_bent_surface_akimas_curves_and_the_neighbouring_variants_answer():
     rates, betas = (0.1, 0.2, 0.4, 0.8), (0.0, 1.0, 2.0)
     ours = surface(lambda r, b: bent(r, b)[0], lambda r, b: bent(r, b)[1], betas, rates)
-    for rate, (below, above) in ((0.15, (0.1, 0.2)), (0.3, (0.2, 0.4)), (0.7, (0.4, 0.8))):
-        share = math.log(rate / below) / math.log(above / below)
-        chords = {}
-        for beta in betas:
-            ends = zip(bent(math.log(below), beta), bent(math.log(above), beta), strict=True)
-            chords[beta] = [low + share * (high - low) for low, high in ends]
+    log_rates = np.log(rates)
+    for rate in (0.15, 0.3, 0.7):
+        at = {
+            beta: [
+                float(
+                    Akima1DInterpolator(log_rates, [bent(r, beta)[axis] for r in log_rates])(
+                        math.log(rate)
+                    )
+                )
+                for axis in (0, 1)
+            ]
+            for beta in betas
+        }
         for first, second in ((0.0, 1.0), (1.0, 2.0)):
-            (psnr, fd), (other_psnr, other_fd) = chords[first], chords[second]
+            (psnr, fd), (other_psnr, other_fd) = at[first], at[second]
             theirs = point("jpeg", 1, rate, 20.0, fd + 0.25 * (other_fd - fd))
             (one,) = tradeoffs([theirs], ours, PSNR, FD)
             assert one.verdict == "equal"

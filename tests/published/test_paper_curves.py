@@ -1,7 +1,9 @@
 """Which numbers stand for which system of the paper, and where each lies at one rate."""
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
+from scipy.interpolate import Akima1DInterpolator
 
 from benchmark.analysis.builds import realism_grid
 from benchmark.analysis.builds import records as grid_records
@@ -186,6 +188,14 @@ def test_a_value_at_a_rate_is_on_the_straight_line_over_its_logarithm(places, bp
     assert (found and (found.value, found.bpp, found.how)) == (
         expected and (pytest.approx(expected[0]), *expected[1:])
     )
+
+
+def test_a_value_at_a_rate_is_on_akimas_curve_through_all_points():
+    rates, values = (0.1, 0.18, 0.3, 0.5, 0.8), (30.0, 33.0, 34.5, 37.0, 38.0)
+    found = at_rate(curve_of(*zip(rates, values, strict=True)), 0.4, by_decades=False)
+    expected = float(Akima1DInterpolator(np.log(rates), values)(np.log(0.4)))
+    assert found.value == pytest.approx(expected, abs=1e-9)
+    assert abs(expected - np.interp(np.log(0.4), np.log(rates), values)) > 0.01
 
 
 def test_a_value_that_falls_by_decades_is_interpolated_by_its_logarithm():

@@ -7,6 +7,9 @@ import benchmark
 from benchmark.analysis.rate_distortion import curves
 from benchmark.analysis.summarise import summarise
 from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import metric_columns
+from benchmark.registry import metric_class
+from benchmark.report.left_out import DIFFERING, counts_of, left_out
 from benchmark.rows.agreement import ROUNDING_DB, SYMBOL_DB, agree
 from benchmark.rows.store import Store
 from support.rows.measured import failed, row, sweep, table
@@ -95,7 +98,9 @@ def test_a_larger_difference_is_said_once_with_its_size_and_makes_no_second_curv
     assert summary.labels == ("ours:beta=0",)
     assert {p.edition.bundled for p in summary.points} == {False}
     (left,) = summary.left_out
-    assert left.rows == 18
+    assert (left.rows, left.differ) == (18, True)
+    (said,) = [text for text in counts_of(left_out(summary, [PSNR])) if "ours:beta=0" in text]
+    assert said.startswith(DIFFERING)
     assert "not equal to the same build here in 1 of 18 rows, PSNR by up to 0.25 dB" in left.why
 
 
@@ -128,3 +133,18 @@ def test_equal_streams_of_one_variant_make_the_builds_of_all_variants_one(store)
     store.append(hashed(sweep("ours", variant="beta=0", fingerprint="new", run="2027")))
     builds = {point.edition.build for point in summarise(store.table()).points}
     assert len(builds) == 1
+
+
+def test_features_of_a_bundled_row_that_agrees_count_under_their_own_pixels(tmp_path):
+    count, protocol, _ = metric_columns(metric_class("squeeze256").column)
+    features = {count: 9, protocol: str(metric_class("squeeze256").protocol)}
+    elsewhere = Store(tmp_path / "elsewhere")
+    elsewhere.append(hashed(sweep("ours", variant="beta=0", **features)))
+    store = Store(tmp_path / "set")
+    store.ship("rows", elsewhere.table())
+    store.append(rounded(sweep("ours", variant="beta=0")))
+    for one in store.table().to_pylist():
+        assert one["decoded_sha256"].startswith("e")
+        assert (one[count], one["features_of"]) == (9, f"d{one['decoded_sha256'][1:]}")
+    store.compact()
+    assert store.versions()[count].null_count == 18  # on the disk each row has its own alone

@@ -10,7 +10,7 @@ import pytest
 from benchmark.errors import DamagedResults
 from benchmark.rows import shard
 from benchmark.rows.features import SCHEMA, Reductions
-from benchmark.rows.schema import table_schema
+from benchmark.rows.schema import WHERE_READ, table_schema
 from benchmark.rows.shard import BadShard, read_parquet, read_shard, to_parquet
 from benchmark.rows.store import Store
 from support.rows.bundled_results import ROOT
@@ -104,9 +104,7 @@ def test_a_store_leaves_a_bomb_out_and_reads_the_other_rows(tmp_path):
     store.add(rows.slice(0, 5))
     schema = table_schema()
     columns = {
-        one.name: pa.nulls(3_000_000, one.type)
-        for one in schema
-        if one.name not in ("bundled", "build")
+        one.name: pa.nulls(3_000_000, one.type) for one in schema if one.name not in WHERE_READ
     }
     columns |= {name: repeated("ok", 3_000_000).dictionary_decode() for name in ("cell", "status")}
     bomb = store.folder / "per_image" / "bomb.parquet"

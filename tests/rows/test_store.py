@@ -15,7 +15,7 @@ from benchmark.errors import DamagedResults, StoreError
 from benchmark.measure.outcome import Recorder
 from benchmark.measure.workbench import Measured
 from benchmark.registry import metric_class
-from benchmark.rows.schema import table_schema
+from benchmark.rows.schema import WHERE_READ, table_schema
 from benchmark.rows.shard import to_parquet
 from benchmark.rows.store import Store, folder_store_name, stores_below
 
@@ -360,7 +360,7 @@ def test_a_shard_with_a_number_that_no_float_has_is_left_out(tmp_path):
     at = rows.schema.get_field_index("width_px")
     wide = rows.set_column(at, rows.schema.field("width_px"), pa.array([1, 2, -(1 << 63)]))
     foreign = store.folder / "per_image" / "foreign.parquet"
-    foreign.write_bytes(to_parquet(wide.drop_columns(["bundled", "build"])))
+    foreign.write_bytes(to_parquet(wide.drop_columns(list(WHERE_READ))))
     with pytest.warns(DamagedResults, match=r"foreign\.parquet .*'width_px' beyond 2\^53"):
         assert store.table().num_rows == 3
 
