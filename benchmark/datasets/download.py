@@ -249,7 +249,7 @@ def unpack_images(archive: Path, folder: Path, count: int, below: str = "") -> N
             for name, member in members.items():
                 with opened.open(member) as source, (folder / name).open("wb") as target:
                     shutil.copyfileobj(source, target)
-    except (BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except (BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:  # or its names
         raise Unavailable(f"{archive} is not a whole zip archive ({error}): remove it") from error
     except OSError as error:
         raise Unavailable(f"{archive} cannot be unpacked: {error.strerror or error}") from error

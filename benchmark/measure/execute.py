@@ -51,7 +51,7 @@ class Failed(NamedTuple):
     traceback: str = ""  # of the exception, if it was one; a text, which crosses to other processes
 
 
-def failed_by(author: Any, stage: Stage, error: Exception) -> Failed:
+def failed_by(author: Any, stage: Stage, error: BaseException) -> Failed:
     """Return the failure of an author's code: a codec or metric, an instance or its class.
 
     The reason begins with the last line of the author's own file that the exception passed, except
@@ -83,7 +83,7 @@ def execute(
     started = perf_counter()
     try:
         stream: object = encoder.encode(own_copy, setting)
-    except Exception as error:  # adapters run foreign code; any exception is that codec's result
+    except (Exception, GeneratorExit) as error:  # foreign code; any exception is its result
         return failed_by(encoder, "encode", error)
     encoded = perf_counter()
     most = most_stream_bytes(*pixels.shape[:2])
@@ -98,7 +98,7 @@ def execute(
         decoded = decoder.decode(stream)
         finished = perf_counter()
         container = decoder.container_bytes(stream) if isinstance(decoder, HasContainer) else None
-    except Exception as error:
+    except (Exception, GeneratorExit) as error:
         return failed_by(decoder, "decode", error)
     if wrong := _mismatch(decoded, pixels):
         return Failed("verify", wrong)
@@ -129,7 +129,7 @@ def execute_within_memory(
     give_memory_back()
     try:
         tiled = encoder.in_tiles()
-    except Exception as error:
+    except (Exception, GeneratorExit) as error:
         again: Coded | Failed = failed_by(encoder, "encode", error)
     else:
         again = execute(tiled, decoder, image, pixels, setting, enter)
@@ -149,7 +149,7 @@ def decode_again(
         if stream is None:
             return Failed("load", "its stream was not kept")
         return decoder.decode(stream)
-    except Exception as error:
+    except (Exception, GeneratorExit) as error:
         return failed_by(decoder, "decode", error)
 
 
@@ -205,7 +205,7 @@ def give_memory_back() -> None:
 def _declared(codec: DeclaresSizes, image: str, pixels: Pixels, setting: Setting) -> Coded | Failed:
     try:
         declared = codec.declared(image, setting)
-    except Exception as error:
+    except (Exception, GeneratorExit) as error:
         return failed_by(codec, "decode", error)
     if wrong := _mismatch(declared.decoded, pixels):
         return Failed("verify", wrong)

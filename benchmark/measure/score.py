@@ -127,7 +127,7 @@ class Scorer:
             return Scores(_columns(kind, None, reason_text(why)))
         except _OutOfMemory as lacked:
             return Scores(_columns(kind, None, lacked.reason(name, decoded.pixels)))
-        except Exception as error:
+        except (Exception, GeneratorExit) as error:
             if not names_file(name):  # a fault of the harness
                 raise
             failed = failed_by(kind, "score", error)
@@ -153,7 +153,7 @@ class Scorer:
             metric: Any = kind(device=self._device)
         except Unavailable as missing:
             return missing
-        except Exception as error:
+        except (Exception, GeneratorExit) as error:
             if not names_file(name) or memory_exhausted(error):
                 raise
             return failed_by(kind, "score", error)

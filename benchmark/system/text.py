@@ -36,12 +36,15 @@ def one_line(text: str) -> str:
 def csv_cell(value: Any) -> Any:
     """Return a value for csv: a text that a spreadsheet would compute gets an apostrophe before it.
 
-    Numbers, as such or as text, stay.
+    Numbers, as such or as text, stay; control characters become visible, as in `visible`.
 
-    >>> csv_cell("=1+1"), csv_cell("-3.5"), csv_cell(-3.5), csv_cell("a=1")
-    ("'=1+1", '-3.5', -3.5, 'a=1')
+    >>> csv_cell("=1+1"), csv_cell("-3.5"), csv_cell(-3.5), csv_cell("a=1\\x1b")
+    ("'=1+1", '-3.5', -3.5, 'a=1\\\\x1b')
     """
-    if not isinstance(value, str) or not value.startswith(_FORMULA):
+    if not isinstance(value, str):
+        return value
+    value = visible(value, keep_lines=True)
+    if not value.startswith(_FORMULA):
         return value
     try:
         float(value)

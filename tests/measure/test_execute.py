@@ -76,3 +76,16 @@ def test_decoding_again_needs_the_stream(photo):
     assert decode_again(fakes.Honest(), "photo.png", STEP, None) == Failed(
         "load", "its stream was not kept"
     )
+
+
+@pytest.mark.parametrize("error", [GeneratorExit, RecursionError, StopIteration])
+def test_whatever_an_author_s_code_raises_is_its_result(error):
+    class Raises(fakes.Honest):
+        def encode(self, pixels, setting):
+            raise error
+
+    outcome = execute(
+        Raises(), fakes.Honest(), "a.png", np.zeros((8, 8, 3), np.uint8), Setting("step", 8)
+    )
+    assert isinstance(outcome, Failed)
+    assert (outcome.stage, error.__name__ in outcome.reason) == ("encode", True)
