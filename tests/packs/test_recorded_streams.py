@@ -11,7 +11,7 @@ from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec
 from benchmark.datasets.dataset import ImageFile
 from benchmark.errors import ImageRefused, Unavailable, UsageError
-from benchmark.measure.engine.local import carry_out
+from benchmark.measure.engine.local import Finished, carry_out
 from benchmark.packs.pack import Recorded, open_pack
 from benchmark.plan.cells import Contender, lacking, plan
 from benchmark.plan.matrix import open_matrix
@@ -41,7 +41,8 @@ def test_a_run_from_a_pack_gives_the_cells_and_metrics_of_the_codec_marked_as_re
 ):
     """In worker processes, with a codec that could not have encoded any of it in this time."""
     cells = plan([recorded_contender(pack_path)], "photos", sources)
-    rows = [done.outcome.row for done in carry_out(cells, conditions(jobs=2)) if done]
+    done = [one for one in carry_out(cells, conditions(jobs=2)) if isinstance(one, Finished)]
+    rows = [one.outcome.row for one in done]
     known = {row["cell"]: row for row in measured.table().to_pylist()}
     assert {row["cell"] for row in rows} == known.keys()
     for row in rows:

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from benchmark.codec_spec import CodecSpec
+from benchmark.codec_spec import parse_codec
 from benchmark.measure.workbench import Conditions
 from benchmark.packs.pack import open_pack
 from benchmark.plan.select import select
 
 FAKES = Path(__file__).parents[1] / "codecs" / "fakes.py"
-HONEST = CodecSpec(f"{FAKES}:Honest", ())
+HONEST = parse_codec(f"{FAKES}:Honest")  # as results name it
 NOTES = ("made for a test",)
 
 
