@@ -1,5 +1,7 @@
 """The ranking of codecs as a table and in a sentence."""
 
+from collections.abc import Mapping
+
 from benchmark.analysis.ranking import Rank, Ranking
 from benchmark.analysis.rate_distortion import Delta, NoDelta
 from benchmark.figures.table import DOUBTFUL, DOUBTFUL_NOTE, NOTHING, Table
@@ -7,14 +9,18 @@ from benchmark.metrics.measure import Measure
 from benchmark.system.text import counted
 
 
-def ranking_table(ranking: Ranking, intervals: bool = False) -> Table:
+def ranking_table(
+    ranking: Ranking, intervals: bool = False, names: Mapping[str, str] | None = None
+) -> Table:
     """Return a row for each codec, best first; columns that would be empty are left out.
 
-    intervals: with the 95 % interval of each BD-rate.
+    intervals: with the 95 % interval of each BD-rate. names: of figures, by label, to put first.
     """
     ranks = ranking.ranks
     counts = {one.images for one in ranks}
-    columns = {"codec": [one.label for one in ranks]}
+    labels = [one.label for one in ranks]
+    columns = {"codec": [names[one] for one in labels], "spec": labels} if names else {}
+    columns = columns or {"codec": labels}
     for place, measure in enumerate(ranking.measures):
         cells = [_rate(one, place, intervals) for one in ranks]
         # Digits stay below each other where some cells have a mark.
@@ -32,7 +38,7 @@ def ranking_table(ranking: Ranking, intervals: bool = False) -> Table:
     filled = [[cell or NOTHING for cell in cells] for cells in shown.values()]
     rows = tuple(zip(*filled, strict=True))
     notes = (DOUBTFUL_NOTE,) * any(cell.endswith(DOUBTFUL) for row in rows for cell in row)
-    return Table(tuple(shown), rows, 1, notes)
+    return Table(tuple(shown), rows, 2 if names else 1, notes)
 
 
 def heading(ranking: Ranking) -> str:
@@ -43,10 +49,12 @@ def heading(ranking: Ranking) -> str:
     return f"BD-rate (%) against {ranking.anchor} in {names}, best first"
 
 
-def headline(ranking: Ranking, images: int, dataset: str) -> str:
+def headline(ranking: Ranking, images: int, dataset: str, names: Mapping[str, str]) -> str:
     """Return the sentence that a report begins with: the best codec by each measure.
 
-    >>> headline(Ranking("jpeg", (), ()), 4, "sample")
+    names: of figures, by label.
+
+    >>> headline(Ranking("jpeg", (), ()), 4, "sample", {})
     'No codec can be ranked on sample.'
     """
     best: dict[str, list[str]] = {}
@@ -63,9 +71,9 @@ def headline(ranking: Ranking, images: int, dataset: str) -> str:
             best.setdefault(label, []).append(text)
     if not best:
         return f"No codec can be ranked on {dataset}."
-    parts = [f"{label} needs {' and '.join(texts)}" for label, texts in best.items()]
+    parts = [f"{names[label]} needs {' and '.join(texts)}" for label, texts in best.items()]
     where = f"{counted(images, 'image')} of {dataset}"
-    return f"Compared with {ranking.anchor} on {where}, {', and '.join(parts)}."
+    return f"Compared with {names[ranking.anchor]} on {where}, {', and '.join(parts)}."
 
 
 def short_name(measure: Measure) -> str:

@@ -116,7 +116,7 @@ def write_page(
             if label == report.anchor or label.partition(":")[0] in NEIGHBOURS
         ],
         leads=[one.column for one in report.ranking.measures],
-        headline=headline(report.ranking, summary.images, stored.name),
+        headline=headline(report.ranking, summary.images, stored.name, names_of(summary)),
         ranking=(heading(report.ranking), ranking_table(report.ranking)),
         shown=shown,
         shown_published=shown_published,

@@ -16,33 +16,34 @@ LONGEST_RANKING = 50
 
 
 def report_text(
-    dataset: str,
+    title: str,
     summary: Summary,
     ranking: Ranking,
     drawings: Mapping[str, Drawing],
     measures: Sequence[Measure],
     notes: Sequence[str],
     tables: Sequence[str],
+    names: Mapping[str, str],
     command: str = "",
 ) -> str:
     """Return the report; the same results and options give the same text.
 
     measures: those with values. notes: sentences on the photographs and on what is left out.
-    tables: names of files. command: that makes the report again.
+    tables: names of files. names: of codecs in figures, by label. command: that makes it again.
     """
     counts = (
         counted(summary.images, "image"),
         counted(len(summary.labels), "codec"),
         counted(len(summary.points), "point"),
     )
-    table = ranking_table(ranking, intervals=True)
+    table = ranking_table(ranking, True, names)
     more = len(table.rows) - LONGEST_RANKING
     table = table._replace(rows=table.rows[:LONGEST_RANKING])
     shown = shown_figures(list(drawings), measures)
     others = [name for name in drawings if name not in shown]
     parts = [
-        f"# {markdown_text(dataset)}",
-        markdown_text(headline(ranking, summary.images, dataset)),
+        f"# {markdown_text(title)}",
+        markdown_text(headline(ranking, summary.images, title, names)),
         f"{', '.join(counts)}. Protocols, builds and what is left out: [details](details.md).",
         f"{markdown_text(heading(ranking))}:",
         markdown(table),

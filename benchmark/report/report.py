@@ -177,7 +177,15 @@ def _write(
     told = [*source_sentences(sources), *counts_of(gaps)]
     tables = [name for name in files if name.startswith(("means", "bd_rate"))]
     files["report.md"] = report_text(
-        stored.name, summary, ranking, drawings, measured, told, tables, request.command
+        profile(stored.name).title,
+        summary,
+        ranking,
+        drawings,
+        measured,
+        told,
+        tables,
+        short,
+        request.command,
     )
     for name, drawing in drawings.items():
         files |= files_of(drawing.figure, name)
