@@ -60,6 +60,12 @@ def apart_rows(table: pa.Table) -> BoolArray:
     return twice
 
 
+def several_builds(table: pa.Table) -> bool:
+    """Return whether any codec variant has rows of several builds."""
+    kinds = table.group_by(["codec", "variant", *BUILD]).aggregate([])
+    return bool(kinds.num_rows > kinds.group_by(["codec", "variant"]).aggregate([]).num_rows)
+
+
 def build_numbers(table: pa.Table, apart: BoolArray | None = None) -> Int64Array:
     """Number the rows by codec and build, shape (rows,); equal builds have one number.
 
@@ -81,6 +87,8 @@ def with_equal_builds(table: pa.Table) -> pa.Table:
     Equal are builds of a codec that share cells if all the streams there are equal, byte for byte,
     and the rows agree; bundled rows that differ from the same build here equal no other.
     """
+    if not several_builds(table):
+        return table
     build = build_numbers(table)
     stream = codes(table["stream_sha256"])[0]
     known = np.asarray(table["stream_sha256"].is_valid()) & equals(table["status"], "ok")

@@ -2,8 +2,8 @@
 
 Everything is copied whole or not at all, rows last, and existing files are untouched: a merge that
 was interrupted is repeated, and one that was repeated changes nothing. A cell that has other bytes,
-or other decoded pixels, in another place is a conflict: the row that was there first stays, and
-the conflict is reported each time.
+or pixels other than by rounding, in another place is a conflict: the row that was there first
+stays, and the conflict is reported each time.
 """
 
 import warnings
@@ -13,12 +13,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BadOption, DamagedResults, UsageError
+from benchmark.rows.agreement import agree
 from benchmark.rows.features import Reductions
 from benchmark.rows.runs import NAME
 from benchmark.rows.schema import alike
@@ -250,7 +252,7 @@ def _require_regular_shards(folder: Path) -> None:
 
 
 def _disputed(table: pa.Table) -> dict[str, list[Row]]:
-    """Return the rows that do not agree, by cell; the valid row comes first."""
+    """Return the rows of cells whose rows do not agree, by cell; the valid row comes first."""
     ok = table.filter(pc.equal(table["status"], "ok"))
     distinct = ok.group_by("cell").aggregate([(name, "count_distinct") for name in RESULT])
     bytes_, stream, decoded = (pc.greater(distinct[f"{name}_count_distinct"], 1) for name in RESULT)
@@ -258,10 +260,14 @@ def _disputed(table: pa.Table) -> dict[str, list[Row]]:
     by_cell: dict[str, list[Row]] = {}
     for row in sorted(ok.filter(_among(ok, cells)).to_pylist(), key=lambda row: int(row[PLACE])):
         by_cell.setdefault(row["cell"], []).append(row)
-    for cell, rows in by_cell.items():
+    for cell, rows in [*by_cell.items()]:
         first = [row for row in rows if row[PLACE] == rows[0][PLACE]]
         (valid,) = merge_versions(pa.Table.from_pylist(first, schema=ok.schema)).to_pylist()
         by_cell[cell] = [valid, *rows]
+        versions = pa.Table.from_pylist(by_cell[cell], schema=ok.schema)
+        places = np.arange(versions.num_rows)
+        if agree(versions, np.zeros_like(places), places).all():
+            del by_cell[cell]
     return by_cell
 
 

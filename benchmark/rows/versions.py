@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from benchmark.codec import BoolArray, Int64Array
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.agreement import BUILD, agree, bundled_beside_own
+from benchmark.rows.agreement import BUILD, agree, bundled_beside_own, several_builds
 from benchmark.rows.columns import equals, group_codes, marked
 from benchmark.rows.schema import own_columns
 
@@ -50,8 +50,7 @@ def share_values(table: pa.Table) -> pa.Table:
     The rows have to agree (`agreement`); of features, their pixels have to be equal. `table` has
     the rows that `merge_versions` returns.
     """
-    kinds = table.group_by(["codec", "variant", *BUILD]).aggregate([])
-    if kinds.num_rows == kinds.group_by(["codec", "variant"]).aggregate([]).num_rows:
+    if not several_builds(table):
         return table
     names = ("image_sha256", "stream_sha256", "decoded_sha256")
     numbers = [_numbers(table, name) for name in names]

@@ -122,9 +122,9 @@ def test_into_a_folder_that_is_in_use_only_what_is_new_is_added(three):
     "different",
     [
         cell(10, "a", data=b"other bytes of another length")[0],
-        cell(10, "a", decoded_sha256="d" * 64)[0],
+        cell(10, "a", decoded_sha256="d" * 64, psnr_db=9.0)[0],
         cell(10, "a", num_bytes=1)[0],
-        cell(10, "a", stream_sha256="5" * 64, decoded_sha256=None)[0],
+        cell(10, "a", stream_sha256="5" * 64, decoded_sha256=None, psnr_db=9.0)[0],
     ],
     ids=["bytes", "pixels", "size", "stream"],
 )
@@ -151,6 +151,16 @@ def test_a_cell_with_another_result_is_named_with_both_origins_and_the_first_sta
         assert kept[10]["stream_sha256"] == cell(10, "a")[0]["stream_sha256"]
         assert kept[20]["run"] == "run-b", "the other cells are merged all the same"
     assert len(list(Store(into / "kodak").streams())) == 3, "both can be looked at"
+
+
+def test_pixels_that_differ_by_rounding_are_no_conflict(tmp_path):
+    done, stream = cell(10, "a")
+    first = machine(tmp_path / "first", [(done, stream)], "run-a")
+    rounded = done | {"decoded_sha256": "d" * 64, "psnr_db": done["psnr_db"] + 1e-5}
+    second = machine(tmp_path / "second", [(rounded | {"finished_utc": LATER}, stream)], "run-b")
+    (told,) = merged(tmp_path / "into", first, second)
+    assert told.conflicts == ()
+    assert [one["run"] for one in rows(tmp_path / "into")] == ["run-b"]
 
 
 def test_a_disagreement_within_one_folder_is_told_and_what_is_valid_there_stays(tmp_path):
