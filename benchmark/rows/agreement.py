@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.codec import BoolArray, Float64Array, Int64Array
-from benchmark.rows.columns import codes, equals, group_codes, image_numbers, marked
+from benchmark.rows.columns import equals, group_codes, image_numbers, marked
 
 # The largest differences in PSNR of rows that agree, with equal streams and without.
 ROUNDING_DB, SYMBOL_DB = 1e-4, 1e-3
@@ -21,14 +21,21 @@ PLACE = ("codec", "variant", "setting_name", "setting_value", "coding_protocol")
 def agree(table: pa.Table, first: Int64Array, second: Int64Array) -> BoolArray:
     """Mark the pairs of rows of one cell that agree; arguments and result have shape (pairs,)."""
     ok = equals(table["status"], "ok")
-    size, stream, pixels, rule = (
-        (numbers := codes(table[name])[0])[first] == numbers[second]
-        for name in ("num_bytes", "stream_sha256", "decoded_sha256", "psnr_db_protocol")
-    )
+    names = "num_bytes", "stream_sha256", "decoded_sha256", "psnr_db_protocol"
+    size, stream, pixels, rule = (_equal(table[name], first, second) for name in names)
     limit = np.where(stream, ROUNDING_DB, SYMBOL_DB)
     rounded = rule & (psnr_differences(table, first, second) <= limit)
     alike = size & (pixels | rounded)
     return np.asarray(np.where(ok[first] & ok[second], alike, ok[first] == ok[second]), np.bool_)
+
+
+def _equal(column: pa.ChunkedArray, first: Int64Array, second: Int64Array) -> BoolArray:
+    """Mark the pairs of rows with equal values, null equal to null."""
+    values = column.combine_chunks()
+    if not pa.types.is_dictionary(values.type):
+        values = values.dictionary_encode()
+    numbers = np.asarray(values.indices.fill_null(-1).to_numpy())
+    return np.asarray(numbers[first] == numbers[second], np.bool_)
 
 
 def psnr_differences(table: pa.Table, first: Int64Array, second: Int64Array) -> Float64Array:
@@ -90,7 +97,6 @@ def with_equal_builds(table: pa.Table) -> pa.Table:
     if not several_builds(table):
         return table
     build = build_numbers(table)
-    stream = codes(table["stream_sha256"])[0]
     known = np.asarray(table["stream_sha256"].is_valid()) & equals(table["status"], "ok")
     rows = np.flatnonzero(known & ~apart_rows(table))
     place = group_codes(table, PLACE, image_numbers(table))[rows]
@@ -100,7 +106,7 @@ def with_equal_builds(table: pa.Table) -> pa.Table:
     first, second = rows[:-1][pairs], rows[1:][pairs]
     if not len(first):
         return table
-    equal = (stream[first] == stream[second]) & agree(table, first, second)
+    equal = _equal(table["stream_sha256"], first, second) & agree(table, first, second)
     size = int(build.max()) + 1
     kinds, kind = np.unique(build[first] * size + build[second], return_inverse=True)
     number = np.arange(size)
