@@ -116,8 +116,8 @@ def _pillows_openjpeg() -> str:
     """Return the version of OpenJPEG in Pillow, or raise `Unavailable`."""
     from PIL import features
 
-    if found := features.version("jpg_2000"):
-        return found
+    if result := features.version("jpg_2000"):
+        return result
     raise Unavailable(
         "this Pillow was built without OpenJPEG, which jpeg2000 calls for a ratio: install Pillow "
         "as a wheel, or use jpeg2000:control=psnr"

@@ -106,5 +106,5 @@ def _library() -> Path:
 def _release(library: Path) -> str:
     """Return mozjpeg's version, which libvips does not tell, from a text in the library."""
     with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        found = re.search(rb"mozjpeg version (\S+) \(build (\d+)\)", text)
-        return f"{found[1].decode()} of {found[2].decode()}" if found else "of unknown version"
+        result = re.search(rb"mozjpeg version (\S+) \(build (\d+)\)", text)
+        return f"{result[1].decode()} of {result[2].decode()}" if result else "of unknown version"

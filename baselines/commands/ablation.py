@@ -71,7 +71,7 @@ def ablation(
         words = ["ablation", kind, "--recipe", recipe]
         session = open_session(words, data, validation, device, max_minutes)
         common = _run(out, COMMON, plan.common) if plan.common else None
-        runs = [_run(out, one.name, one.recipe) for one in plan.variants]
+        runs = [_run(out, variant.name, variant.recipe) for variant in plan.variants]
         if common:
             train_all([common], session, quiet)
             stop_if_over(common, session)
@@ -93,7 +93,7 @@ def ablation(
             progress=output.show_progress,
         )
         print_outcome(outcome, table=False)
-        own = next((one.label for one in plan.variants if one.name == OWN), "")
+        own = next((variant.label for variant in plan.variants if variant.name == OWN), "")
         last = plan.variants[0].recipe.stages[-1]
         trained = (
             f"Each variant: the last stage of {recipe}, {last.steps} steps of {last.batch} crops "

@@ -189,8 +189,8 @@ def _count(question: str, given: int | None) -> int | None:
         return int(answer)
 
     if given is None and sys.stdin.isatty():
-        found: int | None = typer.prompt(question, default=UNKNOWN, value_proc=parsed)
-        return found
+        result: int | None = typer.prompt(question, default=UNKNOWN, value_proc=parsed)
+        return result
     return given
 
 
@@ -208,7 +208,9 @@ def _crops() -> "list[Pixels]":
     import benchmark
     from baselines.commands.images import read_image
 
-    return [read_image(one.path)[-CROP:, -CROP:] for one in benchmark.open_dataset("sample").images]
+    return [
+        read_image(image.path)[-CROP:, -CROP:] for image in benchmark.open_dataset("sample").images
+    ]
 
 
 @checkpoint.command("info")
@@ -258,8 +260,8 @@ def _facts(card: "Card") -> list[str]:
 
 def _lines(parts: "Mapping[str, Cost]") -> Iterator[str]:
     """Yield a table of the parts of a network, and of all of them together."""
-    parameters = sum(one.parameters for one in parts.values())
-    macs = sum(one.macs_per_pixel for one in parts.values())
+    parameters = sum(part.parameters for part in parts.values())
+    macs = sum(part.macs_per_pixel for part in parts.values())
     width = max(map(len, (*parts, "together")))
     yield f"{'part':{width}}  parameters  multiply-accumulates per pixel"
     counted = [(name, one.parameters, one.macs_per_pixel) for name, one in parts.items()]

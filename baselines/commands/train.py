@@ -263,11 +263,11 @@ def _pair(text: str) -> tuple[int, int]:
 
 def _given(**values: object) -> list[str]:
     """Options that are not at their default, as words."""
-    found = []
+    result = []
     for name, value in values.items():
         if value is not None:
-            found += [f"--{name.replace('_', '-')}", str(value)]
-    return found
+            result += [f"--{name.replace('_', '-')}", str(value)]
+    return result
 
 
 def _files_of(place: str) -> list[Path]:

@@ -91,10 +91,10 @@ def last_report(journal: Path) -> Report | None:
         return None
     for line in reversed(lines[:-1]):
         try:
-            found: Report = json.loads(line)
+            result: Report = json.loads(line)
         except ValueError:
             continue
-        return found
+        return result
     return None
 
 

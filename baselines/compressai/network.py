@@ -121,8 +121,8 @@ class ZooNetwork(Network):
 
     def stored_state(self) -> dict[str, Tensor]:
         """Return CompressAI's own state dict: parameters, and the tables of its coder."""
-        found: dict[str, Tensor] = self.codec.state_dict(keep_vars=True)
-        return found
+        result: dict[str, Tensor] = self.codec.state_dict(keep_vars=True)
+        return result
 
     def load_stored_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over a state dict of CompressAI's, tables of any size."""

@@ -151,29 +151,29 @@ def find_published(model: str, metric: str) -> dict[int, Path]:
         )
     command = f"bench fetch compressai:model={model}:metric={metric}"
     qualities = range(1, QUALITIES[model] + 1)
-    found = present({q: file_pattern(model, metric, q) for q in qualities}, command)
-    for path in found.values():
+    result = present({q: file_pattern(model, metric, q) for q in qualities}, command)
+    for path in result.values():
         expected, actual = path.name.removesuffix(".pth.tar")[-8:], file_sha256(path)
         if not actual.startswith(expected):
             raise Unavailable(
                 f"{path} is damaged: its sha256 begins with {actual[:8]}; delete it and run "
                 f"`{command}`"
             )
-    return found
+    return result
 
 
 def present(patterns: Mapping[int, str], command: str) -> dict[int, Path]:
     """Return the weight files that are here, by quality; `Unavailable` where there is none."""
-    found: dict[int, Path] = {}
+    result: dict[int, Path] = {}
     missing: list[Unavailable] = []
     for quality, pattern in patterns.items():
         try:
-            found[quality] = find_weights([pattern], f"run `{command}`", command)
+            result[quality] = find_weights([pattern], f"run `{command}`", command)
         except Unavailable as reason:
             missing.append(reason)
-    if not found:
+    if not result:
         raise missing[0]
-    return found
+    return result
 
 
 def caveat_of_missing(present: Container[int], qualities: Iterable[int]) -> str:
@@ -195,16 +195,16 @@ def find_matched(model: str, metric: str, *, whole: bool) -> dict[int, Path]:
     stem = MATCHED_STEMS[model] + ("-whole" if whole else "")
     for folder in (*weight_folders(), BUNDLED):
         with suppress(Unavailable):
-            found = find_checkpoints(f"{folder}/{stem}-{QUALITY_MARK}.safetensors")
+            result = find_checkpoints(f"{folder}/{stem}-{QUALITY_MARK}.safetensors")
             break
     else:
         raise Unavailable(
             f"no {stem}-1.safetensors or other number in --weights-dir, torch's cache or among "
             "the bundled ones: train them with `bench train --suite matched`"
         )
-    for path in found.values():
+    for path in result.values():
         card_of_model(path, model)
-    return found
+    return result
 
 
 def card_of_model(path: Path, model: str) -> Card:
@@ -237,10 +237,10 @@ def find_checkpoints(pattern: str) -> dict[int, Path]:
     number = re.compile(re.escape(before) + "([1-9][0-9]?)" + re.escape(after))
     parent = Path(folder or ("/" if pattern.startswith("/") else "."))
     files = parent.iterdir() if parent.is_dir() else iter(())
-    found = {int(hit[1]): path for path in files if (hit := number.fullmatch(path.name))}
-    if not found:
+    result = {int(hit[1]): path for path in files if (hit := number.fullmatch(path.name))}
+    if not result:
         raise Unavailable(f"no checkpoint {pattern} with a number from 1 to 99 for {QUALITY_MARK}")
-    return dict(sorted(found.items()))
+    return dict(sorted(result.items()))
 
 
 _kept: OrderedDict[NetworkSource, "nn.Module"] = OrderedDict()
@@ -292,8 +292,8 @@ def _make(source: NetworkSource) -> "nn.Module":
         from baselines.compressai.inference import accelerate
 
         accelerate(made)
-    found: nn.Module = made.to(source.device)
-    return found
+    result: nn.Module = made.to(source.device)
+    return result
 
 
 def read_weights(path: Path) -> Any:

@@ -47,9 +47,9 @@ def require_package() -> None:
             f"msillm needs the Python package neuralcompression: run `{INSTALL}`",
             Reason("package", "neuralcompression", INSTALL),
         )
-    if (found := version("neuralcompression")) != RELEASE:
+    if (result := version("neuralcompression")) != RELEASE:
         raise Unavailable(
-            f"msillm is defined by neuralcompression {RELEASE}, here is {found}: run `{INSTALL}`"
+            f"msillm is defined by neuralcompression {RELEASE}, here is {result}: run `{INSTALL}`"
         )
 
 
@@ -72,11 +72,11 @@ def find_sources(weights: str, device: str) -> dict[int, NetworkSource]:
         return {quality: NetworkSource(quality, None, "", device) for quality in TARGETS}
     command = "bench fetch msillm" + ("" if weights == "published" else f":weights={weights}")
     names = {quality: _file_name(weights, quality) for quality in TARGETS}
-    found: dict[int, NetworkSource] = {}
+    result: dict[int, NetworkSource] = {}
     for quality, path in present(names, command).items():
         require_recorded(path, f"delete both and run `{command}`")
-        found[quality] = NetworkSource(quality, path, file_sha256(path), device)
-    return found
+        result[quality] = NetworkSource(quality, path, file_sha256(path), device)
+    return result
 
 
 @lru_cache(KEPT_NETWORKS)

@@ -51,7 +51,7 @@ def _counted(architecture: str, config: Any) -> dict[str, Cost]:
     flops = {path.removeprefix(f"{kind}."): by_kind for path, by_kind in counted.items()}
     return {
         path: Cost(
-            sum(one.numel() for one in part.parameters()),
+            sum(parameter.numel() for parameter in part.parameters()),
             # A multiply-accumulate is two floating-point operations.
             flops.get(path, {}).get(torch.ops.aten.convolution, 0) / 2 / side**2
             + further.get(path, 0),

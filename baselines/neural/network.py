@@ -67,7 +67,9 @@ class Network(nn.Module):
     def parameter_groups(self) -> tuple[ParameterGroup, ...]:
         """Return all parameters in groups, empty ones left out; quantiles are auxiliary."""
         quantiles = {id(prior.quantiles) for prior in self.priors()}
-        prior = {id(one) for module in self.priors() for one in module.parameters()} - quantiles
+        prior = {
+            id(parameter) for module in self.priors() for parameter in module.parameters()
+        } - quantiles
         everything = list(self.parameters())
         rest = {id(one) for one in everything} - prior - quantiles
         groups = (("prior", prior), ("rest", rest), ("quantiles", quantiles))

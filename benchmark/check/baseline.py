@@ -121,7 +121,7 @@ def find_baseline(results: Path, name: str) -> Path:
     """Return the folder of a baseline, which is a results folder; raise `UnknownName`."""
     folder = results / FOLDER / name
     if not NAME.fullmatch(name) or not (folder / ORIGIN).is_file():
-        raise UnknownName("baseline", name, [one.name for one in list_baselines(results)])
+        raise UnknownName("baseline", name, [baseline.name for baseline in list_baselines(results)])
     return folder
 
 

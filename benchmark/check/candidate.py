@@ -137,18 +137,18 @@ def _counterparts(asked: CheckRequest, specs: Sequence[CodecSpec]) -> dict[Codec
         raise UnknownName("codec of the reference", codec.name, {one.text for one in specs})
     matched = {}
     for spec, counterpart in wanted.items():
-        found = [one for one in specs if counterpart in (one, without_weights(one))]
-        if not found:
+        result = [one for one in specs if counterpart in (one, without_weights(one))]
+        if not result:
             known = [one.text for one in specs]
             raise UnknownName("codec of the reference", counterpart.text, known)
-        if len(found) > 1:
-            several = " and ".join(sorted(one.text for one in found))
+        if len(result) > 1:
+            several = " and ".join(sorted(one.text for one in result))
             raise UsageError(f"the reference has {several}: say which with --reference-codec")
         if asked.checkpoint is not None:
             options = {**dict(spec.options), "checkpoint": str(asked.checkpoint)}
-            matched[spec._replace(options=tuple(sorted(options.items())))] = found[0]
+            matched[spec._replace(options=tuple(sorted(options.items())))] = result[0]
         else:
-            matched[spec] = found[0]
+            matched[spec] = result[0]
     return matched
 
 

@@ -99,7 +99,7 @@ def check(reference: RowSet, new: RowSet, options: CheckRequest = CheckRequest()
     compared = [
         changes(pair, name) for pair, names in zip(pairs, named, strict=True) for name in names
     ]
-    times = [one for pair in pairs for one in time_changes(pair)]
+    times = [change for pair in pairs for change in time_changes(pair)]
     absent = [
         name
         for name in asked
@@ -108,9 +108,9 @@ def check(reference: RowSet, new: RowSet, options: CheckRequest = CheckRequest()
     if absent:
         notes = (*notes, f"not judged: the reference has no {', '.join(absent)}")
     at_settings = [
-        one
+        setting
         for pair, names in zip(pairs, measured, strict=True)
-        for one in at_equal_settings(pair, names)
+        for setting in at_equal_settings(pair, names)
     ]
     margins = parse_margins(options.margin)
     findings = judge(compared, margins, options.confidence)

@@ -90,9 +90,9 @@ def changes(pair: VariantPair, name: str) -> Changes:
     if len(pair.equal) == len(pair.images):  # 0, as every metric of the pixels
         points = [side.summary.points for side in (pair.reference, pair.test)]
         known = [all(_values(point, measure) == point.images for point in side) for side in points]
-        found = _with_level(empty, measure, points[0]) if known[0] else empty
+        result = _with_level(empty, measure, points[0]) if known[0] else empty
         nought = np.zeros(len(pair.images))
-        return replace(found, images=pair.images, percent=nought, inferred=not all(known))
+        return replace(result, images=pair.images, percent=nought, inferred=not all(known))
     if not measure.by_image:
         return replace(empty, nothing=f"{measure.label} gives no influence of an image")
     drawn = []
@@ -101,11 +101,11 @@ def changes(pair: VariantPair, name: str) -> Changes:
         if not drawn[-1]:
             why = _why_no_curve(side.summary, measure)
             return replace(empty, nothing=f"{side.label}: {why}")
-    found = _with_level(empty, measure, drawn[0])
-    if kind == "BD-metric" and not found.level:
+    result = _with_level(empty, measure, drawn[0])
+    if kind == "BD-metric" and not result.level:
         why = f"the mean value of {pair.reference.label} is 0, so changes have no percentage"
         return replace(empty, nothing=why)
-    return (_of_set if of_set else _of_images)(found, measure, pair, drawn)
+    return (_of_set if of_set else _of_images)(result, measure, pair, drawn)
 
 
 def at_equal_settings(pair: VariantPair, names: Sequence[str]) -> list[AtSetting]:
@@ -132,7 +132,7 @@ def time_changes(pair: VariantPair) -> list[Changes]:
         for side in (pair.reference, pair.test)
     ]
     why = _why_no_times(sides)
-    found = []
+    result = []
     for column, label in TIMES.items():
         one = Changes(pair.label, column, label, "ratio", nothing=why)
         if not why:
@@ -140,8 +140,8 @@ def time_changes(pair: VariantPair) -> list[Changes]:
             images = sides[0].image  # both sides have the same cells, in one order
             logs = np.bincount(images, after - before) / np.bincount(images)
             one = replace(one, images=pair.images, percent=np.asarray(100 * np.expm1(logs)))
-        found.append(one)
-    return found
+        result.append(one)
+    return result
 
 
 def _why_no_times(sides: Sequence[ComparableRows]) -> str:
@@ -199,16 +199,16 @@ def _of_images(
             continue
         if image not in before or image not in after:
             continue  # neither is null alone: such points are no part of `curves`
-        found = delta(before[image], after[image])
-        if isinstance(found, Delta):
-            numbers[name] = scale * found.value
-            doubtful += found.doubtful
+        result = delta(before[image], after[image])
+        if isinstance(result, Delta):
+            numbers[name] = scale * result.value
+            doubtful += result.doubtful
         elif isinstance(delta(before[image], before[image]), NoDelta):
-            left_out.append(UnjudgedImage(name, found.reason))
+            left_out.append(UnjudgedImage(name, result.reason))
         elif where := _wholly(before[image], after[image]):
             reach[where].append(name)
         else:
-            unknown.append(UnjudgedImage(name, found.reason))
+            unknown.append(UnjudgedImage(name, result.reason))
     nothing = ""
     if not numbers and not any(reach.values()):
         whys = [f"in no image: {one.why}" for one in (*unknown, *left_out)]
@@ -258,24 +258,24 @@ def _of_set(
     images = tuple(name for name, one in zip(pair.images, has.tolist(), strict=True) if one)
     sets = [_set_curve(side, measure, has) for side in points]
     delta = partial(bd_quality, any_overlap=True, anchor_name="the reference")
-    found = delta(sets[0].curve, sets[1].curve)
-    if isinstance(found, NoDelta):
+    result = delta(sets[0].curve, sets[1].curve)
+    if isinstance(result, NoDelta):
         where = _wholly(sets[0].curve, sets[1].curve)
         below, above = (images if where == one else () for one in ("below", "above"))
-        nothing = "" if where else found.reason
+        nothing = "" if where else result.reason
         return replace(empty, out_of_reach=below, beyond=above, nothing=nothing)
-    change = np.full(len(images), found.value)
+    change = np.full(len(images), result.value)
     for side, one in enumerate(sets):
 
         def of_side(curve: Curve, side: int = side) -> float:
             both = [curve if place == side else sets[place].curve for place in (0, 1)]
             moved = delta(*both)
-            return moved.value if isinstance(moved, Delta) else found.value
+            return moved.value if isinstance(moved, Delta) else result.value
 
         change += _derivatives(of_side, one.curve, "bpp") @ one.rate_influence
         change += _derivatives(of_side, one.curve, "quality") @ one.influence
     assert empty.level is not None
-    doubtful = len(images) if found.doubtful else 0
+    doubtful = len(images) if result.doubtful else 0
     return replace(empty, images=images, percent=-100 / empty.level * change, doubtful=doubtful)
 
 
@@ -292,12 +292,12 @@ def _derivatives(
 ) -> Float64Array:
     coordinates: Float64Array = getattr(curve, of)
     step = STEP * float(np.ptp(coordinates) or 1.0)
-    found = np.empty(len(coordinates))
+    result = np.empty(len(coordinates))
     for place in range(len(coordinates)):
         both = []
         for sign in (-1, 1):
             shifted = coordinates.copy()
             shifted[place] += sign * step
             both.append(value(curve._replace(**{of: shifted})))
-        found[place] = (both[1] - both[0]) / (2 * step)
-    return found
+        result[place] = (both[1] - both[0]) / (2 * step)
+    return result

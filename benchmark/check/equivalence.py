@@ -85,7 +85,7 @@ def _studentised(centred: Float64Array, resamples: int) -> Float64Array:
     images = len(centred)
     least = LEAST_VARIANCE * (centred**2).sum(axis=0) / (images - 1) / images**2
     random = np.random.default_rng(SEED)
-    found = []
+    result = []
     left = resamples
     while left:
         rows = min(left, max(1, CHUNK // images))
@@ -93,9 +93,9 @@ def _studentised(centred: Float64Array, resamples: int) -> Float64Array:
         means = weights @ centred
         variances = np.maximum((weights @ centred**2 - means**2) / (images - 1), least)
         with np.errstate(divide="ignore", invalid="ignore"):
-            found.append(np.where(means == 0, 0.0, means / np.sqrt(variances)))
+            result.append(np.where(means == 0, 0.0, means / np.sqrt(variances)))
         left -= rows
-    return np.concatenate(found)
+    return np.concatenate(result)
 
 
 class Claims(NamedTuple):

@@ -128,7 +128,9 @@ def pair_up(
 
 def without_weights(spec: CodecSpec) -> CodecSpec:
     """Return the spec without the options that name weights."""
-    return spec._replace(options=tuple(one for one in spec.options if one[0] not in OF_WEIGHTS))
+    return spec._replace(
+        options=tuple(option for option in spec.options if option[0] not in OF_WEIGHTS)
+    )
 
 
 def specs_in(rows: pa.Table) -> list[CodecSpec]:
@@ -144,20 +146,20 @@ def settings_of(rows: pa.Table) -> list[Setting]:
 
 
 def _variants(rows: RowSet, asked: str) -> dict[str, CodecSpec]:
-    found: dict[str, CodecSpec] = {}
+    result: dict[str, CodecSpec] = {}
     for spec in specs_in(rows.rows):
         bare = without_weights(spec).text
         if asked and asked not in (spec.name, spec.text, _label(spec), bare):
             continue
-        other = found.setdefault(bare, spec)
+        other = result.setdefault(bare, spec)
         if other != spec:
             raise NotComparable(
                 f"{rows.name} has {other.text} and {spec.text}: say which with --codec or "
                 "--reference-codec"
             )
-    if not found:
+    if not result:
         raise NotComparable(f"{rows.name} has no {f'rows of {asked}' if asked else 'rows'}")
-    return found
+    return result
 
 
 def _label(spec: CodecSpec) -> str:
@@ -212,15 +214,15 @@ def _pair(
     names = {**sides[1].names, **sides[0].names}
     settings, images = _shared(sides, names, common)
     paired = []
-    for one in sides:
-        places = [one.cells[setting, image] for setting in settings for image in images]
-        rows = one.rows.table.take(pa.array(one.rows.index[sorted(places)]))
+    for side in sides:
+        places = [side.cells[setting, image] for setting in settings for image in images]
+        rows = side.rows.table.take(pa.array(side.rows.index[sorted(places)]))
         if of_sets:
             from benchmark.analysis.reduce import with_distribution_metrics
 
-            rows = with_distribution_metrics(rows, one.folder, of_sets, allow_few=allow_few)
+            rows = with_distribution_metrics(rows, side.folder, of_sets, allow_few=allow_few)
         summary = summarise(rows, {**present_protocols(of_sets), **protocols})
-        paired.append(PairedRows(one.label, summary.points[0].edition.version, rows, summary))
+        paired.append(PairedRows(side.label, summary.points[0].edition.version, rows, summary))
     other = _unequal(paired[0].rows, paired[1].rows)
     ordered = sorted(images)  # as `summarise` numbers them
     return VariantPair(
@@ -250,12 +252,12 @@ def _unequal(before: pa.Table, after: pa.Table) -> set[str]:
 
 def _protocols(sides: tuple[_Variant, _Variant], metrics: Sequence[str]) -> dict[str, str]:
     """Return the protocol ids to compare under; raise `NotComparable` if none is shared."""
-    found = {}
+    result = {}
     asked = [("coding", "coding_protocol", "coding_protocol", CODING)]
     for kind in map(metric_class, metrics):
         asked.append((kind.column, *metric_columns(kind.column)[:2], kind.protocol))
     for column, value, protocol, present in asked:
-        first, second = (_distinct(one.rows, value, protocol) for one in sides)
+        first, second = (_distinct(side.rows, value, protocol) for side in sides)
         shared = first & second
         if first and second and not shared:
             again = "" if column == "coding" else "`bench rescore` can "
@@ -263,8 +265,8 @@ def _protocols(sides: tuple[_Variant, _Variant], metrics: Sequence[str]) -> dict
                 f"{column} of {sides[0].side} is by the rule {_listed(sorted(first))}, that of "
                 f"{sides[1].side} by {_listed(sorted(second))}: {again}measure it again"
             )
-        found[column] = present if present in shared or not shared else min(shared)
-    return found
+        result[column] = present if present in shared or not shared else min(shared)
+    return result
 
 
 def _distinct(rows: ComparableRows, value: str, protocol: str) -> set[str]:
@@ -277,14 +279,14 @@ def _distinct(rows: ComparableRows, value: str, protocol: str) -> set[str]:
 def _shared(
     sides: tuple[_Variant, _Variant], names: Mapping[str, str], common: bool
 ) -> tuple[set[Setting], set[str]]:
-    names_of = [one.side for one in sides]
-    settings = [{setting for setting, _ in one.cells} for one in sides]
+    names_of = [side.side for side in sides]
+    settings = [{setting for setting, _ in side.cells} for side in sides]
     at = settings[0] & settings[1]
     if not at or (settings[0] != settings[1] and not common):
-        raise differ("settings", names_of, [set(map(str, one)) for one in settings])
-    complete = [one.images(at, len(at)) for one in sides]
+        raise differ("settings", names_of, [set(map(str, setting)) for setting in settings])
+    complete = [side.images(at, len(at)) for side in sides]
     if not common:
-        seen = [one.images(at) for one in sides]
+        seen = [side.images(at) for side in sides]
         for one, whole, every in zip(sides, complete, seen, strict=True):
             if whole != every:
                 lacking = sorted(names[image] for image in every - whole)

@@ -58,7 +58,7 @@ def dataset_folders(where: str, baselines: Path) -> dict[str, Path]:
     if (folder / "per_image").is_dir():
         return {folder.resolve().name: folder}
     if not any(folder.glob("*/per_image")):
-        names = [one.name for one in list_baselines(baselines)]
+        names = [baseline.name for baseline in list_baselines(baselines)]
         if not names or os.sep in where:
             raise UsageError(
                 f"{where} is no folder with results, nor a baseline in {baselines / FOLDER}"
@@ -76,10 +76,10 @@ def two_row_sets(reference: str, new: str, dataset: str, baselines: Path) -> tup
     dataset = stored_name(dataset) if names_file(dataset) else dataset
     folders = {where: dataset_folders(where, baselines) for where in (reference, new)}
     names = {where: _dataset_in(where, folders, dataset) for where in folders}
-    for where, found in folders.items():
-        if names[where] not in found:
+    for where, result in folders.items():
+        if names[where] not in result:
             asked = dataset or names[where]
-            raise UsageError(f"{where} has no rows of {asked}: it has {', '.join(found)}")
+            raise UsageError(f"{where} has no rows of {asked}: it has {', '.join(result)}")
     first, second = (read_rows(folders[where][names[where]], dataset) for where in (reference, new))
     return first, second
 
@@ -87,9 +87,9 @@ def two_row_sets(reference: str, new: str, dataset: str, baselines: Path) -> tup
 def refuse_unknown_codec(asked: str, sets: Iterable[RowSet]) -> None:
     """Raise `UnknownName` for a codec that neither the registry nor the rows have."""
     specs = [spec for rows in sets for spec in specs_in(rows.rows)]
-    measured = {name for one in specs for name in (one.name, label_of(one.name, one.variant))}
+    measured = {name for spec in specs for name in (spec.name, label_of(spec.name, spec.variant))}
     if not {asked, parse_codec(asked).name} & {*CODECS, *measured}:
-        names = (told_names(one.name, one.variant) for one in specs)
+        names = (told_names(spec.name, spec.variant) for spec in specs)
         raise UnknownName("codec", asked, set().union(*names))
 
 
@@ -99,10 +99,10 @@ def _dataset_in(where: str, folders: Mapping[str, Mapping[str, Path]], dataset: 
         return name_of_folder(Path(dataset), folders[where])
     if dataset:
         return dataset.partition(":")[0]
-    if all(len(found) == 1 for found in folders.values()):
+    if all(len(result) == 1 for result in folders.values()):
         return next(iter(folders[where]))
-    shared = set.intersection(*(set(found) for found in folders.values()))
+    shared = set.intersection(*(set(result) for result in folders.values()))
     if len(shared) != 1:
-        has = " and ".join(f"{where} of {', '.join(found)}" for where, found in folders.items())
+        has = " and ".join(f"{where} of {', '.join(result)}" for where, result in folders.items())
         raise UsageError(f"there are rows in {has}: say which with --dataset")
     return shared.pop()

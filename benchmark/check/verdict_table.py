@@ -58,14 +58,14 @@ def settings_table(check: Check) -> Table | None:
         if metric_class(name).column in check.at_settings[0].values
     ]
     headers = ("codec", "setting", "bpp", *(measure.label for measure in measures))
-    rows = tuple(_setting_row(one, measures) for one in check.at_settings)
+    rows = tuple(_setting_row(setting, measures) for setting in check.at_settings)
     note = "Means at equal settings, and by how much they moved: not judged, since the rate moves."
     return Table(headers, rows, 2, (note,))
 
 
 def sentences(check: Check) -> list[str]:
     """Return the lines below the tables: caveats, reasons, worst images, those without a number."""
-    found = caveat_lines(check)
+    result = caveat_lines(check)
     for codec in check.subjects:
         if codec.equal_images:
             line = (
@@ -76,32 +76,32 @@ def sentences(check: Check) -> list[str]:
             if inferred:
                 names = ", ".join(finding.metric_label for finding in inferred)
                 line += f": {names} not computed on both sides, but cannot differ"
-            found.append(line)
+            result.append(line)
     reasons: dict[tuple[str, str], list[str]] = {}
     for one in check.judged:
         if one.why:
             key = f"{one.verdict}: {one.label}", one.why
             reasons.setdefault(key, []).append(one.metric_label)
-    found += [f"{what}, {', '.join(labels)}: {why}" for (what, why), labels in reasons.items()]
+    result += [f"{what}, {', '.join(labels)}: {why}" for (what, why), labels in reasons.items()]
     for one in check.judged:
         name = f"{one.label}, {one.metric_label}"
         if one.worst and one.worst[0].percent > 0:
             worst = ", ".join(f"{image} {by:+.2f} %" for image, by in one.worst if by > 0)
-            found.append(f"worst images: {name}: {worst}")
+            result.append(f"worst images: {name}: {worst}")
         if one.out_of_reach:
-            found.append(f"out of reach: {name}: {_listed(one.out_of_reach)}")
+            result.append(f"out of reach: {name}: {_listed(one.out_of_reach)}")
         for what, left in (("not judged", one.left_out), ("no curve", one.unknown)):
             if left and one.verdict != "nothing measured":
                 images = _listed([image for image, _ in left])
-                found.append(f"{what}: {name}: {images}: {left[0].why}")
+                result.append(f"{what}: {name}: {images}: {left[0].why}")
         if one.doubtful:
-            found.append(f"doubtful: {name}: curves of {one.doubtful} images hardly overlap")
-    return [*found, *check.notes]
+            result.append(f"doubtful: {name}: curves of {one.doubtful} images hardly overlap")
+    return [*result, *check.notes]
 
 
 def caveat_lines(check: Check) -> list[str]:
     """Return a line for each difference of two codecs that is not one of quality."""
-    return [f"caveat: {text}" for one in check.subjects for text in one.caveats]
+    return [f"caveat: {text}" for subject in check.subjects for text in subject.caveats]
 
 
 def headline(check: Check) -> str:
@@ -112,18 +112,18 @@ def headline(check: Check) -> str:
 def subjects(check: Check) -> list[str]:
     """Return a sentence on each codec variant and its counterpart."""
     return [
-        f"{one.label} ({short_version(one.version)}) against {one.reference_label} "
-        f"({short_version(one.reference_version)}) of {check.reference}: {one.images} images, "
-        f"{len(one.settings)} settings"
-        + (f", {one.identical} streams of the same bytes" if one.identical else "")
-        for one in check.subjects
+        f"{subject.label} ({short_version(subject.version)}) against {subject.reference_label} "
+        f"({short_version(subject.reference_version)}) of {check.reference}: "
+        f"{subject.images} images, {len(subject.settings)} settings"
+        + (f", {subject.identical} streams of the same bytes" if subject.identical else "")
+        for subject in check.subjects
     ]
 
 
 def check_markdown(check: Check) -> str:
     """Return the markdown of a comment: verdict first, details folded."""
     lines = [f"### {VERDICTS[check.verdict][0]} bench check: {check.verdict}", ""]
-    lines += [f"{_meaning(check)}.", "", *(f"- {one}" for one in subjects(check))]
+    lines += [f"{_meaning(check)}.", "", *(f"- {subject}" for subject in subjects(check))]
     if check.findings:
         lines += ["", markdown(findings_table(check))]
     lines += [f"- {sentence}" for sentence in sentences(check)]

@@ -243,17 +243,21 @@ def _last_part(url: str) -> str:
 
 def _assign(archives: Sequence[Archive], origins: Sequence[str]) -> dict[Archive, str]:
     """Return the file or address of each archive's copy."""
-    found: dict[Archive, str] = {}
+    result: dict[Archive, str] = {}
     for origin in origins:
         if origin.startswith(ADDRESS_SCHEMES):
             last = _last_part(origin)
-            meant = [one for one in archives if len(archives) == 1 or one.file_name == last]
+            meant = [
+                archive for archive in archives if len(archives) == 1 or archive.file_name == last
+            ]
             objection = f"its name is not {' or '.join(one.file_name for one in archives)}"
         else:
-            objections = {one: one.expected.objection_to(Path(origin)) for one in archives}
+            objections = {
+                archive: archive.expected.objection_to(Path(origin)) for archive in archives
+            }
             meant = [one for one, text in objections.items() if not text]
             objection = "; ".join(dict.fromkeys(objections.values()))
         if not meant:
             raise UsageError(f"{origin} is no archive of this dataset: {objection}")
-        found[meant[0]] = origin
-    return found
+        result[meant[0]] = origin
+    return result

@@ -82,7 +82,7 @@ def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
     if not images:
         halves = (half._replace(dataset="clic2020") for half in (MOBILE, PROFESSIONAL))
         images = tuple(chain(*(find_archive_images(half, data_folders) for half in halves)))
-    pixels = sum(width * height for width, height in (png_size(one.path) for one in images))
+    pixels = sum(width * height for width, height in (png_size(image.path) for image in images))
     if abs(pixels / PIXELS - 1) > PIXELS_TOLERANCE:
         raise Unavailable(
             f"the images in {images[0].path.parent} and {images[-1].path.parent} have {pixels} "

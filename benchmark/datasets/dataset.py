@@ -47,7 +47,9 @@ class Dataset:
 
     def sizes_of_files(self) -> list[tuple[str, int]]:
         """Return name and size in bytes of every image that is on disk."""
-        return [(one.name, one.path.stat().st_size) for one in self.images if one.path.is_file()]
+        return [
+            (image.name, image.path.stat().st_size) for image in self.images if image.path.is_file()
+        ]
 
 
 class Profile(NamedTuple):

@@ -53,9 +53,9 @@ class Expected(NamedTuple):
         algorithm, _, digest = self.digest.rpartition(":")
         algorithm = algorithm or "sha256"
         file.seek(0)
-        found = hashlib.file_digest(file, algorithm).hexdigest() if digest else ""
-        if not found.startswith(digest):
-            return f"has {algorithm} {found[:16]}... instead of {digest[:16]}..."
+        result = hashlib.file_digest(file, algorithm).hexdigest() if digest else ""
+        if not result.startswith(digest):
+            return f"has {algorithm} {result[:16]}... instead of {digest[:16]}..."
         return ""
 
     def objection_to(self, path: Path) -> str:

@@ -182,7 +182,7 @@ def _png_files_below(data_folders: Sequence[Path], known: Collection[Path]) -> l
 
 def _folders_below(folder: Path) -> Iterator[Path]:
     with suppress(OSError):
-        first = sorted(one for one in folder.iterdir() if one.is_dir() and one.name[0] != ".")
+        first = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
         yield from first
         for one in first:
             yield from sorted(two for two in one.iterdir() if two.is_dir() and two.name[0] != ".")

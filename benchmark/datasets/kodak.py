@@ -118,14 +118,14 @@ def _renamed(place: Path) -> Sequence[ImageFile]:
     files = [ImageFile(path.name, path) for path in sorted(place.glob("*.png"))]
     if not len(PICTURES) <= len(files) <= MOST_FILES:
         return ()
-    found = {
+    result = {
         _picture(source): source.file.path
         for source in probe(files, flatten=False, threads=cores())
         if isinstance(source, Source)
     }
-    if not PICTURES.keys() <= found.keys():
+    if not PICTURES.keys() <= result.keys():
         return ()
-    return [ImageFile(name, found[name]) for name in PICTURES]
+    return [ImageFile(name, result[name]) for name in PICTURES]
 
 
 def _picture(source: Source) -> str:

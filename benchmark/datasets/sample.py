@@ -26,10 +26,10 @@ def open_sample(data_folders: Sequence[Path] = ()) -> Dataset:
     images = tuple(ImageFile(name, folder / name) for name in PICTURES)
     for name, path in images:
         try:
-            found = file_sha256(path)
+            result = file_sha256(path)
         except OSError as error:
             raise Unavailable(f"{path} cannot be read ({error.strerror}): {_REMEDY}") from error
-        if found != PICTURES[name]:
+        if result != PICTURES[name]:
             raise Unavailable(f"{path} is not the photograph of that name: {_REMEDY}")
     return Dataset("sample", images)
 

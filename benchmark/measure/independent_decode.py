@@ -106,7 +106,7 @@ def kept_streams(
     if cells is not None:
         chosen = pc.and_(chosen, pc.is_in(table["cell"], value_set=pa.array(cells, pa.string())))
     table = table.filter(chosen)
-    found: dict[CodecSpec, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    result: dict[CodecSpec, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     not_kept = declared = 0
     for at, row in enumerate(table.select(COLUMNS).to_pylist()):
         spec = CodecSpec.of(row["codec"], row["variant"])
@@ -122,8 +122,8 @@ def kept_streams(
         elif not store.has_stream(digest):
             not_kept += 1
         else:
-            found[spec][digest].append({**row, "at": at})
-    return Kept(store, table, {spec: found[spec] for spec in sorted(found)}, not_kept, declared)
+            result[spec][digest].append({**row, "at": at})
+    return Kept(store, table, {spec: result[spec] for spec in sorted(result)}, not_kept, declared)
 
 
 def audit_decode(

@@ -123,14 +123,14 @@ class Outcome:
 
     def without_value(self) -> list[WithoutValue]:
         """Count the rows in which a metric is null, by metric and reason."""
-        found = []
+        result = []
         for name in scored_by_image(self.metrics):
             value, _, reason = metric_columns(metric_class(name).column)
             if reason not in self.rows.column_names:  # a user's metric, and every cell failed
                 continue
             for entry in pc.value_counts(self.rows[reason].drop_null()).to_pylist():
-                found.append(WithoutValue(value, entry["counts"], entry["values"]))
-        return found
+                result.append(WithoutValue(value, entry["counts"], entry["values"]))
+        return result
 
 
 class Rescored(NamedTuple):

@@ -135,7 +135,7 @@ def rescore(
     sources, store = open_stored(request)
     backend = choose_backend(request)
     images, table = sources.images, store.table()
-    sides = {(one.height_px, one.width_px) for one in images}
+    sides = {(image.height_px, image.width_px) for image in images}
     codecs = pc.unique(table["codec"]).to_pylist()
     needs = [Need(codec, *of_image) for codec in codecs for of_image in sides]
     workers = _workers(request, needs, asked, absent)
@@ -195,7 +195,7 @@ def _measure(
     done = {cell.key for cell in matrix.cells} - {cell.key for cell in matrix.to_do}
     names = computable(conditions.metrics, absent)
     # A row of the cell's key may still name another codec, if a stranger wrote it.
-    asked = {one.spec for one in matrix.selection.contenders}
+    asked = {contender.spec for contender in matrix.selection.contenders}
     tasks = unscored(
         matrix.table, images, names, store.folder, again=False,
         may_run=lambda row: CodecSpec.of(row["codec"], row["variant"]) in asked,
@@ -235,12 +235,12 @@ def _record(
         dataset=matrix.sources.dataset.name,
         images=len(matrix.sources.images),
         refused_images=[(one.file.name, one.reason) for one in matrix.sources.refused],
-        codecs={one.spec.text: asdict(one.info) for one in contenders},
+        codecs={contender.spec.text: asdict(contender.info) for contender in contenders},
         skipped_codecs=matrix.selection.reasons,
         packs={
-            one.spec.text: {"path": str(pack.path), "name": pack.name, "sha256": pack.sha256}
-            for one in contenders
-            if (pack := one.pack) is not None
+            contender.spec.text: {"path": str(pack.path), "name": pack.name, "sha256": pack.sha256}
+            for contender in contenders
+            if (pack := contender.pack) is not None
         },
         protocols=protocols(conditions.metrics),
         **backend.facts,
@@ -252,7 +252,7 @@ def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress)
     from benchmark.measure.independent_decode import AuditOptions, kept_streams, verify_kept
 
     store = outcome.matrix.store
-    asked = [one.spec for one in outcome.matrix.selection.contenders]
+    asked = [contender.spec for contender in outcome.matrix.selection.contenders]
     kept = kept_streams(store, [cell.key for cell in outcome.cells], asked.__contains__)
     options = AuditOptions(
         conditions.device,

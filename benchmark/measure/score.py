@@ -61,7 +61,7 @@ class Extractor:
                 features.append(ImageFeatures(*key, self._space.features(pixels)))
         count = self._space.patch_count(*source.pixels.shape[:2])
         # Not sooner: an error on the way leaves none of them handed over.
-        self._handed_over |= {(one.protocol, one.pixels_sha256) for one in features}
+        self._handed_over |= {(feature.protocol, feature.pixels_sha256) for feature in features}
         return Scores(_columns(self._space, count), tuple(features))
 
 
@@ -95,7 +95,7 @@ class Scorer:
         parts = [self._score(name, source, decoded, is_kept) for name in names]
         return Scores(
             {column: value for part in parts for column, value in part.columns.items()},
-            tuple(one for part in parts for one in part.features),
+            tuple(feature for part in parts for feature in part.features),
             tuple(one for part in parts for one in part.failed),
         )
 

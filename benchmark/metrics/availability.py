@@ -59,14 +59,14 @@ def lacking(names: Iterable[str], *, loaded: bool = False) -> dict[str, str]:
     metric is constructed for the CPU, which also finds a weight file that is damaged.
     """
     reasons: dict[str, str | None] = {}  # by what is computed per image
-    found = {}
+    result = {}
     for name in names:
         (of_image,) = scored_by_image([name])
         if of_image not in reasons:
             reasons[of_image] = _reason(of_image, loaded)
         if (reason := reasons[of_image]) is not None:
-            found[name] = reason
-    return found
+            result[name] = reason
+    return result
 
 
 def _reason(of_image: str, loaded: bool) -> str | None:

@@ -105,13 +105,13 @@ class PatchSpace(ABC):
                 f"{pixels.shape[1]} x {pixels.shape[0]}",
                 OF_PIXELS,
             )
-        found = []
+        result = []
         with torch.inference_mode():
             for start in range(0, len(patches), PATCHES_PER_BATCH):
                 batch = torch.from_numpy(np.stack(patches[start : start + PATCHES_PER_BATCH]))
                 unit = batch.to(self._device).to(self._dtype) / 255
-                found.append(self.vectors(unit.permute(0, 3, 1, 2)).float().cpu().numpy())
-        return np.concatenate(found)
+                result.append(self.vectors(unit.permute(0, 3, 1, 2)).float().cpu().numpy())
+        return np.concatenate(result)
 
     @abstractmethod
     def vectors(self, patches: "Tensor") -> "Tensor":
@@ -147,8 +147,8 @@ class Inception256(PatchSpace):
 
     def vectors(self, patches: "Tensor") -> "Tensor":
         """Return Inception's last pooled features, (n, 2048)."""
-        (found,) = self._network(patches)
-        features: Tensor = found.flatten(1)
+        (result,) = self._network(patches)
+        features: Tensor = result.flatten(1)
         return features
 
 
@@ -207,8 +207,8 @@ class BackboneSpace(PatchSpace):
     def __init__(self, device: str = "cpu") -> None:
         """Raise `Unavailable` where the network's weights are missing or others."""
         super().__init__(device)
-        found = self.backbone.find()
-        self._weights = self.backbone.load(found, device, self._dtype)
+        result = self.backbone.find()
+        self._weights = self.backbone.load(result, device, self._dtype)
 
     @classmethod
     def require(cls) -> None:

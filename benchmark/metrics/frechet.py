@@ -197,9 +197,9 @@ def factor(covariance: Floats) -> Floats:
     size = len(covariance)
     rounding = size * EPSILON * covariance.diagonal().max(initial=0.0)
     lower, pivots, rank, _ = dpstrf(covariance, lower=1, tol=rounding)
-    found = np.empty((rank, size))
-    found[:, pivots - 1] = np.tril(lower)[:, :rank].T
-    return found
+    result = np.empty((rank, size))
+    result[:, pivots - 1] = np.tril(lower)[:, :rank].T
+    return result
 
 
 def assemble(step: Floats, first: Floats, second: Floats, norm: float) -> float:

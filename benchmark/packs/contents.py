@@ -70,11 +70,11 @@ def dataset_contents(
     from_packs: dict[str, tuple[Pack, RecordedStream]] = {}
     rows = []
     for pack in packs:
-        for one in pack.streams.values():
-            if _dataset(one) == dataset:
-                row = row_of(pack, one, EARLIEST_RUN) | {"bundled": True}
+        for stream in pack.streams.values():
+            if _dataset(stream) == dataset:
+                row = row_of(pack, stream, EARLIEST_RUN) | {"bundled": True}
                 if row["cell"] not in done and row["cell"] not in from_packs:
-                    from_packs[row["cell"]] = pack, one
+                    from_packs[row["cell"]] = pack, stream
                     rows.append(row)
     if rows:
         added = pa.Table.from_pylist(rows, schema=table_schema())
@@ -115,11 +115,11 @@ def import_pack(pack: Pack, results: Path, arguments: list[str]) -> list[Importe
     anything of that dataset is written. Raises `BadPack`.
     """
     by_store: dict[str, list[RecordedStream]] = {}
-    for one in pack.streams.values():
-        name = _dataset(one)
+    for stream in pack.streams.values():
+        name = _dataset(stream)
         if not NAME.fullmatch(name):
             raise BadPack(pack.path, f"{name!r} is no name of a dataset")
-        by_store.setdefault(name, []).append(one)
+        by_store.setdefault(name, []).append(stream)
     return [
         _import_dataset(pack, recorded, Store(results / name), arguments)
         for name, recorded in sorted(by_store.items())

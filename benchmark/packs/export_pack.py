@@ -147,13 +147,13 @@ def infos_of(rows: Sequence[Row], licences: Mapping[str, str]) -> dict[CodecSpec
     licences: SPDX identifiers by the variant's spec as text. Raises `UsageError` if the rows of a
     variant are of two versions.
     """
-    found: dict[CodecSpec, CodecInfo] = {}
+    result: dict[CodecSpec, CodecInfo] = {}
     for row in rows:
         spec = _spec(row)
         info = info_of(row, licences.get(spec.text, "NOASSERTION"))
-        if found.setdefault(spec, info) != info:
+        if result.setdefault(spec, info) != info:
             raise UsageError(f"rows of {spec.text} are of several versions: export one")
-    return found
+    return result
 
 
 def _spec(row: Row) -> CodecSpec:

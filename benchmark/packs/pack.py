@@ -80,9 +80,9 @@ class Pack:
     def sweep(self, spec: CodecSpec) -> tuple[Setting, ...]:
         """Return the settings of a codec variant, lowest mean size first."""
         sizes: dict[Setting, list[int]] = {}
-        for one in self.streams.values():
-            if one.spec == spec:
-                sizes.setdefault(one.setting, []).append(one.num_bytes)
+        for stream in self.streams.values():
+            if stream.spec == spec:
+                sizes.setdefault(stream.setting, []).append(stream.num_bytes)
         return tuple(sorted(sizes, key=lambda setting: sum(sizes[setting]) / len(sizes[setting])))
 
     def to_run(self, codecs: NamedCodecs) -> "Pack":
@@ -124,10 +124,10 @@ class Recorded:
 
     def find(self, image_sha256: str, width_px: int, setting: Setting) -> RecordedStream:
         """Return the recorded stream of an image; raise `ImageRefused` if there is none."""
-        found = self._pack.find(self._spec, image_sha256, width_px, setting)
-        if found is None:
+        result = self._pack.find(self._spec, image_sha256, width_px, setting)
+        if result is None:
             raise ImageRefused(f"{self._pack.path} has no stream of this image at {setting}")
-        return found
+        return result
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the recorded bytes; raise `ImageRefused` if absent, `BadPack` if damaged."""
@@ -171,7 +171,7 @@ def open_pack(path: Path) -> Pack:
         raise BadPack(path, f"{INDEX} does not say that its format is {FORMAT}")
     if not streams or len(streams) != header.streams:
         raise BadPack(path, f"{ROWS} has {len(streams)} streams, {INDEX} says {header.streams}")
-    unknown = {one.spec.text for one in streams.values() if one.spec not in infos}
+    unknown = {stream.spec.text for stream in streams.values() if stream.spec not in infos}
     if unknown:
         raise BadPack(path, f"{INDEX} says nothing of {', '.join(sorted(unknown))}")
     digest = hashlib.sha256(index + rows).hexdigest()
@@ -181,8 +181,8 @@ def open_pack(path: Path) -> Pack:
 def packs_in(folder: Path) -> list[Pack]:
     """Open the packs of a folder, sorted by name. Raises `BadPack`."""
     tars = (path for path in folder.glob("*.tar") if is_regular(path))
-    found = [*tars, *(index.parent for index in folder.glob(f"*/{INDEX}"))]
-    return [open_pack(path) for path in sorted(found)]
+    result = [*tars, *(index.parent for index in folder.glob(f"*/{INDEX}"))]
+    return [open_pack(path) for path in sorted(result)]
 
 
 def shipped_packs() -> list[Pack]:

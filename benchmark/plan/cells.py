@@ -38,8 +38,8 @@ class Contender(NamedTuple):
 
     def can_code(self, source: Source, setting: Setting) -> bool:
         """Return whether there is an encoder, or a recorded stream."""
-        found = self.pack and self.pack.find(self.spec, source.sha256, source.width_px, setting)
-        return self.pack is None or found is not None
+        result = self.pack and self.pack.find(self.spec, source.sha256, source.width_px, setting)
+        return self.pack is None or result is not None
 
 
 class Cell(NamedTuple):
@@ -62,11 +62,18 @@ class Cell(NamedTuple):
 def plan(contenders: Sequence[Contender], dataset: str, sources: Iterable[Source]) -> list[Cell]:
     """Return codecs x settings x images, images outermost: an early stop is a fair sample."""
     return [
-        Cell(one.spec, one.info, setting, dataset, source, one.pack.path if one.pack else None)
+        Cell(
+            contender.spec,
+            contender.info,
+            setting,
+            dataset,
+            source,
+            contender.pack.path if contender.pack else None,
+        )
         for source in sources
-        for one in contenders
-        for setting in one.sweep
-        if one.can_code(source, setting)
+        for contender in contenders
+        for setting in contender.sweep
+        if contender.can_code(source, setting)
     ]
 
 
@@ -158,10 +165,10 @@ def _bundles(
     tasks: Sequence[Task], image: Callable[[Task], Hashable], cost: dict[int, float], workers: int
 ) -> list[list[int]]:
     most = math.fsum(cost.values()) / (workers * PARTS)
-    found: dict[Hashable, list[list[int]]] = {}
+    result: dict[Hashable, list[list[int]]] = {}
     sums: dict[int, float] = {}  # by the first task of a bundle
     for at in sorted(cost, key=lambda at: -cost[at]):
-        open_ones = found.setdefault(image(tasks[at]), [])
+        open_ones = result.setdefault(image(tasks[at]), [])
         if open_ones and sums[open_ones[-1][0]] + cost[at] <= most:
             open_ones[-1].append(at)
         else:
@@ -169,7 +176,7 @@ def _bundles(
         first = open_ones[-1][0]
         sums[first] = sums.get(first, 0.0) + cost[at]
     return sorted(
-        (bundle for of_image in found.values() for bundle in of_image),
+        (bundle for of_image in result.values() for bundle in of_image),
         key=lambda bundle: (-sums[bundle[0]], bundle[0]),
     )
 

@@ -84,8 +84,8 @@ class CostModel:
             expected = math.fsum(
                 interpolated(typical, at) / 1e6 * one.pixels for at, one in measured.items()
             )
-            found = math.fsum(one.seconds for one in measured.values())
-            return interpolated(typical, value) / 1e6 * (found / expected)
+            result = math.fsum(one.seconds for one in measured.values())
+            return interpolated(typical, value) / 1e6 * (result / expected)
         return interpolated([(at, measured[at].rate) for at in sorted(measured)], value)
 
 
@@ -195,7 +195,7 @@ class WorkerPlan(NamedTuple):
 
 def needs_of(cells: Iterable[Cell]) -> set[Need]:
     """Return what the memory of these cells depends on, equal ones once."""
-    return {Need(one.codec.name, one.source.height_px, one.source.width_px) for one in cells}
+    return {Need(cell.codec.name, cell.source.height_px, cell.source.width_px) for cell in cells}
 
 
 def worker_bytes(need: Need, metrics: Sequence[str]) -> int:
@@ -224,7 +224,7 @@ def plan_workers(
     All are counted with the memory of the largest cell, since any of them may have such a cell.
     At least one is used: what does not fit into it is a null or a failed row.
     """
-    most = max((worker_bytes(one, metrics) for one in needs), default=BASE_BYTES)
+    most = max((worker_bytes(need, metrics) for need in needs), default=BASE_BYTES)
     if available_bytes is None:
         return WorkerPlan(asked or cores, most, None)
     fitting = max(available_bytes // most, 0)

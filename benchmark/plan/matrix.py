@@ -49,11 +49,11 @@ def open_sources(request: Request) -> Sources:
     To read or write rows of the dataset, use `open_stored`.
     """
     dataset: Dataset = open_dataset(request.dataset, request.data_dir)
-    found = without_duplicates(probe(dataset.images[: request.limit], request.flatten, cores()))
+    result = without_duplicates(probe(dataset.images[: request.limit], request.flatten, cores()))
     return Sources(
         dataset,
-        tuple(one for one in found if isinstance(one, Source)),
-        tuple(one for one in found if isinstance(one, Refused)),
+        tuple(one for one in result if isinstance(one, Source)),
+        tuple(one for one in result if isinstance(one, Refused)),
     )
 
 
@@ -74,7 +74,7 @@ def sources_of(dataset: str, data_dir: Path | None, named: bool = True) -> dict[
         opened = open_sources(Request(dataset=name, data_dir=data_dir, flatten=True))
     except Unavailable as missing:
         return f"The original is not here: {missing}."
-    return {one.sha256: one for one in opened.images}
+    return {image.sha256: image for image in opened.images}
 
 
 def with_stored_name(sources: Sources, stores: Mapping[str, Path]) -> Sources:
@@ -86,7 +86,7 @@ def with_stored_name(sources: Sources, stores: Mapping[str, Path]) -> Sources:
     dataset = sources.dataset
     if not dataset.folder_title:
         return sources
-    images = [one.sha256 for one in sources.images]
+    images = [image.sha256 for image in sources.images]
     files = dataset.sizes_of_files()
     name = folder_store_name(dataset.folder_title, dataset.name, images, stores, files)
     return sources._replace(dataset=replace(dataset, name=name))
@@ -145,16 +145,18 @@ def _for_images(selection: Selection, images: Sequence[Source], request: Request
     """
     kept: list[Contender] = []
     skipped = list(selection.skipped)
-    for one in selection.contenders:
-        if issubclass(codec_class(one.spec), TakesDataset):
-            load_codec(one.spec).require_distinct([image.file.name for image in images])
-        reason = lacking(one, images)
+    for contender in selection.contenders:
+        if issubclass(codec_class(contender.spec), TakesDataset):
+            load_codec(contender.spec).require_distinct([image.file.name for image in images])
+        reason = lacking(contender, images)
         if reason:
-            skipped.append(Skipped(one.spec.text, reason))
-        if not reason or any(one.can_code(image, at) for image in images for at in one.sweep):
-            kept.append(one)
+            skipped.append(Skipped(contender.spec.text, reason))
+        if not reason or any(
+            contender.can_code(image, at) for image in images for at in contender.sweep
+        ):
+            kept.append(contender)
         elif request.codecs != ALL and not request.skip_missing:
-            raise cannot_run(one.spec.text, reason, len(request.codecs))
+            raise cannot_run(contender.spec.text, reason, len(request.codecs))
     if not kept and skipped:
         reasons = "; ".join(f"{one.codec}: {one.why}" for one in skipped)
         raise Unavailable(f"none of the codecs can run here: {reasons}")

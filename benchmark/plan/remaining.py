@@ -125,7 +125,9 @@ class _Costs:
         self._ratio = math.exp(math.fsum(ratios) / (len(ratios) + 1))
         # What a codec does once for each setting counts as scoring, and is none of other codecs.
         rates = [
-            one.scoring / one.scored_pixels for one in self._codecs.values() if one.scored_pixels
+            codec.scoring / codec.scored_pixels
+            for codec in self._codecs.values()
+            if codec.scored_pixels
         ]
         least = max(min(rates, default=math.inf), 0.0)
         self._scoring = least if least < MOST_SCORING else USUAL_SCORING

@@ -141,7 +141,7 @@ def with_settings_as_points(
     (['webp', 'jpeg'], {('jpeg', 'quality'): (30, 50)})
     """
     texts: dict[str, None] = {}
-    found = dict(points)
+    result = dict(points)
     for text in codecs:
         spec = parse_codec(text.strip())
         try:
@@ -154,11 +154,11 @@ def with_settings_as_points(
                 number = _number(value)
             except ValueError:
                 raise BadOption(f"{text}: {name}={value!r} is no number") from None
-            for one in variants:
-                key = one.text, name
-                found[key] = (*found.get(key, ()), number)
+            for variant in variants:
+                key = variant.text, name
+                result[key] = (*result.get(key, ()), number)
         texts[plain.text if settings else text] = None
-    return list(texts), found
+    return list(texts), result
 
 
 def without_settings(spec: CodecSpec) -> tuple[CodecSpec, dict[str, str]]:
@@ -173,7 +173,9 @@ def without_settings(spec: CodecSpec) -> tuple[CodecSpec, dict[str, str]]:
     rest = {key: text for key, text in spec.options if key not in parameters}
     if not rest:
         return spec, {}
-    plain = spec._replace(options=tuple(one for one in spec.options if one[0] in parameters))
+    plain = spec._replace(
+        options=tuple(option for option in spec.options if option[0] in parameters)
+    )
     names = {setting.name for setting in load_codec(resolve(plain)[0]).sweep}
     return (plain, rest) if rest.keys() <= names else (spec, {})
 
@@ -181,7 +183,9 @@ def without_settings(spec: CodecSpec) -> tuple[CodecSpec, dict[str, str]]:
 def variants_of(text: str, draws: int | None) -> list[CodecSpec]:
     """Return the variants that a codec as asked for stands for, repeated if it draws."""
     variants = resolve(parse_codec(text.strip()))
-    return [one for spec in variants for one in (drawings(spec, draws) if draws else [spec])]
+    return [
+        drawing for spec in variants for drawing in (drawings(spec, draws) if draws else [spec])
+    ]
 
 
 def cannot_run(codec: str, reason: str, num_codecs: int) -> Unavailable:
@@ -207,7 +211,10 @@ def _refuse_equal_labels(specs: Iterable[CodecSpec]) -> None:
 
 def _refuse_unused(packs: Iterable[Pack], contenders: Sequence[Contender]) -> None:
     for pack in packs:
-        if not any(one.pack is not None and one.pack.path == pack.path for one in contenders):
+        if not any(
+            contender.pack is not None and contender.pack.path == pack.path
+            for contender in contenders
+        ):
             held = ", ".join(spec.text for spec in pack.infos)
             raise UsageError(f"no codec of --codecs takes a stream from {pack.path}: it has {held}")
 

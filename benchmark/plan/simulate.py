@@ -63,13 +63,13 @@ def forecast(
     The two kinds of workers run at the same time, so that the slower kind decides.
     """
     lanes = {"cpu": nodes * workers_per_node, "cuda": nodes}
-    found = [
+    result = [
         simulate(own, model.seconds, workers)
         for device, workers in lanes.items()
         if (own := [cell for cell in cells if cell.info.device == device])
     ] or [Simulation(lanes["cpu"], Makespan(0.0, 0.0, 0.0), 0, 0)]
-    slowest = max(found, key=lambda one: one.makespan.seconds)
-    unknown = sum(one.unknown for one in found)
+    slowest = max(result, key=lambda one: one.makespan.seconds)
+    unknown = sum(one.unknown for one in result)
     typical = sum(model.basis(cell) == "typical" for cell in cells)
     times = (*slowest.makespan, slowest.makespan.excess)
     return ClusterForecast(nodes, slowest.workers, *times, unknown, typical)

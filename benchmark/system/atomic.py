@@ -101,7 +101,7 @@ def _synchronise(path: Path) -> None:
 
 def _make_folder(folder: Path) -> set[Path]:
     """Make a folder with its parents; return the folders that have new entries thereby."""
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return {one.parent for one in missing}
 

@@ -130,7 +130,9 @@ class Backbone(NamedTuple):
         try:
             content = load_tensors(path)
             tensors = {name: content[name] for name in self.tensors}
-            digest = hashlib.sha256(b"".join(one.numpy().tobytes() for one in tensors.values()))
+            digest = hashlib.sha256(
+                b"".join(tensor.numpy().tobytes() for tensor in tensors.values())
+            )
         except UNREADABLE as error:
             raise Unavailable(f"{path} cannot be read as {self.file}: replace it") from error
         if digest.hexdigest() != self.sha256:

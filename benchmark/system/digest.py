@@ -103,10 +103,10 @@ def recorded_sha256(path: Path) -> str:
     record = _record(path)
     if not record.exists():
         return ""
-    found = re.match(r"[0-9a-f]{64}\b", record.read_text(errors="replace"))
-    if found is None:
+    result = re.match(r"[0-9a-f]{64}\b", record.read_text(errors="replace"))
+    if result is None:
         raise Unavailable(f"{record} holds no sha256: delete it")
-    return found[0]
+    return result[0]
 
 
 def require_recorded(path: Path, remedy: str) -> None:

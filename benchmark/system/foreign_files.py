@@ -133,7 +133,7 @@ def _name_in(file: BufferedReader, member: tarfile.TarInfo, data: int) -> str:
     content = file.read(member.size)
     if member.type == tarfile.GNUTYPE_LONGNAME:
         return content.rstrip(b"\0").decode("utf-8", "surrogateescape")
-    found = ""
+    result = ""
     while content and member.type == tarfile.XHDTYPE:
         length, _, rest = content[:16].partition(b" ")
         if not rest or not length.isdigit() or not len(length) < int(length) <= len(content):
@@ -142,9 +142,9 @@ def _name_in(file: BufferedReader, member: tarfile.TarInfo, data: int) -> str:
         if key == b"size" or key.startswith(b"GNU.sparse"):
             raise BadTar("an extended header says where a file lies, which is not read")
         if key == b"path":
-            found = value.decode("utf-8", "surrogateescape")
+            result = value.decode("utf-8", "surrogateescape")
         content = content[int(length) :]
-    return found
+    return result
 
 
 ZIP = b"PK\x03\x04"  # how torch, which looks at the start alone, tells its present format
@@ -183,11 +183,11 @@ def load_tensors(path: Path, device: Any = "cpu") -> Any:
         raise Unavailable(
             f"{path} is a tar, as torch wrote before 2017: convert it with a torch of that time"
         )
-    found = torch.load(path, map_location=device, weights_only=True)
-    for tensor in _tensors(found, torch.Tensor):
+    result = torch.load(path, map_location=device, weights_only=True)
+    for tensor in _tensors(result, torch.Tensor):
         if tensor.numel() > size:
             raise Unavailable(f"{path} has a tensor of {tensor.numel()} elements in {size} bytes")
-    return found
+    return result
 
 
 def _tensors(content: Any, kind: type) -> Iterable[Any]:
@@ -244,8 +244,8 @@ def _end_of_scans(data: bytes) -> tuple[int, bytes] | None:
         if marker == RESTART_INTERVAL:
             restarts = any(data[begin:at])
         if marker == START_OF_SCAN:
-            found = BEHIND_SCAN.search(data, at)
-            end = found.start() if found else len(data)
+            result = BEHIND_SCAN.search(data, at)
+            end = result.start() if result else len(data)
             markers = [one[0][1] - 0xD0 for one in RESTART.finditer(data, at, end)]
             at, last = end, markers[-1] if markers else -1
     return None

@@ -118,15 +118,15 @@ def visible_gpus(listed: str, visible: str | None) -> tuple[Gpu, ...]:
     (Gpu(name='1', free_bytes=209715200),)
     """
     lines = [tuple(map(str.strip, line.split(","))) for line in listed.splitlines()]
-    found = {
+    result = {
         name: int(free) << 20 if free.isdigit() else None
         for index, uuid, free in (line for line in lines if len(line) == 3)
         for name in (index, uuid)
     }
     if visible is None:
-        return tuple(Gpu(line[1], found[line[1]]) for line in lines if len(line) == 3)
-    names = [one.strip() for one in visible.split(",")]
-    return tuple(Gpu(one, found.get(one)) for one in names if one and one != "-1")
+        return tuple(Gpu(line[1], result[line[1]]) for line in lines if len(line) == 3)
+    names = [part.strip() for part in visible.split(",")]
+    return tuple(Gpu(name, result.get(name)) for name in names if name and name != "-1")
 
 
 def available_memory(root: Path = Path("/")) -> int | None:
@@ -165,8 +165,8 @@ def _left_by_group(folder: Path, version: int) -> int | None:
         return None
     caches = ("inactive_file", "active_file")
     prefix = "" if version == 2 else "total_"
-    found = dict(line.split(None, 1) for line in _lines(folder / "memory.stat") if " " in line)
-    cached = sum(int(found.get(prefix + name, 0)) for name in caches)
+    result = dict(line.split(None, 1) for line in _lines(folder / "memory.stat") if " " in line)
+    cached = sum(int(result.get(prefix + name, 0)) for name in caches)
     return max(int(limit) - max(int(usage) - cached, 0), 0)
 
 

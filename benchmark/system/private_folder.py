@@ -36,7 +36,7 @@ def private_folder() -> Iterator[Path]:
 def sweep() -> None:
     """Remove folders whose owner is dead."""
     place = Path(tempfile.gettempdir())
-    for folder in [one for prefix in SWEPT_PREFIXES for one in place.glob(f"{prefix}*")]:
+    for folder in [path for prefix in SWEPT_PREFIXES for path in place.glob(f"{prefix}*")]:
         with suppress(OSError):  # it has no such file, or its owner lives
             about = folder.lstat()
             if stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid():

@@ -57,16 +57,16 @@ class Started(NamedTuple):
 
 def descendants(process_id: int) -> list[Started]:
     """Return the children of a process, their children and so on; none where /proc is absent."""
-    found: list[Started] = []
+    result: list[Started] = []
     waiting = [process_id]
     while waiting:
         for children in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
             with suppress(OSError):
                 for child in map(int, children.read_text().split()):
                     if (start := _start(child)) is not None:
-                        found.append(Started(child, start))
+                        result.append(Started(child, start))
                         waiting.append(child)
-    return found
+    return result
 
 
 def end_tree(process_id: int, ended: Callable[[float], bool], grace_seconds: float) -> None:

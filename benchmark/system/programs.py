@@ -34,9 +34,9 @@ def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
     """
     named: list[str | None] = [*map(str, folders)]
     for path in named or [None]:
-        found = shutil.which(name, path=path)
-        if found is not None:
-            return Path(found)
+        result = shutil.which(name, path=path)
+        if result is not None:
+            return Path(result)
     if folders:
         raise UsageError(
             f"{folders[0]} was named as the folder of the program {name!r} and has none: name "
@@ -240,7 +240,7 @@ def ending(returncode: int) -> str:
     if returncode > 0:
         return f"ended with exit code {returncode}"
     number = -returncode
-    known = number in {one.value for one in signal.Signals}  # not so the real-time signals
+    known = number in {Signal.value for Signal in signal.Signals}  # not so the real-time signals
     return f"was killed by {signal.Signals(number).name if known else f'signal {number}'}"
 
 

@@ -45,10 +45,10 @@ class Settings(NamedTuple):
         """Return the environment variables by which another process has the same settings."""
         others = os.environ.get(WEIGHTS)
         folders = [*map(str, self.weights), *([others] if others else [])]
-        found = {name: str(folder) for name, folder in self.programs}
+        result = {name: str(folder) for name, folder in self.programs}
         if self.device is not None:
-            found[DEVICE] = self.device
-        return found | ({WEIGHTS: os.pathsep.join(folders)} if folders else {})
+            result[DEVICE] = self.device
+        return result | ({WEIGHTS: os.pathsep.join(folders)} if folders else {})
 
 
 _CURRENT: ContextVar[Settings | None] = ContextVar("settings", default=None)
@@ -148,7 +148,7 @@ def use_program_folder(variable: str, folder: Path | None) -> None:
         return
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder of programs")
-    others = tuple(one for one in settings().programs if one[0] != variable)
+    others = tuple(program for program in settings().programs if program[0] != variable)
     _CURRENT.set(settings()._replace(programs=(*others, (variable, folder.resolve()))))
 
 

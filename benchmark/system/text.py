@@ -20,8 +20,8 @@ def visible(text: str, keep_lines: bool = False) -> str:
     >>> visible("a\x1b[31mb\n")
     'a\\x1b[31mb\\n'
     """
-    found = _BUT_LINES if keep_lines else _CONTROL
-    return found.sub(lambda sign: ascii(sign[0])[1:-1], text)
+    result = _BUT_LINES if keep_lines else _CONTROL
+    return result.sub(lambda sign: ascii(sign[0])[1:-1], text)
 
 
 def one_line(text: str) -> str:

@@ -61,7 +61,7 @@ class BaseCodec:
         if variants[0].name in METHODS:
             raise BadOption(f"base={text}: a decoder that draws is no base of another")
         if len(variants) > 1:
-            listed = ", ".join(one.text for one in variants)
+            listed = ", ".join(variant.text for variant in variants)
             raise BadOption(f"base={text} stands for several codecs, {listed}: name one of them")
         self.spec = variants[0]
         self.codec: Codec = load_codec(self.spec)

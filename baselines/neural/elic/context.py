@@ -54,11 +54,11 @@ class CheckerboardConvolution(nn.Conv2d):
 
     def plain(self) -> nn.Conv2d:
         """Return an ordinary convolution with the weights that count."""
-        found = convolution(self.in_channels, self.out_channels, self.kernel_size[0])
+        result = convolution(self.in_channels, self.out_channels, self.kernel_size[0])
         with torch.no_grad():
-            found.weight.copy_(self.seen())
-            found.bias.copy_(self.bias)  # type: ignore[union-attr,arg-type]
-        return found
+            result.weight.copy_(self.seen())
+            result.bias.copy_(self.bias)  # type: ignore[union-attr,arg-type]
+        return result
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, in, H, W) to (N, out, H, W)."""
@@ -128,8 +128,8 @@ class SpaceChannelContext(nn.Module):
     ) -> Tensor:
         """Return scale and mean of a group at n `places`, numbers of positions: (N, 2 c, n)."""
         merged = torch.cat([spatial, *features], dim=1).flatten(2)[:, :, places]
-        found: Tensor = self.aggregation[group](merged[:, :, None])
-        return found[:, :, 0]
+        result: Tensor = self.aggregation[group](merged[:, :, None])
+        return result[:, :, 0]
 
     def forward(self, hyper: Tensor, round_group: RoundGroup) -> CodedGroups:
         """Return the decoded latent and its distributions from the hyper-decoder's output.
@@ -153,5 +153,5 @@ class SpaceChannelContext(nn.Module):
             both = torch.cat([known, others], dim=2)[:, :, order].reshape(none.shape)
             decoded.append(round_group(k, both[:, channels:]))
             parameters.append(both)
-        scales, means = zip(*(one.chunk(2, dim=1) for one in parameters), strict=True)
+        scales, means = zip(*(parameter.chunk(2, dim=1) for parameter in parameters), strict=True)
         return CodedGroups(torch.cat(decoded, dim=1), torch.cat(means, 1), torch.cat(scales, 1))

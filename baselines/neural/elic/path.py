@@ -86,8 +86,8 @@ class ElicPath(IntegerPath):
 
     def _branch(self, name: str, modules: nn.Module) -> FixedSequence:
         plain = [
-            one.plain() if isinstance(one, CheckerboardConvolution) else one
-            for one in modules.children()
+            child.plain() if isinstance(child, CheckerboardConvolution) else child
+            for child in modules.children()
         ]
         return super()._branch(name, nn.Sequential(*plain))
 

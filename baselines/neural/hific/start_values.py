@@ -72,7 +72,7 @@ def _start_encoder(
     layers, norms = _parts(stack)
     colours = transforms[0].basis.shape[1]
     now = Coefficients(images, colours, 1.0, paired=False)
-    kernels = [_identity(colours), *(one.basis for one in transforms)]
+    kernels = [_identity(colours), *(transform.basis for transform in transforms)]
     for layer, norm, kernel in zip(layers, norms, kernels, strict=False):
         now = _start_layer(layer, norm, kernel, now, relu=True)
     _set_kernel(layers[-1], gain * _identity(now.channels), now)
@@ -102,8 +102,8 @@ def _start_generator(
     assert isinstance(layer, nn.Conv2d)
     assert isinstance(second, ChannelNorm)
     count = len(transforms[-1].spread)
-    found = Coefficients(first(y), count, 1.0, paired=False)
-    now = found._replace(gain=_gain(found.read(), y[:, :count] / gain))
+    result = Coefficients(first(y), count, 1.0, paired=False)
+    now = result._replace(gain=_gain(result.read(), y[:, :count] / gain))
     now = _start_layer(layer, second, _identity(count), now, relu=False)
     for block in generator.blocks:
         nn.init.zeros_(block.layers[-1].scale)  # type: ignore[union-attr,index]
@@ -133,8 +133,8 @@ def _start_layer(
     coefficients = before[:, :count]
     norm.scale[: 2 * count] /= norm(before)[:, :count].std((0, 2, 3)).max()
     after = norm(before)
-    found = Coefficients(after.relu() if relu else after, count, 1.0, paired=True)
-    return found._replace(gain=_gain(found.read(), coefficients))
+    result = Coefficients(after.relu() if relu else after, count, 1.0, paired=True)
+    return result._replace(gain=_gain(result.read(), coefficients))
 
 
 def _set_kernel(layer: Layer, kernel: Tensor, now: Coefficients) -> None:

@@ -137,7 +137,7 @@ class ExactTransformer:
             one.detach().double().to(at) for one in (network.unknown, network.places)
         )
         weights = exponentials(SCORE_STEPS, PAIR_BITS).to(at)
-        self._layers = [_Layer(one, weights, at) for one in network.layers]  # type: ignore[arg-type]
+        self._layers = [_Layer(layer, weights, at) for layer in network.layers]  # type: ignore[arg-type]
         self._norm = _Norm.of(network.norm, at)
         self._masses = exponentials(LOGIT_STEPS, PRECISION).to(at, torch.int64)
 

@@ -37,15 +37,15 @@ def pqmim(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[Me
     for name in asked:
         kind, _, level = name.removeprefix("pqmim-").rpartition("-")
         if name == f"pqmim-{PERCEPTUAL}":
-            found = [_member(one, recipe, learning_rate, perceptual=True) for one in (1, 2, 3)]
+            result = [_member(one, recipe, learning_rate, perceptual=True) for one in (1, 2, 3)]
         elif kind in ("", PERCEPTUAL) and level in map(str, range(1, len(BOOKS) + 1)):
-            found = [_member(int(level), recipe, learning_rate, perceptual=bool(kind))]
+            result = [_member(int(level), recipe, learning_rate, perceptual=bool(kind))]
         else:
             raise UsageError(
                 f"pqmim has no member {name}: they are pqmim-1 to pqmim-{len(BOOKS)}, and "
                 f"pqmim-{PERCEPTUAL}-1 to -{len(BOOKS)}"
             )
-        members |= {one.name: one for one in found}
+        members |= {one.name: one for one in result}
     return list(members.values())
 
 

@@ -212,9 +212,9 @@ def validate_tokens(
                 if coded
                 else network.raw_bits(quantised.tokens)
             )
-            found = terms(image, made.clamp(-1, 1), spent)
-            rates.append(float(found.bpp))
-            errors.append(math.log(float(found.mse)))
+            result = terms(image, made.clamp(-1, 1), spent)
+            rates.append(float(result.bpp))
+            errors.append(math.log(float(result.mse)))
             bits += float(spent)
             pixels += image[0, 0].numel()
     bpp, log_mse = (math.fsum(one) / len(photographs) for one in (rates, errors))

@@ -126,7 +126,7 @@ def _budgeted(recipe: Recipe, rates: Mapping[str, float]) -> list[Member]:
     """
     phases, levels = phases_of(recipe), recipe.stages[-1].lambdas
     plain, parts = without_realism(phases), len(levels)
-    like = next((one for one in recipe.stages if one.kind == "multi_rate"), recipe.stages[-1])
+    like = next((stage for stage in recipe.stages if stage.kind == "multi_rate"), recipe.stages[-1])
     ivr = {name: getattr(like, name) for name in ("lambdas", "balanced", "mixed_levels")}
 
     def member(

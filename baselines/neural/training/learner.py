@@ -90,7 +90,11 @@ class Learner:
         groups = [
             group._replace(parameters=trained)
             for group in network.parameter_groups()
-            if (trained := tuple(one for one in group.parameters if one.requires_grad))
+            if (
+                trained := tuple(
+                    parameter for parameter in group.parameters if parameter.requires_grad
+                )
+            )
         ]
         factors = {"prior": self.stage.prior_rate_factor}
         main: list[dict[str, Any]] = [
@@ -102,7 +106,9 @@ class Learner:
         self._guard = setup.guard
         make = self._guard.soap if self.stage.optimiser == "soap" else self._guard.adam
         self._optimiser = make(main, self.stage.learning_rate)
-        self._auxiliary = [one for group in groups if group.auxiliary for one in group.parameters]
+        self._auxiliary = [
+            parameter for group in groups if group.auxiliary for parameter in group.parameters
+        ]
         rate = self.stage.quantile_learning_rate
         self._auxiliary_optimiser = (
             self._guard.adam(self._auxiliary, rate) if self._auxiliary else None

@@ -130,7 +130,7 @@ def load_photographs(
 
 def pack(pictures: Sequence[Pixels]) -> Photographs:
     """Return photographs that are in memory already, uint8 (height, width, 3)."""
-    sides = np.array([one.shape[:2] for one in pictures], np.int64)
+    sides = np.array([picture.shape[:2] for picture in pictures], np.int64)
     return Photographs([], sides, _joined(pictures, int(sides.prod(1).sum())))
 
 

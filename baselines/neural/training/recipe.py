@@ -212,7 +212,7 @@ def _stage(number: int, record: Mapping[str, Any]) -> Stage:
 def _checked(kind: type[Checked], record: Mapping[str, Any], **given: Any) -> Checked:
     """Lists become tuples, integers floats where those are meant; nothing else is converted."""
     hints = get_type_hints(kind, include_extras=True)
-    expected = {one.name: (hints[one.name], one.default is MISSING) for one in fields(kind)}  # type: ignore[arg-type]
+    expected = {field.name: (hints[field.name], field.default is MISSING) for field in fields(kind)}  # type: ignore[arg-type]
     lacking = [name for name, (_, needed) in expected.items() if needed]
     lacking = sorted(set(lacking) - given.keys() - record.keys())
     if lacking:

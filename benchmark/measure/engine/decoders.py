@@ -130,7 +130,9 @@ def decode_all(
 
 
 def _width(decoders: Sequence[DecoderProcess], jobs: int) -> int:
-    on_gpu = any(isinstance(one.ready, Ready) and one.ready.device == "cuda" for one in decoders)
+    on_gpu = any(
+        isinstance(decoder.ready, Ready) and decoder.ready.device == "cuda" for decoder in decoders
+    )
     return 1 if on_gpu or not decoders else jobs
 
 

@@ -136,11 +136,11 @@ def require_pyiqa(metric: str) -> None:
     """Raise `Unavailable`, on behalf of a metric, unless pyiqa of the known release is here."""
     command = f"pip install pyiqa=={VERSION} 'setuptools<82'"
     try:
-        found = version("pyiqa") if find_spec("pyiqa") else ""
+        result = version("pyiqa") if find_spec("pyiqa") else ""
     except PackageNotFoundError:
-        found = ""
-    if found != VERSION:
-        here = f" {VERSION}, here is {found}" if found else ""
+        result = ""
+    if result != VERSION:
+        here = f" {VERSION}, here is {result}" if result else ""
         raise Unavailable(
             f"{metric} needs the Python package pyiqa{here}: run `{command}`",
             Reason("package", "pyiqa", command),

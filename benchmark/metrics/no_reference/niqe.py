@@ -123,8 +123,8 @@ def _normalised(image: Floats) -> Floats:
     mu = mean(image)
     deviation = image - mu
     deviation[np.abs(deviation) < FLAT] = 0
-    found: Floats = deviation / (np.sqrt(np.abs(mean(image * image) - mu * mu)) + 1)
-    return found
+    result: Floats = deviation / (np.sqrt(np.abs(mean(image * image) - mu * mu)) + 1)
+    return result
 
 
 def _halved(image: Floats) -> Floats:
@@ -143,12 +143,12 @@ def _of_blocks(normalised: Floats, side: int) -> Floats:
     rows, columns = (length // side for length in normalised.shape)
     blocks = normalised.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
     shape, left, right = _asymmetric_gaussian(blocks)
-    found = [shape, (left + right) / 2]
+    result = [shape, (left + right) / 2]
     for shift in SHIFTS:
         products = blocks * np.roll(blocks, shift, axis=(1, 2))
         shape, left, right = _asymmetric_gaussian(products)
-        found += [shape, (right - left) * gamma(2 / shape) / gamma(1 / shape), left, right]
-    return np.stack(found, axis=1)
+        result += [shape, (right - left) * gamma(2 / shape) / gamma(1 / shape), left, right]
+    return np.stack(result, axis=1)
 
 
 def _asymmetric_gaussian(blocks: Floats) -> tuple[Floats, Floats, Floats]:

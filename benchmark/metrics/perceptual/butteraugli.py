@@ -62,13 +62,14 @@ def find_butteraugli() -> Path:
     """Return the path of a program that gives the known value; `Unavailable` where none does."""
     program = find_program(PROGRAM, REMEDY)
     try:
-        found = _distance(program, *known_pair())
+        result = _distance(program, *known_pair())
     except ProgramFailed as error:
         raise Unavailable(f"Butteraugli needs a working {PROGRAM}: {error}") from error
-    if abs(found - KNOWN_VALUE) > TOLERANCE * KNOWN_VALUE:
+    if abs(result - KNOWN_VALUE) > TOLERANCE * KNOWN_VALUE:
         raise Unavailable(
-            f"{program} gives {found:g} for a pair of images whose Butteraugli is {KNOWN_VALUE:g}, "
-            f"so it is another definition: {REMEDY}, of a release that gives this value"
+            f"{program} gives {result:g} for a pair of images whose Butteraugli is "
+            f"{KNOWN_VALUE:g}, so it is another definition: {REMEDY}, of a release that gives "
+            "this value"
         )
     return program
 
@@ -87,7 +88,7 @@ def _distance(program: Path, reference: Pixels, decoded: Pixels) -> float:
             (folder / name).write_bytes(b"P6\n%d %d\n255\n" % (width, height) + pixels.tobytes())
         command: list[str | Path] = [program, "reference.ppm", "decoded.ppm"]
         told = run_program(command, timeout_seconds=TIMEOUT_SECONDS, folder=folder)
-    found = re.search(rb"3-norm: *([0-9.eE+-]+)", told)
-    if found is None:
+    result = re.search(rb"3-norm: *([0-9.eE+-]+)", told)
+    if result is None:
         raise ProgramFailed(f"{program.name} printed no 3-norm")
-    return float(found[1])
+    return float(result[1])

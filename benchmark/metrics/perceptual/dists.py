@@ -99,7 +99,9 @@ class DISTS:
         import torch
 
         with torch.inference_mode():
-            layers = [PreparedLayer(one, *_statistics(one)) for one in self._signals(reference)]
+            layers = [
+                PreparedLayer(signal, *_statistics(signal)) for signal in self._signals(reference)
+            ]
         return PreparedLayers(reference.shape, layers)
 
     def compare(self, prepared: PreparedLayers, decoded: Pixels) -> float:

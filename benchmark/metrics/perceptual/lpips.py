@@ -48,12 +48,12 @@ class LPIPS:
 
     def __init__(self, device: str = "cpu") -> None:
         """Raise `Unavailable` where the network's weights or lpips 0.1.4 are missing or others."""
-        found, importances = self.backbone.find(), self.backbone.importances()
+        result, importances = self.backbone.find(), self.backbone.importances()
         import torch
 
         dtype = torch.float32 if device == "cpu" else torch.float64
-        self._weights = self.backbone.load(found, device, dtype)
-        self._importances = [one.to(device, dtype) for one in importances]
+        self._weights = self.backbone.load(result, device, dtype)
+        self._importances = [importance.to(device, dtype) for importance in importances]
 
     @classmethod
     def require(cls) -> None:
@@ -134,7 +134,7 @@ def distance(
     The tensors of `decoded` are overwritten, which saves a tenth of the time.
     """
     total = 0.0
-    for importance, expected, found in zip(importances, reference, decoded, strict=True):
-        weighted = found.sub_(expected).square_().mul_(importance)
+    for importance, expected, result in zip(importances, reference, decoded, strict=True):
+        weighted = result.sub_(expected).square_().mul_(importance)
         total += float(weighted.sum(dim=1).mean())
     return total

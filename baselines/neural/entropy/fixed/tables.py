@@ -56,7 +56,7 @@ def _tables() -> dict[str, Tensor]:
         rows = [_gaussian_row(scale) for scale in scales]
         arguments = range(-TANH_LIMIT, TANH_LIMIT + 1)
         powers = [(Decimal(i) / 2 ** (TANH_FRACTION - 1)).exp() for i in arguments]  # e^2x
-        exact = [(one - 1) / (one + 1) * 2 ** (OUTPUT_FRACTION - 1) for one in powers]
+        exact = [(power - 1) / (power + 1) * 2 ** (OUTPUT_FRACTION - 1) for power in powers]
         half_tanh = [int(value.to_integral_value(ROUND_HALF_EVEN)) for value in exact]
     return {
         "half_tanh": torch.tensor(half_tanh, dtype=torch.int16),

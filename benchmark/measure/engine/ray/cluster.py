@@ -78,7 +78,9 @@ def connect(address: str) -> Cluster:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    having = [(one["NodeManagerAddress"], one["Resources"]) for one in ray.nodes() if one["Alive"]]
+    having = [
+        (node["NodeManagerAddress"], node["Resources"]) for node in ray.nodes() if node["Alive"]
+    ]
     return Cluster(tuple(Node(at, has.get("CPU", 0), has.get("GPU", 0)) for at, has in having))
 
 

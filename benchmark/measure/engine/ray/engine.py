@@ -212,7 +212,7 @@ class RayEngine:
         last = job.lost_on[-1].node
         if isinstance(error, self._ray.exceptions.OutOfMemoryError):
             how = "the process was ended by Ray, for want of memory"
-        elif not any(one["NodeID"] == last and one["Alive"] for one in self._ray.nodes()):
+        elif not any(node["NodeID"] == last and node["Alive"] for node in self._ray.nodes()):
             how = "the node was lost"
         else:
             how = "the process ended"

@@ -96,13 +96,13 @@ def only(pack: Pack, cell: Cell) -> Pack:
 
 def needed_codecs(tasks: Iterable[Task]) -> list[NeededCodec]:
     """Return the codecs of tasks; `info` is None for one that only has to decode."""
-    found: dict[CodecSpec, NeededCodec] = {}
+    result: dict[CodecSpec, NeededCodec] = {}
     for task in tasks:
         spec = spec_of(task)
         info = task.info if isinstance(task, Cell) and task.pack is None else None
-        if spec not in found or info is not None:
-            found[spec] = NeededCodec(spec, info)
-    return list(found.values())
+        if spec not in result or info is not None:
+            result[spec] = NeededCodec(spec, info)
+    return list(result.values())
 
 
 def spec_of(task: Task) -> CodecSpec:
