@@ -23,6 +23,7 @@ SCRIPTS = (
     "model.js", "legend.js", "chart.js", "curves.js", "scatter.js",
     "stage.js", "choice.js", "link.js", "viewer.js", "start.js",
 )  # fmt: skip
+CodecRow = tuple[int, str]  # place of a codec among the page's, and its name in tables
 MOST_BYTES = 1_980_000  # of the page, its skeleton not counted
 POLICY = (
     "default-src 'none'; img-src 'self' file: data: blob:; base-uri 'none'; form-action 'none'; "
@@ -37,7 +38,8 @@ def html_text(content: Content) -> str:
             raise ValueError("a script that ends its own element cannot stand in a page")
     style = "\n" + "\n".join([_colours(), *map(_asset, STYLES)]) + "\n"
     allowed = " ".join(map(_digest, scripts))
-    codecs = {label: place for place, label in enumerate(content.summary.labels)}
+    labels = content.summary.labels
+    codecs = {label: (place, content.legend[label].name) for place, label in enumerate(labels)}
     parts = {
         "policy": f"{POLICY}style-src {_digest(style)}; script-src {allowed}",
         "title": escape(f"{content.dataset}: rate, distortion and realism"),
@@ -82,13 +84,17 @@ def _digest(text: str) -> str:
 
 
 def table_html(
-    table: Table, name: str, codecs: Mapping[str, int], opens: bool = False, wordy: bool = False
+    table: Table,
+    name: str,
+    codecs: Mapping[str, CodecRow],
+    opens: bool = False,
+    wordy: bool = False,
 ) -> str:
     """Return a table that scrolls by itself where it is wider than the page, its notes below.
 
-    codecs: places of codecs by label; their rows are shown and hidden with the curves. opens: each
-    row is a point, whose setting (second column) is a button that opens it. wordy: cells are long
-    texts, which a narrow page puts below each other.
+    codecs: by the label that is a row's first cell; such rows are shown and hidden with the curves.
+    opens: each row is a point, whose setting (second column) is a button that opens it. wordy:
+    cells are long texts, which a narrow page puts below each other.
     """
     kinds = ["text" if place < table.words else "number" for place in range(len(table.headers))]
     head = "".join(
@@ -97,7 +103,8 @@ def table_html(
     )
     lines, before = [], ""
     for number, row in enumerate(table.rows):
-        cells = [f'<th scope="row" class="text">{_breakable(row[0])}</th>']
+        place, name = codecs.get(row[0], ("", row[0]))
+        cells = [f'<th scope="row" class="text">{_breakable(name)}</th>']
         for kind, header, cell in list(zip(kinds, table.headers, row, strict=True))[1:]:
             named = f' data-label="{escape(header)}"' if wordy else ""
             text = escape(MINUS.sub("−", cell)) if kind == "number" else _breakable(cell)
@@ -106,7 +113,7 @@ def table_html(
             button = f'<button type="button" data-point="{number}">{escape(row[1])}</button>'
             cells[1] = f'<td class="text">{button}</td>'
         first = ' class="first"' if row[0] != before else ""
-        of = f' data-codec="{codecs[row[0]]}"' if row[0] in codecs else ""
+        of = f' data-codec="{place}"' if row[0] in codecs else ""
         before = row[0]
         lines.append(f"<tr{first}{of}>{''.join(cells)}</tr>")
     notes = "".join(f'<p class="caption">{escape(note)}</p>' for note in table.notes)
@@ -176,11 +183,11 @@ def _breakable(name: str) -> str:
     return "<wbr>".join(map(escape, re.split(r"(?<=[:=/_])(?=.)", name)))
 
 
-def _ranking(ranking: tuple[str, Table], codecs: Mapping[str, int]) -> str:
+def _ranking(ranking: tuple[str, Table], codecs: Mapping[str, CodecRow]) -> str:
     return f'<p class="hint">{escape(ranking[0])}</p>{table_html(ranking[1], "Ranking", codecs)}'
 
 
-def _bd_rates(tables: Sequence[Table] | str, codecs: Mapping[str, int]) -> str:
+def _bd_rates(tables: Sequence[Table] | str, codecs: Mapping[str, CodecRow]) -> str:
     if isinstance(tables, str):
         return f'<p class="note">{escape(tables)}</p>'
     return "\n".join(
@@ -191,7 +198,7 @@ def _bd_rates(tables: Sequence[Table] | str, codecs: Mapping[str, int]) -> str:
     )
 
 
-def _codecs(content: Content, codecs: Mapping[str, int]) -> str:
+def _codecs(content: Content, codecs: Mapping[str, CodecRow]) -> str:
     editions = {point.label: point.edition for point in content.summary.points}
     rows = [
         (
@@ -204,8 +211,9 @@ def _codecs(content: Content, codecs: Mapping[str, int]) -> str:
         )
         for label, one in editions.items()
     ]
+    specs = {label: (place, label) for label, (place, _) in codecs.items()}
     headers = ("codec", "version or checkpoint", "caveat", "device", "call", "what is timed")
-    return table_html(Table(headers, tuple(rows), len(headers)), "Codecs", codecs, wordy=True)
+    return table_html(Table(headers, tuple(rows), len(headers)), "Codecs", specs, wordy=True)
 
 
 def _missing(missing: Mapping[str, Sequence[str]]) -> str:
