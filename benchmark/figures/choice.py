@@ -29,7 +29,7 @@ def shown(
     Curves have their names and are in the order of legends. anchor: label that strength is against.
     named: codecs or labels.
     """
-    panels = _renamed([panel for panel in panels if panel.curves])
+    panels = renamed([panel for panel in panels if panel.curves])
     every = chosen_names(panels, anchor, None)
     kept = chosen_names(panels, anchor, look().most, named)
     cut = [
@@ -41,19 +41,19 @@ def shown(
     return [panel for panel in cut if panel.curves], [one for one in every if one not in kept]
 
 
-def _renamed(panels: Sequence[Panel]) -> list[Panel]:
+def renamed(panels: Sequence[Panel]) -> list[Panel]:
     """Give curves the names of the look; a published one beside one measured says so."""
     labels = {curve.system.label for panel in panels for curve in panel.curves}
     names = look().names(labels)
     measured = {curve.system.label for panel in panels for curve in panel.measured}
 
-    def renamed(curve: SystemCurve) -> SystemCurve:
+    def called(curve: SystemCurve) -> SystemCurve:
         label = curve.system.label
         twice = not curve.measured and label in measured
         system = curve.system._replace(name=names.get(label, curve.system.name))
         return curve._replace(system=system, build="published" if twice else curve.build)
 
-    return [panel._replace(curves=tuple(map(renamed, panel.curves))) for panel in panels]
+    return [panel._replace(curves=tuple(map(called, panel.curves))) for panel in panels]
 
 
 def names_of(summary: Summary) -> dict[str, str]:

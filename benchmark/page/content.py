@@ -72,7 +72,8 @@ class Content:
     """Points, curves, pictures and tables that a page shows."""
 
     dataset: str
-    headline: str  # sentence at the top
+    title: str  # of the dataset
+    headline: str  # sentence below it
     summary: Summary
     measures: Sequence[Measure]  # that have values
     legend: Mapping[str, LegendEntry]  # by label, and by name of published curves

@@ -42,9 +42,9 @@ def html_text(content: Content) -> str:
     codecs = {label: (place, content.legend[label].name) for place, label in enumerate(labels)}
     parts = {
         "policy": f"{POLICY}style-src {_digest(style)}; script-src {allowed}",
-        "title": escape(f"{content.dataset}: rate, distortion and realism"),
+        "title": escape(f"{content.title}: rate, distortion and realism"),
         "style": style,
-        "dataset": escape(content.dataset),
+        "dataset": escape(content.title),
         "lede": escape(content.headline),
         "confidence": f"{100 * CONFIDENCE:.0f} %",
         "facts": "\n".join(

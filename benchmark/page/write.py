@@ -1,14 +1,16 @@
 """The page of a report: one HTML file and a folder of pictures beside it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.analysis.stored import datasets_with_results
 from benchmark.analysis.summarise import Summary
+from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
-from benchmark.figures.choice import chosen_names, names_of
-from benchmark.figures.look import MOST_CURVES
+from benchmark.figures.choice import chosen_names, names_of, renamed
+from benchmark.figures.look import look
 from benchmark.figures.ranking_table import heading, headline, ranking_table
 from benchmark.figures.rate_curve import CROP_BPP
 from benchmark.figures.style import styles
@@ -27,6 +29,7 @@ from benchmark.page.pictures import (
 )
 from benchmark.plan.matrix import sources_of
 from benchmark.published.curves import (
+    Panel,
     SystemCurve,
     check_same_images,
     measured_panel,
@@ -36,7 +39,7 @@ from benchmark.published.curves import (
 from benchmark.published.points import read_points
 from benchmark.registry import NEIGHBOURS
 from benchmark.report.left_out import Gap, lines_of
-from benchmark.report.report import Report
+from benchmark.report.report import Report, named_in
 from benchmark.report.report_set import PAGE, PICTURES
 from benchmark.report.request import ReportRequest
 from benchmark.rows.codecs import EVERY, NamedCodecs
@@ -52,6 +55,7 @@ class PageRequest(NamedTuple):
     data_dir: Path | None
     dataset: str  # as it was asked for: a folder's name leads to its photographs
     codecs: NamedCodecs = EVERY  # that the report is asked for
+    named: Sequence[str] = ()  # the same as texts, none for "all"
 
 
 def page_request(
@@ -61,8 +65,8 @@ def page_request(
 
     Raises `UsageError` where they make no sense.
     """
-    limit = limit_of(images)
-    return PageRequest(limit, results, data_dir, dataset, NamedCodecs(codecs)) if page else None
+    place = limit_of(images), results, data_dir, dataset
+    return PageRequest(*place, NamedCodecs(codecs), named_in(codecs)) if page else None
 
 
 def start_workers(request: ReportRequest) -> None:
@@ -94,13 +98,15 @@ def write_page(
     is_place = Path(request.dataset).is_dir() or names_file(request.dataset)
     dataset = request.dataset if is_place else stored.name
     sources = sources_of(dataset, request.data_dir, named=is_place)
-    published = _published(request, report, published_shown)
-    shown, shown_published = _shown(report, published if published_shown else {})
+    panels = renamed(_panels(request, report, published_shown))
+    published = {panel.measure.column: panel.published for panel in panels}
+    shown, shown_published = _shown(panels, published_shown, report.anchor, request.named)
     pictures = write_pictures(
         folder, rows, contents, sources, request.limit, shown, show_progress, say
     )
     content = Content(
         dataset=stored.name,
+        title=profile(stored.name).title,
         summary=summary,
         measures=report.measured,
         legend=_legend(summary, published),
@@ -140,42 +146,38 @@ def _remark(pictures: Pictures) -> str:
     return said + f"; {limited} more by --page-images all" * bool(limited)
 
 
-def _shown(
-    report: Report, published: Mapping[str, Sequence[SystemCurve]]
-) -> tuple[list[str], list[str]]:
-    """Return labels and names of the measured and published curves that are shown first."""
+def _panels(request: PageRequest, report: Report, published_shown: bool) -> list[Panel]:
+    """Return measured curves of every metric, and the published ones that a reader may add."""
+    summary, name, points = report.stored.summary, report.stored.name, []
+    with suppress(UsageError):
+        check_same_images(name, summary.images, summary.average)
+        points = [] if published_shown else list(read_points(request.results))
     panels = []
     for measure in report.measured:
-        panel = measured_panel(report.stored.summary, measure)
-        more = published.get(measure.column, ())
-        panels.append(panel._replace(curves=(*panel.curves, *more)))
+        panel = measured_panel(summary, measure)
+        rule = summary.protocols[measure.column]
+        of_papers = overlay(published_curves(points, name, measure), rule)
+        if published_shown:
+            of_papers = report.overlays.get(measure.column, of_papers)
+        panels.append(panel._replace(curves=(*panel.curves, *of_papers.drawn)))
+    return panels
+
+
+def _shown(
+    panels: Sequence[Panel], published_shown: bool, anchor: str, named: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Return labels and names of the measured and published curves that are shown first."""
+    if not published_shown:
+        panels = [panel._replace(curves=panel.measured) for panel in panels]
     panels = [panel for panel in panels if panel.curves]
-    names = chosen_names(panels, report.anchor, MOST_CURVES) if panels else []
+    if not panels:
+        return [], []
     curves = {curve.name: curve for panel in panels for curve in panel.curves}
-    chosen = [curves[name] for name in names]
+    chosen = [curves[name] for name in chosen_names(panels, anchor, look().most, named)]
     return (
         [one.system.label for one in chosen if one.measured],
         [one.name for one in chosen if not one.measured],
     )
-
-
-def _published(
-    request: PageRequest, report: Report, shown: bool
-) -> dict[str, Sequence[SystemCurve]]:
-    if shown:
-        return {column: one.drawn for column, one in report.overlays.items()}
-    summary, name = report.stored.summary, report.stored.name
-    try:
-        check_same_images(name, summary.images, summary.average)
-    except UsageError:
-        return {}
-    points = read_points(request.results)
-    return {
-        one.column: overlay(
-            published_curves(points, name, one), summary.protocols[one.column]
-        ).drawn
-        for one in report.measured
-    }
 
 
 def _legend(

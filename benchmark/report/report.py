@@ -220,7 +220,7 @@ def _shown_labels(
     panels = [panel for one in measures if (panel := measured_panel(summary, one)).curves]
     if not panels or look().most is None:
         return set(summary.labels)
-    names = chosen_names(panels, anchor, look().most, _named(request.codecs))
+    names = chosen_names(panels, anchor, look().most, named_in(request.codecs))
     return {one.system.label for panel in panels for one in panel.curves if one.name in names}
 
 
@@ -246,7 +246,7 @@ def _draw(
     several = overview_columns({one: len(panels[one].measured) for one in panels})
     figures = {"curves": several} if len(several) > 1 else {}
     figures |= {column: [column] for column in panels}
-    title, named = profile(name).title, _named(request.codecs)
+    title, named = profile(name).title, named_in(request.codecs)
     drawings = {
         file: draw_rate_curves(
             [panels[one] for one in columns], found, title, summary, anchor=anchor, named=named
@@ -262,7 +262,7 @@ def _draw(
     return {name: drawing for name, drawing in drawings.items() if drawing is not None}
 
 
-def _named(codecs: str) -> list[str]:
+def named_in(codecs: str) -> list[str]:
     """Return the codecs that were asked for; none for "all"."""
     names = [one.strip() for one in split_unescaped(codecs, ",")]
     return [] if "all" in names else names

@@ -91,10 +91,10 @@ def test_the_legend_has_curves_alone(visit, long_names):
     entries = page.locator("#legend .legend-entry")
     drawn = "() => document.getElementById('chart').chart.series.length"
     assert (entries.count(), page.evaluate(drawn)) == (len(NAMED), len(NAMED))
-    assert "raw" not in entries.all_inner_texts()
+    assert "Raw" not in entries.all_inner_texts()
     page.get_by_role("radio", name="MS-SSIM").check(force=True)
     assert (entries.count(), page.evaluate(drawn)) == (len(NAMED) + 1, len(NAMED) + 1)
-    assert "raw" in entries.all_inner_texts()
+    assert "Raw" in entries.all_inner_texts()
 
 
 def test_beside_a_point_stands_an_anchor_near_its_rate_else_the_nearest_codec(visit, file, data):

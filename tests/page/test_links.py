@@ -42,7 +42,8 @@ def test_a_link_opens_a_point_its_image_its_neighbours_and_the_metric(follow, da
     title, image, panes = opened(page)
     name = next(one["name"] for one in data["codecs"] if one["label"] == codec)
     assert (title, image) == (f"{name} {setting}", "spoon.png")
-    assert [one.split()[0] for one in panes] == [name.split()[0], "jpeg2000", "jpeg"]
+    assert panes[0] == title
+    assert [one.rpartition(" ")[0] for one in panes[1:]] == ["JPEG 2000", "JPEG"]
     assert page.locator("#metric-choice input:checked").get_attribute("value") == "ms_ssim"
     assert page.locator("#viewer-notice").inner_text() == ""
     loaded(page)
@@ -69,7 +70,7 @@ def test_the_address_of_what_is_open_opens_it_again(visit, file, data):
 def test_signs_that_messengers_encode_and_a_name_without_its_ending_are_understood(follow, data):
     label = quote("jpeg:subsampling=444", safe="")
     page = follow(f"{data['dataset']}/{label}/quality%3D50/cup")
-    assert opened(page)[:2] == ("jpeg subsampling=444 quality=50", "cup.png")
+    assert opened(page)[:2] == ("JPEG (subsampling 444) quality=50", "cup.png")
     assert page.locator("#viewer-notice").inner_text() == ""
 
 
@@ -95,8 +96,8 @@ def test_a_link_to_what_is_not_there_is_a_sentence_above_the_curves(follow, data
 def test_the_rest_of_a_link_opens_and_what_is_not_there_is_said(follow):
     page = follow("another/webp/quality=40/missing.png?beside=jpeg,nocodec&metric=lpips")
     title, _, panes = opened(page)
-    assert title == "webp quality=40"
-    assert [one.split()[0] for one in panes] == ["webp", "jpeg"]
+    assert title == "WebP quality=40"
+    assert [one.split()[0] for one in panes] == ["WebP", "JPEG"]
     assert page.locator("#viewer-notice").inner_text() == (
         "The link names the dataset “another”, the image “missing.png”, the codec “nocodec”, "
         "the metric “lpips”, which this page does not have."
@@ -149,7 +150,7 @@ def test_an_edited_address_moves_the_open_viewer(follow, data):
     page.wait_for_function(
         "() => document.getElementById('viewer-title').textContent.includes('24')"
     )
-    assert opened(page)[:2] == ("jpeg2000 ratio=24", "cup.png")
+    assert opened(page)[:2] == ("JPEG 2000 ratio=24", "cup.png")
     page.keyboard.press("Escape")
     page.wait_for_selector("#viewer", state="hidden")
 

@@ -46,7 +46,7 @@ def test_the_curves_are_the_means_and_the_controls_do_what_they_say(visit, file,
     assert drawn() == means("psnr_db", names)
     page.locator("#legend button", has_text="webp").click()
     assert page.locator("#legend button", has_text="webp").get_attribute("aria-pressed") == "false"
-    names.remove("webp")
+    names.remove("WebP")
     assert drawn() == means("psnr_db", names)
     axis = "() => document.getElementById('chart').chart.x.log"
     assert page.evaluate(axis)
@@ -127,7 +127,7 @@ def test_eight_curves_are_shown_and_others_are_found_by_their_names(visit, kodak
     data = data_of(kodak)
     shown = [data["codecs"][place]["name"] for place in data["shown"]["codecs"]]
     assert len(shown) == 8
-    assert set(curves_of(page)) == {name + "*" * (name == "jpeg") for name in shown}
+    assert set(curves_of(page)) == {name + "*" * (name == "JPEG") for name in shown}
     rows = page.locator("#all-points tbody tr:not([hidden])")
     page.locator("#all-points summary").click()
     few = rows.count()
@@ -229,7 +229,7 @@ def test_two_settings_are_compared_image_by_image(visit, file, data, results):
     current = page.locator("#image-table [aria-current]").inner_text()
     assert current == data["images"][image]["name"]
     panes = page.locator("#panes figcaption strong").all_inner_texts()
-    assert [one.split(" ")[0] for one in panes] == ["webp", "jpeg"]
+    assert [one.split(" ")[0] for one in panes] == ["WebP", "JPEG"]
 
 
 def test_everything_can_be_done_from_the_keyboard(visit, file, data):
@@ -326,7 +326,7 @@ def test_a_phone_shows_all_of_it_in_both_themes(visit, file, data, scheme):
 
 def test_the_theme_changes_with_the_readers(visit, file):
     page = visit(file, color_scheme="light")
-    assert curves_of(page)["jpeg"]["colour"] == "#000000"
+    assert curves_of(page)["JPEG"]["colour"] == "#000000"
     page.emulate_media(color_scheme="dark")
     page.wait_for_selector("#chart polyline:not([stroke='#000000'])")
-    assert contrast(curves_of(page)["jpeg"]["colour"], colours(page)[1]) >= 4.5
+    assert contrast(curves_of(page)["JPEG"]["colour"], colours(page)[1]) >= 4.5

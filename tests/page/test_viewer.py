@@ -48,8 +48,8 @@ def truth(results, image, codec="webp", setting=40.0):
 def test_a_clicked_point_opens_with_its_images_and_their_numbers(visit, file, data):
     page = visit(file)
     point = click_point(page, data)
-    assert page.locator("#viewer-title").inner_text() == "webp quality=40"
-    assert page.locator("#panes figcaption strong").first.inner_text() == "webp quality=40"
+    assert page.locator("#viewer-title").inner_text() == "WebP quality=40"
+    assert page.locator("#panes figcaption strong").first.inner_text() == "WebP quality=40"
     lines = page.locator("#image-table tbody tr").all()
     found = {
         line.locator("th").inner_text(): [cell.inner_text() for cell in line.locator("td").all()]
@@ -158,7 +158,7 @@ def test_four_codecs_meet_at_the_nearest_rate_and_move_together(visit, file, dat
             nearest.setdefault(name, []).append((away, one["setting"]))
     best = {f"{name} {min(found)[1]}" for name, found in nearest.items()}
     assert len(panes) == 4
-    assert panes[0] == "webp quality=40"
+    assert panes[0] == "WebP quality=40"
     assert set(panes) == best
     stage = page.locator("#panes .stage").nth(2).bounding_box()
     page.mouse.move(stage["x"] + 100, stage["y"] + 50)

@@ -16,7 +16,7 @@ def number_of(data: Data, codec: str, setting: str) -> int:
     return next(
         number
         for number, point in enumerate(data["points"])
-        if (data["codecs"][point["codec"]]["name"], point["setting"]) == (codec, setting)
+        if (data["codecs"][point["codec"]]["label"], point["setting"]) == (codec, setting)
     )
 
 

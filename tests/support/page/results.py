@@ -116,6 +116,7 @@ def make_page_of_sets(path: Path) -> list[float]:
     [point] = summary.points
     content = Content(
         dataset="sets",
+        title="Sets",
         headline="One point.",
         summary=summary,
         measures=[fid],
