@@ -20,7 +20,7 @@ from baselines.raw import Raw
 from baselines.vvenc import VVenC
 from baselines.webp import WebP
 from baselines.x265 import X265
-from benchmark.codec import Pixels, Setting
+from benchmark.codec import Setting
 from benchmark.errors import BadOption, CorruptStream, Unavailable
 from benchmark.measure.execute import Coded, Failed, execute
 from conftest import SHARED
@@ -35,10 +35,6 @@ CRF = Setting("crf", 34)
 
 def quality(value: float) -> Setting:
     return Setting("quality", value)
-
-
-def noise(height: int, width: int) -> Pixels:
-    return np.random.default_rng(11).integers(0, 256, (height, width, 3), np.uint8)
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -118,7 +114,7 @@ def test_optimised_jpeg_of_noise_holds_the_same_coefficients_in_fewer_bytes(
     monkeypatch, subsampling, value
 ):
     monkeypatch.setattr("PIL.ImageFile.MAXBLOCK", 65536)  # Pillow's own, whatever ran before
-    pixels = noise(301, 300)
+    pixels = np.random.default_rng(11).integers(0, 256, (301, 300, 3), np.uint8)
     plain = JPEG(subsampling=subsampling).encode(pixels, quality(value))
     small = JPEG(subsampling=subsampling, optimize=1).encode(pixels, quality(value))
     assert len(small) < len(plain)

@@ -170,11 +170,6 @@ SIZES = (
 each_size = pytest.mark.parametrize(("height", "width"), SIZES)
 
 
-def numbered(height: int, width: int) -> np.ndarray:
-    """Return an image whose pixels all differ."""
-    return np.arange(height * width, dtype="<u4").view(np.uint8).reshape(height, width, 4)[:, :, :3]
-
-
 @each_size
 def test_each_grid_covers_what_whole_patches_can_cover_once(height, width):
     count = PatchSpace.patch_count(height, width)
@@ -193,7 +188,8 @@ def test_each_grid_covers_what_whole_patches_can_cover_once(height, width):
 
 @each_size
 def test_patches_are_the_images_own_pixels_row_by_row_the_shifted_grid_last(height, width):
-    pixels = numbered(height, width)
+    numbers = np.arange(height * width, dtype="<u4")
+    pixels = numbers.view(np.uint8).reshape(height, width, 4)[:, :, :3]  # which all differ
     expected = []
     for shifted in (pixels, pixels[128:, 128:]):
         rows, columns = shifted.shape[0] // 256, shifted.shape[1] // 256

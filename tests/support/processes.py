@@ -49,12 +49,10 @@ def ran(*words: object, **environment: object) -> "subprocess.CompletedProcess[s
 
 
 def bench_alone(*words: object, **environment: object) -> "subprocess.CompletedProcess[str]":
-    """Run `bench` in a process of its own."""
     return ran(sys.executable, "-m", "benchmark", *words, **environment)
 
 
 def started_bench(*words: object) -> "subprocess.Popen[str]":
-    """Start `bench` in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "benchmark", *map(str, words)],
         stdout=subprocess.PIPE,

@@ -15,16 +15,12 @@ EXPECTED = Path("tests") / "expected_skips.txt"
 
 
 class Expected(NamedTuple):
-    """Kind of skip that is allowed."""
-
     test: str  # node id, with or without parameters; * and ? as in file names
     reason: str  # part of the reason that the test gives
     why: str  # for whoever reads the file
 
 
 class Skip(NamedTuple):
-    """Skip that happened."""
-
     test: str
     reason: str
 
@@ -72,7 +68,6 @@ class Account:
             self.counts["passed"] += 1
 
     def pytest_collectreport(self, report: pytest.TestReport | pytest.CollectReport) -> None:
-        """Count a file or a test that skips or fails."""
         if report.skipped:
             told = report.longrepr
             reason = told[2] if isinstance(told, tuple) else str(told)
@@ -80,7 +75,6 @@ class Account:
         self.counts["failed"] += report.failed
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        """Count tests that `-m` or `-k` leaves out."""
         self.counts["not selected"] += len(items)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -90,7 +84,6 @@ class Account:
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self, config: pytest.Config) -> None:
-        """Print the last lines of the run, after pytest's own summary."""
         writer = config.get_terminal_writer()
         strangers = unexpected(self.skips, self.expected)
         for skip in strangers:

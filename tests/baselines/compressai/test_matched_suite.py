@@ -30,10 +30,6 @@ def place(tmp_path_factory):
     return folder
 
 
-def card(path):
-    return json.loads(path.with_suffix(".json").read_text())
-
-
 def test_each_matched_network_sees_what_ours_sees_for_a_level():
     night = load_recipe("night")
     members = {one.name: one for one in matched_suite(night, Path())}
@@ -115,7 +111,7 @@ def test_a_suite_continues_with_the_next_network_and_the_harness_finds_all_of_th
     monkeypatch.setenv("BENCH_WEIGHTS", str(out))
     assert list(find_matched("bmshj2018-hyperprior", "mse", whole=False)) == [1, 2, 3, 4]
     assert list(find_matched("bmshj2018-hyperprior", "mse", whole=True)) == [3]
-    third = card(out / "hyperprior-3.safetensors")
+    third = json.loads((out / "hyperprior-3.json").read_text())
     config = third["config"]
     assert (config["lmbda"], config["widths"]) == (LAMBDAS[2], list(matched_widths("tiny")))
     assert third["command"].startswith("bench train --suite matched --recipe ")

@@ -132,13 +132,9 @@ def test_a_row_that_bench_cannot_have_written_is_left_out_of_a_merge(tmp_path, h
 # Tars
 
 
-def pack_members():
-    return {"pack.json": b"{}", "rows.csv": b"a\n"}
-
-
 @pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS.keys())
 def test_a_tar_with_hostile_extended_headers_is_refused(tmp_path, header):
-    path = tar_of(tmp_path / "pack.tar", pack_members(), before=header)
+    path = tar_of(tmp_path / "pack.tar", {"pack.json": b"{}", "rows.csv": b"a\n"}, header)
     code = "import sys\nfrom pathlib import Path\nfrom benchmark.errors import BadPack\n"
     code += "from benchmark.packs.pack import open_pack\n"
     code += "try:\n    open_pack(Path(sys.argv[1]))\nexcept BadPack as bad:\n    print(bad)"

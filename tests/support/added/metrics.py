@@ -22,11 +22,9 @@ class MeanAbsoluteError:
         """Ignore `device`."""
 
     def prepare(self, reference: Pixels) -> Pixels:
-        """Return the source."""
         return reference
 
     def compare(self, prepared: Pixels, decoded: Pixels) -> float:
-        """Return the mean absolute error."""
         if prepared.shape != decoded.shape:
             raise ValueError("shapes differ")
         return float(np.abs(prepared.astype(int) - decoded).mean())
@@ -48,7 +46,6 @@ class Recall:
     has_influence = False
 
     def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-        """Return the recall; `NotMeasurable` under two patches."""
         sources, images = np.concatenate(reference), np.concatenate(decoded)
         if len(images) < 2:
             raise NotMeasurable("a nearest neighbour needs two patches")

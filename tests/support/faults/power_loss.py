@@ -26,7 +26,6 @@ class Folder:
     changes: list = field(default_factory=list)  # of (name, File, Folder or None for none)s
 
     def now(self):
-        """Return the entries as processes see them."""
         found = dict(self.entries)
         for change in self.changes:
             _apply(found, change)
@@ -40,7 +39,6 @@ class Disk:
         self.root = Folder()
 
     def at(self, name):
-        """Return the file or folder of a path relative to the root."""
         found = self.root
         for part in () if name == "." else name.split("/"):
             found = found.now()[part]

@@ -45,7 +45,6 @@ def crowding(figure: Figure) -> list[str]:
 
 
 def words_in(figure: Figure) -> str:
-    """Return all texts of a figure, in one line."""
     return " ".join(" ".join(text.get_text().split()) for text in figure.findobj(Text))
 
 

@@ -12,7 +12,6 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def make_clic(folder: Path, count: int, size: tuple[int, int] = (2048, 1371)) -> Path:
-    """Write `count` such files into a new folder, and return it."""
     folder.mkdir(parents=True)
     for number in range(count):
         (folder / f"{number:03d}.png").write_bytes(png_header(*size))

@@ -82,7 +82,6 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def zip_of(path: Path, members: dict[str, bytes]) -> Path:
-    """Write a zip archive with these members, and return its path."""
     with ZipFile(path, "w") as archive:
         for name, data in members.items():
             archive.writestr(name, data)
@@ -90,5 +89,4 @@ def zip_of(path: Path, members: dict[str, bytes]) -> Path:
 
 
 def left_in(folder: Path) -> list[str]:
-    """Return the names of what a folder holds, sorted."""
     return sorted(path.name for path in folder.iterdir())

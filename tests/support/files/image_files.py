@@ -14,14 +14,12 @@ from benchmark.codec import Pixels
 
 
 def pillow(image: Image.Image, form: str, **options: Any) -> bytes:
-    """A file as Pillow writes it."""
     stream = BytesIO()
     image.save(stream, form, **options)
     return stream.getvalue()
 
 
 def tiff(samples: Any, **options: Any) -> bytes:
-    """A TIFF file as tifffile writes it."""
     stream = BytesIO()
     tifffile.imwrite(stream, samples, **options)
     return stream.getvalue()

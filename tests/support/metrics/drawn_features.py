@@ -4,7 +4,6 @@ import numpy as np
 
 
 def rotation(generator, size):
-    """An orthogonal matrix, (size, size)."""
     return np.linalg.qr(generator.standard_normal((size, size)))[0]
 
 

@@ -64,14 +64,12 @@ def authors_state(sizes: Sizes) -> dict[str, Tensor]:
 
 
 def old_spelling(key: str) -> str:
-    """The key as CompressAI 1.2.4 spells it."""
     first, _, rest = key.partition(".")
     kind, _, index = rest.partition(".")
     return f"{first}.{PLAIN_TO_OLD[kind]}{index}" if kind in PLAIN_TO_OLD else key
 
 
 def filled(key: str, shape: Shape) -> np.ndarray:
-    """The rule's float32 values."""
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little")
     normal = np.random.default_rng(seed).standard_normal(shape)
     fan_in = math.prod(shape[1:])

@@ -58,13 +58,11 @@ def encode(path: EntropyPath, hyper: torch.Tensor, values: torch.Tensor):
 
 
 def decode(path: EntropyPath, hyper: torch.Tensor, symbols: torch.Tensor):
-    """Return scale indices, means and decoded latents from the symbols alone, int64."""
     parts = iter(symbols.split(path.widths, dim=1))
     return _followed(path, hyper, lambda _means: next(parts))[1:]
 
 
 def _followed(path, hyper, symbols_by_means):
-    """Return symbols, scale indices, means and decoded latents of a decoding, int64."""
     rows = []
 
     def symbols_of_piece(parameters):

@@ -135,7 +135,6 @@ def make_page_of_sets(path: Path) -> list[float]:
 
 
 def data_of(page: Path) -> dict[str, Any]:
-    """What the page's script reads, parsed from its text."""
     found = re.search(r'id="page-data">(.*?)</script>', page.read_text(), re.DOTALL)
     assert found
     data: dict[str, Any] = json.loads(found[1])
@@ -150,7 +149,6 @@ def data_of(page: Path) -> dict[str, Any]:
 
 
 def pixels_of(path: Path) -> Pixels:
-    """The pixels of a picture's file."""
     if path.suffix == ".webp":  # which pillow-simd may have been built without
         return np.asarray(webp_decode(path.read_bytes()))
     with Image.open(path) as image:

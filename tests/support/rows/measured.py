@@ -63,7 +63,6 @@ def row(codec: str, quality: float, image: str, **columns: Any) -> dict[str, Any
 
 
 def failed(codec: str, quality: float, image: str, stage: str, reason: str) -> dict[str, Any]:
-    """Return the row of a failed cell."""
     nothing = dict.fromkeys(
         ["num_bytes", "bytes_origin", "bpp", "encode_seconds", "decode_seconds"]
         + [name for name in PROTOCOLS if name != "coding"]
@@ -75,10 +74,8 @@ def failed(codec: str, quality: float, image: str, stage: str, reason: str) -> d
 
 
 def table(rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """Return the rows as a table with the columns of the store."""
     return pa.Table.from_pylist(list(rows), schema=table_schema())
 
 
 def sweep(codec: str, images: Sequence[str] = ("a", "bb", "ccc"), **columns: Any) -> list[Any]:
-    """Return rows of six settings of each image."""
     return [row(codec, q, image, **columns) for q in (5, 10, 20, 40, 60, 80) for image in images]

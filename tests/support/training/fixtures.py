@@ -81,7 +81,6 @@ def write_photographs(folder: Path, count: int = 5) -> Path:
 
 
 def in_two_stages() -> Recipe:
-    """Everything that a state has to hold: mixed rates, maps, discriminators, a falling rate."""
     realism = {**REALISM, "crop_px": 128, "map_share": 0.2, "mixed_levels": True, "steps": 4}
     first = {"steps": 4, "mixed_levels": True, "decay_at": 0.5, "decay": "linear"}
     return recipe_of(first, realism, report_every_steps=1, initialise="pca")
@@ -229,7 +228,6 @@ def learner_of(network, *stages, workers=None, index=0, **settings):
 
 
 def json_free(state):
-    """A deep copy of a state."""
     if isinstance(state, dict):
         return {name: json_free(one) for name, one in state.items()}
     if isinstance(state, list):
@@ -265,7 +263,6 @@ def wait_for_entries(process, journal, count):
 
 
 def fresh_toy():
-    """As a run of seed 1 makes it."""
     torch.manual_seed(1)
     return Toy()
 
