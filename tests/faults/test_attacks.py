@@ -17,7 +17,7 @@ from faults.attacks.arena import Arena
 from faults.attacks.sound import Sound
 from support.faults.ledger import tell
 
-KINDS = (hostile.hostile_files, hostile.hostile_streams, hostile.hostile_folders)
+KINDS = (hostile.hostile_files, hostile.hostile_folders)
 SEEDS = range(1, 11)
 
 

@@ -1,4 +1,4 @@
-"""Attacks by files, streams, results and packs of a stranger.
+"""Attacks by files, results and packs of a stranger.
 
 Each function gets an arena, sound inputs, and the generator that decides what it does. No file of
 the user may be copied, no code that a stranger names may run, nothing may take long.
@@ -22,15 +22,12 @@ from hypothesis import strategies as st
 from hypothesis.errors import HypothesisWarning
 
 from benchmark.rows.schema import table_schema
-from benchmark.rows.store import Store
 from faults.attacks.arena import Arena
 from faults.attacks.sound import Sound, store_in
-from support.faults.ledger import mutated
 from support.files.hostile_files import HEADERS, bomb, png, tar_of
 
 Drawn = TypeVar("Drawn")
 SECRET = b"the secret of the user"
-SUFFIXES = {"jpeg": "jpg", "webp": "webp", "ours": "crdr"}
 
 
 class _Shot:
@@ -141,31 +138,6 @@ def _path(folder: Path, place: str) -> Path:
         first, _, rest = parent.partition("/*/")
         found = [next((folder / first).glob("*/per_image")).parent / rest]
     return found[0] / (sorted(found[0].iterdir())[0].name if name == "?" else name)
-
-
-def hostile_streams(arena: Arena, sound: Sound, chance: random.Random) -> None:
-    """Mutated streams in rows of results, with the sha256 that they have now, for every verb."""
-    results, rows = arena.work / "results", []
-    store = Store(results / store_in(sound.results).folder.name)
-    for number in range(chance.randint(1, 40)):
-        source = store_in(sound.learned if chance.random() < 0.5 else sound.results)
-        known = [row for row in source.table().to_pylist() if ".py:" not in row["codec"]]
-        row = chance.choice(known)
-        stream = mutated(source.stream(row["stream_sha256"]) or b"", chance)
-        new = {"num_bytes": len(stream), "stream_sha256": store.keep(stream)}
-        rows.append({**row, "cell": f"{number:064x}", **new})
-    for run in {str(row["run"]) for row in rows}:
-        store.begin(run, {"arguments": []})
-    store.append(rows)
-    dataset = ("--dataset", sound.photos, "--results", results)
-    arena.bench("audit", "decode", results)
-    arena.bench("rescore", *dataset, "--metrics", "psnr_y")
-    arena.bench("export", "images", *dataset, "--to", "out")
-    if (codec := rows[0]["codec"]) in SUFFIXES:
-        name = f"stream.{SUFFIXES[codec]}"
-        (arena.work / name).write_bytes(store.stream(rows[0]["stream_sha256"]) or b"")
-        weights = ("--checkpoint", sound.checkpoint) * (codec == "ours")
-        arena.bench("decode", name, "decoded.png", "--codec", codec, *weights)
 
 
 CODE = (

@@ -33,12 +33,6 @@ class Sound:
         return self._run("results", f"jpeg,webp,{HONEST}", *points)
 
     @cached_property
-    def learned(self) -> Path:
-        """Results of `raw` and the smallest checkpoint of `ours`."""
-        ours = f"ours:beta=2.56:checkpoint={self.checkpoint}"
-        return self._run("learned", f"raw,{ours}", "--points", "ours.q=0,4")
-
-    @cached_property
     def checkpoint(self) -> Path:
         """A checkpoint of the smallest network; its card is beside it."""
         write_checkpoint(self.folder / "ours.safetensors")
