@@ -2,6 +2,7 @@
 
 import pytest
 
+from support.codecs.files import sources_in
 from support.files.noise import noise_images
 
 
@@ -17,3 +18,9 @@ def photos(tmp_path, monkeypatch):
 def images(tmp_path):
     """A folder with two images."""
     return noise_images(tmp_path / "my photos", [(40, 30), (41, 30)])
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images") / "three"
+    return sources_in(noise_images(folder, [(40 + number, 30) for number in range(3)]))

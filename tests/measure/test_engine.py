@@ -9,16 +9,9 @@ from benchmark.measure.engine.local import Finished, carry_out, gpu_lanes
 from benchmark.measure.workbench import Rescore, Workbench
 from benchmark.rows.store import Store
 from benchmark.system.machine import Gpu
-from support.codecs.files import FAKES, conditions, sources_in, stable
+from support.codecs.files import FAKES, conditions, stable
 from support.codecs.files import cells as cells_of
-from support.files.noise import noise_images
 from support.processes import ran
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("images") / "three"
-    return sources_in(noise_images(folder, [(40 + number, 30) for number in range(3)]))
 
 
 def cells(kind, sources):

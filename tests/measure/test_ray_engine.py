@@ -17,8 +17,7 @@ from benchmark.measure.engine.ray.engine import MOST_LOSSES, RayEngine
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.store import Store
 from support.bench.command import bench
-from support.codecs.files import CODECS, FAKES, cells, conditions, sources_in, stable
-from support.files.noise import noise_images
+from support.codecs.files import CODECS, FAKES, cells, conditions, stable
 from support.processes import is_running, until
 
 pytest.importorskip("ray", reason="Ray is not installed")
@@ -61,12 +60,6 @@ def cluster():
     yield here
     ray.shutdown()
     here.ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("images") / "three"
-    return sources_in(noise_images(folder, [(40 + number, 30) for number in range(3)]))
 
 
 def alone(cells, **changes):

@@ -18,7 +18,7 @@ from baselines.compressai.weights import find_matched
 from baselines.neural.cost import macs_per_pixel
 from baselines.neural.crdr.architecture import NAMED
 from baselines.neural.training.recipe import load_recipe
-from support.training.tiny_runs import bench, write_photographs, write_recipe
+from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +94,9 @@ def test_a_hyperprior_has_the_work_of_ours():
 def test_a_suite_continues_with_the_next_network_and_the_harness_finds_all_of_them(
     place, tmp_path, monkeypatch
 ):
-    write_recipe(tmp_path / "suite.toml", rate_steps=1, realism_steps=0)
+    write_recipe(place / "suite.toml", rate_steps=1, realism_steps=0)
     out = tmp_path / "suite"
-    given = (
-        "train", "--suite", "matched", "--recipe", tmp_path / "suite.toml",
-        "--data", place / "photos", "--validation", place / "unseen", "--out", out,
-    )  # fmt: skip
+    given = training(place, out, "--suite", "matched", recipe="suite.toml")
     first = bench(*given, "--max-minutes", 0)
     assert "the time is over after ours; the same command resumes" in first.stdout
     assert (first.exit_code, [one.name for one in out.glob("*.safetensors")]) == (

@@ -1,6 +1,7 @@
 """A folder -> photographs and recipes for training runs of about a second, and the command."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -53,3 +54,9 @@ def bench(*words: object) -> Result:
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done
+
+
+def training(place: Path, out: Path, *more: object, recipe: str = "recipe.toml") -> tuple[Any, ...]:
+    """Words of `bench train` with a recipe and the photographs of a folder."""
+    data = ("--data", place / "photos", "--validation", place / "unseen")
+    return ("train", "--recipe", place / recipe, *data, "--out", out, *more)

@@ -25,7 +25,7 @@ from benchmark.errors import Unavailable, UnknownName, UsageError
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise
 from support.networks.tiny_diffusion import drawing_network
-from support.training.tiny_runs import bench, write_photographs, write_recipe
+from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 BATCH = 6
 
@@ -216,11 +216,8 @@ def test_members_are_trained_to_checkpoints_that_draw_behind_their_base(tmp_path
     for seed, level in enumerate((1, 2)):
         write_tiny(weights / f"elic-{level}.safetensors", "elic", seed=seed)
     monkeypatch.setenv("BENCH_WEIGHTS", f"{out}:{weights}")
-    done = bench(
-        "train", "--suite", "generative", "--recipe", tmp_path / "recipe.toml", "--members",
-        "dirac-jpeg,hfd", "--data", tmp_path / "photos", "--validation", tmp_path / "unseen",
-        "--out", out, "--quiet",
-    )  # fmt: skip
+    suite = ("--suite", "generative", "--members", "dirac-jpeg,hfd")
+    done = bench(*training(tmp_path, out, *suite, "--quiet"))
     assert done.exit_code == 0, done.stderr
     pixels = noise(70, 60)
     for spec in ("dirac:steps=2:base=jpeg", "hfd:steps=2"):

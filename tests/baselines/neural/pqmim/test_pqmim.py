@@ -25,7 +25,7 @@ from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import BadOption, CorruptStream, UsageError
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise
-from support.training.tiny_runs import bench, write_photographs, write_recipe
+from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 CONFIGURATIONS = {
     "default": TINY,
@@ -159,11 +159,8 @@ def test_members_are_trained_to_checkpoints_that_the_codec_finds(tmp_path, monke
     write_photographs(tmp_path)
     write_recipe(tmp_path / "recipe.toml", validate_every_steps=1)
     out = tmp_path / "generative"
-    done = bench(
-        "train", "--suite", "generative", "--recipe", tmp_path / "recipe.toml", "--members",
-        "pqmim-1,pqmim-perceptual-2", "--data", tmp_path / "photos",
-        "--validation", tmp_path / "unseen", "--out", out, "--quiet",
-    )  # fmt: skip
+    suite = ("--suite", "generative", "--members", "pqmim-1,pqmim-perceptual-2")
+    done = bench(*training(tmp_path, out, *suite, "--quiet"))
     assert done.exit_code == 0, done.stderr
     monkeypatch.setenv("BENCH_WEIGHTS", str(out))
     pixels = noise(70, 60)

@@ -8,7 +8,7 @@ import torch
 
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from benchmark.errors import UsageError
-from support.training.tiny_runs import bench, write_photographs, write_recipe
+from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +25,7 @@ def place(tmp_path_factory):
 
 
 def words(place, recipe, out, *more):
-    return (
-        "train", "--recipe", place / f"{recipe}.toml", "--data", place / "photos",
-        "--validation", place / "unseen", "--out", place / out, *more,
-    )  # fmt: skip
+    return training(place, place / out, *more, recipe=f"{recipe}.toml")
 
 
 def copy(checkpoint, target):

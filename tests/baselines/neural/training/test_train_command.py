@@ -21,7 +21,7 @@ from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.system.processes import passed_on
 from support.processes import started_bench, until
 from support.training.fixtures import die
-from support.training.tiny_runs import bench, write_photographs, write_recipe
+from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 STEPS = 4  # of the recipe, in two stages
 
@@ -35,18 +35,11 @@ def place(tmp_path_factory):
     return folder
 
 
-def words(place, out, *more, recipe="recipe.toml"):
-    return (
-        "train", "--recipe", place / recipe, "--data", place / "photos",
-        "--validation", place / "unseen", "--out", out, *more,
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def unbroken(place):
     """A finished run: its folder and what was printed."""
     folder = place / "unbroken"
-    return folder, bench(*words(place, folder))
+    return folder, bench(*training(place, folder))
 
 
 def card(path):
@@ -69,7 +62,7 @@ def test_a_finished_run_is_a_checkpoint_whose_card_tells_how_to_make_it_again(pl
 def test_what_is_finished_is_not_trained_again(place, unbroken):
     folder, _ = unbroken
     before = (folder / "state.pt").stat().st_mtime_ns
-    again = bench(*words(place, folder))
+    again = bench(*training(place, folder))
     assert again.stdout == f"{folder}/ours.safetensors: finished before, 4 steps\n"
     assert (folder / "state.pt").stat().st_mtime_ns == before
 
@@ -108,21 +101,21 @@ def test_a_journal_of_a_killed_run_has_each_step_once(tmp_path):
 def test_an_unfinished_run_can_be_exported_as_it_is(place, tmp_path):
     out = tmp_path / "r"
     with pytest.raises(UsageError, match="holds no training run yet"):
-        bench(*words(place, out, "--export-now"))
-    bench(*words(place, out, "--max-minutes", 0))
+        bench(*training(place, out, "--export-now"))
+    bench(*training(place, out, "--max-minutes", 0))
     assert not (out / "ours.safetensors").exists()
-    done = bench(*words(place, out, "--export-now"))
+    done = bench(*training(place, out, "--export-now"))
     assert "1 of 4 steps" in done.stdout
     assert card(out / "ours.safetensors")["steps"] == 1
     assert len(Journal(out / "journal.jsonl").entries()) == 1
-    goes_on = bench(*words(place, out, "--max-minutes", 0))
+    goes_on = bench(*training(place, out, "--max-minutes", 0))
     assert "after 2 of 4 steps" in goes_on.stdout
 
 
 def test_a_signal_stops_a_run_after_a_step_with_everything_saved(place, tmp_path):
     recipe = write_recipe(tmp_path / "long.toml", 100_000, 0)
     out = tmp_path / "r"
-    process = started_bench(*words(place, out, recipe=recipe))
+    process = started_bench(*training(place, out, recipe=recipe))
     assert until((out / "journal.jsonl").exists, 60)
     os.kill(process.pid, signal.SIGINT)  # this process alone, not its group
     said, errors = process.communicate(timeout=900)
@@ -132,7 +125,7 @@ def test_a_signal_stops_a_run_after_a_step_with_everything_saved(place, tmp_path
     assert "Traceback" not in errors
     reached = pq.read_table(out / "losses.parquet")["run_step"].to_pylist()[-1]
     assert reached == int(found[1]) > 0
-    goes_on = bench(*words(place, out, "--max-minutes", 0, recipe=recipe))
+    goes_on = bench(*training(place, out, "--max-minutes", 0, recipe=recipe))
     assert f"after {reached + 1} of 100000 steps" in goes_on.stdout
 
 
@@ -185,14 +178,14 @@ def test_a_signal_reaches_the_processes_that_work_for_this_one():
 )
 def test_a_mistake_is_told_in_a_sentence(place, tmp_path, given, message):
     with pytest.raises(UsageError, match=re.escape(message)):
-        bench(*words(place, tmp_path / "r", *given))
+        bench(*training(place, tmp_path / "r", *given))
 
 
 def test_weights_that_the_last_stage_needs_are_missed_before_the_first(place, tmp_path):
     recipe = write_recipe(tmp_path / "recipe.toml")
     recipe.write_text(recipe.read_text() + "lpips_per_beta = 0.390625\n")
     with pytest.raises(Unavailable, match="alexnet"):
-        bench(*words(place, tmp_path / "r", recipe=recipe))
+        bench(*training(place, tmp_path / "r", recipe=recipe))
     assert not (tmp_path / "r").exists()
 
 
@@ -200,17 +193,17 @@ def test_a_folder_of_another_run_or_in_use_or_that_is_a_file_is_refused(place, u
     folder, _ = unbroken
     other = write_recipe(tmp_path / "recipe.toml", rate_steps=3, realism_steps=1)
     with pytest.raises(UsageError, match="is a run of another model, recipe"):
-        bench(*words(place, folder, recipe=other))
+        bench(*training(place, folder, recipe=other))
     assert card(folder / "ours.safetensors")["steps"] == STEPS
     used = tmp_path / "used"
     used.mkdir()
     handle = os.open(used, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
     with pytest.raises(UsageError, match="is being trained by another process"):
-        bench(*words(place, used))
+        bench(*training(place, used))
     os.close(handle)
     with pytest.raises(UsageError, match=r"recipe.toml cannot be written: it is a file"):
-        bench(*words(place, other))
+        bench(*training(place, other))
 
 
 def test_a_failure_or_the_death_of_a_worker_process_is_one_sentence(place, tmp_path):
@@ -219,7 +212,7 @@ def test_a_failure_or_the_death_of_a_worker_process_is_one_sentence(place, tmp_p
     out.mkdir()
     (out / "state.pt").write_bytes(b"no state")  # which each of the processes reads
     with pytest.raises(UsageError, match=r"state\.pt is no state of a training run") as caught:
-        bench(*words(place, out, recipe=recipe))
+        bench(*training(place, out, recipe=recipe))
     assert type(caught.value) is UsageError
     assert "\n" not in str(caught.value)
     with pytest.raises(BenchError, match=r"process that trained died .*resumes from the last"):

@@ -12,7 +12,7 @@ from baselines.neural.training.precision import steps_as_asked
 from baselines.neural.training.run_folder import load_state, save_state
 from baselines.neural.training.workers import Workers
 from support.training.fixtures import CPU, Toy, differing, recipe_of, request_for
-from support.training.tiny_runs import bench, write_photographs, write_recipe
+from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 
 def on_a_processor(monkeypatch, *, with_bfloat16):
@@ -60,11 +60,8 @@ def test_a_state_that_counts_no_steps_goes_on_and_did_what_its_recipe_asked_for(
 
 def test_the_first_line_says_the_precision_and_the_card_the_steps_of_each(tmp_path, monkeypatch):
     write_photographs(tmp_path)
-    recipe = write_recipe(tmp_path / "recipe.toml", 2, 0, autocast="true")
-    words = (
-        "train", "--recipe", recipe, "--data", tmp_path / "photos",
-        "--validation", tmp_path / "unseen", "--out", tmp_path / "run",
-    )  # fmt: skip
+    write_recipe(tmp_path / "recipe.toml", 2, 0, autocast="true")
+    words = training(tmp_path, tmp_path / "run")
     on_a_processor(monkeypatch, with_bfloat16=True)
     first = bench(*words, "--max-minutes", 0).stderr.splitlines()[0]
     assert first == "run: 0 of 2 steps (0 %), on cpu in bfloat16"

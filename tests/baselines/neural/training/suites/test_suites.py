@@ -12,7 +12,7 @@ from baselines.neural.training.run import Subject
 from baselines.neural.training.run_folder import Journal
 from baselines.neural.training.session import TrainingRun, seconds_left, steps_left
 from support.training.fixtures import REALISM, recipe_of
-from support.training.tiny_runs import bench, write_photographs, write_recipe
+from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 
 def planned(folder: Path, name: str, architecture: str = "crdr", *stages) -> TrainingRun:
@@ -53,15 +53,9 @@ def test_the_time_of_a_suite_is_that_of_its_methods_as_far_as_they_are_measured(
 def command(tmp_path):
     """A suite of two members of five steps each, whose batches have two crops."""
     write_photographs(tmp_path)
-    recipe = write_recipe(tmp_path / "recipe.toml", 25, 0, initialise='"pca"')
-
-    def words(out, *more):
-        return (
-            "train", "--suite", "field", "--recipe", recipe, "--members", "elic-1,elic-2",
-            "--data", tmp_path / "photos", "--validation", tmp_path / "unseen", "--out", out, *more,
-        )  # fmt: skip
-
-    return words
+    write_recipe(tmp_path / "recipe.toml", 25, 0, initialise='"pca"')
+    suite = ("--suite", "field", "--members", "elic-1,elic-2")
+    return lambda out, *more: training(tmp_path, out, *suite, *more)
 
 
 def test_a_suite_goes_on_within_the_member_that_a_signal_stopped(tmp_path, command, monkeypatch):
