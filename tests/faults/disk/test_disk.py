@@ -10,6 +10,7 @@ import pytest
 
 from benchmark.analysis.summarise import summarise
 from benchmark.rows.store import Store
+from support.bench.command import bench
 from support.faults.ledger import tell
 from support.files.noise import effect_noise, noise_images
 from support.processes import ran
@@ -31,7 +32,7 @@ def words(*more):
 
 
 def run_words(images, results, codec=HONEST, *more):
-    return words(
+    return (
         "run", "--codecs", codec, "--dataset", images, "--metrics", "psnr", "--results", results,
         "--json", *more,
     )  # fmt: skip
@@ -41,7 +42,7 @@ def run_words(images, results, codec=HONEST, *more):
 def expected(images, tmp_path_factory):
     """Return the table of an undisturbed run."""
     results = tmp_path_factory.mktemp("whole")
-    assert ran(*run_words(images, results)).returncode == 0
+    assert bench(*run_words(images, results)).returncode == 0
     return stable(only_store(results))
 
 
@@ -77,7 +78,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_a_sentence_and_more_room_lets_it_r
 ):
     """Six rows and streams of 40 kB do not fit; ever larger disks take it to the end."""
     slow = (f"{HONEST}:pause=1.05", "--limit", 2)  # each row is stored as soon as it is there
-    assert ran(*run_words(images, tmp_path / "whole", *slow)).returncode == 0
+    assert bench(*run_words(images, tmp_path / "whole", *slow)).returncode == 0
     expected = stable(only_store(tmp_path / "whole"))
     faults = runs = losses = grown = 0
     with mounted(tmp_path / "small", "size=48k") as results:
@@ -86,7 +87,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_a_sentence_and_more_room_lets_it_r
             larger = ("mount", "-o", f"remount,size={kilobytes}k", results)
             assert ran(*larger).returncode == 0
             stored = len(done)
-            ended = ran(*run_words(images, results, *slow))
+            ended = ran(*words(*run_words(images, results, *slow)))
             runs += 1
             store = only_store(results)
             lost, done = losses_of(store, done)
@@ -107,10 +108,10 @@ def test_files_that_may_not_grow_end_the_run_in_a_sentence(
 ):
     """A limit of the process stands in for a full disk where mounting is not allowed."""
     results = tmp_path / "results"
-    ended = ran("prlimit", "--fsize=20000", *run_words(images, results))
+    ended = ran("prlimit", "--fsize=20000", *words(*run_words(images, results)))
     losses = int(not one_sentence(ended, "File too large"))
     losses += losses_of(only_store(results), set())[0]
-    again = ran(*run_words(images, results))
+    again = bench(*run_words(images, results))
     losses += again.returncode + (stable(only_store(results)) != expected)
     tell(record_property, "files that may not grow", 2, 1, losses)
     assert losses == 0, ended.stderr
@@ -159,12 +160,12 @@ def test_results_that_may_only_be_read_are_shown_and_never_written(
     images, expected, tmp_path, record_property
 ):
     with mounted(tmp_path / "shelf", "size=4m") as results:
-        assert ran(*run_words(images, results)).returncode == 0
+        assert bench(*run_words(images, results)).returncode == 0
         assert ran("mount", "-o", "remount,ro", results).returncode == 0
-        finished = ran(*run_words(images, results))
-        more = ran(*run_words(images, results, "jpeg"))
-        audited = ran(*words("audit", "decode", results, "--codecs", HONEST))
-        reported = ran(*words("report", "--results", results))
+        finished = bench(*run_words(images, results))
+        more = bench(*run_words(images, results, "jpeg"))
+        audited = bench("audit", "decode", results, "--codecs", HONEST)
+        reported = bench("report", "--results", results)
         losses = finished.returncode + audited.returncode
         losses += not one_sentence(more, "Read-only file system")
         losses += not one_sentence(reported, "Read-only file system")
@@ -182,11 +183,11 @@ def test_results_and_images_below_any_name_come_out_the_same(
     place = tmp_path / NAME
     place.mkdir()
     (place / "photos").symlink_to(images)
-    ended = ran(*run_words(place / "photos", place / "results"))
+    ended = bench(*run_words(place / "photos", place / "results"))
     store = only_store(place / "results")
     losses = ended.returncode + losses_of(store, set())[0] + (stable(store) != expected)
     for command in (("report", "--results"), ("audit", "decode", "--codecs", HONEST)):
-        losses += ran(*words(*command, place / "results")).returncode
+        losses += bench(*command, place / "results").returncode
     tell(record_property, "results below an odd name", 3, 3, losses)
     assert losses == 0, ended.stderr
 
@@ -195,7 +196,7 @@ def test_two_runs_of_the_same_cells_at_once_end_with_one_row_each(
     images, expected, tmp_path, record_property
 ):
     results = tmp_path / "results"
-    command = run_words(images, results)
+    command = words(*run_words(images, results))
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
     losses = sum(process.wait(timeout=900) for process in both)
     store = only_store(results)
@@ -244,7 +245,7 @@ def test_a_clock_that_goes_backwards_changes_no_row_and_hides_no_later_version(
     def at(days, codec=HONEST, *more):
         paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
         own = {"PYTHONPATH": paths, "TEST_CLOCK_DAYS": days}
-        return ran(*run_words(images, results, codec, *more), **own)
+        return ran(*words(*run_words(images, results, codec, *more)), **own)
 
     losses = at(0, HONEST, "--limit", 2).returncode
     losses += at(-365).returncode

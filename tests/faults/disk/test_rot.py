@@ -20,11 +20,13 @@ from benchmark.rows.schema import WHERE_READ
 from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES
+from support.bench.command import bench
 from support.faults.ledger import tell
-from support.processes import bench_alone as bench
+from support.processes import bench_alone
 from support.rows.stable_rows import stable
 
 ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.filterwarnings("always::benchmark.errors.DamagedResults")
 
 
 def request(images, results, **more):
@@ -38,7 +40,7 @@ def request(images, results, **more):
 def run_again(images, results, *more):
     return bench(
         "run", "--codecs", "jpeg", "--points", "jpeg.quality=10,50,90", "--dataset", images,
-        "--metrics", "psnr", "--results", results, "--jobs", "1", *more,
+        "--metrics", "psnr", "--results", results, "--jobs", 1, *more,
     )  # fmt: skip
 
 
@@ -116,7 +118,7 @@ def test_a_shard_that_cannot_be_used_is_one_sentence_in_every_verb(
                    "--results", results),
     }  # fmt: skip
     for verb, words in verbs.items():
-        losses += wrongs_of(verb, bench(*words), bad)
+        losses += wrongs_of(verb, bench_alone(*words), bad)
     losses += wrongs_of("run", run_again(images, results), bad)
     assert stable(store_in(tmp_path / "into")) == expected
     assert (store.folder / "damaged" / bad[0].name).exists()
