@@ -15,7 +15,8 @@ from benchmark.interface.run import run
 from benchmark.metrics.measure import Measure
 from benchmark.plan.select import select
 
-DRAWS = f"{Path(__file__).parents[1] / 'support' / 'codecs' / 'fakes.py'}:Draws"
+FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
+DRAWS = parse_codec(f"{FAKES}:Draws").name  # as results name it
 HONEST = DRAWS.replace("Draws", "Honest")
 PSNR = Measure.named("psnr")
 
