@@ -159,7 +159,11 @@ def usage_sentence(error: TyperException) -> str:
     context = getattr(error, "ctx", None)
     option = getattr(error, "option_name", "")
     if option and hasattr(error, "possibilities"):  # it is none of the command's
-        options = [name for one in context.command.params for name in one.opts] if context else []
+        options = (
+            [name for parameter in context.command.params for name in parameter.opts]
+            if context
+            else []
+        )
         near = get_close_matches(option.lstrip("-"), [one.lstrip("-") for one in options], 1, 0.7)
         hint = f". Did you mean '--{near[0]}'?" if near else ""
         if "--points" in options and not near:

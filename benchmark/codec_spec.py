@@ -122,9 +122,9 @@ def codec_class(spec: CodecSpec) -> type[Any]:
     if spec.name not in CODECS:
         if not user_file.names_file(spec.name):  # any class of any package, otherwise
             raise UnknownName("codec", spec.name, CODECS)
-        found: type[Any] = user_file.load(spec.name, "class")
-        user_file.require_methods(spec.name, found, "codec", METHODS)
-        return found
+        result: type[Any] = user_file.load(spec.name, "class")
+        user_file.require_methods(spec.name, result, "codec", METHODS)
+        return result
     path, _, attribute = CODECS[spec.name].partition(":")
     try:
         made: type[Any] = getattr(import_module(path), attribute)
@@ -189,7 +189,7 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
         kept = made.completed(kept)
     aside = made.beside(kept) if hasattr(made, "beside") else ()
     beside = tuple(sorted((key, kept.pop(key)) for key in aside if key in kept))
-    several = variants and (not given or any(lacking & one.keys() for one in variants))
+    several = variants and (not given or any(lacking & variant.keys() for variant in variants))
     return [
         CodecSpec(spec.name, tuple(sorted({**more, **kept}.items())), beside)
         for more in (variants if several else ({},))

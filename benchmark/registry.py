@@ -259,8 +259,8 @@ def metric_class(name: str) -> type[Any]:
         **DISTRIBUTION_METRICS,
         **(FEATURE_SPACES if name in FEATURE_SPACES else {}),
     }
-    found: type[Any] = _named("metric", known, name)
-    return found
+    result: type[Any] = _named("metric", known, name)
+    return result
 
 
 def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:

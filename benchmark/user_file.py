@@ -131,8 +131,8 @@ def author_frame(error: BaseException, author: Any) -> str:
     'line 2, in mine'
     """
     for kind in getattr(author, "__mro__", (author,)):
-        if found := _last_frame(error, _files_of(kind)):
-            return found
+        if result := _last_frame(error, _files_of(kind)):
+            return result
     return ""
 
 
@@ -158,27 +158,27 @@ def failed_in(name: str, author: Any, what: str, error: BaseException) -> UsageE
 
 @cache
 def _metric_class(name: str, digest: str) -> type[Any]:
-    found = load(name, "class")
-    if hasattr(found, "reduce") or hasattr(found, "features"):
+    result = load(name, "class")
+    if hasattr(result, "reduce") or hasattr(result, "features"):
         raise UsageError(
-            f"{place_of(name)}: {found.__name__} is a metric of a whole dataset or its features, "
+            f"{place_of(name)}: {result.__name__} is a metric of a whole dataset or its features, "
             'which have to be brought into the project: CONTRIBUTING.md, "A metric"'
         )
-    require_methods(name, found, "metric", ("prepare", "compare"))
+    require_methods(name, result, "metric", ("prepare", "compare"))
     for fact, pattern in METRIC_FACTS.items():
-        value: object = getattr(found, fact, None)
+        value: object = getattr(result, fact, None)
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
             raise UsageError(
-                f"{place_of(name)}: `{fact}` of {found.__name__} is {value!r}, which is no text "
+                f"{place_of(name)}: `{fact}` of {result.__name__} is {value!r}, which is no text "
                 f"of the form {pattern}"
             )
     facts: dict[str, Any] = {
-        "__module__": found.__module__,
-        "protocol": f"{found.protocol}-{digest[:DIGITS]}",
+        "__module__": result.__module__,
+        "protocol": f"{result.protocol}-{digest[:DIGITS]}",
     }
-    if found.__init__ is object.__init__:  # it needs no device
+    if result.__init__ is object.__init__:  # it needs no device
         facts["__init__"] = lambda self, device="cpu": None
-    return type(found.__name__, (found,), facts)
+    return type(result.__name__, (result,), facts)
 
 
 def _module(path: Path) -> ModuleType:
@@ -210,13 +210,13 @@ def _line_in(path: Path, error: BaseException) -> str:
 
 
 def _last_frame(error: BaseException, own: tuple[str, ...]) -> str:
-    frame, found = error.__traceback__, ""
+    frame, result = error.__traceback__, ""
     while frame is not None:
         code = frame.tb_frame.f_code
         if code.co_filename.startswith(own):
-            found = f"{Path(code.co_filename).name}, line {frame.tb_lineno}, in {code.co_name}"
+            result = f"{Path(code.co_filename).name}, line {frame.tb_lineno}, in {code.co_name}"
         frame = frame.tb_next
-    return found
+    return result
 
 
 def _files_of(author: Any) -> tuple[str, ...]:
@@ -226,5 +226,5 @@ def _files_of(author: Any) -> tuple[str, ...]:
         file = sys.modules[package].__file__ if package != HARNESS else None
         return (f"{Path(file).parent}{os.sep}",) if file else ()
     methods = vars(author).values() if inspect.isclass(author) else [author]
-    plain = (inspect.unwrap(getattr(one, "__func__", one)) for one in methods)
+    plain = (inspect.unwrap(getattr(method, "__func__", method)) for method in methods)
     return tuple({one.__code__.co_filename for one in plain if inspect.isfunction(one)})

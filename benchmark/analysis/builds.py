@@ -89,7 +89,9 @@ def one_build(
 def origin(points: Sequence[Point]) -> str:
     """Return how points came about, for the caption of a figure with them: all versions."""
     editions = {point.label: point.edition for point in points}
-    versions = dict.fromkeys(", ".join([one.version, *one.caveats]) for one in editions.values())
+    versions = dict.fromkeys(
+        ", ".join([edition.version, *edition.caveats]) for edition in editions.values()
+    )
     text = "; ".join(versions)
     recorded = [label for label, one in editions.items() if one.recorded]
     if not recorded:
@@ -180,7 +182,7 @@ def realism_grid(
             rows = [[of[setting] for setting in settings] for of in by_setting]
             grids.append(_grid(summary, rows, settings, distortion, realism, family.left_out))
     if grids:
-        return max(grids, key=lambda one: len(one.betas))  # the first of equals
+        return max(grids, key=lambda grid: len(grid.betas))  # the first of equals
     why = f"no measure of realism has values at {LEAST_RATES} settings of all its betas"
     return "; ".join([why, *mixed])
 
@@ -244,7 +246,7 @@ def _grid(
 def _worth(variants: dict[str, list[Point]]) -> tuple[int, bool, str]:
     """Return a sort key of builds: by variants, then rows measured here before bundled, by run."""
     editions = [points[0].edition for points in variants.values()]
-    here = [one for one in editions if not one.bundled]
+    here = [edition for edition in editions if not edition.bundled]
     return len(variants), bool(here), max(one.run for one in here or editions)
 
 

@@ -227,7 +227,7 @@ def _left_out(rows: ComparableRows, coding_protocol: str) -> tuple[LeftOut, ...]
     chosen = table.select(columns).take(pa.array(index))
     for name, of_row in of_rows.items():
         chosen = chosen.append_column(name, pa.array(of_row))
-    found = []
+    result = []
     for kind in chosen.group_by([*columns, *of_rows]).aggregate([([], "count_all")]).to_pylist():
         what = "bundled, of another build" if kind["bundled"] else "an older version"
         if kind["fewer"]:
@@ -238,8 +238,8 @@ def _left_out(rows: ComparableRows, coding_protocol: str) -> tuple[LeftOut, ...]
         if kind["coding_protocol"] != coding_protocol:
             why = f"protocol {kind['coding_protocol']} is not comparable with {coding_protocol}"
         label = label_of(kind["codec"], kind["variant"])
-        found.append(LeftOut(label, kind["count_all"], why, kind["apart"]))
-    return tuple(sorted(found))
+        result.append(LeftOut(label, kind["count_all"], why, kind["apart"]))
+    return tuple(sorted(result))
 
 
 def _difference(table: pa.Table, codec: str, variant: str) -> str:

@@ -86,14 +86,16 @@ def compare(
     drawn: dict[str, DrawnCurve | None] = {}
     if measure.by_image and summary.average == "per_image":
         drawn = {label: drawn_curve(points, measure) for label, points in of.items()}
-    found = []
+    result = []
     for label in summary.labels:
         if label == anchor:
             continue
         if anchor not in of or label not in of:
             whose = "it" if anchor in of else anchor
             refused = NoDelta(f"{whose} has no complete point")
-            found.append(Comparison(measure.column, label, anchor, refused, None, refused, refused))
+            result.append(
+                Comparison(measure.column, label, anchor, refused, None, refused, refused)
+            )
             continue
         both = of[anchor], of[label]
         means = [cut(mean_curve(points, measure), up_to_bpp) for points in both]
@@ -106,7 +108,7 @@ def compare(
         quality = bd_quality(means[0], means[1], any_overlap)
         if isinstance(quality, Delta) and measure.better == "lower":
             quality = quality._replace(value=-quality.value)
-        found.append(
+        result.append(
             Comparison(
                 measure.column,
                 label,
@@ -119,7 +121,7 @@ def compare(
                 tuple(one for points in both for one in _left_out(points, measure, up_to_bpp)),
             )
         )
-    return found
+    return result
 
 
 def _of_images(
@@ -184,7 +186,7 @@ def drawn_curve(points: Sequence[Point], measure: Measure) -> DrawnCurve | None:
     if np.count_nonzero(has) < 2:
         return None
     values, rates = (
-        np.stack([one[order][has] for one in of_points], axis=1)
+        np.stack([point[order][has] for point in of_points], axis=1)
         for of_points in (
             [point.image_values[measure.column] for point in points],
             [point.image_bpp for point in points],
@@ -213,14 +215,14 @@ def bd_rate_interval(
     """
     if anchor is None or test is None or len(anchor.quality) != len(test.quality):
         return None
-    found = drawn_bd_rates(anchor, test, up_to_bpp)
-    found = found[np.isfinite(found)]
-    if len(found) < LEAST_COMPARED * len(anchor.quality):
+    result = drawn_bd_rates(anchor, test, up_to_bpp)
+    result = result[np.isfinite(result)]
+    if len(result) < LEAST_COMPARED * len(anchor.quality):
         return None
     from scipy.stats import t
 
     # Images drawn with replacement vary less than new ones, by (images - 1) / images.
-    error = np.std(np.log1p(found / 100), ddof=1) * np.sqrt(images / (images - 1))
+    error = np.std(np.log1p(result / 100), ddof=1) * np.sqrt(images / (images - 1))
     ends = math.log1p(bd_rate / 100) + t.ppf(tails(), images - 1) * error
     low, high = 100 * np.expm1(ends)
     return Interval(float(low), float(high))
@@ -239,7 +241,7 @@ def drawn_bd_rates(
     # Draws that keep the same points are computed together: nearly all of them, as a rule.
     shapes = np.hstack([*masks, *(curve.log_rate < cut for curve in ordered)])
     kinds, kind_of = np.unique(shapes, axis=0, return_inverse=True)
-    found = np.full(len(shapes), np.nan)
+    result = np.full(len(shapes), np.nan)
     for kind in range(len(kinds)):
         draws = kind_of == kind
         first, second = (
@@ -247,8 +249,8 @@ def drawn_bd_rates(
             for curve, mask in zip(ordered, masks, strict=True)
         )
         if min(first.quality.shape[1], second.quality.shape[1]) >= LEAST_POINTS:
-            found[draws] = _bd_rates(first, second)
-    return found
+            result[draws] = _bd_rates(first, second)
+    return result
 
 
 def _bd_rates(anchor: DrawnCurve, test: DrawnCurve) -> Float64Array:

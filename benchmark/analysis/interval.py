@@ -122,7 +122,7 @@ def draw_spreads(summary: Summary, measures: Sequence[Measure]) -> list[DrawSpre
     for point in summary.points:
         edition = point.edition
         groups[edition.codec, without_seed(edition.variant), point.setting].append(point)
-    found = []
+    result = []
     for (_, _, setting), points in groups.items():
         first = min(points, key=lambda one: (len(one.label), one.label))
         if len(points) < 2 or any(list(one.image_ids) != list(first.image_ids) for one in points):
@@ -134,7 +134,7 @@ def draw_spreads(summary: Summary, measures: Sequence[Measure]) -> list[DrawSpre
                 continue
             values = [one.image_values[measure.column] for one in points]
             shared = replace(first, image_values={measure.column: np.mean(values, axis=0)})
-            found.append(
+            result.append(
                 DrawSpread(
                     first.label,
                     setting,
@@ -145,7 +145,7 @@ def draw_spreads(summary: Summary, measures: Sequence[Measure]) -> list[DrawSpre
                     point_interval(shared, measure),
                 )
             )
-    return found
+    return result
 
 
 def change_interval(
@@ -189,7 +189,7 @@ def _drawn(values: Float64Array, measure: Measure) -> Float64Array:
 
 def records(summary: Summary, measures: Sequence[Measure]) -> list[dict[str, Any]]:
     """Return `Summary.for_machines` with the ends of its interval after each of these means."""
-    found = []
+    result = []
     for record, point in zip(summary.for_machines(), summary.points, strict=True):
         widened: dict[str, Any] = {}
         intervals = {measure.column: point_interval(point, measure) for measure in measures}
@@ -199,8 +199,8 @@ def records(summary: Summary, measures: Sequence[Measure]) -> list[dict[str, Any
                 ends = intervals[name]
                 widened[f"{name}_low"] = ends.low if ends else None
                 widened[f"{name}_high"] = ends.high if ends else None
-        found.append(widened)
-    return found
+        result.append(widened)
+    return result
 
 
 def tails() -> Float64Array:

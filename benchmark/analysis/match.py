@@ -159,7 +159,7 @@ def matches(
             "single images"
         )
     others = [Measure.named(name) for name in dict.fromkeys((*METRICS, name))]
-    others = [one for one in others if summary.values_of(one.column)]
+    others = [other for other in others if summary.values_of(other.column)]
     sides: dict[str, Side] = {}
     streams: dict[str, Streams] = {}
     labels: dict[str, list[str]] = {}

@@ -109,8 +109,8 @@ def metric_means(
     texts.append(f"measured by another rule than {protocol}")
     reason = np.where(other, len(texts) - 1, reason)
     why = tallies(rows, rows.ok & np.isnan(values), reason, texts)
-    found = means(rows, values, rows.ok, average, common)
-    return values, [mean._replace(reasons=why.get(i, ())) for i, mean in enumerate(found)]
+    result = means(rows, values, rows.ok, average, common)
+    return values, [mean._replace(reasons=why.get(i, ())) for i, mean in enumerate(result)]
 
 
 def tallies(
@@ -121,12 +121,12 @@ def tallies(
     code: int64 of shape (rows,), each row's index in `texts`, where a text may occur twice.
     """
     pairs = rows.point[marked] * len(texts) + code[marked]
-    found: dict[int, dict[str, int]] = defaultdict(dict)
+    result: dict[int, dict[str, int]] = defaultdict(dict)
     distinct, counts = np.unique(pairs, return_counts=True)
     for pair, count in zip(distinct.tolist(), counts.tolist(), strict=True):
         point, text = divmod(pair, len(texts))
-        found[point][texts[text]] = found[point].get(texts[text], 0) + count
+        result[point][texts[text]] = result[point].get(texts[text], 0) + count
     return {
         point: tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:REASONS_KEPT])
-        for point, counts in found.items()
+        for point, counts in result.items()
     }

@@ -78,19 +78,22 @@ class Ranked(NamedTuple):
 
     def record(self, measures: Sequence[Measure]) -> dict[str, Any]:
         """Return a flat record, JSON values only; each mean is followed by its interval."""
-        found: dict[str, Any] = {
+        result: dict[str, Any] = {
             "at": str(self.target),
             "rank": self.rank,
             "codec": self.label,
             "images": self.images,
             "images_reached": self.reached,
         }
-        values = {RATE: self.bpp, **{one.column: self.values.get(one.column) for one in measures}}
+        values = {
+            RATE: self.bpp,
+            **{measure.column: self.values.get(measure.column) for measure in measures},
+        }
         for name, one in values.items():
             low, high = (one and one.interval) or (None, None)
-            found |= {name: one and one.value, f"{name}_low": low, f"{name}_high": high}
+            result |= {name: one and one.value, f"{name}_low": low, f"{name}_high": high}
         seconds = dict(zip(SECONDS, (self.encode_seconds, self.decode_seconds), strict=True))
-        return {**found, **seconds, "typical_seconds_per_megapixel": self.typical_seconds}
+        return {**result, **seconds, "typical_seconds_per_megapixel": self.typical_seconds}
 
 
 def parse_target(text: str) -> Target:
@@ -129,16 +132,16 @@ def rank(
         if one.of_sets and (budget == "image" or not one.by_image):
             how = "--budget set compares it" if one.by_image else "name another metric"
             raise UsageError(f"{one.label} has no curve of a single image: {how}")
-    points = {one.column: curves(summary, one) for one in (by, *measures)}
+    points = {measure.column: curves(summary, measure) for measure in (by, *measures)}
     at_target = _SetCurves if budget == "set" else _ImageCurves
-    found: dict[str, _SetCurves | _ImageCurves] = {}
+    result: dict[str, _SetCurves | _ImageCurves] = {}
     for label in points[by.column]:
         of_label = {name: of[label] for name, of in points.items() if label in of}
-        found[label] = at_target(target, by, of_label)
-    reached = [one.reached for one in found.values() if one.reached]
+        result[label] = at_target(target, by, of_label)
+    reached = [one.reached for one in result.values() if one.reached]
     shared = set.intersection(*reached) if common and reached else None
-    ranked = [Ranked(target, label, None, 0, 0) for label in summary.labels if label not in found]
-    for label, curve in found.items():
+    ranked = [Ranked(target, label, None, 0, 0) for label in summary.labels if label not in result]
+    for label, curve in result.items():
         images = curve.images if shared is None else shared
         first = Ranked(target, label, None, len(images), len(curve.reached & images))
         if images and images <= curve.reached:
@@ -177,14 +180,16 @@ class _ImageCurves:
         """Return the means over these images, as fields of `Ranked`."""
         log_rate = np.array([self._log_rate[image] for image in images])
         values = {}
-        for one in measures:
-            if one.column not in self._points:
+        for measure in measures:
+            if measure.column not in self._points:
                 continue
-            fronts = self._fronts.get(one.column) or _fronts(self._points[one.column], one)
+            fronts = self._fronts.get(measure.column) or _fronts(
+                self._points[measure.column], measure
+            )
             at = [quality_at(fronts[n], self._log_rate[n]) for n in images if n in fronts]
-            values_there = np.array([_value(one, quality) for quality in at], np.float64)
+            values_there = np.array([_value(measure, quality) for quality in at], np.float64)
             if len(at) == len(images) and np.isfinite(values_there).all():
-                values[one.column] = _mean(values_there)
+                values[measure.column] = _mean(values_there)
         bpp = _mean(np.asarray(10**log_rate, np.float64))
         seconds = _seconds(self._points[self._by.column], math.log10(bpp.value))
         return {"bpp": bpp, "values": values, **seconds}
@@ -228,12 +233,14 @@ class _SetCurves:
     def estimates(self, images: Sequence[int], measures: Sequence[Measure]) -> dict[str, Any]:
         """Return the means over the set, as fields of `Ranked`."""
         values = {}
-        for one in measures:
-            if one.column in self._points:
-                log_rate, quality = self._curve(one)
-                found = interpolated(log_rate, quality, self._log_rate)
-                if math.isfinite(found[0]):
-                    values[one.column] = _drawn(np.array([_value(one, at) for at in found]))
+        for measure in measures:
+            if measure.column in self._points:
+                log_rate, quality = self._curve(measure)
+                result = interpolated(log_rate, quality, self._log_rate)
+                if math.isfinite(result[0]):
+                    values[measure.column] = _drawn(
+                        np.array([_value(measure, at) for at in result])
+                    )
         seconds = _seconds(self._points[self._by.column], float(self._log_rate[0]))
         bpp = _drawn(np.asarray(10**self._log_rate, np.float64))
         return {"bpp": bpp, "values": values, **seconds}
@@ -246,8 +253,8 @@ def _of_images(point: Point, measure: Measure) -> tuple[Float64Array, Float64Arr
 
 
 def _fronts(points: Sequence[Point], measure: Measure) -> dict[int, Curve]:
-    found = {image: pareto_front(one) for image, one in image_curves(points, measure).items()}
-    return {image: front for image, front in found.items() if len(front.bpp)}
+    result = {image: pareto_front(one) for image, one in image_curves(points, measure).items()}
+    return {image: front for image, front in result.items() if len(front.bpp)}
 
 
 def _quality(measure: Measure, value: float) -> float:
@@ -282,11 +289,11 @@ def _seconds(points: Sequence[Point], log_rate: float) -> dict[str, float | None
     Measured seconds are None where no point has any; typical ones, where none are declared.
     """
     rates = np.log10([point.bpp or math.nan for point in points])
-    found: dict[str, float | None] = {}
+    result: dict[str, float | None] = {}
     for name in SECONDS:
         values = np.array([point.means[name].value for point in points], np.float64)
         known = np.isfinite(values)
-        found[name] = (
+        result[name] = (
             float(np.interp(log_rate, rates[known], values[known])) if known.any() else None
         )
     edition, setting = points[0].edition, points[0].setting.name
@@ -296,4 +303,4 @@ def _seconds(points: Sequence[Point], log_rate: float) -> dict[str, float | None
         for one in facts_of(edition.spec).typical
         if one.device in edition.devices and one.setting in (setting, "")
     ]
-    return {**found, "typical_seconds": typical_at(typical[0], value) if typical else None}
+    return {**result, "typical_seconds": typical_at(typical[0], value) if typical else None}

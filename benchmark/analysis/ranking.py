@@ -49,7 +49,7 @@ class Rank(NamedTuple):
     @property
     def bd_rates(self) -> tuple[float | None, ...]:
         """The BD-rates in percent by the ranking's measures; None where there is none."""
-        return tuple(one.value if isinstance(one, Delta) else None for one in self.rates)
+        return tuple(rate.value if isinstance(rate, Delta) else None for rate in self.rates)
 
 
 class Ranking(NamedTuple):
@@ -63,7 +63,7 @@ class Ranking(NamedTuple):
     def ranked(self) -> bool:
         """True if any codec but the anchor has a BD-rate."""
         others = (one for one in self.ranks if one.label != self.anchor)
-        return any(rate is not None for one in others for rate in one.bd_rates)
+        return any(rate is not None for other in others for rate in other.bd_rates)
 
     def for_machines(self) -> list[dict[str, Any]]:
         """Return one record for each codec, JSON values only, best first."""
@@ -99,7 +99,7 @@ def rank(
     are computed.
     """
     ranked = ranked_measures(summary, measures)
-    known = {(one.label, one.column): one for one in comparisons or ()}
+    known = {(comparison.label, comparison.column): comparison for comparison in comparisons or ()}
     if comparisons is None:
         rates = [_bd_rates(summary, measure, anchor) for measure in ranked]
     else:
@@ -108,7 +108,7 @@ def rank(
     itself, none = Delta(0.0, 1.0), NoDelta("no BD-rate was computed")
     ranks = []
     for label in summary.labels:
-        of = [itself if label == anchor else one.get(label, none) for one in rates]
+        of = [itself if label == anchor else rate.get(label, none) for rate in rates]
         both = [known.get((label, measure.column)) for measure in ranked]
         intervals = tuple(one.rate_interval if one else None for one in both)
         ranks.append(_rank(summary, label, tuple(of), intervals))
@@ -124,12 +124,12 @@ def _bd_rates(summary: Summary, measure: Measure, anchor: str) -> dict[str, Delt
 
 def ranked_measures(summary: Summary, measures: Iterable[Measure]) -> tuple[Measure, ...]:
     """Return those of the measures that rank codecs: a distortion and the held-out metric."""
-    counts = {one.column: (len(curves(summary, one)), one) for one in measures}
+    counts = {measure.column: (len(curves(summary, measure)), measure) for measure in measures}
     columns = [metric_class(name).column for name in DISTORTION]
     first = [counts[column][1] for column in columns if counts.get(column, (0,))[0]][:1]
     trained = {column for label in summary.labels for column in trained_on(label)}
     columns = [metric_class(name).column for name in HELD_OUT]
-    others = [counts[one] for one in columns if one not in trained and one in counts]
+    others = [counts[column] for column in columns if column not in trained and column in counts]
     most = max((count for count, _ in others), default=0)
     return (*first, *[one for count, one in others if count == most > 0][:1])
 
@@ -159,9 +159,9 @@ def with_anchor(rows: pa.Table, stored: pa.Table) -> pa.Table:
     """
     if not rows.num_rows or any(pc.any(_rows_of(rows, one)).as_py() for one in ANCHORS):
         return rows
-    found = reduce(pc.or_, (_rows_of(stored, one) for one in ANCHORS))
+    result = reduce(pc.or_, (_rows_of(stored, one) for one in ANCHORS))
     same = pc.is_in(stored["image_sha256"], pc.unique(rows["image_sha256"]))
-    kept = stored.filter(pc.and_(found, same))
+    kept = stored.filter(pc.and_(result, same))
     return pa.concat_tables([rows, kept], promote_options="default")
 
 
@@ -181,7 +181,7 @@ def _rank(
     points = [point for point in summary.points if point.label == label]
     bpp = [point.bpp for point in points if point.bpp]
     known = [[p.means[name].value for p in points] for name in SECONDS]
-    timed = [[one for one in values if one is not None] for values in known]
+    timed = [[value for value in values if value is not None] for values in known]
     encode, decode = (fmean(values) if values else None for values in timed)
     ends = (min(bpp), max(bpp)) if bpp else None
     images = min(point.images for point in points)

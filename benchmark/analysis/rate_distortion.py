@@ -181,10 +181,10 @@ def below_front(curve: Curve) -> Float64Array:
     """
     order = np.lexsort((-curve.quality, curve.bpp))
     quality = curve.quality[order]
-    found = np.full(len(order), np.nan)
+    result = np.full(len(order), np.nan)
     gap = np.maximum.accumulate(quality)[:-1] - quality[1:]
-    found[order[1:]] = np.where(gap < 0, np.nan, gap)
-    return found
+    result[order[1:]] = np.where(gap < 0, np.nan, gap)
+    return result
 
 
 def cut(curve: Curve, up_to_bpp: float | None) -> Curve:
@@ -246,14 +246,14 @@ def curve_of(bpp: Sequence[float], values: Sequence[float], measure: Measure) ->
 
 def image_curves(points: Sequence[Point], measure: Measure) -> Mapping[int, Curve]:
     """Return the curve of each image's own values, by the image's number in the points."""
-    found: dict[int, tuple[list[float], list[float]]] = {}
+    result: dict[int, tuple[list[float], list[float]]] = {}
     for point in points:
         values = point.image_values[measure.column]
         for image, bpp, value in zip(
             point.image_ids.tolist(), point.image_bpp.tolist(), values.tolist(), strict=True
         ):
             if not math.isnan(value):
-                rates, qualities = found.setdefault(image, ([], []))
+                rates, qualities = result.setdefault(image, ([], []))
                 rates.append(bpp)
                 qualities.append(value)
-    return {image: curve_of(*lists, measure) for image, lists in found.items()}
+    return {image: curve_of(*lists, measure) for image, lists in result.items()}

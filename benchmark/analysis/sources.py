@@ -38,7 +38,7 @@ def source_facts(table: pa.Table) -> SourceFacts | None:
     """Return the facts about the photographs of a table of rows; None for no rows."""
     names = ("image_sha256", "image", "width_px", "height_px", "source_lossy")
     rows = table.select(names).group_by(names, use_threads=False).aggregate([]).to_pylist()
-    first = {one["image_sha256"]: one for one in reversed(rows)}
+    first = {row["image_sha256"]: row for row in reversed(rows)}
     if not first:
         return None
     sizes = [Size(one["image"], one["width_px"], one["height_px"]) for one in first.values()]

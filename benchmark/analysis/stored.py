@@ -45,16 +45,16 @@ def stored_dataset(results: Path, dataset: str) -> str:
 
     Raises `UsageError` or `UnknownName` if there are no results of it.
     """
-    found = _with_rows(results)
-    if dataset.partition(":")[0] in found:
+    result = _with_rows(results)
+    if dataset.partition(":")[0] in result:
         return dataset
     if names_file(dataset):
         name = stored_name(dataset)
     elif means_folder(dataset):
         name = name_of_folder(Path(dataset), stores_below(results))
     else:
-        raise UnknownName("results of a dataset or folder", dataset, found)
-    if name not in found:
+        raise UnknownName("results of a dataset or folder", dataset, result)
+    if name not in result:
         raise UsageError(
             f"{results} holds no results of the images in {dataset}: measure some with "
             f"`bench run --dataset {dataset}`"
@@ -63,10 +63,10 @@ def stored_dataset(results: Path, dataset: str) -> str:
 
 
 def _with_rows(results: Path) -> list[str]:
-    found = [name for name, path in stores_below(results).items() if any(path.glob("per_image/*"))]
-    if not found:
+    result = [name for name, path in stores_below(results).items() if any(path.glob("per_image/*"))]
+    if not result:
         raise UsageError(f"{results} holds no results: measure something with `bench run` first")
-    return found
+    return result
 
 
 def name_of_folder(path: Path, stores: Mapping[str, Path]) -> str:
@@ -78,8 +78,8 @@ def name_of_folder(path: Path, stores: Mapping[str, Path]) -> str:
     folder = open_folder(path)
     plain = probe(folder.images, flatten=False, threads=cores())
     rest = [one.file for one in plain if not isinstance(one, Source)]  # measured with --flatten
-    found = [*plain, *probe(rest, flatten=True, threads=cores())]
-    images = {one.sha256 for one in found if isinstance(one, Source)}
+    result = [*plain, *probe(rest, flatten=True, threads=cores())]
+    images = {one.sha256 for one in result if isinstance(one, Source)}
     return folder_store_name(
         folder.folder_title, folder.name, images, stores, folder.sizes_of_files()
     )
@@ -152,11 +152,11 @@ def rows_of_images(table: pa.Table, patterns: Sequence[str]) -> pa.Table:
 
 def named_images(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
     """Return the images that a pattern names; raise `UnknownName` for one without any."""
-    found = {one: {name for name in names if _is_named(name, one)} for one in patterns}
-    for pattern, images in found.items():
+    result = {one: {name for name in names if _is_named(name, one)} for one in patterns}
+    for pattern, images in result.items():
         if not images:
             raise UnknownName("image with rows", pattern, names)
-    return set().union(*found.values())
+    return set().union(*result.values())
 
 
 def _is_named(image: str, pattern: str) -> bool:
@@ -176,11 +176,13 @@ def rows_of_codecs(table: pa.Table, codecs: str, subset: str = "") -> pa.Table:
     if "all" in asked:
         return table
     variants = table.group_by(["codec", "variant"]).aggregate([]).to_pylist()
-    names = [{one["codec"], label_of(one["codec"], one["variant"])} for one in variants]
+    names = [
+        {variant["codec"], label_of(variant["codec"], variant["variant"])} for variant in variants
+    ]
     wanted = {*asked, *map(plain_codec, asked)}
     for text in asked:
         if not any({text, plain_codec(text)} & both for both in names):
-            told = (told_names(one["codec"], one["variant"]) for one in variants)
+            told = (told_names(variant["codec"], variant["variant"]) for variant in variants)
             raise UnknownName("codec with results", text, set().union(*told))
     kept = [one for one, both in zip(variants, names, strict=True) if both & wanted]
     return table.join(pa.Table.from_pylist(kept), ["codec", "variant"], join_type="left semi")

@@ -117,8 +117,8 @@ class Summary:
 
     def values_of(self, column: str) -> int:
         """Count the values of a metric column in all points together."""
-        found = [point.means[column] for point in self.points]
-        return sum(mean.images + mean.infinite for mean in found)
+        result = [point.means[column] for point in self.points]
+        return sum(mean.images + mean.infinite for mean in result)
 
     def for_machines(self) -> list[dict[str, Any]]:
         """Return one flat record per point, JSON values only, each mean followed by its counts."""
@@ -318,11 +318,11 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
 def _distinct(rows: ComparableRows, column: str) -> dict[int, tuple[str, ...]]:
     """Return the distinct texts of a column by the number of the edition."""
     code, values = rows.codes(column)
-    found: dict[int, tuple[str, ...]] = defaultdict(tuple)
+    result: dict[int, tuple[str, ...]] = defaultdict(tuple)
     for pair in np.flatnonzero(np.bincount(rows.edition * len(values) + code)).tolist():
         number, at = divmod(pair, len(values))
-        found[number] += (values[at],) if values[at] else ()
-    return found
+        result[number] += (values[at],) if values[at] else ()
+    return result
 
 
 def _in_order(point: Point) -> tuple[Any, ...]:

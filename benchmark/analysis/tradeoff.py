@@ -75,11 +75,11 @@ def tradeoffs(
     weights = np.vstack([np.full(images, 1 / images), image_draws(images)])  # the set, then draws
     drawn = [_drawn(point, distortion, realism, weights) for point in mine]
     curves = [[_drawn(point, distortion, realism, weights) for point in curve] for curve in other]
-    found = [
+    result = [
         _tradeoff(point, means, curves, distortion, realism)
         for point, means in zip(mine, drawn, strict=True)
     ]
-    return sorted(found, key=lambda one: one.bpp)
+    return sorted(result, key=lambda one: one.bpp)
 
 
 def _drawn(
@@ -108,8 +108,8 @@ def _tradeoff(
     distortion: Measure,
     realism: Measure,
 ) -> Tradeoff:
-    known, found = _at_rate(curves, means.log_rate)
-    verdicts, others = _at_realism(known, found, means.realism)
+    known, result = _at_rate(curves, means.log_rate)
+    verdicts, others = _at_realism(known, result, means.realism)
     sign = _sign(distortion)
     verdict = MATCHES[int(verdicts[0])]
     mine = (
@@ -149,7 +149,7 @@ def _at_rate(
     for curve in curves:
         x, *columns = (np.stack(axis, axis=1) for axis in zip(*curve, strict=True))
         order = np.argsort(x, axis=1)
-        x, y, z = (np.take_along_axis(one, order, axis=1) for one in (x, *columns))
+        x, y, z = (np.take_along_axis(column, order, axis=1) for column in (x, *columns))
         distortion.append(interpolated(x, y, log_rate))
         realism.append(interpolated(x, z, log_rate))
     return np.stack(realism), np.stack(distortion)

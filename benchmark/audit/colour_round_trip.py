@@ -37,12 +37,12 @@ class ColourRoundTrip(NamedTuple):
 
 def converting_codecs() -> list[CodecSpec]:
     """Return every variant of a registered codec that converts colour in a way of its own."""
-    found = []
+    result = []
     for name in CODECS:
         with suppress(Unavailable):
             conversions = getattr(codec_class(CodecSpec(name, ())), "conversions", ())
-            found += [CodecSpec(name, tuple(sorted(options.items()))) for options in conversions]
-    return found
+            result += [CodecSpec(name, tuple(sorted(options.items()))) for options in conversions]
+    return result
 
 
 def chosen_codecs(texts: Sequence[str]) -> list[CodecSpec]:
@@ -64,14 +64,14 @@ def measure_round_trips(
     specs: Iterable[CodecSpec], packs: Sequence[Pack], images: Sequence[Pixels]
 ) -> tuple[list[ColourRoundTrip], dict[str, str]]:
     """Measure each codec variant; return also the reasons of those that are unavailable."""
-    found: list[ColourRoundTrip] = []
+    result: list[ColourRoundTrip] = []
     skipped: dict[str, str] = {}
     for spec in specs:
         try:
-            found.append(measure_round_trip(spec, packs, images))
+            result.append(measure_round_trip(spec, packs, images))
         except Unavailable as missing:
             skipped[spec.text] = str(missing)
-    return found, skipped
+    return result, skipped
 
 
 def measure_round_trip(

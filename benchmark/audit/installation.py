@@ -64,11 +64,11 @@ def list_metrics() -> list[Entry]:
     for name, target in registry.DISTRIBUTION_METRICS.items():
         titles[name] = f"of whole datasets: {_title(target)}"
     absent = {name: read_reason(why)[1] for name, why in lacking(titles).items()}
-    found = [
+    result = [
         Availability(name, "missing" if name in absent else "ready", absent.get(name, ""))
         for name in titles
     ]
-    return _entries(found, titles, ("./file.py:Class", "a metric of your own"))
+    return _entries(result, titles, ("./file.py:Class", "a metric of your own"))
 
 
 def _entries(

@@ -51,7 +51,7 @@ def find_sources(
     `Unavailable` for one of `more` that cannot be read.
     """
     named = dict.fromkeys(stream.fields["dataset"] for stream in pack.streams.values())
-    found: dict[tuple[str, int], Source] = {}
+    result: dict[tuple[str, int], Source] = {}
     missing: dict[str, str] = {}
     for name in [*(name for name in named if name in DATASETS), *more]:
         try:
@@ -61,8 +61,8 @@ def find_sources(
                 raise
             missing[name] = str(why)
             continue
-        found |= {(image.sha256, image.width_px): image for image in sources.images}
-    return found, missing
+        result |= {(image.sha256, image.width_px): image for image in sources.images}
+    return result, missing
 
 
 def audit_pack(
@@ -121,7 +121,7 @@ def _differences(
     compared: dict[str, int],
 ) -> list[Contradiction]:
     """Return metrics whose value differs; count those that agree in `compared`."""
-    found = []
+    result = []
     for name in metrics:
         kind = metric_class(name)
         value, protocol, _ = metric_columns(kind.column)
@@ -131,8 +131,8 @@ def _differences(
         if old == new or math.isclose(old, new, rel_tol=0, abs_tol=TOLERANCE):
             compared[value] += 1
         else:
-            found.append(Contradiction(name_of_row(recorded), f"{value} is {new}, not {old}"))
-    return found
+            result.append(Contradiction(name_of_row(recorded), f"{value} is {new}, not {old}"))
+    return result
 
 
 def name_of_row(row: Mapping[str, Any]) -> str:

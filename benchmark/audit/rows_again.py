@@ -56,18 +56,18 @@ def rows_to_measure(table: pa.Table, codecs: NamedCodecs) -> pa.Table:
 
 def settings_of(rows: pa.Table) -> dict[str, tuple[str, ...]]:
     """Return the settings of rows as `--points` takes them, by codec as `--codecs` takes it."""
-    found: dict[str, dict[str, dict[float, None]]] = {}
+    result: dict[str, dict[str, dict[float, None]]] = {}
     for codec, variant, name, value in zip(
         *(rows[column].to_pylist() for column in KEY[:4]), strict=True
     ):
         spec = CodecSpec.of(codec, variant).text
-        found.setdefault(spec, {}).setdefault(name, {})[value] = None
+        result.setdefault(spec, {}).setdefault(name, {})[value] = None
     return {
         spec: tuple(
             f"{spec}.{name}={','.join(f'{value:.17g}' for value in sorted(values))}"
             for name, values in by_name.items()
         )
-        for spec, by_name in found.items()
+        for spec, by_name in result.items()
     }
 
 
@@ -102,10 +102,10 @@ def compare_rows(stored: pa.Table, again: pa.Table, metrics: Iterable[str]) -> l
     both = pa.concat_tables([stored, again], promote_options="default")
     first, second = np.array(pairs, np.int64).reshape(-1, 2).T
     alike = dict(zip(first.tolist(), agree(both, first, second + len(rows)).tolist(), strict=True))
-    found: dict[str, VariantAgain] = {}
+    result: dict[str, VariantAgain] = {}
     for at, row in enumerate(rows):
         spec = CodecSpec.of(row["codec"], row["variant"]).text
-        compared = found.setdefault(spec, VariantAgain(spec))
+        compared = result.setdefault(spec, VariantAgain(spec))
         compared.rows += 1
         if at in alike:
             _, other = known[_key(row)]
@@ -116,7 +116,7 @@ def compare_rows(stored: pa.Table, again: pa.Table, metrics: Iterable[str]) -> l
                 compared.wrong += [] if rounded else differences
             else:
                 compared.other_build += 1
-    return list(found.values())
+    return list(result.values())
 
 
 def _compare(
@@ -163,7 +163,7 @@ def compare_sets(
     many images are there: the metric depends on their number.
     """
     known = {(point.label, point.setting): point for point in again.points}
-    found: dict[str, list[tuple[str, float, float]]] = {}
+    result: dict[str, list[tuple[str, float, float]]] = {}
     for name in metrics:
         if name not in DISTRIBUTION_METRICS:
             continue
@@ -174,5 +174,7 @@ def compare_sets(
                 continue
             before, now = (side.means[column].value for side in (point, other))
             if before is not None and now is not None:
-                found.setdefault(column, []).append((f"{point.label} {point.setting}", before, now))
-    return found
+                result.setdefault(column, []).append(
+                    (f"{point.label} {point.setting}", before, now)
+                )
+    return result

@@ -72,12 +72,12 @@ def audit_decode(
     names = [name.partition(":")[0] for name in datasets_with_results(results, dataset)]
     with output.interruptible("an audit leaves nothing behind"):
         stores = [Store(results / name) for name in names]
-        found = audit_stores(stores, asked, partial(output.show_progress, quiet=as_json))
+        result = audit_stores(stores, asked, partial(output.show_progress, quiet=as_json))
     if as_json:
-        print(json.dumps(_for_machines(found), indent=1))
+        print(json.dumps(_for_machines(result), indent=1))
     else:
-        _print_decoded(found, levels)
-    raise typer.Exit(1 if found.findings.problems else 0)
+        _print_decoded(result, levels)
+    raise typer.Exit(1 if result.findings.problems else 0)
 
 
 @audit.command("pack")
@@ -113,7 +113,7 @@ def audit_pack(
     from benchmark.rows.codecs import NamedCodecs
     from benchmark.system.settings import use_device
 
-    names = tuple(one for one in request.metrics if one not in DISTRIBUTION_METRICS)
+    names = tuple(metric for metric in request.metrics if metric not in DISTRIBUTION_METRICS)
     request = replace(request, metrics=names)
     chosen = use_device(request.device)
     request.use_folders()
@@ -127,12 +127,12 @@ def audit_pack(
             print(f"not scored  {name}: {reason}")
         conditions = Conditions.of(request, opened.path, chosen, request.jobs)
         with output.show_progress("decoding", len(opened.streams), quiet=as_json) as report:
-            found = pack_audit.audit_pack(opened, sources, conditions, report)
+            result = pack_audit.audit_pack(opened, sources, conditions, report)
     if as_json:
-        print(json.dumps(_pack_for_machines(opened, found, missing), indent=1))
+        print(json.dumps(_pack_for_machines(opened, result, missing), indent=1))
     else:
-        _print_pack(opened, found, sources)
-    raise typer.Exit(1 if found.contradictions else 0)
+        _print_pack(opened, result, sources)
+    raise typer.Exit(1 if result.contradictions else 0)
 
 
 @audit.command("colour-round-trip")
@@ -164,14 +164,14 @@ def audit_colour_round_trip(
     asked = chosen_codecs(split_unescaped(codecs, ","))
     sources = open_sources(request)
     images = [read_image(source.file.path, request.flatten).pixels for source in sources.images]
-    found, skipped = measure_round_trips(asked, opened, images)
+    result, skipped = measure_round_trips(asked, opened, images)
     if as_json:
-        print(json.dumps(_round_trips_for_machines(found, skipped), indent=1))
+        print(json.dumps(_round_trips_for_machines(result, skipped), indent=1))
     else:
         for name, reason in skipped.items():
             print(f"skipped  {name}: {reason}")
-        _print_round_trips(found, len(images))
-    raise typer.Exit(1 if any(one.wrong for one in found) else 0)
+        _print_round_trips(result, len(images))
+    raise typer.Exit(1 if any(one.wrong for one in result) else 0)
 
 
 def _print_decoded(found: "Audited", levels: int) -> None:
@@ -189,7 +189,9 @@ def _print_decoded(found: "Audited", levels: int) -> None:
         output.print_table(
             Table(("codec", "encoded on", "decoded on", *verdicts), tuple(rows), 3, ())
         )
-    output.print_wrong([f"{one.cell}: {one.stage}: {one.reason}" for one in findings.problems])
+    output.print_wrong(
+        [f"{problem.cell}: {problem.stage}: {problem.reason}" for problem in findings.problems]
+    )
     for why, count in findings.unavailable.items():
         print(f"skipped  {counted(count, 'row')} of {why}")
     lacks = (findings.not_kept, "a stream that was not kept"), (findings.declared, "no stream")
@@ -231,7 +233,7 @@ def _pack_for_machines(
         "streams": found.streams,
         "decoded": found.decoded,
         "compared": dict(found.compared),
-        "wrong": [one._asdict() for one in found.contradictions],
+        "wrong": [contradiction._asdict() for contradiction in found.contradictions],
         "not_scored": dict(missing),
         "notes": list(pack.notes),
     }
@@ -256,7 +258,7 @@ def _round_trips_for_machines(
 
 def _print_pack(pack: "Pack", found: "PackAudit", sources: "Sources") -> None:
 
-    images = {(one.image_sha256, one.width_px) for one in pack.streams.values()}
+    images = {(stream.image_sha256, stream.width_px) for stream in pack.streams.values()}
     what = ", ".join(f"{spec.text} ({info.version})" for spec, info in pack.infos.items())
     streams = f"{counted(found.streams, 'stream')} of {counted(len(images), 'image')}"
     print(f"{pack.path}: {what}, {streams}")
@@ -274,7 +276,9 @@ def _print_pack(pack: "Pack", found: "PackAudit", sources: "Sources") -> None:
     if absent := len(images - sources.keys()):
         images_absent = counted(absent, "image is", "images are")
         print(f"absent   {images_absent} not on this machine; no stream of them was scored")
-    output.print_wrong([f"{one.cell}: {one.what}" for one in found.contradictions])
+    output.print_wrong(
+        [f"{contradiction.cell}: {contradiction.what}" for contradiction in found.contradictions]
+    )
 
 
 def _print_round_trips(found: "Iterable[ColourRoundTrip]", images: int) -> None:

@@ -56,7 +56,7 @@ def audit_rows(
     from benchmark.rows.codecs import NamedCodecs
     from benchmark.rows.store import Store
 
-    found: list[VariantAgain] = []
+    result: list[VariantAgain] = []
     sets: dict[str, list[tuple[str, float, float]]] = {}
     skipped: dict[str, Skipped] = {}
     named = NamedCodecs(codecs)
@@ -81,7 +81,7 @@ def audit_rows(
                 results=out,
             )
             outcome = output.run_with_progress(again, quiet=as_json)
-            found += rows_again.compare_rows(rows, outcome.rows, names)
+            result += rows_again.compare_rows(rows, outcome.rows, names)
             skipped |= {one.codec: one for one in outcome.skipped}
             of_sets = [one for one in names if one in DISTRIBUTION_METRICS]
             folder = outcome.matrix.store.folder
@@ -92,20 +92,20 @@ def audit_rows(
             )
             for column, values in compared.items():
                 sets.setdefault(column, []).extend(values)
-    if not found:
+    if not result:
         raise UsageError(f"{results} holds no rows of {codecs}: `bench run` measures some")
-    wrong = [sentence for one in found for sentence in one.wrong] + _wrong_sets(sets)
+    wrong = [sentence for one in result for sentence in one.wrong] + _wrong_sets(sets)
     if as_json:
         records = {
-            column: [dict(zip(("point", "before", "now"), one, strict=True)) for one in values]
+            column: [dict(zip(("point", "before", "now"), value, strict=True)) for value in values]
             for column, values in sets.items()
         }
         reasons = {name: one.why for name, one in skipped.items()}
-        codecs_again = [{**asdict(one), "missing": one.missing} for one in found]
+        codecs_again = [{**asdict(one), "missing": one.missing} for one in result]
         facts = {"codecs": codecs_again, "sets": records, "skipped": reasons, "wrong": wrong}
         print(json.dumps(facts, indent=1))
     else:
-        _print(found, sets, skipped, wrong)
+        _print(result, sets, skipped, wrong)
     raise typer.Exit(1 if wrong else 0)
 
 

@@ -54,15 +54,15 @@ def bd(
     rows = []
     for name in metric_names(metrics) if metrics else METRICS:
         measure = Measure.named(name)
-        found = [
+        result = [
             curve.series.get(measure.column) or curve.series.get(measure.published)
             for curve in curves
         ]
-        lacking = [curve.name for curve, series in zip(curves, found, strict=True) if not series]
+        lacking = [curve.name for curve, series in zip(curves, result, strict=True) if not series]
         if lacking and metrics:
             raise UsageError(f"{lacking[0]} has no {measure.label}: name another metric")
         if not lacking:
-            first, second = (curve_of(*series, measure) for series in found if series)
+            first, second = (curve_of(*series, measure) for series in result if series)
             for form in FORMS:
                 rate = bd_rate(first, second, any_overlap=True, form=form)
                 quality = bd_quality(first, second, any_overlap=True, form=form)

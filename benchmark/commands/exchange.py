@@ -60,11 +60,11 @@ def codec_compare(
     name = dataset_with_results(results, dataset)
     stored = read_results(results, name, codecs, tuple(METRICS))
     measures = [Measure.named(name) for name in METRICS]
-    found = batches(stored.summary, stored.table, measures, stored.name)
-    write_files(to, found.files, what="batches")
-    for sentence in found.left_out:
+    result = batches(stored.summary, stored.table, measures, stored.name)
+    write_files(to, result.files, what="batches")
+    for sentence in result.left_out:
         print(f"left out {sentence}")
-    print(f"{to / LIST}: {len(found.files) - 1} batches")
+    print(f"{to / LIST}: {len(result.files) - 1} batches")
 
 
 @pack.command("export")
@@ -158,13 +158,13 @@ def merge(
 
     merged = []
     with output.interruptible("what was copied is kept; the same command resumes from there"):
-        for one in merge_folders(folders, into):
-            merged.append(one)
+        for folder in merge_folders(folders, into):
+            merged.append(folder)
             if not as_json:
-                print(f"{one.dataset}: {_added(one)} added")
-                for sentence in one.conflicts:
+                print(f"{folder.dataset}: {_added(folder)} added")
+                for sentence in folder.conflicts:
                     print(f"conflict {sentence}")
-                for sentence in one.damaged:
+                for sentence in folder.damaged:
                     print(f"damaged  {sentence}")
     if as_json:
         print(json.dumps({one.dataset: one._asdict() for one in merged}, indent=1))
@@ -255,28 +255,28 @@ def export_images(
         output.interruptible("pictures that were written stay; the same command writes the others"),
         output.show_progress("decoding", len(chosen.pictures), quiet=as_json) as report,
     ):
-        found = export_pictures(
+        result = export_pictures(
             to, chosen.pictures, sources, contents, use_device("auto"),
             request.jobs or cores(), force, report,
         )  # fmt: skip
-    absent = [*_counted(chosen.absent), *_counted(found.absent), *filter(None, [lacking])]
-    if not (found.pictures or found.failures):
+    absent = [*_counted(chosen.absent), *_counted(result.absent), *filter(None, [lacking])]
+    if not (result.pictures or result.failures):
         raise Unavailable(f"no picture can be exported: {'; '.join(absent)}")
     if as_json:
         told = {
             "folder": str(to),
-            "images": [for_json(entry) for entry in found.entries],
-            "failed": [failure._asdict() for failure in found.failures],
+            "images": [for_json(entry) for entry in result.entries],
+            "failed": [failure._asdict() for failure in result.failures],
             "absent": absent,
         }
         print(json.dumps(told, indent=1))
     else:
-        for label, told_rates in rates(found.pictures).items():
+        for label, told_rates in rates(result.pictures).items():
             print(f"rate     {label}: {told_rates}")
-        for sentence in (*_by_reason(found.failures), *(f"absent   {one}" for one in absent)):
+        for sentence in (*_by_reason(result.failures), *(f"absent   {one}" for one in absent)):
             print(sentence)
-        print(f"{to / TABLE}: {found.written} pictures written, {found.there} were there before")
-    raise typer.Exit(1 if found.failures else 0)
+        print(f"{to / TABLE}: {result.written} pictures written, {result.there} were there before")
+    raise typer.Exit(1 if result.failures else 0)
 
 
 def _counted(absent: "Mapping[str, int]") -> list[str]:
@@ -285,8 +285,8 @@ def _counted(absent: "Mapping[str, int]") -> list[str]:
 
 def _by_reason(failures: "Sequence[Failure]") -> list[str]:
     cells: dict[str, list[str]] = {}
-    for one in failures:
-        cells.setdefault(one.reason, []).append(one.cell)
+    for failure in failures:
+        cells.setdefault(failure.reason, []).append(failure.cell)
     said = []
     for reason, these in cells.items():
         more = f" and {len(these) - SHOWN_CELLS} more" if len(these) > SHOWN_CELLS else ""
@@ -301,15 +301,15 @@ def _sources(
     from benchmark.plan.matrix import sources_of
     from benchmark.registry import DATASETS
 
-    wanted = dict.fromkeys(one.row["image_sha256"] for one in chosen.pictures)
-    found = sources_of(dataset, data_dir)
-    if isinstance(found, str):
+    wanted = dict.fromkeys(picture.row["image_sha256"] for picture in chosen.pictures)
+    result = sources_of(dataset, data_dir)
+    if isinstance(result, str):
         if dataset not in DATASETS and (results / dataset).is_dir():
-            found = (
+            result = (
                 f"{dataset} is the name of a folder's results: --dataset FOLDER finds its images"
             )
-        return {}, f"{len(wanted)} sources: {found.rstrip('.')}"
-    here = {sha256: found[sha256] for sha256 in wanted if sha256 in found}
+        return {}, f"{len(wanted)} sources: {result.rstrip('.')}"
+    here = {sha256: result[sha256] for sha256 in wanted if sha256 in result}
     lacking = len(wanted) - len(here)
     why = "the dataset has other pixels under their names now" if lacking else ""
     return here, f"{lacking} sources: {why}" if lacking else ""

@@ -121,8 +121,8 @@ def _weights_of_codec(text: str) -> Sequence[PublishedFile]:
     made = codec_class(spec)
     if not hasattr(made, "published_weights"):
         raise UsageError(f"{spec.name} has no published weights: nothing to fetch")
-    found: Sequence[PublishedFile] = made.published_weights(dict(spec.options))
-    return found
+    result: Sequence[PublishedFile] = made.published_weights(dict(spec.options))
+    return result
 
 
 @contextmanager

@@ -132,10 +132,10 @@ def new(
     path = file or FILE
     if path.exists():
         raise UsageError(f"{path} is there: name another file, or remove it")
-    found = evidence(FigureRequest(results=results, dataset=dataset), "rd")
-    panels, _ = shown(found.panels, found.anchor)
+    result = evidence(FigureRequest(results=results, dataset=dataset), "rd")
+    panels, _ = shown(result.panels, result.anchor)
     codecs = {c.system.label: c.system.name for panel in panels for c in panel.measured}
-    write_files(path.parent, {path.name: example(codecs, found.stored.name)}, what="file")
+    write_files(path.parent, {path.name: example(codecs, result.stored.name)}, what="file")
     print(path)
 
 

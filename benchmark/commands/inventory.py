@@ -41,16 +41,16 @@ def list_names(
 
         list_published(as_json)
         return
-    found = {
+    result = {
         "codecs": installation.list_codecs(),
         "datasets": installation.list_datasets(),
         "metrics": installation.list_metrics(),
     }
     if as_json:
-        print(json.dumps({kind: _by_name(ones) for kind, ones in found.items()}, indent=1))
+        print(json.dumps({kind: _by_name(ones) for kind, ones in result.items()}, indent=1))
         return
     width = get_terminal_size().columns if sys.stdout.isatty() else None
-    for kind, ones in found.items():
+    for kind, ones in result.items():
         print(kind)
         for one in ones:
             needs = f"({one.lacks}) " if one.lacks else ""
@@ -88,17 +88,17 @@ def doctor(
 
     request.use_folders()
     machine = installation.examine_machine(request.data_dir)
-    found = {
+    result = {
         "codecs": installation.examine_codecs(),
         "metrics": installation.examine_metrics(),
         "datasets": installation.examine_datasets(request.data_dir),
     }
     if as_json:
-        parts = {part: [one._asdict() for one in ones] for part, ones in found.items()}
+        parts = {part: [one._asdict() for one in ones] for part, ones in result.items()}
         print(json.dumps({"machine": dict(machine), **parts}, indent=1))
         return
     _show("machine", machine)
-    for part, ones in found.items():
+    for part, ones in result.items():
         _show(part, _lines(ones))
 
 
@@ -110,15 +110,15 @@ def _verify_results(results: Path, as_json: bool) -> int:
     for one in verify_results(results):
         wrong |= one.wrong
         if as_json:
-            findings = [found._asdict() for found in one.findings]
+            findings = [result._asdict() for result in one.findings]
             told.append({**one._asdict(), "findings": findings, "wrong": one.wrong})
             continue
         print(
             f"{one.dataset}: {one.shards} shards, {one.streams} streams and {one.records} records "
             f"read; {'something is damaged' if one.wrong else 'all is whole'}"
         )
-        for found in one.findings:
-            print(f"  {found.state:<11}{found.path}: {found.what}; {found.remedy}")
+        for result in one.findings:
+            print(f"  {result.state:<11}{result.path}: {result.what}; {result.remedy}")
     if as_json:
         print(json.dumps(told, indent=1))
     return 1 if wrong else 0
@@ -126,8 +126,12 @@ def _verify_results(results: Path, as_json: bool) -> int:
 
 def _lines(findings: Iterable["Availability"]) -> list[tuple[str, ...]]:
     return [
-        (one.name, one.state, f"{one.what} [{one.licence}]" if one.licence else one.what)
-        for one in findings
+        (
+            finding.name,
+            finding.state,
+            f"{finding.what} [{finding.licence}]" if finding.licence else finding.what,
+        )
+        for finding in findings
     ]
 
 

@@ -64,19 +64,19 @@ def match(
     metrics = tuple(dict.fromkeys((*METRICS, *metric_names(metric))))
     name = dataset_with_results(results, dataset)
     stored = read_results(results, name, "all", metrics)
-    found = matches(stored.summary, codec, against, metric, allowed)
-    records = [one.for_machines() for one in found]
+    result = matches(stored.summary, codec, against, metric, allowed)
+    records = [one.for_machines() for one in result]
     if as_json:
         told = {"dataset": stored.name, "metric": metric, "tolerance": str(allowed)}
         print(json.dumps({**told, "matches": records}, indent=1))
     else:
-        output.print_table(_table(found, Measure.named(metric), allowed, stored.name))
+        output.print_table(_table(result, Measure.named(metric), allowed, stored.name))
     if csv_file is not None:
         write_files(csv_file.parent, {csv_file.name: csv_text(records)}, what="table")
     if pairs_file is not None:
         images = stored.table["image"].to_pylist()
         names = dict(zip(image_numbers(stored.table).tolist(), images, strict=True))
-        pairs = csv_text([pair for one in found for pair in one.pair_records(names)])
+        pairs = csv_text([pair for one in result for pair in one.pair_records(names)])
         write_files(pairs_file.parent, {pairs_file.name: pairs}, what="pairs")
 
 

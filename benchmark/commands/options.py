@@ -63,7 +63,11 @@ def stored_folder(path: Path) -> Path:
 
 def target_folder(path: Path | None) -> Path | None:
     """Refuse, before anything is computed, a folder to write to that is a file, or below one."""
-    there = next((one for one in (path, *path.parents) if one.exists()), None) if path else None
+    there = (
+        next((parent for parent in (path, *path.parents) if parent.exists()), None)
+        if path
+        else None
+    )
     if there is not None and not there.is_dir():
         what = "it" if there == path else there
         raise UsageError(f"{path} cannot be written: {what} is a file, and has to be a folder")

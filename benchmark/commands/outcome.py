@@ -55,9 +55,10 @@ def print_outcome(
     lines = problem_lines(outcome.failures, outcome.refused, outcome.skipped, details)
     lines += unread_lines(dataset.unread, details)
     lines += [
-        f"recorded {one.spec.text}: streams of {one.info.version} from {one.pack.path}"
-        for one in outcome.matrix.selection.contenders
-        if one.pack is not None
+        f"recorded {contender.spec.text}: streams of {contender.info.version} from "
+        f"{contender.pack.path}"
+        for contender in outcome.matrix.selection.contenders
+        if contender.pack is not None
     ]
     lines += without_values(outcome, details)
     print_lines(lines, details)
@@ -75,9 +76,13 @@ def print_points(summary: "Summary", measures: "Sequence[Measure]") -> None:
     from benchmark.figures.table import means_table
     from benchmark.report.report import overview_columns
 
-    counts = {one.column: summary.values_of(one.column) for one in measures}
+    counts = {measure.column: summary.values_of(measure.column) for measure in measures}
     usual = overview_columns(counts)
-    shown = [one for one in measures if one.column in usual or (one.of_sets and counts[one.column])]
+    shown = [
+        measure
+        for measure in measures
+        if measure.column in usual or (measure.of_sets and counts[measure.column])
+    ]
     print_table(means_table(summary, shown))
 
 
@@ -122,7 +127,7 @@ def problem_lines(
     Images that are refused for one reason share a line. details: each codec has one of its own,
     with its whole reason.
     """
-    lines = [f"failed   {one.cell}: {one.stage}: {one.reason}" for one in failures]
+    lines = [f"failed   {failure.cell}: {failure.stage}: {failure.reason}" for failure in failures]
     alike: dict[str, list[str]] = {}
     for one in refused:
         alike.setdefault(one.why, []).append(one.file.name)
@@ -189,8 +194,8 @@ def _for_machines(outcome: "Outcome", allow_few: bool) -> dict[str, object]:
         "ranking": _ranking(outcome, measures, allow_few).for_machines() if summary else [],
         "summary": summary.for_machines() if summary else [],
         "draws": [
-            {**one._asdict(), "setting": str(one.setting), "measure": one.measure.column}
-            for one in spreads
+            {**spread._asdict(), "setting": str(spread.setting), "measure": spread.measure.column}
+            for spread in spreads
         ],
     }
 

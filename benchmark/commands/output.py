@@ -192,7 +192,7 @@ def run_with_progress(
         matrix: "Matrix", lacking: Mapping[str, str], workers: "WorkerPlan | None"
     ) -> None:
         counts = (len(matrix.sources.images), "image"), (len(matrix.selection.contenders), "codec")
-        planned = ", ".join(counted(*one) for one in (*counts, (len(matrix.cells), "cell")))
+        planned = ", ".join(counted(*count) for count in (*counts, (len(matrix.cells), "cell")))
         say([f"{matrix.sources.dataset.name}: {planned}, {len(matrix.to_do)} to do"])
         say(metrics_not_measured(lacking, details, judged))
         if workers is not None and workers.remark and matrix.to_do:

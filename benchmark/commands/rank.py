@@ -63,25 +63,27 @@ def rank(
         raise UsageError(f"--budget takes image or set, not {budget!r}")
     targets = [parse_target(text) for text in at]
     names = metric_names(metrics)
-    asked = tuple(dict.fromkeys((*names, *(one.name for one in targets if one.name != RATE))))
+    asked = tuple(
+        dict.fromkeys((*names, *(target.name for target in targets if target.name != RATE)))
+    )
     name = dataset_with_results(results, dataset)
     stored = read_results(results, name, codecs, asked, allow_few=allow_few)
     measures = [Measure.named(one) for one in names]
-    found = {
+    result = {
         target: ranked_at(
             stored.summary, target, measures, "set" if budget == "set" else "image", common
         )
         for target in targets
     }
-    records = [one.record(measures) for of_target in found.values() for one in of_target]
+    records = [one.record(measures) for of_target in result.values() for one in of_target]
     if as_json:
         told = {"dataset": stored.name, "budget": budget}
         print(json.dumps({**told, "ranks": records}, indent=1))
     else:
-        output.print_table(_table(found, measures, stored.name, budget))
+        output.print_table(_table(result, measures, stored.name, budget))
     if csv_file is not None:
         write_files(csv_file.parent, {csv_file.name: csv_text(records)}, what="table")
-    if not any(one.rank for of_target in found.values() for one in of_target):
+    if not any(one.rank for of_target in result.values() for one in of_target):
         raise typer.Exit(1)
 
 

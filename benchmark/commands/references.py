@@ -54,11 +54,11 @@ def list_all(results: options.Results = Path("results"), as_json: options.AsJson
     from benchmark.check.baseline import list_baselines
     from benchmark.figures.table import Table
 
-    found = list_baselines(results)
+    result = list_baselines(results)
     if as_json:
-        print(json.dumps([asdict(one) for one in found], indent=1))
+        print(json.dumps([asdict(one) for one in result], indent=1))
         return
-    if not found:
+    if not result:
         print(f"no baselines in {results}: `bench baseline save NAME` keeps one")
         return
     rows = tuple(
@@ -69,7 +69,7 @@ def list_all(results: options.Results = Path("results"), as_json: options.AsJson
             ", ".join(f"{dataset} ({rows})" for dataset, rows in one.rows.items()),
             ", ".join(one.codecs),
         )
-        for one in found
+        for one in result
     )
     output.print_table(Table(("name", "saved", "commit", "rows", "codecs"), rows, 5))
 
@@ -97,13 +97,13 @@ def check(
     """
     from benchmark.report.tables import check_published
 
-    found = check_published(results, dataset)
+    result = check_published(results, dataset)
     if as_json:
-        facts = {"differs": found.differs, **output.table_for_machines(found.table)}
+        facts = {"differs": result.differs, **output.table_for_machines(result.table)}
         print(json.dumps(facts, indent=1))
     else:
-        output.print_table(found.table)
-    if found.differs:
+        output.print_table(result.table)
+    if result.differs:
         raise typer.Exit(1)
 
 

@@ -161,7 +161,7 @@ def plan(
         cores(),
         available_memory(),
     )
-    found = forecast(matrix.to_do, model, nodes, workers_per_node) if nodes else None
+    result = forecast(matrix.to_do, model, nodes, workers_per_node) if nodes else None
     guess = estimate(matrix.to_do, model)
     to_do = Counter(cell.codec.label for cell in matrix.to_do)
     cells_of = Counter(cell.codec.label for cell in matrix.cells)
@@ -182,7 +182,7 @@ def plan(
             "codecs": counts,
             "refused": {one.file.name: one.reason for one in matrix.sources.refused},
             "skipped": matrix.selection.reasons,
-            **({"cluster": found._asdict()} if found else {}),
+            **({"cluster": result._asdict()} if result else {}),
         }
         print(json.dumps(facts, indent=1))
         return
@@ -196,8 +196,8 @@ def plan(
     )
     if matrix.to_do:
         print(_memory_line(workers))
-    if found:
-        print(_cluster_line(found))
+    if result:
+        print(_cluster_line(result))
     left_out = outcome.problem_lines((), matrix.sources.refused, matrix.selection.skipped)
     left_out += outcome.unread_lines(matrix.sources.dataset.unread)
     outcome.print_lines(left_out, details=False)

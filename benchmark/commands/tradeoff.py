@@ -89,23 +89,23 @@ def tradeoff(
     curves = {label: points for other in others for label, points in other.points.items()}
     if not curves:
         raise UsageError(_nothing(against, (first, second), others))
-    found = [
+    result = [
         one
         for label, curve in curves.items()
         if label not in mine.points
         for one in tradeoffs(curve, list(mine.points.values()), first, second)
     ]
-    if not found:
+    if not result:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
-    table = _table(found, codec, first, second, stored, mine, others)
+    table = _table(result, codec, first, second, stored, mine, others)
     if as_json:
         told = {"dataset": stored.name, "distortion": names[0], "realism": names[1]}
-        rows = [asdict(one) for one in found]
+        rows = [asdict(one) for one in result]
         print(json.dumps({**told, "points": rows, "notes": table.notes}, indent=1))
     else:
         output.print_table(table)
     if csv_file is not None:
-        text = csv_text([asdict(one) for one in found])
+        text = csv_text([asdict(one) for one in result])
         write_files(csv_file.parent, {csv_file.name: text}, what="table")
 
 
@@ -117,11 +117,11 @@ def _labels(stored: "DatasetResults", asked: str) -> list[str]:
     from benchmark.analysis.builds import is_default
 
     editions = [point.edition for point in stored.summary.points]
-    found = [one for one in editions if asked in (one.label, one.codec)]
-    if not found:
+    result = [edition for edition in editions if asked in (edition.label, edition.codec)]
+    if not result:
         raise UnknownName("codec with results", asked, stored.summary.labels)
-    of_default = [one for one in found if is_default(one)]
-    return list(dict.fromkeys(one.label for one in of_default or found))
+    of_default = [one for one in result if is_default(one)]
+    return list(dict.fromkeys(one.label for one in of_default or result))
 
 
 def _family(
@@ -132,7 +132,7 @@ def _family(
 
     labels = _labels(stored, asked)
     points = [point.edition for point in stored.summary.points if point.label in labels]
-    variants = {(one.codec, one.variant) for one in points}
+    variants = {(point.codec, point.variant) for point in points}
 
     def belongs(edition: "Edition") -> bool:
         return (edition.codec, edition.variant) in variants
@@ -141,8 +141,8 @@ def _family(
 
 
 def _nothing(asked: str, measures: "Sequence[Measure]", families: "Sequence[Family]") -> str:
-    metrics = " and ".join(one.label for one in measures)
-    reasons = [sentence for one in families for sentence in one.left_out]
+    metrics = " and ".join(measure.label for measure in measures)
+    reasons = [sentence for family in families for sentence in family.left_out]
     return f"{asked} has no points with {metrics} to compare: {'; '.join(reasons)}"
 
 
@@ -191,7 +191,7 @@ def _table(
     ]
     notes += dict.fromkeys(
         f"{sentence[0].upper()}{sentence[1:]}."
-        for one in (mine, *others)
-        for sentence in one.left_out
+        for other in (mine, *others)
+        for sentence in other.left_out
     )
     return Table(headers, tuple(rows), 3, tuple(notes))

@@ -56,7 +56,7 @@ def takes(
         options = [_parameter(*known[name], changed.get(name)) for name in chosen]
         parameters = [*options, *(one.replace(kind=Parameter.KEYWORD_ONLY) for one in own.values())]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        command.__annotations__ = {one.name: one.annotation for one in parameters}
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return command
 
     return decorate
@@ -170,9 +170,9 @@ class QuickValues:
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, with those that typer adds itself."""
         parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
-        for one in parameters:
-            if not isinstance(one.get_runtime_param, partial):
-                one.get_runtime_param = partial(QuickValue, one.get_runtime_param)
+        for parameter in parameters:
+            if not isinstance(parameter.get_runtime_param, partial):
+                parameter.get_runtime_param = partial(QuickValue, parameter.get_runtime_param)
         return parameters
 
 
@@ -182,13 +182,13 @@ class Verb(QuickValues, TyperCommand):
     def __init__(self, name: str | None, **settings: Any) -> None:
         super().__init__(name, **settings)
         self.help, self.epilog = _prose_and_examples(self.help or "")
-        arguments = [one for one in self.params if isinstance(one, TyperArgument)]
-        options = [one for one in self.params if isinstance(one, TyperOption)]
-        for one in options:
-            if one.metavar is None:
-                one.metavar = _value_name(one)
-            if one.default is False:  # no option `--no-...` that changes nothing
-                one.secondary_opts = []
+        arguments = [parameter for parameter in self.params if isinstance(parameter, TyperArgument)]
+        options = [parameter for parameter in self.params if isinstance(parameter, TyperOption)]
+        for option in options:
+            if option.metavar is None:
+                option.metavar = _value_name(option)
+            if option.default is False:  # no option `--no-...` that changes nothing
+                option.secondary_opts = []
         self.params = [*arguments, *sorted(options, key=_panel_place)]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -251,10 +251,10 @@ def _prose_and_examples(text: str) -> tuple[str, str | None]:
     >>> _prose_and_examples("Do it.\\n\\nA long\\nstory.\\n\\nExamples:\\n  bench do")
     ('Do it.\\n\\nA long story.', '\\nExamples:\\n  bench do')
     """
-    prose, found, examples = inspect.cleandoc(text).partition(EXAMPLES)
+    prose, result, examples = inspect.cleandoc(text).partition(EXAMPLES)
     paragraphs = (" ".join(part.split()) for part in prose.strip().split("\n\n"))
     # The empty line keeps typer from removing the indentation of the examples.
-    return "\n\n".join(paragraphs), f"\n{EXAMPLES}{examples.rstrip()}" if found else None
+    return "\n\n".join(paragraphs), f"\n{EXAMPLES}{examples.rstrip()}" if result else None
 
 
 def _panel_place(option: TyperOption) -> int:

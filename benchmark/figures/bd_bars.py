@@ -95,25 +95,27 @@ def draw_bd_bars(
     details = [f"No interval of {listed(few)}."] * bool(few)
     details += [f"Not drawn: {', '.join(absent)}."] * bool(absent)
     labels = {curve.system.label for curve in known.values()}
-    records = bd_records([one for one in comparisons if one.label in labels])
+    records = bd_records([comparison for comparison in comparisons if comparison.label in labels])
     return Drawing(figure, caption, records, rate_table(panels, anchor), tuple(details))
 
 
 def _bars(panel: Panel, comparisons: Sequence[Comparison], anchor: str) -> dict[str, Bar]:
     """Return the bars of a panel's curves that have a BD-rate, by their names."""
     column = panel.measure.column
-    compared = {one.label: one for one in comparisons if one.column == column}
+    compared = {
+        comparison.label: comparison for comparison in comparisons if comparison.column == column
+    }
     curves = (*panel.measured, *panel.published)
     other = next((one for one in curves if one.system.label == anchor), None)
-    found = {}
+    result = {}
     for curve in curves:
         known = compared.get(curve.system.label) if curve.measured else None
         delta = known.rate if known else None
         if not curve.measured and other is not None:
             delta = bd_rate(other.rates(panel.measure), curve.rates(panel.measure))
         if isinstance(delta, Delta):
-            found[curve.name] = Bar(curve, delta.value, known.rate_interval if known else None)
-    return found
+            result[curve.name] = Bar(curve, delta.value, known.rate_interval if known else None)
+    return result
 
 
 def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[str, Style]) -> None:

@@ -25,12 +25,16 @@ def bd_overview(
 
     Metrics in which no codec has a BD-rate are left out.
     """
-    found = {(one.label, one.column): one for one in comparisons if isinstance(one.rate, Delta)}
-    columns = {column for _, column in found}
+    result = {
+        (comparison.label, comparison.column): comparison
+        for comparison in comparisons
+        if isinstance(comparison.rate, Delta)
+    }
+    columns = {column for _, column in result}
     shown = [measure for measure in measures if measure.column in columns]
     rows = []
-    for label in dict.fromkeys(one.label for one in comparisons):
-        of_codec = [found.get((label, measure.column)) for measure in shown]
+    for label in dict.fromkeys(comparison.label for comparison in comparisons):
+        of_codec = [result.get((label, measure.column)) for measure in shown]
         cells = (
             f"{_delta(one.rate)} {_ends(one.rate_interval)}" if one else NOTHING for one in of_codec
         )
@@ -40,7 +44,7 @@ def bd_overview(
         f"BD-rate (%) against {anchor}{cut}; negative saves bits. In brackets {PERCENT} intervals, "
         f"from {DRAWS} draws of images."
     )
-    marked = any(isinstance(one.rate, Delta) and one.rate.doubtful for one in found.values())
+    marked = any(isinstance(one.rate, Delta) and one.rate.doubtful for one in result.values())
     headers = ("codec", *(measure.axis_label for measure in shown))
     return Table(headers, tuple(rows), 1, (note, *[DOUBTFUL_NOTE] * marked))
 
@@ -56,8 +60,8 @@ def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anc
     )  # fmt: skip
     labels = {measure.column: measure.axis_label for measure in measures}
     rows = []
-    for one in comparisons:
-        images = one.images_rate
+    for comparison in comparisons:
+        images = comparison.images_rate
         of_images = [NOTHING] * 5
         if isinstance(images, ImagesDelta):
             whole = images.images + images.refused
@@ -66,11 +70,11 @@ def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anc
                 f"{images.median:+.2f}", _ends(images.quartiles),
                 f"{images.images} of {whole}" if images.refused else str(images.images),
             ]  # fmt: skip
-        overlap = one.rate.overlap
-        first = _delta(one.rate), _ends(one.rate_interval) or NOTHING
+        overlap = comparison.rate.overlap
+        first = _delta(comparison.rate), _ends(comparison.rate_interval) or NOTHING
         last = NOTHING if overlap is None else f"{100 * overlap:.0f}"
-        metric = _delta(one.quality, "+.4g")
-        start = labels[one.column], one.label, _remark(one)
+        metric = _delta(comparison.quality, "+.4g")
+        start = labels[comparison.column], comparison.label, _remark(comparison)
         rows.append((*start, *first, *of_images, metric, last))
     notes = (
         f"Anchor: {anchor}. Overlap: what the curves share of the qualities that they span; "
@@ -93,20 +97,20 @@ def bd_records(
 ) -> list[dict[str, Any]]:
     """Return a flat record for each comparison, at full precision; refused ones have a reason."""
     records = []
-    for one in comparisons:
-        images = one.images_rate if isinstance(one.images_rate, ImagesDelta) else None
-        low, high = one.rate_interval or (None, None)
+    for comparison in comparisons:
+        images = comparison.images_rate if isinstance(comparison.images_rate, ImagesDelta) else None
+        low, high = comparison.rate_interval or (None, None)
         images_low, images_high = (images and images.interval) or (None, None)
         lower, upper = images.quartiles if images else (None, None)
         record = {
-            "metric": one.column,
-            "codec": one.label,
-            "anchor": one.anchor,
+            "metric": comparison.column,
+            "codec": comparison.label,
+            "anchor": comparison.anchor,
             "up_to_bpp": up_to_bpp,
-            "bd_rate_percent": getattr(one.rate, "value", None),
+            "bd_rate_percent": getattr(comparison.rate, "value", None),
             "bd_rate_low_percent": low,
             "bd_rate_high_percent": high,
-            "bd_rate_overlap": one.rate.overlap,
+            "bd_rate_overlap": comparison.rate.overlap,
             "images_bd_rate_percent": images and images.value,
             "images_bd_rate_low_percent": images_low,
             "images_bd_rate_high_percent": images_high,
@@ -115,13 +119,14 @@ def bd_records(
             "images_bd_rate_upper_quartile_percent": upper,
             "images_bd_rate_images": images and images.images,
             "images_bd_rate_refused": images and images.refused,
-            "bd_metric": getattr(one.quality, "value", None),
-            "bd_metric_overlap": one.quality.overlap,
-            "few": one.few,
+            "bd_metric": getattr(comparison.quality, "value", None),
+            "bd_metric_overlap": comparison.quality.overlap,
+            "few": comparison.few,
             "points_left_out": "; ".join(
-                f"{point.label} {point.setting} by {point.below:.3g}" for point in one.left_out
+                f"{point.label} {point.setting} by {point.below:.3g}"
+                for point in comparison.left_out
             ),
-            "reason": getattr(one.rate, "reason", None),
+            "reason": getattr(comparison.rate, "reason", None),
         }
         records.append(record)
     return records

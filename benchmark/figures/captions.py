@@ -38,7 +38,7 @@ def few_sentences(measures: Iterable[Measure]) -> list[str]:
     start = f"Over fewer than {FEW_IMAGES} images,"
     return [
         f"{start} {listed(names)} {'are' if names[1:] else 'is'} {why}."
-        for why, names in grouped((one.over_few, one.label) for one in measures).items()
+        for why, names in grouped((measure.over_few, measure.label) for measure in measures).items()
     ]
 
 
@@ -101,7 +101,7 @@ def caveat_note(groups: Mapping[str, Sequence[str]]) -> str:
     It is what all caveats have in common, if anything.
     """
     parts = [caveat.split("; ") for caveat in groups]
-    common = [one for one in parts[0] if all(one in of for of in parts)] if parts else []
+    common = [part for part in parts[0] if all(part in of for of in parts)] if parts else []
     words = "; ".join(common) or "a caveat: see the details"
     return f"{CAVEAT} {words}." if groups else ""
 
@@ -140,7 +140,7 @@ def images_of(panels: Iterable[Panel]) -> str:
 def panels_caption(panels: Sequence[Panel], dataset: str, left_out: int = 0) -> str:
     """Return the caption of panels of rate curves. left_out: number of curves that are not drawn"""
     measures = [panel.measure for panel in panels]
-    bars = [one for one in measures if one.of_sets and one.by_image]
+    bars = [measure for measure in measures if measure.of_sets and measure.by_image]
     curves = {curve.name for panel in panels for curve in panel.curves}
     return brief(
         [

@@ -34,7 +34,8 @@ def shown(
     kept = chosen_names(panels, anchor, look().most, named)
     cut = [
         panel._replace(curves=tuple(sorted(
-            (one for one in panel.curves if one.name in kept), key=lambda one: kept.index(one.name)
+            (curve for curve in panel.curves if curve.name in kept),
+            key=lambda curve: kept.index(curve.name),
         )))
         for panel in panels
     ]  # fmt: skip
@@ -118,7 +119,7 @@ def _best(panels: Sequence[Panel], known: dict[str, SystemCurve], anchor: str) -
     wanted += [one for one in ranked if not one.measured]
     for sort in ("standard", "learned"):
         others = [one for one in ranked if families[one.name] != family(anchor)]
-        wanted += [one for one in others if kind(one.system) == sort][:1]
+        wanted += [other for other in others if kind(other.system) == sort][:1]
     there = {families[one.name] for one in wanted}
     bests = {families[one.name]: one for one in reversed(ranked)}
     wanted += [one for one in ranked if one in bests.values() and families[one.name] not in there]

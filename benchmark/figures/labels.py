@@ -130,7 +130,7 @@ def _legend(figure: "Figure", handles: "Sequence[Line2D]", room: float, groups: 
     for entries, columns in [*orders, *((handles, math.ceil(len(handles) / n)) for n in rows)]:
         legend = figure.legend(
             handles=entries,
-            labels=[wrapped(str(one.get_label()), room - 0.3) for one in entries],
+            labels=[wrapped(str(entry.get_label()), room - 0.3) for entry in entries],
             ncols=columns,
             loc="upper left",
             borderaxespad=0,
@@ -145,7 +145,7 @@ def _legend(figure: "Figure", handles: "Sequence[Line2D]", room: float, groups: 
         if columns == 1 or legend.get_window_extent().width <= room * figure.dpi:
             break
         legend.remove()
-    headings = {one.get_gid() for one in handles}
+    headings = {handle.get_gid() for handle in handles}
     for text in legend.get_texts():
         text.set_parse_math(False)
         text.set_fontweight("bold" if text.get_text() in headings else "normal")
@@ -160,8 +160,8 @@ def _by_group(handles: "Sequence[Line2D]") -> "tuple[list[Line2D], int]":
     from matplotlib.lines import Line2D
 
     columns: list[list[Line2D]] = []
-    for group in dict.fromkeys(one.get_gid() for one in handles):
-        mine = [one for one in handles if one.get_gid() == group]
+    for group in dict.fromkeys(handle.get_gid() for handle in handles):
+        mine = [handle for handle in handles if handle.get_gid() == group]
         rows = math.ceil(len(mine) / math.ceil(len(mine) / MOST_ROWS))
         for start in range(0, len(mine), rows):
             heading = Line2D([], [], linestyle="", label=" " if start else group)

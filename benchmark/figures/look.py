@@ -90,7 +90,7 @@ class Look:
             if not _by_label([text], labels):
                 raise UnknownName("curve", text.rpartition("=")[0] or text, labels)
         for text in self.order:
-            if all(text not in (one, one.partition(":")[0]) for one in labels):
+            if all(text not in (label, label.partition(":")[0]) for label in labels):
                 raise UnknownName("curve", text, labels)
 
     def check_values(self) -> None:
@@ -118,14 +118,14 @@ def _by_label(texts: Iterable[str], labels: Iterable[str]) -> dict[str, str]:
     from benchmark.analysis.comparable import find_label  # which needs numpy
 
     labels = list(labels)
-    found = {}
+    result = {}
     for text in texts:
         parts = text.split("=")
         for count in range(len(parts) - 1, 0, -1):
             with suppress(BenchError):
-                found[find_label("=".join(parts[:count]), labels)] = "=".join(parts[count:])
+                result[find_label("=".join(parts[:count]), labels)] = "=".join(parts[count:])
                 break
-    return found
+    return result
 
 
 USUAL = Look()
@@ -154,4 +154,4 @@ def drawn_as(chosen: Look | None = None, **changes: Any) -> Iterator[Look]:
 
 def in_order(labels: Sequence[str], key: Callable[[str], str] = str) -> list[str]:
     """Return labels in the order that was asked for, others after them as they are."""
-    return sorted(labels, key=lambda one: look().place(key(one)))
+    return sorted(labels, key=lambda label: look().place(key(label)))

@@ -17,22 +17,22 @@ def ranking_table(
     intervals: with the 95 % interval of each BD-rate. names: of figures, by label, to put first.
     """
     ranks = ranking.ranks
-    counts = {one.images for one in ranks}
-    labels = [one.label for one in ranks]
-    columns = {"codec": [names[one] for one in labels], "spec": labels} if names else {}
+    counts = {rank.images for rank in ranks}
+    labels = [rank.label for rank in ranks]
+    columns = {"codec": [names[label] for label in labels], "spec": labels} if names else {}
     columns = columns or {"codec": labels}
     for place, measure in enumerate(ranking.measures):
-        cells = [_rate(one, place, intervals) for one in ranks]
+        cells = [_rate(rank, place, intervals) for rank in ranks]
         # Digits stay below each other where some cells have a mark.
         marked = not intervals and any(cell.endswith(DOUBTFUL) for cell in cells)
         columns[short_name(measure)] = [
             cell + " " * (marked and bool(cell) and not cell.endswith(DOUBTFUL)) for cell in cells
         ]
     columns |= {
-        "bpp": [_range(*one.bpp) if one.bpp else "" for one in ranks],
-        "encode": [_seconds(one.encode_seconds) for one in ranks],
-        "decode": [_seconds(one.decode_seconds) for one in ranks],
-        "images": [str(one.images) if len(counts) > 1 else "" for one in ranks],
+        "bpp": [_range(*rank.bpp) if rank.bpp else "" for rank in ranks],
+        "encode": [_seconds(rank.encode_seconds) for rank in ranks],
+        "decode": [_seconds(rank.decode_seconds) for rank in ranks],
+        "images": [str(rank.images) if len(counts) > 1 else "" for rank in ranks],
     }
     shown = {name: cells for name, cells in columns.items() if any(cells)}
     filled = [[cell or NOTHING for cell in cells] for cells in shown.values()]
@@ -59,7 +59,7 @@ def headline(ranking: Ranking, images: int, dataset: str, names: Mapping[str, st
     """
     best: dict[str, list[str]] = {}
     for place, measure in enumerate(ranking.measures):
-        sure = [(one.rates[place], one.label) for one in ranking.ranks]
+        sure = [(rank.rates[place], rank.label) for rank in ranking.ranks]
         rates = [
             (rate.value, label)
             for rate, label in sure

@@ -107,7 +107,8 @@ def draw_panel(
     inside = [one for one in panel.measured if min(p.bpp for p in one.points) <= CROP_BPP]
     seen = panel._replace(curves=(*panel.published, *(inside or panel.measured)))
     lines = [
-        (one, _draw(axes, one, panel.measure, styles[one.system.label])) for one in seen.curves
+        (curve, _draw(axes, curve, panel.measure, styles[curve.system.label]))
+        for curve in seen.curves
     ]
     _frame(axes, seen, linear_rate, outlier)
     return lines
@@ -148,7 +149,7 @@ def _frame(axes: "Axes", panel: Panel, linear_rate: bool, outlier: str) -> None:
     measure = panel.measure
     every = [point.bpp for curve in panel.curves for point in curve.points]
     rates = [bpp for bpp in every if bpp <= CROP_BPP] or every
-    framing = [one for one in panel.curves if one.system.name != outlier] or panel.curves
+    framing = [curve for curve in panel.curves if curve.system.name != outlier] or panel.curves
     points = [point for curve in framing for point in curve.points if point.bpp <= max(rates)]
     values = [measure.drawn(point.value) for point in points]
     low, high = min(values), max(values)

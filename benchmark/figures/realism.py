@@ -142,7 +142,9 @@ def _caption(
 
 def _details(plots: Sequence[PlotAtRate], distortion: Measure, realism: Measure) -> list[str]:
     sweeps = [sweep for plot in plots for sweep in plot.sweeps]
-    values = [(one.curve, value) for one in sweeps for step in one.steps for value in step[1:]]
+    values = [
+        (sweep.curve, value) for sweep in sweeps for step in sweep.steps for value in step[1:]
+    ]
     parts = [f"The axis of {realism.label} is logarithmic and reversed."]
     if any(value.how == "interpolated" for _, value in values):
         parts.append(

@@ -116,7 +116,7 @@ def _style_file(path: Path | None) -> dict[str, Any]:
         return {}
     import matplotlib as mpl
 
-    found: Any = mpl.RcParams()
+    result: Any = mpl.RcParams()
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
@@ -126,11 +126,11 @@ def _style_file(path: Path | None) -> dict[str, Any]:
         if not key.strip():
             continue
         try:
-            found[key.strip()] = value.strip().strip("\"'")
+            result[key.strip()] = value.strip().strip("\"'")
         except (KeyError, ValueError) as error:
             why = " ".join(str(error).split())
             raise UsageError(f"--style {path}, line {number}: {why}") from error
-    return dict(found)
+    return dict(result)
 
 
 def styles(labels: Iterable[str]) -> dict[str, Style]:
@@ -149,20 +149,20 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
     unknown = [f for f in dict.fromkeys(map(family, ordered)) if f not in FAMILIES]
     colours, markers = cycle(SPARE_COLOURS), cycle(SPARE_MARKERS)
     bases = FAMILIES | {f: Style(next(colours), next(markers)) for f in unknown}
-    found: dict[str, Style] = {}
+    result: dict[str, Style] = {}
     for label in ordered:
         own = family(label)
-        siblings = sum(family(other) == own for other in found)
+        siblings = sum(family(other) == own for other in result)
         # The style of a known system stays free where only other variants of it are there.
-        kept = own in FAMILIES and plainness(label) > 0 and bases[own] not in found.values()
+        kept = own in FAMILIES and plainness(label) > 0 and bases[own] not in result.values()
         number = siblings + kept
-        taken = [*(FAMILIES.values() if number else ()), *found.values()]
-        tried = [one for one in _shades(bases[own], number) if one not in taken]
+        taken = [*(FAMILIES.values() if number else ()), *result.values()]
+        tried = [shade for shade in _shades(bases[own], number) if shade not in taken]
         apart = (one for one in tried if not number or _is_apart(one, taken))
-        found[label] = next(apart, tried[0])
-    given = look().colours(found)
+        result[label] = next(apart, tried[0])
+    given = look().colours(result)
     return {name: one._replace(colour=_hex(given[name])) if name in given else one
-            for name, one in found.items()}  # fmt: skip
+            for name, one in result.items()}  # fmt: skip
 
 
 def _hex(colour: str) -> str:

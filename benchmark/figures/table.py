@@ -75,14 +75,14 @@ def means_table(summary: Summary, measures: Sequence[Measure], failed: bool = Tr
 def draws_table(spreads: Sequence[DrawSpread]) -> Table:
     """Return a row for each spread over drawings, with the spread over images beside it."""
     rows = []
-    for one in spreads:
-        form = f".{_decimals(one.measure)}f"
+    for spread in spreads:
+        form = f".{_decimals(spread.measure)}f"
         draws, images = (
             " to ".join(f"{end:{form}}" for end in ends) if ends else NOTHING
-            for ends in (one.over_draws, one.over_images)
+            for ends in (spread.over_draws, spread.over_images)
         )
-        start = one.label, str(one.setting), one.measure.label, str(one.draws)
-        rows.append((*start, f"{one.mean:{form}}", draws, images))
+        start = spread.label, str(spread.setting), spread.measure.label, str(spread.draws)
+        rows.append((*start, f"{spread.mean:{form}}", draws, images))
     headers = ("codec", "setting", "metric", "draws", "mean", "over draws", "over images")
     return Table(headers, tuple(rows), 3, (DRAWS_NOTE,) if rows else ())
 

@@ -58,7 +58,7 @@ class BoundCodec:
         return self._context.copy().run(self._decoder.decode, data)
 
     def __repr__(self) -> str:
-        values = ", ".join(str(one) for one in self.settings)
+        values = ", ".join(str(setting) for setting in self.settings)
         return f"<codec {self.name}: {values}>"
 
     def _setting(self, setting: Setting | float | None, named: Mapping[str, float]) -> Setting:
@@ -157,10 +157,10 @@ def decoded(
     if not chosen.pictures:
         raise Unavailable(f"{codec} of {image} cannot be decoded: {'; '.join(chosen.absent)}")
     if len(chosen.pictures) > 1:
-        known = ", ".join(f"{one.label} {one.setting}" for one in chosen.pictures)
+        known = ", ".join(f"{picture.label} {picture.setting}" for picture in chosen.pictures)
         raise UsageError(f"{codec} of {image} has several pictures: {known}; name one of them")
-    found = reconstruct_all([chosen.pictures[0].row], contents, chosen_device, 1)
-    (pixels,) = (done[1] for done in found if done is not None)
+    result = reconstruct_all([chosen.pictures[0].row], contents, chosen_device, 1)
+    (pixels,) = (done[1] for done in result if done is not None)
     if isinstance(pixels, Failed):
         kind = Unavailable if pixels.stage == "load" else CorruptStream
         raise kind(f"{codec} of {image} cannot be decoded: {pixels.reason}")

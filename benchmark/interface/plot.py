@@ -69,13 +69,13 @@ def plot(
     frame = source if isinstance(source, pd.DataFrame) else load(source)
     if look.images:
         frame = frame[frame["image"].isin(named_images(sorted(set(frame["image"])), look.images))]
-    found = summarised(frame, (name,), common, "per_image", allow_few)
+    result = summarised(frame, (name,), common, "per_image", allow_few)
     with drawn_as(look):
-        look.check(found.labels)
-        panels, _ = shown([measured_panel(found, measure)])
+        look.check(result.labels)
+        panels, _ = shown([measured_panel(result, measure)])
         if not panels:
             raise UsageError(f"no point of {name} can be drawn: `summary` counts its values")
-        drawn = styles(found.labels)
+        drawn = styles(result.labels)
         if ax is not None:
             draw_panel(ax, panels[0], drawn, look.linear_rate)
             for text in ax.legend(fontsize="x-small", frameon=False).get_texts():

@@ -105,13 +105,13 @@ def protocols(source: Source) -> pd.DataFrame:
     """
     table, _ = whole_rows(source)
     present = present_protocols(METRICS)
-    found = []
+    result = []
     for metric in _metrics(table):
         counts = table[metric_columns(metric)[1]].drop_null().value_counts().to_pylist()
-        for one in sorted(counts, key=lambda one: -one["counts"]):
+        for one in sorted(counts, key=lambda count: -count["counts"]):
             known = present.get(metric, one["values"]) == one["values"]
-            found.append((metric, one["values"], one["counts"], known))
-    return pd.DataFrame(found, columns=["metric", "protocol", "rows", "present"])
+            result.append((metric, one["values"], one["counts"], known))
+    return pd.DataFrame(result, columns=["metric", "protocol", "rows", "present"])
 
 
 def missing(source: Source) -> pd.DataFrame:
@@ -205,13 +205,13 @@ def _metrics(table: pa.Table, asked: bool = False) -> list[str]:
     """
     usual = {metric_class(name).column for name in USUAL_METRICS}
     known = [metric_class(name).column for name in METRICS]
-    found = []
+    result = []
     for column in (*known, *own_columns(table.column_names)):
         value, _, reason = metric_columns(column)
         nulls = [table[name].null_count for name in (value, *[reason] * asked)]
         if column in usual or min(nulls) < table.num_rows:
-            found.append(column)
-    return found
+            result.append(column)
+    return result
 
 
 def _labels(table: pa.Table) -> list[str]:

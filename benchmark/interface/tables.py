@@ -56,23 +56,23 @@ def summary(
         comparable, with reasons.
     """
     names = metric_names(metrics)
-    found = summarised(source, names, common, average, allow_few)
-    means = pd.DataFrame(found.for_machines())
+    result = summarised(source, names, common, average, allow_few)
+    means = pd.DataFrame(result.for_machines())
     empty = [
         metric_class(name).column
         for name in names
-        if not found.values_of(metric_class(name).column)
+        if not result.values_of(metric_class(name).column)
     ]
     without = [f"{name}{end}" for name in empty for end in ("", "_images", "_infinite", *EXTRA)]
-    means = means.astype(dict.fromkeys(("bpp", *found.points[0].means), "float64"))
+    means = means.astype(dict.fromkeys(("bpp", *result.points[0].means), "float64"))
     means = means.drop(columns=without, errors="ignore")
     means.attrs = {
         "units": {name: unit(name) for name in means.columns},
         "meanings": {"bpp": RATES[average]},
-        "protocols": found.protocols_in_use,
-        "images": found.images,
-        "left_out": [one._asdict() for one in found.left_out],
-        "machine": found.machine,
+        "protocols": result.protocols_in_use,
+        "images": result.images,
+        "left_out": [one._asdict() for one in result.left_out],
+        "machine": result.machine,
     }
     return means
 
@@ -124,17 +124,17 @@ def bd_rate(
         If there is no such metric, or the anchor has no rows.
     """
     (name,) = metric_names([metric])
-    found = summarised(source, (name,), common, "per_image", allow_few)
-    label = find_label(anchor, found.labels)
+    result = summarised(source, (name,), common, "per_image", allow_few)
+    label = find_label(anchor, result.labels)
     measure = Measure.named(name)
-    comparisons = compare(found, measure, label, up_to_bpp, any_overlap)
+    comparisons = compare(result, measure, label, up_to_bpp, any_overlap)
     deltas = pd.DataFrame(bd_records(comparisons, up_to_bpp))
     numbers = [name for name in deltas.columns if name.endswith(NUMBERS) or name == "bd_metric"]
     deltas = deltas.astype(dict.fromkeys(numbers, "float64"))  # None alone would be an object
     deltas.attrs = {
         "units": {name: unit(name) for name in deltas.columns},
-        "protocols": found.protocols_in_use,
-        "images": found.images,
+        "protocols": result.protocols_in_use,
+        "images": result.images,
     }
     return deltas
 
@@ -179,8 +179,8 @@ def match(
     """
     names = tuple(dict.fromkeys((*METRICS, *metric_names([metric]))))
     summary = summarised(source, names, False, "per_image", False)
-    found = matches(summary, codec, against, metric, parse_tolerance(str(tolerance)))
-    table = pd.DataFrame([one.for_machines() for one in found])
+    result = matches(summary, codec, against, metric, parse_tolerance(str(tolerance)))
+    table = pd.DataFrame([one.for_machines() for one in result])
     ratios = [name for name in table.columns if "_ratio" in name or "_difference" in name]
     table = table.astype({name: "float64" for name in ratios if not name.endswith("_pairs")})
     table.attrs = {"protocols": summary.protocols_in_use, "machine": summary.machine}
@@ -228,20 +228,20 @@ def rank(
     """
     names, texts = metric_names(metrics), [at] if isinstance(at, str) else at
     targets = [parse_target(text) for text in texts]
-    asked = dict.fromkeys((*names, *(one.name for one in targets if one.name != RATE)))
-    found = summarised(source, tuple(asked), False, "per_image", allow_few)
+    asked = dict.fromkeys((*names, *(target.name for target in targets if target.name != RATE)))
+    result = summarised(source, tuple(asked), False, "per_image", allow_few)
     measures = [Measure.named(name) for name in names]
     table = pd.DataFrame(
         one.record(measures)
         for target in targets
-        for one in ranked_at(found, target, measures, budget, common)
+        for one in ranked_at(result, target, measures, budget, common)
     )
     others = {"at", "rank", "codec", "images", "images_reached"}
     numbers = dict.fromkeys(set(table) - others, "float64")
     table = table.astype({"rank": "Int64", **numbers})
     table.attrs = {
         "units": {name: unit(name) for name in table.columns},
-        "protocols": found.protocols_in_use,
-        "images": found.images,
+        "protocols": result.protocols_in_use,
+        "images": result.images,
     }
     return table

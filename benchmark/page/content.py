@@ -210,7 +210,9 @@ def on_dark(colour: str) -> str:
     ('#56B4E9', True)
     """
     candidates = (colour, *(mixed(colour, 255, step / STEPS) for step in range(1, STEPS + 1)))
-    return next(one for one in candidates if contrast(one, DARK_PAGE) >= LEAST_CONTRAST)
+    return next(
+        candidate for candidate in candidates if contrast(candidate, DARK_PAGE) >= LEAST_CONTRAST
+    )
 
 
 def _legend(entry: LegendEntry) -> dict[str, str]:
@@ -244,15 +246,17 @@ def _point(
         "bpp": _short(point.bpp),
         "count": point.images,
         "means": {
-            one.column: _mean(point, one, (point.label, setting, one.column) not in not_drawn)
-            for one in content.measures
+            measure.column: _mean(
+                point, measure, (point.label, setting, measure.column) not in not_drawn
+            )
+            for measure in content.measures
         },
         "images": [places[number] for number in numbers],
         "image_bpp": _shorts(point.image_bpp.tolist()),
         "image_values": {
-            one.column: _shorts(point.image_values[one.column].tolist())
-            for one in content.measures
-            if not one.of_sets
+            measure.column: _shorts(point.image_values[measure.column].tolist())
+            for measure in content.measures
+            if not measure.of_sets
         },
         "pictures": pictures,
     }
@@ -261,18 +265,18 @@ def _point(
 def _mean(point: Point, measure: Measure, drawn: bool) -> dict[str, Any]:
     """Return a mean, and what a page cannot tell from it (model.js fills in the rest)."""
     mean = point.means[measure.column]
-    found: dict[str, Any] = {"value": _short(mean.value)}
+    result: dict[str, Any] = {"value": _short(mean.value)}
     if mean.value is None:
-        return found
+        return result
     if mean.bpp != point.bpp:
-        found["bpp"] = _short(mean.bpp)
+        result["bpp"] = _short(mean.bpp)
     if mean.images != point.images:
-        found["images"] = mean.images
+        result["images"] = mean.images
     if not drawn:
-        found["excluded"] = True
+        result["excluded"] = True
     elif (interval := point_interval(point, measure)) is not None:
-        found["interval"] = _shorts(interval)
-    return found
+        result["interval"] = _shorts(interval)
+    return result
 
 
 def _published(content: Content, curve: SystemCurve, measure: Measure) -> dict[str, Any]:

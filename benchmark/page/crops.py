@@ -45,7 +45,9 @@ def crops(
         if side > min(images[0].shape[:2]):
             continue
         top, left = most_different(images[1:], side)
-        parts = [np.ascontiguousarray(one[top : top + side, left : left + side]) for one in images]
+        parts = [
+            np.ascontiguousarray(image[top : top + side, left : left + side]) for image in images
+        ]
         files = [file_bytes(part) for part in parts]
         if sum(map(len, files)) <= CROP_BYTES:
             return [

@@ -132,16 +132,18 @@ def _crops(content: Content) -> str:
     numbers = {(one.label, str(one.setting)): n for n, one in enumerate(content.summary.points)}
     order = sorted(content.photographs, key=lambda number: content.photographs[number].name)
     figures = []
-    for one in content.crops:
-        source = f'src="data:image/webp;base64,{b64encode(one.file).decode()}"'
-        if one.key is None:
+    for crop in content.crops:
+        source = f'src="data:image/webp;base64,{b64encode(crop.file).decode()}"'
+        if crop.key is None:
             name, said, opens = "original", "", "disabled"
         else:
-            label, setting, image = one.key
-            name, said = f"{content.legend[label].name}", _numbers(content, one.key)
+            label, setting, image = crop.key
+            name, said = f"{content.legend[label].name}", _numbers(content, crop.key)
             opens = f'data-point="{numbers[label, setting]}" data-image="{order.index(image)}"'
-        alt = escape(f"{one.image}, {name}: {one.side} pixels square from {one.left}, {one.top}")
-        size = f'width="{one.side}" height="{one.side}"'
+        alt = escape(
+            f"{crop.image}, {name}: {crop.side} pixels square from {crop.left}, {crop.top}"
+        )
+        size = f'width="{crop.side}" height="{crop.side}"'
         figures.append(
             f'<figure><button type="button" {opens}><img {source} alt="{alt}" {size}></button>'
             f"<figcaption><strong>{_breakable(name)}</strong> {escape(said)}</figcaption></figure>"
@@ -166,11 +168,11 @@ def _numbers(content: Content, key: ImageKey) -> str:
     point = next(p for p in points if (p.label, str(p.setting)) == (label, setting))
     at = point.image_ids.tolist().index(number)
     said = [f"{point.image_bpp[at]:.3f} bpp"]
-    for one in content.measures:
-        if one.column in content.leads and not one.of_sets:
-            digits, unit = (2, " dB") if "dB" in one.label else (4, "")
-            value = point.image_values[one.column][at]
-            said.append(f"{one.label.partition(' (')[0]} {value:.{digits}f}{unit}")
+    for measure in content.measures:
+        if measure.column in content.leads and not measure.of_sets:
+            digits, unit = (2, " dB") if "dB" in measure.label else (4, "")
+            value = point.image_values[measure.column][at]
+            said.append(f"{measure.label.partition(' (')[0]} {value:.{digits}f}{unit}")
     return ", ".join(said)
 
 

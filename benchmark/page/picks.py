@@ -87,12 +87,12 @@ def in_order(
 
     chosen = [by_number[number] for number in sorted(by_number, key=rank)[:photographs]]
     places = {label: place for place, label in enumerate(first)}
-    found: dict[ImageKey, None] = {}
+    result: dict[ImageKey, None] = {}
     for keys in chosen:
         listed = sorted((k for k in keys if k[0] in places), key=lambda key: places[key[0]])
-        found |= dict.fromkeys(by_rate(listed))
-        found |= dict.fromkeys(by_rate([key for key in keys if key[0] not in places]))
-    return list(found)
+        result |= dict.fromkeys(by_rate(listed))
+        result |= dict.fromkeys(by_rate([key for key in keys if key[0] not in places]))
+    return list(result)
 
 
 def within(

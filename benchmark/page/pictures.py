@@ -71,13 +71,13 @@ def rows_by_image(table: pa.Table, summary: Summary, coding: str) -> dict[ImageK
     marked = np.flatnonzero(rows.ok & rows.shown)
     labels, editions = rows.labels(), rows.edition[marked].tolist()
     used = {(p.label, str(p.setting), number) for p in summary.points for number in p.image_ids}
-    found: dict[ImageKey, StoredRow] = {}
+    result: dict[ImageKey, StoredRow] = {}
     picked = table.select(list(COLUMNS)).take(rows.index[marked]).to_pylist()
     for row, number, edition in zip(picked, rows.image[marked].tolist(), editions, strict=True):
         place = labels[edition], f"{row['setting_name']}={row['setting_value']:g}", number
         if place in used:
-            found[place] = row
-    return found
+            result[place] = row
+    return result
 
 
 def write_pictures(
@@ -114,9 +114,9 @@ def write_pictures(
     with show_progress(len(missing)) as tell:
         tell(Progress(0, 0))
         needed, done = [rows[key] for key in missing], 0
-        for found in reconstruct_all(needed, contents, device, cores()):
-            if found is not None:
-                key, pixels, done = missing[found[0]], found[1], done + 1
+        for result in reconstruct_all(needed, contents, device, cores()):
+            if result is not None:
+                key, pixels, done = missing[result[0]], result[1], done + 1
                 if isinstance(pixels, Failed):
                     failed[key] = _failure(pixels)
                 else:
@@ -134,8 +134,10 @@ def write_pictures(
         for key, row in rows.items()
     }
     kept = [key for key in chosen if key not in failed]
-    files = {one.picture for one in photographs.values()} | {decoded[key].picture for key in kept}
-    sizes = {Path(one).name: (folder / one).stat().st_size for one in files if one}
+    files = {photograph.picture for photograph in photographs.values()} | {
+        decoded[key].picture for key in kept
+    }
+    sizes = {Path(file).name: (folder / file).stat().st_size for file in files if file}
     return Pictures(photographs, decoded, sizes, kept)
 
 

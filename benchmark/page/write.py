@@ -121,7 +121,7 @@ def write_page(
             for label in summary.labels
             if label == report.anchor or label.partition(":")[0] in NEIGHBOURS
         ],
-        leads=[one.column for one in report.ranking.measures],
+        leads=[measure.column for measure in report.ranking.measures],
         headline=headline(report.ranking, summary.images, stored.name, names_of(summary)),
         ranking=(heading(report.ranking), ranking_table(report.ranking)),
         shown=shown,
@@ -183,11 +183,11 @@ def _shown(
 def _legend(
     summary: Summary, published: Mapping[str, Sequence[SystemCurve]]
 ) -> dict[str, LegendEntry]:
-    curves = [curve for found in published.values() for curve in found]
+    curves = [curve for result in published.values() for curve in result]
     drawn = styles([*summary.labels, *(curve.system.label for curve in curves)])
     short = names_of(summary)
-    found = {one.name: LegendEntry(one.name, *drawn[one.system.label]) for one in curves}
-    return found | {label: LegendEntry(short[label], *drawn[label]) for label in summary.labels}
+    result = {curve.name: LegendEntry(curve.name, *drawn[curve.system.label]) for curve in curves}
+    return result | {label: LegendEntry(short[label], *drawn[label]) for label in summary.labels}
 
 
 def _facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

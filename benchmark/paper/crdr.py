@@ -84,9 +84,9 @@ def curves(
     here, panels = _panels(results, dataset, metrics, field, facts.most_bpp or MOST_BPP)
     panels = [panel for panel in panels if panel.curves]
     sentences = too_few(here, dataset)
-    there = {curve.system.label: curve.system.name for one in panels for curve in one.measured}
+    there = {curve.system.label: curve.system.name for panel in panels for curve in panel.measured}
     systems = FIELD_SYSTEMS if field else PAPER_SYSTEMS
-    wanted = [one for one in systems if (one.budget if field else one.group == OURS)]
+    wanted = [system for system in systems if (system.budget if field else system.group == OURS)]
     absent = [one for one in wanted if one.label not in there]
     codecs = ",".join(dict.fromkeys(one.label.partition(":")[0] for one in absent))
     command = f"`bench run --codecs {codecs} --dataset {dataset}`"
@@ -95,7 +95,7 @@ def curves(
     if absent and not field:
         names = ", ".join(one.name for one in absent)
         sentences.append(f"{name} has only published points of {names}: {command} adds measured")
-    anchor = next((one.label for one in systems if one.name == facts.anchor), "")
+    anchor = next((system.label for system in systems if system.name == facts.anchor), "")
     if field:
         known = registry.FIELD_ANCHOR
         anchor = known if known in there else panels[0].curves[0].system.label
@@ -103,7 +103,7 @@ def curves(
         panels, _styles(results, field), facts.title, anchor=anchor, outlier=OUTLIER, groups=True
     )
     shown = {curve.system.name for panel in panels for curve in panel.curves}
-    lacking = [one.name for one in systems if one.published and one.name not in shown]
+    lacking = [system.name for system in systems if system.published and system.name not in shown]
     if drawing and lacking:
         more = f"Without numbers here: {', '.join(lacking)}."
         drawing = drawing._replace(details=(*drawing.details, more))
@@ -175,7 +175,9 @@ def crops(results: PaperResults) -> PaperFigure:
         drawn = draw_crops(results, FigureRequest(dataset=dataset))
         if drawn.drawing is not None:
             return drawn
-        reasons += [f"{dataset}: {one.removeprefix('no crops: ')}" for one in drawn.sentences]
+        reasons += [
+            f"{dataset}: {sentence.removeprefix('no crops: ')}" for sentence in drawn.sentences
+        ]
     why = "; ".join(dict.fromkeys(reasons)) or "nothing is measured (`./run_all.sh` does)"
     return PaperFigure(None, (f"no crops: {why}",))
 

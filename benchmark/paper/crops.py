@@ -105,7 +105,7 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
             f"Parts of {', '.join(dict.fromkeys(one['image'] for one in records))} "
             f"({profile(dataset).title}), decoded from real streams of about one rate; rate and "
             f"{metric_names([measure])} are of the whole photograph.",
-            *dict.fromkeys(f"* {one['caveat']}." for one in records if one["caveat"]),
+            *dict.fromkeys(f"* {record['caveat']}." for record in records if record["caveat"]),
         ]
     )
     return PaperFigure(
@@ -130,10 +130,10 @@ def _digests(rows: ByCodec) -> set[str]:
 def _image(asked: str, there: Mapping[str, object]) -> str:
     """Return the name of the photograph asked for; empty if none was."""
     name = asked.rpartition("/")[2] if asked not in there else asked
-    found = [one for one in there if fnmatch(one, name) or fnmatch(PurePath(one).stem, name)]
-    if asked and not found:
+    result = [one for one in there if fnmatch(one, name) or fnmatch(PurePath(one).stem, name)]
+    if asked and not result:
         raise UnknownName("photograph with kept streams", asked, there)
-    return found[0] if asked else ""
+    return result[0] if asked else ""
 
 
 def _most_different(by_image: Mapping[str, ByCodec], measure: Measure) -> str:
@@ -206,13 +206,16 @@ def _tile(
 
 
 def _details(records: Sequence[StreamRow], measure: Measure) -> list[str]:
-    rules = {one[f"{measure.column}_protocol"]: None for one in records}
+    rules = {record[f"{measure.column}_protocol"]: None for record in records}
     lines = [f"Protocols: {', '.join(filter(None, [CODING, *rules]))}."]
-    for one in records:
-        place = f"{one['width']} x {one['height']} pixels at ({one['left']}, {one['top']})"
-        origin = f"{one['system']}: {one['version']} at {one['setting']}, {one['bpp']:.4f} bpp"
-        words = [origin, "recorded elsewhere" * one["recorded"], one["caveat"]]
-        lines.append(f"{one['image']}, {place}. {', '.join(filter(None, words))}.")
+    for record in records:
+        place = (
+            f"{record['width']} x {record['height']} pixels at ({record['left']}, {record['top']})"
+        )
+        rate = f"{record['bpp']:.4f} bpp"
+        origin = f"{record['system']}: {record['version']} at {record['setting']}, {rate}"
+        words = [origin, "recorded elsewhere" * record["recorded"], record["caveat"]]
+        lines.append(f"{record['image']}, {place}. {', '.join(filter(None, words))}.")
     return lines
 
 
@@ -244,7 +247,7 @@ def most_different(pictures: Sequence[Pixels], side: int) -> Box:
     """
     height, width, _ = pictures[0].shape
     side = min(side, height, width)
-    spread = np.stack([one.astype(np.float32) for one in pictures]).var(axis=0).sum(axis=2)
+    spread = np.stack([picture.astype(np.float32) for picture in pictures]).var(axis=0).sum(axis=2)
     sums = np.pad(spread.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     best = max(
         (sums[y + side, x + side] - sums[y, x + side] - sums[y + side, x] + sums[y, x], -y, -x)
@@ -275,9 +278,9 @@ def rows_with_streams(
         known = [order.index(key) for key in (label, row["codec"]) if key in order]
         return known[0] if known else len(order)
 
-    found: dict[str, dict[str, list[StreamRow]]] = {}
+    result: dict[str, dict[str, list[StreamRow]]] = {}
     for label, row in sorted(labelled, key=lambda one: (place(*one), one[1]["variant"])):
         good = row["status"] == "ok" and row["stream_sha256"] and row["codec"] != registry.NULL
         if good and (not wanted or place(label, row) < len(order)) and contents.has_stream(row):
-            found.setdefault(row["image"], {}).setdefault(label, []).append(row)
-    return found
+            result.setdefault(row["image"], {}).setdefault(label, []).append(row)
+    return result

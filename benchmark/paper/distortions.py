@@ -101,7 +101,7 @@ def distortions(results: PaperResults) -> PaperFigure:
     A metric whose weights are not here comes from RECORDED, of the same pixels by the same rules.
     """
     try:
-        files = {one.name: one.path for one in open_sample().images}
+        files = {image.name: image.path for image in open_sample().images}
     except Unavailable as missing:
         return PaperFigure(None, (f"no distortions: {missing}",))
     photograph = read_image(files[PHOTOGRAPH]).pixels
@@ -114,26 +114,29 @@ def distortions(results: PaperResults) -> PaperFigure:
         digest = pixels_sha256(pixels)
         source, changed = HashedImage(PHOTOGRAPH, photograph), HashedImage(digest, pixels)
         columns = scorer.score(source, changed, METRICS).columns
-        for one in measures:
-            value = recorded.get((digest, one.column, columns[f"{one.column}_protocol"]))
-            if columns[one.column] is None and value:
-                columns[one.column] = float(value)
-                elsewhere[one.label] = None
-            if columns[one.column] is None:
-                reasons[one.label] = columns[f"{one.column}_reason"]
+        for measure in measures:
+            value = recorded.get((digest, measure.column, columns[f"{measure.column}_protocol"]))
+            if columns[measure.column] is None and value:
+                columns[measure.column] = float(value)
+                elsewhere[measure.label] = None
+            if columns[measure.column] is None:
+                reasons[measure.label] = columns[f"{measure.column}_reason"]
         record = {
             "distortion": name,
             "photograph": f"sample/{PHOTOGRAPH}",
             "squared_error": squared_error(photograph, pixels),
             "samples": photograph.size,
             "pixels_sha256": digest,
-            **{one.column: columns[one.column] for one in measures},
-            **{f"{one.column}_protocol": columns[f"{one.column}_protocol"] for one in measures},
+            **{measure.column: columns[measure.column] for measure in measures},
+            **{
+                f"{measure.column}_protocol": columns[f"{measure.column}_protocol"]
+                for measure in measures
+            },
         }
-        values = {one.label: columns[one.column] for one in measures}
+        values = {measure.label: columns[measure.column] for measure in measures}
         tiles.append(PictureTile(name, pixels, values, record))
     mse = tiles[1].record["squared_error"] / photograph.size
-    rules = ", ".join(tiles[1].record[f"{one.column}_protocol"] for one in measures)
+    rules = ", ".join(tiles[1].record[f"{measure.column}_protocol"] for measure in measures)
     caption = (
         f"One photograph (sample/{PHOTOGRAPH}), changed in three ways by exactly the same mean "
         f"squared error, {mse:.2f}, and so of one PSNR. Lower LPIPS is better."

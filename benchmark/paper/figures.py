@@ -104,20 +104,20 @@ def _read(request: FigureRequest, dataset: str, names: Sequence[str]) -> Dataset
 
 def _rd(request: FigureRequest) -> PaperFigure:
     """Rate-distortion curves, a panel for each metric."""
-    found = evidence(request, "rd")
-    panels = found.panels
+    result = evidence(request, "rd")
+    panels = result.panels
     if request.codecs and not request.anchor:  # which was read for BD-rates alone
         named = {*request.codecs}
         panels = [
-            one._replace(curves=tuple(
-                c for c in one.curves
-                if c.system.label != found.anchor or named & names_meaning(c.system.label)
+            panel._replace(curves=tuple(
+                c for c in panel.curves
+                if c.system.label != result.anchor or named & names_meaning(c.system.label)
             ))
-            for one in panels
+            for panel in panels
         ]  # fmt: skip
     drawing = draw_rate_curves(
-        panels, found.styles, found.title, found.summary,
-        anchor=found.anchor, named=request.codecs,
+        panels, result.styles, result.title, result.summary,
+        anchor=result.anchor, named=request.codecs,
     )  # fmt: skip
     return PaperFigure(drawing, () if drawing else ("no rd: no points can be drawn",))
 
@@ -139,10 +139,10 @@ def _comparisons(found: Evidence, request: FigureRequest) -> list[Comparison]:
 
 def _bd(request: FigureRequest) -> PaperFigure:
     """Bars of BD-rates with intervals, a panel for each metric."""
-    found = evidence(request, "bd")
-    compared = _comparisons(found, request)
-    panels, absent = shown(found.panels, found.anchor, _named(request, found))
-    drawing = draw_bd_bars(panels, compared, found.styles, found.title, found.anchor, absent)
+    result = evidence(request, "bd")
+    compared = _comparisons(result, request)
+    panels, absent = shown(result.panels, result.anchor, _named(request, result))
+    drawing = draw_bd_bars(panels, compared, result.styles, result.title, result.anchor, absent)
     return PaperFigure(drawing, () if drawing else ("no bd: no codec has a BD-rate",))
 
 
@@ -151,28 +151,28 @@ def _complexity(request: FigureRequest) -> PaperFigure:
     for name in request.cost:
         if name not in COSTS:
             raise UnknownName("cost", name, COSTS)
-    found = evidence(request, "complexity")
-    panels, absent = shown(found.panels[:1], found.anchor, _named(request, found))
+    result = evidence(request, "complexity")
+    panels, absent = shown(result.panels[:1], result.anchor, _named(request, result))
     measure = panels[0].measure
-    rates = {one.label: one.rate for one in _comparisons(found, request)
-             if one.column == measure.column}  # fmt: skip
+    rates = {comparison.label: comparison.rate for comparison in _comparisons(result, request)
+             if comparison.column == measure.column}  # fmt: skip
     points, lacking = [], []
     for curve in panels[0].measured:
         label = curve.system.label
-        delta = Delta(0.0, 1.0) if label == found.anchor else rates.get(label)
+        delta = Delta(0.0, 1.0) if label == result.anchor else rates.get(label)
         if curve.edition is None or not isinstance(delta, Delta):
             continue
         for cost in request.cost or COSTS:
-            spent = cost_of(found.summary, curve.edition, cost)
+            spent = cost_of(result.summary, curve.edition, cost)
             if spent is None:
                 lacking.append((f"No {cost} known of", curve.name))
                 continue
             points.append(CostPoint(curve, cost, spent[0], delta.value, spent[1]))
     details = [f"{text} {', '.join(names)}." for text, names in grouped(lacking).items()]
     details += [f"Not drawn: {', '.join(absent)}."] * bool(absent)
-    of_anchor = (one.name for one in panels[0].curves if one.system.label == found.anchor)
-    metric, name = metric_words([measure]), next(of_anchor, found.anchor)
-    drawing = draw_costs(points, found.styles, found.title, metric, name, details)
+    of_anchor = (one.name for one in panels[0].curves if one.system.label == result.anchor)
+    metric, name = metric_words([measure]), next(of_anchor, result.anchor)
+    drawing = draw_costs(points, result.styles, result.title, metric, name, details)
     return PaperFigure(drawing, () if drawing else ("no complexity: no cost is known",))
 
 
@@ -199,12 +199,12 @@ def cost_of(summary: Summary, edition: Edition, cost: str) -> tuple[float, bool]
 
 def _realism(request: FigureRequest) -> PaperFigure:
     """A metric of realism against one of distortion, at some rates."""
-    found = evidence(request, "realism")
-    if len(found.panels) != 2:
+    result = evidence(request, "realism")
+    if len(result.panels) != 2:
         raise UsageError("realism takes two metrics that rows have: --metrics psnr,lpips_squeeze")
     drawing, plots = realism_plots(
-        found.panels, found.summary, found.points, found.stored.name, request.rates or RATES,
-        found.styles, found.anchor, found.summary.images, request.codecs
+        result.panels, result.summary, result.points, result.stored.name, request.rates or RATES,
+        result.styles, result.anchor, result.summary.images, request.codecs
     )  # fmt: skip
     if drawing is None:
         return PaperFigure(None, ("no realism: no codec has points near these rates (--bpp)",))
@@ -227,14 +227,18 @@ def realism_plots(
     None where no system has both at any rate. looks: styles by label.
     """
     kept = chosen_names(panels, anchor, look().most, named)
-    cut = [one._replace(curves=tuple(c for c in one.curves if c.name in kept)) for one in panels]
+    cut = [
+        panel._replace(curves=tuple(c for c in panel.curves if c.name in kept)) for panel in panels
+    ]
     plots = []
     for bpp in rates:
         sweeps = []
-        for one in realism_sweeps(cut, summary, points, dataset, bpp):
-            system = one.curve.system
+        for sweep in realism_sweeps(cut, summary, points, dataset, bpp):
+            system = sweep.curve.system
             name = look().names([system.label]).get(system.label, system.name)
-            sweeps.append(one._replace(curve=one.curve._replace(system=system._replace(name=name))))
+            sweeps.append(
+                sweep._replace(curve=sweep.curve._replace(system=system._replace(name=name)))
+            )
         plots += [PlotAtRate(bpp, tuple(sweeps))] * bool(sweeps)
     if not plots:
         return None, []

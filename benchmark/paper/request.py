@@ -93,12 +93,12 @@ class FigureRequest(Look):
     def rates(self) -> tuple[float, ...]:
         """The rates to compare at; raises `UsageError` for what is none."""
         try:
-            found = tuple(float(one) for one in self.bpp)
+            result = tuple(float(one) for one in self.bpp)
         except ValueError:
-            found = (0.0,)
-        if any(not 0 < one < 100 for one in found):
+            result = (0.0,)
+        if any(not 0 < one < 100 for one in result):
             raise UsageError(f"--bpp {','.join(self.bpp)} is no list of rates above 0")
-        return found
+        return result
 
     @property
     def boxes(self) -> tuple[Crop, ...]:
@@ -143,10 +143,10 @@ def read_file(path: Path | None, verb: str) -> dict[str, Any]:
         return {}
     try:
         whole = tomllib.loads(place.read_text(encoding="utf-8"))
-        found = msgspec.convert(whole, _file_type())
+        result = msgspec.convert(whole, _file_type())
     except (OSError, ValueError) as error:  # of TOML and of msgspec, too
         raise UsageError(f"{place} cannot be read: {_why(error)}") from error
-    told = {**_said(found), **_said(getattr(found, verb))}
+    told = {**_said(result), **_said(getattr(result, verb))}
     for table, name in TABLES.items():
         told[name] = tuple(f"{key}={value}" for key, value in told.pop(table, {}).items())
     for name, value in told.items():

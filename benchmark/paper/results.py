@@ -58,9 +58,9 @@ class PaperResults:
     def contents(self, dataset: str) -> DatasetContents:
         """Return rows and streams of a dataset."""
         if dataset not in self._contents:
-            found = dataset_contents(self.folder, dataset, self.packs)
-            table = verified_rows(found.table) if self.verified_only else found.table
-            self._contents[dataset] = found._replace(table=table)
+            result = dataset_contents(self.folder, dataset, self.packs)
+            table = verified_rows(result.table) if self.verified_only else result.table
+            self._contents[dataset] = result._replace(table=table)
         return self._contents[dataset]
 
     def summary(self, dataset: str) -> Summary | None:

@@ -27,7 +27,7 @@ def write_figure(name: str, made: PaperFigure, folder: Path, command: str) -> li
 def _files(name: str, drawing: Drawing | None, command: str) -> dict[str, str | bytes]:
     if drawing is None:
         return {}
-    lines = [f"# {name}", drawing.caption, *(f"- {one}" for one in drawing.details)]
+    lines = [f"# {name}", drawing.caption, *(f"- {detail}" for detail in drawing.details)]
     if command:
         lines.append(f"Made by `{command}`.")
     files = files_of(drawing.figure, name)

@@ -117,9 +117,9 @@ class _Costs:
             self._all += one
             self._codecs[kind.codec] += one
         ratios = [
-            math.log(one.coding / one.whole_expected)
-            for one in self._codecs.values()
-            if one.whole_expected and one.coding
+            math.log(codec.coding / codec.whole_expected)
+            for codec in self._codecs.values()
+            if codec.whole_expected and codec.coding
         ]
         # The geometric mean of the codecs', and of 1 for what was expected.
         self._ratio = math.exp(math.fsum(ratios) / (len(ratios) + 1))

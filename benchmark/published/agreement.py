@@ -104,7 +104,7 @@ def agreements(
 
     PSNR comes first, since causes of other differences may depend on its agreement.
     """
-    found: list[Agreement | NotCompared] = []
+    result: list[Agreement | NotCompared] = []
     for measure in sorted(measures, key=lambda one: one.column != "psnr_db"):
         published = published_curves(points, dataset, measure)
         measured = {one.system.label: one for one in measured_panel(summary, measure).measured}
@@ -113,8 +113,8 @@ def agreements(
                 for curve in published:
                     if curve.system.published[0] == system.published[0]:
                         mine = measured.get(system.label)
-                        found.append(_compare(summary, system.label, mine, measure, curve, found))
-    return found
+                        result.append(_compare(summary, system.label, mine, measure, curve, result))
+    return result
 
 
 def _compare(
@@ -169,13 +169,13 @@ def _compare(
     low = sum((cause.low for cause in causes), np.zeros(len(at))) - slack
     high = sum((cause.high for cause in causes), np.zeros(len(at))) + slack
     worst = int(np.abs(difference).argmax())
-    found = Agreement(
+    result = Agreement(
         label, curve.name, measure.column, len(at), float(difference.mean()),
         float(difference[worst]), float(rates[inside][worst]), "agrees", "",
     )  # fmt: skip
     if (np.abs(difference) <= slack).all():
-        return found
+        return result
     if ((difference >= low) & (difference <= high)).all():
-        return found._replace(verdict="explained", why="; ".join(cause.why for cause in causes))
+        return result._replace(verdict="explained", why="; ".join(cause.why for cause in causes))
     why = f"no known difference makes more than {low.min():+.2f} to {high.max():+.2f} dB"
-    return found._replace(verdict="differs", why=why)
+    return result._replace(verdict="differs", why=why)

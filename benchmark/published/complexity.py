@@ -85,7 +85,7 @@ def published_blocks(rows: Iterable[ComplexityRow]) -> list[Block]:
         block = blocks.setdefault((row.machine, row.dataset), {})
         origin = row.system, f"{row.source}, {row.reference}"
         block.setdefault(origin, {})[row.metric] = row.value
-    found = []
+    result = []
     for (machine, dataset), systems in blocks.items():
         bars = [
             Bar(name, (v[ENCODE], v[ENCODE]), (v[DECODE], v[DECODE]), source)
@@ -93,8 +93,8 @@ def published_blocks(rows: Iterable[ComplexityRow]) -> list[Block]:
             if {ENCODE, DECODE} <= v.keys()
         ]
         unit = f"s per image of {profile(dataset).title}"
-        found.append(Block(unit, f"published, {machine}", False, _ordered(bars)))
-    return [block for block in found if block.bars]
+        result.append(Block(unit, f"published, {machine}", False, _ordered(bars)))
+    return [block for block in result if block.bars]
 
 
 def records(blocks: Sequence[Block]) -> list[dict[str, Any]]:

@@ -128,7 +128,7 @@ def measured_panel(summary: Summary | None, measure: Measure) -> Panel:
     versions = {point.label: point.edition.version for point in summary.points}
     names = short_names(summary.labels, versions)
     rules = summary.protocols[measure.column], summary.protocols["coding"]
-    found = []
+    result = []
     for label, of_label in curves(summary, measure).items():
         edition, points = of_label[0].edition, []
         how = "recorded" if edition.recorded else "measured"
@@ -139,8 +139,8 @@ def measured_panel(summary: Summary | None, measure: Measure) -> Panel:
                 ends = point_interval(point, measure) if measure.of_sets else None
                 start = mean.bpp, mean.value, str(point.setting), how, mean.images
                 points.append(CurvePoint(*start, *origin, interval=ends))
-        found.append(SystemCurve(System(names[label], label), tuple(points), edition))
-    kept = tuple(curve for curve in found if curve.points)
+        result.append(SystemCurve(System(names[label], label), tuple(points), edition))
+    kept = tuple(curve for curve in result if curve.points)
     return Panel(measure, kept, tuple(excluded(summary, measure)))
 
 
@@ -171,8 +171,8 @@ def published_curve(system: System, points: Sequence[PublishedPoint], dataset: s
     """Return the curve of a system through published points, which are sorted by rate."""
     images = profile(dataset).published_images
     names = [name for name in CurvePoint._fields if name not in ("images", "interval")]
-    found = (CurvePoint(**{n: getattr(p, n) for n in names}, images=images) for p in points)
-    return SystemCurve(system, tuple(found), sampled=any(p.kind == "sample" for p in points))
+    result = (CurvePoint(**{n: getattr(p, n) for n in names}, images=images) for p in points)
+    return SystemCurve(system, tuple(result), sampled=any(p.kind == "sample" for p in points))
 
 
 def style_label(system: str, variant: str) -> str:
@@ -238,17 +238,17 @@ def overlays(
     Raises `UsageError` for means over other images, and where a system can be drawn under no metric
     but by mixing protocols, which was not asked for.
     """
-    found = {
+    result = {
         measure.column: overlay(
             published_curves(points, dataset, measure), summary.protocols[measure.column], mix
         )
         for measure in measures
         if summary.values_of(measure.column)
     }
-    if any(one.drawn or one.refused for one in found.values()):
+    if any(one.drawn or one.refused for one in result.values()):
         check_same_images(dataset, summary.images, summary.average)
-    drawn = {curve.method for one in found.values() for curve in one.drawn}
-    for column, one in found.items():
+    drawn = {curve.method for one in result.values() for curve in one.drawn}
+    for column, one in result.items():
         for curve in one.refused:
             if curve.method not in drawn:
                 raise UsageError(
@@ -256,7 +256,7 @@ def overlays(
                     f"{curve.protocols[0]}, theirs by {summary.protocols[column]}; "
                     "--mix-protocols draws both, and the figure says so."
                 )
-    return found
+    return result
 
 
 def left_out(

@@ -130,7 +130,7 @@ def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[Publ
     for point in points:
         known.setdefault(point.slug, []).append(point)
         known.setdefault(f"{point.slug}:{point.variant}", []).append(point)
-    found: dict[PublishedPoint, None] = {}
+    result: dict[PublishedPoint, None] = {}
     for name in names:
         if name == EVERYTHING:
             return tuple(points)
@@ -140,8 +140,8 @@ def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[Publ
             variants = [one for one in known if one.startswith(f"{slug(system)}:")]
             systems = sorted({point.slug for point in points})
             raise UnknownName("published system", name, variants if colon and variants else systems)
-        found |= dict.fromkeys(known[key])
-    return tuple(found)
+        result |= dict.fromkeys(known[key])
+    return tuple(result)
 
 
 def inventory(points: Iterable[PublishedPoint]) -> list[tuple[str, ...]]:

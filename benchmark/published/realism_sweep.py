@@ -83,8 +83,8 @@ def realism_sweeps(
     measures = distortion.measure, realism.measure
     whole = [measured_sweep(summary, *measures, bpp)]
     whole += [_published_sweep(one, points, dataset, *measures, bpp) for one in PUBLISHED_SWEEPS]
-    found = {one.key: one for one in whole if one is not None}
-    complete = set(found)
+    result = {one.key: one for one in whole if one is not None}
+    complete = set(result)
     others = {(curve.system, curve.measured, curve.build): curve for curve in realism.curves}
     for first in distortion.curves:
         method, choice = _method(first.system)
@@ -95,10 +95,10 @@ def realism_sweeps(
             continue
         system = METHODS.get(method, first.system._replace(name=method))
         curve = first._replace(system=system, points=())
-        sweep = found.get(key, RealismSweep(curve, ()))
+        sweep = result.get(key, RealismSweep(curve, ()))
         steps = sorted((*sweep.steps, step), key=lambda one: -one.realism.value)
-        found[key] = sweep._replace(steps=tuple(steps))
-    return sorted(found.values(), key=rank)
+        result[key] = sweep._replace(steps=tuple(steps))
+    return sorted(result.values(), key=rank)
 
 
 def rank(sweep: RealismSweep) -> tuple[int, bool]:
@@ -141,11 +141,11 @@ def measured_sweep(
     labels = {label_of(one[2].codec, one[2].variant) for one in steps}
     known = [system for system in GROUPED_SYSTEMS if system.group == OURS]
     method = next((one.method for one in known if one.label in labels), known[0].method)
-    _, found, editions = zip(*steps, strict=True)
+    _, result, editions = zip(*steps, strict=True)
     caveats = dict.fromkeys(caveat for edition in editions for caveat in edition.caveats)
     recorded = any(edition.recorded for edition in editions)
     edition = replace(editions[0], caveats=tuple(caveats), recorded=recorded)
-    return RealismSweep(SystemCurve(METHODS[method], (), edition), found, family.left_out)
+    return RealismSweep(SystemCurve(METHODS[method], (), edition), result, family.left_out)
 
 
 def _step(distortion: SystemCurve, realism: SystemCurve, bpp: float, name: str) -> SweepStep | None:
@@ -201,10 +201,10 @@ def _published_sweep(
     whole = {key: step for key, step in steps.items() if len(step) == len(measures)}
     if all(setting for setting, _ in whole):
         return None
-    found = [SweepStep(setting, s[distortion], s[realism]) for (_, setting), s in whole.items()]
+    result = [SweepStep(setting, s[distortion], s[realism]) for (_, setting), s in whole.items()]
     ends = name, list(variants)[-1]
     system = next(one for one in GROUPED_SYSTEMS if ends in one.published)
-    return RealismSweep(SystemCurve(METHODS[system.method], ()), tuple(found))
+    return RealismSweep(SystemCurve(METHODS[system.method], ()), tuple(result))
 
 
 def records(plot: PlotAtRate) -> list[dict[str, Any]]:

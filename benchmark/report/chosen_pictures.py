@@ -74,13 +74,13 @@ def choose_pictures(contents: DatasetContents, name: str, choice: PictureChoice)
     rows = _at_points(_of_images(_rows(contents, name, choice), choice), choice)
     absent: Counter[str] = Counter()
     kept = []
-    for one in rows:
-        if one.row["status"] != "ok":
+    for row in rows:
+        if row.row["status"] != "ok":
             absent[FAILED] += 1
-        elif not contents.codecs.may_run(one.spec):
-            absent[why_not_run(one.spec)] += 1
+        elif not contents.codecs.may_run(row.spec):
+            absent[why_not_run(row.spec)] += 1
         else:
-            kept.append(one)
+            kept.append(row)
     if choice.bpp is not None:
         kept, far = _of_rate(kept, contents, choice.bpp)
         if far:
@@ -105,16 +105,16 @@ def choose_pictures(contents: DatasetContents, name: str, choice: PictureChoice)
 def rates(pictures: Iterable[StoredPicture]) -> dict[str, str]:
     """Return the settings and rates of pictures by codec variant, in words."""
     by_label: dict[str, list[StoredPicture]] = defaultdict(list)
-    for one in pictures:
-        by_label[one.label].append(one)
-    found = {}
+    for picture in pictures:
+        by_label[picture.label].append(picture)
+    result = {}
     for label, these in by_label.items():
         bpp = [one.row["bpp"] for one in these]
         span = f"{min(bpp):.3f}" + (f" to {max(bpp):.3f}" if len(bpp) > 1 else "")
-        found[label] = (
+        result[label] = (
             f"{span} bpp at {', '.join(map(str, sorted({one.setting for one in these})))}"
         )
-    return found
+    return result
 
 
 def stem(image: str) -> str:
@@ -137,12 +137,12 @@ def _rows(contents: DatasetContents, name: str, choice: PictureChoice) -> list[S
         )
     rows = [StoredPicture(label_of(one["codec"], one["variant"]), one) for one in table.to_pylist()]
     return sorted(
-        rows, key=lambda one: (one.row["image"], one.label, *one.setting, one.row["cell"])
+        rows, key=lambda row: (row.row["image"], row.label, *row.setting, row.row["cell"])
     )
 
 
 def _of_images(rows: Sequence[StoredPicture], choice: PictureChoice) -> list[StoredPicture]:
-    names = list(dict.fromkeys(one.row["image"] for one in rows))
+    names = list(dict.fromkeys(row.row["image"] for row in rows))
     known = {stem(name): name for name in names} | {name: name for name in names}
     for name in choice.images:
         if name not in known:
@@ -150,16 +150,16 @@ def _of_images(rows: Sequence[StoredPicture], choice: PictureChoice) -> list[Sto
             few = [stem(one) for one in names] if len(names) <= MOST_NAMES else near
             raise UnknownName("image with results", name, few)
     wanted = ([known[name] for name in choice.images] or names)[: choice.limit]
-    return [one for one in rows if one.row["image"] in wanted]
+    return [row for row in rows if row.row["image"] in wanted]
 
 
 def _at_points(rows: Sequence[StoredPicture], choice: PictureChoice) -> list[StoredPicture]:
     points = parse_points(choice.points)
-    names = [{one.row["codec"], one.label, one.spec.text} for one in rows]
+    names = [{row.row["codec"], row.label, row.spec.text} for row in rows]
     for (codec, setting), values in points.items():
         of_codec = [one.setting for one, own in zip(rows, names, strict=True) if codec in own]
         if not of_codec:
-            known = (told_names(one.row["codec"], one.row["variant"]) for one in rows)
+            known = (told_names(row.row["codec"], row.row["variant"]) for row in rows)
             raise UnknownName("codec with results", codec, set().union(*known))
         stored = {one.value for one in of_codec if one.name == setting}
         if not stored:

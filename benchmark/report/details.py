@@ -46,7 +46,7 @@ def details_record(
             name: {"caption": one.caption, "details": list(one.details)}
             for name, one in drawings.items()
         },
-        "left_out": [one._asdict() for one in gaps],
+        "left_out": [gap._asdict() for gap in gaps],
         "published_left_out": list(published),
         "runs": len(stored.runs),
         "last_run": {name: last[name] for name in LAST_RUN if name in last},
@@ -70,7 +70,7 @@ def details_text(record: Mapping[str, Any], spreads: Sequence[DrawSpread] = ()) 
         f"# Details of {markdown_text(record['dataset'])}",
         f"Made by `{one_line(record['command'])}`." if record["command"] else "",
         intro,
-        _listed([f"{one[0].upper()}{one[1:]}." for one in sources]),
+        _listed([f"{source[0].upper()}{source[1:]}." for source in sources]),
         f"## Protocols\n\n{markdown_text(protocols)}",
         "## Codecs",
         markdown(_codecs_table(record["codecs"])),
@@ -91,10 +91,10 @@ def details_text(record: Mapping[str, Any], spreads: Sequence[DrawSpread] = ()) 
 
 
 def _by_label(summary: Summary) -> dict[str, list[Point]]:
-    found: dict[str, list[Point]] = {}
+    result: dict[str, list[Point]] = {}
     for point in summary.points:
-        found.setdefault(point.label, []).append(point)
-    return found
+        result.setdefault(point.label, []).append(point)
+    return result
 
 
 def _codec(points: Sequence[Point]) -> dict[str, Any]:
@@ -124,15 +124,15 @@ def _codecs_table(codecs: Sequence[Mapping[str, Any]]) -> Table:
     headers = ("codec", "version", "origin", "chroma", "container (bytes)", "timed", "caveat")
     rows = tuple(
         (
-            one["codec"],
-            one["version"],
-            one["origin"],
-            one["chroma"] or "not stated",
-            f"{one['container_bytes']:.0f}" if one["container_bytes"] else "",
-            one["timed"],
-            ", ".join(one["caveats"]),
+            codec["codec"],
+            codec["version"],
+            codec["origin"],
+            codec["chroma"] or "not stated",
+            f"{codec['container_bytes']:.0f}" if codec["container_bytes"] else "",
+            codec["timed"],
+            ", ".join(codec["caveats"]),
         )
-        for one in codecs
+        for codec in codecs
     )
     kept = [place for place, cells in enumerate(zip(*rows, strict=True)) if any(cells)]
     shown = tuple(tuple(row[place] for place in kept) for row in rows)
@@ -140,4 +140,4 @@ def _codecs_table(codecs: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _listed(sentences: Sequence[str]) -> str:
-    return "\n".join(f"- {markdown_text(one)}" for one in sentences)
+    return "\n".join(f"- {markdown_text(sentence)}" for sentence in sentences)

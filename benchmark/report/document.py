@@ -51,7 +51,7 @@ def report_text(
     parts += [f"And {more} more in bd_rate.csv."] * (more > 0)
     parts += [f"![{name}]({name}.png)\n\n{markdown_text(drawings[name].caption)}" for name in shown]
     parts += ["No points can be drawn."] * (not shown)
-    parts += ["\n".join(f"- {markdown_text(one)}" for one in notes)] * bool(notes)
+    parts += ["\n".join(f"- {markdown_text(note)}" for note in notes)] * bool(notes)
     links = [f"[{name}]({name}.png)" for name in others] + [f"[{one}]({one})" for one in tables]
     parts += [f"Beside it: {', '.join(links)}."] * bool(links)
     parts += [f"Made by `{one_line(command)}`."] * bool(command)
@@ -63,7 +63,9 @@ def shown_figures(names: Sequence[str], measures: Sequence[Measure]) -> list[str
 
     names: of all figures, in order.
     """
-    realism = [one for one in measures if one.kind == "realism" and one.column in names]
+    realism = [
+        measure for measure in measures if measure.kind == "realism" and measure.column in names
+    ]
     best = min(realism, key=lambda one: one.realism or math.inf, default=None)
     wanted = ["curves", *([best.column] if best else []), "timing", *names]
     return [name for name in dict.fromkeys(wanted) if name in names][:SHOWN_FIGURES]

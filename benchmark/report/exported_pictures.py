@@ -75,7 +75,7 @@ def export_pictures(
     """
     decoded = [*map(_entry, picture_names(pictures), pictures)]
     source_names = _distinct(
-        [f"{_part(stem(one.file.name))}__{SOURCE}" for one in sources.values()], list(sources)
+        [f"{_part(stem(source.file.name))}__{SOURCE}" for source in sources.values()], list(sources)
     )
     originals = [*map(_source_entry, source_names, sources.values())]
     there = {one["file"] for one in (*decoded, *originals) if _is_there(folder, one, force)}
@@ -85,9 +85,9 @@ def export_pictures(
     missing = [place for place, one in enumerate(decoded) if one["file"] not in there]
     failures: list[Failure] = []
     absent: Counter[str] = Counter()
-    for found in reconstruct_all([pictures[n].row for n in missing], contents, device, jobs):
-        if found is not None:
-            place, pixels = missing[found[0]], found[1]
+    for result in reconstruct_all([pictures[n].row for n in missing], contents, device, jobs):
+        if result is not None:
+            place, pixels = missing[result[0]], result[1]
             if isinstance(pixels, Failed) and pixels.stage == "load":
                 absent[f"{pictures[place].label}: {pixels.reason}"] += 1
             elif isinstance(pixels, Failed):
@@ -118,10 +118,10 @@ def picture_names(pictures: Sequence[StoredPicture]) -> list[str]:
     kodim03__ours_beta=3.84__q=2__0.384bpp.png: image, codec variant, setting, rate.
     """
     names = [
-        f"{_part(one.image)}__{_part(one.label)}__{_part(str(one.setting))}__{one.row['bpp']:.3f}bpp"
-        for one in pictures
+        f"{_part(picture.image)}__{_part(picture.label)}__{_part(str(picture.setting))}__{picture.row['bpp']:.3f}bpp"
+        for picture in pictures
     ]
-    return _distinct(names, [one.row["cell"] for one in pictures])
+    return _distinct(names, [picture.row["cell"] for picture in pictures])
 
 
 def for_json(entry: Entry) -> Entry:
@@ -147,11 +147,11 @@ def _part(text: str) -> str:
 def _distinct(names: Sequence[str], identities: Sequence[str]) -> list[str]:
     """Add a hash of its identity to each name that another one equals but for the case."""
     counts = Counter(name.casefold() for name in names)
-    found = []
+    result = []
     for name, identity in zip(names, identities, strict=True):
         digest = sha256(identity.encode()).hexdigest()[:8]
-        found.append(f"{name}__{digest}.png" if counts[name.casefold()] > 1 else f"{name}.png")
-    return found
+        result.append(f"{name}__{digest}.png" if counts[name.casefold()] > 1 else f"{name}.png")
+    return result
 
 
 def _is_there(folder: Path, entry: Entry, force: bool) -> bool:
@@ -221,14 +221,14 @@ def _earlier_entries(folder: Path, force: bool) -> dict[str, Entry]:
         return {}
     try:
         lines = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
-        found = {line["file"]: dict(line) for line in lines}
+        result = {line["file"]: dict(line) for line in lines}
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, csv.Error):
         if not force:
             raise UsageError(f"{path} is no table of pictures: --force replaces it") from None
         return {}
-    return {name: line for name, line in found.items() if name and (folder / name).exists()}
+    return {name: line for name, line in result.items() if name and (folder / name).exists()}
 
 
 def _csv(entries: Mapping[str, Entry]) -> str:

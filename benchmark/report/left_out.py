@@ -38,7 +38,7 @@ def left_out(
 ) -> list[Gap]:
     """Return failed cells, metrics without values, points not drawn, older rows, refusals."""
     there = [measure for measure in measures if summary.values_of(measure.column)]
-    found = [
+    result = [
         Gap(FAILED, point.label, reason, str(point.setting), (), count, "cell")
         for point in summary.points
         for reason, count in point.failures
@@ -50,17 +50,17 @@ def left_out(
                 reasons.update(dict(point.means[measure.column].reasons))
             why = reasons.most_common(1)[0][0] if reasons else NOT_COMPUTED
             hint = "; `bench rescore --metrics NAME` does it from kept streams"
-            found.append(Gap(NO_VALUES, measure.label, why + hint * (why == NOT_COMPUTED)))
-    found += _not_drawn(summary, there)
+            result.append(Gap(NO_VALUES, measure.label, why + hint * (why == NOT_COMPUTED)))
+    result += _not_drawn(summary, there)
     if any(point.missing for point in summary.points):
-        found.append(Gap(INCOMPLETE_HEADING, "", INCOMPLETE))
+        result.append(Gap(INCOMPLETE_HEADING, "", INCOMPLETE))
     for old in summary.left_out:
         heading = DIFFERING if old.differ else NOT_COUNTED
-        found.append(Gap(heading, old.label, old.why, number=old.rows, unit="row"))
+        result.append(Gap(heading, old.label, old.why, number=old.rows, unit="row"))
     last = runs[-1] if runs else {}
     for heading, field in ((REFUSED, "refused_images"), (SKIPPED, "skipped_codecs")):
-        found += [Gap(heading, name, why) for name, why in dict(last.get(field) or ()).items()]
-    return found
+        result += [Gap(heading, name, why) for name, why in dict(last.get(field) or ()).items()]
+    return result
 
 
 def _not_drawn(summary: Summary, measures: Sequence[Measure]) -> Iterator[Gap]:
@@ -76,10 +76,10 @@ def _not_drawn(summary: Summary, measures: Sequence[Measure]) -> Iterator[Gap]:
 def lines_of(gaps: Iterable[Gap], headed: bool = True) -> list[str]:
     """Return one line for each reason, with every name and setting that it applies to."""
     groups: dict[tuple[str, str, tuple[str, ...]], dict[str, list[str]]] = {}
-    for one in gaps:
-        names = groups.setdefault((one.heading, one.why, one.metrics), {})
-        size = f"({counted(one.number, one.unit)})" if one.unit in ("cell", "row") else ""
-        names.setdefault(one.name, []).append(f"{one.setting} {size}".strip())
+    for gap in gaps:
+        names = groups.setdefault((gap.heading, gap.why, gap.metrics), {})
+        size = f"({counted(gap.number, gap.unit)})" if gap.unit in ("cell", "row") else ""
+        names.setdefault(gap.name, []).append(f"{gap.setting} {size}".strip())
     lines = []
     for (heading, why, metrics), names in groups.items():
         parts = (f"{name} {', '.join(places)}".strip() for name, places in names.items())
@@ -96,9 +96,9 @@ def counts_of(gaps: Iterable[Gap]) -> list[str]:
     ['failed: 3 cells', 'skipped by the last run: 1 codec']
     """
     groups: dict[str, list[Gap]] = {}
-    for one in gaps:
-        if one.heading != INCOMPLETE_HEADING:
-            groups.setdefault(one.heading, []).append(one)
+    for gap in gaps:
+        if gap.heading != INCOMPLETE_HEADING:
+            groups.setdefault(gap.heading, []).append(gap)
     nouns = {REFUSED: "image", NO_VALUES: "metric", SKIPPED: "codec"}
     texts = []
     for heading, alike in groups.items():
@@ -118,17 +118,17 @@ def source_sentences(facts: SourceFacts | None) -> list[str]:
     """Return a sentence on lossily coded photographs and one on a wide spread of sizes, if any."""
     if facts is None:
         return []
-    found = []
+    result = []
     if facts.lossy:
         share = f"{facts.lossy} of {counted(facts.images, 'image')}"
-        found.append(f"lossy sources: {share} had been coded (JPEG, WebP), and artefacts count")
+        result.append(f"lossy sources: {share} had been coded (JPEG, WebP), and artefacts count")
     if facts.spread >= WIDE_SPREAD:
         small, large = facts.smallest, facts.largest
-        found.append(
+        result.append(
             f"sizes: {small.width_px} x {small.height_px} px ({small.image}) to {large.width_px} x "
             f"{large.height_px}, alike in means (`bench report --pooled`: by pixels)"
         )
-    return found
+    return result
 
 
 def _start(heading: str, names: str, headed: bool = True) -> str:

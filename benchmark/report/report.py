@@ -73,7 +73,7 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
         asked = f"{asked},{request.attribute}"
     names = metric_names(asked)
     measures = [Measure.named(name) for name in names]
-    found = [
+    result = [
         read_results(
             request.results,
             name,
@@ -87,19 +87,19 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
         )
         for name in datasets_with_results(request.results, request.dataset)
     ]
-    labels = {label for stored in found for label in stored.summary.labels}
+    labels = {label for stored in result for label in stored.summary.labels}
     published = chosen_points(request.results, request.published)
     look().check({*labels, *(style_label(one.system, one.variant) for one in published)})
     if request.anchor:
         anchor = find_label(request.anchor, labels)
     else:
-        anchor = default_anchor([stored.summary for stored in found], measures)
+        anchor = default_anchor([stored.summary for stored in result], measures)
     sets = {}
-    for stored in found:
+    for stored in result:
         files = _every_file_name(stored.table.column_names)
         sets[stored.name] = ReportSet(_folder(request, stored), request.out is None, files)
         sets[stored.name].require_writable(files | ({PAGE} if request.page else set()))
-    for stored in found:
+    for stored in result:
         placed = stored._replace(folder=sets[stored.name].folder)
         yield _write(request, placed, measures, anchor, sets[stored.name])
 
@@ -168,7 +168,7 @@ def _write(
         "details.md": details_text(record, draw_spreads(summary, measured)),
     }
     if not isinstance(deltas, str):
-        of_eight = [one for one in comparisons if one.label in eight]
+        of_eight = [comparison for comparison in comparisons if comparison.label in eight]
         files["bd_rate.md"] = markdown(deltas[1])
         files["bd_rate.tex"] = latex(
             bd_overview(of_eight, measured, anchor, request.up_to_bpp), short
@@ -217,15 +217,17 @@ def _shown_labels(
     summary: Summary, measures: Sequence[Measure], anchor: str, request: ReportRequest
 ) -> set[str]:
     """Return the labels of the curves that figures show, of which LaTeX tables are."""
-    panels = [panel for one in measures if (panel := measured_panel(summary, one)).curves]
+    panels = [panel for measure in measures if (panel := measured_panel(summary, measure)).curves]
     if not panels or look().most is None:
         return set(summary.labels)
     names = chosen_names(panels, anchor, look().most, named_in(request.codecs))
-    return {one.system.label for panel in panels for one in panel.curves if one.name in names}
+    return {curve.system.label for panel in panels for curve in panel.curves if curve.name in names}
 
 
 def _only(summary: Summary, labels: Collection[str]) -> Summary:
-    return replace(summary, points=tuple(one for one in summary.points if one.label in labels))
+    return replace(
+        summary, points=tuple(point for point in summary.points if point.label in labels)
+    )
 
 
 def _draw(
@@ -242,14 +244,19 @@ def _draw(
         drawn = over[measure.column].drawn if measure.column in over else ()
         panels[measure.column] = panel._replace(curves=(*panel.curves, *drawn))
     labels = [curve.system.label for panel in panels.values() for curve in panel.published]
-    found = styles([*summary.labels, *labels])
+    result = styles([*summary.labels, *labels])
     several = overview_columns({one: len(panels[one].measured) for one in panels})
     figures = {"curves": several} if len(several) > 1 else {}
     figures |= {column: [column] for column in panels}
     title, named = profile(name).title, named_in(request.codecs)
     drawings = {
         file: draw_rate_curves(
-            [panels[one] for one in columns], found, title, summary, anchor=anchor, named=named
+            [panels[column] for column in columns],
+            result,
+            title,
+            summary,
+            anchor=anchor,
+            named=named,
         )
         for file, columns in figures.items()
     }
@@ -275,13 +282,13 @@ def overview_columns(counts: Mapping[str, int]) -> list[str]:
 
     counts: numbers of values by metric column; metrics without any are left out.
     """
-    found = []
+    result = []
     for metrics in OVERVIEW:
         columns = [metric_class(metric).column for metric in metrics]
         best = max(columns, key=lambda column: counts.get(column, 0))
-        found += [best] if counts.get(best) else []
+        result += [best] if counts.get(best) else []
     known = {metric_class(metric).column for metric in (*METRICS, *DISTRIBUTION_METRICS)}
-    return found + [column for column in counts if column not in known and counts[column]]
+    return result + [column for column in counts if column not in known and counts[column]]
 
 
 def _every_file_name(columns: Sequence[str]) -> set[str]:

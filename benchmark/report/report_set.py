@@ -52,11 +52,11 @@ class ReportSet:
         """
         self.folder = folder
         self._own = own = own and not folder.is_symlink()  # else it is another folder, the user's
-        found = _read(folder / MANIFEST)
-        if found is None:
-            here = [one for one in (*sorted(names), PAGE) if own and (folder / one).is_file()]
-            found = Manifest(files=dict.fromkeys(here, ""))
-        self._earlier = found
+        result = _read(folder / MANIFEST)
+        if result is None:
+            here = [name for name in (*sorted(names), PAGE) if own and (folder / name).is_file()]
+            result = Manifest(files=dict.fromkeys(here, ""))
+        self._earlier = result
 
     @property
     def page_images(self) -> str | None:
@@ -144,7 +144,7 @@ class ReportSet:
 
 def _read(path: Path) -> Manifest | None:
     try:
-        found = msgspec.json.decode(read_regular(path, LARGEST_FILE_BYTES), type=Manifest)
+        result = msgspec.json.decode(read_regular(path, LARGEST_FILE_BYTES), type=Manifest)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:
@@ -153,8 +153,8 @@ def _read(path: Path) -> Manifest | None:
             "another folder"
         ) from error
     # The folder may be a stranger's: what lies elsewhere is no file of a report.
-    inside = {name: one for name, one in found.files.items() if Path(name).name == name}
-    return msgspec.structs.replace(found, files=inside)
+    inside = {name: one for name, one in result.files.items() if Path(name).name == name}
+    return msgspec.structs.replace(result, files=inside)
 
 
 def _json(manifest: Manifest) -> bytes:

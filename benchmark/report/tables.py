@@ -70,16 +70,20 @@ def check_published(results: Path, dataset: str) -> PublishedCheck:
         if summary.images != wanted:
             notes.append(f"not compared: {name}: {summary.images} of its {wanted} images")
             continue
-        for one in agreements(summary, points, name, measures):
-            what = f"{one.label}, {one.column}, {name}: {one.why}"
-            if isinstance(one, NotCompared):
+        for agreement in agreements(summary, points, name, measures):
+            what = f"{agreement.label}, {agreement.column}, {name}: {agreement.why}"
+            if isinstance(agreement, NotCompared):
                 notes.append(f"not compared: {what}")
                 continue
-            differs |= one.verdict == "differs"
-            numbers = f"{one.mean_db:+.3f}", f"{one.largest_db:+.3f}", f"{one.at_bpp:.3f}"
-            words = name, one.label, one.published, one.column, one.verdict
-            rows.append((*words, str(one.points), *numbers))
-            notes += [f"{one.verdict}: {what}"] * bool(one.why)
+            differs |= agreement.verdict == "differs"
+            numbers = (
+                f"{agreement.mean_db:+.3f}",
+                f"{agreement.largest_db:+.3f}",
+                f"{agreement.at_bpp:.3f}",
+            )
+            words = name, agreement.label, agreement.published, agreement.column, agreement.verdict
+            rows.append((*words, str(agreement.points), *numbers))
+            notes += [f"{agreement.verdict}: {what}"] * bool(agreement.why)
     if not rows and not notes:
         known = ", ".join(name for name in DATASETS if profile(name).published_images)
         raise UsageError(

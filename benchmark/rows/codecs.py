@@ -60,14 +60,14 @@ class NamedCodecs:
 
     def not_run(self, rows: pa.Table) -> dict[str, int]:
         """Return the number of rows of each selected variant that may not run, by its spec."""
-        found: dict[str, int] = {}
+        result: dict[str, int] = {}
         variants = rows.group_by(["codec", "variant"]).aggregate([([], "count_all")])
         for codec, variant, count in zip(*variants.to_pydict().values(), strict=True):
             with suppress(BadOption):  # it cannot be loaded either
                 spec = CodecSpec.of(codec, variant)
                 if self.select(spec) and not self.may_run(spec):
-                    found[spec.text] = count
-        return dict(sorted(found.items()))
+                    result[spec.text] = count
+        return dict(sorted(result.items()))
 
 
 def why_not_run(spec: CodecSpec) -> str:
@@ -114,20 +114,20 @@ def caveats(first: Side, second: Side) -> tuple[str, ...]:
     These are another chroma format, another metric that the encoder is tuned for, and caveats that
     only one of the codecs has. What neither states is no difference.
     """
-    found = []
+    result = []
     mine, other = first.facts, second.facts
     if mine.chroma and other.chroma and mine.chroma != other.chroma:
-        found.append(
+        result.append(
             f"{first.name} codes chroma as {mine.chroma}, {second.name} as {other.chroma}: metrics "
             "of RGB count the colour detail that subsampling removes"
         )
     if mine.tuned_for != other.tuned_for:
-        found.append(
+        result.append(
             f"{_tuning(first)}, {_tuning(second)}: a metric favours the codec that is tuned for it"
         )
     for one, rest in ((first, second), (second, first)):
-        found += [f"{one.name}: {text}" for text in one.caveats if text not in rest.caveats]
-    return tuple(found)
+        result += [f"{one.name}: {text}" for text in one.caveats if text not in rest.caveats]
+    return tuple(result)
 
 
 def _tuning(side: Side) -> str:

@@ -201,11 +201,16 @@ class Reductions:
 
 
 def _table(reductions: Sequence[Reduction]) -> pa.Table:
-    influences = [one.reduced.influence for one in reductions]
+    influences = [reduction.reduced.influence for reduction in reductions]
     columns = {
-        **{name: [getattr(one, name) for one in reductions] for name in SCHEMA.names[:3]},
-        "value": [one.reduced.value for one in reductions],
-        "influence": [None if one is None else one.tolist() for one in influences],
+        **{
+            name: [getattr(reduction, name) for reduction in reductions]
+            for name in SCHEMA.names[:3]
+        },
+        "value": [reduction.reduced.value for reduction in reductions],
+        "influence": [
+            None if influence is None else influence.tolist() for influence in influences
+        ],
     }
     return pa.table(columns, SCHEMA)
 

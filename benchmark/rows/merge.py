@@ -303,11 +303,11 @@ def _sentence(versions: Sequence[Row], stores: Sequence[Store]) -> str:
     label = CodecSpec.of(row["codec"], row["variant"]).label
     setting = Setting(row["setting_name"], row["setting_value"])
     different: dict[tuple[Any, ...], str] = {}
-    for one in versions:
-        decoded = one["decoded_sha256"][:8] if one["decoded_sha256"] else "unknown pixels"
-        what = f"{one['num_bytes']} bytes ({(one['stream_sha256'] or 'declared')[:8]})"
-        where = f"{stores[one[PLACE]].folder} (run {one['run']}, {one['machine']})"
-        result = tuple(one[name] for name in RESULT)
+    for version in versions:
+        decoded = version["decoded_sha256"][:8] if version["decoded_sha256"] else "unknown pixels"
+        what = f"{version['num_bytes']} bytes ({(version['stream_sha256'] or 'declared')[:8]})"
+        where = f"{stores[version[PLACE]].folder} (run {version['run']}, {version['machine']})"
+        result = tuple(version[name] for name in RESULT)
         different.setdefault(result, f"{what}, decoded to {decoded}, in {where}")
     return f"{label} {setting} {row['image']}: {'; but '.join(different.values())}; the first stays"
 

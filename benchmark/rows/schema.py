@@ -152,8 +152,10 @@ def own_columns(names: Iterable[str]) -> list[str]:
 
     These are the columns that the schema lacks and that have a protocol and a reason beside them.
     """
-    found, known = dict.fromkeys(names), set(table_schema().names)
-    return [name for name in found if name not in known and {*metric_columns(name)} <= found.keys()]
+    result, known = dict.fromkeys(names), set(table_schema().names)
+    return [
+        name for name in result if name not in known and {*metric_columns(name)} <= result.keys()
+    ]
 
 
 def schema_of(names: Iterable[str]) -> pa.Schema:
@@ -173,7 +175,7 @@ def alike(tables: Sequence[pa.Table]) -> list[pa.Table]:
     """Return tables with the same columns: those of users' metrics that one lacks are null."""
     schema = schema_of(name for table in tables for name in table.column_names)
     empty = schema.empty_table()
-    together = [pa.concat_tables([empty, one], promote_options="default") for one in tables]
+    together = [pa.concat_tables([empty, table], promote_options="default") for table in tables]
     return [one.cast(schema) for one in together]
 
 

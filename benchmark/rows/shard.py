@@ -112,7 +112,7 @@ def read_parquet(
     try:
         metadata = pq.read_metadata(pa.BufferReader(content))
         fields = metadata.schema.to_arrow_schema()
-        wanted = pa.schema([one for one in fields if columns is None or one.name in columns])
+        wanted = pa.schema([field for field in fields if columns is None or field.name in columns])
         refuse(wanted)
         if len(set(wanted.names)) < len(wanted):
             raise BadShard("it has several columns of one name", damaged=False)

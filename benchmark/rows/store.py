@@ -234,8 +234,8 @@ def stores_below(results: Path) -> dict[str, Path]:
 
     One that is called as a Python file is none: as the name of a dataset it would be loaded.
     """
-    found = (path.parent for path in sorted(results.glob("*/per_image")))
-    return {path.name: path for path in found if not names_file(path.name)}
+    result = (path.parent for path in sorted(results.glob("*/per_image")))
+    return {path.name: path for path in result if not names_file(path.name)}
 
 
 def folder_store_name(
@@ -258,14 +258,14 @@ def folder_store_name(
     """
     here = set(images)
     own = re.compile(rf"{re.escape(title)}-[0-9a-f]{{{DIGITS}}}")
-    found: dict[str, tuple[bool, float]] = {}
+    result: dict[str, tuple[bool, float]] = {}
     for name in filter(own.fullmatch, stores):
         there = Store(stores[name]).images()
         common = len(here & there)
         if common and 2 * common >= min(len(here), len(there)):
-            found[name] = name == by_path, common / len(here | there)
-    if found:
-        return max(sorted(found), key=found.__getitem__)
+            result[name] = name == by_path, common / len(here | there)
+    if result:
+        return max(sorted(result), key=result.__getitem__)
     text = "".join(f"{name} {size}\n" for name, size in sorted(files))
     while True:
         digest = sha256(text.encode(errors="surrogateescape")).hexdigest()

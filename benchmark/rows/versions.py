@@ -167,8 +167,8 @@ def _highest(group: Int64Array, values: Int64Array) -> Int64Array:
 def _dense(*numbers: Int64Array | BoolArray) -> Int64Array:
     """Number the distinct tuples of integers from -1 on, in order of appearance."""
     together = np.zeros(1, np.int64)
-    for one in numbers:
-        together = together * (int(one.max(initial=0)) + 2) + one.astype(np.int64) + 1
+    for number in numbers:
+        together = together * (int(number.max(initial=0)) + 2) + number.astype(np.int64) + 1
         encoded = pa.array(together).dictionary_encode()
         together = np.asarray(encoded.indices.to_numpy(), np.int64)
     return together
