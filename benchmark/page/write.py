@@ -98,6 +98,7 @@ def write_page(
     is_place = Path(request.dataset).is_dir() or names_file(request.dataset)
     dataset = request.dataset if is_place else stored.name
     sources = sources_of(dataset, request.data_dir, named=is_place)
+    title = profile(stored.name).title
     panels = renamed(_panels(request, report, published_shown))
     published = {panel.measure.column: panel.published for panel in panels}
     shown, shown_published = _shown(panels, published_shown, report.anchor, request.named)
@@ -106,7 +107,7 @@ def write_page(
     )
     content = Content(
         dataset=stored.name,
-        title=profile(stored.name).title,
+        title=title[:1].upper() + title[1:],
         summary=summary,
         measures=report.measured,
         legend=_legend(summary, published),
