@@ -29,8 +29,8 @@ File = Annotated[
     Path | None, typer.Argument(metavar="FILE", help="The figures' record; default: figures.toml.")
 ]
 SHARED = (
-    "label colour order style font width format images results dataset codecs anchor metrics "
-    "allow_few verified_only out every_curve"
+    "label colour order style font width format images results dataset codecs metrics "
+    "verified_only out every_curve"
 )
 
 
@@ -56,7 +56,7 @@ def _verb(name: str, more: str, text: str) -> None:
 
 _verb(
     "rd",
-    "published mix_protocols linear_rate",
+    "anchor allow_few published mix_protocols linear_rate",
     """Draw rate-distortion curves, a panel for each metric.
 
     At most eight curves: the codecs named, else `ours`, the anchor and the best of each family.
@@ -69,7 +69,7 @@ _verb(
 )
 _verb(
     "bd",
-    "published mix_protocols up_to_bpp",
+    "anchor allow_few published mix_protocols up_to_bpp",
     """Draw BD-rates against an anchor as bars with 95 % intervals over images.
 
     Examples:
@@ -78,7 +78,7 @@ _verb(
 )
 _verb(
     "complexity",
-    "cost up_to_bpp",
+    "anchor allow_few cost up_to_bpp",
     """Draw BD-rates against seconds, and against multiply-accumulates per pixel.
 
     Seconds are of rows that were timed alone (`bench run --timing`), else typical ones, as open
@@ -90,7 +90,7 @@ _verb(
 )
 _verb(
     "realism",
-    "published mix_protocols bpp",
+    "anchor allow_few published mix_protocols bpp",
     """Draw a metric of realism against one of distortion at some rates.
 
     Settings of one codec are joined, from the least to the most realistic.

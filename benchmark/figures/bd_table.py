@@ -182,10 +182,6 @@ def doubtful_note(shares: Sequence[tuple[str, str]]) -> list[str]:
     return [text] * bool(shares)
 
 
-def _with_interval(one: Comparison) -> str:
-    return f"{_delta(one.rate)} {_ends(one.rate_interval)}".rstrip()
-
-
 def _ends(interval: Interval | tuple[float, float] | None) -> str:
     return f"[{interval[0]:+.1f}, {interval[1]:+.1f}]" if interval else ""
 

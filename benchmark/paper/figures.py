@@ -90,16 +90,18 @@ def evidence(request: FigureRequest, verb: str) -> Evidence:
 
 
 def _read(request: FigureRequest, dataset: str, names: Sequence[str]) -> DatasetResults:
-    more: list[list[str]] = [[request.anchor]] if request.anchor else [[one] for one in ANCHORS]
-    tried = [[*request.codecs, *one] for one in more] if request.codecs else [["all"]]
-    for codecs in [*tried, *([list(request.codecs)] if request.codecs else [])]:
+    """Read the rows of the codecs that were named and of the anchor, if it has any; else all."""
+
+    def read(codecs: Sequence[str]) -> DatasetResults:
+        return read_results(
+            request.results, dataset, ",".join(codecs), names, images=request.images,
+            allow_few=request.allow_few, verified_only=request.verified_only,
+        )  # fmt: skip
+
+    for anchor in ([request.anchor] if request.anchor else ANCHORS) if request.codecs else []:
         with suppress(UnknownName):
-            return read_results(
-                request.results, dataset, ",".join(codecs), names, images=request.images,
-                allow_few=request.allow_few, verified_only=request.verified_only,
-            )  # fmt: skip
-    asked = ",".join([*request.codecs, request.anchor]).strip(",")
-    return read_results(request.results, dataset, asked, names)
+            return read([*request.codecs, anchor])
+    return read(request.codecs or ["all"])
 
 
 def _rd(request: FigureRequest) -> PaperFigure:

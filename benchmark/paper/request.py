@@ -49,7 +49,7 @@ class FigureRequest(Look):
     metrics: tuple[str, ...] = option(
         (),
         COMPARED,
-        "Comma-separated metrics; of crops, the one under each; of realism, PSNR's and its own.",
+        "Comma-separated metrics; of crops, the one under each; of realism, distortion and it.",
         completes="metrics",
         many="listed",
     )

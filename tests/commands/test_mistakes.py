@@ -127,6 +127,8 @@ MISTAKES = {
         report --published nobody --metrics psnr
         figures crdr --only curves
         figures complexity --dataset ./photos --cost money
+        figures rd --dataset ./photos --images none
+        figures bd --dataset ./photos --codecs jpeg --anchor vtm
         figures bd broken.toml
         check results v9
         tradeoff jpeg raw --dataset ./photos --realism ms_ssim --build zz
