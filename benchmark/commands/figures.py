@@ -22,7 +22,8 @@ figures = Verbs("""Draw the figures of a paper from stored results alone.
 
 Examples:
   bench figures rd --codecs ours,vtm,avif --published hific
-  bench figures new; bench figures bd
+  bench figures new
+  bench figures bd
   bench figures crdr
 """)
 File = Annotated[

@@ -36,7 +36,8 @@ RUN = (
 # Options whose meaning is another one in these verbs.
 OWN_MEANING = {
     "--beta", "--bpp", "--checkpoint", "--codec", "--codecs", "--common", "--data-dir", "--dataset",
-    "--metrics", "--out", "--points", "--published", "--results", "--sizes", "--to",
+    "--images", "--metrics", "--mix-protocols", "--out", "--points", "--published", "--results",
+    "--sizes", "--to", "--up-to-bpp",
 }  # fmt: skip
 
 

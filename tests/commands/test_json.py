@@ -23,6 +23,7 @@ COMMANDS = {
     "tradeoff ours vtm --realism fd_squeeze": ("distortion", "points", "notes"),
     "match ours jpeg": ("matches", "tolerance"),
     "rank --codecs ours,vtm": ("ranks", "psnr_db_low"),
+    "bd curve.csv curve.csv": ("anchor", "rows"),
     "check results other --dataset kodak --codec jpeg --metrics psnr": ("verdict", "exit_code"),
     "baseline list --results measured": ("name", "codecs"),
     "published check --dataset kodak": ("differs", "rows"),
@@ -55,6 +56,8 @@ def stored(place):
     ):
         done = bench(*command.split())
         assert done.returncode == 0, done.stderr
+    points = "".join(f"{bpp},{30 + bpp}\n" for bpp in (1, 2, 3, 4))
+    (place / "curve.csv").write_text(f"bpp,psnr\n{points}")
     return place
 
 
