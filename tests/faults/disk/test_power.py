@@ -16,9 +16,10 @@ import pytest
 
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.rows.store import Store
+from support.bench.command import bench
 from support.faults.ledger import tell
 from support.faults.power_loss import Disk, write_all, write_lost
-from support.processes import bench_alone, ran
+from support.processes import ran
 from support.rows.stable_rows import unreadable
 
 TESTS = Path(__file__).parents[2]
@@ -186,7 +187,7 @@ def test_merged_and_imported_rows_survive_a_loss_of_power(images, seeds, tmp_pat
     source = tmp_path / "source"
     pack = ("pack", "export", tmp_path / "a.tar", "--codecs", "jpeg", "--results", source)
     for words in (run_words(images, source), (*pack, "--dataset", images)):
-        assert bench_alone(*words).returncode == 0
+        assert bench(*words).returncode == 0
     for name, words in {
         "merge": ("merge", source, "--into"),
         "import": ("pack", "import", tmp_path / "a.tar", "--results"),

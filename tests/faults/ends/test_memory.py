@@ -12,8 +12,9 @@ from benchmark.errors import memory_exhausted
 from benchmark.measure.score import HashedImage, Scorer
 from benchmark.rows.store import Store
 from support.added.fake_realism import Colours
+from support.bench.command import bench
 from support.files.noise import effect_noise
-from support.processes import bench_alone, in_a_process, ran
+from support.processes import in_a_process, ran
 
 HUNGRY = Path(__file__).parents[2] / "support" / "codecs" / "hungry.py"
 TESTS = HUNGRY.parents[2]
@@ -28,24 +29,20 @@ def images(tmp_path_factory):
     return folder
 
 
-def bench(*words, **environment):
-    return bench_alone(*words, PYTHONPATH=TESTS, **environment)
-
-
-def run(codec, images, results, metrics, *more, **environment):
+def run(codec, images, results, metrics, *more):
     words = ["run", "--codecs", codec, "--dataset", images, "--metrics", metrics]
-    done = bench(*words, "--results", results, "--jobs", 1, *more, **environment)
+    done = bench(*words, "--results", results, "--jobs", 1, *more)
     assert "Traceback" not in done.stderr
     (folder,) = results.iterdir()
     return done, Store(folder).table().to_pylist()
 
 
 def test_a_metric_out_of_memory_is_null_for_its_image_and_computed_where_there_is_more(
-    images, tmp_path
+    images, tmp_path, monkeypatch
 ):
     codec, results = f"{HUNGRY}:LeavesLittle", tmp_path / "results"
-    little = {"ROOM_BYTES": str(100 << 20)}  # MS-SSIM of three megapixels takes 270 MB
-    done, rows = run(codec, images, results, "psnr,ms_ssim", **little)
+    monkeypatch.setenv("ROOM_BYTES", str(100 << 20))  # MS-SSIM of three megapixels takes 270 MB
+    done, rows = run(codec, images, results, "psnr,ms_ssim")
     assert (done.returncode, len(rows)) == (0, 9)
     assert {row["status"] for row in rows} == {"ok"}
     assert all(row["psnr_db"] is not None for row in rows)
@@ -54,9 +51,10 @@ def test_a_metric_out_of_memory_is_null_for_its_image_and_computed_where_there_i
     reason = "MS-SSIM of 2000 x 1500 px does not fit into the memory of a worker: `bench rescore`"
     assert all(row["ms_ssim_reason"].startswith(reason) for row in without)
     assert reason in done.stdout
-    again, _ = run(codec, images, results, "psnr,ms_ssim", **little)
+    again, _ = run(codec, images, results, "psnr,ms_ssim")
     assert again.returncode == 0
     assert "0 cells measured" in again.stdout
+    monkeypatch.delenv("ROOM_BYTES")
     words = ("--codecs", codec, "--dataset", images, "--results", results)
     bench("rescore", *words, "--metrics", "ms_ssim")
     (folder,) = results.iterdir()

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from benchmark.rows.store import Store
+from support.bench.command import bench
 from support.faults.ledger import tell
-from support.processes import bench_alone
 
 PROFILE = bytes(128) + b"a profile that nobody can read" * 20
 
@@ -75,7 +75,7 @@ def refused_files():
 
 def bench_run(images, results, codecs, *more):
     words = ("run", "--codecs", codecs, "--dataset", images, "--metrics", "psnr")
-    return bench_alone(*words, "--results", results, "--json", *more)
+    return bench(*words, "--results", results, "--json", *more)
 
 
 def rows_of(results):
@@ -104,7 +104,7 @@ def test_a_folder_of_odd_images_is_measured_but_for_what_is_named(tmp_path, reco
     losses += sum(why not in told["refused"].get(name, "") for name, (_, why) in bad.items())
     losses += sum(not reason.isprintable() for reason in told["refused"].values())
     for command in (["report", "--results"], ["audit", "decode"]):
-        losses += bench_alone(*command, tmp_path / "results").returncode
+        losses += bench(*command, tmp_path / "results").returncode
     tell(record_property, "odd and broken images in a folder", 3, len(good) + len(bad), losses)
     assert losses == 0, told
     assert done.returncode == 0, "refused images are left out"
