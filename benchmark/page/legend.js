@@ -105,9 +105,9 @@ page.legend = () => {
   const others = page.allCurves().filter((one) => !keys.includes(one.key));
   const published = others.filter((one) => one.published).length;
   const measured = others.length - published;
-  const counted = [measured && `${measured} codecs`, published && `${published} published curves`].filter(Boolean).join(", ");
+  const counted = [measured && `${measured} codecs`, published && `${published} published`].filter(Boolean).join(", ");
   page.by("find-curve").hidden = !others.length;
-  page.by("find-curve").querySelector("input").placeholder = `Add: ${counted}`;
+  page.by("find-curve").querySelector("input").placeholder = `Add ${counted}`;
   page.by("every-curve").hidden = !measured;
   page.by("every-curve").textContent = `Show all ${measured + page.listed().filter((one) => !one.published).length} codecs`;
 };
