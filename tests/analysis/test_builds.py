@@ -184,8 +184,8 @@ def test_variants_of_several_builds_have_their_own_names_and_a_note_of_the_table
     store.append(of_beta(3.84, **NOISY))
     summary = summarise(store.table())
     names = {one.system.label: one.name for one in measured_panel(summary, PSNR).curves}
-    assert names["ours:beta=3.84"] == "ours beta=3.84"
-    assert names["ours:beta=0"] == "ours beta=0"
+    assert names["ours:beta=3.84"] == "CRDR β=3.84"
+    assert names["ours:beta=0"] == "CRDR β=0"
     said = (
         "Variants of several builds, never joined: ours:beta=0, ours:beta=1.28, ours:beta=2.56: "
         "checkpoint bundled, bundled; ours:beta=3.84: checkpoint noisyno."
