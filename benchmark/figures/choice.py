@@ -84,12 +84,12 @@ def _named(every: Sequence[SystemCurve], named: Sequence[str]) -> list[SystemCur
     """
     asked = []
     for text in named:
-        of_name = [one for one in every if one.measured and text in names_meaning(one.system.label)]
-        usual: set[str] = set()
+        usual = {text}
         with suppress(BenchError):
-            usual = {spec.label for spec in resolve(parse_codec(text))}
-        usual.add(text)
-        asked += [c for c in of_name if c.system.label in usual] or of_name
+            spec = parse_codec(text)
+            usual |= {spec.label, *(one.label for one in ([] if spec.options else resolve(spec)))}
+        mine = [one for one in every if one.measured and names_meaning(one.system.label) & usual]
+        asked += [one for one in mine if one.system.label in usual] or mine
     return [*asked, *(one for one in every if not one.measured)]
 
 

@@ -8,6 +8,7 @@ import pytest
 from benchmark.analysis.rate_distortion import bd_rate
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, SYSTEMS
+from benchmark.codec_spec import parse_codec
 from benchmark.figures.choice import chosen_names
 from benchmark.figures.look import drawn_as
 from benchmark.figures.rate_curve import draw_rate_curves
@@ -29,9 +30,9 @@ LEAST_DISTANCE = 12.0  # five just noticeable differences
 def summary_of(gains):
     rows = []
     for label, gain in gains.items():
-        codec, _, variant = label.partition(":")
+        spec = parse_codec(label)
         rows += [
-            row(codec, step, image, variant=variant, num_bytes=int(100 * 2**step),
+            row(spec.name, step, image, variant=spec.variant, num_bytes=int(100 * 2**step),
                 psnr_db=25 + 3 * step + gain)
             for step in range(6) for image in "abc"
         ]  # fmt: skip
@@ -63,6 +64,8 @@ def test_the_codecs_that_were_named_are_the_ones_that_are_drawn():
     # a bare name is its default variants; a label is itself
     assert names_of(GAINS, 8, ("ours",)) == ["CRDR β=0", "CRDR β=3.84"]
     assert names_of(GAINS, 8, ("ours:beta=1.28",)) == ["CRDR β=1.28"]
+    own = GAINS | {"./mine.py:Mine:level=3": 1.0}
+    assert names_of(own, 8, ("./mine.py:Mine:level=3", "vtm")) == ["VTM", "Mine (level 3)"]
 
 
 def test_strength_is_the_bd_rate_and_not_the_place_in_the_table():
