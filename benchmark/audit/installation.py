@@ -3,7 +3,6 @@
 import ast
 import os
 import platform
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +12,7 @@ from typing import Literal, NamedTuple
 from benchmark import registry
 from benchmark.codec import CodecInfo
 from benchmark.codec_spec import load_codec, parse_codec, resolve
-from benchmark.errors import BadOption, BenchError, Unavailable
+from benchmark.errors import BadOption, BenchError, Reason, Unavailable
 from benchmark.metrics.availability import lacking, read_reason
 from benchmark.packs.pack import shipped_packs, with_variant
 from benchmark.protocol import protocol_of
@@ -29,6 +28,7 @@ class Availability(NamedTuple):
     state: Literal["ready", "recorded", "options", "missing"]
     what: str  # version, place or protocol where ready, else what it needs and how to get it
     licence: str = ""
+    reason: Reason = Reason("")  # where something is missing
 
 
 class Entry(NamedTuple):
@@ -37,7 +37,7 @@ class Entry(NamedTuple):
     name: str
     title: str
     state: str  # "ready", "pack", "options", "missing"; empty for what a user brings
-    lacks: str = ""  # the command that brings it, or the beginning of the reason
+    lacks: str = ""  # the command that brings it, or the reason
 
 
 def list_codecs() -> list[Entry]:
@@ -63,9 +63,9 @@ def list_metrics() -> list[Entry]:
     titles = {name: _title(target) for name, target in registry.METRICS.items()}
     for name, target in registry.DISTRIBUTION_METRICS.items():
         titles[name] = f"of whole datasets: {_title(target)}"
-    absent = {name: read_reason(why)[1] for name, why in lacking(titles).items()}
+    absent = lacking(titles)
     result = [
-        Availability(name, "missing" if name in absent else "ready", absent.get(name, ""))
+        _missing(name, absent[name]) if name in absent else Availability(name, "ready", "")
         for name in titles
     ]
     return _entries(result, titles, ("./file.py:Class", "a metric of your own"))
@@ -80,21 +80,17 @@ def _entries(
             one.name,
             titles[one.name],
             states.get(one.state, one.state),
-            _lack(one.what) if one.state == "missing" else "",
+            _lack(one) if one.state == "missing" else "",
         )
         for one in found
     ]
     return [*entries, *(Entry(name, title, "") for name, title in own)]
 
 
-def _lack(reason: str) -> str:
-    """Shorten a reason to the command that helps, else to its beginning.
-
-    >>> _lack("no file x in the cache: run `bench fetch x`, or ..."), _lack("no x: build it")
-    ('bench fetch x', 'no x')
-    """
-    command = re.search("`([^`]+)`", reason)
-    return command[1] if command else reason.partition(":")[0]
+def _lack(missing: Availability) -> str:
+    """Return the command that brings what is missing, else its name, else the reason."""
+    kind, subject, remedy = missing.reason
+    return remedy or (f"{kind} {subject}" if subject else missing.what)
 
 
 def _title(target: str, of_module: bool = False) -> str:
@@ -120,7 +116,7 @@ def examine_metrics() -> list[Availability]:
 
     def examine(name: str) -> Availability:
         if absent := lacking([name], loaded=True):
-            return Availability(name, "missing", read_reason(absent[name])[1])
+            return _missing(name, absent[name])
         return Availability(name, "ready", protocol_of(name))
 
     return [_attempt(name, examine) for name in (*registry.METRICS, *registry.DISTRIBUTION_METRICS)]
@@ -186,13 +182,19 @@ def _of_codec(name: str) -> Availability:
     return Availability(name, "ready", f"{info.version}{caveat}", info.licence)
 
 
+def _missing(name: str, stored: str) -> Availability:
+    """Return a metric that cannot be computed, for a reason as rows have it."""
+    reason, sentence = read_reason(stored)
+    return Availability(name, "missing", sentence, reason=reason)
+
+
 def _attempt(name: str, examine: Callable[[str], Availability]) -> Availability:
     try:
         return examine(name)
     except BadOption as error:
         return Availability(name, "options", str(error))
     except BenchError as error:
-        return Availability(name, "missing", str(error))
+        return Availability(name, "missing", str(error), reason=error.reason or Reason(""))
     except Exception as error:  # a broken library is what a doctor is called for
         return Availability(name, "missing", f"it is broken: {type(error).__name__}: {error}")
 

@@ -34,13 +34,13 @@ def list_names(
       bench list
       bench list --published --json
     """
-    from benchmark.audit import installation
-
     if published:
         from benchmark.commands.references import list_published
 
         list_published(as_json)
         return
+    from benchmark.audit import installation
+
     result = {
         "codecs": installation.list_codecs(),
         "datasets": installation.list_datasets(),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmark import user_file
 from benchmark.datasets.dataset import Dataset, ImageFile
-from benchmark.errors import BenchError, Unavailable, UsageError
+from benchmark.errors import BenchError, Reason, Unavailable, UsageError
 from benchmark.registry import DATASETS, dataset_opener, means_folder
 from benchmark.system.digest import cache_folder
 
@@ -158,7 +158,8 @@ def find_images(
         f"the dataset {name} is not here ({'; '.join(reasons)}): run `bench fetch {name}`, put "
         f"{content} into {data_folders[0] / below[0]} (docs/datasets.md has every layout), name "
         "the folder that holds them by --data-dir, or measure any folder of images as it is with "
-        "--dataset FOLDER"
+        "--dataset FOLDER",
+        Reason("dataset", name, f"bench fetch {name}"),
     )
 
 

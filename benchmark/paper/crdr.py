@@ -175,9 +175,7 @@ def crops(results: PaperResults) -> PaperFigure:
         drawn = draw_crops(results, FigureRequest(dataset=dataset))
         if drawn.drawing is not None:
             return drawn
-        reasons += [
-            f"{dataset}: {sentence.removeprefix('no crops: ')}" for sentence in drawn.sentences
-        ]
+        reasons += [f"{dataset}: {why}" for why in drawn.why]
     why = "; ".join(dict.fromkeys(reasons)) or "nothing is measured (`./run_all.sh` does)"
     return PaperFigure(None, (f"no crops: {why}",))
 

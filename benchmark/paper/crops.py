@@ -59,14 +59,14 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
     measure = _measure(request.metrics, by_image)
     sources = sources_of(request.dataset, results.data_dir)
     if isinstance(sources, str):
-        return PaperFigure(None, (f"no crops: {sources}",))
+        return PaperFigure(None, (f"no crops: {sources}",), (sources,))
     measured = {digest for image in by_image for digest in _digests(by_image[image])}
     files = {one.file.name: one.file.path for key, one in sources.items() if key in measured}
     by_image = {image: rows for image, rows in by_image.items() if image in files}
     several = {image: rows for image, rows in by_image.items() if len(rows) > 1}
     if not several:
         few = "no photograph here has kept streams of two codecs (`bench run` keeps them)"
-        return PaperFigure(None, (f"no crops: {few}",))
+        return PaperFigure(None, (f"no crops: {few}",), (few,))
     versions = {k: of[0]["codec_version"] for rows in by_image.values() for k, of in rows.items()}
     names = short_names(list(versions), versions)
     names |= look().names(names)
@@ -85,7 +85,7 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
         order = order[: None if look().most is None else MOST_CROPS]
         if len(order) < 2:
             few = "fewer than two codecs can be decoded; `bench run` keeps streams of others"
-            return PaperFigure(None, (f"no crops: {few}", *sentences))
+            return PaperFigure(None, (f"no crops: {few}", *sentences), (few, *sentences))
         box = crop.box or most_different([pixels[label] for label in order], CROP_PX)
         if _part(picture, box).shape[:2] != (box[3], box[2]):
             size = f"{picture.shape[1]} x {picture.shape[0]}"

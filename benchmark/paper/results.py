@@ -23,6 +23,7 @@ class PaperFigure(NamedTuple):
 
     drawing: Drawing | None
     sentences: tuple[str, ...] = ()
+    why: tuple[str, ...] = ()  # there is no drawing: the reasons, in words that name no figure
 
 
 def every_metric() -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
-from benchmark.errors import ProgramFailed, Unavailable, UsageError
+from benchmark.errors import ProgramFailed, Reason, Unavailable, UsageError
 from benchmark.system.launcher import Order
 from benchmark.system.private_folder import private_folder
 
@@ -42,7 +42,7 @@ def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
             f"{folders[0]} was named as the folder of the program {name!r} and has none: name "
             f"another, or none to look on the PATH; {remedy}"
         )
-    raise Unavailable(f"the program {name!r} is not on the PATH: {remedy}")
+    raise Unavailable(f"the program {name!r} is not on the PATH: {remedy}", Reason("program", name))
 
 
 def packaged_ffmpeg(who: str) -> Path:
