@@ -1,3 +1,5 @@
+from time import process_time
+
 import pytest
 import torch
 
@@ -80,6 +82,24 @@ def test_on_processors_that_saturate_narrow_limbs_take_over(monkeypatch):
     monkeypatch.setattr(torch, "_int_mm", saturating_int_mm)
     assert not is_exact(LimbSums, CPU)
     assert is_exact(NarrowLimbSums, CPU)
+
+
+def delayed(weight, stride, device):
+    """The reference, with something to do before each call."""
+    exact = Float64Sums(weight, stride, device)
+
+    def sums(activations):
+        ended = process_time() + 0.2
+        while process_time() < ended:
+            pass
+        return exact(activations)
+
+    return sums
+
+
+def test_the_kernel_of_the_least_processor_time_is_chosen():
+    choice = choose(CPU, {"slow": delayed, "reference": Float64Sums})
+    assert choice == ("reference", Float64Sums, "")
 
 
 def test_without_an_exact_kernel_there_is_no_entropy_path():
