@@ -34,7 +34,7 @@ class AVIF(IntraCodec):
     sweep = tuple(Setting("crf", value) for value in (60, 51, 42, 34, 26, 18))
     accepts = Between("crf", 0, 63, whole=True)
     facts = Facts(
-        "AVIF", "standard", colour="#56B4E9", marker="^", chroma="4:4:4", tuned_for="SSIM",
+        "AVIF", "standard", colour="#117733", marker="^", chroma="4:4:4", tuned_for="SSIM",
         memory=Memory(220, 0, torch=False),
         typical=(Typical("crf", ((18, 12), (34, 9), (60, 4))),),
     )  # fmt: skip

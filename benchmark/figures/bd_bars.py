@@ -72,16 +72,16 @@ def draw_bd_bars(
     words = [wrapped(name, NAME_SHARE * WIDTHS["column"]) for name in marked]
     height = EDGE_INCHES + ROW_INCHES * sum(word.count("\n") + 1 for word in words)
     note = panels_note(panels).replace("markers", "bars")
+    every = [curve for panel in panels for curve in panel.curves]
+    against = next((one.name for one in every if one.system.label == anchor), anchor)
     with figure_style():
         figure, axes, _ = panel_figure(len(panels), height, sharey=not narrow)
         for one, panel, of in zip(axes, panels, bars, strict=True):
             _draw(one, [of.get(name) for name in names], styles)
             one.set_yticks(range(len(names)), words)
-            one.set_xlabel("BD-rate (%)")
+            one.set_xlabel(f"BD-rate against {against} (%)")
             title(one, metric_names([panel.measure]), width)
         add_legend(figure, [], note)
-    every = [curve for panel in panels for curve in panel.curves]
-    against = next((one.name for one in every if one.system.label == anchor), anchor)
     metrics = metric_names([panel.measure for panel in panels])
     caption = brief(
         [
