@@ -22,6 +22,7 @@ ORIGIN = "Where from"
 MANNER = "How"
 DRAWING = "How to draw"
 TARGET = "Where to"
+ALL_ROWS = "Also rows of photographs that the dataset no longer has."
 PANELS = (COMPARED, MEASURED, EXPORTED, TRAINED, CODED, ORIGIN, MANNER, DRAWING, TARGET)
 
 # Types of arguments in Python, by the type of the field that they become.

@@ -1,8 +1,24 @@
-"""Facts about the photographs that rows are of: their sizes, and which were coded lossily."""
+"""The photographs that rows are of: their sizes, and which of them their dataset has today.
 
-from typing import NamedTuple
+Rows outlive photographs: a folder may have lost some since, or have other pictures under their
+names. A photograph is known by the sha256 of its pixels. A dataset is found by what the user names,
+by its name in the registry, or by the folder that the records of its runs name.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.datasets.dataset import ImageFile, Source, probe
+from benchmark.datasets.folder import open_dataset, open_folder
+from benchmark.errors import BenchError, Unavailable
+from benchmark.registry import DATASETS
+from benchmark.rows.store import Store
+from benchmark.system.machine import cores
+from benchmark.user_file import names_file
 
 WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are said to be spread
 
@@ -45,3 +61,92 @@ def source_facts(table: pa.Table) -> SourceFacts | None:
     sizes.sort(key=lambda one: (one.pixels, one.image))
     lossy = sum(bool(one["source_lossy"]) for one in first.values())
     return SourceFacts(len(sizes), lossy, sizes[0], sizes[-1])
+
+
+class Photographs(NamedTuple):
+    """Rows of the photographs that a dataset has, and the names of the other rows'."""
+
+    table: pa.Table
+    gone: tuple[str, ...] = ()
+
+
+def present(
+    table: pa.Table, store: Store, place: str = "", data_dir: Path | None = None
+) -> Photographs:
+    """Leave out rows of photographs that their dataset does not have today.
+
+    place: folder or `path.py:function` that the user named for the dataset, if any. data_dir: as
+    `open_dataset` has it. All rows stay where no dataset is found that has at least half of their
+    photographs, or, if it has fewer, half of its own.
+    """
+    if not table.num_rows:
+        return Photographs(table)
+    pairs = table.group_by(["image", "image_sha256"], use_threads=False).aggregate([]).to_pylist()
+    names = {one["image_sha256"]: one["image"] for one in pairs if one["image_sha256"]}
+    for files in _places(store, place, data_dir, set(names.values())):
+        here = _pixels_here(files, names)
+        if 2 * len(here) >= min(len(names), len(files)) and here:
+            gone = tuple(sorted(name for sha256, name in names.items() if sha256 not in here))
+            if not gone:
+                return Photographs(table)
+            keep = pc.is_in(table["image_sha256"], value_set=pa.array([*here, None], pa.string()))
+            return Photographs(table.filter(keep), gone)
+    return Photographs(table)
+
+
+def pixels_of(files: Sequence[ImageFile]) -> set[str]:
+    """Return the sha256 of the pixels of images, of those with transparency as --flatten has it."""
+    plain = probe(files, flatten=False, threads=cores())
+    rest = [one.file for one in plain if not isinstance(one, Source)]
+    result = [*plain, *probe(rest, flatten=True, threads=cores())]
+    return {one.sha256 for one in result if isinstance(one, Source)}
+
+
+def _pixels_here(files: Sequence[ImageFile], names: Mapping[str, str]) -> set[str]:
+    """Return those of the photographs that the files have: first those of the rows' own names."""
+    named = set(names.values())
+    here = names.keys() & pixels_of([file for file in files if file.name in named])
+    if here and len(here) < len(names):
+        here |= names.keys() & pixels_of([file for file in files if file.name not in named])
+    return set(here)
+
+
+def _places(
+    store: Store, place: str, data_dir: Path | None, names: set[str]
+) -> Iterable[tuple[ImageFile, ...]]:
+    """Yield the images of each place that may be the dataset, most certain first."""
+    name = store.folder.absolute().name
+    if place or name in DATASETS:
+        try:
+            yield open_dataset(place or name, data_dir).images
+        except Unavailable:
+            return
+        return
+    recorded = (_recorded(record) for record in reversed(store.records()))
+    for path in dict.fromkeys(one for one in recorded if one is not None):
+        # A stranger's record may name any folder: it is walked only if it has the rows' files.
+        if 2 * sum(_is_below(path, one) for one in names) >= len(names):
+            try:
+                yield open_folder(path).images
+            except BenchError:
+                continue
+
+
+def _recorded(record: Mapping[str, Any]) -> Path | None:
+    """Return the folder of images that a run was of, if its record names one that is here."""
+    request = record.get("request")
+    place = request.get("dataset") if isinstance(request, dict) else None
+    if not isinstance(place, str) or place in DATASETS or names_file(place) or "\0" in place:
+        return None
+    try:
+        return Path(place) if Path(place).is_dir() else None
+    except OSError:
+        return None
+
+
+def _is_below(folder: Path, name: str) -> bool:
+    inside = PurePosixPath(name)
+    try:
+        return not inside.is_absolute() and ".." not in inside.parts and (folder / name).is_file()
+    except (OSError, ValueError):
+        return False

@@ -10,15 +10,14 @@ import pyarrow.compute as pc
 
 from benchmark.analysis.comparable import Average, label_of, told_names
 from benchmark.analysis.reduce import summarise_store
+from benchmark.analysis.sources import Photographs, pixels_of, present
 from benchmark.analysis.summarise import Summary
 from benchmark.codec_spec import plain_codec, split_unescaped
-from benchmark.datasets.dataset import Source, probe
 from benchmark.datasets.folder import open_dataset, open_folder
 from benchmark.errors import UnknownName, UsageError
 from benchmark.packs.contents import verified_rows
 from benchmark.registry import means_folder
 from benchmark.rows.store import Store, folder_store_name, stores_below
-from benchmark.system.machine import cores
 from benchmark.user_file import names_file
 
 
@@ -30,6 +29,7 @@ class DatasetResults(NamedTuple):
     summary: Summary
     table: pa.Table  # the rows that were summarised, with columns of distribution metrics
     runs: list[dict[str, Any]]  # records of the runs, oldest first
+    gone: tuple[str, ...] = ()  # photographs with rows that the dataset no longer has
 
 
 def datasets_with_results(results: Path, dataset: str) -> list[str]:
@@ -76,10 +76,7 @@ def name_of_folder(path: Path, stores: Mapping[str, Path]) -> str:
     without images.
     """
     folder = open_folder(path)
-    plain = probe(folder.images, flatten=False, threads=cores())
-    rest = [one.file for one in plain if not isinstance(one, Source)]  # measured with --flatten
-    result = [*plain, *probe(rest, flatten=True, threads=cores())]
-    images = {one.sha256 for one in result if isinstance(one, Source)}
+    images = pixels_of(folder.images)
     return folder_store_name(
         folder.folder_title, folder.name, images, stores, folder.sizes_of_files()
     )
@@ -102,6 +99,14 @@ def dataset_with_results(results: Path, dataset: str) -> str:
     return names[0]
 
 
+def read_one(
+    results: Path, dataset: str, codecs: str, metrics: Sequence[str], **options: Any
+) -> DatasetResults:
+    """Read the results of one dataset as `read_results` does; raise for several, as "all"."""
+    dataset_with_results(results, dataset)
+    return read_results(results, dataset, codecs, metrics, **options)
+
+
 def read_results(
     results: Path,
     name: str,
@@ -112,16 +117,19 @@ def read_results(
     allow_few: bool = False,
     verified_only: bool = False,
     images: Sequence[str] = (),
+    all_rows: bool = False,
+    data_dir: Path | None = None,
 ) -> DatasetResults:
     """Read and summarise the rows of a dataset below a results folder.
 
     name: a dataset, a part of one such as clic2020:mobile, or a folder of images. codecs:
     comma-separated names or labels, or "all". metrics: names. common, allow_few: see
     `reduce.summarise_store`. pooled: bits per pixel over all pixels. verified_only: keep rows whose
-    streams were decoded again in a fresh process. images: see `rows_of_images`. Raises `UsageError`
-    if no rows are left.
+    streams were decoded again in a fresh process. images: see `rows_of_images`. all_rows: also rows
+    of photographs that the dataset no longer has. data_dir: where datasets are sought. Raises
+    `UsageError` if no rows are left.
     """
-    name = stored_dataset(results, name)
+    asked, name = name, stored_dataset(results, name)
     stored, _, subset = name.partition(":")
     folder = results / stored
     store = Store(folder)
@@ -130,13 +138,16 @@ def read_results(
         rows = verified_rows(rows)
         if rows.num_rows == 0:
             raise UsageError(f"{folder} has no verified rows: run the same with --verify")
-    table = rows_of_images(rows_of_codecs(rows, codecs, subset), images)
+    chosen = Photographs(rows_of_codecs(rows, codecs, subset))
+    if not all_rows:
+        chosen = present(chosen.table, store, asked if asked != name else "", data_dir)
+    table = rows_of_images(chosen.table, images)
     if table.num_rows == 0:
         raise UsageError(f"{folder} has no rows of {name}: measure some with `bench run`")
     average: Average = "pooled" if pooled else "per_image"
     summary, table = summarise_store(table, folder, metrics, average, common, allow_few)
     report = folder / (f"report-{subset}" if subset else "report")
-    return DatasetResults(name, report, summary, table, store.records())
+    return DatasetResults(name, report, summary, table, store.records(), chosen.gone)
 
 
 def rows_of_images(table: pa.Table, patterns: Sequence[str]) -> pa.Table:

@@ -42,6 +42,7 @@ def codec_compare(
     ],
     dataset: options.ExportedDataset = "kodak",
     codecs: options.ExportedCodecs = "all",
+    all_rows: options.AllRows = False,
     results: options.Results = Path("results"),
 ) -> None:
     """Write a dataset's rows as batches of codec-compare, one for each codec variant.
@@ -51,19 +52,20 @@ def codec_compare(
     Examples:
       bench export codec-compare --dataset kodak --codecs ours,vtm --to batches
     """
-    from benchmark.analysis.stored import dataset_with_results, read_results
+    from benchmark.analysis.stored import read_one
     from benchmark.metrics.measure import Measure
     from benchmark.registry import METRICS
     from benchmark.report.codec_compare import LIST, batches
+    from benchmark.report.left_out import gone_sentences
     from benchmark.system.atomic import write_files
 
-    name = dataset_with_results(results, dataset)
-    stored = read_results(results, name, codecs, tuple(METRICS))
+    stored = read_one(results, dataset, codecs, tuple(METRICS), all_rows=all_rows)
     measures = [Measure.named(name) for name in METRICS]
     result = batches(stored.summary, stored.table, measures, stored.name)
     write_files(to, result.files, what="batches")
     for sentence in result.left_out:
         print(f"left out {sentence}")
+    print(*gone_sentences(stored.gone), sep="\n", end="\n" * bool(stored.gone))
     print(f"{to / LIST}: {len(result.files) - 1} batches")
 
 

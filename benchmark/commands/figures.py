@@ -31,7 +31,7 @@ File = Annotated[
 ]
 SHARED = (
     "label colour order style font width format images results dataset codecs metrics "
-    "verified_only out every_curve"
+    "verified_only data_dir out every_curve"
 )
 
 
@@ -57,7 +57,7 @@ def _verb(name: str, more: str, text: str) -> None:
 
 _verb(
     "rd",
-    "anchor allow_few published mix_protocols linear_rate",
+    "all_rows anchor allow_few published mix_protocols linear_rate",
     """Draw rate-distortion curves, a panel for each metric.
 
     At most eight curves: the codecs named, else `ours`, the anchor and the best of each family.
@@ -70,7 +70,7 @@ _verb(
 )
 _verb(
     "bd",
-    "anchor allow_few published mix_protocols up_to_bpp",
+    "all_rows anchor allow_few published mix_protocols up_to_bpp",
     """Draw BD-rates against an anchor as bars with 95 % intervals over images.
 
     Examples:
@@ -79,7 +79,7 @@ _verb(
 )
 _verb(
     "complexity",
-    "anchor allow_few cost up_to_bpp",
+    "all_rows anchor allow_few cost up_to_bpp",
     """Draw BD-rates against seconds, and against multiply-accumulates per pixel.
 
     Seconds are of rows that were timed alone (`bench run --timing`), else typical ones, as open
@@ -91,7 +91,7 @@ _verb(
 )
 _verb(
     "realism",
-    "anchor allow_few published mix_protocols bpp",
+    "all_rows anchor allow_few published mix_protocols bpp",
     """Draw a metric of realism against one of distortion at some rates.
 
     Settings of one codec are joined, from the least to the most realistic.
@@ -102,7 +102,7 @@ _verb(
 )
 _verb(
     "crops",
-    "bpp box data_dir",
+    "bpp box",
     """Draw one part of a photograph as codecs have it at about one rate.
 
     The part is the one that the codecs disagree on most, of the photograph where the metric does,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmark.analysis.match import Average, Match, Tolerance
+    from benchmark.analysis.stored import DatasetResults
     from benchmark.figures.table import Table
     from benchmark.metrics.measure import Measure
 
@@ -37,6 +38,7 @@ def match(
         Path | None,
         opt(TARGET, "Also write every pair to this csv file.", "--pairs", refuses="file"),
     ] = None,
+    all_rows: options.AllRows = False,
     results: options.Results = Path("results"),
 ) -> None:
     """Compare CODEC with AGAINST over pairs of streams of the same image and the same quality.
@@ -51,7 +53,7 @@ def match(
       bench match vtm avif --metric ms_ssim --tolerance 1% --csv matched.csv
     """
     from benchmark.analysis.match import matches, parse_tolerance
-    from benchmark.analysis.stored import dataset_with_results, read_results
+    from benchmark.analysis.stored import read_one
     from benchmark.figures.table import csv_text
     from benchmark.metrics.measure import Measure
     from benchmark.plan.request import metric_names
@@ -62,15 +64,14 @@ def match(
     refuse_several("--metric", metric)
     allowed = parse_tolerance(tolerance)
     metrics = tuple(dict.fromkeys((*METRICS, *metric_names(metric))))
-    name = dataset_with_results(results, dataset)
-    stored = read_results(results, name, "all", metrics)
+    stored = read_one(results, dataset, "all", metrics, all_rows=all_rows)
     result = matches(stored.summary, codec, against, metric, allowed)
     records = [one.for_machines() for one in result]
     if as_json:
         told = {"dataset": stored.name, "metric": metric, "tolerance": str(allowed)}
         print(json.dumps({**told, "matches": records}, indent=1))
     else:
-        output.print_table(_table(result, Measure.named(metric), allowed, stored.name))
+        output.print_table(_table(result, Measure.named(metric), allowed, stored))
     if csv_file is not None:
         write_files(csv_file.parent, {csv_file.name: csv_text(records)}, what="table")
     if pairs_file is not None:
@@ -81,13 +82,14 @@ def match(
 
 
 def _table(
-    found: "Sequence[Match]", by: "Measure", tolerance: "Tolerance", dataset: str
+    found: "Sequence[Match]", by: "Measure", tolerance: "Tolerance", stored: "DatasetResults"
 ) -> "Table":
     from benchmark.analysis.interval import CONFIDENCE
     from benchmark.analysis.summarise import TIMED
     from benchmark.figures.table import NOTHING, Table
     from benchmark.metrics.measure import Measure
     from benchmark.registry import METRICS
+    from benchmark.report.left_out import gone_sentences
 
     labels = {measure.column: measure.axis_label for measure in map(Measure.named, METRICS)}
     labels.setdefault(by.column, by.axis_label)
@@ -108,8 +110,8 @@ def _table(
         *(labels[name] for name in shown),
     )  # fmt: skip
     notes = [
-        f"{dataset}: streams whose {by.axis_label} differs by at most {tolerance}. images: those "
-        "with a pair, of those that both have.",
+        f"{stored.name}: streams whose {by.axis_label} differs by at most {tolerance}. images: "
+        "those with a pair, of those that both have.",
         "Geometric means of ratios, codec to against (0.9: a tenth less); values with a sign are "
         "mean differences. The interval is over images.",
     ]
@@ -119,6 +121,7 @@ def _table(
         for one in found
     ]
     notes.append(f"Without a match: {'; '.join(unmatched)}.")
+    notes += [f"{text}." for text in gone_sentences(stored.gone)]
     caveats = dict.fromkeys(text for one in found for text in one.caveats)
     notes += [f"Caveat: {text}." for text in caveats]
     if not set(TIMED) & set(shown):

@@ -9,7 +9,7 @@ import typer
 from benchmark import registry
 from benchmark.codec_spec import split_unescaped
 from benchmark.errors import UsageError
-from benchmark.option import COMPARED, EXPORTED, MANNER, ORIGIN, TARGET
+from benchmark.option import ALL_ROWS, COMPARED, EXPORTED, MANNER, ORIGIN, TARGET
 from benchmark.system.weights import NETWORKS
 
 
@@ -138,6 +138,7 @@ ComparedMetrics = Annotated[str, opt(COMPARED, _METRICS, completes="metrics")]
 VerifiedOnly = Annotated[
     bool, opt(COMPARED, "Only rows that an independent decode has verified (`bench run --verify`).")
 ]
+AllRows = Annotated[bool, opt(COMPARED, ALL_ROWS)]
 ExportedCodecs = Annotated[str, opt(EXPORTED, _KEPT, completes="codecs")]
 ExportedDataset = Annotated[str, opt(EXPORTED, _HAS_RESULTS, completes="stored")]
 Results = Annotated[Path, opt(ORIGIN, "Folder of results.", refuses="stored")]

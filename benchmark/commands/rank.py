@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmark.analysis.rank import Estimate, Ranked, Target
+    from benchmark.analysis.stored import DatasetResults
     from benchmark.figures.table import Table
     from benchmark.metrics.measure import Measure
 
@@ -38,6 +39,7 @@ def rank(
     ] = False,
     csv_file: options.CsvFile = None,
     allow_few: options.AllowFew = False,
+    all_rows: options.AllRows = False,
     results: options.Results = Path("results"),
     as_json: options.AsJson = False,
 ) -> None:
@@ -53,7 +55,7 @@ def rank(
     """
     from benchmark.analysis.rank import RATE, parse_target
     from benchmark.analysis.rank import rank as ranked_at
-    from benchmark.analysis.stored import dataset_with_results, read_results
+    from benchmark.analysis.stored import read_one
     from benchmark.figures.table import csv_text
     from benchmark.metrics.measure import Measure
     from benchmark.plan.request import metric_names
@@ -66,8 +68,7 @@ def rank(
     asked = tuple(
         dict.fromkeys((*names, *(target.name for target in targets if target.name != RATE)))
     )
-    name = dataset_with_results(results, dataset)
-    stored = read_results(results, name, codecs, asked, allow_few=allow_few)
+    stored = read_one(results, dataset, codecs, asked, allow_few=allow_few, all_rows=all_rows)
     measures = [Measure.named(one) for one in names]
     result = {
         target: ranked_at(
@@ -80,7 +81,7 @@ def rank(
         told = {"dataset": stored.name, "budget": budget}
         print(json.dumps({**told, "ranks": records}, indent=1))
     else:
-        output.print_table(_table(result, measures, stored.name, budget))
+        output.print_table(_table(result, measures, stored, budget))
     if csv_file is not None:
         write_files(csv_file.parent, {csv_file.name: csv_text(records)}, what="table")
     if not any(one.rank for of_target in result.values() for one in of_target):
@@ -88,10 +89,14 @@ def rank(
 
 
 def _table(
-    found: "dict[Target, list[Ranked]]", measures: "Sequence[Measure]", dataset: str, budget: str
+    found: "dict[Target, list[Ranked]]",
+    measures: "Sequence[Measure]",
+    stored: "DatasetResults",
+    budget: str,
 ) -> "Table":
     from benchmark.analysis.interval import CONFIDENCE
     from benchmark.figures.table import NOTHING, Table
+    from benchmark.report.left_out import gone_sentences
     from benchmark.system.text import counted
 
     def cell(estimate: "Estimate | None", form: str) -> str:
@@ -123,7 +128,7 @@ def _table(
     images = max((one.images for ranked in found.values() for one in ranked), default=0)
     whose = "over all pixels of the set" if budget == "set" else "of each image"
     notes = [
-        f"{dataset}, {counted(images, 'image')}: bpp {whose}; values interpolated, with "
+        f"{stored.name}, {counted(images, 'image')}: bpp {whose}; values interpolated, with "
         f"{100 * CONFIDENCE:.0f} % intervals over images. Seconds are of an image, measured here; "
         "typical ones, to encode and decode on one core, are what the codec declares."
     ]
@@ -138,5 +143,6 @@ def _table(
         ] * bool(short)
         without = [one.label for one in ranked if not one.images]
         notes += [f"Without a curve for {target}: {', '.join(without)}."] * bool(without)
+    notes += [f"{text}." for text in gone_sentences(stored.gone)]
     cut = (tuple(row[at] for at in shown) for row in (headers, *rows))
     return Table(next(cut), tuple(cut), 3, tuple(notes))

@@ -70,7 +70,9 @@ def report(
 
     place = asked.results, request.data_dir, asked.dataset
     page_request(True, page_images, *place)  # refused before anything is drawn
-    asked = replace(asked, command=command_line(context), page=bool(page))
+    asked = replace(
+        asked, command=command_line(context), page=bool(page), data_dir=request.data_dir
+    )
     progress = partial(output.show_progress, "decoding for the page", quiet=as_json)
     told = []
 

@@ -46,6 +46,7 @@ def tradeoff(
         ),
     ] = "",
     allow_few: options.AllowFew = False,
+    all_rows: options.AllRows = False,
     results: options.Results = Path("results"),
     as_json: options.AsJson = False,
 ) -> None:
@@ -62,7 +63,7 @@ def tradeoff(
     """
     from dataclasses import asdict
 
-    from benchmark.analysis.stored import dataset_with_results, read_results
+    from benchmark.analysis.stored import read_one
     from benchmark.analysis.tradeoff import tradeoffs
     from benchmark.figures.table import csv_text
     from benchmark.metrics.measure import Measure
@@ -72,8 +73,7 @@ def tradeoff(
     names = metric_names(f"{distortion},{realism}")
     if len(names) != 2 or names[0] == names[1]:
         raise UsageError("--distortion and --realism each take one metric, and not the same")
-    name = dataset_with_results(results, dataset)
-    stored = read_results(results, name, "all", names, allow_few=allow_few)
+    stored = read_one(results, dataset, "all", names, allow_few=allow_few, all_rows=all_rows)
     first, second = map(Measure.named, names)
     mine = _family(stored, codec, (first, second), build)
     builds = {
@@ -157,6 +157,7 @@ def _table(
 ) -> "Table":
     from benchmark.analysis.interval import CONFIDENCE, DRAWS
     from benchmark.figures.table import NOTHING, Table
+    from benchmark.report.left_out import gone_sentences
 
     percent = f"{100 * CONFIDENCE:.0f} %"
     headers = (
@@ -189,6 +190,7 @@ def _table(
         "both codecs' together; the interval allows for the number of images.",
         f"The surface of {codec}: {mine.described}.",
     ]
+    notes += [f"{text}." for text in gone_sentences(stored.gone)]
     notes += dict.fromkeys(
         f"{sentence[0].upper()}{sentence[1:]}."
         for other in (mine, *others)

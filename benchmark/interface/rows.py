@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from benchmark.analysis.comparable import Average, label_of, without_replaced
 from benchmark.analysis.reduce import summarise_with_distributions
+from benchmark.analysis.sources import present
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import short_names
 from benchmark.errors import UsageError
@@ -38,7 +39,9 @@ KEY = ("cell", "bundled")  # of a row in its store
 ORDER = ("codec", "variant", "setting_name", "setting_value", "image")
 
 
-def load(source: "str | Path | Outcome", *, details: bool = False) -> pd.DataFrame:
+def load(
+    source: "str | Path | Outcome", *, details: bool = False, all_rows: bool = False
+) -> pd.DataFrame:
     """Return stored rows, one per cell, ordered by codec, variant, setting and image.
 
     Of several versions of a cell (tried again, timed, rescored) the best is returned. Bundled rows,
@@ -51,6 +54,9 @@ def load(source: "str | Path | Outcome", *, details: bool = False) -> pd.DataFra
         cells that were asked for.
     details : bool
         Return all columns of docs/protocol.md, with each metric's protocol id and reason too.
+    all_rows : bool
+        Of a folder: also return rows of photographs that the dataset no longer has, where it is
+        found as `bench report` finds it. ``attrs["gone"]`` names those left out.
 
     Returns
     -------
@@ -69,13 +75,17 @@ def load(source: "str | Path | Outcome", *, details: bool = False) -> pd.DataFra
     StoreError
         If the rows cannot be read.
     """
+    gone: tuple[str, ...] = ()
     if isinstance(source, str | Path):
         folder = Path(source)
         if not (folder / "per_image").is_dir():
             inside = sorted(path.parent.name for path in folder.glob("*/per_image"))
             has = f"name one of {', '.join(inside)} in it" if inside else "`run` makes some"
             raise UsageError(f"{folder} holds no rows of one dataset: {has}")
-        table = without_replaced(Store(folder).table(), CODING)
+        store = Store(folder)
+        table = without_replaced(store.table(), CODING)
+        if not all_rows:
+            table, gone = present(table, store)
     else:
         folder, table = source.matrix.store.folder, source.rows
     table = table.sort_by([(name, "ascending") for name in ORDER])
@@ -90,6 +100,7 @@ def load(source: "str | Path | Outcome", *, details: bool = False) -> pd.DataFra
         "meanings": {name: text[b"meaning"].decode() for name, text in described.items()},
         "protocols": present_protocols(EVERY_METRIC),
         "folder": str(folder),
+        "gone": list(gone),
     }
     frame.attrs["meanings"][LABEL] = "name of the codec variant in figures"
     return frame

@@ -8,7 +8,7 @@ from benchmark.analysis.comparable import find_label
 from benchmark.analysis.comparison import Comparison, compare
 from benchmark.analysis.ranking import default_anchor
 from benchmark.analysis.rate_distortion import Delta
-from benchmark.analysis.stored import DatasetResults, dataset_with_results, read_results
+from benchmark.analysis.stored import DatasetResults, read_one
 from benchmark.analysis.summarise import TIMED, Edition, Summary
 from benchmark.codec_spec import facts_of
 from benchmark.datasets.dataset import profile
@@ -32,6 +32,7 @@ from benchmark.published.curves import Panel, measured_panel, overlays
 from benchmark.published.points import PublishedPoint, chosen_points
 from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
 from benchmark.registry import ANCHORS
+from benchmark.report.left_out import gone_sentences
 
 METRICS: Mapping[str, tuple[str, ...]] = {  # where none are named
     "rd": ("psnr", "ms_ssim", "lpips_squeeze"),
@@ -66,8 +67,8 @@ def draw(verb: str, request: FigureRequest) -> PaperFigure:
 def evidence(request: FigureRequest, verb: str) -> Evidence:
     """Return what is stored of the codecs asked for and the anchor, and published points."""
     names = metric_names(request.metrics or METRICS[verb])
-    dataset = dataset_with_results(request.results, request.dataset)
-    stored = _read(request, dataset, names)
+    stored = _read(request, names)
+    dataset = stored.name
     measures = [Measure.named(name) for name in names]
     measures = [one for one in measures if stored.summary.values_of(one.column)]
     if not measures:
@@ -89,13 +90,14 @@ def evidence(request: FigureRequest, verb: str) -> Evidence:
     return Evidence(stored, points, panels, anchor, profile(dataset).title, known)
 
 
-def _read(request: FigureRequest, dataset: str, names: Sequence[str]) -> DatasetResults:
+def _read(request: FigureRequest, names: Sequence[str]) -> DatasetResults:
     """Read the rows of the codecs that were named and of the anchor, if it has any; else all."""
 
     def read(codecs: Sequence[str]) -> DatasetResults:
-        return read_results(
-            request.results, dataset, ",".join(codecs), names, images=request.images,
+        return read_one(
+            request.results, request.dataset, ",".join(codecs), names, images=request.images,
             allow_few=request.allow_few, verified_only=request.verified_only,
+            all_rows=request.all_rows, data_dir=request.data_dir,
         )  # fmt: skip
 
     for anchor in ([request.anchor] if request.anchor else ANCHORS) if request.codecs else []:
@@ -121,7 +123,13 @@ def _rd(request: FigureRequest) -> PaperFigure:
         panels, result.styles, result.title, result.summary,
         anchor=result.anchor, named=request.codecs,
     )  # fmt: skip
-    return PaperFigure(drawing, () if drawing else ("no rd: no points can be drawn",))
+    return _made(result, drawing, "no rd: no points can be drawn")
+
+
+def _made(found: Evidence, drawing: Drawing | None, absent: str, *said: str) -> PaperFigure:
+    """Return a figure with its sentences. absent: the one where nothing could be drawn."""
+    of_photographs = gone_sentences(found.stored.gone)
+    return PaperFigure(drawing, (*([] if drawing else [absent]), *said, *of_photographs))
 
 
 def _named(request: FigureRequest, found: Evidence) -> tuple[str, ...]:
@@ -145,7 +153,7 @@ def _bd(request: FigureRequest) -> PaperFigure:
     compared = _comparisons(result, request)
     panels, absent = shown(result.panels, result.anchor, _named(request, result))
     drawing = draw_bd_bars(panels, compared, result.styles, result.title, result.anchor, absent)
-    return PaperFigure(drawing, () if drawing else ("no bd: no codec has a BD-rate",))
+    return _made(result, drawing, "no bd: no codec has a BD-rate")
 
 
 def _complexity(request: FigureRequest) -> PaperFigure:
@@ -175,7 +183,7 @@ def _complexity(request: FigureRequest) -> PaperFigure:
     of_anchor = (one.name for one in panels[0].curves if one.system.label == result.anchor)
     metric, name = metric_words([measure]), next(of_anchor, result.anchor)
     drawing = draw_costs(points, result.styles, result.title, metric, name, details)
-    return PaperFigure(drawing, () if drawing else ("no complexity: no cost is known",))
+    return _made(result, drawing, "no complexity: no cost is known")
 
 
 def cost_of(summary: Summary, edition: Edition, cost: str) -> tuple[float, bool] | None:
@@ -208,9 +216,8 @@ def _realism(request: FigureRequest) -> PaperFigure:
         result.panels, result.summary, result.points, result.stored.name, request.rates or RATES,
         result.styles, result.anchor, result.summary.images, request.codecs
     )  # fmt: skip
-    if drawing is None:
-        return PaperFigure(None, ("no realism: no codec has points near these rates (--bpp)",))
-    return PaperFigure(drawing, tuple(f"realism: {one}" for one in left_out(plots)))
+    absent = "no realism: no codec has points near these rates (--bpp)"
+    return _made(result, drawing, absent, *(f"realism: {one}" for one in left_out(plots)))
 
 
 def realism_plots(

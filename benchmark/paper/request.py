@@ -12,7 +12,7 @@ import msgspec
 from benchmark.codec_spec import split_unescaped
 from benchmark.errors import UsageError
 from benchmark.figures.look import Look
-from benchmark.option import COMPARED, DRAWING, MANNER, ORIGIN, TARGET, declared, option
+from benchmark.option import ALL_ROWS, COMPARED, DRAWING, MANNER, ORIGIN, TARGET, declared, option
 
 FILE = Path("figures.toml")
 VERBS = ("rd", "bd", "crops", "complexity", "realism")
@@ -71,6 +71,7 @@ class FigureRequest(Look):
     verified_only: bool = option(
         False, COMPARED, "Only rows that an independent decode has verified (`bench run --verify`)."
     )
+    all_rows: bool = option(False, COMPARED, ALL_ROWS)
     data_dir: Path | None = option(None, ORIGIN, "Folder that datasets are in.", refuses="folder")
     out: Path | None = option(
         None, TARGET, "Folder to write to; default: RESULTS/figures.", refuses="folder"

@@ -18,6 +18,7 @@ INCOMPLETE = (
 FAILED, NO_VALUES, NOT_DRAWN = "failed", "no values of", "not drawn or compared"
 INCOMPLETE_HEADING, NOT_COUNTED = "incomplete", "not counted"
 DIFFERING = "not equal to bundled rows of the same build"
+GONE = "no longer in the folder"
 REFUSED, SKIPPED = "refused by the last run", "skipped by the last run"
 
 
@@ -34,9 +35,15 @@ class Gap(NamedTuple):
 
 
 def left_out(
-    summary: Summary, measures: Sequence[Measure], runs: Sequence[Mapping[str, Any]] = ()
+    summary: Summary,
+    measures: Sequence[Measure],
+    runs: Sequence[Mapping[str, Any]] = (),
+    gone: Sequence[str] = (),
 ) -> list[Gap]:
-    """Return failed cells, metrics without values, points not drawn, older rows, refusals."""
+    """Return failed cells, metrics without values, points not drawn, older rows, refusals.
+
+    gone: photographs that the dataset no longer has.
+    """
     there = [measure for measure in measures if summary.values_of(measure.column)]
     result = [
         Gap(FAILED, point.label, reason, str(point.setting), (), count, "cell")
@@ -57,6 +64,8 @@ def left_out(
     for old in summary.left_out:
         heading = DIFFERING if old.differ else NOT_COUNTED
         result.append(Gap(heading, old.label, old.why, number=old.rows, unit="row"))
+    why = "the dataset has no photograph with its pixels (--all-rows counts it)"
+    result += [Gap(GONE, name, why, unit="photograph") for name in gone]
     last = runs[-1] if runs else {}
     for heading, field in ((REFUSED, "refused_images"), (SKIPPED, "skipped_codecs")):
         result += [Gap(heading, name, why) for name, why in dict(last.get(field) or ()).items()]
@@ -103,6 +112,9 @@ def counts_of(gaps: Iterable[Gap]) -> list[str]:
     texts = []
     for heading, alike in groups.items():
         number = sum(one.number for one in alike)
+        if heading == GONE:
+            texts += gone_sentences([one.name for one in alike])
+            continue
         if heading == NOT_DRAWN:
             number = len({(one.name, one.setting) for one in alike})
         some = " in some metrics" * all(one.metrics for one in alike)
@@ -112,6 +124,12 @@ def counts_of(gaps: Iterable[Gap]) -> list[str]:
         )
         texts.append(f"{heading.removesuffix(' of')}: {told}{some}")
     return texts
+
+
+def gone_sentences(names: Sequence[str]) -> list[str]:
+    """Return the sentence on the rows of photographs that a dataset no longer has, if any."""
+    number = counted(len(names), "photograph")
+    return [f"{number} {GONE}: left out (--all-rows counts them)"] * bool(names)
 
 
 def source_sentences(facts: SourceFacts | None) -> list[str]:

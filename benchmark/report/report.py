@@ -73,6 +73,7 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
         asked = f"{asked},{request.attribute}"
     names = metric_names(asked)
     measures = [Measure.named(name) for name in names]
+    stored_names = datasets_with_results(request.results, request.dataset)
     result = [
         read_results(
             request.results,
@@ -84,8 +85,10 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
             request.allow_few,
             request.verified_only,
             look().images,
+            request.all_rows,
+            request.data_dir,
         )
-        for name in datasets_with_results(request.results, request.dataset)
+        for name in (stored_names if request.dataset == "all" else [request.dataset])
     ]
     labels = {label for stored in result for label in stored.summary.labels}
     published = chosen_points(request.results, request.published)
@@ -153,7 +156,7 @@ def _write(
         summary, measured, anchor, request.up_to_bpp, request.any_overlap
     )
     ranking = rank(summary, measured, anchor, comparisons)
-    gaps = left_out(summary, measures, stored.runs)
+    gaps = left_out(summary, measures, stored.runs, stored.gone)
     sources = source_facts(stored.table)
     of_published = left_out_published(points, over, stored.name)
     record = details_record(stored, request.command, anchor, drawings, gaps, of_published, sources)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.option import COMPARED, DRAWING, MANNER, ORIGIN, TARGET, option
+from benchmark.option import ALL_ROWS, COMPARED, DRAWING, MANNER, ORIGIN, TARGET, option
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class ReportRequest:
     verified_only: bool = option(
         False, COMPARED, "Only rows that an independent decode has verified (`bench run --verify`)."
     )
+    all_rows: bool = option(False, COMPARED, ALL_ROWS)
     published: str = option(
         "",
         COMPARED,
@@ -66,3 +67,4 @@ class ReportRequest:
     )
     command: str = ""  # that makes the report again, for its text
     page: bool = False  # the caller will write a page beside it
+    data_dir: Path | None = None  # where datasets are sought
