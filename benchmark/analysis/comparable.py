@@ -21,8 +21,8 @@ from benchmark.errors import Unavailable, UnknownName
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import ALIASES
 from benchmark.rows.agreement import agree, psnr_differences
-from benchmark.rows.columns import codes, equals, last_of_groups, marked
 from benchmark.rows.editions import EditionRows, edition_rows
+from benchmark.rows.schema import codes, equals, last_of_groups, marked
 
 Average = Literal["per_image", "pooled"]
 

@@ -17,8 +17,8 @@ from benchmark.codec_spec import parse_codec
 from benchmark.errors import DamagedResults, StoreError, UnknownName, UsageError
 from benchmark.protocol import CODING
 from benchmark.registry import CODECS, means_folder
-from benchmark.rows.columns import equals, marked
 from benchmark.rows.editions import newest_rows
+from benchmark.rows.schema import equals, marked
 from benchmark.rows.store import Store
 from benchmark.user_file import names_file
 

@@ -58,7 +58,7 @@ def match(
     from benchmark.metrics.measure import Measure
     from benchmark.plan.request import metric_names
     from benchmark.registry import METRICS
-    from benchmark.rows.columns import image_numbers
+    from benchmark.rows.schema import image_numbers
     from benchmark.system.atomic import write_files
 
     refuse_several("--metric", metric)

@@ -111,7 +111,7 @@ def _bar(what: str, total: int) -> "Iterator[Callable[[Progress], None]]":
 
 def _rest(progress: "Progress", total: int, seconds: float) -> str:
     """Return how many tasks failed and how long the others take, as far as there is such."""
-    from benchmark.plan.remaining import at_this_pace
+    from benchmark.measure.remaining import at_this_pace
 
     left = progress.left
     if left is None:

@@ -17,7 +17,7 @@ from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import Refused
 from benchmark.measure.engine.local import Finished, Started, Task
 from benchmark.measure.execute import Failed
-from benchmark.measure.pace import Pace
+from benchmark.measure.remaining import Pace
 from benchmark.measure.workbench import Conditions, Measured, Rescore
 from benchmark.metrics.metric import metric_columns
 from benchmark.plan.cells import Cell

@@ -14,8 +14,8 @@ from benchmark.metrics.availability import lasting
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.rows.codecs import EVERY
-from benchmark.rows.columns import equals
 from benchmark.rows.features import FeatureFolder
+from benchmark.rows.schema import equals
 from benchmark.rows.store import Store
 from benchmark.rows.versions import one_per_cell
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from benchmark.analysis.summarise import TIMED, Point, Summary
 from benchmark.codec import Float64Array
 from benchmark.metrics.measure import Measure
-from benchmark.rows.columns import image_numbers
+from benchmark.rows.schema import image_numbers
 
 LIST = "batches.json"
 # Names of the page for what has another name here.

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.codec import BoolArray, Float64Array, Int64Array
-from benchmark.rows.columns import equals, group_codes, image_numbers, marked
+from benchmark.rows.schema import equals, group_codes, image_numbers, marked
 
 # The largest differences in PSNR of rows that agree, with equal streams and without.
 ROUNDING_DB, SYMBOL_DB = 1e-4, 1e-3

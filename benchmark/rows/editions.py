@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from benchmark.codec import BoolArray, Int64Array
 from benchmark.protocol import CODING
 from benchmark.rows.agreement import apart_rows, build_numbers
-from benchmark.rows.columns import (
+from benchmark.rows.schema import (
     codes,
     equals,
     group_codes,

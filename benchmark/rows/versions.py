@@ -19,8 +19,7 @@ from benchmark.codec import BoolArray, Int64Array
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
 from benchmark.rows.agreement import BUILD, agree, bundled_beside_own, several_builds
-from benchmark.rows.columns import equals, group_codes, marked
-from benchmark.rows.schema import own_columns
+from benchmark.rows.schema import equals, group_codes, marked, own_columns
 
 KEY_BYTES = 8  # of a cell's key, by which repeated ones are sought
 

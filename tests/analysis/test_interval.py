@@ -154,5 +154,7 @@ def test_the_spread_over_seeds_is_that_of_the_means_over_images():
     assert (found.label, found.draws, found.over_draws) == ("draws", 3, (30, 35))
     assert found.mean == pytest.approx(32)
     assert found.over_images == pytest.approx((32, 32))
+    (of_two,) = draw_spreads(summarise(table(seeds[:6])), [PSNR])
+    assert (of_two.draws, of_two.mean) == (2, pytest.approx(30.5))
     other_images = [*rows("", 0, "abc"), *rows("seed=1", 1, "ab")]
     assert draw_spreads(summarise(table(other_images)), [PSNR]) == []

@@ -1,13 +1,17 @@
-"""The way of one cell, from `run` to its row: how many files of the project it enters."""
+"""The ways of a cell and of a report through the code: how many files they enter."""
 
 import sys
 from pathlib import Path
 
 from benchmark.measure.run import run
 from benchmark.plan.request import Request
+from benchmark.report.report import write_reports
+from benchmark.report.request import ReportRequest
 from conftest import ROOT
 
-MOST_FILES = 30  # that a newcomer reads to follow a cell; files, digests, settings are left out
+# That a newcomer reads to follow a cell or a report; files, digests, settings are left out
+MOST_FILES = 31
+MOST_OF_A_REPORT = 52
 
 
 class FilesEntered:
@@ -38,7 +42,27 @@ def test_the_way_of_a_cell_enters_few_files(tmp_path):
         with FilesEntered() as entered:
             outcome = run(request)
     assert outcome.rows["status"].to_pylist() == ["ok"]
-    files = {one for one in entered.files if one.startswith(("benchmark/", "baselines/"))}
-    way = sorted(one for one in files if not one.startswith("benchmark/system/"))
+    way = files_of(entered)
     assert "baselines/jpeg.py" in way
     assert len(way) <= MOST_FILES, "\n".join(way)
+
+
+def test_the_way_of_a_report_enters_no_more_files_than_it_did(tmp_path):
+    run(
+        Request(
+            codecs=("jpeg", "webp"), dataset="sample", limit=2, jobs=1, metrics=("psnr", "ms_ssim"),
+            results=tmp_path,
+        )
+    )  # fmt: skip
+    for _ in range(2):  # the first imports what the second finds
+        with FilesEntered() as entered:
+            (report,) = write_reports(ReportRequest(results=tmp_path, metrics="psnr,ms_ssim"))
+    assert report.files
+    way = files_of(entered)
+    assert "benchmark/report/document.py" in way
+    assert len(way) <= MOST_OF_A_REPORT, "\n".join(way)
+
+
+def files_of(entered):
+    files = {one for one in entered.files if one.startswith(("benchmark/", "baselines/"))}
+    return sorted(one for one in files if not one.startswith("benchmark/system/"))

@@ -17,10 +17,9 @@ from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.measure.engine.local import Finished, Started
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Progress
-from benchmark.measure.pace import Pace
+from benchmark.measure.remaining import Pace, Running, Work, ended, kind_of, remaining, to_do
 from benchmark.measure.workbench import Measured
 from benchmark.plan.cells import Cell
-from benchmark.plan.remaining import Running, Work, ended, kind_of, remaining, to_do
 
 RECORDED = sorted((Path(__file__).parent / "recorded_runs").glob("*.csv"))
 RECORDED_FROM = 10.0

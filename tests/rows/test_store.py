@@ -401,3 +401,20 @@ def test_a_run_has_a_record_only_where_its_file_is_one(store):
     assert [store.has_record(run) for run in ("run-a", "run-b", "run-c", "../run-a")] == [
         *(True, False, False, False)
     ]
+
+
+def test_a_cell_has_lost_its_stream_only_if_no_row_of_it_has_one(store):
+    store.begin("run-a", {})
+    digest = store.keep(b"stream")
+    lost = {"run": "run-a", "stream_sha256": "0" * 64, "num_bytes": 6}
+    kept = {"run": "run-a", "stream_sha256": digest, "num_bytes": 6}
+    store.append([row("both", **lost), row("gone", **lost)])
+    store.append([row("both", **kept, finished_utc="2026-01-02T00:00:00")])
+    assert store.read().without_stream(store, ["both", "gone"]) == {"gone"}
+
+
+def test_facts_are_added_to_a_runs_record(store):
+    store.begin("run-a", {"machine": "m", "cells": 1})
+    store.amend("run-a", {"cells": 2, "end": "late"})
+    found = store.record("run-a")
+    assert (found["machine"], found["cells"], found["end"]) == ("m", 2, "late")

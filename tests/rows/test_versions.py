@@ -11,9 +11,8 @@ from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
 from benchmark.rows.agreement import bundled_beside_own
-from benchmark.rows.columns import codes, equals, group_codes, last_of_groups
 from benchmark.rows.editions import newest_rows
-from benchmark.rows.schema import table_schema
+from benchmark.rows.schema import codes, equals, group_codes, last_of_groups, table_schema
 from benchmark.rows.versions import merge_versions
 from support.rows import measured
 
