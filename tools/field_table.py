@@ -4,6 +4,7 @@ python -m tools.field_table
 """
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,19 +23,20 @@ ANCHOR = "hyperprior:weights=matched"
 METRICS = ("psnr", "lpips_squeeze", "fd_squeeze")
 HEADS = (
     "networks x parameters (M)", "kMAC per pixel: encoder + decoder + entropy", "crops seen",
+    "training: 10^15 multiply-accumulates, optimiser, steps of a network",
     "BD-rate, PSNR (%)", "BD-rate, LPIPS (%)", "BD-rate, FD (%)", "encode + decode (s)",
 )  # fmt: skip
 HEAD = "Kodak, 24 images"
 # Rows and columns of the README.
 SHORT = (
     *("hyperprior (Ballé 2018)", "Charm (Minnen 2020)", "ELIC (He 2022)", "IVR (Sun 2021)"),
-    *("**`ours:size=micro`, beta 0**", "Multi-Realism, beta 2.56"),
-    *("HFD (Hoogeboom 2023), 20 steps", "**`ours:size=micro`, beta 3.84**"),
+    *("**`ours:size=micro`, beta 0** ‡", "Multi-Realism, beta 2.56"),
+    *("HFD (Hoogeboom 2023), 20 steps", "**`ours:size=micro`, beta 3.84** ‡"),
 )
-COLUMNS = (0, 2, 3, 4, 5)
+COLUMNS = (0, 2, 3, 4, 5, 6)
 # Parts of networks; the others are the entropy path.
 ENCODER, DECODER = ("analysis", "codec.g_a"), ("synthesis", "codec.g_s")
-ELIC = "elic-*.safetensors"
+ELIC, NARROW = "elic-[1-4].safetensors", "elic-[1-3n]*.safetensors"  # under receivers that draw
 
 
 class Contender(NamedTuple):
@@ -55,18 +57,21 @@ FIELD = (
     Contender("charm", "Charm (Minnen 2020)", "charm-*.safetensors"),
     Contender("elic", "ELIC (He 2022)", ELIC),
     Contender("ivr", "IVR (Sun 2021)", "ivr.safetensors"),
-    Contender("ours:beta=0:size=micro", "**`ours:size=micro`, beta 0**", "ours-micro.safetensors"),
+    Contender(
+        "ours:beta=0:size=micro", "**`ours:size=micro`, beta 0** ‡", "ours-micro.safetensors"
+    ),
     Contender("hific", "HiFiC (Mentzer 2020)", "hific-*.safetensors"),
     Contender("multirealism:beta=0", "Multi-Realism, beta 0", "multirealism-*.safetensors"),
     Contender("multirealism:beta=2.56", "Multi-Realism, beta 2.56", "multirealism-*.safetensors"),
-    Contender("dirac:steps=1", "DIRAC (Ghouse 2023), 1 step", ELIC, "dirac-elic.safetensors", 1),
-    Contender("dirac:steps=100", "DIRAC, 100 steps", ELIC, "dirac-elic.safetensors", 100),
-    Contender("hfd", "HFD (Hoogeboom 2023), 20 steps", ELIC, "hfd-elic.safetensors", 20),
+    Contender("dirac:steps=1", "DIRAC (Ghouse 2023), 1 step", NARROW, "dirac-elic.safetensors", 1),
+    Contender("dirac:steps=100", "DIRAC, 100 steps", NARROW, "dirac-elic.safetensors", 100),
+    Contender("hfd", "HFD (Hoogeboom 2023), 20 steps", NARROW, "hfd-elic.safetensors", 20),
     Contender("pqmim", "PQ-MIM (El-Nouby 2023)", "pqmim-[1-4].safetensors"),
     Contender("pqmim:perceptual=1", "PQ-MIM, perceptual", "pqmim-perceptual-*.safetensors"),
     Contender(
-        "ours:beta=3.84:size=micro", "**`ours:size=micro`, beta 3.84**", "ours-micro.safetensors"
+        "ours:beta=3.84:size=micro", "**`ours:size=micro`, beta 3.84** ‡", "ours-micro.safetensors"
     ),
+    Contender("ours:beta=0", "larger, and not of this budget: `ours`, beta 0", "ours.safetensors"),
 )
 
 
@@ -114,7 +119,8 @@ def _training(cards: Sequence[Card], drawing: tuple[Card, int] | None) -> list[s
     )
     others = [[name for name in one if name not in ENCODER + DECODER] for one in works]
     entropy = _range(list(map(_macs, works, others)))
-    (crops,) = {card.crops or _told(card) for card in cards}
+    (crops,) = {_crops(card) for card in cards}
+    drawn_too = [*cards, drawing[0]] if drawing else cards
     size = f"{len(cards)} x {_range(list(map(_millions, works)), 2)}"
     seen = _times(len(cards), f"{crops:,}")
     if drawing is not None:
@@ -122,7 +128,7 @@ def _training(cards: Sequence[Card], drawing: tuple[Card, int] | None) -> list[s
         drawn = costs(card.architecture, card.config)
         size, seen = f"{size} + {_millions(drawn):.2f}", f"{seen} + {card.crops:,}"
         decoder = f"({decoder} + {_times(steps, _range([_macs(drawn, drawn)]))})"
-    return [size, f"{encoder} + {decoder} + {entropy}", seen]
+    return [size, f"{encoder} + {decoder} + {entropy}", seen, _effort(drawn_too)]
 
 
 def _macs(parts: Mapping[str, Cost], names: Iterable[str]) -> float:
@@ -144,9 +150,35 @@ def _millions(parts: Mapping[str, Cost]) -> float:
     return sum(part.parameters for part in parts.values()) / 1e6
 
 
-def _told(card: Card) -> int:
-    """Return the crops that an early card has in words alone: "716800 crops of 128 px"."""
-    return int(card.training_data.partition(" crops of ")[0].rpartition(" ")[2])
+def _crops(card: Card) -> int:
+    """Return the crops; an early card has them in words alone: "716800 crops of 128 px"."""
+    return card.crops or sum(count for count, _ in _told(card))
+
+
+def _told(card: Card) -> list[tuple[int, int]]:
+    """Return the crops that a card has in words, with their sides."""
+    told = re.findall(r"(\d+) crops of (\d+) px", card.training_data)
+    return [(int(count), int(side)) for count, side in told]
+
+
+def _effort(cards: Sequence[Card]) -> str:
+    """Return the work of all steps forwards and backwards, the optimiser, and the steps.
+
+    Discriminators and LPIPS are not counted; nor is anything where parts of a network see crops of
+    several sides, or steps where a card has only the last of several runs.
+    """
+    sides = {side for card in cards for _, side in _told(card)}
+    optimisers = ", ".join(dict.fromkeys(card.optimiser for card in cards))
+    steps = {card.steps or 0 for card in cards if sum(n for n, _ in _told(card)) == _crops(card)}
+    work = "–"
+    if len(sides) == 1:
+        macs = sum(
+            _crops(card) * 1e3 * _macs(parts, parts)
+            for card in cards
+            for parts in [costs(card.architecture, card.config)]
+        )
+        work = f"{3 * macs * sides.pop() ** 2 / 1e15:.2f}"
+    return f"{work}, {optimisers}, {' + '.join(f'{one:,}' for one in sorted(steps)) or '–'}"
 
 
 def _seconds(rows: pd.DataFrame) -> str:

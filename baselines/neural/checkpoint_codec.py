@@ -139,6 +139,10 @@ class RatePointsCodec:
         """Return the beginning of the files' names."""
         return self.name
 
+    def _file(self, level: int) -> str:
+        """Return the name of a level's file."""
+        return f"{self._stem()}-{level}.safetensors"
+
     def _caveat(self) -> str:
         cards = list(self._cards.values())
         if not all(card.steps for card in cards):
@@ -168,7 +172,7 @@ class RatePointsCodec:
         missing = None
         for level in self.levels:
             asked = checkpoint.replace(PLACE, str(level))
-            file = f"{self._stem()}-{level}.safetensors"
+            file = self._file(level)
             try:
                 command = f"bench train --suite {self.suite}"
                 files[level] = find_checkpoint(asked, file, remedy, command)

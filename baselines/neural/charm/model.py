@@ -8,6 +8,10 @@ Minnen, Singh, "Channel-wise autoregressive entropy models for learned image com
 2020): one network for each rate. As published, the two stacks of the hyper-decoder end in a ReLU,
 since they give features, not parameters, and the hyper-encoder's last convolution has no bias.
 
+Our choice: GDN divides by the root of beta + sum gamma x^2, as in CompressAI. In the authors' code
+(TensorFlow Compression, models/ms2020.py) it has its defaults alpha = epsilon = 1: it divides by
+beta + sum gamma |x|.
+
 The scale is the transform's output itself, at least .11, as in ports to torch; the authors' code
 takes it as the logarithmic index of one of 64 scales from .11 to 256, which the integer tables here
 have too.

@@ -44,6 +44,9 @@ class Card:
     # Training steps by the precision of convolutions, "bfloat16" or "float32"; none where unknown.
     precision_steps: Mapping[str, int] = field(default_factory=dict)
     deterministic_steps: int = 0  # those with deterministic kernels alone
+    optimiser: str = UNKNOWN  # of the network: "adam", "soap", or both in turn
+    seed: int | None = None  # of start values and crops; None: unknown
+    device: str = UNKNOWN  # "cpu", or the name of the GPU
 
     @property
     def identity(self) -> bytes:
@@ -81,6 +84,9 @@ class _Stored(msgspec.Struct, kw_only=True):
     crops: Count = 0
     precision_steps: dict[str, Count] = {}
     deterministic_steps: Count = 0
+    optimiser: str = UNKNOWN
+    seed: Count | None = None
+    device: str = UNKNOWN
     architecture: str = ""
     config: Any = None
     sizes: Any = None  # format 1: CRDR's
@@ -107,6 +113,9 @@ def save_card(path: Path, card: Card) -> None:
     }
     if card.deterministic_steps:
         record["deterministic_steps"] = card.deterministic_steps
+    for name in ("optimiser", "seed", "device"):
+        if getattr(card, name) not in (UNKNOWN, None):
+            record[name] = getattr(card, name)
     for name in ("command", "commit", "measured", "caveat", "sha256"):
         record[name] = getattr(card, name)
     write_file(card_path(path), json.dumps(record, indent=2) + "\n", durable=True)

@@ -65,6 +65,8 @@ class DrawingCodec:
             f"bench train --suite generative --members {self.name}-{named}",
         )
         self._card = card_of(self._path, self.name)
+        if not self._base.spec.options and parse_codec(self._card.config.base).name == named:
+            self._base = BaseCodec(self._card.config.base)  # which may have options
         _require_base(self._path, self._card, self._base)
         self._device = chosen_device()
         config = self._card.config

@@ -43,33 +43,40 @@ class ElicSizes(ResidualSizes):
 # `full` has the dimensions of He et al. (CVPR 2022) as CompressAI's `Elic2022Official` has them:
 # widths of the hyper-decoder and of the aggregation differ between implementations, and the paper's
 # text was not at hand. `small` and `micro` have about the work per pixel of CRDR's of that name,
-# with every part of the method; `micro-plain` has wider transforms without attention instead.
-# `tiny` is for tests.
+# with every part of the method; `micro-plain` has wider transforms without attention instead, and
+# `micro-wide` a latent that the highest rate needs: the principal components of 112 channels end at
+# 29.9 dB on the photographs held out of training, those of 192 at 34.0 dB. `tiny` is for tests.
 NAMED = size_table(
     ElicSizes,
-    "full small micro micro-plain tiny",
-    encoder=((192, 192, 192), (96, 136, 160), (32, 40, 48), (44, 60, 60), (8, 6, 8)),
-    decoder=((192, 192, 192), (160, 136, 96), (48, 40, 32), (60, 60, 44), (8, 6, 4)),
-    latent=(320, 192, 112, 144, 12),
-    hyper_latent=(192, 96, 32, 32, 6),
-    blocks=(3, 2, 1, 1, 1),
-    attention=(True, True, True, False, True),
-    outer_kernel=(5, 5, 5, 5, 5),
-    inner_kernel=(5, 3, 3, 3, 3),
-    hyper_encoder=((192, 192), (128, 128), (64, 64), (64, 64), (8, 6)),
-    hyper_decoder=((192, 288), (128, 160), (64, 64), (64, 64), (6, 8)),
-    hyper_kernel=(5, 5, 3, 3, 5),
-    support=(384, 192, 96, 96, 10),
+    "full small micro micro-plain micro-wide tiny",
+    encoder=(
+        *((192, 192, 192), (96, 136, 160), (32, 40, 48)),
+        *((44, 60, 60), (40, 48, 56), (8, 6, 8)),
+    ),
+    decoder=(
+        *((192, 192, 192), (160, 136, 96), (48, 40, 32)),
+        *((60, 60, 44), (56, 48, 40), (8, 6, 4)),
+    ),
+    latent=(320, 192, 112, 144, 192, 12),
+    hyper_latent=(192, 96, 32, 32, 32, 6),
+    blocks=(3, 2, 1, 1, 1, 1),
+    attention=(True, True, True, False, False, True),
+    outer_kernel=(5, 5, 5, 5, 5, 5),
+    inner_kernel=(5, 3, 3, 3, 3, 3),
+    hyper_encoder=((192, 192), (128, 128), (64, 64), (64, 64), (64, 64), (8, 6)),
+    hyper_decoder=((192, 288), (128, 160), (64, 64), (64, 64), (64, 64), (6, 8)),
+    hyper_kernel=(5, 5, 3, 3, 3, 5),
+    support=(384, 192, 96, 96, 96, 10),
     groups=(
         *((16, 16, 32, 64, 192), (8, 16, 24, 48, 96)),
-        *((8, 8, 16, 32, 48), (8, 8, 16, 32, 80), (2, 4, 6)),
+        *((8, 8, 16, 32, 48), (8, 8, 16, 32, 80), (8, 8, 16, 32, 128), (2, 4, 6)),
     ),
-    channel_context=((224, 128), (128, 96), (48, 32), (48, 32), (8, 6)),
-    channel_kernel=(5, 5, 3, 3, 3),
-    spatial_kernel=(5, 5, 5, 5, 5),
-    aggregation=(None, (192, 128), (96, 64), (96, 64), (8, 6)),
+    channel_context=((224, 128), (128, 96), (48, 32), (48, 32), (48, 32), (8, 6)),
+    channel_kernel=(5, 5, 3, 3, 3, 3),
+    spatial_kernel=(5, 5, 5, 5, 5, 5),
+    aggregation=(None, (192, 128), (96, 64), (96, 64), (96, 64), (8, 6)),
 )
-FULL, SMALL, MICRO, MICRO_PLAIN, TINY = NAMED.values()
+FULL, SMALL, MICRO, MICRO_PLAIN, MICRO_WIDE, TINY = NAMED.values()
 
 
 class ElicArchitecture(HyperpriorArchitecture[ElicSizes]):

@@ -49,8 +49,8 @@ class CheckerboardConvolution(nn.Conv2d):
         """Return the weights with those that do not count set to zero."""
         rows, columns = self.kernel_size
         centre = rows // 2 + columns // 2
-        places = torch.arange(rows)[:, None] + torch.arange(columns)
-        return self.weight * ((places - centre) % 2).to(self.weight)
+        across, down = (torch.arange(side, device=self.weight.device) for side in (columns, rows))
+        return self.weight * ((down[:, None] + across - centre) % 2).to(self.weight)
 
     def plain(self) -> nn.Conv2d:
         """Return an ordinary convolution with the weights that count."""
@@ -127,7 +127,8 @@ class SpaceChannelContext(nn.Module):
         self, group: int, spatial: Tensor, features: Sequence[Tensor], places: Tensor
     ) -> Tensor:
         """Return scale and mean of a group at n `places`, numbers of positions: (N, 2 c, n)."""
-        merged = torch.cat([spatial, *features], dim=1).flatten(2)[:, :, places]
+        # Not by an index, whose gradient is sorted: on a GPU that takes most of a step's kernels.
+        merged = torch.cat([spatial, *features], dim=1).flatten(2).index_select(2, places)
         result: Tensor = self.aggregation[group](merged[:, :, None])
         return result[:, :, 0]
 
@@ -147,10 +148,10 @@ class SpaceChannelContext(nn.Module):
             none = hyper.new_zeros(len(hyper), 2 * channels, height, width)
             known = self.parameters_of(k, none, features, first)
             unknown = known.new_zeros(*known.shape[:2], len(second))
-            mean = torch.cat([known, unknown], dim=2)[:, channels:, order]
+            mean = torch.cat([known, unknown], dim=2)[:, channels:].index_select(2, order)
             seen = torch.where(is_anchor, round_group(k, mean.reshape(none[:, channels:].shape)), 0)
             others = self.parameters_of(k, self.spatial[k](seen), features, second)
-            both = torch.cat([known, others], dim=2)[:, :, order].reshape(none.shape)
+            both = torch.cat([known, others], dim=2).index_select(2, order).reshape(none.shape)
             decoded.append(round_group(k, both[:, channels:]))
             parameters.append(both)
         scales, means = zip(*(parameter.chunk(2, dim=1) for parameter in parameters), strict=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from baselines.neural.checkpoint.card import Card
+from baselines.neural.checkpoint.card import UNKNOWN, Card
 from baselines.neural.checkpoint.checkpoint import make_checkpoint
 from baselines.neural.training.loop import precision_steps
 from baselines.neural.training.objective import ValidationPoint
@@ -60,6 +60,9 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
         measured=measured,
         precision_steps=precision_steps(state, recipe),
         deterministic_steps=state.get("deterministic_steps", 0),
+        optimiser=", ".join(dict.fromkeys(stage.optimiser for stage in recipe.stages[: index + 1])),
+        seed=recipe.seed,
+        device=state.get("device", UNKNOWN),
         caveat=caveat,
     )
     try:

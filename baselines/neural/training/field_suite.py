@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from baselines.neural.architecture import load_architecture
 from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT
 from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe, load_recipe
 from baselines.neural.training.session import TrainingRun
@@ -43,6 +44,8 @@ LEARNING_RATES = MappingProxyType(
 )
 # Rate targets of HiFiC in bpp and the weights of a bit above them: "lo", "mi", "hi".
 TARGETS = ((0.14, 2.0), (0.30, 1.0), (0.45, 0.5))
+# Member -> end of the name of its preset, for sizes that have one of that name.
+OTHER_PRESETS = MappingProxyType({"elic-4": "-wide"})
 # The published weights of LPIPS and GAN, 150 MSE of values in [0, 1] beside them.
 HIFIC = MappingProxyType({"lpips": 1.0, "gan": 0.15})
 MULTI_REALISM = MappingProxyType({"lpips_per_beta": 0.983, "gan_per_beta": 0.231})
@@ -143,7 +146,7 @@ def _budgeted(recipe: Recipe, rates: Mapping[str, float]) -> list[Member]:
             )
             rate = rates[architecture]
             stages.append(stage_of(phase, recipe, kind, parts, rate, **own, **gan))
-        return Member(name, architecture, tuple(stages))
+        return Member(name, architecture, tuple(stages), _other_preset(name, recipe.sizes))
 
     single = list(enumerate(levels[:POINTS], start=1))
     members = [
@@ -159,6 +162,13 @@ def _budgeted(recipe: Recipe, rates: Mapping[str, float]) -> list[Member]:
         own, name = _at(weight, phases), f"multirealism-{point}"
         members.append(member(name, "multirealism", phases, parts, own, MULTI_REALISM))
     return members
+
+
+def _other_preset(name: str, sizes: str) -> Mapping[str, Any] | None:
+    """Return the configuration of a member with a preset of its own, None for others."""
+    architecture = load_architecture(name.partition("-")[0])
+    preset = architecture.presets.get(f"{sizes}{OTHER_PRESETS.get(name, '')}")
+    return architecture.config_to_json(preset) if name in OTHER_PRESETS and preset else None
 
 
 def _at(weight: float, phases: Sequence[Phase]) -> dict[str, Any]:

@@ -229,6 +229,7 @@ class _TrainingLoop:
     def _save(self, learner: Learner, index: int) -> None:
         if self.workers.leads:
             more: dict[str, Any] = {"best": self.best, "precision_steps": self.precision_steps}
+            more["device"] = _device_name(self.device)
             if self.deterministic_steps:
                 more["deterministic_steps"] = self.deterministic_steps
             save_state(self.request.run, {**learner.state(), **more})
@@ -242,6 +243,10 @@ def precision_steps(state: Mapping[str, Any], recipe: Recipe) -> dict[str, int]:
     """
     counted: dict[str, int] | None = state.get("precision_steps")
     return counted or steps_as_asked(recipe, state["index"], state["step"])
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _due(learner: Learner, every: int) -> bool:
