@@ -19,15 +19,17 @@ from benchmark.analysis.interpolation import cubic, interpolated
 from benchmark.analysis.interval import Interval, bootstrap_interval, image_draws, tails
 from benchmark.analysis.rate_distortion import (
     LEAST_POINTS,
+    Curve,
     Delta,
     NoDelta,
-    bd_quality,
+    bd_metric,
     bd_rate,
     below_front,
     curves,
     cut,
     image_curves,
     mean_curve,
+    qualities,
 )
 from benchmark.analysis.summarise import Point, Summary
 from benchmark.codec import BoolArray, Float64Array
@@ -65,7 +67,7 @@ class Comparison(NamedTuple):
     rate: Delta | NoDelta  # BD-rate of the mean curves, percent
     rate_interval: Interval | None  # of `rate`, over draws of images
     images_rate: ImagesDelta | NoDelta  # BD-rates of single images
-    quality: Delta | NoDelta  # BD-metric of the mean curves, in units of the axis, sign as measured
+    quality: Delta | NoDelta  # BD-metric of the mean curves, see `bd_metric`
     few: bool = False  # a distribution metric over so few images that it is marked
     left_out: tuple[LeftOutPoint, ...] = ()  # of either curve
 
@@ -105,9 +107,7 @@ def compare(
             images = both[0][0].means[measure.column].images
             curves_drawn = drawn.get(anchor), drawn.get(label)
             interval = bd_rate_interval(rate.value, images, *curves_drawn, up_to_bpp)
-        quality = bd_quality(means[0], means[1], any_overlap)
-        if isinstance(quality, Delta) and measure.better == "lower":
-            quality = quality._replace(value=-quality.value)
+        quality = bd_metric(means[0], means[1], measure, any_overlap)
         result.append(
             Comparison(
                 measure.column,
@@ -158,7 +158,10 @@ def _of_images(
 def _left_out(
     points: Sequence[Point], measure: Measure, up_to_bpp: float | None
 ) -> list[LeftOutPoint]:
-    curve = mean_curve(points, measure)
+    means = [point.means[measure.column] for point in points]
+    sign = 1 if measure.better == "higher" else -1
+    drawn = [sign * measure.drawn(math.nan if m.value is None else m.value) for m in means]
+    curve = Curve(np.array([m.bpp or math.nan for m in means]), np.array(drawn))
     most = math.inf if up_to_bpp is None else up_to_bpp
     return [
         LeftOutPoint(point.label, str(point.setting), below)
@@ -193,11 +196,7 @@ def drawn_curve(points: Sequence[Point], measure: Measure) -> DrawnCurve | None:
         )
     )
     weights = image_draws(len(values))
-    means = weights @ values
-    if measure.saturating:
-        means = np.vectorize(measure.drawn, otypes=[np.float64])(means)
-    sign = 1 if measure.better == "higher" else -1
-    return DrawnCurve(np.log10(weights @ rates), sign * means)
+    return DrawnCurve(np.log10(weights @ rates), qualities(weights @ values, measure))
 
 
 def bd_rate_interval(

@@ -21,6 +21,7 @@ from benchmark.analysis.rate_distortion import (
     image_curves,
     log_rate_at,
     pareto_front,
+    qualities,
     quality_at,
 )
 from benchmark.analysis.summarise import SECONDS, Point, Summary
@@ -164,7 +165,7 @@ class _ImageCurves:
     def __init__(self, target: Target, by: Measure, points: Mapping[str, Sequence[Point]]) -> None:
         self._points, self._by = points, by
         self._fronts = {by.column: _fronts(points[by.column], by)}
-        at = math.log10(target.value) if target.name == RATE else _quality(by, target.value)
+        at = math.log10(target.value) if target.name == RATE else by.quality(target.value)
         self._log_rate = {
             image: at if target.name == RATE else log_rate_at(front, at)
             for image, front in self._fronts[by.column].items()
@@ -187,7 +188,7 @@ class _ImageCurves:
                 self._points[measure.column], measure
             )
             at = [quality_at(fronts[n], self._log_rate[n]) for n in images if n in fronts]
-            values_there = np.array([_value(measure, quality) for quality in at], np.float64)
+            values_there = np.array([measure.value(quality) for quality in at], np.float64)
             if len(at) == len(images) and np.isfinite(values_there).all():
                 values[measure.column] = _mean(values_there)
         bpp = _mean(np.asarray(10**log_rate, np.float64))
@@ -206,7 +207,7 @@ class _SetCurves:
         self._points, self._by = points, by
         self.images = set(points[by.column][0].image_ids.tolist())
         log_rate, quality = self._curve(by)
-        at = np.full(len(log_rate), _quality(by, target.value) if target.name != RATE else 0.0)
+        at = np.full(len(log_rate), by.quality(target.value) if target.name != RATE else 0.0)
         self._log_rate = np.full(len(log_rate), math.log10(target.value))
         if target.name != RATE:
             self._log_rate = interpolated(quality, log_rate, at)
@@ -223,9 +224,7 @@ class _SetCurves:
             for columns in zip(*(_of_images(point, measure) for point in points), strict=True)
         )
         rate = (weights @ bits) / (weights @ pixels)
-        quality = np.vectorize(lambda value: _quality(measure, value), otypes=[np.float64])(
-            weights @ values
-        )
+        quality = qualities(weights @ values, measure)
         front = np.isin(rate[0], pareto_front(Curve(rate[0], quality[0])).bpp)
         order = np.argsort(rate[0][front])
         return np.log10(rate[:, front][:, order]), quality[:, front][:, order]
@@ -238,9 +237,7 @@ class _SetCurves:
                 log_rate, quality = self._curve(measure)
                 result = interpolated(log_rate, quality, self._log_rate)
                 if math.isfinite(result[0]):
-                    values[measure.column] = _drawn(
-                        np.array([_value(measure, at) for at in result])
-                    )
+                    values[measure.column] = _drawn(np.array([measure.value(at) for at in result]))
         seconds = _seconds(self._points[self._by.column], float(self._log_rate[0]))
         bpp = _drawn(np.asarray(10**self._log_rate, np.float64))
         return {"bpp": bpp, "values": values, **seconds}
@@ -255,15 +252,6 @@ def _of_images(point: Point, measure: Measure) -> tuple[Float64Array, Float64Arr
 def _fronts(points: Sequence[Point], measure: Measure) -> dict[int, Curve]:
     result = {image: pareto_front(one) for image, one in image_curves(points, measure).items()}
     return {image: front for image, front in result.items() if len(front.bpp)}
-
-
-def _quality(measure: Measure, value: float) -> float:
-    """Return a metric's value as curves have it: as drawn, more is better."""
-    return measure.drawn(value) * (1 if measure.better == "higher" else -1)
-
-
-def _value(measure: Measure, quality: float) -> float:
-    return measure.undrawn(quality * (1 if measure.better == "higher" else -1))
 
 
 def _mean(values: Float64Array) -> Estimate:

@@ -3,8 +3,8 @@
 Bjøntegaard deltas are computed by the bjontegaard package with Akima interpolation: BD-rate is the
 mean difference of log rate over the qualities that both curves reach, in percent; BD-metric is the
 mean difference of quality over the log rates that both reach. Quality is the value as figures draw
-it: MS-SSIM in dB, and metrics that are better when lower (LPIPS) negated, so that a negative
-BD-rate always means bits saved at equal quality.
+it: MS-SSIM in dB, Frechet and kernel distances by their logarithm, and metrics that are better when
+lower (LPIPS) negated, so that a negative BD-rate always means bits saved at equal quality.
 """
 
 import math
@@ -124,6 +124,24 @@ def bd_quality(
     return _delta("bd_psnr", anchor, test, any_overlap, anchor_name, form)
 
 
+def bd_metric(
+    anchor: Curve,
+    test: Curve,
+    measure: Measure,
+    any_overlap: bool = False,
+    form: Form = "akima",
+) -> Delta | NoDelta:
+    """Return the mean change of a metric at equal rate, in units of its axis, sign as measured.
+
+    Of distances of distributions, in percent: that of their geometric mean.
+    """
+    result = bd_quality(anchor, test, any_overlap, form=form)
+    if isinstance(result, NoDelta):
+        return result
+    change = result.value if measure.better == "higher" else -result.value
+    return result._replace(value=100 * (10**change - 1) if measure.scale == "decades" else change)
+
+
 def _delta(
     kind: Literal["bd_rate", "bd_psnr"],
     anchor: Curve,
@@ -237,11 +255,15 @@ def mean_curve(points: Sequence[Point], measure: Measure) -> Curve:
 
 def curve_of(bpp: Sequence[float], values: Sequence[float], measure: Measure) -> Curve:
     """Return the points of a curve that have a place on the axes."""
-    sign = 1 if measure.better == "higher" else -1
     rates = np.array(bpp, np.float64)
-    quality = np.array([sign * measure.drawn(value) for value in values], np.float64)
+    quality = np.array([measure.quality(value) for value in values], np.float64)
     drawable = np.isfinite(quality) & (rates > 0)  # identical images have no place on the axis
     return Curve(rates[drawable], quality[drawable])
+
+
+def qualities(values: Float64Array, measure: Measure) -> Float64Array:
+    """Return the quality of each value (`Measure.quality`), in an array of the same shape."""
+    return np.asarray(np.vectorize(measure.quality, otypes=[np.float64])(values), np.float64)
 
 
 def image_curves(points: Sequence[Point], measure: Measure) -> Mapping[int, Curve]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from benchmark.analysis.interpolation import interpolated
 from benchmark.analysis.interval import DRAWS, draws_interval, image_draws
+from benchmark.analysis.rate_distortion import qualities
 from benchmark.analysis.summarise import Point
 from benchmark.codec import Float64Array
 from benchmark.metrics.measure import Measure, require_image_values
@@ -88,7 +89,8 @@ def _drawn(
     order = np.argsort(point.image_ids)
     columns = (point.image_values[measure.column] for measure in (distortion, realism))
     rate, *others = (_means(values[order], weights) for values in (point.image_bpp, *columns))
-    return DrawnPoint(np.log(rate), _sign(distortion) * others[0], _sign(realism) * others[1])
+    quality = qualities(others[1], realism)
+    return DrawnPoint(np.log(rate), _sign(distortion) * others[0], quality)
 
 
 def _means(values: Float64Array, weights: Float64Array) -> Float64Array:
@@ -117,7 +119,7 @@ def _tradeoff(
         str(point.setting),
         float(np.exp(means.log_rate[0])),
         sign * float(means.distortion[0]),
-        _sign(realism) * float(means.realism[0]),
+        realism.value(float(means.realism[0])),
         verdict,
     )
     differences = sign * (others - means.distortion)

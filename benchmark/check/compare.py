@@ -29,6 +29,7 @@ from benchmark.analysis.rate_distortion import (
     curves,
     excluded,
     image_curves,
+    qualities,
 )
 from benchmark.analysis.summarise import Point, Summary
 from benchmark.check.pairing import VariantPair
@@ -275,16 +276,26 @@ def _of_set(
         change += _derivatives(of_side, one.curve, "bpp") @ one.rate_influence
         change += _derivatives(of_side, one.curve, "quality") @ one.influence
     assert empty.level is not None
+    percent = -100 / empty.level * change
+    if measure.scale == "decades":  # influences to first order
+        ratio = 10**-result.value
+        percent = 100 * (ratio - 1) - 100 * math.log(10) * ratio * (change - result.value)
     doubtful = len(images) if result.doubtful else 0
-    return replace(empty, images=images, percent=-100 / empty.level * change, doubtful=doubtful)
+    return replace(empty, images=images, percent=percent, doubtful=doubtful)
 
 
 def _set_curve(points: Sequence[Point], measure: Measure, has: BoolArray) -> _SetCurve:
-    sign = 1 if measure.better == "higher" else -1
-    values = sign * np.array([point.image_values[measure.column][has] for point in points])
+    values = np.array([point.image_values[measure.column][has] for point in points])
     rates = np.array([point.image_bpp[has] for point in points])
-    bpp, quality = rates.mean(axis=1), values.mean(axis=1)
-    return _SetCurve(Curve(bpp, quality), values - quality[:, None], rates - bpp[:, None])
+    means = values.mean(axis=1)
+    if measure.scale == "decades":  # a distance that is not above 0 has no logarithm
+        values, rates, means = (one[means > 0] for one in (values, rates, means))
+    bpp, influence = rates.mean(axis=1), values - means[:, None]
+    slope = np.ones(len(means)) if measure.better == "higher" else -np.ones(len(means))
+    if measure.scale == "decades":
+        slope /= means * math.log(10)
+    curve = Curve(bpp, qualities(means, measure))
+    return _SetCurve(curve, slope[:, None] * influence, rates - bpp[:, None])
 
 
 def _derivatives(

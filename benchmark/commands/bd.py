@@ -45,7 +45,7 @@ def bd(
       bench bd vtm.csv mine.json
       bench bd VTM:9.1 mine.csv --metrics psnr
     """
-    from benchmark.analysis.rate_distortion import bd_quality, bd_rate, curve_of
+    from benchmark.analysis.rate_distortion import bd_metric, bd_rate, curve_of
     from benchmark.figures.table import Table
     from benchmark.metrics.measure import Measure
     from benchmark.plan.request import metric_names
@@ -65,7 +65,7 @@ def bd(
             first, second = (curve_of(*series, measure) for series in result if series)
             for form in FORMS:
                 rate = bd_rate(first, second, any_overlap=True, form=form)
-                quality = bd_quality(first, second, any_overlap=True, form=form)
+                quality = bd_metric(first, second, measure, any_overlap=True, form=form)
                 rows.append(Row(measure.label, form, rate, quality))
     names = [curve.name for curve in curves]
     if not rows:

@@ -59,6 +59,7 @@ def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anc
         f"{PERCENT} interval", "median", "quartiles", "images", "BD-metric", "overlap (%)",
     )  # fmt: skip
     labels = {measure.column: measure.axis_label for measure in measures}
+    decades = {measure.column for measure in measures if measure.scale == "decades"}
     rows = []
     for comparison in comparisons:
         images = comparison.images_rate
@@ -74,6 +75,8 @@ def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anc
         first = _delta(comparison.rate), _ends(comparison.rate_interval) or NOTHING
         last = NOTHING if overlap is None else f"{100 * overlap:.0f}"
         metric = _delta(comparison.quality, "+.4g")
+        if isinstance(comparison.quality, Delta) and comparison.column in decades:
+            metric += " %"
         start = labels[comparison.column], comparison.label, _remark(comparison)
         rows.append((*start, *first, *of_images, metric, last))
     notes = (

@@ -114,7 +114,8 @@ def bd_rate(
         at equal quality), ``images_bd_rate_percent`` the mean over single images, with median and
         quartiles; ``_low`` and ``_high`` are ends of 95 % intervals over resampled images.
         ``bd_rate_overlap`` (0 to 1) is the share of qualities that both curves span, ``bd_metric``
-        the mean difference of the metric at equal rate, ``points_left_out`` names points off the
+        the mean difference of the metric at equal rate (of FID, KID and FD in percent: these are
+        compared by their logarithm), ``points_left_out`` names points off the
         Pareto front, ``few`` marks distribution metrics of under 50 images. What cannot be computed
         is NaN, with its ``reason``.
 

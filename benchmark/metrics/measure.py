@@ -73,6 +73,29 @@ class Measure:
         """
         return 1 - 10 ** (-place / 10) if self.saturating else place
 
+    def quality(self, value: float) -> float:
+        """Return the quality of a value, by which curves are compared: more is better.
+
+        As drawn; distances of distributions fall by decades and enter by their logarithm (base 10),
+        NaN for a value that is not above 0.
+
+        >>> Measure("fd", "FD", "lower", "decades").quality(100.0)
+        -2.0
+        """
+        place = self.drawn(value)
+        if self.scale == "decades":
+            place = math.log10(place) if place > 0 else math.nan
+        return place if self.better == "higher" else -place
+
+    def value(self, quality: float) -> float:
+        """Return the value of a quality, the inverse of `quality`.
+
+        >>> Measure("fd", "FD", "lower", "decades").value(-2.0)
+        100.0
+        """
+        place = quality if self.better == "higher" else -quality
+        return float(10**place) if self.scale == "decades" else self.undrawn(place)
+
 
 def require_image_values(*measures: Measure) -> None:
     """Raise `UsageError` where one of these metrics gives no influence of an image."""

@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from benchmark.analysis.interval import Interval, point_interval
-from benchmark.analysis.rate_distortion import Curve, Excluded, curves, excluded
+from benchmark.analysis.rate_distortion import Curve, Excluded, curve_of, curves, excluded
 from benchmark.analysis.summarise import Edition, Summary
 from benchmark.analysis.systems import SYSTEMS, System, short_names
 from benchmark.datasets.dataset import profile
@@ -87,10 +85,8 @@ class SystemCurve(NamedTuple):
 
     def rates(self, measure: Measure) -> Curve:
         """Return rates and qualities, as BD-rates take them: more is better."""
-        bpp, drawn = map(np.array, self.drawn(measure))
-        # FID falls by decades: as a straight quality its lowest values would decide nothing.
-        quality = np.log10(drawn) if measure.scale == "decades" else drawn
-        return Curve(bpp, quality if measure.better == "higher" else -quality)
+        bpp, values = ([getattr(p, name) for p in self.points] for name in ("bpp", "value"))
+        return curve_of(bpp, values, measure)
 
 
 class Panel(NamedTuple):

@@ -11,20 +11,25 @@ from benchmark.analysis.rate_distortion import (
     Curve,
     Delta,
     NoDelta,
+    bd_metric,
     bd_quality,
     bd_rate,
     below_front,
+    curve_of,
     curves,
     cut,
     excluded,
     pareto_front,
 )
 from benchmark.analysis.summarise import summarise
+from benchmark.analysis.systems import SYSTEMS
 from benchmark.metrics.measure import Measure
-from support.rows.measured import row, sweep, table
+from benchmark.published.curves import CurvePoint, SystemCurve
+from support.rows.measured import PROTOCOLS, row, sweep, table
 
 PSNR = Measure("psnr_db", "PSNR (dB)", "higher")
 LPIPS = Measure("lpips_alex", "LPIPS", "lower")
+FD = Measure("fd_squeeze", "FD", "lower", "decades", of_sets=True)
 MS_SSIM = Measure("ms_ssim", "MS-SSIM", "higher", "saturating")
 ANCHOR = Curve(np.array([0.1, 0.2, 0.4, 0.8, 1.6]), np.array([28.0, 31.0, 34.5, 36.0, 40.0]))
 
@@ -67,6 +72,24 @@ def test_bd_rate_is_the_integral_between_akima_curves():
     at = low + (np.arange(200_000) + 0.5) / 200_000 * (high - low)
     expected = 100 * (10 ** np.mean(curve[1](at) - curve[0](at)) - 1)
     assert bd_rate(ANCHOR, test).value == pytest.approx(expected, abs=1e-7)
+
+
+def test_distances_of_distributions_are_compared_by_their_logarithm():
+    """log10 FD falls linearly with log10 rate, so the BD-rate is that at the middle of both."""
+    rates = np.array([0.1, 0.2, 0.4, 0.8])
+    values = [10 ** (2 - 0.8 * np.log10(rates)), 10 ** (2.05 - 0.7 * np.log10(rates))]
+    anchor, test = (curve_of(rates.tolist(), one.tolist(), FD) for one in values)
+    middle = (min(values[0][0], values[1][0]), max(values[0][-1], values[1][-1]))
+    at = np.mean(np.log10(middle))
+    expected = 100 * (10 ** ((2.05 - at) / 0.7 - (2 - at) / 0.8) - 1)
+    assert bd_rate(anchor, test).value == pytest.approx(expected, abs=1e-9)
+    less = curve_of(rates.tolist(), (0.9 * values[0]).tolist(), FD)
+    assert bd_metric(anchor, less, FD).value == pytest.approx(-10, abs=1e-9)
+    assert len(curve_of([0.1, 0.2], [3.0, -0.1], FD).bpp) == 1  # KID of equal sets may be below 0
+    edition = summarise(table(sweep("jpeg")), PROTOCOLS).points[0].edition
+    points = [CurvePoint(*one, "", "", 1, "", "", "") for one in zip(rates, values[0], strict=True)]
+    drawn = SystemCurve(SYSTEMS[0], tuple(points), edition).rates(FD)
+    assert np.array_equal(drawn, anchor)
 
 
 def test_points_below_the_pareto_front_change_nothing():

@@ -308,9 +308,9 @@ def test_only_the_edition_of_the_latest_run_is_compared():
     )
 
 
-@pytest.mark.parametrize(("bits", "shift", "below", "above"), [(50, 60, 5, 0), (0.02, -60, 0, 5)])
+@pytest.mark.parametrize(("bits", "factor", "below", "above"), [(50, 9, 5, 0), (0.02, 1 / 9, 0, 5)])
 def test_a_set_without_a_common_rate_is_below_or_above_for_all_its_images(
-    bits, shift, below, above
+    bits, factor, below, above
 ):
     """Values of a distribution metric, of which lower is better, made from those of PSNR."""
     pair, column = paired(curved(), curved(bits=bits)), metric_class("fd_squeeze").column
@@ -319,14 +319,14 @@ def test_a_set_without_a_common_rate_is_below_or_above_for_all_its_images(
         points = [
             replace(
                 one,
-                image_values={column: 60 - one.image_values["psnr_db"] + by},
+                image_values={column: by * (60 - one.image_values["psnr_db"])},
                 means={column: one.means["psnr_db"]},
             )
             for one in side.summary.points
         ]
         return side._replace(summary=replace(side.summary, points=tuple(points)))
 
-    moved = pair._replace(reference=shifted(pair.reference, 0), test=shifted(pair.test, shift))
+    moved = pair._replace(reference=shifted(pair.reference, 1), test=shifted(pair.test, factor))
     found = changes(moved, "fd_squeeze")
     assert (len(found.out_of_reach), len(found.beyond), found.nothing) == (below, above, "")
 
