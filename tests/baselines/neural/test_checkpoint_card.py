@@ -80,7 +80,7 @@ def test_a_bare_checkpoint_codes_as_with_its_own_card(bare, tmp_path):
     assert ours["caveat"] == own.caveat
     report = bench("report", "--metrics", "psnr", "--results", tmp_path / "results")
     assert report.returncode == 0, report.stderr
-    text = (tmp_path / "results" / "sample" / "report" / "report.md").read_text()
+    text = (tmp_path / "results" / "sample" / "report" / "details.md").read_text()
     assert "training unknown" in text
 
 
