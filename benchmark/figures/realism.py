@@ -41,7 +41,7 @@ from benchmark.figures.style import (
 from benchmark.figures.table import Table
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import SystemCurve
-from benchmark.published.realism_sweep import PlotAtRate, RealismSweep, rank
+from benchmark.published.realism_sweep import MATCHED, WIDEST_GAP, PlotAtRate, RealismSweep, rank
 from benchmark.published.realism_sweep import records as sweep_records
 
 SURFACE_INCHES = 2.9
@@ -134,6 +134,7 @@ def _caption(
         [
             f"{metric_names([realism])} against {metric_names([distortion])} at {rates} bpp on "
             f"{dataset} ({images} images); better is up and to the right.",
+            f"Rates match within {100 * (MATCHED - 1):.0f} %; other systems are absent.",
             "Lines join the settings of one system, from the least to the most realistic.",
             _note(plots),
         ]
@@ -149,8 +150,9 @@ def _details(plots: Sequence[PlotAtRate], distortion: Measure, realism: Measure)
     if any(value.how == "interpolated" for _, value in values):
         parts.append(
             f"Values at a rate are interpolated over its logarithm ({realism.label} by its own "
-            "logarithm) between a curve's neighbouring points, or are those of a point within "
-            "15 % of the rate where the curve ends; the csv says which."
+            "logarithm) by Akima's curve, as for BD-rates. A system is absent where the rate is "
+            f"beyond its points, or between two whose rates differ by more than {WIDEST_GAP:g} "
+            "times; the csv says what is interpolated."
         )
 
     def origin(curve: SystemCurve) -> str:

@@ -14,11 +14,10 @@ from benchmark.analysis.summarise import Edition, Summary
 from benchmark.analysis.systems import GROUPED_SYSTEMS, OURS, System, kind
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve, measured_panel
-from benchmark.published.paper_panel import SAME_RATE
 from benchmark.published.points import PublishedPoint
 
-NEAR_RATE = 1.15  # the nearest point stands as it is where nothing lies on the other side
-WIDEST_GAP = 2.2  # between the two points that a value is interpolated between
+MATCHED = 1.02  # ratio of rates up to which a point is at a rate without interpolation
+WIDEST_GAP = 3.0  # ratio of the rates of two points that a value is interpolated between
 # The first system of each method, whose style is that of all; in reverse order.
 METHODS = {one.method: one._replace(name=one.method) for one in reversed(GROUPED_SYSTEMS)}
 # Published sweeps: names of steps by variant of the csv, from the least realistic; an empty name
@@ -154,10 +153,11 @@ def _step(distortion: SystemCurve, realism: SystemCurve, bpp: float, name: str) 
 
 
 def at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> ValueAtRate | None:
-    """Return the value of a curve at a rate; None where it does not come near.
+    """Return the value of a curve at a rate; None where it has none.
 
     Between two points the curve is interpolated as in BD-rates, over the logarithm of the rate, and
-    `by_decades` over that of the value.
+    `by_decades` over that of the value. At its ends and in wide gaps a point counts if its rate is
+    the same within `MATCHED`.
     """
     points = sorted(curve.points, key=lambda point: point.bpp)
     if not points:
@@ -167,14 +167,14 @@ def at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> ValueAtRate | N
     ratio = max(nearest.bpp, bpp) / min(nearest.bpp, bpp)
     below = [point for point in points if point.bpp <= bpp]
     above = [point for point in points if point.bpp > bpp]
-    if below and above and ratio > SAME_RATE and above[0].bpp <= WIDEST_GAP * below[-1].bpp:
+    if below and above and ratio > 1 and above[0].bpp <= WIDEST_GAP * below[-1].bpp:
         rates, first = np.unique([point.bpp for point in points], return_index=True)
         values = np.array([points[at].value for at in first])
         y = np.log(values) if by_decades else values
         (at,) = interpolated(np.log(rates)[None], y[None], np.array([math.log(bpp)])).tolist()
         return ValueAtRate(bpp, math.exp(at) if by_decades else at, "interpolated", *origin)
     near = ValueAtRate(nearest.bpp, nearest.value, "point", *origin)
-    return near if ratio <= NEAR_RATE else None
+    return near if ratio <= MATCHED else None
 
 
 def _published_sweep(
@@ -194,7 +194,7 @@ def _published_sweep(
         for point in points:
             measure = measures.get(point.metric)
             ratio = max(point.bpp, bpp) / min(point.bpp, bpp)
-            wanted = (point.system, point.variant, point.dataset) == key and ratio <= SAME_RATE
+            wanted = (point.system, point.variant, point.dataset) == key and ratio <= MATCHED
             if wanted and measure and point.protocol in measure.meets:
                 value = ValueAtRate(point.bpp, point.value, "point", point.protocol, point.source)
                 steps.setdefault((setting, setting or point.setting), {}).setdefault(measure, value)

@@ -117,7 +117,7 @@ def test_a_report_draws_sets_with_intervals_and_names_the_images_behind_them(who
     done = bench("report", "--results", results, "--attribute", "fd_squeeze")
     report = store_of(results).folder / "report"
     assert (report / "fd_alex.pdf").exists()
-    assert "infinitesimal jackknife" in (report / "report.md").read_text()
+    assert "infinitesimal jackknife" in (report / "details.md").read_text()
     with (report / "means.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert all(
