@@ -31,7 +31,7 @@ repository = ""              # https://..., cloned by `bench worker setup`
 commit = ""
 licence = "NOASSERTION"      # SPDX
 reference = ""               # the paper
-tried = ""                   # "random weights" is said with every row
+tried = ""                   # with what: "published weights", "random weights"
 
 # setting = "q"              # settings instead of the class's `sweep`
 # values = [1, 2, 3]
@@ -119,6 +119,7 @@ def setup(file: File) -> None:
         raise UsageError(f"{contender.name} runs on {contender.ssh}: set it up there")
     if not contender.folder.exists():
         _clone(contender)
+    _place_script(contender)
     if contender.packages or contender.python_version:
         _make_environment(contender)
     for path, weight in contender.weights.items():
@@ -127,6 +128,7 @@ def setup(file: File) -> None:
             raise UsageError(f"{target} is not there and {file} has no url for it: put it there")
         published = PublishedFile(weight.get("url", ""), target.name, weight.get("sha256", ""))
         download_weights(published, target)
+        require_no_page(target, published.url)
     print(f"Next: bench worker check {file}")
 
 
@@ -209,6 +211,35 @@ def _clone(contender: "Contender") -> None:
     if contender.commit:
         checkout = [str(git), "-C", target, "checkout", "--detach", contender.commit]
         run_program(checkout, timeout_seconds=600)
+
+
+def _place_script(contender: "Contender") -> None:
+    """Copy the script beside the contender file, and the helper, to where the script runs."""
+    from benchmark.system.atomic import write_file
+
+    source, target = contender.file.parent / contender.script, contender.folder / contender.script
+    if not source.is_file():
+        if not target.is_file():
+            raise UsageError(
+                f"{contender.name} has no script yet: write {target}, as docs/worker.md has it"
+            )
+        return
+    text = source.read_bytes()
+    if target.exists() and target.read_bytes() != text:
+        raise UsageError(f"{target} is another than {source}: remove the one that you do not want")
+    write_file(target, text)
+    helper = files("baselines.worker").joinpath(HELPER).read_bytes()
+    write_file(target.with_name(HELPER), helper)
+
+
+def require_no_page(path: Path, url: str) -> None:
+    """Remove a web page that came instead of a weight file, as from services that ask first."""
+    with path.open("rb") as file:
+        begin = file.read(64).lstrip().lower()
+    if begin.startswith((b"<!doctype html", b"<html")):
+        path.unlink()
+        path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)  # its record
+        raise UsageError(f"{url} gives a web page, not the file: download it by hand to {path}")
 
 
 def _make_environment(contender: "Contender") -> None:

@@ -81,7 +81,7 @@ class Worker:
             revision=1,
             timed="a call in the worker's process, and pixels or bytes through a pipe",
             device="cuda" if about["device"] == "cuda" else "cpu",
-            caveat="random weights" if contender.tried == "random weights" else "",
+            caveat="random weights" if contender.random_weights else "",
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
@@ -127,7 +127,8 @@ class Worker:
             )
         if not about.get("sweep"):
             raise UsageError(f"{self._contender.script} of {self.name} has an empty sweep: fill it")
-        require_weights(self._contender, about["weights"])
+        if not self._contender.random_weights:
+            require_weights(self._contender, about["weights"])
         return about
 
     def _ask(

@@ -13,6 +13,7 @@ from benchmark.system.foreign_files import read_regular
 
 MOST_BYTES = 1 << 20
 RUNTIMES = ("docker", "podman")
+RANDOM = "BENCH_RANDOM_WEIGHTS"  # variable that scripts of contenders/ know
 ENVIRONMENTS = ("python", "conda", *RUNTIMES, "ssh")
 # Values of a contender file, by the type of its key.
 KINDS: Mapping[object, str] = {
@@ -58,6 +59,11 @@ class Contender(NamedTuple):
     def sweep(self) -> tuple[Setting, ...]:
         """The default settings that the file names, if any."""
         return tuple(Setting(self.setting, value) for value in self.values)
+
+    @property
+    def random_weights(self) -> bool:
+        """Whether its script is asked for random weights, which need no file."""
+        return bool(self.environment.get(RANDOM) or os.environ.get(RANDOM))
 
     def command(self) -> list[str]:
         """Return the command that starts the script.

@@ -13,6 +13,7 @@ from time import monotonic, sleep
 import numpy as np
 import pytest
 
+from baselines.commands.worker import require_no_page
 from baselines.worker.codec import Worker
 from baselines.worker.contender import read_contender
 from benchmark.codec import Pixels, Setting
@@ -163,6 +164,40 @@ def test_weights_that_are_absent_or_others_are_refused_before_the_run(tmp_path):
     (tmp_path / "a.pth").write_bytes(b"weights")
     with pytest.raises(Unavailable, match=r"a\.pth has the sha256"):
         Worker(file=str(file)).describe()
+
+
+def test_random_weights_need_no_file_and_are_said_with_the_rows(tmp_path):
+    file = contender(
+        tmp_path,
+        weights="{'a.pth' = {sha256 = '00'}}",
+        environment="{BENCH_RANDOM_WEIGHTS = '1'}",
+    )
+    assert Worker(file=str(file)).describe().caveat == "random weights"
+    assert not Worker(file=str(contender(tmp_path, tried="'random weights'"))).describe().caveat
+
+
+def test_setup_puts_the_script_beside_the_model_and_keeps_one_that_differs(tmp_path):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "a_worker.py").write_text(SCRIPT)
+    file = tmp_path / "a.toml"
+    file.write_text("name = 'a'\nfolder = 'code'\nscript = 'a_worker.py'")
+    assert bench("worker", "setup", file).returncode == 0
+    assert (tmp_path / "code/a_worker.py").read_text() == SCRIPT
+    assert (tmp_path / "code/rdrbench_worker.py").read_text() == HELPER
+    (tmp_path / "code/a_worker.py").write_text("mine")
+    refused = bench("worker", "setup", file)
+    assert refused.returncode == 2
+    assert (tmp_path / "code/a_worker.py").read_text() == "mine"
+
+
+def test_a_web_page_in_the_place_of_weights_is_refused_and_removed(tmp_path):
+    weights = tmp_path / "a.pth"
+    weights.write_bytes(b"PK\x03\x04")
+    require_no_page(weights, "https://example.org")
+    weights.write_bytes(b"\n<!DOCTYPE html><title>Virus scan warning</title>")
+    with pytest.raises(UsageError, match=r"example\.org"):
+        require_no_page(weights, "https://example.org")
+    assert not weights.exists()
 
 
 @pytest.mark.parametrize(
