@@ -30,6 +30,7 @@ Kind = Literal["ratio", "difference"]
 
 
 StoredRow = Mapping[str, Any]
+MOST_BIAS = 0.02  # of the bytes, that the pairs' mean difference in the metric may be worth
 FARTHEST = 1.6  # a codec whose nearest setting has a rate further off, by ratio, is left out
 
 
@@ -187,9 +188,37 @@ def matches(
         for second in labels[against]
         if first != second
     ]
+    for one in compared:
+        worth = math.expm1(abs(bias(one, by)))
+        if worth > MOST_BIAS:
+            raise UsageError(
+                f"the pairs of {one.first.label} and {one.second.label} differ in {by.axis_label} "
+                f"by {one.averages[by.column].value:+.3g} in the mean, which is worth "
+                f"{100 * worth:.1f} % of the bytes, more than {100 * MOST_BIAS:.0f} %: give a "
+                "smaller --tolerance"
+            )
     if not compared:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
     return compared
+
+
+def bias(match: Match, by: Measure) -> float:
+    """Return what the pairs' mean difference in the metric moves the logarithm of the bytes by.
+
+    The slope is that of log rate over the metric within the streams of each codec and image.
+    """
+    slope = []
+    for one in (match.first, match.second):
+        _, number = np.unique(one.image, return_inverse=True)
+        parts = np.log(one.bpp), one.values[by.column]
+        centred = [x - (np.bincount(number, x) / np.bincount(number))[number] for x in parts]
+        slope.append((float(centred[0] @ centred[1]), float(centred[1] @ centred[1])))
+    rises, spreads = map(sum, zip(*slope, strict=True))
+    mine, other = match.pairs.T
+    if not len(mine) or not spreads:
+        return 0.0
+    difference = match.first.values[by.column][mine] - match.second.values[by.column][other]
+    return rises / spreads * float(difference.mean())
 
 
 def streams_of(points: Sequence[Point], by: Measure, others: Sequence[Measure]) -> Streams:

@@ -23,7 +23,7 @@ from benchmark.analysis.summarise import TIMED, summarise
 from benchmark.codec import Setting
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
-from support.rows.measured import row, sweep, table
+from support.rows.measured import PROTOCOLS, row, sweep, table
 
 ROOT = Path(__file__).parents[2]
 PSNR = Measure.named("psnr")
@@ -43,6 +43,21 @@ def streams(of_images, bpp=None, lpips=None, label="jpeg"):
 
 def pairs(first, second, tolerance=Tolerance(0.1)):  # noqa: B008 - it is immutable
     return matched_pairs(first, second, "psnr_db", tolerance).tolist()
+
+
+def test_pairs_of_unequal_quality_are_refused_by_what_the_difference_is_worth():
+    """WebP a decibel above JPEG at each setting, and 6 dB a doubling of the rate: 12 % of bytes."""
+    rows = [
+        row(codec, q, image, psnr_db=28 + 6 * q + gain, num_bytes=100 * 2**q)
+        for codec, gain in (("jpeg", 0.0), ("webp", 1.0))
+        for q in range(4)
+        for image in ("a", "b", "c")
+    ]
+    summary = summarise(table(rows), PROTOCOLS)
+    with pytest.raises(UsageError, match=r"12\.2 % of the bytes"):
+        matches(summary, "webp", "jpeg", "psnr", Tolerance(2))
+    (none,) = matches(summary, "webp", "jpeg", "psnr", Tolerance(0.9))
+    assert not len(none.pairs)
 
 
 def test_the_nearest_stream_of_the_same_image_within_the_tolerance_is_taken():
