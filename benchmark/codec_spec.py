@@ -52,6 +52,11 @@ class CodecSpec(NamedTuple):
         return f"{self.name}:{self.variant}" if self.options else self.name
 
     @property
+    def given(self) -> str:
+        """The text with the options beside it."""
+        return self._replace(options=tuple(sorted((*self.options, *self.beside)))).text
+
+    @property
     def label(self) -> str:
         """Name in tables and figures: the option `name` if given, else the spec without folders."""
         given = dict(self.options).get("name")
@@ -63,8 +68,6 @@ def names_code(spec: CodecSpec) -> bool:
 
     >>> names_code(CodecSpec("jpeg", ())), names_code(CodecSpec("./mine.py:Mine", ()))
     (False, True)
-    >>> names_code(CodecSpec("dirac", (("base", "./mine.py:Mine"),)))
-    True
     """
     names = [spec.name]
     if base := dict(spec.options).get("base"):
@@ -318,7 +321,7 @@ def plain_codec(text: str) -> str:
 
 
 def _plain_path(text: str, inside: str = "") -> str:
-    """Return a path without detours, from the current folder if it is in it, after `inside`."""
+    """Return a path without detours, relative if it is in the current folder."""
     try:
         path = os.path.abspath(text)
         relative = os.path.relpath(path)

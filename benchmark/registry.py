@@ -129,7 +129,7 @@ COMMANDS = {
     ),
     "list": Command(
         "benchmark.commands.inventory:list_names",
-        "List codecs, datasets and metrics (`bench doctor` says which of them run here).",
+        "List codecs, datasets and metrics, each with a title and what it lacks here.",
         "Measure",
     ),
     "doctor": Command(

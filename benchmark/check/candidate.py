@@ -85,7 +85,7 @@ def measure_candidate(
     for spec, before in counterparts.items():
         of_spec = _of(rows, before)
         points = request.points or _points(spec, of_spec)
-        to_measure = replace(request, codecs=(spec.text,), points=points, metrics=metrics)
+        to_measure = replace(request, codecs=(spec.given,), points=points, metrics=metrics)
         matrix = open_matrix(to_measure)
         lacking = {cell.setting for cell in matrix.cells} - set(settings_of(of_spec))
         if lacking and not asked.common:
@@ -126,9 +126,9 @@ def _counterparts(asked: CheckRequest, specs: Sequence[CodecSpec]) -> dict[Codec
                 f"--reference-codec {asked.reference_codec} is several: say "
                 f"{' or '.join(spec.text for spec in before)}"
             )
-        wanted = dict.fromkeys(resolve(codec), before[0])
+        wanted = dict.fromkeys(resolve(codec), before[0].identity)
     elif codec.options:
-        wanted = {spec: without_weights(spec) for spec in resolve(codec)}
+        wanted = {spec: without_weights(spec.identity) for spec in resolve(codec)}
     else:
         bare = sorted(without_weights(spec) for spec in specs if spec.name == codec.name)
         _refuse_code(codec, bare)

@@ -100,7 +100,9 @@ def export(
     from benchmark.rows.store import Store
 
     specs = [
-        spec for text in split_unescaped(codecs, ",") for spec in resolve(parse_codec(text.strip()))
+        spec.identity
+        for text in split_unescaped(codecs, ",")
+        for spec in resolve(parse_codec(text.strip()))
     ]
     names = [
         name for text in dataset.split(",") for name in datasets_with_results(results, text.strip())

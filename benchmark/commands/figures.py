@@ -64,7 +64,7 @@ _verb(
     FILE has every choice as a key, and tables [labels] and [colours]; an option comes before it.
 
     Examples:
-      bench figures rd --codecs ours,vtm,avif --metrics psnr,lpips_squeeze --published hific
+      bench figures rd --codecs ours,vtm,avif --published hific
       bench figures rd figures.toml --width column --label 'ours:beta=3.84=Ours'
     """,
 )
@@ -109,7 +109,7 @@ _verb(
     unless --images and --box, or `crops` of FILE, name others.
 
     Examples:
-      bench figures crops --codecs ours,jpeg --dataset sample --images chelsea --bpp 0.2
+      bench figures crops --dataset sample --images chelsea --bpp 0.2
       bench figures crops --images kodim15 --box 120,80,192,128
     """,
 )

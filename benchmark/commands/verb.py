@@ -27,6 +27,7 @@ SPELLINGS = (
     ("--metric", "--metrics"),
     ("--dataset", "--datasets"),
     ("--point", "--points"),
+    ("--linear", "--linear-rate"),
 )
 EXAMPLES = "Examples:\n"
 

@@ -43,7 +43,7 @@ class Look:
         ("pdf", "png"), DRAWING, "Kinds of files: pdf, png, svg.", many="listed"
     )
     linear_rate: bool = option(
-        False, DRAWING, "A linear instead of a logarithmic rate axis.", "--linear-rate", "--linear"
+        False, DRAWING, "A linear instead of a logarithmic rate axis.", "--linear-rate"
     )
     every_curve: bool = option(
         False, DRAWING, "Draw all curves in each figure, not eight of them.", "--all"

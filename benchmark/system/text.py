@@ -43,14 +43,14 @@ def csv_cell(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    value = visible(value, keep_lines=True)
+    shown = visible(value, keep_lines=True)
     if not value.startswith(_FORMULA):
-        return value
+        return shown
     try:
         float(value)
     except ValueError:
-        return f"'{value}"
-    return value
+        return f"'{shown}"
+    return shown
 
 
 def csv_cells(record: Mapping[str, Any]) -> dict[str, Any]:

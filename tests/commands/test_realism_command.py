@@ -54,7 +54,7 @@ def run_words(photographs, results):
 @pytest.fixture(scope="module")
 def whole(photographs, tmp_path_factory):
     results = tmp_path_factory.mktemp("whole")
-    done = bench(*run_words(photographs, results))
+    done = bench(*run_words(photographs, results), "--table")
     return results, done.stdout
 
 

@@ -14,7 +14,7 @@ SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", TEXT, re.DOTALL | 
 LONGEST_LINES = 35  # of a recipe, as of the README's codec
 SHOWN = {  # a file that the commands leave, and what stands in it
     "A metric": ("results/sample/report/report.md", "Edge error"),
-    "A dataset": ("results/holiday/report/report.md", "holiday: means over 3 images"),
+    "A dataset": ("results/holiday/report/report.md", "on 3 images of holiday"),
 }
 
 

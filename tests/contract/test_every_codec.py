@@ -32,6 +32,7 @@ WITH_OPTIONS = (
 ELSEWHERE = {
     "folder": "codes nothing: sizes are declared",
     "command": "the contract is that of the user's programs",
+    "worker": "the contract is that of the user's worker: tests/baselines/worker",
 }
 SPECS = [*(name for name in CODECS if name not in NEED_OPTIONS), *WITH_OPTIONS]
 # An untrained network's pixels have nothing to do with the image, nor its rate with the setting.

@@ -33,7 +33,7 @@ def run(kind, *more):
 
 
 def test_row_and_terminal_have_the_authors_line_where_a_library_raised(photos):
-    done = run("RaisesInLibrary")
+    done = run("RaisesInLibrary", "-v")
     assert done.returncode == 1
     told = f"encode: mine.py, line {LINE}, in before_encoding: JSONDecodeError: Expecting"
     failed = [line for line in done.stdout.splitlines() if line.startswith("failed ")]
