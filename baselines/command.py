@@ -91,8 +91,6 @@ class Command:
 
     def describe(self) -> CodecInfo:
         """Return the user's templates; fingerprint them and the files that they name."""
-        if not self.sweep:
-            raise BadOption("command needs values=..., those of {q}, lowest rate first: 10/30/50")
         encode, decode = self._templates
         seen = [named_files(words) for words in (self._encode, self._decode)]
         parts: list[object] = [encode, decode, self._version, *(one.digests for one in seen)]
@@ -102,7 +100,7 @@ class Command:
             unseen = f"; measured again each time, since {unseen} cannot be seen: state version=..."
         return CodecInfo(
             version=f"{self.name}, {self._version or 'as given on the command line'}{unseen}",
-            command=f"{encode}; {decode}".replace("{q}", f"{{{self.sweep[0].name}}}"),
+            command=f"{encode}; {decode}".replace("{q}", f"{{{self.accepts.name}}}"),
             licence="NOASSERTION",
             fingerprint=sha256(json.dumps(parts).encode()).hexdigest(),
             revision=1,

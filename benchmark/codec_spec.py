@@ -64,11 +64,7 @@ class CodecSpec(NamedTuple):
 
 
 def names_code(spec: CodecSpec) -> bool:
-    """Return whether a spec, or its option `base`, names a program or Python file to run.
-
-    >>> names_code(CodecSpec("jpeg", ())), names_code(CodecSpec("./mine.py:Mine", ()))
-    (False, True)
-    """
+    """Return whether a spec, or its option `base`, names a program or Python file to run."""
     names = [spec.name]
     if base := dict(spec.options).get("base"):
         name = split_unescaped(base, ":")[0]
@@ -313,11 +309,15 @@ def _plain(codec: str, key: str, text: str, kind: object) -> str:
 
 
 def plain_codec(text: str) -> str:
-    """Return a codec in a Python file as rows have it, for every spelling of its path."""
+    """Return a codec that names code as rows have it, for every spelling of it; others stay."""
     try:
-        return parse_codec(text).text if user_file.names_file(text) else text
-    except UsageError:
-        return text
+        if user_file.names_file(text):
+            return parse_codec(text).text
+        if text.partition(":")[0] in RUN_PROGRAMS and ":" in text:
+            return resolve(parse_codec(text))[0].identity.text
+    except BenchError:
+        pass
+    return text
 
 
 def _plain_path(text: str, inside: str = "") -> str:

@@ -12,7 +12,7 @@ from benchmark.analysis.comparable import Average, label_of, told_names
 from benchmark.analysis.reduce import summarise_store
 from benchmark.analysis.sources import Photographs, pixels_of, present
 from benchmark.analysis.summarise import Summary
-from benchmark.codec_spec import plain_codec, split_unescaped
+from benchmark.codec_spec import CodecSpec, plain_codec, split_unescaped
 from benchmark.datasets.folder import open_dataset, open_folder
 from benchmark.errors import UnknownName, UsageError
 from benchmark.packs.contents import verified_rows
@@ -187,13 +187,12 @@ def rows_of_codecs(table: pa.Table, codecs: str, subset: str = "") -> pa.Table:
     if "all" in asked:
         return table
     variants = table.group_by(["codec", "variant"]).aggregate([]).to_pylist()
-    names = [
-        {variant["codec"], label_of(variant["codec"], variant["variant"])} for variant in variants
-    ]
+    pairs = [(variant["codec"], variant["variant"]) for variant in variants]
+    names = [{pair[0], label_of(*pair), CodecSpec.of(*pair).text} for pair in pairs]
     wanted = {*asked, *map(plain_codec, asked)}
     for text in asked:
         if not any({text, plain_codec(text)} & both for both in names):
-            told = (told_names(variant["codec"], variant["variant"]) for variant in variants)
+            told = (told_names(*pair) for pair in pairs)
             raise UnknownName("codec with results", text, set().union(*told))
     kept = [one for one, both in zip(variants, names, strict=True) if both & wanted]
     return table.join(pa.Table.from_pylist(kept), ["codec", "variant"], join_type="left semi")

@@ -166,8 +166,9 @@ def without_settings(spec: CodecSpec) -> tuple[CodecSpec, dict[str, str]]:
 
     A spec with any other option that the codec does not take stays whole: `load_codec` refuses it.
 
-    >>> without_settings(parse_codec("jpeg:optimize=1:quality=30"))
-    (CodecSpec(name='jpeg', options=(('optimize', '1'),)), {'quality': '30'})
+    >>> spec, settings = without_settings(parse_codec("jpeg:optimize=1:quality=30"))
+    >>> spec.text, settings
+    ('jpeg:optimize=1', {'quality': '30'})
     """
     parameters = parameters_of(spec, codec_class(spec))
     rest = {key: text for key, text in spec.options if key not in parameters}
@@ -222,6 +223,8 @@ def _refuse_unused(packs: Iterable[Pack], contenders: Sequence[Contender]) -> No
 def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Contender:
     codec: Codec = load_codec(spec)
     lacks, accepts = "", declared_settings(codec)
+    if spec.name in CODECS and not codec.sweep:
+        raise BadOption(f"{spec.text} needs settings: values=10/30/50, lowest rate first")
     pack = with_variant(packs, spec) if packs else None
     if pack is None:
         try:

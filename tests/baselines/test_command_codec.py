@@ -12,6 +12,7 @@ from baselines.command import Command
 from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable, UsageError
+from benchmark.plan.select import select
 from support.bench.command import bench
 
 COPY = "cp {in} {out}"
@@ -136,7 +137,7 @@ def test_a_codec_without_values_decodes_and_is_not_measured(photo):
     codec = Command(encode=COPY, decode=COPY)
     assert np.array_equal(codec.decode(codec.encode(photo, ONCE)), photo)
     with pytest.raises(BadOption, match="values="):
-        codec.describe()
+        select([f"command:encode={COPY}:decode={COPY}"], {})
 
 
 def variants(*texts: str) -> set[tuple[str, str]]:

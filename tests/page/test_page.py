@@ -8,6 +8,7 @@ from benchmark.figures.style import contrast
 from benchmark.rows.store import Store
 from support.page.opened import CHROMIUM, PHONE, loaded, number_of, place_of
 from support.page.results import HOSTILE, IMAGES, data_of, make_page, make_page_of_sets
+from support.processes import until
 from support.rows.measured import row
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
@@ -328,5 +329,5 @@ def test_the_theme_changes_with_the_readers(visit, file):
     page = visit(file, color_scheme="light")
     assert curves_of(page)["JPEG"]["colour"] == "#000000"
     page.emulate_media(color_scheme="dark")
-    page.wait_for_selector("#chart polyline:not([stroke='#000000'])")
+    assert until(lambda: curves_of(page)["JPEG"]["colour"] != "#000000", 20)
     assert contrast(curves_of(page)["JPEG"]["colour"], colours(page)[1]) >= 4.5
