@@ -62,7 +62,7 @@ class Contender(NamedTuple):
 
     @property
     def random_weights(self) -> bool:
-        """Whether its script is asked for random weights, which need no file."""
+        """True if its script is asked for random weights, which need no file."""
         return bool(self.environment.get(RANDOM) or os.environ.get(RANDOM))
 
     def command(self) -> list[str]:

@@ -3,9 +3,8 @@
 The rule is that of codec-compare (github.com/webmproject/codec-compare): a stream of one codec is
 paired with one of the other of the same image, where the values of the metric differ by no more
 than the tolerance. The streams of one codec take in turn, image by image and from the lowest rate
-up, the nearest stream of the other that is left. This is done from either side, and the pairs of
-the smaller mean difference are kept, so that the order of the codecs does not matter. Ratios are
-averaged over pairs as geometric means; nothing is interpolated, unlike in a Bjøntegaard delta.
+up, the nearest stream of the other that is left; of both sides, the pairs of the smaller mean
+difference are kept. Ratios are averaged geometrically; nothing is interpolated.
 """
 
 import math
@@ -27,8 +26,6 @@ from benchmark.rows.codecs import Side, caveats
 # How a quantity of two matched streams is compared: bytes, seconds and distances by their ratio,
 # averaged geometrically; scores that are better when higher, mostly in dB, by their difference.
 Kind = Literal["ratio", "difference"]
-
-
 StoredRow = Mapping[str, Any]
 MOST_BIAS = 0.02  # of the bytes, that the pairs' mean difference in the metric may be worth
 FARTHEST = 1.6  # a codec whose nearest setting has a rate further off, by ratio, is left out
@@ -189,13 +186,11 @@ def matches(
         if first != second
     ]
     for one in compared:
-        worth = math.expm1(abs(bias(one, by)))
-        if worth > MOST_BIAS:
+        if (worth := math.expm1(abs(bias(one, by)))) > MOST_BIAS:
             raise UsageError(
                 f"the pairs of {one.first.label} and {one.second.label} differ in {by.axis_label} "
-                f"by {one.averages[by.column].value:+.3g} in the mean, which is worth "
-                f"{100 * worth:.1f} % of the bytes, more than {100 * MOST_BIAS:.0f} %: give a "
-                "smaller --tolerance"
+                f"by {one.averages[by.column].value:+.3g} in the mean, worth {100 * worth:.1f} % "
+                f"of the bytes, more than {100 * MOST_BIAS:.0f} %: give a smaller --tolerance"
             )
     if not compared:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
@@ -203,10 +198,7 @@ def matches(
 
 
 def bias(match: Match, by: Measure) -> float:
-    """Return what the pairs' mean difference in the metric moves the logarithm of the bytes by.
-
-    The slope is that of log rate over the metric within the streams of each codec and image.
-    """
+    """Return the pairs' mean difference in the metric as one of log bytes, by the curves' slope."""
     slope = []
     for one in (match.first, match.second):
         _, number = np.unique(one.image, return_inverse=True)

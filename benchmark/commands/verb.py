@@ -27,7 +27,6 @@ SPELLINGS = (
     ("--metric", "--metrics"),
     ("--dataset", "--datasets"),
     ("--point", "--points"),
-    ("--linear", "--linear-rate"),
 )
 EXAMPLES = "Examples:\n"
 

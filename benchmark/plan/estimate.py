@@ -20,7 +20,7 @@ Kind = tuple[str, str, str, str]  # codec, variant, device, name of the setting
 Work = tuple[str, tuple[Typical, ...]]
 
 GB = 1e9
-BASE_BYTES = 120_000_000  # Python, numpy, and what workers load before the first cell
+BASE_BYTES = 125_000_000  # Python, numpy, and what workers load before the first cell
 TORCH_BYTES = 350_000_000  # beside it, and a network
 # Learned codecs of this project code larger images in tiles of so many pixels.
 TILE_PIXELS = 1 << 22
