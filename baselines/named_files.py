@@ -50,7 +50,7 @@ def named_files(words: Sequence[str]) -> Seen:
                     unseen = unseen or (f"the folder {path}" if too_large else "")
                     paths.update(dict.fromkeys([] if too_large else inside))
                 elif path.is_file():
-                    paths.update(dict.fromkeys(_with_imports(path)))
+                    paths.update(dict.fromkeys(with_imports(path)))
     digests = {}
     for path in paths:
         with suppress(OSError):
@@ -109,7 +109,7 @@ def _num_bytes(paths: Sequence[Path]) -> int:
     return total
 
 
-def _with_imports(path: Path) -> Iterator[Path]:
+def with_imports(path: Path) -> Iterator[Path]:
     """Yield a file and, of a Python script, the modules beside it that it imports, each once."""
     seen: set[Path] = set()
     to_read = [path]

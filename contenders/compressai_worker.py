@@ -7,20 +7,14 @@ import warnings
 import torch
 from compressai.registry import MODELS
 from compressai.zoo.pretrained import load_pretrained
-from rdrbench_worker import Pixels, serve
+from hyperpriors import RANDOM, cropped, frame
+from rdrbench_worker import serve
 from torch.nn.functional import pad
 
-RANDOM = bool(os.environ.get("BENCH_RANDOM_WEIGHTS"))
 NAME = os.environ.get("COMPRESSAI_MODEL", "mbt2018-mean-vbr")  # or another -vbr
 VARIABLE = NAME.endswith("-vbr")  # a file for all rates, else one for each quality
 QUALITIES = range(8) if VARIABLE else range(1, 7)
 MULTIPLE = 64  # of height and width; zeros on all sides, as in CompressAI's eval_model
-
-
-def edges(height, width):
-    """Return the zeros at the left, right, top and bottom of a picture."""
-    across, down = -width % MULTIPLE, -height % MULTIPLE
-    return (across // 2, across - across // 2, down // 2, down - down // 2)
 
 
 def packed(strings):
@@ -73,17 +67,18 @@ class CompressAI:
     def encode(self, pixels, setting):
         """Return the strings with their lengths."""
         net, rate = self.rate(setting)
-        x = pad(pixels.torch(self.device), edges(pixels.height, pixels.width))
+        zeros, _ = frame((pixels.height, pixels.width), MULTIPLE)
+        x = pad(pixels.torch(self.device), zeros)
         with torch.no_grad():
             return packed(net.compress(x, **rate)["strings"])
 
     def decode(self, data, setting, size):
         """Return the picture; the size of z follows from the picture's."""
         net, rate = self.rate(setting)
-        shape = tuple((side + MULTIPLE - 1) // MULTIPLE for side in size)
+        zeros, shape = frame(size, MULTIPLE)
         with torch.no_grad():
             out = net.decompress(unpacked(data), shape, **rate)
-        return Pixels.from_torch(pad(out["x_hat"], [-edge for edge in edges(*size)]))
+        return cropped(out["x_hat"], zeros)
 
 
 if __name__ == "__main__":

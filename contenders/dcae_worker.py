@@ -1,27 +1,13 @@
 """DCAE (Lu et al., CVPR 2025) by the code of its authors."""
 
-import os
-import struct
-
 import torch
+from hyperpriors import decoded, encoded, frame, networks
 from models import DCAE  # of the folder
-from rdrbench_worker import Pixels, serve
-from torch.nn.functional import pad
+from rdrbench_worker import serve
 
-RANDOM = bool(os.environ.get("BENCH_RANDOM_WEIGHTS"))
 MULTIPLE = 128  # of height and width; zeros on all sides, as in compress_and_decompress.py
+LEAST = 256  # of both sides: their windows fail on 128
 LAMBDAS = ("0.0018", "0.0035", "0.0067", "0.013", "0.025", "0.05")
-
-
-def padded(side):
-    """Return a side with its zeros; their windows fail on 128."""
-    return max(256, (side + MULTIPLE - 1) // MULTIPLE * MULTIPLE)
-
-
-def edges(height, width):
-    """Return the zeros at the left, right, top and bottom of a picture."""
-    across, down = padded(width) - width, padded(height) - height
-    return (across // 2, across - across // 2, down // 2, down - down // 2)
 
 
 class Dcae:
@@ -33,12 +19,7 @@ class Dcae:
     def __init__(self):
         torch.backends.cudnn.enabled = False  # as theirs has it
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        random = self.model(None) if RANDOM else None
-        self.models = {}
-        for value in LAMBDAS:
-            path = os.path.join("checkpoints", "dcae_%s.pth.tar" % value)
-            if RANDOM or os.path.isfile(path):
-                self.models[float(value)] = random or self.model(path)
+        self.models = networks(LAMBDAS, "checkpoints/dcae_%s.pth.tar", self.model)
 
     def model(self, path):
         """Return a network with the weights of a file, or the same random ones each time."""
@@ -52,18 +33,12 @@ class Dcae:
 
     def encode(self, pixels, setting):
         """Return the length of the string of y, that string and the one of z."""
-        x = pad(pixels.torch(self.device), edges(pixels.height, pixels.width))
-        with torch.no_grad():
-            y, z = self.models[setting[1]].compress(x)["strings"]
-        return struct.pack(">I", len(y[0])) + y[0] + z[0]
+        zeros, _ = frame((pixels.height, pixels.width), MULTIPLE, LEAST)
+        return encoded(self.models[setting[1]], pixels.torch(self.device), zeros)
 
     def decode(self, data, setting, size):
         """Return the picture; the size of z follows from the picture's."""
-        end = 4 + struct.unpack_from(">I", data)[0]
-        shape = tuple(padded(side) // 64 for side in size)
-        with torch.no_grad():
-            out = self.models[setting[1]].decompress([[data[4:end]], [data[end:]]], shape)
-        return Pixels.from_torch(pad(out["x_hat"], [-edge for edge in edges(*size)]))
+        return decoded(self.models[setting[1]], data, *frame(size, MULTIPLE, LEAST))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """ELIC (He et al., CVPR 2022) as VincentChandelier implements it."""
 
-import os
 import struct
 
 import compressai.models.priors
@@ -11,11 +10,11 @@ from compressai.entropy_models import GaussianConditional
 compressai.models.priors.GaussianConditional = GaussianConditional  # where older versions have it
 compressai.ops.ste_round = getattr(compressai.ops, "ste_round", compressai.ops.quantize_ste)
 
+from hyperpriors import cropped, frame, networks
 from Network import TestModel  # of the folder
-from rdrbench_worker import Pixels, serve
+from rdrbench_worker import serve
 from torch.nn.functional import pad
 
-RANDOM = bool(os.environ.get("BENCH_RANDOM_WEIGHTS"))
 MULTIPLE = 64  # of height and width; zeros at the right and below, as in Inference.py
 GROUPS = 5  # of channels, each in two strings
 LAMBDAS = ("0.004", "0.008", "0.016", "0.032", "0.15", "0.45")
@@ -30,12 +29,7 @@ class ElicChandelier:
     def __init__(self):
         torch.backends.cudnn.deterministic = True  # as theirs has it
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        random = self.model(None) if RANDOM else None
-        self.models = {}
-        for value in LAMBDAS:
-            path = os.path.join("checkpoints", "elic_%s.pth.tar" % value)
-            if RANDOM or os.path.isfile(path):
-                self.models[float(value)] = random or self.model(path)
+        self.models = networks(LAMBDAS, "checkpoints/elic_%s.pth.tar", self.model)
 
     def model(self, path):
         """Return a network with the weights of a file, or the same random ones each time."""
@@ -49,7 +43,7 @@ class ElicChandelier:
 
     def encode(self, pixels, setting):
         """Return the lengths of ten strings of y, these, and the string of z."""
-        zeros = (0, -pixels.width % MULTIPLE, 0, -pixels.height % MULTIPLE)
+        zeros, _ = frame((pixels.height, pixels.width), MULTIPLE, centred=False)
         with torch.no_grad():
             out = self.models[setting[1]].compress(pad(pixels.torch(self.device), zeros))
         groups, z = out["strings"]
@@ -65,10 +59,10 @@ class ElicChandelier:
             strings.append([data[end : end + length]])
             end += length
         groups = [strings[2 * group : 2 * group + 2] for group in range(GROUPS)]
-        shape = tuple((side + MULTIPLE - 1) // MULTIPLE for side in size)
+        zeros, shape = frame(size, MULTIPLE, centred=False)
         with torch.no_grad():
             out = self.models[setting[1]].decompress([groups, [data[end:]]], shape)
-        return Pixels.from_torch(out["x_hat"][:, :, : size[0], : size[1]])
+        return cropped(out["x_hat"], zeros)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,5 @@
 """ELIC (He et al., CVPR 2022) as Wei Jiang implements it; no weights are published with it."""
 
-import os
-import struct
-
 import compressai.ops
 import torch
 
@@ -10,11 +7,10 @@ if not hasattr(compressai.ops, "ste_round"):
     compressai.ops.ste_round = compressai.ops.quantize_ste  # its name in later versions
 
 from config.config import model_config  # of the folder
+from hyperpriors import decoded, encoded, frame, networks
 from models import ELIC
-from rdrbench_worker import Pixels, serve
-from torch.nn.functional import pad
+from rdrbench_worker import serve
 
-RANDOM = bool(os.environ.get("BENCH_RANDOM_WEIGHTS"))
 MULTIPLE = 64  # of height and width; zeros at the right and below, as in utils/testing.py
 LAMBDAS = ("0.004", "0.008", "0.016", "0.032", "0.15", "0.45")  # of the paper: train them
 
@@ -31,12 +27,7 @@ class ElicJiang:
     def __init__(self):
         torch.backends.cudnn.deterministic = True  # as theirs has it
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        random = self.model(None) if RANDOM else None
-        self.models = {}
-        for value in LAMBDAS:
-            path = os.path.join("checkpoints", "elic_%s.pth.tar" % value)
-            if RANDOM or os.path.isfile(path):
-                self.models[float(value)] = random or self.model(path)
+        self.models = networks(LAMBDAS, "checkpoints/elic_%s.pth.tar", self.model)
 
     def model(self, path):
         """Return a network with the weights of a file, or the same random ones each time."""
@@ -49,19 +40,12 @@ class ElicJiang:
 
     def encode(self, pixels, setting):
         """Return the length of the string of y, that string and the one of z."""
-        zeros = (0, -pixels.width % MULTIPLE, 0, -pixels.height % MULTIPLE)
-        with torch.no_grad():
-            out = self.models[setting[1]].compress(pad(pixels.torch(self.device), zeros))
-        y, z = out["strings"]
-        return struct.pack(">I", len(y[0])) + y[0] + z[0]
+        zeros, _ = frame((pixels.height, pixels.width), MULTIPLE, centred=False)
+        return encoded(self.models[setting[1]], pixels.torch(self.device), zeros)
 
     def decode(self, data, setting, size):
         """Return the picture; the size of z follows from the picture's."""
-        end = 4 + struct.unpack_from(">I", data)[0]
-        shape = tuple((side + MULTIPLE - 1) // MULTIPLE for side in size)
-        with torch.no_grad():
-            out = self.models[setting[1]].decompress([[data[4:end]], [data[end:]]], shape)
-        return Pixels.from_torch(out["x_hat"][:, :, : size[0], : size[1]])
+        return decoded(self.models[setting[1]], data, *frame(size, MULTIPLE, centred=False))
 
 
 if __name__ == "__main__":

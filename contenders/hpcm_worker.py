@@ -3,25 +3,18 @@
 import importlib
 import math
 import os
-import struct
 
 import torch
-from rdrbench_worker import Pixels, serve
+from hyperpriors import cropped, divided, frame, joined, networks
+from rdrbench_worker import serve
 from torch.nn.functional import pad
 
 MODEL = os.environ.get("HPCM_MODEL", "HPCM_Base")  # or HPCM_Large
 network = importlib.import_module("src.models." + MODEL).HPCM  # here, so that it is fingerprinted
 importlib.import_module("src.entropy_models")  # ubransEncoder, compiled
 
-RANDOM = bool(os.environ.get("BENCH_RANDOM_WEIGHTS"))
 MULTIPLE = 256  # of height and width; zeros on all sides, as in test.py
 LAMBDAS = ("0.0018", "0.0035", "0.0067", "0.013", "0.025", "0.0483")
-
-
-def edges(height, width):
-    """Return the zeros at the left, right, top and bottom of a picture."""
-    across, down = -width % MULTIPLE, -height % MULTIPLE
-    return (across // 2, across - across // 2, down // 2, down - down // 2)
 
 
 class Hpcm:
@@ -32,12 +25,7 @@ class Hpcm:
 
     def __init__(self):
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        random = self.model(None) if RANDOM else None
-        self.models = {}
-        for value in LAMBDAS:
-            path = os.path.join("checkpoints", "%s_%s.pth.tar" % (MODEL, value))
-            if RANDOM or os.path.isfile(path):
-                self.models[float(value)] = random or self.model(path)
+        self.models = networks(LAMBDAS, "checkpoints/%s_%%s.pth.tar" % MODEL, self.model)
 
     def model(self, path):
         """Return a network with the weights of a file, or the same random ones each time."""
@@ -50,18 +38,17 @@ class Hpcm:
 
     def encode(self, pixels, setting):
         """Return the length of the string of y, that string and the one of z."""
-        x = pad(pixels.torch(self.device), edges(pixels.height, pixels.width))
+        zeros, _ = frame((pixels.height, pixels.width), MULTIPLE)
         with torch.no_grad():
-            y, z = self.models[setting[1]].compress(x)["strings"]
-        return struct.pack(">I", len(y)) + y + z
+            out = self.models[setting[1]].compress(pad(pixels.torch(self.device), zeros))
+        return joined(*out["strings"])
 
     def decode(self, data, setting, size):
         """Return the picture; the size of z follows from the picture's."""
-        end = 4 + struct.unpack_from(">I", data)[0]
-        shape = tuple((side + MULTIPLE - 1) // MULTIPLE * MULTIPLE // 64 for side in size)
+        zeros, shape = frame(size, MULTIPLE)
         with torch.no_grad():
-            out = self.models[setting[1]].decompress([data[4:end], data[end:]], shape)
-        return Pixels.from_torch(pad(out["x_hat"], [-edge for edge in edges(*size)]))
+            out = self.models[setting[1]].decompress(list(divided(data)), shape)
+        return cropped(out["x_hat"], zeros)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,15 @@
 """STF and WACNN (Zou, Song, Zhang, CVPR 2022) by the code of their authors."""
 
 import os
-import struct
 
 import torch
 from compressai.zoo import load_state_dict, models  # of the folder, not of a package
-from rdrbench_worker import Pixels, serve
-from torch.nn.functional import pad
+from hyperpriors import decoded, encoded, frame, networks
+from rdrbench_worker import serve
 
-RANDOM = bool(os.environ.get("BENCH_RANDOM_WEIGHTS"))
 ARCHITECTURE = os.environ.get("STF_ARCHITECTURE", "cnn")  # cnn is WACNN; or stf
 MULTIPLE = 64  # of height and width; zeros on all sides, as in their eval_model
 LAMBDAS = ("0.0018", "0.0035", "0.0067", "0.013", "0.025", "0.0483")
-
-
-def edges(height, width):
-    """Return the zeros at the left, right, top and bottom of a picture."""
-    across, down = -width % MULTIPLE, -height % MULTIPLE
-    return (across // 2, across - across // 2, down // 2, down - down // 2)
 
 
 class Stf:
@@ -28,12 +20,7 @@ class Stf:
 
     def __init__(self):
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        random = self.model(None) if RANDOM else None
-        self.models = {}
-        for value in LAMBDAS:
-            path = os.path.join("checkpoints", "%s_%s.pth.tar" % (ARCHITECTURE, value))
-            if RANDOM or os.path.isfile(path):
-                self.models[float(value)] = random or self.model(path)
+        self.models = networks(LAMBDAS, "checkpoints/%s_%%s.pth.tar" % ARCHITECTURE, self.model)
 
     def model(self, path):
         """Return a network with the weights of a file, or the same random ones each time."""
@@ -47,18 +34,12 @@ class Stf:
 
     def encode(self, pixels, setting):
         """Return the length of the string of y, that string and the one of z."""
-        x = pad(pixels.torch(self.device), edges(pixels.height, pixels.width))
-        with torch.no_grad():
-            y, z = self.models[setting[1]].compress(x)["strings"]
-        return struct.pack(">I", len(y[0])) + y[0] + z[0]
+        zeros, _ = frame((pixels.height, pixels.width), MULTIPLE)
+        return encoded(self.models[setting[1]], pixels.torch(self.device), zeros)
 
     def decode(self, data, setting, size):
         """Return the picture; the size of z follows from the picture's."""
-        end = 4 + struct.unpack_from(">I", data)[0]
-        shape = tuple((side + MULTIPLE - 1) // MULTIPLE for side in size)
-        with torch.no_grad():
-            out = self.models[setting[1]].decompress([[data[4:end]], [data[end:]]], shape)
-        return Pixels.from_torch(pad(out["x_hat"], [-edge for edge in edges(*size)]))
+        return decoded(self.models[setting[1]], data, *frame(size, MULTIPLE))
 
 
 if __name__ == "__main__":

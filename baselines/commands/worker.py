@@ -214,7 +214,8 @@ def _clone(contender: "Contender") -> None:
 
 
 def _place_script(contender: "Contender") -> None:
-    """Copy the script beside the contender file, and the helper, to where the script runs."""
+    """Copy the script and what it imports from beside the contender file, and the helper."""
+    from baselines.named_files import with_imports
     from benchmark.system.atomic import write_file
 
     source, target = contender.file.parent / contender.script, contender.folder / contender.script
@@ -224,10 +225,14 @@ def _place_script(contender: "Contender") -> None:
                 f"{contender.name} has no script yet: write {target}, as docs/worker.md has it"
             )
         return
-    text = source.read_bytes()
-    if target.exists() and target.read_bytes() != text:
-        raise UsageError(f"{target} is another than {source}: remove the one that you do not want")
-    write_file(target, text)
+    copies = {
+        target.parent / path.relative_to(source.parent): path for path in with_imports(source)
+    }
+    for copy, path in copies.items():
+        if copy.exists() and copy.read_bytes() != path.read_bytes():
+            raise UsageError(f"{copy} is another than {path}: remove the one that you do not want")
+    for copy, path in copies.items():
+        write_file(copy, path.read_bytes())
     helper = files("baselines.worker").joinpath(HELPER).read_bytes()
     write_file(target.with_name(HELPER), helper)
 

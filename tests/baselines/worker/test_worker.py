@@ -178,11 +178,16 @@ def test_random_weights_need_no_file_and_are_said_with_the_rows(tmp_path):
 
 def test_setup_puts_the_script_beside_the_model_and_keeps_one_that_differs(tmp_path):
     (tmp_path / "code").mkdir()
-    (tmp_path / "a_worker.py").write_text(SCRIPT)
+    script = f"import shared\n{SCRIPT}"
+    (tmp_path / "a_worker.py").write_text(script)
+    (tmp_path / "shared.py").write_text("x = 1\n")
+    (tmp_path / "other.py").write_text("y = 1\n")
     file = tmp_path / "a.toml"
     file.write_text("name = 'a'\nfolder = 'code'\nscript = 'a_worker.py'")
     assert bench("worker", "setup", file).returncode == 0
-    assert (tmp_path / "code/a_worker.py").read_text() == SCRIPT
+    assert (tmp_path / "code/a_worker.py").read_text() == script
+    assert (tmp_path / "code/shared.py").read_text() == "x = 1\n"
+    assert not (tmp_path / "code/other.py").exists()
     assert (tmp_path / "code/rdrbench_worker.py").read_text() == HELPER
     (tmp_path / "code/a_worker.py").write_text("mine")
     refused = bench("worker", "setup", file)
