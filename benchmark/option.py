@@ -22,7 +22,11 @@ ORIGIN = "Where from"
 MANNER = "How"
 DRAWING = "How to draw"
 TARGET = "Where to"
+# Help of options that several verbs have.
 ALL_ROWS = "Also rows of photographs that the dataset no longer has."
+ALLOW_FEW = "Compute FID and KID of fewer than 50 images too, marked as such."
+VERIFIED_ONLY = "Only rows that an independent decode has verified (`bench run --verify`)."
+ANCHOR = "Anchor of BD-rates; default: jpeg:optimize=1, else jpeg."
 PANELS = (COMPARED, MEASURED, EXPORTED, TRAINED, CODED, ORIGIN, MANNER, DRAWING, TARGET)
 
 # Types of arguments in Python, by the type of the field that they become.

@@ -79,7 +79,7 @@ def compare(
     up_to_bpp: float | None = None,
     any_overlap: bool = False,
 ) -> list[Comparison]:
-    """Compare every codec variant but the anchor's with the anchor , in order.
+    """Compare every codec variant but the anchor's with the anchor, in order.
 
     up_to_bpp: cut all curves, also those of single images, at this rate first; see `cut`.
     any_overlap: as `rate_distortion.bd_rate` has it, for mean curves and images.

@@ -189,10 +189,11 @@ def rows_of_codecs(table: pa.Table, codecs: str, subset: str = "") -> pa.Table:
     variants = table.group_by(["codec", "variant"]).aggregate([]).to_pylist()
     pairs = [(variant["codec"], variant["variant"]) for variant in variants]
     names = [{pair[0], label_of(*pair), CodecSpec.of(*pair).text} for pair in pairs]
-    wanted = {*asked, *map(plain_codec, asked)}
-    for text in asked:
-        if not any({text, plain_codec(text)} & both for both in names):
+    spellings = {text: {text, plain_codec(text)} for text in asked}
+    for text, own in spellings.items():
+        if not any(own & both for both in names):
             told = (told_names(*pair) for pair in pairs)
             raise UnknownName("codec with results", text, set().union(*told))
+    wanted = set().union(*spellings.values())
     kept = [one for one, both in zip(variants, names, strict=True) if both & wanted]
     return table.join(pa.Table.from_pylist(kept), ["codec", "variant"], join_type="left semi")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from benchmark.errors import UnknownName, UsageError
-from benchmark.option import COMPARED, MANNER, ORIGIN, TARGET, option
+from benchmark.option import ALLOW_FEW, COMPARED, MANNER, ORIGIN, TARGET, option
 from benchmark.plan.request import metric_names
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from benchmark.user_file import names_file
@@ -54,9 +54,7 @@ class CheckRequest:
     )
     common: bool = option(False, COMPARED, "Compare only the images and settings that both have.")
     fail_on_timing: bool = option(False, MANNER, "Let seconds decide the verdict as well.")
-    allow_few: bool = option(
-        False, MANNER, "Compute FID and KID of fewer than 50 images too, marked as such."
-    )
+    allow_few: bool = option(False, MANNER, ALLOW_FEW)
     markdown: Path | None = option(
         None, TARGET, "Write the verdict to this markdown file, for a pull request.", refuses="file"
     )

@@ -9,7 +9,16 @@ import typer
 from benchmark import registry
 from benchmark.codec_spec import split_unescaped
 from benchmark.errors import UsageError
-from benchmark.option import ALL_ROWS, COMPARED, EXPORTED, MANNER, ORIGIN, TARGET
+from benchmark.option import (
+    ALL_ROWS,
+    ALLOW_FEW,
+    COMPARED,
+    EXPORTED,
+    MANNER,
+    ORIGIN,
+    TARGET,
+    VERIFIED_ONLY,
+)
 from benchmark.system.weights import NETWORKS
 
 
@@ -135,9 +144,7 @@ StoredDatasets = Annotated[
 ]
 StoredCodecs = Annotated[str, opt(COMPARED, _KEPT, completes="codecs")]
 ComparedMetrics = Annotated[str, opt(COMPARED, _METRICS, completes="metrics")]
-VerifiedOnly = Annotated[
-    bool, opt(COMPARED, "Only rows that an independent decode has verified (`bench run --verify`).")
-]
+VerifiedOnly = Annotated[bool, opt(COMPARED, VERIFIED_ONLY)]
 AllRows = Annotated[bool, opt(COMPARED, ALL_ROWS)]
 ExportedCodecs = Annotated[str, opt(EXPORTED, _KEPT, completes="codecs")]
 ExportedDataset = Annotated[str, opt(EXPORTED, _HAS_RESULTS, completes="stored")]
@@ -151,9 +158,7 @@ Checkpoint = Annotated[
         "bundled one.",
     ),
 ]
-AllowFew = Annotated[
-    bool, opt(MANNER, "Compute FID and KID of fewer than 50 images too, marked as such.")
-]
+AllowFew = Annotated[bool, opt(MANNER, ALLOW_FEW)]
 CsvFile = Annotated[
     Path | None, opt(TARGET, "Also write the table to this csv file.", "--csv", refuses="file")
 ]

@@ -47,8 +47,8 @@ def print_outcome(
     dataset, store = outcome.matrix.sources.dataset, outcome.matrix.store
     if outcome.rows.num_rows and table is not False:
         measures = [Measure.named(name) for name in outcome.metrics]
-        summary = _summary(outcome, allow_few)
-        print_ranking(_ranking(outcome, measures, allow_few), summary, measures, table)
+        summary, ranking = _summarised(outcome, measures, allow_few)
+        print_ranking(ranking, summary, measures, table)
         if spreads := draw_spreads(summary, measures):
             print_table(draws_table(spreads))
     print_lines(source_sentences(source_facts(outcome.rows)), details)
@@ -146,23 +146,22 @@ def unread_lines(names: Sequence[str], details: bool = False) -> list[str]:
     return [f"unread   {', '.join(unread_kinds(names))} ({listed}{more})"] if names else []
 
 
-def _summary(outcome: "Outcome", allow_few: bool, anchored: bool = False) -> "Summary":
-    """Summarise the rows that were asked for; `anchored`: with stored rows of an anchor."""
-    from benchmark.analysis.ranking import with_anchor
+def _summarised(
+    outcome: "Outcome", measures: "Sequence[Measure]", allow_few: bool
+) -> "tuple[Summary, Ranking]":
+    """Summarise the rows that were asked for, and rank them with stored rows of an anchor."""
+    from benchmark.analysis.ranking import default_anchor, rank, with_anchor
     from benchmark.analysis.reduce import summarise_with_distributions
     from benchmark.registry import METRICS
 
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
-    rows = with_anchor(outcome.rows, outcome.matrix.table) if anchored else outcome.rows
-    folder = outcome.matrix.store.folder
-    return summarise_with_distributions(rows, folder, names, allow_few=allow_few)
-
-
-def _ranking(outcome: "Outcome", measures: "Sequence[Measure]", allow_few: bool) -> "Ranking":
-    from benchmark.analysis.ranking import default_anchor, rank
-
-    summary = _summary(outcome, allow_few, anchored=True)
-    return rank(summary, measures, default_anchor([summary], measures))
+    rows, folder = outcome.rows, outcome.matrix.store.folder
+    anchored = with_anchor(rows, outcome.matrix.table)
+    summary = summarise_with_distributions(rows, folder, names, allow_few=allow_few)
+    ranked = summary
+    if anchored.num_rows > rows.num_rows:
+        ranked = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
+    return summary, rank(ranked, measures, default_anchor([ranked], measures))
 
 
 def _for_machines(outcome: "Outcome", allow_few: bool) -> dict[str, object]:
@@ -170,8 +169,10 @@ def _for_machines(outcome: "Outcome", allow_few: bool) -> dict[str, object]:
     from benchmark.metrics.measure import Measure
 
     matrix = outcome.matrix
-    summary = _summary(outcome, allow_few) if outcome.rows.num_rows else None
     measures = [Measure.named(name) for name in outcome.metrics]
+    summary = ranking = None
+    if outcome.rows.num_rows:
+        summary, ranking = _summarised(outcome, measures, allow_few)
     spreads = draw_spreads(summary, measures) if summary else []
     return {
         "dataset": matrix.sources.dataset.name,
@@ -191,7 +192,7 @@ def _for_machines(outcome: "Outcome", allow_few: bool) -> dict[str, object]:
         },
         "lacking": dict(outcome.lacking),
         "without_value": [one._asdict() for one in outcome.without_value()],
-        "ranking": _ranking(outcome, measures, allow_few).for_machines() if summary else [],
+        "ranking": ranking.for_machines() if ranking else [],
         "summary": summary.for_machines() if summary else [],
         "draws": [
             {**spread._asdict(), "setting": str(spread.setting), "measure": spread.measure.column}

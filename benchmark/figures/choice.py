@@ -15,7 +15,7 @@ from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import family, kind, option_count, plainness, short_names
 from benchmark.codec_spec import parse_codec, resolve
 from benchmark.errors import BenchError
-from benchmark.figures.look import look
+from benchmark.figures.look import look, names_meaning
 from benchmark.published.curves import Panel, SystemCurve
 
 MOST_OWN = 3
@@ -91,11 +91,6 @@ def _named(every: Sequence[SystemCurve], named: Sequence[str]) -> list[SystemCur
         mine = [one for one in every if one.measured and names_meaning(one.system.label) & usual]
         asked += [one for one in mine if one.system.label in usual] or mine
     return [*asked, *(one for one in every if not one.measured)]
-
-
-def names_meaning(label: str) -> set[str]:
-    """Return the names that mean a label: itself, and its codec's."""
-    return {label, label.partition(":")[0]}
 
 
 def _best(panels: Sequence[Panel], known: dict[str, SystemCurve], anchor: str) -> list[SystemCurve]:

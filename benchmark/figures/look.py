@@ -79,7 +79,7 @@ class Look:
     def place(self, label: str) -> int:
         """Return a sort key: the place in the order that was given, of others the last."""
         return next(
-            (n for n, one in enumerate(self.order) if one in (label, label.partition(":")[0])),
+            (n for n, one in enumerate(self.order) if one in names_meaning(label)),
             len(self.order),
         )
 
@@ -90,7 +90,7 @@ class Look:
             if not _by_label([text], labels):
                 raise UnknownName("curve", text.rpartition("=")[0] or text, labels)
         for text in self.order:
-            if all(text not in (label, label.partition(":")[0]) for label in labels):
+            if all(text not in names_meaning(label) for label in labels):
                 raise UnknownName("curve", text, labels)
 
     def check_values(self) -> None:
@@ -107,6 +107,11 @@ class Look:
         for text in self.colour:
             if not is_color_like(text.rpartition("=")[2]):
                 raise UsageError(f"--colour {text!r} does not end with a colour: vtm=#332288")
+
+
+def names_meaning(label: str) -> set[str]:
+    """Return the names that mean a label: itself, and its codec's."""
+    return {label, label.partition(":")[0]}
 
 
 def _by_label(texts: Iterable[str], labels: Iterable[str]) -> dict[str, str]:

@@ -120,9 +120,7 @@ def write_pictures(
                 if isinstance(pixels, Failed):
                     failed[key] = _failure(pixels)
                 else:
-                    write_files(
-                        folder, {_path(rows[key]): file_bytes(pixels)}, what="page's picture"
-                    )
+                    _write(folder, _path(rows[key]), pixels)
             tell(Progress(done, sum(one.failed for one in failed.values())))
     beyond = f"No picture: more than the page's limit{words(limit)}; --page-images all adds it."
     decoded = {key: DecodedPicture(None, f"No picture: {why}.") for key, why in refused.items()}

@@ -12,7 +12,19 @@ import msgspec
 from benchmark.codec_spec import split_unescaped
 from benchmark.errors import UsageError
 from benchmark.figures.look import Look
-from benchmark.option import ALL_ROWS, COMPARED, DRAWING, MANNER, ORIGIN, TARGET, declared, option
+from benchmark.option import (
+    ALL_ROWS,
+    ALLOW_FEW,
+    ANCHOR,
+    COMPARED,
+    DRAWING,
+    MANNER,
+    ORIGIN,
+    TARGET,
+    VERIFIED_ONLY,
+    declared,
+    option,
+)
 
 FILE = Path("figures.toml")
 VERBS = ("rd", "bd", "crops", "complexity", "realism")
@@ -53,9 +65,7 @@ class FigureRequest(Look):
         completes="metrics",
         many="listed",
     )
-    anchor: str = option(
-        "", COMPARED, "Anchor of BD-rates; default: jpeg:optimize=1, else jpeg.", completes="codecs"
-    )
+    anchor: str = option("", COMPARED, ANCHOR, completes="codecs")
     cost: tuple[str, ...] = option(
         (), COMPARED, "Costs to draw: seconds, kmac; default: both.", many="listed"
     )
@@ -65,12 +75,8 @@ class FigureRequest(Look):
     mix_protocols: bool = option(
         False, DRAWING, "Also draw published points of other protocols; the details name them."
     )
-    allow_few: bool = option(
-        False, MANNER, "Compute FID and KID of fewer than 50 images too, marked as such."
-    )
-    verified_only: bool = option(
-        False, COMPARED, "Only rows that an independent decode has verified (`bench run --verify`)."
-    )
+    allow_few: bool = option(False, MANNER, ALLOW_FEW)
+    verified_only: bool = option(False, COMPARED, VERIFIED_ONLY)
     all_rows: bool = option(False, COMPARED, ALL_ROWS)
     data_dir: Path | None = option(None, ORIGIN, "Folder that datasets are in.", refuses="folder")
     out: Path | None = option(

@@ -3,7 +3,18 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.option import ALL_ROWS, COMPARED, DRAWING, MANNER, ORIGIN, TARGET, option
+from benchmark.option import (
+    ALL_ROWS,
+    ALLOW_FEW,
+    ANCHOR,
+    COMPARED,
+    DRAWING,
+    MANNER,
+    ORIGIN,
+    TARGET,
+    VERIFIED_ONLY,
+    option,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +40,14 @@ class ReportRequest:
     attribute: str = option(
         "", COMPARED, "A metric, to list the images that influence it most.", completes="metrics"
     )
-    anchor: str = option(
-        "", COMPARED, "Anchor of BD-rates; default: jpeg:optimize=1, else jpeg.", completes="codecs"
-    )
+    anchor: str = option("", COMPARED, ANCHOR, completes="codecs")
     up_to_bpp: float | None = option(
         None, MANNER, "Cut curves at this rate before taking BD-rates.", least=0.001
     )
     common: bool = option(False, COMPARED, "Restrict all means to the images that every point has.")
     pooled: bool = option(False, MANNER, "Compute bpp as all bits over all pixels.")
-    allow_few: bool = option(
-        False, MANNER, "Compute FID and KID of fewer than 50 images too, marked as such."
-    )
-    verified_only: bool = option(
-        False, COMPARED, "Only rows that an independent decode has verified (`bench run --verify`)."
-    )
+    allow_few: bool = option(False, MANNER, ALLOW_FEW)
+    verified_only: bool = option(False, COMPARED, VERIFIED_ONLY)
     all_rows: bool = option(False, COMPARED, ALL_ROWS)
     published: str = option(
         "",
