@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from benchmark.codec import Pixels
+import numpy as np
+
+from benchmark.codec import Float64Array, Pixels
 from benchmark.figures.labels import LINE_INCHES, Drawing, figure_width, wrapped
 from benchmark.figures.style import GREY, SMALL_POINTS, figure_style
 from benchmark.figures.table import NOTHING, Table
@@ -20,6 +22,21 @@ class PictureTile(NamedTuple):
     values: Mapping[str, float | None]  # by label with unit; None where there is no number
     record: Mapping[str, Any]  # for the csv; empty for the source
     box: tuple[int, int, int, int] | None = None  # left, top, width, height of a framed part
+
+
+def largest_square(spread: Float64Array, side: int, step: int) -> tuple[int, int]:
+    """Return top and left of the square with the largest sum, of equal ones the first.
+
+    spread: shape (height, width), each at least `side`. step: pixels between the places compared.
+    """
+    sums = np.pad(spread.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    rows, columns = (range(0, size - side + 1, step) for size in spread.shape)
+    _, top, left = max(
+        (sums[y + side, x + side] - sums[y, x + side] - sums[y + side, x] + sums[y, x], -y, -x)
+        for y in rows
+        for x in columns
+    )
+    return -top, -left
 
 
 def draw_pictures(

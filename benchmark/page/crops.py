@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from benchmark.analysis.match import FARTHEST
 from benchmark.codec import Pixels
+from benchmark.figures.pictures import largest_square
 from benchmark.page.content import Crop, ImageKey
 from benchmark.page.picks import RATES, distance
 from benchmark.page.pictures import Pictures, file_bytes
 
 CROP_RATE = RATES[0]  # bits per pixel
-FARTHEST = 1.6  # a rate further off by ratio is no picture of the same rate
 SIDES = (256, 192, 128, 96)  # px; the largest that keeps all crops within CROP_BYTES
 CROP_BYTES = 660_000  # of all files; base64 adds a third
 STEP = 16  # px between the places that are compared
@@ -67,22 +67,7 @@ def most_different(images: Sequence[Pixels], side: int) -> tuple[int, int]:
     (16, 0)
     """
     stack = np.stack([image.astype(np.float32).mean(axis=2) for image in images])
-    spread: NDArray[np.float64] = stack.std(axis=0).astype(np.float64)
-    sums = np.pad(spread.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    rows, columns = (range(0, size - side + 1, STEP) for size in spread.shape)
-    _, top, left = max(
-        (
-            sums[top + side, left + side]
-            - sums[top, left + side]
-            - sums[top + side, left]
-            + sums[top, left],
-            -top,
-            -left,
-        )
-        for top in rows
-        for left in columns
-    )
-    return -int(top), -int(left)
+    return largest_square(stack.std(axis=0).astype(np.float64), side, STEP)
 
 
 def _read(path: Path) -> Pixels:

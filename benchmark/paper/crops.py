@@ -20,7 +20,7 @@ from benchmark.datasets.image import read_image
 from benchmark.errors import UnknownName, UsageError
 from benchmark.figures.captions import brief, metric_names
 from benchmark.figures.look import in_order, look
-from benchmark.figures.pictures import PictureTile, draw_pictures
+from benchmark.figures.pictures import PictureTile, draw_pictures, largest_square
 from benchmark.measure.reconstruct import reconstruct_all
 from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import DatasetContents
@@ -248,13 +248,8 @@ def most_different(pictures: Sequence[Pixels], side: int) -> Box:
     height, width, _ = pictures[0].shape
     side = min(side, height, width)
     spread = np.stack([picture.astype(np.float32) for picture in pictures]).var(axis=0).sum(axis=2)
-    sums = np.pad(spread.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    best = max(
-        (sums[y + side, x + side] - sums[y, x + side] - sums[y + side, x] + sums[y, x], -y, -x)
-        for y in range(0, height - side + 1, STRIDE_PX)
-        for x in range(0, width - side + 1, STRIDE_PX)
-    )
-    return -best[2], -best[1], side, side
+    top, left = largest_square(spread.astype(np.float64), side, STRIDE_PX)
+    return left, top, side, side
 
 
 def rows_with_streams(
