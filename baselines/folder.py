@@ -17,6 +17,7 @@ from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.facts import Facts, Memory
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import open_regular
+from benchmark.system.text import csv_delimiter
 
 COLUMNS = ("image", "setting", "num_bytes")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ppm"}
@@ -156,7 +157,7 @@ def _lines(path: Path) -> Iterator[SizeLine]:
         before, header = next(
             ((n, line) for n, line in enumerate(text, 1) if line.strip()), (0, "")
         )
-        delimiter = max(",;\t", key=header.count)
+        delimiter = csv_delimiter(header)
         fields = next(comma_separated.reader([header], delimiter=delimiter), [])
         columns = [field.strip().lower() for field in fields]
         for column in COLUMNS:

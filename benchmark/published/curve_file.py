@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from benchmark.errors import UsageError
 from benchmark.system.foreign_files import read_regular
+from benchmark.system.text import csv_delimiter
 
 MOST_BYTES = 1 << 26
 RATE = "bpp"
@@ -103,7 +104,7 @@ def _cells(text: str) -> list[list[str]]:
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if not lines:
         return []
-    delimiter = max(",;\t", key=lines[0].count)
+    delimiter = csv_delimiter(lines[0])
     if lines[0].count(delimiter) == 0:
         return [line.split() for line in lines]  # columns of blanks
     return [

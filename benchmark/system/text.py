@@ -58,6 +58,15 @@ def csv_cells(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: csv_cell(value) for name, value in record.items()}
 
 
+def csv_delimiter(header: str) -> str:
+    """Return what divides the fields of a csv file of any origin, by its header.
+
+    >>> csv_delimiter("image;setting"), csv_delimiter("image")
+    (';', ',')
+    """
+    return max(",;\t", key=header.count)
+
+
 def markdown_text(text: str) -> str:
     r"""Return a text for a line of markdown, without HTML and links; code in backticks stays code.
 
