@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 METRICS = ("psnr", "ms_ssim", "ssim", "lpips", "dists", "fid256", "kid256")
 FORMS: tuple["Form", ...] = ("akima", "cubic")
 HEADERS = ("metric", "form", "BD-rate (%)", "BD-metric", "overlap")
-RATE = "bpp"
 FILES = (".csv", ".json", ".md", ".txt", ".tsv", ".dat")
 
 
 def bd(
     anchor: Annotated[
-        str, typer.Argument(help="Anchor: a file, or a published system such as VTM:9.1.")
+        str, typer.Argument(help="Anchor: a file, or a published system such as VTM:CompressAI.")
     ],
     test: Annotated[str, typer.Argument(help="The curve to compare with it, likewise.")],
     metrics: Annotated[
@@ -43,7 +42,7 @@ def bd(
 
     Examples:
       bench bd vtm.csv mine.json
-      bench bd VTM:9.1 mine.csv --metrics psnr
+      bench bd VTM:CompressAI mine.csv --metrics psnr
     """
     from benchmark.analysis.rate_distortion import bd_metric, bd_rate, curve_of
     from benchmark.figures.table import Table
@@ -149,9 +148,8 @@ def _curve_of(text: str, dataset: str, results: Path) -> "NamedCurve":
     if several:
         known = ", ".join(sorted(f"{text.partition(':')[0]}:{name}" for name in several))
         raise UsageError(f"{text} has several curves on {dataset}: name one of {known}")
-    ordered = {
-        metric: tuple(zip(*sorted(points), strict=True)) for metric, points in series.items()
-    }
-    return NamedCurve(
-        text, {metric: (rates, values) for metric, (rates, values) in ordered.items()}
-    )
+    curves_by_metric = {}
+    for metric, points in series.items():
+        rates, values = zip(*sorted(points), strict=True)
+        curves_by_metric[metric] = rates, values
+    return NamedCurve(text, curves_by_metric)
