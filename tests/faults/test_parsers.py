@@ -1,12 +1,10 @@
 """Parsers of bytes that others send: what a fuzzer found is parsed again, mutants are refused."""
 
 import random
-import re
 
 import pytest
 
-from benchmark.errors import CorruptStream
-from faults.fuzzing.target import CORPUS, TARGETS, Target, judge, kept_inputs, load_target
+from faults.fuzzing.target import CORPUS, TARGETS, judge, kept_inputs, load_target
 from support.faults.ledger import mutated, tell
 
 HANG_SECONDS = 600.0  # of processor time; the slowest input takes one
@@ -42,37 +40,3 @@ def test_each_parser_has_a_corpus_and_all_of_them_are_small():
     files = sorted(CORPUS.glob("*.txt"))
     assert [path.stem for path in files] == sorted(TARGETS)
     assert sum(path.stat().st_size for path in files) < 100_000
-
-
-def failing(error):
-    def parse(data):
-        raise error
-
-    return parse
-
-
-def long(data):
-    return sum(range(2_000_000)) * 0
-
-
-@pytest.mark.parametrize(
-    ("parse", "finding"),
-    [
-        (failing(KeyError("H")), r"KeyError at test_parsers\.py:\d+: 'H'"),
-        (failing(MemoryError()), "MemoryError at .*"),
-        (failing(CorruptStream("")), "a refusal without words"),
-        (failing(CorruptStream("one\ntwo")), "a refusal of more than a sentence"),
-        (failing(CorruptStream("long " * 400)), "a refusal of more than a sentence"),
-        (failing(CorruptStream("ValueError: unpack")), "a refusal that is an error's name"),
-        (lambda data: 11, "it decodes to 11 pixels, beyond 10"),
-        (long, r"it takes \d\.\d s"),
-        (lambda data: 0, "it takes 64 MiB"),
-    ],
-)
-def test_a_broken_promise_is_a_finding(parse, finding, monkeypatch):
-    if "MiB" in finding:  # the peak of the process stays below what other tests took
-        peaks = iter((0, 64 << 20))
-        monkeypatch.setattr("faults.fuzzing.target.peak_bytes", lambda: next(peaks))
-    target = Target(parse, (b"ab",), most_pixels=10, most_bytes=32 << 20)
-    verdict = judge(target, b"\0ab", 1e-6 if parse is long else HANG_SECONDS)
-    assert re.fullmatch(finding, verdict.finding)

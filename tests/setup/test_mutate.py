@@ -2,8 +2,6 @@
 
 import json
 import subprocess
-import sys
-import time
 
 import pytest
 
@@ -11,13 +9,9 @@ from conftest import ROOT
 from support.mutation.mutants import mutants_of
 from support.mutation.mutate import (
     changed_lines,
-    draw,
     main,
-    mutants_below,
     read_equivalents,
-    room_tests,
 )
-from support.mutation.mutation_session import ENDED, _forked
 
 SOURCE = '''"""Numbers."""
 
@@ -172,37 +166,6 @@ def test_a_mutant_is_the_source_with_one_change_that_says_where_and_what():
     assert not any(mutant.at_import for mutant in found.values())
 
 
-def test_annotations_texts_and_decorators_have_no_mutants():
-    source = (
-        "@dataclass(frozen=True)\nclass A:\n    x: Literal[1] | None\n    def f(self) -> B | C:\n"
-        '        """At most 3."""\n        g(f"{2 + 2}", "one" + "two")\n'
-    )
-    assert [mutant.change for mutant in mutants_of(source)] == [
-        "g(f'{2 + 2}', 'one' + 'two') => pass"
-    ]
-
-
-def test_a_sample_is_the_same_for_the_same_seed():
-    found = mutants_below(ROOT, ["benchmark/rows"])
-    assert draw(found, 5, 20) == draw(found, 5, 20) != draw(found, 6, 20)
-    assert len(set(draw(found, 5, 20))) == 20
-    assert draw(found, 5, None) == found
-
-
-@pytest.mark.parametrize(
-    ("source", "tests"),
-    [
-        ("benchmark/check/verdict.py", "tests/check"),
-        ("benchmark/measure/engine/local.py", "tests/measure"),
-        ("benchmark/registry.py", "tests/boundary"),
-        ("baselines/neural/entropy/fixed/grid.py", "tests/baselines/neural/entropy"),
-        ("baselines/jpeg.py", "tests/baselines"),
-    ],
-)
-def test_every_source_has_tests_that_mirror_its_room(source, tests):
-    assert room_tests(ROOT, source) == tests
-
-
 def test_equivalent_mutants_are_of_files_that_exist_and_have_a_reason():
     known = read_equivalents(ROOT)
     assert known
@@ -211,24 +174,3 @@ def test_equivalent_mutants_are_of_files_that_exist_and_have_a_reason():
         assert (ROOT / path).is_file()
         assert " => " in change
         assert reason
-
-
-def test_a_fork_that_does_not_end_is_stopped_and_one_that_fails_kills_no_mutant(capfd):
-    assert _forked(lambda: time.sleep(60) or 0, 0.2) == ENDED
-    assert _forked(lambda: 0, 60) == 0
-    with pytest.raises(RuntimeError, match="could not be run"):
-        _forked(lambda: 1 // 0, 60)
-
-
-def test_a_place_without_mutants_and_no_place_at_all_are_said(project, capsys):
-    assert main(["benchmark/__init__.py"], project) == 0
-    assert "nothing to mutate" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main([], project)
-    told = subprocess.run(
-        [sys.executable, str(ROOT / "tests/support/mutation/mutate.py"), "--changed", "nowhere"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert told.returncode == 1
-    assert told.stderr.startswith("git cannot compare with nowhere: ")
-    assert "Traceback" not in told.stderr

@@ -143,13 +143,6 @@ def test_with_a_gpu_or_without_torch_for_the_cpu_all_of_cuda_is_installed(checko
     assert any("cpu.lock" in call for call in calls) != gpu
 
 
-def test_what_has_no_wheel_is_built_last_and_finds_no_library_of_the_system(checkout):
-    """Built with isolation, pyvips would compile against a libvips that the machine has."""
-    last = [call for call in checkout.run("setup")[2] if "uv pip install" in call][-1]
-    assert "--no-build-isolation --require-hashes -r .venv/pyvips.lock" in last
-    assert names_in(checkout, "pyvips.lock") == {"pyvips"}
-
-
 def names_in(checkout, lock):
     text = (checkout.root / ".venv" / lock).read_text()
     return {*re.findall(r"^[\w.-]+(?===)", text, re.MULTILINE)}
@@ -229,19 +222,6 @@ def test_the_figures_of_the_paper_are_one_call_whose_exit_code_stands(checkout):
 def test_continuous_integration_runs_the_tests(checkout):
     _, _, calls = checkout.run(script=".ci/run")
     assert calls[-1].endswith(f"{PYTEST} -m not slow")
-
-
-@pytest.mark.parametrize("refused", ["", "apt-get install --yes"])
-def test_continuous_integration_tries_to_install_chromium_and_does_without(checkout, refused):
-    checkout.program("apt-get")
-    code, said, calls = checkout.run(script=".ci/run", refused=refused)
-    tried = [call.split()[1] for call in calls if call.startswith("apt-get")]
-    tries = ["install", "update", "install"] if refused else ["install"]
-    assert tried == (tries if os.geteuid() == 0 else [])  # others may not install anything
-    assert (code, "no Chromium could be installed" in said) == (0, bool(refused and tried))
-    assert calls[-1].endswith(f"{PYTEST} -m not slow")
-    checkout.program("chromium")
-    assert not any("apt-get" in call for call in checkout.run(script=".ci/run")[2])
 
 
 @pytest.mark.parametrize("arguments", [["papers"], ["test", "--slow"], ["--all"], ["setup", "x"]])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.skip_account import Expected, Skip, read_expected, unexpected
+from support.skip_account import read_expected
 
 ROOT = Path(__file__).parents[2]
 SUITE = """
@@ -61,11 +61,6 @@ def test_only_expected_skips_pass(tmp_path, suite, expected, options, code, last
     named = [line for line in lines if line.startswith("unexpected skip: ")]
     assert len(named) == int("2 unexpected" in last) * 2 + int("1 unexpected" in last)
     assert last != NONE_EXPECTED or f"unexpected skip: {SIZED}[1] | needs a GPU" in named
-
-
-def test_one_line_can_allow_one_parameter_only():
-    skips = [Skip("tests/a.py::test_b[x]", "no x"), Skip("tests/a.py::test_b[y]", "no x")]
-    assert unexpected(skips, [Expected("tests/a.py::test_b[x]", "no", "-")]) == skips[1:]
 
 
 def test_a_list_is_read_whole_or_refused_with_the_line():

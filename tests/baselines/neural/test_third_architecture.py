@@ -13,14 +13,13 @@ from baselines.neural.architecture import ARCHITECTURES, load_architecture
 from baselines.neural.checkpoint.card import Card, card_path, load_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
 from baselines.neural.checkpoint_codec import CheckpointCodec
-from baselines.neural.cost import macs_per_pixel
 from baselines.neural.inference import padded, to_images
 from baselines.neural.picture_codec import PictureCodec
 from baselines.neural.training import recipe as recipes
 from benchmark import registry
 from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec
-from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
+from benchmark.errors import BadOption, Unavailable, UnknownName
 from support.added.factorised import Widths
 from support.networks.tiny_checkpoint import noise
 from support.training.tiny_runs import bench, write_photographs
@@ -71,12 +70,6 @@ def test_a_stream_decodes_to_the_picture_of_the_latents_that_were_coded(codec, s
     assert np.array_equal(decoded, levels)
 
 
-def test_its_work_is_counted_without_a_word_of_its_own():
-    config = Widths(8, 6)
-    expected = 2 * (3 * 8 * 25 / 4 + 8 * 6 * 25 / 16)
-    assert macs_per_pixel("factorised", config) == expected
-
-
 def load(spec):
     return load_codec(parse_codec(spec))
 
@@ -100,13 +93,6 @@ def test_its_codec_is_a_class_with_a_name(codec, tmp_path, monkeypatch):
         found.encode(pixels, Setting("level", 1))
 
 
-def test_a_codec_refuses_the_checkpoint_of_another_architecture(codec, tmp_path, monkeypatch):
-    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
-    monkeypatch.setattr(FactorisedCodec, "name", "another")
-    with pytest.raises(Unavailable, match="holds a network of factorised"):
-        load(f"factorised:checkpoint={tmp_path / 'factorised.safetensors'}")
-
-
 def test_a_recipe_of_the_architecture_trains_the_checkpoint_that_its_codec_finds(
     tmp_path, monkeypatch
 ):
@@ -121,13 +107,6 @@ def test_a_recipe_of_the_architecture_trains_the_checkpoint_that_its_codec_finds
     found = load("factorised")
     pixels = noise(64, 64)
     assert found.decode(found.encode(pixels, found.sweep[0])).shape == pixels.shape
-
-
-def test_a_recipe_of_many_rates_is_refused_for_a_network_of_one(tmp_path):
-    write_photographs(tmp_path)
-    words = "--model", "factorised", "--data", tmp_path / "photos", "--out", tmp_path / "run"
-    with pytest.raises(UsageError, match="the recipe smoke cannot train factorised: a multi_rate"):
-        bench("train", "--recipe", "smoke", *words)
 
 
 def test_without_its_line_in_the_table_its_card_is_refused_by_name(codec, tmp_path, monkeypatch):

@@ -3,10 +3,10 @@
     python tests/support/mutation/mutate.py benchmark/analysis --seed 7 --count 40
     python tests/support/mutation/mutate.py --changed main
 
-It draws mutants of the given files, or of the lines that differ from a commit, and runs the tests
-that execute each changed line, in a copy of the project. Verdicts are kept in a file (`--out`): the
-same command goes on where it was interrupted. `tests/equivalent_mutants.txt` names those that
-cannot be noticed, with the reason.
+It samples mutants of the given files, or of the lines that differ from a commit, and runs the tests
+that execute each changed line, the fast ones first, in a copy of the project. Verdicts are kept in
+a file (`--out`): the same command goes on where it was interrupted. `tests/equivalent_mutants.txt`
+names those that cannot be noticed, with the reason.
 """
 
 import argparse
@@ -16,10 +16,12 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,14 +31,15 @@ TESTS = Path(__file__).parents[2]
 sys.path.insert(0, str(TESTS))
 
 
+from support.mutation.executed_lines import FILES, LINES  # noqa: E402
 from support.mutation.mutants import Mutant, mutants_of  # noqa: E402
-from support.mutation.mutation_session import JOB, LINES, TEMPORARY, VERDICTS  # noqa: E402
 
 ROOT = TESTS.parent
 EQUIVALENT = Path("tests/equivalent_mutants.txt")
+TOO_SLOW, SPARE_SECONDS = 10, 60  # times as long as without the mutant, and so much more
 
 
-class Found(NamedTuple):
+class FileMutant(NamedTuple):
     """A mutant of a file of the project."""
 
     path: str
@@ -52,13 +55,13 @@ class Found(NamedTuple):
         return hashlib.sha256(f"{self.path} {self.mutant.source}".encode()).hexdigest()
 
 
-def mutants_below(root: Path, places: Iterable[str]) -> list[Found]:
+def mutants_below(root: Path, places: Iterable[str]) -> list[FileMutant]:
     """Return all mutants of files, or of the files in folders, in the order of paths and lines."""
     files = set()
     for place in places:
         files |= {root / place} if place.endswith(".py") else set((root / place).rglob("*.py"))
     return [
-        Found(str(file.relative_to(root)), mutant)
+        FileMutant(str(file.relative_to(root)), mutant)
         for file in sorted(files)
         for mutant in mutants_of(file.read_text())
     ]
@@ -117,7 +120,7 @@ def read_equivalents(root: Path) -> dict[str, str]:
 
 
 def judge(
-    root: Path, chosen: Sequence[Found], tests: Sequence[str], files: Sequence[str], out: Path
+    root: Path, chosen: Sequence[FileMutant], tests: Sequence[str], files: Sequence[str], out: Path
 ) -> dict[str, str]:
     """Return the verdict on each mutant by its key; those that `out` has are not tried again.
 
@@ -127,25 +130,25 @@ def judge(
     with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
         copy = Path(temporary) / "checkout"
         tree = copy_project(root, copy)
-        known = _read_verdicts(out, tree)
-        mutants = [_job(one, tree) for one in chosen if one.key not in known]
-        if mutants:
-            of = hashlib.sha256(json.dumps([tree, tests, files]).encode()).hexdigest()
-            job = {"of": of, "files": files, "mutants": mutants}
-            (copy / JOB).write_text(json.dumps(job))
-            with out.open("a"):  # refuses now rather than after the first mutant
-                (copy / VERDICTS).symlink_to(out.resolve())
-            (copy / LINES).symlink_to(out.with_suffix(".lines.json").resolve())
-            _run(copy, tests)
-        return _read_verdicts(out, tree)
+        rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+        verdicts = {row["key"]: row["verdict"] for row in rows if row["tree"] == tree}
+        lines: dict[str, Any] = {}
+        for one in chosen:
+            if one.key not in verdicts:
+                lines = lines or executed_lines(copy, tests, files, tree, out)
+                verdicts[one.key] = verdict(copy, one, lines)
+                kept = {"tree": tree, "key": one.key, "name": one.name}
+                with out.open("a") as file:
+                    file.write(json.dumps({**kept, "verdict": verdicts[one.key]}) + "\n")
+    return verdicts
 
 
 def copy_project(root: Path, copy: Path) -> str:
     """Copy the files that git knows or would add; return a sha256 of the python files."""
     command = ["git", "-C", str(root), "ls-files", "-z", "-co", "--exclude-standard"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     digest = hashlib.sha256()
-    for name in sorted(filter(None, told.split("\0"))):
+    for name in sorted(filter(None, listed.split("\0"))):
         if (root / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / name, copy / name)
@@ -157,29 +160,77 @@ def copy_project(root: Path, copy: Path) -> str:
     return digest.hexdigest()
 
 
-def _job(found: Found, tree: str) -> dict[str, Any]:
-    facts = found.mutant._asdict()
-    return {"key": found.key, "tree": tree, "path": found.path, "name": found.name, **facts}
+def executed_lines(
+    copy: Path, tests: Sequence[str], files: Sequence[str], tree: str, out: Path
+) -> dict[str, Any]:
+    """Return seconds and lines, as [file, line], of the tests that pass, the fastest first."""
+    kept, of = out.with_suffix(".lines.json"), [tree, *tests, *files]
+    record = json.loads(kept.read_text()) if kept.exists() else {}
+    if record.get("of") != of:
+        (copy / FILES).write_text(json.dumps(files))
+        if _pytest(copy, ["-p", "support.mutation.executed_lines", *tests], None) not in (0, 1):
+            raise SystemExit("the tests could not be run without a mutant")
+        record = {"of": of, "tests": json.loads((copy / LINES).read_text())}
+        kept.write_text(json.dumps(record))
+    executed: dict[str, Any] = record["tests"]
+    return executed
 
 
-def _read_verdicts(out: Path, tree: str) -> dict[str, str]:
-    rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
-    return {row["key"]: row["verdict"] for row in rows if row["tree"] == tree}
+def verdict(copy: Path, found: FileMutant, tests: dict[str, Any]) -> str:
+    """Return "killed", "survived", or "not executed" where no test comes to the changed line."""
+    first, last = found.mutant.statement
+    names = [
+        name
+        for name, test in tests.items()
+        if any(
+            path == found.path and (found.mutant.at_import or first <= line <= last)
+            for path, line in test["lines"]
+        )
+    ]
+    if not names:
+        return "not executed"
+    limit = TOO_SLOW * sum(tests[name]["seconds"] for name in names) + SPARE_SECONDS
+    path = copy / found.path
+    original = path.read_text()
+    path.write_text(found.mutant.source)
+    try:
+        status = _pytest(copy, ["-x", *names], limit)
+        if status == 4:  # a mutant may change the names of tests; then all of their files run
+            whole = sorted({name.partition("::")[0] for name in names})
+            status = _pytest(copy, ["-x", *whole], limit)
+    finally:
+        path.write_text(original)
+    return "killed" if status else "survived"
 
 
-def _run(copy: Path, tests: Sequence[str]) -> None:
-    options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", f"--basetemp={TEMPORARY}"]
-    plugin = ["-p", "support.mutation.mutation_session"]
+def _pytest(copy: Path, words: Sequence[str], limit: float | None) -> int:
+    """Return pytest's exit code, -1 for a run that was stopped for its time."""
+    options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "--basetemp=temporary"]
     paths = os.pathsep.join([str(copy), str(copy / "tests"), str(TESTS)])
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytest", *options, *plugin, *tests]
-    done = subprocess.run(command, cwd=copy, env=environment, check=False)
-    if done.returncode:
-        raise SystemExit(f"pytest ended with exit code {done.returncode}")
+    own = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    quiet = {} if limit is None else {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", *options, *words],
+        cwd=copy,
+        env={**os.environ, **own},
+        start_new_session=True,
+        **quiet,
+    )
+    try:
+        return process.wait(limit)
+    except subprocess.TimeoutExpired:
+        return -1
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def table(
-    areas: Sequence[str], chosen: Sequence[Found], verdicts: dict[str, str], known: dict[str, str]
+    areas: Sequence[str],
+    chosen: Sequence[FileMutant],
+    verdicts: dict[str, str],
+    known: dict[str, str],
 ) -> str:
     """Return a markdown table by area: mutants, killed, equivalent, survivors, killed share."""
     lines = ["| area | mutants | killed | equivalent | survivors | killed, 95 % interval |"]
@@ -199,7 +250,7 @@ def table(
     return "\n".join(lines)
 
 
-def draw(found: Sequence[Found], seed: int, count: int | None) -> list[Found]:
+def draw(found: Sequence[FileMutant], seed: int, count: int | None) -> list[FileMutant]:
     """Return `count` mutants, or all, drawn without replacement, in the order of the files."""
     if count is None or count >= len(found):
         return list(found)
@@ -220,7 +271,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     areas = asked.places or sorted(lines or ())
     if not areas:
         parser.error("name files or folders, or --changed COMMIT")
-    chosen: list[Found] = []
+    chosen: list[FileMutant] = []
     for area in areas:
         found = mutants_below(root, [area])
         if lines is not None:

@@ -130,17 +130,6 @@ def test_the_generator_cannot_move_what_it_is_judged_against(name):
     assert bool((fake.grad < 0).all()), "more realistic is always better"
 
 
-@each_objective
-def test_extreme_logits_stay_finite_and_teach(name):
-    high, low = torch.full((1, 1, 2, 2), 1e4), torch.full((1, 1, 2, 2), -1e4)
-    low.requires_grad_()
-    loss = GAN_LOSSES[name].generator_loss(high, low).sum()
-    loss.backward()
-    assert loss.item() in {1e4, 2e4}
-    assert low.grad is not None
-    assert float(low.grad.sum()) == -1
-
-
 @every_loss
 def test_logits_in_half_precision_are_judged_in_float32_and_of_other_shapes_refused(name):
     real, fake = logits(15).bfloat16(), logits(16).bfloat16()
