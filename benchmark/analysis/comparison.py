@@ -16,7 +16,15 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.analysis.interpolation import cubic, interpolated
-from benchmark.analysis.interval import Interval, bootstrap_interval, image_draws, tails
+from benchmark.analysis.interval import (
+    LEAST_COMPARED,
+    TAILS,
+    Interval,
+    ResampledCurve,
+    bootstrap_interval,
+    image_draws,
+    resampled_curve,
+)
 from benchmark.analysis.rate_distortion import (
     LEAST_POINTS,
     Curve,
@@ -29,13 +37,10 @@ from benchmark.analysis.rate_distortion import (
     cut,
     image_curves,
     mean_curve,
-    qualities,
 )
 from benchmark.analysis.summarise import Point, Summary
 from benchmark.codec import BoolArray, Float64Array
 from benchmark.metrics.measure import Measure
-
-LEAST_COMPARED = 0.95  # share of draws that need a BD-rate for an interval to be given
 
 
 class ImagesDelta(NamedTuple):
@@ -85,29 +90,33 @@ def compare(
     any_overlap: as `rate_distortion.bd_rate` has it, for mean curves and images.
     """
     of = curves(summary, measure)
-    drawn: dict[str, DrawnCurve | None] = {}
-    if measure.by_image and summary.average == "per_image":
-        drawn = {label: drawn_curve(points, measure) for label, points in of.items()}
+    has_draws = measure.by_image and summary.average == "per_image"
+    draws = {
+        label: resampled_curve(points, measure, image_draws)
+        for label, points in of.items()
+        if has_draws and points[0].means[measure.column].images > 1
+    }
     result = []
     for label in summary.labels:
         if label == anchor:
             continue
         if anchor not in of or label not in of:
-            whose = "it" if anchor in of else anchor
-            refused = NoDelta(f"{whose} has no complete point")
+            refused = NoDelta(f"{'it' if anchor in of else anchor} has no complete point")
             result.append(
                 Comparison(measure.column, label, anchor, refused, None, refused, refused)
             )
             continue
-        both = of[anchor], of[label]
-        means = [cut(mean_curve(points, measure), up_to_bpp) for points in both]
-        rate = bd_rate(means[0], means[1], any_overlap)
-        interval = None
+        first, second = of[anchor], of[label]
+        means = (
+            cut(mean_curve(first, measure), up_to_bpp),
+            cut(mean_curve(second, measure), up_to_bpp),
+        )
+        rate, interval = bd_rate(*means, any_overlap), None
         if isinstance(rate, Delta):
-            images = both[0][0].means[measure.column].images
-            curves_drawn = drawn.get(anchor), drawn.get(label)
-            interval = bd_rate_interval(rate.value, images, *curves_drawn, up_to_bpp)
-        quality = bd_metric(means[0], means[1], measure, any_overlap)
+            images = first[0].means[measure.column].images
+            resampled = draws.get(anchor), draws.get(label)
+            interval = bd_rate_interval(rate.value, images, *resampled, up_to_bpp)
+        left_out = [p for points in (first, second) for p in _left_out(points, measure, up_to_bpp)]
         result.append(
             Comparison(
                 measure.column,
@@ -115,10 +124,10 @@ def compare(
                 anchor,
                 rate,
                 interval,
-                _of_images(*both, measure, up_to_bpp, any_overlap),
-                quality,
-                any(measure.few(point.means[measure.column].images) for point in both[0] + both[1]),
-                tuple(one for points in both for one in _left_out(points, measure, up_to_bpp)),
+                _of_images(first, second, measure, up_to_bpp, any_overlap),
+                bd_metric(*means, measure, any_overlap),
+                any(measure.few(p.means[measure.column].images) for p in first + second),
+                tuple(left_out),
             )
         )
     return result
@@ -160,50 +169,22 @@ def _left_out(
 ) -> list[LeftOutPoint]:
     means = [point.means[measure.column] for point in points]
     sign = 1 if measure.better == "higher" else -1
-    drawn = [sign * measure.drawn(math.nan if m.value is None else m.value) for m in means]
-    curve = Curve(np.array([m.bpp or math.nan for m in means]), np.array(drawn))
+    places = [sign * measure.drawn(math.nan if m.value is None else m.value) for m in means]
+    curve = Curve(np.array([m.bpp or math.nan for m in means]), np.array(places))
     most = math.inf if up_to_bpp is None else up_to_bpp
+    below = zip(points, below_front(curve).tolist(), curve.bpp.tolist(), strict=True)
     return [
-        LeftOutPoint(point.label, str(point.setting), below)
-        for point, below, bpp in zip(
-            points, below_front(curve).tolist(), curve.bpp.tolist(), strict=True
-        )
-        if not math.isnan(below) and bpp <= most
+        LeftOutPoint(point.label, str(point.setting), gap)
+        for point, gap, bpp in below
+        if not math.isnan(gap) and bpp <= most
     ]
-
-
-class DrawnCurve(NamedTuple):
-    """A mean curve in each draw of images; arrays of shape (draws, points)."""
-
-    log_rate: Float64Array  # log10 of bits per pixel
-    quality: Float64Array  # more is better
-
-
-def drawn_curve(points: Sequence[Point], measure: Measure) -> DrawnCurve | None:
-    """Return the mean curve of `points` in every draw of images; None for fewer than two images.
-
-    All points are over the same images; those without a value take no part.
-    """
-    order = np.argsort(points[0].image_ids)
-    has = np.isfinite(points[0].image_values[measure.column][order])
-    if np.count_nonzero(has) < 2:
-        return None
-    values, rates = (
-        np.stack([point[order][has] for point in of_points], axis=1)
-        for of_points in (
-            [point.image_values[measure.column] for point in points],
-            [point.image_bpp for point in points],
-        )
-    )
-    weights = image_draws(len(values))
-    return DrawnCurve(np.log10(weights @ rates), qualities(weights @ values, measure))
 
 
 def bd_rate_interval(
     bd_rate: float,
     images: int,
-    anchor: DrawnCurve | None,
-    test: DrawnCurve | None,
+    anchor: ResampledCurve | None,
+    test: ResampledCurve | None,
     up_to_bpp: float | None = None,
 ) -> Interval | None:
     """Return the interval (percent) of the BD-rate of two mean curves over `images` images.
@@ -214,27 +195,26 @@ def bd_rate_interval(
     """
     if anchor is None or test is None or len(anchor.quality) != len(test.quality):
         return None
-    result = drawn_bd_rates(anchor, test, up_to_bpp)
-    result = result[np.isfinite(result)]
-    if len(result) < LEAST_COMPARED * len(anchor.quality):
+    rates = bd_rate_draws(anchor, test, up_to_bpp)
+    rates = rates[np.isfinite(rates)]
+    if len(rates) < LEAST_COMPARED * len(anchor.quality):
         return None
     from scipy.stats import t
 
     # Images drawn with replacement vary less than new ones, by (images - 1) / images.
-    error = np.std(np.log1p(result / 100), ddof=1) * np.sqrt(images / (images - 1))
-    ends = math.log1p(bd_rate / 100) + t.ppf(tails(), images - 1) * error
-    low, high = 100 * np.expm1(ends)
-    return Interval(float(low), float(high))
+    error = np.std(np.log1p(rates / 100), ddof=1) * np.sqrt(images / (images - 1))
+    ends = math.log1p(bd_rate / 100) + t.ppf(TAILS, images - 1) * error
+    return Interval(*(100 * np.expm1(ends)).tolist())
 
 
-def drawn_bd_rates(
-    anchor: DrawnCurve, test: DrawnCurve, up_to_bpp: float | None = None
+def bd_rate_draws(
+    anchor: ResampledCurve, test: ResampledCurve, up_to_bpp: float | None = None
 ) -> Float64Array:
     """Return the BD-rate of every draw in percent, shape (draws,); NaN where there is none."""
     ordered = []
     for curve in (anchor, test):
         order = np.lexsort((-curve.quality, curve.log_rate))
-        ordered.append(DrawnCurve(*(np.take_along_axis(axis, order, axis=1) for axis in curve)))
+        ordered.append(ResampledCurve(*(np.take_along_axis(axis, order, axis=1) for axis in curve)))
     masks = [_front(curve) for curve in ordered]
     cut = math.inf if up_to_bpp is None else math.log10(up_to_bpp)
     # Draws that keep the same points are computed together: nearly all of them, as a rule.
@@ -244,7 +224,7 @@ def drawn_bd_rates(
     for kind in range(len(kinds)):
         draws = kind_of == kind
         first, second = (
-            _cut(DrawnCurve(*(axis[draws][:, mask[draws][0]] for axis in curve)), cut)
+            _cut(ResampledCurve(*(axis[draws][:, mask[draws][0]] for axis in curve)), cut)
             for curve, mask in zip(ordered, masks, strict=True)
         )
         if min(first.quality.shape[1], second.quality.shape[1]) >= LEAST_POINTS:
@@ -252,19 +232,19 @@ def drawn_bd_rates(
     return result
 
 
-def _bd_rates(anchor: DrawnCurve, test: DrawnCurve) -> Float64Array:
+def _bd_rates(anchor: ResampledCurve, test: ResampledCurve) -> Float64Array:
     """Return the BD-rates (%) of curves that rise in both axes; NaN where they do not meet."""
     low = np.maximum(anchor.quality[:, 0], test.quality[:, 0])
     high = np.minimum(anchor.quality[:, -1], test.quality[:, -1])
     high = np.where(high > low, high, np.nan)
-    areas = [
+    first, second = (
         _area(curve.quality, curve.log_rate, high) - _area(curve.quality, curve.log_rate, low)
         for curve in (anchor, test)
-    ]
-    return np.asarray(100 * (10 ** ((areas[1] - areas[0]) / (high - low)) - 1), np.float64)
+    )
+    return np.asarray(100 * (10 ** ((second - first) / (high - low)) - 1), np.float64)
 
 
-def _front(curve: DrawnCurve) -> BoolArray:
+def _front(curve: ResampledCurve) -> BoolArray:
     """Mark the points on the Pareto front of each draw; `curve` runs from low to high rate."""
     best = np.maximum.accumulate(curve.quality, axis=1)
     front = np.ones(curve.quality.shape, np.bool_)
@@ -272,24 +252,22 @@ def _front(curve: DrawnCurve) -> BoolArray:
     return front
 
 
-def _cut(curve: DrawnCurve, log_rate: float) -> DrawnCurve:
+def _cut(curve: ResampledCurve, log_rate: float) -> ResampledCurve:
     """Return curves that end at a rate, as `rate_distortion.cut` does; all have one shape."""
     below = curve.log_rate[0] < log_rate
+    rates, quality = curve.log_rate[:, below], curve.quality[:, below]
     if below.all() or not below.any():
-        return DrawnCurve(curve.log_rate[:, below], curve.quality[:, below])
-    place = np.count_nonzero(below) - 1
-    at = np.full(len(curve.quality), log_rate)
+        return ResampledCurve(rates, quality)
+    at = np.full(len(quality), log_rate)
     ends = interpolated(*curve, at)
-    ends[ends <= curve.quality[:, place]] = np.nan  # an overshoot: such a draw has no number
-    return DrawnCurve(
-        np.hstack([curve.log_rate[:, below], at[:, None]]),
-        np.hstack([curve.quality[:, below], ends[:, None]]),
-    )
+    ends[ends <= quality[:, -1]] = np.nan  # an overshoot: such a draw has no number
+    return ResampledCurve(np.column_stack([rates, at]), np.column_stack([quality, ends]))
 
 
 def _area(x: Float64Array, y: Float64Array, to: Float64Array) -> Float64Array:
     """Return the integral of the curve through (x, y) from its first point to `to`, (draws,)."""
     width = np.diff(x)
     share = np.clip((to[:, None] - x[:, :-1]) / width, 0, 1)
-    parts = [one * share ** (power + 1) / (power + 1) for power, one in enumerate(cubic(x, y))]
+    terms = enumerate(cubic(x, y), 1)
+    parts = [coefficient * share**power / power for power, coefficient in terms]
     return np.asarray((width * np.sum(parts, axis=0)).sum(axis=1), np.float64)

@@ -1,23 +1,26 @@
-"""Confidence intervals of means and of distribution metrics over images.
+"""Confidence intervals of means, curves and distribution metrics over images.
 
 An interval says which values other images of the same kind would give. It says nothing about the
 difference of two codecs, for which images have to be paired (`bench tradeoff`, `bench check`).
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmark.analysis.rate_distortion import qualities
 from benchmark.analysis.summarise import Point, Summary
 from benchmark.codec import Float64Array, Setting
 from benchmark.codec_spec import without_seed
 from benchmark.metrics.measure import Measure
 
 CONFIDENCE = 0.95
+TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)  # quantiles that an interval lies between
+LEAST_COMPARED = 0.95  # share of draws that need a number for an interval to be given
 DRAWS = 1000
 SEED = 0
 
@@ -36,14 +39,55 @@ def image_draws(images: int) -> Float64Array:
     They depend on the number of images alone, so two codecs on the same images share their draws:
     a paired bootstrap.
     """
-    drawn = np.random.default_rng(SEED).multinomial(images, np.full(images, 1 / images), DRAWS)
-    return np.asarray(drawn / images, np.float64)
+    counts = np.random.default_rng(SEED).multinomial(images, np.full(images, 1 / images), DRAWS)
+    return np.asarray(counts / images, np.float64)
+
+
+def set_and_draws(images: int) -> Float64Array:
+    """Return the weights of the whole set, then those of `image_draws`; (1 + DRAWS, images)."""
+    return np.vstack([np.full(images, 1 / images), image_draws(images)])
+
+
+class ResampledCurve(NamedTuple):
+    """A mean curve under several weightings of its images; arrays of shape (weightings, points)."""
+
+    log_rate: Float64Array  # log10 of bits per pixel
+    quality: Float64Array  # more is better
+
+
+def resampled_curve(
+    points: Sequence[Point],
+    measure: Measure,
+    weights: Callable[[int], Float64Array],
+    pooled: bool = False,
+) -> ResampledCurve:
+    """Return the curve of points over the same images for each weighting of these.
+
+    Images without a value take no part. weights: from the number of images to their weights, shape
+    (weightings, images). pooled: all bits over all pixels, in place of the mean of each image's
+    rate.
+    """
+    order = np.argsort(points[0].image_ids)
+    order = order[np.isfinite(points[0].image_values[measure.column][order])]
+    weight = weights(len(order))
+    values = np.stack([p.image_values[measure.column][order] for p in points], axis=1)
+    rates = np.stack([p.image_bpp[order] for p in points], axis=1)
+    if pooled:
+        pixels = np.stack([p.image_pixels[order] for p in points], axis=1)
+        rates = (weight @ (rates * pixels)) / (weight @ pixels)
+    else:
+        rates = weight @ rates
+    return ResampledCurve(np.log10(rates), qualities(weight @ values, measure))
+
+
+def percentile_interval(resampled: Float64Array) -> Interval:
+    """Return the interval between percentiles of a number over draws of images."""
+    return Interval(*np.quantile(resampled, TAILS).tolist())
 
 
 def bootstrap_interval(values: Float64Array) -> Interval:
     """Return the percentile bootstrap interval of the mean of `values`, shape (images,)."""
-    low, high = np.quantile(image_draws(len(values)) @ values, tails())
-    return Interval(float(low), float(high))
+    return percentile_interval(image_draws(len(values)) @ values)
 
 
 def jackknife_interval(values: Float64Array) -> Interval:
@@ -58,17 +102,15 @@ def jackknife_interval(values: Float64Array) -> Interval:
     """
     from scipy.stats import t
 
-    images = len(values)
-    error = np.std(values, ddof=1) / np.sqrt(images)
-    low, high = values.mean() + t.ppf(tails(), images - 1) * error
-    return Interval(float(low), float(high))
+    error = np.std(values, ddof=1) / np.sqrt(len(values))
+    return Interval(*(values.mean() + t.ppf(TAILS, len(values) - 1) * error).tolist())
 
 
-def draws_interval(drawn: Float64Array, influenced: Float64Array) -> Interval:
+def draws_interval(resampled: Float64Array, influenced: Float64Array) -> Interval:
     """Return the interval of a number that was computed over draws of images.
 
-    drawn: the number in each draw (`image_draws`), shape (draws,), finite. influenced: the number
-    of the whole set plus each image's influence, shape (images,); NaN where it has none.
+    resampled: the number in each draw (`image_draws`), shape (draws,), finite. influenced: the
+    number of the whole set plus each image's influence, shape (images,); NaN where it has none.
 
     The wider of two, bound by bound: Student's t on the influences' standard error, and percentiles
     of the draws, moved outwards since draws vary too little and have a normal's tails (T.
@@ -77,12 +119,12 @@ def draws_interval(drawn: Float64Array, influenced: Float64Array) -> Interval:
     from scipy.stats import norm, t
 
     images = len(influenced)
-    widened = norm.cdf(np.sqrt(images / (images - 1)) * t.ppf(tails(), images - 1))
-    low, high = np.quantile(drawn, widened)
+    widened = norm.cdf(np.sqrt(images / (images - 1)) * t.ppf(TAILS, images - 1))
+    low, high = np.quantile(resampled, widened).tolist()
     if np.isfinite(influenced).all():
         student = jackknife_interval(influenced)
         low, high = min(low, student.low), max(high, student.high)
-    return Interval(float(low), float(high))
+    return Interval(low, high)
 
 
 def point_interval(point: Point, measure: Measure) -> Interval | None:
@@ -91,11 +133,9 @@ def point_interval(point: Point, measure: Measure) -> Interval | None:
     None for fewer than two images with a finite value, and for a distribution metric that does not
     give the influence of an image.
     """
-    if not measure.by_image:
-        return None
     values = point.image_values[measure.column][np.argsort(point.image_ids)]
     values = values[np.isfinite(values)]
-    if len(values) < 2:
+    if not measure.by_image or len(values) < 2:
         return None
     return jackknife_interval(values) if measure.of_sets else bootstrap_interval(values)
 
@@ -122,30 +162,24 @@ def draw_spreads(summary: Summary, measures: Sequence[Measure]) -> list[DrawSpre
     for point in summary.points:
         edition = point.edition
         groups[edition.codec, without_seed(edition.variant), point.setting].append(point)
-    result = []
+    spreads = []
     for (_, _, setting), points in groups.items():
-        first = min(points, key=lambda one: (len(one.label), one.label))
-        if len(points) < 2 or any(list(one.image_ids) != list(first.image_ids) for one in points):
+        first = min(points, key=lambda point: (len(point.label), point.label))
+        if len(points) < 2 or any(list(p.image_ids) != list(first.image_ids) for p in points):
             continue
         for measure in measures:
-            means = [one.means[measure.column].value for one in points]
+            column = measure.column
+            means = [p.means[column].value for p in points]
             known = [value for value in means if value is not None]
             if len(known) < len(points):
                 continue
-            values = [one.image_values[measure.column] for one in points]
-            shared = replace(first, image_values={measure.column: np.mean(values, axis=0)})
-            result.append(
-                DrawSpread(
-                    first.label,
-                    setting,
-                    measure,
-                    len(points),
-                    float(np.mean(known)),
-                    Interval(min(known), max(known)),
-                    point_interval(shared, measure),
-                )
+            of_images = np.mean([p.image_values[column] for p in points], axis=0)
+            interval = point_interval(replace(first, image_values={column: of_images}), measure)
+            mean, ends = float(np.mean(known)), Interval(min(known), max(known))
+            spreads.append(
+                DrawSpread(first.label, setting, measure, len(points), mean, ends, interval)
             )
-    return result
+    return spreads
 
 
 def change_interval(
@@ -157,52 +191,38 @@ def change_interval(
     axis. None for fewer than two images that both have a finite value of, and for a distribution
     metric that does not give the influence of an image.
     """
-    if not measure.by_image:
-        return None
     shared = np.intersect1d(point.image_ids, reference.image_ids)
     mine, other = (
-        one.image_values[measure.column][np.searchsorted(one.image_ids, shared)]
-        for one in (point, reference)
+        side.image_values[measure.column][np.searchsorted(side.image_ids, shared)]
+        for side in (point, reference)
     )
     both = np.isfinite(mine) & np.isfinite(other)
     mine, other = mine[both], other[both]
-    if len(mine) < 2:
+    if not measure.by_image or len(mine) < 2:
         return None
     if measure.of_sets:  # to first order, as each image's influence is
-        first, last = other.mean(), mine.mean()
         if not percent:
             return jackknife_interval(mine - other)
+        first, last = other.mean(), mine.mean()
         slopes = (mine - last) / first - last * (other - first) / first**2
         return jackknife_interval(100 * (last / first - 1 + slopes))
-    last, first = (image_draws(len(mine)) @ one for one in (mine, other))
+    last, first = (image_draws(len(mine)) @ values for values in (mine, other))
     if percent:
-        changes = 100 * (last / first - 1)
-    else:
-        changes = _drawn(last, measure) - _drawn(first, measure)
-    low, high = np.quantile(changes, tails())
-    return Interval(float(low), float(high))
-
-
-def _drawn(values: Float64Array, measure: Measure) -> Float64Array:
-    return np.array([measure.drawn(one) for one in values.tolist()])
+        return percentile_interval(100 * (last / first - 1))
+    last, first = ([measure.drawn(mean) for mean in means.tolist()] for means in (last, first))
+    return percentile_interval(np.subtract(last, first))
 
 
 def records(summary: Summary, measures: Sequence[Measure]) -> list[dict[str, Any]]:
     """Return `Summary.for_machines` with the ends of its interval after each of these means."""
+    by_column = {measure.column: measure for measure in measures}
     result = []
     for record, point in zip(summary.for_machines(), summary.points, strict=True):
         widened: dict[str, Any] = {}
-        intervals = {measure.column: point_interval(point, measure) for measure in measures}
         for name, value in record.items():
             widened[name] = value
-            if name in intervals:
-                ends = intervals[name]
-                widened[f"{name}_low"] = ends.low if ends else None
-                widened[f"{name}_high"] = ends.high if ends else None
+            if name in by_column:
+                ends = point_interval(point, by_column[name]) or (None, None)
+                widened |= {f"{name}_low": ends[0], f"{name}_high": ends[1]}
         result.append(widened)
     return result
-
-
-def tails() -> Float64Array:
-    """Return the two quantiles that an interval at CONFIDENCE lies between."""
-    return np.array([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])

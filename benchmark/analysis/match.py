@@ -16,15 +16,14 @@ import numpy as np
 
 from benchmark.analysis.interval import Interval, draws_interval, image_draws
 from benchmark.analysis.summarise import TIMED, Point, Summary
-from benchmark.codec import BoolArray, Float64Array, Int64Array, Setting
+from benchmark.codec import Float64Array, Int64Array, Setting
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.plan.request import metric_names
 from benchmark.registry import METRICS
 from benchmark.rows.codecs import Side, caveats
 
-# How a quantity of two matched streams is compared: bytes, seconds and distances by their ratio,
-# averaged geometrically; scores that are better when higher, mostly in dB, by their difference.
+# Bytes, seconds and distances are compared by their ratio; scores, mostly in dB, by difference.
 Kind = Literal["ratio", "difference"]
 StoredRow = Mapping[str, Any]
 MOST_BIAS = 0.02  # of the bytes, that the pairs' mean difference in the metric may be worth
@@ -51,7 +50,7 @@ class Streams(NamedTuple):
     image: Int64Array  # the same number for the same image in all codecs
     settings: tuple[Setting, ...]
     bpp: Float64Array
-    # by metric column, as figures draw them, and of TIMED; NaN for none
+    # by metric column, as figures have them, and of TIMED; NaN for none
     values: Mapping[str, Float64Array]
 
 
@@ -109,13 +108,12 @@ class Match:
         names: of images, by their numbers.
         """
         records = []
-        for pair in self.pairs.tolist():
-            record: dict[str, Any] = {"image": names[self.first.image[pair[0]]]}
-            sides = ("codec", self.first, pair[0]), ("against", self.second, pair[1])
+        for first, second in self.pairs.tolist():
+            record: dict[str, Any] = {"image": names[self.first.image[first]]}
+            sides = ("codec", self.first, first), ("against", self.second, second)
             for side, streams, place in sides:
                 record |= {side: streams.label, f"{side}_setting": str(streams.settings[place])}
-                record[f"{side}_bpp"] = float(streams.bpp[place])
-                for name, values in streams.values.items():
+                for name, values in {"bpp": streams.bpp, **streams.values}.items():
                     value = float(values[place])
                     record[f"{side}_{name}"] = value if math.isfinite(value) else None
             records.append(record)
@@ -144,10 +142,10 @@ def parse_tolerance(text: str) -> Tolerance:
 def matches(
     summary: Summary, codec: str, against: str, metric: str, tolerance: Tolerance
 ) -> list[Match]:
-    """Compare every variant of a codec with every variant of another, by metrics of single images.
+    """Compare every variant of a codec with every variant of another.
 
     summary: in METRICS. codec, against: a label, or a codec's name for all of its variants. metric:
-    the name of the one that has to match. Raises `UnknownName` and `UsageError`.
+    the name of the metric that has to match. Raises `UnknownName` and `UsageError`.
     """
     (name,) = metric_names([metric])
     by = Measure.named(name)
@@ -156,56 +154,64 @@ def matches(
             f"{by.label} is of a set of images, so streams cannot match in it: name a metric of "
             "single images"
         )
-    others = [Measure.named(name) for name in dict.fromkeys((*METRICS, name))]
-    others = [other for other in others if summary.values_of(other.column)]
-    sides: dict[str, Side] = {}
-    streams: dict[str, Streams] = {}
-    labels: dict[str, list[str]] = {}
+    measures = [Measure.named(name) for name in dict.fromkeys((*METRICS, name))]
+    measures = [measure for measure in measures if summary.values_of(measure.column)]
+    sides: list[dict[str, tuple[Streams, Side]]] = []
     for asked in (codec, against):
-        of_asked = [p for p in summary.points if asked in (p.label, p.edition.codec)]
-        if not of_asked:
+        by_label: dict[str, list[Point]] = {}
+        for point in summary.points:
+            if asked in (point.label, point.edition.codec):
+                by_label.setdefault(point.label, []).append(point)
+        if not by_label:
             raise UnknownName("codec with results", asked, summary.labels)
-        labels[asked] = list(dict.fromkeys(point.label for point in of_asked))
-        for label in labels[asked]:
-            points = [point for point in of_asked if point.label == label]
-            streams[label] = streams_of(points, by, others)
-            edition = points[0].edition
-            sides[label] = Side(label, edition.facts, edition.caveats)
-        if not any(len(streams[label].bpp) for label in labels[asked]):
+        side = {
+            label: (
+                streams_of(points, by, measures),
+                Side(label, points[0].edition.facts, points[0].edition.caveats),
+            )
+            for label, points in by_label.items()
+        }
+        if not any(len(streams.bpp) for streams, _ in side.values()):
             raise UsageError(
                 f"{asked} has no finite {by.label} to match: `bench rescore --metrics {name}` "
                 "computes what is missing from kept streams"
             )
-    compared = [
-        replace(
-            match(streams[first], streams[second], by, tolerance, others),
-            caveats=caveats(sides[first], sides[second]),
-        )
-        for first in labels[codec]
-        for second in labels[against]
-        if first != second
-    ]
-    for one in compared:
-        if (worth := math.expm1(abs(bias(one, by)))) > MOST_BIAS:
-            raise UsageError(
-                f"the pairs of {one.first.label} and {one.second.label} differ in {by.axis_label} "
-                f"by {one.averages[by.column].value:+.3g} in the mean, worth {100 * worth:.1f} % "
-                f"of the bytes, more than {100 * MOST_BIAS:.0f} %: give a smaller --tolerance"
-            )
+        sides.append(side)
+    compared = []
+    for first, one_side in sides[0].values():
+        for second, other_side in sides[1].values():
+            if first.label != second.label:
+                pairs = match(first, second, by, tolerance, measures)
+                _refuse_bias(pairs, by)
+                compared.append(replace(pairs, caveats=caveats(one_side, other_side)))
     if not compared:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
     return compared
 
 
+def _refuse_bias(match: Match, by: Measure) -> None:
+    """Raise `UsageError` where the pairs' mean difference is worth more than MOST_BIAS bytes."""
+    worth = math.expm1(abs(bias(match, by)))
+    if worth > MOST_BIAS:
+        raise UsageError(
+            f"the pairs of {match.first.label} and {match.second.label} differ in {by.axis_label} "
+            f"by {match.averages[by.column].value:+.3g} in the mean, worth {100 * worth:.1f} % "
+            f"of the bytes, more than {100 * MOST_BIAS:.0f} %: give a smaller --tolerance"
+        )
+
+
 def bias(match: Match, by: Measure) -> float:
     """Return the pairs' mean difference in the metric as one of log bytes, by the curves' slope."""
-    slope = []
-    for one in (match.first, match.second):
-        _, number = np.unique(one.image, return_inverse=True)
-        parts = np.log(one.bpp), one.values[by.column]
-        centred = [x - (np.bincount(number, x) / np.bincount(number))[number] for x in parts]
-        slope.append((float(centred[0] @ centred[1]), float(centred[1] @ centred[1])))
-    rises, spreads = map(sum, zip(*slope, strict=True))
+    rises = spreads = 0.0
+    for streams in (match.first, match.second):
+        _, number = np.unique(streams.image, return_inverse=True)
+        counts = np.bincount(number)
+        bits, values = (
+            x - (np.bincount(number, x) / counts)[number]
+            for x in (np.log(streams.bpp), streams.values[by.column])
+        )
+        rises += float(bits @ values)
+        spreads += float(values @ values)
     mine, other = match.pairs.T
     if not len(mine) or not spreads:
         return 0.0
@@ -215,14 +221,11 @@ def bias(match: Match, by: Measure) -> float:
 
 def streams_of(points: Sequence[Point], by: Measure, others: Sequence[Measure]) -> Streams:
     """Return the streams of a codec variant's points that have a finite value of `by`."""
-    values = {
-        measure.column: np.array(
-            [measure.drawn(v) for p in points for v in p.image_values[measure.column].tolist()]
-        )
-        for measure in (by, *others)
-    }
-    for name in TIMED:
-        values[name] = np.concatenate([point.image_values[name] for point in points])
+    values: dict[str, Float64Array] = {}
+    for measure in (by, *others):
+        own = [value for p in points for value in p.image_values[measure.column].tolist()]
+        values[measure.column] = np.array([measure.drawn(value) for value in own])
+    values |= {name: np.concatenate([p.image_values[name] for p in points]) for name in TIMED}
     image = np.concatenate([point.image_ids for point in points])
     bpp = np.concatenate([point.image_bpp for point in points])
     order = np.lexsort((bpp, image))
@@ -233,28 +236,25 @@ def streams_of(points: Sequence[Point], by: Measure, others: Sequence[Measure]) 
         image[order],
         tuple(settings[place] for place in order.tolist()),
         bpp[order],
-        {name: of_name[order] for name, of_name in values.items()},
+        {name: of_streams[order] for name, of_streams in values.items()},
     )
 
 
 def match(
     first: Streams, second: Streams, by: Measure, tolerance: Tolerance, others: Sequence[Measure]
 ) -> Match:
-    """Pair the streams of two codecs by one metric, and average the ratios of everything else.
+    """Pair the streams of two codecs by one metric, and average over the pairs.
 
-    others: measures to compare the pairs in, `by` among them where its remaining difference is
-    wanted. Metrics that are better when higher are compared by their mean difference, all others by
-    the geometric mean of ratios.
+    others: measures to compare the pairs in, by their mean difference where more is better, else by
+    the geometric mean of ratios, as bytes and seconds are.
     """
     pairs = matched_pairs(first, second, by.column, tolerance)
     mine, other = pairs.T
     image = first.image[mine]
     averages = {"bytes": _average("ratio", first.bpp[mine], second.bpp[other], image)}
-    kinds: dict[str, Kind] = {
-        measure.column: "difference" if measure.better == "higher" else "ratio"
-        for measure in others
-    }
-    for name, kind in (kinds | dict.fromkeys(TIMED, "ratio")).items():
+    differences = {measure.column for measure in others if measure.better == "higher"}
+    for name in (*(measure.column for measure in others), *TIMED):
+        kind: Kind = "difference" if name in differences else "ratio"
         averages[name] = _average(kind, first.values[name][mine], second.values[name][other], image)
     shared = np.intersect1d(first.image, second.image)
     return Match(first, second, pairs, len(shared), averages)
@@ -265,8 +265,10 @@ def matched_pairs(first: Streams, second: Streams, column: str, tolerance: Toler
     forward = _taken_in_turn(first, second, column, tolerance)
     backward = _taken_in_turn(second, first, column, tolerance)
     if _mean_error(backward) < _mean_error(forward):
-        forward = [(two, one, error) for one, two, error in backward]
-    return np.array([pair[:2] for pair in sorted(forward)], np.int64).reshape(-1, 2)
+        pairs = [(mine, other) for other, mine, _ in backward]
+    else:
+        pairs = [(mine, other) for mine, other, _ in forward]
+    return np.array(sorted(pairs), np.int64).reshape(-1, 2)
 
 
 def _taken_in_turn(
@@ -279,20 +281,15 @@ def _taken_in_turn(
     pairs = []
     values, others = first.values[column].tolist(), second.values[column].tolist()
     for place, image in enumerate(first.image.tolist()):
-        near = [
-            (error, other)
-            for other in left.get(image, ())
-            if (error := _error(values[place], others[other], tolerance)) <= tolerance.value
-        ]
-        if near:
-            error, other = min(near)
-            left[image].remove(other)
-            pairs.append((place, other, error))
+        near = [(_error(values[place], others[at], tolerance), at) for at in left.get(image, ())]
+        error, at = min(near, default=(math.inf, -1))
+        if error <= tolerance.value:
+            left[image].remove(at)
+            pairs.append((place, at, error))
     return pairs
 
 
 def _error(value: float, other: float, tolerance: Tolerance) -> float:
-    """Return the difference of two values in the tolerance's terms; infinite for other signs."""
     if not tolerance.relative:
         return abs(value - other)
     if value == other:
@@ -306,24 +303,18 @@ def _mean_error(pairs: Sequence[tuple[int, int, float]]) -> float:
 
 
 def _average(kind: Kind, values: Float64Array, others: Float64Array, image: Int64Array) -> Average:
-    """Average over pairs; each image's pairs are drawn together for the interval.
-
-    values, others: of the pairs' first and second streams, shape (pairs,); pairs without a finite
-    comparison do not count. image: number of each pair's image.
-    """
+    """Average over pairs that have a finite comparison; an image's pairs are drawn together."""
     with np.errstate(divide="ignore", invalid="ignore"):
         compared = np.log(values / others) if kind == "ratio" else values - others
-    has: BoolArray = np.isfinite(compared)
+    has = np.isfinite(compared)
     if not has.any():
         return Average(kind, None, None, 0)
     _, number = np.unique(image[has], return_inverse=True)
     sums, counts = np.bincount(number, compared[has]), np.bincount(number)
-    images = len(sums)
-    mean = float(sums.sum() / counts.sum())
-    interval = None
-    if images > 1:
-        draws = image_draws(images)
-        influenced = mean + images * (sums - mean * counts) / counts.sum()
+    mean, interval = float(sums.sum() / counts.sum()), None
+    if len(sums) > 1:
+        draws = image_draws(len(sums))
+        influenced = mean + len(sums) * (sums - mean * counts) / counts.sum()
         interval = draws_interval((draws @ sums) / (draws @ counts), influenced)
     if kind == "ratio":
         mean = math.exp(mean)
@@ -335,14 +326,10 @@ def nearest(
     rows: Mapping[str, Sequence[StoredRow]], bpp: float
 ) -> tuple[dict[str, StoredRow], list[str]]:
     """Return the row nearest to a rate by codec, and the codecs whose nearest is too far off."""
-    near: dict[str, StoredRow] = {}
-    far = []
-    for name, of_codec in rows.items():
-        ratio, row = min(
-            ((abs(math.log(row["bpp"] / bpp)), row) for row in of_codec), key=lambda pair: pair[0]
-        )
-        if ratio > math.log(FARTHEST):
-            far.append(name)
-        else:
-            near[name] = row
-    return near, far
+
+    def distance(row: StoredRow) -> float:
+        return abs(math.log(row["bpp"] / bpp))
+
+    near = {name: min(of_codec, key=distance) for name, of_codec in rows.items()}
+    far = [name for name, row in near.items() if distance(row) > math.log(FARTHEST)]
+    return {name: row for name, row in near.items() if name not in far}, far

@@ -65,13 +65,10 @@ class Excluded(NamedTuple):
 def curves(summary: Summary, measure: Measure) -> dict[str, list[Point]]:
     """Return, by codec variant, the points over the same images as all others, low rate first."""
     complete: dict[str, list[Point]] = {}
-    for point in summary.points:
+    for point in sorted(summary.points, key=lambda point: point.means[measure.column].bpp or 0.0):
         if why_not(point, measure, summary) is None:
             complete.setdefault(point.label, []).append(point)
-    return {
-        label: sorted(points, key=lambda point: point.means[measure.column].bpp or 0.0)
-        for label, points in complete.items()
-    }
+    return {label: complete[label] for label in summary.labels if label in complete}
 
 
 def excluded(summary: Summary, measure: Measure) -> list[Excluded]:

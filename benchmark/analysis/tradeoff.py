@@ -11,31 +11,25 @@ nearest variant.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.analysis.interpolation import interpolated
-from benchmark.analysis.interval import DRAWS, draws_interval, image_draws
-from benchmark.analysis.rate_distortion import qualities
+from benchmark.analysis.interval import DRAWS, draws_interval, resampled_curve, set_and_draws
 from benchmark.analysis.summarise import Point
 from benchmark.codec import Float64Array
 from benchmark.metrics.measure import Measure, require_image_values
 
 Match = Literal["equal", "all better", "all worse", "other rates"]
 MATCHES: tuple[Match, ...] = get_args(Match)
-OTHER_RATES = MATCHES.index("other rates")
 STEP = 1e-5  # of an image's weight, for the derivative that is its influence
 
-
-class DrawnPoint(NamedTuple):
-    """The means of a point by `_means`, shape (1 + DRAWS + images,); larger is better."""
-
-    log_rate: Float64Array
-    distortion: Float64Array
-    realism: Float64Array
+# Log rate, distortion and realism of points under each weighting, shape (weightings, points); of
+# the last two more is better.
+Surface = tuple[Float64Array, Float64Array, Float64Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,86 +66,70 @@ def tradeoffs(
     Raises `UsageError` where one of these gives no influence of an image.
     """
     require_image_values(distortion, realism)
-    images = len(mine[0].image_ids)
-    weights = np.vstack([np.full(images, 1 / images), image_draws(images)])  # the set, then draws
-    drawn = [_drawn(point, distortion, realism, weights) for point in mine]
-    curves = [[_drawn(point, distortion, realism, weights) for point in curve] for curve in other]
-    result = [
-        _tradeoff(point, means, curves, distortion, realism)
-        for point, means in zip(mine, drawn, strict=True)
-    ]
-    return sorted(result, key=lambda one: one.bpp)
+    curves = [_surface(points, distortion, realism) for points in other]
+    compared = [_tradeoff(point, curves, distortion, realism) for point in mine]
+    return sorted(compared, key=lambda tradeoff: tradeoff.bpp)
 
 
-def _drawn(
-    point: Point, distortion: Measure, realism: Measure, weights: Float64Array
-) -> DrawnPoint:
-    order = np.argsort(point.image_ids)
-    columns = (point.image_values[measure.column] for measure in (distortion, realism))
-    rate, *others = (_means(values[order], weights) for values in (point.image_bpp, *columns))
-    quality = qualities(others[1], realism)
-    return DrawnPoint(np.log(rate), _sign(distortion) * others[0], quality)
+def _surface(points: Sequence[Point], distortion: Measure, realism: Measure) -> Surface:
+    # Distortion is compared in the metric's own unit, not in the dB of its axis.
+    log_rate, quality = resampled_curve(points, replace(distortion, scale="linear"), _weights)
+    return log_rate, quality, resampled_curve(points, realism, _weights).quality
 
 
-def _means(values: Float64Array, weights: Float64Array) -> Float64Array:
-    """Return the mean of the whole set, of each draw, and with each image weighted up a little."""
-    means = weights @ values
-    return np.concatenate([means, (1 - STEP) * means[0] + STEP * values])
+def _weights(images: int) -> Float64Array:
+    """Return the weights of the set, of each draw, and with each image weighted up a little.
 
-
-def _sign(measure: Measure) -> float:
-    return 1.0 if measure.better == "higher" else -1.0
+    Their shape is (1 + DRAWS + images, images).
+    """
+    derivatives = (1 - STEP) / images + STEP * np.eye(images)
+    return np.vstack([set_and_draws(images), derivatives])
 
 
 def _tradeoff(
-    point: Point,
-    means: DrawnPoint,
-    curves: Sequence[Sequence[DrawnPoint]],
-    distortion: Measure,
-    realism: Measure,
+    point: Point, curves: Sequence[Surface], distortion: Measure, realism: Measure
 ) -> Tradeoff:
-    known, result = _at_rate(curves, means.log_rate)
-    verdicts, others = _at_realism(known, result, means.realism)
-    sign = _sign(distortion)
+    log_rate, quality, at_realism = (x[:, 0] for x in _surface([point], distortion, realism))
+    verdicts, others = _at_realism(*_at_rate(curves, log_rate), at_realism)
+    sign = 1 if distortion.better == "higher" else -1
     verdict = MATCHES[int(verdicts[0])]
     mine = (
         point.label,
         str(point.setting),
-        float(np.exp(means.log_rate[0])),
-        sign * float(means.distortion[0]),
-        realism.value(float(means.realism[0])),
+        float(10 ** log_rate[0]),
+        sign * float(quality[0]),
+        realism.value(float(at_realism[0])),
         verdict,
     )
-    differences = sign * (others - means.distortion)
-    drawn = differences[1 : 1 + DRAWS]
-    drawn = drawn[verdicts[1 : 1 + DRAWS] != OTHER_RATES]
-    if verdict == "other rates" or not len(drawn):
+    differences = sign * (others - quality)
+    of_draws = slice(1, 1 + DRAWS)
+    compared = differences[of_draws][verdicts[of_draws] != MATCHES.index("other rates")]
+    if verdict == "other rates" or not len(compared):
         return Tradeoff(*mine, None, None, None, None, None, 0)
     influences = (differences[1 + DRAWS :] - differences[0]) / STEP
-    low, high = draws_interval(drawn, differences[0] + influences)
+    low, high = draws_interval(compared, differences[0] + influences)
     return Tradeoff(
         *mine,
         other=sign * float(others[0]),
         difference=float(differences[0]),
         low=low,
         high=high,
-        certainty=float(np.mean(np.sign(drawn) == np.sign(differences[0]))),
-        draws=len(drawn),
+        certainty=float(np.mean(np.sign(compared) == np.sign(differences[0]))),
+        draws=len(compared),
     )
 
 
 def _at_rate(
-    curves: Sequence[Sequence[DrawnPoint]], log_rate: Float64Array
+    curves: Sequence[Surface], log_rate: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
     """Interpolate realism and distortion of each variant at a rate, over its logarithm.
 
-    Both have shape (variants, draws); NaN where a curve does not reach the rate.
+    Both have shape (variants, weightings); NaN where a curve does not reach the rate.
     """
     realism, distortion = [], []
     for curve in curves:
-        x, *columns = (np.stack(axis, axis=1) for axis in zip(*curve, strict=True))
-        order = np.argsort(x, axis=1)
-        x, y, z = (np.take_along_axis(column, order, axis=1) for column in (x, *columns))
+        order = np.argsort(curve[0], axis=1)
+        x, y, z = (np.take_along_axis(axis, order, axis=1) for axis in curve)
         distortion.append(interpolated(x, y, log_rate))
         realism.append(interpolated(x, z, log_rate))
     return np.stack(realism), np.stack(distortion)
@@ -160,39 +138,20 @@ def _at_rate(
 def _at_realism(
     known: Float64Array, values: Float64Array, realism: Float64Array
 ) -> tuple[NDArray[np.int64], Float64Array]:
-    """Return for each draw the index in MATCHES and the distortion at, or nearest, this realism.
+    """Return for each weighting the index in MATCHES and the distortion at this realism.
 
-    known, values: realism and distortion of each variant, shape (variants, draws).
+    Beyond the variants' range the nearest of them answers. known, values: realism and distortion of
+    each variant, shape (variants, weightings).
     """
-    lowest, highest = (
-        np.nanmin(known, axis=0, initial=np.inf),
-        np.nanmax(known, axis=0, initial=-np.inf),
-    )
+    lowest = np.nanmin(known, axis=0, initial=np.inf)
+    highest = np.nanmax(known, axis=0, initial=-np.inf)
     reached = np.isfinite(lowest)
-    verdicts = np.select(
-        [~reached, realism < lowest, realism > highest], [3, 1, 2], default=0
-    ).astype(np.int64)
-    # Beyond the variants' range the nearest of them answers.
+    outside = [~reached, realism < lowest, realism > highest]
+    verdicts = np.select(outside, [3, 1, 2], default=0).astype(np.int64)
     inside = np.clip(realism, np.where(reached, lowest, 0), np.where(reached, highest, 0))
-    return verdicts, _interpolated(inside, known, values)
-
-
-def _interpolated(at: Float64Array, known: Float64Array, values: Float64Array) -> Float64Array:
-    """Interpolate linearly in each column; NaN outside the column's range.
-
-    at: shape (draws,). known, values: shape (points, draws), in any order; NaN for no point.
-    """
-    order = np.argsort(known, axis=0)  # NaN comes last
-    known = np.take_along_axis(known, order, axis=0)
-    values = np.take_along_axis(values, order, axis=0)
-    points = np.isfinite(known).sum(axis=0)
-    inside = (points > 0) & (at >= known[0]) & (at <= np.nanmax(known, axis=0, initial=-np.inf))
-    above = np.clip((known <= at).sum(axis=0), 1, np.maximum(points - 1, 1))
-    above = np.minimum(above, len(known) - 1)
-    below = np.maximum(above - 1, 0)
-    columns = np.arange(len(at))
-    left, right = known[below, columns], known[above, columns]
-    width = np.where(right > left, right - left, 1.0)
-    share = np.where(right > left, (at - left) / width, 0.0)
-    low, high = values[below, columns], values[above, columns]
-    return np.where(inside, low + np.where(share > 0, share * (high - low), 0.0), np.nan)
+    result = np.full(len(inside), np.nan)
+    for at in np.flatnonzero(reached):
+        x, y = known[:, at], values[:, at]
+        order = np.argsort(x)[: np.count_nonzero(np.isfinite(x))]  # NaN comes last
+        result[at] = np.interp(inside[at], x[order], y[order])
+    return verdicts, result

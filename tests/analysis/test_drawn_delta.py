@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 
 from benchmark.analysis.comparison import (
-    DrawnCurve,
+    bd_rate_draws,
     bd_rate_interval,
     compare,
-    drawn_bd_rates,
-    drawn_curve,
 )
-from benchmark.analysis.interval import image_draws
+from benchmark.analysis.interval import ResampledCurve, image_draws, resampled_curve
 from benchmark.analysis.rate_distortion import Curve, Delta, bd_rate, curves, cut
 from benchmark.analysis.summarise import summarise
 from benchmark.metrics.frechet import frechet
@@ -30,14 +28,14 @@ def drawn(points, seed, dips=False, draws=60):
     if dips:
         quality[:, 3] -= random.uniform(0, 4, draws)
     order = random.permutation(points)
-    return DrawnCurve(log_rate[:, order], quality[:, order])
+    return ResampledCurve(log_rate[:, order], quality[:, order])
 
 
 @pytest.mark.parametrize("dips", [False, True])
 @pytest.mark.parametrize("up_to_bpp", [None, 0.8])
 def test_every_draw_has_the_bd_rate_of_the_package(dips, up_to_bpp):
     anchor, test = drawn(7, 1, dips), drawn(9, 2, dips)
-    found = drawn_bd_rates(anchor, test, up_to_bpp)
+    found = bd_rate_draws(anchor, test, up_to_bpp)
     compared = 0
     for place, value in enumerate(found.tolist()):
         one, other = (
@@ -81,7 +79,9 @@ def test_the_interval_is_of_mean_curves_made_anew_for_each_draw(measure):
         expected.append(bd_rate(*both).value)
         if len(expected) == 50:
             break
-    found = drawn_bd_rates(*(drawn_curve(of[label], measure) for label in ("jpeg", "webp")))
+    found = bd_rate_draws(
+        *(resampled_curve(of[label], measure, image_draws) for label in ("jpeg", "webp"))
+    )
     assert found[:50] == pytest.approx(expected, rel=1e-9)
     (comparison,) = compare(summary, measure, "jpeg")
     log_ratio = np.log(1 + found / 100)
@@ -159,9 +159,11 @@ def test_a_single_image_and_too_few_comparable_draws_have_no_interval():
     assert found.images_rate.interval is None
     assert found.images_rate.quartiles == (found.images_rate.value,) * 2
     apart = drawn(7, 4)
-    apart = DrawnCurve(np.sort(apart.log_rate), np.sort(apart.quality))
-    far = DrawnCurve(apart.log_rate, apart.quality + 100)
-    some = DrawnCurve(apart.log_rate, apart.quality + np.where(np.arange(60) < 10, 100, 0)[:, None])
+    apart = ResampledCurve(np.sort(apart.log_rate), np.sort(apart.quality))
+    far = ResampledCurve(apart.log_rate, apart.quality + 100)
+    some = ResampledCurve(
+        apart.log_rate, apart.quality + np.where(np.arange(60) < 10, 100, 0)[:, None]
+    )
     assert bd_rate_interval(0.0, 9, apart, far) is None
     assert bd_rate_interval(0.0, 9, apart, some) is None
     assert bd_rate_interval(0.0, 9, apart, apart) == pytest.approx((0, 0), abs=1e-9)
@@ -176,5 +178,5 @@ def test_pooled_rates_have_no_interval_since_draws_average_by_image():
 
 @pytest.mark.parametrize(("points", "computed"), [(3, False), (4, True)])
 def test_four_points_are_enough_for_a_draw_and_three_are_not(points, computed):
-    found = drawn_bd_rates(drawn(points, 1), drawn(points, 2))
+    found = bd_rate_draws(drawn(points, 1), drawn(points, 2))
     assert (~np.isnan(found)).any() == computed
