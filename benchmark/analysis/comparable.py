@@ -6,7 +6,7 @@ several the newest.
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from copy import copy
 from functools import cache, cached_property
@@ -44,8 +44,7 @@ class ComparableRows(EditionRows):
 
         `shown` marks the rows of the one edition of each variant that is shown.
         """
-        rows = edition_rows(table, coding_protocol, newest_only)
-        super().__init__(**vars(rows))
+        super().__init__(**vars(edition_rows(table, coding_protocol, newest_only)))
         self.table = table
         self.points = int(self.point.max(initial=-1)) + 1
         self.ok: BoolArray = self.equal("status", "ok")
@@ -63,14 +62,10 @@ class ComparableRows(EditionRows):
         """
         if not self.age.any():
             return np.ones(len(self.index), np.bool_)
-        count = int(self.edition.max()) + 1
-        of_point = np.bincount(self.point, minlength=self.points)
-        images, variant, age = (np.zeros(count, np.int64) for _ in range(3))
-        np.maximum.at(images, self.edition, of_point[self.point])
-        variant[self.edition], age[self.edition] = self.variant, self.age
-        order = np.lexsort((age, -images, variant))
-        first = order[np.flatnonzero(np.diff(variant[order], prepend=-1))]
-        return np.isin(self.edition, first)
+        images = np.bincount(self.point)[self.point]
+        order = np.lexsort((self.age, -images, self.variant))
+        first = order[np.flatnonzero(np.diff(self.variant[order], prepend=-1))]
+        return np.isin(self.edition, self.edition[first])
 
     def changed(self, **attributes: Any) -> "ComparableRows":
         """Return the same rows with another `ok`, or with a `table` that has more columns."""
@@ -87,8 +82,8 @@ class ComparableRows(EditionRows):
     def lacks(self, column: str) -> bool:
         """Return whether no row has a value of this metric, nor a reason why it has none."""
         value, _, reason = metric_columns(column)
-        columns = [self._column(name, pa.string()) for name in (value, reason)]
-        return all(one.null_count == len(self.table) for one in columns)
+        columns = (self._column(name, pa.string()) for name in (value, reason))
+        return all(values.null_count == len(self.table) for values in columns)
 
     def codes(self, column: str) -> tuple[Int64Array, list[Any]]:
         """Return each row's index among a column's distinct values, and these; see `codes`."""
@@ -113,17 +108,17 @@ class ComparableRows(EditionRows):
 
     def labels(self) -> dict[int, str]:
         """Return the label of each edition, by its number: that of its codec variant."""
-        last = self.latest.tolist()
-        latest = self.table.select(("codec", "variant")).take(pa.array(self.index[last]))
-        rows = latest.to_pylist()
-        own = [label_of(**row) for row in rows]
+        rows = self.table.select(("codec", "variant")).take(pa.array(self.index[self.latest]))
+        pairs = [tuple(row.values()) for row in rows.to_pylist()]
+        labels = [label_of(*pair) for pair in pairs]
         # Two variants of one label (files of one name in two folders, say) would become one curve.
-        counts = Counter(label for label, at in zip(own, last, strict=True) if self.shown[at])
+        shown = self.shown[self.latest].tolist()
+        counts = Counter(label for label, is_shown in zip(labels, shown, strict=True) if is_shown)
         return {
-            int(self.edition[at]): label
-            if counts[label] < 2
-            else f"{row['codec']}:{row['variant']}".rstrip(":")
-            for label, row, at in zip(own, rows, last, strict=True)
+            edition: label if counts[label] < 2 else CodecSpec.of(*pair).text
+            for edition, label, pair in zip(
+                self.edition[self.latest].tolist(), labels, pairs, strict=True
+            )
         }
 
     def images_of(self, has: BoolArray) -> int:
@@ -132,10 +127,10 @@ class ComparableRows(EditionRows):
 
     def common(self, has: BoolArray) -> BoolArray:
         """Keep the marked rows of the images that every shown point with any marked row has."""
-        points = len(np.unique(self.point[has & self.shown]))
-        size = int(self.image.max(initial=-1)) + 1
-        everywhere = np.bincount(self.image[has & self.shown], minlength=size) == points
-        return np.asarray(has & everywhere[self.image])
+        marked = has & self.shown
+        points = len(np.unique(self.point[marked]))
+        everywhere = np.bincount(self.image[marked], minlength=self.image.max(initial=-1) + 1)
+        return np.asarray(has & (everywhere == points)[self.image])
 
 
 def label_of(codec: str, variant: str) -> str:
@@ -152,16 +147,19 @@ def label_of(codec: str, variant: str) -> str:
     return _short_names(codec).get(spec.text, spec.label)
 
 
-def told_names(codec: str, variant: str) -> set[str]:
-    """Return the names shown of a codec variant after "Known:": its codec and its label.
+def known_names(variants: Iterable[tuple[str, str]]) -> set[str]:
+    """Return the names shown of codec variants after "Known:": their codecs and labels.
 
     The two are one for a Python file's codec whose label is its name without folders.
 
-    >>> sorted(told_names("jpeg", "optimize=1")), sorted(told_names("./mine.py:Mine", ""))
-    (['jpeg', 'jpeg:optimize=1'], ['mine.py:Mine'])
+    >>> sorted(known_names([("jpeg", "optimize=1"), ("./mine.py:Mine", "")]))
+    ['jpeg', 'jpeg:optimize=1', 'mine.py:Mine']
     """
-    label = label_of(codec, variant)
-    return {label} if codec.rpartition("/")[2] == label else {codec, label}
+    names = set()
+    for codec, variant in variants:
+        label = label_of(codec, variant)
+        names |= {label} if codec.rpartition("/")[2] == label else {codec, label}
+    return names
 
 
 def without_replaced(table: pa.Table, coding_protocol: str) -> pa.Table:
@@ -182,20 +180,20 @@ def short_version(version: str) -> str:
 
 
 def find_label(asked: str, labels: Collection[str]) -> str:
-    """Return the one of `labels` that is meant: a label, a codec with one variant, or a spec.
+    """Return the label that is meant by a label, a codec with one variant, or a spec.
 
     Raises `UnknownName`.
 
     >>> find_label("jpeg", ["jpeg:optimize=1", "vtm"])
     'jpeg:optimize=1'
     """
+    if asked in labels:
+        return asked
     variants = [label for label in labels if label.partition(":")[0] == asked]
-    if asked in labels or len(variants) == 1:
-        return asked if asked in labels else variants[0]
-    label = parse_codec(asked).label
-    if label in labels:
-        return label
-    raise UnknownName("codec with results", asked, labels)
+    label = variants[0] if len(variants) == 1 else parse_codec(asked).label
+    if label not in labels:
+        raise UnknownName("codec with results", asked, labels)
+    return label
 
 
 @cache
@@ -213,33 +211,27 @@ def _short_names(codec: str) -> dict[str, str]:
 
 def _left_out(rows: ComparableRows, coding_protocol: str) -> tuple[LeftOut, ...]:
     """Count the rows that no mean is over, by codec variant and by why."""
-    table = rows.table
+    columns = ["codec", "variant", "codec_version", "revision", "coding_protocol", "bundled"]
     hidden = ~rows.shown
     index = np.concatenate([rows.other, rows.index[hidden]])
-    if not len(index):
-        return ()
+    table = rows.table.select(columns).take(pa.array(index))
     nothing = np.zeros(len(rows.other), np.bool_)
-    of_rows = {
-        "fewer": np.concatenate([nothing, rows.age[hidden] == 0]),
-        "apart": np.concatenate([nothing, rows.apart[hidden]]),
-    }
-    columns = ["codec", "variant", "codec_version", "revision", "coding_protocol", "bundled"]
-    chosen = table.select(columns).take(pa.array(index))
-    for name, of_row in of_rows.items():
-        chosen = chosen.append_column(name, pa.array(of_row))
-    result = []
-    for kind in chosen.group_by([*columns, *of_rows]).aggregate([([], "count_all")]).to_pylist():
+    marks = {"fewer": rows.age[hidden] == 0, "apart": rows.apart[hidden]}
+    for name, of_hidden in marks.items():
+        table = table.append_column(name, pa.array(np.concatenate([nothing, of_hidden])))
+    left_out = []
+    for kind in table.group_by([*columns, *marks]).aggregate([([], "count_all")]).to_pylist():
         what = "bundled, of another build" if kind["bundled"] else "an older version"
         if kind["fewer"]:
             what = "over fewer images than another build"
         elif kind["apart"]:
-            what = f"bundled, {_difference(table, kind['codec'], kind['variant'])}"
+            what = f"bundled, {_difference(rows.table, kind['codec'], kind['variant'])}"
         why = f"{what}: {kind['codec_version']}, adapter {kind['revision']}"
         if kind["coding_protocol"] != coding_protocol:
             why = f"protocol {kind['coding_protocol']} is not comparable with {coding_protocol}"
         label = label_of(kind["codec"], kind["variant"])
-        result.append(LeftOut(label, kind["count_all"], why, kind["apart"]))
-    return tuple(sorted(result))
+        left_out.append(LeftOut(label, kind["count_all"], why, kind["apart"]))
+    return tuple(sorted(left_out))
 
 
 def _difference(table: pa.Table, codec: str, variant: str) -> str:
@@ -248,10 +240,10 @@ def _difference(table: pa.Table, codec: str, variant: str) -> str:
     cell, bundled = codes(table["cell"])[0], marked(table["bundled"])
     here, there = (np.flatnonzero(of_variant & mask) for mask in (~bundled, bundled))
     _, mine, other = np.intersect1d(cell[here], cell[there], return_indices=True)
-    first, second = here[mine], there[other]
-    differ = ~agree(table, first, second)
-    most = float(np.max(psnr_differences(table, first, second)[differ], initial=0.0))
+    pairs = here[mine], there[other]
+    differ = ~agree(table, *pairs)
+    most = float(np.max(psnr_differences(table, *pairs)[differ], initial=0.0))
     return (
-        f"not equal to the same build here in {np.count_nonzero(differ)} of {len(first)} rows, "
+        f"not equal to the same build here in {np.count_nonzero(differ)} of {len(mine)} rows, "
         f"PSNR by up to {most:.2g} dB"
     )

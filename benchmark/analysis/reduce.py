@@ -31,25 +31,19 @@ def with_distribution_metrics(
     names: Sequence[str],
     common: bool = False,
     allow_few: bool = False,
-) -> pa.Table:
-    """Return the table with value, protocol and reason of each of these distribution metrics.
+) -> ComparableRows:
+    """Return comparable rows, whose table has the columns of the distribution metrics of `names`.
 
     folder: that of the store, where reduced values are kept for the next time. The rows of a point
-    that `summarise` would take form its set.
-    common: restrict each set to the images that all points have.
-    allow_few: also reduce sets below a metric's least number of images.
+    that `summarise` would take form its set. common: restrict each set to the images that all
+    points have. allow_few: also reduce sets below a metric's least number of images.
     """
-    return _filled(ComparableRows(table, CODING), folder, names, common, allow_few).table
-
-
-def _filled(
-    rows: ComparableRows, folder: Path, names: Sequence[str], common: bool, allow_few: bool
-) -> ComparableRows:
+    rows = ComparableRows(table, CODING)
     ok = rows.common(rows.ok) if common else rows.ok
     bounds = np.searchsorted(rows.point, np.arange(rows.points + 1)).tolist()
     points = [first + np.flatnonzero(ok[first:last]) for first, last in pairwise(bounds)]
     reducer = _Reducer(rows, folder, allow_few)
-    for name in names:
+    for name in (name for name in names if name in DISTRIBUTION_METRICS):
         rows = rows.changed(table=reducer.filled(rows, name, points))
     return rows
 
@@ -63,25 +57,8 @@ def summarise_with_distributions(
     allow_few: bool = False,
 ) -> Summary:
     """Return the means of a store's rows in these metrics, image and distribution metrics alike."""
-    return summarise_store(table, folder, names, average, common, allow_few)[0]
-
-
-def summarise_store(
-    table: pa.Table,
-    folder: Path,
-    names: Sequence[str],
-    average: Average = "per_image",
-    common: bool = False,
-    allow_few: bool = False,
-) -> tuple[Summary, pa.Table]:
-    """Return the means, and the table with the columns of the distribution metrics among `names`.
-
-    Arguments as in `with_distribution_metrics` and `summarise`.
-    """
-    distributions = [name for name in names if name in DISTRIBUTION_METRICS]
-    rows = ComparableRows(table, CODING)
-    rows = _filled(rows, folder, distributions, common, allow_few)
-    return summarise_rows(rows, protocols(names), average, common), rows.table
+    rows = with_distribution_metrics(table, folder, names, common, allow_few)
+    return summarise_rows(rows, protocols(names), average, common)
 
 
 class ImageInfluence(NamedTuple):
@@ -100,8 +77,8 @@ def attribution(table: pa.Table, column: str, protocol: str) -> list[ImageInflue
     """Return the influence of every image of every point, the largest of a point first.
 
     column: of a metric of single images, or one that `with_distribution_metrics` has filled.
-    protocol: the id that values must have. Points are ordered as in `ComparableRows`; those of a
-    single image are left out. Raises `UsageError` for a metric that gives no influence of an image.
+    protocol: the id that values must have. Points of a single image are left out. Raises
+    `UsageError` for a metric that gives no influence of an image.
     """
     of_column = [name for name in DISTRIBUTION_METRICS if metric_class(name).column == column]
     require_image_values(*map(Measure.named, of_column))
@@ -114,22 +91,18 @@ def attribution(table: pa.Table, column: str, protocol: str) -> list[ImageInflue
     texts = table.select(names).take(pa.array(rows.index)).to_pylist()
     parts = []
     for places in np.split(finite, np.flatnonzero(np.diff(rows.point[finite])) + 1):
-        if len(places) < 2:
+        images = len(places)
+        if images < 2:
             continue
-        value = float(np.mean(values[places]))
-        influences = values[places] - value
+        mean = float(np.mean(values[places]))
+        influences = values[places] - mean
         for at in np.argsort(-np.abs(influences), kind="stable").tolist():
             row, influence = texts[places[at]], float(influences[at])
+            label = label_of(row["codec"], row["variant"])
+            setting = str(Setting(row["setting_name"], row["setting_value"]))
+            without = mean - influence / (images - 1)
             parts.append(
-                ImageInfluence(
-                    label_of(row["codec"], row["variant"]),
-                    str(Setting(row["setting_name"], row["setting_value"])),
-                    len(places),
-                    value,
-                    row["image"],
-                    influence,
-                    value - influence / (len(places) - 1),
-                )
+                ImageInfluence(label, setting, images, mean, row["image"], influence, without)
             )
     return parts
 
@@ -167,8 +140,13 @@ class _Reducer:
             if not row_of:
                 continue
             pairs = sorted(row_of)
+            key = reduction_key(protocol, pairs)
             try:
-                reduced = self._reduce(metric, protocol, str(space.protocol), pairs, new)
+                self._require_enough(metric, len(pairs))
+                reduced = self._reductions.get(key)
+                if reduced is None:
+                    reduced = self._reduce(metric, str(space.protocol), pairs)
+                    new.append(Reduction(key, metric.column, protocol, reduced))
             except NotMeasurable as reason:
                 for row in row_of.values():
                     reasons[row] = str(reason)
@@ -184,38 +162,25 @@ class _Reducer:
             table = table.append_column(column, pa.array(of_rows, kind))
         return table
 
-    def _reduce(
-        self,
-        metric: DistributionMetric,
-        protocol: str,
-        space_protocol: str,
-        pairs: Sequence[Pair],
-        new: list[Reduction],
-    ) -> Reduced:
-        if len(pairs) < metric.min_images and not self._allow_few:
+    def _require_enough(self, metric: DistributionMetric, images: int) -> None:
+        if images < metric.min_images and not self._allow_few:
             raise NotMeasurable(
-                f"{metric.label} of {len(pairs)} images says little: it is given from "
+                f"{metric.label} of {images} images says little: it is given from "
                 f"{metric.min_images} on, below with --allow-few"
             )
-        key = reduction_key(protocol, pairs)
-        known = self._reductions.get(key)
-        if known is not None:
-            return known
-        reference, decoded, gone = [], [], 0
-        for pair in pairs:
-            of_both = [self._features.read(space_protocol, sha256) for sha256 in pair]
-            if of_both[0] is None or of_both[1] is None:
-                gone += 1
-            else:
-                reference.append(of_both[0])
-                decoded.append(of_both[1])
-        if gone:
+
+    def _reduce(
+        self, metric: DistributionMetric, space_protocol: str, pairs: Sequence[Pair]
+    ) -> Reduced:
+        read = [[self._features.read(space_protocol, pixels) for pixels in pair] for pair in pairs]
+        kept = [(source, own) for source, own in read if source is not None and own is not None]
+        if gone := len(pairs) - len(kept):
             raise NotMeasurable(
                 f"the features of {gone} of {len(pairs)} images are not kept here: "
                 f"`bench rescore --metrics {metric.column}` makes them again"
             )
         try:
-            reduced = metric.reduce(reference, decoded)
+            return metric.reduce([source for source, _ in kept], [own for _, own in kept])
         except Exception as error:
             if not memory_exhausted(error):
                 raise
@@ -223,8 +188,6 @@ class _Reducer:
                 f"{metric.label} of {len(pairs)} images does not fit into memory: report fewer "
                 "images, or on a machine with more"
             ) from None
-        new.append(Reduction(key, metric.column, protocol, reduced))
-        return reduced
 
 
 def _texts(rows: ComparableRows, column: str) -> list[str]:

@@ -6,6 +6,7 @@ by its name in the registry, or by the folder that the records of its runs name.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -54,60 +55,51 @@ def source_facts(table: pa.Table) -> SourceFacts | None:
     """Return the facts about the photographs of a table of rows; None for no rows."""
     names = ("image_sha256", "image", "width_px", "height_px", "source_lossy")
     rows = table.select(names).group_by(names, use_threads=False).aggregate([]).to_pylist()
-    first = {row["image_sha256"]: row for row in reversed(rows)}
-    if not first:
+    photographs = {row["image_sha256"]: row for row in reversed(rows)}.values()
+    if not photographs:
         return None
-    sizes = [Size(one["image"], one["width_px"], one["height_px"]) for one in first.values()]
-    sizes.sort(key=lambda one: (one.pixels, one.image))
-    lossy = sum(bool(one["source_lossy"]) for one in first.values())
+    sizes = [Size(row["image"], row["width_px"], row["height_px"]) for row in photographs]
+    sizes.sort(key=lambda size: (size.pixels, size.image))
+    lossy = sum(bool(row["source_lossy"]) for row in photographs)
     return SourceFacts(len(sizes), lossy, sizes[0], sizes[-1])
-
-
-class Photographs(NamedTuple):
-    """Rows of the photographs that a dataset has, and the names of the other rows'."""
-
-    table: pa.Table
-    gone: tuple[str, ...] = ()
 
 
 def present(
     table: pa.Table, store: Store, place: str = "", data_dir: Path | None = None
-) -> Photographs:
-    """Leave out rows of photographs that their dataset does not have today.
+) -> tuple[pa.Table, tuple[str, ...]]:
+    """Return the rows of photographs that their dataset has today, and the names of the others.
 
     place: folder or `path.py:function` that the user named for the dataset, if any. data_dir: as
-    `open_dataset` has it. All rows stay where no dataset is found that has at least half of their
+    `open_dataset` has it. All rows stay where no dataset is known that has at least half of their
     photographs, or, if it has fewer, half of its own.
     """
-    if not table.num_rows:
-        return Photographs(table)
     pairs = table.group_by(["image", "image_sha256"], use_threads=False).aggregate([]).to_pylist()
-    names = {one["image_sha256"]: one["image"] for one in pairs if one["image_sha256"]}
-    for files in _places(store, place, data_dir, set(names.values())):
+    names = {pair["image_sha256"]: pair["image"] for pair in pairs if pair["image_sha256"]}
+    for files in _places(store, place, data_dir, set(names.values())) if pairs else ():
         here = _pixels_here(files, names)
         if 2 * len(here) >= min(len(names), len(files)) and here:
             gone = tuple(sorted(name for sha256, name in names.items() if sha256 not in here))
-            if not gone:
-                return Photographs(table)
-            keep = pc.is_in(table["image_sha256"], value_set=pa.array([*here, None], pa.string()))
-            return Photographs(table.filter(keep), gone)
-    return Photographs(table)
+            if gone:
+                keep = pa.array([*here, None], pa.string())
+                table = table.filter(pc.is_in(table["image_sha256"], value_set=keep))
+            return table, gone
+    return table, ()
 
 
 def pixels_of(files: Sequence[ImageFile]) -> set[str]:
     """Return the sha256 of the pixels of images, of those with transparency as --flatten has it."""
     plain = probe(files, flatten=False, threads=cores())
-    rest = [one.file for one in plain if not isinstance(one, Source)]
-    result = [*plain, *probe(rest, flatten=True, threads=cores())]
-    return {one.sha256 for one in result if isinstance(one, Source)}
+    rest = [refused.file for refused in plain if not isinstance(refused, Source)]
+    sources = [*plain, *probe(rest, flatten=True, threads=cores())]
+    return {source.sha256 for source in sources if isinstance(source, Source)}
 
 
 def _pixels_here(files: Sequence[ImageFile], names: Mapping[str, str]) -> set[str]:
     """Return those of the photographs that the files have: first those of the rows' own names."""
-    named = set(names.values())
-    here = names.keys() & pixels_of([file for file in files if file.name in named])
+    by_name = set(names.values())
+    here = names.keys() & pixels_of([file for file in files if file.name in by_name])
     if here and len(here) < len(names):
-        here |= names.keys() & pixels_of([file for file in files if file.name not in named])
+        here |= names.keys() & pixels_of([file for file in files if file.name not in by_name])
     return set(here)
 
 
@@ -117,31 +109,25 @@ def _places(
     """Yield the images of each place that may be the dataset, most certain first."""
     name = store.folder.absolute().name
     if place or name in DATASETS:
-        try:
+        with suppress(Unavailable):
             yield open_dataset(place or name, data_dir).images
-        except Unavailable:
-            return
         return
-    recorded = (_recorded(record) for record in reversed(store.records()))
-    for path in dict.fromkeys(one for one in recorded if one is not None):
+    for path in dict.fromkeys(map(_recorded, reversed(store.records()))):
         # A stranger's record may name any folder: it is walked only if it has the rows' files.
-        if 2 * sum(_is_below(path, one) for one in names) >= len(names):
-            try:
+        if path and 2 * sum(_is_below(path, name) for name in names) >= len(names):
+            with suppress(BenchError):
                 yield open_folder(path).images
-            except BenchError:
-                continue
 
 
 def _recorded(record: Mapping[str, Any]) -> Path | None:
     """Return the folder of images that a run was of, if its record names one that is here."""
     request = record.get("request")
     place = request.get("dataset") if isinstance(request, dict) else None
-    if not isinstance(place, str) or place in DATASETS or names_file(place) or "\0" in place:
+    if not isinstance(place, str) or place in DATASETS or names_file(place):
         return None
-    try:
+    with suppress(OSError, ValueError):  # too long a name, or one with a null character
         return Path(place) if Path(place).is_dir() else None
-    except OSError:
-        return None
+    return None
 
 
 def _is_below(folder: Path, name: str) -> bool:

@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.analysis.comparable import Average, label_of, told_names
-from benchmark.analysis.reduce import summarise_store
-from benchmark.analysis.sources import Photographs, pixels_of, present
-from benchmark.analysis.summarise import Summary
+from benchmark.analysis.comparable import known_names, label_of
+from benchmark.analysis.reduce import with_distribution_metrics
+from benchmark.analysis.sources import pixels_of, present
+from benchmark.analysis.summarise import Summary, summarise_rows
 from benchmark.codec_spec import CodecSpec, plain_codec, split_unescaped
 from benchmark.datasets.folder import open_dataset, open_folder
 from benchmark.errors import UnknownName, UsageError
 from benchmark.packs.contents import verified_rows
+from benchmark.protocol import protocols
 from benchmark.registry import means_folder
 from benchmark.rows.store import Store, folder_store_name, stores_below
 from benchmark.user_file import names_file
@@ -45,16 +46,16 @@ def stored_dataset(results: Path, dataset: str) -> str:
 
     Raises `UsageError` or `UnknownName` if there are no results of it.
     """
-    result = _with_rows(results)
-    if dataset.partition(":")[0] in result:
+    known = _with_rows(results)
+    if dataset.partition(":")[0] in known:
         return dataset
     if names_file(dataset):
-        name = stored_name(dataset)
+        name: str = open_dataset(dataset).name
     elif means_folder(dataset):
         name = name_of_folder(Path(dataset), stores_below(results))
     else:
-        raise UnknownName("results of a dataset or folder", dataset, result)
-    if name not in result:
+        raise UnknownName("results of a dataset or folder", dataset, known)
+    if name not in known:
         raise UsageError(
             f"{results} holds no results of the images in {dataset}: measure some with "
             f"`bench run --dataset {dataset}`"
@@ -63,10 +64,10 @@ def stored_dataset(results: Path, dataset: str) -> str:
 
 
 def _with_rows(results: Path) -> list[str]:
-    result = [name for name, path in stores_below(results).items() if any(path.glob("per_image/*"))]
-    if not result:
+    known = [name for name, path in stores_below(results).items() if any(path.glob("per_image/*"))]
+    if not known:
         raise UsageError(f"{results} holds no results: measure something with `bench run` first")
-    return result
+    return known
 
 
 def name_of_folder(path: Path, stores: Mapping[str, Path]) -> str:
@@ -82,28 +83,13 @@ def name_of_folder(path: Path, stores: Mapping[str, Path]) -> str:
     )
 
 
-def stored_name(dataset: str) -> str:
-    """Return the name of the dataset that `path.py:function` opens."""
-    name: str = open_dataset(dataset).name
-    return name
-
-
-def dataset_with_results(results: Path, dataset: str) -> str:
-    """Return the name of the one dataset that was asked for, by name or as its folder of images.
-
-    Raises `UsageError` or `UnknownName` if it has no results, or if several were asked for.
-    """
-    names = datasets_with_results(results, dataset)
-    if len(names) > 1:
-        raise UsageError(f"--dataset {dataset} is {', '.join(names)}: name one of them")
-    return names[0]
-
-
 def read_one(
     results: Path, dataset: str, codecs: str, metrics: Sequence[str], **options: Any
 ) -> DatasetResults:
     """Read the results of one dataset as `read_results` does; raise for several, as "all"."""
-    dataset_with_results(results, dataset)
+    names = datasets_with_results(results, dataset)
+    if len(names) > 1:
+        raise UsageError(f"--dataset {dataset} is {', '.join(names)}: name one of them")
     return read_results(results, dataset, codecs, metrics, **options)
 
 
@@ -124,10 +110,10 @@ def read_results(
 
     name: a dataset, a part of one such as clic2020:mobile, or a folder of images. codecs:
     comma-separated names or labels, or "all". metrics: names. common, allow_few: see
-    `reduce.summarise_store`. pooled: bits per pixel over all pixels. verified_only: keep rows whose
-    streams were decoded again in a fresh process. images: see `rows_of_images`. all_rows: also rows
-    of photographs that the dataset no longer has. data_dir: where datasets are sought. Raises
-    `UsageError` if no rows are left.
+    `reduce.with_distribution_metrics`. pooled: bits per pixel over all pixels. verified_only: keep
+    rows whose streams were decoded again in a fresh process. images: patterns such as kodim0*, or
+    none for all. all_rows: also rows of photographs that the dataset no longer has. data_dir: where
+    datasets are sought. Raises `UsageError` if no rows are left.
     """
     asked, name = name, stored_dataset(results, name)
     stored, _, subset = name.partition(":")
@@ -138,41 +124,35 @@ def read_results(
         rows = verified_rows(rows)
         if rows.num_rows == 0:
             raise UsageError(f"{folder} has no verified rows: run the same with --verify")
-    chosen = Photographs(rows_of_codecs(rows, codecs, subset))
+    table, gone = rows_of_codecs(rows, codecs, subset), tuple[str, ...]()
     if not all_rows:
-        chosen = present(chosen.table, store, asked if asked != name else "", data_dir)
-    table = rows_of_images(chosen.table, images)
+        table, gone = present(table, store, asked if asked != name else "", data_dir)
+    if images:
+        kept = named_images(pc.unique(table["image"]).to_pylist(), images)
+        table = table.filter(pc.is_in(table["image"], value_set=pa.array([*kept], pa.string())))
     if table.num_rows == 0:
         raise UsageError(f"{folder} has no rows of {name}: measure some with `bench run`")
-    average: Average = "pooled" if pooled else "per_image"
-    summary, table = summarise_store(table, folder, metrics, average, common, allow_few)
+    filled = with_distribution_metrics(table, folder, metrics, common, allow_few)
+    summary = summarise_rows(
+        filled, protocols(metrics), "pooled" if pooled else "per_image", common
+    )
     report = folder / (f"report-{subset}" if subset else "report")
-    return DatasetResults(name, report, summary, table, store.records(), chosen.gone)
-
-
-def rows_of_images(table: pa.Table, patterns: Sequence[str]) -> pa.Table:
-    """Return the rows of the images that a pattern names: kodim0*, kodim23.png; all without any.
-
-    Raises `UnknownName` for a pattern without images.
-    """
-    if not patterns:
-        return table
-    kept = named_images(pc.unique(table["image"]).to_pylist(), patterns)
-    return table.filter(pc.is_in(table["image"], value_set=pa.array(sorted(kept), pa.string())))
+    return DatasetResults(name, report, summary, filled.table, store.records(), gone)
 
 
 def named_images(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
     """Return the images that a pattern names; raise `UnknownName` for one without any."""
-    result = {one: {name for name in names if _is_named(name, one)} for one in patterns}
-    for pattern, images in result.items():
-        if not images:
+    kept: set[str] = set()
+    for pattern in patterns:
+        matching = {name for name in names if _is_named(PurePath(name), pattern)}
+        if not matching:
             raise UnknownName("image with rows", pattern, names)
-    return set().union(*result.values())
+        kept |= matching
+    return kept
 
 
-def _is_named(image: str, pattern: str) -> bool:
-    path = PurePath(image)
-    return any(fnmatch(one, pattern) for one in (image, path.name, path.stem))
+def _is_named(image: PurePath, pattern: str) -> bool:
+    return any(fnmatch(text, pattern) for text in (str(image), image.name, image.stem))
 
 
 def rows_of_codecs(table: pa.Table, codecs: str, subset: str = "") -> pa.Table:
@@ -180,7 +160,6 @@ def rows_of_codecs(table: pa.Table, codecs: str, subset: str = "") -> pa.Table:
 
     codecs: comma-separated names or labels, or "all". Raises `UnknownName`.
     """
-
     if subset:
         table = table.filter(pc.starts_with(table["image"], f"{subset}/"))
     asked = [text.strip() for text in split_unescaped(codecs, ",")]
@@ -191,9 +170,8 @@ def rows_of_codecs(table: pa.Table, codecs: str, subset: str = "") -> pa.Table:
     names = [{pair[0], label_of(*pair), CodecSpec.of(*pair).text} for pair in pairs]
     spellings = {text: {text, plain_codec(text)} for text in asked}
     for text, own in spellings.items():
-        if not any(own & both for both in names):
-            told = (told_names(*pair) for pair in pairs)
-            raise UnknownName("codec with results", text, set().union(*told))
+        if not any(own & known for known in names):
+            raise UnknownName("codec with results", text, known_names(pairs))
     wanted = set().union(*spellings.values())
-    kept = [one for one, both in zip(variants, names, strict=True) if both & wanted]
+    kept = [variant for variant, own in zip(variants, names, strict=True) if own & wanted]
     return table.join(pa.Table.from_pylist(kept), ["codec", "variant"], join_type="left semi")

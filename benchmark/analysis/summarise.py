@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -117,8 +118,8 @@ class Summary:
 
     def values_of(self, column: str) -> int:
         """Count the values of a metric column in all points together."""
-        result = [point.means[column] for point in self.points]
-        return sum(mean.images + mean.infinite for mean in result)
+        means = [point.means[column] for point in self.points]
+        return sum(mean.images + mean.infinite for mean in means)
 
     def for_machines(self) -> list[dict[str, Any]]:
         """Return one flat record per point, JSON values only, each mean followed by its counts."""
@@ -136,8 +137,7 @@ def _record(point: Point, of_sets: Collection[str]) -> dict[str, Any]:
         "images_failed": point.failed,
     }
     for name, mean in point.means.items():
-        record[name] = mean.value
-        record[f"{name}_images"] = mean.images
+        record |= {name: mean.value, f"{name}_images": mean.images}
         if name not in (*SECONDS, *TIMED, CONTAINER):
             record[f"{name}_infinite"] = mean.infinite
         if name in OF_MEAN_MSE:
@@ -160,7 +160,7 @@ def summarise(
     protocols: the metric columns to summarise, each with the protocol id that its values must have,
     and "coding"; by default all metrics of single images under their present protocols.
     common: restrict everything to the images that all points have. Without it, points that lack
-    images are returned too, with `missing` counted, and must not be drawn or compared.
+    images are returned too, with `missing` counted, and must not be plotted or compared.
     """
     protocols = present_protocols(METRICS) if protocols is None else protocols
     rows = ComparableRows(table, protocols["coding"])
@@ -196,20 +196,17 @@ def summarise_rows(
         of_metric = of_metric or metric_means(rows, name, protocol, average, common)
         values[name], of_points[name] = of_metric
         absent = of_metric if lacking else absent
-    points: dict[bool, list[Point]] = {True: [], False: []}
-    shown = rows.shown[np.searchsorted(rows.point, np.arange(rows.points))].tolist()
-    for point, is_shown in zip(_points(rows, of_points, values, average), shown, strict=True):
-        points[is_shown].append(point)
+    points = sorted(_points(rows, of_points, values, average), key=_in_order)
     images = rows.images_of(rows.ok)
     return Summary(
-        points=tuple(sorted(points[True], key=_in_order)),
+        points=tuple(point for point in points if point.edition.shown),
         images=images,
         dropped=everything - images,
         average=average,
         protocols=dict(protocols),
         machine=machine,
         left_out=rows.left_out,
-        replaced=tuple(sorted(points[False], key=_in_order)),
+        replaced=tuple(point for point in points if not point.edition.shown),
     )
 
 
@@ -232,48 +229,42 @@ def _points(
     failures = _failures(rows)
     failed = np.bincount(rows.point[rows.failed], minlength=rows.points).tolist()
     ok = np.flatnonzero(rows.ok)
-    of_point, image_bpp = rows.point[ok], bits_per_pixel(rows.bytes[ok], rows.pixels[ok])
-    image_pixels = rows.pixels[ok]
-    image_ids, values = rows.image[ok], {name: column[ok] for name, column in values.items()}
-    rates = mean_bpp(rows.bytes[ok], rows.pixels[ok], of_point, rows.points, average).tolist()
+    of_point, pixels, ids = rows.point[ok], rows.pixels[ok], rows.image[ok]
+    image_bpp = bits_per_pixel(rows.bytes[ok], pixels)
+    values = {name: column[ok] for name, column in values.items()}
+    rates = mean_bpp(rows.bytes[ok], pixels, of_point, rows.points, average).tolist()
     bounds = np.searchsorted(of_point, np.arange(rows.points + 1)).tolist()
     first = np.searchsorted(rows.point, np.arange(rows.points))
-    setting, settings = rows.codes("setting_name")
-    setting, value = setting[first].tolist(), rows.numbers("setting_value")[first].tolist()
+    name, names = rows.codes("setting_name")
+    setting_values = rows.numbers("setting_value")[first].tolist()
+    settings = [Setting(names[i], x) for i, x in zip(name[first], setting_values, strict=True)]
     editions = _editions(rows)
     reference = rows.images_of(rows.ok)
-    points = []
-    for i in range(rows.points):
-        mine = slice(bounds[i], bounds[i + 1])
-        count = bounds[i + 1] - bounds[i]
-        points.append(
-            Point(
-                edition=editions[int(rows.edition[first[i]])],
-                setting=Setting(settings[setting[i]], value[i]),
-                bpp=rates[i] if count else None,
-                images=count,
-                missing=reference - count,
-                failed=failed[i],
-                failures=failures.get(i, ()),
-                means={name: of_name[i] for name, of_name in of_points.items()},
-                image_ids=image_ids[mine],
-                image_bpp=image_bpp[mine],
-                image_values={name: column[mine] for name, column in values.items()},
-                image_pixels=image_pixels[mine],
-            )
+    return [
+        Point(
+            edition=editions[int(rows.edition[first[i]])],
+            setting=settings[i],
+            bpp=rates[i] if end > start else None,
+            images=end - start,
+            missing=reference - (end - start),
+            failed=failed[i],
+            failures=failures.get(i, ()),
+            means={name: of_name[i] for name, of_name in of_points.items()},
+            image_ids=ids[start:end],
+            image_bpp=image_bpp[start:end],
+            image_values={name: column[start:end] for name, column in values.items()},
+            image_pixels=pixels[start:end],
         )
-    return points
+        for i, (start, end) in enumerate(pairwise(bounds))
+    ]
 
 
 def _failures(rows: ComparableRows) -> dict[int, Tally]:
     stage, stages = rows.codes("stage")
     reason, reasons = rows.codes("reason")
-    pairs = (stage * len(reasons) + reason)[rows.failed]
-    code = np.zeros(len(stage), np.int64)
-    distinct, code[rows.failed] = np.unique(pairs, return_inverse=True)
-    texts = [
-        f"{stages[at // len(reasons)]}: {reasons[at % len(reasons)]}" for at in distinct.tolist()
-    ]
+    code = stage * len(reasons) + reason
+    kinds, code[rows.failed] = np.unique(code[rows.failed], return_inverse=True)
+    texts = [f"{stages[i // len(reasons)]}: {reasons[i % len(reasons)]}" for i in kinds.tolist()]
     return tallies(rows, rows.failed, code, texts)
 
 
@@ -318,14 +309,14 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
 def _distinct(rows: ComparableRows, column: str) -> dict[int, tuple[str, ...]]:
     """Return the distinct texts of a column by the number of the edition."""
     code, values = rows.codes(column)
-    result: dict[int, tuple[str, ...]] = defaultdict(tuple)
+    texts: dict[int, tuple[str, ...]] = defaultdict(tuple)
     for pair in np.flatnonzero(np.bincount(rows.edition * len(values) + code)).tolist():
         number, at = divmod(pair, len(values))
-        result[number] += (values[at],) if values[at] else ()
-    return result
+        texts[number] += (values[at],) if values[at] else ()
+    return texts
 
 
 def _in_order(point: Point) -> tuple[Any, ...]:
-    known = list(CODECS)
-    order = known.index(point.edition.codec) if point.edition.codec in known else len(known)
-    return order, point.label, point.bpp is None, point.bpp or 0.0, point.setting
+    known = [*CODECS, point.edition.codec]
+    rate = point.bpp is None, point.bpp or 0.0
+    return known.index(point.edition.codec), point.label, *rate, point.setting

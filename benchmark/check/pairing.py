@@ -220,7 +220,8 @@ def _pair(
         if of_sets:
             from benchmark.analysis.reduce import with_distribution_metrics
 
-            rows = with_distribution_metrics(rows, side.folder, of_sets, allow_few=allow_few)
+            filled = with_distribution_metrics(rows, side.folder, of_sets, allow_few=allow_few)
+            rows = filled.table
         summary = summarise(rows, {**present_protocols(of_sets), **protocols})
         paired.append(PairedRows(side.label, summary.points[0].edition.version, rows, summary))
     other = _unequal(paired[0].rows, paired[1].rows)

@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.analysis.comparable import label_of, told_names
-from benchmark.analysis.stored import name_of_folder, stored_name
+from benchmark.analysis.comparable import known_names, label_of
+from benchmark.analysis.stored import name_of_folder
 from benchmark.check.baseline import FOLDER, find_baseline, list_baselines
 from benchmark.check.pairing import RowSet, specs_in
 from benchmark.codec_spec import parse_codec
+from benchmark.datasets.folder import open_dataset
 from benchmark.errors import DamagedResults, StoreError, UnknownName, UsageError
 from benchmark.protocol import CODING
 from benchmark.registry import CODECS, means_folder
@@ -73,7 +74,7 @@ def two_row_sets(reference: str, new: str, dataset: str, baselines: Path) -> tup
     dataset: its name or folder, or empty if each place has rows of one dataset, or both of the same
     one. Raises `UsageError` if it is unclear which dataset is meant.
     """
-    dataset = stored_name(dataset) if names_file(dataset) else dataset
+    dataset = open_dataset(dataset).name if names_file(dataset) else dataset
     folders = {where: dataset_folders(where, baselines) for where in (reference, new)}
     names = {where: _dataset_in(where, folders, dataset) for where in folders}
     for where, result in folders.items():
@@ -89,8 +90,8 @@ def refuse_unknown_codec(asked: str, sets: Iterable[RowSet]) -> None:
     specs = [spec for rows in sets for spec in specs_in(rows.rows)]
     measured = {name for spec in specs for name in (spec.name, label_of(spec.name, spec.variant))}
     if not {asked, parse_codec(asked).name} & {*CODECS, *measured}:
-        names = (told_names(spec.name, spec.variant) for spec in specs)
-        raise UnknownName("codec", asked, set().union(*names))
+        variants = ((spec.name, spec.variant) for spec in specs)
+        raise UnknownName("codec", asked, known_names(variants))
 
 
 def _dataset_in(where: str, folders: Mapping[str, Mapping[str, Path]], dataset: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
 
-from benchmark.analysis.comparable import label_of, told_names
+from benchmark.analysis.comparable import known_names, label_of
 from benchmark.analysis.match import FARTHEST
 from benchmark.analysis.stored import rows_of_codecs
 from benchmark.codec import Setting
@@ -159,8 +159,8 @@ def _at_points(rows: Sequence[StoredPicture], choice: PictureChoice) -> list[Sto
     for (codec, setting), values in points.items():
         of_codec = [one.setting for one, own in zip(rows, names, strict=True) if codec in own]
         if not of_codec:
-            known = (told_names(row.row["codec"], row.row["variant"]) for row in rows)
-            raise UnknownName("codec with results", codec, set().union(*known))
+            variants = ((row.row["codec"], row.row["variant"]) for row in rows)
+            raise UnknownName("codec with results", codec, known_names(variants))
         stored = {one.value for one in of_codec if one.name == setting}
         if not stored:
             raise UnknownName(f"setting of {codec}", setting, {one.name for one in of_codec})

@@ -81,7 +81,7 @@ def conditions(store, names=NAMES):
 
 def values(store, *names, **options):
     """Means by step of the distribution metrics, as `summarise` has them."""
-    table = with_distribution_metrics(store.table(), store.folder, names, **options)
+    table = with_distribution_metrics(store.table(), store.folder, names, **options).table
     protocols = {"coding": "coding/1"} | {
         registry.metric_class(name).column: protocol_of(name) for name in names
     }
@@ -108,7 +108,7 @@ def test_the_mean_of_the_column_is_the_metric_of_the_set_and_each_value_has_its_
     for step, mean in values(store, "shift").items():
         assert mean.value == pytest.approx(expected(sources, int(step)).mean(), abs=1e-5)
         assert mean.images == len(sources)
-    table = with_distribution_metrics(store.table(), store.folder, ["shift"])
+    table = with_distribution_metrics(store.table(), store.folder, ["shift"]).table
     rows = table.filter(pc.equal(table["setting_value"], 64.0)).to_pylist()
     found = {row["image"]: row["shift"] for row in rows}
     by_hand = expected(sources, 64)  # of a mean, value and influence together are its own part
@@ -230,7 +230,7 @@ def test_an_image_without_patches_stays_out_of_the_set(tmp_path, sources, tmp_pa
 def test_common_restricts_a_set_to_the_images_that_all_points_have(tmp_path, sources):
     store = measure(tmp_path, sources)
     measure(tmp_path, sources[:2], kind="Honest:caveat=other")
-    table = with_distribution_metrics(store.table(), store.folder, ["shift"], common=True)
+    table = with_distribution_metrics(store.table(), store.folder, ["shift"], common=True).table
     found = table.filter(pc.equal(table["setting_value"], 64.0))["shift"].drop_null().to_pylist()
     honest = expected(sources[:2], 64)
     assert sorted(found) == pytest.approx(sorted([*honest, *honest]), abs=1e-5)
@@ -291,7 +291,7 @@ def test_stored_influences_belong_to_the_pairs_in_sorted_order(tmp_path, sources
     }  # fmt: skip
     (store.folder / "sets").mkdir()
     pq.write_table(pa.Table.from_pylist([record]), store.folder / "sets" / "by-hand.parquet")
-    table = with_distribution_metrics(store.table(), store.folder, ["shift"])
+    table = with_distribution_metrics(store.table(), store.folder, ["shift"]).table
     found = {row["image_sha256"]: row["shift"] for row in table.to_pylist() if row["shift"]}
     assert found == {source: 101.0 + place for place, (source, _) in enumerate(pairs)}
 
@@ -310,7 +310,7 @@ def test_a_distribution_metric_out_of_memory_is_null_with_its_reason(
     store = measure(tmp_path, sources)
     name = f"{Immense.__module__}:Immense"
     monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", name)
-    table = with_distribution_metrics(store.table(), store.folder, ["shift"])
+    table = with_distribution_metrics(store.table(), store.folder, ["shift"]).table
     assert table["shift"].null_count == table.num_rows
     reason = "Shift of 4 images does not fit into memory: report fewer images, or on a machine with"
     assert all(text.startswith(reason) for text in table["shift_reason"].to_pylist())
