@@ -15,7 +15,7 @@ import numpy as np
 from benchmark.analysis.comparable import short_version
 from benchmark.analysis.rate_distortion import why_not
 from benchmark.analysis.summarise import Edition, Point, Summary
-from benchmark.codec import Float64Array, Setting
+from benchmark.codec import Float64Array
 from benchmark.metrics.measure import Measure
 from benchmark.registry import OWN
 from benchmark.rows.editions import Build
@@ -45,24 +45,20 @@ class Family(NamedTuple):
 
 
 class RealismGrid(NamedTuple):
-    """Rate, distortion and realism of our codec over beta and q: one build, both ascending.
-
-    Arrays have shape (betas, rates).
-    """
+    """Rate, distortion and realism of our codec over beta and q: one build, both ascending."""
 
     distortion: Measure
     realism: Measure
     betas: tuple[float, ...]
     settings: tuple[str, ...]
-    bpp: Float64Array
+    bpp: Float64Array  # this and the next two of shape (betas, rates)
     distortion_values: Float64Array
     realism_values: Float64Array
     images: int
     origin: str  # of all its points, as `origin` says it
     caveats: tuple[str, ...]
-    protocols: tuple[str, str]
-    left_out: tuple[str, ...] = ()  # sentences on variants and settings that are not in it
-    recorded: bool = False  # some points are precomputed
+    protocols: tuple[str, ...]
+    left_out: tuple[str, ...]  # sentences on variants and settings that are not in it
 
 
 def one_build(
@@ -89,48 +85,38 @@ def one_build(
 def origin(points: Sequence[Point]) -> str:
     """Return how points came about, for the caption of a figure with them: all versions."""
     editions = {point.label: point.edition for point in points}
-    versions = dict.fromkeys(
-        ", ".join([edition.version, *edition.caveats]) for edition in editions.values()
-    )
-    text = "; ".join(versions)
-    recorded = [label for label, one in editions.items() if one.recorded]
-    if not recorded:
-        return f"measured here with {text}"
+    versions = (", ".join([edition.version, *edition.caveats]) for edition in editions.values())
+    text = "; ".join(dict.fromkeys(versions))
+    recorded = [label for label, edition in editions.items() if edition.recorded]
     if len(recorded) == len(editions):
         return f"{RECORDED} with {text}"
-    return f"measured here with {text}, of which {', '.join(recorded)} {RECORDED}"
+    partly = f", of which {', '.join(recorded)} {RECORDED}" if recorded else ""
+    return f"measured here with {text}{partly}"
 
 
-def mixed_builds(summary: Summary) -> dict[str, str]:
-    """Return words on the build of each variant of the codecs whose variants are of several.
+def mixed_sentences(summary: Summary) -> list[str]:
+    """Return a sentence on the builds of codecs whose variants are of several, for notes.
 
-    By label. Variants that name one version are not mixed: some codecs have
-    weights for each variant. Nor are those that name networks of different sizes.
+    Variants that name one version are not mixed: some codecs have weights for each variant. Nor are
+    those that name networks of different sizes.
     """
     of_codec: dict[tuple[str, str], dict[str, Edition]] = {}
     for edition in (point.edition for point in summary.points):
-        size = edition.options.get(SIZE, "")
-        of_codec.setdefault((edition.codec, size), {})[edition.label] = edition
-    mixed: dict[str, str] = {}
+        key = edition.codec, edition.options.get(SIZE, "")
+        of_codec.setdefault(key, {})[edition.label] = edition
+    by_words: dict[str, list[str]] = {}
     for editions in of_codec.values():
-        versions = {short_version(one.version) for one in editions.values()}
-        if len({one.build for one in editions.values()}) > 1 and len(versions) > 1:
-            mixed |= {label: build_words(edition) for label, edition in editions.items()}
-    return mixed
+        versions = {short_version(edition.version) for edition in editions.values()}
+        if len({edition.build for edition in editions.values()}) > 1 and len(versions) > 1:
+            for label, edition in editions.items():
+                by_words.setdefault(build_words(edition), []).append(label)
+    listed = "; ".join(f"{', '.join(labels)}: {words}" for words, labels in by_words.items())
+    return [f"Variants of several builds, never joined: {listed}."] * bool(listed)
 
 
 def is_default(edition: Edition) -> bool:
     """Return whether a variant is of its codec's default network and default encoder."""
     return not {SIZE, EFFORT} & edition.options.keys()
-
-
-def mixed_sentences(summary: Summary) -> list[str]:
-    """Return a sentence on the builds of codecs whose variants are of several, for notes."""
-    by_words: dict[str, list[str]] = {}
-    for label, words in mixed_builds(summary).items():
-        by_words.setdefault(words, []).append(label)
-    listed = "; ".join(f"{', '.join(labels)}: {words}" for words, labels in by_words.items())
-    return [f"Variants of several builds, never joined: {listed}."] * bool(listed)
 
 
 def build_words(edition: Edition) -> str:
@@ -150,9 +136,7 @@ def betas(summary: Summary, measures: Sequence[Measure]) -> Family:
     They are of its default checkpoint, or of the one with most betas.
     """
     best = _of_one_checkpoint(summary)
-    return one_build(
-        summary, lambda edition: edition.codec == OWN and edition.variant in best, measures
-    )
+    return one_build(summary, lambda it: it.codec == OWN and it.variant in best, measures)
 
 
 def realism_grid(
@@ -166,25 +150,52 @@ def realism_grid(
     measured = len(_of_one_checkpoint(summary))
     if measured < LEAST_BETAS:
         return f"{measured} values of beta are measured, a surface needs {LEAST_BETAS}"
-    known = [one for one in realisms if one.realism is not None and one.column in summary.protocols]
+    known = [m for m in realisms if m.realism is not None and m.column in summary.protocols]
     grids: list[RealismGrid] = []
     mixed: dict[str, None] = {}
     for realism in sorted(known, key=lambda measure: measure.realism or 0):
         family = betas(summary, (distortion, realism))
         mixed |= dict.fromkeys(family.left_out)
-        whole = sorted(family.points.values(), key=lambda points: beta_of(points[0].edition) or 0)
-        by_setting = [{point.setting: point for point in points} for points in whole]
-        shared = set(by_setting[0]).intersection(*by_setting) if by_setting else set()
-        if len(whole) >= LEAST_BETAS and len(shared) >= LEAST_RATES:
-            settings = sorted(
-                shared, key=lambda setting: (by_setting[0][setting].bpp or 0.0, setting)
-            )
-            rows = [[of[setting] for setting in settings] for of in by_setting]
-            grids.append(_grid(summary, rows, settings, distortion, realism, family.left_out))
+        by_beta = {
+            beta_of(points[0].edition) or 0.0: {point.setting: point for point in points}
+            for points in family.points.values()
+        }
+        shared = set.intersection(*map(set, by_beta.values())) if by_beta else set()
+        if len(by_beta) >= LEAST_BETAS and len(shared) >= LEAST_RATES:
+            lowest = by_beta[min(by_beta)]
+            settings = sorted(shared, key=lambda at: (lowest[at].bpp or 0.0, at))
+            rows = [[by_beta[beta][at] for at in settings] for beta in sorted(by_beta)]
+            grids.append(_grid(summary, rows, distortion, realism, family.left_out))
     if grids:
         return max(grids, key=lambda grid: len(grid.betas))  # the first of equals
     why = f"no measure of realism has values at {LEAST_RATES} settings of all its betas"
     return "; ".join([why, *mixed])
+
+
+def _grid(
+    summary: Summary,
+    rows: Sequence[Sequence[Point]],
+    distortion: Measure,
+    realism: Measure,
+    left_out: tuple[str, ...],
+) -> RealismGrid:
+    columns = distortion.column, realism.column
+    points = [point for row in rows for point in row]
+    means = [[point.means[columns[0]] for point in row] for row in rows]
+    return RealismGrid(
+        distortion,
+        realism,
+        tuple(beta_of(row[0].edition) or 0.0 for row in rows),
+        tuple(str(point.setting) for point in rows[0]),
+        np.array([[mean.bpp for mean in row] for row in means], float),
+        np.array([[mean.value for mean in row] for row in means], float),
+        np.array([[point.means[columns[1]].value for point in row] for row in rows], float),
+        means[0][0].images,
+        origin(points),
+        tuple(dict.fromkeys(caveat for point in points for caveat in point.edition.caveats)),
+        tuple(summary.protocols[column] for column in columns),
+        left_out,
+    )
 
 
 def records(grid: RealismGrid) -> list[dict[str, Any]]:
@@ -213,45 +224,14 @@ def _of_one_checkpoint(summary: Summary) -> set[str]:
     return by_rest.get(()) or max(by_rest.values(), key=len, default=set())
 
 
-def _grid(
-    summary: Summary,
-    rows: Sequence[Sequence[Point]],
-    settings: Sequence[Setting],
-    distortion: Measure,
-    realism: Measure,
-    left_out: tuple[str, ...],
-) -> RealismGrid:
-    columns = distortion.column, realism.column
-    points = [point for row in rows for point in row]
-    values = [
-        np.array([[p.means[name].value for p in row] for row in rows], float) for name in columns
-    ]
-    return RealismGrid(
-        distortion,
-        realism,
-        tuple(beta_of(row[0].edition) or 0.0 for row in rows),
-        tuple(map(str, settings)),
-        np.array([[point.means[columns[0]].bpp for point in row] for row in rows], float),
-        values[0],
-        values[1],
-        points[0].means[columns[0]].images,
-        origin(points),
-        tuple(dict.fromkeys(caveat for point in points for caveat in point.edition.caveats)),
-        (summary.protocols[columns[0]], summary.protocols[columns[1]]),
-        left_out,
-        any(point.edition.recorded for point in points),
-    )
-
-
 def _worth(variants: dict[str, list[Point]]) -> tuple[int, bool, str]:
     """Return a sort key of builds: by variants, then rows measured here before bundled, by run."""
     editions = [points[0].edition for points in variants.values()]
     here = [edition for edition in editions if not edition.bundled]
-    return len(variants), bool(here), max(one.run for one in here or editions)
+    return len(variants), bool(here), max(edition.run for edition in here or editions)
 
 
 def _lacks(point: Point, measures: Sequence[Measure], summary: Summary) -> str | None:
-    """Return why a point cannot be compared in these metrics, or None."""
     reasons = (why_not(point, measure, summary) for measure in measures)
     return next((why for why in reasons if why is not None), None)
 
@@ -269,12 +249,14 @@ def _left_out(
     settings: dict[tuple[str, str], list[str]] = {}
     for point in points:
         why = _lacks(point, measures, summary)
-        if point.edition.build in of_chosen or not of_chosen:
-            if why is None or (point.edition.variant, point.setting) in covered:
+        edition = point.edition
+        if edition.build in of_chosen or not of_chosen:
+            if (edition.variant, point.setting) in covered:
                 continue
-        elif not point.edition.shown:
+        elif not edition.shown:
             continue
-        elif why is None:
-            why = f"of another build ({build_words(point.edition)}) than the others ({joined})"
-        settings.setdefault((point.label, why), []).append(str(point.setting))
+        else:
+            why = why or f"of another build ({build_words(edition)}) than the others ({joined})"
+        if why is not None:
+            settings.setdefault((point.label, why), []).append(str(point.setting))
     return [f"left out: {label} {', '.join(of)}: {why}" for (label, why), of in settings.items()]

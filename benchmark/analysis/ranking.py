@@ -62,26 +62,25 @@ class Ranking(NamedTuple):
     @property
     def ranked(self) -> bool:
         """True if any codec but the anchor has a BD-rate."""
-        others = (one for one in self.ranks if one.label != self.anchor)
-        return any(rate is not None for other in others for rate in other.bd_rates)
+        others = (codec.bd_rates for codec in self.ranks if codec.label != self.anchor)
+        return any(rate is not None for rates in others for rate in rates)
 
     def for_machines(self) -> list[dict[str, Any]]:
         """Return one record for each codec, JSON values only, best first."""
+        columns = [measure.column for measure in self.measures]
         records = []
-        for one in self.ranks:
-            columns = [measure.column for measure in self.measures]
-            rates = dict(zip(columns, one.bd_rates, strict=True))
-            low, high = one.bpp or (None, None)
+        for codec in self.ranks:
+            low, high = codec.bpp or (None, None)
             records.append(
                 {
-                    "codec": one.label,
+                    "codec": codec.label,
                     "anchor": self.anchor,
-                    "bd_rate_percent": rates,
+                    "bd_rate_percent": dict(zip(columns, codec.bd_rates, strict=True)),
                     "lowest_bpp": low,
                     "highest_bpp": high,
-                    "encode_seconds": one.encode_seconds,
-                    "decode_seconds": one.decode_seconds,
-                    "images": one.images,
+                    "encode_seconds": codec.encode_seconds,
+                    "decode_seconds": codec.decode_seconds,
+                    "images": codec.images,
                 }
             )
         return records
@@ -99,39 +98,36 @@ def rank(
     are computed.
     """
     ranked = ranked_measures(summary, measures)
-    known = {(comparison.label, comparison.column): comparison for comparison in comparisons or ()}
-    if comparisons is None:
-        rates = [_bd_rates(summary, measure, anchor) for measure in ranked]
-    else:
-        pairs = known.items()
-        rates = [{label: c.rate for (label, of), c in pairs if of == m.column} for m in ranked]
-    itself, none = Delta(0.0, 1.0), NoDelta("no BD-rate was computed")
+    rates: dict[tuple[str, str], Delta | NoDelta] = {}
+    intervals: dict[tuple[str, str], Interval | None] = {}
+    for comparison in comparisons or ():
+        key = comparison.label, comparison.column
+        rates[key], intervals[key] = comparison.rate, comparison.rate_interval
+    for measure in ranked if comparisons is None else ():
+        of = {label: mean_curve(p, measure) for label, p in curves(summary, measure).items()}
+        if anchor in of:
+            rates |= {(name, measure.column): bd_rate(of[anchor], of[name]) for name in of}
     ranks = []
     for label in summary.labels:
-        of = [itself if label == anchor else rate.get(label, none) for rate in rates]
-        both = [known.get((label, measure.column)) for measure in ranked]
-        intervals = tuple(one.rate_interval if one else None for one in both)
-        ranks.append(_rank(summary, label, tuple(of), intervals))
+        keys = [(label, measure.column) for measure in ranked]
+        none = Delta(0.0, 1.0) if label == anchor else NoDelta("no BD-rate was computed")
+        of_label = [none if label == anchor else rates.get(key, none) for key in keys]
+        ranks.append(_rank(summary, label, tuple(of_label), tuple(map(intervals.get, keys))))
     return Ranking(anchor, ranked, tuple(sorted(ranks, key=_order)))
-
-
-def _bd_rates(summary: Summary, measure: Measure, anchor: str) -> dict[str, Delta | NoDelta]:
-    """Return the BD-rates of the mean curves of all labels that have one."""
-    of = {label: mean_curve(points, measure) for label, points in curves(summary, measure).items()}
-    reference = of.get(anchor)
-    return {label: bd_rate(reference, curve) for label, curve in of.items() if reference}
 
 
 def ranked_measures(summary: Summary, measures: Iterable[Measure]) -> tuple[Measure, ...]:
     """Return those of the measures that rank codecs: a distortion and the held-out metric."""
-    counts = {measure.column: (len(curves(summary, measure)), measure) for measure in measures}
-    columns = [metric_class(name).column for name in DISTORTION]
-    first = [counts[column][1] for column in columns if counts.get(column, (0,))[0]][:1]
+    measured = {m.column: (len(curves(summary, m)), m) for m in measures if curves(summary, m)}
     trained = {column for label in summary.labels for column in trained_on(label)}
-    columns = [metric_class(name).column for name in HELD_OUT]
-    others = [counts[column] for column in columns if column not in trained and column in counts]
+    first, others = (
+        [measured[c] for c in (metric_class(name).column for name in names) if c in measured]
+        for names in (DISTORTION, HELD_OUT)
+    )
+    others = [(count, measure) for count, measure in others if measure.column not in trained]
     most = max((count for count, _ in others), default=0)
-    return (*first, *[one for count, one in others if count == most > 0][:1])
+    held_out = [measure for count, measure in others if count == most]
+    return (*(measure for _, measure in first[:1]), *held_out[:1])
 
 
 def default_anchor(summaries: Sequence[Summary], measures: Sequence[Measure]) -> str:
@@ -148,7 +144,7 @@ def default_anchor(summaries: Sequence[Summary], measures: Sequence[Measure]) ->
         for asked in ANCHORS:
             with suppress(UnknownName):
                 return find_label(asked, among)
-    standard = [one for one in with_curve if kind(System("", one)) == "standard"]
+    standard = [label for label in with_curve if kind(System("", label)) == "standard"]
     return next(iter([*standard, *with_curve, *labels]), ANCHORS[-1])
 
 
@@ -157,11 +153,11 @@ def with_anchor(rows: pa.Table, stored: pa.Table) -> pa.Table:
 
     stored: all rows of the dataset.
     """
-    if not rows.num_rows or any(pc.any(_rows_of(rows, one)).as_py() for one in ANCHORS):
+    if not rows.num_rows or any(pc.any(_rows_of(rows, text)).as_py() for text in ANCHORS):
         return rows
-    result = reduce(pc.or_, (_rows_of(stored, one) for one in ANCHORS))
+    of_anchors = reduce(pc.or_, (_rows_of(stored, text) for text in ANCHORS))
     same = pc.is_in(stored["image_sha256"], pc.unique(rows["image_sha256"]))
-    kept = stored.filter(pc.and_(result, same))
+    kept = stored.filter(pc.and_(of_anchors, same))
     return pa.concat_tables([rows, kept], promote_options="default")
 
 
@@ -188,5 +184,5 @@ def _rank(
     return Rank(label, rates, intervals, ends, encode, decode, images)
 
 
-def _order(one: Rank) -> tuple[float, ...]:
-    return tuple(math.inf if value is None else value for value in one.bd_rates)
+def _order(rank: Rank) -> tuple[float, ...]:
+    return tuple(math.inf if value is None else value for value in rank.bd_rates)

@@ -1,14 +1,15 @@
-"""Rate-distortion curves that may be drawn, and the BD-rate and BD-metric of two of them.
+"""Rate-distortion curves that may be plotted, and the BD-rate and BD-metric of two of them.
 
 Bjøntegaard deltas are computed by the bjontegaard package with Akima interpolation: BD-rate is the
 mean difference of log rate over the qualities that both curves reach, in percent; BD-metric is the
-mean difference of quality over the log rates that both reach. Quality is the value as figures draw
+mean difference of quality over the log rates that both reach. Quality is the value as figures have
 it: MS-SSIM in dB, Frechet and kernel distances by their logarithm, and metrics that are better when
 lower (LPIPS) negated, so that a negative BD-rate always means bits saved at equal quality.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -55,7 +56,7 @@ class NoDelta(NamedTuple):
 
 
 class Excluded(NamedTuple):
-    """A point that must not be drawn beside the others, and the reason."""
+    """A point that must not be plotted beside the others, and the reason."""
 
     label: str
     setting: str
@@ -78,7 +79,7 @@ def excluded(summary: Summary, measure: Measure) -> list[Excluded]:
 
 
 def why_not(point: Point, measure: Measure, summary: Summary) -> str | None:
-    """Return why a point must not stand beside the others in a metric, or None if it may."""
+    """Return why a point must not be beside the others in a metric, or None if it may."""
     mean = point.means[measure.column]
     known = mean.images + mean.infinite
     if point.missing or not point.images:
@@ -95,30 +96,52 @@ def why_not(point: Point, measure: Measure, summary: Summary) -> str | None:
     return None
 
 
-def bd_rate(
+def bjontegaard(
+    what: Literal["rate", "quality"],
     anchor: Curve,
     test: Curve,
     any_overlap: bool = False,
     anchor_name: str = "the anchor",
     form: Form = "akima",
 ) -> Delta | NoDelta:
-    """Return the mean change of rate at equal quality in percent; negative for fewer bits.
+    """Return the mean change of rate at equal quality (%), or of quality at equal rate.
 
     any_overlap: also where the curves share less than LEAST_SHOWN_OVERLAP of what they span.
     anchor_name: in reasons. form: "cubic" is the polynomial of VCEG-M33, in older papers.
     """
-    return _delta("bd_rate", anchor, test, any_overlap, anchor_name, form)
+    fronts = pareto_front(anchor), pareto_front(test)
+    for front, curve, whose in zip(fronts, (anchor, test), (anchor_name, "it"), strict=True):
+        points, kept = len(curve.bpp), len(front.bpp)
+        if kept < LEAST_POINTS:
+            return NoDelta(
+                f"{whose} has {kept} of the {LEAST_POINTS} points that are needed on the Pareto "
+                f"front ({points} measured)"
+            )
+        if points - kept > MOST_LEFT_OUT * points:
+            return NoDelta(
+                f"{points - kept} of {points} points of {whose} lie below its Pareto front, more "
+                "than one in five"
+            )
+    spans = [front.quality if what == "rate" else np.log10(front.bpp) for front in fronts]
+    lows, highs = ([end(span) for span in spans] for end in (np.min, np.max))
+    # The ranges rise from at least four points of a front, so that none is empty.
+    overlap = max(float((min(highs) - max(lows)) / (max(highs) - min(lows))), 0.0)
+    if overlap <= 0:
+        return NoDelta("the curves have no quality or rate in common", 0.0)
+    if overlap < LEAST_SHOWN_OVERLAP and not any_overlap:
+        return NoDelta(TOO_LITTLE_OVERLAP, overlap)
+    from bjontegaard import bd_psnr
+    from bjontegaard import bd_rate as package_rate
+
+    # Overlap is judged here: the package warns, and warnings do not reach a table.
+    value = (package_rate if what == "rate" else bd_psnr)(
+        *fronts[0], *fronts[1], method=form, require_matching_points=False, min_overlap=0
+    )
+    return Delta(float(value), overlap)
 
 
-def bd_quality(
-    anchor: Curve,
-    test: Curve,
-    any_overlap: bool = False,
-    anchor_name: str = "the anchor",
-    form: Form = "akima",
-) -> Delta | NoDelta:
-    """Return the mean change of quality at equal rate; positive where `test` is better."""
-    return _delta("bd_psnr", anchor, test, any_overlap, anchor_name, form)
+bd_rate = partial(bjontegaard, "rate")  # negative for fewer bits
+bd_quality = partial(bjontegaard, "quality")  # positive where `test` is better
 
 
 def bd_metric(
@@ -132,47 +155,11 @@ def bd_metric(
 
     Of distances of distributions, in percent: that of their geometric mean.
     """
-    result = bd_quality(anchor, test, any_overlap, form=form)
-    if isinstance(result, NoDelta):
-        return result
-    change = result.value if measure.better == "higher" else -result.value
-    return result._replace(value=100 * (10**change - 1) if measure.scale == "decades" else change)
-
-
-def _delta(
-    kind: Literal["bd_rate", "bd_psnr"],
-    anchor: Curve,
-    test: Curve,
-    any_overlap: bool,
-    anchor_name: str,
-    form: Form,
-) -> Delta | NoDelta:
-    fronts = pareto_front(anchor), pareto_front(test)
-    spans = [front.quality if kind == "bd_rate" else np.log10(front.bpp) for front in fronts]
-    overlap = _overlap(*spans)
-    for front, curve, whose in zip(fronts, (anchor, test), (anchor_name, "it"), strict=True):
-        points, kept = len(curve.bpp), len(front.bpp)
-        if kept < LEAST_POINTS:
-            return NoDelta(
-                f"{whose} has {kept} of the {LEAST_POINTS} points that are needed on the Pareto "
-                f"front ({points} measured)"
-            )
-        if points - kept > MOST_LEFT_OUT * points:
-            return NoDelta(
-                f"{points - kept} of {points} points of {whose} lie below its Pareto front, more "
-                "than one in five"
-            )
-    if overlap <= 0:
-        return NoDelta("the curves have no quality or rate in common", 0.0)
-    if overlap < LEAST_SHOWN_OVERLAP and not any_overlap:
-        return NoDelta(TOO_LITTLE_OVERLAP, overlap)
-    import bjontegaard
-
-    # Overlap is judged here: the package warns, and warnings do not reach a table.
-    value = getattr(bjontegaard, kind)(
-        *fronts[0], *fronts[1], method=form, require_matching_points=False, min_overlap=0
-    )
-    return Delta(float(value), overlap)
+    delta = bd_quality(anchor, test, any_overlap, form=form)
+    if isinstance(delta, NoDelta):
+        return delta
+    change = delta.value if measure.better == "higher" else -delta.value
+    return delta._replace(value=100 * (10**change - 1) if measure.scale == "decades" else change)
 
 
 def pareto_front(curve: Curve) -> Curve:
@@ -212,11 +199,11 @@ def cut(curve: Curve, up_to_bpp: float | None) -> Curve:
         return curve
     front = pareto_front(curve)
     inside = curve.bpp <= up_to_bpp
-    within = Curve(curve.bpp[inside], curve.quality[inside])
+    bpp, quality = curve.bpp[inside], curve.quality[inside]
     if not inside.any() or front.bpp[-1] <= up_to_bpp or up_to_bpp in front.bpp:
-        return within
-    quality = quality_at(front, math.log10(up_to_bpp))
-    return Curve(np.append(within.bpp, up_to_bpp), np.append(within.quality, quality))
+        return Curve(bpp, quality)
+    end = quality_at(front, math.log10(up_to_bpp))
+    return Curve(np.append(bpp, up_to_bpp), np.append(quality, end))
 
 
 def quality_at(front: Curve, log_rate: float) -> float:
@@ -231,31 +218,20 @@ def log_rate_at(front: Curve, quality: float) -> float:
     return float(interpolated(front.quality[None], y, np.array([quality]))[0])
 
 
-def _overlap(anchor: Float64Array, test: Float64Array) -> float:
-    """Return the intersection over union of the two ranges; 0 for an empty one."""
-    if not len(anchor) or not len(test):
-        return 0.0
-    shared = min(anchor.max(), test.max()) - max(anchor.min(), test.min())
-    spanned = max(anchor.max(), test.max()) - min(anchor.min(), test.min())
-    return float(max(shared, 0) / spanned) if spanned > 0 else 0.0
-
-
 def mean_curve(points: Sequence[Point], measure: Measure) -> Curve:
     """Return the curve of the points' means."""
     means = [point.means[measure.column] for point in points]
-    return curve_of(
-        [mean.bpp for mean in means if mean.bpp is not None],
-        [mean.value for mean in means if mean.value is not None],
-        measure,
-    )
+    both = [(m.bpp, m.value) for m in means if m.bpp is not None and m.value is not None]
+    return curve_of([bpp for bpp, _ in both], [value for _, value in both], measure)
 
 
-def curve_of(bpp: Sequence[float], values: Sequence[float], measure: Measure) -> Curve:
+def curve_of(
+    bpp: Sequence[float] | Float64Array, values: Sequence[float] | Float64Array, measure: Measure
+) -> Curve:
     """Return the points of a curve that have a place on the axes."""
-    rates = np.array(bpp, np.float64)
-    quality = np.array([measure.quality(value) for value in values], np.float64)
-    drawable = np.isfinite(quality) & (rates > 0)  # identical images have no place on the axis
-    return Curve(rates[drawable], quality[drawable])
+    rates, quality = np.array(bpp, np.float64), qualities(np.array(values, np.float64), measure)
+    visible = np.isfinite(quality) & (rates > 0)  # identical images have no place on the axis
+    return Curve(rates[visible], quality[visible])
 
 
 def qualities(values: Float64Array, measure: Measure) -> Float64Array:
@@ -265,14 +241,8 @@ def qualities(values: Float64Array, measure: Measure) -> Float64Array:
 
 def image_curves(points: Sequence[Point], measure: Measure) -> Mapping[int, Curve]:
     """Return the curve of each image's own values, by the image's number in the points."""
-    result: dict[int, tuple[list[float], list[float]]] = {}
-    for point in points:
-        values = point.image_values[measure.column]
-        for image, bpp, value in zip(
-            point.image_ids.tolist(), point.image_bpp.tolist(), values.tolist(), strict=True
-        ):
-            if not math.isnan(value):
-                rates, qualities = result.setdefault(image, ([], []))
-                rates.append(bpp)
-                qualities.append(value)
-    return {image: curve_of(*lists, measure) for image, lists in result.items()}
+    ids = np.concatenate([point.image_ids for point in points])
+    bpp = np.concatenate([point.image_bpp for point in points])
+    values = np.concatenate([point.image_values[measure.column] for point in points])
+    known = np.unique(ids[~np.isnan(values)]).tolist()
+    return {image: curve_of(bpp[ids == image], values[ids == image], measure) for image in known}
