@@ -7,6 +7,7 @@ import pytest
 from benchmark.analysis.comparison import compare
 from benchmark.analysis.ranking import default_anchor, rank, ranked_measures, with_anchor
 from benchmark.analysis.summarise import summarise
+from benchmark.analysis.systems import plainness
 from benchmark.figures.ranking_table import headline, ranking_table
 from benchmark.metrics.measure import Measure
 from support.rows.measured import row, sweep, table
@@ -103,3 +104,9 @@ def test_stored_rows_of_the_anchor_over_the_same_images_join_a_run():
     assert with_anchor(both, stored) is both
     (first, _) = rank(summarise(both), [PSNR], "jpeg:optimize=1").ranks
     assert not math.isinf(first.bd_rates[0])
+
+
+def test_the_network_and_its_default_metric_make_no_variant_less_plain():
+    plain = "compressai:metric=mse:model=mbt2018"
+    assert plainness(plain) == plainness("jpeg") == plainness("ours:beta=3.84") == 0
+    assert plainness("compressai:metric=ms-ssim:model=mbt2018") == 1

@@ -162,20 +162,6 @@ def test_folders_with_and_without_the_column_are_merged(here):
     assert by_image["1.png"] is None
 
 
-def test_the_python_interface_the_check_and_the_tables_take_it(here):
-    run(results="a")
-    run(results="b")
-    (folder,) = (here / "a").iterdir()
-    frame = benchmark.load(folder)
-    means = benchmark.summary(frame, metrics=["psnr", NAME])
-    assert means["mine_error_images"].tolist() == [2, 2]
-    checked = bench("check", "a", "b", "--metrics", f"psnr,{NAME}", "--margin", f"{NAME}=2%")
-    assert "Mine" in checked.stdout, checked.stderr
-    matched = bench("match", "jpeg", "jpeg", "--dataset", folder.name, "--metric", NAME,
-                    "--results", "a")  # fmt: skip
-    assert "are the same codec" in matched.stderr
-
-
 def test_an_exception_of_the_metric_is_a_null_with_its_line_and_exit_code_1(here):
     (here / "mine.py").write_text(WHOLE.replace("return abs(prepared", "return 1 / 0 + (prepared"))
     done = run()

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from support.processes import is_running, until
 
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[1]
 MARK = "RDRBENCH_ATTACK"
 BENCH = (sys.executable, "-m", "benchmark")
 SECONDS_TO_END = 30  # that processes have after their command's end
@@ -89,7 +89,6 @@ class Arena:
         self.mark = f"7{random.SystemRandom().randrange(10**9):09}.5"
         self.program = tuple(program)
         self.findings: list[str] = []
-        self.deeds: list[str] = []
         self.commands = 0
         for one in (self.work, self.temporary):
             one.mkdir(parents=True)
