@@ -5,15 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import benchmark
 from baselines.commands.images import BEGINNINGS, codec_of
 from baselines.neural.bitstream.container import MAGIC
-from benchmark.cli import app
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.packs.pack import shipped_packs, with_variant
+from support.bench.invoked import bench
 
 FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 
@@ -24,13 +23,6 @@ def place(tmp_path, photo, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(photo).save("in.png")
     return tmp_path
-
-
-def bench(*words):
-    """Return the output of a command; its error is raised."""
-    done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.output
 
 
 def pixels_of(path):

@@ -6,29 +6,21 @@ from shutil import copyfile
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 from baselines.crdr import CRDR
 from baselines.neural.checkpoint.card import card_path, load_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.crdr.coder import HeaderControls
-from benchmark.cli import app
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, BenchError, Unavailable, UsageError
+from support.bench.invoked import bench
 from support.networks.tiny_checkpoint import noise
 from support.networks.tiny_streams import encode, unpack
 
 
 def at_no_realism(controls: HeaderControls) -> HeaderControls:
     return controls._replace(beta=0)
-
-
-def run(*words: object) -> str:
-    """Return the output of a command; its error is raised."""
-    done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.output
 
 
 def test_the_commands_code_a_file_and_decode_it(checkpoint, codec, tmp_path, monkeypatch):
@@ -38,17 +30,17 @@ def test_the_commands_code_a_file_and_decode_it(checkpoint, codec, tmp_path, mon
     Image.fromarray(pixels).save(tmp_path / "in.png")
     Image.fromarray(ramp).save(tmp_path / "map.png")
     stream, out = tmp_path / "out.crdr", tmp_path / "out.png"
-    said = run("encode", tmp_path / "in.png", stream, "--q", 2.5, "--beta", 3.84)
+    said = bench("encode", tmp_path / "in.png", stream, "--q", 2.5, "--beta", 3.84)
     assert f"{stream.stat().st_size} bytes" in said
     assert stream.read_bytes() == encode(codec, pixels, 2.5, 3.84)
-    run("decode", stream, out)
+    bench("decode", stream, out)
     assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes()))
-    run("decode", stream, out, "--beta", 0)
+    bench("decode", stream, out, "--beta", 0)
     assert np.array_equal(
         np.asarray(Image.open(out)), codec.decode(stream.read_bytes(), at_no_realism)
     )
     maps = ("--q-map", tmp_path / "map.png", "--beta-map", tmp_path / "map.png")
-    run("encode", tmp_path / "in.png", stream, *maps, "--checkpoint", checkpoint)
+    bench("encode", tmp_path / "in.png", stream, *maps, "--checkpoint", checkpoint)
     assert unpack(stream.read_bytes()).controls.q.tolist() == [[3, 10, 14]] * 2
 
 
@@ -58,10 +50,10 @@ def test_a_stream_is_decoded_by_the_bundled_network_that_it_names(tmp_path, chec
     stream, out = tmp_path / "out.crdr", tmp_path / "out.png"
     for codec in (CRDR(beta=3.84), CRDR(beta=3.84, size="micro")):
         stream.write_bytes(codec.encode(pixels, Setting("q", 1)))
-        run("decode", stream, out)
+        bench("decode", stream, out)
         assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes()))
     with pytest.raises(UsageError, match="was made with the checkpoint"):
-        run("decode", stream, out, "--checkpoint", checkpoint)
+        bench("decode", stream, out, "--checkpoint", checkpoint)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +78,7 @@ def test_a_command_that_cannot_do_it_says_so_in_one_sentence(
     monkeypatch.chdir(tmp_path)
     Image.fromarray(noise(8, 8)).save("in.png")
     with pytest.raises(BenchError, match=says) as refusal:
-        run(*words)
+        bench(*words)
     assert "\n" not in str(refusal.value)
     assert {path.name for path in tmp_path.iterdir()} == {"in.png"}
 
