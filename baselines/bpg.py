@@ -1,24 +1,25 @@
 """BPG: HEVC intra pictures by the programs of libbpg, bpgenc and bpgdec."""
 
-import re
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
-from baselines.formats.png import read_png, write_png
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, most_stream_bytes, require_accepted
-from benchmark.errors import BadOption, CorruptStream, ImageRefused, ProgramFailed, Unavailable
+from baselines.formats.external import decoded_by, encoded_by, printed_version
+from baselines.formats.png import write_png
+from benchmark.codec import (
+    Between,
+    CodecInfo,
+    Pixels,
+    Setting,
+    require_accepted,
+    require_options,
+)
+from benchmark.errors import CorruptStream
 from benchmark.facts import Facts
 from benchmark.system.digest import files_sha256
 from benchmark.system.private_folder import private_folder
-from benchmark.system.programs import (
-    find_program,
-    read_written,
-    run_program,
-)
+from benchmark.system.programs import find_program
 from benchmark.system.settings import program_folders
 
-VARIABLE = "BPG_DIR"
 REMEDY = "build libbpg 0.9.8, and name the folder of its programs by $BPG_DIR"
 TIMEOUT_SECONDS = 3600  # far above the slowest level on a large photograph
 MAGIC = b"BPG\xfb"
@@ -43,12 +44,12 @@ class BPG:
     )  # fmt: skip
 
     def __init__(self, *, subsampling: int = 444, depth: int = 8, level: int = 8) -> None:
-        if subsampling not in (444, 420):
-            raise BadOption(f"bpg: subsampling is 444 or 420, not {subsampling}")
-        if depth not in (8, 10):
-            raise BadOption(f"bpg: depth is 8 or 10 bits, not {depth}")
-        if level not in range(1, 10):
-            raise BadOption(f"bpg: level is 1 to 9, not {level}")
+        require_options(
+            self.name,
+            subsampling=(subsampling, (444, 420)),
+            depth=(depth, (8, 10)),
+            level=(level, range(1, 10)),
+        )
         self._subsampling = subsampling
         self._options = (
             *("-f", str(subsampling), "-c", "ycbcr", "-b", str(depth)),
@@ -58,8 +59,11 @@ class BPG:
 
     def describe(self) -> CodecInfo:
         """Return libbpg's version; fingerprint both programs. `Unavailable` without an encoder."""
+        release = printed_version(
+            self._encoder, "-h", rb"^BPG Image Encoder version (\S+)", "libbpg", REMEDY
+        )
         return CodecInfo(
-            version=f"libbpg {_version(self._encoder)}",
+            version=f"libbpg {release}",
             command=f"bpgenc {' '.join(self._options)} -q {{qp}} -o OUT.bpg IN.png; "
             "bpgdec -o PICTURE.png OUT.bpg",
             licence="GPL-2.0-or-later",
@@ -77,61 +81,48 @@ class BPG:
             source, file = folder / "in.png", folder / "out.bpg"
             write_png(source, pixels)
             options = [*self._options, "-q", f"{setting.value:g}", "-o", str(file)]
-            run_program([self._encoder, *options, source], timeout_seconds=TIMEOUT_SECONDS)
-            data = read_written(file, self._encoder, most_stream_bytes(*pixels.shape[:2]))
-        if not data:
-            raise ProgramFailed("bpgenc ended without an error and wrote nothing")
-        return _with_length(data)
+            command: list[str | Path] = [self._encoder, *options, source]
+            data = encoded_by(command, file, pixels.shape, TIMEOUT_SECONDS)
+        length, end = _header(data)
+        if length:
+            return data
+        rest, digits = len(data) - end, b""
+        while rest or not digits:
+            digits = bytes([rest & 0x7F | (0x80 if digits else 0)]) + digits
+            rest >>= 7
+        return data[: end - 1] + digits + data[end:]  # instead of the byte 0
 
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is a whole file."""
-        if not _header(data).length:
+        if not _header(data)[0]:
             raise CorruptStream("the BPG file does not say how long its picture is")
         with private_folder() as folder:
             file, picture = folder / "in.bpg", folder / "out.png"
             file.write_bytes(data)
-            run_program([self._decoder, "-o", picture, file], timeout_seconds=TIMEOUT_SECONDS)
-            try:
-                return read_png(picture)
-            except ImageRefused as refused:
-                raise ProgramFailed(f"bpgdec wrote a PNG that {refused}") from None
+            return decoded_by([self._decoder, "-o", picture, file], picture, TIMEOUT_SECONDS)
 
     def container_bytes(self, data: bytes) -> int:
         """Return the bytes of the header before HEVC's data; `CorruptStream` if it is damaged."""
-        return _header(data).end
+        return _header(data)[1]
 
     @cached_property
     def _encoder(self) -> Path:
         return _find("bpgenc")
 
 
-class _Header(NamedTuple):
-    length: int  # bytes of the picture; 0: all that follow
-    length_at: int  # where this number begins
-    end: int
+def _header(data: bytes) -> tuple[int, int]:
+    """Return the picture's bytes, 0 for all that follow, and the header's.
 
-
-def _header(data: bytes) -> _Header:
-    """Return what the header says; `CorruptStream` unless it is whole and its length is right."""
+    Raises `CorruptStream` unless the header is whole and the picture's bytes are those that follow.
+    """
     if data[: len(MAGIC)] != MAGIC:
         raise CorruptStream("the stream is no BPG file")
-    at = len(MAGIC) + FLAG_BYTES
-    for _ in ("width", "height"):
-        _, at = _sized_number(data, at)
-    length, end = _sized_number(data, at)
-    if length and end + length != len(data):
+    end = len(MAGIC) + FLAG_BYTES
+    for _ in ("width", "height", "length"):
+        number, end = _sized_number(data, end)
+    if number and end + number != len(data):
         raise CorruptStream("the BPG file is truncated or has bytes after its picture")
-    return _Header(length, at, end)
-
-
-def _with_length(data: bytes) -> bytes:
-    """Return the file with the length of its picture, for which bpgenc writes 0."""
-    header = _header(data)
-    rest, digits = len(data) - header.end, b""
-    while rest or not digits:
-        digits = bytes([rest & 0x7F | (0x80 if digits else 0)]) + digits
-        rest >>= 7
-    return data[: header.length_at] + digits + data[header.end :]
+    return number, end
 
 
 def _sized_number(data: bytes, at: int) -> tuple[int, int]:
@@ -149,13 +140,4 @@ def _sized_number(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _find(program: str) -> Path:
-    return find_program(program, REMEDY, program_folders(VARIABLE))
-
-
-def _version(program: Path) -> str:
-    """Return the version that bpgenc's help begins with; it exits with 1 without an error."""
-    printed = run_program([program, "-h"], timeout_seconds=60, accepted=(0, 1))
-    match = re.match(rb"BPG Image Encoder version (\S+)", printed)
-    if not match:
-        raise Unavailable(f"{program} does not say that it is libbpg's encoder: {REMEDY}")
-    return match[1].decode("ascii", "replace")
+    return find_program(program, REMEDY, program_folders("BPG_DIR"))

@@ -4,16 +4,18 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
-from baselines.formats.png import read_png, write_png
+from baselines.formats.external import decoded_by, encoded_by
+from baselines.formats.png import write_png
 from baselines.named_files import named_files
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, most_stream_bytes, require_accepted
-from benchmark.errors import BadOption, CorruptStream, ImageRefused, ProgramFailed
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
+from benchmark.errors import BadOption, CorruptStream
 from benchmark.system.private_folder import private_folder
-from benchmark.system.programs import find_program, read_written, run_program
+from benchmark.system.programs import find_program
 
 MOST_BESIDE = 256  # values, whose number is a byte of the stream
 
@@ -43,18 +45,17 @@ class Command:
     @staticmethod
     def completed(options: Mapping[str, str]) -> dict[str, str]:
         """Return the options with a name: without one, that of the encoder's program or script."""
-        words = _split(options["encode"])
+        words: list[str] = []
+        with suppress(ValueError):  # the constructor refuses a template that cannot be split
+            words = shlex.split(options["encode"])
         scripts = [word for word in words if Path(word).suffix in (".py", ".sh")]
         return {"name": Path((scripts or words or ["command"])[0]).name, **options}
 
     @staticmethod
     def beside(options: Mapping[str, str]) -> tuple[str, ...]:
         """Return the options that decide no stream: a rate is added to a curve by `values`."""
-        return (
-            ("timeout_seconds",)
-            if "{q}" in options.get("decode", "")
-            else ("timeout_seconds", "values")
-        )
+        numbered = "{q}" in options.get("decode", "")
+        return ("timeout_seconds",) if numbered else ("timeout_seconds", "values")
 
     def __init__(
         self,
@@ -92,9 +93,9 @@ class Command:
     def describe(self) -> CodecInfo:
         """Return the user's templates; fingerprint them and the files that they name."""
         encode, decode = self._templates
-        seen = [named_files(words) for words in (self._encode, self._decode)]
-        parts: list[object] = [encode, decode, self._version, *(one.digests for one in seen)]
-        unseen = "" if self._version else next((one.unseen for one in seen if one.unseen), "")
+        digests, unseen_words = zip(*map(named_files, (self._encode, self._decode)), strict=True)
+        parts: list[object] = [encode, decode, self._version, *digests]
+        unseen = "" if self._version else next(filter(None, unseen_words), "")
         if unseen:
             parts.append(datetime.now(UTC).isoformat())
             unseen = f"; measured again each time, since {unseen} cannot be seen: state version=..."
@@ -113,10 +114,9 @@ class Command:
         with private_folder() as folder:
             source, stream = folder / "source.png", folder / self._stream
             write_png(source, pixels)
-            self._run(self._encode, {"{in}": source, "{out}": stream, "{q}": _text(setting.value)})
-            data = read_written(stream, self._encode[0], most_stream_bytes(*pixels.shape[:2]))
-        if not data:
-            raise ProgramFailed(f"{self._encode[0]} ended without an error and wrote no stream")
+            value = _text(setting.value)
+            command = _filled(self._encode, {"{in}": source, "{out}": stream, "{q}": value})
+            data = encoded_by(command, stream, pixels.shape, self._timeout_seconds)
         return bytes([self.sweep.index(setting)]) + data if self._beside else data
 
     def decode(self, data: bytes) -> Pixels:
@@ -131,19 +131,14 @@ class Command:
         with private_folder() as folder:
             stream, decoded = folder / self._stream, folder / "decoded.png"
             stream.write_bytes(data)
-            self._run(self._decode, {"{in}": stream, "{out}": decoded, "{q}": value})
-            if not decoded.is_file():
-                raise ProgramFailed(f"{self._decode[0]} ended without an error and wrote no PNG")
-            try:
-                return read_png(decoded)
-            except ImageRefused as refused:
-                raise ProgramFailed(f"{self._decode[0]} wrote a PNG that {refused}") from None
+            command = _filled(self._decode, {"{in}": stream, "{out}": decoded, "{q}": value})
+            return decoded_by(command, decoded, self._timeout_seconds)
 
-    def _run(self, words: Sequence[str], meaning: dict[str, str | Path]) -> None:
-        command = list(words)
-        for placeholder, value in meaning.items():
-            command = [word.replace(placeholder, str(value)) for word in command]
-        run_program(command, timeout_seconds=self._timeout_seconds)
+
+def _filled(words: Sequence[str], meaning: dict[str, str | Path]) -> list[str]:
+    for placeholder, value in meaning.items():
+        words = [word.replace(placeholder, str(value)) for word in words]
+    return list(words)
 
 
 def _sweep(setting: str, values: str) -> tuple[Setting, ...]:
@@ -169,13 +164,6 @@ def _words(option: str, template: str) -> list[str]:
         if placeholder not in template:
             raise BadOption(f"command: {option}={template!r} lacks {placeholder}")
     return words
-
-
-def _split(template: str) -> list[str]:
-    try:
-        return shlex.split(template)
-    except ValueError:
-        return []  # the constructor refuses it
 
 
 def _text(value: float) -> str:

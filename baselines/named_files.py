@@ -7,8 +7,8 @@ import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import accumulate, islice
 from pathlib import Path
-from typing import NamedTuple
 
 from benchmark.system.digest import file_sha256
 
@@ -17,49 +17,38 @@ MOST_BYTES = 1 << 33  # of a folder, of weights
 # Words of a shell that stand for something else: variables, results of programs, patterns, home.
 SHELL_SIGNS = re.compile(r"[$`*?\[]|(?:^|[=:])~")
 SEPARATORS = re.compile(r"[;&|<>()]+")
-SHELLS = ("sh", "bash", "dash", "zsh", "ksh")
+SHELLS = {"sh", "bash", "dash", "zsh", "ksh"}
 
 
-class Seen(NamedTuple):
-    """Digests of the files that decide what a command does, and what cannot be seen of them."""
+def named_files(words: Sequence[str]) -> tuple[dict[str, str], str]:
+    """Return the sha256 of the files that words name, by path, and a word that names others.
 
-    digests: dict[str, str]  # by path
-    unseen: str = ""  # the word that stands for more
-
-
-def named_files(words: Sequence[str]) -> Seen:
-    """Return the sha256 of programs, files, folders and imported modules that words name.
-
-    A word may be a path, KEY=PATH, a module after `-m`, or the script of `sh -c`, whose words are
-    looked at like these. Folders are read to `MOST_FILES` files and `MOST_BYTES`; hidden ones and
-    virtual environments within are left out.
+    The files are programs, files, folders and imported modules. A word may be a path, KEY=PATH, a
+    module after `-m`, or the script of `sh -c`, whose words are looked at like these. Folders are
+    read to `MOST_FILES` files and `MOST_BYTES`; hidden ones and virtual environments within are
+    left out. The word, which may be a folder beyond that, is "" if all files are known.
     """
+    in_shell = any(Path(word).name in SHELLS for word in words)
     paths: dict[Path, None] = {}
     unseen = ""
     for command in _commands(words):
-        program = shutil.which(command[0])
-        if program is not None:
+        if program := shutil.which(command[0]):
             paths[Path(program)] = None
         for before, word in zip(("", *command), command, strict=False):
-            if SHELL_SIGNS.search(word) and _is_shell(words):
+            if in_shell and SHELL_SIGNS.search(word):
                 unseen = unseen or repr(word)
             for path in _paths(word, before == "-m"):
-                if path.is_dir():
-                    inside = list(_inside(path))
-                    too_large = _num_bytes(inside) > MOST_BYTES or len(inside) > MOST_FILES
-                    unseen = unseen or (f"the folder {path}" if too_large else "")
-                    paths.update(dict.fromkeys([] if too_large else inside))
-                elif path.is_file():
-                    paths.update(dict.fromkeys(with_imports(path)))
+                files = list(islice(_inside(path), MOST_FILES + 1))
+                sizes = (file.stat().st_size for file in files if file.is_file())
+                if len(files) > MOST_FILES or sum(sizes) > MOST_BYTES:
+                    unseen = unseen or f"the folder {path}"
+                else:
+                    paths |= dict.fromkeys(files)
     digests = {}
     for path in paths:
         with suppress(OSError):
             digests[str(path)] = file_sha256(path)
-    return Seen(digests, unseen)
-
-
-def _is_shell(words: Sequence[str]) -> bool:
-    return any(Path(word).name in SHELLS for word in words)
+    return digests, unseen
 
 
 def _commands(words: Sequence[str]) -> Iterator[list[str]]:
@@ -68,10 +57,10 @@ def _commands(words: Sequence[str]) -> Iterator[list[str]]:
     >>> list(_commands(["sh", "-c", "python a.py {in} | tee {out}"]))
     [['sh', '-c'], ['python', 'a.py', '{in}'], ['tee', '{out}']]
     """
-    plain = [word for word in words if not re.search(r"\s", word)]
-    if plain:
+    scripts = [word for word in words if re.search(r"\s", word)]
+    if plain := [word for word in words if word not in scripts]:
         yield plain
-    for script in (word for word in words if re.search(r"\s", word)):
+    for script in scripts:
         for part in SEPARATORS.split(script):
             with suppress(ValueError):  # a quote that does not end
                 inner = shlex.split(part)
@@ -80,7 +69,7 @@ def _commands(words: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _paths(word: str, is_module: bool) -> Iterator[Path]:
-    """Yield the paths that a word may be: itself, or what stands after `=`."""
+    """Yield the paths that a word may be: itself, or what comes after `=`."""
     if is_module:
         yield Path(word.replace(".", os.sep) + ".py")
         yield Path(word.replace(".", os.sep))
@@ -90,23 +79,18 @@ def _paths(word: str, is_module: bool) -> Iterator[Path]:
                 yield Path(text)
 
 
-def _inside(folder: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(
+def _inside(path: Path) -> Iterator[Path]:
+    """Yield the files of a folder, or a file with what it imports."""
+    if path.is_file():
+        yield from with_imports(path)
+    for folder, below, files in os.walk(path):
+        below[:] = sorted(
             name
-            for name in folders
+            for name in below
             if not name.startswith((".", "__pycache__"))
-            and not Path(place, name, "pyvenv.cfg").exists()
+            and not Path(folder, name, "pyvenv.cfg").exists()
         )
-        yield from (Path(place, name) for name in sorted(files))
-
-
-def _num_bytes(paths: Sequence[Path]) -> int:
-    total = 0
-    for path in paths[:MOST_FILES]:
-        with suppress(OSError):
-            total += path.stat().st_size
-    return total
+        yield from (Path(folder, name) for name in sorted(files))
 
 
 def with_imports(path: Path) -> Iterator[Path]:
@@ -133,13 +117,11 @@ def with_imports(path: Path) -> Iterator[Path]:
 def _imported(tree: ast.Module) -> Iterator[str]:
     """Yield the dotted names of modules, packages and what is imported from them."""
     for node in ast.walk(tree):
+        names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             module = node.module or ""
             names = [f"{module}.{alias.name}".strip(".") for alias in node.names] + [module]
-        else:
-            continue
         for name in filter(None, names):
-            parts = name.split(".")
-            yield from (".".join(parts[: end + 1]) for end in range(len(parts)))
+            yield from accumulate(name.split("."), "{}.{}".format)

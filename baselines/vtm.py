@@ -5,22 +5,28 @@ constants of this adapter, as is the configuration (`encoder_intra_vtm.cfg`). Th
 that are no multiple of 8 and writes a conformance window, by which the decoder cuts them.
 """
 
-import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from baselines.formats import ffmpeg, ycbcr
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, most_stream_bytes, require_accepted
-from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
+from baselines.formats.external import encoded_by, printed_version
+from benchmark.codec import (
+    Between,
+    CodecInfo,
+    Pixels,
+    Setting,
+    require_accepted,
+    require_options,
+)
+from benchmark.errors import CorruptStream, Unavailable
 from benchmark.facts import Facts, KnownDifference, Typical
 from benchmark.system import programs
 from benchmark.system.digest import files_sha256
 from benchmark.system.private_folder import private_folder
 from benchmark.system.settings import program_folders
 
-VARIABLE = "VTM_DIR"  # `--vtm-dir` sets it, so that worker processes see the same folder
 REMEDY = "build VTM, and name its folder by --vtm-dir or $VTM_DIR"
 CONFIGURATION = "encoder_intra_vtm.cfg"
 COMMAND = (
@@ -32,15 +38,6 @@ INTERNAL_DEPTH = 10  # of the configuration: what streams hold, whatever the inp
 # On an old core the lowest QP takes some 250 s per megapixel; more than ten times that is a hang.
 SECONDS_PER_MEGAPIXEL = 3600
 LEAST_TIMEOUT_SECONDS = 600
-DECODERS = ("ffmpeg", "vtm")
-
-
-class EncoderProgram(NamedTuple):
-    """Encoder program with its configuration file and version."""
-
-    program: Path
-    configuration: Path
-    version: str  # "23.13"
 
 
 class VTM:
@@ -77,29 +74,30 @@ class VTM:
     conversions: ClassVar[tuple[Mapping[str, str], ...]] = ({}, {"depth": "10"})
 
     def __init__(self, *, depth: int = 8, decoder: str = "ffmpeg"):
-        if depth not in (8, 10):
-            raise BadOption(f"vtm: depth is 8 or 10 bits, not {depth}")
-        if decoder not in DECODERS:
-            raise BadOption(f"vtm: decoder is {' or '.join(DECODERS)}, not {decoder}")
+        require_options(self.name, depth=(depth, (8, 10)), decoder=(decoder, ("ffmpeg", "vtm")))
         self._layout = ffmpeg.PictureFormat(depth, 444)
         self._own_decoder = decoder == "vtm"
         self._decoder = (
-            _find("DecoderAppStatic") if self._own_decoder else ffmpeg.find_decoder("vvc")
+            _find("DecoderAppStatic")
+            if self._own_decoder
+            else ffmpeg.find_ffmpeg("decoding vvc", decoder="vvc")
         )
         self.conversion_floor_db = ycbcr.conversion_floor_db(depth, 444)
 
     def describe(self) -> CodecInfo:
         """Return the versions of VTM and the decoder; fingerprint encoder and configuration."""
-        encoder = self._encoder
-        other = "" if self._own_decoder else f", decoded by {ffmpeg.ffmpeg_version(self._decoder)}"
+        release = printed_version(
+            self._encoder, "--help", rb"VTM Encoder Version (\S+)", "VTM", REMEDY
+        )
+        decoder = "" if self._own_decoder else ffmpeg.ffmpeg_version(self._decoder)
         return CodecInfo(
-            version=f"VTM {encoder.version}{other}",
+            version=f"VTM {release}" + (decoder and f", decoded by {decoder}"),
             command=self.command_text(),
             licence="BSD-3-Clause",
-            fingerprint=files_sha256([encoder.program, encoder.configuration]),
+            fingerprint=files_sha256([self._encoder, _configuration(self._encoder)]),
             revision=1,
             timed="program start, colour conversion in numpy, samples through files"
-            + ("" if self._own_decoder else "; ffmpeg's decoder"),
+            + (decoder and "; ffmpeg's decoder"),
             chroma=self._layout.chroma,
             tuned_for="PSNR",
         )
@@ -117,20 +115,15 @@ class VTM:
         """Return VTM's stream of one intra picture; `BadOption` unless qp is whole, 0 to 63."""
         require_accepted(self, setting)
         height, width, _ = pixels.shape
-        program, configuration, _ = self._encoder
         with private_folder() as folder:
-            files = {"source": folder / "in.yuv", "stream": folder / "out.vvc"}
+            source, stream = folder / "in.yuv", folder / "out.vvc"
             planes = ycbcr.rgb_to_ycbcr(pixels, self._layout.depth)
-            files["source"].write_bytes(ffmpeg.raw_samples(planes, self._layout.depth))
+            source.write_bytes(ffmpeg.raw_samples(planes, self._layout.depth))
             command = self._command(
-                program=program, configuration=configuration, **files,
-                qp=f"{setting.value:g}", width=width, height=height,
+                program=self._encoder, configuration=_configuration(self._encoder),
+                source=source, stream=stream, qp=f"{setting.value:g}", width=width, height=height,
             )  # fmt: skip
-            programs.run_program(command, timeout_seconds=_timeout_seconds(height * width))
-            data = programs.read_written(files["stream"], program, most_stream_bytes(height, width))
-        if not data:
-            raise ProgramFailed(f"{program.name} ended without an error and wrote nothing")
-        return data
+            return encoded_by(command, stream, (height, width), _timeout_seconds(height * width))
 
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is one picture."""
@@ -148,9 +141,8 @@ class VTM:
         return ycbcr.conversion_alone(pixels, *self._layout, "down" if truncated else "nearest")
 
     @cached_property
-    def _encoder(self) -> EncoderProgram:
-        program = _find("EncoderAppStatic")
-        return EncoderProgram(program, _configuration(program), _version(program))
+    def _encoder(self) -> Path:
+        return _find("EncoderAppStatic")
 
     def _command(self, **values: object) -> list[str]:
         return [word.format(**values, depth=self._layout.depth) for word in COMMAND.split()]
@@ -178,7 +170,7 @@ def _timeout_seconds(num_pixels: int) -> float:
 
 
 def _find(program: str) -> Path:
-    return programs.find_program(program, REMEDY, program_folders(VARIABLE))
+    return programs.find_program(program, REMEDY, program_folders("VTM_DIR"))
 
 
 def _configuration(program: Path) -> Path:
@@ -190,15 +182,3 @@ def _configuration(program: Path) -> Path:
     raise Unavailable(
         f"{real} has no {CONFIGURATION} beside it or in ../cfg: copy it there from VTM's sources"
     )
-
-
-def _version(program: Path) -> str:
-    """Return the version that the program prints; its --help exits with 1 without an error."""
-    try:
-        printed = programs.run_program([program, "--help"], timeout_seconds=60, accepted=(0, 1))
-    except ProgramFailed as error:
-        raise Unavailable(f"{program} does not run: {error}") from error
-    match = re.search(rb"VTM Encoder Version (\S+)", printed)
-    if not match:
-        raise Unavailable(f"{program} does not say that it is VTM's encoder: {REMEDY}")
-    return match[1].decode("ascii", "replace")

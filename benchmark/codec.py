@@ -184,6 +184,15 @@ def require_accepted(codec: DeclaresSettings, setting: Setting) -> None:
         raise BadOption(f"{codec.name} takes {codec.accepts}, not {setting}")
 
 
+def require_options(codec: str, **options: tuple[object, range | Sequence[object]]) -> None:
+    """Raise `BadOption` for an option, a pair of its value and the allowed ones, that is wrong."""
+    for name, (value, allowed) in options.items():
+        if value not in allowed:
+            *others, last = map(str, allowed)
+            known = f"{allowed[0]} to" if isinstance(allowed, range) else f"{', '.join(others)} or"
+            raise BadOption(f"{codec}: {name}={value}: it is {known} {last}")
+
+
 @runtime_checkable
 class HasContainer(Protocol):
     """A codec that knows how many bytes of its streams are a file format around the picture."""

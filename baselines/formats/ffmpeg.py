@@ -8,7 +8,7 @@ range.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -16,7 +16,8 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from baselines.formats import ycbcr
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, most_stream_bytes, require_accepted
+from baselines.formats.external import encoded_by
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import CorruptStream, ProgramFailed, Unavailable
 from benchmark.system import programs
 from benchmark.system.digest import file_sha256
@@ -25,9 +26,12 @@ from benchmark.system.private_folder import private_folder
 SMALLEST_SIDE = 16
 TIMEOUT_SECONDS = 3600  # far above the slowest preset on a large photograph
 SIDE = r"[1-9][0-9]{0,5}"  # of a YUV4MPEG2 file, in pixels
-QUIET = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error")
-COLOURS = ("-color_range", "pc", "-colorspace", "bt709", "-color_primaries", "bt709")
-COLOURS_OF_SRGB = (*COLOURS, "-color_trc", "iec61966-2-1")
+UNATTENDED = ("-hide_banner", "-nostdin", "-nostats")
+QUIET = (*UNATTENDED, "-loglevel", "error")
+COLOURS = (
+    *("-color_range", "pc", "-colorspace", "bt709", "-color_primaries", "bt709"),
+    *("-color_trc", "iec61966-2-1"),
+)
 
 
 class PictureFormat(NamedTuple):
@@ -51,82 +55,45 @@ class PictureFormat(NamedTuple):
         return f"RGB as BT.709 full-range YCbCr {chroma}, {self.depth} bits, rounded"
 
 
-class VideoCodec(NamedTuple):
-    """Encoder of ffmpeg and its stream, whose name is also that of the decoder and raw format."""
-
-    encoder: str  # "libx265"
-    stream: str  # "hevc"
-
-
 @cache
-def find_ffmpeg(codec: VideoCodec, decoder: str = "") -> Path:
-    """Return the path of ffmpeg; `Unavailable` unless it has encoder, decoder and muxer."""
-    parts = {"encoder": codec.encoder, "decoder": decoder or codec.stream, "muxer": codec.stream}
-    return find_ffmpeg_with(parts, codec.encoder)
+def find_ffmpeg(who: str, **parts: str) -> Path:
+    """Return imageio-ffmpeg's program; `Unavailable` unless it has these parts.
+
+    who: what needs them, for the message. parts: names by kind (encoder, decoder, muxer).
+    """
+    program = programs.packaged_ffmpeg(who)
+    for kind, name in parts.items():
+        try:
+            printed = _printed(program, *QUIET, "-h", f"{kind}={name}")
+        except ProgramFailed as error:
+            raise Unavailable(f"{who} needs a working ffmpeg: {error}") from error
+        if not printed.startswith(f"{kind.capitalize()} {name} "):
+            remedy = "install a newer imageio-ffmpeg"
+            raise Unavailable(f"{program.name} has no {kind} {name}: {remedy}")
+    return program
 
 
 @cache
 def ffmpeg_version(program: Path) -> str:
     """Return the program's release: "ffmpeg 7.0.2"."""
-    printed = programs.run_program([program, "-version"], timeout_seconds=60).decode(
-        errors="replace"
-    )
-    match = re.match(r"ffmpeg version (\S+)", printed)
+    match = re.match(r"ffmpeg version (\S+)", _printed(program, "-version"))
     return f"ffmpeg {match[1] if match else 'of unknown version'}"
 
 
 @cache
-def versions(program: Path, codec: VideoCodec, banner: str) -> str:
-    """Return the versions of the encoder's library and of ffmpeg.
-
-    `banner` is a regular expression of the library's version in the log of a trial encoding.
-    """
+def encoder_version(program: Path, encoder: str, banner: str) -> str:
+    """Return the version of an encoder's library, which `banner` matches in a trial's log."""
     picture = f"color=gray:s={SMALLEST_SIDE}x{SMALLEST_SIDE}"
-    trial = ["-f", "lavfi", "-i", picture, "-frames:v", "1", "-c:v", codec.encoder]
-    log = programs.run_program(
-        [program, "-hide_banner", "-nostdin", "-nostats", *trial, "-f", "null", "-"],
-        timeout_seconds=60,
-        with_stderr=True,
-    ).decode(errors="replace")
-    library = re.search(banner, log)
-    release = library[1] if library else "of unknown version"
-    return f"{codec.encoder} {release}, {ffmpeg_version(program)}"
+    trial = ["-f", "lavfi", "-i", picture, "-frames:v", "1", "-c:v", encoder, "-f", "null", "-"]
+    match = re.search(banner, _printed(program, *UNATTENDED, *trial))
+    return f"{encoder} {match[1] if match else 'of unknown version'}"
 
 
-def encode_command(
-    program: str, codec: VideoCodec, layout: PictureFormat, options: Sequence[str]
-) -> list[str]:
-    """Return the command line up to its output file, with the placeholders {width} and {height}."""
-    return [
-        *(program, *QUIET, "-noauto_conversion_filters"),
-        *("-f", "rawvideo", "-pixel_format", layout.pixel_format),
-        *("-video_size", "{width}x{height}", "-framerate", "1", *COLOURS_OF_SRGB, "-i", "pipe:0"),
-        *("-frames:v", "1", "-c:v", codec.encoder, *options, "-f", codec.stream),
-    ]
-
-
-def encode_picture(pixels: Pixels, layout: PictureFormat, command: Sequence[str]) -> bytes:
-    """Return the padding's byte and the elementary stream; `command` is from `encode_command`."""
-    padded, columns, rows = _pad(pixels, layout.subsampling)
-    planes = ycbcr.rgb_to_ycbcr(padded, *layout)
-    return bytes([columns << 4 | rows]) + encode_planes(planes, layout.depth, command)
-
-
-def encode_planes(planes: ycbcr.Planes, depth: int, command: Sequence[str]) -> bytes:
-    """Return what the encoder makes of planes of `depth` bits; `command` is `encode_command`'s."""
-    height, width = planes.luma.shape
-    size = {"{width}x{height}": f"{width}x{height}"}
-    with private_folder() as folder:
-        stream = folder / "stream"  # not a pipe: libvvenc prints warnings to standard output
-        programs.run_program(
-            [*(size.get(word, word) for word in command), stream],
-            timeout_seconds=TIMEOUT_SECONDS,
-            stdin=raw_samples(planes, depth),
-        )
-        data = programs.read_written(stream, command[0], most_stream_bytes(height, width))
-    if not data:
-        raise ProgramFailed(f"{Path(command[0]).name} ended without an error and wrote nothing")
-    return data
+def _printed(program: Path, *options: str) -> str:
+    command: list[str | Path] = [program, *options]
+    return programs.run_program(command, timeout_seconds=60, with_stderr=True).decode(
+        errors="replace"
+    )
 
 
 def decode_to_y4m(program: Path, stream: str, data: bytes, decoder: str = "") -> bytes:
@@ -144,31 +111,6 @@ def decode_to_y4m(program: Path, stream: str, data: bytes, decoder: str = "") ->
         stdin=data,
         most_output_bytes=programs.LARGEST_FILE_BYTES,  # the picture's size is not known here
     )
-
-
-@cache
-def find_decoder(stream: str) -> Path:
-    """Return the path of ffmpeg; `Unavailable` unless it has the decoder."""
-    return find_ffmpeg_with({"decoder": stream}, f"decoding {stream}")
-
-
-def find_ffmpeg_with(parts: Mapping[str, str], who: str) -> Path:
-    """Return imageio-ffmpeg's program; `Unavailable` unless it has these parts.
-
-    parts: kind ("encoder", "decoder", "muxer") to name. who: what needs them, for the message.
-    """
-    program = programs.packaged_ffmpeg(who)
-    for kind, name in parts.items():
-        try:
-            printed = programs.run_program(
-                [program, *QUIET, "-h", f"{kind}={name}"], timeout_seconds=60
-            )
-        except ProgramFailed as error:
-            raise Unavailable(f"{who} needs a working ffmpeg: {error}") from error
-        if not printed.startswith(f"{kind.capitalize()} {name} ".encode()):
-            remedy = "install a newer imageio-ffmpeg"
-            raise Unavailable(f"{program.name} has no {kind} {name}: {remedy}")
-    return program
 
 
 class Y4MPicture(NamedTuple):
@@ -211,15 +153,6 @@ def sample_type(depth: int) -> str:
     return "u1" if depth == 8 else "<u2"
 
 
-def _pad(pixels: Pixels, subsampling: ycbcr.Subsampling) -> tuple[Pixels, int, int]:
-    """Return the picture with its last column and row repeated, and both numbers of repetitions."""
-    step = 2 if subsampling == 420 else 1
-    rows, columns = (
-        -(-max(side, SMALLEST_SIDE) // step) * step - side for side in pixels.shape[:2]
-    )
-    return np.pad(pixels, ((0, rows), (0, columns), (0, 0)), mode="edge"), columns, rows
-
-
 class IntraCodec:
     """Base of the codecs that encode one picture by an encoder of ffmpeg, which decodes it as well.
 
@@ -229,7 +162,8 @@ class IntraCodec:
 
     name: ClassVar[str]
     sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
-    video: ClassVar[VideoCodec]
+    encoder: ClassVar[str]  # of ffmpeg: "libx265"
+    stream: ClassVar[str]  # "hevc": name of its stream, of the decoder and of the raw format
     accepts: ClassVar[Between]
     banner: ClassVar[str]  # regular expression: the library's version in the encoder's log
     licence: ClassVar[str]
@@ -242,16 +176,20 @@ class IntraCodec:
     ) -> None:
         """Raise `Unavailable` where there is no ffmpeg with the encoder and the decoder."""
         self._layout, self._options, self._tuned_for = layout, tuple(options), tuned_for
-        self._program = find_ffmpeg(self.video, self.decoder)
+        decoder = self.decoder or self.stream
+        self._program = find_ffmpeg(
+            self.encoder, encoder=self.encoder, decoder=decoder, muxer=self.stream
+        )
         self.conversion_floor_db = ycbcr.conversion_floor_db(*layout)
 
     def describe(self) -> CodecInfo:
         """Return the versions of library and ffmpeg; fingerprint the program that contains both."""
-        command = encode_command("ffmpeg", self.video, self._layout, self._options)
+        library = encoder_version(self._program, self.encoder, self.banner)
         decoder = f"; decoded by {self.decoder}" if self.decoder else ""
+        command = " ".join(["ffmpeg", *self._arguments("{width}x{height}")])
         return CodecInfo(
-            version=versions(self._program, self.video, self.banner),
-            command=f"{' '.join(command)} {self.output}; {self._layout}{decoder}",
+            version=f"{library}, {ffmpeg_version(self._program)}",
+            command=f"{command} {self.output}; {self._layout}{decoder}",
             licence=self.licence,
             fingerprint=file_sha256(self._program),
             revision=self.revision,
@@ -262,13 +200,15 @@ class IntraCodec:
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the padding's byte and one intra picture; `BadOption` unless qp is whole."""
-        return encode_picture(pixels, self._layout, self._command(setting))
+        padded, columns, rows = self._padded(pixels)
+        planes = ycbcr.rgb_to_ycbcr(padded, *self._layout)
+        return bytes([columns << 4 | rows]) + self._coded(planes, setting)
 
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is a whole stream."""
         if not data:
-            raise CorruptStream(f"an empty stream is no {self.video.stream}")
-        pixels = self._picture(self.video.stream, data[1:])
+            raise CorruptStream(f"an empty stream is no {self.stream}")
+        pixels = self._picture(self.stream, data[1:])
         columns, rows = data[0] >> 4, data[0] & 15
         height, width, _ = pixels.shape
         if columns >= width or rows >= height:
@@ -282,15 +222,38 @@ class IntraCodec:
     def convert_only(self, pixels: Pixels, truncated: bool = False) -> Pixels:
         """Return the pixels through both colour conversions, with nothing coded between."""
         height, width, _ = pixels.shape
-        padded, _, _ = _pad(pixels, self._layout.subsampling)
+        padded, _, _ = self._padded(pixels)
         rounding: ycbcr.Rounding = "down" if truncated else "nearest"
         return ycbcr.conversion_alone(padded, *self._layout, rounding)[:height, :width]
 
-    def _command(self, setting: Setting) -> list[str]:
+    def _padded(self, pixels: Pixels) -> tuple[Pixels, int, int]:
+        """Return the picture with its last column and row repeated, and how often either was."""
+        step = 2 if self._layout.subsampling == 420 else 1
+        rows, columns = (
+            -(-max(side, SMALLEST_SIDE) // step) * step - side for side in pixels.shape[:2]
+        )
+        return np.pad(pixels, ((0, rows), (0, columns), (0, 0)), mode="edge"), columns, rows
+
+    def _coded(self, planes: ycbcr.Planes, setting: Setting) -> bytes:
+        """Return what the encoder makes of planes in its format."""
         require_accepted(self, setting)
+        height, width = planes.luma.shape
         mark, value = f"{{{setting.name}}}", f"{setting.value:g}"
-        options = [value if word == mark else word for word in self._options]
-        return encode_command(str(self._program), self.video, self._layout, options)
+        words = [value if word == mark else word for word in self._arguments(f"{width}x{height}")]
+        samples = raw_samples(planes, self._layout.depth)
+        with private_folder() as folder:
+            stream = folder / "stream"  # not a pipe: libvvenc prints warnings to standard output
+            command: list[str | Path] = [self._program, *words, stream]
+            return encoded_by(command, stream, (height, width), TIMEOUT_SECONDS, samples)
+
+    def _arguments(self, size: str) -> list[str]:
+        """Return the encoder's arguments for pictures of WIDTHxHEIGHT, up to its output file."""
+        return [
+            *(*QUIET, "-noauto_conversion_filters"),
+            *("-f", "rawvideo", "-pixel_format", self._layout.pixel_format),
+            *("-video_size", size, "-framerate", "1", *COLOURS, "-i", "pipe:0"),
+            *("-frames:v", "1", "-c:v", self.encoder, *self._options, "-f", self.stream),
+        ]
 
     def _picture(self, stream: str, data: bytes) -> Pixels:
         """Return the pixels of a stream in ffmpeg's raw format of that name, padding included."""

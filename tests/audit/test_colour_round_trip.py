@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from baselines.formats.ycbcr import conversion_alone
-from baselines.x265 import X265
+from baselines.video import X265
 from benchmark.audit import colour_round_trip as round_trip
 from benchmark.audit.colour_round_trip import converting_codecs, measure_round_trip
 from benchmark.codec import CodecInfo, Setting

@@ -6,7 +6,7 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from baselines.avif import AVIF
+from baselines.video import AVIF
 from benchmark.codec import Setting
 from benchmark.errors import CorruptStream
 from support.files.boxes import boxes

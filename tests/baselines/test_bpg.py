@@ -96,7 +96,7 @@ def test_a_program_that_is_missing_or_another_is_named(programs, crop, monkeypat
     (programs / "bpgenc").write_text("#!/bin/sh\necho HM\n")
     with pytest.raises(Unavailable, match=r"bpgenc does not say that it is libbpg's encoder"):
         BPG().describe()
-    with pytest.raises(ProgramFailed, match="bpgenc ended without an error and wrote nothing"):
+    with pytest.raises(ProgramFailed, match="bpgenc ended without an error and wrote no stream"):
         BPG().encode(crop, QP)
     (programs / "bpgdec").unlink()
     monkeypatch.setenv("PATH", os.devnull)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import features
 
-from baselines import jpeg2000
-from baselines.jpeg2000 import JPEG2000
+from baselines import raster
+from baselines.raster import JPEG2000
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.image import read_image
@@ -115,6 +115,6 @@ def test_a_pillow_without_openjpeg_leaves_the_other_control(monkeypatch, photo):
 
 
 def test_the_fingerprint_covers_the_encoder_of_pillow_and_the_decoder_of_imagecodecs(monkeypatch):
-    monkeypatch.setattr(jpeg2000, "files_sha256", lambda paths: [*paths])
+    monkeypatch.setattr(raster, "files_sha256", lambda paths: [*paths])
     folders = [path.parent.name for path in JPEG2000().describe().fingerprint]
     assert set(folders) == {"PIL", "pillow.libs", "imagecodecs", "imagecodecs.libs"}

@@ -8,10 +8,8 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from baselines import mozjpeg
-from baselines.jpeg import JPEG
-from baselines.jpegli import Jpegli
-from baselines.mozjpeg import MozJPEG
+from baselines import jpeg
+from baselines.jpeg import JPEG, Jpegli, MozJPEG
 from benchmark.codec import Setting
 from benchmark.errors import Unavailable
 from support.psnr import psnr
@@ -80,7 +78,7 @@ def test_jpegli_has_tables_of_its_own_and_no_application_segment(photo):
 )
 def test_a_missing_package_makes_the_codec_unavailable(monkeypatch, codec, package):
     monkeypatch.setitem(sys.modules, package, None)
-    mozjpeg._library.cache_clear()
+    jpeg._libvips.cache_clear()
     with pytest.raises(Unavailable, match=f"^{codec.name} needs .*install the Python package"):
         codec()
 
@@ -92,8 +90,8 @@ def test_a_libvips_of_the_system_is_not_taken_for_one_with_mozjpeg(monkeypatch, 
     if present:
         (tmp_path / "pyvips_binary.libs").mkdir()
         (tmp_path / "pyvips_binary.libs" / "libvips-1.so").touch()
-    monkeypatch.setattr(mozjpeg, "find_spec", lambda name: elsewhere)
-    mozjpeg._library.cache_clear()
+    monkeypatch.setattr(jpeg, "find_spec", lambda name: elsewhere)
+    jpeg._libvips.cache_clear()
     with pytest.raises(Unavailable, match=r"mozjpeg needs .*: install"):
         MozJPEG()
 

@@ -11,15 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from baselines.avif import AVIF
-from baselines.formats import imagecodecs_wheel
+from baselines import raster
 from baselines.jpeg import JPEG
-from baselines.jpeg2000 import JPEG2000
-from baselines.jpegxl import JPEGXL
+from baselines.raster import JPEG2000, JPEGXL, WebP
 from baselines.raw import Raw
-from baselines.vvenc import VVenC
-from baselines.webp import WebP
-from baselines.x265 import X265
+from baselines.video import AVIF, X265, VVenC
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, CorruptStream, Unavailable
 from benchmark.measure.execute import Coded, Failed, execute
@@ -194,7 +190,7 @@ def test_a_stream_cut_anywhere_is_refused(photo, codec):
     ],
 )
 def test_the_fingerprint_covers_every_library_that_codes(monkeypatch, codec, libraries):
-    monkeypatch.setattr(imagecodecs_wheel, "files_sha256", lambda paths: [*paths])
+    monkeypatch.setattr(raster, "files_sha256", lambda paths: [*paths])
     paths = codec().describe().fingerprint
     assert {re.split("[-.]", path.name)[0] for path in paths} == libraries
     assert len(paths) == len(libraries)

@@ -8,7 +8,7 @@ import pytest
 
 from baselines.compressai.codec import CompressAI
 from baselines.crdr import CRDR
-from baselines.elic import Elic
+from baselines.field import Elic
 from baselines.neural.checkpoint.card import load_card
 from baselines.neural.checkpoint_codec import BUNDLED
 from benchmark.codec import Setting

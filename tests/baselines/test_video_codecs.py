@@ -7,17 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from baselines import vvenc, x265
-from baselines.formats.ffmpeg import (
-    PictureFormat,
-    VideoCodec,
-    encode_command,
-    encode_picture,
-    find_ffmpeg,
-    read_y4m,
-)
-from baselines.vvenc import VVenC
-from baselines.x265 import X265
+from baselines.formats.ffmpeg import find_ffmpeg, read_y4m
+from baselines.video import VVENC_PARAMETERS, X265, X265_PARAMETERS, X265_PRESETS, VVenC
 from benchmark.codec import Setting
 from benchmark.errors import CorruptStream, ProgramFailed, Unavailable
 from benchmark.system.programs import run_program
@@ -35,19 +26,18 @@ PARAMETER_SETS_AND_PICTURE = {
 
 
 class Case(NamedTuple):
-    """Codec, its video codec, and the number of bytes before the elementary stream."""
+    """Codec, and the number of bytes before the elementary stream."""
 
     codec: X265 | VVenC
-    video: VideoCodec
     header: int
 
 
 CASES = {
-    "x265": Case(X265(), X265.video, 3),
-    "x265:10": Case(X265(depth=10), X265.video, 3),
-    "x265:420": Case(X265(subsampling=420), X265.video, 3),
-    "x265:420:10": Case(X265(subsampling=420, depth=10), X265.video, 3),
-    "vvenc": Case(VVenC(preset="faster"), VVenC.video, 1),
+    "x265": Case(X265(), 3),
+    "x265:10": Case(X265(depth=10), 3),
+    "x265:420": Case(X265(subsampling=420), 3),
+    "x265:420:10": Case(X265(subsampling=420, depth=10), 3),
+    "vvenc": Case(VVenC(preset="faster"), 1),
 }
 
 
@@ -64,10 +54,10 @@ def crop(coffee):
 
 def headers(case: Case, data: bytes) -> tuple[Counter[str], dict[str, int]]:
     """Names of the units in the stream with their number, and the last value of every field."""
-    source = ["-hide_banner", "-nostdin", "-f", case.video.stream, "-i", "pipe:0", "-map", "0:0"]
+    source = ["-hide_banner", "-nostdin", "-f", case.codec.stream, "-i", "pipe:0", "-map", "0:0"]
     trace = ["-c", "copy", "-bsf:v", "trace_headers", "-f", "null", "-"]
     told = run_program(
-        [find_ffmpeg(case.video), *source, *trace],
+        [find_ffmpeg("a test"), *source, *trace],
         timeout_seconds=60,
         stdin=data[case.header :],
         with_stderr=True,
@@ -89,7 +79,7 @@ def headers(case: Case, data: bytes) -> tuple[Counter[str], dict[str, int]]:
 def test_every_block_is_coded_with_the_qp_asked_for(case, qp, crop):
     data = case.codec.encode(crop, Setting("qp", qp))
     _, fields = headers(case, data)
-    if case.video.stream == "hevc":
+    if case.codec.stream == "hevc":
         assert 26 + fields["init_qp_minus26"] + fields["slice_qp_delta"] == qp
         assert fields["cu_qp_delta_enabled_flag"] == 0
     else:
@@ -101,7 +91,7 @@ def test_a_stream_is_parameter_sets_and_one_picture(case, crop):
     """No supplemental enhancement information, which is where x265 puts 2 kB of its settings."""
     data = case.codec.encode(crop, Setting("qp", 22))
     units, fields = headers(case, data)
-    assert set(units) <= PARAMETER_SETS_AND_PICTURE[case.video.stream]
+    assert set(units) <= PARAMETER_SETS_AND_PICTURE[case.codec.stream]
     assert units["Slice Segment Header"] + units["Slice Header"] == 1
     assert not re.search(rb"[ -~]{12,}", data[:100])
     timing = {name: value for name, value in fields.items() if "timing" in name}
@@ -110,7 +100,7 @@ def test_a_stream_is_parameter_sets_and_one_picture(case, crop):
 
 def test_the_stream_says_bt709_full_range_and_its_format(case, crop):
     _, fields = headers(case, case.codec.encode(crop, Setting("qp", 37)))
-    if case.video.stream == "hevc":
+    if case.codec.stream == "hevc":
         depth = 10 if "10 bits" in case.codec.describe().command else 8
         chroma = 1 if "YCbCr 420" in case.codec.describe().command else 3
         assert fields["video_full_range_flag"] == fields["matrix_coefficients"] == 1
@@ -121,35 +111,31 @@ def test_the_stream_says_bt709_full_range_and_its_format(case, crop):
         assert (fields["sps_bitdepth_minus8"], fields["sps_chroma_format_idc"]) == (2, 1)
 
 
-X265_HASH = ["-qp", "32", "-x265-params", f"{x265.PARAMETERS}:hash=1"]
-
-
-VVENC_HASH = ["-qp", "32", "-vvenc-params", f"{vvenc.PARAMETERS}:seidecodedpicturehash=md5"]
+HASHES = {
+    "hevc": ["-x265-params", f"{X265_PARAMETERS}:hash=1"],
+    "vvc": ["-vvenc-params", f"{VVENC_PARAMETERS}:seidecodedpicturehash=md5"],
+}
 
 
 @pytest.mark.parametrize(
-    ("codec", "layout", "options"),
-    [
-        *(
-            (X265.video, PictureFormat(depth, 444), ["-preset", "veryslow", *X265_HASH])
-            for depth in (8, 10)
-        ),
-        *(
-            (VVenC.video, vvenc.LAYOUT, ["-preset", preset, "-qpa", "0", *VVENC_HASH])
-            for preset in ("faster", "fast")
-        ),
-    ],
+    "codec",
+    [X265(), X265(depth=10), VVenC(preset="faster"), VVenC(preset="fast")],
+    ids=["x265", "x265:10", "vvenc:faster", "vvenc:fast"],
 )
-def test_ffmpeg_decodes_what_the_encoder_reconstructed(codec, layout, options, photo):
+def test_ffmpeg_decodes_what_the_encoder_reconstructed(codec, photo, monkeypatch):
     """The encoder writes an MD5 of its own reconstruction, which the decoder compares with its."""
-    program = find_ffmpeg(codec)
-    data = encode_picture(photo, layout, encode_command(str(program), codec, layout, options))
+    options = (*codec._options[:-2], *HASHES[codec.stream])
+    monkeypatch.setattr(codec, "_options", options)
+    data = codec.encode(photo, Setting("qp", 32))[2 if codec.stream == "hevc" else 0 :]
     verify = ["-hide_banner", "-nostdin", "-loglevel", "debug", "-err_detect", "crccheck"]
     source = ["-f", codec.stream, "-i", "pipe:0", "-f", "null", "-"]
-    told = run_program(
-        [program, *verify, *source], timeout_seconds=60, stdin=data[1:], with_stderr=True
+    log = run_program(
+        [find_ffmpeg("a test"), *verify, *source],
+        timeout_seconds=60,
+        stdin=data[1:],
+        with_stderr=True,
     ).decode()
-    verdicts = re.findall(r"Verifying checksum.*", told)
+    verdicts = re.findall(r"Verifying checksum.*", log)
     assert verdicts
     assert all("correct" in verdict and "mismatch" not in verdict for verdict in verdicts)
 
@@ -183,7 +169,7 @@ def test_the_preset_reaches_the_encoder(crop):
     assert faster.encode(crop, faster.sweep[2]) != medium.encode(crop, medium.sweep[2])
 
 
-@pytest.mark.parametrize("preset", x265.PRESETS)
+@pytest.mark.parametrize("preset", X265_PRESETS)
 def test_every_preset_of_x265_takes_the_smallest_picture(preset, coffee):
     codec = X265(preset=preset)
     assert codec.decode(codec.encode(coffee[:1, :1], codec.sweep[0])).shape == (1, 1, 3)

@@ -260,7 +260,7 @@ def test_streams_that_are_cut_repeated_or_of_another_format_are_refused(photo):
     for spoilt in (data[:-1], data + data):
         with pytest.raises((CorruptStream, ProgramFailed)):
             VTM().decode(spoilt)
-    from baselines.vvenc import VVenC
+    from baselines.video import VVenC
 
     other = VVenC(preset="faster")
     with pytest.raises(CorruptStream, match="not of 10 bits in 4:4:4"):

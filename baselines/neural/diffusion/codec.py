@@ -47,7 +47,15 @@ class DrawingCodec:
     default_steps: ClassVar[int] = 1
     step_seconds: ClassVar[float] = 0.3  # per megapixel, on one core
 
-    def __init__(self, *, steps: int, base: str, start: float, seed: int, checkpoint: str) -> None:
+    def __init__(
+        self,
+        *,
+        steps: int,
+        base: str = "elic",
+        start: float = 0.0,
+        seed: int = 0,
+        checkpoint: str = "",
+    ) -> None:
         if not 1 <= steps <= MOST_STEPS:
             raise BadOption(f"steps={steps}: it is 1 to {MOST_STEPS}")
         if not 0 <= start <= 1:

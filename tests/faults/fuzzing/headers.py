@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from baselines.avif import coded_picture
 from baselines.bpg import BPG
 from baselines.compressai import container as zoo
 from baselines.formats.ffmpeg import read_y4m
-from baselines.formats.pillow_jpeg import application_bytes
+from baselines.jpeg import application_bytes
 from baselines.neural.bitstream import container
 from baselines.neural.bitstream.container import varint
 from baselines.neural.bitstream.control_grid import SingleControl
@@ -19,6 +18,7 @@ from baselines.neural.bitstream.windows import whole_blocks, window
 from baselines.neural.crdr.coder import BETA_GRID, CRDRControlBlock, HeaderControls
 from baselines.neural.entropy.coder import Decoder, Distributions, Encoder
 from baselines.raw import Raw
+from baselines.video import coded_picture
 from benchmark.codec import Setting
 from faults.fuzzing.target import Target, checked
 from support.networks.tiny_checkpoint import noise

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from baselines.field import PqMim
 from baselines.neural.architecture import load_architecture
 from baselines.neural.bitstream.container import Tiling
 from baselines.neural.cost import costs
@@ -19,7 +20,6 @@ from baselines.neural.pqmim.model import PqMimNetwork
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run import read_record
 from baselines.neural.training.suites import generative_suite
-from baselines.pqmim import PqMim
 from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import BadOption, CorruptStream, UsageError

@@ -1,0 +1,283 @@
+"""Learned methods of the field, built and trained by this project; networks are in `neural/`.
+
+    elic
+    elic:checkpoint=trained/elic-{level}.safetensors     instead of the networks that are bundled
+    elic:narrow=1                  level 4 with the latent of the other levels, under DIRAC and HFD
+    multirealism                   beta=0, closest to the pixels, and beta=2.56, most realistic
+    pqmim:perceptual=1             with LPIPS and a GAN in the loss
+    dirac                          behind ELIC, steps=1, closest to the pixels, and steps=100
+    dirac:steps=100:base=hyperprior\\:weights=matched
+    hfd:steps=100:seed=7
+
+torch is imported with the first image, not before.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from baselines.neural.checkpoint.card import verified_card
+from baselines.neural.checkpoint_codec import CheckpointCodec, RatePointsCodec, described
+from baselines.neural.diffusion.codec import AFTER_THE_ABSTRACT, DrawingCodec
+from benchmark.codec import (
+    Between,
+    CodecInfo,
+    Pixels,
+    Setting,
+    require_accepted,
+    require_options,
+)
+from benchmark.errors import BadOption
+from benchmark.facts import Facts, Typical
+
+MULTIREALISM_HIGHEST_BETA = 2.56
+NARROW_LEVEL = 4
+
+
+class Charm(RatePointsCodec):
+    """`charm-1.safetensors` to `charm-4.safetensors`: a context of channels.
+
+    Minnen, Singh, "Channel-wise autoregressive entropy models for learned image compression" (ICIP
+    2020).
+    """
+
+    name = "charm"
+    method = "Charm (Minnen and Singh, ICIP 2020)"
+    facts = Facts(
+        "Charm", "learned", "Trained for distortion", "#44AA99", "p", trained_on=("psnr_db",),
+        typical=(Typical("level", ((1, 1.3),)),), published=(("Charm", ""),), budget=True,
+        kmac=14.1,
+    )  # fmt: skip
+
+
+class Elic(RatePointsCodec):
+    """`elic-1.safetensors` to `elic-4.safetensors`: uneven channel groups, a checkerboard context.
+
+    He et al., "ELIC: Efficient learned image compression with unevenly grouped space-channel
+    contextual adaptive coding" (CVPR 2022). `narrow=1` takes `elic-narrow-4` as level 4, whose
+    latent of 112 channels limits the PSNR: the bundled networks of DIRAC and HFD were trained for
+    it.
+    """
+
+    name = "elic"
+    method = "ELIC (He et al., CVPR 2022)"
+    facts = Facts(
+        "ELIC", "learned", "Trained for distortion", "#56B4E9", "s", trained_on=("psnr_db",),
+        typical=(Typical("level", ((1, 1.15),)),), published=(("ELIC", "mse"),), budget=True,
+        kmac=14.7,
+    )  # fmt: skip
+
+    def __init__(self, *, narrow: int = 0, checkpoint: str = "") -> None:
+        require_options(self.name, narrow=(narrow, (0, 1)))
+        self._narrow = bool(narrow)
+        super().__init__(checkpoint=checkpoint)
+
+    def _file(self, level: int) -> str:
+        narrow = self._narrow and level == NARROW_LEVEL
+        return f"elic-narrow-{level}.safetensors" if narrow else super()._file(level)
+
+
+class IVR(CheckpointCodec):
+    """`ivr.safetensors`: one network for all rates, whose channels interpolated masks scale.
+
+    Sun, Tan, Sun, Sun, Feng, "Interpolation Variable Rate Image Compression" (ACM MM 2021). The
+    rate is a real number q, coded in steps of 1/16.
+    """
+
+    name = "ivr"
+    trained_by = "bench train --suite field --members ivr"
+    facts = Facts(
+        "IVR", "learned", "Trained for distortion", "#999933", "<", trained_on=("psnr_db",),
+        typical=(Typical("q", ((0, 1.1),)),), published=(("IVR", "with U-Net"),), budget=True,
+        kmac=14.8,
+    )  # fmt: skip
+
+    def __init__(self, *, checkpoint: str = "") -> None:
+        super().__init__(checkpoint=checkpoint)
+        highest = self._card.config.rate_levels - 1
+        self.sweep = tuple(Setting("q", q) for q in range(highest + 1))
+        self.accepts = Between("q", 0, highest)
+
+    def describe(self) -> CodecInfo:
+        """Return the checkpoint as its card describes it, and the sha256 of its tensors."""
+        command = "IVR (Sun et al., ACM MM 2021) at q={q}, entropy path in integers"
+        card = verified_card(self._path)
+        return described(card, command, self.licence, self.revision, self._device)
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """Return the stream."""
+        require_accepted(self, setting)
+        from baselines.neural.ivr.architecture import RATE_GRID
+
+        return self._codec().encode(pixels, RATE_GRID.step(setting.value))
+
+
+class Hific(RatePointsCodec):
+    """`hific-1.safetensors` to `hific-3.safetensors`: a discriminator that sees the latent.
+
+    Mentzer, Toderici, Tschannen, Agustsson, "High-Fidelity Generative Image Compression" (NeurIPS
+    2020); the levels 1, 2, 3 are its "lo", "mi", "hi".
+    """
+
+    name = "hific"
+    method = "HiFiC (Mentzer et al., NeurIPS 2020)"
+    facts = Facts(
+        "HiFiC", "learned", "Trained for realism", "#0072B2", "^",
+        trained_on=("psnr_db", "lpips_alex"), typical=(Typical("level", ((1, 2.4),)),),
+        published=(("HiFiC", ""),), budget=True, kmac=14.1,
+    )  # fmt: skip
+    levels = (1, 2, 3)
+    tuned_for = "perceptual quality"
+
+
+class MultiRealism(RatePointsCodec):
+    """`multirealism-1.safetensors` to `-4`: the decoder takes a realism weight, 0 <= beta <= 2.56.
+
+    Agustsson, Minnen, Toderici, Mentzer, "Multi-Realism Image Compression with a Conditional
+    Generator" (CVPR 2023). beta is rounded to multiples of .02 and only written to the header; the
+    other bits do not depend on it.
+    """
+
+    name = "multirealism"
+    method = "Multi-Realism (Agustsson et al., CVPR 2023)"
+    variants = ({"beta": "0"}, {"beta": "2.56"})
+    shown = ("beta=2.56", "beta=0")
+
+    @staticmethod
+    def facts(options: Mapping[str, str]) -> Facts:
+        """Return the facts of the variant with these options."""
+        beta = options.get("beta", "")
+        colour, marker = ("#009E73", "v") if beta == "2.56" else ("", "")
+        return Facts(
+            f"Multi-Realism β={beta}", "learned", "Trained for realism", colour, marker,
+            trained_on=("psnr_db", "lpips_alex"), typical=(Typical("level", ((1, 0.9),)),),
+            published=(("Multi-Realism", f"beta={beta}"),), budget=True, kmac=14.4,
+            titled=("beta",),
+        )  # fmt: skip
+
+    def __init__(self, *, beta: float, checkpoint: str = "") -> None:
+        if not 0 <= beta <= MULTIREALISM_HIGHEST_BETA:
+            raise BadOption(f"beta={beta:g}: it is 0 to {MULTIREALISM_HIGHEST_BETA:g}")
+        self._beta = beta
+        super().__init__(checkpoint=checkpoint)
+
+    def describe(self) -> CodecInfo:
+        """Return the checkpoints as their cards describe them, and what this beta is good for."""
+        info = super().describe()
+        return replace(
+            info,
+            command=f"{info.command}, beta={self._beta:g}",
+            tuned_for="PSNR" if self._beta == 0 else "perceptual quality",
+        )
+
+    def _controls(self) -> int:
+        from baselines.neural.multirealism.architecture import BETA_GRID
+
+        return BETA_GRID.step(self._beta)
+
+
+class PqMim(RatePointsCodec):
+    """`pqmim-1.safetensors` to `-4`, or `pqmim-perceptual-1` to `-4`: a masked transformer.
+
+    El-Nouby, Muckley, Ullrich, Laptev, Verbeek, Jégou, "Image compression with product quantized
+    masked image modeling" (TMLR 2023). Built after the abstract: layers, sizes and constants are
+    our choice.
+    """
+
+    name = "pqmim"
+    method = "PQ-MIM (El-Nouby et al., TMLR 2023), after the abstract"
+    coding = "transformer without rounded sums"
+    suite = "generative"
+    shown = ("perceptual=1", "")
+
+    @staticmethod
+    def facts(options: Mapping[str, str]) -> Facts:
+        """Return the facts of the variant with these options."""
+        typical = (Typical("level", ((1, 9), (4, 10.6))),)
+        if options.get("perceptual") == "1":
+            return Facts(
+                "PQ-MIM", "learned", "Trained for realism", "#882255", "s",
+                trained_on=("psnr_db", "lpips_alex"), typical=typical,
+                published=(("PQ-MIM", ""),), budget=True, kmac=41.2, titled=("perceptual",),
+            )  # fmt: skip
+        return Facts(
+            "PQ-MIM (MSE)", "learned", "Trained for distortion", trained_on=("psnr_db",),
+            typical=typical, budget=True, kmac=45.3,
+        )  # fmt: skip
+
+    def __init__(self, *, perceptual: int = 0, checkpoint: str = "") -> None:
+        require_options(self.name, perceptual=(perceptual, (0, 1)))
+        self._perceptual = bool(perceptual)
+        super().__init__(checkpoint=checkpoint)
+
+    def describe(self) -> CodecInfo:
+        """Return the checkpoints as their cards describe them, and what they are trained for."""
+        tuned_for = "perceptual quality" if self._perceptual else "PSNR"
+        return replace(super().describe(), tuned_for=tuned_for)
+
+    def _stem(self) -> str:
+        return "pqmim-perceptual" if self._perceptual else "pqmim"
+
+    def _caveat(self) -> str:
+        return "; ".join(filter(None, [AFTER_THE_ABSTRACT, super()._caveat()]))
+
+
+class Dirac(DrawingCodec):
+    """`dirac-BASE.safetensors`: samples the residual behind the codec `base` by diffusion.
+
+    Ghouse et al., "A residual diffusion model for high perceptual quality codec augmentation"
+    (2023), built after the abstract. `steps`, 1 to 1000, of DDIM; one step estimates the mean.
+    `start`, above 0 to 1, is the time to begin at, by default 1 for one step and .5 for more;
+    `seed` chooses another sample. None of these three changes a bit.
+    """
+
+    name = "dirac"
+    method = "DIRAC (Ghouse et al., 2023, after the abstract)"
+    late_start = 0.5  # chosen on photographs that were not trained on
+    variants = ({"steps": "1"}, {"steps": "100"})
+    shown = ("steps=1", "steps=100")
+
+    @classmethod
+    def facts(cls, options: Mapping[str, str]) -> Facts:
+        """Return the facts of the variant with these options."""
+        steps = options.get("steps", "")
+        colour, marker = ("#CC79A7", "D") if steps == "100" else ("", "")
+        return Facts(
+            f"DIRAC steps={steps}", "learned", "Trained for realism", colour, marker,
+            trained_on=("psnr_db",),  # of the base
+            typical=cls.typical(options), published=((f"DIRAC-{steps}", ""),), budget=True,
+            kmac=14.7 + 14.8 * int(steps or 0), titled=("steps",),
+        )  # fmt: skip
+
+
+class Hfd(DrawingCodec):
+    """`hfd-BASE.safetensors`: samples the picture behind the codec `base` by its score.
+
+    Hoogeboom et al., "High-fidelity image compression with score-based generative models" (2023),
+    built after the abstract. Options as for `Dirac`; steps are ancestral ones, as DDPM's, and start
+    at .3 by default.
+    """
+
+    name = "hfd"
+    method = "HFD (Hoogeboom et al., 2023, after the abstract)"
+    late_start = 0.3  # chosen on photographs that were not trained on
+    default_steps = 20
+
+    @classmethod
+    def facts(cls, options: Mapping[str, str]) -> Facts:
+        """Return the facts of the variant with these options."""
+        return Facts(
+            "HFD", "learned", "Trained for realism", "#E69F00", ">", trained_on=("psnr_db",),
+            typical=cls.typical(options), published=(("HFD", ""),), budget=True,
+            kmac=310.3,  # 20 steps behind ELIC
+        )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        steps: int = 20,
+        base: str = "elic",
+        start: float = 0.0,
+        seed: int = 0,
+        checkpoint: str = "",
+    ) -> None:
+        super().__init__(steps=steps, base=base, start=start, seed=seed, checkpoint=checkpoint)

@@ -1,0 +1,297 @@
+"""WebP, JPEG XL and JPEG 2000 through the libraries in imagecodecs; JPEG 2000 also in Pillow's."""
+
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from baselines.jpeg import pillow_files, pillow_version
+from benchmark.codec import (
+    Between,
+    CodecInfo,
+    Pixels,
+    Setting,
+    require_accepted,
+    require_options,
+)
+from benchmark.errors import CorruptStream, Reason, Unavailable
+from benchmark.facts import Facts, Memory, Typical
+from benchmark.system.digest import files_sha256
+from benchmark.system.machine import package_folder
+
+MOST_RESOLUTIONS = 6  # opj_compress's number of resolutions
+START_OF_TILE_PART, COMMENT = b"\xff\x90", b"\xff\x64"  # ISO/IEC 15444-1, table A.2
+
+
+class WheelCodec:
+    """Base of the codecs that a part of imagecodecs decodes; a subclass names it."""
+
+    name: ClassVar[str]
+    part: ClassVar[str]  # of imagecodecs: "webp"
+    libraries: ClassVar[tuple[str, ...]]  # that it is linked with: beginnings of file names
+    licence: ClassVar[str] = "BSD-3-Clause"
+    timed: ClassVar[str] = "one call in this process"
+    facts: ClassVar[Facts]
+    command: str  # as `CodecInfo` has it
+
+    def __init__(self) -> None:
+        """Raise `Unavailable` unless imagecodecs is installed and has the part."""
+        try:
+            import imagecodecs
+        except ImportError as error:
+            raise Unavailable(
+                f"{self.name} needs the Python package imagecodecs: install it",
+                Reason("package", "imagecodecs"),
+            ) from error
+        if not getattr(imagecodecs, self.part.upper()).available:
+            raise Unavailable(
+                f"{self.name} is missing from this imagecodecs: install a complete wheel"
+            )
+
+    def describe(self) -> CodecInfo:
+        """Return the versions of library and imagecodecs; fingerprint their files."""
+        import imagecodecs
+
+        release = getattr(imagecodecs, f"{self.part}_version")()
+        return CodecInfo(
+            version=f"{release}, imagecodecs {imagecodecs.__version__}",
+            command=self.command,
+            licence=self.licence,
+            fingerprint=files_sha256(self.files()),
+            revision=1,
+            timed=self.timed,
+            chroma=self.facts.chroma,
+            tuned_for=self.facts.tuned_for,
+        )
+
+    def files(self) -> list[Path]:
+        """Return the compiled files of the part and of its libraries."""
+        folder = package_folder("imagecodecs")
+        bundled = folder.parent / "imagecodecs.libs"
+        libraries = [path for name in self.libraries for path in sorted(bundled.glob(f"{name}*"))]
+        return [*sorted(folder.glob(f"_{self.part}.*so")), *libraries]
+
+    def container_bytes(self, data: bytes) -> int:
+        """Return 0: the stream is a bare codestream."""
+        return 0
+
+
+class WebP(WheelCodec):
+    """Option: method, libwebp's effort from 0 (fast) to 6 (slow), 4 by default as in cwebp.
+
+    Lossy (VP8, 4:2:0).
+    """
+
+    name, part, libraries = "webp", "webp", ("libwebp", "libsharpyuv")
+    sweep = tuple(Setting("quality", value) for value in (0, 5, 15, 30, 50, 70, 85, 95))
+    accepts = Between("quality", 0, 100)
+    facts = Facts(
+        "WebP", "standard", colour="#CC79A7", marker="v", chroma="4:2:0",
+        memory=Memory(15, 0, torch=False),
+        typical=(Typical("quality", ((1, 0.15), (50, 0.18), (85, 0.26))),),
+        published=(("WebP", "Pillow 7.1.2"),),
+    )  # fmt: skip
+
+    def __init__(self, *, method: int = 4) -> None:
+        super().__init__()
+        require_options(self.name, method=(method, range(7)))
+        self._method = method
+        self.command = (
+            f"imagecodecs.webp_encode(level={{quality}}, lossless=False, method={method}, "
+            "numthreads=0): 4:2:0, one thread"
+        )
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """Return a RIFF file of one VP8 chunk; `BadOption` unless quality is from 0 to 100."""
+        from imagecodecs import webp_encode
+
+        require_accepted(self, setting)
+        packed, level = np.ascontiguousarray(pixels), setting.value
+        # numthreads=1 would switch libwebp's multithreading on
+        data = webp_encode(packed, level, lossless=False, method=self._method, numthreads=0)
+        return bytes(data)
+
+    def decode(self, data: bytes) -> Pixels:
+        """Return the pixels; raises imagecodecs' `WebpError` for anything but a whole WebP."""
+        from imagecodecs import webp_decode
+
+        decoded: Pixels = webp_decode(data, index=0, hasalpha=False)
+        return decoded
+
+    def container_bytes(self, data: bytes) -> int:
+        """Return the bytes of the RIFF file that are not the content of its VP8 chunk."""
+        return len(data) - int.from_bytes(data[16:20], "little")
+
+
+class JPEGXL(WheelCodec):
+    """Option: effort, from 1 (fast) to 10 (slow), 7 by default as in cjxl.
+
+    Lossy (VarDCT, XYB). The setting is the Butteraugli distance: 1 is called visually lossless, and
+    the lowest rate is the largest distance. From 20 on libjxl codes at half the resolution.
+    """
+
+    name, part, libraries = "jpegxl", "jpegxl", ("libjxl",)
+    timed = "one call in this process, conversion from and to RGB included"
+    sweep = tuple(Setting("distance", value) for value in (25, 15, 9, 5.5, 3, 1.7, 1, 0.5))
+    accepts = Between("distance", 0.01, 25)
+    facts = Facts(
+        "JPEG XL", "standard", colour="#009E73", marker="P",
+        chroma="4:4:4", tuned_for="Butteraugli", memory=Memory(70, 0, torch=False),
+        typical=(Typical("distance", ((0.5, 1.7), (3, 1.1), (15, 1.0))),),
+    )  # fmt: skip
+
+    def __init__(self, *, effort: int = 7) -> None:
+        super().__init__()
+        require_options(self.name, effort=(effort, range(1, 11)))
+        self._effort = effort
+        self.command = (
+            f"imagecodecs.jpegxl_encode(distance={{distance}}, lossless=False, effort={effort}, "
+            "photometric='rgb', usecontainer=False, numthreads=1): XYB, no chroma subsampling"
+        )
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """Return a bare codestream; `BadOption` unless distance is from 0.01 to 25."""
+        from imagecodecs import jpegxl_encode
+
+        require_accepted(self, setting)
+        data = jpegxl_encode(
+            pixels,
+            distance=setting.value,
+            lossless=False,
+            effort=self._effort,
+            photometric="rgb",
+            usecontainer=False,
+            numthreads=1,
+        )
+        return bytes(data)
+
+    def decode(self, data: bytes) -> Pixels:
+        """Return the pixels; raises `ValueError` or `JpegxlError` for anything but a JPEG XL."""
+        from imagecodecs import jpegxl_decode
+
+        decoded: Pixels = jpegxl_decode(data, index=0, numthreads=1)
+        return decoded
+
+
+class JPEG2000(WheelCodec):
+    """Option: control, by which OpenJPEG chooses what to keep, "ratio" (default) or "psnr".
+
+    ratio: 24 bits per pixel divided by the stream's. Encoded by Pillow; the stream is that of
+    `opj_compress -r RATIO -I`: one tile, one layer, six resolutions (fewer under 32 px).
+    psnr: dB, the only control of imagecodecs: RPCL order, precincts of 256 x 256.
+    Both: irreversible 9/7 wavelet and colour transform, no chroma subsampling, a codestream whose
+    comment, where OpenJPEG signs with 39 bytes, is removed.
+    """
+
+    name, part, libraries = "jpeg2000", "jpeg2k", ("libopenjp2",)
+    licence = "BSD-2-Clause"
+    timed = "one call in this process, removal of the comment included"
+    sweep = tuple(Setting("ratio", value) for value in (240, 144, 96, 64, 48, 32, 20, 12))
+    accepts = Between("ratio", 1, 2400)
+    facts = Facts(
+        "JPEG 2000", "standard", colour="#8C510A", marker="D", chroma="4:4:4", tuned_for="PSNR",
+        memory=Memory(35, 0, torch=False),
+        typical=(Typical("ratio", ((12, 0.45), (240, 0.4))),),
+    )  # fmt: skip
+    command = (
+        "imagecodecs.jpeg2k_encode(level={psnr}, codecformat='j2k', reversible=False, "
+        "mct=True, resolutions=6, planar=False, numthreads=1), comment removed"
+    )
+
+    def __init__(self, *, control: str = "ratio") -> None:
+        super().__init__()
+        require_options(self.name, control=(control, ("ratio", "psnr")))
+        self._by_ratio = control == "ratio"
+        if not self._by_ratio:
+            self.sweep = tuple(Setting("psnr", value) for value in range(22, 44, 3))
+            self.accepts = Between("psnr", 1, 100)  # levels below 1 are lossless
+
+    def describe(self) -> CodecInfo:
+        """Return the versions of OpenJPEG and of its wrappers; fingerprint their files."""
+        info = super().describe()
+        if not self._by_ratio:
+            return info
+        encoder = f"openjpeg {_pillows_openjpeg()}, {pillow_version()}"
+        return replace(
+            info,
+            version=f"{encoder}, decoded by {info.version}",
+            command="PIL.Image.save(format='JPEG2000', no_jp2=True, quality_mode='rates', "
+            "quality_layers=[{ratio}], irreversible=True, mct=1, num_resolutions=6): "
+            "opj_compress -r {ratio} -I, comment removed",
+            fingerprint=files_sha256([*pillow_files("libopenjp2"), *self.files()]),
+            revision=2,
+        )
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """Return a bare codestream; a ratio is from 1 to 2400, a psnr from 1 to 100 dB.
+
+        `Unavailable` where a ratio is asked for and Pillow was built without OpenJPEG.
+        """
+        require_accepted(self, setting)
+        if self._by_ratio:
+            return _without_comments(_encode_at_ratio(pixels, setting.value))
+        from imagecodecs import jpeg2k_encode
+
+        data = jpeg2k_encode(
+            pixels,
+            setting.value,  # type: ignore[arg-type]  # a float works; the stub says int
+            codecformat="j2k",
+            reversible=False,
+            mct=True,
+            resolutions=6,
+            planar=False,
+            numthreads=1,
+        )
+        return _without_comments(bytes(data))
+
+    def decode(self, data: bytes) -> Pixels:
+        """Return the pixels; raises imagecodecs' `Jpeg2kError` for anything but a codestream."""
+        from imagecodecs import jpeg2k_decode
+
+        decoded: Pixels = jpeg2k_decode(data, planar=False, numthreads=1)
+        return decoded
+
+
+def _pillows_openjpeg() -> str:
+    """Return the version of OpenJPEG in Pillow, or raise `Unavailable`."""
+    from PIL import features
+
+    if release := features.version("jpg_2000"):
+        return release
+    raise Unavailable(
+        "this Pillow was built without OpenJPEG, which jpeg2000 calls for a ratio: install Pillow "
+        "as a wheel, or use jpeg2000:control=psnr"
+    )
+
+
+def _encode_at_ratio(pixels: Pixels, ratio: float) -> bytes:
+    from PIL import Image
+
+    _pillows_openjpeg()
+    stream = BytesIO()
+    Image.fromarray(pixels).save(
+        stream,
+        "JPEG2000",
+        no_jp2=True,
+        quality_mode="rates",
+        quality_layers=[ratio],
+        irreversible=True,
+        mct=1,
+        num_resolutions=min(MOST_RESOLUTIONS, min(pixels.shape[:2]).bit_length()),
+    )
+    return stream.getvalue()
+
+
+def _without_comments(stream: bytes) -> bytes:
+    """Remove the COM segments of the main header."""
+    kept, start = [stream[:2]], 2
+    while (marker := stream[start : start + 2]) != START_OF_TILE_PART:
+        if len(marker) < 2:
+            raise CorruptStream("OpenJPEG wrote a JPEG 2000 header without a tile part")
+        end = start + 2 + int.from_bytes(stream[start + 2 : start + 4])
+        if marker != COMMENT:
+            kept.append(stream[start:end])
+        start = end
+    return b"".join([*kept, stream[start:]])

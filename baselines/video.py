@@ -1,0 +1,197 @@
+"""Intra pictures by encoders in ffmpeg: AVIF by libaom, HEVC by x265, VVC by VVenC.
+
+Colours are converted by `baselines.formats.ycbcr`, and streams name them: BT.709 primaries and
+matrix, sRGB transfer, full range. One thread, no metadata.
+"""
+
+from binascii import crc_hqx
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from baselines.formats.ffmpeg import IntraCodec, PictureFormat
+from baselines.formats.ycbcr import Planes, rgb_to_ycbcr
+from benchmark.codec import Between, Pixels, Setting, require_options
+from benchmark.errors import CorruptStream
+from benchmark.facts import Facts, Memory, Typical
+
+BOX_HEADER_BYTES = 8  # size and type; boxes from 4 GiB, whose header is longer, are refused
+# AVIF leaves out the temporal delimiter with which an AV1 stream begins (AV1 specification, 5.6)
+TEMPORAL_DELIMITER = b"\x12\x00"
+
+# all but placebo, which takes no picture whose sides are under 32
+X265_PRESETS = (
+    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
+    *("medium", "slow", "slower", "veryslow"),
+)
+# ipratio: x265 would code an intra picture at 3 below the QP asked for
+X265_PARAMETERS = (
+    "log-level=error:info=0:vui-timing-info=0:keyint=1:ipratio=1:pools=none:frame-threads=1:wpp=0"
+)
+
+VVENC_PRESETS = ("faster", "fast", "medium", "slow", "slower")
+VVENC_LAYOUT = PictureFormat(10, 420)  # the only one that libvvenc takes
+# intraqpoffset: an intra picture would be coded at 3 below the QP asked for.
+# bim: no QP of its own for any block. alfspeed: what an intra picture gets anyway, said silently.
+VVENC_PARAMETERS = (
+    "verbosity=0:intraqpoffset=0:bim=0:intraperiod=1:gopsize=1:alfspeed=0:"
+    "accessunitdelimiter=0:hrdparameterspresent=0:videofullrange=1"
+)
+
+
+class AVIF(IntraCodec):
+    """Options: tune psnr (default) or ssim, speed 0 (slow) to 6, subsampling 444 or 420, depth.
+
+    Speed is 4 by default, subsampling 444, as in the published curves of AV1, depth 10 bits or 8.
+    The setting is libaom's constant quality level `crf`, 0 to 63. The usage is `good`: at equal
+    time it needs fewer bits at equal PSNR than `allintra`. ffmpeg writes the file around the one
+    AV1 picture, dav1d decodes it.
+    """
+
+    name = "avif"
+    sweep = tuple(Setting("crf", value) for value in (60, 51, 42, 34, 26, 18))
+    accepts = Between("crf", 0, 63, whole=True)
+    facts = Facts(
+        "AVIF", "standard", colour="#117733", marker="^", chroma="4:4:4", tuned_for="SSIM",
+        memory=Memory(220, 0, torch=False),
+        typical=(Typical("crf", ((18, 12), (34, 9), (60, 4))),),
+    )  # fmt: skip
+    encoder, stream, decoder, output = "libaom-av1", "avif", "libdav1d", "FILE"
+    banner, licence, revision = r"libaom-av1 @ \w+\] v(\S+)", "BSD-2-Clause", 2
+    conversions: ClassVar[tuple[Mapping[str, str], ...]] = (
+        {},
+        {"depth": "8"},
+        {"subsampling": "420"},
+    )
+
+    def __init__(
+        self, *, tune: str = "psnr", speed: int = 4, subsampling: int = 444, depth: int = 10
+    ) -> None:
+        require_options(
+            self.name,
+            tune=(tune, ("psnr", "ssim")),
+            speed=(speed, range(7)),  # of libaom's `good` usage
+            subsampling=(subsampling, (444, 420)),
+            depth=(depth, (8, 10)),
+        )
+        options = (
+            *("-threads", "1", "-still-picture", "1", "-usage", "good"),
+            *("-tune", tune, "-cpu-used", str(speed), "-b:v", "0", "-crf", "{crf}"),
+        )
+        layout = PictureFormat(depth, 420 if subsampling == 420 else 444)
+        super().__init__(layout, options, tune.upper())
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """Return one still picture; `BadOption` unless crf is a whole number from 0 to 63."""
+        height, width, _ = pixels.shape
+        odd = ((0, height % 2), (0, width % 2), (0, 0))  # chroma of 4:2:0 is halved from even sides
+        even = np.pad(pixels, odd, mode="edge") if self._layout.subsampling == 420 else pixels
+        luma, *chroma = rgb_to_ycbcr(even, *self._layout)
+        return self._coded(Planes(luma[:height, :width], *chroma), setting)
+
+    def decode(self, data: bytes) -> Pixels:
+        """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is a whole file."""
+        return np.ascontiguousarray(self._picture("obu", TEMPORAL_DELIMITER + coded_picture(data)))
+
+    def container_bytes(self, data: bytes) -> int:
+        """Return the bytes of the file that are not the AV1 picture in its `mdat` box."""
+        return len(data) - len(coded_picture(data))
+
+
+def coded_picture(file: bytes) -> bytes:
+    """Return the content of the file's one `mdat` box (ISO/IEC 14496-12).
+
+    Raises `CorruptStream` unless the boxes fill the file and one of them is `mdat`.
+    """
+    pictures, start = [], 0
+    while start < len(file):
+        size = int.from_bytes(file[start : start + 4])
+        if size < BOX_HEADER_BYTES or start + size > len(file):
+            raise CorruptStream("the file is damaged or truncated: its boxes do not fill it")
+        if file[start + 4 : start + BOX_HEADER_BYTES] == b"mdat":
+            pictures.append(file[start + BOX_HEADER_BYTES : start + size])
+        start += size
+    if len(pictures) != 1:
+        raise CorruptStream(f"the file has {len(pictures)} mdat boxes where a picture has one")
+    return pictures[0]
+
+
+class X265(IntraCodec):
+    """Options: preset (veryslow by default), subsampling 444 (default) or 420, depth 8 or 10.
+
+    8-bit 4:4:4 is how learned codecs are usually compared with HEVC; it caps PSNR at about 53 dB.
+    The encoder is tuned for PSNR. QPs are whole, 0 to 51. ffmpeg's decoder makes a picture of a
+    damaged or truncated stream without a word, therefore two bytes of checksum (CRC-16/XMODEM,
+    big-endian) precede the others.
+    """
+
+    name = "x265"
+    encoder, stream = "libx265", "hevc"
+    accepts = Between("qp", 0, 51, whole=True)
+    facts = Facts(
+        "x265", "standard", colour="#E69F00", marker="<", chroma="4:4:4", tuned_for="PSNR",
+        memory=Memory(220, 0, torch=False),
+        typical=(Typical("qp", ((22, 4.4), (32, 3.3), (47, 1.9))),),
+    )  # fmt: skip
+    banner, licence = r"HEVC encoder version (\S+)", "GPL-2.0-or-later"
+    conversions: ClassVar[tuple[Mapping[str, str], ...]] = (
+        {},
+        {"depth": "10"},
+        {"subsampling": "420"},
+    )
+
+    def __init__(self, *, preset: str = "veryslow", subsampling: int = 444, depth: int = 8):
+        require_options(
+            self.name,
+            preset=(preset, X265_PRESETS),
+            subsampling=(subsampling, (444, 420)),
+            depth=(depth, (8, 10)),
+        )
+        options = ["-preset", preset, "-tune", "psnr", "-qp", "{qp}"]
+        layout = PictureFormat(depth, 420 if subsampling == 420 else 444)
+        super().__init__(layout, [*options, "-x265-params", X265_PARAMETERS])
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """Return checksum, padding and one intra picture; `BadOption` unless qp is whole, 0..51."""
+        data = super().encode(pixels, setting)
+        return crc_hqx(data, 0).to_bytes(2, "big") + data
+
+    def decode(self, data: bytes) -> Pixels:
+        """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is a whole stream."""
+        if len(data) < 3 or crc_hqx(data[2:], 0) != int.from_bytes(data[:2], "big"):
+            raise CorruptStream("the stream is damaged or truncated: its checksum does not match")
+        return super().decode(data[2:])
+
+    def container_bytes(self, data: bytes) -> int:
+        """Return 3: the checksum and the byte of padding before the elementary stream."""
+        return 2 + super().container_bytes(data[2:])
+
+
+class VVenC(IntraCodec):
+    """Options: preset faster, fast (default), medium, slow or slower. 10-bit 4:2:0.
+
+    The perceptual QP adaptation is off (`-qpa 0`), so that the QP is the same in every block.
+    4:2:0 loses chroma detail for good: PSNR ends at about 46 dB however low the QP, 0 to 63.
+    """
+
+    name = "vvenc"
+    encoder, stream = "libvvenc", "vvc"
+    accepts = Between("qp", 0, 63, whole=True)
+    banner, licence = r"libvvenc version: (\S+)", "BSD-3-Clause-Clear"
+    conversions: ClassVar[tuple[Mapping[str, str], ...]] = ({},)
+
+    # preset and chroma format are in every name: they tell a fast encoder from the others
+    @staticmethod
+    def facts(options: Mapping[str, str]) -> Facts:
+        """Return the facts of a preset."""
+        return Facts(
+            f"VVenC {options.get('preset', 'fast')} 4:2:0", "standard", colour="#0072B2",
+            marker="o", chroma="4:2:0", tuned_for="PSNR", titled=("preset",),
+            typical=(Typical("qp", ((22, 14), (32, 10), (37, 7), (42, 5.5), (47, 4))),),
+        )  # fmt: skip
+
+    def __init__(self, *, preset: str = "fast"):
+        require_options(self.name, preset=(preset, VVENC_PRESETS))
+        options = ["-threads", "1", "-preset", preset, "-qpa", "0", "-qp", "{qp}"]
+        super().__init__(VVENC_LAYOUT, [*options, "-vvenc-params", VVENC_PARAMETERS])
