@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from benchmark.check.check import USUAL
 from benchmark.check.pairing import (
+    OF_OTHER_WEIGHTS,
     NotComparable,
     RowSet,
     differ,
@@ -130,7 +131,10 @@ def _counterparts(asked: CheckRequest, specs: Sequence[CodecSpec]) -> dict[Codec
     elif codec.options:
         wanted = {spec: without_weights(spec.identity) for spec in resolve(codec)}
     else:
-        bare = sorted(without_weights(spec) for spec in specs if spec.name == codec.name)
+        mine = [spec for spec in specs if spec.name == codec.name]
+        if asked.checkpoint is not None:
+            mine = [spec for spec in mine if OF_OTHER_WEIGHTS not in dict(spec.options)]
+        bare = sorted(map(without_weights, mine))
         _refuse_code(codec, bare)
         wanted = {spec: spec for spec in bare}
     if not wanted:

@@ -26,6 +26,7 @@ from benchmark.system.text import counted
 
 # Options that say which weights a codec runs with, not what it is.
 OF_WEIGHTS = ("checkpoint",)
+OF_OTHER_WEIGHTS = "size"  # the option of bundled weights that no checkpoint replaces
 SHOWN = 3  # names in a sentence
 
 

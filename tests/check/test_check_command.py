@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -330,3 +332,17 @@ def test_a_reference_with_two_checkpoints_of_the_codec_needs_one_by_name(tmp_pat
     asked = replace(asked, reference_codec="ours:beta=0:checkpoint=a.safetensors")
     with pytest.raises(NotComparable, match="no image of sample"):
         measure_candidate(asked, request, folders, run=None)
+
+
+def test_a_checkpoint_is_compared_with_the_variants_of_no_other_bundled_size(tmp_path):
+    codecs = []
+
+    def record(request, matrix, judged):
+        codecs.extend(request.codecs)
+        return SimpleNamespace(matrix=matrix, rows=pa.table({}))
+
+    checkpoint = ROOT / "baselines" / "checkpoints" / "ours.safetensors"
+    asked = CheckRequest(codec="ours", checkpoint=checkpoint)
+    folders = {"sample": ROOT / "results" / "sample"}
+    measure_candidate(asked, Request(results=tmp_path), folders, run=record)
+    assert codecs == [f"ours:beta={beta}:checkpoint={checkpoint}" for beta in ("0", "3.84")]
