@@ -19,7 +19,7 @@ from benchmark.errors import (
     memory_sentence,
     refused_path,
 )
-from benchmark.registry import COMMANDS, load_command
+from benchmark.registry import COMMANDS, HELP, load_command
 from benchmark.system.text import visible
 
 IMAGES = ("export-images", "export", "images")  # as it is often typed, and the verb meant
@@ -35,7 +35,7 @@ class BenchGroup(QuickValues, TyperGroup):
 
     def list_commands(self, _ctx: Any) -> list[str]:
         """Return the verbs in the order of their table."""
-        return list(COMMANDS)
+        return [verb for verbs in HELP.values() for verb in verbs]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command of the first argument, and import it."""
@@ -97,8 +97,9 @@ def _bench(
 ) -> None: ...
 
 
-for _name, _command in COMMANDS.items():  # help alone; `BenchGroup` imports what is behind it
-    app.command(_name, help=_command.help, rich_help_panel=_command.panel)(lambda: None)
+for _panel, _verbs in HELP.items():  # help alone; `BenchGroup` imports what is behind it
+    for _name, _help in _verbs.items():
+        app.command(_name, help=_help, rich_help_panel=_panel)(lambda: None)
 app.command(IMAGES[0], hidden=True)(lambda: None)
 
 

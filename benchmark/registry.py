@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmark import user_file
 from benchmark.errors import UnknownName
@@ -106,143 +106,72 @@ DATASETS = {
 }
 
 
-class Command(NamedTuple):
-    """A sub-command of `bench`."""
-
-    target: str  # module:attribute, a function for Typer or a `typer.Typer` of several
-    help: str  # the first sentence of its help
-    panel: str  # of `bench --help`
-
-
-# In the order in which a user needs them
+# Sub-commands by module: functions for Typer, or `typer.Typer`s; `_` ends the name of a builtin.
+VERBS = {
+    "benchmark.commands.run": "run plan rescore",
+    "benchmark.commands.inventory": "list_ doctor",
+    "benchmark.commands.fetch": "fetch",
+    "baselines.commands.worker": "worker",
+    "benchmark.commands.report": "report",
+    "benchmark.commands.figures": "figures",
+    "benchmark.commands.compare": "rank tradeoff match bd",
+    "benchmark.commands.check": "check",
+    "benchmark.commands.references": "baseline published",
+    "benchmark.commands.exchange": "pack export merge",
+    "benchmark.commands.audit": "audit",
+    "baselines.commands.train": "train ablation",
+    "baselines.commands.images": "encode decode",
+    "baselines.commands.checkpoint": "checkpoint",
+}
 COMMANDS = {
-    "run": Command(
-        "benchmark.commands.run:run",
-        "Encode, decode and score images, and store the rows.",
-        "Measure",
-    ),
-    "plan": Command(
-        "benchmark.commands.run:plan",
-        "Count the cells of a run, all, done and to do; estimate their time and the memory they "
-        "need.",
-        "Measure",
-    ),
-    "list": Command(
-        "benchmark.commands.inventory:list_names",
-        "List codecs, datasets and metrics, each with a title and what it lacks here.",
-        "Measure",
-    ),
-    "doctor": Command(
-        "benchmark.commands.inventory:doctor",
-        "Say which codecs, metrics and datasets can be used here, and what the others lack.",
-        "Measure",
-    ),
-    "fetch": Command(
-        "benchmark.commands.fetch:fetch",
-        "Download a dataset or weights, checked; an interrupted download resumes where it stopped.",
-        "Measure",
-    ),
-    "rescore": Command(
-        "benchmark.commands.run:rescore",
-        "Decode kept streams again and compute the metrics that stored rows lack.",
-        "Measure",
-    ),
-    "worker": Command(
-        "baselines.commands.worker:worker",
-        "Measure a codec in an environment of its own: begin, set up, check.",
-        "Measure",
-    ),
-    "report": Command(
-        "benchmark.commands.report:report",
-        "Draw figures and write tables from the rows of earlier runs.",
-        "Analyse",
-    ),
-    "figures": Command(
-        "benchmark.commands.figures:figures",
-        "Draw the figures of a paper from stored results alone.",
-        "Analyse",
-    ),
-    "rank": Command(
-        "benchmark.commands.rank:rank",
-        "Rank codecs at a rate or at a value of a metric, by interpolation of each image's curve.",
-        "Analyse",
-    ),
-    "tradeoff": Command(
-        "benchmark.commands.tradeoff:tradeoff",
-        "Compare the distortion of CODEC with that of AGAINST at AGAINST's rates and realism.",
-        "Analyse",
-    ),
-    "match": Command(
-        "benchmark.commands.match:match",
-        "Compare CODEC with AGAINST over pairs of streams of the same image and the same quality.",
-        "Analyse",
-    ),
-    "bd": Command(
-        "benchmark.commands.bd:bd",
-        "Compute BD-rate and BD-metric of TEST against ANCHOR, by Akima and by the older cubic "
-        "form.",
-        "Analyse",
-    ),
-    "check": Command(
-        "benchmark.commands.check:check",
-        "Say whether a checkpoint, codec or set of rows is worse than a reference.",
-        "Analyse",
-    ),
-    "baseline": Command(
-        "benchmark.commands.references:baseline",
-        "Save and list named references for `bench check`.",
-        "Analyse",
-    ),
-    "published": Command(
-        "benchmark.commands.references:published",
-        "Compare with numbers published in papers and repositories.",
-        "Analyse",
-    ),
-    "pack": Command(
-        "benchmark.commands.exchange:pack",
-        "Export and import bitstream archives: streams with their rows, for others to check.",
-        "Exchange",
-    ),
-    "export": Command(
-        "benchmark.commands.exchange:tools",
-        "Export results for other tools: decoded pictures, codec-compare.",
-        "Exchange",
-    ),
-    "merge": Command(
-        "benchmark.commands.exchange:merge",
-        "Add rows, streams, run records and features of results folders to another one.",
-        "Exchange",
-    ),
-    "audit": Command(
-        "benchmark.commands.audit:audit",
-        "Verify rows, streams, packs and colour conversions.",
-        "Exchange",
-    ),
-    "train": Command(
-        "baselines.commands.train:train",
-        "Train, or resume earlier training; a finished network becomes a checkpoint with its card.",
-        "Learned codec",
-    ),
-    "ablation": Command(
-        "baselines.commands.ablation:ablation",
-        "Train variants of the realism stage, measure each and draw their curves.",
-        "Learned codec",
-    ),
-    "encode": Command(
-        "baselines.commands.images:encode",
-        "Encode an image with our codec, or with another.",
-        "Learned codec",
-    ),
-    "decode": Command(
-        "baselines.commands.images:decode",
-        "Decode a stream of any codec to an image.",
-        "Learned codec",
-    ),
-    "checkpoint": Command(
-        "baselines.commands.checkpoint:checkpoint",
-        "Make checkpoints of learned codecs, and describe them.",
-        "Learned codec",
-    ),
+    verb.rstrip("_"): f"{module}:{verb}"
+    for module, verbs in VERBS.items()
+    for verb in verbs.split()
+}
+# The first sentence of their help, by the panels of `bench --help`, as users need them
+HELP = {
+    "Measure": {
+        "run": "Encode, decode and score images, and store the rows.",
+        "plan": "Count the cells of a run, all, done and to do; estimate their time and the memory "
+        "they need.",
+        "list": "List codecs, datasets and metrics, each with a title and what it lacks here.",
+        "doctor": "Say which codecs, metrics and datasets can be used here, and what the others "
+        "lack.",
+        "fetch": "Download a dataset or weights, checked; an interrupted download resumes where it "
+        "stopped.",
+        "rescore": "Decode kept streams again and compute the metrics that stored rows lack.",
+        "worker": "Measure a codec in an environment of its own: begin, set up, check.",
+    },
+    "Analyse": {
+        "report": "Draw figures and write tables from the rows of earlier runs.",
+        "figures": "Draw the figures of a paper from stored results alone.",
+        "rank": "Rank codecs at a rate or at a value of a metric, by interpolation of each image's "
+        "curve.",
+        "tradeoff": "Compare the distortion of CODEC with that of AGAINST at AGAINST's rates and "
+        "realism.",
+        "match": "Compare CODEC with AGAINST over pairs of streams of the same image and the same "
+        "quality.",
+        "bd": "Compute BD-rate and BD-metric of TEST against ANCHOR, by Akima and by the older "
+        "cubic form.",
+        "check": "Say whether a checkpoint, codec or set of rows is worse than a reference.",
+        "baseline": "Save and list named references for `bench check`.",
+        "published": "Compare with numbers published in papers and repositories.",
+    },
+    "Exchange": {
+        "pack": "Export and import bitstream archives: streams with their rows, for others to "
+        "check.",
+        "export": "Export results for other tools: decoded pictures, codec-compare.",
+        "merge": "Add rows, streams, run records and features of results folders to another one.",
+        "audit": "Verify rows, streams, packs and colour conversions.",
+    },
+    "Learned codec": {
+        "train": "Train, or resume earlier training; a finished network becomes a checkpoint with "
+        "its card.",
+        "ablation": "Train variants of the realism stage, measure each and draw their curves.",
+        "encode": "Encode an image with our codec, or with another.",
+        "decode": "Decode a stream of any codec to an image.",
+        "checkpoint": "Make checkpoints of learned codecs, and describe them.",
+    },
 }
 
 
@@ -254,12 +183,8 @@ def metric_class(name: str) -> type[Any]:
     """
     if user_file.names_file(name):
         return user_file.metric_class(name)
-    known = {
-        **METRICS,
-        **DISTRIBUTION_METRICS,
-        **(FEATURE_SPACES if name in FEATURE_SPACES else {}),
-    }
-    result: type[Any] = _named("metric", known, name)
+    spaces = FEATURE_SPACES if name in FEATURE_SPACES else {}
+    result: type[Any] = _named("metric", {**METRICS, **DISTRIBUTION_METRICS, **spaces}, name)
     return result
 
 
@@ -277,7 +202,7 @@ def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
 
 def load_command(name: str) -> Any:
     """Import what is behind a sub-command: a function, or a `typer.Typer`."""
-    return _named("command", {key: one.target for key, one in COMMANDS.items()}, name)
+    return _named("command", COMMANDS, name)
 
 
 def dataset_opener(name: str, kind: str = "dataset") -> Callable[..., Any]:

@@ -1,23 +1,24 @@
 """`bench checkpoint`: checkpoints for learned codecs, from others' weights and bare tensors."""
 
-import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import benchmark
 from baselines.commands.train import Half
-from benchmark.commands import options
+from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs
+from benchmark.errors import UnknownName, UsageError
 from benchmark.option import ORIGIN, TARGET, TRAINED
+from benchmark.system.settings import weight_folders
 
 if TYPE_CHECKING:
-    from baselines.neural.checkpoint.card import Card
-    from baselines.neural.cost import Cost
     from benchmark.codec import Pixels
 
 NAME = "ours.safetensors"
@@ -55,26 +56,18 @@ def import_weights(
     """
     from baselines.neural.crdr.architecture import NAMED
     from baselines.neural.crdr.authors import import_checkpoint
-    from benchmark.errors import UnknownName, UsageError
-    from benchmark.system.settings import weight_folders
 
     if sizes not in NAMED:
         raise UnknownName("size of crdr", sizes, NAMED)
     target = _named_as_tensors(out or weight_folders()[0] / NAME)
-    try:
+    with _refused(file, target):
         card = import_checkpoint(
-            file,
-            target,
-            _crops(),
+            *(file, target, _crops()),
             sizes=NAMED[sizes],
             steps=steps,
             training_data=training_data,
             half=half,
         )
-    except OSError as error:
-        raise UsageError(f"{target} cannot be written: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{file} cannot become a checkpoint: {error}") from error
     print(f"{target}: checkpoint {card.sha256[:8]}, its card beside it")
 
 
@@ -120,7 +113,6 @@ def make_card(
     """
     from baselines.neural.checkpoint.bare import BareTensors
     from baselines.neural.checkpoint.card import card_path
-    from benchmark.errors import UsageError
 
     if not file.is_file():
         raise UsageError(f"no checkpoint {file}")
@@ -138,15 +130,22 @@ def make_card(
         commit=_text("Commit of the code that trained it", commit),
         caveat=caveat,
     )
-    try:
+    with _refused(file, target):
         card = bare.save(target, card, _crops)
+    if not bare.has_tables:
+        print(f"{file} lacks integer tables; {target} has the same weights and tables")
+    print(f"{card_path(target)}: a network of {card.architecture}, {card.training}")
+
+
+@contextmanager
+def _refused(file: Path, target: Path) -> Iterator[None]:
+    """Raise `UsageError` where a file cannot become the checkpoint `target`."""
+    try:
+        yield
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(f"{file} cannot become a checkpoint: {error}") from error
-    if not bare.has_tables:
-        print(f"{file} lacks integer tables; {target} has the same weights and tables")
-    print(f"{card_path(target)}: a network of {card.architecture}, {card.training}")
 
 
 def _named_network(
@@ -155,7 +154,6 @@ def _named_network(
     """Return the architecture and the configuration that the options name."""
     from baselines.neural.architecture import load_architecture
     from baselines.neural.checkpoint.card import load_card
-    from benchmark.errors import UsageError
 
     if like is not None:
         card = load_card(like)
@@ -181,23 +179,18 @@ def _count(question: str, given: int | None) -> int | None:
     """Return what was given, else the answer on a terminal; None for unknown."""
     from baselines.neural.checkpoint.card import UNKNOWN
 
-    def parsed(answer: str) -> int | None:
+    while given is None and sys.stdin.isatty():
+        answer = _text(question, None)
         if answer == UNKNOWN:
-            return None
-        if not answer.isdecimal():
-            raise typer.BadParameter(f"{answer!r} is no whole number, nor {UNKNOWN}")
-        return int(answer)
-
-    if given is None and sys.stdin.isatty():
-        result: int | None = typer.prompt(question, default=UNKNOWN, value_proc=parsed)
-        return result
+            break
+        if answer.isdecimal():
+            return int(answer)
+        print(f"{answer!r} is no whole number, nor {UNKNOWN}")
     return given
 
 
 def _named_as_tensors(path: Path) -> Path:
     """Return the path; raises `UsageError` unless its name is that of a checkpoint."""
-    from benchmark.errors import UsageError
-
     if path.suffix != ".safetensors":
         raise UsageError(f"{path}: the name of a checkpoint ends in .safetensors")
     return path
@@ -205,12 +198,8 @@ def _named_as_tensors(path: Path) -> Path:
 
 def _crops() -> "list[Pixels]":
     """Return crops of the bundled photographs, whose activations say how fine integers can be."""
-    import benchmark
-    from baselines.commands.images import read_image
-
-    return [
-        read_image(image.path)[-CROP:, -CROP:] for image in benchmark.open_dataset("sample").images
-    ]
+    images = benchmark.open_dataset("sample").images
+    return [benchmark.read_image(image.path).pixels[-CROP:, -CROP:] for image in images]
 
 
 @checkpoint.command("info")
@@ -233,55 +222,31 @@ def info(
     card = verified_card(file)
     parts = costs(card.architecture, card.config)
     if as_json:
-        config = load_architecture(card.architecture).config_to_json(card.config)
-        print(json.dumps(_record(card, config, parts), indent=1))
+        facts = ("architecture", "sha256", "training_data", "steps", "command", "commit")
+        mappings = ("precision_steps", "measured")
+        record = {name: getattr(card, name) for name in (*facts, "deterministic_steps")}
+        record |= {name: dict(getattr(card, name)) for name in mappings}
+        record |= {"crops": card.crops or None, "caveat": card.shown_caveat}
+        record["config"] = load_architecture(card.architecture).config_to_json(card.config)
+        output.print_json({**record, "parts": {name: of._asdict() for name, of in parts.items()}})
         return
     print(f"{file}: checkpoint {card.sha256[:8]} of {card.architecture}, {card.training}")
-    for line in (*_facts(card), *_lines(parts)):
-        print(line)
-
-
-def _facts(card: "Card") -> list[str]:
-    """Return what the card says of the training and of the network, a line each."""
-    by_precision = [f"{steps:,} in {name}" for name, steps in card.precision_steps.items()]
-    facts = {
+    deterministic = f"{card.deterministic_steps:,} steps" if card.deterministic_steps else ""
+    lines = {
         "crops seen": f"{card.crops:,}" if card.crops else "unknown",
-        "steps": ", ".join(by_precision),
-        "with deterministic kernels alone": f"{card.deterministic_steps:,} steps"
-        if card.deterministic_steps
-        else "",
+        "steps": ", ".join(f"{steps:,} in {name}" for name, steps in card.precision_steps.items()),
+        "with deterministic kernels alone": deterministic,
         "measured": ", ".join(f"{name} {value:.4g}" for name, value in card.measured.items()),
         "shown beside its name": card.shown_caveat,
         "command": card.command,
         "commit": card.commit,
     }
-    return [f"{name}: {text}" for name, text in facts.items() if text]
-
-
-def _lines(parts: "Mapping[str, Cost]") -> Iterator[str]:
-    """Yield a table of the parts of a network, and of all of them together."""
-    parameters = sum(part.parameters for part in parts.values())
-    macs = sum(part.macs_per_pixel for part in parts.values())
-    width = max(map(len, (*parts, "together")))
-    yield f"{'part':{width}}  parameters  multiply-accumulates per pixel"
-    counted = [(name, one.parameters, one.macs_per_pixel) for name, one in parts.items()]
-    for name, size, work in (*counted, ("together", parameters, macs)):
-        yield f"{name:{width}}  {size:10,}  {work:30,.1f}"
-
-
-def _record(card: "Card", config: Any, parts: "Mapping[str, Cost]") -> dict[str, Any]:
-    return {
-        "architecture": card.architecture,
-        "config": config,
-        "sha256": card.sha256,
-        "training_data": card.training_data,
-        "steps": card.steps,
-        "crops": card.crops or None,
-        "precision_steps": dict(card.precision_steps),
-        "deterministic_steps": card.deterministic_steps,
-        "measured": dict(card.measured),
-        "caveat": card.shown_caveat,
-        "command": card.command,
-        "commit": card.commit,
-        "parts": {name: one._asdict() for name, one in parts.items()},
-    }
+    for name, text in lines.items():
+        if text:
+            print(f"{name}: {text}")
+    rows = [(name, part.parameters, part.macs_per_pixel) for name, part in parts.items()]
+    rows.append(("together", sum(row[1] for row in rows), sum(row[2] for row in rows)))
+    width = max(len(row[0]) for row in rows)
+    print(f"{'part':{width}}  parameters  multiply-accumulates per pixel")
+    for name, parameters, macs in rows:
+        print(f"{name:{width}}  {parameters:10,}  {macs:30,.1f}")

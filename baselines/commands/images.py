@@ -2,17 +2,23 @@
 
 import re
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import benchmark
 from benchmark.commands import options
 from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.errors import BenchError, CorruptStream, ImageRefused, Unavailable, UsageError
 from benchmark.option import CODED, MANNER
 from benchmark.plan.request import Request
+from benchmark.protocol import bits_per_pixel
+from benchmark.system.atomic import write_file
+from benchmark.system.settings import use_device
+from benchmark.user_file import one_line
 
 if TYPE_CHECKING:
     from baselines.crdr import CRDR
@@ -21,15 +27,15 @@ if TYPE_CHECKING:
 OURS = "ours"
 Q, BETA = 2.0, 0.0  # unless others are asked for
 # Beginnings of streams that are recognised: ours, and files of a standard format.
-BEGINNINGS = (
-    (OURS, rb"C\xd2"),  # baselines.neural.bitstream.container
-    ("jpeg", rb"\xff\xd8\xff"),
-    ("webp", rb"RIFF.{4}WEBP"),
-    ("jpeg2000", rb"\xff\x4f\xff\x51"),  # a codestream: .j2k
-    ("jpegxl", rb"\xff\x0a"),  # a codestream
-    ("avif", rb".{4}ftypavif"),
-    ("bpg", rb"BPG\xfb"),
-)
+BEGINNINGS = {
+    OURS: rb"C\xd2",  # baselines.neural.bitstream.container
+    "jpeg": rb"\xff\xd8\xff",
+    "webp": rb"RIFF.{4}WEBP",
+    "jpeg2000": rb"\xff\x4f\xff\x51",  # a codestream: .j2k
+    "jpegxl": rb"\xff\x0a",  # a codestream
+    "avif": rb".{4}ftypavif",
+    "bpg": rb"BPG\xfb",
+}
 MAP_HELP = (
     "A grey picture of any size, stretched over the image: black is 0, white {}; each block of "
     "64 x 64 pixels takes its mean value, rounded to 16 levels."
@@ -79,27 +85,28 @@ def encode(
       bench encode in.png out.crdr --bpp 0.25 --effort 2
       bench encode in.png out.jpg --codec jpeg --point quality=30
     """
-    import benchmark
     from baselines.crdr import PSNR
     from benchmark.codec import Setting
-    from benchmark.protocol import bits_per_pixel
 
-    rates = {"q": q, "q-map": q_map, "bpp": bpp, "psnr": psnr}
-    for choices in (rates, {"beta": beta, "beta-map": beta_map}):
-        asked = [f"--{name}" for name, value in choices.items() if value is not None]
-        if len(asked) > 1:
-            raise UsageError(f"{' and '.join(asked)} exclude each other: leave one of them out")
+    own = {
+        "q": q, "q-map": q_map, "bpp": bpp, "psnr": psnr, "beta": beta, "beta-map": beta_map,
+        "effort": effort, "search-for": search_for, "checkpoint": checkpoint or None,
+    }  # fmt: skip
+    for choices in (("q", "q-map", "bpp", "psnr"), ("beta", "beta-map")):
+        given = [f"--{name}" for name in choices if own[name] is not None]
+        if len(given) > 1:
+            raise UsageError(f"{' and '.join(given)} exclude each other: leave one of them out")
     if codec == OURS:
         if point:
             raise UsageError(f"--point {point}: the setting of our codec is given by --q")
-        targets = {name: one for name, one in (("bpp", bpp), ("psnr", psnr)) if one is not None}
+        targets = {name: of for name, of in (("bpp", bpp), ("psnr", psnr)) if of is not None}
         for name, value in targets.items():
             if not value > 0:
                 raise UsageError(f"--{name} {value:g}: it is above 0")
         if search_for is not None and not effort:
             raise UsageError(f"--search-for {search_for}: it says what --effort 1 to 3 is for")
-        wanted = {"effort": effort or 0, "search_for": search_for or PSNR, **targets}
-        coder = _our_codec(checkpoint, request, BETA if beta is None else beta, **wanted)
+        search = {"effort": effort or 0, "search_for": search_for or PSNR, **targets}
+        coder = _our_codec(checkpoint, request, BETA if beta is None else beta, **search)
         pixels = read_image(image, request.flatten)
         maps = {
             name: read_image(path, flatten=True) if path else None
@@ -108,11 +115,7 @@ def encode(
         setting = coder.sweep[0] if targets else Setting("q", Q if q is None else q)
         data = coder.encode(pixels, setting, **maps)
     else:
-        _refuse(
-            codec,
-            {**rates, "beta": beta, "beta-map": beta_map, "effort": effort}
-            | {"search-for": search_for, "checkpoint": checkpoint or None},
-        )
+        _refuse(codec, own)
         bound = benchmark.open_codec(codec, device=request.device, weights_dir=request.weights_dir)
         pixels = read_image(image, request.flatten)
         try:
@@ -120,7 +123,7 @@ def encode(
         except BenchError:
             raise
         except Exception as error:  # adapters run foreign code
-            raise BenchError(f"{codec} cannot encode {image}: {_named(error)}") from error
+            raise BenchError(f"{codec} cannot encode {image}: {one_line(error)}") from error
     _write(stream, data)
     height, width, _ = pixels.shape
     print(f"{stream}: {len(data)} bytes, {bits_per_pixel(len(data), height * width):.4f} bpp")
@@ -155,12 +158,9 @@ def decode(
       bench decode out.crdr out.png --beta 5.12 --exact
       bench decode stream.bin out.png --codec vtm
     """
-    from io import BytesIO
-
     from PIL.Image import fromarray
 
     from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
-    from benchmark.system.settings import use_device
 
     if image.suffix.lower() != ".png":
         raise UsageError(f"{image}: what is decoded becomes a PNG, so its name ends in .png")
@@ -178,7 +178,16 @@ def decode(
             raise UsageError(f"{stream} cannot be decoded: {why}") from why
     else:
         _refuse(name, {"beta": beta, "exact": exact or None, "checkpoint": checkpoint or None})
-        pixels = _decoded_by(name, data, stream, request)
+        bound = benchmark.open_codec(name, device=request.device, weights_dir=request.weights_dir)
+        refused = f"{stream} cannot be decoded as {name}"
+        try:
+            pixels = bound.decode(data)
+        except Unavailable:
+            raise
+        except Exception as error:  # adapters run foreign code
+            raise UsageError(f"{refused}: {one_line(error)}") from error
+        if getattr(pixels, "dtype", None) != "uint8" or pixels.shape[2:] != (3,):
+            raise UsageError(f"{refused}: what comes out is no 8-bit RGB")
     png = BytesIO()
     fromarray(pixels).save(png, "PNG")
     _write(image, png.getvalue())
@@ -187,19 +196,17 @@ def decode(
 
 def codec_of(stream: bytes, path: Path) -> str:
     """Return the name of the codec whose streams begin as this one; raise `UsageError` if none."""
-    for name, beginning in BEGINNINGS:
+    for name, beginning in BEGINNINGS.items():
         if re.match(beginning, stream, re.DOTALL):
             return name
     raise UsageError(
-        f"{path} does not begin as a stream of {', '.join(name for name, _ in BEGINNINGS)}: "
-        "--codec says which codec made it"
+        f"{path} does not begin as a stream of {', '.join(BEGINNINGS)}: --codec says which codec "
+        "made it"
     )
 
 
 def read_image(path: Path, flatten: bool = False) -> "Pixels":
     """Return an image's pixels by the harness's rules; raises `UsageError` where it has none."""
-    import benchmark
-
     try:
         return benchmark.read_image(path, flatten).pixels
     except ImageRefused as why:
@@ -208,7 +215,6 @@ def read_image(path: Path, flatten: bool = False) -> "Pixels":
 
 def _our_codec(checkpoint: str, request: Request, beta: float, **more: Any) -> "CRDR":
     from baselines.crdr import CRDR
-    from benchmark.system.settings import use_device
 
     request.use_folders()
     use_device(request.device)
@@ -225,26 +231,8 @@ def _bundled_checkpoint(stream: bytes) -> str:
         named = checkpoint_of(stream)
     except CorruptStream:
         return ""  # the decoder reports it
-    for path in sorted(BUNDLED.glob(f"{OURS}*.safetensors")):
-        if load_card(path).identity.startswith(named):
-            return str(path)
-    return ""
-
-
-def _decoded_by(codec: str, stream: bytes, path: Path, request: Request) -> "Pixels":
-    import benchmark
-
-    bound = benchmark.open_codec(codec, device=request.device, weights_dir=request.weights_dir)
-    try:
-        pixels = bound.decode(stream)
-    except Unavailable:
-        raise
-    except Exception as error:  # adapters run foreign code
-        why = str(error) if isinstance(error, BenchError) else _named(error)
-        raise UsageError(f"{path} cannot be decoded as {codec}: {why}") from error
-    if getattr(pixels, "dtype", None) != "uint8" or pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise UsageError(f"{path} cannot be decoded as {codec}: what comes out is no 8-bit RGB")
-    return pixels
+    paths = sorted(BUNDLED.glob(f"{OURS}*.safetensors"))
+    return next((str(path) for path in paths if load_card(path).identity.startswith(named)), "")
 
 
 def _refuse(codec: str, given: Mapping[str, object]) -> None:
@@ -268,14 +256,8 @@ def _setting(point: str) -> dict[str, float]:
         raise UsageError(f"--point {point!r} is not of the form quality=30") from None
 
 
-def _named(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
 def _write(path: Path, data: bytes) -> None:
     """Write the file into a folder that exists; raises `UsageError` where that cannot be."""
-    from benchmark.system.atomic import write_file
-
     try:
         path.parent.stat()  # a misspelt folder is an error, not a new folder
         write_file(path, data)

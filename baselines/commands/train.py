@@ -1,24 +1,26 @@
-"""`bench train`: train a network or a suite of them from photographs, resumable at any time."""
+"""`bench train` and `bench ablation`: train networks from photographs, resumable at any time."""
 
-import math
-import shlex
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import typer
+
 import benchmark
-from baselines.commands.training import how_far, train_all
+from benchmark.codec_spec import CodecSpec
 from benchmark.commands import output
 from benchmark.commands.options import opt
-from benchmark.commands.verb import takes
-from benchmark.errors import UnknownName, UsageError
+from benchmark.commands.verb import command_line, takes
+from benchmark.errors import UsageError
 from benchmark.option import MANNER, ORIGIN, TARGET, TRAINED
 from benchmark.plan.request import Request
+from benchmark.system.atomic import write_file
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from baselines.neural.training.recipe import Recipe
-    from baselines.neural.training.session import TrainingRun, TrainingSession
+    from baselines.neural.training.session import TrainingRun
 
 Data = Annotated[
     list[str],
@@ -46,14 +48,19 @@ Quantised = Annotated[
 ]
 Quiet = Annotated[bool, opt(MANNER, "Show no progress on standard error.")]
 
-
 OURS = "ours"
-SUITES = ("matched", "field", "generative")
+SAVED = "what is saved stays; the same command resumes from there"
+# Options that do not decide what is learned, and are in no card
+BESIDE = {"out", "max_minutes", "validation", "export_now", "half", "quantised", "quiet", "device"}
+BESIDE |= {"weights_dir", "variants", "dataset", "metrics", "jobs"}
+BETA = 3.84  # of an ablation
+METRICS = "psnr,lpips,lpips_squeeze"
 
 
 @takes(Request, "device weights_dir")
 def train(
     request: Request,
+    context: typer.Context,
     recipe: RecipeName,
     data: Data,
     out: Annotated[Path, opt(TARGET, "Folder of the run, or of the suite.", refuses="folder")],
@@ -105,188 +112,122 @@ def train(
       bench train --recipe smoke --data sample --out runs/smoke
       bench train --recipe night --data photos --out runs/all --suite matched
     """
-    from baselines.neural.training.export import export
-    from baselines.neural.training.recipe import load_recipe
+    with output.interruptible(SAVED):
+        from baselines.commands import training
+        from baselines.neural.training.recipe import load_recipe
 
-    request.use_folders()
-    runs: Sequence[TrainingRun]
-    with output.interruptible("what is saved stays; the same command resumes from there"):
+        request.use_folders()
+        runs: Sequence[TrainingRun]
         if suite is None:
-            single = _single(model, load_recipe(recipe), out, lmbda, widths, learning_rate)
+            run = training.single(model, load_recipe(recipe), out, lmbda, widths, learning_rate)
             if start is not None:
-                subject = single.subject.begun_with(start, single.recipe.sizes)
-                single = replace(single, subject=subject)
-            runs = (single,)
-            words = ["--model", model, *_given(lmbda=lmbda, widths=widths, start=start)]
+                run = replace(run, subject=run.subject.begun_with(start, run.recipe.sizes))
+            runs = (run,)
+        elif model != OURS or lmbda is not None or widths is not None or start is not None:
+            raise UsageError("--suite says itself which models it trains: leave those out")
         else:
-            if model != OURS or lmbda is not None or widths is not None or start is not None:
-                raise UsageError("--suite says itself which models it trains: leave those out")
-            runs = _suite(suite, load_recipe(recipe), out, learning_rate, members)
-            words = ["--suite", suite]
-        given = {"learning_rate": learning_rate, "members": members or None}
-        words = ["train", *words, *_given(recipe=recipe, **given)]
-        words += ["--deterministic"] if deterministic else []
-        session = open_session(words, data, validation, request.device, max_minutes)
+            runs = training.suite(suite, load_recipe(recipe), out, learning_rate, members)
+        command = command_line(context, BESIDE)
+        session = training.open_session(command, data, validation, request.device, max_minutes)
         session = replace(session, half=half, quantised=quantised, deterministic=deterministic)
-        if not export_now:
-            train_all(runs, session, quiet)
-            return
-        begun = [run for run in runs if run.folder.exists()] or runs
-        for run in begun:
-            print(f"{run.target}: checkpoint {export(run, session).sha256[:8]}, {how_far(run)}")
+        if export_now:
+            training.export_runs(runs, session)
+        else:
+            training.train_all(runs, session, quiet)
 
 
-def open_session(
-    words: Sequence[str],
-    data: Sequence[str],
-    validation: str | None,
-    device: str,
-    max_minutes: float | None,
-) -> "TrainingSession":
-    """Return the conditions of the runs, options checked.
+@takes(Request, "device dataset metrics jobs weights_dir", metrics=METRICS)
+def ablation(
+    request: Request,
+    context: typer.Context,
+    kind: Annotated[str, typer.Argument(help="What is varied: gan or discriminator.")],
+    recipe: RecipeName,
+    data: Data,
+    out: Annotated[
+        Path, opt(TARGET, "Folder of all runs and results of the ablation.", refuses="folder")
+    ],
+    variants: Annotated[
+        str | None, opt(TRAINED, "Comma-separated variants to train, default all: sgan,hrrgan.")
+    ] = None,
+    max_minutes: MaxMinutes = None,
+    validation: ValidationName = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train variants of the realism stage, measure each and draw their curves.
 
-    words: the command for cards, without its data.
+    The shared stages are trained once; beta is 3.84.
+
+    Exit code as `bench train`; 1 if a cell failed.
+
+    Examples:
+      bench ablation gan --recipe smoke --data sample --out runs/gan
+      bench ablation discriminator --recipe night --data photos --out runs/d
     """
-    from time import monotonic
+    with output.interruptible(SAVED):
+        from baselines.commands import training
+        from baselines.neural.crdr.ablation import OWN
+        from baselines.neural.crdr.ablation import ablation as planned
+        from baselines.neural.training.recipe import load_recipe
+        from baselines.neural.training.session import leads
+        from benchmark.commands.outcome import print_outcome
 
-    from baselines.neural.training.photographs import (
-        held_out,
-        photograph_paths,
-        read_photograph,
-        validation_pictures,
-    )
-    from baselines.neural.training.session import TrainingSession
-    from benchmark.system.settings import use_device
+        dataset, metrics, device = request.dataset, request.metrics, request.device
+        request.use_folders()
+        benchmark.open_dataset(dataset)  # a missing one is reported before the training
+        only = tuple(part.strip() for part in variants.split(",")) if variants else ()
+        plan = planned(kind, load_recipe(recipe), only)
+        command = command_line(context, BESIDE)
+        session = training.open_session(command, data, validation, device, max_minutes)
+        common = _run(out, "common", plan.common) if plan.common else None
+        runs = [_run(out, variant.name, variant.recipe) for variant in plan.variants]
+        for run in (*([common] if common else []), *runs):
+            if common and run is not common:
+                _begin(run.folder, common.folder)
+            training.train_all([run], session, quiet)
+            training.stop_if_over(run, session)
+        if not leads():
+            return
+        labels = {_spec(run): of.label for run, of in zip(runs, plan.variants, strict=True)}
+        outcome = benchmark.run(
+            list(labels),
+            dataset,
+            metrics=metrics,
+            jobs=request.jobs,
+            device=device,
+            results=out / "results",
+            progress=output.show_progress,
+        )
+        print_outcome(outcome, table=False)
+        own = next((variant.label for variant in plan.variants if variant.name == OWN), "")
+        last = plan.variants[0].recipe.stages[-1]
+        trained = (
+            f"Each variant: the last stage of {recipe}, {last.steps} steps of {last.batch} crops "
+            f"of {last.crop_px} px, one seed, from one network; beta {BETA:g}."
+        )
+        for path in benchmark.write_ablation(
+            out, kind, labels, dataset, metrics, out / "results", own, trained
+        ):
+            print(path)
+    if outcome.exit_code:
+        raise typer.Exit(outcome.exit_code)
 
-    deadline = None if max_minutes is None else monotonic() + 60 * max_minutes
-    named = [word for place in data for word in ("--data", place)]
-    paths = tuple(path for place in data for path in _files_of(place))
-    chosen = frozenset[str]() if validation else held_out(photograph_paths(paths))
-    return TrainingSession(
-        data=paths,
-        data_name=", ".join(map(_data_name, data)),
-        validation=[
-            read_photograph(image.path) for image in benchmark.open_dataset(validation).images
-        ]
-        if validation
-        else validation_pictures(list(chosen)),
-        held_out=chosen,
-        device=use_device(device),
-        deadline=deadline,
-        command=shlex.join(["bench", *words, *named]),
-    )
 
-
-def _single(
-    model: str,
-    recipe: "Recipe",
-    folder: Path,
-    lmbda: float | None,
-    widths: str | None,
-    learning_rate: float | None,
-) -> "TrainingRun":
-    from baselines.compressai.config import MODELS
-    from baselines.compressai.matched import HYPERPRIOR, compressai, matched_widths, single_rate
-    from baselines.neural.architecture import ARCHITECTURES
-    from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE
+def _run(folder: Path, name: str, recipe: "Recipe") -> "TrainingRun":
     from baselines.neural.training.run import Subject
     from baselines.neural.training.session import TrainingRun
 
-    zoo = {f"compressai:{one}": one for one in MODELS} | {"hyperprior": HYPERPRIOR}
-    architectures = [name for name in ARCHITECTURES if name != "compressai"]
-    if model == OURS or model in architectures:
-        if lmbda is not None or widths is not None or learning_rate is not None:
-            raise UsageError(
-                f"{model} takes no --lmbda, --widths or --learning-rate: one network has all "
-                "rates, and the recipe says the rest"
-            )
-        if model == OURS and recipe.architecture != DEFAULT_ARCHITECTURE:
-            model = recipe.architecture  # its codec looks for a file of that name
-        if model != OURS:
-            recipe = _for_architecture(recipe, model)
-        target = folder / f"{model}.safetensors"
-        return TrainingRun(folder.name, folder, target, Subject(recipe.architecture), recipe)
-    if model not in zoo:
-        raise UnknownName("model to train", model, [*zoo, OURS, *architectures])
-    if lmbda is None or not (lmbda > 0 and math.isfinite(lmbda)):
-        raise UsageError(f"--model {model} needs --lmbda above 0, CompressAI's: 0.0062, say")
-    single = single_rate(recipe, lmbda, learning_rate=_rate(learning_rate))
-    chosen = _pair(widths) if widths else matched_widths(recipe.sizes)
-    target = folder / f"{model.rpartition(':')[2]}-1.safetensors"
-    return TrainingRun(folder.name, folder, target, compressai(zoo[model], lmbda, chosen), single)
+    target = folder / f"{name}.safetensors"
+    return TrainingRun(name, folder / name, target, Subject(recipe.architecture), recipe)
 
 
-def _for_architecture(recipe: "Recipe", name: str) -> "Recipe":
-    """Return the recipe for another architecture; raises `UsageError` where it does not fit."""
-    changed = replace(recipe, architecture=name)
-    try:
-        changed.check_network()
-    except ValueError as error:
-        raise UsageError(f"the recipe {recipe.name} cannot train {name}: {error}") from error
-    return changed
+def _begin(folder: Path, common: Path) -> None:
+    """Begin a variant's run where the common one ended, unless it has begun."""
+    from baselines.neural.training.run_folder import JOURNAL, STATE
+
+    if not (folder / STATE).exists():
+        for name in (JOURNAL, STATE):  # the state last: with it the run has begun
+            write_file(folder / name, (common / name).read_bytes())
 
 
-def _suite(
-    name: str, recipe: "Recipe", folder: Path, learning_rate: float | None, members: str
-) -> "Sequence[TrainingRun]":
-    if name not in SUITES:
-        raise UnknownName("suite", name, SUITES)
-    kept = [word.strip() for word in members.split(",") if word.strip()]
-    if name == "field":
-        from baselines.neural.training.field_suite import field_suite as suite
-    elif name == "generative":
-        from baselines.neural.training.suites import generative_suite as suite
-    elif members:
-        raise UsageError("--members is for the suites field and generative: leave it out")
-    else:
-        from baselines.compressai.matched import matched_suite
-
-        return matched_suite(recipe, folder, _rate(learning_rate))
-    return suite(recipe, folder, _rate(learning_rate), kept)
-
-
-def _rate(asked: float | None) -> float | None:
-    if asked is not None and not (asked > 0 and math.isfinite(asked)):
-        raise UsageError(f"--learning-rate {asked:g}: it is above 0")
-    return asked
-
-
-def _pair(text: str) -> tuple[int, int]:
-    try:
-        n, m = (int(part) for part in text.split(","))
-    except ValueError:
-        n = m = 0
-    if min(n, m) < 1:
-        raise UsageError(f"--widths {text!r} is not of the form N,M: 48,172")
-    return n, m
-
-
-def _given(**values: object) -> list[str]:
-    """Options that are not at their default, as words."""
-    result = []
-    for name, value in values.items():
-        if value is not None:
-            result += [f"--{name.replace('_', '-')}", str(value)]
-    return result
-
-
-def _files_of(place: str) -> list[Path]:
-    """Photographs of a dataset, or the folder itself; raises `UsageError`."""
-    from benchmark.registry import DATASETS
-
-    if Path(place).is_dir():
-        return [Path(place)]
-    if place not in DATASETS:
-        raise UsageError(f"--data {place}: there is no such folder or dataset")
-    return [image.path for image in benchmark.open_dataset(place).images]
-
-
-def _data_name(place: str) -> str:
-    """Name for a card: a dataset's, or a folder's without what lies above its parent.
-
-    >>> _data_name("/data/train/part-1"), _data_name("sample")
-    ('train/part-1', 'sample')
-    """
-    from benchmark.registry import DATASETS
-
-    return place if place in DATASETS else "/".join(Path(place).absolute().parts[1:][-2:])
+def _spec(run: "TrainingRun") -> str:
+    return CodecSpec("ours", (("beta", f"{BETA:g}"), ("checkpoint", str(run.target)))).text

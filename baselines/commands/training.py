@@ -1,179 +1,180 @@
-"""Runs of a training command, one after the other, with their progress on standard error."""
+"""Runs of `bench train` and `bench ablation`: planned by their options, trained in turn.
 
-import json
+This imports torch, so that a verb imports it when it runs, not for its help.
+"""
+
+import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from time import monotonic
 
 import typer
 
-from benchmark.commands import output
+import benchmark
+from baselines.commands.progress import show_training
+from baselines.neural.architecture import ARCHITECTURES
+from baselines.neural.training.export import export
+from baselines.neural.training.photographs import (
+    held_out,
+    photograph_paths,
+    read_photograph,
+    validation_pictures,
+)
+from baselines.neural.training.precision import precision_of
+from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe
+from baselines.neural.training.run import Subject
+from baselines.neural.training.run_folder import JOURNAL
+from baselines.neural.training.session import (
+    Ended,
+    TrainingRun,
+    TrainingSession,
+    is_complete,
+    leads,
+    position_of,
+    resume,
+    seconds_left,
+    steps_left,
+)
+from baselines.neural.training.workers import decided
+from benchmark.commands.output import duration
+from benchmark.errors import UnknownName, UsageError
+from benchmark.registry import DATASETS
+from benchmark.system.settings import use_device
 
-if TYPE_CHECKING:
-    from baselines.neural.training.session import TrainingRun, TrainingSession
-
-POLL_SECONDS = 0.5
-TAIL_BYTES = 1 << 16  # several reports, each with a validation
-
-Report = Mapping[str, Any]  # a line of the journal
-Seconds = Callable[[], float | None]  # that runs behind this one take; None where unknown
+OURS = "ours"
+SUITES = ("matched", "field", "generative")
 
 
-@contextmanager
-def show_training(
-    journal: Path,
-    name: str,
-    stages: Sequence[tuple[int, int]],
-    quiet: bool,
-    behind: Seconds | None = None,
-) -> Iterator[None]:
-    """Show what comes into the journal while the block runs, the last report in any case.
+def open_session(
+    command: str,
+    data: Sequence[str],
+    validation: str | None,
+    device: str,
+    max_minutes: float | None,
+) -> TrainingSession:
+    """Return the conditions of the runs, options checked.
 
-    stages: steps and batch of each. behind: where this is a run of a suite, the time of those
-    behind it, asked for with each report that is shown. The file is read by a thread of its own, so
-    that the trainer can have the main one, where signals arrive.
+    command: that makes the same networks, for their cards.
     """
-
-    if quiet:
-        yield
-    elif sys.stderr.isatty():
-        with _bar(name, stages, behind) as show:
-            yield from _followed(journal, show)
+    deadline = None if max_minutes is None else monotonic() + 60 * max_minutes
+    paths = tuple(path for place in data for path in _files_of(place))
+    if validation:
+        chosen = frozenset[str]()
+        images = benchmark.open_dataset(validation).images
+        pictures = [read_photograph(image.path) for image in images]
     else:
-        lines = output.Lines(at_once=True)
-
-        def show(report: Report, last: bool) -> None:
-            lines.say(lambda: f"{name}: {sentence(report, stages, behind)}", last)
-
-        yield from _followed(journal, show)
-
-
-def sentence(
-    report: Report, stages: Sequence[tuple[int, int]], behind: Seconds | None = None
-) -> str:
-    """Return how far a run is, its last numbers and the time that is left, of its suite too.
-
-    >>> sentence({"stage": 0, "step": 50, "skipped": 1, "steps_per_second": 0.5, "loss": 2,
-    ...     "crops_per_second": 4, "bpp": 0.25}, [(100, 8)])
-    'stage 1 of 1, step 50 of 100, loss 2, 0.250 bpp, 0.5 steps/s, 4.0 crops/s, 2 min left,
-     1 skipped'
-    """
-    stage = report["stage"]
-    parts = [f"stage {stage + 1} of {len(stages)}", f"step {report['step']} of {stages[stage][0]}"]
-    left = _left(report, stages, behind)
-    return ", ".join([*parts, *_figures(report), *left, _skipped(report)])
+        chosen = held_out(photograph_paths(paths))
+        pictures = validation_pictures(list(chosen))
+    # A card has the name of a dataset, or of a folder and its parent.
+    names = [
+        place if place in DATASETS else "/".join(Path(place).absolute().parts[1:][-2:])
+        for place in data
+    ]
+    return TrainingSession(
+        data=paths,
+        data_name=", ".join(names),
+        validation=pictures,
+        held_out=chosen,
+        device=use_device(device),
+        deadline=deadline,
+        command=command,
+    )
 
 
-def duration(seconds: float) -> str:
-    """Return a time in words, rounded.
-
-    >>> duration(99), duration(100), duration(7260)
-    ('99 s', '2 min', '2 h 1 min')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+def _files_of(place: str) -> list[Path]:
+    if Path(place).is_dir():
+        return [Path(place)]
+    if place not in DATASETS:
+        raise UsageError(f"--data {place}: there is no such folder or dataset")
+    return [image.path for image in benchmark.open_dataset(place).images]
 
 
-def last_report(journal: Path) -> Report | None:
-    """Return the last whole report; None where there is none yet."""
+def single(
+    model: str,
+    recipe: Recipe,
+    folder: Path,
+    lmbda: float | None,
+    widths: str | None,
+    learning_rate: float | None,
+) -> TrainingRun:
+    """Return the run of one network; options that it does not take are refused."""
+    from baselines.compressai.config import MODELS
+    from baselines.compressai.matched import HYPERPRIOR, compressai, matched_widths, single_rate
+
+    zoo = {f"compressai:{name}": name for name in MODELS} | {"hyperprior": HYPERPRIOR}
+    architectures = [name for name in ARCHITECTURES if name != "compressai"]
+    if model == OURS or model in architectures:
+        if lmbda is not None or widths is not None or learning_rate is not None:
+            raise UsageError(
+                f"{model} takes no --lmbda, --widths or --learning-rate: one network has all "
+                "rates, and the recipe says the rest"
+            )
+        if model == OURS and recipe.architecture != DEFAULT_ARCHITECTURE:
+            model = recipe.architecture  # its codec looks for a file of that name
+        if model != OURS:
+            recipe = replace(recipe, architecture=model)
+            try:
+                recipe.check_network()
+            except ValueError as error:
+                why = f"the recipe {recipe.name} cannot train {model}: {error}"
+                raise UsageError(why) from error
+        target = folder / f"{model}.safetensors"
+        return TrainingRun(folder.name, folder, target, Subject(recipe.architecture), recipe)
+    if model not in zoo:
+        raise UnknownName("model to train", model, [*zoo, OURS, *architectures])
+    if lmbda is None or not (lmbda > 0 and math.isfinite(lmbda)):
+        raise UsageError(f"--model {model} needs --lmbda above 0, CompressAI's: 0.0062, say")
+    recipe_of_rate = single_rate(recipe, lmbda, learning_rate=_rate(learning_rate))
+    chosen = _pair(widths) if widths else matched_widths(recipe.sizes)
+    target = folder / f"{model.rpartition(':')[2]}-1.safetensors"
+    subject = compressai(zoo[model], lmbda, chosen)
+    return TrainingRun(folder.name, folder, target, subject, recipe_of_rate)
+
+
+def suite(
+    name: str, recipe: Recipe, folder: Path, learning_rate: float | None, members: str
+) -> Sequence[TrainingRun]:
+    """Return the runs of a suite, or of the members named."""
+    if name not in SUITES:
+        raise UnknownName("suite", name, SUITES)
+    kept = [word.strip() for word in members.split(",") if word.strip()]
+    rate = _rate(learning_rate)
+    if name == "field":
+        from baselines.neural.training.field_suite import field_suite
+
+        return field_suite(recipe, folder, rate, kept)
+    if name == "generative":
+        from baselines.neural.training.suites import generative_suite
+
+        return generative_suite(recipe, folder, rate, kept)
+    if members:
+        raise UsageError("--members is for the suites field and generative: leave it out")
+    from baselines.compressai.matched import matched_suite
+
+    return matched_suite(recipe, folder, rate)
+
+
+def _rate(rate: float | None) -> float | None:
+    if rate is not None and not (rate > 0 and math.isfinite(rate)):
+        raise UsageError(f"--learning-rate {rate:g}: it is above 0")
+    return rate
+
+
+def _pair(text: str) -> tuple[int, int]:
     try:
-        with journal.open("rb") as file:
-            end = file.seek(0, 2)
-            file.seek(max(0, end - TAIL_BYTES))
-            lines = file.read().split(b"\n")
-    except OSError:
-        return None
-    for line in reversed(lines[:-1]):
-        try:
-            result: Report = json.loads(line)
-        except ValueError:
-            continue
-        return result
-    return None
+        n, m = (int(part) for part in text.split(","))
+    except ValueError:
+        n = m = 0
+    if min(n, m) < 1:
+        raise UsageError(f"--widths {text!r} is not of the form N,M: 48,172")
+    return n, m
 
 
-def _followed(journal: Path, show: Callable[[Report, bool], None]) -> Iterator[None]:
-    """Call `show` with each new report, and whether it is the last one, while the block runs."""
-    ended = Event()
-    thread = Thread(target=_follow, args=(journal, show, ended), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-def _follow(journal: Path, show: Callable[[Report, bool], None], ended: Event) -> None:
-    seen = last_report(journal)  # of an earlier call
-    over = False
-    while not over:
-        over = ended.wait(POLL_SECONDS)
-        report = last_report(journal)
-        if report is not None and (report != seen or over):
-            show(report, over)
-        seen = report
-
-
-@contextmanager
-def _bar(
-    name: str, stages: Sequence[tuple[int, int]], behind: Seconds | None
-) -> Iterator[Callable[[Report, bool], None]]:
-    from rich.console import Console, Group
-    from rich.live import Live
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.text import Text
-
-    console = Console(file=output.unfiltered(sys.stderr))
-    columns = TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn()
-    bar = Progress(*columns, console=console)
-    task = bar.add_task(name, total=sum(steps for steps, _ in stages))
-    figures = Text()  # in a line of their own: beside the bar, 80 columns would cut them
-    with Live(Group(bar, figures), console=console):
-
-        def show(report: Report, _last: bool) -> None:
-            stage = report["stage"]
-            done = sum(steps for steps, _ in stages[:stage]) + report["step"]
-            bar.update(task, completed=done, description=f"{name} {stage + 1}/{len(stages)}")
-            left = _left(report, stages, behind)
-            figures.plain = ", ".join([*_figures(report), *left, _skipped(report)])
-
-        yield show
-
-
-def _figures(report: Report) -> list[str]:
-    known = ("loss", "loss {:.4g}"), ("bpp", "{:.3f} bpp"), ("validation_loss", "validation {:.4f}")
-    shown = [text.format(report[name]) for name, text in known if name in report]
-    rates = (report["steps_per_second"], "steps/s"), (report["crops_per_second"], "crops/s")
-    return [*shown, *(f"{value:.{1 if value < 10 else 0}f} {unit}" for value, unit in rates)]
-
-
-def _skipped(report: Report) -> str:
-    return f"{report['skipped']} skipped"
-
-
-def _left(report: Report, stages: Sequence[tuple[int, int]], behind: Seconds | None) -> list[str]:
-    """Time left; later stages are taken to see as many crops per second as this one."""
-    stage = report["stage"]
-    crops = (stages[stage][0] - report["step"]) * stages[stage][1]
-    crops += sum(steps * batch for steps, batch in stages[stage + 1 :])
-    seconds = crops / report["crops_per_second"]
-    later = None if behind is None else behind()
-    whole = [] if later is None else [f"{duration(seconds + later)} for the suite"]
-    return [f"{duration(seconds)} left", *whole]
-
-
-def train_all(runs: "Sequence[TrainingRun]", session: "TrainingSession", quiet: bool) -> None:
+def train_all(runs: Sequence[TrainingRun], session: TrainingSession, quiet: bool) -> None:
     """Train each run to its end and a checkpoint; `typer.Exit` where time or a signal ends it."""
-    from baselines.neural.training.session import is_complete, leads
-    from baselines.neural.training.workers import decided
-
     quiet = quiet or not leads()
     if len(runs) > 1 and not quiet:
         print(outlook(runs), file=sys.stderr, flush=True)
@@ -181,34 +182,28 @@ def train_all(runs: "Sequence[TrainingRun]", session: "TrainingSession", quiet: 
         if decided(is_complete(run)):
             _say(f"{run.target}: finished before, {run.steps} steps")
             continue
-        _train_one(runs, number, session, quiet)
+        _train(runs, number, session, quiet)
         if run is not runs[-1]:
             stop_if_over(run, session)
 
 
-def outlook(runs: "Sequence[TrainingRun]") -> str:
+def outlook(runs: Sequence[TrainingRun]) -> str:
     """Return what a suite has before it, in words."""
-    from baselines.neural.training.session import is_complete, seconds_left, steps_left
-
     finished = sum(map(is_complete, runs))
     seconds = seconds_left(runs, runs)
     time = "their time unknown" if seconds is None else f"about {duration(seconds)}"
     return f"{len(runs)} networks, {finished} finished: {steps_left(runs)} steps left, {time}"
 
 
-def stop_if_over(run: "TrainingRun", session: "TrainingSession") -> None:
+def stop_if_over(run: TrainingRun, session: TrainingSession) -> None:
     """End the command between two runs where the deadline has passed."""
-    from baselines.neural.training.workers import decided
-
     if decided(session.is_over):
         _say(f"the time is over after {run.name}; the same command resumes with the next")
         raise typer.Exit(0)
 
 
-def how_far(run: "TrainingRun") -> str:
+def how_far(run: TrainingRun) -> str:
     """Return the progress of a run in words."""
-    from baselines.neural.training.session import position_of
-
     stage, step, done = position_of(run)
     if done == run.steps:
         return f"finished, {done} steps"
@@ -216,14 +211,14 @@ def how_far(run: "TrainingRun") -> str:
     return f"{done} of {run.steps} steps ({100 * done / run.steps:.0f} %){where}"
 
 
-def _train_one(
-    runs: "Sequence[TrainingRun]", number: int, session: "TrainingSession", quiet: bool
-) -> None:
-    from baselines.neural.training.export import export
-    from baselines.neural.training.precision import precision_of
-    from baselines.neural.training.run_folder import JOURNAL
-    from baselines.neural.training.session import Ended, leads, resume, seconds_left
+def export_runs(runs: Sequence[TrainingRun], session: TrainingSession) -> None:
+    """Export the checkpoints of what is trained so far."""
+    for run in [run for run in runs if run.folder.exists()] or runs:
+        card = export(run, session)
+        print(f"{run.target}: checkpoint {card.sha256[:8]}, {how_far(run)}", flush=True)
 
+
+def _train(runs: Sequence[TrainingRun], number: int, session: TrainingSession, quiet: bool) -> None:
     run, later = runs[number], runs[number + 1 :]
     if not quiet:
         stage = run.recipe.stages[0]
@@ -235,18 +230,14 @@ def _train_one(
     behind = partial(seconds_left, later, runs) if len(runs) > 1 else None
     shown = show_training(run.folder / JOURNAL, run.name, run.stages, quiet, behind)
     ended = resume(run, session, shown)
-    if ended is Ended.FINISHED:
-        if leads():
-            card = export(run, session)
-            _say(f"{run.target}: checkpoint {card.sha256[:8]}, {how_far(run)}")
-        return
-    why = "interrupted" if ended is Ended.INTERRUPTED else "the time is over"
-    _say(f"{run.folder}: {why} after {how_far(run)}; the same command resumes from there")
-    raise typer.Exit(130 if ended is Ended.INTERRUPTED else 0)
+    if ended is not Ended.FINISHED:
+        why = "interrupted" if ended is Ended.INTERRUPTED else "the time is over"
+        _say(f"{run.folder}: {why} after {how_far(run)}; the same command resumes from there")
+        raise typer.Exit(130 if ended is Ended.INTERRUPTED else 0)
+    if leads():
+        export_runs([run], session)
 
 
 def _say(sentence: str) -> None:
-    from baselines.neural.training.session import leads
-
     if leads():
         print(sentence, flush=True)

@@ -2,9 +2,12 @@
 
 import re
 import sys
+from contextlib import closing
 from importlib.resources import files
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +16,8 @@ from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs
 from benchmark.errors import BenchError, ProgramFailed, UsageError
 from benchmark.option import TARGET
+from benchmark.system.atomic import write_file
+from benchmark.system.programs import find_program, run_program
 
 if TYPE_CHECKING:
     from baselines.worker.codec import Worker
@@ -25,7 +30,7 @@ CONTENDER = """# How {name} is started, and what is known of it; docs/worker.md 
 name = "{name}"
 folder = "{folder}"          # from this file: the repository of the authors
 script = "{script}"
-python = "{python}"          # or conda = "env", docker = "image", podman = "image", ssh = "host"
+python = "python3"           # or conda = "env", docker = "image", podman = "image", ssh = "host"
 
 repository = ""              # https://..., cloned by `bench worker setup`
 commit = ""
@@ -72,21 +77,15 @@ def new(
       bench worker new hpcm
       bench worker new hpcm --code ~/HPCM
     """
-    from benchmark.system.atomic import write_file
-
     if not re.fullmatch(r"[A-Za-z][\w.-]*", name):
         raise UsageError(f"{name!r} is to be a word that begins with a letter: name another")
     plain = re.sub(r"\W", "_", name)
     folder = code or out / plain
     script = f"{plain}_worker.py"
     example = files("baselines.worker").joinpath("example_worker.txt").read_text()
+    place = folder.resolve() if code else plain
     filled = {
-        out / f"{plain}.toml": CONTENDER.format(
-            name=name,
-            folder=folder.resolve() if code else plain,
-            script=script,
-            python="python3",
-        ),
+        out / f"{plain}.toml": CONTENDER.format(name=name, folder=place, script=script),
         folder / script: example.replace("NAME", plain.title().replace("_", "")),
         folder / HELPER: files("baselines.worker").joinpath(HELPER).read_text(),
     }
@@ -141,19 +140,14 @@ def check(file: File) -> None:
     """
     from baselines.worker.codec import Worker
 
-    encoder, decoder = Worker(file=str(file)), Worker(file=str(file))
     wrong = 0
-    try:
+    with closing(Worker(file=str(file))) as encoder, closing(Worker(file=str(file))) as decoder:
         info = encoder.describe()
         print(f"{info.version}; {info.device}; fingerprint {info.fingerprint[:12]}")
-        for setting in encoder.sweep:
-            for size in ODD_SIZES:
-                line, right = _checked(encoder, decoder, setting, _picture(*size))
-                wrong += not right
-                print(f"{setting}, {size[1]} x {size[0]}: {line}")
-    finally:
-        encoder.close()
-        decoder.close()
+        for setting, (height, width) in product(encoder.sweep, ODD_SIZES):
+            line, right = _checked(encoder, decoder, setting, _picture(height, width))
+            wrong += not right
+            print(f"{setting}, {width} x {height}: {line}")
     if wrong:
         raise BenchError(f"{encoder.name} breaks the contract in {wrong} of the cases above")
     print(f"Next: bench run --codecs worker:{file},ours,jpeg --dataset sample")
@@ -197,26 +191,22 @@ def _picture(height: int, width: int) -> "Pixels":
 
 
 def _clone(contender: "Contender") -> None:
-    from benchmark.system.programs import find_program, run_program
-
-    if not contender.repository:
-        raise UsageError(
-            f"{contender.folder} is not there and {contender.file} has no repository: get the code"
-        )
-    git = find_program("git", "install git, or clone the repository yourself")
-    target = str(contender.folder)
-    print(f"Cloning {contender.repository} to {target}")
-    clone = [str(git), "clone", "--recurse-submodules", "--", contender.repository, target]
+    target, repository = str(contender.folder), contender.repository
+    if not repository:
+        why = f"{target} is not there and {contender.file} has no repository"
+        raise UsageError(f"{why}: get the code")
+    git = str(find_program("git", "install git, or clone the repository yourself"))
+    print(f"Cloning {repository} to {target}")
+    clone = [git, "clone", "--recurse-submodules", "--", repository, target]
     run_program(clone, timeout_seconds=3600)
     if contender.commit:
-        checkout = [str(git), "-C", target, "checkout", "--detach", contender.commit]
+        checkout = [git, "-C", target, "checkout", "--detach", contender.commit]
         run_program(checkout, timeout_seconds=600)
 
 
 def _place_script(contender: "Contender") -> None:
     """Copy the script and what it imports from beside the contender file, and the helper."""
     from baselines.named_files import with_imports
-    from benchmark.system.atomic import write_file
 
     source, target = contender.file.parent / contender.script, contender.folder / contender.script
     if not source.is_file():
@@ -226,15 +216,16 @@ def _place_script(contender: "Contender") -> None:
             )
         return
     copies = {
-        target.parent / path.relative_to(source.parent): path for path in with_imports(source)
+        target.parent / path.relative_to(source.parent): path.read_bytes()
+        for path in with_imports(source)
     }
-    for copy, path in copies.items():
-        if copy.exists() and copy.read_bytes() != path.read_bytes():
-            raise UsageError(f"{copy} is another than {path}: remove the one that you do not want")
-    for copy, path in copies.items():
-        write_file(copy, path.read_bytes())
-    helper = files("baselines.worker").joinpath(HELPER).read_bytes()
-    write_file(target.with_name(HELPER), helper)
+    for copy, content in copies.items():
+        if copy.exists() and copy.read_bytes() != content:
+            place = source.parent / copy.relative_to(target.parent)
+            raise UsageError(f"{copy} is another than {place}: remove the one that you do not want")
+    copies[target.with_name(HELPER)] = files("baselines.worker").joinpath(HELPER).read_bytes()
+    for copy, content in copies.items():
+        write_file(copy, content)
 
 
 def require_no_page(path: Path, url: str) -> None:
@@ -249,8 +240,6 @@ def require_no_page(path: Path, url: str) -> None:
 
 def _make_environment(contender: "Contender") -> None:
     """Make the environment that `python` names, by uv where it is there, else by venv and pip."""
-    from benchmark.system.programs import run_program
-
     interpreter = contender.folder / contender.python
     environment = interpreter.parent.parent
     if interpreter.parent.name != "bin":
@@ -259,22 +248,16 @@ def _make_environment(contender: "Contender") -> None:
             f"{contender.python!r} is none: write .venv/bin/python, or leave them out"
         )
     print(f"Making {environment}")
-    uv = [sys.executable, "-m", "uv"] if find_spec("uv") else _uv()
+    path = which("uv")
+    uv = [sys.executable, "-m", "uv"] if find_spec("uv") else [path] if path else []
     version = contender.python_version
     if not interpreter.exists():
         if not uv and version and version != f"{sys.version_info[0]}.{sys.version_info[1]}":
             raise UsageError(f"Python {version} is brought by uv, which is not here: install uv")
-        asked = ["--python", version] if version else []
-        made = [*uv, "venv", *asked] if uv else [sys.executable, "-m", "venv"]
+        python = ["--python", version] if version else []
+        made = [*uv, "venv", *python] if uv else [sys.executable, "-m", "venv"]
         run_program([*made, str(environment)], timeout_seconds=3600)
     if contender.packages:
-        pip = [*uv, "pip", "install", "--python"] if uv else []
-        install = [*pip, str(interpreter)] if uv else [str(interpreter), "-m", "pip", "install"]
+        pip = [*uv, "pip", "install", "--python", str(interpreter)]
+        install = pip if uv else [str(interpreter), "-m", "pip", "install"]
         run_program([*install, *contender.packages], folder=contender.folder, timeout_seconds=7200)
-
-
-def _uv() -> list[str]:
-    from shutil import which
-
-    path = which("uv")
-    return [path] if path else []

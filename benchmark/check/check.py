@@ -9,7 +9,7 @@
 Rows that cannot be compared are a verdict too, so that nothing passes for lack of a comparison.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -25,6 +25,7 @@ CheckVerdict = Verdict | Literal["not comparable"]
 
 USUAL = ("psnr", "ms_ssim", "lpips")
 NOT_COMPARABLE = 4
+LISTS = ("subjects", "findings", "timing", "notes")
 
 
 class ComparedCodec(NamedTuple):
@@ -78,11 +79,8 @@ class Check:
             "reference": self.reference,
             "confidence": self.options.confidence,
             "timing_judged": self.options.fail_on_timing,
-            "subjects": _flat(self.subjects),
-            "findings": _flat(self.findings),
-            "timing": _flat(self.timing),
             "at_equal_settings": _flat(self.at_settings),
-            "notes": _flat(self.notes),
+            **{name: _flat(getattr(self, name)) for name in LISTS},
         }
 
 
@@ -94,24 +92,19 @@ def check(reference: RowSet, new: RowSet, options: CheckRequest = CheckRequest()
         pairs, notes = pair_up(reference, new, asked, *choice)
     except NotComparable as why:
         return Check(new.name, reference.name, "not comparable", str(why), options)
-    measured = [_measured(pair, asked) for pair in pairs]
-    named = [options.metrics or names for names in measured]
-    compared = [
-        changes(pair, name) for pair, names in zip(pairs, named, strict=True) for name in names
-    ]
-    times = [change for pair in pairs for change in time_changes(pair)]
-    absent = [
-        name
-        for name in asked
-        if name not in DISTRIBUTION_METRICS and not any(name in names for names in named)
-    ]
+    compared, times, at_settings, judged = [], [], [], set()
+    for pair in pairs:
+        values_of = pair.reference.summary.values_of
+        # The reference has values of these; new rows without them are a finding: nothing measured.
+        measured = tuple(name for name in asked if values_of(metric_class(name).column))
+        names = options.metrics or measured
+        judged |= {*names}
+        compared += [changes(pair, name) for name in names]
+        times += time_changes(pair)
+        at_settings += at_equal_settings(pair, measured)
+    absent = [name for name in asked if name not in {*judged, *DISTRIBUTION_METRICS}]
     if absent:
         notes = (*notes, f"not judged: the reference has no {', '.join(absent)}")
-    at_settings = [
-        setting
-        for pair, names in zip(pairs, measured, strict=True)
-        for setting in at_equal_settings(pair, names)
-    ]
     margins = parse_margins(options.margin)
     findings = judge(compared, margins, options.confidence)
     timing = judge(times, margins, options.confidence)
@@ -138,23 +131,14 @@ def judged_by_default() -> tuple[str, ...]:
     return (*USUAL, *of_sets)
 
 
-def _measured(pair: VariantPair, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the metrics that the reference has values of.
-
-    New rows without values of them are a finding: nothing measured.
-    """
-    summary = pair.reference.summary
-    return tuple(name for name in names if summary.values_of(metric_class(name).column))
-
-
 def _compared_codec(pair: VariantPair, reference: str, new: str) -> ComparedCodec:
     before, after = pair.reference, pair.test
     key = ["image_sha256", "setting_name", "setting_value", "stream_sha256"]
-    both = before.rows.select(key).join(after.rows.select(key), key, join_type="inner")
+    identical = before.rows.select(key).join(after.rows.select(key), key, join_type="inner")
     sides = []
-    for one, rows in ((after, new), (before, reference)):
-        edition = one.summary.points[0].edition
-        name = f"{one.label} of {rows}" if after.label == before.label else one.label
+    for side, rows in ((after, new), (before, reference)):
+        edition = side.summary.points[0].edition
+        name = f"{side.label} of {rows}" if after.label == before.label else side.label
         sides.append(Side(name, edition.facts, edition.caveats))
     return ComparedCodec(
         after.label,
@@ -163,7 +147,7 @@ def _compared_codec(pair: VariantPair, reference: str, new: str) -> ComparedCode
         before.version,
         len(pair.images),
         tuple(map(str, pair.settings)),
-        both.num_rows,
+        identical.num_rows,
         pair.label,
         len(pair.equal),
         after.summary.protocols,
@@ -174,5 +158,5 @@ def _compared_codec(pair: VariantPair, reference: str, new: str) -> ComparedCode
 def _flat(value: Any) -> Any:
     """Return records as dicts and tuples as lists, to any depth."""
     if hasattr(value, "_asdict"):
-        return {name: _flat(one) for name, one in value._asdict().items()}
-    return [_flat(one) for one in value] if isinstance(value, tuple) else value
+        return {name: _flat(field) for name, field in value._asdict().items()}
+    return [*map(_flat, value)] if isinstance(value, tuple) else value

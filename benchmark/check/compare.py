@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import itemgetter
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -89,24 +90,24 @@ def changes(pair: VariantPair, name: str) -> Changes:
     kind: Kind = "BD-rate" if name in IN_DECIBELS and not of_set else "BD-metric"
     empty = Changes(pair.label, name, measure.axis_label, kind)
     if len(pair.equal) == len(pair.images):  # 0, as every metric of the pixels
-        points = [side.summary.points for side in (pair.reference, pair.test)]
-        known = [all(_values(point, measure) == point.images for point in side) for side in points]
-        result = _with_level(empty, measure, points[0]) if known[0] else empty
+        sides = [side.summary.points for side in (pair.reference, pair.test)]
+        known = [all(_values(point, measure) == point.images for point in side) for side in sides]
+        result = _with_level(empty, measure, sides[0]) if known[0] else empty
         nought = np.zeros(len(pair.images))
         return replace(result, images=pair.images, percent=nought, inferred=not all(known))
     if not measure.by_image:
         return replace(empty, nothing=f"{measure.label} gives no influence of an image")
-    drawn = []
+    points = []
     for side in (pair.reference, pair.test):
-        drawn.append(curves(side.summary, measure).get(side.label, []))
-        if not drawn[-1]:
+        points.append(curves(side.summary, measure).get(side.label, []))
+        if not points[-1]:
             why = _why_no_curve(side.summary, measure)
             return replace(empty, nothing=f"{side.label}: {why}")
-    result = _with_level(empty, measure, drawn[0])
+    result = _with_level(empty, measure, points[0])
     if kind == "BD-metric" and not result.level:
         why = f"the mean value of {pair.reference.label} is 0, so changes have no percentage"
         return replace(empty, nothing=why)
-    return (_of_set if of_set else _of_images)(result, measure, pair, drawn)
+    return (_of_set if of_set else _of_images)(result, measure, pair, points)
 
 
 def at_equal_settings(pair: VariantPair, names: Sequence[str]) -> list[AtSetting]:
@@ -135,13 +136,14 @@ def time_changes(pair: VariantPair) -> list[Changes]:
     why = _why_no_times(sides)
     result = []
     for column, label in TIMES.items():
-        one = Changes(pair.label, column, label, "ratio", nothing=why)
+        change = Changes(pair.label, column, label, "ratio", nothing=why)
         if not why:
             before, after = (np.log(rows.numbers(column)) for rows in sides)
-            images = sides[0].image  # both sides have the same cells, in one order
+            images = sides[0].image  # both sides have the same cells, in the same order
             logs = np.bincount(images, after - before) / np.bincount(images)
-            one = replace(one, images=pair.images, percent=np.asarray(100 * np.expm1(logs)))
-        result.append(one)
+            percent = np.asarray(100 * np.expm1(logs))
+            change = replace(change, images=pair.images, percent=percent)
+        result.append(change)
     return result
 
 
@@ -170,7 +172,7 @@ def _why_no_curve(summary: Summary, measure: Measure) -> str:
             what, command = absence(reasons[0][0])
             hint = f" ({command})" if command else ""
             return f"{known} of {point.images} images have a value: {what}{hint}"
-    return next((one.why for one in excluded(summary, measure)), "no value")
+    return next((point.why for point in excluded(summary, measure)), "no value")
 
 
 def _with_level(empty: Changes, measure: Measure, points: Sequence[Point]) -> Changes:
@@ -192,36 +194,33 @@ def _of_images(
         delta, scale = bd_quality, -100 / empty.level
     delta = partial(delta, any_overlap=True, anchor_name="the reference")
     numbers: dict[str, float] = {}
-    reach: dict[str, list[str]] = {"below": [], "above": []}
-    unknown, left_out, doubtful = [], [], 0
-    for image, name in sorted(enumerate(pair.images), key=lambda one: one[1]):
+    without: dict[str, list[UnjudgedImage]] = {"below": [], "above": [], "": [], "left out": []}
+    doubtful = 0
+    for image, name in sorted(enumerate(pair.images), key=itemgetter(1)):
         if name in pair.equal:
             numbers[name] = 0.0
-            continue
-        if image not in before or image not in after:
-            continue  # neither is null alone: such points are no part of `curves`
-        result = delta(before[image], after[image])
-        if isinstance(result, Delta):
-            numbers[name] = scale * result.value
-            doubtful += result.doubtful
-        elif isinstance(delta(before[image], before[image]), NoDelta):
-            left_out.append(UnjudgedImage(name, result.reason))
-        elif where := _wholly(before[image], after[image]):
-            reach[where].append(name)
-        else:
-            unknown.append(UnjudgedImage(name, result.reason))
+        elif image in before and image in after:  # neither alone: such points are not in `curves`
+            result = delta(before[image], after[image])
+            if isinstance(result, Delta):
+                numbers[name] = scale * result.value
+                doubtful += result.doubtful
+                continue
+            itself = delta(before[image], before[image])
+            lies = _wholly(before[image], after[image])
+            kind = "left out" if isinstance(itself, NoDelta) else lies
+            without[kind].append(UnjudgedImage(name, result.reason))
     nothing = ""
-    if not numbers and not any(reach.values()):
-        whys = [f"in no image: {one.why}" for one in (*unknown, *left_out)]
+    if not (numbers or without["below"] or without["above"]):
+        whys = [f"in no image: {why}" for _, why in (*without[""], *without["left out"])]
         nothing = whys[0] if whys else "no image has a value on both sides"
     return replace(
         empty,
         images=tuple(numbers),
         percent=np.array(list(numbers.values()), np.float64),
-        out_of_reach=tuple(reach["below"]),
-        beyond=tuple(reach["above"]),
-        unknown=tuple(unknown),
-        left_out=tuple(left_out),
+        out_of_reach=tuple(image.image for image in without["below"]),
+        beyond=tuple(image.image for image in without["above"]),
+        unknown=tuple(without[""]),
+        left_out=tuple(without["left out"]),
         doubtful=doubtful,
         nothing=nothing,
     )
@@ -255,26 +254,27 @@ def _of_set(
     empty: Changes, measure: Measure, pair: VariantPair, points: Sequence[Sequence[Point]]
 ) -> Changes:
     values = np.stack([p.image_values[measure.column] for side in points for p in side])
-    has = np.isfinite(values).all(axis=0)
-    images = tuple(name for name, one in zip(pair.images, has.tolist(), strict=True) if one)
-    sets = [_set_curve(side, measure, has) for side in points]
+    finite = np.isfinite(values).all(axis=0)
+    images = tuple(np.array(pair.images, object)[finite].tolist())
+    sets = [_set_curve(side, measure, finite) for side in points]
     delta = partial(bd_quality, any_overlap=True, anchor_name="the reference")
     result = delta(sets[0].curve, sets[1].curve)
     if isinstance(result, NoDelta):
         where = _wholly(sets[0].curve, sets[1].curve)
-        below, above = (images if where == one else () for one in ("below", "above"))
+        below, above = (images if where == side else () for side in ("below", "above"))
         nothing = "" if where else result.reason
         return replace(empty, out_of_reach=below, beyond=above, nothing=nothing)
     change = np.full(len(images), result.value)
-    for side, one in enumerate(sets):
+    for place, moved in enumerate(sets):
 
-        def of_side(curve: Curve, side: int = side) -> float:
-            both = [curve if place == side else sets[place].curve for place in (0, 1)]
-            moved = delta(*both)
-            return moved.value if isinstance(moved, Delta) else result.value
+        def of_side(curve: Curve, place: int = place) -> float:
+            both = [of.curve for of in sets]
+            both[place] = curve
+            shifted = delta(*both)
+            return shifted.value if isinstance(shifted, Delta) else result.value
 
-        change += _derivatives(of_side, one.curve, "bpp") @ one.rate_influence
-        change += _derivatives(of_side, one.curve, "quality") @ one.influence
+        change += _derivatives(of_side, moved.curve, "bpp") @ moved.rate_influence
+        change += _derivatives(of_side, moved.curve, "quality") @ moved.influence
     assert empty.level is not None
     percent = -100 / empty.level * change
     if measure.scale == "decades":  # influences to first order
@@ -284,14 +284,14 @@ def _of_set(
     return replace(empty, images=images, percent=percent, doubtful=doubtful)
 
 
-def _set_curve(points: Sequence[Point], measure: Measure, has: BoolArray) -> _SetCurve:
-    values = np.array([point.image_values[measure.column][has] for point in points])
-    rates = np.array([point.image_bpp[has] for point in points])
+def _set_curve(points: Sequence[Point], measure: Measure, finite: BoolArray) -> _SetCurve:
+    values = np.array([point.image_values[measure.column][finite] for point in points])
+    rates = np.array([point.image_bpp[finite] for point in points])
     means = values.mean(axis=1)
     if measure.scale == "decades":  # a distance that is not above 0 has no logarithm
-        values, rates, means = (one[means > 0] for one in (values, rates, means))
+        values, rates, means = (array[means > 0] for array in (values, rates, means))
     bpp, influence = rates.mean(axis=1), values - means[:, None]
-    slope = np.ones(len(means)) if measure.better == "higher" else -np.ones(len(means))
+    slope = np.full(len(means), 1.0 if measure.better == "higher" else -1.0)
     if measure.scale == "decades":
         slope /= means * math.log(10)
     curve = Curve(bpp, qualities(means, measure))
@@ -304,11 +304,9 @@ def _derivatives(
     coordinates: Float64Array = getattr(curve, of)
     step = STEP * float(np.ptp(coordinates) or 1.0)
     result = np.empty(len(coordinates))
-    for place in range(len(coordinates)):
-        both = []
-        for sign in (-1, 1):
-            shifted = coordinates.copy()
-            shifted[place] += sign * step
-            both.append(value(curve._replace(**{of: shifted})))
-        result[place] = (both[1] - both[0]) / (2 * step)
+    for place, shift in enumerate(step * np.eye(len(coordinates))):
+        below, above = (
+            value(curve._replace(**{of: coordinates + sign * shift})) for sign in (-1, 1)
+        )
+        result[place] = (above - below) / (2 * step)
     return result

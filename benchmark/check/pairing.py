@@ -8,12 +8,13 @@ beside them.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.analysis.comparable import ComparableRows, label_of
+from benchmark.analysis.reduce import with_distribution_metrics
 from benchmark.analysis.summarise import Summary, summarise
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
@@ -22,12 +23,10 @@ from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING
 from benchmark.protocol import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
-from benchmark.system.text import counted
+from benchmark.system.text import counted, listed
 
-# Options that say which weights a codec runs with, not what it is.
-OF_WEIGHTS = ("checkpoint",)
-OF_OTHER_WEIGHTS = "size"  # the option of bundled weights that no checkpoint replaces
-SHOWN = 3  # names in a sentence
+WEIGHTS = "checkpoint"  # option that says which weights a codec runs with, not what it is
+SHOWN_FAILURES = 3  # in a sentence
 
 
 class NotComparable(BenchError):  # noqa: N818 - reads as what happened
@@ -64,13 +63,6 @@ class VariantPair(NamedTuple):
     equal: tuple[str, ...] = ()
 
 
-class Pairing(NamedTuple):
-    """Pairs of codec variants that can be compared, and sentences on what is left out."""
-
-    pairs: tuple[VariantPair, ...]
-    notes: tuple[str, ...]
-
-
 class _Variant(NamedTuple):
     """Rows of the newest edition of one codec variant."""
 
@@ -95,14 +87,14 @@ def pair_up(
     reference_codec: str = "",
     common: bool = False,
     allow_few: bool = False,
-) -> Pairing:
+) -> tuple[list[VariantPair], tuple[str, ...]]:
     """Pair the codec variants that both row sets have, whatever their checkpoints.
 
-    If each has a single variant, these are a pair in any case.
-    metrics: names; values under other protocol ids on the two sides are refused.
-    codec, reference_codec: name or label to keep of `test` and of `reference`; empty for all, and
-    the second for the first. common: compare the images and settings that both sides have.
-    allow_few: also compute distribution metrics of few images. Raises `NotComparable`.
+    Sentences on what is left out come second. If each has a single variant, these are a pair in any
+    case. metrics: names; values under other protocol ids on the two sides are refused. codec,
+    reference_codec: name or label to keep of `test` and of `reference`; empty for all, and the
+    second for the first. common: compare the images and settings that both sides have. allow_few:
+    also compute distribution metrics of few images. Raises `NotComparable`.
     """
     references, tests = _variants(reference, reference_codec or codec), _variants(test, codec)
     matched = [(references.pop(key), tests.pop(key)) for key in [*tests] if key in references]
@@ -113,25 +105,21 @@ def pair_up(
             f"no codec in common: {reference.name} has {_labels(references)}, {test.name} has "
             f"{_labels(tests)}; say which with --codec and --reference-codec"
         )
-    notes = [
+    notes = tuple(
         f"{_labels(rest)} of {whole.name} has no counterpart in {other.name}"
         for rest, whole, other in ((references, reference, test), (tests, test, reference))
         if rest
-    ]
+    )
     pairs = []
     for before, after in matched:
         sides = _variant(reference, before), _variant(test, after)
-        bare = without_weights(after)
-        label = label_of(bare.name, bare.variant)
-        pairs.append(_pair(label, sides, metrics, common, allow_few))
-    return Pairing(tuple(pairs), tuple(notes))
+        pairs.append(_pair(_label(without_weights(after)), sides, metrics, common, allow_few))
+    return pairs, notes
 
 
 def without_weights(spec: CodecSpec) -> CodecSpec:
-    """Return the spec without the options that name weights."""
-    return spec._replace(
-        options=tuple(option for option in spec.options if option[0] not in OF_WEIGHTS)
-    )
+    """Return the spec without the option that names weights."""
+    return spec._replace(options=tuple(option for option in spec.options if option[0] != WEIGHTS))
 
 
 def specs_in(rows: pa.Table) -> list[CodecSpec]:
@@ -142,25 +130,28 @@ def specs_in(rows: pa.Table) -> list[CodecSpec]:
 
 def settings_of(rows: pa.Table) -> list[Setting]:
     """Return the setting of each row."""
-    pairs = zip(rows["setting_name"].to_pylist(), rows["setting_value"].to_pylist(), strict=True)
-    return [Setting(name, value) for name, value in pairs]
+    return [Setting(*pair) for pair in _columns(rows, "setting_name", "setting_value")]
 
 
-def _variants(rows: RowSet, asked: str) -> dict[str, CodecSpec]:
-    result: dict[str, CodecSpec] = {}
+def _columns(rows: pa.Table, *names: str) -> list[tuple[Any, ...]]:
+    return [*zip(*(rows[name].to_pylist() for name in names), strict=True)]
+
+
+def _variants(rows: RowSet, codec: str) -> dict[str, CodecSpec]:
+    """Return the variants of a codec, or all of them, by their specs without weights."""
+    variants: dict[str, CodecSpec] = {}
     for spec in specs_in(rows.rows):
         bare = without_weights(spec).text
-        if asked and asked not in (spec.name, spec.text, _label(spec), bare):
-            continue
-        other = result.setdefault(bare, spec)
-        if other != spec:
-            raise NotComparable(
-                f"{rows.name} has {other.text} and {spec.text}: say which with --codec or "
-                "--reference-codec"
-            )
-    if not result:
-        raise NotComparable(f"{rows.name} has no {f'rows of {asked}' if asked else 'rows'}")
-    return result
+        if codec in ("", spec.name, spec.text, _label(spec), bare):
+            other = variants.setdefault(bare, spec)
+            if other != spec:
+                raise NotComparable(
+                    f"{rows.name} has {other.text} and {spec.text}: say which with --codec or "
+                    "--reference-codec"
+                )
+    if not variants:
+        raise NotComparable(f"{rows.name} has no rows{f' of {codec}' if codec else ''}")
+    return variants
 
 
 def _label(spec: CodecSpec) -> str:
@@ -168,29 +159,24 @@ def _label(spec: CodecSpec) -> str:
 
 
 def _labels(variants: Mapping[str, CodecSpec]) -> str:
-    return _listed([*map(_label, variants.values())])
+    return listed([*map(_label, variants.values())])
 
 
 def _variant(side: RowSet, spec: CodecSpec) -> _Variant:
-    of_spec = pc.and_(
-        pc.equal(side.rows["codec"], spec.name), pc.equal(side.rows["variant"], spec.variant)
-    )
-    table = side.rows.filter(of_spec)
+    columns = side.rows["codec"], side.rows["variant"]
+    table = side.rows.filter(pc.and_(*map(pc.equal, columns, (spec.name, spec.variant))))
     protocols = sorted(set(table["coding_protocol"].to_pylist()) - {None})
-    rows = ComparableRows(
-        table, CODING if CODING in protocols else "".join(protocols[-1:]), newest_only=True
-    )
+    protocol = CODING if CODING in protocols else "".join(protocols[-1:])
+    rows = ComparableRows(table, protocol, newest_only=True)
     failed = table.take(pa.array(rows.index[rows.failed])).to_pylist()
     if failed:
         shown = [
             f"{Setting(row['setting_name'], row['setting_value'])} {row['image']}: {row['stage']}: "
             f"{row['reason']}"
-            for row in failed[:SHOWN]
-        ] + ["..."] * (len(failed) > SHOWN)
-        raise NotComparable(
-            f"{counted(len(failed), 'cell')} of {_label(spec)} of {side.name} failed: "
-            f"{'; '.join(shown)}"
-        )
+            for row in failed[:SHOWN_FAILURES]
+        ] + ["..."] * (len(failed) > SHOWN_FAILURES)
+        count = f"{counted(len(failed), 'cell')} of {_label(spec)} of {side.name} failed"
+        raise NotComparable(f"{count}: {'; '.join(shown)}")
     keys, settings = image_keys(table), settings_of(table)
     cells = {(settings[at], keys[at]): place for place, at in enumerate(rows.index.tolist())}
     names = dict(zip(keys, table["image"].to_pylist(), strict=True))
@@ -216,16 +202,27 @@ def _pair(
     settings, images = _shared(sides, names, common)
     paired = []
     for side in sides:
-        places = [side.cells[setting, image] for setting in settings for image in images]
-        rows = side.rows.table.take(pa.array(side.rows.index[sorted(places)]))
+        places = sorted(side.cells[setting, image] for setting in settings for image in images)
+        rows = side.rows.table.take(pa.array(side.rows.index[places]))
         if of_sets:
-            from benchmark.analysis.reduce import with_distribution_metrics
-
             filled = with_distribution_metrics(rows, side.folder, of_sets, allow_few=allow_few)
             rows = filled.table
         summary = summarise(rows, {**present_protocols(of_sets), **protocols})
         paired.append(PairedRows(side.label, summary.points[0].edition.version, rows, summary))
-    other = _unequal(paired[0].rows, paired[1].rows)
+    # Images with other pixels or bytes at any setting, or unknown ones
+    first, second = (
+        {
+            (key, setting): (sha256, num_bytes)
+            for key, setting, (sha256, num_bytes) in zip(
+                image_keys(side.rows),
+                settings_of(side.rows),
+                _columns(side.rows, "decoded_sha256", "num_bytes"),
+                strict=True,
+            )
+        }
+        for side in paired
+    )
+    other = {key[0] for key, of in first.items() if of[0] is None or of != second.get(key)}
     ordered = sorted(images)  # as `summarise` numbers them
     return VariantPair(
         label,
@@ -237,38 +234,23 @@ def _pair(
     )
 
 
-def _unequal(before: pa.Table, after: pa.Table) -> set[str]:
-    """Return the keys of the images with other pixels or bytes at any setting, or unknown ones."""
-    first, second = (
-        dict(
-            zip(
-                zip(image_keys(rows), settings_of(rows), strict=True),
-                zip(rows["decoded_sha256"].to_pylist(), rows["num_bytes"].to_pylist(), strict=True),
-                strict=True,
-            )
-        )
-        for rows in (before, after)
-    )
-    return {key[0] for key, one in first.items() if one[0] is None or one != second.get(key)}
-
-
 def _protocols(sides: tuple[_Variant, _Variant], metrics: Sequence[str]) -> dict[str, str]:
     """Return the protocol ids to compare under; raise `NotComparable` if none is shared."""
-    result = {}
-    asked = [("coding", "coding_protocol", "coding_protocol", CODING)]
+    protocols = {}
+    columns = [("coding", "coding_protocol", "coding_protocol", CODING)]
     for kind in map(metric_class, metrics):
-        asked.append((kind.column, *metric_columns(kind.column)[:2], kind.protocol))
-    for column, value, protocol, present in asked:
+        columns.append((kind.column, *metric_columns(kind.column)[:2], kind.protocol))
+    for column, value, protocol, present in columns:
         first, second = (_distinct(side.rows, value, protocol) for side in sides)
         shared = first & second
         if first and second and not shared:
             again = "" if column == "coding" else "`bench rescore` can "
             raise NotComparable(
-                f"{column} of {sides[0].side} is by the rule {_listed(sorted(first))}, that of "
-                f"{sides[1].side} by {_listed(sorted(second))}: {again}measure it again"
+                f"{column} of {sides[0].side} is by the rule {listed(sorted(first))}, that of "
+                f"{sides[1].side} by {listed(sorted(second))}: {again}measure it again"
             )
-        result[column] = present if present in shared or not shared else min(shared)
-    return result
+        protocols[column] = present if present in shared or not shared else min(shared)
+    return protocols
 
 
 def _distinct(rows: ComparableRows, value: str, protocol: str) -> set[str]:
@@ -281,6 +263,7 @@ def _distinct(rows: ComparableRows, value: str, protocol: str) -> set[str]:
 def _shared(
     sides: tuple[_Variant, _Variant], names: Mapping[str, str], common: bool
 ) -> tuple[set[Setting], set[str]]:
+    """Return the settings and keys of images to compare; raise `NotComparable` for others."""
     names_of = [side.side for side in sides]
     settings = [{setting for setting, _ in side.cells} for side in sides]
     at = settings[0] & settings[1]
@@ -288,16 +271,15 @@ def _shared(
         raise differ("settings", names_of, [set(map(str, setting)) for setting in settings])
     complete = [side.images(at, len(at)) for side in sides]
     if not common:
-        seen = [side.images(at) for side in sides]
-        for one, whole, every in zip(sides, complete, seen, strict=True):
-            if whole != every:
-                lacking = sorted(names[image] for image in every - whole)
+        for side, whole in zip(sides, complete, strict=True):
+            if lacking := sorted(names[image] for image in side.images(at) - whole):
                 raise NotComparable(
-                    f"{one.label} of {one.side} lacks settings of {_listed(lacking)}: measure what "
-                    "is missing, or compare the rest with --common"
+                    f"{side.label} of {side.side} lacks settings of {listed(lacking)}: measure "
+                    "what is missing, or compare the rest with --common"
                 )
-        if seen[0] != seen[1]:
-            raise differ("images", names_of, [{names[image] for image in one} for one in seen])
+        if complete[0] != complete[1]:
+            images = [{names[image] for image in whole} for whole in complete]
+            raise differ("images", names_of, images)
     if not complete[0] & complete[1]:
         raise NotComparable(f"{sides[0].side} and {sides[1].side} have no image in common")
     return at, complete[0] & complete[1]
@@ -308,15 +290,10 @@ def differ(
 ) -> NotComparable:
     """Return the refusal of two row sets that have other images or settings, `both` by name."""
     only = [
-        f"only {name} has {_listed(sorted(mine - other))}"
+        f"only {name} has {listed(sorted(mine - other))}"
         for name, mine, other in zip(names, both, reversed(both), strict=True)
         if mine - other
     ]
     if both[0] & both[1]:
         hint = "; --common compares what both have"
     return NotComparable(f"the {what} are not the same: {', '.join(only)}{hint}")
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:SHOWN])
-    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown

@@ -74,29 +74,29 @@ def judge(
     compared: Sequence[Changes], margins: Mapping[str, Margin], confidence: float
 ) -> list[Finding]:
     """Return a finding for each; all of them are one family for Holm's correction."""
-    widths = [_width(one, margins) for one in compared]
-    tests = [MeanTests(one.percent) if len(one.percent) else None for one in compared]
-    raw = {at: claims(one, widths[at]) for at, one in enumerate(tests) if one is not None}
+    widths = [_width(changes, margins) for changes in compared]
+    tests = [MeanTests(changes.percent) if len(changes.percent) else None for changes in compared]
+    raw = {at: claims(test, widths[at]) for at, test in enumerate(tests) if test is not None}
     by_claim = [holm(p_values) for p_values in zip(*raw.values(), strict=True)]
     corrected = dict(zip(raw, map(Claims, *by_claim), strict=True)) if raw else {}
     level = (1 - confidence) / max(len(raw), 1)  # of the first of Holm's steps
     return [
-        _finding(one, tests[at], widths[at], corrected.get(at), confidence, level)
-        for at, one in enumerate(compared)
+        _finding(changes, tests[at], widths[at], corrected.get(at), confidence, level)
+        for at, changes in enumerate(compared)
     ]
 
 
 def overall(findings: Sequence[Finding]) -> Verdict:
     """Return the verdict over all metrics."""
     verdicts = {finding.verdict for finding in findings}
-    return next((one for one in EXIT_CODES if one in verdicts), "nothing measured")
+    return next((verdict for verdict in EXIT_CODES if verdict in verdicts), "nothing measured")
 
 
 def _width(changes: Changes, margins: Mapping[str, Margin]) -> float:
     margin = margins.get(changes.name) or margins[KEYS[changes.kind]]
-    if margin.percent:
+    if margin.percent or not changes.level:
         return margin.value
-    return 100 * margin.value / changes.level if changes.level else margin.value
+    return 100 * margin.value / changes.level
 
 
 def _finding(
@@ -113,6 +113,7 @@ def _finding(
         mean = float(tests.mean[0])
         lower, upper = (float(bound[0]) for bound in tests.bounds(confidence))
         order = np.argsort(-changes.percent, kind="stable")[:WORST].tolist()
+        percent = changes.percent.tolist()
         numbers = {
             "change_percent": mean,
             "lower_percent": lower if math.isfinite(lower) else None,
@@ -121,22 +122,20 @@ def _finding(
             "change": None if changes.level is None else mean * changes.unit,
             "p": p,
             "images_needed": needed,
-            "worst": tuple(
-                WorstImage(changes.images[at], float(changes.percent[at])) for at in order
-            ),
+            "worst": tuple(WorstImage(changes.images[at], percent[at]) for at in order),
         }
-    copied = ("out_of_reach", "unknown", "left_out", "doubtful", "inferred", "level")
+    copied = (
+        "label", "metric_label", "kind", "level", "doubtful", "inferred", "out_of_reach",
+        "unknown", "left_out",
+    )  # fmt: skip
     return Finding(
-        changes.label,
-        changes.name,
-        changes.metric_label,
-        changes.kind,
-        verdict,
-        why,
-        margin,
-        len(changes.images),
         **{name: getattr(changes, name) for name in copied},
         **numbers,
+        metric=changes.name,
+        verdict=verdict,
+        why=why,
+        margin_percent=margin,
+        images=len(changes.images),
     )
 
 
@@ -149,29 +148,27 @@ def _verdict(
     level: float,
 ) -> tuple[Verdict, str, int | None]:
     """Return a verdict, a sentence on it, and the number of images that an undecided one needs."""
+    unknown, alpha = changes.unknown, 1 - confidence + ROUNDING
     if changes.out_of_reach:
         which = _count(changes.out_of_reach)
         return "regressed", f"on {which} it never reaches the reference's lowest quality", None
     if tests is None or p is None:
-        return _without_numbers(changes)
-    unknown = changes.unknown
-    alpha = 1 - confidence + ROUNDING
+        return *_without_numbers(changes), None
     if p.worse <= alpha:
         return "regressed", "", None
     if min(p.equal, p.better) > alpha:
         return "undecided", *_enough(tests, margin, level)
     if not unknown:
         return "equivalent" if p.equal <= alpha else "improved", "", None
-    which = _count([one.image for one in unknown])  # an unknown change may be the worst
+    which = _count([image.image for image in unknown])  # an unknown change may be the worst
     why = f"the others would pass, but {which} cannot be compared: {unknown[0].why}"
     return "undecided", why, None
 
 
-def _without_numbers(changes: Changes) -> tuple[Verdict, str, None]:
+def _without_numbers(changes: Changes) -> tuple[Verdict, str]:
     if changes.beyond and not changes.unknown:
-        which = _count(changes.beyond)
-        return "improved", f"on {which} it lies wholly above the reference", None
-    return "nothing measured", changes.nothing or changes.unknown[0].why, None
+        return "improved", f"on {_count(changes.beyond)} it lies wholly above the reference"
+    return "nothing measured", changes.nothing or changes.unknown[0].why
 
 
 def _enough(tests: MeanTests, margin: float, level: float) -> tuple[str, int | None]:

@@ -1,7 +1,7 @@
 """A check for people to read: tables, sentences, markdown for a pull request, and JUnit XML."""
 
 from collections.abc import Sequence
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from benchmark.analysis.comparable import short_version
 from benchmark.check.check import Check
@@ -9,7 +9,8 @@ from benchmark.check.compare import AtSetting
 from benchmark.check.verdict import Finding
 from benchmark.figures.table import NOTHING, Table, markdown
 from benchmark.metrics.measure import Measure
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS
+from benchmark.system.text import listed
 
 # Sign and meaning of each verdict
 VERDICTS = {
@@ -20,12 +21,14 @@ VERDICTS = {
     "nothing measured": ("⚠️", "something that was to be judged has no numbers"),
     "not comparable": ("⚠️", "the two sets of rows cannot be compared"),
 }
-SHOWN_IMAGES = 3
+JUNIT = {"regressed": "failure", "undecided": "error", "nothing measured": "error"}
 NUMBERS = ("by", "verdict", "change", "at least", "at most", "margin", "images")
 
 
-def findings_table(check: Check) -> Table:
+def findings_table(check: Check) -> Table | None:
     """Return the verdicts and the numbers behind them, one row per codec variant and metric."""
+    if not check.findings:
+        return None
     several = len(check.findings)
     percent = f"{100 * check.options.confidence:g} %"
     notes = (
@@ -38,29 +41,26 @@ def findings_table(check: Check) -> Table:
     return Table(("codec", "metric", *NUMBERS), rows, 4, notes)
 
 
-def timing_table(check: Check) -> Table | None:
-    """Return the findings on seconds; None where nothing was timed on both sides."""
-    rows = [_finding_row(one) for one in check.timing if one.verdict != "nothing measured"]
-    if not rows:
-        return None
-    judged = "judged" if check.options.fail_on_timing else "reported, not judged"
-    note = f"Seconds of images timed alone on one machine, pair by pair; {judged}."
-    return Table(("codec", "seconds", *NUMBERS), tuple(rows), 4, (note,))
-
-
-def settings_table(check: Check) -> Table | None:
-    """Return the means at equal settings, and by how much they moved; None for none."""
-    if not check.at_settings:
-        return None
-    measures = [
-        Measure.named(name)
-        for name in dict.fromkeys((*METRICS, *DISTRIBUTION_METRICS, *check.options.metrics))
-        if metric_class(name).column in check.at_settings[0].values
-    ]
-    headers = ("codec", "setting", "bpp", *(measure.label for measure in measures))
-    rows = tuple(_setting_row(setting, measures) for setting in check.at_settings)
-    note = "Means at equal settings, and by how much they moved: not judged, since the rate moves."
-    return Table(headers, rows, 2, (note,))
+def details(check: Check) -> list[Table]:
+    """Return the means at equal settings, and the changes of seconds that both sides have."""
+    tables = []
+    if check.at_settings:
+        names = dict.fromkeys((*METRICS, *DISTRIBUTION_METRICS, *check.options.metrics))
+        values = check.at_settings[0].values
+        measures = [m for m in map(Measure.named, names) if m.column in values]
+        headers = ("codec", "setting", "bpp", *(measure.label for measure in measures))
+        rows = tuple(_setting_row(setting, measures) for setting in check.at_settings)
+        note = (
+            "Means at equal settings, and by how much they moved: not judged, since the rate moves."
+        )
+        tables.append(Table(headers, rows, 2, (note,)))
+    timed = [finding for finding in check.timing if finding.verdict != "nothing measured"]
+    if timed:
+        judged = "judged" if check.options.fail_on_timing else "reported, not judged"
+        note = f"Seconds of images timed alone on one machine, pair by pair; {judged}."
+        headers = ("codec", "seconds", *NUMBERS)
+        tables.append(Table(headers, tuple(map(_finding_row, timed)), 4, (note,)))
+    return tables
 
 
 def sentences(check: Check) -> list[str]:
@@ -68,34 +68,33 @@ def sentences(check: Check) -> list[str]:
     result = caveat_lines(check)
     for codec in check.subjects:
         if codec.equal_images:
-            line = (
+            inferred = [f for f in check.findings if f.label == codec.name and f.inferred]
+            names = ", ".join(finding.metric_label for finding in inferred)
+            result.append(
                 f"equal: {codec.label}: {codec.equal_images} of {codec.images} images have the "
                 "pixels and the number of bytes of the reference at every setting"
+                + (f": {names} not computed on both sides, but cannot differ" if names else "")
             )
-            inferred = [f for f in check.findings if f.label == codec.name and f.inferred]
-            if inferred:
-                names = ", ".join(finding.metric_label for finding in inferred)
-                line += f": {names} not computed on both sides, but cannot differ"
-            result.append(line)
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for one in check.judged:
-        if one.why:
-            key = f"{one.verdict}: {one.label}", one.why
-            reasons.setdefault(key, []).append(one.metric_label)
-    result += [f"{what}, {', '.join(labels)}: {why}" for (what, why), labels in reasons.items()]
-    for one in check.judged:
-        name = f"{one.label}, {one.metric_label}"
-        if one.worst and one.worst[0].percent > 0:
-            worst = ", ".join(f"{image} {by:+.2f} %" for image, by in one.worst if by > 0)
-            result.append(f"worst images: {name}: {worst}")
-        if one.out_of_reach:
-            result.append(f"out of reach: {name}: {_listed(one.out_of_reach)}")
-        for what, left in (("not judged", one.left_out), ("no curve", one.unknown)):
-            if left and one.verdict != "nothing measured":
-                images = _listed([image for image, _ in left])
-                result.append(f"{what}: {name}: {images}: {left[0].why}")
-        if one.doubtful:
-            result.append(f"doubtful: {name}: curves of {one.doubtful} images hardly overlap")
+    reasons: dict[tuple[str, str, str], list[str]] = {}
+    for finding in check.judged:
+        if finding.why:
+            key = finding.verdict, finding.label, finding.why
+            reasons.setdefault(key, []).append(finding.metric_label)
+    for (verdict, label, why), metrics in reasons.items():
+        result.append(f"{verdict}: {label}, {', '.join(metrics)}: {why}")
+    for finding in check.judged:
+        name = f"{finding.label}, {finding.metric_label}"
+        worst = [f"{image} {by:+.2f} %" for image, by in finding.worst if by > 0]
+        if worst:
+            result.append(f"worst images: {name}: {', '.join(worst)}")
+        if finding.out_of_reach:
+            result.append(f"out of reach: {name}: {listed(finding.out_of_reach)}")
+        for what, images in (("not judged", finding.left_out), ("no curve", finding.unknown)):
+            if images and finding.verdict != "nothing measured":
+                names = listed([image for image, _ in images])
+                result.append(f"{what}: {name}: {names}: {images[0].why}")
+        if finding.doubtful:
+            result.append(f"doubtful: {name}: curves of {finding.doubtful} images hardly overlap")
     return [*result, *check.notes]
 
 
@@ -124,13 +123,12 @@ def check_markdown(check: Check) -> str:
     """Return the markdown of a comment: verdict first, details folded."""
     lines = [f"### {VERDICTS[check.verdict][0]} bench check: {check.verdict}", ""]
     lines += [f"{_meaning(check)}.", "", *(f"- {subject}" for subject in subjects(check))]
-    if check.findings:
-        lines += ["", markdown(findings_table(check))]
+    if table := findings_table(check):
+        lines += ["", markdown(table)]
     lines += [f"- {sentence}" for sentence in sentences(check)]
-    details = [table for table in (timing_table(check), settings_table(check)) if table]
-    if details:
+    if tables := details(check):
         lines += ["", "<details><summary>Seconds, and means at equal settings</summary>", ""]
-        lines += [*map(markdown, details), "</details>"]
+        lines += [*map(markdown, tables), "</details>"]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -140,11 +138,11 @@ def junit_xml(check: Check) -> str:
     A regression is a failure. A metric that is undecided, has no numbers or cannot be compared is
     an error, since nobody knows. Seconds are skipped cases unless they are judged.
     """
-    suite = ElementTree.Element("testsuite", name="bench check")
+    suite = Element("testsuite", name="bench check")
     if not check.findings:
         case = _case(suite, check.name, "comparison")
         message = check.why or headline(check)
-        ElementTree.SubElement(case, "error", message=message, type=check.verdict)
+        SubElement(case, "error", message=message, type=check.verdict)
     for finding in (*check.findings, *check.timing):
         judged = finding in check.judged
         if judged or finding.verdict != "nothing measured":
@@ -153,32 +151,29 @@ def junit_xml(check: Check) -> str:
         suite.set(plural, str(len(suite.findall(f"testcase/{tag}"))))
     suite.set("tests", str(len(suite)))
     if caveats := caveat_lines(check):
-        ElementTree.SubElement(suite, "system-out").text = "\n".join(caveats)
-    ElementTree.indent(suite)
-    text = ElementTree.tostring(suite, "unicode")
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+        SubElement(suite, "system-out").text = "\n".join(caveats)
+    indent(suite)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(suite, "unicode")}\n'
 
 
-def _add_case(suite: ElementTree.Element, finding: Finding, judged: bool) -> None:
+def _add_case(suite: Element, finding: Finding, judged: bool) -> None:
     case = _case(suite, finding.label, f"{finding.metric_label} {finding.kind}")
     numbers = ""
     if finding.change_percent is not None:
         _, _, by, _, change, low, high, margin, images = _finding_row(finding)
         numbers = f"{by} {change} ({low} to {high}), margin {margin}, {images} images"
-    said = f"{finding.verdict}: {': '.join(filter(None, [numbers, finding.why]))}"
-    details = "\n".join([said, *(f"{image} {by:+.2f} %" for image, by in finding.worst)])
-    tags = {"regressed": "failure", "undecided": "error", "nothing measured": "error"}
+    message = f"{finding.verdict}: {': '.join(filter(None, [numbers, finding.why]))}"
+    text = "\n".join([message, *(f"{image} {by:+.2f} %" for image, by in finding.worst)])
     if not judged:
-        ElementTree.SubElement(case, "skipped", message=f"not judged: {said}")
-    elif tag := tags.get(finding.verdict):
-        outcome = ElementTree.SubElement(case, tag, message=said, type=finding.verdict)
-        outcome.text = details
+        SubElement(case, "skipped", message=f"not judged: {message}")
+    elif tag := JUNIT.get(finding.verdict):
+        SubElement(case, tag, message=message, type=finding.verdict).text = text
     else:
-        ElementTree.SubElement(case, "system-out").text = details
+        SubElement(case, "system-out").text = text
 
 
-def _case(suite: ElementTree.Element, of: str, name: str) -> ElementTree.Element:
-    return ElementTree.SubElement(suite, "testcase", classname=of.replace(".", "_"), name=name)
+def _case(suite: Element, of: str, name: str) -> Element:
+    return SubElement(suite, "testcase", classname=of.replace(".", "_"), name=name)
 
 
 def _meaning(check: Check) -> str:
@@ -189,15 +184,10 @@ def _meaning(check: Check) -> str:
 
 def _finding_row(finding: Finding) -> tuple[str, ...]:
     percent = (finding.change_percent, finding.lower_percent, finding.upper_percent)
-    return (
-        finding.label,
-        finding.metric_label,
-        finding.kind,
-        finding.verdict,
-        *(NOTHING if value is None else f"{value:+.2f} %" for value in percent),
-        NOTHING if finding.margin_percent is None else f"±{finding.margin_percent:.3g} %",
-        str(finding.images),
-    )
+    shown = (NOTHING if value is None else f"{value:+.2f} %" for value in percent)
+    margin = NOTHING if finding.margin_percent is None else f"±{finding.margin_percent:.3g} %"
+    start = finding.label, finding.metric_label, finding.kind, finding.verdict
+    return (*start, *shown, margin, str(finding.images))
 
 
 def _setting_row(at: AtSetting, measures: Sequence[Measure]) -> tuple[str, ...]:
@@ -205,14 +195,9 @@ def _setting_row(at: AtSetting, measures: Sequence[Measure]) -> tuple[str, ...]:
     cells = [at.label, at.setting, f"{after:.4f} ({100 * (after / before - 1):+.2f} %)"]
     for measure in measures:
         was, now = at.values[measure.column]
-        decimals = 2 if "dB" in measure.label else 4
+        form = ".2f" if "dB" in measure.label else ".4f"
         if was is None or now is None:
             cells.append(NOTHING)
         else:
-            cells.append(f"{now:.{decimals}f} ({now - was:+.{decimals}f})")
+            cells.append(f"{now:{form}} ({now - was:+{form}})")
     return tuple(cells)
-
-
-def _listed(images: Sequence[str]) -> str:
-    rest = len(images) - SHOWN_IMAGES
-    return ", ".join(images[:SHOWN_IMAGES]) + (f" and {rest} more" if rest > 0 else "")

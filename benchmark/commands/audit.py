@@ -1,8 +1,8 @@
 """`bench audit`: verify rows, recorded and kept streams, and the colour conversion of adapters."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,10 +15,11 @@ from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs, takes
 from benchmark.option import MANNER, MEASURED, ORIGIN
 from benchmark.plan.request import Request
+from benchmark.registry import DISTRIBUTION_METRICS
+from benchmark.system.settings import use_device
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
-    from benchmark.audit.colour_round_trip import ColourRoundTrip
     from benchmark.audit.pack_audit import PackAudit, Sources
     from benchmark.measure.independent_decode import Audited
     from benchmark.packs.pack import Pack
@@ -54,27 +55,21 @@ def audit_decode(
       bench audit decode results
       bench audit decode results --dataset sample --levels 0 --json
     """
-    from functools import partial
-
     from benchmark.analysis.stored import datasets_with_results
     from benchmark.measure.independent_decode import AuditOptions, audit_stores
     from benchmark.rows.codecs import NamedCodecs
     from benchmark.rows.store import Store
     from benchmark.system.machine import cores, machine
-    from benchmark.system.settings import use_device
 
     request.use_folders()
-    named = NamedCodecs(codecs)
-    asked = AuditOptions(
-        use_device(request.device), machine(), request.jobs or cores(), levels, named,
-        request.timeout_seconds,
-    )  # fmt: skip
-    names = [name.partition(":")[0] for name in datasets_with_results(results, dataset)]
+    conditions = use_device(request.device), machine(), request.jobs or cores(), levels
+    asked = AuditOptions(*conditions, NamedCodecs(codecs), request.timeout_seconds)
     with output.interruptible("an audit leaves nothing behind"):
-        stores = [Store(results / name) for name in names]
+        names = datasets_with_results(results, dataset)
+        stores = [Store(results / name.partition(":")[0]) for name in names]
         result = audit_stores(stores, asked, partial(output.show_progress, quiet=as_json))
     if as_json:
-        print(json.dumps(_for_machines(result), indent=1))
+        output.print_json(_for_machines(result))
     else:
         _print_decoded(result, levels)
     raise typer.Exit(1 if result.findings.problems else 0)
@@ -109,9 +104,7 @@ def audit_pack(
     from benchmark.measure.engine.workers import worker_context
     from benchmark.measure.workbench import Conditions
     from benchmark.packs.pack import open_pack
-    from benchmark.registry import DISTRIBUTION_METRICS
     from benchmark.rows.codecs import NamedCodecs
-    from benchmark.system.settings import use_device
 
     names = tuple(metric for metric in request.metrics if metric not in DISTRIBUTION_METRICS)
     request = replace(request, metrics=names)
@@ -129,7 +122,7 @@ def audit_pack(
         with output.show_progress("decoding", len(opened.streams), quiet=as_json) as report:
             result = pack_audit.audit_pack(opened, sources, conditions, report)
     if as_json:
-        print(json.dumps(_pack_for_machines(opened, result, missing), indent=1))
+        output.print_json(_pack_for_machines(opened, result, missing))
     else:
         _print_pack(opened, result, sources)
     raise typer.Exit(1 if result.contradictions else 0)
@@ -164,50 +157,72 @@ def audit_colour_round_trip(
     asked = chosen_codecs(split_unescaped(codecs, ","))
     sources = open_sources(request)
     images = [read_image(source.file.path, request.flatten).pixels for source in sources.images]
-    result, skipped = measure_round_trips(asked, opened, images)
+    round_trips, skipped = measure_round_trips(asked, opened, images)
     if as_json:
-        print(json.dumps(_round_trips_for_machines(result, skipped), indent=1))
+        records = [
+            {
+                **{name: getattr(codec, name) for name in ("unmeasured", "wrong")},
+                "codec": codec.label,
+                # null where nothing is lost
+                "rounded_db": codec.rounded_db if isfinite(codec.rounded_db) else None,
+                "truncated_db": codec.truncated_db if isfinite(codec.truncated_db) else None,
+                "bytes": {str(setting): size for setting, size in codec.num_bytes.items()},
+            }
+            for codec in round_trips
+        ]
+        output.print_json({"codecs": records, "skipped": dict(skipped)})
     else:
         for name, reason in skipped.items():
             print(f"skipped  {name}: {reason}")
-        _print_round_trips(result, len(images))
-    raise typer.Exit(1 if any(one.wrong for one in result) else 0)
+        print(f"Colour conversion alone, the lowest PSNR of {counted(len(images), 'image')}:")
+        for codec in round_trips:
+            sizes = " < ".join(map(str, codec.num_bytes.values()))
+            print(
+                f"  {codec.label:<24} rounded {_decibels(codec.rounded_db):>9}, "
+                f"truncated {_decibels(codec.truncated_db):>9}; bytes {sizes or 'not measured'}"
+            )
+            if codec.unmeasured:
+                print(f"    no bytes: {codec.unmeasured}")
+            for sentence in codec.wrong:
+                print(f"    wrong: {sentence}")
+    raise typer.Exit(1 if any(codec.wrong for codec in round_trips) else 0)
 
 
-def _print_decoded(found: "Audited", levels: int) -> None:
+def _decibels(value: float) -> str:
+    return f"{value:.2f} dB" if isfinite(value) else "lossless"
+
+
+def _print_decoded(audited: "Audited", levels: int) -> None:
     from benchmark.figures.table import Table
     from benchmark.measure.independent_decode import VERDICTS
 
-    findings = found.findings
+    findings = audited.findings
     if findings.counts:
-        within = f"within {levels} level{'s' * (levels != 1)}"
-        verdicts = [within if one == "within" else one for one in VERDICTS]
-        rows = [
+        within = f"within {counted(levels, 'level')}"
+        verdicts = (within if verdict == "within" else verdict for verdict in VERDICTS)
+        rows = tuple(
             (*journey, *(str(findings.counts[journey][verdict]) for verdict in VERDICTS))
             for journey in sorted(findings.counts)
-        ]
-        output.print_table(
-            Table(("codec", "encoded on", "decoded on", *verdicts), tuple(rows), 3, ())
         )
-    output.print_wrong(
-        [f"{problem.cell}: {problem.stage}: {problem.reason}" for problem in findings.problems]
-    )
+        output.print_table(Table(("codec", "encoded on", "decoded on", *verdicts), rows, 3))
+    problems = findings.problems
+    output.print_wrong([f"{cell}: {stage}: {reason}" for cell, stage, reason in problems])
     for why, count in findings.unavailable.items():
         print(f"skipped  {counted(count, 'row')} of {why}")
-    lacks = (findings.not_kept, "a stream that was not kept"), (findings.declared, "no stream")
-    for count, what in lacks:
+    lacks = {"a stream that was not kept": findings.not_kept, "no stream": findings.declared}
+    for what, count in lacks.items():
         if count:
             print(f"absent   {counted(count, 'row has', 'rows have')} {what}")
-    streams = counted(sum(found.streams.values()), "stream")
-    print(f"{streams} in {counted(len(found.streams), 'dataset')}")
+    streams = counted(sum(audited.streams.values()), "stream")
+    print(f"{streams} in {counted(len(audited.streams), 'dataset')}")
 
 
-def _for_machines(found: "Audited") -> dict[str, Any]:
+def _for_machines(audited: "Audited") -> dict[str, Any]:
     from benchmark.measure.independent_decode import VERDICTS
 
-    findings = found.findings
+    findings = audited.findings
     return {
-        "datasets": dict(found.streams),
+        "datasets": dict(audited.streams),
         "table": [
             {
                 **journey._asdict(),
@@ -225,75 +240,36 @@ def _for_machines(found: "Audited") -> dict[str, Any]:
 
 
 def _pack_for_machines(
-    pack: "Pack", found: "PackAudit", missing: Mapping[str, str]
+    pack: "Pack", audited: "PackAudit", missing: Mapping[str, str]
 ) -> dict[str, Any]:
     return {
         "pack": str(pack.path),
         "codecs": {spec.text: info.version for spec, info in pack.infos.items()},
-        "streams": found.streams,
-        "decoded": found.decoded,
-        "compared": dict(found.compared),
-        "wrong": [contradiction._asdict() for contradiction in found.contradictions],
+        "streams": audited.streams,
+        "decoded": audited.decoded,
+        "compared": dict(audited.compared),
+        "wrong": [contradiction._asdict() for contradiction in audited.contradictions],
         "not_scored": dict(missing),
         "notes": list(pack.notes),
     }
 
 
-def _round_trips_for_machines(
-    found: "Iterable[ColourRoundTrip]", skipped: Mapping[str, str]
-) -> dict[str, Any]:
-    """Return round trips with null for the decibels of one that loses nothing."""
-    codecs = [
-        {
-            **{name: one._asdict()[name] for name in ("unmeasured", "wrong")},
-            "codec": one.label,
-            "rounded_db": one.rounded_db if isfinite(one.rounded_db) else None,
-            "truncated_db": one.truncated_db if isfinite(one.truncated_db) else None,
-            "bytes": {str(setting): size for setting, size in one.num_bytes.items()},
-        }
-        for one in found
-    ]
-    return {"codecs": codecs, "skipped": dict(skipped)}
-
-
-def _print_pack(pack: "Pack", found: "PackAudit", sources: "Sources") -> None:
-
+def _print_pack(pack: "Pack", audited: "PackAudit", sources: "Sources") -> None:
     images = {(stream.image_sha256, stream.width_px) for stream in pack.streams.values()}
-    what = ", ".join(f"{spec.text} ({info.version})" for spec, info in pack.infos.items())
-    streams = f"{counted(found.streams, 'stream')} of {counted(len(images), 'image')}"
-    print(f"{pack.path}: {what}, {streams}")
+    codecs = ", ".join(f"{spec.text} ({info.version})" for spec, info in pack.infos.items())
+    streams = f"{counted(audited.streams, 'stream')} of {counted(len(images), 'image')}"
+    print(f"{pack.path}: {codecs}, {streams}")
     for sentence in pack.notes:
         print(f"note     {sentence}")
-    decoded = counted(found.decoded, "stream decodes", "streams decode")
+    decoded = counted(audited.decoded, "stream decodes", "streams decode")
     print(f"pixels   {decoded} to the recorded pixels")
-    for column, count in found.compared.items():
+    for column, count in audited.compared.items():
         if count:
             equal = counted(count, "value is as recorded", "values are as recorded")
             print(f"metric   {column}: {equal}")
-    without = [column for column, count in found.compared.items() if not count]
-    if without:
+    if without := [column for column, count in audited.compared.items() if not count]:
         print(f"metric   no value to compare, here or in the pack: {', '.join(without)}")
     if absent := len(images - sources.keys()):
-        images_absent = counted(absent, "image is", "images are")
-        print(f"absent   {images_absent} not on this machine; no stream of them was scored")
-    output.print_wrong(
-        [f"{contradiction.cell}: {contradiction.what}" for contradiction in found.contradictions]
-    )
-
-
-def _print_round_trips(found: "Iterable[ColourRoundTrip]", images: int) -> None:
-    print(f"Colour conversion alone, the lowest PSNR of {counted(images, 'image')}:")
-    for one in found:
-        sizes = " < ".join(str(size) for size in one.num_bytes.values())
-        print(
-            f"  {one.label:<24} rounded {_decibels(one.rounded_db):>9}, "
-            f"truncated {_decibels(one.truncated_db):>9}; bytes {sizes or 'not measured'}"
-        )
-        if one.unmeasured:
-            print(f"    no bytes: {one.unmeasured}")
-        for sentence in one.wrong:
-            print(f"    wrong: {sentence}")
-
-
-def _decibels(value: float) -> str:
-    return "lossless" if value == float("inf") else f"{value:.2f} dB"
+        not_here = counted(absent, "image is", "images are")
+        print(f"absent   {not_here} not on this machine; no stream of them was scored")
+    output.print_wrong([f"{wrong.cell}: {wrong.what}" for wrong in audited.contradictions])

@@ -1,6 +1,5 @@
 """`bench audit rows`: measure stored rows again, and compare bytes, pixels and metrics."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,10 +9,11 @@ import typer
 
 from benchmark.commands import options, output
 from benchmark.commands.options import opt
-from benchmark.commands.outcome import skipped_codecs
 from benchmark.commands.verb import takes
+from benchmark.errors import UsageError
 from benchmark.option import TARGET
-from benchmark.plan.request import Request
+from benchmark.plan.request import Request, metric_names
+from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from benchmark.plan.select import Skipped
 
 SET_TOLERANCE = 1e-4  # relative, of distribution metrics: their features differ between processors
-
-Sets = Mapping[str, Sequence[tuple[str, float, float]]]
 
 
 @takes(Request, "limit jobs timeout_seconds device timing data_dir weights_dir vtm_dir")
@@ -50,18 +48,16 @@ def audit_rows(
     from benchmark.analysis.reduce import summarise_with_distributions
     from benchmark.analysis.stored import datasets_with_results
     from benchmark.audit import rows_again
-    from benchmark.errors import UsageError
-    from benchmark.plan.request import metric_names
-    from benchmark.registry import DISTRIBUTION_METRICS
+    from benchmark.commands.outcome import run_with_progress
     from benchmark.rows.codecs import NamedCodecs
     from benchmark.rows.store import Store
 
-    result: list[VariantAgain] = []
-    sets: dict[str, list[tuple[str, float, float]]] = {}
+    compared: list[VariantAgain] = []
+    sets: dict[str, list[tuple[str, float, float]]] = {}  # point, before and now, by column
     skipped: dict[str, Skipped] = {}
-    named = NamedCodecs(codecs)
+    named, chosen = NamedCodecs(codecs), metric_names(metrics)
     names_of_datasets = datasets_with_results(results, dataset)
-    with output.interruptible("finished cells are kept; the same command resumes from there"):
+    with output.interruptible():
         for name in names_of_datasets:
             store = Store(results / name.partition(":")[0])
             table = store.table()
@@ -70,7 +66,7 @@ def audit_rows(
             points = rows_again.settings_of(rows)
             if not points:
                 continue
-            names = rows_again.metrics_with_values(rows, metric_names(metrics))
+            names = rows_again.metrics_with_values(rows, chosen)
             again = replace(
                 request,
                 codecs=tuple(points),
@@ -80,80 +76,76 @@ def audit_rows(
                 skip_missing=True,
                 results=out,
             )
-            outcome = output.run_with_progress(again, quiet=as_json)
-            result += rows_again.compare_rows(rows, outcome.rows, names)
-            skipped |= {one.codec: one for one in outcome.skipped}
-            of_sets = [one for one in names if one in DISTRIBUTION_METRICS]
-            folder = outcome.matrix.store.folder
-            compared = rows_again.compare_sets(
-                summarise_with_distributions(rows, store.folder, of_sets, allow_few=True),
-                summarise_with_distributions(outcome.rows, folder, of_sets, allow_few=True),
-                of_sets,
+            outcome = run_with_progress(again, quiet=as_json)
+            compared += rows_again.compare_rows(rows, outcome.rows, names)
+            skipped |= {codec.codec: codec for codec in outcome.skipped}
+            of_sets = [metric for metric in names if metric in DISTRIBUTION_METRICS]
+            before, now = (
+                summarise_with_distributions(measured, folder, of_sets, allow_few=True)
+                for measured, folder in (
+                    (rows, store.folder),
+                    (outcome.rows, outcome.matrix.store.folder),
+                )
             )
-            for column, values in compared.items():
+            for column, values in rows_again.compare_sets(before, now, of_sets).items():
                 sets.setdefault(column, []).extend(values)
-    if not result:
+    if not compared:
         raise UsageError(f"{results} holds no rows of {codecs}: `bench run` measures some")
-    wrong = [sentence for one in result for sentence in one.wrong] + _wrong_sets(sets)
-    if as_json:
-        records = {
-            column: [dict(zip(("point", "before", "now"), value, strict=True)) for value in values]
-            for column, values in sets.items()
-        }
-        reasons = {name: one.why for name, one in skipped.items()}
-        codecs_again = [{**asdict(one), "missing": one.missing} for one in result]
-        facts = {"codecs": codecs_again, "sets": records, "skipped": reasons, "wrong": wrong}
-        print(json.dumps(facts, indent=1))
-    else:
-        _print(result, sets, skipped, wrong)
-    raise typer.Exit(1 if wrong else 0)
-
-
-def _wrong_sets(sets: Sets) -> list[str]:
-    return [
+    wrong = [sentence for variant in compared for sentence in variant.wrong] + [
         f"{point}: {column} is {now}, not {before}"
         for column, values in sets.items()
         for point, before, now in values
         if abs(now - before) > SET_TOLERANCE * abs(before)
     ]
+    if as_json:
+        records = {
+            column: [dict(zip(("point", "before", "now"), value, strict=True)) for value in values]
+            for column, values in sets.items()
+        }
+        reasons = {name: codec.why for name, codec in skipped.items()}
+        variants = [{**asdict(variant), "missing": variant.missing} for variant in compared]
+        facts = {"codecs": variants, "sets": records, "skipped": reasons, "wrong": wrong}
+        output.print_json(facts)
+    else:
+        _print(compared, sets, skipped)
+        output.print_wrong(wrong)
+    raise typer.Exit(1 if wrong else 0)
 
 
 def _print(
     compared: "Sequence[VariantAgain]",
-    sets: Sets,
+    sets: Mapping[str, Sequence[tuple[str, float, float]]],
     skipped: "Mapping[str, Skipped]",
-    wrong: Sequence[str],
 ) -> None:
     from benchmark.audit.pack_audit import TOLERANCE
+    from benchmark.commands.outcome import skipped_codecs
     from benchmark.figures.table import NOTHING, Table
 
-    headers = (
-        "codec", "rows", "measured again", "same bytes", "same pixels",
-        "float rounding", f"values within {TOLERANCE:g}", "largest difference",
-    )  # fmt: skip
+    counts = ("rows", "measured_again", "bytes_equal", "pixels_equal", "rounded")
     rows = [
         (
-            *map(str, (one.codec, one.rows, one.measured_again, one.bytes_equal, one.pixels_equal)),
-            str(one.rounded),
-            f"{one.values_equal} of {one.values}",
-            f"{one.largest_difference:.1g}" if one.values else NOTHING,
+            variant.codec,
+            *(str(getattr(variant, name)) for name in counts),
+            f"{variant.values_equal} of {variant.values}",
+            f"{variant.largest_difference:.1g}" if variant.values else NOTHING,
         )
-        for one in compared
+        for variant in compared
     ]
-    output.print_table(Table(headers, tuple(rows), 1, ()))
+    headers = ("codec", "rows", "measured again", "same bytes", "same pixels", "float rounding")
+    more = (f"values within {TOLERANCE:g}", "largest difference")
+    output.print_table(Table((*headers, *more), tuple(rows), 1))
     for column, values in sets.items():
         largest = max(abs(now - before) / abs(before) for _, before, now in values)
         print(f"metric   {column}: {len(values)} points, largest relative difference {largest:.1g}")
     for line in skipped_codecs(skipped.values()):
         print(f"skipped  {line}")
-    for one in compared:
-        if one.other_build:
-            other = counted(one.other_build, "row is", "rows are")
+    for variant in compared:
+        if variant.other_build:
+            other = counted(variant.other_build, "row is", "rows are")
             print(
-                f"another  {one.codec}: {other} of another program, library or weight file than is "
-                "here, and may differ"
+                f"another  {variant.codec}: {other} of another program, library or weight file "
+                "than is here, and may differ"
             )
-        if one.missing and one.codec not in skipped:
-            missing = counted(one.missing, "row was", "rows were")
-            print(f"absent   {one.codec}: {missing} not measured again")
-    output.print_wrong(wrong)
+        if variant.missing and variant.codec not in skipped:
+            missing = counted(variant.missing, "row was", "rows were")
+            print(f"absent   {variant.codec}: {missing} not measured again")

@@ -3,7 +3,7 @@
 import json
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,11 +13,11 @@ import typer
 from benchmark.check.request import CheckRequest
 from benchmark.commands import options, output
 from benchmark.commands.options import refuse_several
-from benchmark.commands.outcome import print_outcome
 from benchmark.commands.verb import takes
 from benchmark.errors import BenchError, Unavailable, UsageError, refused_path
 from benchmark.option import TARGET, option
 from benchmark.plan.request import Request
+from benchmark.system.atomic import write_files
 
 if TYPE_CHECKING:
     from benchmark.check.check import Check
@@ -64,7 +64,6 @@ def check(
     from benchmark.check.check import check as compare
     from benchmark.check.row_sets import refuse_unknown_codec, two_row_sets
     from benchmark.check.verdict_table import check_markdown, junit_xml
-    from benchmark.system.atomic import write_files
 
     sets = list(rows or ())
     refuse_several("--codec", asked.codec)
@@ -83,18 +82,18 @@ def check(
             done = compare(reference, new, asked)
         else:
             done = _measured(asked, request, as_json, verbose)
-        text = json.dumps(done.for_machines(), indent=1)
         if as_json:
-            print(text)
+            output.print_json(done.for_machines())
         else:
             _print(done)
-        for path, content in (
-            (asked.markdown, check_markdown),
-            (asked.junit, junit_xml),
-            (asked.json_file, lambda _: f"{text}\n"),
-        ):
+        files: dict[Path | None, Callable[[], str]] = {
+            asked.markdown: lambda: check_markdown(done),
+            asked.junit: lambda: junit_xml(done),
+            asked.json_file: lambda: json.dumps(done.for_machines(), indent=1) + "\n",
+        }
+        for path, content in files.items():
             if path is not None:
-                write_files(path.parent, {path.name: content(done)}, what="verdict")
+                write_files(path.parent, {path.name: content()}, what="verdict")
     except (UsageError, Unavailable, typer.Exit):
         raise
     except Exception as error:  # whatever it is, 1 would say that something regressed
@@ -112,9 +111,10 @@ def _measured(asked: CheckRequest, request: Request, quiet: bool, verbose: bool)
     from benchmark.check.check import check as compare
     from benchmark.check.pairing import NotComparable
     from benchmark.check.row_sets import dataset_folders
+    from benchmark.commands.outcome import print_outcome, run_with_progress
 
     def run(request: Request, matrix: "Matrix", judged: Sequence[str]) -> "Outcome":
-        outcome = output.run_with_progress(
+        outcome = run_with_progress(
             request, matrix=matrix, quiet=quiet, details=verbose, judged=judged
         )
         if not quiet:
@@ -123,7 +123,7 @@ def _measured(asked: CheckRequest, request: Request, quiet: bool, verbose: bool)
 
     folders = dataset_folders(asked.against, asked.baselines)
     try:
-        with output.interruptible("finished cells are kept; the same command resumes from there"):
+        with output.interruptible():
             reference, new = measure_candidate(asked, request, folders, run)
     except NotComparable as why:
         return Check(asked.codec, asked.against, "not comparable", str(why), asked)
@@ -131,25 +131,12 @@ def _measured(asked: CheckRequest, request: Request, quiet: bool, verbose: bool)
     return compare(reference, new, replace(asked, codec="", reference_codec=""))
 
 
-def _print(found: "Check") -> None:
-    from benchmark.check.verdict_table import (
-        findings_table,
-        headline,
-        sentences,
-        settings_table,
-        subjects,
-        timing_table,
-    )
+def _print(check: "Check") -> None:
+    from benchmark.check import verdict_table
 
-    for line in subjects(found):
-        print(line)
-    for table in (settings_table(found), timing_table(found)):
+    print(*verdict_table.subjects(check), sep="\n")
+    for table in (*verdict_table.details(check), verdict_table.findings_table(check)):
         if table is not None:
             print()
             output.print_table(table)
-    if found.findings:
-        print()
-        output.print_table(findings_table(found))
-    print()
-    for line in [*sentences(found), headline(found)]:
-        print(line)
+    print("", *verdict_table.sentences(check), verdict_table.headline(check), sep="\n")

@@ -1,25 +1,27 @@
 """`bench pack`, `bench export` and `bench merge`: cells and decoded pictures for others."""
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.codec_spec import split_unescaped, unescaped
+from benchmark.codec_spec import parse_codec, resolve, split_unescaped, unescaped
 from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs, takes
+from benchmark.errors import Unavailable, UsageError
 from benchmark.option import EXPORTED, TARGET
 from benchmark.plan.request import Request
-from benchmark.system.text import counted
+from benchmark.registry import DATASETS, METRICS
+from benchmark.system.atomic import write_files
+from benchmark.system.settings import use_device
+from benchmark.system.text import counted, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from benchmark.datasets.dataset import Source
-    from benchmark.measure.outcome import Failure
     from benchmark.report.chosen_pictures import ChosenPictures
-    from benchmark.rows.merge import Merged
 
 pack = Verbs("""Export and import bitstream archives: streams with their rows, for others to check.
 
@@ -27,7 +29,7 @@ Examples:
   bench pack export vtm.tar --codecs vtm --dataset kodak
   bench pack import vtm.tar --results elsewhere
 """)
-tools = Verbs("""Export results for other tools: decoded pictures, codec-compare.
+export = Verbs("""Export results for other tools: decoded pictures, codec-compare.
 
 Examples:
   bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to out
@@ -35,7 +37,10 @@ Examples:
 """)
 
 
-@tools.command("codec-compare")
+MERGED = ("row", "stream", "run", "feature")  # parts of a store that a merge counts
+
+
+@export.command("codec-compare")
 def codec_compare(
     to: Annotated[
         Path, opt(TARGET, "Folder of the files; batches.json lists the others.", refuses="folder")
@@ -54,23 +59,21 @@ def codec_compare(
     """
     from benchmark.analysis.stored import read_one
     from benchmark.metrics.measure import Measure
-    from benchmark.registry import METRICS
     from benchmark.report.codec_compare import LIST, batches
     from benchmark.report.left_out import gone_sentences
-    from benchmark.system.atomic import write_files
 
     stored = read_one(results, dataset, codecs, tuple(METRICS), all_rows=all_rows)
     measures = [Measure.named(name) for name in METRICS]
     result = batches(stored.summary, stored.table, measures, stored.name)
     write_files(to, result.files, what="batches")
-    for sentence in result.left_out:
-        print(f"left out {sentence}")
-    print(*gone_sentences(stored.gone), sep="\n", end="\n" * bool(stored.gone))
+    left_out = [f"left out {sentence}" for sentence in result.left_out]
+    for line in (*left_out, *gone_sentences(stored.gone)):
+        print(line)
     print(f"{to / LIST}: {len(result.files) - 1} batches")
 
 
 @pack.command("export")
-def export(
+def pack_export(
     out: Annotated[Path, typer.Argument(help="The pack: a new folder, or a new file.tar.")],
     codecs: Annotated[
         str, opt(EXPORTED, "Comma-separated codecs, each name[:key=value]...", completes="codecs")
@@ -94,8 +97,6 @@ def export(
       bench pack export vtm.tar --codecs vtm --note "encoded on a cluster"
     """
     from benchmark.analysis.stored import datasets_with_results
-    from benchmark.codec_spec import parse_codec, resolve, split_unescaped
-    from benchmark.errors import UsageError
     from benchmark.packs.export_pack import export_pack
     from benchmark.rows.store import Store
 
@@ -104,21 +105,19 @@ def export(
         for text in split_unescaped(codecs, ",")
         for spec in resolve(parse_codec(text.strip()))
     ]
-    names = [
-        name for text in dataset.split(",") for name in datasets_with_results(results, text.strip())
-    ]
+    asked = map(str.strip, dataset.split(","))
+    names = [name for text in asked for name in datasets_with_results(results, text)]
     for name in names:
         if ":" in name:
             raise UsageError(f"a pack has whole datasets, not the part {name}: name no part")
-    stores = [Store(results / name) for name in names]
-    exported = export_pack(out, stores, specs, note or ())
+    exported = export_pack(out, [Store(results / name) for name in names], specs, note or ())
     for sentence in exported.left_out:
         print(f"left out {sentence}")
     print(f"{out}: {counted(exported.num_streams, 'stream')}")
 
 
 @pack.command("import")
-def import_(
+def pack_import(
     path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
     results: options.ResultsTarget = Path("results"),
 ) -> None:
@@ -130,14 +129,13 @@ def import_(
     Examples:
       bench pack import vtm.tar
     """
-    import sys
-
     from benchmark.packs.contents import import_pack
     from benchmark.packs.pack import open_pack
 
-    for one in import_pack(open_pack(path), results, sys.argv[1:]):
-        added = counted(one.added, "row")
-        print(f"{one.folder}: {added} added, {one.there} were there before")
+    for store in import_pack(open_pack(path), results, sys.argv[1:]):
+        print(
+            f"{store.folder}: {counted(store.added, 'row')} added, {store.there} were there before"
+        )
 
 
 def merge(
@@ -156,35 +154,26 @@ def merge(
     Examples:
       bench merge results-a results-b --into results
     """
-    import json
-
     from benchmark.rows.merge import merge_folders
 
     merged = []
     with output.interruptible("what was copied is kept; the same command resumes from there"):
         for folder in merge_folders(folders, into):
             merged.append(folder)
-            if not as_json:
-                print(f"{folder.dataset}: {_added(folder)} added")
-                for sentence in folder.conflicts:
-                    print(f"conflict {sentence}")
-                for sentence in folder.damaged:
-                    print(f"damaged  {sentence}")
+            if as_json:
+                continue
+            added = ", ".join(counted(getattr(folder, f"{noun}s"), noun) for noun in MERGED)
+            print(f"{folder.dataset}: {added} and {counted(folder.reductions, 'reduction')} added")
+            for sentence in folder.conflicts:
+                print(f"conflict {sentence}")
+            for sentence in folder.damaged:
+                print(f"damaged  {sentence}")
     if as_json:
-        print(json.dumps({one.dataset: one._asdict() for one in merged}, indent=1))
-    raise typer.Exit(1 if any(one.conflicts or one.damaged for one in merged) else 0)
+        output.print_json({folder.dataset: folder._asdict() for folder in merged})
+    raise typer.Exit(1 if any(folder.conflicts or folder.damaged for folder in merged) else 0)
 
 
-def _added(one: "Merged") -> str:
-    counts = {"row": one.rows, "stream": one.streams, "run": one.runs, "feature": one.features}
-    added = ", ".join(counted(count, noun) for noun, count in counts.items())
-    return f"{added} and {counted(one.reductions, 'reduction')}"
-
-
-SHOWN_CELLS = 3  # of those that failed for one reason
-
-
-@tools.command("images")
+@export.command("images")
 @takes(Request, "limit jobs data_dir weights_dir vtm_dir")
 def export_images(
     request: Request,
@@ -230,16 +219,12 @@ def export_images(
       bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to out
       bench export images --points vtm.qp=32,jpeg.quality=30 --limit 3 --to out
     """
-    import json
-
     from benchmark.analysis.stored import datasets_with_results
-    from benchmark.errors import Unavailable, UsageError
     from benchmark.packs.contents import dataset_contents, packs_beside
     from benchmark.report.chosen_pictures import PictureChoice, choose_pictures, rates
     from benchmark.report.exported_pictures import TABLE, export_pictures, for_json
     from benchmark.rows.codecs import NamedCodecs
     from benchmark.system.machine import cores
-    from benchmark.system.settings import use_device
 
     if bpp is not None and not bpp > 0:
         raise UsageError(f"--bpp {bpp:g}: a rate is above 0")
@@ -247,14 +232,14 @@ def export_images(
         raise UsageError("--dataset all: pictures are exported of one dataset at a time")
     request.use_folders()
     (name,) = datasets_with_results(results, dataset)
-    packs = packs_beside(results)
-    contents = dataset_contents(results, name.partition(":")[0], packs, NamedCodecs(codecs))
-    names = tuple(filter(None, (unescaped(name.strip()) for name in split_unescaped(images, ","))))
+    packs, named = packs_beside(results), NamedCodecs(codecs)
+    contents = dataset_contents(results, name.partition(":")[0], packs, named)
+    names = tuple(unescaped(image.strip()) for image in split_unescaped(images, ",") if image)
     choice = PictureChoice(dataset, codecs, names, request.limit, tuple(points or ()), bpp)
     chosen = choose_pictures(contents, name, choice)
     if not chosen.pictures:
         raise Unavailable(f"no picture can be exported: {'; '.join(_counted(chosen.absent))}")
-    sources, lacking = _sources(chosen, dataset, results, request.data_dir) if source else ({}, "")
+    sources, lacking = _sources(chosen, dataset, results, request.data_dir) if source else ({}, [])
     with (
         output.interruptible("pictures that were written stay; the same command writes the others"),
         output.show_progress("decoding", len(chosen.pictures), quiet=as_json) as report,
@@ -263,57 +248,47 @@ def export_images(
             to, chosen.pictures, sources, contents, use_device("auto"),
             request.jobs or cores(), force, report,
         )  # fmt: skip
-    absent = [*_counted(chosen.absent), *_counted(result.absent), *filter(None, [lacking])]
+    absent = [*_counted(chosen.absent), *_counted(result.absent), *lacking]
     if not (result.pictures or result.failures):
         raise Unavailable(f"no picture can be exported: {'; '.join(absent)}")
     if as_json:
-        told = {
-            "folder": str(to),
-            "images": [for_json(entry) for entry in result.entries],
-            "failed": [failure._asdict() for failure in result.failures],
-            "absent": absent,
-        }
-        print(json.dumps(told, indent=1))
+        images_written = [for_json(entry) for entry in result.entries]
+        failed = [failure._asdict() for failure in result.failures]
+        facts = {"folder": str(to), "images": images_written, "failed": failed, "absent": absent}
+        output.print_json(facts)
     else:
-        for label, told_rates in rates(result.pictures).items():
-            print(f"rate     {label}: {told_rates}")
-        for sentence in (*_by_reason(result.failures), *(f"absent   {one}" for one in absent)):
-            print(sentence)
+        for label, of_label in rates(result.pictures).items():
+            print(f"rate     {label}: {of_label}")
+        cells: dict[str, list[str]] = {}  # by reason
+        for failure in result.failures:
+            cells.setdefault(failure.reason, []).append(failure.cell)
+        for reason, failed_cells in cells.items():
+            print(f"failed   {listed(failed_cells)}: {reason}; not written")
+        for sentence in absent:
+            print(f"absent   {sentence}")
         print(f"{to / TABLE}: {result.written} pictures written, {result.there} were there before")
     raise typer.Exit(1 if result.failures else 0)
 
 
-def _counted(absent: "Mapping[str, int]") -> list[str]:
-    return [f"{count} picture{'s' * (count != 1)}: {reason}" for reason, count in absent.items()]
-
-
-def _by_reason(failures: "Sequence[Failure]") -> list[str]:
-    cells: dict[str, list[str]] = {}
-    for failure in failures:
-        cells.setdefault(failure.reason, []).append(failure.cell)
-    said = []
-    for reason, these in cells.items():
-        more = f" and {len(these) - SHOWN_CELLS} more" if len(these) > SHOWN_CELLS else ""
-        said.append(f"failed   {', '.join(these[:SHOWN_CELLS])}{more}: {reason}; not written")
-    return said
+def _counted(absent: Mapping[str, int]) -> list[str]:
+    return [f"{counted(count, 'picture')}: {reason}" for reason, count in absent.items()]
 
 
 def _sources(
     chosen: "ChosenPictures", dataset: str, results: Path, data_dir: Path | None
-) -> "tuple[dict[str, Source], str]":
+) -> "tuple[dict[str, Source], list[str]]":
     """Return the sources of the chosen pictures, and a sentence on those that are not here."""
     from benchmark.plan.matrix import sources_of
-    from benchmark.registry import DATASETS
 
     wanted = dict.fromkeys(picture.row["image_sha256"] for picture in chosen.pictures)
-    result = sources_of(dataset, data_dir)
-    if isinstance(result, str):
-        if dataset not in DATASETS and (results / dataset).is_dir():
-            result = (
-                f"{dataset} is the name of a folder's results: --dataset FOLDER finds its images"
-            )
-        return {}, f"{len(wanted)} sources: {result.rstrip('.')}"
-    here = {sha256: result[sha256] for sha256 in wanted if sha256 in result}
+    sources = sources_of(dataset, data_dir)
+    here: dict[str, Source] = {}
+    why = "the dataset has other pixels under their names now"
+    if not isinstance(sources, str):
+        here = {sha256: sources[sha256] for sha256 in wanted if sha256 in sources}
+    elif dataset not in DATASETS and (results / dataset).is_dir():
+        why = f"{dataset} is the name of a folder's results: --dataset FOLDER finds its images"
+    else:
+        why = sources.rstrip(".")
     lacking = len(wanted) - len(here)
-    why = "the dataset has other pixels under their names now" if lacking else ""
-    return here, f"{lacking} sources: {why}" if lacking else ""
+    return here, [f"{lacking} sources: {why}"] if lacking else []

@@ -14,7 +14,7 @@ from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.errors import Unavailable, UnknownName, UsageError
 from benchmark.option import ORIGIN, TARGET
-from benchmark.registry import ALIASES, CODECS, DATASETS, FETCHABLE
+from benchmark.registry import ALIASES, CODECS, DATASETS, FETCHABLE, dataset_module, dataset_opener
 from benchmark.system.text import counted
 from benchmark.system.weights import NETWORKS, PublishedFile
 
@@ -61,7 +61,11 @@ def fetch(
     elif name in NETWORKS:
         _fetch_weights(NETWORKS[name])
     elif name.partition(":")[0] in CODECS or name in ALIASES:
-        _fetch_weights(_weights_of_codec(name))
+        spec = parse_codec(name)
+        published = getattr(codec_class(spec), "published_weights", None)
+        if published is None:
+            raise UsageError(f"{spec.name} has no published weights: nothing to fetch")
+        _fetch_weights(published(dict(spec.options)))
     else:
         known = [*DATASETS, *NETWORKS, *FETCHABLE, *ALIASES]
         raise UnknownName("thing to fetch", name, known)
@@ -69,22 +73,18 @@ def fetch(
 
 def _fetch_dataset(name: str, data_dir: Path | None, origins: Sequence[str]) -> None:
     from benchmark.datasets.folder import data_folders, fetched_folder
-    from benchmark.registry import dataset_module, dataset_opener
 
     sought = [data_dir] if data_dir else data_folders()
     try:
         dataset_opener(name)(sought)
     except Unavailable:
-        module, target = dataset_module(name), data_dir or fetched_folder()
-        if not hasattr(module, "fetch_dataset"):
-            raise UsageError(
-                f"{name} cannot be downloaded: put its images into {target} yourself"
-            ) from None
-        more = (origins,) if origins else ()
-        if more and "origins" not in signature(module.fetch_dataset).parameters:
-            raise UsageError(f"{name} takes no --from: put its images into {target}") from None
+        target = data_dir or fetched_folder()
+        download = getattr(dataset_module(name), "fetch_dataset", None)
+        if download is None or (origins and "origins" not in signature(download).parameters):
+            refusal = "takes no --from" if download else "cannot be downloaded"
+            raise UsageError(f"{name} {refusal}: put its images into {target} yourself") from None
         with _shown() as progress:
-            module.fetch_dataset(name, sought, target, progress, *more)
+            download(name, sought, target, progress, *([origins] if origins else []))
     images = dataset_opener(name)(sought).images
     folders = sorted({str(image.path.parent) for image in images})
     print(f"{name}: {counted(len(images), 'image')} in {' and '.join(folders)}")
@@ -115,21 +115,9 @@ def download_weights(file: PublishedFile, path: Path) -> None:
         print(f"  sha256 {record_sha256(path)}, recorded here: its authors publish none")
 
 
-def _weights_of_codec(text: str) -> Sequence[PublishedFile]:
-    """Ask a codec's class for the files that are published for its options."""
-    spec = parse_codec(text)
-    made = codec_class(spec)
-    if not hasattr(made, "published_weights"):
-        raise UsageError(f"{spec.name} has no published weights: nothing to fetch")
-    result: Sequence[PublishedFile] = made.published_weights(dict(spec.options))
-    return result
-
-
 @contextmanager
 def _shown() -> Iterator["DownloadProgress"]:
     """Yield a function to call after every chunk: a bar on a terminal, else a line now and then."""
-    from rich.progress import DownloadColumn, TaskID, TimeRemainingColumn, TransferSpeedColumn
-
     if not sys.stderr.isatty():
         lines = output.Lines()
 
@@ -139,6 +127,8 @@ def _shown() -> Iterator["DownloadProgress"]:
 
         yield say
         return
+    from rich.progress import DownloadColumn, TaskID, TimeRemainingColumn, TransferSpeedColumn
+
     columns = DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     with output.progress_bars(*columns) as bars:
         tasks: dict[str, TaskID] = {}

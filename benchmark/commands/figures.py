@@ -1,8 +1,7 @@
 """`bench figures`: figures of one's own experiment, and those of the CRDR paper."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,9 +13,6 @@ from benchmark.figures.look import Look, drawn_as
 from benchmark.option import DRAWING, TARGET
 from benchmark.paper.request import FILE, FigureRequest, example
 from benchmark.plan.request import Request
-
-if TYPE_CHECKING:
-    from benchmark.paper.results import PaperFigure
 
 figures = Verbs("""Draw the figures of a paper from stored results alone.
 
@@ -173,29 +169,16 @@ def crdr(
 
     request.use_folders()
     folder = out or results / "figures" / "crdr"
-    drawn: dict[str, PaperFigure] = {}
+    lacks: dict[str, dict[str, str]] = {}  # figures by sentence, by kind
     with drawn_as(look):
         for name, made in draw_crdr(PaperResults(results, request.data_dir, verified_only), only):
             for path in write_figure(name, made, folder, command_line(context)):
                 if path.suffix == f".{look.format[0]}":
                     print(path, flush=True)
-            drawn[name] = made
-    for sentence in _sentences(drawn, verbose):
-        print(sentence)
-
-
-def _sentences(drawn: "Mapping[str, PaperFigure]", verbose: bool) -> list[str]:
-    """Return what figures lack: every sentence, or a line for a kind that several figures have."""
-    kinds: dict[str, dict[str, str]] = {}  # figures by sentence
-    for name, one in drawn.items():
-        for sentence in one.sentences:
-            kind = "not drawn" if one.drawing is None else "incomplete"
-            kinds.setdefault(kind, {})[sentence] = name
-    lines: list[str] = []
-    for kind, of in kinds.items():
-        names = dict.fromkeys(of.values())
-        if verbose or len(names) == 1:
-            lines += of
-        else:
-            lines.append(f"{kind}: {', '.join(names)} (-v says why)")
-    return lines
+            kind = "not drawn" if made.drawing is None else "incomplete"
+            lacks.setdefault(kind, {}).update(dict.fromkeys(made.sentences, name))
+    for kind, figure_of in lacks.items():
+        names = dict.fromkeys(figure_of.values())
+        summary = [f"{kind}: {', '.join(names)} (-v says why)"]
+        for sentence in figure_of if verbose or len(names) <= 1 else summary:
+            print(sentence)

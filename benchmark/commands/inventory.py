@@ -1,11 +1,9 @@
 """`bench list` and `bench doctor`: what can be measured, and what of it runs on this machine."""
 
-import json
 import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,11 +13,8 @@ from benchmark.commands.verb import takes
 from benchmark.option import COMPARED
 from benchmark.plan.request import Request
 
-if TYPE_CHECKING:
-    from benchmark.audit.installation import Availability, Entry
 
-
-def list_names(
+def list_(
     published: Annotated[
         bool, opt(COMPARED, "List published numbers instead: system, dataset, metric, protocol.")
     ] = False,
@@ -41,25 +36,24 @@ def list_names(
         return
     from benchmark.audit import installation
 
-    result = {
+    entries = {
         "codecs": installation.list_codecs(),
         "datasets": installation.list_datasets(),
         "metrics": installation.list_metrics(),
     }
     if as_json:
-        print(json.dumps({kind: _by_name(ones) for kind, ones in result.items()}, indent=1))
+        facts: dict[str, dict[str, dict[str, str]]] = {}
+        for kind, known in entries.items():
+            facts[kind] = {entry.name: entry._asdict() for entry in known}
+        output.print_json(facts)
         return
     width = get_terminal_size().columns if sys.stdout.isatty() else None
-    for kind, ones in result.items():
+    for kind, known in entries.items():
         print(kind)
-        for one in ones:
-            needs = f"({one.lacks}) " if one.lacks else ""
-            line = f"  {one.name:<14} {one.state:<8} {needs}{one.title}".rstrip()
+        for entry in known:
+            needs = f"({entry.lacks}) " if entry.lacks else ""
+            line = f"  {entry.name:<14} {entry.state:<8} {needs}{entry.title}".rstrip()
             print(line if width is None or len(line) <= width else f"{line[: width - 1]}…")
-
-
-def _by_name(ones: "Iterable[Entry]") -> dict[str, dict[str, str]]:
-    return {one.name: {"state": one.state, "title": one.title, "lacks": one.lacks} for one in ones}
 
 
 @takes(Request, "data_dir weights_dir vtm_dir")
@@ -88,54 +82,47 @@ def doctor(
 
     request.use_folders()
     machine = installation.examine_machine(request.data_dir)
-    result = {
+    parts = {
         "codecs": installation.examine_codecs(),
         "metrics": installation.examine_metrics(),
         "datasets": installation.examine_datasets(request.data_dir),
     }
     if as_json:
-        parts = {part: [one._asdict() for one in ones] for part, ones in result.items()}
-        print(json.dumps({"machine": dict(machine), **parts}, indent=1))
+        facts = {part: [entry._asdict() for entry in known] for part, known in parts.items()}
+        output.print_json({"machine": dict(machine), **facts})
         return
-    _show("machine", machine)
-    for part, ones in result.items():
-        _show(part, _lines(ones))
+    _show("machine", *machine)
+    for part, known in parts.items():
+        lines = (
+            (entry.name, entry.state, entry.what + f" [{entry.licence}]" * bool(entry.licence))
+            for entry in known
+        )
+        _show(part, *lines)
 
 
 def _verify_results(results: Path, as_json: bool) -> int:
     """Print what is wrong with a folder of results; return the exit code."""
     from benchmark.audit.stored_results import verify_results
 
-    wrong, told = False, []
-    for one in verify_results(results):
-        wrong |= one.wrong
-        if as_json:
-            findings = [result._asdict() for result in one.findings]
-            told.append({**one._asdict(), "findings": findings, "wrong": one.wrong})
-            continue
-        print(
-            f"{one.dataset}: {one.shards} shards, {one.streams} streams and {one.records} records "
-            f"read; {'something is damaged' if one.wrong else 'all is whole'}"
-        )
-        for result in one.findings:
-            print(f"  {result.state:<11}{result.path}: {result.what}; {result.remedy}")
+    wrong, records = False, []
+    for dataset in verify_results(results):
+        wrong |= dataset.wrong
+        findings = [finding._asdict() for finding in dataset.findings]
+        records.append({**dataset._asdict(), "findings": findings, "wrong": dataset.wrong})
+        if not as_json:
+            state = "something is damaged" if dataset.wrong else "all is whole"
+            print(
+                f"{dataset.dataset}: {dataset.shards} shards, {dataset.streams} streams and "
+                f"{dataset.records} records read; {state}"
+            )
+            for finding in dataset.findings:
+                print(f"  {finding.state:<11}{finding.path}: {finding.what}; {finding.remedy}")
     if as_json:
-        print(json.dumps(told, indent=1))
+        output.print_json(records)
     return 1 if wrong else 0
 
 
-def _lines(findings: Iterable["Availability"]) -> list[tuple[str, ...]]:
-    return [
-        (
-            finding.name,
-            finding.state,
-            f"{finding.what} [{finding.licence}]" if finding.licence else finding.what,
-        )
-        for finding in findings
-    ]
-
-
-def _show(title: str, lines: Sequence[tuple[str, ...]]) -> None:
+def _show(title: str, *lines: tuple[str, ...]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

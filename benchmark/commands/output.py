@@ -1,12 +1,13 @@
-"""Output on the terminal: tables, sentences, progress, the outcome of a run, an interruption."""
+"""Output on the terminal: tables, JSON, sentences, progress and interruptions."""
 
+import json
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -18,18 +19,22 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
     from benchmark.figures.table import Table
-    from benchmark.measure.outcome import Outcome, Progress
-    from benchmark.plan.estimate import WorkerPlan
-    from benchmark.plan.matrix import Matrix
-    from benchmark.plan.request import Request
+    from benchmark.measure.outcome import Progress
 
+SHOWN_LINES = 5  # on what failed, was refused or skipped; --verbose shows all
 SHOWN_PROBLEMS = 20  # of an audit
 FIRST_SECONDS, LINE_SECONDS = 10.0, 30.0
+RESUMES = "finished cells are kept; the same command resumes from there"
 
 
 def unfiltered(stream: TextIO) -> TextIO:
     """Return the stream behind `PlainStream`, for a library that draws tables and bars itself."""
     return stream.stream if isinstance(stream, PlainStream) else stream
+
+
+def print_json(facts: object) -> None:
+    """Print a result as JSON."""
+    print(json.dumps(facts, indent=1))
 
 
 def print_table(table: "Table") -> None:
@@ -42,19 +47,15 @@ def print_table(table: "Table") -> None:
         from rich.table import Table as RichTable
 
         console = Console(markup=False, highlight=False, file=unfiltered(sys.stdout))
+        unlimited = console.options.update(width=9999)
         for headers in (table.headers, [header.replace(" ", "\n") for header in table.headers]):
             rich = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=0)
             for place, header in enumerate(headers):
                 rich.add_column(header, justify="left" if place < table.words else "right")
             for row in table.rows:
                 rich.add_row(*map(visible, row))
-            if (
-                console.measure(rich, options=console.options.update(width=9999)).maximum
-                <= console.width
-            ):
-                console.print(rich)
-                for note in table.notes:
-                    console.print(visible(note))
+            if console.measure(rich, options=unlimited).maximum <= console.width:
+                console.print(rich, *map(visible, table.notes), sep="\n")
                 return
     print(plain(table), end="")  # on a terminal too narrow for columns: nothing is cut off
 
@@ -65,8 +66,32 @@ def table_for_machines(table: "Table") -> dict[str, object]:
     return {"rows": rows, "notes": list(table.notes)}
 
 
+def print_comparison(
+    as_json: bool,
+    facts: Mapping[str, object],
+    table: "Table",
+    csv_file: Path | None,
+    records: Sequence[Mapping[str, Any]],
+) -> None:
+    """Print a comparison of codecs, its facts as JSON or its table; write its records as csv."""
+    if as_json:
+        print_json(facts)
+    else:
+        print_table(table)
+    write_csv(csv_file, records)
+
+
+def write_csv(path: Path | None, records: Sequence[Mapping[str, Any]]) -> None:
+    """Write records to a csv file, if one was asked for."""
+    from benchmark.figures.table import csv_text
+    from benchmark.system.atomic import write_files
+
+    if path is not None:
+        write_files(path.parent, {path.name: csv_text(records)}, what="table")
+
+
 @contextmanager
-def interruptible(meaning: str) -> Iterator[None]:
+def interruptible(meaning: str = RESUMES) -> Iterator[None]:
     """Turn Ctrl-C, SIGTERM or a closed terminal (SIGHUP) into one line and exit code 130."""
     from benchmark.system.processes import interrupt_at_hang_up
 
@@ -87,37 +112,36 @@ def show_progress(
 
     what: "measuring"; total: number of tasks; quiet: show nothing.
     """
+    from benchmark.measure.remaining import at_this_pace
+
+    started = monotonic()
+
+    def state(progress: "Progress") -> str:
+        """Return how many tasks failed and how long the others take, as far as that is known."""
+        left = progress.left
+        if left is None:
+            left = at_this_pace(progress.finished, total, monotonic() - started)
+        failed = [f"{progress.failed} failed"] if progress.failed else []
+        return ", ".join([*failed, *([] if left is None else [f"about {duration(left)} left"])])
+
     if quiet or total == 0:
         yield lambda progress: None
     elif sys.stderr.isatty():
-        yield from _bar(what, total)
+        from rich.progress import MofNCompleteColumn, TextColumn
+
+        with progress_bars(MofNCompleteColumn(), TextColumn("{task.fields[state]}")) as bars:
+            task = bars.add_task(what, total=total, state="")
+            yield lambda progress: bars.update(
+                task, completed=progress.finished, state=state(progress)
+            )
     else:
-        yield _lines(what, total)
+        lines = Lines()
 
+        def line(progress: "Progress") -> str:
+            count = f"{what}: {progress.finished} of {total}"
+            return ", ".join(filter(None, [count, state(progress)]))
 
-def _bar(what: str, total: int) -> "Iterator[Callable[[Progress], None]]":
-    from rich.progress import MofNCompleteColumn, TextColumn
-
-    started = monotonic()
-    with progress_bars(MofNCompleteColumn(), TextColumn("{task.fields[rest]}")) as bars:
-        task = bars.add_task(what, total=total, rest="")
-
-        def update(progress: "Progress") -> None:
-            rest = _rest(progress, total, monotonic() - started)
-            bars.update(task, completed=progress.finished, rest=rest.removeprefix(", "))
-
-        yield update
-
-
-def _rest(progress: "Progress", total: int, seconds: float) -> str:
-    """Return how many tasks failed and how long the others take, as far as there is such."""
-    from benchmark.measure.remaining import at_this_pace
-
-    left = progress.left
-    if left is None:
-        left = at_this_pace(progress.finished, total, seconds)
-    failed = f", {progress.failed} failed" if progress.failed else ""
-    return failed if left is None else f"{failed}, about {duration(left)} left"
+        yield lambda progress: lines.say(lambda: line(progress))
 
 
 def duration(seconds: float) -> str:
@@ -139,8 +163,7 @@ def progress_bars(*columns: "ProgressColumn") -> "Iterator[Bars]":
     from rich.progress import Progress as Bars
 
     first = TextColumn("{task.description}"), BarColumn()
-    console = Console(file=unfiltered(sys.stderr))
-    with Bars(*first, *columns, console=console) as bars:
+    with Bars(*first, *columns, console=Console(file=unfiltered(sys.stderr))) as bars:
         yield bars
 
 
@@ -159,81 +182,6 @@ class Lines:
                 print(self._printed, file=sys.stderr, flush=True)
 
 
-def _lines(what: str, total: int) -> "Callable[[Progress], None]":
-    started, lines = monotonic(), Lines()
-
-    def update(progress: "Progress") -> None:
-        lines.say(
-            lambda: (
-                f"{what}: {progress.finished} of {total}"
-                + _rest(progress, total, monotonic() - started)
-            )
-        )
-
-    return update
-
-
-def run_with_progress(
-    request: "Request",
-    *,
-    matrix: "Matrix | None" = None,
-    quiet: bool = False,
-    details: bool = False,
-    judged: Sequence[str] = (),
-) -> "Outcome":
-    """Run a request; print plan, progress and warnings on standard error.
-
-    quiet: without plan and progress. details: whole reasons why metrics are not measured. judged:
-    metrics that a verdict on the outcome needs. Raises what `benchmark.measure.run.run` does.
-    """
-    from benchmark.measure.run import run
-
-    def announce(
-        matrix: "Matrix", lacking: Mapping[str, str], workers: "WorkerPlan | None"
-    ) -> None:
-        counts = (len(matrix.sources.images), "image"), (len(matrix.selection.contenders), "codec")
-        planned = ", ".join(counted(*count) for count in (*counts, (len(matrix.cells), "cell")))
-        say([f"{matrix.sources.dataset.name}: {planned}, {len(matrix.to_do)} to do"])
-        say(metrics_not_measured(lacking, details, judged))
-        if workers is not None and workers.remark and matrix.to_do:
-            say([f"bench: {workers.remark}"])
-
-    outcome = run(
-        request,
-        matrix=matrix,
-        progress=partial(show_progress, quiet=quiet),
-        announce=(lambda *_: None) if quiet else announce,
-    )
-    for remark in outcome.remarks:
-        print(f"bench: {remark}", file=sys.stderr)
-    return outcome
-
-
-def metrics_not_measured(
-    lacking: Mapping[str, str], details: bool = False, judged: Sequence[str] = ()
-) -> list[str]:
-    """Return a line for each kind of thing that a run's metrics lack.
-
-    lacking: reasons by the names of metrics. details: one line per metric, with the whole reason.
-    judged: metrics that a verdict needs.
-    """
-    from benchmark.metrics.availability import by_kind, labelled
-
-    reasons = labelled(lacking)
-    kinds = (
-        [f"{label}: {why}" for label, why in reasons.items()]
-        if details
-        else by_kind(reasons.items())
-    )
-    lines = [f"not measured: {kind}" for kind in kinds]
-    if needed := labelled({name: "" for name in lacking if name in judged}):
-        lines.append(
-            f"the verdict needs {', '.join(needed)}: without values it can only pass if every "
-            "image has the pixels of the reference"
-        )
-    return lines
-
-
 def say(lines: Iterable[str]) -> None:
     """Print lines on standard error at once."""
     for line in lines:
@@ -250,6 +198,15 @@ def say_not_run(code: Mapping[str, int]) -> None:
         "it in full"
         for text, count in code.items()
     )
+
+
+def print_lines(lines: Sequence[str], details: bool = False) -> None:
+    """Print the first SHOWN_LINES of some lines, or all of them with `details`."""
+    shown = lines if details else lines[:SHOWN_LINES]
+    for line in shown:
+        print(visible(line))
+    if len(lines) > len(shown):
+        print(f"and {len(lines) - len(shown)} more: -v shows them")
 
 
 def print_wrong(sentences: Sequence[str]) -> None:

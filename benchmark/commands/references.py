@@ -1,6 +1,5 @@
 """`bench baseline` and `bench published`: named references, and numbers of publications."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -54,24 +53,18 @@ def list_all(results: options.Results = Path("results"), as_json: options.AsJson
     from benchmark.check.baseline import list_baselines
     from benchmark.figures.table import Table
 
-    result = list_baselines(results)
+    records = list_baselines(results)
     if as_json:
-        print(json.dumps([asdict(one) for one in result], indent=1))
-        return
-    if not result:
+        output.print_json([asdict(record) for record in records])
+    elif not records:
         print(f"no baselines in {results}: `bench baseline save NAME` keeps one")
-        return
-    rows = tuple(
-        (
-            one.name,
-            one.saved_utc,
-            (one.commit or "")[:12],
-            ", ".join(f"{dataset} ({rows})" for dataset, rows in one.rows.items()),
-            ", ".join(one.codecs),
-        )
-        for one in result
-    )
-    output.print_table(Table(("name", "saved", "commit", "rows", "codecs"), rows, 5))
+    else:
+        rows = []
+        for record in records:
+            sizes = ", ".join(f"{dataset} ({count})" for dataset, count in record.rows.items())
+            commit = (record.commit or "")[:12]
+            rows.append((record.name, record.saved_utc, commit, sizes, ", ".join(record.codecs)))
+        output.print_table(Table(("name", "saved", "commit", "rows", "codecs"), tuple(rows), 5))
 
 
 published = Verbs("""Compare with numbers published in papers and repositories.
@@ -99,8 +92,7 @@ def check(
 
     result = check_published(results, dataset)
     if as_json:
-        facts = {"differs": result.differs, **output.table_for_machines(result.table)}
-        print(json.dumps(facts, indent=1))
+        output.print_json({"differs": result.differs, **output.table_for_machines(result.table)})
     else:
         output.print_table(result.table)
     if result.differs:
@@ -109,14 +101,12 @@ def check(
 
 def list_published(as_json: bool = False) -> None:
     """Print system, variant, dataset, metric, protocol, origin and count of published points."""
+    from benchmark.figures.table import Table
     from benchmark.published.points import inventory, read_points
 
     headers = ("system", "variant", "dataset", "metric", "protocol", "how", "points")
-    lines = [headers, *inventory(read_points(Path("results")))]
+    table = Table(headers, tuple(inventory(read_points(Path("results")))), 6)
     if as_json:
-        print(json.dumps([dict(zip(headers, line, strict=True)) for line in lines[1:]], indent=1))
-        return
-    widths = [max(len(line[place]) for line in lines) for place in range(len(headers))]
-    for line in lines:
-        cells = [cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=False)]
-        print("  ".join([*cells, line[-1].rjust(widths[-1])]))
+        output.print_json(output.table_for_machines(table)["rows"])
+    else:
+        output.print_table(table)

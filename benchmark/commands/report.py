@@ -1,13 +1,12 @@
 """`bench report`: figures, tables and a text of what is stored, in results/<dataset>/report."""
 
-import json
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.commands import options, outcome, output
+from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import command_line, takes
 from benchmark.figures.look import Look, drawn_as
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 USUAL_PAGE_IMAGES = "14MB"
 PAGE_AGAIN = "the earlier report's page is written again (--no-page removes it)"
+PAGE_REMOVED = "the page of the earlier report is removed"
 
 
 @takes(ReportRequest)
@@ -70,11 +70,10 @@ def report(
 
     place = asked.results, request.data_dir, asked.dataset
     page_request(True, page_images, *place)  # refused before anything is drawn
-    asked = replace(
-        asked, command=command_line(context), page=bool(page), data_dir=request.data_dir
-    )
+    line = command_line(context)
+    asked = replace(asked, command=line, page=bool(page), data_dir=request.data_dir)
     progress = partial(output.show_progress, "decoding for the page", quiet=as_json)
-    told = []
+    records = []
 
     def say(sentence: str) -> None:
         if not as_json:
@@ -83,57 +82,58 @@ def report(
     if page:
         start_workers(asked)
     with drawn_as(look):
-        for one in write_reports(asked):
+        for written in write_reports(asked):
+            earlier = written.earlier_page
             if not as_json:
-                _print(one, table, verbose)
-            again = page is None and one.earlier_page is not None
+                _print(written, table, verbose)
+                if earlier is not None and not page:
+                    print(
+                        PAGE_AGAIN if page is None else "the page of the earlier report is removed"
+                    )
+            wants_page = bool(page) or (page is None and earlier is not None)
             named = page or page_images != USUAL_PAGE_IMAGES
-            images = page_images if named else one.earlier_page or page_images
-            if not (as_json or page) and one.earlier_page is not None:
-                print(PAGE_AGAIN if again else "the page of the earlier report is removed")
-            wanted = page_request(bool(page) or again, images, *place, asked.codecs)
+            images = page_images if named else earlier or page_images
+            wanted = page_request(wants_page, images, *place, asked.codecs)
+            pages: Sequence[str] = ()
             if wanted:
-                output.say_not_run(wanted.codecs.not_run(one.stored.table))
-            pages = (
-                write_page(wanted, one, bool(asked.published), look.linear_rate, progress, say)
-                if wanted
-                else ()
-            )
-            ReportSet(one.stored.folder).end_page(images if wanted else None)
+                output.say_not_run(wanted.codecs.not_run(written.stored.table))
+                shown = bool(asked.published), look.linear_rate
+                pages = write_page(wanted, written, *shown, progress, say)
+            ReportSet(written.stored.folder).end_page(images if wanted else None)
             if as_json:
-                told.append(_for_machines(one, pages))
+                records.append(_for_machines(written, pages))
             elif pages:
                 print(*pages, sep="\n")
     if as_json:
-        print(json.dumps(told, indent=1))
+        output.print_json(records)
 
 
-def _print(one: "Report", table: bool | None, verbose: bool) -> None:
+def _print(report: "Report", table: bool | None, verbose: bool) -> None:
+    from benchmark.commands.outcome import print_ranking
     from benchmark.report.left_out import counts_of, lines_of
 
-    summary = one.stored.summary
+    stored, summary = report.stored, report.stored.summary
     images, codecs = counted(summary.images, "image"), counted(len(summary.labels), "codec")
-    print(f"\n{one.stored.name}: {images}, {codecs}")
-    outcome.print_ranking(one.ranking, summary, one.measures, table)
-    if one.attribution is not None:
-        output.print_table(one.attribution)
-    gaps = lines_of(one.gaps) if verbose else counts_of(one.gaps)
-    outcome.print_lines([*one.notes, *gaps], verbose)
-    beside = f"{counted(one.figures, 'figure')}, tables and details.md are"
-    print(*one.files, f"{beside} in {one.stored.folder}", sep="\n")
+    print(f"\n{stored.name}: {images}, {codecs}")
+    print_ranking(report.ranking, summary, report.measures, table)
+    if report.attribution is not None:
+        output.print_table(report.attribution)
+    gaps = lines_of(report.gaps) if verbose else counts_of(report.gaps)
+    output.print_lines([*report.notes, *gaps], verbose)
+    print(*report.files, sep="\n")
+    print(f"{counted(report.figures, 'figure')}, tables and details.md are in {stored.folder}")
 
 
-def _for_machines(one: "Report", pages: "Sequence[str]") -> dict[str, object]:
+def _for_machines(report: "Report", pages: "Sequence[str]") -> dict[str, object]:
+    deltas, attribution = report.deltas, report.attribution
     return {
-        "dataset": one.stored.name,
-        "images": one.stored.summary.images,
-        "ranking": one.ranking.for_machines(),
-        "summary": one.stored.summary.for_machines(),
-        "bd_rates": one.deltas
-        if isinstance(one.deltas, str)
-        else output.table_for_machines(one.deltas[1]),
-        "attribution": output.table_for_machines(one.attribution) if one.attribution else None,
-        "left_out": [gap._asdict() for gap in one.gaps],
-        "notes": list(one.notes),
-        "files": [*map(str, one.files), *pages[:1]],
+        "dataset": report.stored.name,
+        "images": report.stored.summary.images,
+        "ranking": report.ranking.for_machines(),
+        "summary": report.stored.summary.for_machines(),
+        "bd_rates": deltas if isinstance(deltas, str) else output.table_for_machines(deltas[1]),
+        "attribution": output.table_for_machines(attribution) if attribution else None,
+        "left_out": [gap._asdict() for gap in report.gaps],
+        "notes": list(report.notes),
+        "files": [*map(str, report.files), *pages[:1]],
     }

@@ -1,8 +1,6 @@
 """`bench run`, `bench plan` and `bench rescore`: measure missing cells, or say what would be."""
 
-import json
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.commands import options, outcome, output
+from benchmark.codec_spec import split_unescaped
+from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
+from benchmark.errors import Unavailable
 from benchmark.option import MANNER, ORIGIN, option
 from benchmark.plan.request import Request
+from benchmark.registry import scored_by_image
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
@@ -46,10 +47,11 @@ def run(
       bench run --codecs jpeg --points jpeg.quality=10,30 --metrics psnr,ms_ssim
       bench run --codecs dirac:steps=100 --dataset kodak --draws 4
     """
+    from benchmark.commands.outcome import finish, run_with_progress
 
-    with output.interruptible("finished cells are kept; the same command resumes from there"):
-        done = output.run_with_progress(request, quiet=as_json, details=verbose)
-        outcome.finish(done, as_json, table, allow_few, verbose)
+    with output.interruptible():
+        done = run_with_progress(request, quiet=as_json, details=verbose)
+        finish(done, as_json, table, allow_few, verbose)
 
 
 @takes(
@@ -74,30 +76,23 @@ def rescore(
       bench rescore --dataset kodak --metrics lpips --weights-dir weights
       bench rescore --dataset kodak --codecs ./mine.py:Mine --metrics ssim
     """
-    from benchmark.codec_spec import split_unescaped
+    from benchmark.commands.outcome import metrics_not_measured, problem_lines
     from benchmark.measure.run import rescore as rescore_rows
-
-    request = replace(request, codecs=tuple(split_unescaped(codecs, ",")))
-
-    def announce(lacking: Mapping[str, str]) -> None:
-        if not as_json:
-            output.say(output.metrics_not_measured(lacking, verbose))
 
     with output.interruptible("finished rows are kept; the same command resumes from there"):
         done = rescore_rows(
-            request,
+            replace(request, codecs=tuple(split_unescaped(codecs, ","))),
             progress=partial(output.show_progress, quiet=as_json),
-            announce=lambda names: (
-                None if as_json else output.say(output.metrics_not_measured(names, verbose))
+            announce=lambda names: output.say(
+                () if as_json else metrics_not_measured(names, verbose)
             ),
             announce_code=output.say_not_run,
         )
     if as_json:
-        names = ("rows", "tried", "filled", "still_null")
-        facts = {name: getattr(done, name) for name in names} | {"lacking": dict(done.lacking)}
-        print(json.dumps({**facts, "failed": [failure._asdict() for failure in done.failures]}))
+        facts = {**done._asdict(), "lacking": dict(done.lacking)}
+        output.print_json({**facts, "failed": [failure._asdict() for failure in done.failures]})
     else:
-        outcome.print_lines(outcome.problem_lines(done.failures, (), ()), verbose)
+        output.print_lines(problem_lines(done.failures, (), ()), verbose)
         print(
             f"{done.rows} rows, {done.tried} lacked a metric that can be computed; {done.filled} "
             f"values filled in, {done.still_null} rows still without"
@@ -129,12 +124,11 @@ def plan(
       bench plan --codecs jpeg,avif --dataset sample
       bench plan --codecs vtm --dataset clic2020 --nodes 64 --json
     """
-    from benchmark.errors import Unavailable
+    from benchmark.commands.outcome import problem_lines, unread_lines
     from benchmark.metrics.availability import computable, lacking
     from benchmark.plan.estimate import CostModel, estimate, needs_of, plan_workers
     from benchmark.plan.matrix import open_matrix
     from benchmark.plan.simulate import forecast, imagine
-    from benchmark.registry import scored_by_image
     from benchmark.system.machine import available_memory, cores
 
     request.use_folders()
@@ -147,21 +141,17 @@ def plan(
         cells, model = imagined
         cluster = forecast(cells, model, nodes, workers_per_node)
         if as_json:
-            print(json.dumps({"cells": len(cells), "cluster": cluster._asdict()}, indent=1))
+            output.print_json({"cells": len(cells), "cluster": cluster._asdict()})
         else:
             typical = counted(len(cells), "cell")
             print(f"{typical} of typical images, for planning only: {missing}")
             print(_cluster_line(cluster))
         return
-    model = CostModel(matrix.table)
-    workers = plan_workers(
-        needs_of(matrix.to_do or matrix.cells),
-        computable(scored_by_image(request.metrics), lacking(request.metrics)),
-        1 if request.timing else request.jobs,
-        cores(),
-        available_memory(),
-    )
-    result = forecast(matrix.to_do, model, nodes, workers_per_node) if nodes else None
+    model, sources = CostModel(matrix.table), matrix.sources
+    metrics = computable(scored_by_image(request.metrics), lacking(request.metrics))
+    needs, jobs = needs_of(matrix.to_do or matrix.cells), 1 if request.timing else request.jobs
+    workers = plan_workers(needs, metrics, jobs, cores(), available_memory())
+    simulated = forecast(matrix.to_do, model, nodes, workers_per_node) if nodes else None
     guess = estimate(matrix.to_do, model)
     to_do = Counter(cell.codec.label for cell in matrix.to_do)
     cells_of = Counter(cell.codec.label for cell in matrix.cells)
@@ -170,37 +160,33 @@ def plan(
     seconds = guess.seconds / workers.workers
     if as_json:
         facts = {
-            "dataset": matrix.sources.dataset.name,
-            "images": len(matrix.sources.images),
+            "dataset": sources.dataset.name,
+            "images": len(sources.images),
             **total,
             "coding_seconds": seconds,
-            "workers": workers.workers,
-            "worker_bytes": workers.worker_bytes,
-            "available_bytes": workers.available_bytes,
+            **{name: getattr(workers, name) for name in workers._fields if name != "remark"},
             "cells_without_estimate": guess.unknown,
             "cells_by_typical_times": guess.typical,
             "codecs": counts,
-            "refused": {one.file.name: one.reason for one in matrix.sources.refused},
+            "refused": {image.file.name: image.reason for image in sources.refused},
             "skipped": matrix.selection.reasons,
-            **({"cluster": result._asdict()} if result else {}),
+            **({"cluster": simulated._asdict()} if simulated else {}),
         }
-        print(json.dumps(facts, indent=1))
+        output.print_json(facts)
         return
-    print(f"{matrix.sources.dataset.name}: {counted(len(matrix.sources.images), 'image')}")
-    for label, one in {**counts, "total": total}.items():
-        print(f"  {label:<40} {one['cells']:>7} cells {one['to_do']:>7} to do")
+    print(f"{sources.dataset.name}: {counted(len(sources.images), 'image')}")
+    for label, count in {**counts, "total": total}.items():
+        print(f"  {label:<40} {count['cells']:>7} cells {count['to_do']:>7} to do")
     print(
         f"coding takes about {seconds:.0f} s with {workers.workers} at a time, without metrics"
-        + (f"; {guess.typical} cells estimated from typical times" if guess.typical else "")
-        + (f"; {guess.unknown} cells without an estimate" if guess.unknown else "")
+        + _estimates(guess.typical, guess.unknown)
     )
     if matrix.to_do:
         print(_memory_line(workers))
-    if result:
-        print(_cluster_line(result))
-    left_out = outcome.problem_lines((), matrix.sources.refused, matrix.selection.skipped)
-    left_out += outcome.unread_lines(matrix.sources.dataset.unread)
-    outcome.print_lines(left_out, details=False)
+    if simulated:
+        print(_cluster_line(simulated))
+    left_out = problem_lines((), sources.refused, matrix.selection.skipped)
+    output.print_lines([*left_out, *unread_lines(sources.dataset.unread)])
 
 
 def _memory_line(workers: "WorkerPlan") -> str:
@@ -212,23 +198,16 @@ def _memory_line(workers: "WorkerPlan") -> str:
     )
 
 
-def _cluster_line(found: "ClusterForecast") -> str:
-    unknown, typical = found.cells_without_estimate, found.cells_by_typical_times
+def _cluster_line(cluster: "ClusterForecast") -> str:
     return (
-        f"on {found.nodes} nodes with {found.workers} workers: done after "
-        f"{_hours(found.seconds)}, {100 * found.excess:.1f} % more than the ideal "
-        f"{_hours(found.ideal_seconds)}; without metrics, transfers and start-up"
-        + (f"; {typical} cells estimated from typical times" if typical else "")
-        + (f"; without {unknown} cells that have no estimate" if unknown else "")
+        f"on {cluster.nodes} nodes with {cluster.workers} workers: done after "
+        f"{output.duration(cluster.seconds)}, {100 * cluster.excess:.1f} % more than the ideal "
+        f"{output.duration(cluster.ideal_seconds)}; without metrics, transfers and start-up"
+        + _estimates(cluster.cells_by_typical_times, cluster.cells_without_estimate)
     )
 
 
-def _hours(seconds: float) -> str:
-    """Format a duration in seconds, minutes or hours.
-
-    >>> _hours(90.4), _hours(5400), _hours(360000)
-    ('90 s', '90.0 min', '100.0 h')
-    """
-    if seconds < 300:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 36000 else f"{seconds / 3600:.1f} h"
+def _estimates(typical: int, unknown: int) -> str:
+    """Return what the estimates of some cells rest on."""
+    parts = f"{typical} cells estimated from typical times", f"{unknown} cells without an estimate"
+    return "".join(f"; {part}" for part, n in zip(parts, (typical, unknown), strict=True) if n)

@@ -3,7 +3,7 @@
 import inspect
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import Field
 from functools import partial, wraps
@@ -86,28 +86,24 @@ def _parameter(field: Field[Any], told: Option, changed: Any) -> Parameter:
     )
 
 
-def command_line(context: typer.Context) -> str:
-    """Return a command as a shell takes it, without the options that were left out."""
+def command_line(context: typer.Context, without: Collection[str] = ()) -> str:
+    """Return a command as a shell takes it, without the options that were left out.
+
+    without: names of more parameters to leave out.
+    """
     words: list[str] = []
     for option in context.command.params:
-        source = context.get_parameter_source(option.name or "")
-        if source is not None and source.name == "COMMANDLINE":
-            words += _words(option, context.params[option.name or ""])
-    names: list[str] = []
-    present: Any = context
-    while present.parent is not None:
-        names.insert(0, present.info_name or "")
-        present = present.parent
-    return shlex.join(["bench", *names, *words])
-
-
-def _words(option: Any, value: Any) -> list[str]:
-    values = value if isinstance(value, list | tuple) else [value]
-    if option.param_type_name == "argument":
-        return [str(one) for one in values]
-    if option.is_flag:
-        return [option.opts[0] if value else option.secondary_opts[0]]
-    return [word for one in values for word in (option.opts[0], str(one))]
+        name, source = option.name or "", context.get_parameter_source(option.name or "")
+        if source is not None and source.name == "COMMANDLINE" and name not in without:
+            value = context.params[name]
+            values = map(str, value if isinstance(value, list | tuple) else [value])
+            if isinstance(option, TyperArgument):
+                words += values
+            elif isinstance(option, TyperOption) and option.is_flag:
+                words += (option.opts if value else option.secondary_opts)[:1]
+            else:
+                words += [word for text in values for word in (option.opts[0], text)]
+    return shlex.join(["bench", *context.command_path.split()[1:], *words])
 
 
 class PlainStream:

@@ -1,7 +1,7 @@
 """Counts with nouns; text of strangers shown in terminals, csv and markdown, not obeyed."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Characters that move the cursor, end a line, turn the direction of writing or are no character.
@@ -94,3 +94,13 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     ('1 row is', '2 rows are')
     """
     return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names with commas, and the number of the others.
+
+    >>> listed(["a", "b", "c", "d"]), listed(["a"])
+    ('a, b, c and 1 more', 'a')
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -81,7 +81,7 @@ def test_a_stream_of_a_bundled_pack_is_decoded_without_an_encoder(place):
 
 def test_our_container_is_recognised():
     assert codec_of(MAGIC + b"\x10", Path("x")) == "ours"
-    names = [name for name, _ in BEGINNINGS]
+    names = [*BEGINNINGS]
     assert names == list(dict.fromkeys(names))
 
 

@@ -50,8 +50,7 @@ def curved_at(**columns):
 
 
 def paired(old, new, metrics=("psnr", "ms_ssim", "lpips"), **options):
-    found = pair_up(rows_of(old), rows_of(new, "new"), metrics, **options)
-    (pair,) = found.pairs
+    (pair,), _ = pair_up(rows_of(old), rows_of(new, "new"), metrics, **options)
     return pair
 
 
@@ -274,17 +273,17 @@ def test_codecs_are_paired_whatever_their_checkpoints_and_several_checkpoints_ar
     ]
     for place, one in enumerate([*old, *new]):
         one["cell"] = str(place)
-    found = pair_up(rows_of(old), rows_of(new, "new"), ["psnr"])
-    assert [pair.label for pair in found.pairs] == ["ours:beta=0", "ours:beta=3.84"]
-    assert [(p.reference.label, p.test.label) for p in found.pairs] == [
+    pairs, notes = pair_up(rows_of(old), rows_of(new, "new"), ["psnr"])
+    assert [pair.label for pair in pairs] == ["ours:beta=0", "ours:beta=3.84"]
+    assert [(p.reference.label, p.test.label) for p in pairs] == [
         ("ours:beta=0", "ours:beta=0:checkpoint=new.safetensors"),
         ("ours:beta=3.84", "ours:beta=3.84:checkpoint=new.safetensors"),
     ]
-    assert found.notes == ("webp of results/old has no counterpart in results/new",)
+    assert notes == ("webp of results/old has no counterpart in results/new",)
     with pytest.raises(NotComparable, match="--codec"):
         pair_up(rows_of(old), rows_of([*new, *ours("beta=0:checkpoint=b")], "new"), ["psnr"])
-    one = pair_up(rows_of(old), rows_of(new, "new"), ["psnr"], codec="ours:beta=0")
-    assert len(one.pairs) == 1
+    pairs, _ = pair_up(rows_of(old), rows_of(new, "new"), ["psnr"], codec="ours:beta=0")
+    assert len(pairs) == 1
 
 
 def test_one_codec_a_side_is_a_pair_and_two_that_share_nothing_are_not():

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from benchmark.commands.outcome import SHOWN_LINES, print_lines, problem_lines, unread_lines
+from benchmark.commands.outcome import problem_lines, unread_lines
+from benchmark.commands.output import SHOWN_LINES, print_lines
 from benchmark.datasets.dataset import ImageFile, Refused
 from benchmark.measure.outcome import Failure
 

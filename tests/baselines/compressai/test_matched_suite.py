@@ -111,5 +111,5 @@ def test_a_suite_continues_with_the_next_network_and_the_harness_finds_all_of_th
     third = json.loads((out / "hyperprior-3.json").read_text())
     config = third["config"]
     assert (config["lmbda"], config["widths"]) == (LAMBDAS[2], list(matched_widths("tiny")))
-    assert third["command"].startswith("bench train --suite matched --recipe ")
+    assert "--suite matched" in third["command"]
     assert bench(*given).stdout.count("finished before") == 6

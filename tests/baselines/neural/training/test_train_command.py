@@ -11,7 +11,7 @@ from multiprocessing import get_context
 import pyarrow.parquet as pq
 import pytest
 
-from baselines.commands.training import last_report, sentence
+from baselines.commands.progress import last_report, sentence
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.crdr.architecture import NAMED
 from baselines.neural.training.curves import curves
@@ -55,7 +55,7 @@ def test_a_finished_run_is_a_checkpoint_whose_card_tells_how_to_make_it_again(pl
     data = f"{place.name}/photos"
     assert loaded.card.training_data == f"3 photographs of {data}, 8 crops of 64 px"
     recipe, photos = place / "recipe.toml", place / "photos"
-    assert loaded.card.command == f"bench train --model ours --recipe {recipe} --data {photos}"
+    assert loaded.card.command == f"bench train --recipe {recipe} --data {photos}"
     assert f"checkpoint {loaded.card.sha256[:8]}, finished, 4 steps" in done.stdout
 
 
@@ -230,4 +230,4 @@ def test_a_report_is_shown_with_what_it_has_and_the_time_left():
     # 25 x 4 crops, one a second
     assert "2 min left" in sentence(report, [(100, 4)])
     # and 1000 x 8 of the next stage
-    assert "2 h 15 min left" in sentence(report, [(100, 4), (1000, 8)])
+    assert "2.2 h left" in sentence(report, [(100, 4), (1000, 8)])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from baselines.commands.train import open_session
+from baselines.commands.training import open_session
 from baselines.neural.training import photographs
 from baselines.neural.training.photographs import (
     CropStream,
@@ -144,7 +144,7 @@ def test_the_choice_stays_when_folders_move_or_come_in_another_order():
 
 
 def test_what_is_held_out_is_validated_with_and_not_trained_on(photos):
-    session = open_session([], [str(photos / "part-0"), str(photos / "part-1")], None, "cpu", 1)
+    session = open_session("", [str(photos / "part-0"), str(photos / "part-1")], None, "cpu", 1)
     trained = load_photographs(session.data, without=session.held_out)
     greys = {int(trained.decoded(index)[0, 0, 0]) for index in range(len(trained))}
     unseen = {int(pixels[0, 0, 0]) for pixels in session.validation}
@@ -154,7 +154,7 @@ def test_what_is_held_out_is_validated_with_and_not_trained_on(photos):
 
 
 def test_photographs_that_are_named_leave_all_data_to_training(photos):
-    session = open_session([], [str(photos / "part-0")], str(photos / "part-1"), "cpu", 1)
+    session = open_session("", [str(photos / "part-0")], str(photos / "part-1"), "cpu", 1)
     assert (session.held_out, len(session.validation)) == (frozenset(), 20)
 
 
@@ -168,4 +168,4 @@ def test_large_photographs_are_cut_about_their_centres(tmp_path):
 def test_a_single_photograph_cannot_be_split(tmp_path):
     Image.new("RGB", (70, 66)).save(tmp_path / "a.png")
     with pytest.raises(UsageError, match="too few to hold another out of training"):
-        open_session([], [str(tmp_path)], None, "cpu", 1)
+        open_session("", [str(tmp_path)], None, "cpu", 1)

@@ -163,7 +163,7 @@ def test_the_smoke_suite_trains_all_members_to_checkpoints_that_their_codecs_fin
     ivr = cards.pop("ivr")
     assert (ivr["steps"], ivr["crops"]) == (60, 240)
     assert all(card["crops"] == 48 for card in cards.values() if "hific" not in card["command"])
-    assert ivr["command"].startswith("bench train --suite field --recipe smoke ")
+    assert ivr["command"].startswith("bench train --recipe smoke --suite field ")
     monkeypatch.setenv("BENCH_WEIGHTS", str(out))
     pixels = noise(70, 60)
     coded = []

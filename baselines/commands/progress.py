@@ -1,0 +1,129 @@
+"""Progress of a training run on standard error, read from its journal while it trains."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+from benchmark.commands import output
+
+POLL_SECONDS = 0.5
+TAIL_BYTES = 1 << 16  # several reports, each with a validation
+
+Report = Mapping[str, Any]  # a line of the journal
+Show = Callable[[Report, bool], None]  # shows a report, which may be the last
+Stages = Sequence[tuple[int, int]]  # steps and batch of each
+Seconds = Callable[[], float | None]  # that runs behind this one take; None where unknown
+
+
+@contextmanager
+def show_training(
+    journal: Path, name: str, stages: Stages, quiet: bool, behind: Seconds | None = None
+) -> Iterator[None]:
+    """Show what comes into the journal while the block runs, the last report in any case.
+
+    behind: where this is a run of a suite, the time of those behind it, asked for with each report
+    that is shown. The file is read by a thread of its own, so that the trainer can have the main
+    one, where signals arrive.
+    """
+    if quiet:
+        yield
+        return
+    lines, ended = output.Lines(at_once=True), Event()
+
+    def print_line(report: Report, last: bool) -> None:
+        lines.say(lambda: f"{name}: {sentence(report, stages, behind)}", last)
+
+    def follow(show: Show) -> None:
+        shown, over = last_report(journal), False  # of an earlier call
+        while not over:
+            over = ended.wait(POLL_SECONDS)
+            report = last_report(journal)
+            if report is not None and (report != shown or over):
+                show(report, over)
+            shown = report
+
+    shows: AbstractContextManager[Show] = nullcontext(print_line)
+    if sys.stderr.isatty():
+        shows = _bar(name, stages, behind)
+    with shows as show:
+        thread = Thread(target=follow, args=(show,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def sentence(report: Report, stages: Stages, behind: Seconds | None = None) -> str:
+    """Return how far a run is, its last numbers and the time that is left, of its suite too.
+
+    >>> sentence({"stage": 0, "step": 50, "skipped": 1, "steps_per_second": 0.5, "loss": 2,
+    ...     "crops_per_second": 4, "bpp": 0.25}, [(100, 8)])
+    'stage 1 of 1, step 50 of 100, loss 2, 0.250 bpp, 0.5 steps/s, 4.0 crops/s, 2 min left,
+     1 skipped'
+    """
+    stage = report["stage"]
+    place = f"stage {stage + 1} of {len(stages)}, step {report['step']} of {stages[stage][0]}"
+    return f"{place}, {_figures(report, stages, behind)}"
+
+
+def last_report(journal: Path) -> Report | None:
+    """Return the last whole report; None where there is none yet."""
+    try:
+        with journal.open("rb") as file:
+            end = file.seek(0, 2)
+            file.seek(max(0, end - TAIL_BYTES))
+            lines = file.read().split(b"\n")
+    except OSError:
+        return None
+    for line in reversed(lines[:-1]):
+        try:
+            report: Report = json.loads(line)
+        except ValueError:
+            continue
+        return report
+    return None
+
+
+@contextmanager
+def _bar(name: str, stages: Stages, behind: Seconds | None) -> Iterator[Show]:
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.text import Text
+
+    console = Console(file=output.unfiltered(sys.stderr))
+    columns = TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn()
+    bar = Progress(*columns, console=console)
+    task = bar.add_task(name, total=sum(steps for steps, _ in stages))
+    figures = Text()  # in a line of their own: beside the bar, 80 columns would cut them
+
+    def show(report: Report, _last: bool) -> None:
+        stage = report["stage"]
+        done = sum(steps for steps, _ in stages[:stage]) + report["step"]
+        bar.update(task, completed=done, description=f"{name} {stage + 1}/{len(stages)}")
+        figures.plain = _figures(report, stages, behind)
+
+    with Live(Group(bar, figures), console=console):
+        yield show
+
+
+def _figures(report: Report, stages: Stages, behind: Seconds | None) -> str:
+    """Return the last numbers, and the time left as if all stages saw as many crops per second."""
+    known = {"loss": "loss {:.4g}", "bpp": "{:.3f} bpp", "validation_loss": "validation {:.4f}"}
+    parts = [text.format(report[name]) for name, text in known.items() if name in report]
+    for unit in ("steps", "crops"):
+        rate = report[f"{unit}_per_second"]
+        parts.append(f"{rate:.{1 if rate < 10 else 0}f} {unit}/s")
+    (steps, batch), *later = stages[report["stage"] :]
+    crops = (steps - report["step"]) * batch + sum(steps * batch for steps, batch in later)
+    seconds = crops / report["crops_per_second"]
+    parts.append(f"{output.duration(seconds)} left")
+    if behind is not None and (of_others := behind()) is not None:
+        parts.append(f"{output.duration(seconds + of_others)} for the suite")
+    return ", ".join([*parts, f"{report['skipped']} skipped"])

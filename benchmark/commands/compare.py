@@ -1,0 +1,249 @@
+"""`bench rank`, `tradeoff`, `match` and `bd`: codecs compared over the curves of stored rows."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from benchmark.commands import options, output
+from benchmark.commands.options import opt, refuse_several
+from benchmark.errors import UsageError
+from benchmark.option import COMPARED, MANNER, TARGET
+from benchmark.plan.request import metric_names
+from benchmark.registry import METRICS
+
+# Metrics that a curve's file may have.
+BD_METRICS = ("psnr", "ms_ssim", "ssim", "lpips", "dists", "fid256", "kid256")
+
+
+def rank(
+    at: Annotated[
+        list[str],
+        opt(COMPARED, "A rate or a value of a metric: bpp=.3, psnr=32; repeatable.", "--at"),
+    ] = ["bpp=0.3"],  # noqa: B006 - typer copies it
+    dataset: options.StoredDataset = "kodak",
+    codecs: options.StoredCodecs = "all",
+    metrics: Annotated[
+        str, opt(COMPARED, "Metrics to show; at a rate, the first one ranks.", completes="metrics")
+    ] = "psnr,lpips_squeeze",
+    budget: Annotated[
+        str, opt(MANNER, "Whose rate or value it is: each image's, or that of the set as a whole.")
+    ] = "image",
+    common: Annotated[
+        bool, opt(MANNER, "Average over the images that all codecs reach, and rank those.")
+    ] = False,
+    csv_file: options.CsvFile = None,
+    allow_few: options.AllowFew = False,
+    all_rows: options.AllRows = False,
+    results: options.Results = Path("results"),
+    as_json: options.AsJson = False,
+) -> None:
+    """Rank codecs at a rate or at a value of a metric, by interpolation of each image's curve.
+
+    Means are over images, with 95 % intervals. A codec that does not reach the value in all images
+    is not ranked, but counted. With --budget set the bytes of all images count together.
+
+    Examples:
+      bench rank --at bpp=.3
+      bench rank --at psnr=32 --at lpips_squeeze=.15 --codecs ours,vtm,avif
+      bench rank --budget set --at bpp=.075 --at bpp=.15 --at bpp=.3
+    """
+    from benchmark.analysis.rank import RATE, parse_target
+    from benchmark.analysis.rank import rank as ranked_at
+    from benchmark.analysis.stored import read_one
+    from benchmark.commands.compare_tables import rank_table
+    from benchmark.metrics.measure import Measure
+
+    if budget not in ("image", "set"):
+        raise UsageError(f"--budget takes image or set, not {budget!r}")
+    targets = [*map(parse_target, at)]
+    names = metric_names(metrics)
+    compared = [*names, *(target.name for target in targets if target.name != RATE)]
+    rows = {"allow_few": allow_few, "all_rows": all_rows}
+    stored = read_one(results, dataset, codecs, tuple(dict.fromkeys(compared)), **rows)
+    measures = [*map(Measure.named, names)]
+    whose: Literal["image", "set"] = "set" if budget == "set" else "image"
+    ranks = {
+        target: ranked_at(stored.summary, target, measures, whose, common) for target in targets
+    }
+    ranked = [codec for codecs_at in ranks.values() for codec in codecs_at]
+    records = [codec.record(measures) for codec in ranked]
+    facts = {"dataset": stored.name, "budget": budget, "ranks": records}
+    table = rank_table(ranks, measures, stored, budget)
+    output.print_comparison(as_json, facts, table, csv_file, records)
+    if not any(codec.rank for codec in ranked):
+        raise typer.Exit(1)
+
+
+def tradeoff(
+    codec: options.Codec,
+    against: options.Against,
+    dataset: options.StoredDataset = "kodak",
+    distortion: Annotated[
+        str, opt(COMPARED, "The distortion metric: psnr, psnr_y or ms_ssim.", completes="metrics")
+    ] = "psnr",
+    realism: Annotated[
+        str,
+        opt(
+            COMPARED,
+            "The realism metric (fid256, kid256, fd_squeeze, fd_alex), or one of perceptual "
+            "quality (lpips_squeeze, dists).",
+            completes="metrics",
+        ),
+    ] = "fid256",
+    csv_file: options.CsvFile = None,
+    build: Annotated[
+        str,
+        opt(
+            COMPARED,
+            "Take CODEC's variants of this build, by the first digits of its fingerprint or "
+            "checkpoint; default: the newest that has most variants.",
+        ),
+    ] = "",
+    allow_few: options.AllowFew = False,
+    all_rows: options.AllRows = False,
+    results: options.Results = Path("results"),
+    as_json: options.AsJson = False,
+) -> None:
+    """Compare the distortion of CODEC with that of AGAINST at AGAINST's rates and realism.
+
+    CODEC's variants (realism weights, say) of one build, that is one program or checkpoint, span a
+    surface; it is interpolated at every setting of AGAINST. What is left out is named below the
+    table. The interval is over draws of images, both codecs' together. A metric such as LPIPS
+    compares at equal perceptual quality, which is not realism.
+
+    Examples:
+      bench tradeoff ours vtm --realism fd_squeeze
+      bench tradeoff ours hyperprior --realism lpips_squeeze --csv tradeoff.csv
+    """
+    from dataclasses import asdict
+
+    from benchmark.analysis.stored import read_one
+    from benchmark.analysis.tradeoff import tradeoffs
+    from benchmark.commands.compare_tables import families, tradeoff_table
+    from benchmark.metrics.measure import Measure
+
+    names = metric_names(f"{distortion},{realism}")
+    if len(names) != 2 or names[0] == names[1]:
+        raise UsageError("--distortion and --realism each take one metric, and not the same")
+    stored = read_one(results, dataset, "all", names, allow_few=allow_few, all_rows=all_rows)
+    measures = Measure.named(names[0]), Measure.named(names[1])
+    mine, others = families(stored.summary, codec, against, measures, build)
+    points = [
+        point
+        for other in others
+        for label, curve in other.points.items()
+        if label not in mine.points
+        for point in tradeoffs(curve, list(mine.points.values()), *measures)
+    ]
+    if not points:
+        raise UsageError(f"{codec} and {against} are the same codec: name two")
+    table = tradeoff_table(points, codec, measures, stored, mine, others)
+    records = [*map(asdict, points)]
+    facts = {"dataset": stored.name, "distortion": names[0], "realism": names[1]}
+    facts_and_points = {**facts, "points": records, "notes": table.notes}
+    output.print_comparison(as_json, facts_and_points, table, csv_file, records)
+
+
+def match(
+    codec: options.Codec,
+    against: options.Against,
+    dataset: options.StoredDataset = "kodak",
+    metric: Annotated[
+        str, opt(COMPARED, "The metric that has to match: psnr, ms_ssim, ...", completes="metrics")
+    ] = "psnr",
+    tolerance: Annotated[
+        str,
+        opt(
+            MANNER,
+            "The largest difference of matched values, in the metric's units (0.1; MS-SSIM in "
+            "dB) or in percent of the larger one (1%).",
+        ),
+    ] = "0.1",
+    as_json: options.AsJson = False,
+    csv_file: options.CsvFile = None,
+    pairs_file: Annotated[
+        Path | None,
+        opt(TARGET, "Also write every pair to this csv file.", "--pairs", refuses="file"),
+    ] = None,
+    all_rows: options.AllRows = False,
+    results: options.Results = Path("results"),
+) -> None:
+    """Compare CODEC with AGAINST over pairs of streams of the same image and the same quality.
+
+    Each stream is paired with the nearest one of the other codec, if their values of the metric
+    differ by no more than the tolerance, and is in one pair at most. Printed are geometric means of
+    the pairs' ratios, CODEC to AGAINST (mean differences of metrics that are better when higher),
+    with 95 % intervals over images. Codecs with several variants are compared variant by variant.
+
+    Examples:
+      bench match ours jpeg
+      bench match vtm avif --metric ms_ssim --tolerance 1% --csv matched.csv
+    """
+    from benchmark.analysis.match import matches, parse_tolerance
+    from benchmark.analysis.stored import read_one
+    from benchmark.commands.compare_tables import match_table
+    from benchmark.metrics.measure import Measure
+    from benchmark.rows.schema import image_numbers
+
+    refuse_several("--metric", metric)
+    allowed = parse_tolerance(tolerance)
+    metrics = tuple(dict.fromkeys((*METRICS, *metric_names(metric))))
+    stored = read_one(results, dataset, "all", metrics, all_rows=all_rows)
+    matched = matches(stored.summary, codec, against, metric, allowed)
+    records = [variants.for_machines() for variants in matched]
+    facts = {"dataset": stored.name, "metric": metric, "tolerance": str(allowed)}
+    table = match_table(matched, Measure.named(metric), allowed, stored)
+    output.print_comparison(as_json, {**facts, "matches": records}, table, csv_file, records)
+    images = stored.table["image"].to_pylist()
+    names = dict(zip(image_numbers(stored.table).tolist(), images, strict=True))
+    output.write_csv(pairs_file, [pair for of in matched for pair in of.pair_records(names)])
+
+
+def bd(
+    anchor: Annotated[
+        str, typer.Argument(help="Anchor: a file, or a published system such as VTM:CompressAI.")
+    ],
+    test: Annotated[str, typer.Argument(help="The curve to compare with it, likewise.")],
+    metrics: Annotated[
+        str, opt(COMPARED, "Comma-separated metrics; default: all that both have.")
+    ] = "",
+    dataset: Annotated[str, opt(COMPARED, "Dataset of published points.")] = "kodak",
+    as_json: options.AsJson = False,
+    results: options.Results = Path("results"),
+) -> None:
+    """Compute BD-rate and BD-metric of TEST against ANCHOR, by Akima and by the older cubic form.
+
+    Files are csv, CompressAI's json or a table of a README, with columns such as bpp, psnr, ms-ssim
+    (linear or in dB) and lpips. Papers differ by the form of interpolation, so both are given, with
+    the share of the range that both curves reach.
+
+    Examples:
+      bench bd vtm.csv mine.json
+      bench bd VTM:CompressAI mine.csv --metrics psnr
+    """
+    from benchmark.analysis.rate_distortion import curve_of
+    from benchmark.commands.compare_tables import bd_records, bd_table, read_curve
+    from benchmark.metrics.measure import Measure
+
+    curves = [read_curve(text, dataset, results) for text in (anchor, test)]
+    first, second = (curve.name for curve in curves)
+    records: list[dict[str, Any]] = []
+    for name in metric_names(metrics) if metrics else BD_METRICS:
+        measure = Measure.named(name)
+        columns = measure.column, measure.published
+        series = [curve.series.get(columns[0]) or curve.series.get(columns[1]) for curve in curves]
+        if all(series):
+            records += bd_records(
+                measure, *(curve_of(*known, measure) for known in series if known)
+            )
+        elif metrics:
+            lacking = curves[bool(series[0])]
+            raise UsageError(f"{lacking.name} has no {measure.label}: name another metric")
+    if not records:
+        raise UsageError(f"{first} and {second} have no metric in common")
+    if as_json:
+        output.print_json({"anchor": first, "test": second, "rows": records})
+    else:
+        print(f"{second} against {first}")
+        output.print_table(bd_table(records))
