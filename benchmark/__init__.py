@@ -13,22 +13,16 @@ if TYPE_CHECKING:
     from benchmark.interface.tables import bd_rate, match, rank, summary
     from benchmark.paper.ablation import write_ablation
 
-# What `import benchmark` offers, as text: importing it imports none of them.
+# What `import benchmark` offers, by module and as text: importing it imports none of them.
 INTERFACE = {
-    "bd_rate": "benchmark.interface.tables",
-    "decoded": "benchmark.interface.codec",
-    "load": "benchmark.interface.rows",
-    "match": "benchmark.interface.tables",
-    "missing": "benchmark.interface.rows",
-    "open_codec": "benchmark.interface.codec",
-    "open_dataset": "benchmark.datasets.folder",
-    "plot": "benchmark.interface.plot",
-    "protocols": "benchmark.interface.rows",
-    "rank": "benchmark.interface.tables",
-    "read_image": "benchmark.datasets.image",
-    "run": "benchmark.interface.run",
-    "summary": "benchmark.interface.tables",
-    "write_ablation": "benchmark.paper.ablation",
+    "benchmark.datasets.folder": ("open_dataset",),
+    "benchmark.datasets.image": ("read_image",),
+    "benchmark.interface.codec": ("decoded", "open_codec"),
+    "benchmark.interface.plot": ("plot",),
+    "benchmark.interface.rows": ("load", "missing", "protocols"),
+    "benchmark.interface.run": ("run",),
+    "benchmark.interface.tables": ("bd_rate", "match", "rank", "summary"),
+    "benchmark.paper.ablation": ("write_ablation",),
 }
 __all__ = [
     "bd_rate", "decoded", "load", "match", "missing", "open_codec", "open_dataset", "plot",
@@ -37,10 +31,11 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *INTERFACE})
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:
-    if name not in INTERFACE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(INTERFACE[name]), name)
+    for module, names in INTERFACE.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

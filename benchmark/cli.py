@@ -107,12 +107,11 @@ def _show_warning(
     message: Warning | str, category: type[Warning], *place: Any, **more: Any
 ) -> None:
     """Print a warning on results as one sentence, once; others as Python does."""
-    if issubclass(category, DamagedResults):
-        if str(message) not in _shown:
-            print(f"bench: {message}", file=sys.stderr)
-        _shown.add(str(message))
-    else:
+    if not issubclass(category, DamagedResults):
         _python_shows(message, category, *place, **more)
+    elif str(message) not in _shown:
+        print(f"bench: {message}", file=sys.stderr)
+        _shown.add(str(message))
 
 
 _python_shows = warnings.showwarning
@@ -124,29 +123,29 @@ def main() -> None:
     warnings.showwarning = _show_warning
     try:
         sys.exit(app(sys.argv[1:], prog_name="bench", standalone_mode=False))
-    except TyperException as error:
-        if sentence := usage_sentence(error):
-            print(f"bench: {visible(sentence)}", file=sys.stderr)
-        sys.exit(2)
-    except BenchError as error:
-        print(f"bench: {visible(str(error))}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, (UsageError, Unavailable)) else 1)
-    except Abort as error:  # typer's name for an EOFError
-        if "marshal" not in str(error.__cause__):
-            raise
-        print(f"bench: {INCOMPLETE_CODE}", file=sys.stderr)
-        sys.exit(1)
     except BrokenPipeError:  # `bench list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        if sentence := refused_path(error):  # that the user gave, looked up where it is needed
+        sentence, code = _explained(error)
+        if sentence:
             print(f"bench: {visible(sentence)}", file=sys.stderr)
-            sys.exit(2)
-        if sentence := memory_sentence(error):
-            print(f"bench: {sentence}", file=sys.stderr)
-            sys.exit(1)
-        raise
+        elif not isinstance(error, TyperException):  # which printed help
+            raise
+        sys.exit(code)
+
+
+def _explained(error: Exception) -> tuple[str, int]:
+    """Return a sentence on a failure, empty for none, and the exit code."""
+    if isinstance(error, TyperException):
+        return usage_sentence(error), 2
+    if isinstance(error, BenchError):
+        return str(error), 2 if isinstance(error, (UsageError, Unavailable)) else 1
+    if sentence := refused_path(error):  # that the user gave, looked up where it is needed
+        return sentence, 2
+    if isinstance(error, Abort) and "marshal" in str(error.__cause__):  # an EOFError
+        return INCOMPLETE_CODE, 1
+    return memory_sentence(error), 1
 
 
 def usage_sentence(error: TyperException) -> str:
@@ -159,15 +158,12 @@ def usage_sentence(error: TyperException) -> str:
         return ""
     context = getattr(error, "ctx", None)
     option = getattr(error, "option_name", "")
-    if option and hasattr(error, "possibilities"):  # it is none of the command's
-        options = (
-            [name for parameter in context.command.params for name in parameter.opts]
-            if context
-            else []
-        )
-        near = get_close_matches(option.lstrip("-"), [one.lstrip("-") for one in options], 1, 0.7)
+    if option and hasattr(error, "possibilities"):  # the command has no such option
+        parameters = context.command.params if context else ()
+        known = [name.lstrip("-") for parameter in parameters for name in parameter.opts]
+        near = get_close_matches(option.lstrip("-"), known, 1, 0.7)
         hint = f". Did you mean '--{near[0]}'?" if near else ""
-        if "--points" in options and not near:
+        if "points" in known and not near:
             hint = "; a codec's settings are given by --points, as in jpeg.quality=10,30"
         message = f"no such option: {option}{hint}"
     command = context.command_path if context is not None else "bench"

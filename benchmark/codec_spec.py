@@ -78,12 +78,7 @@ def split_unescaped(text: str, separator: str) -> list[str]:
     >>> split_unescaped(r"a:b\:c", ":")
     ['a', 'b\\:c']
     """
-    parts, start = [], 0
-    for position, character in enumerate(text):
-        if character == separator and (position == 0 or text[position - 1] != "\\"):
-            parts.append(text[start:position])
-            start = position + 1
-    return [*parts, text[start:]]
+    return re.split(rf"(?<!\\){separator}", text)
 
 
 def parse_codec(text: str) -> CodecSpec:
@@ -118,21 +113,20 @@ def codec_class(spec: CodecSpec) -> type[Any]:
     Raises `Unavailable` if its module lacks a library, `UsageError` if the user's file has no such
     class or cannot be loaded.
     """
+    result: type[Any]
     if spec.name not in CODECS:
         if not user_file.names_file(spec.name):  # any class of any package, otherwise
             raise UnknownName("codec", spec.name, CODECS)
-        result: type[Any] = user_file.load(spec.name, "class")
+        result = user_file.load(spec.name, "class")
         user_file.require_methods(spec.name, result, "codec", METHODS)
         return result
     path, _, attribute = CODECS[spec.name].partition(":")
     try:
-        made: type[Any] = getattr(import_module(path), attribute)
+        result = getattr(import_module(path), attribute)
     except ImportError as error:
-        raise Unavailable(
-            f"{spec.name} needs the Python package {error.name}: {error}",
-            Reason("package", error.name or ""),
-        ) from error
-    return made
+        sentence = f"{spec.name} needs the Python package {error.name}: {error}"
+        raise Unavailable(sentence, Reason("package", error.name or "")) from error
+    return result
 
 
 @cache
@@ -173,25 +167,28 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
     variants give: `ours:size=micro` is `ours:beta=0:size=micro` and `ours:beta=3.84:size=micro`.
     """
     made = codec_class(spec)
-    variants: tuple[Mapping[str, str], ...] = getattr(made, "variants", ())
     parameters = parameters_of(spec, made)
+    options = {}
+    for key, text in spec.options:
+        kind, default = str, None
+        if key in parameters:
+            kind = parameters[key].annotation
+            default = _plain(spec.name, key, str(parameters[key].default), kind)
+        value = _plain(spec.name, key, text, kind)
+        if value != default:
+            options[key] = value
     given = {key for key, _ in spec.options}
     lacking = {key for key, value in parameters.items() if value.default is value.empty} - given
-    kinds = {key: value.annotation for key, value in parameters.items()}
-    texts = {key: str(value.default) for key, value in parameters.items()}, dict(spec.options)
-    defaults, options = (
-        {key: _plain(spec.name, key, text, kinds.get(key, str)) for key, text in each.items()}
-        for each in texts
-    )
-    kept = {key: value for key, value in options.items() if defaults.get(key) != value}
     if not lacking and hasattr(made, "completed"):
-        kept = made.completed(kept)
-    aside = made.beside(kept) if hasattr(made, "beside") else ()
-    beside = tuple(sorted((key, kept.pop(key)) for key in aside if key in kept))
-    several = variants and (not given or any(lacking & variant.keys() for variant in variants))
+        options = made.completed(options)
+    aside = made.beside(options) if hasattr(made, "beside") else ()
+    beside = tuple(sorted((key, options.pop(key)) for key in aside if key in options))
+    variants: tuple[Mapping[str, str], ...] = getattr(made, "variants", ())
+    if given and not any(lacking & variant.keys() for variant in variants):
+        variants = ()
     return [
-        CodecSpec(spec.name, tuple(sorted({**more, **kept}.items())), beside)
-        for more in (variants if several else ({},))
+        CodecSpec(spec.name, tuple(sorted({**variant, **options}.items())), beside)
+        for variant in variants or ({},)
     ]
 
 
@@ -202,11 +199,8 @@ def drawings(spec: CodecSpec, count: int) -> list[CodecSpec]:
     """
     if SEED not in parameters_of(spec, codec_class(spec)) or SEED in dict(spec.options):
         return [spec]
-    seeded = (
-        CodecSpec(spec.name, tuple(sorted((*spec.options, (SEED, str(seed))))))
-        for seed in range(count)
-    )
-    return [one for each in seeded for one in resolve(each)]
+    seeded = (tuple(sorted((*spec.options, (SEED, str(seed))))) for seed in range(count))
+    return [variant for options in seeded for variant in resolve(CodecSpec(spec.name, options))]
 
 
 def without_seed(variant: str) -> str:
@@ -239,13 +233,13 @@ def load_codec(spec: CodecSpec) -> Any:
     missing = [k for k, v in parameters.items() if v.default is v.empty and k not in values]
     if missing:
         raise BadOption(f"{spec.name} needs {', '.join(f'{key}=...' for key in missing)}")
-    if spec.name in CODECS:
-        return made(**values)
     try:
         return made(**values)
     except BenchError:
         raise
     except Exception as error:
+        if spec.name in CODECS:
+            raise
         raise user_file.failed_in(spec.name, made, "the constructor of", error) from error
 
 
@@ -261,10 +255,11 @@ def described(spec: CodecSpec, codec: "Codec") -> "CodecInfo":
     sweep: object = getattr(codec, "sweep", None)
     if not isinstance(sweep, tuple | list) or not sweep:
         raise _wrong(spec, f"`sweep` is to be a tuple of one Setting or more, not {sweep!r}")
-    for one in sweep:
-        value: object = getattr(one, "value", None)
-        if not isinstance(one, Setting) or not isinstance(value, Real):
-            raise _wrong(spec, f"`sweep` holds {one!r}, not a Setting such as Setting('bits', 3)")
+    for setting in sweep:
+        value: object = getattr(setting, "value", None)
+        if not isinstance(setting, Setting) or not isinstance(value, Real):
+            why = f"`sweep` holds {setting!r}, not a Setting such as Setting('bits', 3)"
+            raise _wrong(spec, why)
     try:
         info: object = codec.describe()
     except BenchError:
@@ -274,9 +269,9 @@ def described(spec: CodecSpec, codec: "Codec") -> "CodecInfo":
     if not isinstance(info, CodecInfo):
         raise _wrong(spec, f"`describe` is to return a CodecInfo, not {info!r}")
     for field, kind in get_type_hints(CodecInfo).items():
-        fact, kinds = getattr(info, field), get_args(kind)
-        if fact not in kinds if kinds else not isinstance(fact, kind):
-            wanted = " or ".join(map(repr, kinds)) or f"of type {kind.__name__}"
+        fact, values = getattr(info, field), get_args(kind)
+        if fact not in values if values else not isinstance(fact, kind):
+            wanted = " or ".join(map(repr, values)) or f"of type {kind.__name__}"
             raise _wrong(spec, f"`describe` gives {field} as {fact!r}, which is to be {wanted}")
     return info
 

@@ -143,9 +143,7 @@ def memory_exhausted(error: BaseException) -> MemoryKind | None:
         for kind in type(error).__mro__
     ):
         return "device"
-    if isinstance(error, MemoryError):
-        return "host"
-    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return "host"
     if not isinstance(error, RuntimeError | ImportError):
         return None
@@ -161,15 +159,13 @@ def memory_sentence(error: BaseException) -> str:
     >>> memory_sentence(RuntimeError("can't start new thread")).partition(":")[0]
     'the system starts no further thread for this process'
     """
-    kept = "what was stored is kept, and the same command resumes from there"
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
-        return (
-            "the system starts no further thread for this process: allow more memory or "
-            f"processes; {kept}"
-        )
-    if memory_exhausted(error) is None:
+        why = "the system starts no further thread for this process: allow more memory or processes"
+    elif memory_exhausted(error) is not None:
+        why = "the memory that this process may use does not suffice: allow more"
+    else:
         return ""
-    return f"the memory that this process may use does not suffice: allow more; {kept}"
+    return f"{why}; what was stored is kept, and the same command resumes from there"
 
 
 def refused_path(error: BaseException) -> str:

@@ -60,9 +60,8 @@ def option(default: Any, panel: str, help: str, *flags: str, **facts: Any) -> An
 
 def declared(made: type[Any]) -> dict[str, tuple[Field[Any], Option]]:
     """Return the fields of a dataclass that are options, with their declarations, by name."""
-    return {
-        one.name: (one, one.metadata["option"]) for one in fields(made) if "option" in one.metadata
-    }
+    options = (known for known in fields(made) if "option" in known.metadata)
+    return {known.name: (known, known.metadata["option"]) for known in options}
 
 
 def signature(
@@ -75,25 +74,23 @@ def signature(
     """
     options = declared(made)
     ordered = [*first, *(name for name in options if name not in first)]
-    parameters = [
-        Parameter(
-            name,
-            Parameter.POSITIONAL_OR_KEYWORD if name in first else Parameter.KEYWORD_ONLY,
-            default=Parameter.empty if name in needed else options[name][0].default,
-            annotation=WIDER.get(options[name][0].type, options[name][0].type),
-        )
-        for name in ordered
-    ]
+    parameters = []
+    for name in ordered:
+        known, _ = options[name]
+        kind = Parameter.POSITIONAL_OR_KEYWORD if name in first else Parameter.KEYWORD_ONLY
+        default = Parameter.empty if name in needed else known.default
+        annotation = WIDER.get(known.type, known.type)
+        parameters.append(Parameter(name, kind, default=default, annotation=annotation))
     return Signature([*parameters, *more], return_annotation=returns)
 
 
 def documented(made: type[Any]) -> str:
     """Return the options of a dataclass as a numpydoc section "Parameters"."""
     lines = ["Parameters", "----------"]
-    for name, (one, told) in declared(made).items():
-        kind = WIDER.get(one.type, one.type)
+    for name, (known, option) in declared(made).items():
+        kind = WIDER.get(known.type, known.type)
         words = kind.__name__ if isinstance(kind, type) else str(kind)
-        default = "" if one.default is MISSING else f", default {one.default!r}"
+        default = "" if known.default is MISSING else f", default {known.default!r}"
         lines += [f"{name} : {words.replace('collections.abc.', '')}{default}"]
-        lines += [f"    {' '.join(filter(None, [told.help, told.python]))}"]
+        lines += [f"    {option.help} {option.python}".rstrip()]
     return "\n".join(lines)

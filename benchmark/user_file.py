@@ -14,6 +14,7 @@ from functools import cache
 from hashlib import sha256
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
@@ -70,14 +71,13 @@ def load(name: str, kind: str) -> Any:
     match = getattr(module, attribute, None)
     if is_kind(match):
         return match
-    mine = {
-        key: value
-        for key, value in vars(module).items()
-        if is_kind(value) and value.__module__ == module.__name__
-    }
-    own = {id(value): key for key, value in reversed(mine.items())}.values()  # first of two names
     if not attribute:
         raise UsageError(f"{name!r} names no {kind}: write {name.rstrip(':')}:NAME")
+    own = {
+        value.__name__
+        for value in vars(module).values()
+        if is_kind(value) and value.__module__ == module.__name__
+    }
     raise UnknownName(f"{kind} in {path.name}:", attribute, own)
 
 
@@ -95,12 +95,12 @@ def place_of(name: str) -> str:
     return path.name
 
 
-def require_methods(name: str, found: type[Any], kind: str, methods: Sequence[str]) -> None:
-    """Raise `UsageError` unless the class `found`, which `name` names, has all these methods."""
-    lacking = [method for method in methods if not callable(getattr(found, method, None))]
+def require_methods(name: str, made: type[Any], kind: str, methods: Sequence[str]) -> None:
+    """Raise `UsageError` unless the class `made`, which `name` names, has all these methods."""
+    lacking = [method for method in methods if not callable(getattr(made, method, None))]
     if lacking:
         raise UsageError(
-            f"{place_of(name)}: the class {found.__name__} has no method "
+            f"{place_of(name)}: the class {made.__name__} has no method "
             f"{' and no '.join(map(repr, lacking))}, which a {kind} needs"
         )
 
@@ -172,10 +172,8 @@ def _metric_class(name: str, digest: str) -> type[Any]:
                 f"{place_of(name)}: `{fact}` of {result.__name__} is {value!r}, which is no text "
                 f"of the form {pattern}"
             )
-    facts: dict[str, Any] = {
-        "__module__": result.__module__,
-        "protocol": f"{result.protocol}-{digest[:DIGITS]}",
-    }
+    facts: dict[str, Any] = {"__module__": result.__module__}
+    facts["protocol"] = f"{result.protocol}-{digest[:DIGITS]}"
     if result.__init__ is object.__init__:  # it needs no device
         facts["__init__"] = lambda self, device="cpu": None
     return type(result.__name__, (result,), facts)
@@ -194,29 +192,22 @@ def _module(path: Path) -> ModuleType:
     except SyntaxError as error:
         where = Path(error.filename or path).name
         raise UsageError(f"{where}, line {error.lineno}: {error.msg}: correct it") from error
-    except ModuleNotFoundError as error:
-        where = _line_in(path, error)
-        raise Unavailable(f"{where}: the Python package {error.name!r} is not installed") from error
     except BenchError:
         raise
     except (Exception, SystemExit) as error:
-        what = "the file cannot be loaded"
-        raise UsageError(f"{_line_in(path, error)}: {what}: {one_line(error)}") from error
+        where = _last_frame(error, (str(path),)).rpartition(", in ")[0] or path.name
+        if isinstance(error, ModuleNotFoundError):
+            why = f"the Python package {error.name!r} is not installed"
+            raise Unavailable(f"{where}: {why}") from error
+        raise UsageError(f"{where}: the file cannot be loaded: {one_line(error)}") from error
     return module
 
 
-def _line_in(path: Path, error: BaseException) -> str:
-    return _last_frame(error, (str(path),)).rpartition(", in ")[0] or path.name
-
-
 def _last_frame(error: BaseException, own: tuple[str, ...]) -> str:
-    frame, result = error.__traceback__, ""
-    while frame is not None:
-        code = frame.tb_frame.f_code
-        if code.co_filename.startswith(own):
-            result = f"{Path(code.co_filename).name}, line {frame.tb_lineno}, in {code.co_name}"
-        frame = frame.tb_next
-    return result
+    frames = [f for f in extract_tb(error.__traceback__) if f.filename.startswith(own)]
+    if not frames:
+        return ""
+    return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}, in {frames[-1].name}"
 
 
 def _files_of(author: Any) -> tuple[str, ...]:
@@ -227,4 +218,4 @@ def _files_of(author: Any) -> tuple[str, ...]:
         return (f"{Path(file).parent}{os.sep}",) if file else ()
     methods = vars(author).values() if inspect.isclass(author) else [author]
     plain = (inspect.unwrap(getattr(method, "__func__", method)) for method in methods)
-    return tuple({one.__code__.co_filename for one in plain if inspect.isfunction(one)})
+    return tuple({method.__code__.co_filename for method in plain if inspect.isfunction(method)})

@@ -29,7 +29,7 @@ def fetch(
             help=f"{', '.join(DATASETS)}; alexnet, squeezenet or vgg (for LPIPS), dists, "
             "niqe, musiq, clip_iqa, maniqa, inception (for FID and KID); or a learned codec: "
             f"{', '.join(FETCHABLE)}",
-            autocompletion=options.complete_fetchable,
+            autocompletion=options.COMPLETIONS["fetchable"],
         ),
     ],
     data_dir: Annotated[

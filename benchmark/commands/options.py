@@ -1,6 +1,6 @@
 """Options that several verbs share, names that a shell completes, values refused at once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,45 +22,26 @@ from benchmark.option import (
 from benchmark.system.weights import NETWORKS
 
 
-def complete_codecs(incomplete: str) -> list[str]:
-    """Return the codecs that the last name of a comma-separated list may become.
+def _complete(listed: bool, *tables: Iterable[str]) -> Callable[[str], list[str]]:
+    """Return a function that completes a name, or the last of a comma-separated list.
 
-    >>> complete_codecs("webp,jpegx")
+    >>> _complete(True, registry.CODECS)("webp,jpegx")
     ['webp,jpegxl']
     """
-    return _last_of_list(incomplete, [*registry.CODECS, *registry.ALIASES])
+    names = [name for table in tables for name in table]
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",") if listed else ("", "", incomplete)
+        return [f"{before}{comma}{name}" for name in names if name.startswith(last)]
+
+    return complete
 
 
-def complete_metrics(incomplete: str) -> list[str]:
-    """Return the metrics that the last name of a comma-separated list may become."""
-    return _last_of_list(incomplete, [*registry.METRICS, *registry.DISTRIBUTION_METRICS])
-
-
-def complete_dataset(incomplete: str) -> list[str]:
-    """Return the datasets whose names begin so; a folder is completed by the shell."""
-    return [name for name in registry.DATASETS if name.startswith(incomplete)]
-
-
-def complete_stored(ctx: typer.Context, incomplete: str) -> list[str]:
+def _complete_stored(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the datasets with results whose names begin so, and `all`."""
     results = Path(ctx.params.get("results") or "results")
     names = sorted(path.parent.name for path in results.glob("*/per_image"))
     return [name for name in ("all", *names) if name.startswith(incomplete)]
-
-
-def complete_fetchable(incomplete: str) -> list[str]:
-    """Return the datasets and weights whose names begin so.
-
-    >>> complete_fetchable("al"), complete_fetchable("ms")
-    (['alexnet'], ['msillm'])
-    """
-    names = [*registry.DATASETS, *NETWORKS, *registry.FETCHABLE, *registry.ALIASES]
-    return [name for name in names if name.startswith(incomplete)]
-
-
-def _last_of_list(incomplete: str, names: list[str]) -> list[str]:
-    before, comma, last = incomplete.rpartition(",")
-    return [f"{before}{comma}{name}" for name in names if name.startswith(last)]
 
 
 def stored_folder(path: Path) -> Path:
@@ -72,13 +53,10 @@ def stored_folder(path: Path) -> Path:
 
 def target_folder(path: Path | None) -> Path | None:
     """Refuse, before anything is computed, a folder to write to that is a file, or below one."""
-    there = (
-        next((parent for parent in (path, *path.parents) if parent.exists()), None)
-        if path
-        else None
-    )
-    if there is not None and not there.is_dir():
-        what = "it" if there == path else there
+    parents = (path, *path.parents) if path else ()
+    existing = next((parent for parent in parents if parent.exists()), None)
+    if existing is not None and not existing.is_dir():
+        what = "it" if existing == path else existing
         raise UsageError(f"{path} cannot be written: {what} is a file, and has to be a folder")
     return path
 
@@ -100,11 +78,13 @@ def refuse_several(flag: str, text: str) -> None:
 
 
 COMPLETIONS: Mapping[str, Callable[..., list[str]]] = {
-    "codecs": complete_codecs,
-    "dataset": complete_dataset,
-    "metrics": complete_metrics,
-    "stored": complete_stored,
-    "fetchable": complete_fetchable,
+    "codecs": _complete(True, registry.CODECS, registry.ALIASES),
+    "metrics": _complete(True, registry.METRICS, registry.DISTRIBUTION_METRICS),
+    "dataset": _complete(False, registry.DATASETS),  # a shell completes a folder
+    "fetchable": _complete(
+        False, registry.DATASETS, NETWORKS, registry.FETCHABLE, registry.ALIASES
+    ),
+    "stored": _complete_stored,
 }
 REFUSALS = {"stored": stored_folder, "folder": target_folder, "file": target_file}
 
@@ -129,15 +109,21 @@ def opt(
 
 
 def _codec(metavar: str, help: str) -> Any:  # noqa: A002
-    return typer.Argument(metavar=metavar, help=help, autocompletion=complete_codecs)
+    return typer.Argument(metavar=metavar, help=help, autocompletion=COMPLETIONS["codecs"])
 
 
-Codec = Annotated[str, _codec("CODEC", "The codec in question, by name or label.")]
-Against = Annotated[str, _codec("AGAINST", "The codec that it is compared with.")]
 _METRICS = "Comma-separated metrics, each a name or path.py:Class, or 'all'."
 _KEPT = "Comma-separated codecs to keep, or 'all' that have results."
 _HAS_RESULTS = "A dataset that has results."
+_CHECKPOINT = (
+    "A checkpoint of our codec; default: ours.safetensors in the weights folder, else the "
+    "bundled one."
+)
+_TABLE = "Also print the means of every setting; or not even the ranking."
+_VERBOSE = "Print every line on what is absent, with its reason."
 
+Codec = Annotated[str, _codec("CODEC", "The codec in question, by name or label.")]
+Against = Annotated[str, _codec("AGAINST", "The codec that it is compared with.")]
 StoredDataset = Annotated[str, opt(COMPARED, _HAS_RESULTS, completes="stored")]
 StoredDatasets = Annotated[
     str, opt(COMPARED, "A dataset that has results, or 'all' of them.", completes="stored")
@@ -150,29 +136,11 @@ ExportedCodecs = Annotated[str, opt(EXPORTED, _KEPT, completes="codecs")]
 ExportedDataset = Annotated[str, opt(EXPORTED, _HAS_RESULTS, completes="stored")]
 Results = Annotated[Path, opt(ORIGIN, "Folder of results.", refuses="stored")]
 ResultsTarget = Annotated[Path, opt(TARGET, "Folder of results.", refuses="folder")]
-Checkpoint = Annotated[
-    str,
-    opt(
-        ORIGIN,
-        "A checkpoint of our codec; default: ours.safetensors in the weights folder, else the "
-        "bundled one.",
-    ),
-]
+Checkpoint = Annotated[str, opt(ORIGIN, _CHECKPOINT)]
 AllowFew = Annotated[bool, opt(MANNER, ALLOW_FEW)]
 CsvFile = Annotated[
     Path | None, opt(TARGET, "Also write the table to this csv file.", "--csv", refuses="file")
 ]
-Table = Annotated[
-    bool | None,
-    opt(
-        TARGET,
-        "Also print the means of every setting; or not even the ranking.",
-        "--table/--no-table",
-        show_default=False,
-    ),
-]
-Verbose = Annotated[
-    bool,
-    opt(TARGET, "Print every line on what is absent, with its reason.", *("--verbose", "-v")),
-]
+Table = Annotated[bool | None, opt(TARGET, _TABLE, "--table/--no-table", show_default=False)]
+Verbose = Annotated[bool, opt(TARGET, _VERBOSE, "--verbose", "-v")]
 AsJson = Annotated[bool, opt(TARGET, "Print the summary as JSON and nothing else.", "--json")]

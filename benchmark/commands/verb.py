@@ -45,7 +45,7 @@ def takes(
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         own = dict(inspect.signature(verb).parameters)
-        (slot,) = (name for name, one in own.items() if one.annotation is made)
+        (slot,) = (name for name, parameter in own.items() if parameter.annotation is made)
         del own[slot]
 
         @wraps(verb)
@@ -54,7 +54,8 @@ def takes(
             verb(**given, **{slot: getattr(made, "of", made)(**picked)})
 
         options = [_parameter(*known[name], changed.get(name)) for name in chosen]
-        parameters = [*options, *(one.replace(kind=Parameter.KEYWORD_ONLY) for one in own.values())]
+        others = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own.values()]
+        parameters = [*options, *others]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return command
@@ -62,28 +63,21 @@ def takes(
     return decorate
 
 
-def _parameter(field: Field[Any], told: Option, changed: Any) -> Parameter:
+def _parameter(field: Field[Any], option: Option, changed: Any) -> Parameter:
     """Return the parameter of a typer command for a declared option."""
+    kind: Any = field.type
     default: Any = field.default if changed is None else changed
     if isinstance(changed, Field):
-        default, told = changed.default, changed.metadata["option"]
-    kind: Any = field.type
-    if told.many == "listed":
+        default, option = changed.default, changed.metadata["option"]
+    if option.many == "listed":
         kind, default = str, default if isinstance(default, str) else ",".join(default)
-    elif told.many == "repeated":
+    elif option.many == "repeated":
         kind, default = list[get_args(kind)[0]] | None, None  # type: ignore[misc]
-    flags = told.flags or (f"--{field.name.replace('_', '-')}",)
-    made = opt(
-        *(told.panel, told.help, *flags),
-        completes=told.completes,
-        refuses=told.refuses,
-        min=told.least,
-        max=told.most,
-        metavar=told.value,
-    )
-    return Parameter(
-        field.name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, made]
-    )
+    flags = option.flags or (f"--{field.name.replace('_', '-')}",)
+    limits: Any = {"min": option.least, "max": option.most, "metavar": option.value}
+    checks = {"completes": option.completes, "refuses": option.refuses}
+    kind = Annotated[kind, opt(option.panel, option.help, *flags, **checks, **limits)]
+    return Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
 
 def command_line(context: typer.Context, without: Collection[str] = ()) -> str:
@@ -172,20 +166,39 @@ class QuickValues:
         return parameters
 
 
-class Verb(QuickValues, TyperCommand):
-    """A command whose docstring ends with a paragraph `Examples:`, shown below its options."""
+class WithExamples(QuickValues):
+    """Part of a command whose docstring ends with a paragraph `Examples:`, shown last."""
 
-    def __init__(self, name: str | None, **settings: Any) -> None:
-        super().__init__(name, **settings)
+    help: str | None
+    epilog: str | None
+
+    def __init__(self, name: str | None = None, **settings: Any) -> None:
+        super().__init__(name=name, **settings)  # type: ignore[call-arg]
         self.help, self.epilog = _prose_and_examples(self.help or "")
-        arguments = [parameter for parameter in self.params if isinstance(parameter, TyperArgument)]
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return the option --help, which only the help of `bench` itself lists."""
+        option = super().get_help_option(ctx)  # type: ignore[misc]
+        if option is not None:
+            option.hidden = True
+        return option
+
+
+class Verb(WithExamples, TyperCommand):
+    """A command whose options are sorted by their panels, and known by two spellings."""
+
+    def __init__(self, name: str | None = None, **settings: Any) -> None:
+        super().__init__(name, **settings)
         options = [parameter for parameter in self.params if isinstance(parameter, TyperOption)]
         for option in options:
             if option.metavar is None:
                 option.metavar = _value_name(option)
             if option.default is False:  # no option `--no-...` that changes nothing
                 option.secondary_opts = []
-        self.params = [*arguments, *sorted(options, key=_panel_place)]
+        arguments = [parameter for parameter in self.params if parameter not in options]
+        panels = [*PANELS, *(option.rich_help_panel for option in options)]
+        options.sort(key=lambda option: panels.index(option.rich_help_panel))
+        self.params = [*arguments, *options]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words of the command line, options in either of their spellings."""
@@ -202,21 +215,9 @@ class Verb(QuickValues, TyperCommand):
         with plain_terminal():
             return isolated(super().invoke)(ctx)
 
-    def get_help_option(self, ctx: Any) -> Any:
-        """Return the option --help, which only the help of `bench` itself lists."""
-        return _unlisted(super().get_help_option(ctx))
 
-
-class VerbGroup(QuickValues, TyperGroup):
+class VerbGroup(WithExamples, TyperGroup):
     """A verb that has verbs of its own: `bench pack export`."""
-
-    def __init__(self, *, name: str | None = None, **settings: Any) -> None:
-        super().__init__(name=name, **settings)
-        self.help, self.epilog = _prose_and_examples(self.help or "")
-
-    def get_help_option(self, ctx: Any) -> Any:
-        """Return the option --help, which only the help of `bench` itself lists."""
-        return _unlisted(super().get_help_option(ctx))
 
 
 class Verbs(typer.Typer):
@@ -235,12 +236,6 @@ class Verbs(typer.Typer):
         return super().command(name, cls=Verb, **settings)
 
 
-def _unlisted(option: TyperOption | None) -> TyperOption | None:
-    if option is not None:
-        option.hidden = True
-    return option
-
-
 def _prose_and_examples(text: str) -> tuple[str, str | None]:
     """Split a docstring; unwrap the lines of its paragraphs, and keep those of the examples.
 
@@ -253,20 +248,12 @@ def _prose_and_examples(text: str) -> tuple[str, str | None]:
     return "\n\n".join(paragraphs), f"\n{EXAMPLES}{examples.rstrip()}" if result else None
 
 
-def _panel_place(option: TyperOption) -> int:
-    """Return the place of an option's panel among all, so that panels have one order."""
-    return PANELS.index(option.rich_help_panel) if option.rich_help_panel in PANELS else len(PANELS)
-
-
 def _value_name(option: TyperOption) -> str:
     """Return a short word for an option's value, which leaves room for its help."""
-    if option.is_flag:
-        return ""
-    kinds = {option.type_descriptor.annotation, *get_args(option.type_descriptor.annotation)}
-    return next((name for kind, name in _VALUE_NAMES.items() if kind in kinds), "TEXT")
-
-
-_VALUE_NAMES = {Path: "PATH", int: "N", float: "X"}
+    kind = option.type_descriptor.annotation
+    names = {Path: "PATH", int: "N", float: "X"}
+    known = (name for named, name in names.items() if named in (kind, *get_args(kind)))
+    return "" if option.is_flag else next(known, "TEXT")
 
 
 def _respelled(words: Sequence[str], known: set[str]) -> list[str]:
@@ -275,12 +262,8 @@ def _respelled(words: Sequence[str], known: set[str]) -> list[str]:
     >>> _respelled(["--codec", "jpeg", "--metric=psnr"], {"--codecs", "--metrics"})
     ['--codecs', 'jpeg', '--metrics=psnr']
     """
-    other = {
-        one: another
-        for pair in SPELLINGS
-        for one, another in (pair, pair[::-1])
-        if another in known and one not in known
-    }
+    pairs = (*SPELLINGS, *(pair[::-1] for pair in SPELLINGS))
+    other = {name: own for name, own in pairs if own in known and name not in known}
     end = words.index("--") if "--" in words else len(words)
     parts = [word.partition("=") for word in words[:end]]
     return [*("".join((other.get(name, name), *rest)) for name, *rest in parts), *words[end:]]
