@@ -26,6 +26,7 @@ from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.system.text import counted, listed
 
 WEIGHTS = "checkpoint"  # option that says which weights a codec runs with, not what it is
+OF_OTHER_WEIGHTS = "size"  # option of bundled weights that no checkpoint replaces
 SHOWN_FAILURES = 3  # in a sentence
 
 
