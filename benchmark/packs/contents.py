@@ -169,7 +169,7 @@ def _import_dataset(
         codecs = {spec.text: asdict(info) for spec, info in pack.infos.items()}
         facts = {"imported": of_pack, "notes": list(pack.notes), "codecs": codecs}
         store.begin(run, run_record(arguments, **facts))
-        store.keep_all(streams)
+        store.keep(*streams)
         store.append(fresh)
         store.compact()
     return Imported(store.folder, len(fresh), len(rows) - len(fresh))

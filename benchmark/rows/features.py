@@ -25,14 +25,7 @@ import pyarrow as pa
 
 from benchmark.errors import DamagedResults, StoreError, UsageError
 from benchmark.metrics.distribution_metric import Features, Reduced
-from benchmark.rows.shard import (
-    SHIPPED,
-    BadShard,
-    read_parquet,
-    to_parquet,
-    write_shard,
-    write_shipped,
-)
+from benchmark.rows.shard import SHIPPED, BadShard, read_parquet, write_shard
 from benchmark.system.atomic import write_results
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
@@ -42,13 +35,11 @@ CACHE_TAG = "CACHEDIR.TAG"
 # Backup programs know it: https://bford.info/cachedir
 CACHE_TAG_TEXT = b"Signature: 8a477f597d28d172789f06886806bc55\n# Made again by `bench rescore`.\n"
 SCHEMA = pa.schema(
-    [
-        pa.field("key", pa.string()),
-        pa.field("column", pa.string()),
-        pa.field("protocol", pa.string()),
-        pa.field("value", pa.float64()),
-        pa.field("influence", pa.list_(pa.float64())),
-    ]
+    {
+        **dict.fromkeys(("key", "column", "protocol"), pa.string()),
+        "value": pa.float64(),
+        "influence": pa.list_(pa.float64()),
+    }
 )
 MOST_SHARDS = 16  # of reductions; beyond it they are put together
 
@@ -92,15 +83,14 @@ class FeatureFolder:
                 path.unlink()
         return features if whole else None
 
-    def keep(self, one: ImageFeatures) -> None:
+    def keep(self, image: ImageFeatures) -> None:
         """Write the features of an image; an existing file is replaced by its like."""
         content = BytesIO()
-        np.save(content, one.features.astype(np.float32, copy=False), allow_pickle=False)
-        path = self._path(one.protocol, one.pixels_sha256)
-        files: dict[Path, bytes | memoryview] = {path: content.getbuffer()}
-        if not (tag := self.folder / CACHE_TAG).exists():
-            files[tag] = CACHE_TAG_TEXT
-        write_results(files)
+        np.save(content, image.features.astype(np.float32, copy=False), allow_pickle=False)
+        path, tag = self._path(image.protocol, image.pixels_sha256), self.folder / CACHE_TAG
+        write_results(
+            {path: content.getbuffer(), **({} if tag.exists() else {tag: CACHE_TAG_TEXT})}
+        )
 
     def prune(self, budget_bytes: float) -> int:
         """Drop the files used longest ago until the rest fit; return how many were dropped."""
@@ -127,9 +117,9 @@ class FeatureFolder:
 
 def features_budget_bytes() -> float:
     """Return the limit on a dataset's features: `$BENCH_FEATURES_GIB`, or 20 GiB, in bytes."""
-    text = os.environ.get(BUDGET_VARIABLE, "")
+    text = os.environ.get(BUDGET_VARIABLE) or str(BUDGET_GIB)
     try:
-        gib = float(text) if text else BUDGET_GIB
+        gib = float(text)
     except ValueError:
         gib = -1.0
     if not 0 <= gib < float("inf"):
@@ -155,8 +145,7 @@ class Reduction(NamedTuple):
 
 def reduction_key(protocol: str, pairs: Iterable[Pair]) -> str:
     """Return a sha256 of the protocol and the pairs, equal for the same pairs in any order."""
-    text = json.dumps([protocol, sorted(pairs)])
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(json.dumps([protocol, sorted(pairs)]).encode()).hexdigest()
 
 
 class Reductions:
@@ -164,11 +153,13 @@ class Reductions:
 
     def __init__(self, store_folder: Path) -> None:
         self.folder = store_folder / "sets"
-        self._read_from: list[Path] = []
+        self._shards: list[Path] = []  # that were read and are not bundled
         self._known: dict[str, Reduction] = {}
         for path in sorted(self.folder.glob("*.parquet")):
-            self._known |= {one.key: one for one in _read(path)}
-            self._read_from += [] if path.name.startswith(SHIPPED) else [path]
+            reductions = _read(path)
+            self._known |= {reduction.key: reduction for reduction in reductions or ()}
+            if reductions is not None and not path.name.startswith(SHIPPED):
+                self._shards.append(path)
 
     def get(self, key: str) -> Reduced | None:
         """Return the value that was reduced under a key, or None."""
@@ -179,60 +170,45 @@ class Reductions:
         """Keep them; a folder that cannot be written costs only the time to reduce again."""
         if not new:
             return
-        self._known |= {one.key: one for one in new}
-        together = len(self._read_from) >= MOST_SHARDS
+        self._known |= {reduction.key: reduction for reduction in new}
+        together = len(self._shards) >= MOST_SHARDS
         with suppress(StoreError):
-            path = write_shard(self.folder, _table(list(self._known.values()) if together else new))
-            for old in self._read_from if together else ():
-                if old != path:
-                    old.unlink(missing_ok=True)
-            self._read_from = [path] if together else [*self._read_from, path]
+            path = write_shard(self.folder, _table(self._known.values() if together else new))
+            for old in {*self._shards} - {path} if together else ():
+                old.unlink(missing_ok=True)
+            self._shards = [path] if together else [*self._shards, path]
 
     def lacking_in(self, other: "Reductions") -> list[Reduction]:
         """Return the reductions that the other folder does not have."""
-        return [one for key, one in self._known.items() if key not in other._known]
+        return [self._known[key] for key in self._known if key not in other._known]
 
     def ship(self, name: str, others: "Reductions") -> Path:
         """Write the reductions of another folder as bundled ones, replacing earlier ones."""
-        path = self.folder / f"{SHIPPED}-{name}.parquet"
         reductions = [others._known[key] for key in sorted(others._known)]
-        write_shipped(path, to_parquet(_table(reductions)))
-        return path
+        return write_shard(self.folder, _table(reductions), name)
 
 
-def _table(reductions: Sequence[Reduction]) -> pa.Table:
-    influences = [reduction.reduced.influence for reduction in reductions]
-    columns = {
-        **{
-            name: [getattr(reduction, name) for reduction in reductions]
-            for name in SCHEMA.names[:3]
-        },
-        "value": [reduction.reduced.value for reduction in reductions],
-        "influence": [
-            None if influence is None else influence.tolist() for influence in influences
-        ],
-    }
-    return pa.table(columns, SCHEMA)
+def _table(reductions: Iterable[Reduction]) -> pa.Table:
+    rows = [
+        (*names, reduced.value, None if reduced.influence is None else reduced.influence.tolist())
+        for *names, reduced in reductions
+    ]
+    return pa.table(list(map(list, zip(*rows, strict=True))), SCHEMA)
 
 
-def _read(path: Path) -> list[Reduction]:
-    """Return the reductions of a file; none, with a warning, where it is damaged."""
+def _read(path: Path) -> list[Reduction] | None:
+    """Return the reductions of a file; None, with a warning, where it is damaged."""
     try:
         table = read_parquet(path, None)
         if not table.schema.equals(SCHEMA):
-            raise BadShard("its columns are not those of reduced metrics", damaged=False)
+            raise BadShard("its columns are not those of reduced metrics")
     except BadShard as bad:
         remedy = "its metrics are reduced again; remove it"
         warnings.warn(DamagedResults(f"{path} is left out: {bad}; {remedy}", path), stacklevel=2)
-        return []
+        return None
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error}; remove it") from error
     return [
-        Reduction(
-            row["key"],
-            row["column"],
-            row["protocol"],
-            Reduced(row["value"], None if row["influence"] is None else np.array(row["influence"])),
-        )
-        for row in table.to_pylist()
+        Reduction(key, column, protocol, Reduced(value, None if i is None else np.array(i)))
+        for key, column, protocol, value, i in (row.values() for row in table.to_pylist())
     ]

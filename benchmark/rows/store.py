@@ -18,7 +18,8 @@ import os
 import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,15 +32,7 @@ from benchmark.errors import DamagedResults, StoreError
 from benchmark.rows.agreement import with_equal_builds
 from benchmark.rows.runs import RunRecords
 from benchmark.rows.schema import WHERE_READ, schema_of, table_schema
-from benchmark.rows.shard import (
-    SHIPPED,
-    UNLIKE,
-    BadShard,
-    read_shard,
-    to_parquet,
-    write_shard,
-    write_shipped,
-)
+from benchmark.rows.shard import SHIPPED, UNLIKE, BadShard, read_shard, write_shard
 from benchmark.rows.streams import DAMAGED, StreamFolder, set_aside
 from benchmark.rows.versions import merge_versions, share_values
 from benchmark.user_file import names_file
@@ -71,18 +64,14 @@ class Stored(NamedTuple):
         """
         rows = _finished(self.own, timed)
         rows = rows.filter(pc.is_in(rows["cell"], value_set=pa.array(cells, pa.string())))
-        lost: dict[str, set[str]] = {}
+        lost: set[str] = set()
         whole: set[str] = set()
+        kept = cache(store.keeps_streams)
         for row in rows.to_pylist():
-            if row["stream_sha256"] is None or store.has_stream(
-                row["stream_sha256"], row["num_bytes"]
-            ):
-                whole.add(row["cell"])
-            else:
-                lost.setdefault(row["cell"], set()).add(row["run"] or "")
-        lost = {cell: runs for cell, runs in lost.items() if cell not in whole}
-        without = {run for run in set().union(*lost.values()) if not store.keeps_streams(run)}
-        return {cell for cell, runs in lost.items() if not runs & without}
+            digest = row["stream_sha256"]
+            has = digest is None or store.has_stream(digest, row["num_bytes"])
+            (whole if has or not kept(row["run"] or "") else lost).add(row["cell"])
+        return lost - whole
 
 
 class Store(StreamFolder, RunRecords):
@@ -113,11 +102,8 @@ class Store(StreamFolder, RunRecords):
 
     def images(self) -> set[str]:
         """Return the sha256 of the pixels of every image that has a row, a bundled one too."""
-        return {
-            sha256
-            for shipped in (False, True)
-            for sha256 in pc.unique(self._read(["image_sha256"], shipped)[0]).to_pylist()
-        }
+        columns = [self._read(["image_sha256"], shipped)[0] for shipped in (False, True)]
+        return {digest for column in columns for digest in pc.unique(column).to_pylist()}
 
     def table(self) -> pa.Table:
         """Return the best version of each cell, bundled ones among them; see `rows.versions`."""
@@ -127,9 +113,7 @@ class Store(StreamFolder, RunRecords):
         """Read all rows once, for their table and for which cells are done."""
         with _system_allocator():
             own, shipped = self._read(None), self._read(None, shipped=True)
-            bundled = pa.array([True] * shipped.num_rows, pa.bool_())
-            place = shipped.schema.get_field_index("bundled")
-            table = _joined(None, [own, shipped.set_column(place, "bundled", bundled)])
+            table = _joined(None, [own, _with_true(shipped, "bundled")])
             table = with_equal_builds(share_values(merge_versions(table, borrow=True)))
             return Stored(_plain(table), own.select(OWN))
 
@@ -140,10 +124,8 @@ class Store(StreamFolder, RunRecords):
     def compact(self) -> None:
         """Merge small shards into one, unless another run is reading or doing the same."""
         with self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB) as locked:
-            if not locked:
-                return
             small = [path for path in self._paths() if _row_count(path) < SMALL_SHARD_ROWS]
-            if len(small) < 2:
+            if not locked or len(small) < 2:
                 return
             read = {path: self._readable(path, *_columns(None)) for path in small}
             tables = {path: table for path, table in read.items() if table is not None}
@@ -167,12 +149,8 @@ class Store(StreamFolder, RunRecords):
 
     def ship(self, name: str, rows: pa.Table) -> Path:
         """Write rows to be bundled with the project as the shard `shipped-<name>`."""
-        recorded = pa.array([True] * rows.num_rows, rows.schema.field("recorded").type)
-        marked = rows.set_column(rows.schema.get_field_index("recorded"), "recorded", recorded)
-        path = self._shards / f"{SHIPPED}-{name}.parquet"
-        table = marked.select(table_schema().names).cast(table_schema())
-        write_shipped(path, to_parquet(table.drop_columns(list(WHERE_READ))))
-        return path
+        table = _with_true(rows, "recorded").select(table_schema().names).cast(table_schema())
+        return self._write_shard(table, name)
 
     def _paths(self, shipped: bool = False) -> list[Path]:
         paths = sorted(self._shards.glob("*.parquet"))
@@ -202,40 +180,35 @@ class Store(StreamFolder, RunRecords):
                 remedy = "get the bundled file again"
             elif bad.damaged:
                 remedy = f"its rows count as to do, and `bench run` moves it to {DAMAGED}/"
-            said = f"{path} is left out: {bad}; {remedy}"
-            warnings.warn(DamagedResults(said, path), stacklevel=2)
+            sentence = f"{path} is left out: {bad}; {remedy}"
+            warnings.warn(DamagedResults(sentence, path), stacklevel=2)
             return None
 
-    def _write_shard(self, table: pa.Table) -> Path:
+    def _write_shard(self, table: pa.Table, bundled: str = "") -> Path:
         kept = [name for name in table.column_names if name not in WHERE_READ]
-        return write_shard(self._shards, table.select(kept))
+        return write_shard(self._shards, table.select(kept), bundled)
 
     @contextmanager
     def _lock(self, kind: int) -> Iterator[bool]:
         """Lock the shards; yields False where another has the lock or there is none."""
-        try:
-            handle = os.open(self._shards, os.O_RDONLY)
-        except OSError:
-            yield False  # nothing stored yet
-            return
-        try:
+        with ExitStack() as closed:
             try:
+                handle = os.open(self._shards, os.O_RDONLY)
+                closed.callback(os.close, handle)
                 fcntl.flock(handle, kind)
                 locked = True
-            except OSError:  # taken, or a file system without locks
+            except OSError:  # nothing stored yet, taken, or a file system without locks
                 locked = False
             yield locked
-        finally:
-            os.close(handle)
 
 
 def stores_below(results: Path) -> dict[str, Path]:
     """Return the folders of a results folder that hold rows, by their names.
 
-    One that is called as a Python file is none: as the name of a dataset it would be loaded.
+    Without one that is called as a Python file: as the name of a dataset it would be loaded.
     """
-    result = (path.parent for path in sorted(results.glob("*/per_image")))
-    return {path.name: path for path in result if not names_file(path.name)}
+    folders = (path.parent for path in sorted(results.glob("*/per_image")))
+    return {folder.name: folder for folder in folders if not names_file(folder.name)}
 
 
 def folder_store_name(
@@ -258,20 +231,19 @@ def folder_store_name(
     """
     here = set(images)
     own = re.compile(rf"{re.escape(title)}-[0-9a-f]{{{DIGITS}}}")
-    result: dict[str, tuple[bool, float]] = {}
-    for name in filter(own.fullmatch, stores):
-        there = Store(stores[name]).images()
-        common = len(here & there)
-        if common and 2 * common >= min(len(here), len(there)):
-            result[name] = name == by_path, common / len(here | there)
-    if result:
-        return max(sorted(result), key=result.__getitem__)
+    known = {name: Store(stores[name]).images() for name in sorted(stores) if own.fullmatch(name)}
+    shares = {
+        name: (name == by_path, len(here & there) / len(here | there))
+        for name, there in known.items()
+        if here & there and 2 * len(here & there) >= min(len(here), len(there))
+    }
+    if shares:
+        return max(shares, key=shares.__getitem__)
     text = "".join(f"{name} {size}\n" for name, size in sorted(files))
     while True:
         digest = sha256(text.encode(errors="surrogateescape")).hexdigest()
         name = f"{title}-{digest[:DIGITS]}"
-        # Results without any row are taken up.
-        if name not in stores or not Store(stores[name]).images():
+        if not known.get(name):  # results without any row are taken up
             return name
         text += "\n"  # other images of the same names and sizes
 
@@ -292,14 +264,17 @@ def _system_allocator() -> Iterator[None]:
 
 
 def _finished(table: pa.Table, timed: bool) -> pa.Table:
-    keep = pc.equal(table["status"], "ok")
-    if timed:
-        keep = pc.and_(keep, table["timing"])
-    return table.filter(keep)
+    ok = pc.equal(table["status"], "ok")
+    return table.filter(pc.and_(ok, table["timing"]) if timed else ok)
+
+
+def _with_true(table: pa.Table, column: str) -> pa.Table:
+    yes = pa.array([True] * table.num_rows, pa.bool_())
+    return table.set_column(table.schema.get_field_index(column), column, yes)
 
 
 def _columns(columns: list[str] | None) -> tuple[list[str] | None, list[str]]:
-    """Return the columns to read, and those of text that many rows share (`read_shard`)."""
+    """Return the columns to read, and those of text that many rows share (`read_parquet`)."""
     schema = table_schema()
     names = schema.names if columns is None else columns
     return columns, [n for n in names if schema.field(n).type == pa.string() and n not in UNLIKE]
@@ -311,13 +286,10 @@ def _joined(columns: list[str] | None, tables: Iterable[pa.Table]) -> pa.Table:
     Columns that a shard lacks are null.
     """
     names, shared = _columns(columns)
-    schema = table_schema()
-    coded = pa.schema(
-        one.with_type(pa.dictionary(pa.int32(), pa.string())) if one.name in shared else one
-        for one in (schema.field(name) for name in names or schema.names)
-    )
-    together = pa.concat_tables([coded.empty_table(), *tables], promote_options="default")
-    return together.unify_dictionaries()
+    coded, schema = pa.dictionary(pa.int32(), pa.string()), table_schema()
+    fields = [schema.field(name) for name in names or schema.names]
+    empty = pa.schema(f.with_type(coded) if f.name in shared else f for f in fields).empty_table()
+    return pa.concat_tables([empty, *tables], promote_options="default").unify_dictionaries()
 
 
 def _plain(table: pa.Table) -> pa.Table:
@@ -328,4 +300,4 @@ def _row_count(path: Path) -> int:
     try:
         return int(pq.read_metadata(path).num_rows)
     except (OSError, pa.ArrowException):
-        return 0  # whoever reads it next says what is wrong with it
+        return 0  # reading it will say what is wrong with it

@@ -6,11 +6,11 @@ results/<dataset>/streams/ab/abcd...   the bytes
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmark.errors import StoreError
-from benchmark.system.atomic import WaitingFiles, write_results
+from benchmark.system.atomic import WaitingFiles
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
@@ -38,20 +38,14 @@ class StreamFolder:
         """Iterate over the files of kept streams, without reading them."""
         return (path for path in self.folder.glob("streams/??/*") if path.name[0] != ".")
 
-    def keep(self, stream: bytes, digest: str | None = None) -> str:
-        """Keep a stream under its sha256, and return that.
-
-        digest: the sha256 of `stream`, if the caller has computed it.
-        """
-        digest = digest or hashlib.sha256(stream).hexdigest()
-        write_results(self.stream_files({digest: stream}))
-        return digest
-
-    def keep_all(self, streams: Iterable[bytes]) -> None:
-        """Keep streams under their sha256, many at a time: a disk takes as long for one."""
+    def keep(self, *streams: bytes) -> str:
+        """Keep streams under their sha256, and return that of the last one."""
+        digest = ""
         with WaitingFiles() as waiting:
             for stream in streams:
-                waiting.add(self.stream_files({hashlib.sha256(stream).hexdigest(): stream}))
+                digest = hashlib.sha256(stream).hexdigest()
+                waiting.add(self.stream_files({digest: stream}))
+        return digest
 
     def stream_files(self, streams: Mapping[str, bytes]) -> dict[Path, bytes]:
         """Return the files to write so that streams, by their sha256, are kept.
@@ -59,7 +53,7 @@ class StreamFolder:
         An existing file is among them if it is damaged.
         """
         files = {self._path(digest): stream for digest, stream in streams.items()}
-        return {path: stream for path, stream in files.items() if not _holds(path, stream)}
+        return {path: stream for path, stream in files.items() if not has_content(path, stream)}
 
     def stream(self, digest: str | None) -> bytes | None:
         """Return a kept stream, or None without one.
@@ -102,8 +96,11 @@ class StreamFolder:
         return self.folder / "streams" / digest[:2] / digest
 
 
-def _holds(path: Path, content: bytes) -> bool:
+def has_content(path: Path, content: bytes) -> bool:
+    """Return whether a file has this content."""
     try:
-        return path.stat().st_size == len(content) and path.read_bytes() == content
+        return path.stat().st_size == len(content) and (
+            read_regular(path, LARGEST_FILE_BYTES) == content
+        )
     except OSError:
         return False
