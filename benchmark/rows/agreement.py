@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.codec import BoolArray, Float64Array, Int64Array
-from benchmark.rows.schema import equals, group_codes, image_numbers, marked
+from benchmark.rows.schema import dense, equals, group_codes, image_numbers, marked
 
 # The largest differences in PSNR of rows that agree, with equal streams and without.
 ROUNDING_DB, SYMBOL_DB = 1e-4, 1e-3
@@ -21,21 +21,21 @@ PLACE = ("codec", "variant", "setting_name", "setting_value", "coding_protocol")
 def agree(table: pa.Table, first: Int64Array, second: Int64Array) -> BoolArray:
     """Mark the pairs of rows of one cell that agree; arguments and result have shape (pairs,)."""
     ok = equals(table["status"], "ok")
-    names = "num_bytes", "stream_sha256", "decoded_sha256", "psnr_db_protocol"
-    size, stream, pixels, rule = (_equal(table[name], first, second) for name in names)
+    columns = "num_bytes", "stream_sha256", "decoded_sha256", "psnr_db_protocol"
+    numbers = (numbered(table[name]) for name in columns)
+    size, stream, pixels, rule = (number[first] == number[second] for number in numbers)
     limit = np.where(stream, ROUNDING_DB, SYMBOL_DB)
     rounded = rule & (psnr_differences(table, first, second) <= limit)
     alike = size & (pixels | rounded)
     return np.asarray(np.where(ok[first] & ok[second], alike, ok[first] == ok[second]), np.bool_)
 
 
-def _equal(column: pa.ChunkedArray, first: Int64Array, second: Int64Array) -> BoolArray:
-    """Mark the pairs of rows with equal values, null equal to null."""
+def numbered(column: pa.ChunkedArray) -> Int64Array:
+    """Number the distinct values in order of appearance, shape (rows,); -1 for null."""
     values = column.combine_chunks()
     if not pa.types.is_dictionary(values.type):
         values = values.dictionary_encode()
-    numbers = np.asarray(values.indices.fill_null(-1).to_numpy())
-    return np.asarray(numbers[first] == numbers[second], np.bool_)
+    return np.asarray(values.indices.fill_null(-1).to_numpy(), np.int64)
 
 
 def psnr_differences(table: pa.Table, first: Int64Array, second: Int64Array) -> Float64Array:
@@ -51,8 +51,7 @@ def bundled_beside_own(table: pa.Table) -> BoolArray:
     if not bundled.any() or bundled.all():
         return np.zeros(len(bundled), np.bool_)
     here = table["cell"].filter(pa.array(~bundled))
-    there = pc.is_in(table["cell"], value_set=here).to_numpy()
-    return np.asarray(bundled & there, np.bool_)
+    return np.asarray(bundled & pc.is_in(table["cell"], value_set=here).to_numpy(), np.bool_)
 
 
 def apart_rows(table: pa.Table) -> BoolArray:
@@ -82,10 +81,10 @@ def build_numbers(table: pa.Table, apart: BoolArray | None = None) -> Int64Array
     if equal.null_count == len(equal):
         build = group_codes(table, ("codec", *BUILD))
     else:
-        own = _build_texts(table)
-        named = table.select(["codec"]).append_column("build", pc.coalesce(equal, own))
-        build = group_codes(named, ("codec", "build"))
-    return build if apart is None else _dense(2 * build + apart)
+        texts = pc.coalesce(equal, _build_texts(table))
+        joined = table.select(["codec"]).append_column("build", texts)
+        build = group_codes(joined, joined.column_names)
+    return build if apart is None else dense(2 * build + apart)
 
 
 def with_equal_builds(table: pa.Table) -> pa.Table:
@@ -106,25 +105,21 @@ def with_equal_builds(table: pa.Table) -> pa.Table:
     first, second = rows[:-1][pairs], rows[1:][pairs]
     if not len(first):
         return table
-    equal = _equal(table["stream_sha256"], first, second) & agree(table, first, second)
+    stream = numbered(table["stream_sha256"])
+    equal = (stream[first] == stream[second]) & agree(table, first, second)
     size = int(build.max()) + 1
     kinds, kind = np.unique(build[first] * size + build[second], return_inverse=True)
     number = np.arange(size)
     for both in kinds[np.bincount(kind, equal) == np.bincount(kind)].tolist():
-        one, other = (number[at] for at in divmod(both, size))
-        number[number == max(one, other)] = min(one, other)
+        low, high = sorted(number[at] for at in divmod(both, size))
+        number[number == high] = low
     _, any_row = np.unique(build, return_index=True)
     names = _build_texts(table).take(pa.array(any_row[number[build]]))
     joined = np.bincount(number, minlength=size)[number[build]] > 1
-    place_of = table.schema.get_field_index("build")
     named = pc.if_else(pa.array(joined), names, pa.scalar(None, pa.string()))
-    return table.set_column(place_of, "build", named)
+    return table.set_column(table.schema.get_field_index("build"), "build", named)
 
 
 def _build_texts(table: pa.Table) -> pa.Array:
     parts = (table[name].cast(pa.string()).combine_chunks().fill_null("") for name in BUILD)
     return pc.binary_join_element_wise(*parts, " ")
-
-
-def _dense(numbers: Int64Array) -> Int64Array:
-    return np.asarray(np.unique(numbers, return_inverse=True)[1], np.int64)

@@ -19,6 +19,7 @@ from benchmark.protocol import CODING
 from benchmark.rows.agreement import apart_rows, build_numbers
 from benchmark.rows.schema import (
     codes,
+    dense,
     equals,
     group_codes,
     image_numbers,
@@ -71,7 +72,7 @@ def edition_rows(
     variant = group_codes(table, ("codec", "variant"))
     apart = apart_rows(table)
     build = build_numbers(table, apart)
-    edition = np.unique(variant * (int(build.max(initial=0)) + 1) + build, return_inverse=True)[1]
+    edition = dense(variant * (int(build.max(initial=0)) + 1) + build)
     comparable = equals(table["coding_protocol"], coding_protocol)
     age = _ages(variant, edition, np.where(comparable, recency, -1))[edition]
     present = comparable & ((age == 0) | (not newest_only))
@@ -85,18 +86,15 @@ def edition_rows(
     order = np.lexsort((recency[index], image, place))
     order = order[last_of_groups(place[order]) | last_of_groups(image[order])]
     index, place = index[order], place[order]
+    columns = {"variant": variant, "setting": setting, "age": age, "build": build, "apart": apart}
     return EditionRows(
         index=index,
-        variant=variant[index],
-        setting=setting[index],
-        edition=np.unique(place // settings, return_inverse=True)[1],
-        age=age[index],
-        build=build[index],
-        apart=apart[index],
-        point=np.unique(place, return_inverse=True)[1],
+        edition=dense(place // settings),
+        point=dense(place),
         image=image[order],
         recency=recency[index],
         other=np.flatnonzero(~present),
+        **{name: of_rows[index] for name, of_rows in columns.items()},
     )
 
 

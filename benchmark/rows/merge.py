@@ -9,6 +9,7 @@ stays, and the conflict is reported each time.
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,21 +27,18 @@ from benchmark.rows.runs import NAME
 from benchmark.rows.schema import alike
 from benchmark.rows.shard import SHIPPED, record_of
 from benchmark.rows.store import Store
+from benchmark.rows.streams import has_content
 from benchmark.rows.versions import merge_versions
 from benchmark.system.atomic import WaitingFiles
 from benchmark.system.digest import SHA256
-from benchmark.system.foreign_files import (
-    LARGEST_FILE_BYTES,
-    is_regular,
-    open_regular,
-    read_regular,
-)
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, is_regular, read_regular
 from benchmark.system.text import counted
 from benchmark.user_file import names_file
 
 Row = dict[str, Any]
 
 PARTS = ("per_image", "runs", "streams", "features", "sets")
+STREAMS = "streams/??/*"
 RESULT = ("num_bytes", "stream_sha256", "decoded_sha256")  # what two measurements agree in
 REMEDY = "mend that and merge again"
 PLACE = "place"  # the number of the folder that a row is from, the target's 0
@@ -108,15 +106,17 @@ class _Merge:
 
     def run(self, sources: Sequence[Path]) -> Merged:
         for source in sources:
-            _require_regular_shards(source)
+            for path in (*source.glob("per_image/*.parquet"), *source.glob("sets/*.parquet")):
+                if not is_regular(path, within=source):
+                    raise UsageError(f"{path} is not merged: it is no file of {source}; remove it")
         streams = runs = features = reductions = 0
         for source in sources:
-            streams += self._copy_streams(Store(source))
-            features += self._copy_new(source, "features/*/*/*.npy")
-            self._copy_new(source, "features/CACHEDIR.TAG")
-            runs += self._copy_new(source, "runs/*.json", "tell of one run in two ways")
+            streams += self._copy(source, STREAMS)
+            features += self._copy(source, "features/*/*/*.npy")
+            self._copy(source, "features/CACHEDIR.TAG")
+            runs += self._copy(source, "runs/*.json", "tell of one run in two ways")
             bundled = f"per_image/{SHIPPED}*.parquet"
-            self._copy_new(source, bundled, "are of two versions of the project")
+            self._copy(source, bundled, "are of two versions of the project")
         with self._warnings_of(sources):
             for source in sources:
                 target = Reductions(self._folder)
@@ -138,12 +138,13 @@ class _Merge:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", DamagedResults)
             yield
-        for one in caught:
-            file = one.message.file if isinstance(one.message, DamagedResults) else None
+        for warning in caught:
+            message, text = warning.message, str(warning.message)
+            file = message.file if isinstance(message, DamagedResults) else None
             if file is None or not any(file.is_relative_to(source) for source in sources):
-                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-            elif str(one.message) not in self._damaged:
-                self._damaged.append(str(one.message))
+                warnings.warn_explicit(message, warning.category, warning.filename, warning.lineno)
+            elif text not in self._damaged:
+                self._damaged.append(text)
 
     def _new_rows(self, stores: Sequence[Store]) -> pa.Table:
         """Return the rows that the first store lacks; note the conflicts among all stores."""
@@ -168,42 +169,26 @@ class _Merge:
     def _sound_rows(self, store: Store) -> pa.Table:
         """Return the rows whose run, hashes and codec variant are of the form that bench writes."""
         table = store.versions()
-        sound = pc.and_(pc.is_valid(table["cell"]), pc.is_valid(table["run"]))
+        masks = [pc.is_valid(table["run"])]
         for name, pattern in FORMS.items():
-            matches = pc.match_substring_regex(table[name], pattern)
-            sound = pc.and_(sound, pc.fill_null(matches, True))
-        for one in table.group_by(["codec", "variant"]).aggregate([]).to_pylist():
-            codec, variant = one["codec"], one["variant"]
+            masks.append(pc.fill_null(pc.match_substring_regex(table[name], pattern), True))
+        for row in table.group_by(["codec", "variant"]).aggregate([]).to_pylist():
             try:
-                known = codec and variant is not None and CodecSpec.of(codec, variant)
+                known = row["codec"] and CodecSpec.of(row["codec"], row["variant"])
             except BadOption:
                 known = None
             if not known:
-                same = [pc.equal(table[name], text or "") for name, text in one.items()]
-                sound = pc.and_(sound, pc.invert(pc.fill_null(pc.and_(*same), True)))
-        if wrong := table.num_rows - int(pc.sum(sound).as_py() or 0):
+                same = pc.and_(*(pc.equal(table[name], text) for name, text in row.items()))
+                masks.append(pc.invert(same))
+        sound = table.filter(reduce(pc.and_, masks))
+        if wrong := table.num_rows - sound.num_rows:
             rows = counted(wrong, "row is", "rows are")
             what = "a codec, run or sha256 that bench does not write"
             self._damaged.append(f"{store.folder}: {rows} left out, with {what}")
-        return table.filter(sound)
+        return sound
 
-    def _copy_streams(self, source: Store) -> int:
-        count = 0
-        with WaitingFiles(REMEDY) as waiting:
-            for path in source.streams():
-                regular = is_regular(path, within=source.folder)
-                if regular and self._target.has_stream(path.name, path.stat().st_size):
-                    continue
-                data = self._read(path, source.folder)
-                if data is not None and sha256(data).hexdigest() != path.name:
-                    self._damaged.append(f"{path} is left out: its bytes do not match its name")
-                elif data is not None:
-                    waiting.add(self._target.stream_files({path.name: data}))
-                    count += 1
-        return count
-
-    def _copy_new(self, source: Path, pattern: str, differing: str = "") -> int:
-        """Copy files whose names are not there yet, shards with their records; return how many.
+    def _copy(self, source: Path, pattern: str, differing: str = "") -> int:
+        """Copy files that are not there yet, shards with their records; return how many.
 
         differing: what a file says that is there with other bytes; empty where that cannot be.
         """
@@ -211,16 +196,22 @@ class _Merge:
         with WaitingFiles(REMEDY) as waiting:
             for path in sorted(source.glob(pattern)):
                 there = self._folder / path.relative_to(source)
-                if path.name.startswith("."):
+                of_stream = pattern == STREAMS
+                same_size = self._target.has_stream(path.name, path.lstat().st_size)
+                if path.name.startswith(".") or (of_stream and same_size):
                     continue
-                if there.exists():
-                    if differing and _differ(there, path, source):
+                if there.exists() and not of_stream:
+                    data = self._read(path, source) if differing else None
+                    if differing and (data is None or not has_content(there, data)):
                         self._conflicts.append(f"{there} and {path} {differing}; the first stays")
                     continue
                 data = self._read(path, source)
                 if data is None:
                     continue
-                files = {there: data}
+                if of_stream and sha256(data).hexdigest() != path.name:
+                    self._damaged.append(f"{path} is left out: its bytes do not match its name")
+                    continue
+                files = self._target.stream_files({path.name: data}) if of_stream else {there: data}
                 if record_of(path).exists():
                     record = self._read(record_of(path), source)
                     files |= {} if record is None else {record_of(there): record}
@@ -235,20 +226,6 @@ class _Merge:
         except OSError as error:
             self._damaged.append(f"{path} is left out: {error.strerror or error}")
             return None
-
-
-def _require_regular_shards(folder: Path) -> None:
-    """Raise `UsageError` where a shard of a dataset's folder is a pipe, a device or a link away.
-
-    A reader would wait for it without end.
-    """
-    for part in ("per_image", "sets"):
-        for path in sorted(folder.glob(f"{part}/*.parquet")):
-            try:
-                open_regular(path, within=folder).close()
-            except OSError as error:
-                why = error.strerror or error
-                raise UsageError(f"{path} is not merged: {why}; remove it there") from error
 
 
 def _disputed(table: pa.Table) -> dict[str, list[Row]]:
@@ -291,9 +268,8 @@ def _additions(rows: pa.Table, valid: pa.Table) -> pa.Table:
     after = merge_versions(pa.concat_tables([before, rows.filter(known)]))  # in the same order
     differs = pa.chunked_array([pa.array([False] * before.num_rows, pa.bool_())])
     for old, new in zip(before.columns, after.columns, strict=True):
-        equal = pc.fill_null(pc.equal(old, new), False)
-        neither = pc.and_(pc.is_null(old), pc.is_null(new))
-        differs = pc.or_(differs, pc.invert(pc.or_(equal, neither)))
+        equal = pc.coalesce(pc.equal(old, new), pc.and_(pc.is_null(old), pc.is_null(new)))
+        differs = pc.or_(differs, pc.invert(equal))
     changed = _among(rows, before["cell"].filter(differs))
     return rows.filter(pc.or_(pc.invert(known), changed))
 
@@ -307,17 +283,10 @@ def _sentence(versions: Sequence[Row], stores: Sequence[Store]) -> str:
         decoded = version["decoded_sha256"][:8] if version["decoded_sha256"] else "unknown pixels"
         what = f"{version['num_bytes']} bytes ({(version['stream_sha256'] or 'declared')[:8]})"
         where = f"{stores[version[PLACE]].folder} (run {version['run']}, {version['machine']})"
-        result = tuple(version[name] for name in RESULT)
-        different.setdefault(result, f"{what}, decoded to {decoded}, in {where}")
+        key = tuple(version[name] for name in RESULT)
+        different.setdefault(key, f"{what}, decoded to {decoded}, in {where}")
     return f"{label} {setting} {row['image']}: {'; but '.join(different.values())}; the first stays"
 
 
 def _among(table: pa.Table, cells: "pa.Array | pa.ChunkedArray") -> pa.ChunkedArray:
     return pc.is_in(table["cell"], value_set=cells)
-
-
-def _differ(there: Path, path: Path, source: Path) -> bool:
-    """Return whether two files differ, the second one of a stranger's folder `source`."""
-    if not is_regular(path, within=source) or there.stat().st_size != path.stat().st_size:
-        return True
-    return there.read_bytes() != read_regular(path, path.stat().st_size, within=source)

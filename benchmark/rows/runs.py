@@ -81,22 +81,19 @@ class RunRecords:
 
     def has_record(self, run: str) -> bool:
         """Return whether a run has a record; False for a name that no file can have."""
-        try:
-            return is_regular(self._record_path(run))
-        except StoreError:
-            return False
+        return Path(run).name == run and is_regular(self._record_path(run))
 
     def record(self, run: str) -> dict[str, Any]:
         """Return a run's record; empty if there is none. Raises `StoreError` for a damaged one."""
         path = self._record_path(run)
         try:
-            record: dict[str, Any] = json.loads(read_regular(path, LARGEST_FILE_BYTES))
+            record = json.loads(read_regular(path, LARGEST_FILE_BYTES))
+            if not isinstance(record, dict):
+                raise ValueError("it is no record")
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, RecursionError) as error:
             raise StoreError(f"{path} cannot be read: {error}; restore or remove it") from error
-        if not isinstance(record, dict):
-            raise StoreError(f"{path} cannot be read: it is no record; restore or remove it")
         return record
 
     def records(self) -> list[dict[str, Any]]:

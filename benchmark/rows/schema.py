@@ -63,12 +63,7 @@ CELL_COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
     ("finished_utc", TEXT, "", "ISO 8601"),
     ("recorded", YES_NO, "", "of a pack, or bundled with the project: seconds count in no mean"),
     ("bundled", YES_NO, "", "came with the project or a pack; set where rows are read"),
-    (
-        "build",
-        TEXT,
-        "",
-        "a build with equal streams; set where rows are read",
-    ),
+    ("build", TEXT, "", "a build with equal streams; set where rows are read"),
     ("features_of", TEXT, "", "pixels of the row that gave the features; set where rows are read"),
     ("attested", YES_NO, "", "a fresh process decoded the stream to the same pixels; else null"),
 )
@@ -79,13 +74,8 @@ WHERE_READ = ("bundled", "build", "features_of")  # columns that no file has
 # Columns of a codec's information, by the field of `CodecInfo`; its licence is in run records.
 INFO_COLUMNS = {
     "version": "codec_version",
-    **{
-        name: name
-        for name in (
-            *("command", "timed", "fingerprint", "revision", "device"),
-            *("caveat", "chroma", "tuned_for"),
-        )
-    },
+    **{name: name for name in ("command", "timed", "fingerprint", "revision", "device")},
+    **{name: name for name in ("caveat", "chroma", "tuned_for")},
 }
 
 
@@ -132,21 +122,21 @@ def _table_schema(metrics: tuple[str, ...], feature_spaces: tuple[str, ...]) -> 
     fields = [_field(*column) for column in CELL_COLUMNS]
     for name in metrics:
         metric = metric_class(name)
-        value, protocol, reason = metric_columns(metric.column)
-        fields += [
-            _field(value, REAL, metric.label, f"{metric.better} is better; null has a reason"),
-            _field(protocol, TEXT, "", f"protocol id of {value}"),
-            _field(reason, TEXT, "", f"why {value} is null"),
-        ]
+        fields += _metric_fields(metric.column, metric.label, f"{metric.better} is better")
     for name in feature_spaces:
-        space = metric_class(name)
-        count, protocol, reason = metric_columns(space.column)
-        fields += [
-            _field(count, WHOLE, "", f"patches whose {name} features are kept; null has a reason"),
-            _field(protocol, TEXT, "", f"protocol id of the features behind {count}"),
-            _field(reason, TEXT, "", f"why {count} is null"),
-        ]
+        meaning = f"patches whose {name} features are kept"
+        fields += _metric_fields(metric_class(name).column, "", meaning, WHOLE)
     return pa.schema(fields)
+
+
+def _metric_fields(column: str, unit: str, meaning: str, kind: Any = REAL) -> list[pa.Field]:
+    value, protocol, reason = metric_columns(column)
+    of = f"the features behind {value}" if kind == WHOLE else value
+    return [
+        _field(value, kind, unit, f"{meaning}; null has a reason"),
+        _field(protocol, TEXT, "", f"protocol id of {of}"),
+        _field(reason, TEXT, "", f"why {value} is null"),
+    ]
 
 
 def own_columns(names: Iterable[str]) -> list[str]:
@@ -154,31 +144,26 @@ def own_columns(names: Iterable[str]) -> list[str]:
 
     These are the columns that the schema lacks and that have a protocol and a reason beside them.
     """
-    result, known = dict.fromkeys(names), set(table_schema().names)
-    return [
-        name for name in result if name not in known and {*metric_columns(name)} <= result.keys()
-    ]
+    all_names, known = dict.fromkeys(names), set(table_schema().names)
+    has_all = (name for name in all_names if {*metric_columns(name)} <= all_names.keys())
+    return [name for name in has_all if name not in known]
 
 
 def schema_of(names: Iterable[str]) -> pa.Schema:
     """Return the schema of a table with these columns: all of the schema, then users' metrics."""
-    fields = list(table_schema())
-    for column in own_columns(names):
-        value, protocol, reason = metric_columns(column)
-        fields += [
-            _field(value, REAL, "", "a metric of a user's file; null has a reason"),
-            _field(protocol, TEXT, "", f"protocol id of {value}, with digits of the file's sha256"),
-            _field(reason, TEXT, "", f"why {value} is null"),
-        ]
-    return pa.schema(fields)
+    own = own_columns(names)
+    fields = [
+        field for column in own for field in _metric_fields(column, "", "a metric of a user's file")
+    ]
+    return pa.schema([*table_schema(), *fields])
 
 
 def alike(tables: Sequence[pa.Table]) -> list[pa.Table]:
     """Return tables with the same columns: those of users' metrics that one lacks are null."""
     schema = schema_of(name for table in tables for name in table.column_names)
     empty = schema.empty_table()
-    together = [pa.concat_tables([empty, table], promote_options="default") for table in tables]
-    return [one.cast(schema) for one in together]
+    wide = (pa.concat_tables([empty, table], promote_options="default") for table in tables)
+    return [table.cast(schema) for table in wide]
 
 
 def _field(name: str, kind: Any, unit: str, meaning: str) -> pa.Field:
@@ -197,9 +182,8 @@ def codes(column: pa.ChunkedArray | pa.Array) -> tuple[Int64Array, list[Any]]:
         column = column.combine_chunks()
     if pa.types.is_dictionary(column.type):
         values = pa.concat_arrays([column.dictionary, pa.nulls(1, column.type.value_type)])
-        encoded = pa.DictionaryArray.from_arrays(
-            column.indices.fill_null(len(column.dictionary)), values
-        )
+        indices = column.indices.fill_null(len(column.dictionary))
+        encoded = pa.DictionaryArray.from_arrays(indices, values)
     else:
         encoded = column.dictionary_encode(null_encoding="encode")
     order = pc.array_sort_indices(encoded.dictionary)
@@ -216,15 +200,15 @@ def group_codes(
     Rows with equal values (and equal numbers in `within`, which comes first) get equal numbers.
     The numbers are ordered as the values: by the first column, then the second, null last.
     """
-    keys, sizes = [], []
-    if within is not None:
-        keys, sizes = [within], [int(within.max(initial=0)) + 1]
-    for name in columns:
-        numbers, values = codes(table[name])
-        keys.append(numbers)
-        sizes.append(max(len(values), 1))
-    together = np.ravel_multi_index(keys, sizes)
-    return np.asarray(np.unique(together, return_inverse=True)[1], np.int64)
+    keys = [] if within is None else [within]
+    keys += [codes(table[name])[0] for name in columns]
+    together = np.ravel_multi_index(keys, [int(key.max(initial=0)) + 1 for key in keys])
+    return dense(together)
+
+
+def dense(numbers: Int64Array) -> Int64Array:
+    """Number the distinct values 0, 1, ... in ascending order, shape as `numbers`."""
+    return np.asarray(np.unique(numbers, return_inverse=True)[1], np.int64)
 
 
 def image_numbers(table: pa.Table) -> Int64Array:

@@ -18,7 +18,13 @@ import pyarrow.compute as pc
 from benchmark.codec import BoolArray, Int64Array
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.agreement import BUILD, agree, bundled_beside_own, several_builds
+from benchmark.rows.agreement import (
+    BUILD,
+    agree,
+    bundled_beside_own,
+    numbered,
+    several_builds,
+)
 from benchmark.rows.schema import equals, group_codes, marked, own_columns
 
 KEY_BYTES = 8  # of a cell's key, by which repeated ones are sought
@@ -52,45 +58,42 @@ def share_values(table: pa.Table) -> pa.Table:
     if not several_builds(table):
         return table
     names = ("image_sha256", "stream_sha256", "decoded_sha256")
-    numbers = [_numbers(table, name) for name in names]
-    known = np.all([of_column >= 0 for of_column in numbers], axis=0)
-    content = _dense(group_codes(table, ("codec", "variant")), *numbers[:2])
+    numbers = [numbered(table[name]) for name in names]
+    known = np.all([number >= 0 for number in numbers], axis=0)
+    content = _groups(group_codes(table, ("codec", "variant")), *numbers[:2])
     known &= np.bincount(content[known], minlength=len(content))[content] > 1
     if not known.any():
         return table
     some = table.filter(pa.array(known)).combine_chunks()
-    content, rows = _dense(content[known]), np.arange(some.num_rows)
+    pixels, content, rows = numbers[2][known], _groups(content[known]), np.arange(some.num_rows)
     _, first = np.unique(content, return_index=True)
-    other = np.where(agree(some, rows, first[content]), -1, numbers[2][known])
-    content = _dense(content, other)
-    shared = _with_values(some, rows, content, _dense(content, numbers[2][known]), rows)
+    content = _groups(content, np.where(agree(some, rows, first[content]), -1, pixels))
+    shared = _with_values(some, rows, content, _groups(content, pixels), rows)
     shared = _with_features(shared, some, rows, content, rows)
     return pa.concat_tables([table.filter(pa.array(~known)), shared])
 
 
 def _merged(table: pa.Table, borrow: bool) -> pa.Table:
     """Return the valid rows, in the order in which their cells first appear."""
-    cells, stream, decoded = (
-        _numbers(table, name) for name in ("cell", "stream_sha256", "decoded_sha256")
-    )
+    columns = (table[name] for name in ("cell", "stream_sha256", "decoded_sha256"))
+    cells, stream, decoded = map(numbered, columns)
     ok, bundled = equals(table["status"], "ok"), marked(table["bundled"])
     timed, here = marked(table["timing"]), ~marked(table["recorded"])
     later = pc.rank(table["finished_utc"].fill_null("").combine_chunks(), tiebreaker="dense")
     first = -np.arange(len(cells))  # the first of equal ones, always
     order = np.lexsort((first, later.to_numpy(), here, timed, ok, ~bundled))
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
+    rank = np.argsort(order)
 
     best = order[_highest(cells, rank)][cells]
     alike = agree(table, np.arange(len(cells)), best)
-    of_stream, of_pixels = (np.where(alike, one[best], one) for one in (stream, decoded))
-    content = _dense(cells, of_stream, np.where(of_stream < 0, of_pixels, -1))
+    of_stream, of_pixels = (np.where(alike, own[best], own) for own in (stream, decoded))
+    content = _groups(cells, of_stream, np.where(of_stream < 0, of_pixels, -1))
     differing = bundled & ~bundled[best] & ~alike
     if differing.any():
         build = group_codes(table, ("codec", *BUILD))
-        cells = _dense(cells, bundled & np.isin(build, build[differing]))
+        cells = _groups(cells, bundled & np.isin(build, build[differing]))
     best = order[_highest(cells, rank)]
-    merged = _with_values(table, best, content, _dense(content, decoded), rank)
+    merged = _with_values(table, best, content, _groups(content, decoded), rank)
     merged = _with_features(merged, table, best, content, rank) if borrow else merged
 
     same = marked(table["attested"])
@@ -98,7 +101,7 @@ def _merged(table: pa.Table, borrow: bool) -> pa.Table:
         same &= numbers == numbers[best][cells]
     verified = np.bincount(cells[same], minlength=len(best)) > 0
     column = pc.if_else(pa.array(verified), True, pa.scalar(None, pa.bool_()))
-    return merged.set_column(*_field(merged, "attested"), pc.or_kleene(merged["attested"], column))
+    return _replaced(merged, "attested", pc.or_kleene(merged["attested"], column))
 
 
 def _with_values(
@@ -107,7 +110,7 @@ def _with_values(
     """Return these rows, each metric from the row of highest rank among those that may give it.
 
     rows: indices. content, pixels: numbers of the groups of rows that may give each other metrics,
-    or features, as `_dense` makes them. rank: 0, 1, ... of all rows. Failed rows keep their values.
+    or features. rank: 0, 1, ... of all rows. Failed rows keep their values.
     """
     order = np.argsort(rank)
     ok = equals(table["status"], "ok")[rows]
@@ -127,9 +130,9 @@ def _with_values(
         highest = _highest(group, worth * len(rank) + rank)[group[rows]]
         better = ok & (highest // len(rank) > worth[rows])
         if better.any():
-            taken = pa.array(np.where(better, order[highest % len(rank)], rows))
+            giver = pa.array(np.where(better, order[highest % len(rank)], rows))
             for column in metric_columns(metric):
-                filled = filled.set_column(*_field(filled, column), table[column].take(taken))
+                filled = _replaced(filled, column, table[column].take(giver))
     return filled
 
 
@@ -138,11 +141,12 @@ def _with_features(
 ) -> pa.Table:
     """Give `filled`, rows of `table`, the features of others of the same content if it has none."""
     spaces = [metric_columns(metric_class(name).column) for name in FEATURE_SPACES]
-    has = np.any([np.asarray(table[count].is_valid()) for count, *_ in spaces], axis=0)
-    lacks = ~np.any([np.asarray(filled[count].is_valid()) for count, *_ in spaces], axis=0)
-    lacks &= equals(filled["status"], "ok")
+    has, lacks = (
+        np.any([np.asarray(side[count].is_valid()) for count, *_ in spaces], axis=0)
+        for side in (table, filled)
+    )
     donor = _highest(content, np.where(has, rank, -1))[content[rows]]
-    lacks &= donor >= 0
+    lacks = ~lacks & equals(filled["status"], "ok") & (donor >= 0)
     if not lacks.any():
         return filled
     names = [name for of_space in spaces for name in of_space]
@@ -150,10 +154,10 @@ def _with_features(
     both = pa.concat_tables([filled.select(names), table.select(names)]).unify_dictionaries()
     at = np.where(lacks, len(rows) + given, np.arange(len(rows)))
     for name, values in zip(names, both.take(pa.array(at)).columns, strict=True):
-        filled = filled.set_column(*_field(filled, name), values)
+        filled = _replaced(filled, name, values)
     origin = pc.coalesce(table["features_of"], table["decoded_sha256"]).take(pa.array(given))
     of = pc.if_else(pa.array(lacks), origin, filled["features_of"])
-    return filled.set_column(*_field(filled, "features_of"), of)
+    return _replaced(filled, "features_of", of)
 
 
 def _highest(group: Int64Array, values: Int64Array) -> Int64Array:
@@ -163,13 +167,12 @@ def _highest(group: Int64Array, values: Int64Array) -> Int64Array:
     return highest
 
 
-def _dense(*numbers: Int64Array | BoolArray) -> Int64Array:
+def _groups(*numbers: Int64Array | BoolArray) -> Int64Array:
     """Number the distinct tuples of integers from -1 on, in order of appearance."""
     together = np.zeros(1, np.int64)
     for number in numbers:
         together = together * (int(number.max(initial=0)) + 2) + number.astype(np.int64) + 1
-        encoded = pa.array(together).dictionary_encode()
-        together = np.asarray(encoded.indices.to_numpy(), np.int64)
+        together = numbered(pa.chunked_array([together]))
     return together
 
 
@@ -191,12 +194,6 @@ def _may_repeat(column: pa.ChunkedArray) -> BoolArray:
     return np.isin(keys, ordered[1:][ordered[1:] == ordered[:-1]])
 
 
-def _numbers(table: pa.Table, column: str) -> Int64Array:
-    """Number the distinct texts in order of appearance; -1 for null."""
-    encoded = table[column].combine_chunks().dictionary_encode()
-    return np.asarray(encoded.indices.fill_null(-1).to_numpy(), np.int64)
-
-
-def _field(table: pa.Table, column: str) -> tuple[int, pa.Field]:
+def _replaced(table: pa.Table, column: str, values: pa.ChunkedArray) -> pa.Table:
     at = table.schema.get_field_index(column)
-    return at, table.schema.field(at)
+    return table.set_column(at, table.schema.field(at), values)

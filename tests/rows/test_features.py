@@ -91,3 +91,7 @@ def test_a_file_with_other_columns_is_left_out_with_a_warning(tmp_path):
     with pytest.warns(DamagedResults) as caught:
         kept = Reductions(tmp_path)
     assert (caught[0].message.file, kept.get(reduction(1).key).value) == (foreign, 1.0)
+    for number in range(MOST_SHARDS + 1):
+        kept.add([reduction(number + 2)])
+    assert foreign.exists(), "another version may read it"
+    assert len(list(kept.folder.iterdir())) < MOST_SHARDS
