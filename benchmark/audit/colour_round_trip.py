@@ -64,14 +64,14 @@ def measure_round_trips(
     specs: Iterable[CodecSpec], packs: Sequence[Pack], images: Sequence[Pixels]
 ) -> tuple[list[ColourRoundTrip], dict[str, str]]:
     """Measure each codec variant; return also the reasons of those that are unavailable."""
-    result: list[ColourRoundTrip] = []
+    measured: list[ColourRoundTrip] = []
     skipped: dict[str, str] = {}
     for spec in specs:
         try:
-            result.append(measure_round_trip(spec, packs, images))
+            measured.append(measure_round_trip(spec, packs, images))
         except Unavailable as missing:
             skipped[spec.text] = str(missing)
-    return result, skipped
+    return measured, skipped
 
 
 def measure_round_trip(

@@ -49,10 +49,9 @@ def list_codecs() -> list[Entry]:
 
 def list_datasets() -> list[Entry]:
     """List every dataset."""
-    opened = {name: _title(target) for name, target in registry.DATASETS.items()}
     titles = {
-        name: title.removeprefix("Open the ").removeprefix("Open ")
-        for name, title in opened.items()
+        name: _title(target).removeprefix("Open the ").removeprefix("Open ")
+        for name, target in registry.DATASETS.items()
     }
     own = ("path/to/images", "any folder"), ("./file.py:function", "a dataset of your own")
     return _entries(examine_datasets(), titles, *own)
@@ -63,41 +62,22 @@ def list_metrics() -> list[Entry]:
     titles = {name: _title(target) for name, target in registry.METRICS.items()}
     for name, target in registry.DISTRIBUTION_METRICS.items():
         titles[name] = f"of whole datasets: {_title(target)}"
-    absent = lacking(titles)
-    result = [
-        _missing(name, absent[name]) if name in absent else Availability(name, "ready", "")
-        for name in titles
-    ]
-    return _entries(result, titles, ("./file.py:Class", "a metric of your own"))
+    return _entries(_metrics(loaded=False), titles, ("./file.py:Class", "a metric of your own"))
 
 
 def _entries(
-    found: Iterable[Availability], titles: Mapping[str, str], *own: tuple[str, str]
+    examined: Iterable[Availability], titles: Mapping[str, str], *own: tuple[str, str]
 ) -> list[Entry]:
-    states = {"recorded": "pack"}
-    entries = [
-        Entry(
-            one.name,
-            titles[one.name],
-            states.get(one.state, one.state),
-            _lack(one) if one.state == "missing" else "",
-        )
-        for one in found
-    ]
+    entries = []
+    for name, state, what, _, (kind, subject, remedy) in examined:
+        lacks = remedy or (f"{kind} {subject}" if subject else what)
+        shown = "pack" if state == "recorded" else state
+        entries.append(Entry(name, titles[name], shown, lacks if state == "missing" else ""))
     return [*entries, *(Entry(name, title, "") for name, title in own)]
 
 
-def _lack(missing: Availability) -> str:
-    """Return the command that brings what is missing, else its name, else the reason."""
-    kind, subject, remedy = missing.reason
-    return remedy or (f"{kind} {subject}" if subject else missing.what)
-
-
 def _title(target: str, of_module: bool = False) -> str:
-    """Return the first sentence of the docstring of `module:object`, without importing it.
-
-    of_module: that of the module.
-    """
+    """Return the first sentence of the docstring of `module:object`, without importing it."""
     module, _, name = target.partition(":")
     tree = ast.parse(Path(ROOT, *module.split(".")).with_suffix(".py").read_bytes())
     named = (node for node in tree.body if getattr(node, "name", "") == name)
@@ -113,13 +93,19 @@ def examine_codecs() -> list[Availability]:
 
 def examine_metrics() -> list[Availability]:
     """Construct every metric, or its feature space, for the CPU: are its weights here?"""
+    return _metrics(loaded=True)
+
+
+def _metrics(loaded: bool) -> list[Availability]:
+    names = [*registry.METRICS, *registry.DISTRIBUTION_METRICS]
 
     def examine(name: str) -> Availability:
-        if absent := lacking([name], loaded=True):
-            return _missing(name, absent[name])
-        return Availability(name, "ready", protocol_of(name))
+        if absent := lacking([name], loaded=loaded):
+            reason, sentence = read_reason(absent[name])
+            return Availability(name, "missing", sentence, reason=reason)
+        return Availability(name, "ready", protocol_of(name) if loaded else "")
 
-    return [_attempt(name, examine) for name in (*registry.METRICS, *registry.DISTRIBUTION_METRICS)]
+    return [_attempt(name, examine) for name in names]
 
 
 def examine_datasets(data_dir: Path | None = None) -> list[Availability]:
@@ -173,19 +159,11 @@ def _of_codec(name: str) -> Availability:
         if pack is None:
             raise
         info = pack.infos[spec]
-        images = len(
-            {stream.image_sha256 for stream in pack.streams.values() if stream.spec == spec}
-        )
-        what = f"{info.version} of {images} images, from {pack.path}; for others, {missing}"
+        images = {stream.image_sha256 for stream in pack.streams.values() if stream.spec == spec}
+        what = f"{info.version} of {len(images)} images, from {pack.path}; for others, {missing}"
         return Availability(name, "recorded", what, info.licence)
     caveat = f" ({info.caveat})" if info.caveat else ""
     return Availability(name, "ready", f"{info.version}{caveat}", info.licence)
-
-
-def _missing(name: str, stored: str) -> Availability:
-    """Return a metric that cannot be computed, for a reason as rows have it."""
-    reason, sentence = read_reason(stored)
-    return Availability(name, "missing", sentence, reason=reason)
 
 
 def _attempt(name: str, examine: Callable[[str], Availability]) -> Availability:
@@ -203,16 +181,14 @@ def _torch() -> str:
     """Describe torch's build by its version alone: importing torch takes seconds."""
     from benchmark.system.settings import GPU_MARKS
 
-    gpu = any(Path(mark).exists() for mark in GPU_MARKS)
     try:
         build = version("torch")
     except PackageNotFoundError:
         return "not installed"
-    if not gpu:
+    if not any(Path(mark).exists() for mark in GPU_MARKS):
         return f"{build}; no GPU"
-    if build.endswith("+cpu"):
-        return f"{build}; there is a GPU that this build cannot use"
-    return f"{build}; a GPU"
+    usable = not build.endswith("+cpu")
+    return f"{build}; " + ("a GPU" if usable else "there is a GPU that this build cannot use")
 
 
 def _folders(folders: list[Path]) -> str:

@@ -50,19 +50,19 @@ def find_sources(
     They are sought in the pack's own datasets and in `more` datasets or folders; `UsageError` or
     `Unavailable` for one of `more` that cannot be read.
     """
-    named = dict.fromkeys(stream.fields["dataset"] for stream in pack.streams.values())
-    result: dict[tuple[str, int], Source] = {}
+    own = dict.fromkeys(stream.fields["dataset"] for stream in pack.streams.values())
+    sources: dict[tuple[str, int], Source] = {}
     missing: dict[str, str] = {}
-    for name in [*(name for name in named if name in DATASETS), *more]:
+    for name in [*(name for name in own if name in DATASETS), *more]:
         try:
-            sources = open_sources(Request(dataset=name, data_dir=data_dir, flatten=flatten))
+            opened = open_sources(Request(dataset=name, data_dir=data_dir, flatten=flatten))
         except BenchError as why:
-            if name not in named:
+            if name not in own:
                 raise
             missing[name] = str(why)
             continue
-        result |= {(image.sha256, image.width_px): image for image in sources.images}
-    return result, missing
+        sources |= {(image.sha256, image.width_px): image for image in opened.images}
+    return sources, missing
 
 
 def audit_pack(
@@ -121,18 +121,17 @@ def _differences(
     compared: dict[str, int],
 ) -> list[Contradiction]:
     """Return metrics whose value differs; count those that agree in `compared`."""
-    result = []
-    for name in metrics:
-        kind = metric_class(name)
+    differing = []
+    for kind in map(metric_class, metrics):
         value, protocol, _ = metric_columns(kind.column)
         old, new = recorded.get(value), again.get(value)
         if old is None or new is None or recorded.get(protocol) != kind.protocol:
             continue
-        if old == new or math.isclose(old, new, rel_tol=0, abs_tol=TOLERANCE):
+        if math.isclose(old, new, rel_tol=0, abs_tol=TOLERANCE):
             compared[value] += 1
         else:
-            result.append(Contradiction(name_of_row(recorded), f"{value} is {new}, not {old}"))
-    return result
+            differing.append(Contradiction(name_of_row(recorded), f"{value} is {new}, not {old}"))
+    return differing
 
 
 def name_of_row(row: Mapping[str, Any]) -> str:

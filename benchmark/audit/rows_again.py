@@ -56,32 +56,28 @@ def rows_to_measure(table: pa.Table, codecs: NamedCodecs) -> pa.Table:
 
 def settings_of(rows: pa.Table) -> dict[str, tuple[str, ...]]:
     """Return the settings of rows as `--points` takes them, by codec as `--codecs` takes it."""
-    result: dict[str, dict[str, dict[float, None]]] = {}
-    for codec, variant, name, value in zip(
-        *(rows[column].to_pylist() for column in KEY[:4]), strict=True
-    ):
-        spec = CodecSpec.of(codec, variant).text
-        result.setdefault(spec, {}).setdefault(name, {})[value] = None
+    values: dict[str, dict[str, set[float]]] = {}
+    for row in rows.select(KEY[:4]).to_pylist():
+        of_codec = values.setdefault(CodecSpec.of(row["codec"], row["variant"]).text, {})
+        of_codec.setdefault(row["setting_name"], set()).add(row["setting_value"])
     return {
         spec: tuple(
-            f"{spec}.{name}={','.join(f'{value:.17g}' for value in sorted(values))}"
-            for name, values in by_name.items()
+            f"{spec}.{name}={','.join(f'{value:.17g}' for value in sorted(of_name))}"
+            for name, of_name in by_name.items()
         )
-        for spec, by_name in result.items()
+        for spec, by_name in values.items()
     }
 
 
 def metrics_with_values(rows: pa.Table, names: Iterable[str]) -> tuple[str, ...]:
     """Return those of the metrics that any of the rows has a value or features of."""
-    columns = set(rows.column_names)
 
     def is_there(name: str) -> bool:
-        column = metric_class(name).column
-        if name in DISTRIBUTION_METRICS:
-            column = f"{metric_class(name).space}_patches"
-        return column in columns and rows[column].null_count < rows.num_rows
+        of_sets = name in DISTRIBUTION_METRICS
+        column = f"{metric_class(name).space}_patches" if of_sets else metric_class(name).column
+        return column in rows.column_names and rows[column].null_count < rows.num_rows
 
-    return tuple(name for name in names if is_there(name))
+    return tuple(filter(is_there, names))
 
 
 def compare_rows(stored: pa.Table, again: pa.Table, metrics: Iterable[str]) -> list[VariantAgain]:
@@ -92,20 +88,20 @@ def compare_rows(stored: pa.Table, again: pa.Table, metrics: Iterable[str]) -> l
     of another build are counted, but may differ.
     """
     columns = [metric_columns(metric_class(name).column) for name in metrics if name in METRICS]
+    rows = stored.to_pylist()
     known = {
         _key(row): (place, row)
-        for place, row in enumerate(again.to_pylist())
+        for place, row in enumerate(again.to_pylist(), len(rows))
         if row["status"] == "ok"
     }
-    rows = stored.to_pylist()
     pairs = [(at, known[_key(row)][0]) for at, row in enumerate(rows) if _key(row) in known]
     both = pa.concat_tables([stored, again], promote_options="default")
     first, second = np.array(pairs, np.int64).reshape(-1, 2).T
-    alike = dict(zip(first.tolist(), agree(both, first, second + len(rows)).tolist(), strict=True))
-    result: dict[str, VariantAgain] = {}
+    alike = dict(zip(first.tolist(), agree(both, first, second).tolist(), strict=True))
+    variants: dict[str, VariantAgain] = {}
     for at, row in enumerate(rows):
         spec = CodecSpec.of(row["codec"], row["variant"]).text
-        compared = result.setdefault(spec, VariantAgain(spec))
+        compared = variants.setdefault(spec, VariantAgain(spec))
         compared.rows += 1
         if at in alike:
             _, other = known[_key(row)]
@@ -116,7 +112,7 @@ def compare_rows(stored: pa.Table, again: pa.Table, metrics: Iterable[str]) -> l
                 compared.wrong += [] if rounded else differences
             else:
                 compared.other_build += 1
-    return list(result.values())
+    return list(variants.values())
 
 
 def _compare(
@@ -124,18 +120,17 @@ def _compare(
 ) -> list[str]:
     """Count what is equal in two rows; return a sentence for each thing that is not."""
     wrong = []
-    where = name_of_row(row)
     compared.measured_again += 1
     names = ("num_bytes", "stream_sha256")
-    same = all(row[name] == other[name] or None in (row[name], other[name]) for name in names)
-    compared.bytes_equal += same
-    if not same:
+    if all(row[name] == other[name] or None in (row[name], other[name]) for name in names):
+        compared.bytes_equal += 1
+    else:
         sizes = f"{row['num_bytes']} bytes before, {other['num_bytes']} now"
-        wrong.append(f"{where}: the stream differs ({sizes})")
+        wrong.append(f"the stream differs ({sizes})")
     pixels = row["decoded_sha256"] == other["decoded_sha256"]
     compared.pixels_equal += pixels
     if not pixels:
-        wrong.append(f"{where}: it decodes to other pixels")
+        wrong.append("it decodes to other pixels")
     for column, protocol, _ in columns:
         before, now = row.get(column), other.get(column)
         if before is None or now is None or row[protocol] != other[protocol]:
@@ -146,8 +141,8 @@ def _compare(
         if difference <= TOLERANCE or math.isnan(difference):
             compared.values_equal += 1
         elif pixels:
-            wrong.append(f"{where}: {column} is {now}, not {before}")
-    return wrong
+            wrong.append(f"{column} is {now}, not {before}")
+    return [f"{name_of_row(row)}: {what}" for what in wrong]
 
 
 def _key(row: Row) -> tuple[Any, ...]:
@@ -157,24 +152,18 @@ def _key(row: Row) -> tuple[Any, ...]:
 def compare_sets(
     stored: Summary, again: Summary, metrics: Iterable[str]
 ) -> dict[str, list[tuple[str, float, float]]]:
-    """Return the points of which both summaries have a distribution metric, by metric.
+    """Return the points of which both summaries have a distribution metric, by its column.
 
     Each is the point ("elic level=2"), the value before and the value now. Only points of equally
     many images are there: the metric depends on their number.
     """
-    known = {(point.label, point.setting): point for point in again.points}
-    result: dict[str, list[tuple[str, float, float]]] = {}
-    for name in metrics:
-        if name not in DISTRIBUTION_METRICS:
-            continue
-        column = metric_class(name).column
+    known = {(point.label, point.setting, point.images): point for point in again.points}
+    values: dict[str, list[tuple[str, float, float]]] = {}
+    for column in (metric_class(name).column for name in metrics if name in DISTRIBUTION_METRICS):
         for point in stored.points:
-            other = known.get((point.label, point.setting))
-            if other is None or point.images != other.images:
-                continue
-            before, now = (side.means[column].value for side in (point, other))
+            other = known.get((point.label, point.setting, point.images))
+            before, now = (side.means[column].value if side else None for side in (point, other))
             if before is not None and now is not None:
-                result.setdefault(column, []).append(
-                    (f"{point.label} {point.setting}", before, now)
-                )
-    return result
+                pair = f"{point.label} {point.setting}", before, now
+                values.setdefault(column, []).append(pair)
+    return values

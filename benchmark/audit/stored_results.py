@@ -63,8 +63,7 @@ def verify_results(folder: Path) -> Iterator[Verified]:
 def _verify(folder: Path) -> Verified:
     store = Store(folder)
     shards = sorted([*folder.glob("per_image/*.parquet"), *folder.glob("sets/*.parquet")])
-    streams = sorted(store.streams())
-    records = sorted(folder.glob("runs/*.json"))
+    streams, records = sorted(store.streams()), sorted(folder.glob("runs/*.json"))
     checked = (
         *map(_check_shard, shards),
         *map(_check_stream, streams),
@@ -72,7 +71,7 @@ def _verify(folder: Path) -> Verified:
     )
     findings = [*filter(None, checked), *_lost(store)]
     leftovers: tuple[tuple[str, State, str, str], ...] = (
-        (f"{DAMAGED}/*", "set aside", "it was found damaged", "once its cells are measured again"),
+        (f"{DAMAGED}/*", "set aside", "it was damaged", "once its cells are measured again"),
         ("**/.*.part", "draft", "a write was interrupted", "if no run is at work"),
     )
     for pattern, state, what, when in leftovers:
