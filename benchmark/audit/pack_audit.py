@@ -11,10 +11,11 @@ from benchmark.errors import BenchError
 from benchmark.measure.engine.local import Finished, carry_out
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Progress
-from benchmark.measure.workbench import Conditions, Rescore
+from benchmark.measure.workbench import Conditions
 from benchmark.metrics.metric import metric_columns
 from benchmark.packs.contents import row_of
 from benchmark.packs.pack import Pack
+from benchmark.plan.cells import Rescore
 from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
 from benchmark.registry import DATASETS, metric_class

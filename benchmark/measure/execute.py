@@ -25,7 +25,7 @@ Stage = Literal["load", "encode", "decode", "verify", "score", "worker"]
 Enter = Callable[[Stage], None]  # called before each stage that an author's code may never end
 
 
-def untold(stage: Stage) -> None:
+def ignore_stages(stage: Stage) -> None:
     """Ignore stage changes."""
 
 
@@ -72,7 +72,7 @@ def execute(
     image: str,
     pixels: Pixels,
     setting: Setting,
-    enter: Enter = untold,
+    enter: Enter = ignore_stages,
 ) -> Coded | Failed:
     """Code one image; `decoder` is an instance that never encodes: only bytes cross over."""
     if isinstance(encoder, DeclaresSizes):
@@ -103,10 +103,8 @@ def execute(
     if wrong := _mismatch(decoded, pixels):
         return Failed("verify", wrong)
     seconds = (encoded - started, finished - resumed)
-    inside = [
-        codec.inside_seconds if isinstance(codec, TimesItself) else None
-        for codec in (encoder, decoder)
-    ]
+    codecs = (encoder, decoder)
+    inside = [codec.inside_seconds if isinstance(codec, TimesItself) else None for codec in codecs]
     return Coded(stream, len(stream), decoded, *seconds, container, *inside)
 
 
@@ -116,15 +114,13 @@ def execute_within_memory(
     image: str,
     pixels: Pixels,
     setting: Setting,
-    enter: Enter = untold,
+    enter: Enter = ignore_stages,
 ) -> tuple[Coded | Failed, bool]:
     """Code one image, once more in tiles if a GPU's memory is too small; return whether it was."""
     outcome = execute(encoder, decoder, image, pixels, setting, enter)
-    if not (
-        isinstance(outcome, Failed)
-        and outcome.lacked == "device"
-        and isinstance(encoder, CodesInTiles)
-    ):
+    if not isinstance(outcome, Failed) or outcome.lacked != "device":
+        return outcome, False
+    if not isinstance(encoder, CodesInTiles):
         return outcome, False
     give_memory_back()
     try:
@@ -159,7 +155,7 @@ def differs_again(
     image: str,
     setting: Setting,
     coded: Coded,
-    enter: Enter = untold,
+    enter: Enter = ignore_stages,
 ) -> Failed | None:
     """Decode a stream once more, untimed, with a new instance; return how the pixels differ.
 
@@ -175,24 +171,21 @@ def differs_again(
     again = decode_again(other, image, setting, coded.stream)
     if isinstance(again, Failed) and again.lacked == "device":
         again = decode_again(decoder, image, setting, coded.stream)
+    first, twice = coded.decoded, "not deterministic: two decodes of the same bytes"
     if isinstance(again, Failed):
         return again._replace(reason=f"the second decode of the same bytes failed: {again.reason}")
-    if not isinstance(again, np.ndarray) or again.shape != coded.decoded.shape:
+    if not isinstance(again, np.ndarray) or again.shape != first.shape:
         shape = getattr(again, "shape", type(again).__name__)
-        shapes = f"{coded.decoded.shape} and {shape}"
-        return Failed("decode", f"not deterministic: two decodes of the same bytes give {shapes}")
-    differing, most = 0, 0.0
-    for row, first in zip(again, coded.decoded, strict=True):  # of all, float64 takes much memory
-        levels = np.abs(row.astype(np.float64) - first)
-        differing += int(np.count_nonzero(levels))
-        most = max(most, float(levels.max()))
-    if not differing and again.dtype == coded.decoded.dtype:
+        return Failed("decode", f"{twice} give {first.shape} and {shape}")
+    if again.dtype == first.dtype and np.array_equal(again, first):
         return None
-    return Failed(
-        "decode",
-        "not deterministic: two decodes of the same bytes differ in "
-        f"{differing} of {again.size} samples by up to {most:g} levels",
+    # Row by row, since float64 of all takes much memory
+    levels = (
+        np.abs(row.astype(np.float64) - other) for row, other in zip(again, first, strict=True)
     )
+    differing, most = zip(*((np.count_nonzero(row), row.max()) for row in levels), strict=True)
+    where = f"{sum(differing)} of {again.size} samples by up to {max(most):g} levels"
+    return Failed("decode", f"{twice} differ in {where}")
 
 
 def give_memory_back() -> None:

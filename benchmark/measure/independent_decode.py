@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from benchmark.codec import Pixels
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import StoreError
-from benchmark.measure.engine.decoders import DecoderProcess, Ready, decode_all
+from benchmark.measure.engine.decoders import Decoder, Ready, decode_all
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Failure, Progress, ShowsProgress, Tracebacks
 from benchmark.rows.codecs import EVERY, NamedCodecs, why_not_run
@@ -102,10 +102,9 @@ def kept_streams(
     wanted: says of a codec variant whether its rows are taken, whatever cell they say they are.
     """
     table = one_per_cell(store.table())
-    chosen = pc.equal(table["status"], "ok")
+    table = table.filter(pc.equal(table["status"], "ok"))
     if cells is not None:
-        chosen = pc.and_(chosen, pc.is_in(table["cell"], value_set=pa.array(cells, pa.string())))
-    table = table.filter(chosen)
+        table = table.filter(pc.is_in(table["cell"], value_set=pa.array(cells, pa.string())))
     result: dict[CodecSpec, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     not_kept = declared = 0
     for at, row in enumerate(table.select(COLUMNS).to_pylist()):
@@ -123,7 +122,7 @@ def kept_streams(
             not_kept += 1
         else:
             result[spec][digest].append({**row, "at": at})
-    return Kept(store, table, {spec: result[spec] for spec in sorted(result)}, not_kept, declared)
+    return Kept(store, table, dict(sorted(result.items())), not_kept, declared)
 
 
 def audit_decode(
@@ -148,11 +147,11 @@ def audit_stores(
     """Decode every kept stream of several stores again, and compare the pixels."""
     findings = Findings()
     kept = [kept_streams(store, wanted=options.codecs.select) for store in stores]
-    with progress("decoding", sum(one.streams for one in kept)) as report:
-        for one in kept:
-            for _ in audit_decode(one, options, findings, report):
+    with progress("decoding", sum(of_store.streams for of_store in kept)) as report:
+        for of_store in kept:
+            for _ in audit_decode(of_store, options, findings, report):
                 pass
-    return Audited({one.store.folder.name: one.streams for one in kept}, findings)
+    return Audited({part.store.folder.name: part.streams for part in kept}, findings)
 
 
 def verify_kept(
@@ -168,16 +167,23 @@ def verify_kept(
     """
     findings = Findings() if tracebacks is None else Findings(tracebacks=tracebacks)
     places: list[int] = []
+
+    def store_verified() -> None:
+        rows = kept.table.take(pa.array(places, pa.int64()))
+        at = rows.schema.get_field_index("attested")
+        yes = pa.array([True] * rows.num_rows, pa.bool_())
+        kept.store.add(rows.set_column(at, rows.schema.field(at), yes))
+        places.clear()
+
     try:
         for row in audit_decode(kept, options, findings, report):
             places.append(row["at"])
             if len(places) >= ROWS_AT_ONCE:
-                _store_verified(kept, places)
-                places = []
+                store_verified()
     finally:
-        _store_verified(kept, places)
+        store_verified()
         kept.store.compact()
-    with suppress(OSError):  # else they stay, and are told again
+    with suppress(OSError):  # else they stay, and are reported again
         for name in findings.damaged:
             kept.store.set_stream_aside(name)
     counts = {
@@ -187,13 +193,6 @@ def verify_kept(
     }
     unverified = [Failure(f"{n} cells", "verify", why) for why, n in counts.items() if n]
     return [*findings.problems, *unverified]
-
-
-def _store_verified(kept: Kept, places: list[int]) -> None:
-    rows = kept.table.take(pa.array(places, pa.int64()))
-    at = rows.schema.get_field_index("attested")
-    yes = pa.array([True] * rows.num_rows, pa.bool_())
-    kept.store.add(rows.set_column(at, rows.schema.field(at), yes))
 
 
 class _Audit:
@@ -209,7 +208,7 @@ class _Audit:
     ) -> None:
         self._store, self._spec, self._rows = store, spec, rows
         self._options, self._findings = options, findings
-        self._reference: DecoderProcess | None = None  # on the kind of device that rows are of
+        self._reference: Decoder | None = None  # on the kind of device that rows are of
 
     def carry_out(self) -> Iterator[list[Row] | None]:
         """Yield for each stream its identical rows; None about once a second in between."""
@@ -218,13 +217,13 @@ class _Audit:
                 yield self._cannot_run(name, why_not_run(self._spec))
             return
         unread: list[str] = []
+        how = self._options.device, self._options.jobs, self._options.timeout_seconds
         try:
-            how = self._options.device, self._options.jobs, self._options.timeout_seconds
             for done in decode_all(self._spec, self._read(unread), *how):
                 yield None if done is None else self._compare(*done)
         finally:
             if self._reference is not None:
-                self._reference.end()
+                self._reference.process.end(busy=False)
         yield from ([] for _ in unread)
 
     def _read(self, unread: list[str]) -> Iterator[tuple[str, bytes]]:
@@ -236,9 +235,9 @@ class _Audit:
                 self._findings.damaged.append(name)
                 for row in rows:
                     self._settle(row, self._options.device, "not decodable", str(error))
-                continue
-            if data is not None:
-                yield name, data
+            else:
+                if data is not None:
+                    yield name, data
 
     def _cannot_run(self, name: str, why: str) -> list[Row]:
         self._findings.unavailable[f"{self._spec.label}: {why}"] += len(self._rows[name])
@@ -263,8 +262,16 @@ class _Audit:
 
     def _measure(self, row: Row, device: str, pixels: Pixels) -> None:
         """Measure the difference, if the recorded pixels can be made on their kind of device."""
-        recorded = self._as_recorded(row)
-        if recorded is None or recorded.shape != pixels.shape:
+        self._reference = self._reference or Decoder(self._spec, str(row["device"]))
+        data, recorded = self._store.stream(row["stream_sha256"]), None
+        if data is not None and isinstance(self._reference.where, Ready):
+            self._reference.send(data)
+            recorded = self._reference.collect(wait=True)
+        if (
+            not isinstance(recorded, np.ndarray)
+            or recorded.shape != pixels.shape
+            or pixels_sha256(recorded) != row["decoded_sha256"]
+        ):
             why = f"pixels differ from those on {row['device']}, by how much is unknown"
             self._settle(row, device, "different", why)
             return
@@ -273,18 +280,6 @@ class _Audit:
         self._findings.levels[journey] = max(self._findings.levels[journey], most)
         verdict: Verdict = "within" if most <= self._options.levels else "different"
         self._settle(row, device, verdict, f"pixels differ by up to {most} levels")
-
-    def _as_recorded(self, row: Row) -> Pixels | None:
-        if self._reference is None:
-            self._reference = DecoderProcess(self._spec, str(row["device"]))
-        data = self._store.stream(row["stream_sha256"])
-        if data is None or isinstance(self._reference.ready, Failed):
-            return None
-        self._reference.send(data)
-        pixels = self._reference.receive()
-        if isinstance(pixels, Failed) or pixels_sha256(pixels) != row["decoded_sha256"]:
-            return None
-        return pixels
 
     def _settle(self, row: Row, device: str, verdict: Verdict, what: str = "") -> None:
         self._findings.counts[self._journey(row, device)][verdict] += 1

@@ -12,15 +12,13 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.codec import Setting
-from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import Refused
-from benchmark.measure.engine.local import Finished, Started, Task
+from benchmark.measure.engine.local import Finished, Started
 from benchmark.measure.execute import Failed
 from benchmark.measure.remaining import Pace
-from benchmark.measure.workbench import Conditions, Measured, Rescore
+from benchmark.measure.workbench import Conditions, Measured
 from benchmark.metrics.metric import metric_columns
-from benchmark.plan.cells import Cell
+from benchmark.plan.cells import Cell, Seconds, Task
 from benchmark.plan.matrix import Matrix
 from benchmark.plan.select import Skipped
 from benchmark.registry import metric_class, scored_by_image
@@ -48,9 +46,7 @@ class Tracebacks:
     """Tracebacks of authors' code as texts, equal ones once, with the cells that each struck."""
 
     def __init__(self, listed: Iterable[Mapping[str, Any]] = ()) -> None:
-        self._cells: dict[str, dict[str, None]] = {
-            one["traceback"]: dict.fromkeys(one["cells"]) for one in listed
-        }
+        self._cells = {entry["traceback"]: dict.fromkeys(entry["cells"]) for entry in listed}
 
     def add(self, traceback: str, cell: str) -> None:
         """Take the traceback of a cell, which may be empty."""
@@ -153,11 +149,24 @@ class RunNotes:
         self.tracebacks = Tracebacks(self._known.get("tracebacks", ()))
         self.decoded_twice: dict[str, str] = dict(self._known.get("decoded_twice", {}))
 
+    def add(self, done: Finished) -> list[Failure]:
+        """Note which stream was decoded twice and the tracebacks; return what failed of a task."""
+        task, outcome = done.task, done.outcome
+        failures = (outcome,) if isinstance(outcome, Failed) else outcome.failed
+        image = task.source.file.name if isinstance(task, Cell) else task.row["image"]
+        where = f"{task.setting} {image}"
+        cell = f"{task.codec.label} {where}"
+        if isinstance(outcome, Measured) and outcome.decoded_twice:
+            self.decoded_twice[task.codec.text] = where
+        for failed in failures:
+            self.tracebacks.add(failed.traceback, cell)
+        return [Failure(cell, failed.stage, failed.reason) for failed in failures]
+
     def write(self) -> None:
         """Write what is new into the record; a run without rows gets its record here."""
         facts = {"tracebacks": self.tracebacks.listed(), "decoded_twice": dict(self.decoded_twice)}
-        new = {name: value for name, value in facts.items() if value != self._known.get(name)}
-        new = {name: value for name, value in new.items() if value or name in self._known}
+        known = {"tracebacks": [], "decoded_twice": {}, **self._known}
+        new = {name: value for name, value in facts.items() if value != known[name]}
         if new:
             begun = {} if self._known else run_record(sys.argv[1:])
             self._store.amend(self._run, {**begun, **new})
@@ -193,10 +202,7 @@ class Recorder:
         if not self._rows:
             self._oldest = self._clock()
         self._rows.append(measured.row)
-        row = measured.row
-        encoding = 0 if row.get("recorded") else row.get("encode_seconds") or 0
-        seconds = encoding + (row.get("decode_seconds") or 0)
-        self.tick(at_once=seconds > SLOW_SECONDS)
+        self.tick(at_once=(measured.coding_seconds or 0) > SLOW_SECONDS)
 
     def tick(self, at_once: bool = False) -> None:
         """Write what has waited long enough; called about once a second."""
@@ -227,50 +233,29 @@ def run_tasks(
     keep_streams: bool,
     report: Callable[[Progress], None],
     engine: Engine,
-    notes: RunNotes | None = None,
-    seconds: Callable[[Task], float | None] = lambda task: None,
+    seconds: Seconds = lambda task: None,
 ) -> list[Failure]:
     """Carry out tasks and store their rows, however it ends; `report` is called every second.
 
-    notes: get the tracebacks of what fails, and which streams were decoded twice. seconds: what
-    coding a task is expected to take, None for unknown.
+    The run's record gets tracebacks, and which streams were decoded twice. seconds: what coding a
+    task is expected to take, None for unknown.
     """
     failures: list[Failure] = []
     finished, pace = 0, Pace(tasks, seconds)
+    notes = RunNotes(store, conditions.run)
     recorder = Recorder(store, keep_streams, notes)
     try:
-        for done in engine(tasks, conditions):
-            if done is None:
+        for event in engine(tasks, conditions):
+            if event is None:
                 recorder.tick()
             else:
-                pace.take(done)
-            if isinstance(done, Finished):
+                pace.take(event)
+            if isinstance(event, Finished):
                 finished += 1
-                failures += _failures(done, notes)
-                if not isinstance(done.outcome, Failed):
-                    recorder.add(done.outcome)
+                failures += notes.add(event)
+                if isinstance(event.outcome, Measured):
+                    recorder.add(event.outcome)
             report(Progress(finished, len(failures), pace.left()))
     finally:
         recorder.close()
     return failures
-
-
-def _failures(done: Finished, notes: RunNotes | None) -> list[Failure]:
-    """Return what failed of a finished task, and note its tracebacks."""
-    if isinstance(done.outcome, Failed):
-        assert isinstance(done.task, Rescore), "a failed cell is a row"
-        row, twice = done.task.row, False
-        failed: tuple[Failed, ...] = (done.outcome,)
-    else:
-        row, twice = done.outcome.row, done.outcome.decoded_twice
-        failed = done.outcome.failed
-    if not failed and not twice:
-        return []
-    spec = CodecSpec.of(row["codec"], row["variant"])
-    cell = f"{Setting(row['setting_name'], row['setting_value'])} {row['image']}"
-    if notes is not None:
-        for one in failed:
-            notes.tracebacks.add(one.traceback, f"{spec.label} {cell}")
-        if twice:
-            notes.decoded_twice[spec.text] = cell
-    return [Failure(f"{spec.label} {cell}", one.stage, one.reason) for one in failed]

@@ -13,11 +13,10 @@ import pyarrow.compute as pc
 
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import Unavailable, UsageError
-from benchmark.measure.engine.local import Task, carry_out, image_of
+from benchmark.measure.engine.local import carry_out
 from benchmark.measure.engine.workers import worker_context
 from benchmark.measure.outcome import (
     Engine,
-    Failure,
     Outcome,
     Progress,
     Rescored,
@@ -28,7 +27,7 @@ from benchmark.measure.outcome import (
 from benchmark.measure.unscored import count_values, unscored
 from benchmark.measure.workbench import Conditions
 from benchmark.metrics.availability import by_kind, computable, labelled, lacking
-from benchmark.plan.cells import Cell, cells_to_decode_twice, longest_first
+from benchmark.plan.cells import Seconds, Task, cells_to_decode_twice, longest_first
 from benchmark.plan.estimate import CostModel, Need, WorkerPlan, needs_of, plan_workers
 from benchmark.plan.matrix import Matrix, measured_before, open_matrix, open_stored
 from benchmark.plan.request import Request, metric_names
@@ -44,7 +43,6 @@ ENGINES = ("local", "ray")
 # Called with the planned cells, the metrics that cannot be computed here by reason, and the number
 # of workers; None on a cluster.
 Announces = Callable[[Matrix, Mapping[str, str], WorkerPlan | None], None]
-Expects = Callable[[Task], float | None]  # seconds of coding a task, None for unknown
 LEFT_OUT = ("folder", "decode_twice")  # of a record: which streams were decoded twice comes later
 
 
@@ -54,7 +52,7 @@ class Backend:
 
     device: Device
     jobs: int | None  # tasks at the same time; None for one per core of this machine
-    engine: Callable[[Expects], Engine]
+    engine: Callable[[Seconds], Engine]
     session: Callable[[], AbstractContextManager[None]] = nullcontext  # entered while it works
     facts: Mapping[str, Any] = field(default_factory=dict)  # for the run's record
     remarks: Iterable[str] = ()  # after the run: sentences on what nodes lacked
@@ -83,29 +81,27 @@ def run(
     A cell that fails is a row and a `Failure`. Raises `UsageError` or `Unavailable` for what cannot
     be run, before anything is measured. On `KeyboardInterrupt`, finished cells are stored.
     """
-    metrics = metric_names(request.metrics)
+    metrics, here = metric_names(request.metrics), request.engine == "local"
     if request.verify and not request.keep:
         raise UsageError("--verify decodes kept streams again: drop --no-keep")
-    if request.verify and request.engine != "local":
+    if request.verify and not here:
         raise UsageError(
             "--verify decodes on this machine: run the same command afterwards with --engine local"
         )
     request.use_folders()
     backend = choose_backend(request)
-    if request.engine == "local" and matrix is None and not measured_before(request):
+    if here and matrix is None and not measured_before(request):
         worker_context()  # begins to load what workers need
     with backend.session():
         matrix = matrix or open_matrix(request)
         # What the nodes of a cluster lack is known once they have said so.
-        absent = lacking(metrics) if request.engine == "local" else {}
-        workers: WorkerPlan | None = None
-        if request.engine == "local":
-            needs = needs_of(matrix.to_do or matrix.cells)
-            workers = _workers(request, needs, metrics, absent)
+        absent = lacking(metrics) if here else {}
+        needs = needs_of(matrix.to_do or matrix.cells)
+        workers = _workers(request, needs, metrics, absent) if here else None
         announce(matrix, absent, workers)
-        jobs = backend.jobs if workers is None else workers.workers
+        jobs = workers.workers if workers else backend.jobs
         conditions = Conditions.of(request, matrix.store.folder, backend.device, jobs)
-        outcome = _measure(request, matrix, conditions, backend, metrics, absent, progress)
+        outcome = _measure(request, matrix, conditions, backend, absent, progress)
     if request.verify:
         outcome = _verified(outcome, conditions, progress)
     return outcome
@@ -127,7 +123,6 @@ def rescore(
     `UsageError` or `Unavailable` for what cannot be done, as where no metric can be computed.
     """
     named = NamedCodecs(",".join(request.codecs))
-    may_run = named.selects_to_run
     request.use_folders()
     asked = metric_names(request.metrics)
     absent = lacking(asked)
@@ -142,21 +137,21 @@ def rescore(
     conditions = Conditions.of(request, store.folder, backend.device, workers.workers)
     if not table.num_rows:
         raise UsageError(f"{store.folder} holds no rows: measure some with `bench run`")
-    find = partial(unscored, table, images, folder=store.folder, again=True, may_run=may_run)
+    folder, may_run = store.folder, named.selects_to_run
+    find = partial(unscored, table, images, folder=folder, again=True, may_run=may_run)
     tasks = find(names := computable(conditions.metrics, absent))
     wanted = {name for task in tasks for name in task.metrics}
-    damaged = lacking([one for one in asked if wanted & {*scored_by_image([one])}], loaded=True)
+    damaged = lacking([name for name in asked if wanted & {*scored_by_image([name])}], loaded=True)
     if not damaged.keys() <= absent.keys():
         absent |= damaged
         _refuse_all(asked, absent)
         tasks = find(names := computable(conditions.metrics, absent))
     announce(absent)
     announce_code(named.not_run(table))
-    seconds = _seconds(CostModel(table))
-    engine = backend.engine(seconds)
-    notes = RunNotes(store, conditions.run)
+    seconds = CostModel(table).seconds
     with progress("scoring", len(tasks)) as report:
-        failures = run_tasks(tasks, conditions, store, True, report, engine, notes, seconds)
+        engine = backend.engine(seconds)
+        failures = run_tasks(tasks, conditions, store, True, report, engine, seconds)
     cells = [task.row["cell"] for task in tasks]
     before, after = (count_values(rows, cells, names) for rows in (table, store.table()))
     filled, lack = sum(after) - sum(before), sum(count < len(names) for count in after)
@@ -183,38 +178,40 @@ def _measure(
     matrix: Matrix,
     conditions: Conditions,
     backend: Backend,
-    metrics: tuple[str, ...],
     absent: Mapping[str, str],
     progress: ShowsProgress,
 ) -> Outcome:
-    store, images = matrix.store, matrix.sources.images
-    seconds = _seconds(CostModel(matrix.table))
-    engine = backend.engine(seconds)
-    conditions = replace(conditions, decode_twice=cells_to_decode_twice(matrix.to_do))
+    store, to_do = matrix.store, matrix.to_do
+    conditions = replace(conditions, decode_twice=cells_to_decode_twice(to_do))
     store.set_aside()
-    done = {cell.key for cell in matrix.cells} - {cell.key for cell in matrix.to_do}
-    names = computable(conditions.metrics, absent)
+    done = {cell.key for cell in matrix.cells} - {cell.key for cell in to_do}
     # A row of the cell's key may still name another codec, if a stranger wrote it.
     asked = {contender.spec for contender in matrix.selection.contenders}
     tasks = unscored(
-        matrix.table, images, names, store.folder, again=False,
-        may_run=lambda row: CodecSpec.of(row["codec"], row["variant"]) in asked,
+        matrix.table, matrix.sources.images, computable(conditions.metrics, absent), store.folder,
+        again=False, may_run=lambda row: CodecSpec.of(row["codec"], row["variant"]) in asked,
     ) if done else []  # fmt: skip
-    lacking = [task for task in tasks if task.row["cell"] in done]
-    if matrix.to_do:
+    to_score = [task for task in tasks if task.row["cell"] in done]
+    if to_do:
         store.begin(conditions.run, _record(request, matrix, conditions, backend))
-    notes = RunNotes(store, conditions.run)
-    failures: list[Failure] = []
-    parts: list[tuple[str, Sequence[Task]]] = [("measuring", matrix.to_do), ("scoring", lacking)]
-    for what, todo in parts:
+    seconds = CostModel(matrix.table).seconds
+    engine, failures = backend.engine(seconds), []
+    parts: dict[str, Sequence[Task]] = {"measuring": to_do, "scoring": to_score}
+    for what, todo in parts.items():
         if todo:
             with progress(what, len(todo)) as report:
-                keep = request.keep
-                failures += run_tasks(todo, conditions, store, keep, report, engine, notes, seconds)
-    rows = _rows(store.table() if matrix.to_do or lacking else matrix.table, matrix)
-    counts = len(matrix.to_do), len(lacking)
-    remarks = tuple(backend.remarks)
-    return Outcome(matrix, rows, metrics, *counts, tuple(failures), remarks, absent)
+                given = todo, conditions, store, request.keep
+                failures += run_tasks(*given, report, engine, seconds)
+    return Outcome(
+        matrix,
+        _rows(store.table() if to_do or to_score else matrix.table, matrix),
+        metric_names(request.metrics),
+        len(to_do),
+        len(to_score),
+        tuple(failures),
+        tuple(backend.remarks),
+        absent,
+    )
 
 
 def _rows(table: pa.Table, matrix: Matrix) -> pa.Table:
@@ -234,7 +231,7 @@ def _record(
         conditions={k: v for k, v in asdict(conditions).items() if k not in LEFT_OUT},
         dataset=matrix.sources.dataset.name,
         images=len(matrix.sources.images),
-        refused_images=[(one.file.name, one.reason) for one in matrix.sources.refused],
+        refused_images=[(image.file.name, image.reason) for image in matrix.sources.refused],
         codecs={contender.spec.text: asdict(contender.info) for contender in contenders},
         skipped_codecs=matrix.selection.reasons,
         packs={
@@ -254,13 +251,9 @@ def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress)
     store = outcome.matrix.store
     asked = [contender.spec for contender in outcome.matrix.selection.contenders]
     kept = kept_streams(store, [cell.key for cell in outcome.cells], asked.__contains__)
-    options = AuditOptions(
-        conditions.device,
-        conditions.machine,
-        conditions.jobs,
-        codecs=NamedCodecs(",".join(spec.text for spec in asked)),
-        timeout_seconds=conditions.timeout_seconds,
-    )
+    here = conditions.device, conditions.machine, conditions.jobs
+    codecs = NamedCodecs(",".join(spec.text for spec in asked))
+    options = AuditOptions(*here, codecs=codecs, timeout_seconds=conditions.timeout_seconds)
     notes = RunNotes(store, conditions.run)
     with progress("verifying", kept.streams) as report:
         failures = *outcome.failures, *verify_kept(kept, options, report, notes.tracebacks)
@@ -276,26 +269,11 @@ def choose_backend(request: Request) -> Backend:
     if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
         raise UsageError(f"--timeout {seconds:g} is no number of seconds above 0")
     if request.engine == "local":
-        return _local(request)
+        return Backend(use_device(request.device), request.jobs, _local_engine)
     if request.timing:
         raise UsageError(
             "--timing measures one machine with nothing else running: drop --engine ray"
         )
-    return _cluster(request)
-
-
-def _local(request: Request) -> Backend:
-    device = use_device(request.device)
-
-    def engine(seconds: Expects) -> Engine:
-        return lambda tasks, conditions: carry_out(
-            longest_first(tasks, image_of, seconds), conditions
-        )
-
-    return Backend(device, request.jobs, engine)
-
-
-def _cluster(request: Request) -> Backend:
     from benchmark.measure.engine.ray import cluster
     from benchmark.measure.engine.ray.engine import RayEngine
 
@@ -303,7 +281,7 @@ def _cluster(request: Request) -> Backend:
     device = use_device(request.device, nodes.has_gpus)
     remarks: dict[str, None] = {}
 
-    def engine(seconds: Expects) -> Engine:
+    def engine(seconds: Seconds) -> Engine:
         return RayEngine(nodes, seconds, request.gpus_per_worker, remarks).carry_out
 
     jobs = request.jobs or max(nodes.cpus, 1)
@@ -311,7 +289,5 @@ def _cluster(request: Request) -> Backend:
     return Backend(device, jobs, engine, cluster.session, facts, remarks)
 
 
-def _seconds(model: CostModel) -> Expects:
-    return lambda task: (
-        model.seconds(task) if isinstance(task, Cell) else task.row["decode_seconds"]
-    )
+def _local_engine(seconds: Seconds) -> Engine:
+    return lambda tasks, conditions: carry_out(longest_first(tasks, seconds), conditions)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from benchmark.codec import Pixels
-from benchmark.errors import MemoryKind, NotMeasurable, Unavailable, memory_exhausted
+from benchmark.errors import NotMeasurable, Unavailable, memory_exhausted
 from benchmark.measure.execute import Failed, failed_by, give_memory_back
 from benchmark.metrics.availability import reason_text
 from benchmark.metrics.distribution_metric import FeatureSpace
@@ -42,6 +42,10 @@ class Scores(NamedTuple):
 def _columns(kind: Any, value: float | None, why: str | None = None) -> dict[str, Any]:
     names = metric_columns(kind.column)
     return dict(zip(names, (value, kind.protocol, why), strict=True))
+
+
+def _without_value(kind: Any, why: str, *failed: Failed) -> Scores:
+    return Scores(_columns(kind, None, why), failed=failed)
 
 
 class Extractor:
@@ -77,7 +81,7 @@ class Scorer:
         self._device = device
         self._prepared: dict[str, Any] = {}
         self._prepared_of = ""
-        self._of: dict[str, Extractor | ImageMetric | Failed | Unavailable] = {}
+        self._metrics: dict[str, Extractor | ImageMetric | Scores] = {}
         for name in names:
             with suppress(_OutOfMemory):  # tried again where it is needed, and then a reason
                 self._loaded(name)
@@ -96,12 +100,12 @@ class Scorer:
         return Scores(
             {column: value for part in parts for column, value in part.columns.items()},
             tuple(feature for part in parts for feature in part.features),
-            tuple(one for part in parts for one in part.failed),
+            tuple(failed for part in parts for failed in part.failed),
         )
 
     def forget(self, but: str = "") -> bool:
         """Drop what metrics, but for one, have prepared; return whether there was anything."""
-        kept = {name: one for name, one in self._prepared.items() if name == but}
+        kept = {name: value for name, value in self._prepared.items() if name == but}
         dropped, self._prepared = len(self._prepared) > len(kept), kept
         give_memory_back()
         return dropped
@@ -112,10 +116,8 @@ class Scorer:
         kind = metric_class(name)
         try:
             metric = self._loaded(name)
-            if isinstance(metric, Unavailable):
-                raise metric.with_traceback(None)
-            if isinstance(metric, Failed):
-                return Scores(_columns(kind, None, metric.reason), failed=(metric,))
+            if isinstance(metric, Scores):
+                return metric
             if isinstance(metric, Extractor):
                 extract = partial(metric.extract, source, decoded, is_kept)
                 return self._within_memory(name, extract)
@@ -124,14 +126,15 @@ class Scorer:
             if math.isnan(value):
                 raise NotMeasurable("not a number")
         except (NotMeasurable, Unavailable) as why:
-            return Scores(_columns(kind, None, reason_text(why)))
+            return _without_value(kind, reason_text(why))
         except _OutOfMemory as lacked:
-            return Scores(_columns(kind, None, lacked.reason(name, decoded.pixels)))
+            label, (height, width, _) = getattr(kind, "label", name), decoded.pixels.shape
+            return _without_value(kind, f"{label} of {width} x {height} px {lacked}")
         except (Exception, GeneratorExit) as error:
             if not names_file(name):  # a fault of the harness
                 raise
             failed = failed_by(kind, "score", error)
-            return Scores(_columns(kind, None, failed.reason), failed=(failed,))
+            return _without_value(kind, failed.reason, failed)
         return Scores(_columns(kind, value))
 
     def _value(
@@ -141,22 +144,23 @@ class Scorer:
             self._prepared[name] = metric.prepare(source.pixels)
         return float(metric.compare(self._prepared[name], decoded.pixels))
 
-    def _loaded(self, name: str) -> Extractor | ImageMetric | Failed | Unavailable:
-        """Return a metric, loaded once; the reason where its weights are missing."""
-        if name not in self._of:
-            self._of[name] = self._within_memory(name, partial(self._open, name))
-        return self._of[name]
+    def _loaded(self, name: str) -> Extractor | ImageMetric | Scores:
+        """Return a metric, loaded once; columns without a value where that is not possible."""
+        if name not in self._metrics:
+            self._metrics[name] = self._within_memory(name, partial(self._open, name))
+        return self._metrics[name]
 
-    def _open(self, name: str) -> Extractor | ImageMetric | Failed | Unavailable:
+    def _open(self, name: str) -> Extractor | ImageMetric | Scores:
         kind = metric_class(name)
         try:
             metric: Any = kind(device=self._device)
         except Unavailable as missing:
-            return missing
+            return _without_value(kind, reason_text(missing))
         except (Exception, GeneratorExit) as error:
             if not names_file(name) or memory_exhausted(error):
                 raise
-            return failed_by(kind, "score", error)
+            failed = failed_by(kind, "score", error)
+            return _without_value(kind, failed.reason, failed)
         return Extractor(metric) if name in FEATURE_SPACES else metric
 
     def _within_memory(self, name: str, work: Callable[[], Computed]) -> Computed:
@@ -164,32 +168,19 @@ class Scorer:
 
         If that does not help, drop what this metric has prepared too, and raise `_OutOfMemory`.
         """
-        lacked: MemoryKind | None = None
         for last in (False, True):
             try:
                 return work()
             except Exception as error:
-                lacked = memory_exhausted(error)
-                if lacked is None:
+                if (lacked := memory_exhausted(error)) is None:
                     raise
             if not self.forget(but=name) or last:
                 break
         self.forget()
-        raise _OutOfMemory(lacked)
+        memory = "a GPU's memory" if lacked == "device" else "the memory of a worker"
+        remedy = "`bench rescore` computes it with fewer --jobs or more memory"
+        raise _OutOfMemory(f"does not fit into {memory}: {remedy}")
 
 
 class _OutOfMemory(Exception):  # noqa: N818 - reads as what happened
-    """Memory of the machine or its GPU did not suffice for a metric."""
-
-    def __init__(self, lacked: MemoryKind | None) -> None:
-        super().__init__()
-        self._lacked = lacked
-
-    def reason(self, name: str, pixels: Pixels) -> str:
-        """Return the sentence that a row keeps where this metric has no value."""
-        height, width, _ = pixels.shape
-        memory = "a GPU's memory" if self._lacked == "device" else "the memory of a worker"
-        return (
-            f"{getattr(metric_class(name), 'label', name)} of {width} x {height} px does not fit "
-            f"into {memory}: `bench rescore` computes it with fewer --jobs or more memory"
-        )
+    """Memory of the machine or its GPU did not suffice for a metric; predicate of a sentence."""

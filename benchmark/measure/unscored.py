@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.datasets.dataset import Source
-from benchmark.measure.workbench import Rescore
 from benchmark.metrics.availability import lasting
 from benchmark.metrics.metric import metric_columns
+from benchmark.plan.cells import Rescore
 from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.rows.codecs import EVERY
 from benchmark.rows.features import FeatureFolder

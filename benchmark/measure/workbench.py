@@ -1,6 +1,5 @@
 """Measure one cell: read, encode, decode, score; and what a worker keeps between cells."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,12 +22,12 @@ from benchmark.measure.execute import (
     execute_within_memory,
     failed_by,
     give_memory_back,
-    untold,
+    ignore_stages,
 )
 from benchmark.measure.reconstruct import reconstruct
 from benchmark.measure.score import HashedImage, Scorer, Scores
 from benchmark.packs.pack import Pack, Recorded, open_pack
-from benchmark.plan.cells import Cell
+from benchmark.plan.cells import Cell, Rescore, Task
 from benchmark.plan.request import Request, metric_names
 from benchmark.protocol import CODING, bits_per_pixel
 from benchmark.registry import scored_by_image
@@ -40,6 +39,7 @@ from benchmark.system.machine import cores, machine
 
 Row = dict[str, Any]
 
+IN_NO_ROW = ("stream", "decoded")  # of `Coded`
 IN_TILES = "in tiles where the GPU's memory did not hold an image"
 
 
@@ -52,14 +52,13 @@ class Measured(NamedTuple):
     failed: tuple[Failed, ...] = ()  # why the row is a failed one, or metrics of it are null
     decoded_twice: bool = False  # by two instances, to the same pixels
 
-
-class Rescore(NamedTuple):
-    """A stored row whose metrics are to be filled in; without its source, it is decoded only."""
-
-    row: Row
-    source: Source | None
-    metrics: tuple[str, ...]
-    folder: Path  # of the store that kept the stream
+    @property
+    def coding_seconds(self) -> float | None:
+        """Seconds of both calls that were made here; None without a stream."""
+        if (decoding := self.row.get("decode_seconds")) is None:
+            return None
+        recorded = self.row.get("recorded")
+        return float(decoding + (0 if recorded else self.row.get("encode_seconds") or 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +111,6 @@ class Resources:
 
         return read_image(source.file.path, flatten).pixels
 
-    def codec(self, spec: CodecSpec) -> Any:
-        """Return a new instance of a codec."""
-        return load_codec(spec)
-
     def pack(self, cell: Cell) -> Pack | None:
         """Open the pack that a cell's stream is recorded in, or return None. Raises `BadPack`."""
         if cell.pack is None:
@@ -144,14 +139,28 @@ class Workbench:
         self._warm: set[tuple[CodecSpec, Setting]] = set()
         self._source: tuple[str, Pixels] = ("", np.empty((0, 0, 3), np.uint8))
 
-    def carry_out(self, task: Cell | Rescore, enter: Enter = untold) -> Measured | Failed:
-        """Measure a cell, or score a row again; `enter` is called with each stage as it begins."""
-        return self.measure(task, enter) if isinstance(task, Cell) else self.rescore(task, enter)
+    def carry_out(self, task: Task, enter: Enter = ignore_stages) -> Measured | Failed:
+        """Code and score a cell, or decode a row's stream again and fill in metrics.
 
-    def measure(self, cell: Cell, enter: Enter = untold) -> Measured:
-        """Code and score a cell; a failure of its image or codec, or of memory, is a failed row."""
-        done = self._within_memory(partial(self._measured, cell, enter))
-        return failed_cell(cell, self._conditions, done) if isinstance(done, Failed) else done
+        A failure of image, codec or memory is a failed row of a cell, and `Failed` of a row, whose
+        other columns stay. Where memory runs out, a task is done once more without what is kept
+        between tasks. enter: called with each stage as it begins.
+        """
+        for _ in range(2):
+            try:
+                if isinstance(task, Cell):
+                    outcome = self._measured(task, enter)
+                else:
+                    outcome = self._rescored(task, enter)
+            except Exception as error:
+                if not memory_exhausted(error):
+                    raise
+                outcome = failed_by(None, "worker", error)
+            if not (isinstance(outcome, Failed) and outcome.lacked and self._forget()):
+                break
+        if isinstance(outcome, Failed):
+            return failed_outcome(task, self._conditions, outcome)
+        return outcome
 
     def _measured(self, cell: Cell, enter: Enter) -> Measured | Failed:
         enter("load")
@@ -165,13 +174,13 @@ class Workbench:
         self._warm_up(cell, encoder, decoder, enter)
         conditions, name = self._conditions, cell.source.file.name
         outcome, tiled = execute_within_memory(encoder, decoder, name, pixels, cell.setting, enter)
-        twice = isinstance(outcome, Coded) and cell.key in conditions.decode_twice
-        if isinstance(outcome, Coded) and twice:
-            second = partial(self._resources.codec, cell.codec)
-            other = differs_again(decoder, second, name, cell.setting, outcome, enter)
-            outcome = other or outcome
         if isinstance(outcome, Failed):
             return outcome
+        if twice := cell.key in conditions.decode_twice:
+            second = partial(load_codec, cell.codec)
+            failed = differs_again(decoder, second, name, cell.setting, outcome, enter)
+            if failed is not None:
+                return failed
         enter("score")
         row = _origin(cell, conditions) | _coded_columns(outcome, cell.source)
         if tiled:
@@ -183,17 +192,12 @@ class Workbench:
             row["encode_seconds"] = recorded.encode_seconds
         return Measured(row, outcome.stream, scored.features, scored.failed, twice)
 
-    def rescore(self, task: Rescore, enter: Enter = untold) -> Measured | Failed:
-        """Decode a row's stream again and fill in metrics; its other columns stay."""
-        return self._within_memory(partial(self._rescored, task, enter))
-
     def _rescored(self, task: Rescore, enter: Enter) -> Measured | Failed:
         enter("load")
         row = task.row
-        spec = CodecSpec.of(row["codec"], row["variant"])
         try:
             stream = self._resources.stream(task.folder, row["stream_sha256"])
-            _, decoder = self._pair(spec)
+            _, decoder = self._pair(task.codec)
         except (BenchError, OSError) as error:
             return failed_by(None, "load", error)
         enter("decode")
@@ -210,19 +214,6 @@ class Workbench:
             scored = self._score(task.source, row, decoded, task.metrics, task.folder)
         filled = {**row, **scored.columns, "finished_utc": _now()}
         return Measured(filled, None, scored.features, scored.failed)
-
-    def _within_memory(self, work: Callable[[], Measured | Failed]) -> Measured | Failed:
-        """Do a task; where memory runs out, once more without what is kept between tasks."""
-        for _ in range(2):
-            try:
-                outcome = work()
-            except Exception as error:
-                if not memory_exhausted(error):
-                    raise
-                outcome = failed_by(None, "worker", error)
-            if not (isinstance(outcome, Failed) and outcome.lacked and self._forget()):
-                break
-        return outcome
 
     def _forget(self) -> bool:
         """Drop the last source and what metrics have prepared; return whether that is much."""
@@ -254,7 +245,7 @@ class Workbench:
 
     def _pair(self, spec: CodecSpec) -> tuple[Codec, Codec]:
         if spec not in self._codecs:
-            self._codecs[spec] = (self._resources.codec(spec), self._resources.codec(spec))
+            self._codecs[spec] = (load_codec(spec), load_codec(spec))
         return self._codecs[spec]
 
     def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec, enter: Enter) -> None:
@@ -270,32 +261,22 @@ class Workbench:
             decoder.decode(stream)
 
 
-def failed_cell(cell: Cell, conditions: Conditions, failed: Failed) -> Measured:
-    """Return a cell that has no stream as a failed row."""
-    why = {"status": "failed", "stage": failed.stage, "reason": failed.reason}
-    return Measured({**_origin(cell, conditions), **why}, None, failed=(failed,))
-
-
-def failed_outcome(
-    task: Cell | Rescore, conditions: Conditions, failed: Failed
-) -> Measured | Failed:
+def failed_outcome(task: Task, conditions: Conditions, failed: Failed) -> Measured | Failed:
     """Return the outcome of a task that failed: of a cell, a failed row."""
-    return failed_cell(task, conditions, failed) if isinstance(task, Cell) else failed
+    if not isinstance(task, Cell):
+        return failed
+    why = {"status": "failed", "stage": failed.stage, "reason": failed.reason}
+    return Measured({**_origin(task, conditions), **why}, None, failed=(failed,))
 
 
 def _coded_columns(coded: Coded, source: Source) -> Row:
     return {
+        **{name: value for name, value in coded._asdict().items() if name not in IN_NO_ROW},
         "status": "ok",
-        "num_bytes": coded.num_bytes,
-        "container_bytes": coded.container_bytes,
         "bytes_origin": "declared" if coded.stream is None else "measured",
         "bpp": bits_per_pixel(coded.num_bytes, source.width_px * source.height_px),
         "stream_sha256": None if coded.stream is None else sha256(coded.stream).hexdigest(),
         "decoded_sha256": pixels_sha256(coded.decoded),
-        "encode_seconds": coded.encode_seconds,
-        "decode_seconds": coded.decode_seconds,
-        "encode_inside_seconds": coded.encode_inside_seconds,
-        "decode_inside_seconds": coded.decode_inside_seconds,
     }
 
 
@@ -331,5 +312,4 @@ def _warm_up_picture() -> Pixels:
     rows, columns = np.mgrid[0:96, 0:128]
     ramp = np.stack([rows * 2, columns * 2, rows + columns], axis=-1)
     noise = np.random.default_rng(0).integers(0, 16, ramp.shape)
-    picture: Pixels = np.clip(ramp + noise, 0, 255).astype(np.uint8)
-    return picture
+    return np.asarray(np.clip(ramp + noise, 0, 255), np.uint8)

@@ -1,4 +1,4 @@
-"""Cells, the measurements that a run consists of, and their order. Pure: no disk, codec or clock.
+"""Cells and rows to score again, which a run consists of, in order. Pure: no disk, codec, clock.
 
 A worker takes whole bundles: short cells of one image, so that its pixels travel and its metrics
 are prepared once for all of them, or one long cell. Whoever is free takes the longest bundle left,
@@ -8,9 +8,9 @@ workers), and with many cells a worker far closer to it.
 
 import heapq
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from benchmark.codec import Between, CodecInfo, OneOf, Setting
 from benchmark.codec_spec import CodecSpec
@@ -18,8 +18,6 @@ from benchmark.datasets.dataset import Source
 from benchmark.packs.pack import Pack
 from benchmark.protocol import CODING
 from benchmark.rows.schema import cell_key
-
-Task = TypeVar("Task")
 
 # A bundle is at most so small a part of one worker's share: what the last one can add to the end.
 PARTS = 40
@@ -58,13 +56,65 @@ class Cell(NamedTuple):
         source = self.source.sha256, self.source.width_px
         return cell_key(self.codec, self.info, self.setting, *source, CODING)
 
+    @property
+    def image_sha256(self) -> str:
+        """Sha256 of its source's pixels."""
+        return self.source.sha256
+
+    @property
+    def num_pixels(self) -> int:
+        """Pixels of its source."""
+        return self.source.width_px * self.source.height_px
+
+    @property
+    def device(self) -> str:
+        """Device that its codec runs on: cpu or cuda."""
+        return self.info.device
+
+
+class Rescore(NamedTuple):
+    """A stored row whose metrics are to be filled in; without its source, it is decoded only."""
+
+    row: dict[str, Any]
+    source: Source | None
+    metrics: tuple[str, ...]
+    folder: Path  # of the store that kept the stream
+
+    @property
+    def codec(self) -> CodecSpec:
+        """Its codec variant."""
+        return CodecSpec.of(self.row["codec"], self.row["variant"])
+
+    @property
+    def setting(self) -> Setting:
+        """The setting that it was coded at."""
+        return Setting(self.row["setting_name"], self.row["setting_value"])
+
+    @property
+    def image_sha256(self) -> str:
+        """Sha256 of its source's pixels."""
+        return str(self.row["image_sha256"])
+
+    @property
+    def num_pixels(self) -> int:
+        """Pixels of its source."""
+        return int(self.row["width_px"] * self.row["height_px"])
+
+    @property
+    def device(self) -> str:
+        """Device that its codec ran on: cpu or cuda."""
+        return str(self.row["device"])
+
+
+Task = Cell | Rescore
+Seconds = Callable[[Task], float | None]  # that coding takes, None for unknown
+
 
 def plan(contenders: Sequence[Contender], dataset: str, sources: Iterable[Source]) -> list[Cell]:
     """Return codecs x settings x images, images outermost: an early stop is a fair sample."""
     return [
         Cell(
-            contender.spec,
-            contender.info,
+            *contender[:2],
             setting,
             dataset,
             source,
@@ -79,14 +129,12 @@ def plan(contenders: Sequence[Contender], dataset: str, sources: Iterable[Source
 
 def lacking(contender: Contender, sources: Sequence[Source]) -> str:
     """Return a sentence on the images that a contender's pack lacks; empty for none."""
-    if contender.pack is None:
-        return ""
     images = [
         source.file.name
         for source in sources
         if not all(contender.can_code(source, setting) for setting in contender.sweep)
     ]
-    if not images:
+    if contender.pack is None or not images:
         return ""
     shown = ", ".join(images[:NAMES_SHOWN]) + (", ..." if len(images) > NAMES_SHOWN else "")
     whose = f"{contender.encoder_lacks}; and " if contender.encoder_lacks else ""
@@ -113,72 +161,51 @@ class Makespan(NamedTuple):
         return self.seconds / self.ideal - 1 if self.ideal else 0.0
 
 
-def longest_first(
-    tasks: Sequence[Task],
-    image: Callable[[Task], Hashable],
-    seconds: Callable[[Task], float | None],
-) -> list[Task]:
+def longest_first(tasks: Sequence[Task], seconds: Seconds) -> list[Task]:
     """Return the tasks of each image by falling seconds; images stay in order.
 
     So that the last tasks of a run, when some workers have nothing left to do, are short ones. A
-    task of unknown length (None) comes before the others of its image, the last one first: sweeps
-    rise.
-
-    >>> cost = {"a1": 1.0, "a2": 2.0, "b1": 3.0, "a3": None}
-    >>> longest_first(list(cost), lambda task: task[0], cost.get)
-    ['a3', 'a2', 'a1', 'b1']
+    task of unknown length comes before the others of its image, the last one first: sweeps rise.
     """
-    place = {one: at for at, one in enumerate(dict.fromkeys(map(image, tasks)))}
+    images = {sha256: at for at, sha256 in enumerate(dict.fromkeys(t.image_sha256 for t in tasks))}
 
-    def key(at: int) -> tuple[int, float, int]:
-        expected = seconds(tasks[at])
-        return place[image(tasks[at])], -math.inf if expected is None else -expected, -at
+    def key(task: Task) -> tuple[int, float]:
+        expected = seconds(task)
+        return images[task.image_sha256], -math.inf if expected is None else -expected
 
-    return [tasks[at] for at in sorted(range(len(tasks)), key=key)]
+    result = list(tasks)
+    result.reverse()
+    result.sort(key=key)
+    return result
 
 
-def bundles(
-    tasks: Sequence[Task],
-    image: Callable[[Task], Hashable],
-    seconds: Callable[[Task], float | None],
-    size: Callable[[Task], float],
-    workers: int,
-) -> list[list[Task]]:
+def bundles(tasks: Sequence[Task], seconds: Seconds, workers: int) -> list[list[Task]]:
     """Group all tasks into bundles, in the order in which workers take them and carry them out.
 
-    Tasks of unknown seconds are in bundles of their own, made by `size` (any measure that they all
-    share), which come before the others: they may be the longest.
-
-    >>> cost = {"a1": 5.0, "a2": 0.01, "a3": 0.02, "b1": 3.0, "b2": None}
-    >>> bundles(list(cost), lambda t: t[0], cost.get, lambda t: 1.0, 1)
-    [['b2'], ['a1'], ['b1'], ['a3', 'a2']]
+    Tasks of unknown seconds are in bundles of their own, made by their pixels, which come before
+    the others: they may be the longest.
     """
-    known = {at: one for at, task in enumerate(tasks) if (one := seconds(task)) is not None}
-    unknown = {at: size(task) for at, task in enumerate(tasks) if at not in known}
-    places = [
-        bundle for part in (unknown, known) for bundle in _bundles(tasks, image, part, workers)
-    ]
-    return [[tasks[at] for at in bundle] for bundle in places]
+    costs = [(task, seconds(task)) for task in tasks]
+    unknown = [(task, float(task.num_pixels)) for task, cost in costs if cost is None]
+    known = [(task, cost) for task, cost in costs if cost is not None]
+    return _bundles(unknown, workers) + _bundles(known, workers)
 
 
-def _bundles(
-    tasks: Sequence[Task], image: Callable[[Task], Hashable], cost: dict[int, float], workers: int
-) -> list[list[int]]:
-    most = math.fsum(cost.values()) / (workers * PARTS)
-    result: dict[Hashable, list[list[int]]] = {}
-    sums: dict[int, float] = {}  # by the first task of a bundle
-    for at in sorted(cost, key=lambda at: -cost[at]):
-        open_ones = result.setdefault(image(tasks[at]), [])
-        if open_ones and sums[open_ones[-1][0]] + cost[at] <= most:
-            open_ones[-1].append(at)
+def _bundles(costs: Sequence[tuple[Task, float]], workers: int) -> list[list[Task]]:
+    most = math.fsum(cost for _, cost in costs) / (workers * PARTS)
+    bundles: list[list[Task]] = []
+    sums: list[float] = []
+    last: dict[str, int] = {}  # place of an image's last bundle
+    for task, cost in sorted(costs, key=lambda pair: -pair[1]):
+        at = last.get(task.image_sha256)
+        if at is not None and sums[at] + cost <= most:
+            bundles[at].append(task)
+            sums[at] += cost
         else:
-            open_ones.append([at])
-        first = open_ones[-1][0]
-        sums[first] = sums.get(first, 0.0) + cost[at]
-    return sorted(
-        (bundle for of_image in result.values() for bundle in of_image),
-        key=lambda bundle: (-sums[bundle[0]], bundle[0]),
-    )
+            last[task.image_sha256] = len(bundles)
+            bundles.append([task])
+            sums.append(cost)
+    return [bundles[at] for at in sorted(range(len(bundles)), key=lambda at: -sums[at])]
 
 
 def makespan(durations: Iterable[float], workers: int) -> Makespan:
@@ -187,17 +214,16 @@ def makespan(durations: Iterable[float], workers: int) -> Makespan:
     >>> makespan([3, 3, 2, 2, 2], 2)
     Makespan(seconds=7, ideal=6.0, longest=3)
     """
-    told = list(durations)
+    seconds = list(durations)
     free: list[float] = [0] * workers
-    for one in told:
-        heapq.heapreplace(free, free[0] + one)
-    return Makespan(max(free), math.fsum(told) / workers, max(told, default=0))
+    for duration in seconds:
+        heapq.heapreplace(free, free[0] + duration)
+    return Makespan(max(free), math.fsum(seconds) / workers, max(seconds, default=0))
 
 
 def cells_to_decode_twice(cells: Iterable[Cell]) -> frozenset[str]:
     """Return the key of one cell of each codec variant: its first setting on the smallest image."""
-    by_size = sorted(cells, key=lambda cell: cell.source.width_px * cell.source.height_px)
     chosen: dict[CodecSpec, Cell] = {}
-    for cell in by_size:
+    for cell in sorted(cells, key=lambda cell: cell.num_pixels):
         chosen.setdefault(cell.codec, cell)
     return frozenset(cell.key for cell in chosen.values())

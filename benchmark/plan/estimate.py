@@ -11,13 +11,13 @@ import pyarrow.compute as pc
 
 from benchmark.codec_spec import CodecSpec, facts_of
 from benchmark.facts import Typical
-from benchmark.metrics.metric import is_large
-from benchmark.plan.cells import Cell
+from benchmark.metrics.metric import LARGE_PIXELS
+from benchmark.plan.cells import Cell, Task
 
 Basis = Literal["measured", "typical", "unknown"]
 Curve = tuple[tuple[float, float], ...]  # values of a setting, rising, and seconds per megapixel
-Kind = tuple[str, str, str, str]  # codec, variant, device, name of the setting
-Work = tuple[str, tuple[Typical, ...]]
+# Name of a codec, its variant or the typical times of several ones, device, name of the setting
+Kind = tuple[str, str | tuple[Typical, ...], str, str]
 
 GB = 1e9
 BASE_BYTES = 125_000_000  # Python, numpy, and what workers load before the first cell
@@ -44,23 +44,24 @@ class CostModel:
     """
 
     def __init__(self, table: pa.Table) -> None:
-        sums: dict[Kind, dict[float, _Sum]] = defaultdict(dict)
+        self._sums: dict[Kind, dict[float, _Sum]] = defaultdict(lambda: defaultdict(_Sum))
         for row in _sums(table):
-            kind = (row["codec"], row["variant"], row["device"], row["setting_name"])
-            sums[kind][row["setting_value"]] = _Sum(row["seconds_sum"], row["pixels_sum"])
-        self._by_variant = dict(sums)
-        self._by_work: dict[tuple[Work, str, str], dict[float, _Sum]] = defaultdict(dict)
-        for (codec, variant, device, name), values in sums.items():
-            whole = self._by_work[_work(CodecSpec.of(codec, variant)), device, name]
-            for value, one in values.items():
-                whole[value] = whole.get(value, _Sum(0, 0)) + one
+            codec, place = row["codec"], (row["device"], row["setting_name"])
+            typical = facts_of(CodecSpec.of(codec, row["variant"])).typical
+            for variants in (row["variant"], typical):
+                sums = self._sums[codec, variants, *place]
+                at = row["setting_value"]
+                sums[at] = sums[at].plus(row["seconds_sum"], row["pixels_sum"])
 
-    def seconds(self, cell: Cell) -> float | None:
-        """Return the expected seconds of a cell; None if nothing is known of the codec."""
-        if cell.pack is not None:
+    def seconds(self, task: Task) -> float | None:
+        """Return the expected seconds of a task; None if nothing is known of the codec."""
+        if not isinstance(task, Cell):
+            seconds: float | None = task.row["decode_seconds"]
+            return seconds
+        if task.pack is not None:
             return 0.0
-        rate = self._rate(cell)
-        return None if rate is None else rate * cell.source.width_px * cell.source.height_px
+        rate = self._rate(task)
+        return None if rate is None else rate * task.num_pixels
 
     def basis(self, cell: Cell) -> Basis:
         """Return whether the expected seconds come from measured rows or from typical times."""
@@ -69,9 +70,10 @@ class CostModel:
         return "typical" if _typical(cell) else "unknown"
 
     def _measured(self, cell: Cell) -> Mapping[float, "_Sum"]:
-        at = cell.info.device, cell.setting.name
-        own = self._by_variant.get((cell.codec.name, cell.codec.variant, *at))
-        return own or self._by_work.get((_work(cell.codec), *at), {})
+        """Return the sums of its variant, else of its codec's variants of about the same time."""
+        place = cell.device, cell.setting.name
+        own = self._sums.get((cell.codec.name, cell.codec.variant, *place))
+        return own or self._sums.get((cell.codec.name, facts_of(cell.codec).typical, *place), {})
 
     def _rate(self, cell: Cell) -> float | None:
         """Return the expected seconds per pixel."""
@@ -82,20 +84,19 @@ class CostModel:
             return interpolated(typical, value) / 1e6 if typical else None
         if typical:
             expected = math.fsum(
-                interpolated(typical, at) / 1e6 * one.pixels for at, one in measured.items()
+                interpolated(typical, at) / 1e6 * sums.pixels for at, sums in measured.items()
             )
-            result = math.fsum(one.seconds for one in measured.values())
+            result = math.fsum(sums.seconds for sums in measured.values())
             return interpolated(typical, value) / 1e6 * (result / expected)
         return interpolated([(at, measured[at].rate) for at in sorted(measured)], value)
 
 
 class _Sum(NamedTuple):
-    seconds: float
-    pixels: float
+    seconds: float = 0.0
+    pixels: float = 0.0
 
-    def __add__(self, other: object) -> "_Sum":
-        assert isinstance(other, _Sum)
-        return _Sum(self.seconds + other.seconds, self.pixels + other.pixels)
+    def plus(self, seconds: float, pixels: float) -> "_Sum":
+        return _Sum(self.seconds + seconds, self.pixels + pixels)
 
     @property
     def rate(self) -> float:
@@ -121,7 +122,7 @@ def estimate(cells: Sequence[Cell], model: CostModel) -> TimeEstimate:
     """Return the sum of the seconds that the model expects of the cells."""
     known = [model.seconds(cell) for cell in cells]
     return TimeEstimate(
-        math.fsum(one for one in known if one is not None),
+        math.fsum(filter(None, known)),
         known.count(None),
         sum(model.basis(cell) == "typical" for cell in cells),
     )
@@ -129,14 +130,10 @@ def estimate(cells: Sequence[Cell], model: CostModel) -> TimeEstimate:
 
 def _typical(cell: Cell) -> Curve:
     """Return the typical curve of a cell's setting and device, declared by its codec's class."""
-    for one in facts_of(cell.codec).typical:
-        if one.device == cell.info.device and one.setting in (cell.setting.name, ""):
-            return one.seconds
+    for typical in facts_of(cell.codec).typical:
+        if typical.device == cell.device and typical.setting in (cell.setting.name, ""):
+            return typical.seconds
     return ()
-
-
-def _work(codec: CodecSpec) -> Work:
-    return codec.name, facts_of(codec).typical  # shared by variants of about the same time
 
 
 def _sums(table: pa.Table) -> list[dict[str, Any]]:
@@ -202,13 +199,14 @@ def worker_bytes(need: Need, metrics: Sequence[str]) -> int:
     """Estimate the memory of a worker that codes an image and scores it with image metrics."""
     pixels = need.height_px * need.width_px
     coding = facts_of(CodecSpec(need.codec, ())).memory
-    table = SCORING | OF_LARGE if is_large((need.height_px, need.width_px)) else SCORING
+    table = SCORING | OF_LARGE if pixels > LARGE_PIXELS else SCORING
     scoring = [table.get(name, OTHER_SCORING) for name in metrics]
-    kept = sum(one.kept for one in scoring)
+    kept = sum(metric.kept for metric in scoring)
     # What metrics keep of a source is there while its next cell is coded.
     while_coding = (coding.pixel + kept) * pixels + coding.tile_pixel * min(pixels, TILE_PIXELS)
-    while_scoring = max((kept - one.kept + one.peak for one in scoring), default=0) * pixels
-    torch = coding.torch or any(one.torch for one in scoring)
+    peaks = [kept - metric.kept + metric.peak for metric in scoring]
+    while_scoring = max(peaks, default=0) * pixels
+    torch = coding.torch or any(metric.torch for metric in scoring)
     return int(BASE_BYTES + TORCH_BYTES * torch + max(while_coding, while_scoring))
 
 

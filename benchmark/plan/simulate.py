@@ -6,7 +6,7 @@ machine, pictures of its typical sizes stand in for it.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from benchmark.codec import CodecInfo
 from benchmark.codec_spec import codec_class, load_codec
 from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.errors import Unavailable
-from benchmark.plan.cells import Cell, Contender, Makespan, bundles, makespan, plan
+from benchmark.plan.cells import Cell, Contender, Makespan, Seconds, bundles, makespan, plan
 from benchmark.plan.estimate import CostModel
 from benchmark.plan.matrix import open_stored
 from benchmark.plan.request import Request
@@ -63,28 +63,24 @@ def forecast(
     The two kinds of workers run at the same time, so that the slower kind decides.
     """
     lanes = {"cpu": nodes * workers_per_node, "cuda": nodes}
-    result = [
-        simulate(own, model.seconds, workers)
+    results = [
+        simulate([cell for cell in cells if cell.device == device], model.seconds, workers)
         for device, workers in lanes.items()
-        if (own := [cell for cell in cells if cell.info.device == device])
-    ] or [Simulation(lanes["cpu"], Makespan(0.0, 0.0, 0.0), 0, 0)]
-    slowest = max(result, key=lambda one: one.makespan.seconds)
-    unknown = sum(one.unknown for one in result)
+    ]
+    slowest = max(results, key=lambda result: result.makespan.seconds)
+    unknown = sum(result.unknown for result in results)
     typical = sum(model.basis(cell) == "typical" for cell in cells)
     times = (*slowest.makespan, slowest.makespan.excess)
     return ClusterForecast(nodes, slowest.workers, *times, unknown, typical)
 
 
 def simulate(
-    cells: Sequence[Cell],
-    seconds: Callable[[Cell], float | None],
-    workers: int,
-    actual: Callable[[Cell], float | None] | None = None,
+    cells: Sequence[Cell], seconds: Seconds, workers: int, actual: Seconds | None = None
 ) -> Simulation:
     """Simulate cells of one kind of worker, ordered by `seconds`, taking the `actual` ones."""
     known = [cell for cell in cells if seconds(cell) is not None]
-    order = bundles(known, lambda cell: cell.source.sha256, seconds, _pixels, workers)
-    times = [math.fsum((actual or seconds)(cell) or 0 for cell in bundle) for bundle in order]
+    order = bundles(known, seconds, workers)
+    times = [math.fsum((actual or seconds)(task) or 0 for task in bundle) for bundle in order]
     return Simulation(workers, makespan(times, workers), len(known), len(cells) - len(known))
 
 
@@ -125,27 +121,20 @@ def imagined_cells(
     for text in texts:
         with suppress(Unavailable):
             for spec in variants_of(text, draws):
-                info = CodecInfo("", "", "", spec.text, 0, "")
                 codec = codec_class(spec)
                 if not isinstance(getattr(codec, "sweep", None), tuple):
                     codec = load_codec(spec)  # its sweep depends on the options
-                accepts = declared_settings(codec)
-                contender = Contender(spec, info, codec.sweep, accepts=accepts)
+                info = CodecInfo("", "", "", spec.text, 0, "")
+                contender = Contender(spec, info, codec.sweep, accepts=declared_settings(codec))
                 contenders.append(at_points(contender, points, set()))
     return plan(contenders, dataset, images)
 
 
 def typical_sources(dataset: str, limit: int | None) -> list[Source]:
     """Return as many pictures as a dataset has, of its typical sizes; none if they are unknown."""
-    if dataset not in DATASETS:
-        return []
-    told = getattr(dataset_module(dataset), "typical_sizes", None)
-    sizes = list(told(dataset))[:limit] if told else []
+    module = dataset_module(dataset) if dataset in DATASETS else None
+    sizes_of = getattr(module, "typical_sizes", lambda name: ())
     return [
         Source(ImageFile(f"{at:04}", Path(f"{at:04}")), f"{at:064x}", width, height, False)
-        for at, (width, height) in enumerate(sizes)
+        for at, (width, height) in enumerate(list(sizes_of(dataset))[:limit])
     ]
-
-
-def _pixels(cell: Cell) -> float:
-    return cell.source.width_px * cell.source.height_px

@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
@@ -58,33 +58,29 @@ def write_together(files: Mapping[Path, bytes | memoryview]) -> None:
     before this returns (fsync). Missing parent folders are made. Raises `OSError`, leaving no
     draft; each file then has its earlier content or all of the new one.
     """
-    drafts = {path: path.with_name(f".{uuid4().hex}.part") for path in files}
-    try:
-        changed: set[Path] = set()
-        for path, draft in drafts.items():
-            changed |= _make_folder(path.parent)
-            draft.write_bytes(files[path])
-        synchronise(drafts.values())
-        for path, draft in drafts.items():
-            os.replace(draft, path)
-            changed.add(path.parent)
-        synchronise(changed)
-    finally:
-        for draft in drafts.values():
-            draft.unlink(missing_ok=True)
+    folders = {path.parent for path in files}
+    above = {parent for folder in folders for parent in (folder, *folder.parents)}
+    folders |= {folder.parent for folder in above if not folder.exists()}
+    drafts = []
+    with ExitStack() as renamed_at_the_end:
+        for path in reversed(list(files)):  # the last draft is renamed first
+            drafts.append(renamed_at_the_end.enter_context(replacing(path)))
+            drafts[-1].write_bytes(files[path])
+        synchronise(drafts)
+    synchronise(folders)
 
 
 def synchronise(paths: Iterable[Path]) -> None:
     """Wait until the disk has files, or entries of folders where it can; raises `OSError`."""
-    each = list(paths)
-    if len(each) > 1:
+    waiting = list(paths)
+    if len(waiting) > 1:
         from concurrent.futures import ThreadPoolExecutor
 
         with suppress(RuntimeError):  # for a limit of memory or processes there are no threads
             with ThreadPoolExecutor(SYNCHRONISED_AT_ONCE) as pool:
-                list(pool.map(_synchronise, each))
+                list(pool.map(_synchronise, waiting))
             return
-    for path in each:
+    for path in waiting:
         _synchronise(path)
 
 
@@ -97,13 +93,6 @@ def _synchronise(path: Path) -> None:
             raise
     finally:
         os.close(handle)
-
-
-def _make_folder(folder: Path) -> set[Path]:
-    """Make a folder with its parents; return the folders that have new entries thereby."""
-    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    return {one.parent for one in missing}
 
 
 def write_files(
@@ -124,8 +113,7 @@ def write_results(files: Mapping[Path, bytes | memoryview], *, remedy: str = REM
     try:
         write_together(files)
     except OSError as error:
-        reason = error.strerror or error
-        where = error.filename or next(iter(files))
+        where, reason = error.filename or next(iter(files)), error.strerror or error
         raise StoreError(f"{where} cannot be written: {reason}; {remedy}") from error
 
 
@@ -139,24 +127,23 @@ class WaitingFiles:
     def __init__(self, remedy: str = REMEDY) -> None:
         self._remedy = remedy
         self._files: dict[Path, bytes | memoryview] = {}
-        self._num_bytes = 0
 
     def add(self, files: Mapping[Path, bytes | memoryview]) -> None:
         """Take files by path; their contents must not change until they are written."""
         self._files |= files
-        self._num_bytes += sum(map(len, files.values()))
-        if self._num_bytes > MOST_WAITING_BYTES or len(self._files) > MOST_WAITING_FILES:
+        num_bytes = sum(map(len, self._files.values()))
+        if num_bytes > MOST_WAITING_BYTES or len(self._files) > MOST_WAITING_FILES:
             self.write()
 
     def write(self) -> None:
         """Write what waits; it keeps waiting where that fails. Raises `StoreError`."""
         if self._files:
             write_results(self._files, remedy=self._remedy)
-            self._files, self._num_bytes = {}, 0
+            self._files = {}
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: object, at: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.write()

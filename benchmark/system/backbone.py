@@ -5,8 +5,8 @@ torchvision takes 1.1 s and 80 MB in every process. The weights of LPIPS' channe
 the package lpips 0.1.4.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from pickle import UnpicklingError
@@ -29,28 +29,22 @@ EPSILON = 1e-10
 MEAN = (0.485, 0.456, 0.406)  # ImageNet's normalisation for [0, 1], as torchvision documents it
 DEVIATION = (0.229, 0.224, 0.225)
 # Exceptions of torch.load, and of reading its result, for a file that is something else
-UNREADABLE = (
-    OSError,
-    EOFError,
-    RuntimeError,
-    UnpicklingError,
-    LookupError,
-    TypeError,
-    AttributeError,
-)
+OF_CONTENT = (RuntimeError, UnpicklingError, LookupError, TypeError, AttributeError)
+UNREADABLE = (OSError, EOFError, *OF_CONTENT)
+Weights = Mapping[str, "Tensor"]
 
 
 class Step(NamedTuple):
     """Operation of a layer on a signal (n, channels, height, width), which is not overwritten."""
 
-    apply: "Callable[[Tensor, Mapping[str, Tensor]], Tensor]"
+    apply: "Callable[[Tensor, Weights], Tensor]"
     tensors: tuple[str, ...] = ()  # state-dict keys of its weights; a pool has none
 
 
 def pool(side_px: int = 3, ceil_mode: bool = False) -> Step:
     """Make a maximum pool of stride 2; with `ceil_mode` a last window may reach beyond the edge."""
 
-    def apply(signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
+    def apply(signal: "Tensor", weights: Weights) -> "Tensor":
         from torch.nn import functional
 
         return functional.max_pool2d(signal, side_px, stride=2, ceil_mode=ceil_mode)
@@ -62,7 +56,7 @@ def convolution(name: str, stride: int = 1, padding: int = 0) -> Step:
     """Make a convolution followed by a ReLU; `name` is torchvision's."""
     tensors = f"{name}.weight", f"{name}.bias"
 
-    def apply(signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
+    def apply(signal: "Tensor", weights: Weights) -> "Tensor":
         from torch.nn import functional
 
         weight, bias = (weights[tensor] for tensor in tensors)
@@ -76,7 +70,7 @@ def fire(name: str) -> Step:
     squeeze = convolution(f"{name}.squeeze")
     expansions = convolution(f"{name}.expand1x1"), convolution(f"{name}.expand3x3", padding=1)
 
-    def apply(signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
+    def apply(signal: "Tensor", weights: Weights) -> "Tensor":
         import torch
 
         few = squeeze.apply(signal, weights)
@@ -120,27 +114,17 @@ class Backbone(NamedTuple):
     def load(self, path: Path, device: str, dtype: "torch.dtype") -> "dict[str, Tensor]":
         """Load the weights to a device; `Unavailable` where the file holds something else."""
         if self.sha256_of == "file":
-            content = load_pinned(path, self.sha256, self.file)
-            tensors = {name: content[name] for name in self.tensors}
-        else:
-            tensors = self._load_tensors(path)
-        return {name: channels_last(one).to(device, dtype) for name, one in tensors.items()}
-
-    def _load_tensors(self, path: Path) -> "dict[str, Tensor]":
+            require_pinned(path, self.sha256, self.file)
         try:
             content = load_tensors(path)
             tensors = {name: content[name] for name in self.tensors}
-            digest = hashlib.sha256(
-                b"".join(tensor.numpy().tobytes() for tensor in tensors.values())
-            )
+            as_bytes = b"".join(tensor.numpy().tobytes() for tensor in tensors.values())
         except UNREADABLE as error:
             raise Unavailable(f"{path} cannot be read as {self.file}: replace it") from error
-        if digest.hexdigest() != self.sha256:
-            raise Unavailable(
-                f"{path} is not the {self.name} that LPIPS is defined with: replace it by "
-                f"{self.file}"
-            )
-        return tensors
+        if self.sha256_of == "tensors" and sha256(as_bytes).hexdigest() != self.sha256:
+            defined = f"the {self.name} that LPIPS is defined with"
+            raise Unavailable(f"{path} is not {defined}: replace it by {self.file}")
+        return {name: channels_last(tensor).to(device, dtype) for name, tensor in tensors.items()}
 
     def importances(self) -> "list[Tensor]":
         """Return LPIPS' channel weights of each layer, float32 of shape (1, channels, 1, 1)."""
@@ -158,8 +142,7 @@ class Backbone(NamedTuple):
 def load_pinned(path: Path, sha256: str, file: str) -> "dict[str, Tensor]":
     """Load a weight file whose digest is verified before; `file` names it in `Unavailable`."""
     require_pinned(path, sha256, file)
-    content: dict[str, Tensor] = load_tensors(path)
-    return content
+    return dict(load_tensors(path))
 
 
 def require_pinned(path: Path, sha256: str, file: str) -> None:
@@ -169,10 +152,8 @@ def require_pinned(path: Path, sha256: str, file: str) -> None:
     except OSError as error:
         raise Unavailable(f"{path} cannot be read as {file}: replace it") from error
     if not digest.startswith(sha256):
-        raise Unavailable(
-            f"{path} is not {file}, its sha256 begins with {digest[:8]} instead of {sha256[:8]}: "
-            "replace it"
-        )
+        begins = f"its sha256 begins with {digest[:8]} instead of {sha256[:8]}"
+        raise Unavailable(f"{path} is not {file}, {begins}: replace it")
 
 
 def _file_of_lpips(name: str) -> Path:
@@ -181,10 +162,8 @@ def _file_of_lpips(name: str) -> Path:
     except PackageNotFoundError:
         raise Unavailable("the Python package 'lpips' is not installed") from None
     if package.version != LPIPS_VERSION:
-        raise Unavailable(
-            f"LPIPS is defined with lpips {LPIPS_VERSION}, and {package.version} is installed:"
-            f" install lpips=={LPIPS_VERSION}"
-        )
+        remedy = f"and {package.version} is installed: install lpips=={LPIPS_VERSION}"
+        raise Unavailable(f"LPIPS is defined with lpips {LPIPS_VERSION}, {remedy}")
     return Path(str(package.locate_file(f"lpips/weights/v0.1/{name}")))
 
 
@@ -203,9 +182,9 @@ def channels_last(tensor: "Tensor") -> "Tensor":
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
 
 
-def _same(*names: str) -> tuple[Step, ...]:
+def _same(*numbers: int) -> tuple[Step, ...]:
     """Return consecutive 3 x 3 convolutions that keep height and width."""
-    return tuple(convolution(name, padding=1) for name in names)
+    return tuple(convolution(f"features.{number}", padding=1) for number in numbers)
 
 
 ALEXNET = Backbone(
@@ -220,8 +199,8 @@ ALEXNET = Backbone(
         (convolution("features.0", stride=4, padding=2),),
         (pool(), convolution("features.3", padding=2)),
         (pool(), convolution("features.6", padding=1)),
-        (convolution("features.8", padding=1),),
-        (convolution("features.10", padding=1),),
+        _same(8),
+        _same(10),
     ),
 )
 SQUEEZENET = Backbone(
@@ -255,10 +234,10 @@ VGG16 = Backbone(
     heads="vgg.pth",
     min_side_px=16,  # it is halved four times
     layers=(
-        _same("features.0", "features.2"),
-        (pool(side_px=2), *_same("features.5", "features.7")),
-        (pool(side_px=2), *_same("features.10", "features.12", "features.14")),
-        (pool(side_px=2), *_same("features.17", "features.19", "features.21")),
-        (pool(side_px=2), *_same("features.24", "features.26", "features.28")),
+        _same(0, 2),
+        (pool(side_px=2), *_same(5, 7)),
+        (pool(side_px=2), *_same(10, 12, 14)),
+        (pool(side_px=2), *_same(17, 19, 21)),
+        (pool(side_px=2), *_same(24, 26, 28)),
     ),
 )

@@ -17,9 +17,14 @@ from time import monotonic
 from typing import Any
 
 from benchmark.errors import ProgramFailed
-from benchmark.system.launcher import Order
 from benchmark.system.private_folder import private_folder
-from benchmark.system.programs import STDERR_KEPT_CHARACTERS, ending, idle_launcher
+from benchmark.system.programs import (
+    STDERR_KEPT_CHARACTERS,
+    WITH_LAUNCHER,
+    ending,
+    idle_launcher,
+    order_of,
+)
 
 MAGIC = b"RDRW"
 HEAD = struct.Struct(">4sIQ")  # magic, bytes of json, bytes of body
@@ -58,15 +63,7 @@ class Conversation:
             with suppress(OSError):  # more than the system allows
                 fcntl(descriptor, SET_PIPE_SIZE, PIPE_BYTES)
         self._launcher = idle_launcher()
-        self._launcher.start(
-            Order(
-                [os.fsencode(word) for word in command],
-                os.fsencode(folder),
-                {os.fsencode(key): os.fsencode(value) for key, value in environment.items()},
-                (os.fsencode(pipes[0]), os.fsencode(pipes[1]), os.fsencode(pipes[2])),
-                NO_LIMIT,
-            )
-        )
+        self._launcher.start(order_of(command, folder, environment, pipes, NO_LIMIT))
         self._listener = Thread(target=self._listen, args=(errors,), daemon=True)
         self._listener.start()
 
@@ -89,18 +86,15 @@ class Conversation:
             if not isinstance(answer, dict):
                 raise ValueError
             return answer, self._receive(body_bytes, end)
-        except TimeoutError:
+        except BaseException as error:
             self.close()
-            stopped = f"was stopped after {timeout_seconds:g} s without an answer"
-            raise ProgramFailed(f"{self.name} {stopped}{self._said()}") from None
-        except ValueError:
-            self.close()
-            raise ProgramFailed(
-                f"{self.name} wrote something else than an answer to its pipe{self._said()}"
-            ) from None
-        except BaseException:
-            self.close()
-            raise
+            if isinstance(error, TimeoutError):
+                why = f"was stopped after {timeout_seconds:g} s without an answer"
+            elif isinstance(error, ValueError):
+                why = "wrote something else than an answer to its pipe"
+            else:
+                raise
+            raise ProgramFailed(f"{self.name} {why}{self._said()}") from None
 
     def close(self) -> None:
         """End the program with all that it has started."""
@@ -144,7 +138,7 @@ class Conversation:
         try:
             code, why = self._launcher.outcome()
         except EOFError:
-            return f"{self.name} was ended with the process that had started it"
+            return f"{self.name} {WITH_LAUNCHER}"
         if why:
             return f"{self.name} could not be started: {os.strerror(why)}"
         self._listener.join(SECONDS_TO_SAY)

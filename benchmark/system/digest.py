@@ -1,7 +1,7 @@
 """sha256 of files and pixels: remembered while a file is unchanged, recorded beside fetched ones.
 
-Where authors publish no sha256 of a file, the first download is trusted: its record says later
-whether the file is still that one. `sha256sum --check NAME.sha256` reads it.
+Where authors publish no sha256 of a file, the first download is trusted and recorded;
+`sha256sum --check NAME.sha256` reads the record.
 """
 
 import hashlib
@@ -41,10 +41,8 @@ def file_sha256(path: Path) -> str:
 
 def files_sha256(paths: Iterable[Path]) -> str:
     """Hash the contents of several files, in the given order, without their names."""
-    together = hashlib.sha256()
-    for path in paths:
-        together.update(bytes.fromhex(file_sha256(path)))
-    return together.hexdigest()
+    digests = [bytes.fromhex(file_sha256(path)) for path in paths]
+    return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 def remembered(path: Path, what: str, compute: Callable[[], Any]) -> Any:
@@ -57,16 +55,19 @@ def remembered(path: Path, what: str, compute: Callable[[], Any]) -> Any:
     state = _state(path)
     place = os.fsencode(os.path.realpath(path)).decode(errors="backslashreplace")  # may be no UTF-8
     key = f"{what} {place} {state}"
+    folder = cache_folder()
     try:
-        with closing(_memory()) as memory:
+        folder.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(folder / "digests.sqlite", timeout=10)) as memory:
+            memory.execute("create table if not exists digest (key text primary key, value text)")
             row = memory.execute("select value from digest where key = ?", (key,)).fetchone()
             if row is not None:
                 return json.loads(row[0])
             value = compute()
             if _state(path) == state:
-                kept = key, json.dumps(value)
                 with memory:
-                    memory.execute("insert or replace into digest values (?, ?)", kept)
+                    row = key, json.dumps(value)
+                    memory.execute("insert or replace into digest values (?, ?)", row)
             return value
     except (sqlite3.Error, OSError):
         return compute()
@@ -75,14 +76,6 @@ def remembered(path: Path, what: str, compute: Callable[[], Any]) -> Any:
 def _state(path: Path) -> str:
     at = path.stat()
     return f"{at.st_size} {at.st_mtime_ns} {at.st_ctime_ns} {at.st_ino} {at.st_dev}"
-
-
-def _memory() -> sqlite3.Connection:
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    memory = sqlite3.connect(folder / "digests.sqlite", timeout=10)
-    memory.execute("create table if not exists digest (key text primary key, value text)")
-    return memory
 
 
 def cache_folder() -> Path:
@@ -103,10 +96,10 @@ def recorded_sha256(path: Path) -> str:
     record = _record(path)
     if not record.exists():
         return ""
-    result = re.match(r"[0-9a-f]{64}\b", record.read_text(errors="replace"))
-    if result is None:
+    digest = record.read_text(errors="replace").partition(" ")[0]
+    if not SHA256.fullmatch(digest):
         raise Unavailable(f"{record} holds no sha256: delete it")
-    return result[0]
+    return digest
 
 
 def require_recorded(path: Path, remedy: str) -> None:

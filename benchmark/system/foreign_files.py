@@ -1,8 +1,7 @@
 """Files of any origin, with limits: regular ones, tars, torch files, JPEGs and PNGs that end early.
 
 A pipe would be waited for without end, and a device read without end; a link would put another file
-of the user in the place of the stranger's. `tarfile` reads extended headers of any length, in time
-that grows with the square of it; here one may give a long name, in a few kilobytes.
+of the user in the place of the stranger's.
 """
 
 import errno
@@ -16,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -70,10 +69,9 @@ def is_regular(path: Path, within: Path | None = None) -> bool:
 
 
 BLOCK_BYTES = 512
-LARGEST_EXTENSION_BYTES = 1 << 13
+LARGEST_EXTENSION_BYTES = 1 << 13  # tarfile takes time that grows with the square of their length
 SHOWN_CHARACTERS = 60  # of a name in a refusal
 _EXTENSIONS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
-_WITHOUT_DATA = b"123456"  # links, devices, folders, pipes
 
 
 class BadTar(ValueError):  # noqa: N818 - as the errors of `benchmark.errors`
@@ -88,66 +86,41 @@ class TarFile(NamedTuple):
     size: int
 
 
+class _Header(tarfile.TarInfo):
+    """A header of a tar that is read to its end or refused, not passed over."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if not any(buf):  # the end
+                raise
+            raise BadTar(f"a header cannot be read ({error})") from error
+        if header.type in _EXTENSIONS and header.size > LARGEST_EXTENSION_BYTES:
+            most = f"{LARGEST_EXTENSION_BYTES} are allowed"
+            raise BadTar(f"an extended header has {header.size} bytes, and {most}")
+        return header
+
+
 def files_of_tar(file: BufferedReader) -> Iterator[TarFile]:
-    """Yield the regular files of an uncompressed tar, which may lack its end; raise `BadTar`."""
-    end, at = file.seek(0, os.SEEK_END), 0
-    if end == 0:
-        raise BadTar("it is empty")
-    long_name = ""
-    while at < end:
-        member = _header(file, at)
-        if member is None:
-            return
-        data = at + BLOCK_BYTES
-        size = 0 if member.type in _WITHOUT_DATA else member.size
-        if size < 0 or data + size > end:
-            raise BadTar(f"{member.name[:SHOWN_CHARACTERS]!r} reaches beyond its end")
-        if member.type in _EXTENSIONS:
-            long_name = _name_in(file, member, data) or long_name
-        else:
-            if member.type in tarfile.REGULAR_TYPES and member.type != tarfile.GNUTYPE_SPARSE:
-                yield TarFile(long_name or member.name, data, size)
-            long_name = ""
-        at = data + -(-size // BLOCK_BYTES) * BLOCK_BYTES
-
-
-def _header(file: BufferedReader, at: int) -> tarfile.TarInfo | None:
-    """Return the header at a place; None for the block of zeros at the end."""
-    file.seek(at)
-    block = file.read(BLOCK_BYTES)
-    if len(block) == BLOCK_BYTES and not any(block):
-        return None
+    """Yield the regular files of an uncompressed tar; raise `BadTar`."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(0)
     try:
-        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-    except tarfile.HeaderError as error:
-        raise BadTar(f"its header at byte {at} cannot be read ({error})") from error
+        tar = tarfile.open(fileobj=file, mode="r:", tarinfo=_Header)  # noqa: SIM115 - not ours
+        while (member := tar.next()) is not None:
+            if any(key == "size" or key.startswith("GNU.sparse") for key in member.pax_headers):
+                raise BadTar("an extended header says where a file lies, which is not read")
+            if member.size < 0 or (member.isreg() and member.offset_data + member.size > end):
+                raise BadTar(f"{member.name[:SHOWN_CHARACTERS]!r} reaches beyond its end")
+            if member.isreg() and not member.issparse():
+                yield TarFile(member.name, member.offset_data, member.size)
+    except (tarfile.TarError, ValueError, LookupError, OverflowError) as error:
+        raise BadTar(str(error)) from error
 
 
-def _name_in(file: BufferedReader, member: tarfile.TarInfo, data: int) -> str:
-    """Return the name that an extended header gives the next member; empty for none."""
-    if member.size > LARGEST_EXTENSION_BYTES:
-        raise BadTar(
-            f"an extended header has {member.size} bytes, and {LARGEST_EXTENSION_BYTES} are allowed"
-        )
-    file.seek(data)
-    content = file.read(member.size)
-    if member.type == tarfile.GNUTYPE_LONGNAME:
-        return content.rstrip(b"\0").decode("utf-8", "surrogateescape")
-    result = ""
-    while content and member.type == tarfile.XHDTYPE:
-        length, _, rest = content[:16].partition(b" ")
-        if not rest or not length.isdigit() or not len(length) < int(length) <= len(content):
-            raise BadTar("an extended header cannot be read")
-        key, _, value = content[len(length) + 1 : int(length) - 1].partition(b"=")
-        if key == b"size" or key.startswith(b"GNU.sparse"):
-            raise BadTar("an extended header says where a file lies, which is not read")
-        if key == b"path":
-            result = value.decode("utf-8", "surrogateescape")
-        content = content[int(length) :]
-    return result
-
-
-ZIP = b"PK\x03\x04"  # how torch, which looks at the start alone, tells its present format
+ZIP = b"PK\x03\x04"  # how torch, which looks at the start alone, recognises its present format
 
 
 def load_tensors(path: Path, device: Any = "cpu") -> Any:
@@ -160,24 +133,22 @@ def load_tensors(path: Path, device: Any = "cpu") -> Any:
     """
     import torch
 
+    unpacked = 0
     try:
         with open_regular(path) as file:
-            size = file.seek(0, 2)
+            size = file.seek(0, os.SEEK_END)
             file.seek(0)
             start = file.read(BLOCK_BYTES)
             if start.startswith(ZIP):
                 with ZipFile(file) as parts:
                     unpacked = sum(part.file_size for part in parts.infolist())
-                if unpacked > size:
-                    raise Unavailable(
-                        f"{path} holds parts larger than itself: unpacked, {unpacked} bytes"
-                    )
-    except (BadZipFile, NotImplementedError) as error:
-        raise Unavailable(f"{path} cannot be read as weights: it is damaged") from error
-    except OSError as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise Unavailable(f"{path} cannot be read as weights: {error.strerror}") from error
+    except FileNotFoundError:
+        raise
+    except (BadZipFile, NotImplementedError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is damaged"
+        raise Unavailable(f"{path} cannot be read as weights: {why}") from error
+    if unpacked > size:
+        raise Unavailable(f"{path} holds parts larger than itself: unpacked, {unpacked} bytes")
     with suppress(tarfile.HeaderError):
         tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
         raise Unavailable(
@@ -194,12 +165,12 @@ def _tensors(content: Any, kind: type) -> Iterable[Any]:
     """Iterate over the tensors in nested dictionaries, lists and tuples, each container once."""
     waiting, seen = [content], set()
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, kind):
-            yield one
-        elif isinstance(one, Mapping | list | tuple) and id(one) not in seen:
-            seen.add(id(one))
-            waiting += one.values() if isinstance(one, Mapping) else one
+        value = waiting.pop()
+        if isinstance(value, kind):
+            yield value
+        elif isinstance(value, Mapping | list | tuple) and id(value) not in seen:
+            seen.add(id(value))
+            waiting += value.values() if isinstance(value, Mapping) else value
 
 
 ANY_BLOCKS = 128 * b"\xaa"  # decoded as some blocks, wherever they begin
@@ -233,7 +204,8 @@ def _end_of_scans(data: bytes) -> tuple[int, bytes] | None:
     while data[at : at + 1] == b"\xff" and at + 1 < len(data):
         marker = data[at + 1]
         if marker == END_OF_IMAGE:
-            return at, _more(last) if restarts else ANY_BLOCKS
+            number = data[last + 1] - 0xD0 if last >= 0 else -1
+            return at, _with_restarts(number) if restarts else ANY_BLOCKS
         if marker in ARITHMETIC:
             return None
         if marker == 0xFF:  # a byte that fills up
@@ -244,16 +216,16 @@ def _end_of_scans(data: bytes) -> tuple[int, bytes] | None:
         if marker == RESTART_INTERVAL:
             restarts = any(data[begin:at])
         if marker == START_OF_SCAN:
-            result = BEHIND_SCAN.search(data, at)
-            end = result.start() if result else len(data)
-            markers = [one[0][1] - 0xD0 for one in RESTART.finditer(data, at, end)]
-            at, last = end, markers[-1] if markers else -1
+            behind = BEHIND_SCAN.search(data, at)
+            end = behind.start() if behind else len(data)
+            last = max((marker.start() for marker in RESTART.finditer(data, at, end)), default=-1)
+            at = end
     return None
 
 
-def _more(restart: int) -> bytes:
-    """Return data with a restart marker after each part, the first one behind that of a number."""
-    markers = (bytes([0xFF, 0xD0 + (restart + step) % 8]) for step in range(1, 9))
+def _with_restarts(number: int) -> bytes:
+    """Return blocks with all eight restart markers between them, beginning behind this number."""
+    markers = (bytes([0xFF, 0xD0 + (number + step) % 8]) for step in range(1, 9))
     return ANY_BLOCKS + b"".join(marker + ANY_BLOCKS for marker in markers)
 
 
@@ -289,9 +261,8 @@ def holds_rows(head: bytes, num_bytes: int) -> bool:
 def _raw_size(data: bytes) -> int:
     """Return the size in bytes of the filtered rows that the header announces."""
     width, height, bits, colours, interlaced = struct.unpack_from(">IIBBxxB", data, 16)
-    passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
     total = 0
-    for left, top, right, down in passes:
+    for left, top, right, down in ADAM7 if interlaced else ((0, 0, 1, 1),):
         columns, rows = -(-(width - left) // right), -(-(height - top) // down)
         if columns > 0 and rows > 0:
             total += rows * (1 + -(-columns * bits * CHANNELS.get(colours, 1) // 8))

@@ -37,7 +37,7 @@ class Order(NamedTuple):
     command: list[bytes]
     folder: bytes | None  # None for that of this process
     environment: dict[bytes, bytes]
-    files: tuple[bytes, bytes, bytes]  # paths of standard input, output and error
+    files: list[bytes]  # paths of standard input, output and error
     largest_file_bytes: int
 
 

@@ -6,7 +6,7 @@ import platform
 import subprocess
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
@@ -20,6 +20,11 @@ from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import read_regular
 
 MEASURED_SECONDS = 0.15
+CGROUP_MOUNTS = ("sys/fs/cgroup", "sys/fs/cgroup/unified", "sys/fs/cgroup/memory")
+CGROUP_FILES = (  # limit, usage, and what the names of caches begin with; versions 2 and 1
+    ("memory.max", "memory.current", ""),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+)
 INSTRUCTIONS = {"amx_tile": "AMX", "avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
 
 
@@ -36,12 +41,10 @@ def machine() -> str:
     Processor, cores that this process may use, widest instructions and a measured speed, in steps
     of a quarter: clouds give processors of one name other instructions and half the speed.
     """
-    facts: dict[str, str] = {}
-    for line in reversed(_lines(Path("/proc/cpuinfo"))):
-        key, _, value = line.partition(":")
-        facts[key.strip()] = value.strip()
+    pairs = (line.partition(":") for line in reversed(_lines(Path("/proc/cpuinfo"))))
+    facts = {key.strip(): value.strip() for key, _, value in pairs}
     processor = facts.get("model name") or platform.processor() or platform.machine()
-    flags = set(facts.get("flags", "").split())
+    flags = facts.get("flags", "").split()
     widest = next((name for flag, name in INSTRUCTIONS.items() if flag in flags), "")
     return ", ".join(filter(None, [processor, f"{cores()} cores", widest, f"speed {_speed()}"]))
 
@@ -102,11 +105,10 @@ def package_folder(package: str) -> Path:
 def gpus(environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
     """Return the GPUs that CUDA_VISIBLE_DEVICES leaves, by nvidia-smi, without a context on any."""
     asked = ("--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits")
-    try:
+    with suppress(OSError, subprocess.SubprocessError):
         listed = _printed("nvidia-smi", *asked)
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    return visible_gpus(listed, environment.get("CUDA_VISIBLE_DEVICES"))
+        return visible_gpus(listed, environment.get("CUDA_VISIBLE_DEVICES"))
+    return ()
 
 
 def visible_gpus(listed: str, visible: str | None) -> tuple[Gpu, ...]:
@@ -117,16 +119,16 @@ def visible_gpus(listed: str, visible: str | None) -> tuple[Gpu, ...]:
     >>> visible_gpus("0, GPU-a, 100\\n1, GPU-b, 200\\n", "1")
     (Gpu(name='1', free_bytes=209715200),)
     """
-    lines = [tuple(map(str.strip, line.split(","))) for line in listed.splitlines()]
-    result = {
+    rows = [[field.strip() for field in line.split(",")] for line in listed.splitlines()]
+    rows = [row for row in rows if len(row) == 3]
+    free_bytes = {
         name: int(free) << 20 if free.isdigit() else None
-        for index, uuid, free in (line for line in lines if len(line) == 3)
+        for index, uuid, free in rows
         for name in (index, uuid)
     }
-    if visible is None:
-        return tuple(Gpu(line[1], result[line[1]]) for line in lines if len(line) == 3)
-    names = [part.strip() for part in visible.split(",")]
-    return tuple(Gpu(name, result.get(name)) for name in names if name and name != "-1")
+    names = [uuid for _, uuid, _ in rows] if visible is None else visible.split(",")
+    names = [name for name in map(str.strip, names) if name not in ("", "-1")]
+    return tuple(Gpu(name, free_bytes.get(name)) for name in names)
 
 
 def available_memory(root: Path = Path("/")) -> int | None:
@@ -135,39 +137,30 @@ def available_memory(root: Path = Path("/")) -> int | None:
     The least of MemAvailable and of what each control group leaves that this process is in, of
     version 2 or 1: its limit without what is in use, but for page cache. root: of `proc` and `sys`.
     """
-    left: list[int | None] = []
-    for line in _lines(root / "proc/meminfo"):
-        if line.startswith("MemAvailable:"):
-            left.append(int(line.split()[1]) * 1024)
+    meminfo = _lines(root / "proc/meminfo")
+    left = [int(line.split()[1]) << 10 for line in meminfo if line.startswith("MemAvailable:")]
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
-        if not controllers:
-            mounts, version = ["sys/fs/cgroup", "sys/fs/cgroup/unified"], 2
-        elif "memory" in controllers.split(","):
-            mounts, version = ["sys/fs/cgroup/memory"], 1
-        else:
+        if controllers and "memory" not in controllers.split(","):
             continue
-        for mount in mounts:
-            group = Path(path.strip("/"))
+        group = Path(path.strip("/"))
+        for mount in CGROUP_MOUNTS:
             # A container may see its own group at the mount, under a path that is the host's.
             for level in (group, *group.parents):
-                left.append(_left_by_group(root / mount / level, version))
-    known = [one for one in left if one is not None]
-    return min(known, default=None)
+                left += _left_by_group(root / mount / level)
+    return min(left, default=None)
 
 
-def _left_by_group(folder: Path, version: int) -> int | None:
-    names = ("memory.max", "memory.current") if version == 2 else (
-        "memory.limit_in_bytes", "memory.usage_in_bytes"
-    )  # fmt: skip
-    limit, usage = (next(iter(_lines(folder / name)), "") for name in names)
-    if not limit.isdigit() or not usage.isdigit():  # "max", or no such group
-        return None
-    caches = ("inactive_file", "active_file")
-    prefix = "" if version == 2 else "total_"
-    result = dict(line.split(None, 1) for line in _lines(folder / "memory.stat") if " " in line)
-    cached = sum(int(result.get(prefix + name, 0)) for name in caches)
-    return max(int(limit) - max(int(usage) - cached, 0), 0)
+def _left_by_group(folder: Path) -> Iterator[int]:
+    """Yield the bytes that a control group leaves; nothing where it has no limit."""
+    for limit_file, usage_file, prefix in CGROUP_FILES:
+        limit, usage = (next(iter(_lines(folder / name)), "") for name in (limit_file, usage_file))
+        if limit.isdigit() and usage.isdigit():  # else "max", or no such group
+            lines = _lines(folder / "memory.stat")
+            sizes = dict(line.split(None, 1) for line in lines if " " in line)
+            caches = (f"{prefix}inactive_file", f"{prefix}active_file")
+            cached = sum(int(sizes.get(name, 0)) for name in caches)
+            yield max(int(limit) - max(int(usage) - cached, 0), 0)
 
 
 def _lines(path: Path) -> list[str]:

@@ -9,7 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -21,6 +21,7 @@ from benchmark.system.private_folder import private_folder
 SCRIPT = Path(__file__).with_name("launcher.py")
 LONGEST_POLL_SECONDS = 3600.0
 
+WITH_LAUNCHER = "was ended with the process that had started it"  # predicate of a sentence
 STDERR_KEPT_CHARACTERS = 2000
 LARGEST_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; more is a program that went astray
 MOST_OUTPUT_BYTES = 1 << 20  # of text; a picture on standard output has a limit of its own
@@ -32,16 +33,12 @@ def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
     Raises `Unavailable`, which ends with what to do, where it is not on the PATH, and `UsageError`
     where folders are named and have none: nobody means another program or a pack then.
     """
-    named: list[str | None] = [*map(str, folders)]
-    for path in named or [None]:
-        result = shutil.which(name, path=path)
-        if result is not None:
-            return Path(result)
+    path = os.pathsep.join(map(str, folders)) if folders else None
+    if result := shutil.which(name, path=path):
+        return Path(result)
     if folders:
-        raise UsageError(
-            f"{folders[0]} was named as the folder of the program {name!r} and has none: name "
-            f"another, or none to look on the PATH; {remedy}"
-        )
+        named = f"{folders[0]} was named as the folder of the program {name!r} and has none"
+        raise UsageError(f"{named}: name another, or none to look on the PATH; {remedy}")
     raise Unavailable(f"the program {name!r} is not on the PATH: {remedy}", Reason("program", name))
 
 
@@ -51,12 +48,11 @@ def packaged_ffmpeg(who: str) -> Path:
         from imageio_ffmpeg import get_ffmpeg_exe
 
         return Path(get_ffmpeg_exe())
-    except ImportError as error:
-        remedy = "install the Python package imageio-ffmpeg"
-        raise Unavailable(f"{who} needs an ffmpeg: {remedy}") from error
-    except RuntimeError as error:
-        remedy = "install a wheel of imageio-ffmpeg that contains one"
-        raise Unavailable(f"{who} needs an ffmpeg: {remedy}") from error
+    except (ImportError, RuntimeError) as error:
+        what = "the Python package imageio-ffmpeg"
+        if isinstance(error, RuntimeError):  # it is installed without a program
+            what = "a wheel of imageio-ffmpeg that contains one"
+        raise Unavailable(f"{who} needs an ffmpeg: install {what}") from error
 
 
 def run_program(
@@ -78,25 +74,22 @@ def run_program(
     output are not read and are a failure, as are exit codes that are not `accepted`.
     """
     name = Path(command[0]).name
+    if folder is None:
+        with suppress(FileNotFoundError):  # removed: the program finds that out
+            folder = Path.cwd()
     with private_folder() as own:
-        source, out, err = files = own / "in", own / "out", own / "err"
+        files = own / "in", own / "out", own / "err"
         for file, content in zip(files, (stdin, b"", b""), strict=True):
             file.write_bytes(content)
-        order = Order(
-            [os.fsencode(part) for part in command],
-            os.fsencode(folder) if folder else _present_folder(),
-            {os.fsencode(key): os.fsencode(value) for key, value in os.environ.items()},
-            (os.fsencode(source), os.fsencode(out), os.fsencode(err)),
-            LARGEST_FILE_BYTES,
-        )
-        launcher = idle_launcher()
+        _, out, err = files
+        order = order_of(command, folder, os.environ, files, LARGEST_FILE_BYTES)
         try:
-            code, why = launcher.run(order, timeout_seconds)
+            code, why = idle_launcher().run(order, timeout_seconds)
         except TimeoutError:
             stopped = f"{name} was stopped after {timeout_seconds:g} s{_said(err)}"
             raise ProgramFailed(stopped) from None
         except EOFError:
-            raise ProgramFailed(f"{name} was ended with the process that had started it") from None
+            raise ProgramFailed(f"{name} {WITH_LAUNCHER}") from None
         if why:
             raise ProgramFailed(f"{name} could not be started: {os.strerror(why)}")
         if code not in accepted:
@@ -105,6 +98,23 @@ def run_program(
         if with_stderr:
             printed += read_written(err, name, most_output_bytes, "to its standard error")
         return printed
+
+
+def order_of(
+    command: Sequence[str | Path],
+    folder: Path | None,
+    environment: Mapping[str, str],
+    files: Sequence[Path],
+    largest_file_bytes: int,
+) -> Order:
+    """Return the order to run a program; files: its standard input, output and error."""
+    return Order(
+        [os.fsencode(part) for part in command],
+        os.fsencode(folder) if folder else None,
+        {os.fsencode(key): os.fsencode(value) for key, value in environment.items()},
+        [os.fsencode(file) for file in files],
+        largest_file_bytes,
+    )
 
 
 class Launcher:
@@ -119,8 +129,8 @@ class Launcher:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
+        assert self.process.stdin
+        assert self.process.stdout
         self._orders, self._answers = self.process.stdin, self.process.stdout
 
     @property
@@ -175,14 +185,13 @@ _ALL: set[Launcher] = set()
 
 def idle_launcher() -> Launcher:
     """Return a launcher that nobody uses; one that was killed in the meantime is replaced."""
-    while True:
-        try:
+    with suppress(IndexError):
+        while True:
             launcher = _IDLE.pop()  # one step, which no other thread can come between
-        except IndexError:
-            return Launcher()
-        if launcher.process.poll() is None:
-            return launcher
-        launcher.close()
+            if launcher.process.poll() is None:
+                return launcher
+            launcher.close()
+    return Launcher()
 
 
 @atexit.register
@@ -217,31 +226,26 @@ def read_written(file: Path, program: str | Path, most_bytes: int, where: str = 
         return b""
     with file.open("rb") as written:
         content = written.read(most_bytes + 1)  # one more: it may have grown since
-        if len(content) > most_bytes:
-            size = written.seek(0, os.SEEK_END)
-            where = where or f"as {file.name}"
-            raise ProgramFailed(
-                f"{name} wrote {size:,} bytes {where}, and at most {most_bytes:,} are read"
-            )
+        size = written.seek(0, os.SEEK_END)
+    if len(content) > most_bytes:
+        wrote = f"{name} wrote {size:,} bytes {where or f'as {file.name}'}"
+        raise ProgramFailed(f"{wrote}, and at most {most_bytes:,} are read")
     return content
 
 
-def _present_folder() -> bytes | None:
-    try:
-        return os.getcwdb()
-    except FileNotFoundError:  # removed: the program finds that out
-        return None
+def ending(code: int) -> str:
+    """Describe how a process ended, by its exit code or negative signal, as a predicate.
 
-
-def ending(returncode: int) -> str:
-    """Return the words for how a program ended, by its exit code or negative signal."""
-    if returncode == -signal.SIGXFSZ:
+    >>> ending(-11), ending(3)
+    ('was killed by SIGSEGV', 'ended with exit code 3')
+    """
+    if code == -signal.SIGXFSZ:
         return f"was stopped: it wrote more than {LARGEST_FILE_BYTES} bytes to a file"
-    if returncode > 0:
-        return f"ended with exit code {returncode}"
-    number = -returncode
-    known = number in {Signal.value for Signal in signal.Signals}  # not so the real-time signals
-    return f"was killed by {signal.Signals(number).name if known else f'signal {number}'}"
+    if code >= 0:
+        return f"ended with exit code {code}"
+    with suppress(ValueError):  # real-time signals have no name
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"was killed by signal {-code}"
 
 
 def _said(err: Path) -> str:

@@ -6,8 +6,7 @@ environment. Without a choice, the user's variables $BENCH_DEVICE, $BENCH_WEIGHT
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar, copy_context
 from functools import wraps
 from pathlib import Path
@@ -24,12 +23,8 @@ DEVICE, WEIGHTS = "BENCH_DEVICE", "BENCH_WEIGHTS"
 GPU_MARKS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
 # Two oversubscribed cores make some metrics 27 times slower: a worker's numeric pools get a thread.
 POOLS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "BLIS_NUM_THREADS",
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
+    *("VECLIB_MAXIMUM_THREADS", "BLIS_NUM_THREADS"),
 )
 ONE_THREAD: Mapping[str, str] = MappingProxyType(dict.fromkeys(POOLS, "1"))
 
@@ -43,12 +38,10 @@ class Settings(NamedTuple):
 
     def variables(self) -> dict[str, str]:
         """Return the environment variables by which another process has the same settings."""
-        others = os.environ.get(WEIGHTS)
-        folders = [*map(str, self.weights), *([others] if others else [])]
-        result = {name: str(folder) for name, folder in self.programs}
-        if self.device is not None:
-            result[DEVICE] = self.device
-        return result | ({WEIGHTS: os.pathsep.join(folders)} if folders else {})
+        folders = [*map(str, self.weights), os.environ.get(WEIGHTS)]
+        chosen = {DEVICE: self.device, WEIGHTS: os.pathsep.join(filter(None, folders))}
+        programs = {name: str(folder) for name, folder in self.programs}
+        return programs | {name: value for name, value in chosen.items() if value}
 
 
 _CURRENT: ContextVar[Settings | None] = ContextVar("settings", default=None)
@@ -74,21 +67,6 @@ def worker_environment(**more: str) -> dict[str, str]:
     return {**os.environ, **settings().variables(), **ONE_THREAD, **more}
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one thread, as workers do: pixels depend on the number of threads."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    with threadpool_limits(1):
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-
-
 def use_device(asked: str, has_gpu: bool | None = None) -> Device:
     """Choose `auto`, `cpu` or `cuda` for codecs of this context and its workers; return the choice.
 
@@ -99,21 +77,17 @@ def use_device(asked: str, has_gpu: bool | None = None) -> Device:
         raise UsageError(f"--device {asked!r} is none of auto, cpu, cuda")
     lacks = "" if has_gpu else "no node of the cluster has a GPU"
     if has_gpu is None and asked != "cpu":
-        lacks = _lacking_gpu()
+        lacks = "" if any(map(os.path.exists, GPU_MARKS)) else "this machine shows no GPU"
+        if not lacks:
+            import torch
+
+            usable = torch.cuda.is_available()
+            lacks = "" if usable else "torch cannot use the GPU of this machine"
     if asked == "cuda" and lacks:
         raise Unavailable(f"--device cuda: {lacks}; leave the option out")
     device: Device = "cpu" if lacks or asked == "cpu" else "cuda"
     _CURRENT.set(settings()._replace(device=device))
     return device
-
-
-def _lacking_gpu() -> str:
-    """Return why this machine has no usable GPU, empty if it has one."""
-    if not any(Path(mark).exists() for mark in GPU_MARKS):
-        return "this machine shows no GPU"
-    import torch
-
-    return "" if torch.cuda.is_available() else "torch cannot use the GPU of this machine"
 
 
 def chosen_device() -> Device:
@@ -126,20 +100,17 @@ def use_weights_folder(folder: Path | None) -> None:
     if folder is None:
         return
     if not folder.is_dir() or not any(path.is_file() for path in folder.iterdir()):
-        raise UsageError(
-            f"{folder} was named as a folder of weight files and has none: name another, or "
-            "leave it out to use those that are bundled or in torch's cache"
-        )
+        remedy = "name another, or leave it out to use those that are bundled or in torch's cache"
+        raise UsageError(f"{folder} was named as a folder of weight files and has none: {remedy}")
     _CURRENT.set(settings()._replace(weights=(folder.resolve(), *settings().weights)))
 
 
 def weight_folders() -> list[Path]:
     """Return the folders that are searched for weights; torch's own cache is the last."""
     named = [Path(part) for part in os.environ.get(WEIGHTS, "").split(os.pathsep) if part]
-    torch_home = os.environ.get("TORCH_HOME") or str(
-        Path(os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")) / "torch"
-    )
-    return [*settings().weights, *named, Path(torch_home) / "hub" / "checkpoints"]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    torch_home = Path(os.environ.get("TORCH_HOME") or cache / "torch")
+    return [*settings().weights, *named, torch_home / "hub" / "checkpoints"]
 
 
 def use_program_folder(variable: str, folder: Path | None) -> None:
@@ -148,8 +119,8 @@ def use_program_folder(variable: str, folder: Path | None) -> None:
         return
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder of programs")
-    others = tuple(program for program in settings().programs if program[0] != variable)
-    _CURRENT.set(settings()._replace(programs=(*others, (variable, folder.resolve()))))
+    programs = dict(settings().programs) | {variable: folder.resolve()}
+    _CURRENT.set(settings()._replace(programs=tuple(programs.items())))
 
 
 def program_folders(variable: str) -> list[Path]:

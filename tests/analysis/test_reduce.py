@@ -18,8 +18,8 @@ from benchmark.analysis.summarise import summarise
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.datasets.image import read_image
 from benchmark.measure.unscored import unscored
-from benchmark.measure.workbench import Conditions, Rescore
-from benchmark.plan.cells import plan
+from benchmark.measure.workbench import Conditions
+from benchmark.plan.cells import Rescore, plan
 from benchmark.plan.select import select
 from benchmark.protocol import protocol_of
 from benchmark.rows.features import FeatureFolder
@@ -61,7 +61,7 @@ def measure(folder, sources, names=NAMES, kind="Honest"):
     store = Store(folder / "test")
     cells = plan(select([f"{FAKES}:{kind}"], {}).contenders, "test", sources)
     bench = Workbench(conditions(store, names))
-    measured = [bench.measure(cell) for cell in cells]
+    measured = [bench.carry_out(cell) for cell in cells]
     kept = FeatureFolder(store.folder)
     for one in measured:
         store.keep(one.stream)
@@ -162,7 +162,7 @@ def run_tasks_here(tasks, store):
 
     bench, recorder = Workbench(conditions(store)), Recorder(store, keep_streams=True)
     for task in tasks:
-        recorder.add(bench.rescore(task))
+        recorder.add(bench.carry_out(task))
     recorder.close()
 
 

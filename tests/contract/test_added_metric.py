@@ -62,7 +62,7 @@ def store(tmp_path, sources):
     )  # fmt: skip
     points = {("jpeg", "quality"): (5.0, 30.0, 60.0, 90.0)}
     cells = plan(select(("jpeg",), points).contenders, "test", sources)
-    measured = [bench.measure(cell) for cell in cells]
+    measured = [bench.carry_out(cell) for cell in cells]
     for one in measured:
         store.keep(one.stream)
         for features in one.features:

@@ -6,7 +6,8 @@ import pytest
 
 from benchmark.datasets.dataset import ImageFile
 from benchmark.measure.engine.local import Finished, carry_out, gpu_lanes
-from benchmark.measure.workbench import Rescore, Workbench
+from benchmark.measure.workbench import Workbench
+from benchmark.plan.cells import Rescore
 from benchmark.rows.store import Store
 from benchmark.system.machine import Gpu
 from support.codecs.files import FAKES, conditions, stable
@@ -25,7 +26,7 @@ def finished(tasks, conditions):
 def test_two_workers_give_the_rows_that_one_process_gives(sources):
     tasks = cells("Honest", sources)
     bench = Workbench(conditions())
-    alone = {cell.key: stable(bench.measure(cell).row) for cell in tasks}
+    alone = {cell.key: stable(bench.carry_out(cell).row) for cell in tasks}
     together = {d.task.key: stable(d.outcome.row) for d in finished(tasks, conditions())}
     assert together == alone
     assert len(alone) == 9
@@ -114,11 +115,11 @@ def test_closing_the_iterator_ends_the_workers(sources):
 def test_the_same_cell_rescored_keeps_its_columns_and_gains_the_metric(sources, tmp_path):
     store = Store(tmp_path / "store")
     (cell, *_) = cells("Honest", sources)
-    measured = Workbench(conditions(metrics=())).measure(cell)
+    measured = Workbench(conditions(metrics=())).carry_out(cell)
     store.keep(measured.stream)
     bench = Workbench(conditions(run="later"))
-    again = bench.rescore(Rescore(measured.row, cell.source, ("psnr",), store.folder))
-    direct = Workbench(conditions()).measure(cell)
+    again = bench.carry_out(Rescore(measured.row, cell.source, ("psnr",), store.folder))
+    direct = Workbench(conditions()).carry_out(cell)
     assert again.row["psnr_db"] == direct.row["psnr_db"]
     gained = {"psnr_db", "psnr_db_protocol", "psnr_db_reason", "finished_utc"}
     assert {k: v for k, v in again.row.items() if k not in gained} == {
@@ -130,12 +131,12 @@ def test_a_stream_that_decodes_to_other_pixels_is_not_scored(sources, tmp_path):
     store = Store(tmp_path / "store")
     (cell, *_) = cells("Honest", sources)
     bench = Workbench(conditions())
-    measured = bench.measure(cell)
+    measured = bench.carry_out(cell)
     store.keep(measured.stream)
     forged = {**measured.row, "decoded_sha256": "0" * 64}
-    failed = bench.rescore(Rescore(forged, cell.source, ("psnr",), store.folder))
+    failed = bench.carry_out(Rescore(forged, cell.source, ("psnr",), store.folder))
     assert failed.stage == "verify"
-    failed = bench.rescore(Rescore(measured.row, cell.source, ("psnr",), tmp_path))
+    failed = bench.carry_out(Rescore(measured.row, cell.source, ("psnr",), tmp_path))
     assert failed.reason == "its stream was not kept"
 
 

@@ -65,7 +65,7 @@ def cluster():
 def alone(cells, **changes):
     """What one process gives."""
     bench = Workbench(conditions(**changes))
-    return {cell.key: stable(bench.measure(cell).row) for cell in cells}
+    return {cell.key: stable(bench.carry_out(cell).row) for cell in cells}
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_a_killed_driver_resumes_where_it_was(cluster, sources, traces, tmp_path
     assert sum(node["cpus"] for node in record["nodes"]) >= 2
     monkeypatch.undo()
     bench = Workbench(conditions())
-    direct = [bench.measure(cell) for cell in cells(f"{CODECS}:Traced", sources[:2])]
+    direct = [bench.carry_out(cell) for cell in cells(f"{CODECS}:Traced", sources[:2])]
     expected = {(one.row["image"], one.row["setting_value"]): one for one in direct}
     for row in after.values():
         one = expected.pop((row["image"], row["setting_value"]))

@@ -25,9 +25,9 @@ from benchmark.measure.engine.ray.worker import (
     lack,
 )
 from benchmark.measure.engine.workers import WorkerProcess
-from benchmark.measure.workbench import Rescore, Workbench
+from benchmark.measure.workbench import Workbench
 from benchmark.packs.pack import open_pack
-from benchmark.plan.cells import Cell
+from benchmark.plan.cells import Cell, Rescore
 from benchmark.rows.store import Store
 from support.codecs.files import CODECS, FAKES, HERE, MINE, cells, conditions, sources_in, stable
 from support.files.noise import noise_images
@@ -72,7 +72,7 @@ def hire():
 def test_a_worker_that_sees_no_file_of_the_driver_gives_the_drivers_rows(source, hire):
     worker, bench = hire([FAKES]), Workbench(conditions())
     for cell in cells(f"{FAKES}:Honest", [source]):
-        there, expected = sent(worker, cell), bench.measure(cell)
+        there, expected = sent(worker, cell), bench.carry_out(cell)
         assert stable(there.row) == stable(expected.row)
         assert there.stream == expected.stream
         assert there.row["machine"] != "driver", "a row names the machine that measured it"
@@ -106,7 +106,7 @@ def test_a_users_file_is_the_shipped_one_even_where_another_lies_in_its_place(
     path.write_text(FAKES.read_text() + METRIC)
     metrics = (f"{path}:Sum",)
     (cell, *_) = cells(f"{path}:Honest", [source])
-    expected = Workbench(conditions(metrics=metrics)).measure(cell).row
+    expected = Workbench(conditions(metrics=metrics)).carry_out(cell).row
     worker = hire([path], metrics=metrics)
     path.write_text("raise RuntimeError('the file of the node')")
     row = sent(worker, cell).row
@@ -127,7 +127,7 @@ def test_an_endless_cell_is_given_up_and_the_worker_continues(kind, source, hire
 def test_a_users_file_that_was_not_shipped_is_one_sentence(tmp_path):
     path = tmp_path / "mine.py"
     spec = CodecSpec(f"{path}:Honest", ())
-    assert lack(Delivered(), NeededCodec(spec, None)) == f"no file {path}"
+    assert lack(NeededCodec(spec, None)) == f"no file {path}"
 
 
 def test_variables_of_the_driver_reach_the_codec_and_what_is_missing_is_told(source, hire):
@@ -150,11 +150,11 @@ def test_the_variables_that_travel_are_those_of_the_harness(monkeypatch):
 def test_another_program_than_the_drivers_is_not_measured_under_its_name(tmp_path):
     spec = parse_codec(f"{CODECS}:Another")
     there = CodecInfo("build 1", "encode", "MIT", "1" * 64, 1, "a call")
-    reason = lack(Delivered(), NeededCodec(spec, there))
+    reason = lack(NeededCodec(spec, there))
     assert f"build {os.getpid()}" in reason
     assert reason.endswith("instead of build 1 (11111111, cpu)")
     same = replace(there, fingerprint=f"{os.getpid():064d}")
-    assert not lack(Delivered(), NeededCodec(spec, same))
+    assert not lack(NeededCodec(spec, same))
 
 
 def test_a_stream_of_a_pack_travels_with_its_cell(hire):
@@ -167,7 +167,7 @@ def test_a_stream_of_a_pack_travels_with_its_cell(hire):
     part = only(pack, cell)
     assert len(part.streams) == 1
     there = sent(hire(), cell._replace(pack=NOWHERE / "vtm.tar"), pack=part)
-    here = Workbench(conditions()).measure(cell)
+    here = Workbench(conditions()).carry_out(cell)
     assert here.row["status"] == "ok"
     assert stable(there.row) == stable(here.row)
     assert there.row["encode_seconds"] == here.row["encode_seconds"], "as recorded"
@@ -177,11 +177,11 @@ def test_a_stream_of_a_pack_travels_with_its_cell(hire):
 def test_a_row_is_scored_again_from_the_stream_that_came_along(source, hire, tmp_path):
     store = Store(tmp_path / "store")
     (cell, *_) = cells(f"{FAKES}:Honest", [source])
-    measured = Workbench(conditions(metrics=())).measure(cell)
+    measured = Workbench(conditions(metrics=())).carry_out(cell)
     store.keep(measured.stream)
     task = Rescore(measured.row, source, ("psnr",), store.folder)
     again = sent(hire([FAKES]), task._replace(folder=NOWHERE), stream=measured.stream)
-    expected = Workbench(conditions()).rescore(task)
+    expected = Workbench(conditions()).carry_out(task)
     assert stable(again.row) == stable(expected.row)
     assert again.row["psnr_db"] > 0
 

@@ -14,7 +14,7 @@ from benchmark.measure.workbench import Measured
 from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
 from benchmark.rows.store import Store
-from support.codecs.files import FAKES
+from support.codecs.files import FAKES, conditions
 
 
 @pytest.fixture
@@ -110,6 +110,8 @@ def test_a_finished_fast_row_is_stored_while_a_slow_cell_runs(request_of, monkey
         stored.append(matrix.store.done())
         yield Finished(slow, Measured({**of, "cell": slow.key, "status": "ok"}, None))
 
-    failures = run_tasks((fast, slow), None, matrix.store, True, lambda progress: None, engine)
+    failures = run_tasks(
+        (fast, slow), conditions(), matrix.store, True, lambda progress: None, engine
+    )
     assert (stored, failures) == ([{fast.key}], [])
     assert matrix.store.done() == {fast.key, slow.key}

@@ -87,7 +87,7 @@ def test_a_changed_stream_is_a_failed_cell_and_the_others_run(folder_pack, sourc
     stream = one_stream(folder_pack)
     stream.write_bytes(stream.read_bytes()[:-1] + b"?")
     cells = plan([recorded_contender(folder_pack)], "photos", sources)
-    rows = [Workbench(conditions()).measure(cell).row for cell in cells]
+    rows = [Workbench(conditions()).carry_out(cell).row for cell in cells]
     (failed,) = [row for row in rows if row["status"] == "failed"]
     assert (failed["stage"], failed["recorded"]) == ("encode", True)
     assert f"its stream {stream.name[:8]} is damaged" in failed["reason"]

@@ -59,7 +59,7 @@ def cells(*codecs, qualities=(10, 20)):
 
 
 def ordered(cells, rows):
-    return longest_first(cells, lambda cell: cell.source, CostModel(table(rows)).seconds)
+    return longest_first(cells, CostModel(table(rows)).seconds)
 
 
 def test_a_run_takes_the_longest_cells_of_an_image_first_and_the_images_in_order():

@@ -17,7 +17,7 @@ from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.measure.engine.local import Finished, Started
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Progress
-from benchmark.measure.remaining import Pace, Running, Work, ended, kind_of, remaining, to_do
+from benchmark.measure.remaining import Pace
 from benchmark.measure.workbench import Measured
 from benchmark.plan.cells import Cell
 
@@ -80,40 +80,79 @@ def test_from_the_tenth_second_on_the_time_left_is_right_within_a_factor_of_two(
     assert max(silent) <= STARTED[path.stem] + 1
 
 
-JPEG, SLOW = kind_of("jpeg", 50, 1000), kind_of("slow", 50, 1000)
+def paced(*cells, expected):
+    """Return a pace, its clock, and functions that begin and end a cell by its number."""
+    tasks, clock = [cell(*one) for one in cells], Clock()
+    pace = Pace(tasks, lambda task: expected.get(task.codec.name), clock)
+
+    def begin(*numbers):
+        for number in numbers:
+            pace.take(Started(tasks[number]))
+
+    def end(number, at, coding):
+        clock.now = at
+        pace.take(coded(tasks[number], coding))
+
+    return pace, clock, begin, end
+
+
+JPEG, OTHER_JPEG, SLOW, OTHER_SLOW = (
+    (codec, setting, 1000) for codec in ("jpeg", "slow") for setting in (50, 90)
+)
 
 
 def test_nothing_is_said_before_a_cell_has_ended():
-    waiting = {JPEG: to_do(Work(JPEG, 1000, 1.0))}
-    assert remaining({}, [Running(Work(JPEG, 1000, 1.0), 30.0, True)], waiting, 1) is None
+    pace, clock, begin, _ = paced(JPEG, JPEG, expected={"jpeg": 1.0})
+    begin(0)
+    clock.now = 30.0
+    assert pace.left() is None
 
 
 def test_cells_cost_what_those_of_their_class_did_and_workers_share_them():
-    measured = {JPEG: ended(Work(JPEG, 1000, 1.0), 3.0, 1.0)}
-    running = [Running(Work(JPEG, 1000, 1.0), 1.0, False)] * 2
-    waiting = {JPEG: to_do(Work(JPEG, 4000, 4.0))}
-    assert remaining(measured, running, waiting, 2) == pytest.approx((4 * 4 + 2 * 3) / 2)
+    """Coding takes 3.5 s where 1 s was expected, and scoring half a second."""
+    pace, clock, begin, end = paced(*[JPEG] * 9, expected={"jpeg": 1.0})
+    begin(0, 1)
+    end(0, 4.0, 3.5)
+    begin(2)
+    end(1, 4.0, 3.5)
+    begin(3)
+    end(2, 8.0, 3.5)
+    end(3, 8.0, 3.5)
+    begin(4, 5)
+    clock.now = 9.0
+    assert pace.left() == pytest.approx((3 * 4 + 2 * 3) / 2)
 
 
 def test_a_codec_that_was_not_measured_is_expected_as_late_as_others_and_scored_as_they_are():
     """One codec is four times as slow as expected, which makes it twice for another."""
-    measured = {JPEG: ended(Work(JPEG, 1000, 1.0), 4.0, 0.001)}
-    running = [Running(Work(SLOW, 1000, 5.0), 0.0, False)]
-    assert remaining(measured, running, {}, 1) == pytest.approx(10.001)
+    pace, _, begin, end = paced(JPEG, JPEG, SLOW, expected={"jpeg": 1.0, "slow": 5.0})
+    begin(0)
+    end(0, 4.0, 4.0)
+    begin(1)
+    end(1, 8.001, 4.0)
+    begin(2)
+    assert pace.left() == pytest.approx(10.001)
 
 
 def test_a_cell_that_takes_ten_times_as_long_changes_what_its_codec_is_expected_to_take():
-    measured = {JPEG: ended(Work(JPEG, 1000, 1.0), 1.0, 0.0)}
-    other = kind_of("slow", 90, 1000)
-    waiting = {other: to_do(Work(other, 1000, 1.0))}
-    running = [Running(Work(SLOW, 1000, 1.0), 10.0, False)]
-    assert remaining(measured, running, waiting, 1) == pytest.approx(10 + 9)
+    pace, clock, begin, end = paced(JPEG, JPEG, SLOW, OTHER_SLOW, expected={"jpeg": 1, "slow": 1})
+    begin(0)
+    end(0, 1.0, 1.0)
+    begin(1)
+    end(1, 2.0, 1.0)
+    begin(2)
+    clock.now = 12.0
+    assert pace.left() == pytest.approx(10 + 9)
 
 
 def test_nothing_ends_before_the_longest_running_cell():
-    measured = {SLOW: ended(Work(SLOW, 1000, None), 60.0, 0.0)}
-    running = [Running(Work(SLOW, 1000, None), at, False) for at in (0.0, 59.0)]
-    assert remaining(measured, running, {}, 2) == pytest.approx(60.0)
+    pace, clock, begin, end = paced(*[SLOW] * 3, expected={})
+    begin(0)
+    end(0, 60.0, 60.0)
+    begin(1)
+    clock.now = 119.0
+    begin(2)
+    assert pace.left() == pytest.approx(60.0, abs=1e-3)
 
 
 def test_cells_that_no_worker_took_and_workers_that_died_leave_nothing_over():

@@ -14,7 +14,6 @@ from benchmark.system import settings
 from benchmark.system.settings import (
     chosen_device,
     isolated,
-    one_thread,
     program_folders,
     use_device,
     use_program_folder,
@@ -106,19 +105,6 @@ def test_a_folder_that_cannot_be_meant_is_refused(folders, tmp_path):
     request = Request(**{name: tmp_path / folder for name, folder in folders.items()})
     with pytest.raises(UsageError):
         isolated(request.use_folders)()
-
-
-def test_one_thread_is_used_and_then_as_many_as_before():
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with one_thread():
-            assert torch.get_num_threads() == 1
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_a_codec_keeps_its_settings_in_every_thread(tmp_path, monkeypatch, photo):

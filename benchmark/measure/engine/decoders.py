@@ -1,7 +1,7 @@
 """Decode streams in fresh processes that get the name of a codec and bytes, and nothing else."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ import numpy as np
 from benchmark.codec import Pixels
 from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.errors import Unavailable
-from benchmark.measure.engine.workers import TICK_SECONDS, Patience, WorkerProcess
+from benchmark.measure.engine.workers import TICK_SECONDS, Lost, WorkerProcess
 from benchmark.measure.execute import Failed, failed_by
 from benchmark.system.settings import DEVICE
 
@@ -22,67 +22,36 @@ class Ready(NamedTuple):
     device: str  # where it decodes: cpu or cuda
 
 
-class DecoderProcess:
-    """A process that decodes one codec variant; after `Failed` of stage "load", nothing."""
+class Decoder:
+    """A process that decodes one codec variant, and where it does, or why it cannot."""
 
     def __init__(self, spec: CodecSpec, device: str, timeout_seconds: float | None = None) -> None:
-        """Start the process; device: cpu or cuda, which the codec may ignore."""
-        self._spec, self._device = spec, device
-        self._patience = Patience(timeout_seconds)
-        self._start()
+        """Start the process and wait until it is ready; the codec may ignore `device`."""
+        self.process = WorkerProcess(
+            _serve, spec, limit_seconds=timeout_seconds, at_work="decoded it", **{DEVICE: device}
+        )
+        self.where = self._greeting()
 
-    def _start(self) -> None:
-        self._process = WorkerProcess(_serve, self._spec, **{DEVICE: self._device})
-        self._greeting: Ready | Failed | None = None
-        self._busy = False
-
-    @property
-    def connection(self) -> Connection:
-        """The pipe to the present process."""
-        return self._process.connection
-
-    @property
-    def ready(self) -> Ready | Failed:
-        """Device of the decoder, or why it cannot decode; waits until that is known."""
-        if self._greeting is None:
-            try:
-                self._greeting = self.connection.recv()
-            except (EOFError, OSError):
-                self._greeting = Failed("load", self._how_it_ended())
-        return self._greeting
+    def _greeting(self) -> Ready | Failed:
+        try:
+            greeting: Ready | Failed = self.process.reply()
+        except Lost as lost:
+            return lost.failed._replace(stage="load")
+        return greeting
 
     def send(self, stream: bytes) -> None:
-        """Begin to decode; `receive` has the result."""
-        self.ready  # noqa: B018 - comes before everything else
-        self._busy = True
-        self._patience.begin("decode")
-        with suppress(OSError):  # a process that is gone is found out by `receive`
-            self.connection.send_bytes(stream)
+        """Begin to decode; `collect` has the result."""
+        self.process.patience.begin("decode")
+        self.process.send(stream)
 
-    def receive(self) -> Pixels | Failed:
-        """Return the pixels; replace a process that died over the stream."""
+    def collect(self, wait: bool = False) -> Pixels | Failed | None:
+        """Return the pixels, None while there are none; replace a process that was lost."""
         try:
-            outcome: Pixels | Failed = self.connection.recv()
-        except (EOFError, OSError):
-            outcome = Failed("worker", self._how_it_ended())
-            self._start()
-        self._busy = False
-        return outcome
-
-    def give_up(self) -> Failed | None:
-        """Stop a process that has taken too long over its stream; None if it has not."""
-        if self._patience.left_seconds() != 0 or self.connection.poll():
-            return None
-        self._process.stop()
-        self._start()
-        return self._patience.failure()
-
-    def end(self) -> None:
-        """Let an idle process finish; one that is busy is ended."""
-        self._process.end(self._busy)
-
-    def _how_it_ended(self) -> str:
-        return f"the process that decoded it {self._process.how_it_ended()}"
+            result: Pixels | Failed = self.process.reply() if wait else self.process.collect()
+        except Lost as lost:
+            self.where = self._greeting()
+            return lost.failed
+        return result
 
 
 def decode_all(
@@ -98,42 +67,38 @@ def decode_all(
     """
     waiting = iter(streams)
     following = next(waiting, None)
-    decoders: list[DecoderProcess] = []
-    names: dict[Any, tuple[str, DecoderProcess]] = {}
+    decoders: list[Decoder] = []
+    idle: list[Decoder] = []
+    busy: dict[str, Decoder] = {}  # by the name of its stream
     try:
-        while following or names:
-            if following and len(names) < _width(decoders, jobs):
-                decoder = next((one for one in decoders if one.connection not in names), None)
-                if decoder is None:
-                    decoder = DecoderProcess(spec, device, timeout_seconds)
-                    decoders.append(decoder)
+        while following or busy:
+            if following and not idle and (not decoders or len(decoders) < _most(decoders, jobs)):
+                decoders.append(Decoder(spec, device, timeout_seconds))
+                idle.append(decoders[-1])
+            if following and idle:
                 name, stream = following
                 following = next(waiting, None)
-                if isinstance(decoder.ready, Failed):
-                    yield name, decoder.ready, decoder.ready
+                if isinstance(where := idle[-1].where, Failed):
+                    yield name, where, where
                 else:
-                    decoder.send(stream)
-                    names[decoder.connection] = name, decoder
+                    busy[name] = idle.pop()
+                    busy[name].send(stream)
                 continue
-            done = wait(list(names), timeout=TICK_SECONDS)
-            for connection, (name, decoder) in list(names.items()):
-                where = decoder.ready  # before the process is replaced
-                outcome = decoder.receive() if connection in done else decoder.give_up()
-                if outcome is not None:
-                    del names[connection]
+            done = wait([one.process.connection for one in busy.values()], timeout=TICK_SECONDS)
+            for name, decoder in list(busy.items()):
+                where = decoder.where  # before the process is replaced
+                if (outcome := decoder.collect()) is not None:
+                    idle.append(busy.pop(name))
                     yield name, where, outcome
             if not done:
                 yield None
     finally:
         for decoder in decoders:
-            decoder.end()
+            decoder.process.end(busy=decoder not in idle)
 
 
-def _width(decoders: Sequence[DecoderProcess], jobs: int) -> int:
-    on_gpu = any(
-        isinstance(decoder.ready, Ready) and decoder.ready.device == "cuda" for decoder in decoders
-    )
-    return 1 if on_gpu or not decoders else jobs
+def _most(decoders: Iterable[Decoder], jobs: int) -> int:
+    return 1 if any(decoder.where == Ready("cuda") for decoder in decoders) else jobs
 
 
 def _serve(connection: Connection, spec: CodecSpec) -> None:
@@ -149,7 +114,7 @@ def _serve(connection: Connection, spec: CodecSpec) -> None:
         device = codec.describe().device
     connection.send(Ready(device))
     while True:
-        connection.send(_decoded(codec, connection.recv_bytes()))
+        connection.send(_decoded(codec, connection.recv()))
 
 
 def _decoded(codec: Any, stream: bytes) -> Pixels | Failed:

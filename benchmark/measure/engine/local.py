@@ -8,7 +8,6 @@ and another worker continues. So it is with a worker that is ended because its c
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from traceback import format_exc
@@ -16,13 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.measure.engine.workers import TICK_SECONDS, Begun, Patience, WorkerProcess
-from benchmark.measure.execute import Enter, Failed, failed_by, untold
-from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench, failed_outcome
-from benchmark.plan.cells import Cell
+from benchmark.measure.engine.workers import TICK_SECONDS, Begun, Lost, WorkerProcess
+from benchmark.measure.execute import Enter, Failed, failed_by, ignore_stages
+from benchmark.measure.workbench import Conditions, Measured, Workbench, failed_outcome
+from benchmark.plan.cells import Task
 from benchmark.system.machine import Gpu, gpus
-
-Task = Cell | Rescore
 
 # Of a GPU: one codes entropy on the CPU while another has the GPU; alone where time is measured.
 USUAL_WORKERS, MOST_WORKERS = 2, 4
@@ -62,23 +59,21 @@ def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finishe
     ]
     try:
         for worker in workers:
-            worker.take()
-            yield from worker.started()
+            yield from worker.take()
         while busy := [worker for worker in workers if worker.tasks]:
-            left = [worker.patience.left_seconds() for worker in busy]
+            left = [worker.process.patience.left_seconds() for worker in busy]
             pause = min([TICK_SECONDS, *(seconds for seconds in left if seconds is not None)])
-            ready = wait([worker.connection for worker in busy], timeout=pause)
+            ready = wait([worker.process.connection for worker in busy], timeout=pause)
             for worker in busy:
-                finished = worker.collect() if worker.connection in ready else worker.give_up()
-                if finished is not None:
-                    worker.take()
+                if (finished := worker.collect()) is not None:
+                    started = worker.take()
                     yield finished
-                    yield from worker.started()
+                    yield from started
             if not ready:
                 yield None
     finally:
         for worker in workers:
-            worker.end()
+            worker.process.end(busy=bool(worker.tasks))
 
 
 @dataclass
@@ -92,7 +87,7 @@ class _WorkQueue:
     left: int = 0
 
     def add(self, task: Task) -> None:
-        self.images.setdefault(image_of(task), deque()).append(task)
+        self.images.setdefault(task.image_sha256, deque()).append(task)
         self.left += 1
 
     def next(self, image: str) -> Task | None:
@@ -112,7 +107,7 @@ class _WorkQueue:
 
 
 def _queues(tasks: Sequence[Task], conditions: Conditions) -> list[_WorkQueue]:
-    on_gpus = conditions.device == "cuda" or any(device_of(task) == "cuda" for task in tasks)
+    on_gpus = conditions.device == "cuda" or any(task.device == "cuda" for task in tasks)
     lanes = gpu_lanes(gpus() if on_gpus else (), conditions.timing)
     queues = {
         # Their metrics may run on a GPU.
@@ -120,11 +115,11 @@ def _queues(tasks: Sequence[Task], conditions: Conditions) -> list[_WorkQueue]:
         "cuda": _WorkQueue(len(lanes), [name for name in lanes if name]),
     }
     for task in tasks:
-        queues[device_of(task)].add(task)
+        queues[task.device].add(task)
     return list(queues.values())
 
 
-def gpu_lanes(found: Sequence[Gpu], timing: bool) -> list[str]:
+def gpu_lanes(gpus: Sequence[Gpu], timing: bool) -> list[str]:
     """Return the GPU of each worker by its name, by the memory that is free; in turns.
 
     Names are empty where nothing is known of GPUs: what workers see is left as it is.
@@ -133,27 +128,17 @@ def gpu_lanes(found: Sequence[Gpu], timing: bool) -> list[str]:
     (['a', 'b', 'a'], ['', ''])
     """
     fitting = {
-        one.name: USUAL_WORKERS
-        if one.free_bytes is None
-        else min(max(one.free_bytes // WORKER_BYTES, 1), MOST_WORKERS)
-        for one in found
+        gpu.name: USUAL_WORKERS
+        if gpu.free_bytes is None
+        else min(max(gpu.free_bytes // WORKER_BYTES, 1), MOST_WORKERS)
+        for gpu in gpus
     } or {"": USUAL_WORKERS}
     names = [name for turn in range(MOST_WORKERS) for name, many in fitting.items() if turn < many]
     return names[:1] if timing else names
 
 
-def image_of(task: Task) -> str:
-    """Return the sha256 of the pixels of a task's source."""
-    return task.source.sha256 if isinstance(task, Cell) else str(task.row["image_sha256"])
-
-
-def device_of(task: Task) -> str:
-    """Return where a task's codec runs: cpu or cuda."""
-    return task.info.device if isinstance(task, Cell) else str(task.row["device"])
-
-
 class _Worker:
-    """A process, the pipe to it, and the tasks it has: one in progress, one that waits.
+    """A process, and the tasks it has: one in progress, one that waits.
 
     The one that waits spares the worker the pause in which this process stores a result. There is
     none towards the end of a queue, where it would keep a task from a worker that is free.
@@ -161,73 +146,38 @@ class _Worker:
 
     def __init__(self, queue: _WorkQueue, conditions: Conditions, gpu: str | None = None) -> None:
         self._queue, self._conditions = queue, conditions
-        self._chosen = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+        chosen = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+        limit = conditions.timeout_seconds
+        self.process = WorkerProcess(_serve, conditions, limit_seconds=limit, **chosen)
         self.tasks: deque[Task] = deque()
         self._image = ""
-        self.patience = Patience(conditions.timeout_seconds)
-        self._start()
 
-    def _start(self) -> None:
-        self._process = WorkerProcess(_serve, self._conditions, **self._chosen)
-        self.connection = self._process.connection
-
-    def take(self) -> None:
-        """Give the worker what it lacks, as far as there is something left in its queue."""
+    def take(self) -> list[Started]:
+        """Give the worker what it lacks, as far as the queue has it; return what it works on."""
         wanted = 2 if self._queue.left > 2 * self._queue.workers else 1
         while len(self.tasks) < wanted and (task := self._queue.next(self._image)) is not None:
-            self._image = image_of(task)
+            self._image = task.image_sha256
             self.tasks.append(task)
-            self._send(task)
-
-    def started(self) -> Iterator[Started]:
-        """Yield the task that it works on now, if any."""
-        if self.tasks:
-            yield Started(self.tasks[0])
+            self.process.send(task)
+        return [Started(task) for task in list(self.tasks)[:1]]
 
     def collect(self) -> Finished | None:
-        """Receive the outcome of the current task, None for its next stage; replace the dead."""
+        """Return the current task with its outcome, None while there is none."""
         try:
-            outcome = self.connection.recv()
-        except (EOFError, OSError):
-            how = self._process.how_it_ended()
-            return self._replace(Failed("worker", f"the process that worked on this cell {how}"))
-        if isinstance(outcome, Begun):
-            self.patience.begin(outcome.stage)
-            return None
+            outcome = self.process.collect()
+        except Lost as lost:
+            outcome = failed_outcome(self.tasks[0], self._conditions, lost.failed)
+            for waiting in list(self.tasks)[1:]:
+                self.process.send(waiting)
         if isinstance(outcome, str):
             raise WorkerError(outcome)
-        self.patience.begin(None)
-        return Finished(self.tasks.popleft(), outcome)
-
-    def give_up(self) -> Finished | None:
-        """End a worker whose stage is overdue, with all that it started; None unless it is."""
-        if self.patience.left_seconds() != 0 or self.connection.poll():
-            return None
-        self._process.stop()
-        return self._replace(self.patience.failure())
-
-    def end(self) -> None:
-        """Let an idle worker finish, stop a busy one."""
-        self._process.end(busy=bool(self.tasks))
-
-    def _send(self, task: Task) -> None:
-        with suppress(OSError):  # a worker that is gone already is found out by `collect`
-            self.connection.send(task)
-
-    def _replace(self, failed: Failed) -> Finished:
-        """Fail the current task, and start another worker for the one that waits."""
-        task = self.tasks.popleft()
-        self.patience.begin(None)
-        self._start()
-        for waiting in self.tasks:
-            self._send(waiting)
-        return Finished(task, failed_outcome(task, self._conditions, failed))
+        return None if outcome is None else Finished(self.tasks.popleft(), outcome)
 
 
 def announcer(connection: Connection, conditions: Conditions) -> Enter:
     """Return what tells the driver of stages, if they are limited; lead a process group then."""
     if conditions.timeout_seconds is None:
-        return untold
+        return ignore_stages
     os.setpgid(0, 0)
     return lambda stage: connection.send(Begun(stage))
 

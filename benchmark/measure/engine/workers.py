@@ -1,10 +1,9 @@
 """Worker processes of this machine: forked off a server, limited in time, ended with all of it."""
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing import forkserver, get_context, resource_tracker, util
 from multiprocessing.connection import Connection
@@ -18,6 +17,7 @@ from benchmark.errors import BenchError, UsageError
 from benchmark.measure.execute import Failed, Stage
 from benchmark.system.private_folder import mark_as_own, sweep
 from benchmark.system.processes import end_tree, terminal_blocked, work_for
+from benchmark.system.programs import ending
 from benchmark.system.settings import worker_environment
 
 SAFE_PATH = "PYTHONSAFEPATH"
@@ -56,9 +56,8 @@ def _without_current_folder() -> Iterator[None]:
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[SAFE_PATH]
-        else:
+        del os.environ[SAFE_PATH]
+        if before is not None:
             os.environ[SAFE_PATH] = before
 
 
@@ -74,21 +73,49 @@ def _start_server() -> None:
         ) from error
 
 
-class WorkerProcess:
-    """A process of `worker_context`, and the pipe to it."""
+class Begun(NamedTuple):
+    """A worker's message that a stage of its current task begins."""
 
-    def __init__(self, target: Callable[..., None], *given: object, **environment: str) -> None:
+    stage: Stage
+
+
+class Lost(Exception):  # noqa: N818 - reads as what happened
+    """A process has ended or was ended over its task; another is in its place."""
+
+    def __init__(self, failed: Failed) -> None:
+        super().__init__(failed)
+        self.failed = failed
+
+
+class WorkerProcess:
+    """A process of `worker_context` that replies to each message, in order, and the pipe to it."""
+
+    def __init__(
+        self,
+        target: Callable[..., None],
+        *given: object,
+        limit_seconds: float | None = None,
+        at_work: str = "worked on this cell",
+        **environment: str,
+    ) -> None:
         """Start `target(connection, *given)`, with this context's settings and these variables.
 
-        The process ends with this one, or at SIGTERM. Raises `BenchError` where the server was
-        killed meanwhile: whether it has begun the worker is unknown then.
+        The process ends with this one, or at SIGTERM. limit_seconds: of a stage (`Patience`); with
+        a limit, the process leads a process group. Raises `BenchError` where the server was killed
+        meanwhile: whether it has begun the worker is unknown then.
         """
+        self._work = worker_environment(**environment), target, given
+        self._at_work = at_work  # predicate of a sentence
+        self.patience = Patience(limit_seconds)
+        self._start()
+
+    def _start(self) -> None:
+        self.patience.begin(None)
         context = worker_context()
         self.connection, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
-            target=_work, args=(theirs, worker_environment(**environment), target, given),
-            daemon=True,
-        )  # fmt: skip
+            target=_work, args=(theirs, *self._work), daemon=True
+        )
         # A new process would run the caller's script anew, and needs nothing of it.
         main: dict[str, Any] = vars(sys.modules["__main__"])
         hidden: dict[str, Any] = {
@@ -107,24 +134,47 @@ class WorkerProcess:
             main.update(hidden)
         theirs.close()
 
-    @property
-    def process_id(self) -> int:
-        """Id of the process."""
-        assert self._process.pid is not None
-        return self._process.pid
+    def send(self, message: object) -> None:
+        """Send a message, also to a process that is gone: `collect` finds that out."""
+        with suppress(OSError):
+            self.connection.send(message)
+
+    def collect(self) -> Any:
+        """Return a reply that has come, or None; raise `Lost` where the process ended instead.
+
+        A process whose stage is overdue is ended, with all that it started.
+        """
+        try:
+            if self.connection.poll():
+                reply = self.connection.recv()
+                self.patience.begin(reply.stage if isinstance(reply, Begun) else None)
+                return None if isinstance(reply, Begun) else reply
+            if self.patience.left_seconds() != 0:
+                return None
+        except (EOFError, OSError):
+            how = f"the process that {self._at_work} {self.how_it_ended()}"
+            failed = Failed("worker", how)
+        else:
+            assert self._process.pid is not None
+            failed = self.patience.failure()
+            end_tree(self._process.pid, self._has_ended, ENDING_SECONDS)
+            self.how_it_ended()
+        self._start()
+        raise Lost(failed)
+
+    def reply(self) -> Any:
+        """Wait for a reply and return it; raise `Lost` as `collect` does."""
+        while (reply := self.collect()) is None:
+            self.connection.poll(self.patience.left_seconds())
+        return reply
 
     def how_it_ended(self) -> str:
         """Wait for the end; return the predicate of a sentence on it."""
         self._process.join()
         self.connection.close()
-        return how_it_ended(self._process.exitcode or 0)
+        return ending(self._process.exitcode or 0)
 
-    def stop(self) -> None:
-        """End the process, which leads a process group, with all that it started."""
-        end_tree(self.process_id, self._ended, ENDING_SECONDS)
-        self.how_it_ended()
-
-    def _ended(self, seconds: float) -> bool:
+    def _has_ended(self, seconds: float) -> bool:
         self._process.join(timeout=seconds)
         return not self._process.is_alive()
 
@@ -133,7 +183,7 @@ class WorkerProcess:
         self.connection.close()
         if busy:
             self._process.terminate()
-        if not self._ended(GRACE_SECONDS):
+        if not self._has_ended(GRACE_SECONDS):
             self._process.kill()
             self._process.join()
 
@@ -149,45 +199,27 @@ def _work(
     work_for(connection.fileno(), lambda: target(connection, *given))
 
 
-def how_it_ended(code: int) -> str:
-    """Describe an exit code, as the predicate of a sentence on the process.
-
-    >>> how_it_ended(-11), how_it_ended(3)
-    ('was killed by SIGSEGV', 'ended with code 3')
-    """
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-
-
-class Begun(NamedTuple):
-    """A worker's message that a stage of its current task begins."""
-
-    stage: Stage
-
-
 class Patience:
     """The clock of a worker's stage, limited by `--timeout`; without a limit it never runs out."""
 
     def __init__(self, limit_seconds: float | None) -> None:
         self._limit = limit_seconds
         self._stage: Stage | None = None
-        self._began = 0.0
+        self._began = self._seconds = 0.0
 
     def begin(self, stage: Stage | None) -> None:
         """Start the clock of a stage; None between tasks."""
         self._stage, self._began = stage, monotonic()
+        least = LOADING_SECONDS if stage == "load" else 0.0
+        self._seconds = max(self._limit or 0.0, least)
 
     def left_seconds(self) -> float | None:
         """Return how much longer the stage may take, 0 for overdue; None for no end."""
         if self._limit is None or self._stage is None:
             return None
-        return max(0.0, self._began + self._seconds(self._limit) - monotonic())
+        return max(0.0, self._began + self._seconds - monotonic())
 
     def failure(self) -> Failed:
         """Return the failure of a task whose stage is overdue."""
-        assert self._limit is not None, "nothing is overdue without a limit"
         assert self._stage is not None, "nothing is overdue between tasks"
-        seconds = self._seconds(self._limit)
-        return Failed(self._stage, f"no result after {seconds:g} s (--timeout)")
-
-    def _seconds(self, limit: float) -> float:
-        return max(limit, LOADING_SECONDS) if self._stage == "load" else limit
+        return Failed(self._stage, f"no result after {self._seconds:g} s (--timeout)")

@@ -54,4 +54,4 @@ print("the worker", workers.WorkerProcess(str).how_it_ended())
 def test_ctrl_c_while_the_server_begins_ends_the_command_and_not_the_server(record_property):
     told = in_a_process(CTRL_C_WHILE_IT_BEGINS)
     tell(record_property, "Ctrl-C while the server begins", 1, 1, "interrupted" not in told)
-    assert told.splitlines() == ["interrupted", "the worker ended with code 0"]
+    assert told.splitlines() == ["interrupted", "the worker ended with exit code 0"]

@@ -139,7 +139,9 @@ def test_a_tar_with_hostile_extended_headers_is_refused(tmp_path, header):
     code += "from benchmark.packs.pack import open_pack\n"
     code += "try:\n    open_pack(Path(sys.argv[1]))\nexcept BadPack as bad:\n    print(bad)"
     said = in_a_process(code, path)
-    assert "neither a folder nor a whole uncompressed tar" in said
+    # Pythons differ in whether they pass over an extended header without a record
+    passed_over = header is HEADERS["a number that does not end"] and "`format`" in said
+    assert passed_over or "neither a folder nor a whole uncompressed tar" in said
     assert said.count("\n") == 1
 
 

@@ -39,7 +39,7 @@ def whole(tmp_path_factory):
     bench = Workbench(Conditions.of(request, matrix.store.folder, jobs=1))
     matrix.store.begin("r", {})
     for cell in matrix.cells:
-        done = bench.measure(cell)
+        done = bench.carry_out(cell)
         matrix.store.keep(done.stream)
         matrix.store.append([done.row])
     export_pack(folder / "pack", [matrix.store], [JPEG], ())

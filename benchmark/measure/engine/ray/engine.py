@@ -15,13 +15,14 @@ from typing import Any
 
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BenchError
-from benchmark.measure.engine.local import Finished, Started, Task, WorkerError, device_of
+from benchmark.measure.engine.local import Finished, Started, WorkerError
 from benchmark.measure.engine.ray.cluster import Cluster, Head, environment, import_ray
-from benchmark.measure.engine.ray.jobs import Job, PayloadMaker, WorkerHandle, WorkQueue, spec_of
+from benchmark.measure.engine.ray.jobs import Job, PayloadMaker, WorkerHandle, WorkQueue
 from benchmark.measure.engine.ray.worker import Fault, Hello, Worker, WorkerConfig, code_sha256
 from benchmark.measure.engine.workers import TICK_SECONDS
 from benchmark.measure.execute import Failed, failed_by
 from benchmark.measure.workbench import Conditions, Measured, failed_outcome
+from benchmark.plan.cells import Task
 from benchmark.system.settings import DEVICE
 from benchmark.system.text import counted
 
@@ -67,13 +68,11 @@ class RayEngine:
         ]
         try:
             for queue in self._queues:
-                own = [task for task in tasks if device_of(task) == queue.device]
+                own = [task for task in tasks if task.device == queue.device]
                 if own and not queue.workers:
                     cells = counted(len(own), "cell is", "cells are")
-                    raise BenchError(
-                        f"{cells} for a GPU, and the cluster has none, or none as large as "
-                        "--gpus-per-worker"
-                    )
+                    lacks = "the cluster has none, or none as large as --gpus-per-worker"
+                    raise BenchError(f"{cells} for a GPU, and {lacks}")
                 queue.fill(own, self._seconds)
                 for _ in range(min(queue.workers, queue.left)):
                     self._hire(queue)
@@ -85,9 +84,8 @@ class RayEngine:
 
     def _outcomes(self) -> Iterator[Finished | Started | None]:
         while any(queue.left for queue in self._queues):
-            asked = {
-                worker.waits_for: worker for worker in self._workers if worker.waits_for is not None
-            }
+            asked = {worker.waits_for: worker for worker in self._workers}
+            asked.pop(None, None)
             ready: list[Any] = []
             if asked:
                 ready, _ = self._ray.wait(list(asked), num_returns=1, timeout=TICK_SECONDS)
@@ -111,13 +109,9 @@ class RayEngine:
         variables = {**self._environment, DEVICE: queue.device}
         if queue.device == "cpu":
             variables["CUDA_VISIBLE_DEVICES"] = ""
-        actor = (
-            self._ray.remote(Worker)
-            .options(
-                scheduling_strategy="SPREAD", max_restarts=0, max_task_retries=0, **queue.resources
-            )
-            .remote(config, variables, self._code)
-        )
+        options = {"scheduling_strategy": "SPREAD", "max_restarts": 0, "max_task_retries": 0}
+        remote = self._ray.remote(Worker).options(**options, **queue.resources)
+        actor = remote.remote(config, variables, self._code)
         self._workers.append(WorkerHandle(queue, actor, actor.hello.remote(queue.wanted)))
 
     def _dismiss(self, worker: WorkerHandle) -> None:
@@ -125,13 +119,12 @@ class RayEngine:
             self._ray.kill(worker.actor)
 
     def _hear(self, worker: WorkerHandle, reference: Any) -> None:
-        problems = self._ray.exceptions
         self._heard = monotonic()
         try:
             reply = self._ray.get(reference)
-        except problems.RayTaskError as error:
+        except self._ray.exceptions.RayTaskError as error:
             raise WorkerError(str(error)) from error
-        except problems.RayError as error:
+        except self._ray.exceptions.RayError as error:
             self._lose(worker, error)
             return
         if isinstance(reply, Hello):
@@ -209,18 +202,13 @@ class RayEngine:
                 self._feed(other)
 
     def _lost(self, job: Job, error: Exception) -> str:
-        last = job.lost_on[-1].node
+        alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+        how = "the process ended" if job.lost_on[-1].node in alive else "the node was lost"
         if isinstance(error, self._ray.exceptions.OutOfMemoryError):
             how = "the process was ended by Ray, for want of memory"
-        elif not any(node["NodeID"] == last and node["Alive"] for node in self._ray.nodes()):
-            how = "the node was lost"
-        else:
-            how = "the process ended"
+        workers = counted(len(job.lost_on), "worker")
         nodes = ", ".join(dict.fromkeys(hello.address for hello in job.lost_on))
-        return (
-            f"{counted(len(job.lost_on), 'worker')} lost while working on this cell, on {nodes}; "
-            f"of the last one, {how}"
-        )
+        return f"{workers} lost while working on this cell, on {nodes}; of the last one, {how}"
 
     def _give_up(self) -> None:
         """Fail what nobody can take, and the run where there is nobody."""
@@ -231,15 +219,13 @@ class RayEngine:
             if not queue.left or any(worker.sent for worker in there):
                 continue
             if not there and quiet > PATIENCE_SECONDS:
-                raise BenchError(
-                    f"no node of the cluster has had room for a worker for {quiet:.0f} s: start "
-                    "nodes, and run again; finished cells are kept"
-                )
+                room = f"no node of the cluster has had room for a worker for {quiet:.0f} s"
+                raise BenchError(f"{room}: start nodes, and run again; finished cells are kept")
             if not there or (len(there) < len(own) and quiet <= QUIET_SECONDS):
                 continue
             rest = [job for bundle in queue.waiting for job in bundle]
             queue.waiting.clear()
             for job in rest:
-                spec = spec_of(job.task)
+                spec = job.task.codec
                 why = "; ".join(dict.fromkeys(self._lacking[spec]))
                 self._fail(queue, job, Failed("load", f"no node can run {spec.text}: {why}"))

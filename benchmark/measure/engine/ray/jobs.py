@@ -1,19 +1,19 @@
 """Jobs of a run on a cluster: bundled, queued for workers of one kind, packed with their files."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import ImageRefused
-from benchmark.measure.engine.local import Task, image_of
 from benchmark.measure.engine.ray.worker import Hello, NeededCodec, Payload
 from benchmark.measure.workbench import Conditions, Resources
 from benchmark.packs.pack import STREAMS, Pack
-from benchmark.plan.cells import Cell, bundles
+from benchmark.plan.cells import Cell, Task, bundles
 from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.user_file import file_of, names_file
 
@@ -28,14 +28,14 @@ class PayloadMaker:
 
     def __init__(self, ray: Any, tasks: Sequence[Task], conditions: Conditions) -> None:
         self._ray, self._folder = ray, conditions.folder
-        self._left = Counter(map(image_of, tasks))
+        self._left = Counter(task.image_sha256 for task in tasks)
         self._images: dict[str, Any] = {}  # references, by the sha256 of the pixels
         self._here = Resources()
         spaces = (name for name in conditions.metrics if name in FEATURE_SPACES)
         self._protocols = [str(metric_class(name).protocol) for name in spaces]
-        names = {*(spec_of(task).name for task in tasks), *conditions.metrics}
+        names = {*(task.codec.name for task in tasks), *conditions.metrics}
         own = filter(names_file, names)
-        self.files = {one.partition(":")[0]: file_of(one).read_bytes() for one in own}
+        self.files = {name.partition(":")[0]: file_of(name).read_bytes() for name in own}
 
     def payload(self, task: Task) -> tuple[Payload, Any]:
         """Return a task's payload, and the reference to its image in the object store, if any.
@@ -50,72 +50,48 @@ class PayloadMaker:
         else:
             stream = self._here.stream(task.folder, task.row["stream_sha256"])
         if task.source is not None:
-            image = self._image(task)
-            pairs = [(protocol, task.source.sha256) for protocol in self._protocols]
+            sha256, file = task.source.sha256, task.source.file
+            if sha256 not in self._images:
+                data = np.frombuffer(file.path.read_bytes(), np.uint8)  # arrives without a copy
+                if not data.size:
+                    raise ImageRefused(f"{file.name} is empty")
+                self._images[sha256] = self._ray.put(data)
+            image = self._images[sha256]
+            pairs = [(protocol, sha256) for protocol in self._protocols]
             kept = frozenset(pair for pair in pairs if self._here.has_features(self._folder, *pair))
         return Payload(task, None, pack, stream, kept), image
 
     def done(self, task: Task) -> None:
         """Release a task's image from the object store if this was its last task."""
-        image = image_of(task)
-        self._left[image] -= 1
-        if not self._left[image]:
-            self._images.pop(image, None)
-
-    def _image(self, task: Task) -> Any:
-        assert task.source is not None
-        key, path = image_of(task), task.source.file.path
-        if key not in self._images:
-            data = np.frombuffer(path.read_bytes(), np.uint8)  # an array is not copied on arrival
-            if not data.size:
-                raise ImageRefused(f"{task.source.file.name} is empty")
-            self._images[key] = self._ray.put(data)
-        return self._images[key]
-
-
-class _InMemory:
-    def __init__(self, files: dict[str, bytes]) -> None:
-        self._files = files
-
-    def __call__(self, name: str, most: int) -> bytes | None:
-        data = self._files.get(name)
-        return None if data is None or len(data) > most else data
+        self._left[task.image_sha256] -= 1
+        if not self._left[task.image_sha256]:
+            self._images.pop(task.image_sha256, None)
 
 
 def only(pack: Pack, cell: Cell) -> Pack:
     """Return the part of a pack that one cell needs; raise `BadPack` if its stream is damaged."""
-    source = cell.source
-    one = pack.find(cell.codec, source.sha256, source.width_px, cell.setting)
-    if one is None:
-        return replace(pack, streams={}, files=_InMemory({}))
-    data = _InMemory({f"{STREAMS}/{one.sha256}": pack.read(one)})
-    key = (one.spec, one.image_sha256, one.width_px, one.setting)
+    key = cell.codec, cell.source.sha256, cell.source.width_px, cell.setting
+    if (stream := pack.find(*key)) is None:
+        return replace(pack, streams={}, files=partial(_in_memory, {}))
+    files = partial(_in_memory, {f"{STREAMS}/{stream.sha256}": pack.read(stream)})
+    key = (stream.spec, stream.image_sha256, stream.width_px, stream.setting)
     infos = {cell.codec: pack.infos[cell.codec]}
-    return replace(pack, infos=infos, streams={key: one}, files=data)
+    return replace(pack, infos=infos, streams={key: stream}, files=files)
+
+
+def _in_memory(files: Mapping[str, bytes], name: str, most: int) -> bytes | None:
+    data = files.get(name)
+    return None if data is None or len(data) > most else data
 
 
 def needed_codecs(tasks: Iterable[Task]) -> list[NeededCodec]:
     """Return the codecs of tasks; `info` is None for one that only has to decode."""
     result: dict[CodecSpec, NeededCodec] = {}
     for task in tasks:
-        spec = spec_of(task)
         info = task.info if isinstance(task, Cell) and task.pack is None else None
-        if spec not in result or info is not None:
-            result[spec] = NeededCodec(spec, info)
+        if task.codec not in result or info is not None:
+            result[task.codec] = NeededCodec(task.codec, info)
     return list(result.values())
-
-
-def spec_of(task: Task) -> CodecSpec:
-    """Return the codec variant of a task."""
-    if isinstance(task, Cell):
-        return task.codec
-    return CodecSpec.of(task.row["codec"], task.row["variant"])
-
-
-def _pixels_of(task: Task) -> float:
-    if isinstance(task, Cell):
-        return task.source.width_px * task.source.height_px
-    return float(task.row["width_px"] * task.row["height_px"])
 
 
 @dataclass(eq=False)
@@ -141,9 +117,9 @@ class WorkQueue:
     def fill(self, tasks: Sequence[Task], seconds: Callable[[Task], float | None]) -> None:
         """Take all tasks of the queue, once."""
         self.wanted, self.left = needed_codecs(tasks), len(tasks)
-        for bundle in bundles(tasks, image_of, seconds, _pixels_of, max(self.workers, 1)):
+        for bundle in bundles(tasks, seconds, max(self.workers, 1)):
             expected = ((task, seconds(task)) for task in bundle)
-            jobs = (Job(task, one is not None and one < SHORT_SECONDS) for task, one in expected)
+            jobs = (Job(task, time is not None and time < SHORT_SECONDS) for task, time in expected)
             self.waiting.append(deque(jobs))
 
     def back(self, jobs: Iterable[Job]) -> None:
@@ -157,15 +133,15 @@ class WorkQueue:
         It takes no job that it lacks the codec of, nor one that a worker of its node was lost over,
         unless no other node is left.
         """
-        if (job := _take(worker, worker.bundle, workers)) is not None:
-            return job
         self.back(worker.bundle)
         worker.bundle = deque()
         for place, bundle in enumerate(self.waiting):
-            if (job := _take(worker, bundle, workers)) is not None:
-                del self.waiting[place]
-                worker.bundle = bundle
-                return job
+            for job in bundle:
+                if worker.may_code(job, workers):
+                    bundle.remove(job)
+                    del self.waiting[place]
+                    worker.bundle = bundle
+                    return job
         return None
 
 
@@ -197,16 +173,12 @@ class WorkerHandle:
 
     def can_code(self, job: Job) -> bool:
         """Return whether its node has the codec of a job."""
-        return self.hello is not None and spec_of(job.task) not in self.hello.lacks
+        return self.hello is not None and job.task.codec not in self.hello.lacks
 
-
-def _take(worker: WorkerHandle, jobs: deque[Job], workers: Sequence[WorkerHandle]) -> Job | None:
-    for place, job in enumerate(jobs):
+    def may_code(self, job: Job, workers: Iterable["WorkerHandle"]) -> bool:
+        """Return whether it can, and none was lost over the job on its node, or on all nodes."""
         lost_on = {hello.node for hello in job.lost_on}
-        others = (one for one in workers if one.queue is worker.queue and one.can_code(job))
-        if worker.can_code(job) and (
-            worker.node not in lost_on or all(other.node in lost_on for other in others)
-        ):
-            del jobs[place]
-            return job
-    return None
+        others = (one for one in workers if one.queue is self.queue and one.can_code(job))
+        return self.can_code(job) and (
+            self.node not in lost_on or all(other.node in lost_on for other in others)
+        )

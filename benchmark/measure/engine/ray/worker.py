@@ -10,28 +10,21 @@ from hashlib import sha256
 from multiprocessing.connection import Connection
 from pathlib import Path
 from traceback import format_exc
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.codec import CodecInfo, Pixels
-from benchmark.codec_spec import CodecSpec
+from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.datasets.dataset import Source
 from benchmark.measure.engine.local import announcer, send_outcome
 from benchmark.measure.engine.ray.cluster import Head, end_with_head, import_ray
-from benchmark.measure.engine.workers import Begun, Patience, WorkerProcess
+from benchmark.measure.engine.workers import Lost, WorkerProcess
 from benchmark.measure.execute import Failed
-from benchmark.measure.workbench import (
-    Conditions,
-    Measured,
-    Rescore,
-    Resources,
-    Workbench,
-    failed_outcome,
-)
+from benchmark.measure.workbench import Conditions, Measured, Resources, Workbench, failed_outcome
 from benchmark.packs.pack import Pack
-from benchmark.plan.cells import Cell
+from benchmark.plan.cells import Cell, Task
 from benchmark.system.machine import machine
 from benchmark.system.private_folder import private_folder
 from benchmark.user_file import one_line, use_copies
@@ -58,7 +51,7 @@ class NeededCodec(NamedTuple):
 class Payload(NamedTuple):
     """A task with what its worker may not find on its own disk; the reply is its outcome."""
 
-    task: Cell | Rescore
+    task: Task
     image: bytes | None  # the source's file; None for the one of the payload before
     pack: Pack | None = None  # of this cell's stream alone
     stream: bytes | None = None  # of the row to score again
@@ -81,10 +74,6 @@ class Hello(NamedTuple):
     lacks: dict[CodecSpec, str]  # why codecs cannot run there
 
 
-Order = NeededCodec | Payload
-Reply = Begun | Measured | Failed | Fault | str
-
-
 class Worker:
     """An actor of the driver's run, with the driver's environment and the digest of its code."""
 
@@ -105,14 +94,12 @@ class Worker:
         if code_sha256() != self._code:
             why = "its rdrbench is another version than the driver's: install the same on both"
             return Hello(node, address, here, why, {})
-        lacks: dict[CodecSpec, str] = {}
-        for codec in wanted:
-            reply = self._ask(codec)
-            reason = reply.traceback if isinstance(reply, Fault) else reply
-            if isinstance(reason, Failed):
-                reason = reason.reason
-            if reason:
-                lacks[codec.spec] = str(reason)
+        replies = {codec.spec: self._ask(codec) for codec in wanted}
+        lacks = {
+            spec: reply.reason if isinstance(reply, Failed) else str(reply)
+            for spec, reply in replies.items()
+            if reply
+        }
         return Hello(node, address, here, "", lacks)
 
     def work(self, payload: Payload, image: NDArray[np.uint8] | None) -> Measured | Failed | Fault:
@@ -121,32 +108,25 @@ class Worker:
         digest = task.source.sha256 if task.source is not None else ""
         if digest and image is not None and digest != self._sent:
             payload = payload._replace(image=image.tobytes())
-        reply = self._ask(payload)
-        if self._process is None:  # it ended over the task
-            return failed_outcome(task, self._config.conditions, cast(Failed, reply))
+        reply: Measured | Failed | Fault = self._ask(payload)
+        if isinstance(reply, Failed):  # maybe of another process, which has no image
+            self._sent = ""
+            return failed_outcome(task, self._config.conditions, reply)
         self._sent = digest or self._sent
-        return cast(Measured | Failed | Fault, reply)
+        return reply
 
-    def _ask(self, order: Order) -> Reply:
-        """Return the process's reply; `Failed` and no process where it ended instead."""
+    def _ask(self, order: NeededCodec | Payload) -> Any:
+        """Return the process's reply; `Failed` where it ended instead."""
+        limit = self._config.conditions.timeout_seconds
         if self._process is None:
-            self._process = WorkerProcess(_serve, self._config, **self._environment)
-        connection = self._process.connection
-        patience = Patience(self._config.conditions.timeout_seconds)
+            self._process = WorkerProcess(
+                _serve, self._config, limit_seconds=limit, **self._environment
+            )
+        self._process.send(order)
         try:
-            connection.send(order)
-            while connection.poll(patience.left_seconds()):
-                reply: Reply = connection.recv()
-                if not isinstance(reply, Begun):
-                    return reply
-                patience.begin(reply.stage)
-            self._process.stop()
-            failed = patience.failure()
-        except (EOFError, OSError):
-            how = self._process.how_it_ended()
-            failed = Failed("worker", f"the process that worked on this cell {how}")
-        self._process, self._sent = None, ""
-        return failed
+            return self._process.reply()
+        except Lost as lost:
+            return lost.failed
 
 
 class Delivered(Resources):
@@ -182,21 +162,17 @@ class Delivered(Resources):
         return sent or super().has_features(folder, protocol, pixels_sha256)
 
 
-def lack(resources: Resources, wanted: NeededCodec) -> str:
+def lack(wanted: NeededCodec) -> str:
     """Return why a codec cannot run here as where the run was planned; empty if it can."""
     try:
-        codec = resources.codec(wanted.spec)
-        here = codec.describe() if wanted.info else None
+        codec, there = load_codec(wanted.spec), wanted.info
+        here = codec.describe() if there else None
     except Exception as error:  # constructors run foreign code as well
         return one_line(error)
-    there = wanted.info
-    if here and there and _identity(here) != _identity(there):
-        return (
-            f"what codes is another one than where the run was planned: {here.version} "
-            f"({here.fingerprint[:8]}, {here.device}) instead of {there.version} "
-            f"({there.fingerprint[:8]}, {there.device})"
-        )
-    return ""
+    if here is None or there is None or _identity(here) == _identity(there):
+        return ""
+    builds = (f"{info.version} ({info.fingerprint[:8]}, {info.device})" for info in (here, there))
+    return f"its build is not the one the run was planned with: {' instead of '.join(builds)}"
 
 
 def _identity(info: CodecInfo) -> tuple[str, int, str]:
@@ -216,11 +192,11 @@ def _serve(connection: Connection, config: WorkerConfig) -> None:
         enter = announcer(connection, config.conditions)
         bench: Workbench | None = None
         while True:
-            order: Order = connection.recv()
+            order: NeededCodec | Payload = connection.recv()
             if isinstance(order, NeededCodec):
-                connection.send(lack(resources, order))
+                connection.send(lack(order))
                 continue
-            reply: Reply
+            reply: Measured | Failed | Fault
             try:
                 bench = bench or Workbench(config.conditions, resources)
                 resources.open(order)
