@@ -1,10 +1,12 @@
-"""Photographs that are published as a zip archive: found where it was unpacked, or fetched.
+"""Photographs that are published as zip archives: found where they were unpacked, or fetched.
 
-CLIC 2021, DIV2K and Tecnick are datasets of one archive each.
+CLIC 2020 is a dataset of two archives, the others of one each.
 """
 
 import struct
 from collections.abc import Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +16,37 @@ from benchmark.datasets.folder import find_images
 from benchmark.errors import Unavailable, UsageError
 
 ADDRESS_SCHEMES = ("http://", "https://")
+PROFILES = {
+    "clic2020": Profile("CLIC2020 test", 428, 0.8, "MS-ILLM"),
+    "clic2020:professional": Profile("clic2020:professional", 250),
+    "clic2020:mobile": Profile("clic2020:mobile", 178),
+    "clic2020-valid": Profile("CLIC professional validation", 41),
+    "clic2021": Profile("CLIC2021 test", 60),
+    "div2k": Profile("DIV2K validation", 100),
+    "tecnick": Profile("Tecnick", 100),
+}
+# Width and height (px) of images much like a dataset's, for planning. An assumption but for
+# Tecnick: usual aspect ratios, and for CLIC 2020's test set all pixels within 2 % of the number.
+MOBILE_SIZES = ((2048, 1536),) * 60 + ((1536, 2048),) * 58 + ((2048, 1152),) * 60
+PROFESSIONAL_SIZES = (
+    *(((2048, 1365),) * 150 + ((1365, 2048),) * 70),
+    *(((2048, 1152),) * 20 + ((2048, 2048),) * 10),
+)
+SIZES = {
+    "clic2020": MOBILE_SIZES + PROFESSIONAL_SIZES,
+    "clic2020:mobile": MOBILE_SIZES,
+    "clic2020:professional": PROFESSIONAL_SIZES,
+    "clic2020-valid": ((2048, 1365),) * 28 + ((1365, 2048),) * 13,
+    "clic2021": ((2048, 1365),) * 42 + ((1365, 2048),) * 18,
+    "div2k": ((2040, 1356),) * 80 + ((1356, 2040),) * 20,
+    "tecnick": ((1200, 1200),) * 100,
+}
+# 0.15 bits per pixel allow 22,540,456 bytes for CLIC 2020's test set (challenge.compression.cc)
+CLIC2020_PIXELS = 22_540_456 * 8 / 0.15
+PIXELS_TOLERANCE = 0.25  # nobody has added them up in public; a resized copy is further away
+CLIC = "https://data.vision.ee.ethz.ch/cvl/clic"
+CLIC_SIDES = range(64, 8193)  # the long ones have 2048 px
+TECNICK = "RGB/RGB_OR_1200x1200"
 
 
 class Archive(NamedTuple):
@@ -23,7 +56,7 @@ class Archive(NamedTuple):
     url: str  # the publisher's address
     num_images: int
     sides_px: range  # of an image that can be meant, both sides
-    places: tuple[str, ...]  # below a data folder, the one where fetched images go first
+    places: tuple[str, ...]  # below a data folder, the first where fetched images go
     size_bytes: int | None = None
     digest: str = ""  # see `download.Expected`; empty where none is known
     member_folder: str = ""  # of its images in the archive; empty for wherever they are
@@ -34,75 +67,123 @@ class Archive(NamedTuple):
         """Return the name of the archive's file."""
         return _last_part(self.url)
 
-    @property
-    def expected(self) -> download.Expected:
-        """Return what is known of the archive's bytes."""
-        return download.Expected(self.size_bytes, self.digest)
+
+def _clic2020_test(part: str, num_images: int, size_bytes: int, sha256: str) -> Archive:
+    unpacked = f"CLIC2020{part.capitalize()}_test"
+    inside = (f"{unpacked}/{part}", unpacked)
+    return Archive(
+        f"clic2020:{part}",
+        f"{CLIC}/test/{unpacked}.zip",
+        num_images,
+        CLIC_SIDES,
+        (f"clic2020/{part}", *(f"clic2020/{place}" for place in inside), *inside, part, "."),
+        size_bytes,
+        sha256,
+        image_folder=part,
+    )
 
 
-PROFILES = {
-    "clic2021": Profile("CLIC2021 test", 60),
-    "div2k": Profile("DIV2K validation", 100),
-    "tecnick": Profile("Tecnick", 100),
-}
-TECNICK_PX = 1200
-TECNICK_FOLDER = "RGB/RGB_OR_1200x1200"
+# Sizes and digests are those that TensorFlow Datasets records (url_checksums/clic.txt, div2k.txt);
+# the sha1 of CLIC 2021's archive is in two independent loaders of it. The publisher of Tecnick
+# TESTIMAGES (Asuni and Giachetti, STAG 2014) states none: numbers and sizes are compared.
 ARCHIVES = {
-    # Test set of CLIC 2021, professional photographs. Two independent loaders of the archive record
-    # the sha1; its size is not recorded.
-    "clic2021": Archive(
-        "clic2021",
-        "https://storage.googleapis.com/clic2021_public/professional_test_2021.zip",
-        60,
-        range(64, 8193),
-        ("clic2021", "professional_test_2021", "."),
-        digest="sha1:6dadb31eeae6cee8d2455a35818129eb68b0adbb",
-    ),
-    # Validation set of DIV2K, 0801.png to 0900.png, 2,040 px on the longer side. Bytes and digest
-    # as TensorFlow Datasets records them (url_checksums/div2k.txt).
-    "div2k": Archive(
-        "div2k",
-        "https://data.vision.ee.ethz.ch/cvl/DIV2K/DIV2K_valid_HR.zip",
-        100,
-        range(400, 2041),
-        ("div2k", "DIV2K_valid_HR", "DIV2K/DIV2K_valid_HR", "div2k/DIV2K_valid_HR", "."),
-        448_993_893,
-        "20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc",
-    ),
-    # Tecnick TESTIMAGES (Asuni and Giachetti, STAG 2014). The publisher states no digest: number
-    # and sizes of the photographs are compared.
-    "tecnick": Archive(
-        "tecnick",
-        "https://downloads.sourceforge.net/project/testimages/OLD/OLD_SAMPLING/testimages.zip",
-        100,
-        range(TECNICK_PX, TECNICK_PX + 1),
-        (
-            "tecnick",
-            *(
-                f"{above}{TECNICK_FOLDER}"
-                for above in ("tecnick/TESTIMAGES/", "TESTIMAGES/", "testimages/", "")
-            ),
-            "RGB_OR_1200x1200",
-            ".",
+    archive.dataset: archive
+    for archive in (
+        _clic2020_test(
+            "professional",
+            250,
+            891_643_809,
+            "857df244fc2bfa5da28d4c66bf0db16ee99bfc79eb807be8afa89cd507852884",
         ),
-        member_folder=TECNICK_FOLDER,
-    ),
+        _clic2020_test(
+            "mobile",
+            178,
+            721_789_976,
+            "2025f07a6c652270e534640de4271feef3b3dd3260beed4ac4821064837aa732",
+        ),
+        Archive(
+            "clic2020-valid",
+            f"{CLIC}/professional_valid_2020.zip",
+            41,
+            CLIC_SIDES,
+            (
+                *("clic2020-valid", "professional_valid_2020/valid", "professional_valid_2020"),
+                *("valid", "."),
+            ),
+            134_834_429,
+            "00be38092ade2ab5163b65f7f6523d46c7bca147007f559adbb02c0afc236b7d",
+        ),
+        Archive(
+            "clic2021",
+            "https://storage.googleapis.com/clic2021_public/professional_test_2021.zip",
+            60,
+            CLIC_SIDES,
+            ("clic2021", "professional_test_2021", "."),
+            digest="sha1:6dadb31eeae6cee8d2455a35818129eb68b0adbb",
+        ),
+        Archive(
+            "div2k",
+            "https://data.vision.ee.ethz.ch/cvl/DIV2K/DIV2K_valid_HR.zip",
+            100,
+            range(400, 2041),
+            ("div2k", "DIV2K_valid_HR", "DIV2K/DIV2K_valid_HR", "div2k/DIV2K_valid_HR", "."),
+            448_993_893,
+            "20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc",
+        ),
+        Archive(
+            "tecnick",
+            "https://downloads.sourceforge.net/project/testimages/OLD/OLD_SAMPLING/testimages.zip",
+            100,
+            range(1200, 1201),
+            (
+                *("tecnick", f"tecnick/TESTIMAGES/{TECNICK}", f"TESTIMAGES/{TECNICK}"),
+                *(f"testimages/{TECNICK}", TECNICK, "RGB_OR_1200x1200", "."),
+            ),
+            member_folder=TECNICK,
+        ),
+    )
 }
 
 
-def open_clic2021(data_folders: Sequence[Path]) -> Dataset:
-    """Open the 60 photographs of CLIC 2021's test set."""
-    return open_archive(ARCHIVES["clic2021"], data_folders)
+def open_archive(name: str, data_folders: Sequence[Path]) -> Dataset:
+    """Open the photographs of one archive, those of the test sets named PART/NAME.png."""
+    return Dataset(name, find_archive_images(ARCHIVES[name], data_folders))
 
 
-def open_div2k(data_folders: Sequence[Path]) -> Dataset:
-    """Open the 100 photographs of DIV2K's validation set."""
-    return open_archive(ARCHIVES["div2k"], data_folders)
+open_professional = partial(open_archive, "clic2020:professional")
+open_mobile = partial(open_archive, "clic2020:mobile")
+open_validation = partial(open_archive, "clic2020-valid")
+open_clic2021 = partial(open_archive, "clic2021")
+open_div2k = partial(open_archive, "div2k")
+open_tecnick = partial(open_archive, "tecnick")
 
 
-def open_tecnick(data_folders: Sequence[Path]) -> Dataset:
-    """Open the 100 photographs of Tecnick's sampling set."""
-    return open_archive(ARCHIVES["tecnick"], data_folders)
+def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
+    """Open the 428 photographs of the CLIC 2020 test set, in one folder or in two.
+
+    The number of all pixels is compared with the challenge's byte budget.
+    """
+    halves = [ARCHIVES[f"clic2020:{part}"] for part in ("mobile", "professional")]
+    both = halves[0]._replace(num_images=sum(half.num_images for half in halves), image_folder="")
+    both = both._replace(dataset="clic2020", places=("clic2020", "."))
+    try:
+        images = find_archive_images(both, data_folders)
+    except Unavailable:
+        parts = (half._replace(dataset="clic2020") for half in halves)
+        images = tuple(chain(*(find_archive_images(half, data_folders) for half in parts)))
+    pixels = sum(width * height for width, height in (png_size(image.path) for image in images))
+    if abs(pixels / CLIC2020_PIXELS - 1) > PIXELS_TOLERANCE:
+        raise Unavailable(
+            f"the images in {images[0].path.parent} and {images[-1].path.parent} have {pixels} "
+            f"pixels, and CLIC 2020's test set has about {CLIC2020_PIXELS:.4g}: run `bench fetch "
+            "clic2020`"
+        )
+    return Dataset("clic2020", images)
+
+
+def typical_sizes(name: str) -> tuple[tuple[int, int], ...]:
+    """Return width and height (px) of images much like a dataset's, for planning."""
+    return SIZES[name]
 
 
 def fetch_dataset(
@@ -112,25 +193,25 @@ def fetch_dataset(
     progress: download.DownloadProgress | None = None,
     origins: Sequence[str] = (),
 ) -> None:
-    """Fetch the archive of a dataset in `ARCHIVES`; see `fetch_archives`."""
-    fetch_archives([ARCHIVES[name]], sought, target, progress, origins)
+    """Fetch those archives of a dataset whose photographs are in none of the folders sought.
 
-
-def typical_sizes(name: str) -> tuple[tuple[int, int], ...]:
-    """Return width and height (px) of images much like a dataset's, for planning.
-
-    An assumption for CLIC 2021 and DIV2K.
+    origins: files or addresses of copies, recognised by digest or, for an address, file name.
+    Raises `UsageError` for a copy that is none of them.
     """
-    return {
-        "clic2021": ((2048, 1365),) * 42 + ((1365, 2048),) * 18,
-        "div2k": ((2040, 1356),) * 80 + ((1356, 2040),) * 20,
-        "tecnick": ((TECNICK_PX, TECNICK_PX),) * 100,
-    }[name]
-
-
-def open_archive(archive: Archive, data_folders: Sequence[Path]) -> Dataset:
-    """Open the photographs of one archive as its dataset."""
-    return Dataset(archive.dataset, find_archive_images(archive, data_folders))
+    archives = [
+        archive for key, archive in ARCHIVES.items() if name in (key, key.partition(":")[0])
+    ]
+    copies = _assign(archives, origins)
+    for archive in archives:
+        try:
+            find_archive_images(archive, sought)
+        except Unavailable:
+            if origins and archive not in copies:
+                raise UsageError(
+                    f"none of the files given with --from is {archive.file_name}: give that too, "
+                    f"or leave --from out to download it"
+                ) from None
+            fetch_archive(archive, target, progress, copies.get(archive, ""))
 
 
 def find_archive_images(archive: Archive, data_folders: Sequence[Path]) -> tuple[ImageFile, ...]:
@@ -182,31 +263,6 @@ def png_size(path: Path) -> tuple[int, int]:
     return width, height
 
 
-def fetch_archives(
-    archives: Sequence[Archive],
-    sought: Sequence[Path],
-    target: Path,
-    progress: download.DownloadProgress | None = None,
-    origins: Sequence[str] = (),
-) -> None:
-    """Fetch those archives whose photographs are in none of the folders sought, into `target`.
-
-    origins: files or addresses of copies, recognised by digest or, for an address, file name.
-    Raises `UsageError` for a copy that is none of them.
-    """
-    copies = _assign(archives, origins)
-    for archive in archives:
-        try:
-            find_archive_images(archive, sought)
-        except Unavailable:
-            if origins and archive not in copies:
-                raise UsageError(
-                    f"none of the files given with --from is {archive.file_name}: give that too, "
-                    f"or leave --from out to download it"
-                ) from None
-            fetch_archive(archive, target, progress, copies.get(archive, ""))
-
-
 def fetch_archive(
     archive: Archive,
     target: Path,
@@ -245,19 +301,20 @@ def _assign(archives: Sequence[Archive], origins: Sequence[str]) -> dict[Archive
     """Return the file or address of each archive's copy."""
     result: dict[Archive, str] = {}
     for origin in origins:
-        if origin.startswith(ADDRESS_SCHEMES):
-            last = _last_part(origin)
-            meant = [
-                archive for archive in archives if len(archives) == 1 or archive.file_name == last
-            ]
-            objection = f"its name is not {' or '.join(one.file_name for one in archives)}"
-        else:
-            objections = {
-                archive: archive.expected.objection_to(Path(origin)) for archive in archives
-            }
-            meant = [one for one, text in objections.items() if not text]
+        objections = {archive: _objection(origin, archive, archives) for archive in archives}
+        meant = next((archive for archive, text in objections.items() if not text), None)
+        if meant is None:
             objection = "; ".join(dict.fromkeys(objections.values()))
-        if not meant:
             raise UsageError(f"{origin} is no archive of this dataset: {objection}")
-        result[meant[0]] = origin
+        result[meant] = origin
     return result
+
+
+def _objection(origin: str, archive: Archive, archives: Sequence[Archive]) -> str:
+    """Return why a file or an address is not of this one of the archives."""
+    if not origin.startswith(ADDRESS_SCHEMES):
+        expected = download.Expected(archive.size_bytes, archive.digest)
+        return expected.objection_to(Path(origin))
+    if len(archives) == 1 or archive.file_name == _last_part(origin):
+        return ""
+    return f"its name is not {' or '.join(each.file_name for each in archives)}"

@@ -67,10 +67,6 @@ class Expected(NamedTuple):
             raise Unavailable(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-class _BrokenOff(Exception):  # noqa: N818 - the network's own failures, apart from the disk's
-    pass
-
-
 def fetch(
     url: str,
     target: Path,
@@ -96,15 +92,13 @@ def fetch(
         target.parent.mkdir(parents=True, exist_ok=True)
         with _opened_alone(part) as file:
             _require_space(target.parent, (size_bytes or 0) - _size(file))
-            objection = ""
             resumed = _size(file) > 0
-            for _ in range(2 if resumed else 1):  # what was left over may be of another file
-                _download(url, file, expected, progress, remedy)
-                objection = expected.objection(file)
-                if not objection:
-                    break
+            _download(url, file, expected, progress, remedy)
+            if resumed and expected.objection(file):  # what was left over may be of another file
                 file.truncate(0)
-            if objection:
+                _download(url, file, expected, progress, remedy)
+            if objection := expected.objection(file):
+                file.truncate(0)
                 raise Unavailable(f"{url} now {objection}, so it is not used: {remedy}")
             os.fsync(file.fileno())
             os.replace(part, target)
@@ -120,30 +114,29 @@ def _download(
     remedy: str,
 ) -> None:
     """Append to the file until it is complete, over up to CONNECTIONS connections."""
-    host = urlsplit(url).hostname
     reason, before = "", -1
     for _ in range(CONNECTIONS):
         if _size(file) in (before, expected.size_bytes):
             break
         before = _size(file)
         try:
-            if _connect(url, file, expected, progress):
-                return
-            reason = "the connection broke off"
+            reason = _connect(url, file, expected, progress)
         except HTTPError as error:
             raise Unavailable(f"{url} answers {error.code} {error.reason}: {remedy}") from error
-        except _BrokenOff as error:
-            reason = str(error)
+        if not reason:
+            return
     if _size(file) != expected.size_bytes:
         so_far = f" after {_size(file)} bytes, which are kept" if _size(file) else ""
+        host = urlsplit(url).hostname
         raise Unavailable(f"{host} cannot be reached{so_far} ({reason}): fetch again, or {remedy}")
 
 
 def _connect(
     url: str, file: BufferedRandom, expected: Expected, progress: DownloadProgress | None
-) -> bool:
-    """Append the data of one connection, and return whether the file is complete."""
+) -> str:
+    """Append the data of one connection; return why the file is not complete, "" if it is."""
     have = _size(file)
+    broken = "the connection broke off"
     headers = {"User-Agent": "rdrbench"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
         response: HTTPResponse = urlopen(Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
@@ -152,47 +145,39 @@ def _connect(
         if error.code != 416:
             raise
         if error.headers.get("Content-Range") == f"bytes */{have}":  # nothing after what we have
-            return True
+            return ""
         file.truncate(0)
-        return False
+        return broken
     except (OSError, HTTPException) as error:
-        raise _BrokenOff(_reason(error)) from error
+        return _reason(error)
     with response:
-        if response.status == 206:
-            start = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-            if not start or int(start[1]) != have:
-                file.truncate(0)
-                return False
-        else:
+        start = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+        continues = response.status == 206 and start and int(start[1]) == have
+        if not continues:
             file.truncate(0)
+            if response.status == 206:
+                return broken
         length = response.headers.get("Content-Length")
         total = _size(file) + int(length) if length is not None else None
-        if total is not None and expected.size_bytes not in (None, total):
-            raise Unavailable(
-                f"{url} now has {total} bytes instead of {expected.size_bytes}, so it is not used"
-            )
-        most = expected.size_bytes or total or LARGEST_UNKNOWN_BYTES
-        if most > LARGEST_UNKNOWN_BYTES and expected.size_bytes is None:
-            known = f"{most} bytes, more than the {LARGEST_UNKNOWN_BYTES}"
-            raise Unavailable(f"{url} sends {known} that are expected, so it is not used")
-        for chunk in _chunks(response):
-            if _size(file) + len(chunk) > most:
+        most = expected.size_bytes or LARGEST_UNKNOWN_BYTES
+        if total is not None and (total > most or expected.size_bytes not in (None, total)):
+            raise Unavailable(f"{url} now has {total} bytes instead of {most}, so it is not used")
+        while True:
+            try:
+                chunk = response.read(CHUNK_BYTES)
+            except (OSError, HTTPException) as error:
+                return _reason(error)
+            if not chunk:
+                break
+            if _size(file) + len(chunk) > (total or most):
                 file.truncate(0)
-                known = f"more than the {most} bytes"
+                known = f"more than the {total or most} bytes"
                 raise Unavailable(f"{url} sends {known} that are expected, so it is not used")
             file.write(chunk)
             file.flush()
             if progress:
                 progress(PurePosixPath(urlsplit(url).path).name, _size(file), total)
-    return (expected.size_bytes or total) in (None, _size(file))
-
-
-def _chunks(response: HTTPResponse) -> Iterator[bytes]:
-    try:
-        while chunk := response.read(CHUNK_BYTES):
-            yield chunk
-    except (OSError, HTTPException) as error:
-        raise _BrokenOff(_reason(error)) from error
+    return "" if (expected.size_bytes or total) in (None, _size(file)) else broken
 
 
 def _reason(error: Exception) -> str:
@@ -235,7 +220,16 @@ def unpack_images(archive: Path, folder: Path, count: int, below: str = "") -> N
     """
     try:
         with ZipFile(archive) as opened:
-            members = _images_of(opened, below)
+            members: dict[str, ZipInfo] = {}
+            for member in opened.infolist():
+                path = PurePosixPath(member.filename)
+                fork = "__MACOSX" in path.parts or path.name.startswith(".")  # in a Mac's zip
+                inside = f"/{path.parent}".endswith(f"/{below}") or not below
+                if member.is_dir() or path.suffix.lower() != ".png" or fork or not inside:
+                    continue
+                if path.name in members:
+                    raise Unavailable(f"{archive} holds two files called {path.name}")
+                members[path.name] = member
             if len(members) != count:
                 raise Unavailable(
                     f"{archive} holds {len(members)} PNG files instead of {count}: "
@@ -253,22 +247,6 @@ def unpack_images(archive: Path, folder: Path, count: int, below: str = "") -> N
         raise Unavailable(f"{archive} is not a whole zip archive ({error}): remove it") from error
     except OSError as error:
         raise Unavailable(f"{archive} cannot be unpacked: {error.strerror or error}") from error
-
-
-def _images_of(archive: ZipFile, below: str) -> dict[str, ZipInfo]:
-    members: dict[str, ZipInfo] = {}
-    for member in archive.infolist():
-        path = PurePosixPath(member.filename)
-        if member.is_dir() or path.suffix.lower() != ".png":
-            continue
-        if below and not f"/{path.parent}".endswith(f"/{below}"):
-            continue
-        if "__MACOSX" in path.parts or path.name.startswith("."):  # resource forks of a Mac's zip
-            continue
-        if path.name in members:
-            raise Unavailable(f"{archive.filename} holds two files called {path.name}")
-        members[path.name] = member
-    return members
 
 
 def publish_folder(finished: Path, urls: Sequence[str], fill: Callable[[Path], None]) -> Path:

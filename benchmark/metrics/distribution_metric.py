@@ -1,15 +1,16 @@
 """Boundaries of distribution metrics: features of every image, and a reduction over all images."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.metric import Better
+from benchmark.metrics.metric import Better, Presentation
 
 # Below it a distribution metric is marked; FID and KID are given only when asked for.
 FEW_IMAGES = 50
@@ -55,31 +56,33 @@ class Reduced:
 class DistributionMetric(Protocol):
     """Number that compares a set of decoded images with the set of their sources.
 
-    All attributes can be read from the class, without the feature space's weights. A metric that
-    cannot give the influence of an image says so by the class attribute `has_influence = False`.
+    A metric may inherit from it, for the defaults below. All attributes can be read from the class,
+    without the feature space's weights.
     """
 
-    column: str  # "fid256"
-    label: str  # axis label: "FID/256"
-    better: Better
-    protocol: str  # of the reduction: "frechet/1"; that of the features is their space's
-    space: str  # name of the feature space in the registry
-    min_images: int  # below it the value is refused unless it was asked for all the same
+    column: ClassVar[str]  # "fid256"
+    label: ClassVar[str]  # axis label: "FID/256"
+    better: ClassVar[Better] = "lower"
+    protocol: ClassVar[str]  # of the reduction: "frechet/1"; that of the features is their space's
+    presentation: ClassVar[Presentation] = Presentation()
+    space: ClassVar[str] = "inception256"  # name of the feature space in the registry
+    # below it the value is refused unless it was asked for all the same
+    min_images: ClassVar[int] = FEW_IMAGES
 
+    @abstractmethod
     def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
         """Compare the decoded images' features with the sources'.
 
         Image i is `reference[i]` and `decoded[i]`; the order of images does not matter. Raises
         `NotMeasurable` where there are too few images for any value at all.
         """
-        ...
 
 
 def has_influence(metric: type[DistributionMetric]) -> bool:
     """Return whether a metric's `reduce` gives each image's influence, as metrics do by default.
 
-    Without influences a value has no interval, is not judged by `bench check` and `bench tradeoff`,
-    and is not attributed to images.
+    One that cannot has the class attribute `has_influence = False`. Its values have no interval,
+    are not judged by `bench check` and `bench tradeoff`, and not attributed to images.
     """
     return bool(getattr(metric, "has_influence", True))
 

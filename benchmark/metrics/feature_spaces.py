@@ -147,8 +147,8 @@ class Inception256(PatchSpace):
 
     def vectors(self, patches: "Tensor") -> "Tensor":
         """Return Inception's last pooled features, (n, 2048)."""
-        (result,) = self._network(patches)
-        features: Tensor = result.flatten(1)
+        (pooled,) = self._network(patches)
+        features: Tensor = pooled.flatten(1)
         return features
 
 
@@ -207,8 +207,7 @@ class BackboneSpace(PatchSpace):
     def __init__(self, device: str = "cpu") -> None:
         """Raise `Unavailable` where the network's weights are missing or others."""
         super().__init__(device)
-        result = self.backbone.find()
-        self._weights = self.backbone.load(result, device, self._dtype)
+        self._weights = self.backbone.load(self.backbone.find(), device, self._dtype)
 
     @classmethod
     def require(cls) -> None:
@@ -217,7 +216,7 @@ class BackboneSpace(PatchSpace):
 
     def vectors(self, patches: "Tensor") -> "Tensor":
         """Return the last layer's outputs averaged over each patch, (n, channels)."""
-        mean, deviation = (patches.new_tensor(one).view(1, 3, 1, 1) for one in (MEAN, DEVIATION))
+        mean, deviation = (patches.new_tensor(of).view(1, 3, 1, 1) for of in (MEAN, DEVIATION))
         *_, last = self.backbone.features((patches - mean) / deviation, self._weights)
         return last.mean((2, 3))
 

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.distribution_metric import (
+    DistributionMetric,
     Features,
     Reduced,
     image_influence,
     patches_by_image,
     require_patches,
 )
-from benchmark.metrics.metric import Better, Presentation
+from benchmark.metrics.metric import Presentation
 
 Floats = NDArray[np.float64]
 
@@ -56,11 +57,10 @@ def frechet_at_infinity(reference: Sequence[Features], decoded: Sequence[Feature
     in the first set, not on their order; the influence is the derivative with the halves as they
     are. `NotMeasurable` where a half would have fewer than two patches.
     """
-    patches_by_image(reference, decoded)
+    whole, whole_influence = _frechet(reference, decoded)
     images = len(reference)
     if images < 2:
         raise NotMeasurable("an extrapolation needs at least two images")
-    whole, whole_influence = _frechet(reference, decoded)
     halves = random_halves(reference)
     value, influence = 0.0, np.zeros(images)
     for half in halves:
@@ -83,12 +83,14 @@ def random_halves(reference: Sequence[Features]) -> list[NDArray[np.intp]]:
     return np.array_split(order, 2)
 
 
-class FrechetDistance:
+class FrechetDistance(DistributionMetric):
     """Frechet distance of the features of a space that a subclass names."""
 
-    better: Better = "lower"
     protocol = "frechet/1"
-    reduce = staticmethod(frechet)
+
+    def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
+        """Return the distance; `NotMeasurable` under two patches."""
+        return frechet(reference, decoded)
 
 
 class FID256(FrechetDistance):
@@ -107,8 +109,6 @@ class FID256(FrechetDistance):
             "fid256/reported",
         ),
     )  # fmt: skip
-    space = "inception256"
-    min_images = 50
 
 
 class FID256TF(FrechetDistance):
@@ -118,10 +118,9 @@ class FID256TF(FrechetDistance):
     label = "FID/256 (torch-fidelity)"
     presentation = Presentation("decades", published="fid", meets=("fid256/torch-fidelity",))
     space = "inception256_tf"
-    min_images = 50
 
 
-class FIDInfinity:
+class FIDInfinity(DistributionMetric):
     """FID/256 without the bias of small sets.
 
     With 14 times as many patches as dimensions, as CLIC2020 has, a simulated bias of 5 % of the
@@ -130,12 +129,12 @@ class FIDInfinity:
 
     column = "fid256_inf"
     label = "FID∞/256"
-    better: Better = "lower"
     protocol = "frechet-infinity/1"
     presentation = Presentation("decades", over_few="widely scattered")
-    space = "inception256"
-    min_images = 50
-    reduce = staticmethod(frechet_at_infinity)
+
+    def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
+        """Return the extrapolated distance; `NotMeasurable` where a half has under two patches."""
+        return frechet_at_infinity(reference, decoded)
 
 
 class FDAlex(FrechetDistance):

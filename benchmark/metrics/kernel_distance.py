@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.metrics.distribution_metric import (
+    DistributionMetric,
     Features,
     Reduced,
     image_influence,
     patches_by_image,
     require_patches,
 )
-from benchmark.metrics.metric import Better, Presentation
+from benchmark.metrics.metric import Presentation
 
 BLOCK_PATCHES = 1024  # kernel values of 1024 x 1024 patches at a time, 4 MB
 
@@ -47,17 +48,17 @@ def kernel_distance(reference: Sequence[Features], decoded: Sequence[Features]) 
     return Reduced(float(inside.mean() - across.mean()), influence)
 
 
-class KID256:
+class KID256(DistributionMetric):
     """KID of 256 px patches: the discrepancy itself, not a thousand times it."""
 
     column = "kid256"
     label = "KID/256"
-    better: Better = "lower"
     protocol = "kernel-distance/1"
     presentation = Presentation("decades", published="kid", over_few="widely scattered")
-    space = "inception256"
-    min_images = 50
-    reduce = staticmethod(kernel_distance)
+
+    def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
+        """Return the discrepancy; `NotMeasurable` under two patches."""
+        return kernel_distance(reference, decoded)
 
 
 class KID256TF(KID256):

@@ -1,7 +1,8 @@
 """Boundary of image metrics: a source is prepared once and compared with many decoded images."""
 
+from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, Reason
@@ -38,27 +39,34 @@ class Presentation(NamedTuple):
 class ImageMetric(Protocol):
     """Number that compares one decoded image with its source.
 
-    The constructor takes the torch device ("cpu", "cuda") and raises `Unavailable` where weights
-    are missing. `column`, `label`, `better` and `protocol` can be read from the class. A class
-    whose constructor takes long may have `require()`, without arguments, which raises the same
-    without loading anything (`availability.lacking`), and any class a `presentation`.
+    A metric may inherit from it, for the defaults below. `column`, `label`, `better` and `protocol`
+    can be read from the class; it may have a `presentation`. A class whose constructor takes long
+    may have `require()`, without arguments, which raises what the constructor would for missing
+    weights, without loading anything (`availability.lacking`).
     """
 
-    column: str  # column of the table, unit included: "psnr_db"
-    label: str  # axis label: "PSNR (dB)"
-    better: Better
-    protocol: str  # changes whenever the same pixels would get another number: "psnr-rgb8/1"
+    column: ClassVar[str]  # column of the table, unit included: "psnr_db"
+    label: ClassVar[str]  # axis label: "PSNR (dB)"
+    better: ClassVar[Better] = "higher"
+    # changes whenever the same pixels would get another number: "psnr-rgb8/1"
+    protocol: ClassVar[str]
+    presentation: ClassVar[Presentation] = Presentation()
+    min_side_px: ClassVar[int] = 1
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Take the torch device ("cpu", "cuda"); `Unavailable` where weights are missing."""
 
     def prepare(self, reference: Pixels) -> Any:
-        """Return what depends on the source alone, computed once per image.
+        """Return what depends on the source alone, computed once per image; by default itself.
 
         Raises `NotMeasurable` where this image can have no value (too small, say).
         """
-        ...
+        require_side(reference, self.min_side_px, self.label)
+        return reference
 
+    @abstractmethod
     def compare(self, prepared: Any, decoded: Pixels) -> float:
         """Return the metric of a decoded image; `ValueError` unless it has the source's shape."""
-        ...
 
 
 def metric_columns(column: str) -> tuple[str, str, str]:

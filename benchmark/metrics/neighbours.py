@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.metrics.distribution_metric import (
+    DistributionMetric,
     Features,
     Reduced,
     patches_by_image,
     require_patches,
 )
-from benchmark.metrics.metric import Better, Presentation
 
 Floats = NDArray[np.float32]
 
@@ -27,14 +27,11 @@ NEIGHBOURS = 3
 BLOCK_PATCHES = 1024  # distances of 1024 patches to all others at a time
 
 
-class _Coverage:
+class _Coverage(DistributionMetric):
     """Share of one set's patches inside the other's balls."""
 
-    better: Better = "higher"
+    better = "higher"
     balls_of: ClassVar[int]  # 0: around the sources, 1: around the decoded patches
-    presentation = Presentation()
-    space = "inception256"
-    min_images = 50
     has_influence = False
 
     def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:

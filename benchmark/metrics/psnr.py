@@ -2,7 +2,6 @@
 
 import math
 import operator
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,34 +10,25 @@ from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.metric import (
     OF_PIXELS,
-    Better,
+    ImageMetric,
     Presentation,
     bands,
-    is_large,
     require_same_shape,
 )
 
 PEAK = 255
 # ITU-R BT.709-6, item 3.2: Y' = .2126 R' + .7152 G' + .0722 B'. In ten-thousandths, so that the
 # luma of 8-bit pixels is a whole number below 2^24, and float32 holds it exactly.
-LUMA_WEIGHTS = (2126.0, 7152.0, 722.0)
+LUMA_WEIGHTS = np.array((2126, 7152, 722), np.float32)
 LUMA_UNIT = 10_000
 PLANE_WEIGHTS = (6, 1, 1)
 
 
-class PreparedLuma(NamedTuple):
-    """A source with its luma, computed once; of a large image, in bands where it is compared."""
-
-    pixels: Pixels
-    luma: NDArray[np.float32] | None  # (pixels,), in ten-thousandths of a grey level; None: large
-
-
-class PSNR:
+class PSNR(ImageMetric):
     """PSNR of the three channels together."""
 
     column = "psnr_db"
     label = "PSNR (dB)"
-    better: Better = "higher"
     protocol = "psnr-rgb8/1"
     presentation = Presentation(
         meets=(
@@ -46,19 +36,12 @@ class PSNR:
         )
     )  # fmt: skip
 
-    def __init__(self, device: str = "cpu") -> None:
-        """Ignore `device`: copying the pixels to it would take longer than the computation."""
-
-    def prepare(self, reference: Pixels) -> Pixels:
-        """Return the source itself."""
-        return reference
-
     def compare(self, prepared: Pixels, decoded: Pixels) -> float:
         """Return the PSNR (dB) of a decoded image; `ValueError` unless the shapes agree."""
         return psnr(prepared, decoded)
 
 
-class LumaPSNR:
+class LumaPSNR(ImageMetric):
     """PSNR of BT.709 luma, Y' = .2126 R' + .7152 G' + .0722 B', of gamma-coded 8-bit values.
 
     Full range, peak 255, not rounded: video tools that round luma to 8 bits, or to 16..235, give
@@ -67,27 +50,21 @@ class LumaPSNR:
 
     column = "psnr_y_db"
     label = "PSNR of luma (dB)"
-    better: Better = "higher"
     protocol = "psnr-luma709-rgb8/1"
 
-    def __init__(self, device: str = "cpu") -> None:
-        """Ignore `device`, as `PSNR` does."""
-
-    def prepare(self, reference: Pixels) -> PreparedLuma:
-        """Return the source with its luma."""
-        return PreparedLuma(reference, None if is_large(reference.shape) else _luma(reference))
-
-    def compare(self, prepared: PreparedLuma, decoded: Pixels) -> float:
+    def compare(self, prepared: Pixels, decoded: Pixels) -> float:
         """Return the PSNR of luma (dB) of a decoded image; `ValueError` unless the shapes agree."""
-        require_same_shape(prepared.pixels.shape, decoded.shape)
-        if prepared.luma is None:
-            error = _luma_error_in_bands(prepared.pixels, decoded)
-        else:
-            error = (_luma(decoded) - prepared.luma).astype(np.float64)
-        return _decibels(float(error @ error) / LUMA_UNIT**2 / error.size)
+        require_same_shape(prepared.shape, decoded.shape)
+        height, width = prepared.shape[:2]
+        # Whole numbers in one array, since BLAS sums parts to other last digits.
+        error = np.empty((height, width), np.float64)
+        for rows in bands(height, width):
+            error[rows] = _luma(decoded[rows]) - _luma(prepared[rows])
+        flat = error.reshape(-1)
+        return _decibels(float(flat @ flat) / LUMA_UNIT**2 / flat.size)
 
 
-class WeightedPSNR:
+class WeightedPSNR(ImageMetric):
     """PSNR of Y'CbCr with weights 6:1:1, as JVET's common test conditions have it.
 
     (6 PSNR(Y') + PSNR(Cb) + PSNR(Cr)) / 8, of BT.709 full-range planes, 4:4:4, rounded to 8 bits.
@@ -95,11 +72,7 @@ class WeightedPSNR:
 
     column = "psnr_ycbcr_db"
     label = "PSNR of YCbCr, 6:1:1 (dB)"
-    better: Better = "higher"
     protocol = "psnr-ycbcr709-full8-444-611/1"
-
-    def __init__(self, device: str = "cpu") -> None:
-        """Ignore `device`, as `PSNR` does."""
 
     def prepare(self, reference: Pixels) -> NDArray[np.uint8]:
         """Return the source's planes."""
@@ -133,11 +106,8 @@ def ycbcr_planes(pixels: Pixels) -> NDArray[np.uint8]:
     planes = np.empty((3, height, width), np.uint8)
     for rows in bands(height, width):  # of float64, which takes 80 bytes a pixel
         band = pixels[rows]
-        red, luma, blue = (
-            band[..., 0].astype(np.float64),
-            _luma(band).reshape(band.shape[:2]) / LUMA_UNIT,
-            band[..., 2].astype(np.float64),
-        )
+        luma = _luma(band) / LUMA_UNIT
+        red, _, blue = np.moveaxis(band.astype(np.float64), 2, 0)
         # ITU-R BT.709-6, item 3.3; 128 stands for no colour, and pure blue or red would be 255.5
         blueness, redness = 128 + (blue - luma) / 1.8556, 128 + (red - luma) / 1.5748
         planes[:, rows] = np.rint(np.stack([luma, blueness, redness])).clip(0, 255)
@@ -153,10 +123,9 @@ def mean_squared_error(reference: Pixels, decoded: Pixels) -> float:
     require_same_shape(reference.shape, decoded.shape)
     total = 0
     for rows in bands(*reference.shape[:2]):  # integers, whose sum is the same in any order
-        one, other = reference[rows], decoded[rows]
+        band, other = reference[rows], decoded[rows]
         # uint8 holds the difference of the larger and the smaller, and uint16 its square
-        difference = np.maximum(one, other)
-        difference -= np.minimum(one, other)
+        difference = np.maximum(band, other) - np.minimum(band, other)
         squares = np.multiply(difference, difference, dtype=np.uint16)
         total += int(squares.sum(dtype=np.uint64))
     return total / reference.size
@@ -172,19 +141,8 @@ def psnr(reference: Pixels, decoded: Pixels) -> float:
 
 
 def _luma(pixels: Pixels) -> NDArray[np.float32]:
-    weights = np.array(LUMA_WEIGHTS, np.float32)
-    luma: NDArray[np.float32] = pixels.reshape(-1, 3).astype(np.float32) @ weights
-    return luma
-
-
-def _luma_error_in_bands(reference: Pixels, decoded: Pixels) -> NDArray[np.float64]:
-    # One array, since BLAS sums parts to other last digits. Differences are integers in float32.
-    height, width = reference.shape[:2]
-    error = np.empty((height, width), np.float64)
-    for rows in bands(height, width):
-        difference = _luma(decoded[rows]) - _luma(reference[rows])
-        error[rows] = difference.reshape(-1, width)
-    return error.reshape(-1)
+    luma: NDArray[np.float32] = pixels.reshape(-1, 3).astype(np.float32) @ LUMA_WEIGHTS
+    return luma.reshape(pixels.shape[:2])
 
 
 def _decibels(mse: float) -> float:

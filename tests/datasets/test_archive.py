@@ -8,17 +8,19 @@ import pytest
 from PIL import Image
 
 from benchmark.commands import fetch as command
-from benchmark.datasets import clic2020
+from benchmark.datasets import archive as published
 from benchmark.datasets.archive import (
     ARCHIVES,
     Archive,
     fetch_archive,
     find_archive_images,
+    open_clic2020,
     open_clic2021,
     open_div2k,
+    open_professional,
     open_tecnick,
+    open_validation,
 )
-from benchmark.datasets.clic2020 import open_clic2020, open_professional, open_validation
 from benchmark.datasets.download import MANIFEST, Expected, unpack_images
 from benchmark.datasets.folder import open_dataset
 from benchmark.datasets.kodak import open_kodak
@@ -112,10 +114,10 @@ def test_a_digest_names_its_algorithm(digest, objection, tmp_path):
 def halves(tmp_path, monkeypatch):
     """Small archives in the place of both of CLIC 2020's; their addresses answer nothing."""
     found = {}
-    for number, name in enumerate(("PROFESSIONAL", "MOBILE")):
+    for number, name in enumerate(("clic2020:professional", "clic2020:mobile")):
         Image.new("RGB", (80 + number, 70)).save(tmp_path / "picture.png")
         data = (tmp_path / "picture.png").read_bytes()
-        archive: Archive = getattr(clic2020, name)
+        archive: Archive = ARCHIVES[name]
         folder = archive.image_folder
         made = zip_of(tmp_path / f"{folder}.zip", {f"{folder}/{c}.png": data for c in "ab"})
         found[folder] = archive._replace(
@@ -124,8 +126,8 @@ def halves(tmp_path, monkeypatch):
             size_bytes=None,
             digest=hashlib.sha256(made.read_bytes()).hexdigest(),
         )
-        monkeypatch.setattr(clic2020, name, found[folder])
-    monkeypatch.setattr(clic2020, "PIXELS", 2 * 80 * 70 + 2 * 81 * 70)
+        monkeypatch.setitem(ARCHIVES, name, found[folder])
+    monkeypatch.setattr(published, "CLIC2020_PIXELS", 2 * 80 * 70 + 2 * 81 * 70)
     return found
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.datasets import clic2020, kodak, sample
-from benchmark.datasets.clic2020 import open_clic2020, open_professional
+from benchmark.datasets import kodak, sample
+from benchmark.datasets.archive import CLIC2020_PIXELS, open_clic2020, open_professional
 from benchmark.datasets.dataset import ImageFile, Refused, probe
 from benchmark.datasets.folder import data_folders, find_images, open_folder
 from benchmark.datasets.image import read_image
@@ -265,6 +265,6 @@ def test_an_image_of_an_impossible_size_is_named(tmp_path):
 def test_a_copy_of_clic_in_half_size_is_refused(tmp_path):
     make_clic(tmp_path / "clic2020/professional", 250, (1024, 685))
     make_clic(tmp_path / "clic2020/mobile", 178, (1024, 685))
-    assert round(clic2020.PIXELS) == 1_202_157_653
+    assert round(CLIC2020_PIXELS) == 1_202_157_653
     with pytest.raises(Unavailable, match=r"about 1\.202e\+09"):
         open_clic2020([tmp_path])

@@ -8,9 +8,8 @@ import pytest
 from PIL import Image
 
 from benchmark.commands import fetch as command
-from benchmark.datasets import clic2020, download, kodak
-from benchmark.datasets.archive import fetch_archive
-from benchmark.datasets.clic2020 import MOBILE, open_mobile
+from benchmark.datasets import download, kodak
+from benchmark.datasets.archive import ARCHIVES, fetch_archive, open_mobile
 from benchmark.datasets.download import MANIFEST, manifest_objection, unpack_images
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import Facts, fetch_dataset, open_kodak
@@ -129,13 +128,14 @@ def small_clic(server, tmp_path, monkeypatch):
     archive = zip_of(tmp_path / "m.zip", {f"mobile/{name}.png": data for name in "abc"})
     body = archive.read_bytes()
     server.files["/CLIC2020Mobile_test.zip"] = body
-    small = MOBILE._replace(
-        url=f"{server.url}/{MOBILE.file_name}",
+    mobile = ARCHIVES["clic2020:mobile"]
+    small = mobile._replace(
+        url=f"{server.url}/{mobile.file_name}",
         num_images=3,
         size_bytes=len(body),
         digest=hashlib.sha256(body).hexdigest(),
     )
-    monkeypatch.setattr(clic2020, "MOBILE", small)
+    monkeypatch.setitem(ARCHIVES, "clic2020:mobile", small)
     return small
 
 

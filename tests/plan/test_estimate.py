@@ -14,7 +14,7 @@ from baselines.crdr import SEARCH_STEPS
 from benchmark.cli import app
 from benchmark.codec import CodecInfo, Setting
 from benchmark.codec_spec import CodecSpec, codec_class, facts_of, parse_codec
-from benchmark.datasets.clic2020 import PIXELS, typical_sizes
+from benchmark.datasets.archive import CLIC2020_PIXELS, typical_sizes
 from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.plan.cells import Cell
 from benchmark.plan.estimate import CostModel, interpolated
@@ -168,7 +168,7 @@ def test_the_imagined_test_set_of_clic_has_its_pictures_and_about_its_pixels():
     assert [len(part) for part in parts] == [178, 250]
     assert len(typical_sizes("clic2020")) == 428
     pixels = sum(width * height for width, height in typical_sizes("clic2020"))
-    assert pixels == pytest.approx(PIXELS, rel=0.02)
+    assert pixels == pytest.approx(CLIC2020_PIXELS, rel=0.02)
     assert len(clic_and_vtm()) == 428 * 8
 
 

@@ -18,27 +18,23 @@ from typing import Any, ClassVar
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, Reason, Unavailable
-from benchmark.metrics.metric import Better, Presentation, require_same_shape, require_side
+from benchmark.metrics.metric import ImageMetric, require_same_shape, require_side
 from benchmark.system.backbone import load_pinned, require_pinned
 from benchmark.system.weights import find_weights
 
 VERSION = "0.1.16"
-MIN_SIDE_PX = 32  # patches of MUSIQ, strides of the other two
 
 
-class LearnedRating:
+class LearnedRating(ImageMetric):
     """Rating of the decoded image alone by a network of pyiqa that a subclass names.
 
     float32 on every device; higher is better. A GPU may round otherwise than the CPU.
     """
 
-    better: Better = "higher"
-    column: ClassVar[str]
-    label: ClassVar[str]
+    min_side_px = 32  # patches of MUSIQ, strides of the other two
     file: ClassVar[str]
     sha256: ClassVar[str]  # of the file, or how it begins
     published: ClassVar[str]  # its name in messages
-    presentation = Presentation()
 
     def __init__(self, device: str = "cpu") -> None:
         """Raise `Unavailable` where pyiqa or the weights are missing or others."""
@@ -69,12 +65,12 @@ class LearnedRating:
 
         with _no_downloads():
             metric = create_metric(self.column, device=device, pretrained=False)
-        metric.net.load_state_dict({key.removeprefix("module."): one for key, one in state.items()})
+        metric.net.load_state_dict({key.removeprefix("module."): state[key] for key in state})
         return metric
 
     def prepare(self, reference: Pixels) -> tuple[int, ...]:
         """Return the source's shape; `NotMeasurable` where a side is shorter than 32 px."""
-        require_side(reference, MIN_SIDE_PX, self.label)
+        require_side(reference, self.min_side_px, self.label)
         return reference.shape
 
     def compare(self, prepared: tuple[int, ...], decoded: Pixels) -> float:

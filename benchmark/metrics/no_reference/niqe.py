@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.metric import OF_PIXELS, Better, Presentation, require_same_shape
+from benchmark.metrics.metric import OF_PIXELS, ImageMetric, require_same_shape
 from benchmark.system.backbone import require_pinned
 from benchmark.system.weights import find_weights
 
@@ -37,18 +37,23 @@ HALVING = np.array([-3, -9, 29, 111, 111, 29, -9, -3]) / 256
 FLAT = 1e-6
 
 
-class NIQE:
+class NIQE(ImageMetric):
     """NIQE, computed on the CPU on every device."""
 
     column = "niqe"
     label = "NIQE"
-    better: Better = "lower"
+    better = "lower"
     protocol = f"niqe/1-{SHA256[:8]}"
-    presentation = Presentation()
 
     def __init__(self, device: str = "cpu") -> None:
         """Ignore `device`; `Unavailable` where the pristine model is missing or another."""
-        self._mean, self._covariance = _load_model()
+        path = _find_model()
+        require_pinned(path, SHA256, "the model of NIQE's release")
+        from scipy.io import loadmat
+
+        model = loadmat(path)
+        self._mean = model["mu_prisparam"].ravel()
+        self._covariance = model["cov_prisparam"]
 
     @staticmethod
     def require() -> None:
@@ -97,15 +102,6 @@ def block_features(pixels: Pixels) -> Floats:
 def _find_model() -> Path:
     command = "bench fetch niqe"
     return find_weights((FILE,), f"run `{command}`, or put the release's file as {FILE}", command)
-
-
-def _load_model() -> tuple[Floats, Floats]:
-    path = _find_model()
-    require_pinned(path, SHA256, "the model of NIQE's release")
-    from scipy.io import loadmat
-
-    model = loadmat(path)
-    return model["mu_prisparam"].ravel(), model["cov_prisparam"]
 
 
 def _normalised(image: Floats) -> Floats:

@@ -3,7 +3,7 @@
 Alakuijala, Obryk, Stoliarchuk, Szabadka, Vandevenne, Wassenberg, "Guetzli: Perceptually Guided JPEG
 Encoder" (2017), as libjxl develops it, on a display of 80 cd/m². The map of differences is pooled
 by the mean of its 3-, 6- and 12-norm, which libjxl calls the 3-norm; the maximum, which papers give
-as well, is another number. The program `butteraugli_main` tells no version, so it is asked for a
+as well, is another number. The program `butteraugli_main` prints no version, so it is asked for a
 known pair of images first, and refused unless it gives their value.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, ProgramFailed, Unavailable
-from benchmark.metrics.metric import Better, Presentation, require_same_shape, require_side
+from benchmark.metrics.metric import ImageMetric, require_same_shape
 from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import find_program, run_program
 
@@ -23,32 +23,26 @@ PROGRAM = "butteraugli_main"
 REMEDY = "install libjxl's tools (Debian: libjxl-devtools)"
 KNOWN_VALUE = 1.49497  # of `known_pair`, by libjxl 0.7.0
 TOLERANCE = 1e-3  # relative; instruction sets differ by less
-MIN_SIDE_PX = 8
 TIMEOUT_SECONDS = 3600
 
 
-class Butteraugli:
+class Butteraugli(ImageMetric):
     """Butteraugli's 3-norm, computed by a program on the CPU on every device."""
 
     column = "butteraugli"
     label = "Butteraugli (3-norm)"
-    better: Better = "lower"
+    better = "lower"
     protocol = "butteraugli-3norm/libjxl-0.7-80nits"
-    presentation = Presentation()
+    min_side_px = 8
 
     def __init__(self, device: str = "cpu") -> None:
         """Ignore `device`; `Unavailable` without a program that gives the known value."""
         self._program = find_butteraugli()
 
-    def prepare(self, reference: Pixels) -> Pixels:
-        """Return the source itself; `NotMeasurable` where a side is shorter than 8 px."""
-        require_side(reference, MIN_SIDE_PX, self.label)
-        return reference
-
     def compare(self, prepared: Pixels, decoded: Pixels) -> float:
         """Return the distance of a decoded image; `ValueError` unless the shapes agree.
 
-        Raises `NotMeasurable` where the program fails, with what it said.
+        Raises `NotMeasurable` where the program fails, with what it printed.
         """
         require_same_shape(prepared.shape, decoded.shape)
         try:
@@ -87,8 +81,8 @@ def _distance(program: Path, reference: Pixels, decoded: Pixels) -> float:
             height, width, _ = pixels.shape
             (folder / name).write_bytes(b"P6\n%d %d\n255\n" % (width, height) + pixels.tobytes())
         command: list[str | Path] = [program, "reference.ppm", "decoded.ppm"]
-        told = run_program(command, timeout_seconds=TIMEOUT_SECONDS, folder=folder)
-    result = re.search(rb"3-norm: *([0-9.eE+-]+)", told)
+        printed = run_program(command, timeout_seconds=TIMEOUT_SECONDS, folder=folder)
+    result = re.search(rb"3-norm: *([0-9.eE+-]+)", printed)
     if result is None:
         raise ProgramFailed(f"{program.name} printed no 3-norm")
     return float(result[1])

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from benchmark.codec import Pixels
-from benchmark.metrics.metric import Better, Presentation, require_same_shape, require_side
+from benchmark.metrics.metric import ImageMetric, Presentation, require_same_shape, require_side
 from benchmark.system.backbone import (
     ALEXNET,
     EPSILON,
@@ -35,24 +35,23 @@ class PreparedFeatures(NamedTuple):
     features: "list[Tensor]"
 
 
-class LPIPS:
+class LPIPS(ImageMetric):
     """LPIPS with the network that a subclass names.
 
     float32 on "cpu"; float64 on any other device, where float32 may silently mean TF32. The two,
     and any numbers of threads, differ by less than 1e-6.
     """
 
-    label: ClassVar[str]
-    better: Better = "lower"
+    better = "lower"
     backbone: ClassVar[Backbone]
 
     def __init__(self, device: str = "cpu") -> None:
         """Raise `Unavailable` where the network's weights or lpips 0.1.4 are missing or others."""
-        result, importances = self.backbone.find(), self.backbone.importances()
+        path, importances = self.backbone.find(), self.backbone.importances()
         import torch
 
         dtype = torch.float32 if device == "cpu" else torch.float64
-        self._weights = self.backbone.load(result, device, dtype)
+        self._weights = self.backbone.load(path, device, dtype)
         self._importances = [importance.to(device, dtype) for importance in importances]
 
     @classmethod

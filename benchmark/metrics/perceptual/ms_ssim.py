@@ -13,7 +13,7 @@ strip where they are compared, with the same values: halved 8-bit pixels are mul
 below 256, which float32 holds, so halving and subtracting round nowhere.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.metrics.metric import (
-    Better,
+    ImageMetric,
     Presentation,
     bands,
     is_large,
@@ -33,11 +33,11 @@ from benchmark.metrics.perceptual.similarity import (
     MARGIN_PX,
     SAFE_RMS,
     Floats,
+    Moments,
     Planes,
-    Scale,
     dissimilarity,
     halve,
-    moments_of_strip,
+    moments_of,
     planes_of,
     strips,
 )
@@ -51,46 +51,33 @@ Channels = NDArray[np.float64]  # (3,)
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # finest first; Wang et al., section 3.2
 
 
-class PreparedScales(NamedTuple):
-    """Source with its moments at every scale; about 48 bytes per pixel."""
+class Prepared(NamedTuple):
+    """Source at every scale, finest first; about 48 bytes per pixel, or 4 without moments."""
 
-    pixels: Pixels
-    scales: tuple[Scale, ...]  # finest first
-
-
-class HalvedPlanes(NamedTuple):
-    """Planes of a large image at every scale, finest first: a view of its pixels, then float32."""
-
-    scales: tuple[AnyPlanes, ...]
+    planes: list[AnyPlanes]  # of a large image the first shares the pixels' memory
+    moments: list[list[Moments]] | None  # of each strip of each scale; None for a large image
 
 
-class Structural(ABC):
+class Structural(ImageMetric):
     """Similarity of the three channels by `similarity.py`; within 1e-6 of float64."""
 
-    label: ClassVar[str]
-    better: Better = "higher"
-    min_side_px: ClassVar[int]
+    presentation = Presentation("saturating")
     scales: ClassVar[int]
 
     def __init__(self, device: str = "cpu") -> None:
         self._device = device
 
-    def prepare(self, reference: Pixels) -> "PreparedScales | HalvedPlanes | Tensor":
+    def prepare(self, reference: Pixels) -> "Prepared | Tensor":
         """Return what depends on the source alone; `NotMeasurable` where a side is too short."""
         require_side(reference, self.min_side_px, self.label)
+        planes = _scales(reference, self.scales)
         if is_large(reference.shape):
-            return halved_planes(reference, self.scales)
-        planes: Planes = planes_of(reference).astype(np.float64)
-        scales = [_moments(planes)]
-        while len(scales) < self.scales:
-            planes = halve(planes)
-            scales.append(_moments(planes))
-        return PreparedScales(reference, tuple(scales))
+            return Prepared(planes, None)
+        return Prepared(planes, [list(_moments(scale)) for scale in planes])
 
     def compare(self, prepared: Any, decoded: Pixels) -> float:
         """Return the similarity of a decoded image; `ValueError` unless the shapes agree."""
-        large = isinstance(prepared, HalvedPlanes)
-        return self.pooled(_in_strips(prepared, decoded) if large else _whole(prepared, decoded))
+        return self.pooled(_similarities(prepared, decoded))
 
     @abstractmethod
     def pooled(self, similarities: Iterator[Channels]) -> float:
@@ -113,7 +100,7 @@ class MSSSIM(Structural):
     min_side_px = 161  # four halvings leave 11 px, the side of the window
     scales = len(SCALE_WEIGHTS)
 
-    def prepare(self, reference: Pixels) -> "PreparedScales | HalvedPlanes | Tensor":
+    def prepare(self, reference: Pixels) -> "Prepared | Tensor":
         """Return what depends on the source alone; `NotMeasurable` where a side is too short."""
         if self._device == "cpu":
             return super().prepare(reference)
@@ -143,7 +130,6 @@ class SSIM(Structural):
     column = "ssim"
     label = "SSIM"
     protocol = "ssim-rgb8/1"
-    presentation = Presentation("saturating")
     min_side_px = 11  # the side of the window
     scales = 1
 
@@ -153,12 +139,12 @@ class SSIM(Structural):
         return float(similarity.mean())
 
 
-def halved_planes(pixels: Pixels, count: int) -> HalvedPlanes:
-    """Return the planes of an image at `count` scales; the first shares the pixels' memory."""
-    scales: list[AnyPlanes] = [pixels.transpose(2, 0, 1)]
+def _scales(pixels: Pixels, count: int) -> list[AnyPlanes]:
+    large = is_large(pixels.shape)
+    scales: list[AnyPlanes] = [pixels.transpose(2, 0, 1) if large else planes_of(pixels)]
     while len(scales) < count:
         scales.append(_halved_in_bands(scales[-1]))
-    return HalvedPlanes(tuple(scales))
+    return scales
 
 
 def _halved_in_bands(planes: AnyPlanes) -> Planes:
@@ -174,72 +160,37 @@ def _halved_in_bands(planes: AnyPlanes) -> Planes:
     return halved
 
 
-def _moments(planes: Planes) -> Scale:
-    """Return a source's moments at one scale from its planes, float64 of shape (3, h, w)."""
-    channels, height, width = planes.shape
-    shape = (channels, height - MARGIN_PX, width - MARGIN_PX)
-    doubled_mean, twice_variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
+def _moments(planes: AnyPlanes) -> Iterator[Moments]:
+    """Yield a source's moments strip by strip, in the order of `strips`."""
     for channel, rows in strips(planes.shape):
-        strip = planes[channel, _wider(rows)]
-        doubled_mean[channel, rows], twice_variance[channel, rows] = moments_of_strip(strip)
-    return Scale((2 * planes).astype(np.float32), doubled_mean, twice_variance)
+        yield moments_of(planes[channel, rows.start : rows.stop + MARGIN_PX])
 
 
-def _whole(source: PreparedScales, decoded: Pixels) -> Iterator[Channels]:
+def _similarities(source: Prepared, decoded: Pixels) -> Iterator[Channels]:
     """Yield each channel's similarity at every scale, finest first."""
-    require_same_shape(source.pixels.shape, decoded.shape)
-    errors = [planes_of(np.subtract(decoded, source.pixels, dtype=np.int16)).astype(np.float32)]
-    while len(errors) < len(source.scales):
-        errors.append(halve(errors[-1]))
-    if np.square(errors[-1]).mean() > SAFE_RMS**2:
-        # s(e) does cancel where whole regions are off by many levels: black against white is 4e-5
-        # off in float32. Images as bad as that (below 27 dB) are few, and may take twice as long.
-        errors = [error.astype(np.float64) for error in errors]
-    for error, scale in zip(errors, source.scales, strict=True):
-        totals = np.zeros(3)
-        for channel, rows in strips(error.shape):
-            of_strip = Scale(
-                scale.doubled[channel, _wider(rows)],
-                scale.doubled_mean[channel, rows],
-                scale.twice_variance[channel, rows],
-            )
-            coarsest = scale is source.scales[-1]
-            totals[channel] += dissimilarity(error[channel, _wider(rows)], of_strip, coarsest)
-        yield _similarity(totals, error.shape)
-
-
-def _in_strips(source: HalvedPlanes, decoded: Pixels) -> Iterator[Channels]:
-    """Yield what `_whole` does; moments and errors are of one strip at a time."""
-    height, width = source.scales[0].shape[1:]
-    require_same_shape((height, width, 3), decoded.shape)
-    others = halved_planes(decoded, len(source.scales))
-    exact = _mean_square(others.scales[-1], source.scales[-1]) > SAFE_RMS**2
+    channels, height, width = source.planes[0].shape
+    require_same_shape((height, width, channels), decoded.shape)
+    others = _scales(decoded, len(source.planes))
+    # s(e) does cancel where whole regions are off by many levels: black against white is 4e-5 off
+    # in float32. Images as bad as that (below 27 dB) are few, and may take twice as long.
+    exact = _mean_square(others[-1], source.planes[-1]) > SAFE_RMS**2
     kind = np.dtype(np.float64 if exact else np.float32)
-    for one, other in zip(source.scales, others.scales, strict=True):
-        totals = np.zeros(3)
-        for channel, rows in strips(one.shape):
-            strip = one[channel, _wider(rows)].astype(np.float64)
-            moments = (2 * strip, *moments_of_strip(strip))
-            of_strip = Scale(*(moment.astype(np.float32) for moment in moments))
-            error = other[channel, _wider(rows)].astype(kind) - strip.astype(kind)
-            totals[channel] += dissimilarity(error, of_strip, one is source.scales[-1])
-        yield _similarity(totals, one.shape)
+    for at, (planes, other) in enumerate(zip(source.planes, others, strict=True)):
+        totals = np.zeros(channels)
+        of_strips = _moments(planes) if source.moments is None else source.moments[at]
+        for (channel, rows), moments in zip(strips(planes.shape), of_strips, strict=True):
+            wider = channel, slice(rows.start, rows.stop + MARGIN_PX)
+            error = other[wider].astype(kind) - planes[wider].astype(kind)
+            totals[channel] += dissimilarity(error, moments, planes is source.planes[-1])
+        yield 1 - totals / ((planes.shape[1] - MARGIN_PX) * (planes.shape[2] - MARGIN_PX))
 
 
-def _similarity(totals: Channels, shape: tuple[int, ...]) -> Channels:
-    return 1 - totals / ((shape[1] - MARGIN_PX) * (shape[2] - MARGIN_PX))
-
-
-def _wider(rows: slice) -> slice:
-    return slice(rows.start, rows.stop + MARGIN_PX)
-
-
-def _mean_square(one: AnyPlanes, other: AnyPlanes) -> float:
+def _mean_square(planes: AnyPlanes, other: AnyPlanes) -> float:
     total = 0.0
-    for rows in bands(*one.shape[1:]):
-        error: Floats = np.subtract(one[:, rows], other[:, rows], dtype=np.float64)
+    for rows in bands(*planes.shape[1:]):
+        error: Floats = np.subtract(planes[:, rows], other[:, rows], dtype=np.float64)
         total += float(np.square(error).sum())
-    return total / one.size
+    return total / planes.size
 
 
 def _tensor(pixels: Pixels, device: str) -> "Tensor":

@@ -29,12 +29,12 @@ STRIP_VALUES = 72 << 10  # of a plane blurred at once, so that the planes at wor
 SAFE_RMS = 12  # grey levels, of errors at the coarsest scale for which float32 suffices
 
 
-class Scale(NamedTuple):
-    """Moments of a source at one scale, or of a strip of it, float32; blurred ones lose 10 px."""
+class Moments(NamedTuple):
+    """A strip of a source with its moments, float32; blurred ones lose 10 px."""
 
-    doubled: Planes  # 2 x
-    doubled_mean: Planes  # 2 B(x)
-    twice_variance: Planes  # 2 s(x) + C2
+    doubled: Floats  # 2 x
+    doubled_mean: Floats  # 2 B(x)
+    twice_variance: Floats  # 2 s(x) + C2
 
 
 def planes_of(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -113,32 +113,34 @@ def _bands(size: int, dtype: str) -> tuple[Floats, Floats]:
     return band, np.ascontiguousarray(band.T)
 
 
-def moments_of_strip(strip: Floats) -> tuple[Floats, Floats]:
-    """Return 2 B(x) and 2 s(x) + C2 of rows of one plane, in the strip's float64."""
-    means, squares = blur(np.stack((strip, strip * strip)))
-    return 2 * means, 2 * (squares - means * means) + C2
+def moments_of(strip: NDArray[Any]) -> Moments:
+    """Return the moments of rows of one plane, computed in float64."""
+    exact = strip.astype(np.float64)
+    means, squares = blur(np.stack((exact, exact * exact)))
+    moments = (2 * exact, 2 * means, 2 * (squares - means * means) + C2)
+    return Moments(*(moment.astype(np.float32) for moment in moments))
 
 
-def dissimilarity(error: Floats, scale: Scale, coarsest: bool) -> float:
+def dissimilarity(error: Floats, source: Moments, coarsest: bool) -> float:
     """Return the sum of 1 - similarity over the blurred pixels of a strip of one channel.
 
-    error: (rows + 10, w) of one channel; scale: the source's moments of the same strip.
+    error: (rows + 10, w) of one channel; source: moments of the same strip.
     """
     planes = np.empty((3, *error.shape), error.dtype)
     planes[0] = error
     np.multiply(error, error, out=planes[1])
-    np.add(error, scale.doubled, out=planes[2])
+    np.add(error, source.doubled, out=planes[2])
     planes[2] *= error
     mean, square, denominator = blur(planes)
     scratch = mean * mean
     square -= scratch
-    np.add(mean, scale.doubled_mean, out=scratch)
+    np.add(mean, source.doubled_mean, out=scratch)
     scratch *= mean
     denominator -= scratch
-    denominator += scale.twice_variance
+    denominator += source.twice_variance
     square /= denominator
     if coarsest:
-        source_mean = scale.doubled_mean / 2
+        source_mean = source.doubled_mean / 2
         luminance = 1 - mean**2 / (source_mean**2 + (source_mean + mean) ** 2 + C1)
         square = 1 - luminance * (1 - square)
     return float(square.sum())

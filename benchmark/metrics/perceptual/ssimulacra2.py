@@ -20,16 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
-from benchmark.metrics.metric import Better, Presentation, require_same_shape, require_side
+from benchmark.metrics.metric import ImageMetric, require_same_shape, require_side
 from benchmark.metrics.perceptual.similarity import planes_of
 
 Floats = NDArray[np.float64]
 Planes = Floats  # (3, height, width)
 
 SCALES = 6
-# The fifth halving is made of images whose sides have at least 8 px. The authors' program leaves
-# out scales of smaller images, and then gives weights to maps that they were not fitted to.
-MIN_SIDE_PX = 113
 BLUR_SIGMA, BLUR_RADIUS = 1.5, 5  # the radius is round(3.2795 sigma + .2546)
 STABILISER = 0.0009
 # From linear sRGB to responses of the cones, and the bias before the cubic root
@@ -71,42 +68,36 @@ EXPONENT = 0.6276336467831387
 
 
 class PreparedScale(NamedTuple):
-    """Source at one scale with its blurred values and squares."""
+    """Source at one scale with its blurred values and squares; all are 100 bytes per pixel."""
 
     xyb: Planes
     mean: Planes
     square: Planes
 
 
-class PreparedScales(NamedTuple):
-    """Source at all scales; about 100 bytes per pixel."""
-
-    shape: tuple[int, ...]
-    scales: list[PreparedScale]
-
-
-class SSIMULACRA2:
+class SSIMULACRA2(ImageMetric):
     """SSIMULACRA 2.1, computed on the CPU on every device."""
 
     column = "ssimulacra2"
     label = "SSIMULACRA 2"
-    better: Better = "higher"
     protocol = "ssimulacra2/2.1"
-    presentation = Presentation()
+    # The fifth halving is made of sides of at least 8 px. The authors' program leaves out scales of
+    # smaller images, and then gives weights to maps that they were not fitted to.
+    min_side_px = 113
 
-    def __init__(self, device: str = "cpu") -> None:
-        """Ignore `device`."""
-
-    def prepare(self, reference: Pixels) -> PreparedScales:
-        """Return the source at six scales; `NotMeasurable` where a side is under 113 px."""
-        require_side(reference, MIN_SIDE_PX, self.label)
+    def prepare(self, reference: Pixels) -> tuple[tuple[int, ...], list[PreparedScale]]:
+        """Return shape and scales of the source; `NotMeasurable` where a side is under 113 px."""
+        require_side(reference, self.min_side_px, self.label)
         scales = [PreparedScale(xyb, blur(xyb), blur(xyb * xyb)) for xyb in _xyb(reference)]
-        return PreparedScales(reference.shape, scales)
+        return reference.shape, scales
 
-    def compare(self, prepared: PreparedScales, decoded: Pixels) -> float:
+    def compare(
+        self, prepared: tuple[tuple[int, ...], list[PreparedScale]], decoded: Pixels
+    ) -> float:
         """Return the score of a decoded image, at most 100; `ValueError` unless shapes agree."""
-        require_same_shape(prepared.shape, decoded.shape)
-        norms = [_norms(one, xyb) for one, xyb in zip(prepared.scales, _xyb(decoded), strict=True)]
+        shape, scales = prepared
+        require_same_shape(shape, decoded.shape)
+        norms = [_norms(scale, xyb) for scale, xyb in zip(scales, _xyb(decoded), strict=True)]
         return score(np.stack(norms, axis=1))
 
 
@@ -179,6 +170,6 @@ def _norms(source: PreparedScale, xyb: Planes) -> Floats:
     structure = np.maximum(1 - luminance * contrast / spread, 0)
     edges = (1 + np.abs(xyb - mean)) / (1 + np.abs(source.xyb - source.mean)) - 1
     maps = [structure, np.maximum(edges, 0), np.maximum(-edges, 0)]
-    means = [one.mean((1, 2), dtype=np.float64) for one in maps]
-    fourth = [np.square(np.square(one)).mean((1, 2), dtype=np.float64) ** 0.25 for one in maps]
+    means = [errors.mean((1, 2)) for errors in maps]
+    fourth = [np.square(np.square(errors)).mean((1, 2)) ** 0.25 for errors in maps]
     return np.stack([np.stack(means, axis=-1), np.stack(fourth, axis=-1)], axis=1)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, ProgramFailed, Unavailable
-from benchmark.metrics.metric import Better, Presentation, require_same_shape, require_side
+from benchmark.metrics.metric import ImageMetric, require_same_shape, require_side
 from benchmark.metrics.psnr import LUMA_UNIT, LUMA_WEIGHTS
 from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import (
@@ -27,20 +27,18 @@ from benchmark.system.programs import (
 )
 
 MODEL = "vmaf_v0.6.1"
-MIN_SIDE_PX = 17  # libvmaf's features are not defined for less
 QUIET = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error")
 TIMEOUT_SECONDS = 600
 BLACK, RANGE, GREY = 16, 219, 128
 
 
-class VMAF:
+class VMAF(ImageMetric):
     """VMAF of luma, computed on the CPU on every device."""
 
     column = "vmaf"
     label = "VMAF"
-    better: Better = "higher"
     protocol = "vmaf/0.6.1-luma709-limited8"
-    presentation = Presentation()
+    min_side_px = 17  # libvmaf's features are not defined for less
 
     def __init__(self, device: str = "cpu") -> None:
         """Ignore `device`; `Unavailable` where no ffmpeg has the filter libvmaf."""
@@ -48,32 +46,25 @@ class VMAF:
 
     def prepare(self, reference: Pixels) -> NDArray[np.uint8]:
         """Return the source's luma; `NotMeasurable` where a side is shorter than 17 px."""
-        require_side(reference, MIN_SIDE_PX, self.label)
+        require_side(reference, self.min_side_px, self.label)
         return limited_luma(reference)
 
     def compare(self, prepared: NDArray[np.uint8], decoded: Pixels) -> float:
         """Return the VMAF of a decoded image; `ValueError` unless the shapes agree.
 
-        Raises `NotMeasurable` where ffmpeg fails, with what it said.
+        Raises `NotMeasurable` where ffmpeg fails, with what it printed.
         """
         require_same_shape(prepared.shape, decoded.shape[:2])
         height, width = prepared.shape
-        layout = ["-f", "rawvideo", "-pixel_format", "yuv444p", "-video_size", f"{width}x{height}"]
-        inputs = [*layout, "-i", "decoded", *layout, "-i", "source"]
+        layout = ("-f", "rawvideo", "-pixel_format", "yuv444p", "-video_size", f"{width}x{height}")
         score = f"libvmaf=model=version={MODEL}:n_threads=1:log_fmt=json:log_path=log"
+        command: list[str | Path] = [
+            *(self._program, *QUIET, *layout, "-i", "decoded", *layout, "-i", "source"),
+            *("-lavfi", score, "-f", "null", "-"),
+        ]
         with private_folder() as folder:
             for name, luma in (("source", prepared), ("decoded", limited_luma(decoded))):
                 (folder / name).write_bytes(luma.tobytes() + bytes([GREY]) * (2 * luma.size))
-            command: list[str | Path] = [
-                self._program,
-                *QUIET,
-                *inputs,
-                "-lavfi",
-                score,
-                "-f",
-                "null",
-                "-",
-            ]
             try:
                 run_program(command, timeout_seconds=TIMEOUT_SECONDS, folder=folder)
                 log = read_written(folder / "log", self._program, MOST_OUTPUT_BYTES)
@@ -89,7 +80,7 @@ def limited_luma(pixels: Pixels) -> NDArray[np.uint8]:
     >>> limited_luma(np.uint8([[[0, 0, 0], [255, 255, 255]]])).tolist()
     [[16, 235]]
     """
-    luma = pixels @ (np.array(LUMA_WEIGHTS) / LUMA_UNIT)
+    luma = pixels @ (LUMA_WEIGHTS.astype(np.float64) / LUMA_UNIT)
     limited: NDArray[np.uint8] = np.rint(BLACK + luma * (RANGE / 255)).astype(np.uint8)
     return limited
 
@@ -104,9 +95,9 @@ def find_libvmaf() -> Path:
     for packaged in (True, False):
         try:
             program = packaged_ffmpeg("VMAF") if packaged else find_program("ffmpeg", remedy)
-            told = run_program([program, *QUIET, "-h", "filter=libvmaf"], timeout_seconds=60)
+            printed = run_program([program, *QUIET, "-h", "filter=libvmaf"], timeout_seconds=60)
         except (Unavailable, ProgramFailed):
             continue
-        if told.startswith(b"Filter libvmaf"):
+        if printed.startswith(b"Filter libvmaf"):
             return program
     raise Unavailable(f"no ffmpeg here has the filter libvmaf, which VMAF needs: {remedy}")
