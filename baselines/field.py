@@ -34,10 +34,10 @@ NARROW_LEVEL = 4
 
 
 class Charm(RatePointsCodec):
-    """`charm-1.safetensors` to `charm-4.safetensors`: a context of channels.
+    """Charm: channel-wise autoregressive entropy models, a network for each rate.
 
     Minnen, Singh, "Channel-wise autoregressive entropy models for learned image compression" (ICIP
-    2020).
+    2020). Files are `charm-1.safetensors` to `charm-4.safetensors`.
     """
 
     name = "charm"
@@ -50,7 +50,7 @@ class Charm(RatePointsCodec):
 
 
 class Elic(RatePointsCodec):
-    """`elic-1.safetensors` to `elic-4.safetensors`: uneven channel groups, a checkerboard context.
+    """ELIC: uneven channel groups with a checkerboard context, a network for each rate.
 
     He et al., "ELIC: Efficient learned image compression with unevenly grouped space-channel
     contextual adaptive coding" (CVPR 2022). `narrow=1` takes `elic-narrow-4` as level 4, whose
@@ -77,7 +77,7 @@ class Elic(RatePointsCodec):
 
 
 class IVR(CheckpointCodec):
-    """`ivr.safetensors`: one network for all rates, whose channels interpolated masks scale.
+    """IVR: one network for all rates, whose channels are scaled by interpolated masks.
 
     Sun, Tan, Sun, Sun, Feng, "Interpolation Variable Rate Image Compression" (ACM MM 2021). The
     rate is a real number q, coded in steps of 1/16.
@@ -112,7 +112,7 @@ class IVR(CheckpointCodec):
 
 
 class Hific(RatePointsCodec):
-    """`hific-1.safetensors` to `hific-3.safetensors`: a discriminator that sees the latent.
+    """HiFiC: a generator trained against a discriminator that sees the latent, for three rates.
 
     Mentzer, Toderici, Tschannen, Agustsson, "High-Fidelity Generative Image Compression" (NeurIPS
     2020); the levels 1, 2, 3 are its "lo", "mi", "hi".
@@ -130,11 +130,11 @@ class Hific(RatePointsCodec):
 
 
 class MultiRealism(RatePointsCodec):
-    """`multirealism-1.safetensors` to `-4`: the decoder takes a realism weight, 0 <= beta <= 2.56.
+    """Multi-Realism: one network for each rate, whose decoder takes a realism weight beta.
 
     Agustsson, Minnen, Toderici, Mentzer, "Multi-Realism Image Compression with a Conditional
-    Generator" (CVPR 2023). beta is rounded to multiples of .02 and only written to the header; the
-    other bits do not depend on it.
+    Generator" (CVPR 2023). beta, 0 to 2.56, is rounded to multiples of .02 and only written to the
+    header; the other bits do not depend on it.
     """
 
     name = "multirealism"
@@ -176,11 +176,11 @@ class MultiRealism(RatePointsCodec):
 
 
 class PqMim(RatePointsCodec):
-    """`pqmim-1.safetensors` to `-4`, or `pqmim-perceptual-1` to `-4`: a masked transformer.
+    """PQ-MIM: product-quantised tokens, coded with a masked transformer; networks for four rates.
 
     El-Nouby, Muckley, Ullrich, Laptev, Verbeek, Jégou, "Image compression with product quantized
-    masked image modeling" (TMLR 2023). Built after the abstract: layers, sizes and constants are
-    our choice.
+    masked image modeling" (TMLR 2023). Files are `pqmim-LEVEL`, or `pqmim-perceptual-LEVEL`. Built
+    after the abstract: layers, sizes and constants are our choice.
     """
 
     name = "pqmim"
@@ -222,7 +222,7 @@ class PqMim(RatePointsCodec):
 
 
 class Dirac(DrawingCodec):
-    """`dirac-BASE.safetensors`: samples the residual behind the codec `base` by diffusion.
+    """DIRAC: a base codec's streams, and a receiver that samples the residual by diffusion.
 
     Ghouse et al., "A residual diffusion model for high perceptual quality codec augmentation"
     (2023), built after the abstract. `steps`, 1 to 1000, of DDIM; one step estimates the mean.
@@ -250,7 +250,7 @@ class Dirac(DrawingCodec):
 
 
 class Hfd(DrawingCodec):
-    """`hfd-BASE.safetensors`: samples the picture behind the codec `base` by its score.
+    """HFD: an autoencoder's streams, and a score-based decoder that samples the picture.
 
     Hoogeboom et al., "High-fidelity image compression with score-based generative models" (2023),
     built after the abstract. Options as for `Dirac`; steps are ancestral ones, as DDPM's, and start

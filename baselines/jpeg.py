@@ -49,10 +49,11 @@ class JPEGCodec:
 
 
 class JPEG(JPEGCodec):
-    """Options: subsampling 420 (default), 422 or 444; optimize 1 for image-specific Huffman tables.
+    """Baseline JPEG through Pillow's libjpeg-turbo, with Pillow's defaults.
 
-    Baseline JPEG by Pillow with its defaults: JFIF with no other metadata. Pillow and pillow-simd
-    write the same bytes where they carry the same libjpeg-turbo.
+    Options: subsampling 420 (default), 422 or 444; optimize 1 for image-specific Huffman tables.
+    JFIF with no other metadata. Pillow and pillow-simd write the same bytes where they carry the
+    same libjpeg-turbo.
     """
 
     name = "jpeg"
@@ -130,7 +131,7 @@ class JPEG(JPEGCodec):
 
 
 class Jpegli(JPEGCodec):
-    """JPEG, 4:2:0, sequential, with the adaptive quantisation of JPEG XL's authors; no options.
+    """Baseline JPEG by jpegli, the encoder of the JPEG XL authors; 4:2:0, without options.
 
     On Kodak at low rates, libjpeg-turbo's decoder is .1 dB better than jpegli's own.
     """
@@ -175,9 +176,9 @@ class Jpegli(JPEGCodec):
 
 
 class MozJPEG(JPEGCodec):
-    """Options: subsampling 420 (default) or 444; table 0 to 8, the quantisation table, default 3.
+    """Progressive JPEG by mozjpeg inside libvips: trellis quantisation and optimised scans.
 
-    Progressive, with trellis quantisation and optimised scans, by the mozjpeg inside libvips. The
+    Options: subsampling 420 (default) or 444; table 0 to 8, the quantisation table, default 3. The
     defaults are those of mozjpeg's own program cjpeg. Table 2 needs fewer bits at equal PSNR on
     Kodak, and was tuned on Kodak by its authors.
     """

@@ -79,9 +79,9 @@ class WheelCodec:
 
 
 class WebP(WheelCodec):
-    """Option: method, libwebp's effort from 0 (fast) to 6 (slow), 4 by default as in cwebp.
+    """WebP, lossy (VP8, 4:2:0), through imagecodecs' libwebp.
 
-    Lossy (VP8, 4:2:0).
+    Option: method, libwebp's effort from 0 (fast) to 6 (slow), 4 by default as in cwebp.
     """
 
     name, part, libraries = "webp", "webp", ("libwebp", "libsharpyuv")
@@ -126,10 +126,11 @@ class WebP(WheelCodec):
 
 
 class JPEGXL(WheelCodec):
-    """Option: effort, from 1 (fast) to 10 (slow), 7 by default as in cjxl.
+    """JPEG XL, lossy (VarDCT, XYB), through imagecodecs' libjxl.
 
-    Lossy (VarDCT, XYB). The setting is the Butteraugli distance: 1 is called visually lossless, and
-    the lowest rate is the largest distance. From 20 on libjxl codes at half the resolution.
+    Option: effort, from 1 (fast) to 10 (slow), 7 by default as in cjxl. The setting is the
+    Butteraugli distance: 1 is called visually lossless, and the lowest rate is the largest
+    distance. From 20 on libjxl codes at half the resolution.
     """
 
     name, part, libraries = "jpegxl", "jpegxl", ("libjxl",)
@@ -176,12 +177,13 @@ class JPEGXL(WheelCodec):
 
 
 class JPEG2000(WheelCodec):
-    """Option: control, by which OpenJPEG chooses what to keep, "ratio" (default) or "psnr".
+    """JPEG 2000 codestreams (9/7 wavelet) through the OpenJPEG of Pillow or of imagecodecs.
 
+    Option: control, by which OpenJPEG chooses what to keep, "ratio" (default) or "psnr".
     ratio: 24 bits per pixel divided by the stream's. Encoded by Pillow; the stream is that of
     `opj_compress -r RATIO -I`: one tile, one layer, six resolutions (fewer under 32 px).
     psnr: dB, the only control of imagecodecs: RPCL order, precincts of 256 x 256.
-    Both: irreversible 9/7 wavelet and colour transform, no chroma subsampling, a codestream whose
+    Both: irreversible wavelet and colour transform, no chroma subsampling, a codestream whose
     comment, where OpenJPEG signs with 39 bytes, is removed.
     """
 

@@ -41,12 +41,12 @@ VVENC_PARAMETERS = (
 
 
 class AVIF(IntraCodec):
-    """Options: tune psnr (default) or ssim, speed 0 (slow) to 6, subsampling 444 or 420, depth.
+    """AVIF: libaom in ffmpeg encodes one AV1 picture, ffmpeg writes the file, dav1d decodes.
 
-    Speed is 4 by default, subsampling 444, as in the published curves of AV1, depth 10 bits or 8.
-    The setting is libaom's constant quality level `crf`, 0 to 63. The usage is `good`: at equal
-    time it needs fewer bits at equal PSNR than `allintra`. ffmpeg writes the file around the one
-    AV1 picture, dav1d decodes it.
+    Options: tune psnr (default) or ssim, speed 0 (slow) to 6, subsampling 444 or 420, depth. Speed
+    is 4 by default, subsampling 444, as in the published curves of AV1, depth 10 bits or 8. The
+    setting is libaom's constant quality level `crf`, 0 to 63. The usage is `good`: at equal time it
+    needs fewer bits at equal PSNR than `allintra`.
     """
 
     name = "avif"
@@ -118,12 +118,13 @@ def coded_picture(file: bytes) -> bytes:
 
 
 class X265(IntraCodec):
-    """Options: preset (veryslow by default), subsampling 444 (default) or 420, depth 8 or 10.
+    """HEVC intra pictures: x265 encodes, ffmpeg's own decoder decodes.
 
-    8-bit 4:4:4 is how learned codecs are usually compared with HEVC; it caps PSNR at about 53 dB.
-    The encoder is tuned for PSNR. QPs are whole, 0 to 51. ffmpeg's decoder makes a picture of a
-    damaged or truncated stream without a word, therefore two bytes of checksum (CRC-16/XMODEM,
-    big-endian) precede the others.
+    Options: preset (veryslow by default), subsampling 444 (default) or 420, depth 8 or 10. 8-bit
+    4:4:4 is how learned codecs are usually compared with HEVC; it caps PSNR at about 53 dB. The
+    encoder is tuned for PSNR. QPs are whole, 0 to 51. ffmpeg's decoder makes a picture of a damaged
+    or truncated stream without a word, therefore two bytes of checksum (CRC-16/XMODEM, big-endian)
+    precede the others.
     """
 
     name = "x265"
@@ -169,10 +170,11 @@ class X265(IntraCodec):
 
 
 class VVenC(IntraCodec):
-    """Options: preset faster, fast (default), medium, slow or slower. 10-bit 4:2:0.
+    """VVC intra pictures: VVenC encodes, ffmpeg's own decoder decodes.
 
-    The perceptual QP adaptation is off (`-qpa 0`), so that the QP is the same in every block.
-    4:2:0 loses chroma detail for good: PSNR ends at about 46 dB however low the QP, 0 to 63.
+    Options: preset faster, fast (default), medium, slow or slower. 10-bit 4:2:0. The perceptual QP
+    adaptation is off (`-qpa 0`), so that the QP is the same in every block. 4:2:0 loses chroma
+    detail for good: PSNR ends at about 46 dB however low the QP, 0 to 63.
     """
 
     name = "vvenc"

@@ -4,6 +4,7 @@ import ast
 import os
 import platform
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -42,7 +43,11 @@ class Entry(NamedTuple):
 
 def list_codecs() -> list[Entry]:
     """List every codec, and a short name by what it stands for."""
-    titles = {name: _title(target, of_module=True) for name, target in registry.CODECS.items()}
+    codecs = Counter(target.partition(":")[0] for target in registry.CODECS.values())
+    titles = {
+        name: _title(target, of_module=codecs[target.partition(":")[0]] == 1)
+        for name, target in registry.CODECS.items()
+    }
     titles |= {name: f"short for {text}" for name, text in registry.ALIASES.items()}
     return _entries(examine_codecs(), titles, ("./file.py:Class", "a codec of your own"))
 
