@@ -1,17 +1,7 @@
 """Errors whose message is one sentence: what happened, to which file or cell, what to do.
 
-BenchError                 every message is meant for the user and needs no traceback
-├── UsageError             the command line asks for something that cannot be (exit code 2)
-│   ├── UnknownName        no codec, dataset, metric or setting of that name
-│   ├── BadOption          a codec has no such option, or the value makes no sense
-│   └── BadPack            what was given as a pack is none, or is not whole
-├── Unavailable            a program, wheel, weight file or dataset is not on this machine
-├── ImageRefused           one image cannot be measured; the others can
-├── NotMeasurable          one metric has no value here: null with this reason
-├── CorruptStream          bytes that are not a whole stream of this codec
-├── ProgramFailed          an external program failed, timed out or wrote nothing
-├── OutOfDeviceMemory      a GPU's memory does not hold what the codec needs for the image
-└── StoreError             results cannot be read or written
+Every message of a `BenchError` is meant for the user and needs no traceback. `UsageError` and
+`Unavailable` end a command with exit code 2, others with 1.
 """
 
 import errno

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.analysis.comparable import label_of
+from benchmark.check.pairing import rows_of, specs_in
 from benchmark.codec_spec import split_unescaped
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.editions import newest_rows
@@ -59,21 +60,19 @@ def rows_to_keep(folder: Path, dataset: str, codecs: str) -> KeptRows:
 
     dataset: may be a part, clic2020:mobile. Raises `UsageError` if there are none.
     """
-    table = Store(folder).table()
-    subset = dataset.partition(":")[2]
+    table, (name, _, subset) = Store(folder).table(), dataset.partition(":")
     if subset:
         table = table.filter(pc.starts_with(table["image"], f"{subset}/"))
-    pairs = zip(table["codec"].to_pylist(), table["variant"].to_pylist(), strict=True)
-    names = [(codec, label_of(codec, variant or "")) for codec, variant in pairs]
+    specs = specs_in(table)
+    names = {spec: {spec.name, label_of(spec.name, spec.variant)} for spec in specs}
     asked = {text.strip() for text in split_unescaped(codecs, ",")}
-    unknown = asked - {name for both in names for name in both} - {"all"}
-    if unknown or not names:
+    unknown = asked - {"all"}.union(*names.values())
+    if unknown or not specs:
         raise UsageError(f"{folder} has no rows of {', '.join(sorted(unknown)) or dataset}")
-    chosen = [codecs == "all" or bool(asked & set(both)) for both in names]
-    table = table.filter(pa.array(chosen, pa.bool_()))
-    table = table.take(newest_rows(table).index)
-    labels = {label for (_, label), one in zip(names, chosen, strict=True) if one}
-    return KeptRows(dataset.partition(":")[0], folder, table, tuple(sorted(labels)))
+    kept = [spec for spec in specs if codecs == "all" or asked & names[spec]]
+    table = rows_of(table, kept)
+    labels = sorted({label_of(spec.name, spec.variant) for spec in kept})
+    return KeptRows(name, folder, table.take(newest_rows(table).index), tuple(labels))
 
 
 def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:
@@ -97,14 +96,13 @@ def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:
     try:
         with replacing(folder) as draft:
             for part in parts:
-                there = draft / part.dataset
-                write_shard(there / "per_image", part.table)
-                runs = set(part.table["run"].to_pylist())
-                for path in (*part.folder.glob("runs/*.json"), *part.folder.glob("sets/*.parquet")):
-                    if path.stem in runs or path.suffix == ".parquet":
-                        target = there / path.relative_to(part.folder)
-                        target.parent.mkdir(exist_ok=True)
-                        shutil.copyfile(path, target)
+                write_shard(draft / part.dataset / "per_image", part.table)
+                runs = [f"runs/{run}.json" for run in part.table["run"].unique().to_pylist()]
+                kept = (path for run in runs if (path := part.folder / run).exists())
+                for path in (*kept, *part.folder.glob("sets/*.parquet")):
+                    target = draft / part.dataset / path.relative_to(part.folder)
+                    target.parent.mkdir(exist_ok=True)
+                    shutil.copyfile(path, target)
             text = msgspec.json.format(msgspec.json.encode(record), indent=1)
             (draft / ORIGIN).write_bytes(text + b"\n")
     except OSError as error:

@@ -8,20 +8,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmark.check import pairing
 from benchmark.check.check import USUAL
-from benchmark.check.pairing import (
-    OF_OTHER_WEIGHTS,
-    NotComparable,
-    RowSet,
-    differ,
-    settings_of,
-    specs_in,
-    without_weights,
-)
+from benchmark.check.pairing import NotComparable, RowSet, settings_of, without_weights
 from benchmark.check.request import CheckRequest
 from benchmark.check.row_sets import read_rows
 from benchmark.codec_spec import CodecSpec, names_code, parse_codec, resolve
 from benchmark.errors import UnknownName, UsageError
+from benchmark.plan.matrix import open_matrix, open_sources, with_stored_name
 from benchmark.registry import (
     CODECS,
     DATASETS,
@@ -30,7 +24,7 @@ from benchmark.registry import (
     metric_class,
     scored_by_image,
 )
-from benchmark.system.settings import isolated
+from benchmark.system.settings import isolated, use_device
 
 if TYPE_CHECKING:
     from benchmark.measure.outcome import Outcome
@@ -54,9 +48,6 @@ def measure_candidate(
     that the results folder has already are not measured again. Raises `NotComparable` before
     anything is measured if the images or settings are not the same.
     """
-    from benchmark.plan.matrix import open_matrix, open_sources, with_stored_name
-    from benchmark.system.settings import use_device
-
     use_device(request.device)
     request = replace(request, dataset=asked.dataset or _only(folders), metrics=asked.metrics)
     request.use_folders()
@@ -72,8 +63,8 @@ def measure_candidate(
             f"{folders[stored]} is where the reference lies: let --results name another folder"
         )
     reference = read_rows(folders[stored], sources.dataset.name)
-    counterparts = _counterparts(asked, specs_in(reference.rows))
-    rows = _of(reference.rows, *counterparts.values())
+    counterparts = _counterparts(asked, pairing.specs_in(reference.rows))
+    rows = pairing.rows_of(reference.rows, counterparts.values())
     if request.limit is not None:
         here = pa.array([source.sha256 for source in sources.images], pa.string())
         rows = rows.filter(pc.is_in(rows["image_sha256"], value_set=here))
@@ -84,16 +75,16 @@ def measure_candidate(
     metrics = request.metrics or (*USUAL, *of_sets)
     outcomes = []
     for spec, before in counterparts.items():
-        of_spec = _of(rows, before)
+        of_spec = pairing.rows_of(rows, [before])
         points = request.points or _points(spec, of_spec)
         to_measure = replace(request, codecs=(spec.given,), points=points, metrics=metrics)
         matrix = open_matrix(to_measure)
-        lacking = {cell.setting for cell in matrix.cells} - set(settings_of(of_spec))
+        lacking = sorted({cell.setting for cell in matrix.cells} - set(settings_of(of_spec)))
         if lacking and not asked.common:
             raise NotComparable(
                 f"the settings are not the same: {reference.name} has no "
-                f"{', '.join(map(str, sorted(lacking)))}; leave them out, or compare what both "
-                "have with --common"
+                f"{', '.join(map(str, lacking))}; leave them out, or compare what both have with "
+                "--common"
             )
         judged = request.metrics or _with_values(of_spec, metrics)
         outcomes.append(run(to_measure, matrix, judged))  # failed cells are rows, and reported
@@ -119,7 +110,7 @@ def _only(folders: Mapping[str, Path]) -> str:
 
 
 def _counterparts(asked: CheckRequest, specs: Sequence[CodecSpec]) -> dict[CodecSpec, CodecSpec]:
-    codec = parse_codec(asked.codec)
+    codec, names = parse_codec(asked.codec), [spec.text for spec in specs]
     if asked.reference_codec:
         before = resolve(parse_codec(asked.reference_codec))
         if len(before) != 1:
@@ -133,26 +124,24 @@ def _counterparts(asked: CheckRequest, specs: Sequence[CodecSpec]) -> dict[Codec
     else:
         mine = [spec for spec in specs if spec.name == codec.name]
         if asked.checkpoint is not None:
-            mine = [spec for spec in mine if OF_OTHER_WEIGHTS not in dict(spec.options)]
+            mine = [spec for spec in mine if pairing.OF_OTHER_WEIGHTS not in dict(spec.options)]
         bare = sorted(map(without_weights, mine))
         _refuse_code(codec, bare)
         wanted = {spec: spec for spec in bare}
     if not wanted:
-        raise UnknownName("codec of the reference", codec.name, {one.text for one in specs})
+        raise UnknownName("codec of the reference", codec.name, names)
     matched = {}
     for spec, counterpart in wanted.items():
-        result = [one for one in specs if counterpart in (one, without_weights(one))]
-        if not result:
-            known = [one.text for one in specs]
-            raise UnknownName("codec of the reference", counterpart.text, known)
-        if len(result) > 1:
-            several = " and ".join(sorted(one.text for one in result))
+        same = [known for known in specs if counterpart in (known, without_weights(known))]
+        if not same:
+            raise UnknownName("codec of the reference", counterpart.text, names)
+        if len(same) > 1:
+            several = " and ".join(sorted(known.text for known in same))
             raise UsageError(f"the reference has {several}: say which with --reference-codec")
+        options = dict(spec.options)
         if asked.checkpoint is not None:
-            options = {**dict(spec.options), "checkpoint": str(asked.checkpoint)}
-            matched[spec._replace(options=tuple(sorted(options.items())))] = result[0]
-        else:
-            matched[spec] = result[0]
+            options[pairing.WEIGHTS] = str(asked.checkpoint)
+        matched[spec._replace(options=tuple(sorted(options.items())))] = same[0]
     return matched
 
 
@@ -162,10 +151,8 @@ def _refuse_code(asked: CodecSpec, specs: Sequence[CodecSpec]) -> None:
     asked: the codec that the user gave by its name alone. specs: what the reference has of it.
     """
     for spec in specs:
-        own = (
-            spec if asked.name in CODECS else spec._replace(name=FAMILIAR)
-        )  # the file is the user's
-        if names_code(own):
+        # The user's own file is no such code, but what its option `base` names is.
+        if names_code(spec if asked.name in CODECS else spec._replace(name=FAMILIAR)):
             raise UsageError(
                 f"the reference itself names what would run, {spec.text!r}: look at it, and give "
                 "it whole with --codec to run it"
@@ -186,13 +173,9 @@ def _refuse_other_images(reference: RowSet, sources: "Sources", common: bool) ->
             {name for sha256, name in mine.items() if sha256 not in other}
             for mine, other in ((names, here), (here, names))
         ]
-        refused = f"; {sources.refused[0].reason}" if sources.refused else ""
-        raise differ("images", (reference.name, sources.dataset.name), only, f"{refused}; {HINT}")
-
-
-def _of(rows: pa.Table, *specs: CodecSpec) -> pa.Table:
-    pairs = zip(rows["codec"].to_pylist(), rows["variant"].to_pylist(), strict=True)
-    return rows.filter(pa.array([CodecSpec.of(*pair) in specs for pair in pairs], pa.bool_()))
+        refused = [sources.refused[0].reason] if sources.refused else []
+        places = reference.name, sources.dataset.name
+        raise pairing.differ("images", places, only, "; ".join(["", *refused, HINT]))
 
 
 def _with_values(rows: pa.Table, metrics: Sequence[str]) -> tuple[str, ...]:

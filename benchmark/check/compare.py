@@ -20,18 +20,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from benchmark.analysis import rate_distortion as rd
 from benchmark.analysis.comparable import ComparableRows
-from benchmark.analysis.rate_distortion import (
-    Curve,
-    Delta,
-    NoDelta,
-    bd_quality,
-    bd_rate,
-    curves,
-    excluded,
-    image_curves,
-    qualities,
-)
+from benchmark.analysis.rate_distortion import Curve, Delta, NoDelta
 from benchmark.analysis.summarise import Point, Summary
 from benchmark.check.pairing import VariantPair
 from benchmark.codec import BoolArray, Float64Array
@@ -99,7 +90,7 @@ def changes(pair: VariantPair, name: str) -> Changes:
         return replace(empty, nothing=f"{measure.label} gives no influence of an image")
     points = []
     for side in (pair.reference, pair.test):
-        points.append(curves(side.summary, measure).get(side.label, []))
+        points.append(rd.curves(side.summary, measure).get(side.label, []))
         if not points[-1]:
             why = _why_no_curve(side.summary, measure)
             return replace(empty, nothing=f"{side.label}: {why}")
@@ -172,7 +163,7 @@ def _why_no_curve(summary: Summary, measure: Measure) -> str:
             what, command = absence(reasons[0][0])
             hint = f" ({command})" if command else ""
             return f"{known} of {point.images} images have a value: {what}{hint}"
-    return next((point.why for point in excluded(summary, measure)), "no value")
+    return next((point.why for point in rd.excluded(summary, measure)), "no value")
 
 
 def _with_level(empty: Changes, measure: Measure, points: Sequence[Point]) -> Changes:
@@ -188,10 +179,10 @@ def _with_level(empty: Changes, measure: Measure, points: Sequence[Point]) -> Ch
 def _of_images(
     empty: Changes, measure: Measure, pair: VariantPair, points: Sequence[Sequence[Point]]
 ) -> Changes:
-    before, after = (image_curves(side, measure) for side in points)
-    delta, scale = bd_rate, 1.0
+    before, after = (rd.image_curves(side, measure) for side in points)
+    delta, scale = rd.bd_rate, 1.0
     if empty.level is not None:
-        delta, scale = bd_quality, -100 / empty.level
+        delta, scale = rd.bd_quality, -100 / empty.level
     delta = partial(delta, any_overlap=True, anchor_name="the reference")
     numbers: dict[str, float] = {}
     without: dict[str, list[UnjudgedImage]] = {"below": [], "above": [], "": [], "left out": []}
@@ -257,7 +248,7 @@ def _of_set(
     finite = np.isfinite(values).all(axis=0)
     images = tuple(np.array(pair.images, object)[finite].tolist())
     sets = [_set_curve(side, measure, finite) for side in points]
-    delta = partial(bd_quality, any_overlap=True, anchor_name="the reference")
+    delta = partial(rd.bd_quality, any_overlap=True, anchor_name="the reference")
     result = delta(sets[0].curve, sets[1].curve)
     if isinstance(result, NoDelta):
         where = _wholly(sets[0].curve, sets[1].curve)
@@ -294,7 +285,7 @@ def _set_curve(points: Sequence[Point], measure: Measure, finite: BoolArray) -> 
     slope = np.full(len(means), 1.0 if measure.better == "higher" else -1.0)
     if measure.scale == "decades":
         slope /= means * math.log(10)
-    curve = Curve(bpp, qualities(means, measure))
+    curve = Curve(bpp, rd.qualities(means, measure))
     return _SetCurve(curve, slope[:, None] * influence, rates - bpp[:, None])
 
 

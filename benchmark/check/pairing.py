@@ -6,7 +6,7 @@ beside them.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,6 +129,12 @@ def specs_in(rows: pa.Table) -> list[CodecSpec]:
     return sorted(CodecSpec.of(kind["codec"], kind["variant"] or "") for kind in kinds)
 
 
+def rows_of(rows: pa.Table, specs: Collection[CodecSpec]) -> pa.Table:
+    """Return the rows of these codec variants."""
+    pairs = _columns(rows, "codec", "variant")
+    return rows.filter(pa.array([CodecSpec.of(*pair) in specs for pair in pairs], pa.bool_()))
+
+
 def settings_of(rows: pa.Table) -> list[Setting]:
     """Return the setting of each row."""
     return [Setting(*pair) for pair in _columns(rows, "setting_name", "setting_value")]
@@ -164,8 +170,7 @@ def _labels(variants: Mapping[str, CodecSpec]) -> str:
 
 
 def _variant(side: RowSet, spec: CodecSpec) -> _Variant:
-    columns = side.rows["codec"], side.rows["variant"]
-    table = side.rows.filter(pc.and_(*map(pc.equal, columns, (spec.name, spec.variant))))
+    table = rows_of(side.rows, [spec])
     protocols = sorted(set(table["coding_protocol"].to_pylist()) - {None})
     protocol = CODING if CODING in protocols else "".join(protocols[-1:])
     rows = ComparableRows(table, protocol, newest_only=True)

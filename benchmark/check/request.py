@@ -1,7 +1,6 @@
 """A request for a check: every choice of `bench check` with its default and help, and margins."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -46,11 +45,7 @@ class CheckRequest:
         "", MANNER, "Changes that still count as equal: bd_rate=1%,lpips=1%,time=25%."
     )
     confidence: float = option(
-        0.95,
-        MANNER,
-        "Confidence of each kind of claim, over all metrics.",
-        least=0.5,
-        most=0.9999,
+        0.95, MANNER, "Confidence of each kind of claim, over all metrics.", least=0.5, most=0.9999
     )
     common: bool = option(False, COMPARED, "Compare only the images and settings that both have.")
     fail_on_timing: bool = option(False, MANNER, "Let seconds decide the verdict as well.")
@@ -85,11 +80,7 @@ class Margin(NamedTuple):
     percent: bool
 
 
-DEFAULTS: Mapping[str, Margin] = {
-    "bd_rate": Margin(1.0, percent=True),
-    "bd_metric": Margin(1.0, percent=True),
-    "time": Margin(25.0, percent=True),
-}
+PERCENT = {"bd_rate": 1.0, "bd_metric": 1.0, "time": 25.0}  # the defaults
 
 
 def parse_margins(text: str) -> dict[str, Margin]:
@@ -104,8 +95,8 @@ def parse_margins(text: str) -> dict[str, Margin]:
     >>> parse_margins("")["bd_rate"]
     Margin(value=1.0, percent=True)
     """
-    margins = dict(DEFAULTS)
-    known = (*DEFAULTS, *METRICS, *DISTRIBUTION_METRICS)
+    margins = {key: Margin(value, percent=True) for key, value in PERCENT.items()}
+    known = (*PERCENT, *METRICS, *DISTRIBUTION_METRICS)
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, equals, amount = part.partition("=")
         if not equals:
@@ -119,7 +110,7 @@ def parse_margins(text: str) -> dict[str, Margin]:
             value = math.nan
         if not (0 < value < math.inf):
             raise UsageError(f"--margin {part!r}: a margin is a positive number, or percent")
-        if not percent and key in DEFAULTS:
+        if not percent and key in PERCENT:
             raise UsageError(f"--margin {part!r}: {key} is in percent; write {key}={amount}%")
         margins[key] = Margin(value, percent)
     return margins

@@ -76,13 +76,13 @@ def two_row_sets(reference: str, new: str, dataset: str, baselines: Path) -> tup
     """
     dataset = open_dataset(dataset).name if names_file(dataset) else dataset
     folders = {where: dataset_folders(where, baselines) for where in (reference, new)}
-    names = {where: _dataset_in(where, folders, dataset) for where in folders}
-    for where, result in folders.items():
-        if names[where] not in result:
-            asked = dataset or names[where]
-            raise UsageError(f"{where} has no rows of {asked}: it has {', '.join(result)}")
-    first, second = (read_rows(folders[where][names[where]], dataset) for where in (reference, new))
-    return first, second
+    sets = []
+    for where, known in folders.items():
+        name = _dataset_in(where, folders, dataset)
+        if name not in known:
+            raise UsageError(f"{where} has no rows of {dataset or name}: it has {', '.join(known)}")
+        sets.append(read_rows(known[name], dataset))
+    return sets[0], sets[-1]
 
 
 def refuse_unknown_codec(asked: str, sets: Iterable[RowSet]) -> None:

@@ -136,12 +136,9 @@ def show_progress(
             )
     else:
         lines = Lines()
-
-        def line(progress: "Progress") -> str:
-            count = f"{what}: {progress.finished} of {total}"
-            return ", ".join(filter(None, [count, state(progress)]))
-
-        yield lambda progress: lines.say(lambda: line(progress))
+        yield lambda progress: lines.say(
+            lambda: f"{what}: {progress.finished} of {total}, {state(progress)}".removesuffix(", ")
+        )
 
 
 def duration(seconds: float) -> str:
