@@ -7,12 +7,16 @@ from benchmark.analysis.comparison import Comparison
 from benchmark.analysis.interval import Interval
 from benchmark.analysis.rate_distortion import Delta, bd_rate
 from benchmark.figures.bd_table import bd_records, rate_table
-from benchmark.figures.captions import CAVEAT, brief, listed, metric_names, panels_note
 from benchmark.figures.labels import (
+    CAVEAT,
     Drawing,
     add_legend,
+    brief,
     figure_width,
+    listed,
+    metric_names,
     panel_figure,
+    panels_note,
     title,
     wrapped,
 )
@@ -72,24 +76,22 @@ def draw_bd_bars(
     words = [wrapped(name, NAME_SHARE * WIDTHS["column"]) for name in marked]
     height = EDGE_INCHES + ROW_INCHES * sum(word.count("\n") + 1 for word in words)
     note = panels_note(panels).replace("markers", "bars")
-    every = [curve for panel in panels for curve in panel.curves]
-    against = next((one.name for one in every if one.system.label == anchor), anchor)
+    curves = [curve for panel in panels for curve in panel.curves]
+    against = next((curve.name for curve in curves if curve.system.label == anchor), anchor)
     with figure_style():
-        figure, axes, _ = panel_figure(len(panels), height, sharey=not narrow)
-        for one, panel, of in zip(axes, panels, bars, strict=True):
-            _draw(one, [of.get(name) for name in names], styles)
-            one.set_yticks(range(len(names)), words)
-            one.set_xlabel(f"BD-rate against {against} (%)")
-            title(one, metric_names([panel.measure]), width)
+        figure, every_axes, _ = panel_figure(len(panels), height, sharey=not narrow)
+        for axes, panel, of in zip(every_axes, panels, bars, strict=True):
+            _draw(axes, [of.get(name) for name in names], styles)
+            axes.set_yticks(range(len(names)), words)
+            axes.set_xlabel(f"BD-rate against {against} (%)")
+            title(axes, metric_names([panel.measure]), width)
         add_legend(figure, [], note)
     metrics = metric_names([panel.measure for panel in panels])
     caption = brief(
-        [
-            f"BD-rates against {against} on {dataset} by {metrics}; negative saves bits.",
-            "Lines are 95 % intervals over images.",
-            note,
-            f"{len(names)} of {len(names) + len(absent)} codecs." * bool(absent),
-        ]
+        f"BD-rates against {against} on {dataset} by {metrics}; negative saves bits.",
+        "Lines are 95 % intervals over images.",
+        note,
+        f"{len(names)} of {len(names) + len(absent)} codecs." * bool(absent),
     )
     few = [panel.measure.label for panel in panels if not panel.measure.by_image]
     details = [f"No interval of {listed(few)}."] * bool(few)
@@ -101,20 +103,17 @@ def draw_bd_bars(
 
 def _bars(panel: Panel, comparisons: Sequence[Comparison], anchor: str) -> dict[str, Bar]:
     """Return the bars of a panel's curves that have a BD-rate, by their names."""
-    column = panel.measure.column
-    compared = {
-        comparison.label: comparison for comparison in comparisons if comparison.column == column
-    }
-    curves = (*panel.measured, *panel.published)
-    other = next((one for one in curves if one.system.label == anchor), None)
+    measure, other = panel.measure, panel.of_label(anchor)
+    compared = {one.label: one for one in comparisons if one.column == measure.column}
     result = {}
-    for curve in curves:
-        known = compared.get(curve.system.label) if curve.measured else None
-        delta = known.rate if known else None
-        if not curve.measured and other is not None:
-            delta = bd_rate(other.rates(panel.measure), curve.rates(panel.measure))
+    for curve in (*panel.measured, *panel.published):
+        delta, interval = None, None
+        if curve.measured and (known := compared.get(curve.system.label)):
+            delta, interval = known.rate, known.rate_interval
+        elif not curve.measured and other is not None:
+            delta = bd_rate(other.rates(measure), curve.rates(measure))
         if isinstance(delta, Delta):
-            result[curve.name] = Bar(curve, delta.value, known.rate_interval if known else None)
+            result[curve.name] = Bar(curve, delta.value, interval)
     return result
 
 
@@ -141,5 +140,4 @@ def _draw(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[str, Style])
     axes.axvline(0, color="black", linewidth=BAR_POINTS)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
+    axes.spines[["top", "right", "left"]].set_visible(False)

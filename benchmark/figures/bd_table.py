@@ -1,18 +1,133 @@
-"""Tables of BD-rates: an overview by codec, details by metric, and flat records."""
+"""Tables of BD-rates: the ranking, an overview, all details, those of a figure; flat records."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmark.analysis.comparison import Comparison, ImagesDelta
 from benchmark.analysis.interval import CONFIDENCE, DRAWS, Interval
+from benchmark.analysis.ranking import Rank, Ranking
 from benchmark.analysis.rate_distortion import Delta, NoDelta, bd_rate
-from benchmark.figures.captions import grouped, listed
+from benchmark.figures.labels import grouped, listed
 from benchmark.figures.table import DOUBTFUL, DOUBTFUL_NOTE, NOTHING, Table
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel
+from benchmark.system.text import counted
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"
 LONGEST_LIST = 6  # labels in one note
+OF_IMAGES = (  # columns of `ImagesDelta`
+    "percent", "low_percent", "high_percent", "median_percent",
+    "lower_quartile_percent", "upper_quartile_percent", "images", "refused",
+)  # fmt: skip
+
+
+def ranking_table(
+    ranking: Ranking, intervals: bool = False, names: Mapping[str, str] | None = None
+) -> Table:
+    """Return a row for each codec, best first; columns that would be empty are left out.
+
+    intervals: with the 95 % interval of each BD-rate. names: of figures, by label, to put first.
+    """
+    ranks = ranking.ranks
+    several = len({rank.images for rank in ranks}) > 1
+    labels = [rank.label for rank in ranks]
+    columns = {"codec": [names[label] for label in labels], "spec": labels} if names else {}
+    columns = columns or {"codec": labels}
+    for place, measure in enumerate(ranking.measures):
+        cells = [_rank_cell(rank, place, intervals) for rank in ranks]
+        # Digits stay below each other where some cells have a mark.
+        marked = not intervals and any(cell.endswith(DOUBTFUL) for cell in cells)
+        columns[short_name(measure)] = [
+            cell + " " * (marked and bool(cell) and not cell.endswith(DOUBTFUL)) for cell in cells
+        ]
+    columns |= {
+        "bpp": [_range(*rank.bpp) if rank.bpp else "" for rank in ranks],
+        "encode": [_seconds(rank.encode_seconds) for rank in ranks],
+        "decode": [_seconds(rank.decode_seconds) for rank in ranks],
+        "images": [str(rank.images) if several else "" for rank in ranks],
+    }
+    rows = tuple(zip(*columns.values(), strict=True))
+    notes = (DOUBTFUL_NOTE,) * any(cell.endswith(DOUBTFUL) for row in rows for cell in row)
+    table = Table(tuple(columns), rows, 2 if names else 1, notes).filled()
+    return table._replace(rows=tuple(tuple(cell or NOTHING for cell in row) for row in table.rows))
+
+
+def heading(ranking: Ranking) -> str:
+    """Return the line above the table, on what its numbers are."""
+    if not ranking.measures:
+        return "no metric that ranks codecs was measured"
+    names = " and ".join(map(_whole_name, ranking.measures))
+    return f"BD-rate (%) against {ranking.anchor} in {names}, best first"
+
+
+def headline(ranking: Ranking, images: int, dataset: str, names: Mapping[str, str]) -> str:
+    """Return the sentence that a report begins with: the best codec by each measure.
+
+    names: of figures, by label.
+
+    >>> headline(Ranking("jpeg", (), ()), 4, "sample", {})
+    'No codec can be ranked on sample.'
+    """
+    best: dict[str, list[str]] = {}
+    for place, measure in enumerate(ranking.measures):
+        rates = [
+            (rate.value, rank.label)
+            for rank in ranking.ranks
+            if isinstance(rate := rank.rates[place], Delta) and not rate.doubtful
+        ]
+        value, label = min(rates, default=(0.0, ranking.anchor))
+        if label != ranking.anchor:
+            text = f"{abs(value):.0f} % fewer bits at equal {_whole_name(measure)}"
+            best.setdefault(label, []).append(text)
+    if not best:
+        return f"No codec can be ranked on {dataset}."
+    parts = [f"{names[label]} needs {' and '.join(texts)}" for label, texts in best.items()]
+    where = f"{counted(images, 'image')} of {dataset}"
+    return f"Compared with {names[ranking.anchor]} on {where}, {', and '.join(parts)}."
+
+
+def short_name(measure: Measure) -> str:
+    """Return a metric's label without what is in brackets.
+
+    >>> short_name(Measure("lpips_squeeze", "LPIPS (SqueezeNet)", "lower"))
+    'LPIPS'
+    """
+    return measure.label.partition(" (")[0]
+
+
+def _whole_name(measure: Measure) -> str:
+    return measure.label.removesuffix(" (dB)")
+
+
+def _rank_cell(rank: Rank, place: int, intervals: bool) -> str:
+    rate = rank.rates[place] if place < len(rank.rates) else None
+    if not isinstance(rate, Delta):
+        return ""
+    text = f"{round(rate.value, 1) + 0.0:+.1f}" if rate.value else "0"
+    ends = _ends(rank.intervals[place]) if intervals else ""
+    return f"{text} {ends}".rstrip() + DOUBTFUL * rate.doubtful
+
+
+def _range(low: float, high: float) -> str:
+    """Format a range of rates.
+
+    >>> _range(0.1, 1.25), _range(0.5, 0.5)
+    ('0.10 to 1.25', '0.50')
+    """
+    return f"{low:.2f} to {high:.2f}" if high > low else f"{low:.2f}"
+
+
+def _seconds(value: float | None) -> str:
+    """Format seconds with two digits.
+
+    >>> _seconds(0.00064), _seconds(12.3), _seconds(345.6)
+    ('0.64 ms', '12 s', '346 s')
+    """
+    if value is None:
+        return ""
+    if value < 0.1:
+        return f"{1000 * value:.2g} ms"
+    return f"{value:.2g} s" if value < 99.5 else f"{value:.0f} s"
 
 
 def bd_overview(
@@ -25,74 +140,74 @@ def bd_overview(
 
     Metrics in which no codec has a BD-rate are left out.
     """
-    result = {
-        (comparison.label, comparison.column): comparison
-        for comparison in comparisons
-        if isinstance(comparison.rate, Delta)
-    }
-    columns = {column for _, column in result}
+    cells, doubtful = {}, False
+    for comparison in comparisons:
+        if isinstance(comparison.rate, Delta):
+            text = f"{_delta(comparison.rate)} {_ends(comparison.rate_interval)}".rstrip()
+            cells[comparison.label, comparison.column] = text
+            doubtful |= comparison.rate.doubtful
+    columns = {column for _, column in cells}
     shown = [measure for measure in measures if measure.column in columns]
-    rows = []
-    for label in dict.fromkeys(comparison.label for comparison in comparisons):
-        of_codec = [result.get((label, measure.column)) for measure in shown]
-        cells = (
-            f"{_delta(one.rate)} {_ends(one.rate_interval)}" if one else NOTHING for one in of_codec
-        )
-        rows.append((label, *(cell.rstrip() for cell in cells)))
+    rows = tuple(
+        (label, *(cells.get((label, measure.column), NOTHING) for measure in shown))
+        for label in dict.fromkeys(comparison.label for comparison in comparisons)
+    )
     cut = "" if up_to_bpp is None else f", curves up to {up_to_bpp:g} bpp"
     note = (
         f"BD-rate (%) against {anchor}{cut}; negative saves bits. In brackets {PERCENT} intervals, "
         f"from {DRAWS} draws of images."
     )
-    marked = any(isinstance(one.rate, Delta) and one.rate.doubtful for one in result.values())
     headers = ("codec", *(measure.axis_label for measure in shown))
-    return Table(headers, tuple(rows), 1, (note, *[DOUBTFUL_NOTE] * marked))
+    return Table(headers, rows, 1, (note, *[DOUBTFUL_NOTE] * doubtful))
 
 
 def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anchor: str) -> Table:
     """Return a row for each metric and codec: BD-rates of mean curves and of images, BD-metric.
 
-    The last column is the reason why there is no number, or which points are off the Pareto front.
+    The remark is the reason why there is no number, or which points are off the Pareto front.
     """
     headers = (
         "metric", "codec", "remark", "BD-rate (%)", f"{PERCENT} interval", "mean of images' (%)",
         f"{PERCENT} interval", "median", "quartiles", "images", "BD-metric", "overlap (%)",
     )  # fmt: skip
-    labels = {measure.column: measure.axis_label for measure in measures}
-    decades = {measure.column for measure in measures if measure.scale == "decades"}
+    of_column = {measure.column: measure for measure in measures}
     rows = []
     for comparison in comparisons:
-        images = comparison.images_rate
+        rate, images, measure = (
+            comparison.rate,
+            comparison.images_rate,
+            of_column[comparison.column],
+        )
+        remark = f"without {_off_front(comparison, ', ')}" if comparison.left_out else ""
+        remark += "; over few images" * comparison.few
+        if isinstance(rate, NoDelta):
+            remark = rate.reason + " (--any-overlap gives a number)" * bool(rate.overlap)
         of_images = [NOTHING] * 5
         if isinstance(images, ImagesDelta):
-            whole = images.images + images.refused
+            whole = f" of {images.images + images.refused}" if images.refused else ""
             of_images = [
-                f"{images.value:+.2f}", _ends(images.interval) or NOTHING,
-                f"{images.median:+.2f}", _ends(images.quartiles),
-                f"{images.images} of {whole}" if images.refused else str(images.images),
+                f"{images.value:+.2f}", _ends(images.interval) or NOTHING, f"{images.median:+.2f}",
+                _ends(images.quartiles), f"{images.images}{whole}",
             ]  # fmt: skip
-        overlap = comparison.rate.overlap
-        first = _delta(comparison.rate), _ends(comparison.rate_interval) or NOTHING
-        last = NOTHING if overlap is None else f"{100 * overlap:.0f}"
         metric = _delta(comparison.quality, "+.4g")
-        if isinstance(comparison.quality, Delta) and comparison.column in decades:
+        if isinstance(comparison.quality, Delta) and measure.scale == "decades":
             metric += " %"
-        start = labels[comparison.column], comparison.label, _remark(comparison)
-        rows.append((*start, *first, *of_images, metric, last))
-    notes = (
+        rows.append((
+            measure.axis_label, comparison.label, remark.removeprefix("; "), _delta(rate),
+            _ends(comparison.rate_interval) or NOTHING, *of_images, metric,
+            NOTHING if rate.overlap is None else f"{100 * rate.overlap:.0f}",
+        ))  # fmt: skip
+    note = (
         f"Anchor: {anchor}. Overlap: what the curves share of the qualities that they span; "
         f"{DOUBTFUL}: less than half. Remarks: why there is no number, or points left out because "
-        "another of no higher rate is better, by so much.",
+        "another of no higher rate is better, by so much."
     )
-    return Table(headers, tuple(rows), 3, notes)
+    return Table(headers, tuple(rows), 3, (note,))
 
 
-def _remark(one: Comparison) -> str:
-    if isinstance(one.rate, NoDelta):
-        return one.rate.reason + " (--any-overlap gives a number)" * bool(one.rate.overlap)
-    left_out = [f"{point.label} {point.setting} by {point.below:.3g}" for point in one.left_out]
-    text = f"without {', '.join(left_out)}" if left_out else ""
-    return f"{text}; over few images".removeprefix("; ") if one.few else text
+def _off_front(comparison: Comparison, separator: str) -> str:
+    points = (f"{one.label} {one.setting} by {one.below:.3g}" for one in comparison.left_out)
+    return separator.join(points)
 
 
 def bd_records(
@@ -101,35 +216,33 @@ def bd_records(
     """Return a flat record for each comparison, at full precision; refused ones have a reason."""
     records = []
     for comparison in comparisons:
-        images = comparison.images_rate if isinstance(comparison.images_rate, ImagesDelta) else None
+        rate, quality, images = comparison.rate, comparison.quality, comparison.images_rate
         low, high = comparison.rate_interval or (None, None)
-        images_low, images_high = (images and images.interval) or (None, None)
-        lower, upper = images.quartiles if images else (None, None)
         record = {
             "metric": comparison.column,
             "codec": comparison.label,
             "anchor": comparison.anchor,
             "up_to_bpp": up_to_bpp,
-            "bd_rate_percent": getattr(comparison.rate, "value", None),
+            "bd_rate_percent": getattr(rate, "value", None),
             "bd_rate_low_percent": low,
             "bd_rate_high_percent": high,
-            "bd_rate_overlap": comparison.rate.overlap,
-            "images_bd_rate_percent": images and images.value,
-            "images_bd_rate_low_percent": images_low,
-            "images_bd_rate_high_percent": images_high,
-            "images_bd_rate_median_percent": images and images.median,
-            "images_bd_rate_lower_quartile_percent": lower,
-            "images_bd_rate_upper_quartile_percent": upper,
-            "images_bd_rate_images": images and images.images,
-            "images_bd_rate_refused": images and images.refused,
-            "bd_metric": getattr(comparison.quality, "value", None),
-            "bd_metric_overlap": comparison.quality.overlap,
+            "bd_rate_overlap": rate.overlap,
+        }
+        of_images: tuple[float | None, ...] = (None,) * 8
+        if isinstance(images, ImagesDelta):
+            ends = images.interval or (None, None)
+            spread = images.median, *images.quartiles
+            of_images = images.value, *ends, *spread, images.images, images.refused
+        record |= {
+            f"images_bd_rate_{name}": value
+            for name, value in zip(OF_IMAGES, of_images, strict=True)
+        }
+        record |= {
+            "bd_metric": getattr(quality, "value", None),
+            "bd_metric_overlap": quality.overlap,
             "few": comparison.few,
-            "points_left_out": "; ".join(
-                f"{point.label} {point.setting} by {point.below:.3g}"
-                for point in comparison.left_out
-            ),
-            "reason": getattr(comparison.rate, "reason", None),
+            "points_left_out": _off_front(comparison, "; "),
+            "reason": getattr(rate, "reason", None),
         }
         records.append(record)
     return records
@@ -140,49 +253,39 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
 
     anchor: label that they are against.
     """
-    labels = [panel.measure.label.partition(" (")[0] for panel in panels]
+    anchors = [panel.of_label(anchor) for panel in panels]
     rows: list[tuple[str, ...]] = []
     doubtful: list[tuple[str, str]] = []
-    anchors = [
-        next((c for c in (*panel.measured, *panel.published) if c.system.label == anchor), None)
-        for panel in panels
-    ]
-    names = dict.fromkeys(curve.name for panel in panels for curve in panel.curves)
-    for name in names:
+    for name in dict.fromkeys(curve.name for panel in panels for curve in panel.curves):
         mine = [next((c for c in panel.curves if c.name == name), None) for panel in panels]
-        rates = [point.bpp for curve in mine if curve for point in curve.points]
-        known = next(curve for curve in mine if curve)
-        cells = [
-            known.system.name,
-            "here" if known.measured else "published",
-            str(max(len(curve.points) for curve in mine if curve)),
-            f"{min(rates):.3f}" + f" to {max(rates):.3f}" * (min(rates) < max(rates)),
-        ]
-        for panel, label, curve, other in zip(panels, labels, mine, anchors, strict=True):
-            delta = None
+        known = [curve for curve in mine if curve]
+        rates = [point.bpp for curve in known for point in curve.points]
+        system = known[0].system.name
+        cells = [system, "here" if known[0].measured else "published"]
+        cells.append(str(max(len(curve.points) for curve in known)))
+        cells.append(f"{min(rates):.3f}" + f" to {max(rates):.3f}" * (min(rates) < max(rates)))
+        for panel, curve, other in zip(panels, mine, anchors, strict=True):
+            delta: Delta | NoDelta = NoDelta("")
             if other is not None and curve is not None and curve.name != other.name:
                 delta = bd_rate(other.rates(panel.measure), curve.rates(panel.measure))
-            if not isinstance(delta, Delta):
-                cells.append(NOTHING)
-                continue
-            cells.append(f"{delta.value:+.1f}" + DOUBTFUL * delta.doubtful)
-            if delta.doubtful:
-                doubtful.append((known.system.name, f"{label} {100 * delta.overlap:.0f} %"))
+            cells.append(_delta(delta, "+.1f"))
+            if isinstance(delta, Delta) and delta.doubtful:
+                doubtful.append(
+                    (system, f"{short_name(panel.measure)} {100 * delta.overlap:.0f} %")
+                )
         rows.append(tuple(cells))
-    against = next((one.system.name for one in anchors if one), anchor)
+    against = next((curve.system.name for curve in anchors if curve), anchor)
     notes = [f"Against {against}, over the rates drawn; negative saves bits at equal quality."]
     decades = [panel.measure.label for panel in panels if panel.measure.scale == "decades"]
     notes += [f"{listed(decades)} by its logarithm."] * bool(decades)
-    headers = ["system", "from", "points", "bpp", *(f"BD-rate, {one} (%)" for one in labels)]
-    return Table(tuple(headers), tuple(rows), 2, (*notes, *doubtful_note(doubtful)))
-
-
-def doubtful_note(shares: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the note on BD-rates of little overlap, if any: pairs (label, "PSNR 38 %")."""
-    text = (
-        f"{DOUBTFUL} The curves share less than half of the range they span: {_by_label(shares)}."
-    )
-    return [text] * bool(shares)
+    if doubtful:
+        shares = [f"{label} ({', '.join(of)})" for label, of in grouped(doubtful).items()]
+        more = len(shares) - LONGEST_LIST
+        words = ", ".join(shares[:LONGEST_LIST]) + f" and {more} more" * (more > 0)
+        notes.append(f"{DOUBTFUL} The curves share less than half of the range they span: {words}.")
+    headers = ["system", "from", "points", "bpp"]
+    headers += [f"BD-rate, {short_name(panel.measure)} (%)" for panel in panels]
+    return Table(tuple(headers), tuple(rows), 2, tuple(notes))
 
 
 def _ends(interval: Interval | tuple[float, float] | None) -> str:
@@ -193,10 +296,3 @@ def _delta(delta: Delta | NoDelta, form: str = "+.2f") -> str:
     if isinstance(delta, NoDelta):
         return NOTHING
     return f"{delta.value:{form}}{DOUBTFUL * delta.doubtful}"
-
-
-def _by_label(pairs: Iterable[tuple[str, str]]) -> str:
-    """Return "label (text, text), label (text)" of pairs (label, text), the first labels alone."""
-    texts = [f"{label} ({', '.join(of)})" for label, of in grouped(pairs).items()]
-    more = len(texts) - LONGEST_LIST
-    return ", ".join(texts[:LONGEST_LIST]) + f" and {more} more" * (more > 0)

@@ -7,7 +7,7 @@ BD-rate against the anchor in the first panel.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from benchmark.analysis.rate_distortion import Delta, bd_rate
@@ -30,22 +30,18 @@ def shown(
     named: codecs or labels.
     """
     panels = renamed([panel for panel in panels if panel.curves])
-    every = chosen_names(panels, anchor, None)
     kept = chosen_names(panels, anchor, look().most, named)
-    cut = [
-        panel._replace(curves=tuple(sorted(
-            (curve for curve in panel.curves if curve.name in kept),
-            key=lambda curve: kept.index(curve.name),
-        )))
-        for panel in panels
-    ]  # fmt: skip
-    return [panel for panel in cut if panel.curves], [one for one in every if one not in kept]
+    cut = []
+    for panel in panels:
+        curves = [curve for curve in panel.curves if curve.name in kept]
+        curves.sort(key=lambda curve: kept.index(curve.name))
+        cut += [panel._replace(curves=tuple(curves))] * bool(curves)
+    return cut, [name for name in chosen_names(panels, anchor, None) if name not in kept]
 
 
 def renamed(panels: Sequence[Panel]) -> list[Panel]:
     """Give curves the names of the look; a published one beside one measured says so."""
-    labels = {curve.system.label for panel in panels for curve in panel.curves}
-    names = look().names(labels)
+    names = look().names({curve.system.label for panel in panels for curve in panel.curves})
     measured = {curve.system.label for panel in panels for curve in panel.measured}
 
     def called(curve: SystemCurve) -> SystemCurve:
@@ -68,11 +64,12 @@ def chosen_names(
 ) -> list[str]:
     """Return the names of at most so many curves in the order of the legend."""
     every = [curve for panel in panels for curve in (*panel.measured, *panel.published)]
-    known = {curve.name: curve for curve in sorted(every, key=lambda one: not one.measured)}
+    known = {curve.name: curve for curve in sorted(every, key=lambda curve: not curve.measured)}
     kept = list(known)
     if most is not None and len(known) > most:
-        wanted = _named(list(known.values()), named) if named else _best(panels, known, anchor)
-        first = list(dict.fromkeys(one.name for one in wanted))[:most]
+        curves = list(known.values())
+        wanted = _named(curves, named) if named else _best(panels[0], curves, anchor)
+        first = list(dict.fromkeys(curve.name for curve in wanted))[:most]
         kept = [name for name in known if name in first]
     return sorted(kept, key=lambda name: look().place(known[name].system.label))
 
@@ -87,35 +84,39 @@ def _named(every: Sequence[SystemCurve], named: Sequence[str]) -> list[SystemCur
         usual = {text}
         with suppress(BenchError):
             spec = parse_codec(text)
-            usual |= {spec.label, *(one.label for one in ([] if spec.options else resolve(spec)))}
-        mine = [one for one in every if one.measured and names_meaning(one.system.label) & usual]
-        asked += [one for one in mine if one.system.label in usual] or mine
-    return [*asked, *(one for one in every if not one.measured)]
+            usual |= {spec.label, *(own.label for own in ([] if spec.options else resolve(spec)))}
+        mine = [c for c in every if c.measured and names_meaning(c.system.label) & usual]
+        asked += [curve for curve in mine if curve.system.label in usual] or mine
+    return [*asked, *(curve for curve in every if not curve.measured)]
 
 
-def _best(panels: Sequence[Panel], known: dict[str, SystemCurve], anchor: str) -> list[SystemCurve]:
-    measure = panels[0].measure
-    rates = {curve.name: curve.rates(measure) for curve in panels[0].curves}
-    reference = {c.system.label: rates[c.name] for c in panels[0].curves}.get(anchor)
+def _best(first: Panel, every: Sequence[SystemCurve], anchor: str) -> list[SystemCurve]:
+    """Return all curves, those that matter most first; `first`: the panel of the strength."""
+    rates = {curve.name: curve.rates(first.measure) for curve in first.curves}
+    reference = {curve.system.label: rates[curve.name] for curve in first.curves}.get(anchor)
 
     def strength(curve: SystemCurve) -> float:
         both = reference is not None and curve.name in rates
         delta = bd_rate(reference, rates[curve.name]) if reference and both else None
         return delta.value if isinstance(delta, Delta) else math.inf
 
-    ranked = sorted(known.values(), key=strength)
+    ranked = sorted(every, key=strength)
     families = {curve.name: family(curve.system.label) for curve in ranked}
     own = [curve for curve in ranked if kind(curve.system) == "own"]
-    plain = sorted(own, key=lambda one: plainness(one.system.label))
-    simple = sorted(own, key=lambda one: option_count(one.system.label))
+
+    def least(key: Callable[[str], int]) -> list[SystemCurve]:
+        return sorted(own, key=lambda curve: key(curve.system.label))
+
+    plain = least(plainness)
     codecs = {families[curve.name]: curve for curve in reversed(plain)}
-    mine = list(dict.fromkeys([*plain[:1], *codecs.values(), *simple[:1], *own[:1]]))[:MOST_OWN]
-    wanted = [*mine, *(one for one in ranked if one.system.label == anchor)]
-    wanted += [one for one in ranked if not one.measured]
+    mine = [*plain[:1], *codecs.values(), *least(option_count)[:1], *own[:1]]
+    wanted = list(dict.fromkeys(mine))[:MOST_OWN]
+    wanted += [curve for curve in ranked if curve.system.label == anchor]
+    wanted += [curve for curve in ranked if not curve.measured]
+    others = [curve for curve in ranked if families[curve.name] != family(anchor)]
     for sort in ("standard", "learned"):
-        others = [one for one in ranked if families[one.name] != family(anchor)]
-        wanted += [other for other in others if kind(other.system) == sort][:1]
-    there = {families[one.name] for one in wanted}
-    bests = {families[one.name]: one for one in reversed(ranked)}
-    wanted += [one for one in ranked if one in bests.values() and families[one.name] not in there]
+        wanted += [curve for curve in others if kind(curve.system) == sort][:1]
+    seen = {families[curve.name] for curve in wanted}
+    bests = {families[curve.name]: curve for curve in reversed(ranked)}
+    wanted += [c for c in ranked if c in bests.values() and families[c.name] not in seen]
     return [*wanted, *ranked]

@@ -1,12 +1,25 @@
-"""Seconds that encoding and decoding take: a block for each unit and machine, side by side."""
+"""Seconds to encode and decode, measured and published: blocks of one unit and machine.
 
-from collections.abc import Collection, Sequence
+`results/published/complexity.csv` is made by `tools/import_published.py`.
+"""
 
-from benchmark.figures.captions import CAVEAT, brief, by_name, caveat_note, grouped
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from benchmark.analysis.rate_distortion import curves, excluded
+from benchmark.analysis.summarise import TIMED, Summary
+from benchmark.datasets.dataset import profile
 from benchmark.figures.labels import (
+    CAVEAT,
     Drawing,
     add_legend,
+    brief,
+    by_name,
+    caveat_note,
     figure_width,
+    grouped,
     panel_figure,
     plain_ticks,
     title,
@@ -15,12 +28,99 @@ from benchmark.figures.labels import (
 from benchmark.figures.look import WIDTHS
 from benchmark.figures.style import LINE_POINTS, MARKER_POINTS, figure_style
 from benchmark.figures.table import NOTHING, Table
-from benchmark.published.complexity import Block, Span, records
+from benchmark.metrics.measure import Measure
+from benchmark.published.points import Text
 
 STAGES = {"encode": ("#0072B2", ">"), "decode": ("#D55E00", "<")}  # colour and marker
 NAME_SHARE = 0.45  # of a panel's share of the width; longer names are broken into lines
 ROW_INCHES = 0.15
 EDGE_INCHES = 0.8  # title, ticks and words of the axis
+ENCODE, DECODE = "encode_seconds", "decode_seconds"  # metrics of the csv, which has others, too
+Span = tuple[float, float]
+
+
+class ComplexityRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A number of one system; the field names are the csv's columns."""
+
+    system: Text
+    metric: Text
+    value: float
+    unit: Text
+    dataset: Text
+    machine: Text
+    how: Text
+    source: Text
+    reference: Text
+
+
+class Bar(NamedTuple):
+    """Seconds of a system: the means of its fastest and its slowest setting."""
+
+    name: str
+    encode: Span
+    decode: Span
+    timed: str  # what the seconds contain, or which source and table they are from
+    caveats: tuple[str, ...] = ()
+    gpu: bool = False
+
+
+class Block(NamedTuple):
+    """Systems in one unit, measured on one machine; the slowest decoder last."""
+
+    unit: str  # "s/MP"
+    where: str  # dataset and machine, as a title
+    measured: bool
+    bars: tuple[Bar, ...]
+    untimed: tuple[str, ...] = ()  # labels of codecs that were not timed there at all settings
+
+
+def measured_block(summary: Summary | None, dataset: str, names: Mapping[str, str]) -> Block | None:
+    """Return seconds per megapixel of codecs that were timed alone; None without any.
+
+    names: of the codecs, by label.
+    """
+    if summary is None:
+        return None
+    measures = [Measure(name, name, "lower") for name in TIMED]
+    timed = [curves(summary, measure) for measure in measures]
+    bars = []
+    for label in summary.labels:
+        if all(label in by_label for by_label in timed):
+            encode, decode = (
+                [value for point in of[label] if (value := point.means[name].value) is not None]
+                for name, of in zip(TIMED, timed, strict=True)
+            )
+            spans = (min(encode), max(encode)), (min(decode), max(decode))
+            edition = timed[0][label][0].edition
+            gpu = "cuda" in edition.devices
+            bars.append(Bar(names[label], *spans, edition.timed, edition.caveats, gpu))
+    refused = {key.label for measure in measures for key in excluded(summary, measure)}
+    untimed = tuple(label for label in summary.labels if label in refused)
+    where = f"{profile(dataset).title}, {summary.images} images, {summary.machine}"
+    return Block("s/MP", where, True, _ordered(bars), untimed) if bars else None
+
+
+def published_blocks(rows: Iterable[ComplexityRow]) -> list[Block]:
+    """Return one block for each machine and dataset, in seconds per whole image there."""
+    blocks: dict[tuple[str, str], dict[tuple[str, str], dict[str, float]]] = {}
+    for row in rows:
+        block = blocks.setdefault((row.machine, row.dataset), {})
+        origin = row.system, f"{row.source}, {row.reference}"
+        block.setdefault(origin, {})[row.metric] = row.value
+    result = []
+    for (machine, dataset), systems in blocks.items():
+        bars = [
+            Bar(name, (of[ENCODE],) * 2, (of[DECODE],) * 2, source)
+            for (name, source), of in systems.items()
+            if {ENCODE, DECODE} <= of.keys()
+        ]
+        unit = f"s per image of {profile(dataset).title}"
+        result += [Block(unit, f"published, {machine}", False, _ordered(bars))] * bool(bars)
+    return result
+
+
+def _ordered(bars: Iterable[Bar]) -> tuple[Bar, ...]:
+    return tuple(sorted(bars, key=lambda bar: (bar.decode[0], bar.encode[0], bar.name)))
 
 
 def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> Drawing:
@@ -48,6 +148,8 @@ def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> Draw
     ]
     lines = max(name.count("\n") + 1 for of_block in names for name in of_block)
     rows = max(map(len, names)) * ROW_INCHES * lines
+    every = [(block, bar) for block in blocks for bar in block.bars]
+    caveats = grouped((caveat, bar.name) for _, bar in every for caveat in bar.caveats)
     with figure_style():
         figure, every_axes, _ = panel_figure(len(blocks), EDGE_INCHES + rows)
         for axes, block, of_block in zip(every_axes, blocks, names, strict=True):
@@ -79,24 +181,34 @@ def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> Draw
             Line2D([], [], label=stage, marker=marker, color=colour, linestyle="")
             for stage, (colour, marker) in STAGES.items()
         ]
-        bars = [bar for block in blocks for bar in block.bars]
-        caveats = grouped((caveat, bar.name) for bar in bars for caveat in bar.caveats)
         add_legend(figure, handles, caveat_note(caveats))
     cells = tuple(
         (bar.name, block.unit, block.where, _range(bar.encode), _range(bar.decode))
-        for block in blocks
-        for bar in block.bars
+        for block, bar in every
     )
+    records = [
+        {
+            "system": bar.name,
+            "measured": block.measured,
+            "unit": block.unit,
+            "encode_fastest": bar.encode[0],
+            "encode_slowest": bar.encode[1],
+            "decode_fastest": bar.decode[0],
+            "decode_slowest": bar.decode[1],
+            "where": block.where,
+            "timed": bar.timed,
+            "caveat": ", ".join(bar.caveats),
+        }
+        for block, bar in every
+    ]
     table = Table(("system", "unit", "where", "encode", "decode"), cells, 3)
     caption = brief(
-        [
-            "Time to encode (pointing right) and to decode (pointing left), on logarithmic axes; "
-            "a bar spans a codec's settings.",
-            "Compare within a panel alone: machines differ." * (len(blocks) > 1),
-            caveat_note(caveats),
-        ]
+        "Time to encode (pointing right) and to decode (pointing left), on logarithmic axes; "
+        "a bar spans a codec's settings.",
+        "Compare within a panel alone: machines differ." * (len(blocks) > 1),
+        caveat_note(caveats),
     )
-    return Drawing(figure, caption, records(blocks), table, tuple(_details(blocks)))
+    return Drawing(figure, caption, records, table, tuple(_details(blocks)))
 
 
 def _details(blocks: Sequence[Block]) -> list[str]:

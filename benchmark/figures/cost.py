@@ -4,19 +4,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from benchmark.analysis.systems import kind
-from benchmark.figures.captions import CAVEAT, brief, caveat_note, caveats
-from benchmark.figures.labels import Drawing, add_legend, panel_figure, plain_ticks, title
+from benchmark.figures.labels import (
+    CAVEAT,
+    Drawing,
+    add_legend,
+    brief,
+    caveat_note,
+    caveats,
+    panel_figure,
+    plain_ticks,
+    title,
+)
 from benchmark.figures.style import Style, figure_style, line
 from benchmark.figures.table import Table
 from benchmark.published.curves import SystemCurve
 
-COSTS = {  # words of the axis, by the name of a cost
-    "seconds": "Coding time (s/MP)",
-    "kmac": "Work (kMAC/pixel)",
-}
-WHAT = {
-    "seconds": "seconds to encode and decode a megapixel",
-    "kmac": "multiply-accumulates to encode and decode a pixel",
+COSTS = {  # words of the axis and of the caption, by the name of a cost
+    "seconds": ("Coding time (s/MP)", "seconds to encode and decode a megapixel"),
+    "kmac": ("Work (kMAC/pixel)", "multiply-accumulates to encode and decode a pixel"),
 }
 DECADES = 100  # between costs, from which an axis has ticks at powers of ten alone
 TYPICAL = "Open markers: typical seconds of one core, not timed here."
@@ -47,28 +52,30 @@ def draw_costs(
     import seaborn as sns
     from matplotlib.ticker import LogLocator
 
-    kinds = [cost for cost in COSTS if any(point.cost == cost for point in points)]
+    of_cost = {cost: [point for point in points if point.cost == cost] for cost in COSTS}
+    kinds = [cost for cost in COSTS if of_cost[cost]]
     if not kinds:
         return None
     handles: dict[str, Any] = {}
     with figure_style():
         figure, every_axes, width = panel_figure(len(kinds), sharey=True)
         for axes, cost in zip(every_axes, kinds, strict=True):
-            for point in (one for one in points if one.cost == cost):
+            for point in of_cost[cost]:
                 system, name = point.curve.system, point.curve.name
                 own = kind(system) == "own"
                 look = line(styles[system.label], published=not point.measured, own=own)
                 look |= {"linestyle": "", "label": name + CAVEAT * bool(point.curve.caveats)}
-                (drawn,) = axes.plot(point.value, point.bd_rate, **look)
-                handles.setdefault(name, drawn)
+                (handle,) = axes.plot(point.value, point.bd_rate, **look)
+                handles.setdefault(name, handle)
             axes.set_xscale("log")
-            mine = [one.value for one in points if one.cost == cost]
-            axes.set_xlim(min(mine) / 1.6, max(mine) * 1.6)
-            plain_ticks(axes.xaxis, wide=max(mine) > 3 * min(mine))
-            if max(mine) > DECADES * min(mine):
+            values = [point.value for point in of_cost[cost]]
+            low, high = min(values), max(values)
+            axes.set_xlim(low / 1.6, high * 1.6)
+            plain_ticks(axes.xaxis, wide=high > 3 * low)
+            if high > DECADES * low:
                 axes.xaxis.set_major_locator(LogLocator(numticks=6))
             axes.margins(y=0.1)
-            axes.set_xlabel(COSTS[cost])
+            axes.set_xlabel(COSTS[cost][0])
             sns.despine(ax=axes)
         every_axes[0].set_ylabel(f"BD-rate, {metric} (%)")
         title(every_axes[0], f"{dataset}, against {anchor}", 0.9 * width)
@@ -77,22 +84,22 @@ def draw_costs(
         note = " ".join(filter(None, [TYPICAL * typical, marks]))
         add_legend(figure, list(handles.values()), note)
     caption = brief(
-        [
-            f"BD-rate in {metric} against {anchor} on {dataset}, over "
-            f"{' and '.join(WHAT[one] for one in kinds)}; better is down and to the left.",
-            note,
-        ]
+        f"BD-rate in {metric} against {anchor} on {dataset}, over "
+        f"{' and '.join(COSTS[cost][1] for cost in kinds)}; better is down and to the left.",
+        note,
     )
     headers = ("system", "cost", "value", "from", "BD-rate (%)")
     rows = tuple(
-        (one.curve.name, COSTS[one.cost], f"{one.value:.3g}", "here" if one.measured else "typical",
-         f"{one.bd_rate:+.1f}")
-        for one in points
+        (point.curve.name, COSTS[point.cost][0], f"{point.value:.3g}",
+         "here" if point.measured else "typical", f"{point.bd_rate:+.1f}")
+        for point in points
     )  # fmt: skip
     records = [
-        {"system": one.curve.name, "label": one.curve.system.label, **one._asdict()}
-        for one in points
+        {
+            "system": point.curve.name,
+            "label": point.curve.system.label,
+            **dict(zip(CostPoint._fields[1:], point[1:], strict=True)),
+        }
+        for point in points
     ]
-    for record in records:
-        del record["curve"]
     return Drawing(figure, caption, records, Table(headers, rows, 2), tuple(details))

@@ -1,14 +1,17 @@
-"""Texts of a figure: names broken into lines, ticks, the legend and its note."""
+"""Texts of a figure: captions, notes, titles, ticks and the legend, made of what is plotted."""
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.figures.look import WIDTHS, look
 from benchmark.figures.style import DOTS_PER_INCH, GREY, PANEL_INCHES, SMALL_POINTS
 from benchmark.figures.table import Table
+from benchmark.metrics.distribution_metric import FEW_IMAGES
+from benchmark.metrics.measure import Measure
+from benchmark.published.curves import Panel, SystemCurve
 from benchmark.system.text import one_line
 
 if TYPE_CHECKING:
@@ -23,6 +26,11 @@ CHARACTERS = 17  # of SMALL_POINTS in an inch, of the wider typeface
 LINE_INCHES = 0.12  # height of a line of SMALL_POINTS
 EDGE_INCHES, PAD_INCHES = 0.07, 0.03  # beside legend and note, and above and below a note
 MOST_ROWS = 6  # of a group's entries in one column of the legend
+MOST_WORDS = 60  # of a caption
+LOWER = "Arrow down: lower is better."
+DECIBELS = "MS-SSIM is drawn as -10 log10(1 - mean MS-SSIM)."
+CAVEAT = "*"
+MIXED = "Protocols mixed: see the details."
 
 
 class Drawing(NamedTuple):
@@ -72,8 +80,8 @@ def panel_figure(
     rows = -(-panels // columns)
     figure, grid = new_figure(width, height * rows, rows, columns, **options)
     every = [*grid.ravel()]
-    for one in every[panels:]:
-        one.remove()
+    for axes in every[panels:]:
+        axes.remove()
     return figure, every[:panels], width
 
 
@@ -108,15 +116,14 @@ def add_legend(
     text.set_in_layout(False)
     below = text.get_window_extent().height / figure.dpi + 2 * PAD_INCHES if note else 0.0
     legend = _legend(figure, handles, room, groups) if handles else None
-    tall = legend.get_window_extent().height / figure.dpi if legend else 0.0
-    whole = height + below + tall
+    below_axes = below + (legend.get_window_extent().height / figure.dpi if legend else 0.0)
+    whole = height + below_axes
     figure.set_size_inches(width, whole)
     text.set_position((EDGE_INCHES / width, (below - PAD_INCHES) / whole))
+    share = below_axes / whole
     if legend:
-        place = EDGE_INCHES / width, (below + tall) / whole
-        legend.set_bbox_to_anchor(place, transform=figure.transFigure)
+        legend.set_bbox_to_anchor((EDGE_INCHES / width, share), transform=figure.transFigure)
         legend.set_in_layout(False)
-    share = (below + tall) / whole
     figure.get_layout_engine().set(rect=(0, share, 1, 1 - share))  # type: ignore[union-attr, call-arg]
     for _ in range(2):  # the first layout may change tick labels
         figure.draw_without_rendering()
@@ -131,17 +138,10 @@ def _legend(figure: "Figure", handles: "Sequence[Line2D]", room: float, groups: 
         legend = figure.legend(
             handles=entries,
             labels=[wrapped(str(entry.get_label()), room - 0.3) for entry in entries],
-            ncols=columns,
-            loc="upper left",
-            borderaxespad=0,
-            borderpad=0.1,
-            frameon=False,
-            handlelength=2.1,
-            handletextpad=0.5,
-            columnspacing=1.2,
-            labelspacing=0.25,
+            ncols=columns, loc="upper left", borderaxespad=0, borderpad=0.1, frameon=False,
+            handlelength=2.1, handletextpad=0.5, columnspacing=1.2, labelspacing=0.25,
             fontsize=SMALL_POINTS,
-        )
+        )  # fmt: skip
         if columns == 1 or legend.get_window_extent().width <= room * figure.dpi:
             break
         legend.remove()
@@ -168,5 +168,122 @@ def _by_group(handles: "Sequence[Line2D]") -> "tuple[list[Line2D], int]":
             columns.append([heading, *mine[start : start + rows]])
     longest = max(map(len, columns))
     blank = Line2D([], [], linestyle="", label=" ")
-    entries = [one for some in columns for one in [*some, *[blank] * (longest - len(some))]]
-    return entries, len(columns)
+    return [h for some in columns for h in [*some, *[blank] * (longest - len(some))]], len(columns)
+
+
+def axis_words(measure: Measure, few_images: int = 0) -> str:
+    """Return the label of a metric's axis, with an arrow where lower values are better.
+
+    few_images: number of images where a metric of a whole set is over few, which the label says.
+
+    >>> axis_words(Measure("fd", "FD", "lower"), 24)
+    'FD ↓\\n24 images: biased upward'
+    """
+    words = measure.axis_label + " ↓" * (measure.better == "lower")
+    return f"{words}\n{few_images} images: {measure.over_few}" if few_images else words
+
+
+def few_images(panel: Panel) -> int:
+    """Return the least number of images of a distribution metric that are few; 0 for none."""
+    counts = {point.images or 0 for curve in panel.measured for point in curve.points}
+    return min(filter(panel.measure.few, counts), default=0)
+
+
+def few_sentences(measures: Iterable[Measure]) -> list[str]:
+    """Return the sentence on metrics of whole sets that are over few images here."""
+    start = f"Over fewer than {FEW_IMAGES} images,"
+    return [
+        f"{start} {listed(names)} {'are' if names[1:] else 'is'} {why}."
+        for why, names in grouped((measure.over_few, measure.label) for measure in measures).items()
+    ]
+
+
+def scale_sentences(measures: Iterable[Measure]) -> list[str]:
+    """Return the sentences on decibels and arrows that these metrics' axes need."""
+    measures = list(measures)
+    lower = any(measure.better == "lower" for measure in measures)
+    return [DECIBELS] * any(measure.saturating for measure in measures) + [LOWER] * lower
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence has them.
+
+    >>> listed(["a", "b", "c"]), listed(["a"])
+    ('a, b and c', 'a')
+    """
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Group names by sentence, of pairs (sentence, name); each name once."""
+    groups: dict[str, dict[str, None]] = {}
+    for sentence, name in pairs:
+        groups.setdefault(sentence, {})[name] = None
+    return {sentence: list(names) for sentence, names in groups.items()}
+
+
+def by_name(groups: Mapping[str, Sequence[str]]) -> str:
+    """Return "names: sentence" of grouped names, with semicolons between."""
+    return "; ".join(f"{', '.join(names)}: {sentence}" for sentence, names in groups.items())
+
+
+def protocol_sentence(measure: Measure, names_by_protocol: Mapping[str, Sequence[str]]) -> str:
+    """Return the sentence on the protocols of a metric's values, with the names of their curves."""
+    start = "Protocols mixed in" if len(names_by_protocol) > 1 else "Protocol of"
+    rules = "; ".join(f"{rule} {', '.join(names)}" for rule, names in names_by_protocol.items())
+    return f"{start} {measure.label}: {rules}."
+
+
+def capitalised(text: str) -> str:
+    """Return a text as a sentence: with a capital and a full stop."""
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def caveats(curves: Iterable[SystemCurve]) -> dict[str, list[str]]:
+    """Return the names of measured curves by caveat."""
+    return grouped((caveat, curve.name) for curve in curves for caveat in curve.caveats)
+
+
+def caveat_note(groups: Mapping[str, Sequence[str]]) -> str:
+    """Return the sentence that explains the mark CAVEAT in a figure; empty without any.
+
+    It is what all caveats have in common, if anything.
+    """
+    parts = [caveat.split("; ") for caveat in groups]
+    common = [part for part in parts[0] if all(part in of for of in parts)] if parts else []
+    words = "; ".join(common) or "a caveat: see the details"
+    return f"{CAVEAT} {words}." if groups else ""
+
+
+def curves_note(curves: Sequence[SystemCurve], mixed: bool) -> str:
+    """Return the line inside a figure: published points, mixed protocols, caveats."""
+    parts = ["Open markers: published."] * any(not curve.measured for curve in curves)
+    return " ".join(filter(None, [*parts, MIXED * mixed, caveat_note(caveats(curves))]))
+
+
+def panels_note(panels: Sequence[Panel]) -> str:
+    """Return the line inside a figure of panels: published points, mixed protocols, caveats."""
+    curves = [curve for panel in panels for curve in panel.curves]
+    return curves_note(curves, any(len(panel.names_by_protocol) > 1 for panel in panels))
+
+
+def brief(*sentences: str) -> str:
+    """Return a caption of at most MOST_WORDS: the sentences, in their order, that fit."""
+    kept: list[str] = []
+    for sentence in filter(None, sentences):
+        if len(" ".join([*kept, sentence]).split()) <= MOST_WORDS:
+            kept.append(sentence)
+    return " ".join(kept)
+
+
+def metric_names(measures: Iterable[Measure]) -> str:
+    """Return metrics as a sentence names them, without units."""
+    return listed([measure.label.partition(" (dB)")[0] for measure in measures])
+
+
+def images_of(panels: Iterable[Panel]) -> str:
+    """Return the numbers of images that the means are over: of measured curves, if any."""
+    every = [curve for panel in panels for curve in panel.curves]
+    curves = [curve for curve in every if curve.measured] or every
+    counts = {point.images for curve in curves for point in curve.points if point.images}
+    return " or ".join(map(str, sorted(counts)))

@@ -1,6 +1,6 @@
 """Options of every verb that draws figures, and the look that is in force."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -35,9 +35,7 @@ class Look:
     style: Path | None = option(None, DRAWING, "A matplotlib style file to draw with.")
     font: str = option("sans", DRAWING, "Typeface: sans, or serif as LaTeX's Times.")
     width: str = option(
-        "",
-        DRAWING,
-        "Width: column (3.25 in) or page (6.875 in); default: a column for one panel.",
+        "", DRAWING, "Width: column (3.25 in) or page (6.875 in); default: a column for one panel."
     )
     format: tuple[str, ...] = option(
         ("pdf", "png"), DRAWING, "Kinds of files: pdf, png, svg.", many="listed"
@@ -59,8 +57,8 @@ class Look:
             if isinstance(given.get(name), str):
                 given[name] = tuple(filter(None, map(str.strip, given[name].split(","))))
         for name in ("label", "colour"):
-            some = given.get(name) or ()
-            given[name] = (some,) if isinstance(some, str) else tuple(some)
+            texts = given.get(name) or ()
+            given[name] = (texts,) if isinstance(texts, str) else tuple(texts)
         return cls(**given)
 
     @property
@@ -78,10 +76,8 @@ class Look:
 
     def place(self, label: str) -> int:
         """Return a sort key: the place in the order that was given, of others the last."""
-        return next(
-            (n for n, one in enumerate(self.order) if one in names_meaning(label)),
-            len(self.order),
-        )
+        meaning = names_meaning(label)
+        return next((n for n, name in enumerate(self.order) if name in meaning), len(self.order))
 
     def check(self, labels: Iterable[str]) -> None:
         """Raise `UsageError` for choices that no figure of these labels can have."""
@@ -100,7 +96,7 @@ class Look:
         for kind, name, known in (
             ("font", self.font, FONTS),
             ("width", self.width or "page", WIDTHS),
-            *(("format", one, FORMATS) for one in self.format),
+            *(("format", name, FORMATS) for name in self.format),
         ):
             if name not in known:
                 raise UnknownName(kind, name, known)
@@ -133,8 +129,7 @@ def _by_label(texts: Iterable[str], labels: Iterable[str]) -> dict[str, str]:
     return result
 
 
-USUAL = Look()
-_in_force: ContextVar[Look] = ContextVar("look of figures", default=USUAL)
+_in_force: ContextVar[Look] = ContextVar("look of figures", default=Look())  # noqa: B039
 
 
 def look() -> Look:
@@ -155,8 +150,3 @@ def drawn_as(chosen: Look | None = None, **changes: Any) -> Iterator[Look]:
         yield chosen
     finally:
         _in_force.reset(token)
-
-
-def in_order(labels: Sequence[str], key: Callable[[str], str] = str) -> list[str]:
-    """Return labels in the order that was asked for, others after them as they are."""
-    return sorted(labels, key=lambda label: look().place(key(label)))

@@ -10,7 +10,7 @@ from benchmark.figures.labels import LINE_INCHES, Drawing, figure_width, wrapped
 from benchmark.figures.style import GREY, SMALL_POINTS, figure_style
 from benchmark.figures.table import NOTHING, Table
 
-GAP_INCHES, EDGE_INCHES = 0.05, 0.02
+GAP_INCHES, EDGE_INCHES, PAD_INCHES = 0.05, 0.02, 0.03
 BOLD_WIDTH = 1.15  # of bold type, relative to the usual
 
 
@@ -29,14 +29,11 @@ def largest_square(spread: Float64Array, side: int, step: int) -> tuple[int, int
 
     spread: shape (height, width), each at least `side`. step: pixels between the places compared.
     """
-    sums = np.pad(spread.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    rows, columns = (range(0, size - side + 1, step) for size in spread.shape)
-    _, top, left = max(
-        (sums[y + side, x + side] - sums[y, x + side] - sums[y + side, x] + sums[y, x], -y, -x)
-        for y in rows
-        for x in columns
-    )
-    return -top, -left
+    whole = np.pad(spread.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    low, high = (slice(0, -side, step), slice(side, None, step))
+    sums = whole[high, high] - whole[low, high] - whole[high, low] + whole[low, low]
+    top, left = np.unravel_index(sums.argmax(), sums.shape)
+    return int(top) * step, int(left) * step
 
 
 def draw_pictures(
@@ -52,23 +49,22 @@ def draw_pictures(
 
     total = figure_width(columns)
     width = (total - GAP_INCHES * (columns - 1) - 2 * EDGE_INCHES) / columns
-    words = [_words(tile, width) for tile in tiles]
-    below = 0.03 + LINE_INCHES * max(map(len, words)) + GAP_INCHES
-    tall = [width * tile.pixels.shape[0] / tile.pixels.shape[1] for tile in tiles]
-    rows = [
-        range(start, min(start + columns, len(tiles))) for start in range(0, len(tiles), columns)
+    shown = [
+        (tile, width * tile.pixels.shape[0] / tile.pixels.shape[1], _words(tile, width))
+        for tile in tiles
     ]
-    heights = [max(tall[number] for number in row) for row in rows]
+    below = PAD_INCHES + LINE_INCHES * max(len(words) for *_, words in shown) + GAP_INCHES
+    rows = [shown[start : start + columns] for start in range(0, len(tiles), columns)]
+    heights = [max(tall for _, tall, _ in row) for row in rows]
     whole = sum(heights) + len(rows) * below + 2 * EDGE_INCHES
     top = whole - EDGE_INCHES
     with figure_style():
         figure = Figure(figsize=(total, whole))
         for row, height in zip(rows, heights, strict=True):
-            for place, number in enumerate(row):
-                tile, left = tiles[number], EDGE_INCHES + place * (width + GAP_INCHES)
-                low = top - (height + tall[number]) / 2
-                box = left / total, low / whole, width / total, tall[number] / whole
-                axes = figure.add_axes(box)
+            for place, (tile, tall, words) in enumerate(row):
+                left = EDGE_INCHES + place * (width + GAP_INCHES)
+                low = top - (height + tall) / 2
+                axes = figure.add_axes((left / total, low / whole, width / total, tall / whole))
                 axes.imshow(tile.pixels, interpolation="nearest", aspect="auto")
                 axes.set_axis_off()
                 for colour, points in (("black", 2.2), ("white", 1.1)):  # seen on any picture
@@ -76,15 +72,21 @@ def draw_pictures(
                         frame = Rectangle(tile.box[:2], *tile.box[2:], fill=False)
                         frame.set(edgecolor=colour, linewidth=points)
                         axes.add_patch(frame)
-                for line, (text, bold) in enumerate(words[number]):
-                    down = top - height - 0.03 - LINE_INCHES * line
+                for line, (text, bold) in enumerate(words):
+                    down = top - height - PAD_INCHES - LINE_INCHES * line
                     figure.text(
                         left / total, down / whole, text, fontsize=SMALL_POINTS, va="top",
                         color="#000000" if bold else GREY, weight="bold" if bold else "normal",
                     )  # fmt: skip
             top -= height + below
-    records = [tile.record for tile in tiles if tile.record]
-    return Drawing(figure, caption, records, _table(tiles), tuple(details))
+    recorded = [tile for tile in tiles if tile.record]
+    labels = list(dict.fromkeys(label for tile in tiles for label in tile.values))
+    lines = tuple(
+        (tile.heading, *(_cell(label, tile.values.get(label)) for label in labels))
+        for tile in recorded
+    )
+    table = Table(("picture", *labels), lines, 1) if lines else None
+    return Drawing(figure, caption, [tile.record for tile in recorded], table, tuple(details))
 
 
 def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
@@ -97,19 +99,9 @@ def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
         for label, value in known.items()
         if "(bpp)" not in label and "dB" not in label
     ]
-    texts = [", ".join([*first, *rest])] * bool(known)
+    values = wrapped(", ".join([*first, *rest]), inches).splitlines()
     lines = [(line, True) for line in wrapped(tile.heading, inches / BOLD_WIDTH).splitlines()]
-    return lines + [(line, False) for text in texts for line in wrapped(text, inches).splitlines()]
-
-
-def _table(tiles: Sequence[PictureTile]) -> Table | None:
-    labels = list(dict.fromkeys(label for tile in tiles for label in tile.values))
-    rows = [
-        (tile.heading, *(_cell(label, tile.values.get(label)) for label in labels))
-        for tile in tiles
-        if tile.record
-    ]
-    return Table(("picture", *labels), tuple(rows), 1) if rows else None
+    return lines + [(line, False) for line in values]
 
 
 def _cell(label: str, value: float | None) -> str:

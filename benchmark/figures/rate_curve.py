@@ -8,11 +8,16 @@ import numpy as np
 
 from benchmark.analysis.builds import mixed_sentences
 from benchmark.analysis.summarise import Summary
-from benchmark.analysis.systems import GROUPS, kind
+from benchmark.analysis.systems import GROUPS, kind, trained_on
 from benchmark.figures.bd_table import rate_table
-from benchmark.figures.captions import (
+from benchmark.figures.choice import chosen_names, shown
+from benchmark.figures.labels import (
     CAVEAT,
+    RATE_LABEL,
+    Drawing,
+    add_legend,
     axis_words,
+    brief,
     by_name,
     caveats,
     few_images,
@@ -20,19 +25,12 @@ from benchmark.figures.captions import (
     grouped,
     images_of,
     listed,
-    panels_caption,
-    panels_note,
-    protocol_sentence,
-    published_sentences,
-    training_sentences,
-)
-from benchmark.figures.choice import chosen_names, shown
-from benchmark.figures.labels import (
-    RATE_LABEL,
-    Drawing,
-    add_legend,
+    metric_names,
     panel_figure,
+    panels_note,
     plain_ticks,
+    protocol_sentence,
+    scale_sentences,
     title,
 )
 from benchmark.figures.look import look
@@ -50,6 +48,7 @@ ROOM = 1.12  # factor between the outermost rates and the ends of a logarithmic 
 MOST_TICKS = 7  # on a linear axis of values
 MOST_MARKERS = 14  # on one published curve; some csv files have a hundred points
 HOW = {"measured": "Measured", "recorded": "Recorded (a pack, or bundled rows)"}
+ORIGINS = {"author_csv": "", "table": ", a table", "digitised": ", read from a figure"}
 
 
 def draw_rate_curves(
@@ -77,17 +76,27 @@ def draw_rate_curves(
         return None
     handles: dict[str, Line2D] = {}
     with figure_style():
-        figure, axes, width = panel_figure(len(panels))
-        for one, panel in zip(axes, panels, strict=True):
-            for curve, handle in draw_panel(one, panel, styles, look().linear_rate, outlier):
+        figure, every_axes, width = panel_figure(len(panels))
+        for axes, panel in zip(every_axes, panels, strict=True):
+            for curve, handle in draw_panel(axes, panel, styles, look().linear_rate, outlier):
                 handles.setdefault(curve.name, handle)
-        title(axes[0], f"{dataset}, {images_of(panels)} images", 0.8 * width)
+        title(every_axes[0], f"{dataset}, {images_of(panels)} images", 0.8 * width)
         ordered = [handles[name] for name in chosen_names(panels, anchor, None) if name in handles]
         if groups:
-            ordered.sort(key=lambda one: (*GROUPS, "").index(one.get_gid()))
+            ordered.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
         add_legend(figure, ordered, panels_note(panels), groups)
-    caption = panels_caption(panels, dataset, len(absent))
-    details = [*_details(panels, dataset, summary)]
+    measures = [panel.measure for panel in panels]
+    bars = [measure.label for measure in measures if measure.of_sets and measure.by_image]
+    count = len({curve.name for panel in panels for curve in panel.curves})
+    caption = brief(
+        f"{metric_names(measures)} against rate on {dataset} ({images_of(panels)} images), means "
+        "over images.",
+        *scale_sentences(measures),
+        "Bars: 95 % intervals over images." * bool(bars),
+        panels_note(panels),
+        f"{count} of {count + len(absent)} curves." * bool(absent),
+    )
+    details = [*_details(panels, dataset, summary, bars)]
     details += [f"Not drawn: {', '.join(absent)}."] * bool(absent)
     return Drawing(figure, caption, records(panels), rate_table(panels, anchor), tuple(details))
 
@@ -104,7 +113,7 @@ def draw_panel(
     Measured curves wholly beyond CROP_BPP are left out where others are not. The axis of values
     spans those of all curves but the system named `outlier`.
     """
-    inside = [one for one in panel.measured if min(p.bpp for p in one.points) <= CROP_BPP]
+    inside = [c for c in panel.measured if min(p.bpp for p in c.points) <= CROP_BPP]
     seen = panel._replace(curves=(*panel.published, *(inside or panel.measured)))
     lines = [
         (curve, _draw(axes, curve, panel.measure, styles[curve.system.label]))
@@ -136,8 +145,8 @@ def _draw(axes: "Axes", curve: SystemCurve, measure: Measure, style: Style) -> "
         else:
             spans = np.abs(np.array([low, high]) - values)
             rates = [point.bpp_error or 0 for point in curve.points]
-            look: Any = {"ecolor": style.colour, "elinewidth": BAR_POINTS, "capthick": BAR_POINTS}
-            axes.errorbar(bpp, values, spans, rates, fmt="none", capsize=1.2, zorder=1.8, **look)
+            bars: Any = {"ecolor": style.colour, "elinewidth": BAR_POINTS, "capthick": BAR_POINTS}
+            axes.errorbar(bpp, values, spans, rates, fmt="none", capsize=1.2, zorder=1.8, **bars)
     return handle
 
 
@@ -177,10 +186,13 @@ def _frame(axes: "Axes", panel: Panel, linear_rate: bool, outlier: str) -> None:
     sns.despine(ax=axes)
 
 
-def _details(panels: Sequence[Panel], dataset: str, summary: Summary | None) -> Iterator[str]:
+def _details(
+    panels: Sequence[Panel], dataset: str, summary: Summary | None, bars: Sequence[str]
+) -> Iterator[str]:
     """Yield sentences on protocols, builds, caveats and what is left out."""
-    curves = [curve for panel in panels for curve in panel.curves]
-    measures = [panel.measure for panel in panels]
+    curves = [(panel.measure, curve) for panel in panels for curve in panel.curves]
+    points = [(measure, curve, point) for measure, curve in curves for point in curve.points]
+    published = [mark for mark in points if not mark[1].measured]
     pooled = summary is not None and summary.average == "pooled"
     average = "all bits over all pixels" if pooled else "the mean of each image's bpp"
     yield f"{dataset}: means over {images_of(panels)} images; rates are {average}."
@@ -190,28 +202,39 @@ def _details(panels: Sequence[Panel], dataset: str, summary: Summary | None) -> 
         if summary.dropped:
             yield f"Restricted to the images that all points have; left out: {summary.dropped}."
         yield from mixed_sentences(summary)
-    origins = grouped(
-        (point.how, f"{curve.name} ({point.source})")
-        for curve in curves
-        for point in curve.points
-        if curve.measured
-    )
+    origins = grouped((p.how, f"{c.name} ({p.source})") for _, c, p in points if c.measured)
     yield from (f"{HOW[how]}: {', '.join(names)}." for how, names in origins.items())
-    yield from published_sentences(panels)
-    notes = grouped((p.note, c.name) for c in curves if not c.measured for p in c.points if p.note)
+    if published:
+        sources = grouped((p.source + ORIGINS[p.how], c.system.name) for _, c, p in published)
+        yield f"Published (open markers, broken lines): {by_name(sources)}."
+    errors = grouped(
+        (measure.label, f"{c.name} ± {p.value_error:g}")
+        for measure, c, p in published
+        if p.value_error
+    )
+    yield from (f"Reading error in {metric}: {', '.join(of)}." for metric, of in errors.items())
+    rules = sorted({p.rate_protocol for *_, p in published} - {"coding/1"})
+    if rules:
+        yield f"Published rates are as their sources count them ({listed(rules)})."
+    notes = grouped((p.note, c.name) for _, c, p in published if p.note)
     yield from (f"{by_name({note: names})}." for note, names in notes.items())
-    yield from training_sentences(panels)
-    yield from (f"{by_name({text: names})}." for text, names in caveats(curves).items())
-    beyond = {c.name for c in curves if c.measured and any(p.bpp > CROP_BPP for p in c.points)}
+    trained = grouped(
+        (m.label, c.name) for m, c in curves if m.column in trained_on(c.system.label)
+    )
+    if trained:
+        words = "; ".join(f"{metric} of {listed(names)}" for metric, names in trained.items())
+        yield f"In the training loss: {words}."
+    marked = caveats(curve for _, curve in curves)
+    yield from (f"{by_name({text: names})}." for text, names in marked.items())
+    beyond = {c.name for _, c, p in points if c.measured and p.bpp > CROP_BPP}
     if beyond:
         yield f"Points beyond {CROP_BPP:g} bpp are not shown: {', '.join(sorted(beyond))}."
-    refused = dict.fromkeys(one.label for panel in panels for one in panel.excluded)
+    refused = dict.fromkeys(key.label for panel in panels for key in panel.excluded)
     if refused:
         yield f"Points that are not comparable are left out: {', '.join(refused)}."
-    of_sets = [measure.label for measure in measures if measure.of_sets]
+    of_sets = [panel.measure.label for panel in panels if panel.measure.of_sets]
     if of_sets:
         yield f"{listed(of_sets)}: one value of the whole set, no mean."
-    bars = [measure.label for measure in measures if measure.of_sets and measure.by_image]
     if bars:
-        yield (f"Bars are 95 % intervals of {listed(bars)} over images (infinitesimal jackknife).")
+        yield f"Bars are 95 % intervals of {listed(bars)} over images (infinitesimal jackknife)."
     yield from few_sentences(panel.measure for panel in panels if few_images(panel))

@@ -9,35 +9,27 @@ from collections.abc import Mapping, Sequence
 
 from benchmark.analysis.builds import RECORDED, RealismGrid, records
 from benchmark.analysis.systems import kind
-from benchmark.figures.captions import (
+from benchmark.figures.labels import (
     CAVEAT,
-    MIXED,
+    Drawing,
+    add_legend,
     axis_words,
     brief,
-    caveat_note,
+    capitalised,
     caveats,
+    curves_note,
     few_sentences,
     grouped,
     listed,
     metric_names,
-    protocol_sentence,
-)
-from benchmark.figures.labels import (
-    Drawing,
-    add_legend,
     new_figure,
     panel_figure,
     plain_ticks,
+    protocol_sentence,
     title,
 )
-from benchmark.figures.style import (
-    COLOUR_MAP,
-    LINE_GREY,
-    SINGLE_COLUMN_INCHES,
-    Style,
-    figure_style,
-    line,
-)
+from benchmark.figures.look import WIDTHS
+from benchmark.figures.style import COLOUR_MAP, LINE_GREY, Style, figure_style, line
 from benchmark.figures.table import Table
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import SystemCurve
@@ -64,91 +56,58 @@ def draw_realism_plots(
     from matplotlib.ticker import MaxNLocator
 
     sweeps = [(plot.bpp, sweep) for plot in plots for sweep in plot.sweeps]
+    steps = [(bpp, sweep.curve, step) for bpp, sweep in sweeps for step in sweep.steps]
     names = _names([sweep for _, sweep in sweeps])
+    rules = [
+        grouped((step.distortion.protocol, curve.name) for _, curve, step in steps),
+        grouped((step.realism.protocol, curve.name) for _, curve, step in steps),
+    ]
+    note = curves_note([sweep.curve for _, sweep in sweeps], any(len(of) > 1 for of in rules))
     handles = {}
     with figure_style():
-        figure, axes, width = panel_figure(len(plots), sharey=True)
-        for one, plot in zip(axes, plots, strict=True):
+        figure, every_axes, width = panel_figure(len(plots), sharey=True)
+        for axes, plot in zip(every_axes, plots, strict=True):
             for sweep in plot.sweeps:
-                group = sweep.curve.system.group
-                own = kind(sweep.curve.system) == "own"
-                look = line(
-                    styles[sweep.curve.system.label], published=not sweep.curve.measured, own=own
-                )
+                system, name = sweep.curve.system, sweep.curve.name
+                own = kind(system) == "own"
+                look = line(styles[system.label], published=not sweep.curve.measured, own=own)
                 x = [step.distortion.value for step in sweep.steps]
                 y = [step.realism.value for step in sweep.steps]
-                look |= {"label": names[sweep.curve.name], "gid": group, "zorder": 2 + own}
-                (handles[sweep.curve.name],) = one.plot(x, y, **look)
-            one.set_yscale("log")
-            plain_ticks(one.yaxis)
-            one.set_xlabel(distortion.axis_label)
-            one.margins(x=0.1)
-            one.xaxis.set_major_locator(MaxNLocator(5))
-            sns.despine(ax=one)
-            title(one, f"{dataset} at {plot.bpp:g} bpp", min(width, 3))
-        values = [step.realism.value for _, sweep in sweeps for step in sweep.steps]
-        axes[0].set_ylim(max(values) * 1.5, min(values) / 1.5)
-        axes[0].set_ylabel(f"{realism.label}\n(better upwards)")
-        ordered = [
-            handles[sweep.curve.name] for _, sweep in sorted(sweeps, key=lambda one: rank(one[1]))
-        ]
-        grouped_all = all(sweep.curve.system.group for _, sweep in sweeps)
-        add_legend(figure, list(dict.fromkeys(ordered)), _note(plots), grouped_all)
+                look |= {"label": names[name], "gid": system.group, "zorder": 2 + own}
+                (handles[name],) = axes.plot(x, y, **look)
+            axes.set_yscale("log")
+            plain_ticks(axes.yaxis)
+            axes.set_xlabel(distortion.axis_label)
+            axes.margins(x=0.1)
+            axes.xaxis.set_major_locator(MaxNLocator(5))
+            sns.despine(ax=axes)
+            title(axes, f"{dataset} at {plot.bpp:g} bpp", min(width, 3))
+        values = [step.realism.value for *_, step in steps]
+        every_axes[0].set_ylim(max(values) * 1.5, min(values) / 1.5)
+        every_axes[0].set_ylabel(f"{realism.label}\n(better upwards)")
+        ordered = sorted((sweep for _, sweep in sweeps), key=rank)
+        grouped_all = all(sweep.curve.system.group for sweep in ordered)
+        legend = dict.fromkeys(handles[sweep.curve.name] for sweep in ordered)
+        add_legend(figure, list(legend), note, grouped_all)
     rows = tuple(
-        (f"{bpp:g}", sweep.curve.name, step.setting, f"{step.realism.bpp:.3f}",
+        (f"{bpp:g}", curve.name, step.setting, f"{step.realism.bpp:.3f}",
          f"{step.distortion.value:.2f}", f"{step.realism.value:.2f}")
-        for bpp, sweep in sweeps
-        for step in sweep.steps
+        for bpp, curve, step in steps
     )  # fmt: skip
     headers = ("rate", "system", "setting", "bpp", distortion.label, realism.label)
-    told = [record for plot in plots for record in sweep_records(plot)]
-    caption = _caption(plots, distortion, realism, dataset, images)
-    details = tuple(_details(plots, distortion, realism))
-    return Drawing(figure, caption, told, Table(headers, rows, 3), details)
-
-
-def _names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
-    """Return the legend's name of each sweep: with its mark, and the settings at its ends."""
-    longest = {one.curve.name: one for one in sorted(sweeps, key=lambda one: len(one.steps))}
-    names = {}
-    for name, sweep in longest.items():
-        ends = f", {sweep.steps[0].setting} to {sweep.steps[-1].setting}" * (len(sweep.steps) > 1)
-        names[name] = name + CAVEAT * bool(sweep.curve.caveats) + ends
-    return names
-
-
-def _rules(plots: Sequence[PlotAtRate]) -> list[dict[str, list[str]]]:
-    """Return the names by protocol of distortion and of realism."""
-    steps = [(sweep, step) for plot in plots for sweep in plot.sweeps for step in sweep.steps]
-    return [
-        grouped((step.distortion.protocol, sweep.curve.name) for sweep, step in steps),
-        grouped((step.realism.protocol, sweep.curve.name) for sweep, step in steps),
-    ]
-
-
-def _caption(
-    plots: Sequence[PlotAtRate], distortion: Measure, realism: Measure, dataset: str, images: int
-) -> str:
+    marks = [record for plot in plots for record in sweep_records(plot)]
     rates = listed([f"{plot.bpp:g}" for plot in plots])
-    return brief(
-        [
-            f"{metric_names([realism])} against {metric_names([distortion])} at {rates} bpp on "
-            f"{dataset} ({images} images); better is up and to the right.",
-            f"Rates match within {100 * (MATCHED - 1):.0f} %; other systems are absent.",
-            "Lines join the settings of one system, from the least to the most realistic.",
-            _note(plots),
-        ]
+    caption = brief(
+        f"{metric_names([realism])} against {metric_names([distortion])} at {rates} bpp on "
+        f"{dataset} ({images} images); better is up and to the right.",
+        f"Rates match within {100 * (MATCHED - 1):.0f} %; other systems are absent.",
+        "Lines join the settings of one system, from the least to the most realistic.",
+        note,
     )
-
-
-def _details(plots: Sequence[PlotAtRate], distortion: Measure, realism: Measure) -> list[str]:
-    sweeps = [sweep for plot in plots for sweep in plot.sweeps]
-    values = [
-        (sweep.curve, value) for sweep in sweeps for step in sweep.steps for value in step[1:]
-    ]
-    parts = [f"The axis of {realism.label} is logarithmic and reversed."]
-    if any(value.how == "interpolated" for _, value in values):
-        parts.append(
+    details = [f"The axis of {realism.label} is logarithmic and reversed."]
+    values_of = [(curve, value) for _, curve, step in steps for value in step[1:]]
+    if any(value.how == "interpolated" for _, value in values_of):
+        details.append(
             f"Values at a rate are interpolated over its logarithm ({realism.label} by its own "
             "logarithm) by Akima's curve, as for BD-rates. A system is absent where the rate is "
             f"beyond its points, or between two whose rates differ by more than {WIDEST_GAP:g} "
@@ -159,24 +118,27 @@ def _details(plots: Sequence[PlotAtRate], distortion: Measure, realism: Measure)
         here = f"{RECORDED} with" if curve.recorded else "measured here with"
         return here if curve.measured else "published,"
 
-    sources = grouped((f"{origin(c)} {value.source}", c.name) for c, value in values)
-    for groups in (sources, caveats(sweep.curve for sweep in sweeps)):
-        parts += [f"{', '.join(names)}: {text}." for text, names in groups.items()]
-    parts += map(protocol_sentence, (distortion, realism), _rules(plots))
-    return [*parts, *(f"{text[0].upper()}{text[1:]}." for text in left_out(plots))]
+    sources = grouped((f"{origin(curve)} {value.source}", curve.name) for curve, value in values_of)
+    for groups in (sources, caveats(sweep.curve for _, sweep in sweeps)):
+        details += [f"{', '.join(of)}: {text}." for text, of in groups.items()]
+    details += map(protocol_sentence, (distortion, realism), rules)
+    details += map(capitalised, left_out(plots))
+    return Drawing(figure, caption, marks, Table(headers, rows, 3), tuple(details))
+
+
+def _names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
+    """Return the legend's name of each sweep: with its mark, and the settings at its ends."""
+    names = {}
+    for sweep in sorted(sweeps, key=lambda sweep: len(sweep.steps)):  # the longest counts
+        ends = f", {sweep.steps[0].setting} to {sweep.steps[-1].setting}" * (len(sweep.steps) > 1)
+        names[sweep.curve.name] = sweep.curve.name + CAVEAT * bool(sweep.curve.caveats) + ends
+    return names
 
 
 def left_out(plots: Sequence[PlotAtRate]) -> list[str]:
     """Return the sentences on what measured sweeps leave out, each once."""
     sweeps = [sweep for plot in plots for sweep in plot.sweeps]
     return list(dict.fromkeys(sentence for sweep in sweeps for sentence in sweep.left_out))
-
-
-def _note(plots: Sequence[PlotAtRate]) -> str:
-    curves = [sweep.curve for plot in plots for sweep in plot.sweeps]
-    parts = ["Open markers: published."] * any(not curve.measured for curve in curves)
-    parts += [MIXED] * any(len(rules) > 1 for rules in _rules(plots))
-    return " ".join(filter(None, [*parts, caveat_note(caveats(curves))]))
 
 
 def draw_surface(grid: RealismGrid, dataset: str) -> Drawing:
@@ -187,7 +149,7 @@ def draw_surface(grid: RealismGrid, dataset: str) -> Drawing:
 
     x, y = grid.distortion_values, grid.realism_values
     with figure_style():
-        figure, ((axes,),) = new_figure(SINGLE_COLUMN_INCHES, SURFACE_INCHES)
+        figure, ((axes,),) = new_figure(WIDTHS["column"], SURFACE_INCHES)
         for column, setting in enumerate(grid.settings):
             axes.plot(x[:, column], y[:, column], color=LINE_GREY, linewidth=0.7, label=setting)
         scale = Normalize(min(grid.betas), max(grid.betas))
@@ -214,25 +176,19 @@ def draw_surface(grid: RealismGrid, dataset: str) -> Drawing:
     headers = ("β", "setting", "bpp", grid.distortion.label, grid.realism.label)
     betas_words = ", ".join(f"{beta:g}" for beta in grid.betas)
     caption = brief(
-        [
-            f"Rate, {metric_names([grid.distortion, grid.realism])} of CRDR over q and β "
-            f"({betas_words}) on {dataset} ({grid.images} images). Each line is one q; the bytes "
-            "hardly depend on β.",
-            *(f"{text[0].upper()}{text[1:]}." for text in grid.caveats),
-        ]
+        f"Rate, {metric_names([grid.distortion, grid.realism])} of CRDR over q and β "
+        f"({betas_words}) on {dataset} ({grid.images} images). Each line is one q; the bytes "
+        "hardly depend on β.",
+        *map(capitalised, grid.caveats),
     )
-    table = Table(headers, rows, 2)
-    return Drawing(figure, caption, records(grid), table, tuple(_surface_details(grid)))
-
-
-def _surface_details(grid: RealismGrid) -> list[str]:
-    parts = [
+    details = [
         f"Means over {grid.images} images, {grid.origin} (protocols {', '.join(grid.protocols)})."
     ]
-    parts += few_sentences([grid.realism]) * grid.realism.few(grid.images)
+    details += few_sentences([grid.realism]) * bool(few)
     if not grid.realism.of_sets:
-        parts.append(
+        details.append(
             f"{grid.realism.label} stands in for a distance between distributions, which takes at "
             "least 50 images; it compares each picture with its source."
         )
-    return [*parts, *(f"{text[0].upper()}{text[1:]}." for text in grid.left_out)]
+    details += map(capitalised, grid.left_out)
+    return Drawing(figure, caption, records(grid), Table(headers, rows, 2), tuple(details))

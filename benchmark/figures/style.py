@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.analysis.systems import SYSTEMS, family, plainness
 from benchmark.errors import UsageError
-from benchmark.figures.look import FONTS, WIDTHS, look
+from benchmark.figures.look import FONTS, look
 from benchmark.registry import OWN as OWN_CODEC
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SINGLE_COLUMN_INCHES, DOUBLE_COLUMN_INCHES = WIDTHS["column"], WIDTHS["page"]
 PANEL_INCHES = 2.4  # height without legend and note
 DOTS_PER_INCH = 200
 
@@ -48,7 +47,6 @@ PAGE_DARK = {
     "accent": "#7db8f5", "accent-soft": "#1c2c3f", "warn": "#f0b36b", "warn-soft": "#2d2418",
 }  # fmt: skip
 
-
 DATES: Mapping[str, Sequence[str]] = {  # metadata that would change, by kind of file
     "pdf": ("CreationDate", "Producer", "Creator"),
     "png": ("Software",),
@@ -63,13 +61,9 @@ class Style(NamedTuple):
     marker: str  # as matplotlib names it
 
 
-FAMILIES = {family(one.label): Style(one.colour, one.marker) for one in SYSTEMS if one.colour}
-TICKS = {  # points
-    ("major", "width"): 0.6,
-    ("minor", "width"): 0.4,
-    ("major", "size"): 3,
-    ("minor", "size"): 1.5,
-}
+FAMILIES = {family(known.label): Style(known.colour, known.marker)
+            for known in SYSTEMS if known.colour}  # fmt: skip
+TICKS = {"major.width": 0.6, "minor.width": 0.4, "major.size": 3, "minor.size": 1.5}  # points
 RC: Any = {  # its keys are matplotlib's
     "font.size": 8,
     "axes.labelsize": 8,
@@ -81,15 +75,12 @@ RC: Any = {  # its keys are matplotlib's
     "axes.grid": True,
     "grid.color": "#E4E4E4",
     "grid.linewidth": 0.5,
-    **{
-        f"{axis}tick.{kind}.{what}": value for axis in "xy" for (kind, what), value in TICKS.items()
-    },
+    **{f"{axis}tick.{name}": points for axis in "xy" for name, points in TICKS.items()},
     "lines.linewidth": LINE_POINTS,
     "lines.markersize": MARKER_POINTS,
     "pdf.fonttype": 42,  # fonts are embedded as TrueType
     "svg.hashsalt": "rdrbench",
 }
-PLAIN_TEXT: Any = {"text.parse_math": False, "text.usetex": False}  # names may hold anything
 COMMENT = re.compile(r"(^|\s)#.*")
 
 
@@ -103,17 +94,18 @@ def figure_style() -> Iterator[None]:
     import matplotlib as mpl
     import seaborn as sns
 
-    defaults: Any = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
-    own: Any = sns.axes_style("ticks") | sns.plotting_context("paper") | RC
-    own |= {"font.family": FONTS[look().font], **_style_file(look().style)}
-    with mpl.rc_context({**defaults, **own, **PLAIN_TEXT}):
+    chosen: Any = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
+    chosen |= sns.axes_style("ticks") | sns.plotting_context("paper") | RC
+    chosen |= {"font.family": FONTS[look().font]}
+    if (path := look().style) is not None:
+        chosen |= _style_file(path)
+    # names may hold anything
+    with mpl.rc_context({**chosen, "text.parse_math": False, "text.usetex": False}):
         yield
 
 
-def _style_file(path: Path | None) -> dict[str, Any]:
+def _style_file(path: Path) -> dict[str, Any]:
     """Return the settings of a matplotlib style file, without its comments."""
-    if path is None:
-        return {}
     import matplotlib as mpl
 
     result: Any = mpl.RcParams()
@@ -140,6 +132,7 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
     variants have a shade of the colour and another marker, and differ from others in greyscale,
     too; unknown codecs get the spare colours and markers by alphabet.
     """
+    from matplotlib.colors import to_hex
 
     def place(label: str) -> tuple[bool, str, int, str]:
         own = family(label)  # ours first: its variants look the same whoever else is there
@@ -158,23 +151,17 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
         number = siblings + kept
         taken = [*(FAMILIES.values() if number else ()), *result.values()]
         tried = [shade for shade in _shades(bases[own], number) if shade not in taken]
-        apart = (one for one in tried if not number or _is_apart(one, taken))
+        apart = (style for style in tried if not number or _is_apart(style, taken))
         result[label] = next(apart, tried[0])
-    given = look().colours(result)
-    return {name: one._replace(colour=_hex(given[name])) if name in given else one
-            for name, one in result.items()}  # fmt: skip
-
-
-def _hex(colour: str) -> str:
-    from matplotlib.colors import to_hex
-
-    return to_hex(colour)
+    for label, colour in look().colours(result).items():
+        result[label] = result[label]._replace(colour=to_hex(colour))
+    return result
 
 
 def _is_apart(style: Style, others: Iterable[Style]) -> bool:
     """Return whether a style differs from others by its marker, or else in a greyscale print."""
     same = [lightness(other.colour) for other in others if other.marker == style.marker]
-    return all(abs(one - lightness(style.colour)) >= LEAST_LIGHTNESS for one in same)
+    return all(abs(other - lightness(style.colour)) >= LEAST_LIGHTNESS for other in same)
 
 
 def _shades(base: Style, number: int) -> Iterator[Style]:
@@ -212,9 +199,8 @@ def line(
 
 def file_bytes(figure: "Figure", kind: str) -> bytes:
     """Return the figure as a pdf, png or svg without dates: the same figure, the same bytes."""
-    stream = BytesIO()
+    stream, metadata = BytesIO(), dict.fromkeys(DATES[kind])
     with figure_style():
-        metadata = dict.fromkeys(DATES[kind])
         figure.savefig(stream, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
     return stream.getvalue()
 
@@ -224,13 +210,13 @@ def files_of(figure: "Figure", name: str) -> dict[str, str | bytes]:
     return {f"{name}.{kind}": file_bytes(figure, kind) for kind in look().format}
 
 
-def contrast(one: str, other: str) -> float:
+def contrast(first: str, second: str) -> float:
     """Return WCAG's contrast ratio of two colours, 1 to 21.
 
     >>> contrast("#000000", "#ffffff")
     21.0
     """
-    low, high = sorted(map(_luminance, (one, other)))
+    low, high = sorted(map(_luminance, (first, second)))
     return (high + 0.05) / (low + 0.05)
 
 

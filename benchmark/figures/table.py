@@ -13,7 +13,6 @@ from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
 from benchmark.system.text import csv_cells, markdown_text, one_line
 
-FIRST_COLUMNS = 4  # of the table of means, which are there even if empty
 NOTHING, ENDLESS, DOUBTFUL, FEW_MARK = "–", "∞", "†", "‡"
 DOUBTFUL_NOTE = f"{DOUBTFUL} The curves share less than half of the range that both span."
 MINUS = re.compile(r"(?<![^\s\[(])-(?=\d)")  # hyphens that begin a number
@@ -41,6 +40,19 @@ class Table(NamedTuple):
     words: int
     notes: tuple[str, ...] = ()  # sentences that belong under it
 
+    def filled(self, always: int = 0) -> "Table":
+        """Return the table without empty columns, whose number of `words` must not change.
+
+        The first `always` columns stay.
+        """
+        kept = [
+            place
+            for place, cells in enumerate(zip(*self.rows, strict=True))
+            if place < always or any(cell not in ("", NOTHING) for cell in cells)
+        ]
+        headers, *rows = (tuple(row[n] for n in kept) for row in (self.headers, *self.rows))
+        return self._replace(headers=headers, rows=tuple(rows))
+
 
 def means_table(summary: Summary, measures: Sequence[Measure], failed: bool = True) -> Table:
     """Return a row for each point; each mean is over the row's images unless it says otherwise.
@@ -66,10 +78,7 @@ def means_table(summary: Summary, measures: Sequence[Measure], failed: bool = Tr
     notes = ["A count in brackets: the mean is over that number of images only."] * ("(" in text)
     identical = f"{ENDLESS} n: n images came back identical; they are not in the mean."
     notes += [identical] * (ENDLESS in text) + [FEW_NOTE] * (FEW_MARK in text)
-    filled = [any(cell not in ("", NOTHING) for cell in cells) for cells in zip(*rows, strict=True)]
-    kept = [place for place, one in enumerate(filled) if one or place < FIRST_COLUMNS]
-    rows = [tuple(row[place] for place in kept) for row in rows]
-    return Table(tuple(headers[place] for place in kept), tuple(rows), 2, tuple(notes))
+    return Table(tuple(headers), tuple(rows), 2, tuple(notes)).filled(always=4)
 
 
 def draws_table(spreads: Sequence[DrawSpread]) -> Table:
@@ -91,10 +100,19 @@ def _decimals(measure: Measure) -> int:
     return 2 if "dB" in measure.label else 4
 
 
+def _mean(mean: Mean, images: int, form: str, mark: str = "") -> str:
+    endless = f"{ENDLESS} {mean.infinite}" if mean.infinite else ""
+    if mean.value is None:
+        return endless or NOTHING
+    count = str(mean.images) if mean.images != images else ""
+    inside = ", ".join(part for part in (count, endless) if part)
+    return f"{mean.value:{form}}{mark}" + (f" ({inside})" if inside else "")
+
+
 def plain(table: Table) -> str:
     """Return columns separated by two spaces, numbers aligned to the right, notes below."""
     lines = [[one_line(cell) for cell in line] for line in (table.headers, *table.rows)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(table.headers))]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     texts = []
     for line in lines:
         cells = [
@@ -128,21 +146,21 @@ def latex(table: Table, names: Mapping[str, str]) -> str:
 
     A little space separates the groups of a table whose first column repeats.
     """
+
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(map(escape_latex, cells)) + r" \\"
+
     kinds = "l" * table.words + "r" * (len(table.headers) - table.words)
     lines = [r"% needs \usepackage{booktabs}", rf"\begin{{tabular}}{{{kinds}}}", r"\toprule"]
-    lines += [_latex_row(table.headers), r"\midrule"]
+    lines += [line(table.headers), r"\midrule"]
     grouped = len({row[0] for row in table.rows}) < len(table.rows)
     before = table.rows[0][0] if table.rows else ""
     for row in table.rows:
         lines += [r"\addlinespace"] if grouped and row[0] != before else []
-        lines.append(_latex_row([names.get(cell, cell) for cell in row]))
+        lines.append(line([names.get(cell, cell) for cell in row]))
         before = row[0]
-    lines += [
-        r"\bottomrule",
-        r"\end{tabular}",
-        *(f"% {escape_latex(note)}" for note in table.notes),
-    ]
-    return "\n".join(lines) + "\n"
+    notes = [f"% {escape_latex(note)}" for note in table.notes]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes]) + "\n"
 
 
 def escape_latex(text: str) -> str:
@@ -165,16 +183,3 @@ def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(map(csv_cells, records))
     return stream.getvalue()
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(escape_latex(cell) for cell in cells) + r" \\"
-
-
-def _mean(mean: Mean, images: int, form: str, mark: str = "") -> str:
-    endless = f"{ENDLESS} {mean.infinite}" if mean.infinite else ""
-    if mean.value is None:
-        return endless or NOTHING
-    count = str(mean.images) if mean.images != images else ""
-    inside = ", ".join(part for part in (count, endless) if part)
-    return f"{mean.value:{form}}{mark}" + (f" ({inside})" if inside else "")

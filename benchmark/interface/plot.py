@@ -7,9 +7,8 @@ import pandas as pd
 
 from benchmark.analysis.stored import named_images
 from benchmark.errors import UsageError
-from benchmark.figures.captions import panels_note
 from benchmark.figures.choice import shown
-from benchmark.figures.labels import add_legend
+from benchmark.figures.labels import add_legend, panels_note
 from benchmark.figures.look import WIDTHS, Look, drawn_as
 from benchmark.figures.rate_curve import draw_panel
 from benchmark.figures.style import figure_style, styles

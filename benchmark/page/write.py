@@ -9,9 +9,9 @@ from benchmark.analysis.stored import datasets_with_results
 from benchmark.analysis.summarise import Summary
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
+from benchmark.figures.bd_table import heading, headline, ranking_table
 from benchmark.figures.choice import chosen_names, names_of, renamed
 from benchmark.figures.look import look
-from benchmark.figures.ranking_table import heading, headline, ranking_table
 from benchmark.figures.rate_curve import CROP_BPP
 from benchmark.figures.style import styles
 from benchmark.measure.engine.workers import worker_context

@@ -16,21 +16,23 @@ from benchmark.analysis.summarise import Summary
 from benchmark.codec_spec import parse_codec
 from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError
-from benchmark.figures.captions import (
+from benchmark.figures.labels import (
     LOWER,
+    Drawing,
+    add_legend,
     brief,
     few_images,
     few_sentences,
+    new_figure,
     panels_note,
     scale_sentences,
+    title,
 )
-from benchmark.figures.labels import Drawing, add_legend, new_figure, title
+from benchmark.figures.look import WIDTHS
 from benchmark.figures.rate_curve import draw_panel
 from benchmark.figures.style import (
-    DOUBLE_COLUMN_INCHES,
     FAMILIES,
     PANEL_INCHES,
-    SINGLE_COLUMN_INCHES,
     SPARE_MARKERS,
     Style,
     figure_style,
@@ -91,15 +93,14 @@ def write_ablation(
     measures = [Measure.named(metric) for metric in metrics]
     measured = [measure for measure in measures if summary.values_of(measure.column)]
     drawing = draw_ablation(summary, measured, own, dataset, trained)
-    told = [drawing.caption, *drawing.details] if drawing else []
-    caption = "\n\n".join(told) or f"{dataset}: no points can be drawn. {trained}"
-    files: dict[str, str | bytes] = {}
+    files: dict[str, str | bytes] = files_of(drawing.figure, name) if drawing else {}
+    caption = f"{dataset}: no points can be drawn. {trained}"
     if drawing:
-        files |= files_of(drawing.figure, name)
+        caption = "\n\n".join([drawing.caption, *drawing.details])
     means = markdown(means_table(summary, measured))
     files[f"{name}.md"] = f"# Ablation: {name}\n\n{caption}\n\n{means}"
-    kept = msgspec.json.format(msgspec.json.encode(variants), indent=2)
-    write_files(out, {**files, name + SUFFIX: kept + b"\n"}, what="ablation")
+    record = msgspec.json.format(msgspec.json.encode(variants), indent=2)
+    write_files(out, {**files, name + SUFFIX: record + b"\n"}, what="ablation")
     return [out / file for file in files]
 
 
@@ -110,17 +111,16 @@ def ablation(results: PaperResults, kind: str) -> PaperFigure:
             variants = msgspec.json.decode(read_regular(path, LARGEST_FILE_BYTES), type=Variants)
         except (OSError, msgspec.MsgspecError) as error:
             raise StoreError(f"{path} cannot be read: {error}") from error
-        for store in sorted(one.parent for one in path.parent.glob("results/*/per_image")):
+        for rows in sorted(path.parent.glob("results/*/per_image")):
+            store = rows.parent
             table = Store(store).table()
             table = verified_rows(table) if results.verified_only else table
             summary = _summary(table, store, variants, every_metric())
-            if len(summary.labels) < 2:
-                continue
             shown = [m for m in every_measure() if m.realism is not None or m.column == "psnr_db"]
-            measures = [one for one in shown if summary.values_of(one.column)]
+            measures = [measure for measure in shown if summary.values_of(measure.column)]
             name = profile(store.name).title
             drawing = draw_ablation(summary, measures, variants.own, name, variants.trained)
-            if drawing is not None:
+            if drawing is not None and len(summary.labels) > 1:
                 return PaperFigure(drawing._replace(table=means_table(summary, measures)))
     lacking = (
         f"no ablation_{kind}: no rows of `bench ablation {kind} --out {results.folder}/ablation "
@@ -143,11 +143,11 @@ def named(summary: Summary, names: Mapping[str, str]) -> Summary:
 
     Points come in the order of the names, each variant's by rate.
     """
-    order = list(names)
-    kept = [point for point in summary.points if point.label in names]
     renamed = [
-        replace(point, edition=replace(point.edition, label=names[point.label]))
-        for point in sorted(kept, key=lambda point: order.index(point.label))
+        replace(point, edition=replace(point.edition, label=name))
+        for label, name in names.items()
+        for point in summary.points
+        if point.label == label
     ]
     return replace(summary, points=tuple(renamed))
 
@@ -173,11 +173,10 @@ def draw_ablation(
     others = enumerate(label for label in summary.labels if label != own)
     styles = {label: Style(COLOURS[n % len(COLOURS)], markers[n]) for n, label in others}
     styles[own] = OWN
-    labels = [{curve.system.label for curve in panel.curves} for panel in panels]
-    compared = any(own in there and len(there) > 1 for there in labels)
+    compared = any(panel.of_label(own) and len(panel.curves) > 1 for panel in panels)
     handles = {}
     with figure_style():
-        width = SINGLE_COLUMN_INCHES if len(panels) == 1 else DOUBLE_COLUMN_INCHES
+        width = WIDTHS["column" if len(panels) == 1 else "page"]
         heights = [PANEL_INCHES, CHANGE_INCHES][: 1 + compared]
         size = width, sum(heights), len(heights), len(panels)
         figure, rows = new_figure(*size, height_ratios=heights)
@@ -190,13 +189,11 @@ def draw_ablation(
         entries = [handles[label] for label in summary.labels if label in handles]
         add_legend(figure, entries, panels_note(panels))
     caption = brief(
-        [
-            f"{dataset} ({summary.images} images): variants of one codec, real bitstreams.",
-            trained,
-            f"Below: changes from {own} at equal settings." * compared,
-            panels_note(panels),
-            *scale_sentences(panel.measure for panel in panels),
-        ]
+        f"{dataset} ({summary.images} images): variants of one codec, real bitstreams.",
+        trained,
+        f"Below: changes from {own} at equal settings." * compared,
+        panels_note(panels),
+        *scale_sentences(panel.measure for panel in panels),
     )
     details = [_caption(summary, panels, dataset, trained), CHANGES.format(own).strip() * compared]
     return Drawing(figure, caption, records(panels), details=tuple(filter(None, details)))
@@ -209,19 +206,15 @@ def _changes(panel: Panel, own: str, summary: Summary) -> Panel:
     """
     measure, percent = panel.measure, panel.measure.better == "lower"
     points = {(point.label, str(point.setting)): point for point in summary.points}
-    before = {
-        point.setting: point.value
-        for curve in panel.curves
-        for point in curve.points
-        if curve.system.label == own
-    }
+    reference = panel.of_label(own)
+    before = {point.setting: point.value for point in reference.points} if reference else {}
     curves = []
     for curve in panel.curves:
         label, changed = curve.system.label, []
         for point in curve.points:
             if old := before.get(point.setting):
-                drawn = measure.drawn(point.value) - measure.drawn(old)
-                change = 100 * (point.value / old - 1) if percent else drawn
+                change = measure.drawn(point.value) - measure.drawn(old)
+                change = 100 * (point.value / old - 1) if percent else change
                 pair = points[label, point.setting], points[own, point.setting]
                 ends = None if label == own else change_interval(*pair, measure, percent)
                 changed.append(point._replace(value=change, interval=ends))
@@ -240,7 +233,7 @@ def _caption(summary: Summary, panels: Sequence[Panel], dataset: str, trained: s
     parts += [f"All of it: {', '.join(caveats)}."] * bool(caveats)
     parts += [LOWER] * any(measure.better == "lower" for measure in measures)
     parts += few_sentences(panel.measure for panel in panels if few_images(panel))
-    refused = {one.label for panel in panels for one in panel.excluded}
+    refused = {key.label for panel in panels for key in panel.excluded}
     names = ", ".join(label for label in summary.labels if label in refused)
     parts += [f"Points of {names} that are not comparable are left out."] * bool(names)
     return " ".join(parts)

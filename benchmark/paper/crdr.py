@@ -21,8 +21,13 @@ from benchmark.analysis.systems import (
 )
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName
-from benchmark.figures.captions import images_of
-from benchmark.figures.complexity import draw_complexity
+from benchmark.figures.complexity import (
+    ComplexityRow,
+    draw_complexity,
+    measured_block,
+    published_blocks,
+)
+from benchmark.figures.labels import images_of
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.realism import draw_surface, left_out
 from benchmark.figures.style import Style
@@ -33,7 +38,6 @@ from benchmark.paper.distortions import distortions
 from benchmark.paper.figures import realism_plots
 from benchmark.paper.request import FigureRequest
 from benchmark.paper.results import PaperFigure, PaperResults, every_measure
-from benchmark.published.complexity import ComplexityRow, measured_block, published_blocks
 from benchmark.published.curves import Panel, measured_panel
 from benchmark.published.paper_panel import field_panel, paper_panel, too_few
 from benchmark.published.points import read_published

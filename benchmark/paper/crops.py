@@ -18,8 +18,8 @@ from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
 from benchmark.errors import UnknownName, UsageError
-from benchmark.figures.captions import brief, metric_names
-from benchmark.figures.look import in_order, look
+from benchmark.figures.labels import CAVEAT, brief, metric_names
+from benchmark.figures.look import look
 from benchmark.figures.pictures import PictureTile, draw_pictures, largest_square
 from benchmark.measure.reconstruct import reconstruct_all
 from benchmark.metrics.measure import Measure
@@ -36,7 +36,6 @@ USUAL_METRICS = ("lpips_squeeze", "lpips")  # under a crop: the first that all r
 CROP_PX, STRIDE_PX = 160, 8
 MOST_CROPS = 6  # the photograph and its own crop come first
 PER_ROW = (5, 3)  # pictures: of a page, of a column
-BPP = "Rate (bpp)"
 LEAST_BPP, MOST_BPP = 0.1, 0.6  # between which codecs look different
 CLOSE = 1.12
 
@@ -56,17 +55,18 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
         dataset = stored_dataset(results.folder, request.dataset)
     contents = results.contents(dataset)
     by_image = rows_with_streams(contents, request.codecs)
-    measure = _measure(request.metrics, by_image)
+    every = [row for rows in by_image.values() for of in rows.values() for row in of]
+    measure = _measure(request.metrics, every)
     sources = sources_of(request.dataset, results.data_dir)
     if isinstance(sources, str):
-        return PaperFigure(None, (f"no crops: {sources}",), (sources,))
-    measured = {digest for image in by_image for digest in _digests(by_image[image])}
+        return _no_crops(sources)
+    measured = {row["image_sha256"] for row in every}
     files = {one.file.name: one.file.path for key, one in sources.items() if key in measured}
     by_image = {image: rows for image, rows in by_image.items() if image in files}
-    several = {image: rows for image, rows in by_image.items() if len(rows) > 1}
-    if not several:
-        few = "no photograph here has kept streams of two codecs (`bench run` keeps them)"
-        return PaperFigure(None, (f"no crops: {few}",), (few,))
+    if not any(len(rows) > 1 for rows in by_image.values()):
+        return _no_crops(
+            "no photograph here has kept streams of two codecs (`bench run` keeps them)"
+        )
     versions = {k: of[0]["codec_version"] for rows in by_image.values() for k, of in rows.items()}
     names = short_names(list(versions), versions)
     names |= look().names(names)
@@ -74,18 +74,17 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
     tiles: list[PictureTile] = []
     sentences: list[str] = []
     for crop in asked:
-        image = _image(crop.image, by_image) or _most_different(several, measure)
+        image = _image(crop.image, by_image) or _most_different(by_image, measure)
         bpp = crop.bpp or next(iter(request.rates), None)
         picture = read_image(files[image]).pixels
-        rows = by_image[image]
-        chosen, missing = _at_rate(rows, bpp)
+        chosen, missing = _at_rate(by_image[image], bpp)
         pixels, lacking = _decoded(chosen, contents)
         sentences += [*missing, *lacking]
-        order = in_order([label for label in chosen if label in pixels])
+        order = sorted(pixels, key=look().place)
         order = order[: None if look().most is None else MOST_CROPS]
         if len(order) < 2:
             few = "fewer than two codecs can be decoded; `bench run` keeps streams of others"
-            return PaperFigure(None, (f"no crops: {few}", *sentences), (few, *sentences))
+            return _no_crops(few, *sentences)
         box = crop.box or most_different([pixels[label] for label in order], CROP_PX)
         if _part(picture, box).shape[:2] != (box[3], box[2]):
             size = f"{picture.shape[1]} x {picture.shape[0]}"
@@ -98,41 +97,37 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
             tiles.append(_tile(names[label], cut, chosen[label], measure, image, box))
     records = [tile.record for tile in tiles if tile.record]
     each = len(tiles) // len(asked)
-    rows_of_each = math.ceil(each / PER_ROW[look().width == "column"])
-    columns = math.ceil(each / rows_of_each)
+    columns = math.ceil(each / math.ceil(each / PER_ROW[look().width == "column"]))
     caption = brief(
-        [
-            f"Parts of {', '.join(dict.fromkeys(one['image'] for one in records))} "
-            f"({profile(dataset).title}), decoded from real streams of about one rate; rate and "
-            f"{metric_names([measure])} are of the whole photograph.",
-            *dict.fromkeys(f"* {record['caveat']}." for record in records if record["caveat"]),
-        ]
+        f"Parts of {', '.join(dict.fromkeys(record['image'] for record in records))} "
+        f"({profile(dataset).title}), decoded from real streams of about one rate; rate and "
+        f"{metric_names([measure])} are of the whole photograph.",
+        *dict.fromkeys(f"{CAVEAT} {record['caveat']}." for record in records if record["caveat"]),
     )
-    return PaperFigure(
-        draw_pictures(tiles, columns, caption, _details(records, measure)),
-        tuple(dict.fromkeys(sentences)),
-    )
+    drawing = draw_pictures(tiles, columns, caption, _details(records, measure))
+    return PaperFigure(drawing, tuple(dict.fromkeys(sentences)))
 
 
-def _measure(asked: Sequence[str], by_image: Mapping[str, ByCodec]) -> Measure:
-    every = [row for rows in by_image.values() for of in rows.values() for row in of]
+def _no_crops(why: str, *more: str) -> PaperFigure:
+    return PaperFigure(None, (f"no crops: {why}", *more), (why, *more))
+
+
+def _measure(asked: Sequence[str], rows: Sequence[StreamRow]) -> Measure:
     for name in asked or USUAL_METRICS:
         measure = Measure.named(name)
-        if asked or all(row.get(measure.column) is not None for row in every):
+        if asked or all(row.get(measure.column) is not None for row in rows):
             return measure
     return Measure.named("psnr")
 
 
-def _digests(rows: ByCodec) -> set[str]:
-    return {row["image_sha256"] for of in rows.values() for row in of}
-
-
-def _image(asked: str, there: Mapping[str, object]) -> str:
+def _image(asked: str, known: Mapping[str, object]) -> str:
     """Return the name of the photograph asked for; empty if none was."""
-    name = asked.rpartition("/")[2] if asked not in there else asked
-    result = [one for one in there if fnmatch(one, name) or fnmatch(PurePath(one).stem, name)]
+    name = asked.rpartition("/")[2] if asked not in known else asked
+    result = [
+        image for image in known if fnmatch(image, name) or fnmatch(PurePath(image).stem, name)
+    ]
     if asked and not result:
-        raise UnknownName("photograph with kept streams", asked, there)
+        raise UnknownName("photograph with kept streams", asked, known)
     return result[0] if asked else ""
 
 
@@ -141,8 +136,7 @@ def _most_different(by_image: Mapping[str, ByCodec], measure: Measure) -> str:
 
     def spread(image: str) -> tuple[int, float, str]:
         rows = by_image[image]
-        chosen, _ = _at_rate(rows, None)
-        values = [row.get(measure.column) for row in chosen.values()]
+        values = [row.get(measure.column) for row in _at_rate(rows, None)[0].values()]
         known = [value for value in values if value is not None]
         return len(rows), max(known, default=0.0) - min(known, default=0.0), image
 
@@ -161,22 +155,21 @@ def _decoded(
     chosen: Mapping[str, StreamRow], contents: DatasetContents
 ) -> tuple[dict[str, Pixels], list[str]]:
     """Return pixels by codec, and sentences on streams that cannot be decoded."""
-    rows = list(chosen.values())
-    allowed = [row for row in rows if contents.codecs.may_run(_spec(row))]
-    decoded = dict(one for one in reconstruct_all(allowed, contents, "cpu", 1) if one)
+    specs = {name: CodecSpec.of(row["codec"], row["variant"]) for name, row in chosen.items()}
+    allowed = [name for name, spec in specs.items() if contents.codecs.may_run(spec)]
+    rows = [chosen[name] for name in allowed]
+    decoded = {
+        allowed[n]: made for n, made in filter(None, reconstruct_all(rows, contents, "cpu", 1))
+    }
     pixels: dict[str, Pixels] = {}
     sentences = []
-    for name, row in chosen.items():
-        made = decoded[allowed.index(row)] if row in allowed else why_not_run(_spec(row))
+    for name, spec in specs.items():
+        made = decoded[name] if name in decoded else why_not_run(spec)
         if isinstance(made, np.ndarray):
             pixels[name] = made
         else:
             sentences.append(f"crops lack {name}: {getattr(made, 'reason', made)}")
     return pixels, sentences
-
-
-def _spec(row: StreamRow) -> CodecSpec:
-    return CodecSpec.of(row["codec"], row["variant"])
 
 
 def _part(pixels: Pixels, box: Box) -> Pixels:
@@ -201,21 +194,20 @@ def _tile(
         "stream_sha256": row["stream_sha256"],
         **{key: row.get(key) for key in (measure.column, f"{measure.column}_protocol")},
     }
-    values = {BPP: row["bpp"], measure.label: row.get(measure.column)}
-    return PictureTile(name + "*" * bool(row["caveat"]), cut, values, record)
+    values = {"Rate (bpp)": row["bpp"], measure.label: row.get(measure.column)}
+    return PictureTile(name + CAVEAT * bool(row["caveat"]), cut, values, record)
 
 
 def _details(records: Sequence[StreamRow], measure: Measure) -> list[str]:
     rules = {record[f"{measure.column}_protocol"]: None for record in records}
     lines = [f"Protocols: {', '.join(filter(None, [CODING, *rules]))}."]
     for record in records:
-        place = (
-            f"{record['width']} x {record['height']} pixels at ({record['left']}, {record['top']})"
-        )
+        size = f"{record['width']} x {record['height']} pixels"
+        place = f"{record['image']}, {size} at ({record['left']}, {record['top']})"
         rate = f"{record['bpp']:.4f} bpp"
         origin = f"{record['system']}: {record['version']} at {record['setting']}, {rate}"
         words = [origin, "recorded elsewhere" * record["recorded"], record["caveat"]]
-        lines.append(f"{record['image']}, {place}. {', '.join(filter(None, words))}.")
+        lines.append(f"{place}. {', '.join(filter(None, words))}.")
     return lines
 
 
@@ -233,7 +225,7 @@ def matched_rate(rates: Mapping[str, Sequence[float]]) -> float:
     usual = [rate for rate in every if LEAST_BPP <= rate <= MOST_BPP] or every
 
     def spread(rate: float) -> float:
-        off = [min(abs(math.log(one / rate)) for one in of_codec) for of_codec in rates.values()]
+        off = [min(abs(math.log(other / rate)) for other in of) for of in rates.values()]
         return sum(off) / len(off)
 
     close = [rate for rate in usual if spread(rate) <= math.log(CLOSE)]
@@ -245,8 +237,7 @@ def most_different(pictures: Sequence[Pixels], side: int) -> Box:
 
     Pictures smaller than the square give the largest square inside them.
     """
-    height, width, _ = pictures[0].shape
-    side = min(side, height, width)
+    side = min(side, *pictures[0].shape[:2])
     spread = np.stack([picture.astype(np.float32) for picture in pictures]).var(axis=0).sum(axis=2)
     top, left = largest_square(spread.astype(np.float64), side, STRIDE_PX)
     return left, top, side, side
@@ -270,11 +261,10 @@ def rows_with_streams(
             raise UnknownName("codec with results", name, {label for label, _ in labelled})
 
     def place(label: str, row: StreamRow) -> int:
-        known = [order.index(key) for key in (label, row["codec"]) if key in order]
-        return known[0] if known else len(order)
+        return next((order.index(key) for key in (label, row["codec"]) if key in order), len(order))
 
     result: dict[str, dict[str, list[StreamRow]]] = {}
-    for label, row in sorted(labelled, key=lambda one: (place(*one), one[1]["variant"])):
+    for label, row in sorted(labelled, key=lambda pair: (place(*pair), pair[1]["variant"])):
         good = row["status"] == "ok" and row["stream_sha256"] and row["codec"] != registry.NULL
         if good and (not wanted or place(label, row) < len(order)) and contents.has_stream(row):
             result.setdefault(row["image"], {}).setdefault(label, []).append(row)

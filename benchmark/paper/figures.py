@@ -14,11 +14,10 @@ from benchmark.codec_spec import facts_of
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.figures.bd_bars import draw_bd_bars
-from benchmark.figures.captions import grouped
-from benchmark.figures.captions import metric_names as metric_words
 from benchmark.figures.choice import chosen_names, shown
 from benchmark.figures.cost import COSTS, CostPoint, draw_costs
-from benchmark.figures.labels import Drawing
+from benchmark.figures.labels import Drawing, grouped
+from benchmark.figures.labels import metric_names as metric_words
 from benchmark.figures.look import look, names_meaning
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.realism import draw_realism_plots, left_out

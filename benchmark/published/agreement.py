@@ -76,24 +76,20 @@ def truncation_db(psnr_db: Float64Array) -> Float64Array:
     return np.asarray(10 * np.log10(mse / np.maximum(mse - 1 / 4, 1 / 12)))
 
 
-def _unrounded(psnr_db: Float64Array) -> Cause:
-    return Cause("published before rounding to 8 bits", -rounding_db(psnr_db), 0.0)
-
-
-def _unrounded_ms_ssim(ms_ssim: Float64Array) -> Cause:
+def _rounding_of_ms_ssim_db(ms_ssim: Float64Array) -> Float64Array:
     # rounding costs 7e-5 to 1.1e-4 in CompressAI's own tables of both
-    change = np.asarray(10 * np.log10((1 - ms_ssim) / (1 - ms_ssim + 1.2e-4)))
-    return Cause("published before rounding to 8 bits", change, 0.0)
+    return np.asarray(10 * np.log10((1 - ms_ssim + 1.2e-4) / (1 - ms_ssim)))
 
 
-def _truncated(psnr_db: Float64Array) -> Cause:
-    return Cause("published of pictures truncated to 8 bits", 0.0, truncation_db(psnr_db))
-
-
+UNROUNDED = "published before rounding to 8 bits"
 RULES: dict[tuple[str, str], Callable[[Float64Array], Cause]] = {  # by published rule and ours
-    ("psnr-rgb-unrounded/1", "psnr-rgb8/1"): _unrounded,
-    ("ms-ssim-rgb-unrounded/1", "ms-ssim-rgb8/1"): _unrounded_ms_ssim,
-    ("psnr-rgb8-truncated/1", "psnr-rgb8/1"): _truncated,
+    ("psnr-rgb-unrounded/1", "psnr-rgb8/1"): lambda x: Cause(UNROUNDED, -rounding_db(x), 0.0),
+    ("ms-ssim-rgb-unrounded/1", "ms-ssim-rgb8/1"): lambda x: Cause(
+        UNROUNDED, -_rounding_of_ms_ssim_db(x), 0.0
+    ),
+    ("psnr-rgb8-truncated/1", "psnr-rgb8/1"): lambda x: Cause(
+        "published of pictures truncated to 8 bits", 0.0, truncation_db(x)
+    ),
 }
 
 
@@ -105,15 +101,21 @@ def agreements(
     PSNR comes first, since causes of other differences may depend on its agreement.
     """
     result: list[Agreement | NotCompared] = []
-    for measure in sorted(measures, key=lambda one: one.column != "psnr_db"):
+    systems = [s for s in SYSTEMS if s.measured in summary.labels and s.published and not s.budget]
+    for measure in sorted(measures, key=lambda measure: measure.column != "psnr_db"):
         published = published_curves(points, dataset, measure)
-        measured = {one.system.label: one for one in measured_panel(summary, measure).measured}
-        for system in SYSTEMS:
-            if system.measured in summary.labels and system.published and not system.budget:
-                for curve in published:
-                    if curve.system.published[0] == system.published[0]:
-                        mine = measured.get(system.label)
-                        result.append(_compare(summary, system.label, mine, measure, curve, result))
+        panel = measured_panel(summary, measure)
+        for system in systems:
+            for curve in published:
+                if curve.system.published[0] == system.published[0]:
+                    agreed = {
+                        earlier.column
+                        for earlier in result
+                        if isinstance(earlier, Agreement) and earlier.verdict == "agrees"
+                        and earlier[:2] == (system.label, curve.name)
+                    }  # fmt: skip
+                    mine = panel.of_label(system.label)
+                    result.append(_compare(summary, system.label, mine, measure, curve, agreed))
     return result
 
 
@@ -123,8 +125,9 @@ def _compare(
     mine: SystemCurve | None,
     measure: Measure,
     curve: SystemCurve,
-    earlier: Sequence[Agreement | NotCompared],
+    agreed: set[str],
 ) -> Agreement | NotCompared:
+    """Compare a codec with a published curve. agreed: metrics in which the two agree."""
     editions = [point.edition for point in summary.points if point.label == label]
     facts = facts_of(parse_codec(label))
     theirs, ours = rules = curve.protocols[0], summary.protocols[measure.column]
@@ -136,43 +139,36 @@ def _compare(
         f"{len(curve.points)} published points are too few": len(curve.points) < LEAST_POINTS,
         "no complete point is measured": mine is None,
     }
+    key = label, curve.name, measure.column
     why = next((why for why, applies in refusals.items() if applies), "")
     if mine is None or why:
-        return NotCompared(label, curve.name, measure.column, why)
-    bpp, drawn = (np.array(one) for one in curve.drawn(measure))
-    rates, values = (np.array(one) for one in mine.drawn(measure))
+        return NotCompared(*key, why)
+    bpp, places = map(np.array, curve.drawn(measure))
+    rates, values = map(np.array, mine.drawn(measure))
     inside = (rates >= bpp[0]) & (rates <= bpp[-1])
     if not inside.any():
-        return NotCompared(label, curve.name, measure.column, "no rate in common")
+        return NotCompared(*key, "no rate in common")
     from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
     at, x = np.log10(rates[inside]), np.log10(bpp)
-    akima = Akima1DInterpolator(x, drawn)(at)
+    akima = Akima1DInterpolator(x, places)(at)
     difference = values[inside] - akima
     reading = max((point.value_error or 0.0 for point in curve.points), default=0.0)
-    slack = TOLERANCE_DB + reading + np.abs(PchipInterpolator(x, drawn)(at) - akima)
-    agreed = {
-        one.column
-        for one in earlier
-        if isinstance(one, Agreement)
-        and (one.label, one.published, one.verdict) == (label, curve.name, "agrees")
-    }
+    slack = TOLERANCE_DB + reading + np.abs(PchipInterpolator(x, places)(at) - akima)
     raw = np.interp(at, x, [point.value for point in curve.points])
     causes = [RULES[rules](raw)] if rules in RULES else []
     causes += [
-        Cause(one.why, one.low_db, one.high_db)
-        for one in facts.known_differences
-        if one.column == measure.column
-        and all(edition.version.startswith(one.version) for edition in editions)
-        and (not one.beside or one.beside in agreed)
+        Cause(known.why, known.low_db, known.high_db)
+        for known in facts.known_differences
+        if known.column == measure.column
+        and all(edition.version.startswith(known.version) for edition in editions)
+        and (not known.beside or known.beside in agreed)
     ]
     low = sum((cause.low for cause in causes), np.zeros(len(at))) - slack
     high = sum((cause.high for cause in causes), np.zeros(len(at))) + slack
     worst = int(np.abs(difference).argmax())
-    result = Agreement(
-        label, curve.name, measure.column, len(at), float(difference.mean()),
-        float(difference[worst]), float(rates[inside][worst]), "agrees", "",
-    )  # fmt: skip
+    numbers = float(difference.mean()), float(difference[worst]), float(rates[inside][worst])
+    result = Agreement(*key, len(at), *numbers, "agrees", "")
     if (np.abs(difference) <= slack).all():
         return result
     if ((difference >= low) & (difference <= high)).all():

@@ -28,7 +28,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "kid256": ("kid", "kid256"),
 }
 NAMES = {name: column for column, names in COLUMNS.items() for name in names}
-
+CODEC = ("codec", "method", "model", "system", "name")  # columns that say whose a row is
 
 Series = tuple[tuple[float, ...], tuple[float, ...]]  # rates in bit per pixel, values
 
@@ -55,10 +55,8 @@ def read_curves(path: Path) -> list[NamedCurve]:
         ) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is no text in UTF-8: {error}") from error
-    if path.suffix.lower() == ".json":
-        named = _of_json(path, text)
-    else:
-        named = _of_table(path, _cells(text))
+    json_file = path.suffix.lower() == ".json"
+    named = _of_json(path, text) if json_file else _of_table(path, _cells(text))
     curves = [_curve(path, name, columns) for name, columns in named.items()]
     if not curves:
         raise UsageError(f"{path} has no row of numbers below its header")
@@ -72,9 +70,8 @@ def _of_json(path: Path, text: str) -> dict[str, dict[str, list[float]]]:
         raise UsageError(f"{path} is no JSON: {error}") from error
     if isinstance(content, list) and all(isinstance(row, dict) for row in content) and content:
         header = list(content[0])
-        return _of_table(
-            path, [header, *([str(row.get(key, "")) for key in header] for row in content)]
-        )
+        rows = ([str(row.get(key, "")) for key in header] for row in content)
+        return _of_table(path, [header, *rows])
     if not isinstance(content, dict):
         raise UsageError(f"{path} is neither an object with lists nor a list of objects")
     results = content.get("results", content)
@@ -91,26 +88,21 @@ def _cells(text: str) -> list[list[str]]:
     tables: list[list[list[str]]] = [[]]
     for line in text.splitlines():
         if line.lstrip().startswith("|"):
-            cells = [
-                re.sub(r"[*`~]", "", cell).strip() for cell in line.strip().strip("|").split("|")
-            ]
+            marked = line.strip().strip("|").split("|")
+            cells = [re.sub(r"[*`~]", "", cell).strip() for cell in marked]
             if not all(re.fullmatch(r":?-+:?", cell) for cell in cells):
                 tables[-1].append(cells)
         elif tables[-1]:
             tables.append([])
-    with_rates = [rows for rows in tables if rows and {RATE} < set(map(_column, rows[0])) - {""}]
-    if with_rates:
-        return with_rates[0]
+    for rows in tables:
+        if rows and {RATE} < {*map(_column, rows[0])} - {""}:
+            return rows
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    if not lines:
-        return []
-    delimiter = csv_delimiter(lines[0])
-    if lines[0].count(delimiter) == 0:
+    delimiter = csv_delimiter(lines[0]) if lines else ""
+    if lines and delimiter not in lines[0]:
         return [line.split() for line in lines]  # columns of blanks
-    return [
-        [cell.strip() for cell in row]
-        for row in csv.reader(StringIO("\n".join(lines)), delimiter=delimiter)
-    ]
+    reader = csv.reader(StringIO("\n".join(lines)), delimiter=delimiter or ",")
+    return [[cell.strip() for cell in row] for row in reader]
 
 
 def _of_table(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, dict[str, list[float]]]:
@@ -121,25 +113,16 @@ def _of_table(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, dict[str, 
             f"{path} needs a column of rates (bpp) and one of a metric (psnr, ms_ssim, ...); "
             f"its header is {', '.join(header) or 'empty'}"
         )
-    naming = next(
-        (
-            n
-            for n, name in enumerate(header)
-            if _plain(name) in ("codec", "method", "model", "system", "name")
-        ),
-        None,
-    )
+    naming = next((n for n, name in enumerate(header) if _plain(name) in CODEC), None)
     curves: dict[str, dict[str, list[float]]] = {}
-    for number, row in enumerate(rows[1:], 2):
-        if not any(row[index].strip() for index in known if index < len(row)):
-            continue
-        name = (
-            row[naming] if naming is not None and naming < len(row) and row[naming] else path.stem
-        )
-        columns = curves.setdefault(name, {column: [] for column in known.values()})
-        for index, column in known.items():
-            value = row[index] if index < len(row) else ""
-            columns[column].append(_number(path, f"row {number}, {header[index]}", value))
+    for number, cells in enumerate(rows[1:], 2):
+        row = [*cells, *[""] * (len(header) - len(cells))]
+        if any(row[index].strip() for index in known):
+            name = (row[naming] if naming is not None else "") or path.stem
+            columns = curves.setdefault(name, {column: [] for column in known.values()})
+            for index, column in known.items():
+                where = f"row {number}, {header[index]}"
+                columns[column].append(_number(path, where, row[index]))
     return curves
 
 
@@ -148,17 +131,17 @@ def _curve(path: Path, name: str, columns: Mapping[str, Sequence[float]]) -> Nam
         raise UsageError(f"{path} lacks rates (bpp), or values of a metric beside them")
     if len({len(values) for values in columns.values()}) > 1:
         raise UsageError(f"{path}: the columns of {name} have different lengths")
-    if any(not 0 < rate < 1000 for rate in columns[RATE]):
+    rates = columns[RATE]
+    if any(not 0 < rate < 1000 for rate in rates):
         raise UsageError(f"{path}: a rate of {name} is not between 0 and 1000 bit per pixel")
-    order = sorted(range(len(columns[RATE])), key=columns[RATE].__getitem__)
-    rates = tuple(columns[RATE][index] for index in order)
+    order = sorted(range(len(rates)), key=rates.__getitem__)
     series: dict[str, Series] = {}
     for column, values in columns.items():
         in_db = column == "ms_ssim_db" or (column == "ms_ssim" and max(values) > 1)
         linear = [1 - 10 ** (-value / 10) for value in values] if in_db else values
         if column != RATE:
-            name_of = "ms_ssim" if in_db else column
-            series[name_of] = rates, tuple(linear[index] for index in order)
+            pairs = tuple(rates[at] for at in order), tuple(linear[at] for at in order)
+            series["ms_ssim" if in_db else column] = pairs
     return NamedCurve(name, series)
 
 
@@ -178,9 +161,8 @@ def _column(name: str) -> str:
     >>> _column("MS-SSIM [dB]"), _column("Bit-rate (bpp)"), _column("PSNR (dB)"), _column("image")
     ('ms_ssim_db', 'bpp', 'psnr_db', '')
     """
-    plain = _plain(name)
     without_unit = _plain(re.sub(r"[(\[].*", "", name))
-    return NAMES.get(plain) or NAMES.get(without_unit, "")
+    return NAMES.get(_plain(name)) or NAMES.get(without_unit, "")
 
 
 def _plain(name: str) -> str:

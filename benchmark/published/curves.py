@@ -14,9 +14,7 @@ from benchmark.published.points import PublishedPoint, curve_name, slug
 
 LABELS = {system.label for system in SYSTEMS}
 STYLE_LABELS = {variant: system.label for system in SYSTEMS for variant in system.published}
-
-
-UNTOLD = ("reference", "interval")  # fields of points that records leave out
+UNRECORDED = ("reference", "interval")  # fields of points that records leave out
 
 
 class CurvePoint(NamedTuple):
@@ -106,6 +104,11 @@ class Panel(NamedTuple):
         """Curves of published points."""
         return tuple(curve for curve in self.curves if not curve.measured)
 
+    def of_label(self, label: str) -> SystemCurve | None:
+        """Return the curve of a label, a measured one before a published one."""
+        curves = (*self.measured, *self.published)
+        return next((curve for curve in curves if curve.system.label == label), None)
+
     @property
     def names_by_protocol(self) -> dict[str, list[str]]:
         """Names of the curves by protocol id, the panel's own protocol first.
@@ -135,9 +138,9 @@ def measured_panel(summary: Summary | None, measure: Measure) -> Panel:
                 ends = point_interval(point, measure) if measure.of_sets else None
                 start = mean.bpp, mean.value, str(point.setting), how, mean.images
                 points.append(CurvePoint(*start, *origin, interval=ends))
-        result.append(SystemCurve(System(names[label], label), tuple(points), edition))
-    kept = tuple(curve for curve in result if curve.points)
-    return Panel(measure, kept, tuple(excluded(summary, measure)))
+        if points:
+            result.append(SystemCurve(System(names[label], label), tuple(points), edition))
+    return Panel(measure, tuple(result), tuple(excluded(summary, measure)))
 
 
 def published_curves(
@@ -153,21 +156,22 @@ def published_curves(
         if p.dataset == dataset and p.metric == metric and p.kind != "step":
             key = p.system, p.variant, p.protocol, p.kind, p.how, p.source
             groups.setdefault(key, []).append(p)
-    return [
-        published_curve(
-            System(curve_name(*key[:2]), style_label(*key[:2]), published=((key[0], key[1]),)),
-            sorted(group, key=lambda point: point.bpp),
-            dataset,
-        )
-        for key, group in groups.items()
-    ]
+    result = []
+    for (name, variant, *_), group in groups.items():
+        label = style_label(name, variant)
+        system = System(curve_name(name, variant), label, published=((name, variant),))
+        result.append(published_curve(system, group, dataset))
+    return result
 
 
 def published_curve(system: System, points: Sequence[PublishedPoint], dataset: str) -> SystemCurve:
-    """Return the curve of a system through published points, which are sorted by rate."""
+    """Return the curve of a system through published points."""
     images = profile(dataset).published_images
     names = [name for name in CurvePoint._fields if name not in ("images", "interval")]
-    result = (CurvePoint(**{n: getattr(p, n) for n in names}, images=images) for p in points)
+    result = [
+        CurvePoint(**{name: getattr(point, name) for name in names}, images=images)
+        for point in sorted(points, key=lambda point: point.bpp)
+    ]
     return SystemCurve(system, tuple(result), sampled=any(p.kind == "sample" for p in points))
 
 
@@ -194,7 +198,7 @@ def records(panels: Iterable[Panel]) -> list[dict[str, Any]]:
             "measured": curve.measured,
             "sampled": curve.sampled,
             "drawn": panel.measure.drawn(point.value),
-            **{name: value for name, value in point._asdict().items() if name not in UNTOLD},
+            **{name: value for name, value in point._asdict().items() if name not in UNRECORDED},
         }
         for panel in panels
         for curve in panel.curves
@@ -216,10 +220,8 @@ def overlay(curves: Sequence[SystemCurve], protocol: str | None, mix: bool = Fal
     all are drawn.
     """
     wanted = curves[0].protocols[0] if curves and protocol is None else protocol
-    fits = [mix or curve.protocols[0] == wanted for curve in curves]
-    pairs = list(zip(curves, fits, strict=True))
-    drawn = tuple(curve for curve, fit in pairs if fit)
-    return Overlay(drawn, tuple(curve for curve, fit in pairs if not fit))
+    fits = [curve for curve in curves if mix or curve.protocols[0] == wanted]
+    return Overlay(tuple(fits), tuple(curve for curve in curves if curve not in fits))
 
 
 def overlays(
@@ -241,12 +243,12 @@ def overlays(
         for measure in measures
         if summary.values_of(measure.column)
     }
-    if any(one.drawn or one.refused for one in result.values()):
+    if any(curves for of_column in result.values() for curves in of_column):
         check_same_images(dataset, summary.images, summary.average)
-    drawn = {curve.method for one in result.values() for curve in one.drawn}
-    for column, one in result.items():
-        for curve in one.refused:
-            if curve.method not in drawn:
+    methods = {curve.method for of_column in result.values() for curve in of_column.drawn}
+    for column, of_column in result.items():
+        for curve in of_column.refused:
+            if curve.method not in methods:
                 raise UsageError(
                     f"{curve.name} cannot be beside these results: its {column} is by "
                     f"{curve.protocols[0]}, theirs by {summary.protocols[column]}; "
@@ -256,18 +258,18 @@ def overlays(
 
 
 def left_out(
-    points: Iterable[PublishedPoint], found: Mapping[str, Overlay], dataset: str
+    points: Iterable[PublishedPoint], overlaid: Mapping[str, Overlay], dataset: str
 ) -> list[str]:
     """Return a sentence for each metric and protocol left out, and on systems without any points.
 
     `points` are those asked for.
     """
     refused: dict[tuple[str, str], dict[str, None]] = {}
-    for column, one in found.items():
-        for curve in one.refused:
+    for column, of_column in overlaid.items():
+        for curve in of_column.refused:
             refused.setdefault((column, curve.protocols[0]), {})[curve.name] = None
-    there = {curve.method for one in found.values() for curve in (*one.drawn, *one.refused)}
-    absent = dict.fromkeys(point.system for point in points if point.system not in there)
+    methods = {c.method for of_column in overlaid.values() for curves in of_column for c in curves}
+    absent = dict.fromkeys(point.system for point in points if point.system not in methods)
     return [
         f"not drawn: published {column} of {', '.join(names)}: {protocol} is another rule than "
         "that of the measured rows (--mix-protocols draws them)"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from benchmark.analysis.systems import FIELD_SYSTEMS, GROUPED_SYSTEMS, PAPER_SYSTEMS, System
+from benchmark.analysis.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, System
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve, published_curve
@@ -29,13 +29,13 @@ def paper_panel(
     published points of a protocol that is not in `measure.meets` are left out.
     """
     curves = []
-    mine = _measured(here, dataset)
+    whole = _whole_curves(here, dataset)
     for system in PAPER_SYSTEMS:
         another = system.budget and system.published  # the network measured here is not that one
-        measured = None if another else mine.get(system.label)
+        measured = None if another else whole.get(system.label)
         if measured is None or system.keeps_published:
             curves.append(_published(system, measure, dataset, points))
-        curves.append(measured)
+        curves.append(measured and measured._replace(system=system))
     return _cut(measure, curves, up_to_bpp)
 
 
@@ -45,22 +45,24 @@ def field_panel(measure: Measure, dataset: str, here: Panel, up_to_bpp: float) -
     `here` is the `measured_panel` of the dataset; the curves of two programs stand beside them.
     Where one of these lacks rows, a variant of it that has the same pixels stands in.
     """
-    mine, whole = _measured(here, dataset), _whole_curves(here, dataset)
-    for label, (variant, words) in STAND_INS.items():
-        if variant in whole:
-            system = next(one for one in FIELD_SYSTEMS if one.label == label)
-            mine.setdefault(label, whole[variant]._replace(system=system, build=words))
-    return _cut(measure, (mine.get(system.label) for system in FIELD_SYSTEMS), up_to_bpp)
+    curves = []
+    whole = _whole_curves(here, dataset)
+    for system in FIELD_SYSTEMS:
+        variant, words = STAND_INS.get(system.label, ("", ""))
+        if curve := whole.get(system.label):
+            curves.append(curve._replace(system=system))
+        elif curve := whole.get(variant):
+            curves.append(curve._replace(system=system, build=words))
+    return _cut(measure, curves, up_to_bpp)
 
 
 def _cut(measure: Measure, curves: Iterable[SystemCurve | None], up_to_bpp: float) -> Panel:
     """Return a panel of the points below a rate of those curves that have any."""
-    cut = [
-        curve._replace(points=tuple(point for point in curve.points if point.bpp <= up_to_bpp))
-        for curve in curves
-        if curve is not None
-    ]
-    return Panel(measure, tuple(curve for curve in cut if curve.points))
+    kept = []
+    for curve in filter(None, curves):
+        points = tuple(point for point in curve.points if point.bpp <= up_to_bpp)
+        kept += [curve._replace(points=points)] * bool(points)
+    return Panel(measure, tuple(kept))
 
 
 def too_few(here: Iterable[Panel], dataset: str) -> list[str]:
@@ -68,10 +70,11 @@ def too_few(here: Iterable[Panel], dataset: str) -> list[str]:
     reasons: dict[str, dict[str, None]] = {}
     of_paper = {system.measured for system in PAPER_SYSTEMS if system.measured}
     for panel in here:
+        whole = _whole_curves(panel, dataset)
         known = {curve.system.label: curve for curve in panel.measured}
-        lacks = [(one.label, one.why) for one in panel.excluded if one.label not in known]
+        lacks = [(key.label, key.why) for key in panel.excluded if key.label not in known]
         for label, curve in known.items():
-            if not _whole(curve, dataset):
+            if label not in whole:
                 most = max(point.images or 0 for point in curve.points)
                 lacks.append((label, f"{most} of {profile(dataset).published_images} images"))
         for label, why in lacks:
@@ -105,42 +108,32 @@ def whole_set(points: Iterable[PublishedPoint], dataset: str) -> list[PublishedP
     note = f"mean of {' and '.join(PARTS)}, weighted {weights[0]}:{weights[1]}"
     return [
         msgspec.structs.replace(
-            one,
+            first,
             dataset=dataset,
-            bpp=mean(one.bpp, other.bpp),
-            value=mean(one.value, other.value),
-            note="; ".join(filter(None, [one.note, note])),
-            reference=f"{one.reference}; {other.reference}",
+            bpp=mean(first.bpp, second.bpp),
+            value=mean(first.value, second.value),
+            note="; ".join(filter(None, [first.note, note])),
+            reference=f"{first.reference}; {second.reference}",
         )
-        for one, other in zip(*parts, strict=True)
-        if one.setting == other.setting
+        for first, second in zip(*parts, strict=True)
+        if first.setting == second.setting
     ]
 
 
-def _measured(here: Panel, dataset: str) -> dict[str, SystemCurve]:
-    """Return the measured curves over a whole dataset by label, named as systems of figures are."""
-    whole = _whole_curves(here, dataset)
-    return {
-        system.label: whole[system.label]._replace(system=system)
-        for system in GROUPED_SYSTEMS
-        if system.label in whole
-    }
-
-
 def _whole_curves(here: Panel, dataset: str) -> dict[str, SystemCurve]:
-    return {curve.system.label: curve for curve in here.measured if _whole(curve, dataset)}
-
-
-def _whole(curve: SystemCurve, dataset: str) -> bool:
-    """Return whether the curve's means are over as many images as published ones."""
+    """Return the measured curves of means over as many images as published ones, by label."""
     wanted = profile(dataset).published_images
-    return wanted is None or any(point.images == wanted for point in curve.points)
+    return {
+        curve.system.label: curve
+        for curve in here.measured
+        if wanted is None or any(point.images == wanted for point in curve.points)
+    }
 
 
 def _published(
     system: System, measure: Measure, dataset: str, points: Sequence[PublishedPoint]
 ) -> SystemCurve | None:
-    """Return the curve of a system's first variant with points, lowest rate first.
+    """Return the curve of a system's first variant with points.
 
     Of two sources' points at one rate, the first of the csv is kept.
     """
@@ -154,10 +147,11 @@ def _published(
         kept: list[PublishedPoint] = []
         for p in [p for p in of_variant if p.dataset == dataset] or whole_set(of_variant, dataset):
             if not any(
-                one.source != p.source and max(one.bpp, p.bpp) <= SAME_RATE * min(one.bpp, p.bpp)
-                for one in kept
+                other.source != p.source
+                and max(other.bpp, p.bpp) <= SAME_RATE * min(other.bpp, p.bpp)
+                for other in kept
             ):
                 kept.append(p)
         if kept:
-            return published_curve(system, sorted(kept, key=lambda p: p.bpp), dataset)
+            return published_curve(system, kept, dataset)
     return None

@@ -25,7 +25,6 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 Record = TypeVar("Record", bound=msgspec.Struct)
 
 BUNDLED = Path(__file__).parents[2] / "results" / "published"
-EVERYTHING = "all"
 
 
 class PublishedPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,14 +82,11 @@ def parse(text: str, kind: type[Record]) -> tuple[Record, ...]:
     expected = list(kind.__struct_fields__)
     if reader.fieldnames != expected:
         raise StoreError(f"it has other columns than {', '.join(expected)}")
-    rows = []
-    for row in reader:
-        given = {name: value for name, value in row.items() if value}
-        try:
-            rows.append(msgspec.convert(given, kind, strict=False))
-        except msgspec.ValidationError as error:
-            raise StoreError(f"line {reader.line_num}: {error}") from error
-    return tuple(rows)
+    rows = ({name: value for name, value in row.items() if value} for row in reader)
+    try:
+        return tuple(msgspec.convert(row, kind, strict=False) for row in rows)
+    except msgspec.ValidationError as error:
+        raise StoreError(f"line {reader.line_num}: {error}") from error
 
 
 def read_published(results: Path, name: str, kind: type[Record]) -> tuple[Record, ...]:
@@ -102,10 +98,9 @@ def read_published(results: Path, name: str, kind: type[Record]) -> tuple[Record
     path = path if path.exists() else BUNDLED / name
     try:
         return parse(path.read_text(encoding="utf-8"), kind)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
-    except StoreError as error:
-        raise StoreError(f"{path} cannot be read: {error}") from error
+    except (OSError, StoreError) as error:
+        why = getattr(error, "strerror", error)
+        raise StoreError(f"{path} cannot be read: {why}") from error
 
 
 def read_points(results: Path) -> tuple[PublishedPoint, ...]:
@@ -117,7 +112,7 @@ def chosen_points(results: Path, names: str) -> tuple[PublishedPoint, ...]:
     """Return the points of the systems that `--published` names, comma-separated."""
     if not names:
         return ()
-    asked = [name.strip().replace("\\,", ",") for name in split_unescaped(names, ",")]
+    asked = (name.strip().replace("\\,", ",") for name in split_unescaped(names, ","))
     return select(read_points(results), asked)
 
 
@@ -132,12 +127,12 @@ def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[Publ
         known.setdefault(f"{point.slug}:{point.variant}", []).append(point)
     result: dict[PublishedPoint, None] = {}
     for name in names:
-        if name == EVERYTHING:
+        if name == "all":
             return tuple(points)
         system, colon, variant = name.partition(":")
         key = f"{slug(system)}:{variant}" if colon else slug(system)
         if key not in known:
-            variants = [one for one in known if one.startswith(f"{slug(system)}:")]
+            variants = [other for other in known if other.startswith(f"{slug(system)}:")]
             systems = sorted({point.slug for point in points})
             raise UnknownName("published system", name, variants if colon and variants else systems)
         result |= dict.fromkeys(known[key])

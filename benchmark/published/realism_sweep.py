@@ -10,8 +10,8 @@ import numpy as np
 from benchmark.analysis.builds import beta_of, betas
 from benchmark.analysis.comparable import label_of
 from benchmark.analysis.interpolation import interpolated
-from benchmark.analysis.summarise import Edition, Summary
-from benchmark.analysis.systems import GROUPED_SYSTEMS, OURS, System, kind
+from benchmark.analysis.summarise import Summary
+from benchmark.analysis.systems import GROUPED_SYSTEMS, OURS, kind
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve, measured_panel
 from benchmark.published.points import PublishedPoint
@@ -19,7 +19,8 @@ from benchmark.published.points import PublishedPoint
 MATCHED = 1.02  # ratio of rates up to which a point is at a rate without interpolation
 WIDEST_GAP = 3.0  # ratio of the rates of two points that a value is interpolated between
 # The first system of each method, whose style is that of all; in reverse order.
-METHODS = {one.method: one._replace(name=one.method) for one in reversed(GROUPED_SYSTEMS)}
+METHODS = {system.method: system._replace(name=system.method)
+           for system in reversed(GROUPED_SYSTEMS)}  # fmt: skip
 # Published sweeps: names of steps by variant of the csv, from the least realistic; an empty name
 # stands for the points' settings.
 PUBLISHED_SWEEPS = {
@@ -81,21 +82,22 @@ def realism_sweeps(
     distortion, realism = panels
     measures = distortion.measure, realism.measure
     whole = [measured_sweep(summary, *measures, bpp)]
-    whole += [_published_sweep(one, points, dataset, *measures, bpp) for one in PUBLISHED_SWEEPS]
-    result = {one.key: one for one in whole if one is not None}
+    whole += [_published_sweep(name, points, dataset, measures, bpp) for name in PUBLISHED_SWEEPS]
+    result = {sweep.key: sweep for sweep in whole if sweep is not None}
     complete = set(result)
     others = {(curve.system, curve.measured, curve.build): curve for curve in realism.curves}
     for first in distortion.curves:
-        method, choice = _method(first.system)
+        system, second = first.system, others.get((first.system, first.measured, first.build))
+        method, choice = system.method, system.choice
+        if ".py:" in system.label and " (" in system.name:  # a user's codec: its options
+            method, _, choice = system.name.removesuffix(")").partition(" (")
         key = method, first.measured
-        second = others.get((first.system, first.measured, first.build))
         step = _step(first, second, bpp, choice) if second else None
         if step is None or key in complete:
             continue
-        system = METHODS.get(method, first.system._replace(name=method))
-        curve = first._replace(system=system, points=())
-        sweep = result.get(key, RealismSweep(curve, ()))
-        steps = sorted((*sweep.steps, step), key=lambda one: -one.realism.value)
+        system = METHODS.get(method, system._replace(name=method))
+        sweep = result.get(key, RealismSweep(first._replace(system=system, points=()), ()))
+        steps = sorted((*sweep.steps, step), key=lambda step: -step.realism.value)
         result[key] = sweep._replace(steps=tuple(steps))
     return sorted(result.values(), key=rank)
 
@@ -108,18 +110,6 @@ def rank(sweep: RealismSweep) -> tuple[int, bool]:
     return places.index(method) if method in places else other, not measured
 
 
-def _method(system: System) -> tuple[str, str]:
-    """Return a system's method and its choice of realism; of a user's codec, its options.
-
-    >>> _method(System("Mine (level 3)", "mine.py:Mine:level=3"))
-    ('Mine', 'level 3')
-    """
-    if ".py:" in system.label and " (" in system.name:
-        method, _, choice = system.name.partition(" (")
-        return method, choice.removesuffix(")")
-    return system.method, system.choice
-
-
 def measured_sweep(
     summary: Summary | None, distortion: Measure, realism: Measure, bpp: float
 ) -> RealismSweep | None:
@@ -127,24 +117,26 @@ def measured_sweep(
     if summary is None or not {distortion.column, realism.column} <= summary.protocols.keys():
         return None
     family = betas(summary, (distortion, realism))
-    panels = [measured_panel(family.within(summary), one) for one in (distortion, realism)]
+    panels = [measured_panel(family.within(summary), of) for of in (distortion, realism)]
     first, second = ({curve.system.label: curve for curve in panel.curves} for panel in panels)
-    steps: list[tuple[float, SweepStep, Edition]] = []
-    for label, points in family.points.items():
-        beta = beta_of(points[0].edition) or 0.0
-        step = _step(first[label], second[label], bpp, f"β={beta:g}")
-        steps += [(beta, step, points[0].edition)] if step else []
+    of_beta = [
+        (beta_of(points[0].edition) or 0.0, label) for label, points in family.points.items()
+    ]
+    steps, editions = [], []
+    for beta, label in sorted(of_beta, key=lambda pair: pair[0]):
+        if step := _step(first[label], second[label], bpp, f"β={beta:g}"):
+            steps.append(step)
+            editions.append(family.points[label][0].edition)
     if not steps:
         return None
-    steps.sort(key=lambda one: one[0])
-    labels = {label_of(one[2].codec, one[2].variant) for one in steps}
+    labels = {label_of(edition.codec, edition.variant) for edition in editions}
     known = [system for system in GROUPED_SYSTEMS if system.group == OURS]
-    method = next((one.method for one in known if one.label in labels), known[0].method)
-    _, result, editions = zip(*steps, strict=True)
+    method = next((system.method for system in known if system.label in labels), known[0].method)
     caveats = dict.fromkeys(caveat for edition in editions for caveat in edition.caveats)
     recorded = any(edition.recorded for edition in editions)
     edition = replace(editions[0], caveats=tuple(caveats), recorded=recorded)
-    return RealismSweep(SystemCurve(METHODS[method], (), edition), result, family.left_out)
+    curve = SystemCurve(METHODS[method], (), edition)
+    return RealismSweep(curve, tuple(steps), family.left_out)
 
 
 def _step(distortion: SystemCurve, realism: SystemCurve, bpp: float, name: str) -> SweepStep | None:
@@ -162,53 +154,60 @@ def at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> ValueAtRate | N
     points = sorted(curve.points, key=lambda point: point.bpp)
     if not points:
         return None
-    nearest = min(points, key=lambda point: abs(math.log(point.bpp / bpp)))
+    nearest = min(points, key=lambda point: _ratio(point.bpp, bpp))
     origin = nearest.protocol, nearest.source
-    ratio = max(nearest.bpp, bpp) / min(nearest.bpp, bpp)
     below = [point for point in points if point.bpp <= bpp]
     above = [point for point in points if point.bpp > bpp]
-    if below and above and ratio > 1 and above[0].bpp <= WIDEST_GAP * below[-1].bpp:
+    between = below and above and above[0].bpp <= WIDEST_GAP * below[-1].bpp
+    if between and nearest.bpp != bpp:
         rates, first = np.unique([point.bpp for point in points], return_index=True)
         values = np.array([points[at].value for at in first])
         y = np.log(values) if by_decades else values
         (at,) = interpolated(np.log(rates)[None], y[None], np.array([math.log(bpp)])).tolist()
         return ValueAtRate(bpp, math.exp(at) if by_decades else at, "interpolated", *origin)
     near = ValueAtRate(nearest.bpp, nearest.value, "point", *origin)
-    return near if ratio <= MATCHED else None
+    return near if _ratio(nearest.bpp, bpp) <= MATCHED else None
+
+
+def _ratio(first: float, second: float) -> float:
+    return max(first, second) / min(first, second)
 
 
 def _published_sweep(
     name: str,
     points: Sequence[PublishedPoint],
     dataset: str,
-    distortion: Measure,
-    realism: Measure,
+    measures: Sequence[Measure],
     bpp: float,
 ) -> RealismSweep | None:
     """Return a sweep's steps near a rate; None where the csv has none between its ends."""
-    measures = {one.published or one.column: one for one in (distortion, realism)}
+    by_metric = {measure.published or measure.column: measure for measure in measures}
     steps: dict[tuple[str, str], dict[Measure, ValueAtRate]] = {}
     variants = PUBLISHED_SWEEPS[name]
     for variant, setting in variants.items():
-        key = name, variant, dataset
         for point in points:
-            measure = measures.get(point.metric)
-            ratio = max(point.bpp, bpp) / min(point.bpp, bpp)
-            wanted = (point.system, point.variant, point.dataset) == key and ratio <= MATCHED
-            if wanted and measure and point.protocol in measure.meets:
+            measure = by_metric.get(point.metric)
+            mine = (point.system, point.variant, point.dataset) == (name, variant, dataset)
+            near = mine and _ratio(point.bpp, bpp) <= MATCHED
+            if near and measure and point.protocol in measure.meets:
                 value = ValueAtRate(point.bpp, point.value, "point", point.protocol, point.source)
                 steps.setdefault((setting, setting or point.setting), {}).setdefault(measure, value)
     whole = {key: step for key, step in steps.items() if len(step) == len(measures)}
     if all(setting for setting, _ in whole):
         return None
-    result = [SweepStep(setting, s[distortion], s[realism]) for (_, setting), s in whole.items()]
+    result = [SweepStep(step, *(of[m] for m in measures)) for (_, step), of in whole.items()]
     ends = name, list(variants)[-1]
-    system = next(one for one in GROUPED_SYSTEMS if ends in one.published)
+    system = next(system for system in GROUPED_SYSTEMS if ends in system.published)
     return RealismSweep(SystemCurve(METHODS[system.method], ()), tuple(result))
 
 
 def records(plot: PlotAtRate) -> list[dict[str, Any]]:
     """Return one flat record for every step, as it is drawn."""
+
+    def columns(name: str, value: ValueAtRate) -> dict[str, Any]:
+        fields = value._asdict()
+        return {name: fields.pop("value"), **{f"{name}_{key}": of for key, of in fields.items()}}
+
     return [
         {
             "target_bpp": plot.bpp,
@@ -216,14 +215,9 @@ def records(plot: PlotAtRate) -> list[dict[str, Any]]:
             "group": sweep.curve.system.group,
             "measured": sweep.curve.measured,
             "setting": step.setting,
-            **_columns("distortion", step.distortion),
-            **_columns("realism", step.realism),
+            **columns("distortion", step.distortion),
+            **columns("realism", step.realism),
         }
         for sweep in plot.sweeps
         for step in sweep.steps
     ]
-
-
-def _columns(name: str, value: ValueAtRate) -> dict[str, Any]:
-    fields = value._asdict()
-    return {name: fields.pop("value"), **{f"{name}_{key}": one for key, one in fields.items()}}

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from benchmark.analysis.ranking import Ranking
 from benchmark.analysis.summarise import Summary
+from benchmark.figures.bd_table import heading, headline, ranking_table
 from benchmark.figures.labels import Drawing
-from benchmark.figures.ranking_table import heading, headline, ranking_table
 from benchmark.figures.table import markdown
 from benchmark.metrics.measure import Measure
 from benchmark.system.text import counted, markdown_text, one_line

@@ -16,7 +16,7 @@ from benchmark.codec_spec import split_unescaped
 from benchmark.datasets.dataset import profile
 from benchmark.figures.bd_table import bd_overview, bd_records, bd_table
 from benchmark.figures.choice import chosen_names, names_of, shown
-from benchmark.figures.complexity import draw_complexity
+from benchmark.figures.complexity import draw_complexity, measured_block
 from benchmark.figures.labels import Drawing
 from benchmark.figures.look import FORMATS, look
 from benchmark.figures.rate_curve import draw_rate_curves
@@ -24,7 +24,6 @@ from benchmark.figures.style import file_bytes, files_of, styles
 from benchmark.figures.table import Table, csv_text, latex, markdown, means_table
 from benchmark.metrics.measure import Measure
 from benchmark.plan.request import metric_names
-from benchmark.published.complexity import measured_block
 from benchmark.published.curves import Overlay, measured_panel, overlays, style_label
 from benchmark.published.curves import left_out as left_out_published
 from benchmark.published.points import chosen_points

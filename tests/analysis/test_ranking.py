@@ -8,7 +8,7 @@ from benchmark.analysis.comparison import compare
 from benchmark.analysis.ranking import default_anchor, rank, ranked_measures, with_anchor
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import plainness
-from benchmark.figures.ranking_table import headline, ranking_table
+from benchmark.figures.bd_table import headline, ranking_table
 from benchmark.metrics.measure import Measure
 from support.rows.measured import row, sweep, table
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import short_names
-from benchmark.figures.complexity import draw_complexity
+from benchmark.figures.complexity import draw_complexity, measured_block
 from benchmark.figures.look import FONTS, WIDTHS, drawn_as
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import DOTS_PER_INCH, FAMILIES, file_bytes, styles
@@ -23,7 +23,6 @@ from benchmark.figures.table import (
     plain,
 )
 from benchmark.metrics.measure import Measure
-from benchmark.published.complexity import measured_block
 from benchmark.published.curves import measured_panel
 from support.figures.text_boxes import crowding, words_in
 from support.rows.measured import failed, row, sweep, table

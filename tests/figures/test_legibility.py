@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.analysis.builds import realism_grid
 from benchmark.analysis.summarise import summarise
-from benchmark.figures.complexity import draw_complexity
+from benchmark.figures.complexity import draw_complexity, published_blocks
 from benchmark.figures.look import FONTS, WIDTHS, drawn_as
 from benchmark.figures.pictures import PictureTile, draw_pictures
 from benchmark.figures.rate_curve import draw_rate_curves
@@ -18,7 +18,6 @@ from benchmark.paper.crdr import draw_crdr
 from benchmark.paper.figures import draw as draw_verb
 from benchmark.paper.request import FigureRequest
 from benchmark.paper.results import PaperResults
-from benchmark.published.complexity import published_blocks
 from benchmark.published.curves import measured_panel, overlay, published_curves
 from benchmark.published.points import select
 from benchmark.report.report import write_reports

@@ -10,8 +10,8 @@ from benchmark.analysis.builds import records as grid_records
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import GROUPED_SYSTEMS, SYSTEMS, System
 from benchmark.errors import StoreError
+from benchmark.figures.complexity import ComplexityRow
 from benchmark.figures.style import styles
-from benchmark.published.complexity import ComplexityRow
 from benchmark.published.curves import CurvePoint, SystemCurve, measured_panel, records
 from benchmark.published.paper_panel import field_panel, paper_panel, too_few, whole_set
 from benchmark.published.points import parse

@@ -4,9 +4,9 @@ import csv
 from pathlib import Path
 
 from benchmark.analysis.systems import GROUPED_SYSTEMS, measured_names, short_names
+from benchmark.figures.complexity import ComplexityRow, measured_block
 from benchmark.figures.style import styles
 from benchmark.metrics.measure import Measure
-from benchmark.published.complexity import ComplexityRow, measured_block
 from benchmark.published.curves import measured_panel
 from benchmark.published.paper_panel import paper_panel
 from benchmark.published.points import PublishedPoint, parse
