@@ -18,7 +18,7 @@ from benchmark.metrics.measure import Measure
 from benchmark.published.curve_file import NamedCurve, read_curves
 from benchmark.published.points import read_points, select
 from benchmark.registry import METRICS
-from benchmark.report.left_out import gone_sentences
+from benchmark.report.details import gone_sentences
 from benchmark.system.text import counted
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"

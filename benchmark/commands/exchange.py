@@ -60,7 +60,7 @@ def codec_compare(
     from benchmark.analysis.stored import read_one
     from benchmark.metrics.measure import Measure
     from benchmark.report.codec_compare import LIST, batches
-    from benchmark.report.left_out import gone_sentences
+    from benchmark.report.details import gone_sentences
 
     stored = read_one(results, dataset, codecs, tuple(METRICS), all_rows=all_rows)
     measures = [Measure.named(name) for name in METRICS]

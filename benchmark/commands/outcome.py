@@ -17,7 +17,7 @@ from benchmark.analysis.summarise import Summary
 from benchmark.commands.output import print_json, print_lines, print_table, say, show_progress
 from benchmark.datasets.dataset import Refused
 from benchmark.datasets.folder import unread_kinds
-from benchmark.figures.ranking_table import heading, ranking_table
+from benchmark.figures.bd_table import heading, ranking_table
 from benchmark.figures.table import draws_table, means_table
 from benchmark.measure.outcome import Failure, Outcome
 from benchmark.measure.run import run
@@ -28,7 +28,7 @@ from benchmark.plan.matrix import Matrix
 from benchmark.plan.request import Request
 from benchmark.plan.select import Skipped
 from benchmark.registry import METRICS, metric_class, scored_by_image
-from benchmark.report.left_out import source_sentences
+from benchmark.report.details import source_sentences
 from benchmark.report.report import overview_columns
 from benchmark.system.text import counted
 from benchmark.system.weights import SEARCHED

@@ -110,7 +110,7 @@ def report(
 
 def _print(report: "Report", table: bool | None, verbose: bool) -> None:
     from benchmark.commands.outcome import print_ranking
-    from benchmark.report.left_out import counts_of, lines_of
+    from benchmark.report.details import counts_of, lines_of
 
     stored, summary = report.stored, report.stored.summary
     images, codecs = counted(summary.images, "image"), counted(len(summary.labels), "codec")

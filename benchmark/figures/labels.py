@@ -116,11 +116,11 @@ def add_legend(
     text.set_in_layout(False)
     below = text.get_window_extent().height / figure.dpi + 2 * PAD_INCHES if note else 0.0
     legend = _legend(figure, handles, room, groups) if handles else None
-    below_axes = below + (legend.get_window_extent().height / figure.dpi if legend else 0.0)
-    whole = height + below_axes
+    tall = legend.get_window_extent().height / figure.dpi if legend else 0.0
+    whole = height + below + tall
     figure.set_size_inches(width, whole)
     text.set_position((EDGE_INCHES / width, (below - PAD_INCHES) / whole))
-    share = below_axes / whole
+    share = (below + tall) / whole
     if legend:
         legend.set_bbox_to_anchor((EDGE_INCHES / width, share), transform=figure.transFigure)
         legend.set_in_layout(False)

@@ -38,7 +38,7 @@ from benchmark.published.curves import (
 )
 from benchmark.published.points import read_points
 from benchmark.registry import NEIGHBOURS
-from benchmark.report.left_out import Gap, lines_of
+from benchmark.report.details import Gap, lines_of
 from benchmark.report.report import Report, named_in
 from benchmark.report.report_set import PAGE, PICTURES
 from benchmark.report.request import ReportRequest

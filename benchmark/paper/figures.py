@@ -31,7 +31,7 @@ from benchmark.published.curves import Panel, measured_panel, overlays
 from benchmark.published.points import PublishedPoint, chosen_points
 from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
 from benchmark.registry import ANCHORS
-from benchmark.report.left_out import gone_sentences
+from benchmark.report.details import gone_sentences
 
 METRICS: Mapping[str, tuple[str, ...]] = {  # where none are named
     "rd": ("psnr", "ms_ssim", "lpips_squeeze"),

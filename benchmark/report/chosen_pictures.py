@@ -71,35 +71,31 @@ def choose_pictures(contents: DatasetContents, name: str, choice: PictureChoice)
     name: of the dataset, or of a part of it such as clic2020:mobile. Raises `UsageError` for what
     no row has: another codec, image, setting or value.
     """
-    rows = _at_points(_of_images(_rows(contents, name, choice), choice), choice)
+    asked = _at_points(_of_images(_rows(contents, name, choice), choice), choice)
     absent: Counter[str] = Counter()
     kept = []
-    for row in rows:
-        if row.row["status"] != "ok":
+    for picture in asked:
+        if picture.row["status"] != "ok":
             absent[FAILED] += 1
-        elif not contents.codecs.may_run(row.spec):
-            absent[why_not_run(row.spec)] += 1
+        elif not contents.codecs.may_run(picture.spec):
+            absent[why_not_run(picture.spec)] += 1
         else:
-            kept.append(row)
+            kept.append(picture)
     if choice.bpp is not None:
         kept, far = _of_rate(kept, contents, choice.bpp)
         if far:
-            labels = ", ".join(sorted({one.label for one in far}))
+            labels = ", ".join(sorted({picture.label for picture in far}))
             reason = f"no stored rate within a factor of {FARTHEST:g} of {choice.bpp:g} bpp"
             absent[f"{reason} ({labels})"] = len(far)
     options = "".join(f" --points {text}" for text in choice.points)
+    lacking = [picture for picture in kept if not contents.has_picture(picture.row)]
     for recorded in (True, False):
-        lacking = [
-            one
-            for one in kept
-            if bool(one.row["recorded"]) == recorded and not contents.has_picture(one.row)
-        ]
-        if lacking:
-            specs = sorted(
-                {one.label if one.label in ALIASES else one.spec.text for one in lacking}
-            )
-            absent[why_no_stream(recorded, specs, choice.dataset, options)] = len(lacking)
-    return ChosenPictures(tuple(one for one in kept if contents.has_picture(one.row)), absent)
+        mine = [picture for picture in lacking if bool(picture.row["recorded"]) == recorded]
+        if mine:
+            specs = {p.label if p.label in ALIASES else p.spec.text for p in mine}
+            why = why_no_stream(recorded, sorted(specs), choice.dataset, options)
+            absent[why] = len(mine)
+    return ChosenPictures(tuple(p for p in kept if contents.has_picture(p.row)), absent)
 
 
 def rates(pictures: Iterable[StoredPicture]) -> dict[str, str]:
@@ -108,12 +104,11 @@ def rates(pictures: Iterable[StoredPicture]) -> dict[str, str]:
     for picture in pictures:
         by_label[picture.label].append(picture)
     result = {}
-    for label, these in by_label.items():
-        bpp = [one.row["bpp"] for one in these]
+    for label, alike in by_label.items():
+        bpp = [picture.row["bpp"] for picture in alike]
         span = f"{min(bpp):.3f}" + (f" to {max(bpp):.3f}" if len(bpp) > 1 else "")
-        result[label] = (
-            f"{span} bpp at {', '.join(map(str, sorted({one.setting for one in these})))}"
-        )
+        settings = ", ".join(map(str, sorted({picture.setting for picture in alike})))
+        result[label] = f"{span} bpp at {settings}"
     return result
 
 
@@ -135,45 +130,43 @@ def _rows(contents: DatasetContents, name: str, choice: PictureChoice) -> list[S
         raise UsageError(
             f"{contents.store.folder} has no rows of {name}: measure some with `bench run`"
         )
-    rows = [StoredPicture(label_of(one["codec"], one["variant"]), one) for one in table.to_pylist()]
-    return sorted(
-        rows, key=lambda row: (row.row["image"], row.label, *row.setting, row.row["cell"])
-    )
+    rows = [StoredPicture(label_of(row["codec"], row["variant"]), row) for row in table.to_pylist()]
+    return sorted(rows, key=lambda it: (it.row["image"], it.label, *it.setting, it.row["cell"]))
 
 
 def _of_images(rows: Sequence[StoredPicture], choice: PictureChoice) -> list[StoredPicture]:
-    names = list(dict.fromkeys(row.row["image"] for row in rows))
+    names = list(dict.fromkeys(picture.row["image"] for picture in rows))
     known = {stem(name): name for name in names} | {name: name for name in names}
     for name in choice.images:
         if name not in known:
             near = get_close_matches(name, known, n=5)
-            few = [stem(one) for one in names] if len(names) <= MOST_NAMES else near
+            few = [*map(stem, names)] if len(names) <= MOST_NAMES else near
             raise UnknownName("image with results", name, few)
     wanted = ([known[name] for name in choice.images] or names)[: choice.limit]
-    return [row for row in rows if row.row["image"] in wanted]
+    return [picture for picture in rows if picture.row["image"] in wanted]
 
 
 def _at_points(rows: Sequence[StoredPicture], choice: PictureChoice) -> list[StoredPicture]:
     points = parse_points(choice.points)
-    names = [{row.row["codec"], row.label, row.spec.text} for row in rows]
+    named = [(row, {row.row["codec"], row.label, row.spec.text}) for row in rows]
     for (codec, setting), values in points.items():
-        of_codec = [one.setting for one, own in zip(rows, names, strict=True) if codec in own]
+        of_codec = [row.setting for row, names in named if codec in names]
         if not of_codec:
             variants = ((row.row["codec"], row.row["variant"]) for row in rows)
             raise UnknownName("codec with results", codec, known_names(variants))
-        stored = {one.value for one in of_codec if one.name == setting}
+        stored = {known.value for known in of_codec if known.name == setting}
         if not stored:
-            raise UnknownName(f"setting of {codec}", setting, {one.name for one in of_codec})
+            raise UnknownName(f"setting of {codec}", setting, {known.name for known in of_codec})
         for value in values:
             if value not in stored:
-                at = ", ".join(f"{one:g}" for one in sorted(stored))
+                at = ", ".join(f"{known:g}" for known in sorted(stored))
                 raise UsageError(f"{codec} has no results at {setting}={value:g}, but at {at}")
     kept = []
-    for one, of_row in zip(rows, names, strict=True):
-        own = [key for key in points if key[0] in of_row]
-        asked = {value for key in own if key[1] == one.setting.name for value in points[key]}
-        if one.setting.value in asked or not (own or (points and choice.codecs == "all")):
-            kept.append(one)
+    for row, names in named:
+        own = [key for key in points if key[0] in names]
+        asked = {value for key in own if key[1] == row.setting.name for value in points[key]}
+        if row.setting.value in asked or not (own or (points and choice.codecs == "all")):
+            kept.append(row)
     return kept
 
 
@@ -185,19 +178,16 @@ def _of_rate(
     Rows without a stream count only where the codec and image have none near the rate that has one.
     """
 
-    def distance(one: StoredPicture) -> float:
-        return abs(math.log(one.row["bpp"] / bpp))
+    def distance(picture: StoredPicture) -> tuple[bool, float]:
+        ratio = abs(math.log(picture.row["bpp"] / bpp))
+        return ratio > math.log(FARTHEST) or not contents.has_picture(picture.row), ratio
 
     groups: dict[tuple[str, str], list[StoredPicture]] = defaultdict(list)
-    for one in rows:
-        groups[one.row["image"], one.spec.text].append(one)
-    kept, far = [], []
-    for group in groups.values():
-        near = [one for one in group if distance(one) <= math.log(FARTHEST)]
-        if near:
-            kept.append(
-                min(near, key=lambda one: (not contents.has_picture(one.row), distance(one)))
-            )
-        else:
-            far.append(group[0])
-    return kept, far
+    for picture in rows:
+        groups[picture.row["image"], picture.spec.text].append(picture)
+    nearest = [min(group, key=distance) for group in groups.values()]
+    near: list[StoredPicture] = []
+    far: list[StoredPicture] = []
+    for picture in nearest:
+        (far if distance(picture)[1] > math.log(FARTHEST) else near).append(picture)
+    return near, far

@@ -25,13 +25,8 @@ FIELDS = {"psnr_db": "psnr", "ms_ssim": "msssim", "lpips_alex": "lpips"}
 TIMES = dict(zip(TIMED, ("encoding_time", "decoding_time"), strict=True))
 UNSAFE = re.compile(r"[^A-Za-z0-9._=-]+")
 
-
-class SourceImage(NamedTuple):
-    """A photograph of the dataset."""
-
-    name: str
-    width_px: int
-    height_px: int
+SourceImage = tuple[str, int, int]  # name, width and height in pixels
+Field = tuple[str, str, Sequence[Any]]  # name, description, values by row
 
 
 class Batches(NamedTuple):
@@ -53,7 +48,7 @@ def batches(
     facts = (table[name].to_pylist() for name in ("image", "width_px", "height_px"))
     numbered = zip(image_numbers(table).tolist(), *facts, strict=True)
     # Images that could not be read have no size.
-    images = {number: SourceImage(*one) for number, *one in numbered if one[1] is not None}
+    images = {number: (name, *size) for number, name, *size in numbered if size[0] is not None}
     of_label: dict[str, list[Point]] = {}
     for point in summary.points:
         if point.images:
@@ -63,14 +58,15 @@ def batches(
     for label, points in of_label.items():
         made = pc.equal(table["command"], points[0].edition.command)
         time = pc.max(table["finished_utc"].filter(made)).as_py() or ""
-        fields, missing = _fields(points, images, measures, summary.protocols)
+        sources = [images[n] for point in points for n in point.image_ids.tolist()]
+        fields, missing = _fields(points, sources, measures, summary.protocols)
         constants = _constants(points[0], dataset, time, summary.protocols["coding"])
         rows = list(zip(*(values for _, _, values in fields), strict=True))
         bpp = np.concatenate([point.image_bpp for point in points]).tolist()
         order = sorted(range(len(rows)), key=lambda at: (rows[at][0], bpp[at]))
         batch = {
-            "constant_descriptions": [{name: text} for name, text, value in constants if value],
-            "constant_values": [value for _, _, value in constants if value],
+            "constant_descriptions": [{name: text} for name, text, _ in constants],
+            "constant_values": [value for _, _, value in constants],
             "field_descriptions": [{name: text} for name, text, _ in fields],
             "field_values": [list(rows[place]) for place in order],
         }
@@ -78,28 +74,27 @@ def batches(
         while f"{name}.json" in {LIST, *files}:
             name += "_"
         files[f"{name}.json"] = json.dumps(batch, indent=1, allow_nan=False) + "\n"
-        left_out += [f"{label}: {one}" for one in missing]
+        left_out += [f"{label}: {sentence}" for sentence in missing]
     listed = json.dumps([[name] for name in files], indent=1) + "\n"
     return Batches({LIST: listed, **files}, tuple(left_out))
 
 
 def _fields(
     points: Sequence[Point],
-    images: Mapping[int, SourceImage],
+    sources: Sequence[SourceImage],
     measures: Sequence[Measure],
     protocols: Mapping[str, str],
-) -> tuple[list[tuple[str, str, Sequence[Any]]], list[str]]:
-    """Return the columns of a batch (name, description, values), and those that it lacks.
+) -> tuple[list[Field], list[str]]:
+    """Return the columns of a batch, and sentences on those that it lacks.
 
-    images: by the numbers of the points' `image_ids`.
+    sources: of the streams of all points.
     """
-    sources = [images[number] for point in points for number in point.image_ids.tolist()]
     names, widths, heights = zip(*sources, strict=True)
     pixels = np.array(widths, np.float64) * heights
     sizes = np.concatenate([point.image_bpp for point in points]) * pixels / 8
     settings = [point.setting.value for point in points for _ in point.image_ids]
     control = f"Rate control of this codec: {points[0].setting.name}"
-    fields: list[tuple[str, str, Sequence[Any]]] = [
+    fields: list[Field] = [
         ("original_name", "Original image file name", names),
         ("width", "Pixel columns in the original image", widths),
         ("height", "Pixel rows in the original image", heights),
@@ -108,15 +103,14 @@ def _fields(
     ]
     missing = []
     for measure in measures:
-        values = _values(points, measure.column)
-        drawn = np.array([measure.drawn(value) for value in values.tolist()])
-        lacking = int(np.count_nonzero(~np.isfinite(drawn)))
+        values = [measure.drawn(value) for value in _values(points, measure.column).tolist()]
+        lacking = int(np.count_nonzero(~np.isfinite(values)))
         if not lacking:
             name = FIELDS.get(measure.column, measure.column)
             text = f"{measure.axis_label}, {measure.better} is better; {protocols[measure.column]}"
-            fields.append((name, text, drawn.tolist()))
-        elif lacking < len(drawn):
-            missing.append(f"no {measure.label}: {lacking} of {len(drawn)} rows have no number")
+            fields.append((name, text, values))
+        elif lacking < len(values):
+            missing.append(f"no {measure.label}: {lacking} of {len(values)} rows have no number")
     for column, name in TIMES.items():
         seconds = _values(points, column) * pixels / 1e6
         if np.isfinite(seconds).all():
@@ -129,7 +123,7 @@ def _constants(point: Point, dataset: str, time: str, coding: str) -> list[tuple
     """Return the texts about all of a batch (name, description, text); time: of the last row."""
     edition = point.edition
     call = edition.command.replace(f"{{{point.setting.name}}}", "${quality}")
-    return [
+    constants = [
         ("name", "Name of this batch", edition.label),
         ("codec", "Name of the codec used to generate this data", edition.codec),
         ("version", "Version of the codec used to generate this data", edition.version),
@@ -141,6 +135,7 @@ def _constants(point: Point, dataset: str, time: str, coding: str) -> list[tuple
         ("caveat", "What has to be said of the codec", "; ".join(edition.caveats)),
         ("rate", "Protocol of coding and of the sizes", coding),
     ]
+    return [constant for constant in constants if constant[2]]
 
 
 def _values(points: Sequence[Point], column: str) -> Float64Array:

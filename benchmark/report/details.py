@@ -1,19 +1,152 @@
-"""Details of a report: protocols, codecs, builds, figures and what is left out, as one record."""
+"""Details of a report: protocols, codecs, builds, figures, and what is left out and why."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import Any, NamedTuple
 
 from benchmark.analysis.builds import mixed_sentences
 from benchmark.analysis.interval import DrawSpread
-from benchmark.analysis.sources import SourceFacts
+from benchmark.analysis.rate_distortion import excluded
+from benchmark.analysis.sources import WIDE_SPREAD, SourceFacts
 from benchmark.analysis.stored import DatasetResults
-from benchmark.analysis.summarise import CONTAINER, Edition, Point, Summary
-from benchmark.figures.labels import Drawing
+from benchmark.analysis.summarise import CONTAINER, Summary
+from benchmark.figures.labels import Drawing, capitalised
 from benchmark.figures.table import Table, draws_table, markdown
-from benchmark.report.left_out import Gap, lines_of, source_sentences
+from benchmark.metrics.availability import NOT_COMPUTED
+from benchmark.metrics.measure import Measure
 from benchmark.system.text import counted, markdown_text, one_line
 
+INCOMPLETE = (
+    "points with fewer images than others: `bench run` completes them, or --common restricts all "
+    "points to the images that all have"
+)
+FAILED, NO_VALUES, NOT_DRAWN = "failed", "no values of", "not drawn or compared"
+INCOMPLETE_HEADING, NOT_COUNTED = "incomplete", "not counted"
+DIFFERING = "not equal to bundled rows of the same build"
+GONE = "no longer in the folder"
+REFUSED, SKIPPED = "refused by the last run", "skipped by the last run"
 LAST_RUN = ("started_utc", "commit", "machine", "packages")
+
+
+class Gap(NamedTuple):
+    """A point, metric, codec or image that a report leaves out, and why."""
+
+    heading: str  # FAILED, NO_VALUES, ...
+    name: str  # of a codec, metric or image
+    why: str
+    setting: str = ""
+    metrics: tuple[str, ...] = ()  # that it is left out of; empty for all
+    number: int = 1
+    unit: str = ""  # that `number` counts
+
+
+def left_out(
+    summary: Summary,
+    measures: Sequence[Measure],
+    runs: Sequence[Mapping[str, Any]] = (),
+    gone: Sequence[str] = (),
+) -> list[Gap]:
+    """Return failed cells, metrics without values, points not drawn, older rows, refusals.
+
+    gone: photographs that the dataset no longer has.
+    """
+    result = [
+        Gap(FAILED, point.label, reason, str(point.setting), (), count, "cell")
+        for point in summary.points
+        for reason, count in point.failures
+    ]
+    with_values = [measure for measure in measures if summary.values_of(measure.column)]
+    metrics: dict[tuple[str, str, str], list[str]] = {}
+    for measure in measures:
+        if measure in with_values:
+            for key in excluded(summary, measure):
+                metrics.setdefault((key.label, key.setting, key.why), []).append(measure.label)
+            continue
+        reasons: Counter[str] = Counter()
+        for point in summary.points:
+            reasons.update(dict(point.means[measure.column].reasons))
+        why = reasons.most_common(1)[0][0] if reasons else NOT_COMPUTED
+        hint = "; `bench rescore --metrics NAME` does it from kept streams"
+        result.append(Gap(NO_VALUES, measure.label, why + hint * (why == NOT_COMPUTED)))
+    for (label, setting, why), labels in metrics.items():
+        of = () if len(labels) == len(with_values) else tuple(labels)
+        result.append(Gap(NOT_DRAWN, label, why, setting, of, 1, "point"))
+    if any(point.missing for point in summary.points):
+        result.append(Gap(INCOMPLETE_HEADING, "", INCOMPLETE))
+    for old in summary.left_out:
+        heading = DIFFERING if old.differ else NOT_COUNTED
+        result.append(Gap(heading, old.label, old.why, number=old.rows, unit="row"))
+    why = "the dataset has no photograph with its pixels (--all-rows counts it)"
+    result += [Gap(GONE, name, why, unit="photograph") for name in gone]
+    last = runs[-1] if runs else {}
+    for heading, field in ((REFUSED, "refused_images"), (SKIPPED, "skipped_codecs")):
+        result += [Gap(heading, name, why) for name, why in dict(last.get(field) or ()).items()]
+    return result
+
+
+def lines_of(gaps: Iterable[Gap], headed: bool = True) -> list[str]:
+    """Return one line for each reason, with every name and setting that it applies to."""
+    groups: dict[tuple[str, str, tuple[str, ...]], dict[str, list[str]]] = {}
+    for gap in gaps:
+        names = groups.setdefault((gap.heading, gap.why, gap.metrics), {})
+        size = f"({counted(gap.number, gap.unit)})" if gap.unit in ("cell", "row") else ""
+        names.setdefault(gap.name, []).append(f"{gap.setting} {size}".strip())
+    lines = []
+    for (heading, why, metrics), names in groups.items():
+        parts = (f"{name} {', '.join(places)}".strip() for name, places in names.items())
+        start = f"{heading}:".replace(f"{NO_VALUES}:", NO_VALUES) + " " if headed else ""
+        start = "" if heading == INCOMPLETE_HEADING else f"{start}{', '.join(parts)}: "
+        lines.append(start + why + (f" ({', '.join(metrics)})" if metrics else ""))
+    return lines
+
+
+def counts_of(gaps: Iterable[Gap]) -> list[str]:
+    """Return how much is left out, a text for each heading.
+
+    >>> counts_of([Gap(FAILED, "jpeg", "boom", "", (), 3, "cell"), Gap(SKIPPED, "bpg", "")])
+    ['failed: 3 cells', 'skipped by the last run: 1 codec']
+    """
+    groups: dict[str, list[Gap]] = {}
+    for gap in gaps:
+        groups.setdefault(gap.heading, []).append(gap)
+    groups.pop(INCOMPLETE_HEADING, None)
+    nouns = {REFUSED: "image", NO_VALUES: "metric", SKIPPED: "codec"}
+    texts = []
+    for heading, alike in groups.items():
+        names = [gap.name for gap in alike]
+        if heading == GONE:
+            texts += gone_sentences(names)
+            continue
+        number = sum(gap.number for gap in alike)
+        if heading == NOT_DRAWN:
+            number = len({(gap.name, gap.setting) for gap in alike})
+        words = counted(number, alike[0].unit or nouns.get(heading, ""))
+        words = ", ".join(names) if heading == DIFFERING else words
+        words += " in some metrics" * all(gap.metrics for gap in alike)
+        texts.append(f"{heading.removesuffix(' of')}: {words}")
+    return texts
+
+
+def gone_sentences(names: Sequence[str]) -> list[str]:
+    """Return the sentence on the rows of photographs that a dataset no longer has, if any."""
+    number = counted(len(names), "photograph")
+    return [f"{number} {GONE}: left out (--all-rows counts them)"] * bool(names)
+
+
+def source_sentences(facts: SourceFacts | None) -> list[str]:
+    """Return a sentence on lossily coded photographs and one on a wide spread of sizes, if any."""
+    result = []
+    if facts and facts.lossy:
+        share = f"{facts.lossy} of {counted(facts.images, 'image')}"
+        result.append(f"lossy sources: {share} had been coded (JPEG, WebP), and artefacts count")
+    if facts and facts.spread >= WIDE_SPREAD:
+        small, large = facts.smallest, facts.largest
+        result.append(
+            f"sizes: {small.width_px} x {small.height_px} px ({small.image}) to {large.width_px} x "
+            f"{large.height_px}, alike in means (`bench report --pooled`: by pixels)"
+        )
+    return result
 
 
 def details_record(
@@ -40,11 +173,11 @@ def details_record(
         "anchor": anchor,
         "protocols": dict(summary.protocols_in_use),
         "sources": sources and {**sources._asdict(), "sentences": source_sentences(sources)},
-        "codecs": [_codec(points) for points in _by_label(summary).values()],
+        "codecs": [_codec(summary, label) for label in summary.labels],
         "builds": list(mixed_sentences(summary)),
         "figures": {
-            name: {"caption": one.caption, "details": list(one.details)}
-            for name, one in drawings.items()
+            name: {"caption": drawing.caption, "details": list(drawing.details)}
+            for name, drawing in drawings.items()
         },
         "left_out": [gap._asdict() for gap in gaps],
         "published_left_out": list(published),
@@ -53,60 +186,18 @@ def details_record(
     }
 
 
-def details_text(record: Mapping[str, Any], spreads: Sequence[DrawSpread] = ()) -> str:
-    """Return details.md: the record as a text, with a table of the spreads over drawings."""
-    protocols = ", ".join(f"{name}: {one}" for name, one in record["protocols"].items())
-    intro = f"{counted(record['images'], 'image')}. bpp is the {record['bpp']} bpp."
-    if record["bpp"] == "pooled":
-        intro = f"{counted(record['images'], 'image')}. bpp is pooled: all bits over all pixels."
-    if record["images_left_out"]:
-        intro += (
-            " Restricted to the images that all points have; left out: "
-            f"{record['images_left_out']}."
-        )
-    sources = (record["sources"] or {}).get("sentences", ())
-    gaps = [Gap(**one) for one in record["left_out"]]
-    parts = [
-        f"# Details of {markdown_text(record['dataset'])}",
-        f"Made by `{one_line(record['command'])}`." if record["command"] else "",
-        intro,
-        _listed([f"{source[0].upper()}{source[1:]}." for source in sources]),
-        f"## Protocols\n\n{markdown_text(protocols)}",
-        "## Codecs",
-        markdown(_codecs_table(record["codecs"])),
-        _listed(record["builds"]),
-        "## Figures" if record["figures"] else "",
-        *(
-            f"### {name}\n\n{markdown_text(' '.join([one['caption'], *one['details']]))}"
-            for name, one in record["figures"].items()
-        ),
-        *(["## Draws", markdown(draws_table(spreads))] if spreads else []),
-        "## Left out",
-        _listed([*lines_of(gaps), *record["published_left_out"]]) or "Nothing.",
-    ]
-    if last := record["last_run"]:
-        facts = [str(last[name]) for name in LAST_RUN[:3] if last.get(name)]
-        parts.append(f"The last of {record['runs']} runs: {markdown_text(', '.join(facts))}.")
-    return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
-
-
-def _by_label(summary: Summary) -> dict[str, list[Point]]:
-    result: dict[str, list[Point]] = {}
-    for point in summary.points:
-        result.setdefault(point.label, []).append(point)
-    return result
-
-
-def _codec(points: Sequence[Point]) -> dict[str, Any]:
+def _codec(summary: Summary, label: str) -> dict[str, Any]:
+    points = [point for point in summary.points if point.label == label]
     edition = points[0].edition
     sizes = [size for point in points if (size := point.means[CONTAINER].value)]
+    origin = "recorded elsewhere" if edition.recorded else "measured here"
     return {
         "codec": edition.label,
         "version": edition.version,
-        "origin": _origin(edition),
+        "origin": "bundled" if edition.bundled else origin,
         "chroma": edition.facts.chroma,
         "tuned_for": edition.facts.tuned_for,
-        "container_bytes": sum(sizes) / len(sizes) if sizes else None,
+        "container_bytes": fmean(sizes) if sizes else None,
         "timed": edition.timed,
         "devices": list(edition.devices),
         "caveats": list(edition.caveats),
@@ -114,15 +205,16 @@ def _codec(points: Sequence[Point]) -> dict[str, Any]:
     }
 
 
-def _origin(edition: Edition) -> str:
-    if edition.bundled:
-        return "bundled"
-    return "recorded elsewhere" if edition.recorded else "measured here"
-
-
-def _codecs_table(codecs: Sequence[Mapping[str, Any]]) -> Table:
+def details_text(record: Mapping[str, Any], spreads: Sequence[DrawSpread] = ()) -> str:
+    """Return details.md: the record as a text, with a table of the spreads over drawings."""
+    protocols = ", ".join(f"{name}: {rule}" for name, rule in record["protocols"].items())
+    pooled = record["bpp"] == "pooled"
+    bpp = "bpp is pooled: all bits over all pixels" if pooled else f"bpp is the {record['bpp']} bpp"
+    intro = f"{counted(record['images'], 'image')}. {bpp}."
+    if dropped := record["images_left_out"]:
+        intro += f" Restricted to the images that all points have; left out: {dropped}."
     headers = ("codec", "version", "origin", "chroma", "container (bytes)", "timed", "caveat")
-    rows = tuple(
+    codecs = tuple(
         (
             codec["codec"],
             codec["version"],
@@ -132,11 +224,32 @@ def _codecs_table(codecs: Sequence[Mapping[str, Any]]) -> Table:
             codec["timed"],
             ", ".join(codec["caveats"]),
         )
-        for codec in codecs
+        for codec in record["codecs"]
     )
-    kept = [place for place, cells in enumerate(zip(*rows, strict=True)) if any(cells)]
-    shown = tuple(tuple(row[place] for place in kept) for row in rows)
-    return Table(tuple(headers[place] for place in kept), shown, len(kept))
+    table = Table(headers, codecs, len(headers)).filled()
+    gaps = [Gap(**fields) for fields in record["left_out"]]
+    parts = [
+        f"# Details of {markdown_text(record['dataset'])}",
+        f"Made by `{one_line(record['command'])}`." if record["command"] else "",
+        intro,
+        _listed([*map(capitalised, (record["sources"] or {}).get("sentences", ()))]),
+        f"## Protocols\n\n{markdown_text(protocols)}",
+        "## Codecs",
+        markdown(table._replace(words=len(table.headers))),
+        _listed(record["builds"]),
+        "## Figures" if record["figures"] else "",
+        *(
+            f"### {name}\n\n{markdown_text(' '.join([figure['caption'], *figure['details']]))}"
+            for name, figure in record["figures"].items()
+        ),
+        *(["## Draws", markdown(draws_table(spreads))] if spreads else []),
+        "## Left out",
+        _listed([*lines_of(gaps), *record["published_left_out"]]) or "Nothing.",
+    ]
+    if last := record["last_run"]:
+        facts = [str(last[name]) for name in LAST_RUN[:3] if last.get(name)]
+        parts.append(f"The last of {record['runs']} runs: {markdown_text(', '.join(facts))}.")
+    return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
 
 
 def _listed(sentences: Sequence[str]) -> str:

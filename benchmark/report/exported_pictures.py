@@ -4,13 +4,13 @@ Only the pixels that were scored are written: their sha256 is that of the row, o
 """
 
 import csv
-import io
 import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from benchmark.codec import Pixels
 from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
 from benchmark.errors import ImageRefused, StoreError, UsageError
+from benchmark.figures.table import csv_text
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Failure, Progress
 from benchmark.measure.reconstruct import reconstruct_all
@@ -30,7 +31,6 @@ from benchmark.report.chosen_pictures import StoredPicture, stem
 from benchmark.system.atomic import write_files
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.settings import Device
-from benchmark.system.text import csv_cells
 
 TABLE = "images.csv"
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in names of Windows' files; / anywhere
@@ -78,11 +78,11 @@ def export_pictures(
         [f"{_part(stem(source.file.name))}__{SOURCE}" for source in sources.values()], list(sources)
     )
     originals = [*map(_source_entry, source_names, sources.values())]
-    there = {one["file"] for one in (*decoded, *originals) if _is_there(folder, one, force)}
+    files = {entry["file"] for entry in (*decoded, *originals) if _is_there(folder, entry, force)}
     listed = _earlier_entries(folder, force)
-    count = len(there)
+    before = len(files)
 
-    missing = [place for place, one in enumerate(decoded) if one["file"] not in there]
+    missing = [place for place, entry in enumerate(decoded) if entry["file"] not in files]
     failures: list[Failure] = []
     absent: Counter[str] = Counter()
     for result in reconstruct_all([pictures[n].row for n in missing], contents, device, jobs):
@@ -94,22 +94,26 @@ def export_pictures(
                 failures.append(_failure(pictures[place], pixels, device))
             else:
                 _write(folder, decoded[place]["file"], pixels)
-                there.add(decoded[place]["file"])
-        finished = len(there) - count + len(failures) + absent.total()
+                files.add(decoded[place]["file"])
+        finished = len(files) - before + len(failures) + absent.total()
         report(Progress(finished, len(failures)))
-    for one in originals if any(one["file"] in there for one in decoded) else ():
-        if one["file"] not in there:
-            path = sources[one["sha256"]].file.path
-            _write(folder, one["file"], read_image(path, flatten=True).pixels)
-            there.add(one["file"])
+    shown = [place for place, entry in enumerate(decoded) if entry["file"] in files]
+    for entry in originals if shown else ():
+        if entry["file"] not in files:
+            path = sources[entry["sha256"]].file.path
+            _write(folder, entry["file"], read_image(path, flatten=True).pixels)
+            files.add(entry["file"])
 
-    entries = tuple(one for one in (*decoded, *originals) if one["file"] in there)
+    entries = tuple(entry for entry in (*decoded, *originals) if entry["file"] in files)
     listed |= {entry["file"]: entry for entry in entries}
     if listed:
-        write_files(folder, {TABLE: _csv(listed)}, what="pictures")
-    shown = [one for one, file in zip(pictures, decoded, strict=True) if file["file"] in there]
-    written = len(there) - count
-    return ExportedPictures(tuple(shown), entries, written, count, tuple(failures), absent)
+        fullest = sorted(listed.values(), key=len, reverse=True)  # sources have few columns
+        blank = dict.fromkeys((name for entry in fullest for name in entry), "")
+        text = csv_text([{**blank, **listed[name]} for name in sorted(listed)])
+        write_files(folder, {TABLE: text}, what="pictures")
+    chosen = tuple(pictures[place] for place in shown)
+    written = len(files) - before
+    return ExportedPictures(chosen, entries, written, before, tuple(failures), absent)
 
 
 def picture_names(pictures: Sequence[StoredPicture]) -> list[str]:
@@ -118,8 +122,8 @@ def picture_names(pictures: Sequence[StoredPicture]) -> list[str]:
     kodim03__ours_beta=3.84__q=2__0.384bpp.png: image, codec variant, setting, rate.
     """
     names = [
-        f"{_part(picture.image)}__{_part(picture.label)}__{_part(str(picture.setting))}__{picture.row['bpp']:.3f}bpp"
-        for picture in pictures
+        "__".join([*map(_part, (it.image, it.label, str(it.setting))), f"{it.row['bpp']:.3f}bpp"])
+        for it in pictures
     ]
     return _distinct(names, [picture.row["cell"] for picture in pictures])
 
@@ -158,23 +162,22 @@ def _is_there(folder: Path, entry: Entry, force: bool) -> bool:
     path = folder / entry["file"]
     if not path.exists():
         return False
-    try:
+    with suppress(ImageRefused):
         pixels = read_image(path).pixels
         same_size = pixels.shape[:2] == (entry["height_px"], entry["width_px"])
         if same_size and pixels_sha256(pixels) == entry["sha256"]:
             return True
-    except ImageRefused:
-        pass
     if not force:
         raise UsageError(f"{path} is there with another content: --force replaces it")
     return False
 
 
-def _failure(one: StoredPicture, failed: Failed, device: Device) -> Failure:
-    reason, made_on = failed.reason, one.row["device"]
+def _failure(picture: StoredPicture, failed: Failed, device: Device) -> Failure:
+    reason, made_on = failed.reason, picture.row["device"]
     if failed.stage == "verify" and made_on != device:
         reason += f" on {made_on}, which this machine does not use"
-    return Failure(f"{one.label} {one.setting} {one.row['image']}", failed.stage, reason)
+    cell = f"{picture.label} {picture.setting} {picture.row['image']}"
+    return Failure(cell, failed.stage, reason)
 
 
 def _write(folder: Path, name: str, pixels: Pixels) -> None:
@@ -183,15 +186,15 @@ def _write(folder: Path, name: str, pixels: Pixels) -> None:
     write_files(folder, {name: png.getvalue()}, what="pictures")
 
 
-def _entry(name: str, one: StoredPicture) -> Entry:
-    row = one.row
+def _entry(name: str, picture: StoredPicture) -> Entry:
+    row = picture.row
     entry = {
         "file": name,
         "dataset": row["dataset"],
         "image": row["image"],
-        "codec": one.label,
-        "spec": one.spec.text,
-        "setting": str(one.setting),
+        "codec": picture.label,
+        "spec": picture.spec.text,
+        "setting": str(picture.setting),
         "sha256": row["decoded_sha256"],
         "origin": "recorded" if row["recorded"] else "measured",
         **{column: row[column] for column in COPIED},
@@ -220,22 +223,12 @@ def _earlier_entries(folder: Path, force: bool) -> dict[str, Entry]:
     if not path.exists():
         return {}
     try:
-        lines = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
-        result = {line["file"]: dict(line) for line in lines}
+        lines = list(csv.DictReader(StringIO(path.read_text(encoding="utf-8"))))
+        return {name: dict(line) for line in lines
+                if (name := line["file"]) and (folder / name).exists()}  # fmt: skip
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, csv.Error):
         if not force:
             raise UsageError(f"{path} is no table of pictures: --force replaces it") from None
         return {}
-    return {name: line for name, line in result.items() if name and (folder / name).exists()}
-
-
-def _csv(entries: Mapping[str, Entry]) -> str:
-    fullest = sorted(entries.values(), key=len, reverse=True)  # sources have few columns
-    columns = dict.fromkeys(name for entry in fullest for name in entry)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(csv_cells(entries[name]) for name in sorted(entries))
-    return text.getvalue()

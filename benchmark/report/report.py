@@ -1,7 +1,8 @@
 """Reports: what is stored of a dataset, as figures, tables and a text in its report folder."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,31 +15,38 @@ from benchmark.analysis.stored import DatasetResults, datasets_with_results, rea
 from benchmark.analysis.summarise import Summary
 from benchmark.codec_spec import split_unescaped
 from benchmark.datasets.dataset import profile
-from benchmark.figures.bd_table import bd_overview, bd_records, bd_table
+from benchmark.figures import bd_table
 from benchmark.figures.choice import chosen_names, names_of, shown
 from benchmark.figures.complexity import draw_complexity, measured_block
 from benchmark.figures.labels import Drawing
-from benchmark.figures.look import FORMATS, look
+from benchmark.figures.look import look
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import file_bytes, files_of, styles
 from benchmark.figures.table import Table, csv_text, latex, markdown, means_table
 from benchmark.metrics.measure import Measure
 from benchmark.plan.request import metric_names
-from benchmark.published.curves import Overlay, measured_panel, overlays, style_label
+from benchmark.published.curves import Overlay, Panel, measured_panel, overlays, style_label
 from benchmark.published.curves import left_out as left_out_published
 from benchmark.published.points import chosen_points
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
-from benchmark.report.details import details_record, details_text
-from benchmark.report.document import report_text
-from benchmark.report.left_out import Gap, counts_of, left_out, source_sentences
+from benchmark.report.details import (
+    Gap,
+    counts_of,
+    details_record,
+    details_text,
+    left_out,
+    source_sentences,
+)
 from benchmark.report.report_set import PAGE, ReportSet
 from benchmark.report.request import ReportRequest
 from benchmark.report.tables import attribution_files
-from benchmark.rows.schema import own_columns
+from benchmark.system.text import counted, markdown_text, one_line
 
 # Panels of the figure that holds several metrics: of each, the first that is measured of all
 # codecs; LPIPS on AlexNet's features is in training losses, on SqueezeNet's it is not.
 OVERVIEW = (("psnr",), ("ms_ssim",), ("lpips_squeeze", "lpips"))
+SHOWN_FIGURES, LONGEST_RANKING = 3, 50  # in the text
+ALWAYS = {"report.md", "details.md", "details.json", "means.md", "means.tex", "means.csv"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class Report:
     gaps: Sequence[Gap] = ()  # what is left out
     notes: Sequence[str] = ()  # sentences on the photographs, published points, files kept
     anchor: str = ""  # label of the codec that BD-rates are relative to
-    earlier_page: str | None = None  # the choice of pictures of the page that stood there, if any
+    earlier_page: str | None = None  # the choice of pictures of the earlier report's page, if any
 
 
 def write_reports(request: ReportRequest) -> Iterator[Report]:
@@ -72,44 +80,97 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
         asked = f"{asked},{request.attribute}"
     names = metric_names(asked)
     measures = [Measure.named(name) for name in names]
-    stored_names = datasets_with_results(request.results, request.dataset)
+    several = request.dataset == "all"
+    datasets = datasets_with_results(request.results, request.dataset)
     result = [
         read_results(
-            request.results,
-            name,
-            request.codecs,
-            names,
-            request.common,
-            request.pooled,
-            request.allow_few,
-            request.verified_only,
-            look().images,
-            request.all_rows,
+            request.results, name, request.codecs, names, request.common, request.pooled,
+            request.allow_few, request.verified_only, look().images, request.all_rows,
             request.data_dir,
         )
-        for name in (stored_names if request.dataset == "all" else [request.dataset])
-    ]
+        for name in (datasets if several else [request.dataset])
+    ]  # fmt: skip
     labels = {label for stored in result for label in stored.summary.labels}
-    published = chosen_points(request.results, request.published)
-    look().check({*labels, *(style_label(one.system, one.variant) for one in published)})
+    published = chosen_points(request.results, request.published) if request.published else ()
+    look().check({*labels, *(style_label(point.system, point.variant) for point in published)})
     if request.anchor:
         anchor = find_label(request.anchor, labels)
     else:
         anchor = default_anchor([stored.summary for stored in result], measures)
-    sets = {}
+    sets = []
     for stored in result:
-        files = _every_file_name(stored.table.column_names)
-        sets[stored.name] = ReportSet(_folder(request, stored), request.out is None, files)
-        sets[stored.name].require_writable(files | ({PAGE} if request.page else set()))
-    for stored in result:
-        placed = stored._replace(folder=sets[stored.name].folder)
-        yield _write(request, placed, measures, anchor, sets[stored.name])
+        folder = stored.folder
+        if request.out is not None:
+            folder = request.out / stored.name.replace(":", "-") if several else request.out
+        sets.append(ReportSet(folder, own=request.out is None))
+        sets[-1].require_writable({*ALWAYS, *[PAGE] * request.page})
+    for stored, report_set in zip(result, sets, strict=True):
+        placed = stored._replace(folder=report_set.folder)
+        over = overlays(published, placed.summary, measures, placed.name, request.mix_protocols)
+        of_published = left_out_published(published, over, placed.name)
+        yield _write(request, placed, measures, anchor, over, of_published, report_set)
 
 
-def _folder(request: ReportRequest, stored: DatasetResults) -> Path:
-    if request.out is None:
-        return stored.folder
-    return request.out / stored.name.replace(":", "-") if request.dataset == "all" else request.out
+def _write(
+    request: ReportRequest,
+    stored: DatasetResults,
+    measures: Sequence[Measure],
+    anchor: str,
+    over: Mapping[str, Overlay],
+    of_published: Sequence[str],
+    report_set: ReportSet,
+) -> Report:
+    summary, folder, command = stored.summary, stored.folder, request.command
+    attributed, attribution = None, dict[str, str]()
+    if request.attribute:
+        attributed, attribution = attribution_files(request.attribute, stored)
+    measured = [measure for measure in measures if summary.values_of(measure.column)]
+    panels = {measure.column: measured_panel(summary, measure) for measure in measured}
+    codecs, short = named_in(request.codecs), names_of(summary)
+    drawings = _draw(stored, panels, over, anchor, codecs)
+    limits = request.up_to_bpp, request.any_overlap
+    comparisons, deltas = compare_all(summary, measured, anchor, *limits)
+    ranking = rank(summary, measured, anchor, comparisons)
+    gaps = left_out(summary, measures, stored.runs, stored.gone)
+    sources = source_facts(stored.table)
+    record = details_record(stored, command, anchor, drawings, gaps, of_published, sources)
+    means = means_table(summary, measured)
+    eight = _shown_labels(summary, list(panels.values()), anchor, codecs)
+    of_eight = replace(summary, points=tuple(p for p in summary.points if p.label in eight))
+    tables = {
+        "means.md": markdown(means),
+        "means.tex": latex(means_table(of_eight, measured), short),
+        "means.csv": csv_text(records(summary, measured)),
+    }
+    if not isinstance(deltas, str):
+        compared = [comparison for comparison in comparisons if comparison.label in eight]
+        overview = bd_table.bd_overview(compared, measured, anchor, request.up_to_bpp)
+        tables["bd_rate.md"] = markdown(deltas[1])
+        tables["bd_rate.tex"] = latex(overview, short)
+        tables["bd_rate.csv"] = csv_text(bd_table.bd_records(comparisons, request.up_to_bpp))
+    about_sources, title = source_sentences(sources), profile(stored.name).title
+    remarks = [*about_sources, *counts_of(gaps)]
+    files: dict[str, str | bytes] = {
+        "report.md": _text(
+            title, summary, ranking, drawings, measured, remarks, [*tables], short, command
+        ),
+        "details.json": json.dumps(record, indent=1) + "\n",
+        "details.md": details_text(record, draw_spreads(summary, measured)),
+        **tables,
+        **attribution,
+    }
+    for name, drawing in drawings.items():
+        files |= files_of(drawing.figure, name)
+        files.setdefault(f"{name}.png", file_bytes(drawing.figure, "png"))  # report.md shows it
+    earlier_page = report_set.page_images
+    kept = report_set.replace(files, command)
+    notes = [*about_sources, *of_published]
+    notes += [f"kept: {folder / name} was changed since an earlier report" for name in kept]
+    return Report(
+        stored, measures, measured, means, deltas, over, ranking, attributed,
+        [folder / name for name in ("report.md", *attribution)], len(drawings), gaps, notes,
+        anchor, earlier_page,
+    )  # fmt: skip
 
 
 def compare_all(
@@ -126,154 +187,59 @@ def compare_all(
     if len(summary.labels) == 1:
         return [], f"No BD-rates: there is no codec but the anchor {anchor}."
     comparisons = [
-        one
+        comparison
         for measure in measures
-        for one in compare(summary, measure, anchor, up_to_bpp, any_overlap)
+        for comparison in compare(summary, measure, anchor, up_to_bpp, any_overlap)
     ]
-    overview = bd_overview(comparisons, measures, anchor, up_to_bpp)
-    details = bd_table(comparisons, measures, anchor)
-    return comparisons, (overview, details)
-
-
-def _write(
-    request: ReportRequest,
-    stored: DatasetResults,
-    measures: Sequence[Measure],
-    anchor: str,
-    report_set: ReportSet,
-) -> Report:
-    summary, folder = stored.summary, stored.folder
-    attributed, files = None, dict[str, str | bytes]()
-    if request.attribute:
-        attributed, of_parts = attribution_files(request.attribute, stored)
-        files |= of_parts
-    measured = [measure for measure in measures if summary.values_of(measure.column)]
-    points = chosen_points(request.results, request.published)
-    over = overlays(points, summary, measures, stored.name, request.mix_protocols)
-    drawings = _draw(stored, measured, request, over, anchor)
-    comparisons, deltas = compare_all(
-        summary, measured, anchor, request.up_to_bpp, request.any_overlap
-    )
-    ranking = rank(summary, measured, anchor, comparisons)
-    gaps = left_out(summary, measures, stored.runs, stored.gone)
-    sources = source_facts(stored.table)
-    of_published = left_out_published(points, over, stored.name)
-    record = details_record(stored, request.command, anchor, drawings, gaps, of_published, sources)
-    means = means_table(summary, measured)
-    eight = _shown_labels(summary, measured, anchor, request)
-    short = names_of(summary)
-    files |= {
-        "means.md": markdown(means),
-        "means.tex": latex(means_table(_only(summary, eight), measured), short),
-        "means.csv": csv_text(records(summary, measured)),
-        "details.json": json.dumps(record, indent=1) + "\n",
-        "details.md": details_text(record, draw_spreads(summary, measured)),
-    }
-    if not isinstance(deltas, str):
-        of_eight = [comparison for comparison in comparisons if comparison.label in eight]
-        files["bd_rate.md"] = markdown(deltas[1])
-        files["bd_rate.tex"] = latex(
-            bd_overview(of_eight, measured, anchor, request.up_to_bpp), short
-        )
-        files["bd_rate.csv"] = csv_text(bd_records(comparisons, request.up_to_bpp))
-    told = [*source_sentences(sources), *counts_of(gaps)]
-    tables = [name for name in files if name.startswith(("means", "bd_rate"))]
-    files["report.md"] = report_text(
-        profile(stored.name).title,
-        summary,
-        ranking,
-        drawings,
-        measured,
-        told,
-        tables,
-        short,
-        request.command,
-    )
-    for name, drawing in drawings.items():
-        files |= files_of(drawing.figure, name)
-        files.setdefault(f"{name}.png", file_bytes(drawing.figure, "png"))  # report.md shows it
-    earlier_page = report_set.page_images
-    kept = report_set.replace(files, request.command)
-    shown_files = ["report.md", *(name for name in files if name.startswith("attribution_"))]
-    notes = [*source_sentences(sources), *of_published]
-    notes += [f"kept: {folder / name} was changed since an earlier report" for name in kept]
-    return Report(
-        stored,
-        measures,
-        measured,
-        means,
-        deltas,
-        over,
-        ranking,
-        attributed,
-        [folder / name for name in shown_files],
-        len(drawings),
-        gaps,
-        notes,
-        anchor,
-        earlier_page,
-    )
-
-
-def _shown_labels(
-    summary: Summary, measures: Sequence[Measure], anchor: str, request: ReportRequest
-) -> set[str]:
-    """Return the labels of the curves that figures show, of which LaTeX tables are."""
-    panels = [panel for measure in measures if (panel := measured_panel(summary, measure)).curves]
-    if not panels or look().most is None:
-        return set(summary.labels)
-    names = chosen_names(panels, anchor, look().most, named_in(request.codecs))
-    return {curve.system.label for panel in panels for curve in panel.curves if curve.name in names}
-
-
-def _only(summary: Summary, labels: Collection[str]) -> Summary:
-    return replace(
-        summary, points=tuple(point for point in summary.points if point.label in labels)
-    )
+    overview = bd_table.bd_overview(comparisons, measures, anchor, up_to_bpp)
+    return comparisons, (overview, bd_table.bd_table(comparisons, measures, anchor))
 
 
 def _draw(
     stored: DatasetResults,
-    measures: Sequence[Measure],
-    request: ReportRequest,
+    measured: Mapping[str, Panel],
     over: Mapping[str, Overlay],
     anchor: str,
+    named: Sequence[str],
 ) -> dict[str, Drawing]:
+    """Return the figures by name. measured: panels by metric column."""
     summary, name = stored.summary, stored.name
-    panels = {}
-    for measure in measures:
-        panel = measured_panel(summary, measure)
-        drawn = over[measure.column].drawn if measure.column in over else ()
-        panels[measure.column] = panel._replace(curves=(*panel.curves, *drawn))
-    labels = [curve.system.label for panel in panels.values() for curve in panel.published]
-    result = styles([*summary.labels, *labels])
-    several = overview_columns({one: len(panels[one].measured) for one in panels})
-    figures = {"curves": several} if len(several) > 1 else {}
-    figures |= {column: [column] for column in panels}
-    title, named = profile(name).title, named_in(request.codecs)
-    drawings = {
-        file: draw_rate_curves(
-            [panels[column] for column in columns],
-            result,
-            title,
-            summary,
-            anchor=anchor,
-            named=named,
-        )
-        for file, columns in figures.items()
+    panels = {
+        column: panel._replace(curves=(*panel.curves, *over[column].drawn))
+        for column, panel in measured.items()
     }
-    names = names_of(summary)
-    timed = measured_block(summary, name, names)
-    whole = [panel for panel in panels.values() if panel.curves]
-    kept = shown(whole, anchor, named)[0] if whole else []
-    bars = {curve.name for panel in kept for curve in panel.measured}
-    drawings["timing"] = draw_complexity([timed], bars) if timed else None
-    return {name: drawing for name, drawing in drawings.items() if drawing is not None}
+    labels = [curve.system.label for panel in panels.values() for curve in panel.published]
+    looks = styles([*summary.labels, *labels])
+    several = overview_columns({column: len(panel.curves) for column, panel in measured.items()})
+    figures = {"curves": several} if len(several) > 1 else {}
+    drawings: dict[str, Drawing | None] = {}
+    for file, columns in (figures | {column: [column] for column in panels}).items():
+        of_file = [panels[column] for column in columns]
+        title = profile(name).title
+        drawings[file] = draw_rate_curves(
+            of_file, looks, title, summary, anchor=anchor, named=named
+        )
+    if timed := measured_block(summary, name, names_of(summary)):
+        kept = shown(list(panels.values()), anchor, named)[0] if panels else []
+        bars = {curve.name for panel in kept for curve in panel.measured}
+        drawings["timing"] = draw_complexity([timed], bars)
+    return {file: drawing for file, drawing in drawings.items() if drawing is not None}
+
+
+def _shown_labels(
+    summary: Summary, panels: Sequence[Panel], anchor: str, named: Sequence[str]
+) -> set[str]:
+    """Return the labels of the curves that figures show, of which LaTeX tables are."""
+    panels = [panel for panel in panels if panel.curves]
+    if not panels or look().most is None:
+        return set(summary.labels)
+    names = chosen_names(panels, anchor, look().most, named)
+    return {curve.system.label for panel in panels for curve in panel.curves if curve.name in names}
 
 
 def named_in(codecs: str) -> list[str]:
     """Return the codecs that were asked for; none for "all"."""
-    names = [one.strip() for one in split_unescaped(codecs, ",")]
+    names = [name.strip() for name in split_unescaped(codecs, ",")]
     return [] if "all" in names else names
 
 
@@ -293,13 +259,46 @@ def overview_columns(counts: Mapping[str, int]) -> list[str]:
     return result + [column for column in counts if column not in known and counts[column]]
 
 
-def _every_file_name(columns: Sequence[str]) -> set[str]:
-    """Return names of all files that a report may hold.
+def _text(
+    title: str,
+    summary: Summary,
+    ranking: Ranking,
+    drawings: Mapping[str, Drawing],
+    measures: Sequence[Measure],
+    remarks: Sequence[str],
+    tables: Sequence[str],
+    names: Mapping[str, str],
+    command: str,
+) -> str:
+    """Return report.md: a sentence, the ranking, three figures; the same results, the same text.
 
-    columns: of the rows, which may have metrics of users' files.
+    measures: those with values. tables: names of files. names: of codecs in figures, by label.
     """
-    metrics = [metric_class(name).column for name in (*METRICS, *DISTRIBUTION_METRICS)]
-    metrics += own_columns(columns)
-    drawn = {f"{name}.{k}" for name in ("curves", "timing", *metrics) for k in FORMATS}
-    tables = {f"{name}.{k}" for name in ("means", "bd_rate") for k in ("md", "tex", "csv")}
-    return drawn | tables | {"report.md", "details.md", "details.json"}
+    counts = (
+        counted(summary.images, "image"),
+        counted(len(summary.labels), "codec"),
+        counted(len(summary.points), "point"),
+    )
+    table = bd_table.ranking_table(ranking, True, names)
+    more = len(table.rows) - LONGEST_RANKING
+    # The overview, the metric of realism that says most, times, else the first ones
+    realism = [one for one in measures if one.kind == "realism" and one.column in drawings]
+    best = [min(realism, key=lambda one: one.realism or math.inf).column] if realism else []
+    order = [name for name in ("curves", *best, "timing") if name in drawings]
+    order = list(dict.fromkeys([*order, *drawings]))
+    pictures, others = order[:SHOWN_FIGURES], [n for n in drawings if n in order[SHOWN_FIGURES:]]
+    parts = [
+        f"# {markdown_text(title)}",
+        markdown_text(bd_table.headline(ranking, summary.images, title, names)),
+        f"{', '.join(counts)}. Protocols, builds and what is left out: [details](details.md).",
+        f"{markdown_text(bd_table.heading(ranking))}:",
+        markdown(table._replace(rows=table.rows[:LONGEST_RANKING])),
+        f"And {more} more in bd_rate.csv." * (more > 0),
+        *(f"![{n}]({n}.png)\n\n{markdown_text(drawings[n].caption)}" for n in pictures),
+        "No points can be drawn." * (not pictures),
+        "\n".join(f"- {markdown_text(remark)}" for remark in remarks),
+    ]
+    links = [f"[{name}]({name}.png)" for name in others] + [f"[{file}]({file})" for file in tables]
+    parts += [f"Beside it: {', '.join(links)}."] * bool(links)
+    parts += [f"Made by `{one_line(command)}`."] * bool(command)
+    return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"

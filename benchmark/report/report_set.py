@@ -4,8 +4,8 @@
                   a page are not listed, since their names are the sha256 of their pixels
 
 A file that is not in the manifest is the user's: a report neither removes nor overwrites it, nor
-removes one that was changed since. In `results/<dataset>/report`, which belongs to bench, names of
-a report's files are bench's also where there is no manifest.
+removes one that was changed since. `results/<dataset>/report` belongs to bench: there a report
+overwrites any file of one of its names.
 """
 
 from collections.abc import Mapping
@@ -42,21 +42,14 @@ class Manifest(msgspec.Struct, frozen=True):
 class ReportSet:
     """The folder of a report, and what an earlier one left there."""
 
-    def __init__(
-        self, folder: Path, own: bool = False, names: AbstractSet[str] = frozenset()
-    ) -> None:
-        """Look at the folder.
+    def __init__(self, folder: Path, own: bool = False) -> None:
+        """Look at the folder; raise `StoreError` for a manifest that cannot be read.
 
-        own: it belongs to bench. names: of the files that any report may have. Raises `StoreError`
-        for a manifest that cannot be read.
+        own: it belongs to bench.
         """
         self.folder = folder
-        self._own = own = own and not folder.is_symlink()  # else it is another folder, the user's
-        result = _read(folder / MANIFEST)
-        if result is None:
-            here = [name for name in (*sorted(names), PAGE) if own and (folder / name).is_file()]
-            result = Manifest(files=dict.fromkeys(here, ""))
-        self._earlier = result
+        self._own = own and not folder.is_symlink()  # else it is another folder, the user's
+        self._earlier = _read(folder / MANIFEST)
 
     @property
     def page_images(self) -> str | None:
@@ -72,11 +65,9 @@ class ReportSet:
         """
         if (pictures := self.folder / PICTURES).is_symlink():
             raise UsageError(f"{pictures} is a link, and pages write and remove there: remove it")
-        if self._own:
-            return
-        for name in sorted({*names, MANIFEST}):
-            known = name == MANIFEST and bool(self._earlier.files)
-            if (self.folder / name).exists() and not known and name not in self._earlier.files:
+        written = {*self._earlier.files, *[MANIFEST] * bool(self._earlier.files)}
+        for name in sorted({*names, MANIFEST} - written) if not self._own else ():
+            if (self.folder / name).exists():
                 raise UsageError(
                     f"{self.folder / name} was not written by bench, and a report has a file of "
                     "that name: give --out another folder"
@@ -90,19 +81,17 @@ class ReportSet:
         ones, nothing of these changes. Raises `StoreError` where the folder cannot be written.
         """
         self.require_writable(files.keys())
-        content = {
-            name: one.encode() if isinstance(one, str) else one for name, one in files.items()
-        }
-        digests = {name: sha256(one).hexdigest() for name, one in content.items()}
-        gone = {name: one for name, one in self._earlier.files.items() if name not in files}
-        changed = sorted(name for name, one in gone.items() if self._changed(name, one))
+        content = {name: of.encode() if isinstance(of, str) else of for name, of in files.items()}
+        digests = {name: sha256(of).hexdigest() for name, of in content.items()}
+        gone = {name: digest for name, digest in self._earlier.files.items() if name not in files}
+        changed = sorted(name for name, digest in gone.items() if self._changed(name, digest))
         new = Manifest(command, digests, self._earlier.page_images)
         both = msgspec.structs.replace(new, files={**self._earlier.files, **digests})
         draft = self.folder / f".{uuid4().hex}.part"
         try:
             draft.mkdir(parents=True)
-            for name, one in {**content, MANIFEST: _json(both)}.items():
-                (draft / name).write_bytes(one)
+            for name, data in {**content, MANIFEST: _json(both)}.items():
+                (draft / name).write_bytes(data)
                 if (self.folder / name).is_dir():
                     raise IsADirectoryError(EISDIR, "Is a directory")
             with delayed():
@@ -120,18 +109,12 @@ class ReportSet:
         return changed
 
     def end_page(self, page_images: str | None) -> None:
-        """Add the page that stands beside the set; without one (None), remove its pictures."""
+        """Add the page that is beside the set; without one (None), remove its pictures."""
         if page_images is not None:
             files = {**self._earlier.files, PAGE: file_sha256(self.folder / PAGE)}
             self._write(Manifest(self._earlier.command, files, page_images))
-            return
-        pictures = self.folder / PICTURES
-        if pictures.is_dir():
-            for path in pictures.iterdir():
-                if PICTURE.fullmatch(path.name):
-                    path.unlink(missing_ok=True)
-            if not any(pictures.iterdir()):
-                pictures.rmdir()
+        else:
+            remove_pictures(self.folder)
 
     def _changed(self, name: str, digest: str) -> bool:
         path = self.folder / name
@@ -142,18 +125,29 @@ class ReportSet:
         self._earlier = manifest
 
 
-def _read(path: Path) -> Manifest | None:
+def remove_pictures(folder: Path, but: AbstractSet[str] = frozenset()) -> None:
+    """Remove the pictures of a page but those named, and their folder if nothing is left in it."""
+    pictures = folder / PICTURES
+    if pictures.is_dir():
+        for path in pictures.iterdir():
+            if PICTURE.fullmatch(path.name) and path.name not in but:
+                path.unlink(missing_ok=True)
+        if not any(pictures.iterdir()):
+            pictures.rmdir()
+
+
+def _read(path: Path) -> Manifest:
     try:
         result = msgspec.json.decode(read_regular(path, LARGEST_FILE_BYTES), type=Manifest)
     except FileNotFoundError:
-        return None
+        return Manifest()
     except (OSError, msgspec.DecodeError) as error:
         raise StoreError(
             f"{path} is not the list of a report's files: {error}; remove it, or give --out "
             "another folder"
         ) from error
     # The folder may be a stranger's: what lies elsewhere is no file of a report.
-    inside = {name: one for name, one in result.files.items() if Path(name).name == name}
+    inside = {name: digest for name, digest in result.files.items() if Path(name).name == name}
     return msgspec.structs.replace(result, files=inside)
 
 

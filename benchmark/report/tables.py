@@ -58,31 +58,27 @@ def check_published(results: Path, dataset: str) -> PublishedCheck:
 
     dataset: one that has results, or "all". Raises `UsageError` where nothing can be compared.
     """
-    names = [name for name in METRICS if Measure.named(name).column in COLUMNS]
-    measures = [Measure.named(name) for name in names]
+    measures = {name: Measure.named(name) for name in METRICS}
+    measures = {name: measure for name, measure in measures.items() if measure.column in COLUMNS}
     points = read_points(results)
     rows, notes, differs = [], [], False
     for name in datasets_with_results(results, dataset):
         wanted = profile(name).published_images
         if wanted is None:
             continue
-        summary = read_results(results, name, "all", names, False, False).summary
+        summary = read_results(results, name, "all", [*measures], False, False).summary
         if summary.images != wanted:
             notes.append(f"not compared: {name}: {summary.images} of its {wanted} images")
             continue
-        for agreement in agreements(summary, points, name, measures):
+        for agreement in agreements(summary, points, name, [*measures.values()]):
             what = f"{agreement.label}, {agreement.column}, {name}: {agreement.why}"
             if isinstance(agreement, NotCompared):
                 notes.append(f"not compared: {what}")
                 continue
             differs |= agreement.verdict == "differs"
-            numbers = (
-                f"{agreement.mean_db:+.3f}",
-                f"{agreement.largest_db:+.3f}",
-                f"{agreement.at_bpp:.3f}",
-            )
             words = name, agreement.label, agreement.published, agreement.column, agreement.verdict
-            rows.append((*words, str(agreement.points), *numbers))
+            decibels = f"{agreement.mean_db:+.3f}", f"{agreement.largest_db:+.3f}"
+            rows.append((*words, str(agreement.points), *decibels, f"{agreement.at_bpp:.3f}"))
             notes += [f"{agreement.verdict}: {what}"] * bool(agreement.why)
     if not rows and not notes:
         known = ", ".join(name for name in DATASETS if profile(name).published_images)
@@ -93,5 +89,5 @@ def check_published(results: Path, dataset: str) -> PublishedCheck:
         "dataset", "codec", "published", "metric", "verdict",
         "points", "mean (dB)", "largest (dB)", "at bpp",
     )  # fmt: skip
-    said = f"Measured minus published at equal rate; up to {TOLERANCE_DB:g} dB agrees."
-    return PublishedCheck(Table(headers, tuple(rows), 5, (said, *notes)), differs)
+    rule = f"Measured minus published at equal rate; up to {TOLERANCE_DB:g} dB agrees."
+    return PublishedCheck(Table(headers, tuple(rows), 5, (rule, *notes)), differs)

@@ -2,7 +2,7 @@
 
 from benchmark.analysis.summarise import summarise
 from benchmark.metrics.measure import Measure
-from benchmark.report.left_out import left_out, lines_of
+from benchmark.report.details import left_out, lines_of
 from support.rows.measured import failed, row, sweep, table
 
 

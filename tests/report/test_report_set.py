@@ -130,17 +130,6 @@ def test_a_page_whose_making_is_interrupted_leaves_no_old_one_beside_the_new_fig
     assert (folder / "psnr_db.pdf").exists()
 
 
-def test_reports_of_an_earlier_state_of_the_code_are_replaced_too(results):
-    """Without a manifest, in the folder that is bench's own."""
-    folder = results / "kodak" / "report"
-    bench_report(results, "--dataset", "kodak", "--metrics", "psnr,ms_ssim", "--page")
-    (folder / "report.json").unlink()
-    (folder / "notes.txt").write_text("mine")
-    bench_report(results, "--dataset", "kodak", "--metrics", "psnr", "--no-page")
-    assert not {"ms_ssim.pdf", "page.html"} & names(folder)
-    assert "notes.txt" in names(folder)
-
-
 def test_a_signal_in_the_middle_of_the_exchange_waits_until_it_is_done(tmp_path, monkeypatch):
     old = {"a.txt": "old a", "b.txt": "old b", "gone.txt": "old"}
     new = {"a.txt": "new a", "b.txt": "new b", "c.txt": "new c"}

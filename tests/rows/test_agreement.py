@@ -9,7 +9,7 @@ from benchmark.analysis.summarise import summarise
 from benchmark.metrics.measure import Measure
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import metric_class
-from benchmark.report.left_out import DIFFERING, counts_of, left_out
+from benchmark.report.details import DIFFERING, counts_of, left_out
 from benchmark.rows.agreement import ROUNDING_DB, SYMBOL_DB, agree
 from benchmark.rows.store import Store
 from support.rows.measured import failed, row, sweep, table

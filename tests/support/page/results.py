@@ -28,7 +28,7 @@ from benchmark.page.write import page_request, write_page
 from benchmark.protocol import CODING
 from benchmark.published.curves import overlays
 from benchmark.published.points import chosen_points
-from benchmark.report.left_out import left_out
+from benchmark.report.details import left_out
 from benchmark.report.report import Report, compare_all
 from support.rows.measured import row, table
 
