@@ -59,7 +59,7 @@ def test_the_way_of_a_report_enters_no_more_files_than_it_did(tmp_path):
             (report,) = write_reports(ReportRequest(results=tmp_path, metrics="psnr,ms_ssim"))
     assert report.files
     way = files_of(entered)
-    assert "benchmark/report/document.py" in way
+    assert "benchmark/report/report.py" in way
     assert len(way) <= MOST_OF_A_REPORT, "\n".join(way)
 
 
