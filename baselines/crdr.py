@@ -169,8 +169,8 @@ class CRDR:
     ) -> bytes:
         """Return the stream; grey pictures stretched over the image may set q and beta by block."""
         require_accepted(self, setting)
+        from baselines.neural.bitstream.container import SMALL
         from baselines.neural.bitstream.level_map import levels_of
-        from baselines.neural.bitstream.windows import SMALL
         from baselines.neural.crdr.coder import HeaderControls
         from baselines.neural.crdr.encode import encode, encode_to
 

@@ -23,9 +23,9 @@ from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import Checkpoint, load_checkpoint, make_checkpoint
 from baselines.neural.crdr.objective import Realism
 from baselines.neural.network import Network
-from baselines.neural.training.export import estimates, table_images
 from baselines.neural.training.losses.rate_distortion import validate
 from baselines.neural.training.photographs import held_out, photograph_paths, validation_pictures
+from baselines.neural.training.session import estimates, table_images
 from benchmark.errors import BenchError, UsageError
 from benchmark.system.machine import commit
 
@@ -61,7 +61,6 @@ def mean_card(cards: Sequence[Card], shares: Sequence[float], measured: dict[str
     named = [(card.sha256[:8], share) for card, share in zip(cards, shares, strict=True)]
     parts = ", ".join(f"{name} ({share:g})" for name, share in named)
     trained = "; ".join(dict.fromkeys(card.training_data for card in others))
-    steps = [card.steps for card in others]
     precisions: Counter[str] = Counter()
     for card in others:
         precisions.update(card.precision_steps)
@@ -70,7 +69,7 @@ def mean_card(cards: Sequence[Card], shares: Sequence[float], measured: dict[str
         architecture=first.architecture,
         config=first.config,
         training_data=f"mean of checkpoints {parts}, each but the first trained on {trained}",
-        steps=None if None in steps else sum(one for one in steps if one is not None),
+        steps=first.steps and first.steps + sum((card.steps or 0) - first.steps for card in others),
         crops=first.crops + sum(card.crops - first.crops for card in others),
         command=f"python -m tools.average_checkpoints {given}",
         commit=commit() or "unknown",

@@ -16,14 +16,13 @@ import typer
 import benchmark
 from baselines.commands.progress import show_training
 from baselines.neural.architecture import ARCHITECTURES
-from baselines.neural.training.export import export
+from baselines.neural.training.objective import precision_of
 from baselines.neural.training.photographs import (
     held_out,
     photograph_paths,
     read_photograph,
     validation_pictures,
 )
-from baselines.neural.training.precision import precision_of
 from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe
 from baselines.neural.training.run import Subject
 from baselines.neural.training.run_folder import JOURNAL
@@ -31,6 +30,7 @@ from baselines.neural.training.session import (
     Ended,
     TrainingRun,
     TrainingSession,
+    export,
     is_complete,
     leads,
     position_of,
@@ -143,7 +143,7 @@ def suite(
     kept = [word.strip() for word in members.split(",") if word.strip()]
     rate = _rate(learning_rate)
     if name == "field":
-        from baselines.neural.training.field_suite import field_suite
+        from baselines.neural.training.suites import field_suite
 
         return field_suite(recipe, folder, rate, kept)
     if name == "generative":

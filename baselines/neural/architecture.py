@@ -1,14 +1,12 @@
 """The boundary of learned codecs: what trainer, checkpoint, container and coder ask of a method.
 
-An architecture is a folder and a line in `ARCHITECTURES`. Nothing outside that folder knows its
-networks, their parameters' names or its controls. Importing this module or an architecture imports
-no torch.
+Only an architecture's own folder knows its networks and controls. Importing one imports no torch.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -43,8 +41,8 @@ Config = TypeVar("Config")
 class LatentCoder(Protocol):
     """Coder of a trained network on one device, between images, latents and bytes.
 
-    Images are padded to multiples of `stride` pixels; a position of the latents is `latent_stride`
-    pixels. `margin`, in pixels, is what transforms see around a tile; 0 to 4080, a multiple of 16.
+    Images are padded to multiples of `stride`. `margin`, in pixels, is what transforms see around a
+    tile; 0 to 4080, a multiple of 16.
     """
 
     stride: int  # divides 256, the smallest step of tiles
@@ -54,52 +52,41 @@ class LatentCoder(Protocol):
 
     def analyse(self, images: "Tensor", controls: Any) -> "Tensor":
         """Return the latents (1, C, h, w) of `images`, float32 (1, 3, H, W) in [-1, 1]."""
-        ...
 
     def encode(self, latents: "Tensor") -> bytes:
         """Return the entropy-coded bytes of latents (1, C, h, w)."""
-        ...
 
     def decode(self, data: bytes, rows: int, columns: int) -> "Tensor":
         """Return the latents (1, C, rows, columns) that a decoder has; raises `CorruptStream`."""
-        ...
 
     def synthesise(self, latents: "Tensor", controls: Any) -> "Tensor":
         """Return the images (1, 3, H, W), about [-1, 1], of latents as `decode` returned them."""
-        ...
-
-
-@runtime_checkable
-class SynthesisesExactly(Protocol):
-    """A coder that can also synthesise images with the same bits on every machine."""
-
-    def exactly(self) -> LatentCoder:
-        """Return the same coder, whose images have these bits; latents and streams are the same."""
-        ...
 
 
 class Architecture(Generic[Config]):
     """Base class of compression methods: their configurations, networks, tables and coders.
 
-    A subclass sets `name`, `presets` and `config_type`, and names its classes as "module:class".
-    Unless it says otherwise, configurations are dataclasses, and networks have no controls and no
-    integer tables. An instance holds no state.
+    A subclass names its classes as "module:class". By default, configurations are dataclasses, and
+    networks have no controls and no integer tables. An instance holds no state.
     """
 
     name: str
     presets: Mapping[str, Config]  # named configurations, which recipes refer to
-    config_type: ClassVar[type[Any]]
-    network_type: ClassVar[str]  # made with a configuration; has a method `initialise`
-    coder_type: ClassVar[str]  # made with a network, its tables and a device
+    network_type: str  # made with a configuration; has a method `initialise`
+    coder_type: str  # made with a network, its tables and a device; may have `exactly` (CRDRCoder)
+
+    @property
+    def config_type(self) -> type[Any]:
+        """Class of configurations."""
+        return type(next(iter(self.presets.values())))
 
     def config_from_json(self, record: Any) -> Config:
         """Return the configuration on a card; raises `ValueError` that names the wrong field."""
-        config: Config = config_from_json(record, self.config_type)
-        return config
+        return from_json(record, self.config_type)
 
     def config_to_json(self, config: Config) -> dict[str, Any]:
         """Return the json object of `config`, which `config_from_json` reads."""
-        return asdict(config)  # type: ignore[call-overload,no-any-return]
+        return asdict(config)  # type: ignore[call-overload]
 
     def rate_levels(self, config: Config) -> int:
         """Return the number of rate levels that one network serves."""
@@ -113,8 +100,7 @@ class Architecture(Generic[Config]):
 
     def build(self, config: Config) -> "Network":
         """Return a network with random weights, on torch's default device."""
-        network: Network = imported(self.network_type)(config)
-        return network
+        return imported(self.network_type)(config)
 
     def initialise(self, network: Any, crops: "Tensor", lambdas: Sequence[float]) -> None:
         """Set start values from photographs, `crops` of shape (N, 3, H, W) in [-1, 1].
@@ -124,19 +110,14 @@ class Architecture(Generic[Config]):
         network.initialise(crops, lambdas)
 
     def tables(self, network: Any, images: "Sequence[Pixels]") -> "dict[str, Tensor]":
-        """Return the integer tensors, by name, that a coder needs beside the weights; here, none.
-
-        Made once, on the CPU, for photographs like `images`, since two machines' exponentials need
-        not agree in the last bit.
-        """
+        """Return the integer tensors that a coder needs, made for photographs like `images`."""
         return {}
 
     def coder(
         self, network: Any, tables: "Mapping[str, Tensor]", device: "torch.device | str" = "cpu"
     ) -> LatentCoder:
         """Return the coder of a network with its tables; raises `ValueError`, `KeyError`."""
-        coder: LatentCoder = imported(self.coder_type)(network, tables, device)
-        return coder
+        return imported(self.coder_type)(network, tables, device)
 
 
 class HyperpriorArchitecture(Architecture[Config]):
@@ -145,10 +126,7 @@ class HyperpriorArchitecture(Architecture[Config]):
     coder_type = "baselines.neural.entropy.hyperprior_coder:TransformCoder"
 
     def tables(self, network: "LatentNetwork", images: "Sequence[Pixels]") -> "dict[str, Tensor]":
-        """Return distributions, thresholds and fractional bits, these calibrated on `images`.
-
-        Raises `ValueError` for a prior with parameters that are not finite.
-        """
+        """Return distributions, thresholds and fractional bits, these calibrated on `images`."""
         from baselines.neural.entropy.hyperprior_coder import hyperprior_tables
 
         return hyperprior_tables(network, self.latents(network, images))
@@ -175,18 +153,20 @@ def load_architecture(name: str) -> Architecture[Any]:
     """Return the architecture of that name; raises `UnknownName`."""
     if name not in ARCHITECTURES:
         raise UnknownName("architecture", name, ARCHITECTURES)
-    architecture: Architecture[Any] = imported(ARCHITECTURES[name])()
-    return architecture
+    return imported(ARCHITECTURES[name])()
 
 
-def config_from_json(record: Any, kind: type[Config]) -> Config:
+def from_json(record: Any, kind: type[Config]) -> Config:
     """Return an object of the dataclass `kind` with the fields of a json object.
 
-    Lists become tuples; nothing else is converted. Raises `ValueError` that names a field which is
-    missing, unknown, or of another type.
+    Lists become tuples. Raises `ValueError` that names a field which is missing, unknown or wrong.
     """
-    if isinstance(record, dict):
-        unknown = sorted(set(record) - {field.name for field in fields(kind)})  # type: ignore[arg-type]
-        if unknown:
-            raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}")
-    return msgspec.convert(record, kind)
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    if isinstance(record, dict) and (unknown := sorted(set(record) - known)):
+        raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}")
+    try:
+        return msgspec.convert(record, kind)
+    except msgspec.ValidationError as error:
+        expected, _, path = str(error).partition(" - at `$.")
+        name = path.strip("`").partition("[")[0]
+        raise ValueError(f"{name} is {record[name]!r}: {expected}" if name else expected) from error

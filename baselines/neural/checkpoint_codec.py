@@ -1,7 +1,4 @@
-"""Codecs of a checkpoint, or of one for each rate: files, descriptions, and loaded networks.
-
-Importing this file, or constructing a codec, imports no torch.
-"""
+"""Codecs of a checkpoint, or of one for each rate, that import no torch before the first image."""
 
 import os
 from collections.abc import Sequence
@@ -31,8 +28,7 @@ TIMED = "one call in this process: padding, transforms, entropy coding"
 class CheckpointCodec:
     """Codec of a network of one rate, without controls; a subclass gives the name and docstring.
 
-    `name` is that of the codec in the registry, of its architecture and of its file,
-    `NAME.safetensors` among the weights unless the option `checkpoint` names another.
+    `name` is that of the codec in the registry, of its architecture and of its file.
     """
 
     name: str
@@ -94,7 +90,7 @@ class RatePointsCodec:
     def describe(self) -> CodecInfo:
         """Return the checkpoints as their cards describe them, and a digest of all of them."""
         cards = [verified_card(path) for path in self._paths.values()]
-        trainings = dict.fromkeys(f"{card.steps} steps, {card.training_data}" for card in cards)
+        trainings = dict.fromkeys(card.training for card in cards)
         identities = "".join(card.sha256 for card in cards)
         return CodecInfo(
             version=f"{'; '.join(trainings)}; {_libraries()}",
@@ -122,10 +118,7 @@ class RatePointsCodec:
         return Setting("level", self._level_of(data))
 
     def reconstruct(self, images: "Tensor", setting: Setting) -> "tuple[Tensor, Tensor]":
-        """Return reconstructions of images and their bits (N,), both without coding.
-
-        images: float32 (N, 3, H, W) in [-1, 1], sides multiples of 64; reconstructions likewise.
-        """
+        """Return reconstructions like images (N, 3, H, W) in [-1, 1], multiples of 64, and bits."""
         codec = self._codec(self._level(setting))
         estimate = codec.estimate(images.to(self._device), self._controls())
         bits = (estimate.y_bits + estimate.z_bits).to(images.device)
@@ -158,28 +151,25 @@ class RatePointsCodec:
         for level, card in self._cards.items():
             if card.identity.startswith(identity):
                 return level
-        raise CorruptStream(
-            f"the stream was made with the checkpoint {identity.hex()}, which is none of "
-            f"{self.name} here"
-        )
+        made_with = f"the stream was made with the checkpoint {identity.hex()}"
+        raise CorruptStream(f"{made_with}, which is none of {self.name} here")
 
     def _find(self, checkpoint: str) -> dict[int, Path]:
         """Return the files of the levels that exist; raises `Unavailable` without any."""
         if checkpoint and PLACE not in checkpoint:
             return {1: find_checkpoint(checkpoint, "", "")}
         remedy = "train one with `{}`, or name one with checkpoint=..."
+        command = f"bench train --suite {self.suite}"
         files: dict[int, Path] = {}
-        missing = None
+        missing: list[Unavailable] = []
         for level in self.levels:
-            asked = checkpoint.replace(PLACE, str(level))
-            file = self._file(level)
+            asked, file = checkpoint.replace(PLACE, str(level)), self._file(level)
             try:
-                command = f"bench train --suite {self.suite}"
                 files[level] = find_checkpoint(asked, file, remedy, command)
             except Unavailable as reason:
-                missing = missing or reason
-        if not files and missing is not None:
-            raise missing
+                missing.append(reason)
+        if not files:
+            raise missing[0]
         own = {level: path for level, path in files.items() if path.parent != BUNDLED}
         return own or files  # a sweep has networks of one training
 
@@ -191,9 +181,8 @@ def card_of(path: Path, architecture: str) -> Card:
     """Return the card of a checkpoint of an architecture; raises `Unavailable` for any other."""
     card = load_card(path)
     if card.architecture != architecture:
-        raise Unavailable(
-            f"{path} holds a network of {card.architecture} by its card, not of {architecture}"
-        )
+        held = f"{path} holds a network of {card.architecture} by its card"
+        raise Unavailable(f"{held}, not of {architecture}")
     return card
 
 
@@ -216,10 +205,7 @@ def exact_codec(path: Path, sha256: str, device: str) -> "PictureCodec":
 
 
 def described(card: Card, command: str, licence: str, revision: int, device: Device) -> CodecInfo:
-    """Return the description for rows of a codec of one checkpoint.
-
-    command: the call, with the setting's name in braces. revision: of the adapter's code.
-    """
+    """Return the description for rows of a codec of one checkpoint; `revision` is the adapter's."""
     return CodecInfo(
         version=f"checkpoint {card.sha256[:8]}: {card.training}; {_libraries()}",
         command=command,

@@ -18,10 +18,10 @@ class Cost(NamedTuple):
 
 
 def costs(architecture: str, config: Any) -> dict[str, Cost]:
-    """Return the cost of each part of the network that `config` describes.
+    """Return parameters and work of each part of the network that `config` describes.
 
-    The work, per pixel, is that of convolutions (and of GDN, a 1 x 1 convolution of the squares)
-    and `Network.further_macs_per_pixel`, in encoding and decoding together.
+    Work, per pixel in encoding and decoding together, is that of convolutions and
+    `Network.further_macs_per_pixel`.
     """
     import torch
     from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
@@ -74,10 +74,5 @@ def _parts(
 
 @cache
 def macs_per_pixel(architecture: str, config: Any) -> float:
-    """Return the multiply-accumulates of encoding and decoding one pixel, as `costs` counts them.
-
-    >>> from baselines.neural.crdr.architecture import MICRO
-    >>> macs_per_pixel("crdr", MICRO)
-    14637.25
-    """
+    """Return the multiply-accumulates per pixel of encoding and decoding, as `costs` counts."""
     return sum(cost.macs_per_pixel for cost in costs(architecture, config).values())

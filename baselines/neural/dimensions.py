@@ -22,10 +22,7 @@ Sizes = TypeVar("Sizes")
 
 @dataclass(frozen=True, slots=True)
 class Dimensions:
-    """Configuration of a network; raises `ValueError` for a field outside its declared limits.
-
-    Widths are numbers of channels, in the order of the data flow.
-    """
+    """Configuration of a network, checked by its fields' limits; raises `ValueError`."""
 
     def __post_init__(self) -> None:
         for name, kind in _declared(type(self)).items():  # type: ignore[arg-type]
@@ -44,11 +41,7 @@ def _declared(kind: type[Dimensions]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class ResidualSizes(Dimensions):
-    """Dimensions of residual bottleneck transforms and of the stacks of a hyperprior.
-
-    The transforms go down or up by 16, the hyper-transforms by another 4. A subclass adds its
-    entropy model.
-    """
+    """Dimensions of transforms that go down or up by 16, of hyper-transforms by another 4."""
 
     encoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # after each stage but the last, of `latent`
     decoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # likewise; the last ends in the image
@@ -84,11 +77,7 @@ def require_slices(latent: int, slices: Sequence[int], support_slices: int) -> N
 
 
 def size_table(kind: type[Sizes], names: str, **rows: Sequence[Any]) -> dict[str, Sizes]:
-    """Return configurations by name from a table: a row for each field, a column for each name.
-
-    >>> size_table(dict, "wide narrow", layers=(3, 2), kernel=(5, 3))
-    {'wide': {'layers': 3, 'kernel': 5}, 'narrow': {'layers': 2, 'kernel': 3}}
-    """
+    """Return configurations by name from a table: a row for each field, a column for each name."""
     columns = zip(*rows.values(), strict=True)
     return {
         name: kind(**dict(zip(rows, column, strict=True)))

@@ -17,10 +17,9 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 OWN_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 MOST_KEPT_BYTES = 512 << 20
 LARGEST_KEPT_BYTES = 128 << 20
-# Of processors with AMX or AVX-512, as torch names them; ARM's were not measured.
+# Processors' instructions for bfloat16, as torch names them; and variables that bound oneDNN's,
+# with the bounds that exclude these.
 INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
-# Variables that bound the instructions of oneDNN, which computes convolutions, and the bounds
-# without bfloat16. ATEN_CPU_CAPABILITY, for torch's own kernels, does not matter to them.
 BOUNDS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 WITHOUT = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 BLOCK = 64  # pixels; the deepest latent halves an image six times
@@ -29,10 +28,7 @@ GREY = 127.5  # level of 0
 
 @contextmanager
 def inference() -> Iterator[None]:
-    """Switch gradients off; on a GPU, use full float32 and the same kernels in every call.
-
-    The process keeps freed memory from now on (`keep_freed_memory`).
-    """
+    """Switch gradients off; on a GPU, use full float32 and the same kernels in every call."""
     keep_freed_memory()
     with (
         torch.inference_mode(),
@@ -45,11 +41,10 @@ def inference() -> Iterator[None]:
 
 @cache
 def keep_freed_memory() -> None:
-    """Have this process keep up to 512 MiB of memory that tensors have freed.
+    """Have this process keep up to 512 MiB of freed memory, unless the user has settings.
 
     By default glibc returns every tensor of more than 32 MiB to the system, and zeroing new pages
-    takes a sixth of the time of a large network, or of a training step in float32. Settings of the
-    user's own win; without glibc, nothing happens.
+    takes a sixth of the time of a large network.
     """
     if any(name in os.environ for name in OWN_SETTINGS):
         return
@@ -64,13 +59,9 @@ def keep_freed_memory() -> None:
 def computes_bfloat16(
     device: str, capabilities: Mapping[str, object], environment: Mapping[str, str]
 ) -> bool:
-    """Return whether "cpu" or "cuda" has instructions for bfloat16 that torch uses.
+    """Return whether "cpu" or "cuda" has instructions for bfloat16, without which it is slow.
 
-    Without them it takes two to seven times as long as float32 (docs/experiments).
     capabilities: of the processor, as `torch.cpu.get_capabilities` returns them.
-
-    >>> computes_bfloat16("cpu", {"avx512_bf16": True}, {"ONEDNN_MAX_CPU_ISA": "AVX2"})
-    False
     """
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -86,14 +77,7 @@ def has_bfloat16(device: str) -> bool:
 
 
 def padded(pixels: Pixels, stride: int = BLOCK) -> Pixels:
-    """Return pixels (h, w, 3) with rows below and columns on the right, to multiples of `stride`.
-
-    They mirror the image about its last row and column; a side that is too short for that repeats
-    its last one.
-
-    >>> padded(np.zeros((1, 65, 3), np.uint8)).shape
-    (64, 128, 3)
-    """
+    """Return pixels (h, w, 3), mirrored at the bottom and the right to multiples of `stride`."""
     for axis in (0, 1):
         side = pixels.shape[axis]
         missing = -side % stride
@@ -112,11 +96,6 @@ def to_images(pixels: Pixels, device: torch.device) -> Tensor:
 
 
 def to_pixels(images: Tensor) -> Pixels:
-    """Return images (1, 3, h, w) about [-1, 1] as pixels (h, w, 3), clamped and rounded.
-
-    >>> to_pixels(torch.tensor([-2.0, 0.001, 2.0]).view(1, 3, 1, 1)).tolist()
-    [[[0, 128, 255]]]
-    """
+    """Return images (1, 3, h, w) about [-1, 1] as pixels (h, w, 3), clamped and rounded."""
     levels = images[0].add(1).mul_(GREY).round_().clamp_(0, 255).to(torch.uint8)
-    pixels: Pixels = levels.permute(1, 2, 0).contiguous().cpu().numpy()
-    return pixels
+    return levels.permute(1, 2, 0).contiguous().cpu().numpy()

@@ -1,8 +1,4 @@
-"""The network of a learned codec, as the trainer and the checkpoint see it.
-
-A method subclasses `Network` and overrides what differs: `forward` always, `priors` where it has
-factorised priors, `controls_at` where one network serves several rates or realism weights.
-"""
+"""The network of a learned codec, as the trainer and the checkpoint see it."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -32,11 +28,11 @@ class ParameterGroup(NamedTuple):
 
 
 class Network(nn.Module):
-    """Base class of the networks of learned codecs.
+    """Base class of the networks of learned codecs; a method overrides what differs.
 
-    `config` is the object that `Architecture.build` was called with. `stride`, in pixels, divides
-    the sides of every image that the network takes. `quantised_bits` are the bits of weights for
-    which few suffice, by the beginning of the parameters' names; of several, the last counts.
+    `config` is what `Architecture.build` was called with. `stride`, in pixels, divides the sides of
+    images. `quantised_bits` are the bits of weights for which few suffice, by the beginning of the
+    parameters' names; of several, the last counts.
     """
 
     config: Any
@@ -46,8 +42,8 @@ class Network(nn.Module):
     def forward(self, images: Tensor, controls: Any, *, noisy: bool = True) -> Estimate:
         """Code and reconstruct `images`, float32 of shape (N, 3, H, W) in [-1, 1].
 
-        `controls` come from `controls_at`. With `noisy`, bits are those of latents with uniform
-        noise, as in training; otherwise those of rounded latents.
+        `controls` come from `controls_at`. With `noisy`, bits are of latents with noise, else
+        rounded.
         """
         raise NotImplementedError
 
@@ -67,26 +63,24 @@ class Network(nn.Module):
     def parameter_groups(self) -> tuple[ParameterGroup, ...]:
         """Return all parameters in groups, empty ones left out; quantiles are auxiliary."""
         quantiles = {id(prior.quantiles) for prior in self.priors()}
-        prior = {
-            id(parameter) for module in self.priors() for parameter in module.parameters()
-        } - quantiles
-        everything = list(self.parameters())
-        rest = {id(one) for one in everything} - prior - quantiles
-        groups = (("prior", prior), ("rest", rest), ("quantiles", quantiles))
+        prior = {id(weight) for module in self.priors() for weight in module.parameters()}
+        named: dict[str, list[nn.Parameter]] = {"prior": [], "rest": [], "quantiles": []}
+        for weight in self.parameters():
+            at = id(weight)
+            named["quantiles" if at in quantiles else "prior" if at in prior else "rest"] += [
+                weight
+            ]
         return tuple(
-            ParameterGroup(
-                name, tuple(one for one in everything if id(one) in members), name == "quantiles"
-            )
-            for name, members in groups
+            ParameterGroup(name, tuple(members), name == "quantiles")
+            for name, members in named.items()
             if members
         )
 
     def freezable(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """Return the parameters of each part that a stage can freeze, by the part's name.
 
-        A part is every module or parameter list by its attribute name ("analysis", "context"), all
-        of that name together. "rate_control" and "realism_control", where a network has them, are
-        the parts that a stage at a single rate, or without realism, does not train.
+        A part is every module or parameter list by its attribute name. A stage at a single rate, or
+        without realism, does not train "rate_control" or "realism_control".
         """
         parts: dict[str, list[nn.Parameter]] = {}
         for path, parameter in self.named_parameters():
@@ -99,16 +93,10 @@ class Network(nn.Module):
         return {}
 
     def begin(self, parts: Collection[str]) -> None:
-        """Set start values of parts (`freezable`) that no stage before has trained.
-
-        Called before the first stage that trains them, where a recipe starts from random weights.
-        """
+        """Set start values of parts before the first stage that trains them, in a random start."""
 
     def settle(self) -> None:
-        """Solve for what training only approximates, before weights are rounded and tables made.
-
-        Called once, on a copy of the network on the CPU.
-        """
+        """Solve for what training only approximates, once, on a copy of the network on the CPU."""
 
     def stored_state(self) -> dict[str, Tensor]:
         """Return the tensors of a checkpoint's file by name: parameters, and buffers if any."""

@@ -1,8 +1,7 @@
 """LPIPS with AlexNet as a loss, whose gradient reaches the reconstructions.
 
 Zhang, Isola, Efros, Shechtman, Wang, "The Unreasonable Effectiveness of Deep Features as a
-Perceptual Metric" (2018), as the package lpips 0.1.4 computes it, whose own network needs
-torchvision, and keeps what the original's gradient would need.
+Perceptual Metric" (2018), as the package lpips 0.1.4 computes it, without torchvision.
 """
 
 import torch
@@ -13,10 +12,7 @@ from benchmark.system.backbone import ALEXNET, EPSILON, SCALE, SHIFT
 
 
 class Perceptual(nn.Module):
-    """LPIPS, frozen: it has no parameters, and its buffers are in no state dictionary.
-
-    Under autocast the convolutions run in the lower precision, everything behind them does not.
-    """
+    """LPIPS, frozen, without parameters or state; in float32 under autocast too."""
 
     shift: Tensor
     scale: Tensor
@@ -37,19 +33,17 @@ class Perceptual(nn.Module):
         self.register_buffer(name.replace(".", "_"), values, persistent=False)
 
     def forward(self, originals: Tensor, images: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Return the distances (N,) of images (N, 3, H, W) about [-1, 1], sides of at least 31.
+        """Return the distances (N,) of images (N, 3, H, W) about [-1, 1] from constant `originals`.
 
-        `originals` are taken as constants. With `weights`, (N,) or (N, h, w) for regions, each
-        position's part is multiplied by the weight that holds there. Raises `ValueError` where the
-        shapes differ.
+        weights: (N,) or (N, h, w), of the positions. Raises `ValueError` for other shapes.
         """
         if originals.shape != images.shape:
             raise ValueError(f"shapes differ: {tuple(originals.shape)}, {tuple(images.shape)}")
         with torch.no_grad():
             expected = self._features(originals)
         distances = images.new_zeros(len(images), dtype=self.shift.dtype)
-        for i, (one, other) in enumerate(zip(expected, self._features(images), strict=True)):
-            weighted = (one - other).square() * self.get_buffer(f"importance{i}")
+        for i, (wanted, features) in enumerate(zip(expected, self._features(images), strict=True)):
+            weighted = (wanted - features).square() * self.get_buffer(f"importance{i}")
             local = weighted.sum(1)
             if weights is not None and weights.ndim == 1:
                 local = local * weights[:, None, None]

@@ -6,8 +6,8 @@
     bytes ─ container ─ decode ─ latents ─ synthesise ─ round, crop ─> pixels
 
 Analysis and synthesis are floating point: the encoder's choice of symbols and the decoder's last
-bit of a pixel may depend on the machine; the symbols, once chosen, do not. `exactly` makes a codec
-whose pixels do not either.
+bit of a pixel may depend on the machine; the symbols do not. `exactly` makes a codec whose pixels
+do not either.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.architecture import LatentCoder, SynthesisesExactly, load_architecture
+from baselines.neural.architecture import LatentCoder, load_architecture
 from baselines.neural.bitstream.container import (
     CHECKPOINT_BYTES,
     Stream,
@@ -26,9 +26,11 @@ from baselines.neural.bitstream.container import (
     pack,
     size_fault,
     tiles,
+    tiling_of,
     unpack,
+    whole_blocks,
+    window,
 )
-from baselines.neural.bitstream.windows import tiling_of, whole_blocks, window
 from baselines.neural.checkpoint.checkpoint import Checkpoint
 from baselines.neural.inference import inference, padded, to_images, to_pixels
 from baselines.neural.network import Estimate
@@ -48,10 +50,9 @@ class Piece(NamedTuple):
 
 
 class PictureCodec:
-    """Encoder and decoder of one checkpoint on one device.
+    """Encoder and decoder of one checkpoint, on one device; raises `Unavailable` for its tables.
 
-    `coder` replaces the one that the checkpoint's architecture makes. Raises `Unavailable` for a
-    checkpoint whose tables are missing or do not fit its network.
+    `coder` replaces the one that the checkpoint's architecture makes.
     """
 
     def __init__(
@@ -85,15 +86,13 @@ class PictureCodec:
     ) -> bytes:
         """Return the stream of an image; without `tiling`, a large one is cut by `tiling_of`.
 
-        payload_of: what encodes a piece, instead of the coder's analysis and rounding. Raises
-        `ValueError` for controls that do not fit the image, `ImageRefused` for an image that no
-        stream can hold.
+        `payload_of` encodes a piece in place of analysis and rounding. Raises `ValueError` for
+        controls that do not fit the image, `ImageRefused` for its size.
         """
         height, width, _ = pixels.shape
         stride, unit = self.coder.stride, self.coder.latent_stride
         tiling = tiling or tiling_of(width, height, self.coder.margin)
-        fault = size_fault(width, height, tiling)
-        if fault:
+        if fault := size_fault(width, height, tiling):
             raise ImageRefused(f"this codec cannot hold {fault}")
         self._block.write(controls, width, height)  # what it refuses is refused before the work
         pieces = tiles(width, height, tiling)
@@ -103,7 +102,8 @@ class PictureCodec:
         with inference():
             for number, tile in enumerate(pieces):
                 seen, blocks, own = (
-                    window(tile, margin, width, height, one, stride) for one in (1, stride, unit)
+                    window(tile, margin, width, height, pixels, stride)
+                    for pixels in (1, stride, unit)
                 )
                 piece = Piece(
                     number,
@@ -126,10 +126,7 @@ class PictureCodec:
         return self.coder.encode(latents[:, :, piece.rows, piece.columns].contiguous())
 
     def decode(self, data: bytes, change: Callable[[Any], Any] | None = None) -> Pixels:
-        """Return the image; `change` maps the stream's controls to others for the synthesis.
-
-        Raises `CorruptStream` for bytes that are no stream of this checkpoint.
-        """
+        """Return the image, its controls mapped by `change`; raises `CorruptStream`."""
         stream = unpack(data, self._block, self.identity)
         width, height, unit = stream.width, stream.height, self.coder.latent_stride
         controls = change(stream.controls) if change else stream.controls
@@ -150,23 +147,15 @@ class PictureCodec:
         return pixels
 
     def estimate(self, images: Tensor, controls: Any = None) -> Estimate:
-        """Return reconstructions of images and their bits as the network estimates them.
-
-        images: float32 (N, 3, H, W) in [-1, 1], on the codec's device, sides multiples of the
-        network's stride. No stream is written, which takes most of the time for small images.
-        """
+        """Return reconstructions and bits of images (N, 3, H, W) in [-1, 1], without a stream."""
         whole = slice(None)
         with inference():
             shown = self._block.window(controls, whole, whole, 1)
-            estimate: Estimate = self._network(images, shown, noisy=False)
-        return estimate
+            return self._network(images, shown, noisy=False)
 
     def exactly(self) -> "PictureCodec":
-        """Return the same codec, whose decoded pixels are the same on every machine.
-
-        Raises `Unavailable` for an architecture whose synthesis has no such form.
-        """
-        if not isinstance(self.coder, SynthesisesExactly):
+        """Return a codec whose pixels are the same on every machine; raises `Unavailable`."""
+        if not hasattr(self.coder, "exactly"):
             raise Unavailable(
                 f"the architecture of the checkpoint {self.identity.hex()} cannot "
                 "decode exactly: its synthesis is in floating point alone"

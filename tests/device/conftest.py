@@ -10,12 +10,12 @@ import torch
 from baselines.compressai import weights as compressai_weights
 from baselines.neural import checkpoint_codec
 from baselines.neural.diffusion import codec as diffusion_codec
-from baselines.neural.entropy.fixed import selftest
+from baselines.neural.entropy.fixed import kernels
 from support.networks.stand_in_gpu import stand_in_gpu
 
 # What a process keeps for "cuda"; a stand-in's networks are of no use outside of it.
 KEPT = (
-    checkpoint_codec.loaded_codec, checkpoint_codec.exact_codec, selftest._exact_kernel,
+    checkpoint_codec.loaded_codec, checkpoint_codec.exact_codec, kernels._exact_kernel,
     diffusion_codec._network,
 )  # fmt: skip
 

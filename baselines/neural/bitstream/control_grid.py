@@ -17,11 +17,7 @@ class ControlGrid(NamedTuple):
     highest: int  # step; a multiple of 16
 
     def step(self, value: float) -> int:
-        """Return the nearest step; raises `ValueError` outside the range.
-
-        >>> ControlGrid("beta", 25, 128).step(3.84)
-        96
-        """
+        """Return the nearest step; raises `ValueError` outside the range."""
         if not 0 <= value <= self.value(self.highest):
             raise ValueError(f"{self.name} is {value:g}, not 0..{self.value(self.highest):g}")
         return round(value * self.steps_per_unit)
@@ -31,11 +27,7 @@ class ControlGrid(NamedTuple):
         return step / self.steps_per_unit
 
     def write(self, control: "int | Levels", width: int, height: int) -> bytes:
-        """Return one byte for a step; for a map its length as a varint, then its levels.
-
-        Raises `ValueError` for a step out of range and for a map that does not fit the image's
-        size.
-        """
+        """Return one byte for a step, a map's length and levels; raises `ValueError` for others."""
         if isinstance(control, int):
             if not 0 <= control <= self.highest:
                 raise ValueError(f"{self.name} is step {control}, not 0..{self.highest}")

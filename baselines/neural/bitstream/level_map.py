@@ -1,9 +1,9 @@
 """Lossless coding of a coarse map of 16 levels, one for each 64 x 64 block of an image.
 
-Level k stands for k / 16 of the controlled range, 15 for all of it: q = k / 4 and beta = .32 k, but
-4 and 5.12 at the top. A constant map is one byte, its level. Any other is coded block by block as
-binary decisions (whether it equals its prediction from neighbours, and how far it is off) with
-adaptive probabilities, by asymmetric numeral systems in integers (docs/bitstream.md).
+Level k stands for k / 16 of the controlled range, 15 for all of it. A constant map is one byte, its
+level. Any other is coded block by block as binary decisions (whether it equals its prediction from
+neighbours, and how far it is off) with adaptive probabilities, by asymmetric numeral systems in
+integers (docs/bitstream.md).
 """
 
 from collections.abc import Callable
@@ -33,37 +33,22 @@ Decide = Callable[[int | None, bool], bool]
 
 
 def map_shape(width: int, height: int) -> tuple[int, int]:
-    """Return rows and columns of the map of an image, its sides in pixels.
-
-    >>> map_shape(768, 513)
-    (9, 12)
-    """
+    """Return rows and columns of the map of an image, its sides in pixels."""
     return -(-height // BLOCK), -(-width // BLOCK)
 
 
 def level_steps(levels: Levels, highest: int) -> NDArray[np.int64]:
-    """Convert levels to steps of a grid whose last step is `highest`, a multiple of 16.
-
-    >>> level_steps(np.uint8([[0, 1, 12, 15]]), 128)
-    array([[  0,   8,  96, 128]])
-    """
-    sixteenths: NDArray[np.int64] = levels.astype(np.int64) + (levels == HIGHEST)
+    """Convert levels to steps of a grid whose last step is `highest`, a multiple of 16."""
+    sixteenths = levels.astype(np.int64) + (levels == HIGHEST)
     return sixteenths * np.int64(highest // LEVELS)
 
 
 def nearest_levels(fractions: NDArray[np.floating[Any]]) -> Levels:
-    """Convert fractions 0..1 of the controlled range to the nearest levels, ties to the lower.
-
-    >>> nearest_levels(np.array([[0.0, 0.74, 0.93, 0.94, 1.0]]))
-    array([[ 0, 12, 14, 15, 15]], dtype=uint8)
-
-    Raises `ValueError` outside 0..1.
-    """
+    """Convert fractions of the range to levels, ties to the lower; raises `ValueError`."""
     if not bool(((fractions >= 0) & (fractions <= 1)).all()):
         raise ValueError("a level is not within the controlled range")
-    stands_for = level_steps(np.arange(LEVELS, dtype=np.uint8), LEVELS) / LEVELS
-    between = (stands_for[1:] + stands_for[:-1]) / 2
-    return np.searchsorted(between, fractions, side="left").astype(np.uint8)
+    values = level_steps(np.arange(LEVELS, dtype=np.uint8), LEVELS) / LEVELS
+    return np.searchsorted((values[1:] + values[:-1]) / 2, fractions).astype(np.uint8)
 
 
 def encode_levels(levels: Levels) -> bytes:
@@ -209,11 +194,7 @@ class _Reader(_Counts):
 def levels_of(picture: Pixels, width: int, height: int) -> Levels:
     """Return the map of an image of width x height pixels from a grey picture stretched over it.
 
-    A block of 64 x 64 pixels takes the mean of its part, pixels weighted by area, and of the three
-    channels; black is 0 and white all of the controlled range.
-
-    >>> levels_of(np.uint8([[[0] * 3, [255] * 3]]), 128, 64)
-    array([[ 0, 15]], dtype=uint8)
+    A block takes the mean of its part, pixels weighted by area; black is 0, white the whole range.
     """
     rows, columns = map_shape(width, height)
     grey = picture.astype(np.float64).mean(axis=2) / WHITE
@@ -227,5 +208,4 @@ def _means(blocks: int, side: int, samples: int) -> NDArray[np.float64]:
     starts = np.arange(samples)
     share = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
     overlap = share.clip(0, None)
-    means: NDArray[np.float64] = overlap / overlap.sum(axis=1, keepdims=True)
-    return means
+    return overlap / overlap.sum(axis=1, keepdims=True)

@@ -1,8 +1,7 @@
 """Control of layers by a level, by one level for each image, or by a map of levels.
 
-A layer has one vector for each distinct level, and a position takes the vector of its level,
-gathered at the map's own coarse resolution: features are multiplied or shifted through a view of
-shape (N, C, h, H / h, w, W / w).
+A layer has one vector for each distinct level; a position takes that of its level, gathered at the
+map's own coarse resolution, through a view of shape (N, C, h, H / h, w, W / w).
 """
 
 import math
@@ -70,8 +69,7 @@ class Control(NamedTuple):
 def control_of(level: "Level | Control", highest: float, like: Tensor) -> Control:
     """Return the control for levels from 0 to `highest`, on the device of `like` (N, C, H, W).
 
-    The sides of a map divide those of every layer that it controls. Raises `ValueError` for a level
-    out of range or another shape.
+    The sides of a map divide those of every layer that it controls. Raises `ValueError` for others.
     """
     if isinstance(level, Control):
         return level
@@ -90,11 +88,7 @@ def control_of(level: "Level | Control", highest: float, like: Tensor) -> Contro
 
 
 class InterpolationChannelAttention(nn.Module):
-    """Channel-wise x softplus(gain(q)) + bias(q), interpolated linearly between integer levels.
-
-    Sun et al., "Interpolation Variable Rate Image Compression" (ACM MM 2021), in the form of CRDR:
-    the raw gain is interpolated, then made positive. Initially the identity.
-    """
+    """Channel-wise x softplus(gain(q)) + bias(q), linear between levels (Sun et al., 2021)."""
 
     positive: Callable[[Tensor], Tensor] = staticmethod(functional.softplus)
 
@@ -120,8 +114,7 @@ def between_levels(vectors: Tensor, levels: Tensor) -> Tensor:
 class ConditionedBottleneck(ResidualBottleneck):
     """Residual bottleneck with a projection of an embedded level added after each convolution.
 
-    Agustsson et al., "Multi-Realism Image Compression with a Conditional Generator" (CVPR 2023).
-    Where a ReLU follows the convolution, the projection is added after the ReLU.
+    Agustsson et al. (CVPR 2023). It follows the ReLU, where there is one.
     """
 
     def __init__(self, channels: int, width: int, *, bias: bool = True) -> None:
@@ -140,14 +133,10 @@ class ConditionedBottleneck(ResidualBottleneck):
 
 
 class ConditionedBottlenecks(nn.ModuleList):
-    """Sequence of conditioned bottlenecks."""
+    """Sequence of `count` bottlenecks, conditioned on vectors of `width`."""
 
-    @classmethod
-    def of(
-        cls, count: int, channels: int, width: int, *, bias: bool = True
-    ) -> "ConditionedBottlenecks":
-        """Return `count` blocks, conditioned on vectors of `width`."""
-        return cls(ConditionedBottleneck(channels, width, bias=bias) for _ in range(count))
+    def __init__(self, count: int, channels: int, width: int, *, bias: bool = True) -> None:
+        super().__init__(ConditionedBottleneck(channels, width, bias=bias) for _ in range(count))
 
     def forward(self, features: Tensor, condition: Control) -> Tensor:
         """Apply the blocks to `features` (N, C, H, W) one after another."""

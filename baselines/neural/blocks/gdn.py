@@ -1,8 +1,7 @@
 """Generalised divisive normalisation (GDN), and transforms of convolutions with it between them.
 
 Ballé, Laparra, Simoncelli, "Density modeling of images using a generalized normalization
-transformation" (ICLR 2016): y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j^2), and with the root
-multiplied in a decoder.
+transformation" (ICLR 2016): y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j^2), times it in a decoder.
 """
 
 import math
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.neural.blocks.layers import at_least, upsampling
-from baselines.neural.blocks.start_values import Transform, add_transform, set_latent_gain
+from baselines.neural.blocks.start_values import add_transform, set_latent_gain, transforms_of
 
 LEAST_BETA = 1e-6
 PEDESTAL = 2.0**-36  # keeps the gradient of a root away from infinity
@@ -24,10 +23,7 @@ NOISE = 0.001  # standard deviation of what is added to the kernels of a fitted 
 
 
 class GDN(nn.Module):
-    """The normalisation of `channels` channels, or its approximate inverse.
-
-    As in CompressAI, `beta` (channels,) and `gamma` (channels, channels) are stored as roots.
-    """
+    """Normalisation of `channels` channels, or its approximate inverse; parameters are roots."""
 
     def __init__(self, channels: int, *, inverse: bool = False) -> None:
         super().__init__()
@@ -72,13 +68,16 @@ def gdn_synthesis(inputs: int, widths: Sequence[int], kernel: int) -> nn.Sequent
 def start_as_transforms(
     analysis: Iterable[nn.Module],
     synthesis: Iterable[nn.Module],
-    transforms: Sequence[Transform],
+    widths: Sequence[int],
+    images: Tensor,
     gain: float,
-) -> None:
-    """Set both to orthogonal transforms, a stage each, with small noise in all other weights.
+) -> Tensor:
+    """Set both to orthogonal transforms fitted to images (n, 3, h, w) in [-1, 1], here in [0, 1].
 
-    `gain` is the number of levels of the latent per unit of the coefficients.
+    widths: of the encoder's stages. All other weights are small noise; `gain` is the number of
+    levels of the latent per unit of the coefficients. Returns standard deviations of the latent.
     """
+    transforms = transforms_of((images + 1) / 2, widths)
     modules = (*analysis, *synthesis)
     down = [layer for layer in modules if isinstance(layer, nn.Conv2d)]
     up = [layer for layer in modules if isinstance(layer, nn.ConvTranspose2d)]
@@ -91,3 +90,6 @@ def start_as_transforms(
             channels = len(module.beta)
             module.set(torch.ones(channels), NEAR_IDENTITY * torch.eye(channels))
     set_latent_gain(down, up, gain)
+    spread = torch.zeros(widths[-1])
+    spread[: len(transforms[-1].spread)] = transforms[-1].spread * gain
+    return spread

@@ -1,11 +1,9 @@
-"""Layers of learned codecs, from (N, C, H, W) to (N, C', H', W').
-
-A convolution pads with zeros, so that only its stride changes the resolution.
-"""
+"""Layers of learned codecs, from (N, C, H, W) to (N, C', H', W'), zeros around the input."""
 
 import platform
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,9 +32,8 @@ def rectified_stack(widths: Sequence[int], kernels: Sequence[int]) -> nn.Sequent
 class PointwiseConvolution(nn.Conv2d):
     """Convolution with a kernel of 1, by oneDNN in a single thread too.
 
-    For few images and one thread, torch takes MKL, which is twice as slow on other makers'
-    processors with AVX-512; the dilation makes it choose oneDNN. Layers with more inputs than
-    MOST_IN_ONE_SUM are left alone, so that no layer's rounding changes.
+    For one thread, torch takes MKL, which is twice as slow on other makers' processors; the
+    dilation makes it choose oneDNN. Beyond MOST_IN_ONE_SUM inputs, rounding would change.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -66,10 +63,7 @@ def upsampling(inputs: int, outputs: int, kernel: int) -> nn.ConvTranspose2d:
 
 
 class ResidualBottleneck(nn.Module):
-    """Bottleneck x + expand(relu(mix(relu(reduce(x))))), half as wide inside, kernels 1, 3, 1.
-
-    The block of ELIC (He et al., CVPR 2022) and of the attention of Cheng et al. (CVPR 2020).
-    """
+    """ELIC's x + expand(relu(mix(relu(reduce(x))))), half as wide inside, kernels 1, 3, 1."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -81,15 +75,11 @@ class ResidualBottleneck(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Apply the block to `features` (N, C, H, W); the shape stays the same."""
         inside = self.mix(self.reduce(features).relu_()).relu_()
-        expanded: Tensor = self.expand(inside)
-        return expanded.add_(features)
+        return self.expand(inside).add_(features)
 
 
 class ResidualAttention(nn.Module):
-    """Simplified attention of Cheng et al. (CVPR 2020): x + trunk(x) * sigmoid(gate(x)).
-
-    Trunk and gate are three bottlenecks each; a 1 x 1 convolution ends the gate.
-    """
+    """Attention of Cheng et al. (CVPR 2020): x + trunk(x) sigmoid(gate(x))."""
 
     squash: Callable[[Tensor], Tensor] = staticmethod(torch.sigmoid)
     unit: type[nn.Module] = ResidualBottleneck  # of trunk and gate
@@ -103,9 +93,7 @@ class ResidualAttention(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Apply the block to `features` (N, C, H, W); the shape stays the same."""
-        gate: Tensor = self.gate(features)
-        gated: Tensor = self.trunk(features) * self.squash(gate)
-        return gated.add_(features)
+        return (self.trunk(features) * self.squash(self.gate(features))).add_(features)
 
 
 class RectifiedBottleneck(ResidualBottleneck):
@@ -125,8 +113,7 @@ class RectifiedAttention(ResidualAttention):
 class ChannelNorm(nn.Module):
     """(x - mean) / sqrt(variance + .001) over channels, then a scale and a shift for each channel.
 
-    Mentzer et al., "High-Fidelity Generative Image Compression" (NeurIPS 2020); the variance is
-    unbiased. Position by position, so that no image's size or tiling matters.
+    Mentzer et al. (NeurIPS 2020). Position by position, so that no image's size or tiling matters.
     """
 
     def __init__(self, channels: int) -> None:
@@ -159,5 +146,56 @@ class _AtLeast(torch.autograd.Function):
 
 def at_least(values: Tensor, bound: float) -> Tensor:
     """Return max(values, bound), whose gradient still leads values below the bound back up."""
-    bounded: Tensor = _AtLeast.apply(values, bound)  # type: ignore[no-untyped-call]
-    return bounded
+    return _AtLeast.apply(values, bound)  # type: ignore[no-untyped-call]
+
+
+IMAGE_CHANNELS = 3
+Blocks = Callable[[int], nn.Module]  # channels -> the residual blocks of a stage
+Layers = list[tuple[nn.Module, int]]  # with a number of channels each
+
+
+def analysis_layers(
+    sizes: Any, attention: Callable[[int], nn.Module] = ResidualAttention
+) -> Layers:
+    """Return the encoder's layers with their output channels, as ELIC's (He et al., CVPR 2022).
+
+    `sizes` have the fields of `dimensions.ResidualSizes`: x ─ conv/2, blocks ─ conv/2, blocks,
+    attention ─ conv/2, blocks ─ conv/2, attention ─> y.
+    """
+    layers: Layers = []
+    inputs = IMAGE_CHANNELS
+    for stage, outputs in enumerate((*sizes.encoder, sizes.latent), start=1):
+        kernel = sizes.outer_kernel if stage == 1 else sizes.inner_kernel
+        layers.append((convolution(inputs, outputs, kernel, stride=2), outputs))
+        if stage < 4 and sizes.blocks:
+            layers.append((_bottlenecks(sizes.blocks, outputs), outputs))
+        if sizes.attention and stage in (2, 4):
+            layers.append((attention(outputs), outputs))
+        inputs = outputs
+    return layers
+
+
+def synthesis_layers(
+    sizes: Any,
+    blocks: Blocks | None = None,
+    attention: Callable[[int], nn.Module] = ResidualAttention,
+) -> Layers:
+    """Return the decoder's layers with their input channels, those of the encoder in reverse."""
+    make = blocks or (lambda channels: _bottlenecks(sizes.blocks, channels))
+    layers: Layers = []
+    inputs = sizes.latent
+    if sizes.attention:
+        layers.append((attention(inputs), inputs))
+    for stage, outputs in enumerate((*sizes.decoder, IMAGE_CHANNELS), start=1):
+        kernel = sizes.outer_kernel if stage == 4 else sizes.inner_kernel
+        layers.append((upsampling(inputs, outputs, kernel), inputs))
+        if sizes.attention and stage == 2:
+            layers.append((attention(outputs), outputs))
+        if stage < 4 and sizes.blocks:
+            layers.append((make(outputs), outputs))
+        inputs = outputs
+    return layers
+
+
+def _bottlenecks(count: int, channels: int) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBottleneck(channels) for _ in range(count)))

@@ -1,8 +1,7 @@
 """Start values of transforms: orthogonal transforms of 2 x 2 neighbours, fitted to photographs.
 
 Each stage of an encoder starts as the Karhunen-Loeve transform of the output of the stage before,
-each stage of a decoder as its transpose, residual blocks as the identity; all other weights are
-small noise. A network codes like a wavelet before its first step.
+each stage of a decoder as its transpose, residual blocks as the identity; the rest is small noise.
 """
 
 from collections.abc import Iterable, Sequence
@@ -70,15 +69,15 @@ def add_transform(layer: nn.Conv2d | nn.ConvTranspose2d, transform: Transform) -
 def start_transforms(
     analysis: Iterable[nn.Module], synthesis: Iterable[nn.Module], sizes: Any, images: Tensor
 ) -> Tensor:
-    """Set the layers of both transforms from `images` (n, 3, h, w) in [-1, 1], multiples of 16.
+    """Set the layers of both transforms from `images` (n, 3, h, w) in [-1, 1].
 
     Returns the standard deviations (M,) of the latent's channels in an orthonormal transform.
     """
     analysis, synthesis = list(analysis), list(synthesis)
     narrowest = (*map(min, zip(sizes.encoder, reversed(sizes.decoder), strict=True)), sizes.latent)
     transforms = transforms_of(images, narrowest)
-    down = [one for one in analysis if isinstance(one, nn.Conv2d)]
-    up = [one for one in synthesis if isinstance(one, nn.ConvTranspose2d)]
+    down = [layer for layer in analysis if isinstance(layer, nn.Conv2d)]
+    up = [layer for layer in synthesis if isinstance(layer, nn.ConvTranspose2d)]
     spread = images.std((0, 2, 3))
     for convolution, transform in zip(down, transforms, strict=True):
         _set_noise(convolution.weight, spread, dim=1)
@@ -99,8 +98,8 @@ def set_latent_gain(
     analysis: Iterable[nn.Module], synthesis: Iterable[nn.Module], gain: float
 ) -> None:
     """Multiply the encoder's latent by `gain`, and divide the decoder's input by it."""
-    *_, last = (one for one in analysis if isinstance(one, nn.Conv2d))
-    first = next(one for one in synthesis if isinstance(one, nn.ConvTranspose2d))
+    last = [layer for layer in analysis if isinstance(layer, nn.Conv2d)][-1]
+    first = next(layer for layer in synthesis if isinstance(layer, nn.ConvTranspose2d))
     with torch.no_grad():
         last.weight.mul_(gain)
         last.bias.mul_(gain)  # type: ignore[union-attr]

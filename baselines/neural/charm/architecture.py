@@ -3,43 +3,36 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from baselines.neural import dimensions as dim
 from baselines.neural.architecture import HyperpriorArchitecture
-from baselines.neural.dimensions import (
-    Dimensions,
-    Kernel,
-    Parts,
-    Width,
-    require_slices,
-    size_table,
-)
 
 
 @dataclass(frozen=True, slots=True)
-class CharmSizes(Dimensions):
+class CharmSizes(dim.Dimensions):
     """Dimensions of transforms that go down or up by 16, and of an entropy model of slices."""
 
-    transform: Width  # between the four convolutions of either transform
-    latent: Width  # y
-    hyper_latent: Width  # z, a quarter of the sides of y
-    kernel: Kernel  # of the convolutions of the transforms
-    hyper_encoder: tuple[Width, Width]
-    hyper_decoder: tuple[Width, Width]  # of each of the two stacks
-    hyper_kernel: Kernel  # of the hyper-convolutions that change the resolution
-    support: Width  # output of a stack of the hyper-decoder: input of the slices' transforms
-    slices: Parts  # widths, summing to `latent`
+    transform: dim.Width  # between the four convolutions of either transform
+    latent: dim.Width  # y
+    hyper_latent: dim.Width  # z, a quarter of the sides of y
+    kernel: dim.Kernel  # of the convolutions of the transforms
+    hyper_encoder: tuple[dim.Width, dim.Width]
+    hyper_decoder: tuple[dim.Width, dim.Width]  # of each of the two stacks
+    hyper_kernel: dim.Kernel  # of the hyper-convolutions that change the resolution
+    support: dim.Width  # output of a stack of the hyper-decoder: input of the slices' transforms
+    slices: dim.Parts  # widths, summing to `latent`
     support_slices: int  # number of slices, the first ones, that inform later ones
-    context: tuple[Width, Width]  # hidden widths of a slice's transforms
-    context_kernels: tuple[Kernel, Kernel, Kernel]
+    context: tuple[dim.Width, dim.Width]  # hidden widths of a slice's transforms
+    context_kernels: tuple[dim.Kernel, dim.Kernel, dim.Kernel]
 
     def __post_init__(self) -> None:
-        Dimensions.__post_init__(self)
-        require_slices(self.latent, self.slices, self.support_slices)
+        dim.Dimensions.__post_init__(self)
+        dim.require_slices(self.latent, self.slices, self.support_slices)
 
 
 # `full` has the dimensions of Minnen and Singh (ICIP 2020), as TensorFlow Compression's
 # models/ms2020.py has them. `small` and `micro` have about the work per pixel of CRDR's of that
 # name, with slices' kernels of 3: one of 5 would take all of that work. `tiny` is for tests.
-NAMED = size_table(
+NAMED = dim.size_table(
     CharmSizes,
     "full small micro tiny",
     transform=(192, 136, 40, 6),

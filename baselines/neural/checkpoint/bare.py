@@ -18,10 +18,7 @@ from benchmark.system.digest import file_sha256
 
 
 class BareTensors:
-    """Tensors of a network of a known configuration, in a safetensors file without its card.
-
-    Raises `Unavailable` for tensors of another network.
-    """
+    """Tensors of a known configuration without a card; raises `Unavailable` for others."""
 
     def __init__(self, path: Path, architecture: str, config: Any) -> None:
         self.path = path
@@ -35,11 +32,7 @@ class BareTensors:
             self.has_tables = False
 
     def save(self, target: Path, card: Card, images: Callable[[], Sequence[Pixels]]) -> Card:
-        """Write `card` as that of `target`, and the tensors there; return the card.
-
-        Missing tables are made for photographs like `images`. Raises `ValueError` if they cannot be
-        made.
-        """
+        """Write `card` and the tensors to `target`, missing tables made for `images`."""
         if not self.has_tables:
             network = self._loaded.network
             state = network.stored_state().items()

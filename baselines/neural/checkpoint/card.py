@@ -1,15 +1,11 @@
-"""The json card beside a checkpoint's tensors: its network and how to make it again. No torch.
-
-Cards of format 1 have CRDR's sizes, or CompressAI's model, widths and lambda, in place of an
-architecture and its configuration.
-"""
+"""The json card beside a checkpoint's tensors: its network and how to make it again. No torch."""
 
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
@@ -34,18 +30,18 @@ class Card:
     architecture: str  # a name in `ARCHITECTURES`
     config: Any  # what that architecture builds its network from
     training_data: str = UNKNOWN
-    steps: int | None = None  # None: unknown
+    steps: Count | None = None  # of all training that led to it; None: unknown
     command: str = UNKNOWN
     commit: str = UNKNOWN  # of the code that trained it
     measured: Mapping[str, float] = field(default_factory=dict)  # unit in the name: "kodak_q2_bpp"
     caveat: str = ""  # what tables and figures say beside its name: "untrained"
-    crops: int = 0  # seen in training, all steps together; 0 where unknown
-    sha256: str = ""  # of the tensors' file, in hexadecimal; `save_checkpoint` fills it in
+    crops: Count = 0  # seen in training, all steps together; 0 where unknown
+    sha256: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")] = ""  # of the tensors' file
     # Training steps by the precision of convolutions, "bfloat16" or "float32"; none where unknown.
-    precision_steps: Mapping[str, int] = field(default_factory=dict)
-    deterministic_steps: int = 0  # those with deterministic kernels alone
+    precision_steps: Mapping[str, Count] = field(default_factory=dict)
+    deterministic_steps: Count = 0  # those with deterministic kernels alone
     optimiser: str = UNKNOWN  # of the network: "adam", "soap", or both in turn
-    seed: int | None = None  # of start values and crops; None: unknown
+    seed: Count | None = None  # of start values and crops; None: unknown
     device: str = UNKNOWN  # "cpu", or the name of the GPU
 
     @property
@@ -70,29 +66,8 @@ class Card:
         return ", ".join(filter(None, [unknown, self.caveat]))
 
 
-class _Stored(msgspec.Struct, kw_only=True):
-    """The fields of a card's json, of either format."""
-
-    format: Literal[1, 2]
-    training_data: str
-    steps: Count | Literal["unknown"]
-    command: str
-    commit: str
-    measured: dict[str, float]
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-    caveat: str = ""
-    crops: Count = 0
-    precision_steps: dict[str, Count] = {}
-    deterministic_steps: Count = 0
-    optimiser: str = UNKNOWN
-    seed: Count | None = None
-    device: str = UNKNOWN
-    architecture: str = ""
-    config: Any = None
-    sizes: Any = None  # format 1: CRDR's
-    model: Any = None  # format 1: CompressAI's, with the next two
-    widths: Any = None
-    lmbda: Any = None
+REQUIRED = ("training_data", "steps", "command", "commit", "measured", "sha256")  # on a card
+UNSAID = (0, None, UNKNOWN)  # values of the last four fields that a card leaves out
 
 
 def card_path(path: Path) -> Path:
@@ -102,23 +77,14 @@ def card_path(path: Path) -> Path:
 
 def save_card(path: Path, card: Card) -> None:
     """Write the card of the tensors' file `path`, whole or not at all."""
-    record: dict[str, Any] = {
-        "format": FORMAT,
-        "architecture": card.architecture,
-        "config": load_architecture(card.architecture).config_to_json(card.config),
-        "training_data": card.training_data,
-        "steps": UNKNOWN if card.steps is None else card.steps,
-        "crops": card.crops,
-        "precision_steps": dict(card.precision_steps),
-    }
-    if card.deterministic_steps:
-        record["deterministic_steps"] = card.deterministic_steps
-    for name in ("optimiser", "seed", "device"):
-        if getattr(card, name) not in (UNKNOWN, None):
-            record[name] = getattr(card, name)
-    for name in ("command", "commit", "measured", "caveat", "sha256"):
-        record[name] = getattr(card, name)
-    write_file(card_path(path), json.dumps(record, indent=2) + "\n", durable=True)
+    record: dict[str, Any] = {field.name: getattr(card, field.name) for field in fields(card)}
+    record["config"] = load_architecture(card.architecture).config_to_json(card.config)
+    record["steps"] = UNKNOWN if card.steps is None else card.steps
+    for name in ("deterministic_steps", "optimiser", "seed", "device"):
+        if record[name] in UNSAID and (name, record[name]) != ("seed", 0):
+            del record[name]
+    content = json.dumps({"format": FORMAT, **record}, indent=2) + "\n"
+    write_file(card_path(path), content, durable=True)
 
 
 def load_card(path: Path) -> Card:
@@ -158,17 +124,20 @@ def verified_card(path: Path) -> Card:
 
 
 def _card(record: Any) -> Card:
-    stored = msgspec.convert(record, _Stored)
-    broken = [name for name, value in stored.measured.items() if not math.isfinite(value)]
+    record = msgspec.convert(record, dict[str, Any])
+    lacking = [name for name in REQUIRED if name not in record]
+    if lacking or record.get("format") not in (1, FORMAT):
+        raise ValueError(f"it lacks {', '.join(lacking) or 'a known format'}")
+    if record["format"] == 1:
+        zoo = {name: record.get(name) for name in ("model", "widths", "lmbda")}
+        of_crdr = {"architecture": "crdr", "config": record.get("sizes")}
+        record |= of_crdr if zoo["model"] is None else {"architecture": "compressai", "config": zoo}
+    architecture = load_architecture(str(record.get("architecture")))
+    record["config"] = architecture.config_from_json(record.get("config"))
+    if record["steps"] == UNKNOWN:
+        record["steps"] = None
+    card = msgspec.convert(record, Card)
+    broken = [name for name, value in card.measured.items() if not math.isfinite(value)]
     if broken:
         raise ValueError(f"measured is not finite at {broken[0]}")
-    architecture, config = stored.architecture, stored.config
-    if stored.format == 1 and stored.model is not None:
-        architecture = "compressai"
-        config = {"model": stored.model, "widths": stored.widths, "lmbda": stored.lmbda}
-    elif stored.format == 1:
-        architecture, config = "crdr", stored.sizes
-    facts: dict[str, Any] = {field.name: getattr(stored, field.name) for field in fields(Card)}
-    steps = None if isinstance(stored.steps, str) else stored.steps
-    config = load_architecture(architecture).config_from_json(config)
-    return Card(**(facts | {"architecture": architecture, "config": config, "steps": steps}))
+    return card

@@ -1,13 +1,13 @@
 """A trained network on disk: a safetensors file and the json card beside it.
 
-The tensors' file holds the parameters of `Network.stored_state`, in float32, float16 or int8 with
-scales (`quantised`), its buffers, and integer tables by names that begin with `tables.`. The card
-carries the sha256 of that file, whose first bytes name the checkpoint in every stream.
+The file holds the parameters of `Network.stored_state`, in float32, float16 or int8 with scales,
+its buffers, and integer tables by names that begin with `tables.`. The card carries the sha256 of
+that file, whose first bytes name the checkpoint in every stream.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,17 +18,80 @@ from torch import Tensor, nn
 
 from baselines.neural.architecture import load_architecture
 from baselines.neural.checkpoint.card import Card, save_card, verified_card
-from baselines.neural.checkpoint.quantised import (
-    QuantisedWeights,
-    can_be_quantised,
-    quantised_parameters,
-    scales_of,
-)
 from baselines.neural.network import Network
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.system.atomic import write_file
 from benchmark.system.digest import file_sha256
+
+ROWS, COLUMNS = "scales.rows.", "scales.columns."
+# Dimensions along which the weights of a row, and those of a column, are: of a matrix, of a table
+# of matrices, of the kernels of a convolution.
+_ALONG_ROWS = {2: (1,), 3: (2,), 4: (1, 2, 3)}
+_ALONG_COLUMNS = {2: (0,), 3: (1,), 4: (0, 2, 3)}
+
+
+@dataclass(frozen=True, slots=True)
+class QuantisedWeights:
+    """Integers of few bits, int8, times a scale of each row and one of each column, float32."""
+
+    integers: Tensor
+    rows: Tensor
+    columns: Tensor
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], name: str) -> "QuantisedWeights":
+        """Return those of the parameter `name` among a file's tensors."""
+        return cls(tensors[name], tensors[f"{ROWS}{name}"], tensors[f"{COLUMNS}{name}"])
+
+    def values(self) -> Tensor:
+        """Return the weights in float32, the same bits on every machine."""
+        return self.integers.float() * (self.rows * self.columns)
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """Return what the file holds of the parameter `name`."""
+        return {name: self.integers, f"{ROWS}{name}": self.rows, f"{COLUMNS}{name}": self.columns}
+
+
+def quantise(weights: Tensor, bits: int) -> QuantisedWeights:
+    """Round weights, of two to four dimensions, to signed integers of 2 to 8 bits."""
+    top = 2 ** (bits - 1) - 1
+    exact = weights.detach().float()
+    columns = _largest(exact, _ALONG_COLUMNS[weights.ndim])
+    rows = _largest(exact / columns, _ALONG_ROWS[weights.ndim]) / top
+    integers = torch.round(exact / (rows * columns)).clamp(-top, top)
+    return QuantisedWeights(integers.to(torch.int8), rows, columns)
+
+
+def _largest(weights: Tensor, along: tuple[int, ...]) -> Tensor:
+    """Return the largest magnitudes along dimensions, which are kept; 1 where all are 0."""
+    largest = weights.abs().amax(along, keepdim=True)
+    return torch.where(largest > 0, largest, torch.ones_like(largest))
+
+
+def quantised_parameters(network: Network) -> dict[str, QuantisedWeights]:
+    """Return the weights that `Network.quantised_bits` names; biases keep floats."""
+    return {
+        name: quantise(value, bits)
+        for name, value in network.named_parameters()
+        for prefix, bits in network.quantised_bits.items()
+        if name.startswith(prefix) and can_be_quantised(tuple(value.shape))
+    }
+
+
+def can_be_quantised(shape: tuple[int, ...]) -> bool:
+    """Return whether a parameter of this shape has rows and columns."""
+    return len(shape) in _ALONG_ROWS
+
+
+def scales_of(name: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a parameter's scales by the names that a file has them under."""
+    along = ((ROWS, _ALONG_ROWS[len(shape)]), (COLUMNS, _ALONG_COLUMNS[len(shape)]))
+    return {
+        f"{prefix}{name}": tuple(1 if at in dims else size for at, size in enumerate(shape))
+        for prefix, dims in along
+    }
+
 
 TABLES = "tables."
 FLOATS = (torch.float32, torch.float16)
@@ -55,9 +118,8 @@ def make_checkpoint(
 ) -> Card:
     """Save a trained network with the tables that its coder needs; return the card with its sha256.
 
-    Tables are made for photographs like `images`; two of 256 x 256 suffice. Before that, `half`
-    rounds parameters to float16, `quantised` the weights of `Network.quantised_bits` to integers.
-    Raises `ValueError` for parameters that are not finite and a card of another network.
+    Tables are made for photographs like `images`. Before that, `half` rounds parameters to float16,
+    `quantised` the weights of `Network.quantised_bits` to integers. Raises `ValueError`.
     """
     kept = deepcopy(network).to("cpu", torch.float32).eval()
     with torch.no_grad():
@@ -85,9 +147,8 @@ def save_checkpoint(
 ) -> Card:
     """Write the tensors to `path`, then the card; return the card with its sha256.
 
-    Each file appears whole or not at all. `half` rounds parameters to float16; those in
-    `quantised`, by name, are written as integers and scales. Raises `ValueError` for parameters
-    that are not finite, tables that hold no integers, and a card of another network.
+    Parameters in `quantised`, by name, are written as integers and scales. Raises `ValueError` for
+    parameters that are not finite, tables without integers, and a card of another network.
     """
     if card.config != network.config:
         raise ValueError("the card and the network have different configurations")
@@ -116,19 +177,14 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Return the network at `path`, its card and its tables.
-
-    Raises `Unavailable` for files that are missing, damaged, foreign, or of another checkpoint.
-    Allocates at most four times the file's size.
-    """
+    """Return the network at `path`, its card and its tables; raises `Unavailable`."""
     return load_network(path, verified_card(path))
 
 
 def load_network(path: Path, card: Card, *, complete: bool = True) -> Checkpoint:
     """Return the network of a card whose tensors are at `path`, and its tables.
 
-    Unless `complete`, buffers may be missing or empty: they become those of an untrained network.
-    Raises `Unavailable` for tensors of another network.
+    Unless `complete`, missing buffers become those of an untrained network. Raises `Unavailable`.
     """
     architecture = load_architecture(card.architecture)
     try:

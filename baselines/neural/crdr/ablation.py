@@ -1,16 +1,11 @@
-"""The runs of the paper's two ablations: the stages they share, and the variants of the last one.
-
-Iwai et al., "Controlling Rate, Distortion, and Realism" (WACV 2024), compare losses of the GAN with
-independent discriminators, and designs of discriminators with the loss HRRGAN. The stages before
-the last one are trained once; the variants of the last one continue from the same network.
-"""
+"""The runs of the paper's two ablations: of losses of the GAN, and of designs of discriminators."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 from baselines.neural.crdr.discriminators import DISCRIMINATORS as DESIGNS
-from baselines.neural.crdr.stage import ConditionedStage
+from baselines.neural.crdr.objective import ConditionedStage
 from baselines.neural.training.losses.gan import GAN_LOSSES
 from baselines.neural.training.recipe import Recipe
 from benchmark.errors import UnknownName, UsageError
@@ -18,9 +13,9 @@ from benchmark.errors import UnknownName, UsageError
 OBJECTIVE, DISCRIMINATOR = "hrrgan", "independent"  # of the paper's method
 OWN = f"{OBJECTIVE}-{DISCRIMINATOR}"
 # Names to labels in figures, the method's own last
-OBJECTIVES: Mapping[str, str] = {name: one.label for name, one in GAN_LOSSES.items()}
+OBJECTIVES: Mapping[str, str] = {name: loss.label for name, loss in GAN_LOSSES.items()}
 DISCRIMINATORS: Mapping[str, str] = {
-    **{name: one.label for name, one in DESIGNS.items() if name != DISCRIMINATOR},
+    **{name: design.label for name, design in DESIGNS.items() if name != DISCRIMINATOR},
     DISCRIMINATOR: DESIGNS[DISCRIMINATOR].label,
 }
 KINDS = ("gan", "discriminator")
@@ -44,12 +39,12 @@ class Ablation(NamedTuple):
 def ablation(kind: str, recipe: Recipe, only: tuple[str, ...] = ()) -> Ablation:
     """Return the runs of one of `KINDS`; `only` restricts it to variants by their short names.
 
-    Raises `UnknownName` for other names, `UsageError` for a recipe whose last stage has no GAN.
+    Raises `UnknownName`, and `UsageError` for a recipe whose last stage has no GAN.
     """
     if kind not in KINDS:
         raise UnknownName("ablation", kind, KINDS)
     *earlier, last = recipe.stages
-    if not isinstance(last, ConditionedStage) or not last.gan_per_beta:
+    if not isinstance(last, ConditionedStage) or not last.has_gan:
         raise UsageError(f"the last stage of {recipe.name} has no GAN: its gan_per_beta is 0")
     known = OBJECTIVES if kind == "gan" else DISCRIMINATORS
     for name in only:

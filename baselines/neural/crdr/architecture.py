@@ -6,14 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 
+from baselines.neural import dimensions as dim
 from baselines.neural.architecture import HyperpriorArchitecture
-from baselines.neural.dimensions import (
-    LARGEST_COUNT,
-    ConditionedSizes,
-    Number,
-    require_slices,
-    size_table,
-)
 
 if TYPE_CHECKING:
     from baselines.neural.crdr.coder import CRDRControlBlock
@@ -22,16 +16,16 @@ PUBLISHED_FREQUENCIES = 10  # of the embedded beta, each with a sine and a cosin
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes(ConditionedSizes):
+class Sizes(dim.ConditionedSizes):
     """Dimensions of a network; without `slices` its entropy model is a hyperprior alone."""
 
-    rate_levels: Annotated[int, Meta(ge=2, le=LARGEST_COUNT)] = 5
-    frequencies: Number = PUBLISHED_FREQUENCIES  # of beta: fewer give a smoother control
+    rate_levels: Annotated[int, Meta(ge=2, le=dim.LARGEST_COUNT)] = 5
+    frequencies: dim.Number = PUBLISHED_FREQUENCIES  # of beta: fewer give a smoother control
 
     def __post_init__(self) -> None:
-        ConditionedSizes.__post_init__(self)
+        dim.ConditionedSizes.__post_init__(self)
         if self.slices:
-            require_slices(self.latent, self.slices, self.support_slices)
+            dim.require_slices(self.latent, self.slices, self.support_slices)
         elif self.support != self.latent or self.support_slices:
             raise ValueError("without slices the hyper-decoder gives the latent's own parameters")
 
@@ -39,7 +33,7 @@ class Sizes(ConditionedSizes):
 # `full` has the dimensions of "Controlling Rate, Distortion, and Realism" (Iwai et al., WACV 2024).
 # `small` is for about half an hour of training on one data-centre GPU, `micro` for some hours on
 # two CPU cores, `mini`, with three times its work, for some days there. `tiny` is for tests.
-NAMED = size_table(
+NAMED = dim.size_table(
     Sizes,
     "full small mini micro tiny",
     encoder=((192, 192, 192), (96, 128, 192), (80, 112, 144), (48, 64, 64), (8, 6, 8)),
@@ -74,7 +68,6 @@ class CRDRArchitecture(HyperpriorArchitecture[Sizes]):
 
     name = "crdr"
     presets: Mapping[str, Sizes] = NAMED
-    config_type = Sizes
     network_type = "baselines.neural.crdr.model:CRDRNetwork"
     coder_type = "baselines.neural.crdr.coder:CRDRCoder"
 

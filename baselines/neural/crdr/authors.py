@@ -1,8 +1,7 @@
 """Import of a checkpoint of CRDR's authors: its tensors by the names used here.
 
-The authors' files come from their training code: {"comp_model": state dict}, or the state dict
-alone, keys possibly prefixed with "module.". The factorised prior's tensors have two spellings,
-that of CompressAI 1.2.4 (`_matrix0`), with which the authors trained, and that of 1.2.8
+Their files are {"comp_model": state dict} or the state dict alone, keys possibly prefixed with
+"module.". The prior's tensors are spelt as in CompressAI 1.2.4 (`_matrix0`) or 1.2.8
 (`matrices.0`). Every key must find a place and every parameter must be filled, since a file read in
 part gives a network that runs and is wrong.
 """
@@ -11,7 +10,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +27,6 @@ COMMIT = "github.com/iwa-shi/CRDR"
 PUBLISHED_STEPS = 5_000_000
 PUBLISHED_DATA = "Open Images V6, about 1.1 million"
 LISTED = 4  # keys named in an error
-CONTAINERS = ("comp_model", "state_dict")
 OLD_SPELLING = re.compile(r"entropy_model_z\._(matrix|bias|factor)(\d)")
 NEW_SPELLING = {"matrix": "matrices", "bias": "biases", "factor": "factors"}
 # Derived entries that CompressAI keeps beside the parameters: tables and bounds.
@@ -36,41 +34,39 @@ DERIVED = re.compile(
     r"entropy_model_[yz]\.(_offset|_quantized_cdf|_cdf_length|scale_table|scale_bound|target"
     r"|(likelihood_lower_bound|lower_bound_scale)\.bound)"
 )
-
-
-class _AuthorsTensor(NamedTuple):
-    """Tensor of the authors' file that holds a parameter."""
-
-    key: str
-    flipped: bool = False  # there a transposed convolution of stride 1, here a convolution
+# Our names of modules -> the authors'.
+THEIRS = {
+    "analysis": "encoder",
+    "synthesis": "decoder",
+    "residual": "lrp",
+    "gain": "weight",
+    "trunk": "trunk_block",
+    "gate": "attention_block",
+}
+PLACES = {"reduce": 0, "mix": 1, "expand": 2}  # of the convolutions of a bottleneck
 
 
 def import_authors(path: Path, sizes: Sizes = FULL) -> dict[str, Tensor]:
-    """Return the complete float32 state dict of `CRDRNetwork(sizes)`.
-
-    Raises `Unavailable` for a file that is no such checkpoint or lacks a part of it.
-    """
+    """Return the complete float32 state dict of `CRDRNetwork(sizes)`; raises `Unavailable`."""
     theirs = _canonical(path, _read(path))
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in CRDRNetwork(sizes).state_dict().items()}
-    places = {name: _place(name, sizes) for name in shapes}
-    wanted = {place.key for place in places.values()}
+    keys = {name: key_of(name, sizes) for name in shapes}
+    wanted = set(keys.values())
     _refuse(path, "has no place here for", theirs.keys() - wanted)
     _refuse(path, "lacks", wanted - theirs.keys())
     misfits = {
-        f"{place.key} {tuple(theirs[place.key].shape)}"
-        for name, place in places.items()
-        if not _fits(theirs[place.key], shapes[name], place.flipped)
+        f"{key} {tuple(theirs[key].shape)}"
+        for name, key in keys.items()
+        if _lengths(_turned(name, theirs[key]).shape) != _lengths(shapes[name])
+        or not theirs[key].is_floating_point()
     }
     _refuse(path, "has tensors of other shapes than the network's:", misfits)
-    _refuse(
-        path,
-        "has values that are not finite in",
-        {key for key in wanted if not bool(theirs[key].isfinite().all())},
-    )
+    infinite = {key for key in wanted if not bool(theirs[key].isfinite().all())}
+    _refuse(path, "has values that are not finite in", infinite)
     return {
-        name: _fitted(theirs[place.key], shapes[name], place.flipped)
-        for name, place in places.items()
+        name: _turned(name, theirs[key]).reshape(shapes[name]).to(torch.float32).contiguous()
+        for name, key in keys.items()
     }
 
 
@@ -84,10 +80,7 @@ def import_checkpoint(
     training_data: str = PUBLISHED_DATA,
     half: bool = False,
 ) -> Card:
-    """Make a checkpoint of the authors' `crdr.pth.tar`; raises `Unavailable` for other files.
-
-    `images` are photographs whose activations say how fine the integers of the entropy path can be.
-    """
+    """Make a checkpoint of `crdr.pth.tar`, its tables for `images`; raises `Unavailable`."""
     with torch.device("meta"):
         network = CRDRNetwork(sizes)
     network.load_state_dict(import_authors(source, sizes), assign=True)
@@ -115,7 +108,7 @@ def _read(path: Path) -> Mapping[Any, Any]:
         raise Unavailable(
             f"{path} cannot be read as weights: it is damaged, or holds more than tensors"
         ) from error
-    for container in CONTAINERS:
+    for container in ("comp_model", "state_dict"):
         if isinstance(loaded, dict) and isinstance(loaded.get(container), dict):
             loaded = loaded[container]
     if not isinstance(loaded, dict) or not all(
@@ -145,24 +138,39 @@ def _canonical(path: Path, loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return parameters
 
 
-def _place(name: str, sizes: Sizes) -> _AuthorsTensor:
-    """Return the authors' tensor for the parameter `name` of `CRDRNetwork(sizes)`."""
+def key_of(name: str, sizes: Sizes) -> str:
+    """Return the authors' key of the parameter `name` of `CRDRNetwork(sizes)`."""
     part, *steps, kind = name.split(".")
-    if part in ("analysis", "synthesis"):
-        return _AuthorsTensor(".".join(_in_transform(part, steps, kind, sizes)))
-    if part == "hyper_analysis":
-        return _AuthorsTensor(f"hyperencoder.conv{1 + int(steps[0]) // 2}.{kind}")
-    if part == "hyper_synthesis":
-        stack = {"mean": "hd_mu", "scale": "hd_std"}[steps[0]]
-        last = steps[1] == "4"
-        key = f"hyperdecoder.{stack}.conv{1 + int(steps[1]) // 2}.{kind}"
-        return _AuthorsTensor(key, flipped=last and kind == "weight")
-    if part == "prior":
-        return _AuthorsTensor(".".join(["entropy_model_z", *steps, kind]))
-    stack = {"residual": "lrp"}.get(steps[0], steps[0])
-    return _AuthorsTensor(
-        f"context_model.{stack}_slice_transforms.{steps[1]}.model.{steps[2]}.{kind}"
-    )
+    side = THEIRS.get(part, part)
+    match [part, *(int(step) if step.isdigit() else step for step in steps)]:
+        case ["prior", *_]:
+            place = ".".join(["entropy_model_z", *steps])
+        case ["hyper_analysis", int(i)]:
+            place = f"hyperencoder.conv{1 + i // 2}"
+        case ["hyper_synthesis", stack, int(i)]:
+            place = f"hyperdecoder.{'hd_mu' if stack == 'mean' else 'hd_std'}.conv{1 + i // 2}"
+        case ["context", str(stack), i, j]:
+            place = f"context_model.{THEIRS.get(stack, stack)}_slice_transforms.{i}.model.{j}"
+        case [_, "attentions", i]:
+            place, kind = f"{side}.interp_ca_list.{i}", THEIRS.get(kind, kind)
+        case [_, "embedding", _, i]:
+            place = f"{side}.mlp.{i}"
+        case [_, "layers", int(i), *inside]:
+            place = ".".join([side, list(_layer_names(part, sizes))[i], *_in_layer(inside)])
+    return f"{place}.{kind}"
+
+
+def _in_layer(steps: list[Any]) -> list[str]:
+    match steps:
+        case ["gate", _]:  # the 1 x 1 convolution after the attention's bottlenecks
+            return ["conv"]
+        case [str(branch), i, step]:
+            return [THEIRS[branch], str(i), f"c{1 + PLACES[step]}"]
+        case [i, "project", j]:
+            return [f"block{i}", f"proj_{1 + j}"]
+        case [i, step]:
+            return [f"block{i}", "conv", str(2 * PLACES[step])]
+    return []
 
 
 def _layer_names(part: str, sizes: Sizes) -> Iterator[str]:
@@ -182,41 +190,16 @@ def _layer_names(part: str, sizes: Sizes) -> Iterator[str]:
             yield from blocks
 
 
-def _in_transform(part: str, steps: list[str], kind: str, sizes: Sizes) -> list[str]:
-    theirs = {"analysis": "encoder", "synthesis": "decoder"}[part]
-    if steps[0] == "attentions":
-        return [theirs, "interp_ca_list", steps[1], {"gain": "weight"}.get(kind, kind)]
-    if steps[0] == "embedding":
-        return [theirs, "mlp", steps[2], kind]
-    layer = list(_layer_names(part, sizes))[int(steps[1])]
-    return [theirs, layer, *_in_layer(layer, steps[2:]), kind]
+def is_turned(name: str) -> bool:
+    """Return whether the parameter `name` is of a transposed convolution of the authors."""
+    return name.startswith("hyper_synthesis.") and name.endswith(".4.weight")
 
 
-def _in_layer(layer: str, steps: list[str]) -> list[str]:
-    order = ("reduce", "mix", "expand")
-    if layer.startswith("conv"):
-        return []
-    if layer.startswith("block"):
-        block = f"block{steps[0]}"
-        if steps[1] == "project":
-            return [block, f"proj_{1 + int(steps[2])}"]
-        return [block, "conv", str(2 * order.index(steps[1]))]
-    if len(steps) == 2:  # the 1 x 1 convolution after the attention's bottlenecks
-        return ["conv"]
-    branch = {"trunk": "trunk_block", "gate": "attention_block"}[steps[0]]
-    return [branch, steps[1], f"c{1 + order.index(steps[2])}"]
+def _turned(name: str, tensor: Tensor) -> Tensor:
+    """Return the kernel of a convolution where the authors have a transposed one of stride 1."""
+    turned = is_turned(name) and tensor.ndim == 4
+    return tensor.transpose(0, 1).flip(2, 3) if turned else tensor
 
 
-def _fits(tensor: Tensor, shape: torch.Size, flipped: bool) -> bool:
-    """Return whether the shapes agree except for axes of length 1."""
-    axes = tuple(tensor.shape)
-    if flipped:
-        axes = (*axes[1::-1], *axes[2:])
-    same = [length for length in axes if length != 1] == [length for length in shape if length != 1]
-    return same and tensor.is_floating_point() and not (flipped and tensor.ndim != 4)
-
-
-def _fitted(tensor: Tensor, shape: torch.Size, flipped: bool) -> Tensor:
-    """Return the tensor in float32, a flipped one as the equivalent convolution's kernel."""
-    kernel = tensor.transpose(0, 1).flip(2, 3) if flipped else tensor
-    return kernel.reshape(shape).to(torch.float32).contiguous()
+def _lengths(shape: torch.Size) -> list[int]:
+    return [length for length in shape if length != 1]

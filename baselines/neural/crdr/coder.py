@@ -1,7 +1,4 @@
-"""The coder of CRDR, and its controls q and beta in a stream's header.
-
-With `CRDRCoder.exactly`, the synthesis has the same bits on every machine.
-"""
+"""The coder of CRDR, and its controls q and beta in a stream's header."""
 
 from copy import copy
 from typing import NamedTuple
@@ -16,8 +13,7 @@ from baselines.neural.bitstream.level_map import BLOCK, Levels, level_steps
 from baselines.neural.crdr.architecture import PUBLISHED_FREQUENCIES
 from baselines.neural.crdr.model import HIGHEST_BETA, Controls, CRDRNetwork, Synthesis
 from baselines.neural.entropy.hyperprior_coder import TransformCoder
-from baselines.neural.exact.functions import sine_cosine
-from baselines.neural.exact.layers import exact_transform
+from baselines.neural.exact.layers import exact_transform, sine_cosine
 from benchmark.errors import CorruptStream
 
 Q_MAP, BETA_MAP = 1, 2  # flags
@@ -33,10 +29,7 @@ class HeaderControls(NamedTuple):
 
     @classmethod
     def nearest(cls, q: float | Levels, beta: float | Levels) -> "HeaderControls":
-        """Return q in [0, 4] and beta in [0, 5.12], each rounded to its grid, or maps as they are.
-
-        Raises `ValueError` for a number out of range.
-        """
+        """Return q and beta, each rounded to its grid, or maps as they are; raises `ValueError`."""
         return cls(
             q if isinstance(q, np.ndarray) else Q_GRID.step(q),
             beta if isinstance(beta, np.ndarray) else BETA_GRID.step(beta),
@@ -92,8 +85,7 @@ class CRDRCoder(TransformCoder):
         if self._exact is None:
             return super().synthesise(latents, controls)
         levels = self.network.synthesis_controls(latents, controls)
-        images: Tensor = self._exact(latents.double(), *levels)
-        return images
+        return self._exact(latents.double(), *levels)
 
     def exactly(self) -> "CRDRCoder":
         """Return the same coder, whose images have the same bits on every machine."""

@@ -6,9 +6,8 @@
        [level] as constant maps  [level]         a stage: conv3, conv3 / 2, each with LeakyReLU
 
 A backbone or a head is "one" for all levels, or "each" level has a copy. Iwai et al., "Controlling
-Rate, Distortion, and Realism" (WACV 2024), whose network is that of their entry to CLIC 2021:
-without normalisation, weights as PyTorch draws them. The paper trains "independent" ones in its
-last stage.
+Rate, Distortion, and Realism" (WACV 2024), whose network is that of their entry to CLIC 2021. The
+paper trains "independent" ones in its last stage.
 """
 
 from collections import Counter
@@ -90,8 +89,7 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor, levels: Tensor) -> Tensor:
         """Return logits (N, 1, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1] at levels (N,).
 
-        Each of the stages halves the sides. Levels on the CPU spare a wait for the images' device.
-        Raises `ValueError` unless `levels` are integers in range, one for each image.
+        Levels on the CPU spare a wait for the images' device. Raises `ValueError` for others.
         """
         numbers: list[int] = levels.tolist()
         if levels.is_floating_point() or levels.shape != images.shape[:1]:
@@ -138,8 +136,7 @@ def _stages(inputs: int, channels: Sequence[int]) -> list[nn.Module]:
 def _routed(copies: nn.ModuleList, signal: Tensor, levels: list[int]) -> Tensor:
     """Run each image through the copy of its level, or all through the only one."""
     if len(copies) == 1:
-        through: Tensor = copies[0](signal)
-        return through
+        return copies[0](signal)
     pictures = Counter(levels)  # in the order of the pictures, as they come level by level
     parts = torch.split(signal, list(pictures.values()))
     return torch.cat([copies[level](part) for level, part in zip(pictures, parts, strict=True)])

@@ -1,8 +1,7 @@
 """Encoding an image with CRDR: in one pass or by search, at a q or at a wanted rate or PSNR.
 
 A step of the grid of q changes the rate by some 4 %. What lies between two steps is reached from
-the higher one by rounding latents towards their means (`dead_zone`), which takes rate and quality
-away in small portions and costs less than .3 % of the rate over such a distance.
+the higher one by rounding latents towards their means (`dead_zone`), for under .3 % of the rate.
 """
 
 import math
@@ -22,7 +21,6 @@ from benchmark.errors import ImageRefused
 
 LARGEST_DEAD_ZONE = 0.2
 HALVINGS = 10  # of the dead zone
-
 
 Choose = Callable[[Piece], Chosen]
 
@@ -86,9 +84,9 @@ def encode_to(
     tiling: Tiling | None = None,
     search: Search | None = None,
 ) -> bytes:
-    """Return the stream of a rate, "bpp", or a PSNR in dB at the controls' beta, "psnr".
+    """Return the stream of a rate, "bpp", or a PSNR in dB, "psnr", whatever the q of `controls` is.
 
-    The q of `controls` is replaced. Raises `ImageRefused` where no q reaches the target.
+    Raises `ImageRefused` where no q reaches the target.
     """
     coder = _coder(codec)
 
@@ -122,8 +120,7 @@ def encode_to(
 def reached(wanted: Wanted, highest: int, in_one_pass: Try, searched: Try | None = None) -> bytes:
     """Return the stream that measures what is wanted, or comes nearest to it from above.
 
-    Both functions code the image at a step of q, 0 to `highest`, with a dead zone. The quick one
-    determines where the slow one begins. Raises `ImageRefused` for a value out of reach.
+    The quick function determines where the slow one begins. Raises `ImageRefused`.
     """
     code = searched or in_one_pass
     step = _lowest_step(wanted.value - wanted.below, highest, in_one_pass, searched)
@@ -132,10 +129,8 @@ def reached(wanted: Wanted, highest: int, in_one_pass: Try, searched: Try | None
         return best.data
     if best.measured < wanted.value:
         raise wanted.refused("most", best.measured)
-    if step == 0:
-        least = code(0, LARGEST_DEAD_ZONE)
-        if least.measured > wanted.value + wanted.above:
-            raise wanted.refused("least", least.measured)
+    if step == 0 and (least := code(0, LARGEST_DEAD_ZONE).measured) > wanted.value + wanted.above:
+        raise wanted.refused("least", least)
     low, high = 0.0, LARGEST_DEAD_ZONE
     for _ in range(HALVINGS):
         middle = (low + high) / 2

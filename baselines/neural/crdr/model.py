@@ -16,10 +16,8 @@
                                                                each of their three convolutions
 
 Iwai et al., "Controlling Rate, Distortion, and Realism" (WACV 2024); the layers are those of ELIC's
-transforms (He et al., CVPR 2022), the conditioning on beta that of Agustsson et al.,
-"Multi-Realism Image Compression with a Conditional Generator" (CVPR 2023), computed once for each
-distinct beta of a map. Beta acts in the decoder only, q in the two transforms only: the entropy
-model sees neither, nor do the bits depend on beta.
+transforms (He et al., CVPR 2022), the conditioning on beta that of Agustsson et al. (CVPR 2023),
+computed once for each distinct beta of a map. Neither changes the entropy model, nor beta any bit.
 """
 
 import math
@@ -37,7 +35,7 @@ from baselines.neural.blocks.control import (
     Level,
     control_of,
 )
-from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
+from baselines.neural.blocks.layers import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import start_transforms
 from baselines.neural.crdr.architecture import PUBLISHED_FREQUENCIES, Sizes
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
@@ -73,21 +71,15 @@ class CRDRNetwork(HyperpriorNetwork):
                     self.quantised_bits[f"{name}.layers.{i}."] = 8
 
     def analyse(self, images: Tensor, controls: Controls | Level | Control = 0.0) -> Tensor:
-        """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64.
-
-        `controls` may be the rate alone. Raises `ValueError` for other shapes and levels.
-        """
+        """Return y (N, M, H / 16, W / 16) of images in [-1, 1]; raises `ValueError` for shapes."""
         if images.shape[2] % self.stride or images.shape[3] % self.stride:
             raise ValueError(f"{tuple(images.shape[2:])} are not multiples of {self.stride}")
         q = controls.rate if isinstance(controls, Controls) else controls
-        rate = control_of(q, self.sizes.rate_levels - 1, images)
-        latents: Tensor = self.analysis(images, rate)
-        return latents
+        return self.analysis(images, control_of(q, self.sizes.rate_levels - 1, images))
 
     def synthesise(self, latents: Tensor, controls: Controls = LOWEST) -> Tensor:
         """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
-        images: Tensor = self.synthesis(latents, *self.synthesis_controls(latents, controls))
-        return images
+        return self.synthesis(latents, *self.synthesis_controls(latents, controls))
 
     def synthesis_controls(self, latents: Tensor, controls: Controls) -> tuple[Control, Control]:
         """Return rate and realism as the synthesis of `latents` takes them."""
@@ -116,7 +108,7 @@ class CRDRNetwork(HyperpriorNetwork):
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
 
-        Sides are multiples of 16; `lambdas`, one for each rate level, determine how coarse y is.
+        `lambdas`, one for each rate level, determine how coarse y is.
         """
         down, up = self.analysis, self.synthesis
         latent = start_transforms(down.layers, up.layers, self.sizes, images)
@@ -129,11 +121,7 @@ class CRDRNetwork(HyperpriorNetwork):
 
 
 def fourier(betas: Tensor, frequencies: int = PUBLISHED_FREQUENCIES) -> Tensor:
-    """Return F sines, then F cosines, of 2^i times beta mapped to [-1, 1]; (K,) to (K, 2 F).
-
-    >>> fourier(torch.tensor([2.56]))[0, [0, 9, 10, 19]]
-    tensor([0., 0., 1., 1.])
-    """
+    """Return F sines, then F cosines, of 2^i times beta mapped to [-1, 1]; (K,) to (K, 2 F)."""
     factors = 2.0 ** torch.arange(frequencies, device=betas.device)
     angles = ((betas / HIGHEST_BETA - 0.5) * 2)[:, None] * factors
     return torch.cat([angles.sin(), angles.cos()], dim=1)
@@ -183,8 +171,7 @@ class Synthesis(nn.Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         layers = synthesis_layers(
-            sizes,
-            lambda channels: ConditionedBottlenecks.of(sizes.blocks, channels, sizes.condition),
+            sizes, lambda width: ConditionedBottlenecks(sizes.blocks, width, sizes.condition)
         )
         self.layers = nn.ModuleList(layer for layer, _ in layers)
         self.attentions = _attentions(layers, sizes.rate_levels)

@@ -1,78 +1,185 @@
-"""The three objectives of CRDR: a single rate, all rates, all rates and realism weights.
-
-Iwai et al., "Controlling Rate, Distortion, and Realism" (WACV 2024): rate and distortion as
-L_dist and L_cond, LPIPS and a GAN weighted with beta. The formula is `ConditionedStage`'s.
-"""
+"""The three objectives of CRDR: a single rate, all rates, all rates and realism weights."""
 
 import math
-from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from baselines.neural.crdr.discriminators import discriminator
+from baselines.neural.blocks.control import Control
+from baselines.neural.crdr.discriminators import DISCRIMINATORS, discriminator
 from baselines.neural.crdr.model import HIGHEST_BETA
-from baselines.neural.crdr.stage import ConditionedStage, DrawnLevels, control, draw_levels
 from baselines.neural.network import Estimate, Network
 from baselines.neural.perceptual import Perceptual
+from baselines.neural.training.losses.conditional_gan import StageAdversary
 from baselines.neural.training.losses.gan import GAN_LOSSES
-from baselines.neural.training.losses.rate_distortion import lambda_at, terms, validate
+from baselines.neural.training.losses.rate_distortion import RateDistortion, lambda_at, terms
 from baselines.neural.training.objective import (
     Batch,
     Loss,
     Setup,
-    StageObjective,
-    Validation,
     uncompiled,
 )
-from baselines.neural.training.step_guard import StepGuard, load_optimiser
-from baselines.neural.training.workers import Workers
-from benchmark.codec import Pixels
+from baselines.neural.training.recipe import AtLeastOne, Share, Stage, Weight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionedStage(Stage):
+    """Stage that trains for a rate q and a realism weight beta, random for every crop.
+
+    The loss of a crop is ::
+
+        s (150 MSE + lambda bpp + (lpips + beta lpips_per_beta) LPIPS + beta gan_per_beta GAN)
+
+    with MSE of values in [0, 1] and s = 1, or lambda^-.5 where `balanced`. Between whole q, lambda
+    is interpolated geometrically. With a `beta_growth` g, what beta is there grows exponentially,
+    from 0 at 0 to 5.12 at 5.12: it is 5.12 (e^(g beta / 5.12) - 1) / (e^g - 1). Where
+    `targets_bpp` are given, lambda holds while the batch takes more bits than its target, and
+    `lambda_below` otherwise.
+    """
+
+    lambda_below: Weight = 0.0
+    targets_bpp: tuple[Weight, ...] = ()
+    balanced: bool = False
+    mixed_levels: bool = False  # every crop its own q, drawn between the levels too
+    lpips: Weight = 0.0
+    lpips_per_beta: Weight = 0.0
+    gan_per_beta: Weight = 0.0
+    beta_growth: Weight = 0.0  # of the weights with beta; 0: as published, in proportion
+    objective: str = "hrrgan"  # of the GAN
+    discriminator: str = "independent"
+    discriminator_channels: tuple[AtLeastOne, ...] = (64, 128, 256, 512)
+    discriminator_learning_rate: Weight = 1e-4
+    zero_beta_share: Share = 0.0  # of the crops, on top of what the uniform draw gives
+    map_share: Share = 0.0  # of the batches: q and beta by region
+
+    def __post_init__(self) -> None:
+        Stage.__post_init__(self)
+        for name, table in (("objective", GAN_LOSSES), ("discriminator", DISCRIMINATORS)):
+            if getattr(self, name) not in table:
+                known = ", ".join(table)
+                raise ValueError(f"{name} is {getattr(self, name)!r}, not one of {known}")
+        if len(self.discriminator_channels) < 2:
+            raise ValueError("discriminator_channels are fewer than two")
+        if self.targets_bpp and len(self.targets_bpp) != len(self.lambdas):
+            raise ValueError("targets_bpp has not as many entries as lambdas")
+        if self.targets_bpp and (self.mixed_levels or self.map_share):
+            raise ValueError("targets_bpp come without mixed_levels and map_share")
+        if self.targets_bpp and not self.lambda_below:
+            raise ValueError("targets_bpp need a lambda_below")
+
+
+BETA_STEPS = 100  # the published draw: 5.12 times a whole number of hundredths
+CELL_PX = 64  # the finest region that a level can have
+
+Floats = NDArray[np.floating[Any]]
+
+
+class RandomLevels(NamedTuple):
+    """Rate and realism weight of the crops of a batch."""
+
+    q: NDArray[np.float32]  # float32 (n,), or (n, cells, cells) for a map
+    beta: NDArray[np.float32]  # likewise
+
+    def part(self, first: int, last: int) -> "RandomLevels":
+        """Return the levels of some of the crops."""
+        return RandomLevels(self.q[first:last], self.beta[first:last])
+
+    @property
+    def is_map(self) -> bool:
+        """True where each region of a crop has its own levels."""
+        return self.q.ndim == 3
+
+    @property
+    def q_of_crops(self) -> NDArray[np.float32]:
+        """Rate of each crop's first region, (n,): the crop's own where its regions agree."""
+        return self.q.reshape(len(self.q), -1)[:, 0]
+
+    @property
+    def q_differs(self) -> bool:
+        """True where q varies within a crop: no discriminator scores such an image."""
+        return bool((self.q.reshape(len(self.q), -1) != self.q_of_crops[:, None]).any())
+
+
+def draw_levels(stage: ConditionedStage, random: np.random.Generator) -> RandomLevels:
+    """Return the levels of `stage.batch` crops.
+
+    Published: one whole q and one beta for the batch. With `mixed_levels`, q is whole for half of
+    the crops, each level as often as the others, and uniform for the rest. Maps have two halves.
+    """
+    count, highest = stage.batch, len(stage.lambdas) - 1
+    if stage.kind == "single_rate":
+        q = np.zeros(count)
+    elif stage.mixed_levels:
+        q = _stratified(count, highest, random)
+    else:
+        q = np.full(count, float(random.integers(0, highest + 1)))
+    beta = np.zeros(count)
+    if stage.kind == "realism":
+        steps = random.integers(0, BETA_STEPS + 1, count if stage.mixed_levels else 1)
+        beta = np.broadcast_to(steps * (HIGHEST_BETA / BETA_STEPS), count).copy()
+        beta[random.random(count) < stage.zero_beta_share] = 0.0
+        if stage.crop_px > CELL_PX and random.random() < stage.map_share:
+            return _map(stage, random)
+    return RandomLevels(q.astype(np.float32), beta.astype(np.float32))
+
+
+def _stratified(count: int, highest: int, random: np.random.Generator) -> Floats:
+    whole = random.random(count) < 0.5
+    # Evenly spread over the levels, so that the mixture differs little from batch to batch.
+    spread = (np.arange(count) + random.random()) % count / count
+    levels = np.floor(spread * (highest + 1))
+    between = (np.arange(count) + random.random(count)) / count * highest
+    random.shuffle(levels)
+    random.shuffle(between)
+    return np.where(whole, levels, between)
+
+
+def _map(stage: ConditionedStage, random: np.random.Generator) -> RandomLevels:
+    cells = stage.crop_px // CELL_PX
+    places = np.arange(cells)
+    q, beta = (np.empty((stage.batch, cells, cells), np.float32) for _ in range(2))
+    for crop in range(stage.batch):
+        second = places >= random.integers(1, cells)
+        region = np.broadcast_to(second, (cells, cells))
+        region = region if random.random() < 0.5 else region.T
+        for values, highest in ((q, len(stage.lambdas) - 1), (beta, HIGHEST_BETA)):
+            first_level, second_level = random.random(2) * highest
+            values[crop] = np.where(region, second_level, first_level)
+    return RandomLevels(q, beta)
+
+
+def control(values: NDArray[np.float32], device: torch.device) -> Control:
+    """Return levels (n,) or (n, cells, cells) in the form that networks take."""
+    levels = torch.from_numpy(np.ascontiguousarray(values)).to(device)
+    if levels.ndim == 1:
+        return Control(levels, None)
+    distinct, where = torch.unique(levels, return_inverse=True)
+    return Control(distinct, where)
+
 
 REALISTIC = 3.84  # the beta that is validated beside 0
 
 
-class Adversary:
+class Adversary(StageAdversary):
     """Discriminators by rate level; a fractional q takes that of the nearest one."""
 
-    def __init__(
-        self,
-        stage: ConditionedStage,
-        seed: int,
-        device: torch.device,
-        workers: Workers,
-        guard: StepGuard | None = None,
-    ) -> None:
-        self.gan = GAN_LOSSES[stage.objective]
-        self._stage, self._device, self._workers = stage, device, workers
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            self._network = discriminator(
-                stage.discriminator, len(stage.lambdas), stage.discriminator_channels
-            ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._parameters = list(self._network.parameters())
-        self._guard = guard or StepGuard()
-        self._optimiser = self._guard.adam(self._parameters, stage.discriminator_learning_rate)
+    def __init__(self, stage: ConditionedStage, setup: Setup) -> None:
+        super().__init__(GAN_LOSSES[stage.objective], stage, setup)
+        count, channels = len(stage.lambdas), stage.discriminator_channels
+        self._make(
+            lambda: discriminator(stage.discriminator, count, channels),
+            memory_format=torch.channels_last,
+        )
 
     def generator_loss(
         self, references: Tensor, images: Tensor, q: NDArray[np.float32], beta: Tensor
     ) -> Tensor:
-        """Return the loss of each of `images` (n, 3, h, w), weighted with beta: (n,).
-
-        beta: (n,), or (n, cells, cells) for regions.
-        """
-        levels = self._levels(q)
-        self._network.requires_grad_(False)
-        expected = None
-        if self.gan.reference != "none":
-            with torch.no_grad():
-                expected = self._network(references, levels)
-        logits = self._network(images, levels)
-        self._network.requires_grad_(True)
-        return self.gan.generator_loss(expected, logits, beta)
+        """Return the loss of each of `images` (n, 3, h, w), weighted with beta or its map: (n,)."""
+        return self.penalty(images, _levels(q), references, beta)
 
     def update(
         self,
@@ -84,62 +191,28 @@ class Adversary:
     ) -> dict[str, Tensor]:
         """Update the discriminators by one step, averaged over processes; return their loss.
 
-        q_of_batch: rates of the whole batch, where `q` are those of this process's part. What
-        serves none of them stays as it is, the optimiser's moments too.
+        q_of_batch: rates of the whole batch. What serves none of them stays as it is.
         """
-        for group in self._optimiser.param_groups:
-            group["lr"] = self._stage.discriminator_learning_rate * factor
-        self._optimiser.zero_grad()
-        levels = self._levels(q)
-        real = self._network(originals, levels)
-        fake = self._network(images.detach().float(), levels)
-        loss = self.gan.discriminator_loss(real, fake)
-        loss.backward()  # type: ignore[no-untyped-call]
-        everywhere = levels if q_of_batch is None else self._levels(q_of_batch)
-        for parameter in self._network.serving(everywhere.tolist()):
-            if parameter.grad is None:  # its levels are in other processes' parts alone
-                parameter.grad = torch.zeros_like(parameter)
-        averaged = self._workers.average(self._parameters, loss.detach().reshape(1))
-        self._guard.step(self._optimiser)
-        return {"discriminator": averaged[0]}
-
-    def state(self) -> dict[str, Any]:
-        """Return weights and optimiser."""
-        return {"network": self._network.state_dict(), "optimiser": self._optimiser.state_dict()}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Restore what `state` returned."""
-        self._network.load_state_dict(state["network"])
-        load_optimiser(self._optimiser, state["optimiser"])
-
-    def _levels(self, q: NDArray[np.float32]) -> Tensor:
-        return torch.from_numpy(np.rint(q).astype(np.int64))  # on the CPU: they decide what runs
+        everywhere = _levels(q if q_of_batch is None else q_of_batch)
+        serving = self._network.serving(everywhere.tolist())
+        return self.train(originals, images, _levels(q), factor, serving)
 
 
-class Passed(NamedTuple):
-    """Crops of a step with their levels and the network's estimate."""
-
-    crops: Tensor  # float32 (n, 3, side, side) in [-1, 1]
-    levels: DrawnLevels
-    estimate: Estimate
+def _levels(q: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(np.rint(q).astype(np.int64))  # on the CPU: they decide what runs
 
 
-class SingleRate(StageObjective):
+class SingleRate(RateDistortion):
     """Rate and distortion at one lambda, with LPIPS where the stage weighs it."""
 
     stage_type = ConditionedStage
     frozen = frozenset({"rate_control", "realism_control"})
-    betas: ClassVar[tuple[float, ...]] = (0.0,)  # validated at
     _adversary: Adversary | None
 
     def __init__(self, stage: ConditionedStage, setup: Setup) -> None:
         super().__init__(stage, setup)
         self._perceptual = Perceptual().to(setup.device) if stage.has_lpips else None
-        self._adversary = (
-            Adversary(stage, setup.recipe.seed, setup.device, setup.workers, setup.guard)
-            if stage.gan_per_beta
-            else None
-        )
+        self._adversary = Adversary(stage, setup) if stage.has_gan else None
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step at random levels, and the discriminators' update."""
@@ -150,10 +223,9 @@ class SingleRate(StageObjective):
         forward = plain if levels.is_map else network
         with self._setup.precision():
             estimate: Estimate = forward(crops, self._controls(network, levels))
-            passed = Passed(crops, levels, estimate)
-            penalty, parts = self._realism_penalty(plain, passed)
+            penalty, parts = self._realism_penalty(plain, crops, levels, estimate.images)
         costs = terms(crops, estimate.images, estimate.y_bits + estimate.z_bits)
-        lambdas = self._lambdas(plain, passed)
+        lambdas = self._lambdas(plain, crops, levels)
         scale = lambdas.rsqrt() if self.stage.balanced else torch.ones_like(lambdas)
         numbers = {
             "mse": costs.mse.mean(),
@@ -175,55 +247,43 @@ class SingleRate(StageObjective):
 
         return Loss(total, numbers, update)
 
-    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
-        """Return rate and distortion at every whole q, which select a network before realism."""
-        quality = validate(network, self.stage.lambdas, photographs, self.betas)
-        return quality._replace(selects=self.betas == (0.0,))
-
-    def _controls(self, network: Network, levels: DrawnLevels) -> Any:
+    def _controls(self, network: Network, levels: RandomLevels) -> Any:
         device = self._setup.device
         return network.controls_at(control(levels.q, device), control(levels.beta, device))
 
-    def _lambdas(self, network: Network, passed: Passed) -> Tensor:
-        crops, levels, _ = passed
+    def _lambdas(self, network: Network, crops: Tensor, levels: RandomLevels) -> Tensor:
         lambdas = lambda_at(self.stage.lambdas, self._tensor(levels.q))
         if not self.stage.targets_bpp:
             return lambdas
         with torch.no_grad(), self._setup.precision():
             rounded = network(crops, self._controls(network, levels), noisy=False)
         bits = self._setup.workers.mean((rounded.y_bits + rounded.z_bits).mean())
-        bpp = bits / crops[0, 0].numel()
-        return towards_target(self.stage, float(levels.q[0]), bpp, lambdas)
+        return towards_target(self.stage, float(levels.q[0]), bits / crops[0, 0].numel(), lambdas)
 
     def _realism_penalty(
-        self, network: Network, passed: Passed
+        self, network: Network, crops: Tensor, levels: RandomLevels, images: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return LPIPS and the generator's loss of each crop, weighted with beta: (n,)."""
-        stage, (crops, levels, estimate) = self.stage, passed
+        stage = self.stage
         beta = weight_of(self._tensor(levels.beta), stage.beta_growth)
         penalty = torch.zeros(len(crops), device=self._setup.device)
         parts = {}
         if self._perceptual is not None:
             weights = stage.lpips + stage.lpips_per_beta * beta
-            distance = self._perceptual(crops, estimate.images, weights)
+            distance = self._perceptual(crops, images, weights)
             penalty = penalty + distance
             parts["lpips"] = distance.mean() / weights.mean().clamp(min=1e-6)
         if self._adversary is not None and not levels.q_differs:
-            reference = self._reference(self._adversary, network, passed)
-            losses = self._adversary.generator_loss(
-                reference, estimate.images, levels.q_of_crops, beta
-            )
+            at_next_rate = self._adversary.gan.reference == "next_rate"
+            reference = self._at_next_rate(network, crops, levels) if at_next_rate else crops
+            losses = self._adversary.generator_loss(reference, images, levels.q_of_crops, beta)
             penalty = penalty + stage.gan_per_beta * losses
             parts["generator"] = losses.mean() / beta.mean().clamp(min=1e-6)
         return penalty, parts
 
-    def _reference(self, adversary: Adversary, network: Network, passed: Passed) -> Tensor:
-        """Return the images to compare with: originals, or reconstructions at the next rate."""
-        crops, levels, _ = passed
-        if adversary.gan.reference != "next_rate":
-            return crops
-        highest = len(self.stage.lambdas) - 1
-        q = levels.q_of_crops
+    def _at_next_rate(self, network: Network, crops: Tensor, levels: RandomLevels) -> Tensor:
+        """Return reconstructions at the next higher rate; originals at the highest."""
+        highest, q = len(self.stage.lambdas) - 1, levels.q_of_crops
         higher = levels._replace(q=np.minimum(q + 1, highest).astype(np.float32))
         with torch.no_grad():
             pictures = network(crops, self._controls(network, higher)).images
@@ -257,10 +317,7 @@ def weight_of(betas: Tensor, growth: float) -> Tensor:
 def towards_target(stage: ConditionedStage, q: float, bpp: Tensor, lambdas: Tensor) -> Tensor:
     """Apply the published rule: lambda while the batch is above its target, else another.
 
-    `bpp` (n,) of rounded latents, all at the whole `q`; `lambdas` (n,). Returns the same lambda for
-    the whole batch, (n,).
+    `bpp` (n,) of rounded latents, all at the whole `q`; `lambdas` (n,), as the result.
     """
-    if not stage.targets_bpp:
-        return lambdas
     above = bpp.mean() > stage.targets_bpp[int(q)]
     return torch.where(above, lambdas, torch.full_like(lambdas, stage.lambda_below))

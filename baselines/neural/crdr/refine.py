@@ -8,11 +8,9 @@
 
 Latents move to less rate and distortion of the one image, as proposed by Campos et al., "Content
 adaptive optimization for neural image compression" (CVPR workshops 2019), through the rounding of
-Yang, Bamler, Mandt, "Improving inference for neural image compression" (NeurIPS 2020). Convolutions
-of a step run in bfloat16 where the processor has it, in half of the time.
-
-The distortion is 150 times the squared error at beta 0; a search for realism adds LPIPS at the
-stream's own beta, with the published weight, but no GAN, since checkpoints hold no discriminators.
+Yang, Bamler, Mandt, "Improving inference for neural image compression" (NeurIPS 2020). The
+distortion is 150 times the squared error at beta 0; a search for realism adds LPIPS at the stream's
+own beta, with the published weight, but no GAN, since checkpoints hold no discriminators.
 """
 
 from collections.abc import Callable
@@ -27,8 +25,8 @@ from torch.nn import functional
 
 from baselines.neural.blocks.control import Control, Level
 from baselines.neural.crdr.model import Controls, CRDRNetwork
+from baselines.neural.entropy.factorised import annealed
 from baselines.neural.entropy.hyperprior_coder import Chosen
-from baselines.neural.entropy.rounding import annealed
 from baselines.neural.inference import has_bfloat16
 from baselines.neural.perceptual import Perceptual
 
@@ -58,10 +56,8 @@ def refine(
 ) -> Chosen:
     """Search for latents of less rate and distortion together than those of the analysis.
 
-    images: float32 (1, 3, H, W) in [-1, 1], sides multiples of 64, of which the first rows and
-    columns `inside` count. The weight of a bit follows from the image's own rates and errors at the
-    network's levels. The same machine, number of threads and seed give the same latents. Raises
-    `Unavailable` for a search for realism without AlexNet's weights.
+    images: float32 (1, 3, H, W) in [-1, 1], of which the first rows and columns `inside` count.
+    Raises `Unavailable` for a search for realism without AlexNet's weights.
     """
     rate, beta = controls
     with torch.inference_mode(False), torch.no_grad():
@@ -135,10 +131,7 @@ def _squared_error(pictures: Tensor, images: Tensor, weights: Tensor) -> Tensor:
 def _lambdas(
     network: CRDRNetwork, images: Tensor, counted: Tensor, rate: Level | Control
 ) -> Tensor | None:
-    """Return the weight of a bit per pixel at `rate`: (1, 1, 1, 1), or a map like `rate`.
-
-    It is the slope of distortion over rate, interpolated; None where they do not follow the level.
-    """
+    """Return the slope of distortion over rate at `rate`; None where it does not follow levels."""
     bits, errors = [], []
     for level in range(network.sizes.rate_levels):
         coded = network.code(network.analyse(images, level), noisy=False)
@@ -163,5 +156,4 @@ def _interpolated(at: Floats, places: Floats, values: Floats) -> Floats:
         return np.full_like(at, values[0], dtype=float)
     first = np.clip(np.searchsorted(places, at) - 1, 0, len(places) - 2)
     share = (at - places[first]) / (places[first + 1] - places[first])
-    interpolated: Floats = values[first] + share * (values[first + 1] - values[first])
-    return interpolated
+    return values[first] + share * (values[first + 1] - values[first])

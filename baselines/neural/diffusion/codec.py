@@ -1,8 +1,8 @@
 """Generative codecs: a base codec's streams, unchanged, and a receiver that samples behind them.
 
 Importing this file, or constructing a codec without a learned base, imports no torch. The noise
-follows from the stream and `seed`, so any two decodes on one machine give the same pixels. Between
-processors, rounding of sums may change a pixel by a level over many steps; the bits do not change.
+follows from the stream and `seed`. Between processors, rounding of sums may change a pixel by a
+level over many steps; the bits do not change.
 """
 
 import os
@@ -35,8 +35,7 @@ class DrawingCodec:
 
     `steps`, `start` and `seed` are the receiver's: they change no bit. A `start` of 0 stands for
     `late_start`, or for 1 where one step is to estimate the mean. The network's file is
-    `NAME-BASE.safetensors` among the weights or bundled, or the option `checkpoint`. Settings are
-    the base's; the sweep has those at which the network was trained.
+    `NAME-BASE.safetensors`, or the option `checkpoint`. Settings are the base's.
     """
 
     name: ClassVar[str]  # in the registry, of the architecture and of the files
@@ -87,14 +86,12 @@ class DrawingCodec:
         """Return the typical seconds of the base and the steps; elsewhere of the steps."""
         seconds = cls.step_seconds * int(options.get("steps", cls.default_steps))
         base = facts_of(parse_codec(options.get("base", "elic"))).typical
-        return (
-            *(
-                one._replace(seconds=tuple((at, each + seconds) for at, each in one.seconds))
-                for one in base
-                if one.device == "cpu"
-            ),
-            Typical("", ((0, seconds),)),
+        on_cpu = (
+            typical._replace(seconds=tuple((at, each + seconds) for at, each in typical.seconds))
+            for typical in base
+            if typical.device == "cpu"
         )
+        return (*on_cpu, Typical("", ((0, seconds),)))
 
     def describe(self) -> CodecInfo:
         """Return the base's description, and the decoder's as its card has it."""
@@ -131,13 +128,8 @@ class DrawingCodec:
         from baselines.neural.diffusion.drawing import receive
         from baselines.neural.diffusion.model import OVERHEAD, RATE
 
-        position = self._base.position(
-            data,
-            base,
-            config.settings,
-            table[:, RATE].tolist(),
-            float(table[:, OVERHEAD].mean()),
-        )
+        rates, overhead = table[:, RATE].tolist(), float(table[:, OVERHEAD].mean())
+        position = self._base.position(data, base, config.settings, rates, overhead)
         return receive(network, base, data, position, self._steps, self._start, self._seed)
 
 
@@ -166,5 +158,4 @@ def _network(path: Path, _sha256: str, device: str) -> "DiffusionNetwork":
     from baselines.neural.checkpoint.checkpoint import load_checkpoint
 
     network = load_checkpoint(path).network
-    laid_out: DiffusionNetwork = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return laid_out
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

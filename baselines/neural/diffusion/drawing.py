@@ -1,7 +1,7 @@
 """Sampling of a picture behind a base picture, step by step, large ones in overlapping patches.
 
-Every step predicts velocities patch by patch, several at a time, and blends them before the whole
-picture makes the step, so that patches have one noise and one state and no seam between them.
+Velocities of patches are blended before the whole picture makes the step, so that patches have one
+noise and one state and no seam between them.
 """
 
 import math
@@ -71,10 +71,7 @@ def draw(
     steps: int,
     start: float = 1.0,
 ) -> Tensor:
-    """Return a picture (1, 3, H, W) sampled behind `base`, of that shape and about [-1, 1].
-
-    H and W are multiples of 16. start: time in (0, 1] to begin at, from noise of that level.
-    """
+    """Return a picture (1, 3, H, W) sampled behind `base`, from the time `start` in (0, 1]."""
     limits: Limits = -facts.threshold, facts.threshold
     if network.config.domain == "picture":
         limits = (-1 - base) / facts.scale, (1 - base) / facts.scale
@@ -91,11 +88,7 @@ def draw(
 def draw_residual(
     predict: Predict, limits: Limits, noise: Noise, levels: Sequence[NoiseLevel], *, ancestral: bool
 ) -> Tensor:
-    """Return clean residuals sampled through noise levels, which end before that of time 0.
-
-    noise: of unit variance; of another step than the first, only where `ancestral`. The last step
-    leads to time 0, where nothing but the predicted residual is left.
-    """
+    """Return clean residuals sampled through noise levels; noise of steps where `ancestral`."""
 
     def predicted_at(state: Tensor, at: NoiseLevel) -> Tensor:
         return clean(state, predict(state, at.log_snr), at).clamp(*limits)
@@ -120,8 +113,7 @@ def _velocities(
     def predict(base: Tensor, state: Tensor) -> Tensor:
         ones = torch.ones(len(base), device=base.device)
         controls = Noisy(state, log_snr * ones, math.log(facts.scale) * ones)
-        velocities: Tensor = network(base, controls).latents
-        return velocities
+        return network(base, controls).latents
 
     rows, columns = (starts(side, config.patch_px, config.overlap_px) for side in base.shape[2:])
     corners = [(top, left) for top in rows for left in columns]
@@ -143,13 +135,7 @@ def _velocities(
 
 
 def starts(side_px: int, patch_px: int, overlap_px: int) -> list[int]:
-    """Return where patches of a side begin, multiples of 16, the last one at the side's end.
-
-    Neighbours overlap by `overlap_px` or more.
-
-    >>> starts(512, 512, 64), starts(1024, 512, 64)
-    ([0], [0, 256, 512])
-    """
+    """Return where overlapping patches of a side begin, multiples of 16, the last at its end."""
     if side_px <= patch_px:
         return [0]
     count = math.ceil((side_px - overlap_px) / (patch_px - overlap_px))
@@ -158,10 +144,7 @@ def starts(side_px: int, patch_px: int, overlap_px: int) -> list[int]:
 
 
 def ramps(height: int, width: int, overlap_px: int) -> Tensor:
-    """Return the weights (height, width) of a patch: 1 inside, falling to its sides.
-
-    They fall linearly over `overlap_px`, and nowhere to 0.
-    """
+    """Return the weights (height, width) of a patch: 1 inside, falling to its sides, never to 0."""
 
     def along(side: int) -> Tensor:
         distance = torch.arange(side) + 0.5

@@ -1,9 +1,9 @@
 """The network of a diffusion decoder, with what it knows of the rate levels of its base.
 
-The signal that is drawn is u = (x - x̂) / s: the residual of the base's picture x̂ in units of its
-standard deviation s at that rate level. For a method that draws the picture itself, this is the
-same process in other coordinates: the score of x given x̂ is that of u, logSNR is smaller by
-2 ln s, and predicting v of u is predicting v of x beside that of a normal distribution about x̂.
+The signal that is sampled is u = (x - x̂) / s: the residual of the base's picture x̂ in units of its
+standard deviation s at that rate level. For a method that samples the picture itself, this is the
+same process in other coordinates: the score of x given x̂ is that of u, logSNR is smaller by 2 ln s,
+and predicting v of u is predicting v of x beside that of a normal distribution about x̂.
 """
 
 import math
@@ -70,14 +70,12 @@ class DiffusionNetwork(Network):
     @property
     def level_table(self) -> Tensor:
         """The table of rate levels, float32 (levels, 4)."""
-        table: Tensor = getattr(self, f"levels_{self.config.domain}")
-        return table
+        return getattr(self, f"levels_{self.config.domain}")
 
     def forward(self, images: Tensor, controls: Noisy | None, *, noisy: bool = True) -> Estimate:
         """Predict velocities behind base pictures `images` (N, 3, H, W), as `latents`.
 
-        Without `controls`, those of noise of value 0 at the lowest level. `images` of the result
-        are restored with the predicted residuals. Bits are zero: they are the base's.
+        Without `controls`, those of noise of value 0 at the lowest level. Bits are zero.
         """
         if controls is None:
             ones = torch.ones(len(images), device=images.device)
@@ -119,10 +117,7 @@ class DiffusionNetwork(Network):
         return bool((self.level_table[:, SCALE] > 0).all())
 
     def facts(self, position: float) -> LevelFacts:
-        """Return the statistics at a place among the levels, counted from 0 at the lowest rate.
-
-        Between levels the logarithms are interpolated. Without a measured table, all are 1.
-        """
+        """Return the statistics between levels, counted from 0; without a table, all are 1."""
         if not self.is_measured:
             return LevelFacts(1.0, 1.0)
         last = len(self.level_table) - 1
@@ -133,7 +128,7 @@ class DiffusionNetwork(Network):
 
     def noise_scale(self, facts: LevelFacts) -> float:
         """Return n of the schedule for residuals in units of their standard deviation."""
-        scale: float = self.config.noise_scale
+        scale = self.config.noise_scale
         return scale if self.config.domain == "residual" else scale / facts.scale
 
     def single_step(self, images: Tensor, facts: LevelFacts) -> Tensor:
@@ -141,6 +136,6 @@ class DiffusionNetwork(Network):
         at = noise_level(1.0, self.noise_scale(facts))
         ones = torch.ones(len(images), device=images.device)
         controls = Noisy(torch.zeros_like(images), at.log_snr * ones, math.log(facts.scale) * ones)
-        velocities: Tensor = self(images, controls).latents
+        velocities = self(images, controls).latents
         residuals = clean(controls.residuals, velocities, at)
         return images + facts.scale * residuals.clamp(-facts.threshold, facts.threshold)

@@ -6,14 +6,12 @@ v = alpha eps - sigma u (Salimans, Ho, "Progressive distillation for fast sampli
 models", ICLR 2022), from which u = alpha u_t - sigma v and eps = sigma u_t + alpha v.
 
 The schedule is the shifted cosine of Hoogeboom, Heek, Salimans, "Simple diffusion" (ICML 2023):
-logSNR(t) = -2 ln(n tan(pi t / 2)). A scale n below 1 means less noise; a signal n times as large
-has the same ratio of signal to noise at n = 1.
+logSNR(t) = -2 ln(n tan(pi t / 2)). A scale n below 1 means less noise.
 
-Noise consists of integers of a counter, looked up in a table. Philox (Salmon, Moraes, Dror, Shaw,
-"Parallel random numbers: as easy as 1, 2, 3", SC 2011) makes the integers; its key is a hash of the
-stream and a seed. Sixteen bits choose one of 65,536 equally probable values, the medians of as many
-intervals of a normal distribution, on a grid of 2^-20. No floating-point function decides anything,
-so two machines cannot disagree.
+Noise consists of integers of Philox (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy
+as 1, 2, 3", SC 2011), whose key is a hash of the stream and a seed. Sixteen bits choose one of
+65,536 equally probable values, the medians of as many intervals of a normal distribution, on a grid
+of 2^-20. No floating-point function decides anything, so two machines cannot disagree.
 """
 
 import math
@@ -38,11 +36,7 @@ class NoiseLevel(NamedTuple):
 
 
 def log_snr(time: float, noise_scale: float = 1.0) -> float:
-    """Return logSNR at a time in [0, 1] for n = `noise_scale`, limited to -15..15.
-
-    >>> round(log_snr(0.5, 0.1), 6), log_snr(0), log_snr(1)
-    (4.60517, 15.0, -15.0)
-    """
+    """Return logSNR at a time in [0, 1] for n = `noise_scale`, limited to -15..15."""
     if time <= 0 or time >= 1:
         return LARGEST_LOG_SNR if time <= 0 else -LARGEST_LOG_SNR
     ratio = -2 * math.log(noise_scale * math.tan(math.pi * time / 2))
@@ -62,11 +56,7 @@ def amplitudes(log_snr: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def times(steps: int, start: float = 1.0) -> list[float]:
-    """Return the times of a drawing in so many steps, from `start` to 0 in equal parts.
-
-    >>> times(4), times(2, 0.5)
-    ([1.0, 0.75, 0.5, 0.25, 0.0], [0.5, 0.25, 0.0])
-    """
+    """Return the times of so many steps, from `start` to 0 in equal parts."""
     return [start * (steps - step) / steps for step in range(steps + 1)]
 
 
@@ -76,10 +66,7 @@ def clean(noisy: Tensor, velocity: Tensor, at: NoiseLevel) -> Tensor:
 
 
 def ddim_step(noisy: Tensor, predicted: Tensor, at: NoiseLevel, to: NoiseLevel) -> Tensor:
-    """Return u_s of u_t and the predicted clean signal, without new noise.
-
-    Song, Meng, Ermon, "Denoising diffusion implicit models" (ICLR 2021), with eta 0.
-    """
+    """Return u_s of u_t and the predicted clean signal (Song, Meng, Ermon, ICLR 2021)."""
     noise = (noisy - at.alpha * predicted) / at.sigma
     return to.alpha * predicted + to.sigma * noise
 
@@ -89,8 +76,7 @@ def ancestral_step(
 ) -> Tensor:
     """Return u_s sampled given u_t, the predicted clean signal and `noise` of unit variance.
 
-    Ho, Jain, Abbeel, "Denoising diffusion probabilistic models" (NeurIPS 2020), with the variance
-    sigma_s² (1 - exp(logSNR_t - logSNR_s)).
+    Ho, Jain, Abbeel (NeurIPS 2020), with the variance sigma_s² (1 - exp(logSNR_t - logSNR_s)).
     """
     share = -math.expm1(at.log_snr - to.log_snr)
     mean = to.alpha * ((1 - share) / at.alpha * noisy + share * predicted)
@@ -112,8 +98,7 @@ def normal_noise(key: int, step: int, shape: tuple[int, ...]) -> NDArray[np.floa
     count = int(np.prod(shape))
     philox = np.random.Philox(key=key, counter=step << 192)
     words = philox.random_raw(-(-count // 4)).astype("<u8")
-    values: NDArray[np.float32] = normal_values()[words.view("<u2")[:count]].reshape(shape)
-    return values
+    return normal_values()[words.view("<u2")[:count]].reshape(shape)
 
 
 @cache
@@ -122,5 +107,5 @@ def normal_values() -> NDArray[np.float32]:
     half = VALUES // 2
     normal = NormalDist()
     upper = [round(normal.inv_cdf((half + at + 0.5) / VALUES) * GRID) for at in range(half)]
-    table = np.array([*(-one for one in reversed(upper)), *upper], np.int32)
+    table = np.array([*(-value for value in reversed(upper)), *upper], np.int32)
     return (table.astype(np.float64) / GRID).astype(np.float32)

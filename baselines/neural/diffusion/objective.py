@@ -9,10 +9,12 @@ uniform, one in each of as many equal intervals as the batch has crops, and leve
 evenly.
 """
 
+import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ import torch
 from torch import Tensor
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.diffusion.base_codec import FOLDER, MOST_BYTES, BaseCodec, ShownPhotographs
+from baselines.neural.diffusion.base_codec import BaseCodec
 from baselines.neural.diffusion.model import DiffusionNetwork, LevelFacts, Noisy, open_base
 from baselines.neural.diffusion.noise import amplitudes, noise_key, noise_level, normal_noise
 from baselines.neural.inference import padded, to_images, to_pixels
@@ -33,16 +35,47 @@ from baselines.neural.training.objective import (
     Validation,
     ValidationPoint,
 )
-from baselines.neural.training.photographs import draw_crops
+from baselines.neural.training.photographs import Photographs, draw_crops
 from baselines.neural.training.recipe import Recipe, Stage, Weight
 from baselines.neural.training.suites import Member, phases_of, stage_of, without_realism
-from benchmark.codec import Float64Array, Int64Array, Pixels
+from benchmark.codec import Float64Array, Int64Array, Pixels, Setting
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import ALIASES, CODECS
+from benchmark.system.atomic import write_file
 
+FOLDER = "base"  # in the run's folder
+MOST_BYTES = 16 << 30  # of pixels of all levels; a run with more codes its crops by themselves
 USUAL_BASE = "elic"
 VALIDATION_TIMES = (0.2, 0.4, 0.6, 0.8, 0.95)
 VALIDATION_PX = 256
+
+
+class ShownPhotographs(Photographs):
+    """Photographs as a base shows them at a setting, coded once and kept in files of `folder`."""
+
+    def __init__(
+        self,
+        photographs: Photographs,
+        base: BaseCodec,
+        setting: Setting,
+        folder: Path,
+        device: torch.device,
+    ) -> None:
+        super().__init__(photographs.paths, photographs.sides)
+        self._photographs, self._folder = photographs, folder
+        self._base, self._setting, self._device = base, setting, device
+
+    def decoded(self, index: int) -> Pixels:
+        """Return the base's picture of a photograph, uint8 (height, width, 3)."""
+        path = self._folder / f"{self._setting.value:g}-{index}.npy"
+        if not path.exists():
+            pixels = self._photographs.decoded(index)
+            image = to_images(padded(pixels), self._device)
+            shown = to_pixels(self._base.code_crops(image, self._setting).images)
+            content = io.BytesIO()
+            np.save(content, shown[: pixels.shape[0], : pixels.shape[1]])
+            write_file(path, content.getbuffer())
+        return np.load(path, mmap_mode="r")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +83,8 @@ class DrawingStage(Stage):
     """Stage of a diffusion decoder."""
 
     snr_limit: Weight = 0.0  # of the loss's weights; 0: every time weighs the same
+
+    weighs_rate = False
 
     def __post_init__(self) -> None:
         Stage.__post_init__(self)
@@ -95,11 +130,7 @@ class Drawing(StageObjective):
         return Loss((weights * errors).mean(), numbers)
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
-        """Return each level's rate and the PSNR of one step; the loss is the velocities' error.
-
-        All are of the lower right 256 px of each photograph, with the same noise in every
-        validation.
-        """
+        """Return rates and PSNR of one step, of 256 px; the loss is the velocities' error."""
         plain = self._measured(network)
         device = next(plain.parameters()).device
         levels = range(plain.config.rate_levels)
@@ -112,7 +143,7 @@ class Drawing(StageObjective):
             for level, pictures in enumerate(self._shown):
                 facts, bpp, psnr = plain.facts(level), 0.0, 0.0
                 for pixels, coded, rate in pictures:
-                    image, shown = (to_images(one, device) for one in (pixels, coded))
+                    image, shown = (to_images(picture, device) for picture in (pixels, coded))
                     restored = plain.single_step(shown, facts).clamp(-1, 1)
                     mse = float((restored - image).square().mean()) / 4
                     psnr -= 10 * math.log10(mse) / len(pictures)
@@ -212,11 +243,10 @@ def _velocity_error(
     normal = normal_noise(noise_key(b"validation", 0), 0, tuple(image.shape))
     noise = torch.from_numpy(normal).to(image.device)
     clean = (image - shown) / facts.scale
-    one = torch.ones(1, device=image.device)
+    ones = torch.ones(1, device=image.device)
     noisy = at.alpha * clean + at.sigma * noise
-    controls = Noisy(noisy, at.log_snr * one, math.log(facts.scale) * one)
+    controls = Noisy(noisy, at.log_snr * ones, math.log(facts.scale) * ones)
     predicted = network(shown, controls).latents
-    assert predicted is not None
     return float((predicted - (at.alpha * noise - at.sigma * clean)).square().mean())
 
 
@@ -236,9 +266,12 @@ def _member(name: str, recipe: Recipe, rate: float) -> Member:
     if len({setting.name for setting in sweep}) != 1:
         raise UsageError(f"{text} is no base of {method}: its settings have several names")
     architecture = load_architecture(method)
-    values = tuple(float(setting.value) for setting in sweep)
-    config = architecture.presets[recipe.sizes].for_base(
-        base.spec.text, base.fingerprint, sweep[0].name, values
+    config = replace(
+        architecture.presets[recipe.sizes],
+        base=base.spec.text,
+        base_fingerprint=base.fingerprint,
+        setting=sweep[0].name,
+        settings=tuple(float(setting.value) for setting in sweep),
     )
     own: dict[str, Any] = {"lambdas": (), "prior_rate_factor": 1.0, "reduced_share": 0.0}
     stages = tuple(

@@ -6,10 +6,10 @@
     velocity <─ Wiener ─ conv ─ blocks ─ x2 ─ blocks ─ x2 ─ blocks ─┘
 
 Skips and residual blocks are those of Dhariwal and Nichol, "Diffusion models beat GANs on image
-synthesis" (NeurIPS 2021). Our choices: no attention, so that any size of picture fits;
-normalisation over channels instead of groups, so that neither size nor patches change the result;
-the bands of a 4 x 4 cosine transform, for speed; and a head that predicts a variance for every
-coefficient beside an offset, since residuals are small where a picture is flat, large at its edges.
+synthesis" (NeurIPS 2021). Our choices: no attention, and normalisation over channels, so that
+neither size nor patches change the result; the bands of a 4 x 4 cosine transform, for speed; and a
+head that predicts a variance for every coefficient beside an offset, since residuals are small
+where a picture is flat, large at its edges.
 """
 
 from collections.abc import Sequence
@@ -62,10 +62,7 @@ class PositionNorm(nn.LayerNorm):
 
 
 class ConditionedBlock(nn.Module):
-    """skip(x) + conv(silu(norm(conv(silu(norm(x)))) (1 + scale) + shift)), conditioned by a vector.
-
-    The last convolution starts at zero; the skip is a 1 x 1 convolution where the width changes.
-    """
+    """skip(x) + conv(silu(norm(conv(silu(norm(x)))) (1 + scale) + shift)), at first the skip."""
 
     def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
         super().__init__()
@@ -81,8 +78,7 @@ class ConditionedBlock(nn.Module):
         hidden = self.first(silu(self.norm(features)))
         scale, shift = self.condition(vectors)[:, :, None, None].chunk(2, dim=1)
         hidden = torch.addcmul(shift, self.conditioned_norm(hidden), 1 + scale)
-        changed: Tensor = self.skip(features) + self.second(silu(hidden))
-        return changed
+        return self.skip(features) + self.second(silu(hidden))
 
 
 class Upsampling(nn.Module):
@@ -94,7 +90,7 @@ class Upsampling(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C, 2 H, 2 W)."""
-        return self.smooth(interpolate(features, scale_factor=2.0))  # type: ignore[no-any-return]
+        return self.smooth(interpolate(features, scale_factor=2.0))
 
 
 class Level(nn.Module):
@@ -120,7 +116,7 @@ class UNet(nn.Module):
         skips, now = [widths[0]], widths[0]
         for at, wide in enumerate(widths):
             inputs = [now] + [wide] * (config.blocks - 1)
-            blocks = [ConditionedBlock(one, wide, width) for one in inputs]
+            blocks = [ConditionedBlock(before, wide, width) for before in inputs]
             last = at == len(widths) - 1
             shrink = None if last else convolution(wide, wide, 3, stride=2)
             self.down.append(Level(blocks, shrink))
@@ -129,7 +125,7 @@ class UNet(nn.Module):
         self.middle = nn.ModuleList(ConditionedBlock(now, now, width) for _ in range(config.middle))
         for at, wide in reversed(list(enumerate(widths))):
             inputs = [now] + [wide] * config.blocks
-            blocks = [ConditionedBlock(one + skips.pop(), wide, width) for one in inputs]
+            blocks = [ConditionedBlock(before + skips.pop(), wide, width) for before in inputs]
             self.up.append(Level(blocks, Upsampling(wide) if at else None))
             now = wide
         self.norm = PositionNorm(now)

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.elic.context import CheckerboardConvolution, anchors, colours
+from baselines.neural.elic.model import CheckerboardConvolution, anchors, colours
 from baselines.neural.entropy.fixed.convolution import FixedSequence
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, OUTPUT_FRACTION, Precision
 from baselines.neural.entropy.fixed.integer_path import (

@@ -2,13 +2,12 @@
 
 Asymmetric numeral systems as constriction's `AnsCoder` has them, with probabilities in units of
 2^-24 (Duda et al., PCS 2015; docs/bitstream.md). Symbols are coded in pieces, in the decoder's
-order: a decoder may need one piece to know the distributions of the next. Symbols of the same
-distribution in a piece are coded together.
+order: a decoder may need one piece to know the distributions of the next.
 """
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import constriction
 import numpy as np
@@ -33,21 +32,12 @@ CLASS_FREQUENCIES = np.array([2**15 - 1, *(2**k for k in range(14, 0, -1)), 1, 1
 Integers = NDArray[np.integer[Any]]
 
 
-class _SymbolRun(NamedTuple):
-    """Consecutive symbols of the same distribution, or with a row of `frequencies` for each."""
-
-    model: Any
-    entries: NDArray[np.int32]
-    frequencies: NDArray[np.int32] | None = None
-
-
 class Distributions:
     """Integer distributions, one in each row, over consecutive integers and an escape.
 
     Row i of `cdf` (rows, longest) begins with 0 and rises strictly to 2^16 within its first
     `lengths[i]` entries (at least 3). `offsets` (rows,) are the symbols of the rows' first
-    intervals; the last interval is for every other integer of 16 bits. Raises `ValueError` for
-    other tables.
+    intervals; the last interval is for every other integer of 16 bits. Raises `ValueError`.
     """
 
     def __init__(self, cdf: Integers, lengths: Integers, offsets: Integers) -> None:
@@ -70,10 +60,7 @@ class Distributions:
     @classmethod
     def of(cls, tables: "Mapping[str, Tensor]", name: str) -> "Distributions":
         """Return those in tables `name`, `name`_length and `name`_offset; raises `KeyError`."""
-        cdf, lengths, offsets = (
-            tables[f"{name}{end}"].numpy() for end in ("", "_length", "_offset")
-        )
-        return cls(cdf, lengths, offsets)
+        return cls(*(tables[f"{name}{end}"].numpy() for end in ("", "_length", "_offset")))
 
     def sort(self, indices: Integers) -> tuple[Integers, Integers, Integers]:
         """Return positions sorted by row, then position; the rows that occur; their counts."""
@@ -89,7 +76,7 @@ class Encoder:
     """Encoder of symbols; a decoder takes them in the order in which they were added."""
 
     def __init__(self) -> None:
-        self._runs: list[_SymbolRun] = []
+        self._runs: list[tuple[Any, ...]] = []  # symbols of one model, it, what it is given
 
     def add(self, symbols: Integers, distributions: Distributions, indices: Integers) -> None:
         """Add symbols of 16 bits, with each one's row in `indices`; raises `ValueError`."""
@@ -108,45 +95,36 @@ class Encoder:
         np.copyto(entries, escape, where=outside)
         ends = np.cumsum(counts)
         for row, start, end in zip(rows, ends - counts, ends, strict=True):
-            self._runs.append(_SymbolRun(distributions.models[row], entries[start:end]))
+            self._runs.append((entries[start:end], distributions.models[row]))
         if beyond.size:
             below = -1 - beyond - escape[outside]
             # Integers from 1 on: the classes of all, floor(log2), then their places in each class.
             numbers = np.where(beyond >= 0, 2 * beyond, 2 * below + 1) + 1
             powers = 1 << np.arange(1, len(CLASS_FREQUENCIES), dtype=np.int32)
             classes = np.searchsorted(powers, numbers, side="right").astype(np.int32)
-            self._runs.append(_SymbolRun(_class_model(), classes))
+            self._runs.append((classes, _class_model()))
             for k in range(1, int(classes.max()) + 1):
-                self._runs.append(_SymbolRun(_uniform(k), numbers[classes == k] - (1 << k)))
+                self._runs.append((numbers[classes == k] - (1 << k), _uniform(k)))
 
     def add_each(self, symbols: Integers, frequencies: Integers) -> None:
-        """Add symbols (n,), from 0 on, each with a distribution of its own.
-
-        frequencies: (n, entries), at least 1 each, 2^24 in a row. Raises `ValueError` for others.
-        """
+        """Add symbols (n,), from 0 on; frequencies: (n, entries), at least 1, 2^24 in a row."""
         _require_frequencies(frequencies)
         count, entries = frequencies.shape
         if symbols.shape != (count,) or np.any((symbols < 0) | (symbols >= entries)):
             raise ValueError(f"{symbols.shape} symbols for frequencies {frequencies.shape}")
         if count:
-            run = _SymbolRun(_each(), symbols.astype(np.int32), frequencies.astype(np.int32))
-            self._runs.append(run)
+            self._runs.append((symbols.astype(np.int32), _each(), _shares(frequencies)))
 
     def finish(self) -> bytes:
         """Return the bytes of all symbols added so far."""
         coder = constriction.stream.stack.AnsCoder(np.array([FIRST_STATE], np.uint32))
         for run in reversed(self._runs):
-            shares = () if run.frequencies is None else (_shares(run.frequencies),)
-            coder.encode_reverse(run.entries, run.model, *shares)
+            coder.encode_reverse(*run)
         return bytes(coder.get_compressed()[::-1].astype(">u4").tobytes().lstrip(b"\0"))
 
 
 class Decoder:
-    """Decoder of the symbols that an `Encoder` was given, in the same pieces.
-
-    Damaged bytes give wrong symbols of 16 bits, or raise `CorruptStream`; `finish` detects nearly
-    all.
-    """
+    """Decoder of the symbols that an `Encoder` was given; `finish` detects nearly all damage."""
 
     def __init__(self, data: bytes) -> None:
         if data[:1] in (b"", b"\0"):
@@ -157,10 +135,7 @@ class Decoder:
         self._coder = constriction.stream.stack.AnsCoder(words)
 
     def take(self, distributions: Distributions, indices: Integers) -> NDArray[np.int16]:
-        """Return the next symbols, int16, in the shape of `indices`.
-
-        Raises `ValueError` for an index without a row, `CorruptStream` for an impossible symbol.
-        """
+        """Return the next symbols, int16, in the shape of `indices`; raises `CorruptStream`."""
         order, rows, counts = distributions.sort(indices)
         runs = [
             self._coder.decode(distributions.models[row], int(count))
@@ -181,8 +156,7 @@ class Decoder:
         _require_frequencies(frequencies)
         if not len(frequencies):
             return np.empty(0, np.int32)
-        symbols: NDArray[np.int32] = self._coder.decode(_each(), _shares(frequencies))
-        return symbols
+        return self._coder.decode(_each(), _shares(frequencies))
 
     def _replace_escaped(
         self, symbols: NDArray[np.int32], escape: NDArray[np.int32], outside: NDArray[np.bool_]
@@ -253,17 +227,11 @@ def _uniform(bits: int) -> Any:
 @cache
 def _require_exact_coder() -> None:
     """Raise `Unavailable` if this constriction does not code as the format says."""
-    frequencies = np.array([1, 65000, 500, 35])
-    below = np.cumsum(frequencies) - frequencies
-    for entry, start in enumerate(below):
-        coder = constriction.stream.stack.AnsCoder()
-        coder.encode_reverse(np.array([1, entry], np.int32), _model(frequencies))
-        # The empty coder's state is 0, so it becomes where entry 0..3, then entry 1, begin.
-        first = int(start) << 8
-        state = first // (65000 << 8) << PRECISION | (1 << 8) + first % (65000 << 8)
-        words = [state & 0xFFFFFFFF, state >> 32]
-        if coder.get_compressed().tolist() != words[: 2 if words[1] else 1]:
-            raise Unavailable(
-                "this version of constriction does not code as the format of our streams says: "
-                "install the one in requirements.lock"
-            )
+    coder = constriction.stream.stack.AnsCoder()
+    symbols = np.array([1, 0, 3, 1, 2, 2, 1, 3], np.int32)
+    coder.encode_reverse(symbols, _model(np.array([1, 65000, 500, 35])))
+    if coder.get_compressed().tolist() != [4143968256, 4196626729, 1]:
+        raise Unavailable(
+            "this version of constriction does not code as the format of our streams says: "
+            "install the one in requirements.lock"
+        )

@@ -1,10 +1,7 @@
-"""The factorised prior: a learned distribution for each channel, and its integer tables.
-
-The tables are computed once, where a checkpoint is made, and stored there: a decoder reads the
-integers, since two machines' exponentials need not agree in the last bit.
-"""
+"""The factorised prior: a learned distribution for each channel, and its integer tables."""
 
 import math
+from collections.abc import Callable
 from copy import deepcopy
 from itertools import pairwise
 
@@ -15,8 +12,8 @@ from torch.nn import functional
 
 from baselines.neural.blocks.layers import at_least
 from baselines.neural.entropy.fixed.tables import frequencies, stacked_rows
-from baselines.neural.entropy.rounding import Rounding
 
+Rounding = Callable[[Tensor], Tensor]  # from distances to a mean to values of that shape
 LEAST_LIKELIHOOD = 1e-9
 FILTERS = (3, 3, 3, 3)  # widths inside the prior
 TAIL_MASS = 1e-9  # outside the quantiles
@@ -28,9 +25,8 @@ TABLE_REACH = 1023  # symbols on either side of the median, at most
 class FactorisedPrior(nn.Module):
     """A learned distribution for each channel: sigmoid(cumulative(x)) is its distribution function.
 
-    Ballé et al., "Variational image compression with a scale hyperprior" (ICLR 2018), 6.1.
-    `quantiles` (channels, 3) are trained by `quantile_loss`: half of `TAIL_MASS` lies below the
-    first and above the last each, and symbol zero is the middle one, the median.
+    Ballé et al. (ICLR 2018), 6.1. `quantiles` (channels, 3) are trained by `quantile_loss`: half of
+    `TAIL_MASS` lies below the first and above the last each, and symbol zero is the median.
     """
 
     def __init__(self, channels: int) -> None:
@@ -57,14 +53,10 @@ class FactorisedPrior(nn.Module):
         medians = self.medians().detach()[:, None, None]
         return rounding(values - medians) + medians
 
-    def cumulative(self, values: Tensor) -> Tensor:
-        """Return logits of the distribution function at `values` (channels, n), same shape."""
-        return self._cumulative(values, constant=False)
-
-    def _cumulative(self, values: Tensor, *, constant: bool) -> Tensor:
-        """Return `cumulative(values)`; if `constant`, without a gradient for the distribution."""
+    def cumulative(self, values: Tensor, *, constant: bool = False) -> Tensor:
+        """Return logits at `values` (channels, n), for a `constant` prior without its gradient."""
         matrices, biases, factors = (
-            [one.detach() if constant else one for one in group]
+            [weight.detach() if constant else weight for weight in group]
             for group in (self.matrices, self.biases, self.factors)
         )
         logits = values[:, None, :]
@@ -86,15 +78,14 @@ class FactorisedPrior(nn.Module):
         """Return the distance in logits of the quantiles from their targets, for them alone."""
         tail = math.log(2 / TAIL_MASS - 1)
         targets = torch.linspace(-tail, tail, 3, device=self.quantiles.device)
-        return (self._cumulative(self.quantiles, constant=True) - targets).abs().sum()
+        return (self.cumulative(self.quantiles, constant=True) - targets).abs().sum()
 
 
 def factorised_tables(prior: FactorisedPrior) -> dict[str, Tensor]:
     """Return the distributions of round(z - median), by name, for `coder.Distributions`.
 
-    z_cdf is int32 (channels, longest), z_cdf_length and z_cdf_offset are int32 (channels,). A
-    symbol's frequency is the mass of the unit interval around median + symbol, in units of 2^-16,
-    at least 1. Raises `ValueError` for a prior with parameters that are not finite.
+    Frequencies are masses of unit intervals, in units of 2^-16. Raises `ValueError` for a prior
+    with parameters that are not finite.
     """
     with torch.no_grad():
         exact = deepcopy(prior).to("cpu", torch.float64)
@@ -126,3 +117,36 @@ def _mass(below: Tensor, above: Tensor) -> Tensor:
 def noised(values: Tensor) -> Tensor:
     """Return `values` with uniform noise in [-1/2, 1/2), which stands for rounding in training."""
     return values + torch.empty_like(values).uniform_(-0.5, 0.5)
+
+
+LEAST_FRACTION = 1e-4  # from an integer, where its logit would be infinite
+LOGIT_SCALE = 4 / 3
+
+
+def annealed(temperature: float, generator: torch.Generator) -> Rounding:
+    """Return a random rounding up or down, differentiable in its distances.
+
+    Stochastic Gumbel annealing (Yang et al., NeurIPS 2020) with the scaled logits of Perugachi-Diaz
+    et al. (NeurIPS 2024): the lower the temperature, the closer to an integer.
+    """
+
+    def rounded(distances: Tensor) -> Tensor:
+        below = distances.detach().floor()
+        fraction = (distances - below).clamp(LEAST_FRACTION, 1 - LEAST_FRACTION)
+        # The difference of two Gumbel variables is logistic.
+        uniform = torch.rand(
+            distances.shape, generator=generator, device=distances.device, dtype=distances.dtype
+        ).clamp(LEAST_FRACTION, 1 - LEAST_FRACTION)
+        up = fraction.logit() * (LOGIT_SCALE / temperature)
+        return below + ((up + uniform.logit()) / temperature).sigmoid()
+
+    return rounded
+
+
+def with_dead_zone(width: float) -> Rounding:
+    """Return rounding towards zero by `width`, 0 to .5, more than to the nearest integer."""
+
+    def rounded(distances: Tensor) -> Tensor:
+        return distances.sign() * (distances.abs() + (0.5 - width)).floor()
+
+    return rounded

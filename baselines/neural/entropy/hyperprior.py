@@ -13,9 +13,8 @@
 
 `code` turns (index, mu, sigma) into the slice's values: it quantises and counts bits in training,
 and reads symbols in a decoder. Minnen, Singh, "Channel-wise autoregressive entropy models for
-learned image compression" (ICIP 2020). Everything else is convolution, ReLU, concatenation, and the
-residual: a decoder can do it in integers. `sizes` have the fields of `dimensions.ConditionedSizes`
-but the condition.
+learned image compression" (ICIP 2020). `sizes` have the fields of `dimensions.ConditionedSizes` but
+the condition.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.neural.blocks.layers import rectified_stack
-from baselines.neural.entropy.factorised import FactorisedPrior
+from baselines.neural.entropy.factorised import FactorisedPrior, Rounding
 from baselines.neural.entropy.latent_network import (
     CodedLatents,
     LatentNetwork,
@@ -36,10 +35,10 @@ from baselines.neural.entropy.latent_network import (
     hyper_synthesis,
     quantise_about,
 )
-from baselines.neural.entropy.rounding import Rounding
 
 # (index of the slice, mean, scale), both (N, c, h, w) -> values (N, c, h, w)
 CodeSlice = Callable[[int, Tensor, Tensor], Tensor]
+Quantise = Callable[[Tensor, Tensor, Tensor], Quantised]  # of values, mean and scale
 NOISE = 0.003  # standard deviation of the last weights of means and residuals at the start
 LEAST_SPREAD = 0.15  # of a latent channel
 
@@ -47,9 +46,8 @@ LEAST_SPREAD = 0.15  # of a latent channel
 class ChannelContext(nn.Module):
     """Channel-wise autoregressive means and scales, with latent residual prediction.
 
-    The first `support_slices` decoded slices inform every later slice. Without slices, the
-    hyper-decoder's outputs are the latent's mean and scale. With `own_support`, a slice sees only
-    its own equal part of the hyper-decoder's outputs.
+    The first `support_slices` slices inform every later one. Without slices, the hyper-decoder
+    gives mean and scale. With `own_support`, a slice sees its own equal part of its outputs alone.
     """
 
     def __init__(self, sizes: Any, *, own_support: bool = False) -> None:
@@ -114,10 +112,7 @@ class HyperpriorNetwork(LatentNetwork):
     """Base class of networks whose latent y is coded with a hyperprior and a channel context."""
 
     def add_entropy_model(self, sizes: Any, *, own_support: bool = False) -> None:
-        """Add the modules of the entropy model to the network, in the order of their parameters.
-
-        own_support: see `ChannelContext`.
-        """
+        """Add the modules of the entropy model, in the order of their parameters."""
         self.hyper_analysis = hyper_analysis(sizes)
         self.hyper_synthesis = HyperSynthesis(sizes)
         self.prior = FactorisedPrior(sizes.hyper_latent)
@@ -125,8 +120,7 @@ class HyperpriorNetwork(LatentNetwork):
 
     def hyper_synthesise(self, rounded_hyper: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and scale support, each (N, support, h, w), of z as rounded."""
-        mean, scale = self.hyper_synthesis(rounded_hyper)
-        return mean, scale
+        return self.hyper_synthesis(rounded_hyper)
 
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
         """Quantise y (N, M, h, w) slice by slice; see `LatentNetwork.code`."""
@@ -134,10 +128,7 @@ class HyperpriorNetwork(LatentNetwork):
         return self._code_slices(latents, hyper, z_bits, partial(quantise_about, noisy=noisy))
 
     def code_rounded(self, latents: Tensor, hyper: Tensor, rounding: Rounding) -> CodedLatents:
-        """Code y (N, M, h, w) and a z (N, Z, h / 4, w / 4) of its own, both rounded by a rule.
-
-        Decoded latents and bits have the gradients of the rule. In float32 alone.
-        """
+        """Code y (N, M, h, w) and a z (N, Z, h / 4, w / 4) of its own, both rounded by a rule."""
         rounded_hyper = self.prior.rounded(hyper, rounding)
         z_bits = self.prior.bits(rounded_hyper).sum((1, 2, 3))
 
@@ -151,11 +142,7 @@ class HyperpriorNetwork(LatentNetwork):
         return torch.split(latents, list(self.context.widths) or [latents.shape[1]], dim=1)
 
     def _code_slices(
-        self,
-        latents: Tensor,
-        rounded_hyper: Tensor,
-        z_bits: Tensor,
-        quantise: Callable[[Tensor, Tensor, Tensor], Quantised],
+        self, latents: Tensor, rounded_hyper: Tensor, z_bits: Tensor, quantise: Quantise
     ) -> CodedLatents:
         y_bits: list[Tensor] = []
         slices = self._slices(latents)

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from baselines.neural.bitstream.windows import LARGE
+from baselines.neural.bitstream.container import LARGE
 from baselines.neural.entropy.coder import (
     HIGHEST_SYMBOL,
     Decoder,
@@ -26,29 +26,115 @@ from baselines.neural.entropy.coder import (
     Encoder,
     channel_rows,
 )
-from baselines.neural.entropy.factorised import factorised_tables
-from baselines.neural.entropy.fixed.entropy_path import EntropyPath
-from baselines.neural.entropy.fixed.fractional_bits import calibrate, fractional_bit_tables
+from baselines.neural.entropy.factorised import factorised_tables, with_dead_zone
+from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, OUTPUT_FRACTION, Precision
 from baselines.neural.entropy.fixed.integer_path import (
+    Decoding,
+    Ends,
     IntegerPath,
     PieceParameters,
+    calibrate,
+    channels_first,
+    clipped,
     decoded,
+    fractional_bit_tables,
     symbols_of,
     to_float,
+    values_of,
 )
-from baselines.neural.entropy.fixed.selftest import Choice
-from baselines.neural.entropy.fixed.tables import make_tables
+from baselines.neural.entropy.fixed.kernels import Kernel
+from baselines.neural.entropy.fixed.tables import (
+    TANH_FRACTION,
+    TANH_LIMIT,
+    half_tanh,
+    make_tables,
+    scale_index,
+)
 from baselines.neural.entropy.latent_network import LatentNetwork
-from baselines.neural.entropy.rounding import with_dead_zone
+
+# Of the weights, by kind of branch. With the parity weights, where means deviate by a third of a
+# scale, fine weights everywhere cost .0001 % more bits than the float model, these .005 %, and
+# coarse means as well .02 %; the last grows with the square of that ratio.
+PRECISION = {
+    "hyper": Precision.FINE,
+    "mean": Precision.FINE,
+    "scale": Precision.COARSE,
+    "residual": Precision.COARSE,
+}
+
+
+class EntropyPath(IntegerPath):
+    """Integer network with a hyperprior and channel context: symbols + means + corrections."""
+
+    def _prepare(self, model: Any, tables: Mapping[str, Tensor]) -> None:
+        self.autoregressive = bool(model.context.widths)
+        self.widths: tuple[int, ...] = model.context.widths or (model.sizes.latent,)
+        self.num_pieces = len(self.widths)
+        self.support_slices = model.context.support_slices
+        self.seen = model.context.seen  # channels of the hyper-decoder's outputs, by slice
+        self.half_tanh = self._table(tables, "half_tanh", 2 * TANH_LIMIT + 1)
+
+    def pieces(self, latents: Tensor) -> list[Tensor]:
+        """Return the slices of y (N, M, h, w)."""
+        return list(torch.split(latents, list(self.widths), dim=1))
+
+    def decoding(self, z_symbols: Tensor) -> Decoding:
+        """Decode y from the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
+        z = self.hyper_activations(z_symbols)
+        mean_parts, scale_parts = (
+            [self.branches["hyper.mean"](z)],
+            [self.branches["hyper.scale"](z)],
+        )
+        slices: list[Tensor] = []  # corrected only where they inform later ones
+        for index in range(self.num_pieces):
+            if self.autoregressive:
+                means = self.branches[f"mean.{index}"](self._support(mean_parts, index))
+                scales = self.branches[f"scale.{index}"](self._support(scale_parts, index))
+            else:
+                (means,), (scales,) = mean_parts, scale_parts
+            indices = channels_first(scale_index(scales, self.thresholds))
+            symbols = yield PieceParameters(indices, channels_first(means))
+            values = values_of(symbols.permute(0, 2, 3, 1), means)
+            if index < self.support_slices:
+                values = self._corrected(values, mean_parts, index)
+                mean_parts.append(self.on_grid(values, "support.mean"))
+                scale_parts.append(self.on_grid(values, "support.scale"))
+            slices.append(values)
+        for index in range(self.support_slices, self.num_pieces * self.autoregressive):
+            slices[index] = self._corrected(slices[index], mean_parts, index)
+        return channels_first(torch.cat(slices, dim=3))
+
+    def _corrected(self, values: Tensor, mean_parts: list[Tensor], index: int) -> Tensor:
+        """Return a slice's values (N, h, w, width) with its residual, on the same grid."""
+        seen = self.on_grid(values, "support.mean")
+        inputs = torch.cat([self._support(mean_parts, index), seen], dim=3)
+        return clipped(
+            values + half_tanh(self.branches[f"residual.{index}"](inputs), self.half_tanh)
+        )
+
+    def _support(self, parts: list[Tensor], index: int) -> Tensor:
+        """Concatenate the hyper-decoder's output and the slices that inform slice `index`."""
+        hyper, *slices = parts
+        return torch.cat([hyper[..., self.seen(index)], *slices], dim=3)
+
+    def _ends(self, name: str) -> Ends:
+        kind, _, part = name.partition(".")
+        first = "z" if kind == "hyper" else "support.scale" if kind == "scale" else "support.mean"
+        if kind == "residual":
+            return Ends(first, TANH_FRACTION, PRECISION[kind], TANH_LIMIT, torch.int16)
+        if kind == "hyper" and self.autoregressive:
+            last = self.fractional_bits[f"support.{part}"]
+            return Ends(first, last, PRECISION[kind], ACTIVATION_LIMIT, torch.int16)
+        return Ends(first, OUTPUT_FRACTION, PRECISION[kind])
+
 
 Y_PER_Z = 4  # positions of y along one of z
 
 
 def hyperprior_tables(network: LatentNetwork, latents: Iterable[Tensor]) -> dict[str, Tensor]:
-    """Return a network's integer tables: distributions, thresholds, fractional bits.
+    """Return a network's integer tables, calibrated on `latents`, y (N, M, h, w) each.
 
-    `latents` are y as the encoder gives it, (N, M, h, w) each, for calibration. Raises `ValueError`
-    for a prior with parameters that are not finite.
+    Raises `ValueError` for a prior with parameters that are not finite.
     """
     with torch.inference_mode():
         fractional_bits = fractional_bit_tables(calibrate(network, latents))
@@ -63,16 +149,14 @@ class Chosen(NamedTuple):
 
     def part(self, rows: slice, columns: slice) -> "Chosen":
         """Return a part in positions of y, multiples of 4."""
-        coarse = (slice(one.start // Y_PER_Z, one.stop // Y_PER_Z) for one in (rows, columns))
+        coarse = (slice(along.start // Y_PER_Z, along.stop // Y_PER_Z) for along in (rows, columns))
         return Chosen(self.latents[:, :, rows, columns], self.hyper[:, :, *coarse])
 
 
 class TransformCoder:
     """Encoder and decoder of one checkpoint on one device; `network` is moved there.
 
-    `choice` is the integer kernel; the fastest exact one unless given. Raises `KeyError` for a
-    table that is missing, `ValueError` for one that does not fit or weights that admit an inexact
-    sum, `Unavailable` without an exact kernel.
+    Raises `KeyError` or `ValueError` for tables, and what `IntegerPath` raises.
     """
 
     path_type: ClassVar[type[IntegerPath]] = EntropyPath
@@ -85,21 +169,21 @@ class TransformCoder:
         network: LatentNetwork,
         tables: Mapping[str, Tensor],
         device: torch.device | str = "cpu",
-        choice: Choice | None = None,
+        kernel: Kernel | None = None,
     ) -> None:
         for name in self.channels_last:
             part = network.get_submodule(name)
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network = network.to(torch.device(device))
         self.stride, self.latent_channels = network.stride, network.sizes.latent
-        self._path = self.path_type(network, tables, device=device, choice=choice)
+        self._path = self.path_type(network, tables, device=device, kernel=kernel)
         self._y, self._z = (Distributions.of(tables, name) for name in ("cdf", "z_cdf"))
-        for name, held, expected in (
-            ("cdf", self._y, self._path.num_rows),
-            ("z_cdf", self._z, network.sizes.hyper_latent),
+        for rows, expected in (
+            (self._y.models, self._path.num_rows),
+            (self._z.models, network.sizes.hyper_latent),
         ):
-            if len(held.models) != expected:
-                raise ValueError(f"{len(held.models)} rows of {name}, not {expected}")
+            if len(rows) != expected:
+                raise ValueError(f"{len(rows)} distributions, not {expected}")
 
     def analyse(self, images: Tensor, controls: Any) -> Tensor:
         """Return y (1, M, H / 16, W / 16) of images (1, 3, H, W) in [-1, 1]."""
@@ -116,10 +200,7 @@ class TransformCoder:
         return self.encode_chosen(Chosen(latents, self.network.hyper_analyse(latents)))
 
     def encode_chosen(self, chosen: Chosen, dead_zone: float = 0.0) -> bytes:
-        """Return the bytes of y and z, float32, y's sides multiples of 4.
-
-        dead_zone: 0 to .5, by which symbols of y are rounded towards zero (`with_dead_zone`).
-        """
+        """Return the bytes of y and z, y rounded towards zero by `dead_zone`, 0 to .5."""
         rounding = with_dead_zone(dead_zone) if dead_zone else torch.round
         medians = self.network.prior.medians()[:, None, None]
         z = (chosen.hyper - medians).round().clamp(-HIGHEST_SYMBOL, HIGHEST_SYMBOL).to(torch.int32)
@@ -136,11 +217,7 @@ class TransformCoder:
         return encoder.finish()
 
     def decode(self, data: bytes, rows: int, columns: int) -> Tensor:
-        """Return y (1, M, rows, columns), float32, on every machine the same.
-
-        `rows` and `columns` are multiples of 4; time and memory depend on them alone. Raises
-        `CorruptStream` for bytes that no encoder writes.
-        """
+        """Return y (1, M, rows, columns), float32, on every machine; raises `CorruptStream`."""
         decoder = Decoder(data)
         shape = (len(self._z.models), rows // self.y_per_z, columns // self.y_per_z)
         z = decoder.take(self._z, channel_rows(shape))
@@ -156,5 +233,4 @@ class TransformCoder:
 
 def _array(tensor: Tensor) -> NDArray[np.integer[Any]]:
     """Return the one image of a tensor (1, c, h, w), on the CPU."""
-    array: NDArray[np.integer[Any]] = tensor[0].cpu().numpy()
-    return array
+    return tensor[0].cpu().numpy()

@@ -6,9 +6,9 @@
        H/16        H/32          H/64
 
 z has a factorised prior (Ballé et al., "Variational image compression with a scale hyperprior",
-ICLR 2018). A subclass has a module that turns z_hat into means and scales, in as many steps as it
-needs, and names its convolutions for the integer path (`entropy.fixed`). `sizes` are dataclasses
-with the fields latent, hyper_latent, hyper_encoder, hyper_decoder and hyper_kernel.
+ICLR 2018). A subclass turns z_hat into means and scales, and names its convolutions for the integer
+path (`entropy.fixed`). `sizes` have the fields latent, hyper_latent, hyper_encoder, hyper_decoder
+and hyper_kernel.
 """
 
 import math
@@ -46,8 +46,7 @@ class LatentNetwork(Network):
 
     def analyse(self, images: Tensor, controls: Any = None) -> Tensor:
         """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
-        latents: Tensor = self.analysis((images + 1) / 2 if self.in_unit_range else images)
-        return latents
+        return self.analysis((images + 1) / 2 if self.in_unit_range else images)
 
     def synthesise(self, latents: Tensor, controls: Any = None) -> Tensor:
         """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
@@ -66,8 +65,7 @@ class LatentNetwork(Network):
 
     def hyper_analyse(self, latents: Tensor) -> Tensor:
         """Return z (N, Z, h / 4, w / 4) of y (N, M, h, w)."""
-        hyper: Tensor = self.hyper_analysis(latents)
-        return hyper
+        return self.hyper_analysis(latents)
 
     def round_hyper(self, hyper: Tensor) -> Tensor:
         """Return z in integer steps from each channel's median, ties to even."""
@@ -81,10 +79,9 @@ class LatentNetwork(Network):
         return hyper + (self.round_hyper(hyper) - hyper).detach(), z_bits.sum((1, 2, 3))
 
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
-        """Quantise y (N, M, h, w), float32, and count its bits and those of z.
+        """Quantise y (N, M, h, w), float32, and count its bits and those of z, noisy if `noisy`.
 
-        Bits are those of latents with uniform noise if `noisy`, else of rounded ones. Decoded
-        latents are always rounded; in the backward pass rounding is the identity.
+        Decoded latents are always rounded; in the backward pass rounding is the identity.
         """
         raise NotImplementedError
 
@@ -133,10 +130,7 @@ class Quantised(NamedTuple):
 
 
 def quantise_about(values: Tensor, mean: Tensor, scale: Tensor, *, noisy: bool) -> Quantised:
-    """Round `values` in integer steps from `mean`, and count bits, noisy ones if `noisy`.
-
-    All are of the same shape. In the backward pass rounding is the identity.
-    """
+    """Round `values` in integer steps from `mean`, and count bits, noisy ones if `noisy`."""
     symbols = (values - mean).round()
     residual = noised(values) - mean if noisy else symbols
     bits = gaussian_bits(residual, scale.float())
@@ -144,13 +138,7 @@ def quantise_about(values: Tensor, mean: Tensor, scale: Tensor, *, noisy: bool) 
 
 
 def gaussian_bits(residuals: Tensor, scales: Tensor) -> Tensor:
-    """Return the bits of unit intervals around `residuals`, under normal distributions of mean 0.
-
-    Scales below .11 count as .11. Shapes are the same.
-
-    >>> gaussian_bits(torch.tensor([0.0]), torch.tensor([0.5]))
-    tensor([0.5507])
-    """
+    """Return the bits of unit intervals around `residuals`, normal with scales of at least .11."""
     bounded = at_least(scales, LEAST_SCALE)
     distance = residuals.abs()  # in the lower tail, where the difference does not cancel
     # erfc, since torch's ndtr loses the tail in float32: .08 % more bits on the parity crop.

@@ -9,6 +9,7 @@ summation. f follows from the largest magnitude of the tensor, and s from intege
 from copy import deepcopy
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,8 +17,61 @@ from torch.nn import functional
 from baselines.neural.blocks.control import InterpolationChannelAttention
 from baselines.neural.blocks.layers import ResidualAttention
 from baselines.neural.entropy.fixed.grid import power_of_two
-from baselines.neural.exact.functions import sigmoid, softplus
 from benchmark.errors import CorruptStream
+
+# ln 2 in two parts, the first of 33 bits: its products with whole numbers below 2^20 are exact.
+LN2_HIGH, LN2_LOW = 0.693147180369123816490, 1.90821492927058770002e-10
+LOG2_E = 1.4426950408889634
+LARGEST_ARGUMENT = 700.0
+EXPONENTIAL_TERMS = 14  # (ln 2 / 2)^15 / 15! < 1e-19
+LOGARITHM_TERMS = 17  # (1/3)^35 / 35 < 1e-18
+CIRCLE_TERMS = 11  # 1 / 23! < 1e-22
+
+
+def exponential(values: Tensor) -> Tensor:
+    """Return e^x; x beyond +-700 is taken as +-700."""
+    bounded = values.clamp(-LARGEST_ARGUMENT, LARGEST_ARGUMENT)
+    powers = torch.round(bounded * LOG2_E)
+    rest = bounded - powers * LN2_HIGH - powers * LN2_LOW
+    series = torch.ones_like(rest)
+    for term in range(EXPONENTIAL_TERMS, 0, -1):
+        series = series * rest * (1 / term) + 1
+    return series * power_of_two(powers)
+
+
+def sigmoid(values: Tensor) -> Tensor:
+    """Return 1 / (1 + e^-x)."""
+    small = exponential(-values.abs())
+    return torch.where(values < 0, small, torch.ones_like(small)) / (small + 1)
+
+
+def softplus(values: Tensor) -> Tensor:
+    """Return ln(1 + e^x)."""
+    small = exponential(-values.abs())
+    ratio = small / (small + 2)  # ln(1 + u) = 2 artanh(u / (2 + u))
+    square = ratio * ratio
+    series = torch.zeros_like(ratio)
+    for term in range(LOGARITHM_TERMS, -1, -1):
+        series = series * square + 1 / (2 * term + 1)
+    return values.clamp(min=0) + ratio * series * 2
+
+
+def square_root(values: Tensor) -> Tensor:
+    """Return the square root, correctly rounded and without a gradient."""
+    if values.device.type == "cpu":  # the last bit of torch's depends on the instruction set there
+        return torch.from_numpy(np.sqrt(values.detach().numpy()))
+    return values.detach().sqrt()
+
+
+def sine_cosine(angles: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sine and the cosine of angles within -1..1."""
+    square = angles * angles
+    sine = cosine = torch.ones_like(angles)
+    for term in range(CIRCLE_TERMS, 0, -1):
+        sine = 1 - sine * square * (1 / (2 * term * (2 * term + 1)))
+        cosine = 1 - cosine * square * (1 / (2 * term * (2 * term - 1)))
+    return sine * angles, cosine
+
 
 ACTIVATION_BITS, WEIGHT_BITS = 22, 30  # 52 together
 FINEST = 64  # no grid is finer than 2^-64: products stay far from float64's smallest number
@@ -31,13 +85,9 @@ AS_THEY_ARE = (nn.ReLU, InterpolationChannelAttention)  # single operations once
 def on_grid(
     values: Tensor, dims: int | tuple[int, ...] | None = None, bits: int = ACTIVATION_BITS
 ) -> Tensor:
-    """Round float64 values to `bits` bits of their largest magnitude.
+    """Round float64 values to `bits` bits of their largest magnitude, or of that along `dims`.
 
-    With `dims`, of the largest along those dimensions, each place along the others apart. Raises
-    `CorruptStream` where one is not finite, or beyond 2^500.
-
-    >>> on_grid(torch.tensor([1.0, 2.0**-22, 2.0**-23], dtype=torch.float64)).tolist()
-    [1.0, 0.0, 0.0]
+    Raises `CorruptStream` where one is not finite, or beyond 2^500.
     """
     largest = values.abs().amax() if dims is None else values.abs().amax(dims, keepdim=True)
     if not bool((largest < 2.0**LARGEST_EXPONENT).all()):
@@ -63,12 +113,7 @@ def weights_on_grid(weight: Tensor) -> Tensor:
 
 
 class ExactConvolution(nn.Module):
-    """A convolution of stride 1, or a transposed one of stride 2, with exact sums.
-
-    As `blocks.layers` makes them: zeros around the input keep height and width, or double them.
-    Raises `ValueError` for any other layer. It runs in bands of rows, since torch unfolds its input
-    for a matrix product.
-    """
+    """A convolution of stride 1, or transposed of stride 2, with exact sums, by bands of rows."""
 
     weight: Tensor
     bias: Tensor
@@ -140,15 +185,13 @@ def _bias_of(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, outputs: int) ->
 
 
 def exact_transform(transform: Transform) -> Transform:
-    """Return a copy in float64 that computes the same bits on every machine.
+    """Return a copy, for float64 features, that computes the same bits on every machine.
 
-    It takes float64 features. Between the layers, forward passes of the transform's own classes
-    have to be single operations. Raises `ValueError` for a layer that has no exact form.
+    Forward passes of its own classes have to be single operations. Raises `ValueError`.
     """
     holder = nn.Sequential(deepcopy(transform).requires_grad_(False).double().eval())
     _convert(holder)
-    converted: Transform = holder[0]  # type: ignore[assignment]
-    return converted
+    return holder[0]  # type: ignore[return-value]
 
 
 def _convert(parent: nn.Module) -> None:

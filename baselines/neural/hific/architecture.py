@@ -1,39 +1,34 @@
 """HiFiC as an architecture of the boundary, with its dimensions. Imports no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
+from baselines.neural import dimensions as dim
 from baselines.neural.architecture import HyperpriorArchitecture
-from baselines.neural.dimensions import (
-    LARGEST_WIDTH,
-    Count,
-    Dimensions,
-    EvenWidth,
-    Kernel,
-    size_table,
-)
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 # Room for a colour, its negative and two constants: `start_values`.
-Wide = Annotated[int, Meta(ge=4, le=LARGEST_WIDTH)]
+Wide = Annotated[int, Meta(ge=4, le=dim.LARGEST_WIDTH)]
 
 
 @dataclass(frozen=True, slots=True)
-class HificSizes(Dimensions):
+class HificSizes(dim.Dimensions):
     """Dimensions of transforms that go down or up by 16, and of a hyperprior without slices."""
 
     widths: tuple[Wide, Wide, Wide, Wide, Wide]  # of the encoder, reversed in the generator
-    latent: EvenWidth  # y
-    hyper_latent: EvenWidth  # z, a quarter of the sides of y
-    residual_blocks: Count  # of the generator, at its widest
-    hyper_encoder: tuple[EvenWidth, EvenWidth]
-    hyper_decoder: tuple[EvenWidth, EvenWidth]  # of each of the two stacks, which end in `latent`
-    hyper_kernel: Kernel  # of the hyper-convolutions that change the resolution
+    latent: dim.EvenWidth  # y
+    hyper_latent: dim.EvenWidth  # z, a quarter of the sides of y
+    residual_blocks: dim.Count  # of the generator, at its widest
+    hyper_encoder: tuple[dim.EvenWidth, dim.EvenWidth]
+    hyper_decoder: tuple[
+        dim.EvenWidth, dim.EvenWidth
+    ]  # of each of the two stacks, which end in `latent`
+    hyper_kernel: dim.Kernel  # of the hyper-convolutions that change the resolution
     # The two stacks of the hyper-decoder give means and scales themselves.
     slices: ClassVar[tuple[int, ...]] = ()
     support_slices: ClassVar[int] = 0
@@ -50,7 +45,7 @@ class HificSizes(Dimensions):
 # models/hific has them. `small` and `micro` have about the work per pixel of CRDR's of that name.
 # Nine residual blocks would be most of `micro`; with two, the layers near the image keep their
 # share, and the checkpoints are small enough to be bundled. `tiny` is for tests.
-NAMED = size_table(
+NAMED = dim.size_table(
     HificSizes,
     "full small micro tiny",
     widths=(
@@ -74,9 +69,3 @@ class HificArchitecture(HyperpriorArchitecture[HificSizes]):
     presets: Mapping[str, HificSizes] = NAMED
     config_type = HificSizes
     network_type = "baselines.neural.hific.model:HificNetwork"
-
-    def initialise(self, network: Any, crops: "Tensor", lambdas: Sequence[float]) -> None:
-        """Start as an orthogonal transform fitted to `crops` (N, 3, H, W) in [-1, 1]."""
-        from baselines.neural.hific.start_values import initialise
-
-        initialise(network, crops, lambdas)

@@ -1,28 +1,21 @@
 """The objective of HiFiC: a rate near its target, distortion, LPIPS, and a GAN in the last stage.
 
-Mentzer et al., "High-Fidelity Generative Image Compression" (NeurIPS 2020). The loss of a crop is
-::
-
-    150 MSE + w bpp + lpips LPIPS + gan GAN
-
-with MSE of values in [0, 1]; w is lambda above the target rate, `lambda_below` otherwise. These are
-the published weights, divided so that 152.4 becomes 150. The bits of rounded latents decide w, for
-the batch; w multiplies the bits of noisy ones. In the first `early_steps` of a stage w is halved
-and the target is 1/0.7 of its own, as published for 50,000 steps. Our choice: the discriminator is
-updated on the generator's batch, where the authors take another.
+Mentzer et al. (NeurIPS 2020): 150 MSE + w bpp + lpips LPIPS + gan GAN, with MSE of values in [0,
+1]; w is lambda while rounded latents of the batch are above the target rate, `lambda_below`
+otherwise. These are the published weights, divided so that 152.4 becomes 150. In the first
+`early_steps` w is halved and the target is 1/0.7 of its own. Our choice: the discriminator is
+updated on the generator's batch.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from baselines.neural.network import Estimate, Network
 from baselines.neural.training.losses.conditional_gan import GanObjective, WeightedGanStage
-from baselines.neural.training.losses.rate_distortion import terms, validate
-from baselines.neural.training.objective import Batch, Loss, Validation
+from baselines.neural.training.losses.rate_distortion import terms
+from baselines.neural.training.objective import Batch, Loss
 from baselines.neural.training.recipe import Count, Positive, Weight
-from benchmark.codec import Pixels
 
 # Factors of the weight of a bit and of the target in the first steps: models/hific/configs.py.
 EARLY_WEIGHT, EARLY_TARGET = 0.5, 0.20 / 0.14
@@ -42,6 +35,7 @@ class Hific(GanObjective):
     """The objective of one stage."""
 
     stage_type = HificStage
+    selects = False  # rate and distortion are not all that counts
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step, and the discriminator's update."""
@@ -63,7 +57,3 @@ class Hific(GanObjective):
         total = (parts.loss(weight.expand(len(crops))) + penalty).mean()
         numbers |= {"mse": parts.mse.mean(), "bpp": parts.bpp.mean(), "rounded_bpp": rounded}
         return Loss(total, numbers, self.update(*coded))
-
-    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
-        """Return rate and distortion, which select no network: they are not all that counts."""
-        return validate(network, self.stage.lambdas, photographs)._replace(selects=False)

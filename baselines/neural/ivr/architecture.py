@@ -68,7 +68,7 @@ class IvrArchitecture(HyperpriorArchitecture[IvrSizes]):
         """Return the distributions of y and z and the fractional bits; see `Architecture`."""
         import torch
 
-        from baselines.neural.entropy.fixed.fractional_bits import calibrate, fractional_bit_tables
+        from baselines.neural.entropy.fixed.integer_path import calibrate, fractional_bit_tables
         from baselines.neural.ivr.laplace import laplace_tables
 
         with torch.inference_mode():

@@ -35,13 +35,7 @@ TAIL = 2e-5  # mass outside a row's symbols, which are escaped
 
 
 def laplace_bits(distances: Tensor, log_scales: Tensor) -> Tensor:
-    """Return the bits of unit intervals at `distances` from the means; the same shape.
-
-    Each is at most 50 bits.
-
-    >>> laplace_bits(torch.tensor([0.0]), torch.tensor([0.0]))
-    tensor([1.3457])
-    """
+    """Return the bits, at most 50 each, of unit intervals at `distances` from the means."""
     rate = torch.exp(-at_least(log_scales, LEAST_LOG_SCALE))
     distance = distances.abs()
     outside = 0.5 * torch.exp(-(distance - 0.5).clamp(min=0) * rate) * -torch.expm1(-rate)
@@ -158,8 +152,7 @@ class IvrPath(IntegerPath):
     def parameters_of(self, means: Tensor, log_scales: Tensor) -> PieceParameters:
         """Return rows and integers of y's symbols, of means and scales on the grid 2^-12.
 
-        A symbol counts from the integer nearest to its mean; the row depends on the distance of
-        both.
+        A symbol counts from the integer nearest to its mean; the row depends on their distance.
         """
         scales = torch.bucketize(log_scales.contiguous(), self.thresholds)
         shifted = means.to(torch.int64) + (1 << (OUTPUT_FRACTION - 1))

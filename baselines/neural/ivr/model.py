@@ -1,18 +1,11 @@
 """The network of IVR: one network for all rates, whose channels are scaled by masks.
 
-::
-
-    x ─ conv/2, mask, GDN, conv/2, mask, GDN, conv/2, mask, GDN, conv/2, mask ─ y ─ round ─ y_hat
-    y_hat ─ up, mask, GDN^-1, up, mask, GDN^-1, up, mask, GDN^-1, up, mask ─> x
-
-Sun, Tan, Sun, Sun, Feng, "Interpolation Variable Rate Image Compression" (ACM MM 2021). A mask is
-softplus(w_q) for each channel; between two levels, w is interpolated. Latents are rounded as they
-are, without a mean, and follow Laplace distributions; the hyper-encoder sees them rounded, in
-training too. Kernels of the analysis are 5 x 4 and 4 x 5 in turn.
-
+Sun, Tan, Sun, Sun, Feng, "Interpolation Variable Rate Image Compression" (ACM MM 2021): four
+convolutions of stride 2 with masks and GDN, and their mirror. A mask is softplus(w_q) for each
+channel; between two levels, w is interpolated. Latents are rounded as they are and follow Laplace
+distributions; the hyper-encoder sees them rounded, in training too.
 Our choices: the hyper-decoder has ReLUs where the authors' has leaky ones, so that it runs in
-integers; the optional context of single positions and the optional network behind the decoder are
-left out.
+integers; the optional context and the optional network behind the decoder are left out.
 """
 
 import math
@@ -25,7 +18,6 @@ from torch.nn import functional
 
 from baselines.neural.blocks.control import Control, Level, between_levels, control_of
 from baselines.neural.blocks.gdn import GDN, gdn_analysis, gdn_synthesis, start_as_transforms
-from baselines.neural.blocks.start_values import transforms_of
 from baselines.neural.entropy.factorised import noised
 from baselines.neural.entropy.fixed.integer_path import IntegerPath
 from baselines.neural.entropy.hyperprior_coder import TransformCoder
@@ -115,10 +107,9 @@ class IvrNetwork(LatentNetwork):
 
     def analyse(self, images: Tensor, controls: Level | Control = 0.0) -> Tensor:
         """Return y of images (N, 3, H, W) in [-1, 1] at q; raises `ValueError` out of range."""
-        latents: Tensor = self.analysis(
+        return self.analysis(
             (images + 1) / 2, control_of(controls, self.sizes.rate_levels - 1, images)
         )
-        return latents
 
     def synthesise(self, latents: Tensor, controls: Level | Control = 0.0) -> Tensor:
         """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
@@ -130,8 +121,7 @@ class IvrNetwork(LatentNetwork):
 
     def hyper_analyse(self, latents: Tensor) -> Tensor:
         """Return z (N, Z, h / 4, w / 4) of y (N, M, h, w), which it rounds."""
-        hyper: Tensor = self.hyper_analysis(_rounded(latents))
-        return hyper
+        return self.hyper_analysis(_rounded(latents))
 
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
         """Round y (N, M, h, w) and count its bits; see `LatentNetwork.code`."""
@@ -156,14 +146,11 @@ class IvrNetwork(LatentNetwork):
         self.hyper_synthesis(rounded)
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
-        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
-
-        Sides are multiples of 16; `lambdas`, one for each rate level, determine how coarse y is.
-        """
+        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
         transform, latent = self.sizes.transform, self.sizes.latent
-        transforms = transforms_of((images + 1) / 2, (*(transform,) * 3, latent))
         down, up = self.analysis, self.synthesis
-        start_as_transforms(down.layers, up.layers, transforms, 1.0)
+        widths = (*(transform,) * 3, latent)
+        spread = start_as_transforms(down.layers, up.layers, widths, images, 1.0)
         gains = torch.tensor([GAIN / math.sqrt(weight) for weight in lambdas])
         with torch.no_grad():
             for layer in (*down.layers, *up.layers):
@@ -173,10 +160,7 @@ class IvrNetwork(LatentNetwork):
             for mask, gain in ((down.masks[-1], gains), (up.masks[0], 1 / gains)):
                 target = torch.expm1(gain * START_MASK).log()[:, None]
                 mask.weight.copy_(target.expand_as(mask.weight))
-            spread = torch.full((latent,), LEAST_SPREAD)
-            middle = float(gains[len(gains) // 2])
-            spread[: len(transforms[-1].spread)] = transforms[-1].spread * middle
-            spread.clamp_(min=LEAST_SPREAD)
+            spread = (spread * float(gains[len(gains) // 2])).clamp(min=LEAST_SPREAD)
             self.hyper_analysis[0].weight.div_(spread[:, None, None])  # type: ignore[operator]
             last: nn.Conv2d = self.hyper_synthesis[-1]  # type: ignore[assignment]
             nn.init.normal_(last.weight, std=NOISE)

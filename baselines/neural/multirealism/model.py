@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.neural.blocks.control import ConditionedBottlenecks, Control, Level, control_of
-from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
+from baselines.neural.blocks.layers import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
 from baselines.neural.multirealism.architecture import MultiRealismSizes
@@ -45,18 +45,11 @@ class MultiRealismNetwork(HyperpriorNetwork):
         return realism
 
     def synthesise(self, latents: Tensor, controls: Level | Control = 0.0) -> Tensor:
-        """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded.
-
-        `controls` are beta: a number, (N,), or a `Control`. Raises `ValueError` out of range.
-        """
-        images: Tensor = self.synthesis(latents, control_of(controls, HIGHEST_BETA, latents))
-        return images
+        """Return images (N, 3, H, W) of y as decoded, at beta; raises `ValueError` out of range."""
+        return self.synthesis(latents, control_of(controls, HIGHEST_BETA, latents))
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
-        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
-
-        Sides are multiples of 16; `lambdas`, one for each rate level, determine how coarse y is.
-        """
+        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
         gain = GAIN / math.sqrt(lambdas[0])
         layers = self.synthesis.layers
         spread = gain * start_transforms(self.analysis, layers, self.sizes, images)
@@ -77,7 +70,7 @@ class ConditionalSynthesis(nn.Module):
         super().__init__()
 
         def blocks(channels: int) -> ConditionedBottlenecks:
-            return ConditionedBottlenecks.of(sizes.blocks, channels, sizes.condition, bias=False)
+            return ConditionedBottlenecks(sizes.blocks, channels, sizes.condition, bias=False)
 
         self.layers = nn.ModuleList(layer for layer, _ in synthesis_layers(sizes, blocks))
         self.embedding = nn.Sequential(

@@ -1,18 +1,12 @@
-"""The objective of Multi-Realism: one rate, and a realism weight beta drawn for each crop.
+"""The objective of Multi-Realism: one rate, and a random realism weight beta for each crop.
 
-Agustsson et al., "Multi-Realism Image Compression with a Conditional Generator" (CVPR 2023). The
-loss of a crop is ::
-
-    s (150 MSE + lambda bpp + beta (lpips_per_beta LPIPS + gan_per_beta GAN))
-
-with MSE of values in [0, 1], beta uniform in [0, 2.56], s = 1 or lambda^-.5 where `balanced`. The
-published weights, divided so that 650.25 becomes 150, are .983 and .231. In the `early_share` of a
-stage's steps lambda is ten times as large, as published for 15 %. Our choices: beta ends at 2.56,
-where the re-implementation Nikolai10/MRIC draws up to 5.12; a share of the crops has beta 0; the
-discriminator is updated on the generator's batch.
+Agustsson et al. (CVPR 2023): s (150 MSE + lambda bpp + beta (lpips_per_beta LPIPS + gan_per_beta
+GAN)) with MSE of values in [0, 1], beta uniform in [0, 2.56], s = 1 or lambda^-.5 where `balanced`.
+The published weights, divided so that 650.25 becomes 150, are .983 and .231. In the `early_share`
+of the steps lambda is ten times as large. Our choices: beta ends at 2.56, a share of the crops has
+beta 0, and the discriminator is updated on the generator's batch.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,10 +16,9 @@ from baselines.neural.blocks.control import Control
 from baselines.neural.multirealism.model import HIGHEST_BETA
 from baselines.neural.network import Estimate, Network
 from baselines.neural.training.losses.conditional_gan import GanObjective, GanStage
-from baselines.neural.training.losses.rate_distortion import terms, validate
-from baselines.neural.training.objective import Batch, Loss, Validation
+from baselines.neural.training.losses.rate_distortion import terms
+from baselines.neural.training.objective import Batch, Loss
 from baselines.neural.training.recipe import Share, Weight
-from benchmark.codec import Pixels
 
 EARLY_WEIGHT = 10.0  # factor of lambda in the first steps
 
@@ -39,16 +32,6 @@ class MultiRealismStage(GanStage):
     zero_beta_share: Share = 0.0  # of the crops, whose beta is 0
     early_share: Share = 0.0  # of the steps, the first ones, with a larger lambda
     balanced: bool = False
-
-    @property
-    def has_gan(self) -> bool:
-        """True if a GAN is part of the loss."""
-        return self.gan_per_beta > 0
-
-    @property
-    def has_lpips(self) -> bool:
-        """True if LPIPS is part of the loss."""
-        return self.lpips_per_beta > 0
 
 
 class MultiRealism(GanObjective):
@@ -76,11 +59,10 @@ class MultiRealism(GanObjective):
         numbers |= {"mse": parts.mse.mean(), "bpp": parts.bpp.mean()}
         return Loss(total, numbers, self.update(*coded))
 
-    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
-        """Return rate and distortion at beta 0 and the highest, which select before realism."""
-        betas = (0.0, HIGHEST_BETA) if self.is_realistic else (0.0,)
-        quality = validate(network, self.stage.lambdas, photographs, betas)
-        return quality._replace(selects=not self.is_realistic)
+    @property
+    def betas(self) -> tuple[float, ...]:  # type: ignore[override]
+        """The betas of a validation."""
+        return (0.0, HIGHEST_BETA) if self.is_realistic else (0.0,)
 
     def _betas(self, step: int) -> Tensor:
         """Return the betas of the crops of a step in all processes, (batch,)."""

@@ -1,8 +1,4 @@
-"""PQ-MIM as an architecture of the boundary, with its dimensions. Imports no torch.
-
-The paper's constants were not at hand, only its abstract: every number here is our choice, and each
-is a field that a reader of the paper can set.
-"""
+"""PQ-MIM as an architecture, its dimensions our choice after the abstract. No torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,18 +6,8 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from baselines.neural import dimensions as dim
 from baselines.neural.architecture import Architecture
-from baselines.neural.dimensions import (
-    LARGEST_COUNT,
-    LARGEST_WIDTH,
-    Count,
-    Dimensions,
-    EvenWidth,
-    Kernel,
-    Number,
-    Width,
-    size_table,
-)
 
 FACTOR = 16  # pixels along a token
 LARGEST_WINDOW = 32  # tokens: sums over a window stay exact (`exact_transformer`)
@@ -33,33 +19,35 @@ QUINCUNX = ((0, 4, 2, 4), (4, 3, 4, 3), (2, 4, 1, 4), (4, 3, 4, 3))
 
 
 @dataclass(frozen=True, slots=True)
-class PqMimSizes(Dimensions):
+class PqMimSizes(dim.Dimensions):
     """Dimensions of a network whose tokens stand for 16 x 16 pixels and have `books` parts."""
 
-    encoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # the last stage ends in the code vectors
-    decoder: tuple[EvenWidth, EvenWidth, EvenWidth]
-    blocks: Count  # bottlenecks in each stage
-    outer_kernel: Kernel  # of the convolution next to the image, at either end
-    inner_kernel: Kernel  # of the other three that change the resolution
-    books: Number  # M, parts into which a position's vector is split
-    entries: Annotated[int, Meta(ge=2, le=LARGEST_WIDTH)]  # K, of each codebook
-    code_width: Width  # d, channels of a part
+    encoder: tuple[
+        dim.EvenWidth, dim.EvenWidth, dim.EvenWidth
+    ]  # the last stage ends in the code vectors
+    decoder: tuple[dim.EvenWidth, dim.EvenWidth, dim.EvenWidth]
+    blocks: dim.Count  # bottlenecks in each stage
+    outer_kernel: dim.Kernel  # of the convolution next to the image, at either end
+    inner_kernel: dim.Kernel  # of the other three that change the resolution
+    books: dim.Number  # M, parts into which a position's vector is split
+    entries: Annotated[int, Meta(ge=2, le=dim.LARGEST_WIDTH)]  # K, of each codebook
+    code_width: dim.Width  # d, channels of a part
     window: Annotated[int, Meta(ge=1, le=LARGEST_WINDOW)]  # side of a transformer's window, tokens
     width: Annotated[int, Meta(ge=1, le=LARGEST_TRANSFORMER)]  # of the transformer
-    layers: Number
-    heads: Number
-    hidden: Width  # of a layer's perceptron
+    layers: dim.Number
+    heads: dim.Number
+    hidden: dim.Width  # of a layer's perceptron
     order: tuple[tuple[int, ...], ...] = QUINCUNX  # stages of the tokens of a square, repeated
     in_turn: bool = True  # a part of a token is coded given those before it, else given none
     attention: ClassVar[bool] = False  # tiles and whole images would see other statistics
 
     def __post_init__(self) -> None:
-        Dimensions.__post_init__(self)
+        dim.Dimensions.__post_init__(self)
         side = len(self.order)
         if not side or {len(row) for row in self.order} != {side}:
             raise ValueError("order is not a square of stages")
         stages = {stage for row in self.order for stage in row}
-        if len(stages) > LARGEST_COUNT or stages != set(range(len(stages))):
+        if len(stages) > dim.LARGEST_COUNT or stages != set(range(len(stages))):
             raise ValueError(f"order lacks one of the stages 0 to {self.stages - 1}")
         if self.window % side:
             raise ValueError(f"window is {self.window}, not a multiple of {side}")
@@ -80,7 +68,7 @@ class PqMimSizes(Dimensions):
 # `full` is after the abstract: the transforms of ELIC, the transformer of a usual masked image
 # model. The transforms of `small` and `micro` have about the work per pixel of CRDR's networks of
 # that name; the transformer comes on top of it. `tiny` is for tests.
-NAMED = size_table(
+NAMED = dim.size_table(
     PqMimSizes,
     "full small micro tiny",
     encoder=((192, 192, 192), (144, 176, 224), (48, 64, 112), (6, 8, 8)),
@@ -101,11 +89,7 @@ FULL, SMALL, MICRO, TINY = NAMED.values()
 
 
 def transformer_macs_per_pixel(sizes: PqMimSizes) -> float:
-    """Return the multiply-accumulates of one pass of the transformer in whole windows, per pixel.
-
-    >>> round(transformer_macs_per_pixel(MICRO))
-    5152
-    """
+    """Return the multiply-accumulates of a pass of the transformer in whole windows, per pixel."""
     keys = sizes.window**2
     layer = sizes.width * (4 * sizes.width + 2 * sizes.hidden + 2 * keys)
     ends = sizes.width * (sizes.latent + sizes.books * sizes.entries)

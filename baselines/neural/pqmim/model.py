@@ -12,16 +12,113 @@ Only the abstract was at hand: the transforms are those of ELIC without attentio
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
+from baselines.neural.blocks.layers import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
 from baselines.neural.network import Estimate, Network, ParameterGroup
 from baselines.neural.pqmim.architecture import FACTOR, PqMimSizes, transformer_macs_per_pixel
-from baselines.neural.pqmim.quantiser import ProductQuantiser, Quantised
 from baselines.neural.pqmim.transformer import MaskedTransformer, picked, stages_of
+
+FIRST_SPREAD = 0.5  # of random entries
+SPLIT = 0.05  # of an entry's standard deviation: noise of a copy
+LLOYD_STEPS = 8
+
+
+class Quantised(NamedTuple):
+    """Quantised latents, and the losses of encoder and codebooks."""
+
+    tokens: Tensor  # int64 (N, M, h, w), in 0..K-1
+    vectors: Tensor  # (N, M d, h, w); the gradient reaches the latents unchanged
+    commitment: Tensor  # (N,) mean squared distance, whose gradient moves latents to entries
+    codebook: Tensor  # (N,) the same number, whose gradient moves entries to their latents
+
+
+class ProductQuantiser(nn.Module):
+    """M codebooks of K entries of d channels, for latents (N, M d, h, w).
+
+    Jégou, Douze, Schmid (TPAMI 2011), learnt with a straight-through gradient and a commitment as
+    in van den Oord et al. (NeurIPS 2017). Channel i M + m is component i of book m.
+    """
+
+    def __init__(self, books: int, entries: int, width: int) -> None:
+        super().__init__()
+        self.codebooks = nn.Parameter(torch.randn(books, entries, width) * FIRST_SPREAD)
+
+    def tokens(self, latents: Tensor) -> Tensor:
+        """Return the nearest entries of latents (N, M d, h, w): int64 (N, M, h, w)."""
+        books = self.codebooks.detach()
+        parts = self.parts(latents.detach().float())
+        # |v - e|^2 is smallest where v e - |e|^2 / 2 is largest.
+        scores = torch.einsum("nmhwd,mkd->nmhwk", parts, books)
+        scores -= books.square().sum(2).mul(0.5)[:, None, None]
+        return scores.argmax(4)
+
+    def parts(self, latents: Tensor) -> Tensor:
+        """Return the parts (N, M, h, w, d) of latents (N, M d, h, w)."""
+        books, _, width = self.codebooks.shape
+        count, _, rows, columns = latents.shape
+        return latents.reshape(count, width, books, rows, columns).permute(0, 2, 3, 4, 1)
+
+    def vectors(self, tokens: Tensor) -> Tensor:
+        """Return the entries (N, M d, h, w) that tokens (N, M, h, w) name."""
+        books, _, width = self.codebooks.shape
+        book = torch.arange(books, device=tokens.device)[:, None, None]
+        entries = self.codebooks[book, tokens]  # (N, M, h, w, d)
+        count, _, rows, columns = tokens.shape
+        return entries.permute(0, 4, 1, 2, 3).reshape(count, width * books, rows, columns)
+
+    def forward(self, latents: Tensor) -> Quantised:
+        """Quantise latents (N, M d, h, w), float32."""
+        tokens = self.tokens(latents)
+        vectors = self.vectors(tokens)
+        return Quantised(
+            tokens,
+            latents + (vectors - latents).detach(),
+            (latents - vectors.detach()).square().sum(1).mean((1, 2)),
+            (vectors - latents.detach()).square().sum(1).mean((1, 2)),
+        )
+
+    def counts(self, tokens: Tensor) -> Tensor:
+        """Return how often each entry occurs in tokens (N, M, h, w): float32 (M, K)."""
+        # bincount would wait for the length of its result on a GPU.
+        entries = tokens.transpose(0, 1).flatten(1)
+        zeros = torch.zeros(self.codebooks.shape[:2], device=tokens.device)
+        return zeros.scatter_add_(1, entries, torch.ones_like(entries, dtype=zeros.dtype))
+
+    @torch.no_grad()
+    def split_unused(self, counts: Tensor, generator: torch.Generator) -> int:
+        """Replace entries of count 0 by noisy copies of the most used ones; return how many."""
+        replaced = 0
+        for book, used in zip(self.codebooks, counts.to(self.codebooks.device), strict=True):
+            unused = torch.nonzero(used == 0)[:, 0]
+            order = used.argsort(descending=True, stable=True)[: max(1, int((used > 0).sum()))]
+            sources = order[torch.arange(len(unused), device=order.device) % len(order)]
+            noise = torch.randn(len(unused), book.shape[1], generator=generator).to(book)
+            book[unused] = book[sources] + SPLIT * book.std(0) * noise
+            replaced += len(unused)
+        return replaced
+
+    @torch.no_grad()
+    def fit(self, latents: Tensor) -> None:
+        """Set the codebooks by k-means of latents (N, M d, h, w), from entries drawn of them."""
+        parts = self.parts(latents).permute(1, 0, 2, 3, 4).flatten(1, 3)  # (M, n, d)
+        entries = self.codebooks.shape[1]
+        generator = torch.Generator().manual_seed(int(torch.randint(1 << 31, ())))
+        drawn = torch.randint(parts.shape[1], (entries,), generator=generator)
+        self.codebooks.copy_(parts[:, drawn])
+        self.codebooks.add_(torch.randn(self.codebooks.shape, generator=generator), alpha=1e-3)
+        for _ in range(LLOYD_STEPS):
+            tokens = self.tokens(latents)
+            counts = self.counts(tokens)
+            index = tokens.transpose(0, 1).flatten(1)[:, :, None].expand_as(parts)
+            sums = torch.zeros_like(self.codebooks).scatter_add_(1, index, parts)
+            means = sums / counts.clamp(min=1)[:, :, None]
+            self.codebooks.copy_(torch.where(counts[:, :, None] > 0, means, self.codebooks))
+            self.split_unused(counts, generator)
 
 
 class PqMimNetwork(Network):
@@ -55,13 +152,11 @@ class PqMimNetwork(Network):
 
     def analyse(self, images: Tensor, controls: None = None) -> Tensor:
         """Return latents (N, M d, H / 16, W / 16), not quantised, of images (N, 3, H, W)."""
-        latents: Tensor = self.analysis(images)
-        return latents
+        return self.analysis(images)
 
     def synthesise(self, vectors: Tensor, controls: None = None) -> Tensor:
         """Return images (N, 3, H, W), about [-1, 1] and not clamped, of quantised latents."""
-        images: Tensor = self.synthesis(vectors)
-        return images
+        return self.synthesis(vectors)
 
     def autoencode(self, images: Tensor) -> tuple[Tensor, Quantised]:
         """Return the reconstructions of images (N, 3, H, W) in [-1, 1], and what is coded."""

@@ -13,7 +13,7 @@ cos(pi u / 2), u uniform, as in MaskGIT (Chang et al., CVPR 2022). All weights a
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from baselines.neural.inference import padded, to_images
 from baselines.neural.network import Network
-from baselines.neural.pqmim.architecture import PqMimSizes
+from baselines.neural.pqmim.architecture import FACTOR, PqMimArchitecture, PqMimSizes
 from baselines.neural.pqmim.model import PqMimNetwork, token_bits
 from baselines.neural.pqmim.transformer import stages_of
 from baselines.neural.training.losses.conditional_gan import GanObjective, WeightedGanStage
@@ -35,8 +35,18 @@ from baselines.neural.training.objective import (
     Validation,
     ValidationPoint,
 )
-from baselines.neural.training.recipe import AtLeastOne, Share, Stage, Weight
+from baselines.neural.training.recipe import ONE_RATE, AtLeastOne, Recipe, Share, Stage, Weight
+from baselines.neural.training.suites import (
+    HIFIC,
+    Member,
+    adversarial_fields,
+    phases_of,
+    stage_of,
+    trained_weights,
+    without_realism,
+)
 from benchmark.codec import Pixels
+from benchmark.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +57,7 @@ class AutoencoderStage(WeightedGanStage):
     codebook: Weight = 1.0
     split_every_steps: AtLeastOne = 100  # entries unused for so long are replaced
 
-    def check_network(self, rate_levels: int) -> None:
-        """Raise `ValueError` for a network of several rates."""
-        if rate_levels != 1:
-            raise ValueError(f"a {self.kind} stage trains a network of one rate")
+    weighs_rate = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +66,7 @@ class TransformerStage(Stage):
 
     real_share: Share = 0.5  # of the crops are masked as a stage of decoding is
 
-    def check_network(self, rate_levels: int) -> None:
-        """Raise `ValueError` for a network of several rates."""
-        if rate_levels != 1:
-            raise ValueError(f"a {self.kind} stage trains a network of one rate")
+    rates, weighs_rate = ONE_RATE, False
 
 
 class Autoencoder(GanObjective):
@@ -157,10 +161,7 @@ class Transformer(StageObjective):
         return Loss(bits * math.log(2), {"bits_per_part": bits})
 
     def masks(self, sizes: PqMimSizes, step: int, rows: int, columns: int) -> tuple[Tensor, Tensor]:
-        """Return which tokens are known, and which are predicted, in the crops of all processes.
-
-        Both are bool (batch, rows, columns).
-        """
+        """Return which tokens are known, and which are predicted, bool (batch, rows, columns)."""
         random, batch = self._setup.random(step), self.stage.batch
         real = random.uniform(size=batch) < self.stage.real_share
         stages = stages_of(sizes, rows, columns).numpy()[None]
@@ -181,23 +182,17 @@ class Transformer(StageObjective):
 
 
 def perplexities(counts: Tensor) -> Tensor:
-    """Return 2^entropy of the entries of each book (M,) by their `counts` (M, K).
-
-    >>> perplexities(torch.tensor([[1.0, 1.0, 0.0], [4.0, 0.0, 0.0]]))
-    tensor([2., 1.])
-    """
+    """Return 2^entropy of the entries of each book (M,) by their `counts` (M, K)."""
     shares = counts / counts.sum(1, keepdim=True)
-    perplexity: Tensor = torch.special.entr(shares).sum(1).exp()
-    return perplexity
+    return torch.special.entr(shares).sum(1).exp()
 
 
 def validate_tokens(
     network: PqMimNetwork, photographs: Sequence[Pixels], *, coded: bool
 ) -> Validation:
-    """Return bpp and PSNR of photographs, uint8 (height, width, 3).
+    """Return bpp and PSNR of photographs; the loss is bpp if `coded`, else log MSE.
 
-    With `coded`, the loss is the bpp of the transformer, and numbers compare it with the entries'
-    own frequencies (order 0). Without, bits are M log2 K for a token, and log MSE is the loss.
+    With `coded`, numbers compare bpp with the entries' own frequencies (order 0).
     """
     device = next(network.parameters()).device
     counts = torch.zeros(network.sizes.books, network.sizes.entries, device=device)
@@ -227,11 +222,71 @@ def validate_tokens(
 
 
 def order_zero_bits(counts: Tensor) -> float:
-    """Return the bits of all tokens under the frequencies of their own `counts` (M, K).
-
-    >>> order_zero_bits(torch.tensor([[2.0, 1.0, 1.0], [4.0, 0.0, 0.0]]))
-    6.0
-    """
+    """Return the bits of all tokens under the frequencies of their own `counts` (M, K)."""
     wide = counts.double()
     shares = wide / wide.sum(1, keepdim=True).clamp(min=1)
     return float((torch.special.entr(shares) * wide.sum(1, keepdim=True)).sum() / math.log(2))
+
+
+BOOKS = (4, 8, 16, 32)  # of the levels 1 to 4
+PERCEPTUAL = "perceptual"
+USUAL = (*(f"pqmim-{level}" for level in (1, 2, 3, 4)), "pqmim-perceptual")
+CODEBOOK_RATE = 5.0  # learning rate of the codebooks, over that of the transforms
+
+
+def pqmim(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[Member]:
+    """Return members by name, where `pqmim` and `pqmim-perceptual` stand for their usual levels."""
+    asked: list[str] = []
+    for name in names:
+        asked += USUAL if name == "pqmim" else (name,)
+    members: dict[str, Member] = {}
+    for name in asked:
+        kind, _, level = name.removeprefix("pqmim-").rpartition("-")
+        if name == f"pqmim-{PERCEPTUAL}":
+            result = [_member(one, recipe, learning_rate, perceptual=True) for one in (1, 2, 3)]
+        elif kind in ("", PERCEPTUAL) and level in map(str, range(1, len(BOOKS) + 1)):
+            result = [_member(int(level), recipe, learning_rate, perceptual=bool(kind))]
+        else:
+            raise UsageError(
+                f"pqmim has no member {name}: they are pqmim-1 to pqmim-{len(BOOKS)}, and "
+                f"pqmim-{PERCEPTUAL}-1 to -{len(BOOKS)}"
+            )
+        members |= {one.name: one for one in result}
+    return list(members.values())
+
+
+def _member(level: int, recipe: Recipe, rate: float, *, perceptual: bool) -> Member:
+    architecture = PqMimArchitecture()
+    sizes = replace(architecture.presets[recipe.sizes], books=BOOKS[level - 1])
+    phases, parts = phases_of(recipe), len(recipe.stages[-1].lambdas)
+    name = f"pqmim-perceptual-{level}" if perceptual else f"pqmim-{level}"
+    own: dict[str, Any] = {"lambdas": (), "prior_rate_factor": CODEBOOK_RATE}
+    chosen = phases if perceptual else without_realism(phases)
+    weights = trained_weights(HIFIC, recipe)
+    stages = [
+        stage_of(
+            phase,
+            recipe,
+            "pqmim_autoencoder",
+            parts,
+            rate,
+            **own,
+            **adversarial_fields(phase, weights),
+        )
+        for phase in chosen
+    ]
+    stages.append(_transformer_stage(recipe, sizes, parts, rate, own))
+    return Member(name, "pqmim", tuple(stages), architecture.config_to_json(sizes))
+
+
+def _transformer_stage(
+    recipe: Recipe, sizes: PqMimSizes, parts: int, rate: float, own: dict[str, Any]
+) -> Stage:
+    """Return the transformer's stage: the autoencoder's number of pixels, in whole windows."""
+    side = sizes.window * FACTOR
+    first = phases_of(recipe)[0]
+    like = stage_of(first, recipe, "pqmim_transformer", parts, rate, **own)
+    area = side**2 / like.crop_px**2
+    batch = max(1, round(like.batch / area / recipe.processes)) * recipe.processes
+    crops = sum(stage.crops for stage in recipe.stages) / parts / area
+    return replace(like, crop_px=side, batch=batch, steps=max(1, round(crops / batch)))

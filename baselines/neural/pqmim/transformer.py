@@ -95,8 +95,7 @@ class Layer(nn.Module):
         attended = scaled_dot_product_attention(query, key, value, attn_mask=bias)
         features = features + self.mix(attended.transpose(1, 2).flatten(2))
         inner = self.expand(self.perceptron_norm(features)).relu()
-        changed: Tensor = features + self.reduce(inner)
-        return changed
+        return features + self.reduce(inner)
 
     def biases(self) -> Tensor:
         """Return the bias of each query for each key, (heads, window^2, window^2)."""
@@ -147,8 +146,7 @@ class MaskedTransformer(nn.Module):
         """Return logits (P, M, K) of the P tokens that are `wanted`, image by image, row by row.
 
         tokens: int64 (N, M, h, w); vectors: (N, M d, h, w), their entries. Logits of part m depend
-        on `known` tokens and on parts 0 to m - 1 of the token itself. known, wanted: bool (N, h,
-        w), the latter on the CPU, since a GPU would have to be asked how many there are.
+        on `known` tokens and on parts 0 to m - 1 of the token itself. `wanted` is on the CPU.
         """
         embedded = self.embedding(vectors.permute(0, 2, 3, 1))
         features = torch.where(known[..., None], embedded, self.unknown.to(embedded.dtype))
@@ -173,10 +171,7 @@ class MaskedTransformer(nn.Module):
 def stages_of(
     sizes: PqMimSizes, rows: int, columns: int, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """Return the stage of `sizes.order` in which each of `rows` x `columns` tokens is decoded.
-
-    int64; the square of the order is repeated from the top left corner on.
-    """
+    """Return the stage, int64, of `rows` x `columns` tokens: the order's square, repeated."""
     square = torch.tensor(sizes.order, device=device)
     row, column = (torch.arange(count, device=device) % len(square) for count in (rows, columns))
     return square[row[:, None], column]

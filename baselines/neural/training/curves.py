@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,8 +12,8 @@ from baselines.neural.training.run_folder import JOURNAL, Journal, step_of
 from benchmark.system.atomic import write_files
 
 LOSSES, VALIDATION = "losses.parquet", "validation.parquet"
-
 INTEGER, REAL = pa.int64(), pa.float64()
+# Columns: name, type, unit, meaning.
 POSITION = (
     ("stage", INTEGER, "", "of the recipe, counted from 1"),
     ("step", INTEGER, "", "within the stage, counted from 1"),
@@ -43,22 +43,15 @@ VALIDATED = (
 )
 
 
-class Curves(NamedTuple):
-    """Tables of a journal."""
+def curves(
+    entries: Iterable[Mapping[str, Any]], stages: Sequence[tuple[int, int]]
+) -> tuple[pa.Table, pa.Table]:
+    """Return a table with a row for each report, and one for each validation, q and beta.
 
-    losses: pa.Table  # a row a report
-    validation: pa.Table  # a row a validation, q and beta
-
-
-def curves(entries: Iterable[Mapping[str, Any]], stages: Sequence[tuple[int, int]]) -> Curves:
-    """Return reports as tables, units and meanings as field metadata.
-
-    stages: steps and batch of each stage of the recipe. A number that a trainer reports beside the
-    known ones becomes a column as well.
+    stages: steps and batch of each. Numbers beside the known ones become columns as well.
     """
     losses, validation = [], []
     others: set[str] = set()
-    known = {name for name, *_ in (*POSITION, *REPORTED)}
     for entry in entries:
         stage, step = step_of(entry)
         before = stages[:stage]
@@ -70,32 +63,23 @@ def curves(entries: Iterable[Mapping[str, Any]], stages: Sequence[tuple[int, int
         }
         numbers = {k: v for k, v in entry.items() if isinstance(v, int | float)}
         losses.append(_finite(numbers) | position)
-        others |= numbers.keys() - known
+        others |= numbers.keys()
         validation += [position | _finite(point) for point in entry.get("validation") or ()]
-    more = [(name, REAL, "", "") for name in sorted(others)]
-    return Curves(
-        pa.Table.from_pylist(losses, schema=_schema((*POSITION, *REPORTED, *more))),
-        pa.Table.from_pylist(validation, schema=_schema((*POSITION, *VALIDATED))),
-    )
+    known = (*POSITION, *REPORTED)
+    more = [(name, REAL, "", "") for name in sorted(others - {name for name, *_ in known})]
+    return _table(losses, (*known, *more)), _table(validation, (*POSITION, *VALIDATED))
 
 
 def write_curves(run: Path, stages: Sequence[tuple[int, int]]) -> None:
-    """Write the journal of a run's folder, if there is one, as tables beside it.
-
-    Raises `StoreError` where the folder cannot be written.
-    """
+    """Write the journal of a run's folder, if any, as tables beside it; raises `StoreError`."""
     entries = Journal(run / JOURNAL).entries()
     if entries:
-        tables = curves(entries, stages)
-        files = {LOSSES: _parquet(tables.losses), VALIDATION: _parquet(tables.validation)}
+        files = {}
+        for name, table in zip((LOSSES, VALIDATION), curves(entries, stages), strict=True):
+            sink = pa.BufferOutputStream()
+            pq.write_table(table, sink, compression="zstd")
+            files[name] = sink.getvalue().to_pybytes()
         write_files(run, files, what="loss curves")
-
-
-def _parquet(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
 
 
 def _finite(numbers: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,10 +90,9 @@ def _finite(numbers: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _schema(columns: Iterable[tuple[str, pa.DataType, str, str]]) -> pa.Schema:
-    return pa.schema(
-        [
-            pa.field(name, kind, metadata={"unit": unit, "meaning": meaning})
-            for name, kind, unit, meaning in columns
-        ]
-    )
+def _table(rows: list[Any], columns: Iterable[tuple[str, pa.DataType, str, str]]) -> pa.Table:
+    fields = [
+        pa.field(name, kind, metadata={"unit": unit, "meaning": meaning})
+        for name, kind, unit, meaning in columns
+    ]
+    return pa.Table.from_pylist(rows, schema=pa.schema(fields))

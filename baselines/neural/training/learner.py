@@ -1,13 +1,9 @@
-"""Updates of one network in one stage, with a state that can be saved and restored.
-
-Everything random in a step comes from generators that the step's number seeds, so that an
-interrupted run continues as if it had not been interrupted.
-"""
+"""Updates of one network in one stage, random by generators that the step's number seeds."""
 
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,52 +11,36 @@ from torch import Tensor, nn
 
 from baselines.neural.inference import keep_freed_memory
 from baselines.neural.network import Network
-from baselines.neural.training.objective import Batch, Setup, StageObjective
+from baselines.neural.training.objective import (
+    Batch,
+    Setup,
+    StageObjective,
+    exact_float32,
+    load_optimiser,
+)
 from baselines.neural.training.photographs import CropStream, Photographs, draw_crops
-from baselines.neural.training.precision import exact_float32
 from baselines.neural.training.recipe import Recipe, objective_class
-from baselines.neural.training.step_guard import load_optimiser
 from baselines.neural.training.workers import Workers
 from benchmark.errors import UsageError
 
 LARGEST_LOSS = 1e4  # a batch beyond it is left out, as published
 
 
-class Update:
-    """Outcome of one step, kept on the device until it is read, which waits for the device."""
+class Update(NamedTuple):
+    """Outcome of one step, on the device until it is read, which waits for the device."""
 
-    def __init__(
-        self,
-        left_out: Tensor | bool,
-        numbers: Mapping[str, Tensor],
-        after: Mapping[str, Tensor | float],
-    ) -> None:
-        """Keep means over the batch; `after` has those of what follows the network's update."""
-        self.left_out, self._numbers, self._after = left_out, numbers, after
+    left_out: Tensor | bool  # the loss or its gradient was not finite, or exploded
+    values: Mapping[str, Tensor | float]
 
     @property
     def skipped(self) -> bool:
-        """True if the loss or its gradient was not finite, or exploded: nothing was changed."""
+        """True where the step was left out: nothing was changed."""
         return bool(self.left_out)
 
     @property
     def numbers(self) -> dict[str, float]:
-        """Means over the batch, by one copy from the device."""
-        values = {**self._numbers, **({} if self.skipped else self._after)}
-        tensors = {k: v.detach().float() for k, v in values.items() if isinstance(v, Tensor)}
-        read = torch.stack(list(tensors.values())).tolist() if tensors else []
-        known = dict(zip(tensors, read, strict=True))
-        return {name: known.get(name, value) for name, value in values.items()}
-
-    def __eq__(self, other: object) -> bool:
-        """Compare `skipped` and `numbers`."""
-        return (
-            isinstance(other, Update)
-            and self.skipped == other.skipped
-            and self.numbers == other.numbers
-        )
-
-    __hash__ = None  # type: ignore[assignment]
+        """Means over the batch."""
+        return {name: float(value) for name, value in self.values.items()}
 
 
 class Learner:
@@ -80,35 +60,25 @@ class Learner:
         self.network, self.stage = network, recipe.stages[index]
         self.step = 0
         self._skipped: Tensor | int = 0
-        self._recipe, self._index = recipe, index
-        self._workers = workers
+        self._recipe, self._index, self._workers = recipe, index, workers
         device = next(network.parameters()).device
         setup = Setup(recipe, index, device, workers, photographs=photographs, folder=folder)
         self.precision = setup.precision_name
         self.objective: StageObjective = objective_class(self.stage.kind)(self.stage, setup)
         self._freeze()
-        groups = [
-            group._replace(parameters=trained)
-            for group in network.parameter_groups()
-            if (
-                trained := tuple(
-                    parameter for parameter in group.parameters if parameter.requires_grad
-                )
-            )
-        ]
         factors = {"prior": self.stage.prior_rate_factor}
-        main: list[dict[str, Any]] = [
-            {"params": list(group.parameters), "factor": factors.get(group.name, 1.0)}
-            for group in groups
-            if not group.auxiliary
-        ]
+        main: list[dict[str, Any]] = []
+        self._auxiliary: list[nn.Parameter] = []
+        for name, parameters, auxiliary in network.parameter_groups():
+            trained = [parameter for parameter in parameters if parameter.requires_grad]
+            if auxiliary:
+                self._auxiliary += trained
+            elif trained:
+                main.append({"params": trained, "factor": factors.get(name, 1.0)})
         self._parameters = [parameter for group in main for parameter in group["params"]]
         self._guard = setup.guard
         make = self._guard.soap if self.stage.optimiser == "soap" else self._guard.adam
         self._optimiser = make(main, self.stage.learning_rate)
-        self._auxiliary = [
-            parameter for group in groups if group.auxiliary for parameter in group.parameters
-        ]
         rate = self.stage.quantile_learning_rate
         self._auxiliary_optimiser = (
             self._guard.adam(self._auxiliary, rate) if self._auxiliary else None
@@ -167,7 +137,7 @@ class Learner:
         left_out = not counts if self._guard.left_out is None else self._guard.left_out
         self._skipped = self._skipped + left_out
         self.step += 1
-        return Update(left_out, averaged, after)
+        return Update(left_out, {**averaged, **after})
 
     def state(self) -> dict[str, Any]:
         """Return all that the next step depends on, network included."""
@@ -183,16 +153,15 @@ class Learner:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Restore what `state` returned, in this version or one before objectives had a state."""
+        """Restore what `state` returned."""
         self.step, self._skipped = state["step"], state["skipped"]
         self.network.load_state_dict(state["network"])
         load_optimiser(self._optimiser, state["optimiser"])
         if self._auxiliary_optimiser is not None:
             load_optimiser(self._auxiliary_optimiser, state["quantile_optimiser"])
-        self.objective.load_state(state["objective" if "objective" in state else "adversary"])
+        self.objective.load_state(state["objective"])
 
     def _freeze(self) -> None:
-        """Let gradients reach the parts that the stage trains."""
         parts = self.network.freezable()
         unknown = set(self.stage.frozen) - parts.keys()
         if unknown:
@@ -212,9 +181,9 @@ def _compiled(network: nn.Module) -> Any:
     from torch._dynamo import config as graphs
     from torch._inductor import config
 
-    # A block is compiled for each size, again in the stage in float32. Beyond eight torch would
-    # warn and leave it uncompiled.
+    # A block is compiled for each size, again in the stage in float32; torch stops at eight.
     graphs.recompile_limit = max(graphs.recompile_limit, 64)
+    # With it, torch 2.11 fails an assertion of its own on networks of this kind on a GPU.
     # With it, torch 2.11 fails an assertion of its own on networks of this kind on a GPU.
     if hasattr(config.triton, "mix_order_reduction"):
         config.triton.mix_order_reduction = False

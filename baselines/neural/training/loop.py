@@ -12,7 +12,7 @@ raises a `BenchError`.
 """
 
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -24,9 +24,8 @@ from torch import Tensor
 
 from baselines.neural.network import Network
 from baselines.neural.training.learner import LARGEST_LOSS, Learner, Update
-from baselines.neural.training.objective import Validation
+from baselines.neural.training.objective import Validation, deterministic_kernels, exact_float32
 from baselines.neural.training.photographs import Photographs, draw_crops
-from baselines.neural.training.precision import deterministic_kernels, exact_float32, steps_as_asked
 from baselines.neural.training.recipe import Recipe, objective_class
 from baselines.neural.training.run_folder import (
     BEST,
@@ -62,7 +61,19 @@ class TrainingRequest(NamedTuple):
 
 def run_request(workers: Workers, request: TrainingRequest) -> None:
     """Train all stages, from wherever the run is, in one of the processes."""
-    _TrainingLoop(workers, request).go()
+    loop = _TrainingLoop(workers, request)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        loop.asked_to_stop = True
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.signal(number, stop) for number in signals}
+    try:
+        with deterministic_kernels(request.deterministic):
+            loop.go()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 class _TrainingLoop:
@@ -77,20 +88,6 @@ class _TrainingLoop:
         self.deterministic_steps = 0  # of the run, with deterministic kernels
 
     def go(self) -> None:
-        signals = (signal.SIGINT, signal.SIGTERM)
-
-        def stop(_number: int, _frame: FrameType | None) -> None:
-            self.asked_to_stop = True
-
-        handlers = {number: signal.signal(number, stop) for number in signals}
-        try:
-            with deterministic_kernels(self.request.deterministic):
-                self._go()
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-
-    def _go(self) -> None:
         saved = load_state(self.request.run, self.device)
         torch.manual_seed(self.recipe.seed)  # all processes start from the same weights
         network = self.request.make()
@@ -111,7 +108,7 @@ class _TrainingLoop:
                 with restoring(self.request.run):
                     learner.load_state(saved)
                     self.best = saved["best"]
-                    self.precision_steps = precision_steps(saved, self.recipe)
+                    self.precision_steps = saved["precision_steps"]
                     self.deterministic_steps = saved.get("deterministic_steps", 0)
                 if self.workers.leads:
                     self.journal.cut(index, learner.step)
@@ -182,7 +179,7 @@ class _TrainingLoop:
         wishes = torch.tensor(
             [float(self.asked_to_stop or over), float(monotonic() - saved_at > SAVE_EVERY_SECONDS)]
         )
-        stop, save = (one > 0 for one in self.workers.average([], wishes).tolist())
+        stop, save = (self.workers.average([], wishes) > 0).tolist()
         return stop, save
 
     def _report(self, learner: Learner, index: int, steps: int, seconds: float) -> None:
@@ -209,7 +206,7 @@ class _TrainingLoop:
         if validation is not None:
             entry["validation_loss"] = validation.loss
             entry["validation"] = [point._asdict() for point in validation.points]
-            entry |= {f"validation_{name}": one for name, one in validation.numbers.items()}
+            entry |= {f"validation_{name}": value for name, value in validation.numbers.items()}
         self.journal.append(entry)
 
     def _validate(self, learner: Learner) -> Validation | None:
@@ -228,25 +225,13 @@ class _TrainingLoop:
 
     def _save(self, learner: Learner, index: int) -> None:
         if self.workers.leads:
-            more: dict[str, Any] = {"best": self.best, "precision_steps": self.precision_steps}
-            more["device"] = _device_name(self.device)
+            on_gpu = self.device.type == "cuda"
+            name = torch.cuda.get_device_name(self.device) if on_gpu else self.device.type
+            more = {"best": self.best, "precision_steps": self.precision_steps, "device": name}
             if self.deterministic_steps:
                 more["deterministic_steps"] = self.deterministic_steps
             save_state(self.request.run, {**learner.state(), **more})
         self.workers.wait()
-
-
-def precision_steps(state: Mapping[str, Any], recipe: Recipe) -> dict[str, int]:
-    """Return how many steps a saved run did in each precision, by its name.
-
-    A state that does not count them is of a trainer that did what the recipe asks for.
-    """
-    counted: dict[str, int] | None = state.get("precision_steps")
-    return counted or steps_as_asked(recipe, state["index"], state["step"])
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _due(learner: Learner, every: int) -> bool:

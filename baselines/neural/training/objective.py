@@ -1,30 +1,136 @@
 """The boundary of training objectives: the loss of a stage, with all that it needs.
 
 An objective is a class and a line in `recipe.OBJECTIVES`; a recipe's stage names it as its `kind`.
-It owns its discriminators, its conditioning and its random choices: the loop sees a loss, numbers
-to report and an optional second update.
+It owns its discriminators, conditioning and random choices.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from baselines.neural.inference import has_bfloat16
 from baselines.neural.training.photographs import Photographs
-from baselines.neural.training.precision import Precision, precision_of
 from baselines.neural.training.recipe import Recipe, Stage
-from baselines.neural.training.step_guard import StepGuard
 from baselines.neural.training.workers import Workers
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
 
 if TYPE_CHECKING:
     from baselines.neural.network import Network
+
+SOAP_BETAS = (0.95, 0.99)  # the latter of the preconditioners too
+STEPS_PER_BASIS = 10
+LARGEST_BASIS = 256
+
+
+class StepGuard:
+    """Decision whether to leave a step out, shared by all optimisers of a stage.
+
+    On a GPU, Adam's fused kernel is given the answer as a tensor, as in torch's GradScaler, and
+    changes nothing where it is 1. On the CPU the answer is a truth value.
+    """
+
+    def __init__(self) -> None:
+        # On a GPU: float32 scalar, 1 where the present step is left out; None on the CPU.
+        self.left_out: Tensor | None = None
+
+    def counts(self, norm: Tensor, loss: Tensor, largest: float) -> bool:
+        """Return whether to call the optimisers for a step of that gradient norm and loss."""
+        good = torch.isfinite(norm) & (loss <= largest)
+        if good.device.type == "cpu":
+            self.left_out = None
+            return bool(good)
+        self.left_out = (~good).float()
+        return True
+
+    def adam(self, groups: Iterable[Any], learning_rate: float) -> torch.optim.Adam:
+        """Return a fused Adam; on the CPU it takes a third of the unfused one's time."""
+        return torch.optim.Adam(groups, learning_rate, fused=True)
+
+    def soap(self, groups: Iterable[Any], learning_rate: float) -> torch.optim.Optimizer:
+        """Return Adam in the eigenbases of Shampoo's preconditioners (Vyas et al., 2024)."""
+        from pytorch_optimizer import SOAP
+
+        return SOAP(
+            groups,
+            learning_rate,
+            betas=SOAP_BETAS,
+            weight_decay=0.0,
+            precondition_frequency=STEPS_PER_BASIS,
+            max_precondition_dim=LARGEST_BASIS,
+        )
+
+    def step(self, optimiser: torch.optim.Optimizer) -> None:
+        """Update the optimiser's parameters, unless the step is left out."""
+        if self.left_out is not None:
+            if isinstance(optimiser, torch.optim.Adam):
+                optimiser.found_inf = self.left_out  # type: ignore[attr-defined]
+                optimiser.grad_scale = None  # type: ignore[attr-defined]
+            elif bool(self.left_out):
+                return
+        optimiser.step()
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Restore an optimiser's state; Adam's may be of another kind of kernel."""
+    if isinstance(optimiser, torch.optim.Adam):
+        fused = optimiser.param_groups[0].get("fused")
+        groups = [{**group, "fused": fused} for group in state["param_groups"]]
+        state = {**state, "param_groups": groups}
+    optimiser.load_state_dict(dict(state))
+
+
+Precision = Literal["bfloat16", "float32"]
+
+
+def precision_of(recipe: Recipe, stage: Stage, device: str) -> Precision:
+    """Return the precision of a stage's convolutions in this process."""
+    asked = recipe.autocast and not stage.float32
+    return "bfloat16" if asked and has_bfloat16(device) else "float32"
+
+
+@contextmanager
+def exact_float32(wanted: bool) -> Iterator[None]:
+    """Keep GPUs from TF32, their default in convolutions, which keeps 10 of 23 bits of a factor."""
+    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, convolution.allow_tf32
+    if wanted:
+        matmul.allow_tf32 = convolution.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, convolution.allow_tf32 = before
+
+
+@contextmanager
+def deterministic_kernels(wanted: bool) -> Iterator[None]:
+    """Have torch use kernels with the same bits in every call; raise `UsageError` without one."""
+    if not wanted:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):  # torch has no type of its own for it
+            raise
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"--deterministic is not possible here: {reason}") from error
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.deterministic = before[1]
+
 
 Wrapped = TypeVar("Wrapped")
 
@@ -42,9 +148,9 @@ class Loss(NamedTuple):
 
     total: Tensor  # scalar whose gradient trains the network
     numbers: Mapping[str, Tensor]  # scalars for the journal, the same names in all processes
-    # Update of discriminators, called after the network's own with the factor of the learning
-    # rate (`rate_factor`); it returns further numbers, averaged over the processes. On a GPU it is
-    # called for steps that are left out too, which `Setup.guard` keeps optimisers from taking.
+    # Update of discriminators after the network's own, given the factor of the learning rate; it
+    # returns further numbers, averaged over the processes. On a GPU it is called for steps that are
+    # left out too, which `Setup.guard` keeps optimisers from taking.
     after_step: Callable[[float], Mapping[str, Tensor | float]] | None = None
 
 
@@ -132,5 +238,4 @@ class StageObjective:
 
 def uncompiled(network: Wrapped) -> Wrapped:
     """Return the network behind `torch.compile`, for passes whose shapes would compile it anew."""
-    inner: Wrapped = getattr(network, "_orig_mod", network)
-    return inner
+    return getattr(network, "_orig_mod", network)

@@ -1,19 +1,16 @@
 """Photographs on disk and random crops of them, each a function of the seed and its number.
 
 Photographs are decoded once, into one tensor that processes share, if they fit into the memory
-allowed; otherwise when a crop needs them, and the recently used ones are kept. Both give the same
-crops.
+allowed; otherwise when a crop needs them, and those used last are kept. Both give the same crops.
 """
 
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path, PurePath
-from threading import Lock
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -34,16 +31,6 @@ SIDE_PX = 768  # larger ones are cut to their centres: a validation takes second
 Read = TypeVar("Read")
 
 
-class Pictures(Protocol):
-    """Pictures by number."""
-
-    def __len__(self) -> int: ...
-
-    def decoded(self, index: int) -> Pixels:
-        """Return a picture's pixels, uint8 (height, width, 3)."""
-        ...
-
-
 class Photographs:
     """Photographs by number, decoded from `pixels` in memory or from their files."""
 
@@ -52,12 +39,14 @@ class Photographs:
         paths: Sequence[str],
         sides: Int64Array,
         pixels: Tensor | None = None,
-        cache_bytes: int = MEMORY_BYTES,
+        most_kept: int = 0,
     ) -> None:
-        """sides: height and width, (n, 2). pixels: uint8 (total, 3), None to decode on demand."""
-        self.paths, self.sides, self.pixels = paths, sides, pixels
+        """sides: height and width, (n, 2). pixels: uint8 (total, 3), None to decode on demand.
+
+        most_kept: number of those decoded last that each process keeps.
+        """
+        self.paths, self.sides, self.pixels, self.most_kept = paths, sides, pixels, most_kept
         self._ends = np.cumsum(sides.prod(1))
-        self._recent = RecentPictures(cache_bytes)
 
     def __len__(self) -> int:
         return len(self.sides)
@@ -65,37 +54,15 @@ class Photographs:
     def decoded(self, index: int) -> Pixels:
         """Return a photograph's pixels, uint8 (height, width, 3); raises `UsageError`."""
         if self.pixels is None:
-            return self._recent.get(self.paths[index])
+            return _keeping(self.most_kept)(self.paths[index])
         height, width = self.sides[index]
         end = self._ends[index]
         return self.pixels[end - height * width : end].numpy().reshape(height, width, 3)
 
 
-class RecentPictures:
-    """Cache of decoded photographs, least recently used ones dropped; used by several threads."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
-        self._kept: OrderedDict[str, Pixels] = OrderedDict()
-        self._lock = Lock()
-        self.num_bytes = 0
-
-    def get(self, path: str) -> Pixels:
-        """Return a photograph's pixels, uint8 (height, width, 3); raises `UsageError`."""
-        with self._lock:
-            if path in self._kept:
-                self._kept.move_to_end(path)
-                return self._kept[path]
-        pixels = read_photograph(path)
-        with self._lock:
-            self.num_bytes += pixels.nbytes * (path not in self._kept)
-            self._kept[path] = pixels
-            while self.num_bytes > self._most_bytes:
-                self.num_bytes -= self._kept.popitem(last=False)[1].nbytes
-        return pixels
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return RecentPictures, (self._most_bytes,)  # another process begins with none
+@cache
+def _keeping(count: int) -> Callable[[str], Pixels]:
+    return lru_cache(count)(read_photograph)
 
 
 def photograph_paths(places: Iterable[Path]) -> list[str]:
@@ -117,15 +84,15 @@ def load_photographs(
 ) -> Photographs:
     """Index the photographs of `photograph_paths`, and decode them if they fit.
 
-    memory_bytes: of decoded pixels, shared by as many `processes`. without: paths to leave out.
-    Raises `UsageError` for a folder without photographs and for a file that is none.
+    memory_bytes: of decoded pixels, shared by as many `processes`. Raises `UsageError`.
     """
     paths = [path for path in photograph_paths(places) if path not in without]
     sides = np.array(list(_read_each(_read_sides, paths)), np.int64)
-    total = int(sides.prod(1).sum())
-    if 3 * total > memory_bytes:
-        return Photographs(paths, sides, cache_bytes=memory_bytes // processes)
-    return Photographs(paths, sides, _joined(_read_each(read_photograph, paths), total))
+    pixels = int(sides.prod(1).sum())
+    if 3 * pixels > memory_bytes:
+        kept = memory_bytes // processes * len(paths) // (3 * pixels)
+        return Photographs(paths, sides, most_kept=kept)
+    return Photographs(paths, sides, _joined(_read_each(read_photograph, paths), pixels))
 
 
 def pack(pictures: Sequence[Pixels]) -> Photographs:
@@ -174,7 +141,7 @@ def _readers() -> ThreadPoolExecutor:
 
 
 def draw_crops(
-    photographs: Pictures,
+    photographs: Photographs,
     side_px: int,
     numbers: Sequence[int],
     seed: int,
@@ -184,8 +151,8 @@ def draw_crops(
 
     Every photograph is used once before any is used again, in an order that `seed` gives; half of
     the crops are mirrored. A smaller photograph is reflected at its right and bottom.
-    reduced_share: of the crops, made from squares of one to two times the side that are reduced by
-    a Lanczos filter, for more detail per pixel and fewer traces of a photograph's own coding.
+    reduced_share: of the crops, made from larger squares, reduced by a Lanczos filter for more
+    detail per pixel.
     """
     crops = np.empty((len(numbers), side_px, side_px, 3), np.uint8)
     for crop, number in zip(crops, numbers, strict=True):
@@ -221,23 +188,23 @@ def _order(seed: int, epoch: int, count: int) -> Int64Array:
 
 
 class CropStream:
-    """Crops of consecutive steps, drawn ahead in threads and moved to the device that trains."""
+    """Crops of consecutive steps, made ahead in threads and moved to the device that trains."""
 
-    def __init__(self, draw: Callable[[int], Tensor], steps: int, device: torch.device) -> None:
-        """draw: crops of the step of a number, on the CPU. steps: there are no more than these."""
-        self._draw, self._steps, self._device = draw, steps, device
-        self._drawn: dict[int, Future[Tensor]] = {}
+    def __init__(self, make: Callable[[int], Tensor], steps: int, device: torch.device) -> None:
+        """make: crops of the step of a number, on the CPU. steps: there are no more than these."""
+        self._make, self._steps, self._device = make, steps, device
+        self._ahead: dict[int, Future[Tensor]] = {}
 
     def take(self, step: int) -> Tensor:
-        """Return the crops of a step, which may follow any other; raises what `draw` raises."""
+        """Return the crops of a step, which may follow any other; raises what `make` raises."""
         last = min(step + STEPS_AHEAD, self._steps - 1)
         for number in range(step, max(step, last) + 1):
-            if number not in self._drawn:
-                self._drawn[number] = _readers().submit(self._prepare, number)
-        return self._drawn.pop(step).result().to(self._device, non_blocking=True)
+            if number not in self._ahead:
+                self._ahead[number] = _readers().submit(self._prepare, number)
+        return self._ahead.pop(step).result().to(self._device, non_blocking=True)
 
     def _prepare(self, step: int) -> Tensor:
-        crops = self._draw(step)
+        crops = self._make(step)
         pinned = self._device.type == "cuda" and torch.cuda.is_available()
         return crops.pin_memory() if pinned else crops
 
@@ -245,8 +212,8 @@ class CropStream:
 def held_out(paths: Sequence[str]) -> frozenset[str]:
     """Choose one photograph in 20, at least one and at most 12, by the sha256 of its file's name.
 
-    So the choice stays when folders move or are given in another order, and two recipes on the same
-    photographs validate with the same ones. Raises `UsageError` for fewer than two photographs.
+    So the choice stays when folders move or are given in another order. Raises `UsageError` for
+    fewer than two photographs.
 
     >>> sorted(held_out([f"{folder}/{number}.png" for folder in "ab" for number in range(20)]))
     ['a/6.png', 'b/6.png']

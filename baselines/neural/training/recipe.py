@@ -3,14 +3,14 @@
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from baselines.neural.architecture import imported, load_architecture
+from baselines.neural.architecture import from_json, imported, load_architecture
 from benchmark.errors import UnknownName, UsageError
 
 # Kind of a stage -> "module:class" of its objective, as text: looking one up imports it.
@@ -30,6 +30,8 @@ OBJECTIVES = {
 FOLDER = Path(__file__).parent / "recipes"
 DEFAULT_ARCHITECTURE = "crdr"  # whose checkpoints are called `ours`
 
+SINGLE_RATE = "single_rate"  # kind of stages at one of a network's rates
+ANY_RATES, ONE_RATE = range(1, 65), range(1, 2)
 FINITE = sys.float_info.max
 Count = Annotated[int, msgspec.Meta(ge=0)]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
@@ -37,15 +39,10 @@ Weight = Annotated[float, msgspec.Meta(ge=0, le=FINITE)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=FINITE)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
-Checked = TypeVar("Checked")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Part of a run with one objective and one schedule: the fields that every objective has.
-
-    An objective names the subclass with its own fields (`StageObjective.stage_type`).
-    """
+    """Part of a run with one objective and one schedule; a subclass has an objective's fields."""
 
     kind: str  # of `OBJECTIVES`
     steps: AtLeastOne
@@ -67,6 +64,9 @@ class Stage:
     float32: bool = False  # whatever the recipe's `autocast` says
     reduced_share: Share = 0.0  # of the crops, made from larger squares: see `draw_crops`
 
+    rates: ClassVar[Sequence[int]] = ANY_RATES  # numbers of rate levels of networks that it trains
+    weighs_rate: ClassVar[bool] = True  # with a lambda for each level
+
     def __post_init__(self) -> None:
         if self.crop_px % 64:
             raise ValueError(f"crop_px is {self.crop_px}, not a multiple of 64")
@@ -80,11 +80,7 @@ class Stage:
         return self.steps * self.batch
 
     def rate_factor(self, step: int) -> float:
-        """Return the factor of the learning rate in a step, counted from 0.
-
-        It rises linearly over the warm-up and stays at 1 until `decay_at`. Then it drops to
-        `final_share`, and further by `further_falls`, or falls to it linearly.
-        """
+        """Return the factor of the learning rate in a step, counted from 0."""
         if step < self.warm_up_steps:
             return (step + 1) / self.warm_up_steps
         start = self.decay_at * self.steps
@@ -98,11 +94,24 @@ class Stage:
 
     def check_network(self, rate_levels: int) -> None:
         """Raise `ValueError` where the stage cannot train a network of `rate_levels` levels."""
+        if rate_levels not in self.rates:
+            raise ValueError(f"a {self.kind} stage trains no network of {rate_levels} rates")
+        expected = 1 if self.kind == SINGLE_RATE else rate_levels
+        if self.weighs_rate and len(self.lambdas) != expected:
+            raise ValueError(f"a {self.kind} stage has {expected} lambdas")
 
     @property
     def has_lpips(self) -> bool:
         """True if LPIPS is part of the loss."""
-        return False
+        return self._weighs("lpips")
+
+    @property
+    def has_gan(self) -> bool:
+        """True if a GAN is part of the loss."""
+        return self._weighs("gan")
+
+    def _weighs(self, name: str) -> bool:
+        return any(getattr(self, field, 0) > 0 for field in (name, f"{name}_per_beta"))
 
     def find_resources(self) -> None:
         """Raise `Unavailable` where LPIPS is part of the loss and its weights are missing."""
@@ -130,8 +139,6 @@ class Recipe:
     validate_every_steps: AtLeastOne = 1000
 
     def __post_init__(self) -> None:
-        if not self.stages:
-            raise ValueError("it has no [[stage]]")
         for stage in self.stages:
             if stage.batch % self.processes:
                 raise ValueError(f"a batch of {stage.batch} for {self.processes} processes")
@@ -154,8 +161,7 @@ class Recipe:
         seen: Counter[int] = Counter()
         for stage in self.stages[:index]:
             seen[stage.crop_px] += stage.crops
-        last = self.stages[index]
-        seen[last.crop_px] += step * last.batch
+        seen[self.stages[index].crop_px] += step * self.stages[index].batch
         return seen
 
     def crops_before(self, index: int) -> int:
@@ -176,7 +182,7 @@ def load_recipe(name: str) -> Recipe:
     try:
         record = tomllib.loads(path.read_text())
     except FileNotFoundError:
-        known = ", ".join(sorted(one.stem for one in FOLDER.glob("*.toml")))
+        known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.toml")))
         raise UsageError(f"No recipe {name!r}: it is one of {known}, or a .toml file.") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as a recipe: {error}.") from error
@@ -188,12 +194,15 @@ def load_recipe(name: str) -> Recipe:
 
 def recipe_from(name: str, record: Mapping[str, Any]) -> Recipe:
     """Return the recipe of a toml table; raises `ValueError` that names the wrong field."""
-    record = dict(record)
-    listed = record.pop("stage", [])
-    if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed):
+    listed = record.get("stage", [])
+    if not isinstance(listed, list) or not all(isinstance(table, Mapping) for table in listed):
         raise ValueError("stage is not a list of tables: write [[stage]] above each")
-    stages = tuple(_stage(number, table) for number, table in enumerate(listed, start=1))
-    recipe = _checked(Recipe, record, name=name, stages=stages)
+    stages = [_stage(number, table) for number, table in enumerate(listed, start=1)]
+    others = {field: value for field, value in record.items() if field != "stage"}
+    recipe = from_json({"name": name, "stages": [], **others}, Recipe)
+    if not stages:
+        raise ValueError("it has no [[stage]]")
+    recipe = replace(recipe, stages=tuple(stages))
     recipe.check_network()
     return recipe
 
@@ -203,26 +212,6 @@ def _stage(number: int, record: Mapping[str, Any]) -> Stage:
         kind = record.get("kind")
         if kind not in OBJECTIVES:
             raise ValueError(f"kind is {kind!r}, not one of {', '.join(OBJECTIVES)}")
-        stage: Stage = _checked(objective_class(kind).stage_type, record)
-        return stage
+        return from_json(record, objective_class(kind).stage_type)
     except ValueError as error:
         raise ValueError(f"in stage {number}, {error}") from error
-
-
-def _checked(kind: type[Checked], record: Mapping[str, Any], **given: Any) -> Checked:
-    """Lists become tuples, integers floats where those are meant; nothing else is converted."""
-    hints = get_type_hints(kind, include_extras=True)
-    expected = {field.name: (hints[field.name], field.default is MISSING) for field in fields(kind)}  # type: ignore[arg-type]
-    lacking = [name for name, (_, needed) in expected.items() if needed]
-    lacking = sorted(set(lacking) - given.keys() - record.keys())
-    if lacking:
-        raise ValueError(f"it lacks {', '.join(lacking)}")
-    values = {}
-    for name, value in record.items():
-        if name not in expected or name in given:
-            raise ValueError(f"it has no field {name!r}")
-        try:
-            values[name] = msgspec.convert(value, expected[name][0])
-        except msgspec.ValidationError as error:
-            raise ValueError(f"{name} is {value!r}: {error}") from error
-    return kind(**values, **given)

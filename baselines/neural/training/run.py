@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import torch
-from torch import Tensor
 
 from baselines.neural.architecture import Architecture, load_architecture
 from baselines.neural.checkpoint.card import verified_card
@@ -33,6 +32,7 @@ class Start:
     sha256: str
     crops: int  # that it has seen
     path: str = field(compare=False)
+    steps: int = field(default=0, compare=False)  # of its training; 0 where unknown
 
     def load(self, network: Network) -> None:
         """Set the weights of `network`; raises `UsageError` where the file is gone or damaged."""
@@ -44,10 +44,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Network to train: an architecture, and its configuration as json.
-
-    Without a configuration it is the architecture's preset that the recipe's `sizes` names.
-    """
+    """Network to train: an architecture, and its configuration, else the recipe's preset."""
 
     architecture: str = "crdr"
     config: Mapping[str, Any] | None = None
@@ -64,10 +61,7 @@ class Subject:
             raise UsageError(f"{self.architecture} has no network {error}") from error
 
     def begun_with(self, checkpoint: Path, sizes: str) -> "Subject":
-        """Return the subject with the weights of a checkpoint to begin with.
-
-        Raises `UsageError` for a file that is missing, damaged or of another network.
-        """
+        """Return the subject with a checkpoint's weights to begin with; raises `UsageError`."""
         try:
             card = verified_card(checkpoint)
         except Unavailable as error:
@@ -75,7 +69,8 @@ class Subject:
         _, config = self.load(sizes)
         if (card.architecture, card.config) != (self.architecture, config):
             raise UsageError(f"{checkpoint} holds another network than the one to train, {sizes}.")
-        return replace(self, start=Start(card.sha256, card.crops, str(checkpoint.resolve())))
+        start = Start(card.sha256, card.crops, str(checkpoint.resolve()), card.steps or 0)
+        return replace(self, start=start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +103,9 @@ def train(
     """Begin the run in the folder `run`, or resume it. Under torchrun, every process calls this.
 
     validation: photographs, uint8 (height, width, 3). held_out: paths in `data` that are not
-    trained on. deadline: on the clock of `monotonic`; then the run stops, everything saved, for a
-    next call to resume. memory_bytes: of decoded photographs, on this machine. deterministic: use
-    only kernels that give the same bits in every call. Raises `UsageError` for a run of something
-    else, for folders without photographs and where torch has no deterministic kernel of an
-    operation, `Unavailable` for a device that is missing.
+    trained on. deadline: on the clock of `monotonic`. memory_bytes: of decoded photographs, on this
+    machine. Raises `UsageError` for a run of something else, folders without photographs and an
+    operation without a deterministic kernel, `Unavailable` for a missing device.
     """
     launch = Launch.found()
     chosen = _device(device, launch)
@@ -123,16 +116,17 @@ def train(
     except OSError as error:
         raise UsageError(f"{run} cannot be a run's folder: {error}.") from error
     recipe = _for_processes(recipe, launch, chosen)
-    if launch is None:
-        photographs = load_photographs(data, memory_bytes, recipe.processes, held_out)
-    else:
-        photographs = load_photographs(data, memory_bytes // launch.local_count, without=held_out)
+    memory, count = memory_bytes, recipe.processes
+    if launch is not None:  # every process holds photographs of its own
+        memory, count = memory_bytes // launch.local_count, 1
+    photographs = load_photographs(data, memory, count, held_out)
     _begin(run, RunRecord(subject, recipe, len(photographs)), launch is None or launch.rank == 0)
+    architecture, config = subject.load(recipe.sizes)
     request = TrainingRequest(
         recipe,
         run,
-        partial(make_network, subject, recipe),
-        partial(_initialise, subject, recipe),
+        partial(architecture.build, config),
+        partial(architecture.initialise, lambdas=recipe.stages[0].lambdas),
         photographs,
         validation,
         chosen,
@@ -144,17 +138,6 @@ def train(
         in_processes(recipe.processes, run_request, request)
     else:
         run_request(launched(launch, chosen), request)
-
-
-def make_network(subject: Subject, recipe: Recipe) -> Network:
-    """Return the network with random weights."""
-    architecture, config = subject.load(recipe.sizes)
-    return architecture.build(config)
-
-
-def _initialise(subject: Subject, recipe: Recipe, network: Network, crops: Tensor) -> None:
-    architecture = load_architecture(subject.architecture)
-    architecture.initialise(network, crops, recipe.stages[0].lambdas)
 
 
 def read_record(run: Path) -> RunRecord:
@@ -170,18 +153,10 @@ def read_record(run: Path) -> RunRecord:
 
 def _record(content: bytes) -> RunRecord:
     stored = msgspec.json.decode(content, type=dict[str, Any])
-    fields, subject = stored["recipe"], stored["subject"]
+    fields, subject = stored["recipe"], msgspec.convert(stored["subject"], Subject)
     name, stages = fields.pop("name"), fields.pop("stages")
     recipe = recipe_from(name, {**fields, "stage": stages})
-    model = subject.pop("model", None)  # of records before architectures had names
-    if model is None:
-        network = msgspec.convert(subject, Subject)
-    elif model == "ours":
-        network = Subject()
-    else:
-        config = {"widths": [0, 0], **subject, "model": model.partition(":")[2]}
-        network = Subject("compressai", config)
-    return RunRecord(network, recipe, int(stored["photographs"]))
+    return RunRecord(subject, recipe, int(stored["photographs"]))
 
 
 def _begin(run: Path, record: RunRecord, leads: bool) -> None:

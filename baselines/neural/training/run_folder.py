@@ -17,8 +17,6 @@ from benchmark.system.foreign_files import load_tensors
 STATE, BEST = "state.pt", "best.pt"  # after the last saved step; with the best validation
 JOURNAL = "journal.jsonl"
 
-Entry = dict[str, Any]
-
 
 def save_state(run: Path, state: dict[str, Any], name: str = STATE) -> None:
     """Replace the file in one step: a process that dies here leaves the one before."""
@@ -70,13 +68,9 @@ class Journal:
         if begun:
             synchronise([self.path.parent])
 
-    def entries(self) -> list[Entry]:
-        """Return the reports in the order of steps; none without a file.
-
-        Unfinished lines of a killed process are passed over, and so are reports of steps that were
-        done again after a resume.
-        """
-        entries: list[Entry] = []
+    def entries(self) -> list[dict[str, Any]]:
+        """Return the reports in the order of steps, without unfinished lines and repeated steps."""
+        entries: list[dict[str, Any]] = []
         for line in self.path.read_bytes().splitlines() if self.path.exists() else ():
             try:
                 entry = json.loads(line)

@@ -3,23 +3,27 @@
 import fcntl
 import os
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple
 
 import msgspec
+import torch
 
+from baselines.neural.checkpoint.card import UNKNOWN, Card
+from baselines.neural.checkpoint.checkpoint import make_checkpoint
 from baselines.neural.training.curves import write_curves
+from baselines.neural.training.objective import ValidationPoint
 from baselines.neural.training.recipe import Recipe, Stage
 from baselines.neural.training.run import RunRecord, Subject, read_record, train
-from baselines.neural.training.run_folder import JOURNAL, Journal, step_of
+from baselines.neural.training.run_folder import JOURNAL, Journal, load_state, restoring, step_of
 from baselines.neural.training.workers import Launch
 from benchmark.codec import Pixels
 from benchmark.errors import BenchError, UsageError
+from benchmark.system.machine import commit
 from benchmark.system.processes import passed_on
 
 
@@ -73,27 +77,19 @@ class Ended(Enum):
     INTERRUPTED = "a signal came"
 
 
-class Position(NamedTuple):
-    """Position of a run by its journal."""
-
-    stage: int  # counted from 1; 0 before the first report
-    step: int  # of the stage
-    run_step: int
-
-
 def leads() -> bool:
     """Return whether this process reports and writes: the only one, or the first of torchrun's."""
     launch = Launch.found()
     return launch is None or launch.rank == 0
 
 
-def position_of(run: TrainingRun) -> Position:
-    """Return the position of a run, exact after a call of the trainer that ended by itself."""
+def position_of(run: TrainingRun) -> tuple[int, int, int]:
+    """Return the stage, counted from 1, its step, and the step of all stages that a run is at."""
     entries = Journal(run.folder / JOURNAL).entries()
     if not entries:
-        return Position(0, 0, 0)
+        return 0, 0, 0
     stage, step = step_of(entries[-1])
-    return Position(stage + 1, step, run.recipe.steps_before(stage) + step)
+    return stage + 1, step, run.recipe.steps_before(stage) + step
 
 
 def is_complete(run: TrainingRun) -> bool:
@@ -103,7 +99,8 @@ def is_complete(run: TrainingRun) -> bool:
         begun = read_record(run.folder)
         recipe = replace(run.recipe, processes=begun.recipe.processes)  # differs between devices
         same = begun == RunRecord(run.subject, recipe, begun.photographs)
-        return bool(same and card["steps"] == run.steps and run.target.exists())
+        earlier = 0 if run.subject.start is None else run.subject.start.steps
+        return bool(same and card["steps"] == earlier + run.steps and run.target.exists())
     except (OSError, ValueError, KeyError, TypeError, BenchError):
         return False
 
@@ -113,8 +110,8 @@ def resume(
 ) -> Ended:
     """Train until the last stage is finished, the time is over, or SIGINT or SIGTERM comes.
 
-    `progress` is entered meanwhile. Raises `UsageError` for a folder that belongs to another run,
-    is in use or cannot be written, `Unavailable` for weights that any of the stages will need.
+    Raises `UsageError` for a folder of another run, in use or not writable, `Unavailable` for
+    weights that any of the stages will need.
     """
     for stage in run.recipe.stages:
         stage.find_resources()  # now, not hours later
@@ -155,7 +152,7 @@ def _train(
             if interrupted():  # a process that had not begun yet
                 return Ended.INTERRUPTED
             raise
-        if position_of(run).run_step == run.steps:
+        if position_of(run)[2] == run.steps:
             return Ended.FINISHED
         return Ended.INTERRUPTED if interrupted() else Ended.OUT_OF_TIME
 
@@ -179,15 +176,11 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def steps_left(runs: Sequence[TrainingRun]) -> int:
     """Return the number of steps left in `runs`, by their journals."""
-    return sum(run.steps - position_of(run).run_step for run in runs)
+    return sum(run.steps - position_of(run)[2] for run in runs)
 
 
 def seconds_left(runs: Sequence[TrainingRun], timed: Sequence[TrainingRun]) -> float | None:
-    """Estimate how long `runs` still train, by the speeds of `timed`; None without any.
-
-    A crop takes as long as in stages of the same architecture and objective, with or without LPIPS
-    and a GAN alike; else as its architecture's, else as all. Only training steps are counted.
-    """
+    """Estimate how long `runs` still train, by the speeds of like stages in `timed`, if any."""
     seconds: dict[Hashable, float] = defaultdict(float)
     crops: dict[Hashable, int] = defaultdict(int)
     for run in timed:
@@ -205,11 +198,11 @@ def seconds_left(runs: Sequence[TrainingRun], timed: Sequence[TrainingRun]) -> f
         return None
     total = 0.0
     for run in runs:
-        done = position_of(run).run_step
+        done = position_of(run)[2]
         for index, stage in enumerate(run.recipe.stages):
             steps = stage.steps - min(max(done - run.recipe.steps_before(index), 0), stage.steps)
             if steps:
-                group = next(one for one in _groups(run, stage) if one in crops)
+                group = next(group for group in _groups(run, stage) if group in crops)
                 total += steps * stage.batch * seconds[group] / crops[group]
     return total
 
@@ -219,3 +212,74 @@ def _groups(run: TrainingRun, stage: Stage) -> tuple[Hashable, ...]:
     architecture = run.subject.architecture
     costly = [getattr(stage, name, None) for name in ("has_lpips", "has_gan")]
     return (architecture, stage.kind, *costly), architecture, ""
+
+
+CROP_PX = 256  # of the photographs from which integer tables are made
+
+
+def export(run: TrainingRun, session: TrainingSession) -> Card:
+    """Write the run's last saved network to its target; return the card, which says how far it is.
+
+    Raises `UsageError` without a saved state, or for one of which no checkpoint can be made.
+    """
+    state = load_state(run.folder, torch.device("cpu"))
+    if state is None:
+        raise UsageError(f"{run.folder} holds no training run yet: train without --export-now")
+    record = read_record(run.folder)
+    subject, recipe = record.subject, record.recipe
+    planned = recipe.steps_before(len(recipe.stages))
+    architecture, config = subject.load(recipe.sizes)
+    network = architecture.build(config)
+    with restoring(run.folder):
+        index, step = range(len(recipe.stages))[state["index"]], int(state["step"])
+        network.load_state_dict(state["network"])
+    steps, by_side = recipe.steps_before(index) + step, recipe.crops_by_side(index, step)
+    crops, caveat = by_side.total(), recipe.caveat
+    whole = f"{crops} crops: " if len(by_side) > 1 else ""
+    listed = ", ".join(f"{number} crops of {side} px" for side, number in by_side.items())
+    seen = f"{record.photographs} photographs of {session.data_name}, {whole}{listed}"
+    if steps < planned:
+        caveat = f"{steps} of {planned} training steps"
+        seen += f", stopped after {steps} of {planned} steps"
+    start = subject.start
+    if start is not None:
+        steps, crops = steps + start.steps, crops + start.crops
+        begun = f"begun from checkpoint {start.sha256[:8]} of {start.crops} crops"
+        seen += f", {begun}: {crops} crops in all"
+    measured: dict[str, float] = {}  # by the last validation up to this step
+    for entry in Journal(run.folder / JOURNAL).entries():
+        if "validation" in entry and step_of(entry) <= (index, step):
+            measured |= estimates(ValidationPoint(**point) for point in entry["validation"])
+    card = Card(
+        architecture=subject.architecture,
+        config=config,
+        training_data=seen,
+        steps=steps,
+        crops=crops,
+        command=session.command,
+        commit=commit() or UNKNOWN,
+        measured=measured,
+        precision_steps=state["precision_steps"],
+        deterministic_steps=state.get("deterministic_steps", 0),
+        optimiser=", ".join(dict.fromkeys(stage.optimiser for stage in recipe.stages[: index + 1])),
+        seed=recipe.seed,
+        device=state.get("device", UNKNOWN),
+        caveat=caveat,
+    )
+    try:
+        images = [pixels[-CROP_PX:, -CROP_PX:] for pixels in session.validation]
+        form = {"half": session.half, "quantised": session.quantised}
+        return make_checkpoint(run.target, network, card, images, **form)
+    except OSError as error:
+        raise UsageError(f"{run.target} cannot be written: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{run.folder} cannot become a checkpoint: {error}") from error
+
+
+def estimates(points: Iterable[ValidationPoint]) -> dict[str, float]:
+    """Return estimates for a card: "validation_q2_beta0_psnr_db", "..._estimated_bpp"."""
+    return {
+        f"validation_q{point.q:g}_beta{point.beta:g}_{name}": value
+        for point in points
+        for name, value in (("estimated_bpp", point.bpp), ("psnr_db", point.psnr_db))
+    }

@@ -1,26 +1,33 @@
-"""Suites of networks with the crops of one recipe: phases of it, members, the suite `generative`.
-
-The crops of a recipe for `ours`, in the same order and with schedules of the same shape, are a fair
-budget for another method, whose stages are of other kinds.
-"""
+"""Suites of networks with the crops of a recipe for `ours`: its phases, `field`, `generative`."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from baselines.neural.architecture import imported, load_architecture
-from baselines.neural.training.recipe import Recipe, Stage, objective_class
+from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT
+from baselines.neural.training.recipe import (
+    DEFAULT_ARCHITECTURE,
+    Recipe,
+    Stage,
+    load_recipe,
+    objective_class,
+)
 from baselines.neural.training.run import Subject
 from baselines.neural.training.session import TrainingRun
 from benchmark.errors import UsageError
 
 # Methods of the suite `generative`, in the order of training -> "module:function", as text.
+# Methods of the suite `generative`, in the order of training -> "module:function", as text, from
+# (recipe for `ours`, learning rate, names) to the members of these names; the method's own name is
+# for its usual ones. It raises `UsageError` for names that no member can have.
 GENERATIVE = {
     "dirac": "baselines.neural.diffusion.objective:members",
     "hfd": "baselines.neural.diffusion.objective:members",
-    "pqmim": "baselines.neural.pqmim.members:pqmim",
+    "pqmim": "baselines.neural.pqmim.objective:pqmim",
 }
 LEARNING_RATE = 1e-3
 
@@ -60,10 +67,9 @@ def without_realism(phases: Sequence[Phase]) -> tuple[Phase, ...]:
 
 
 def stage_of(phase: Phase, recipe: Recipe, kind: str, parts: int, rate: float, **own: Any) -> Stage:
-    """Return a stage with at least one of `parts` parts of a phase's crops, and its schedule.
+    """Return a stage with one of `parts` parts of a phase's crops, and its schedule.
 
-    kind: of the objective. rate: the learning rate of the recipe's first stage, to which the
-    phase's has the recipe's ratio. own: further fields, or others than the schedule's.
+    rate: the learning rate of the recipe's first stage. own: further fields, or others.
     """
     like = phase.like
     shared: dict[str, Any] = {field.name: getattr(like, field.name) for field in fields(Stage)}
@@ -74,8 +80,7 @@ def stage_of(phase: Phase, recipe: Recipe, kind: str, parts: int, rate: float, *
         "learning_rate": rate * (like.learning_rate / recipe.stages[0].learning_rate),
         "frozen": (),
     }
-    stage: Stage = objective_class(kind).stage_type(**(shared | own))
-    return stage
+    return objective_class(kind).stage_type(**(shared | own))
 
 
 class Member(NamedTuple):
@@ -104,19 +109,13 @@ def require_sizes(recipe: Recipe, architecture: str) -> None:
         )
 
 
-# (recipe for `ours`, learning rate, names) -> the members of these names; the method's own name is
-# for its usual ones. Raises `UsageError` for names that no member can have.
-Members = Callable[[Recipe, float, Sequence[str]], Sequence[Member]]
-
-
 def generative_suite(
     recipe: Recipe, folder: Path, learning_rate: float | None = None, members: Sequence[str] = ()
 ) -> tuple[TrainingRun, ...]:
     """Return the runs of the suite of generative decoders, method by method.
 
-    learning_rate: instead of `LEARNING_RATE`. members: names of members or methods, which begin
-    them (`dirac-elic`); all methods unless given. Raises `UsageError` for others and for a recipe
-    whose sizes a method lacks, `Unavailable` for a member whose base cannot run here.
+    members: names of members or methods, which begin them (`dirac-elic`). Raises `UsageError`, and
+    `Unavailable` for a member whose base cannot run here.
     """
     rate = LEARNING_RATE if learning_rate is None else learning_rate
     asked = tuple(members) or tuple(GENERATIVE)
@@ -129,7 +128,166 @@ def generative_suite(
         names = [name for name in asked if name.partition("-")[0] == method]
         if names:
             require_sizes(recipe, method)
-            members_of: Members = imported(target)
             like = replace(recipe, initialise="pca")
-            runs += [member.run(like, folder) for member in members_of(recipe, rate, names)]
+            chosen = imported(target)(recipe, rate, names)
+            runs += [member.run(like, folder) for member in chosen]
     return tuple(runs)
+
+
+RECIPE = "paper"  # in whose place the recipes of the methods are taken
+LEVELS = 255.0**2  # MSE of values in 0..255, for one of values in [0, 1]
+HIFIC_SCALE = MSE_WEIGHT / (0.00234375 * LEVELS)  # published weights of HiFiC -> those of a recipe
+MULTI_REALISM_SCALE = MSE_WEIGHT / (0.01 * LEVELS)
+
+POINTS = 4  # rates of a method with a network for each, at the first lambdas of the recipe
+# Best of three for each method by 1,000 steps at one rate on held-out photographs, and not above
+# what stays stable over a whole run (docs/experiments).
+LEARNING_RATES = MappingProxyType(
+    {"charm": 1e-3, "elic": 2e-3, "ivr": 7.5e-4, "hific": 1e-3, "multirealism": 2e-3}
+)
+# Rate targets of HiFiC in bpp and the weights of a bit above them: "lo", "mi", "hi".
+TARGETS = ((0.14, 2.0), (0.30, 1.0), (0.45, 0.5))
+# Member -> end of the name of its preset, for sizes that have one of that name.
+OTHER_PRESETS = MappingProxyType({"elic-4": "-wide"})
+# The published weights of LPIPS and GAN, 150 MSE of values in [0, 1] beside them.
+HIFIC = MappingProxyType({"lpips": 1.0, "gan": 0.15})
+MULTI_REALISM = MappingProxyType({"lpips_per_beta": 0.983, "gan_per_beta": 0.231})
+
+
+def _of_mse(weight: float, *, clipped: bool = False) -> dict[str, Any]:
+    """Return fields for the loss bpp + weight MSE of values in 0..255, `clipped` at norm 1."""
+    lambda_ = MSE_WEIGHT / (weight * LEVELS)
+    return {"lambdas": (lambda_,), **({"clip_norm": lambda_} if clipped else {})}
+
+
+# Method -> fields of its stages at each rate, the lowest first; none: as in the recipe.
+RATES: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "charm": [_of_mse(weight) for weight in (0.0025, 0.005, 0.01, 0.02)],
+    "elic": [_of_mse(weight, clipped=True) for weight in (0.004, 0.008, 0.016, 0.032)],
+    "ivr": [{}],
+    "hific": [
+        {"lambdas": (weight * HIFIC_SCALE,), "target_bpp": target} for target, weight in TARGETS
+    ],
+    "multirealism": [
+        {"lambdas": (100 * weight * MULTI_REALISM_SCALE,)}
+        for weight in (0.128, 0.064, 0.032, 0.016)
+    ],
+}
+
+
+def _paper_members() -> list[Member]:
+    return [
+        Member(
+            method if len(rates) == 1 else f"{method}-{point}",
+            method,
+            tuple(replace(stage, **fields) for stage in load_recipe(f"{RECIPE}-{method}").stages),
+        )
+        for method, rates in RATES.items()
+        for point, fields in enumerate(rates, start=1)
+    ]
+
+
+def field_suite(
+    recipe: Recipe, folder: Path, learning_rate: float | None = None, members: Sequence[str] = ()
+) -> tuple[TrainingRun, ...]:
+    """Return the runs of the suite, method by method, from the lowest rate to the highest.
+
+    A network of all rates sees as many crops as `ours` does with the same recipe, a network of one
+    rate as many as `ours` sees for each of its levels. With the recipe `paper`, members train as
+    their papers do: by the recipes `paper-METHOD`, and at each rate with the fields of `RATES`.
+    Raises `UsageError` for unknown `members` and a recipe that has no such sizes.
+    """
+    if recipe.architecture != DEFAULT_ARCHITECTURE:
+        raise UsageError(
+            f"the recipe {recipe.name} is for {recipe.architecture}: --suite field takes one for "
+            "ours, and makes those of its members"
+        )
+    if recipe == load_recipe(RECIPE):
+        if learning_rate is not None:
+            raise UsageError("--learning-rate: the recipe paper has each method's: leave it out")
+        planned = _paper_members()
+    else:
+        one_rate = dict.fromkeys(LEARNING_RATES, learning_rate)
+        planned = _budgeted(recipe, LEARNING_RATES if learning_rate is None else one_rate)
+    known = {name for member in planned for name in (member.name, member.architecture)}
+    for name in members:
+        if name not in known:
+            raise UsageError(f"the suite has no member {name}: {', '.join(sorted(known))}")
+    kept = [
+        member
+        for member in planned
+        if not members or member.name in members or member.architecture in members
+    ]
+    for member in kept:
+        require_sizes(recipe, member.architecture)
+    return tuple(member.run(recipe, folder) for member in kept)
+
+
+def _budgeted(recipe: Recipe, rates: Mapping[str, Any]) -> list[Member]:
+    """Return the members with the crops of `recipe`, at a learning rate for each method."""
+    phases, levels = phases_of(recipe), recipe.stages[-1].lambdas
+    plain, parts = without_realism(phases), len(levels)
+    like = next((stage for stage in recipe.stages if stage.kind == "multi_rate"), recipe.stages[-1])
+    ivr = {name: getattr(like, name) for name in ("lambdas", "balanced", "mixed_levels")}
+
+    def member(
+        name: str, kind: str, phases: Sequence[Phase], parts: int, own: Mapping[str, Any],
+        weights: Mapping[str, float] = MappingProxyType({}), always: Sequence[str] = (),
+    ) -> Member:  # fmt: skip
+        architecture = name.partition("-")[0]
+        stages = [
+            stage_of(phase, recipe, kind, parts, rates[architecture], **own, **gan)
+            for phase in phases
+            for gan in [adversarial_fields(phase, trained_weights(weights, recipe), always)]
+        ]
+        return Member(name, architecture, tuple(stages), _other_preset(name, recipe.sizes))
+
+    single = list(enumerate(levels[:POINTS], start=1))
+    members = [
+        member(f"{name}-{point}", "single_rate", plain, parts, _at(weight, plain))
+        for name in ("charm", "elic")
+        for point, weight in single
+    ]
+    members.append(member("ivr", "multi_rate", plain, 1, ivr))
+    for point, (target, weight) in enumerate(TARGETS, start=1):
+        own = {"lambdas": (weight,), "target_bpp": target}
+        members.append(member(f"hific-{point}", "hific", phases, parts, own, HIFIC, ("lpips",)))
+    for point, weight in single:
+        own, name = _at(weight, phases), f"multirealism-{point}"
+        members.append(member(name, "multirealism", phases, parts, own, MULTI_REALISM))
+    return members
+
+
+def _other_preset(name: str, sizes: str) -> Mapping[str, Any] | None:
+    """Return the configuration of a member with a preset of its own, None for the others."""
+    architecture = load_architecture(name.partition("-")[0])
+    preset = architecture.presets.get(f"{sizes}{OTHER_PRESETS.get(name, '')}")
+    return architecture.config_to_json(preset) if name in OTHER_PRESETS and preset else None
+
+
+def _at(weight: float, phases: Sequence[Phase]) -> dict[str, Any]:
+    """Return the fields of a network of one rate."""
+    balanced = any(getattr(phase.like, "balanced", False) for phase in phases)
+    return {"lambdas": (weight,), "balanced": balanced}
+
+
+def adversarial_fields(
+    phase: Phase, weights: Mapping[str, float], always: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the weights of LPIPS and GAN in a phase, and the discriminator's widths."""
+    if not (phase.realism and weights):
+        return {name: weights[name] if name in always else 0.0 for name in weights}
+    own: dict[str, Any] = dict(weights)
+    if channels := getattr(phase.like, "discriminator_channels", None):
+        own["discriminator_channels"] = channels
+        own["discriminator_latent_channels"] = max(1, channels[0] // 4)
+    if "lpips_per_beta" in weights:
+        own["zero_beta_share"] = getattr(phase.like, "zero_beta_share", 0.0)
+    return own
+
+
+def trained_weights(weights: Mapping[str, float], recipe: Recipe) -> Mapping[str, float]:
+    """Return the weights, without LPIPS where the recipe trains `ours` without."""
+    if any(getattr(stage, "has_lpips", False) for stage in recipe.stages):
+        return weights
+    return {name: 0.0 if name.startswith("lpips") else w for name, w in weights.items()}

@@ -40,11 +40,7 @@ class Launch:
 
     @classmethod
     def found(cls, environment: Mapping[str, str] = os.environ) -> "Launch | None":
-        """Return the place by torchrun's variables, None without; raises `UsageError`.
-
-        >>> Launch.found({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"})
-        Launch(rank=3, count=4, local_rank=1, local_count=1)
-        """
+        """Return the place by torchrun's variables, None without; raises `UsageError`."""
         if "RANK" not in environment or "WORLD_SIZE" not in environment:
             return None
         given = {"LOCAL_WORLD_SIZE": "1", **environment}
@@ -122,8 +118,7 @@ def decided(wish: bool) -> bool:
 def in_processes(count: int, work: Callable[..., None], *arguments: Any) -> None:
     """Run `work(workers, *arguments)` in `count` processes, new ones if they are more than one.
 
-    A signal to end is passed on to them. Raises the `BenchError` that one of them raised, and a
-    `BenchError` where one died; other failures come as torch reports them.
+    A signal to end is passed on to them. Raises the `BenchError` of one, or that one died.
     """
     if count == 1:
         work(Workers(), *arguments)

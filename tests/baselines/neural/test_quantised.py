@@ -9,8 +9,12 @@ from torch import nn
 from baselines.neural.architecture import load_architecture
 from baselines.neural.checkpoint.bare import BareTensors
 from baselines.neural.checkpoint.card import Card
-from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
-from baselines.neural.checkpoint.quantised import quantise, quantised_parameters
+from baselines.neural.checkpoint.checkpoint import (
+    load_checkpoint,
+    make_checkpoint,
+    quantise,
+    quantised_parameters,
+)
 from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
 from benchmark.errors import Unavailable

@@ -35,7 +35,7 @@ def without_tables(path):
 
 WRONG = {
     "no card": (lambda path: path.with_suffix(".json").unlink(), "`bench checkpoint card "),
-    "no steps": (without_steps, "missing required field `steps`"),
+    "no steps": (without_steps, "it lacks steps"),
     "another sha256": (edited(sha256="0" * 64), "is damaged or of another checkpoint"),
     "another architecture": (of_compressai, "holds a network of compressai by its card"),
     "a list": (

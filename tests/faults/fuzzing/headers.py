@@ -11,10 +11,9 @@ from baselines.compressai import container as zoo
 from baselines.formats.ffmpeg import read_y4m
 from baselines.jpeg import application_bytes
 from baselines.neural.bitstream import container
-from baselines.neural.bitstream.container import varint
+from baselines.neural.bitstream.container import varint, whole_blocks, window
 from baselines.neural.bitstream.control_grid import SingleControl
 from baselines.neural.bitstream.level_map import decode_levels, encode_levels
-from baselines.neural.bitstream.windows import whole_blocks, window
 from baselines.neural.crdr.coder import BETA_GRID, CRDRControlBlock, HeaderControls
 from baselines.neural.entropy.coder import Decoder, Distributions, Encoder
 from baselines.raw import Raw

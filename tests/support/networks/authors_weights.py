@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from baselines.neural.crdr.architecture import Sizes
-from baselines.neural.crdr.authors import _place
+from baselines.neural.crdr.authors import is_turned, key_of
 from baselines.neural.crdr.model import CRDRNetwork
 
 Shape = tuple[int, ...]
@@ -41,9 +41,9 @@ def authors_shapes(sizes: Sizes) -> dict[str, Shape]:
         ours = CRDRNetwork(sizes).state_dict()
     shapes = {}
     for name, tensor in ours.items():
-        key, flipped = _place(name, sizes)
+        key = key_of(name, sizes)
         first, *more = tensor.shape
-        if flipped:
+        if is_turned(name):
             first, more = more[0], [first, *more[1:]]
         elif "interp_ca_list" in key:
             more = [1, *more, 1, 1]

@@ -6,9 +6,13 @@ import torch
 
 from baselines.neural.crdr.architecture import TINY, without_context
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.entropy.fixed.entropy_path import EntropyPath
-from baselines.neural.entropy.fixed.fractional_bits import activation_names, fractional_bit_tables
-from baselines.neural.entropy.fixed.integer_path import decoded, symbols_of
+from baselines.neural.entropy.fixed.integer_path import (
+    activation_names,
+    decoded,
+    fractional_bit_tables,
+    symbols_of,
+)
+from baselines.neural.entropy.hyperprior_coder import EntropyPath
 
 SIZES = {
     "tiny": TINY,

@@ -1,6 +1,7 @@
 """Checkpoints of the smallest diffusion decoders: seeded weights behind a base that runs here."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -23,8 +24,12 @@ def drawing_network(
     codec = BaseCodec(base)
     sweep = codec.codec.sweep[:levels]
     values = tuple(float(one.value) for one in sweep)
-    config = architecture.presets[preset].for_base(
-        codec.spec.text, codec.fingerprint, sweep[0].name, values
+    config = replace(
+        architecture.presets[preset],
+        base=codec.spec.text,
+        base_fingerprint=codec.fingerprint,
+        setting=sweep[0].name,
+        settings=values,
     )
     torch.manual_seed(3)
     network = architecture.build(config)

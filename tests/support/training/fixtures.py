@@ -22,6 +22,7 @@ from baselines.neural.crdr.objective import Adversary
 from baselines.neural.network import Estimate, Network, ParameterGroup
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.loop import TrainingRequest, run_request
+from baselines.neural.training.objective import Setup
 from baselines.neural.training.photographs import Photographs, pack
 from baselines.neural.training.recipe import Recipe, Stage, recipe_from
 from baselines.neural.training.run_folder import Journal
@@ -155,7 +156,8 @@ def in_one_of_two(workers: Workers, folder: Path) -> None:
     network = Poisoned("infinite loss", at=2 if workers.rank else 0)
     learner = Learner(network, recipe_of({"batch": 4}), 0, photographs(), workers)
     updates = [learner.update() for _ in range(3)]
-    adversary = Adversary(stage_of(**{**REALISM, "objective": "sgan"}), 1, CPU, workers)
+    recipe = recipe_of({**REALISM, "objective": "sgan"})
+    adversary = Adversary(recipe.stages[0], Setup(recipe, 0, CPU, workers))
     images = [torch.from_numpy(one[:64, :64]).permute(2, 0, 1)[None] / 255 for one in pictures(2)]
     rates = np.float32([0, 1])  # another one in each process
     judged = adversary.update(*images, rates[workers.rank :][:1], 1.0, rates)

@@ -5,5 +5,5 @@
 
 All computation after the weights is in integers, or in float64 whose every intermediate value it
 holds exactly (`convolution.prove`): the order of summation, threads, batch and device cannot change
-a bit. `selftest` chooses the fastest of the `kernels` that is exact.
+a bit.
 """

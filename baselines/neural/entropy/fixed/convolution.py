@@ -10,7 +10,7 @@ are then interleaved:
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,9 +37,9 @@ class Axis(NamedTuple):
     stride: int
     before: int  # zeros added
     after: int
-    phases: int  # outputs interleaved at each position; 1 for an ordinary convolution
-    skip: int  # outputs cut off at the start
-    surplus: int  # the output's length is stride * (input - 1) + surplus, or the strided division
+    phases: int = 1  # outputs interleaved at each position; 1 for an ordinary convolution
+    skip: int = 0  # outputs cut off at the start
+    surplus: int = 0  # with phases, the output's length is phases * (input - 1) + surplus
 
     def output_length(self, length: int) -> int:
         """Return the length of the output; raises `ValueError` for an input too short."""
@@ -55,21 +55,17 @@ def axes(layer: Layer) -> tuple[Axis, Axis]:
         raise ValueError(f"{layer} has groups, a dilation or a padding other than zeros")
     if isinstance(layer.padding, str):
         raise ValueError(f"{layer} has its padding by name")
-    kernels, strides, paddings = layer.kernel_size, layer.stride, layer.padding
-    if isinstance(layer, nn.ConvTranspose2d):
-        extra = layer.output_padding
-        height, width = (
-            _transposed_axis(kernels[i], strides[i], int(paddings[i]), int(extra[i]))
-            for i in (0, 1)
-        )
-    else:
-        height, width = (
-            Axis(kernels[i], strides[i], paddings[i], paddings[i], 1, 0, 0) for i in (0, 1)
-        )
+    along = zip(layer.kernel_size, layer.stride, layer.padding, layer.output_padding, strict=True)
+    make = _transposed if isinstance(layer, nn.ConvTranspose2d) else _ordinary
+    height, width = (make(*map(int, numbers)) for numbers in along)
     return height, width
 
 
-def _transposed_axis(kernel: int, stride: int, padding: int, output_padding: int) -> Axis:
+def _ordinary(kernel: int, stride: int, padding: int, _output_padding: int) -> Axis:
+    return Axis(kernel, stride, padding, padding)
+
+
+def _transposed(kernel: int, stride: int, padding: int, output_padding: int) -> Axis:
     taps = -(-kernel // stride)
     before = taps - 1 - padding // stride
     after = (kernel + output_padding - 1 - padding) // stride
@@ -85,8 +81,7 @@ def ordinary_weight(layer: Layer, weight: Tensor, height: Axis, width: Axis) -> 
         return weight.permute(0, 2, 3, 1).contiguous()
     inputs, outputs, rows, columns = weight.shape
     tall, wide = height.kernel * height.phases, width.kernel * width.phases
-    padded = torch.zeros(inputs, outputs, tall, wide, dtype=weight.dtype)
-    padded[:, :, :rows, :columns] = weight
+    padded = functional.pad(weight, (0, wide - columns, 0, tall - rows))
     by_phase = padded.view(
         inputs, outputs, height.kernel, height.phases, width.kernel, width.phases
     )
@@ -100,9 +95,7 @@ def interleave(values: Tensor, height: Axis, width: Axis, size: tuple[int, int])
         return values
     count, rows, columns, _ = values.shape
     grouped = values.view(count, rows, columns, height.phases, width.phases, -1)
-    whole = grouped.permute(0, 1, 3, 2, 4, 5).reshape(
-        count, rows * height.phases, columns * width.phases, -1
-    )
+    whole = grouped.transpose(2, 3).reshape(count, rows * height.phases, columns * width.phases, -1)
     return whole[:, height.skip : height.skip + size[0], width.skip : width.skip + size[1]]
 
 
@@ -114,10 +107,9 @@ def prove(weight: Tensor, bias: Tensor, shift: Tensor, name: str) -> None:
     """Raise `BoundExceeded` unless every kernel computes the layer exactly for all inputs.
 
     `weight` holds integers (out, kernel height, kernel width, in), `bias` float64 integers (out,),
-    `shift`, int64 (out,), the bits by which requantisation divides. The bound of a sum is the sum
-    of the weights' magnitudes times the limit of activations.
+    `shift`, int64 (out,), the bits by which requantisation divides.
     """
-    rows = weight.reshape(weight.shape[0], -1)
+    rows = weight.flatten(1)
     sums = _magnitude(rows).double() * ACTIVATION_LIMIT + bias.abs()
     largest = float(torch.maximum(sums, sums * power_of_two(-shift)).max())
     if not largest < FLOAT64_BOUND:
@@ -163,13 +155,9 @@ class IntegerConvolution:
         name: str,
     ) -> None:
         self.height, self.width = axes(layer)
-        whole = integer_weights(
-            layer.weight,
-            layer.bias,
-            out_dim=1 if isinstance(layer, nn.ConvTranspose2d) else 0,
-            in_fraction=grid.in_fraction,
-            precision=precision,
-        )
+        out_dim = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+        given = {"out_dim": out_dim, "in_fraction": grid.in_fraction, "precision": precision}
+        whole = integer_weights(layer.weight, layer.bias, **given)  # type: ignore[arg-type]
         weight = ordinary_weight(layer, whole.weight, self.height, self.width)
         phases = self.height.phases * self.width.phases
         bias = whole.bias.repeat(phases)
@@ -194,8 +182,8 @@ class IntegerConvolution:
 class FixedSequence:
     """Exact integer execution of `nn.Sequential(convolution, ReLU, convolution, ...)`.
 
-    `fractional_bits` are those of the input, then of each convolution's output. Raises `ValueError`
-    for any other module, and `BoundExceeded`.
+    `fractional_bits` are those of the input, then of each convolution's output. Raises
+    `ValueError`.
     """
 
     def __init__(
@@ -203,12 +191,10 @@ class FixedSequence:
         modules: nn.Module,
         fractional_bits: Sequence[int],
         *,
-        precision: Precision,
-        kernel: Kernel,
-        device: torch.device,
         name: str,
         output_limit: int = ACTIVATION_LIMIT,
         output_dtype: torch.dtype = torch.int16,
+        **execution: Any,
     ) -> None:
         layers = list(convolutions(modules, name))
         if len(fractional_bits) != len(layers) + 1:
@@ -217,9 +203,8 @@ class FixedSequence:
             )
         grids = [LayerGrid(before, after) for before, after in pairwise(fractional_bits)]
         grids[-1] = grids[-1]._replace(out_limit=output_limit, out_dtype=output_dtype)
-        given = {"precision": precision, "kernel": kernel, "device": device}
         self.layers = [
-            IntegerConvolution(layer, grid, relu=relu, name=f"{name}.{i}", **given)  # type: ignore[arg-type]
+            IntegerConvolution(layer, grid, relu=relu, name=f"{name}.{i}", **execution)
             for i, ((layer, relu), grid) in enumerate(zip(layers, grids, strict=True))
         ]
 
@@ -232,16 +217,9 @@ class FixedSequence:
 
 def convolutions(modules: nn.Module, name: str) -> Iterator[tuple[Layer, bool]]:
     """Yield each convolution and whether a ReLU follows it; raises `ValueError` for the rest."""
-    pending: Layer | None = None
-    for module in modules.children():
-        if isinstance(module, nn.ReLU) and pending is not None:
-            yield pending, True
-            pending = None
-        elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            if pending is not None:
-                yield pending, False
-            pending = module
-        else:
+    children = [None, *modules.children(), None]
+    for before, module, after in zip(children, children[1:], children[2:], strict=False):
+        if isinstance(module, Layer):
+            yield module, isinstance(after, nn.ReLU)
+        elif not (isinstance(module, nn.ReLU) and isinstance(before, Layer)):
             raise ValueError(f"{name}: {module} cannot be executed in integers")
-    if pending is not None:
-        yield pending, False

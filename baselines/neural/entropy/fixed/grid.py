@@ -44,10 +44,7 @@ class IntegerWeights(NamedTuple):
 def integer_weights(
     weight: Tensor, bias: Tensor | None, *, out_dim: int, in_fraction: int, precision: Precision
 ) -> IntegerWeights:
-    """Round a float weight (any shape, out channels along `out_dim`) and its bias (out,).
-
-    Raises `ValueError` if one is not finite.
-    """
+    """Round a float weight, out channels along `out_dim`, and its bias; raises `ValueError`."""
     given = weight.detach().to("cpu", torch.float32)
     offset = torch.zeros(given.shape[out_dim]) if bias is None else bias.detach().to("cpu")
     others = [dim for dim in range(given.ndim) if dim != out_dim]
@@ -74,11 +71,7 @@ def _finest_scale(largest: Tensor, limit: int) -> Tensor:
 
 
 def power_of_two(exponent: Tensor) -> Tensor:
-    """Return 2^exponent as float64, exactly, for integers from -1022 to 1023.
-
-    >>> power_of_two(torch.tensor([-3, 0, 4]))
-    tensor([ 0.1250,  1.0000, 16.0000], dtype=torch.float64)
-    """
+    """Return 2^exponent as float64, exactly, for integers from -1022 to 1023."""
     # Not exp2 or pow, which need not be exact: the exponent goes into the bits of the number.
     return ((exponent.to(torch.int64) + 1023) << 52).view(torch.float64)
 
@@ -88,21 +81,13 @@ def requantise(
 ) -> Tensor:
     """Return floor(sums / 2^shift + 1/2), clipped to lowest..highest; `sums` is overwritten.
 
-    `sums` are float64 integers (..., out), `shift` int64 (out,), negative for a finer grid. Exact
-    while |sums| and |sums / 2^shift| are below 2^51, which `convolution.prove` guarantees.
-
-    >>> requantise(torch.tensor([5., 6., -6., 999.]).double(), torch.tensor(2), -8, 8, torch.int16)
-    tensor([ 1,  2, -1,  8], dtype=torch.int16)
+    `sums` are float64 integers (..., out), `shift` int64 (out,), negative for a finer grid.
     """
     sums.mul_(power_of_two(-shift)).add_(0.5).floor_().clamp_(lowest, highest)
     return sums.to(dtype)
 
 
 def coarser(values: Tensor, bits: int, limit: int) -> Tensor:
-    """Return integers on a grid 2^bits coarser, floor(v / 2^bits + 1/2), clipped, as int16.
-
-    >>> coarser(torch.tensor([7, 8, -8, -9, 4000]), 4, 100)
-    tensor([  0,   1,   0,  -1, 100], dtype=torch.int16)
-    """
+    """Return integers on a grid 2^bits coarser, floor(v / 2^bits + 1/2), clipped, as int16."""
     rounded = (values + (1 << bits >> 1)) >> bits
     return rounded.clamp(-limit, limit).to(torch.int16)

@@ -1,13 +1,13 @@
-"""Base class of integer networks of entropy models: grids, medians, branches of convolutions."""
+"""Base class of integer networks of entropy models, and the fractional bits of activations."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from baselines.neural.entropy.factorised import Rounding
 from baselines.neural.entropy.fixed.convolution import FixedSequence, convolutions
-from baselines.neural.entropy.fixed.fractional_bits import fractional_bits_in
 from baselines.neural.entropy.fixed.grid import (
     ACTIVATION_LIMIT,
     OUTPUT_FRACTION,
@@ -15,12 +15,82 @@ from baselines.neural.entropy.fixed.grid import (
     Precision,
     coarser,
 )
-from baselines.neural.entropy.fixed.selftest import Choice, exact_kernel
+from baselines.neural.entropy.fixed.kernels import Kernel, exact_kernel
 from baselines.neural.entropy.fixed.tables import NUM_SCALES
 from baselines.neural.entropy.latent_network import LatentNetwork
-from baselines.neural.entropy.rounding import Rounding
 
 LARGEST_MEDIAN = 1e6  # z is within +-8127, whatever its fraction
+LARGEST_FRACTION = OUTPUT_FRACTION
+PREFIX = "fraction."
+HEADROOM = 2.0  # other images' activations may be larger
+
+
+def activation_names(model: LatentNetwork) -> list[str]:
+    """Return the names of all activations: z, hidden layers (hyper.mean.0, ...), supports."""
+    names = ["z"]
+    for branch, modules in model.entropy_branches().items():
+        hidden = len(list(convolutions(modules, branch))) - 1
+        names += [f"{branch}.{i}" for i in range(hidden)]
+    return [*names, *model.entropy_supports()]
+
+
+def fractional_bit_tables(fractional_bits: Mapping[str, int]) -> dict[str, Tensor]:
+    """Return fractional bits as int8 scalars for a checkpoint's tables: fraction.z, ..."""
+    return {
+        f"{PREFIX}{name}": torch.tensor(value, dtype=torch.int8)
+        for name, value in fractional_bits.items()
+    }
+
+
+def _fractional_bits_in(tables: Mapping[str, Tensor], model: LatentNetwork) -> dict[str, int]:
+    fractions = {
+        name.removeprefix(PREFIX): int(table)
+        for name, table in tables.items()
+        if name.startswith(PREFIX)
+    }
+    wrong = sorted(set(fractions) ^ set(activation_names(model)))
+    if wrong:
+        raise ValueError(f"the fractional bits do not fit the model: {', '.join(wrong[:5])}")
+    for name, fraction in fractions.items():
+        if not 0 <= fraction <= LARGEST_FRACTION:
+            raise ValueError(f"the fraction {name} is {fraction}, not 0..{LARGEST_FRACTION}")
+    return fractions
+
+
+@torch.no_grad()
+def calibrate(model: LatentNetwork, latents: Iterable[Tensor]) -> dict[str, int]:
+    """Return the fractional bits of least squared error for each of `activation_names`.
+
+    `latents` are y, (N, M, h, w) each. Errors are of rounding, and of clipping as if values were
+    HEADROOM times as large.
+    """
+    sums = {name: torch.zeros(LARGEST_FRACTION + 1).double() for name in activation_names(model)}
+
+    def add(name: str, values: Tensor) -> None:
+        wide = values.detach().double()
+        for fraction in range(LARGEST_FRACTION + 1):
+            step = 2.0**-fraction
+            cut = (wide.abs() * HEADROOM - ACTIVATION_LIMIT * step).clamp(min=0).square().sum()
+            sums[name][fraction] += float(cut) + wide.numel() * step**2 / 12
+
+    def listen(name: str, layer: nn.Module, relu: bool) -> torch.utils.hooks.RemovableHandle:
+        return layer.register_forward_hook(
+            lambda _module, _inputs, output: add(name, output.relu() if relu else output)
+        )
+
+    hooks = [
+        listen(f"{branch}.{i}", layer, relu)
+        for branch, modules in model.entropy_branches().items()
+        for i, (layer, relu) in enumerate(convolutions(modules, branch))
+        if f"{branch}.{i}" in sums
+    ]
+    try:
+        for latent in latents:
+            model.follow(latent, add)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: int(errors.argmin()) for name, errors in sums.items()}
 
 
 class Ends(NamedTuple):
@@ -48,14 +118,14 @@ Decoding = Generator[PieceParameters, Tensor, Tensor]
 class IntegerPath:
     """Integer network of one checkpoint on one device; a subclass defines branches and pieces.
 
-    `tables` hold the checkpoint's `thresholds` and fractional bits. `choice` is the kernel; the
-    fastest exact one unless given. Raises `ValueError` for tables that do not fit the model,
-    `BoundExceeded` for weights that admit an inexact sum, `Unavailable` without an exact kernel.
+    `kernel` is the fastest exact one unless given. Raises `ValueError` for tables that do not fit
+    the model, `BoundExceeded` for weights that admit an inexact sum, `Unavailable` without a
+    kernel.
     """
 
     num_pieces: int  # in which a latent is coded, one after the other
     num_thresholds: ClassVar[int] = NUM_SCALES - 1  # between scales
-    num_rows: int  # distributions of y's symbols
+    num_rows: int = NUM_SCALES  # distributions of y's symbols
 
     def __init__(
         self,
@@ -63,19 +133,17 @@ class IntegerPath:
         tables: Mapping[str, Tensor],
         *,
         device: torch.device | str = "cpu",
-        choice: Choice | None = None,
+        kernel: Kernel | None = None,
     ) -> None:
         self.device = torch.device(device)
-        self.choice = choice or exact_kernel(self.device)
-        self.fractional_bits = fractional_bits_in(tables, model)
+        self.fractional_bits = known = _fractional_bits_in(tables, model)
         self.thresholds = self._table(tables, "thresholds", self.num_thresholds)
-        self.num_rows = self.num_thresholds + 1
         medians = model.prior.medians().detach().to("cpu", torch.float64)
         if not (medians.abs() < LARGEST_MEDIAN).all():
             raise ValueError(f"a median of z is not a number below {LARGEST_MEDIAN:g}")
-        on_grid = torch.round(medians * 2.0 ** self.fractional_bits["z"])
-        self.medians = on_grid.to(self.device, torch.int64)
+        self.medians = torch.round(medians * 2.0 ** known["z"]).to(self.device, torch.int64)
         self._prepare(model, tables)
+        self._kernel = kernel or exact_kernel(self.device)
         self.branches = {
             name: self._branch(name, modules) for name, modules in model.entropy_branches().items()
         }
@@ -98,16 +166,15 @@ class IntegerPath:
     def _branch(self, name: str, modules: nn.Module) -> FixedSequence:
         hidden = len(list(convolutions(modules, name))) - 1
         ends, known = self._ends(name), self.fractional_bits
-        inside = [known[f"{name}.{i}"] for i in range(hidden)]
         return FixedSequence(
             modules,
-            [known[ends.first], *inside, ends.last],
-            precision=ends.precision,
-            kernel=self.choice.kernel,
-            device=self.device,
+            [known[ends.first], *(known[f"{name}.{i}"] for i in range(hidden)), ends.last],
             name=name,
             output_limit=ends.limit,
             output_dtype=ends.dtype,
+            precision=ends.precision,
+            kernel=self._kernel,
+            device=self.device,
         )
 
     def _table(self, tables: Mapping[str, Tensor], name: str, size: int) -> Tensor:
@@ -132,7 +199,7 @@ class IntegerPath:
 def symbols_of(latents: Tensor, means: Tensor, rounding: Rounding = torch.round) -> Tensor:
     """Return the symbols to code, int32: latents minus means, rounded; same shape."""
     reach = (OUTPUT_LIMIT >> OUTPUT_FRACTION) - 1
-    symbols = rounding(latents - means.to(latents.device).float() * 2.0**-OUTPUT_FRACTION)
+    symbols = rounding(latents - to_float(means.to(latents.device)))
     return symbols.clamp(-reach, reach).to(torch.int32)
 
 
@@ -146,9 +213,9 @@ def clipped(values: Tensor) -> Tensor:
     return values.clamp(-OUTPUT_LIMIT, OUTPUT_LIMIT).to(torch.int32)
 
 
-def to_float(decoded: Tensor) -> Tensor:
+def to_float(integers: Tensor) -> Tensor:
     """Convert integers on the grid 2^-12 to float32, exactly."""
-    return decoded.float() * 2.0**-OUTPUT_FRACTION
+    return integers.float() * 2.0**-OUTPUT_FRACTION
 
 
 def decoded(steps: Decoding, symbols_of_piece: Callable[[PieceParameters], Tensor]) -> Tensor:
@@ -158,8 +225,7 @@ def decoded(steps: Decoding, symbols_of_piece: Callable[[PieceParameters], Tenso
         try:
             parameters = steps.send(symbols_of_piece(parameters))
         except StopIteration as end:
-            y: Tensor = end.value
-            return y
+            return end.value
 
 
 def channels_first(values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Exact kernels of integer convolutions: in float64, as float64 products, as int8 products.
+"""Exact kernels of integer convolutions, and the choice of the fastest that proves exact.
 
 In float64, every product and every partial sum, in whatever order, is an integer below 2^51
 (`convolution.prove`). For int8 products numbers are split in two limbs, v = 128 h + l with l in
@@ -11,14 +11,24 @@ takes three products (Karatsuba), whose factors all lie in -127..127 because num
 63 * 128 + 63. Weights of one limb take two: a w = 128 ah w + al w.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
+from time import perf_counter, process_time
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.neural.entropy.fixed.grid import LIMB_BITS
+from baselines.neural.entropy.fixed.grid import (
+    ACTIVATION_LIMIT,
+    LIMB_BITS,
+    WEIGHT_LIMIT,
+    Precision,
+)
+from benchmark.errors import Unavailable
 
 # An ordinary convolution without padding; int16 (N, H, W, in), within the limit, to float64 sums
 # (N, rows, columns, out).
@@ -31,6 +41,9 @@ LARGEST_LIMB = 127
 BASE = 1 << LIMB_BITS
 ALIGNMENT = 16  # cuBLAS multiplies int8 matrices whose sides are multiples of 8
 LEAST_ROWS = 24  # and the first of which has more than 16 rows
+TIMES = 10  # of some milliseconds each, so that one of them is undisturbed
+TOLERATED = 2.0  # times slower: short timings are no more precise
+HOPELESS = 10.0  # times slower: timed no further, since int8 products without VNNI take .1 s
 
 
 class Float64Sums:
@@ -51,10 +64,7 @@ class Float64Sums:
 
 
 class Float64Products:
-    """Kernel by NumPy's float64 matrix products, on the CPU; raises `ValueError` elsewhere.
-
-    Faster than torch's float64 convolution, most of all on AMD's processors (docs/experiments).
-    """
+    """Kernel by NumPy's float64 matrix products, fast on AMD's processors; CPU only."""
 
     def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:
         if device.type != "cpu":
@@ -84,11 +94,7 @@ class Float64Products:
 
 
 def limbs(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Split integers of at most 63 * 128 + 63 into high limb, low limb and their sum, int8.
-
-    >>> [int(limb) for limb in limbs(torch.tensor([-8127], dtype=torch.int16))]
-    [-63, -63, -126]
-    """
+    """Split integers of at most 63 * 128 + 63 into high limb, low limb and their sum, int8."""
     high = (values + BASE // 2) >> LIMB_BITS
     low = values - (high << LIMB_BITS)
     return high.to(torch.int8), low.to(torch.int8), (high + low).to(torch.int8)
@@ -100,11 +106,7 @@ def planes(weight: Tensor) -> tuple[Tensor, ...]:
 
 
 class LimbSums:
-    """Fast kernel: int8 products with int32 sums.
-
-    The input is unfolded along its width alone; each row of the kernel is a product with rows of
-    it.
-    """
+    """Fast kernel: int8 products with int32 sums, exact unless a processor adds in 16 bits."""
 
     def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:
         self.outputs, *self.kernel, _ = weight.shape
@@ -112,12 +114,11 @@ class LimbSums:
         rows = weight.to(device).transpose(0, 1).reshape(self.kernel[0], self.outputs, -1)
         padding = (0, -rows.shape[2] % ALIGNMENT, 0, -rows.shape[1] % ALIGNMENT)
         self.planes = planes(functional.pad(rows, padding))  # (kernel height, out, width * in)
-        self.coarse = len(self.planes) == 1
 
     def __call__(self, activations: Tensor) -> Tensor:
         """Return the sums."""
         high, low, both = limbs(activations)
-        if self.coarse:
+        if len(self.planes) == 1:
             (plane,) = self.planes
             return self._sums(high, plane).double().mul_(BASE).add_(self._sums(low, plane))
         high_sums, low_sums = self._sums(high, self.planes[0]), self._sums(low, self.planes[1])
@@ -130,49 +131,120 @@ class LimbSums:
         unfolded = functional.pad(unfolded, (0, -unfolded.shape[3] % ALIGNMENT))
         count, height, columns, _ = unfolded.shape
         rows = (height - self.kernel[0]) // self.stride[0] + 1
+        few = max(0, LEAST_ROWS - count * rows * columns)
         total: Tensor | None = None
         for y in range(self.kernel[0]):
             seen = unfolded[:, y :: self.stride[0]][:, :rows]
             # Contiguous: _int_mm takes views with overlapping rows, and gets them wrong.
             matrix = seen.contiguous().view(count * rows * columns, -1)
-            few = max(0, LEAST_ROWS - len(matrix))
-            padded = functional.pad(matrix, (0, 0, 0, few)) if few else matrix
-            products = torch._int_mm(padded, plane[y].t())[: len(matrix)]
+            products = torch._int_mm(functional.pad(matrix, (0, 0, 0, few)), plane[y].t())
             total = products if total is None else total.add_(products)
         assert total is not None
-        return total[:, : self.outputs].view(count, rows, columns, self.outputs)
-
-
-class NarrowLimbSums(LimbSums):
-    """Kernel of four products with weights of at most 64, for processors that saturate.
-
-    Without VNNI, x86 adds two products to 16 bits, activations having been made positive by adding
-    128: 255 * 64 * 2 just stays below 2^15. Coarse weights are halved, w = w // 2 + (w - w // 2).
-    """
-
-    def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:
-        super().__init__(weight, stride, device)
-        whole, self.step = self.planes[0], 1 if self.coarse else BASE
-        half = whole >> 1
-        self.planes = (half, whole - half) if self.coarse else self.planes[:2]
-
-    def __call__(self, activations: Tensor) -> Tensor:
-        """Return the sums."""
-        high, low, _ = limbs(activations)
-        return self._both(high).mul_(BASE).add_(self._both(low))
-
-    def _both(self, limb: Tensor) -> Tensor:
-        first, second = (self._sums(limb, plane) for plane in self.planes)
-        return first.double().mul_(self.step).add_(second)
+        kept = total[: len(total) - few, : self.outputs]
+        return kept.view(count, rows, columns, self.outputs)
 
 
 def unfold_width(values: Tensor, kernel_width: int, stride: int) -> Tensor:
     """Unfold (N, H, W, in) to (N, H, columns, kernel width * in), contiguous."""
-    values = values.contiguous()
-    count, height, width, inputs = values.shape
-    columns = (width - kernel_width) // stride + 1
-    across, down, along, each = values.stride()
-    windows = values.as_strided(
-        (count, height, columns, kernel_width, inputs), (across, down, along * stride, along, each)
-    )
-    return windows.contiguous().view(count, height, columns, -1)
+    windows = values.unfold(2, kernel_width, stride).transpose(3, 4)
+    return windows.flatten(3).contiguous()
+
+
+# The fastest one first, where it is exact.
+KERNELS: tuple[Kernel, ...] = (LimbSums, Float64Products, Float64Sums)
+
+
+class _Case(NamedTuple):
+    inputs: int
+    kernel: int
+    outputs: int
+    size: int  # height and width of the input
+    stride: int
+    precision: Precision
+
+
+# Sums beyond 2^24, sizes that are no multiples of eight, a stride, a single position.
+CASES = (
+    _Case(320, 5, 16, 6, 1, Precision.FINE),
+    _Case(64, 3, 24, 11, 1, Precision.COARSE),
+    _Case(21, 3, 13, 9, 2, Precision.FINE),
+    _Case(5, 1, 3, 1, 1, Precision.COARSE),
+)
+TIMED = _Case(64, 5, 128, 12, 1, Precision.FINE)
+
+
+def exact_kernel(device: torch.device) -> Kernel:
+    """Return the kernel for a device, chosen once per process; raises `Unavailable` without one."""
+    return _exact_kernel(str(device), torch.backends.mkldnn.enabled)
+
+
+@cache
+def _exact_kernel(device: str, _onednn: bool) -> Kernel:
+    return choose(torch.device(device), KERNELS)
+
+
+def choose(device: torch.device, kernels: Sequence[Kernel]) -> Kernel:
+    """Return the first exact kernel, unless a later one is far faster; raises `Unavailable`."""
+    exact = [kernel for kernel in kernels if is_exact(kernel, device)]
+    if not exact:
+        raise Unavailable(f"no integer kernel is exact on {device}: use the device cpu")
+    clock = process_time if device.type == "cpu" else perf_counter
+    weight, activations = (torch.from_numpy(values) for values in _adversarial(TIMED))
+    on_device = activations.to(device)
+    timed = {kernel: kernel(weight, (1, 1), device) for kernel in exact}
+    seconds = dict.fromkeys(exact, float("inf"))  # the least of each, all of them in turn
+    for done in range(TIMES):
+        for kernel, sums in timed.items():
+            started = clock()
+            sums(on_device).cpu()  # a copy to the CPU waits for an accelerator
+            seconds[kernel] = min(seconds[kernel], clock() - started)
+        if done:  # the first call's preparations must not decide
+            limit = HOPELESS * min(seconds.values())
+            timed = {kernel: sums for kernel, sums in timed.items() if seconds[kernel] <= limit}
+    return next(k for k in exact if seconds[k] <= TOLERATED * min(seconds.values()))
+
+
+def is_exact(kernel: Kernel, device: torch.device) -> bool:
+    """Return whether sums equal int64 arithmetic for extreme and for random numbers."""
+    for case in CASES:
+        weight, activations = _adversarial(case)
+        stride = (case.stride, case.stride)
+        try:
+            on_device = torch.from_numpy(activations).to(device)
+            sums = kernel(torch.from_numpy(weight), stride, device)(on_device)
+        except (RuntimeError, TypeError, ValueError):  # unsupported by the device or its library
+            return False
+        if not np.array_equal(sums.cpu().numpy(), integer_sums(weight, activations, stride)):
+            return False
+    return True
+
+
+def integer_sums(
+    weight: NDArray[np.int16], activations: NDArray[np.int16], stride: tuple[int, int]
+) -> NDArray[np.int64]:
+    """Return the sums of an ordinary convolution in NumPy's int64, tap by tap."""
+    _, high, wide, _ = weight.shape
+    rows = (activations.shape[1] - high) // stride[0] + 1
+    columns = (activations.shape[2] - wide) // stride[1] + 1
+    sums = np.zeros((len(activations), rows, columns, len(weight)), np.int64)
+    for y in range(high):
+        for x in range(wide):
+            seen = activations[:, y :: stride[0], x :: stride[1]][:, :rows, :columns]
+            sums += seen.astype(np.int64) @ weight[:, y, x].T.astype(np.int64)
+    return sums
+
+
+def _adversarial(case: _Case) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """Return weights and activations, half of them at or next to the ends of their ranges."""
+    random = np.random.default_rng(0)
+
+    def numbers(limit: int, shape: tuple[int, ...]) -> NDArray[np.int16]:
+        values = random.integers(-limit, limit + 1, shape)
+        extremes = limit - random.integers(0, 2, shape)
+        values[0::4] = extremes[0::4]
+        values[1::4] = -extremes[1::4]
+        return values.astype(np.int16)
+
+    shape = (case.outputs, case.kernel, case.kernel, case.inputs)
+    weight = numbers(WEIGHT_LIMIT[case.precision], shape)
+    return weight, numbers(ACTIVATION_LIMIT, (4, case.size, case.size, case.inputs))

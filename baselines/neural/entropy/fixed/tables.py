@@ -37,9 +37,8 @@ def make_tables() -> dict[str, Tensor]:
         cdf_offset  int32 (64,): a row's first symbol; the last interval is for all other integers
 
     The 64 scales are evenly spaced in the logarithm from .11 to 256, thresholds geometric means of
-    neighbours. A row holds the masses of unit intervals under a normal distribution times 2^16,
-    rounded, at least 1, until a mass of 1e-9 is left, as in CompressAI (Bégaint et al., arXiv
-    2011.03029).
+    neighbours. Rows are as in CompressAI (Bégaint et al., arXiv 2011.03029), until a mass of 1e-9
+    is left.
     """
     return {name: table.clone() for name, table in _tables().items()}
 
@@ -68,11 +67,7 @@ def _tables() -> dict[str, Tensor]:
 def stacked_rows(
     rows: Sequence[NDArray[np.int32]], offsets: Sequence[int], name: str
 ) -> dict[str, Tensor]:
-    """Return frequencies, one array for each distribution, as the tables that the coder reads.
-
-    `name` is int32 (rows, longest): cumulative, from 0 to 2^16, then zeros; `name`_length counts
-    the entries of each row; `name`_offset is the symbol of each row's first interval.
-    """
+    """Return frequencies, an array for each distribution, as the coder's tables (`make_tables`)."""
     cdf = np.zeros((len(rows), max(map(len, rows)) + 1), np.int32)
     for row, counts in zip(cdf, rows, strict=True):
         row[1 : len(counts) + 1] = np.cumsum(counts)
@@ -84,11 +79,7 @@ def stacked_rows(
 
 
 def scale_index(scales: Tensor, thresholds: Tensor) -> Tensor:
-    """Return the rows of `cdf`, uint8, for scales on the grid 2^-12: the thresholds below each.
-
-    >>> scale_index(torch.tensor([-5, 100, 101, 999]), torch.tensor([100, 200])).tolist()
-    [0, 0, 1, 2]
-    """
+    """Return the rows of `cdf`, uint8, for scales on the grid 2^-12: the thresholds below each."""
     return torch.bucketize(scales.contiguous(), thresholds, out_int32=True).to(torch.uint8)
 
 
@@ -110,10 +101,7 @@ def _gaussian_row(scale: Decimal) -> NDArray[np.int32]:
 
 
 def _central_mass(z: Decimal) -> Decimal:
-    """Return Phi(z) - 1/2 of the standard normal distribution, for z >= 0.
-
-    It is phi(z) (z + z^3 / 3 + z^5 / (3 * 5) + ...): Abramowitz and Stegun, 26.2.11.
-    """
+    """Return Phi(z) - 1/2 of the standard normal distribution: Abramowitz and Stegun, 26.2.11."""
     term, total, odd = z, z, 1
     while term > total.scaleb(-DIGITS):
         odd += 2
@@ -127,9 +115,6 @@ def frequencies(masses: NDArray[np.float64]) -> NDArray[np.int32]:
 
     By Webster's rule: while the rounded numbers miss the sum, one is taken from, or given to, the
     symbol whose ratio of mass to frequency suffers least.
-
-    >>> frequencies(np.array([0.5, 0.5, 0.0]))
-    array([32767, 32768,     1], dtype=int32)
     """
     rounded = np.rint(masses * 2**CDF_BITS)
     counts: NDArray[np.int32] = np.maximum(1, rounded).astype(np.int32)

@@ -21,12 +21,11 @@ from torch.nn.functional import interpolate, leaky_relu, pad
 from torch.nn.utils.parametrizations import spectral_norm
 
 from baselines.neural.perceptual import Perceptual
-from baselines.neural.training.losses.gan import GAN_LOSSES
-from baselines.neural.training.objective import Setup, StageObjective
-from baselines.neural.training.recipe import AtLeastOne, Stage, Weight
-from baselines.neural.training.step_guard import load_optimiser
+from baselines.neural.training.losses.gan import GAN_LOSSES, GanLoss
+from baselines.neural.training.losses.rate_distortion import RateDistortion
+from baselines.neural.training.objective import Setup, load_optimiser
+from baselines.neural.training.recipe import ONE_RATE, AtLeastOne, Stage, Weight
 
-LOSS = GAN_LOSSES["sgan"]  # non-saturating, without reference
 IMAGE_CHANNELS = 3
 PUBLISHED_CHANNELS = (64, 128, 256, 512)
 PUBLISHED_LATENT_CHANNELS = 12
@@ -38,13 +37,7 @@ KERNEL = 4
 class PatchDiscriminator(nn.Module):
     """Logits of patches, for a latent of `latent` channels, reduced to `latent_channels`.
 
-    `channels` are the widths of the convolutions but the last; all of them but the last one halve
-    the resolution.
-
-    >>> with torch.device("meta"):
-    ...     made = PatchDiscriminator(220)
-    >>> sum(parameter.numel() for parameter in made.parameters())
-    2800797
+    `channels` are the widths of the convolutions but the last; the others but one halve the sides.
     """
 
     def __init__(
@@ -64,18 +57,14 @@ class PatchDiscriminator(nn.Module):
         self.score = spectral_norm(nn.Conv2d(channels[-1], 1, KERNEL))
 
     def forward(self, images: Tensor, latents: Tensor) -> Tensor:
-        """Return logits (N, 1, H / 8, W / 8) of images (N, 3, H, W) in [-1, 1].
-
-        `latents` are (N, latent, H / 16, W / 16). The resolution is that of four `channels`.
-        """
+        """Return logits (N, 1, H / 8, W / 8) of images (N, 3, H, W) in [-1, 1] and latents."""
         known = leaky_relu(self.reduce(latents), SLOPE)
         known = interpolate(known, scale_factor=LATENT_STRIDE, mode="nearest")
         signal = torch.cat([images, known.to(images.dtype)], dim=1)
         for layer, stride in zip(self.layers, self.strides, strict=True):
             sides = (1, 1 if stride == 2 else 2)  # before and behind, as TensorFlow's "same"
             signal = leaky_relu(layer(pad(signal, (*sides, *sides))), SLOPE)
-        logits: Tensor = self.score(pad(signal, (1, 2, 1, 2)))
-        return logits
+        return self.score(pad(signal, (1, 2, 1, 2)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,20 +75,12 @@ class GanStage(Stage):
     discriminator_latent_channels: AtLeastOne = PUBLISHED_LATENT_CHANNELS
     discriminator_learning_rate: Weight = 1e-4
 
+    rates = ONE_RATE
+
     def __post_init__(self) -> None:
         Stage.__post_init__(self)
         if len(self.discriminator_channels) < 2:
             raise ValueError("discriminator_channels are fewer than two")
-
-    @property
-    def has_gan(self) -> bool:
-        """True if a GAN is part of the loss."""
-        raise NotImplementedError
-
-    def check_network(self, rate_levels: int) -> None:
-        """Raise `ValueError` for a network of several rates, or several lambdas."""
-        if rate_levels != 1 or len(self.lambdas) != 1:
-            raise ValueError(f"a {self.kind} stage trains a network of one rate, with one lambda")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,87 +90,112 @@ class WeightedGanStage(GanStage):
     lpips: Weight = 0.0
     gan: Weight = 0.0
 
-    @property
-    def has_gan(self) -> bool:
-        """True if a GAN is part of the loss."""
-        return self.gan > 0
 
-    @property
-    def has_lpips(self) -> bool:
-        """True if LPIPS is part of the loss."""
-        return self.lpips > 0
+class StageAdversary:
+    """A discriminator with loss and optimiser; it sees what is `given` with images."""
 
+    _network: Any = None
 
-class ConditionalAdversary:
-    """The discriminator of a stage with its optimiser; made with the first latents."""
+    def __init__(self, gan: GanLoss, stage: Any, setup: Setup) -> None:
+        self.gan, self._stage, self._setup = gan, stage, setup
+        self._state: dict[str, Any] | None = None  # to be restored
 
-    def __init__(self, setup: Setup, stage: GanStage) -> None:
-        self._stage, self._setup = stage, setup
-        self._network: PatchDiscriminator | None = None
-        self._state: dict[str, Any] | None = None
+    def _make(self, make: Callable[[], nn.Module], **layout: Any) -> None:
+        with torch.random.fork_rng():
+            torch.manual_seed(self._setup.recipe.seed)
+            self._network = make().to(self._setup.device, **layout)
+        rate = self._stage.discriminator_learning_rate
+        self._optimiser = self._setup.guard.adam(self._network.parameters(), rate)
+        self.load_state(self._state)
 
-    def generator_loss(self, images: Tensor, latents: Tensor) -> Tensor:
-        """Return the non-saturating loss of each of `images` (n, 3, h, w): (n,)."""
-        network = self._made(latents.shape[1])
-        network.requires_grad_(False)
-        logits = network(images, latents.detach())
-        network.requires_grad_(True)
-        return LOSS.generator_loss(None, logits)
+    def penalty(
+        self,
+        images: Tensor,
+        given: Tensor,
+        references: Tensor | None = None,
+        weights: Tensor | None = None,
+    ) -> Tensor:
+        """Return the generator's loss of each of `images` (n, 3, h, w), weighted: (n,)."""
+        self._network.requires_grad_(False)
+        expected = None
+        if self.gan.reference != "none":
+            with torch.no_grad():
+                expected = self._network(references, given)
+        logits = self._network(images, given)
+        self._network.requires_grad_(True)
+        return self.gan.generator_loss(expected, logits, weights)
 
-    def update(
-        self, originals: Tensor, images: Tensor, latents: Tensor, factor: float
+    def train(
+        self,
+        originals: Tensor,
+        images: Tensor,
+        given: Tensor,
+        factor: float,
+        serving: Sequence[nn.Parameter] = (),
     ) -> dict[str, Tensor]:
-        """Update the discriminator by one step, averaged over processes; return its loss."""
-        network, known = self._made(latents.shape[1]), latents.detach()
+        """Do one step, averaged over processes; return the loss.
+
+        serving: parameters that are trained even if only other processes' parts reach them.
+        """
         for group in self._optimiser.param_groups:
             group["lr"] = self._stage.discriminator_learning_rate * factor
         self._optimiser.zero_grad()
-        real, fake = network(originals, known), network(images.detach().float(), known)
-        loss = LOSS.discriminator_loss(real, fake)
+        real = self._network(originals, given)
+        fake = self._network(images.detach().float(), given)
+        loss = self.gan.discriminator_loss(real, fake)
         loss.backward()  # type: ignore[no-untyped-call]
-        mean = loss.detach().reshape(1)
-        averaged = self._setup.workers.average(list(network.parameters()), mean)
+        for parameter in serving:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        parameters = list(self._network.parameters())
+        averaged = self._setup.workers.average(parameters, loss.detach().reshape(1))
         self._setup.guard.step(self._optimiser)
         return {"discriminator": averaged[0]}
 
     def state(self) -> dict[str, Any] | None:
-        """Return weights and optimiser; None before the first step."""
+        """Return weights and optimiser; None before the network is made."""
         if self._network is None:
             return self._state
         return {"network": self._network.state_dict(), "optimiser": self._optimiser.state_dict()}
 
     def load_state(self, state: dict[str, Any] | None) -> None:
         """Restore what `state` returned."""
-        self._network, self._state = None, state
+        self._state = state
+        if self._network is not None and state is not None:
+            self._network.load_state_dict(state["network"])
+            load_optimiser(self._optimiser, state["optimiser"])
+            self._state = None
 
-    def _made(self, latent: int) -> PatchDiscriminator:
+
+class ConditionalAdversary(StageAdversary):
+    """The discriminator that sees latents; made with the first of them."""
+
+    def __init__(self, stage: GanStage, setup: Setup) -> None:
+        super().__init__(GAN_LOSSES["sgan"], stage, setup)
+
+    def penalty(
+        self,
+        images: Tensor,
+        given: Tensor,
+        references: Tensor | None = None,
+        weights: Tensor | None = None,
+    ) -> Tensor:
+        """Return the non-saturating loss of each of `images` (n, 3, h, w) with latents: (n,)."""
         if self._network is None:
-            stage, setup = self._stage, self._setup
-            widths = stage.discriminator_channels, stage.discriminator_latent_channels
-            with torch.random.fork_rng():
-                torch.manual_seed(setup.recipe.seed)
-                network = PatchDiscriminator(latent, *widths).to(setup.device)
-            rate = stage.discriminator_learning_rate
-            self._optimiser = setup.guard.adam(network.parameters(), rate)
-            if self._state is not None:
-                network.load_state_dict(self._state["network"])
-                load_optimiser(self._optimiser, self._state["optimiser"])
-            self._network = network
-        return self._network
+            widths = self._stage.discriminator_channels, self._stage.discriminator_latent_channels
+            self._make(lambda: PatchDiscriminator(given.shape[1], *widths))
+        return super().penalty(images, given.detach(), references, weights)
 
 
-class GanObjective(StageObjective):
-    """Base class of objectives with LPIPS and a GAN that sees the latent, where the stage has them.
-
-    `stage` is a `GanStage`.
-    """
+class GanObjective(RateDistortion):
+    """Base class of objectives with LPIPS and a GAN that sees the latent, by their `GanStage`."""
 
     _adversary: ConditionalAdversary | None
 
     def __init__(self, stage: Any, setup: Setup) -> None:
         super().__init__(stage, setup)
         self._perceptual = Perceptual().to(setup.device) if stage.has_lpips else None
-        self._adversary = ConditionalAdversary(setup, stage) if stage.has_gan else None
+        self._adversary = ConditionalAdversary(stage, setup) if stage.has_gan else None
 
     @property
     def is_realistic(self) -> bool:
@@ -216,7 +222,7 @@ class GanObjective(StageObjective):
             penalty = penalty + lpips * distance
             numbers["lpips"] = distance.mean() / mean
         if self._adversary is not None:
-            losses = self._adversary.generator_loss(images, latents)
+            losses = self._adversary.penalty(images, latents)
             losses = losses if weights is None else weights * losses
             penalty = penalty + gan * losses
             numbers["generator"] = losses.mean() / mean
@@ -232,6 +238,6 @@ class GanObjective(StageObjective):
 
         def update(factor: float) -> Mapping[str, Tensor | float]:
             with self._setup.precision():
-                return adversary.update(crops, images, latents, factor)
+                return adversary.train(crops, images, latents.detach(), factor)
 
         return update

@@ -33,12 +33,10 @@ Reference = Literal["none", "real", "next_rate"]
 class GanLoss(NamedTuple):
     """Losses of a GAN's discriminator and generator, and its label in figures.
 
-    Logits are (N, 1, h, w), of the same images in order; different shapes raise `ValueError`.
-    `discriminator_loss` maps real and fake logits to a scalar, the mean over batch and patches; to
-    each of its two terms, the logits that it compares with are constants. `patch_losses` maps
-    reference and fake logits to the generator's losses, of their shape. `reference` are the images
-    that the generator is compared with: "next_rate" is the reconstruction, without gradient, at
-    the next higher rate level and the same beta; the real image at the highest level.
+    Logits are (N, 1, h, w). `discriminator_loss` maps real and fake logits to a scalar;
+    `patch_losses` maps reference and fake logits to the generator's losses. `reference` are the
+    images that the generator is compared with: "next_rate" is the reconstruction, without gradient,
+    at the next higher rate level and the same beta; the real image at the highest level.
     """
 
     label: str
@@ -51,8 +49,7 @@ class GanLoss(NamedTuple):
     ) -> Tensor:
         """Return the loss of each image (N,): the mean over its patches, each times its weight.
 
-        Weights are 1, (N,), or (N, a, b) where a and b divide h and w. Gradients reach the fake
-        logits only. Raises `ValueError` for shapes that do not fit, and for a missing reference.
+        Weights are 1, (N,), or (N, a, b) where a and b divide h and w. Raises `ValueError`.
         """
         if reference_logits is None:
             if self.reference != "none":

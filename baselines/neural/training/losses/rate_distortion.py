@@ -1,19 +1,21 @@
-"""Rate and distortion of crops, and their weighted sum, one loss for each crop.
-
-The weights are those of the published configuration of Iwai et al., "Controlling Rate, Distortion,
-and Realism" (WACV 2024); 150 for values in [0, 1] is HiFiC's weight too, up to two percent.
-"""
+"""Rate and distortion of crops, and their weighted sum, one loss for each crop."""
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from baselines.neural.blocks.control import Control
-from baselines.neural.network import Network
-from baselines.neural.training.objective import Validation, ValidationPoint
+from baselines.neural.network import Estimate, Network
+from baselines.neural.training.objective import (
+    Batch,
+    Loss,
+    StageObjective,
+    Validation,
+    ValidationPoint,
+)
 from benchmark.codec import Pixels
 
 BLOCK = 64  # pixels
@@ -32,25 +34,47 @@ class Terms(NamedTuple):
 
 
 def terms(crops: Tensor, images: Tensor, bits: Tensor) -> Terms:
-    """Return the terms of `crops` and reconstructions (n, 3, h, w) in [-1, 1], `bits` (n,).
-
-    >>> terms(torch.ones(1, 3, 2, 2), -torch.ones(1, 3, 2, 2), torch.tensor([8.0]))
-    Terms(mse=tensor([1.]), bpp=tensor([2.]))
-    """
+    """Return the terms of `crops` and reconstructions (n, 3, h, w) in [-1, 1], `bits` (n,)."""
     squared = (crops - images.float()).square()
     return Terms(squared.mean((1, 2, 3)) / 4, bits / (crops.shape[2] * crops.shape[3]))
 
 
 def lambda_at(lambdas: Sequence[float], q: Tensor) -> Tensor:
-    """Return lambda at each q, geometrically between the levels 0, 1, ...; of the shape of `q`.
-
-    For maps (n, cells, cells), a crop's lambda is the geometric mean over its cells, (n,).
-    """
+    """Return lambda at each q, geometric between levels, for maps (n, a, b) their mean: (n,)."""
     logs = torch.tensor(lambdas, dtype=torch.float32, device=q.device).log()
     below = q.floor().clamp(max=len(logs) - 1)
     above = (below + 1).clamp(max=len(logs) - 1)
     between = torch.lerp(logs[below.long()], logs[above.long()], q - below)
     return (between if between.ndim == 1 else between.mean((1, 2))).exp()
+
+
+class RateDistortion(StageObjective):
+    """Base class of objectives of rate and distortion, validated at every level and at `betas`."""
+
+    betas: Sequence[float] = (0.0,)
+
+    @property
+    def selects(self) -> bool:
+        """True where the loss of a validation says which network of the stage is the best."""
+        return self.betas == (0.0,)
+
+    def conditions(self, network: Network, batch: Batch, step: int) -> tuple[Any, float, float]:
+        """Return the network's controls, and the weights of MSE and of bpp in a step's loss."""
+        raise NotImplementedError
+
+    def loss(self, network: Network, batch: Batch, step: int) -> Loss:
+        """Return the loss of a step without realism."""
+        controls, of_mse, of_bpp = self.conditions(network, batch, step)
+        with self._setup.precision():
+            estimate: Estimate = network(batch.crops, controls)
+        parts = terms(batch.crops, estimate.images, estimate.y_bits + estimate.z_bits)
+        numbers = {"mse": parts.mse.mean(), "bpp": parts.bpp.mean()}
+        return Loss((of_mse * parts.mse + of_bpp * parts.bpp).mean(), numbers)
+
+    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation | None:
+        """Return rate and distortion of whole photographs, uint8 (height, width, 3)."""
+        quality = validate(network, self.stage.lambdas, photographs, self.betas)
+        return quality._replace(selects=self.selects)
 
 
 def validate(
@@ -61,9 +85,8 @@ def validate(
 ) -> Validation:
     """Return estimated bpp and PSNR at the rate level of each of `lambdas` and at each of `betas`.
 
-    photographs: uint8 (height, width, 3), cut to multiples of 64 at the right and bottom. Bits are
-    an ideal coder's, images not yet of 8 bits: for choosing between checkpoints, no measurement.
-    The loss is the mean over rates of log(lambda^-.5 (150 MSE + lambda bpp)) at beta 0.
+    photographs: uint8 (height, width, 3), cut to multiples of 64. Bits are an ideal coder's, images
+    not yet of 8 bits. The loss is the mean over rates of log(lambda^-.5 (150 MSE + lambda bpp)).
     """
     device = next(network.parameters()).device
     points, losses = [], []

@@ -51,7 +51,7 @@ def test_what_onednn_does_not_compute_is_left_to_torch():
 @pytest.mark.parametrize("images", [1, 2])
 def test_gradients_of_conditioned_blocks_stay_channels_last(images):
     """Otherwise each layer before them works on features that it first has to turn."""
-    blocks = ConditionedBottlenecks.of(2, 16, 6).to(memory_format=CHANNELS_LAST)
+    blocks = ConditionedBottlenecks(2, 16, 6).to(memory_format=CHANNELS_LAST)
     inputs = features(16, images).requires_grad_()
     outputs = blocks(inputs, Control(torch.ones(images, 6), None))
     outputs.sum().backward()

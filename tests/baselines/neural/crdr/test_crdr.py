@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.bitstream.container import Stream, Tiling
+from baselines.neural.bitstream.container import LARGE, Stream, Tiling, tiling_of
 from baselines.neural.bitstream.level_map import levels_of, map_shape
-from baselines.neural.bitstream.windows import LARGE, tiling_of
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.crdr.coder import CRDRCoder, HeaderControls
 from baselines.neural.crdr.model import Controls
 from baselines.neural.entropy.fixed.kernels import Float64Sums, LimbSums
-from baselines.neural.entropy.fixed.selftest import Choice
 from baselines.neural.inference import padded, to_images, to_pixels
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.datasets.image import read_image
@@ -24,7 +22,7 @@ from support.networks.tiny_checkpoint import noise
 from support.networks.tiny_streams import encode, pack, unpack
 
 SIZES = [(1, 7), (64, 64), (65, 128), (181, 203)]
-KERNELS = (Choice("limbs", LimbSums, ""), Choice("reference", Float64Sums, ""))
+KERNELS = (LimbSums, Float64Sums)
 
 
 @pytest.fixture
@@ -36,10 +34,10 @@ def one_configuration_for_good():
     torch.backends.mkldnn.enabled = onednn
 
 
-def codec_with(checkpoint: Path, choice: Choice) -> PictureCodec:
+def codec_with(checkpoint: Path, kernel: type) -> PictureCodec:
     """The checkpoint's codec with an integer kernel of one's own choice."""
     loaded = load_checkpoint(checkpoint)
-    return PictureCodec(loaded, coder=CRDRCoder(loaded.network, loaded.tables, choice=choice))
+    return PictureCodec(loaded, coder=CRDRCoder(loaded.network, loaded.tables, kernel=kernel))
 
 
 def analysed(codec: PictureCodec, pixels: np.ndarray, q: float) -> torch.Tensor:

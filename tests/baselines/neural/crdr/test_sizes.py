@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.neural.architecture import config_from_json
+from baselines.neural.architecture import from_json
 from baselines.neural.blocks.control import Control
 from baselines.neural.cost import costs, macs_per_pixel
 from baselines.neural.crdr.architecture import (
@@ -75,7 +75,7 @@ def products_into(macs, name):
 
 def test_sizes_survive_json_and_anything_else_is_refused():
     for sizes in EVERY_SIZE.values():
-        assert config_from_json(CRDRArchitecture().config_to_json(sizes), Sizes) == sizes
+        assert from_json(CRDRArchitecture().config_to_json(sizes), Sizes) == sizes
     record = CRDRArchitecture().config_to_json(TINY)
     for change in (
         {"latent": 13},
@@ -94,6 +94,6 @@ def test_sizes_survive_json_and_anything_else_is_refused():
         {"unknown": 1},
     ):
         with pytest.raises(ValueError, match=r"\w"):
-            config_from_json(record | change, Sizes)
+            from_json(record | change, Sizes)
     with pytest.raises(ValueError, match="missing required field `encoder`"):
-        config_from_json({}, Sizes)
+        from_json({}, Sizes)

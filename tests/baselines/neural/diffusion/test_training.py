@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from baselines.neural.architecture import load_architecture
+from baselines.neural.diffusion import objective as objective_module
 from baselines.neural.diffusion.architecture import DiracArchitecture
-from baselines.neural.diffusion.base_codec import FOLDER, ShownPhotographs
 from baselines.neural.diffusion.model import SCALE, THRESHOLD
-from baselines.neural.diffusion.objective import Drawing
+from baselines.neural.diffusion.objective import FOLDER, Drawing
 from baselines.neural.inference import padded, to_images
 from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.photographs import draw_crops, pack
@@ -70,7 +70,7 @@ def test_a_photograph_that_the_base_coded_is_kept_for_later_steps_and_runs(tmp_p
     _, _, first = drawn_with(tmp_path, photographs)
     kept = sorted((tmp_path / FOLDER).iterdir())
     assert 3 <= len(kept) <= 6
-    monkeypatch.setattr(ShownPhotographs, "_coded", None)
+    monkeypatch.setattr(objective_module, "write_file", None)
     _, _, again = drawn_with(tmp_path, photographs)
     assert torch.equal(first, again)
     assert sorted((tmp_path / FOLDER).iterdir()) == kept
@@ -167,7 +167,9 @@ def test_steps_lower_the_loss_that_validation_sees():
 
 
 def test_a_network_that_was_not_measured_is_refused():
-    config = DiracArchitecture.presets["tiny"].for_base("jpeg", "", "quality", (5.0,))
+    config = replace(
+        DiracArchitecture.presets["tiny"], base="jpeg", setting="quality", settings=(5.0,)
+    )
     network = load_architecture("dirac").build(config)
     with pytest.raises(UsageError, match='the recipe is to say initialise = "pca"'):
         objective().loss(network, Batch(crops_of(1)), 0)

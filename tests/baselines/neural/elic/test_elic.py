@@ -8,8 +8,7 @@ import torch
 from baselines.compressai.weights import importable
 from baselines.neural.cost import costs
 from baselines.neural.elic.architecture import FULL
-from baselines.neural.elic.context import CheckerboardConvolution
-from baselines.neural.elic.model import ElicNetwork
+from baselines.neural.elic.model import CheckerboardConvolution, ElicNetwork
 
 OFFICIAL = replace(
     FULL,

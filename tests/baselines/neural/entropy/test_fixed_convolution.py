@@ -26,12 +26,11 @@ from baselines.neural.entropy.fixed.kernels import (
     Float64Products,
     Float64Sums,
     LimbSums,
-    NarrowLimbSums,
     limbs,
 )
 
 CPU = torch.device("cpu")
-KERNELS = [LimbSums, NarrowLimbSums, Float64Products, Float64Sums]
+KERNELS = [LimbSums, Float64Products, Float64Sums]
 IN_FRACTION, OUT_FRACTION = 7, 6
 LAYERS = [
     nn.Conv2d(8, 16, 5, padding=2),

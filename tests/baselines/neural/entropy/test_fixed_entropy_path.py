@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.entropy.fixed import entropy_path as entropy_path_module
-from baselines.neural.entropy.fixed.fractional_bits import (
+from baselines.neural.entropy import hyperprior_coder as entropy_path_module
+from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT
+from baselines.neural.entropy.fixed.integer_path import (
     LARGEST_FRACTION,
     activation_names,
     calibrate,
+    symbols_of,
+    to_float,
 )
-from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT
-from baselines.neural.entropy.fixed.integer_path import symbols_of, to_float
 from baselines.neural.entropy.fixed.tables import make_tables
 from support.networks.fixed_network import (
     SIZES,

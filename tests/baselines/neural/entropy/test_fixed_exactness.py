@@ -10,8 +10,8 @@ import torch
 
 from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.entropy.fixed.fractional_bits import activation_names
-from baselines.neural.entropy.fixed.selftest import KERNELS, Choice
+from baselines.neural.entropy.fixed.integer_path import activation_names
+from baselines.neural.entropy.fixed.kernels import KERNELS
 from baselines.neural.entropy.fixed.tables import make_tables
 from support.networks.fixed_network import (
     SIZES,
@@ -26,7 +26,6 @@ from support.networks.fixed_network import (
 from support.processes import ran
 
 each_size = pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES.keys())
-CHOICES = [Choice(name, kernel, "") for name, kernel in KERNELS.items()]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def tables():
 @each_size
 def test_all_kernels_agree_in_every_bit(sizes, tables):
     model = network(sizes)
-    paths = [path_of(model, tables, choice=choice) for choice in CHOICES]
+    paths = [path_of(model, tables, kernel=kernel) for kernel in KERNELS]
     encoded = [encode(path, z_symbols(2, sizes), latents(2, sizes)) for path in paths]
     assert all(same(encoded[0], other) for other in encoded[1:])
     assert len(encoded[0][1].unique()) > 20
@@ -74,7 +73,7 @@ def test_another_process_without_vector_instructions_gives_the_same(tables):
 @pytest.mark.parametrize("symbol", [2**31 - 1, -(2**31), 5000])
 def test_symbols_of_any_size_stay_within_the_bounds_and_agree(symbol, tables):
     model = network()
-    paths = [path_of(model, tables, choice=choice) for choice in CHOICES]
+    paths = [path_of(model, tables, kernel=kernel) for kernel in KERNELS]
     hyper = torch.full((1, TINY.hyper_latent, 2, 3), symbol)
     symbols = torch.full((1, TINY.latent, 8, 12), symbol)
     found = [decode(path, hyper, symbols) for path in paths]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from baselines.neural.crdr.architecture import TINY
-from baselines.neural.entropy.rounding import annealed, with_dead_zone
+from baselines.neural.entropy.factorised import annealed, with_dead_zone
 from support.networks.fixed_network import network
 
 

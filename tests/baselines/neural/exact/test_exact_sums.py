@@ -12,20 +12,18 @@ from baselines.neural.blocks.layers import convolution, upsampling
 from baselines.neural.crdr.coder import exact_fourier
 from baselines.neural.crdr.model import HIGHEST_BETA, fourier
 from baselines.neural.exact import layers as exact_sums
-from baselines.neural.exact.functions import (
-    exponential,
-    sigmoid,
-    sine_cosine,
-    softplus,
-    square_root,
-)
 from baselines.neural.exact.layers import (
     ACTIVATION_BITS,
     WEIGHT_BITS,
     ExactConvolution,
     ExactLinear,
     exact_transform,
+    exponential,
     on_grid,
+    sigmoid,
+    sine_cosine,
+    softplus,
+    square_root,
     weights_on_grid,
 )
 from benchmark.errors import CorruptStream

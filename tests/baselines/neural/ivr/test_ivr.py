@@ -81,7 +81,7 @@ def test_the_tables_cost_what_the_distributions_do():
 
 
 def fractional_bits(network):
-    from baselines.neural.entropy.fixed.fractional_bits import fractional_bit_tables
+    from baselines.neural.entropy.fixed.integer_path import fractional_bit_tables
 
     return fractional_bit_tables(default_fractional_bits(network))
 

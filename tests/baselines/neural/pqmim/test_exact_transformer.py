@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.pqmim import exact_transformer
+from baselines.neural.pqmim import coder
 from baselines.neural.pqmim.architecture import TINY
-from baselines.neural.pqmim.exact_transformer import ExactTransformer, exponentials
+from baselines.neural.pqmim.coder import ExactTransformer, exponentials
 from baselines.neural.pqmim.transformer import MaskedTransformer, stages_of
 from support.processes import ran
 
@@ -106,7 +106,7 @@ def test_no_sum_depends_on_its_order(monkeypatch):
 
     monkeypatch.setattr(torch.Tensor, "__matmul__", shuffled_product)
     monkeypatch.setattr(torch.Tensor, "sum", shuffled_sum)
-    monkeypatch.setattr(exact_transformer, "linear", lambda x, w: shuffled_product(x, w.T))
+    monkeypatch.setattr(coder, "linear", lambda x, w: shuffled_product(x, w.T))
     exact.frequencies(exact.features(*inputs(11, 13, 3)), 0)
     # Of a layer four, and two for each window; the embedding and the logits.
     assert done.count("product") == TINY.layers * (4 + 2 * 4) + 2

@@ -15,8 +15,8 @@ from baselines.neural.cost import costs
 from baselines.neural.inference import padded, to_images
 from baselines.neural.pqmim.architecture import MICRO, TINY, transformer_macs_per_pixel
 from baselines.neural.pqmim.coder import PqMimCoder
-from baselines.neural.pqmim.members import BOOKS
 from baselines.neural.pqmim.model import PqMimNetwork
+from baselines.neural.pqmim.objective import BOOKS
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run import read_record
 from baselines.neural.training.suites import generative_suite

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.pqmim.quantiser import ProductQuantiser
+from baselines.neural.pqmim.model import ProductQuantiser
 
 BOOKS, ENTRIES, WIDTH = 3, 7, 4
 

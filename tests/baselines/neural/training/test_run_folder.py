@@ -2,26 +2,20 @@
 
 import json
 import sys
-from dataclasses import asdict
 
 import pytest
 
-from baselines.compressai.matched import compressai, single_rate
 from baselines.neural.training import __main__ as command
-from baselines.neural.training.run import RunRecord, Subject, read_record, train
+from baselines.neural.training.run import Subject, train
 from baselines.neural.training.run_folder import load_state
 from benchmark.errors import UsageError
 from support.training.fixtures import (
     CPU,
-    REALISM,
     STAGE,
     differing,
-    json_free,
-    learner_of,
     of_journal,
     pictures,
     recipe_of,
-    toy,
     write_photographs,
 )
 
@@ -62,26 +56,10 @@ def test_a_run_begun_before_a_field_existed_resumes(tmp_path, data):
     path = tmp_path / "recipe.json"
     record = json.loads(path.read_text())
     del record["recipe"]["stages"][0]["map_share"], record["recipe"]["autocast"]
-    record["subject"] = {"model": "ours", "lmbda": 0.0}
     path.write_text(json.dumps(record))
     train(Subject(), recipe, [data], tmp_path, device="cpu")
     assert load_state(tmp_path, CPU)["step"] == 2
     assert json.loads(path.read_text())["recipe"]["autocast"] is False
-
-
-def test_a_record_and_a_state_of_an_earlier_version_are_those_of_the_same_run(tmp_path):
-    recipe = single_rate(recipe_of(REALISM), 0.01)
-    subject = compressai("mbt2018-mean", 0.01, (8, 12))
-    record = {"recipe": asdict(recipe), "photographs": 3}
-    earlier = {"model": "compressai:mbt2018-mean", "lmbda": 0.01, "widths": [8, 12]}
-    (tmp_path / "recipe.json").write_text(json.dumps({**record, "subject": earlier}))
-    assert read_record(tmp_path) == RunRecord(subject, recipe, 3)
-    learner = learner_of(toy(), REALISM)
-    learner.update()
-    state = json_free(learner.state())
-    other = learner_of(toy(), REALISM)
-    other.load_state({"adversary": state.pop("objective"), **state})
-    assert not differing(learner.state(), other.state())
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"recipe": 3, "subject": {}}'])

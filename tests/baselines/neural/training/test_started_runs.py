@@ -45,6 +45,8 @@ def test_a_run_begins_with_the_weights_of_the_checkpoint(place, initialise):
     for name, value in after.network.state_dict().items():
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
     assert after.card.crops == before.card.crops + 2
+    assert after.card.steps == before.card.steps + 1
+    assert f"{after.card.crops} crops in all" in after.card.training
     assert f"begun from checkpoint {before.card.sha256[:8]} of 8 crops" in after.card.training_data
     assert f"--start {first}" in after.card.command
 

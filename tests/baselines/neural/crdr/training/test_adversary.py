@@ -9,9 +9,9 @@ import torch
 from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.discriminators import DISCRIMINATORS
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.objective import Adversary
-from baselines.neural.crdr.stage import draw_levels
+from baselines.neural.crdr.objective import Adversary, draw_levels
 from baselines.neural.training.losses.gan import GAN_LOSSES
+from baselines.neural.training.objective import Setup
 from baselines.neural.training.photographs import draw_crops
 from baselines.neural.training.workers import Workers
 from support.training.fixtures import (
@@ -128,8 +128,8 @@ def test_the_generator_s_loss_is_weighted_with_beta_and_balanced_like_the_rest(j
 
 
 def adversary_of(**different):
-    stage = recipe_of({**REALISM, **different}).stages[0]
-    return Adversary(stage, seed=1, device=CPU, workers=Workers())
+    recipe = recipe_of({**REALISM, **different})
+    return Adversary(recipe.stages[0], Setup(recipe, 0, CPU, Workers()))
 
 
 def noise_images(count, seed):

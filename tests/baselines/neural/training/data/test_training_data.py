@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from baselines.neural.crdr.model import HIGHEST_BETA
-from baselines.neural.crdr.stage import control, draw_levels
+from baselines.neural.crdr.objective import control, draw_levels
 from baselines.neural.training.photographs import draw_crops, load_photographs, pack
 from benchmark.errors import UsageError
 from support.training.fixtures import LAMBDAS, REALISM, SINGLE, noise, pictures, stage_of

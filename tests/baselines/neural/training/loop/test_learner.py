@@ -9,10 +9,9 @@ from torch import nn
 
 from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.objective import weight_of
-from baselines.neural.crdr.stage import draw_levels
+from baselines.neural.crdr.objective import draw_levels, weight_of
 from baselines.neural.perceptual import Perceptual
-from baselines.neural.training import precision
+from baselines.neural.training import objective
 from baselines.neural.training.photographs import draw_crops
 from baselines.neural.training.workers import Workers
 from conftest import SHARED
@@ -36,7 +35,7 @@ ALEXNET = SHARED / "data" / "weights"
 
 
 def test_a_stage_in_float32_is_so_whatever_the_recipe_says(monkeypatch):
-    monkeypatch.setattr(precision, "has_bfloat16", lambda _device: True)
+    monkeypatch.setattr(objective, "has_bfloat16", lambda _device: True)
     coarse, fine, asked_for = (
         learner_of(toy(), {"float32": float32}, autocast=autocast).update().numbers
         for float32, autocast in ((False, True), (False, False), (True, True))

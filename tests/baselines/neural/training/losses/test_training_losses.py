@@ -68,5 +68,3 @@ def test_published_lambda_holds_while_a_batch_is_above_its_target_and_another_be
 def test_the_mean_of_a_batch_decides_for_all_of_it_if_there_are_targets():
     assert chosen(2, [0.01, 0.8]) == [np.float32(0.8)] * 2
     assert chosen(2, [0.37, 0.34]) == [LAMBDA_BELOW] * 2
-    lambdas = torch.tensor([0.4, 0.13])
-    assert towards_target(stage_of(), 2.0, torch.tensor([9.0, 9.0]), lambdas) is lambdas

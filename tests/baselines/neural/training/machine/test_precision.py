@@ -6,17 +6,16 @@ import pytest
 
 from baselines.neural.checkpoint.card import load_card
 from baselines.neural.inference import computes_bfloat16
-from baselines.neural.training import precision
-from baselines.neural.training.loop import precision_steps, run_request
-from baselines.neural.training.precision import steps_as_asked
-from baselines.neural.training.run_folder import load_state, save_state
+from baselines.neural.training import objective
+from baselines.neural.training.loop import run_request
+from baselines.neural.training.run_folder import load_state
 from baselines.neural.training.workers import Workers
-from support.training.fixtures import CPU, Toy, differing, recipe_of, request_for
+from support.training.fixtures import CPU, recipe_of, request_for
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 
 def on_a_processor(monkeypatch, *, with_bfloat16):
-    monkeypatch.setattr(precision, "has_bfloat16", lambda _device: with_bfloat16)
+    monkeypatch.setattr(objective, "has_bfloat16", lambda _device: with_bfloat16)
 
 
 def test_a_run_resumes_in_the_other_precision_and_counts_both(tmp_path, monkeypatch):
@@ -34,28 +33,6 @@ def test_a_run_resumes_in_the_other_precision_and_counts_both(tmp_path, monkeypa
     assert said == [
         (0, 1, "bfloat16"), (0, 2, "float32"), (0, 3, "bfloat16"), (1, 2, "float32"),
     ]  # fmt: skip
-
-
-def test_a_state_that_counts_no_steps_goes_on_and_did_what_its_recipe_asked_for(
-    tmp_path, monkeypatch
-):
-    """As a state that was saved before the precision depended on the processor."""
-    on_a_processor(monkeypatch, with_bfloat16=True)
-    recipe = recipe_of({"steps": 4, "decay_at": 0.5}, {"steps": 4, "mixed_levels": True})
-    for name, pieces in (("earlier", 3), ("whole", 0)):
-        folder = tmp_path / name
-        for _ in range(pieces):
-            run_request(Workers(), request_for(folder, recipe, Toy, deadline=0.0))
-            state = load_state(folder, CPU)
-            del state["precision_steps"]
-            save_state(folder, state)
-        run_request(Workers(), request_for(folder, recipe, Toy))
-    earlier, whole = (load_state(tmp_path / name, CPU) for name in ("earlier", "whole"))
-    assert not differing(earlier, whole)
-    assert whole["precision_steps"] == {"float32": 8}
-    asked = recipe_of({"steps": 5}, {"steps": 4, "float32": True}, {"steps": 6}, autocast=True)
-    assert steps_as_asked(asked, 2, 1) == {"bfloat16": 6, "float32": 4}
-    assert precision_steps({"index": 0, "step": 2}, asked) == {"bfloat16": 2}
 
 
 def test_the_first_line_says_the_precision_and_the_card_the_steps_of_each(tmp_path, monkeypatch):

@@ -4,9 +4,13 @@ import pytest
 import torch
 
 from baselines.neural.training.loop import run_request
-from baselines.neural.training.precision import deterministic_kernels, exact_float32
+from baselines.neural.training.objective import (
+    StepGuard,
+    deterministic_kernels,
+    exact_float32,
+    load_optimiser,
+)
 from baselines.neural.training.run_folder import load_state
-from baselines.neural.training.step_guard import StepGuard, load_optimiser
 from baselines.neural.training.workers import Workers
 from benchmark.errors import UsageError
 from support.training.fixtures import CPU, Toy, learner_of, recipe_of, request_for, toy
@@ -130,7 +134,7 @@ def test_a_float32_stage_switches_tf32_off_for_its_steps_alone(float32, monkeypa
             seen.append(tf32())
             return super().forward(*given, **named)
 
-    monkeypatch.setattr("baselines.neural.training.precision.has_bfloat16", lambda device: True)
+    monkeypatch.setattr("baselines.neural.training.objective.has_bfloat16", lambda device: True)
     before = tf32()
     assert before[1], "torch's default"
     learner_of(toy(Watched), {"float32": float32}, autocast=True).update()

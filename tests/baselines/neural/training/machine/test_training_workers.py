@@ -8,6 +8,7 @@ import torch
 
 from baselines.neural.crdr.objective import Adversary
 from baselines.neural.training.learner import Learner
+from baselines.neural.training.objective import Setup
 from baselines.neural.training.run import Subject, train
 from baselines.neural.training.run_folder import load_state
 from baselines.neural.training.workers import Launch, Workers
@@ -23,7 +24,6 @@ from support.training.fixtures import (
     fresh_toy,
     photographs,
     recipe_of,
-    stage_of,
     started,
     wait_for_entries,
     write_photographs,
@@ -67,8 +67,9 @@ def test_discriminators_of_two_processes_agree_where_each_has_a_rate_that_the_ot
     first, second = (torch.load(two[0] / f"{rank}.pt") for rank in range(2))
     assert not differing(first["discriminators"], second["discriminators"])
     assert first["discriminator_loss"] == second["discriminator_loss"]
-    stage = stage_of(**{**REALISM, "objective": "sgan"})
-    untouched = Adversary(stage, 1, CPU, Workers()).state()["network"]
+    recipe = recipe_of({**REALISM, "objective": "sgan"})
+    setup = Setup(recipe, 0, CPU, Workers())
+    untouched = Adversary(recipe.stages[0], setup).state()["network"]
     changed = {path.split(".")[1] for path in differing(untouched, first["discriminators"])}
     assert changed == {"0", "1"}, "Adam leaves a weight whose gradient is zero where it is"
 

@@ -12,10 +12,10 @@ import torch
 from baselines.neural.architecture import load_architecture
 from baselines.neural.hific.objective import Hific
 from baselines.neural.multirealism.objective import MultiRealism
-from baselines.neural.training.field_suite import LEARNING_RATES, field_suite
 from baselines.neural.training.losses.conditional_gan import PatchDiscriminator
 from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.recipe import load_recipe, recipe_from
+from baselines.neural.training.suites import LEARNING_RATES, field_suite
 from baselines.neural.training.workers import Workers
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import UsageError

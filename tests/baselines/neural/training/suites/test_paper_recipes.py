@@ -15,10 +15,10 @@ from baselines.neural.elic.objective import Elic
 from baselines.neural.hific.objective import Hific
 from baselines.neural.ivr.objective import Ivr
 from baselines.neural.multirealism.objective import MultiRealism
-from baselines.neural.training.field_suite import RATES, field_suite
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.recipe import load_recipe
+from baselines.neural.training.suites import RATES, field_suite
 from baselines.neural.training.workers import Workers
 from benchmark.errors import UsageError
 from support.training.fixtures import CPU, learner_of, photographs, toy
