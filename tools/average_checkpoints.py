@@ -25,7 +25,7 @@ from baselines.neural.crdr.objective import Realism
 from baselines.neural.network import Network
 from baselines.neural.training.losses.rate_distortion import validate
 from baselines.neural.training.photographs import held_out, photograph_paths, validation_pictures
-from baselines.neural.training.session import estimates, table_images
+from baselines.neural.training.session import CROP_PX, estimates
 from benchmark.errors import BenchError, UsageError
 from benchmark.system.machine import commit
 
@@ -103,7 +103,7 @@ def average(chosen: argparse.Namespace) -> str:
         chosen.out,
         network,
         mean_card([one.card for one in checkpoints], shares, estimates(validation.points)),
-        table_images(pictures),
+        [pixels[-CROP_PX:, -CROP_PX:] for pixels in pictures],
         half=True,
         quantised=True,
     )

@@ -41,7 +41,7 @@ from baselines.neural.inference import to_images
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.photographs import pack
 from baselines.neural.training.recipe import load_recipe
-from baselines.neural.training.run import Subject, make_network
+from baselines.neural.training.run import Subject
 from baselines.neural.training.workers import Workers
 from benchmark.codec import Codec, Pixels, Setting
 from benchmark.codec_spec import load_codec, parse_codec, resolve
@@ -452,7 +452,8 @@ def _trained(conditions: Conditions, size: str, precision: str) -> Result:
     recipe = replace(recipe, sizes=size, autocast=precision == "bfloat16", stages=(stage,))
     noise = np.random.default_rng(0).integers(0, 256, (8, 512, 768, 3), np.uint8)
     torch.manual_seed(0)
-    network = make_network(Subject(recipe.architecture), recipe).to(conditions.device)
+    architecture, config = Subject(recipe.architecture).load(recipe.sizes)
+    network = architecture.build(config).to(conditions.device)
     learner = Learner(network, recipe, 0, pack(noise), Workers())
     for _ in range(3):
         learner.update()

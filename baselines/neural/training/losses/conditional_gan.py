@@ -108,6 +108,9 @@ class StageAdversary:
         self._optimiser = self._setup.guard.adam(self._network.parameters(), rate)
         self.load_state(self._state)
 
+    def _prepare(self, given: Tensor) -> None:
+        """Make the network, where it depends on what is given."""
+
     def penalty(
         self,
         images: Tensor,
@@ -116,6 +119,7 @@ class StageAdversary:
         weights: Tensor | None = None,
     ) -> Tensor:
         """Return the generator's loss of each of `images` (n, 3, h, w), weighted: (n,)."""
+        self._prepare(given)
         self._network.requires_grad_(False)
         expected = None
         if self.gan.reference != "none":
@@ -173,18 +177,10 @@ class ConditionalAdversary(StageAdversary):
     def __init__(self, stage: GanStage, setup: Setup) -> None:
         super().__init__(GAN_LOSSES["sgan"], stage, setup)
 
-    def penalty(
-        self,
-        images: Tensor,
-        given: Tensor,
-        references: Tensor | None = None,
-        weights: Tensor | None = None,
-    ) -> Tensor:
-        """Return the non-saturating loss of each of `images` (n, 3, h, w) with latents: (n,)."""
+    def _prepare(self, given: Tensor) -> None:
         if self._network is None:
             widths = self._stage.discriminator_channels, self._stage.discriminator_latent_channels
             self._make(lambda: PatchDiscriminator(given.shape[1], *widths))
-        return super().penalty(images, given.detach(), references, weights)
 
 
 class GanObjective(RateDistortion):
@@ -222,7 +218,7 @@ class GanObjective(RateDistortion):
             penalty = penalty + lpips * distance
             numbers["lpips"] = distance.mean() / mean
         if self._adversary is not None:
-            losses = self._adversary.penalty(images, latents)
+            losses = self._adversary.penalty(images, latents.detach())
             losses = losses if weights is None else weights * losses
             penalty = penalty + gan * losses
             numbers["generator"] = losses.mean() / mean
