@@ -69,13 +69,12 @@ def dataset_contents(
     table, done = stored.table, stored.done()
     from_packs: dict[str, tuple[Pack, RecordedStream]] = {}
     rows = []
-    for pack in packs:
-        for stream in pack.streams.values():
-            if _dataset(stream) == dataset:
-                row = row_of(pack, stream, EARLIEST_RUN) | {"bundled": True}
-                if row["cell"] not in done and row["cell"] not in from_packs:
-                    from_packs[row["cell"]] = pack, stream
-                    rows.append(row)
+    for pack, stream in ((it, stream) for it in packs for stream in it.streams.values()):
+        if _dataset(stream) == dataset:
+            row = row_of(pack, stream, EARLIEST_RUN) | {"bundled": True}
+            if row["cell"] not in done and row["cell"] not in from_packs:
+                from_packs[row["cell"]] = pack, stream
+                rows.append(row)
     if rows:
         added = pa.Table.from_pylist(rows, schema=table_schema())
         table = merge_versions(pa.concat_tables([table, added], promote_options="default"))
@@ -121,8 +120,8 @@ def import_pack(pack: Pack, results: Path, arguments: list[str]) -> list[Importe
             raise BadPack(pack.path, f"{name!r} is no name of a dataset")
         by_store.setdefault(name, []).append(stream)
     return [
-        _import_dataset(pack, recorded, Store(results / name), arguments)
-        for name, recorded in sorted(by_store.items())
+        _import_dataset(pack, by_store[name], Store(results / name), arguments)
+        for name in sorted(by_store)
     ]
 
 
@@ -131,14 +130,11 @@ def row_of(pack: Pack, recorded: RecordedStream, run: str) -> Row:
     kinds = {field.name: field.type for field in table_schema() if field.name not in LEFT_OUT}
     info = pack.infos[recorded.spec]
     try:
-        row: Row = {
-            name: _value(text, kinds[name])
-            for name, text in recorded.fields.items()
-            if name in kinds
-        }
+        texts = {name: text for name, text in recorded.fields.items() if name in kinds}
+        row: Row = {name: _value(text, kinds[name]) for name, text in texts.items()}
         bpp = bits_per_pixel(recorded.num_bytes, recorded.width_px * row["height_px"])
         source = recorded.image_sha256, recorded.width_px, row["coding_protocol"]
-    except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, ZeroDivisionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise BadPack(pack.path, f"a line of {recorded.image} cannot be read ({reason})") from error
     return row | {
@@ -158,8 +154,8 @@ def _import_dataset(
     pack: Pack, recorded: Sequence[RecordedStream], store: Store, arguments: list[str]
 ) -> Imported:
     run = new_run_id(store.folder)
-    rows = [row_of(pack, one, run) for one in recorded]
-    streams = [pack.read(one) for one in recorded]
+    rows = [row_of(pack, stream, run) for stream in recorded]
+    streams = [pack.read(stream) for stream in recorded]
     stored = store.read()
     done = stored.done() & {row["cell"] for row in rows}
     done -= stored.without_stream(store, done)
@@ -179,17 +175,10 @@ def _value(text: str | None, kind: pa.DataType) -> Any:
     if not text:
         return None
     if pa.types.is_integer(kind):
-        number = int(text)
-        if number.bit_length() > 63:
-            raise ValueError(f"a number of {number.bit_length()} bits")
-        return number
+        return pa.scalar(int(text), kind).as_py()
     if pa.types.is_floating(kind):
         return float(text)
-    if pa.types.is_boolean(kind):
-        if text not in ("True", "False"):
-            raise ValueError(f"{text!r} is neither True nor False")
-        return text == "True"
-    return text
+    return {"True": True, "False": False}[text] if pa.types.is_boolean(kind) else text
 
 
 def _dataset(recorded: RecordedStream) -> str:

@@ -25,13 +25,10 @@ from benchmark.system.text import counted
 Row = Mapping[str, Any]
 
 # Columns on the codec are stored once, in pack.json; the others are unknown to a pack or constant.
-LEFT_OUT = frozenset(
-    (
-        *("cell", "run", "status", "stage", "reason", "bytes_origin", "recorded"),
-        *(*WHERE_READ, "attested"),
-        *INFO_COLUMNS.values(),
-    )
-)
+LEFT_OUT = {
+    *("cell", "run", "status", "stage", "reason", "bytes_origin", "recorded", "attested"),
+    *(*WHERE_READ, *INFO_COLUMNS.values()),
+}
 ORDER = ("dataset", "image", "codec", "variant", "setting_name", "setting_value")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -67,27 +64,35 @@ def export_pack(
         table = store.table()
         newest = table.take(newest_rows(table).index)
         newest = newest.filter(pc.equal(newest["status"], "ok"))
-        chosen = [row for row in newest.to_pylist() if _spec(row) in codecs]
-        finished |= {_spec(row) for row in chosen}
-        kept: list[Row] = []
+        runs: set[str] = set()
         bare: list[Row] = []  # bundled with the project, without their streams
-        for row in chosen:
-            has = not row["bundled"] or store.has_stream(row["stream_sha256"])
-            (kept if has else bare).append(row)
-        if bare:
-            left_out.append(_without_stream(bare, store.folder.name))
-        rows += kept
-        for row in kept:
-            data = store.stream(row["stream_sha256"])
-            if data is None:
+        for row in newest.to_pylist():
+            if _spec(row) not in codecs:
+                continue
+            finished.add(_spec(row))
+            digest = row["stream_sha256"]
+            data = store.stream(digest) if store.has_stream(digest) else None
+            if data is not None:
+                rows.append(row)
+                streams[digest] = data
+                runs.add(row["run"])
+            elif row["bundled"]:
+                bare.append(row)
+            else:
                 raise UsageError(
                     f"the stream of {row['codec']} {row['setting_name']}={row['setting_value']:g} "
                     f"of {row['image']} was not kept in {store.folder}: it cannot be in a pack"
                 )
-            streams[row["stream_sha256"]] = data
-        for run in {row["run"] for row in kept}:
+        for run in runs:
             infos = store.record(run).get("codecs", {})
             licences |= {text: info["licence"] for text, info in infos.items()}
+        if bare:
+            specs = ",".join(sorted({_spec(row).text for row in bare}))
+            name = store.folder.name
+            left_out.append(
+                f"{counted(len(bare), 'bundled row')} of {name} without a bundled stream; "
+                f"`bench run --codecs {specs} --dataset {name}` makes them here"
+            )
     for spec in codecs:
         if spec not in finished:
             where = ", ".join(str(store.folder) for store in stores)
@@ -147,33 +152,24 @@ def infos_of(rows: Sequence[Row], licences: Mapping[str, str]) -> dict[CodecSpec
     licences: SPDX identifiers by the variant's spec as text. Raises `UsageError` if the rows of a
     variant are of two versions.
     """
-    result: dict[CodecSpec, CodecInfo] = {}
+    infos: dict[CodecSpec, CodecInfo] = {}
     for row in rows:
         spec = _spec(row)
         info = info_of(row, licences.get(spec.text, "NOASSERTION"))
-        if result.setdefault(spec, info) != info:
+        if infos.setdefault(spec, info) != info:
             raise UsageError(f"rows of {spec.text} are of several versions: export one")
-    return result
+    return infos
 
 
 def _spec(row: Row) -> CodecSpec:
     return CodecSpec.of(row["codec"], row["variant"])
 
 
-def _without_stream(bare: Sequence[Row], dataset: str) -> str:
-    specs = ",".join(sorted({_spec(row).text for row in bare}))
-    return (
-        f"{counted(len(bare), 'bundled row')} of {dataset} without a bundled stream; "
-        f"`bench run --codecs {specs} --dataset {dataset}` makes them here"
-    )
-
-
 def _csv(rows: Sequence[Row]) -> bytes:
-    columns, text = pack_columns(), io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, pack_columns(), extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    for row in sorted(rows, key=lambda row: [row[name] for name in ORDER]):
-        writer.writerow({name: "" if row.get(name) is None else row[name] for name in columns})
+    writer.writerows(sorted(rows, key=lambda row: [row[name] for name in ORDER]))
     return text.getvalue().encode()
 
 

@@ -12,8 +12,8 @@ import csv
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,8 +52,6 @@ class RecordedStream(NamedTuple):
 
 
 Key = tuple[CodecSpec, str, int, Setting]  # variant, source's pixels and width, setting
-
-
 # Returns the bytes of a file by its name; None if it is absent or has more than so many bytes.
 Files = Callable[[str, int], bytes | None]
 
@@ -97,16 +95,16 @@ class Pack:
         for spec in infos:
             if not codecs.may_run(spec):
                 raise UsageError(f"{self.path}: {why_not_run(spec)}")
-        streams = {key: one for key, one in self.streams.items() if one.spec in infos}
+        streams = {key: it for key, it in self.streams.items() if it.spec in infos}
         return replace(self, infos=infos, streams=streams)
 
-    def read(self, one: RecordedStream) -> bytes:
+    def read(self, stream: RecordedStream) -> bytes:
         """Return the bytes of a stream; raise `BadPack` if they are missing or not as recorded."""
-        data = self.files(f"{STREAMS}/{one.sha256}", LARGEST_FILE_BYTES)
+        data = self.files(f"{STREAMS}/{stream.sha256}", LARGEST_FILE_BYTES)
         if data is None:
-            raise BadPack(self.path, f"its stream {one.sha256[:8]} is missing")
-        if len(data) != one.num_bytes or hashlib.sha256(data).hexdigest() != one.sha256:
-            raise BadPack(self.path, f"its stream {one.sha256[:8]} is damaged")
+            raise BadPack(self.path, f"its stream {stream.sha256[:8]} is missing")
+        if len(data) != stream.num_bytes or hashlib.sha256(data).hexdigest() != stream.sha256:
+            raise BadPack(self.path, f"its stream {stream.sha256[:8]} is damaged")
         return data
 
 
@@ -124,10 +122,10 @@ class Recorded:
 
     def find(self, image_sha256: str, width_px: int, setting: Setting) -> RecordedStream:
         """Return the recorded stream of an image; raise `ImageRefused` if there is none."""
-        result = self._pack.find(self._spec, image_sha256, width_px, setting)
-        if result is None:
+        stream = self._pack.find(self._spec, image_sha256, width_px, setting)
+        if stream is None:
             raise ImageRefused(f"{self._pack.path} has no stream of this image at {setting}")
-        return result
+        return stream
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the recorded bytes; raise `ImageRefused` if absent, `BadPack` if damaged."""
@@ -158,12 +156,15 @@ def open_pack(path: Path) -> Pack:
         notes: tuple[str, ...] = ()
 
     files = _files_of(path)
-    index, rows = _required(path, files, INDEX), _required(path, files, ROWS)
+    index, rows = (files(name, LARGEST_INDEX_BYTES) for name in (INDEX, ROWS))
+    if index is None or rows is None:
+        name = INDEX if index is None else ROWS
+        raise BadPack(path, f"it holds no {name}, or one of more than {LARGEST_INDEX_BYTES} bytes")
     try:
         header = msgspec.json.decode(index, type=Index)
-        infos = {CodecSpec.of(one.codec, one.variant): one.info for one in header.codecs}
-        table = csv.DictReader(io.StringIO(rows.decode()))
-        streams = {_key(one): one for one in map(_recorded_stream, table)}
+        infos = {CodecSpec.of(of.codec, of.variant): of.info for of in header.codecs}
+        lines = map(_recorded_stream, csv.DictReader(io.StringIO(rows.decode())))
+        streams = {(it.spec, it.image_sha256, it.width_px, it.setting): it for it in lines}
     except (ValueError, KeyError, TypeError, csv.Error, RecursionError, BadOption) as error:
         reason = f"{type(error).__name__}: {error}"
         raise BadPack(path, f"{INDEX} or {ROWS} cannot be read ({reason})") from error
@@ -181,8 +182,8 @@ def open_pack(path: Path) -> Pack:
 def packs_in(folder: Path) -> list[Pack]:
     """Open the packs of a folder, sorted by name. Raises `BadPack`."""
     tars = (path for path in folder.glob("*.tar") if is_regular(path))
-    result = [*tars, *(index.parent for index in folder.glob(f"*/{INDEX}"))]
-    return [open_pack(path) for path in sorted(result)]
+    folders = (index.parent for index in folder.glob(f"*/{INDEX}"))
+    return [open_pack(path) for path in sorted([*tars, *folders])]
 
 
 def shipped_packs() -> list[Pack]:
@@ -196,10 +197,8 @@ def with_variant(packs: Iterable[Pack], spec: CodecSpec) -> Pack | None:
 
 
 def _files_of(path: Path) -> Files:
-    if path.is_dir():
-        return partial(_read_in_folder, path)
     try:
-        return _files_in_tar(path)
+        return _files_in_folder(path) if path.is_dir() else _files_in_tar(path)
     except BadTar as bad:
         what = f"it is neither a folder nor a whole uncompressed tar: {bad}"
         raise BadPack(path, what) from bad
@@ -207,44 +206,30 @@ def _files_of(path: Path) -> Files:
         raise BadPack(path, f"it cannot be read ({error.strerror or error})") from error
 
 
-def _read_in_folder(folder: Path, name: str, most: int) -> bytes | None:
-    try:
-        return read_regular(folder / name, most, within=folder)
-    except OSError:
+def _files_in_folder(folder: Path) -> Files:
+    def read(name: str, most: int) -> bytes | None:
+        with suppress(OSError):
+            return read_regular(folder / name, most, within=folder)
         return None
+
+    return read
 
 
 def _files_in_tar(path: Path) -> Files:
-    """Return how to read the files of a tar, by their offsets, so that no file stays open."""
     with open_regular(path) as tar:
         members = {member.name: member for member in files_of_tar(tar)}
     roots = [name for name in members if name.rpartition("/")[2] == INDEX]
     root = min(roots, key=len, default=INDEX).removesuffix(INDEX)
 
-    places = {
-        name.removeprefix(root): (member.start, member.size)
-        for name, member in members.items()
-        if name.startswith(root)
-    }
-    return partial(_read_in_tar, path, places)
+    def read(name: str, most: int) -> bytes | None:
+        member = members.get(root + name)
+        if member is None or member.size > most:
+            return None
+        with open_regular(path) as tar:  # by its place, so that no file stays open
+            tar.seek(member.start)
+            return tar.read(member.size)
 
-
-def _read_in_tar(
-    path: Path, places: Mapping[str, tuple[int, int]], name: str, most: int
-) -> bytes | None:
-    start, size = places.get(name, (0, 0))
-    if not start or size > most:
-        return None
-    with open_regular(path) as file:
-        file.seek(start)
-        return file.read(size)
-
-
-def _required(path: Path, files: Files, name: str) -> bytes:
-    data = files(name, LARGEST_INDEX_BYTES)
-    if data is None:
-        raise BadPack(path, f"it holds no {name}, or one of more than {LARGEST_INDEX_BYTES} bytes")
-    return data
+    return read
 
 
 def _recorded_stream(line: Mapping[str, str]) -> RecordedStream:
@@ -264,7 +249,3 @@ def _recorded_stream(line: Mapping[str, str]) -> RecordedStream:
         float(seconds) if seconds else None,
         line,
     )
-
-
-def _key(one: RecordedStream) -> Key:
-    return one.spec, one.image_sha256, one.width_px, one.setting
