@@ -32,7 +32,7 @@ class BoundCodec:
 
     @property
     def info(self) -> CodecInfo:
-        """Version, command, licence and fingerprint of what does the coding."""
+        """Version, command, licence and fingerprint of the encoder."""
         return self._context.copy().run(self._encoder.describe)
 
     def encode(
@@ -64,7 +64,7 @@ class BoundCodec:
     def _setting(self, setting: Setting | float | None, named: Mapping[str, float]) -> Setting:
         if named and (setting is not None or len(named) > 1):
             raise UsageError("a stream has one setting: give it once")
-        names = sorted({one.name for one in self.settings})
+        names = sorted({known.name for known in self.settings})
         for name, value in named.items():
             if name not in names:
                 raise UnknownName(f"setting of {self.name}", name, names)
@@ -108,6 +108,11 @@ def decoded(
 ) -> Pixels:
     """Return the pixels that were scored, decoded from a kept stream or from a pack's.
 
+    Their sha256 is the row's ``decoded_sha256``; uint8 of shape (height, width, 3), sRGB. Raises
+    `UsageError` if no row is meant, or several are; `Unavailable` if the stream was not kept, or
+    this machine lacks what decodes it; `CorruptStream` if the stream is damaged or decodes to other
+    pixels.
+
     Parameters
     ----------
     source : path
@@ -121,20 +126,6 @@ def decoded(
         As in `open_codec`.
     **setting : float
         The setting by its name, ``quality=30``; none for a codec with results at one setting.
-
-    Returns
-    -------
-    array
-        uint8 of shape (height, width, 3), sRGB; its sha256 is the row's ``decoded_sha256``.
-
-    Raises
-    ------
-    UsageError
-        If no row is meant, or several are.
-    Unavailable
-        If the stream was not kept, or this machine lacks what decodes it.
-    CorruptStream
-        If the stream is damaged or decodes to other pixels than those that were scored.
     """
     from benchmark.measure.execute import Failed
     from benchmark.measure.reconstruct import reconstruct_all
@@ -147,17 +138,15 @@ def decoded(
     folder = Path(source)
     if not (folder / "per_image").is_dir():
         raise UsageError(f"{folder} holds no rows of one dataset: name a folder as results/kodak")
-    contents = dataset_contents(
-        folder.parent, folder.name, packs_beside(folder.parent), NamedCodecs(codec)
-    )
+    packs = packs_beside(folder.parent)
+    contents = dataset_contents(folder.parent, folder.name, packs, NamedCodecs(codec))
     points = tuple(f"{codec}.{name}={value:.17g}" for name, value in setting.items())
-    chosen = choose_pictures(
-        contents, folder.name, PictureChoice(folder.name, codec, (image,), None, points)
-    )
+    choice = PictureChoice(folder.name, codec, (image,), None, points)
+    chosen = choose_pictures(contents, folder.name, choice)
     if not chosen.pictures:
         raise Unavailable(f"{codec} of {image} cannot be decoded: {'; '.join(chosen.absent)}")
     if len(chosen.pictures) > 1:
-        known = ", ".join(f"{picture.label} {picture.setting}" for picture in chosen.pictures)
+        known = ", ".join(f"{it.label} {it.setting}" for it in chosen.pictures)
         raise UsageError(f"{codec} of {image} has several pictures: {known}; name one of them")
     result = reconstruct_all([chosen.pictures[0].row], contents, chosen_device, 1)
     (pixels,) = (done[1] for done in result if done is not None)

@@ -35,8 +35,9 @@ def plot(
 ) -> "Axes":
     """Draw a metric against bits per pixel, one curve per codec variant, in the report's style.
 
-    At most eight curves are drawn. Points that are not over the same images as the others are left
-    out, as in `bench report`.
+    At most eight curves are plotted. Points that are not over the same images as the others are
+    left out, as in `bench report`. Raises `UsageError` if no point of the metric can be plotted, or
+    an option has a value that it cannot take.
 
     Parameters
     ----------
@@ -50,15 +51,6 @@ def plot(
     common, allow_few : bool
         As in `summary`.
     {parameters}
-
-    Returns
-    -------
-    matplotlib Axes
-
-    Raises
-    ------
-    UsageError
-        If no point of the metric can be drawn, or an option has a value that it cannot take.
     """
     import matplotlib.pyplot as plt
 
@@ -74,16 +66,16 @@ def plot(
         panels, _ = shown([measured_panel(result, measure)])
         if not panels:
             raise UsageError(f"no point of {name} can be drawn: `summary` counts its values")
-        drawn = styles(result.labels)
+        styled = styles(result.labels)
         if ax is not None:
-            draw_panel(ax, panels[0], drawn, look.linear_rate)
+            draw_panel(ax, panels[0], styled, look.linear_rate)
             for text in ax.legend(fontsize="x-small", frameon=False).get_texts():
                 text.set_parse_math(False)
             return ax
         with figure_style():
             size = WIDTHS[look.width or "page"], HEIGHT_INCHES
             figure, axes = plt.subplots(figsize=size, layout="constrained")
-            lines = draw_panel(axes, panels[0], drawn, look.linear_rate)
+            lines = draw_panel(axes, panels[0], styled, look.linear_rate)
             add_legend(figure, [handle for _, handle in lines], panels_note(panels))
     return axes
 

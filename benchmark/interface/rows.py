@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from benchmark.measure.outcome import Outcome
 
 Source: TypeAlias = "pd.DataFrame | str | Path | Outcome"  # rows, or where `load` finds them
-EVERY_METRIC = (*METRICS, *DISTRIBUTION_METRICS)
 LABEL = "label"
 FIRST = (
     *("codec", "variant", "setting_name", "setting_value", "dataset", "image"),
@@ -45,7 +44,8 @@ def load(
     """Return stored rows, one per cell, ordered by codec, variant, setting and image.
 
     Of several versions of a cell (tried again, timed, rescored) the best is returned. Bundled rows,
-    which the column ``bundled`` marks, are returned where means are over them.
+    which the column ``bundled`` marks, are returned where means are over them. Raises `UsageError`
+    if the folder holds no rows of a single dataset, `StoreError` if they cannot be read.
 
     Parameters
     ----------
@@ -67,13 +67,6 @@ def load(
         NaN (`missing` says why); identical images have an infinite PSNR. ``attrs["units"]`` and
         ``attrs["meanings"]`` describe the columns, ``attrs["protocols"]`` has the protocol ids that
         `summary` expects, and ``attrs["folder"]`` is where the rows are stored.
-
-    Raises
-    ------
-    UsageError
-        If the folder holds no rows of a single dataset.
-    StoreError
-        If the rows cannot be read.
     """
     gone: tuple[str, ...] = ()
     if isinstance(source, str | Path):
@@ -93,16 +86,15 @@ def load(
     names = table.column_names if details else [*FIRST, *_metrics(table), *LAST]
     frame: pd.DataFrame = table.select(names).to_pandas(types_mapper=kinds.get)
     frame.insert(names.index("variant") + 1, LABEL, _labels(table))
-    described = {field.name: field.metadata for field in schema_of(table.column_names)}
-    described = {name: text for name, text in described.items() if name in frame}
+    fields = [field for field in schema_of(table.column_names) if field.name in frame]
+    meanings = {field.name: field.metadata[b"meaning"].decode() for field in fields}
     frame.attrs = {
-        "units": {name: unit(name, text[b"unit"].decode()) for name, text in described.items()},
-        "meanings": {name: text[b"meaning"].decode() for name, text in described.items()},
-        "protocols": present_protocols(EVERY_METRIC),
+        "units": {f.name: unit(f.name, f.metadata[b"unit"].decode()) for f in fields},
+        "meanings": {**meanings, LABEL: "name of the codec variant in figures"},
+        "protocols": present_protocols((*METRICS, *DISTRIBUTION_METRICS)),
         "folder": str(folder),
         "gone": list(gone),
     }
-    frame.attrs["meanings"][LABEL] = "name of the codec variant in figures"
     return frame
 
 
@@ -116,13 +108,12 @@ def protocols(source: Source) -> pd.DataFrame:
     """
     table, _ = whole_rows(source)
     present = present_protocols(METRICS)
-    result = []
+    records = []
     for metric in _metrics(table):
-        counts = table[metric_columns(metric)[1]].drop_null().value_counts().to_pylist()
-        for one in sorted(counts, key=lambda count: -count["counts"]):
-            known = present.get(metric, one["values"]) == one["values"]
-            result.append((metric, one["values"], one["counts"], known))
-    return pd.DataFrame(result, columns=["metric", "protocol", "rows", "present"])
+        counts = table[metric_columns(metric)[1]].to_pandas().value_counts()
+        for protocol, count in counts.items():
+            records.append((metric, protocol, count, present.get(metric, protocol) == protocol))
+    return pd.DataFrame(records, columns=["metric", "protocol", "rows", "present"])
 
 
 def missing(source: Source) -> pd.DataFrame:
@@ -161,9 +152,8 @@ def whole_rows(source: Source) -> tuple[pa.Table, Path]:
     frame = source if isinstance(source, pd.DataFrame) else load(source, details=True)
     lacks = [name for name in KEY if name not in frame] + ["attrs"] * ("folder" not in frame.attrs)
     if lacks:
-        raise UsageError(
-            f"the frame lacks {', '.join(lacks)}: select rows of `load` and keep these"
-        )
+        what = ", ".join(lacks)
+        raise UsageError(f"the frame lacks {what}: select rows of `load` and keep these")
     if not len(frame):
         raise UsageError("the frame has no rows")
     folder = Path(frame.attrs["folder"])
@@ -215,18 +205,17 @@ def _metrics(table: pa.Table, asked: bool = False) -> list[str]:
     asked: or a reason why it has none.
     """
     usual = {metric_class(name).column for name in USUAL_METRICS}
-    known = [metric_class(name).column for name in METRICS]
-    result = []
-    for column in (*known, *own_columns(table.column_names)):
+
+    def has(column: str) -> bool:
         value, _, reason = metric_columns(column)
         nulls = [table[name].null_count for name in (value, *[reason] * asked)]
-        if column in usual or min(nulls) < table.num_rows:
-            result.append(column)
-    return result
+        return column in usual or min(nulls) < table.num_rows
+
+    known = [metric_class(name).column for name in METRICS]
+    return list(filter(has, (*known, *own_columns(table.column_names))))
 
 
 def _labels(table: pa.Table) -> list[str]:
-    """Return each row's name in figures."""
     pairs = [*zip(table["codec"].to_pylist(), table["variant"].to_pylist(), strict=True)]
     labels = {pair: label_of(*pair) for pair in sorted(set(pairs))}
     names = short_names(list(dict.fromkeys(labels.values())))

@@ -22,7 +22,9 @@ def run(
     """Measure codecs on the images of a dataset, as `bench run` does; finished cells are skipped.
 
     A cell is one image coded by one codec at one setting. Rows and streams are stored below
-    `results`, where `bench report` and every other command find them.
+    `results`, where `bench report` and every other command find them. Raises `UsageError` for an
+    unknown codec, dataset, metric or setting, and `Unavailable` if one that was named is not on
+    this machine, before anything is measured. After `KeyboardInterrupt` the same call resumes.
 
     {parameters}
     progress : callable, optional
@@ -34,15 +36,6 @@ def run(
     Outcome
         ``failures``, ``skipped`` and ``refused`` with reasons, and the stored rows of the cells
         that were asked for (``rows``, a pyarrow table). `load` makes a data frame of it.
-
-    Raises
-    ------
-    UsageError
-        For an unknown codec, dataset, metric or setting, before anything is measured.
-    Unavailable
-        If a codec, dataset or weight file that was named is not on this machine.
-    KeyboardInterrupt
-        If interrupted. Finished cells are stored; the same call resumes from there.
     """
     from benchmark.measure.run import run as measure
     from benchmark.measure.run import silent

@@ -1,14 +1,16 @@
 """Means, deltas, ranks and matches of stored rows, as data frames."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from typing import Any
 
-import pandas as pd
+from pandas import DataFrame
 
 from benchmark.analysis.comparable import Average, find_label
 from benchmark.analysis.comparison import compare
 from benchmark.analysis.match import matches, parse_tolerance
 from benchmark.analysis.rank import RATE, Budget, parse_target
 from benchmark.analysis.rank import rank as ranked_at
+from benchmark.analysis.summarise import Summary
 from benchmark.figures.bd_table import bd_records
 from benchmark.interface.rows import Source, summarised, unit
 from benchmark.metrics.measure import Measure
@@ -30,7 +32,7 @@ def summary(
     common: bool = False,
     average: Average = "per_image",
     allow_few: bool = False,
-) -> pd.DataFrame:
+) -> DataFrame:
     """Return the means of each codec variant at each setting, with the number of images of each.
 
     Parameters
@@ -50,31 +52,40 @@ def summary(
     -------
     DataFrame
         One row per codec variant and setting, lowest rate first: ``bpp``, the number of images,
-        and each mean followed by ``<metric>_images``, the number of images in it. Means are NaN
-        where there is no value. ``attrs`` has the units, what ``bpp`` averages (``meanings``), the
-        protocols in use, the number of images compared, and ``left_out``: rows that are not
-        comparable, with reasons.
+        and each mean followed by ``<metric>_images``, the number of images in it; NaN where there
+        is no value. ``attrs`` has the units, what ``bpp`` averages (``meanings``), the protocols in
+        use, the number of images compared, and rows that are ``left_out``, with reasons.
     """
     names = metric_names(metrics)
     result = summarised(source, names, common, average, allow_few)
-    means = pd.DataFrame(result.for_machines())
-    empty = [
-        metric_class(name).column
-        for name in names
-        if not result.values_of(metric_class(name).column)
+    columns = [metric_class(name).column for name in names]
+    without = [
+        f"{column}{end}"
+        for column in columns
+        if not result.values_of(column)
+        for end in ("", "_images", "_infinite", *EXTRA)
     ]
-    without = [f"{name}{end}" for name in empty for end in ("", "_images", "_infinite", *EXTRA)]
-    means = means.astype(dict.fromkeys(("bpp", *result.points[0].means), "float64"))
-    means = means.drop(columns=without, errors="ignore")
-    means.attrs = {
-        "units": {name: unit(name) for name in means.columns},
+    means = _frame(result.for_machines(), {"bpp", *result.points[0].means}, result)
+    attrs = {
         "meanings": {"bpp": RATES[average]},
-        "protocols": result.protocols_in_use,
-        "images": result.images,
-        "left_out": [one._asdict() for one in result.left_out],
+        "left_out": [rows._asdict() for rows in result.left_out],
         "machine": result.machine,
     }
+    means = means.drop(columns=without, errors="ignore")
+    means.attrs |= {**attrs, "units": {name: unit(name) for name in means.columns}}
     return means
+
+
+def _frame(records: list[dict[str, Any]], numbers: Container[str], of: Summary) -> DataFrame:
+    """Return records as a frame, columns of `numbers` as float64 even if they have None alone."""
+    frame = DataFrame(records)
+    frame = frame.astype({name: "float64" for name in frame.columns if name in numbers})
+    frame.attrs = {
+        "units": {name: unit(name) for name in frame.columns},
+        "protocols": of.protocols_in_use,
+        "images": of.images,
+    }
+    return frame
 
 
 def bd_rate(
@@ -86,16 +97,17 @@ def bd_rate(
     any_overlap: bool = False,
     common: bool = False,
     allow_few: bool = False,
-) -> pd.DataFrame:
+) -> DataFrame:
     """Return the Bjøntegaard deltas of every codec variant relative to an anchor.
 
     Computed as in `bench report`: Pareto fronts, Akima interpolation of the logarithmic rate, at
-    least four points, at most one in five points off the front.
+    least four points, at most one in five points off the front. Raises `UnknownName` if there is no
+    such metric, or the anchor has no rows.
 
     Parameters
     ----------
     source : DataFrame, path or Outcome
-        Rows of one dataset, from `load`, or what `load` takes.
+        As in `summary`.
     anchor : str
         Codec variant to compare with: its name in `summary`, or its spec.
     metric : str
@@ -115,43 +127,33 @@ def bd_rate(
         quartiles; ``_low`` and ``_high`` are ends of 95 % intervals over resampled images.
         ``bd_rate_overlap`` (0 to 1) is the share of qualities that both curves span, ``bd_metric``
         the mean difference of the metric at equal rate (of FID, KID and FD in percent: these are
-        compared by their logarithm), ``points_left_out`` names points off the
-        Pareto front, ``few`` marks distribution metrics of under 50 images. What cannot be computed
-        is NaN, with its ``reason``.
-
-    Raises
-    ------
-    UnknownName
-        If there is no such metric, or the anchor has no rows.
+        compared by their logarithm), ``points_left_out`` names points off the Pareto front, ``few``
+        marks distribution metrics of under 50 images. What cannot be computed is NaN, with its
+        ``reason``.
     """
     (name,) = metric_names([metric])
     result = summarised(source, (name,), common, "per_image", allow_few)
     label = find_label(anchor, result.labels)
-    measure = Measure.named(name)
-    comparisons = compare(result, measure, label, up_to_bpp, any_overlap)
-    deltas = pd.DataFrame(bd_records(comparisons, up_to_bpp))
-    numbers = [name for name in deltas.columns if name.endswith(NUMBERS) or name == "bd_metric"]
-    deltas = deltas.astype(dict.fromkeys(numbers, "float64"))  # None alone would be an object
-    deltas.attrs = {
-        "units": {name: unit(name) for name in deltas.columns},
-        "protocols": result.protocols_in_use,
-        "images": result.images,
-    }
-    return deltas
+    comparisons = compare(result, Measure.named(name), label, up_to_bpp, any_overlap)
+    records = bd_records(comparisons, up_to_bpp)
+    names = records[0] if records else ()
+    numbers = {name for name in names if name.endswith(NUMBERS) or name == "bd_metric"}
+    return _frame(records, numbers, result)
 
 
 def match(
     source: Source, codec: str, against: str, metric: str = "psnr", *, tolerance: str | float = 0.1
-) -> pd.DataFrame:
+) -> DataFrame:
     """Return ratios of two codecs over pairs of streams that match in one metric.
 
     Each stream of an image is paired with the nearest one of the other codec, if their values
-    differ by no more than the tolerance, and is in one pair at most, as in codec-compare.
+    differ by no more than the tolerance, and is in one pair at most, as in codec-compare. Raises
+    `UnknownName` or `UsageError` for a metric, codec or tolerance that does not allow it.
 
     Parameters
     ----------
     source : DataFrame, path or Outcome
-        Rows of one dataset, from `load` (any selection of them), or what `load` takes.
+        As in `summary`.
     codec, against : str
         Names of codecs, for all of their variants, or names of variants in `summary`.
     metric : str
@@ -170,20 +172,13 @@ def match(
         machine. Each is followed by both ends of its 95 % interval over images and by its number of
         pairs. ``images``, ``images_without_match``, ``pairs`` and ``..._streams_without_match`` are
         counts. Without a pair, numbers are NaN.
-
-    Raises
-    ------
-    UnknownName
-        If there is no such metric or no such codec in the frame.
-    UsageError
-        If the metric is of a set of images, or the tolerance is no such number.
     """
     names = tuple(dict.fromkeys((*METRICS, *metric_names([metric]))))
     summary = summarised(source, names, False, "per_image", False)
-    result = matches(summary, codec, against, metric, parse_tolerance(str(tolerance)))
-    table = pd.DataFrame([one.for_machines() for one in result])
-    ratios = [name for name in table.columns if "_ratio" in name or "_difference" in name]
-    table = table.astype({name: "float64" for name in ratios if not name.endswith("_pairs")})
+    pairs = matches(summary, codec, against, metric, parse_tolerance(str(tolerance)))
+    records = [match.for_machines() for match in pairs]
+    ratios = [name for name in records[0] if "_ratio" in name or "_difference" in name]
+    table = _frame(records, [name for name in ratios if not name.endswith("_pairs")], summary)
     table.attrs = {"protocols": summary.protocols_in_use, "machine": summary.machine}
     return table
 
@@ -196,10 +191,12 @@ def rank(
     budget: Budget = "image",
     common: bool = False,
     allow_few: bool = False,
-) -> pd.DataFrame:
+) -> DataFrame:
     """Return the codec variants at a rate or at a value of a metric, the best first.
 
-    Each image's Pareto front is interpolated as in BD-rates; nothing is extrapolated.
+    Each image's Pareto front is interpolated as in BD-rates; nothing is extrapolated. Raises
+    `UsageError` if a target is no rate or value, or a metric is of a whole set and `budget` is
+    "image".
 
     Parameters
     ----------
@@ -221,28 +218,16 @@ def rank(
         reach the target (``images_reached`` of ``images``). ``bpp`` and metrics are means over
         images with their 95 % intervals; seconds are of an image, measured here, or typical ones
         per megapixel, as the codec declares. What is not known is NaN.
-
-    Raises
-    ------
-    UsageError
-        If a target is no rate or value, or a metric is of a whole set and `budget` is "image".
     """
     names, texts = metric_names(metrics), [at] if isinstance(at, str) else at
     targets = [parse_target(text) for text in texts]
     asked = dict.fromkeys((*names, *(target.name for target in targets if target.name != RATE)))
     result = summarised(source, tuple(asked), False, "per_image", allow_few)
     measures = [Measure.named(name) for name in names]
-    table = pd.DataFrame(
-        one.record(measures)
+    records = [
+        codec.record(measures)
         for target in targets
-        for one in ranked_at(result, target, measures, budget, common)
-    )
+        for codec in ranked_at(result, target, measures, budget, common)
+    ]
     others = {"at", "rank", "codec", "images", "images_reached"}
-    numbers = dict.fromkeys(set(table) - others, "float64")
-    table = table.astype({"rank": "Int64", **numbers})
-    table.attrs = {
-        "units": {name: unit(name) for name in table.columns},
-        "protocols": result.protocols_in_use,
-        "images": result.images,
-    }
-    return table
+    return _frame(records, set(records[0]) - others, result).astype({"rank": "Int64"})
