@@ -13,13 +13,7 @@ import pyarrow.compute as pc
 from benchmark.analysis.comparable import find_label
 from benchmark.analysis.comparison import Comparison
 from benchmark.analysis.interval import Interval
-from benchmark.analysis.rate_distortion import (
-    Delta,
-    NoDelta,
-    bd_rate,
-    curves,
-    mean_curve,
-)
+from benchmark.analysis.rate_distortion import Delta, NoDelta, bd_rate, curves, mean_curve
 from benchmark.analysis.summarise import SECONDS, Summary
 from benchmark.analysis.systems import System, kind, trained_on
 from benchmark.codec_spec import parse_codec

@@ -145,11 +145,7 @@ bd_quality = partial(bjontegaard, "quality")  # positive where `test` is better
 
 
 def bd_metric(
-    anchor: Curve,
-    test: Curve,
-    measure: Measure,
-    any_overlap: bool = False,
-    form: Form = "akima",
+    anchor: Curve, test: Curve, measure: Measure, any_overlap: bool = False, form: Form = "akima"
 ) -> Delta | NoDelta:
     """Return the mean change of a metric at equal rate, in units of its axis, sign as measured.
 

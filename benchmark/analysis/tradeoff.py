@@ -54,10 +54,7 @@ class Tradeoff:
 
 
 def tradeoffs(
-    mine: Sequence[Point],
-    other: Sequence[Sequence[Point]],
-    distortion: Measure,
-    realism: Measure,
+    mine: Sequence[Point], other: Sequence[Sequence[Point]], distortion: Measure, realism: Measure
 ) -> list[Tradeoff]:
     """Compare every point of a curve with all variants of another codec, lowest rate first.
 

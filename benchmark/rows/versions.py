@@ -18,13 +18,7 @@ import pyarrow.compute as pc
 from benchmark.codec import BoolArray, Int64Array
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.agreement import (
-    BUILD,
-    agree,
-    bundled_beside_own,
-    numbered,
-    several_builds,
-)
+from benchmark.rows.agreement import BUILD, agree, bundled_beside_own, numbered, several_builds
 from benchmark.rows.schema import equals, group_codes, marked, own_columns
 
 KEY_BYTES = 8  # of a cell's key, by which repeated ones are sought
