@@ -37,7 +37,7 @@ def _verb(name: str, more: str, text: str) -> None:
     @takes(FigureRequest, f"{SHARED} {more}")
     def verb(asked: FigureRequest, context: typer.Context, file: File = None) -> None:
         from benchmark.paper.figures import draw
-        from benchmark.paper.write import write_figure
+        from benchmark.paper.results import write_figure
 
         request = asked.over(file, name)
         with drawn_as(request.look()):
@@ -164,8 +164,7 @@ def crdr(
       bench figures crdr --only curves_kodak --font serif --out figures
     """
     from benchmark.paper.crdr import draw_crdr
-    from benchmark.paper.results import PaperResults
-    from benchmark.paper.write import write_figure
+    from benchmark.paper.results import PaperResults, write_figure
 
     request.use_folders()
     folder = out or results / "figures" / "crdr"

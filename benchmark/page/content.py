@@ -5,7 +5,7 @@ Numbers keep six digits. The page's own javascript (model.js) reads what is writ
 
 import json
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -93,32 +93,31 @@ class Content:
     linear_rate: bool = False
     most_bpp: float = math.inf  # highest rate that the curves show at first
 
+    @property
+    def order(self) -> list[int]:
+        """Numbers of the photographs, as the page has them: by name."""
+        return sorted(self.photographs, key=lambda number: self.photographs[number].name)
+
 
 def page_data(content: Content) -> dict[str, Any]:
     """Return the content as dicts, lists, texts, numbers, booleans and None.
 
     Infinity is the text "inf".
     """
-    summary = content.summary
+    from scipy.special import stdtrit
+
+    summary, order = content.summary, content.order
     labels = list(summary.labels)
-    order = sorted(content.photographs, key=lambda number: content.photographs[number].name)
-    places = {number: place for place, number in enumerate(order)}
+    # Standard errors on either side of a mean over 2 or more images, by Student's t
+    quantiles = [float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) for n in range(2, len(order) + 1)]
     sentences: dict[str, int] = {}
-    not_drawn = {
-        (one.label, one.setting, measure.column)
-        for measure in content.measures
-        for one in excluded(summary, measure)
-    }
-    points = [
-        _point(content, point, labels.index(point.label), places, sentences, not_drawn)
-        for point in summary.points
-    ]
+    points = _points(content, sentences)
     return {
         "dataset": content.dataset,
         "coding": summary.protocols["coding"],
         "confidence": CONFIDENCE,
         "few_images": FEW_IMAGES,
-        "quantiles": [_short(_quantile(count)) for count in range(2, len(order) + 1)],
+        "quantiles": _shorts(quantiles),
         "linear_rate": content.linear_rate,
         "most_bpp": content.most_bpp if math.isfinite(content.most_bpp) else None,
         "shown": {
@@ -209,10 +208,8 @@ def on_dark(colour: str) -> str:
     >>> on_dark("#56B4E9"), contrast(on_dark("#332288"), DARK_PAGE) >= LEAST_CONTRAST
     ('#56B4E9', True)
     """
-    candidates = (colour, *(mixed(colour, 255, step / STEPS) for step in range(1, STEPS + 1)))
-    return next(
-        candidate for candidate in candidates if contrast(candidate, DARK_PAGE) >= LEAST_CONTRAST
-    )
+    lighter = (colour, *(mixed(colour, 255, step / STEPS) for step in range(1, STEPS + 1)))
+    return next(shade for shade in lighter if contrast(shade, DARK_PAGE) >= LEAST_CONTRAST)
 
 
 def _legend(entry: LegendEntry) -> dict[str, str]:
@@ -224,98 +221,81 @@ def _legend(entry: LegendEntry) -> dict[str, str]:
     }
 
 
-def _point(
-    content: Content,
-    point: Point,
-    codec: int,
-    places: Mapping[int, int],
-    sentences: dict[str, int],
-    not_drawn: Set[tuple[str, str, str]],
-) -> dict[str, Any]:
-    """Return a point, lists by image; `pictures` has files or numbers of `sentences`."""
-    setting = str(point.setting)
-    numbers = point.image_ids.tolist()
-    pictures: list[str | int] = []
-    for number in numbers:
-        decoded = content.pictures[point.label, setting, number]
-        why = len(sentences)
-        pictures.append(decoded.picture or sentences.setdefault(decoded.absent, why))
-    return {
-        "codec": codec,
-        "setting": setting,
-        "bpp": _short(point.bpp),
-        "count": point.images,
-        "means": {
-            measure.column: _mean(
-                point, measure, (point.label, setting, measure.column) not in not_drawn
-            )
-            for measure in content.measures
-        },
-        "images": [places[number] for number in numbers],
-        "image_bpp": _shorts(point.image_bpp.tolist()),
-        "image_values": {
-            measure.column: _shorts(point.image_values[measure.column].tolist())
-            for measure in content.measures
-            if not measure.of_sets
-        },
-        "pictures": pictures,
-    }
+def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]:
+    """Return the points; their `pictures` have files or numbers of `sentences`, filled in here.
 
+    Of a mean there is what a page cannot tell from the point (model.js fills in the rest).
+    """
+    summary, labels = content.summary, list(content.summary.labels)
+    places = {number: place for place, number in enumerate(content.order)}
+    hidden = {m.column: {key[:2] for key in excluded(summary, m)} for m in content.measures}
 
-def _mean(point: Point, measure: Measure, drawn: bool) -> dict[str, Any]:
-    """Return a mean, and what a page cannot tell from it (model.js fills in the rest)."""
-    mean = point.means[measure.column]
-    result: dict[str, Any] = {"value": _short(mean.value)}
-    if mean.value is None:
+    def mean_of(point: Point, measure: Measure) -> dict[str, Any]:
+        mean = point.means[measure.column]
+        result: dict[str, Any] = {"value": _short(mean.value)}
+        if mean.value is None:
+            return result
+        if mean.bpp != point.bpp:
+            result["bpp"] = _short(mean.bpp)
+        if mean.images != point.images:
+            result["images"] = mean.images
+        if (point.label, str(point.setting)) in hidden[measure.column]:
+            result["excluded"] = True
+        elif (interval := point_interval(point, measure)) is not None:
+            result["interval"] = _shorts(interval)
         return result
-    if mean.bpp != point.bpp:
-        result["bpp"] = _short(mean.bpp)
-    if mean.images != point.images:
-        result["images"] = mean.images
-    if not drawn:
-        result["excluded"] = True
-    elif (interval := point_interval(point, measure)) is not None:
-        result["interval"] = _shorts(interval)
-    return result
+
+    points = []
+    for point in summary.points:
+        setting, numbers = str(point.setting), point.image_ids.tolist()
+        pictures: list[str | int] = []
+        for number in numbers:
+            decoded = content.pictures[point.label, setting, number]
+            why = len(sentences)
+            pictures.append(decoded.picture or sentences.setdefault(decoded.absent, why))
+        points.append(
+            {
+                "codec": labels.index(point.label),
+                "setting": setting,
+                "bpp": _short(point.bpp),
+                "count": point.images,
+                "means": {m.column: mean_of(point, m) for m in content.measures},
+                "images": [places[number] for number in numbers],
+                "image_bpp": _shorts(point.image_bpp.tolist()),
+                "image_values": {
+                    measure.column: _shorts(point.image_values[measure.column].tolist())
+                    for measure in content.measures
+                    if not measure.of_sets
+                },
+                "pictures": pictures,
+            }
+        )
+    return points
 
 
 def _published(content: Content, curve: SystemCurve, measure: Measure) -> dict[str, Any]:
-    own, first = content.summary.protocols[measure.column], curve.points[0]
-
-    def error(value: float, reading: float | None) -> list[Any] | None:
-        """Return the ends of a digitised number's place on the axis."""
-        if not reading:
-            return None
-        return _shorts(sorted(measure.drawn(value + sign * reading) for sign in (-1, 1)))
-
+    rule, first = content.summary.protocols[measure.column], curve.points[0]
     copied = ("setting", "bpp", "value", "value_error", "bpp_error", "reference", "rate_protocol")
+    points = []
+    for point in curve.points:
+        reading, place = point.value_error, measure.drawn(point.value)
+        ends = [measure.drawn(point.value + sign * (reading or 0)) for sign in (-1, 1)]
+        points.append(
+            {
+                **{name: getattr(point, name) for name in (*copied, "note")},
+                "place": _short(place),
+                "error": _shorts(sorted(ends)) if reading else None,
+            }
+        )
     return {
         **_legend(content.legend[curve.name]),
         "protocol": first.protocol,
-        "other_rule": first.protocol != own,
+        "other_rule": first.protocol != rule,
         "sampled": curve.sampled,
         "source": first.source,
         "how": ORIGINS[first.how],
-        "points": [
-            {
-                **{name: getattr(point, name) for name in (*copied, "note")},
-                "place": _short(measure.drawn(point.value)),
-                "error": error(point.value, point.value_error),
-            }
-            for point in curve.points
-        ],
+        "points": points,
     }
-
-
-def _quantile(count: int) -> float:
-    """Return the standard errors on either side of a mean over `count` images, by Student's t.
-
-    >>> round(_quantile(11), 4)
-    2.2281
-    """
-    from scipy.special import stdtrit
-
-    return float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))
 
 
 def _short(value: float | None) -> float | str | None:
@@ -326,9 +306,7 @@ def _short(value: float | None) -> float | str | None:
     """
     if value is None or math.isnan(value):
         return None
-    if math.isinf(value):
-        return "inf" if value > 0 else "-inf"
-    return float(f"{value:.{DIGITS}g}")
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else f"{value}"
 
 
 def _shorts(values: Sequence[float]) -> list[float | str | None]:

@@ -40,15 +40,15 @@ def crops(
     paths = [photograph.picture, *(pictures.decoded[key].picture for key in keys)]
     if len(keys) < 2 or not all(path and path.endswith(".webp") for path in paths):
         return []
-    images = [_read(folder / str(path)) for path in paths]
+    from imagecodecs import webp_decode
+
+    images = [np.asarray(webp_decode((folder / str(path)).read_bytes())) for path in paths]
     for side in SIDES:
         if side > min(images[0].shape[:2]):
             continue
         top, left = most_different(images[1:], side)
-        parts = [
-            np.ascontiguousarray(image[top : top + side, left : left + side]) for image in images
-        ]
-        files = [file_bytes(part) for part in parts]
+        inside = slice(top, top + side), slice(left, left + side)
+        files = [file_bytes(np.ascontiguousarray(image[inside])) for image in images]
         if sum(map(len, files)) <= CROP_BYTES:
             return [
                 Crop(key, photograph.name, left, top, side, file)
@@ -68,9 +68,3 @@ def most_different(images: Sequence[Pixels], side: int) -> tuple[int, int]:
     """
     stack = np.stack([image.astype(np.float32).mean(axis=2) for image in images])
     return largest_square(stack.std(axis=0).astype(np.float64), side, STEP)
-
-
-def _read(path: Path) -> Pixels:
-    from imagecodecs import webp_decode
-
-    return np.asarray(webp_decode(path.read_bytes()))

@@ -8,11 +8,12 @@ other than its files.
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
 from benchmark.analysis.interval import CONFIDENCE
+from benchmark.figures.bd_table import short_name
 from benchmark.figures.style import PAGE_DARK, PAGE_LIGHT
 from benchmark.figures.table import MINUS, Table
 from benchmark.page.content import Content, ImageKey, json_text, leave_out_images, page_data
@@ -36,7 +37,12 @@ def html_text(content: Content) -> str:
     for script in scripts:
         if re.search(r"</script|<!--", script, re.IGNORECASE):
             raise ValueError("a script that ends its own element cannot stand in a page")
-    style = "\n" + "\n".join([_colours(), *map(_asset, STYLES)]) + "\n"
+    light, dark = (
+        " ".join(f"--{name}: {colour};" for name, colour in colours.items())
+        for colours in (PAGE_LIGHT, PAGE_DARK)
+    )
+    colours = f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
+    style = "\n" + "\n".join([colours, *map(_asset, STYLES)]) + "\n"
     allowed = " ".join(map(_digest, scripts))
     labels = content.summary.labels
     codecs = {label: (place, content.legend[label].name) for place, label in enumerate(labels)}
@@ -52,26 +58,22 @@ def html_text(content: Content) -> str:
             for term, text in content.facts
         ),
         "crops": _crops(content),
-        "ranking": _ranking(content.ranking, codecs) if content.ranking else "",
-        "bd_rates": _bd_rates(content.bd_rates, codecs),
+        "ranking": "",
+        "bd_rates": _bd_rates(content, codecs),
         "means": table_html(content.means, "All points", codecs, opens=True),
         "codecs": _codecs(content, codecs),
-        "missing": _missing(content.missing),
+        "missing": _missing(content),
         "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
     }
+    if content.ranking:
+        heading, table = content.ranking
+        ranking = table_html(table, "Ranking", codecs)
+        parts["ranking"] = f'<p class="hint">{escape(heading)}</p>{ranking}'
     data = page_data(content)
     leave_out_images(data, MOST_BYTES - sum(len(part.encode()) for part in parts.values()))
     parts["data"] = json_text(data)
     # In one pass, so that what is filled in is never looked through for places to fill.
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _asset("skeleton.html"))
-
-
-def _colours() -> str:
-    light, dark = (
-        " ".join(f"--{name}: {colour};" for name, colour in colours.items())
-        for colours in (PAGE_LIGHT, PAGE_DARK)
-    )
-    return f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
 
 
 def _asset(name: str) -> str:
@@ -103,8 +105,8 @@ def table_html(
     )
     lines, before = [], ""
     for number, row in enumerate(table.rows):
-        place, name = codecs.get(row[0], ("", row[0]))
-        cells = [f'<th scope="row" class="text">{_breakable(name)}</th>']
+        place, title = codecs.get(row[0], ("", row[0]))
+        cells = [f'<th scope="row" class="text">{_breakable(title)}</th>']
         for kind, header, cell in list(zip(kinds, table.headers, row, strict=True))[1:]:
             named = f' data-label="{escape(header)}"' if wordy else ""
             text = escape(MINUS.sub("−", cell)) if kind == "number" else _breakable(cell)
@@ -129,27 +131,29 @@ def _crops(content: Content) -> str:
     """Return the crops side by side, each a button that opens its point."""
     if not content.crops:
         return ""
-    numbers = {(one.label, str(one.setting)): n for n, one in enumerate(content.summary.points)}
-    order = sorted(content.photographs, key=lambda number: content.photographs[number].name)
+    numbers = {
+        (point.label, str(point.setting)): n for n, point in enumerate(content.summary.points)
+    }
     figures = []
     for crop in content.crops:
-        source = f'src="data:image/webp;base64,{b64encode(crop.file).decode()}"'
-        if crop.key is None:
-            name, said, opens = "original", "", "disabled"
-        else:
+        name, values, opens = "original", "", "disabled"
+        if crop.key is not None:
             label, setting, image = crop.key
-            name, said = f"{content.legend[label].name}", _numbers(content, crop.key)
-            opens = f'data-point="{numbers[label, setting]}" data-image="{order.index(image)}"'
+            name, values = content.legend[label].name, _values(content, crop.key)
+            place = content.order.index(image)
+            opens = f'data-point="{numbers[label, setting]}" data-image="{place}"'
         alt = escape(
             f"{crop.image}, {name}: {crop.side} pixels square from {crop.left}, {crop.top}"
         )
+        source = f'src="data:image/webp;base64,{b64encode(crop.file).decode()}"'
         size = f'width="{crop.side}" height="{crop.side}"'
         figures.append(
             f'<figure><button type="button" {opens}><img {source} alt="{alt}" {size}></button>'
-            f"<figcaption><strong>{_breakable(name)}</strong> {escape(said)}</figcaption></figure>"
+            f"<figcaption><strong>{_breakable(name)}</strong> {escape(values)}"
+            "</figcaption></figure>"
         )
     first = content.crops[0]
-    said = (
+    caption = (
         f"{first.image}, {first.side} × {first.side} pixels where the decoded images differ most, "
         f"each at its rate nearest to {CROP_RATE:g} bit per pixel; not compressed again. "
         "A click opens the whole image."
@@ -157,23 +161,23 @@ def _crops(content: Content) -> str:
     return (
         '<section id="crops" aria-labelledby="crops-title"><h2 id="crops-title">Side by side</h2>'
         f'<div class="crops">{"".join(figures)}</div>'
-        f'<p class="caption">{escape(said)}</p></section>'
+        f'<p class="caption">{escape(caption)}</p></section>'
     )
 
 
-def _numbers(content: Content, key: ImageKey) -> str:
+def _values(content: Content, key: ImageKey) -> str:
     """Return the rate of a decoded image and its values of the metrics that lead."""
     label, setting, number = key
     points = content.summary.points
     point = next(p for p in points if (p.label, str(p.setting)) == (label, setting))
     at = point.image_ids.tolist().index(number)
-    said = [f"{point.image_bpp[at]:.3f} bpp"]
+    values = [f"{point.image_bpp[at]:.3f} bpp"]
     for measure in content.measures:
         if measure.column in content.leads and not measure.of_sets:
             digits, unit = (2, " dB") if "dB" in measure.label else (4, "")
             value = point.image_values[measure.column][at]
-            said.append(f"{measure.label.partition(' (')[0]} {value:.{digits}f}{unit}")
-    return ", ".join(said)
+            values.append(f"{short_name(measure)} {value:.{digits}f}{unit}")
+    return ", ".join(values)
 
 
 def _breakable(name: str) -> str:
@@ -185,44 +189,41 @@ def _breakable(name: str) -> str:
     return "<wbr>".join(map(escape, re.split(r"(?<=[:=/_])(?=.)", name)))
 
 
-def _ranking(ranking: tuple[str, Table], codecs: Mapping[str, CodecRow]) -> str:
-    return f'<p class="hint">{escape(ranking[0])}</p>{table_html(ranking[1], "Ranking", codecs)}'
+def _folded(title: str, content: str) -> str:
+    return f"<details><summary>{title}</summary>{content}</details>"
 
 
-def _bd_rates(tables: Sequence[Table] | str, codecs: Mapping[str, CodecRow]) -> str:
-    if isinstance(tables, str):
-        return f'<p class="note">{escape(tables)}</p>'
-    return "\n".join(
-        f"<details><summary>{title}</summary>{table_html(table, title, codecs)}</details>"
-        for title, table in zip(
-            ("BD-rates in every metric", "BD-rates in detail"), tables, strict=True
-        )
-    )
+def _bd_rates(content: Content, codecs: Mapping[str, CodecRow]) -> str:
+    if isinstance(content.bd_rates, str):
+        return f'<p class="note">{escape(content.bd_rates)}</p>'
+    titles = ("BD-rates in every metric", "BD-rates in detail")
+    tables = zip(titles, content.bd_rates, strict=True)
+    return "\n".join(_folded(title, table_html(table, title, codecs)) for title, table in tables)
 
 
 def _codecs(content: Content, codecs: Mapping[str, CodecRow]) -> str:
     editions = {point.label: point.edition for point in content.summary.points}
-    rows = [
+    rows = tuple(
         (
             label,
-            one.version + "; recorded elsewhere" * one.recorded,
-            "; ".join(one.caveats),
-            ", ".join(one.devices),
-            one.command,
-            one.timed,
+            edition.version + "; recorded elsewhere" * edition.recorded,
+            "; ".join(edition.caveats),
+            ", ".join(edition.devices),
+            edition.command,
+            edition.timed,
         )
-        for label, one in editions.items()
-    ]
+        for label, edition in editions.items()
+    )
     specs = {label: (place, label) for label, (place, _) in codecs.items()}
     headers = ("codec", "version or checkpoint", "caveat", "device", "call", "what is timed")
-    return table_html(Table(headers, tuple(rows), len(headers)), "Codecs", specs, wordy=True)
+    return table_html(Table(headers, rows, len(headers)), "Codecs", specs, wordy=True)
 
 
-def _missing(missing: Mapping[str, Sequence[str]]) -> str:
+def _missing(content: Content) -> str:
     """Return what is missing, folded up by heading with counts."""
     parts = []
-    for heading, sentences in missing.items():
+    for heading, sentences in content.missing.items():
         items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
         title = f'{escape(heading.capitalize())} <span class="badge">{len(sentences)}</span>'
-        parts.append(f"<details><summary>{title}</summary><ul>{items}</ul></details>")
+        parts.append(_folded(title, f"<ul>{items}</ul>"))
     return "".join(parts) or '<p class="note">Nothing failed or is left out.</p>'

@@ -54,9 +54,9 @@ def limit_of(text: str) -> Limit:
 
 def words(limit: Limit) -> str:
     """Return the limits as a part of a sentence."""
-    if limit.most_bytes is None:
-        return "" if limit.photographs is None else f" ({counted(limit.photographs, 'photograph')})"
-    return f" (at most {limit.most_bytes / 1e6:g} MB, {MOST_SECONDS:.0f} core seconds)"
+    if limit.most_bytes is not None:
+        return f" (at most {limit.most_bytes / 1e6:g} MB, {MOST_SECONDS:.0f} core seconds)"
+    return "" if limit.photographs is None else f" ({counted(limit.photographs, 'photograph')})"
 
 
 def in_order(
@@ -85,14 +85,12 @@ def in_order(
                 yield min(of_label, key=lambda key: distance(rows[key]["bpp"], rate))
         yield from keys
 
-    chosen = [by_number[number] for number in sorted(by_number, key=rank)[:photographs]]
-    places = {label: place for place, label in enumerate(first)}
-    result: dict[ImageKey, None] = {}
-    for keys in chosen:
-        listed = sorted((k for k in keys if k[0] in places), key=lambda key: places[key[0]])
-        result |= dict.fromkeys(by_rate(listed))
-        result |= dict.fromkeys(by_rate([key for key in keys if key[0] not in places]))
-    return list(result)
+    result: list[ImageKey] = []
+    for number in sorted(by_number, key=rank)[:photographs]:
+        keys = by_number[number]
+        result += by_rate([key for label in first for key in keys if key[0] == label])
+        result += by_rate([key for key in keys if key[0] not in first])
+    return list(dict.fromkeys(result))
 
 
 def within(
@@ -132,10 +130,8 @@ def decode_seconds(row: StoredRow, device: str) -> float:
         facts = facts_of(CodecSpec.of(row["codec"], row["variant"]))
     except BadOption:
         facts = Facts()
-    of_device = [one for one in facts.typical if one.device == device]
-    rate = UNKNOWN_SECONDS
-    if of_device:
-        rate = interpolated(of_device[0].seconds, row["setting_value"])
+    of_device = [typical.seconds for typical in facts.typical if typical.device == device]
+    rate = interpolated(of_device[0], row["setting_value"]) if of_device else UNKNOWN_SECONDS
     return rate * megapixels(row)
 
 

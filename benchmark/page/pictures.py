@@ -4,7 +4,7 @@ Lossless WebP takes a third less than PNG in the same time, and browsers decode 
 pixels (docs/experiments has bytes and seconds of the choices).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
@@ -37,7 +37,7 @@ from benchmark.page.picks import (
     words,
 )
 from benchmark.registry import CODECS
-from benchmark.report.report_set import PICTURE, PICTURES
+from benchmark.report.report_set import PICTURES
 from benchmark.rows.codecs import why_not_run
 from benchmark.system.atomic import write_files
 from benchmark.system.foreign_files import is_regular
@@ -102,7 +102,7 @@ def write_pictures(
     able = {k: row for k, row in rows.items() if k not in refused or _is_there(folder, _path(row))}
     order = in_order(able, limit.photographs, first)
     seconds = {key: decode_seconds(rows[key], device) for key in order}
-    chosen = within(order, rows, seconds, lambda key: originals.size(key[2], rows[key]), limit)
+    chosen = within(order, rows, seconds, lambda key: originals.size(rows[key]), limit)
     missing = [key for key in chosen if not _is_there(folder, _path(rows[key]))]
     if missing:
         wall = sum(seconds[key] for key in missing) / min(cores(), len(missing))
@@ -117,35 +117,29 @@ def write_pictures(
         for result in reconstruct_all(needed, contents, device, cores()):
             if result is not None:
                 key, pixels, done = missing[result[0]], result[1], done + 1
-                if isinstance(pixels, Failed):
-                    failed[key] = _failure(pixels)
-                else:
+                if not isinstance(pixels, Failed):
                     _write(folder, _path(rows[key]), pixels)
-            tell(Progress(done, sum(one.failed for one in failed.values())))
+                elif pixels.stage == "load":
+                    why = f"No picture: it cannot be decoded here: {pixels.reason}."
+                    failed[key] = DecodedPicture(None, why)
+                else:
+                    why = f"No picture: {pixels.stage}: {pixels.reason}."
+                    failed[key] = DecodedPicture(None, why, failed=True)
+            tell(Progress(done, sum(picture.failed for picture in failed.values())))
     beyond = f"No picture: more than the page's limit{words(limit)}; --page-images all adds it."
     decoded = {key: DecodedPicture(None, f"No picture: {why}.") for key, why in refused.items()}
     decoded |= {key: DecodedPicture(None, beyond, limited=True) for key in able}
     decoded |= {key: DecodedPicture(_path(rows[key])) for key in chosen} | failed
     numbers = {key[2] for key in chosen}
     photographs = {
-        key[2]: originals.picture(key[2], row) if key[2] in numbers else _source(row, None, beyond)
+        key[2]: originals.picture(row) if key[2] in numbers else _source(row, None, beyond)
         for key, row in rows.items()
     }
     kept = [key for key in chosen if key not in failed]
-    files = {photograph.picture for photograph in photographs.values()} | {
-        decoded[key].picture for key in kept
-    }
+    files = {*(photograph.picture for photograph in photographs.values())}
+    files |= {decoded[key].picture for key in kept}
     sizes = {Path(file).name: (folder / file).stat().st_size for file in files if file}
     return Pictures(photographs, decoded, sizes, kept)
-
-
-def remove_others(folder: Path, names: Iterable[str]) -> None:
-    """Remove pictures of an earlier page that this one does not show."""
-    pictures = folder / PICTURES
-    if pictures.is_dir():
-        for path in pictures.iterdir():
-            if PICTURE.fullmatch(path.name) and path.name not in names:
-                path.unlink(missing_ok=True)
 
 
 def file_bytes(pixels: Pixels) -> bytes:
@@ -164,18 +158,19 @@ class _Originals:
 
     def __init__(self, folder: Path, sources: Mapping[str, Source] | str) -> None:
         self._folder, self._sources = folder, sources
-        self._pictures: dict[int, SourcePicture] = {}
+        self._pictures: dict[str, SourcePicture] = {}
 
-    def picture(self, number: int, row: StoredRow) -> SourcePicture:
-        if number not in self._pictures:
+    def picture(self, row: StoredRow) -> SourcePicture:
+        name = row["image_sha256"]
+        if name not in self._pictures:
             path = _path(row, "image_sha256")
             absent = "" if _is_there(self._folder, path) else self._write(path, row)
-            self._pictures[number] = _source(row, None if absent else path, absent)
-        return self._pictures[number]
+            self._pictures[name] = _source(row, None if absent else path, absent)
+        return self._pictures[name]
 
-    def size(self, number: int, row: StoredRow) -> float:
+    def size(self, row: StoredRow) -> float:
         """Return the bytes of the picture; a guess where there is none."""
-        path = self.picture(number, row).picture
+        path = self.picture(row).picture
         if path is None:
             return UNKNOWN_BYTES * 1e6 * megapixels(row)
         return (self._folder / path).stat().st_size
@@ -213,12 +208,6 @@ def _refusal(row: StoredRow, contents: DatasetContents, programs: dict[CodecSpec
             except BenchError as error:
                 programs[spec] = f"it cannot be decoded here: {error}"
     return programs[spec]
-
-
-def _failure(failed: Failed) -> DecodedPicture:
-    if failed.stage == "load":
-        return DecodedPicture(None, f"No picture: it cannot be decoded here: {failed.reason}.")
-    return DecodedPicture(None, f"No picture: {failed.stage}: {failed.reason}.", failed=True)
 
 
 def _write(folder: Path, path: str, pixels: Pixels) -> None:

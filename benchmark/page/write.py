@@ -23,7 +23,6 @@ from benchmark.page.picks import Limit, limit_of
 from benchmark.page.pictures import (
     Pictures,
     ShowProgress,
-    remove_others,
     rows_by_image,
     write_pictures,
 )
@@ -38,9 +37,9 @@ from benchmark.published.curves import (
 )
 from benchmark.published.points import read_points
 from benchmark.registry import NEIGHBOURS
-from benchmark.report.details import Gap, lines_of
+from benchmark.report.details import lines_of
 from benchmark.report.report import Report, named_in
-from benchmark.report.report_set import PAGE, PICTURES
+from benchmark.report.report_set import PAGE, PICTURES, remove_pictures
 from benchmark.report.request import ReportRequest
 from benchmark.rows.codecs import EVERY, NamedCodecs
 from benchmark.system.atomic import write_files
@@ -116,7 +115,10 @@ def write_page(
         bd_rates=report.deltas,
         means=report.means,
         facts=_facts(summary, stored.runs),
-        missing=_missing(report.gaps),
+        missing={
+            heading: lines_of((gap for gap in report.gaps if gap.heading == heading), headed=False)
+            for heading in dict.fromkeys(gap.heading for gap in report.gaps)
+        },
         neighbours=[
             label
             for label in summary.labels
@@ -133,18 +135,18 @@ def write_page(
         most_bpp=CROP_BPP,
     )
     write_files(folder, {PAGE: html_text(content)}, what="page")
-    remove_others(folder, pictures.sizes.keys())
+    remove_pictures(folder, pictures.sizes.keys())
     return str(folder / PAGE), _remark(pictures)
 
 
 def _remark(pictures: Pictures) -> str:
     """Return how many streams have pictures, where these are, and how many more there could be."""
     decoded, sizes = pictures.decoded.values(), pictures.sizes
-    said = f"the page has pictures of {len(pictures.order)} of {len(decoded)} streams"
+    remark = f"the page has pictures of {len(pictures.order)} of {len(decoded)} streams"
     if sizes:
-        said += f": {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB, in {PICTURES}/"
-    limited = sum(one.limited for one in decoded)
-    return said + f"; {limited} more by --page-images all" * bool(limited)
+        remark += f": {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB, in {PICTURES}/"
+    limited = sum(picture.limited for picture in decoded)
+    return remark + f"; {limited} more by --page-images all" * bool(limited)
 
 
 def _panels(request: PageRequest, report: Report, published_shown: bool) -> list[Panel]:
@@ -171,14 +173,10 @@ def _shown(
     if not published_shown:
         panels = [panel._replace(curves=panel.measured) for panel in panels]
     panels = [panel for panel in panels if panel.curves]
-    if not panels:
-        return [], []
     curves = {curve.name: curve for panel in panels for curve in panel.curves}
-    chosen = [curves[name] for name in chosen_names(panels, anchor, look().most, named)]
-    return (
-        [one.system.label for one in chosen if one.measured],
-        [one.name for one in chosen if not one.measured],
-    )
+    names = chosen_names(panels, anchor, look().most, named) if panels else []
+    labels = [curves[name].system.label for name in names if curves[name].measured]
+    return labels, [name for name in names if not curves[name].measured]
 
 
 def _legend(
@@ -211,17 +209,5 @@ def _facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[st
     ]
     packages = (last.get("packages") or {}).items()
     made = ", ".join(f"{name} {version}" for name, version in packages if version)
-    return [
-        *facts,
-        ("Measured", ", ".join(filter(None, words))),
-        *[("Packages", made)] * bool(made),
-    ]
-
-
-def _missing(gaps: Sequence[Gap]) -> dict[str, list[str]]:
-    """Return sentences on what is left out, by heading."""
-    headings = dict.fromkeys(gap.heading for gap in gaps)
-    return {
-        heading: lines_of((gap for gap in gaps if gap.heading == heading), headed=False)
-        for heading in headings
-    }
+    facts.append(("Measured", ", ".join(filter(None, words))))
+    return [*facts, *[("Packages", made)] * bool(made)]

@@ -46,24 +46,23 @@ RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have publishe
 FIELD_RATES = (0.1, 0.2, 0.45)  # bpp, near to points of most networks trained here
 MOST_BPP = 2.0  # of curves that values at these rates are taken from
 OUTLIER = "JPEG"  # at its lowest qualities it would press all others together
-ALL = "all"
 
 CLIC = ("psnr", "fid256")
 FIELD = ("psnr", "lpips_squeeze", "fd_squeeze")
 FIGURES: Mapping[str, Callable[[str, PaperResults], PaperFigure]] = {
-    "curves_clic2020": lambda name, found: curves(found, name, "clic2020", CLIC),
-    "curves_kodak": lambda name, found: curves(found, name, "kodak", ("psnr", "ms_ssim", "lpips")),
-    "field_clic2020": lambda name, found: curves(found, name, "clic2020", CLIC, True),
-    "field_kodak": lambda name, found: curves(found, name, "kodak", FIELD, True),
-    "field_realism_fd": lambda name, found: realism(found, name, "kodak", "fd_squeeze", True),
-    "field_realism_lpips": lambda name, found: realism(found, name, "kodak", "lpips_squeeze", True),
-    "realism_plane": lambda name, found: realism(found, name, "clic2020", "fid256"),
-    "realism_surface": lambda _, found: realism_surface(found),
-    "ablation_gan": lambda _, found: ablation(found, "gan"),
-    "ablation_discriminator": lambda _, found: ablation(found, "discriminator"),
-    "crops": lambda _, found: crops(found),
-    "distortions": lambda _, found: distortions(found),
-    "complexity": lambda _, found: complexity(found),
+    "curves_clic2020": lambda name, of: curves(of, name, "clic2020", CLIC),
+    "curves_kodak": lambda name, of: curves(of, name, "kodak", ("psnr", "ms_ssim", "lpips")),
+    "field_clic2020": lambda name, of: curves(of, name, "clic2020", CLIC, True),
+    "field_kodak": lambda name, of: curves(of, name, "kodak", FIELD, True),
+    "field_realism_fd": lambda name, of: realism(of, name, "kodak", "fd_squeeze", True),
+    "field_realism_lpips": lambda name, of: realism(of, name, "kodak", "lpips_squeeze", True),
+    "realism_plane": lambda name, of: realism(of, name, "clic2020", "fid256"),
+    "realism_surface": lambda _, of: realism_surface(of),
+    "ablation_gan": lambda _, of: ablation(of, "gan"),
+    "ablation_discriminator": lambda _, of: ablation(of, "discriminator"),
+    "crops": lambda _, of: crops(of),
+    "distortions": lambda _, of: distortions(of),
+    "complexity": lambda _, of: complexity(of),
 }
 
 
@@ -72,7 +71,7 @@ def draw_crdr(results: PaperResults, names: str) -> Iterator[tuple[str, PaperFig
 
     Raises `UnknownName` for other names.
     """
-    asked = list(FIGURES) if names == ALL else [name.strip() for name in names.split(",")]
+    asked = list(FIGURES) if names == "all" else [name.strip() for name in names.split(",")]
     for name in asked:
         if name not in FIGURES:
             raise UnknownName("figure", name, FIGURES)
@@ -88,21 +87,21 @@ def curves(
     here, panels = _panels(results, dataset, metrics, field, facts.most_bpp or MOST_BPP)
     panels = [panel for panel in panels if panel.curves]
     sentences = too_few(here, dataset)
-    there = {curve.system.label: curve.system.name for panel in panels for curve in panel.measured}
+    measured = {curve.system.label for panel in panels for curve in panel.measured}
     systems = FIELD_SYSTEMS if field else PAPER_SYSTEMS
     wanted = [system for system in systems if (system.budget if field else system.group == OURS)]
-    absent = [one for one in wanted if one.label not in there]
-    codecs = ",".join(dict.fromkeys(one.label.partition(":")[0] for one in absent))
+    absent = [system for system in wanted if system.label not in measured]
+    codecs = ",".join(dict.fromkeys(system.label.partition(":")[0] for system in absent))
     command = f"`bench run --codecs {codecs} --dataset {dataset}`"
     if not panels or (field and len(absent) == len(wanted)):
         return PaperFigure(None, (f"no {name}: nothing measured ({command})", *sentences))
     if absent and not field:
-        names = ", ".join(one.name for one in absent)
+        names = ", ".join(system.name for system in absent)
         sentences.append(f"{name} has only published points of {names}: {command} adds measured")
     anchor = next((system.label for system in systems if system.name == facts.anchor), "")
     if field:
         known = registry.FIELD_ANCHOR
-        anchor = known if known in there else panels[0].curves[0].system.label
+        anchor = known if known in measured else panels[0].curves[0].system.label
     drawing = draw_rate_curves(
         panels, _styles(results, field), facts.title, anchor=anchor, outlier=OUTLIER, groups=True
     )
@@ -134,7 +133,7 @@ def realism(
         return PaperFigure(None, (f"no {name}: no codec has {lacking}", *sentences))
     if not any(sweep.curve.measured for plot in plots for sweep in plot.sweeps):
         sentences.append(f"{name} has only published points: no measured codec has {lacking}")
-    return PaperFigure(drawing, (*sentences, *(f"{name}: {one}" for one in left_out(plots))))
+    return PaperFigure(drawing, (*sentences, *(f"{name}: {why}" for why in left_out(plots))))
 
 
 def realism_surface(results: PaperResults) -> PaperFigure:
@@ -190,10 +189,11 @@ def _panels(
     """Return panels of what is measured, and panels of the figure's systems below a rate."""
     summary = results.summary(dataset)
     here = [measured_panel(summary, Measure.named(name)) for name in metrics]
-    if field:
-        return here, [field_panel(one.measure, dataset, one, up_to_bpp) for one in here]
-    points = results.points
-    return here, [paper_panel(one.measure, dataset, one, points, up_to_bpp) for one in here]
+    return here, [
+        field_panel(panel.measure, dataset, panel, up_to_bpp) if field
+        else paper_panel(panel.measure, dataset, panel, results.points, up_to_bpp)
+        for panel in here
+    ]  # fmt: skip
 
 
 def _styles(results: PaperResults, field: bool) -> dict[str, Style]:
@@ -206,7 +206,7 @@ def _styles(results: PaperResults, field: bool) -> dict[str, Style]:
 def _of_budget(summary: Summary) -> Summary:
     """Return a summary without those networks of our codec that have another budget."""
     points, replaced = (
-        tuple(one for one in many if beta_of(one.edition) is None or MATCHED in one.label)
-        for many in (summary.points, summary.replaced)
+        tuple(p for p in of if beta_of(p.edition) is None or MATCHED in p.label)
+        for of in (summary.points, summary.replaced)
     )
     return replace(summary, points=points, replaced=replaced)

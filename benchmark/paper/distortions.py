@@ -127,9 +127,9 @@ def distortions(results: PaperResults) -> PaperFigure:
             "squared_error": squared_error(photograph, pixels),
             "samples": photograph.size,
             "pixels_sha256": digest,
-            **{measure.column: columns[measure.column] for measure in measures},
             **{
-                f"{measure.column}_protocol": columns[f"{measure.column}_protocol"]
+                measure.column + suffix: columns[measure.column + suffix]
+                for suffix in ("", "_protocol")
                 for measure in measures
             },
         }

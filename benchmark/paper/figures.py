@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from statistics import fmean
 from typing import NamedTuple
 
 from benchmark.analysis.comparable import find_label
@@ -29,7 +30,7 @@ from benchmark.paper.results import PaperFigure, PaperResults
 from benchmark.plan.request import metric_names
 from benchmark.published.curves import Panel, measured_panel, overlays
 from benchmark.published.points import PublishedPoint, chosen_points
-from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
+from benchmark.published.realism_sweep import PlotAtRate, RealismSweep, realism_sweeps
 from benchmark.registry import ANCHORS
 from benchmark.report.details import gone_sentences
 
@@ -69,7 +70,7 @@ def evidence(request: FigureRequest, verb: str) -> Evidence:
     stored = _read(request, names)
     dataset = stored.name
     measures = [Measure.named(name) for name in names]
-    measures = [one for one in measures if stored.summary.values_of(one.column)]
+    measures = [measure for measure in measures if stored.summary.values_of(measure.column)]
     if not measures:
         raise UsageError(f"no row of {dataset} has {', '.join(names)}: `bench rescore` computes it")
     points = chosen_points(request.results, ",".join(request.published))
@@ -79,11 +80,10 @@ def evidence(request: FigureRequest, verb: str) -> Evidence:
         panel = measured_panel(stored.summary, measure)
         panels.append(panel._replace(curves=(*panel.curves, *over[measure.column].drawn)))
     labels = {curve.system.label for panel in panels for curve in panel.curves}
-    anchor = (
-        find_label(request.anchor, stored.summary.labels)
-        if request.anchor
-        else default_anchor([stored.summary], measures)
-    )
+    if request.anchor:
+        anchor = find_label(request.anchor, stored.summary.labels)
+    else:
+        anchor = default_anchor([stored.summary], measures)
     look().check(labels)
     known = styles([*stored.summary.labels, *labels])
     return Evidence(stored, points, panels, anchor, profile(dataset).title, known)
@@ -109,15 +109,12 @@ def _rd(request: FigureRequest) -> PaperFigure:
     """Rate-distortion curves, a panel for each metric."""
     result = evidence(request, "rd")
     panels = result.panels
-    if request.codecs and not request.anchor:  # which was read for BD-rates alone
-        named = {*request.codecs}
+    hidden = request.codecs and not request.anchor  # it was read for BD-rates alone
+    if hidden and not names_meaning(result.anchor) & {*request.codecs}:
         panels = [
-            panel._replace(curves=tuple(
-                c for c in panel.curves
-                if c.system.label != result.anchor or named & names_meaning(c.system.label)
-            ))
+            panel._replace(curves=tuple(c for c in panel.curves if c.system.label != result.anchor))
             for panel in panels
-        ]  # fmt: skip
+        ]
     drawing = draw_rate_curves(
         panels, result.styles, result.title, result.summary,
         anchor=result.anchor, named=request.codecs,
@@ -125,24 +122,24 @@ def _rd(request: FigureRequest) -> PaperFigure:
     return _made(result, drawing, "no rd: no points can be drawn")
 
 
-def _made(found: Evidence, drawing: Drawing | None, absent: str, *said: str) -> PaperFigure:
-    """Return a figure with its sentences. absent: the one where nothing could be drawn."""
-    of_photographs = gone_sentences(found.stored.gone)
-    return PaperFigure(drawing, (*([] if drawing else [absent]), *said, *of_photographs))
+def _made(result: Evidence, drawing: Drawing | None, absent: str, *more: str) -> PaperFigure:
+    """Return a figure with its sentences. absent: the sentence where nothing could be drawn."""
+    of_photographs = gone_sentences(result.stored.gone)
+    return PaperFigure(drawing, (*[absent] * (drawing is None), *more, *of_photographs))
 
 
-def _named(request: FigureRequest, found: Evidence) -> tuple[str, ...]:
+def _named(request: FigureRequest, result: Evidence) -> tuple[str, ...]:
     """Return the codecs that were named, the anchor among them; none if none were."""
-    return (found.anchor, *request.codecs) if request.codecs else ()
+    return (result.anchor, *request.codecs) if request.codecs else ()
 
 
-def _comparisons(found: Evidence, request: FigureRequest) -> list[Comparison]:
-    if found.anchor not in found.summary.labels:
-        raise UsageError(f"the anchor {found.anchor} has no rows: --anchor takes another")
+def _comparisons(result: Evidence, request: FigureRequest) -> list[Comparison]:
+    if result.anchor not in result.summary.labels:
+        raise UsageError(f"the anchor {result.anchor} has no rows: --anchor takes another")
     return [
-        one
-        for panel in found.panels
-        for one in compare(found.summary, panel.measure, found.anchor, request.up_to_bpp)
+        comparison
+        for panel in result.panels
+        for comparison in compare(result.summary, panel.measure, result.anchor, request.up_to_bpp)
     ]
 
 
@@ -179,8 +176,8 @@ def _complexity(request: FigureRequest) -> PaperFigure:
             points.append(CostPoint(curve, cost, spent[0], delta.value, spent[1]))
     details = [f"{text} {', '.join(names)}." for text, names in grouped(lacking).items()]
     details += [f"Not drawn: {', '.join(absent)}."] * bool(absent)
-    of_anchor = (one.name for one in panels[0].curves if one.system.label == result.anchor)
-    metric, name = metric_words([measure]), next(of_anchor, result.anchor)
+    of_anchor = panels[0].of_label(result.anchor)
+    metric, name = metric_words([measure]), of_anchor.name if of_anchor else result.anchor
     drawing = draw_costs(points, result.styles, result.title, metric, name, details)
     return _made(result, drawing, "no complexity: no cost is known")
 
@@ -198,11 +195,11 @@ def cost_of(summary: Summary, edition: Edition, cost: str) -> tuple[float, bool]
     timed = [[point.means[name].value for name in TIMED] for point in mine]
     known = [encode + decode for encode, decode in timed if encode and decode]
     if mine and len(known) == len(mine):
-        return sum(known) / len(known), True
+        return fmean(known), True
     names = {point.setting.name for point in mine}
     for typical in facts.typical:
         if typical.device == "cpu" and typical.setting in (*names, ""):
-            return sum(one for _, one in typical.seconds) / len(typical.seconds), False
+            return fmean(seconds for _, seconds in typical.seconds), False
     return None
 
 
@@ -216,7 +213,7 @@ def _realism(request: FigureRequest) -> PaperFigure:
         result.styles, result.anchor, result.summary.images, request.codecs
     )  # fmt: skip
     absent = "no realism: no codec has points near these rates (--bpp)"
-    return _made(result, drawing, absent, *(f"realism: {one}" for one in left_out(plots)))
+    return _made(result, drawing, absent, *(f"realism: {why}" for why in left_out(plots)))
 
 
 def realism_plots(
@@ -238,16 +235,16 @@ def realism_plots(
     cut = [
         panel._replace(curves=tuple(c for c in panel.curves if c.name in kept)) for panel in panels
     ]
+
+    def called(sweep: RealismSweep) -> RealismSweep:
+        system = sweep.curve.system
+        system = system._replace(name=look().names([system.label]).get(system.label, system.name))
+        return sweep._replace(curve=sweep.curve._replace(system=system))
+
     plots = []
     for bpp in rates:
-        sweeps = []
-        for sweep in realism_sweeps(cut, summary, points, dataset, bpp):
-            system = sweep.curve.system
-            name = look().names([system.label]).get(system.label, system.name)
-            sweeps.append(
-                sweep._replace(curve=sweep.curve._replace(system=system._replace(name=name)))
-            )
-        plots += [PlotAtRate(bpp, tuple(sweeps))] * bool(sweeps)
+        sweeps = tuple(map(called, realism_sweeps(cut, summary, points, dataset, bpp)))
+        plots += [PlotAtRate(bpp, sweeps)] * bool(sweeps)
     if not plots:
         return None, []
     first, second = (panel.measure for panel in panels)
@@ -255,16 +252,12 @@ def realism_plots(
     return draw_realism_plots(plots, first, second, looks, title, images), plots
 
 
-def _crops(request: FigureRequest) -> PaperFigure:
-    """Parts of photographs as codecs have them at one rate."""
-    stored = PaperResults(request.results, request.data_dir, request.verified_only)
-    return draw_crops(stored, request)
-
-
 FIGURES: Mapping[str, Callable[[FigureRequest], PaperFigure]] = {
     "rd": _rd,
     "bd": _bd,
-    "crops": _crops,
+    "crops": lambda request: draw_crops(
+        PaperResults(request.results, request.data_dir, request.verified_only), request
+    ),
     "complexity": _complexity,
     "realism": _realism,
 }

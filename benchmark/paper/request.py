@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -82,28 +82,28 @@ class FigureRequest(Look):
     out: Path | None = option(
         None, TARGET, "Folder to write to; default: RESULTS/figures.", refuses="folder"
     )
-    crops: tuple[Crop, ...] = field(default=())
+    crops: tuple[Crop, ...] = ()
 
     @classmethod
     def of(cls, **given: Any) -> "FigureRequest":
         """Return the request of options as a command line has them."""
-        for name, (one, told) in declared(cls).items():
-            if told.many == "listed" and isinstance(given.get(name), str):
+        for name, (field_of, declaration) in declared(cls).items():
+            if declaration.many == "listed" and isinstance(given.get(name), str):
                 given[name] = tuple(split_unescaped(given[name], ",")) if given[name] else ()
-            elif told.many == "repeated":
+            elif declaration.many == "repeated":
                 given[name] = tuple(given.get(name) or ())
             elif name in given and given[name] is None:
-                given[name] = one.default
+                given[name] = field_of.default
         return cls(**given)
 
     @property
     def rates(self) -> tuple[float, ...]:
         """The rates to compare at; raises `UsageError` for what is none."""
         try:
-            result = tuple(float(one) for one in self.bpp)
+            result = tuple(map(float, self.bpp))
         except ValueError:
             result = (0.0,)
-        if any(not 0 < one < 100 for one in result):
+        if any(not 0 < rate < 100 for rate in result):
             raise UsageError(f"--bpp {','.join(self.bpp)} is no list of rates above 0")
         return result
 
@@ -113,7 +113,7 @@ class FigureRequest(Look):
         if not self.box:
             return self.crops
         try:
-            left, top, width, height = (int(part) for part in self.box.split(","))
+            left, top, width, height = map(int, self.box.split(","))
         except ValueError:
             left, top, width, height = 0, 0, 0, 0
         if min(left, top) < 0 or min(width, height) < 1:
@@ -131,65 +131,55 @@ class FigureRequest(Look):
         file: None for `figures.toml` here, if there is one. A table named as the verb stands over
         the file's own keys. Raises `UsageError` for a file that cannot be read.
         """
-        told = read_file(file, verb)
-        defaults = {one.name: () if one.default is MISSING else one.default for one in fields(self)}
-        given = {name: getattr(self, name) for name in defaults}
-        chosen = {
-            name: told[name] if name in told and value == defaults[name] else value
-            for name, value in given.items()
+        defaults, of_file = FigureRequest(), read_file(file, verb)
+        tables: dict[str, Any] = {  # an option changes its own curve alone
+            name: (*of_file.pop(name, ()), *getattr(self, name)) for name in TABLES.values()
         }
-        for name in TABLES.values():  # an option changes its own curve alone
-            chosen[name] = (*told.get(name, ()), *given[name])
-        return type(self)(**chosen)
+        chosen = {
+            name: value
+            for name, value in of_file.items()
+            if getattr(self, name) == getattr(defaults, name)
+        }
+        return replace(self, **chosen, **tables)
 
 
 def read_file(path: Path | None, verb: str) -> dict[str, Any]:
-    """Return the fields of a request that a file has for a verb."""
+    """Return the fields of a request that a file has for a verb.
+
+    Raises `UsageError` for a file that cannot be read.
+    """
     place = path or FILE
     if path is None and not FILE.is_file():
         return {}
     try:
         whole = tomllib.loads(place.read_text(encoding="utf-8"))
-        result = msgspec.convert(whole, _file_type())
+        msgspec.convert(whole, _file_type())
     except (OSError, ValueError) as error:  # of TOML and of msgspec, too
         raise UsageError(f"{place} cannot be read: {_why(error)}") from error
-    told = {**_said(result), **_said(getattr(result, verb))}
-    for table, name in TABLES.items():
-        told[name] = tuple(f"{key}={value}" for key, value in told.pop(table, {}).items())
-    for name, value in told.items():
-        kind = FigureRequest.__dataclass_fields__[name].type
-        if isinstance(value, list):
-            told[name] = tuple(one if isinstance(one, Crop) else str(one) for one in value)
-        elif kind in (Path, Path | None):
-            told[name] = Path(value)
-    return told
-
-
-def _said(table: Any) -> dict[str, Any]:
-    if not isinstance(table, msgspec.Struct):
-        return {}
-    known = {name: getattr(table, name) for name in table.__struct_fields__}
-    return {
-        name: value
-        for name, value in known.items()
-        if value is not None and not isinstance(value, msgspec.Struct)
+    result = {
+        key: value for key, value in whole.items() if key not in VERBS or isinstance(value, list)
     }
+    if isinstance(of_verb := whole.get(verb), dict):
+        result |= of_verb
+    for table, name in TABLES.items():
+        result[name] = [f"{key}={value}" for key, value in result.pop(table, {}).items()]
+    for name, value in result.items():
+        if name == "crops":
+            result[name] = tuple(msgspec.convert(value, list[Crop]))
+        elif isinstance(value, list):
+            result[name] = tuple(map(str, value))
+        elif FigureRequest.__dataclass_fields__[name].type in (Path, Path | None):
+            result[name] = Path(value)
+    return result
 
 
 def _file_type() -> Any:
     """Return the type of the file: the options' names, tables of texts, and a table for a verb."""
-    kinds: dict[str, Any] = {}
-    for name, (one, _) in declared(FigureRequest).items():
-        of: Any = str
-        if one.type == tuple[str, ...]:
-            of = list[float] if name == "bpp" else list[str]
-        elif one.type in (bool, float | None):
-            of = one.type
-        kinds[name] = of
-    for table, name in TABLES.items():
-        del kinds[name]
-        kinds[table] = dict[str, str]
-    kinds["crops"] = list[Crop]
+    kinds: dict[str, Any] = dict.fromkeys(TABLES, dict[str, str]) | {"crops": list[Crop]}
+    types: dict[Any, Any] = {bool: bool, float | None: float, tuple[str, ...]: list[str]}
+    for name, (of, _) in declared(FigureRequest).items():
+        if name not in TABLES.values():
+            kinds[name] = list[float] if name == "bpp" else types.get(of.type, str)
     named = [(name, kind | None, None) for name, kind in kinds.items()]
     of_verb: Any = msgspec.defstruct("Figure", named, forbid_unknown_fields=True)
     verbs = [(verb, of_verb | None, None) for verb in VERBS if verb not in kinds]

@@ -1,4 +1,4 @@
-"""Results that the paper's figures are drawn from; a dataset is read when it is first asked for."""
+"""Results that figures are drawn from, read when first asked for; figures written as files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,12 +10,18 @@ from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import GROUPED_SYSTEMS
 from benchmark.figures.labels import Drawing
-from benchmark.figures.style import Style, styles
+from benchmark.figures.look import FORMATS
+from benchmark.figures.style import Style, files_of, styles
+from benchmark.figures.table import csv_text, latex
 from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import DatasetContents, dataset_contents, packs_beside, verified_rows
 from benchmark.packs.pack import Pack
 from benchmark.published.points import PublishedPoint, read_points
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
+from benchmark.system.atomic import write_files
+
+# Of a figure's files. txt: the caption; details.md: protocols, builds, sources, what is left out
+SUFFIXES = (*FORMATS, "csv", "tex", "txt", "details.md")
 
 
 class PaperFigure(NamedTuple):
@@ -84,3 +90,25 @@ class PaperResults:
     def styles(self) -> dict[str, Style]:
         """Return one style for each system, the same in all figures."""
         return styles(system.label for system in GROUPED_SYSTEMS)
+
+
+def write_figure(name: str, made: PaperFigure, folder: Path, command: str) -> list[Path]:
+    """Write the files of a figure in place of those of an earlier one; return the drawn ones.
+
+    command: that makes it again. Raises `StoreError` where the folder cannot be written.
+    """
+    files: dict[str, str | bytes] = {}
+    if drawing := made.drawing:
+        details = [f"- {detail}" for detail in drawing.details]
+        details += [f"Made by `{command}`."] * bool(command)
+        parts = [f"# {name}", drawing.caption, "\n".join(details)]
+        files = files_of(drawing.figure, name) | {
+            f"{name}.csv": csv_text(drawing.records),
+            f"{name}.txt": f"{drawing.caption}\n",
+            f"{name}.details.md": "\n\n".join(parts) + "\n",
+        }
+        if drawing.table is not None:
+            files[f"{name}.tex"] = latex(drawing.table, {})
+    gone = {f"{name}.{suffix}" for suffix in SUFFIXES} - files.keys()
+    write_files(folder, files, gone, what="figures")
+    return [folder / file for file in files if file.rpartition(".")[2] in FORMATS]
