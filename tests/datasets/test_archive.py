@@ -22,7 +22,6 @@ from benchmark.datasets.archive import (
     open_validation,
 )
 from benchmark.datasets.download import MANIFEST, Expected, unpack_images
-from benchmark.datasets.folder import open_dataset
 from benchmark.datasets.kodak import open_kodak
 from benchmark.errors import Unavailable, UsageError
 from conftest import SHARED
@@ -67,12 +66,6 @@ def test_an_absent_dataset_is_told_with_what_was_found_and_what_is_expected(tmp_
     found = f"3 in {tmp_path / 'photos/holiday'}, 2 in {tmp_path / 'more'}"
     for named in (found, "bench fetch div2k", f"{tmp_path / 'div2k'}", "--data-dir", "--dataset"):
         assert named in str(raised.value)
-
-
-def test_a_missing_folder_is_called_a_missing_folder():
-    for text in ("no/such/folder", "./none"):
-        with pytest.raises(UsageError, match=f"there is no folder {Path(text)}"):
-            open_dataset(text)
 
 
 @needs_kodak
@@ -193,17 +186,6 @@ def test_only_the_sampling_that_is_meant_is_unpacked(tmp_path, monkeypatch):
     fetch_archive(one, tmp_path / "data", origin=str(made))
     (image,) = find_archive_images(one, [tmp_path / "data"])
     assert (image.name, image.path.read_bytes()) == ("RGB_OR_1200x1200_001.png", large)
-
-
-@needs_kodak
-def test_kodak_comes_out_of_a_zip_that_one_has(tmp_path, capsys):
-    pictures = {f"k/{path.name}": path.read_bytes() for path in sorted(KODAK.glob("*.png"))}
-    made = zip_of(tmp_path / "kodak.zip", pictures)
-    command.fetch("kodak", tmp_path / "data", [str(made)])
-    assert len(open_kodak([tmp_path / "data"]).images) == 24
-    other = zip_of(tmp_path / "other.zip", pictures | {"k/kodim01.png": pictures["k/kodim02.png"]})
-    with pytest.raises(Unavailable, match=r"kodim01\.png is not the picture of that name"):
-        command.fetch("kodak", tmp_path / "second", [str(other)])
 
 
 def test_copies_are_for_datasets_that_have_archives(tmp_path):

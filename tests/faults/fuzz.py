@@ -1,4 +1,4 @@
-"""Fuzz a parser with atheris (`pip install atheris`), beginning with its kept inputs and seeds.
+"""Fuzz a parser with atheris (`pip install atheris`), beginning with its kept inputs.
 
     python tests/faults/fuzz.py level-map /tmp/corpus -max_total_time=300
 
@@ -33,7 +33,7 @@ def main() -> None:
         with atheris.instrument_imports(include=["baselines", "benchmark"]):
             target = load_target(name, Path(folder))
         Path(corpus).mkdir(parents=True, exist_ok=True)
-        for data in [*target.inputs(), *kept_inputs(name)]:
+        for data in kept_inputs(name):
             (Path(corpus) / sha256(data).hexdigest()[:40]).write_bytes(data)
 
         def execute(data: bytes) -> None:

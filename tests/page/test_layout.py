@@ -5,7 +5,7 @@ import math
 import pytest
 
 from benchmark.rows.store import Store
-from support.page.opened import CHROMIUM, DESKTOP, PHONE, click_point, loaded
+from support.page.opened import CHROMIUM, DESKTOP, PHONE, loaded
 from support.page.results import make_page
 from support.rows.measured import row
 
@@ -86,17 +86,6 @@ def test_no_word_is_broken(visit, long_names, file, viewport, options):
     assert page.locator("#viewer").evaluate(inside) == [viewport["width"]] * 2
 
 
-def test_the_legend_has_curves_alone(visit, long_names):
-    page = visit(long_names)
-    entries = page.locator("#legend .legend-entry")
-    drawn = "() => document.getElementById('chart').chart.series.length"
-    assert (entries.count(), page.evaluate(drawn)) == (len(NAMED), len(NAMED))
-    assert "Raw" not in entries.all_inner_texts()
-    page.get_by_role("radio", name="MS-SSIM").check(force=True)
-    assert (entries.count(), page.evaluate(drawn)) == (len(NAMED) + 1, len(NAMED) + 1)
-    assert "Raw" in entries.all_inner_texts()
-
-
 def test_beside_a_point_stands_an_anchor_near_its_rate_else_the_nearest_codec(visit, file, data):
     page = visit(file)
     labels = [one["label"] for one in data["codecs"]]
@@ -151,15 +140,3 @@ def test_a_phone_shows_the_picture_first_then_the_table(visit, file, scheme):
         places.append(page.evaluate("document.activeElement.getBoundingClientRect().top"))
     within = [top for top in places[3:] if top is not None]
     assert within == sorted(within)
-
-
-def test_turning_a_phone_arranges_the_viewer_anew(visit, file, data):
-    page = visit(file)
-    click_point(page, data)
-    below = """() => page.by("panes").getBoundingClientRect().top
-        > page.by("mode-choice").getBoundingClientRect().top"""
-    assert page.evaluate(below)
-    page.set_viewport_size(PHONE)
-    page.wait_for_function(below.replace("\n        > page", " < page"))
-    page.set_viewport_size(DESKTOP)
-    page.wait_for_function(below)

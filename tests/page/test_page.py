@@ -8,7 +8,6 @@ from benchmark.figures.style import contrast
 from benchmark.rows.store import Store
 from support.page.opened import CHROMIUM, PHONE, loaded, number_of, place_of
 from support.page.results import HOSTILE, IMAGES, data_of, make_page, make_page_of_sets
-from support.processes import until
 from support.rows.measured import row
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
@@ -323,11 +322,3 @@ def test_a_phone_shows_all_of_it_in_both_themes(visit, file, data, scheme):
     assert outside == []
     page.locator("#viewer-close").tap()
     assert not page.locator("#viewer").is_visible()
-
-
-def test_the_theme_changes_with_the_readers(visit, file):
-    page = visit(file, color_scheme="light")
-    assert curves_of(page)["JPEG"]["colour"] == "#000000"
-    page.emulate_media(color_scheme="dark")
-    assert until(lambda: curves_of(page)["JPEG"]["colour"] != "#000000", 20)
-    assert contrast(curves_of(page)["JPEG"]["colour"], colours(page)[1]) >= 4.5

@@ -1,7 +1,6 @@
 import csv
 import json
 import os
-from pathlib import Path
 
 import pytest
 import typer
@@ -12,7 +11,6 @@ from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.store import Store
 from support.rows.measured import row, sweep
 
-KODAK = Path(__file__).parents[2] / "results" / "kodak"
 app = typer.Typer()
 app.command()(report)
 
@@ -114,26 +112,6 @@ def test_tables_for_a_paper_have_eight_codecs_and_all_only_if_asked(tmp_path):
         assert "SSIM" not in (folder / "bd_rate.tex").read_text(), "a column without any value"
         with (folder / "bd_rate.csv").open() as file:
             assert len(list(csv.DictReader(file))) == 9
-
-
-@pytest.mark.skipif(not (KODAK / "per_image").is_dir(), reason="needs the bundled rows")
-def test_kodaks_report_is_one_short_answer(tmp_path):
-    out = tmp_path / "out"
-    metrics = "psnr,ms_ssim,lpips_squeeze,fd_squeeze"
-    said = bench_report(KODAK.parent, "--dataset", "kodak", "--out", str(out), "--metrics", metrics)
-    text = (out / "report.md").read_text()
-    assert len(text.encode()) < 10_000
-    first = next(line for line in text.splitlines() if line and line[0] != "#")
-    with (out / "bd_rate.csv").open() as file:
-        found = [one for one in csv.DictReader(file) if one["metric"] == "psnr_db"]
-    rates = {one["codec"]: float(one["bd_rate_percent"] or "inf") for one in found}
-    best = min(rates, key=rates.get)
-    assert best == "vtm"
-    assert f"VTM 23.13 needs {-rates[best]:.0f} % fewer bits" in first
-    ranked = [line.split(" | ")[1] for line in text.splitlines() if line.count(" | ") > 3]
-    ranked = [name for name in ranked if name in rates]
-    assert ranked[: len(rates) - 3] == sorted(rates, key=rates.get)[: len(rates) - 3]
-    assert max(map(len, said.splitlines())) <= 80 + len(str(out))
 
 
 def test_the_same_rows_give_the_same_bytes_in_whatever_order(results, printed, tmp_path):

@@ -5,21 +5,16 @@ may ask for is bounded by `tests/faults/strangers/test_streams.py`.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
-
-import numpy as np
 
 from baselines.compressai import container as zoo
 from baselines.neural.architecture import load_architecture
 from baselines.neural.bitstream import container
-from baselines.neural.bitstream.container import CHECKPOINT_BYTES, MAGIC, Tiling
+from baselines.neural.bitstream.container import CHECKPOINT_BYTES, MAGIC
 from baselines.neural.checkpoint.card import Card
-from baselines.neural.checkpoint_codec import loaded_codec
-from baselines.neural.crdr.coder import HeaderControls
 from benchmark.codec import Codec
 from benchmark.codec_spec import load_codec, parse_codec
 from faults.fuzzing.headers import signed
@@ -30,8 +25,6 @@ from support.networks.tiny_checkpoint import noise, write_checkpoint
 from support.networks.tiny_diffusion import write_drawing
 
 MOST_PIXELS = 1 << 14
-SIZES = ((40, 56), (1, 1), (33, 70))
-TILED, TILES = (70, 130), Tiling(64, 16)
 BEFORE_ID = len(MAGIC) + 1
 LONGEST = 2048
 
@@ -41,30 +34,28 @@ def ours(folder: Path) -> Target:
     path = folder / "ours.safetensors"
     card = write_checkpoint(path)
     codec = load_codec(parse_codec(f"ours:beta=2.56:checkpoint={path}"))
-    levels = np.uint8([[3, 9, 15], [0, 12, 7]])
-    further = [HeaderControls(40, 64), HeaderControls(levels, levels[::-1].copy())]
-    return _ours(codec, "crdr", card, path, further)
+    return _ours(codec, "crdr", card)
 
 
 def hyperprior(folder: Path) -> Target:
     """A hyperprior of CompressAI, whose entropy decoder is foreign code that trusts its input."""
     codec = load_codec(write_small_hyperprior(folder))
-    seeds = tuple(codec.encode(noise(*size), codec.sweep[0]) for size in SIZES)
+    quality = codec.encode(noise(1, 1), codec.sweep[0])[:1]
 
     def claimed(data: bytes) -> int:
         return zoo.padded_pixels(zoo.unpack(data, 2))
 
     def mend(data: bytes) -> bytes:
-        return seeds[0][:1] + data[1:]  # the quality, of which there is one
+        return quality + data[1:]  # the quality, of which there is one
 
-    return Target(_decode(codec, claimed), seeds, mend, most_pixels=MOST_PIXELS, longest=LONGEST)
+    return Target(_decode(codec, claimed), mend, most_pixels=MOST_PIXELS, longest=LONGEST)
 
 
 def _method(folder: Path, name: str, options: str = "") -> Target:
     path = folder / f"{name}.safetensors"
     card = write_tiny(path, name)
     codec = load_codec(parse_codec(f"{name}{options}:checkpoint={path}"))
-    return _ours(codec, name, card, path)
+    return _ours(codec, name, card)
 
 
 def _drawing(folder: Path, name: str) -> Target:
@@ -73,7 +64,7 @@ def _drawing(folder: Path, name: str) -> Target:
     write_drawing(folder / f"{name}-elic.safetensors", name, "elic", weights=folder)
     with patch.dict(os.environ, {"BENCH_WEIGHTS": str(folder)}):
         codec = load_codec(parse_codec(f"{name}:steps=1"))
-    return _ours(codec, "elic", card, path)
+    return _ours(codec, "elic", card)
 
 
 charm, elic, ivr, hific, pqmim = (
@@ -83,16 +74,10 @@ multirealism = partial(_method, name="multirealism", options=":beta=1.28")
 dirac, hfd = (partial(_drawing, name=name) for name in ("dirac", "hfd"))  # behind ELIC
 
 
-def _ours(
-    codec: Codec, architecture: str, card: Card, path: Path, further: Iterable[Any] = ()
-) -> Target:
+def _ours(codec: Codec, architecture: str, card: Card) -> Target:
     """Return the target of a codec whose streams are those of a checkpoint's container."""
     block = load_architecture(architecture).control_block()
     identity = card.identity[:CHECKPOINT_BYTES]
-    seeds = [codec.encode(noise(*size), codec.sweep[0]) for size in SIZES]
-    whole = loaded_codec(path, card.sha256, "cpu")
-    for controls in (container.unpack(seeds[0], block).controls, *further):
-        seeds.append(whole.encode(noise(*TILED), controls, TILES))
 
     def claimed(data: bytes) -> int:
         stream = container.unpack(data, block)
@@ -101,12 +86,7 @@ def _ours(
     def mend(data: bytes) -> bytes:
         return signed(data[:BEFORE_ID] + identity + data[BEFORE_ID + CHECKPOINT_BYTES :])
 
-    # Seeds hold another name, so that inputs are the same on every machine.
-    neutral = tuple(
-        one[:BEFORE_ID] + bytes(CHECKPOINT_BYTES) + one[BEFORE_ID + CHECKPOINT_BYTES :]
-        for one in seeds
-    )
-    return Target(_decode(codec, claimed), neutral, mend, most_pixels=MOST_PIXELS, longest=LONGEST)
+    return Target(_decode(codec, claimed), mend, most_pixels=MOST_PIXELS, longest=LONGEST)
 
 
 def _decode(codec: Codec, claimed: Callable[[bytes], int]) -> Callable[[bytes], int]:

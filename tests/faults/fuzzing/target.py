@@ -43,16 +43,11 @@ class Target(NamedTuple):
     """
 
     parse: Parse  # raises one of `refusals`, and nothing else
-    seeds: tuple[bytes, ...]  # bytes for the parser, made by the writer that belongs to it
     mend: Callable[[bytes], bytes] = lambda data: data
     refusals: tuple[type[Exception], ...] = (CorruptStream,)
     most_pixels: int = 0  # that `parse` may return
     most_bytes: int = 256 << 20  # by which one execution may raise the process's peak memory
     longest: int = 512  # bytes of an input
-
-    def inputs(self) -> list[bytes]:
-        """Return the seeds as inputs, each mended and as it is."""
-        return [bytes([flags]) + seed for seed in self.seeds for flags in (MEND, 0)]
 
     def bytes_of(self, data: bytes) -> bytes:
         """Return what the parser is given for an input."""

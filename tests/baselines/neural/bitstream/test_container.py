@@ -107,34 +107,6 @@ def test_a_photograph_pays_fifteen_bytes_and_a_tile_the_length_of_its_payload():
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {"width": 1, "height": MAX_SIDE},
-        {"width": MAX_SIDE, "height": 1},
-        {"width": MAX_TILE_PIXELS // 64, "height": 64},
-        {"payloads": (bytes(100_000),)},
-        {"payloads": (b"a",) * 96, "tiling": Tiling(64, 0)},
-        {"payloads": (b"a", b""), "tiling": Tiling(704, 704)},
-        {"width": 16384, "payloads": (b"", b"\0"), "tiling": Tiling(255 * 64, 255 * 16)},
-        {
-            "width": MAX_SIDE,
-            "height": 2048,
-            "payloads": (bytes(250),) * 32,
-            "tiling": Tiling(2048, 0),
-        },
-    ],
-    ids=str,
-)
-def test_every_field_reaches_its_ends(changes):
-    stream = changed(KODAK, **{"width": 768, "height": 256, **changes})
-    if stream.tiling and len(tiles(stream.width, stream.height, stream.tiling)) != len(
-        stream.payloads
-    ):
-        stream = stream._replace(height=512)
-    assert_same(unpack(pack(stream)), stream)
-
-
-@pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"checkpoint": b"abc"}, "4 bytes"),
