@@ -6,20 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from benchmark.analysis.comparison import Comparison
 from benchmark.analysis.interval import Interval
 from benchmark.analysis.rate_distortion import Delta, bd_rate
+from benchmark.figures import texts
 from benchmark.figures.bd_table import bd_records, rate_table
-from benchmark.figures.labels import (
-    CAVEAT,
-    Drawing,
-    add_legend,
-    brief,
-    figure_width,
-    listed,
-    metric_names,
-    panel_figure,
-    panels_note,
-    title,
-    wrapped,
-)
 from benchmark.figures.look import WIDTHS, look
 from benchmark.figures.style import BAR_POINTS, SMALL_POINTS, Style, figure_style
 from benchmark.published.curves import Panel, SystemCurve
@@ -54,7 +42,7 @@ def draw_bd_bars(
     dataset: str,
     anchor: str,
     absent: Sequence[str] = (),
-) -> Drawing | None:
+) -> texts.Drawing | None:
     """Draw bars of BD-rates against the anchor, the best codec first; None without any.
 
     Bars of published curves are open, and have no interval. anchor: a label. panels: the curves to
@@ -70,35 +58,35 @@ def draw_bd_bars(
         return look().place(known[name].system.label), first.value if first else LAST
 
     names = sorted(known, key=place)
-    width = figure_width(len(panels))
+    width = texts.figure_width(len(panels))
     narrow = width == WIDTHS["column"] or len(panels) == 1
-    marked = [name + CAVEAT * bool(known[name].caveats) for name in names]
-    words = [wrapped(name, NAME_SHARE * WIDTHS["column"]) for name in marked]
+    marked = [name + texts.CAVEAT * bool(known[name].caveats) for name in names]
+    words = [texts.wrapped(name, NAME_SHARE * WIDTHS["column"]) for name in marked]
     height = EDGE_INCHES + ROW_INCHES * sum(word.count("\n") + 1 for word in words)
-    note = panels_note(panels).replace("markers", "bars")
+    note = texts.panels_note(panels).replace("markers", "bars")
     curves = [curve for panel in panels for curve in panel.curves]
     against = next((curve.name for curve in curves if curve.system.label == anchor), anchor)
     with figure_style():
-        figure, every_axes, _ = panel_figure(len(panels), height, sharey=not narrow)
+        figure, every_axes, _ = texts.panel_figure(len(panels), height, sharey=not narrow)
         for axes, panel, of in zip(every_axes, panels, bars, strict=True):
             _draw(axes, [of.get(name) for name in names], styles)
             axes.set_yticks(range(len(names)), words)
             axes.set_xlabel(f"BD-rate against {against} (%)")
-            title(axes, metric_names([panel.measure]), width)
-        add_legend(figure, [], note)
-    metrics = metric_names([panel.measure for panel in panels])
-    caption = brief(
+            texts.title(axes, texts.metric_names([panel.measure]), width)
+        texts.add_legend(figure, [], note)
+    metrics = texts.metric_names([panel.measure for panel in panels])
+    caption = texts.brief(
         f"BD-rates against {against} on {dataset} by {metrics}; negative saves bits.",
         "Lines are 95 % intervals over images.",
         note,
         f"{len(names)} of {len(names) + len(absent)} codecs." * bool(absent),
     )
     few = [panel.measure.label for panel in panels if not panel.measure.by_image]
-    details = [f"No interval of {listed(few)}."] * bool(few)
+    details = [f"No interval of {texts.listed(few)}."] * bool(few)
     details += [f"Not drawn: {', '.join(absent)}."] * bool(absent)
     labels = {curve.system.label for curve in known.values()}
     records = bd_records([comparison for comparison in comparisons if comparison.label in labels])
-    return Drawing(figure, caption, records, rate_table(panels, anchor), tuple(details))
+    return texts.Drawing(figure, caption, records, rate_table(panels, anchor), tuple(details))
 
 
 def _bars(panel: Panel, comparisons: Sequence[Comparison], anchor: str) -> dict[str, Bar]:

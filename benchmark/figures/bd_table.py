@@ -7,8 +7,8 @@ from benchmark.analysis.comparison import Comparison, ImagesDelta
 from benchmark.analysis.interval import CONFIDENCE, DRAWS, Interval
 from benchmark.analysis.ranking import Rank, Ranking
 from benchmark.analysis.rate_distortion import Delta, NoDelta, bd_rate
-from benchmark.figures.labels import grouped, listed
 from benchmark.figures.table import DOUBTFUL, DOUBTFUL_NOTE, NOTHING, Table
+from benchmark.figures.texts import grouped, listed
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel
 from benchmark.system.text import counted

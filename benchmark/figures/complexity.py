@@ -11,20 +11,7 @@ import msgspec
 from benchmark.analysis.rate_distortion import curves, excluded
 from benchmark.analysis.summarise import TIMED, Summary
 from benchmark.datasets.dataset import profile
-from benchmark.figures.labels import (
-    CAVEAT,
-    Drawing,
-    add_legend,
-    brief,
-    by_name,
-    caveat_note,
-    figure_width,
-    grouped,
-    panel_figure,
-    plain_ticks,
-    title,
-    wrapped,
-)
+from benchmark.figures import texts
 from benchmark.figures.look import WIDTHS
 from benchmark.figures.style import LINE_POINTS, MARKER_POINTS, figure_style
 from benchmark.figures.table import NOTHING, Table
@@ -123,7 +110,7 @@ def _ordered(bars: Iterable[Bar]) -> tuple[Bar, ...]:
     return tuple(sorted(bars, key=lambda bar: (bar.decode[0], bar.encode[0], bar.name)))
 
 
-def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> Drawing:
+def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> texts.Drawing:
     """Draw one panel for each block, one row for each system.
 
     Marks that point to the right are encoders, to the left decoders; a bar spans the settings.
@@ -140,18 +127,21 @@ def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> Draw
         else block
         for block in blocks
     ]
-    width = figure_width(len(blocks))
+    width = texts.figure_width(len(blocks))
     share = width / (1 if width == WIDTHS["column"] else len(blocks))
     names = [
-        [wrapped(bar.name + CAVEAT * bool(bar.caveats), NAME_SHARE * share) for bar in block.bars]
+        [
+            texts.wrapped(bar.name + texts.CAVEAT * bool(bar.caveats), NAME_SHARE * share)
+            for bar in block.bars
+        ]
         for block in blocks
     ]
     lines = max(name.count("\n") + 1 for of_block in names for name in of_block)
     rows = max(map(len, names)) * ROW_INCHES * lines
     every = [(block, bar) for block in blocks for bar in block.bars]
-    caveats = grouped((caveat, bar.name) for _, bar in every for caveat in bar.caveats)
+    caveats = texts.grouped((caveat, bar.name) for _, bar in every for caveat in bar.caveats)
     with figure_style():
-        figure, every_axes, _ = panel_figure(len(blocks), EDGE_INCHES + rows)
+        figure, every_axes, _ = texts.panel_figure(len(blocks), EDGE_INCHES + rows)
         for axes, block, of_block in zip(every_axes, blocks, names, strict=True):
             seconds = [
                 (row, stage, value)
@@ -168,20 +158,20 @@ def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> Draw
                 err_kws={"linewidth": LINE_POINTS},
             )  # fmt: skip
             axes.set_xscale("log")
-            plain_ticks(axes.xaxis)
+            texts.plain_ticks(axes.xaxis)
             axes.xaxis.set_major_locator(LogLocator(numticks=6))
             axes.margins(x=0.08)
             axes.set_yticks(range(len(of_block)), of_block)
             axes.tick_params(axis="y", length=0)
             axes.set_ylabel("")
-            axes.set_xlabel(wrapped(f"Time ({block.unit})", (1 - NAME_SHARE) * share))
+            axes.set_xlabel(texts.wrapped(f"Time ({block.unit})", (1 - NAME_SHARE) * share))
             sns.despine(ax=axes, left=True)
-            title(axes, block.where, (1 - NAME_SHARE) * share)
+            texts.title(axes, block.where, (1 - NAME_SHARE) * share)
         handles = [
             Line2D([], [], label=stage, marker=marker, color=colour, linestyle="")
             for stage, (colour, marker) in STAGES.items()
         ]
-        add_legend(figure, handles, caveat_note(caveats))
+        texts.add_legend(figure, handles, texts.caveat_note(caveats))
     cells = tuple(
         (bar.name, block.unit, block.where, _range(bar.encode), _range(bar.decode))
         for block, bar in every
@@ -202,21 +192,21 @@ def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> Draw
         for block, bar in every
     ]
     table = Table(("system", "unit", "where", "encode", "decode"), cells, 3)
-    caption = brief(
+    caption = texts.brief(
         "Time to encode (pointing right) and to decode (pointing left), on logarithmic axes; "
         "a bar spans a codec's settings.",
         "Compare within a panel alone: machines differ." * (len(blocks) > 1),
-        caveat_note(caveats),
+        texts.caveat_note(caveats),
     )
-    return Drawing(figure, caption, records, table, tuple(_details(blocks)))
+    return texts.Drawing(figure, caption, records, table, tuple(_details(blocks)))
 
 
 def _details(blocks: Sequence[Block]) -> list[str]:
     parts = []
     for block in blocks:
-        timed = grouped((bar.timed, bar.name) for bar in block.bars)
+        timed = texts.grouped((bar.timed, bar.name) for bar in block.bars)
         if not block.measured:
-            parts.append(f"{block.where}, {block.unit}: {by_name(timed)}.")
+            parts.append(f"{block.where}, {block.unit}: {texts.by_name(timed)}.")
             continue
         parts.append(
             f"{block.where}: measured one cell at a time with nothing else running; the mark "

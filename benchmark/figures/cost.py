@@ -4,17 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from benchmark.analysis.systems import kind
-from benchmark.figures.labels import (
-    CAVEAT,
-    Drawing,
-    add_legend,
-    brief,
-    caveat_note,
-    caveats,
-    panel_figure,
-    plain_ticks,
-    title,
-)
+from benchmark.figures import texts
 from benchmark.figures.style import Style, figure_style, line
 from benchmark.figures.table import Table
 from benchmark.published.curves import SystemCurve
@@ -44,7 +34,7 @@ def draw_costs(
     metric: str,
     anchor: str,
     details: Sequence[str] = (),
-) -> Drawing | None:
+) -> texts.Drawing | None:
     """Draw a panel for each kind of cost, on a logarithmic axis; None without points.
 
     styles: by label. anchor: name of the codec that BD-rates are against.
@@ -58,32 +48,32 @@ def draw_costs(
         return None
     handles: dict[str, Any] = {}
     with figure_style():
-        figure, every_axes, width = panel_figure(len(kinds), sharey=True)
+        figure, every_axes, width = texts.panel_figure(len(kinds), sharey=True)
         for axes, cost in zip(every_axes, kinds, strict=True):
             for point in of_cost[cost]:
                 system, name = point.curve.system, point.curve.name
                 own = kind(system) == "own"
                 look = line(styles[system.label], published=not point.measured, own=own)
-                look |= {"linestyle": "", "label": name + CAVEAT * bool(point.curve.caveats)}
+                look |= {"linestyle": "", "label": name + texts.CAVEAT * bool(point.curve.caveats)}
                 (handle,) = axes.plot(point.value, point.bd_rate, **look)
                 handles.setdefault(name, handle)
             axes.set_xscale("log")
             values = [point.value for point in of_cost[cost]]
             low, high = min(values), max(values)
             axes.set_xlim(low / 1.6, high * 1.6)
-            plain_ticks(axes.xaxis, wide=high > 3 * low)
+            texts.plain_ticks(axes.xaxis, wide=high > 3 * low)
             if high > DECADES * low:
                 axes.xaxis.set_major_locator(LogLocator(numticks=6))
             axes.margins(y=0.1)
             axes.set_xlabel(COSTS[cost][0])
             sns.despine(ax=axes)
         every_axes[0].set_ylabel(f"BD-rate, {metric} (%)")
-        title(every_axes[0], f"{dataset}, against {anchor}", 0.9 * width)
+        texts.title(every_axes[0], f"{dataset}, against {anchor}", 0.9 * width)
         typical = any(not point.measured for point in points)
-        marks = caveat_note(caveats(point.curve for point in points))
+        marks = texts.caveat_note(texts.caveats(point.curve for point in points))
         note = " ".join(filter(None, [TYPICAL * typical, marks]))
-        add_legend(figure, list(handles.values()), note)
-    caption = brief(
+        texts.add_legend(figure, list(handles.values()), note)
+    caption = texts.brief(
         f"BD-rate in {metric} against {anchor} on {dataset}, over "
         f"{' and '.join(COSTS[cost][1] for cost in kinds)}; better is down and to the left.",
         note,
@@ -102,4 +92,4 @@ def draw_costs(
         }
         for point in points
     ]
-    return Drawing(figure, caption, records, Table(headers, rows, 2), tuple(details))
+    return texts.Drawing(figure, caption, records, Table(headers, rows, 2), tuple(details))

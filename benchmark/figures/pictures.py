@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array, Pixels
-from benchmark.figures.labels import LINE_INCHES, Drawing, figure_width, wrapped
 from benchmark.figures.style import GREY, SMALL_POINTS, figure_style
 from benchmark.figures.table import NOTHING, Table
+from benchmark.figures.texts import LINE_INCHES, Drawing, figure_width, wrapped
 
 GAP_INCHES, EDGE_INCHES, PAD_INCHES = 0.05, 0.02, 0.03
 BOLD_WIDTH = 1.15  # of bold type, relative to the usual

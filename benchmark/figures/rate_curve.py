@@ -9,30 +9,9 @@ import numpy as np
 from benchmark.analysis.builds import mixed_sentences
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import GROUPS, kind, trained_on
+from benchmark.figures import texts
 from benchmark.figures.bd_table import rate_table
 from benchmark.figures.choice import chosen_names, shown
-from benchmark.figures.labels import (
-    CAVEAT,
-    RATE_LABEL,
-    Drawing,
-    add_legend,
-    axis_words,
-    brief,
-    by_name,
-    caveats,
-    few_images,
-    few_sentences,
-    grouped,
-    images_of,
-    listed,
-    metric_names,
-    panel_figure,
-    panels_note,
-    plain_ticks,
-    protocol_sentence,
-    scale_sentences,
-    title,
-)
 from benchmark.figures.look import look
 from benchmark.figures.style import BAR_POINTS, Style, figure_style, line
 from benchmark.metrics.measure import Measure
@@ -61,7 +40,7 @@ def draw_rate_curves(
     named: Sequence[str] = (),
     outlier: str = "",
     groups: bool = False,
-) -> Drawing | None:
+) -> texts.Drawing | None:
     """Draw one panel for each metric and a legend; None where no points can be drawn.
 
     Rates are on a logarithmic axis unless the look says otherwise: sweeps are geometric, and on a
@@ -74,31 +53,34 @@ def draw_rate_curves(
     panels, absent = shown(panels, anchor, named)
     if not panels:
         return None
+    images = texts.images_of(panels)
     handles: dict[str, Line2D] = {}
     with figure_style():
-        figure, every_axes, width = panel_figure(len(panels))
+        figure, every_axes, width = texts.panel_figure(len(panels))
         for axes, panel in zip(every_axes, panels, strict=True):
             for curve, handle in draw_panel(axes, panel, styles, look().linear_rate, outlier):
                 handles.setdefault(curve.name, handle)
-        title(every_axes[0], f"{dataset}, {images_of(panels)} images", 0.8 * width)
+        texts.title(every_axes[0], f"{dataset}, {images} images", 0.8 * width)
         ordered = [handles[name] for name in chosen_names(panels, anchor, None) if name in handles]
         if groups:
             ordered.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
-        add_legend(figure, ordered, panels_note(panels), groups)
+        texts.add_legend(figure, ordered, texts.panels_note(panels), groups)
     measures = [panel.measure for panel in panels]
     bars = [measure.label for measure in measures if measure.of_sets and measure.by_image]
     count = len({curve.name for panel in panels for curve in panel.curves})
-    caption = brief(
-        f"{metric_names(measures)} against rate on {dataset} ({images_of(panels)} images), means "
-        "over images.",
-        *scale_sentences(measures),
+    caption = texts.brief(
+        f"{texts.metric_names(measures)} against rate on {dataset} ({images} images), means over "
+        "images.",
+        *texts.scale_sentences(measures),
         "Bars: 95 % intervals over images." * bool(bars),
-        panels_note(panels),
+        texts.panels_note(panels),
         f"{count} of {count + len(absent)} curves." * bool(absent),
     )
     details = [*_details(panels, dataset, summary, bars)]
     details += [f"Not drawn: {', '.join(absent)}."] * bool(absent)
-    return Drawing(figure, caption, records(panels), rate_table(panels, anchor), tuple(details))
+    return texts.Drawing(
+        figure, caption, records(panels), rate_table(panels, anchor), tuple(details)
+    )
 
 
 def draw_panel(
@@ -129,7 +111,10 @@ def _draw(axes: "Axes", curve: SystemCurve, measure: Measure, style: Style) -> "
     every = math.ceil(len(curve.points) / MOST_MARKERS) if not curve.measured else 1
     order = 2 + 0.1 * curve.measured + 0.2 * own
     bpp, values = curve.drawn(measure)
-    properties |= {"label": curve.name + CAVEAT * bool(curve.caveats), "gid": curve.system.group}
+    properties |= {
+        "label": curve.name + texts.CAVEAT * bool(curve.caveats),
+        "gid": curve.system.group,
+    }
     (handle,) = axes.plot(bpp, values, markevery=every, zorder=order, **properties)
     for point in curve.points:
         if point.interval is not None:
@@ -165,7 +150,7 @@ def _frame(axes: "Axes", panel: Panel, linear_rate: bool, outlier: str) -> None:
     if measure.scale == "decades" and 0 < WIDE_RATIO * low < high:
         axes.set_yscale("log")
         axes.set_ylim(low / 1.2, high * 1.2)
-        plain_ticks(axes.yaxis)
+        texts.plain_ticks(axes.yaxis)
     else:
         margin = 0.04 * (high - low) or 0.05 * abs(high) or 1.0
         axes.set_ylim(low - margin, high + margin)
@@ -180,9 +165,9 @@ def _frame(axes: "Axes", panel: Panel, linear_rate: bool, outlier: str) -> None:
     else:
         axes.set_xscale("log")
         axes.set_xlim(min(rates) / room, right)
-        plain_ticks(axes.xaxis, wide=right * room / min(rates) > 5)
-    axes.set_xlabel(RATE_LABEL)
-    axes.set_ylabel(axis_words(measure, few_images(panel)))
+        texts.plain_ticks(axes.xaxis, wide=right * room / min(rates) > 5)
+    axes.set_xlabel(texts.RATE_LABEL)
+    axes.set_ylabel(texts.axis_words(measure, texts.few_images(panel)))
     sns.despine(ax=axes)
 
 
@@ -195,19 +180,19 @@ def _details(
     published = [mark for mark in points if not mark[1].measured]
     pooled = summary is not None and summary.average == "pooled"
     average = "all bits over all pixels" if pooled else "the mean of each image's bpp"
-    yield f"{dataset}: means over {images_of(panels)} images; rates are {average}."
-    yield from (protocol_sentence(panel.measure, panel.names_by_protocol) for panel in panels)
+    yield f"{dataset}: means over {texts.images_of(panels)} images; rates are {average}."
+    yield from (texts.protocol_sentence(panel.measure, panel.names_by_protocol) for panel in panels)
     if summary is not None:
         yield f"Protocol of rates: {summary.protocols['coding']}."
         if summary.dropped:
             yield f"Restricted to the images that all points have; left out: {summary.dropped}."
         yield from mixed_sentences(summary)
-    origins = grouped((p.how, f"{c.name} ({p.source})") for _, c, p in points if c.measured)
+    origins = texts.grouped((p.how, f"{c.name} ({p.source})") for _, c, p in points if c.measured)
     yield from (f"{HOW[how]}: {', '.join(names)}." for how, names in origins.items())
     if published:
-        sources = grouped((p.source + ORIGINS[p.how], c.system.name) for _, c, p in published)
-        yield f"Published (open markers, broken lines): {by_name(sources)}."
-    errors = grouped(
+        sources = texts.grouped((p.source + ORIGINS[p.how], c.system.name) for _, c, p in published)
+        yield f"Published (open markers, broken lines): {texts.by_name(sources)}."
+    errors = texts.grouped(
         (measure.label, f"{c.name} ± {p.value_error:g}")
         for measure, c, p in published
         if p.value_error
@@ -215,17 +200,17 @@ def _details(
     yield from (f"Reading error in {metric}: {', '.join(of)}." for metric, of in errors.items())
     rules = sorted({p.rate_protocol for *_, p in published} - {"coding/1"})
     if rules:
-        yield f"Published rates are as their sources count them ({listed(rules)})."
-    notes = grouped((p.note, c.name) for _, c, p in published if p.note)
-    yield from (f"{by_name({note: names})}." for note, names in notes.items())
-    trained = grouped(
+        yield f"Published rates are as their sources count them ({texts.listed(rules)})."
+    notes = texts.grouped((p.note, c.name) for _, c, p in published if p.note)
+    yield from (f"{texts.by_name({note: names})}." for note, names in notes.items())
+    trained = texts.grouped(
         (m.label, c.name) for m, c in curves if m.column in trained_on(c.system.label)
     )
     if trained:
-        words = "; ".join(f"{metric} of {listed(names)}" for metric, names in trained.items())
+        words = "; ".join(f"{metric} of {texts.listed(names)}" for metric, names in trained.items())
         yield f"In the training loss: {words}."
-    marked = caveats(curve for _, curve in curves)
-    yield from (f"{by_name({text: names})}." for text, names in marked.items())
+    marked = texts.caveats(curve for _, curve in curves)
+    yield from (f"{texts.by_name({text: names})}." for text, names in marked.items())
     beyond = {c.name for _, c, p in points if c.measured and p.bpp > CROP_BPP}
     if beyond:
         yield f"Points beyond {CROP_BPP:g} bpp are not shown: {', '.join(sorted(beyond))}."
@@ -234,7 +219,8 @@ def _details(
         yield f"Points that are not comparable are left out: {', '.join(refused)}."
     of_sets = [panel.measure.label for panel in panels if panel.measure.of_sets]
     if of_sets:
-        yield f"{listed(of_sets)}: one value of the whole set, no mean."
+        yield f"{texts.listed(of_sets)}: one value of the whole set, no mean."
     if bars:
-        yield f"Bars are 95 % intervals of {listed(bars)} over images (infinitesimal jackknife)."
-    yield from few_sentences(panel.measure for panel in panels if few_images(panel))
+        words = texts.listed(bars)
+        yield f"Bars are 95 % intervals of {words} over images (infinitesimal jackknife)."
+    yield from texts.few_sentences(panel.measure for panel in panels if texts.few_images(panel))

@@ -9,25 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmark.analysis.builds import RECORDED, RealismGrid, records
 from benchmark.analysis.systems import kind
-from benchmark.figures.labels import (
-    CAVEAT,
-    Drawing,
-    add_legend,
-    axis_words,
-    brief,
-    capitalised,
-    caveats,
-    curves_note,
-    few_sentences,
-    grouped,
-    listed,
-    metric_names,
-    new_figure,
-    panel_figure,
-    plain_ticks,
-    protocol_sentence,
-    title,
-)
+from benchmark.figures import texts
 from benchmark.figures.look import WIDTHS
 from benchmark.figures.style import COLOUR_MAP, LINE_GREY, Style, figure_style, line
 from benchmark.figures.table import Table
@@ -47,7 +29,7 @@ def draw_realism_plots(
     styles: Mapping[str, Style],
     dataset: str,
     images: int,
-) -> Drawing:
+) -> texts.Drawing:
     """Draw one panel for each rate; the upper right corner is the best.
 
     Realism is on a logarithmic axis that is reversed. `styles` go by `System.label`.
@@ -59,13 +41,13 @@ def draw_realism_plots(
     steps = [(bpp, sweep.curve, step) for bpp, sweep in sweeps for step in sweep.steps]
     names = _names([sweep for _, sweep in sweeps])
     rules = [
-        grouped((step.distortion.protocol, curve.name) for _, curve, step in steps),
-        grouped((step.realism.protocol, curve.name) for _, curve, step in steps),
+        texts.grouped((step.distortion.protocol, curve.name) for _, curve, step in steps),
+        texts.grouped((step.realism.protocol, curve.name) for _, curve, step in steps),
     ]
-    note = curves_note([sweep.curve for _, sweep in sweeps], any(len(of) > 1 for of in rules))
+    note = texts.curves_note([sweep.curve for _, sweep in sweeps], any(len(of) > 1 for of in rules))
     handles = {}
     with figure_style():
-        figure, every_axes, width = panel_figure(len(plots), sharey=True)
+        figure, every_axes, width = texts.panel_figure(len(plots), sharey=True)
         for axes, plot in zip(every_axes, plots, strict=True):
             for sweep in plot.sweeps:
                 system, name = sweep.curve.system, sweep.curve.name
@@ -76,19 +58,19 @@ def draw_realism_plots(
                 look |= {"label": names[name], "gid": system.group, "zorder": 2 + own}
                 (handles[name],) = axes.plot(x, y, **look)
             axes.set_yscale("log")
-            plain_ticks(axes.yaxis)
+            texts.plain_ticks(axes.yaxis)
             axes.set_xlabel(distortion.axis_label)
             axes.margins(x=0.1)
             axes.xaxis.set_major_locator(MaxNLocator(5))
             sns.despine(ax=axes)
-            title(axes, f"{dataset} at {plot.bpp:g} bpp", min(width, 3))
+            texts.title(axes, f"{dataset} at {plot.bpp:g} bpp", min(width, 3))
         values = [step.realism.value for *_, step in steps]
         every_axes[0].set_ylim(max(values) * 1.5, min(values) / 1.5)
         every_axes[0].set_ylabel(f"{realism.label}\n(better upwards)")
         ordered = sorted((sweep for _, sweep in sweeps), key=rank)
         grouped_all = all(sweep.curve.system.group for sweep in ordered)
         legend = dict.fromkeys(handles[sweep.curve.name] for sweep in ordered)
-        add_legend(figure, list(legend), note, grouped_all)
+        texts.add_legend(figure, list(legend), note, grouped_all)
     rows = tuple(
         (f"{bpp:g}", curve.name, step.setting, f"{step.realism.bpp:.3f}",
          f"{step.distortion.value:.2f}", f"{step.realism.value:.2f}")
@@ -96,10 +78,10 @@ def draw_realism_plots(
     )  # fmt: skip
     headers = ("rate", "system", "setting", "bpp", distortion.label, realism.label)
     marks = [record for plot in plots for record in sweep_records(plot)]
-    rates = listed([f"{plot.bpp:g}" for plot in plots])
-    caption = brief(
-        f"{metric_names([realism])} against {metric_names([distortion])} at {rates} bpp on "
-        f"{dataset} ({images} images); better is up and to the right.",
+    rates = texts.listed([f"{plot.bpp:g}" for plot in plots])
+    caption = texts.brief(
+        f"{texts.metric_names([realism])} against {texts.metric_names([distortion])} at {rates} "
+        f"bpp on {dataset} ({images} images); better is up and to the right.",
         f"Rates match within {100 * (MATCHED - 1):.0f} %; other systems are absent.",
         "Lines join the settings of one system, from the least to the most realistic.",
         note,
@@ -118,12 +100,14 @@ def draw_realism_plots(
         here = f"{RECORDED} with" if curve.recorded else "measured here with"
         return here if curve.measured else "published,"
 
-    sources = grouped((f"{origin(curve)} {value.source}", curve.name) for curve, value in values_of)
-    for groups in (sources, caveats(sweep.curve for _, sweep in sweeps)):
+    sources = texts.grouped(
+        (f"{origin(curve)} {value.source}", curve.name) for curve, value in values_of
+    )
+    for groups in (sources, texts.caveats(sweep.curve for _, sweep in sweeps)):
         details += [f"{', '.join(of)}: {text}." for text, of in groups.items()]
-    details += map(protocol_sentence, (distortion, realism), rules)
-    details += map(capitalised, left_out(plots))
-    return Drawing(figure, caption, marks, Table(headers, rows, 3), tuple(details))
+    details += map(texts.protocol_sentence, (distortion, realism), rules)
+    details += map(texts.capitalised, left_out(plots))
+    return texts.Drawing(figure, caption, marks, Table(headers, rows, 3), tuple(details))
 
 
 def _names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
@@ -131,7 +115,7 @@ def _names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
     names = {}
     for sweep in sorted(sweeps, key=lambda sweep: len(sweep.steps)):  # the longest counts
         ends = f", {sweep.steps[0].setting} to {sweep.steps[-1].setting}" * (len(sweep.steps) > 1)
-        names[sweep.curve.name] = sweep.curve.name + CAVEAT * bool(sweep.curve.caveats) + ends
+        names[sweep.curve.name] = sweep.curve.name + texts.CAVEAT * bool(sweep.curve.caveats) + ends
     return names
 
 
@@ -141,7 +125,7 @@ def left_out(plots: Sequence[PlotAtRate]) -> list[str]:
     return list(dict.fromkeys(sentence for sweep in sweeps for sentence in sweep.left_out))
 
 
-def draw_surface(grid: RealismGrid, dataset: str) -> Drawing:
+def draw_surface(grid: RealismGrid, dataset: str) -> texts.Drawing:
     """Draw realism against distortion: a line for each rate, a colour for each beta."""
     import matplotlib as mpl
     import seaborn as sns
@@ -149,7 +133,7 @@ def draw_surface(grid: RealismGrid, dataset: str) -> Drawing:
 
     x, y = grid.distortion_values, grid.realism_values
     with figure_style():
-        figure, ((axes,),) = new_figure(WIDTHS["column"], SURFACE_INCHES)
+        figure, ((axes,),) = texts.new_figure(WIDTHS["column"], SURFACE_INCHES)
         for column, setting in enumerate(grid.settings):
             axes.plot(x[:, column], y[:, column], color=LINE_GREY, linewidth=0.7, label=setting)
         scale = Normalize(min(grid.betas), max(grid.betas))
@@ -160,14 +144,14 @@ def draw_surface(grid: RealismGrid, dataset: str) -> Drawing:
         axes.margins(x=0.3, y=0.1)
         axes.set_xlabel(grid.distortion.axis_label)
         few = grid.images if grid.realism.few(grid.images) else 0
-        axes.set_ylabel(axis_words(grid.realism, few))
+        axes.set_ylabel(texts.axis_words(grid.realism, few))
         sns.despine(ax=axes)
-        title(axes, "\n".join([f"{dataset}, {grid.images} images", *grid.caveats]), 2.1)
+        texts.title(axes, "\n".join([f"{dataset}, {grid.images} images", *grid.caveats]), 2.1)
         every = -(-len(grid.settings) // MOST_RATES)  # at the least realistic points
         ends = zip(*(of[0].tolist() for of in (grid.bpp, x, y)), strict=True)
         for rate, *place in list(ends)[::every]:
             axes.annotate(f"{rate:.2g} bpp", place, (6, 0), textcoords="offset points", size=7)
-        add_legend(figure, [])
+        texts.add_legend(figure, [])
     rows = tuple(
         (f"{beta:g}", setting, f"{grid.bpp[i, j]:.3f}", f"{x[i, j]:.2f}", f"{y[i, j]:.4f}")
         for i, beta in enumerate(grid.betas)
@@ -175,20 +159,20 @@ def draw_surface(grid: RealismGrid, dataset: str) -> Drawing:
     )
     headers = ("β", "setting", "bpp", grid.distortion.label, grid.realism.label)
     betas_words = ", ".join(f"{beta:g}" for beta in grid.betas)
-    caption = brief(
-        f"Rate, {metric_names([grid.distortion, grid.realism])} of CRDR over q and β "
+    caption = texts.brief(
+        f"Rate, {texts.metric_names([grid.distortion, grid.realism])} of CRDR over q and β "
         f"({betas_words}) on {dataset} ({grid.images} images). Each line is one q; the bytes "
         "hardly depend on β.",
-        *map(capitalised, grid.caveats),
+        *map(texts.capitalised, grid.caveats),
     )
     details = [
         f"Means over {grid.images} images, {grid.origin} (protocols {', '.join(grid.protocols)})."
     ]
-    details += few_sentences([grid.realism]) * bool(few)
+    details += texts.few_sentences([grid.realism]) * bool(few)
     if not grid.realism.of_sets:
         details.append(
             f"{grid.realism.label} stands in for a distance between distributions, which takes at "
             "least 50 images; it compares each picture with its source."
         )
-    details += map(capitalised, grid.left_out)
-    return Drawing(figure, caption, records(grid), Table(headers, rows, 2), tuple(details))
+    details += map(texts.capitalised, grid.left_out)
+    return texts.Drawing(figure, caption, records(grid), Table(headers, rows, 2), tuple(details))

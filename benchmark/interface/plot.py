@@ -8,10 +8,10 @@ import pandas as pd
 from benchmark.analysis.stored import named_images
 from benchmark.errors import UsageError
 from benchmark.figures.choice import shown
-from benchmark.figures.labels import add_legend, panels_note
 from benchmark.figures.look import WIDTHS, Look, drawn_as
 from benchmark.figures.rate_curve import draw_panel
 from benchmark.figures.style import figure_style, styles
+from benchmark.figures.texts import add_legend, panels_note
 from benchmark.interface.rows import Source, load, summarised
 from benchmark.metrics.measure import Measure
 from benchmark.option import documented, signature

@@ -16,18 +16,7 @@ from benchmark.analysis.summarise import Summary
 from benchmark.codec_spec import parse_codec
 from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError
-from benchmark.figures.labels import (
-    LOWER,
-    Drawing,
-    add_legend,
-    brief,
-    few_images,
-    few_sentences,
-    new_figure,
-    panels_note,
-    scale_sentences,
-    title,
-)
+from benchmark.figures import texts
 from benchmark.figures.look import WIDTHS
 from benchmark.figures.rate_curve import draw_panel
 from benchmark.figures.style import (
@@ -154,7 +143,7 @@ def named(summary: Summary, names: Mapping[str, str]) -> Summary:
 
 def draw_ablation(
     summary: Summary, measures: Sequence[Measure], own: str, dataset: str, trained: str
-) -> Drawing | None:
+) -> texts.Drawing | None:
     """Draw a panel for each measure that has values; None where no points can be drawn.
 
     Below, as variants may differ by less than a marker, stand the changes from the method itself.
@@ -179,24 +168,24 @@ def draw_ablation(
         width = WIDTHS["column" if len(panels) == 1 else "page"]
         heights = [PANEL_INCHES, CHANGE_INCHES][: 1 + compared]
         size = width, sum(heights), len(heights), len(panels)
-        figure, rows = new_figure(*size, height_ratios=heights)
+        figure, rows = texts.new_figure(*size, height_ratios=heights)
         for place, panel in enumerate(panels):
             for curve, handle in draw_panel(rows[0, place], panel, styles, linear_rate=True):
                 handles[curve.system.label] = handle
             if compared:
                 draw_panel(rows[1, place], _changes(panel, own, summary), styles, linear_rate=True)
-        title(rows[0, 0], f"{dataset}, {summary.images} images", width)
+        texts.title(rows[0, 0], f"{dataset}, {summary.images} images", width)
         entries = [handles[label] for label in summary.labels if label in handles]
-        add_legend(figure, entries, panels_note(panels))
-    caption = brief(
+        texts.add_legend(figure, entries, texts.panels_note(panels))
+    caption = texts.brief(
         f"{dataset} ({summary.images} images): variants of one codec, real bitstreams.",
         trained,
         f"Below: changes from {own} at equal settings." * compared,
-        panels_note(panels),
-        *scale_sentences(panel.measure for panel in panels),
+        texts.panels_note(panels),
+        *texts.scale_sentences(panel.measure for panel in panels),
     )
     details = [_caption(summary, panels, dataset, trained), CHANGES.format(own).strip() * compared]
-    return Drawing(figure, caption, records(panels), details=tuple(filter(None, details)))
+    return texts.Drawing(figure, caption, records(panels), details=tuple(filter(None, details)))
 
 
 def _changes(panel: Panel, own: str, summary: Summary) -> Panel:
@@ -231,8 +220,8 @@ def _caption(summary: Summary, panels: Sequence[Panel], dataset: str, trained: s
     parts = [f"{dataset}: {images}, real bitstreams (protocols {ids}).", trained]
     caveats = sorted({caveat for point in summary.points for caveat in point.edition.caveats})
     parts += [f"All of it: {', '.join(caveats)}."] * bool(caveats)
-    parts += [LOWER] * any(measure.better == "lower" for measure in measures)
-    parts += few_sentences(panel.measure for panel in panels if few_images(panel))
+    parts += [texts.LOWER] * any(measure.better == "lower" for measure in measures)
+    parts += texts.few_sentences(panel.measure for panel in panels if texts.few_images(panel))
     refused = {key.label for panel in panels for key in panel.excluded}
     names = ", ".join(label for label in summary.labels if label in refused)
     parts += [f"Points of {names} that are not comparable are left out."] * bool(names)

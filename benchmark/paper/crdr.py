@@ -27,10 +27,10 @@ from benchmark.figures.complexity import (
     measured_block,
     published_blocks,
 )
-from benchmark.figures.labels import images_of
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.realism import draw_surface, left_out
 from benchmark.figures.style import Style
+from benchmark.figures.texts import images_of
 from benchmark.metrics.measure import Measure
 from benchmark.paper.ablation import ablation
 from benchmark.paper.crops import draw_crops

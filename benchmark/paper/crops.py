@@ -18,9 +18,9 @@ from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
 from benchmark.errors import UnknownName, UsageError
-from benchmark.figures.labels import CAVEAT, brief, metric_names
 from benchmark.figures.look import look
 from benchmark.figures.pictures import PictureTile, draw_pictures, largest_square
+from benchmark.figures.texts import CAVEAT, brief, metric_names
 from benchmark.measure.reconstruct import reconstruct_all
 from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import DatasetContents

@@ -17,12 +17,12 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.figures.bd_bars import draw_bd_bars
 from benchmark.figures.choice import chosen_names, shown
 from benchmark.figures.cost import COSTS, CostPoint, draw_costs
-from benchmark.figures.labels import Drawing, grouped
-from benchmark.figures.labels import metric_names as metric_words
 from benchmark.figures.look import look, names_meaning
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.realism import draw_realism_plots, left_out
 from benchmark.figures.style import Style, styles
+from benchmark.figures.texts import Drawing, grouped
+from benchmark.figures.texts import metric_names as metric_words
 from benchmark.metrics.measure import Measure
 from benchmark.paper.crops import draw_crops
 from benchmark.paper.request import FigureRequest

@@ -11,8 +11,8 @@ from benchmark.analysis.rate_distortion import excluded
 from benchmark.analysis.sources import WIDE_SPREAD, SourceFacts
 from benchmark.analysis.stored import DatasetResults
 from benchmark.analysis.summarise import CONTAINER, Summary
-from benchmark.figures.labels import Drawing, capitalised
 from benchmark.figures.table import Table, draws_table, markdown
+from benchmark.figures.texts import Drawing, capitalised
 from benchmark.metrics.availability import NOT_COMPUTED
 from benchmark.metrics.measure import Measure
 from benchmark.system.text import counted, markdown_text, one_line

@@ -18,11 +18,11 @@ from benchmark.datasets.dataset import profile
 from benchmark.figures import bd_table
 from benchmark.figures.choice import chosen_names, names_of, shown
 from benchmark.figures.complexity import draw_complexity, measured_block
-from benchmark.figures.labels import Drawing
 from benchmark.figures.look import look
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import file_bytes, files_of, styles
 from benchmark.figures.table import Table, csv_text, latex, markdown, means_table
+from benchmark.figures.texts import Drawing
 from benchmark.metrics.measure import Measure
 from benchmark.plan.request import metric_names
 from benchmark.published.curves import Overlay, Panel, measured_panel, overlays, style_label
