@@ -1,4 +1,4 @@
-"""Carry out one cell: encode, decode, time. A failure is a result, not a crash."""
+"""Carry out a cell: encode, decode, time. A failure is a result, not a crash."""
 
 import gc
 import sys
@@ -46,9 +46,9 @@ class Failed(NamedTuple):
     """Stage and reason of a failure: there is nothing to score."""
 
     stage: Stage
-    reason: str  # one line, with the place in the author's code where there is one
+    reason: str  # a line, with the place in the author's code if known
     lacked: MemoryKind | None = None  # whose memory was too small, if that was the cause
-    traceback: str = ""  # of the exception, if it was one; a text, which crosses to other processes
+    traceback: str = ""  # of the exception, if any; a text, which crosses to other processes
 
 
 def failed_by(author: Any, stage: Stage, error: BaseException) -> Failed:
@@ -74,7 +74,7 @@ def execute(
     setting: Setting,
     enter: Enter = ignore_stages,
 ) -> Coded | Failed:
-    """Code one image; `decoder` is an instance that never encodes: only bytes cross over."""
+    """Code an image; `decoder` is an instance that never encodes: only bytes cross over."""
     if isinstance(encoder, DeclaresSizes):
         enter("decode")
         return _declared(encoder, image, pixels, setting)
@@ -116,7 +116,7 @@ def execute_within_memory(
     setting: Setting,
     enter: Enter = ignore_stages,
 ) -> tuple[Coded | Failed, bool]:
-    """Code one image, once more in tiles if a GPU's memory is too small; return whether it was."""
+    """Code an image, once more in tiles if a GPU's memory is too small; return whether it was."""
     outcome = execute(encoder, decoder, image, pixels, setting, enter)
     if not isinstance(outcome, Failed) or outcome.lacked != "device":
         return outcome, False
@@ -159,7 +159,7 @@ def differs_again(
 ) -> Failed | None:
     """Decode a stream once more, untimed, with a new instance; return how the pixels differ.
 
-    second: makes the instance; where that fails, or a GPU's memory does not hold another one, the
+    second: makes the instance; where that fails, or a GPU's memory does not hold another, the
     same `decoder` decodes again. None if the pixels are the same, to the last bit.
     """
     enter("load")

@@ -37,7 +37,7 @@ ROWS_AT_ONCE = 200  # that a crash can take
 
 
 class Journey(NamedTuple):
-    """A codec, the machine that encoded its streams, and the one that decoded them again."""
+    """A codec, the machine that encoded its streams, and the machine that decoded them again."""
 
     codec: str
     encoded: str  # "cuda, Some CPU, 16 cores"
@@ -72,7 +72,7 @@ class Kept(NamedTuple):
     table: pa.Table  # that the rows are of, each at its place `at`
     rows: Mapping[CodecSpec, Mapping[str, list[Row]]]  # by codec variant and stream
     not_kept: int  # rows without failure whose stream was not kept
-    declared: int  # rows that never had one
+    declared: int  # rows that never had a stream
 
     @property
     def streams(self) -> int:
@@ -88,7 +88,7 @@ class AuditOptions(NamedTuple):
     jobs: int
     levels: int = 1  # the largest difference that counts as "within"
     codecs: NamedCodecs = EVERY
-    timeout_seconds: float | None = None  # of one stream; None for no limit
+    timeout_seconds: float | None = None  # of a stream; None for no limit
 
 
 def kept_streams(
@@ -133,11 +133,10 @@ def audit_decode(
     findings.declared += kept.declared
     finished = 0
     for spec, rows in kept.rows.items():
-        audit = _Audit(kept.store, spec, rows, options, findings)
-        for done in audit.carry_out():
-            if done is not None:
+        for identical in _Audit(kept.store, spec, options, findings).carry_out(rows):
+            if identical is not None:
                 finished += 1
-                yield from done
+                yield from identical
             report(Progress(finished, len(findings.problems)))
 
 
@@ -196,61 +195,59 @@ def verify_kept(
 
 
 class _Audit:
-    """An audit of one codec variant of one store."""
+    """An audit of a codec variant in a store."""
 
     def __init__(
-        self,
-        store: Store,
-        spec: CodecSpec,
-        rows: Mapping[str, list[Row]],
-        options: AuditOptions,
-        findings: Findings,
+        self, store: Store, spec: CodecSpec, options: AuditOptions, findings: Findings
     ) -> None:
-        self._store, self._spec, self._rows = store, spec, rows
-        self._options, self._findings = options, findings
+        self._store, self._spec, self._options, self._findings = store, spec, options, findings
         self._reference: Decoder | None = None  # on the kind of device that rows are of
 
-    def carry_out(self) -> Iterator[list[Row] | None]:
+    def carry_out(self, rows: Mapping[str, list[Row]]) -> Iterator[list[Row] | None]:
         """Yield for each stream its identical rows; None about once a second in between."""
         if not self._options.codecs.may_run(self._spec):
-            for name in self._rows:
-                yield self._cannot_run(name, why_not_run(self._spec))
+            for of_stream in rows.values():
+                yield self._cannot_run(of_stream, why_not_run(self._spec))
             return
-        unread: list[str] = []
+        damaged: list[str] = []
         how = self._options.device, self._options.jobs, self._options.timeout_seconds
         try:
-            for done in decode_all(self._spec, self._read(unread), *how):
-                yield None if done is None else self._compare(*done)
+            for done in decode_all(self._spec, self._streams(rows, damaged), *how):
+                yield None if done is None else self._compare(rows[done[0]], *done[1:])
         finally:
             if self._reference is not None:
                 self._reference.process.end(busy=False)
-        yield from ([] for _ in unread)
+        self._findings.damaged += damaged
+        yield from ([] for _ in damaged)
 
-    def _read(self, unread: list[str]) -> Iterator[tuple[str, bytes]]:
-        for name, rows in self._rows.items():
+    def _streams(
+        self, rows: Mapping[str, list[Row]], damaged: list[str]
+    ) -> Iterator[tuple[str, bytes]]:
+        for name, of_stream in rows.items():
             try:
                 data = self._store.stream(name)
             except (StoreError, OSError) as error:
-                unread.append(name)
-                self._findings.damaged.append(name)
-                for row in rows:
+                damaged.append(name)
+                for row in of_stream:
                     self._settle(row, self._options.device, "not decodable", str(error))
             else:
                 if data is not None:
                     yield name, data
 
-    def _cannot_run(self, name: str, why: str) -> list[Row]:
-        self._findings.unavailable[f"{self._spec.label}: {why}"] += len(self._rows[name])
+    def _cannot_run(self, rows: list[Row], why: str) -> list[Row]:
+        self._findings.unavailable[f"{self._spec.label}: {why}"] += len(rows)
         return []
 
-    def _compare(self, name: str, where: Ready | Failed, pixels: Pixels | Failed) -> list[Row]:
+    def _compare(
+        self, rows: list[Row], where: Ready | Failed, pixels: Pixels | Failed
+    ) -> list[Row]:
         if isinstance(where, Failed):
-            return self._cannot_run(name, where.reason)
+            return self._cannot_run(rows, where.reason)
         identical = []
-        for row in self._rows[name]:
+        for row in rows:
             if isinstance(pixels, Failed):
-                self._settle(row, where.device, "not decodable", pixels.reason)
-                self._findings.tracebacks.add(pixels.traceback, self._cell(row))
+                cell = self._settle(row, where.device, "not decodable", pixels.reason)
+                self._findings.tracebacks.add(pixels.traceback, cell)
             elif pixels_sha256(pixels) == row["decoded_sha256"]:
                 self._settle(row, where.device, "identical")
                 identical.append(row)
@@ -267,28 +264,27 @@ class _Audit:
         if data is not None and isinstance(self._reference.where, Ready):
             self._reference.send(data)
             recorded = self._reference.collect(wait=True)
-        if (
-            not isinstance(recorded, np.ndarray)
-            or recorded.shape != pixels.shape
-            or pixels_sha256(recorded) != row["decoded_sha256"]
-        ):
+        if isinstance(recorded, np.ndarray) and pixels_sha256(recorded) != row["decoded_sha256"]:
+            recorded = None
+        if not isinstance(recorded, np.ndarray) or recorded.shape != pixels.shape:
             why = f"pixels differ from those on {row['device']}, by how much is unknown"
             self._settle(row, device, "different", why)
             return
         most = int(np.abs(recorded.astype(np.int16) - pixels).max())
-        journey = self._journey(row, device)
-        self._findings.levels[journey] = max(self._findings.levels[journey], most)
         verdict: Verdict = "within" if most <= self._options.levels else "different"
-        self._settle(row, device, verdict, f"pixels differ by up to {most} levels")
+        self._settle(row, device, verdict, f"pixels differ by up to {most} levels", most)
 
-    def _settle(self, row: Row, device: str, verdict: Verdict, what: str = "") -> None:
-        self._findings.counts[self._journey(row, device)][verdict] += 1
+    def _settle(
+        self, row: Row, device: str, verdict: Verdict, what: str = "", most: int = 0
+    ) -> str:
+        """Count a verdict, and list what is wrong; return the row's cell."""
+        here, there = (f"{device}, {self._options.machine}", f"{row['device']}, {row['machine']}")
+        journey = Journey(self._spec.label, there, here)
+        self._findings.counts[journey][verdict] += 1
+        if most:
+            self._findings.levels[journey] = max(self._findings.levels[journey], most)
+        setting = f"{row['setting_name']}={row['setting_value']:g}"
+        cell = f"{self._spec.label} {setting} {row['image']}"
         if verdict in ("different", "not decodable"):
-            self._findings.problems.append(Failure(self._cell(row), verdict, what))
-
-    def _cell(self, row: Row) -> str:
-        return f"{self._spec.label} {row['setting_name']}={row['setting_value']:g} {row['image']}"
-
-    def _journey(self, row: Row, device: str) -> Journey:
-        here = f"{device}, {self._options.machine}"
-        return Journey(self._spec.label, f"{row['device']}, {row['machine']}", here)
+            self._findings.problems.append(Failure(cell, verdict, what))
+        return cell

@@ -31,7 +31,7 @@ from benchmark.system.atomic import WaitingFiles
 Engine = Callable[[Sequence[Task], Conditions], Iterator[Finished | Started | None]]
 FLUSH_SECONDS = 3.0  # a fast row waits this long for company, so that shards do not get too small
 SLOW_SECONDS = 1.0  # a row that took longer is worth a shard of its own
-MANY_SHARDS = 256  # a run of days would leave one a row, and opening each takes a millisecond
+MANY_SHARDS = 256  # a run of days would leave a file per row, and opening each takes a millisecond
 
 
 class Failure(NamedTuple):
@@ -72,7 +72,7 @@ ShowsProgress = Callable[[str, int], AbstractContextManager[Callable[[Progress],
 
 
 class WithoutValue(NamedTuple):
-    """A metric column that is null in some rows, for one reason."""
+    """A metric column that is null in some rows, for the same reason."""
 
     column: str
     cells: int
@@ -111,7 +111,7 @@ class Outcome:
     def exit_code(self) -> int:
         """1 if a cell failed, or a picture was refused of a dataset that has to be whole, else 0.
 
-        Pictures of a folder that cannot be read are named and left out; one has to be measured.
+        Pictures of a folder that cannot be read are named and left out, unless all are.
         """
         sources = self.matrix.sources
         whole = not sources.dataset.folder_title or not sources.images
@@ -192,7 +192,7 @@ class Recorder:
         self._shards = 0
 
     def add(self, measured: Measured) -> None:
-        """Take one finished cell."""
+        """Take a finished cell."""
         if measured.stream is not None and self._keep:
             digest = measured.row.get("stream_sha256") or sha256(measured.stream).hexdigest()
             self._streams.add(self._store.stream_files({digest: measured.stream}))

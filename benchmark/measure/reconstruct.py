@@ -1,4 +1,4 @@
-"""Reconstruct the pixels that were scored from stored rows: one here, many in fresh processes."""
+"""Reconstruct the pixels that were scored from stored rows, here or in fresh processes."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,28 +50,20 @@ def reconstruct_all(
                 yield place, Failed("load", str(error))
         else:
             groups[spec, device if row["device"] == device else "cpu"].append(place)
+    unread: list[tuple[int, Failed]] = []
+
+    def streams(places: Sequence[int]) -> Iterator[tuple[str, bytes]]:
+        for place in places:
+            try:
+                if (data := contents.stream(rows[place])) is None:
+                    unread.append((place, NOT_KEPT))
+                else:
+                    yield str(place), data
+            except (BenchError, OSError) as error:
+                unread.append((place, Failed("decode", str(error))))
+
     for (spec, where), places in groups.items():
-        unread: list[tuple[int, Failed]] = []
-        streams = _streams(rows, places, contents, unread)
-        for done in decode_all(spec, streams, where, jobs):
+        for done in decode_all(spec, streams(places), where, jobs):
             place = int(done[0]) if done else 0
             yield done and (place, as_scored(rows[place], done[2]))
-        yield from unread
-
-
-def _streams(
-    rows: Sequence[StoredRow],
-    places: Sequence[int],
-    contents: DatasetContents,
-    unread: list[tuple[int, Failed]],
-) -> Iterator[tuple[str, bytes]]:
-    for place in places:
-        try:
-            data = contents.stream(rows[place])
-        except (BenchError, OSError) as error:
-            unread.append((place, Failed("decode", str(error))))
-            continue
-        if data is None:
-            unread.append((place, NOT_KEPT))
-        else:
-            yield str(place), data
+    yield from unread

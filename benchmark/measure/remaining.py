@@ -1,6 +1,6 @@
 """Seconds that a run still takes: cells that ended, cells that run, cells to do -> seconds.
 
-A class of cost is one codec at one setting on images of about one size. Cells cost what those of
+A class of cost is a codec at a setting on images of about the same size. Cells cost what those of
 their class did that have ended, else what is expected of them times the ratio of measured to
 expected seconds of the codec's other cells, else of the other codecs. Scoring comes on top, per
 pixel. What the first cells of workers took is left out, or, where coding took long, all but coding:
@@ -20,7 +20,7 @@ from benchmark.plan.cells import Seconds, Task
 
 USUAL_SCORING, MOST_SCORING = 0.25e-6, 4e-6  # seconds per pixel, while no cell tells less
 LATE = 2.0  # times as long as expected: then the codec's other cells are expected to be late, too
-SOON = 10.0  # seconds in which tasks of one kind tell nothing of the others
+SOON = 10.0  # seconds in which tasks of a kind tell nothing of the others
 FEW = 0.05  # share of such tasks that tells nothing either
 OFTEN = 0.5  # seconds between two estimates
 COLD = 3.0  # seconds of coding from which a worker's first cell tells what others take
@@ -35,7 +35,7 @@ class Kind(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Sums over cells, of one class or of several."""
+    """Sums over cells of a class or of several."""
 
     pixels: float = 0.0
     expected: float = 0.0  # seconds of coding; not a number where nothing is known of a codec
@@ -152,7 +152,7 @@ class _Costs:
         self.late: dict[str, float] = defaultdict(lambda: 1.0)
 
     def of(self, kind: Kind, cells: Sums) -> float:
-        """Return the seconds of cells of one class."""
+        """Return the seconds of cells of a class."""
         codec = self._codecs.get(kind.codec, NONE)
         measured = self._kinds.get(kind) or (codec if codec.cells else self._all)
         coding = measured.coding / measured.pixels * cells.pixels

@@ -51,7 +51,7 @@ class Backend:
     """Processes of this machine, or workers of a cluster, that carry out tasks."""
 
     device: Device
-    jobs: int | None  # tasks at the same time; None for one per core of this machine
+    jobs: int | None  # tasks at the same time; None for as many as cores here
     engine: Callable[[Seconds], Engine]
     session: Callable[[], AbstractContextManager[None]] = nullcontext  # entered while it works
     facts: Mapping[str, Any] = field(default_factory=dict)  # for the run's record
@@ -161,7 +161,7 @@ def rescore(
 def _workers(
     request: Request, needs: Iterable[Need], asked: Sequence[str], absent: Mapping[str, str]
 ) -> WorkerPlan:
-    """Return the workers that this machine's memory allows; one where cells are timed."""
+    """Return the workers that memory allows; a single worker where cells are timed."""
     metrics = computable(scored_by_image(asked), absent)
     jobs = 1 if request.timing else request.jobs
     return plan_workers(needs, metrics, jobs, cores(), available_memory())

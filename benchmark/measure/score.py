@@ -1,6 +1,6 @@
 """Score a decoded image: metric columns (value, protocol id, reason where null) and features.
 
-Features that are kept already are not computed again: a source has one file per dataset and feature
+Features that are kept already are not computed again: a source has a file per dataset and feature
 space, and codecs that give the same pixels share theirs.
 """
 
@@ -70,9 +70,9 @@ class Extractor:
 
 
 class Scorer:
-    """The image metrics and feature spaces of a run on one device.
+    """The image metrics and feature spaces of a run on a device.
 
-    A metric whose weights are missing gives null with that reason for every image, one that runs
+    A metric without its weights gives null with that reason for every image, a metric that runs
     out of memory for this image. What a metric prepares of a source is kept until another source
     comes, or memory runs out.
     """
@@ -104,7 +104,7 @@ class Scorer:
         )
 
     def forget(self, but: str = "") -> bool:
-        """Drop what metrics, but for one, have prepared; return whether there was anything."""
+        """Drop what metrics, but for `but`, have prepared; return whether there was anything."""
         kept = {name: value for name, value in self._prepared.items() if name == but}
         dropped, self._prepared = len(self._prepared) > len(kept), kept
         give_memory_back()

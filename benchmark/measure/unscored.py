@@ -32,7 +32,7 @@ def unscored(
 
     With `again`, also those whose value is null for a reason that may be gone. Of a feature space,
     rows whose features were dropped lack it too. Failed rows, bundled rows without streams and rows
-    whose codec may not run are left out. Rows of one image are together. folder: of the store.
+    whose codec may not run are left out. Rows of an image are together. folder: of the store.
     """
     store = Store(folder)
     by_pixels = {source.sha256: source for source in sources}

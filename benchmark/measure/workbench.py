@@ -1,4 +1,4 @@
-"""Measure one cell: read, encode, decode, score; and what a worker keeps between cells."""
+"""Measure a cell: read, encode, decode, score; and what a worker keeps between cells."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,12 +44,12 @@ IN_TILES = "in tiles where the GPU's memory did not hold an image"
 
 
 class Measured(NamedTuple):
-    """A finished cell: its row, its stream if there is one to keep, and new features."""
+    """A finished cell: its row, its stream if it is to be kept, and new features."""
 
     row: Row
     stream: bytes | None
     features: tuple[ImageFeatures, ...] = ()
-    failed: tuple[Failed, ...] = ()  # why the row is a failed one, or metrics of it are null
+    failed: tuple[Failed, ...] = ()  # why the row has failed, or metrics of it are null
     decoded_twice: bool = False  # by two instances, to the same pixels
 
     @property
@@ -81,7 +81,7 @@ class Conditions:
     def of(
         cls, request: Request, folder: Path, device: str = "cpu", jobs: int | None = None
     ) -> "Conditions":
-        """Return the conditions of a new run here into the store at `folder`; if timed, one job."""
+        """Return the conditions of a new run into the store at `folder`; timed, of a single job."""
         return cls(
             run=new_run_id(folder),
             metrics=scored_by_image(metric_names(request.metrics)),
@@ -96,66 +96,52 @@ class Conditions:
         )
 
 
-class Resources:
-    """Pixels, codecs, packs and kept streams that cells name, from this machine's disk.
+class Delivered(NamedTuple):
+    """Content that travelled with a task to another machine; None is read from the disk here."""
 
-    A worker on another machine, which may see none of these files, is given them some other way.
-    """
+    image: bytes | None = None  # file of the source
+    pack: Pack | None = None
+    stream: bytes | None = None  # of a row to score again
 
-    def __init__(self) -> None:
-        self._packs: dict[Path, Pack] = {}
 
-    def pixels(self, source: Source, flatten: bool) -> Pixels:
-        """Read the pixels of an image; raise `ImageRefused` if it cannot be read."""
-        from benchmark.datasets.image import read_image
-
-        return read_image(source.file.path, flatten).pixels
-
-    def pack(self, cell: Cell) -> Pack | None:
-        """Open the pack that a cell's stream is recorded in, or return None. Raises `BadPack`."""
-        if cell.pack is None:
-            return None
-        return self._packs.get(cell.pack) or self._packs.setdefault(cell.pack, open_pack(cell.pack))
-
-    def stream(self, folder: Path, digest: str | None) -> bytes | None:
-        """Read a stream kept in the store at `folder`; raise `StoreError` if it is damaged."""
-        from benchmark.rows.store import Store  # brings pyarrow, which measuring does without
-
-        return Store(folder).stream(digest)
-
-    def has_features(self, folder: Path, protocol: str, pixels_sha256: str) -> bool:
-        """Return whether the store at `folder` keeps the features of an image."""
-        return FeatureFolder(folder).has(protocol, pixels_sha256)
+NOTHING = Delivered()
 
 
 class Workbench:
-    """Codecs, metrics and the last source, kept between cells; each worker process has one."""
+    """Codecs, metrics and the last source, kept between cells; a worker process has its own."""
 
-    def __init__(self, conditions: Conditions, resources: Resources | None = None) -> None:
+    def __init__(self, conditions: Conditions) -> None:
         self._conditions = conditions
-        self._resources = resources or Resources()
         self._scorer = Scorer(conditions.metrics, conditions.device)
+        self._packs: dict[Path, Pack] = {}
         self._codecs: dict[CodecSpec, tuple[Codec, Codec]] = {}
         self._warm: set[tuple[CodecSpec, Setting]] = set()
         self._source: tuple[str, Pixels] = ("", np.empty((0, 0, 3), np.uint8))
+        self._delivered = NOTHING
 
-    def carry_out(self, task: Task, enter: Enter = ignore_stages) -> Measured | Failed:
+    def carry_out(
+        self, task: Task, enter: Enter = ignore_stages, delivered: Delivered = NOTHING
+    ) -> Measured | Failed:
         """Code and score a cell, or decode a row's stream again and fill in metrics.
 
         A failure of image, codec or memory is a failed row of a cell, and `Failed` of a row, whose
         other columns stay. Where memory runs out, a task is done once more without what is kept
         between tasks. enter: called with each stage as it begins.
         """
+        image = delivered.image or self._delivered.image
+        self._delivered = delivered._replace(image=image)
         for _ in range(2):
             try:
+                enter("load")
                 if isinstance(task, Cell):
                     outcome = self._measured(task, enter)
                 else:
                     outcome = self._rescored(task, enter)
             except Exception as error:
-                if not memory_exhausted(error):
+                exhausted = memory_exhausted(error)
+                if not exhausted and not isinstance(error, (BenchError, OSError)):
                     raise
-                outcome = failed_by(None, "worker", error)
+                outcome = failed_by(None, "worker" if exhausted else "load", error)
             if not (isinstance(outcome, Failed) and outcome.lacked and self._forget()):
                 break
         if isinstance(outcome, Failed):
@@ -163,14 +149,10 @@ class Workbench:
         return outcome
 
     def _measured(self, cell: Cell, enter: Enter) -> Measured | Failed:
-        enter("load")
-        try:
-            pixels = self._pixels(cell.source)
-            encoder, decoder = self._pair(cell.codec)
-            if (pack := self._resources.pack(cell)) is not None:
-                encoder = Recorded(pack, cell.codec, encoder)
-        except (BenchError, OSError) as error:
-            return failed_by(None, "load", error)
+        pixels = self._pixels(cell.source)
+        encoder, decoder = self._pair(cell.codec)
+        if cell.pack is not None:
+            encoder = Recorded(self._pack(cell.pack), cell.codec, encoder)
         self._warm_up(cell, encoder, decoder, enter)
         conditions, name = self._conditions, cell.source.file.name
         outcome, tiled = execute_within_memory(encoder, decoder, name, pixels, cell.setting, enter)
@@ -193,23 +175,19 @@ class Workbench:
         return Measured(row, outcome.stream, scored.features, scored.failed, twice)
 
     def _rescored(self, task: Rescore, enter: Enter) -> Measured | Failed:
-        enter("load")
-        row = task.row
-        try:
-            stream = self._resources.stream(task.folder, row["stream_sha256"])
-            _, decoder = self._pair(task.codec)
-        except (BenchError, OSError) as error:
-            return failed_by(None, "load", error)
+        from benchmark.rows.store import Store  # brings pyarrow, which measuring does without
+
+        row, stream = task.row, self._delivered.stream
+        if stream is None:
+            stream = Store(task.folder).stream(row["stream_sha256"])
+        _, decoder = self._pair(task.codec)
         enter("decode")
         decoded = reconstruct(decoder, row, stream)
         if isinstance(decoded, Failed):
             return decoded
         scored = Scores({})
         if task.source is not None:
-            try:
-                self._pixels(task.source)
-            except (BenchError, OSError) as error:
-                return failed_by(None, "load", error)
+            self._pixels(task.source)
             enter("score")
             scored = self._score(task.source, row, decoded, task.metrics, task.folder)
         filled = {**row, **scored.columns, "finished_utc": _now()}
@@ -230,18 +208,30 @@ class Workbench:
         metrics: tuple[str, ...],
         folder: Path | None = None,
     ) -> Scores:
-        is_kept = partial(self._resources.has_features, folder or self._conditions.folder)
+        is_kept = FeatureFolder(folder or self._conditions.folder).has
         before = HashedImage(source.sha256, self._pixels(source))
         after = HashedImage(row["decoded_sha256"], decoded)
         return self._scorer.score(before, after, metrics, is_kept)
 
     def _pixels(self, source: Source) -> Pixels:
+        from benchmark.datasets.image import decode_image, read_image
+
         if self._source[0] != source.sha256:
-            pixels = self._resources.pixels(source, self._conditions.flatten)
-            if pixels_sha256(pixels) != source.sha256:
-                raise BenchError(f"{source.file.name} has changed since the run began: run again")
-            self._source = (source.sha256, pixels)
+            data, (name, path), flatten = (
+                self._delivered.image,
+                source.file,
+                self._conditions.flatten,
+            )
+            image = read_image(path, flatten) if data is None else decode_image(name, data, flatten)
+            if pixels_sha256(image.pixels) != source.sha256:
+                raise BenchError(f"{name} has changed since the run began: run again")
+            self._source = (source.sha256, image.pixels)
         return self._source[1]
+
+    def _pack(self, path: Path) -> Pack:
+        if self._delivered.pack is not None:
+            return self._delivered.pack
+        return self._packs.get(path) or self._packs.setdefault(path, open_pack(path))
 
     def _pair(self, spec: CodecSpec) -> tuple[Codec, Codec]:
         if spec not in self._codecs:

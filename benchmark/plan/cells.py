@@ -1,7 +1,7 @@
 """Cells and rows to score again, which a run consists of, in order. Pure: no disk, codec, clock.
 
-A worker takes whole bundles: short cells of one image, so that its pixels travel and its metrics
-are prepared once for all of them, or one long cell. Whoever is free takes the longest bundle left,
+A worker takes whole bundles: short cells of an image, so that its pixels travel and its metrics
+are prepared once for all of them, or a long cell. Whoever is free takes the longest bundle left,
 which ends at most a third later than the best order there is (Graham 1969: 4/3 - 1/(3m) for m
 workers), and with many cells a worker far closer to it.
 """
@@ -19,7 +19,7 @@ from benchmark.packs.pack import Pack
 from benchmark.protocol import CODING
 from benchmark.rows.schema import cell_key
 
-# A bundle is at most so small a part of one worker's share: what the last one can add to the end.
+# A bundle is at most so small a part of a worker's share: what the last one can add to the end.
 PARTS = 40
 NAMES_SHOWN = 5
 
@@ -41,7 +41,7 @@ class Contender(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A measurement to make: one image coded by one codec variant at one setting."""
+    """A measurement to make: an image coded by a codec variant at a setting."""
 
     codec: CodecSpec
     info: CodecInfo
@@ -165,7 +165,7 @@ def longest_first(tasks: Sequence[Task], seconds: Seconds) -> list[Task]:
     """Return the tasks of each image by falling seconds; images stay in order.
 
     So that the last tasks of a run, when some workers have nothing left to do, are short ones. A
-    task of unknown length comes before the others of its image, the last one first: sweeps rise.
+    task of unknown length comes before the others of its image, the last first: sweeps rise.
     """
     images = {sha256: at for at, sha256 in enumerate(dict.fromkeys(t.image_sha256 for t in tasks))}
 
@@ -222,7 +222,7 @@ def makespan(durations: Iterable[float], workers: int) -> Makespan:
 
 
 def cells_to_decode_twice(cells: Iterable[Cell]) -> frozenset[str]:
-    """Return the key of one cell of each codec variant: its first setting on the smallest image."""
+    """Return the key of a cell of each codec variant: its first setting on the smallest image."""
     chosen: dict[CodecSpec, Cell] = {}
     for cell in sorted(cells, key=lambda cell: cell.num_pixels):
         chosen.setdefault(cell.codec, cell)

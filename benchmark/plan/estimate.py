@@ -27,7 +27,7 @@ TILE_PIXELS = 1 << 22
 
 
 class TimeEstimate(NamedTuple):
-    """Seconds of coding on one core, and the cells that nothing, or little, is known about."""
+    """Seconds of coding on a core, and the cells that nothing, or little, is known about."""
 
     seconds: float
     unknown: int
@@ -156,7 +156,7 @@ class Scoring(NamedTuple):
 
 
 # Growth of the peak of resident memory from .4 to 3.5 megapixels (1.6 where it took long; learned
-# codecs .1 to .4) of one process on x86-64, programs that it runs included, rounded up. A smoothed
+# codecs .1 to .4) of a process on x86-64, programs that it runs included, rounded up. A smoothed
 # noise image at the middle of a codec's sweep. Codecs declare theirs (`benchmark.facts.Memory`).
 SCORING = {
     "psnr": Scoring(15), "psnr_y": Scoring(26, 4), "psnr_ycbcr": Scoring(30, 3),
@@ -182,7 +182,7 @@ class Need(NamedTuple):
 
 
 class WorkerPlan(NamedTuple):
-    """Number of workers of a run on one machine, with the memory that it rests on."""
+    """Number of workers of a run on one machine, and the memory behind it."""
 
     workers: int
     worker_bytes: int  # estimated, of the cell that takes most
@@ -217,10 +217,10 @@ def plan_workers(
     cores: int,
     available_bytes: int | None,
 ) -> WorkerPlan:
-    """Return how many workers to use: one per core, fewer where memory holds fewer, or `asked`.
+    """Return how many workers to use: `asked`, or one per core, fewer where memory holds fewer.
 
     All are counted with the memory of the largest cell, since any of them may have such a cell.
-    At least one is used: what does not fit into it is a null or a failed row.
+    What does not fit into a single worker is a null or a failed row.
     """
     most = max((worker_bytes(need, metrics) for need in needs), default=BASE_BYTES)
     if available_bytes is None:

@@ -49,12 +49,9 @@ def open_sources(request: Request) -> Sources:
     To read or write rows of the dataset, use `open_stored`.
     """
     dataset: Dataset = open_dataset(request.dataset, request.data_dir)
-    result = without_duplicates(probe(dataset.images[: request.limit], request.flatten, cores()))
-    return Sources(
-        dataset,
-        tuple(one for one in result if isinstance(one, Source)),
-        tuple(one for one in result if isinstance(one, Refused)),
-    )
+    images = without_duplicates(probe(dataset.images[: request.limit], request.flatten, cores()))
+    kept = tuple(image for image in images if isinstance(image, Source))
+    return Sources(dataset, kept, tuple(image for image in images if isinstance(image, Refused)))
 
 
 def sources_of(dataset: str, data_dir: Path | None, named: bool = True) -> dict[str, Source] | str:
@@ -63,17 +60,16 @@ def sources_of(dataset: str, data_dir: Path | None, named: bool = True) -> dict[
     named: whether the user named the dataset, so that it may be a folder or a Python file, and not
     the results alone, whose folders may be called anything.
     """
+    absent = "The original is not here"
     is_place = named and (Path(dataset).is_dir() or names_file(dataset))
     name = dataset if is_place else dataset.partition(":")[0]
     if name not in DATASETS and not is_place:
-        return (
-            f"The original is not here: {name} was a folder that no name leads back to; "
-            "`bench report --page --dataset path/to/it` finds it."
-        )
+        finds = "`bench report --page --dataset path/to/it` finds it"
+        return f"{absent}: {name} was a folder that no name leads back to; {finds}."
     try:
         opened = open_sources(Request(dataset=name, data_dir=data_dir, flatten=True))
     except Unavailable as missing:
-        return f"The original is not here: {missing}."
+        return f"{absent}: {missing}."
     return {image.sha256: image for image in opened.images}
 
 
@@ -146,18 +142,16 @@ def _for_images(selection: Selection, images: Sequence[Source], request: Request
     kept: list[Contender] = []
     skipped = list(selection.skipped)
     for contender in selection.contenders:
-        if issubclass(codec_class(contender.spec), TakesDataset):
-            load_codec(contender.spec).require_distinct([image.file.name for image in images])
-        reason = lacking(contender, images)
-        if reason:
-            skipped.append(Skipped(contender.spec.text, reason))
-        if not reason or any(
-            contender.can_code(image, at) for image in images for at in contender.sweep
-        ):
+        spec = contender.spec
+        if issubclass(codec_class(spec), TakesDataset):
+            load_codec(spec).require_distinct([image.file.name for image in images])
+        if reason := lacking(contender, images):
+            skipped.append(Skipped(spec.text, reason))
+        if not reason or plan([contender], "", images):
             kept.append(contender)
         elif request.codecs != ALL and not request.skip_missing:
-            raise cannot_run(contender.spec.text, reason, len(request.codecs))
+            raise cannot_run(spec.text, reason, len(request.codecs))
     if not kept and skipped:
-        reasons = "; ".join(f"{one.codec}: {one.why}" for one in skipped)
+        reasons = "; ".join(f"{codec}: {why}" for codec, why, _ in skipped)
         raise Unavailable(f"none of the codecs can run here: {reasons}")
     return Selection(tuple(kept), tuple(skipped))

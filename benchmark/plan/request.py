@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -130,7 +131,8 @@ class Request:
         "codec.setting" to values. Folders: texts or paths. Raises `UnknownName` for metrics that
         there are not, `TypeError` for an option that there is not.
         """
-        return cls(**{name: _FORMS.get(name, _same)(value) for name, value in given.items()})
+        forms = {name: _FORMS[name](given[name]) for name in given if name in _FORMS}
+        return cls(**{**given, **forms})
 
     def use_folders(self) -> None:
         """Look for weights and programs in the given folders, in this context and its workers.
@@ -170,51 +172,34 @@ def _refuse_taken_columns(names: Iterable[str]) -> None:
     from benchmark.metrics.metric import metric_columns
     from benchmark.rows.schema import table_schema
 
-    taken = dict.fromkeys(table_schema().names, "the harness")
-    for name in DISTRIBUTION_METRICS:
-        taken |= dict.fromkeys(metric_columns(metric_class(name).column), "the harness")
+    of_sets = (metric_columns(metric_class(name).column) for name in DISTRIBUTION_METRICS)
+    taken = dict.fromkeys([*table_schema().names, *chain(*of_sets)], "the harness")
     for name in names:
         own = metric_columns(metric_class(name).column)
-        if column := next((one for one in own if one in taken), ""):
-            raise UsageError(
-                f"{user_file.place_of(name)}: the column {column!r} is one of {taken[column]} "
-                "already: give the metric another `column`"
-            )
+        for column in filter(taken.__contains__, own):
+            where = f"{user_file.place_of(name)}: the column {column!r}"
+            remedy = "give the metric another `column`"
+            raise UsageError(f"{where} is one of {taken[column]} already: {remedy}")
         taken |= dict.fromkeys(own, name)
-
-
-def _codecs(codecs: str | Iterable[str]) -> tuple[str, ...]:
-    return tuple(split_unescaped(codecs, ",") if isinstance(codecs, str) else codecs)
 
 
 def _points(points: str | Mapping[str, Sequence[float]] | Sequence[str] | None) -> tuple[str, ...]:
     if isinstance(points, str):
         return (points,)
     if isinstance(points, Mapping):
-        return tuple(
-            f"{name}={','.join(format(value, '.17g') for value in values)}"
-            for name, values in points.items()
-        )
+        values = {name: (format(value, ".17g") for value in of) for name, of in points.items()}
+        return tuple(f"{name}={','.join(texts)}" for name, texts in values.items())
     return tuple(points or ())
 
 
-def _path(folder: str | Path | None) -> Path | None:
-    return None if folder is None else Path(folder)
-
-
-def _paths(paths: Iterable[str | Path] | None) -> tuple[Path, ...]:
-    return tuple(map(Path, paths or ()))
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
 _FORMS: Mapping[str, Callable[[Any], Any]] = {
-    "codecs": _codecs,
+    "codecs": lambda given: tuple(split_unescaped(given, ",") if isinstance(given, str) else given),
     "dataset": str,
     "points": _points,
     "metrics": lambda asked: metric_names(asked) if asked else (),
-    "packs": _paths,
-    **dict.fromkeys(("results", "data_dir", "weights_dir", "vtm_dir"), _path),
+    "packs": lambda paths: tuple(map(Path, paths or ())),
+    **dict.fromkeys(
+        ("results", "data_dir", "weights_dir", "vtm_dir"),
+        lambda folder: None if folder is None else Path(folder),
+    ),
 }

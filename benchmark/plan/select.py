@@ -46,7 +46,7 @@ class Selection(NamedTuple):
     @property
     def reasons(self) -> dict[str, str]:
         """Return the sentence of each skipped codec."""
-        return {one.codec: one.why for one in self.skipped}
+        return {skipped.codec: skipped.why for skipped in self.skipped}
 
 
 def every_codec() -> list[str]:
@@ -90,46 +90,44 @@ def select(
 ) -> Selection:
     """Return the contenders for codec specs, in the order given; `ALL` skips what cannot run here.
 
-    Of codec variants that `packs` have, the streams come from there. Where a codec cannot encode
-    here, they come from a pack that the project ships, unless `recorded` streams are of no use.
-    With `draws`, every codec that draws becomes as many variants (`drawings`); there has to be one.
-    Raises `Unavailable` where a codec asked for by name lacks something, unless `skip_missing`;
-    `UsageError` for the rest.
+    Of codec variants that `packs` have, the streams come from there; where a codec cannot encode
+    here, from a pack that the project ships, if `recorded` streams are of use. With `draws`, every
+    codec that draws becomes as many variants (`drawings`). Raises `Unavailable` where a codec asked
+    for by name lacks something, unless `skip_missing`; `UsageError` for the rest.
     """
-    everything = tuple(codecs) == ALL
-    in_packs = [spec for pack in packs for spec in pack.infos] if everything else []
-    own = [spec.text for spec in in_packs if not names_code(spec)]
-    texts: Sequence[str] = [*every_codec(), *own]
-    if not everything:
+    skipped: list[Skipped] = []
+    if everything := tuple(codecs) == ALL:
+        in_packs = [spec for pack in packs for spec in pack.infos]
+        texts = [*every_codec(), *(spec.text for spec in in_packs if not names_code(spec))]
+        skipped += [Skipped(spec.text, BY_NAME) for spec in in_packs if names_code(spec)]
+    else:
         texts, points = with_settings_as_points(codecs, points)
     contenders: dict[CodecSpec, Contender] = {}
-    refused = [Skipped(spec.text, BY_NAME) for spec in in_packs if names_code(spec)]
-    skipped: list[Skipped] = []
     used: set[tuple[str, str]] = set()
     for text in texts:
         try:
             for spec in variants_of(text, draws):
-                contender = _contender(spec, packs, recorded)
-                contenders[spec] = at_points(contender, points, used)
+                contenders[spec] = at_points(_contender(spec, packs, recorded), points, used)
         except (Unavailable, BadPack) as missing:
             if not everything and not skip_missing:
                 raise cannot_run(text, str(missing), len(codecs)) from missing
-            reason = missing.reason or Reason("")
-            skipped.append(Skipped(text.strip(), str(missing), reason))
+            skipped.append(Skipped(text.strip(), str(missing), missing.reason or Reason("")))
     _refuse_equal_labels(contenders)
     draw = any(len(drawings(spec._replace(options=()), 2)) > 1 for spec in contenders)
     if draws is not None and not (skipped or draw):
-        raise UsageError(
-            f"--draws {draws} repeats decoders that draw, by their option {SEED}: no codec of "
-            "--codecs has it"
-        )
-    if not (skipped or refused):
-        _refuse_unused(packs, list(contenders.values()))
-    left_out = {name for one in skipped for name in (one.codec, parse_codec(one.codec).name)}
+        lacks = f"by their option {SEED}: no codec of --codecs has it"
+        raise UsageError(f"--draws {draws} repeats decoders that draw, {lacks}")
+    taken = {contender.pack.path for contender in contenders.values() if contender.pack}
+    for pack in packs:
+        if not skipped and pack.path not in taken:
+            known = ", ".join(spec.text for spec in pack.infos)
+            none = f"no codec of --codecs takes a stream from {pack.path}"
+            raise UsageError(f"{none}: it has {known}")
+    left_out = {name for text, *_ in skipped for name in (text, parse_codec(text).name)}
     for codec, setting in sorted(set(points) - used):
         if codec not in left_out:
             _explain_unused(codec, setting, list(contenders.values()))
-    return Selection(tuple(contenders.values()), (*refused, *skipped))
+    return Selection(tuple(contenders.values()), tuple(skipped))
 
 
 def with_settings_as_points(
@@ -147,8 +145,8 @@ def with_settings_as_points(
         try:
             plain, settings = without_settings(spec)
             variants = resolve(plain) if settings else []
-        except (Unavailable, BadOption):  # said where the codec is chosen
-            settings, variants = {}, []
+        except (Unavailable, BadOption):  # reported where the codec is chosen
+            plain, settings, variants = spec, {}, []
         for name, value in settings.items():
             try:
                 number = _number(value)
@@ -174,9 +172,7 @@ def without_settings(spec: CodecSpec) -> tuple[CodecSpec, dict[str, str]]:
     rest = {key: text for key, text in spec.options if key not in parameters}
     if not rest:
         return spec, {}
-    plain = spec._replace(
-        options=tuple(option for option in spec.options if option[0] in parameters)
-    )
+    plain = spec._replace(options=tuple(pair for pair in spec.options if pair[0] in parameters))
     names = {setting.name for setting in load_codec(resolve(plain)[0]).sweep}
     return (plain, rest) if rest.keys() <= names else (spec, {})
 
@@ -184,9 +180,7 @@ def without_settings(spec: CodecSpec) -> tuple[CodecSpec, dict[str, str]]:
 def variants_of(text: str, draws: int | None) -> list[CodecSpec]:
     """Return the variants that a codec as asked for stands for, repeated if it draws."""
     variants = resolve(parse_codec(text.strip()))
-    return [
-        drawing for spec in variants for drawing in (drawings(spec, draws) if draws else [spec])
-    ]
+    return [seeded for spec in variants for seeded in drawings(spec, draws)] if draws else variants
 
 
 def cannot_run(codec: str, reason: str, num_codecs: int) -> Unavailable:
@@ -204,20 +198,8 @@ def _refuse_equal_labels(specs: Iterable[CodecSpec]) -> None:
     for spec in specs:
         other = seen.setdefault(spec.label, spec)
         if other.identity != spec.identity:
-            raise UsageError(
-                f"{other.text!r} and {spec.text!r} would both have the label {spec.label!r}: "
-                "give one of them another name=..."
-            )
-
-
-def _refuse_unused(packs: Iterable[Pack], contenders: Sequence[Contender]) -> None:
-    for pack in packs:
-        if not any(
-            contender.pack is not None and contender.pack.path == pack.path
-            for contender in contenders
-        ):
-            held = ", ".join(spec.text for spec in pack.infos)
-            raise UsageError(f"no codec of --codecs takes a stream from {pack.path}: it has {held}")
+            both = f"{other.text!r} and {spec.text!r} would both have the label {spec.label!r}"
+            raise UsageError(f"{both}: give one of them another name=...")
 
 
 def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Contender:
@@ -225,15 +207,13 @@ def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Conten
     lacks, accepts = "", declared_settings(codec)
     if spec.name in CODECS and not codec.sweep:
         raise BadOption(f"{spec.text} needs settings: values=10/30/50, lowest rate first")
-    pack = with_variant(packs, spec) if packs else None
-    if pack is None:
+    if (pack := with_variant(packs, spec)) is None:
         try:
             return Contender(spec, described(spec, codec), tuple(codec.sweep), accepts=accepts)
         except Unavailable as missing:
-            pack = with_variant(shipped_packs(), spec) if recorded else None
+            pack, lacks = with_variant(shipped_packs(), spec) if recorded else None, str(missing)
             if pack is None:
                 raise
-            lacks = str(missing)
     codec = Recorded(pack, spec, codec)
     return Contender(spec, codec.describe(), codec.sweep, pack, lacks, accepts)
 
@@ -250,15 +230,15 @@ def at_points(contender: Contender, points: Points, used: set[tuple[str, str]]) 
     Points for the codec with its options go before those for its bare name. Raises `BadOption` for
     a point that the codec does not take.
     """
-    spec, sweep = contender.spec, contender.sweep
+    spec, sweep, accepts = contender.spec, contender.sweep, contender.accepts
     for name in {setting.name for setting in sweep}:
         given = [key for key in ((spec.name, name), (spec.text, name)) if key in points]
         used.update(given)
         if given:
             sweep = tuple(Setting(name, value) for value in points[given[-1]])
             for setting in sweep:
-                if contender.accepts is not None and setting not in contender.accepts:
-                    raise BadOption(f"{spec.text} takes {contender.accepts}, not {setting}")
+                if accepts is not None and setting not in accepts:
+                    raise BadOption(f"{spec.text} takes {accepts}, not {setting}")
     return contender._replace(sweep=tuple(dict.fromkeys(sweep)))
 
 

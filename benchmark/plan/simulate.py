@@ -1,8 +1,8 @@
 """Simulate a cluster that may not exist: when it would finish cells, and how evenly loaded it is.
 
-The order of cells is the one that `engine.ray` keeps, the seconds are those of a cost model;
+The order of cells is that of `engine.ray`, the seconds are those of a cost model;
 metrics, the start of workers and the transfer of images are left out. If a dataset is not on this
-machine, pictures of its typical sizes stand in for it.
+machine, pictures of its typical sizes take its place.
 """
 
 import math
@@ -49,7 +49,7 @@ class ClusterForecast(NamedTuple):
     workers: int  # of the kind that finishes last
     seconds: float
     ideal_seconds: float  # if work could be cut at will
-    longest_seconds: float  # of one bundle
+    longest_seconds: float  # of a bundle
     excess: float  # of seconds over the ideal, as a share of the ideal
     cells_without_estimate: int
     cells_by_typical_times: int
@@ -58,7 +58,7 @@ class ClusterForecast(NamedTuple):
 def forecast(
     cells: Sequence[Cell], model: CostModel, nodes: int, workers_per_node: int
 ) -> ClusterForecast:
-    """Simulate the cells on a cluster; cells for a GPU have one worker per node beside the others.
+    """Simulate the cells on a cluster; cells for a GPU have a worker per node beside the others.
 
     The two kinds of workers run at the same time, so that the slower kind decides.
     """
@@ -77,7 +77,7 @@ def forecast(
 def simulate(
     cells: Sequence[Cell], seconds: Seconds, workers: int, actual: Seconds | None = None
 ) -> Simulation:
-    """Simulate cells of one kind of worker, ordered by `seconds`, taking the `actual` ones."""
+    """Simulate cells of a kind of worker, ordered by `seconds`, taking the `actual` ones."""
     known = [cell for cell in cells if seconds(cell) is not None]
     order = bundles(known, seconds, workers)
     times = [math.fsum((actual or seconds)(task) or 0 for task in bundle) for bundle in order]

@@ -1,4 +1,4 @@
-"""Atomic writes of files: a draft beside the target, then one rename; on request power-safe."""
+"""Atomic writes of files: a draft beside the target, then a rename; on request power-safe."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ from benchmark.errors import StoreError
 REMEDY = "what was stored before is kept, so mend that and run again"
 MOST_WAITING_BYTES = 64 << 20
 MOST_WAITING_FILES = 1000
-SYNCHRONISED_AT_ONCE = 16  # a file system commits what waits together: six times as fast as one
+SYNCHRONISED_AT_ONCE = 16  # a file system commits what waits together: six times as fast as singly
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_file(path: Path, content: str | bytes | memoryview, *, durable: bool = False) -> None:
-    """Write a file so that readers see either its earlier content or all of the new one.
+    """Write a file so that readers see either its earlier content or all of the new.
 
     Missing parent folders are made; text is written as UTF-8. With `durable`, that also holds after
     a loss of power, and the new content once this has returned (`write_together`). Raises
@@ -56,7 +56,7 @@ def write_together(files: Mapping[Path, bytes | memoryview]) -> None:
 
     The contents reach the disk before any of the names, and the names, with those of new folders,
     before this returns (fsync). Missing parent folders are made. Raises `OSError`, leaving no
-    draft; each file then has its earlier content or all of the new one.
+    draft; each file then has its earlier content or all of the new.
     """
     folders = {path.parent for path in files}
     above = {parent for folder in folders for parent in (folder, *folder.parents)}
@@ -118,7 +118,7 @@ def write_results(files: Mapping[Path, bytes | memoryview], *, remedy: str = REM
 
 
 class WaitingFiles:
-    """Files that are written together, since the disk takes as long for one as for several.
+    """Files that are written together, since the disk takes as long for a file as for several.
 
     They are kept in memory until `write`, which is called here where they get too large or too
     many. As a context manager, it writes what is left unless an exception ends the block.

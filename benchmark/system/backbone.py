@@ -66,7 +66,7 @@ def convolution(name: str, stride: int = 1, padding: int = 0) -> Step:
 
 
 def fire(name: str) -> Step:
-    """Make a Fire module: a 1 x 1 convolution, then a 1 x 1 and a 3 x 3 one of its output."""
+    """Make a Fire module: a 1 x 1 convolution, then 1 x 1 and 3 x 3 convolutions of its output."""
     squeeze = convolution(f"{name}.squeeze")
     expansions = convolution(f"{name}.expand1x1"), convolution(f"{name}.expand3x3", padding=1)
 
@@ -80,7 +80,7 @@ def fire(name: str) -> Step:
 
 
 class Backbone(NamedTuple):
-    """Network whose layers are compared, and where its weights are found."""
+    """Network whose layers are compared, and the places of its weights."""
 
     name: str
     file: str  # its publisher and name, for messages

@@ -36,7 +36,7 @@ SECONDS_TO_SAY = 0.5  # of a program that has ended, for its last words to arriv
 
 
 class Conversation:
-    """A started program, one request at a time.
+    """A started program that answers requests in turn.
 
     `ask` raises `ProgramFailed` where the program ended, answered anything but a frame, or did not
     answer in time. The conversation is closed then, and another has to be started.
@@ -116,11 +116,10 @@ class Conversation:
         while len(data) < count:
             self._wait(self._answers, select.POLLIN, end)
             with suppress(BlockingIOError):
-                block = os.read(self._answers, min(PIPE_BYTES, count - len(data)))
-                data += block
-                if not block:
+                if not (block := os.read(self._answers, min(PIPE_BYTES, count - len(data)))):
                     self._wait(self._launcher.answers, select.POLLIN, end)
                     raise ProgramFailed(self._ended())
+                data += block
         return bytes(data)
 
     def _wait(self, descriptor: int, event: int, end: float) -> None:
@@ -148,15 +147,11 @@ class Conversation:
         ready = select.poll()
         ready.register(errors, select.POLLIN)
         with suppress(OSError):
-            while ready.poll():
-                block = os.read(errors, PIPE_BYTES)
-                if not block:
-                    break
+            while ready.poll() and (block := os.read(errors, PIPE_BYTES)):
                 self._printed = (self._printed + block)[-STDERR_KEPT_CHARACTERS:]
         os.close(errors)
 
     def _said(self) -> str:
         """Return the last line that it printed: of a traceback, the exception."""
-        lines = self._printed.decode(errors="replace").split("\n")
-        last = next((line for line in reversed(lines) if line.strip()), "")
-        return f"; it said: {' '.join(last.split())}" if last else ""
+        lines = self._printed.decode(errors="replace").strip().split("\n")
+        return f"; it said: {' '.join(lines[-1].split())}" if lines[-1] else ""

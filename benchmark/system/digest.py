@@ -48,9 +48,8 @@ def files_sha256(paths: Iterable[Path]) -> str:
 def remembered(path: Path, what: str, compute: Callable[[], Any]) -> Any:
     """Return `compute()` (a json value), or its last result for this unchanged file.
 
-    A file is unchanged if its path, size, times, inode and device are: the time of the inode cannot
-    be set back. What changes meanwhile is not remembered, and where the memory cannot be read or
-    written, everything is computed.
+    A file is unchanged if its path, size, times, inode and device are. What changes meanwhile is
+    not remembered, and where the memory cannot be read or written, everything is computed.
     """
     state = _state(path)
     place = os.fsencode(os.path.realpath(path)).decode(errors="backslashreplace")  # may be no UTF-8
@@ -85,14 +84,14 @@ def cache_folder() -> Path:
 
 
 def record_sha256(path: Path) -> str:
-    """Write the record of a file, replacing an earlier one, and return its sha256."""
+    """Write the record of a file, replacing an earlier record, and return its sha256."""
     digest = file_sha256(path)
     write_file(_record(path), f"{digest}  {path.name}\n")
     return digest
 
 
 def recorded_sha256(path: Path) -> str:
-    """Return the sha256 on record of a file, present or not, "" without one; or `Unavailable`."""
+    """Return the sha256 on record of a file, "" without a record; `Unavailable` if damaged."""
     record = _record(path)
     if not record.exists():
         return ""

@@ -31,8 +31,7 @@ LARGEST_FILE_BYTES = 1 << 30  # of a stream, a record, features of an image
 def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
     """Open a regular file to be read as bytes; raise `OSError`, whose `strerror` says why not.
 
-    within: the folder of a stranger that the file is part of; a link out of it is refused. Without
-    it, the user named the file, and links are followed.
+    within: the folder of a stranger that the file is part of; a link out of it is refused.
     """
     try:
         place = os.path.realpath(path)
@@ -75,7 +74,7 @@ _EXTENSIONS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfi
 
 
 class BadTar(ValueError):  # noqa: N818 - as the errors of `benchmark.errors`
-    """A file that is no whole tar, or one that is read by nobody else; the message says why."""
+    """A file that is no whole tar, or a tar that nobody else reads; the message says why."""
 
 
 class TarFile(NamedTuple):
@@ -126,10 +125,9 @@ ZIP = b"PK\x03\x04"  # how torch, which looks at the start alone, recognises its
 def load_tensors(path: Path, device: Any = "cpu") -> Any:
     """Return what `torch.load` returns on `device` with `weights_only`; its errors are passed on.
 
-    Raises `Unavailable` where that would take more than the file holds: for a zip with parts larger
-    than itself (torch stores parts uncompressed, and would read compressed ones) or without a
-    directory, for a tar (of torch 0.1, whose headers may take hours), and for a tensor with more
-    elements than the file has bytes, by strides of 0.
+    Raises `Unavailable` where that would take more than the file holds: for a zip with compressed
+    parts (torch writes none) or without a directory, for a tar (of torch 0.1, whose headers may
+    take hours), and for a tensor with more elements than the file has bytes, by strides of 0.
     """
     import torch
 
@@ -185,13 +183,11 @@ def lacks_blocks(data: bytes, image: "Image") -> bool:
     """Return whether the compressed data of a JPEG end before its last block.
 
     Pillow leaves such blocks of `image` grey. The file is decoded again with more data before its
-    end: a decoder that lacks blocks takes these for them, and one that has all passes over them. Of
-    JPEGs with arithmetic coding nothing can be said in this way: False.
+    end, which a decoder that has all blocks passes over. False for arithmetic coding.
     """
     from PIL.JpegImagePlugin import JpegImageFile
 
-    end = _end_of_scans(data)
-    if end is None:
+    if (end := _end_of_scans(data)) is None:
         return False
     place, filler = end
     filled = JpegImageFile(BytesIO(data[:place] + filler + data[place:]))
@@ -231,7 +227,7 @@ def _with_restarts(number: int) -> bytes:
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHUNK_BYTES = 1 << 16
-MOST_UNPACKED = 1032  # bytes that deflate makes of one, at most (zlib's technical details)
+MOST_UNPACKED = 1032  # bytes that deflate makes of a byte, at most (zlib's technical details)
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the header's type of colours
 # Left, top, horizontal and vertical step of each pass of an interlaced picture (PNG, 8.2)
 ADAM7 = (
@@ -243,8 +239,7 @@ ADAM7 = (
 def lacks_rows(data: bytes, image: "Image") -> bool:
     """Return whether the compressed data of a PNG end before the last row.
 
-    Pillow fills such rows of `image` with zeros: only where one of the last two rows is of zeros,
-    the data are unpacked again.
+    Pillow fills such rows with zeros: the data are unpacked if either of the last two is zero.
     """
     width, height = image.size
     end = np.asarray(image.crop((0, max(0, height - 2), width, height)))

@@ -16,9 +16,7 @@ def leave_pandas_out() -> None:
     """Have pyarrow take pandas for absent until a function is called that needs it.
 
     pyarrow asks once whether the objects it is given may be of pandas, and imports pandas for that:
-    .4 s of processor time in every process, few of which ever make a data frame. Those do as they
-    would: `to_pandas` and `from_pandas` import pandas after all, and from then on pyarrow knows its
-    objects. Nothing happens where pandas is imported already.
+    .4 s of processor time in every process. `to_pandas` and `from_pandas` import it after all.
     """
     if "pandas" in sys.modules:
         return

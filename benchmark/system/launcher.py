@@ -3,13 +3,11 @@
     python -I -S launcher.py [GUARD]
 
 Standard input brings orders, standard output takes an answer to each. On Linux this process adopts
-whatever a program leaves behind, also what began a session of its own or lost its environment: all
-children that are left after a program are its, and are killed. The kernel closes standard input
-when the worker ends, however that is; this process then ends at once, and its parent, the guard,
-kills what it was running, as where this process is killed; this one does so where the guard is.
-
-Both have a session of their own, which no signal to the worker's process group or terminal reaches.
-Standard library alone: they start within .05 s.
+whatever a program leaves behind: all children that are left after a program are killed. The kernel
+closes standard input when the worker ends; this process then ends at once, and its parent, the
+guard, kills what it was running, as where this process is killed; it does the same for its guard.
+Both have a session of their own, which no signal to the worker's process group or terminal
+reaches. Standard library alone: they start within .05 s.
 """
 
 import errno
@@ -119,20 +117,19 @@ def _limit_files(most_bytes: int) -> None:
 
 def _end_children() -> None:
     """Kill and collect children, those adopted meanwhile too, until there are none."""
-    own = os.getpid()
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
     for _ in range(MOST_GENERATIONS):
         killed = []
         with suppress(OSError):  # /proc is absent
-            children = Path(f"/proc/{own}/task/{own}/children").read_text()
-            for child in map(int, children.split()):
+            for child in map(int, children.read_text().split()):
                 with suppress(PermissionError):  # another user's
                     os.kill(child, signal.SIGKILL)
                     killed.append(child)
+        if not killed:
+            return
         for child in killed:
             with suppress(ChildProcessError):
                 os.waitpid(child, 0)
-        if not killed:
-            return
 
 
 if __name__ == "__main__":

@@ -38,8 +38,7 @@ class Gpu(NamedTuple):
 def machine() -> str:
     """Return what seconds depend on: "Intel Xeon ..., 2 cores, AVX-512, speed 14".
 
-    Processor, cores that this process may use, widest instructions and a measured speed, in steps
-    of a quarter: clouds give processors of one name other instructions and half the speed.
+    The speed is measured, in steps of a quarter: clouds give processors of one name half of it.
     """
     pairs = (line.partition(":") for line in reversed(_lines(Path("/proc/cpuinfo"))))
     facts = {key.strip(): value.strip() for key, _, value in pairs}
@@ -51,7 +50,7 @@ def machine() -> str:
 
 @cache
 def _speed() -> int:
-    """Return the speed of one core in steps of a quarter; measured once after each boot."""
+    """Return the speed of a core in steps of a quarter; measured once after each boot."""
     (boot,) = _lines(Path("/proc/sys/kernel/random/boot_id"))[:1] or ["unknown"]
     kept = Path(tempfile.gettempdir()) / f"rdrbench-speed-{os.getuid()}-{boot}"
     try:
@@ -134,8 +133,8 @@ def visible_gpus(listed: str, visible: str | None) -> tuple[Gpu, ...]:
 def available_memory(root: Path = Path("/")) -> int | None:
     """Return the bytes of memory that processes here may still take; None where nothing says.
 
-    The least of MemAvailable and of what each control group leaves that this process is in, of
-    version 2 or 1: its limit without what is in use, but for page cache. root: of `proc` and `sys`.
+    The least of MemAvailable and of what each control group (version 2 or 1) leaves that this
+    process is in. root: of `proc` and `sys`.
     """
     meminfo = _lines(root / "proc/meminfo")
     left = [int(line.split()[1]) << 10 for line in meminfo if line.startswith("MemAvailable:")]

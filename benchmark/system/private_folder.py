@@ -1,8 +1,7 @@
-"""Temporary folders for one call, and the removal of those whose process was killed.
+"""Temporary folders for a call, and the removal of those whose process was killed.
 
-A folder has a locked file (flock) as long as its process uses it. The kernel releases the lock when
-the process ends, however it ends; `sweep` removes the folders whose lock it gets. Folders without
-such a file, or of another user, are not touched.
+A folder has a locked file (flock) as long as its process uses it; `sweep` removes the folders whose
+lock it gets. Folders without such a file, or of another user, are not touched.
 """
 
 import fcntl
@@ -11,10 +10,12 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from benchmark.system.foreign_files import open_regular
 
 PREFIX = "rdrbench-"
 LOCK = ".rdrbench.lock"
@@ -24,13 +25,13 @@ SWEPT_PREFIXES = (PREFIX, "pymp-")
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Yield a temporary folder for one call; it is removed afterwards, or by a later `sweep`."""
+    """Yield a temporary folder for a call; it is removed afterwards, or by a later `sweep`."""
     with TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
-        held = _locked(Path(name) / LOCK)
+        lock = _locked(Path(name) / LOCK)
         try:
             yield Path(name)
         finally:
-            os.close(held)
+            os.close(lock)
 
 
 def sweep() -> None:
@@ -40,17 +41,9 @@ def sweep() -> None:
         with suppress(OSError):  # it has no such file, or its owner lives
             about = folder.lstat()
             if stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid():
-                _remove_if_dead(folder)
-
-
-def _remove_if_dead(folder: Path) -> None:
-    descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        os.close(descriptor)
+                with open_regular(folder / LOCK, within=folder) as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache
@@ -64,10 +57,9 @@ def _locked(path: Path) -> int:
     """Make a file that is locked from the moment it has its name."""
     draft = path.with_name(f"{path.name}.part")
     descriptor = os.open(draft, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
-    try:
+    with ExitStack() as failed:
+        failed.callback(os.close, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         draft.rename(path)
-    except BaseException:
-        os.close(descriptor)
-        raise
+        failed.pop_all()
     return descriptor

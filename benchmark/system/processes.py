@@ -1,7 +1,4 @@
-"""Processes that work for others: ended with them, ended with all they started, told to end.
-
-Signals that come while work is under way are passed on or delayed, so that it ends saved.
-"""
+"""Processes that end with others and with all that they started; signals passed on or delayed."""
 
 import os
 import select
@@ -25,8 +22,8 @@ def work_for(descriptor: int, work: Callable[[], None]) -> None:
 
     SIGTERM, which this process gets when the other end is closed, ends the work by
     `KeyboardInterrupt`, so that a program that is running is ended on the way out; SIGKILL follows
-    after `GRACE_SECONDS`, for native code hears no signal. Ctrl-C and a closed terminal, which
-    reach both, are the other's to handle. That it is gone is no exception.
+    after `GRACE_SECONDS`, for native code hears no signal. Ctrl-C and a closed terminal are the
+    other's to handle.
     """
     for number in OF_THE_TERMINAL:
         signal.signal(number, signal.SIG_IGN)
@@ -58,38 +55,35 @@ class Started(NamedTuple):
 def descendants(process_id: int) -> list[Started]:
     """Return the children of a process, their children and so on; none where /proc is absent."""
     result: list[Started] = []
-    waiting = [process_id]
-    while waiting:
-        for children in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
-            with suppress(OSError):
-                for child in map(int, children.read_text().split()):
-                    if (start := _start(child)) is not None:
-                        result.append(Started(child, start))
-                        waiting.append(child)
+    for children in Path(f"/proc/{process_id}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in map(int, children.read_text().split()):
+                if (start := _start(child)) is not None:
+                    result += [Started(child, start), *descendants(child)]
     return result
 
 
 def end_tree(process_id: int, ended: Callable[[float], bool], grace_seconds: float) -> None:
     """Ask a process to end (SIGTERM), and kill it and all that it has started after the grace time.
 
-    ended: waits so many seconds, and returns whether the process has ended. The process leads a
-    process group, which is killed as well; without /proc, what it started in others is left.
+    ended: waits so many seconds, and returns whether the process has ended. Its process group,
+    which it leads, is killed as well; without /proc, what it started in others is left.
     """
+    gone = suppress(ProcessLookupError, PermissionError)
     below = descendants(process_id)
-    _send(os.kill, process_id, signal.SIGTERM)
-    gone = ended(grace_seconds)
+    with gone:
+        os.kill(process_id, signal.SIGTERM)
+    has_ended = ended(grace_seconds)
     below += descendants(process_id)  # what it started in the meantime
-    _send(os.killpg, process_id, signal.SIGKILL)
-    if not gone:
-        _send(os.kill, process_id, signal.SIGKILL)
+    with gone:
+        os.killpg(process_id, signal.SIGKILL)
     for child, start in below:
-        if _start(child) == start:
-            _send(os.kill, child, signal.SIGKILL)
-
-
-def _send(kill: Callable[[int, int], None], process_id: int, number: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        kill(process_id, number)
+        with gone:
+            if _start(child) == start:
+                os.kill(child, signal.SIGKILL)
+    with gone:
+        if not has_ended:
+            os.kill(process_id, signal.SIGKILL)
 
 
 def _start(process_id: int) -> str | None:
@@ -102,10 +96,7 @@ def _start(process_id: int) -> str | None:
 
 @contextmanager
 def terminal_blocked() -> Iterator[None]:
-    """Keep Ctrl-C and the end of the terminal from processes that are started in the block.
-
-    They inherit the mask. What comes for this process meanwhile is delivered at the end.
-    """
+    """Keep Ctrl-C and the end of the terminal from processes that are started in the block."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_THE_TERMINAL)
     try:
         yield
@@ -114,20 +105,17 @@ def terminal_blocked() -> Iterator[None]:
 
 
 def interrupt_at_hang_up() -> None:
-    """Raise `KeyboardInterrupt` at the end of the terminal, unless it is ignored (`nohup`).
-
-    What is printed to a terminal that is gone is dropped: an `OSError` would hide the interruption.
-    """
+    """Raise `KeyboardInterrupt` at the end of the terminal, unless it is ignored (`nohup`)."""
     if signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
         return
     terminals = [number for number in range(3) if os.isatty(number)]
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for number in terminals:
-            if not os.isatty(number):
-                os.dup2(nowhere, number)
-        os.close(nowhere)
+        # What is printed from now on is dropped: an `OSError` would hide the interruption.
+        with open(os.devnull, "r+b") as nowhere:
+            for number in terminals:
+                if not os.isatty(number):
+                    os.dup2(nowhere.fileno(), number)
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGHUP, interrupt)
@@ -150,23 +138,21 @@ def passed_on() -> Iterator[Callable[[], bool]]:
             numbers.update(os.read(reading, select.PIPE_BUF))
         return not numbers.isdisjoint(ENDING)
 
+    def pass_on(_number: int, _frame: FrameType | None) -> None:
+        if not (workers := active_children()):
+            raise KeyboardInterrupt
+        for worker in workers:
+            worker.terminate()
+
     # The numbers of all signals go there, also of those that a later handler takes.
     other = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
-        with _handled(_pass_on):
+        with _handled(pass_on):
             yield came
     finally:
         signal.set_wakeup_fd(other)
         os.close(reading)
         os.close(writing)
-
-
-def _pass_on(_number: int, _frame: FrameType | None) -> None:
-    workers = active_children()
-    if not workers:
-        raise KeyboardInterrupt
-    for worker in workers:
-        worker.terminate()
 
 
 @contextmanager

@@ -1,9 +1,8 @@
-"""External programs and library files: found, fingerprinted, started, watched, ended."""
+"""External programs and library files: located, started, watched, ended."""
 
 import atexit
 import marshal
 import os
-import select
 import shutil
 import signal
 import stat
@@ -11,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from multiprocessing.connection import wait
 from pathlib import Path
 from time import monotonic
 
@@ -28,10 +28,9 @@ MOST_OUTPUT_BYTES = 1 << 20  # of text; a picture on standard output has a limit
 
 
 def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
-    """Return the path of a program in one of the folders or, if none is named, on the PATH.
+    """Return the path of a program in the folders or, if none is named, on the PATH.
 
-    Raises `Unavailable`, which ends with what to do, where it is not on the PATH, and `UsageError`
-    where folders are named and have none: nobody means another program or a pack then.
+    Raises `Unavailable` where it is not on the PATH, `UsageError` where named folders have none.
     """
     path = os.pathsep.join(map(str, folders)) if folders else None
     if result := shutil.which(name, path=path):
@@ -43,7 +42,7 @@ def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
 
 
 def packaged_ffmpeg(who: str) -> Path:
-    """Return the program in imageio-ffmpeg; `Unavailable`, on behalf of `who`, without one."""
+    """Return the program in imageio-ffmpeg; `Unavailable`, on behalf of `who`, if there is none."""
     try:
         from imageio_ffmpeg import get_ffmpeg_exe
 
@@ -68,10 +67,10 @@ def run_program(
     """Run a program to its end and return its standard output, then its standard error if asked.
 
     Nothing that it started outlives the call (`launcher.py`; on other systems than Linux, nothing
-    of its process group). `ProgramFailed` carries the end of its standard error. Input and output
-    are files, so that endless output cannot block us or fill our memory, nor the disk, since no
-    file grows beyond `LARGEST_FILE_BYTES` (on Linux). More than `most_output_bytes` of either
-    output are not read and are a failure, as are exit codes that are not `accepted`.
+    of its process group). Input and output are files, so that endless output cannot block us or
+    fill our memory, nor the disk, since no file grows beyond `LARGEST_FILE_BYTES` (on Linux).
+    Raises `ProgramFailed` with the end of its standard error, also above `most_output_bytes` of
+    either output and for exit codes that are not `accepted`.
     """
     name = Path(command[0]).name
     if folder is None:
@@ -118,7 +117,7 @@ def order_of(
 
 
 class Launcher:
-    """A process of `launcher.py`, which runs one program at a time and is kept for the next."""
+    """A process of `launcher.py`, which runs a program at a time and is kept for the next."""
 
     def __init__(self) -> None:
         _ALL.add(self)
@@ -151,12 +150,10 @@ class Launcher:
 
     def run(self, order: Order, timeout_seconds: float) -> tuple[int, int]:
         """Run a program to its end and return its `outcome`."""
+        end = monotonic() + timeout_seconds
         try:
             self.start(order)
-            ready = select.poll()
-            ready.register(self._answers, select.POLLIN)
-            end = monotonic() + timeout_seconds
-            while not ready.poll(1000 * min(LONGEST_POLL_SECONDS, max(0, end - monotonic()))):
+            while not wait([self.answers], min(LONGEST_POLL_SECONDS, max(0, end - monotonic()))):
                 if monotonic() >= end:
                     raise TimeoutError
             outcome = self.outcome()
@@ -167,7 +164,7 @@ class Launcher:
         return outcome
 
     def close(self) -> None:
-        """End the process with all that it runs, and wait until they have ended."""
+        """End the process with all that it runs."""
         _ALL.discard(self)
         self.forget()
         self.process.wait()
@@ -184,10 +181,10 @@ _ALL: set[Launcher] = set()
 
 
 def idle_launcher() -> Launcher:
-    """Return a launcher that nobody uses; one that was killed in the meantime is replaced."""
+    """Return a launcher that nobody uses; killed ones are replaced."""
     with suppress(IndexError):
         while True:
-            launcher = _IDLE.pop()  # one step, which no other thread can come between
+            launcher = _IDLE.pop()  # atomic: no other thread gets the same
             if launcher.process.poll() is None:
                 return launcher
             launcher.close()
@@ -219,13 +216,12 @@ def read_written(file: Path, program: str | Path, most_bytes: int, where: str = 
     `ProgramFailed` above `most_bytes`, which are not read then, and for what is no regular file.
     """
     name = Path(program).name
-    try:
-        if not stat.S_ISREG(file.lstat().st_mode):
-            raise ProgramFailed(f"{name} made {file.name}, and it is no regular file")
-    except FileNotFoundError:
+    if not os.path.lexists(file):
         return b""
+    if not stat.S_ISREG(file.lstat().st_mode):
+        raise ProgramFailed(f"{name} made {file.name}, and it is no regular file")
     with file.open("rb") as written:
-        content = written.read(most_bytes + 1)  # one more: it may have grown since
+        content = written.read(most_bytes + 1)  # it may have grown since
         size = written.seek(0, os.SEEK_END)
     if len(content) > most_bytes:
         wrote = f"{name} wrote {size:,} bytes {where or f'as {file.name}'}"

@@ -1,8 +1,7 @@
 """Settings of a run: its device, and folders of weights and programs, chosen here or inherited.
 
-They belong to the caller's context (`contextvars`), never to `os.environ`: those that a function
-chooses end with it if it is `isolated`. Another process gets them as `variables` of its own
-environment. Without a choice, the user's variables $BENCH_DEVICE, $BENCH_WEIGHTS and $VTM_DIR hold.
+They belong to the caller's context (`contextvars`), never to `os.environ`. Without a choice, the
+user's variables $BENCH_DEVICE, $BENCH_WEIGHTS and $VTM_DIR hold.
 """
 
 import os
@@ -63,15 +62,15 @@ def isolated(function: Callable[Given, Result]) -> Callable[Given, Result]:
 
 
 def worker_environment(**more: str) -> dict[str, str]:
-    """Return the environment of a worker process: this one's, these settings, one thread a pool."""
+    """Return the environment of a worker process, with these settings and single threads."""
     return {**os.environ, **settings().variables(), **ONE_THREAD, **more}
 
 
 def use_device(asked: str, has_gpu: bool | None = None) -> Device:
     """Choose `auto`, `cpu` or `cuda` for codecs of this context and its workers; return the choice.
 
-    has_gpu: of the machines that code; by default torch says it of this one, and is imported only
-    if the system shows a GPU. Raises `UsageError` for another text, `Unavailable` without GPU.
+    has_gpu: of the machines that code; by default torch says it of this machine. Raises
+    `UsageError` for another text, `Unavailable` without GPU.
     """
     if asked not in ("auto", "cpu", "cuda"):
         raise UsageError(f"--device {asked!r} is none of auto, cpu, cuda")
@@ -96,7 +95,7 @@ def chosen_device() -> Device:
 
 
 def use_weights_folder(folder: Path | None) -> None:
-    """Search a folder for weights first; `UsageError` for one without any file."""
+    """Search a folder for weights first; `UsageError` for a folder without files."""
     if folder is None:
         return
     if not folder.is_dir() or not any(path.is_file() for path in folder.iterdir()):

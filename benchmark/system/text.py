@@ -6,9 +6,6 @@ from typing import Any
 
 # Characters that move the cursor, end a line, turn the direction of writing or are no character.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_BUT_LINES = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that spreadsheets compute
 
 
@@ -20,8 +17,8 @@ def visible(text: str, keep_lines: bool = False) -> str:
     >>> visible("a\x1b[31mb\n")
     'a\\x1b[31mb\\n'
     """
-    result = _BUT_LINES if keep_lines else _CONTROL
-    return result.sub(lambda sign: ascii(sign[0])[1:-1], text)
+    kept = "\n\t" if keep_lines else ""
+    return _CONTROL.sub(lambda sign: sign[0] if sign[0] in kept else ascii(sign[0])[1:-1], text)
 
 
 def one_line(text: str) -> str:
@@ -44,12 +41,10 @@ def csv_cell(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     shown = visible(value, keep_lines=True)
-    if not value.startswith(_FORMULA):
-        return shown
     try:
         float(value)
     except ValueError:
-        return f"'{shown}"
+        return f"'{shown}" if value.startswith(_FORMULA) else shown
     return shown
 
 

@@ -1,4 +1,4 @@
-"""Weight files: found in the folders that settings name, or where authors publish them."""
+"""Weight files: located in the folders that settings name, or where authors publish them."""
 
 from collections.abc import Sequence
 from pathlib import Path

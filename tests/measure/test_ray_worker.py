@@ -11,13 +11,12 @@ import pytest
 from benchmark.codec import CodecInfo, Setting
 from benchmark.codec_spec import CodecSpec, parse_codec
 from benchmark.datasets.dataset import ImageFile, probe
+from benchmark.measure.engine.local import Payload
 from benchmark.measure.engine.ray.cluster import Cluster, Node, environment
 from benchmark.measure.engine.ray.jobs import Job, WorkerHandle, WorkQueue, needed_codecs, only
 from benchmark.measure.engine.ray.worker import (
-    Delivered,
     Hello,
     NeededCodec,
-    Payload,
     Worker,
     WorkerConfig,
     _serve,
@@ -25,7 +24,7 @@ from benchmark.measure.engine.ray.worker import (
     lack,
 )
 from benchmark.measure.engine.workers import WorkerProcess
-from benchmark.measure.workbench import Workbench
+from benchmark.measure.workbench import Delivered, Workbench
 from benchmark.packs.pack import open_pack
 from benchmark.plan.cells import Cell, Rescore
 from benchmark.rows.store import Store
@@ -48,7 +47,7 @@ def sent(worker, task, **more):
     file = ImageFile(task.source.file.name, NOWHERE / "a.png")
     image = np.frombuffer(task.source.file.path.read_bytes(), np.uint8)
     gone = task._replace(source=task.source._replace(file=file))
-    return worker.work(Payload(gone, None, **more), image)
+    return worker.work(Payload(gone, Delivered(**more)), image)
 
 
 @pytest.fixture
@@ -81,7 +80,9 @@ def test_a_worker_that_sees_no_file_of_the_driver_gives_the_drivers_rows(source,
 def test_a_codecs_crash_is_a_failed_row_and_the_next_process_gets_the_image_again(source, hire):
     worker, with_image = hire([FAKES]), []
     ask = worker._ask
-    worker._ask = lambda order: (with_image.append(order.image is not None), ask(order))[1]
+    worker._ask = lambda order: (with_image.append(order.delivered.image is not None), ask(order))[
+        1
+    ]
     outcomes = [sent(worker, cell) for cell in cells(f"{FAKES}:Segfaults", [source])]
     assert [one.row["status"] for one in outcomes] == ["ok", "failed", "ok"]
     assert outcomes[1].row["stage"] == "worker"
@@ -186,20 +187,12 @@ def test_a_row_is_scored_again_from_the_stream_that_came_along(source, hire, tmp
     assert again.row["psnr_db"] > 0
 
 
-def test_features_that_the_driver_has_are_not_computed_again(tmp_path):
-    resources = Delivered()
-    assert not resources.has_features(NOWHERE, "squeeze/1", "ab")
-    resources.open(Payload(None, None, kept=frozenset({("squeeze/1", "ab")})))
-    assert resources.has_features(NOWHERE, "squeeze/1", "ab")
-    assert not resources.has_features(NOWHERE, "alex/1", "ab")
-
-
 def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(source, hire):
     sleeping = f"sleep 90.{os.getpid()}"
     codec = rf"command:encode=sh -c '{sleeping}' {{in}} {{out}}:decode=cp {{in}} {{out}}:values=1"
     (cell,) = cells(codec, [source])
     process = WorkerProcess(_serve, hire()._config)
-    process.connection.send(Payload(cell, source.file.path.read_bytes()))
+    process.connection.send(Payload(cell, Delivered(source.file.path.read_bytes())))
     assert until(lambda: running(f"^{sleeping}"), 120)
     process.connection.close()  # as where Ray kills the worker
     assert until(lambda: not running(f"^{sleeping}")), "the program outlived its worker"

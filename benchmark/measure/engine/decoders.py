@@ -23,7 +23,7 @@ class Ready(NamedTuple):
 
 
 class Decoder:
-    """A process that decodes one codec variant, and where it does, or why it cannot."""
+    """A process that decodes one codec variant, and the device it uses, or why it cannot."""
 
     def __init__(self, spec: CodecSpec, device: str, timeout_seconds: float | None = None) -> None:
         """Start the process and wait until it is ready; the codec may ignore `device`."""
@@ -84,7 +84,9 @@ def decode_all(
                     busy[name] = idle.pop()
                     busy[name].send(stream)
                 continue
-            done = wait([one.process.connection for one in busy.values()], timeout=TICK_SECONDS)
+            done = wait(
+                [decoder.process.connection for decoder in busy.values()], timeout=TICK_SECONDS
+            )
             for name, decoder in list(busy.items()):
                 where = decoder.where  # before the process is replaced
                 if (outcome := decoder.collect()) is not None:

@@ -1,27 +1,34 @@
-"""Measure cells on this machine: worker processes of one thread each, a queue per device.
+"""Measure cells on this machine: single-threaded worker processes, a queue per device.
 
-A worker takes the cells of one image after another, so that a source is read and prepared once.
+A worker takes the cells of an image in turn, so that a source is read and prepared once.
 A worker that dies takes only its present cell with it: that cell is a failed row with the signal,
 and another worker continues. So it is with a worker that is ended because its cell takes too long.
 """
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from traceback import format_exc
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmark.measure.engine.workers import TICK_SECONDS, Begun, Lost, WorkerProcess
-from benchmark.measure.execute import Enter, Failed, failed_by, ignore_stages
-from benchmark.measure.workbench import Conditions, Measured, Workbench, failed_outcome
-from benchmark.plan.cells import Task
+from benchmark.measure.execute import Failed, Stage, failed_by
+from benchmark.measure.workbench import (
+    NOTHING,
+    Conditions,
+    Delivered,
+    Measured,
+    Workbench,
+    failed_outcome,
+)
+from benchmark.plan.cells import Cell, Rescore, Task
 from benchmark.system.machine import Gpu, gpus
 
-# Of a GPU: one codes entropy on the CPU while another has the GPU; alone where time is measured.
+# Of a GPU: it serves a worker while another codes entropy on the CPU; alone where time is measured.
 USUAL_WORKERS, MOST_WORKERS = 2, 4
 # A large network on a tile of 2048 x 2048 pixels: our choice, which was not measured.
 WORKER_BYTES = 8 << 30
@@ -38,6 +45,13 @@ class Started(NamedTuple):
     """A task that a worker has begun."""
 
     task: Task
+
+
+class Payload(NamedTuple):
+    """A task with what its worker may not find on its own disk."""
+
+    task: Task
+    delivered: Delivered  # without an image: the one of the payload before
 
 
 class WorkerError(RuntimeError):
@@ -138,9 +152,9 @@ def gpu_lanes(gpus: Sequence[Gpu], timing: bool) -> list[str]:
 
 
 class _Worker:
-    """A process, and the tasks it has: one in progress, one that waits.
+    """A process, and its tasks: the current, and another that waits.
 
-    The one that waits spares the worker the pause in which this process stores a result. There is
+    The waiting task spares the worker the pause in which this process stores a result. There is
     none towards the end of a queue, where it would keep a task from a worker that is free.
     """
 
@@ -148,7 +162,7 @@ class _Worker:
         self._queue, self._conditions = queue, conditions
         chosen = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         limit = conditions.timeout_seconds
-        self.process = WorkerProcess(_serve, conditions, limit_seconds=limit, **chosen)
+        self.process = WorkerProcess(serve, conditions, limit_seconds=limit, **chosen)
         self.tasks: deque[Task] = deque()
         self._image = ""
 
@@ -174,35 +188,41 @@ class _Worker:
         return None if outcome is None else Finished(self.tasks.popleft(), outcome)
 
 
-def announcer(connection: Connection, conditions: Conditions) -> Enter:
-    """Return what tells the driver of stages, if they are limited; lead a process group then."""
-    if conditions.timeout_seconds is None:
-        return ignore_stages
-    os.setpgid(0, 0)
-    return lambda stage: connection.send(Begun(stage))
+def serve(
+    connection: Connection,
+    conditions: Conditions,
+    answer: Callable[[Any], object] = lambda question: None,
+) -> None:
+    """Serve tasks in a worker process until the end of the pipe.
 
+    A task comes as such, or with what was delivered along with it; the reply is its outcome, or a
+    traceback where the harness itself failed. Anything else is a question, which `answer` replies
+    to. Where stages are limited, the process tells the driver of them and leads a process group.
+    """
 
-def _serve(connection: Connection, conditions: Conditions) -> None:
-    """Serve tasks in a worker process until the end of the pipe."""
-    enter = announcer(connection, conditions)
+    def enter(stage: Stage) -> None:
+        if limited:
+            connection.send(Begun(stage))
+
+    if limited := conditions.timeout_seconds is not None:
+        os.setpgid(0, 0)
     # OpenBLAS maps its buffer here; where memory has run out, it would ask for it without end.
     np.ones((512, 512), np.float32) @ np.ones(512, np.float32)
     bench: Workbench | None = None
     while True:
-        task: Task = connection.recv()
+        order = connection.recv()
+        task, delivered = order if isinstance(order, Payload) else (order, NOTHING)
+        if not isinstance(task, Cell | Rescore):
+            connection.send(answer(order))
+            continue
         reply: Measured | Failed | str
         try:
             bench = bench or Workbench(conditions)
-            reply = bench.carry_out(task, enter)
+            reply = bench.carry_out(task, enter, delivered)
         except Exception:
             reply = format_exc()
-        send_outcome(connection, task, conditions, reply)
-
-
-def send_outcome(connection: Connection, task: Task, conditions: Conditions, reply: object) -> None:
-    """Send the outcome of a task; where its stream does not fit into memory twice, a failure."""
-    try:
-        connection.send(reply)
-    except MemoryError as error:  # before the first byte: what is sent is made in memory first
-        failed = failed_by(None, "worker", error)
-        connection.send(failed_outcome(task, conditions, failed))
+        try:
+            connection.send(reply)
+        except MemoryError as error:  # before the first byte: what is sent is made in memory first
+            failed = failed_by(None, "worker", error)
+            connection.send(failed_outcome(task, conditions, failed))

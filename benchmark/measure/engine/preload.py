@@ -1,4 +1,4 @@
-"""Loaded by the server of workers, before anything else: one thread a pool, then what workers need.
+"""Loaded by the server of workers first: single-threaded pools, then what workers need.
 
 Imported nowhere else, since it sets the environment of its process.
 """

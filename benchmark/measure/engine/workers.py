@@ -33,9 +33,9 @@ LOADING_SECONDS = 60.0
 def worker_context() -> ForkServerContext:
     """Return the context that starts workers; the first call begins to load what they need.
 
-    A server process imports that once (`preload`) and forks workers off itself: it has one thread,
-    so no lock is copied while another thread holds it. Temporary folders of processes that were
-    killed earlier are removed. Raises `UsageError` where $TMPDIR has too long a path.
+    A server process imports that once (`preload`) and forks workers off itself. Temporary folders
+    of processes that were killed earlier are removed. Raises `UsageError` where $TMPDIR has too
+    long a path.
     """
     context = get_context("forkserver")
     context.set_forkserver_preload([f"{__package__}.preload"])
@@ -100,9 +100,9 @@ class WorkerProcess:
     ) -> None:
         """Start `target(connection, *given)`, with this context's settings and these variables.
 
-        The process ends with this one, or at SIGTERM. limit_seconds: of a stage (`Patience`); with
-        a limit, the process leads a process group. Raises `BenchError` where the server was killed
-        meanwhile: whether it has begun the worker is unknown then.
+        The process ends with its parent, or at SIGTERM. limit_seconds: of a stage (`Patience`);
+        with a limit, the process leads a process group. Raises `BenchError` where the server was
+        killed meanwhile.
         """
         self._work = worker_environment(**environment), target, given
         self._at_work = at_work  # predicate of a sentence
@@ -179,7 +179,7 @@ class WorkerProcess:
         return not self._process.is_alive()
 
     def end(self, busy: bool) -> None:
-        """Let an idle process finish, stop a busy one; one deep in native code is killed."""
+        """Let an idle process finish, stop a busy process, or kill it in native code."""
         self.connection.close()
         if busy:
             self._process.terminate()

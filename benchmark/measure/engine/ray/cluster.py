@@ -58,7 +58,7 @@ class Cluster(NamedTuple):
 
 
 def connect(address: str) -> Cluster:
-    """Join a running cluster from one of its machines; `auto` finds the one of this machine.
+    """Join a running cluster from any of its machines; `auto` finds that of this machine.
 
     Raises `Unavailable` where Ray is absent or does not answer, `UsageError` for no address.
     """
@@ -72,8 +72,8 @@ def connect(address: str) -> Cluster:
     except (OSError, RuntimeError, ValueError, AssertionError, ray.exceptions.RayError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Unavailable(
-            f"no Ray cluster answers at {address} ({reason}): {REMEDY}; one that asks for a "
-            "token needs RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH here too"
+            f"no Ray cluster answers at {address} ({reason}): {REMEDY}; a cluster that asks "
+            "for a token needs RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH here too"
         ) from error
     finally:
         for number, handler in before.items():

@@ -2,7 +2,7 @@
 
 Whoever is free takes the longest bundle left (`benchmark.plan.cells`). An image travels once to
 each node. A worker that is lost, with its process or its node, gives its cells back: the current
-one is tried again, on another node if there is one, and is a failed row the `MOST_LOSSES`th time.
+cell is tried again, on another node if possible, and is a failed row the `MOST_LOSSES`th time.
 A codec that crashes is a failed row at once, for it ends a process beside the worker.
 """
 
@@ -18,7 +18,7 @@ from benchmark.errors import BenchError
 from benchmark.measure.engine.local import Finished, Started, WorkerError
 from benchmark.measure.engine.ray.cluster import Cluster, Head, environment, import_ray
 from benchmark.measure.engine.ray.jobs import Job, PayloadMaker, WorkerHandle, WorkQueue
-from benchmark.measure.engine.ray.worker import Fault, Hello, Worker, WorkerConfig, code_sha256
+from benchmark.measure.engine.ray.worker import Hello, Worker, WorkerConfig, code_sha256
 from benchmark.measure.engine.workers import TICK_SECONDS
 from benchmark.measure.execute import Failed, failed_by
 from benchmark.measure.workbench import Conditions, Measured, failed_outcome
@@ -26,7 +26,7 @@ from benchmark.plan.cells import Task
 from benchmark.system.settings import DEVICE
 from benchmark.system.text import counted
 
-MOST_LOSSES = 3  # of workers over one cell
+MOST_LOSSES = 3  # of workers over a cell
 MOST_STILLBORN = 20  # workers lost before they said hello; then no more are hired
 QUIET_SECONDS = 60.0  # after which cells that no worker can take are given up
 PATIENCE_SECONDS = 600.0  # after which a run without any worker is
@@ -36,7 +36,7 @@ class RayEngine:
     """An engine on the connected cluster.
 
     seconds: what a task is expected to take, None for unknown. gpus_per_worker: of codecs that run
-    on a GPU; .5 lets two share one. remarks: gets a sentence on each thing that a node lacks.
+    on a GPU; .5 lets two share it. remarks: gets a sentence on each thing that a node lacks.
     """
 
     def __init__(
@@ -129,8 +129,8 @@ class RayEngine:
             return
         if isinstance(reply, Hello):
             self._greet(worker, reply)
-        elif isinstance(reply, Fault):
-            raise WorkerError(reply.traceback)
+        elif isinstance(reply, str):
+            raise WorkerError(reply)
         else:
             job, _ = worker.sent.popleft()
             self._finish(worker.queue, job, reply)
@@ -154,7 +154,7 @@ class RayEngine:
         self._feed(worker)
 
     def _feed(self, worker: WorkerHandle) -> None:
-        """Send jobs until the worker has enough: one, or where it is short another to follow."""
+        """Send jobs until the worker has enough: a job, and after a short job another."""
         while worker.has_room and (job := worker.queue.next(worker, self._workers)) is not None:
             try:
                 payload, image = self._payloads.payload(job.task)

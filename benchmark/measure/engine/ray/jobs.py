@@ -1,20 +1,22 @@
-"""Jobs of a run on a cluster: bundled, queued for workers of one kind, packed with their files."""
+"""Jobs of a run on a cluster: bundled, queued for workers of a kind, packed with their files."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import ImageRefused
-from benchmark.measure.engine.ray.worker import Hello, NeededCodec, Payload
-from benchmark.measure.workbench import Conditions, Resources
-from benchmark.packs.pack import STREAMS, Pack
+from benchmark.measure.engine.local import Payload
+from benchmark.measure.engine.ray.worker import Hello, NeededCodec
+from benchmark.measure.workbench import Conditions, Delivered
+from benchmark.packs.pack import STREAMS, Pack, open_pack
 from benchmark.plan.cells import Cell, Task, bundles
-from benchmark.registry import FEATURE_SPACES, metric_class
+from benchmark.rows.store import Store
 from benchmark.user_file import file_of, names_file
 
 SHORT_SECONDS = 2.0  # a cell so short is sent before its worker is free, which spares a pause
@@ -27,12 +29,10 @@ class PayloadMaker:
     """
 
     def __init__(self, ray: Any, tasks: Sequence[Task], conditions: Conditions) -> None:
-        self._ray, self._folder = ray, conditions.folder
+        self._ray = ray
         self._left = Counter(task.image_sha256 for task in tasks)
         self._images: dict[str, Any] = {}  # references, by the sha256 of the pixels
-        self._here = Resources()
-        spaces = (name for name in conditions.metrics if name in FEATURE_SPACES)
-        self._protocols = [str(metric_class(name).protocol) for name in spaces]
+        self._packs: dict[Path, Pack] = {}
         names = {*(task.codec.name for task in tasks), *conditions.metrics}
         own = filter(names_file, names)
         self.files = {name.partition(":")[0]: file_of(name).read_bytes() for name in own}
@@ -42,13 +42,14 @@ class PayloadMaker:
 
         Raises `BenchError` or `OSError` where the driver cannot read what belongs to it.
         """
-        stream = pack = image = None
-        kept: frozenset[tuple[str, str]] = frozenset()
-        if isinstance(task, Cell):
-            whole = self._here.pack(task)
-            pack = whole and only(whole, task)
-        else:
-            stream = self._here.stream(task.folder, task.row["stream_sha256"])
+        delivered, image = Delivered(), None
+        if not isinstance(task, Cell):
+            stream = Store(task.folder).stream(task.row["stream_sha256"])
+            delivered = Delivered(stream=stream)
+        elif task.pack is not None:
+            if task.pack not in self._packs:
+                self._packs[task.pack] = open_pack(task.pack)
+            delivered = Delivered(pack=only(self._packs[task.pack], task))
         if task.source is not None:
             sha256, file = task.source.sha256, task.source.file
             if sha256 not in self._images:
@@ -57,9 +58,7 @@ class PayloadMaker:
                     raise ImageRefused(f"{file.name} is empty")
                 self._images[sha256] = self._ray.put(data)
             image = self._images[sha256]
-            pairs = [(protocol, sha256) for protocol in self._protocols]
-            kept = frozenset(pair for pair in pairs if self._here.has_features(self._folder, *pair))
-        return Payload(task, None, pack, stream, kept), image
+        return Payload(task, delivered), image
 
     def done(self, task: Task) -> None:
         """Release a task's image from the object store if this was its last task."""
@@ -69,7 +68,7 @@ class PayloadMaker:
 
 
 def only(pack: Pack, cell: Cell) -> Pack:
-    """Return the part of a pack that one cell needs; raise `BadPack` if its stream is damaged."""
+    """Return the part of a pack that a cell needs; raise `BadPack` if its stream is damaged."""
     key = cell.codec, cell.source.sha256, cell.source.width_px, cell.setting
     if (stream := pack.find(*key)) is None:
         return replace(pack, streams={}, files=partial(_in_memory, {}))
@@ -85,7 +84,7 @@ def _in_memory(files: Mapping[str, bytes], name: str, most: int) -> bytes | None
 
 
 def needed_codecs(tasks: Iterable[Task]) -> list[NeededCodec]:
-    """Return the codecs of tasks; `info` is None for one that only has to decode."""
+    """Return the codecs of tasks; `info` is None where only the decoder is needed."""
     result: dict[CodecSpec, NeededCodec] = {}
     for task in tasks:
         info = task.info if isinstance(task, Cell) and task.pack is None else None
@@ -130,8 +129,8 @@ class WorkQueue:
     def next(self, worker: "WorkerHandle", workers: Sequence["WorkerHandle"]) -> Job | None:
         """Return the next job of a worker: from its bundle, else from the first bundle it can take.
 
-        It takes no job that it lacks the codec of, nor one that a worker of its node was lost over,
-        unless no other node is left.
+        It takes no job that it lacks the codec of, nor a job that a worker of its node was lost
+        over, unless no other node is left.
         """
         self.back(worker.bundle)
         worker.bundle = deque()
@@ -168,7 +167,7 @@ class WorkerHandle:
 
     @property
     def has_room(self) -> bool:
-        """True if the worker should be sent a job: it has none, or a single short one."""
+        """True if the worker should be sent a job: it has none, or a single short job."""
         return not self.sent or (len(self.sent) == 1 and self.sent[0][0].short)
 
     def can_code(self, job: Job) -> bool:
@@ -178,7 +177,7 @@ class WorkerHandle:
     def may_code(self, job: Job, workers: Iterable["WorkerHandle"]) -> bool:
         """Return whether it can, and none was lost over the job on its node, or on all nodes."""
         lost_on = {hello.node for hello in job.lost_on}
-        others = (one for one in workers if one.queue is self.queue and one.can_code(job))
+        others = (w for w in workers if w.queue is self.queue and w.can_code(job))
         return self.can_code(job) and (
             self.node not in lost_on or all(other.node in lost_on for other in others)
         )

@@ -1,4 +1,4 @@
-"""A worker of Ray: serves one queue on a node, by a process for the codecs, which it outlives.
+"""A worker of Ray: serves a queue on a node, by a process for the codecs, which it outlives.
 
 A codec that crashes in native code ends that process alone. Ray kills the children of a worker that
 ends at once; the process is a child's child (`workers`), and has the time to end its programs.
@@ -9,22 +9,18 @@ from dataclasses import replace
 from hashlib import sha256
 from multiprocessing.connection import Connection
 from pathlib import Path
-from traceback import format_exc
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.codec import CodecInfo, Pixels
+from benchmark.codec import CodecInfo
 from benchmark.codec_spec import CodecSpec, load_codec
-from benchmark.datasets.dataset import Source
-from benchmark.measure.engine.local import announcer, send_outcome
+from benchmark.measure.engine.local import Payload, serve
 from benchmark.measure.engine.ray.cluster import Head, end_with_head, import_ray
 from benchmark.measure.engine.workers import Lost, WorkerProcess
 from benchmark.measure.execute import Failed
-from benchmark.measure.workbench import Conditions, Measured, Resources, Workbench, failed_outcome
-from benchmark.packs.pack import Pack
-from benchmark.plan.cells import Cell, Task
+from benchmark.measure.workbench import Conditions, Measured, failed_outcome
 from benchmark.system.machine import machine
 from benchmark.system.private_folder import private_folder
 from benchmark.user_file import one_line, use_copies
@@ -46,22 +42,6 @@ class NeededCodec(NamedTuple):
 
     spec: CodecSpec
     info: CodecInfo | None  # None where only its decoder is needed
-
-
-class Payload(NamedTuple):
-    """A task with what its worker may not find on its own disk; the reply is its outcome."""
-
-    task: Task
-    image: bytes | None  # the source's file; None for the one of the payload before
-    pack: Pack | None = None  # of this cell's stream alone
-    stream: bytes | None = None  # of the row to score again
-    kept: frozenset[tuple[str, str]] = frozenset()  # features: protocol and sha256 of pixels
-
-
-class Fault(NamedTuple):
-    """The reply where the harness itself failed."""
-
-    traceback: str
 
 
 class Hello(NamedTuple):
@@ -102,13 +82,14 @@ class Worker:
         }
         return Hello(node, address, here, "", lacks)
 
-    def work(self, payload: Payload, image: NDArray[np.uint8] | None) -> Measured | Failed | Fault:
+    def work(self, payload: Payload, image: NDArray[np.uint8] | None) -> Measured | Failed | str:
         """Carry out a task; image: bytes of its source's file, uint8 of shape (n,)."""
         task = payload.task
         digest = task.source.sha256 if task.source is not None else ""
         if digest and image is not None and digest != self._sent:
-            payload = payload._replace(image=image.tobytes())
-        reply: Measured | Failed | Fault = self._ask(payload)
+            delivered = payload.delivered._replace(image=image.tobytes())
+            payload = payload._replace(delivered=delivered)
+        reply: Measured | Failed | str = self._ask(payload)
         if isinstance(reply, Failed):  # maybe of another process, which has no image
             self._sent = ""
             return failed_outcome(task, self._config.conditions, reply)
@@ -129,39 +110,6 @@ class Worker:
             return lost.failed
 
 
-class Delivered(Resources):
-    """Resources that travelled with the payload; for the rest, this machine's disk."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._payload: Payload | None = None
-        self._image = b""
-
-    def open(self, payload: Payload) -> None:
-        """Supply what belongs to this task from now on."""
-        self._payload = payload
-        self._image = self._image if payload.image is None else payload.image
-
-    def pixels(self, source: Source, flatten: bool) -> Pixels:
-        """Decode the image file of the payload."""
-        from benchmark.datasets.image import decode_image
-
-        return decode_image(source.file.name, self._image, flatten).pixels
-
-    def pack(self, cell: Cell) -> Pack | None:
-        """Return the part of the pack that is in the payload."""
-        return self._payload.pack if self._payload else None
-
-    def stream(self, folder: Path, digest: str | None) -> bytes | None:
-        """Return the stream of the payload."""
-        return self._payload.stream if self._payload else None
-
-    def has_features(self, folder: Path, protocol: str, pixels_sha256: str) -> bool:
-        """Return whether they were kept when the payload was sent, or are on a shared disk."""
-        sent = self._payload is not None and (protocol, pixels_sha256) in self._payload.kept
-        return sent or super().has_features(folder, protocol, pixels_sha256)
-
-
 def lack(wanted: NeededCodec) -> str:
     """Return why a codec cannot run here as where the run was planned; empty if it can."""
     try:
@@ -172,7 +120,7 @@ def lack(wanted: NeededCodec) -> str:
     if here is None or there is None or _identity(here) == _identity(there):
         return ""
     builds = (f"{info.version} ({info.fingerprint[:8]}, {info.device})" for info in (here, there))
-    return f"its build is not the one the run was planned with: {' instead of '.join(builds)}"
+    return f"its build differs from that of the plan: {' instead of '.join(builds)}"
 
 
 def _identity(info: CodecInfo) -> tuple[str, int, str]:
@@ -188,22 +136,7 @@ def _serve(connection: Connection, config: WorkerConfig) -> None:
             copies[path].parent.mkdir()
             copies[path].write_bytes(content)
         use_copies(copies)
-        resources = Delivered()
-        enter = announcer(connection, config.conditions)
-        bench: Workbench | None = None
-        while True:
-            order: NeededCodec | Payload = connection.recv()
-            if isinstance(order, NeededCodec):
-                connection.send(lack(order))
-                continue
-            reply: Measured | Failed | Fault
-            try:
-                bench = bench or Workbench(config.conditions, resources)
-                resources.open(order)
-                reply = bench.carry_out(order.task, enter)
-            except Exception:
-                reply = Fault(format_exc())
-            send_outcome(connection, order.task, config.conditions, reply)
+        serve(connection, config.conditions, lack)
 
 
 def code_sha256() -> str:
