@@ -47,5 +47,5 @@ def protocol_of(name: str) -> str:
     if name not in DISTRIBUTION_METRICS:
         return str(kind.protocol)
     of_features = metric_class(kind.space).protocol
-    versions = (one.partition("/")[2] for one in (kind.protocol, of_features))
+    versions = (protocol.partition("/")[2] for protocol in (kind.protocol, of_features))
     return f"{kind.column}/{'-'.join(versions)}"

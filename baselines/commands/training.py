@@ -16,28 +16,13 @@ import typer
 import benchmark
 from baselines.commands.progress import show_training
 from baselines.neural.architecture import ARCHITECTURES
+from baselines.neural.training import photographs
+from baselines.neural.training import session as sessions
 from baselines.neural.training.objective import precision_of
-from baselines.neural.training.photographs import (
-    held_out,
-    photograph_paths,
-    read_photograph,
-    validation_pictures,
-)
 from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe
 from baselines.neural.training.run import Subject
 from baselines.neural.training.run_folder import JOURNAL
-from baselines.neural.training.session import (
-    Ended,
-    TrainingRun,
-    TrainingSession,
-    export,
-    is_complete,
-    leads,
-    position_of,
-    resume,
-    seconds_left,
-    steps_left,
-)
+from baselines.neural.training.session import TrainingRun, TrainingSession, export, leads
 from baselines.neural.training.workers import decided
 from benchmark.commands.output import duration
 from benchmark.errors import UnknownName, UsageError
@@ -64,10 +49,10 @@ def open_session(
     if validation:
         chosen = frozenset[str]()
         images = benchmark.open_dataset(validation).images
-        pictures = [read_photograph(image.path) for image in images]
+        pictures = [photographs.read_photograph(image.path) for image in images]
     else:
-        chosen = held_out(photograph_paths(paths))
-        pictures = validation_pictures(list(chosen))
+        chosen = photographs.held_out(photographs.photograph_paths(paths))
+        pictures = photographs.validation_pictures(list(chosen))
     # A card has the name of a dataset, or of a folder and its parent.
     names = [
         place if place in DATASETS else "/".join(Path(place).absolute().parts[1:][-2:])
@@ -179,7 +164,7 @@ def train_all(runs: Sequence[TrainingRun], session: TrainingSession, quiet: bool
     if len(runs) > 1 and not quiet:
         print(outlook(runs), file=sys.stderr, flush=True)
     for number, run in enumerate(runs):
-        if decided(is_complete(run)):
+        if decided(sessions.is_complete(run)):
             _say(f"{run.target}: finished before, {run.steps} steps")
             continue
         _train(runs, number, session, quiet)
@@ -189,10 +174,10 @@ def train_all(runs: Sequence[TrainingRun], session: TrainingSession, quiet: bool
 
 def outlook(runs: Sequence[TrainingRun]) -> str:
     """Return what a suite has before it, in words."""
-    finished = sum(map(is_complete, runs))
-    seconds = seconds_left(runs, runs)
+    finished, steps = sum(map(sessions.is_complete, runs)), sessions.steps_left(runs)
+    seconds = sessions.seconds_left(runs, runs)
     time = "their time unknown" if seconds is None else f"about {duration(seconds)}"
-    return f"{len(runs)} networks, {finished} finished: {steps_left(runs)} steps left, {time}"
+    return f"{len(runs)} networks, {finished} finished: {steps} steps left, {time}"
 
 
 def stop_if_over(run: TrainingRun, session: TrainingSession) -> None:
@@ -204,7 +189,7 @@ def stop_if_over(run: TrainingRun, session: TrainingSession) -> None:
 
 def how_far(run: TrainingRun) -> str:
     """Return the progress of a run in words."""
-    stage, step, done = position_of(run)
+    stage, step, done = sessions.position_of(run)
     if done == run.steps:
         return f"finished, {done} steps"
     where = f", in stage {stage} of {len(run.stages)} at step {step}" if stage else ""
@@ -227,13 +212,13 @@ def _train(runs: Sequence[TrainingRun], number: int, session: TrainingSession, q
             precision += ", since the processor has no instructions for bfloat16"
         where = f"on {session.device} in {precision}"
         print(f"{run.name}: {how_far(run)}, {where}", file=sys.stderr, flush=True)
-    behind = partial(seconds_left, later, runs) if len(runs) > 1 else None
+    behind = partial(sessions.seconds_left, later, runs) if len(runs) > 1 else None
     shown = show_training(run.folder / JOURNAL, run.name, run.stages, quiet, behind)
-    ended = resume(run, session, shown)
-    if ended is not Ended.FINISHED:
-        why = "interrupted" if ended is Ended.INTERRUPTED else "the time is over"
+    ended = sessions.resume(run, session, shown)
+    if ended is not sessions.Ended.FINISHED:
+        why = "interrupted" if ended is sessions.Ended.INTERRUPTED else "the time is over"
         _say(f"{run.folder}: {why} after {how_far(run)}; the same command resumes from there")
-        raise typer.Exit(130 if ended is Ended.INTERRUPTED else 0)
+        raise typer.Exit(130 if ended is sessions.Ended.INTERRUPTED else 0)
     if leads():
         export_runs([run], session)
 

@@ -26,31 +26,6 @@ if TYPE_CHECKING:
 
 HELPER = "rdrbench_worker.py"
 ODD_SIZES = ((61, 97), (128, 96), (33, 200))  # height, width
-CONTENDER = """# How {name} is started, and what is known of it; docs/worker.md has every key.
-name = "{name}"
-folder = "{folder}"          # from this file: the repository of the authors
-script = "{script}"
-python = "python3"           # or conda = "env", docker = "image", podman = "image", ssh = "host"
-
-repository = ""              # https://..., cloned by `bench worker setup`
-commit = ""
-licence = "NOASSERTION"      # SPDX
-reference = ""               # the paper
-tried = ""                   # with what: "published weights", "random weights"
-
-# setting = "q"              # settings instead of the class's `sweep`
-# values = [1, 2, 3]
-gpu = false
-memory_gb = 1.0
-timeout_seconds = 600
-
-# python_version = "3.8"     # what `bench worker setup` makes of .venv/bin/python
-# packages = ["torch==1.12.1", "numpy<2"]
-
-# [weights."checkpoints/model.pth.tar"]
-# sha256 = ""
-# url = ""
-"""
 File = Annotated[Path, typer.Argument(help="Contender file: contenders/hpcm.toml.")]
 
 worker = Verbs("""Measure a codec in an environment of its own: begin, set up, check.
@@ -83,9 +58,10 @@ def new(
     folder = code or out / plain
     script = f"{plain}_worker.py"
     example = files("baselines.worker").joinpath("example_worker.txt").read_text()
+    contender = files("baselines.worker").joinpath("example_contender.txt").read_text()
     place = folder.resolve() if code else plain
     filled = {
-        out / f"{plain}.toml": CONTENDER.format(name=name, folder=place, script=script),
+        out / f"{plain}.toml": contender.format(name=name, folder=place, script=script),
         folder / script: example.replace("NAME", plain.title().replace("_", "")),
         folder / HELPER: files("baselines.worker").joinpath(HELPER).read_text(),
     }

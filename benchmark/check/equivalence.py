@@ -11,6 +11,7 @@ images are few. `docs/checking.md` has the measured error rates.
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -121,13 +122,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
-    adjusted = [1.0] * len(p_values)
-    largest = 0.0
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
-    for rank, place in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = largest
-    return adjusted
+    values = np.array(p_values)
+    order = np.argsort(values, kind="stable")
+    scaled = np.minimum(1.0, np.arange(len(values), 0, -1) * values[order])
+    adjusted = np.empty(len(values))
+    adjusted[order] = np.maximum.accumulate(scaled)
+    return [*map(float, adjusted)]
 
 
 def images_needed(mean: float, deviation: float, margin: float, level: float) -> int | None:
@@ -142,9 +142,7 @@ def images_needed(mean: float, deviation: float, margin: float, level: float) ->
     True
     """
 
-    def power(images: int) -> float:
-        return _power(images, mean, deviation, margin, level)
-
+    power = partial(_power, mean=mean, deviation=deviation, margin=margin, level=level)
     if not math.isfinite(deviation) or power(MOST_IMAGES) < POWER:
         return None
     numbers = range(2, MOST_IMAGES + 1)
@@ -160,4 +158,4 @@ def _power(images: int, mean: float, deviation: float, margin: float, level: flo
     if abs(mean) > margin:
         return float(student.cdf((abs(mean) - margin) / error - needed, images - 1))
     inside = [(margin + side * mean) / error - needed for side in (-1, 1)]
-    return max(0.0, math.fsum(float(student.cdf(one, images - 1)) for one in inside) - 1)
+    return max(0.0, math.fsum(float(student.cdf(value, images - 1)) for value in inside) - 1)

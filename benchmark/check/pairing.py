@@ -27,7 +27,6 @@ from benchmark.system.text import counted, listed
 
 WEIGHTS = "checkpoint"  # option that says which weights a codec runs with, not what it is
 OF_OTHER_WEIGHTS = "size"  # option of bundled weights that no checkpoint replaces
-SHOWN_FAILURES = 3  # in a sentence
 
 
 class NotComparable(BenchError):  # noqa: N818 - reads as what happened
@@ -174,15 +173,14 @@ def _variant(side: RowSet, spec: CodecSpec) -> _Variant:
     protocols = sorted(set(table["coding_protocol"].to_pylist()) - {None})
     protocol = CODING if CODING in protocols else "".join(protocols[-1:])
     rows = ComparableRows(table, protocol, newest_only=True)
-    failed = table.take(pa.array(rows.index[rows.failed])).to_pylist()
-    if failed:
-        shown = [
+    if failed := table.take(pa.array(rows.index[rows.failed])).to_pylist():
+        failures = [
             f"{Setting(row['setting_name'], row['setting_value'])} {row['image']}: {row['stage']}: "
             f"{row['reason']}"
-            for row in failed[:SHOWN_FAILURES]
-        ] + ["..."] * (len(failed) > SHOWN_FAILURES)
+            for row in failed
+        ]
         count = f"{counted(len(failed), 'cell')} of {_label(spec)} of {side.name} failed"
-        raise NotComparable(f"{count}: {'; '.join(shown)}")
+        raise NotComparable(f"{count}: {listed(failures)}")
     keys, settings = image_keys(table), settings_of(table)
     cells = {(settings[at], keys[at]): place for place, at in enumerate(rows.index.tolist())}
     names = dict(zip(keys, table["image"].to_pylist(), strict=True))

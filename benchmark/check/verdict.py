@@ -36,6 +36,12 @@ ROUNDING = 1e-12  # 1 - .95 is a little less or more than .05
 KEYS = {"BD-rate": "bd_rate", "BD-metric": "bd_metric", "ratio": "time"}
 
 
+COPIED = (  # fields that a finding has of its changes
+    "label", "metric_label", "kind", "level", "doubtful", "inferred", "out_of_reach", "unknown",
+    "left_out",
+)  # fmt: skip
+
+
 class WorstImage(NamedTuple):
     """An image and its change in percent; positive is worse."""
 
@@ -81,7 +87,7 @@ def judge(
     corrected = dict(zip(raw, map(Claims, *by_claim), strict=True)) if raw else {}
     level = (1 - confidence) / max(len(raw), 1)  # of the first of Holm's steps
     return [
-        _finding(changes, tests[at], widths[at], corrected.get(at), confidence, level)
+        _Judged(changes, tests[at], widths[at], corrected.get(at), confidence, level).finding()
         for at, changes in enumerate(compared)
     ]
 
@@ -99,70 +105,62 @@ def _width(changes: Changes, margins: Mapping[str, Margin]) -> float:
     return 100 * margin.value / changes.level
 
 
-def _finding(
-    changes: Changes,
-    tests: MeanTests | None,
-    margin: float,
-    p: Claims | None,
-    confidence: float,
-    level: float,
-) -> Finding:
-    verdict, why, needed = _verdict(changes, tests, margin, p, confidence, level)
-    numbers: dict[str, Any] = {}
-    if tests is not None:
-        mean = float(tests.mean[0])
-        lower, upper = (float(bound[0]) for bound in tests.bounds(confidence))
-        order = np.argsort(-changes.percent, kind="stable")[:WORST].tolist()
-        percent = changes.percent.tolist()
-        numbers = {
-            "change_percent": mean,
-            "lower_percent": lower if math.isfinite(lower) else None,
-            "upper_percent": upper if math.isfinite(upper) else None,
-            "deviation_percent": float(tests.deviation[0]) if tests.images > 1 else None,
-            "change": None if changes.level is None else mean * changes.unit,
-            "p": p,
-            "images_needed": needed,
-            "worst": tuple(WorstImage(changes.images[at], percent[at]) for at in order),
-        }
-    copied = (
-        "label", "metric_label", "kind", "level", "doubtful", "inferred", "out_of_reach",
-        "unknown", "left_out",
-    )  # fmt: skip
-    return Finding(
-        **{name: getattr(changes, name) for name in copied},
-        **numbers,
-        metric=changes.name,
-        verdict=verdict,
-        why=why,
-        margin_percent=margin,
-        images=len(changes.images),
-    )
+class _Judged(NamedTuple):
+    """Changes with their tests: p-values corrected for all metrics, `level` of a single test."""
 
+    changes: Changes
+    tests: MeanTests | None
+    margin: float
+    p: Claims | None
+    confidence: float
+    level: float
 
-def _verdict(
-    changes: Changes,
-    tests: MeanTests | None,
-    margin: float,
-    p: Claims | None,
-    confidence: float,
-    level: float,
-) -> tuple[Verdict, str, int | None]:
-    """Return a verdict, a sentence on it, and the number of images that an undecided one needs."""
-    unknown, alpha = changes.unknown, 1 - confidence + ROUNDING
-    if changes.out_of_reach:
-        which = _count(changes.out_of_reach)
-        return "regressed", f"on {which} it never reaches the reference's lowest quality", None
-    if tests is None or p is None:
-        return *_without_numbers(changes), None
-    if p.worse <= alpha:
-        return "regressed", "", None
-    if min(p.equal, p.better) > alpha:
-        return "undecided", *_enough(tests, margin, level)
-    if not unknown:
-        return "equivalent" if p.equal <= alpha else "improved", "", None
-    which = _count([image.image for image in unknown])  # an unknown change may be the worst
-    why = f"the others would pass, but {which} cannot be compared: {unknown[0].why}"
-    return "undecided", why, None
+    def finding(self) -> Finding:
+        """Return the verdict and the numbers behind it."""
+        changes, tests = self.changes, self.tests
+        verdict, why, needed = self.verdict()
+        numbers: dict[str, Any] = {}
+        if tests is not None:
+            mean, percent = float(tests.mean[0]), changes.percent
+            lower, upper = (float(bound[0]) for bound in tests.bounds(self.confidence))
+            order = np.argsort(-percent, kind="stable")[:WORST].tolist()
+            numbers = {
+                "change_percent": mean,
+                "lower_percent": lower if math.isfinite(lower) else None,
+                "upper_percent": upper if math.isfinite(upper) else None,
+                "deviation_percent": float(tests.deviation[0]) if tests.images > 1 else None,
+                "change": None if changes.level is None else mean * changes.unit,
+                "p": self.p,
+                "images_needed": needed,
+                "worst": tuple(WorstImage(changes.images[at], float(percent[at])) for at in order),
+            }
+        return Finding(
+            **{name: getattr(changes, name) for name in COPIED},
+            **numbers,
+            metric=changes.name,
+            verdict=verdict,
+            why=why,
+            margin_percent=self.margin,
+            images=len(changes.images),
+        )
+
+    def verdict(self) -> tuple[Verdict, str, int | None]:
+        """Return a verdict, a sentence on it, and the number of images that would decide it."""
+        p, unknown, alpha = self.p, self.changes.unknown, 1 - self.confidence + ROUNDING
+        if self.changes.out_of_reach:
+            which = _count(self.changes.out_of_reach)
+            return "regressed", f"on {which} it never reaches the reference's lowest quality", None
+        if self.tests is None or p is None:
+            return *_without_numbers(self.changes), None
+        if p.worse <= alpha:
+            return "regressed", "", None
+        if min(p.equal, p.better) > alpha:
+            return "undecided", *_enough(self.tests, self.margin, self.level)
+        if not unknown:
+            return "equivalent" if p.equal <= alpha else "improved", "", None
+        which = _count([image.image for image in unknown])  # an unknown change may be the worst
+        why = f"the others would pass, but {which} cannot be compared: {unknown[0].why}"
+        return "undecided", why, None
 
 
 def _without_numbers(changes: Changes) -> tuple[Verdict, str]:

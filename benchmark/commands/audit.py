@@ -192,19 +192,32 @@ def _decibels(value: float) -> str:
     return f"{value:.2f} dB" if isfinite(value) else "lossless"
 
 
+def _journeys(audited: "Audited") -> list[dict[str, Any]]:
+    """Return the count of each verdict by codec and machines, and the largest difference."""
+    from benchmark.measure.independent_decode import VERDICTS
+
+    counts, levels = audited.findings.counts, audited.findings.levels
+    return [
+        {
+            **journey._asdict(),
+            **{verdict: counts[journey][verdict] for verdict in VERDICTS},
+            "largest_difference": levels.get(journey),
+        }
+        for journey in sorted(counts)
+    ]
+
+
 def _print_decoded(audited: "Audited", levels: int) -> None:
     from benchmark.figures.table import Table
     from benchmark.measure.independent_decode import VERDICTS
 
     findings = audited.findings
-    if findings.counts:
+    if journeys := _journeys(audited):
         within = f"within {counted(levels, 'level')}"
         verdicts = (within if verdict == "within" else verdict for verdict in VERDICTS)
-        rows = tuple(
-            (*journey, *(str(findings.counts[journey][verdict]) for verdict in VERDICTS))
-            for journey in sorted(findings.counts)
-        )
-        output.print_table(Table(("codec", "encoded on", "decoded on", *verdicts), rows, 3))
+        headers = ("codec", "encoded on", "decoded on", *verdicts)
+        rows = tuple(tuple(map(str, journey.values()))[:-1] for journey in journeys)
+        output.print_table(Table(headers, rows, 3))
     problems = findings.problems
     output.print_wrong([f"{cell}: {stage}: {reason}" for cell, stage, reason in problems])
     for why, count in findings.unavailable.items():
@@ -218,19 +231,10 @@ def _print_decoded(audited: "Audited", levels: int) -> None:
 
 
 def _for_machines(audited: "Audited") -> dict[str, Any]:
-    from benchmark.measure.independent_decode import VERDICTS
-
     findings = audited.findings
     return {
         "datasets": dict(audited.streams),
-        "table": [
-            {
-                **journey._asdict(),
-                **{verdict: findings.counts[journey][verdict] for verdict in VERDICTS},
-                "largest_difference": findings.levels.get(journey),
-            }
-            for journey in sorted(findings.counts)
-        ],
+        "table": _journeys(audited),
         "wrong": [failure._asdict() for failure in findings.problems],
         "tracebacks": findings.tracebacks.listed(),
         "skipped": dict(findings.unavailable),

@@ -120,12 +120,10 @@ def _shown() -> Iterator["DownloadProgress"]:
     """Yield a function to call after every chunk: a bar on a terminal, else a line now and then."""
     if not sys.stderr.isatty():
         lines = output.Lines()
-
-        def say(name: str, done_bytes: int, total_bytes: int | None) -> None:
-            total = f" of {total_bytes}" if total_bytes else ""
-            lines.say(lambda: f"{name}: {done_bytes}{total} bytes", done_bytes == total_bytes)
-
-        yield say
+        yield lambda name, done_bytes, total_bytes: lines.say(
+            lambda: f"{name}: {done_bytes} of {total_bytes or 'unknown'} bytes",
+            done_bytes == total_bytes,
+        )
         return
     from rich.progress import DownloadColumn, TaskID, TimeRemainingColumn, TransferSpeedColumn
 

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 from shutil import get_terminal_size
+from textwrap import fill
 from typing import Annotated
 
 import typer
@@ -123,16 +124,9 @@ def _verify_results(results: Path, as_json: bool) -> int:
 
 
 def _show(title: str, *lines: tuple[str, ...]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for _ in lines[0][:-1]:
-        table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, *others in lines:
-        table.add_row(f"  {name}", *map(Text, others))
-    console = Console(highlight=False, file=output.unfiltered(sys.stdout))
-    console.print(title)
-    console.print(table)
+    print(title)
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    for *cells, text in lines:
+        start = "".join(f"  {cell:<{width}}" for cell, width in zip(cells, widths, strict=False))
+        start, columns = f"{start}  ", get_terminal_size().columns
+        print(fill(text, columns, initial_indent=start, subsequent_indent=" " * len(start)))

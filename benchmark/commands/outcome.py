@@ -14,6 +14,7 @@ from benchmark.analysis.rate_distortion import LEAST_POINTS
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.sources import source_facts
 from benchmark.analysis.summarise import Summary
+from benchmark.codec import CodecInfo
 from benchmark.commands.output import print_json, print_lines, print_table, say, show_progress
 from benchmark.datasets.dataset import Refused
 from benchmark.datasets.folder import unread_kinds
@@ -23,6 +24,7 @@ from benchmark.measure.outcome import Failure, Outcome
 from benchmark.measure.run import run
 from benchmark.metrics.availability import by_kind, labelled
 from benchmark.metrics.measure import Measure
+from benchmark.packs.pack import Pack
 from benchmark.plan.estimate import WorkerPlan
 from benchmark.plan.matrix import Matrix
 from benchmark.plan.request import Request
@@ -112,12 +114,8 @@ def print_outcome(
     print_lines(source_sentences(source_facts(outcome.rows)), details)
     lines = problem_lines(outcome.failures, outcome.refused, outcome.skipped, details)
     lines += unread_lines(dataset.unread, details)
-    lines += [
-        f"recorded {contender.spec.text}: streams of {contender.info.version} from "
-        f"{contender.pack.path}"
-        for contender in outcome.matrix.selection.contenders
-        if contender.pack is not None
-    ]
+    for spec, info, pack in _recorded(outcome):
+        lines.append(f"recorded {spec}: streams of {info.version} from {pack.path}")
     print_lines([*lines, *without_values(outcome, details)], details)
     print(
         f"{counted(outcome.measured, 'cell')} measured, {len(outcome.failures)} failed, "
@@ -188,6 +186,11 @@ def unread_lines(names: Sequence[str], details: bool = False) -> list[str]:
     return [f"unread   {', '.join(unread_kinds(names))} ({listed})"]
 
 
+def _recorded(outcome: Outcome) -> list[tuple[str, CodecInfo, Pack]]:
+    contenders = outcome.matrix.selection.contenders
+    return [(known.spec.text, known.info, known.pack) for known in contenders if known.pack]
+
+
 def _summarised(
     outcome: Outcome, measures: Sequence[Measure], allow_few: bool
 ) -> tuple[Summary, Ranking]:
@@ -221,11 +224,7 @@ def _for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]:
         "refused": {image.file.name: image.reason for image in outcome.refused},
         "unread": list(matrix.sources.dataset.unread),
         "skipped": matrix.selection.reasons,
-        "recorded": {
-            contender.spec.text: str(contender.pack.path)
-            for contender in matrix.selection.contenders
-            if contender.pack is not None
-        },
+        "recorded": {spec: str(pack.path) for spec, _, pack in _recorded(outcome)},
         "lacking": dict(outcome.lacking),
         "without_value": [absent._asdict() for absent in outcome.without_value()],
         "ranking": ranking.for_machines() if ranking else [],
