@@ -21,6 +21,7 @@ from benchmark.measure.score import HashedImage, Scorer
 from benchmark.metrics.measure import Measure
 from benchmark.paper.results import PaperFigure, PaperResults
 from benchmark.system.digest import pixels_sha256
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 METRICS = ("psnr", "ms_ssim", "lpips")
 PHOTOGRAPH, PSNR_DB = "astronaut.png", 24.0
@@ -155,7 +156,8 @@ def _recorded(path: Path) -> dict[tuple[str, Any, str], str]:
     """Return the values of the figure's csv by sha256 of the pixels, column and protocol."""
     columns = [Measure.named(name).column for name in METRICS]
     try:
-        rows = list(csv.DictReader(StringIO(path.read_text(encoding="utf-8"), newline="")))
+        text = read_regular(path, LARGEST_FILE_BYTES).decode()
+        rows = list(csv.DictReader(StringIO(text, newline="")))
         return {(row["pixels_sha256"], name, row[f"{name}_protocol"]): row[name]
                 for row in rows for name in columns}  # fmt: skip
     except FileNotFoundError:

@@ -5,6 +5,7 @@ protocol ids.
 """
 
 import csv
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,7 @@ import msgspec
 
 from benchmark.codec_spec import split_unescaped
 from benchmark.errors import StoreError, UnknownName
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 How = Literal["author_csv", "table", "digitised"]  # authors' file, a paper's table, a figure
 # point: of a rate curve; sample: off a drawn line, at a rate of the reader's choice; step: of a
@@ -46,6 +48,10 @@ class PublishedPoint(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     source: Text  # title
     reference: Text  # repository, file and commit
+
+    def __post_init__(self) -> None:
+        if not (0 < self.bpp < math.inf and math.isfinite(self.value)):
+            raise ValueError(f"no point at {self.bpp} bpp and {self.metric} {self.value}")
 
     @property
     def slug(self) -> str:
@@ -97,8 +103,8 @@ def read_published(results: Path, name: str, kind: type[Record]) -> tuple[Record
     path = results / "published" / name
     path = path if path.exists() else BUNDLED / name
     try:
-        return parse(path.read_text(encoding="utf-8"), kind)
-    except (OSError, StoreError) as error:
+        return parse(read_regular(path, LARGEST_FILE_BYTES).decode(), kind)
+    except (OSError, StoreError, UnicodeDecodeError, csv.Error) as error:
         why = getattr(error, "strerror", error)
         raise StoreError(f"{path} cannot be read: {why}") from error
 

@@ -30,6 +30,7 @@ from benchmark.registry import METRICS, metric_class
 from benchmark.report.chosen_pictures import StoredPicture, stem
 from benchmark.system.atomic import write_files
 from benchmark.system.digest import pixels_sha256
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.settings import Device
 
 TABLE = "images.csv"
@@ -223,7 +224,7 @@ def _earlier_entries(folder: Path, force: bool) -> dict[str, Entry]:
     if not path.exists():
         return {}
     try:
-        lines = list(csv.DictReader(StringIO(path.read_text(encoding="utf-8"))))
+        lines = list(csv.DictReader(StringIO(read_regular(path, LARGEST_FILE_BYTES).decode())))
         return {name: dict(line) for line in lines
                 if (name := line["file"]) and (folder / name).exists()}  # fmt: skip
     except OSError as error:

@@ -1,6 +1,7 @@
 import csv
 import importlib.util
 import math
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -162,6 +163,7 @@ def test_a_damaged_file_is_one_sentence_that_names_the_line():
         (lines[1].replace(",30.16398689001634,", ",,"), "missing required field `value`"),
         (lines[1].rpartition(",")[0] + ",\n", "missing required field `reference`"),
         ("CRDR\n", "missing required field"),
+        (lines[1].replace(",30.16398689001634,", ",nan,"), "no point at"),
     ):
         with pytest.raises(StoreError, match=f"line 3: .*{why}"):
             parse(lines[0] + lines[1] + broken, PublishedPoint)
@@ -242,8 +244,15 @@ def test_the_list_accounts_for_every_point(tmp_path):
 def test_points_among_the_results_are_used_before_the_projects(tmp_path):
     own = tmp_path / "published" / "points.csv"
     own.parent.mkdir()
-    own.write_text("nothing\n")
     (tmp_path / "kodak" / "per_image").mkdir(parents=True)
-    done = CliRunner().invoke(app, ["published", "check", "--results", str(tmp_path)])
-    assert isinstance(done.exception, StoreError)
-    assert str(own) in str(done.exception)
+    writes = (
+        lambda: own.write_text("nothing\n"),
+        lambda: own.write_bytes(b"\xff"),
+        lambda: own.write_text(f"system\n{'x' * 200_000}\n"),
+        lambda: (own.unlink(), os.mkfifo(own)),
+    )
+    for write in writes:
+        write()
+        done = CliRunner().invoke(app, ["published", "check", "--results", str(tmp_path)])
+        assert isinstance(done.exception, StoreError)
+        assert str(own) in str(done.exception)
