@@ -13,6 +13,7 @@ seven times their size.
 
 import errno
 import hashlib
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,8 @@ SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
 # Texts that no two rows share
 UNLIKE = ("cell", "stream_sha256", "decoded_sha256", "features_of", "finished_utc")
 NEVER_NULL = ("cell", "status", "codec", "variant", "setting_name", "image")
+IS_NAME = re.compile(r"[^./]")
+LEAST = {"width_px": 1, "height_px": 1, "num_bytes": 0}
 
 
 class BadShard(Exception):  # noqa: N818 - not raised out of `rows`
@@ -100,8 +103,13 @@ def read_shard(path: Path, columns: list[str] | None, shared: Sequence[str]) -> 
             raise BadShard(f"it has rows without a value of {name!r}")
         if pa.types.is_integer(kind):
             lowest, highest = pc.min_max(table[name]).as_py().values()
-            if lowest is not None and not -LARGEST_WHOLE <= lowest <= highest <= LARGEST_WHOLE:
-                raise BadShard(f"it has numbers of {name!r} beyond 2^53")
+            least = LEAST.get(name, -LARGEST_WHOLE)
+            if lowest is not None and not least <= lowest <= highest <= LARGEST_WHOLE:
+                raise BadShard(f"it has numbers of {name!r} beyond 2^53 or below {least}")
+        if name == "setting_value" and pc.all(pc.is_finite(table[name])).as_py() is False:
+            raise BadShard("it has settings that are no finite numbers")
+    if "image" in names and not all(map(IS_NAME.search, pc.unique(table["image"]).to_pylist())):
+        raise BadShard("it has images without a name")
     if "status" in names:
         foreign = {*pc.unique(table["status"]).to_pylist()} - {"ok", "failed"}
         if foreign:

@@ -352,16 +352,24 @@ def test_the_folder_says_how_to_read_it_and_plain_readers_of_parquet_are_not_in_
         assert (ROOT / "results" / bundled / "README.md").read_text() == said
 
 
-def test_a_shard_with_a_number_that_no_float_has_is_left_out(tmp_path):
-    """Of a stranger: widths are multiplied and averaged as floats."""
+@pytest.mark.parametrize(
+    ("column", "values", "why"),
+    [
+        ("width_px", [1, 2, -(1 << 63)], r"'width_px' beyond 2\^53"),  # averaged as floats
+        ("height_px", [1, 0, 2], "'height_px' beyond .* or below 1"),
+        ("setting_value", [1.0, None, float("nan")], "settings that are no finite numbers"),
+        ("image", ["a.png", "b.png", "./"], "images without a name"),
+    ],
+)
+def test_a_shard_with_a_value_that_no_run_writes_is_left_out(tmp_path, column, values, why):
     store = Store(tmp_path / "kodak")
     rows = Store(ROOT / "results" / "kodak").versions(True).slice(0, 3)
     store.add(rows)
-    at = rows.schema.get_field_index("width_px")
-    wide = rows.set_column(at, rows.schema.field("width_px"), pa.array([1, 2, -(1 << 63)]))
+    at = rows.schema.get_field_index(column)
+    odd = rows.set_column(at, rows.schema.field(column), pa.array(values))
     foreign = store.folder / "per_image" / "foreign.parquet"
-    foreign.write_bytes(to_parquet(wide.drop_columns(list(WHERE_READ))))
-    with pytest.warns(DamagedResults, match=r"foreign\.parquet .*'width_px' beyond 2\^53"):
+    foreign.write_bytes(to_parquet(odd.drop_columns(list(WHERE_READ))))
+    with pytest.warns(DamagedResults, match=rf"foreign\.parquet .*{why}"):
         assert store.table().num_rows == 3
 
 
