@@ -317,7 +317,9 @@ def test_a_long_run_of_slow_rows_never_leaves_a_shard_for_each(store, monkeypatc
     monkeypatch.setattr("benchmark.measure.outcome.MANY_SHARDS", 5)
     recorder = Recorder(store, keep_streams=True)
     for number in range(12):
-        recorder.add(Measured(row(f"slow{number:02d}", encode_seconds=2.0), None))
+        recorder.add(
+            Measured(row(f"slow{number:02d}", encode_seconds=2.0, decode_seconds=0.1), None)
+        )
     assert len(list((store.folder / "per_image").glob("*.parquet"))) == 1 + 2
     assert len(store.done()) == 12
 
