@@ -1,12 +1,42 @@
 """The program `bench`, which `python -m benchmark` is too; Ctrl-C ends it in one line."""
 
+import io
+import os
 import sys
 
 INTERRUPTED = 130  # exit code of a program that SIGINT ended, as shells count it
 
 
+class _Messages(io.FileIO):
+    """Standard error that drops what cannot be written: a run does not end with its terminal."""
+
+    def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def _prepare_process() -> None:
+    """Make standard streams usable that are closed, full, or of an encoding without `†`."""
+    for descriptor in range(3):  # a closed one would become the next file that is opened
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    encoding = sys.stderr.encoding if sys.stderr else "utf-8"
+    messages = io.BufferedWriter(_Messages(2, "w", closefd=False))  # type: ignore[type-var]
+    sys.stderr = io.TextIOWrapper(messages, encoding, "backslashreplace", line_buffering=True)
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    # Figures are files; the backend that a notebook's shell hands down may not exist here.
+    os.environ["MPLBACKEND"] = "agg"
+
+
 def main() -> None:
     """Load the command line and run it."""
+    _prepare_process()
     try:
         from benchmark.cli import main as command
 
