@@ -53,7 +53,19 @@ WORKER = "worker"  # its one option may be written without a name: worker:conten
 NEIGHBOURS = ("vtm", "jpeg")  # beside a point in the viewer, if they have an image at its rate
 ANCHORS = ("jpeg:optimize=1", "jpeg")  # of BD-rates, the first that has a curve
 FIELD_ANCHOR = "hyperprior:weights=matched"  # of networks trained with one budget
-FETCHABLE = (HYPERPRIOR, "msillm")  # learned codecs whose authors publish weights
+# Learned codecs whose weights are published: by their authors, and those that a wheel leaves out.
+FETCHABLE = (
+    HYPERPRIOR,
+    "msillm",
+    "charm",
+    "elic",
+    "ivr",
+    "hific",
+    "multirealism",
+    "dirac",
+    "hfd",
+    "pqmim",
+)
 NEED_OPTIONS = ("compressai", "folder", "command", "worker")  # cannot run by their bare name
 METRICS = {
     "psnr": "benchmark.metrics.psnr:PSNR",

@@ -1,7 +1,7 @@
 """Codecs of a checkpoint, or of one for each rate, that import no torch before the first image."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from baselines.neural.bitstream.container import checkpoint_of
 from baselines.neural.checkpoint.card import Card, load_card, verified_card
+from baselines.neural.released import BUNDLED, codec_of, released
 from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import CorruptStream, Unavailable
 from benchmark.system.settings import Device, chosen_device
-from benchmark.system.weights import find_weights
+from benchmark.system.weights import PublishedFile, find_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from baselines.neural.picture_codec import PictureCodec
 
-BUNDLED = Path(__file__).parents[1] / "checkpoints"
 PLACE = "{level}"  # stands for a number in the option `checkpoint`
 TIMED = "one call in this process: padding, transforms, entropy coding"
 
@@ -37,6 +37,11 @@ class CheckpointCodec:
     licence = "MIT"
     sweep: tuple[Setting, ...] = (Setting("level", 0),)
     accepts: Between | OneOf = OneOf(sweep)
+
+    @classmethod
+    def published_weights(cls, _options: Mapping[str, str]) -> list[PublishedFile]:
+        """Return the files of the network."""
+        return released(cls.name)
 
     def __init__(self, *, checkpoint: str = "") -> None:
         file = f"{self.name}.safetensors"
@@ -79,6 +84,11 @@ class RatePointsCodec:
     tuned_for: ClassVar[str] = "PSNR"
     coding: ClassVar[str] = "entropy path in integers"
     suite: ClassVar[str] = "field"  # that trains the networks
+
+    @classmethod
+    def published_weights(cls, _options: Mapping[str, str]) -> list[PublishedFile]:
+        """Return the files of the networks of all levels."""
+        return released(cls.name)
 
     def __init__(self, *, checkpoint: str = "") -> None:
         self._paths = self._find(checkpoint)
@@ -232,6 +242,8 @@ def find_checkpoint(asked: str, file: str, remedy: str, command: str = "") -> Pa
         if not Path(asked).is_file():
             raise Unavailable(f"no checkpoint {asked}")
         return Path(asked)
+    if any(file == published.name for published in released(codec_of(file))):
+        remedy, command = "run `{}`", f"bench fetch {codec_of(file)}"
     try:
         return find_weights([file], remedy.format(command), command)
     except Unavailable:

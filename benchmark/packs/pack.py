@@ -21,6 +21,7 @@ from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BadOption, BadPack, ImageRefused, UsageError
 from benchmark.rows.codecs import NamedCodecs, why_not_run
+from benchmark.system.bundled import BUNDLED
 from benchmark.system.digest import SHA256, pixels_sha256
 from benchmark.system.foreign_files import (
     LARGEST_FILE_BYTES,
@@ -33,7 +34,7 @@ from benchmark.system.foreign_files import (
 
 FORMAT = "rdrbench-pack/1"
 INDEX, ROWS, STREAMS = "pack.json", "rows.csv", "streams"
-SHIPPED = Path(__file__).parents[2] / "results" / "packs"
+SHIPPED = BUNDLED / "packs"
 LARGEST_INDEX_BYTES = 1 << 26  # of pack.json and rows.csv: about 100,000 streams
 
 

@@ -20,6 +20,7 @@ from benchmark.plan.select import ALL, Selection, Skipped, cannot_run, parse_poi
 from benchmark.registry import DATASETS
 from benchmark.rows.shard import SHIPPED
 from benchmark.rows.store import Store, folder_store_name, stores_below
+from benchmark.system.bundled import begin_with_bundled
 from benchmark.system.machine import cores
 from benchmark.user_file import names_file
 
@@ -91,6 +92,7 @@ def with_stored_name(sources: Sources, stores: Mapping[str, Path]) -> Sources:
 def open_stored(request: Request) -> tuple[Sources, Store]:
     """Open the dataset as `open_sources` does, and the store of its rows in the results folder."""
     sources = open_sources(request)
+    begin_with_bundled(request.results)
     if sources.dataset.folder_title:
         sources = with_stored_name(sources, stores_below(request.results))
     return sources, Store(request.results / sources.dataset.store_name)

@@ -17,6 +17,7 @@ import msgspec
 
 from benchmark.codec_spec import split_unescaped
 from benchmark.errors import StoreError, UnknownName
+from benchmark.system.bundled import BUNDLED
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 How = Literal["author_csv", "table", "digitised"]  # authors' file, a paper's table, a figure
@@ -25,8 +26,6 @@ How = Literal["author_csv", "table", "digitised"]  # authors' file, a paper's ta
 Kind = Literal["point", "sample", "step"]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Record = TypeVar("Record", bound=msgspec.Struct)
-
-BUNDLED = Path(__file__).parents[2] / "results" / "published"
 
 
 class PublishedPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +100,7 @@ def read_published(results: Path, name: str, kind: type[Record]) -> tuple[Record
     Raises `StoreError` where it cannot be read.
     """
     path = results / "published" / name
-    path = path if path.exists() else BUNDLED / name
+    path = path if path.exists() else BUNDLED / "published" / name
     try:
         return parse(read_regular(path, LARGEST_FILE_BYTES).decode(), kind)
     except (OSError, StoreError, UnicodeDecodeError, csv.Error) as error:

@@ -35,6 +35,7 @@ from benchmark.rows.schema import WHERE_READ, schema_of, table_schema
 from benchmark.rows.shard import SHIPPED, UNLIKE, BadShard, read_shard, write_shard
 from benchmark.rows.streams import DAMAGED, StreamFolder, set_aside
 from benchmark.rows.versions import merge_versions, share_values
+from benchmark.system.bundled import begin_with_bundled
 from benchmark.user_file import names_file
 
 Row = dict[str, Any]
@@ -207,6 +208,7 @@ def stores_below(results: Path) -> dict[str, Path]:
 
     Without one that is called as a Python file: as the name of a dataset it would be loaded.
     """
+    begin_with_bundled(results)
     folders = (path.parent for path in sorted(results.glob("*/per_image")))
     return {folder.name: folder for folder in folders if not names_file(folder.name)}
 

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, ClassVar
 from baselines.neural.checkpoint.card import Card, verified_card
 from baselines.neural.checkpoint_codec import card_of, find_checkpoint
 from baselines.neural.diffusion.base_codec import BaseCodec
+from baselines.neural.released import released
 from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.codec_spec import facts_of, parse_codec
 from benchmark.errors import BadOption, Unavailable
 from benchmark.facts import Typical
 from benchmark.system.settings import chosen_device
+from benchmark.system.weights import PublishedFile
 
 if TYPE_CHECKING:
     from baselines.neural.diffusion.model import DiffusionNetwork
@@ -92,6 +94,12 @@ class DrawingCodec:
             if typical.device == "cpu"
         )
         return (*on_cpu, Typical("", ((0, seconds),)))
+
+    @classmethod
+    def published_weights(cls, options: Mapping[str, str]) -> list[PublishedFile]:
+        """Return the files of the decoder's network and of the base's."""
+        base = parse_codec(options.get("base", "elic")).name
+        return released(cls.name, base)
 
     def describe(self) -> CodecInfo:
         """Return the base's description, and the decoder's as its card has it."""
