@@ -39,8 +39,8 @@ def fetch(
         list[str] | None,
         opt(
             ORIGIN,
-            "Archive of a dataset that you have, or another address of it (repeatable); "
-            "its digest decides whether it is used.",
+            "Archive of a dataset that you have, or another address of it (repeatable); of "
+            "weights, of the folder that holds them. The digest decides what is used.",
             "--from",
         ),
     ] = None,
@@ -52,20 +52,18 @@ def fetch(
       bench fetch clic2020 --from professional_test_2020.zip
       bench fetch alexnet
     """
-    if origin and name not in DATASETS:
-        raise UsageError(f"--from is for datasets, and {name} is none: leave it out")
     if name == "sample":
         print("sample is bundled with the scikit-image package: nothing to fetch")
     elif name in DATASETS:
         _fetch_dataset(name, data_dir, origin or ())
     elif name in NETWORKS:
-        _fetch_weights(NETWORKS[name])
+        _fetch_weights(NETWORKS[name], origin or ())
     elif name.partition(":")[0] in CODECS or name in ALIASES:
         spec = parse_codec(name)
         published = getattr(codec_class(spec), "published_weights", None)
         if published is None:
             raise UsageError(f"{spec.name} has no published weights: nothing to fetch")
-        _fetch_weights(published(dict(spec.options)))
+        _fetch_weights(published(dict(spec.options)), origin or ())
     else:
         known = [*DATASETS, *NETWORKS, *FETCHABLE, *ALIASES]
         raise UnknownName("thing to fetch", name, known)
@@ -90,7 +88,9 @@ def _fetch_dataset(name: str, data_dir: Path | None, origins: Sequence[str]) -> 
     print(f"{name}: {counted(len(images), 'image')} in {' and '.join(folders)}")
 
 
-def _fetch_weights(files: Sequence[PublishedFile]) -> None:
+def _fetch_weights(files: Sequence[PublishedFile], origins: Sequence[str]) -> None:
+    if len(origins) > 1:
+        raise UsageError("--from is one address for weights, of the folder that holds them")
     from benchmark.system.settings import weight_folders
     from benchmark.system.weights import find_weights
 
@@ -99,7 +99,8 @@ def _fetch_weights(files: Sequence[PublishedFile]) -> None:
             path = find_weights([file.name], "")
         except Unavailable:
             path = weight_folders()[-1] / file.name
-        download_weights(file, path)
+        url = f"{origins[0].rstrip('/')}/{file.name}" if origins else file.url
+        download_weights(file._replace(url=url), path)
 
 
 def download_weights(file: PublishedFile, path: Path) -> None:

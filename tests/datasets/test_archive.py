@@ -186,8 +186,3 @@ def test_only_the_sampling_that_is_meant_is_unpacked(tmp_path, monkeypatch):
     fetch_archive(one, tmp_path / "data", origin=str(made))
     (image,) = find_archive_images(one, [tmp_path / "data"])
     assert (image.name, image.path.read_bytes()) == ("RGB_OR_1200x1200_001.png", large)
-
-
-def test_copies_are_for_datasets_that_have_archives(tmp_path):
-    with pytest.raises(UsageError, match="--from is for datasets, and alexnet is none"):
-        command.fetch("alexnet", None, ["x.pth"])
