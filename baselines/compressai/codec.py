@@ -15,28 +15,25 @@ device, with the versions and the number of threads that it was made with. A dam
 wrong image, not an error.
 """
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from baselines.compressai import container
-from baselines.compressai.weights import (
-    AUTOREGRESSIVE,
-    QUALITIES,
-    RANDOM_SEED,
-    caveat_of_missing,
-    find_sources,
-    has_card,
-    network,
-    published_files,
-)
+from baselines.compressai import weights as weight_files
 from baselines.neural.checkpoint.card import Card, verified_card
-from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
-from benchmark.errors import BadOption, CorruptStream, Unavailable
+from benchmark.codec import (
+    CodecInfo,
+    OneOf,
+    Pixels,
+    Setting,
+    require_accepted,
+    require_options,
+)
+from benchmark.errors import CorruptStream, Unavailable
 from benchmark.facts import Facts, Memory, Typical
 from benchmark.system.digest import files_sha256
 from benchmark.system.machine import package_folder
@@ -48,8 +45,9 @@ if TYPE_CHECKING:
 
 REVISION = 3
 LATENT_STEP = 16  # pixels of a latent position in every model of the zoo
-TUNED_FOR = {"mse": "PSNR", "ms-ssim": "MS-SSIM"}
-MATCHED_CAVEATS = {
+DEVICES = ("", "cpu", "cuda")
+CAVEATS = {
+    "random": "random weights",
     "matched": "reduced, trained by this project",
     "matched-whole": "reduced, trained by this project at the whole budget",
 }
@@ -63,7 +61,68 @@ TITLES = {
 }
 
 
-class CompressAI:
+class ZooCodec:
+    """Base of codecs with a network for each quality, which codes a picture as strings."""
+
+    name: ClassVar[str]
+    num_strings: int
+
+    def __init__(
+        self,
+        sources: Mapping[int, weight_files.NetworkSource],
+        network: Callable[[weight_files.NetworkSource], Any],
+    ) -> None:
+        self._sources, self._network = sources, network
+        self._paths = [source.path for source in sources.values() if source.path is not None]
+        self.sweep = tuple(Setting("quality", quality) for quality in sources)
+        self.accepts = OneOf(self.sweep)
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """Return the stream of an image; raises `ImageRefused` above `MAX_PIXELS`."""
+        from baselines.neural.inference import inference
+
+        container.require_codable(pixels)
+        height, width, _ = pixels.shape
+        require_accepted(self, setting)
+        quality = int(setting.value)
+        net = self._network(self._sources[quality])
+        with inference():
+            strings = self.strings_of(net, pixels)
+        stream = container.ZooStream(quality, width, height, strings)
+        return container.pack(container.long_enough(stream))
+
+    def decode(self, data: bytes) -> Pixels:
+        """Return the image, rounded to 8 bits; raises `CorruptStream` for an incomplete stream."""
+        from baselines.neural.inference import inference
+
+        stream = container.unpack(data, self.num_strings)
+        if stream.quality not in self._sources:
+            raise CorruptStream(f"the stream is of quality {stream.quality}, which is not here")
+        container.require_possible_size(stream, len(data))
+        net = self._network(self._sources[stream.quality])
+        with inference():
+            levels = self.levels_of(net, stream).permute(1, 2, 0).contiguous()
+            pixels: Pixels = levels.cpu().numpy()
+        return pixels
+
+    def setting_of(self, data: bytes) -> Setting:
+        """Return the quality that a stream was made at; raises `CorruptStream` as `decode` does."""
+        return Setting("quality", container.unpack(data, self.num_strings).quality)
+
+    def fingerprint(self, seeded: str) -> str:
+        """Return the sha256 of the weight files, without any of what random weights depend on."""
+        return files_sha256(self._paths) if self._paths else sha256(seeded.encode()).hexdigest()
+
+    def strings_of(self, net: Any, pixels: Pixels) -> tuple[bytes, ...]:
+        """Encode an image."""
+        raise NotImplementedError
+
+    def levels_of(self, net: Any, stream: container.ZooStream) -> "Tensor":
+        """Decode a stream to uint8 of shape (3, height, width)."""
+        raise NotImplementedError
+
+
+class CompressAI(ZooCodec):
     """Model of the zoo, trained for one metric, at all qualities whose weights are present.
 
     `weights` is "published", "random" for a seeded, untrained network, or "matched" for networks
@@ -118,28 +177,24 @@ class CompressAI:
         accelerated: int = 0,
     ) -> None:
         package_folder("compressai")
-        if accelerated not in (0, 1):
-            raise BadOption(f"accelerated={accelerated}: it is 0 or 1")
+        require_options(self.name, accelerated=(accelerated, (0, 1)), device=(device, DEVICES))
         self._model, self._metric, self._accelerated = model, metric, bool(accelerated)
         self._device = _choose_device(device, model)
-        self._sources = find_sources(
+        self.num_strings = 1 if "factorized" in model else 2
+        sources = weight_files.find_sources(
             model, metric, weights, checkpoint, self._device, self._accelerated
         )
-        self._kind = next(iter(self._sources.values())).weights
-        self.sweep = tuple(Setting("quality", quality) for quality in self._sources)
-        self.accepts = OneOf(self.sweep)
+        self._kind = next(iter(sources.values())).weights
+        super().__init__(sources, weight_files.network)
 
     @staticmethod
     def published_weights(options: Mapping[str, str]) -> list[PublishedFile]:
         """Return the published weight files for these options, for `bench fetch`."""
-        return published_files(options)
+        return weight_files.published_files(options)
 
     def describe(self) -> CodecInfo:
         """Return version, call, CompressAI's licence and the sha256 of the weights."""
-        sources = list(self._sources.values())
         versions = f"CompressAI {version('compressai')}, torch {version('torch')}"
-        paths = [source.path for source in sources if source.path is not None]
-        seeded = f"{RANDOM_SEED} {versions} {self._model}"
         trainings = dict.fromkeys(map(_training, self._cards()))
         layers = "accelerated layers" if self._accelerated else "CompressAI's own layers"
         return CodecInfo(
@@ -148,60 +203,17 @@ class CompressAI:
             f"compress() and decompress() with {layers}, zeros around it to multiples of "
             f"{container.STEP}",
             licence="BSD-3-Clause-Clear",
-            fingerprint=files_sha256(paths) if paths else sha256(seeded.encode()).hexdigest(),
+            fingerprint=self.fingerprint(f"{weight_files.RANDOM_SEED} {versions} {self._model}"),
             revision=REVISION,
             timed="one call in this process: padding, transforms, entropy coding",
             device=self._device,
             caveat=self._caveat(),
             chroma="4:4:4",
-            tuned_for=TUNED_FOR[self._metric],
+            tuned_for="MS-SSIM" if self._metric == "ms-ssim" else "PSNR",
         )
 
-    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return the stream of an image; raises `ImageRefused` above `MAX_PIXELS`."""
-        from baselines.neural.inference import inference
-
-        container.require_codable(pixels)
-        height, width, _ = pixels.shape
-        require_accepted(self, setting)
-        net = network(self._sources[int(setting.value)])
-        with inference():
-            coded = net.compress(self._padded(pixels))  # type: ignore[operator]
-        strings = tuple(only for (only,) in coded["strings"])
-        stream = container.ZooStream(int(setting.value), width, height, strings)
-        return container.pack(container.long_enough(stream))
-
-    def decode(self, data: bytes) -> Pixels:
-        """Return the image, rounded to 8 bits; raises `CorruptStream` for an incomplete stream."""
-        import torch
-
-        from baselines.neural.inference import inference
-
-        stream = self._unpacked(data)
-        if stream.quality not in self._sources:
-            raise CorruptStream(f"the stream is of quality {stream.quality}, which is not here")
-        container.require_possible_size(stream, len(data))
-        net = network(self._sources[stream.quality])
-        left, top, wide, high = padding(stream.width, stream.height)
-        factor = int(net.downsampling_factor)  # type: ignore[arg-type]
-        shape = (high // factor, wide // factor)
-        symbols = int(net.M) * (wide // LATENT_STEP) * (high // LATENT_STEP)  # type: ignore[arg-type]
-        strings = [[container.readable_beyond(string, symbols)] for string in stream.strings]
-        with inference():
-            decoded = net.decompress(strings, shape)["x_hat"][0]  # type: ignore[operator]
-            decoded = decoded[:, top : top + stream.height, left : left + stream.width]
-            levels = decoded.mul(255).round_().clamp_(0, 255).to(torch.uint8)
-            pixels: Pixels = levels.permute(1, 2, 0).contiguous().cpu().numpy()
-        return pixels
-
-    def setting_of(self, data: bytes) -> Setting:
-        """Return the quality that a stream was made at; raises `CorruptStream` as `decode` does."""
-        return Setting("quality", self._unpacked(data).quality)
-
-    def _unpacked(self, data: bytes) -> container.ZooStream:
-        return container.unpack(data, num_strings=1 if "factorized" in self._model else 2)
-
-    def _padded(self, pixels: Pixels) -> "Tensor":
+    def strings_of(self, net: Any, pixels: Pixels) -> tuple[bytes, ...]:
+        """Encode an image."""
         import torch
         from torch.nn import functional
 
@@ -209,24 +221,35 @@ class CompressAI:
         left, top, wide, high = padding(width, height)
         levels = torch.from_numpy(pixels.astype(np.float32)).to(self._device)
         planes = levels.permute(2, 0, 1)[None] / 255
-        return functional.pad(planes, (left, wide - width - left, top, high - height - top))
+        around = (left, wide - width - left, top, high - height - top)
+        strings = net.compress(functional.pad(planes, around))["strings"]
+        return tuple(string for (string,) in strings)
+
+    def levels_of(self, net: Any, stream: container.ZooStream) -> "Tensor":
+        """Decode a stream to uint8 of shape (3, height, width)."""
+        import torch
+
+        left, top, wide, high = padding(stream.width, stream.height)
+        factor = int(net.downsampling_factor)
+        symbols = int(net.M) * (wide // LATENT_STEP) * (high // LATENT_STEP)
+        strings = [[container.readable_beyond(string, symbols)] for string in stream.strings]
+        decoded = net.decompress(strings, (high // factor, wide // factor))["x_hat"][0]
+        picture = decoded[:, top : top + stream.height, left : left + stream.width]
+        levels: Tensor = picture.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+        return levels
 
     def _cards(self) -> list[Card]:
         """Return the cards of those files that have one."""
-        paths = [source.path for source in self._sources.values() if source.path is not None]
-        return [verified_card(path) for path in paths if has_card(path)]
+        return [verified_card(path) for path in self._paths if weight_files.has_card(path)]
 
     def _caveat(self) -> str:
-        if self._kind == "random":
-            return "random weights"
         cards = self._cards()
         if cards and not all(card.steps for card in cards):  # whoever trained them, or did not
             return ", ".join(dict.fromkeys(card.shown_caveat for card in cards if not card.steps))
-        if self._kind in MATCHED_CAVEATS:
-            return MATCHED_CAVEATS[self._kind]
         if self._kind == "published":
-            return caveat_of_missing(self._sources, range(1, QUALITIES[self._model] + 1))
-        return ""
+            qualities = range(1, weight_files.QUALITIES[self._model] + 1)
+            return weight_files.caveat_of_missing(self._sources, qualities)
+        return CAVEATS.get(self._kind, "")
 
 
 def _training(card: Card) -> str:
@@ -243,14 +266,12 @@ def padding(width: int, height: int) -> tuple[int, int, int, int]:
     >>> padding(451, 64)
     (30, 0, 512, 64)
     """
-    wide, high = (math.ceil(side / container.STEP) * container.STEP for side in (width, height))
+    wide, high = container.padded(width, height)
     return (wide - width) // 2, (high - height) // 2, wide, high
 
 
 def _choose_device(asked: str, model: str) -> Literal["cpu", "cuda"]:
-    if asked not in ("", "cpu", "cuda"):
-        raise BadOption(f"device={asked}: it is cpu or cuda")
-    if not asked and model in AUTOREGRESSIVE:
+    if not asked and model in weight_files.AUTOREGRESSIVE:
         return "cpu"
     if (asked or chosen_device()) != "cuda":
         return "cpu"

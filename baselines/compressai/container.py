@@ -62,10 +62,14 @@ def unpack(data: bytes, num_strings: int) -> ZooStream:
     return ZooStream(quality, width, height, strings)
 
 
+def padded(width: int, height: int) -> tuple[int, int]:
+    """Return both sides padded to multiples of `STEP`."""
+    return -(-width // STEP) * STEP, -(-height // STEP) * STEP
+
+
 def padded_pixels(stream: ZooStream) -> int:
-    """Return the pixels that the networks work on, sides padded to multiples of `STEP`."""
-    wide, high = (math.ceil(side / STEP) * STEP for side in (stream.width, stream.height))
-    return wide * high
+    """Return the pixels that the networks work on."""
+    return math.prod(padded(stream.width, stream.height))
 
 
 def most_pixels(num_bytes: int) -> int:
@@ -93,10 +97,9 @@ def long_enough(stream: ZooStream) -> ZooStream:
     Only blank images take so few bytes; entropy decoders ignore the zeros.
     """
     lacking = padded_pixels(stream) - most_pixels(sum(map(len, stream.strings)))
-    if lacking <= 0:
-        return stream
     *others, last = stream.strings
-    return stream._replace(strings=(*others, last + bytes(-(-lacking // PIXELS_PER_BYTE))))
+    last += bytes(max(0, -(-lacking // PIXELS_PER_BYTE)))
+    return stream._replace(strings=(*others, last))
 
 
 def readable_beyond(string: bytes, num_symbols: int) -> bytes:

@@ -1,14 +1,14 @@
 """Weight files of CompressAI's models on this disk, and networks made from them."""
 
-import re
 import warnings
 from collections import OrderedDict
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from baselines.neural.checkpoint.card import Card, verified_card
+from baselines.neural.checkpoint.card import verified_card
+from benchmark.codec import require_options
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import load_tensors
@@ -43,7 +43,6 @@ QUALITY_MARK = "{quality}"
 MATCHED_STEMS = {"bmshj2018-hyperprior": "hyperprior"}
 BUNDLED = Path(__file__).parents[1] / "checkpoints"
 WEIGHTS = ("published", "matched", "matched-whole", "random")  # what the option may be
-Kind = Literal["published", "matched", "matched-whole", "random", "checkpoint"]
 RANDOM_SEED = 0
 KEPT_BYTES = 1 << 30  # of networks in a process: all of four sweeps of bmshj2018-hyperprior
 
@@ -53,7 +52,7 @@ class NetworkSource(NamedTuple):
 
     model: str
     quality: int
-    weights: Kind
+    weights: str  # one of `WEIGHTS`, or "checkpoint"
     path: Path | None  # None for random weights
     sha256: str  # of the file
     device: str
@@ -68,27 +67,25 @@ def find_sources(
     Raises `UnknownName` or `BadOption` for wrong options, `Unavailable` for missing files.
     """
     require_known(model, metric)
-    if weights not in WEIGHTS:
-        one_of = f"{', '.join(WEIGHTS[:-1])} or {WEIGHTS[-1]}"
-        raise BadOption(f"weights={weights}: it is {one_of}; for files, checkpoint=FILE")
+    require_options("compressai", weights=(weights, WEIGHTS))
     if checkpoint and weights != "published":
         raise BadOption(f"weights={weights} and checkpoint=FILE exclude each other")
+    files: Mapping[int, Path | None]
     if weights == "random":
-        return {
-            quality: NetworkSource(model, quality, "random", None, "", device, accelerated)
-            for quality in range(1, QUALITIES[model] + 1)
-        }
-    if checkpoint:
+        files = dict.fromkeys(range(1, QUALITIES[model] + 1))
+    elif checkpoint:
         files = find_checkpoints(checkpoint)
         for path in filter(has_card, files.values()):
-            card_of_model(path, model)
+            require_model(path, model)
     elif weights == "published":
         files = find_published(model, metric)
     else:
         files = find_matched(model, metric, whole=weights == "matched-whole")
-    kind = cast(Kind, "checkpoint" if checkpoint else weights)
+    kind = "checkpoint" if checkpoint else weights
     return {
-        quality: NetworkSource(model, quality, kind, path, file_sha256(path), device, accelerated)
+        quality: NetworkSource(
+            model, quality, kind, path, file_sha256(path) if path else "", device, accelerated
+        )
         for quality, path in files.items()
     }
 
@@ -100,24 +97,11 @@ def require_known(model: str, metric: str) -> None:
             raise UnknownName(f"compressai {kind}", name, known)
 
 
-def published_weights(model: str, metric: str, quality: int) -> PublishedFile:
-    """Return the file of a model that CompressAI publishes; `BadOption` where there is none."""
-    with importable():
-        from compressai.zoo.image import model_urls
-    try:
-        url = str(model_urls[model][metric][quality])
-    except KeyError:
-        raise BadOption(
-            f"CompressAI publishes no weights for {model}, {metric}, quality {quality}"
-        ) from None
-    name = url.rpartition("/")[2]
-    return PublishedFile(url, name, name.removesuffix(".pth.tar")[-8:])
-
-
 def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
     """Return the weight files of the adapter's options `model` and `metric`, one per quality.
 
-    Raises `UsageError` for other options, `UnknownName` for an unknown model or metric.
+    Raises `UsageError` for other options, `UnknownName` for an unknown model or metric, `BadOption`
+    for a model without published weights.
     """
     model, metric = options.get("model", ""), options.get("metric", "mse")
     if not model or options.keys() - {"model", "metric"}:
@@ -126,8 +110,16 @@ def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
             "mse, as in compressai:model=bmshj2018-hyperprior:metric=mse"
         )
     require_known(model, metric)
-    qualities = range(1, QUALITIES[model] + 1)
-    return [published_weights(model, metric, quality) for quality in qualities]
+    with importable():
+        from compressai.zoo.image import model_urls
+    urls = model_urls.get(model, {}).get(metric)
+    if urls is None:
+        raise BadOption(f"CompressAI publishes no weights for {model}, {metric}")
+    names = {quality: url.rpartition("/")[2] for quality, url in sorted(urls.items())}
+    return [
+        PublishedFile(urls[quality], name, name.removesuffix(".pth.tar")[-8:])
+        for quality, name in names.items()
+    ]
 
 
 def file_pattern(model: str, metric: str, quality: int) -> str:
@@ -195,25 +187,24 @@ def find_matched(model: str, metric: str, *, whole: bool) -> dict[int, Path]:
     stem = MATCHED_STEMS[model] + ("-whole" if whole else "")
     for folder in (*weight_folders(), BUNDLED):
         with suppress(Unavailable):
-            result = find_checkpoints(f"{folder}/{stem}-{QUALITY_MARK}.safetensors")
+            files = find_checkpoints(f"{folder}/{stem}-{QUALITY_MARK}.safetensors")
             break
     else:
         raise Unavailable(
             f"no {stem}-1.safetensors or other number in --weights-dir, torch's cache or among "
             "the bundled ones: train them with `bench train --suite matched`"
         )
-    for path in result.values():
-        card_of_model(path, model)
-    return result
+    for path in files.values():
+        require_model(path, model)
+    return files
 
 
-def card_of_model(path: Path, model: str) -> Card:
-    """Return the card of a checkpoint of a model of CompressAI's; raises `Unavailable`."""
+def require_model(path: Path, model: str) -> None:
+    """Raise `Unavailable` unless a checkpoint is of a model of CompressAI's by its card."""
     card = verified_card(path)
     model_of_card = getattr(card.config, "model", card.architecture)
     if model_of_card != model:
         raise Unavailable(f"{path} holds {model_of_card} by its card, not {model}")
-    return card
 
 
 def has_card(path: Path) -> bool:
@@ -226,21 +217,13 @@ def find_checkpoints(pattern: str) -> dict[int, Path]:
 
     A single file without the mark is quality 1. Raises `Unavailable` where there is no such file.
     """
-    if QUALITY_MARK not in pattern:
-        if not Path(pattern).is_file():
-            raise Unavailable(f"no checkpoint {pattern}")
-        return {1: Path(pattern)}
-    folder, _, name = pattern.rpartition("/")
-    if QUALITY_MARK in folder or name.count(QUALITY_MARK) != 1:
-        raise BadOption(f"checkpoint={pattern}: {QUALITY_MARK} goes into the file's name, once")
-    before, _, after = name.partition(QUALITY_MARK)
-    number = re.compile(re.escape(before) + "([1-9][0-9]?)" + re.escape(after))
-    parent = Path(folder or ("/" if pattern.startswith("/") else "."))
-    files = parent.iterdir() if parent.is_dir() else iter(())
-    result = {int(hit[1]): path for path in files if (hit := number.fullmatch(path.name))}
-    if not result:
-        raise Unavailable(f"no checkpoint {pattern} with a number from 1 to 99 for {QUALITY_MARK}")
-    return dict(sorted(result.items()))
+    numbers = range(1, 100) if QUALITY_MARK in pattern else [1]
+    paths = {number: Path(pattern.replace(QUALITY_MARK, str(number))) for number in numbers}
+    files = {number: path for number, path in paths.items() if path.is_file()}
+    if not files:
+        several = f" with a number from 1 to 99 for {QUALITY_MARK}" if len(paths) > 1 else ""
+        raise Unavailable(f"no checkpoint {pattern}{several}")
+    return files
 
 
 _kept: OrderedDict[NetworkSource, "nn.Module"] = OrderedDict()

@@ -18,28 +18,18 @@ except where it makes one symbol another that is coded with as many bits.
 """
 
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from baselines.compressai import container
+from baselines.compressai.codec import ZooCodec
 from baselines.compressai.weights import caveat_of_missing
-from baselines.msillm.weights import (
-    RANDOM_SEED,
-    STEMS,
-    TARGETS,
-    WEIGHTS,
-    find_sources,
-    network,
-    published_files,
-    require_package,
-)
-from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
-from benchmark.errors import BadOption, CorruptStream, UsageError
+from baselines.msillm import weights as weight_files
+from benchmark.codec import CodecInfo, Pixels, require_options
+from benchmark.errors import CorruptStream, UsageError
 from benchmark.facts import Facts, KnownDifference, Typical
-from benchmark.system.digest import files_sha256
 from benchmark.system.settings import chosen_device
 from benchmark.system.weights import PublishedFile
 
@@ -54,7 +44,7 @@ MOST_SYMBOL = 1 << 24  # float32 has no odd number beyond; nor does CompressAI e
 PICKLE = "published rates count 114 bytes more for an image, of Python's pickle"
 
 
-class MSILLM:
+class MSILLM(ZooCodec):
     """The six published networks, or those of them that are here.
 
     `weights` is "published", "no-gan" for the networks trained with MSE and LPIPS alone that the
@@ -62,6 +52,7 @@ class MSILLM:
     """
 
     name = "msillm"
+    num_strings = 2
     facts = Facts(
         "MS-ILLM", "learned", "Trained for realism", "#000000", "o",
         trained_on=("psnr_db", "lpips_alex"), typical=(Typical("quality", ((1, 35), (6, 35))),),
@@ -73,89 +64,62 @@ class MSILLM:
     )  # fmt: skip
 
     def __init__(self, *, weights: str = "published") -> None:
-        if weights not in WEIGHTS:
-            raise BadOption(f"weights={weights}: it is {', '.join(WEIGHTS[:-1])} or {WEIGHTS[-1]}")
-        require_package()
+        require_options(self.name, weights=(weights, weight_files.WEIGHTS))
+        weight_files.require_package()
         self._weights, self._device = weights, chosen_device()
-        self._sources = find_sources(weights, self._device)
-        self.sweep = tuple(Setting("quality", quality) for quality in self._sources)
-        self.accepts = OneOf(self.sweep)
+        super().__init__(weight_files.find_sources(weights, self._device), weight_files.network)
 
     @staticmethod
     def published_weights(options: Mapping[str, str]) -> list[PublishedFile]:
         """Return the published weight files for these options, for `bench fetch`."""
         weights = options.get("weights", "published")
-        if weights not in STEMS or options.keys() - {"weights"}:
+        if weights not in weight_files.STEMS or options.keys() - {"weights"}:
             raise UsageError(
                 f"{dict(options)} names no published weights: fetch msillm or msillm:weights=no-gan"
             )
-        return published_files(weights)
+        return weight_files.published_files(weights)
 
     def describe(self) -> CodecInfo:
         """Return versions, call, licences of code and weights, and the sha256 of the weights."""
         packages = ("neuralcompression", "compressai", "torch")
         versions = ", ".join(f"{package} {version(package)}" for package in packages)
-        paths = [source.path for source in self._sources.values() if source.path is not None]
+        random = self._weights == "random"
         return CodecInfo(
             version=versions,
             command=f"MS-ILLM (Muckley et al., ICML 2023), {self._weights} weights, quality "
             f"{{quality}}: compress(), and decompress() with what it decoded encoded again; "
             f"reflected around it to multiples of {container.STEP}",
-            licence="MIT AND CC-BY-NC-4.0" if paths else "MIT",
-            fingerprint=files_sha256(paths)
-            if paths
-            else sha256(f"{RANDOM_SEED} {versions}".encode()).hexdigest(),
+            licence="MIT" if random else "MIT AND CC-BY-NC-4.0",
+            fingerprint=self.fingerprint(f"{weight_files.RANDOM_SEED} {versions}"),
             revision=REVISION,
             timed="one call in this process: padding, transforms, entropy coding and its check",
             device=self._device,
             caveat="random weights"
-            if self._weights == "random"
-            else caveat_of_missing(self._sources, TARGETS),
+            if random
+            else caveat_of_missing(self._sources, weight_files.TARGETS),
             chroma="4:4:4",
             tuned_for="perceptual quality",
         )
 
-    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return the stream of an image; raises `ImageRefused` above `MAX_PIXELS`."""
-        from baselines.neural.inference import inference
-
-        container.require_codable(pixels)
-        height, width, _ = pixels.shape
-        require_accepted(self, setting)
-        net = network(self._sources[int(setting.value)])
-        with inference():
-            coded = net.compress(self._padded(pixels), force_cpu=False)
-        strings = (coded.hyper_latent_strings[0], coded.latent_strings[0])
-        stream = container.ZooStream(int(setting.value), width, height, strings)
-        return container.pack(container.long_enough(stream))
-
-    def decode(self, data: bytes) -> Pixels:
-        """Return the image, rounded to 8 bits; raises `CorruptStream` for any other bytes."""
-        import torch
-
-        from baselines.neural.inference import inference
-
-        stream = container.unpack(data, num_strings=2)
-        if stream.quality not in self._sources:
-            raise CorruptStream(f"the stream is of quality {stream.quality}, which is not here")
-        container.require_possible_size(stream, len(data))
-        net = network(self._sources[stream.quality])
-        with inference():
-            picture = net.decoder(decoded_latents(net, stream).to(self._device))
-            picture = picture[0, :, : stream.height, : stream.width].clamp(0, 1)
-            levels = (picture * 255 + 0.5).to(torch.uint8)
-            pixels: Pixels = levels.permute(1, 2, 0).contiguous().cpu().numpy()
-        return pixels
-
-    def _padded(self, pixels: Pixels) -> "Tensor":
-        """Return the image (1, 3, H, W) in [0, 1], H and W multiples of `STEP`."""
+    def strings_of(self, net: Any, pixels: Pixels) -> tuple[bytes, ...]:
+        """Encode an image."""
         import torch
 
         # The package pads by torch, which reflects once only: not enough for a tiny image.
         around = [(0, -side % container.STEP) for side in pixels.shape[:2]]
         padded = np.pad(pixels, [*around, (0, 0)], mode="reflect")
         levels = torch.from_numpy(padded).to(self._device)
-        return levels.permute(2, 0, 1)[None].float() / 255
+        coded = net.compress(levels.permute(2, 0, 1)[None].float() / 255, force_cpu=False)
+        return coded.hyper_latent_strings[0], coded.latent_strings[0]
+
+    def levels_of(self, net: Any, stream: container.ZooStream) -> "Tensor":
+        """Decode a stream to uint8 of shape (3, height, width)."""
+        import torch
+
+        picture = net.decoder(decoded_latents(net, stream).to(self._device))
+        picture = picture[0, :, : stream.height, : stream.width].clamp(0, 1)
+        levels: Tensor = (picture * 255 + 0.5).to(torch.uint8)
+        return levels
 
 
 def decoded_latents(net: Any, stream: container.ZooStream) -> "Tensor":
@@ -167,7 +131,9 @@ def decoded_latents(net: Any, stream: container.ZooStream) -> "Tensor":
     decoded does not encode to the same bytes: raises `CorruptStream`.
     """
     z_string, y_string = stream.strings
-    rows, columns = (-(-side // container.STEP) for side in (stream.height, stream.width))
+    columns, rows = (
+        side // container.STEP for side in container.padded(stream.width, stream.height)
+    )
     coder = net.hyper_bottleneck
     symbols = coder.channels * rows * columns
     hyper = coder.decompress([container.readable_beyond(z_string, symbols)], (rows, columns))

@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
-from baselines.compressai.weights import importable, present, read_weights
+from baselines.compressai.weights import NetworkSource, importable, present, read_weights
 from benchmark.errors import Reason, Unavailable
 from benchmark.system.digest import file_sha256, require_recorded
 from benchmark.system.weights import PublishedFile
@@ -29,15 +28,6 @@ WEIGHTS = (*STEMS, "random")  # what the option may be
 RANDOM_SEED = 0
 COUNTER = "neuralcompression.functional._count_flops"  # the one module that imports fvcore
 KEPT_NETWORKS = len(TARGETS)  # 0.7 GB each: all qualities of a run, since each image asks for all
-
-
-class NetworkSource(NamedTuple):
-    """Origin of a network; equal origins give equal networks."""
-
-    quality: int
-    path: Path | None  # None for random weights
-    sha256: str  # of the file
-    device: str
 
 
 def require_package() -> None:
@@ -69,13 +59,14 @@ def find_sources(weights: str, device: str) -> dict[int, NetworkSource]:
     Raises `Unavailable` where no file is here, or one is not that of its recorded sha256.
     """
     if weights == "random":
-        return {quality: NetworkSource(quality, None, "", device) for quality in TARGETS}
+        return {q: NetworkSource("msillm", q, "random", None, "", device) for q in TARGETS}
     command = "bench fetch msillm" + ("" if weights == "published" else f":weights={weights}")
     names = {quality: _file_name(weights, quality) for quality in TARGETS}
     result: dict[int, NetworkSource] = {}
     for quality, path in present(names, command).items():
         require_recorded(path, f"delete both and run `{command}`")
-        result[quality] = NetworkSource(quality, path, file_sha256(path), device)
+        digest = file_sha256(path)
+        result[quality] = NetworkSource("msillm", quality, weights, path, digest, device)
     return result
 
 
@@ -94,20 +85,16 @@ def network(source: NetworkSource) -> Any:
         torch.manual_seed(RANDOM_SEED + source.quality)
         made = HiFiCAutoencoder()
     if source.path is not None:
-        _load(made, source.path)
+        state = read_weights(source.path)
+        try:
+            made.load_state_dict(state)
+        except (RuntimeError, KeyError, AttributeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise Unavailable(f"{source.path} holds no MS-ILLM: {reason}") from error
     made.eval().requires_grad_(False)
     made.to(source.device)
     made.update_tensor_devices("compress")  # makes the tables, unless the file has them
     return made
-
-
-def _load(made: Any, path: Path) -> None:
-    state = read_weights(path)
-    try:
-        made.load_state_dict(state)
-    except (RuntimeError, KeyError, AttributeError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise Unavailable(f"{path} holds no MS-ILLM: {reason}") from error
 
 
 def _file_name(weights: str, quality: int) -> str:

@@ -105,13 +105,11 @@ def without_duplicates(sources: Sequence[Source | Refused]) -> list[Source | Ref
     first: dict[tuple[str, int], str] = {}
     kept: list[Source | Refused] = []
     for source in sources:
-        file = source.file
+        name = source.file.name
         if isinstance(source, Source):
-            name = first.setdefault((source.sha256, source.width_px), file.name)
-            if name != file.name:
-                kept.append(Refused(file, f"has the same pixels as {name}: remove one"))
-                continue
-        kept.append(source)
+            name = first.setdefault((source.sha256, source.width_px), name)
+        why = f"has the same pixels as {name}: remove one"
+        kept.append(source if name == source.file.name else Refused(source.file, why))
     return kept
 
 

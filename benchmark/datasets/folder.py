@@ -4,10 +4,9 @@ import inspect
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
-from itertools import islice
+from itertools import product
 from pathlib import Path
 
 from benchmark import user_file
@@ -18,8 +17,6 @@ from benchmark.system.digest import cache_folder
 
 VARIABLE = "BENCH_DATA"
 NAME_OF_RESULTS = re.compile("[A-Za-z0-9_][A-Za-z0-9._-]*")
-FOLDERS_LOOKED_AT = 200  # below a data folder, for what an error says is there
-FOLDERS_TOLD = 3
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 PPM_SUFFIXES = (".ppm", ".pgm", ".pbm", ".pnm")
 SUFFIXES = frozenset([".png", *JPEG_SUFFIXES, ".webp", ".tif", ".tiff", ".bmp", *PPM_SUFFIXES])
@@ -56,11 +53,12 @@ def open_folder(path: Path) -> Dataset:
     title = re.sub(r"[^A-Za-z0-9._-]+", "_", resolved.name).lstrip(".") or "images"
     images, unread = _images_below(resolved)
     if not images:
-        held = (
-            f"; it holds {', '.join(unread_kinds(unread))}: convert them to PNG" if unread else ""
-        )
+        kinds = ", ".join(unread_kinds(unread))
         known = ", ".join(sorted(SUFFIXES))
-        raise UsageError(f"{path} holds no image with a suffix of {known}{held}")
+        raise UsageError(
+            f"{path} holds no image with a suffix of {known}"
+            + (kinds and f"; it holds {kinds}: convert them to PNG")
+        )
     return Dataset(f"{title}-{digest}", tuple(sorted(images)), title, tuple(sorted(unread)))
 
 
@@ -107,24 +105,27 @@ def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
     place = user_file.place_of(name)
     if not isinstance(made, Dataset):
         raise UsageError(f"{place}: {name} is to return a Dataset, not {type(made).__name__}")
+    if objection := _objection(made):
+        raise UsageError(f"{place}: the dataset of {name} {objection}")
+    return Dataset(made.name, tuple(sorted(made.images)))
+
+
+def _objection(made: Dataset) -> str:
+    """Return what is wrong with a dataset that a user's function made; empty for nothing."""
     if made.name in DATASETS or made.store_name in DATASETS:
-        raise UsageError(
-            f"{place}: the dataset of {name} has the name {made.name!r} of another one, whose "
-            "results lie there: give it a name of its own"
+        return (
+            f"has the name {made.name!r} of another one, whose results lie there: give it a name "
+            "of its own"
         )
     if not NAME_OF_RESULTS.fullmatch(made.name):
-        raise UsageError(f"{place}: {made.name!r} is no name for a folder of results")
-    images = tuple(made.images)
-    if not images or not all(isinstance(image, ImageFile) for image in images):
-        raise UsageError(f"{place}: the dataset of {name} is to have images, each an ImageFile")
-    seen: set[str] = set()
-    for image in images:
-        if image.name in seen:
-            raise UsageError(f"{place}: the dataset of {name} has two images named {image.name!r}")
-        if not Path(image.path).is_file():
-            raise UsageError(f"{place}: the image {image.name} of {name} is not at {image.path}")
-        seen.add(image.name)
-    return Dataset(made.name, tuple(sorted(images)))
+        return f"has the name {made.name!r}, which is none for a folder of results"
+    if not made.images or not all(isinstance(image, ImageFile) for image in made.images):
+        return "is to have images, each an ImageFile"
+    for name, count in Counter(image.name for image in made.images).items():
+        if count > 1:
+            return f"has two images named {name!r}"
+    missing = [image for image in made.images if not Path(image.path).is_file()]
+    return f"has no image {missing[0].name} at {missing[0].path}" if missing else ""
 
 
 def find_images(
@@ -142,51 +143,21 @@ def find_images(
     to hold, for errors.
     """
     objections: dict[bool, str] = {}  # by whether the place is a data folder itself
-    objected = set()
-    for folder, path in ((folder, path) for folder in data_folders for path in below):
+    for folder, path in product(data_folders, below):
         try:
             if images := images_in(folder / path):
                 return tuple(sorted(images))
         except Unavailable as error:
             objections.setdefault(path == ".", str(error))
-            objected.add(folder / path)
     where = " or ".join(str(folder) for folder in data_folders)
     sought = f"{below[0]} with {content} is not in {where}"
-    reasons = [objections.get(False) or "; ".join([sought, *objections.values()])]
-    reasons += _png_files_below(data_folders, objected)
+    reason = objections.get(False) or "; ".join([sought, *objections.values()])
     raise Unavailable(
-        f"the dataset {name} is not here ({'; '.join(reasons)}): run `bench fetch {name}`, put "
-        f"{content} into {data_folders[0] / below[0]} (docs/datasets.md has every layout), name "
-        "the folder that holds them by --data-dir, or measure any folder of images as it is with "
-        "--dataset FOLDER",
+        f"the dataset {name} is not here ({reason}): run `bench fetch {name}`, put {content} into "
+        f"{data_folders[0] / below[0]} (docs/datasets.md has every layout), name the folder that "
+        "holds them by --data-dir, or measure any folder of images as it is with --dataset FOLDER",
         Reason("dataset", name, f"bench fetch {name}"),
     )
-
-
-def _png_files_below(data_folders: Sequence[Path], known: Collection[Path]) -> list[str]:
-    """Say in a sentence, if any, where the most PNG files are in data folders that exist.
-
-    Folders up to two levels below are looked at, apart from those that are `known`.
-    """
-    counts: dict[Path, int] = {}
-    for folder in data_folders:
-        for place in (folder, *islice(_folders_below(folder), FOLDERS_LOOKED_AT)):
-            with suppress(OSError):
-                counts[place] = sum(
-                    not path.name.startswith(".") for path in place.glob("*.[pP][nN][gG]")
-                )
-    some = [place for place in counts if counts[place] and place not in known]
-    most = sorted(some, key=lambda place: (-counts[place], place))[:FOLDERS_TOLD]
-    told = [f"{counts[at]} in {at}" for at in most]
-    return [f"PNG files found: {', '.join(told)}"] if told else []
-
-
-def _folders_below(folder: Path) -> Iterator[Path]:
-    with suppress(OSError):
-        first = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
-        yield from first
-        for one in first:
-            yield from sorted(two for two in one.iterdir() if two.is_dir() and two.name[0] != ".")
 
 
 def _images_below(root: Path) -> tuple[list[ImageFile], list[str]]:
@@ -199,14 +170,12 @@ def _images_below(root: Path) -> tuple[list[ImageFile], list[str]]:
     for folder, below, files in os.walk(root, onerror=complain):
         below[:] = [name for name in below if not name.startswith(".")]
         for path in (Path(folder, name) for name in files if not name.startswith(".")):
-            name = _text(path.relative_to(root).as_posix())
+            # bytes that are not UTF-8 are escaped, as a table of text needs it
+            name = os.fsencode(path.relative_to(root).as_posix()).decode(
+                "utf-8", "backslashreplace"
+            )
             if path.suffix.lower() in SUFFIXES:
                 images.append(ImageFile(name, path))
             else:
                 unread.append(name)
     return images, unread
-
-
-def _text(name: str) -> str:
-    """Return a file name with bytes that are not UTF-8 escaped, as a table of text needs it."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")

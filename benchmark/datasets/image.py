@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL.BmpImagePlugin import BmpImageFile
-from PIL.Image import frombytes
+from PIL.Image import Exif, frombytes
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
@@ -114,9 +114,7 @@ def _decode(data: bytes, flatten: bool) -> _Raster:
     for magic, read in _READERS:
         if re.match(magic, data, re.DOTALL):
             return read(data, flatten)
-    other = next(
-        (f", but {name}" for magic, name in _OTHERS if re.match(magic, data, re.DOTALL)), ""
-    )
+    other = "".join(f", but {name}" for magic, name in _OTHERS if re.match(magic, data, re.DOTALL))
     raise ImageRefused(f"is not a PNG, JPEG, WebP, TIFF, PPM or BMP file{other}: convert it to PNG")
 
 
@@ -299,22 +297,14 @@ def _without_alpha(samples: NDArray[np.uint8], flatten: bool) -> NDArray[np.uint
     return ((colours * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
 
 
-def _exif_orientation(exif: bytes) -> int:
+def _exif_orientation(block: bytes) -> int:
     """Return EXIF's orientation 1..8; 1 (upright) where the block has none or cannot be read."""
-    block = exif.removeprefix(b"Exif\0\0")
-    order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    if order is None:
-        return 1
+    exif = Exif()
     try:
-        (start,) = struct.unpack_from(order + "I", block, 4)
-        (count,) = struct.unpack_from(order + "H", block, start)
-        for index in range(count):
-            tag, _, _, value = struct.unpack_from(order + "HHIH", block, start + 2 + 12 * index)
-            if tag == ORIENTATION:
-                return int(value)
-    except struct.error:
-        pass
-    return 1
+        exif.load(block)
+        return int(exif.get(ORIENTATION, 1))
+    except Exception:  # of foreign bytes
+        return 1
 
 
 def _upright(samples: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

@@ -98,6 +98,7 @@ def fetch_dataset(
 
 
 def _look(place: Path) -> Sequence[ImageFile]:
+    """Return the 24 pictures in a folder, none where it has none; `Unavailable` where some lack."""
     images = [ImageFile(name, place / name) for name in PICTURES]
     missing = [image.name for image in images if not image.path.is_file()]
     if len(missing) == len(images):
@@ -118,19 +119,15 @@ def _renamed(place: Path) -> Sequence[ImageFile]:
     files = [ImageFile(path.name, path) for path in sorted(place.glob("*.png"))]
     if not len(PICTURES) <= len(files) <= MOST_FILES:
         return ()
-    result = {
-        _picture(source): source.file.path
-        for source in probe(files, flatten=False, threads=cores())
-        if isinstance(source, Source)
-    }
-    if not PICTURES.keys() <= result.keys():
-        return ()
-    return [ImageFile(name, result[name]) for name in PICTURES]
+    sources = probe(files, flatten=False, threads=cores())
+    paths = {_picture(source): source.file.path for source in sources if isinstance(source, Source)}
+    whole = PICTURES.keys() <= paths.keys()
+    return [ImageFile(name, paths[name]) for name in PICTURES] if whole else ()
 
 
 def _picture(source: Source) -> str:
     """Return the name of Kodak's picture that has these pixels; empty for none."""
-    for name, facts in PICTURES.items():
-        if source.sha256.startswith(facts.pixels_sha256):
-            return name if {source.width_px, source.height_px} == {768, 512} else ""
-    return ""
+    if {source.width_px, source.height_px} != {768, 512}:
+        return ""
+    names = (name for name in PICTURES if source.sha256.startswith(PICTURES[name].pixels_sha256))
+    return next(names, "")

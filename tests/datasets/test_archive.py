@@ -57,14 +57,10 @@ def test_a_dataset_is_found_as_its_archive_unpacks(opener, place, count, size, f
     assert (len(images), images[0].name) == (count, first)
 
 
-def test_an_absent_dataset_is_told_with_what_was_found_and_what_is_expected(tmp_path):
-    make_clic(tmp_path / "photos" / "holiday", 3)
-    (tmp_path / "photos" / "holiday" / ".hidden.png").write_bytes(b"")
-    make_clic(tmp_path / "more", 2)
+def test_an_absent_dataset_is_told_with_what_is_expected(tmp_path):
     with pytest.raises(Unavailable) as raised:
         open_div2k([tmp_path, tmp_path / "nowhere"])
-    found = f"3 in {tmp_path / 'photos/holiday'}, 2 in {tmp_path / 'more'}"
-    for named in (found, "bench fetch div2k", f"{tmp_path / 'div2k'}", "--data-dir", "--dataset"):
+    for named in ("bench fetch div2k", f"{tmp_path / 'div2k'}", "--data-dir", "--dataset"):
         assert named in str(raised.value)
 
 
@@ -80,7 +76,7 @@ def test_kodak_under_other_names_is_recognised_by_its_pixels(tmp_path):
     assert [image.name for image in images] == [f"kodim{n:02d}.png" for n in range(1, 25)]
     assert images[0].path.name == "24.png"
     (tmp_path / "kodak" / "24.png").unlink()
-    with pytest.raises(Unavailable, match=r"is not in .*; PNG files found: 24 in"):
+    with pytest.raises(Unavailable, match=r"is not in "):
         open_kodak([tmp_path])
 
 

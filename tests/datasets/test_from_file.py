@@ -48,7 +48,7 @@ MISTAKES = {
     "a part of one of ours": (WHOLE.replace('"mine"', '"clic2020:mine"'),
         r"sets\.py, line 6: the dataset of .* has the name 'clic2020:mine' of another one.*"),
     "a name that leads elsewhere": (WHOLE.replace('"mine"', '"../mine"'),
-        r"sets\.py, line 6: '\.\./mine' is no name for a folder of results"),
+        r"sets\.py, line 6: the dataset of .* has the name '\.\./mine', which is none for .*"),
     "no image": (WHOLE.replace("*.png", "*.tif"),
         r"sets\.py, line 6: the dataset of .* is to have images, each an ImageFile"),
     "paths": (WHOLE.replace(IMAGES, "tuple(found)"),
@@ -56,7 +56,7 @@ MISTAKES = {
     "two of a name": (WHOLE.replace("path.name, path", "'a', path"),
         r"sets\.py, line 6: the dataset of .* has two images named 'a'"),
     "an image that is not there": (WHOLE.replace("path.name, path", "path.name, path / 'a'"),
-        r"sets\.py, line 6: the image [01]\.png of .* is not at .*"),
+        r"sets\.py, line 6: the dataset of .* has no image [01]\.png at .*"),
 }  # fmt: skip
 
 

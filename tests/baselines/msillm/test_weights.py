@@ -30,7 +30,6 @@ def _nothing_kept():
 def folder(tmp_path, monkeypatch):
     """A folder that is searched for weights; the package looks installed, and is not imported."""
     monkeypatch.setattr(weights, "require_package", lambda: None)
-    monkeypatch.setattr("baselines.msillm.codec.require_package", lambda: None)
     monkeypatch.setattr("baselines.msillm.codec.version", lambda package: "1.0")
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     return tmp_path
@@ -121,7 +120,7 @@ def test_a_file_that_changed_since_it_was_fetched_is_refused(folder):
 @needs_package
 def test_a_file_of_the_time_of_publication_gives_its_network(folder, photo):
     """CompressAI named the parameters of its entropy model otherwise then, and files had tables."""
-    made = weights.network(weights.NetworkSource(3, None, "", "cpu"))
+    made = weights.network(weights.NetworkSource("msillm", 3, "random", None, "", "cpu"))
     state = {_as_then(name): tensor for name, tensor in made.state_dict().items()}
     assert "hyper_bottleneck._matrix0" in state
     torch.save(state, folder / "msillm_target_0.14bpp.ckpt")
