@@ -1,9 +1,10 @@
 """Contender files: what is known of a codec in an environment of its own, and how it is started."""
 
 import os
+import shlex
 import shutil
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
@@ -15,16 +16,35 @@ MOST_BYTES = 1 << 20
 RUNTIMES = ("docker", "podman")
 RANDOM = "BENCH_RANDOM_WEIGHTS"  # variable that scripts of contenders/ know
 ENVIRONMENTS = ("python", "conda", *RUNTIMES, "ssh")
-# Values of a contender file, by the type of its key.
-KINDS: Mapping[object, str] = {
-    str: "text",
-    bool: "true or false",
-    float: "number",
-    tuple[float, ...]: "numbers",
-    tuple[str, ...]: "texts",
-    Mapping[str, str]: "table of texts",
-    Mapping[str, Mapping[str, str]]: "table of tables",
-}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_texts(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict) and _are_texts(value.values())
+
+
+# Values of a contender file, by the type of its key: their kind, and whether a value is of it
+KINDS: Mapping[object, tuple[str, Callable[[Any], bool]]] = {
+    Path: ("text", lambda value: isinstance(value, str)),
+    str: ("text", lambda value: isinstance(value, str)),
+    bool: ("true or false", lambda value: isinstance(value, bool)),
+    float: ("number", _is_number),
+    tuple[float, ...]: (
+        "numbers", lambda value: isinstance(value, list) and all(map(_is_number, value)),
+    ),
+    tuple[str, ...]: ("texts", lambda value: isinstance(value, list) and _are_texts(value)),
+    Mapping[str, str]: ("table of texts", _is_table),
+    Mapping[str, Mapping[str, str]]: (
+        "table of tables", lambda value: all(map(_is_table, value.values())),
+    ),
+}  # fmt: skip
 
 
 class Contender(NamedTuple):
@@ -73,40 +93,19 @@ class Contender(NamedTuple):
         """
         variables = [f"{key}={value}" for key, value in self.environment.items()]
         if self.ssh:
-            from shlex import join
-
-            there = join(["cd", str(self.folder)]) + " && exec "
-            return [
-                "ssh",
-                "-o",
-                "BatchMode=yes",
-                self.ssh,
-                there + join(["env", *variables, self.python, self.script]),
-            ]
+            start = shlex.join(["env", *variables, self.python, self.script])
+            there = f"{shlex.join(['cd', str(self.folder)])} && exec {start}"
+            return ["ssh", "-o", "BatchMode=yes", self.ssh, there]
         if self.conda:
             return ["conda", "run", "--no-capture-output", "-n", self.conda, "python", self.script]
         for runtime in RUNTIMES:
             if image := getattr(self, runtime):
-                named = [word for variable in variables for word in ("--env", variable)]
-                gpus = ["--gpus", "all"] if self.gpu else []
-                mounted = [
-                    "--volume",
-                    f"{self.folder}:{self.folder}",
-                    "--workdir",
-                    str(self.folder),
-                ]
                 return [
-                    runtime,
-                    "run",
-                    "--rm",
-                    "--interactive",
-                    "--init",
-                    *gpus,
-                    *mounted,
-                    *named,
-                    image,
-                    self.python,
-                    self.script,
+                    *(runtime, "run", "--rm", "--interactive", "--init"),
+                    *(("--gpus", "all") if self.gpu else ()),
+                    *("--volume", f"{self.folder}:{self.folder}", "--workdir", str(self.folder)),
+                    *(word for variable in variables for word in ("--env", variable)),
+                    *(image, self.python, self.script),
                 ]
         return [self.interpreter(), self.script]
 
@@ -157,27 +156,14 @@ def read_contender(file: Path) -> Contender:
 
 def _check(file: Path, key: str, value: Any) -> None:
     """Raise `UsageError` for a key that is none, or a value of another type."""
-    kind = "text" if key == "folder" else KINDS.get(get_type_hints(Contender).get(key), "")
+    kind, is_right = KINDS.get(get_type_hints(Contender).get(key), ("", bool))
     if not kind or key == "file":
         raise UsageError(
             f"{file} has the key {key!r}, which is none of a contender file: remove it"
         )
-    right = {
-        "text": isinstance(value, str),
-        "true or false": isinstance(value, bool),
-        "number": _is_number(value),
-        "numbers": isinstance(value, list) and all(map(_is_number, value)),
-        "texts": isinstance(value, list) and all(isinstance(entry, str) for entry in value),
-        "table of texts": _is_table(value),
-        "table of tables": isinstance(value, dict) and all(map(_is_table, value.values())),
-    }
-    if not right[kind]:
+    try:
+        right = is_right(value)
+    except (TypeError, AttributeError):
+        right = False
+    if not right:
         raise UsageError(f"{file}: {key!r} is to be a {kind}, not {value!r}: correct it")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_table(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(entry, str) for entry in value.values())
