@@ -18,14 +18,7 @@ from dataclasses import replace
 from baselines.neural.checkpoint.card import verified_card
 from baselines.neural.checkpoint_codec import CheckpointCodec, RatePointsCodec, described
 from baselines.neural.diffusion.codec import AFTER_THE_ABSTRACT, DrawingCodec
-from benchmark.codec import (
-    Between,
-    CodecInfo,
-    Pixels,
-    Setting,
-    require_accepted,
-    require_options,
-)
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted, require_options
 from benchmark.errors import BadOption
 from benchmark.facts import Facts, Typical
 

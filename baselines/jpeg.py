@@ -14,14 +14,7 @@ import numpy as np
 import PIL
 from PIL import Image, ImageFile, features
 
-from benchmark.codec import (
-    Between,
-    CodecInfo,
-    Pixels,
-    Setting,
-    require_accepted,
-    require_options,
-)
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted, require_options
 from benchmark.errors import Reason, Unavailable
 from benchmark.facts import Facts, KnownDifference, Memory, Typical
 from benchmark.system.digest import files_sha256

@@ -8,14 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from baselines.jpeg import pillow_files, pillow_version
-from benchmark.codec import (
-    Between,
-    CodecInfo,
-    Pixels,
-    Setting,
-    require_accepted,
-    require_options,
-)
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted, require_options
 from benchmark.errors import CorruptStream, Reason, Unavailable
 from benchmark.facts import Facts, Memory, Typical
 from benchmark.system.digest import files_sha256

@@ -12,14 +12,7 @@ from typing import ClassVar
 
 from baselines.formats import ffmpeg, ycbcr
 from baselines.formats.external import encoded_by, printed_version
-from benchmark.codec import (
-    Between,
-    CodecInfo,
-    Pixels,
-    Setting,
-    require_accepted,
-    require_options,
-)
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted, require_options
 from benchmark.errors import CorruptStream, Unavailable
 from benchmark.facts import Facts, KnownDifference, Typical
 from benchmark.system import programs

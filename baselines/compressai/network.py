@@ -46,13 +46,7 @@ class ZooNetwork(Network):
         self.has_means = config.model == "mbt2018-mean"
         self.codec: Any = ARCHITECTURES[config.model](*config.widths)
 
-    def forward(
-        self,
-        images: Tensor,
-        controls: None = None,
-        *,
-        noisy: bool = True,
-    ) -> Estimate:
+    def forward(self, images: Tensor, controls: None = None, *, noisy: bool = True) -> Estimate:
         """Code and reconstruct images (N, 3, H, W) in [-1, 1], sides multiples of 64.
 
         Bits, in float32, and images are those of latents with uniform noise, or of rounded ones,

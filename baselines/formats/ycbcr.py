@@ -142,8 +142,7 @@ def _double_rows(rows: NDArray[Any], site: float) -> Samples:
     neighbours = [padded[i : i + len(rows)] for i in range(2 * LOBES + 1)]
     phases = [
         _weighted(
-            neighbours,
-            _lanczos([offset - (row - site) / 2 for offset in range(-LOBES, LOBES + 1)]),
+            neighbours, _lanczos([offset - (row - site) / 2 for offset in range(-LOBES, LOBES + 1)])
         )
         for row in (0, 1)
     ]

@@ -8,13 +8,7 @@ from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.metric import (
-    OF_PIXELS,
-    ImageMetric,
-    Presentation,
-    bands,
-    require_same_shape,
-)
+from benchmark.metrics.metric import OF_PIXELS, ImageMetric, Presentation, bands, require_same_shape
 
 PEAK = 255
 # ITU-R BT.709-6, item 3.2: Y' = .2126 R' + .7152 G' + .0722 B'. In ten-thousandths, so that the
