@@ -32,7 +32,15 @@ from baselines.neural.checkpoint_codec import (
     loaded_codec,
 )
 from baselines.neural.crdr.architecture import NAMED as SIZES
-from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
+from benchmark.codec import (
+    Between,
+    CodecInfo,
+    OneOf,
+    Pixels,
+    Setting,
+    require_accepted,
+    require_options,
+)
 from benchmark.errors import BadOption, Unavailable
 from benchmark.facts import Facts, Memory, Typical
 from benchmark.system.settings import chosen_device
@@ -42,13 +50,11 @@ if TYPE_CHECKING:
     from baselines.neural.picture_codec import PictureCodec
 
 REVISION = 1
-FILE = "ours.safetensors"
 HIGHEST_BETA = 5.12
 Q_RANGE = Between("q", 0, 4)
 SEARCH_STEPS = (0, 25, 200, 600)  # by effort
 LEARNING_RATE = 0.01  # of the search
-PSNR, REALISM = SEARCHED_FOR = "psnr", "realism"
-SIZED_FILE = "ours-{size}.safetensors"
+PSNR, REALISM = "psnr", "realism"
 REMEDY = "train one, or make it from the authors' with `{}`, or name another with checkpoint=..."
 
 
@@ -108,29 +114,27 @@ class CRDR:
     ) -> None:
         if not 0 <= beta <= HIGHEST_BETA:
             raise BadOption(f"beta={beta:g}: it is 0 to {HIGHEST_BETA:g}")
-        if size and size not in SIZES:
-            raise BadOption(f"size={size}: it is {', '.join(SIZES)}")
+        require_options(
+            self.name,
+            size=(size, ("", *SIZES)),
+            exact=(exact, (0, 1)),
+            effort=(effort, range(len(SEARCH_STEPS))),
+            search_for=(search_for, (PSNR, REALISM)),
+        )
         if size and checkpoint:
             raise BadOption(f"size={size}, checkpoint={checkpoint}: one of them")
-        if exact not in (0, 1):
-            raise BadOption(f"exact={exact}: it is 0 or 1")
-        if effort not in range(len(SEARCH_STEPS)):
-            raise BadOption(f"effort={effort}: it is 0 to {len(SEARCH_STEPS) - 1}")
         if search_seed < 0:
             raise BadOption(f"search_seed={search_seed}: it is 0 or above")
-        if search_for not in SEARCHED_FOR:
-            raise BadOption(f"search_for={search_for}: it is {' or '.join(SEARCHED_FOR)}")
         targets = [Setting(name, value) for name, value in (("bpp", bpp), ("psnr", psnr)) if value]
         if len(targets) > 1 or any(not 0 < target.value < math.inf for target in targets):
             raise BadOption(f"bpp={bpp:g}, psnr={psnr:g}: one of them, above 0")
         if targets:
             self.sweep = tuple(targets)
             self.accepts = OneOf(self.sweep)
-        self._exact = bool(exact)
-        self._beta = beta
-        self._effort, self._search_seed = effort, search_seed
+        self._exact, self._beta = bool(exact), beta
+        self._steps, self._search_seed = SEARCH_STEPS[effort], search_seed
         self._search_for = search_for
-        file = SIZED_FILE.format(size=size) if size else FILE
+        file = f"ours-{size}.safetensors" if size else "ours.safetensors"
         self._path = find_checkpoint(
             checkpoint, file, REMEDY, "bench checkpoint import crdr.pth.tar"
         )
@@ -149,9 +153,8 @@ class CRDR:
         rate = "q={q}" if self.accepts == Q_RANGE else f"the q that {self.sweep[0]} takes"
         command = f"CRDR at {rate}, beta={self._beta:g}, entropy path in integers"
         command += ", exact synthesis" if self._exact else ""
-        steps = SEARCH_STEPS[self._effort]
-        command += f", latents searched for in {steps} steps" if steps else ""
-        if steps and self._search_for == REALISM:
+        command += f", latents searched for in {self._steps} steps" if self._steps else ""
+        if self._steps and self._search_for == REALISM:
             from benchmark.system.backbone import ALEXNET
 
             ALEXNET.find()
@@ -206,9 +209,9 @@ class CRDR:
     def _search(self) -> "Search | None":
         from baselines.neural.crdr.refine import Search
 
-        steps = SEARCH_STEPS[self._effort]
         realism = self._search_for == REALISM
-        return Search(steps, LEARNING_RATE, self._search_seed, realism) if steps else None
+        search = Search(self._steps, LEARNING_RATE, self._search_seed, realism)
+        return search if self._steps else None
 
     def _codec(self) -> "PictureCodec":
         load = exact_codec if self._exact else loaded_codec

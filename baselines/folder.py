@@ -9,7 +9,7 @@ from contextlib import suppress
 from hashlib import sha256
 from io import TextIOWrapper
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from baselines.formats.png import read_png
 from benchmark.codec import CodecInfo, Declared, OneOf, Pixels, Setting
@@ -19,6 +19,7 @@ from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import open_regular
 from benchmark.system.text import csv_delimiter
 
+CODES_NOTHING = "{} codes nothing: its pictures and sizes are read from {}"
 COLUMNS = ("image", "setting", "num_bytes")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ppm"}
 
@@ -49,30 +50,28 @@ class Folder:
         self._folder = Path(path)
         self._sizes = self._folder / csv
         self._rows = _index(self._sizes)
+        self._by_stem: dict[tuple[str, float], list[SizeLine]] = defaultdict(list)
         sizes: dict[float, list[int]] = defaultdict(list)
         for row in self._rows.values():
-            sizes[row.setting].append(row.num_bytes)
-        self._by_stem: dict[tuple[str, float], list[SizeLine]] = defaultdict(list)
-        for row in self._rows.values():
             self._by_stem[_without_suffix(row.image), row.setting].append(row)
-        rising = sorted(sizes, key=lambda setting: sum(sizes[setting]) / len(sizes[setting]))
+            sizes[row.setting].append(row.num_bytes)
+        rising = sorted(sizes, key=lambda at: sum(sizes[at]) / len(sizes[at]))
         self.sweep = tuple(Setting("setting", value) for value in rising)
         self.accepts = OneOf(self.sweep)
 
     def describe(self) -> CodecInfo:
         """Return the paths of sizes and pictures; fingerprint the csv file and every picture."""
-        together = sha256(file_sha256(self._sizes).encode())
+        digests = sha256(file_sha256(self._sizes).encode())
         for row in self._rows.values():
             picture = self._folder / row.file
-            together.update(
-                f"{row.file} {file_sha256(picture) if picture.is_file() else ''}".encode()
-            )
+            digest = file_sha256(picture) if picture.is_file() else ""
+            digests.update(f"{row.file} {digest}".encode())
         return CodecInfo(
             version=f"{self.name}, coded elsewhere",
             command=f"reconstructions of setting {{setting}} in {self._folder}, "
             f"sizes in {self._sizes.name}",
             licence="NOASSERTION",
-            fingerprint=together.hexdigest(),
+            fingerprint=digests.hexdigest(),
             revision=1,
             timed="nothing: no coding takes place",
             caveat="bytes=declared",
@@ -80,11 +79,11 @@ class Folder:
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Raise `Unavailable`: nothing is coded."""
-        self._refuse_to_code()
+        raise Unavailable(CODES_NOTHING.format(self.name, self._folder))
 
     def decode(self, data: bytes) -> Pixels:
         """Raise `Unavailable`: nothing is coded."""
-        self._refuse_to_code()
+        raise Unavailable(CODES_NOTHING.format(self.name, self._folder))
 
     def declared(self, image: str, setting: Setting) -> Declared:
         """Return size and picture of a line; `ImageRefused` where either is missing or unusable."""
@@ -116,11 +115,6 @@ class Folder:
             return exact or near[0]
         why = "several lines, none of them" if len(near) > 1 else "no line"
         raise ImageRefused(f"{self._sizes} has {why} for image {image!r} at {setting}: add it")
-
-    def _refuse_to_code(self) -> NoReturn:
-        raise Unavailable(
-            f"{self.name} codes nothing: its pictures and sizes are read from {self._folder}"
-        )
 
 
 def _index(path: Path) -> dict[tuple[str, float], SizeLine]:
@@ -170,32 +164,17 @@ def _lines(path: Path) -> Iterator[SizeLine]:
             number = before + reader.line_num
             where = f"line {number} of {path}"
             image, setting, num_bytes = ((cells[column] or "").strip() for column in COLUMNS)
+            value = math.nan
+            with suppress(ValueError):
+                value = float(setting)
             if not image:
                 raise BadOption(f"{where} names no image")
+            if not math.isfinite(value):
+                raise BadOption(f"{where}: setting is a number, not {setting!r}")
+            if not re.fullmatch(r"0*[1-9][0-9]{0,17}", num_bytes):
+                raise BadOption(f"{where}: num_bytes is a whole number above 0, not {num_bytes!r}")
             default = f"{setting}/{_without_suffix(image)}.png"
-            yield SizeLine(
-                number,
-                image,
-                _number(setting, where),
-                _size(num_bytes, where),
-                cells.get("file") or default,
-            )
-
-
-def _number(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise BadOption(f"{where}: setting is a number, not {text!r}")
-    return value
-
-
-def _size(text: str, where: str) -> int:
-    if not re.fullmatch(r"0*[1-9][0-9]{0,17}", text):
-        raise BadOption(f"{where}: num_bytes is a whole number above 0, not {text!r}")
-    return int(text)
+            yield SizeLine(number, image, value, int(num_bytes), cells.get("file") or default)
 
 
 def _without_suffix(image: str) -> str:

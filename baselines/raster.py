@@ -226,7 +226,22 @@ class JPEG2000(WheelCodec):
         """
         require_accepted(self, setting)
         if self._by_ratio:
-            return _without_comments(_encode_at_ratio(pixels, setting.value))
+            from PIL import Image
+
+            _pillows_openjpeg()
+            stream = BytesIO()
+            resolutions = min(MOST_RESOLUTIONS, min(pixels.shape[:2]).bit_length())
+            Image.fromarray(pixels).save(
+                stream,
+                "JPEG2000",
+                no_jp2=True,
+                quality_mode="rates",
+                quality_layers=[setting.value],
+                irreversible=True,
+                mct=1,
+                num_resolutions=resolutions,
+            )
+            return _without_comments(stream.getvalue())
         from imagecodecs import jpeg2k_encode
 
         data = jpeg2k_encode(
@@ -259,24 +274,6 @@ def _pillows_openjpeg() -> str:
         "this Pillow was built without OpenJPEG, which jpeg2000 calls for a ratio: install Pillow "
         "as a wheel, or use jpeg2000:control=psnr"
     )
-
-
-def _encode_at_ratio(pixels: Pixels, ratio: float) -> bytes:
-    from PIL import Image
-
-    _pillows_openjpeg()
-    stream = BytesIO()
-    Image.fromarray(pixels).save(
-        stream,
-        "JPEG2000",
-        no_jp2=True,
-        quality_mode="rates",
-        quality_layers=[ratio],
-        irreversible=True,
-        mct=1,
-        num_resolutions=min(MOST_RESOLUTIONS, min(pixels.shape[:2]).bit_length()),
-    )
-    return stream.getvalue()
 
 
 def _without_comments(stream: bytes) -> bytes:

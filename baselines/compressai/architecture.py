@@ -1,16 +1,15 @@
 """CompressAI's networks with a hyperprior as an architecture that is trained here."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from baselines.compressai.config import ZooConfig
 from baselines.neural.architecture import Architecture
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
-    from baselines.compressai.network import ZooCoder, ZooNetwork
+    from baselines.compressai.network import ZooNetwork
     from benchmark.codec import Pixels
 
 
@@ -45,12 +44,7 @@ class CompressAIArchitecture(Architecture[ZooConfig]):
         return {}
 
     def coder(
-        self,
-        network: "ZooNetwork",
-        tables: "Mapping[str, Tensor]",
-        device: "torch.device | str" = "cpu",
-    ) -> "ZooCoder":
-        """Return the coder of a network whose buffers hold its tables."""
-        from baselines.compressai.network import ZooCoder
-
-        return ZooCoder(network, device)
+        self, network: "ZooNetwork", tables: "Mapping[str, Tensor]", device: object = "cpu"
+    ) -> Any:
+        """Return CompressAI's own network: the codec `compressai` codes with its methods."""
+        return network.codec

@@ -18,7 +18,7 @@ wrong image, not an error.
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from benchmark.errors import CorruptStream, Unavailable
 from benchmark.facts import Facts, Memory, Typical
 from benchmark.system.digest import files_sha256
 from benchmark.system.machine import package_folder
-from benchmark.system.settings import chosen_device
+from benchmark.system.settings import Device, chosen_device
 from benchmark.system.weights import PublishedFile
 
 if TYPE_CHECKING:
@@ -172,7 +172,13 @@ class CompressAI(ZooCodec):
         package_folder("compressai")
         require_options(self.name, accelerated=(accelerated, (0, 1)), device=(device, DEVICES))
         self._model, self._metric, self._accelerated = model, metric, bool(accelerated)
-        self._device = _choose_device(device, model)
+        by_default = "cpu" if model in weight_files.AUTOREGRESSIVE else chosen_device()
+        self._device: Device = "cuda" if (device or by_default) == "cuda" else "cpu"
+        if self._device == "cuda":
+            import torch
+
+            if not torch.cuda.is_available():
+                raise Unavailable("torch cannot use a GPU here: leave device=cuda out")
         self.num_strings = 1 if "factorized" in model else 2
         sources = weight_files.find_sources(
             model, metric, weights, checkpoint, self._device, self._accelerated
@@ -188,7 +194,11 @@ class CompressAI(ZooCodec):
     def describe(self) -> CodecInfo:
         """Return version, call, CompressAI's licence and the sha256 of the weights."""
         versions = f"CompressAI {version('compressai')}, torch {version('torch')}"
-        trainings = dict.fromkeys(map(_training, self._cards()))
+        trainings: dict[str, None] = {}
+        for card in self._cards():
+            steps = f"{card.steps} steps of {card.crops} crops in all: {card.training_data}"
+            training = card.training if card.steps is None else steps
+            trainings["N={}, M={}, {}".format(*card.config.widths, training)] = None
         layers = "accelerated layers" if self._accelerated else "CompressAI's own layers"
         return CodecInfo(
             version="; ".join((versions, layers, *trainings)),
@@ -245,14 +255,6 @@ class CompressAI(ZooCodec):
         return CAVEATS.get(self._kind, "")
 
 
-def _training(card: Card) -> str:
-    n, m = card.config.widths
-    if card.steps is None:
-        return f"N={n}, M={m}, {card.training}"
-    crops = f"{card.steps} steps of {card.crops} crops in all"
-    return f"N={n}, M={m}, {crops}: {card.training_data}"
-
-
 def padding(width: int, height: int) -> tuple[int, int, int, int]:
     """Return the padding of CompressAI's evaluation: left, top, padded width, padded height.
 
@@ -261,15 +263,3 @@ def padding(width: int, height: int) -> tuple[int, int, int, int]:
     """
     wide, high = container.padded(width, height)
     return (wide - width) // 2, (high - height) // 2, wide, high
-
-
-def _choose_device(asked: str, model: str) -> Literal["cpu", "cuda"]:
-    if not asked and model in weight_files.AUTOREGRESSIVE:
-        return "cpu"
-    if (asked or chosen_device()) != "cuda":
-        return "cpu"
-    import torch
-
-    if not torch.cuda.is_available():
-        raise Unavailable("torch cannot use a GPU here: leave device=cuda out")
-    return "cuda"

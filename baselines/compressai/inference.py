@@ -124,6 +124,7 @@ class ListedGaussian(nn.Module):
     def __init__(self, stock: Any) -> None:
         super().__init__()
         self.stock = stock
+        self.quantize, self.dequantize = stock.quantize, stock.dequantize
         self._coder = stock.entropy_coder
         self.cdf_length, self.offset = stock.cdf_length, stock.offset
         self._lengths, self._offsets = self.cdf_length.tolist(), self.offset.tolist()
@@ -137,26 +138,13 @@ class ListedGaussian(nn.Module):
         bounded = self.stock.lower_bound_scale(scales)
         return torch.bucketize(bounded, self.stock.scale_table[:-1], out_int32=True)
 
-    def quantize(self, inputs: Tensor, mode: str, means: Tensor | None = None) -> Tensor:
-        """Quantise `inputs` as CompressAI does."""
-        rounded: Tensor = self.stock.quantize(inputs, mode, means)
-        return rounded
-
-    def dequantize(self, symbols: Tensor, means: Tensor | None = None) -> Tensor:
-        """Return the float32 values of `symbols`, as CompressAI does."""
-        values: Tensor = self.stock.dequantize(symbols, means)
-        return values
-
     def compress(self, inputs: Tensor, indexes: Tensor, means: Tensor | None = None) -> list[bytes]:
         """Return a string for each of the N latents (N, C, H, W)."""
         symbols = self.quantize(inputs, "symbols", means)
+        tables = self.quantized_cdf, self._lengths, self._offsets
         return [
             self._coder.encode_with_indexes(
-                symbol.flatten().tolist(),
-                index.flatten().tolist(),
-                self.quantized_cdf,
-                self._lengths,
-                self._offsets,
+                symbol.flatten().tolist(), index.flatten().tolist(), *tables
             )
             for symbol, index in zip(symbols, indexes, strict=True)
         ]
@@ -169,13 +157,11 @@ class ListedGaussian(nn.Module):
         means: Tensor | None = None,
     ) -> Tensor:
         """Return the latents (N, C, H, W) that `compress` rounded."""
-        symbols = np.empty(tuple(indexes.shape), np.int32)
-        for i, (string, index) in enumerate(zip(strings, indexes, strict=True)):
-            values = self._coder.decode_with_indexes(
-                string, index.flatten().tolist(), self.quantized_cdf, self._lengths, self._offsets
-            )
-            symbols[i] = np.array(values, np.int32).reshape(symbols.shape[1:])
-        latents: Tensor = self.stock.dequantize(
-            torch.from_numpy(symbols).to(indexes.device), means, dtype
-        )
+        tables = self.quantized_cdf, self._lengths, self._offsets
+        symbols = [
+            self._coder.decode_with_indexes(string, index.flatten().tolist(), *tables)
+            for string, index in zip(strings, indexes, strict=True)
+        ]
+        whole = torch.from_numpy(np.array(symbols, np.int32)).to(indexes.device)
+        latents: Tensor = self.stock.dequantize(whole.reshape(indexes.shape), means, dtype)
         return latents

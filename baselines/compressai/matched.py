@@ -38,10 +38,9 @@ def matched_suite(
     budgets = [(number, "", levels) for number in range(1, len(LAMBDAS) + 1)]
     for number, kind, parts in [*budgets, (WHOLE, "-whole", 1)]:
         lmbda = LAMBDAS[number - 1]
+        subject = compressai(HYPERPRIOR, lmbda, widths)
         single = single_rate(recipe, lmbda, parts, learning_rate)
-        members.append(
-            (f"hyperprior{kind}-{number}", compressai(HYPERPRIOR, lmbda, widths), single)
-        )
+        members.append((f"hyperprior{kind}-{number}", subject, single))
     return tuple(
         TrainingRun(name, folder / name, folder / f"{name}.safetensors", subject, trained)
         for name, subject, trained in members
@@ -66,9 +65,9 @@ def single_rate(
     first = recipe.stages[0]
     lambdas = (rate_weight(lmbda),)
     if len(recipe.stages) == 1 and first.kind == "single_rate" and parts == 1:
-        rate = first.learning_rate if learning_rate is None else learning_rate
+        rate = learning_rate or first.learning_rate
         return replace(recipe, stages=(replace(first, lambdas=lambdas, learning_rate=rate),))
-    rate = LEARNING_RATE if learning_rate is None else learning_rate
+    rate = learning_rate or LEARNING_RATE
     kind = objective_class("single_rate").stage_type
     stages = []
     for float32 in dict.fromkeys(stage.float32 for stage in recipe.stages):

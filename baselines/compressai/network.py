@@ -3,9 +3,6 @@
 The architectures are CompressAI's own, at any widths, and trained as CompressAI trains them: the
 decoder sees the latent with the uniform noise that its bits are counted with. There is one network
 for each rate, without controls. CompressAI is imported with the first network.
-
-Their coder is CompressAI's own. It computes the entropy model's parameters in floating point: a
-stream decodes on the kind of device, with the versions and number of threads that it was made with.
 """
 
 import math
@@ -16,15 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from baselines.compressai.config import MODELS, ZooConfig
-from baselines.neural.bitstream.container import ByteReader, varint
 from baselines.neural.blocks.start_values import add_transform, transforms_of
 from baselines.neural.network import Estimate, Network
-from benchmark.errors import CorruptStream
 
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
 GAMMA = 0.01  # of GDN at the start: the root of 1 + GAMMA x^2 is near 1
 LEAST_SPREAD = 0.15  # least scale of a latent channel at the start
-SPARE_BYTES = 1 << 16  # zeros behind a string, for where a damaged one leads CompressAI's decoder
 NOISE = 0.001  # standard deviation of what is added to the kernels of a transform
 
 
@@ -121,58 +115,3 @@ class ZooNetwork(Network):
     def load_stored_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over a state dict of CompressAI's, tables of any size."""
         self.codec = type(self.codec).from_state_dict(dict(state))
-
-
-class ZooCoder:
-    """Entropy coder and transforms of one CompressAI network, whose tables are up to date."""
-
-    stride, latent_stride, margin = 64, 16, 0
-
-    def __init__(self, network: ZooNetwork, device: torch.device | str = "cpu") -> None:
-        self._net = network.codec.to(device)
-        self._has_means = network.has_means
-        self.latent_channels = int(self._net.M)
-
-    def analyse(self, images: Tensor, controls: None) -> Tensor:
-        """Return y (1, M, H / 16, W / 16) of images (1, 3, H, W) in [-1, 1]."""
-        latents: Tensor = self._net.g_a((images + 1) / 2)
-        return latents
-
-    def synthesise(self, latents: Tensor, controls: None) -> Tensor:
-        """Return the images (1, 3, H, W), about [-1, 1], of y as decoded."""
-        images: Tensor = self._net.g_s(latents) * 2 - 1
-        return images
-
-    def encode(self, latents: Tensor) -> bytes:
-        """Return the bytes of y: the length of z's string as a varint, z's string, y's string."""
-        bottleneck, gaussian = self._net.entropy_bottleneck, self._net.gaussian_conditional
-        hyper = self._net.h_a(latents if self._has_means else latents.abs())
-        (z_string,) = bottleneck.compress(hyper)
-        means, indexes = self._parameters(bottleneck.decompress([z_string], hyper.shape[2:]))
-        (y_string,) = gaussian.compress(latents, indexes, means=means)
-        return b"".join([varint(len(z_string)), z_string, y_string])
-
-    def decode(self, data: bytes, rows: int, columns: int) -> Tensor:
-        """Return y (1, M, rows, columns) as decoded; damaged bytes may give wrong latents.
-
-        Raises `CorruptStream` for lengths that do not add up.
-        """
-        reader = ByteReader(data)
-        z_string = reader.take(reader.varint())
-        spare = bytes(SPARE_BYTES + 15 * len(data) + 4 * rows * columns * self.latent_channels)
-        try:
-            hyper = self._net.entropy_bottleneck.decompress(
-                [z_string + spare], (rows // 4, columns // 4)
-            )
-            means, indexes = self._parameters(hyper)
-            latents: Tensor = self._net.gaussian_conditional.decompress(
-                [reader.rest() + spare], indexes, means=means
-            )
-        except (RuntimeError, ValueError) as error:
-            raise CorruptStream(f"CompressAI cannot decode the string: {error}") from error
-        return latents
-
-    def _parameters(self, hyper: Tensor) -> tuple[Tensor | None, Tensor]:
-        predicted = self._net.h_s(hyper)
-        scales, means = predicted.chunk(2, 1) if self._has_means else (predicted, None)
-        return means, self._net.gaussian_conditional.build_indexes(scales)

@@ -5,7 +5,7 @@ n bits, luma is (2^n - 1) Y', chroma is (2^n - 1) C plus 2^(n-1), each rounded o
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ Subsampling = Literal[444, 420]
 # "down" is a cast to integers. No codec here uses it: it is a frequent mistake of conversions
 # elsewhere, whose cost `conversion_alone` measures.
 Rounding = Literal["nearest", "down"]
+ROUND: dict[Rounding, Callable[[Any], Any]] = {"nearest": np.rint, "down": np.floor}
 
 
 class Planes(NamedTuple):
@@ -77,7 +78,7 @@ def ycbcr_to_rgb(planes: Planes, depth: int, rounding: Rounding = "nearest") -> 
     red = luma + 2 * (WHOLE - KR) / WHOLE * cr
     blue = luma + 2 * (WHOLE - KB) / WHOLE * cb
     green = (WHOLE * luma - KR * red - KB * blue) / KG
-    levels = _whole(np.stack([red, green, blue], axis=2), rounding)
+    levels = ROUND[rounding](np.stack([red, green, blue], axis=2))
     pixels: Pixels = np.clip(levels, 0, 255).astype(np.uint8)
     return pixels
 
@@ -122,12 +123,8 @@ def double(plane: NDArray[Any]) -> Samples:
 
 def _quantise(samples: Samples, unit: int, depth: int, offset: int, rounding: Rounding) -> Plane:
     top = 2**depth - 1
-    codes: Plane = np.clip(_whole(samples * top / (255 * unit) + offset, rounding), 0, top)
+    codes: Plane = np.clip(ROUND[rounding](samples * top / (255 * unit) + offset), 0, top)
     return codes.astype(np.uint8 if depth <= 8 else np.uint16)
-
-
-def _whole(samples: Samples, rounding: Rounding) -> Samples:
-    return np.rint(samples) if rounding == "nearest" else np.floor(samples)
 
 
 def _halve_rows(rows: NDArray[Any], site: float) -> Samples:

@@ -25,6 +25,7 @@ from benchmark.facts import Facts, Memory, Typical
 from benchmark.system.conversation import Conversation
 
 PROTOCOL = 1  # of rdrbench_worker.py
+Answer = dict[str, Any]
 SECONDS_TO_DESCRIBE = 300.0  # imports, and hashes of weights
 
 
@@ -53,13 +54,13 @@ class Worker:
         """Return what the contender file says of name, memory and seconds."""
         contender = read_contender(Path(options["file"]))
         seconds = contender.seconds_per_megapixel
-        typical = (Typical("", ((0.0, seconds),), "cuda" if contender.gpu else "cpu"),)
+        typical = Typical("", ((0.0, seconds),), "cuda" if contender.gpu else "cpu")
         pixel = 1e9 * contender.memory_gb / 1e6  # as if for a megapixel
         return Facts(
             title=contender.name,
             kind="learned",
             memory=Memory(pixel or 60, 0, torch=False),
-            typical=typical if seconds else (),
+            typical=(typical,) if seconds else (),
         )
 
     @property
@@ -98,9 +99,8 @@ class Worker:
             shape = (int(answer["height"]), int(answer["width"]), 3)
             return np.frombuffer(body, np.uint8).reshape(shape)
         except (KeyError, TypeError, ValueError):
-            raise ProgramFailed(
-                f"{self.name} decoded {len(body):,} bytes of no known size"
-            ) from None
+            what = f"{self.name} decoded {len(body):,} bytes of no known size"
+            raise ProgramFailed(what) from None
 
     def close(self) -> None:
         """End the process, if it was started."""
@@ -114,10 +114,10 @@ class Worker:
         try:
             about, _ = self._ask({"do": "describe", "weights": [*weights]}, b"", 0)
         except ProgramFailed as failed:
+            remedy = f"bench worker check {self._contender.file}"
             raise Unavailable(
-                f"{self.name} cannot be started: {failed}; see `bench worker check "
-                f"{self._contender.file}`",
-                Reason("program", self.name, f"bench worker check {self._contender.file}"),
+                f"{self.name} cannot be started: {failed}; see `{remedy}`",
+                Reason("program", self.name, remedy),
             ) from failed
         finally:
             self.close()
@@ -131,23 +131,21 @@ class Worker:
             require_weights(self._contender, about["weights"])
         return about
 
-    def _ask(
-        self, message: Mapping[str, Any], body: bytes, most: int
-    ) -> tuple[dict[str, Any], bytes]:
+    def _ask(self, message: Mapping[str, Any], body: bytes, most: int) -> tuple[Answer, bytes]:
         contender = self._contender
         if self._conversation is None or self._conversation.closed:
             environment = {**os.environ, **contender.environment, **own_gpu(contender.gpu)}
             here = contender.file.parent if contender.ssh else contender.folder
             if not here.is_dir():
+                remedy = f"bench worker setup {contender.file}"
                 raise Unavailable(
-                    f"{self.name} needs the folder {here}, which is not there: get it by `bench "
-                    f"worker setup {contender.file}`",
-                    Reason("program", self.name, f"bench worker setup {contender.file}"),
+                    f"{self.name} needs the folder {here}, which is not there: get it by "
+                    f"`{remedy}`",
+                    Reason("program", self.name, remedy),
                 )
             self._conversation = Conversation(contender.command(), here, environment)
-        seconds = max(
-            contender.timeout_seconds, SECONDS_TO_DESCRIBE * (message["do"] == "describe")
-        )
+        least = SECONDS_TO_DESCRIBE if message["do"] == "describe" else 0
+        seconds = max(contender.timeout_seconds, least)
         answer, data = self._conversation.ask(message, body, seconds, most)
         if "error" in answer:
             self.close()
@@ -163,9 +161,8 @@ def require_weights(contender: Contender, digests: Mapping[str, str]) -> None:
         digest, wanted = digests.get(path, ""), weight.get("sha256", "")
         if digest and (not wanted or digest.startswith(wanted)):
             continue
-        wrong = (
-            f"has the sha256 {digest[:12]}..., not {wanted[:12]}..." if digest else "is not there"
-        )
+        wrong = f"has the sha256 {digest[:12]}..., not {wanted[:12]}..."
+        wrong = wrong if digest else "is not there"
         remedy = f"bench worker setup {contender.file}"
         raise Unavailable(
             f"{contender.name}: the weight file {path} {wrong}; get it by `{remedy}`",

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.Image import Exif, frombytes
 from PIL.JpegImagePlugin import JpegImageFile
@@ -39,6 +40,13 @@ LOSSLESS_TIFF = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000}  # none, fax, LZW
 FAX_IN_TIFF = {2, 3, 4}  # CCITT, which imagecodecs does not read
 JPEG_IN_TIFF = {6, 7, 33007}
 MAX_WEBP_SIDE = 16383
+# Forms of other files, to be named
+OTHERS = {
+    rb"GIF8": "GIF",
+    rb".{4}ftypavi[fs]": "AVIF",
+    rb".{4}ftyp(hei|hev|mif1|msf1)": "HEIC",
+    rb"\xff\x0a|\0\0\0\x0cJXL ": "JPEG XL",
+}
 _TIFF_WHITE_IS_0, _TIFF_BLACK_IS_0, _TIFF_RGB, _TIFF_PALETTE = 0, 1, 2, 3  # photometric
 _TIFF_CMYK, _TIFF_YCBCR = 5, 6
 
@@ -59,10 +67,12 @@ class _Raster(NamedTuple):
 def read_image(path: str | Path, flatten: bool = False) -> Photograph:
     """Decode the file at `path`; see `decode_image`."""
     file = Path(path)
-    return _photograph(file.name, lambda: _contents(file), flatten)
+    return decode_image(file.name, lambda: _contents(file), flatten)
 
 
-def decode_image(name: str, data: bytes, flatten: bool = False) -> Photograph:
+def decode_image(
+    name: str, contents: bytes | Callable[[], bytes], flatten: bool = False
+) -> Photograph:
     """Decode a file's bytes to RGB, turned upright by EXIF; grey and palette become RGB.
 
     Raises `ImageRefused` for anything but one whole 8-bit picture: an empty, damaged or truncated
@@ -71,13 +81,10 @@ def decode_image(name: str, data: bytes, flatten: bool = False) -> Photograph:
     is blended with white (rounded to nearest) and CMYK becomes RGB by Pillow's formula. Fewer than
     8 bits are scaled to 0..255. An MPO file gives its first picture, as in every JPEG decoder.
     """
-    return _photograph(name, lambda: data, flatten)
-
-
-def _photograph(name: str, contents: Callable[[], bytes], flatten: bool) -> Photograph:
     name = name if name.isprintable() else ascii(name)
     try:
-        samples, orientation, lossy = _decode(contents(), flatten)
+        data = contents if isinstance(contents, bytes) else contents()
+        samples, orientation, lossy = _decode(data, flatten)
         if samples.shape[2] in (2, 4):
             samples = _without_alpha(samples, flatten)
     except ImageRefused as refused:
@@ -114,7 +121,9 @@ def _decode(data: bytes, flatten: bool) -> _Raster:
     for magic, read in _READERS:
         if re.match(magic, data, re.DOTALL):
             return read(data, flatten)
-    other = "".join(f", but {name}" for magic, name in _OTHERS if re.match(magic, data, re.DOTALL))
+    other = "".join(
+        f", but {name}" for magic, name in OTHERS.items() if re.match(magic, data, re.S)
+    )
     raise ImageRefused(f"is not a PNG, JPEG, WebP, TIFF, PPM or BMP file{other}: convert it to PNG")
 
 
@@ -124,7 +133,7 @@ def _read_png(data: bytes, flatten: bool) -> _Raster:
     image = PngImageFile(BytesIO(data))
     if getattr(image, "n_frames", 1) > 1:
         raise ImageRefused("is an animation")
-    raster = _from_pillow(image, flatten, lossy=False, num_bytes=len(data))
+    raster = _from_pillow(image, flatten, len(data))
     if lacks_rows(data, image):
         raise ImageRefused("is damaged or truncated: its last rows are not there")
     return raster
@@ -135,7 +144,7 @@ def _read_jpeg(data: bytes, flatten: bool) -> _Raster:
     scans = data.count(START_OF_SCAN)  # within a scan the byte 255 is followed by 0
     if scans > MAX_SCANS or scans * math.prod(image.size) > MAX_SCANNED_PIXELS:
         raise ImageRefused(f"has {scans} scans of its {math.prod(image.size)} pixels: too many")
-    raster = _from_pillow(image, flatten, lossy=True, num_bytes=len(data))
+    raster = _from_pillow(image, flatten, len(data), lossy=True)
     if lacks_blocks(data, image):
         raise ImageRefused("is damaged or truncated: its last blocks are not there")
     return raster
@@ -149,18 +158,15 @@ def _read_ppm(data: bytes, flatten: bool) -> _Raster:
             raise ImageRefused("has no PPM header that can be read")
         if int(header[1]) > 255:  # Pillow would cut it to 8 bits
             _refuse_samples(f"{int(header[1]).bit_length()} bits")
-    return _from_pillow(PpmImageFile(BytesIO(data)), flatten, lossy=False, num_bytes=len(data))
+    return _from_pillow(PpmImageFile(BytesIO(data)), flatten, len(data))
 
 
 def _read_bmp(data: bytes, flatten: bool) -> _Raster:
-    return _from_pillow(BmpImageFile(BytesIO(data)), flatten, lossy=False, num_bytes=len(data))
+    return _from_pillow(BmpImageFile(BytesIO(data)), flatten, len(data))
 
 
 def _from_pillow(
-    image: PngImageFile | JpegImageFile | PpmImageFile | BmpImageFile,
-    flatten: bool,
-    lossy: bool,
-    num_bytes: int,
+    image: ImageFile.ImageFile, flatten: bool, num_bytes: int, lossy: bool = False
 ) -> _Raster:
     """Read an image of a plugin opened directly, since `Image.open` warns of large files."""
     _refuse_large(*image.size, num_bytes)
@@ -325,10 +331,4 @@ _READERS: tuple[tuple[bytes, Callable[[bytes, bool], _Raster]], ...] = (
     (rb"II[*+]\x00|MM\x00[*+]", _read_tiff),
     (rb"P[1-6][\s#]", _read_ppm),
     (rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", _read_bmp),  # 2 letters may begin a text
-)
-_OTHERS = (
-    (rb"GIF8", "GIF"),
-    (rb".{4}ftypavi[fs]", "AVIF"),
-    (rb".{4}ftyp(hei|hev|mif1|msf1)", "HEIC"),
-    (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
 )

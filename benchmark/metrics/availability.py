@@ -58,18 +58,12 @@ def lacking(names: Iterable[str], *, loaded: bool = False) -> dict[str, str]:
     Files, programs and packages are looked for, and no network is loaded; with `loaded`, each
     metric is constructed for the CPU, which also finds a weight file that is damaged.
     """
-    reasons: dict[str, str | None] = {}  # by what is computed per image
-    result = {}
-    for name in names:
-        (of_image,) = scored_by_image([name])
-        if of_image not in reasons:
-            reasons[of_image] = _reason(of_image, loaded)
-        if (reason := reasons[of_image]) is not None:
-            result[name] = reason
-    return result
+    of_image = {name: scored_by_image([name])[0] for name in names}
+    reasons = {name: _reason(name, loaded) for name in dict.fromkeys(of_image.values())}
+    return {name: reasons[each] for name, each in of_image.items() if reasons[each]}
 
 
-def _reason(of_image: str, loaded: bool) -> str | None:
+def _reason(of_image: str, loaded: bool) -> str:
     kind, of_user = metric_class(of_image), names_file(of_image)
     require = getattr(kind, "require", None)
     try:
@@ -79,7 +73,7 @@ def _reason(of_image: str, loaded: bool) -> str | None:
             kind("cpu")
     except Unavailable as missing:
         return reason_text(missing)
-    return None
+    return ""
 
 
 def computable(of_images: Iterable[str], absent: Iterable[str]) -> tuple[str, ...]:
@@ -89,17 +83,17 @@ def computable(of_images: Iterable[str], absent: Iterable[str]) -> tuple[str, ..
 
 
 def by_kind(reasons: Iterable[tuple[str, str]], then: str = "") -> list[str]:
-    """Return one line for each kind of thing that is absent: "LPIPS, DISTS: weights absent (...)".
+    """Return a line for each kind of thing that is absent: "LPIPS, DISTS: weights absent (...)".
 
-    reasons: pairs of a metric, by its name or label, and why it cannot be computed. then: what is
-    to be done after the commands that a line ends with.
+    reasons: pairs of a metric and why it cannot be computed. then: what is to be done after the
+    commands that a line ends with.
     """
     kinds: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for name, reason in reasons:
         what, command = absence(reason)
         names, commands = kinds.setdefault(what, ({}, {}))
         names[name] = None
-        commands |= dict.fromkeys(filter(None, [command]))
+        commands |= {command: None} if command else {}
     return [
         f"{', '.join(names)}: {what}"
         + (f" ({', '.join(commands)}{then and f', then {then}'})" if commands else "")

@@ -47,9 +47,8 @@ class Reduced:
 
     value: float
     # (images,) of sum 0, the derivative of the value to each image's weight times the images: for
-    # the mean of x it is x - mean(x). The value without image i is about value - influence[i] /
-    # (images - 1), the standard error sqrt(sum(influence**2) / (images * (images - 1))), the
-    # infinitesimal jackknife. None where there is no derivative: see `has_influence`.
+    # the mean of x it is x - mean(x). The standard error is the infinitesimal jackknife's,
+    # sqrt(sum(influence**2) / (images * (images - 1))). None: see `has_influence`.
     influence: NDArray[np.float64] | None = None
 
 
@@ -104,7 +103,7 @@ def patches_by_image(
 
 
 def require_patches(count: int, least: int, what: str) -> None:
-    """Raise `NotMeasurable` where a metric needs more patches than there are."""
+    """Raise `NotMeasurable` where there are fewer patches than a metric needs."""
     if count < least:
         raise NotMeasurable(f"{what} needs at least {least} patches, here are {count}")
 

@@ -13,7 +13,7 @@ the unscaled patch, with ImageNet's normalisation.
 """
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -63,11 +63,10 @@ def cut_patches(pixels: Pixels, side: int = SIDE_PX) -> list[Pixels]:
 
 
 class PatchSpace(ABC):
-    """Feature space of an image's patches, computed in batches.
+    """Feature space of an image's patches, computed in batches by the network of a subclass.
 
-    A subclass gives the network. float32 on "cpu"; float64 on any other device, where float32 may
-    silently mean TF32. Devices, numbers of threads and batches differ by less than 1e-5 of the
-    largest feature.
+    float32 on "cpu"; float64 on any other device, where float32 may silently mean TF32. Devices,
+    numbers of threads and batches differ by less than 1e-5 of the largest feature.
     """
 
     side_px: ClassVar[int] = SIDE_PX
@@ -128,12 +127,19 @@ class Inception256(PatchSpace):
     def __init__(self, device: str = "cpu") -> None:
         """Raise `Unavailable` where the network's weights are missing or others."""
         super().__init__(device)
-        path = _find_inception()  # before torch is imported
+        path = self.require()  # before torch is imported
+        from unittest.mock import patch
+
         import torch
+        from pytorch_fid import inception
         from torch.nn.utils.fusion import fuse_conv_bn_eval
 
         state = load_pinned(path, INCEPTION_SHA256, f"pytorch-fid's {INCEPTION_FILE}")
-        network = _pytorch_fid(state, self.scales)
+        # The constructor would download weights, and draws random numbers before it overwrites them
+        loader = patch.object(inception, "load_state_dict_from_url", lambda *_, **__: state)
+        with loader, torch.random.fork_rng(devices=[]):
+            network = inception.InceptionV3(resize_input=self.scales, normalize_input=self.scales)
+        network.eval()
         # Folded in float64. Folding and the memory layout make it 1.6 times as fast on a CPU.
         for part in list(network.double().modules()):
             if hasattr(part, "bn"):
@@ -141,9 +147,11 @@ class Inception256(PatchSpace):
         self._network = network.to(device, self._dtype).to(memory_format=torch.channels_last)
 
     @staticmethod
-    def require() -> None:
-        """Raise `Unavailable` where the weights are missing; nothing is loaded."""
-        _find_inception()
+    def require() -> "Path":
+        """Return the file of the weights; `Unavailable` where it is missing."""
+        command = "bench fetch inception"
+        remedy = f"run `{command}`, or put pytorch-fid's {INCEPTION_FILE} into one of them"
+        return find_weights(INCEPTION_FILES, remedy, command)
 
     def vectors(self, patches: "Tensor") -> "Tensor":
         """Return Inception's last pooled features, (n, 2048)."""
@@ -163,24 +171,6 @@ class InceptionTF256(Inception256):
         """Return Inception's last pooled features, (n, 2048)."""
         scaled = _scaled_from_corner(patches * 255, INCEPTION_SIDE_PX)
         return super().vectors((scaled - 128) / 128)
-
-
-def _find_inception() -> "Path":
-    command = "bench fetch inception"
-    remedy = f"run `{command}`, or put pytorch-fid's {INCEPTION_FILE} into one of them"
-    return find_weights(INCEPTION_FILES, remedy, command)
-
-
-def _pytorch_fid(state: "dict[str, Tensor]", scales: bool) -> Any:
-    # Its constructor would download weights, and draws random numbers before it overwrites them.
-    from unittest.mock import patch
-
-    import torch
-    from pytorch_fid import inception
-
-    loader = patch.object(inception, "load_state_dict_from_url", lambda *_, **__: state)
-    with loader, torch.random.fork_rng(devices=[]):
-        return inception.InceptionV3(resize_input=scales, normalize_input=scales).eval()
 
 
 def _scaled_from_corner(patches: "Tensor", side: int) -> "Tensor":

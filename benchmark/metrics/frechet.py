@@ -35,10 +35,10 @@ BLOCK_PATCHES = 2048  # at 2048 dimensions 34 MB a block of float64
 def frechet(reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
     """Return the Frechet distance of all patches of the images, and each image's influence on it.
 
-    The influence is the derivative to a weight that multiplies all patches of one image in both
-    sets, in sums and in counts alike, times the number of images; the factor n / (n - 1) of the
-    covariances is a constant, so influences add up to 0. The derivative of a nuclear norm |K| with
-    K = U S V' is U V', which leaves to patch a the leverages sum_k S_k (U_ak^2 + V_ak^2).
+    The influence is the derivative to a weight of an image's patches in both sets, in sums and in
+    counts alike, times the number of images; the factor n / (n - 1) of the covariances is a
+    constant, so influences add up to 0. The derivative of a nuclear norm |K| with K = U S V' is
+    U V', which leaves to patch a the leverages sum_k S_k (U_ak^2 + V_ak^2).
 
     Standard errors are right where patches outnumber dimensions; with fewer they are too large, by
     a third for 24 images of 8 patches and 512 dimensions. `NotMeasurable` under two patches.
@@ -77,10 +77,8 @@ def frechet_at_infinity(reference: Sequence[Features], decoded: Sequence[Feature
 def random_halves(reference: Sequence[Features]) -> list[NDArray[np.intp]]:
     """Return the indices of the images in either half."""
     # Sums put the images in an order that does not depend on the last digits of their features.
-    sums = [features.sum(dtype=np.float64) for features in reference]
-    images = len(reference)
-    order = np.argsort(sums)[np.random.default_rng(images).permutation(images)]
-    return np.array_split(order, 2)
+    order = np.argsort([features.sum(dtype=np.float64) for features in reference])
+    return np.array_split(order[np.random.default_rng(len(order)).permutation(len(order))], 2)
 
 
 class FrechetDistance(DistributionMetric):

@@ -29,17 +29,11 @@ class Measure:
     @classmethod
     def named(cls, name: str) -> "Measure":
         """Return the metric of that name in the registry."""
-        metric = metric_class(name)
-        of_sets = name in DISTRIBUTION_METRICS
-        presentation = getattr(metric, "presentation", Presentation())
-        return cls(
-            metric.column,
-            metric.label,
-            metric.better,
-            **(presentation._asdict() | ({"kind": "realism"} if of_sets else {})),
-            of_sets=of_sets,
-            by_image=not of_sets or has_influence(metric),
-        )
+        metric, of_sets = metric_class(name), name in DISTRIBUTION_METRICS
+        facts = getattr(metric, "presentation", Presentation())._asdict()
+        if of_sets:
+            facts |= {"kind": "realism", "of_sets": True, "by_image": has_influence(metric)}
+        return cls(metric.column, metric.label, metric.better, **facts)
 
     @property
     def saturating(self) -> bool:
@@ -66,11 +60,7 @@ class Measure:
         return -10 * math.log10(1 - value) if value < 1 else math.inf
 
     def undrawn(self, place: float) -> float:
-        """Return the value at a place on the axis, the inverse of `drawn`.
-
-        >>> Measure("ms_ssim", "MS-SSIM", "higher", "saturating").undrawn(10.0)
-        0.9
-        """
+        """Return the value at a place on the axis, the inverse of `drawn`."""
         return 1 - 10 ** (-place / 10) if self.saturating else place
 
     def quality(self, value: float) -> float:
@@ -88,11 +78,7 @@ class Measure:
         return place if self.better == "higher" else -place
 
     def value(self, quality: float) -> float:
-        """Return the value of a quality, the inverse of `quality`.
-
-        >>> Measure("fd", "FD", "lower", "decades").value(-2.0)
-        100.0
-        """
+        """Return the value of a quality, the inverse of `quality`."""
         place = quality if self.better == "higher" else -quality
         return float(10**place) if self.scale == "decades" else self.undrawn(place)
 

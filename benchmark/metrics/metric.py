@@ -8,8 +8,8 @@ from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, Reason
 
 Better = Literal["higher", "lower"]
-# linear: values as they are. decades: a logarithmic axis once values span more than a factor of
-# ten. saturating: values crowd towards 1 and are drawn as -10 log10(1 - value), in dB.
+# decades: a logarithmic axis once values span more than a factor of ten. saturating: values crowd
+# towards 1 and are drawn as -10 log10(1 - value), in dB.
 Scale = Literal["linear", "decades", "saturating"]
 # distortion: differences of pixels. perceptual quality: a distortion too, as it is seen (LPIPS,
 # DISTS). realism: how far decoded images are from photographs, whatever their sources, as all

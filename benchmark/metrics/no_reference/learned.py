@@ -10,7 +10,7 @@ pyiqa is an optional dependency, whose licence forbids commercial use; its weigh
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,7 +38,7 @@ class LearnedRating(ImageMetric):
 
     def __init__(self, device: str = "cpu") -> None:
         """Raise `Unavailable` where pyiqa or the weights are missing or others."""
-        path = self._find()
+        path = self.require()
         self._device = device
         try:
             self._network = self.open(path, device)
@@ -46,12 +46,8 @@ class LearnedRating(ImageMetric):
             raise Unavailable(f"{self.label} needs all that pyiqa needs: {error}") from error
 
     @classmethod
-    def require(cls) -> None:
-        """Raise `Unavailable` where pyiqa or the weights are missing; nothing is loaded."""
-        cls._find()
-
-    @classmethod
-    def _find(cls) -> Path:
+    def require(cls) -> Path:
+        """Return the weights' file; `Unavailable` where pyiqa or it is missing; nothing is loaded."""
         require_pyiqa(cls.label)
         command = f"bench fetch {cls.column}"
         return find_weights(
@@ -131,12 +127,11 @@ class MANIQA(LearnedRating):
 def require_pyiqa(metric: str) -> None:
     """Raise `Unavailable`, on behalf of a metric, unless pyiqa of the known release is here."""
     command = f"pip install pyiqa=={VERSION} 'setuptools<82'"
-    try:
-        result = version("pyiqa") if find_spec("pyiqa") else ""
-    except PackageNotFoundError:
-        result = ""
-    if result != VERSION:
-        here = f" {VERSION}, here is {result}" if result else ""
+    release = ""
+    with suppress(PackageNotFoundError):
+        release = version("pyiqa") if find_spec("pyiqa") else ""
+    if release != VERSION:
+        here = f" {VERSION}, here is {release}" if release else ""
         raise Unavailable(
             f"{metric} needs the Python package pyiqa{here}: run `{command}`",
             Reason("package", "pyiqa", command),

@@ -25,7 +25,6 @@ Floats = NDArray[np.float64]
 FILE = "niqe_modelparameters.mat"
 SHA256 = "fa2aa4d12dd9595c3fb6bf8b4e1a15c79d5d1469238d0901c88dead195be578d"
 BLOCK_PX = 96
-SCALES = (1, 2)
 # MATLAB's rgb2gray: the first row of the inverse of its matrix from YIQ to RGB
 GREY = (0.298936021293775, 0.587043074451121, 0.114020904255103)
 SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))  # of a block's values to their neighbours', cyclic
@@ -47,7 +46,7 @@ class NIQE(ImageMetric):
 
     def __init__(self, device: str = "cpu") -> None:
         """Ignore `device`; `Unavailable` where the pristine model is missing or another."""
-        path = _find_model()
+        path = self.require()
         require_pinned(path, SHA256, "the model of NIQE's release")
         from scipy.io import loadmat
 
@@ -56,9 +55,11 @@ class NIQE(ImageMetric):
         self._covariance = model["cov_prisparam"]
 
     @staticmethod
-    def require() -> None:
-        """Raise `Unavailable` where the pristine model is missing; nothing is loaded."""
-        _find_model()
+    def require() -> Path:
+        """Return the pristine model's file; `Unavailable` where it is missing."""
+        command = "bench fetch niqe"
+        remedy = f"run `{command}`, or put the release's file as {FILE}"
+        return find_weights((FILE,), remedy, command)
 
     def prepare(self, reference: Pixels) -> tuple[int, ...]:
         """Return the source's shape; `NotMeasurable` where there are fewer than two blocks."""
@@ -91,17 +92,12 @@ def block_features(pixels: Pixels) -> Floats:
     """Return the statistics of every block, (blocks, 36); NaN where a flat block has none."""
     height, width = (side // BLOCK_PX * BLOCK_PX for side in pixels.shape[:2])
     image = np.rint(pixels[:height, :width] @ np.array(GREY))
-    features = []
-    for scale in SCALES:
-        if scale == 2:
-            image = _halved(_halved(image).T).T
-        features.append(_of_blocks(_normalised(image), BLOCK_PX // scale))
+    half = _halved(_halved(image).T).T
+    features = [
+        _of_blocks(_normalised(scaled), BLOCK_PX // factor)
+        for factor, scaled in ((1, image), (2, half))
+    ]
     return np.concatenate(features, axis=1)
-
-
-def _find_model() -> Path:
-    command = "bench fetch niqe"
-    return find_weights((FILE,), f"run `{command}`, or put the release's file as {FILE}", command)
 
 
 def _normalised(image: Floats) -> Floats:

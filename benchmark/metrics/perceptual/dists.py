@@ -71,7 +71,7 @@ class DISTS(ImageMetric):
 
     def __init__(self, device: str = "cpu") -> None:
         """Raise `Unavailable` where one of the two weight files is missing or another."""
-        network, importances = NETWORK.find(), _find_importances()
+        network, importances = NETWORK.find(), find_importances()
         import torch
 
         dtype = torch.float32 if device == "cpu" else torch.float64
@@ -88,7 +88,7 @@ class DISTS(ImageMetric):
     def require() -> None:
         """Raise `Unavailable` where one of the two weight files is missing; nothing is loaded."""
         NETWORK.find()
-        _find_importances()
+        find_importances()
 
     def prepare(self, reference: Pixels) -> list[PreparedLayer]:
         """Return the source's layers with their means and variances."""
@@ -126,7 +126,7 @@ class DISTS(ImageMetric):
         yield from NETWORK.features((unit - self._mean) / self._deviation, self._weights)
 
 
-def _find_importances() -> Path:
+def find_importances() -> Path:
     """Return the file of the channels' weights: a fetched one, or the installed package's."""
     command = "bench fetch dists"
     remedy = f"run `{command}`, or put DISTS_pytorch's weights.pt as {FILE} into one of them"

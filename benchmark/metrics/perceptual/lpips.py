@@ -7,7 +7,7 @@ package's file; its network is not used, because it runs the source again for ev
 and imports torchvision.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from benchmark.codec import Pixels
@@ -75,8 +75,14 @@ class LPIPS(ImageMetric):
         import torch
 
         require_same_shape(prepared.shape, decoded.shape)
+        total = 0.0
         with torch.inference_mode():
-            return distance(prepared.features, self._unit_features(decoded), self._importances)
+            pairs = zip(prepared.features, self._unit_features(decoded), strict=True)
+            for (expected, features), importance in zip(pairs, self._importances, strict=True):
+                # in place, which saves a tenth of the time
+                weighted = features.sub_(expected).square_().mul_(importance)
+                total += float(weighted.sum(dim=1).mean())
+        return total
 
     def _unit_features(self, pixels: Pixels) -> "Iterator[Tensor]":
         import torch
@@ -123,17 +129,3 @@ class LPIPSVGG(LPIPS):
     protocol = f"lpips-vgg/{LPIPS_VERSION}-{VGG16.sha256[:8]}"
     presentation = Presentation(kind="perceptual quality")
     backbone = VGG16
-
-
-def distance(
-    reference: "Iterable[Tensor]", decoded: "Iterable[Tensor]", importances: "Iterable[Tensor]"
-) -> float:
-    """Return the sum over layers of the spatial mean of squared differences weighted by channel.
-
-    The tensors of `decoded` are overwritten, which saves a tenth of the time.
-    """
-    total = 0.0
-    for importance, expected, result in zip(importances, reference, decoded, strict=True):
-        weighted = result.sub_(expected).square_().mul_(importance)
-        total += float(weighted.sum(dim=1).mean())
-    return total
