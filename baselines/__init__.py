@@ -1,1 +1,1 @@
-"""Codecs under test: one file per codec, each a class with `encode` and `decode`."""
+"""Codecs under test: a file for each codec or library, each a class with `encode` and `decode`."""

@@ -44,7 +44,7 @@ class Command:
 
     @staticmethod
     def completed(options: Mapping[str, str]) -> dict[str, str]:
-        """Return the options with a name: without one, that of the encoder's program or script."""
+        """Return the options with a name, by default that of the encoder's program or script."""
         words: list[str] = []
         with suppress(ValueError):  # the constructor refuses a template that cannot be split
             words = shlex.split(options["encode"])
@@ -82,7 +82,7 @@ class Command:
         if self._beside and len(self.sweep) > MOST_BESIDE:
             raise BadOption(f"command: decode has {{q}}, a byte, for at most {MOST_BESIDE} values")
         if "{q}" not in encode and len(self.sweep) > 1:
-            raise BadOption("command: encode has to use {q}, or values be a single one")
+            raise BadOption("command: encode has to use {q}, or values be a single value")
         self._templates = (encode, decode)
         self._stream = f"stream.{extension}"
         self._timeout_seconds = timeout_seconds

@@ -55,11 +55,11 @@ Q_RANGE = Between("q", 0, 4)
 SEARCH_STEPS = (0, 25, 200, 600)  # by effort
 LEARNING_RATE = 0.01  # of the search
 PSNR, REALISM = "psnr", "realism"
-REMEDY = "train one, or make it from the authors' with `{}`, or name another with checkpoint=..."
+REMEDY = "train it, or make it from the authors' with `{}`, or name another with checkpoint=..."
 
 
 class CRDR:
-    """Codec of one checkpoint at one beta.
+    """Codec of a checkpoint at a beta.
 
     `beta`, 0 to 5.12, is rounded to multiples of .04 and only written to the header. `checkpoint`
     is a safetensors file with its card beside it; `size`, a name in `SIZES`, takes that size's

@@ -39,7 +39,7 @@ class Folder:
 
     The csv has the columns image (with or without the extension), setting (a number), num_bytes
     and, if wanted, file: the 8-bit PNG below DIR, else <setting as written>/<image without
-    extension>.png. A line is of the image of exactly its name, else of the only one of that name
+    extension>.png. A line is of the image of exactly its name, else of the only image of that name
     without extension. The sweep is the settings by mean size.
     """
 
@@ -95,7 +95,7 @@ class Folder:
             raise ImageRefused(f"{picture} (line {row.line} of {self._sizes}) {reason}") from None
 
     def require_distinct(self, images: Sequence[str]) -> None:
-        """Raise `BadOption` for images of a dataset that share the line of one of them."""
+        """Raise `BadOption` for images of a dataset that share a line."""
         users: dict[tuple[str, float], str] = {}
         for image in images:
             for setting in self.sweep:

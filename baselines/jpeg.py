@@ -55,8 +55,8 @@ class JPEG(JPEGCodec):
     @staticmethod
     def facts(options: Mapping[str, str]) -> Facts:
         """Return the facts of a variant; its chroma format is the option's."""
-        # Pillow 7.1.2 came with the IJG's libjpeg 9d. On Kodak, quality 10 to 90, that one gives
-        # the published means to seven digits, libjpeg-turbo .09 to .12 dB more (docs/experiments).
+        # Pillow 7.1.2 came with the IJG's libjpeg 9d. On Kodak, quality 10 to 90, it gives the
+        # published means to seven digits, libjpeg-turbo .09 to .12 dB more (docs/experiments).
         why = (
             "published with the IJG's libjpeg 9d, whose chroma filter costs .1 dB; ours is "
             "libjpeg-turbo"
@@ -250,7 +250,7 @@ def pillow_files(library: str) -> list[Path]:
 
 @contextmanager
 def open_jpeg(data: bytes) -> Iterator[Image.Image]:
-    """Open a JPEG without the warning of a large one, which is what a large source becomes.
+    """Open a JPEG without the warning of a large picture, which is what a large source becomes.
 
     Pillow still refuses more than twice the pixels from which it warns.
     """

@@ -14,7 +14,7 @@ from benchmark.system.digest import file_sha256
 
 MOST_FILES = 10_000
 MOST_BYTES = 1 << 33  # of a folder, of weights
-# Words of a shell that stand for something else: variables, results of programs, patterns, home.
+# Words of a shell that mean something else: variables, results of programs, patterns, home.
 SHELL_SIGNS = re.compile(r"[$`*?\[]|(?:^|[=:])~")
 SEPARATORS = re.compile(r"[;&|<>()]+")
 SHELLS = {"sh", "bash", "dash", "zsh", "ksh"}

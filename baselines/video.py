@@ -31,7 +31,7 @@ X265_PARAMETERS = (
 )
 
 VVENC_PRESETS = ("faster", "fast", "medium", "slow", "slower")
-VVENC_LAYOUT = PictureFormat(10, 420)  # the only one that libvvenc takes
+VVENC_LAYOUT = PictureFormat(10, 420)  # the only format that libvvenc takes
 # intraqpoffset: an intra picture would be coded at 3 below the QP asked for.
 # bim: no QP of its own for any block. alfspeed: what an intra picture gets anyway, said silently.
 VVENC_PARAMETERS = (
@@ -41,7 +41,7 @@ VVENC_PARAMETERS = (
 
 
 class AVIF(IntraCodec):
-    """AVIF: libaom in ffmpeg encodes one AV1 picture, ffmpeg writes the file, dav1d decodes.
+    """AVIF: libaom in ffmpeg encodes an AV1 picture, ffmpeg writes the file, dav1d decodes.
 
     Options: tune psnr (default) or ssim, speed 0 (slow) to 6, subsampling 444 or 420, depth. Speed
     is 4 by default, subsampling 444, as in the published curves of AV1, depth 10 bits or 8. The
@@ -83,7 +83,7 @@ class AVIF(IntraCodec):
         super().__init__(layout, options, tune.upper())
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return one still picture; `BadOption` unless crf is a whole number from 0 to 63."""
+        """Return a still picture; `BadOption` unless crf is a whole number from 0 to 63."""
         height, width, _ = pixels.shape
         odd = ((0, height % 2), (0, width % 2), (0, 0))  # chroma of 4:2:0 is halved from even sides
         even = np.pad(pixels, odd, mode="edge") if self._layout.subsampling == 420 else pixels
@@ -102,7 +102,7 @@ class AVIF(IntraCodec):
 def coded_picture(file: bytes) -> bytes:
     """Return the content of the file's one `mdat` box (ISO/IEC 14496-12).
 
-    Raises `CorruptStream` unless the boxes fill the file and one of them is `mdat`.
+    Raises `CorruptStream` unless the boxes fill the file and a single one is `mdat`.
     """
     pictures, start = [], 0
     while start < len(file):
@@ -113,7 +113,9 @@ def coded_picture(file: bytes) -> bytes:
             pictures.append(file[start + BOX_HEADER_BYTES : start + size])
         start += size
     if len(pictures) != 1:
-        raise CorruptStream(f"the file has {len(pictures)} mdat boxes where a picture has one")
+        raise CorruptStream(
+            f"the file has {len(pictures)} mdat boxes where a picture has a single one"
+        )
     return pictures[0]
 
 
@@ -154,7 +156,7 @@ class X265(IntraCodec):
         super().__init__(layout, [*options, "-x265-params", X265_PARAMETERS])
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return checksum, padding and one intra picture; `BadOption` unless qp is whole, 0..51."""
+        """Return checksum, padding and an intra picture; `BadOption` unless qp is whole, 0..51."""
         data = super().encode(pixels, setting)
         return crc_hqx(data, 0).to_bytes(2, "big") + data
 

@@ -53,7 +53,7 @@ class VTM:
         # VTM 9.1 at QP 12 gives the published bpp to the last digit (CompressAI's issue 210), and
         # 23.13 needs .4 to .8 % fewer bits for equal PSNR, .4 to 1.5 % for equal MS-SSIM
         # (docs/experiments). The band and tolerance together are 2 % of the bits. An error of the
-        # conversion shows in PSNR, which therefore has to agree; one of MS-SSIM itself shows in
+        # conversion shows in PSNR, which therefore has to agree; an error of MS-SSIM shows in
         # BPG and WebP, which agree to .001 dB.
         known_differences=(
             KnownDifference(
@@ -105,7 +105,7 @@ class VTM:
         return f"{' '.join(command)}; {self._layout}; decoded by {decoder}"
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return VTM's stream of one intra picture; `BadOption` unless qp is whole, 0 to 63."""
+        """Return VTM's stream of an intra picture; `BadOption` unless qp is whole, 0 to 63."""
         require_accepted(self, setting)
         height, width, _ = pixels.shape
         with private_folder() as folder:

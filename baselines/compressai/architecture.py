@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class CompressAIArchitecture(Architecture[ZooConfig]):
-    """CompressAI's own networks at any widths, one for each rate."""
+    """CompressAI's own networks at any widths, a network for each rate."""
 
     name = "compressai"
     presets: Mapping[str, ZooConfig] = {}

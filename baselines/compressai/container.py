@@ -5,7 +5,7 @@
     lengths        a varint for each string, in bytes; their number follows from the model
     strings        one after another; the last byte of the last one ends the stream
 
-A stream of n bytes stands for at most 2^18 + 1024 n pixels, sides rounded up to multiples of 64: a
+A stream of n bytes is of at most 2^18 + 1024 n pixels, sides rounded up to multiples of 64: a
 decoder refuses more, since its work depends on them, and an encoder writes zeros behind the last
 string of an image so blank that its stream would have fewer bytes.
 """
@@ -48,7 +48,7 @@ def pack(stream: ZooStream) -> bytes:
 def unpack(data: bytes, num_strings: int) -> ZooStream:
     """Return the stream that `pack` was given.
 
-    Raises `CorruptStream` where the bytes do not add up to exactly one stream of that many strings,
+    Raises `CorruptStream` where the bytes do not add up to exactly a stream of that many strings,
     or claim an image of no pixels or of more than `MAX_PIXELS`; nothing is allocated before that.
     """
     reader = ByteReader(data)
@@ -103,8 +103,8 @@ def long_enough(stream: ZooStream) -> ZooStream:
 
 
 def readable_beyond(string: bytes, num_symbols: int) -> bytes:
-    """Append zeros to a string: CompressAI's decoder reads beyond the end of a damaged one.
+    """Append zeros to a string: CompressAI's decoder reads beyond the end of damaged strings.
 
-    It reads at most four bytes a symbol, or fifteen times four bits for an escaped one.
+    It reads at most four bytes a symbol, or fifteen times four bits for an escape.
     """
     return string + bytes(15 * len(string) + 4 * num_symbols + STRING_TAIL)

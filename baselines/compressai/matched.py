@@ -1,6 +1,6 @@
 """The suite `matched`: runs of a recipe for `ours`, and of hyperpriors compute-matched to it.
 
-Each hyperprior, which serves one rate, sees as many crops as `ours` sees for each level, and one of
+Each hyperprior, of a single rate, sees as many crops as `ours` sees for each level, and one of
 them as many as `ours` in all. Sides of crops, batches, schedules and the loss, 150 MSE + weight
 bpp, are the same.
 """
@@ -18,7 +18,7 @@ from baselines.neural.training.session import TrainingRun
 
 HYPERPRIOR = "bmshj2018-hyperprior"
 LAMBDAS = (0.0008, 0.0022, 0.0062, 0.018)  # CompressAI's; about the first four levels of `ours`
-WHOLE = 3  # the number of the one that is trained with the whole budget as well
+WHOLE = 3  # number of the hyperprior that is trained with the whole budget as well
 LEARNING_RATE = 1e-3
 LARGEST_WIDTH = 320  # of the published hyperpriors
 
@@ -26,7 +26,7 @@ LARGEST_WIDTH = 320  # of the published hyperpriors
 def matched_suite(
     recipe: Recipe, folder: Path, learning_rate: float | None = None
 ) -> tuple[TrainingRun, ...]:
-    """Return `ours` first, then the hyperpriors by rate, then the one with the whole budget.
+    """Return `ours` first, then the hyperpriors by rate, then the hyperprior with the whole budget.
 
     Each has a folder of its name in `folder`, and its checkpoint beside that. learning_rate: of the
     hyperpriors, instead of `LEARNING_RATE`.
@@ -55,10 +55,10 @@ def compressai(model: str, lmbda: float, widths: tuple[int, int]) -> Subject:
 def single_rate(
     recipe: Recipe, lmbda: float, parts: int = 1, learning_rate: float | None = None
 ) -> Recipe:
-    """Return the recipe of a network for one rate: at least one of `parts` parts of its crops.
+    """Return the recipe of a network for a rate: at least one of `parts` parts of its crops.
 
-    lmbda: in CompressAI's convention. A recipe of one single-rate stage is taken as it is. Of
-    others, the stages that autocast and those in float32 become one stage each, with the schedule
+    lmbda: in CompressAI's convention. A recipe of a single-rate stage is taken as it is. Of
+    others, the stages that autocast and those in float32 become a stage each, with the schedule
     of the first of them and the largest crops. The first learning rate is `LEARNING_RATE` unless
     given.
     """

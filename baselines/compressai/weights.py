@@ -98,7 +98,7 @@ def require_known(model: str, metric: str) -> None:
 
 
 def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
-    """Return the weight files of the adapter's options `model` and `metric`, one per quality.
+    """Return the weight files of the adapter's options `model` and `metric`, by quality.
 
     Raises `UsageError` for other options, `UnknownName` for an unknown model or metric, `BadOption`
     for a model without published weights.
@@ -135,7 +135,7 @@ def file_pattern(model: str, metric: str, quality: int) -> str:
 def find_published(model: str, metric: str) -> dict[int, Path]:
     """Return the published files that are present, by quality, checked by the hash in the name.
 
-    Raises `Unavailable` where there is none or one is damaged.
+    Raises `Unavailable` where there is none, or a damaged file.
     """
     if model in UNPUBLISHED:
         raise Unavailable(
@@ -213,7 +213,7 @@ def has_card(path: Path) -> bool:
 
 
 def find_checkpoints(pattern: str) -> dict[int, Path]:
-    """Return the state dicts of `pattern` by number: a file, or one for each `{quality}`.
+    """Return the state dicts of `pattern` by number: a file, or a file for each `{quality}`.
 
     A single file without the mark is quality 1. Raises `Unavailable` where there is no such file.
     """

@@ -1,6 +1,6 @@
 """Intra pictures through the video codecs of the ffmpeg program in imageio-ffmpeg.
 
-The stream is one byte and an elementary stream (Annex B). The byte holds the number of columns
+The stream is a byte and an elementary stream (Annex B). The byte holds the number of columns
 (high four bits) and rows (low four bits) added at the right and the bottom by repeating the last
 one: encoders refuse sides under 16, and 4:2:0 needs even ones. Colours are converted by
 `baselines.formats.ycbcr`; ffmpeg is forbidden to convert anything, and streams say BT.709, full
@@ -149,15 +149,15 @@ def raw_samples(planes: ycbcr.Planes, depth: int) -> bytes:
 
 
 def sample_type(depth: int) -> str:
-    """Return numpy's dtype of a sample in raw files: one byte, or two with the lower one first."""
+    """Return numpy's dtype of a sample in raw files: one byte, or two with the lower byte first."""
     return "u1" if depth == 8 else "<u2"
 
 
 class IntraCodec:
-    """Base of the codecs that encode one picture by an encoder of ffmpeg, which decodes it as well.
+    """Base of the codecs that encode a picture by an encoder of ffmpeg, which decodes it as well.
 
     A subclass names the encoder; its constructor passes the samples' format and the encoder's
-    options, in which the setting's name in braces stands for its value.
+    options, in which the setting's name in braces is replaced by its value.
     """
 
     name: ClassVar[str]
@@ -199,7 +199,7 @@ class IntraCodec:
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return the padding's byte and one intra picture; `BadOption` unless qp is whole."""
+        """Return the padding's byte and an intra picture; `BadOption` unless qp is whole."""
         padded, columns, rows = self._padded(pixels)
         planes = ycbcr.rgb_to_ycbcr(padded, *self._layout)
         return bytes([columns << 4 | rows]) + self._coded(planes, setting)

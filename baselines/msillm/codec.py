@@ -14,7 +14,7 @@ What chooses the entropy coder's tables is computed in floating point, on the CP
 decoder alike: a stream decodes with the same versions, number of threads and kind of processor, and
 elsewhere as long as rounding chooses no other table. The decoder does not trust that: it encodes
 what it decoded once more, and refuses a stream that does not come out again. That finds damage too,
-except where it makes one symbol another that is coded with as many bits.
+except where it turns a symbol into another that is coded with as many bits.
 """
 
 from collections.abc import Callable, Mapping

@@ -46,7 +46,7 @@ def require_package() -> None:
 def published_files(weights: str) -> list[PublishedFile]:
     """Return the published files of `weights`, a key of `STEMS`, by rising quality.
 
-    The authors publish no digests of them, and neither file names nor torch.hub entries have one:
+    The authors publish no digests of them, and neither file names nor torch.hub entries have any:
     `bench fetch` records the sha256 of what it got.
     """
     names = [_file_name(weights, quality) for quality in TARGETS]
@@ -56,7 +56,7 @@ def published_files(weights: str) -> list[PublishedFile]:
 def find_sources(weights: str, device: str) -> dict[int, NetworkSource]:
     """Return the origins of networks by quality, lowest first; `weights` is one of `WEIGHTS`.
 
-    Raises `Unavailable` where no file is here, or one is not that of its recorded sha256.
+    Raises `Unavailable` where no file is here, or a file is not that of its recorded sha256.
     """
     if weights == "random":
         return {q: NetworkSource("msillm", q, "random", None, "", device) for q in TARGETS}

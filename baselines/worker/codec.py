@@ -30,7 +30,7 @@ SECONDS_TO_DESCRIBE = 300.0  # imports, and hashes of weights
 
 
 class Worker:
-    """`worker:FILE`, a contender file (docs/worker.md); `bench worker new NAME` writes one.
+    """`worker:FILE`, a contender file (docs/worker.md); `bench worker new NAME` writes it.
 
     Encoder and decoder are processes of their own that start with the first picture and stay. One
     that fails is started again for the next picture.
@@ -86,14 +86,14 @@ class Worker:
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return the stream, with what its decoder needs beside; `ProgramFailed` without one."""
+        """Return the stream, with what its decoder needs beside; `ProgramFailed` where it fails."""
         height, width = pixels.shape[:2]
         message = {"setting": [setting.name, setting.value], "height": height, "width": width}
         most = most_stream_bytes(height, width)
         return self._ask({"do": "encode", **message}, pixels.tobytes(), most)[1]
 
     def decode(self, data: bytes) -> Pixels:
-        """Return the decoded picture; `ProgramFailed` without one."""
+        """Return the decoded picture; `ProgramFailed` where it fails."""
         answer, body = self._ask({"do": "decode"}, data, 3 * MOST_PIXELS)
         try:
             shape = (int(answer["height"]), int(answer["width"]), 3)

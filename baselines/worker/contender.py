@@ -68,7 +68,7 @@ class Contender(NamedTuple):
     tried: str = ""  # with what the file was tried: "random weights", "nothing"
     setting: str = ""  # with `values`, the default settings instead of the class's
     values: tuple[float, ...] = ()
-    gpu: bool = False  # it needs one
+    gpu: bool = False  # it needs a GPU
     memory_gb: float = 0  # of the two processes together
     timeout_seconds: float = 600  # of a call
     seconds_per_megapixel: float = 0  # typical, of encoder and decoder together
@@ -125,7 +125,7 @@ class Contender(NamedTuple):
 
 
 def read_contender(file: Path) -> Contender:
-    """Read a contender file; raise `UsageError` for one that cannot be used, with the key."""
+    """Read a contender file; raise `UsageError` with the key for an unusable file."""
     try:
         values = tomllib.loads(read_regular(file, MOST_BYTES).decode())
     except OSError as error:

@@ -14,7 +14,7 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 def own_gpu(needed: bool) -> dict[str, str]:
     """Return the environment variable that gives a program its GPU; none where there is no choice.
 
-    Encoder and decoder of a process share one. With more processes than GPUs, all see all of them.
+    Encoder and decoder of a process share it. With more processes than GPUs, all see all of them.
     """
     if not needed or chosen_device() != "cuda" or VISIBLE in os.environ:
         return {}

@@ -169,7 +169,7 @@ def _left_out(
 ) -> list[LeftOutPoint]:
     means = [point.means[measure.column] for point in points]
     sign = 1 if measure.better == "higher" else -1
-    places = [sign * measure.drawn(math.nan if m.value is None else m.value) for m in means]
+    places = [sign * measure.plotted(math.nan if m.value is None else m.value) for m in means]
     curve = Curve(np.array([m.bpp or math.nan for m in means]), np.array(places))
     most = math.inf if up_to_bpp is None else up_to_bpp
     below = zip(points, below_front(curve).tolist(), curve.bpp.tolist(), strict=True)

@@ -209,7 +209,7 @@ def change_interval(
     last, first = (image_draws(len(mine)) @ values for values in (mine, other))
     if percent:
         return percentile_interval(100 * (last / first - 1))
-    last, first = ([measure.drawn(mean) for mean in means.tolist()] for means in (last, first))
+    last, first = ([measure.plotted(mean) for mean in means.tolist()] for means in (last, first))
     return percentile_interval(np.subtract(last, first))
 
 

@@ -224,7 +224,7 @@ def streams_of(points: Sequence[Point], by: Measure, others: Sequence[Measure]) 
     values: dict[str, Float64Array] = {}
     for measure in (by, *others):
         own = [value for p in points for value in p.image_values[measure.column].tolist()]
-        values[measure.column] = np.array([measure.drawn(value) for value in own])
+        values[measure.column] = np.array([measure.plotted(value) for value in own])
     values |= {name: np.concatenate([p.image_values[name] for p in points]) for name in TIMED}
     image = np.concatenate([point.image_ids for point in points])
     bpp = np.concatenate([point.image_bpp for point in points])

@@ -91,7 +91,7 @@ def why_not(point: Point, measure: Measure, summary: Summary) -> str | None:
         return f"{measure.column} of {known} of {known + mean.missing or point.images} images{why}"
     if mean.infinite:
         return f"identical to the source in {mean.infinite} of {known} images"
-    if mean.value is None or math.isinf(measure.drawn(mean.value)):
+    if mean.value is None or math.isinf(measure.plotted(mean.value)):
         return f"identical to the source in {known} of {known} images"
     return None
 

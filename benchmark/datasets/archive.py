@@ -1,6 +1,6 @@
-"""Photographs that are published as zip archives: found where they were unpacked, or fetched.
+"""Photographs that are published as zip archives: opened where they were unpacked, or fetched.
 
-CLIC 2020 is a dataset of two archives, the others of one each.
+CLIC 2020 is a dataset of two archives, the others of a single archive each.
 """
 
 import struct
@@ -179,7 +179,7 @@ def open_tecnick(data_folders: Sequence[Path]) -> Dataset:
 
 
 def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
-    """Open the 428 photographs of the CLIC 2020 test set; they may be in one folder or in two.
+    """Open the 428 photographs of the CLIC 2020 test set; they may be in a folder for both parts.
 
     The number of all pixels is compared with the challenge's byte budget.
     """
@@ -238,7 +238,7 @@ def find_archive_images(archive: Archive, data_folders: Sequence[Path]) -> tuple
     """Return the photographs of an archive from the first place that holds all of them.
 
     A place counts where it holds the right number of PNG files, each of a possible size, and lacks
-    nothing of its manifest, if it has one. Raises `Unavailable`.
+    nothing of its manifest, if any. Raises `Unavailable`.
     """
     return find_images(
         archive.dataset,
@@ -292,7 +292,7 @@ def fetch_archive(
     """Download and unpack an archive into its folder below `target`, which appears when whole.
 
     origin: a file or an address of a copy, else the publisher's address. A file of the user's own,
-    also one that was put beside the folder, stays; a downloaded one is removed.
+    also where it was put beside the folder, stays; a downloaded archive is removed.
     """
     finished = target / archive.places[0]
     brought = Path(origin) if origin and not origin.startswith(ADDRESS_SCHEMES) else None
@@ -331,7 +331,7 @@ def _assign(archives: Sequence[Archive], origins: Sequence[str]) -> dict[Archive
 
 
 def _objection(origin: str, archive: Archive, archives: Sequence[Archive]) -> str:
-    """Return why a file or an address is not of this one of the archives."""
+    """Return why a file or an address is not of this archive."""
     if not origin.startswith(ADDRESS_SCHEMES):
         expected = download.Expected(archive.size_bytes, archive.digest)
         return expected.objection_to(Path(origin))

@@ -26,7 +26,7 @@ from benchmark.system.digest import file_sha256
 TIMEOUT_SECONDS = 60.0  # without a byte
 CHUNK_BYTES = 1 << 18
 LARGEST_UNKNOWN_BYTES = 1 << 33  # of a file whose size is not known beforehand
-CONNECTIONS = 10  # for one file; a new one only while the last brought something
+CONNECTIONS = 10  # for one file; another only while the last brought something
 MANIFEST = "manifest.json"
 LARGEST_IMAGE_BYTES = 1 << 30  # unpacked
 
@@ -46,7 +46,7 @@ class Expected(NamedTuple):
     digest: str = ""  # hex digits of the sha256, at least the first; or "sha1:" and the sha1
 
     def objection(self, file: BufferedReader | BufferedRandom) -> str:
-        """Return why a file, open to be read, is another one; empty where it is as expected."""
+        """Return why a file, open to be read, is another; empty where it is as expected."""
         size_bytes = file.seek(0, os.SEEK_END)
         if self.size_bytes not in (None, size_bytes):
             return f"has {size_bytes} bytes instead of {self.size_bytes}"
@@ -59,7 +59,7 @@ class Expected(NamedTuple):
         return ""
 
     def objection_to(self, path: Path) -> str:
-        """Return why the file at a path is another one; raise `Unavailable` if it is unreadable."""
+        """Return why the file at a path is another; raise `Unavailable` if it is unreadable."""
         try:
             with path.open("rb") as file:
                 return self.objection(file)
@@ -134,7 +134,7 @@ def _download(
 def _connect(
     url: str, file: BufferedRandom, expected: Expected, progress: DownloadProgress | None
 ) -> str:
-    """Append the data of one connection; return why the file is not complete, "" if it is."""
+    """Append the data of a connection; return why the file is not complete, "" if it is."""
     have = _size(file)
     broken = "the connection broke off"
     headers = {"User-Agent": "rdrbench"} | ({"Range": f"bytes={have}-"} if have else {})
@@ -216,7 +216,7 @@ def unpack_images(archive: Path, folder: Path, count: int, below: str = "") -> N
     """Write the `count` PNG files of a zip archive, or of its folder `below`, into `folder`.
 
     Only the name of a member's path is used, so none can be written elsewhere. Raises `Unavailable`
-    where the archive is another one.
+    where the archive is another.
     """
     try:
         with ZipFile(archive) as opened:

@@ -92,7 +92,7 @@ def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
     """Call the function that `path.py:function` names, and return its dataset, images sorted.
 
     folders: the data folders, most wanted first, which it may take as its only argument. Raises
-    `UsageError` for a function that fails, returns no dataset, or one with the name of another.
+    `UsageError` for a function that fails, returns no dataset, or takes the name of another.
     """
     function = user_file.load(name, "function")
     arguments = [list(folders)] if inspect.signature(function).parameters else []

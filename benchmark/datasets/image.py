@@ -28,7 +28,7 @@ from benchmark.errors import ImageRefused, Reason
 from benchmark.system.foreign_files import lacks_blocks, lacks_rows, read_regular
 
 SMALL_PIXELS = 1 << 24  # up to here a file may be as small as it likes
-MAX_PIXELS_A_BYTE = 128  # beyond: a flat picture, or one that is to fill the memory
+MAX_PIXELS_A_BYTE = 128  # beyond: a flat picture, or a bomb
 # A progressive JPEG repeats the picture in every scan. 10 are usual, at most 12 of the largest.
 MAX_SCANS = 100
 MAX_SCANNED_PIXELS = 12 * MOST_PIXELS
@@ -75,7 +75,7 @@ def decode_image(
 ) -> Photograph:
     """Decode a file's bytes to RGB, turned upright by EXIF; grey and palette become RGB.
 
-    Raises `ImageRefused` for anything but one whole 8-bit picture: an empty, damaged or truncated
+    Raises `ImageRefused` for anything but a whole 8-bit picture: an empty, damaged or truncated
     file, too many pixels (`MOST_PIXELS`, `MAX_PIXELS_A_BYTE`) or scans, samples of more than 8 bits
     (they are never cut), several pages or frames, transparency, CMYK. With `flatten`, transparency
     is blended with white (rounded to nearest) and CMYK becomes RGB by Pillow's formula. Fewer than
@@ -240,7 +240,7 @@ def _read_tiff(data: bytes, flatten: bool) -> _Raster:
             return _Raster(grey[..., np.newaxis], orientation, lossy=False)
         samples: NDArray[Any] = page.asarray(maxworkers=1)
     if "S" in page.axes:
-        samples = np.moveaxis(samples, page.axes.index("S"), 2)  # planes may be stored one by one
+        samples = np.moveaxis(samples, page.axes.index("S"), 2)  # planes may be stored separately
     else:
         samples = samples[..., np.newaxis]
     lossy = page.compression not in LOSSLESS_TIFF

@@ -77,7 +77,7 @@ def fetch_dataset(
 ) -> None:
     """Download the 24 files into `target`/kodak, which appears when all are there and right.
 
-    Files that arrived before an interruption are not asked for again. origins: one zip archive that
+    Files that arrived before an interruption are not asked for again. origins: a zip archive that
     holds the pictures, a file, used instead.
     """
     finished = target / "kodak"

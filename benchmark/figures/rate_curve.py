@@ -110,7 +110,7 @@ def _draw(axes: "Axes", curve: SystemCurve, measure: Measure, style: Style) -> "
     properties = line(style, published=not curve.measured, sampled=curve.sampled, own=own)
     every = math.ceil(len(curve.points) / MOST_MARKERS) if not curve.measured else 1
     order = 2 + 0.1 * curve.measured + 0.2 * own
-    bpp, values = curve.drawn(measure)
+    bpp, values = curve.plotted(measure)
     properties |= {
         "label": curve.name + texts.CAVEAT * bool(curve.caveats),
         "gid": curve.system.group,
@@ -118,11 +118,11 @@ def _draw(axes: "Axes", curve: SystemCurve, measure: Measure, style: Style) -> "
     (handle,) = axes.plot(bpp, values, markevery=every, zorder=order, **properties)
     for point in curve.points:
         if point.interval is not None:
-            ends = [measure.drawn(end) for end in point.interval]
+            ends = [measure.plotted(end) for end in point.interval]
             axes.vlines(point.bpp, ends[0], ends[1], colors=style.colour, linewidth=0.7, alpha=0.6)
     if any(point.value_error or point.bpp_error for point in curve.points):
         low, high = (
-            [measure.drawn(p.value + sign * (p.value_error or 0)) for p in curve.points]
+            [measure.plotted(p.value + sign * (p.value_error or 0)) for p in curve.points]
             for sign in (-1, 1)
         )
         if curve.sampled:
@@ -145,7 +145,7 @@ def _frame(axes: "Axes", panel: Panel, linear_rate: bool, outlier: str) -> None:
     rates = [bpp for bpp in every if bpp <= CROP_BPP] or every
     framing = [curve for curve in panel.curves if curve.system.name != outlier] or panel.curves
     points = [point for curve in framing for point in curve.points if point.bpp <= max(rates)]
-    values = [measure.drawn(point.value) for point in points]
+    values = [measure.plotted(point.value) for point in points]
     low, high = min(values), max(values)
     if measure.scale == "decades" and 0 < WIDE_RATIO * low < high:
         axes.set_yscale("log")

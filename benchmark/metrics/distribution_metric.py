@@ -15,11 +15,11 @@ from benchmark.metrics.metric import Better, Presentation
 # Below it a distribution metric is marked; FID and KID are given only when asked for.
 FEW_IMAGES = 50
 
-Features = NDArray[np.float32]  # (patches of one image, dimensions)
+Features = NDArray[np.float32]  # (patches of an image, dimensions)
 
 
 class FeatureSpace(Protocol):
-    """Network that turns the patches of one image into feature vectors.
+    """Network that turns the patches of an image into feature vectors.
 
     The constructor takes the torch device ("cpu", "cuda") and raises `Unavailable` where weights
     are missing. `column` and `protocol` can be read, and `patch_count` called, on the class.

@@ -1,9 +1,9 @@
-"""Feature spaces of distribution metrics: one feature vector for every 256 px patch of an image.
+"""Feature spaces of distribution metrics: a feature vector for every 256 px patch of an image.
 
 Patches are cut from a grid, then from the same grid shifted by half a patch, as the programs of
 NeuralCompression and CRDR do for FID/256 after HiFiC (Mentzer, Toderici, Tschannen, Agustsson,
 "High-Fidelity Generative Image Compression" (2020)), whose paper may count patches of the shifted
-grid differently (docs/protocol.md). Patches of one grid do not overlap, and what remains at the
+grid differently (docs/protocol.md). Patches of a grid do not overlap, and what remains at the
 right and at the bottom is left out.
 
 `Inception256` is what FID and KID are defined with: pytorch-fid's network, its scaling to 299 px,
@@ -176,7 +176,7 @@ class InceptionTF256(Inception256):
 def _scaled_from_corner(patches: "Tensor", side: int) -> "Tensor":
     """Return square patches (n, channels, h, h) enlarged to `side` as TensorFlow 1 does.
 
-    Bilinear; output pixel i lies at i h / side of the input's pixels, and the last one is repeated.
+    Bilinear; output pixel i lies at i h / side of the input's pixels, and the last is repeated.
     """
     import torch
 

@@ -52,7 +52,7 @@ def frechet_at_infinity(reference: Sequence[Features], decoded: Sequence[Feature
     Chong, Forsyth, "Effectively Unbiased FID and Inception Score and Where to Find Them" (2020):
     the distance is biased upwards by about b / n, so a line through distances of subsets, over 1/n,
     meets 0 at the unbiased value. The line goes through the distance of all images and the mean
-    distance of two random halves of them (of images, since patches of one image are alike; the same
+    distance of two random halves of them (of images, since patches of an image are alike; the same
     in both sets). May be negative. The halves depend on the number of images and on their features
     in the first set, not on their order; the influence is the derivative with the halves as they
     are. `NotMeasurable` where a half would have fewer than two patches.
@@ -208,7 +208,7 @@ def assemble(step: Floats, first: Floats, second: Floats, norm: float) -> float:
 def nuclear_norm(cross: Floats) -> float:
     """Return the sum of the singular values of a product F1 F2' of two results of `factor`.
 
-    Squaring a matrix loses its small singular values, but not those of a graded one, as products of
+    Squaring a matrix loses its small singular values, but not those of graded ones, as products of
     factors from elimination with pivots are. Where both covariances are singular along different
     axes, A A' and A' A differ by rounding, and the slow decomposition takes their place.
     """
@@ -277,7 +277,7 @@ def _many(reference: Sequence[Features], decoded: Sequence[Features]) -> tuple[f
 def _gains(
     images: Sequence[Features], sums: GaussianSums, to_roots: Floats, step: Floats
 ) -> Floats:
-    """Return what each patch of one set adds to the distance, up to a constant, (patches,)."""
+    """Return what each patch of a set adds to the distance, up to a constant, (patches,)."""
     unbiased = sums.count / (sums.count - 1)
     gains = []
     for block in _blocks(images):

@@ -32,7 +32,7 @@ def kernel_distance(reference: Sequence[Features], decoded: Sequence[Features]) 
     decodings, this takes 2/n times the difference between such a pair's kernel value and any
     other's from the distance: of the order of 1e-4 for 28,650 patches of Inception's.
 
-    The influence is the derivative to a weight that multiplies all patches of one image in both
+    The influence is the derivative to a weight that multiplies all patches of an image in both
     sets, times the number of images; influences add up to 0. Products are float32, which moves the
     distance of Inception's features by less than 1e-8. `NotMeasurable` under two patches.
     """

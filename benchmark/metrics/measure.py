@@ -37,42 +37,42 @@ class Measure:
 
     @property
     def saturating(self) -> bool:
-        """True if values crowd towards 1, so that they are drawn and integrated in dB."""
+        """True if values crowd towards 1, so that they are plotted and integrated in dB."""
         return self.scale == "saturating"
 
     @property
     def axis_label(self) -> str:
-        """Label of the axis in figures, with the unit that is drawn."""
+        """Label of the axis in figures, with the unit that is plotted."""
         return f"{self.label} (dB)" if self.saturating else self.label
 
     def few(self, images: int) -> bool:
         """Return whether this is a distribution metric over so few images that it is marked."""
         return self.of_sets and images < FEW_IMAGES
 
-    def drawn(self, value: float) -> float:
+    def plotted(self, value: float) -> float:
         """Return the place of a value on the axis: the value itself, or -10 log10(1 - value).
 
-        >>> Measure("ms_ssim", "MS-SSIM", "higher", "saturating").drawn(0.75)
+        >>> Measure("ms_ssim", "MS-SSIM", "higher", "saturating").plotted(0.75)
         6.0205...
         """
         if not self.saturating:
             return value
         return -10 * math.log10(1 - value) if value < 1 else math.inf
 
-    def undrawn(self, place: float) -> float:
-        """Return the value at a place on the axis, the inverse of `drawn`."""
+    def unplotted(self, place: float) -> float:
+        """Return the value at a place on the axis, the inverse of `plotted`."""
         return 1 - 10 ** (-place / 10) if self.saturating else place
 
     def quality(self, value: float) -> float:
         """Return the quality of a value, by which curves are compared: more is better.
 
-        As drawn; distances of distributions fall by decades and enter by their logarithm (base 10),
-        NaN for a value that is not above 0.
+        As plotted; distances of distributions fall by decades and enter by their logarithm (base
+        10), NaN for a value that is not above 0.
 
         >>> Measure("fd", "FD", "lower", "decades").quality(100.0)
         -2.0
         """
-        place = self.drawn(value)
+        place = self.plotted(value)
         if self.scale == "decades":
             place = math.log10(place) if place > 0 else math.nan
         return place if self.better == "higher" else -place
@@ -80,11 +80,11 @@ class Measure:
     def value(self, quality: float) -> float:
         """Return the value of a quality, the inverse of `quality`."""
         place = quality if self.better == "higher" else -quality
-        return float(10**place) if self.scale == "decades" else self.undrawn(place)
+        return float(10**place) if self.scale == "decades" else self.unplotted(place)
 
 
 def require_image_values(*measures: Measure) -> None:
-    """Raise `UsageError` where one of these metrics gives no influence of an image."""
+    """Raise `UsageError` where any of these metrics gives no influence of an image."""
     for measure in measures:
         if not measure.by_image:
             raise UsageError(

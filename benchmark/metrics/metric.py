@@ -9,7 +9,7 @@ from benchmark.errors import NotMeasurable, Reason
 
 Better = Literal["higher", "lower"]
 # decades: a logarithmic axis once values span more than a factor of ten. saturating: values crowd
-# towards 1 and are drawn as -10 log10(1 - value), in dB.
+# towards 1 and are plotted as -10 log10(1 - value), in dB.
 Scale = Literal["linear", "decades", "saturating"]
 # distortion: differences of pixels. perceptual quality: a distortion too, as it is seen (LPIPS,
 # DISTS). realism: how far decoded images are from photographs, whatever their sources, as all
@@ -27,7 +27,7 @@ class Presentation(NamedTuple):
 
     scale: Scale = "linear"
     # rank among metrics for the realism axis of figures, best founded first; those of perceptual
-    # quality come last and stand in for a metric of realism, which captions say
+    # quality come last and replace a metric of realism, which captions say
     realism: int | None = None
     published: str = ""  # its name among published numbers; empty: that of its column
     # protocol ids of published numbers that the paper's figures may draw beside measured ones
@@ -37,7 +37,7 @@ class Presentation(NamedTuple):
 
 
 class ImageMetric(Protocol):
-    """Number that compares one decoded image with its source.
+    """Number that compares a decoded image with its source.
 
     A metric may inherit from it, for the defaults below. `column`, `label`, `better` and `protocol`
     can be read from the class; it may have a `presentation`. A class whose constructor takes long
@@ -91,7 +91,7 @@ def require_side(pixels: Pixels, least_px: int, metric: str) -> None:
 
 
 def is_large(shape: tuple[int, ...]) -> bool:
-    """Return whether an image of this shape, (height, width, ...), is one to compute in bands."""
+    """Return whether an image of this shape, (height, width, ...), is to be computed in bands."""
     return shape[0] * shape[1] > LARGE_PIXELS
 
 

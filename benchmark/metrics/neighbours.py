@@ -28,7 +28,7 @@ BLOCK_PATCHES = 1024  # distances of 1024 patches to all others at a time
 
 
 class _Coverage(DistributionMetric):
-    """Share of one set's patches inside the other's balls."""
+    """Share of a set's patches inside the other's balls."""
 
     better = "higher"
     balls_of: ClassVar[int]  # 0: around the sources, 1: around the decoded patches
@@ -62,7 +62,7 @@ class Recall256(_Coverage):
 def coverage(centres: Features, vectors: Features) -> float:
     """Return the share of vectors (n, d) that lie in any ball around the centres (m, d).
 
-    A ball reaches to the third neighbour of its centre among the centres, that one included.
+    A ball reaches to the third neighbour of its centre among the centres, itself included.
     Raises `NotMeasurable` under four centres.
     """
     require_patches(len(centres), NEIGHBOURS + 1, "a neighbourhood")

@@ -76,7 +76,7 @@ class WeightedPSNR(ImageMetric):
         """Return the weighted PSNR (dB), infinite where all three planes are equal.
 
         Raises `ValueError` unless the shapes agree, and `NotMeasurable` where some planes are equal
-        and others are not: the mean of a number and an infinite one says nothing.
+        and others are not: the mean of a number and infinity says nothing.
         """
         require_same_shape(prepared.shape[1:], decoded.shape[:2])
         of_planes = [*map(psnr, prepared, ycbcr_planes(decoded))]
@@ -102,7 +102,7 @@ def ycbcr_planes(pixels: Pixels) -> NDArray[np.uint8]:
         band = pixels[rows]
         luma = _luma(band) / LUMA_UNIT
         red, _, blue = np.moveaxis(band.astype(np.float64), 2, 0)
-        # ITU-R BT.709-6, item 3.3; 128 stands for no colour, and pure blue or red would be 255.5
+        # ITU-R BT.709-6, item 3.3; 128 is no colour, and pure blue or red would be 255.5
         blueness, redness = 128 + (blue - luma) / 1.8556, 128 + (red - luma) / 1.5748
         planes[:, rows] = np.rint(np.stack([luma, blueness, redness])).clip(0, 255)
     return planes

@@ -278,8 +278,8 @@ def _published(content: Content, curve: SystemCurve, measure: Measure) -> dict[s
     copied = ("setting", "bpp", "value", "value_error", "bpp_error", "reference", "rate_protocol")
     points = []
     for point in curve.points:
-        reading, place = point.value_error, measure.drawn(point.value)
-        ends = [measure.drawn(point.value + sign * (reading or 0)) for sign in (-1, 1)]
+        reading, place = point.value_error, measure.plotted(point.value)
+        ends = [measure.plotted(point.value + sign * (reading or 0)) for sign in (-1, 1)]
         points.append(
             {
                 **{name: getattr(point, name) for name in (*copied, "note")},

@@ -202,7 +202,7 @@ def _changes(panel: Panel, own: str, summary: Summary) -> Panel:
         label, changed = curve.system.label, []
         for point in curve.points:
             if old := before.get(point.setting):
-                change = measure.drawn(point.value) - measure.drawn(old)
+                change = measure.plotted(point.value) - measure.plotted(old)
                 change = 100 * (point.value / old - 1) if percent else change
                 pair = points[label, point.setting], points[own, point.setting]
                 ends = None if label == own else change_interval(*pair, measure, percent)

@@ -143,8 +143,8 @@ def _compare(
     why = next((why for why, applies in refusals.items() if applies), "")
     if mine is None or why:
         return NotCompared(*key, why)
-    bpp, places = map(np.array, curve.drawn(measure))
-    rates, values = map(np.array, mine.drawn(measure))
+    bpp, places = map(np.array, curve.plotted(measure))
+    rates, values = map(np.array, mine.plotted(measure))
     inside = (rates >= bpp[0]) & (rates <= bpp[-1])
     if not inside.any():
         return NotCompared(*key, "no rate in common")

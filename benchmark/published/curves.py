@@ -76,9 +76,9 @@ class SystemCurve(NamedTuple):
         """Protocol ids of its points."""
         return tuple(dict.fromkeys(point.protocol for point in self.points))
 
-    def drawn(self, measure: Measure) -> tuple[list[float], list[float]]:
+    def plotted(self, measure: Measure) -> tuple[list[float], list[float]]:
         """Return the points' rates, and their values as the axis has them."""
-        values = [measure.drawn(point.value) for point in self.points]
+        values = [measure.plotted(point.value) for point in self.points]
         return [point.bpp for point in self.points], values
 
     def rates(self, measure: Measure) -> Curve:
@@ -197,7 +197,7 @@ def records(panels: Iterable[Panel]) -> list[dict[str, Any]]:
             "group": curve.system.group,
             "measured": curve.measured,
             "sampled": curve.sampled,
-            "drawn": panel.measure.drawn(point.value),
+            "drawn": panel.measure.plotted(point.value),
             **{name: value for name, value in point._asdict().items() if name not in UNRECORDED},
         }
         for panel in panels

@@ -103,7 +103,7 @@ def _fields(
     ]
     missing = []
     for measure in measures:
-        values = [measure.drawn(value) for value in _values(points, measure.column).tolist()]
+        values = [measure.plotted(value) for value in _values(points, measure.column).tolist()]
         lacking = int(np.count_nonzero(~np.isfinite(values)))
         if not lacking:
             name = FIELDS.get(measure.column, measure.column)

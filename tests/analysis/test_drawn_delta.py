@@ -75,7 +75,7 @@ def test_the_interval_is_of_mean_curves_made_anew_for_each_draw(measure):
         for label in ("jpeg", "webp"):
             means = [weights @ one.image_values[measure.column] for one in of[label]]
             rates = [weights @ one.image_bpp for one in of[label]]
-            both.append(Curve(np.array(rates), sign * np.array([*map(measure.drawn, means)])))
+            both.append(Curve(np.array(rates), sign * np.array([*map(measure.plotted, means)])))
         expected.append(bd_rate(*both).value)
         if len(expected) == 50:
             break

@@ -191,7 +191,7 @@ def test_a_grey_png_comes_back_as_rgb(photo, tmp_path):
         ({"values": "10//30"}, "values are numbers with slashes between"),
         ({"values": "10/10.0"}, "values are finite and differ from each other"),
         ({"values": "nan"}, "values are finite"),
-        ({"values": "10/30"}, "encode has to use {q}, or values be a single one"),
+        ({"values": "10/30"}, "encode has to use {q}, or values be a single value"),
         ({"timeout_seconds": 0}, "timeout_seconds is above 0"),
         ({"timeout_seconds": -1}, "timeout_seconds is above 0"),
         ({"timeout_seconds": float("nan")}, "timeout_seconds is above 0"),

@@ -1,4 +1,4 @@
-"""MUSIQ, CLIP-IQA and MANIQA: networks that rate one 8-bit RGB image, as pyiqa 0.1.16 runs them.
+"""MUSIQ, CLIP-IQA and MANIQA: networks that rate an 8-bit RGB image, as pyiqa 0.1.16 runs them.
 
 Ke, Wang, Wang, Milanfar, Yang, "MUSIQ: Multi-scale Image Quality Transformer" (2021); Wang, Chan,
 Loy, "Exploring CLIP for Assessing the Look and Feel of Images" (2023), with pyiqa's five pairs of
@@ -42,12 +42,12 @@ class LearnedRating(ImageMetric):
         self._device = device
         try:
             self._network = self.open(path, device)
-        except ImportError as error:  # pyiqa needs forty packages, and one of them is not there
+        except ImportError as error:  # pyiqa needs forty packages, some of which are not there
             raise Unavailable(f"{self.label} needs all that pyiqa needs: {error}") from error
 
     @classmethod
     def require(cls) -> Path:
-        """Return the weights' file; `Unavailable` where pyiqa or it is missing; nothing is loaded."""
+        """Return the weights' file; `Unavailable` where pyiqa or it is missing."""
         require_pyiqa(cls.label)
         command = f"bench fetch {cls.column}"
         return find_weights(

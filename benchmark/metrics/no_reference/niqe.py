@@ -1,4 +1,4 @@
-"""NIQE, the naturalness of one 8-bit RGB image, without a source: smaller is more natural.
+"""NIQE, the naturalness of an 8-bit RGB image, without a source: smaller is more natural.
 
 Mittal, Soundararajan, Bovik, "Making a 'Completely Blind' Image Quality Analyzer" (2013), as the
 authors' release computes it: MATLAB's grey levels, whole blocks of 96 x 96 px, two scales of which
@@ -120,7 +120,7 @@ def _normalised(image: Floats) -> Floats:
 
 
 def _halved(image: Floats) -> Floats:
-    """Return the image at half its height, an even one, as MATLAB's imresize halves it."""
+    """Return the image at half its even height, as MATLAB's imresize halves it."""
     beyond = len(HALVING) // 2 - 1
     padded = np.pad(image, ((beyond, beyond), (0, 0)), mode="symmetric")
     half = len(image) // 2

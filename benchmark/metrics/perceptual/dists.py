@@ -70,7 +70,7 @@ class DISTS(ImageMetric):
     protocol = f"dists/0.1-{VGG16.sha256[:8]}-{SHA256[:8]}"
 
     def __init__(self, device: str = "cpu") -> None:
-        """Raise `Unavailable` where one of the two weight files is missing or another."""
+        """Raise `Unavailable` where a weight file is missing or another."""
         network, importances = NETWORK.find(), find_importances()
         import torch
 
@@ -86,7 +86,7 @@ class DISTS(ImageMetric):
 
     @staticmethod
     def require() -> None:
-        """Raise `Unavailable` where one of the two weight files is missing; nothing is loaded."""
+        """Raise `Unavailable` where a weight file is missing; nothing is loaded."""
         NETWORK.find()
         find_importances()
 
@@ -127,7 +127,7 @@ class DISTS(ImageMetric):
 
 
 def find_importances() -> Path:
-    """Return the file of the channels' weights: a fetched one, or the installed package's."""
+    """Return the file of the channels' weights: fetched, or the installed package's."""
     command = "bench fetch dists"
     remedy = f"run `{command}`, or put DISTS_pytorch's weights.pt as {FILE} into one of them"
     try:

@@ -112,7 +112,7 @@ class LPIPSAlex(LPIPS):
 
 
 class LPIPSSqueeze(LPIPS):
-    """LPIPS with SqueezeNet 1.1, a held-out metric for codecs trained on LPIPS with AlexNet."""
+    """LPIPS with SqueezeNet 1.1, an independent metric for codecs trained on LPIPS with AlexNet."""
 
     column = "lpips_squeeze"
     label = "LPIPS (SqueezeNet)"

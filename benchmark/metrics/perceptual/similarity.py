@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
-Planes = Floats  # (3, height, width), one plane per channel
+Planes = Floats  # (3, height, width), a plane per channel
 
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 # Half of the Gaussian window (11 taps, sigma 1.5) as the definition's implementations have it: in
@@ -38,7 +38,7 @@ class Moments(NamedTuple):
 
 
 def planes_of(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Return pixels (h, w, 3) as planes (3, h, w), one after the other in memory."""
+    """Return pixels (h, w, 3) as planes (3, h, w), contiguous in memory."""
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
@@ -81,7 +81,7 @@ def _blur_down(planes: Floats) -> Floats:
     blurred = np.empty((count, rows, width), planes.dtype)
     whole = blurred[:, : blocks * size].reshape(count, blocks, size, width)
     np.matmul(band, stretches, out=whole)
-    if blocks * size < rows:  # the last block overlaps the one before it
+    if blocks * size < rows:  # the last block overlaps the previous block
         np.matmul(band, planes[:, -size - MARGIN_PX :], out=blurred[:, -size:])
     return blurred
 
@@ -114,7 +114,7 @@ def _bands(size: int, dtype: str) -> tuple[Floats, Floats]:
 
 
 def moments_of(strip: NDArray[Any]) -> Moments:
-    """Return the moments of rows of one plane, computed in float64."""
+    """Return the moments of rows of a plane, computed in float64."""
     exact = strip.astype(np.float64)
     means, squares = blur(np.stack((exact, exact * exact)))
     moments = (2 * exact, 2 * means, 2 * (squares - means * means) + C2)
@@ -122,9 +122,9 @@ def moments_of(strip: NDArray[Any]) -> Moments:
 
 
 def dissimilarity(error: Floats, source: Moments, coarsest: bool) -> float:
-    """Return the sum of 1 - similarity over the blurred pixels of a strip of one channel.
+    """Return the sum of 1 - similarity over the blurred pixels of a strip of a channel.
 
-    error: (rows + 10, w) of one channel; source: moments of the same strip.
+    error: (rows + 10, w); source: moments of the same strip.
     """
     planes = np.empty((3, *error.shape), error.dtype)
     planes[0] = error

@@ -68,7 +68,7 @@ EXPONENT = 0.6276336467831387
 
 
 class PreparedScale(NamedTuple):
-    """Source at one scale with its blurred values and squares; all are 100 bytes per pixel."""
+    """Source at a scale with its blurred values and squares; all are 100 bytes per pixel."""
 
     xyb: Planes
     mean: Planes
@@ -161,7 +161,7 @@ def _halved(planes: Planes) -> Planes:
 
 
 def _norms(source: PreparedScale, xyb: Planes) -> Floats:
-    """Return the norms of the three maps at one scale, (3 channels, 2 norms, 3 maps)."""
+    """Return the norms of the three maps at a scale, (3 channels, 2 norms, 3 maps)."""
     mean, square, product = blur(xyb), blur(xyb * xyb), blur(source.xyb * xyb)
     # The luminance term has no denominator, which would undo the gamma of XYB a second time
     luminance = 1 - np.square(source.mean - mean)

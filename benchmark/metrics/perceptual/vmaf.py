@@ -87,7 +87,7 @@ def limited_luma(pixels: Pixels) -> NDArray[np.uint8]:
 
 @cache
 def find_libvmaf() -> Path:
-    """Return an ffmpeg that has the filter libvmaf: imageio-ffmpeg's, or else the one on the PATH.
+    """Return an ffmpeg that has the filter libvmaf: imageio-ffmpeg's, or else that on the PATH.
 
     Raises `Unavailable` where neither has it.
     """
