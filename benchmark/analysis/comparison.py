@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.interpolation import cubic, interpolated
 from benchmark.analysis.interval import (
     LEAST_COMPARED,
     TAILS,
@@ -33,9 +32,11 @@ from benchmark.analysis.rate_distortion import (
     bd_metric,
     bd_rate,
     below_front,
+    cubic,
     curves,
     cut,
     image_curves,
+    interpolated,
     mean_curve,
 )
 from benchmark.analysis.summarise import Point, Summary

@@ -12,7 +12,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.interpolation import interpolated
 from benchmark.analysis.interval import (
     LEAST_COMPARED,
     Interval,
@@ -26,6 +25,7 @@ from benchmark.analysis.rate_distortion import (
     Curve,
     curves,
     image_curves,
+    interpolated,
     log_rate_at,
     pareto_front,
     quality_at,

@@ -39,11 +39,14 @@ def with_distribution_metrics(
     points have. allow_few: also reduce sets below a metric's least number of images.
     """
     rows = ComparableRows(table, CODING)
+    of_sets = [name for name in names if name in DISTRIBUTION_METRICS]
+    if not of_sets:
+        return rows
     ok = rows.common(rows.ok) if common else rows.ok
     bounds = np.searchsorted(rows.point, np.arange(rows.points + 1)).tolist()
     points = [first + np.flatnonzero(ok[first:last]) for first, last in pairwise(bounds)]
     reducer = _Reducer(rows, folder, allow_few)
-    for name in (name for name in names if name in DISTRIBUTION_METRICS):
+    for name in of_sets:
         rows = rows.changed(table=reducer.filled(rows, name, points))
     return rows
 

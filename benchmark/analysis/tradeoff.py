@@ -17,8 +17,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.analysis.interpolation import interpolated
 from benchmark.analysis.interval import DRAWS, draws_interval, resampled_curve, set_and_draws
+from benchmark.analysis.rate_distortion import interpolated
 from benchmark.analysis.summarise import Point
 from benchmark.codec import Float64Array
 from benchmark.metrics.measure import Measure, require_image_values

@@ -12,7 +12,7 @@ from benchmark.analysis.interval import draw_spreads
 from benchmark.analysis.ranking import Ranking, default_anchor, rank, with_anchor
 from benchmark.analysis.rate_distortion import LEAST_POINTS
 from benchmark.analysis.reduce import summarise_with_distributions
-from benchmark.analysis.sources import source_facts
+from benchmark.analysis.stored import source_facts
 from benchmark.analysis.summarise import Summary
 from benchmark.codec import CodecInfo
 from benchmark.commands.output import print_json, print_lines, print_table, say, show_progress

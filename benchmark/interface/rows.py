@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from benchmark.analysis.comparable import Average, label_of, without_replaced
 from benchmark.analysis.reduce import summarise_with_distributions
-from benchmark.analysis.sources import present
+from benchmark.analysis.stored import present
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import short_names
 from benchmark.errors import UsageError

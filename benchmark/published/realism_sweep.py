@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.analysis.builds import beta_of, betas
 from benchmark.analysis.comparable import label_of
-from benchmark.analysis.interpolation import interpolated
+from benchmark.analysis.rate_distortion import interpolated
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import GROUPED_SYSTEMS, OURS, kind
 from benchmark.metrics.measure import Measure

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 from benchmark.analysis.builds import mixed_sentences
 from benchmark.analysis.interval import DrawSpread
 from benchmark.analysis.rate_distortion import excluded
-from benchmark.analysis.sources import WIDE_SPREAD, SourceFacts
-from benchmark.analysis.stored import DatasetResults
+from benchmark.analysis.stored import WIDE_SPREAD, DatasetResults, SourceFacts
 from benchmark.analysis.summarise import CONTAINER, Summary
 from benchmark.figures.table import Table, draws_table, markdown
 from benchmark.figures.texts import Drawing, capitalised

@@ -10,8 +10,12 @@ from benchmark.analysis.comparable import find_label
 from benchmark.analysis.comparison import Comparison, compare
 from benchmark.analysis.interval import draw_spreads, records
 from benchmark.analysis.ranking import Ranking, default_anchor, rank
-from benchmark.analysis.sources import source_facts
-from benchmark.analysis.stored import DatasetResults, datasets_with_results, read_results
+from benchmark.analysis.stored import (
+    DatasetResults,
+    datasets_with_results,
+    read_results,
+    source_facts,
+)
 from benchmark.analysis.summarise import Summary
 from benchmark.codec_spec import split_unescaped
 from benchmark.datasets.dataset import profile

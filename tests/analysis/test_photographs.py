@@ -80,8 +80,8 @@ def test_a_record_leads_to_no_folder_without_the_rows_own_files(place, name, mon
     record = {"request": {"dataset": name}}
     Store(place / "results" / "photos-1a2b3c").begin("20250101T000000-aa", record)
     walked = []
-    monkeypatch.setattr("benchmark.analysis.sources.open_folder", walked.append)
-    monkeypatch.setattr("benchmark.analysis.sources.open_dataset", walked.append)
+    monkeypatch.setattr("benchmark.analysis.stored.open_folder", walked.append)
+    monkeypatch.setattr("benchmark.analysis.stored.open_dataset", walked.append)
     assert images(place) == (5, ())
     assert not walked
 
