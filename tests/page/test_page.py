@@ -175,21 +175,6 @@ def test_a_published_curve_is_found_and_its_hover_names_the_source(visit, kodak)
     assert vtm["points"][3]["reference"] in said
 
 
-def test_open_markers_are_published_and_a_star_is_explained(visit, kodak):
-    page = visit(kodak)
-    assert all(curve["filled"] for curve in curves_of(page).values())
-    page.locator("#find-curve input").fill("vtm compressai")
-    page.keyboard.press("Enter")
-    assert not curves_of(page)["VTM (CompressAI)"]["filled"]
-    caption = page.locator("#curve-caption").inner_text()
-    assert "Open markers: published." in caption
-    assert "* a trial." in caption
-    page.locator("#all-points summary").click()
-    page.locator("button[data-point]").first.click()
-    absent = page.locator("#panes .absent").first.inner_text()
-    assert "was not kept; `bench run --codecs jpeg" in absent
-
-
 def test_a_metric_of_sets_has_its_interval_and_no_number_of_an_image(visit, tmp_path):
     file = tmp_path / "page.html"
     values = np.array(make_page_of_sets(file))
