@@ -21,7 +21,7 @@ from benchmark.system.text import counted
 
 if TYPE_CHECKING:
     from benchmark.audit.pack_audit import PackAudit, Sources
-    from benchmark.measure.independent_decode import Audited
+    from benchmark.measure.independent_decode import Findings
     from benchmark.packs.pack import Pack
 
 audit = Verbs("""Verify rows, streams, packs and colour conversions.
@@ -72,7 +72,7 @@ def audit_decode(
         output.print_json(_for_machines(result))
     else:
         _print_decoded(result, levels)
-    raise typer.Exit(1 if result.findings.problems else 0)
+    raise typer.Exit(1 if result.problems else 0)
 
 
 @audit.command("pack")
@@ -192,11 +192,11 @@ def _decibels(value: float) -> str:
     return f"{value:.2f} dB" if isfinite(value) else "lossless"
 
 
-def _journeys(audited: "Audited") -> list[dict[str, Any]]:
+def _journeys(findings: "Findings") -> list[dict[str, Any]]:
     """Return the count of each verdict by codec and machines, and the largest difference."""
     from benchmark.measure.independent_decode import VERDICTS
 
-    counts, levels = audited.findings.counts, audited.findings.levels
+    counts, levels = findings.counts, findings.levels
     return [
         {
             **journey._asdict(),
@@ -207,12 +207,11 @@ def _journeys(audited: "Audited") -> list[dict[str, Any]]:
     ]
 
 
-def _print_decoded(audited: "Audited", levels: int) -> None:
+def _print_decoded(findings: "Findings", levels: int) -> None:
     from benchmark.figures.table import Table
     from benchmark.measure.independent_decode import VERDICTS
 
-    findings = audited.findings
-    if journeys := _journeys(audited):
+    if journeys := _journeys(findings):
         within = f"within {counted(levels, 'level')}"
         verdicts = (within if verdict == "within" else verdict for verdict in VERDICTS)
         headers = ("codec", "encoded on", "decoded on", *verdicts)
@@ -226,15 +225,14 @@ def _print_decoded(audited: "Audited", levels: int) -> None:
     for what, count in lacks.items():
         if count:
             print(f"absent   {counted(count, 'row has', 'rows have')} {what}")
-    streams = counted(sum(audited.streams.values()), "stream")
-    print(f"{streams} in {counted(len(audited.streams), 'dataset')}")
+    streams = counted(sum(findings.streams.values()), "stream")
+    print(f"{streams} in {counted(len(findings.streams), 'dataset')}")
 
 
-def _for_machines(audited: "Audited") -> dict[str, Any]:
-    findings = audited.findings
+def _for_machines(findings: "Findings") -> dict[str, Any]:
     return {
-        "datasets": dict(audited.streams),
-        "table": _journeys(audited),
+        "datasets": dict(findings.streams),
+        "table": _journeys(findings),
         "wrong": [failure._asdict() for failure in findings.problems],
         "tracebacks": findings.tracebacks.listed(),
         "skipped": dict(findings.unavailable),

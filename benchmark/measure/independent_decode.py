@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from benchmark.codec import Pixels
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import StoreError
-from benchmark.measure.engine.decoders import Decoder, Ready, decode_all
+from benchmark.measure.engine.decoders import Decoder, decode_all
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Failure, Progress, ShowsProgress, Tracebacks
 from benchmark.rows.codecs import EVERY, NamedCodecs, why_not_run
@@ -56,13 +56,7 @@ class Findings:
     unavailable: Counter[str] = field(default_factory=Counter)  # codecs that cannot run here: why
     not_kept: int = 0  # rows whose stream was not kept
     declared: int = 0  # rows that never had a stream
-
-
-class Audited(NamedTuple):
-    """The findings over several stores, and how many streams each had, by dataset."""
-
-    streams: Mapping[str, int]
-    findings: Findings
+    streams: dict[str, int] = field(default_factory=dict)  # kept ones, by dataset
 
 
 class Kept(NamedTuple):
@@ -142,15 +136,15 @@ def audit_decode(
 
 def audit_stores(
     stores: Iterable[Store], options: AuditOptions, progress: ShowsProgress
-) -> Audited:
+) -> Findings:
     """Decode every kept stream of several stores again, and compare the pixels."""
-    findings = Findings()
     kept = [kept_streams(store, wanted=options.codecs.select) for store in stores]
-    with progress("decoding", sum(of_store.streams for of_store in kept)) as report:
-        for of_store in kept:
-            for _ in audit_decode(of_store, options, findings, report):
+    findings = Findings(streams={part.store.folder.name: part.streams for part in kept})
+    with progress("decoding", sum(findings.streams.values())) as report:
+        for part in kept:
+            for _ in audit_decode(part, options, findings, report):
                 pass
-    return Audited({part.store.folder.name: part.streams for part in kept}, findings)
+    return findings
 
 
 def verify_kept(
@@ -238,30 +232,28 @@ class _Audit:
         self._findings.unavailable[f"{self._spec.label}: {why}"] += len(rows)
         return []
 
-    def _compare(
-        self, rows: list[Row], where: Ready | Failed, pixels: Pixels | Failed
-    ) -> list[Row]:
+    def _compare(self, rows: list[Row], where: str | Failed, pixels: Pixels | Failed) -> list[Row]:
         if isinstance(where, Failed):
             return self._cannot_run(rows, where.reason)
         identical = []
         for row in rows:
             if isinstance(pixels, Failed):
-                cell = self._settle(row, where.device, "not decodable", pixels.reason)
+                cell = self._settle(row, where, "not decodable", pixels.reason)
                 self._findings.tracebacks.add(pixels.traceback, cell)
             elif pixels_sha256(pixels) == row["decoded_sha256"]:
-                self._settle(row, where.device, "identical")
+                self._settle(row, where, "identical")
                 identical.append(row)
-            elif where.device == row["device"]:
-                self._settle(row, where.device, "different", "it decodes to other pixels")
+            elif where == row["device"]:
+                self._settle(row, where, "different", "it decodes to other pixels")
             else:
-                self._measure(row, where.device, pixels)
+                self._measure(row, where, pixels)
         return identical
 
     def _measure(self, row: Row, device: str, pixels: Pixels) -> None:
         """Measure the difference, if the recorded pixels can be made on their kind of device."""
         self._reference = self._reference or Decoder(self._spec, str(row["device"]))
         data, recorded = self._store.stream(row["stream_sha256"]), None
-        if data is not None and isinstance(self._reference.where, Ready):
+        if data is not None and isinstance(self._reference.where, str):
             self._reference.send(data)
             recorded = self._reference.collect(wait=True)
         if isinstance(recorded, np.ndarray) and pixels_sha256(recorded) != row["decoded_sha256"]:

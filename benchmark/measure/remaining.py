@@ -3,8 +3,7 @@
 A class of cost is a codec at a setting on images of about the same size. Cells cost what those of
 their class did that have ended, else what is expected of them times the ratio of measured to
 expected seconds of the codec's other cells, else of the other codecs. Scoring comes on top, per
-pixel. What the first cells of workers took is left out, or, where coding took long, all but coding:
-they wait for the worker to load.
+pixel. The first cells of workers, which wait for them to load, count by their coding, if at all.
 """
 
 import math

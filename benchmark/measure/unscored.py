@@ -1,6 +1,7 @@
 """Find stored rows that lack a metric, as tasks that fill it in from the kept stream."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmark.codec import BoolArray
 from benchmark.datasets.dataset import Source
 from benchmark.metrics.availability import lasting
 from benchmark.metrics.metric import metric_columns
@@ -37,21 +39,15 @@ def unscored(
     store = Store(folder)
     by_pixels = {source.sha256: source for source in sources}
     table = one_per_cell(table)
-    lacking = {name: _lacking(table, name, again, folder) for name in metrics}
-    wanted = pc.and_(
-        pc.equal(table["status"], "ok"),
-        pc.is_in(table["image_sha256"], value_set=pa.array(list(by_pixels), pa.string())),
-    )
-    some = wanted
-    for position, mask in enumerate(lacking.values()):
-        some = mask if position == 0 else pc.or_(some, mask)
-    chosen = pc.and_(wanted, some)
-    rows = table.filter(chosen).to_pylist()
-    masks = {name: mask.filter(chosen).to_pylist() for name, mask in lacking.items()}
+    ours = pc.is_in(table["image_sha256"], value_set=pa.array(list(by_pixels), pa.string()))
+    table = table.filter(pc.and_(pc.equal(table["status"], "ok"), ours))
+    masks = [_lacking(table, name, again, folder) for name in metrics]
+    lacking = np.array(masks, np.bool_).reshape(len(metrics), table.num_rows)
+    chosen = np.flatnonzero(lacking.any(axis=0))
     tasks = []
-    for index, row in enumerate(rows):
+    for at, row in zip(chosen, table.take(pa.array(chosen)).to_pylist(), strict=True):
         if may_run(row) and (not row["recorded"] or store.has_stream(row["stream_sha256"])):
-            names = tuple(name for name in metrics if masks[name][index])
+            names = tuple(compress(metrics, lacking[:, at]))
             tasks.append(Rescore(row, by_pixels[row["image_sha256"]], names, folder))
     return sorted(tasks, key=lambda task: str(task.row["image"]))
 
@@ -69,25 +65,29 @@ def count_values(table: pa.Table, cells: Collection[str], metrics: Sequence[str]
     return [int(count) for count in counts]
 
 
-def _lacking(table: pa.Table, name: str, again: bool, folder: Path) -> pa.ChunkedArray | pa.Array:
+def _lacking(table: pa.Table, name: str, again: bool, folder: Path) -> BoolArray:
     kind = metric_class(name)
     value, protocol, reason = metric_columns(kind.column)
     if protocol not in table.column_names:  # a user's metric that was never measured here
-        return pa.array([True] * table.num_rows, pa.bool_())
-    other = pc.fill_null(pc.not_equal(table[protocol], kind.protocol), True)
+        return np.ones(table.num_rows, np.bool_)
+    lacks = ~equals(table[protocol], kind.protocol)
     if again:
         texts = pc.unique(table[reason]).drop_null().to_pylist()
         forever = pa.array([text for text in texts if lasting(text)], pa.string())
         null = pc.and_not(pc.is_null(table[value]), pc.is_in(table[reason], value_set=forever))
-        other = pc.or_(other, null)
-    if name not in FEATURE_SPACES:
-        return other
-    names = (value, "stream_sha256", "image_sha256", "decoded_sha256")
-    kept, store = FeatureFolder(folder), Store(folder)
-    gone = [
-        count is not None
-        and store.has_stream(stream)  # else nothing can bring them back
-        and not all(sha256 and kept.has(kind.protocol, sha256) for sha256 in pair)
-        for count, stream, *pair in zip(*(table[key].to_pylist() for key in names), strict=True)
-    ]
-    return pc.or_(other, pa.array(gone, pa.bool_()))
+        lacks |= np.asarray(null)
+    if name in FEATURE_SPACES:
+        names = (value, "stream_sha256", "image_sha256", "decoded_sha256")
+        kept, store = FeatureFolder(folder), Store(folder)
+        lacks |= np.array(
+            [
+                count is not None
+                and store.has_stream(stream)  # else nothing can bring them back
+                and not all(sha256 and kept.has(kind.protocol, sha256) for sha256 in pair)
+                for count, stream, *pair in zip(
+                    *(table[key].to_pylist() for key in names), strict=True
+                )
+            ],
+            np.bool_,
+        )
+    return lacks

@@ -227,7 +227,7 @@ def _files_in_tar(path: Path) -> Files:
         if member is None or member.size > most:
             return None
         with open_regular(path) as tar:  # by its place, so that no file stays open
-            tar.seek(member.start)
+            tar.seek(member.offset_data)
             return tar.read(member.size)
 
     return read

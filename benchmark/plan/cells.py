@@ -2,8 +2,7 @@
 
 A worker takes whole bundles: short cells of an image, so that its pixels travel and its metrics
 are prepared once for all of them, or a long cell. Whoever is free takes the longest bundle left,
-which ends at most a third later than the best order there is (Graham 1969: 4/3 - 1/(3m) for m
-workers), and with many cells a worker far closer to it.
+which ends at most a third later than the best order there is (Graham 1969).
 """
 
 import heapq
@@ -138,10 +137,8 @@ def lacking(contender: Contender, sources: Sequence[Source]) -> str:
         return ""
     shown = ", ".join(images[:NAMES_SHOWN]) + (", ..." if len(images) > NAMES_SHOWN else "")
     whose = f"{contender.encoder_lacks}; and " if contender.encoder_lacks else ""
-    return (
-        f"{whose}{contender.pack.path} has no streams, or not at every setting, of "
-        f"{len(images)} of {len(sources)} images: {shown}"
-    )
+    lacks = f"{len(images)} of {len(sources)} images: {shown}"
+    return f"{whose}{contender.pack.path} has no streams, or not at every setting, of {lacks}"
 
 
 class Makespan(NamedTuple):
@@ -164,8 +161,8 @@ class Makespan(NamedTuple):
 def longest_first(tasks: Sequence[Task], seconds: Seconds) -> list[Task]:
     """Return the tasks of each image by falling seconds; images stay in order.
 
-    So that the last tasks of a run, when some workers have nothing left to do, are short ones. A
-    task of unknown length comes before the others of its image, the last first: sweeps rise.
+    So that the last tasks of a run are short. A task of unknown length comes before the others of
+    its image, the last first: sweeps rise.
     """
     images = {sha256: at for at, sha256 in enumerate(dict.fromkeys(t.image_sha256 for t in tasks))}
 
@@ -182,8 +179,7 @@ def longest_first(tasks: Sequence[Task], seconds: Seconds) -> list[Task]:
 def bundles(tasks: Sequence[Task], seconds: Seconds, workers: int) -> list[list[Task]]:
     """Group all tasks into bundles, in the order in which workers take them and carry them out.
 
-    Tasks of unknown seconds are in bundles of their own, made by their pixels, which come before
-    the others: they may be the longest.
+    Tasks of unknown seconds are in bundles of their own, by their pixels, before the others.
     """
     costs = [(task, seconds(task)) for task in tasks]
     unknown = [(task, float(task.num_pixels)) for task, cost in costs if cost is None]

@@ -38,9 +38,8 @@ class CostModel:
     """Seconds of coding a cell, learned from the rows of a table; metrics come on top.
 
     Seconds per pixel of the same codec, variant, device and setting: all seconds over all pixels.
-    Of a setting that was not measured, those of its variant, else of its codec, scale the codec's
-    typical curve, or are interpolated between where it has none. Of a codec never measured, the
-    typical time. What a pack has recorded is not learned from, and takes no time.
+    Those of other settings scale the codec's typical curve, or are interpolated where it has none.
+    Of a codec never measured, the typical time. What a pack has recorded takes no time.
     """
 
     def __init__(self, table: pa.Table) -> None:

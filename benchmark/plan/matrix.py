@@ -45,10 +45,7 @@ class Matrix(NamedTuple):
 
 
 def open_sources(request: Request) -> Sources:
-    """Open the dataset and look at its images (the first `request.limit` of them).
-
-    To read or write rows of the dataset, use `open_stored`.
-    """
+    """Open the dataset and look at its images; for its rows, use `open_stored`."""
     dataset: Dataset = open_dataset(request.dataset, request.data_dir)
     images = without_duplicates(probe(dataset.images[: request.limit], request.flatten, cores()))
     kept = tuple(image for image in images if isinstance(image, Source))
@@ -58,8 +55,7 @@ def open_sources(request: Request) -> Sources:
 def sources_of(dataset: str, data_dir: Path | None, named: bool = True) -> dict[str, Source] | str:
     """Return the dataset's photographs by the sha256 of their pixels, or why they are missing.
 
-    named: whether the user named the dataset, so that it may be a folder or a Python file, and not
-    the results alone, whose folders may be called anything.
+    named: whether the user named the dataset, so that it may be a folder or a Python file.
     """
     absent = "The original is not here"
     is_place = named and (Path(dataset).is_dir() or names_file(dataset))
@@ -75,11 +71,7 @@ def sources_of(dataset: str, data_dir: Path | None, named: bool = True) -> dict[
 
 
 def with_stored_name(sources: Sources, stores: Mapping[str, Path]) -> Sources:
-    """Return the sources with the name that the dataset has among `stores`, results by name.
-
-    A dataset in the registry keeps its name; that of a folder depends on its images and on the
-    results that there are of them (`rows.folder_name`).
-    """
+    """Return the sources with the name that the dataset, if a folder, has among results by name."""
     dataset = sources.dataset
     if not dataset.folder_title:
         return sources
@@ -99,19 +91,13 @@ def open_stored(request: Request) -> tuple[Sources, Store]:
 
 
 def measured_before(request: Request) -> bool:
-    """Return whether the results folder may have finished cells: rows of the dataset, by its name.
-
-    Cheap, and not certain: bundled rows finish no cell, and rows of a folder may be of another.
-    """
+    """Return whether the results folder may have finished cells: own rows of the dataset's name."""
     shards = (request.results / request.dataset.partition(":")[0] / "per_image").glob("*.parquet")
     return any(not path.name.startswith(SHIPPED) for path in shards)
 
 
 def open_matrix(request: Request) -> Matrix:
-    """Plan the cells of a request and find those that its results folder does not have yet.
-
-    Cells that are to be timed are coded here: bitstream archives have no part in them.
-    """
+    """Plan the cells of a request and find those that its results folder does not have yet."""
     if request.timing and request.packs:
         raise UsageError("--timing measures encoders, which --pack replaces: use one of the two")
     packs = [open_pack(path) for path in dict.fromkeys(request.packs)]
@@ -138,8 +124,8 @@ def open_matrix(request: Request) -> Matrix:
 def _for_images(selection: Selection, images: Sequence[Source], request: Request) -> Selection:
     """Add to a selection's skipped codecs those whose pack lacks images.
 
-    Raises `Unavailable` for a codec that has no cell at all, if it was asked for by name; with
-    `request.skip_missing`, only where no codec has any.
+    Raises `Unavailable` for a codec by name without any cell, unless `request.skip_missing`, and
+    where no codec has any.
     """
     kept: list[Contender] = []
     skipped = list(selection.skipped)

@@ -162,8 +162,6 @@ def with_settings_as_points(
 def without_settings(spec: CodecSpec) -> tuple[CodecSpec, dict[str, str]]:
     """Return a spec without the options that are settings of the codec's sweep, and these.
 
-    A spec with any other option that the codec does not take stays whole: `load_codec` refuses it.
-
     >>> spec, settings = without_settings(parse_codec("jpeg:optimize=1:quality=30"))
     >>> spec.text, settings
     ('jpeg:optimize=1', {'quality': '30'})
@@ -227,8 +225,7 @@ def declared_settings(codec: Codec | type[Codec]) -> Between | OneOf | None:
 def at_points(contender: Contender, points: Points, used: set[tuple[str, str]]) -> Contender:
     """Return the contender at the points given for it, if any; add these to `used`.
 
-    Points for the codec with its options go before those for its bare name. Raises `BadOption` for
-    a point that the codec does not take.
+    Points for the codec with its options go before those for its bare name.
     """
     spec, sweep, accepts = contender.spec, contender.sweep, contender.accepts
     for name in {setting.name for setting in sweep}:

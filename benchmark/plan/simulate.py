@@ -1,8 +1,7 @@
 """Simulate a cluster that may not exist: when it would finish cells, and how evenly loaded it is.
 
-The order of cells is that of `engine.ray`, the seconds are those of a cost model;
-metrics, the start of workers and the transfer of images are left out. If a dataset is not on this
-machine, pictures of its typical sizes take its place.
+The order of cells is that of `engine.ray`, the seconds are those of a cost model; metrics, the
+start of workers and the transfer of images are left out.
 """
 
 import math
@@ -58,10 +57,7 @@ class ClusterForecast(NamedTuple):
 def forecast(
     cells: Sequence[Cell], model: CostModel, nodes: int, workers_per_node: int
 ) -> ClusterForecast:
-    """Simulate the cells on a cluster; cells for a GPU have a worker per node beside the others.
-
-    The two kinds of workers run at the same time, so that the slower kind decides.
-    """
+    """Simulate the cells on a cluster; cells for a GPU have a worker per node beside the others."""
     lanes = {"cpu": nodes * workers_per_node, "cuda": nodes}
     results = [
         simulate([cell for cell in cells if cell.device == device], model.seconds, workers)
@@ -87,8 +83,7 @@ def simulate(
 def imagine(request: Request) -> tuple[list[Cell], CostModel] | None:
     """Return the cells of a request that cannot run here, and a cost model of the stored rows.
 
-    The dataset's own images are taken if they are here, else pictures of its typical sizes. None
-    if those are unknown.
+    Without the dataset's images, pictures of its typical sizes are taken; None if unknown.
     """
     try:
         sources, store = open_stored(request)
@@ -110,10 +105,7 @@ def imagined_cells(
     images: Sequence[Source],
     draws: int | None = None,
 ) -> list[Cell]:
-    """Return codecs x settings x images, for counting: no program or weight file is needed.
-
-    Codecs run on the CPU; of `ALL`, those are left out that cannot even be imported.
-    """
+    """Return codecs x settings x images, for counting: no program or weight file is needed."""
     contenders = []
     texts: Sequence[str] = every_codec()
     if tuple(codecs) != ALL:

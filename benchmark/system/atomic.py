@@ -39,9 +39,8 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_file(path: Path, content: str | bytes | memoryview, *, durable: bool = False) -> None:
     """Write a file so that readers see either its earlier content or all of the new.
 
-    Missing parent folders are made; text is written as UTF-8. With `durable`, that also holds after
-    a loss of power, and the new content once this has returned (`write_together`). Raises
-    `OSError`, leaving no draft and the earlier file.
+    Missing parent folders are made. With `durable`, that also holds after a loss of power
+    (`write_together`). Raises `OSError`, leaving no draft and the earlier file.
     """
     content = content.encode() if isinstance(content, str) else content
     if durable:
@@ -55,8 +54,7 @@ def write_together(files: Mapping[Path, bytes | memoryview]) -> None:
     """Write files by path; none is there in part, even after a loss of power, all on return.
 
     The contents reach the disk before any of the names, and the names, with those of new folders,
-    before this returns (fsync). Missing parent folders are made. Raises `OSError`, leaving no
-    draft; each file then has its earlier content or all of the new.
+    before this returns (fsync). Raises `OSError`; each file then has its old or its new content.
     """
     folders = {path.parent for path in files}
     above = {parent for folder in folders for parent in (folder, *folder.parents)}

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -77,14 +77,6 @@ class BadTar(ValueError):  # noqa: N818 - as the errors of `benchmark.errors`
     """A file that is no whole tar, or a tar that nobody else reads; the message says why."""
 
 
-class TarFile(NamedTuple):
-    """A regular file in a tar: its bytes are at this place."""
-
-    name: str
-    start: int
-    size: int
-
-
 class _Header(tarfile.TarInfo):
     """A header of a tar that is read to its end or refused, not passed over."""
 
@@ -102,7 +94,7 @@ class _Header(tarfile.TarInfo):
         return header
 
 
-def files_of_tar(file: BufferedReader) -> Iterator[TarFile]:
+def files_of_tar(file: BufferedReader) -> Iterator[tarfile.TarInfo]:
     """Yield the regular files of an uncompressed tar; raise `BadTar`."""
     end = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -114,7 +106,7 @@ def files_of_tar(file: BufferedReader) -> Iterator[TarFile]:
             if member.size < 0 or (member.isreg() and member.offset_data + member.size > end):
                 raise BadTar(f"{member.name[:SHOWN_CHARACTERS]!r} reaches beyond its end")
             if member.isreg() and not member.issparse():
-                yield TarFile(member.name, member.offset_data, member.size)
+                yield member
     except (tarfile.TarError, ValueError, LookupError, OverflowError) as error:
         raise BadTar(str(error)) from error
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
-from benchmark.measure.engine.decoders import Ready, decode_all
+from benchmark.measure.engine.decoders import decode_all
 from benchmark.measure.execute import Failed
 from benchmark.measure.independent_decode import (
     AuditOptions,
@@ -88,7 +88,7 @@ def test_a_decoder_gives_the_codecs_pixels_and_one_that_is_killed_takes_nothing_
     spec = CodecSpec(f"{FAKES}:DiesOnDecode", ())
     streams = [(str(step), Honest().encode(photo, Setting("step", step))) for step in (64, 16, 1)]
     done = [one for one in decode_all(spec, streams, "cpu", 2) if one is not None]
-    assert {where for _, where, _ in done} == {Ready("cpu")}
+    assert {where for _, where, _ in done} == {"cpu"}
     found = {name: pixels for name, _, pixels in done}
     assert found.pop("16") == Failed("worker", "the process that decoded it was killed by SIGSEGV")
     assert sorted(found) == ["1", "64"]

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +16,8 @@ from benchmark.measure.execute import Failed, failed_by
 from benchmark.system.settings import DEVICE
 
 
-class Ready(NamedTuple):
-    """A decoder that can begin."""
-
-    device: str  # where it decodes: cpu or cuda
-
-
 class Decoder:
-    """A process that decodes one codec variant, and the device it uses, or why it cannot."""
+    """A process that decodes a codec variant; `where`: its device, or why it cannot decode."""
 
     def __init__(self, spec: CodecSpec, device: str, timeout_seconds: float | None = None) -> None:
         """Start the process and wait until it is ready; the codec may ignore `device`."""
@@ -32,9 +26,9 @@ class Decoder:
         )
         self.where = self._greeting()
 
-    def _greeting(self) -> Ready | Failed:
+    def _greeting(self) -> str | Failed:
         try:
-            greeting: Ready | Failed = self.process.reply()
+            greeting: str | Failed = self.process.reply()
         except Lost as lost:
             return lost.failed._replace(stage="load")
         return greeting
@@ -60,7 +54,7 @@ def decode_all(
     device: str,
     jobs: int,
     timeout_seconds: float | None = None,
-) -> Iterator[tuple[str, Ready | Failed, Pixels | Failed] | None]:
+) -> Iterator[tuple[str, str | Failed, Pixels | Failed] | None]:
     """Decode named streams of a codec variant; yield (name, where, pixels) as they complete.
 
     None at least once a second while nothing completes. A decoder on a GPU has no other beside it.
@@ -100,7 +94,7 @@ def decode_all(
 
 
 def _most(decoders: Iterable[Decoder], jobs: int) -> int:
-    return 1 if any(decoder.where == Ready("cuda") for decoder in decoders) else jobs
+    return 1 if any(decoder.where == "cuda" for decoder in decoders) else jobs
 
 
 def _serve(connection: Connection, spec: CodecSpec) -> None:
@@ -114,7 +108,7 @@ def _serve(connection: Connection, spec: CodecSpec) -> None:
     device = "cpu"
     with suppress(Unavailable):  # of what only the encoder needs
         device = codec.describe().device
-    connection.send(Ready(device))
+    connection.send(device)
     while True:
         connection.send(_decoded(codec, connection.recv()))
 

@@ -158,7 +158,7 @@ def test_a_tar_that_others_write_is_read(tmp_path):
             found = list(files_of_tar(file))
             assert [one.name for one in found] == names
             for one in found:
-                file.seek(one.start)
+                file.seek(one.offset_data)
                 assert file.read(one.size) == one.name[:5].encode()[:5].ljust(5)
     assert LARGEST_EXTENSION_BYTES < 10_000
 
