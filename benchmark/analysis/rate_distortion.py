@@ -236,6 +236,8 @@ def qualities(values: Float64Array, measure: Measure) -> Float64Array:
 
 def image_curves(points: Sequence[Point], measure: Measure) -> Mapping[int, Curve]:
     """Return the curve of each image's own values, by the image's number in the points."""
+    if not points:
+        return {}
     ids = np.concatenate([point.image_ids for point in points])
     bpp = np.concatenate([point.image_bpp for point in points])
     values = np.concatenate([point.image_values[measure.column] for point in points])

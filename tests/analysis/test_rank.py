@@ -18,7 +18,7 @@ from benchmark.cli import app
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.rows.store import Store
-from support.rows.measured import row, table
+from support.rows.measured import failed, row, table
 
 RESULTS = Path(__file__).parents[2] / "results"
 PSNR, MS_SSIM, LPIPS = (Measure.named(name) for name in ("psnr", "ms_ssim", "lpips"))
@@ -142,6 +142,12 @@ def test_nothing_is_extrapolated_and_the_images_that_reach_it_are_counted():
     expected = dict(zip(IMAGES, at_rate(webp, 0.31, "psnr_db"), strict=True))
     mean = np.mean([expected[image] for image in reach])
     assert shared["webp"].values["psnr_db"].value == pytest.approx(mean, abs=1e-9)
+
+
+def test_a_codec_of_which_every_cell_failed_has_no_rank():
+    rows = [*rows_of("webp", 1), failed("avif", 5, "00", "encode", "it does not start")]
+    ranks = ranked(rows, "bpp=.31", PSNR)
+    assert (ranks["webp"].rank, ranks["avif"].rank, ranks["avif"].reached) == (1, None, 0)
 
 
 def test_seconds_are_of_rows_measured_here_and_typical_ones_of_the_codec():
