@@ -8,7 +8,7 @@ from benchmark.analysis.interval import CONFIDENCE, DRAWS, Interval
 from benchmark.analysis.ranking import Rank, Ranking
 from benchmark.analysis.rate_distortion import Delta, NoDelta, bd_rate
 from benchmark.figures.table import DOUBTFUL, DOUBTFUL_NOTE, NOTHING, Table
-from benchmark.figures.texts import grouped, listed
+from benchmark.figures.texts import grouped, listed, metric_names
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel
 from benchmark.system.text import counted
@@ -56,8 +56,8 @@ def heading(ranking: Ranking) -> str:
     """Return the line above the table, on what its numbers are."""
     if not ranking.measures:
         return "no metric that ranks codecs was measured"
-    names = " and ".join(map(_whole_name, ranking.measures))
-    return f"BD-rate (%) against {ranking.anchor} in {names}, best first"
+    metrics = metric_names(ranking.measures)
+    return f"BD-rate (%) against {ranking.anchor} in {metrics}, best first"
 
 
 def headline(ranking: Ranking, images: int, dataset: str, names: Mapping[str, str]) -> str:
@@ -77,7 +77,7 @@ def headline(ranking: Ranking, images: int, dataset: str, names: Mapping[str, st
         ]
         value, label = min(rates, default=(0.0, ranking.anchor))
         if label != ranking.anchor:
-            text = f"{abs(value):.0f} % fewer bits at equal {_whole_name(measure)}"
+            text = f"{abs(value):.0f} % fewer bits at equal {metric_names([measure])}"
             best.setdefault(label, []).append(text)
     if not best:
         return f"No codec can be ranked on {dataset}."
@@ -93,10 +93,6 @@ def short_name(measure: Measure) -> str:
     'LPIPS'
     """
     return measure.label.partition(" (")[0]
-
-
-def _whole_name(measure: Measure) -> str:
-    return measure.label.removesuffix(" (dB)")
 
 
 def _rank_cell(rank: Rank, place: int, intervals: bool) -> str:

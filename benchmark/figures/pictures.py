@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmark.codec import Float64Array, Pixels
 from benchmark.figures.style import GREY, SMALL_POINTS, figure_style
-from benchmark.figures.table import NOTHING, Table
+from benchmark.figures.table import NOTHING, Table, decimals
 from benchmark.figures.texts import LINE_INCHES, Drawing, figure_width, wrapped
 
 GAP_INCHES, EDGE_INCHES, PAD_INCHES = 0.05, 0.02, 0.03
@@ -81,11 +81,12 @@ def draw_pictures(
             top -= height + below
     recorded = [tile for tile in tiles if tile.record]
     labels = list(dict.fromkeys(label for tile in tiles for label in tile.values))
-    lines = tuple(
-        (tile.heading, *(_cell(label, tile.values.get(label)) for label in labels))
-        for tile in recorded
-    )
-    table = Table(("picture", *labels), lines, 1) if lines else None
+    lines = []
+    for tile in recorded:
+        values = ((label, tile.values.get(label)) for label in labels)
+        cells = (NOTHING if of is None else f"{of:.{decimals(label)}f}" for label, of in values)
+        lines.append((tile.heading, *cells))
+    table = Table(("picture", *labels), tuple(lines), 1) if lines else None
     return Drawing(figure, caption, [tile.record for tile in recorded], table, tuple(details))
 
 
@@ -102,9 +103,3 @@ def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
     values = wrapped(", ".join([*first, *rest]), inches).splitlines()
     lines = [(line, True) for line in wrapped(tile.heading, inches / BOLD_WIDTH).splitlines()]
     return lines + [(line, False) for line in values]
-
-
-def _cell(label: str, value: float | None) -> str:
-    if value is None:
-        return NOTHING
-    return f"{value:.2f}" if "dB" in label else f"{value:.4f}"

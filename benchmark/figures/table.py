@@ -71,7 +71,7 @@ def means_table(summary: Summary, measures: Sequence[Measure], failed: bool = Tr
         for measure in measures:
             mean = point.means[measure.column]
             marked = FEW_MARK * (mean.value is not None and measure.few(mean.images))
-            cells.append(_mean(mean, point.images, f".{_decimals(measure)}f", marked))
+            cells.append(_mean(mean, point.images, f".{decimals(measure.label)}f", marked))
         cells += [_mean(point.means[name], point.images, ".2g") for name in SECONDS]
         rows.append((*cells, *([str(point.failed or "")] if failed else [])))
     text = "".join(cell for row in rows for cell in row[3:])
@@ -85,7 +85,7 @@ def draws_table(spreads: Sequence[DrawSpread]) -> Table:
     """Return a row for each spread over drawings, with the spread over images beside it."""
     rows = []
     for spread in spreads:
-        form = f".{_decimals(spread.measure)}f"
+        form = f".{decimals(spread.measure.label)}f"
         draws, images = (
             " to ".join(f"{end:{form}}" for end in ends) if ends else NOTHING
             for ends in (spread.over_draws, spread.over_images)
@@ -96,8 +96,9 @@ def draws_table(spreads: Sequence[DrawSpread]) -> Table:
     return Table(headers, tuple(rows), 3, (DRAWS_NOTE,) if rows else ())
 
 
-def _decimals(measure: Measure) -> int:
-    return 2 if "dB" in measure.label else 4
+def decimals(label: str) -> int:
+    """Return the decimals of a metric's values, by its label with unit."""
+    return 2 if "dB" in label else 4
 
 
 def _mean(mean: Mean, images: int, form: str, mark: str = "") -> str:

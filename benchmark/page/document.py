@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmark.analysis.interval import CONFIDENCE
 from benchmark.figures.bd_table import short_name
 from benchmark.figures.style import PAGE_DARK, PAGE_LIGHT
-from benchmark.figures.table import MINUS, Table
+from benchmark.figures.table import MINUS, Table, decimals
 from benchmark.page.content import Content, ImageKey, json_text, leave_out_images, page_data
 from benchmark.page.crops import CROP_RATE
 
@@ -174,9 +174,9 @@ def _values(content: Content, key: ImageKey) -> str:
     values = [f"{point.image_bpp[at]:.3f} bpp"]
     for measure in content.measures:
         if measure.column in content.leads and not measure.of_sets:
-            digits, unit = (2, " dB") if "dB" in measure.label else (4, "")
             value = point.image_values[measure.column][at]
-            values.append(f"{short_name(measure)} {value:.{digits}f}{unit}")
+            unit = " dB" * ("dB" in measure.label)
+            values.append(f"{short_name(measure)} {value:.{decimals(measure.label)}f}{unit}")
     return ", ".join(values)
 
 

@@ -20,12 +20,7 @@ from benchmark.page.content import Content, LegendEntry
 from benchmark.page.crops import crops
 from benchmark.page.document import html_text
 from benchmark.page.picks import Limit, limit_of
-from benchmark.page.pictures import (
-    Pictures,
-    ShowProgress,
-    rows_by_image,
-    write_pictures,
-)
+from benchmark.page.pictures import Pictures, ShowProgress, rows_by_image, write_pictures
 from benchmark.plan.matrix import sources_of
 from benchmark.published.curves import (
     Panel,
@@ -162,7 +157,7 @@ def _panels(request: PageRequest, report: Report, published_shown: bool) -> list
         of_papers = overlay(published_curves(points, name, measure), rule)
         if published_shown:
             of_papers = report.overlays.get(measure.column, of_papers)
-        panels.append(panel._replace(curves=(*panel.curves, *of_papers.drawn)))
+        panels.append(panel._replace(curves=(*panel.curves, *of_papers.compatible)))
     return panels
 
 

@@ -78,7 +78,7 @@ def evidence(request: FigureRequest, verb: str) -> Evidence:
     panels = []
     for measure in measures:
         panel = measured_panel(stored.summary, measure)
-        panels.append(panel._replace(curves=(*panel.curves, *over[measure.column].drawn)))
+        panels.append(panel._replace(curves=(*panel.curves, *over[measure.column].compatible)))
     labels = {curve.system.label for panel in panels for curve in panel.curves}
     if request.anchor:
         anchor = find_label(request.anchor, stored.summary.labels)

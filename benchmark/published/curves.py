@@ -209,15 +209,15 @@ def records(panels: Iterable[Panel]) -> list[dict[str, Any]]:
 class Overlay(NamedTuple):
     """Published curves under one metric, by whether they may be beside its measured rows."""
 
-    drawn: tuple[SystemCurve, ...]
+    compatible: tuple[SystemCurve, ...]
     refused: tuple[SystemCurve, ...]  # of another protocol
 
 
 def overlay(curves: Sequence[SystemCurve], protocol: str | None, mix: bool = False) -> Overlay:
-    """Return the curves under the protocol of the measured rows as drawn, the others as refused.
+    """Separate curves under the protocol of the measured rows from those of other protocols.
 
     Where nothing is measured, `protocol` is None: then it is that of the first curve. With `mix`
-    all are drawn.
+    all are compatible.
     """
     wanted = curves[0].protocols[0] if curves and protocol is None else protocol
     fits = [curve for curve in curves if mix or curve.protocols[0] == wanted]
@@ -245,7 +245,7 @@ def overlays(
     }
     if any(curves for of_column in result.values() for curves in of_column):
         check_same_images(dataset, summary.images, summary.average)
-    methods = {curve.method for of_column in result.values() for curve in of_column.drawn}
+    methods = {curve.method for of_column in result.values() for curve in of_column.compatible}
     for column, of_column in result.items():
         for curve in of_column.refused:
             if curve.method not in methods:

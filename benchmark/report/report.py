@@ -209,7 +209,7 @@ def _draw(
     """Return the figures by name. measured: panels by metric column."""
     summary, name = stored.summary, stored.name
     panels = {
-        column: panel._replace(curves=(*panel.curves, *over[column].drawn))
+        column: panel._replace(curves=(*panel.curves, *over[column].compatible))
         for column, panel in measured.items()
     }
     labels = [curve.system.label for panel in panels.values() for curve in panel.published]

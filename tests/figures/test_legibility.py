@@ -82,7 +82,7 @@ def draw(summary, measures, published="", dataset="kodak", anchor="", **look):
     for measure in measures:
         panel = measured_panel(summary, measure)
         over = overlay(published_curves(select(POINTS, published.split(",")), "kodak", measure),
-                       None, True).drawn if published else ()  # fmt: skip
+                       None, True).compatible if published else ()  # fmt: skip
         panels.append(panel._replace(curves=(*panel.curves, *over)))
     labels = [curve.system.label for panel in panels for curve in panel.curves]
     with drawn_as(**look):

@@ -33,7 +33,7 @@ def draw(names, measures=(PSNR,), dataset="kodak", measured=True, mix=False, **c
     for measure in measures:
         panel = measured_panel(summary, measure)
         protocol = summary.protocols.get(measure.column) if summary else None
-        over = overlay(published_curves(points, dataset, measure), protocol, mix).drawn
+        over = overlay(published_curves(points, dataset, measure), protocol, mix).compatible
         panels.append(panel._replace(curves=(*panel.curves, *over)))
     labels = {curve.system.label for panel in panels for curve in panel.curves}
     with drawn_as(every_curve=True):

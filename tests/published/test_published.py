@@ -205,8 +205,8 @@ def test_a_system_that_can_be_drawn_somewhere_is_left_out_elsewhere_and_that_is_
     for name, rule in rules.items():
         measure = Measure.named(name)
         panels[measure.column] = overlay(published_curves(points, "kodak", measure), rule)
-    assert [one.name for one in panels["psnr_db"].drawn] == ["HiFiC"]
-    assert panels["lpips_alex"].drawn == ()
+    assert [one.name for one in panels["psnr_db"].compatible] == ["HiFiC"]
+    assert panels["lpips_alex"].compatible == ()
     refused, absent = left_out(points, panels, "kodak")
     assert "lpips_alex of HiFiC: lpips-alex/hific" in refused
     assert absent.endswith(": HFD")
@@ -216,7 +216,7 @@ def test_without_measured_rows_the_first_systems_rule_is_the_panels():
     curves = published_curves(select(POINTS, ["crdr", "dc-vic", "hific"]), "clic2020", FID)
     found = overlay(curves, None)
     drawn, refused = (
-        {curve.system.published[0][0] for curve in one} for one in (found.drawn, found.refused)
+        {curve.system.published[0][0] for curve in one} for one in (found.compatible, found.refused)
     )
     assert drawn == {"CRDR", "DC-VIC"}
     assert refused == {"HiFiC"}
