@@ -2,11 +2,9 @@
 
 A curve of means averages over images at one setting, so its BD-rate depends on how codecs spread
 rate and quality over images there: a setting may be a quality, a rate or a quantiser. The images'
-own BD-rates do not depend on it. Both are kept, with the spread over images.
-
-Intervals are of BD-rates of mean curves over draws of images, by the rules of `rate_distortion` in
-arrays whose first axis is the draw. A distribution metric enters a draw as the value of the set
-plus the mean influence of the images drawn, that is to first order.
+own BD-rates do not depend on it. Intervals are of BD-rates of mean curves over draws of images, by
+the rules of `rate_distortion`; a distribution metric enters a draw to first order, as the value of
+the set plus the mean influence of its images.
 """
 
 import math
@@ -40,7 +38,7 @@ from benchmark.analysis.rate_distortion import (
     mean_curve,
 )
 from benchmark.analysis.summarise import Point, Summary
-from benchmark.codec import BoolArray, Float64Array
+from benchmark.codec import Float64Array
 from benchmark.metrics.measure import Measure
 
 
@@ -212,16 +210,20 @@ def bd_rate_draws(
     anchor: ResampledCurve, test: ResampledCurve, up_to_bpp: float | None = None
 ) -> Float64Array:
     """Return the BD-rate of every draw in percent, shape (draws,); NaN where there is none."""
-    ordered = []
+    ordered, masks = [], []
     for curve in (anchor, test):
         order = np.lexsort((-curve.quality, curve.log_rate))
-        ordered.append(ResampledCurve(*(np.take_along_axis(axis, order, axis=1) for axis in curve)))
-    masks = [_front(curve) for curve in ordered]
+        rates, quality = (np.take_along_axis(axis, order, axis=1) for axis in curve)
+        best = np.maximum.accumulate(quality, axis=1)
+        on_front = np.ones(quality.shape, np.bool_)
+        on_front[:, 1:] = quality[:, 1:] > best[:, :-1]
+        ordered.append(ResampledCurve(rates, quality))
+        masks.append(on_front)
     cut = math.inf if up_to_bpp is None else math.log10(up_to_bpp)
     # Draws that keep the same points are computed together: nearly all of them, as a rule.
     shapes = np.hstack([*masks, *(curve.log_rate < cut for curve in ordered)])
     kinds, kind_of = np.unique(shapes, axis=0, return_inverse=True)
-    result = np.full(len(shapes), np.nan)
+    rates = np.full(len(shapes), np.nan)
     for kind in range(len(kinds)):
         draws = kind_of == kind
         first, second = (
@@ -229,8 +231,8 @@ def bd_rate_draws(
             for curve, mask in zip(ordered, masks, strict=True)
         )
         if min(first.quality.shape[1], second.quality.shape[1]) >= LEAST_POINTS:
-            result[draws] = _bd_rates(first, second)
-    return result
+            rates[draws] = _bd_rates(first, second)
+    return rates
 
 
 def _bd_rates(anchor: ResampledCurve, test: ResampledCurve) -> Float64Array:
@@ -243,14 +245,6 @@ def _bd_rates(anchor: ResampledCurve, test: ResampledCurve) -> Float64Array:
         for curve in (anchor, test)
     )
     return np.asarray(100 * (10 ** ((second - first) / (high - low)) - 1), np.float64)
-
-
-def _front(curve: ResampledCurve) -> BoolArray:
-    """Mark the points on the Pareto front of each draw; `curve` runs from low to high rate."""
-    best = np.maximum.accumulate(curve.quality, axis=1)
-    front = np.ones(curve.quality.shape, np.bool_)
-    front[:, 1:] = curve.quality[:, 1:] > best[:, :-1]
-    return front
 
 
 def _cut(curve: ResampledCurve, log_rate: float) -> ResampledCurve:

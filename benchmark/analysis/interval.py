@@ -63,9 +63,8 @@ def resampled_curve(
 ) -> ResampledCurve:
     """Return the curve of points over the same images for each weighting of these.
 
-    Images without a value take no part. weights: from the number of images to their weights, shape
-    (weightings, images). pooled: all bits over all pixels, in place of the mean of each image's
-    rate.
+    Images without a value take no part. weights: from the number of images to weights, shape
+    (weightings, images). pooled: all bits over all pixels, else the mean of the images' rates.
     """
     order = np.argsort(points[0].image_ids)
     order = order[np.isfinite(points[0].image_values[measure.column][order])]
@@ -93,8 +92,7 @@ def bootstrap_interval(values: Float64Array) -> Interval:
 def jackknife_interval(values: Float64Array) -> Interval:
     """Return the interval of a distribution metric.
 
-    values: the set's value plus each image's influence (`distribution_metric.Reduced`), shape
-    (images,).
+    values: the set's value plus each image's influence (`distribution_metric.Reduced`), (images,).
 
     Student's t on the infinitesimal jackknife's standard error. A bootstrap would be wrong here:
     drawing an image twice makes a set less varied, which moves a Frechet distance by more than its
@@ -128,10 +126,9 @@ def draws_interval(resampled: Float64Array, influenced: Float64Array) -> Interva
 
 
 def point_interval(point: Point, measure: Measure) -> Interval | None:
-    """Return the interval of a point's mean.
+    """Return the interval of a point's mean; None for fewer than two images with a finite value.
 
-    None for fewer than two images with a finite value, and for a distribution metric that does not
-    give the influence of an image.
+    None also for a distribution metric that does not give the influence of an image.
     """
     values = point.image_values[measure.column][np.argsort(point.image_ids)]
     values = values[np.isfinite(values)]
@@ -209,8 +206,8 @@ def change_interval(
     last, first = (image_draws(len(mine)) @ values for values in (mine, other))
     if percent:
         return percentile_interval(100 * (last / first - 1))
-    last, first = ([measure.plotted(mean) for mean in means.tolist()] for means in (last, first))
-    return percentile_interval(np.subtract(last, first))
+    places = [[measure.plotted(mean) for mean in means.tolist()] for means in (last, first)]
+    return percentile_interval(np.subtract(places[0], places[1]))
 
 
 def records(summary: Summary, measures: Sequence[Measure]) -> list[dict[str, Any]]:

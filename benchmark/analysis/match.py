@@ -10,6 +10,7 @@ difference are kept. Ratios are averaged geometrically; nothing is interpolated.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -41,10 +42,7 @@ class Tolerance(NamedTuple):
 
 
 class Streams(NamedTuple):
-    """The streams of a codec variant that have a finite value of the metric, shape (streams,).
-
-    They are ordered by image and then by rate.
-    """
+    """The streams of a codec variant with a finite value of the metric, by image and then rate."""
 
     label: str
     image: Int64Array  # the same number for the same image in all codecs
@@ -121,12 +119,10 @@ class Match:
 
 
 def parse_tolerance(text: str) -> Tolerance:
-    """Parse a tolerance in the metric's units, or in percent of the larger value.
+    """Parse a tolerance in the metric's units, or in percent of the larger; raise `UsageError`.
 
     >>> parse_tolerance(".1 dB"), parse_tolerance("1%")
     (Tolerance(value=0.1, relative=False), Tolerance(value=0.01, relative=True))
-
-    Raises `UsageError`.
     """
     number = text.strip().removesuffix("dB").removesuffix("%").strip()
     try:
@@ -182,22 +178,18 @@ def matches(
         for second, other_side in sides[1].values():
             if first.label != second.label:
                 pairs = match(first, second, by, tolerance, measures)
-                _refuse_bias(pairs, by)
+                worth = math.expm1(abs(bias(pairs, by)))
+                if worth > MOST_BIAS:
+                    raise UsageError(
+                        f"the pairs of {first.label} and {second.label} differ in {by.axis_label} "
+                        f"by {pairs.averages[by.column].value:+.3g} in the mean, worth "
+                        f"{100 * worth:.1f} % of the bytes, more than {100 * MOST_BIAS:.0f} %: "
+                        "give a smaller --tolerance"
+                    )
                 compared.append(replace(pairs, caveats=caveats(one_side, other_side)))
     if not compared:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
     return compared
-
-
-def _refuse_bias(match: Match, by: Measure) -> None:
-    """Raise `UsageError` where the pairs' mean difference is worth more than MOST_BIAS bytes."""
-    worth = math.expm1(abs(bias(match, by)))
-    if worth > MOST_BIAS:
-        raise UsageError(
-            f"the pairs of {match.first.label} and {match.second.label} differ in {by.axis_label} "
-            f"by {match.averages[by.column].value:+.3g} in the mean, worth {100 * worth:.1f} % "
-            f"of the bytes, more than {100 * MOST_BIAS:.0f} %: give a smaller --tolerance"
-        )
 
 
 def bias(match: Match, by: Measure) -> float:
@@ -263,12 +255,9 @@ def match(
 def matched_pairs(first: Streams, second: Streams, column: str, tolerance: Tolerance) -> Int64Array:
     """Return the places of matched streams, shape (pairs, 2), by the rule of this module."""
     forward = _taken_in_turn(first, second, column, tolerance)
-    backward = _taken_in_turn(second, first, column, tolerance)
-    if _mean_error(backward) < _mean_error(forward):
-        pairs = [(mine, other) for other, mine, _ in backward]
-    else:
-        pairs = [(mine, other) for mine, other, _ in forward]
-    return np.array(sorted(pairs), np.int64).reshape(-1, 2)
+    backward = [(b, a, error) for a, b, error in _taken_in_turn(second, first, column, tolerance)]
+    best = min(forward, backward, key=lambda pairs: fmean([e for *_, e in pairs] or [0.0]))
+    return np.array([pair[:2] for pair in sorted(best)], np.int64).reshape(-1, 2)
 
 
 def _taken_in_turn(
@@ -296,10 +285,6 @@ def _error(value: float, other: float, tolerance: Tolerance) -> float:
         return 0.0
     small, large = sorted((abs(value), abs(other)))
     return 1 - small / large if value * other > 0 else math.inf
-
-
-def _mean_error(pairs: Sequence[tuple[int, int, float]]) -> float:
-    return math.fsum(error for _, _, error in pairs) / len(pairs) if pairs else 0.0
 
 
 def _average(kind: Kind, values: Float64Array, others: Float64Array, image: Int64Array) -> Average:

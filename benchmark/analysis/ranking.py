@@ -104,10 +104,23 @@ def rank(
     ranks = []
     for label in summary.labels:
         keys = [(label, measure.column) for measure in ranked]
-        none = Delta(0.0, 1.0) if label == anchor else NoDelta("no BD-rate was computed")
-        of_label = [none if label == anchor else rates.get(key, none) for key in keys]
-        ranks.append(_rank(summary, label, tuple(of_label), tuple(map(intervals.get, keys))))
-    return Ranking(anchor, ranked, tuple(sorted(ranks, key=_order)))
+        none = NoDelta("no BD-rate was computed")
+        itself = Delta(0.0, 1.0)
+        deltas = [itself if label == anchor else rates.get(key, none) for key in keys]
+        points = [point for point in summary.points if point.label == label]
+        bpp = [point.bpp for point in points if point.bpp]
+        seconds = [[p.means[name].value for p in points] for name in SECONDS]
+        timed = [[value for value in values if value is not None] for values in seconds]
+        encode, decode = (fmean(values) if values else None for values in timed)
+        ends = (min(bpp), max(bpp)) if bpp else None
+        images = min(point.images for point in points)
+        of_rates = tuple(map(intervals.get, keys))
+        ranks.append(Rank(label, tuple(deltas), of_rates, ends, encode, decode, images))
+
+    def order(rank: Rank) -> tuple[float, ...]:
+        return tuple(math.inf if rate is None else rate for rate in rank.bd_rates)
+
+    return Ranking(anchor, ranked, tuple(sorted(ranks, key=order)))
 
 
 def ranked_measures(summary: Summary, measures: Iterable[Measure]) -> tuple[Measure, ...]:
@@ -160,23 +173,3 @@ def _rows_of(table: pa.Table, text: str) -> Any:
     spec = parse_codec(text)
     codec, variant = pc.equal(table["codec"], spec.name), pc.equal(table["variant"], spec.variant)
     return pc.and_(codec, variant)
-
-
-def _rank(
-    summary: Summary,
-    label: str,
-    rates: tuple[Delta | NoDelta, ...],
-    intervals: tuple[Interval | None, ...],
-) -> Rank:
-    points = [point for point in summary.points if point.label == label]
-    bpp = [point.bpp for point in points if point.bpp]
-    known = [[p.means[name].value for p in points] for name in SECONDS]
-    timed = [[value for value in values if value is not None] for values in known]
-    encode, decode = (fmean(values) if values else None for values in timed)
-    ends = (min(bpp), max(bpp)) if bpp else None
-    images = min(point.images for point in points)
-    return Rank(label, rates, intervals, ends, encode, decode, images)
-
-
-def _order(rank: Rank) -> tuple[float, ...]:
-    return tuple(math.inf if value is None else value for value in rank.bd_rates)

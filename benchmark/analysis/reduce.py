@@ -145,7 +145,11 @@ class _Reducer:
             pairs = sorted(row_of)
             key = reduction_key(protocol, pairs)
             try:
-                self._require_enough(metric, len(pairs))
+                if len(pairs) < metric.min_images and not self._allow_few:
+                    raise NotMeasurable(
+                        f"{metric.label} of {len(pairs)} images says little: it is given from "
+                        f"{metric.min_images} on, below with --allow-few"
+                    )
                 reduced = self._reductions.get(key)
                 if reduced is None:
                     reduced = self._reduce(metric, str(space.protocol), pairs)
@@ -164,13 +168,6 @@ class _Reducer:
         for column, (of_rows, kind) in zip(metric_columns(metric.column), columns, strict=True):
             table = table.append_column(column, pa.array(of_rows, kind))
         return table
-
-    def _require_enough(self, metric: DistributionMetric, images: int) -> None:
-        if images < metric.min_images and not self._allow_few:
-            raise NotMeasurable(
-                f"{metric.label} of {images} images says little: it is given from "
-                f"{metric.min_images} on, below with --allow-few"
-            )
 
     def _reduce(
         self, metric: DistributionMetric, space_protocol: str, pairs: Sequence[Pair]

@@ -153,15 +153,17 @@ def named_images(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
     """Return the images that a pattern names; raise `UnknownName` for one without any."""
     kept: set[str] = set()
     for pattern in patterns:
-        matching = {name for name in names if _is_named(PurePath(name), pattern)}
+        matching = {
+            name
+            for name in names
+            if any(
+                fnmatch(text, pattern) for text in (name, PurePath(name).name, PurePath(name).stem)
+            )
+        }
         if not matching:
             raise UnknownName("image with rows", pattern, names)
         kept |= matching
     return kept
-
-
-def _is_named(image: PurePath, pattern: str) -> bool:
-    return any(fnmatch(text, pattern) for text in (str(image), image.name, image.stem))
 
 
 def rows_of_codecs(table: pa.Table, codecs: str, subset: str = "") -> pa.Table:

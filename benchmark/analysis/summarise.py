@@ -1,7 +1,7 @@
 """Points of rate-distortion curves: means over the images of each codec variant and setting."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -124,29 +124,31 @@ class Summary:
     def for_machines(self) -> list[dict[str, Any]]:
         """Return one flat record per point, JSON values only, each mean followed by its counts."""
         of_sets = {metric_class(name).column for name in DISTRIBUTION_METRICS}
-        return [_record(point, of_sets) for point in self.points]
-
-
-def _record(point: Point, of_sets: Collection[str]) -> dict[str, Any]:
-    record: dict[str, Any] = {
-        "codec": point.label,
-        "setting": str(point.setting),
-        "bpp": point.bpp,
-        "images": point.images,
-        "images_missing": point.missing,
-        "images_failed": point.failed,
-    }
-    for name, mean in point.means.items():
-        record |= {name: mean.value, f"{name}_images": mean.images}
-        if name not in (*SECONDS, *TIMED, CONTAINER):
-            record[f"{name}_infinite"] = mean.infinite
-        if name in OF_MEAN_MSE:
-            known = point.image_values[name]
-            whole = np.count_nonzero(~np.isnan(known)) == mean.images + mean.infinite
-            record[f"{name}_of_mean_mse"] = psnr_of_mean_mse(known) if whole else None
-        if name in of_sets:
-            record[f"{name}_few"] = 0 < mean.images < FEW_IMAGES
-    return {**record, "caveat": "; ".join(point.edition.caveats), "version": point.edition.version}
+        records = []
+        for point in self.points:
+            record: dict[str, Any] = {
+                "codec": point.label,
+                "setting": str(point.setting),
+                "bpp": point.bpp,
+                "images": point.images,
+                "images_missing": point.missing,
+                "images_failed": point.failed,
+            }
+            for name, mean in point.means.items():
+                record |= {name: mean.value, f"{name}_images": mean.images}
+                if name not in (*SECONDS, *TIMED, CONTAINER):
+                    record[f"{name}_infinite"] = mean.infinite
+                if name in OF_MEAN_MSE:
+                    known = point.image_values[name]
+                    whole = np.count_nonzero(~np.isnan(known)) == mean.images + mean.infinite
+                    record[f"{name}_of_mean_mse"] = psnr_of_mean_mse(known) if whole else None
+                if name in of_sets:
+                    record[f"{name}_few"] = 0 < mean.images < FEW_IMAGES
+            edition = point.edition
+            records.append(
+                {**record, "caveat": "; ".join(edition.caveats), "version": edition.version}
+            )
+        return records
 
 
 def summarise(
@@ -196,7 +198,13 @@ def summarise_rows(
         of_metric = of_metric or metric_means(rows, name, protocol, average, common)
         values[name], of_points[name] = of_metric
         absent = of_metric if lacking else absent
-    points = sorted(_points(rows, of_points, values, average), key=_in_order)
+    known = list(CODECS)
+
+    def order(point: Point) -> tuple[Any, ...]:
+        place = [*known, point.edition.codec].index(point.edition.codec)
+        return place, point.label, point.bpp is None, point.bpp or 0.0, point.setting
+
+    points = sorted(_points(rows, of_points, values, average), key=order)
     images = rows.images_of(rows.ok)
     return Summary(
         points=tuple(point for point in points if point.edition.shown),
@@ -314,9 +322,3 @@ def _distinct(rows: ComparableRows, column: str) -> dict[int, tuple[str, ...]]:
         number, at = divmod(pair, len(values))
         texts[number] += (values[at],) if values[at] else ()
     return texts
-
-
-def _in_order(point: Point) -> tuple[Any, ...]:
-    known = [*CODECS, point.edition.codec]
-    rate = point.bpp is None, point.bpp or 0.0
-    return known.index(point.edition.codec), point.label, *rate, point.setting
