@@ -97,8 +97,8 @@ def origin(points: Sequence[Point]) -> str:
 def mixed_sentences(summary: Summary) -> list[str]:
     """Return a sentence on the builds of codecs whose variants are of several, for notes.
 
-    Variants that name one version are not mixed: some codecs have weights for each variant. Nor are
-    those that name networks of different sizes.
+    Variants of one version are not mixed (some codecs have weights for each), nor those of other
+    sizes of the network.
     """
     of_codec: dict[tuple[str, str], dict[str, Edition]] = {}
     for edition in (point.edition for point in summary.points):
@@ -144,8 +144,7 @@ def realism_grid(
 ) -> RealismGrid | str:
     """Return all betas of one build at the settings that all have, or a clause on what is missing.
 
-    Realism is judged by the best founded of `realisms` (`Measure.realism`) that most betas have: a
-    distance between distributions or, over few images, between pictures.
+    Realism is judged by the best founded of `realisms` (`Measure.realism`) that most betas have.
     """
     measured = len(_of_one_checkpoint(summary))
     if measured < LEAST_BETAS:

@@ -40,10 +40,7 @@ class ComparableRows(EditionRows):
     """The rows that may meet in one mean, ordered by point and image. Arrays have shape (rows,)."""
 
     def __init__(self, table: pa.Table, coding_protocol: str, newest_only: bool = False) -> None:
-        """Choose the rows of all editions of each codec variant, or of the newest.
-
-        `shown` marks the rows of the one edition of each variant that is shown.
-        """
+        """Choose the rows of all editions of each codec variant, or of the newest."""
         super().__init__(**vars(edition_rows(table, coding_protocol, newest_only)))
         self.table = table
         self.points = int(self.point.max(initial=-1)) + 1
@@ -52,7 +49,7 @@ class ComparableRows(EditionRows):
         area = self.numbers("width_px") * self.numbers("height_px")
         self.pixels: Int64Array = np.where(self.ok, area, 1).astype(np.int64)
         self.bytes: Int64Array = np.where(self.ok, self.numbers("num_bytes"), 0).astype(np.int64)
-        self.shown: BoolArray = self._shown()
+        self.shown: BoolArray = self._shown()  # of the edition of its variant that is shown
         self.left_out: tuple[LeftOut, ...] = () if newest_only else _left_out(self, coding_protocol)
 
     def _shown(self) -> BoolArray:
@@ -180,9 +177,7 @@ def short_version(version: str) -> str:
 
 
 def find_label(asked: str, labels: Collection[str]) -> str:
-    """Return the label that is meant by a label, a codec with one variant, or a spec.
-
-    Raises `UnknownName`.
+    """Return the label of a label, a codec with one variant, or a spec; raise `UnknownName`.
 
     >>> find_label("jpeg", ["jpeg:optimize=1", "vtm"])
     'jpeg:optimize=1'

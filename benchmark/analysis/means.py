@@ -82,7 +82,7 @@ def psnr_of_mean_mse(psnr_db: Float64Array) -> float | None:
     """Return the PSNR (dB) of the mean over images of their mean squared errors.
 
     psnr_db: PSNR of each image, NaN for none, infinite for an image without error, which counts.
-    Of finite values, never above their mean. None where no image has a value, or none an error.
+    None where no image has a value, or none an error.
 
     >>> psnr_of_mean_mse(np.array([20.0, np.inf]))
     23.01029...

@@ -243,26 +243,19 @@ def _fronts(points: Sequence[Point], measure: Measure) -> dict[int, Curve]:
 
 
 def _mean(values: Float64Array) -> Estimate:
-    """Return the mean of the values of images, shape (images,)."""
     interval = bootstrap_interval(values) if len(values) > 1 else None
     return Estimate(float(values.mean()), interval)
 
 
 def _of_set(values: Float64Array) -> Estimate:
-    """Return the first value, with the interval of those of the draws, shape (1 + draws,).
-
-    Without an interval where too many draws do not reach the target.
-    """
+    """Return the first value and the interval of the others, unless too many draws have none."""
     finite = values[1:][np.isfinite(values[1:])]
     enough = len(finite) >= max(LEAST_COMPARED * (len(values) - 1), 2)
     return Estimate(float(values[0]), percentile_interval(finite) if enough else None)
 
 
 def _seconds(points: Sequence[Point], log_rate: float) -> dict[str, Any]:
-    """Return the seconds at a rate, interpolated between the means of the settings.
-
-    Measured seconds are None where no point has any; typical ones, where none are declared.
-    """
+    """Return the seconds at a rate, interpolated between the means of the settings."""
     rates = np.log10([point.bpp or math.nan for point in points])
     seconds: dict[str, float | None] = {}
     for name in SECONDS:

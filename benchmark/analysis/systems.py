@@ -89,7 +89,7 @@ def _systems() -> Iterator[System]:
 
 
 # In the order of legends: by group, those in none of the paper's figures last.
-SYSTEMS = tuple(sorted(_systems(), key=lambda one: (*GROUPS, "").index(one.group)))
+SYSTEMS = tuple(sorted(_systems(), key=lambda system: (*GROUPS, "").index(system.group)))
 GROUPED_SYSTEMS = tuple(system for system in SYSTEMS if system.group)
 # One trainer, one budget: every network that has it, and two programs to compare.
 FIELD_SYSTEMS = tuple(system for system in GROUPED_SYSTEMS if system.budget or system.reference)
@@ -143,10 +143,10 @@ def short_names(labels: Sequence[str], versions: Mapping[str, str] | None = None
 
 
 def family(label: str) -> str:
-    """Return the codec that a label's variants share a style with: a network of CompressAI, say.
+    """Return the codec that a label's variants share a style with.
 
-    >>> family("hyperprior"), family("ours:beta=0"), family("jpeg2000")
-    ('bmshj2018-hyperprior', 'ours', 'jpeg2000')
+    >>> family("hyperprior"), family("ours:beta=0")
+    ('bmshj2018-hyperprior', 'ours')
     """
     spec = _spec(label)
     return facts_of(spec).family or spec.name
@@ -160,11 +160,7 @@ def plainness(label: str) -> int:
 
 
 def option_count(label: str) -> int:
-    """Return the number of options that a label names.
-
-    >>> option_count("jpeg"), option_count("ours:beta=0:effort=2")
-    (0, 2)
-    """
+    """Return the number of options that a label names."""
     return len(_spec(label).options)
 
 
@@ -173,9 +169,8 @@ def _spec(label: str) -> CodecSpec:
     name, *rest = split_unescaped(ALIASES.get(label, label), ":")
     if name.endswith(".py") and rest:
         name, rest = f"{name}:{rest[0]}", rest[1:]
-    return CodecSpec(
-        name, tuple((key, value) for key, _, value in (p.partition("=") for p in rest))
-    )
+    parts = (part.partition("=") for part in rest)
+    return CodecSpec(name, tuple((key, value) for key, _, value in parts))
 
 
 def _short(label: str, version: str) -> str:

@@ -60,14 +60,14 @@ class NamedCodecs:
 
     def not_run(self, rows: pa.Table) -> dict[str, int]:
         """Return the number of rows of each selected variant that may not run, by its spec."""
-        result: dict[str, int] = {}
+        counts: dict[str, int] = {}
         variants = rows.group_by(["codec", "variant"]).aggregate([([], "count_all")])
-        for codec, variant, count in zip(*variants.to_pydict().values(), strict=True):
+        for row in variants.to_pylist():
             with suppress(BadOption):  # it cannot be loaded either
-                spec = CodecSpec.of(codec, variant)
+                spec = CodecSpec.of(row["codec"], row["variant"])
                 if self.select(spec) and not self.may_run(spec):
-                    result[spec.text] = count
-        return dict(sorted(result.items()))
+                    counts[spec.text] = row["count_all"]
+        return dict(sorted(counts.items()))
 
 
 def why_not_run(spec: CodecSpec) -> str:
@@ -114,20 +114,20 @@ def caveats(first: Side, second: Side) -> tuple[str, ...]:
     These are another chroma format, another metric that the encoder is tuned for, and caveats that
     only one of the codecs has. What neither states is no difference.
     """
-    result = []
-    mine, other = first.facts, second.facts
-    if mine.chroma and other.chroma and mine.chroma != other.chroma:
-        result.append(
-            f"{first.name} codes chroma as {mine.chroma}, {second.name} as {other.chroma}: metrics "
-            "of RGB count the colour detail that subsampling removes"
+    sentences = []
+    chroma, theirs = first.facts.chroma, second.facts.chroma
+    if chroma and theirs and chroma != theirs:
+        sentences.append(
+            f"{first.name} codes chroma as {chroma}, {second.name} as {theirs}: metrics of RGB "
+            "count the colour detail that subsampling removes"
         )
-    if mine.tuned_for != other.tuned_for:
-        result.append(
+    if first.facts.tuned_for != second.facts.tuned_for:
+        sentences.append(
             f"{_tuning(first)}, {_tuning(second)}: a metric favours the codec that is tuned for it"
         )
-    for one, rest in ((first, second), (second, first)):
-        result += [f"{one.name}: {text}" for text in one.caveats if text not in rest.caveats]
-    return tuple(result)
+    for side, other in ((first, second), (second, first)):
+        sentences += [f"{side.name}: {text}" for text in side.caveats if text not in other.caveats]
+    return tuple(sentences)
 
 
 def _tuning(side: Side) -> str:
