@@ -39,7 +39,7 @@ Config = TypeVar("Config")
 
 
 class LatentCoder(Protocol):
-    """Coder of a trained network on one device, between images, latents and bytes.
+    """Coder of a trained network on a device, between images, latents and bytes.
 
     Images are padded to multiples of `stride`. `margin`, in pixels, is what transforms see around a
     tile; 0 to 4080, a multiple of 16.
@@ -89,7 +89,7 @@ class Architecture(Generic[Config]):
         return asdict(config)  # type: ignore[call-overload]
 
     def rate_levels(self, config: Config) -> int:
-        """Return the number of rate levels that one network serves."""
+        """Return the number of rate levels that a network serves."""
         return getattr(config, "rate_levels", 1)
 
     def control_block(self) -> "ControlBlock":
@@ -105,7 +105,7 @@ class Architecture(Generic[Config]):
     def initialise(self, network: Any, crops: "Tensor", lambdas: Sequence[float]) -> None:
         """Set start values from photographs, `crops` of shape (N, 3, H, W) in [-1, 1].
 
-        `lambdas`, one for each rate level, weigh bpp, with 150 MSE of values in [0, 1] beside it.
+        `lambdas`, for each rate level, weigh bpp, with 150 MSE of values in [0, 1] beside it.
         """
         network.initialise(crops, lambdas)
 

@@ -1,7 +1,8 @@
-"""Codecs of a checkpoint, or of one for each rate, that import no torch before the first image."""
+"""Codecs of a checkpoint, or of several, that import no torch before the first image."""
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 
     from baselines.neural.picture_codec import PictureCodec
 
-PLACE = "{level}"  # stands for a number in the option `checkpoint`
+PLACE = "{level}"  # replaced by a number in the option `checkpoint`
 TIMED = "one call in this process: padding, transforms, entropy coding"
 
 
 class CheckpointCodec:
-    """Codec of a network of one rate, without controls; a subclass gives the name and docstring.
+    """Codec of a network of a single rate, without controls; a subclass gives its name.
 
     `name` is that of the codec in the registry, of its architecture and of its file.
     """
@@ -69,7 +70,7 @@ class CheckpointCodec:
 
 
 class RatePointsCodec:
-    """Codec of the networks of one method, each trained for one rate; a subclass names it.
+    """Codec of the networks of a method, each trained for a rate; a subclass names it.
 
     The setting `level` counts the rates from 1, the lowest. The file of a level is
     `STEM-LEVEL.safetensors`, or what the option `checkpoint` names with `{level}` in it; a single
@@ -102,16 +103,12 @@ class RatePointsCodec:
         cards = [verified_card(path) for path in self._paths.values()]
         trainings = dict.fromkeys(card.training for card in cards)
         identities = "".join(card.sha256 for card in cards)
-        return CodecInfo(
+        command = f"{self.method}: the network of level {{level}}, {self.coding}"
+        return replace(
+            described(cards[0], command, self.licence, self.revision, self._device),
             version=f"{'; '.join(trainings)}; {_libraries()}",
-            command=f"{self.method}: the network of level {{level}}, {self.coding}",
-            licence=self.licence,
             fingerprint=sha256(identities.encode()).hexdigest(),
-            revision=self.revision,
-            timed=TIMED,
-            device=self._device,
             caveat=self._caveat(),
-            chroma="4:4:4",
             tuned_for=self.tuned_for,
         )
 
@@ -181,7 +178,7 @@ class RatePointsCodec:
         if not files:
             raise missing[0]
         own = {level: path for level, path in files.items() if path.parent != BUNDLED}
-        return own or files  # a sweep has networks of one training
+        return own or files  # a sweep has networks of the same training
 
     def _codec(self, level: int) -> "PictureCodec":
         return loaded_codec(self._paths[level], self._cards[level].sha256, self._device)
@@ -191,8 +188,8 @@ def card_of(path: Path, architecture: str) -> Card:
     """Return the card of a checkpoint of an architecture; raises `Unavailable` for any other."""
     card = load_card(path)
     if card.architecture != architecture:
-        held = f"{path} holds a network of {card.architecture} by its card"
-        raise Unavailable(f"{held}, not of {architecture}")
+        other = f"{path} holds a network of {card.architecture} by its card"
+        raise Unavailable(f"{other}, not of {architecture}")
     return card
 
 
@@ -215,7 +212,7 @@ def exact_codec(path: Path, sha256: str, device: str) -> "PictureCodec":
 
 
 def described(card: Card, command: str, licence: str, revision: int, device: Device) -> CodecInfo:
-    """Return the description for rows of a codec of one checkpoint; `revision` is the adapter's."""
+    """Return the description for rows of a codec of a checkpoint; `revision` is the adapter's."""
     return CodecInfo(
         version=f"checkpoint {card.sha256[:8]}: {card.training}; {_libraries()}",
         command=command,

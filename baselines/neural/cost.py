@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Cost(NamedTuple):
-    """Size and work of one part of a network."""
+    """Size and work of a part of a network."""
 
     parameters: int
     macs_per_pixel: float
@@ -63,7 +63,7 @@ def _counted(architecture: str, config: Any) -> dict[str, Cost]:
 def _parts(
     module: "nn.Module", prefix: str, flops: Mapping[str, object]
 ) -> "Iterator[tuple[str, nn.Module]]":
-    """Yield the children by path; for one that only holds modules and is not run, its children."""
+    """Yield the children by path; for a child that is not run itself, its children."""
     for name, child in module.named_children():
         path = f"{prefix}{name}"
         if path not in flops and any(known.startswith(f"{path}.") for known in flops):

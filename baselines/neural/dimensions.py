@@ -13,7 +13,7 @@ LARGEST_COUNT = 64
 Width = Annotated[int, Meta(ge=1, le=LARGEST_WIDTH)]  # channels
 EvenWidth = Annotated[int, Meta(ge=2, le=LARGEST_WIDTH)]  # with room for halves or pairs
 Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]  # of blocks or levels
-Number = Annotated[int, Meta(ge=1, le=LARGEST_COUNT)]  # the same, at least one
+Number = Annotated[int, Meta(ge=1, le=LARGEST_COUNT)]  # the same, at least 1
 Kernel = Literal[1, 3, 5, 7, 9]
 Parts = Annotated[tuple[Width, ...], Meta(max_length=LARGEST_COUNT)]  # widths of slices or groups
 

@@ -14,7 +14,7 @@ class Estimate(NamedTuple):
 
     images: Tensor  # (N, 3, H, W), about [-1, 1], not clamped
     y_bits: Tensor  # (N,)
-    z_bits: Tensor  # (N,), of the hyper-latent; zeros for a codec without one
+    z_bits: Tensor  # (N,), of the hyper-latent; zeros for a codec without it
     latents: Tensor | None = None  # as decoded, for a loss or discriminator conditioned on them
     rounded_bits: Tensor | None = None  # (N,) of all latents as rounded, for a loss that wants them
 

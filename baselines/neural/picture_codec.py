@@ -39,7 +39,7 @@ from benchmark.errors import ImageRefused, Unavailable
 
 
 class Piece(NamedTuple):
-    """Part of an image that an encoder sees for one tile; the whole image if it has none."""
+    """Part of an image that an encoder sees for a tile; the whole image if it has none."""
 
     number: int  # of the tile, from 0 on
     images: Tensor  # float32 (1, 3, H, W) in [-1, 1], sides multiples of the coder's stride
@@ -50,9 +50,9 @@ class Piece(NamedTuple):
 
 
 class PictureCodec:
-    """Encoder and decoder of one checkpoint, on one device; raises `Unavailable` for its tables.
+    """Encoder and decoder of a checkpoint, on a device; raises `Unavailable` for its tables.
 
-    `coder` replaces the one that the checkpoint's architecture makes.
+    `coder` replaces that of the checkpoint's architecture.
     """
 
     def __init__(

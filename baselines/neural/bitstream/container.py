@@ -1,4 +1,4 @@
-"""The container of learned codecs: the bytes of one image's stream, header and payloads.
+"""The container of learned codecs: the bytes of an image's stream, header and payloads.
 
 ::
 
@@ -9,7 +9,7 @@
     control block  the architecture's own: for CRDR q and beta, a byte each or a map
     tiles          2 bytes, only with the flag: step in 64 pixels, margin in 16 pixels
     lengths        a varint for each tile's payload but the last, in bytes
-    payloads       one for each tile, row by row
+    payloads       of the tiles, row by row
     checksum       2 bytes, CRC-16 of all the others
 
 13 bytes for a photograph without tiles, and the control block (docs/bitstream.md).
@@ -119,7 +119,7 @@ class Tiling(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """Rectangle of pixels that one payload codes."""
+    """Rectangle of pixels that a payload codes."""
 
     left: int
     top: int
@@ -134,12 +134,12 @@ class Stream(NamedTuple):
     width: int  # pixels, 1..65536
     height: int  # pixels, 1..65536
     controls: Any  # of the architecture's own kind, as its control block reads them
-    payloads: tuple[bytes, ...]  # one for each of `tiles`
+    payloads: tuple[bytes, ...]  # of `tiles`, in turn
     tiling: Tiling | None = None
 
 
 def tiles(width: int, height: int, tiling: Tiling | None) -> list[Tile]:
-    """Return all tiles row by row; a single one without tiling."""
+    """Return all tiles row by row; the whole image without tiling."""
     step = tiling.step if tiling else max(width, height)
     return [
         Tile(left, top, min(step, width - left), min(step, height - top))
@@ -176,7 +176,7 @@ def pack(stream: Stream, block: ControlBlock) -> bytes:
 
 
 def most_pixels(num_bytes: int) -> int:
-    """Return the most pixels that a stream of `num_bytes` stands for."""
+    """Return the most pixels that a stream of `num_bytes` can describe."""
     return FREE_PIXELS + PIXELS_PER_BYTE * num_bytes
 
 
@@ -217,7 +217,7 @@ def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) ->
         tiling = Tiling(step * STEP_UNIT, margin * MARGIN_UNIT)
     if fault := size_fault(width, height, tiling):
         raise CorruptStream(fault)
-    # A varint has at least one byte, so that a claim of many tiles ends with the bytes.
+    # A varint has at least a byte, so that a claim of many tiles ends with the bytes.
     count = 1 if tiling is None else -(-width // tiling.step) * -(-height // tiling.step)
     lengths = [reader.varint() for _ in range(count - 1)]
     payloads = [reader.take(length) for length in lengths]
@@ -284,7 +284,7 @@ class Window(NamedTuple):
 
 
 def tiling_of(width: int, height: int, margin: int = LARGE.margin) -> Tiling | None:
-    """Return how an image is cut, or None for one that is coded in one piece; all in pixels."""
+    """Return how an image is cut, or None for an image that is coded whole; all in pixels."""
     return Tiling(LARGE_STEP, margin) if width * height > WHOLE_PIXELS else None
 
 

@@ -1,4 +1,4 @@
-"""A control as a header holds it: one step of a grid, or a map with a level for each block."""
+"""A control as a header holds it: a step of a grid, or a map with a level for each block."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class ControlGrid(NamedTuple):
-    """The values that a stream can hold of one control: q, say, or beta."""
+    """The values that a stream can hold of a control: q, say, or beta."""
 
     name: str
     steps_per_unit: int
@@ -23,11 +23,11 @@ class ControlGrid(NamedTuple):
         return round(value * self.steps_per_unit)
 
     def value(self, step: int) -> float:
-        """Return the value that a step stands for."""
+        """Return the value that a step means."""
         return step / self.steps_per_unit
 
     def write(self, control: "int | Levels", width: int, height: int) -> bytes:
-        """Return one byte for a step, a map's length and levels; raises `ValueError` for others."""
+        """Return a byte for a step, a map's length and levels; raises `ValueError` for others."""
         if isinstance(control, int):
             if not 0 <= control <= self.highest:
                 raise ValueError(f"{self.name} is step {control}, not 0..{self.highest}")
@@ -55,13 +55,13 @@ class ControlGrid(NamedTuple):
 
 
 class SingleControl:
-    """Control block of one byte, a step of `grid` that holds for the whole image."""
+    """Control block of a byte, a step of `grid` that holds for the whole image."""
 
     def __init__(self, grid: ControlGrid) -> None:
         self.grid = grid
 
     def write(self, controls: int, width: int, height: int) -> tuple[int, bytes]:
-        """Return no flags and the byte of a step; raises `ValueError` for one out of range."""
+        """Return no flags and the byte of a step; raises `ValueError` for others."""
         return 0, self.grid.write(controls, width, height)
 
     def read(self, reader: ByteReader, flags: int, width: int, height: int) -> int:

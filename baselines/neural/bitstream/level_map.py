@@ -1,6 +1,6 @@
-"""Lossless coding of a coarse map of 16 levels, one for each 64 x 64 block of an image.
+"""Lossless coding of a coarse map of 16 levels, for each 64 x 64 block of an image.
 
-Level k stands for k / 16 of the controlled range, 15 for all of it. A constant map is one byte, its
+Level k means k / 16 of the controlled range, 15 for all of it. A constant map is a byte, its
 level. Any other is coded block by block as binary decisions (whether it equals its prediction from
 neighbours, and how far it is off) with adaptive probabilities, by asymmetric numeral systems in
 integers (docs/bitstream.md).
@@ -203,7 +203,7 @@ def levels_of(picture: Pixels, width: int, height: int) -> Levels:
 
 
 def _means(blocks: int, side: int, samples: int) -> NDArray[np.float64]:
-    """Return the weight of each sample in each block's mean along one axis, (blocks, samples)."""
+    """Return the weight of each sample in each block's mean along an axis, (blocks, samples)."""
     edges = np.minimum(np.arange(blocks + 1) * BLOCK, side) * (samples / side)
     starts = np.arange(samples)
     share = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)

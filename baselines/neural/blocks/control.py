@@ -1,6 +1,6 @@
-"""Control of layers by a level, by one level for each image, or by a map of levels.
+"""Control of layers by a level, by a level for each image, or by a map of levels.
 
-A layer has one vector for each distinct level; a position takes that of its level, gathered at the
+A layer has a vector for each distinct level; a position takes that of its level, gathered at the
 map's own coarse resolution, through a view of shape (N, C, h, H / h, w, W / w).
 """
 
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from baselines.neural.blocks.layers import ResidualBottleneck
 
-Level = float | Tensor  # one level; (N,), one for each image; or (N, 1, h, w), a map of levels
+Level = float | Tensor  # a level; (N,), for each image; or (N, 1, h, w), a map of levels
 
 
 class Control(NamedTuple):
@@ -34,12 +34,8 @@ class Control(NamedTuple):
         """Add to `features` (N, C, H, W) the vectors (K, C) of their positions."""
         return self._applied(features, None, self.levels)
 
-    def scale(self, features: Tensor) -> Tensor:
-        """Multiply `features` (N, C, H, W) by the vectors (K, C) of their positions."""
-        return self._applied(features, self.levels, None)
-
-    def scale_and_shift(self, features: Tensor, shifts: Tensor) -> Tensor:
-        """Multiply `features` (N, C, H, W) by the vectors (K, C), then add `shifts` (K, C)."""
+    def scale(self, features: Tensor, shifts: Tensor | None = None) -> Tensor:
+        """Multiply `features` (N, C, H, W) by the vectors (K, C), then add any `shifts` (K, C)."""
         return self._applied(features, self.levels, shifts)
 
     def _applied(self, features: Tensor, scales: Tensor | None, shifts: Tensor | None) -> Tensor:
@@ -100,7 +96,7 @@ class InterpolationChannelAttention(nn.Module):
     def forward(self, features: Tensor, rate: Control) -> Tensor:
         """Weight `features` (N, C, H, W); they are overwritten while gradients are off."""
         gains = rate.map(lambda levels: self.positive(between_levels(self.gain, levels)))
-        return gains.scale_and_shift(features, between_levels(self.bias, rate.levels))
+        return gains.scale(features, between_levels(self.bias, rate.levels))
 
 
 def between_levels(vectors: Tensor, levels: Tensor) -> Tensor:
@@ -139,7 +135,7 @@ class ConditionedBottlenecks(nn.ModuleList):
         super().__init__(ConditionedBottleneck(channels, width, bias=bias) for _ in range(count))
 
     def forward(self, features: Tensor, condition: Control) -> Tensor:
-        """Apply the blocks to `features` (N, C, H, W) one after another."""
+        """Apply the blocks to `features` (N, C, H, W) in turn."""
         for block in self:
             features = block(features, condition)
         return features

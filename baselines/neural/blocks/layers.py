@@ -32,7 +32,7 @@ def rectified_stack(widths: Sequence[int], kernels: Sequence[int]) -> nn.Sequent
 class PointwiseConvolution(nn.Conv2d):
     """Convolution with a kernel of 1, by oneDNN in a single thread too.
 
-    For one thread, torch takes MKL, which is twice as slow on other makers' processors; the
+    In a single thread torch takes MKL, which is twice as slow on other makers' processors; the
     dilation makes it choose oneDNN. Beyond MOST_IN_ONE_SUM inputs, rounding would change.
     """
 

@@ -43,7 +43,7 @@ def transform_of(features: Tensor, outputs: int) -> Transform:
 
 
 def transforms_of(images: Tensor, widths: Sequence[int]) -> list[Transform]:
-    """Return a transform for each stage, fitted to the output of the one before."""
+    """Return a transform for each stage, fitted to the output of the stage before."""
     transforms, features = [], images
     for width in widths:
         transforms.append(transform_of(features, width))

@@ -31,7 +31,7 @@ class CharmSizes(dim.Dimensions):
 
 # `full` has the dimensions of Minnen and Singh (ICIP 2020), as TensorFlow Compression's
 # models/ms2020.py has them. `small` and `micro` have about the work per pixel of CRDR's of that
-# name, with slices' kernels of 3: one of 5 would take all of that work. `tiny` is for tests.
+# name, with slices' kernels of 3: of 5 they would take all of that work. `tiny` is for tests.
 NAMED = dim.size_table(
     CharmSizes,
     "full small micro tiny",
@@ -52,7 +52,7 @@ FULL, SMALL, MICRO, TINY = NAMED.values()
 
 
 class CharmArchitecture(HyperpriorArchitecture[CharmSizes]):
-    """The network of Minnen and Singh (ICIP 2020), at any `CharmSizes`; one for each rate."""
+    """The network of Minnen and Singh (ICIP 2020), at any `CharmSizes`; a network for each rate."""
 
     name = "charm"
     presets: Mapping[str, CharmSizes] = NAMED

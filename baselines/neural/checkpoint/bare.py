@@ -1,4 +1,4 @@
-"""A card for tensors that came without one, and the integer tables that their file may lack."""
+"""A card for tensors that came without any, and the integer tables that their file may lack."""
 
 import os
 from collections.abc import Callable, Sequence

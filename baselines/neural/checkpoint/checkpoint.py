@@ -33,7 +33,7 @@ _ALONG_COLUMNS = {2: (0,), 3: (1,), 4: (0, 2, 3)}
 
 @dataclass(frozen=True, slots=True)
 class QuantisedWeights:
-    """Integers of few bits, int8, times a scale of each row and one of each column, float32."""
+    """Integers of few bits, int8, times a scale of each row and of each column, float32."""
 
     integers: Tensor
     rows: Tensor

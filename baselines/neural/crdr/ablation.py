@@ -24,15 +24,15 @@ KINDS = ("gan", "discriminator")
 class Variant(NamedTuple):
     """A variant that an ablation trains, measures and draws as a curve."""
 
-    name: str  # of its run: loss and design, so that both ablations share one
+    name: str  # of its run: loss and design, so that both ablations share it
     label: str  # in figures
     recipe: Recipe  # all stages
 
 
 class Ablation(NamedTuple):
-    """Runs that differ in one choice."""
+    """Runs that differ in a choice."""
 
-    common: Recipe | None  # all stages but the last one; None where there is no other
+    common: Recipe | None  # all stages but the last; None without others
     variants: tuple[Variant, ...]
 
 

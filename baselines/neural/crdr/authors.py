@@ -196,7 +196,7 @@ def is_turned(name: str) -> bool:
 
 
 def _turned(name: str, tensor: Tensor) -> Tensor:
-    """Return the kernel of a convolution where the authors have a transposed one of stride 1."""
+    """Return the kernel of a convolution where the authors have a transposed convolution."""
     turned = is_turned(name) and tensor.ndim == 4
     return tensor.transpose(0, 1).flip(2, 3) if turned else tensor
 

@@ -37,7 +37,7 @@ class HeaderControls(NamedTuple):
 
 
 class CRDRControlBlock:
-    """The control block of CRDR: q, then beta, each one byte or a map according to its flag."""
+    """The control block of CRDR: q, then beta, each a byte or a map according to its flag."""
 
     def write(self, controls: HeaderControls, width: int, height: int) -> tuple[int, bytes]:
         """Return the flags and the bytes; raises `ValueError` for what does not fit the image."""
@@ -74,7 +74,7 @@ def _level(
 
 
 class CRDRCoder(TransformCoder):
-    """Images to latents to bytes, and back, with one checkpoint; see `TransformCoder`."""
+    """Images to latents to bytes, and back, with a checkpoint; see `TransformCoder`."""
 
     network: CRDRNetwork
     channels_last = ("analysis", "synthesis")

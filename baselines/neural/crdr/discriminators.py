@@ -5,7 +5,7 @@
     images ─┬─ backbone: 2 stages ─┬─ head: 2 stages, conv3 ─> logits
        [level] as constant maps  [level]         a stage: conv3, conv3 / 2, each with LeakyReLU
 
-A backbone or a head is "one" for all levels, or "each" level has a copy. Iwai et al., "Controlling
+A backbone or a head is "shared" by all levels, or "each" has a copy. Iwai et al., "Controlling
 Rate, Distortion, and Realism" (WACV 2024), whose network is that of their entry to CLIC 2021. The
 paper trains "independent" ones in its last stage.
 """
@@ -32,23 +32,25 @@ class DiscriminatorDesign(NamedTuple):
     """Layers that rate levels share, and where the level enters; `label` is for figures."""
 
     label: str
-    backbones: Literal["one", "each"]
-    heads: Literal["one", "each"]
+    backbones: Literal["shared", "each"]
+    heads: Literal["shared", "each"]
     condition: Literal["none", "image", "features"]
 
 
 DISCRIMINATORS: Mapping[str, DiscriminatorDesign] = MappingProxyType(
     {
         "independent": DiscriminatorDesign("independent", "each", "each", "none"),
-        "shared": DiscriminatorDesign("shared", "one", "one", "none"),
-        "shared-conditioned": DiscriminatorDesign("shared, conditioned", "one", "one", "image"),
-        "hybrid-head": DiscriminatorDesign("hybrid head", "one", "each", "none"),
-        "hybrid-head-conditioned": DiscriminatorDesign(
-            "hybrid head, conditioned", "one", "each", "image"
+        "shared": DiscriminatorDesign("shared", "shared", "shared", "none"),
+        "shared-conditioned": DiscriminatorDesign(
+            "shared, conditioned", "shared", "shared", "image"
         ),
-        "hybrid-backbone": DiscriminatorDesign("hybrid backbone", "each", "one", "none"),
+        "hybrid-head": DiscriminatorDesign("hybrid head", "shared", "each", "none"),
+        "hybrid-head-conditioned": DiscriminatorDesign(
+            "hybrid head, conditioned", "shared", "each", "image"
+        ),
+        "hybrid-backbone": DiscriminatorDesign("hybrid backbone", "each", "shared", "none"),
         "hybrid-backbone-conditioned": DiscriminatorDesign(
-            "hybrid backbone, conditioned", "each", "one", "features"
+            "hybrid backbone, conditioned", "each", "shared", "features"
         ),
     }
 )
@@ -57,14 +59,14 @@ DISCRIMINATORS: Mapping[str, DiscriminatorDesign] = MappingProxyType(
 def discriminator(
     kind: str, levels: int, channels: tuple[int, ...] = PUBLISHED_CHANNELS
 ) -> "Discriminator":
-    """Return a fresh discriminator of one of the designs above; raises `UnknownName`."""
+    """Return a fresh discriminator of a design above; raises `UnknownName`."""
     if kind not in DISCRIMINATORS:
         raise UnknownName("discriminator", kind, DISCRIMINATORS)
     return Discriminator(DISCRIMINATORS[kind], levels, channels)
 
 
 class Discriminator(nn.Module):
-    """Convolutions in stages, one for each of `channels`: half the backbone's, half the head's.
+    """Convolutions in stages of `channels`: half the backbone's, half the head's.
 
     A copy that no picture of a batch needs is not run, and its parameters get no gradient.
     """
@@ -77,7 +79,7 @@ class Discriminator(nn.Module):
         self.levels, self.condition = levels, design.condition
         image = IMAGE_CHANNELS + levels * (design.condition == "image")
         features = channels[half - 1] + levels * (design.condition == "features")
-        copies = {"one": 1, "each": levels}
+        copies = {"shared": 1, "each": levels}
         self.backbones = nn.ModuleList(
             nn.Sequential(*_stages(image, channels[:half])) for _ in range(copies[design.backbones])
         )
@@ -134,7 +136,7 @@ def _stages(inputs: int, channels: Sequence[int]) -> list[nn.Module]:
 
 
 def _routed(copies: nn.ModuleList, signal: Tensor, levels: list[int]) -> Tensor:
-    """Run each image through the copy of its level, or all through the only one."""
+    """Run each image through the copy of its level, or all through the only copy."""
     if len(copies) == 1:
         return copies[0](signal)
     pictures = Counter(levels)  # in the order of the pictures, as they come level by level

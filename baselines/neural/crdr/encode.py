@@ -1,4 +1,4 @@
-"""Encoding an image with CRDR: in one pass or by search, at a q or at a wanted rate or PSNR.
+"""Encoding an image with CRDR: in a single pass or by search, at a q or at a wanted rate or PSNR.
 
 A step of the grid of q changes the rate by some 4 %. What lies between two steps is reached from
 the higher one by rounding latents towards their means (`dead_zone`), for under .3 % of the rate.
@@ -45,7 +45,7 @@ class Wanted(NamedTuple):
         return self.value - self.below <= measured <= self.value + self.above
 
     def refused(self, end: str, measured: float) -> ImageRefused:
-        """Return the error of an image that has `measured` at one end of its range."""
+        """Return the error of an image that has `measured` at an end of its range."""
         return ImageRefused(
             f"{self.value:g} {self.unit} cannot be reached: this image has {measured:.4g} "
             f"{self.unit} at {end}"

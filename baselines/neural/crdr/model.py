@@ -1,4 +1,4 @@
-"""The network of CRDR: one network for every rate q in [0, 4] and realism weight beta in [0, 5.12].
+"""The network of CRDR: a network for every rate q in [0, 4] and realism weight beta in [0, 5.12].
 
 ::
 
@@ -108,7 +108,7 @@ class CRDRNetwork(HyperpriorNetwork):
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
 
-        `lambdas`, one for each rate level, determine how coarse y is.
+        `lambdas`, for each rate level, determine how coarse y is.
         """
         down, up = self.analysis, self.synthesis
         latent = start_transforms(down.layers, up.layers, self.sizes, images)

@@ -17,12 +17,7 @@ from baselines.neural.perceptual import Perceptual
 from baselines.neural.training.losses.conditional_gan import StageAdversary
 from baselines.neural.training.losses.gan import GAN_LOSSES
 from baselines.neural.training.losses.rate_distortion import RateDistortion, lambda_at, terms
-from baselines.neural.training.objective import (
-    Batch,
-    Loss,
-    Setup,
-    uncompiled,
-)
+from baselines.neural.training.objective import Batch, Loss, Setup, uncompiled
 from baselines.neural.training.recipe import AtLeastOne, Share, Stage, Weight
 
 
@@ -44,7 +39,7 @@ class ConditionedStage(Stage):
     lambda_below: Weight = 0.0
     targets_bpp: tuple[Weight, ...] = ()
     balanced: bool = False
-    mixed_levels: bool = False  # every crop its own q, drawn between the levels too
+    mixed_levels: bool = False  # every crop its own q, sampled between the levels too
     lpips: Weight = 0.0
     lpips_per_beta: Weight = 0.0
     gan_per_beta: Weight = 0.0
@@ -107,7 +102,7 @@ class RandomLevels(NamedTuple):
 def draw_levels(stage: ConditionedStage, random: np.random.Generator) -> RandomLevels:
     """Return the levels of `stage.batch` crops.
 
-    Published: one whole q and one beta for the batch. With `mixed_levels`, q is whole for half of
+    Published: a whole q and a beta for the batch. With `mixed_levels`, q is whole for half of
     the crops, each level as often as the others, and uniform for the rest. Maps have two halves.
     """
     count, highest = stage.batch, len(stage.lambdas) - 1
@@ -165,7 +160,7 @@ REALISTIC = 3.84  # the beta that is validated beside 0
 
 
 class Adversary(StageAdversary):
-    """Discriminators by rate level; a fractional q takes that of the nearest one."""
+    """Discriminators by rate level; a fractional q takes that of the nearest."""
 
     def __init__(self, stage: ConditionedStage, setup: Setup) -> None:
         super().__init__(GAN_LOSSES[stage.objective], stage, setup)
@@ -189,7 +184,7 @@ class Adversary(StageAdversary):
         factor: float,
         q_of_batch: NDArray[np.float32] | None = None,
     ) -> dict[str, Tensor]:
-        """Update the discriminators by one step, averaged over processes; return their loss.
+        """Update the discriminators by a step, averaged over processes; return their loss.
 
         q_of_batch: rates of the whole batch. What serves none of them stays as it is.
         """
@@ -203,7 +198,7 @@ def _levels(q: NDArray[np.float32]) -> Tensor:
 
 
 class SingleRate(RateDistortion):
-    """Rate and distortion at one lambda, with LPIPS where the stage weighs it."""
+    """Rate and distortion at a single lambda, with LPIPS where the stage weighs it."""
 
     stage_type = ConditionedStage
     frozen = frozenset({"rate_control", "realism_control"})

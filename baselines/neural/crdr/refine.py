@@ -1,4 +1,4 @@
-"""An encoder's search for better latents of one image; decoder and stream stay as they are.
+"""An encoder's search for better latents of an image; decoder and stream stay as they are.
 
 ::
 
@@ -6,7 +6,7 @@
                          │                          └ synthesis ─ distortion + lambda bits ─┐
                          └───────────────── Adam, some steps <──────────────────────────────┘
 
-Latents move to less rate and distortion of the one image, as proposed by Campos et al., "Content
+Latents move to less rate and distortion of the an image, as proposed by Campos et al., "Content
 adaptive optimization for neural image compression" (CVPR workshops 2019), through the rounding of
 Yang, Bamler, Mandt, "Improving inference for neural image compression" (NeurIPS 2020). The
 distortion is 150 times the squared error at beta 0; a search for realism adds LPIPS at the stream's

@@ -51,7 +51,7 @@ class DiffusionConfig(dim.Dimensions):
     base: str = ""  # a codec spec: "elic", "jpeg:optimize=1"
     base_fingerprint: str = ""  # of the base's weights; empty for a base without weights
     setting: str = ""  # name of the base's rate control
-    # Its values, one for each level, lowest rate first.
+    # Its values at the levels, lowest rate first.
     settings: Annotated[tuple[float, ...], Meta(max_length=dim.LARGEST_COUNT)] = ()
 
     def __post_init__(self) -> None:
@@ -65,7 +65,7 @@ class DiffusionConfig(dim.Dimensions):
 
     @property
     def rate_levels(self) -> int:
-        """Number of rate levels of the base that one network serves, 1 for a preset."""
+        """Number of rate levels of the base that a network serves, 1 for a preset."""
         return max(1, len(self.settings))
 
     @property

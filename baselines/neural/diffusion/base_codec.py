@@ -49,7 +49,7 @@ class BaseCodec:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The digest of the codec's weights, empty for one without."""
+        """The digest of the codec's weights, empty without weights."""
         options = inspect.signature(codec_class(self.spec)).parameters.keys()
         return self.info.fingerprint if options & {"checkpoint", "weights"} else ""
 

@@ -35,14 +35,14 @@ AFTER_THE_ABSTRACT = "after the abstract"
 class DrawingCodec:
     """Codec of a base and a diffusion decoder trained for it; a subclass names the method.
 
-    `steps`, `start` and `seed` are the receiver's: they change no bit. A `start` of 0 stands for
-    `late_start`, or for 1 where one step is to estimate the mean. The network's file is
+    `steps`, `start` and `seed` are the receiver's: they change no bit. A `start` of 0 means
+    `late_start`, or for 1 where a step is to estimate the mean. The network's file is
     `NAME-BASE.safetensors`, or the option `checkpoint`. Settings are the base's.
     """
 
     name: ClassVar[str]  # in the registry, of the architecture and of the files
     method: ClassVar[str]  # words for tables
-    late_start: ClassVar[float]  # time to begin at with more than one step, unless told
+    late_start: ClassVar[float]  # time to begin at with several steps
     revision: ClassVar[int] = 1
     licence = "MIT"
     default_steps: ClassVar[int] = 1
@@ -129,7 +129,7 @@ class DrawingCodec:
         return self._base.codec.encode(pixels, setting)
 
     def decode(self, data: bytes) -> Pixels:
-        """Return the picture drawn behind the base's; raises what the base does for bad bytes."""
+        """Return the picture sampled behind the base's; raises what the base does for bad bytes."""
         base = self._base.codec.decode(data)
         network = _network(self._path, self._card.sha256, self._device)
         config, table = network.config, network.level_table

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.diffusion.model import DiffusionNetwork, LevelFacts, Noisy
+from baselines.neural.diffusion.model import DiffusionNetwork, LevelFacts
 from baselines.neural.diffusion.noise import (
     NoiseLevel,
     ancestral_step,
@@ -31,7 +31,7 @@ from benchmark.codec import Pixels
 PATCHES_AT_ONCE = 4
 
 Noise = Callable[[int], Tensor]  # number of a step, 0 for the beginning -> (1, 3, H, W)
-Predict = Callable[[Tensor, float], Tensor]  # u_t and logSNR -> velocities, of one shape
+Predict = Callable[[Tensor, float], Tensor]  # u_t and logSNR -> velocities, of the same shape
 Limits = tuple[Any, Any]  # the least and the largest residual, numbers or tensors
 
 
@@ -111,9 +111,7 @@ def _velocities(
     config = network.config
 
     def predict(base: Tensor, state: Tensor) -> Tensor:
-        ones = torch.ones(len(base), device=base.device)
-        controls = Noisy(state, log_snr * ones, math.log(facts.scale) * ones)
-        return network(base, controls).latents
+        return network.predict(base, state, log_snr, facts)
 
     rows, columns = (starts(side, config.patch_px, config.overlap_px) for side in base.shape[2:])
     corners = [(top, left) for top in rows for left in columns]

@@ -48,7 +48,7 @@ class LevelFacts(NamedTuple):
     """Statistics of the residuals at a rate."""
 
     scale: float  # standard deviation s, for pictures in [-1, 1]
-    threshold: float  # largest magnitude of u that is drawn
+    threshold: float  # largest magnitude of u that is sampled
 
 
 class DiffusionNetwork(Network):
@@ -131,11 +131,17 @@ class DiffusionNetwork(Network):
         scale = self.config.noise_scale
         return scale if self.config.domain == "residual" else scale / facts.scale
 
-    def single_step(self, images: Tensor, facts: LevelFacts) -> Tensor:
-        """Return the pictures that one step makes of noise of value 0, an estimate of the mean."""
-        at = noise_level(1.0, self.noise_scale(facts))
+    def predict(
+        self, images: Tensor, residuals: Tensor, log_snr: float, facts: LevelFacts
+    ) -> Tensor:
+        """Return velocities of `residuals` at a noise level behind base pictures `images`."""
         ones = torch.ones(len(images), device=images.device)
-        controls = Noisy(torch.zeros_like(images), at.log_snr * ones, math.log(facts.scale) * ones)
-        velocities = self(images, controls).latents
-        residuals = clean(controls.residuals, velocities, at)
+        controls = Noisy(residuals, log_snr * ones, math.log(facts.scale) * ones)
+        return self(images, controls).latents
+
+    def single_step(self, images: Tensor, facts: LevelFacts) -> Tensor:
+        """Return the pictures that a step makes of noise of value 0, an estimate of the mean."""
+        at = noise_level(1.0, self.noise_scale(facts))
+        noisy = torch.zeros_like(images)
+        residuals = clean(noisy, self.predict(images, noisy, at.log_snr, facts), at)
         return images + facts.scale * residuals.clamp(-facts.threshold, facts.threshold)

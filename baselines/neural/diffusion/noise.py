@@ -61,7 +61,7 @@ def times(steps: int, start: float = 1.0) -> list[float]:
 
 
 def clean(noisy: Tensor, velocity: Tensor, at: NoiseLevel) -> Tensor:
-    """Return the predicted clean signal, alpha u_t - sigma v; all tensors are of one shape."""
+    """Return the predicted clean signal, alpha u_t - sigma v; all tensors are of the same shape."""
     return at.alpha * noisy - at.sigma * velocity
 
 

@@ -37,7 +37,7 @@ from baselines.neural.training.objective import (
 )
 from baselines.neural.training.photographs import Photographs, draw_crops
 from baselines.neural.training.recipe import Recipe, Stage, Weight
-from baselines.neural.training.suites import Member, phases_of, stage_of, without_realism
+from baselines.neural.training.suites import Member, phases_of, stage_of
 from benchmark.codec import Float64Array, Int64Array, Pixels, Setting
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import ALIASES, CODECS
@@ -56,8 +56,8 @@ class ShownPhotographs(Photographs):
     def __init__(
         self,
         photographs: Photographs,
-        base: BaseCodec,
         setting: Setting,
+        base: BaseCodec,
         folder: Path,
         device: torch.device,
     ) -> None:
@@ -93,21 +93,18 @@ class DrawingStage(Stage):
 
 
 class Drawing(StageObjective):
-    """The objective of one stage, of `dirac` as of `hfd`: the network's configuration differs."""
+    """The objective of a stage, of `dirac` as of `hfd`: the network's configuration differs."""
 
     stage_type = DrawingStage
 
     def __init__(self, stage: DrawingStage, setup: Setup) -> None:
         super().__init__(stage, setup)
-        self._base: BaseCodec | None = None
-        self._facts: dict[int, LevelFacts] = {}  # read once: that waits for a GPU
-        self._kept: list[ShownPhotographs] | None = None  # by level; None: not known yet
-        self._known: DiffusionNetwork | None = None  # network whose table is filled in
-        self._shown: list[list[tuple[Pixels, Pixels, float]]] = []
+        self._network: DiffusionNetwork | None = None
+        self._validated: list[tuple[int, Pixels, Pixels, float]] = []
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step at random levels and times."""
-        plain, crops = self._measured(network), batch.crops
+        plain, crops = self._opened(network), batch.crops
         own = slice(batch.first, batch.first + len(crops))
         levels, times = self._random_levels(plain, step)
         times = times[own]
@@ -130,45 +127,51 @@ class Drawing(StageObjective):
         return Loss((weights * errors).mean(), numbers)
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
-        """Return rates and PSNR of one step, of 256 px; the loss is the velocities' error."""
-        plain = self._measured(network)
-        device = next(plain.parameters()).device
-        levels = range(plain.config.rate_levels)
-        self._shown = self._shown or [
-            [self._show(plain, pixels, level) for pixels in photographs] for level in levels
-        ]
-        points: list[ValidationPoint] = []
+        """Return rates and PSNR of a single step, of 256 px; the loss is the velocities' error."""
+        plain = self._opened(network)
+        device, count = next(plain.parameters()).device, len(photographs)
+        for level, setting in enumerate(() if self._validated else plain.config.sweep):
+            for pixels in photographs:
+                part = padded(pixels[-VALIDATION_PX:, -VALIDATION_PX:])
+                coded = self._base.code_crops(to_images(part, device), setting)
+                rate = float(coded.bits) / (part.shape[0] * part.shape[1])
+                self._validated.append((level, part, to_pixels(coded.images), rate))
+        points = [ValidationPoint(float(level), 0.0, 0.0, 0.0) for level in range(len(self._facts))]
         errors: list[float] = []
         with torch.no_grad():
-            for level, pictures in enumerate(self._shown):
-                facts, bpp, psnr = plain.facts(level), 0.0, 0.0
-                for pixels, coded, rate in pictures:
-                    image, shown = (to_images(picture, device) for picture in (pixels, coded))
-                    restored = plain.single_step(shown, facts).clamp(-1, 1)
-                    mse = float((restored - image).square().mean()) / 4
-                    psnr -= 10 * math.log10(mse) / len(pictures)
-                    bpp += rate / len(pictures)
-                    error = partial(_velocity_error, plain, image, shown, facts)
-                    errors += map(error, VALIDATION_TIMES)
-                points.append(ValidationPoint(float(level), 0.0, bpp, psnr))
+            for level, pixels, coded_pixels, rate in self._validated:
+                facts = self._facts[level]
+                image, shown = (to_images(picture, device) for picture in (pixels, coded_pixels))
+                restored = plain.single_step(shown, facts).clamp(-1, 1)
+                psnr = -10 * math.log10(float((restored - image).square().mean()) / 4)
+                _, _, bpp, psnr_db = points[level]
+                points[level] = points[level]._replace(
+                    bpp=bpp + rate / count, psnr_db=psnr_db + psnr / count
+                )
+                error = partial(_velocity_error, plain, image, shown, facts)
+                errors += map(error, VALIDATION_TIMES)
         return Validation(tuple(points), math.fsum(errors) / len(errors))
 
-    def _measured(self, network: Network) -> DiffusionNetwork:
-        """Return the network after checking that its table of levels is filled in."""
-        plain = self.own_network(network, DiffusionNetwork)
-        if plain is self._known:
+    def _opened(self, network: Network) -> DiffusionNetwork:
+        """Return the network, after opening its base and reading its statistics, once."""
+        plain, setup = self.own_network(network, DiffusionNetwork), self._setup
+        if plain is self._network:
             return plain
         if not plain.is_measured:
             raise UsageError(
                 "The base's residuals have to be measured before training: the recipe is to say "
                 'initialise = "pca".'
             )
-        self._known, self._facts, self._kept = plain, {}, None
+        sweep = plain.config.sweep
+        self._network, self._base = plain, open_base(plain.config)
+        self._facts = [plain.facts(level) for level in range(len(sweep))]  # waits for a GPU
+        self._kept: list[ShownPhotographs] = []  # by level; none if they were too many
+        seen, folder = setup.photographs, setup.folder
+        size = 0 if seen is None else 3 * int(seen.sides.prod(1).sum()) * len(sweep)
+        if seen is not None and folder is not None and size <= MOST_BYTES:
+            given = self._base, folder / FOLDER, setup.device
+            self._kept = [ShownPhotographs(seen, setting, *given) for setting in sweep]
         return plain
-
-    def _open(self, network: DiffusionNetwork) -> BaseCodec:
-        self._base = self._base or open_base(network.config)
-        return self._base
 
     def _random_levels(
         self, network: DiffusionNetwork, step: int
@@ -184,56 +187,25 @@ class Drawing(StageObjective):
         self, network: DiffusionNetwork, batch: Batch, levels: Int64Array, times: Float64Array
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the base's pictures of crops, the logarithms of their scales, and logSNRs."""
-        crops = batch.crops
+        network, crops, stage = self._opened(network), batch.crops, self.stage
         shown = torch.empty_like(crops)
         scales, ratios = (crops.new_empty(len(crops)) for _ in range(2))
         for level in sorted(set(levels.tolist())):
             # Places, not truth values: a GPU would have to count first how many are true.
             places = np.flatnonzero(levels == level)
             chosen = torch.from_numpy(places).to(crops.device)
-            if level not in self._facts:
-                self._facts[level] = network.facts(level)
+            if self._kept:
+                numbers, seed = [batch.numbers[place] for place in places], self._setup.recipe.seed
+                pixels = draw_crops(self._kept[level], stage.crop_px, numbers, seed)
+                shown[chosen] = pixels.to(crops.device).float() / 127.5 - 1
+            else:
+                setting = network.config.sweep[level]
+                shown[chosen] = self._base.code_crops(crops[chosen], setting).images
             facts = self._facts[level]
-            shown[chosen] = self._shown_crops(network, level, batch, places)
             scales[chosen] = math.log(facts.scale)
             n = network.noise_scale(facts)
             ratios[chosen] = crops.new_tensor([noise_level(t, n).log_snr for t in times[places]])
         return shown, scales, ratios
-
-    def _shown_crops(
-        self, network: DiffusionNetwork, level: int, batch: Batch, places: Int64Array
-    ) -> Tensor:
-        """Return the base's pictures, in [-1, 1], of the crops at `places` of the batch."""
-        if self._kept is None:
-            self._kept = self._keep(network)
-        if not self._kept:
-            crops = batch.crops[torch.from_numpy(places).to(batch.crops.device)]
-            return self._open(network).code_crops(crops, network.config.sweep[level]).images
-        numbers = [batch.numbers[place] for place in places]
-        pixels = draw_crops(self._kept[level], self.stage.crop_px, numbers, self._setup.recipe.seed)
-        return pixels.to(batch.crops.device).float() / 127.5 - 1
-
-    def _keep(self, network: DiffusionNetwork) -> list[ShownPhotographs]:
-        """Return the run's photographs at each level of the base; none if there are too many."""
-        photographs, folder = self._setup.photographs, self._setup.folder
-        if photographs is None or folder is None:
-            return []
-        if 3 * int(photographs.sides.prod(1).sum()) * network.config.rate_levels > MOST_BYTES:
-            return []
-        base, kept_in, device = self._open(network), folder / FOLDER, self._setup.device
-        return [
-            ShownPhotographs(photographs, base, setting, kept_in, device)
-            for setting in network.config.sweep
-        ]
-
-    def _show(
-        self, network: DiffusionNetwork, pixels: Pixels, level: int
-    ) -> tuple[Pixels, Pixels, float]:
-        """Return a part of a photograph, the base's picture of it, and its bits per pixel."""
-        part = padded(pixels[-VALIDATION_PX:, -VALIDATION_PX:])
-        image = to_images(part, self._setup.device)
-        coded = self._open(network).code_crops(image, network.config.sweep[level])
-        return part, to_pixels(coded.images), float(coded.bits) / (part.shape[0] * part.shape[1])
 
 
 def _velocity_error(
@@ -243,10 +215,8 @@ def _velocity_error(
     normal = normal_noise(noise_key(b"validation", 0), 0, tuple(image.shape))
     noise = torch.from_numpy(normal).to(image.device)
     clean = (image - shown) / facts.scale
-    ones = torch.ones(1, device=image.device)
     noisy = at.alpha * clean + at.sigma * noise
-    controls = Noisy(noisy, at.log_snr * ones, math.log(facts.scale) * ones)
-    predicted = network(shown, controls).latents
+    predicted = network.predict(shown, noisy, at.log_snr, facts)
     return float((predicted - (at.alpha * noise - at.sigma * clean)).square().mean())
 
 
@@ -256,7 +226,7 @@ def members(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[
 
 
 def _member(name: str, recipe: Recipe, rate: float) -> Member:
-    """Return a member with the crops of `ours`, since one network serves all rates of its base."""
+    """Return a member with the crops of `ours`, since its network serves all rates of its base."""
     method, _, text = name.partition("-")
     text = text or USUAL_BASE
     if text not in CODECS and text not in ALIASES and ":" not in text:
@@ -276,7 +246,7 @@ def _member(name: str, recipe: Recipe, rate: float) -> Member:
     own: dict[str, Any] = {"lambdas": (), "prior_rate_factor": 1.0, "reduced_share": 0.0}
     stages = tuple(
         stage_of(phase, recipe, method, 1, rate, **own)
-        for phase in without_realism(phases_of(recipe))
+        for phase in phases_of(recipe, realism=False)
     )
     file = f"{method}-{base.spec.name.rpartition(':')[2]}"
     return Member(file, method, stages, architecture.config_to_json(config))

@@ -94,7 +94,7 @@ class Upsampling(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks of one resolution, and the change to the next, if there is one."""
+    """Residual blocks of a resolution, and the change to the next, if any."""
 
     def __init__(self, blocks: Sequence[ConditionedBlock], change: nn.Module | None) -> None:
         super().__init__()

@@ -80,7 +80,7 @@ FULL, SMALL, MICRO, MICRO_PLAIN, MICRO_WIDE, TINY = NAMED.values()
 
 
 class ElicArchitecture(HyperpriorArchitecture[ElicSizes]):
-    """The network of He et al. (CVPR 2022), at any `ElicSizes`; one for each rate."""
+    """The network of He et al. (CVPR 2022), at any `ElicSizes`; a network for each rate."""
 
     name = "elic"
     presets: Mapping[str, ElicSizes] = NAMED

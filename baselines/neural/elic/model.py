@@ -7,7 +7,7 @@
                                       └ round ─ z_hat ─ hyper_synthesis ─ context ─┘
 
 He et al., "ELIC: Efficient learned image compression with unevenly grouped space-channel contextual
-adaptive coding" (CVPR 2022): one network for each rate. In training, contexts and decoder see
+adaptive coding" (CVPR 2022): a network for each rate. In training, contexts and decoder see
 rounded latents, with the identity as gradient of rounding; implementations differ in this, and it
 is our choice. A stage of the objective `elic` may let the contexts see noisy latents instead.
 """
@@ -85,8 +85,8 @@ def anchors(height: int, width: int, device: torch.device | str = "cpu") -> Tens
 def colours(height: int, width: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
     """Return the numbers of the anchors and of the other positions, each int64, row by row.
 
-    >>> [one.tolist() for one in colours(2, 3)], [one.tolist() for one in colours(2, 4)]
-    ([[0, 2, 4], [1, 3, 5]], [[0, 2, 5, 7], [1, 3, 4, 6]])
+    >>> [places.tolist() for places in colours(2, 3)], colours(2, 2)[0].tolist()
+    ([[0, 2, 4], [1, 3, 5]], [0, 3])
     """
     # A mask would have to be counted on the device first, and the processor would wait for that.
     first = torch.arange(0, height * width, 2, device=device)
@@ -256,6 +256,6 @@ def _rounding(latents: Tensor, sizes: ElicSizes) -> Callable[[int, Tensor], Tens
 
 
 def _noise(latents: Tensor, sizes: ElicSizes) -> Callable[[int, Tensor], Tensor]:
-    """Return the groups with noise, the same one wherever a group is asked for."""
+    """Return the groups with noise, the same wherever a group is asked for."""
     groups = torch.split(noised(latents), list(sizes.groups), dim=1)
     return lambda group, _mean: groups[group]

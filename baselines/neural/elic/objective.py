@@ -23,7 +23,7 @@ class ElicStage(Stage):
 
 
 class Elic(RateDistortion):
-    """The objective of one stage."""
+    """The objective of a stage."""
 
     stage_type = ElicStage
 

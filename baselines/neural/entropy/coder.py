@@ -2,7 +2,7 @@
 
 Asymmetric numeral systems as constriction's `AnsCoder` has them, with probabilities in units of
 2^-24 (Duda et al., PCS 2015; docs/bitstream.md). Symbols are coded in pieces, in the decoder's
-order: a decoder may need one piece to know the distributions of the next.
+order: a decoder may need a piece to know the distributions of the next.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ Integers = NDArray[np.integer[Any]]
 
 
 class Distributions:
-    """Integer distributions, one in each row, over consecutive integers and an escape.
+    """Integer distributions, each in a row, over consecutive integers and an escape.
 
     Row i of `cdf` (rows, longest) begins with 0 and rises strictly to 2^16 within its first
     `lengths[i]` entries (at least 3). `offsets` (rows,) are the symbols of the rows' first
@@ -76,10 +76,10 @@ class Encoder:
     """Encoder of symbols; a decoder takes them in the order in which they were added."""
 
     def __init__(self) -> None:
-        self._runs: list[tuple[Any, ...]] = []  # symbols of one model, it, what it is given
+        self._runs: list[tuple[Any, ...]] = []  # symbols of a model, it, what it is given
 
     def add(self, symbols: Integers, distributions: Distributions, indices: Integers) -> None:
-        """Add symbols of 16 bits, with each one's row in `indices`; raises `ValueError`."""
+        """Add symbols of 16 bits, with their rows in `indices`; raises `ValueError`."""
         if symbols.shape != indices.shape:
             raise ValueError(f"symbols of shape {symbols.shape}, indices of {indices.shape}")
         if not symbols.size:

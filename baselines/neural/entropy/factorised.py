@@ -115,7 +115,7 @@ def _mass(below: Tensor, above: Tensor) -> Tensor:
 
 
 def noised(values: Tensor) -> Tensor:
-    """Return `values` with uniform noise in [-1/2, 1/2), which stands for rounding in training."""
+    """Return `values` with uniform noise in [-1/2, 1/2), in place of rounding in training."""
     return values + torch.empty_like(values).uniform_(-0.5, 0.5)
 
 

@@ -46,7 +46,7 @@ LEAST_SPREAD = 0.15  # of a latent channel
 class ChannelContext(nn.Module):
     """Channel-wise autoregressive means and scales, with latent residual prediction.
 
-    The first `support_slices` slices inform every later one. Without slices, the hyper-decoder
+    The first `support_slices` slices inform every later slice. Without slices, the hyper-decoder
     gives mean and scale. With `own_support`, a slice sees its own equal part of its outputs alone.
     """
 
@@ -77,7 +77,7 @@ class ChannelContext(nn.Module):
         return slice(self.part * index, self.part * (index + 1))
 
     def support(self, hyper: Tensor, decoded: Sequence[Tensor]) -> Tensor:
-        """Concatenate the hyper-decoder's output and the slices that inform the next one."""
+        """Concatenate the hyper-decoder's output and the slices that inform the next."""
         own = hyper[:, self.seen(len(decoded))]
         return torch.cat([own, *decoded[: self.support_slices]], dim=1)
 
@@ -96,7 +96,7 @@ class ChannelContext(nn.Module):
 
 
 class HyperSynthesis(nn.Module):
-    """The hyper-decoder: a stack for the means and one for the scales."""
+    """The hyper-decoder: a stack for the means, another for the scales."""
 
     def __init__(self, sizes: Any) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ class HyperpriorNetwork(LatentNetwork):
             return torch.round(slices[index] - mean) + mean
 
         decoded = self.context(mean_support, scale_support, code)
-        record("support.mean", decoded)  # all slices: the residual's transforms see every one
+        record("support.mean", decoded)  # all slices: the residual's transforms see all
         informing = sum(self.context.widths[: self.context.support_slices])
         record("support.scale", decoded[:, :informing])
 

@@ -1,4 +1,4 @@
-"""Entropy coder of networks with a hyperprior: encodes and decodes the latents of one tile.
+"""Entropy coder of networks with a hyperprior: encodes and decodes the latents of a tile.
 
 ::
 
@@ -154,7 +154,7 @@ class Chosen(NamedTuple):
 
 
 class TransformCoder:
-    """Encoder and decoder of one checkpoint on one device; `network` is moved there.
+    """Encoder and decoder of a checkpoint on a device; `network` is moved there.
 
     Raises `KeyError` or `ValueError` for tables, and what `IntegerPath` raises.
     """
@@ -232,5 +232,5 @@ class TransformCoder:
 
 
 def _array(tensor: Tensor) -> NDArray[np.integer[Any]]:
-    """Return the one image of a tensor (1, c, h, w), on the CPU."""
+    """Return the image of a tensor (1, c, h, w), on the CPU."""
     return tensor[0].cpu().numpy()

@@ -123,7 +123,7 @@ def hyper_synthesis(sizes: Any, outputs: int) -> nn.Sequential:
 
 
 class Quantised(NamedTuple):
-    """Values as a decoder has them, and the bits of each, of one shape."""
+    """Values as a decoder has them, and the bits of each, of the same shape."""
 
     values: Tensor
     bits: Tensor

@@ -4,6 +4,9 @@ With inputs x = X 2^-f and weights w = W 2^-s of integers X and W, |X| <= 2^ACTI
 sum of |W| over an output's inputs at most 2^WEIGHT_BITS, every product and every partial sum is a
 multiple of 2^-(f + s), below 2^52 times it: float64 holds it exactly, whatever the order of
 summation. f follows from the largest magnitude of the tensor, and s from integer sums.
+
+Functions take single IEEE operations, within 1e-15: torch's own differ between instruction sets in
+the last bit. No tensor is divided by a number: on a GPU torch multiplies by its reciprocal.
 """
 
 from copy import deepcopy
@@ -87,7 +90,7 @@ def on_grid(
 ) -> Tensor:
     """Round float64 values to `bits` bits of their largest magnitude, or of that along `dims`.
 
-    Raises `CorruptStream` where one is not finite, or beyond 2^500.
+    Raises `CorruptStream` where any is not finite, or beyond 2^500.
     """
     largest = values.abs().amax() if dims is None else values.abs().amax(dims, keepdim=True)
     if not bool((largest < 2.0**LARGEST_EXPONENT).all()):

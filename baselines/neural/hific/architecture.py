@@ -63,7 +63,7 @@ FULL, SMALL, MICRO, TINY = NAMED.values()
 
 
 class HificArchitecture(HyperpriorArchitecture[HificSizes]):
-    """The network of Mentzer et al. (NeurIPS 2020), at any `HificSizes`; one for each rate."""
+    """The network of Mentzer et al. (NeurIPS 2020), at any sizes; a network for each rate."""
 
     name = "hific"
     presets: Mapping[str, HificSizes] = NAMED

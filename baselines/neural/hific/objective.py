@@ -32,7 +32,7 @@ class HificStage(WeightedGanStage):
 
 
 class Hific(GanObjective):
-    """The objective of one stage."""
+    """The objective of a stage."""
 
     stage_type = HificStage
     selects = False  # rate and distortion are not all that counts

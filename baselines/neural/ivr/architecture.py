@@ -50,7 +50,7 @@ FULL, SMALL, MICRO, TINY = NAMED.values()
 
 
 class IvrArchitecture(HyperpriorArchitecture[IvrSizes]):
-    """The network of Sun et al. (ACM MM 2021), at any sizes; one for all rates."""
+    """The network of Sun et al. (ACM MM 2021), at any sizes; a network for all rates."""
 
     name = "ivr"
     presets: Mapping[str, IvrSizes] = NAMED

@@ -27,7 +27,7 @@ from baselines.neural.entropy.fixed.integer_path import (
 )
 from baselines.neural.entropy.fixed.tables import frequencies, stacked_rows
 
-MOST_BITS = 50.0  # of one value, as published
+MOST_BITS = 50.0  # of a value, as published
 LEAST_LOG_SCALE, LARGEST_LOG_SCALE = math.log(0.06), math.log(64.0)
 NUM_SCALES = 40
 FINEST_PLACES = 16  # of the mean between two integers
@@ -69,7 +69,7 @@ class LaplacePrior(nn.Module):
 
 
 def laplace_tables(prior: LaplacePrior) -> dict[str, Tensor]:
-    """Return the distributions of y and z by name, and how a row of y's is found.
+    """Return the distributions of y and z by name, and how to choose a row of y's.
 
     thresholds  int32 (39,): a logarithm of a scale on the grid 2^-12 has as index the number of
                 thresholds below it
@@ -80,14 +80,14 @@ def laplace_tables(prior: LaplacePrior) -> dict[str, Tensor]:
 
     Raises `ValueError` for a prior with parameters that are not finite.
     """
-    mean, log_scale = (one.detach().double().numpy() for one in (prior.mean, prior.log_scale))
+    mean, log_scale = (p.detach().double().numpy() for p in (prior.mean, prior.log_scale))
     if not (np.isfinite(mean).all() and np.isfinite(log_scale).all()):
         raise ValueError("the prior of z has parameters that are not finite")
     scales = np.exp(np.clip(log_scale, LEAST_LOG_SCALE, LARGEST_LOG_SCALE))
     rows = [_row(float(scale), float(place)) for scale, place in zip(scales, mean, strict=True)]
     offsets = [first for first, _ in rows]
     z = stacked_rows([counts for _, counts in rows], offsets, "z_cdf")
-    return {**{name: one.clone() for name, one in _tables_of_y().items()}, **z}
+    return {**{name: table.clone() for name, table in _tables_of_y().items()}, **z}
 
 
 @cache
@@ -127,7 +127,7 @@ PLACE_BITS = FINEST_PLACES.bit_length() - 1
 
 
 class IvrPath(IntegerPath):
-    """Integer network of a checkpoint of IVR; see `IntegerPath`. y is one piece."""
+    """Integer network of a checkpoint of IVR; see `IntegerPath`. y is a single piece."""
 
     num_pieces = 1
     num_thresholds = NUM_SCALES - 1

@@ -1,4 +1,4 @@
-"""The network of IVR: one network for all rates, whose channels are scaled by masks.
+"""The network of IVR: a network for all rates, whose channels are scaled by masks.
 
 Sun, Tan, Sun, Sun, Feng, "Interpolation Variable Rate Image Compression" (ACM MM 2021): four
 convolutions of stride 2 with masks and GDN, and their mirror. A mask is softplus(w_q) for each

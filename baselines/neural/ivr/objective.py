@@ -27,7 +27,7 @@ class IvrStage(Stage):
 
 
 class Ivr(RateDistortion):
-    """The objective of one stage, in each step of which all crops have one level."""
+    """The objective of a stage, in each step of which all crops have the same level."""
 
     stage_type = IvrStage
 

@@ -50,7 +50,7 @@ FULL, SMALL, MICRO, TINY = NAMED.values()
 
 
 class MultiRealismArchitecture(HyperpriorArchitecture[MultiRealismSizes]):
-    """The network of Agustsson et al. (CVPR 2023), at any sizes; one for each rate."""
+    """The network of Agustsson et al. (CVPR 2023), at any sizes; a network for each rate."""
 
     name = "multirealism"
     presets: Mapping[str, MultiRealismSizes] = NAMED

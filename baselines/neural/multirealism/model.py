@@ -1,4 +1,4 @@
-"""The network of Multi-Realism: one rate, and a decoder for every realism weight beta.
+"""The network of Multi-Realism: a single rate, and a decoder for every realism weight beta.
 
 ::
 
@@ -41,7 +41,7 @@ class MultiRealismNetwork(HyperpriorNetwork):
         self.add_entropy_model(sizes, own_support=True)
 
     def controls_at(self, rate: Level | Control, realism: Level | Control) -> Level | Control:
-        """Return the realism weight; a network has one rate."""
+        """Return the realism weight; a network has a single rate."""
         return realism
 
     def synthesise(self, latents: Tensor, controls: Level | Control = 0.0) -> Tensor:

@@ -1,4 +1,4 @@
-"""The objective of Multi-Realism: one rate, and a random realism weight beta for each crop.
+"""The objective of Multi-Realism: a single rate, and a random realism weight beta for each crop.
 
 Agustsson et al. (CVPR 2023): s (150 MSE + lambda bpp + beta (lpips_per_beta LPIPS + gan_per_beta
 GAN)) with MSE of values in [0, 1], beta uniform in [0, 2.56], s = 1 or lambda^-.5 where `balanced`.
@@ -35,7 +35,7 @@ class MultiRealismStage(GanStage):
 
 
 class MultiRealism(GanObjective):
-    """The objective of one stage."""
+    """The objective of a stage."""
 
     stage_type = MultiRealismStage
 

@@ -10,7 +10,7 @@ from baselines.neural import dimensions as dim
 from baselines.neural.architecture import Architecture
 
 FACTOR = 16  # pixels along a token
-LARGEST_WINDOW = 32  # tokens: sums over a window stay exact (`exact_transformer`)
+LARGEST_WINDOW = 32  # tokens: sums over a window stay exact (`coder`)
 LARGEST_TRANSFORMER = 1024  # channels, for the same reason
 
 # Five stages in a quincunx: 1 token of 4 x 4 in stage 0, then 1, 2, 4 and 8. Inferred from a figure
@@ -20,7 +20,7 @@ QUINCUNX = ((0, 4, 2, 4), (4, 3, 4, 3), (2, 4, 1, 4), (4, 3, 4, 3))
 
 @dataclass(frozen=True, slots=True)
 class PqMimSizes(dim.Dimensions):
-    """Dimensions of a network whose tokens stand for 16 x 16 pixels and have `books` parts."""
+    """Dimensions of a network whose tokens are of 16 x 16 pixels, in `books` parts."""
 
     encoder: tuple[
         dim.EvenWidth, dim.EvenWidth, dim.EvenWidth
@@ -97,7 +97,7 @@ def transformer_macs_per_pixel(sizes: PqMimSizes) -> float:
 
 
 class PqMimArchitecture(Architecture[PqMimSizes]):
-    """The network of El-Nouby et al. (TMLR 2023), after the abstract; one for each rate."""
+    """The network of El-Nouby et al. (TMLR 2023), after the abstract; a network for each rate."""
 
     name = "pqmim"
     presets: Mapping[str, PqMimSizes] = NAMED

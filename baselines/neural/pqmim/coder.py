@@ -1,4 +1,4 @@
-"""Encoder and decoder of the tokens of one tile, stage by stage with the transformer.
+"""Encoder and decoder of the tokens of a tile, stage by stage with the transformer.
 
 ::
 
@@ -6,7 +6,7 @@
     tokens of the stages before ─ exact transformer ─ frequencies, part by part ┴ coder ──> string
 
 The encoder's choice of tokens is in floating point. The transformer runs without rounded sums, so
-that what one machine codes every other decodes.
+that what a machine codes every other decodes.
 """
 
 import math
@@ -87,11 +87,11 @@ class _Layer:
         self._heads, self._weights = layer.heads, weights
         self._biases = layer.biases().detach().double().to(device)
         self._attention_norm, self._perceptron_norm = (
-            _Norm.of(one, device) for one in (layer.attention_norm, layer.perceptron_norm)
+            _Norm.of(norm, device) for norm in (layer.attention_norm, layer.perceptron_norm)
         )
         self._query_key_value, self._mix, self._expand, self._reduce = (
-            _Linear.of(one, device)
-            for one in (layer.query_key_value, layer.mix, layer.expand, layer.reduce)
+            _Linear.of(linear, device)
+            for linear in (layer.query_key_value, layer.mix, layer.expand, layer.reduce)
         )
 
     def __call__(self, features: Tensor, inside: Tensor | None) -> Tensor:
@@ -101,7 +101,7 @@ class _Layer:
         query = on_grid(query * (1 / math.sqrt(query.shape[-1])), -1, PAIR_BITS)
         key, value = on_grid(key, -1, PAIR_BITS), on_grid(value, -2, PAIR_BITS)
         attended = torch.empty_like(query)
-        for window in range(len(features)):  # one at a time: its scores stay in the cache
+        for window in range(len(features)):  # in turn: its scores stay in the cache
             seen = None if inside is None else inside[window]
             attended[window] = self._attend(query[window], key[window], value[window], seen)
         features = features + self._mix(attended.transpose(1, 2).flatten(2))
@@ -123,7 +123,7 @@ def _steps_below_largest(values: Tensor, steps: int) -> Tensor:
 
 
 class ExactTransformer:
-    """The integer distributions that a `MaskedTransformer` gives, on one device.
+    """The integer distributions that a `MaskedTransformer` gives, on a device.
 
     As in `baselines.neural.exact`: sums of matrix products, squares and attention have terms of at
     most 52 bits together, squares and attention of 20 + 20 bits over at most 1,024 channels or
@@ -137,7 +137,7 @@ class ExactTransformer:
         self._heads = _Linear.of(network.head, at).parts(self._sizes.books)
         self._earlier = network.earlier.detach().double().to(at)
         self._unknown, self._places = (
-            one.detach().double().to(at) for one in (network.unknown, network.places)
+            p.detach().double().to(at) for p in (network.unknown, network.places)
         )
         weights = exponentials(SCORE_STEPS, PAIR_BITS).to(at)
         self._layers = [_Layer(layer, weights, at) for layer in network.layers]  # type: ignore[arg-type]
@@ -171,14 +171,14 @@ class ExactTransformer:
         return rows
 
 
-ROWS_AT_ONCE = 1 << 13  # distributions that are held in memory together
+ROWS_AT_ONCE = 1 << 13  # distributions that are in memory together
 
 # Codes the symbols (n,) by their frequencies (n, K), and returns them as the decoder has them.
 Code = Callable[[Tensor, NDArray[np.int64]], Tensor]
 
 
 class PqMimCoder:
-    """Images to latents to bytes, and back, with one checkpoint on one device."""
+    """Images to latents to bytes, and back, with a checkpoint on a device."""
 
     stride = latent_stride = FACTOR
     margin = LARGE.margin

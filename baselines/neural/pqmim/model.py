@@ -6,7 +6,7 @@
                                                       └ transformer: their distributions
 
 El-Nouby, Muckley, Ullrich, Laptev, Verbeek, Jégou, "Image compression with product quantized masked
-image modeling" (TMLR 2023): one network for each rate, by the number and size of its codebooks.
+image modeling" (TMLR 2023): a network for each rate, by the number and size of its codebooks.
 Only the abstract was at hand: the transforms are those of ELIC without attention.
 """
 
@@ -104,12 +104,12 @@ class ProductQuantiser(nn.Module):
 
     @torch.no_grad()
     def fit(self, latents: Tensor) -> None:
-        """Set the codebooks by k-means of latents (N, M d, h, w), from entries drawn of them."""
+        """Set the codebooks by k-means of latents (N, M d, h, w), from random entries of them."""
         parts = self.parts(latents).permute(1, 0, 2, 3, 4).flatten(1, 3)  # (M, n, d)
         entries = self.codebooks.shape[1]
         generator = torch.Generator().manual_seed(int(torch.randint(1 << 31, ())))
-        drawn = torch.randint(parts.shape[1], (entries,), generator=generator)
-        self.codebooks.copy_(parts[:, drawn])
+        chosen = torch.randint(parts.shape[1], (entries,), generator=generator)
+        self.codebooks.copy_(parts[:, chosen])
         self.codebooks.add_(torch.randn(self.codebooks.shape, generator=generator), alpha=1e-3)
         for _ in range(LLOYD_STEPS):
             tokens = self.tokens(latents)

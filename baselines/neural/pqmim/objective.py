@@ -42,8 +42,6 @@ from baselines.neural.training.suites import (
     adversarial_fields,
     phases_of,
     stage_of,
-    trained_weights,
-    without_realism,
 )
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
@@ -115,7 +113,7 @@ class Autoencoder(GanObjective):
         return quality._replace(selects=not self.is_realistic)
 
     def state(self) -> Any:
-        """Return the counts of the entries, and the discriminator's state if there is one."""
+        """Return the counts of the entries, and the discriminator's state if any."""
         return {"counts": self._counts, "adversary": super().state()}
 
     def load_state(self, state: Any) -> None:
@@ -212,7 +210,7 @@ def validate_tokens(
             errors.append(math.log(float(result.mse)))
             bits += float(spent)
             pixels += image[0, 0].numel()
-    bpp, log_mse = (math.fsum(one) / len(photographs) for one in (rates, errors))
+    bpp, log_mse = (math.fsum(values) / len(photographs) for values in (rates, errors))
     points = (ValidationPoint(0.0, 0.0, bpp, -10 / math.log(10) * log_mse),)
     if not coded:
         return Validation(points, log_mse)
@@ -229,64 +227,38 @@ def order_zero_bits(counts: Tensor) -> float:
 
 
 BOOKS = (4, 8, 16, 32)  # of the levels 1 to 4
-PERCEPTUAL = "perceptual"
-USUAL = (*(f"pqmim-{level}" for level in (1, 2, 3, 4)), "pqmim-perceptual")
 CODEBOOK_RATE = 5.0  # learning rate of the codebooks, over that of the transforms
+KINDS = {"pqmim": False, "pqmim-perceptual": True}  # whether they are trained for realism
+# Member -> its level, and whether it is trained for realism.
+MEMBERS = {f"{kind}-{k}": (k, real) for kind, real in KINDS.items() for k in range(1, 5)}
+USUAL = [name for name in MEMBERS if name != "pqmim-perceptual-4"]
+GROUPS = {"pqmim": USUAL, "pqmim-perceptual": USUAL[4:]}
 
 
 def pqmim(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[Member]:
-    """Return members by name, where `pqmim` and `pqmim-perceptual` stand for their usual levels."""
-    asked: list[str] = []
-    for name in names:
-        asked += USUAL if name == "pqmim" else (name,)
-    members: dict[str, Member] = {}
+    """Return members by name, where `pqmim` and `pqmim-perceptual` mean their usual levels."""
+    asked = dict.fromkeys(member for name in names for member in GROUPS.get(name, [name]))
     for name in asked:
-        kind, _, level = name.removeprefix("pqmim-").rpartition("-")
-        if name == f"pqmim-{PERCEPTUAL}":
-            result = [_member(one, recipe, learning_rate, perceptual=True) for one in (1, 2, 3)]
-        elif kind in ("", PERCEPTUAL) and level in map(str, range(1, len(BOOKS) + 1)):
-            result = [_member(int(level), recipe, learning_rate, perceptual=bool(kind))]
-        else:
-            raise UsageError(
-                f"pqmim has no member {name}: they are pqmim-1 to pqmim-{len(BOOKS)}, and "
-                f"pqmim-{PERCEPTUAL}-1 to -{len(BOOKS)}"
-            )
-        members |= {one.name: one for one in result}
-    return list(members.values())
+        if name not in MEMBERS:
+            raise UsageError(f"pqmim has no member {name}: they are {', '.join(MEMBERS)}")
+    return [_member(name, recipe, learning_rate) for name in asked]
 
 
-def _member(level: int, recipe: Recipe, rate: float, *, perceptual: bool) -> Member:
+def _member(name: str, recipe: Recipe, rate: float) -> Member:
+    """Return a member, whose transformer sees as many pixels as the autoencoder, whole windows."""
+    level, perceptual = MEMBERS[name]
     architecture = PqMimArchitecture()
     sizes = replace(architecture.presets[recipe.sizes], books=BOOKS[level - 1])
-    phases, parts = phases_of(recipe), len(recipe.stages[-1].lambdas)
-    name = f"pqmim-perceptual-{level}" if perceptual else f"pqmim-{level}"
+    parts = len(recipe.stages[-1].lambdas)
     own: dict[str, Any] = {"lambdas": (), "prior_rate_factor": CODEBOOK_RATE}
-    chosen = phases if perceptual else without_realism(phases)
-    weights = trained_weights(HIFIC, recipe)
-    stages = [
-        stage_of(
-            phase,
-            recipe,
-            "pqmim_autoencoder",
-            parts,
-            rate,
-            **own,
-            **adversarial_fields(phase, weights),
-        )
-        for phase in chosen
-    ]
-    stages.append(_transformer_stage(recipe, sizes, parts, rate, own))
-    return Member(name, "pqmim", tuple(stages), architecture.config_to_json(sizes))
-
-
-def _transformer_stage(
-    recipe: Recipe, sizes: PqMimSizes, parts: int, rate: float, own: dict[str, Any]
-) -> Stage:
-    """Return the transformer's stage: the autoencoder's number of pixels, in whole windows."""
+    stages = []
+    for phase in phases_of(recipe, realism=perceptual):
+        gan = adversarial_fields(phase, recipe, HIFIC)
+        stages.append(stage_of(phase, recipe, "pqmim_autoencoder", parts, rate, **own, **gan))
     side = sizes.window * FACTOR
-    first = phases_of(recipe)[0]
-    like = stage_of(first, recipe, "pqmim_transformer", parts, rate, **own)
+    like = stage_of(phases_of(recipe)[0], recipe, "pqmim_transformer", parts, rate, **own)
     area = side**2 / like.crop_px**2
     batch = max(1, round(like.batch / area / recipe.processes)) * recipe.processes
-    crops = sum(stage.crops for stage in recipe.stages) / parts / area
-    return replace(like, crop_px=side, batch=batch, steps=max(1, round(crops / batch)))
+    steps = max(1, round(sum(stage.crops for stage in recipe.stages) / parts / area / batch))
+    stages.append(replace(like, crop_px=side, batch=batch, steps=steps))
+    return Member(name, "pqmim", tuple(stages), architecture.config_to_json(sizes))

@@ -3,14 +3,14 @@
 ::
 
     known tokens' vectors ─ linear ─┐
-    one vector for the unknown ─────┴─ + place ─ layers of attention, perceptron ─ norm ─┐
+    a vector for the unknown ─────┴─ + place ─ layers of attention, perceptron ─ norm ─┐
     a vector for each earlier part of the token ─────────────────────────────────────────┴─ linear
 
 As in masked image models (Chang et al., "MaskGIT", CVPR 2022), all unknown tokens are predicted at
 once from the known ones; attention stays within windows. Our choice: normalisation by the root mean
 square, ReLUs, windows that do not move, a bias of attention for each relative place (Liu et al.,
 "Swin transformer", ICCV 2021), which at the start falls with the distance, and parts of a token
-coded one after the other, each earlier one adding a vector of a table, unless `in_turn` is false.
+coded in turn, each earlier one adding a vector of a table, unless `in_turn` is false.
 """
 
 from typing import NamedTuple
@@ -56,7 +56,7 @@ class Windows(NamedTuple):
 
 EPSILON = 1e-6
 SPREAD = 0.02  # of the last layer at the start
-PLACE_SPREAD = 0.5  # of the vectors that stand beside embedded tokens
+PLACE_SPREAD = 0.5  # of the vectors beside embedded tokens
 
 
 class RootMeanSquareNorm(nn.Module):

@@ -46,7 +46,7 @@ VALIDATED = (
 def curves(
     entries: Iterable[Mapping[str, Any]], stages: Sequence[tuple[int, int]]
 ) -> tuple[pa.Table, pa.Table]:
-    """Return a table with a row for each report, and one for each validation, q and beta.
+    """Return a table with a row for each report, and each validation, q and beta.
 
     stages: steps and batch of each. Numbers beside the known ones become columns as well.
     """

@@ -1,4 +1,4 @@
-"""Updates of one network in one stage, random by generators that the step's number seeds."""
+"""Updates of a network in a stage, random by generators that the step's number seeds."""
 
 import math
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ LARGEST_LOSS = 1e4  # a batch beyond it is left out, as published
 
 
 class Update(NamedTuple):
-    """Outcome of one step, on the device until it is read, which waits for the device."""
+    """Outcome of a step, on the device until it is read, which waits for the device."""
 
     left_out: Tensor | bool  # the loss or its gradient was not finite, or exploded
     values: Mapping[str, Tensor | float]
@@ -44,7 +44,7 @@ class Update(NamedTuple):
 
 
 class Learner:
-    """Training of one network in one stage, on the network's device."""
+    """Training of a network in a stage, on the network's device."""
 
     def __init__(
         self,
@@ -65,7 +65,14 @@ class Learner:
         setup = Setup(recipe, index, device, workers, photographs=photographs, folder=folder)
         self.precision = setup.precision_name
         self.objective: StageObjective = objective_class(self.stage.kind)(self.stage, setup)
-        self._freeze()
+        parts = network.freezable()
+        unknown = set(self.stage.frozen) - parts.keys()
+        if unknown:
+            raise UsageError(f"The recipe freezes {', '.join(sorted(unknown))}, which is no part.")
+        network.requires_grad_(True)
+        for name in parts.keys() & {*self.objective.frozen, *self.stage.frozen}:
+            for parameter in parts[name]:
+                parameter.requires_grad_(False)
         factors = {"prior": self.stage.prior_rate_factor}
         main: list[dict[str, Any]] = []
         self._auxiliary: list[nn.Parameter] = []
@@ -98,7 +105,7 @@ class Learner:
         return int(self._skipped)
 
     def update(self) -> Update:
-        """Do one step: update the network, its auxiliary parameters, then the discriminators.
+        """Do a step: update the network, its auxiliary parameters, then the discriminators.
 
         On a GPU nothing is read back: the step is queued, and may not be done on return.
         """
@@ -108,7 +115,7 @@ class Learner:
     def _update(self) -> Update:
         pixels = self._crops.take(self.step)
         crops = (pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-        # The noise that stands for rounding.
+        # The noise in place of rounding.
         key = [self._recipe.seed, 3, self._index, self.step, self._workers.rank]
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
         factor = self.stage.rate_factor(self.step)
@@ -160,16 +167,6 @@ class Learner:
         if self._auxiliary_optimiser is not None:
             load_optimiser(self._auxiliary_optimiser, state["quantile_optimiser"])
         self.objective.load_state(state["objective"])
-
-    def _freeze(self) -> None:
-        parts = self.network.freezable()
-        unknown = set(self.stage.frozen) - parts.keys()
-        if unknown:
-            raise UsageError(f"The recipe freezes {', '.join(sorted(unknown))}, which is no part.")
-        self.network.requires_grad_(True)
-        for name in parts.keys() & {*self.objective.frozen, *self.stage.frozen}:
-            for parameter in parts[name]:
-                parameter.requires_grad_(False)
 
     def _numbers(self, step: int) -> range:
         before = self._recipe.crops_before(self._index)

@@ -41,7 +41,7 @@ from benchmark.errors import BenchError
 
 SAVE_EVERY_SECONDS = 60.0
 INITIAL_CROPS, INITIAL_SIDE_PX = 64, 128
-LARGEST_GAP = 100  # steps left out one after the other: not a hard batch, but a network beyond help
+LARGEST_GAP = 100  # steps left out in turn: not a hard batch, but a network beyond help
 
 
 class TrainingRequest(NamedTuple):
@@ -60,7 +60,7 @@ class TrainingRequest(NamedTuple):
 
 
 def run_request(workers: Workers, request: TrainingRequest) -> None:
-    """Train all stages, from wherever the run is, in one of the processes."""
+    """Train all stages, from wherever the run is, in each of the processes."""
     loop = _TrainingLoop(workers, request)
 
     def stop(_number: int, _frame: FrameType | None) -> None:

@@ -52,7 +52,7 @@ class StepGuard:
         return True
 
     def adam(self, groups: Iterable[Any], learning_rate: float) -> torch.optim.Adam:
-        """Return a fused Adam; on the CPU it takes a third of the unfused one's time."""
+        """Return a fused Adam; on the CPU it takes a third of the unfused kernel's time."""
         return torch.optim.Adam(groups, learning_rate, fused=True)
 
     def soap(self, groups: Iterable[Any], learning_rate: float) -> torch.optim.Optimizer:
@@ -112,7 +112,7 @@ def exact_float32(wanted: bool) -> Iterator[None]:
 
 @contextmanager
 def deterministic_kernels(wanted: bool) -> Iterator[None]:
-    """Have torch use kernels with the same bits in every call; raise `UsageError` without one."""
+    """Have torch use kernels with the same bits in every call; raise `UsageError` without any."""
     if not wanted:
         yield
         return
@@ -136,7 +136,7 @@ Wrapped = TypeVar("Wrapped")
 
 
 class Batch(NamedTuple):
-    """This process's part of the crops of one step."""
+    """This process's part of the crops of a step."""
 
     crops: Tensor  # float32 (n, 3, side, side) in [-1, 1]
     first: int = 0  # position of the part's first crop in the batch of all processes
@@ -144,7 +144,7 @@ class Batch(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Loss of one step of one process."""
+    """Loss of a step in a process."""
 
     total: Tensor  # scalar whose gradient trains the network
     numbers: Mapping[str, Tensor]  # scalars for the journal, the same names in all processes
@@ -155,7 +155,7 @@ class Loss(NamedTuple):
 
 
 class ValidationPoint(NamedTuple):
-    """Rate and distortion at one q and beta, means over the photographs."""
+    """Rate and distortion at a q and beta, means over the photographs."""
 
     q: float
     beta: float
@@ -164,7 +164,7 @@ class ValidationPoint(NamedTuple):
 
 
 class Validation(NamedTuple):
-    """Quality of one state of the network on photographs that it never learnt from."""
+    """Quality of a network on photographs that it never learnt from."""
 
     points: tuple[ValidationPoint, ...]
     loss: float  # lower is better
@@ -174,7 +174,7 @@ class Validation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Surroundings of an objective: a stage of a run, in one of its processes."""
+    """Surroundings of an objective: a stage of a run, in any of its processes."""
 
     recipe: Recipe
     index: int  # of the stage
@@ -223,7 +223,7 @@ class StageObjective:
         raise NotImplementedError
 
     def validate(self, network: "Network", photographs: Sequence[Pixels]) -> Validation | None:
-        """Return the quality on whole photographs, uint8 (height, width, 3); None without one."""
+        """Return the quality on whole photographs, uint8 (height, width, 3); None without any."""
         raise NotImplementedError
 
     def state(self) -> Any:

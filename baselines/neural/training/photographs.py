@@ -1,6 +1,6 @@
 """Photographs on disk and random crops of them, each a function of the seed and its number.
 
-Photographs are decoded once, into one tensor that processes share, if they fit into the memory
+Photographs are decoded once, into a tensor that processes share, if they fit into the memory
 allowed; otherwise when a crop needs them, and those used last are kept. Both give the same crops.
 """
 
@@ -21,7 +21,7 @@ from benchmark.codec import Float64Array, Int64Array, Pixels
 from benchmark.errors import UsageError
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}  # that every build of Pillow reads
-MEMORY_BYTES = 4 << 30  # of decoded pixels, on one machine
+MEMORY_BYTES = 4 << 30  # of decoded pixels, on a machine
 MOST_READERS = 16  # threads
 STEPS_AHEAD = 4
 INDEXED_AT_ONCE = 1 << 12

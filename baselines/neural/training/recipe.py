@@ -42,7 +42,7 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Part of a run with one objective and one schedule; a subclass has an objective's fields."""
+    """Part of a run with its objective and its schedule; a subclass has an objective's fields."""
 
     kind: str  # of `OBJECTIVES`
     steps: AtLeastOne
@@ -123,7 +123,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Stages that train one network one after the other, on crops drawn from `seed`."""
+    """Stages that train a network in turn, on crops made from `seed`."""
 
     name: str
     sizes: str  # a preset of the architecture
@@ -133,7 +133,7 @@ class Recipe:
     seed: Count = 1
     autocast: bool = False  # bfloat16 where the processor has instructions for it
     compiled: bool = False
-    processes: AtLeastOne = 1  # on the CPU, of one thread each
+    processes: AtLeastOne = 1  # on the CPU, of a thread each
     initialise: Literal["random", "pca"] = "random"
     report_every_steps: AtLeastOne = 100
     validate_every_steps: AtLeastOne = 1000
@@ -153,7 +153,7 @@ class Recipe:
             stage.check_network(architecture.rate_levels(presets[self.sizes]))
 
     def steps_before(self, index: int) -> int:
-        """Return the steps of all stages before the one of that index."""
+        """Return the steps of all stages before that of an index."""
         return sum(stage.steps for stage in self.stages[:index])
 
     def crops_by_side(self, index: int, step: int) -> Counter[int]:
@@ -165,7 +165,7 @@ class Recipe:
         return seen
 
     def crops_before(self, index: int) -> int:
-        """Return the crops seen in all stages before the one of that index."""
+        """Return the crops seen in all stages before that of an index."""
         return sum(stage.crops for stage in self.stages[:index])
 
 

@@ -107,15 +107,25 @@ def train(
     machine. Raises `UsageError` for a run of something else, folders without photographs and an
     operation without a deterministic kernel, `Unavailable` for a missing device.
     """
-    launch = Launch.found()
-    chosen = _device(device, launch)
+    launch = Launch.current()
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"No device {device!r}: it is auto, cpu or cuda.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise Unavailable("torch cannot use a GPU here: leave --device cuda out.")
+    chosen = "cuda" if launch is None else f"cuda:{launch.local_rank}"
+    if device == "cpu" or not torch.cuda.is_available():
+        chosen = "cpu"
     if any(min(pixels.shape[:2]) < BLOCK for pixels in validation):
         raise UsageError(f"A photograph to validate with is smaller than {BLOCK} pixels.")
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{run} cannot be a run's folder: {error}.") from error
-    recipe = _for_processes(recipe, launch, chosen)
+    if launch is not None or chosen != "cpu":
+        try:
+            recipe = replace(recipe, processes=1 if launch is None else launch.count)
+        except ValueError as error:
+            raise UsageError(f"{recipe.name} cannot be trained so: {error}.") from error
     memory, count = memory_bytes, recipe.processes
     if launch is not None:  # every process holds photographs of its own
         memory, count = memory_bytes // launch.local_count, 1
@@ -166,23 +176,3 @@ def _begin(run: Path, record: RunRecord, leads: bool) -> None:
         raise UsageError(f"{run} is a run of another model, recipe or set of photographs.")
     if leads:
         write_file(run / RECORD, content, durable=True)
-
-
-def _for_processes(recipe: Recipe, launch: Launch | None, device: str) -> Recipe:
-    """Return the recipe with the number of processes that there will be."""
-    try:
-        if launch is not None:
-            return replace(recipe, processes=launch.count)
-        return recipe if device == "cpu" else replace(recipe, processes=1)
-    except ValueError as error:
-        raise UsageError(f"{recipe.name} cannot be trained so: {error}.") from error
-
-
-def _device(asked: str, launch: Launch | None) -> str:
-    if asked not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"No device {asked!r}: it is auto, cpu or cuda.")
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise Unavailable("torch cannot use a GPU here: leave --device cuda out.")
-    if asked == "cpu" or not torch.cuda.is_available():
-        return "cpu"
-    return "cuda" if launch is None else f"cuda:{launch.local_rank}"

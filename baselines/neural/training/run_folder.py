@@ -19,7 +19,7 @@ JOURNAL = "journal.jsonl"
 
 
 def save_state(run: Path, state: dict[str, Any], name: str = STATE) -> None:
-    """Replace the file in one step: a process that dies here leaves the one before."""
+    """Replace the file at once: a process that dies here leaves the last version."""
     content = BytesIO()
     torch.save(state, content)
     write_file(run / name, content.getbuffer(), durable=True)
@@ -41,7 +41,7 @@ def load_state(run: Path, device: torch.device, name: str = STATE) -> dict[str, 
 
 @contextmanager
 def restoring(run: Path) -> Iterator[None]:
-    """Raise `UsageError` for a state that lacks a part, or has one of another network or kind."""
+    """Raise `UsageError` for a state that lacks a part, or has that of another network or kind."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -59,7 +59,7 @@ class Journal:
         self.path = path
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Append one line, which is on the disk on return."""
+        """Append a line, which is on the disk on return."""
         begun = not self.path.exists()
         with self.path.open("a") as file:
             file.write(json.dumps(entry) + "\n")

@@ -79,7 +79,7 @@ class Ended(Enum):
 
 def leads() -> bool:
     """Return whether this process reports and writes: the only one, or the first of torchrun's."""
-    launch = Launch.found()
+    launch = Launch.current()
     return launch is None or launch.rank == 0
 
 

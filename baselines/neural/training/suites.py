@@ -20,7 +20,6 @@ from baselines.neural.training.run import Subject
 from baselines.neural.training.session import TrainingRun
 from benchmark.errors import UsageError
 
-# Methods of the suite `generative`, in the order of training -> "module:function", as text.
 # Methods of the suite `generative`, in the order of training -> "module:function", as text, from
 # (recipe for `ours`, learning rate, names) to the members of these names; the method's own name is
 # for its usual ones. It raises `UsageError` for names that no member can have.
@@ -50,24 +49,17 @@ class Phase:
         return sum(stage.crops for stage in self.stages)
 
 
-def phases_of(recipe: Recipe) -> tuple[Phase, ...]:
-    """Return the phases of a recipe for `ours`, in the order of their first stages."""
+def phases_of(recipe: Recipe, *, realism: bool = True) -> tuple[Phase, ...]:
+    """Return the phases of a recipe for `ours`, without realism a phase for each precision."""
     phases: dict[tuple[bool, bool], list[Stage]] = {}
     for stage in recipe.stages:
-        phases.setdefault((stage.kind == "realism", stage.float32), []).append(stage)
-    return tuple(Phase(realism, tuple(stages)) for (realism, _), stages in phases.items())
-
-
-def without_realism(phases: Sequence[Phase]) -> tuple[Phase, ...]:
-    """Return phases of rate and distortion alone: one for each precision."""
-    merged: dict[bool, list[Stage]] = {}
-    for phase in phases:
-        merged.setdefault(phase.like.float32, []).extend(phase.stages)
-    return tuple(Phase(False, tuple(stages)) for stages in merged.values())
+        adversarial = realism and stage.kind == "realism"
+        phases.setdefault((adversarial, stage.float32), []).append(stage)
+    return tuple(Phase(kind, tuple(stages)) for (kind, _), stages in phases.items())
 
 
 def stage_of(phase: Phase, recipe: Recipe, kind: str, parts: int, rate: float, **own: Any) -> Stage:
-    """Return a stage with one of `parts` parts of a phase's crops, and its schedule.
+    """Return a stage with a share 1 / `parts` of a phase's crops, and its schedule.
 
     rate: the learning rate of the recipe's first stage. own: further fields, or others.
     """
@@ -140,14 +132,14 @@ HIFIC_SCALE = MSE_WEIGHT / (0.00234375 * LEVELS)  # published weights of HiFiC -
 MULTI_REALISM_SCALE = MSE_WEIGHT / (0.01 * LEVELS)
 
 POINTS = 4  # rates of a method with a network for each, at the first lambdas of the recipe
-# Best of three for each method by 1,000 steps at one rate on held-out photographs, and not above
+# The best of three for each method by 1,000 steps at a rate on held-out photographs, and not above
 # what stays stable over a whole run (docs/experiments).
 LEARNING_RATES = MappingProxyType(
     {"charm": 1e-3, "elic": 2e-3, "ivr": 7.5e-4, "hific": 1e-3, "multirealism": 2e-3}
 )
 # Rate targets of HiFiC in bpp and the weights of a bit above them: "lo", "mi", "hi".
 TARGETS = ((0.14, 2.0), (0.30, 1.0), (0.45, 0.5))
-# Member -> end of the name of its preset, for sizes that have one of that name.
+# Member -> end of the name of its preset, for sizes that have a preset of that name.
 OTHER_PRESETS = MappingProxyType({"elic-4": "-wide"})
 # The published weights of LPIPS and GAN, 150 MSE of values in [0, 1] beside them.
 HIFIC = MappingProxyType({"lpips": 1.0, "gan": 0.15})
@@ -175,18 +167,6 @@ RATES: Mapping[str, Sequence[Mapping[str, Any]]] = {
 }
 
 
-def _paper_members() -> list[Member]:
-    return [
-        Member(
-            method if len(rates) == 1 else f"{method}-{point}",
-            method,
-            tuple(replace(stage, **fields) for stage in load_recipe(f"{RECIPE}-{method}").stages),
-        )
-        for method, rates in RATES.items()
-        for point, fields in enumerate(rates, start=1)
-    ]
-
-
 def field_suite(
     recipe: Recipe, folder: Path, learning_rate: float | None = None, members: Sequence[str] = ()
 ) -> tuple[TrainingRun, ...]:
@@ -205,7 +185,15 @@ def field_suite(
     if recipe == load_recipe(RECIPE):
         if learning_rate is not None:
             raise UsageError("--learning-rate: the recipe paper has each method's: leave it out")
-        planned = _paper_members()
+        planned = [
+            Member(
+                method if len(rates) == 1 else f"{method}-{point}",
+                method,
+                tuple(replace(stage, **own) for stage in load_recipe(f"{RECIPE}-{method}").stages),
+            )
+            for method, rates in RATES.items()
+            for point, own in enumerate(rates, start=1)
+        ]
     else:
         one_rate = dict.fromkeys(LEARNING_RATES, learning_rate)
         planned = _budgeted(recipe, LEARNING_RATES if learning_rate is None else one_rate)
@@ -226,7 +214,7 @@ def field_suite(
 def _budgeted(recipe: Recipe, rates: Mapping[str, Any]) -> list[Member]:
     """Return the members with the crops of `recipe`, at a learning rate for each method."""
     phases, levels = phases_of(recipe), recipe.stages[-1].lambdas
-    plain, parts = without_realism(phases), len(levels)
+    plain, parts = phases_of(recipe, realism=False), len(levels)
     like = next((stage for stage in recipe.stages if stage.kind == "multi_rate"), recipe.stages[-1])
     ivr = {name: getattr(like, name) for name in ("lambdas", "balanced", "mixed_levels")}
 
@@ -235,16 +223,22 @@ def _budgeted(recipe: Recipe, rates: Mapping[str, Any]) -> list[Member]:
         weights: Mapping[str, float] = MappingProxyType({}), always: Sequence[str] = (),
     ) -> Member:  # fmt: skip
         architecture = name.partition("-")[0]
-        stages = [
-            stage_of(phase, recipe, kind, parts, rates[architecture], **own, **gan)
-            for phase in phases
-            for gan in [adversarial_fields(phase, trained_weights(weights, recipe), always)]
-        ]
-        return Member(name, architecture, tuple(stages), _other_preset(name, recipe.sizes))
+        stages = []
+        for phase in phases:
+            gan = adversarial_fields(phase, recipe, weights, always)
+            stages.append(stage_of(phase, recipe, kind, parts, rates[architecture], **own, **gan))
+        method, config = load_architecture(architecture), None
+        if preset := method.presets.get(f"{recipe.sizes}{OTHER_PRESETS.get(name, '')}"):
+            config = method.config_to_json(preset) if name in OTHER_PRESETS else None
+        return Member(name, architecture, tuple(stages), config)
+
+    def at(weight: float, phases: Sequence[Phase]) -> dict[str, Any]:
+        balanced = any(getattr(phase.like, "balanced", False) for phase in phases)
+        return {"lambdas": (weight,), "balanced": balanced}
 
     single = list(enumerate(levels[:POINTS], start=1))
     members = [
-        member(f"{name}-{point}", "single_rate", plain, parts, _at(weight, plain))
+        member(f"{name}-{point}", "single_rate", plain, parts, at(weight, plain))
         for name in ("charm", "elic")
         for point, weight in single
     ]
@@ -253,41 +247,28 @@ def _budgeted(recipe: Recipe, rates: Mapping[str, Any]) -> list[Member]:
         own = {"lambdas": (weight,), "target_bpp": target}
         members.append(member(f"hific-{point}", "hific", phases, parts, own, HIFIC, ("lpips",)))
     for point, weight in single:
-        own, name = _at(weight, phases), f"multirealism-{point}"
+        own, name = at(weight, phases), f"multirealism-{point}"
         members.append(member(name, "multirealism", phases, parts, own, MULTI_REALISM))
     return members
 
 
-def _other_preset(name: str, sizes: str) -> Mapping[str, Any] | None:
-    """Return the configuration of a member with a preset of its own, None for the others."""
-    architecture = load_architecture(name.partition("-")[0])
-    preset = architecture.presets.get(f"{sizes}{OTHER_PRESETS.get(name, '')}")
-    return architecture.config_to_json(preset) if name in OTHER_PRESETS and preset else None
-
-
-def _at(weight: float, phases: Sequence[Phase]) -> dict[str, Any]:
-    """Return the fields of a network of one rate."""
-    balanced = any(getattr(phase.like, "balanced", False) for phase in phases)
-    return {"lambdas": (weight,), "balanced": balanced}
-
-
 def adversarial_fields(
-    phase: Phase, weights: Mapping[str, float], always: Sequence[str] = ()
+    phase: Phase, recipe: Recipe, weights: Mapping[str, float], always: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return the weights of LPIPS and GAN in a phase, and the discriminator's widths."""
+    """Return the weights of LPIPS and GAN in a phase, and the discriminator's widths.
+
+    LPIPS weighs nothing where the recipe trains `ours` without.
+    """
+    without = not any(stage.has_lpips for stage in recipe.stages)
+    own: dict[str, Any] = {}
+    for name, weight in weights.items():
+        counts = phase.realism or name in always
+        own[name] = 0.0 if not counts or (without and name.startswith("lpips")) else weight
     if not (phase.realism and weights):
-        return {name: weights[name] if name in always else 0.0 for name in weights}
-    own: dict[str, Any] = dict(weights)
+        return own
     if channels := getattr(phase.like, "discriminator_channels", None):
         own["discriminator_channels"] = channels
         own["discriminator_latent_channels"] = max(1, channels[0] // 4)
     if "lpips_per_beta" in weights:
         own["zero_beta_share"] = getattr(phase.like, "zero_beta_share", 0.0)
     return own
-
-
-def trained_weights(weights: Mapping[str, float], recipe: Recipe) -> Mapping[str, float]:
-    """Return the weights, without LPIPS where the recipe trains `ours` without."""
-    if any(getattr(stage, "has_lpips", False) for stage in recipe.stages):
-        return weights
-    return {name: 0.0 if name.startswith("lpips") else w for name, w in weights.items()}

@@ -1,4 +1,4 @@
-"""Processes that train one network together, each with its part of every batch.
+"""Processes that train a network together, each with its part of every batch.
 
 Every process holds the whole network; gradients, and a few numbers beside them, are averaged.
 `torchrun` starts a process for each GPU (or several on the CPU); `in_processes` starts some of one
@@ -39,7 +39,7 @@ class Launch:
     local_count: int
 
     @classmethod
-    def found(cls, environment: Mapping[str, str] = os.environ) -> "Launch | None":
+    def current(cls, environment: Mapping[str, str] = os.environ) -> "Launch | None":
         """Return the place by torchrun's variables, None without; raises `UsageError`."""
         if "RANK" not in environment or "WORLD_SIZE" not in environment:
             return None
@@ -52,7 +52,7 @@ class Launch:
 
 
 class Workers:
-    """The processes that train together, seen from one of them; by default it is alone."""
+    """The processes that train together, seen from inside; by default it is alone."""
 
     def __init__(self, rank: int = 0, count: int = 1, device: str = "cpu") -> None:
         self.rank, self.count, self._device = rank, count, torch.device(device)
@@ -63,7 +63,7 @@ class Workers:
         return self.rank == 0
 
     def average(self, parameters: Iterable[nn.Parameter], numbers: Tensor) -> Tensor:
-        """Average gradients in place; return the mean of `numbers`, float32 of one dimension."""
+        """Average gradients in place; return the mean of `numbers`, float32 (n,)."""
         if self.count == 1:
             return numbers
         gradients = [p.grad for p in parameters if p.grad is not None]
@@ -116,7 +116,7 @@ def decided(wish: bool) -> bool:
 
 
 def in_processes(count: int, work: Callable[..., None], *arguments: Any) -> None:
-    """Run `work(workers, *arguments)` in `count` processes, new ones if they are more than one.
+    """Run `work(workers, *arguments)` in `count` processes, new ones if they are several.
 
     A signal to end is passed on to them. Raises the `BenchError` of one, or that one died.
     """
@@ -134,7 +134,8 @@ def in_processes(count: int, work: Callable[..., None], *arguments: Any) -> None
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        handlers = {one: signal.signal(one, pass_on) for one in (signal.SIGINT, signal.SIGTERM)}
+        both = (signal.SIGINT, signal.SIGTERM)
+        handlers = {number: signal.signal(number, pass_on) for number in both}
         try:
             started = mp.start_processes(  # type: ignore[attr-defined, no-untyped-call]
                 _work, (count, folder, work, arguments), nprocs=count, join=False
@@ -167,7 +168,7 @@ def _work(
     try:
         work(Workers(rank, count), *arguments)
     except BenchError as error:
-        kind = next(one for one in EXPLAINED if isinstance(error, one))
+        kind = next(kind for kind in EXPLAINED if isinstance(error, kind))
         (folder / kind.__name__).write_text(str(error))
         raise
     finally:

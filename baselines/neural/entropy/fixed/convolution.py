@@ -4,7 +4,7 @@ Every convolution is rewritten as an ordinary one without padding. A transposed 
 one of stride 1 with s * s times the channels, a group for each phase of the output, whose values
 are then interleaved:
 
-    out[o] = sum_i x[i] w[o + p - s i]         (one axis; padding p, kernel k)
+    out[o] = sum_i x[i] w[o + p - s i]         (an axis; padding p, kernel k)
     o + p = s q + r, 0 <= r < s   =>   out[o] = sum_j x[q - j] w[s j + r],   0 <= j < ceil(k / s)
 """
 

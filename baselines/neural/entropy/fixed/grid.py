@@ -1,12 +1,12 @@
 """Number formats of the entropy path, and conversion of float weights to them.
 
-An activation is an integer a, |a| <= ACTIVATION_LIMIT, for a / 2^fraction, one fraction per tensor.
-A weight is an integer w for w / 2^scale, one scale per output channel: the largest that keeps the
+An activation is an integer a, |a| <= ACTIVATION_LIMIT, for a / 2^fraction, a fraction per tensor.
+A weight is an integer w for w / 2^scale, a scale per output channel: the largest that keeps the
 channel's weights within the limit of its precision. A bias is on the grid of the sums.
 
 Weights and biases are rounded to the nearest integer, a half to even. A sum s on the grid 2^-p
 becomes an activation on the grid 2^-f as floor(s / 2^(p - f) + 1/2), then it is clipped. Conversion
-consists of exact operations and one IEEE rounding, so it is the same on every machine.
+consists of exact operations and an IEEE rounding, so it is the same on every machine.
 """
 
 from enum import IntEnum
@@ -38,7 +38,7 @@ class IntegerWeights(NamedTuple):
 
     weight: Tensor  # int16, the float weight's shape; int8's range where the precision is COARSE
     bias: Tensor  # float64 integers (out,), on the grid 2^-(input fraction + scale)
-    scale: Tensor  # int64 (out,): the weight stands for weight / 2^scale
+    scale: Tensor  # int64 (out,): the weight is weight / 2^scale
 
 
 def integer_weights(
@@ -48,7 +48,7 @@ def integer_weights(
     given = weight.detach().to("cpu", torch.float32)
     offset = torch.zeros(given.shape[out_dim]) if bias is None else bias.detach().to("cpu")
     others = [dim for dim in range(given.ndim) if dim != out_dim]
-    largest = given.abs().amax(dim=others)  # not a number where one of them is not
+    largest = given.abs().amax(dim=others)  # not a number where any is not
     if not (torch.isfinite(largest).all() and torch.isfinite(offset).all()):
         raise ValueError("a weight of the entropy path is not finite")
     scale = _finest_scale(largest.double(), WEIGHT_LIMIT[precision])

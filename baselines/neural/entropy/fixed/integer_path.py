@@ -104,7 +104,7 @@ class Ends(NamedTuple):
 
 
 class PieceParameters(NamedTuple):
-    """Distributions of one piece's symbols, each of the symbols' shape."""
+    """Distributions of a piece's symbols, each of the symbols' shape."""
 
     indices: Tensor  # uint8 or int32, rows of the table `cdf`
     means: Tensor  # int32, on the grid 2^-12
@@ -116,14 +116,14 @@ Decoding = Generator[PieceParameters, Tensor, Tensor]
 
 
 class IntegerPath:
-    """Integer network of one checkpoint on one device; a subclass defines branches and pieces.
+    """Integer network of a checkpoint on a device; a subclass defines branches and pieces.
 
-    `kernel` is the fastest exact one unless given. Raises `ValueError` for tables that do not fit
+    `kernel` is the fastest exact unless given. Raises `ValueError` for tables that do not fit
     the model, `BoundExceeded` for weights that admit an inexact sum, `Unavailable` without a
     kernel.
     """
 
-    num_pieces: int  # in which a latent is coded, one after the other
+    num_pieces: int  # in which a latent is coded, in turn
     num_thresholds: ClassVar[int] = NUM_SCALES - 1  # between scales
     num_rows: int = NUM_SCALES  # distributions of y's symbols
 

@@ -8,7 +8,7 @@ In float64, every product and every partial sum, in whatever order, is an intege
     ah wl + al wh = (ah + al)(wh + wl) - ah wh - al wl
 
 takes three products (Karatsuba), whose factors all lie in -127..127 because numbers are limited to
-63 * 128 + 63. Weights of one limb take two: a w = 128 ah w + al w.
+63 * 128 + 63. Weights of a limb take two: a w = 128 ah w + al w.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,12 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.neural.entropy.fixed.grid import (
-    ACTIVATION_LIMIT,
-    LIMB_BITS,
-    WEIGHT_LIMIT,
-    Precision,
-)
+from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, LIMB_BITS, WEIGHT_LIMIT, Precision
 from benchmark.errors import Unavailable
 
 # An ordinary convolution without padding; int16 (N, H, W, in), within the limit, to float64 sums
@@ -126,7 +121,7 @@ class LimbSums:
         return high_sums.double().mul_(BASE).add_(mixed).mul_(BASE).add_(low_sums)
 
     def _sums(self, limb: Tensor, plane: Tensor) -> Tensor:
-        """Return the int32 sums (N, rows, columns, out) of one limb of input and of weights."""
+        """Return the int32 sums (N, rows, columns, out) of a limb of input and of weights."""
         unfolded = unfold_width(limb, self.kernel[1], self.stride[1])
         unfolded = functional.pad(unfolded, (0, -unfolded.shape[3] % ALIGNMENT))
         count, height, columns, _ = unfolded.shape
@@ -150,7 +145,7 @@ def unfold_width(values: Tensor, kernel_width: int, stride: int) -> Tensor:
     return windows.flatten(3).contiguous()
 
 
-# The fastest one first, where it is exact.
+# The fastest first, where it is exact.
 KERNELS: tuple[Kernel, ...] = (LimbSums, Float64Products, Float64Sums)
 
 
@@ -174,7 +169,7 @@ TIMED = _Case(64, 5, 128, 12, 1, Precision.FINE)
 
 
 def exact_kernel(device: torch.device) -> Kernel:
-    """Return the kernel for a device, chosen once per process; raises `Unavailable` without one."""
+    """Return the kernel for a device, chosen once per process; raises `Unavailable` without any."""
     return _exact_kernel(str(device), torch.backends.mkldnn.enabled)
 
 
@@ -184,7 +179,7 @@ def _exact_kernel(device: str, _onednn: bool) -> Kernel:
 
 
 def choose(device: torch.device, kernels: Sequence[Kernel]) -> Kernel:
-    """Return the first exact kernel, unless a later one is far faster; raises `Unavailable`."""
+    """Return the first exact kernel, unless a later is far faster; raises `Unavailable`."""
     exact = [kernel for kernel in kernels if is_exact(kernel, device)]
     if not exact:
         raise Unavailable(f"no integer kernel is exact on {device}: use the device cpu")

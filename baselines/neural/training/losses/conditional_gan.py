@@ -37,7 +37,7 @@ KERNEL = 4
 class PatchDiscriminator(nn.Module):
     """Logits of patches, for a latent of `latent` channels, reduced to `latent_channels`.
 
-    `channels` are the widths of the convolutions but the last; the others but one halve the sides.
+    `channels` are the widths of the convolutions but the last; those but the last halve the sides.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class PatchDiscriminator(nn.Module):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GanStage(Stage):
-    """Stage of a network of one rate whose loss may have a GAN that sees the latent."""
+    """Stage of a network of a single rate whose loss may have a GAN that sees the latent."""
 
     discriminator_channels: tuple[AtLeastOne, ...] = PUBLISHED_CHANNELS
     discriminator_latent_channels: AtLeastOne = PUBLISHED_LATENT_CHANNELS
@@ -85,7 +85,7 @@ class GanStage(Stage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightedGanStage(GanStage):
-    """Stage whose loss has LPIPS and a GAN with one weight each."""
+    """Stage whose loss has LPIPS and a GAN with a weight each."""
 
     lpips: Weight = 0.0
     gan: Weight = 0.0
@@ -137,7 +137,7 @@ class StageAdversary:
         factor: float,
         serving: Sequence[nn.Parameter] = (),
     ) -> dict[str, Tensor]:
-        """Do one step, averaged over processes; return the loss.
+        """Do a step, averaged over processes; return the loss.
 
         serving: parameters that are trained even if only other processes' parts reach them.
         """

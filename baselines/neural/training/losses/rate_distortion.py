@@ -1,4 +1,4 @@
-"""Rate and distortion of crops, and their weighted sum, one loss for each crop."""
+"""Rate and distortion of crops, and their weighted sum, a loss for each crop."""
 
 import math
 from collections.abc import Sequence

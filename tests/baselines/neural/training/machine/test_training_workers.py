@@ -135,10 +135,10 @@ def test_a_batch_that_the_processes_of_a_launch_cannot_share_is_refused(tmp_path
 
 
 def test_a_launch_is_what_the_environment_says():
-    assert Launch.found({}) is None
+    assert Launch.current({}) is None
     whole = {"RANK": "9", "WORLD_SIZE": "16", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "8"}
-    assert Launch.found(whole) == Launch(9, 16, 1, 8)
+    assert Launch.current(whole) == Launch(9, 16, 1, 8)
     with pytest.raises(UsageError, match="RANK"):
-        Launch.found({**whole, "RANK": "first"})
+        Launch.current({**whole, "RANK": "first"})
     with pytest.raises(UsageError, match="LOCAL_RANK"):
-        Launch.found({"RANK": "0", "WORLD_SIZE": "2"})
+        Launch.current({"RANK": "0", "WORLD_SIZE": "2"})
