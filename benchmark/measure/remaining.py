@@ -18,7 +18,6 @@ from benchmark.measure.execute import Failed
 from benchmark.plan.cells import Seconds, Task
 
 USUAL_SCORING, MOST_SCORING = 0.25e-6, 4e-6  # seconds per pixel, while no cell tells less
-LATE = 2.0  # times as long as expected: then the codec's other cells are expected to be late, too
 SOON = 10.0  # seconds in which tasks of a kind tell nothing of the others
 FEW = 0.05  # share of such tasks that tells nothing either
 OFTEN = 0.5  # seconds between two estimates
@@ -115,12 +114,10 @@ class Pace:
 
     def _estimate(self, now: float) -> float:
         costs, rests = _Costs(self._ended), []
-        for number, (since, first) in self._running.items():
+        for number, (since, _) in self._running.items():
             kind, sums = self._tasks[number]
             cost, spent = costs.of(kind, sums), now - since
             rests.append(abs(spent - cost))  # of a late cell, nothing better is known
-            if spent > LATE * cost and not first:
-                costs.late[kind.codec] = max(costs.late[kind.codec], spent / cost)
         waiting = [costs.of(kind, sums) for kind, sums in self._waiting.items()]
         workers = self._workers if waiting else len(rests)
         return max([math.fsum([*waiting, *rests]) / max(workers, 1), *rests])
@@ -147,8 +144,6 @@ class _Costs:
         rates = [codec.scoring / codec.scored_pixels for codec in codecs if codec.scored_pixels]
         least = max(min(rates, default=math.inf), 0.0)
         self._scoring = least if least < MOST_SCORING else USUAL_SCORING
-        # Factors of codecs, for classes of which no cell has ended
-        self.late: dict[str, float] = defaultdict(lambda: 1.0)
 
     def of(self, kind: Kind, cells: Sums) -> float:
         """Return the seconds of cells of a class."""
@@ -160,7 +155,6 @@ class _Costs:
                 coding = codec.coding / codec.expected * cells.expected
             elif not codec.cells and cells.expected >= 0:
                 coding = self._ratio * cells.expected
-            coding *= self.late[kind.codec]
         scoring = self._scoring
         if codec.scored_pixels:
             scoring = max(codec.scoring / codec.scored_pixels, 0.0)

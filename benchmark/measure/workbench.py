@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -113,7 +113,7 @@ class Workbench:
     def __init__(self, conditions: Conditions) -> None:
         self._conditions = conditions
         self._scorer = Scorer(conditions.metrics, conditions.device)
-        self._packs: dict[Path, Pack] = {}
+        self._open_pack = cache(open_pack)
         self._codecs: dict[CodecSpec, tuple[Codec, Codec]] = {}
         self._warm: set[tuple[CodecSpec, Setting]] = set()
         self._source: tuple[str, Pixels] = ("", np.empty((0, 0, 3), np.uint8))
@@ -152,7 +152,8 @@ class Workbench:
         pixels = self._pixels(cell.source)
         encoder, decoder = self._pair(cell.codec)
         if cell.pack is not None:
-            encoder = Recorded(self._pack(cell.pack), cell.codec, encoder)
+            pack = self._delivered.pack or self._open_pack(cell.pack)
+            encoder = Recorded(pack, cell.codec, encoder)
         self._warm_up(cell, encoder, decoder, enter)
         conditions, name = self._conditions, cell.source.file.name
         outcome, tiled = execute_within_memory(encoder, decoder, name, pixels, cell.setting, enter)
@@ -227,11 +228,6 @@ class Workbench:
                 raise BenchError(f"{name} has changed since the run began: run again")
             self._source = (source.sha256, image.pixels)
         return self._source[1]
-
-    def _pack(self, path: Path) -> Pack:
-        if self._delivered.pack is not None:
-            return self._delivered.pack
-        return self._packs.get(path) or self._packs.setdefault(path, open_pack(path))
 
     def _pair(self, spec: CodecSpec) -> tuple[Codec, Codec]:
         if spec not in self._codecs:

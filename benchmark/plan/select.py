@@ -125,8 +125,12 @@ def select(
             raise UsageError(f"{none}: it has {known}")
     left_out = {name for text, *_ in skipped for name in (text, parse_codec(text).name)}
     for codec, setting in sorted(set(points) - used):
+        of_codec = [c for c in contenders.values() if codec in (c.spec.name, c.spec.text)]
+        if not of_codec and codec not in left_out:
+            raise UnknownName("codec among --codecs", codec, {spec.name for spec in contenders})
         if codec not in left_out:
-            _explain_unused(codec, setting, list(contenders.values()))
+            names = {point.name for contender in of_codec for point in contender.sweep}
+            raise UnknownName(f"setting of {codec}", setting, names)
     return Selection(tuple(contenders.values()), tuple(skipped))
 
 
@@ -237,14 +241,6 @@ def at_points(contender: Contender, points: Points, used: set[tuple[str, str]]) 
                 if accepts is not None and setting not in accepts:
                     raise BadOption(f"{spec.text} takes {accepts}, not {setting}")
     return contender._replace(sweep=tuple(dict.fromkeys(sweep)))
-
-
-def _explain_unused(codec: str, setting: str, contenders: Sequence[Contender]) -> None:
-    of_codec = [c for c in contenders if codec in (c.spec.name, c.spec.text)]
-    if not of_codec:
-        raise UnknownName("codec among --codecs", codec, {c.spec.name for c in contenders})
-    names = {point.name for contender in of_codec for point in contender.sweep}
-    raise UnknownName(f"setting of {codec}", setting, names)
 
 
 def _number(text: str) -> float:

@@ -82,7 +82,11 @@ def _listen(orders: "SimpleQueue[Any]") -> None:
 
 def _run(order: Order) -> tuple[int, int]:
     """Return the exit code of a program, or 0 and why it cannot be started, an error number."""
-    _limit_files(order.largest_file_bytes)
+    if IS_LINUX:  # what this process, and those that it starts, may write to a file; it writes none
+        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        limit = order.largest_file_bytes
+        limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
     try:
         source, out, err = order.files
         with open(source, "rb") as stdin, open(out, "wb") as stdout, open(err, "wb") as stderr:
@@ -105,14 +109,6 @@ _running: list[int] = []  # the program's process group
 def _end_group() -> None:
     with suppress(IndexError, ProcessLookupError, PermissionError):
         os.killpg(_running.pop(), signal.SIGKILL)
-
-
-def _limit_files(most_bytes: int) -> None:
-    """Limit what this process, and those that it starts, may write to a file; it writes none."""
-    if IS_LINUX:
-        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-        limit = most_bytes if most == resource.RLIM_INFINITY else min(most_bytes, most)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
 
 
 def _end_children() -> None:

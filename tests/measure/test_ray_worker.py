@@ -18,7 +18,6 @@ from benchmark.measure.engine.ray.worker import (
     Hello,
     NeededCodec,
     Worker,
-    WorkerConfig,
     _serve,
     code_sha256,
     lack,
@@ -56,9 +55,7 @@ def hire():
 
     def make(files=(), environment=None, **changes):
         shipped = {str(path): Path(path).read_bytes() for path in files}
-        worker = Worker(
-            WorkerConfig(conditions(**changes), shipped), environment or {}, code_sha256()
-        )
+        worker = Worker(conditions(**changes), shipped, environment or {}, code_sha256())
         workers.append(worker)
         return worker
 
@@ -191,7 +188,7 @@ def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(so
     sleeping = f"sleep 90.{os.getpid()}"
     codec = rf"command:encode=sh -c '{sleeping}' {{in}} {{out}}:decode=cp {{in}} {{out}}:values=1"
     (cell,) = cells(codec, [source])
-    process = WorkerProcess(_serve, hire()._config)
+    process = WorkerProcess(_serve, conditions(), {})
     process.connection.send(Payload(cell, Delivered(source.file.path.read_bytes())))
     assert until(lambda: running(f"^{sleeping}"), 120)
     process.connection.close()  # as where Ray kills the worker

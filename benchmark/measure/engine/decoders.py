@@ -66,7 +66,8 @@ def decode_all(
     busy: dict[str, Decoder] = {}  # by the name of its stream
     try:
         while following or busy:
-            if following and not idle and (not decoders or len(decoders) < _most(decoders, jobs)):
+            most = 1 if any(decoder.where == "cuda" for decoder in decoders) else jobs
+            if following and not idle and len(decoders) < most:
                 decoders.append(Decoder(spec, device, timeout_seconds))
                 idle.append(decoders[-1])
             if following and idle:
@@ -91,10 +92,6 @@ def decode_all(
     finally:
         for decoder in decoders:
             decoder.process.end(busy=decoder not in idle)
-
-
-def _most(decoders: Iterable[Decoder], jobs: int) -> int:
-    return 1 if any(decoder.where == "cuda" for decoder in decoders) else jobs
 
 
 def _serve(connection: Connection, spec: CodecSpec) -> None:

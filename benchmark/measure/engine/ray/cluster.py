@@ -63,8 +63,7 @@ def connect(address: str) -> Cluster:
     Raises `Unavailable` where Ray is absent or does not answer, `UsageError` for no address.
     """
     ray = import_ray()
-    if place := _recorded() if address == "auto" else address:
-        _knock(place)
+    _knock(address)
     # Ray takes SIGTERM, which would hide an interruption.
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -117,17 +116,13 @@ def environment() -> dict[str, str]:
     return given | settings().variables()
 
 
-def _recorded() -> str:
-    """Return the address that the last `ray start` of this machine left; empty if there is none."""
-    file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
-    try:
-        return os.environ.get("RAY_ADDRESS") or file.read_text().strip()
-    except OSError:
-        return ""
-
-
 def _knock(address: str) -> None:
     """Raise `Unavailable` if nothing listens at the address: Ray itself would wait for minutes."""
+    if address == "auto":  # that of the last `ray start` of this machine
+        file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+        recorded = file.read_text().strip() if file.is_file() else ""
+        if not (address := os.environ.get("RAY_ADDRESS") or recorded):
+            return
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or "/" in host:
         raise UsageError(f"--address {address!r} is neither auto nor HOST:PORT")

@@ -18,7 +18,7 @@ from benchmark.errors import BenchError
 from benchmark.measure.engine.local import Finished, Started, WorkerError
 from benchmark.measure.engine.ray.cluster import Cluster, Head, environment, import_ray
 from benchmark.measure.engine.ray.jobs import Job, PayloadMaker, WorkerHandle, WorkQueue
-from benchmark.measure.engine.ray.worker import Hello, Worker, WorkerConfig, code_sha256
+from benchmark.measure.engine.ray.worker import Hello, Worker, code_sha256
 from benchmark.measure.engine.workers import TICK_SECONDS
 from benchmark.measure.execute import Failed, failed_by
 from benchmark.measure.workbench import Conditions, Measured, failed_outcome
@@ -105,13 +105,13 @@ class RayEngine:
                 yield self._news.popleft()
 
     def _hire(self, queue: WorkQueue) -> None:
-        config = WorkerConfig(replace(self._conditions, device=queue.device), self._payloads.files)
+        conditions = replace(self._conditions, device=queue.device)
         variables = {**self._environment, DEVICE: queue.device}
         if queue.device == "cpu":
             variables["CUDA_VISIBLE_DEVICES"] = ""
         options = {"scheduling_strategy": "SPREAD", "max_restarts": 0, "max_task_retries": 0}
         remote = self._ray.remote(Worker).options(**options, **queue.resources)
-        actor = remote.remote(config, variables, self._code)
+        actor = remote.remote(conditions, self._payloads.files, variables, self._code)
         self._workers.append(WorkerHandle(queue, actor, actor.hello.remote(queue.wanted)))
 
     def _dismiss(self, worker: WorkerHandle) -> None:

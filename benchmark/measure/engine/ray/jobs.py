@@ -3,8 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,7 @@ class PayloadMaker:
         self._ray = ray
         self._left = Counter(task.image_sha256 for task in tasks)
         self._images: dict[str, Any] = {}  # references, by the sha256 of the pixels
-        self._packs: dict[Path, Pack] = {}
+        self._open_pack = cache(open_pack)
         names = {*(task.codec.name for task in tasks), *conditions.metrics}
         own = filter(names_file, names)
         self.files = {name.partition(":")[0]: file_of(name).read_bytes() for name in own}
@@ -47,9 +46,7 @@ class PayloadMaker:
             stream = Store(task.folder).stream(task.row["stream_sha256"])
             delivered = Delivered(stream=stream)
         elif task.pack is not None:
-            if task.pack not in self._packs:
-                self._packs[task.pack] = open_pack(task.pack)
-            delivered = Delivered(pack=only(self._packs[task.pack], task))
+            delivered = Delivered(pack=only(self._open_pack(task.pack), task))
         if task.source is not None:
             sha256, file = task.source.sha256, task.source.file
             if sha256 not in self._images:

@@ -4,7 +4,7 @@ A codec that crashes in native code ends that process alone. Ray kills the child
 ends at once; the process is a child's child (`workers`), and has the time to end its programs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from multiprocessing.connection import Connection
@@ -30,13 +30,6 @@ PARTS = ("benchmark", "baselines")
 KNOCK_EVERY_SECONDS = 5.0  # of each worker at the head: a thousand of them are 200 a second
 
 
-class WorkerConfig(NamedTuple):
-    """Conditions and files that every task of a worker needs."""
-
-    conditions: Conditions
-    files: dict[str, bytes]  # Python files of users' codecs and metrics, by their paths
-
-
 class NeededCodec(NamedTuple):
     """Codec needed by queued tasks; the reply is why it cannot run here as on the driver, or ""."""
 
@@ -57,9 +50,14 @@ class Hello(NamedTuple):
 class Worker:
     """An actor of the driver's run, with the driver's environment and the digest of its code."""
 
-    def __init__(self, config: WorkerConfig, environment: dict[str, str], code: str) -> None:
-        conditions = replace(config.conditions, machine=machine())
-        self._config = config._replace(conditions=conditions)
+    def __init__(
+        self,
+        conditions: Conditions,
+        files: Mapping[str, bytes],  # Python files of users' codecs and metrics, by their paths
+        environment: Mapping[str, str],
+        code: str,
+    ) -> None:
+        self._conditions, self._files = replace(conditions, machine=machine()), files
         self._environment, self._code = environment, code
         self._process: WorkerProcess | None = None
         self._sent = ""  # the image that the process has
@@ -69,7 +67,7 @@ class Worker:
         ray = import_ray()
         node = ray.get_runtime_context().get_node_id()
         address = ray.util.get_node_ip_address()
-        here = self._config.conditions.machine
+        here = self._conditions.machine
         end_with_head(Head(ray.get_runtime_context().gcs_address, KNOCK_EVERY_SECONDS))
         if code_sha256() != self._code:
             why = "its rdrbench is another version than the driver's: install the same on both"
@@ -92,16 +90,16 @@ class Worker:
         reply: Measured | Failed | str = self._ask(payload)
         if isinstance(reply, Failed):  # maybe of another process, which has no image
             self._sent = ""
-            return failed_outcome(task, self._config.conditions, reply)
+            return failed_outcome(task, self._conditions, reply)
         self._sent = digest or self._sent
         return reply
 
     def _ask(self, order: NeededCodec | Payload) -> Any:
         """Return the process's reply; `Failed` where it ended instead."""
-        limit = self._config.conditions.timeout_seconds
+        limit = self._conditions.timeout_seconds
         if self._process is None:
             self._process = WorkerProcess(
-                _serve, self._config, limit_seconds=limit, **self._environment
+                _serve, self._conditions, self._files, limit_seconds=limit, **self._environment
             )
         self._process.send(order)
         try:
@@ -127,16 +125,16 @@ def _identity(info: CodecInfo) -> tuple[str, int, str]:
     return info.fingerprint, info.revision, info.device
 
 
-def _serve(connection: Connection, config: WorkerConfig) -> None:
+def _serve(connection: Connection, conditions: Conditions, files: Mapping[str, bytes]) -> None:
     """Serve orders in the process for the codecs until the end of the pipe."""
     with private_folder() as folder:
         copies = {}
-        for number, (path, content) in enumerate(config.files.items()):
+        for number, (path, content) in enumerate(files.items()):
             copies[path] = folder / str(number) / Path(path).name  # its own name
             copies[path].parent.mkdir()
             copies[path].write_bytes(content)
         use_copies(copies)
-        serve(connection, config.conditions, lack)
+        serve(connection, conditions, lack)
 
 
 def code_sha256() -> str:
