@@ -1,9 +1,11 @@
 """Codec that runs in its authors' environment, in a process that stays for the whole run."""
 
+import fcntl
 import json
 import os
+import tempfile
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from baselines.worker.contender import Contender, read_contender
-from baselines.worker.gpu import own_gpu
 from benchmark.codec import MOST_PIXELS, CodecInfo, Pixels, Setting, most_stream_bytes
 from benchmark.errors import (
     BadOption,
@@ -23,9 +24,11 @@ from benchmark.errors import (
 )
 from benchmark.facts import Facts, Memory, Typical
 from benchmark.system.conversation import Conversation
+from benchmark.system.settings import chosen_device
 
 PROTOCOL = 1  # of rdrbench_worker.py
 Answer = dict[str, Any]
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 SECONDS_TO_DESCRIBE = 300.0  # imports, and hashes of weights
 
 
@@ -168,3 +171,27 @@ def require_weights(contender: Contender, digests: Mapping[str, str]) -> None:
             f"{contender.name}: the weight file {path} {wrong}; get it by `{remedy}`",
             Reason("weights", path, remedy),
         )
+
+
+def own_gpu(needed: bool) -> dict[str, str]:
+    """Return the environment variable that gives a program its GPU; none where there is no choice.
+
+    Encoder and decoder of a process share it. With more processes than GPUs, all see all of them.
+    """
+    if not needed or chosen_device() != "cuda" or VISIBLE in os.environ:
+        return {}
+    chosen = _locked_gpu()
+    return {} if chosen is None else {VISIBLE: str(chosen)}
+
+
+@cache  # the lock is kept until this process ends
+def _locked_gpu() -> int | None:
+    for number, _ in enumerate(sorted(Path("/dev").glob("nvidia[0-9]*"))):
+        path = Path(tempfile.gettempdir()) / f"rdrbench-gpu-{os.getuid()}-{number}"
+        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return number
+        except OSError:
+            os.close(lock)
+    return None

@@ -9,8 +9,7 @@ are those trained on KonIQ-10k, which pyiqa takes by default.
 pyiqa is an optional dependency, whose licence forbids commercial use; its weights are pinned files.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,9 +56,18 @@ class LearnedRating(ImageMetric):
     def open(self, path: Path, device: str) -> Any:
         """Return pyiqa's network with the weights in `path`."""
         state = load_pinned(path, self.sha256, self.published)
+        from unittest.mock import patch
+
+        import timm
         from pyiqa import create_metric
 
-        with _no_downloads():
+        make = timm.create_model
+
+        def without_weights(*names: Any, **options: Any) -> Any:
+            """Make a network without weights of timm's, which are overwritten anyway."""
+            return make(*names, **{**options, "pretrained": False})
+
+        with patch.object(timm, "create_model", without_weights):
             metric = create_metric(self.column, device=device, pretrained=False)
         metric.net.load_state_dict({key.removeprefix("module."): state[key] for key in state})
         return metric
@@ -136,19 +144,3 @@ def require_pyiqa(metric: str) -> None:
             f"{metric} needs the Python package pyiqa{here}: run `{command}`",
             Reason("package", "pyiqa", command),
         )
-
-
-@contextmanager
-def _no_downloads() -> Iterator[None]:
-    """Have timm make networks without weights of its own, which are overwritten anyway."""
-    from unittest.mock import patch
-
-    import timm
-
-    make = timm.create_model
-
-    def without_weights(*names: Any, **options: Any) -> Any:
-        return make(*names, **{**options, "pretrained": False})
-
-    with patch.object(timm, "create_model", without_weights):
-        yield
