@@ -4,9 +4,11 @@ import os
 import shlex
 import shutil
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+
+import msgspec
 
 from benchmark.codec import Setting
 from benchmark.errors import Reason, Unavailable, UsageError
@@ -18,36 +20,8 @@ RANDOM = "BENCH_RANDOM_WEIGHTS"  # variable that scripts of contenders/ know
 ENVIRONMENTS = ("python", "conda", *RUNTIMES, "ssh")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _are_texts(values: Iterable[object]) -> bool:
-    return all(isinstance(value, str) for value in values)
-
-
-def _is_table(value: object) -> bool:
-    return isinstance(value, dict) and _are_texts(value.values())
-
-
-# Values of a contender file, by the type of its key: their kind, and whether a value is of it
-KINDS: Mapping[object, tuple[str, Callable[[Any], bool]]] = {
-    Path: ("text", lambda value: isinstance(value, str)),
-    str: ("text", lambda value: isinstance(value, str)),
-    bool: ("true or false", lambda value: isinstance(value, bool)),
-    float: ("number", _is_number),
-    tuple[float, ...]: (
-        "numbers", lambda value: isinstance(value, list) and all(map(_is_number, value)),
-    ),
-    tuple[str, ...]: ("texts", lambda value: isinstance(value, list) and _are_texts(value)),
-    Mapping[str, str]: ("table of texts", _is_table),
-    Mapping[str, Mapping[str, str]]: (
-        "table of tables", lambda value: all(map(_is_table, value.values())),
-    ),
-}  # fmt: skip
-
-
-class Contender(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Contender:
     """A codec that `rdrbench_worker.py` serves."""
 
     file: Path
@@ -59,8 +33,9 @@ class Contender(NamedTuple):
     docker: str = ""  # image
     podman: str = ""  # image
     ssh: str = ""  # host
-    environment: Mapping[str, str] = {}
-    weights: Mapping[str, Mapping[str, str]] = {}  # sha256 and url, by path from the folder
+    environment: Mapping[str, str] = field(default_factory=dict)
+    # sha256 and url, by path from the folder
+    weights: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     repository: str = ""
     commit: str = ""
     licence: str = "NOASSERTION"
@@ -134,36 +109,24 @@ def read_contender(file: Path) -> Contender:
         ) from error
     except ValueError as error:  # of TOML, or UTF-8
         raise UsageError(f"{file} is no TOML: {error}") from error
-    for key, value in values.items():
-        _check(file, key, value)
+    known = {each.name for each in fields(Contender)} - {"file"}
+    if unknown := sorted(values.keys() - known):
+        raise UsageError(
+            f"{file} has the key {unknown[0]!r}, which is none of a contender file: remove it"
+        )
     for key in ("name", "script"):
         if not values.get(key):
             raise UsageError(f"{file} lacks {key!r}: add it")
     named = [key for key in ENVIRONMENTS[1:] if values.get(key)]
     if len(named) > 1:
         raise UsageError(f"{file} names {' and '.join(named)}: keep one of them")
-    folder = Path(values.pop("folder", "."))
-    if not values.get("ssh"):
-        folder = (file.parent / folder).resolve()
-    for key in ("values", "packages"):
-        values[key] = tuple(values.get(key, ()))
-    if bool(values["values"]) != bool(values.get("setting")):
+    if bool(values.get("values")) != bool(values.get("setting")):
         raise UsageError(
             f"{file}: 'setting' and 'values' go together: add the other, or leave both out"
         )
-    return Contender(file=file, folder=folder, **values)
-
-
-def _check(file: Path, key: str, value: Any) -> None:
-    """Raise `UsageError` for a key that is none, or a value of another type."""
-    kind, is_right = KINDS.get(get_type_hints(Contender).get(key), ("", bool))
-    if not kind or key == "file":
-        raise UsageError(
-            f"{file} has the key {key!r}, which is none of a contender file: remove it"
-        )
+    paths = {"file": str(file), "folder": values.get("folder", ".")}
     try:
-        right = is_right(value)
-    except (TypeError, AttributeError):
-        right = False
-    if not right:
-        raise UsageError(f"{file}: {key!r} is to be a {kind}, not {value!r}: correct it")
+        made = msgspec.convert(values | paths, Contender, dec_hook=lambda kind, text: kind(text))
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{file}: {error}: correct it") from None
+    return made if made.ssh else replace(made, folder=(file.parent / made.folder).resolve())
