@@ -31,7 +31,7 @@ CODECS = {
     "dirac": "baselines.field:Dirac",
     "hfd": "baselines.field:Hfd",
     "pqmim": "baselines.field:PqMim",
-    "msillm": "baselines.msillm.codec:MSILLM",
+    "msillm": "baselines.msillm:MSILLM",
     "compressai": "baselines.compressai.codec:CompressAI",
     "folder": "baselines.folder:Folder",
     "command": "baselines.command:Command",

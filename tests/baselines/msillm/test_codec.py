@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from baselines.compressai.container import pack, unpack
-from baselines.msillm.codec import MOST_SYMBOL, MSILLM, _require_whole
-from baselines.msillm.weights import network
+from baselines.msillm import MOST_SYMBOL, MSILLM, _require_whole, network
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, CorruptStream
 

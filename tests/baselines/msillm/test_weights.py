@@ -9,8 +9,8 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from baselines.msillm import weights
-from baselines.msillm.codec import MSILLM
+from baselines import msillm as weights
+from baselines.msillm import MSILLM
 from benchmark.codec import Setting
 from benchmark.errors import Unavailable, UsageError
 from benchmark.system.digest import record_sha256
@@ -30,7 +30,7 @@ def _nothing_kept():
 def folder(tmp_path, monkeypatch):
     """A folder that is searched for weights; the package looks installed, and is not imported."""
     monkeypatch.setattr(weights, "require_package", lambda: None)
-    monkeypatch.setattr("baselines.msillm.codec.version", lambda package: "1.0")
+    monkeypatch.setattr("baselines.msillm.version", lambda package: "1.0")
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     return tmp_path
 

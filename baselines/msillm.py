@@ -8,7 +8,9 @@ Muckley, El-Nouby, Ullrich, Jegou, Verbeek, "Improving Statistical Fidelity for 
 Compression with Implicit Local Likelihood Models" (ICML 2023). Network and entropy coder are those
 of its authors' package, neuralcompression, which codes with CompressAI's range coder; the sweep
 holds the qualities whose weight files are present. Images are padded by reflection to multiples of
-64 and decoded pictures rounded as the authors' evaluation does it, for images of any size.
+64 and decoded pictures rounded as the authors' evaluation does it, for images of any size. The
+package is installed alone (`INSTALL`): coding needs none of its requirements, of which several
+cannot be met beside this project's.
 
 What chooses the entropy coder's tables is computed in floating point, on the CPU in encoder and
 decoder alike: a stream decodes with the same versions, number of threads and kind of processor, and
@@ -17,19 +19,30 @@ what it decoded once more, and refuses a stream that does not come out again. Th
 except where it turns a symbol into another that is coded with as many bits.
 """
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
 from importlib.metadata import version
+from importlib.util import find_spec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from baselines.compressai import container
 from baselines.compressai.codec import ZooCodec
-from baselines.compressai.weights import caveat_of_missing
-from baselines.msillm import weights as weight_files
+from baselines.compressai.weights import (
+    NetworkSource,
+    caveat_of_missing,
+    importable,
+    present,
+    read_weights,
+)
 from benchmark.codec import CodecInfo, Pixels, require_options
-from benchmark.errors import CorruptStream, UsageError
+from benchmark.errors import CorruptStream, Reason, Unavailable, UsageError
 from benchmark.facts import Facts, KnownDifference, Typical
+from benchmark.system.digest import file_sha256, require_recorded
 from benchmark.system.settings import chosen_device
 from benchmark.system.weights import PublishedFile
 
@@ -42,6 +55,16 @@ MOST_SYMBOL = 1 << 24  # float32 has no odd number beyond; nor does CompressAI e
 # On Kodak that is .0023 bpp, 3 % of the rate of quality 2, whose curve rises by 2.5 dB where the
 # rate is e times as large (MS-SSIM: by 2.9 dB).
 PICKLE = "published rates count 114 bytes more for an image, of Python's pickle"
+RELEASE = "0.3.1"
+INSTALL = f"pip install --no-deps neuralcompression=={RELEASE}"
+ADDRESS = "https://dl.fbaipublicfiles.com/NeuralCompression/2023-muckley-msillm"
+# Rates that qualities 1 to 6 were trained for, in bits per pixel, as file names have them.
+TARGETS = {1: "0.035", 2: "0.07", 3: "0.14", 4: "0.3", 5: "0.45", 6: "0.9"}
+STEMS = {"published": "msillm", "no-gan": "noganms"}  # first part of file names, by `weights`
+WEIGHTS = (*STEMS, "random")  # what the option may be
+RANDOM_SEED = 0
+COUNTER = "neuralcompression.functional._count_flops"  # the one module that imports fvcore
+KEPT_NETWORKS = len(TARGETS)  # 0.7 GB each: all qualities of a run, since each image asks for all
 
 
 class MSILLM(ZooCodec):
@@ -64,20 +87,23 @@ class MSILLM(ZooCodec):
     )  # fmt: skip
 
     def __init__(self, *, weights: str = "published") -> None:
-        require_options(self.name, weights=(weights, weight_files.WEIGHTS))
-        weight_files.require_package()
+        require_options(self.name, weights=(weights, WEIGHTS))
+        require_package()
         self._weights, self._device = weights, chosen_device()
-        super().__init__(weight_files.find_sources(weights, self._device), weight_files.network)
+        super().__init__(find_sources(weights, self._device), network)
 
     @staticmethod
     def published_weights(options: Mapping[str, str]) -> list[PublishedFile]:
         """Return the published weight files for these options, for `bench fetch`."""
         weights = options.get("weights", "published")
-        if weights not in weight_files.STEMS or options.keys() - {"weights"}:
+        if weights not in STEMS or options.keys() - {"weights"}:
             raise UsageError(
                 f"{dict(options)} names no published weights: fetch msillm or msillm:weights=no-gan"
             )
-        return weight_files.published_files(weights)
+        # The authors publish no digests of them, and neither file names nor torch.hub entries have
+        # any: `bench fetch` records the sha256 of what it got.
+        names = [_file_name(weights, quality) for quality in TARGETS]
+        return [PublishedFile(f"{ADDRESS}/{name}", name, sha256="") for name in names]
 
     def describe(self) -> CodecInfo:
         """Return versions, call, licences of code and weights, and the sha256 of the weights."""
@@ -90,13 +116,11 @@ class MSILLM(ZooCodec):
             f"{{quality}}: compress(), and decompress() with what it decoded encoded again; "
             f"reflected around it to multiples of {container.STEP}",
             licence="MIT" if random else "MIT AND CC-BY-NC-4.0",
-            fingerprint=self.fingerprint(f"{weight_files.RANDOM_SEED} {versions}"),
+            fingerprint=self.fingerprint(f"{RANDOM_SEED} {versions}"),
             revision=REVISION,
             timed="one call in this process: padding, transforms, entropy coding and its check",
             device=self._device,
-            caveat="random weights"
-            if random
-            else caveat_of_missing(self._sources, weight_files.TARGETS),
+            caveat="random weights" if random else caveat_of_missing(self._sources, TARGETS),
             chroma="4:4:4",
             tuned_for="perceptual quality",
         )
@@ -164,3 +188,80 @@ def _require_whole(symbols: "Tensor", encode: "Callable[[], list[bytes]]", strin
         "the stream's symbols do not encode to its bytes again: it is damaged, or was made where "
         "floating point rounds otherwise (other versions, threads or processor)"
     )
+
+
+def require_package() -> None:
+    """Raise `Unavailable` unless the known release of neuralcompression is installed."""
+    if find_spec("neuralcompression") is None:
+        raise Unavailable(
+            f"msillm needs the Python package neuralcompression: run `{INSTALL}`",
+            Reason("package", "neuralcompression", INSTALL),
+        )
+    if (result := version("neuralcompression")) != RELEASE:
+        raise Unavailable(
+            f"msillm is defined by neuralcompression {RELEASE}, here is {result}: run `{INSTALL}`"
+        )
+
+
+def find_sources(weights: str, device: str) -> dict[int, NetworkSource]:
+    """Return the origins of networks by quality, lowest first; `weights` is one of `WEIGHTS`.
+
+    Raises `Unavailable` where no file is here, or a file is not that of its recorded sha256.
+    """
+    if weights == "random":
+        return {q: NetworkSource("msillm", q, "random", None, "", device) for q in TARGETS}
+    command = "bench fetch msillm" + ("" if weights == "published" else f":weights={weights}")
+    names = {quality: _file_name(weights, quality) for quality in TARGETS}
+    result: dict[int, NetworkSource] = {}
+    for quality, path in present(names, command).items():
+        require_recorded(path, f"delete both and run `{command}`")
+        digest = file_sha256(path)
+        result[quality] = NetworkSource("msillm", quality, weights, path, digest, device)
+    return result
+
+
+@lru_cache(KEPT_NETWORKS)
+def network(source: NetworkSource) -> Any:
+    """Return a `HiFiCAutoencoder` ready to code, kept for the process; its weights are only read.
+
+    On a GPU, encoder and generator are there, and all that decides the entropy coder's tables stays
+    on the CPU, as the package's own evaluation has it.
+    """
+    import torch
+
+    with _importable():
+        from neuralcompression.models import HiFiCAutoencoder
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(RANDOM_SEED + source.quality)
+        made = HiFiCAutoencoder()
+    if source.path is not None:
+        state = read_weights(source.path)
+        try:
+            made.load_state_dict(state)
+        except (RuntimeError, KeyError, AttributeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise Unavailable(f"{source.path} holds no MS-ILLM: {reason}") from error
+    made.eval().requires_grad_(False)
+    made.to(source.device)
+    made.update_tensor_devices("compress")  # makes the tables, unless the file has them
+    return made
+
+
+def _file_name(weights: str, quality: int) -> str:
+    """Return the name under which a network is published.
+
+    >>> _file_name("no-gan", 1)
+    'noganms_target_0.035bpp.ckpt'
+    """
+    return f"{STEMS[weights]}_target_{TARGETS[quality]}bpp.ckpt"
+
+
+@contextmanager
+def _importable() -> Iterator[None]:
+    """Prepare the import of neuralcompression where fvcore, which it counts with, is absent."""
+    with importable():
+        if find_spec("fvcore") is None and COUNTER not in sys.modules:
+            stand_in = ModuleType(COUNTER)
+            stand_in.count_flops = None  # type: ignore[attr-defined]
+            sys.modules[COUNTER] = stand_in
+        yield

@@ -1,1 +1,0 @@
-"""MS-ILLM as a contender, by the networks of the package neuralcompression."""
