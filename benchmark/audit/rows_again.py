@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from benchmark.analysis.summarise import Summary
 from benchmark.audit.pack_audit import TOLERANCE, name_of_row
+from benchmark.check import pairing
 from benchmark.codec_spec import CodecSpec
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
@@ -56,16 +57,9 @@ def rows_to_measure(table: pa.Table, codecs: NamedCodecs) -> pa.Table:
 
 def settings_of(rows: pa.Table) -> dict[str, tuple[str, ...]]:
     """Return the settings of rows as `--points` takes them, by codec as `--codecs` takes it."""
-    values: dict[str, dict[str, set[float]]] = {}
-    for row in rows.select(KEY[:4]).to_pylist():
-        of_codec = values.setdefault(CodecSpec.of(row["codec"], row["variant"]).text, {})
-        of_codec.setdefault(row["setting_name"], set()).add(row["setting_value"])
+    specs = pairing.specs_in(rows)
     return {
-        spec: tuple(
-            f"{spec}.{name}={','.join(f'{value:.17g}' for value in sorted(of_name))}"
-            for name, of_name in by_name.items()
-        )
-        for spec, by_name in values.items()
+        spec.text: pairing.points_of(spec.text, pairing.rows_of(rows, [spec])) for spec in specs
     }
 
 

@@ -17,11 +17,10 @@ from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from benchmark.analysis.comparable import label_of
-from benchmark.check.pairing import rows_of, specs_in
-from benchmark.codec_spec import split_unescaped
+from benchmark.analysis.stored import rows_of_codecs
+from benchmark.check.pairing import specs_in
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.editions import newest_rows
 from benchmark.rows.shard import write_shard
@@ -60,18 +59,11 @@ def rows_to_keep(folder: Path, dataset: str, codecs: str) -> KeptRows:
 
     dataset: may be a part, clic2020:mobile. Raises `UsageError` if there are none.
     """
-    table, (name, _, subset) = Store(folder).table(), dataset.partition(":")
-    if subset:
-        table = table.filter(pc.starts_with(table["image"], f"{subset}/"))
-    specs = specs_in(table)
-    names = {spec: {spec.name, label_of(spec.name, spec.variant)} for spec in specs}
-    asked = {text.strip() for text in split_unescaped(codecs, ",")}
-    unknown = asked - {"all"}.union(*names.values())
-    if unknown or not specs:
-        raise UsageError(f"{folder} has no rows of {', '.join(sorted(unknown)) or dataset}")
-    kept = [spec for spec in specs if codecs == "all" or asked & names[spec]]
-    table = rows_of(table, kept)
-    labels = sorted({label_of(spec.name, spec.variant) for spec in kept})
+    name, _, subset = dataset.partition(":")
+    table = rows_of_codecs(Store(folder).table(), codecs, subset)
+    if not table.num_rows:
+        raise UsageError(f"{folder} has no rows of {dataset}")
+    labels = sorted({label_of(spec.name, spec.variant) for spec in specs_in(table)})
     return KeptRows(name, folder, table.take(newest_rows(table).index), tuple(labels))
 
 

@@ -76,7 +76,7 @@ def measure_candidate(
     outcomes = []
     for spec, before in counterparts.items():
         of_spec = pairing.rows_of(rows, [before])
-        points = request.points or _points(spec, of_spec)
+        points = request.points or pairing.points_of(spec.name, of_spec)
         to_measure = replace(request, codecs=(spec.given,), points=points, metrics=metrics)
         matrix = open_matrix(to_measure)
         lacking = sorted({cell.setting for cell in matrix.cells} - set(settings_of(of_spec)))
@@ -181,14 +181,3 @@ def _refuse_other_images(reference: RowSet, sources: "Sources", common: bool) ->
 def _with_values(rows: pa.Table, metrics: Sequence[str]) -> tuple[str, ...]:
     columns = {name: metric_class(*scored_by_image([name])).column for name in metrics}
     return tuple(name for name in metrics if rows[columns[name]].null_count < rows.num_rows)
-
-
-def _points(spec: CodecSpec, rows: pa.Table) -> tuple[str, ...]:
-    """Return the reference's settings as `--points` takes them."""
-    by_name: dict[str, list[float]] = {}
-    for setting in sorted(set(settings_of(rows))):
-        by_name.setdefault(setting.name, []).append(setting.value)
-    return tuple(
-        f"{spec.name}.{name}={','.join(format(value, '.17g') for value in values)}"
-        for name, values in by_name.items()
-    )

@@ -139,6 +139,14 @@ def settings_of(rows: pa.Table) -> list[Setting]:
     return [Setting(*pair) for pair in _columns(rows, "setting_name", "setting_value")]
 
 
+def points_of(codec: str, rows: pa.Table) -> tuple[str, ...]:
+    """Return the settings of rows as `--points` takes them."""
+    values: dict[str, list[str]] = {}
+    for name, value in sorted(set(settings_of(rows))):
+        values.setdefault(name, []).append(f"{value:.17g}")
+    return tuple(f"{codec}.{name}={','.join(of_name)}" for name, of_name in values.items())
+
+
 def _columns(rows: pa.Table, *names: str) -> list[tuple[Any, ...]]:
     return [*zip(*(rows[name].to_pylist() for name in names), strict=True)]
 

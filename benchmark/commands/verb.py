@@ -4,7 +4,7 @@ import inspect
 import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import Field
 from functools import partial, wraps
 from inspect import Parameter
@@ -122,12 +122,9 @@ class PlainStream:
 @contextmanager
 def plain_terminal() -> Iterator[None]:
     """Have this process print through `PlainStream` on both of its streams."""
-    before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (cast(TextIO, PlainStream(stream)) for stream in before)
-    try:
+    streams = PlainStream(sys.stdout), PlainStream(sys.stderr)
+    with redirect_stdout(cast(TextIO, streams[0])), redirect_stderr(cast(TextIO, streams[1])):
         yield
-    finally:
-        sys.stdout, sys.stderr = before
 
 
 class QuickValue:

@@ -33,7 +33,7 @@ def test_a_baseline_of_some_codecs_has_these_alone_and_a_draft_is_none(tmp_path)
     for name in ("z", "a"):
         bench("baseline", "save", name, "--results", tmp_path)
     assert [one.name for one in list_baselines(tmp_path)] == ["a", "some", "z"]
-    with pytest.raises(UsageError, match="no rows of avif"):
+    with pytest.raises(UsageError, match="No codec with results 'avif'"):
         bench("baseline", "save", "other", "--codecs", "avif", "--results", tmp_path)
 
 
