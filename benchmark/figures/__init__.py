@@ -1,1 +1,1 @@
-"""Tables and pictures drawn from summarised rows."""
+"""Tables and figures of summarised rows."""

@@ -1,4 +1,4 @@
-"""BD-rates as bars: one panel for each metric, one bar for each codec, with intervals."""
+"""BD-rates as bars: a panel for each metric, a bar for each codec, with intervals."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -92,7 +92,7 @@ def draw_bd_bars(
 def _bars(panel: Panel, comparisons: Sequence[Comparison], anchor: str) -> dict[str, Bar]:
     """Return the bars of a panel's curves that have a BD-rate, by their names."""
     measure, other = panel.measure, panel.of_label(anchor)
-    compared = {one.label: one for one in comparisons if one.column == measure.column}
+    compared = {c.label: c for c in comparisons if c.column == measure.column}
     result = {}
     for curve in (*panel.measured, *panel.published):
         delta, interval = None, None

@@ -202,7 +202,7 @@ def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anc
 
 
 def _off_front(comparison: Comparison, separator: str) -> str:
-    points = (f"{one.label} {one.setting} by {one.below:.3g}" for one in comparison.left_out)
+    points = (f"{p.label} {p.setting} by {p.below:.3g}" for p in comparison.left_out)
     return separator.join(points)
 
 
@@ -245,7 +245,7 @@ def bd_records(
 
 
 def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
-    """Return a row for each curve of a figure: its points, rates, and BD-rates of what is drawn.
+    """Return a row for each curve of a figure: its points, rates, and BD-rates of what is plotted.
 
     anchor: label that they are against.
     """

@@ -88,7 +88,7 @@ def measured_block(summary: Summary | None, dataset: str, names: Mapping[str, st
 
 
 def published_blocks(rows: Iterable[ComplexityRow]) -> list[Block]:
-    """Return one block for each machine and dataset, in seconds per whole image there."""
+    """Return a block for each machine and dataset, in seconds per whole image there."""
     blocks: dict[tuple[str, str], dict[tuple[str, str], dict[str, float]]] = {}
     for row in rows:
         block = blocks.setdefault((row.machine, row.dataset), {})
@@ -111,7 +111,7 @@ def _ordered(bars: Iterable[Bar]) -> tuple[Bar, ...]:
 
 
 def draw_complexity(blocks: Sequence[Block], kept: Collection[str] = ()) -> texts.Drawing:
-    """Draw one panel for each block, one row for each system.
+    """Draw a panel for each block, a row for each system.
 
     Marks that point to the right are encoders, to the left decoders; a bar spans the settings.
     kept: names of measured systems to draw; empty for all.

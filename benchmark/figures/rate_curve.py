@@ -41,7 +41,7 @@ def draw_rate_curves(
     outlier: str = "",
     groups: bool = False,
 ) -> texts.Drawing | None:
-    """Draw one panel for each metric and a legend; None where no points can be drawn.
+    """Draw a panel for each metric and a legend; None where no points can be plotted.
 
     Rates are on a logarithmic axis unless the look says otherwise: sweeps are geometric, and on a
     linear one a dozen codecs meet in the lowest quarter.

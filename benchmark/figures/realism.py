@@ -2,7 +2,7 @@
 
 The surface is after Blau and Michaeli, "Rethinking Lossy Compression: The Rate-Distortion-
 Perception Tradeoff" (ICML 2019), whose surface is the least rate at each distortion and perceptual
-quality; here it is what one network does, drawn as its lines of equal rate.
+quality; here it is what one network does, plotted as its lines of equal rate.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ def draw_realism_plots(
     dataset: str,
     images: int,
 ) -> texts.Drawing:
-    """Draw one panel for each rate; the upper right corner is the best.
+    """Draw a panel for each rate; the upper right corner is the best.
 
     Realism is on a logarithmic axis that is reversed. `styles` go by `System.label`.
     """

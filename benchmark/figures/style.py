@@ -181,7 +181,7 @@ def line(
 ) -> dict[str, Any]:
     """Return matplotlib's Line2D properties of a curve.
 
-    Published points are open markers on a broken line. sampled: read off a drawn line, without
+    Published points are open markers on a broken line. sampled: read off a plotted line, without
     markers. own: of our codec or the user's, heavier than the others.
     """
     size = (STAR if style.marker == "*" else 1) * (OWN**0.5 if own else 1)

@@ -38,7 +38,9 @@ class Drawing(NamedTuple):
 
     figure: "Figure"
     caption: str
-    records: Sequence[Mapping[str, Any]] = ()  # everything that is drawn, a flat record for a mark
+    records: Sequence[
+        Mapping[str, Any]
+    ] = ()  # everything that is plotted, a flat record for a mark
     table: Table | None = None
     details: tuple[str, ...] = ()  # sentences on protocols, builds and what is left out
 

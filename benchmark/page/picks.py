@@ -19,7 +19,7 @@ UNKNOWN_SECONDS = 1.0  # of a megapixel, where nothing is known of the codec
 UNKNOWN_BYTES = 1.5  # of a pixel, where the original is not here
 DECODED_SHARE = 0.9  # of an original's bytes; .12 to .86 in 70 pictures of four codecs
 # Bits per pixel at which a photograph first has pictures of all codecs, in this order, so that
-# pictures of one rate stand beside each other however few there are.
+# pictures of one rate are beside each other however few there are.
 RATES = (0.25, 0.5, 0.125, 1.0, 2.0)
 LEAST_BPP = 1e-6  # an empty stream has a rate of 0, of which there is no logarithm
 

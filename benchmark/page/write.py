@@ -64,7 +64,7 @@ def page_request(
 
 
 def start_workers(request: ReportRequest) -> None:
-    """Begin to load what decodes pictures, where streams wait for it, while figures are drawn."""
+    """Begin to load what decodes pictures, where streams wait for it, while figures are made."""
     for name in datasets_with_results(request.results, request.dataset):
         folder = request.results / name.partition(":")[0]
         pictures = (request.out or folder / "report") / PICTURES
@@ -178,10 +178,10 @@ def _legend(
     summary: Summary, published: Mapping[str, Sequence[SystemCurve]]
 ) -> dict[str, LegendEntry]:
     curves = [curve for result in published.values() for curve in result]
-    drawn = styles([*summary.labels, *(curve.system.label for curve in curves)])
+    looks = styles([*summary.labels, *(curve.system.label for curve in curves)])
     short = names_of(summary)
-    result = {curve.name: LegendEntry(curve.name, *drawn[curve.system.label]) for curve in curves}
-    return result | {label: LegendEntry(short[label], *drawn[label]) for label in summary.labels}
+    result = {curve.name: LegendEntry(curve.name, *looks[curve.system.label]) for curve in curves}
+    return result | {label: LegendEntry(short[label], *looks[label]) for label in summary.labels}
 
 
 def _facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

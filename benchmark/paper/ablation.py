@@ -51,7 +51,7 @@ CHANGES = (
 
 
 class Variants(msgspec.Struct, frozen=True):
-    """Variants of one codec that an ablation compares."""
+    """Variants of a codec that an ablation compares."""
 
     labels: dict[str, str]  # names in figures, in order, by codec as `--codecs` has it
     own: str  # name of the variant that is the method's own, or ""
@@ -144,9 +144,9 @@ def named(summary: Summary, names: Mapping[str, str]) -> Summary:
 def draw_ablation(
     summary: Summary, measures: Sequence[Measure], own: str, dataset: str, trained: str
 ) -> texts.Drawing | None:
-    """Draw a panel for each measure that has values; None where no points can be drawn.
+    """Draw a panel for each measure that has values; None where no points can be plotted.
 
-    Below, as variants may differ by less than a marker, stand the changes from the method itself.
+    Below, as variants may differ by less than a marker, are the changes from the method itself.
     own: label of the method that the others differ from. trained: a sentence for the caption on how
     the variants were trained.
     """

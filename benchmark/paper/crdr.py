@@ -67,7 +67,7 @@ FIGURES: Mapping[str, Callable[[str, PaperResults], PaperFigure]] = {
 
 
 def draw_crdr(results: PaperResults, names: str) -> Iterator[tuple[str, PaperFigure]]:
-    """Draw the named figures, comma-separated or "all", and yield each when it is drawn.
+    """Draw the named figures, comma-separated or "all", and yield each when it is made.
 
     Raises `UnknownName` for other names.
     """
@@ -175,10 +175,10 @@ def crops(results: PaperResults) -> PaperFigure:
     """Draw a part of a photograph of the first dataset that has kept streams of two codecs."""
     reasons = []
     for dataset in results.datasets():
-        drawn = draw_crops(results, FigureRequest(dataset=dataset))
-        if drawn.drawing is not None:
-            return drawn
-        reasons += [f"{dataset}: {why}" for why in drawn.why]
+        figure = draw_crops(results, FigureRequest(dataset=dataset))
+        if figure.drawing is not None:
+            return figure
+        reasons += [f"{dataset}: {why}" for why in figure.why]
     why = "; ".join(dict.fromkeys(reasons)) or "nothing is measured (`./run_all.sh` does)"
     return PaperFigure(None, (f"no crops: {why}",))
 

@@ -1,4 +1,4 @@
-"""Figures of crops: one part of a photograph as several codecs have it at about one rate."""
+"""Figures of crops: a part of a photograph as several codecs have it at about the same rate."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,7 +45,7 @@ Box = tuple[int, int, int, int]  # left, top, width, height in pixels
 
 
 def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
-    """Draw parts of photographs, each as codecs have it at about one rate.
+    """Draw parts of photographs, each as codecs have it at about the same rate.
 
     Without a part that was chosen by hand, it is the one that the codecs disagree on most. Raises
     `UsageError` for parts and photographs that are not there.
@@ -61,7 +61,7 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
     if isinstance(sources, str):
         return _no_crops(sources)
     measured = {row["image_sha256"] for row in every}
-    files = {one.file.name: one.file.path for key, one in sources.items() if key in measured}
+    files = {of.file.name: of.file.path for key, of in sources.items() if key in measured}
     by_image = {image: rows for image, rows in by_image.items() if image in files}
     if not any(len(rows) > 1 for rows in by_image.values()):
         return _no_crops(

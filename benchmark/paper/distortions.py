@@ -27,7 +27,7 @@ METRICS = ("psnr", "ms_ssim", "lpips")
 PHOTOGRAPH, PSNR_DB = "astronaut.png", 24.0
 SEED = 20
 STEPS = 40  # of the bisection: the strength to 12 digits
-RECORDED = Path("paper", "distortions.csv")  # in the results: the figure's csv, drawn elsewhere
+RECORDED = Path("paper", "distortions.csv")  # in the results: the figure's csv, made elsewhere
 
 
 def equal_distortions(photograph: Pixels, psnr_db: float) -> dict[str, Pixels]:

@@ -1,4 +1,4 @@
-"""Figures of one's own experiment: what a request asks for, drawn from stored rows."""
+"""Figures of one's own experiment: what a request asks for, made from stored rows."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -44,7 +44,7 @@ RATES = (0.1, 0.2, 0.45)  # bpp, of plots of realism
 
 
 class Evidence(NamedTuple):
-    """Rows and points that a figure is drawn from."""
+    """Rows and points that a figure is made from."""
 
     stored: DatasetResults
     points: Sequence[PublishedPoint]
@@ -123,7 +123,7 @@ def _rd(request: FigureRequest) -> PaperFigure:
 
 
 def _made(result: Evidence, drawing: Drawing | None, absent: str, *more: str) -> PaperFigure:
-    """Return a figure with its sentences. absent: the sentence where nothing could be drawn."""
+    """Return a figure with its sentences. absent: the sentence without a figure."""
     of_photographs = gone_sentences(result.stored.gone)
     return PaperFigure(drawing, (*[absent] * (drawing is None), *more, *of_photographs))
 
@@ -204,7 +204,7 @@ def cost_of(summary: Summary, edition: Edition, cost: str) -> tuple[float, bool]
 
 
 def _realism(request: FigureRequest) -> PaperFigure:
-    """A metric of realism against one of distortion, at some rates."""
+    """Realism against distortion at some rates."""
     result = evidence(request, "realism")
     if len(result.panels) != 2:
         raise UsageError("realism takes two metrics that rows have: --metrics psnr,lpips_squeeze")

@@ -109,7 +109,7 @@ class FigureRequest(Look):
 
     @property
     def boxes(self) -> tuple[Crop, ...]:
-        """The crops of the file, or the one of the options."""
+        """The crops of the file, or that of the options."""
         if not self.box:
             return self.crops
         try:
@@ -128,7 +128,7 @@ class FigureRequest(Look):
     def over(self, file: Path | None, verb: str) -> "FigureRequest":
         """Return the request with what the file says where an option was not given.
 
-        file: None for `figures.toml` here, if there is one. A table named as the verb stands over
+        file: None for `figures.toml` here, if there is one. A table named as the verb comes before
         the file's own keys. Raises `UsageError` for a file that cannot be read.
         """
         defaults, of_file = FigureRequest(), read_file(file, verb)

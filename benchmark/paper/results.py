@@ -1,4 +1,4 @@
-"""Results that figures are drawn from, read when first asked for; figures written as files."""
+"""Results that figures are made from, read when first asked for; figures written as files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -88,12 +88,12 @@ class PaperResults:
         return [name for name in (*known, *sorted(there - {*known, ""})) if name in there]
 
     def styles(self) -> dict[str, Style]:
-        """Return one style for each system, the same in all figures."""
+        """Return a style for each system, the same in all figures."""
         return styles(system.label for system in GROUPED_SYSTEMS)
 
 
 def write_figure(name: str, made: PaperFigure, folder: Path, command: str) -> list[Path]:
-    """Write the files of a figure in place of those of an earlier one; return the drawn ones.
+    """Write the files of a figure in place of those of an earlier one; return the figures' own.
 
     command: that makes it again. Raises `StoreError` where the folder cannot be written.
     """

@@ -1,4 +1,4 @@
-"""Rate curves of measured and published points, and which of them may be in one panel."""
+"""Rate curves of measured and published points, and which of them may share a panel."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -36,13 +36,13 @@ class CurvePoint(NamedTuple):
 
 
 class SystemCurve(NamedTuple):
-    """Points of one system in one metric, lowest rate first."""
+    """Points of a system in a metric, lowest rate first."""
 
     system: System  # of the table, or made for a codec or published variant that it lacks
     points: tuple[CurvePoint, ...]
     edition: Edition | None = None  # of the codec, where it was measured; None: published
-    sampled: bool = False  # read off a drawn line: the points are not the author's
-    build: str = ""  # words on the build of a curve that stands in for another
+    sampled: bool = False  # read off a plotted line: the points are not the author's
+    build: str = ""  # words on the build of a curve that replaces another
 
     @property
     def measured(self) -> bool:
@@ -88,7 +88,7 @@ class SystemCurve(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """Curves of one metric on one pair of axes, and the measured points that are left out."""
+    """Curves of a metric on a pair of axes, and the measured points that are left out."""
 
     measure: Measure
     curves: tuple[SystemCurve, ...]
@@ -148,7 +148,7 @@ def published_curves(
 ) -> list[SystemCurve]:
     """Return a dataset's curves of published points, in the order of the csv.
 
-    A curve is one variant under one protocol from one source; its `System` has that variant alone.
+    A curve is a variant under a protocol from a source; its `System` has that variant alone.
     """
     metric = measure.published or measure.column
     groups: dict[tuple[str, ...], list[PublishedPoint]] = {}
@@ -189,7 +189,7 @@ def style_label(system: str, variant: str) -> str:
 
 
 def records(panels: Iterable[Panel]) -> list[dict[str, Any]]:
-    """Return one flat record for every point of these panels, as it is drawn."""
+    """Return a flat record for every point of these panels, as it is plotted."""
     return [
         {
             "metric": panel.measure.column,
@@ -233,8 +233,8 @@ def overlays(
 ) -> dict[str, Overlay]:
     """Return the overlay of every measure that has values, by column.
 
-    Raises `UsageError` for means over other images, and where a system can be drawn under no metric
-    but by mixing protocols, which was not asked for.
+    Raises `UsageError` for means over other images, and where a system can be plotted under no
+    metric but by mixing protocols, which was not asked for.
     """
     result = {
         measure.column: overlay(

@@ -1,4 +1,4 @@
-"""Panels of the paper: which measured and published curves stand for each of its systems."""
+"""Panels of the paper: the measured and published curves of each of its systems."""
 
 from collections.abc import Iterable, Sequence
 
@@ -24,7 +24,7 @@ def paper_panel(
 
     `here` is the `measured_panel` of the dataset. A measured curve takes the place of a published
     one of the same codec, except our method's, whose published points are of another network. Of
-    the other methods that were trained here only the published points stand: `field_panel` has
+    the other methods that were trained here only the published points are shown: `field_panel` has
     theirs. Measured means over fewer images than published ones (`too_few` names them) and
     published points of a protocol that is not in `measure.meets` are left out.
     """
@@ -42,8 +42,8 @@ def paper_panel(
 def field_panel(measure: Measure, dataset: str, here: Panel, up_to_bpp: float) -> Panel:
     """Return the measured curves below a rate of the networks that were trained with one budget.
 
-    `here` is the `measured_panel` of the dataset; the curves of two programs stand beside them.
-    Where one of these lacks rows, a variant of it that has the same pixels stands in.
+    `here` is the `measured_panel` of the dataset; the curves of two programs are beside them.
+    Where one of these lacks rows, a variant of it that has the same pixels replaces it.
     """
     curves = []
     whole = _whole_curves(here, dataset)

@@ -21,7 +21,7 @@ from benchmark.system.bundled import BUNDLED
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 How = Literal["author_csv", "table", "digitised"]  # authors' file, a paper's table, a figure
-# point: of a rate curve; sample: off a drawn line, at a rate of the reader's choice; step: of a
+# point: of a rate curve; sample: off a plotted line, at a rate of the reader's choice; step: of a
 # realism sweep at one rate, so no part of a rate curve
 Kind = Literal["point", "sample", "step"]
 Text = Annotated[str, msgspec.Meta(min_length=1)]

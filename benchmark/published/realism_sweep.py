@@ -1,4 +1,4 @@
-"""Distortion and realism of every system at one rate: measured and published realism sweeps."""
+"""Distortion and realism of every system at a rate: measured and published realism sweeps."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ WIDEST_GAP = 3.0  # ratio of the rates of two points that a value is interpolate
 METHODS = {system.method: system._replace(name=system.method)
            for system in reversed(GROUPED_SYSTEMS)}  # fmt: skip
 # Published sweeps: names of steps by variant of the csv, from the least realistic; an empty name
-# stands for the points' settings.
+# means the points' settings.
 PUBLISHED_SWEEPS = {
     "Multi-Realism": {"beta=0": "β=0", "beta sweep": "", "beta=2.56": "β=2.56"},
     "EGIC": {"alpha=0": "α=0", "alpha sweep": "", "alpha=1": "α=1"},
@@ -40,15 +40,15 @@ class ValueAtRate(NamedTuple):
 
 
 class SweepStep(NamedTuple):
-    """Distortion and realism of one system at one choice of realism."""
+    """Distortion and realism of a system at a choice of realism."""
 
-    setting: str  # "β=3.84"; empty where the system has one choice
+    setting: str  # "β=3.84"; empty where the system has no choice
     distortion: ValueAtRate
     realism: ValueAtRate
 
 
 class RealismSweep(NamedTuple):
-    """A system at one rate, from its least realistic step to its most; a lone step is a point."""
+    """A system at a rate, from its least realistic step to its most; a lone step is a point."""
 
     curve: SystemCurve  # without points; its system has the method's name and style
     steps: tuple[SweepStep, ...]
@@ -61,7 +61,7 @@ class RealismSweep(NamedTuple):
 
 
 class PlotAtRate(NamedTuple):
-    """A distortion-realism plot: the sweeps of all systems at one rate."""
+    """A distortion-realism plot: the sweeps of all systems at a rate."""
 
     bpp: float
     sweeps: tuple[RealismSweep, ...]
@@ -113,7 +113,7 @@ def rank(sweep: RealismSweep) -> tuple[int, bool]:
 def measured_sweep(
     summary: Summary | None, distortion: Measure, realism: Measure, bpp: float
 ) -> RealismSweep | None:
-    """Return our codec at a rate, a step for each beta of one build; None without any."""
+    """Return our codec at a rate, a step for each beta of a build; None without any."""
     if summary is None or not {distortion.column, realism.column} <= summary.protocols.keys():
         return None
     family = betas(summary, (distortion, realism))
@@ -202,7 +202,7 @@ def _published_sweep(
 
 
 def records(plot: PlotAtRate) -> list[dict[str, Any]]:
-    """Return one flat record for every step, as it is drawn."""
+    """Return a flat record for every step, as it is plotted."""
 
     def columns(name: str, value: ValueAtRate) -> dict[str, Any]:
         fields = value._asdict()

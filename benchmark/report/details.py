@@ -46,7 +46,7 @@ def left_out(
     runs: Sequence[Mapping[str, Any]] = (),
     gone: Sequence[str] = (),
 ) -> list[Gap]:
-    """Return failed cells, metrics without values, points not drawn, older rows, refusals.
+    """Return failed cells, metrics without values, points not plotted, older rows, refusals.
 
     gone: photographs that the dataset no longer has.
     """
@@ -85,7 +85,7 @@ def left_out(
 
 
 def lines_of(gaps: Iterable[Gap], headed: bool = True) -> list[str]:
-    """Return one line for each reason, with every name and setting that it applies to."""
+    """Return a line for each reason, with every name and setting that it applies to."""
     groups: dict[tuple[str, str, tuple[str, ...]], dict[str, list[str]]] = {}
     for gap in gaps:
         names = groups.setdefault((gap.heading, gap.why, gap.metrics), {})

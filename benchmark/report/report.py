@@ -286,8 +286,8 @@ def _text(
     table = bd_table.ranking_table(ranking, True, names)
     more = len(table.rows) - LONGEST_RANKING
     # The overview, the metric of realism that says most, times, else the first ones
-    realism = [one for one in measures if one.kind == "realism" and one.column in drawings]
-    best = [min(realism, key=lambda one: one.realism or math.inf).column] if realism else []
+    realism = [m for m in measures if m.kind == "realism" and m.column in drawings]
+    best = [min(realism, key=lambda m: m.realism or math.inf).column] if realism else []
     order = [name for name in ("curves", *best, "timing") if name in drawings]
     order = list(dict.fromkeys([*order, *drawings]))
     pictures, others = order[:SHOWN_FIGURES], [n for n in drawings if n in order[SHOWN_FIGURES:]]
