@@ -66,21 +66,25 @@ def draw_rate_curves(
             ordered.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
         texts.add_legend(figure, ordered, texts.panels_note(panels), groups)
     measures = [panel.measure for panel in panels]
-    bars = [measure.label for measure in measures if measure.of_sets and measure.by_image]
     count = len({curve.name for panel in panels for curve in panel.curves})
     caption = texts.brief(
         f"{texts.metric_names(measures)} against rate on {dataset} ({images} images), means over "
         "images.",
         *texts.scale_sentences(measures),
-        "Bars: 95 % intervals over images." * bool(bars),
+        "Bars: 95 % intervals over images." * bool(_with_bars(panels)),
         texts.panels_note(panels),
         f"{count} of {count + len(absent)} curves." * bool(absent),
     )
-    details = [*_details(panels, dataset, summary, bars)]
+    details = [*curve_details(panels, dataset, summary)]
     details += [f"Not drawn: {', '.join(absent)}."] * bool(absent)
     return texts.Drawing(
         figure, caption, records(panels), rate_table(panels, anchor), tuple(details)
     )
+
+
+def _with_bars(panels: Sequence[Panel]) -> list[str]:
+    measures = [panel.measure for panel in panels]
+    return [measure.label for measure in measures if measure.of_sets and measure.by_image]
 
 
 def draw_panel(
@@ -171,9 +175,7 @@ def _frame(axes: "Axes", panel: Panel, linear_rate: bool, outlier: str) -> None:
     sns.despine(ax=axes)
 
 
-def _details(
-    panels: Sequence[Panel], dataset: str, summary: Summary | None, bars: Sequence[str]
-) -> Iterator[str]:
+def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None) -> Iterator[str]:
     """Yield sentences on protocols, builds, caveats and what is left out."""
     curves = [(panel.measure, curve) for panel in panels for curve in panel.curves]
     points = [(measure, curve, point) for measure, curve in curves for point in curve.points]
@@ -220,7 +222,7 @@ def _details(
     of_sets = [panel.measure.label for panel in panels if panel.measure.of_sets]
     if of_sets:
         yield f"{texts.listed(of_sets)}: one value of the whole set, no mean."
-    if bars:
+    if bars := _with_bars(panels):
         words = texts.listed(bars)
         yield f"Bars are 95 % intervals of {words} over images (infinitesimal jackknife)."
     yield from texts.few_sentences(panel.measure for panel in panels if texts.few_images(panel))

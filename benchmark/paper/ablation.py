@@ -18,7 +18,7 @@ from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError
 from benchmark.figures import texts
 from benchmark.figures.look import WIDTHS
-from benchmark.figures.rate_curve import draw_panel
+from benchmark.figures.rate_curve import curve_details, draw_panel
 from benchmark.figures.style import (
     FAMILIES,
     PANEL_INCHES,
@@ -44,7 +44,7 @@ OWN = FAMILIES[registry.OWN]  # the method itself looks as everywhere
 # Okabe and Ito's colours without the method's own, and two of Tol's.
 COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#882255", "#999933")
 CHANGES = (
-    " Below: changes from {} at equal settings, at the variant's own rate; where lower is better, "
+    "Below: changes from {} at equal settings, at the variant's own rate; where lower is better, "
     "in percent of it; bars are 95 % intervals over images, drawn in pairs, and say nothing of "
     "another run of the training."
 )
@@ -150,12 +150,8 @@ def draw_ablation(
     own: label of the method that the others differ from. trained: a sentence for the caption on how
     the variants were trained.
     """
-    panels = [measured_panel(summary, measure) for measure in measures]
-    panels = [
-        panel._replace(curves=tuple(curve._replace(build="") for curve in panel.curves))
-        for panel in panels
-        if panel.curves
-    ]
+    every = (measured_panel(summary, measure) for measure in measures)
+    panels = [panel for panel in every if panel.curves]
     if not panels:
         return None
     markers = [marker for marker in SPARE_MARKERS if marker != OWN.marker]
@@ -184,8 +180,9 @@ def draw_ablation(
         texts.panels_note(panels),
         *texts.scale_sentences(panel.measure for panel in panels),
     )
-    details = [_caption(summary, panels, dataset, trained), CHANGES.format(own).strip() * compared]
-    return texts.Drawing(figure, caption, records(panels), details=tuple(filter(None, details)))
+    details = [*curve_details(panels, dataset, summary), trained]
+    details += [CHANGES.format(own)] * compared
+    return texts.Drawing(figure, caption, records(panels), details=tuple(details))
 
 
 def _changes(panel: Panel, own: str, summary: Summary) -> Panel:
@@ -211,18 +208,3 @@ def _changes(panel: Panel, own: str, summary: Summary) -> Panel:
     unit = "%" if percent else "dB" if "dB" in measure.axis_label else ""
     label = f"Change ({unit})" if unit else "Change"
     return Panel(replace(measure, label=label, scale="linear", of_sets=False), tuple(curves))
-
-
-def _caption(summary: Summary, panels: Sequence[Panel], dataset: str, trained: str) -> str:
-    measures = [panel.measure for panel in panels]
-    ids = ", ".join(summary.protocols[name] for name in ("coding", *(m.column for m in measures)))
-    images = f"means over {summary.images} images"
-    parts = [f"{dataset}: {images}, real bitstreams (protocols {ids}).", trained]
-    caveats = sorted({caveat for point in summary.points for caveat in point.edition.caveats})
-    parts += [f"All of it: {', '.join(caveats)}."] * bool(caveats)
-    parts += [texts.LOWER] * any(measure.better == "lower" for measure in measures)
-    parts += texts.few_sentences(panel.measure for panel in panels if texts.few_images(panel))
-    refused = {key.label for panel in panels for key in panel.excluded}
-    names = ", ".join(label for label in summary.labels if label in refused)
-    parts += [f"Points of {names} that are not comparable are left out."] * bool(names)
-    return " ".join(parts)

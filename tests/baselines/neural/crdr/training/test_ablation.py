@@ -141,7 +141,7 @@ def test_one_panel_a_metric_and_one_curve_a_variant_through_the_means():
         assert lines["SGAN"].get_xdata().tolist() == [point.bpp for point in points]
         assert lines["SGAN"].get_ydata().tolist() == values
         assert (lines["HRRGAN"].get_color(), lines["HRRGAN"].get_marker()) == OWN
-    assert any("coding/1, psnr-rgb8/1" in detail for detail in drawing.details)
+    assert any("psnr-rgb8/1" in detail for detail in drawing.details)
     assert TRAINED in drawing.caption
 
 
