@@ -6,8 +6,6 @@ This imports numpy and pyarrow, so that a verb imports it when it runs, not for 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-import typer
-
 from benchmark.analysis.interval import draw_spreads
 from benchmark.analysis.ranking import Ranking, default_anchor, rank, with_anchor
 from benchmark.analysis.rate_distortion import LEAST_POINTS
@@ -15,7 +13,7 @@ from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.stored import source_facts
 from benchmark.analysis.summarise import Summary
 from benchmark.codec import CodecInfo
-from benchmark.commands.output import print_json, print_lines, print_table, say, show_progress
+from benchmark.commands.output import print_lines, print_table, say, show_progress
 from benchmark.datasets.dataset import Refused
 from benchmark.datasets.folder import unread_kinds
 from benchmark.figures.bd_table import heading, ranking_table
@@ -83,17 +81,6 @@ def metrics_not_measured(
             "image has the pixels of the reference"
         )
     return lines
-
-
-def finish(
-    outcome: Outcome, as_json: bool, table: bool | None, allow_few: bool, details: bool
-) -> None:
-    """Print the outcome and leave with its exit code; other arguments as in `print_outcome`."""
-    if as_json:
-        print_json(_for_machines(outcome, allow_few))
-    else:
-        print_outcome(outcome, table, allow_few, details)
-    raise typer.Exit(outcome.exit_code)
 
 
 def print_outcome(
@@ -206,7 +193,8 @@ def _summarised(
     return summary, rank(ranked, measures, default_anchor([ranked], measures))
 
 
-def _for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]:
+def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]:
+    """Return an outcome as JSON values, with the ranking and the means."""
     matrix = outcome.matrix
     measures = [*map(Measure.named, outcome.metrics)]
     summary = ranking = None

@@ -47,11 +47,15 @@ def run(
       bench run --codecs jpeg --points jpeg.quality=10,30 --metrics psnr,ms_ssim
       bench run --codecs dirac:steps=100 --dataset kodak --draws 4
     """
-    from benchmark.commands.outcome import finish, run_with_progress
+    from benchmark.commands import outcome
 
     with output.interruptible():
-        done = run_with_progress(request, quiet=as_json, details=verbose)
-        finish(done, as_json, table, allow_few, verbose)
+        done = outcome.run_with_progress(request, quiet=as_json, details=verbose)
+        if as_json:
+            output.print_json(outcome.outcome_for_machines(done, allow_few))
+        else:
+            outcome.print_outcome(done, table, allow_few, verbose)
+    raise typer.Exit(done.exit_code)
 
 
 @takes(
