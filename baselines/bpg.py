@@ -3,8 +3,7 @@
 from functools import cached_property
 from pathlib import Path
 
-from baselines.formats.external import decoded_by, encoded_by, printed_version
-from baselines.formats.png import write_png
+from baselines.formats.external import decoded_by, encoded_by, printed_version, write_png
 from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted, require_options
 from benchmark.errors import CorruptStream
 from benchmark.facts import Facts

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
-from baselines.formats.external import decoded_by, encoded_by
-from baselines.formats.png import write_png
+from baselines.formats.external import decoded_by, encoded_by, write_png
 from baselines.named_files import named_files
 from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream

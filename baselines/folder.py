@@ -11,7 +11,7 @@ from io import TextIOWrapper
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from baselines.formats.png import read_png
+from baselines.formats.external import read_png
 from benchmark.codec import CodecInfo, Declared, OneOf, Pixels, Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.facts import Facts, Memory

@@ -120,10 +120,8 @@ class CompressAI(ZooCodec):
 
     `weights` is "published", "random" for a seeded, untrained network, or "matched" for networks
     that this project trained with the work per pixel of its own codec and the crops per rate level
-    of its training ("matched-whole": all of its crops). `checkpoint` names state dicts instead,
-    `{quality}` standing for a number. `device` is cpu or cuda; by default the CPU for
-    autoregressive models, for others what the harness chose. `accelerated`, 0 or 1: layers of
-    `inference`.
+    of its training ("matched-whole": all of its crops). `checkpoint` names state dicts instead, by
+    a number for `{quality}`. `device` is cpu or cuda; by default the CPU for autoregressive models.
     """
 
     name = "compressai"

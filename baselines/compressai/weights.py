@@ -208,7 +208,7 @@ def require_model(path: Path, model: str) -> None:
 
 
 def has_card(path: Path) -> bool:
-    """Return whether a file is a checkpoint of this project's kind, with a card and its tables."""
+    """Return whether a file is a checkpoint of this project's, with a card and its tables."""
     return path.suffix == ".safetensors"
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from http.client import HTTPException, HTTPResponse
 from io import BufferedRandom, BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -30,13 +30,8 @@ CONNECTIONS = 10  # for one file; another only while the last brought something
 MANIFEST = "manifest.json"
 LARGEST_IMAGE_BYTES = 1 << 30  # unpacked
 
-
-class DownloadProgress(Protocol):
-    """Callback that receives how much of a file has arrived, many times."""
-
-    def __call__(self, name: str, done_bytes: int, total_bytes: int | None) -> None:
-        """Report bytes so far; `total_bytes` is None where the server does not say."""
-        ...
+# Receives, many times, a file's name, its bytes so far, and all of them where the server says it
+DownloadProgress = Callable[[str, int, int | None], None]
 
 
 class Expected(NamedTuple):

@@ -75,11 +75,11 @@ def decode_image(
 ) -> Photograph:
     """Decode a file's bytes to RGB, turned upright by EXIF; grey and palette become RGB.
 
-    Raises `ImageRefused` for anything but a whole 8-bit picture: an empty, damaged or truncated
-    file, too many pixels (`MOST_PIXELS`, `MAX_PIXELS_A_BYTE`) or scans, samples of more than 8 bits
-    (they are never cut), several pages or frames, transparency, CMYK. With `flatten`, transparency
-    is blended with white (rounded to nearest) and CMYK becomes RGB by Pillow's formula. Fewer than
-    8 bits are scaled to 0..255. An MPO file gives its first picture, as in every JPEG decoder.
+    Raises `ImageRefused` for a damaged or truncated file, too many pixels (`MOST_PIXELS`,
+    `MAX_PIXELS_A_BYTE`) or scans, samples of more than 8 bits (they are never cut), several pages
+    or frames, transparency, CMYK. With `flatten`, transparency is blended with white (rounded to
+    nearest) and CMYK becomes RGB by Pillow's formula. Fewer than 8 bits are scaled to 0..255. An
+    MPO file gives its first picture, as in every JPEG decoder.
     """
     name = name if name.isprintable() else ascii(name)
     try:

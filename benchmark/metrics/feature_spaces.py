@@ -1,10 +1,9 @@
 """Feature spaces of distribution metrics: a feature vector for every 256 px patch of an image.
 
 Patches are cut from a grid, then from the same grid shifted by half a patch, as the programs of
-NeuralCompression and CRDR do for FID/256 after HiFiC (Mentzer, Toderici, Tschannen, Agustsson,
-"High-Fidelity Generative Image Compression" (2020)), whose paper may count patches of the shifted
-grid differently (docs/protocol.md). Patches of a grid do not overlap, and what remains at the
-right and at the bottom is left out.
+NeuralCompression and CRDR do for FID/256 after HiFiC (Mentzer et al., 2020), whose paper may count
+patches of the shifted grid differently (docs/protocol.md). Patches of a grid do not overlap, and
+what remains at the right and at the bottom is left out.
 
 `Inception256` is what FID and KID are defined with: pytorch-fid's network, its scaling to 299 px,
 2048 values. `InceptionTF256` is the same network after torch-fidelity's scaling. AlexNet and

@@ -50,12 +50,10 @@ def frechet_at_infinity(reference: Sequence[Features], decoded: Sequence[Feature
     """Return the Frechet distance extrapolated to infinitely many such images.
 
     Chong, Forsyth, "Effectively Unbiased FID and Inception Score and Where to Find Them" (2020):
-    the distance is biased upwards by about b / n, so a line through distances of subsets, over 1/n,
-    meets 0 at the unbiased value. The line goes through the distance of all images and the mean
-    distance of two random halves of them (of images, since patches of an image are alike; the same
-    in both sets). May be negative. The halves depend on the number of images and on their features
-    in the first set, not on their order; the influence is the derivative with the halves as they
-    are. `NotMeasurable` where a half would have fewer than two patches.
+    the distance is biased upwards by about b / n, so a line over 1/n through the distance of all
+    images and the mean distance of two random halves meets 0 at the unbiased value. May be
+    negative. Halves are of images, whatever their order, and the same in both sets; the influence
+    is the derivative with these halves. `NotMeasurable` where a half has under two patches.
     """
     whole, whole_influence = _frechet(reference, decoded)
     images = len(reference)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from baselines.formats.png import read_png, write_png
+from baselines.formats.external import read_png, write_png
 from benchmark.codec import most_stream_bytes
 from benchmark.errors import ImageRefused
 

@@ -1,10 +1,9 @@
 """MUSIQ, CLIP-IQA and MANIQA: networks that rate an 8-bit RGB image, as pyiqa 0.1.16 runs them.
 
-Ke, Wang, Wang, Milanfar, Yang, "MUSIQ: Multi-scale Image Quality Transformer" (2021); Wang, Chan,
-Loy, "Exploring CLIP for Assessing the Look and Feel of Images" (2023), with pyiqa's five pairs of
-prompts; Yang, Wu, Shi, Lao, Gong, Cao, Wang, Yang, "MANIQA: Multi-dimension Attention Network for
-No-Reference Image Quality Assessment" (2022), 20 crops of 224 px at fixed places. MUSIQ and MANIQA
-are those trained on KonIQ-10k, which pyiqa takes by default.
+Ke et al., "MUSIQ: Multi-scale Image Quality Transformer" (2021); Wang, Chan, Loy, "Exploring CLIP
+for Assessing the Look and Feel of Images" (2023), with pyiqa's five pairs of prompts; Yang et al.,
+"MANIQA: Multi-dimension Attention Network for No-Reference Image Quality Assessment" (2022), 20
+crops of 224 px at fixed places. MUSIQ and MANIQA are those trained on KonIQ-10k, pyiqa's default.
 
 pyiqa is an optional dependency, whose licence forbids commercial use; its weights are pinned files.
 """

@@ -8,7 +8,7 @@ and imports torchvision.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 from benchmark.codec import Pixels
 from benchmark.metrics.metric import ImageMetric, Presentation, require_same_shape, require_side
@@ -26,13 +26,6 @@ from benchmark.system.backbone import (
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-class PreparedFeatures(NamedTuple):
-    """Features of a source: 40 (AlexNet), 140 (SqueezeNet) or 490 (VGG-16) bytes per pixel."""
-
-    shape: tuple[int, ...]
-    features: "list[Tensor]"
 
 
 class LPIPS(ImageMetric):
@@ -59,8 +52,8 @@ class LPIPS(ImageMetric):
         """Raise `Unavailable` where weights or lpips 0.1.4 are missing; nothing is loaded."""
         cls.backbone.require(importances=True)
 
-    def prepare(self, reference: Pixels) -> PreparedFeatures:
-        """Return the source's features.
+    def prepare(self, reference: Pixels) -> "tuple[tuple[int, ...], list[Tensor]]":
+        """Return shape and features of the source: AlexNet 40, SqueezeNet 140, VGG-16 490 B/px.
 
         Raises `NotMeasurable` where a side is too short for the network.
         """
@@ -68,16 +61,17 @@ class LPIPS(ImageMetric):
 
         require_side(reference, self.backbone.min_side_px, self.label)
         with torch.inference_mode():
-            return PreparedFeatures(reference.shape, list(self._unit_features(reference)))
+            return reference.shape, list(self._unit_features(reference))
 
-    def compare(self, prepared: PreparedFeatures, decoded: Pixels) -> float:
+    def compare(self, prepared: "tuple[tuple[int, ...], list[Tensor]]", decoded: Pixels) -> float:
         """Return the LPIPS of a decoded image; `ValueError` unless the shapes agree."""
         import torch
 
-        require_same_shape(prepared.shape, decoded.shape)
+        shape, features_of_source = prepared
+        require_same_shape(shape, decoded.shape)
         total = 0.0
         with torch.inference_mode():
-            pairs = zip(prepared.features, self._unit_features(decoded), strict=True)
+            pairs = zip(features_of_source, self._unit_features(decoded), strict=True)
             for (expected, features), importance in zip(pairs, self._importances, strict=True):
                 # in place, which saves a tenth of the time
                 weighted = features.sub_(expected).square_().mul_(importance)

@@ -7,7 +7,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from baselines.folder import Folder
-from baselines.formats.png import read_png
+from baselines.formats.external import read_png
 from baselines.neural.checkpoint.card import load_card
 from benchmark.codec import Setting
 from benchmark.datasets import image

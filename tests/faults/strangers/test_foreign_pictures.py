@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from baselines.formats.png import read_png
+from baselines.formats.external import read_png
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import ImageRefused
