@@ -141,6 +141,9 @@ def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
     from benchmark.system.machine import machine
     from benchmark.system.settings import weight_folders
 
+    def places(folders: list[Path]) -> str:
+        return ", ".join(f"{folder}{'' if folder.exists() else ' (absent)'}" for folder in folders)
+
     return [
         ("processor", machine()),
         ("memory", f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.1f} GB"),
@@ -148,9 +151,9 @@ def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
         ("Python", f"{platform.python_version()}, {sys.executable}"),
         ("PIL", imaging_library()),
         ("torch", _torch()),
-        ("weights", _folders(weight_folders())),
-        ("datasets", _folders(data_folders(data_dir))),
-        ("cache", _folders([cache_folder()])),
+        ("weights", places(weight_folders())),
+        ("datasets", places(data_folders(data_dir))),
+        ("cache", places([cache_folder()])),
     ]
 
 
@@ -194,7 +197,3 @@ def _torch() -> str:
         return f"{build}; no GPU"
     usable = not build.endswith("+cpu")
     return f"{build}; " + ("a GPU" if usable else "there is a GPU that this build cannot use")
-
-
-def _folders(folders: list[Path]) -> str:
-    return ", ".join(f"{folder}{'' if folder.exists() else ' (absent)'}" for folder in folders)

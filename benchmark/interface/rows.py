@@ -85,7 +85,10 @@ def load(
     kinds = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
     names = table.column_names if details else [*FIRST, *_metrics(table), *LAST]
     frame: pd.DataFrame = table.select(names).to_pandas(types_mapper=kinds.get)
-    frame.insert(names.index("variant") + 1, LABEL, _labels(table))
+    pairs = [*zip(table["codec"].to_pylist(), table["variant"].to_pylist(), strict=True)]
+    labels = {pair: label_of(*pair) for pair in sorted(set(pairs))}
+    shown = short_names(list(dict.fromkeys(labels.values())))
+    frame.insert(names.index("variant") + 1, LABEL, [shown[labels[pair]] for pair in pairs])
     fields = [field for field in schema_of(table.column_names) if field.name in frame]
     meanings = {field.name: field.metadata[b"meaning"].decode() for field in fields}
     frame.attrs = {
@@ -213,10 +216,3 @@ def _metrics(table: pa.Table, asked: bool = False) -> list[str]:
 
     known = [metric_class(name).column for name in METRICS]
     return list(filter(has, (*known, *own_columns(table.column_names))))
-
-
-def _labels(table: pa.Table) -> list[str]:
-    pairs = [*zip(table["codec"].to_pylist(), table["variant"].to_pylist(), strict=True)]
-    labels = {pair: label_of(*pair) for pair in sorted(set(pairs))}
-    names = short_names(list(dict.fromkeys(labels.values())))
-    return [names[labels[pair]] for pair in pairs]

@@ -34,8 +34,8 @@ README = (
 def new_run_id(folder: Path) -> str:
     """Return an id that sorts by time and differs between runs of the same second.
 
-    It comes after all runs in the folder of a store, whatever the clock says: the latest run of a
-    codec is the one that tables and figures show.
+    It comes after all runs in the folder of a store, whatever the clock says: tables and figures
+    show a codec's latest run.
     """
     now = datetime.now(UTC)
     for path in (folder / "runs").glob("*.json"):
@@ -66,10 +66,7 @@ class RunRecords:
         self.folder = folder
 
     def begin(self, run: str, record: Mapping[str, Any]) -> None:
-        """Write a run's record, and beside the first one how to read the rows.
-
-        It is the first write of a run, so that an unwritable folder is found out at once.
-        """
+        """Write a run's record, the first file of a run, and beside it how to read the rows."""
         files = {self._record_path(run): _json(record)}
         if not (readme := self.folder / "README.md").exists():
             files[readme] = README.encode()

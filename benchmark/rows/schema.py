@@ -140,10 +140,7 @@ def _metric_fields(column: str, unit: str, meaning: str, kind: Any = REAL) -> li
 
 
 def own_columns(names: Iterable[str]) -> list[str]:
-    """Return the columns of users' metrics among the columns of a table, in their order.
-
-    These are the columns that the schema lacks and that have a protocol and a reason beside them.
-    """
+    """Return the columns that the schema lacks and that have a protocol and reason, in order."""
     all_names, known = dict.fromkeys(names), set(table_schema().names)
     has_all = (name for name in all_names if {*metric_columns(name)} <= all_names.keys())
     return [name for name in has_all if name not in known]

@@ -6,9 +6,8 @@
     <32 digits>.parquet             written by earlier versions, which did not record a sha256
 
 Plain readers of parquet ignore the record, whose name begins with a dot. Parquet's own checksums
-are of pages, without their headers and the footer. A few kilobytes of parquet can hold any number
-of repeated or absent values, so the memory that a file may take is bounded; real shards take up to
-seven times their size.
+are of pages alone. A few kilobytes of parquet can hold any number of repeated or absent values, so
+the memory that a file may take is bounded; real shards take up to seven times their size.
 """
 
 import errno
@@ -158,10 +157,9 @@ def _read_within(
 ) -> pa.Table:
     """Read the columns of a schema within bounds of memory; `shared` ones become dictionaries.
 
-    The sizes that the file states for its rows and row groups are added up before any is read.
-    Texts that it has in dictionaries are read as such, and unfolded once they were counted. Not
-    bounded is a page that unpacks to more than its row group claims. Columns of text or numbers
-    without any value, as of metrics that were not measured, are not read, but made.
+    The sizes that the file states are added up before any row is read, and texts in dictionaries
+    are unfolded once they were counted. Not bounded is a page that unpacks to more than its row
+    group claims. Columns without any value are not read, but made.
     """
     most = FREE_BYTES + TIMES_PACKED * source.size
 

@@ -7,10 +7,10 @@
                      /damaged/*             shards and streams that were set aside
                      /README.md             how to read the rows
 
-A cell's row is never edited: a later version of it (timed, rescored, tried again) is another row,
-and `Store.table` returns the valid one (`rows.versions`). What is stored survives a loss of power:
-streams are on the disk before the shard that names them, and that is when `append` returns. A shard
-that is not as it was written is left out, with a warning: its rows count as to do.
+A cell's row is never edited: a later version of it is another row, and `Store.table` returns the
+valid one (`rows.versions`). What is stored survives a loss of power: streams are on the disk before
+the shard that names them, and that when `append` returns. A damaged shard is left out, with a
+warning: its rows count as to do.
 """
 
 import fcntl
@@ -49,7 +49,7 @@ class Stored(NamedTuple):
     """All rows of a store at one time."""
 
     table: pa.Table  # one row per cell, or two; see `versions.merge_versions`
-    own: pa.Table  # columns `OWN` of every version measured here or imported
+    own: pa.Table  # columns `OWN` of every version measured here or imported, no bundled one
 
     def done(self, timed: bool = False) -> set[str]:
         """Return what `Store.done` does."""
@@ -94,10 +94,7 @@ class Store(StreamFolder, RunRecords):
             self._write_shard(rows)
 
     def done(self, timed: bool = False) -> set[str]:
-        """Return the keys of the cells with a row without failure (with `timed`, a timed one).
-
-        Bundled rows never count.
-        """
+        """Return the keys of the cells with a row without failure (with `timed`, a timed one)."""
         table = self._read(["cell", "status", "timing"])
         return set(_finished(table, timed)["cell"].to_pylist())
 
@@ -138,8 +135,7 @@ class Store(StreamFolder, RunRecords):
     def set_aside(self) -> list[Path]:
         """Move the damaged shards among those read before away; return their new paths.
 
-        Their rows count as to do either way. Bundled ones stay, and so do all in a folder that may
-        only be read or that others are reading.
+        Bundled ones stay, and so do all in a folder that may only be read or that others read.
         """
         moved = []
         with self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB) as locked, suppress(OSError):
@@ -228,8 +224,8 @@ def folder_store_name(
 
     Results belong to the folder if their name begins with its title, and at least half of the
     images of the folder, or of the results if these have fewer, are in both. Of several, `by_path`
-    is taken, else the one with the largest share of common images. Where there are none, digits of
-    a sha256 of `files` complete the title.
+    or that with the largest share of common images is taken; of none, digits of a sha256 of `files`
+    complete the title.
     """
     here = set(images)
     own = re.compile(rf"{re.escape(title)}-[0-9a-f]{{{DIGITS}}}")
@@ -252,11 +248,7 @@ def folder_store_name(
 
 @contextmanager
 def _system_allocator() -> Iterator[None]:
-    """Let Arrow allocate with the system's allocator, and then as before.
-
-    Its own asks the system anew for what it has just given back: half of the processor time that a
-    million rows take (tests/speed/store.py).
-    """
+    """Let Arrow allocate with the system's allocator: half of the time for a million rows."""
     pool = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
     try:
@@ -283,10 +275,7 @@ def _columns(columns: list[str] | None) -> tuple[list[str] | None, list[str]]:
 
 
 def _joined(columns: list[str] | None, tables: Iterable[pa.Table]) -> pa.Table:
-    """Concatenate tables of `columns`, None for all, with one dictionary per column.
-
-    Columns that a shard lacks are null.
-    """
+    """Concatenate tables of `columns`, None for all; columns that a shard lacks are null."""
     names, shared = _columns(columns)
     coded, schema = pa.dictionary(pa.int32(), pa.string()), table_schema()
     fields = [schema.field(name) for name in names or schema.names]

@@ -103,8 +103,7 @@ def _with_values(
 ) -> pa.Table:
     """Return these rows, each metric from the row of highest rank among those that may give it.
 
-    rows: indices. content, pixels: numbers of the groups of rows that may give each other metrics,
-    or features. rank: 0, 1, ... of all rows. Failed rows keep their values.
+    content, pixels: numbers of the groups of rows that may give each other metrics, or features.
     """
     order = np.argsort(rank)
     ok = equals(table["status"], "ok")[rows]
