@@ -6,7 +6,6 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from baselines.compressai.codec import CompressAI
 from baselines.crdr import CRDR
 from baselines.field import Elic
 from baselines.neural.checkpoint.card import load_card
@@ -20,7 +19,6 @@ from support.networks.tiny_architecture import write_tiny
 
 RESULTS = Path(__file__).parents[2] / "results"
 CARD, MICRO = (load_card(BUNDLED / f"{name}.safetensors") for name in ("ours", "ours-micro"))
-HYPERPRIOR = "model=bmshj2018-hyperprior:weights="
 BETAS = ("beta=0", "beta=1.28", "beta=2.56", "beta=3.84")
 SIZE = ":size=micro"
 
@@ -58,20 +56,6 @@ def test_beta_changes_no_bit():
             num_bytes[row["setting_value"], row["image"]].add(row["num_bytes"])
     assert len(num_bytes) == 9 * 24
     assert all(len(sizes) == 1 for sizes in num_bytes.values())
-
-
-def test_there_are_rows_of_the_very_hyperpriors_that_are_bundled():
-    weights, numbers = "matched", [1, 2, 3, 4]
-    codec = CompressAI(model="bmshj2018-hyperprior", weights=weights)
-    assert [setting.value for setting in codec.sweep] == numbers
-    for dataset, images in (("kodak", 24), ("sample", 4)):
-        rows = [
-            row for row in shipped(dataset, "compressai") if row["variant"] == HYPERPRIOR + weights
-        ]
-        assert {row["fingerprint"] for row in rows} == {codec.describe().fingerprint}
-        assert {row["caveat"] for row in rows} == {codec.describe().caveat}
-        assert len({(row["setting_value"], row["image"]) for row in rows}) == len(rows)
-        assert len(rows) == len(numbers) * images
 
 
 def test_a_row_is_measured_again_here():

@@ -11,7 +11,6 @@ import benchmark
 from benchmark.errors import UsageError
 from benchmark.plan.request import metric_names
 from benchmark.registry import metric_class
-from benchmark.rows.merge import merge_folders
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.files.noise import effect_noise
@@ -150,16 +149,6 @@ def test_without_its_file_the_column_stays_and_nothing_breaks(here):
     frame = benchmark.load(folder)
     assert sorted(frame["mine_error"]) == values
     benchmark.summary(frame, metrics="psnr")
-
-
-def test_folders_with_and_without_the_column_are_merged(here):
-    run(metrics="psnr", results="a")
-    run("--limit", "1", results="b")
-    (merged,) = merge_folders([here / "a", here / "b"], here / "c")
-    assert merged.conflicts == ()
-    by_image = {row["image"]: row["mine_error"] for row in rows("c")}
-    assert by_image["0.png"] > 0
-    assert by_image["1.png"] is None
 
 
 def test_an_exception_of_the_metric_is_a_null_with_its_line_and_exit_code_1(here):
