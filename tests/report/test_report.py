@@ -189,17 +189,6 @@ def test_lossy_sources_and_a_wide_spread_of_sizes_are_a_line_each(tmp_path):
     assert all(f"- {line}" in text.splitlines() for line in (lossy, sizes))
 
 
-def test_common_brings_back_points_that_lack_images(tmp_path):
-    rows = [*sweep("jpeg"), *(one for one in sweep("webp") if one["image"] != "a")]
-    fill(tmp_path, rows)
-    assert "webp quality=5, " in bench_report(tmp_path, "--metrics", "psnr", "-v")
-    said = bench_report(tmp_path, "--metrics", "psnr", "--common")
-    assert "kodak: 2 images, 2 codecs" in said
-    assert "not drawn" not in said
-    details = json.loads((tmp_path / "kodak" / "report" / "details.json").read_text())
-    assert details["images_left_out"] == 1
-
-
 def test_codecs_and_parts_of_a_dataset_can_be_chosen(tmp_path):
     rows = [*sweep("jpeg", ["mobile/a", "professional/b"]), *sweep("webp", ["mobile/a"])]
     fill(tmp_path, rows, "clic2020")
