@@ -152,8 +152,8 @@ class DrawSpread(NamedTuple):
 def draw_spreads(summary: Summary, measures: Sequence[Measure]) -> list[DrawSpread]:
     """Return the spread over drawings of each codec that was measured with several seeds.
 
-    Points of one codec, of options that differ in the seed alone, and of one setting belong
-    together; those whose images differ are left out, as are metrics that one of them lacks.
+    Points whose options differ in the seed alone belong together; those whose images differ are
+    left out, as are metrics that one of them lacks.
     """
     groups: dict[tuple[str, str, Setting], list[Point]] = defaultdict(list)
     for point in summary.points:
@@ -185,8 +185,7 @@ def change_interval(
     """Return the interval of the change of a mean from the reference's, over the same images.
 
     Images are drawn in pairs. The change is in percent of the reference, or else in units of the
-    axis. None for fewer than two images that both have a finite value of, and for a distribution
-    metric that does not give the influence of an image.
+    axis. None where `point_interval` has none for the images of both.
     """
     shared = np.intersect1d(point.image_ids, reference.image_ids)
     mine, other = (

@@ -100,14 +100,11 @@ class Match:
             record[f"{column}_pairs"] = average.pairs
         return {**record, "caveat": "; ".join(self.caveats)}
 
-    def pair_records(self, names: Mapping[int, str]) -> list[dict[str, Any]]:
-        """Return a record of each pair: both streams' settings, rates and values.
-
-        names: of images, by their numbers.
-        """
+    def pair_records(self, image_names: Mapping[int, str]) -> list[dict[str, Any]]:
+        """Return a record of each pair: both streams' settings, rates and values."""
         records = []
         for first, second in self.pairs.tolist():
-            record: dict[str, Any] = {"image": names[self.first.image[first]]}
+            record: dict[str, Any] = {"image": image_names[self.first.image[first]]}
             sides = ("codec", self.first, first), ("against", self.second, second)
             for side, streams, place in sides:
                 record |= {side: streams.label, f"{side}_setting": str(streams.settings[place])}
@@ -212,7 +209,7 @@ def bias(match: Match, by: Measure) -> float:
 
 
 def streams_of(points: Sequence[Point], by: Measure, others: Sequence[Measure]) -> Streams:
-    """Return the streams of a codec variant's points that have a finite value of `by`."""
+    """Return the streams of points of a codec variant that have a finite value of `by`."""
     values: dict[str, Float64Array] = {}
     for measure in (by, *others):
         own = [value for p in points for value in p.image_values[measure.column].tolist()]

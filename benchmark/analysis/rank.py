@@ -117,9 +117,9 @@ def rank(
 ) -> list[Ranked]:
     """Return all codec variants at a target, the best first, those that do not reach it last.
 
-    They are in the order of the first of `measures`, or of the rate where the target is a metric.
-    common: average over the images that all codecs reach, in place of ranking those that reach it
-    with all images. Raises `UsageError` for metrics of whole sets without a budget of the set.
+    The first of `measures` ranks, or the rate where the target is a metric. common: average over
+    the images that all codecs reach. Raises `UsageError` for metrics of whole sets without a budget
+    of the set.
     """
     by_rate = target.name == RATE
     by = measures[0] if by_rate else Measure.named(target.name)
@@ -196,10 +196,7 @@ class _ImageCurves:
 
 
 class _SetCurves:
-    """The curves of a codec variant over all images together, in every draw of images.
-
-    Rates are all bits over all pixels. Arrays have shape (1 + draws,), the first without drawing.
-    """
+    """The curves of a codec variant over all images together: of the set, then of every draw."""
 
     def __init__(self, target: Target, by: Measure, points: Mapping[str, Sequence[Point]]) -> None:
         self.points = points

@@ -121,10 +121,7 @@ class _Reducer:
         self._pairs = [Pair(source, other or own) for source, own, other in hashes]
 
     def filled(self, rows: ComparableRows, name: str, points: Sequence[Int64Array]) -> pa.Table:
-        """Return the table with value, protocol id and reason of a metric appended.
-
-        points: for each point, the places of its rows in `rows`.
-        """
+        """Append value, protocol id and reason of a metric; `points` has the places of rows."""
         metric: DistributionMetric = metric_class(name)()
         protocol, space = protocol_of(name), metric_class(metric.space)
         count, count_protocol, count_reason = metric_columns(space.column)

@@ -33,7 +33,6 @@ SECONDS = ("encode_seconds", "decode_seconds")  # never of precomputed rows
 # Only of rows measured alone, on one machine: that of the latest such row.
 TIMED = ("encode_seconds_per_megapixel", "decode_seconds_per_megapixel")
 CONTAINER = "container_bytes"  # of each stream, the file format's; bpp counts them
-
 NO_BUILD = Build("", 0)
 
 
@@ -160,9 +159,8 @@ def summarise(
     """Return the means of a table of rows (columns of `schema.table_schema`, one row per cell).
 
     protocols: the metric columns to summarise, each with the protocol id that its values must have,
-    and "coding"; by default all metrics of single images under their present protocols.
-    common: restrict everything to the images that all points have. Without it, points that lack
-    images are returned too, with `missing` counted, and must not be plotted or compared.
+    and "coding"; by default all metrics of single images. common: restrict everything to the images
+    that all points have; else points that lack images must not be plotted or compared.
     """
     protocols = present_protocols(METRICS) if protocols is None else protocols
     rows = ComparableRows(table, protocols["coding"])

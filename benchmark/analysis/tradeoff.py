@@ -59,8 +59,7 @@ def tradeoffs(
     """Compare every point of a curve with all variants of another codec, lowest rate first.
 
     other: one curve for each variant, all of one build (`builds`). All points are over the same
-    images and have both metrics.
-    Raises `UsageError` where one of these gives no influence of an image.
+    images and have both metrics. Raises `UsageError` where one gives no influence of an image.
     """
     require_image_values(distortion, realism)
     curves = [_surface(points, distortion, realism) for points in other]
@@ -135,10 +134,9 @@ def _at_rate(
 def _at_realism(
     known: Float64Array, values: Float64Array, realism: Float64Array
 ) -> tuple[NDArray[np.int64], Float64Array]:
-    """Return for each weighting the index in MATCHES and the distortion at this realism.
+    """Return for each weighting the index in MATCHES and the distortion at, or nearest, a realism.
 
-    Beyond the variants' range the nearest of them answers. known, values: realism and distortion of
-    each variant, shape (variants, weightings).
+    known, values: realism and distortion of each variant, shape (variants, weightings).
     """
     lowest = np.nanmin(known, axis=0, initial=np.inf)
     highest = np.nanmax(known, axis=0, initial=-np.inf)

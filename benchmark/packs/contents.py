@@ -90,8 +90,7 @@ def packs_beside(results: Path) -> list[Pack]:
 def why_no_stream(recorded: bool, codecs: Iterable[str], dataset: str, options: str = "") -> str:
     """Return a sentence on why rows have no stream and what makes one, without its full stop.
 
-    recorded: whether they were measured elsewhere. codecs: their specs as text. options: further
-    ones of `bench run`.
+    recorded: whether they were measured elsewhere. options: further ones of `bench run`.
 
     >>> why_no_stream(True, ["webp"], "kodak")
     'no stream came with the numbers; `bench run --codecs webp --dataset kodak` makes it here'
