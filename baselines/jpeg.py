@@ -292,7 +292,7 @@ def _luma_tables() -> "dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]]":
 
 @cache
 def _libvips() -> Path:
-    """Return the libvips of pyvips-binary, loaded and set to one thread and no cache.
+    """Return the libvips of pyvips-binary, loaded and set to a single thread and no cache.
 
     Raises `Unavailable` without it: a libvips of the system may be built without mozjpeg.
     """

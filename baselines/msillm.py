@@ -63,7 +63,7 @@ TARGETS = {1: "0.035", 2: "0.07", 3: "0.14", 4: "0.3", 5: "0.45", 6: "0.9"}
 STEMS = {"published": "msillm", "no-gan": "noganms"}  # first part of file names, by `weights`
 WEIGHTS = (*STEMS, "random")  # what the option may be
 RANDOM_SEED = 0
-COUNTER = "neuralcompression.functional._count_flops"  # the one module that imports fvcore
+COUNTER = "neuralcompression.functional._count_flops"  # the only module that imports fvcore
 KEPT_NETWORKS = len(TARGETS)  # 0.7 GB each: all qualities of a run, since each image asks for all
 
 

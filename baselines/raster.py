@@ -97,7 +97,7 @@ class WebP(WheelCodec):
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return a RIFF file of one VP8 chunk; `BadOption` unless quality is from 0 to 100."""
+        """Return a RIFF file of a VP8 chunk; `BadOption` unless quality is from 0 to 100."""
         from imagecodecs import webp_encode
 
         require_accepted(self, setting)

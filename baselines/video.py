@@ -100,9 +100,9 @@ class AVIF(IntraCodec):
 
 
 def coded_picture(file: bytes) -> bytes:
-    """Return the content of the file's one `mdat` box (ISO/IEC 14496-12).
+    """Return the content of the file's only `mdat` box (ISO/IEC 14496-12).
 
-    Raises `CorruptStream` unless the boxes fill the file and a single one is `mdat`.
+    Raises `CorruptStream` unless the boxes fill the file and a single box is `mdat`.
     """
     pictures, start = [], 0
     while start < len(file):

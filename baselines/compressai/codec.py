@@ -116,7 +116,7 @@ class ZooCodec:
 
 
 class CompressAI(ZooCodec):
-    """Model of the zoo, trained for one metric, at all qualities whose weights are present.
+    """Model of the zoo, trained for a metric, at all qualities whose weights are present.
 
     `weights` is "published", "random" for a seeded, untrained network, or "matched" for networks
     that this project trained with the work per pixel of its own codec and the crops per rate level
@@ -240,7 +240,7 @@ class CompressAI(ZooCodec):
         return levels
 
     def _cards(self) -> list[Card]:
-        """Return the cards of those files that have one."""
+        """Return the cards of those files that have any."""
         return [verified_card(path) for path in self._paths if weight_files.has_card(path)]
 
     def _caveat(self) -> str:

@@ -12,7 +12,7 @@ MATCHED_WIDTHS = (48, 172)
 
 @dataclass(frozen=True, slots=True)
 class ZooConfig:
-    """Configuration of a network of CompressAI's that is trained for one rate."""
+    """Configuration of a network of CompressAI's that is trained for a rate."""
 
     model: str  # CompressAI's name of the architecture
     widths: tuple[int, int]  # CompressAI's N and M: channels of the transforms, of the latent

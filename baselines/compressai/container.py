@@ -3,7 +3,7 @@
     quality        1 byte: which of the model's networks decodes it
     width, height  a varint each, in pixels
     lengths        a varint for each string, in bytes; their number follows from the model
-    strings        one after another; the last byte of the last one ends the stream
+    strings        in this order; the last byte of the last one ends the stream
 
 A stream of n bytes is of at most 2^18 + 1024 n pixels, sides rounded up to multiples of 64: a
 decoder refuses more, since its work depends on them, and an encoder writes zeros behind the last

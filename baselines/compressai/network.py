@@ -1,7 +1,7 @@
 """CompressAI's networks with a hyperprior, as networks of the boundary.
 
 The architectures are CompressAI's own, at any widths, and trained as CompressAI trains them: the
-decoder sees the latent with the uniform noise that its bits are counted with. There is one network
+decoder sees the latent with the uniform noise that its bits are counted with. There is a network
 for each rate, without controls. CompressAI is imported with the first network.
 """
 

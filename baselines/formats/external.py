@@ -37,7 +37,7 @@ def read_png(path: Path) -> Pixels:
             if len(head) < HEAD_BYTES:
                 raise ImageRefused("is not a whole PNG: it ends within its header")
             if not head.startswith(SIGNATURE):
-                raise ImageRefused("is not a whole PNG: it does not begin as one")
+                raise ImageRefused("is not a whole PNG: it does not begin as a PNG")
             width, height = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))
             if size > most_stream_bytes(height, width):
                 raise ImageRefused(f"has {size:,} bytes, too many for {width} x {height} pixels")

@@ -149,7 +149,7 @@ def raw_samples(planes: ycbcr.Planes, depth: int) -> bytes:
 
 
 def sample_type(depth: int) -> str:
-    """Return numpy's dtype of a sample in raw files: one byte, or two with the lower byte first."""
+    """Return numpy's dtype of a sample in raw files: a byte, or two with the lower byte first."""
     return "u1" if depth == 8 else "<u2"
 
 

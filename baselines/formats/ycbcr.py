@@ -48,7 +48,7 @@ def rgb_to_ycbcr(
     [54, 99, 255]
     """
     red, green, blue = np.moveaxis(pixels.astype(np.float64), 2, 0)
-    # whole numbers until the one division: a colour with R = G and odd B - R is exactly halfway
+    # whole numbers until the only division: a colour with R = G and odd B - R is exactly halfway
     luma = KR * red + KG * green + KB * blue
     cb, cr = WHOLE * blue - luma, WHOLE * red - luma
     if subsampling == 420:

@@ -1,1 +1,1 @@
-"""Named sets of photographs: one file per dataset."""
+"""Named sets of photographs: a file per dataset."""

@@ -1,6 +1,6 @@
 """Boundary of datasets: files of images by name, facts about the set, measurable sources.
 
-A dataset is one file and one line in the registry, which names the function that opens it: it takes
+A dataset is a file and a line in the registry, which names the function that opens it: it takes
 the folders to search, most wanted first, and returns a `Dataset` or raises `Unavailable`. The file
 may also have
 

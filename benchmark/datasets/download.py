@@ -26,7 +26,7 @@ from benchmark.system.digest import file_sha256
 TIMEOUT_SECONDS = 60.0  # without a byte
 CHUNK_BYTES = 1 << 18
 LARGEST_UNKNOWN_BYTES = 1 << 33  # of a file whose size is not known beforehand
-CONNECTIONS = 10  # for one file; another only while the last brought something
+CONNECTIONS = 10  # for a file; another only while the last brought something
 MANIFEST = "manifest.json"
 LARGEST_IMAGE_BYTES = 1 << 30  # unpacked
 

@@ -39,7 +39,7 @@ def fetched_folder() -> Path:
 def open_folder(path: Path) -> Dataset:
     """Open all images in a folder and its subfolders as a dataset, sorted by path.
 
-    An image is a file with one of `SUFFIXES`, in either case; other files are `unread`. Hidden
+    An image is a file with a suffix of `SUFFIXES`, in either case; other files are `unread`. Hidden
     files and folders are left out, links to folders are not followed. The name is that of the
     folder and six hex digits of the sha256 of its path. Raises `UsageError` where there is no
     folder, or no image in it.
@@ -114,8 +114,8 @@ def _objection(made: Dataset) -> str:
     """Return what is wrong with a dataset that a user's function made; empty for nothing."""
     if made.name in DATASETS or made.store_name in DATASETS:
         return (
-            f"has the name {made.name!r} of another one, whose results lie there: give it a name "
-            "of its own"
+            f"has the name {made.name!r} of another dataset, whose results lie there: give it its "
+            "own name"
         )
     if not NAME_OF_RESULTS.fullmatch(made.name):
         return f"has the name {made.name!r}, which is none for a folder of results"

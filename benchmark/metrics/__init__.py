@@ -1,1 +1,1 @@
-"""Metrics of decoded images and of sets of decoded images: one file per metric."""
+"""Metrics of decoded images and of sets of decoded images: a file per metric."""

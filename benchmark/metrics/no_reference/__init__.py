@@ -1,1 +1,1 @@
-"""Metrics of the decoded image alone, without its source: one file per metric or library."""
+"""Metrics of the decoded image alone, without its source: a file per metric or library."""

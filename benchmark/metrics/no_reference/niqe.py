@@ -4,7 +4,7 @@ Mittal, Soundararajan, Bovik, "Making a 'Completely Blind' Image Quality Analyze
 authors' release computes it: MATLAB's grey levels, whole blocks of 96 x 96 px, two scales of which
 the second is MATLAB's bicubic half with antialiasing; 18 statistics per block and scale; the
 Mahalanobis distance to the release's Gaussian of 125 pristine photographs. The release counts
-pixels of areas of one colour as positive or negative by rounding errors; here they count as
+pixels of areas of a single colour as positive or negative by rounding errors; here they count as
 neither, which moves the NIQE of such images.
 """
 

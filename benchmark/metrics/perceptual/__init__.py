@@ -1,1 +1,1 @@
-"""Full-reference metrics of what observers see: one file per metric or family of metrics."""
+"""Full-reference metrics of what observers see: a file per metric or family of metrics."""
