@@ -48,10 +48,8 @@ def packaged_ffmpeg(who: str) -> Path:
 
         return Path(get_ffmpeg_exe())
     except (ImportError, RuntimeError) as error:
-        what = "the Python package imageio-ffmpeg"
-        if isinstance(error, RuntimeError):  # it is installed without a program
-            what = "a wheel of imageio-ffmpeg that contains one"
-        raise Unavailable(f"{who} needs an ffmpeg: install {what}") from error
+        remedy = "install a wheel of the Python package imageio-ffmpeg that contains one"
+        raise Unavailable(f"{who} needs an ffmpeg: {remedy}") from error
 
 
 def run_program(
