@@ -188,7 +188,7 @@ def require_options(codec: str, **options: tuple[object, range | Sequence[object
     """Raise `BadOption` for an option, a pair of its value and the allowed ones, that is wrong."""
     for name, (value, allowed) in options.items():
         if value not in allowed:
-            *others, last = map(str, allowed)
+            *others, last = filter(None, map(str, allowed))
             known = f"{allowed[0]} to" if isinstance(allowed, range) else f"{', '.join(others)} or"
             raise BadOption(f"{codec}: {name}={value}: it is {known} {last}")
 

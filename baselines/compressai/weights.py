@@ -115,10 +115,9 @@ def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
     urls = model_urls.get(model, {}).get(metric)
     if urls is None:
         raise BadOption(f"CompressAI publishes no weights for {model}, {metric}")
-    names = {quality: url.rpartition("/")[2] for quality, url in sorted(urls.items())}
     return [
-        PublishedFile(urls[quality], name, name.removesuffix(".pth.tar")[-8:])
-        for quality, name in names.items()
+        PublishedFile(url, name := url.rpartition("/")[2], name.removesuffix(".pth.tar")[-8:])
+        for _, url in sorted(urls.items())
     ]
 
 
