@@ -55,11 +55,8 @@ def bundled_beside_own(table: pa.Table) -> BoolArray:
 
 
 def apart_rows(table: pa.Table) -> BoolArray:
-    """Mark the bundled rows of codecs and builds that came out otherwise here, shape (rows,).
-
-    `versions.merge_versions` leaves a cell two rows only where they differ.
-    """
-    twice = bundled_beside_own(table)
+    """Mark the bundled rows of codecs and builds that came out otherwise here, shape (rows,)."""
+    twice = bundled_beside_own(table)  # `merge_versions` leaves two rows only where they differ
     if twice.any():
         build = group_codes(table, ("codec", *BUILD))
         twice = marked(table["bundled"]) & np.isin(build, build[twice])

@@ -93,8 +93,6 @@ def coding_facts(codec: str, variant: str, chroma: str, tuned_for: str) -> Codin
 
     >>> coding_facts("jpeg", "subsampling=444", "", "")
     CodingFacts(chroma='4:4:4', tuned_for='')
-    >>> coding_facts("avif", "tune=psnr", "4:4:4", "PSNR")
-    CodingFacts(chroma='4:4:4', tuned_for='PSNR')
     """
     facts = facts_of(CodecSpec.of(codec, variant))
     return CodingFacts(chroma or facts.chroma, tuned_for or facts.tuned_for)
