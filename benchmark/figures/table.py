@@ -4,21 +4,19 @@ import csv
 import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmark.analysis.interval import DrawSpread
-from benchmark.analysis.means import Mean
-from benchmark.analysis.summarise import SECONDS, Summary
-from benchmark.metrics.distribution_metric import FEW_IMAGES
-from benchmark.metrics.measure import Measure
 from benchmark.system.text import csv_cells, markdown_text, one_line
+
+if TYPE_CHECKING:  # a table is printed without numpy
+    from benchmark.analysis.interval import DrawSpread
+    from benchmark.analysis.means import Mean
+    from benchmark.analysis.summarise import Summary
+    from benchmark.metrics.measure import Measure
 
 NOTHING, ENDLESS, DOUBTFUL, FEW_MARK = "–", "∞", "†", "‡"
 DOUBTFUL_NOTE = f"{DOUBTFUL} The curves share less than half of the range that both span."
 MINUS = re.compile(r"(?<![^\s\[(])-(?=\d)")  # hyphens that begin a number
-FEW_NOTE = (
-    f"{FEW_MARK} Over fewer than {FEW_IMAGES} images, where such a metric is biased or scattered."
-)
 DRAWS_NOTE = (
     "Over draws: the lowest and the highest mean of a drawing. Over images: the 95 % interval of "
     "the mean over drawings."
@@ -54,11 +52,16 @@ class Table(NamedTuple):
         return self._replace(headers=headers, rows=tuple(rows))
 
 
-def means_table(summary: Summary, measures: Sequence[Measure], failed: bool = True) -> Table:
+def means_table(summary: "Summary", measures: "Sequence[Measure]", failed: bool = True) -> Table:
     """Return a row for each point; each mean is over the row's images unless it says otherwise.
 
     Columns without any value are left out.
     """
+    from benchmark.analysis.summarise import SECONDS
+    from benchmark.metrics.distribution_metric import FEW_IMAGES
+
+    where = f"{FEW_MARK} Over fewer than {FEW_IMAGES} images"
+    few = f"{where}, where such a metric is biased or scattered."
     points = summary.points
     failed = failed and any(point.failed for point in points)
     headers = ["codec", "setting", "images", "bpp", *(measure.label for measure in measures)]
@@ -77,11 +80,11 @@ def means_table(summary: Summary, measures: Sequence[Measure], failed: bool = Tr
     text = "".join(cell for row in rows for cell in row[3:])
     notes = ["A count in brackets: the mean is over that number of images only."] * ("(" in text)
     identical = f"{ENDLESS} n: n images came back identical; they are not in the mean."
-    notes += [identical] * (ENDLESS in text) + [FEW_NOTE] * (FEW_MARK in text)
+    notes += [identical] * (ENDLESS in text) + [few] * (FEW_MARK in text)
     return Table(tuple(headers), tuple(rows), 2, tuple(notes)).filled(always=4)
 
 
-def draws_table(spreads: Sequence[DrawSpread]) -> Table:
+def draws_table(spreads: "Sequence[DrawSpread]") -> Table:
     """Return a row for each spread over drawings, with the spread over images beside it."""
     rows = []
     for spread in spreads:
@@ -101,7 +104,7 @@ def decimals(label: str) -> int:
     return 2 if "dB" in label else 4
 
 
-def _mean(mean: Mean, images: int, form: str, mark: str = "") -> str:
+def _mean(mean: "Mean", images: int, form: str, mark: str = "") -> str:
     endless = f"{ENDLESS} {mean.infinite}" if mean.infinite else ""
     if mean.value is None:
         return endless or NOTHING

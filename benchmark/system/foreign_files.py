@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from zipfile import BadZipFile, ZipFile
 
-import numpy as np
-
 from benchmark.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -177,6 +175,7 @@ def lacks_blocks(data: bytes, image: "Image") -> bool:
     Pillow leaves such blocks of `image` grey. The file is decoded again with more data before its
     end, which a decoder that has all blocks passes over. False for arithmetic coding.
     """
+    import numpy as np
     from PIL.JpegImagePlugin import JpegImageFile
 
     if (end := _end_of_scans(data)) is None:
@@ -233,6 +232,8 @@ def lacks_rows(data: bytes, image: "Image") -> bool:
 
     Pillow fills such rows with zeros: the data are unpacked if either of the last two is zero.
     """
+    import numpy as np
+
     width, height = image.size
     end = np.asarray(image.crop((0, max(0, height - 2), width, height)))
     if end.reshape(len(end), -1).any(axis=1).all():
