@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from baselines.neural.checkpoint.card import verified_card
 from baselines.neural.checkpoint_codec import (
+    PACKAGES,
     card_of,
     described,
     exact_codec,
@@ -69,6 +70,7 @@ class CRDR:
     """
 
     name = "ours"
+    packages = PACKAGES
     sweep = tuple(Setting("q", q) for q in range(5))
     accepts: Between | OneOf = Q_RANGE
     variants = ({"beta": "0"}, {"beta": "3.84"})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 from benchmark import user_file
 from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName, UsageError
 from benchmark.registry import ALIASES, CODECS, RUN_PROGRAMS, WORKER
+from benchmark.system.extras import require_packages
 
 if TYPE_CHECKING:
     from benchmark.codec import Codec, CodecInfo
@@ -233,6 +234,7 @@ def load_codec(spec: CodecSpec) -> Any:
     missing = [k for k, v in parameters.items() if v.default is v.empty and k not in values]
     if missing:
         raise BadOption(f"{spec.name} needs {', '.join(f'{key}=...' for key in missing)}")
+    require_packages(spec.name, getattr(made, "packages", ()))
     try:
         return made(**values)
     except BenchError:

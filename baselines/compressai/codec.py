@@ -57,6 +57,7 @@ TITLES = {
 class ZooCodec:
     """Base of codecs with a network for each quality, which codes a picture as strings."""
 
+    packages: ClassVar[tuple[str, ...]] = ("torch", "compressai")
     name: ClassVar[str]
     num_strings: int
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from baselines.neural.picture_codec import PictureCodec
 
 PLACE = "{level}"  # replaced by a number in the option `checkpoint`
+PACKAGES = ("torch", "constriction", "safetensors")
 TIMED = "one call in this process: padding, transforms, entropy coding"
 
 
@@ -33,6 +34,7 @@ class CheckpointCodec:
     """
 
     name: str
+    packages: ClassVar[tuple[str, ...]] = PACKAGES
     trained_by: str = "bench train --recipe"  # command that makes the file
     revision = 1
     licence = "MIT"
@@ -77,6 +79,7 @@ class RatePointsCodec:
     name is level 1. The sweep holds the levels whose files exist. A stream names its checkpoint.
     """
 
+    packages: ClassVar[tuple[str, ...]] = PACKAGES
     name: ClassVar[str]  # in the registry, of the architecture and of the files
     method: ClassVar[str]  # words for tables: "Charm (Minnen and Singh, ICIP 2020)"
     levels: ClassVar[Sequence[int]] = (1, 2, 3, 4)

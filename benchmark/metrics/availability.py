@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from benchmark.errors import NotMeasurable, Reason, Unavailable
 from benchmark.registry import metric_class, scored_by_image
+from benchmark.system.extras import require_packages
 from benchmark.user_file import names_file
 
 NOT_COMPUTED = "not computed"
@@ -67,6 +68,7 @@ def _reason(of_image: str, loaded: bool) -> str:
     kind, of_user = metric_class(of_image), names_file(of_image)
     require = getattr(kind, "require", None)
     try:
+        require_packages(kind.label, getattr(kind, "packages", ()))
         if require is not None and (of_user or not loaded):
             require()
         elif not of_user:  # a user's constructor runs in workers alone, which say what it raised

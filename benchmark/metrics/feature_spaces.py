@@ -120,6 +120,7 @@ class Inception256(PatchSpace):
     """Features of pytorch-fid 0.3.0, 2048 per patch (TensorFlow's weights of 2015-12-05)."""
 
     column = "inception256_patches"
+    packages = ("torch", "pytorch_fid")
     protocol = f"inception256/pytorch-fid-0.3.0-{INCEPTION_SHA256[:8]}"
     scales: ClassVar[bool] = True  # the network itself, as pytorch-fid does
 
@@ -191,6 +192,7 @@ def _scaled_from_corner(patches: "Tensor", side: int) -> "Tensor":
 class BackboneSpace(PatchSpace):
     """Feature space of a network that LPIPS uses as well: its last layer averaged over a patch."""
 
+    packages = ("torch",)
     backbone: ClassVar[Backbone]
 
     def __init__(self, device: str = "cpu") -> None:

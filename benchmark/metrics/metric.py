@@ -52,6 +52,7 @@ class ImageMetric(Protocol):
     protocol: ClassVar[str]
     presentation: ClassVar[Presentation] = Presentation()
     min_side_px: ClassVar[int] = 1
+    packages: ClassVar[tuple[str, ...]] = ()  # Python packages outside the core that it needs
 
     def __init__(self, device: str = "cpu") -> None:
         """Take the torch device ("cpu", "cuda"); `Unavailable` where weights are missing."""

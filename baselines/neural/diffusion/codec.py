@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from baselines.neural.checkpoint.card import Card, verified_card
-from baselines.neural.checkpoint_codec import card_of, find_checkpoint
+from baselines.neural.checkpoint_codec import PACKAGES, card_of, find_checkpoint
 from baselines.neural.diffusion.base_codec import BaseCodec
 from baselines.neural.released import released
 from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
@@ -40,6 +40,7 @@ class DrawingCodec:
     `NAME-BASE.safetensors`, or the option `checkpoint`. Settings are the base's.
     """
 
+    packages: ClassVar[tuple[str, ...]] = PACKAGES
     name: ClassVar[str]  # in the registry, of the architecture and of the files
     method: ClassVar[str]  # words for tables
     late_start: ClassVar[float]  # time to begin at with several steps

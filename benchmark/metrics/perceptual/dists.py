@@ -67,6 +67,7 @@ class DISTS(ImageMetric):
     label = "DISTS"
     better = "lower"
     presentation = Presentation(kind="perceptual quality")
+    packages = ("torch",)
     protocol = f"dists/0.1-{VGG16.sha256[:8]}-{SHA256[:8]}"
 
     def __init__(self, device: str = "cpu") -> None:

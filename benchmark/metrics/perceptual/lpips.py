@@ -36,6 +36,7 @@ class LPIPS(ImageMetric):
     """
 
     better = "lower"
+    packages = ("torch", "lpips")
     backbone: ClassVar[Backbone]
 
     def __init__(self, device: str = "cpu") -> None:
