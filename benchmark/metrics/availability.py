@@ -68,7 +68,7 @@ def _reason(of_image: str, loaded: bool) -> str:
     kind, of_user = metric_class(of_image), names_file(of_image)
     require = getattr(kind, "require", None)
     try:
-        require_packages(kind.label, getattr(kind, "packages", ()))
+        require_packages(getattr(kind, "label", of_image), getattr(kind, "packages", ()))
         if require is not None and (of_user or not loaded):
             require()
         elif not of_user:  # a user's constructor runs in workers alone, which say what it raised

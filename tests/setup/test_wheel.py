@@ -10,10 +10,15 @@ import pytest
 
 from support.checkout import ROOT
 from support.files.file_server import served
+from tools.pip_settings import settings
 
 BUNDLED = ROOT / "baselines" / "checkpoints"
 DIGESTS = BUNDLED / "SHA256SUMS"
 LARGEST_WHEEL_BYTES = 30_000_000
+WITHOUT = """
+import sys
+sys.modules |= dict.fromkeys(("torch", "torchvision", "compressai", "constriction"))
+"""
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
 
@@ -39,7 +44,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
-def bench(site: Path, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def bench(
+    site: Path, folder: Path, *arguments: object, more: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run `bench` of the wheel."""
     code = (
         "import benchmark.__main__ as m; assert m.__file__.startswith({!r}), m.__file__; m.main()"
@@ -47,7 +54,7 @@ def bench(site: Path, folder: Path, *arguments: object) -> subprocess.CompletedP
     return subprocess.run(
         [sys.executable, "-P", "-c", code.format(str(site)), *map(str, arguments)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(site), "HOME": str(folder)},
+        env={**os.environ, "PYTHONPATH": f"{site}{more}", "HOME": str(folder)},
         capture_output=True,
         text=True,
         check=False,
@@ -89,3 +96,37 @@ def test_a_checkpoint_that_the_wheel_leaves_out_is_fetched(installed, tmp_path, 
             server.files["/elic-2.json"] = (BUNDLED / "elic-2.json").read_bytes()
     done = bench(installed, tmp_path, *run, "--points", "elic.level=1")
     assert done.returncode == 0, done.stderr
+
+
+def test_the_core_works_without_torch(installed, tmp_path):
+    (tmp_path / "absent").mkdir()
+    (tmp_path / "absent" / "sitecustomize.py").write_text(WITHOUT)
+    more = f":{tmp_path / 'absent'}"
+    run = ["run", "--codecs", "jpeg,ours,hyperprior:weights=matched", "--points", "jpeg.quality=50"]
+    done = bench(installed, tmp_path, *run, more=more)
+    assert (done.returncode, "rdrbench[neural]" in done.stderr) == (2, True), done.stderr
+    done = bench(installed, tmp_path, *run, "--skip-missing", "--metrics", "all", more=more)
+    assert done.returncode == 0, done.stderr
+    listed = bench(installed, tmp_path, "list", more=more).stdout
+    needs = {name.split()[0] for name in listed.splitlines() if "rdrbench[neural]" in name}
+    assert needs >= {"ours", "charm", "dirac", "hyperprior", "lpips", "dists"}
+    assert not needs & {"jpeg", "vtm", "worker", "psnr", "ms_ssim", "ssimulacra2"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+def test_the_core_works_on_other_pythons(installed, tmp_path, version):
+    paths = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+    if not paths:
+        pytest.skip(f"Python {version} is not here")
+    [wheel] = installed.parent.glob("*.whl")
+    uv = Path(sys.executable).with_name("uv")
+    listed = subprocess.run([*PIP, "config", "list"], check=True, capture_output=True, text=True)
+    index = settings(listed.stdout.splitlines())
+    subprocess.run([uv, "venv", "--quiet", "--python", paths[-1], tmp_path / "venv"], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    install = [uv, "pip", "install", "--quiet", "--index-strategy", "unsafe-best-match"]
+    subprocess.run([*install, "--python", python, wheel], check=True, env={**os.environ, **index})
+    for command in (["run", "--codecs", "jpeg,webp,vtm"], ["report", "--dataset", "sample"]):
+        done = subprocess.run([python.with_name("bench"), *command], check=False, cwd=tmp_path)
+        assert done.returncode == 0
