@@ -196,7 +196,7 @@ def _similarities(source: Prepared, decoded: Pixels) -> Iterator[Channels]:
         of_strips = _moments(planes) if source.moments is None else source.moments[at]
         for (channel, rows), moments in zip(strips(planes.shape), of_strips, strict=True):
             wider = channel, slice(rows.start, rows.stop + MARGIN_PX)
-            error = other[wider].astype(kind) - planes[wider].astype(kind)
+            error = np.subtract(other[wider], planes[wider], dtype=kind)
             totals[channel] += dissimilarity(error, moments, planes is source.planes[-1])
         yield 1 - totals / ((planes.shape[1] - MARGIN_PX) * (planes.shape[2] - MARGIN_PX))
 
@@ -204,8 +204,8 @@ def _similarities(source: Prepared, decoded: Pixels) -> Iterator[Channels]:
 def _mean_square(planes: AnyPlanes, other: AnyPlanes) -> float:
     total = 0.0
     for rows in bands(*planes.shape[1:]):
-        error: Floats = np.subtract(planes[:, rows], other[:, rows], dtype=np.float64)
-        total += float(np.square(error).sum())
+        error = np.subtract(planes[:, rows], other[:, rows], dtype=np.float32)
+        total += float(np.vdot(error, error))
     return total / planes.size
 
 
