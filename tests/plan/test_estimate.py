@@ -1,7 +1,9 @@
 """What cells are expected to take, and when a cluster would be done with them."""
 
+import inspect
 import json
 import math
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +13,13 @@ from typer.testing import CliRunner
 from baselines.crdr import SEARCH_STEPS
 from benchmark.cli import app
 from benchmark.codec import CodecInfo, Setting
-from benchmark.codec_spec import facts_of, parse_codec
+from benchmark.codec_spec import CodecSpec, codec_class, facts_of, parse_codec
 from benchmark.datasets.archive import CLIC2020_PIXELS, typical_sizes
 from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.plan.cells import Cell
 from benchmark.plan.estimate import CostModel, interpolated
 from benchmark.plan.simulate import imagined_cells, simulate, typical_sources
+from benchmark.registry import CODECS
 from support.rows.measured import row, table
 
 INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")
@@ -123,6 +126,32 @@ def test_a_drawing_that_was_measured_says_nothing_of_one_in_more_steps():
     assert seconds(rows, "dirac:steps=100", level) == seconds([], "dirac:steps=100", level)
 
 
+def test_typical_times_are_of_codecs_and_settings_that_exist_with_rising_values():
+    declared = [
+        (codec, one.setting, one.seconds)
+        for codec in CODECS
+        for one in facts_of(CodecSpec(codec, ())).typical
+        if one.setting
+    ]
+    assert len(declared) > 20
+    for codec, name, curve in declared:
+        if codec not in (
+            "compressai",
+            "ivr",
+            "msillm",
+            "dirac",
+            "hfd",
+        ):  # whose sweeps depend on the weights
+            made = codec_class(parse_codec(codec))
+            rate_points = [Setting("level", one) for one in getattr(made, "levels", ())]
+            replaced = inspect.signature(made).parameters  # an option may be the only setting
+            sweep = {setting.name for setting in getattr(made, "sweep", rate_points)}
+            assert name in sweep | set(replaced)
+        values = [value for value, _ in curve]
+        assert values == sorted(set(values))
+        assert all(rate > 0 for _, rate in curve)
+
+
 def test_a_curve_goes_through_its_points_and_a_time_of_zero_does_no_harm():
     curve = ((1, 2.0), (3, 8.0), (4, 1.0))
     assert [interpolated(curve, at) for at, _ in curve] == pytest.approx([2, 8, 1])
@@ -148,6 +177,19 @@ def test_clic_through_vtm_is_within_5_percent_of_the_ideal(workers):
     found = simulate(clic_and_vtm(), CostModel(table([])).seconds, workers)
     assert found.makespan.seconds <= 1.05 * found.makespan.ideal
     assert (found.cells, found.unknown) == (3424, 0)
+
+
+@pytest.mark.parametrize("workers", [8, 64, 256])
+def test_it_still_is_where_every_cell_takes_up_to_twice_or_half_what_was_expected(workers):
+    draw, model = random.Random(3), CostModel(table([]))
+    factor: dict[str, float] = {}
+
+    def actual(one: Cell) -> float:
+        key = f"{one.source.sha256} {one.setting}"
+        return (model.seconds(one) or 0) * factor.setdefault(key, 2 ** draw.uniform(-1, 1))
+
+    found = simulate(clic_and_vtm(), model.seconds, workers, actual)
+    assert found.makespan.seconds <= 1.05 * found.makespan.ideal
 
 
 def test_a_simulation_of_cells_that_nothing_is_known_of_says_how_many():

@@ -1,5 +1,11 @@
-"""The time that is left of a run, from the cells that have ended."""
+"""The time that is left of a run, from the cells that have ended.
 
+Recorded runs are replayed, and what is said is compared with what came: tests/plan/recorded_runs
+has real runs on two cores that other work shared: lines "task", codec, setting, pixels, expected
+seconds; "start", number of the task, second; "end", number, second, seconds of coding.
+"""
+
+import csv
 from pathlib import Path
 
 import pytest
@@ -14,6 +20,12 @@ from benchmark.measure.outcome import Progress
 from benchmark.measure.remaining import Pace
 from benchmark.measure.workbench import Measured
 from benchmark.plan.cells import Cell
+
+RECORDED = sorted((Path(__file__).parent / "recorded_runs").glob("*.csv"))
+RECORDED_FROM = 10.0
+# Seconds until a cell ended that tells something; the workers of a busy machine start in ten.
+STARTED = {"first_run": 17, "slow_and_fast_codecs": 52, "slow_user_codec": 10}
+AT_THE_END = 3.0  # seconds that more or less are no mistake
 
 
 def cell(codec, setting, pixels):
@@ -31,6 +43,41 @@ class Clock:
 
     def __call__(self):
         return self.now
+
+
+def replayed(path):
+    """Return (second, seconds that are said to be left, seconds that were left) of each second."""
+    tasks, expected, events = [], {}, []
+    with path.open(newline="") as file:
+        for kind, *fields in csv.reader(file):
+            if kind == "task":
+                codec, setting, pixels, seconds = fields
+                tasks.append(cell(codec, float(setting), int(pixels)))
+                expected[id(tasks[-1])] = float(seconds) if seconds else None
+            elif kind == "start":
+                events.append((float(fields[1]), Started(tasks[int(fields[0])])))
+            elif kind == "end":
+                events.append((float(fields[1]), coded(tasks[int(fields[0])], float(fields[2]))))
+    clock = Clock()
+    pace = Pace(tasks, lambda task: expected[id(task)], clock)
+    end, found = events[-1][0], []
+    for second in range(int(end)):
+        while events and events[0][0] <= second:
+            clock.now, event = events.pop(0)
+            pace.take(event)
+        clock.now = float(second)
+        found.append((second, pace.left(), end - second))
+    return found
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_from_the_tenth_second_on_the_time_left_is_right_within_a_factor_of_two(path):
+    found = replayed(path)
+    for second, told, left in found:
+        if told is not None and second >= RECORDED_FROM and abs(told - left) > AT_THE_END:
+            assert left / 2 <= told <= 2 * left, (second, told, left)
+    silent = [second for second, told, _ in found if told is None]
+    assert max(silent) <= STARTED[path.stem] + 1
 
 
 def paced(*cells, expected):

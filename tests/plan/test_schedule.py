@@ -46,6 +46,13 @@ def test_longest_first_keeps_grahams_bound_to_the_best_of_all_assignments(durati
     assert max(found.ideal, found.longest) <= optimum + 1e-9
 
 
+def test_grahams_worst_case_is_found_exactly():
+    """2m + 1 cells of 2m-1, 2m-1, ..., m+1, m+1, m, m, m: 4m - 1 where 3m is possible."""
+    durations = [5, 5, 4, 4, 3, 3, 3]
+    assert makespan(durations, 3).seconds == 11
+    assert best(durations, 3) == 9
+
+
 @settings(max_examples=60)
 @given(WHOLE, st.integers(1, 4))
 def test_the_makespan_is_that_of_the_rule_played_through_in_time(durations, workers):

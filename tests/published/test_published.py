@@ -122,6 +122,16 @@ def test_a_number_has_our_id_only_where_our_rule_made_it():
     assert {p.protocol for p in POINTS if p.metric == "lpips_alex"}.isdisjoint(OURS)
 
 
+def test_diffeics_fid_and_pictures_meet_nobody_elses():
+    theirs = [p for p in POINTS if p.source.startswith("DiffEIC")]
+    others = [p for p in POINTS if not p.source.startswith("DiffEIC")]
+    assert {p.protocol for p in theirs}.isdisjoint(p.protocol for p in others)
+    assert {p.dataset for p in theirs} & {p.dataset for p in others} == {"kodak"}
+    illm = {p.setting: p.value for p in theirs if (p.system, p.metric) == ("MS-ILLM", "fid")}
+    assert illm["quality_3"] == pytest.approx(7.10, abs=0.005)
+    assert from_csv("MS-ILLM", "", "clic2020", "fid")[2][1] == pytest.approx(2.65, abs=0.006)
+
+
 def test_every_protocol_and_rate_protocol_is_defined_in_the_documentation():
     text = (ROOT / "docs" / "protocol.md").read_text()
     ids = {p.protocol for p in POINTS} | {p.rate_protocol for p in POINTS}
@@ -256,3 +266,11 @@ def test_points_among_the_results_are_used_before_the_projects(tmp_path):
         done = CliRunner().invoke(app, ["published", "check", "--results", str(tmp_path)])
         assert isinstance(done.exception, StoreError)
         assert str(own) in str(done.exception)
+
+
+@pytest.mark.parametrize("dataset", ["kodak", "clic2020", "tecnick"])
+@pytest.mark.parametrize("metric", ["psnr", "ms_ssim", "lpips", "fid256"])
+def test_no_two_published_variants_of_a_panel_share_a_style(dataset, metric):
+    curves = published_curves(POINTS, dataset, Measure.named(metric))
+    labels = {curve.system.published[0]: curve.system.label for curve in curves}
+    assert len(set(labels.values())) == len(labels)

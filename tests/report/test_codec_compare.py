@@ -129,3 +129,15 @@ def test_failed_cells_are_no_rows_and_names_of_files_are_distinct():
     ]  # fmt: skip
     assert len(files["jpeg.json"]["field_values"]) == 1
     assert constants(files["jpeg_x=a_b.json"])["name"] == "jpeg:x=a/b"
+
+
+def test_rows_are_ordered_by_rate_within_an_image_as_pairs_are_matched():
+    sizes = {"b": (300, 100), "a": (200, 900)}
+    rows = [
+        row("jpeg", quality, image, num_bytes=size)
+        for image, both in sizes.items()
+        for quality, size in zip((5, 9), both, strict=True)
+    ]
+    found = columns(exported(rows)[0]["jpeg.json"])
+    assert list(found["encoded_size"]) == [200, 900, 100, 300]
+    assert list(found["quality"]) == [5, 9, 9, 5]

@@ -16,12 +16,15 @@ import benchmark
 from benchmark.cli import app
 from benchmark.datasets.image import read_image
 from benchmark.errors import Unavailable, UsageError
-from benchmark.report.chosen_pictures import StoredPicture
-from benchmark.report.exported_pictures import picture_names
+from benchmark.measure.outcome import Progress
+from benchmark.packs.contents import dataset_contents
+from benchmark.report.chosen_pictures import PictureChoice, StoredPicture, choose_pictures
+from benchmark.report.exported_pictures import export_pictures, picture_names
 from benchmark.rows.store import Store
 from support.rows.measured import row
 
 ROOT = Path(__file__).parents[2]
+FAKES = ROOT / "tests" / "support" / "codecs" / "fakes.py"
 POINTS = {"jpeg.quality": [10, 40, 80], "webp.quality": [5, 60]}
 
 
@@ -263,6 +266,19 @@ def test_at_one_rate_each_image_and_codec_has_its_nearest_setting(folder):
     assert "4 pictures: no stored rate within a factor of 1.6 of 900 bpp (jpeg, webp)" in far
 
 
+def test_at_one_rate_a_setting_without_a_stream_gives_way_to_the_next_that_is_near(folder):
+    rows = [one for one in rows_of(folder) if (one["image"], one["codec"]) == ("cup.png", "jpeg")]
+    first, second, _ = sorted(rows, key=lambda one: one["bpp"])
+    stream_of(folder, first).unlink()
+    words = "--codecs", "jpeg", "--images", "cup", "--bpp"
+    both_near = (first["bpp"] * second["bpp"]) ** 0.5 * 0.99  # the first is nearer
+    assert second["bpp"] / both_near < 1.6
+    export(folder, *words, both_near)
+    assert [float(one["bpp"]) for one in listed(folder)] == [second["bpp"]]
+    told = export(folder, *words, first["bpp"] / 1.2, code=2, to="none")  # only the first is near
+    assert "1 picture: the stream was not kept" in told
+
+
 def test_json_has_the_table_and_nothing_else(folder):
     words = ["--to", folder / "out", "--results", folder / "results", "--dataset", "garden"]
     words += ["--codecs", "webp", "--json"]
@@ -273,6 +289,21 @@ def test_json_has_the_table_and_nothing_else(folder):
         one["psnr_db"] for one in rows_of(folder) if one["codec"] == "webp"
     }
     assert told["failed"] == []
+
+
+def test_code_that_rows_name_runs_only_where_it_is_named(folder):
+    spec = f"{FAKES}:Honest"
+    photos = folder / "photos"
+    done = benchmark.run(spec, str(photos), metrics="psnr", results=folder / "more", jobs=1)
+    assert not done.failures
+    command = ["export", "images", "--results", str(folder / "more"), "--dataset", str(photos)]
+    for named in ([], ["--codecs", "fakes.py:Honest"]):  # a label chooses rows alone
+        found = CliRunner().invoke(app, [*command, "--to", str(folder / "all"), *named])
+        assert isinstance(found.exception, Unavailable)
+        assert "fakes.py:Honest" in str(found.exception)
+    found = CliRunner().invoke(app, [*command, "--to", str(folder / "named"), "--codecs", spec])
+    assert found.exit_code == 0, found.output
+    assert len(pictures(folder, "named")) == len(done.cells) + 2
 
 
 def test_reconstructions_with_declared_sizes_are_exported_too(folder):
@@ -303,6 +334,17 @@ def test_bundled_streams_of_a_pack_need_no_encoder(tmp_path):
     first, second = (read_image(path).pixels.astype(float) for path in (decoded, source))
     error = np.mean((first - second) ** 2)
     assert 10 * np.log10(255**2 / error) == pytest.approx(float(line["psnr_db"]), abs=1e-9)
+
+
+def test_progress_ends_at_the_number_of_streams_that_failures_count_in(folder):
+    export(folder, "--codecs", "webp")
+    one = next(one for one in rows_of(folder) if one["codec"] == "jpeg")
+    stream_of(folder, one).write_bytes(b"short")
+    contents = dataset_contents(folder / "results", "garden", [])
+    chosen = choose_pictures(contents, "garden", PictureChoice("garden", "jpeg"))
+    states = []
+    export_pictures(folder / "out", chosen.pictures, {}, contents, "cpu", 1, False, states.append)
+    assert states[-1] == Progress(finished=6, failed=1)
 
 
 def stored(label, image, quality=10.0, **columns):

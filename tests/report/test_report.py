@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+from pathlib import Path
 
 import pytest
 import typer
@@ -11,6 +12,7 @@ from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.store import Store
 from support.rows.measured import row, sweep
 
+KODAK = Path(__file__).parents[2] / "results" / "kodak"
 app = typer.Typer()
 app.command()(report)
 
@@ -114,6 +116,26 @@ def test_tables_for_a_paper_have_eight_codecs_and_all_only_if_asked(tmp_path):
             assert len(list(csv.DictReader(file))) == 9
 
 
+@pytest.mark.skipif(not (KODAK / "per_image").is_dir(), reason="needs the bundled rows")
+def test_kodaks_report_is_one_short_answer(tmp_path):
+    out = tmp_path / "out"
+    metrics = "psnr,ms_ssim,lpips_squeeze,fd_squeeze"
+    said = bench_report(KODAK.parent, "--dataset", "kodak", "--out", str(out), "--metrics", metrics)
+    text = (out / "report.md").read_text()
+    assert len(text.encode()) < 10_000
+    first = next(line for line in text.splitlines() if line and line[0] != "#")
+    with (out / "bd_rate.csv").open() as file:
+        found = [one for one in csv.DictReader(file) if one["metric"] == "psnr_db"]
+    rates = {one["codec"]: float(one["bd_rate_percent"] or "inf") for one in found}
+    best = min(rates, key=rates.get)
+    assert best == "vtm"
+    assert f"VTM 23.13 needs {-rates[best]:.0f} % fewer bits" in first
+    ranked = [line.split(" | ")[1] for line in text.splitlines() if line.count(" | ") > 3]
+    ranked = [name for name in ranked if name in rates]
+    assert ranked[: len(rates) - 3] == sorted(rates, key=rates.get)[: len(rates) - 3]
+    assert max(map(len, said.splitlines())) <= 80 + len(str(out))
+
+
 def test_the_same_rows_give_the_same_bytes_in_whatever_order(results, printed, tmp_path):
     rows = [*sweep("webp"), *reversed(sweep("jpeg", timing=True))]
     for one in rows:
@@ -125,6 +147,18 @@ def test_the_same_rows_give_the_same_bytes_in_whatever_order(results, printed, t
         for name in ("report.md", "details.md", "details.json"):
             files[name] = files[name].replace(str(folder).encode(), b"RESULTS")
     assert both[0] == both[1]
+
+
+def test_figures_that_can_no_longer_be_drawn_go(tmp_path):
+    fill(tmp_path, sweep("jpeg", timing=True))
+    bench_report(tmp_path, "--metrics", "psnr")
+    folder = tmp_path / "kodak" / "report"
+    assert (folder / "timing.pdf").exists()
+    fill(tmp_path, sweep("jpeg", fingerprint="new", run="20260101T000000-aa"))
+    (folder / "notes.txt").write_text("mine")
+    bench_report(tmp_path, "--metrics", "psnr")
+    assert not (folder / "timing.pdf").exists()
+    assert (folder / "notes.txt").read_text() == "mine"
 
 
 def test_the_anchor_is_what_bd_rates_are_against(results, printed, tmp_path):
@@ -187,6 +221,17 @@ def test_lossy_sources_and_a_wide_spread_of_sizes_are_a_line_each(tmp_path):
     (sizes,) = [line for line in said if line.startswith("sizes: 8 x 6 px (bb) to 100 x 80")]
     text = (tmp_path / "mixed" / "report" / "report.md").read_text()
     assert all(f"- {line}" in text.splitlines() for line in (lossy, sizes))
+
+
+def test_common_brings_back_points_that_lack_images(tmp_path):
+    rows = [*sweep("jpeg"), *(one for one in sweep("webp") if one["image"] != "a")]
+    fill(tmp_path, rows)
+    assert "webp quality=5, " in bench_report(tmp_path, "--metrics", "psnr", "-v")
+    said = bench_report(tmp_path, "--metrics", "psnr", "--common")
+    assert "kodak: 2 images, 2 codecs" in said
+    assert "not drawn" not in said
+    details = json.loads((tmp_path / "kodak" / "report" / "details.json").read_text())
+    assert details["images_left_out"] == 1
 
 
 def test_codecs_and_parts_of_a_dataset_can_be_chosen(tmp_path):

@@ -112,6 +112,24 @@ def test_an_old_page_is_written_again_beside_new_figures_or_removed(results):
     assert "page.html" not in bench_report(results, *words, "psnr")
 
 
+def test_a_page_whose_making_is_interrupted_leaves_no_old_one_beside_the_new_figures(
+    results, monkeypatch
+):
+    folder = results / "kodak" / "report"
+    bench_report(results, "--dataset", "kodak", "--metrics", "psnr,ms_ssim", "--page")
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmark.page.write.html_text", interrupted)
+        done = CliRunner().invoke(app, ["report", "--results", str(results), "--metrics", "psnr"])
+        assert done.exit_code == 130
+    assert not (folder / "page.html").exists()
+    assert not (folder / "ms_ssim.pdf").exists()
+    assert (folder / "psnr_db.pdf").exists()
+
+
 def test_a_signal_in_the_middle_of_the_exchange_waits_until_it_is_done(tmp_path, monkeypatch):
     old = {"a.txt": "old a", "b.txt": "old b", "gone.txt": "old"}
     new = {"a.txt": "new a", "b.txt": "new b", "c.txt": "new c"}

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
 
 import pytest
 from packaging.requirements import Requirement
@@ -29,6 +30,21 @@ def test_every_dependency_is_locked_at_a_version_that_it_allows():
         if requirement.name == "rdrbench":  # an extra that another one includes
             continue
         assert locked[requirement.name] in requirement.specifier, requirement
+
+
+def test_ray_finds_what_it_needs_in_the_two_locks_together_and_nothing_is_pinned_twice():
+    """Its requirements as its wheel tells them; the extras of other parts of it are not wanted."""
+    version = pins("requirements-ray.lock")["ray"]
+    assert not set(pins("requirements-ray.lock")) & set(pins("requirements.lock"))
+    together = pins("requirements-ray.lock") | pins("requirements.lock")
+    try:
+        ray = distribution("ray")
+    except PackageNotFoundError:
+        pytest.skip("Ray is not installed")
+    assert ray.version == version
+    for requirement in map(Requirement, ray.requires or []):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            assert together[requirement.name.lower()] in requirement.specifier, requirement
 
 
 def test_torch_and_torchvision_for_the_cpu_are_the_locked_ones():

@@ -41,6 +41,26 @@ def test_the_first_run_sets_up_and_the_second_only_measures(checkout):
     assert checkout.run("all")[2] == ["python -c ", *ALL]
 
 
+def test_set_up_shows_large_downloads_and_logs_all_that_uv_says(checkout):
+    told = [
+        "Resolved 2 packages in 2s",
+        "Downloading torch (170.1MiB)",
+        "Prepared 1 package in 1s",
+        "Prepared 20 packages in 9s",
+        " + a==1",
+        "  Downloading b-1-py3-none-any.whl (64.8 MB)",
+        "  Downloading c-1-py3-none-any.whl (15 kB)",
+    ]
+    checkout.uv_says(*told)
+    code, said, _ = checkout.run("setup")
+    assert code == 0
+    shown = [told[1], told[3], told[5].strip()]
+    assert [line for line in said.splitlines() if line.startswith("  ")] == [
+        f"  {line}" for line in shown
+    ]
+    assert (checkout.root / ".venv" / "install.log").read_text().splitlines() == told
+
+
 def test_where_uv_fails_pip_installs_the_same(checkout):
     """uv may be in no index that pip is configured with, or the index may need pip's keyring."""
     whole = installs(checkout.run("setup")[2])
@@ -123,6 +143,13 @@ def test_with_a_gpu_or_without_torch_for_the_cpu_all_of_cuda_is_installed(checko
     assert any("cpu.lock" in call for call in calls) != gpu
 
 
+def test_what_has_no_wheel_is_built_last_and_finds_no_library_of_the_system(checkout):
+    """Built with isolation, pyvips would compile against a libvips that the machine has."""
+    last = [call for call in checkout.run("setup")[2] if "uv pip install" in call][-1]
+    assert "--no-build-isolation --require-hashes -r .venv/pyvips.lock" in last
+    assert names_in(checkout, "pyvips.lock") == {"pyvips"}
+
+
 def names_in(checkout, lock):
     text = (checkout.root / ".venv" / lock).read_text()
     return {*re.findall(r"^[\w.-]+(?===)", text, re.MULTILINE)}
@@ -192,9 +219,29 @@ def test_a_check_that_fails_is_the_exit_code(checkout, check):
     assert checkout.run("test", refused=check, code=3)[0] == 3
 
 
+def test_the_figures_of_the_paper_are_one_call_whose_exit_code_stands(checkout):
+    checkout.run("setup")
+    code, _, calls = checkout.run("paper")
+    assert (code, of_bench(calls)) == (0, ["bench figures crdr --all"])
+    assert checkout.run("paper", refused="bench figures", code=2)[0] == 2
+
+
 def test_continuous_integration_runs_the_tests(checkout):
     _, _, calls = checkout.run(script=".ci/run")
     assert calls[-1].endswith(f"{PYTEST} -m not slow")
+
+
+@pytest.mark.parametrize("refused", ["", "apt-get install --yes"])
+def test_continuous_integration_tries_to_install_chromium_and_does_without(checkout, refused):
+    checkout.program("apt-get")
+    code, said, calls = checkout.run(script=".ci/run", refused=refused)
+    tried = [call.split()[1] for call in calls if call.startswith("apt-get")]
+    tries = ["install", "update", "install"] if refused else ["install"]
+    assert tried == (tries if os.geteuid() == 0 else [])  # others may not install anything
+    assert (code, "no Chromium could be installed" in said) == (0, bool(refused and tried))
+    assert calls[-1].endswith(f"{PYTEST} -m not slow")
+    checkout.program("chromium")
+    assert not any("apt-get" in call for call in checkout.run(script=".ci/run")[2])
 
 
 @pytest.mark.parametrize("arguments", [["papers"], ["test", "--slow"], ["--all"], ["setup", "x"]])
@@ -211,3 +258,12 @@ def test_without_a_right_python_one_line_says_which_are(checkout, objection):
     code, said, _ = checkout.run(objection=objection)
     assert (code, said.count("\n"), "Python 3.11 or 3.12" in said) == (1, 1, True)
     assert (f"{checkout.bin}/python3.11 {objection}" in said) == bool(objection)
+
+
+def test_a_python_on_the_path_that_does_not_run_is_passed_over(checkout):
+    checkout.program("python3.12")
+    checkout.program("python3.11", "#!/usr/bin/env bash\necho no such version >&2\nexit 127\n")
+    code, said, calls = checkout.run("setup")
+    assert code == 0
+    assert f"Setting up .venv with {checkout.bin}/python3.12" in said
+    assert calls[1] == "python3.12 -m venv --clear .venv"

@@ -59,3 +59,15 @@ def test_processors_of_one_name_with_other_instructions_are_two_machines(process
     ]
     assert [text.split(", ")[0] for text in told] == ["EPYC", "EPYC"]
     assert [text.split(", ")[2] for text in told] == ["AVX2", "AVX-512"]
+
+
+@pytest.mark.parametrize("slower", [2, 0.5])
+def test_processors_of_half_the_speed_are_two_machines(processor, monkeypatch, tmp_path, slower):
+    measured = module._rounds_per_second()
+    monkeypatch.setattr(module, "_rounds_per_second", lambda: measured)
+    first = processor("model name : EPYC\n")
+    monkeypatch.setattr(module, "_rounds_per_second", lambda: measured / slower)
+    assert processor("model name : EPYC\n") == first  # kept until the next boot
+    for kept in tmp_path.iterdir():
+        kept.unlink()
+    assert processor("model name : EPYC\n") != first

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -247,6 +248,18 @@ os.kill(os.getpid(), signal.SIGKILL)
     killed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
     assert killed.returncode == -9
     assert ended(int(note.read_text()))
+
+
+def test_threads_that_call_at_once_do_not_wait_for_each_other(tmp_path: Path):
+    """Each program waits for the file of the other."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    calls = [
+        shell(f"echo > {own}; while [ ! -s {other} ]; do sleep .01; done; echo done")
+        for own, other in ((first, second), (second, first))
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        told = list(pool.map(lambda call: run_program(call, timeout_seconds=60), calls))
+    assert told == [b"done\n"] * 2
 
 
 def test_more_output_than_is_read_is_a_failure_with_both_numbers():
