@@ -237,8 +237,8 @@ def fetch_dataset(
 def find_archive_images(archive: Archive, data_folders: Sequence[Path]) -> tuple[ImageFile, ...]:
     """Return the photographs of an archive from the first place that holds all of them.
 
-    A place counts where it holds the right number of PNG files, each of a possible size. Raises
-    `Unavailable`.
+    A place counts where it holds the right number of PNG files, each of a possible size, and lacks
+    nothing of its manifest, if it has one. Raises `Unavailable`.
     """
     return find_images(
         archive.dataset,
@@ -257,6 +257,8 @@ def archive_images(place: Path, archive: Archive) -> Sequence[ImageFile]:
     files = sorted(path for path in place.glob("*.png") if not path.name.startswith("."))
     if not files:
         return ()
+    if objection := download.manifest_objection(place):
+        raise Unavailable(objection)
     if len(files) != archive.num_images:
         raise Unavailable(
             f"{place} holds {len(files)} PNG files instead of the {archive.num_images} of this set"

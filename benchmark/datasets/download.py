@@ -264,3 +264,20 @@ def publish_folder(finished: Path, urls: Sequence[str], fill: Callable[[Path], N
     write_file(draft / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     os.replace(draft, finished)
     return finished
+
+
+def manifest_objection(folder: Path) -> str:
+    """Return what a folder lacks of its manifest's names and sizes; empty without a manifest."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return ""
+    try:
+        for name, facts in json.loads(path.read_bytes())["files"].items():
+            size = int(facts["bytes"])
+            if not (folder / name).is_file():
+                return f"{folder / name} is missing"
+            if (folder / name).stat().st_size != size:
+                return f"{folder / name} does not have the {size} bytes it was fetched with"
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return f"{path} cannot be read ({type(error).__name__})"
+    return ""

@@ -10,9 +10,9 @@ from PIL import Image
 from benchmark.commands import fetch as command
 from benchmark.datasets import download, kodak
 from benchmark.datasets.archive import ARCHIVES, fetch_archive, open_mobile
-from benchmark.datasets.download import MANIFEST, unpack_images
+from benchmark.datasets.download import MANIFEST, manifest_objection, unpack_images
 from benchmark.datasets.image import read_image
-from benchmark.datasets.kodak import Facts, open_kodak
+from benchmark.datasets.kodak import Facts, fetch_dataset, open_kodak
 from benchmark.errors import Unavailable
 from benchmark.system.digest import pixels_sha256
 from support.files.file_server import BODY, left_in, zip_of
@@ -42,6 +42,20 @@ def test_no_member_ends_up_elsewhere(tmp_path):
     unpack_images(archive, tmp_path / "in" / "out", 4)
     assert left_in(tmp_path / "in" / "out") == ["absolute.png", "b.png", "e.png", "up.png"]
     assert left_in(tmp_path) == ["a.zip", "in"]
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ({"1.png": b""}, "holds 1 PNG files instead of 2: it is the archive of another"),
+        (dict.fromkeys(["1.png", "2.png", "3.png"], b""), "holds 3 PNG files instead of 2"),
+        ({"a/1.png": b"", "b/1.png": b""}, r"two files called 1\.png"),
+    ],
+)
+def test_another_archive_is_refused_before_it_is_unpacked(members, reason, tmp_path):
+    with pytest.raises(Unavailable, match=reason):
+        unpack_images(zip_of(tmp_path / "a.zip", members), tmp_path / "out", 2)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "text"])
@@ -82,6 +96,19 @@ def test_kodak_is_fetched_once_and_then_found(small_kodak, tmp_path, capsys):
     command.fetch("kodak", data)
     assert len(small_kodak.asked) == 24
     assert capsys.readouterr().out.splitlines() == [f"kodak: 24 images in {data / 'kodak'}"] * 2
+
+
+def test_an_interrupted_kodak_is_absent_and_resumes(small_kodak, tmp_path):
+    last = small_kodak.files.pop("/kodim24.png")
+    with pytest.raises(Unavailable, match=r"404.*kodim01\.png to kodim24\.png into .*/kodak your"):
+        fetch_dataset("kodak", [], tmp_path)
+    with pytest.raises(Unavailable, match="not in"):
+        open_kodak([tmp_path])
+    small_kodak.files["/kodim24.png"] = last
+    small_kodak.asked.clear()
+    fetch_dataset("kodak", [], tmp_path)
+    assert small_kodak.asked == [("/kodim24.png", 0)]
+    assert len(open_kodak([tmp_path]).images) == 24
 
 
 def test_a_folder_of_the_users_own_is_never_replaced(small_kodak, tmp_path):
@@ -151,10 +178,25 @@ def test_unpacking_that_was_interrupted_leaves_nothing_that_counts(
     assert len(open_mobile([tmp_path]).images) == 3
 
 
-def test_a_fetched_folder_that_lacks_a_picture_or_holds_a_broken_header_is_refused(
+def test_what_the_manifest_promises_has_to_be_there(small_clic, tmp_path):
+    folder = fetch_archive(small_clic, tmp_path)
+    assert manifest_objection(folder) == ""
+    (folder / "b.png").write_bytes(b"short")
+    with pytest.raises(Unavailable, match=r"b\.png does not have the \d+ bytes it was fetched"):
+        open_mobile([tmp_path])
+    (folder / "b.png").rename(folder / "other.png")
+    with pytest.raises(Unavailable, match=r"b\.png is missing"):
+        open_mobile([tmp_path])
+    (folder / MANIFEST).write_text("{")
+    with pytest.raises(Unavailable, match=r"manifest\.json cannot be read"):
+        open_mobile([tmp_path])
+
+
+def test_a_folder_without_a_manifest_that_lacks_a_picture_or_holds_a_broken_header_is_refused(
     small_clic, tmp_path
 ):
     folder = fetch_archive(small_clic, tmp_path)
+    (folder / MANIFEST).unlink()
     (folder / "b.png").write_bytes(b"short")
     with pytest.raises(Unavailable, match=r"b\.png cannot be read as PNG"):
         open_mobile([tmp_path])
