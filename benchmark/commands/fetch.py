@@ -89,8 +89,10 @@ def _fetch_dataset(name: str, data_dir: Path | None, origins: Sequence[str]) -> 
 
 
 def _fetch_weights(files: Sequence[PublishedFile], origins: Sequence[str]) -> None:
-    if len(origins) > 1:
-        raise UsageError("--from is one address for weights, of the folder that holds them")
+    if len(origins) > 1 or not all("://" in origin for origin in origins):
+        raise UsageError(
+            "--from is one address for weights, https://..., of the folder that holds them"
+        )
     from benchmark.system.settings import weight_folders
     from benchmark.system.weights import find_weights
 

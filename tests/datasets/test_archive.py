@@ -22,6 +22,7 @@ from benchmark.datasets.archive import (
     open_validation,
 )
 from benchmark.datasets.download import MANIFEST, Expected, unpack_images
+from benchmark.datasets.folder import open_dataset
 from benchmark.datasets.kodak import open_kodak
 from benchmark.errors import Unavailable, UsageError
 from conftest import SHARED
@@ -55,6 +56,12 @@ def test_a_dataset_is_found_as_its_archive_unpacks(opener, place, count, size, f
     (folder / "._000.png").write_bytes(b"resource fork")
     images = opener([tmp_path / "empty", tmp_path / "data"]).images
     assert (len(images), images[0].name) == (count, first)
+
+
+def test_a_missing_folder_is_called_a_missing_folder():
+    for text in ("no/such/folder", "./none"):
+        with pytest.raises(UsageError, match=f"there is no folder {Path(text)}"):
+            open_dataset(text)
 
 
 def test_an_absent_dataset_is_told_with_what_is_expected(tmp_path):
@@ -182,3 +189,20 @@ def test_only_the_sampling_that_is_meant_is_unpacked(tmp_path, monkeypatch):
     fetch_archive(one, tmp_path / "data", origin=str(made))
     (image,) = find_archive_images(one, [tmp_path / "data"])
     assert (image.name, image.path.read_bytes()) == ("RGB_OR_1200x1200_001.png", large)
+
+
+@needs_kodak
+def test_kodak_comes_out_of_a_zip_that_one_has(tmp_path, capsys):
+    pictures = {f"k/{path.name}": path.read_bytes() for path in sorted(KODAK.glob("*.png"))}
+    made = zip_of(tmp_path / "kodak.zip", pictures)
+    command.fetch("kodak", tmp_path / "data", [str(made)])
+    assert len(open_kodak([tmp_path / "data"]).images) == 24
+    other = zip_of(tmp_path / "other.zip", pictures | {"k/kodim01.png": pictures["k/kodim02.png"]})
+    with pytest.raises(Unavailable, match=r"kodim01\.png is not the picture of that name"):
+        command.fetch("kodak", tmp_path / "second", [str(other)])
+
+
+@pytest.mark.parametrize("origins", [["x.pth"], ["https://a.example/", "https://b.example/"]])
+def test_copies_are_for_datasets_that_have_archives(origins):
+    with pytest.raises(UsageError, match="--from is one address for weights, https://"):
+        command.fetch("alexnet", None, origins)
