@@ -1,5 +1,6 @@
 """A codec made of two command lines: real programs, well-behaved and otherwise."""
 
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable, UsageError
 from benchmark.plan.select import select
+from support.bench.command import bench
 
 COPY = "cp {in} {out}"
 ONCE = Setting("q", 1)
@@ -156,6 +158,28 @@ def test_a_codec_is_the_same_however_it_is_spelt(tmp_path, monkeypatch):
     assert len(variants("ours:beta=3.84", "ours:beta=3.840", "ours:beta=384e-2")) == 1
 
 
+def test_rates_can_be_added_to_a_curve_and_a_changed_limit_measures_nothing_again(
+    tmp_path, monkeypatch, photo
+):
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    Image.fromarray(photo[:40, :40]).save("photos/a.png")
+    given = (
+        r"command:encode=sh -c 'cp {in} {out}; \: {q}':decode=cp {in} {out}:name=copy:setting=level"
+    )
+
+    def measured(more: str) -> str:
+        done = bench(
+            "run", "--codecs", f"{given}:{more}", "--dataset", "photos", "--metrics", "psnr"
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    assert "1 cells measured" in measured("values=1").replace("cell ", "cells ")
+    assert "0 cells measured" in measured("values=1:timeout_seconds=50")
+    assert "1 cells measured" in measured("values=1/2").replace("cell ", "cells ")
+
+
 def test_a_spec_on_the_command_line_makes_one(photo):
     text = (
         r"command:encode=sh -c 'cp {in} {out}; echo a\:b\,{q} >> {out}':decode=cp {in} {out}"
@@ -259,7 +283,37 @@ def test_an_empty_stream_starts_no_program():
         decoder(COPY).decode(b"")
 
 
+def test_the_fingerprint_covers_templates_programs_and_the_files_they_name(program, tmp_path):
+    def fingerprint(encode: str) -> str:
+        return encoder(encode).describe().fingerprint
+
+    mine = program("cp $1 $2")
+    weights = tmp_path / "weights"
+    weights.write_text("first")
+    template = f"{mine} {{in}} {{out}} --weights={weights}"
+    seen = {fingerprint(template)}
+    assert fingerprint(template) in seen
+    weights.write_text("second one")
+    seen.add(fingerprint(template))
+    program("cp $1 $2 # changed")
+    seen.add(fingerprint(template))
+    seen.add(fingerprint(template + " --fast"))
+    seen.add(fingerprint(f"{sys.executable} {mine} {{in}} {{out}}"))
+    assert len(seen) == 5
+
+
+def test_the_description_says_that_the_user_vouches_for_it():
+    info = Command(encode=COPY, decode=COPY, values="1", name="copy").describe()
+    assert info.version == "copy, as given on the command line"
+    assert (info.licence, info.caveat) == ("NOASSERTION", "")
+
+
 @pytest.mark.parametrize("text", ["20", "c;echo"])
 def test_an_unescaped_comma_is_explained(text):
     with pytest.raises(UsageError, match=r"comma is written \\,"):
         parse_codec(text)
+
+
+def test_an_unescaped_colon_is_explained():
+    with pytest.raises(BadOption, match=r"colon \\:"):
+        load_codec(parse_codec(f"command:encode={COPY}:out_range=3:decode={COPY}:values=1"))

@@ -76,6 +76,12 @@ def test_a_spec_on_the_command_line_makes_one(hific):
     assert codec.declared("kodim01", HIGH).num_bytes == 9000
 
 
+def test_a_csv_from_a_spreadsheet_is_read(hific):
+    text = "\ufeffimage, setting, num_bytes\r\nkodim01, 3, 42\r\n"
+    (hific / "sizes.csv").write_bytes(text.encode())
+    assert Folder(path=str(hific)).declared("kodim01", HIGH).num_bytes == 42
+
+
 def test_rows_say_that_their_bytes_are_declared(hific):
     info = Folder(path=str(hific), name="HiFiC").describe()
     assert info.caveat == "bytes=declared"

@@ -1,5 +1,6 @@
 """JPEG 2000: what its headers say, the rate and the PSNR that it is asked for, bundled rows."""
 
+import hashlib
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,15 @@ from baselines import raster
 from baselines.raster import JPEG2000
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
+from benchmark.datasets.image import read_image
+from benchmark.datasets.sample import open_sample
 from benchmark.errors import Unavailable
 from benchmark.rows.schema import cell_key
 from benchmark.rows.store import Store
 from support.psnr import psnr
 
 ROOT = Path(__file__).parents[2]
+OPJ_COMPRESS = "57224187261032a3f037772fb0d551f5b9e1f1e18ea197ca22039f92f4e32e39"
 
 
 def bundled(dataset: str) -> list[dict[str, Any]]:
@@ -71,6 +75,26 @@ def test_jpeg2000_meets_the_ratio_it_is_asked_for_and_wastes_nothing(coffee, rat
     quality = psnr(coffee, JPEG2000().decode(data))
     other = JPEG2000(control="psnr").encode(coffee, Setting("psnr", quality))
     assert len(data) <= 1.02 * len(other)
+
+
+def test_jpeg2000_makes_the_bytes_of_openjpeg_2_5_4_at_a_ratio(photo):
+    if features.version("jpg_2000") != "2.5.4":
+        pytest.skip("OpenJPEG is not 2.5.4")
+    data = JPEG2000().encode(photo, Setting("ratio", 20))
+    assert hashlib.sha256(data).hexdigest() == OPJ_COMPRESS
+
+
+def test_bundled_rows_of_jpeg2000_are_of_the_streams_that_it_makes():
+    codec, info = JPEG2000(), JPEG2000().describe()
+    rows = [row for row in bundled("sample") if row["setting_value"] in (240, 48)]
+    assert len(rows) == 2 * 4
+    images = {one.name: one.path for one in open_sample().images}
+    for row in rows:
+        pixels = read_image(images[row["image"]]).pixels
+        data = codec.encode(pixels, Setting("ratio", row["setting_value"]))
+        assert len(data) == pytest.approx(row["num_bytes"], rel=0.01)
+        if row["fingerprint"] == info.fingerprint:  # the same wheel
+            assert hashlib.sha256(data).hexdigest() == row["stream_sha256"]
 
 
 def test_bundled_rows_of_jpeg2000_are_two_variants_with_a_curve_each():

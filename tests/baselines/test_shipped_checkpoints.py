@@ -1,15 +1,20 @@
 """Bundled checkpoints and the rows measured with them: they belong together."""
 
+import zlib
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from baselines.compressai.codec import CompressAI
 from baselines.crdr import CRDR
 from baselines.field import Elic
 from baselines.neural.checkpoint.card import load_card
 from baselines.neural.checkpoint_codec import BUNDLED
+from benchmark.analysis.rate_distortion import Curve, bd_rate
 from benchmark.codec import Setting
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
@@ -19,8 +24,12 @@ from support.networks.tiny_architecture import write_tiny
 
 RESULTS = Path(__file__).parents[2] / "results"
 CARD, MICRO = (load_card(BUNDLED / f"{name}.safetensors") for name in ("ours", "ours-micro"))
+LARGEST_BYTES = 64 << 20  # that a clone transfers
+HYPERPRIOR = "model=bmshj2018-hyperprior:weights="
 BETAS = ("beta=0", "beta=1.28", "beta=2.56", "beta=3.84")
+DIAL = (BETAS[0], "beta=0.64", *BETAS[1:])
 SIZE = ":size=micro"
+COLUMNS = ("bpp", "psnr_db", "lpips_squeeze")
 
 
 def shipped(dataset, codec):
@@ -33,6 +42,30 @@ def shipped(dataset, codec):
         if row["codec"] == codec
         and (codec != "ours" or row["fingerprint"] == fingerprints[SIZE in row["variant"]])
     ]
+
+
+@cache
+def means_on_kodak(codec, variant):
+    """{setting: {column: mean over the images}}, lowest rate first."""
+    values = defaultdict(list)
+    for row in shipped("kodak", codec):
+        if row["variant"] == variant:
+            values[row["setting_value"]].append([row[column] for column in COLUMNS])
+    means = {
+        setting: dict(zip(COLUMNS, np.mean(rows, axis=0), strict=True))
+        for setting, rows in values.items()
+    }
+    return dict(sorted(means.items(), key=lambda item: item[1]["bpp"]))
+
+
+def psnr_curve(codec, variant):
+    means = means_on_kodak(codec, variant).values()
+    return Curve(*(np.array([point[column] for point in means]) for column in COLUMNS[:2]))
+
+
+def test_all_checkpoints_together_are_small():
+    packed = (len(zlib.compress(path.read_bytes())) for path in BUNDLED.iterdir())
+    assert sum(packed) <= LARGEST_BYTES
 
 
 @pytest.mark.parametrize(
@@ -56,6 +89,55 @@ def test_beta_changes_no_bit():
             num_bytes[row["setting_value"], row["image"]].add(row["num_bytes"])
     assert len(num_bytes) == 9 * 24
     assert all(len(sizes) == 1 for sizes in num_bytes.values())
+
+
+@pytest.mark.parametrize("q", range(5))
+def test_realism_costs_half_a_decibel_and_the_judge_it_never_met_sees_it(q):
+    plain, real = (means_on_kodak("ours", beta)[q] for beta in (BETAS[0], BETAS[-1]))
+    assert 0 < plain["psnr_db"] - real["psnr_db"] <= 0.5
+    assert real["lpips_squeeze"] <= 0.75 * plain["lpips_squeeze"]
+
+
+def test_beta_is_a_dial_every_step_of_which_has_a_tenth_of_the_gain():
+    means = [
+        np.mean([means_on_kodak("ours", beta)[q]["lpips_squeeze"] for q in range(5)])
+        for beta in DIAL
+    ]
+    steps = -np.diff(means) / (means[0] - means[-1])
+    assert min(steps) >= 0.1
+
+
+@pytest.mark.parametrize(
+    ("codec", "variant", "most_percent"),
+    [("jpeg", "optimize=1", -55), ("webp", "", 0), ("jpeg2000", "", 0)],
+)
+def test_one_network_needs_fewer_bits_than_the_field_at_equal_psnr(codec, variant, most_percent):
+    anchor, ours = (psnr_curve(*one) for one in ((codec, variant), ("ours", BETAS[0])))
+    assert min(len(anchor.bpp), len(ours.bpp)) >= 4
+    assert bd_rate(anchor, ours).value <= most_percent
+
+
+def test_there_are_rows_of_the_very_hyperpriors_that_are_bundled():
+    weights, numbers = "matched", [1, 2, 3, 4]
+    codec = CompressAI(model="bmshj2018-hyperprior", weights=weights)
+    assert [setting.value for setting in codec.sweep] == numbers
+    for dataset, images in (("kodak", 24), ("sample", 4)):
+        rows = [
+            row for row in shipped(dataset, "compressai") if row["variant"] == HYPERPRIOR + weights
+        ]
+        assert {row["fingerprint"] for row in rows} == {codec.describe().fingerprint}
+        assert {row["caveat"] for row in rows} == {codec.describe().caveat}
+        assert len({(row["setting_value"], row["image"]) for row in rows}) == len(rows)
+        assert len(rows) == len(numbers) * images
+
+
+def test_one_network_needs_fewer_bits_than_four_hyperpriors_of_its_budget():
+    anchor, ours = (
+        psnr_curve(*one)
+        for one in (("compressai", HYPERPRIOR + "matched"), ("ours", f"{BETAS[0]}{SIZE}"))
+    )
+    assert list(anchor.quality) == sorted(anchor.quality)
+    assert bd_rate(anchor, ours).value < 0
 
 
 def test_a_row_is_measured_again_here():

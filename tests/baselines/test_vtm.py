@@ -235,6 +235,15 @@ def test_a_program_that_is_not_vtm_or_does_not_run_or_lacks_its_configuration_is
         VTM().describe()
 
 
+def test_a_failure_keeps_what_the_program_said(folder, photo):
+    folder.stub("sys.exit('Error: QP exceeds supported range')")
+    with pytest.raises(ProgramFailed, match=r"exit code 1; it said: Error: QP exceeds"):
+        VTM().encode(photo, Setting("qp", 27))
+    folder.stub("pass")
+    with pytest.raises(ProgramFailed, match="ended without an error and wrote no stream"):
+        VTM().encode(photo, Setting("qp", 27))
+
+
 DECODER = """#!{python}
 import shutil, subprocess, sys
 words = dict(zip(sys.argv[1::2], sys.argv[2::2]))

@@ -121,6 +121,32 @@ def test_a_codec_is_measured_where_the_reference_was_and_a_second_time_nothing_i
     assert "images like these would be needed" in limited
 
 
+def test_lost_metrics_of_other_bytes_are_nothing_measured(stored):
+    words = ("check", stored / "jpeg", stored / "jpeg-optimize=1", "--metrics", "lpips")
+    found = bench(*words, code=4)
+    assert last_line(found).startswith("verdict: nothing measured")
+    said = "jpeg:optimize=1, LPIPS (AlexNet): jpeg: 0 of 6 images have a value: not computed"
+    assert any(line.startswith(f"nothing measured: {said}") for line in found.splitlines())
+
+
+def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stored, tmp_path):
+    """An image metric, a metric of the whole set, and one that gives no influence of an image."""
+    names = "psnr,lpips,fd_alex,precision256"
+    words = ("check", stored / "jpeg", stored / "jpeg", "--metrics", names)
+    found = bench(*words, "--json-file", tmp_path / "c")
+    assert last_line(found).startswith("verdict: equivalent")
+    (said,) = [line for line in found.splitlines() if line.startswith("equal: ")]
+    assert "6 of 6 images have the pixels and the number of bytes of the reference" in said
+    assert said.endswith(
+        ": LPIPS (AlexNet), FD (AlexNet), Precision/256 not computed on both sides, but cannot "
+        "differ"
+    )
+    findings = json.loads((tmp_path / "c").read_text())["findings"]
+    assert [one["metric"] for one in findings] == names.split(",")
+    assert {one["change_percent"] for one in findings} == {0.0}
+    assert [one["inferred"] for one in findings] == [False, True, True, True]
+
+
 def test_the_same_codec_passes_without_the_weights_of_the_references_metrics(
     stored, crops, tmp_path
 ):
@@ -247,6 +273,10 @@ def test_junit_has_an_error_where_nobody_knows_and_none_where_all_is_well(stored
     for name, errors in (("a.xml", "0"), ("b.xml", "1")):
         suite = ElementTree.parse(tmp_path / name).getroot()
         assert (suite.get("errors"), suite.get("failures")) == (errors, "0")
+
+
+def test_codecs_of_one_chroma_format_and_tuning_have_no_caveat(stored):
+    assert "caveat" not in bench("check", stored / "jpeg", stored / "jpeg-optimize=1")
 
 
 def test_a_baseline_is_saved_once_listed_and_checked_against(stored, crops, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import benchmark.check.compare
 from benchmark.analysis.rate_distortion import Curve, bd_quality
 from benchmark.check.check import check, judged_by_default
-from benchmark.check.compare import changes, time_changes
+from benchmark.check.compare import at_equal_settings, changes, time_changes
 from benchmark.check.pairing import NotComparable, RowSet, pair_up
 from benchmark.check.request import CheckRequest
 from benchmark.check.verdict_table import sentences
@@ -111,6 +111,20 @@ def test_lpips_by_image_comes_back_in_percent_of_the_reference_and_worse_is_posi
     assert found.level == pytest.approx(level)
     assert by_image(found) == pytest.approx(100 * more / level, abs=1e-8)
     assert by_image(found) * found.unit == pytest.approx(more, abs=1e-10)
+
+
+def test_the_rate_that_moves_at_equal_quality_is_no_change_of_quality_at_equal_rate():
+    """All the points move along one curve: more bits, and what they buy."""
+    more = 1.05
+    shift = math.log10(more)
+    new = curved(bits=more, psnr_db=5 * shift, lpips_alex=-0.15 * shift)
+    pair = paired(curved(), new)
+    assert changes(pair, "psnr").percent == pytest.approx(np.zeros(5), abs=1e-2)
+    assert changes(pair, "lpips").percent == pytest.approx(np.zeros(5), abs=1e-2)
+    first = at_equal_settings(pair, ["psnr"])[0]
+    assert first.bpp[1] / first.bpp[0] == pytest.approx(1.05, abs=1e-4)
+    was, now = first.values["psnr_db"]
+    assert now - was == pytest.approx(5 * shift, abs=1e-9)
 
 
 def test_a_curve_below_everything_is_out_of_reach_and_not_left_out():
@@ -227,6 +241,13 @@ def test_what_is_not_of_the_same_thing_is_refused_with_the_reason(new, words):
     assert (found.verdict, found.exit_code) == ("not comparable", 4)
 
 
+@pytest.mark.parametrize(("images", "hint"), [(IMAGES[:4], True), (("x", "y"), False)])
+def test_common_is_advised_where_both_have_something_in_common_alone(images, hint):
+    with pytest.raises(NotComparable) as refused:
+        paired(curved(), curved(images=images))
+    assert ("--common compares what both have" in str(refused.value)) == hint
+
+
 def test_rows_of_one_earlier_rule_on_both_sides_may_meet():
     old = [one | {"lpips_alex_protocol": "lpips-alex/0"} for one in curved()]
     assert len(changes(paired(old, old), "lpips").percent) == 5
@@ -321,6 +342,18 @@ def test_metrics_that_the_reference_lacks_are_not_judged_and_those_that_are_lost
         rows_of(without), rows_of(without, "new"), CheckRequest(metrics=("psnr", "lpips"))
     )
     assert asked.exit_code == 4
+
+
+def test_the_same_rows_are_equivalent_and_a_few_percent_more_bits_a_regression():
+    same = check(rows_of(curved()), rows_of(curved(), "new"))
+    assert (same.verdict, same.exit_code) == ("equivalent", 0)
+    bits = [1.03, 1.04, 1.035, 1.03, 1.041]
+    worse = check(rows_of(curved()), rows_of(curved(bits=bits), "new"))
+    assert (worse.verdict, worse.exit_code) == ("regressed", 1)
+    better = check(rows_of(curved(bits=bits)), rows_of(curved(), "new"))
+    assert (better.verdict, better.exit_code) == ("improved", 0)
+    unsure = check(rows_of(curved()), rows_of(curved(bits=[1.03, 0.97, 1, 1.04, 0.99]), "new"))
+    assert (unsure.verdict, unsure.exit_code) == ("undecided", 3)
 
 
 def test_seconds_decide_only_where_they_are_asked_to():

@@ -66,10 +66,52 @@ def verdicts(shape, effect, images=IMAGES, deviation=DEVIATION, draws=DRAWS):
 
 
 @each_shape
+@pytest.mark.parametrize("effect", [0.0, MARGIN / 2])
+def test_no_effect_and_half_the_margin_are_hardly_ever_called_regressed(shape, effect):
+    found = verdicts(shape, effect)
+    assert found["regressed"] <= LEVEL
+    assert found["improved"] <= LEVEL
+    assert found["equivalent"] > 0.4  # and it is no test that never decides
+
+
+def heavily_skewed(random, shape):
+    """Lognormal of sigma 1, of mean 0 and deviation 1: skewness 6.2."""
+    mean = math.exp(0.5)
+    return (random.lognormal(0, 1, shape) - mean) / (mean * math.sqrt(math.e - 1))
+
+
+@pytest.mark.parametrize(("images", "rate"), [(24, 0.102), (41, 0.087), (100, 0.078)])
+def test_the_level_fails_under_heavy_skewness_by_as_much_as_the_documentation_says(images, rate):
+    found = verdicts(heavily_skewed, MARGIN, images)["equivalent"]
+    assert found == pytest.approx(rate, abs=BY_CHANCE * math.sqrt(rate / LEVEL))
+
+
+@each_shape
+def test_twice_the_margin_hardly_ever_passes_and_is_mostly_seen(shape):
+    found = verdicts(shape, 2 * MARGIN)
+    assert found["equivalent"] + found["improved"] <= LEVEL
+    assert found["regressed"] > 0.75
+
+
+@each_shape
 def test_at_the_margin_itself_either_error_is_as_rare_as_promised(shape):
     found = verdicts(shape, MARGIN)
     assert found["regressed"] <= LEVEL + BY_CHANCE
     assert found["equivalent"] <= LEVEL + BY_CHANCE
+
+
+def test_at_the_margin_the_errors_are_not_much_rarer_than_promised_either():
+    found = verdicts(normal, MARGIN, draws=4000)
+    assert min(found["regressed"], found["equivalent"]) > LEVEL / 2
+
+
+def test_strong_skew_costs_a_little_where_students_t_alone_errs_twice_as_often_as_promised():
+    random = np.random.default_rng(3)
+    lognormal = -random.lognormal(0, 0.6, (IMAGES, 4000)) + math.exp(0.18)
+    alone = (ttest_1samp(lognormal, 0, alternative="greater").pvalue <= LEVEL).mean()
+    assert alone > 0.09
+    ours = (MeanTests(lognormal, RESAMPLES).p_above(0) <= LEVEL).mean()
+    assert ours < 0.075
 
 
 @pytest.mark.parametrize("effect", [0.0, 0.3, 2.0, -1.8])
@@ -79,6 +121,19 @@ def test_so_many_images_as_it_asks_for_decide_four_times_out_of_five(effect):
     true = "equivalent" if abs(effect) < MARGIN else "regressed" if effect > 0 else "improved"
     slack = 3 * math.sqrt(POWER * (1 - POWER) / DRAWS)
     assert POWER - slack - 0.03 < found[true] < POWER + slack + 0.03
+
+
+def test_holm_keeps_the_errors_of_several_metrics_together_where_none_does_not():
+    random = np.random.default_rng(5)
+    shared = random.normal(size=(IMAGES, DRAWS))
+    p_values = []
+    for _ in range(4):  # metrics of the same images agree in part
+        mixed = (shared + random.normal(size=shared.shape)) / math.sqrt(2)
+        p_values.append(MeanTests(MARGIN + mixed, RESAMPLES).p_above(MARGIN))
+    raw = np.array(p_values)
+    corrected = np.array([holm(column) for column in raw.T.tolist()]).T
+    assert (raw <= LEVEL).any(axis=0).mean() > 0.1
+    assert (corrected <= LEVEL).any(axis=0).mean() <= LEVEL + BY_CHANCE
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0.001, 0.5))

@@ -71,6 +71,11 @@ def run(project, *words):
     )  # fmt: skip
 
 
+def test_every_recipe_is_there_and_most_have_commands():
+    assert len(SECTIONS) == 6
+    assert [name for name, text in SECTIONS.items() if "```sh" in text] == list(SHOWN)
+
+
 @pytest.mark.parametrize("name", SHOWN)
 def test_the_commands_of_a_recipe_show_what_it_added(project, name):
     if name == "A figure":  # draws what another recipe measured
@@ -99,3 +104,11 @@ def test_the_loss_of_the_recipe_is_a_variant_of_the_ablation(project):
         "print(one.label, float(loss.generator_loss(None, torch.zeros(1, 1, 2, 2))))",
     )  # fmt: skip
     assert done.stdout == "LSGAN 1.0\n", done.stderr
+
+
+def test_every_file_that_a_recipe_names_is_there():
+    named = set(re.findall(r"`((?:benchmark|baselines|tests|docs|tools)/[\w/.]+)`", TEXT))
+    copied = {"baselines/neural/NAME/", "baselines/neural/factorised/architecture.py"}
+    made = {name for name, _ in re.findall(rf"^`([\w/.]+)`{BLOCK}", TEXT, re.DOTALL | re.M)}
+    missing = {name for name in named - made - copied if not (ROOT / name).exists()}
+    assert missing == set()

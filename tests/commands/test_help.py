@@ -69,6 +69,22 @@ def test_help_of_80_columns_cuts_nothing_and_has_an_example(path, monkeypatch):
     assert not path or any(one.startswith(f"bench {path}") for one in examples_of(command))
 
 
+def test_short_and_long_help_are_the_same():
+    for words in ((), ("run",), ("pack", "export")):
+        assert bench(*words, "-h").stdout == bench(*words, "--help").stdout != ""
+
+
+def test_verbs_stand_in_panels_in_the_order_in_which_they_are_needed():
+    shown = bench("--help").stdout
+    marks = dict.fromkeys(
+        mark
+        for panel, verbs in HELP.items()
+        for mark in (f"─ {panel} ─", *(f"│ {name} " for name in verbs))
+    )
+    places = [shown.index(mark) for mark in marks]
+    assert places == sorted(places)
+
+
 def test_the_registry_has_the_first_sentence_of_each_verbs_help():
     sentences = {name: text for verbs in HELP.values() for name, text in verbs.items()}
     assert sentences.keys() == COMMANDS.keys()

@@ -83,6 +83,13 @@ def test_json_is_a_flag_of_every_verb_that_has_it_and_each_is_tried():
     assert {path.replace("audit ", "audit/").partition("/")[0] for path in flags} == named
 
 
+def test_a_check_prints_what_it_writes(place, monkeypatch):
+    monkeypatch.chdir(place)
+    done = bench("check", "results", "other", "--codec", "webp", "--json", "--json-file", "c.json")
+    assert json.loads(done.stdout) == json.loads((place / "c.json").read_text())
+    assert done.stderr == ""
+
+
 def test_a_check_that_measures_prints_json_alone(stored, monkeypatch):
     monkeypatch.chdir(stored)
     words = "--codec jpeg --against measured --metrics psnr --limit 1 --results again --json"

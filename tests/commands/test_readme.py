@@ -15,6 +15,7 @@ from tools import field_table, results_table
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+MOST_LINES = 90
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,10 @@ def test_the_results_are_those_of_the_bundled_rows(page, makers, tmp_path):
         assert len(table.splitlines()) == len(made)
         for shown, line in zip(table.splitlines(), made, strict=True):
             assert agree(shown, line), f"print the new one: {make.__module__}"
+
+
+def test_the_readme_is_a_screen():
+    assert len(README.splitlines()) <= MOST_LINES
 
 
 def test_the_codec_of_the_documentation_runs_as_written(tmp_path):
@@ -55,3 +60,16 @@ def test_the_codec_of_the_documentation_runs_as_written(tmp_path):
     mine = [point["psnr_db"] for point in points if "Quantise" in point["codec"]]
     assert mine == sorted(mine)
     assert len(mine) == 5
+
+
+def test_every_command_the_readme_names_exists():
+    named = set(re.findall(r"\bbench ([a-z]+)\b", README))
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmark", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=True,
+    )
+    missing = {name for name in named if name not in done.stdout}
+    assert missing == set()

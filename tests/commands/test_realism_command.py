@@ -2,8 +2,11 @@
 
 import csv
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -60,10 +63,53 @@ def store_of(results):
     return Store(folder)
 
 
+def set_values(results):
+    store = store_of(results)
+    summary = summarise_with_distributions(store.table(), store.folder, METRICS)
+    return {
+        (point.label, str(point.setting), name): point.means[name].value
+        for point in summary.points
+        for name in METRICS[1:]
+    }
+
+
 def test_a_run_ends_with_the_metrics_of_the_sets(whole):
     _, printed = whole
     assert "FD (AlexNet)" in printed
     assert "FD (SqueezeNet)" in printed
+
+
+def test_a_run_killed_and_resumed_gives_the_same_sets(whole, photographs, tmp_path):
+    words = [sys.executable, "-m", "benchmark", *map(str, run_words(photographs, tmp_path))]
+    environment = {**os.environ, "BENCH_WEIGHTS": str(WEIGHTS)}
+    process = subprocess.Popen(
+        words, cwd=ROOT, env=environment, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while process.poll() is None and not list(tmp_path.glob("*/per_image/*.parquet")):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    bench(*run_words(photographs, tmp_path))
+    assert set_values(tmp_path) == set_values(whole[0])
+
+
+def test_two_half_runs_merge_to_the_whole(whole, photographs, tmp_path):
+    results = []
+    for half in (0, 1):
+        folder = tmp_path / f"machine{half}" / photographs.name
+        folder.mkdir(parents=True)
+        for path in sorted(photographs.iterdir())[half::2]:
+            shutil.copy(path, folder)
+        results.append(tmp_path / f"results{half}")
+        bench(*run_words(folder, results[half]))
+    first, second = (store_of(one).folder for one in results)
+    for kind in ("per_image", "features"):
+        shutil.copytree(second / kind, first / kind, dirs_exist_ok=True)
+    merged, expected = set_values(results[0]), set_values(whole[0])
+    assert merged.keys() == expected.keys()
+    for key, value in merged.items():
+        assert value == pytest.approx(expected[key], rel=1e-9)
 
 
 def test_a_report_draws_sets_with_intervals_and_names_the_images_behind_them(whole):

@@ -5,14 +5,17 @@ from typer.testing import CliRunner
 
 from benchmark.cli import app
 from benchmark.errors import UsageError
+from benchmark.metrics.measure import Measure
 from benchmark.protocol import protocols
-from benchmark.registry import METRICS
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.store import Store
+from conftest import ROOT
 from support.rows.measured import row
 
 IMAGES = ("a", "bb", "ccc")
 RULE = {"lpips_squeeze_protocol": protocols(METRICS)["lpips_squeeze"]}
 RUN = {"run": "20270101T000000-aa"}
+LACKING = {"lpips_squeeze": None, "lpips_squeeze_protocol": None}
 
 
 def of_beta(beta, fingerprint="a" * 64, worse=0.0, options="", **columns):
@@ -76,6 +79,24 @@ def test_rows_of_another_network_change_no_number_and_are_named(store):
     assert table_of(other) != table_of(before)
 
 
+def test_new_rows_without_the_metric_hide_none_that_have_it(store):
+    before = tradeoff(store)
+    store.append(of_beta(0, **LACKING, **RUN))
+    after = tradeoff(store)
+    assert table_of(after) == table_of(before)
+    assert "(checkpoint aaaaaaaa and checkpoint aaaaaaaa, bundled)." in after
+    assert "Left out" not in after
+
+
+def test_a_variant_without_the_metric_is_named_with_the_number_of_images(store):
+    store.append(of_beta(3, **LACKING, **RUN))
+    said = tradeoff(store)
+    assert "The surface of ours: ours:beta=0, ours:beta=1, ours:beta=2 (" in said
+    assert "Left out: ours:beta=3 q=0, q=1, q=2: lpips_squeeze of 0 of 3 images: not comp" in said
+    store.append(of_beta(3, **RUN)[:-1])  # one image has none at the last setting
+    assert "Left out: ours:beta=3 q=2: lpips_squeeze of 2 of 3 images" in tradeoff(store)
+
+
 def test_nothing_to_compare_is_one_sentence(store):
     with pytest.raises(
         UsageError, match=r"ours has no points with DISTS and LPIPS .*: left out: ours:beta=0 q=0"
@@ -83,3 +104,16 @@ def test_nothing_to_compare_is_one_sentence(store):
         tradeoff(store, "--distortion", "dists")
     with pytest.raises(UsageError, match="no build of ours begins with 'cc'"):
         tradeoff(store, "--build", "cc")
+
+
+def test_a_metric_of_one_image_and_its_source_is_called_perceptual_quality_and_never_realism():
+    words = ["tradeoff", "ours", "vtm", "--realism", "lpips_squeeze"]
+    done = CliRunner().invoke(app, [*words, "--results", str(ROOT / "results")])
+    assert done.exit_code == 0, done.output
+    assert "equal perceptual quality" in done.output
+    assert "realis" not in done.output
+    kinds = {name: Measure.named(name).kind for name in (*METRICS, *DISTRIBUTION_METRICS)}
+    assert {kinds[name] for name in DISTRIBUTION_METRICS} == {"realism"}
+    perceptual = {name for name, kind in kinds.items() if kind == "perceptual quality"}
+    assert perceptual >= {"lpips", "lpips_squeeze", "lpips_vgg", "dists"}
+    assert kinds["psnr"] == kinds["psnr_y"] == kinds["ms_ssim"] == "distortion"

@@ -1,8 +1,12 @@
 """A metric is one file and one line: what the registry names is measured, averaged and reported."""
 
+import csv
+import re
+
 import numpy as np
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from benchmark import registry
 from benchmark.analysis.interval import point_interval
@@ -115,3 +119,21 @@ def test_what_needs_influences_refuses_a_metric_without_in_one_sentence(store):
         tradeoffs([], [], Measure.named("mae"), Measure.named("recall"))
     pair = VariantPair("jpeg", None, None, ("0.png",), ())
     assert changes(pair, "recall").nothing == "Recall gives no influence of an image"
+
+
+def test_a_report_has_a_column_and_a_line_of_each(store):
+    done = CliRunner().invoke(
+        app, ["--results", str(store.folder.parent), "--metrics", "mae,recall", "--allow-few"]
+    )
+    assert done.exit_code == 0, done.output
+    folder = store.folder / "report"
+    with (folder / "means.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 4
+    assert all(float(line["mae"]) > 0 and line["mae_low"] and line["recall"] for line in lines)
+    assert {line["recall_low"] for line in lines} == {""}
+    assert re.search(r"\| MAE.*Recall", (folder / "means.md").read_text())
+    text = (folder / "report.md").read_text()
+    assert "(recall.png)" in text
+    assert "intervals" not in text, "Recall has none"
+    assert "Recall: one value of the whole set" in (folder / "details.md").read_text()

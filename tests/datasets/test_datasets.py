@@ -106,6 +106,12 @@ def test_a_folder_without_images_is_one_sentence(make, tmp_path):
         open_folder(path)
 
 
+def test_a_folder_of_a_phone_is_told_what_it_holds(tmp_path):
+    touch(tmp_path, "IMG_1.HEIC", "IMG_2.heic", "a.dng")
+    with pytest.raises(UsageError, match=r"it holds 2 \.heic, 1 \.dng: convert them"):
+        open_folder(tmp_path)
+
+
 def test_folders_are_searched_in_the_order_that_is_promised(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_DATA", f"/first{os.pathsep}{os.pathsep}/second")
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
@@ -157,6 +163,15 @@ def test_a_sample_that_is_missing_or_changed_is_one_clear_error(tmp_path, monkey
 
 
 # kodak
+
+
+@needs_kodak
+@pytest.mark.parametrize("folder", [KODAK, KODAK.parent])
+def test_kodak_is_24_pictures_from_kodim01_to_kodim24(folder):
+    dataset = open_kodak([folder])
+    assert dataset.name == "kodak"
+    assert names_of(dataset.images) == [f"kodim{number:02d}.png" for number in range(1, 25)]
+    assert {image.path.parent for image in dataset.images} <= {KODAK, folder}
 
 
 @needs_kodak

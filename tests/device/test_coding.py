@@ -130,3 +130,12 @@ def test_compressais_networks_code_on_a_gpu_what_they_decode_there(gpu, accelera
         assert mine == data
     if mine == data:  # a latent that is rounded otherwise is another picture
         assert np.abs(decoded.astype(int) - here.decode(mine)).max() <= 1
+
+
+def test_every_place_that_may_wait_is_there():
+    from conftest import ROOT
+
+    for place in MAY_WAIT:
+        assert (ROOT / "baselines" / place).exists(), place
+    assert not only_meant(["baselines/neural/inference.py: to_pixels"])
+    assert only_meant(["baselines/neural/blocks/layers.py: forward"])
