@@ -102,6 +102,7 @@ class Delivered(NamedTuple):
     image: bytes | None = None  # file of the source
     pack: Pack | None = None
     stream: bytes | None = None  # of a row to score again
+    kept: frozenset[tuple[str, str]] = frozenset()  # features: protocol and sha256 of pixels
 
 
 NOTHING = Delivered()
@@ -209,7 +210,11 @@ class Workbench:
         metrics: tuple[str, ...],
         folder: Path | None = None,
     ) -> Scores:
-        is_kept = FeatureFolder(folder or self._conditions.folder).has
+        kept, here = self._delivered.kept, FeatureFolder(folder or self._conditions.folder)
+
+        def is_kept(protocol: str, sha256: str) -> bool:
+            return (protocol, sha256) in kept or here.has(protocol, sha256)
+
         before = HashedImage(source.sha256, self._pixels(source))
         after = HashedImage(row["decoded_sha256"], decoded)
         return self._scorer.score(before, after, metrics, is_kept)

@@ -123,7 +123,8 @@ def select(
             known = ", ".join(spec.text for spec in pack.infos)
             none = f"no codec of --codecs takes a stream from {pack.path}"
             raise UsageError(f"{none}: it has {known}")
-    left_out = {name for text, *_ in skipped for name in (text, parse_codec(text).name)}
+    known_here = [skip.codec for skip in skipped if skip.why != BY_NAME]  # others may name anything
+    left_out = {name for text in known_here for name in (text, parse_codec(text).name)}
     for codec, setting in sorted(set(points) - used):
         of_codec = [c for c in contenders.values() if codec in (c.spec.name, c.spec.text)]
         if not of_codec and codec not in left_out:

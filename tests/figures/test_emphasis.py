@@ -153,6 +153,14 @@ def test_no_two_systems_of_a_figure_look_alike_to_any_reader(vision):
         assert alike == []
 
 
+@pytest.mark.parametrize("vision", [one for one in VISIONS if one != "greyscale"])
+def test_own_curves_are_told_by_colour_alone_from_others_in_the_overview(vision):
+    found = styles(GAINS)
+    own = found["ours:beta=3.84"].colour
+    others = [found[one].colour for one in ("jpeg:optimize=1", "vtm", "compressai:model=mbt2018")]
+    assert all(distance(own, one, vision) >= LEAST_DISTANCE for one in others)
+
+
 def test_distances_of_colours_are_those_of_the_standard():
     # CIE: white and black are 100 apart; sRGB's red is at L 53.24, a 80.09, b 67.20
     assert distance("#ffffff", "#000000", "usual") == pytest.approx(100, rel=1e-6)

@@ -10,7 +10,7 @@ from PIL import Image
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import short_names
 from benchmark.figures.complexity import draw_complexity, measured_block
-from benchmark.figures.look import WIDTHS, drawn_as
+from benchmark.figures.look import FONTS, WIDTHS, drawn_as
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import DOTS_PER_INCH, FAMILIES, file_bytes, styles
 from benchmark.figures.table import (
@@ -57,6 +57,13 @@ def timed_block(summary):
 
 def lines_of(axes):
     return {line.get_label(): line for line in axes.get_lines()}
+
+
+def test_no_two_codecs_look_the_same():
+    many = [f"./c{n}.py:C{n}:level={level}" for n in range(20) for level in (1, 2, 3)]
+    labels = [*FAMILIES, "hyperprior", "jpeg:optimize=1", "jpeg:subsampling=444", *many]
+    found = styles([label for label in labels if label != "bmshj2018-hyperprior"])
+    assert len(set(found.values())) == len(found)
 
 
 def test_a_known_codec_looks_the_same_whoever_else_is_there():
@@ -249,3 +256,12 @@ def test_tables_keep_every_digit_and_count_and_have_a_line_a_row():
     lines = markdown(found).splitlines()
     assert len(lines) == 2 + 12
     assert len({line.count("|") for line in lines}) == 1
+
+
+@pytest.mark.parametrize(("font", "typeface"), [("sans", b"DejaVuSans"), ("serif", b"STIXGeneral")])
+def test_every_typeface_is_in_the_file(font, typeface):
+    assert font in FONTS
+    with drawn_as(font=font):
+        found = file_bytes(draw(summary_of(["jpeg", "webp"])).figure, "pdf")
+    assert typeface in found
+    assert font == "sans" or b"DejaVu" not in found

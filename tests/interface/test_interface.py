@@ -87,6 +87,25 @@ def test_a_run_without_a_guard_around_the_script_measures_each_cell_once(tmp_pat
     assert (done.stdout, done.stderr) == (f"2 0 {script}\n", "")
 
 
+def test_what_does_not_exist_is_refused_before_anything_is_measured(tmp_path):
+    for words, near in (
+        ({"codecs": "jpg"}, "jpeg"), ({"codecs": "jpeg", "metrics": "psn"}, "psnr"),
+        ({"codecs": "jpeg", "dataset": "sampel"}, "sample"),
+    ):  # fmt: skip
+        with pytest.raises(UnknownName, match=f"Did you mean '{near}'"):
+            benchmark.run(results=tmp_path / "r", **words)
+        assert not (tmp_path / "r").exists()
+
+
+def test_a_failed_cell_is_a_row_with_its_reason(tmp_path):
+    found = benchmark.run(f"{FAKES}:CrashesOnEncode", results=tmp_path, limit=1, metrics="psnr")
+    assert {one.stage for one in found.failures} == {"encode"}
+    frame = benchmark.load(found)
+    assert set(frame["status"]) == {"failed"}
+    assert frame["reason"].str.contains("no rate control").all()
+    assert frame["psnr_db"].isna().all()
+
+
 def test_an_interrupted_run_keeps_the_finished_cells(tmp_path):
     from contextlib import contextmanager
 
@@ -113,6 +132,19 @@ def test_a_frame_has_one_row_per_cell_whatever_its_versions(tmp_path):
     frame = benchmark.load(folder)
     assert sorted(zip(frame["image"], frame["status"], strict=True)) == [("a", "ok"), ("b", "ok")]
     assert frame.loc[frame["image"] == "a", "psnr_db"].tolist() == [31.0]
+
+
+def test_bundled_rows_of_a_codec_measured_here_are_not_counted_twice(tmp_path):
+    folder = tmp_path / "set"
+    elsewhere = Store(tmp_path / "elsewhere")
+    elsewhere.append([*sweep("jpeg", fingerprint="theirs"), *sweep("vtm")])
+    Store(folder).ship("numbers", elsewhere.table())
+    assert len(benchmark.load(folder)) == 36
+    Store(folder).append(sweep("jpeg", fingerprint="ours", run="2026"))
+    frame = benchmark.load(folder)
+    assert len(frame) == 36
+    assert not frame.loc[frame["codec"] == "jpeg", "bundled"].any()
+    assert set(benchmark.summary(frame)["images"]) == {3}
 
 
 def test_nulls_infinities_units_and_protocols_survive_the_way_into_a_frame(tmp_path):
@@ -249,6 +281,20 @@ def test_half_the_bytes_at_equal_quality_are_a_bd_rate_of_minus_50_percent(tmp_p
     assert deltas.attrs["units"]["bd_rate_percent"] == "%"
     with pytest.raises(UnknownName, match="codec with results"):
         benchmark.bd_rate(frame, anchor="vtm")
+
+
+def test_curves_that_hardly_meet_have_a_bd_rate_only_where_it_is_asked_for(tmp_path):
+    folder = tmp_path / "set"
+    above = [{**one, "psnr_db": one["psnr_db"] + 9} for one in sweep("webp")]
+    Store(folder).append([*sweep("jpeg"), *above])
+    frame = benchmark.load(folder)
+    refused = benchmark.bd_rate(frame, "jpeg").iloc[0]
+    assert np.isnan(refused["bd_rate_percent"])
+    assert np.isnan(refused["images_bd_rate_percent"])
+    assert "less than a third" in refused["reason"]
+    given = benchmark.bd_rate(frame, "jpeg", any_overlap=True).iloc[0]
+    assert given["bd_rate_percent"] < -50
+    assert refused["bd_rate_overlap"] == given["bd_rate_overlap"] == pytest.approx(0.25)
 
 
 def test_a_plot_has_the_means_as_its_curves(stored):

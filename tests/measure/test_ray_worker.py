@@ -4,6 +4,7 @@ import os
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,14 @@ from benchmark.codec_spec import CodecSpec, parse_codec
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.measure.engine.local import Payload
 from benchmark.measure.engine.ray.cluster import Cluster, Node, environment
-from benchmark.measure.engine.ray.jobs import Job, WorkerHandle, WorkQueue, needed_codecs, only
+from benchmark.measure.engine.ray.jobs import (
+    Job,
+    PayloadMaker,
+    WorkerHandle,
+    WorkQueue,
+    needed_codecs,
+    only,
+)
 from benchmark.measure.engine.ray.worker import (
     Hello,
     NeededCodec,
@@ -23,9 +31,12 @@ from benchmark.measure.engine.ray.worker import (
     lack,
 )
 from benchmark.measure.engine.workers import WorkerProcess
+from benchmark.measure.score import Scorer, Scores
 from benchmark.measure.workbench import Delivered, Workbench
 from benchmark.packs.pack import open_pack
 from benchmark.plan.cells import Cell, Rescore
+from benchmark.registry import metric_class
+from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.store import Store
 from support.codecs.files import CODECS, FAKES, HERE, MINE, cells, conditions, sources_in, stable
 from support.files.noise import noise_images
@@ -182,6 +193,24 @@ def test_a_row_is_scored_again_from_the_stream_that_came_along(source, hire, tmp
     expected = Workbench(conditions()).carry_out(task)
     assert stable(again.row) == stable(expected.row)
     assert again.row["psnr_db"] > 0
+
+
+def test_features_that_the_driver_has_are_not_computed_again(source, tmp_path, monkeypatch):
+    (cell, *_) = cells("jpeg", [source])
+    of_driver = conditions(metrics=("inception256",), folder=tmp_path)
+    protocol = metric_class("inception256").protocol
+    driver = PayloadMaker(SimpleNamespace(put=bytes), [cell], of_driver)
+    assert driver.payload(cell)[0].delivered.kept == frozenset()
+    FeatureFolder(tmp_path).keep(ImageFeatures(protocol, source.sha256, np.zeros((1, 2))))
+    delivered = driver.payload(cell)[0].delivered
+    asked = []
+    monkeypatch.setattr(Scorer, "score", lambda *args: asked.append(args[-1]) or Scores({}))
+    bench = Workbench(conditions(folder=NOWHERE))
+    bench.carry_out(cell)
+    bench.carry_out(cell, delivered=delivered)
+    keys = (protocol, source.sha256), ("alex/1", source.sha256), (protocol, "ab")
+    found = [[is_kept(*key) for key in keys] for is_kept in asked]
+    assert found == [[False, False, False], [True, False, False]]
 
 
 def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(source, hire):

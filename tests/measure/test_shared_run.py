@@ -9,7 +9,7 @@ import pytest
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.engine.local import Finished
 from benchmark.measure.outcome import run_tasks
-from benchmark.measure.run import run
+from benchmark.measure.run import rescore, run
 from benchmark.measure.workbench import Measured
 from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
@@ -26,6 +26,29 @@ def request_of(images, tmp_path):
         )
 
     return make
+
+
+def test_a_run_gives_the_rows_that_it_stored_and_a_second_one_measures_nothing(request_of, capsys):
+    first = run(request_of())
+    assert (first.measured, first.rescored, first.failures, first.exit_code) == (6, 0, (), 0)
+    store = first.matrix.store
+    assert first.rows.equals(store.table())
+    assert {row["cell"] for row in first.rows.to_pylist()} == {cell.key for cell in first.cells}
+    second = run(request_of())
+    assert (second.measured, second.rescored) == (0, 0)
+    assert second.rows.equals(first.rows)
+    other = run(request_of(points=(f"{FAKES}:Honest.step=2",), limit=1))
+    assert (other.measured, other.rows.num_rows) == (1, 1), "rows of what was asked for alone"
+    assert capsys.readouterr() == ("", ""), "it prints nothing"
+
+
+def test_a_metric_that_finished_rows_lack_is_computed_from_their_streams(request_of):
+    run(request_of())
+    again = run(request_of(metrics=("psnr", "psnr_y")))
+    assert (again.measured, again.rescored) == (0, 6)
+    assert again.rows["psnr_y_db"].null_count == 0
+    done = rescore(request_of(metrics=("psnr", "psnr_y")))
+    assert (done.rows, done.tried, done.still_null, done.failures) == (6, 0, 0, ())
 
 
 def test_the_plan_is_announced_before_anything_is_measured_and_progress_is_told(request_of):

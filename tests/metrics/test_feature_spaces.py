@@ -200,3 +200,8 @@ def test_patches_are_the_images_own_pixels_row_by_row_the_shifted_grid_last(heig
     patches = cut_patches(pixels)
     assert len(patches) == len(expected)
     assert all(np.array_equal(*pair) for pair in zip(patches, expected, strict=True))
+
+
+def test_an_image_of_half_a_patch_more_has_a_shifted_one():
+    assert PatchSpace.patch_count(384, 384) == 2
+    assert PatchSpace.patch_count(383, 384) == PatchSpace.patch_count(384, 383) == 1

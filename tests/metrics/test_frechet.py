@@ -1,5 +1,7 @@
 """Frechet distances of sets of images, their influences against weights varied one by one."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -110,6 +112,50 @@ def test_images_of_one_patch_or_none_have_their_place(size):
     beside = frechet([empty, *reference], [empty, *decoded])
     assert beside.value == pytest.approx(whole.value, rel=1e-12)
     np.testing.assert_allclose(beside.influence, [0, *(whole.influence * 16 / 15)], atol=1e-12)
+
+
+def gaussian_images(generator, images, patches, size):
+    """Images whose patches share half of their variance, decoded with a bias, a loss and noise."""
+    shared = generator.standard_normal((images, 1, size))
+    own = generator.standard_normal((images, patches, size))
+    reference = (shared + own) * math.sqrt(0.5)
+    noise = generator.standard_normal(reference.shape)
+    return reference, 0.6 * reference + 0.5 + 0.2 * noise
+
+
+def true_distance(size):
+    return size * (0.5**2 + (1 - math.sqrt(0.6**2 + 0.2**2)) ** 2)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    generator, images, draws = np.random.default_rng(17), 80, 200
+    inside = {"images": 0, "patches": 0}
+    for _ in range(draws):
+        sets = gaussian_images(generator, images, 6, 3)
+        for unit, shape in (("images", (images, 6, 3)), ("patches", (images * 6, 1, 3))):
+            found = frechet(*(list(x.reshape(shape)) for x in sets))
+            count = len(found.influence)
+            error = math.sqrt(np.sum(found.influence**2) / (count * (count - 1)))
+            inside[unit] += abs(found.value - true_distance(3)) < 1.96 * error
+    # .95 with a standard error of .015; patches taken for independent have intervals too short.
+    assert 0.90 <= inside["images"] / draws <= 0.995
+    assert inside["patches"] / draws < 0.85
+
+
+def test_extrapolation_takes_the_bias_of_few_images_away():
+    generator = np.random.default_rng(18)
+    plain, extrapolated = [], []
+    for _ in range(40):
+        reference, _ = gaussian_images(generator, 60, 3, 24)
+        decoded = 0.8 * reference + 0.2 * generator.standard_normal(reference.shape)
+        plain.append(frechet(list(reference), list(decoded)).value)
+        extrapolated.append(frechet_at_infinity(list(reference), list(decoded)).value)
+    truth = 24 * (1 - math.sqrt(0.8**2 + 0.2**2)) ** 2
+    error = np.std(extrapolated, ddof=1) / math.sqrt(40)
+    bias = np.mean(plain) - truth
+    assert bias > 8 * error
+    assert abs(np.mean(extrapolated) - truth) < bias / 4
+    assert np.std(extrapolated) < 1.5 * np.std(plain)
 
 
 @pytest.mark.parametrize("images", [8, 9])

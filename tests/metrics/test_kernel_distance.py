@@ -62,6 +62,28 @@ def test_the_influence_of_an_image_is_the_derivative_to_its_weight():
     assert found.influence.sum() == pytest.approx(0, abs=1e-12)
 
 
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    """Independent normal sets of two means have a distance known by their first three moments."""
+    generator = np.random.default_rng(7)
+    means = np.array([0.5, 0.0, 0.2]), np.array([1.0, 0.3, 0.2])
+
+    def moment(one, other):
+        # x.y / 3 + 1 of independent normal vectors: third moment, over x with y's known
+        shift, share = one @ other / 3 + 1, 1 / 9
+        variance = share * (one @ one + other @ other + 3)
+        third = 6 * share / 3 * (one @ other)
+        return shift**3 + 3 * shift * variance + third
+
+    truth = moment(means[0], means[0]) + moment(means[1], means[1]) - 2 * moment(*means)
+    inside, draws, images = 0, 200, 150
+    for _ in range(draws):
+        sets = [generator.standard_normal((images, 1, 3)) + mean for mean in means]
+        found = kernel_distance(*map(list, sets))
+        error = np.sqrt(np.sum(found.influence**2) / (images * (images - 1)))
+        inside += abs(found.value - truth) < 1.96 * error
+    assert 0.90 <= inside / draws <= 0.995
+
+
 @pytest.mark.parametrize("block", [1, 3, 7, 1000])
 def test_blocks_do_not_show(monkeypatch, block):
     reference, decoded = image_set(np.random.default_rng(8), 6, 5, 6)

@@ -11,6 +11,7 @@ import benchmark
 from benchmark.errors import UsageError
 from benchmark.plan.request import metric_names
 from benchmark.registry import metric_class
+from benchmark.rows.merge import merge_folders
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.files.noise import effect_noise
@@ -149,6 +150,30 @@ def test_without_its_file_the_column_stays_and_nothing_breaks(here):
     frame = benchmark.load(folder)
     assert sorted(frame["mine_error"]) == values
     benchmark.summary(frame, metrics="psnr")
+
+
+def test_folders_with_and_without_the_column_are_merged(here):
+    run(metrics="psnr", results="a")
+    run("--limit", "1", results="b")
+    (merged,) = merge_folders([here / "a", here / "b"], here / "c")
+    assert merged.conflicts == ()
+    by_image = {row["image"]: row["mine_error"] for row in rows("c")}
+    assert by_image["0.png"] > 0
+    assert by_image["1.png"] is None
+
+
+def test_the_python_interface_the_check_and_the_tables_take_it(here):
+    run(results="a")
+    run(results="b")
+    (folder,) = (here / "a").iterdir()
+    frame = benchmark.load(folder)
+    means = benchmark.summary(frame, metrics=["psnr", NAME])
+    assert means["mine_error_images"].tolist() == [2, 2]
+    checked = bench("check", "a", "b", "--metrics", f"psnr,{NAME}", "--margin", f"{NAME}=2%")
+    assert "Mine" in checked.stdout, checked.stderr
+    matched = bench("match", "jpeg", "jpeg", "--dataset", folder.name, "--metric", NAME,
+                    "--results", "a")  # fmt: skip
+    assert "are the same codec" in matched.stderr
 
 
 def test_an_exception_of_the_metric_is_a_null_with_its_line_and_exit_code_1(here):

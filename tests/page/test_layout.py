@@ -4,15 +4,58 @@ import math
 
 import pytest
 
-from support.page.opened import CHROMIUM, DESKTOP, PHONE, loaded
+from benchmark.rows.store import Store
+from support.page.opened import CHROMIUM, DESKTOP, PHONE, click_point, loaded
+from support.page.results import make_page
+from support.rows.measured import row
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 
 HAND = {"has_touch": True, "is_mobile": True}
+WINDOWS = [(DESKTOP, {}), (PHONE, HAND)]
+# Codecs and variants with the longest names that are bundled, and one of a user's own file.
+NAMED = (
+    ("hyperprior", "weights=matched-whole"),
+    ("compressai", "model=bmshj2018-hyperprior:metric=ms-ssim"),
+    ("jpeg", ""),
+    ("my/folder/of/codecs/wavelet_codec.py:WaveletCodec", "threads=2"),
+)
+BROKEN_WORDS = """() => {
+    const broken = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+        const node = texts.currentNode;
+        if (!node.parentElement.checkVisibility() || node.parentElement.closest("svg")) continue;
+        for (const word of node.data.matchAll(/[\\p{L}\\p{N}]{2,40}/gu)) {
+            const range = document.createRange();
+            range.setStart(node, word.index);
+            range.setEnd(node, word.index + word[0].length);
+            const lines = new Set([...range.getClientRects()].map((one) => Math.round(one.top)));
+            if (lines.size > 1) broken.push(word[0]);
+        }
+    }
+    return broken;
+}"""
 
 
 def box_of(page, selector):
     return page.locator(selector).first.bounding_box()
+
+
+@pytest.fixture(scope="module")
+def long_names(tmp_path_factory):
+    """A page of codecs with long names, of which one has no curve."""
+    folder = tmp_path_factory.mktemp("names")
+    images = [f"kodim{number:02d}.png" for number in range(1, 5)]
+    rows = [
+        row(codec, q, image, variant=variant, command="encoder --a=1:b=2:c=3:d=4:e=5" * 3)
+        for codec, variant in NAMED
+        for q in (10, 20, 30, 40)
+        for image in images
+    ]
+    exact = {"psnr_db": math.inf}  # no number on the axis; MS-SSIM has one
+    rows += [row("raw", 8, image, **exact) for image in images]
+    Store(folder / "kodak").append(rows)
+    return make_page(folder, "kodak")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -26,6 +69,32 @@ def test_heading_chart_and_its_axis_are_seen_without_scrolling(visit, file, sche
     assert chart["height"] >= 480
     legend = box_of(page, "#legend")
     assert legend["y"] + legend["height"] <= 900
+
+
+@pytest.mark.parametrize(("viewport", "options"), WINDOWS, ids=["desktop", "phone"])
+def test_no_word_is_broken(visit, long_names, file, viewport, options):
+    page = visit(long_names, viewport, **options)
+    for summary in page.locator("details summary:visible").all():
+        summary.click()
+    assert page.evaluate(BROKEN_WORDS) == []
+    wide = "() => [document.documentElement.scrollWidth, innerWidth]"
+    assert page.evaluate(wide) == [viewport["width"]] * 2
+    page.evaluate("page.viewer.open(0, null, null, document.body)")
+    page.locator(".provenance summary").click()
+    assert page.evaluate(BROKEN_WORDS) == []
+    inside = "(box) => [box.scrollWidth, box.clientWidth]"
+    assert page.locator("#viewer").evaluate(inside) == [viewport["width"]] * 2
+
+
+def test_the_legend_has_curves_alone(visit, long_names):
+    page = visit(long_names)
+    entries = page.locator("#legend .legend-entry")
+    drawn = "() => document.getElementById('chart').chart.series.length"
+    assert (entries.count(), page.evaluate(drawn)) == (len(NAMED), len(NAMED))
+    assert "Raw" not in entries.all_inner_texts()
+    page.get_by_role("radio", name="MS-SSIM").check(force=True)
+    assert (entries.count(), page.evaluate(drawn)) == (len(NAMED) + 1, len(NAMED) + 1)
+    assert "Raw" in entries.all_inner_texts()
 
 
 def test_beside_a_point_stands_an_anchor_near_its_rate_else_the_nearest_codec(visit, file, data):
@@ -82,3 +151,15 @@ def test_a_phone_shows_the_picture_first_then_the_table(visit, file, scheme):
         places.append(page.evaluate("document.activeElement.getBoundingClientRect().top"))
     within = [top for top in places[3:] if top is not None]
     assert within == sorted(within)
+
+
+def test_turning_a_phone_arranges_the_viewer_anew(visit, file, data):
+    page = visit(file)
+    click_point(page, data)
+    below = """() => page.by("panes").getBoundingClientRect().top
+        > page.by("mode-choice").getBoundingClientRect().top"""
+    assert page.evaluate(below)
+    page.set_viewport_size(PHONE)
+    page.wait_for_function(below.replace("\n        > page", " < page"))
+    page.set_viewport_size(DESKTOP)
+    page.wait_for_function(below)

@@ -134,6 +134,27 @@ def test_forward_opens_again_and_back_from_a_link_stays_on_the_page(follow, file
     assert opened(page) == now
 
 
+def test_a_close_event_that_comes_after_forward_closes_nothing(follow, file, data):
+    """A browser on a busy machine reports the close only once the viewer is open again."""
+    page = follow(f"{data['dataset']}/webp/quality=40/spoon.png")
+    now = opened(page)
+    page.evaluate("document.querySelector('#viewer').dispatchEvent(new Event('close'))")
+    assert opened(page) == now
+    assert page.url.startswith(f"{file.as_uri()}#")
+
+
+def test_an_edited_address_moves_the_open_viewer(follow, data):
+    page = follow(f"{data['dataset']}/webp/quality=40/spoon.png")
+    opened(page)
+    page.evaluate(f"location.hash = '{data['dataset']}/jpeg2000/ratio=24/cup.png'")
+    page.wait_for_function(
+        "() => document.getElementById('viewer-title').textContent.includes('24')"
+    )
+    assert opened(page)[:2] == ("JPEG 2000 ratio=24", "cup.png")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#viewer", state="hidden")
+
+
 def test_the_link_can_be_copied_or_is_said_to_be_in_the_address_bar(visit, file, data):
     page = visit(file)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])

@@ -8,6 +8,7 @@ from benchmark.figures.style import contrast
 from benchmark.rows.store import Store
 from support.page.opened import CHROMIUM, PHONE, loaded, number_of, place_of
 from support.page.results import HOSTILE, IMAGES, data_of, make_page, make_page_of_sets
+from support.processes import until
 from support.rows.measured import row
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
@@ -175,6 +176,21 @@ def test_a_published_curve_is_found_and_its_hover_names_the_source(visit, kodak)
     assert vtm["points"][3]["reference"] in said
 
 
+def test_open_markers_are_published_and_a_star_is_explained(visit, kodak):
+    page = visit(kodak)
+    assert all(curve["filled"] for curve in curves_of(page).values())
+    page.locator("#find-curve input").fill("vtm compressai")
+    page.keyboard.press("Enter")
+    assert not curves_of(page)["VTM (CompressAI)"]["filled"]
+    caption = page.locator("#curve-caption").inner_text()
+    assert "Open markers: published." in caption
+    assert "* a trial." in caption
+    page.locator("#all-points summary").click()
+    page.locator("button[data-point]").first.click()
+    absent = page.locator("#panes .absent").first.inner_text()
+    assert "was not kept; `bench run --codecs jpeg" in absent
+
+
 def test_a_metric_of_sets_has_its_interval_and_no_number_of_an_image(visit, tmp_path):
     file = tmp_path / "page.html"
     values = np.array(make_page_of_sets(file))
@@ -307,3 +323,11 @@ def test_a_phone_shows_all_of_it_in_both_themes(visit, file, data, scheme):
     assert outside == []
     page.locator("#viewer-close").tap()
     assert not page.locator("#viewer").is_visible()
+
+
+def test_the_theme_changes_with_the_readers(visit, file):
+    page = visit(file, color_scheme="light")
+    assert curves_of(page)["JPEG"]["colour"] == "#000000"
+    page.emulate_media(color_scheme="dark")
+    assert until(lambda: curves_of(page)["JPEG"]["colour"] != "#000000", 20)
+    assert contrast(curves_of(page)["JPEG"]["colour"], colours(page)[1]) >= 4.5

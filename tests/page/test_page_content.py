@@ -155,6 +155,22 @@ def test_what_failed_and_what_made_it_is_said(page):
         assert said in text
 
 
+def test_of_42_codecs_eight_are_shown_first_and_the_page_is_below_2_mb(tmp_path):
+    names = [f"kodim{number:02d}.png" for number in range(1, 25)]
+    rows = [
+        row("jpeg", q, name, variant=f"subsampling={number}" * bool(number))
+        for number in range(42)
+        for q in (10, 20, 30, 40, 50, 60)
+        for name in names
+    ]
+    Store(tmp_path / "kodak").append(rows)
+    page = make_page(tmp_path, "kodak")
+    data = data_of(page)
+    assert len(data["codecs"]) == 42
+    assert len(data["shown"]["codecs"]) == 8
+    assert page.stat().st_size < 1_000_000  # crops are at most .9 MB more, other metrics too
+
+
 def test_numbers_of_single_images_are_left_out_before_a_page_grows(page):
     whole = data_of(page)
     shown = whole["shown"]["codecs"] = [2, 1]

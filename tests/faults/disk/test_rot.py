@@ -209,6 +209,15 @@ def test_a_damaged_record_is_a_sentence_and_the_others_are_read(results, content
     assert len(told) == 1
 
 
+def test_a_report_ignores_a_damaged_record(images, results):
+    (record,) = store_in(results).folder.glob("runs/*.json")
+    record.write_text("{")
+    done = bench("report", "--dataset", images, "--results", results, "--metrics", "psnr")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(str(record)) == 1
+    assert "Traceback" not in done.stderr
+
+
 def test_doctor_names_what_is_damaged_missing_or_without_a_checksum(results, tmp_path):
     store = store_in(results)
     assert [(one.wrong, one.findings) for one in verify_results(results)] == [(False, ())]
@@ -235,6 +244,18 @@ def test_doctor_names_what_is_damaged_missing_or_without_a_checksum(results, tmp
     nothing = bench("doctor", tmp_path / "none")
     assert nothing.returncode == 2
     assert nothing.stderr.count("bench: ") == 1
+
+
+def test_doctor_names_a_run_whose_name_no_file_can_have(results):
+    store = store_in(results)
+    named = store.versions().slice(0, 1)
+    place = named.schema.get_field_index("run")
+    run = 300 * "x"
+    for path in store.folder.glob("per_image/*"):
+        path.unlink()
+    write_shard(store.folder / "per_image", named.set_column(place, "run", pa.array([run])))
+    ((missing,),) = (one.findings for one in verify_results(results))
+    assert (missing.path, missing.state) == (str(store.folder / "runs" / f"{run}.json"), "missing")
 
 
 def test_doctor_reads_no_stream_beyond_the_limit_of_any_file(results):

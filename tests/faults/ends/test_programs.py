@@ -88,6 +88,21 @@ SAID = {
 }
 
 
+def test_a_program_that_floods_its_output_is_a_failed_row(images, tmp_path, record_property):
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    codecs = [codec(scripts, name, script, "0") for name, script in FLOODS.items()]
+    done = bench_run(codecs, images, tmp_path / "results", "--jobs", "1")
+    rows = {row["variant"]: row for row in rows_of(tmp_path / "results")}
+    losses = abs(len(FLOODS) - sum(row["status"] == "failed" for row in rows.values()))
+    for variant, row in rows.items():
+        (name,) = [one for one in FLOODS if f"name={one}" in variant.split(":")]
+        losses += SAID[name] not in row["reason"] or len(row["reason"]) > 3000
+    tell(record_property, "external encoders that misbehave", len(FLOODS), len(FLOODS), losses)
+    assert losses == 0, [row["reason"][:200] for row in rows.values()]
+    assert done.returncode == 1
+
+
 ALONE = """
 import sys
 import numpy as np

@@ -23,6 +23,7 @@ from benchmark.rows.store import Store
 from benchmark.system.backbone import ALEXNET
 from benchmark.system.foreign_files import (
     LARGEST_EXTENSION_BYTES,
+    BadTar,
     files_of_tar,
     load_tensors,
     open_regular,
@@ -142,6 +143,16 @@ def test_a_tar_with_hostile_extended_headers_is_refused(tmp_path, header):
     passed_over = header is HEADERS["a number that does not end"] and "`format`" in said
     assert passed_over or "neither a folder nor a whole uncompressed tar" in said
     assert said.count("\n") == 1
+
+
+def test_a_name_of_a_tar_is_shown_in_part():
+    """Of bytes that are no text, each takes six characters."""
+    member = tarfile.TarInfo("\udcff" * 255)
+    member.size = 1 << 20
+    header = member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    with pytest.raises(BadTar, match="reaches beyond its end") as refusal:
+        list(files_of_tar(io.BufferedReader(io.BytesIO(header))))
+    assert len(str(refusal.value)) < 500
 
 
 def test_a_tar_that_others_write_is_read(tmp_path):

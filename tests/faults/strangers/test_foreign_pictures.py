@@ -3,6 +3,8 @@
 import io
 import itertools
 import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -79,6 +81,34 @@ def test_a_whole_black_picture_is_read(tmp_path, size, mode):
     Image.new(mode, size).save(path)
     assert not read_png(path).any()
     assert read_image(path).pixels.shape == (size[1], size[0], 3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (16, 9), (3, 8)])
+def test_a_black_interlaced_picture_is_read_where_all_of_it_is_there(tmp_path, size):
+    """The order of PNG's seven passes, written out (PNG, 8.2)."""
+    order = ["16462646", "77777777", "56565656", "77777777"] * 2
+    order[4] = "36463646"
+    bytes_there = 0
+    for number in "1234567":
+        rows = [sum(order[y % 8][x % 8] == number for x in range(size[0])) for y in range(size[1])]
+        bytes_there += sum(1 + in_row for in_row in rows if in_row)
+
+    def interlaced(length):
+        whole = png(0, height=size[1], width=size[0], mode="L")
+        header = struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 1)
+        data = zlib.compress(bytes(length))
+        chunks = ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
+        return whole[:8] + b"".join(
+            struct.pack(">I", len(one)) + kind + one + struct.pack(">I", zlib.crc32(kind + one))
+            for kind, one in chunks
+        )
+
+    path = tmp_path / "a.png"
+    path.write_bytes(interlaced(bytes_there))
+    assert not read_png(path).any()
+    path.write_bytes(interlaced(bytes_there - 1))
+    with pytest.raises(ImageRefused):
+        read_png(path)
 
 
 def test_a_small_file_of_very_many_pixels_is_refused(tmp_path):

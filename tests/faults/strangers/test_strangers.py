@@ -1,20 +1,22 @@
 """Packs and checkpoints from strangers: no code runs, nothing grows or is written elsewhere."""
 
 import io
+import json
 import re
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from benchmark.codec_spec import CodecSpec
-from benchmark.errors import BadPack, BenchError, DamagedResults
+from benchmark.codec_spec import CodecSpec, load_codec
+from benchmark.errors import BadPack, BenchError, DamagedResults, UnknownName, UsageError
 from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.packs.contents import import_pack
 from benchmark.packs.export_pack import export_pack
 from benchmark.packs.pack import LARGEST_INDEX_BYTES, open_pack
 from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
+from benchmark.plan.select import select
 from benchmark.rows.codecs import EVERY
 from benchmark.rows.store import Store
 from support.files.noise import effect_noise
@@ -171,6 +173,34 @@ def test_members_elsewhere_are_never_written(whole, tmp_path):
     assert taken_in(path, tmp_path / "results")
     assert {one.name for one in tmp_path.iterdir()} == {"in", "results"}
     assert not Path("/tmp/rdrbench-escaped").exists()
+
+
+@pytest.mark.parametrize(
+    ("codec", "variant"),
+    [
+        ("subprocess:Popen", "args=touch"),
+        ("command", r"decode=touch {in} {out}:encode=cp {in} {out}:values=1"),
+        ("./mine.py:Mine", ""),
+    ],
+)
+def test_a_pack_that_names_what_to_run_is_not_run(whole, codec, variant, tmp_path):
+    def renamed(text):
+        told = json.loads(text)
+        told["codecs"][0] |= {"codec": codec, "variant": variant}
+        return json.dumps(told)
+
+    def rows(text):
+        return text.replace("\njpeg,,", f"\n{codec},{variant},")
+
+    pack = open_pack(spoilt(whole, tmp_path / "pack", index=renamed, rows=rows))
+    with pytest.raises(UsageError, match=codec):
+        pack.to_run(EVERY)
+    selection = select(["all"], {}, [pack])
+    assert CodecSpec.of(codec, variant) not in {one.spec for one in selection.contenders}
+    assert any(name.startswith(codec) for name, *_ in selection.skipped)
+    if codec.startswith("subprocess"):
+        with pytest.raises(UnknownName, match="No codec 'subprocess:Popen'"):
+            load_codec(CodecSpec.of(codec, variant))
 
 
 def test_a_store_of_a_stranger_is_rows_and_nothing_else(tmp_path):

@@ -5,13 +5,17 @@ import pytest
 import torch
 from pytorch_msssim import ms_ssim as multi_scale_peer
 from pytorch_msssim import ssim as one_scale_peer
+from scipy.ndimage import correlate1d
+from skimage.metrics import structural_similarity
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.perceptual.ms_ssim import (
+    HALF_WINDOW,
     MARGIN_PX,
     MSSSIM,
     SSIM,
+    blur,
     strips,
 )
 from support.metrics.cases import through_jpeg, value
@@ -90,6 +94,18 @@ def test_structure_that_is_turned_round_counts_as_nothing_or_less(coffee):
     assert found < -0.5
 
 
+def test_scikit_image_gives_the_same_mean_of_the_windows_that_fit(photo):
+    decoded = through_jpeg(photo, 20)
+    theirs = [
+        structural_similarity(
+            photo[..., channel].astype(float), decoded[..., channel].astype(float),
+            gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255,
+        )
+        for channel in range(3)
+    ]  # fmt: skip
+    assert value(SSIM(), photo, decoded) == pytest.approx(np.mean(theirs), abs=1e-5)
+
+
 def test_the_path_through_torch_gets_the_same_value(photo):
     decoded = through_jpeg(photo, 20)
     found = value(MSSSIM(device="cpu:0"), photo, decoded)
@@ -114,3 +130,18 @@ def test_an_image_too_small_has_no_value_and_a_reason_and_a_cropped_one_is_refus
 def test_a_view_of_pixels_is_compared_like_a_copy(kind, coffee):
     source, decoded = coffee[::-1, ::-2], through_jpeg(coffee, 30)[::-1, ::-2]
     assert value(kind(), source, decoded) == value(kind(), source.copy(), decoded.copy())
+
+
+@pytest.mark.parametrize("height", [11, 12, 26, 27, 41, 42, 43])
+@pytest.mark.parametrize("width", [11, 26, 27, 42, 58])
+def test_the_blur_is_a_gaussian_wherever_its_window_fits(height, width):
+    planes = np.random.default_rng(3).uniform(0, 255, (2, height, width))
+    window = np.array([*HALF_WINDOW, *HALF_WINDOW[-2::-1]], np.float32).astype(np.float64)
+    expected = correlate1d(correlate1d(planes, window, axis=1), window, axis=2)[:, 5:-5, 5:-5]
+    np.testing.assert_allclose(blur(planes), expected, rtol=1e-12)
+
+
+def test_the_window_is_a_gaussian_of_deviation_one_and_a_half():
+    exact = np.exp(-(np.arange(-5, 1) ** 2) / (2 * 1.5**2))
+    exact /= 2 * exact.sum() - exact[-1]
+    np.testing.assert_allclose(HALF_WINDOW, exact, rtol=2**-21)  # a few roundings of float32

@@ -11,6 +11,7 @@ from benchmark.metrics.perceptual.ssimulacra2 import (
     BLUR_SIGMA,
     SSIMULACRA2,
     WEIGHTS,
+    blur,
 )
 
 
@@ -88,6 +89,12 @@ def recursion(signal):
         before, last = last, fresh
         found.append(fresh.sum())
     return found[radius - 1 :]
+
+
+def test_the_blur_is_the_recursive_filter_in_both_directions():
+    planes = np.random.default_rng(2).random((2, 23, 31))
+    expected = np.apply_along_axis(recursion, 2, np.apply_along_axis(recursion, 1, planes))
+    np.testing.assert_allclose(blur(planes), expected, rtol=1e-9)
 
 
 def test_odd_sides_and_the_smallest_have_a_score_and_smaller_ones_a_reason(coffee):

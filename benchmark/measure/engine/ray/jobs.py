@@ -15,6 +15,8 @@ from benchmark.measure.engine.ray.worker import Hello, NeededCodec
 from benchmark.measure.workbench import Conditions, Delivered
 from benchmark.packs.pack import STREAMS, Pack, open_pack
 from benchmark.plan.cells import Cell, Task, bundles
+from benchmark.registry import FEATURE_SPACES, metric_class
+from benchmark.rows.features import FeatureFolder
 from benchmark.rows.store import Store
 from benchmark.user_file import file_of, names_file
 
@@ -29,6 +31,9 @@ class PayloadMaker:
 
     def __init__(self, ray: Any, tasks: Sequence[Task], conditions: Conditions) -> None:
         self._ray = ray
+        self._features = FeatureFolder(conditions.folder)
+        spaces = (name for name in conditions.metrics if name in FEATURE_SPACES)
+        self._protocols = [str(metric_class(name).protocol) for name in spaces]
         self._left = Counter(task.image_sha256 for task in tasks)
         self._images: dict[str, Any] = {}  # references, by the sha256 of the pixels
         self._open_pack = cache(open_pack)
@@ -55,6 +60,9 @@ class PayloadMaker:
                     raise ImageRefused(f"{file.name} is empty")
                 self._images[sha256] = self._ray.put(data)
             image = self._images[sha256]
+            kept = ((protocol, sha256) for protocol in self._protocols)
+            features = frozenset(pair for pair in kept if self._features.has(*pair))
+            delivered = delivered._replace(kept=features)
         return Payload(task, delivered), image
 
     def done(self, task: Task) -> None:
