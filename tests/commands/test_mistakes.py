@@ -22,13 +22,16 @@ MISTAKES = {
         tradeoff jpg jpeg --dataset ./photos --realism ms_ssim
         check --codec jpg --against results --dataset ./photos
         baseline save v1 --codecs jpg
+        pack export out.tar --codecs jpg
         export images --to out --dataset ./photos --codecs jpg
         encode in.png out.jpg --codec jpg
+        audit colour-round-trip --codecs jpg --dataset ./photos
         train --recipe smoke --data sample --out out --model jpg
         fetch jpg
     """,
     "bad option of a codec": """
         run --codecs jpeg:subsampling=1 --dataset ./photos
+        check --codec jpeg:speed=1 --against results --dataset ./photos
         audit colour-round-trip --codecs avif:tune=x --dataset ./photos
         fetch compressai:model=x:metric=mse
     """,
@@ -43,41 +46,57 @@ MISTAKES = {
     """,
     "unknown dataset": """
         run --codecs jpeg --dataset kodac
+        rescore --dataset kodac
+        report --dataset kodac
         figures rd --dataset kodac
         figures new new.toml --dataset kodac
+        match jpeg jpeg --dataset kodac
         check --codec jpeg --against results --dataset kodac
         baseline save v1 --dataset kodac
         published check --dataset kodac
+        pack export out.tar --codecs jpeg --dataset kodac
+        export images --to out --dataset kodac
         audit decode results --dataset kodac
+        audit pack jpeg.tar --dataset kodac
         fetch kodac
         train --recipe smoke --data kodac --out out
         ablation gan --recipe smoke --data kodac --out out
     """,
     "missing folder": """
         run --codecs jpeg --dataset ./nowhere
+        rescore --dataset ./nowhere
         report --dataset ./nowhere
         check --codec jpeg --against results --dataset ./nowhere
+        check --codec jpeg --against ./nowhere
+        check ./nowhere results
         check results ./nowhere
+        audit pack jpeg.tar --dataset ./nowhere
         train --recipe smoke --data ./nowhere --out out
         merge nowhere --into out
     """,
     "folder without images": """
         run --codecs jpeg --dataset ./empty
+        rescore --dataset ./empty
         audit pack jpeg.tar --dataset ./texts
         train --recipe smoke --data ./texts --out out
     """,
     "unknown metric": """
         run --codecs jpeg --dataset ./photos --metrics psnrr
+        report --metrics psnrr
         match jpeg jpeg --dataset ./photos --metric psnrr
         tradeoff jpeg raw --dataset ./photos --distortion psnrr
+        check --codec jpeg --against results --metrics psnrr
+        audit pack jpeg.tar --metrics psnrr
         audit rows results --metrics psnrr
         ablation gan --recipe smoke --data sample --out out --metrics psnrr
     """,
     "unknown device": """
         run --codecs jpeg --dataset ./photos --device gpu
+        rescore --dataset ./photos --device gpu
         audit decode results --device gpu
         train --recipe smoke --data sample --out out --device gpu
         encode photo.png out.crdr --device gpu
+        decode notes.txt out.png --device gpu
     """,
     "number that is none, or out of range": """
         run --jobs 0
@@ -89,20 +108,28 @@ MISTAKES = {
         figures realism --dataset ./photos --bpp -1
         figures crops --dataset ./photos --box=-1,2,3,4
         train --recipe smoke --data sample --out out --model hyperprior --lmbda -1
+        train --recipe smoke --data sample --out out --suite matched --learning-rate -1
         encode photo.png out.crdr --q 9
+        encode photo.png out.crdr --bpp 0
         checkpoint card notes.txt --steps -1
         checkpoint info notes.txt
         run --codecs ours:beta=0:effort=9 --dataset ./photos
+        checkpoint import notes.txt --steps -1
     """,
     "unknown word for an option or argument": """
         run --engine cloud
+        run --codecs jpeg --dataset ./photos --points jpeg
         run --codecs jpeg --dataset ./photos --points jpeg.quality=x
         run --codecs jpeg --dataset ./photos --points webp.quality=5
         report --style loud --metrics psnr
+        report --width wide --metrics psnr
+        report --label jpg=J --metrics psnr
         report --published nobody --metrics psnr
         figures crdr --only curves
         figures complexity --dataset ./photos --cost money
+        figures rd --dataset ./photos --images none
         figures bd --dataset ./photos --codecs jpeg --anchor vtm
+        figures bd broken.toml
         check results v9
         tradeoff jpeg raw --dataset ./photos --realism ms_ssim --build zz
         train --recipe dawn --data sample --out out
@@ -110,6 +137,7 @@ MISTAKES = {
         ablation generator --recipe smoke --data sample --out out
         ablation gan --recipe smoke --data sample --out out --variants wgan
         encode photo.png out.crdr --q 1 --q-map photo.png
+        encode photo.png out.crdr --q 1 --bpp 0.2
         encode photo.png out.jpg --codec jpeg --effort 1
         encode photo.png out.crdr --effort 1 --search-for speed
         decode notes.txt out.jpg
@@ -121,10 +149,14 @@ MISTAKES = {
         match jpeg jpeg --dataset ./photos --metric psnr,ms_ssim
     """,
     "results folder that is not there": """
+        rescore --dataset ./photos --results nowhere
+        report --results nowhere
         check nowhere nowhere
         baseline list --results nowhere
+        pack export out.tar --codecs jpeg --results nowhere
         export codec-compare --to out --dataset ./photos --results nowhere
         audit decode nowhere
+        figures crdr --results nowhere
     """,
     "file that is not there": """
         run --codecs jpeg --dataset ./photos --pack nowhere.tar
@@ -132,12 +164,16 @@ MISTAKES = {
         check --codec ours --checkpoint nowhere.safetensors --against results --dataset ./photos \
             --reference-codec jpeg
         pack import nowhere.tar
+        encode nowhere.png out.crdr
         encode photo.png out.crdr --q-map nowhere.png
+        encode photo.png out.crdr --checkpoint nowhere.safetensors
         decode nowhere.crdr out.png
         checkpoint import nowhere.pth.tar
         checkpoint card nowhere.safetensors
+        checkpoint info nowhere.safetensors
         fetch kodak --from nowhere.zip --data-dir data
         train --recipe nowhere.toml --data sample --out out
+        train --recipe smoke --data sample --out out --start nowhere.safetensors
     """,
     "file of another kind": """
         run --codecs jpeg --dataset notes.txt
@@ -146,25 +182,31 @@ MISTAKES = {
             --reference-codec jpeg
         check notes.txt results
         pack import notes.txt
+        audit pack notes.txt
         encode notes.txt out.crdr
+        encode photo.png out.crdr --checkpoint notes.txt
         decode notes.txt out.png
         checkpoint import notes.txt
+        train --recipe notes.txt --data sample --out out
         train --recipe broken.toml --data sample --out out
         train --recipe smoke --data sample --out out --start notes.txt
         merge notes.txt --into out
     """,
     "target that cannot be written": """
         run --codecs jpeg --dataset ./photos --metrics psnr --results notes.txt
+        report --metrics psnr --results notes.txt
         match jpeg jpeg:optimize=1 --dataset ./photos --pairs photos
         check results results --markdown notes.txt/out.md
         pack export jpeg.tar --codecs jpeg
         figures crdr --out notes.txt
+        merge results --into notes.txt
         train --recipe smoke --data sample --out notes.txt
         encode photo.png nowhere/out.crdr
         checkpoint import notes.txt --out out.bin
     """,
     "option that is not there": """
         run --codcs jpeg
+        report --csv out.csv
         --verson
     """,
     "argument or value that is missing": """
@@ -174,7 +216,9 @@ MISTAKES = {
         fetch
         merge --into out
         pack export out.tar
+        export images
         train --recipe smoke --data sample
+        decode
         checkpoint import
     """,
     "argument too many": """
