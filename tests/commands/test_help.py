@@ -17,11 +17,17 @@ COMMANDS_OF_HELP = dict(every_command())
 # Examples that take seconds and need nothing but `sample` and what the project bundles; the others
 # are parsed, and those of docs/ are run by test_documentation.py.
 RUN = (
+    "bench list --published --json",
     "bench plan --codecs vtm --dataset clic2020 --nodes 64 --json",
     "bench run --codecs jpeg --points jpeg.quality=10,30 --metrics psnr,ms_ssim",
+    "bench rescore --dataset sample --metrics ssim",
+    "bench match vtm avif --metric ms_ssim --tolerance 1% --csv matched.csv",
+    "bench tradeoff ours vtm --realism fd_squeeze",
     "bench check results/kodak other/kodak --codec jpeg --markdown verdict.md",
     "bench baseline save v1 --codecs ours,jpeg --dataset kodak",
+    "bench audit pack webp.tar --metrics psnr --jobs 2 --json",
     "bench pack import vtm.tar",
+    "bench audit decode results --dataset sample --levels 0 --json",
     "bench export codec-compare --dataset kodak --to batches",
     "bench merge results-a results-b --into results",
     "bench encode in.png out.crdr --q-map importance.png",

@@ -19,7 +19,7 @@ from support.networks.tiny_diffusion import write_drawing
 pytestmark = pytest.mark.device
 
 METHODS = ("crdr", "charm", "elic", "ivr", "hific", "multirealism", "pqmim")
-OURS = ("beta=3.84", "beta=0:exact=1", "beta=0:effort=1", "beta=0:bpp=0.357")
+OURS = ("beta=0", "beta=3.84", "beta=0:exact=1", "beta=0:effort=1", "beta=0:bpp=0.357")
 HYPERPRIOR = "compressai:model=bmshj2018-hyperprior:weights=random"
 PIXELS = noise(70, 101)
 # Lines that may wait for the device while an image is coded: what the entropy coder, a search or
