@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,9 @@ from benchmark.analysis.comparison import (
 from benchmark.analysis.interval import ResampledCurve, image_draws, resampled_curve
 from benchmark.analysis.rate_distortion import Curve, Delta, bd_rate, curves, cut
 from benchmark.analysis.summarise import summarise
+from benchmark.metrics.frechet import frechet
 from benchmark.metrics.measure import Measure
-from support.rows.measured import sweep, table
+from support.rows.measured import row, sweep, table
 
 PSNR = Measure.named("psnr")
 MS_SSIM = Measure.named("ms_ssim")
@@ -87,6 +90,56 @@ def test_the_interval_is_of_mean_curves_made_anew_for_each_draw(measure):
     expected = [100 * np.exp(value - half) - 100, 100 * np.exp(value + half) - 100]
     assert comparison.rate_interval == pytest.approx(expected, rel=1e-6)
     assert comparison.rate_interval.low < comparison.rate.value < comparison.rate_interval.high
+
+
+def test_the_interval_of_a_frechet_distance_is_as_wide_as_leaving_images_out_says():
+    """The jackknife that computes every distance anew without one image after another."""
+    random = np.random.default_rng(11)
+    names, settings = [f"{number:02d}" for number in range(30)], range(5)
+    sources = [random.normal(random.normal(0, 0.5), 1, (60, 4)) for _ in names]
+    busy = random.lognormal(0, 0.3, len(names))
+    num_bytes, decoded = {}, {}
+    for codec, scale in (("jpeg", 1.0), ("webp", 0.8)):
+        for at in settings:
+            spread = scale * 0.5**at * busy
+            num_bytes[codec, at] = np.round(4000 * 2**at * busy * random.lognormal(0, 0.1, 30))
+            decoded[codec, at] = [
+                one + random.normal(0.3 * size, size, one.shape)
+                for one, size in zip(sources, spread, strict=True)
+            ]
+    fd = {key: frechet(sources, images) for key, images in decoded.items()}
+    rows = [
+        row(codec, at, name, num_bytes=int(num_bytes[codec, at][n]), lpips_alex=value)
+        for (codec, at), reduced in fd.items()
+        for n, (name, value) in enumerate(
+            zip(names, reduced.value + reduced.influence, strict=True)
+        )
+    ]
+    (found,) = compare(summarise(table(rows)), replace(LPIPS, of_sets=True), "jpeg")
+
+    def log_ratio(kept):
+        curves = [
+            Curve(
+                np.array([num_bytes[codec, at][kept].mean() for at in settings]),
+                -np.array(
+                    [
+                        frechet(
+                            [sources[n] for n in kept], [decoded[codec, at][n] for n in kept]
+                        ).value
+                        for at in settings
+                    ]
+                ),
+            )
+            for codec in ("jpeg", "webp")
+        ]
+        return np.log1p(bd_rate(*curves).value / 100)
+
+    everyone = np.arange(len(names))
+    assert np.log1p(found.rate.value / 100) == pytest.approx(log_ratio(everyone), rel=1e-6)
+    error = np.std([log_ratio(np.delete(everyone, n)) for n in everyone]) * np.sqrt(29)
+    low, high = np.log1p(np.array(found.rate_interval) / 100)
+    assert high - low == pytest.approx(2 * 2.045 * error, rel=0.15)  # Student's t of 29 degrees
+    assert found.images_rate.reason.startswith("it is a metric of whole sets")
 
 
 def test_codecs_that_differ_by_one_factor_on_every_image_have_no_width():

@@ -1,12 +1,14 @@
 """Pairs of streams of equal quality, against computations by hand and over the bundled rows."""
 
 import math
+from pathlib import Path
 from statistics import geometric_mean
 
 import numpy as np
 import pytest
 from scipy import stats
 
+import benchmark
 from benchmark.analysis.match import (
     Streams,
     Tolerance,
@@ -22,6 +24,8 @@ from benchmark.codec import Setting
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from support.rows.measured import PROTOCOLS, row, sweep, table
+
+ROOT = Path(__file__).parents[2]
 
 PSNR = Measure.named("psnr")
 LPIPS = Measure.named("lpips")
@@ -209,6 +213,27 @@ def test_a_tolerance_is_a_number_or_a_percentage(text):
     assert parsed("0") == Tolerance(0)
     with pytest.raises(UsageError, match="the tolerance is a number"):
         parsed(text)
+
+
+def test_bundled_rows_have_the_ratio_that_a_join_of_the_frame_has():
+    """No two settings of these codecs lie within .2 dB of each other, so no stream is contested."""
+    frame = benchmark.load(ROOT / "results" / "kodak")
+    sides = [
+        frame[frame["codec"] == codec][["image", "psnr_db", "num_bytes", "lpips_squeeze"]]
+        for codec in ("avif", "webp")
+    ]
+    joined = sides[0].merge(sides[1], on="image", suffixes=("", "_webp"))
+    joined = joined[(joined["psnr_db"] - joined["psnr_db_webp"]).abs() <= 0.1]
+    expected = geometric_mean((joined["num_bytes"] / joined["num_bytes_webp"]).astype(float))
+    (found,) = benchmark.match(frame, "avif", "webp", "psnr", tolerance=0.1).to_dict("records")
+    assert (found["pairs"], found["images"]) == (len(joined), 24)
+    assert found["images_without_match"] == 24 - joined["image"].nunique()
+    assert found["bytes_ratio"] == pytest.approx(expected, rel=1e-12)
+    assert found["bytes_ratio_low"] < expected < found["bytes_ratio_high"] < 1
+    lpips = geometric_mean((joined["lpips_squeeze"] / joined["lpips_squeeze_webp"]).astype(float))
+    assert found["lpips_squeeze_ratio"] == pytest.approx(lpips, rel=1e-12)
+    assert abs(found["psnr_db_difference"]) <= 0.1
+    assert np.isnan(found["encode_seconds_ratio"])  # precomputed
 
 
 def test_streams_are_ordered_by_image_and_rate_whatever_their_settings():

@@ -181,6 +181,13 @@ def test_a_cut_curve_ends_on_the_interpolated_curve_at_that_rate():
     assert cut(straight, 0.05).bpp.size == 0
 
 
+def test_a_cut_leaves_what_lies_above_out_of_the_bd_rate():
+    low = Curve(ANCHOR.bpp[:4], ANCHOR.quality[:4])
+    half_below = Curve(ANCHOR.bpp * [0.5, 0.5, 0.5, 0.5, 7], ANCHOR.quality)
+    found = bd_rate(cut(low, 0.8), cut(half_below, 0.4))
+    assert found.value == pytest.approx(-50, abs=1e-9)
+
+
 def test_the_overlap_is_the_share_of_both_ranges_and_less_than_half_is_marked():
     # Two ranges of 12 dB, moved by s, share (12 - s) of (12 + s): half at s = 4.
     for shift_db in (3.9, 4.1):
@@ -269,3 +276,8 @@ def test_curves_run_from_low_rate_to_high_by_the_bpp_of_the_metrics_images():
     assert rates == sorted(rates)
     assert all(point.means["ms_ssim"].images == 2 for point in points)
     assert rates[0] != points[0].bpp
+
+
+def test_a_measure_knows_its_metric():
+    assert (Measure.named("psnr"), Measure.named("ms_ssim")) == (PSNR, MS_SSIM)
+    assert Measure.named("lpips").better == "lower"

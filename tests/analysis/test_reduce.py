@@ -14,6 +14,7 @@ import pytest
 
 from benchmark import registry
 from benchmark.analysis.reduce import with_distribution_metrics
+from benchmark.analysis.stored import read_results
 from benchmark.analysis.summarise import summarise
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.datasets.image import read_image
@@ -233,6 +234,14 @@ def test_common_restricts_a_set_to_the_images_that_all_points_have(tmp_path, sou
     found = table.filter(pc.equal(table["setting_value"], 64.0))["shift"].drop_null().to_pylist()
     honest = expected(sources[:2], 64)
     assert sorted(found) == pytest.approx(sorted([*honest, *honest]), abs=1e-5)
+
+
+def test_two_commands_agree_through_the_store(tmp_path, sources):
+    store = measure(tmp_path, sources)
+    stored = read_results(tmp_path, "test", "all", ("psnr", "shift"))
+    assert [p.means["shift"].value for p in stored.summary.points] == pytest.approx(
+        [values(store, "shift")[p.setting.value].value for p in stored.summary.points], abs=1e-12
+    )
 
 
 def test_a_damaged_feature_file_is_made_again_not_believed(tmp_path, sources):

@@ -164,6 +164,8 @@ def read_record(run: Path) -> RunRecord:
 def _record(content: bytes) -> RunRecord:
     stored = msgspec.json.decode(content, type=dict[str, Any])
     fields, subject = stored["recipe"], msgspec.convert(stored["subject"], Subject)
+    if "architecture" not in stored["subject"]:
+        raise ValueError("it names no architecture, as records of versions before 0.1.0")
     name, stages = fields.pop("name"), fields.pop("stages")
     recipe = recipe_from(name, {**fields, "stage": stages})
     return RunRecord(subject, recipe, int(stored["photographs"]))

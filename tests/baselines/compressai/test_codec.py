@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from baselines.compressai import weights as compressai_weights
-from baselines.compressai.codec import CompressAI
+from baselines.compressai.codec import CompressAI, padding
 from baselines.compressai.container import pack, unpack
 from baselines.compressai.weights import QUALITIES, importable
 from benchmark.codec import Pixels, Setting
@@ -120,6 +120,16 @@ def test_the_layers_are_said_in_every_row_and_are_networks_of_their_own(tmp_path
     assert {"InPlaceGDN", "ListedGaussian"} <= layers[1]
     with pytest.raises(BadOption, match="accelerated=2: it is 0 or 1"):
         CompressAI(model="mbt2018-mean", checkpoint=path, accelerated=2)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 64), (63, 65), (512, 768), (300, 451)])
+def test_padding_is_that_of_compressais_evaluation(size):
+    with importable():
+        from compressai.ops import compute_padding
+    height, width = size
+    left, top, wide, high = padding(width, height)
+    expected, _ = compute_padding(height, width, min_div=64)
+    assert (left, wide - width - left, top, high - height - top) == expected
 
 
 def test_published_files_that_are_here_make_the_sweep_and_missing_ones_are_told(

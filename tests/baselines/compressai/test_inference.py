@@ -1,10 +1,16 @@
+import copy
+
 import pytest
 import torch
+from torch import nn
 
 from baselines.compressai.inference import (
     PIECE_PIXELS,
+    ChannelsLast,
     InPlaceGDN,
     ListedGaussian,
+    SubPixelDeconvolution,
+    accelerate,
 )
 from baselines.compressai.weights import importable
 
@@ -34,6 +40,15 @@ def test_gdn_in_place_gives_the_numbers_of_compressai(inverse, size):
         assert torch.allclose(InPlaceGDN(stock)(inputs.clone()), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 6), (5, 4)])
+def test_interleaved_convolution_is_the_transposed_one(size):
+    stock = nn.ConvTranspose2d(6, 3, 5, stride=2, padding=2, output_padding=1)
+    inputs = one_thread_noise(2, 6, *size)
+    with torch.no_grad():
+        difference = SubPixelDeconvolution(stock)(inputs) - stock(inputs)
+    assert difference.abs().max() < 1e-6  # float32 sums of 150 products below 1
+
+
 def test_a_scale_on_the_edge_of_two_tables_takes_the_one_that_compressai_takes():
     from compressai.entropy_models import GaussianConditional
     from compressai.models.base import get_scale_table
@@ -61,3 +76,20 @@ def test_strings_of_the_listed_gaussian_are_those_of_compressai():
     assert torch.equal(
         listed.decompress(strings, indexes, means=means), torch.round(latents - means) + means
     )
+
+
+def test_a_network_is_changed_where_it_is_slow_and_nowhere_else():
+    from compressai.models import ScaleHyperprior
+
+    stock = ScaleHyperprior(8, 12)
+    stock.update()
+    fast = accelerate(copy.deepcopy(stock))
+    kinds = {type(module) for module in fast.modules()}
+    assert {InPlaceGDN, SubPixelDeconvolution, ListedGaussian, ChannelsLast} <= kinds
+    assert "GDN" not in {kind.__name__ for kind in kinds}
+    assert repr(fast.h_s) == repr(stock.h_s)  # what decides the tables is CompressAI's own
+
+
+def test_a_transform_in_channels_last_order_gives_back_the_usual_order():
+    transform = ChannelsLast(nn.Conv2d(3, 4, 3, padding=1))
+    assert transform(one_thread_noise(1, 3, 6, 5)).is_contiguous()

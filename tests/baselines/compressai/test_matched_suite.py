@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from baselines.compressai.config import ZooConfig
 from baselines.compressai.matched import (
     LAMBDAS,
     LEARNING_RATE,
@@ -14,6 +15,8 @@ from baselines.compressai.matched import (
     single_rate,
 )
 from baselines.compressai.weights import find_matched
+from baselines.neural.cost import macs_per_pixel
+from baselines.neural.crdr.architecture import NAMED
 from baselines.neural.training.recipe import load_recipe
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
@@ -79,6 +82,13 @@ def test_a_recipe_for_one_rate_is_taken_as_it_is(place):
     own = replace(recipe.stages[0], kind="single_rate", lambdas=(1.0,), clip_norm=7.0)
     made = single_rate(replace(recipe, stages=(own,)), lmbda=0.0067)
     assert made.stages == (replace(own, lambdas=(150 / (0.0067 * 255**2),)),)
+
+
+def test_a_hyperprior_has_the_work_of_ours():
+    for size in ("tiny", "micro", "small"):
+        widths = matched_widths(size)
+        work = macs_per_pixel("compressai", ZooConfig("bmshj2018-hyperprior", widths))
+        assert work == pytest.approx(macs_per_pixel("crdr", NAMED[size]), rel=0.01)
 
 
 def test_a_suite_continues_with_the_next_network_and_the_harness_finds_all_of_them(

@@ -52,6 +52,16 @@ def net(codec):
     return network(codec._sources[1])
 
 
+def test_transforms_have_as_many_parameters_as_hific_of_this_project(net):
+    """`tests/baselines/neural/hific` counts as many in the network of the published size."""
+
+    def count(module):
+        return sum(one.numel() for one in module.parameters())
+
+    assert count(net.encoder) == 7_423_420
+    assert count(net.decoder) == 156_774_683
+
+
 def test_streams_and_pictures_are_those_of_the_package_to_the_last_bit(net, codec, crop, stream):
     image = torch.from_numpy(crop.copy()).permute(2, 0, 1)[None] / 255
     with torch.no_grad():

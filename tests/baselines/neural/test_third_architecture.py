@@ -13,12 +13,17 @@ from baselines.neural.architecture import ARCHITECTURES, load_architecture
 from baselines.neural.checkpoint.card import Card, card_path, load_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
 from baselines.neural.checkpoint_codec import CheckpointCodec
+from baselines.neural.cost import macs_per_pixel
 from baselines.neural.inference import padded, to_images
 from baselines.neural.picture_codec import PictureCodec
+from baselines.neural.training import recipe as recipes
 from benchmark import registry
-from benchmark.errors import Unavailable, UnknownName
+from benchmark.codec import Setting
+from benchmark.codec_spec import load_codec, parse_codec
+from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from support.added.factorised import Widths
 from support.networks.tiny_checkpoint import noise
+from support.training.tiny_runs import bench, write_photographs
 
 
 class FactorisedCodec(CheckpointCodec):
@@ -64,6 +69,65 @@ def test_a_stream_decodes_to_the_picture_of_the_latents_that_were_coded(codec, s
     assert len(latents.round().unique()) > 2
     levels = ((images + 1) * 127.5).round().clamp(0, 255).permute(1, 2, 0).numpy()
     assert np.array_equal(decoded, levels)
+
+
+def test_its_work_is_counted_without_a_word_of_its_own():
+    config = Widths(8, 6)
+    expected = 2 * (3 * 8 * 25 / 4 + 8 * 6 * 25 / 16)
+    assert macs_per_pixel("factorised", config) == expected
+
+
+def load(spec):
+    return load_codec(parse_codec(spec))
+
+
+def test_its_codec_is_a_class_with_a_name(codec, tmp_path, monkeypatch):
+    with pytest.raises(Unavailable, match=r"no weight file factorised\.safetensors"):
+        load("factorised")
+    with pytest.raises(Unavailable, match="no checkpoint elsewhere"):
+        load("factorised:checkpoint=elsewhere")
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    path = tmp_path / "factorised.safetensors"
+    for found in (load("factorised"), load(f"factorised:checkpoint={path}")):
+        pixels, (setting,) = noise(61, 70), found.sweep
+        data = found.encode(pixels, setting)
+        assert data == codec.encode(pixels)
+        assert np.array_equal(found.decode(data), codec.decode(data))
+        info = found.describe()
+        assert info.caveat == "untrained"
+        assert info.fingerprint == load_card(path).sha256
+    with pytest.raises(BadOption, match="factorised takes level=0, not level=1"):
+        found.encode(pixels, Setting("level", 1))
+
+
+def test_a_codec_refuses_the_checkpoint_of_another_architecture(codec, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(FactorisedCodec, "name", "another")
+    with pytest.raises(Unavailable, match="holds a network of factorised"):
+        load(f"factorised:checkpoint={tmp_path / 'factorised.safetensors'}")
+
+
+def test_a_recipe_of_the_architecture_trains_the_checkpoint_that_its_codec_finds(
+    tmp_path, monkeypatch
+):
+    write_photographs(tmp_path)
+    recipe = tmp_path / "recipe.toml"
+    text = (recipes.FOLDER / "smoke.toml").read_text()
+    one_stage = "[[stage]]".join(text.split("[[stage]]")[:2]).replace("steps = 20", "steps = 2")
+    recipe.write_text(f'architecture = "factorised"\n{one_stage}')
+    words = "--data", tmp_path / "photos", "--validation", tmp_path / "unseen"
+    bench("train", "--recipe", recipe, *words, "--out", tmp_path / "run")
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path / "run"))
+    found = load("factorised")
+    pixels = noise(64, 64)
+    assert found.decode(found.encode(pixels, found.sweep[0])).shape == pixels.shape
+
+
+def test_a_recipe_of_many_rates_is_refused_for_a_network_of_one(tmp_path):
+    write_photographs(tmp_path)
+    words = "--model", "factorised", "--data", tmp_path / "photos", "--out", tmp_path / "run"
+    with pytest.raises(UsageError, match="the recipe smoke cannot train factorised: a multi_rate"):
+        bench("train", "--recipe", "smoke", *words)
 
 
 def test_without_its_line_in_the_table_its_card_is_refused_by_name(codec, tmp_path, monkeypatch):

@@ -107,6 +107,34 @@ def test_a_photograph_pays_fifteen_bytes_and_a_tile_the_length_of_its_payload():
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": 1, "height": MAX_SIDE},
+        {"width": MAX_SIDE, "height": 1},
+        {"width": MAX_TILE_PIXELS // 64, "height": 64},
+        {"payloads": (bytes(100_000),)},
+        {"payloads": (b"a",) * 96, "tiling": Tiling(64, 0)},
+        {"payloads": (b"a", b""), "tiling": Tiling(704, 704)},
+        {"width": 16384, "payloads": (b"", b"\0"), "tiling": Tiling(255 * 64, 255 * 16)},
+        {
+            "width": MAX_SIDE,
+            "height": 2048,
+            "payloads": (bytes(250),) * 32,
+            "tiling": Tiling(2048, 0),
+        },
+    ],
+    ids=str,
+)
+def test_every_field_reaches_its_ends(changes):
+    stream = changed(KODAK, **{"width": 768, "height": 256, **changes})
+    if stream.tiling and len(tiles(stream.width, stream.height, stream.tiling)) != len(
+        stream.payloads
+    ):
+        stream = stream._replace(height=512)
+    assert_same(unpack(pack(stream)), stream)
+
+
+@pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"checkpoint": b"abc"}, "4 bytes"),
@@ -192,6 +220,19 @@ def test_a_stream_of_another_checkpoint_is_refused_before_its_controls_are_read(
         unpack(data, checkpoint=bytes(4))
 
 
+def test_a_tile_that_is_longer_than_the_stream_is_refused():
+    stream = Stream(b"abcd", 128, 64, HeaderControls(0, 0), (b"1234", b"5678"), Tiling(64, 0))
+    data = pack(stream)
+    at = data.index(b"\x041234")
+    for length, reason in (
+        (9, "left of 9"),
+        (0x7F, "left of 127"),
+        (0x80, "more than|left of|end"),
+    ):
+        with pytest.raises(CorruptStream, match=reason):
+            unpack(signed(data[:at] + bytes([length]) + data[at + 1 :]))
+
+
 def test_every_cut_and_every_appended_byte_is_noticed():
     whole = pack(changed(KODAK, q=np.arange(96, dtype=np.uint8).reshape(8, 12) % 16))
     for length in range(len(whole)):
@@ -231,6 +272,20 @@ def test_a_stream_that_claims_much_takes_little_memory(claim):
     finally:
         tracemalloc.stop()
     assert peak < 100_000
+
+
+def test_tiles_cover_the_image_once():
+    for width, height, tiling in (
+        (200, 130, Tiling(64, 16)),
+        (64, 1000, Tiling(128, 128)),
+        (5, 7, None),
+    ):
+        covered = np.zeros((height, width), int)
+        for left, top, across, down in tiles(width, height, tiling):
+            assert 0 < across <= width - left
+            assert 0 < down <= height - top
+            covered[top : top + down, left : left + across] += 1
+        assert (covered == 1).all()
 
 
 @pytest.mark.parametrize("grid", [Q_GRID, BETA_GRID])

@@ -12,6 +12,7 @@ from baselines.neural.bitstream.level_map import (
     decode_levels,
     encode_levels,
     level_steps,
+    map_shape,
     nearest_levels,
 )
 from baselines.neural.crdr.coder import BETA_GRID, Q_GRID
@@ -84,6 +85,13 @@ class Reference:
         return foretold + sign * distance
 
 
+def bits_per_block(levels: np.ndarray) -> float:
+    levels = levels.astype(np.uint8)
+    data = encode_levels(levels)
+    np.testing.assert_array_equal(decode_levels(data, *levels.shape), levels)
+    return 8 * len(data) / levels.size
+
+
 @settings(max_examples=200)
 @given(ANY_MAP)
 def test_what_is_encoded_is_decoded_also_by_the_reference(levels):
@@ -101,6 +109,14 @@ def test_a_constant_map_is_one_byte(level, shape):
     data = encode_levels(np.full(shape, level, np.uint8))
     assert data == bytes([level])
     assert (decode_levels(data, *shape) == level).all()
+
+
+def test_smooth_maps_cost_little_and_noise_hardly_more_than_its_four_bits():
+    noise = np.random.default_rng(0).integers(0, 16, (32, 32))
+    assert bits_per_block(np.where(DISTANCE < 8, 12, 2)) < 0.2
+    assert bits_per_block(COLUMNS // 2) < 0.2
+    assert bits_per_block(np.rint(15 * np.exp(-(DISTANCE**2) / 100))) < 1.2
+    assert 4 <= bits_per_block(noise) < 4.6
 
 
 def test_bytes_behind_a_map_are_noticed():
@@ -163,3 +179,10 @@ def test_the_nearest_level_is_the_nearest():
 def test_a_fraction_outside_the_range_has_no_level(fraction):
     with pytest.raises(ValueError, match="range"):
         nearest_levels(np.array([[0.5, fraction]]))
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"), [((1, 1), (1, 1)), ((64, 65), (2, 1)), ((768, 512), (8, 12))]
+)
+def test_a_map_covers_every_block_begun(size, shape):
+    assert map_shape(*size) == shape

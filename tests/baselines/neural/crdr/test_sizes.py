@@ -9,6 +9,8 @@ from baselines.neural.blocks.control import Control
 from baselines.neural.cost import costs, macs_per_pixel
 from baselines.neural.crdr.architecture import (
     FULL,
+    MICRO,
+    MINI,
     NAMED,
     TINY,
     CRDRArchitecture,
@@ -71,6 +73,16 @@ def products_into(macs, name):
         macs[name] += positions * module.weight.numel()
 
     return hook
+
+
+def test_the_named_sizes_stay_within_what_they_are_for():
+    parameters = {n: sum(c.parameters for c in costs("crdr", s).values()) for n, s in NAMED.items()}
+    assert parameters["full"] == 127_712_963
+    assert 8e6 <= parameters["small"] <= 12e6
+    assert parameters["micro"] <= 1e6
+    assert macs_per_pixel("crdr", MICRO) <= 20_000
+    assert parameters["mini"] <= 3e6
+    assert macs_per_pixel("crdr", MINI) <= 45_000
 
 
 def test_sizes_survive_json_and_anything_else_is_refused():

@@ -8,7 +8,7 @@ from itertools import pairwise
 import constriction
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from baselines.neural.entropy import coder
@@ -273,6 +273,19 @@ def test_a_flipped_bit_is_noticed_at_the_end_but_for_a_few_of_the_last(gaussians
         unnoticed.append(bit)
         assert not (decoded == symbols).all()
     assert len(unnoticed) <= 0.01 * 8 * len(data)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@given(st.binary(max_size=300), st.integers(0, 63))
+def test_any_bytes_give_symbols_of_16_bits_or_a_corrupt_stream(gaussians, data, row):
+    try:
+        decoder = Decoder(data)
+        symbols = decoder.take(gaussians[1], np.full((4, 50), row, np.uint8))
+    except CorruptStream:
+        return
+    assert symbols.shape == (4, 50)
+    reference = Reference(data)
+    assert reference.piece(gaussians[0], [row] * 200) == symbols.ravel().tolist()
 
 
 def test_an_escape_to_more_than_16_bits_is_noticed():

@@ -43,6 +43,34 @@ def test_all_kernels_agree_in_every_bit(sizes, tables):
     assert same(decode(paths[-1], z_symbols(2, sizes), encoded[0][0]), encoded[0][1:])
 
 
+def test_threads_and_onednn_and_memory_layout_do_not_matter(tables, monkeypatch):
+    model = network()
+    hyper, values = z_symbols(3), latents(3)
+    path = path_of(model, tables, kernel=KERNELS[0])
+    symbols, *rest = encode(path, hyper, values)
+    threads = torch.get_num_threads()
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            for kernel in KERNELS:
+                again = path_of(model, tables, kernel=kernel)
+                assert same(decode(again, hyper, symbols), rest)
+    finally:
+        torch.set_num_threads(threads)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.backends.mkldnn, "enabled", False, raising=False)
+        assert same(decode(path, hyper, symbols), rest)
+    last = torch.channels_last
+    assert same(
+        decode(
+            path_of(model.to(memory_format=last), tables),
+            hyper.contiguous(memory_format=last),
+            symbols.contiguous(memory_format=last),
+        ),
+        rest,
+    )
+
+
 FINGERPRINT = """
 import hashlib
 from support.networks import fixed_network as here

@@ -76,6 +76,24 @@ def test_few_distributions_are_in_memory_at_once_and_the_bytes_are_the_same(netw
     assert torch.equal(coder.decode(expected, 13, 9), coder.decode(expected, 13, 9))
 
 
+def test_any_bytes_give_entries_or_a_corrupt_stream(network):
+    coder, random = PqMimCoder(network), np.random.default_rng(2)
+    data = coder.encode(latents_of(network, 64, 64))
+    hostile = [
+        b"",
+        b"\0",
+        b"\1",
+        data[:-1],
+        data + b"\1",
+        random.bytes(len(data)),
+        random.bytes(400),
+    ]
+    hostile += [bytes([*data[:place], data[place] ^ 1, *data[place + 1 :]]) for place in (0, 5)]
+    for one in hostile:
+        with pytest.raises(CorruptStream):
+            coder.decode(one, 4, 4)
+
+
 def test_a_codec_writes_tiles_names_its_source_and_refuses_other_checkpoints(tmp_path, monkeypatch):
     for seed, level in enumerate((1, 2)):
         write_tiny(tmp_path / f"pqmim-{level}.safetensors", "pqmim", seed=seed)

@@ -1,11 +1,13 @@
 """The order of tokens, what a prediction may see, windows, and the cost of uniform predictions."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
 from baselines.neural.pqmim.architecture import TINY, PqMimSizes
+from baselines.neural.pqmim.model import PqMimNetwork
 from baselines.neural.pqmim.transformer import (
     Layer,
     MaskedTransformer,
@@ -137,6 +139,17 @@ def test_a_prediction_depends_on_its_window_alone_and_not_on_what_lies_outside_o
         of_whole[:, rows, columns] = True
         chosen = of_whole[stages == 3]
         assert torch.allclose(whole[chosen], alone, atol=1e-5 * float(whole.abs().max()))
+
+
+def test_uniform_predictions_cost_log2_of_the_entries_for_each_part():
+    torch.manual_seed(0)
+    network = PqMimNetwork(TINY)
+    torch.nn.init.zeros_(network.transformer.head.weight)
+    tokens = torch.randint(TINY.entries, (2, TINY.books, 5, 9))
+    with torch.no_grad():
+        bits = network.stage_bits(tokens).sum(0)
+    exactly = 5 * 9 * TINY.books * math.log2(TINY.entries)
+    assert bits.tolist() == pytest.approx([exactly] * 2, rel=1e-6)
 
 
 def test_attention_is_biased_by_the_relative_place_and_near_at_the_start():

@@ -1,13 +1,20 @@
 """The folder of a training run: which runs it takes up, which it refuses, and the command."""
 
+import json
+import sys
+from dataclasses import asdict
+
 import pytest
 
+from baselines.neural.training import __main__ as command
 from baselines.neural.training.run import Subject, train
 from baselines.neural.training.run_folder import load_state
 from benchmark.errors import UsageError
 from support.training.fixtures import (
     CPU,
+    STAGE,
     differing,
+    of_journal,
     pictures,
     recipe_of,
     write_photographs,
@@ -44,6 +51,27 @@ def test_stages_may_be_added_behind_those_that_a_run_has(tmp_path, data):
         train(Subject(), recipe_of({}), [data], tmp_path / "grown", device="cpu")
 
 
+def test_a_run_begun_before_a_field_existed_resumes(tmp_path, data):
+    recipe = recipe_of({"steps": 2})
+    train(Subject(), recipe, [data], tmp_path, device="cpu", deadline=0.0)
+    path = tmp_path / "recipe.json"
+    record = json.loads(path.read_text())
+    del record["recipe"]["stages"][0]["map_share"], record["recipe"]["autocast"]
+    path.write_text(json.dumps(record))
+    train(Subject(), recipe, [data], tmp_path, device="cpu")
+    assert load_state(tmp_path, CPU)["step"] == 2
+    assert json.loads(path.read_text())["recipe"]["autocast"] is False
+
+
+def test_a_record_of_a_version_without_names_of_architectures_is_refused(tmp_path, data):
+    recipe = recipe_of({})
+    earlier = {"model": "compressai:mbt2018-mean", "lmbda": 0.01, "widths": [8, 12]}
+    record = {"recipe": asdict(recipe), "subject": earlier, "photographs": 3}
+    (tmp_path / "recipe.json").write_text(json.dumps(record))
+    with pytest.raises(UsageError, match=r"recipe\.json is no record of a training run"):
+        train(Subject(), recipe, [data], tmp_path, device="cpu")
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"recipe": 3, "subject": {}}'])
 def test_a_folder_whose_record_is_damaged_is_refused(tmp_path, data, content):
     (tmp_path / "recipe.json").write_text(content)
@@ -58,3 +86,15 @@ def test_what_cannot_be_trained_into_or_validated_with_is_refused(tmp_path, data
     small = [pictures(1)[0][:63]]
     with pytest.raises(UsageError, match="smaller than 64 pixels"):
         train(Subject(), recipe_of({}), [data], tmp_path / "run", validation=small, device="cpu")
+
+
+def test_the_command_trains(tmp_path, data, monkeypatch):
+    recipe = tmp_path / "short.toml"
+    lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in STAGE.items())
+    recipe.write_text(f'sizes = "tiny"\nvalidate_every_steps = 3\n[[stage]]\n{lines}\n')
+    options = ["--recipe", str(recipe), "--data", str(data), "--out", str(tmp_path / "run")]
+    validation = ["--validation", str(data / "0.png"), "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["training", *options, *validation])
+    assert command.main() == 0
+    assert load_state(tmp_path / "run", CPU)["step"] == 3
+    assert len(of_journal(tmp_path / "run", "validation_loss")) == 1

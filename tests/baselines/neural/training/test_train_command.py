@@ -157,7 +157,10 @@ def test_a_signal_reaches_the_processes_that_work_for_this_one():
     ("given", "message"),
     [
         (("--data", "nowhere"), "--data nowhere: there is no such folder or dataset"),
+        (("--device", "tpu"), "'tpu' is none of auto, cpu, cuda"),
         (("--lmbda", "0.01"), "ours takes no --lmbda"),
+        (("--model", "hyperprior"), "needs --lmbda above 0"),
+        (("--model", "hyperprior", "--lmbda", "-1"), "needs --lmbda above 0"),
         (("--model", "hyperprior", "--lmbda", "nan"), "needs --lmbda above 0"),
         (
             ("--model", "hyperprior", "--lmbda", "0.01", "--widths", "8"),

@@ -1,6 +1,7 @@
 """The encoder's search, with the bundled network: less rate and distortion for the same decoder."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from baselines.neural.bitstream.container import CHECKPOINT_BYTES, unpack
 from baselines.neural.checkpoint.card import load_card
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.crdr import refine
+from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.coder import CRDRControlBlock
 from benchmark.codec import Pixels, Setting
 from benchmark.datasets.image import read_image
@@ -17,6 +19,7 @@ from benchmark.datasets.sample import open_sample
 from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.metrics.perceptual.lpips import LPIPSAlex
 from conftest import SHARED
+from support.networks.tiny_checkpoint import write_checkpoint
 
 ALEXNET = SHARED / "data" / "weights"
 LAMBDAS = (3.4, 1.2, 0.4, 0.13, 0.05)  # of the recipe that trained it
@@ -166,3 +169,10 @@ def test_a_target_takes_no_other_setting_and_no_map(photograph):
         codec.encode(photograph, Setting("q", 2))
     with pytest.raises(BadOption, match="no place for a map of q"):
         codec.encode(photograph, *codec.sweep, q_map=photograph)
+
+
+def test_two_rates_are_enough_to_compare(photograph, tmp_path):
+    path = tmp_path / "ours.safetensors"
+    write_checkpoint(path, replace(TINY, rate_levels=2))
+    codec = ours(checkpoint=str(path), effort=1)
+    assert codec.decode(codec.encode(photograph, Setting("q", 1))).shape == photograph.shape

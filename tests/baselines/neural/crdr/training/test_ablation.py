@@ -166,3 +166,12 @@ def test_metrics_without_values_have_no_panel():
     absent = Measure.named("lpips_squeeze")
     assert len(draw_ablation(summary, [PSNR, absent], "HRRGAN", "set", TRAINED).figure.axes) == 1
     assert draw_ablation(summary, [absent], "HRRGAN", "set", TRAINED) is None
+
+
+def test_no_two_of_seven_discriminators_look_the_same():
+    drawing = draw_ablation(
+        summary_of(list(DISCRIMINATORS.values())), [PSNR], "independent", "set", TRAINED
+    )
+    axes, _ = drawing.figure.axes
+    styles = {(line.get_color(), line.get_marker()) for line in axes.get_lines()}
+    assert len(styles) == len({colour for colour, _ in styles}) == 7

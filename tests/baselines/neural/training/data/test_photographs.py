@@ -1,6 +1,7 @@
 """Photographs from disk: the same crops in bounded memory, drawn ahead, in any number."""
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,15 @@ def test_indexing_a_folder_that_does_not_fit_decodes_nothing(many, reads):
     assert streamed.sides.tolist() == [[SIDE_PX, SIDE_PX]] * MANY
     draw_crops(streamed, 24, range(MANY), seed=1)
     assert sorted(reads) == sorted(path.name for path in many.iterdir()), "once in an epoch"
+
+
+def test_several_threads_share_the_memory(many, reads):
+    streamed = load_photographs([many], BUDGET_BYTES)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: int(streamed.decoded(n).sum()), [*range(MANY)] * 5))
+    assert found == [int(noise(SIDE_PX, SIDE_PX, n).sum()) for n in range(MANY)] * 5
+    kept = photographs._keeping(streamed.most_kept).cache_info().currsize
+    assert 0 < kept * EACH_BYTES <= BUDGET_BYTES
 
 
 def test_a_process_of_two_keeps_half_those_that_were_used_last(many, reads):

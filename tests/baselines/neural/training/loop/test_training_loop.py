@@ -8,20 +8,23 @@ from functools import partial
 import pytest
 import torch
 
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.loop import LARGEST_GAP, run_request
 from baselines.neural.training.losses.rate_distortion import validate
 from baselines.neural.training.run import Subject, train
-from baselines.neural.training.run_folder import load_state
+from baselines.neural.training.run_folder import Journal, load_state, save_state
 from baselines.neural.training.workers import Workers
 from benchmark.errors import BenchError
 from support.training.fixtures import (
     CPU,
+    LEAST,
     REALISM,
     Poisoned,
     Toy,
     differing,
     in_two_stages,
+    learner_of,
     least_network,
     of_journal,
     pictures,
@@ -32,6 +35,37 @@ from support.training.fixtures import (
 )
 
 pytestmark = pytest.mark.usefixtures("handlers")
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "soap"])
+def test_a_learner_resumes_from_its_state_as_if_nothing_had_happened(optimiser, tmp_path):
+    stage = {**REALISM, "mixed_levels": True, "steps": 6, "decay_at": 0.5, "decay": "linear"}
+    stage["optimiser"] = optimiser
+    torch.manual_seed(2)
+    unbroken = learner_of(CRDRNetwork(LEAST), stage)
+    for _ in range(2):
+        unbroken.update()
+    save_state(tmp_path, unbroken.state())
+    other = learner_of(CRDRNetwork(LEAST), stage)
+    other.load_state(load_state(tmp_path, CPU))
+    torch.manual_seed(99)
+    for _ in range(2):
+        assert unbroken.update() == other.update()
+    assert not differing(unbroken.state(), other.state())
+
+
+def test_a_journal_is_cut_behind_the_step_that_it_resumes_from(tmp_path):
+    journal = Journal(tmp_path / "journal.jsonl")
+    assert journal.entries() == []
+    entries = [{"stage": stage, "step": step} for stage in (0, 1) for step in (5, 10, 15)]
+    for entry in entries:
+        journal.append(entry)
+    with journal.path.open("a") as file:
+        file.write('{"stage": 1, "st')
+    assert journal.entries() == entries
+    journal.cut(1, 10)
+    journal.append({"stage": 1, "step": 11})
+    assert journal.entries() == [*entries[:5], {"stage": 1, "step": 11}]
 
 
 @pytest.fixture(scope="module")

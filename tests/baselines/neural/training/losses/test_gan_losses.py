@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from baselines.neural.training.losses.gan import GAN_LOSSES
 
@@ -24,6 +25,10 @@ def logits(seed: int, *shape: int) -> Tensor:
 
 def of_pictures(values: tuple[tuple[float, ...], ...]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)[:, None, None, :]
+
+
+def cross_entropy(scores: Tensor, label: float) -> Tensor:
+    return binary_cross_entropy_with_logits(scores, torch.full_like(scores, label))
 
 
 def surprise(score: float, label: int) -> float:
@@ -67,6 +72,55 @@ def test_losses_are_those_computed_by_hand(name):
     assert objective.generator_loss(real, fake).tolist() == pytest.approx(generator, abs=TOLERANCE)
 
 
+def published_discriminator_step(name: str, real: Tensor, fake: Tensor, score: nn.Module) -> None:
+    """Two terms, one after the other, each with the other's logits detached."""
+    fake_scores, real_scores = score(fake).detach(), score(real)
+    if name == "sgan":
+        cross_entropy(real_scores, 1).mul(0.5).backward()
+        cross_entropy(score(fake), 0).mul(0.5).backward()
+        return
+    other = fake_scores.mean() if name == "ragan" else fake_scores
+    cross_entropy(real_scores - other, 1).mul(0.5).backward()
+    other = real_scores.detach().mean() if name == "ragan" else real_scores.detach()
+    cross_entropy(score(fake) - other, 0).mul(0.5).backward()
+
+
+def published_generator_loss(name: str, reference: Tensor, fake: Tensor) -> Tensor:
+    if name == "sgan":
+        return cross_entropy(fake, 1)
+    reference = reference.detach()
+    others = (fake.mean(), reference.mean()) if name == "ragan" else (fake, reference)
+    return (cross_entropy(reference - others[0], 0) + cross_entropy(fake - others[1], 1)) / 2
+
+
+@each_objective
+def test_the_discriminator_learns_what_the_two_published_backward_passes_teach_it(name):
+    torch.manual_seed(0)
+    score = nn.Conv2d(2, 1, 3).double()
+    real, fake = logits(1, 3, 2, 6, 6), logits(2, 3, 2, 6, 6)
+    published_discriminator_step(name, real, fake, score)
+    published = [parameter.grad.clone() for parameter in score.parameters()]
+    score.zero_grad()
+    GAN_LOSSES[name].discriminator_loss(score(real), score(fake)).backward()
+    for parameter, expected in zip(score.parameters(), published, strict=True):
+        assert parameter.grad is not None
+        assert torch.allclose(parameter.grad, expected, rtol=0, atol=TOLERANCE)
+    # The bias of a relativistic discriminator cancels: only differences are judged.
+    assert (score.bias.grad.abs().item() < TOLERANCE) == (name in {"rgan", "hrrgan"})
+
+
+@each_objective
+def test_the_generator_learns_what_the_published_loss_teaches_it(name):
+    reference, fake = logits(3), logits(4).requires_grad_()
+    published = published_generator_loss(name, reference, fake)
+    (expected,) = torch.autograd.grad(published, fake)
+    losses = GAN_LOSSES[name].generator_loss(reference, fake)
+    (found,) = torch.autograd.grad(losses.mean(), fake)
+    assert losses.shape == (3,)
+    assert losses.mean().item() == pytest.approx(published.item(), abs=TOLERANCE)
+    assert torch.allclose(found, expected, rtol=0, atol=TOLERANCE)
+
+
 @each_objective
 def test_the_generator_cannot_move_what_it_is_judged_against(name):
     reference, fake = logits(5).requires_grad_(), logits(6).requires_grad_()
@@ -74,6 +128,17 @@ def test_the_generator_cannot_move_what_it_is_judged_against(name):
     assert reference.grad is None
     assert fake.grad is not None
     assert bool((fake.grad < 0).all()), "more realistic is always better"
+
+
+@each_objective
+def test_extreme_logits_stay_finite_and_teach(name):
+    high, low = torch.full((1, 1, 2, 2), 1e4), torch.full((1, 1, 2, 2), -1e4)
+    low.requires_grad_()
+    loss = GAN_LOSSES[name].generator_loss(high, low).sum()
+    loss.backward()
+    assert loss.item() in {1e4, 2e4}
+    assert low.grad is not None
+    assert float(low.grad.sum()) == -1
 
 
 @every_loss

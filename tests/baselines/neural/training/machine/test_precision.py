@@ -4,12 +4,14 @@ import json
 
 import pytest
 
+from baselines.neural.checkpoint.card import load_card
 from baselines.neural.inference import computes_bfloat16
 from baselines.neural.training import objective
 from baselines.neural.training.loop import run_request
 from baselines.neural.training.run_folder import load_state
 from baselines.neural.training.workers import Workers
 from support.training.fixtures import CPU, recipe_of, request_for
+from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 
 def on_a_processor(monkeypatch, *, with_bfloat16):
@@ -31,6 +33,22 @@ def test_a_run_resumes_in_the_other_precision_and_counts_both(tmp_path, monkeypa
     assert said == [
         (0, 1, "bfloat16"), (0, 2, "float32"), (0, 3, "bfloat16"), (1, 2, "float32"),
     ]  # fmt: skip
+
+
+def test_the_first_line_says_the_precision_and_the_card_the_steps_of_each(tmp_path, monkeypatch):
+    write_photographs(tmp_path)
+    write_recipe(tmp_path / "recipe.toml", 2, 0, autocast="true")
+    words = training(tmp_path, tmp_path / "run")
+    on_a_processor(monkeypatch, with_bfloat16=True)
+    first = bench(*words, "--max-minutes", 0).stderr.splitlines()[0]
+    assert first == "run: 0 of 2 steps (0 %), on cpu in bfloat16"
+    on_a_processor(monkeypatch, with_bfloat16=False)
+    second = bench(*words).stderr.splitlines()[0]
+    assert second.endswith(
+        "on cpu in float32, since the processor has no instructions for bfloat16"
+    )
+    card = load_card(tmp_path / "run" / "ours.safetensors")
+    assert card.precision_steps == {"bfloat16": 1, "float32": 1}
 
 
 BFLOAT16 = {"avx512_bf16": True, "amx_bf16": False}

@@ -41,6 +41,17 @@ def test_every_network_sees_the_crops_that_ours_sees_for_its_rates(name):
         )
 
 
+def test_adversarial_stages_have_the_share_that_they_have_in_the_recipe():
+    night = load_recipe("night")
+    share = sum(one.crops for one in night.stages if one.kind == "realism")
+    share /= night.crops_before(len(night.stages))
+    for run in field_suite(night, Path(), members=["hific", "multirealism"]):
+        stages = run.recipe.stages
+        found = sum(one.crops for one in stages if one.has_gan)
+        assert found / run.recipe.crops_before(len(stages)) == pytest.approx(share, rel=0.01)
+        assert all(one.has_lpips for one in stages if one.has_gan)
+
+
 def test_every_method_has_a_learning_rate_of_its_own_unless_one_is_given():
     night = load_recipe("night")
     for run in field_suite(night, Path()):

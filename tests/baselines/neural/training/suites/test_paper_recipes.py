@@ -18,10 +18,12 @@ from baselines.neural.multirealism.objective import MultiRealism
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.recipe import load_recipe
-from baselines.neural.training.suites import field_suite
+from baselines.neural.training.suites import RATES, field_suite
 from baselines.neural.training.workers import Workers
 from benchmark.errors import UsageError
 from support.training.fixtures import CPU, learner_of, photographs, toy
+
+METHODS = ("charm", "elic", "ivr", "hific", "multirealism")
 
 LEVELS = 255**2
 
@@ -47,6 +49,35 @@ def tiny(method):
     return architecture.build(architecture.presets["tiny"])
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_stage_begins_as_published(method):
+    steps = {
+        "charm": [(1_000_000, 8)],
+        "elic": [(1_900_000, 16), (200_000, 16)],
+        "ivr": [(2_500_000, 32)],
+        "hific": [(1_000_000, 8)] * 2,
+        "multirealism": [(3_000_000, 8)],
+    }
+    recipe = load_recipe(f"paper-{method}")
+    assert [(stage.steps, stage.batch) for stage in recipe.stages] == steps[method]
+    assert (recipe.sizes, recipe.architecture, recipe.initialise) == ("full", method, "random")
+    assert all(stage.crop_px == 256 and not stage.warm_up_steps for stage in recipe.stages)
+    assert recipe.stages[0].learning_rate == 1e-4
+    assert recipe.stages[0].prior_rate_factor == 1
+
+
+def test_learning_rates_fall_where_they_do_in_the_papers():
+    def rates(method, *steps):
+        stage = load_recipe(f"paper-{method}").stages[0]
+        return [stage.learning_rate * stage.rate_factor(step) for step in steps]
+
+    assert rates("charm", 0, 999_999) == [1e-4, 1e-4]
+    assert rates("hific", 499_999, 500_000) == pytest.approx([1e-4, 1e-5])
+    assert rates("multirealism", 2_549_000, 2_551_000) == pytest.approx([1e-4, 1e-5])
+    ivr = rates("ivr", 1_599_000, 1_601_000, 2_101_000, 2_301_000, 2_401_000)
+    assert ivr == pytest.approx([1e-4, 5e-5, 1e-5, 5e-6, 1e-6])
+
+
 def test_the_weights_are_the_published_ones_but_for_a_common_factor():
     def first(method):
         return load_recipe(f"paper-{method}").stages[-1]
@@ -66,6 +97,32 @@ def test_the_weights_are_the_published_ones_but_for_a_common_factor():
     weights = (*realism.lambdas, realism.lpips_per_beta, realism.gan_per_beta, realism.clip_norm)
     assert weights == pytest.approx([factor * one for one in (12.8, 4.26, 1, 1)], **close)
     assert [first(one).clip_norm for one in ("charm", "hific")] == [0, 0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_rates_of_the_suite_hold_the_recipe_s_own(method):
+    for stage in load_recipe(f"paper-{method}").stages:
+        rates = [
+            all(getattr(stage, name) == pytest.approx(one, rel=1e-5) for name, one in rate.items())
+            for rate in RATES[method]
+        ]
+        assert sum(rates) == 1
+
+
+def test_the_suite_of_the_papers_has_the_members_of_every_other():
+    runs = field_suite(load_recipe("paper"), Path("out"))
+    night = field_suite(load_recipe("night"), Path("out"))
+    assert sorted(one.name for one in runs) == sorted(one.name for one in night)
+    assert {one.target for one in runs} == {one.target for one in night}
+    assert {one.recipe.sizes for one in runs} == {"full"}
+    for run in runs:
+        run.recipe.check_network()
+        own = load_recipe(f"paper-{run.subject.architecture}")
+        assert replace(own, name="paper", stages=run.recipe.stages) == run.recipe
+    lambdas = [run.recipe.stages[0].lambdas for run in runs if run.name.startswith("elic-")]
+    assert lambdas == sorted(lambdas, reverse=True), "the lowest rate first"
+    (chosen,) = field_suite(load_recipe("paper"), Path("out"), members=["hific-2"])
+    assert {stage.target_bpp for stage in chosen.recipe.stages} == {0.3}
 
 
 def test_a_learning_rate_for_the_papers_or_a_recipe_of_another_method_is_refused():
