@@ -56,23 +56,6 @@ def test_every_page_with_outputs_is_among_them():
     assert shown == {*SHOWN}
 
 
-@pytest.mark.parametrize("words", ["rum", "run --codec-s jpeg", "pack expart x", "match ours"])
-def test_a_command_that_cannot_be_given_is_noticed(words):
-    with pytest.raises(ClickException):
-        understood(words.split())
-
-
-def test_commands_are_found_in_blocks_of_all_kinds():
-    text = (
-        "```\nbench list; bench doctor  # bench help\n.venv/bin/bench run \\\n  --json\n```\n"
-        "```console\n$ bench a run is not parsed\n```\n```sh\nVTM_DIR=x bench plan --json\n```\n"
-        "```yaml\n - run: bench fetch kodak && bench fetch alexnet\n```\n"
-    )
-    assert [" ".join(words) for words in written_commands(text)] == [
-        "list", "doctor", "run --json", "plan --json", "fetch kodak", "fetch alexnet",
-    ]  # fmt: skip
-
-
 @each_page
 def test_links_lead_to_files_and_headings(page):
     prose = FENCED.sub("", page.read_text())
