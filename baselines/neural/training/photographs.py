@@ -90,7 +90,7 @@ def load_photographs(
     sides = np.array(list(_read_each(_read_sides, paths)), np.int64)
     pixels = int(sides.prod(1).sum())
     if 3 * pixels > memory_bytes:
-        kept = memory_bytes // processes * len(paths) // (3 * pixels)
+        kept = memory_bytes // processes // (3 * int(sides.prod(1).max()))
         return Photographs(paths, sides, most_kept=kept)
     return Photographs(paths, sides, _joined(_read_each(read_photograph, paths), pixels))
 

@@ -73,6 +73,14 @@ def test_indexing_a_folder_that_does_not_fit_decodes_nothing(many, reads):
     assert sorted(reads) == sorted(path.name for path in many.iterdir()), "once in an epoch"
 
 
+def test_no_more_is_kept_than_the_budget_says_where_one_photograph_is_larger(tmp_path):
+    for number, side_px in enumerate((2 * SIDE_PX, *[SIDE_PX] * 20)):
+        Image.fromarray(noise(side_px, side_px, number)).save(tmp_path / f"{number}.png")
+    streamed = load_photographs([tmp_path], BUDGET_BYTES)
+    sizes = sorted(3 * height * width for height, width in streamed.sides.tolist())
+    assert 0 < sum(sizes[-streamed.most_kept :]) <= BUDGET_BYTES
+
+
 def test_several_threads_share_the_memory(many, reads):
     streamed = load_photographs([many], BUDGET_BYTES)
     with ThreadPoolExecutor(8) as pool:
