@@ -98,6 +98,8 @@ def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
     arguments = [list(folders)] if inspect.signature(function).parameters else []
     try:
         made: object = function(*arguments)
+        if isinstance(made, Dataset):  # images of a generator can be read once
+            made = Dataset(made.name, tuple(made.images))
     except BenchError:
         raise
     except Exception as error:

@@ -73,6 +73,8 @@ def test_a_mistake_in_a_dataset_file_is_one_sentence_before_anything_runs(mistak
 
 def test_images_are_sorted_and_a_function_may_take_the_data_folders(here):
     assert [image.name for image in open_dataset(NAME).images] == ["0.png", "1.png"]
+    (here / "sets.py").write_text(HEAD + WHOLE.replace("tuple(", "("))  # a generator
+    assert [image.name for image in open_dataset(NAME).images] == ["0.png", "1.png"]
     (here / "sets.py").write_text(HEAD + WHOLE.replace("()", "(folders)").replace(
         "Path(__file__).parent", "folders[0]"))  # fmt: skip
     (here / "data").mkdir()
