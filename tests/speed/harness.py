@@ -5,10 +5,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
-from time import perf_counter
+from time import perf_counter, process_time
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -21,6 +21,14 @@ ROOT = Path(__file__).parents[2]
 KODAK = ROOT.parent / "shared" / "data" / "kodak"
 
 
+class Took(NamedTuple):
+    """Seconds of a call in this process, and what it returned."""
+
+    wall: float
+    cpu: float
+    result: Any
+
+
 def options(description: str | None, **defaults: Any) -> argparse.Namespace:
     """Return the values of `--NAME VALUE` for each default, of its type; False is a flag."""
     parser = argparse.ArgumentParser(description=description)
@@ -31,6 +39,24 @@ def options(description: str | None, **defaults: Any) -> argparse.Namespace:
         else:
             parser.add_argument(flag, type=type(default), default=default)
     return parser.parse_args()
+
+
+def timed(call: Callable[[], Any]) -> Took:
+    """Run a call by both clocks."""
+    wall, cpu = perf_counter(), process_time()
+    result = call()
+    return Took(perf_counter() - wall, process_time() - cpu, result)
+
+
+def best(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Took]:
+    """Return the least seconds by each clock; every round runs all calls after each other."""
+    found: dict[str, Took] = {}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            took = timed(call)
+            least = found.get(name, took)
+            found[name] = Took(min(took.wall, least.wall), min(took.cpu, least.cpu), took.result)
+    return found
 
 
 class Clocked(NamedTuple):

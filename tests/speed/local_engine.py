@@ -1,0 +1,98 @@
+"""Measure the load of the cores and the memory of `bench run` on this machine.
+
+    python tests/speed/local_engine.py [folder of Kodak's 24 images]
+
+Run by hand on two idle cores. Kodak x WebP and AVIF at five settings, 240 cells; the processes are
+looked at every .2 s. Exit code 1 where a target is missed: 85 % of the cores between the first row
+and the last, and no more memory in the last quarter of that than 1.1 times that of the second.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter, sleep
+from typing import NamedTuple
+
+from harness import kodak_folder, verdict
+
+from benchmark.system.machine import cores
+
+LOOK_SECONDS = 0.2
+TICKS = os.sysconf("SC_CLK_TCK")
+QUALITIES, LEVELS = "10,30,50,70,90", "55,45,35,25,15"
+
+
+class Sample(NamedTuple):
+    """Time and memory of all processes of a run at one moment."""
+
+    at: float
+    cpu_seconds: float
+    memory_mb: float  # shared pages divided among those who share them
+
+
+def main() -> int:
+    """Run and print load and memory; return the exit code."""
+    kodak = kodak_folder(sys.argv[1:])
+    with TemporaryDirectory() as folder:
+        samples = watch(kodak, Path(folder))
+    begun = next(
+        n for n, one in enumerate(samples) if one.cpu_seconds > samples[-1].cpu_seconds / 20
+    )
+    first, last = samples[begun], samples[-2]
+    busy = (last.cpu_seconds - first.cpu_seconds) / (last.at - first.at) / cores()
+    quarter = max((len(samples) - begun) // 4, 1)
+    early = max(one.memory_mb for one in samples[begun + quarter : begun + 2 * quarter])
+    late = max(one.memory_mb for one in samples[-quarter:])
+    print(f"{len(samples)} samples in {samples[-1].at - samples[0].at:.1f} s, {cores()} cores")
+    print(f"busy   {100 * busy:.0f} % of the cores")
+    print(f"memory {early:.0f} MB at most in the second quarter, {late:.0f} MB in the last")
+    met = (verdict("idle share of the cores", 1 - busy, 0.15), verdict("growth", late / early, 1.1))
+    return 0 if all(met) else 1
+
+
+def watch(kodak: Path, results: Path) -> list[Sample]:
+    """Sample `bench run` from its start to its end; processes that ended keep their seconds."""
+    bench = Path(sys.executable).with_name("bench")
+    words = ["run", "--codecs", "webp,avif", "--metrics", "psnr,ms_ssim", "--no-table"]
+    points = ["--points", f"webp.quality={QUALITIES}", "--points", f"avif.crf={LEVELS}"]
+    place = ["--dataset", str(kodak), "--results", str(results)]
+    running = subprocess.Popen(
+        [str(bench), *words, *points, *place], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    ended = threading.Event()
+    threading.Thread(target=lambda: (running.wait(), ended.set()), daemon=True).start()
+    seconds: dict[int, float] = {}
+    samples = []
+    while not ended.is_set():
+        memory = 0.0
+        for process in family(running.pid):
+            try:
+                fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+                rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+            except OSError:  # it has ended since
+                continue
+            seconds[process] = (int(fields[11]) + int(fields[12])) / TICKS
+            lines = (line.split() for line in rollup.splitlines())
+            memory += next(int(words[1]) for words in lines if words[0] == "Pss:") / 1024
+        samples.append(Sample(perf_counter(), sum(seconds.values()), memory))
+        sleep(LOOK_SECONDS)
+    return samples
+
+
+def family(process: int) -> list[int]:
+    """Return a process and all its descendants."""
+    found = [process]
+    for one in found:
+        for children in Path(f"/proc/{one}/task").glob("*/children"):
+            try:
+                found += map(int, children.read_text().split())
+            except OSError:
+                continue
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""Measure the milliseconds of each metric beside its peer, for an image and its JPEG on one thread.
+
+    python tests/speed/metrics.py [IMAGE] [--weights-dir DIR] [--repeat 15]
+
+Every round runs ours and the peer after each other, so that what else the machine does meets both.
+"once" is what a source costs (`prepare`), "each" what a decoded image costs (`compare`); a peer has
+only "each". Best and median of the rounds, ratio of the medians. A network whose weights are not
+here runs on drawn ones, which take the same time.
+"""
+# ruff: noqa: E402 - the pools have to be pinned before numpy and torch are imported
+
+import argparse
+import hashlib
+import os
+import warnings
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+for pool in ("OMP", "OPENBLAS", "MKL"):
+    os.environ[f"{pool}_NUM_THREADS"] = "1"
+
+import numpy as np
+import torch
+import torchvision
+from harness import timed
+from PIL import Image
+
+from benchmark.codec import Pixels
+from benchmark.errors import Unavailable
+from benchmark.metrics.perceptual.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
+from benchmark.metrics.perceptual.ms_ssim import MSSSIM
+from benchmark.metrics.psnr import PSNR, LumaPSNR
+from benchmark.system.machine import package_folder
+
+Measure = Callable[[Pixels, Pixels], float]
+OF_TORCHVISION = {"AlexNet": "alexnet", "SqueezeNet 1.1": "squeezenet1_1", "VGG-16": "vgg16"}
+
+
+def planes(pixels: Pixels) -> torch.Tensor:
+    return torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy()).float()
+
+
+def psnr_in_float64(reference: Pixels, decoded: Pixels) -> float:
+    error = reference.astype(np.float64) - decoded.astype(np.float64)
+    return float(10 * np.log10(255**2 / np.mean(error**2)))
+
+
+def luma_psnr_in_float64(reference: Pixels, decoded: Pixels) -> float:
+    weights = np.array([0.2126, 0.7152, 0.0722])
+    error = (reference.astype(np.float64) - decoded) @ weights
+    return float(10 * np.log10(255**2 / np.mean(error**2)))
+
+
+def ms_ssim_of_pytorch_msssim(reference: Pixels, decoded: Pixels) -> float:
+    from pytorch_msssim import ms_ssim
+
+    return float(ms_ssim(planes(reference), planes(decoded), data_range=255))
+
+
+def draw_weights(kind: type[LPIPS], folder: Path) -> None:
+    """Have this metric find and accept numbers of the right shapes."""
+    with torch.device("meta"):
+        model = getattr(torchvision.models, OF_TORCHVISION[kind.backbone.name])
+        shapes = model().state_dict()
+    path = folder / kind.backbone.patterns[0].replace("*", "drawn")
+    drawn = {}
+    for name in kind.backbone.tensors:
+        shape = shapes[name].shape
+        drawn[name] = torch.randn(shape) * (2 / shape[1:].numel()) ** 0.5 * (len(shape) > 1)
+    torch.save(drawn, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    kind.backbone = kind.backbone._replace(sha256=digest, sha256_of="file")
+    os.environ["BENCH_WEIGHTS"] = str(folder)
+
+
+def lpips_of_the_package(metric: LPIPS) -> Measure:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        import lpips
+
+        net = metric.backbone.heads.removesuffix(".pth")
+        network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+    weights = torch.load(metric.backbone.find(), weights_only=True)
+    for name, parameter in network.net.named_parameters():
+        parameter.data.copy_(weights[f"features.{name.partition('.')[2]}"])
+
+    def measure(reference: Pixels, decoded: Pixels) -> float:
+        with torch.inference_mode():
+            scaled = (planes(pixels) / 127.5 - 1 for pixels in (reference, decoded))
+            return float(network(*scaled))
+
+    return measure
+
+
+def race(metric: Any, peer: Measure, reference: Pixels, decoded: Pixels, rounds: int) -> None:
+    """Print one line of the table."""
+    prepared = metric.prepare(reference)
+    ours, theirs = metric.compare(prepared, decoded), peer(reference, decoded)
+    once, each, beside = [], [], []
+    for _ in range(rounds):
+        once.append(1e3 * timed(lambda: metric.prepare(reference)).wall)
+        each.append(1e3 * timed(lambda: metric.compare(prepared, decoded)).wall)
+        beside.append(1e3 * timed(lambda: peer(reference, decoded)).wall)
+    columns = (f"{min(times):8.2f} {median(times):8.2f}" for times in (once, each, beside))
+    ratio = median(beside) / median(each)
+    print(f"{metric.column:13}", *columns, f"{ratio:6.1f}", f"{ours:.9f} {theirs:.9f}", sep=" | ")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("image", nargs="?", default=package_folder("skimage") / "data/coffee.png")
+    parser.add_argument("--weights-dir", type=Path)
+    parser.add_argument("--repeat", type=int, default=15)
+    options = parser.parse_args()
+    if options.weights_dir:
+        os.environ["BENCH_WEIGHTS"] = str(options.weights_dir)
+    torch.set_num_threads(1)
+
+    reference = np.asarray(Image.open(options.image).convert("RGB"))
+    stream = BytesIO()
+    Image.fromarray(reference).save(stream, "JPEG", quality=50)
+    decoded = np.asarray(Image.open(stream))
+    height, width, _ = reference.shape
+    print(f"{options.image}, {width} x {height}, JPEG 50; ms, best and median of {options.repeat}")
+    print(
+        "metric        | once              | each              | peer, each        | ratio | values"
+    )
+
+    race(PSNR(), psnr_in_float64, reference, decoded, options.repeat)
+    race(LumaPSNR(), luma_psnr_in_float64, reference, decoded, options.repeat)
+    race(MSSSIM(), ms_ssim_of_pytorch_msssim, reference, decoded, options.repeat)
+    for kind in (LPIPSAlex, LPIPSSqueeze, LPIPSVGG):
+        with TemporaryDirectory() as folder:
+            try:
+                metric = kind()
+            except Unavailable:
+                draw_weights(kind, Path(folder))
+                metric = kind()
+            race(metric, lpips_of_the_package(metric), reference, decoded, options.repeat)
+
+
+if __name__ == "__main__":
+    main()
