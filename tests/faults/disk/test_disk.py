@@ -1,11 +1,14 @@
 """Results where a disk ends, may only be read, has an odd name, or is written by two at once."""
 
+import os
+import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from benchmark.analysis.summarise import summarise
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.faults.ledger import tell
@@ -187,3 +190,83 @@ def test_results_and_images_below_any_name_come_out_the_same(
         losses += bench(*command, place / "results").returncode
     tell(record_property, "results below an odd name", 3, 3, losses)
     assert losses == 0, ended.stderr
+
+
+def test_two_runs_of_the_same_cells_at_once_end_with_one_row_each(
+    images, expected, tmp_path, record_property
+):
+    results = tmp_path / "results"
+    command = words(*run_words(images, results))
+    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
+    losses = sum(process.wait(timeout=900) for process in both)
+    store = only_store(results)
+    # Both may have measured a cell; the table has it once.
+    losses += stable(store) != expected
+    losses += len(store.done()) != len(expected)
+    tell(record_property, "two runs at once of the same cells", 2, 1, losses)
+    assert losses == 0
+
+
+CLOCK = '''
+"""In interpreters with this on their path the harness lives some days earlier or later."""
+import datetime, os, sys
+from importlib.machinery import PathFinder
+
+class Shifted(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        shift = datetime.timedelta(days=float(os.environ["TEST_CLOCK_DAYS"]))
+        return datetime.datetime.now(tz) + shift
+
+class Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        found = super().find_spec(name, path, target)
+        if name not in ("benchmark.measure.workbench", "benchmark.rows.runs") or not found:
+            return found
+        execute = found.loader.exec_module
+        def shifted(module):
+            execute(module)
+            module.datetime = Shifted
+        found.loader.exec_module = shifted
+        return found
+
+sys.meta_path.insert(0, Finder)
+'''
+
+
+def test_a_clock_that_goes_backwards_changes_no_row_and_hides_no_later_version(
+    images, expected, tmp_path, record_property
+):
+    """A failure, then a year earlier the success; a metric a year before its row; a newer codec."""
+    (tmp_path / "sitecustomize.py").write_text(CLOCK)
+    results = tmp_path / "results"
+
+    def at(days, codec=HONEST, *more):
+        paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+        own = {"PYTHONPATH": paths, "TEST_CLOCK_DAYS": days}
+        return ran(*words(*run_words(images, results, codec, *more)), **own)
+
+    losses = at(0, HONEST, "--limit", 2).returncode
+    losses += at(-365).returncode
+    store = only_store(results)
+    losses += stable(store) != expected
+    years = {row["finished_utc"][:4] for row in store.table().to_pylist()}
+    assert len(years) == 2, "the clock of the second run was not another"
+    scored = f"rescore --metrics psnr_y --codecs {HONEST}".split()
+    metrics = ran(
+        *words(*scored, "--dataset", images, "--results", results),
+        PYTHONPATH=tmp_path, TEST_CLOCK_DAYS=-900,
+    )  # fmt: skip
+    losses += metrics.returncode + store.table()["psnr_y_db"].null_count
+    moved = tmp_path / "newer.py"
+    moved.write_text(FAKES.read_text())
+    losses += at(0, f"{moved}:Honest").returncode
+    moved.write_text(FAKES.read_text().replace('"0" * 64, 1, "one call"', '"9" * 64, 1, "newer"'))
+    losses += at(-365, f"{moved}:Honest").returncode
+    editions = {
+        point.edition.codec: point.edition.timed for point in summarise(store.table()).points
+    }
+    losses += editions[f"{moved}:Honest"] != "newer"
+    tell(record_property, "clock going backwards", 5, 3, losses)
+    assert losses == 0, editions

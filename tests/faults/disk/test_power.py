@@ -165,6 +165,23 @@ def test_rows_that_a_run_stored_survive_a_loss_of_power(recorded, seeds, tmp_pat
     assert sum(losses) == 0
 
 
+@pytest.mark.parametrize("what", ["files", "folders"])
+def test_the_simulation_notices_what_is_not_synchronised(recorded, what, tmp_path):
+    changes, expected = recorded
+    files = {change[1] for change in changes if change[0] == "open"}
+    for where in ("per_image", "streams", "runs"):
+        without = [
+            change
+            for change in changes
+            if change[0] != "fsync"
+            or f"/{where}" not in change[1]
+            or (change[1] in files) != (what == "files")
+        ]
+        assert len(without) < len(changes)
+        losses = lose_power(without, tmp_path, 20, partial(losses_after, expected=expected))
+        assert any(losses), f"{what} of {where} need not be synchronised"
+
+
 @pytest.mark.parametrize("seeds", SEEDS, ids=["few", "many"])
 def test_merged_and_imported_rows_survive_a_loss_of_power(images, seeds, tmp_path, record_property):
     source = tmp_path / "source"

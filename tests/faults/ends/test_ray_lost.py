@@ -1,0 +1,91 @@
+"""A Ray cluster whose driver or head is killed: its programs end, and the run resumes elsewhere."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from benchmark.rows.store import Store
+from support.faults.ledger import tell
+from support.files.noise import effect_noise
+from support.processes import running, until
+
+pytest.importorskip("ray", reason="Ray is not installed")
+
+# Ends well for q = 1, and for q = 2 once there is a gate; before that it hangs, with a child that
+# shares nothing with it.
+SCRIPT = """
+if [ "$3" = 2 ] && [ ! -e {gate} ]; then
+  env -i setsid sleep {mark} &
+  exec sleep {mark}
+fi
+cp $1 $2
+"""
+
+
+@pytest.fixture
+def cluster():
+    import ray
+    from ray.cluster_utils import Cluster
+
+    few = {"include_dashboard": False, "object_store_memory": 80 << 20}
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **few})
+    made.add_node(num_cpus=1, object_store_memory=80 << 20)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+def test_a_lost_driver_and_a_lost_head_end_all_programs_and_the_run_resumes(
+    cluster, tmp_path, record_property
+):
+    mark = f"4{time.monotonic_ns() % 10**6:06}.{os.getpid()}"
+    (tmp_path / "photos").mkdir()
+    effect_noise((24, 20), 40).convert("RGB").save(tmp_path / "photos" / "0.png")
+    script, gate = tmp_path / "encode.sh", tmp_path / "gate"
+    script.write_text(SCRIPT.format(gate=gate, mark=mark))
+    codec = f"command:encode=sh {script} {{in}} {{out}} {{q}}:decode=cp {{in}} {{out}}:values=1/2"
+    words = ["run", "--codecs", codec, "--dataset", tmp_path / "photos", "--metrics", "psnr"]
+    command = [
+        *(
+            sys.executable,
+            "-m",
+            "benchmark",
+            *map(str, words),
+            "--results",
+            str(tmp_path / "results"),
+        )
+    ]
+
+    def hanging():
+        ray = ["--engine", "ray", "--address", cluster.address]
+        run = subprocess.Popen([*command, *ray], stderr=subprocess.PIPE, text=True)
+        assert until(lambda: len(running(f"^sleep {mark}")) == 2, 400), "no program was started"
+        return run
+
+    first = hanging()
+    first.kill()
+    first.communicate()
+    losses = not until(lambda: not running(mark), 120)
+    second = hanging()
+    for one in cluster.head_node.all_processes["gcs_server"]:
+        os.kill(one.process.pid, signal.SIGKILL)
+    _, said = second.communicate(timeout=300)
+    losses += not until(lambda: not running(mark), 120)
+    sentence = f"bench: the head of the Ray cluster at {cluster.address} is lost: start the cluster"
+    last = said.splitlines()[-1]
+    losses += not last.startswith(sentence) or "Traceback" in said
+    (folder,) = (tmp_path / "results").iterdir()
+    before = {row["setting_value"]: row for row in Store(folder).table().to_pylist()}
+    gate.touch()
+    third = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    after = {row["setting_value"]: row for row in Store(folder).table().to_pylist()}
+    losses += [row["status"] for row in after.values()] != ["ok"] * 2
+    losses += any(after[value] != row for value, row in before.items())
+    tell(record_property, "driver or head of a cluster lost", 3, 2, losses)
+    assert losses == 0, (said, third.stderr)
+    assert (second.returncode, third.returncode) == (1, 0)
+    assert set(before) == {1.0}
