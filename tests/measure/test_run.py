@@ -198,15 +198,21 @@ def test_timed_rows_are_measured_one_by_one_and_are_in_the_table(results, run):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        ("jpg", "'jpeg'"),
         ("vtm:depth=10", "'EncoderAppStatic'"),
         ("vtm --timing", "'EncoderAppStatic'"),
+        ("vtm --vtm-dir nowhere", "nowhere is not a folder of programs"),
         ("vtm --vtm-dir tests", "'EncoderAppStatic'"),  # not streams of the bundled pack instead
         ("all --vtm-dir tests", "'EncoderAppStatic'"),
         ("jpeg --weights-dir no", "no was named"),
         ("vtm --pack no.tar", "no.tar"),
         ("hyperprior,jpeg", "bmshj2018-hyperprior-1-"),
+        ("jpeg --dataset kodka", "'kodka'"),
+        ("jpeg --metrics psn", "'psn'"),
+        ("jpeg:speed=1", "'speed'"),
         ("jpeg --points jpeg.q=3", "jpeg 'q'"),
         (f"{FAKES}:Missing", "'nonesuch'"),
+        ("jpeg --device tpu", "'tpu'"),
         ("jpeg --dataset kodak", "kodak"),
     ],
 )

@@ -5,10 +5,13 @@ from pathlib import Path
 
 from benchmark.measure.run import run
 from benchmark.plan.request import Request
+from benchmark.report.report import write_reports
+from benchmark.report.request import ReportRequest
 from conftest import ROOT
 
 # That a newcomer reads to follow a cell or a report; files, digests, settings are left out
 MOST_FILES = 30
+MOST_OF_A_REPORT = 47
 
 
 class FilesEntered:
@@ -42,6 +45,23 @@ def test_the_way_of_a_cell_enters_few_files(tmp_path):
     way = files_of(entered)
     assert "baselines/jpeg.py" in way
     assert len(way) <= MOST_FILES, "\n".join(way)
+
+
+def test_the_way_of_a_report_enters_no_more_files_than_it_did(tmp_path):
+    run(
+        Request(
+            codecs=("jpeg", "webp"), dataset="sample", limit=2, jobs=1, metrics=("psnr", "ms_ssim"),
+            results=tmp_path,
+        )
+    )  # fmt: skip
+    request = ReportRequest(results=tmp_path, metrics="psnr,ms_ssim")
+    write_reports(request)  # the first imports what the second finds
+    with FilesEntered() as entered:
+        (report,) = write_reports(request)
+    assert report.files
+    way = files_of(entered)
+    assert "benchmark/report/report.py" in way
+    assert len(way) <= MOST_OF_A_REPORT, "\n".join(way)
 
 
 def files_of(entered):
