@@ -53,7 +53,7 @@ def _verb(name: str, more: str, text: str) -> None:
 
 _verb(
     "rd",
-    "all_rows anchor allow_few published mix_protocols linear_rate",
+    "all_rows anchor allow_few published mix_protocols linear_rate up_to_bpp",
     """Draw rate-distortion curves, a panel for each metric.
 
     At most eight curves: the codecs named, else `ours`, the anchor and the best of each family.

@@ -108,7 +108,7 @@ def _read(request: FigureRequest, names: Sequence[str]) -> DatasetResults:
 def _rd(request: FigureRequest) -> PaperFigure:
     """Rate-distortion curves, a panel for each metric."""
     result = evidence(request, "rd")
-    panels = result.panels
+    panels = [panel.up_to(request.up_to_bpp) for panel in result.panels]
     hidden = request.codecs and not request.anchor  # it was read for BD-rates alone
     if hidden and not names_meaning(result.anchor) & {*request.codecs}:
         panels = [

@@ -1,5 +1,6 @@
 """Rate curves of measured and published points, and which of them may share a panel."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -103,6 +104,14 @@ class Panel(NamedTuple):
     def published(self) -> tuple[SystemCurve, ...]:
         """Curves of published points."""
         return tuple(curve for curve in self.curves if not curve.measured)
+
+    def up_to(self, bpp: float | None) -> "Panel":
+        """Return the panel of the points below a rate, without curves that have none; None: all."""
+        most = math.inf if bpp is None else bpp
+        curves = [
+            c._replace(points=tuple(p for p in c.points if p.bpp <= most)) for c in self.curves
+        ]
+        return self._replace(curves=tuple(curve for curve in curves if curve.points))
 
     def of_label(self, label: str) -> SystemCurve | None:
         """Return the curve of a label, a measured one before a published one."""

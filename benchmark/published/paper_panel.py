@@ -36,7 +36,7 @@ def paper_panel(
         if measured is None or system.keeps_published:
             curves.append(_published(system, measure, dataset, points))
         curves.append(measured and measured._replace(system=system))
-    return _cut(measure, curves, up_to_bpp)
+    return Panel(measure, tuple(filter(None, curves))).up_to(up_to_bpp)
 
 
 def field_panel(measure: Measure, dataset: str, here: Panel, up_to_bpp: float) -> Panel:
@@ -53,16 +53,7 @@ def field_panel(measure: Measure, dataset: str, here: Panel, up_to_bpp: float) -
             curves.append(curve._replace(system=system))
         elif curve := whole.get(variant):
             curves.append(curve._replace(system=system, build=words))
-    return _cut(measure, curves, up_to_bpp)
-
-
-def _cut(measure: Measure, curves: Iterable[SystemCurve | None], up_to_bpp: float) -> Panel:
-    """Return a panel of the points below a rate of those curves that have any."""
-    kept = []
-    for curve in filter(None, curves):
-        points = tuple(point for point in curve.points if point.bpp <= up_to_bpp)
-        kept += [curve._replace(points=points)] * bool(points)
-    return Panel(measure, tuple(kept))
+    return Panel(measure, tuple(filter(None, curves))).up_to(up_to_bpp)
 
 
 def too_few(here: Iterable[Panel], dataset: str) -> list[str]:

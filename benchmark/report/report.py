@@ -131,7 +131,7 @@ def _write(
     measured = [measure for measure in measures if summary.values_of(measure.column)]
     panels = {measure.column: measured_panel(summary, measure) for measure in measured}
     codecs, short = named_in(request.codecs), names_of(summary)
-    drawings = _draw(stored, panels, over, anchor, codecs)
+    drawings = _draw(stored, panels, over, anchor, codecs, request.up_to_bpp)
     limits = request.up_to_bpp, request.any_overlap
     comparisons, deltas = compare_all(summary, measured, anchor, *limits)
     ranking = rank(summary, measured, anchor, comparisons)
@@ -205,11 +205,12 @@ def _draw(
     over: Mapping[str, Overlay],
     anchor: str,
     named: Sequence[str],
+    up_to_bpp: float | None,
 ) -> dict[str, Drawing]:
     """Return the figures by name. measured: panels by metric column."""
     summary, name = stored.summary, stored.name
     panels = {
-        column: panel._replace(curves=(*panel.curves, *over[column].compatible))
+        column: panel._replace(curves=(*panel.curves, *over[column].compatible)).up_to(up_to_bpp)
         for column, panel in measured.items()
     }
     labels = [curve.system.label for panel in panels.values() for curve in panel.published]

@@ -147,6 +147,15 @@ def test_only_the_named_images_count(tmp_path):
     assert "(3 images)" in caption
 
 
+def test_points_above_a_rate_are_not_drawn(tmp_path):
+    words = ["--codecs", "vtm,avif", "--metrics", "psnr"]
+    all_points, _ = draw("rd", tmp_path, *words)
+    below, _ = draw("rd", tmp_path, *words, "--up-to-bpp", "0.5", "--published", "hific")
+    assert max(float(point["bpp"]) for point in all_points) > 1
+    assert {point["system"] for point in below} >= {"VTM 23.13", "AVIF"}
+    assert max(float(point["bpp"]) for point in below) <= 0.5
+
+
 def test_a_new_file_draws_the_eight_curves(tmp_path):
     path = tmp_path / "figures.toml"
     done = bench("new", path, "--results", RESULTS)
