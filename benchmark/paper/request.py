@@ -55,7 +55,7 @@ class FigureRequest(Look):
     published: tuple[str, ...] = option(
         (),
         COMPARED,
-        "Published systems to draw beside them: hific,multi-realism:beta=2.56.",
+        "Published systems to draw beside them: hific,multi-realism:beta=2.56; or mine.csv.",
         many="listed",
     )
     metrics: tuple[str, ...] = option(

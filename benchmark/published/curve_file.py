@@ -14,6 +14,7 @@ from benchmark.system.foreign_files import read_regular
 from benchmark.system.text import csv_delimiter
 
 MOST_BYTES = 1 << 26
+CURVE_FILES = (".csv", ".json", ".md")  # endings by which an option knows a file
 RATE = "bpp"
 # Columns of ours, by the usual names in small letters and digits alone.
 COLUMNS: Mapping[str, tuple[str, ...]] = {

@@ -11,7 +11,13 @@ from benchmark.analysis.systems import SYSTEMS, System, short_names
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
-from benchmark.published.points import PublishedPoint, curve_name, slug
+from benchmark.published.points import (
+    ANY_DATASET,
+    UNSTATED,
+    PublishedPoint,
+    curve_name,
+    slug,
+)
 
 LABELS = {system.label for system in SYSTEMS}
 STYLE_LABELS = {variant: system.label for system in SYSTEMS for variant in system.published}
@@ -162,7 +168,7 @@ def published_curves(
     metric = measure.published or measure.column
     groups: dict[tuple[str, ...], list[PublishedPoint]] = {}
     for p in points:
-        if p.dataset == dataset and p.metric == metric and p.kind != "step":
+        if p.dataset in (dataset, ANY_DATASET) and p.metric == metric and p.kind != "step":
             key = p.system, p.variant, p.protocol, p.kind, p.how, p.source
             groups.setdefault(key, []).append(p)
     result = []
@@ -230,11 +236,11 @@ class Overlay(NamedTuple):
 def overlay(curves: Sequence[SystemCurve], protocol: str | None, mix: bool = False) -> Overlay:
     """Separate curves under the protocol of the measured rows from those of other protocols.
 
-    Where nothing is measured, `protocol` is None: then it is that of the first curve. With `mix`
-    all are compatible.
+    Those of a user's own file, whose protocol is not stated, are beside any. Where nothing is
+    measured, `protocol` is None: then it is that of the first curve. With `mix` all are compatible.
     """
     wanted = curves[0].protocols[0] if curves and protocol is None else protocol
-    fits = [curve for curve in curves if mix or curve.protocols[0] == wanted]
+    fits = [curve for curve in curves if mix or curve.protocols[0] in (wanted, UNSTATED)]
     return Overlay(tuple(fits), tuple(curve for curve in curves if curve not in fits))
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from benchmark.codec_spec import split_unescaped
 from benchmark.errors import StoreError, UnknownName
+from benchmark.published.curve_file import CURVE_FILES, read_curves
 from benchmark.system.bundled import BUNDLED
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
@@ -26,6 +27,7 @@ How = Literal["author_csv", "table", "digitised"]  # authors' file, a paper's ta
 Kind = Literal["point", "sample", "step"]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Record = TypeVar("Record", bound=msgspec.Struct)
+ANY_DATASET, UNSTATED = "any", "unstated"  # of points in a user's own file, who vouches for them
 
 
 class PublishedPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,11 +116,29 @@ def read_points(results: Path) -> tuple[PublishedPoint, ...]:
 
 
 def chosen_points(results: Path, names: str) -> tuple[PublishedPoint, ...]:
-    """Return the points of the systems that `--published` names, comma-separated."""
-    if not names:
-        return ()
-    asked = (name.strip().replace("\\,", ",") for name in split_unescaped(names, ","))
-    return select(read_points(results), asked)
+    """Return the points of what `--published` names, comma-separated: systems, files of curves."""
+    asked = [name.strip().replace("\\,", ",") for name in split_unescaped(names, ",")]
+    files = [name for name in asked if Path(name).suffix in CURVE_FILES]
+    systems = [name for name in asked if name and name not in files]
+    own = [point for file in files for point in points_of_file(Path(file))]
+    return (*(select(read_points(results), systems) if systems else ()), *own)
+
+
+def points_of_file(path: Path) -> list[PublishedPoint]:
+    """Return the points of a file of curves, whose dataset and protocols are not stated there.
+
+    Raises `UsageError` as `curve_file.read_curves` does.
+    """
+    return [
+        PublishedPoint(
+            system=curve.name, kind="point", dataset=ANY_DATASET, bpp=bpp, value=value,
+            metric="lpips_alex" if column == "lpips" else column, protocol=UNSTATED,
+            rate_protocol=UNSTATED, how="author_csv", source=path.name, reference=str(path),
+        )
+        for curve in read_curves(path)
+        for column, (rates, values) in curve.series.items()
+        for bpp, value in zip(rates, values, strict=True)
+    ]  # fmt: skip
 
 
 def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[PublishedPoint, ...]:

@@ -147,6 +147,19 @@ def test_only_the_named_images_count(tmp_path):
     assert "(3 images)" in caption
 
 
+def test_points_of_an_own_file_are_drawn_with_the_word_that_their_rule_is_not_stated(tmp_path):
+    own = tmp_path / "mine.csv"
+    own.write_text("name,bpp,PSNR,MS-SSIM\nMine,.1,28.9,11\nMine,.6,35.5,19\n")
+    words = ["--codecs", "vtm", "--metrics", "psnr,ms_ssim", "--published", f"{own},hific"]
+    points = [point for point in draw("rd", tmp_path, *words)[0] if point["system"] == "Mine"]
+    assert {point["protocol"] for point in points} == {"unstated"}
+    assert {(point["metric"], float(point["bpp"])) for point in points} == {
+        (metric, bpp) for metric in ("psnr_db", "ms_ssim") for bpp in (0.1, 0.6)
+    }
+    ms_ssim = next(float(p["value"]) for p in points if p["metric"] == "ms_ssim")
+    assert ms_ssim == pytest.approx(1 - 10**-1.1)
+
+
 def test_points_above_a_rate_are_not_drawn(tmp_path):
     words = ["--codecs", "vtm,avif", "--metrics", "psnr"]
     all_points, _ = draw("rd", tmp_path, *words)
