@@ -72,7 +72,7 @@ def test_the_first_commands_work_in_an_empty_folder(installed, tmp_path):
     rank = bench(installed, tmp_path, "rank", "--dataset", "kodak", "--at", "bpp=.3")
     assert (rank.returncode, "avif" in rank.stdout) == (0, True), rank.stderr
     published = bench(installed, tmp_path, "list", "--published")
-    assert (published.returncode, "MLIC++" in published.stdout) == (0, True), published.stderr
+    assert (published.returncode, "HiFiC" in published.stdout) == (0, True), published.stderr
     assert sorted(path.name for path in tmp_path.iterdir() if path.name[0] != ".") == ["results"]
 
 
