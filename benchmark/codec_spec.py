@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 from benchmark import user_file
 from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName, UsageError
-from benchmark.extras import require_packages
-from benchmark.registry import ALIASES, CODECS, RUN_PROGRAMS, WORKER
+from benchmark.registry import ALIASES, CODECS, RUN_PROGRAMS, WORKER, require_packages
 
 if TYPE_CHECKING:
     from benchmark.codec import Codec, CodecInfo

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from benchmark import user_file
-from benchmark.errors import UnknownName
+from benchmark.errors import Reason, Unavailable, UnknownName
 
 CODECS = {
     "ours": "baselines.crdr:CRDR",
@@ -185,6 +186,11 @@ HELP = {
         "checkpoint": "Make checkpoints of learned codecs, and describe them.",
     },
 }
+# Extra of the project that brings a package which the core does without.
+EXTRAS = {
+    "torch": "neural", "constriction": "neural", "safetensors": "neural", "lpips": "neural",
+    "pytorch_fid": "neural", "compressai": "compressai",
+}  # fmt: skip
 
 
 def metric_class(name: str) -> type[Any]:
@@ -241,3 +247,14 @@ def _named(kind: str, table: Mapping[str, str], name: str) -> Any:
         raise UnknownName(kind, name, table)
     module, _, attribute = table[name].partition(":")
     return getattr(import_module(module), attribute)
+
+
+def require_packages(name: str, packages: Iterable[str]) -> None:
+    """Raise `Unavailable`, on behalf of a codec or metric, for the first package that is absent."""
+    for package in packages:
+        if find_spec(package) is None:
+            command = f"pip install 'rdrbench[{EXTRAS[package]}]'"
+            raise Unavailable(
+                f"{name} needs the Python package {package}: run `{command}`",
+                Reason("package", package, command),
+            )

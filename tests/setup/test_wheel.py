@@ -65,12 +65,10 @@ def test_the_first_commands_work_in_an_empty_folder(installed, tmp_path):
     run = bench(installed, tmp_path, "run", "--codecs", "jpeg,vtm", "--points", "vtm.qp=37",
                 "--metrics", "psnr")  # fmt: skip
     assert run.returncode == 0, run.stderr
-    report = bench(installed, tmp_path, "report", "--dataset", "sample", "--metrics", "psnr")
-    assert report.returncode == 0, report.stderr
-    means = (tmp_path / "results" / "sample" / "report" / "means.csv").read_text()
-    assert {"jpeg", "vtm", "elic", "avif"} <= {line.split(",")[0] for line in means.splitlines()}
     rank = bench(installed, tmp_path, "rank", "--dataset", "kodak", "--at", "bpp=.3")
     assert (rank.returncode, "avif" in rank.stdout) == (0, True), rank.stderr
+    sample = bench(installed, tmp_path, "rank", "--dataset", "sample", "--at", "bpp=.3")
+    assert {"jpeg", "vtm", "elic", "avif"} <= {*sample.stdout.split()}
     published = bench(installed, tmp_path, "list", "--published")
     assert (published.returncode, "HiFiC" in published.stdout) == (0, True), published.stderr
     assert sorted(path.name for path in tmp_path.iterdir() if path.name[0] != ".") == ["results"]
