@@ -50,7 +50,8 @@ def test_the_way_of_a_cell_enters_few_files(tmp_path):
 def test_the_way_of_a_report_enters_no_more_files_than_it_did(tmp_path):
     run(
         Request(
-            codecs=("jpeg", "webp"), dataset="sample", limit=2, jobs=1, metrics=("psnr",), results=tmp_path,
+            codecs=("jpeg", "webp"), dataset="sample", limit=2, jobs=1, metrics=("psnr",),
+            results=tmp_path,
         )
     )  # fmt: skip
     request = ReportRequest(results=tmp_path, metrics="psnr")
