@@ -1,7 +1,7 @@
 """CCA (Han et al., NeurIPS 2024) by the code of its authors."""
 
 import torch
-from hyperpriors import decoded, encoded, frame, networks
+from hyperpriors import decoded, encoded, frame, networks, weights
 from models import LICAutoencoder  # of the folder
 from rdrbench_worker import serve
 
@@ -34,9 +34,8 @@ class Cca:
             cca_training=False,
         ).to(self.device)
         if path:
-            state = torch.load(path, map_location=self.device)["state_dict"]
-            weights = {key.replace("module.", ""): state[key] for key in state}
-            net.load_state_dict(weights, strict=False)  # theirs has more, for training
+            # theirs has more, for training
+            net.load_state_dict(weights(path, self.device), strict=False)
         net.eval().update()
         return net
 

@@ -1,7 +1,7 @@
 """DCAE (Lu et al., CVPR 2025) by the code of its authors."""
 
 import torch
-from hyperpriors import decoded, encoded, frame, networks
+from hyperpriors import decoded, encoded, frame, networks, weights
 from models import DCAE  # of the folder
 from rdrbench_worker import serve
 
@@ -26,8 +26,7 @@ class Dcae:
         torch.manual_seed(0)
         net = DCAE().to(self.device)
         if path:
-            state = torch.load(path, map_location=self.device)["state_dict"]
-            net.load_state_dict({key.replace("module.", ""): state[key] for key in state})
+            net.load_state_dict(weights(path, self.device))
         net.eval().update()
         return net
 

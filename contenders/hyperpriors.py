@@ -22,6 +22,12 @@ def networks(lambdas, checkpoint, model):
     return {value: model(path) for value, path in paths.items() if os.path.isfile(path)}
 
 
+def weights(path, device):
+    """Return the tensors of a checkpoint by names without `module.`, as one GPU has them."""
+    state = torch.load(path, map_location=device)["state_dict"]
+    return {key.replace("module.", ""): state[key] for key in state}
+
+
 def frame(size, multiple, least=0, centred=True):
     """Return the zeros at the left, right, top and bottom of a picture, and the size of z.
 

@@ -3,7 +3,7 @@
 import os
 
 import torch
-from hyperpriors import decoded, encoded, frame, networks
+from hyperpriors import decoded, encoded, frame, networks, weights
 from models import TCM  # of the folder
 from rdrbench_worker import serve
 
@@ -28,8 +28,7 @@ class Tcm:
         torch.manual_seed(0)
         net = TCM([2, 2, 2, 2, 2, 2], [8, 16, 32, 32, 16, 8], 0.0, N=N, M=320).to(self.device)
         if path:
-            state = torch.load(path, map_location=self.device)["state_dict"]
-            net.load_state_dict({key.replace("module.", ""): state[key] for key in state})
+            net.load_state_dict(weights(path, self.device))
         net.eval().update()
         return net
 
