@@ -87,9 +87,7 @@ def report(
             if not as_json:
                 _print(written, table, verbose)
                 if earlier is not None and not page:
-                    print(
-                        PAGE_AGAIN if page is None else "the page of the earlier report is removed"
-                    )
+                    print(PAGE_AGAIN if page is None else PAGE_REMOVED)
             wants_page = bool(page) or (page is None and earlier is not None)
             named = page or page_images != USUAL_PAGE_IMAGES
             images = page_images if named else earlier or page_images
