@@ -3,7 +3,6 @@
 import os
 import shutil
 from pathlib import Path
-from tempfile import mkdtemp
 
 from benchmark.errors import StoreError
 
@@ -20,17 +19,11 @@ def begin_with_bundled(results: Path) -> None:
     if LINK.is_symlink() or not BUNDLED.exists() or results != Path("results") or results.exists():
         return
     try:
-        part = Path(mkdtemp(prefix="results-", dir="."))
-        part.chmod(0o777 & ~_umask())
+        part = Path(f"results.{os.getpid()}.part")
+        part.mkdir()
         for folder in BUNDLED.iterdir():
             if folder.name not in READ_IN_PLACE:
                 shutil.copytree(folder, part / folder.name, copy_function=shutil.copyfile)
         os.rename(part, results)
     except OSError as error:
         raise StoreError(f"{results} cannot be written: {error.strerror or error}") from error
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
