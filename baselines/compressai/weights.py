@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from baselines.neural.checkpoint.card import verified_card
+from baselines.neural.released import BUNDLED
 from benchmark.codec import require_options
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.system.digest import file_sha256
@@ -41,7 +42,6 @@ FILE_STEMS = {
 QUALITY_MARK = "{quality}"
 # Networks trained by this project: first part of their files' names, by model.
 MATCHED_STEMS = {"bmshj2018-hyperprior": "hyperprior"}
-BUNDLED = Path(__file__).parents[1] / "checkpoints"
 WEIGHTS = ("published", "matched", "matched-whole", "random")  # what the option may be
 RANDOM_SEED = 0
 KEPT_BYTES = 1 << 30  # of networks in a process: all of four sweeps of bmshj2018-hyperprior

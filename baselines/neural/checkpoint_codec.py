@@ -242,11 +242,13 @@ def find_checkpoint(asked: str, file: str, remedy: str, command: str = "") -> Pa
         if not Path(asked).is_file():
             raise Unavailable(f"no checkpoint {asked}")
         return Path(asked)
-    if any(file == published.name for published in released(codec_of(file))):
+    bundled = BUNDLED / file
+    here = bundled.exists()
+    if not here and any(file == published.name for published in released(codec_of(file))):
         remedy, command = "run `{}`", f"bench fetch {codec_of(file)}"
     try:
         return find_weights([file], remedy.format(command), command)
     except Unavailable:
-        if (BUNDLED / file).exists():
-            return BUNDLED / file
+        if here:
+            return bundled
         raise
