@@ -86,25 +86,40 @@ use_uv() { # which looks for packages where pip does
   INSTALL=("${UV[@]}")
 }
 
+bundled_pip() { # the wheel that Python has for ensurepip, which takes ten times as long; or nothing
+  "$PYTHON" -c 'import ensurepip, glob, os
+print(*glob.glob(os.path.dirname(ensurepip.__file__) + "/_bundled/pip-*.whl"))'
+}
+
+make_environment() { # python; pip is unpacked alone, install_packages adds its program
+  "$1" -m venv --clear --without-pip .venv || return
+  "$PYTHON" -m zipfile -e "$(bundled_pip)" .venv/lib/python3*/site-packages 2>/dev/null ||
+    "$PYTHON" -m ensurepip >.venv/install.log
+}
+
 install_packages() {
-  local separate="pyvips|uv" of_cpu="" files=.venv/lib/python3*/site-packages
-  if ! nvidia-smi -L >/dev/null 2>&1; then
-    for of_cpu in "torch|torchvision" torch none; do
-      select_from requirements-cpu.lock "$of_cpu" 1 >.venv/cpu.lock
-      if [ "$of_cpu" = none ] || install_locked .venv/cpu.lock; then break; fi
-    done
+  local separate of_cpu pip files=.venv/lib/python3*/site-packages tries=(none)
+  nvidia-smi -L >/dev/null 2>&1 || tries=("torch|torchvision" torch none)
+  for of_cpu in "${tries[@]}"; do
     # torch with CUDA has its libraries in packages of their own, which torch+cpu never loads.
-    [ "$of_cpu" = none ] || separate+="|$of_cpu|triton|nvidia-.*|cuda-.*"
-  fi
-  select_from requirements.lock "$separate" 0 >.venv/packages.lock
-  select_from requirements.lock pyvips 1 >.venv/pyvips.lock
-  install_locked .venv/packages.lock || return
+    separate="pyvips|uv|$of_cpu|triton|nvidia-.*|cuda-.*"
+    [ "$of_cpu" != none ] || separate="pyvips|uv"
+    {
+      select_from requirements-cpu.lock "$of_cpu" 1
+      select_from requirements.lock "$separate" 0
+    } >.venv/packages.lock
+    if install_locked .venv/packages.lock; then break; fi
+    [ "$of_cpu" != none ] || return
+  done
   # A torchvision for CUDA finds no operators beside torch+cpu and does without them, but for the
   # declarations of two.
   [ "$of_cpu" != torch ] ||
     sed -i '/^@torch.library.register_fake("torchvision::/d' $files/torchvision/_meta_registrations.py || return
   # pyvips is pure Python and has no wheel. Without build isolation no library of the system is found.
-  shown "${INSTALL[@]}" --no-deps --no-build-isolation --require-hashes -r .venv/pyvips.lock
+  select_from requirements.lock pyvips 1 >.venv/pyvips.lock
+  shown "${INSTALL[@]}" --no-deps --no-build-isolation --require-hashes -r .venv/pyvips.lock || return
+  pip=$(bundled_pip)
+  [ ! -f "$pip" ] || shown "${INSTALL[@]}" --no-deps --no-index --force-reinstall "$pip"
 }
 
 set_up() { # nothing to do where .venv was completed from these locks, here
@@ -114,7 +129,7 @@ set_up() { # nothing to do where .venv was completed from these locks, here
   if [ "$(cat .venv/locked 2>/dev/null)" != "$locked" ] || ! "$PYTHON" -c "" 2>/dev/null; then
     python=$(find_python)
     echo "Setting up .venv with $python: 0.6 GB to download, 2 GB unpacked; with CUDA, gigabytes more."
-    "$python" -m venv --clear .venv || fail "$python could not make .venv"
+    make_environment "$python" || fail "$python could not make .venv"
     if ! { use_uv && install_packages; }; then
       echo "  uv could not install the packages: now pip, minutes"
       INSTALL=("${PIP[@]}")
@@ -126,7 +141,7 @@ set_up() { # nothing to do where .venv was completed from these locks, here
     echo "$locked" >.venv/locked
   fi
   if [ "$(cat .venv/project 2>/dev/null)" != "$project" ]; then
-    "${PIP[@]}" --no-deps --no-build-isolation --no-index --editable . >>.venv/install.log 2>&1 ||
+    "${INSTALL[@]}" --no-deps --no-build-isolation --no-index --editable . >>.venv/install.log 2>&1 ||
       fail "pip could not install the project itself, see .venv/install.log"
     echo "$project" >.venv/project
     echo "Set up in $SECONDS s."

@@ -64,8 +64,9 @@ def test_set_up_shows_large_downloads_and_logs_all_that_uv_says(checkout):
 def test_where_uv_fails_pip_installs_the_same(checkout):
     """uv may be in no index that pip is configured with, or the index may need pip's keyring."""
     whole = installs(checkout.run("setup")[2])
-    for refused in ("uv.lock", " uv pip install"):
-        (checkout.root / ".venv" / "locked").unlink()
+    for refused in ("uv.lock", " uv pip install", "uv .*--force-reinstall"):
+        for name in ("locked", "project"):
+            (checkout.root / ".venv" / name).unlink()
         code, said, calls = checkout.run("setup", refused=refused)
         assert (code, "now pip" in said) == (0, True)
         assert installs(calls, "python -m pip") == ["uv.lock", *whole]
@@ -97,7 +98,9 @@ def test_an_interrupted_set_up_ends_with_all_it_began_and_is_begun_again(checkou
 def installs(calls, by="https://elsewhere/simple uv pip"):
     """What was installed in turn: `by` with the place that pip is configured with, unless told."""
     return [
-        re.sub(r".*(-r \.venv/|--editable)", r"\1", call).removeprefix("-r .venv/")
+        re.sub(r".*(-r \.venv/|--editable|--force-reinstall)", r"\1", call).removeprefix(
+            "-r .venv/"
+        )
         for call in calls
         if call.startswith(by) and " install " in call
     ]
@@ -105,30 +108,35 @@ def installs(calls, by="https://elsewhere/simple uv pip"):
 
 def test_nothing_is_installed_that_is_not_in_a_lock(checkout):
     _, _, calls = checkout.run("setup")
-    assert installs(calls, "python -m pip") == ["uv.lock", "--editable ."]
-    cpu, *others = installs(calls)
-    assert (cpu[:8], others) == ("cpu.lock", ["packages.lock", "pyvips.lock"])
+    assert installs(calls, "python -m pip") == ["uv.lock"]
+    packages, *others = installs(calls)
+    assert packages.startswith("packages.lock")
+    pip = f"--force-reinstall {checkout.calls}.whl"  # the wheel that Python brings along
+    assert others == ["pyvips.lock", pip, "--editable ."]
     for call in calls:
         if re.search("(pip|uv) .*install ", call):
             assert "--no-deps" in call
             assert "--require-hashes" in call or "--no-index" in call
-            assert "--only-binary :all:" in call or "--no-build-isolation" in call
+            assert "--only-binary :all:" in call or "--no-build-isolation" in call or pip in call
 
 
 def test_torch_and_torchvision_are_both_for_the_cpu_and_nothing_of_cuda_is_installed(checkout):
-    assert installs(checkout.run("setup")[2])[0] == "cpu.lock of torch torchvision "
+    assert installs(checkout.run("setup")[2])[0] == "packages.lock of torch torchvision "
     left_out = {*pins("requirements.lock")} - names_in(checkout, "packages.lock")
-    assert left_out >= {"torch", "torchvision", "uv", "pyvips", "triton", "nvidia-cublas"}
-    others = left_out - {"torch", "torchvision", "uv", "pyvips"}
+    assert left_out >= {"uv", "pyvips", "triton", "nvidia-cublas"}
+    others = left_out - {"uv", "pyvips"}
     assert all(re.match("triton|nvidia-|cuda-", name) for name in others)
     assert "register_fake" in (checkout.root / TORCHVISION).read_text()
 
 
 def test_beside_torch_for_the_cpu_alone_torchvision_does_without_its_operators(checkout):
     code, _, calls = checkout.run("setup", refused="of torch torchvision")
-    assert (code, installs(calls)[1]) == (0, "cpu.lock of torch ")
-    left_out = {*pins("requirements.lock")} - names_in(checkout, "packages.lock")
-    assert {"torch", "torchvision"} & left_out == {"torch"}
+    assert (code, installs(calls)[1]) == (0, "packages.lock of torch ")
+    text = (checkout.root / ".venv" / "packages.lock").read_text()
+    torch, torchvision = (pins(f"requirements{of}.lock") for of in ("-cpu", ""))
+    assert f"torch=={torch['torch']} " in text
+    assert f"torchvision=={torchvision['torchvision']} " in text
+    assert text.count("torch==") == text.count("torchvision==") == 1
     assert (checkout.root / TORCHVISION).read_text() == "def nms(): ...\ndef qnms(): ...\n"
 
 
@@ -136,16 +144,16 @@ def test_beside_torch_for_the_cpu_alone_torchvision_does_without_its_operators(c
 def test_with_a_gpu_or_without_torch_for_the_cpu_all_of_cuda_is_installed(checkout, gpu):
     if gpu:
         checkout.program("nvidia-smi")
-    code, _, calls = checkout.run("setup", refused="cpu.lock")
+    code, _, calls = checkout.run("setup", refused="of torch")
     assert code == 0
     left_out = {*pins("requirements.lock")} - names_in(checkout, "packages.lock")
     assert left_out == {"uv", "pyvips"}
-    assert any("cpu.lock" in call for call in calls) != gpu
+    assert any("of torch" in call for call in calls) != gpu
 
 
 def test_what_has_no_wheel_is_built_last_and_finds_no_library_of_the_system(checkout):
     """Built with isolation, pyvips would compile against a libvips that the machine has."""
-    last = [call for call in checkout.run("setup")[2] if "uv pip install" in call][-1]
+    last = [call for call in checkout.run("setup")[2] if "uv pip install" in call][-3]
     assert "--no-build-isolation --require-hashes -r .venv/pyvips.lock" in last
     assert names_in(checkout, "pyvips.lock") == {"pyvips"}
 
@@ -266,4 +274,4 @@ def test_a_python_on_the_path_that_does_not_run_is_passed_over(checkout):
     code, said, calls = checkout.run("setup")
     assert code == 0
     assert f"Setting up .venv with {checkout.bin}/python3.12" in said
-    assert calls[1] == "python3.12 -m venv --clear .venv"
+    assert calls[1] == "python3.12 -m venv --clear --without-pip .venv"

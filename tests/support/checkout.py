@@ -22,13 +22,15 @@ TORCHVISION = ".venv/lib/python3.11/site-packages/torchvision/_meta_registration
 STAND_IN = """#!/usr/bin/env bash
 call="${0##*/} $*"
 [[ "$call" != uv* ]] || call="$UV_DEFAULT_INDEX $call"
-[[ "$call" != *cpu.lock ]] || call+=" of $(awk -F= '/^[a-z]/ { printf "%s ", $1 }' .venv/cpu.lock)"
+[[ "$call" != *packages.lock ]] || call+=" of "
+[[ "$call" != *" of " ]] || call+=$(awk -F= '/\\+cpu/ { printf "%s ", $1 }' .venv/packages.lock)
 printf '%s\\n' "${call//$'\\n'/ }" >>"$CALLS"
 case "$call" in
   *"import os, platform, sys"*) printf '%s' "$OBJECTION" ;;
-  *"-r .venv/packages.lock") [ ! -e "$CALLS.uv" ] || . "$CALLS.uv" ;;
+  *"-r .venv/packages.lock of"*) [ ! -e "$CALLS.uv" ] || . "$CALLS.uv" ;;
   *"tools/pip_settings.py") echo "UV_DEFAULT_INDEX=https://elsewhere/simple" ;;
-  *"-m venv --clear .venv")
+  *"import ensurepip, glob"*) echo "$CALLS.whl" ;;
+  *"-m venv --clear --without-pip .venv")
     mkdir -p .venv/bin .venv/lib/python3.11/site-packages/torchvision
     printf '@torch.library.register_fake("torchvision::%s")\ndef %s(): ...\n' nms nms qnms qnms \
       >.venv/lib/python3.11/site-packages/torchvision/_meta_registrations.py
@@ -57,6 +59,7 @@ class Checkout:
         for program in PROGRAMS:
             (self.bin / program).symlink_to(str(shutil.which(program)))
         self.program("python3.11")
+        Path(f"{self.calls}.whl").touch()
 
     def program(self, name: str, text: str = STAND_IN) -> None:
         (self.bin / name).write_text(text)
