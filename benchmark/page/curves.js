@@ -94,8 +94,9 @@ page.curves.caption = (measure) => {
     parts.push(`Over fewer than ${data.few_images} images, where such metrics are biased.`);
   }
   if (visible.some((one) => one.published)) parts.push("Open markers: published.");
-  const told = new Set(codecs.flatMap((place) => data.codecs[place].caveats.flatMap((caveat) => caveat.split("; "))));
-  if (told.size) parts.push(`* ${[...told].join("; ")}.`);
+  const caveats = codecs.flatMap((place) => data.codecs[place].caveats.map((caveat) => caveat.split("; ")));
+  const common = caveats[0]?.filter((part) => caveats.every((other) => other.includes(part))) || [];
+  if (caveats.length) parts.push(`* ${common.join("; ") || "a caveat: see the details"}.`);
   const others = [...new Set(visible.filter((one) => one.published?.other_rule).map((one) => one.published.protocol))];
   if (others.length) parts.push(`Protocols mixed: ${others.join(", ")}.`);
   return parts.join(" ");
