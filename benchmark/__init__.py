@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchmark.datasets.folder import open_dataset
+    from benchmark.datasets.dataset import open_dataset
     from benchmark.datasets.image import read_image
     from benchmark.interface.codec import decoded, open_codec
     from benchmark.interface.plot import plot
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # What `import benchmark` offers, by module and as text: importing it imports none of them.
 INTERFACE = {
-    "benchmark.datasets.folder": ("open_dataset",),
+    "benchmark.datasets.dataset": ("open_dataset",),
     "benchmark.datasets.image": ("read_image",),
     "benchmark.interface.codec": ("decoded", "open_codec"),
     "benchmark.interface.plot": ("plot",),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 from benchmark import user_file
 from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName, UsageError
-from benchmark.registry import ALIASES, CODECS, RUN_PROGRAMS, WORKER, require_packages
+from benchmark.registry import ALIASES, CODECS, RUN_PROGRAMS, WORKER, names_file, require_packages
 
 if TYPE_CHECKING:
     from benchmark.codec import Codec, CodecInfo
@@ -115,7 +115,7 @@ def codec_class(spec: CodecSpec) -> type[Any]:
     """
     result: type[Any]
     if spec.name not in CODECS:
-        if not user_file.names_file(spec.name):  # any class of any package, otherwise
+        if not names_file(spec.name):  # any class of any package, otherwise
             raise UnknownName("codec", spec.name, CODECS)
         result = user_file.load(spec.name, "class")
         user_file.require_methods(spec.name, result, "codec", METHODS)
@@ -307,7 +307,7 @@ def _plain(codec: str, key: str, text: str, kind: object) -> str:
 def plain_codec(text: str) -> str:
     """Return a codec that names code as rows have it, for every spelling of it; others stay."""
     try:
-        if user_file.names_file(text):
+        if names_file(text):
             return parse_codec(text).text
         if text.partition(":")[0] in RUN_PROGRAMS and ":" in text:
             return resolve(parse_codec(text))[0].identity.text

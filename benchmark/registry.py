@@ -199,7 +199,7 @@ def metric_class(name: str) -> type[Any]:
     An image metric may also be in a user's file, `path.py:Class`; its protocol id then ends with
     the first digits of the file's sha256.
     """
-    if user_file.names_file(name):
+    if names_file(name):
         return user_file.metric_class(name)
     spaces = FEATURE_SPACES if name in FEATURE_SPACES else {}
     result: type[Any] = _named("metric", {**METRICS, **DISTRIBUTION_METRICS, **spaces}, name)
@@ -258,3 +258,12 @@ def require_packages(name: str, packages: Iterable[str]) -> None:
                 f"{name} needs the Python package {package}: run `{command}`",
                 Reason("package", package, command),
             )
+
+
+def names_file(name: str) -> bool:
+    """Return whether a name is of something in a Python file.
+
+    >>> names_file("./mine.py:Mine"), names_file("jpeg")
+    (True, False)
+    """
+    return name.partition(":")[0].endswith(".py")

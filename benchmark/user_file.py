@@ -20,7 +20,6 @@ from typing import Any
 
 from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
 
-SUFFIX = ".py"
 HARNESS = "benchmark"  # the package that calls authors' code, and is none
 DIGITS = 12  # of a file's sha256, in the protocol id of its metric
 # What a metric's class says of itself, as regular expressions; the column is one of the table.
@@ -32,15 +31,6 @@ METRIC_FACTS = {
 }
 # Where this process finds files that lie on another machine, by the path in the user's request.
 _copies: dict[str, Path] = {}
-
-
-def names_file(name: str) -> bool:
-    """Return whether a name is of something in a Python file.
-
-    >>> names_file("./mine.py:Mine"), names_file("jpeg")
-    (True, False)
-    """
-    return name.partition(":")[0].endswith(SUFFIX)
 
 
 def use_copies(copies: Mapping[str, Path]) -> None:

@@ -45,7 +45,7 @@ from baselines.neural.training.run import Subject
 from baselines.neural.training.workers import Workers
 from benchmark.codec import Codec, Pixels, Setting
 from benchmark.codec_spec import load_codec, parse_codec, resolve
-from benchmark.datasets.folder import open_dataset
+from benchmark.datasets.dataset import open_dataset
 from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError, NotMeasurable, Unavailable, UsageError
 from benchmark.interface.run import run

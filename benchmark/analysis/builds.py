@@ -1,7 +1,7 @@
 """Variants of a codec that are joined and therefore are of one build; the grid of our codec's.
 
 A trade-off, a realism sweep and a surface join the variants of a codec (realism weights, say). They
-are of one build (`rows.editions.Build`): one program or weight file, one revision of its adapter.
+are of one build (`summarise.Build`): one program or weight file, one revision of its adapter.
 Of several builds the one with the most variants is taken, the newest of these; variants of other
 builds, and settings without the metrics, are left out and named.
 """
@@ -12,15 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.comparable import short_version
 from benchmark.analysis.rate_distortion import why_not
-from benchmark.analysis.summarise import Edition, Point, Summary
+from benchmark.analysis.summarise import Build, Edition, Point, Summary
+from benchmark.analysis.systems import EFFORT, SIZE, short_version
 from benchmark.codec import Float64Array
 from benchmark.metrics.measure import Measure
 from benchmark.registry import OWN
-from benchmark.rows.editions import Build
 
-SIZE, EFFORT = "size", "effort"  # options that name another network of a codec, another encoder
 RECORDED = "recorded (a pack, or bundled rows)"
 
 LEAST_BETAS, LEAST_RATES = 3, 2
@@ -92,26 +90,6 @@ def origin(points: Sequence[Point]) -> str:
         return f"{RECORDED} with {text}"
     partly = f", of which {', '.join(recorded)} {RECORDED}" if recorded else ""
     return f"measured here with {text}{partly}"
-
-
-def mixed_sentences(summary: Summary) -> list[str]:
-    """Return a sentence on the builds of codecs whose variants are of several, for notes.
-
-    Variants of one version are not mixed (some codecs have weights for each), nor those of other
-    sizes of the network.
-    """
-    of_codec: dict[tuple[str, str], dict[str, Edition]] = {}
-    for edition in (point.edition for point in summary.points):
-        key = edition.codec, edition.options.get(SIZE, "")
-        of_codec.setdefault(key, {})[edition.label] = edition
-    by_words: dict[str, list[str]] = {}
-    for editions in of_codec.values():
-        versions = {short_version(edition.version) for edition in editions.values()}
-        if len({edition.build for edition in editions.values()}) > 1 and len(versions) > 1:
-            for label, edition in editions.items():
-                by_words.setdefault(build_words(edition), []).append(label)
-    listed = "; ".join(f"{', '.join(labels)}: {words}" for words, labels in by_words.items())
-    return [f"Variants of several builds, never joined: {listed}."] * bool(listed)
 
 
 def is_default(edition: Edition) -> bool:

@@ -1,45 +1,52 @@
-"""Codec variants compared with an anchor: BD-rates of mean curves and of images, BD-metrics.
+"""Codec variants compared with an anchor, by BD-rates and BD-metrics, and in order of BD-rate.
 
 A curve of means averages over images at one setting, so its BD-rate depends on how codecs spread
 rate and quality over images there: a setting may be a quality, a rate or a quantiser. The images'
-own BD-rates do not depend on it. Intervals are of BD-rates of mean curves over draws of images, by
-the rules of `rate_distortion`; a distribution metric enters a draw to first order, as the value of
-the set plus the mean influence of its images.
+own BD-rates do not depend on it. Codecs are ranked in a distortion, and in a metric that no codec
+was trained on.
 """
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from benchmark.analysis.interval import (
-    LEAST_COMPARED,
-    TAILS,
     Interval,
-    ResampledCurve,
+    bd_rate_interval,
     bootstrap_interval,
     image_draws,
     resampled_curve,
 )
 from benchmark.analysis.rate_distortion import (
-    LEAST_POINTS,
     Curve,
     Delta,
     NoDelta,
     bd_metric,
     bd_rate,
     below_front,
-    cubic,
     curves,
     cut,
     image_curves,
-    interpolated,
     mean_curve,
 )
-from benchmark.analysis.summarise import Point, Summary
-from benchmark.codec import Float64Array
+from benchmark.analysis.summarise import SECONDS, Point, Summary
+from benchmark.analysis.systems import System, kind, trained_on
+from benchmark.codec_spec import parse_codec
 from benchmark.metrics.measure import Measure
+from benchmark.registry import ANCHORS, FAMILIAR, metric_class
+
+DISTORTION = ("psnr", "psnr_y", "psnr_ycbcr")  # the first that is measured ranks the codecs
+# Of these, the first with the most curves that is in no codec's training loss.
+HELD_OUT = (
+    *("lpips_squeeze", "dists", "lpips_vgg", "lpips", "ms_ssim"),
+    *("ssimulacra2", "butteraugli", "vmaf", "ssim"),
+)
 
 
 class ImagesDelta(NamedTuple):
@@ -179,90 +186,147 @@ def _left_out(
     ]
 
 
-def bd_rate_interval(
-    bd_rate: float,
-    images: int,
-    anchor: ResampledCurve | None,
-    test: ResampledCurve | None,
-    up_to_bpp: float | None = None,
-) -> Interval | None:
-    """Return the interval (percent) of the BD-rate of two mean curves over `images` images.
+class Rank(NamedTuple):
+    """A codec variant in a ranking."""
 
-    Student's t on the bootstrap's standard error, in the logarithm of the ratio of rates: at some
-    24 images, 80 to 92 % of the draws' percentiles have the value, and 91 to 96 % of these do
-    (docs/experiments). None where too many draws have no BD-rate; see LEAST_COMPARED.
+    label: str
+    rates: tuple[Delta | NoDelta, ...]  # BD-rates (%) by the ranking's measures; 0 for the anchor
+    intervals: tuple[Interval | None, ...]  # of `rates`, where comparisons were given
+    bpp: tuple[float, float] | None  # lowest and highest mean rate
+    encode_seconds: float | None  # per image, mean over the settings that were timed
+    decode_seconds: float | None
+    images: int  # least of its points
+
+    @property
+    def bd_rates(self) -> tuple[float | None, ...]:
+        """The BD-rates in percent by the ranking's measures; None where there is none."""
+        return tuple(rate.value if isinstance(rate, Delta) else None for rate in self.rates)
+
+
+class Ranking(NamedTuple):
+    """Codec variants, best first; those without a BD-rate in the first measure come last."""
+
+    anchor: str
+    measures: tuple[Measure, ...]  # a distortion and the held-out metric, as far as measured
+    ranks: tuple[Rank, ...]
+
+    @property
+    def ranked(self) -> bool:
+        """True if any codec but the anchor has a BD-rate."""
+        others = (codec.bd_rates for codec in self.ranks if codec.label != self.anchor)
+        return any(rate is not None for rates in others for rate in rates)
+
+    def for_machines(self) -> list[dict[str, Any]]:
+        """Return one record for each codec, JSON values only, best first."""
+        columns = [measure.column for measure in self.measures]
+        records = []
+        for codec in self.ranks:
+            low, high = codec.bpp or (None, None)
+            records.append(
+                {
+                    "codec": codec.label,
+                    "anchor": self.anchor,
+                    "bd_rate_percent": dict(zip(columns, codec.bd_rates, strict=True)),
+                    "lowest_bpp": low,
+                    "highest_bpp": high,
+                    "encode_seconds": codec.encode_seconds,
+                    "decode_seconds": codec.decode_seconds,
+                    "images": codec.images,
+                }
+            )
+        return records
+
+
+def rank(
+    summary: Summary,
+    measures: Iterable[Measure],
+    anchor: str,
+    comparisons: Iterable[Comparison] | None = None,
+) -> Ranking:
+    """Rank the codec variants of a summary against an anchor, a label.
+
+    comparisons: those that were made already, with their intervals; else BD-rates of mean curves
+    are computed.
     """
-    if anchor is None or test is None or len(anchor.quality) != len(test.quality):
-        return None
-    rates = bd_rate_draws(anchor, test, up_to_bpp)
-    rates = rates[np.isfinite(rates)]
-    if len(rates) < LEAST_COMPARED * len(anchor.quality):
-        return None
-    from scipy.stats import t
+    ranked = ranked_measures(summary, measures)
+    rates: dict[tuple[str, str], Delta | NoDelta] = {}
+    intervals: dict[tuple[str, str], Interval | None] = {}
+    for comparison in comparisons or ():
+        key = comparison.label, comparison.column
+        rates[key], intervals[key] = comparison.rate, comparison.rate_interval
+    for measure in ranked if comparisons is None else ():
+        of = {label: mean_curve(p, measure) for label, p in curves(summary, measure).items()}
+        if anchor in of:
+            rates |= {(name, measure.column): bd_rate(of[anchor], of[name]) for name in of}
+    ranks = []
+    for label in summary.labels:
+        keys = [(label, measure.column) for measure in ranked]
+        none = NoDelta("no BD-rate was computed")
+        itself = Delta(0.0, 1.0)
+        deltas = [itself if label == anchor else rates.get(key, none) for key in keys]
+        points = [point for point in summary.points if point.label == label]
+        bpp = [point.bpp for point in points if point.bpp]
+        seconds = [[p.means[name].value for p in points] for name in SECONDS]
+        timed = [[value for value in values if value is not None] for values in seconds]
+        encode, decode = (fmean(values) if values else None for values in timed)
+        ends = (min(bpp), max(bpp)) if bpp else None
+        images = min(point.images for point in points)
+        of_rates = tuple(map(intervals.get, keys))
+        ranks.append(Rank(label, tuple(deltas), of_rates, ends, encode, decode, images))
 
-    # Images drawn with replacement vary less than new ones, by (images - 1) / images.
-    error = np.std(np.log1p(rates / 100), ddof=1) * np.sqrt(images / (images - 1))
-    ends = math.log1p(bd_rate / 100) + t.ppf(TAILS, images - 1) * error
-    return Interval(*(100 * np.expm1(ends)).tolist())
+    def order(rank: Rank) -> tuple[float, ...]:
+        return tuple(math.inf if rate is None else rate for rate in rank.bd_rates)
 
-
-def bd_rate_draws(
-    anchor: ResampledCurve, test: ResampledCurve, up_to_bpp: float | None = None
-) -> Float64Array:
-    """Return the BD-rate of every draw in percent, shape (draws,); NaN where there is none."""
-    ordered, masks = [], []
-    for curve in (anchor, test):
-        order = np.lexsort((-curve.quality, curve.log_rate))
-        rates, quality = (np.take_along_axis(axis, order, axis=1) for axis in curve)
-        best = np.maximum.accumulate(quality, axis=1)
-        on_front = np.ones(quality.shape, np.bool_)
-        on_front[:, 1:] = quality[:, 1:] > best[:, :-1]
-        ordered.append(ResampledCurve(rates, quality))
-        masks.append(on_front)
-    cut = math.inf if up_to_bpp is None else math.log10(up_to_bpp)
-    # Draws that keep the same points are computed together: nearly all of them, as a rule.
-    shapes = np.hstack([*masks, *(curve.log_rate < cut for curve in ordered)])
-    kinds, kind_of = np.unique(shapes, axis=0, return_inverse=True)
-    rates = np.full(len(shapes), np.nan)
-    for kind in range(len(kinds)):
-        draws = kind_of == kind
-        first, second = (
-            _cut(ResampledCurve(*(axis[draws][:, mask[draws][0]] for axis in curve)), cut)
-            for curve, mask in zip(ordered, masks, strict=True)
-        )
-        if min(first.quality.shape[1], second.quality.shape[1]) >= LEAST_POINTS:
-            rates[draws] = _bd_rates(first, second)
-    return rates
+    return Ranking(anchor, ranked, tuple(sorted(ranks, key=order)))
 
 
-def _bd_rates(anchor: ResampledCurve, test: ResampledCurve) -> Float64Array:
-    """Return the BD-rates (%) of curves that rise in both axes; NaN where they do not meet."""
-    low = np.maximum(anchor.quality[:, 0], test.quality[:, 0])
-    high = np.minimum(anchor.quality[:, -1], test.quality[:, -1])
-    high = np.where(high > low, high, np.nan)
-    first, second = (
-        _area(curve.quality, curve.log_rate, high) - _area(curve.quality, curve.log_rate, low)
-        for curve in (anchor, test)
+def ranked_measures(summary: Summary, measures: Iterable[Measure]) -> tuple[Measure, ...]:
+    """Return those of the measures that rank codecs: a distortion and the held-out metric."""
+    measured = {m.column: (len(curves(summary, m)), m) for m in measures if curves(summary, m)}
+    trained = {column for label in summary.labels for column in trained_on(label)}
+    first, others = (
+        [measured[c] for c in (metric_class(name).column for name in names) if c in measured]
+        for names in (DISTORTION, HELD_OUT)
     )
-    return np.asarray(100 * (10 ** ((second - first) / (high - low)) - 1), np.float64)
+    others = [(count, measure) for count, measure in others if measure.column not in trained]
+    most = max((count for count, _ in others), default=0)
+    held_out = [measure for count, measure in others if count == most]
+    return (*(measure for _, measure in first[:1]), *held_out[:1])
 
 
-def _cut(curve: ResampledCurve, log_rate: float) -> ResampledCurve:
-    """Return curves that end at a rate, as `rate_distortion.cut` does; all have one shape."""
-    below = curve.log_rate[0] < log_rate
-    rates, quality = curve.log_rate[:, below], curve.quality[:, below]
-    if below.all() or not below.any():
-        return ResampledCurve(rates, quality)
-    at = np.full(len(quality), log_rate)
-    ends = interpolated(*curve, at)
-    ends[ends <= quality[:, -1]] = np.nan  # an overshoot: such a draw has no number
-    return ResampledCurve(np.column_stack([rates, at]), np.column_stack([quality, ends]))
+def default_anchor(summaries: Sequence[Summary], measures: Sequence[Measure]) -> str:
+    """Return the label of the anchor that is taken where none is named.
+
+    That JPEG of `ANCHORS` which has a curve; without any JPEG the first standard codec with a
+    curve, else the first with a curve, else the first of all.
+    """
+    labels = list(dict.fromkeys(label for summary in summaries for label in summary.labels))
+    with_curve = dict.fromkeys(
+        label for summary in summaries for measure in measures for label in curves(summary, measure)
+    )
+    for among in (with_curve, labels):
+        jpegs = [label for label in among if label.partition(":")[0] == FAMILIAR]
+        if named := [label for label in ANCHORS if label in jpegs] or jpegs[: len(jpegs) == 1]:
+            return named[0]
+    standard = [label for label in with_curve if kind(System("", label)) == "standard"]
+    return next(iter([*standard, *with_curve, *labels]), ANCHORS[-1])
 
 
-def _area(x: Float64Array, y: Float64Array, to: Float64Array) -> Float64Array:
-    """Return the integral of the curve through (x, y) from its first point to `to`, (draws,)."""
-    width = np.diff(x)
-    share = np.clip((to[:, None] - x[:, :-1]) / width, 0, 1)
-    terms = enumerate(cubic(x, y), 1)
-    parts = [coefficient * share**power / power for power, coefficient in terms]
-    return np.asarray((width * np.sum(parts, axis=0)).sum(axis=1), np.float64)
+def with_anchor(rows: pa.Table, stored: pa.Table) -> pa.Table:
+    """Return rows with those of `ANCHORS` over the same images, if the rows have no such codec.
+
+    stored: all rows of the dataset.
+    """
+    if not rows.num_rows or any(pc.any(_rows_of(rows, text)).as_py() for text in ANCHORS):
+        return rows
+    of_anchors = reduce(pc.or_, (_rows_of(stored, text) for text in ANCHORS))
+    same = pc.is_in(stored["image_sha256"], pc.unique(rows["image_sha256"]))
+    kept = stored.filter(pc.and_(of_anchors, same))
+    return pa.concat_tables([rows, kept], promote_options="default")
+
+
+def _rows_of(table: pa.Table, text: str) -> Any:
+    """Mark the rows of a codec variant, shape (rows,)."""
+    spec = parse_codec(text)
+    codec, variant = pc.equal(table["codec"], spec.name), pc.equal(table["variant"], spec.variant)
+    return pc.and_(codec, variant)

@@ -1,9 +1,12 @@
-"""Confidence intervals of means, curves and distribution metrics over images.
+"""Confidence intervals of means, curves, BD-rates and distribution metrics over images.
 
 An interval says which values other images of the same kind would give. It says nothing about the
 difference of two codecs, for which images have to be paired (`bench tradeoff`, `bench check`).
+Those of BD-rates are over draws of images, by the rules of `rate_distortion`; a distribution metric
+enters a draw to first order, as the value of the set plus the mean influence of its images.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.rate_distortion import qualities
+from benchmark.analysis.rate_distortion import (
+    LEAST_POINTS,
+    cubic,
+    interpolated,
+    qualities,
+)
 from benchmark.analysis.summarise import Point, Summary
 from benchmark.codec import Float64Array, Setting
 from benchmark.codec_spec import without_seed
@@ -222,3 +230,92 @@ def records(summary: Summary, measures: Sequence[Measure]) -> list[dict[str, Any
                 widened |= {f"{name}_low": ends[0], f"{name}_high": ends[1]}
         result.append(widened)
     return result
+
+
+def bd_rate_interval(
+    bd_rate: float,
+    images: int,
+    anchor: ResampledCurve | None,
+    test: ResampledCurve | None,
+    up_to_bpp: float | None = None,
+) -> Interval | None:
+    """Return the interval (percent) of the BD-rate of two mean curves over `images` images.
+
+    Student's t on the bootstrap's standard error, in the logarithm of the ratio of rates: at some
+    24 images, 80 to 92 % of the draws' percentiles have the value, and 91 to 96 % of these do
+    (docs/experiments). None where too many draws have no BD-rate; see LEAST_COMPARED.
+    """
+    if anchor is None or test is None or len(anchor.quality) != len(test.quality):
+        return None
+    rates = bd_rate_draws(anchor, test, up_to_bpp)
+    rates = rates[np.isfinite(rates)]
+    if len(rates) < LEAST_COMPARED * len(anchor.quality):
+        return None
+    from scipy.stats import t
+
+    # Images drawn with replacement vary less than new ones, by (images - 1) / images.
+    error = np.std(np.log1p(rates / 100), ddof=1) * np.sqrt(images / (images - 1))
+    ends = math.log1p(bd_rate / 100) + t.ppf(TAILS, images - 1) * error
+    return Interval(*(100 * np.expm1(ends)).tolist())
+
+
+def bd_rate_draws(
+    anchor: ResampledCurve, test: ResampledCurve, up_to_bpp: float | None = None
+) -> Float64Array:
+    """Return the BD-rate of every draw in percent, shape (draws,); NaN where there is none."""
+    ordered, masks = [], []
+    for curve in (anchor, test):
+        order = np.lexsort((-curve.quality, curve.log_rate))
+        rates, quality = (np.take_along_axis(axis, order, axis=1) for axis in curve)
+        best = np.maximum.accumulate(quality, axis=1)
+        on_front = np.ones(quality.shape, np.bool_)
+        on_front[:, 1:] = quality[:, 1:] > best[:, :-1]
+        ordered.append(ResampledCurve(rates, quality))
+        masks.append(on_front)
+    cut = math.inf if up_to_bpp is None else math.log10(up_to_bpp)
+    # Draws that keep the same points are computed together: nearly all of them, as a rule.
+    shapes = np.hstack([*masks, *(curve.log_rate < cut for curve in ordered)])
+    kinds, kind_of = np.unique(shapes, axis=0, return_inverse=True)
+    rates = np.full(len(shapes), np.nan)
+    for kind in range(len(kinds)):
+        draws = kind_of == kind
+        first, second = (
+            _cut(ResampledCurve(*(axis[draws][:, mask[draws][0]] for axis in curve)), cut)
+            for curve, mask in zip(ordered, masks, strict=True)
+        )
+        if min(first.quality.shape[1], second.quality.shape[1]) >= LEAST_POINTS:
+            rates[draws] = _bd_rates(first, second)
+    return rates
+
+
+def _bd_rates(anchor: ResampledCurve, test: ResampledCurve) -> Float64Array:
+    """Return the BD-rates (%) of curves that rise in both axes; NaN where they do not meet."""
+    low = np.maximum(anchor.quality[:, 0], test.quality[:, 0])
+    high = np.minimum(anchor.quality[:, -1], test.quality[:, -1])
+    high = np.where(high > low, high, np.nan)
+    first, second = (
+        _area(curve.quality, curve.log_rate, high) - _area(curve.quality, curve.log_rate, low)
+        for curve in (anchor, test)
+    )
+    return np.asarray(100 * (10 ** ((second - first) / (high - low)) - 1), np.float64)
+
+
+def _cut(curve: ResampledCurve, log_rate: float) -> ResampledCurve:
+    """Return curves that end at a rate, as `rate_distortion.cut` does; all have one shape."""
+    below = curve.log_rate[0] < log_rate
+    rates, quality = curve.log_rate[:, below], curve.quality[:, below]
+    if below.all() or not below.any():
+        return ResampledCurve(rates, quality)
+    at = np.full(len(quality), log_rate)
+    ends = interpolated(*curve, at)
+    ends[ends <= quality[:, -1]] = np.nan  # an overshoot: such a draw has no number
+    return ResampledCurve(np.column_stack([rates, at]), np.column_stack([quality, ends]))
+
+
+def _area(x: Float64Array, y: Float64Array, to: Float64Array) -> Float64Array:
+    """Return the integral of the curve through (x, y) from its first point to `to`, (draws,)."""
+    width = np.diff(x)
+    share = np.clip((to[:, None] - x[:, :-1]) / width, 0, 1)
+    terms = enumerate(cubic(x, y), 1)
+    parts = [coefficient * share**power / power for power, coefficient in terms]
+    return np.asarray((width * np.sum(parts, axis=0)).sum(axis=1), np.float64)

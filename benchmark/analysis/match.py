@@ -20,9 +20,9 @@ from benchmark.analysis.summarise import TIMED, Point, Summary
 from benchmark.codec import Float64Array, Int64Array, Setting
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
-from benchmark.plan.request import metric_names
 from benchmark.registry import METRICS
 from benchmark.rows.codecs import Side, caveats
+from benchmark.rows.schema import metric_names
 
 # Bytes, seconds and distances are compared by their ratio; scores, mostly in dB, by difference.
 Kind = Literal["ratio", "difference"]

@@ -36,7 +36,7 @@ from benchmark.codec_spec import facts_of
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.plan.estimate import interpolated as typical_at
-from benchmark.plan.request import metric_names
+from benchmark.rows.schema import metric_names
 
 RATE = "bpp"
 Budget = Literal["image", "set"]  # whether each image has the rate, or all images together

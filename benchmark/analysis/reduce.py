@@ -19,10 +19,10 @@ from benchmark.codec import Int64Array, Setting
 from benchmark.errors import NotMeasurable, memory_exhausted
 from benchmark.metrics.distribution_metric import DistributionMetric, Reduced
 from benchmark.metrics.measure import Measure, require_image_values
-from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING, protocol_of, protocols
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.features import FeatureFolder, Pair, Reduction, Reductions, reduction_key
+from benchmark.rows.schema import metric_columns
 
 
 def with_distribution_metrics(

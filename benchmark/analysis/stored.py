@@ -14,19 +14,17 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.analysis.comparable import known_names, label_of
-from benchmark.analysis.reduce import with_distribution_metrics
+from benchmark.analysis.comparable import Average, ComparableRows, known_names, label_of
 from benchmark.analysis.summarise import Summary, summarise_rows
 from benchmark.codec_spec import CodecSpec, plain_codec, split_unescaped
-from benchmark.datasets.dataset import ImageFile, Source, probe
-from benchmark.datasets.folder import open_dataset, open_folder
+from benchmark.datasets.dataset import ImageFile, Source, open_dataset, open_folder, probe
 from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
 from benchmark.packs.contents import verified_rows
-from benchmark.protocol import protocols
-from benchmark.registry import DATASETS, means_folder
-from benchmark.rows.store import Store, folder_store_name, stores_below
+from benchmark.protocol import CODING, protocols
+from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, means_folder, names_file
+from benchmark.rows.runs import folder_store_name
+from benchmark.rows.store import Store, stores_below
 from benchmark.system.machine import cores
-from benchmark.user_file import names_file
 
 WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are said to be spread
 
@@ -141,10 +139,14 @@ def read_results(
         table = table.filter(pc.is_in(table["image"], value_set=pa.array([*kept], pa.string())))
     if table.num_rows == 0:
         raise UsageError(f"{folder} has no rows of {name}: measure some with `bench run`")
-    filled = with_distribution_metrics(table, folder, metrics, common, allow_few)
-    summary = summarise_rows(
-        filled, protocols(metrics), "pooled" if pooled else "per_image", common
-    )
+    if DISTRIBUTION_METRICS.keys().isdisjoint(metrics):
+        filled = ComparableRows(table, CODING)
+    else:
+        from benchmark.analysis.reduce import with_distribution_metrics
+
+        filled = with_distribution_metrics(table, folder, metrics, common, allow_few)
+    average: Average = "pooled" if pooled else "per_image"
+    summary = summarise_rows(filled, protocols(metrics), average, common)
     report = folder / (f"report-{subset}" if subset else "report")
     return DatasetResults(name, report, summary, filled.table, store.records(), gone)
 

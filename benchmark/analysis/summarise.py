@@ -4,14 +4,16 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from benchmark.analysis.comparable import Average, ComparableRows, LeftOut
-from benchmark.analysis.means import (
+from benchmark.analysis.comparable import (
     OF_MEAN_MSE,
+    Average,
+    ComparableRows,
+    LeftOut,
     Mean,
     Tally,
     mean_bpp,
@@ -21,18 +23,30 @@ from benchmark.analysis.means import (
     tallies,
 )
 from benchmark.codec import BoolArray, Float64Array, Int64Array, Setting
-from benchmark.codec_spec import CodecSpec
+from benchmark.codec_spec import (
+    CodecSpec,
+    facts_of,
+)
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.protocol import bits_per_pixel
 from benchmark.protocol import protocols as present_protocols
 from benchmark.registry import CODECS, DISTRIBUTION_METRICS, METRICS, metric_class
-from benchmark.rows.codecs import NOT_STATED, CodingFacts, coding_facts
-from benchmark.rows.editions import Build
+from benchmark.rows.codecs import NOT_STATED, CodingFacts
 
 SECONDS = ("encode_seconds", "decode_seconds")  # never of precomputed rows
 # Only of rows measured alone, on one machine: that of the latest such row.
 TIMED = ("encode_seconds_per_megapixel", "decode_seconds_per_megapixel")
 CONTAINER = "container_bytes"  # of each stream, the file format's; bpp counts them
+
+
+class Build(NamedTuple):
+    """The identity of what made the streams of a row."""
+
+    fingerprint: str
+    revision: int
+    apart: bool = False  # bundled, and not equal to what was measured here with the same
+
+
 NO_BUILD = Build("", 0)
 
 
@@ -320,3 +334,13 @@ def _distinct(rows: ComparableRows, column: str) -> dict[int, tuple[str, ...]]:
         number, at = divmod(pair, len(values))
         texts[number] += (values[at],) if values[at] else ()
     return texts
+
+
+def coding_facts(codec: str, variant: str, chroma: str, tuned_for: str) -> CodingFacts:
+    """Return what a row states; where that is empty, what the codec's class declares.
+
+    >>> coding_facts("jpeg", "subsampling=444", "", "")
+    CodingFacts(chroma='4:4:4', tuned_for='')
+    """
+    facts = facts_of(CodecSpec.of(codec, variant))
+    return CodingFacts(chroma or facts.chroma, tuned_for or facts.tuned_for)

@@ -20,6 +20,9 @@ OURS, GENERATIVE, LEARNED, PROGRAMS = GROUPS
 MATCHED = "size=micro"  # the network of our codec whose work and crops the budget is
 
 
+SIZE, EFFORT = "size", "effort"  # options that name another network of a codec, another encoder
+
+
 class System(NamedTuple):
     """A codec or published method at one choice of realism."""
 
@@ -186,3 +189,12 @@ def _short(label: str, version: str) -> str:
         if key not in facts.titled and (key, value) not in facts.implied
     ]
     return title + f" ({', '.join(values)})" * bool(values)
+
+
+def short_version(version: str) -> str:
+    """Abbreviate a version to its first part; of a checkpoint, the digest remains.
+
+    >>> short_version("VTM 23.13, decoded by ffmpeg 7.1"), short_version("checkpoint 91d8: 9 steps")
+    ('VTM 23.13', 'checkpoint 91d8')
+    """
+    return version.partition(";")[0].partition(", ")[0].partition(": ")[0]

@@ -115,7 +115,7 @@ def _metrics(loaded: bool) -> list[Availability]:
 
 def examine_datasets(data_dir: Path | None = None) -> list[Availability]:
     """Open every dataset, and count its images."""
-    from benchmark.datasets.folder import data_folders
+    from benchmark.datasets.dataset import data_folders
 
     def examine(name: str) -> Availability:
         images = registry.dataset_opener(name)(data_folders(data_dir)).images
@@ -137,7 +137,7 @@ def imaging_library() -> str:
 
 def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
     """Return (name, fact) of machine, libraries that decide numbers, and folders used."""
-    from benchmark.datasets.folder import data_folders
+    from benchmark.datasets.dataset import data_folders
     from benchmark.system.machine import machine
     from benchmark.system.settings import weight_folders
 

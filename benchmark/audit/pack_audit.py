@@ -12,13 +12,13 @@ from benchmark.measure.engine.local import Finished, carry_out
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Progress
 from benchmark.measure.workbench import Conditions
-from benchmark.metrics.metric import metric_columns
 from benchmark.packs.contents import row_of
 from benchmark.packs.pack import Pack
 from benchmark.plan.cells import Rescore
 from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
 from benchmark.registry import DATASETS, metric_class
+from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
 
 # PSNR is the same everywhere; MS-SSIM and LPIPS differ by less than this between CPUs and GPUs.

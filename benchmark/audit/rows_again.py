@@ -13,11 +13,10 @@ from benchmark.analysis.summarise import Summary
 from benchmark.audit.pack_audit import TOLERANCE, name_of_row
 from benchmark.check import pairing
 from benchmark.codec_spec import CodecSpec
-from benchmark.metrics.metric import metric_columns
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
-from benchmark.rows.agreement import BUILD, agree
 from benchmark.rows.codecs import NamedCodecs
-from benchmark.rows.editions import newest_rows
+from benchmark.rows.schema import metric_columns
+from benchmark.rows.versions import BUILD, agree, edition_rows
 
 Row = Mapping[str, Any]
 KEY = ("codec", "variant", "setting_name", "setting_value", "image_sha256")
@@ -50,7 +49,7 @@ def rows_to_measure(table: pa.Table, codecs: NamedCodecs) -> pa.Table:
 
     table: of a store, columns of `rows.schema.table_schema`.
     """
-    newest = table.take(pa.array(newest_rows(table).index))
+    newest = table.take(pa.array(edition_rows(table, newest_only=True).index))
     wanted = list(map(codecs.selects_to_run, newest.select(KEY[:2]).to_pylist()))
     return newest.filter(pc.and_(pa.array(wanted, pa.bool_()), pc.equal(newest["status"], "ok")))
 

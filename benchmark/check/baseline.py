@@ -22,9 +22,9 @@ from benchmark.analysis.comparable import label_of
 from benchmark.analysis.stored import rows_of_codecs
 from benchmark.check.pairing import specs_in
 from benchmark.errors import StoreError, UnknownName, UsageError
-from benchmark.rows.editions import newest_rows
 from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store
+from benchmark.rows.versions import edition_rows
 from benchmark.system.atomic import replacing
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.machine import commit
@@ -64,7 +64,9 @@ def rows_to_keep(folder: Path, dataset: str, codecs: str) -> KeptRows:
     if not table.num_rows:
         raise UsageError(f"{folder} has no rows of {dataset}")
     labels = sorted({label_of(spec.name, spec.variant) for spec in specs_in(table)})
-    return KeptRows(name, folder, table.take(newest_rows(table).index), tuple(labels))
+    return KeptRows(
+        name, folder, table.take(edition_rows(table, newest_only=True).index), tuple(labels)
+    )
 
 
 def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:

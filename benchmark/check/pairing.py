@@ -19,10 +19,10 @@ from benchmark.analysis.summarise import Summary, summarise
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BenchError
-from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING
 from benchmark.protocol import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
+from benchmark.rows.schema import metric_columns
 from benchmark.system.text import counted, listed
 
 WEIGHTS = "checkpoint"  # option that says which weights a codec runs with, not what it is

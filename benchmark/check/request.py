@@ -7,9 +7,7 @@ from typing import Any, NamedTuple, Self
 
 from benchmark.errors import UnknownName, UsageError
 from benchmark.option import ALLOW_FEW, COMPARED, MANNER, ORIGIN, TARGET, option
-from benchmark.plan.request import metric_names
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS
-from benchmark.user_file import names_file
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, names_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +67,8 @@ class CheckRequest:
 
         Raises `UnknownName` and `UsageError` for metrics and margins that there are not.
         """
+        from benchmark.rows.schema import metric_names
+
         parse_margins(margin)
         return cls(metrics=metric_names(metrics) if metrics else (), margin=margin, **given)
 

@@ -14,14 +14,13 @@ from benchmark.analysis.stored import name_of_folder
 from benchmark.check.baseline import FOLDER, find_baseline, list_baselines
 from benchmark.check.pairing import RowSet, specs_in
 from benchmark.codec_spec import parse_codec
-from benchmark.datasets.folder import open_dataset
+from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import DamagedResults, StoreError, UnknownName, UsageError
 from benchmark.protocol import CODING
-from benchmark.registry import CODECS, means_folder
-from benchmark.rows.editions import newest_rows
+from benchmark.registry import CODECS, means_folder, names_file
 from benchmark.rows.schema import equals, marked
 from benchmark.rows.store import Store
-from benchmark.user_file import names_file
+from benchmark.rows.versions import edition_rows
 
 
 def read_rows(folder: Path, dataset: str = "") -> RowSet:
@@ -39,7 +38,7 @@ def read_rows(folder: Path, dataset: str = "") -> RowSet:
         except DamagedResults as damaged:
             raise StoreError(f"results in {folder} cannot be read: {damaged}") from damaged
     older = np.zeros(rows.num_rows, np.bool_)
-    older[newest_rows(rows).other] = True
+    older[edition_rows(rows, newest_only=True).other] = True
     older &= marked(rows["bundled"]) & equals(rows["coding_protocol"], CODING)
     rows = rows.filter(pa.array(~older))
     if not rows.num_rows:

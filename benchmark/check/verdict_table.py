@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from benchmark.analysis.comparable import short_version
+from benchmark.analysis.systems import short_version
 from benchmark.check.check import Check
 from benchmark.check.compare import AtSetting
 from benchmark.check.verdict import Finding

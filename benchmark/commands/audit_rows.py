@@ -12,7 +12,7 @@ from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.errors import UsageError
 from benchmark.option import TARGET
-from benchmark.plan.request import Request, metric_names
+from benchmark.plan.request import Request
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.system.text import counted
 
@@ -50,6 +50,7 @@ def audit_rows(
     from benchmark.audit import rows_again
     from benchmark.commands.outcome import run_with_progress
     from benchmark.rows.codecs import NamedCodecs
+    from benchmark.rows.schema import metric_names
     from benchmark.rows.store import Store
 
     compared: list[VariantAgain] = []

@@ -9,7 +9,6 @@ from benchmark.commands import options, output
 from benchmark.commands.options import opt, refuse_several
 from benchmark.errors import UsageError
 from benchmark.option import COMPARED, MANNER, TARGET
-from benchmark.plan.request import metric_names
 from benchmark.registry import METRICS
 
 # Metrics that a curve's file may have.
@@ -53,6 +52,7 @@ def rank(
     from benchmark.analysis.stored import read_one
     from benchmark.commands.compare_tables import rank_table
     from benchmark.metrics.measure import Measure
+    from benchmark.rows.schema import metric_names
 
     if budget not in ("image", "set"):
         raise UsageError(f"--budget takes image or set, not {budget!r}")
@@ -122,6 +122,7 @@ def tradeoff(
     from benchmark.analysis.tradeoff import tradeoffs
     from benchmark.commands.compare_tables import families, tradeoff_table
     from benchmark.metrics.measure import Measure
+    from benchmark.rows.schema import metric_names
 
     names = metric_names(f"{distortion},{realism}")
     if len(names) != 2 or names[0] == names[1]:
@@ -184,7 +185,7 @@ def match(
     from benchmark.analysis.stored import read_one
     from benchmark.commands.compare_tables import match_table
     from benchmark.metrics.measure import Measure
-    from benchmark.rows.schema import image_numbers
+    from benchmark.rows.schema import image_numbers, metric_names
 
     refuse_several("--metric", metric)
     allowed = parse_tolerance(tolerance)
@@ -225,6 +226,7 @@ def bd(
     from benchmark.analysis.rate_distortion import curve_of
     from benchmark.commands.compare_tables import bd_records, bd_table, read_curve
     from benchmark.metrics.measure import Measure
+    from benchmark.rows.schema import metric_names
 
     curves = [read_curve(text, dataset, results) for text in (anchor, test)]
     first, second = (curve.name for curve in curves)

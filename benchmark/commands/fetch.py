@@ -70,7 +70,7 @@ def fetch(
 
 
 def _fetch_dataset(name: str, data_dir: Path | None, origins: Sequence[str]) -> None:
-    from benchmark.datasets.folder import data_folders, fetched_folder
+    from benchmark.datasets.dataset import data_folders, fetched_folder
 
     sought = [data_dir] if data_dir else data_folders()
     try:

@@ -9,7 +9,7 @@ from benchmark.commands import options
 from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs, command_line, takes
 from benchmark.errors import UsageError
-from benchmark.figures.look import Look, drawn_as
+from benchmark.figures.style import Look, drawn_as
 from benchmark.option import DRAWING, TARGET
 from benchmark.paper.request import FILE, FigureRequest, example
 from benchmark.plan.request import Request
@@ -122,7 +122,7 @@ def new(
     Examples:
       bench figures new
     """
-    from benchmark.figures.choice import shown
+    from benchmark.figures.rate_curve import shown
     from benchmark.paper.figures import evidence
     from benchmark.system.atomic import write_files
 

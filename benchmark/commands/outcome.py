@@ -6,16 +6,15 @@ This imports numpy and pyarrow, so that a verb imports it when it runs, not for 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
+from benchmark.analysis.comparison import Ranking, default_anchor, rank, with_anchor
 from benchmark.analysis.interval import draw_spreads
-from benchmark.analysis.ranking import Ranking, default_anchor, rank, with_anchor
 from benchmark.analysis.rate_distortion import LEAST_POINTS
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.stored import source_facts
 from benchmark.analysis.summarise import Summary
 from benchmark.codec import CodecInfo
 from benchmark.commands.output import print_lines, print_table, say, show_progress
-from benchmark.datasets.dataset import Refused
-from benchmark.datasets.folder import unread_kinds
+from benchmark.datasets.dataset import Refused, unread_kinds
 from benchmark.figures.bd_table import heading, ranking_table
 from benchmark.figures.table import draws_table, means_table
 from benchmark.measure.outcome import Failure, Outcome

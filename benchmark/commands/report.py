@@ -9,7 +9,7 @@ import typer
 from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import command_line, takes
-from benchmark.figures.look import Look, drawn_as
+from benchmark.figures.style import Look, drawn_as
 from benchmark.option import DRAWING, TARGET
 from benchmark.plan.request import Request
 from benchmark.report.request import ReportRequest

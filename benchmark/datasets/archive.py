@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.datasets import download
-from benchmark.datasets.dataset import Dataset, ImageFile, Profile
-from benchmark.datasets.folder import find_images
+from benchmark.datasets.dataset import Dataset, ImageFile, Profile, find_images
 from benchmark.errors import Unavailable, UsageError
 
 ADDRESS_SCHEMES = ("http://", "https://")

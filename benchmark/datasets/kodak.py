@@ -5,8 +5,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.datasets import download
-from benchmark.datasets.dataset import Dataset, ImageFile, Profile, Refused, Source, probe
-from benchmark.datasets.folder import find_images
+from benchmark.datasets.dataset import (
+    Dataset,
+    ImageFile,
+    Profile,
+    Refused,
+    Source,
+    find_images,
+    probe,
+)
 from benchmark.errors import Unavailable
 from benchmark.system.machine import cores
 

@@ -8,8 +8,7 @@ from benchmark.analysis.interval import Interval
 from benchmark.analysis.rate_distortion import Delta, bd_rate
 from benchmark.figures import texts
 from benchmark.figures.bd_table import bd_records, rate_table
-from benchmark.figures.look import WIDTHS, look
-from benchmark.figures.style import BAR_POINTS, SMALL_POINTS, Style, figure_style
+from benchmark.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
 from benchmark.published.curves import Panel, SystemCurve
 
 if TYPE_CHECKING:

@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmark.analysis.comparison import Comparison, ImagesDelta
+from benchmark.analysis.comparison import Comparison, ImagesDelta, Rank, Ranking
 from benchmark.analysis.interval import CONFIDENCE, DRAWS, Interval
-from benchmark.analysis.ranking import Rank, Ranking
 from benchmark.analysis.rate_distortion import Delta, NoDelta, bd_rate
 from benchmark.figures.table import DOUBTFUL, DOUBTFUL_NOTE, NOTHING, Table
 from benchmark.figures.texts import grouped, listed, metric_names

@@ -11,8 +11,7 @@ import msgspec
 from benchmark.analysis.rate_distortion import curves, excluded
 from benchmark.analysis.summarise import TIMED, Summary
 from benchmark.figures import texts
-from benchmark.figures.look import WIDTHS
-from benchmark.figures.style import LINE_POINTS, MARKER_POINTS, figure_style
+from benchmark.figures.style import LINE_POINTS, MARKER_POINTS, WIDTHS, figure_style
 from benchmark.figures.table import NOTHING, Table
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import dataset_title

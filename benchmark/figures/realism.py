@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from benchmark.analysis.builds import RECORDED, RealismGrid, records
 from benchmark.analysis.systems import kind
 from benchmark.figures import texts
-from benchmark.figures.look import WIDTHS
-from benchmark.figures.style import COLOUR_MAP, LINE_GREY, Style, figure_style, line
+from benchmark.figures.style import COLOUR_MAP, LINE_GREY, WIDTHS, Style, figure_style, line
 from benchmark.figures.table import Table
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import SystemCurve

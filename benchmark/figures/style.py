@@ -1,20 +1,21 @@
-"""The style of all figures and of the page: colours, markers, fonts, sizes, line widths."""
+"""The style of all figures: options of their looks, colours, markers, fonts, line widths.
+
+The command line shows the options of `Look`: nothing heavy is imported for these.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from io import BytesIO
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from benchmark.analysis.systems import SYSTEMS, family, plainness
-from benchmark.errors import UsageError
-from benchmark.figures.look import FONTS, look
+from benchmark.errors import BenchError, UnknownName, UsageError
+from benchmark.option import COMPARED, DRAWING, option
 from benchmark.registry import OWN as OWN_CODEC
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 PANEL_INCHES = 2.4  # height without legend and note
 DOTS_PER_INCH = 200
@@ -27,31 +28,137 @@ PUBLISHED_DASHES, SAMPLED_DASHES = (0, (3, 1.1)), (0, (5, 1.4, 1, 1.4))
 
 SMALL_POINTS = 7.0  # of all type but words at the axes; the least that print can do with
 GREY, LINE_GREY = "#555555", "#777777"
-LEAST_CONTRAST = 4.5  # WCAG 2.2, of text; for lines 3 would do
-STEPS = 20  # between a colour and black or white
 LEAST_LIGHTNESS = 12.0  # difference of L* between two styles with one marker
 SHADES = 3  # of a codec's colour, for its variants
 COLOUR_MAP = "cividis"  # can be read by the colour-blind
 SPARE_COLOURS = ("#661100", "#4477AA", "#AA4466", "#777700", "#7B3FA0", "#2F7F7F", "#B35C9E")
 SPARE_MARKERS = ("o", "^", "D", "v", "s", "P", "X", "<", ">", "p", "h", "d", "8", "*", "H")
 
-# Colours of the page, by the names of its CSS variables.
-PAGE_LIGHT = {
-    "page": "#ffffff", "raised": "#ffffff", "sunken": "#f5f6f7", "ink": "#1b1e23",
-    "muted": "#5b636e", "line": "#c9ced6", "rule": "#e4e7eb", "grid": "#eceef1",
-    "accent": "#0b5cad", "accent-soft": "#e7f0fa", "warn": "#9a4a00", "warn-soft": "#fdf3e7",
-}  # fmt: skip
-PAGE_DARK = {
-    "page": "#15171b", "raised": "#1d2026", "sunken": "#1b1e23", "ink": "#e7e9ec",
-    "muted": "#a2abb6", "line": "#434a54", "rule": "#2b3037", "grid": "#262a31",
-    "accent": "#7db8f5", "accent-soft": "#1c2c3f", "warn": "#f0b36b", "warn-soft": "#2d2418",
-}  # fmt: skip
-
-DATES: Mapping[str, Sequence[str]] = {  # metadata that would change, by kind of file
-    "pdf": ("CreationDate", "Producer", "Creator"),
-    "png": ("Software",),
-    "svg": ("Date", "Creator"),
+WIDTHS: Mapping[str, float] = {"column": 3.25, "page": 6.875}  # inches, of CVPR's pages
+FORMATS = ("pdf", "png", "svg")
+FONTS: Mapping[str, Sequence[str]] = {  # they come with matplotlib; "serif" looks as Times does
+    "sans": ["DejaVu Sans"],
+    "serif": ["STIXGeneral", "DejaVu Sans"],  # a sign that the first lacks is from the second
 }
+MOST_CURVES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Choices of a figure's looks; texts are as the command line has them."""
+
+    label: tuple[str, ...] = option(
+        (), DRAWING, "Name of a curve: ours:beta=3.84=Ours; repeat it for more.", many="repeated"
+    )
+    colour: tuple[str, ...] = option(
+        (), DRAWING, "Colour of a curve: vtm=#332288; repeat it for more.", many="repeated"
+    )
+    order: tuple[str, ...] = option(
+        (), DRAWING, "Codecs that legends have first, in their order: ours,vtm.", many="listed"
+    )
+    style: Path | None = option(None, DRAWING, "A matplotlib style file to draw with.")
+    font: str = option("sans", DRAWING, "Typeface: sans, or serif as LaTeX's Times.")
+    width: str = option(
+        "", DRAWING, "Width: column (3.25 in) or page (6.875 in); default: a column for one panel."
+    )
+    format: tuple[str, ...] = option(
+        ("pdf", "png"), DRAWING, "Kinds of files: pdf, png, svg.", many="listed"
+    )
+    linear_rate: bool = option(
+        False, DRAWING, "A linear instead of a logarithmic rate axis.", "--linear-rate"
+    )
+    every_curve: bool = option(
+        False, DRAWING, "Draw all curves in each figure, not eight of them.", "--all"
+    )
+    images: tuple[str, ...] = option(
+        (), COMPARED, "Only these images: kodim0*,kodim23.", many="listed"
+    )
+
+    @classmethod
+    def of(cls, **given: Any) -> "Look":
+        """Return the look of options as a command line or Python has them."""
+        for name in ("order", "format", "images"):
+            if isinstance(given.get(name), str):
+                given[name] = tuple(filter(None, map(str.strip, given[name].split(","))))
+        for name in ("label", "colour"):
+            texts = given.get(name) or ()
+            given[name] = (texts,) if isinstance(texts, str) else tuple(texts)
+        return cls(**given)
+
+    @property
+    def most(self) -> int | None:
+        """The largest number of curves in a figure; None for all."""
+        return None if self.every_curve else MOST_CURVES
+
+    def place(self, label: str) -> int:
+        """Return a sort key: the place in the order that was given, of others the last."""
+        meaning = names_meaning(label)
+        return next((n for n, name in enumerate(self.order) if name in meaning), len(self.order))
+
+    def check(self, labels: Iterable[str]) -> None:
+        """Raise `UsageError` for choices that no figure of these labels can have."""
+        labels = list(labels)
+        for text in (*self.label, *self.colour):
+            if not by_label([text], labels):
+                raise UnknownName("curve", text.rpartition("=")[0] or text, labels)
+        for text in self.order:
+            if all(text not in names_meaning(label) for label in labels):
+                raise UnknownName("curve", text, labels)
+
+
+def names_meaning(label: str) -> set[str]:
+    """Return the names that mean a label: itself, and its codec's."""
+    return {label, label.partition(":")[0]}
+
+
+def by_label(texts: Iterable[str], labels: Iterable[str]) -> dict[str, str]:
+    """Return the last parts of texts LABEL=VALUE by the label among `labels` that is meant.
+
+    >>> by_label(["ours:beta=3.84=Ours", "vtm=a=b"], ["ours:beta=3.84", "vtm"])
+    {'ours:beta=3.84': 'Ours', 'vtm': 'a=b'}
+    """
+    from benchmark.analysis.comparable import find_label  # which needs numpy
+
+    labels = list(labels)
+    result = {}
+    for text in texts:
+        parts = text.split("=")
+        for count in range(len(parts) - 1, 0, -1):
+            with suppress(BenchError):
+                result[find_label("=".join(parts[:count]), labels)] = "=".join(parts[count:])
+                break
+    return result
+
+
+_in_force: ContextVar[Look] = ContextVar("look of figures", default=Look())  # noqa: B039
+
+
+def look() -> Look:
+    """Return the look that is in force."""
+    return _in_force.get()
+
+
+@contextmanager
+def drawn_as(chosen: Look | None = None, **changes: Any) -> Iterator[Look]:
+    """Draw every figure inside with a look, or with changes of the present one.
+
+    Raises `UsageError` for values that an option does not take.
+    """
+    from matplotlib.colors import is_color_like
+
+    chosen = replace(chosen or look(), **changes)
+    values = [("font", chosen.font, FONTS), ("width", chosen.width or "page", WIDTHS)]
+    for kind, name, known in (*values, *(("format", name, FORMATS) for name in chosen.format)):
+        if name not in known:
+            raise UnknownName(kind, name, known)
+    for text in chosen.colour:
+        if not is_color_like(text.rpartition("=")[2]):
+            raise UsageError(f"--colour {text!r} does not end with a colour: vtm=#332288")
+    token = _in_force.set(chosen)
+    try:
+        yield chosen
+    finally:
+        _in_force.reset(token)
 
 
 class Style(NamedTuple):
@@ -61,8 +168,6 @@ class Style(NamedTuple):
     marker: str  # as matplotlib names it
 
 
-FAMILIES = {family(known.label): Style(known.colour, known.marker)
-            for known in SYSTEMS if known.colour}  # fmt: skip
 TICKS = {"major.width": 0.6, "minor.width": 0.4, "major.size": 3, "minor.size": 1.5}  # points
 RC: Any = {  # its keys are matplotlib's
     "font.size": 8,
@@ -81,7 +186,6 @@ RC: Any = {  # its keys are matplotlib's
     "pdf.fonttype": 42,  # fonts are embedded as TrueType
     "svg.hashsalt": "rdrbench",
 }
-COMMENT = re.compile(r"(^|\s)#.*")
 
 
 @contextmanager
@@ -114,7 +218,7 @@ def _style_file(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UsageError(f"--style {path} cannot be read: {error}") from error
     for number, line in enumerate(lines, 1):
-        key, _, value = COMMENT.sub("", line).partition(":")
+        key, _, value = re.sub(r"(^|\s)#.*", "", line).partition(":")
         if not key.strip():
             continue
         try:
@@ -123,6 +227,14 @@ def _style_file(path: Path) -> dict[str, Any]:
             why = " ".join(str(error).split())
             raise UsageError(f"--style {path}, line {number}: {why}") from error
     return dict(result)
+
+
+@cache
+def families() -> dict[str, Style]:
+    """Return the style of each family of codecs that declares one."""
+    from benchmark.analysis.systems import SYSTEMS, family
+
+    return {family(s.label): Style(s.colour, s.marker) for s in SYSTEMS if s.colour}
 
 
 def styles(labels: Iterable[str]) -> dict[str, Style]:
@@ -134,26 +246,30 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
     """
     from matplotlib.colors import to_hex
 
+    from benchmark.analysis.systems import family, plainness
+
+    known = families()
+
     def place(label: str) -> tuple[bool, str, int, str]:
         own = family(label)  # ours first: its variants look the same whoever else is there
         return own != OWN_CODEC, own, plainness(label), label
 
     ordered = sorted(set(labels), key=place)
-    unknown = [f for f in dict.fromkeys(map(family, ordered)) if f not in FAMILIES]
+    unknown = [f for f in dict.fromkeys(map(family, ordered)) if f not in known]
     colours, markers = cycle(SPARE_COLOURS), cycle(SPARE_MARKERS)
-    bases = FAMILIES | {f: Style(next(colours), next(markers)) for f in unknown}
+    bases = known | {f: Style(next(colours), next(markers)) for f in unknown}
     result: dict[str, Style] = {}
     for label in ordered:
         own = family(label)
         siblings = sum(family(other) == own for other in result)
         # The style of a known system stays free where only other variants of it are there.
-        kept = own in FAMILIES and plainness(label) > 0 and bases[own] not in result.values()
+        kept = own in known and plainness(label) > 0 and bases[own] not in result.values()
         number = siblings + kept
-        taken = [*(FAMILIES.values() if number else ()), *result.values()]
+        taken = [*(known.values() if number else ()), *result.values()]
         tried = [shade for shade in _shades(bases[own], number) if shade not in taken]
         apart = (style for style in tried if not number or _is_apart(style, taken))
         result[label] = next(apart, tried[0])
-    for label, colour in look().colours(result).items():
+    for label, colour in by_label(look().colour, result).items():
         result[label] = result[label]._replace(colour=to_hex(colour))
     return result
 
@@ -197,36 +313,13 @@ def line(
     }
 
 
-def file_bytes(figure: "Figure", kind: str) -> bytes:
-    """Return the figure as a pdf, png or svg without dates: the same figure, the same bytes."""
-    stream, metadata = BytesIO(), dict.fromkeys(DATES[kind])
-    with figure_style():
-        figure.savefig(stream, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
-    return stream.getvalue()
-
-
-def files_of(figure: "Figure", name: str) -> dict[str, str | bytes]:
-    """Return the files of a figure in the formats that were asked for, by their names."""
-    return {f"{name}.{kind}": file_bytes(figure, kind) for kind in look().format}
-
-
-def contrast(first: str, second: str) -> float:
-    """Return WCAG's contrast ratio of two colours, 1 to 21.
-
-    >>> contrast("#000000", "#ffffff")
-    21.0
-    """
-    low, high = sorted(map(_luminance, (first, second)))
-    return (high + 0.05) / (low + 0.05)
-
-
 def lightness(colour: str) -> float:
     """Return the lightness L* of CIELAB, 0 to 100: what a greyscale print leaves of a colour.
 
     >>> round(lightness("#ffffff"), 6), round(lightness("#777777"), 1)
     (100.0, 50.0)
     """
-    share = _luminance(colour)
+    share = luminance(colour)
     return 116 * share ** (1 / 3) - 16 if share > (6 / 29) ** 3 else share * (29 / 3) ** 3
 
 
@@ -239,7 +332,8 @@ def mixed(colour: str, target: int, share: float) -> str:
     return "#" + "".join(f"{round(c + share * (target - c)):02x}" for c in _channels(colour))
 
 
-def _luminance(colour: str) -> float:
+def luminance(colour: str) -> float:
+    """Return the relative luminance of sRGB, 0 to 1."""
     linear = [
         share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4
         for share in (channel / 255 for channel in _channels(colour))

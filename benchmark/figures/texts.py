@@ -1,13 +1,29 @@
-"""Texts of a figure: captions, notes, titles, ticks and the legend, made of what is plotted."""
+"""A figure's texts (caption, notes, titles, ticks, legend), made of what is plotted; its files."""
 
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmark.figures.look import WIDTHS, look
-from benchmark.figures.style import DOTS_PER_INCH, GREY, PANEL_INCHES, SMALL_POINTS
+from benchmark.analysis.builds import build_words
+from benchmark.analysis.summarise import Edition, Summary
+from benchmark.analysis.systems import (
+    SIZE,
+    short_names,
+    short_version,
+)
+from benchmark.figures.style import (
+    DOTS_PER_INCH,
+    GREY,
+    PANEL_INCHES,
+    SMALL_POINTS,
+    WIDTHS,
+    by_label,
+    figure_style,
+    look,
+)
 from benchmark.figures.table import Table
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
@@ -31,6 +47,11 @@ LOWER = "Arrow down: lower is better."
 DECIBELS = "MS-SSIM is drawn as -10 log10(1 - mean MS-SSIM)."
 CAVEAT = "*"
 MIXED = "Protocols mixed: see the details."
+DATES: Mapping[str, Sequence[str]] = {  # metadata that would change, by kind of file
+    "pdf": ("CreationDate", "Producer", "Creator"),
+    "png": ("Software",),
+    "svg": ("Date", "Creator"),
+}
 
 
 class Drawing(NamedTuple):
@@ -38,9 +59,7 @@ class Drawing(NamedTuple):
 
     figure: "Figure"
     caption: str
-    records: Sequence[
-        Mapping[str, Any]
-    ] = ()  # everything that is plotted, a flat record for a mark
+    records: Sequence[Mapping[str, Any]] = ()  # of every mark that is plotted
     table: Table | None = None
     details: tuple[str, ...] = ()  # sentences on protocols, builds and what is left out
 
@@ -265,8 +284,8 @@ def curves_note(curves: Sequence[SystemCurve], mixed: bool) -> str:
 
 def panels_note(panels: Sequence[Panel]) -> str:
     """Return the line inside a figure of panels: published points, mixed protocols, caveats."""
-    curves = [curve for panel in panels for curve in panel.curves]
-    return curves_note(curves, any(len(panel.names_by_protocol) > 1 for panel in panels))
+    mixed = any(len(panel.names_by_protocol) > 1 for panel in panels)
+    return curves_note([curve for panel in panels for curve in panel.curves], mixed)
 
 
 def brief(*sentences: str) -> str:
@@ -289,3 +308,42 @@ def images_of(panels: Iterable[Panel]) -> str:
     curves = [curve for curve in every if curve.measured] or every
     counts = {point.images for curve in curves for point in curve.points if point.images}
     return " or ".join(map(str, sorted(counts)))
+
+
+def mixed_sentences(summary: Summary) -> list[str]:
+    """Return a sentence on the builds of codecs whose variants are of several, for notes.
+
+    Variants of one version are not mixed (some codecs have weights for each), nor those of other
+    sizes of the network.
+    """
+    of_codec: dict[tuple[str, str], dict[str, Edition]] = {}
+    for edition in (point.edition for point in summary.points):
+        key = edition.codec, edition.options.get(SIZE, "")
+        of_codec.setdefault(key, {})[edition.label] = edition
+    by_words = grouped(
+        (build_words(edition), label)
+        for editions in of_codec.values()
+        if len({edition.build for edition in editions.values()}) > 1
+        and len({short_version(edition.version) for edition in editions.values()}) > 1
+        for label, edition in editions.items()
+    )
+    return [f"Variants of several builds, never joined: {by_name(by_words)}."] * bool(by_words)
+
+
+def file_bytes(figure: "Figure", kind: str) -> bytes:
+    """Return the figure as a pdf, png or svg without dates: the same figure, the same bytes."""
+    stream, metadata = BytesIO(), dict.fromkeys(DATES[kind])
+    with figure_style():
+        figure.savefig(stream, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
+    return stream.getvalue()
+
+
+def files_of(figure: "Figure", name: str) -> dict[str, str | bytes]:
+    """Return the files of a figure in the formats that were asked for, by their names."""
+    return {f"{name}.{kind}": file_bytes(figure, kind) for kind in look().format}
+
+
+def names_of(summary: Summary) -> dict[str, str]:
+    """Return the names of a summary's codecs in figures and tables, by label."""
+    versions = {point.label: point.edition.version for point in summary.points}
+    return short_names(summary.labels, versions) | by_label(look().label, summary.labels)

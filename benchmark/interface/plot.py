@@ -7,16 +7,14 @@ import pandas as pd
 
 from benchmark.analysis.stored import named_images
 from benchmark.errors import UsageError
-from benchmark.figures.choice import shown
-from benchmark.figures.look import WIDTHS, Look, drawn_as
-from benchmark.figures.rate_curve import draw_panel
-from benchmark.figures.style import figure_style, styles
+from benchmark.figures.rate_curve import draw_panel, shown
+from benchmark.figures.style import WIDTHS, Look, drawn_as, figure_style, styles
 from benchmark.figures.texts import add_legend, panels_note
 from benchmark.interface.rows import Source, load, summarised
 from benchmark.metrics.measure import Measure
 from benchmark.option import documented, signature
-from benchmark.plan.request import metric_names
 from benchmark.published.curves import measured_panel
+from benchmark.rows.schema import metric_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

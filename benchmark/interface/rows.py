@@ -8,17 +8,22 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.analysis.comparable import Average, label_of, without_replaced
+from benchmark.analysis.comparable import Average, ComparableRows, label_of
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.stored import present
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import short_names
 from benchmark.errors import UsageError
-from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING
 from benchmark.protocol import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_class
-from benchmark.rows.schema import own_columns, schema_of
+from benchmark.rows.schema import (
+    equals,
+    marked,
+    metric_columns,
+    own_columns,
+    schema_of,
+)
 from benchmark.rows.store import Store
 
 if TYPE_CHECKING:
@@ -216,3 +221,11 @@ def _metrics(table: pa.Table, asked: bool = False) -> list[str]:
 
     known = [metric_class(name).column for name in METRICS]
     return list(filter(has, (*known, *own_columns(table.column_names))))
+
+
+def without_replaced(table: pa.Table, coding_protocol: str) -> pa.Table:
+    """Leave out the bundled rows that no mean is over, since newer ones are shown."""
+    rows = ComparableRows(table, coding_protocol)
+    kept = ~marked(table["bundled"]) | ~equals(table["coding_protocol"], coding_protocol)
+    kept[rows.index[rows.shown]] = True
+    return table.filter(pa.array(kept))

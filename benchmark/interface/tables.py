@@ -14,8 +14,8 @@ from benchmark.analysis.summarise import Summary
 from benchmark.figures.bd_table import bd_records
 from benchmark.interface.rows import Source, summarised, unit
 from benchmark.metrics.measure import Measure
-from benchmark.plan.request import metric_names
 from benchmark.registry import METRICS, metric_class
+from benchmark.rows.schema import metric_names
 
 NUMBERS = "_percent", "_overlap", "_bpp"  # ends of columns of `bd_rate` that are numbers
 EXTRA = "_of_mean_mse", "_few"  # ends of columns that some metrics have

@@ -22,8 +22,7 @@ from benchmark.measure.engine.decoders import Decoder, decode_all
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Failure, Progress, ShowsProgress, Tracebacks
 from benchmark.rows.codecs import EVERY, NamedCodecs, why_not_run
-from benchmark.rows.store import Store
-from benchmark.rows.versions import one_per_cell
+from benchmark.rows.store import Store, one_per_cell
 from benchmark.system.digest import pixels_sha256
 
 Row = Mapping[str, Any]

@@ -17,13 +17,13 @@ from benchmark.measure.engine.local import Finished, Started
 from benchmark.measure.execute import Failed
 from benchmark.measure.remaining import Pace
 from benchmark.measure.workbench import Conditions, Measured
-from benchmark.metrics.metric import metric_columns
 from benchmark.plan.cells import Cell, Seconds, Task
 from benchmark.plan.matrix import Matrix
 from benchmark.plan.select import Skipped
 from benchmark.registry import metric_class, scored_by_image
 from benchmark.rows.features import FeatureFolder, features_budget_bytes
 from benchmark.rows.runs import run_record
+from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
 from benchmark.system.atomic import WaitingFiles
 

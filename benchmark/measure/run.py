@@ -30,12 +30,13 @@ from benchmark.metrics.availability import by_kind, computable, labelled, lackin
 from benchmark.plan.cells import Seconds, Task, cells_to_decode_twice, longest_first
 from benchmark.plan.estimate import CostModel, Need, WorkerPlan, needs_of, plan_workers
 from benchmark.plan.matrix import Matrix, measured_before, open_matrix, open_stored
-from benchmark.plan.request import Request, metric_names
+from benchmark.plan.request import Request
 from benchmark.protocol import protocols
 from benchmark.registry import scored_by_image
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.runs import run_record
-from benchmark.rows.versions import one_per_cell
+from benchmark.rows.schema import metric_names
+from benchmark.rows.store import one_per_cell
 from benchmark.system.machine import available_memory, cores
 from benchmark.system.settings import Device, isolated, use_device
 

@@ -15,10 +15,10 @@ from benchmark.errors import NotMeasurable, Unavailable, memory_exhausted
 from benchmark.measure.execute import Failed, failed_by, give_memory_back
 from benchmark.metrics.availability import reason_text
 from benchmark.metrics.distribution_metric import FeatureSpace
-from benchmark.metrics.metric import ImageMetric, metric_columns
-from benchmark.registry import FEATURE_SPACES, metric_class
+from benchmark.metrics.metric import ImageMetric
+from benchmark.registry import FEATURE_SPACES, metric_class, names_file
 from benchmark.rows.features import ImageFeatures
-from benchmark.user_file import names_file
+from benchmark.rows.schema import metric_columns
 
 Computed = TypeVar("Computed")
 IsKept = Callable[[str, str], bool]  # of a space's protocol and the sha256 of an image's pixels

@@ -12,14 +12,12 @@ import pyarrow.compute as pc
 from benchmark.codec import BoolArray
 from benchmark.datasets.dataset import Source
 from benchmark.metrics.availability import lasting
-from benchmark.metrics.metric import metric_columns
 from benchmark.plan.cells import Rescore
 from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.rows.codecs import EVERY
 from benchmark.rows.features import FeatureFolder
-from benchmark.rows.schema import equals
-from benchmark.rows.store import Store
-from benchmark.rows.versions import one_per_cell
+from benchmark.rows.schema import equals, metric_columns
+from benchmark.rows.store import Store, one_per_cell
 
 
 def unscored(

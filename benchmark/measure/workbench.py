@@ -28,12 +28,12 @@ from benchmark.measure.reconstruct import reconstruct
 from benchmark.measure.score import HashedImage, Scorer, Scores
 from benchmark.packs.pack import Pack, Recorded, open_pack
 from benchmark.plan.cells import Cell, Rescore, Task
-from benchmark.plan.request import Request, metric_names
+from benchmark.plan.request import Request
 from benchmark.protocol import CODING, bits_per_pixel
 from benchmark.registry import scored_by_image
 from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.runs import new_run_id
-from benchmark.rows.schema import info_columns
+from benchmark.rows.schema import info_columns, metric_names
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.machine import cores, machine
 

@@ -11,8 +11,7 @@ A text without a kind, as in rows from before this rule, has no known remedy and
 from collections.abc import Iterable, Mapping
 
 from benchmark.errors import NotMeasurable, Reason, Unavailable
-from benchmark.registry import metric_class, require_packages, scored_by_image
-from benchmark.user_file import names_file
+from benchmark.registry import metric_class, names_file, require_packages, scored_by_image
 
 NOT_COMPUTED = "not computed"
 ABSENT = {

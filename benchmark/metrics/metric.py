@@ -70,11 +70,6 @@ class ImageMetric(Protocol):
         """Return the metric of a decoded image; `ValueError` unless it has the source's shape."""
 
 
-def metric_columns(column: str) -> tuple[str, str, str]:
-    """Return a metric's three columns: its value, its protocol id, the reason why it is null."""
-    return column, f"{column}_protocol", f"{column}_reason"
-
-
 def require_same_shape(reference: tuple[int, ...], decoded: tuple[int, ...]) -> None:
     """Raise `ValueError` unless a decoded image has the shape of its source."""
     if reference != decoded:

@@ -16,9 +16,9 @@ from benchmark.codec import CodecInfo
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import StoreError, UsageError
 from benchmark.packs.pack import FORMAT, INDEX, ROWS, STREAMS
-from benchmark.rows.editions import newest_rows
 from benchmark.rows.schema import CELL_COLUMNS, INFO_COLUMNS, WHERE_READ, info_of, table_schema
 from benchmark.rows.store import Store
+from benchmark.rows.versions import edition_rows
 from benchmark.system.atomic import replacing
 from benchmark.system.text import counted
 
@@ -62,7 +62,7 @@ def export_pack(
     finished: set[CodecSpec] = set()
     for store in stores:
         table = store.table()
-        newest = table.take(newest_rows(table).index)
+        newest = table.take(edition_rows(table, newest_only=True).index)
         newest = newest.filter(pc.equal(newest["status"], "ok"))
         runs: set[str] = set()
         bare: list[Row] = []  # bundled with the project, without their streams

@@ -13,7 +13,7 @@ from benchmark.analysis.interval import CONFIDENCE, point_interval
 from benchmark.analysis.rate_distortion import excluded
 from benchmark.analysis.summarise import Point, Summary
 from benchmark.analysis.systems import System, kind
-from benchmark.figures.style import LEAST_CONTRAST, PAGE_DARK, STEPS, contrast, mixed
+from benchmark.figures.style import luminance, mixed
 from benchmark.figures.table import Table
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
@@ -21,9 +21,25 @@ from benchmark.published.curves import SystemCurve
 
 DIGITS = 6
 LARGE = 10  # two decimals are enough of a metric with such values
-DARK_PAGE = PAGE_DARK["page"]
 BY_IMAGE = ("images", "image_bpp", "image_values", "pictures")  # of a point
 ORIGINS = {"author_csv": "the authors' csv", "table": "a table", "digitised": "read from a figure"}
+
+LEAST_CONTRAST = 4.5  # WCAG 2.2, of text; for lines 3 would do
+STEPS = 20  # between a colour and black or white
+
+
+# Colours of the page, by the names of its CSS variables.
+PAGE_LIGHT = {
+    "page": "#ffffff", "raised": "#ffffff", "sunken": "#f5f6f7", "ink": "#1b1e23",
+    "muted": "#5b636e", "line": "#c9ced6", "rule": "#e4e7eb", "grid": "#eceef1",
+    "accent": "#0b5cad", "accent-soft": "#e7f0fa", "warn": "#9a4a00", "warn-soft": "#fdf3e7",
+}  # fmt: skip
+PAGE_DARK = {
+    "page": "#15171b", "raised": "#1d2026", "sunken": "#1b1e23", "ink": "#e7e9ec",
+    "muted": "#a2abb6", "line": "#434a54", "rule": "#2b3037", "grid": "#262a31",
+    "accent": "#7db8f5", "accent-soft": "#1c2c3f", "warn": "#f0b36b", "warn-soft": "#2d2418",
+}  # fmt: skip
+DARK_PAGE = PAGE_DARK["page"]
 
 
 class LegendEntry(NamedTuple):
@@ -311,3 +327,13 @@ def _short(value: float | None) -> float | str | None:
 
 def _shorts(values: Sequence[float]) -> list[float | str | None]:
     return [_short(value) for value in values]
+
+
+def contrast(first: str, second: str) -> float:
+    """Return WCAG's contrast ratio of two colours, 1 to 21.
+
+    >>> contrast("#000000", "#ffffff")
+    21.0
+    """
+    low, high = sorted(map(luminance, (first, second)))
+    return (high + 0.05) / (low + 0.05)

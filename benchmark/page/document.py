@@ -14,9 +14,16 @@ from pathlib import Path
 
 from benchmark.analysis.interval import CONFIDENCE
 from benchmark.figures.bd_table import short_name
-from benchmark.figures.style import PAGE_DARK, PAGE_LIGHT
 from benchmark.figures.table import MINUS, Table, decimals
-from benchmark.page.content import Content, ImageKey, json_text, leave_out_images, page_data
+from benchmark.page.content import (
+    PAGE_DARK,
+    PAGE_LIGHT,
+    Content,
+    ImageKey,
+    json_text,
+    leave_out_images,
+    page_data,
+)
 from benchmark.page.crops import CROP_RATE
 
 STYLES = ("style.css", "viewer.css")

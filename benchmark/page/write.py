@@ -10,10 +10,9 @@ from benchmark.analysis.summarise import Summary
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.figures.bd_table import heading, headline, ranking_table
-from benchmark.figures.choice import chosen_names, names_of, renamed
-from benchmark.figures.look import look
-from benchmark.figures.rate_curve import CROP_BPP
-from benchmark.figures.style import styles
+from benchmark.figures.rate_curve import CROP_BPP, chosen_names, renamed
+from benchmark.figures.style import look, styles
+from benchmark.figures.texts import names_of
 from benchmark.measure.engine.workers import worker_context
 from benchmark.packs.contents import dataset_contents, packs_beside
 from benchmark.page.content import Content, LegendEntry
@@ -31,14 +30,13 @@ from benchmark.published.curves import (
     published_curves,
 )
 from benchmark.published.points import read_points
-from benchmark.registry import NEIGHBOURS
+from benchmark.registry import NEIGHBOURS, names_file
 from benchmark.report.details import lines_of
 from benchmark.report.report import Report, named_in
 from benchmark.report.report_set import PAGE, PICTURES, remove_pictures
 from benchmark.report.request import ReportRequest
 from benchmark.rows.codecs import EVERY, NamedCodecs
 from benchmark.system.atomic import write_files
-from benchmark.user_file import names_file
 
 
 class PageRequest(NamedTuple):

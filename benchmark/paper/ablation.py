@@ -17,17 +17,17 @@ from benchmark.codec_spec import parse_codec
 from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError
 from benchmark.figures import texts
-from benchmark.figures.look import WIDTHS
 from benchmark.figures.rate_curve import curve_details, draw_panel
 from benchmark.figures.style import (
-    FAMILIES,
     PANEL_INCHES,
     SPARE_MARKERS,
+    WIDTHS,
     Style,
+    families,
     figure_style,
-    files_of,
 )
 from benchmark.figures.table import markdown, means_table
+from benchmark.figures.texts import files_of
 from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import verified_rows
 from benchmark.paper.results import PaperFigure, PaperResults, every_measure, every_metric
@@ -40,7 +40,7 @@ from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 SUFFIX = ".variants.json"  # of the file that names an ablation's variants, beside its results
 CHANGE_INCHES = 1.45  # height of the panels of changes
-OWN = FAMILIES[registry.OWN]  # the method itself looks as everywhere
+OWN = families()[registry.OWN]  # the method itself looks as everywhere
 # Okabe and Ito's colours without the method's own, and two of Tol's.
 COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#882255", "#999933")
 CHANGES = (

@@ -18,8 +18,8 @@ from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
 from benchmark.errors import UnknownName, UsageError
-from benchmark.figures.look import look
 from benchmark.figures.pictures import PictureTile, draw_pictures, largest_square
+from benchmark.figures.style import by_label, look
 from benchmark.figures.texts import CAVEAT, brief, metric_names
 from benchmark.measure.reconstruct import reconstruct_all
 from benchmark.metrics.measure import Measure
@@ -30,7 +30,7 @@ from benchmark.plan.matrix import sources_of
 from benchmark.protocol import CODING
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.codecs import why_not_run
-from benchmark.rows.editions import newest_rows
+from benchmark.rows.versions import edition_rows
 
 USUAL_METRICS = ("lpips_squeeze", "lpips")  # under a crop: the first that all rows have, or PSNR
 CROP_PX, STRIDE_PX = 160, 8
@@ -69,7 +69,7 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
         )
     versions = {k: of[0]["codec_version"] for rows in by_image.values() for k, of in rows.items()}
     names = short_names(list(versions), versions)
-    names |= look().names(names)
+    names |= by_label(look().label, names)
     asked = request.boxes or (Crop(request.images[0] if request.images else ""),)
     tiles: list[PictureTile] = []
     sentences: list[str] = []
@@ -252,7 +252,7 @@ def rows_with_streams(
     variant the fingerprint and adapter revision of its latest run. `raw` is left out. codecs: names
     or labels to keep, in their order; empty for all. Raises `UnknownName` for one without rows.
     """
-    table = contents.table.take(newest_rows(contents.table).index)
+    table = contents.table.take(edition_rows(contents.table, newest_only=True).index)
     wanted = list(codecs)
     order = wanted or [*measured_names(), *CODECS]
     labelled = [(label_of(row["codec"], row["variant"]), row) for row in table.to_pylist()]

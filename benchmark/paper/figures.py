@@ -6,8 +6,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from benchmark.analysis.comparable import find_label
-from benchmark.analysis.comparison import Comparison, compare
-from benchmark.analysis.ranking import default_anchor
+from benchmark.analysis.comparison import Comparison, compare, default_anchor
 from benchmark.analysis.rate_distortion import Delta
 from benchmark.analysis.stored import DatasetResults, read_one
 from benchmark.analysis.summarise import TIMED, Edition, Summary
@@ -15,24 +14,22 @@ from benchmark.codec_spec import facts_of
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.figures.bd_bars import draw_bd_bars
-from benchmark.figures.choice import chosen_names, shown
 from benchmark.figures.cost import COSTS, CostPoint, draw_costs
-from benchmark.figures.look import look, names_meaning
-from benchmark.figures.rate_curve import draw_rate_curves
+from benchmark.figures.rate_curve import chosen_names, draw_rate_curves, shown
 from benchmark.figures.realism import draw_realism_plots, left_out
-from benchmark.figures.style import Style, styles
+from benchmark.figures.style import Style, by_label, look, names_meaning, styles
 from benchmark.figures.texts import Drawing, grouped
 from benchmark.figures.texts import metric_names as metric_words
 from benchmark.metrics.measure import Measure
 from benchmark.paper.crops import draw_crops
 from benchmark.paper.request import FigureRequest
 from benchmark.paper.results import PaperFigure, PaperResults
-from benchmark.plan.request import metric_names
 from benchmark.published.curves import Panel, measured_panel, overlays
 from benchmark.published.points import PublishedPoint, chosen_points
 from benchmark.published.realism_sweep import PlotAtRate, RealismSweep, realism_sweeps
 from benchmark.registry import ANCHORS
 from benchmark.report.details import gone_sentences
+from benchmark.rows.schema import metric_names
 
 METRICS: Mapping[str, tuple[str, ...]] = {  # where none are named
     "rd": ("psnr", "ms_ssim", "lpips_squeeze"),
@@ -238,7 +235,9 @@ def realism_plots(
 
     def called(sweep: RealismSweep) -> RealismSweep:
         system = sweep.curve.system
-        system = system._replace(name=look().names([system.label]).get(system.label, system.name))
+        system = system._replace(
+            name=by_label(look().label, [system.label]).get(system.label, system.name)
+        )
         return sweep._replace(curve=sweep.curve._replace(system=system))
 
     plots = []

@@ -11,7 +11,7 @@ import msgspec
 
 from benchmark.codec_spec import split_unescaped
 from benchmark.errors import UsageError
-from benchmark.figures.look import Look
+from benchmark.figures.style import Look
 from benchmark.option import (
     ALL_ROWS,
     ALLOW_FEW,

@@ -9,10 +9,9 @@ from typing import NamedTuple
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import GROUPED_SYSTEMS
-from benchmark.figures.look import FORMATS
-from benchmark.figures.style import Style, files_of, styles
+from benchmark.figures.style import FORMATS, Style, styles
 from benchmark.figures.table import csv_text, latex
-from benchmark.figures.texts import Drawing
+from benchmark.figures.texts import Drawing, files_of
 from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import DatasetContents, dataset_contents, packs_beside, verified_rows
 from benchmark.packs.pack import Pack

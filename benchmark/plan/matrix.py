@@ -10,19 +10,25 @@ import pyarrow as pa
 
 from benchmark.codec import TakesDataset
 from benchmark.codec_spec import codec_class, load_codec
-from benchmark.datasets.dataset import Dataset, Refused, Source, probe, without_duplicates
-from benchmark.datasets.folder import open_dataset
+from benchmark.datasets.dataset import (
+    Dataset,
+    Refused,
+    Source,
+    open_dataset,
+    probe,
+    without_duplicates,
+)
 from benchmark.errors import DamagedResults, Unavailable, UsageError
 from benchmark.packs.pack import open_pack
 from benchmark.plan.cells import Cell, Contender, lacking, plan
 from benchmark.plan.request import Request
 from benchmark.plan.select import ALL, Selection, Skipped, cannot_run, parse_points, select
-from benchmark.registry import DATASETS
+from benchmark.registry import DATASETS, names_file
+from benchmark.rows.runs import folder_store_name
 from benchmark.rows.shard import SHIPPED
-from benchmark.rows.store import Store, folder_store_name, stores_below
+from benchmark.rows.store import Store, stores_below
 from benchmark.system.bundled import begin_with_bundled
 from benchmark.system.machine import cores
-from benchmark.user_file import names_file
 
 
 class Sources(NamedTuple):

@@ -1,16 +1,13 @@
 """A request: everything that a run takes, each option with its default and help."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
-from benchmark import user_file
 from benchmark.codec_spec import split_unescaped
-from benchmark.errors import UnknownName, UsageError
 from benchmark.option import MANNER, MEASURED, ORIGIN, TARGET, option
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_class
+from benchmark.registry import USUAL_METRICS
 
 VTM_VARIABLE = "VTM_DIR"
 
@@ -145,42 +142,10 @@ class Request:
         use_program_folder(VTM_VARIABLE, self.vtm_dir)
 
 
-def metric_names(asked: str | Iterable[str]) -> tuple[str, ...]:
-    """Return metrics as a tuple of names without duplicates; `all` stands for every metric.
+def _metrics(asked: str | Sequence[str] | None) -> tuple[str, ...]:
+    from benchmark.rows.schema import metric_names  # which needs pyarrow
 
-    asked: names, each of the registry or `path.py:Class`, or a comma-separated text of them. Raises
-    `UnknownName`, and `UsageError` for a file that holds no such metric or one whose column is
-    taken.
-
-    >>> metric_names("psnr, lpips,psnr")
-    ('psnr', 'lpips')
-    """
-    known = (*METRICS, *DISTRIBUTION_METRICS)
-    texts = [text.strip() for text in (asked.split(",") if isinstance(asked, str) else asked)]
-    every = [name for text in texts for name in (known if text == "all" else (text,))]
-    names = tuple(dict.fromkeys(every))
-    for name in names:
-        if name not in known and not user_file.names_file(name):
-            raise UnknownName("metric", name, (*known, "path.py:Class"))
-    if own := list(filter(user_file.names_file, names)):
-        _refuse_taken_columns(own)
-    return names
-
-
-def _refuse_taken_columns(names: Iterable[str]) -> None:
-    """Raise `UsageError` if a user's metric has a column of the harness's, or of another file's."""
-    from benchmark.metrics.metric import metric_columns
-    from benchmark.rows.schema import table_schema
-
-    of_sets = (metric_columns(metric_class(name).column) for name in DISTRIBUTION_METRICS)
-    taken = dict.fromkeys([*table_schema().names, *chain(*of_sets)], "the harness")
-    for name in names:
-        own = metric_columns(metric_class(name).column)
-        for column in filter(taken.__contains__, own):
-            where = f"{user_file.place_of(name)}: the column {column!r}"
-            remedy = "give the metric another `column`"
-            raise UsageError(f"{where} is one of {taken[column]} already: {remedy}")
-        taken |= dict.fromkeys(own, name)
+    return metric_names(asked) if asked else ()
 
 
 def _points(points: str | Mapping[str, Sequence[float]] | Sequence[str] | None) -> tuple[str, ...]:
@@ -196,7 +161,7 @@ _FORMS: Mapping[str, Callable[[Any], Any]] = {
     "codecs": lambda given: tuple(split_unescaped(given, ",") if isinstance(given, str) else given),
     "dataset": str,
     "points": _points,
-    "metrics": lambda asked: metric_names(asked) if asked else (),
+    "metrics": _metrics,
     "packs": lambda paths: tuple(map(Path, paths or ())),
     **dict.fromkeys(
         ("results", "data_dir", "weights_dir", "vtm_dir"),

@@ -19,7 +19,7 @@ from benchmark.packs.contents import DatasetContents, why_no_stream
 from benchmark.plan.select import parse_points
 from benchmark.registry import ALIASES, NULL
 from benchmark.rows.codecs import why_not_run
-from benchmark.rows.editions import newest_rows
+from benchmark.rows.versions import edition_rows
 
 MOST_NAMES = 30  # in a message
 FAILED = "they failed when they were measured; `bench report` has the reasons"
@@ -122,7 +122,7 @@ def stem(image: str) -> str:
 
 
 def _rows(contents: DatasetContents, name: str, choice: PictureChoice) -> list[StoredPicture]:
-    table = contents.table.take(newest_rows(contents.table).index)
+    table = contents.table.take(edition_rows(contents.table, newest_only=True).index)
     if choice.codecs == "all" and table.num_rows:
         table = table.filter(pc.not_equal(table["codec"], NULL))
     table = rows_of_codecs(table, choice.codecs, name.partition(":")[2])

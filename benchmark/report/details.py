@@ -5,13 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from benchmark.analysis.builds import mixed_sentences
 from benchmark.analysis.interval import DrawSpread
 from benchmark.analysis.rate_distortion import excluded
 from benchmark.analysis.stored import WIDE_SPREAD, DatasetResults, SourceFacts
 from benchmark.analysis.summarise import CONTAINER, Summary
 from benchmark.figures.table import Table, draws_table, markdown
-from benchmark.figures.texts import Drawing, capitalised
+from benchmark.figures.texts import Drawing, capitalised, mixed_sentences
 from benchmark.metrics.availability import NOT_COMPUTED
 from benchmark.metrics.measure import Measure
 from benchmark.system.text import counted, markdown_text, one_line

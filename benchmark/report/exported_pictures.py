@@ -24,10 +24,10 @@ from benchmark.figures.table import csv_text
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Failure, Progress
 from benchmark.measure.reconstruct import reconstruct_all
-from benchmark.metrics.metric import metric_columns
 from benchmark.packs.contents import DatasetContents
 from benchmark.registry import METRICS, metric_class
 from benchmark.report.chosen_pictures import StoredPicture, stem
+from benchmark.rows.schema import metric_columns
 from benchmark.system.atomic import write_files
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular

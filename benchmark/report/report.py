@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark.analysis.comparable import find_label
-from benchmark.analysis.comparison import Comparison, compare
+from benchmark.analysis.comparison import Comparison, Ranking, compare, default_anchor, rank
 from benchmark.analysis.interval import draw_spreads, records
-from benchmark.analysis.ranking import Ranking, default_anchor, rank
 from benchmark.analysis.stored import (
     DatasetResults,
     datasets_with_results,
@@ -20,15 +19,12 @@ from benchmark.analysis.summarise import Summary
 from benchmark.codec_spec import split_unescaped
 from benchmark.datasets.dataset import profile
 from benchmark.figures import bd_table
-from benchmark.figures.choice import chosen_names, names_of, shown
 from benchmark.figures.complexity import draw_complexity, measured_block
-from benchmark.figures.look import look
-from benchmark.figures.rate_curve import draw_rate_curves
-from benchmark.figures.style import file_bytes, files_of, styles
+from benchmark.figures.rate_curve import chosen_names, draw_rate_curves, shown
+from benchmark.figures.style import look, styles
 from benchmark.figures.table import Table, csv_text, latex, markdown, means_table
-from benchmark.figures.texts import Drawing
+from benchmark.figures.texts import Drawing, file_bytes, files_of, names_of
 from benchmark.metrics.measure import Measure
-from benchmark.plan.request import metric_names
 from benchmark.published.curves import Overlay, Panel, measured_panel, overlays, style_label
 from benchmark.published.curves import left_out as left_out_published
 from benchmark.published.points import chosen_points
@@ -44,6 +40,7 @@ from benchmark.report.details import (
 from benchmark.report.report_set import PAGE, ReportSet
 from benchmark.report.request import ReportRequest
 from benchmark.report.tables import attribution_files
+from benchmark.rows.schema import metric_names
 from benchmark.system.text import counted, markdown_text, one_line
 
 # Panels of the figure that holds several metrics: of each, the first that is measured of all
@@ -224,7 +221,7 @@ def _draw(
         drawings[file] = draw_rate_curves(
             of_file, looks, title, summary, anchor=anchor, named=named
         )
-    if timed := measured_block(summary, name, names_of(summary)):
+    if summary.machine and (timed := measured_block(summary, name, names_of(summary))):
         kept = shown(list(panels.values()), anchor, named)[0] if panels else []
         bars = {curve.name for panel in kept for curve in panel.measured}
         drawings["timing"] = draw_complexity([timed], bars)

@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from benchmark.codec_spec import (
     CodecSpec,
-    facts_of,
     names_code,
     parse_codec,
     resolve,
@@ -86,16 +85,6 @@ class CodingFacts(NamedTuple):
 
 
 NOT_STATED = CodingFacts()
-
-
-def coding_facts(codec: str, variant: str, chroma: str, tuned_for: str) -> CodingFacts:
-    """Return what a row states; where that is empty, what the codec's class declares.
-
-    >>> coding_facts("jpeg", "subsampling=444", "", "")
-    CodingFacts(chroma='4:4:4', tuned_for='')
-    """
-    facts = facts_of(CodecSpec.of(codec, variant))
-    return CodingFacts(chroma or facts.chroma, tuned_for or facts.tuned_for)
 
 
 class Side(NamedTuple):

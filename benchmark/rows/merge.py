@@ -21,19 +21,18 @@ import pyarrow.compute as pc
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BadOption, DamagedResults, UsageError
-from benchmark.rows.agreement import agree
+from benchmark.registry import names_file
 from benchmark.rows.features import Reductions
 from benchmark.rows.runs import NAME
 from benchmark.rows.schema import alike
 from benchmark.rows.shard import SHIPPED, record_of
 from benchmark.rows.store import Store
 from benchmark.rows.streams import has_content
-from benchmark.rows.versions import merge_versions
+from benchmark.rows.versions import agree, merge_versions
 from benchmark.system.atomic import WaitingFiles
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, is_regular, read_regular
 from benchmark.system.text import counted
-from benchmark.user_file import names_file
 
 Row = dict[str, Any]
 

@@ -4,16 +4,24 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmark import user_file
 from benchmark.codec import BoolArray, CodecInfo, Int64Array, Setting
 from benchmark.codec_spec import CodecSpec
-from benchmark.metrics.metric import metric_columns
-from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
+from benchmark.errors import UnknownName, UsageError
+from benchmark.registry import (
+    DISTRIBUTION_METRICS,
+    FEATURE_SPACES,
+    METRICS,
+    metric_class,
+    names_file,
+)
 from benchmark.system.imports import leave_pandas_out
 
 leave_pandas_out()  # every table is of this file's columns, and few of them become data frames
@@ -77,6 +85,9 @@ INFO_COLUMNS = {
     **{name: name for name in ("command", "timed", "fingerprint", "revision", "device")},
     **{name: name for name in ("caveat", "chroma", "tuned_for")},
 }
+
+
+KEY_BYTES = 8  # of a cell's key, by which repeated ones are sought
 
 
 def info_columns(info: CodecInfo) -> dict[str, Any]:
@@ -232,3 +243,84 @@ def last_of_groups(groups: Int64Array) -> BoolArray:
     last = np.ones(len(groups), np.bool_)
     last[:-1] = groups[1:] != groups[:-1]
     return last
+
+
+def metric_columns(column: str) -> tuple[str, str, str]:
+    """Return a metric's three columns: its value, its protocol id, the reason why it is null."""
+    return column, f"{column}_protocol", f"{column}_reason"
+
+
+def metric_names(asked: str | Iterable[str]) -> tuple[str, ...]:
+    """Return metrics as a tuple of names without duplicates; `all` stands for every metric.
+
+    asked: names, each of the registry or `path.py:Class`, or a comma-separated text of them. Raises
+    `UnknownName`, and `UsageError` for a file that holds no such metric or one whose column is
+    taken.
+
+    >>> metric_names("psnr, lpips,psnr")
+    ('psnr', 'lpips')
+    """
+    known = (*METRICS, *DISTRIBUTION_METRICS)
+    texts = [text.strip() for text in (asked.split(",") if isinstance(asked, str) else asked)]
+    every = [name for text in texts for name in (known if text == "all" else (text,))]
+    names = tuple(dict.fromkeys(every))
+    for name in names:
+        if name not in known and not names_file(name):
+            raise UnknownName("metric", name, (*known, "path.py:Class"))
+    if own := list(filter(names_file, names)):
+        _refuse_taken_columns(own)
+    return names
+
+
+def _refuse_taken_columns(names: Iterable[str]) -> None:
+    """Raise `UsageError` if a user's metric has a column of the harness's, or of another file's."""
+    of_sets = (metric_columns(metric_class(name).column) for name in DISTRIBUTION_METRICS)
+    taken = dict.fromkeys([*table_schema().names, *chain(*of_sets)], "the harness")
+    for name in names:
+        own = metric_columns(metric_class(name).column)
+        for column in filter(taken.__contains__, own):
+            where = f"{user_file.place_of(name)}: the column {column!r}"
+            remedy = "give the metric another `column`"
+            raise UsageError(f"{where} is one of {taken[column]} already: {remedy}")
+        taken |= dict.fromkeys(own, name)
+
+
+def numbered(column: pa.ChunkedArray) -> Int64Array:
+    """Number the distinct values in order of appearance, shape (rows,); -1 for null."""
+    values = column.combine_chunks()
+    if not pa.types.is_dictionary(values.type):
+        values = values.dictionary_encode()
+    return np.asarray(values.indices.fill_null(-1).to_numpy(), np.int64)
+
+
+def tuple_numbers(*numbers: Int64Array | BoolArray) -> Int64Array:
+    """Number the distinct tuples of integers from -1 on, in order of appearance."""
+    together = np.zeros(1, np.int64)
+    for number in numbers:
+        together = together * (int(number.max(initial=0)) + 2) + number.astype(np.int64) + 1
+        together = numbered(pa.chunked_array([together]))
+    return together
+
+
+def may_repeat(column: pa.ChunkedArray) -> BoolArray:
+    """Mark texts that others equal in their first eight bytes, bool of shape (rows,).
+
+    Keys of cells are hexadecimal digests, whose repetitions these are. Shorter texts are marked.
+    """
+    starts = []
+    for chunk in column.chunks:
+        _, offsets, data = chunk.buffers()
+        ends = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+        if len(chunk) and np.diff(ends).min() < KEY_BYTES:
+            return np.ones(len(column), np.bool_)
+        first = np.frombuffer(data or b"", np.uint8)[ends[:-1, None] + np.arange(KEY_BYTES)]
+        starts.append(first.view(np.uint64).ravel())
+    keys = np.concatenate([*starts, np.empty(0, np.uint64)])
+    ordered = np.sort(keys)
+    return np.isin(keys, ordered[1:][ordered[1:] == ordered[:-1]])
+
+
+def replaced(table: pa.Table, column: str, values: pa.ChunkedArray) -> pa.Table:
+    """Return the table with other values of a column, whose type stays."""
+    at = table.schema.get_field_index(column)
+    return table.set_column(at, table.schema.field(at), values)

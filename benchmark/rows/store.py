@@ -14,13 +14,12 @@ warning: its rows count as to do.
 """
 
 import fcntl
+import json
 import os
-import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,20 +28,86 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmark.errors import DamagedResults, StoreError
-from benchmark.rows.agreement import with_equal_builds
-from benchmark.rows.runs import RunRecords
+from benchmark.registry import names_file
 from benchmark.rows.schema import WHERE_READ, schema_of, table_schema
 from benchmark.rows.shard import SHIPPED, UNLIKE, BadShard, read_shard, write_shard
 from benchmark.rows.streams import DAMAGED, StreamFolder, set_aside
-from benchmark.rows.versions import merge_versions, share_values
+from benchmark.rows.versions import (
+    bundled_beside_own,
+    merge_versions,
+    share_values,
+    with_equal_builds,
+)
+from benchmark.system.atomic import write_results
 from benchmark.system.bundled import begin_with_bundled
-from benchmark.user_file import names_file
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, is_regular, read_regular
 
 Row = dict[str, Any]
 
 SMALL_SHARD_ROWS = 50_000  # shards below this are put together at the end of a run
-DIGITS = 6  # hexadecimal, that complete the name of a folder of images
 OWN = ["cell", "status", "timing", "run", "stream_sha256", "num_bytes"]
+README = (
+    "Read the rows of this folder with `benchmark.load`, which counts no image twice: the parquet "
+    "files of `per_image` hold several versions of a row, and bundled rows beside rows measured "
+    "here.\n"
+)
+
+
+class RunRecords:
+    """The records of runs below the folder of a dataset's results, each named by its run."""
+
+    folder: Path
+
+    def begin(self, run: str, record: Mapping[str, Any]) -> None:
+        """Write a run's record, the first file of a run, and beside it how to read the rows."""
+        files = {self._record_path(run): _json(record)}
+        if not (readme := self.folder / "README.md").exists():
+            files[readme] = README.encode()
+        write_results(files)
+
+    def amend(self, run: str, facts: Mapping[str, Any]) -> None:
+        """Add facts to a run's record, or replace those of the same names."""
+        write_results({self._record_path(run): _json({**self.record(run), **facts})})
+
+    def has_record(self, run: str) -> bool:
+        """Return whether a run has a record; False for a name that no file can have."""
+        return Path(run).name == run and is_regular(self._record_path(run))
+
+    def record(self, run: str) -> dict[str, Any]:
+        """Return a run's record; empty if there is none. Raises `StoreError` for a damaged one."""
+        path = self._record_path(run)
+        try:
+            record = json.loads(read_regular(path, LARGEST_FILE_BYTES))
+            if not isinstance(record, dict):
+                raise ValueError("it is no record")
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
+            raise StoreError(f"{path} cannot be read: {error}; restore or remove it") from error
+        return record
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the records of all runs, oldest first; warns of those that cannot be read."""
+        records = []
+        for path in sorted((self.folder / "runs").glob("*.json")):
+            try:
+                records.append(self.record(path.stem))
+            except StoreError as error:
+                warnings.warn(f"a run's record is left out: {error}", DamagedResults, stacklevel=2)
+        return records
+
+    def keeps_streams(self, run: str) -> bool:
+        """Return whether a run kept its streams; True where its record does not say so."""
+        try:
+            request = self.record(run).get("request")
+        except StoreError:
+            return True
+        return not (isinstance(request, dict) and request.get("keep") is False)
+
+    def _record_path(self, run: str) -> Path:
+        if Path(run).name != run:  # in rows of a stranger it may be a path to elsewhere
+            raise StoreError(f"{self.folder} has a row whose run is called {run!r}")
+        return self.folder / "runs" / f"{run}.json"
 
 
 class Stored(NamedTuple):
@@ -79,7 +144,7 @@ class Store(StreamFolder, RunRecords):
     """The results of one dataset, below `results/<dataset>`: rows, streams, records of runs."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+        self.folder = folder
         self._shards = folder / "per_image"
         self._damaged: set[Path] = set()  # shards, as far as they were read
 
@@ -209,43 +274,6 @@ def stores_below(results: Path) -> dict[str, Path]:
     return {folder.name: folder for folder in folders if not names_file(folder.name)}
 
 
-def folder_store_name(
-    title: str,
-    by_path: str,
-    images: Collection[str],
-    stores: Mapping[str, Path],
-    files: Iterable[tuple[str, int]],
-) -> str:
-    """Return the name of the results of a folder of images: "holiday-1a2b3c".
-
-    title: the folder's own name. by_path: the name that earlier versions made from its path.
-    images: sha256 of the pixels of each image, or of some of them. stores: folders of results by
-    name. files: name and size in bytes of every image.
-
-    Results belong to the folder if their name begins with its title, and at least half of the
-    images of the folder, or of the results if these have fewer, are in both. Of several, `by_path`
-    or that with the largest share of common images is taken; of none, digits of a sha256 of `files`
-    complete the title.
-    """
-    here = set(images)
-    own = re.compile(rf"{re.escape(title)}-[0-9a-f]{{{DIGITS}}}")
-    known = {name: Store(stores[name]).images() for name in sorted(stores) if own.fullmatch(name)}
-    shares = {
-        name: (name == by_path, len(here & there) / len(here | there))
-        for name, there in known.items()
-        if here & there and 2 * len(here & there) >= min(len(here), len(there))
-    }
-    if shares:
-        return max(shares, key=shares.__getitem__)
-    text = "".join(f"{name} {size}\n" for name, size in sorted(files))
-    while True:
-        digest = sha256(text.encode(errors="surrogateescape")).hexdigest()
-        name = f"{title}-{digest[:DIGITS]}"
-        if not known.get(name):  # results without any row are taken up
-            return name
-        text += "\n"  # other images of the same names and sizes
-
-
 @contextmanager
 def _system_allocator() -> Iterator[None]:
     """Let Arrow allocate with the system's allocator: half of the time for a million rows."""
@@ -292,3 +320,13 @@ def _row_count(path: Path) -> int:
         return int(pq.read_metadata(path).num_rows)
     except (OSError, pa.ArrowException):
         return 0  # reading it will say what is wrong with it
+
+
+def _json(record: Mapping[str, Any]) -> bytes:
+    return json.dumps(record, indent=1, sort_keys=True, default=str).encode()
+
+
+def one_per_cell(table: pa.Table) -> pa.Table:
+    """Leave out bundled rows beside another row of their cell, which was measured here."""
+    beside = bundled_beside_own(table)
+    return table.filter(pa.array(~beside)) if beside.any() else table

@@ -1,27 +1,69 @@
-"""Versions of a row: which one is valid for a cell, and which values rows may take from each other.
+"""Versions of rows: which is valid for a cell, which are of one build, and which build is newest.
 
 A cell has several rows when a failed one was tried again, a finished one was timed or rescored, or
 two runs measured it. The best one is valid: measured or imported here rather than bundled, then
 without failure, then timed, then coded here rather than precomputed, then later. Each metric is
-taken from the best of the versions that agree (`agreement`) or have the same stream and have it
-under its present protocol, value, protocol and reason together; counts of features, of the same
-pixels too. The row is verified if any version with the same stream and pixels is.
+taken from the best of the versions that agree or have the same stream and have it under its present
+protocol, value, protocol and reason together; counts of features, of the same pixels too. Two rows
+agree if both failed, or if their streams have equal length and their pixels are equal or differ by
+rounding, as PSNR says. Between processors PSNR was measured to differ by up to 4.6e-5 dB at equal
+streams and by 1.3e-4 dB where a symbol differs (docs/experiments/processors.md). A cell has two
+rows, one of them bundled, if any cell of the same codec and build came out otherwise here: failed,
+or with a row that does not agree.
 
-A cell has two rows, one of them bundled, if any cell of the same codec and build came out otherwise
-here: failed, or with a row that does not agree.
+A build is one program, library or weight file (`fingerprint`) and one revision of its adapter
+(`revision`). Bundled rows are of the build that they name, unless a cell that was measured here too
+came out otherwise. Builds whose rows are equal in the cells that both have are one. An edition is a
+codec variant of one build; the newest is that of the latest run here, else the latest bundled one.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.codec import BoolArray, Int64Array
-from benchmark.metrics.metric import metric_columns
+from benchmark.codec import BoolArray, Float64Array, Int64Array
+from benchmark.protocol import CODING
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.agreement import BUILD, agree, bundled_beside_own, numbered, several_builds
-from benchmark.rows.schema import equals, group_codes, marked, own_columns
+from benchmark.rows.schema import (
+    codes,
+    dense,
+    equals,
+    group_codes,
+    image_numbers,
+    last_of_groups,
+    marked,
+    may_repeat,
+    metric_columns,
+    numbered,
+    own_columns,
+    replaced,
+    tuple_numbers,
+)
 
-KEY_BYTES = 8  # of a cell's key, by which repeated ones are sought
+# The largest differences in PSNR of rows that agree, with equal streams and without.
+ROUNDING_DB, SYMBOL_DB = 1e-4, 1e-3
+BUILD = ("fingerprint", "revision")
+
+
+@dataclass(eq=False)
+class EditionRows:
+    """Rows under one coding protocol, ordered by codec variant, edition (newest first), setting and
+    image; at most one row per edition, setting and image. All arrays but `other` have that length.
+    """
+
+    index: Int64Array  # of each row in the table
+    variant: Int64Array  # number of the codec variant
+    setting: Int64Array  # number of variant and setting, the same in all editions
+    edition: Int64Array  # number of the edition: 0, 1, ... ascending, without gaps
+    age: Int64Array  # of the row's edition within its variant: 0 for the newest
+    build: Int64Array  # number of the codec's build, the same in all its variants
+    apart: BoolArray  # its build is bundled, and not equal to what was measured here with the same
+    point: Int64Array  # number of edition and setting: 0, 1, ... ascending, without gaps
+    image: Int64Array  # number of the image, by sha256 (by name where that is null)
+    recency: Int64Array  # higher for later rows, and for rows that are not bundled
+    other: Int64Array  # indices of the rows that are left out: other editions or protocols
 
 
 def merge_versions(table: pa.Table, borrow: bool = False) -> pa.Table:
@@ -30,23 +72,17 @@ def merge_versions(table: pa.Table, borrow: bool = False) -> pa.Table:
     borrow: take features too of rows that agree, whose pixels the column `features_of` then has.
     Columns of text may be dictionaries, and then stay so.
     """
-    repeated = _may_repeat(table["cell"])
+    repeated = may_repeat(table["cell"])
     if not repeated.any():
         return table
     single, several = (table.filter(pa.array(mask)) for mask in (~repeated, repeated))
     return pa.concat_tables([single, _merged(several.combine_chunks(), borrow)])
 
 
-def one_per_cell(table: pa.Table) -> pa.Table:
-    """Leave out bundled rows beside another row of their cell, which was measured here."""
-    beside = bundled_beside_own(table)
-    return table.filter(pa.array(~beside)) if beside.any() else table
-
-
 def share_values(table: pa.Table) -> pa.Table:
     """Fill in metrics that other builds of a codec variant have of the same stream.
 
-    The rows have to agree (`agreement`); of features, their pixels have to be equal. `table` has
+    The rows have to agree (see the module); of features, their pixels have to be equal. `table` has
     the rows that `merge_versions` returns.
     """
     if not several_builds(table):
@@ -54,15 +90,19 @@ def share_values(table: pa.Table) -> pa.Table:
     names = ("image_sha256", "stream_sha256", "decoded_sha256")
     numbers = [numbered(table[name]) for name in names]
     known = np.all([number >= 0 for number in numbers], axis=0)
-    content = _groups(group_codes(table, ("codec", "variant")), *numbers[:2])
+    content = tuple_numbers(group_codes(table, ("codec", "variant")), *numbers[:2])
     known &= np.bincount(content[known], minlength=len(content))[content] > 1
     if not known.any():
         return table
     some = table.filter(pa.array(known)).combine_chunks()
-    pixels, content, rows = numbers[2][known], _groups(content[known]), np.arange(some.num_rows)
+    pixels, content, rows = (
+        numbers[2][known],
+        tuple_numbers(content[known]),
+        np.arange(some.num_rows),
+    )
     _, first = np.unique(content, return_index=True)
-    content = _groups(content, np.where(agree(some, rows, first[content]), -1, pixels))
-    shared = _with_values(some, rows, content, _groups(content, pixels), rows)
+    content = tuple_numbers(content, np.where(agree(some, rows, first[content]), -1, pixels))
+    shared = _with_values(some, rows, content, tuple_numbers(content, pixels), rows)
     shared = _with_features(shared, some, rows, content, rows)
     return pa.concat_tables([table.filter(pa.array(~known)), shared])
 
@@ -81,13 +121,13 @@ def _merged(table: pa.Table, borrow: bool) -> pa.Table:
     best = order[_highest(cells, rank)][cells]
     alike = agree(table, np.arange(len(cells)), best)
     of_stream, of_pixels = (np.where(alike, own[best], own) for own in (stream, decoded))
-    content = _groups(cells, of_stream, np.where(of_stream < 0, of_pixels, -1))
+    content = tuple_numbers(cells, of_stream, np.where(of_stream < 0, of_pixels, -1))
     differing = bundled & ~bundled[best] & ~alike
     if differing.any():
         build = group_codes(table, ("codec", *BUILD))
-        cells = _groups(cells, bundled & np.isin(build, build[differing]))
+        cells = tuple_numbers(cells, bundled & np.isin(build, build[differing]))
     best = order[_highest(cells, rank)]
-    merged = _with_values(table, best, content, _groups(content, decoded), rank)
+    merged = _with_values(table, best, content, tuple_numbers(content, decoded), rank)
     merged = _with_features(merged, table, best, content, rank) if borrow else merged
 
     same = marked(table["attested"])
@@ -95,7 +135,7 @@ def _merged(table: pa.Table, borrow: bool) -> pa.Table:
         same &= numbers == numbers[best][cells]
     verified = np.bincount(cells[same], minlength=len(best)) > 0
     column = pc.if_else(pa.array(verified), True, pa.scalar(None, pa.bool_()))
-    return _replaced(merged, "attested", pc.or_kleene(merged["attested"], column))
+    return replaced(merged, "attested", pc.or_kleene(merged["attested"], column))
 
 
 def _with_values(
@@ -125,7 +165,7 @@ def _with_values(
         if better.any():
             giver = pa.array(np.where(better, order[highest % len(rank)], rows))
             for column in metric_columns(metric):
-                filled = _replaced(filled, column, table[column].take(giver))
+                filled = replaced(filled, column, table[column].take(giver))
     return filled
 
 
@@ -147,10 +187,10 @@ def _with_features(
     both = pa.concat_tables([filled.select(names), table.select(names)]).unify_dictionaries()
     at = np.where(lacks, len(rows) + given, np.arange(len(rows)))
     for name, values in zip(names, both.take(pa.array(at)).columns, strict=True):
-        filled = _replaced(filled, name, values)
+        filled = replaced(filled, name, values)
     origin = pc.coalesce(table["features_of"], table["decoded_sha256"]).take(pa.array(given))
     of = pc.if_else(pa.array(lacks), origin, filled["features_of"])
-    return _replaced(filled, "features_of", of)
+    return replaced(filled, "features_of", of)
 
 
 def _highest(group: Int64Array, values: Int64Array) -> Int64Array:
@@ -160,33 +200,151 @@ def _highest(group: Int64Array, values: Int64Array) -> Int64Array:
     return highest
 
 
-def _groups(*numbers: Int64Array | BoolArray) -> Int64Array:
-    """Number the distinct tuples of integers from -1 on, in order of appearance."""
-    together = np.zeros(1, np.int64)
-    for number in numbers:
-        together = together * (int(number.max(initial=0)) + 2) + number.astype(np.int64) + 1
-        together = numbered(pa.chunked_array([together]))
-    return together
+def agree(table: pa.Table, first: Int64Array, second: Int64Array) -> BoolArray:
+    """Mark the pairs of rows of one cell that agree; arguments and result have shape (pairs,)."""
+    ok = equals(table["status"], "ok")
+    columns = "num_bytes", "stream_sha256", "decoded_sha256", "psnr_db_protocol"
+    numbers = (numbered(table[name]) for name in columns)
+    size, stream, pixels, rule = (number[first] == number[second] for number in numbers)
+    limit = np.where(stream, ROUNDING_DB, SYMBOL_DB)
+    rounded = rule & (psnr_differences(table, first, second) <= limit)
+    alike = size & (pixels | rounded)
+    return np.asarray(np.where(ok[first] & ok[second], alike, ok[first] == ok[second]), np.bool_)
 
 
-def _may_repeat(column: pa.ChunkedArray) -> BoolArray:
-    """Mark texts that others equal in their first eight bytes, bool of shape (rows,).
+def psnr_differences(table: pa.Table, first: Int64Array, second: Int64Array) -> Float64Array:
+    """Return how much the PSNR of two rows differs, dB, shape (pairs,); NaN where one has none."""
+    psnr = np.asarray(table["psnr_db"].to_numpy(), np.float64)
+    with np.errstate(invalid="ignore"):  # of lossless images: infinite less infinite
+        return np.asarray(np.abs(psnr[first] - psnr[second]))
 
-    Keys of cells are hexadecimal digests, whose repetitions these are. Shorter texts are marked.
+
+def bundled_beside_own(table: pa.Table) -> BoolArray:
+    """Mark the bundled rows of cells that have another row, measured here; shape (rows,)."""
+    bundled = marked(table["bundled"])
+    if not bundled.any() or bundled.all():
+        return np.zeros(len(bundled), np.bool_)
+    here = table["cell"].filter(pa.array(~bundled))
+    return np.asarray(bundled & pc.is_in(table["cell"], value_set=here).to_numpy(), np.bool_)
+
+
+def apart_rows(table: pa.Table) -> BoolArray:
+    """Mark the bundled rows of codecs and builds that came out otherwise here, shape (rows,)."""
+    twice = bundled_beside_own(table)  # `merge_versions` leaves two rows only where they differ
+    if not twice.any():
+        return twice
+    build = group_codes(table, ("codec", *BUILD))
+    return marked(table["bundled"]) & np.isin(build, build[twice])
+
+
+def several_builds(table: pa.Table) -> bool:
+    """Return whether any codec variant has rows of several builds."""
+    kinds = table.group_by(["codec", "variant", *BUILD]).aggregate([])
+    return bool(kinds.num_rows > kinds.group_by(["codec", "variant"]).aggregate([]).num_rows)
+
+
+def build_numbers(table: pa.Table, apart: BoolArray | None = None) -> Int64Array:
+    """Number the rows by codec and build, shape (rows,); equal builds have one number.
+
+    apart: `apart_rows`, which are of builds of their own.
     """
-    starts = []
-    for chunk in column.chunks:
-        _, offsets, data = chunk.buffers()
-        ends = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
-        if len(chunk) and np.diff(ends).min() < KEY_BYTES:
-            return np.ones(len(column), np.bool_)
-        first = np.frombuffer(data or b"", np.uint8)[ends[:-1, None] + np.arange(KEY_BYTES)]
-        starts.append(first.view(np.uint64).ravel())
-    keys = np.concatenate([*starts, np.empty(0, np.uint64)])
-    ordered = np.sort(keys)
-    return np.isin(keys, ordered[1:][ordered[1:] == ordered[:-1]])
+    equal = table["build"].combine_chunks()
+    if equal.null_count == len(equal):
+        build = group_codes(table, ("codec", *BUILD))
+    else:
+        texts = pc.coalesce(equal, _build_texts(table))
+        joined = table.select(["codec"]).append_column("build", texts)
+        build = group_codes(joined, joined.column_names)
+    return build if apart is None else dense(2 * build + apart)
 
 
-def _replaced(table: pa.Table, column: str, values: pa.ChunkedArray) -> pa.Table:
-    at = table.schema.get_field_index(column)
-    return table.set_column(at, table.schema.field(at), values)
+def with_equal_builds(table: pa.Table) -> pa.Table:
+    """Name one of several equal builds in the column `build` of their rows.
+
+    Equal are builds of a codec that share cells if all the streams there are equal, byte for byte,
+    and the rows agree; bundled rows that differ from the same build here equal no other.
+    """
+    if not several_builds(table):
+        return table
+    build = build_numbers(table)
+    known = np.asarray(table["stream_sha256"].is_valid()) & equals(table["status"], "ok")
+    rows = np.flatnonzero(known & ~apart_rows(table))
+    names = ("codec", "variant", "setting_name", "setting_value", "coding_protocol")
+    place = group_codes(table, names, image_numbers(table))[rows]
+    order = np.lexsort((build[rows], place))
+    rows, place = rows[order], place[order]
+    pairs = (place[1:] == place[:-1]) & (build[rows[1:]] != build[rows[:-1]])
+    first, second = rows[:-1][pairs], rows[1:][pairs]
+    if not len(first):
+        return table
+    stream = numbered(table["stream_sha256"])
+    equal = (stream[first] == stream[second]) & agree(table, first, second)
+    size = int(build.max()) + 1
+    kinds, kind = np.unique(build[first] * size + build[second], return_inverse=True)
+    number = np.arange(size)
+    for both in kinds[np.bincount(kind, equal) == np.bincount(kind)].tolist():
+        low, high = sorted(number[at] for at in divmod(both, size))
+        number[number == high] = low
+    _, any_row = np.unique(build, return_index=True)
+    names = _build_texts(table).take(pa.array(any_row[number[build]]))
+    joined = pa.array(np.bincount(number, minlength=size)[number[build]] > 1)
+    return replaced(table, "build", pc.if_else(joined, names, pa.scalar(None, pa.string())))
+
+
+def _build_texts(table: pa.Table) -> pa.Array:
+    parts = (table[name].cast(pa.string()).combine_chunks().fill_null("") for name in BUILD)
+    return pc.binary_join_element_wise(*parts, " ")
+
+
+def edition_rows(
+    table: pa.Table, coding_protocol: str = CODING, newest_only: bool = False
+) -> EditionRows:
+    """Select the rows under a coding protocol, of all editions of each codec variant.
+
+    Of rows that differ in nothing but their cell's key, so that an image would count twice at one
+    setting, the latest is taken. `table` has the columns of `schema.table_schema`.
+    """
+    # The run comes first: filling in a metric renews `finished_utc`.
+    run, _ = codes(table["run"].fill_null(""))
+    finished = table["finished_utc"].fill_null("").combine_chunks()
+    rank = np.asarray(pc.rank(finished, tiebreaker="dense").to_numpy(), np.int64)
+    recency = ((~marked(table["bundled"])).astype(np.int64) << 62) + (run << 32) + rank
+    variant = group_codes(table, ("codec", "variant"))
+    apart = apart_rows(table)
+    build = build_numbers(table, apart)
+    edition = dense(variant * (int(build.max(initial=0)) + 1) + build)
+    comparable = equals(table["coding_protocol"], coding_protocol)
+    age = _ages(variant, edition, np.where(comparable, recency, -1))[edition]
+    present = comparable & ((age == 0) | (not newest_only))
+
+    index = np.flatnonzero(present)
+    setting = group_codes(table, ("setting_name", "setting_value"), variant)
+    settings = int(setting.max(initial=0)) + 1
+    oldest = int(age.max(initial=0)) + 1
+    place = (variant[index] * oldest + age[index]) * settings + setting[index]
+    image = image_numbers(table)[index]
+    order = np.lexsort((recency[index], image, place))
+    order = order[last_of_groups(place[order]) | last_of_groups(image[order])]
+    index, place = index[order], place[order]
+    columns = {"variant": variant, "setting": setting, "age": age, "build": build, "apart": apart}
+    return EditionRows(
+        index=index,
+        edition=dense(place // settings),
+        point=dense(place),
+        image=image[order],
+        recency=recency[index],
+        other=np.flatnonzero(~present),
+        **{name: of_rows[index] for name, of_rows in columns.items()},
+    )
+
+
+def _ages(variant: Int64Array, edition: Int64Array, recency: Int64Array) -> Int64Array:
+    """Return the age of each edition within its variant, by the latest of its rows."""
+    count = int(edition.max(initial=-1)) + 1
+    latest, of_variant = np.full(count, -1, np.int64), np.zeros(count, np.int64)
+    np.maximum.at(latest, edition, recency)
+    of_variant[edition] = variant
+    order = np.lexsort((-latest, of_variant))
+    age = np.empty(count, np.int64)
+    age[order] = np.arange(count) - np.searchsorted(of_variant[order], of_variant[order])
+    return age

@@ -2,10 +2,11 @@
 
 import pytest
 
-from benchmark.analysis.builds import betas, mixed_sentences, one_build, realism_grid
-from benchmark.analysis.ranking import default_anchor
+from benchmark.analysis.builds import betas, one_build, realism_grid
+from benchmark.analysis.comparison import default_anchor
 from benchmark.analysis.rate_distortion import curves
 from benchmark.analysis.summarise import summarise
+from benchmark.figures.texts import mixed_sentences
 from benchmark.metrics.measure import Measure
 from benchmark.protocol import protocols
 from benchmark.published.curves import measured_panel

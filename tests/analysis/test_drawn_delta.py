@@ -3,12 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmark.analysis.comparison import (
+from benchmark.analysis.comparison import compare
+from benchmark.analysis.interval import (
+    ResampledCurve,
     bd_rate_draws,
     bd_rate_interval,
-    compare,
+    image_draws,
+    resampled_curve,
 )
-from benchmark.analysis.interval import ResampledCurve, image_draws, resampled_curve
 from benchmark.analysis.rate_distortion import Curve, Delta, bd_rate, curves, cut
 from benchmark.analysis.summarise import summarise
 from benchmark.metrics.frechet import frechet

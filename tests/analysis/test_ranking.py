@@ -4,8 +4,13 @@ import math
 
 import pytest
 
-from benchmark.analysis.comparison import compare
-from benchmark.analysis.ranking import default_anchor, rank, ranked_measures, with_anchor
+from benchmark.analysis.comparison import (
+    compare,
+    default_anchor,
+    rank,
+    ranked_measures,
+    with_anchor,
+)
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import plainness
 from benchmark.figures.bd_table import headline, ranking_table

@@ -6,11 +6,11 @@ import pytest
 from PIL import Image
 
 from benchmark.codec_spec import CodecSpec, load_codec, parse_codec, resolve
-from benchmark.datasets.folder import open_dataset
+from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
-from benchmark.plan.request import metric_names
 from benchmark.plan.select import every_codec, parse_points, select
 from benchmark.registry import ALIASES, DISTRIBUTION_METRICS, METRICS, dataset_opener, metric_class
+from benchmark.rows.schema import metric_names
 
 FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 

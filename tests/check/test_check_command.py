@@ -238,7 +238,7 @@ def test_a_reference_that_cannot_be_one_is_refused(stored, crops, tmp_path):
 
 
 def _store_name(folder):
-    from benchmark.datasets.folder import open_folder
+    from benchmark.datasets.dataset import open_folder
 
     return open_folder(folder).store_name
 

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmark.commands.fetch import fetch
-from benchmark.datasets.folder import open_folder
+from benchmark.datasets.dataset import open_folder
 from benchmark.errors import Unavailable, UsageError
 from benchmark.registry import DATASETS, dataset_opener
 from benchmark.system.digest import file_sha256

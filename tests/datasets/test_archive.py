@@ -21,8 +21,8 @@ from benchmark.datasets.archive import (
     open_tecnick,
     open_validation,
 )
+from benchmark.datasets.dataset import open_dataset
 from benchmark.datasets.download import MANIFEST, Expected, unpack_images
-from benchmark.datasets.folder import open_dataset
 from benchmark.datasets.kodak import open_kodak
 from benchmark.errors import Unavailable, UsageError
 from conftest import SHARED

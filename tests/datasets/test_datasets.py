@@ -11,8 +11,14 @@ from PIL import Image
 
 from benchmark.datasets import kodak, sample
 from benchmark.datasets.archive import CLIC2020_PIXELS, open_clic2020, open_professional
-from benchmark.datasets.dataset import ImageFile, Refused, probe
-from benchmark.datasets.folder import data_folders, find_images, open_folder
+from benchmark.datasets.dataset import (
+    ImageFile,
+    Refused,
+    data_folders,
+    find_images,
+    open_folder,
+    probe,
+)
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_kodak
 from benchmark.datasets.sample import open_sample

@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from benchmark.datasets.dataset import ImageFile
-from benchmark.datasets.folder import open_dataset
+from benchmark.datasets.dataset import ImageFile, open_dataset
 from benchmark.errors import UsageError
 from support.bench.command import bench
 from support.files.noise import effect_noise

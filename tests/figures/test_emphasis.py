@@ -9,10 +9,8 @@ from benchmark.analysis.rate_distortion import bd_rate
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, SYSTEMS
 from benchmark.codec_spec import parse_codec
-from benchmark.figures.choice import chosen_names
-from benchmark.figures.look import drawn_as
-from benchmark.figures.rate_curve import draw_rate_curves
-from benchmark.figures.style import lightness, styles
+from benchmark.figures.rate_curve import chosen_names, draw_rate_curves
+from benchmark.figures.style import drawn_as, lightness, styles
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel
 from support.figures.colour_vision import VISIONS, distance

@@ -10,9 +10,8 @@ from PIL import Image
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import short_names
 from benchmark.figures.complexity import draw_complexity, measured_block
-from benchmark.figures.look import FONTS, WIDTHS, drawn_as
 from benchmark.figures.rate_curve import draw_rate_curves
-from benchmark.figures.style import DOTS_PER_INCH, FAMILIES, file_bytes, styles
+from benchmark.figures.style import DOTS_PER_INCH, FONTS, WIDTHS, drawn_as, families, styles
 from benchmark.figures.table import (
     Table,
     csv_text,
@@ -22,6 +21,7 @@ from benchmark.figures.table import (
     means_table,
     plain,
 )
+from benchmark.figures.texts import file_bytes
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel
 from support.figures.text_boxes import crowding, words_in
@@ -61,18 +61,18 @@ def lines_of(axes):
 
 def test_no_two_codecs_look_the_same():
     many = [f"./c{n}.py:C{n}:level={level}" for n in range(20) for level in (1, 2, 3)]
-    labels = [*FAMILIES, "hyperprior", "jpeg:optimize=1", "jpeg:subsampling=444", *many]
+    labels = [*families(), "hyperprior", "jpeg:optimize=1", "jpeg:subsampling=444", *many]
     found = styles([label for label in labels if label != "bmshj2018-hyperprior"])
     assert len(set(found.values())) == len(found)
 
 
 def test_a_known_codec_looks_the_same_whoever_else_is_there():
     alone, among = styles(["webp"]), styles(TWELVE)
-    assert alone["webp"] == among["webp"] == FAMILIES["webp"]
-    assert styles(["hyperprior"])["hyperprior"] == FAMILIES["bmshj2018-hyperprior"]
+    assert alone["webp"] == among["webp"] == families()["webp"]
+    assert styles(["hyperprior"])["hyperprior"] == families()["bmshj2018-hyperprior"]
     mse, ms_ssim = "compressai:model=mbt2018", "compressai:metric=ms-ssim:model=mbt2018"
     found = styles([mse, ms_ssim])
-    assert found[mse] == FAMILIES["mbt2018"] != found[ms_ssim]
+    assert found[mse] == families()["mbt2018"] != found[ms_ssim]
     assert styles([ms_ssim])[ms_ssim] == found[ms_ssim]
 
 
@@ -88,7 +88,7 @@ def test_curves_are_drawn_through_the_means():
     drawn = lines_of(axes)["WebP"]
     assert drawn.get_xdata().tolist() == [point.bpp for point in points]
     assert drawn.get_ydata().tolist() == [point.means["psnr_db"].value for point in points]
-    assert (drawn.get_color(), drawn.get_marker()) == FAMILIES["webp"]
+    assert (drawn.get_color(), drawn.get_marker()) == families()["webp"]
 
 
 def test_ms_ssim_is_drawn_in_decibels_and_the_axis_says_so():

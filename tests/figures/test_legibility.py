@@ -8,11 +8,10 @@ import pytest
 from benchmark.analysis.builds import realism_grid
 from benchmark.analysis.summarise import summarise
 from benchmark.figures.complexity import draw_complexity, published_blocks
-from benchmark.figures.look import FONTS, WIDTHS, drawn_as
 from benchmark.figures.pictures import PictureTile, draw_pictures
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.realism import draw_realism_plots, draw_surface
-from benchmark.figures.style import figure_style, styles
+from benchmark.figures.style import FONTS, WIDTHS, drawn_as, figure_style, styles
 from benchmark.paper.ablation import draw_ablation, named
 from benchmark.paper.crdr import draw_crdr
 from benchmark.paper.figures import draw as draw_verb

@@ -11,9 +11,9 @@ import pytest
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import short_names
 from benchmark.errors import UnknownName, UsageError
-from benchmark.figures.look import FORMATS, Look, drawn_as
 from benchmark.figures.rate_curve import draw_rate_curves
-from benchmark.figures.style import file_bytes, styles
+from benchmark.figures.style import FORMATS, Look, drawn_as, styles
+from benchmark.figures.texts import file_bytes
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel
 from support.rows.measured import sweep, table

@@ -10,12 +10,12 @@ import pytest
 from benchmark.analysis.builds import realism_grid
 from benchmark.analysis.summarise import summarise
 from benchmark.figures.complexity import draw_complexity, published_blocks
-from benchmark.figures.look import WIDTHS, drawn_as
 from benchmark.figures.pictures import PictureTile, draw_pictures
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.realism import draw_realism_plots, draw_surface
-from benchmark.figures.style import file_bytes
+from benchmark.figures.style import WIDTHS, drawn_as
 from benchmark.figures.table import csv_text, latex
+from benchmark.figures.texts import file_bytes
 from benchmark.published.curves import measured_panel
 from benchmark.published.paper_panel import field_panel
 from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps

@@ -11,18 +11,18 @@ from typer.testing import CliRunner
 from benchmark.analysis.builds import realism_grid
 from benchmark.analysis.summarise import summarise
 from benchmark.cli import app
-from benchmark.datasets.dataset import Dataset, ImageFile, Profile, profile
-from benchmark.datasets.folder import open_dataset
+from benchmark.datasets.dataset import Dataset, ImageFile, Profile, open_dataset, profile
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import styles
 from benchmark.figures.table import means_table
 from benchmark.metrics.measure import Measure
-from benchmark.metrics.metric import Presentation, metric_columns
+from benchmark.metrics.metric import Presentation
 from benchmark.paper.crdr import curves
 from benchmark.paper.results import PaperResults, every_measure
 from benchmark.protocol import protocols
 from benchmark.published.curves import measured_panel
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
+from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
 from support.rows.measured import row, table
 

@@ -5,9 +5,8 @@ from typer.testing import CliRunner
 from benchmark.analysis.summarise import summarise
 from benchmark.cli import app
 from benchmark.errors import UsageError
-from benchmark.figures.look import drawn_as
 from benchmark.figures.rate_curve import draw_rate_curves
-from benchmark.figures.style import FAMILIES, styles
+from benchmark.figures.style import drawn_as, families, styles
 from benchmark.published.curves import measured_panel, overlay, published_curves
 from benchmark.published.points import select
 from benchmark.rows.store import Store
@@ -52,7 +51,7 @@ def test_published_points_are_open_markers_on_broken_lines_where_the_csv_has_the
     assert list(zip(*line.get_data(), strict=True)) == from_csv("HiFiC", "", "kodak", "psnr_db")
     assert line.get_markerfacecolor() == "white"
     assert line.is_dashed()
-    assert (line.get_color(), line.get_marker()) == FAMILIES["hific"]
+    assert (line.get_color(), line.get_marker()) == families()["hific"]
     assert lines["JPEG"].get_markerfacecolor() != "white"
     assert not lines["JPEG"].is_dashed()
     assert line.get_zorder() < lines["JPEG"].get_zorder()

@@ -15,7 +15,7 @@ import benchmark
 from benchmark.analysis.systems import short_names
 from benchmark.codec import Setting
 from benchmark.errors import UnknownName, UsageError
-from benchmark.figures.look import drawn_as
+from benchmark.figures.style import drawn_as
 from benchmark.rows.store import Store
 from support.bench.lean_process import HEAVY
 from support.figures.text_boxes import crowding

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from benchmark.datasets.folder import open_folder
+from benchmark.datasets.dataset import open_folder
 from benchmark.rows.store import Store
 from support.bench.command import bench
 

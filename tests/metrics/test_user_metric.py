@@ -9,9 +9,9 @@ from PIL import Image
 
 import benchmark
 from benchmark.errors import UsageError
-from benchmark.plan.request import metric_names
 from benchmark.registry import metric_class
 from benchmark.rows.merge import merge_folders
+from benchmark.rows.schema import metric_names
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.files.noise import effect_noise

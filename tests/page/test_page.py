@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmark.figures.style import contrast
+from benchmark.page.content import contrast
 from benchmark.rows.store import Store
 from support.page.opened import CHROMIUM, PHONE, loaded, number_of, place_of
 from support.page.results import HOSTILE, IMAGES, data_of, make_page, make_page_of_sets

@@ -19,9 +19,9 @@ from scipy import stats
 from benchmark.analysis.interval import records
 from benchmark.analysis.stored import read_results
 from benchmark.errors import StoreError
-from benchmark.figures.style import FAMILIES, SPARE_COLOURS, SPARE_MARKERS, contrast
+from benchmark.figures.style import SPARE_COLOURS, SPARE_MARKERS, families
 from benchmark.metrics.measure import Measure
-from benchmark.page.content import DARK_PAGE, json_text, leave_out_images, on_dark
+from benchmark.page.content import DARK_PAGE, contrast, json_text, leave_out_images, on_dark
 from benchmark.rows.store import Store
 from support.page.results import HOSTILE, IMAGES, METRICS, ROOT, data_of, make_page, pixels_of, run
 from support.rows.measured import row
@@ -124,7 +124,9 @@ def test_an_interval_is_the_one_that_the_tables_have(page, measured_once):
     assert data_of(page)["quantiles"] == pytest.approx(quantiles, rel=1e-5)
 
 
-@pytest.mark.parametrize("colour", sorted({*SPARE_COLOURS, *(x.colour for x in FAMILIES.values())}))
+@pytest.mark.parametrize(
+    "colour", sorted({*SPARE_COLOURS, *(x.colour for x in families().values())})
+)
 def test_every_colour_can_be_read_on_the_dark_page(colour):
     assert contrast(on_dark(colour), DARK_PAGE) >= 4.5
 
@@ -134,7 +136,7 @@ def test_every_marker_of_the_figures_is_one_of_the_page():
         (ROOT / "benchmark" / "page" / "chart.js").read_text().partition("page.corners = {")[2]
     )
     known = set(re.findall(r'"?([^\s",:\[\]])"?: \[', corners.partition("};")[0]))
-    assert {*SPARE_MARKERS, *(style.marker for style in FAMILIES.values())} <= known
+    assert {*SPARE_MARKERS, *(style.marker for style in families().values())} <= known
 
 
 def test_names_are_text_and_nothing_but_pictures_is_asked_for(page):

@@ -17,7 +17,7 @@ from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import StoreError, UnknownName, UsageError
-from benchmark.figures.look import drawn_as
+from benchmark.figures.style import drawn_as
 from benchmark.packs.contents import dataset_contents, packs_beside
 from benchmark.paper.crops import draw_crops
 from benchmark.paper.request import FigureRequest

@@ -7,11 +7,11 @@ import benchmark
 from benchmark.analysis.rate_distortion import curves
 from benchmark.analysis.summarise import summarise
 from benchmark.metrics.measure import Measure
-from benchmark.metrics.metric import metric_columns
 from benchmark.registry import metric_class
 from benchmark.report.details import DIFFERING, counts_of, left_out
-from benchmark.rows.agreement import ROUNDING_DB, SYMBOL_DB, agree
+from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
+from benchmark.rows.versions import ROUNDING_DB, SYMBOL_DB, agree
 from support.rows.measured import failed, row, sweep, table
 
 PSNR, LPIPS = Measure.named("psnr"), Measure.named("lpips")

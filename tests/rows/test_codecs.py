@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.rows.codecs import coding_facts
-from benchmark.rows.editions import newest_rows
+from benchmark.analysis.summarise import coding_facts
 from benchmark.rows.store import Store
+from benchmark.rows.versions import edition_rows
 
 ROOT = Path(__file__).parents[2]
 CHROMA = {"4:2:0": r"4:2:0|\b420\b|yuv420", "4:4:4": r"4:4:4|\b444\b|yuv444"}
@@ -15,7 +15,7 @@ CHROMA = {"4:2:0": r"4:2:0|\b420\b|yuv420", "4:4:4": r"4:4:4|\b444\b|yuv444"}
 
 def test_the_chroma_format_of_bundled_rows_is_that_of_their_commands():
     table = Store(ROOT / "results" / "kodak").table()
-    newest = table.take(newest_rows(table).index)
+    newest = table.take(edition_rows(table, newest_only=True).index)
     columns = ["codec", "variant", "command", "chroma", "tuned_for"]
     compared = set()
     for row in newest.group_by(columns).aggregate([]).to_pylist():

@@ -15,9 +15,10 @@ from benchmark.errors import DamagedResults, StoreError
 from benchmark.measure.outcome import Recorder
 from benchmark.measure.workbench import Measured
 from benchmark.registry import metric_class
+from benchmark.rows.runs import folder_store_name
 from benchmark.rows.schema import WHERE_READ, table_schema
 from benchmark.rows.shard import to_parquet
-from benchmark.rows.store import Store, folder_store_name, stores_below
+from benchmark.rows.store import Store, stores_below
 
 ROOT = Path(__file__).parents[2]
 

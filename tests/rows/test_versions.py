@@ -7,13 +7,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.agreement import bundled_beside_own
-from benchmark.rows.editions import newest_rows
-from benchmark.rows.schema import codes, equals, group_codes, last_of_groups, table_schema
-from benchmark.rows.versions import merge_versions
+from benchmark.rows.schema import (
+    codes,
+    equals,
+    group_codes,
+    last_of_groups,
+    metric_columns,
+    table_schema,
+)
+from benchmark.rows.versions import bundled_beside_own, edition_rows, merge_versions
 from support.rows import measured
 
 NAMES = (*METRICS, *FEATURE_SPACES)
@@ -194,9 +198,9 @@ def test_the_newest_rows_are_those_that_the_rules_name(seed):
                 "finished_utc": f"2026-01-01T00:{number:02}",  # no two rows are equally new
             }
         )
-    newest = newest_rows(measured.table(rows))
+    newest = edition_rows(measured.table(rows), newest_only=True)
     assert newest.index.tolist() == newest_by_hand(rows, CODING)
-    older = newest_rows(measured.table(rows), "coding/0")
+    older = edition_rows(measured.table(rows), "coding/0", newest_only=True)
     assert older.index.tolist() == newest_by_hand(rows, "coding/0")
 
 
@@ -208,18 +212,18 @@ def test_rows_of_older_editions_and_other_protocols_are_told_apart_from_repeated
         measured.row("jpeg", 5, "b", coding_protocol="coding/0", run="3"),
         measured.row("jpeg", 5, "c", coding_protocol=None, run="4"),
     ]
-    newest = newest_rows(measured.table(rows))
+    newest = edition_rows(measured.table(rows), newest_only=True)
     assert (newest.index.tolist(), newest.other.tolist()) == ([2], [0, 3, 4])
 
 
 def test_points_are_numbered_by_variant_then_setting_without_gaps():
     cells = [("webp", 5, "a"), ("jpeg", 10, "b"), ("jpeg", 10, "a"), ("jpeg", 9, "a")]
     rows = [measured.row(*cell, image_sha256=None) for cell in cells]
-    newest = newest_rows(measured.table(rows))
+    newest = edition_rows(measured.table(rows), newest_only=True)
     assert newest.index.tolist() == [3, 2, 1, 0]  # 9 before 10: settings are numbers, not text
     assert newest.point.tolist() == [0, 1, 1, 2]
     assert newest.variant.tolist() == [0, 0, 0, 1]
-    assert newest_rows(measured.table([])).index.tolist() == []
+    assert edition_rows(measured.table([]), newest_only=True).index.tolist() == []
 
 
 def null_last(value):

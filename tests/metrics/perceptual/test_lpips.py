@@ -16,8 +16,8 @@ import torchvision
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.metrics.perceptual.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
-from benchmark.plan.request import metric_names
 from benchmark.registry import METRICS, USUAL_METRICS
+from benchmark.rows.schema import metric_names
 from benchmark.system import backbone
 from benchmark.system.backbone import ALEXNET, SQUEEZENET, VGG16
 from conftest import SHARED

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmark.datasets.dataset import Dataset, ImageFile
+from benchmark.datasets.dataset import Dataset, ImageFile, find_images
 from benchmark.datasets.download import DownloadProgress, publish_folder
-from benchmark.datasets.folder import find_images
 
 COLOURS = {"blue.png": (0, 0, 200), "red.png": (200, 0, 0)}
 

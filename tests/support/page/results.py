@@ -15,13 +15,12 @@ import pyarrow as pa
 from imagecodecs import webp_decode
 from PIL import Image
 
-from benchmark.analysis.ranking import rank
+from benchmark.analysis.comparison import rank
 from benchmark.analysis.stored import read_results
 from benchmark.analysis.summarise import summarise
 from benchmark.codec import Pixels
 from benchmark.figures.table import Table, means_table
 from benchmark.metrics.measure import Measure
-from benchmark.metrics.metric import metric_columns
 from benchmark.page.content import Content, DecodedPicture, LegendEntry, SourcePicture
 from benchmark.page.document import html_text
 from benchmark.page.write import page_request, write_page
@@ -30,6 +29,7 @@ from benchmark.published.curves import overlays
 from benchmark.published.points import chosen_points
 from benchmark.report.details import left_out
 from benchmark.report.report import Report, compare_all
+from benchmark.rows.schema import metric_columns
 from support.rows.measured import row, table
 
 ROOT = Path(__file__).parents[3]

@@ -15,10 +15,10 @@ from benchmark.measure.engine.ray.worker import Hello, NeededCodec
 from benchmark.measure.workbench import Conditions, Delivered
 from benchmark.packs.pack import STREAMS, Pack, open_pack
 from benchmark.plan.cells import Cell, Task, bundles
-from benchmark.registry import FEATURE_SPACES, metric_class
+from benchmark.registry import FEATURE_SPACES, metric_class, names_file
 from benchmark.rows.features import FeatureFolder
 from benchmark.rows.store import Store
-from benchmark.user_file import file_of, names_file
+from benchmark.user_file import file_of
 
 SHORT_SECONDS = 2.0  # a cell so short is sent before its worker is free, which spares a pause
 
