@@ -132,6 +132,7 @@ VERBS = {
     "benchmark.commands.references": "baseline published",
     "benchmark.commands.exchange": "pack export merge",
     "benchmark.commands.audit": "audit",
+    "benchmark.commands.review": "review",
     "baselines.commands.train": "train ablation",
     "baselines.commands.images": "encode decode",
     "baselines.commands.checkpoint": "checkpoint",
@@ -176,6 +177,7 @@ HELP = {
         "export": "Export results for other tools: decoded pictures, codec-compare.",
         "merge": "Add rows, streams, run records and features of results folders to another one.",
         "audit": "Verify rows, streams, packs and colour conversions.",
+        "review": "Review what an author sends: streams, reconstructions, results or a curve.",
     },
     "Learned codec": {
         "train": "Train, or resume earlier training; a finished network becomes a checkpoint with "

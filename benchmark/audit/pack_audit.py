@@ -52,18 +52,32 @@ def find_sources(
     `Unavailable` for one of `more` that cannot be read.
     """
     own = dict.fromkeys(stream.fields["dataset"] for stream in pack.streams.values())
-    sources: dict[tuple[str, int], Source] = {}
+    opened, missing = open_photographs(own, more, data_dir, flatten)
+    every = (image for images in opened.values() for image in images)
+    return {(image.sha256, image.width_px): image for image in every}, missing
+
+
+def open_photographs(
+    own: Iterable[str], more: Iterable[str], data_dir: Path | None, flatten: bool
+) -> tuple[dict[str, tuple[Source, ...]], dict[str, str]]:
+    """Return the images by dataset, and the reasons of those of `own` that are not available.
+
+    own: names that strangers' rows have, of which only those in the registry are opened. more:
+    datasets or folders that the user names; raises as `find_sources`.
+    """
+    opened_images: dict[str, tuple[Source, ...]] = {}
     missing: dict[str, str] = {}
-    for name in [*(name for name in own if name in DATASETS), *more]:
+    of_rows = [name for name in own if name in DATASETS]
+    for name in dict.fromkeys([*of_rows, *more]):
         try:
             opened = open_sources(Request(dataset=name, data_dir=data_dir, flatten=flatten))
         except BenchError as why:
-            if name not in own:
+            if name not in of_rows:
                 raise
             missing[name] = str(why)
             continue
-        sources |= {(image.sha256, image.width_px): image for image in opened.images}
-    return sources, missing
+        opened_images[name] = opened.images
+    return opened_images, missing
 
 
 def audit_pack(

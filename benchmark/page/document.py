@@ -8,7 +8,7 @@ other than its files.
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -40,23 +40,12 @@ POLICY = (
 
 def html_text(content: Content) -> str:
     """Return the whole page; the same content gives the same text."""
-    scripts = [*map(_asset, SCRIPTS)]
-    for script in scripts:
-        if re.search(r"</script|<!--", script, re.IGNORECASE):
-            raise ValueError("a script that ends its own element cannot stand in a page")
-    light, dark = (
-        " ".join(f"--{name}: {colour};" for name, colour in colours.items())
-        for colours in (PAGE_LIGHT, PAGE_DARK)
-    )
-    colours = f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
-    style = "\n" + "\n".join([colours, *map(_asset, STYLES)]) + "\n"
-    allowed = " ".join(map(_digest, scripts))
+    frame = _frame(STYLES, SCRIPTS)
     labels = content.summary.labels
     codecs = {label: (place, content.legend[label].name) for place, label in enumerate(labels)}
     parts = {
-        "policy": f"{POLICY}style-src {_digest(style)}; script-src {allowed}",
+        **frame,
         "title": escape(f"{content.title}: rate, distortion and realism"),
-        "style": style,
         "dataset": escape(content.title),
         "lede": escape(content.headline),
         "confidence": f"{100 * CONFIDENCE:.0f} %",
@@ -70,7 +59,6 @@ def html_text(content: Content) -> str:
         "means": table_html(content.means, "All points", codecs, opens=True),
         "codecs": _codecs(content, codecs),
         "missing": _missing(content),
-        "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
     }
     if content.ranking:
         heading, table = content.ranking
@@ -79,8 +67,41 @@ def html_text(content: Content) -> str:
     data = page_data(content)
     leave_out_images(data, MOST_BYTES - sum(len(part.encode()) for part in parts.values()))
     parts["data"] = json_text(data)
+    return _filled("skeleton.html", parts)
+
+
+def sheet_html(title: str, lede: str, body: str, scripts: Sequence[str] = ()) -> str:
+    """Return a page without curves, in the same style and under the same policy.
+
+    body: HTML, its texts escaped. scripts: names of files beside this one.
+    """
+    parts = {"title": escape(title), "lede": escape(lede), "body": body}
+    return _filled("sheet.html", {**_frame(("style.css", "sheet.css"), scripts), **parts})
+
+
+def _filled(name: str, parts: Mapping[str, str]) -> str:
     # In one pass, so that what is filled in is never looked through for places to fill.
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _asset("skeleton.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _asset(name))
+
+
+def _frame(styles: Sequence[str], scripts: Sequence[str]) -> dict[str, str]:
+    """Return styles and scripts inside a page, and the policy that allows no others."""
+    texts = [*map(_asset, scripts)]
+    for script in texts:
+        if re.search(r"</script|<!--", script, re.IGNORECASE):
+            raise ValueError("a script that ends its own element cannot stand in a page")
+    light, dark = (
+        " ".join(f"--{name}: {colour};" for name, colour in colours.items())
+        for colours in (PAGE_LIGHT, PAGE_DARK)
+    )
+    colours = f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
+    style = "\n" + "\n".join([colours, *map(_asset, styles)]) + "\n"
+    allowed = " ".join(map(_digest, texts)) or "'none'"
+    return {
+        "policy": f"{POLICY}style-src {_digest(style)}; script-src {allowed}",
+        "style": style,
+        "scripts": "\n".join(f"<script>{script}</script>" for script in texts),
+    }
 
 
 def _asset(name: str) -> str:

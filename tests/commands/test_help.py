@@ -149,7 +149,7 @@ def completed(*words):
 
 
 def test_a_shell_completes_verbs_codecs_metrics_and_datasets(place):
-    assert completed("re") == ["rescore", "report"]
+    assert completed("re") == ["rescore", "report", "review"]
     assert completed("pack", "im") == ["import"]
     assert completed("run", "--codecs", "jpeg,we") == ["jpeg,webp"]
     assert completed("report", "--metrics", "lpips_") == ["lpips_squeeze", "lpips_vgg"]

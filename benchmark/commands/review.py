@@ -1,0 +1,75 @@
+"""`bench review`: what an author sends, examined for a reviewer."""
+
+import json
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from benchmark.commands import options, output
+from benchmark.commands.options import opt
+from benchmark.commands.verb import takes
+from benchmark.option import MEASURED, TARGET
+from benchmark.plan.request import Request
+from benchmark.review.review import ReviewRequest
+
+
+@takes(ReviewRequest)
+@takes(Request, "metrics jobs timeout_seconds device data_dir weights_dir vtm_dir flatten")
+def review(
+    asked: ReviewRequest,
+    request: Request,
+    path: Annotated[
+        Path, typer.Argument(help="Folder, zip, tar, tar.gz, or a csv, json or md of a curve.")
+    ],
+    codecs: Annotated[
+        str,
+        opt(
+            MEASURED,
+            "Comma-separated codecs that may run although they are programs or Python files, each "
+            "in full; those of bench run anyway.",
+            completes="codecs",
+        ),
+    ] = "all",
+    out: Annotated[
+        Path, opt(TARGET, "Folder of review.html, review.md, review.json.", refuses="folder")
+    ] = Path("review"),
+    results: options.Results = Path("results"),
+    as_json: options.AsJson = False,
+) -> None:
+    """Review what an author sends: streams, reconstructions, results or a curve.
+
+    Streams are decoded twice in fresh processes and compared with the sent pixels and values, from
+    packs or a folder of results. Reconstructions beside a sizes.csv are scored; a curve is only
+    compared. Nothing that was sent runs, unless --codecs names it. Exit code 1 if anything that was
+    sent is contradicted.
+
+    Examples:
+      bench review supplement.zip --claim "ours 10 % fewer bits than vtm"
+      bench review mine.tar --metrics psnr,ms_ssim --year 2025 --out review
+    """
+    from benchmark.review.document import for_machines, html_text, markdown_review
+    from benchmark.review.review import review as review_supplement
+    from benchmark.rows.codecs import NamedCodecs
+    from benchmark.system.atomic import write_files
+
+    request.use_folders()
+    progress = partial(output.show_progress, quiet=as_json)
+    with (
+        output.interruptible("a review leaves nothing behind"),
+        TemporaryDirectory(prefix="rdrbench-") as folder,
+    ):
+        place = Path(folder), asked, request, results, NamedCodecs(codecs)
+        done = review_supplement(path, *place, progress)
+    facts = for_machines(done)
+    files = {"review.html": html_text(done), "review.md": markdown_review(done)}
+    write_files(out, files | {"review.json": json.dumps(facts, indent=1) + "\n"}, what="review")
+    if as_json:
+        output.print_json(facts)
+    else:
+        for answer in done.answers:
+            print(f"{answer.verdict:<8} {answer.question} {answer.sentence}")
+        print(f"{out / 'review.html'}, review.md and review.json have the rows behind each")
+    raise typer.Exit(1 if done.wrong else 0)

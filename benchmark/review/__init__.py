@@ -1,0 +1,1 @@
+"""Review of what an author sends, and the site of reviewed results."""

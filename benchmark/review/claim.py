@@ -1,0 +1,218 @@
+"""A claim of bits saved, "ours 10 % fewer bits than vtm", and whether its interval leaves it so."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import pyarrow as pa
+
+from benchmark.analysis.comparable import ComparableRows, label_of
+from benchmark.analysis.comparison import compare
+from benchmark.analysis.interval import Interval
+from benchmark.analysis.rate_distortion import Curve, Delta, NoDelta, bd_rate, curve_of, mean_curve
+from benchmark.analysis.summarise import Summary, summarise_rows
+from benchmark.codec_spec import CodecSpec, facts_of
+from benchmark.errors import UnknownName, UsageError
+from benchmark.metrics.measure import Measure
+from benchmark.protocol import protocols
+from benchmark.published.curve_file import NamedCurve
+from benchmark.published.points import read_points, select
+from benchmark.registry import METRICS, metric_class
+from benchmark.review.streams import Row
+from benchmark.rows.schema import alike, schema_of
+from benchmark.rows.store import Store, stores_below
+
+FORM = "SYSTEM N % fewer bits than ANCHOR [in METRIC]"
+_CLAIM = re.compile(
+    r"(?P<test>\S.*?)\s+(?P<percent>\d+(?:\.\d+)?)\s*%\s+(?P<way>fewer|less|more)\s+bits\s+than\s+"
+    r"(?P<anchor>\S.*?)(?:\s+in\s+(?P<metric>\S+))?\s*"
+)
+Basis = Literal["images", "means"]  # rows of images, with an interval; curves of means, without
+# supported: the whole interval; undecided: the interval has both; without an interval, "as stated"
+# and "not as stated" say what the curves of means give
+Survival = Literal[
+    "supported", "undecided", "contradicted", "as stated", "not as stated", "refused"
+]
+
+
+class Claim(NamedTuple):
+    """A statement on the BD-rate of a system against an anchor."""
+
+    text: str
+    test: str
+    anchor: str
+    percent: float  # BD-rate, negative for fewer bits
+    slack: float  # half a unit of the last digit that was stated, percent
+    metric: str  # name in the registry
+
+
+class Judged(NamedTuple):
+    """A claim beside the BD-rate of what was sent."""
+
+    claim: Claim
+    survival: Survival
+    basis: Basis = "means"
+    rate: Delta | None = None  # percent
+    interval: Interval | None = None  # 95 %, over images
+    images: int = 0
+    anchor_of: str = "what was sent"  # where the anchor comes from
+    reason: str = ""  # why there is no number
+    label: str = ""  # of the system among the rows that were sent; empty: a curve
+
+
+class Evidence(NamedTuple):
+    """Rows, curves and places that a claim is judged by."""
+
+    rows: Sequence[Row]  # sent ones, with the values measured here where there are some
+    curves: Sequence[NamedCurve]
+    results: Path  # for anchors that were not sent
+    dataset: str
+
+
+def parse_claim(text: str) -> Claim:
+    """Read a claim in the form `FORM`; METRIC is psnr unless it is stated.
+
+    Raises `UsageError` for another form, `UnknownName` for another metric.
+
+    >>> parse_claim("ours 10 % fewer bits than vtm")[1:]
+    ('ours', 'vtm', -10.0, 0.5, 'psnr')
+    """
+    match = _CLAIM.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"--claim {text!r} is not of the form '{FORM}'")
+    number, metric = match["percent"], match["metric"] or "psnr"
+    if metric not in METRICS:
+        raise UnknownName("metric of single images", metric, METRICS)
+    sign = 1 if match["way"] == "more" else -1
+    slack = 0.5 * 10.0 ** -len(number.partition(".")[2])
+    return Claim(text, match["test"], match["anchor"], sign * float(number), slack, metric)
+
+
+def judge(claim: Claim, evidence: Evidence) -> Judged:
+    """Compare the system with the anchor, by rows of images where both have them, else by means."""
+    measure = Measure.named(claim.metric)
+    mine = labels_of(evidence.rows)
+    test = name_among(claim.test, mine)
+    anchor, anchor_rows, origin = _anchor_rows(claim.anchor, evidence)
+    if test and anchor:
+        rows = [row for row in evidence.rows if label_of(row["codec"], row["variant"]) == test]
+        summary = summary_of([*rows, *anchor_rows], (claim.metric,))
+        (comparison,) = (c for c in compare(summary, measure, anchor) if c.label == test)
+        survival = _survival(claim, comparison.rate, comparison.rate_interval)
+        delta = comparison.rate if isinstance(comparison.rate, Delta) else None
+        reason = comparison.rate.reason if isinstance(comparison.rate, NoDelta) else ""
+        interval = comparison.rate_interval if delta else None
+        basis: Basis = "images" if interval else "means"
+        more = summary.images, origin, reason, test
+        return Judged(claim, survival, basis, delta, interval, *more)
+    try:
+        first, of = _mean_curve(claim.anchor, anchor, anchor_rows, evidence, measure)
+        second, _ = _mean_curve(claim.test, test, evidence.rows, evidence, measure, lone=True)
+    except UsageError as why:
+        return Judged(claim, "refused", reason=str(why))
+    rate = bd_rate(first, second)
+    if isinstance(rate, NoDelta):
+        return Judged(claim, "refused", reason=rate.reason, anchor_of=of)
+    return Judged(claim, _survival(claim, rate, None), "means", rate, anchor_of=of)
+
+
+def _survival(claim: Claim, rate: Delta | NoDelta, interval: Interval | None) -> Survival:
+    """Compare a BD-rate with the stated one, which is rounded.
+
+    >>> claim = parse_claim("a 10 % fewer bits than b")
+    >>> [_survival(claim, Delta(-11.0, 1.0), Interval(-12.0, high)) for high in (-9.6, -9.0)]
+    ['supported', 'undecided']
+    >>> _survival(claim, Delta(-5.0, 1.0), Interval(-9.0, -1.0))
+    'contradicted'
+    """
+    most = claim.percent + claim.slack
+    if isinstance(rate, NoDelta):
+        return "refused"
+    if interval is None:
+        return "as stated" if rate.value <= most else "not as stated"
+    if interval.high <= most:
+        return "supported"
+    return "undecided" if interval.low <= most else "contradicted"
+
+
+def summary_of(rows: Sequence[Row], metrics: Sequence[str]) -> Summary:
+    """Return the means of rows over the images that all points have."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    table = pa.Table.from_pylist(list(rows), schema=schema_of(names))
+    (table,) = alike([table])
+    rules = protocols(metrics)
+    return summarise_rows(ComparableRows(table, rules["coding"]), rules, common=True)
+
+
+def labels_of(rows: Sequence[Row]) -> dict[str, str]:
+    """Return the label of each codec variant by every name that it is known by, in small letters.
+
+    The name of a codec alone stands for its only variant.
+    """
+    specs = dict.fromkeys((row["codec"], row["variant"]) for row in rows)
+    names: dict[str, str] = {}
+    for codec, variant in specs:
+        spec, label = CodecSpec.of(codec, variant), label_of(codec, variant)
+        only = [codec] * (sum(other == codec for other, _ in specs) == 1)
+        own = dict(spec.options).get("name", "")
+        for name in (label, spec.text, facts_of(spec).title, own, *only):
+            names.setdefault(name.lower(), label)
+    names.pop("", None)
+    return names
+
+
+def name_among(asked: str, names: Mapping[str, str]) -> str:
+    """Return the label of a name of `labels_of`; empty for none."""
+    return names.get(asked.strip().lower(), "")
+
+
+def _anchor_rows(asked: str, evidence: Evidence) -> tuple[str, list[Row], str]:
+    """Return the anchor's label, rows and origin: of what was sent, else of the results here."""
+    folder = stores_below(evidence.results).get(evidence.dataset.partition(":")[0])
+    stored = Store(folder).table().to_pylist() if folder else []
+    known: tuple[tuple[Sequence[Row], str], ...] = (
+        (evidence.rows, "what was sent"),
+        (stored, f"{evidence.results}"),
+    )
+    for rows, origin in known:
+        label = name_among(asked, labels_of(rows))
+        if label:
+            mine = [row for row in rows if label_of(row["codec"], row["variant"]) == label]
+            return label, mine, origin
+    return "", [], ""
+
+
+def _mean_curve(
+    name: str,
+    label: str,
+    rows: Sequence[Row],
+    evidence: Evidence,
+    measure: Measure,
+    lone: bool = False,
+) -> tuple[Curve, str]:
+    """Return a curve of means and its origin: rows, a file that was sent, published points.
+
+    lone: a single curve of a file is meant, whatever its name. Raises `UsageError` for none, and
+    for published points of several variants.
+    """
+    if label:
+        mine = [row for row in rows if label_of(row["codec"], row["variant"]) == label]
+        metrics = [m for m in METRICS if metric_class(m).column == measure.column]
+        return mean_curve(summary_of(mine, metrics).points, measure), "rows"
+    columns = (measure.column, measure.published)
+    named = [curve for curve in evidence.curves if curve.name.lower() == name.lower()]
+    for curve in named or (evidence.curves if lone and len(evidence.curves) == 1 else ()):
+        for series in filter(None, map(curve.series.get, columns)):
+            return curve_of(*series, measure), "what was sent"
+    points = [
+        point
+        for point in select(read_points(evidence.results), [name])
+        if point.metric in columns and point.dataset == evidence.dataset and point.kind == "point"
+    ]
+    variants = dict.fromkeys(f"{point.slug}:{point.variant}" for point in points)
+    if len(variants) != 1:
+        known = f"several curves: name one of {', '.join(variants)}" if variants else "no curve"
+        raise UsageError(f"{name} has {known} with {measure.label} on {evidence.dataset}")
+    curve_points = [p.bpp for p in points], [p.value for p in points]
+    return curve_of(*curve_points, measure), points[0].reference

@@ -1,0 +1,81 @@
+"""A review as a page, as markdown and as JSON."""
+
+from html import escape
+from typing import Any
+
+from benchmark.figures.table import Table, markdown
+from benchmark.page.document import sheet_html, table_html
+from benchmark.review.evidence import Answer
+from benchmark.review.review import Review
+from benchmark.system.text import markdown_text
+
+WORTH = (
+    "A verdict is on the files that were sent, on this machine: it says that bytes, pictures and "
+    "numbers belong together, not that the method is new, nor that the paper describes it."
+)
+
+
+def title_of(review: Review) -> str:
+    """Return the heading of a review."""
+    return f"Review of {review.path.name}"
+
+
+def html_text(review: Review) -> str:
+    """Return the review as one HTML file, in the style of the report's page."""
+    links = "".join(
+        f'<a href="#q{n}">{escape(one.name)}</a>' for n, one in enumerate(review.answers)
+    )
+    body = "\n".join(_section(n, one) for n, one in enumerate(review.answers))
+    return sheet_html(title_of(review), _lede(review), f"<nav>{links}</nav>\n<main>{body}</main>")
+
+
+def _section(number: int, answer: Answer) -> str:
+    table = ""
+    if answer.table and answer.table.rows:
+        table = table_html(answer.table, answer.question, {}, wordy=answer.table.words > 2)
+        many = f" ({len(answer.table.rows)})"
+        table = f"<details><summary>Rows behind it{many}</summary>{table}</details>"
+    verdict = f'<span class="verdict {answer.verdict}">{answer.verdict}</span>'
+    return (
+        f'<section id="q{number}"><h2>{verdict} {escape(answer.question)}</h2>'
+        f'<p class="finding">{escape(_sentence(answer))}</p>{table}</section>'
+    )
+
+
+def markdown_review(review: Review) -> str:
+    """Return the review as markdown: a summary, then each question with its rows."""
+    parts = [f"# {markdown_text(title_of(review))}", markdown_text(_lede(review))]
+    summary = (f"- **{one.verdict}**: {markdown_text(one.question)}" for one in review.answers)
+    parts.append("\n".join(summary))
+    for one in review.answers:
+        parts.append(f"## {markdown_text(one.question)} {one.verdict}")
+        parts.append(markdown_text(_sentence(one)))
+        parts += [markdown(one.table)] if one.table and one.table.rows else []
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def for_machines(review: Review) -> dict[str, Any]:
+    """Return the review as JSON values."""
+    return {
+        "supplement": review.path.name,
+        "machine": review.machine,
+        "dataset": review.reviewed.dataset,
+        "year": review.reviewed.year,
+        "wrong": review.wrong,
+        "answers": [
+            {
+                **answer._asdict(),
+                "table": [dict(zip(table.headers, row, strict=True)) for row in table.rows],
+            }
+            for answer in review.answers
+            for table in [answer.table or Table((), (), 0)]
+        ],
+    }
+
+
+def _lede(review: Review) -> str:
+    return f"Decoded and compared on {review.machine}. {WORTH}"
+
+
+def _sentence(answer: Answer) -> str:
+    return f"{answer.sentence[:1].upper()}{answer.sentence[1:]}."

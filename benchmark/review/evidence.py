@@ -1,0 +1,111 @@
+"""Answers to a reviewer as records: verdict, sentence, rows; and what they are made from."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from benchmark.analysis.comparable import label_of
+from benchmark.codec_spec import CodecSpec
+from benchmark.datasets.dataset import Source
+from benchmark.figures.table import Table
+from benchmark.metrics.metric import metric_columns
+from benchmark.published.curve_file import NamedCurve
+from benchmark.published.points import PublishedPoint
+from benchmark.registry import METRICS, metric_class
+from benchmark.review.claim import Judged
+from benchmark.review.streams import Again, Row, values_sent
+from benchmark.review.supplement import LeftOutFile
+
+Verdict = Literal["yes", "partly", "no", "unknown"]
+BROKEN = ("failed", "damaged")  # states of streams without a picture
+DECODED = ("equal", "rounded", "other")
+
+
+class Answer(NamedTuple):
+    """A question of a reviewer and its answer; `table` has the rows behind the verdict."""
+
+    name: str  # "bits", "claim", ... for machines
+    question: str
+    verdict: Verdict
+    sentence: str
+    table: Table | None = None
+
+
+class Anchor(msgspec.Struct, frozen=True):
+    """A system that a paper on image coding is usually compared with; a line of anchors.csv."""
+
+    kind: Literal["distortion", "realism"]
+    system: str
+    year: int
+    names: str  # as slugs, divided by semicolons
+    reference: str
+
+
+class Reviewed(NamedTuple):
+    """Supplement as it came out here, and what it is compared with."""
+
+    again: Sequence[Again]  # of every row with a stream
+    declared: Sequence[
+        Row
+    ]  # rows whose size is stated: reconstructions, streams that were not sent
+    curves: Sequence[NamedCurve]
+    claims: Sequence[Judged]
+    photographs: Mapping[str, Sequence[Source]]  # by dataset; those that are here
+    missing: Mapping[str, str]  # why others are not, by dataset
+    metrics: Sequence[str]  # that were computed here
+    trained_on: Sequence[str]  # metrics that the author states, for codecs that declare none
+    anchors: Sequence[Anchor]
+    points: Sequence[PublishedPoint]
+    dataset: str
+    year: int
+    left_out: Sequence[LeftOutFile]
+
+    @property
+    def rows(self) -> list[Row]:
+        """Rows that means are over: with the values measured here, else with those sent."""
+        rows = [here(one, self.metrics) for one in self.again if one.state not in BROKEN]
+        return [*rows, *(row for row in self.declared if row["status"] == "ok")]
+
+    @property
+    def columns(self) -> set[str]:
+        """Metric columns that rows, curves or claims have values of."""
+        of_rows = {name for one in self.again for name in values_of(one)}
+        of_rows |= {name for row in self.declared for name in values_sent(row, METRICS)}
+        of_claims = {metric_class(judged.claim.metric).column for judged in self.claims}
+        return of_rows | of_claims | {name for curve in self.curves for name in curve.series}
+
+
+def values_of(one: Again) -> Mapping[str, float]:
+    """Return the values measured here; where there are none, those that were sent."""
+    return one.values or values_sent(one.row, METRICS)
+
+
+def here(one: Again, metrics: Iterable[str]) -> Row:
+    """Return a row with the values that were measured here in place of those sent."""
+    row = dict(one.row)
+    for kind in map(metric_class, metrics):
+        if kind.column in one.values:
+            value, protocol, reason = metric_columns(kind.column)
+            row |= {value: one.values[kind.column], protocol: kind.protocol, reason: None}
+    return row
+
+
+def verdict_of(good: int, of: int) -> Verdict:
+    """Return "yes" for all, "no" for none, else "partly"."""
+    return "yes" if good == of else "partly" if good else "no"
+
+
+def label_of_row(row: Row) -> str:
+    """Return the label of a row's codec variant."""
+    return label_of(row["codec"], row["variant"])
+
+
+def spec_of(row: Row) -> CodecSpec:
+    """Return a row's codec variant."""
+    return CodecSpec.of(row["codec"], row["variant"])
+
+
+def setting_of(row: Row) -> str:
+    """Return a row's setting: "quality=30"."""
+    return f"{row['setting_name']}={row['setting_value']:g}"

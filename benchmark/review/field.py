@@ -1,0 +1,165 @@
+"""Answers from the field: claims, anchors that are absent, metrics in the training loss."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from benchmark.codec_spec import facts_of
+from benchmark.figures.table import NOTHING, Table
+from benchmark.metrics.measure import Measure
+from benchmark.published.points import slug
+from benchmark.registry import METRICS, metric_class
+from benchmark.review.claim import Judged
+from benchmark.review.evidence import Answer, Reviewed, Verdict, label_of_row, spec_of, verdict_of
+from benchmark.review.supplement import LeftOutFile
+from benchmark.system.text import counted, listed
+
+SURVIVALS: Mapping[str, tuple[Verdict, str]] = {
+    "supported": ("yes", "the whole interval is at least what is claimed"),
+    "undecided": ("partly", "the interval has what is claimed and less: the images do not decide"),
+    "contradicted": ("no", "the whole interval is less than what is claimed"),
+    "as stated": (
+        "unknown",
+        "the stated means say so; without values of images there is no interval",
+    ),
+    "not as stated": ("no", "the stated means say less than what is claimed"),
+    "refused": ("unknown", "there is no number"),
+}
+
+
+def claim(judged: Judged, of: Reviewed) -> Answer:
+    """Say whether a claim survives the interval of its BD-rate."""
+    claim, rate, interval = judged.claim, judged.rate, judged.interval
+    mine = [one for one in of.again if label_of_row(one.row) == judged.label]
+    as_sent = sum(not one.values for one in mine)
+    verdict, words = SURVIVALS[judged.survival]
+    value = f"{rate.value:+.1f} %" if rate else NOTHING
+    ends = f"[{interval.low:+.1f}, {interval.high:+.1f}]" if interval else NOTHING
+    overlap = f"{100 * rate.overlap:.0f} %" if rate else NOTHING
+    if rate and rate.doubtful and verdict == "yes":
+        verdict, words = "partly", f"{words}, but the curves share only {overlap} of their range"
+    shown = f"{value} {ends}" if interval else value
+    sentence = f"{words}: BD-rate {shown}, claimed {claim.percent:+g} %"
+    if as_sent:
+        sentence += f"; of {counted(as_sent, 'stream')} the values are as sent, not measured here"
+        verdict = "unknown" if verdict == "yes" else verdict
+    if not rate:
+        sentence = f"{words}: {judged.reason}"
+    metric = Measure.named(claim.metric).label
+    headers = (
+        "system",
+        "anchor",
+        "metric",
+        "anchor's numbers from",
+        "claimed",
+        "BD-rate",
+        "95 % interval",
+        "overlap",
+        "images",
+    )
+    images = str(judged.images) if judged.images else "not stated"
+    row = (
+        claim.test,
+        claim.anchor,
+        metric,
+        judged.anchor_of,
+        f"{claim.percent:+g} %",
+        value,
+        ends,
+        overlap,
+        images,
+    )
+    return Answer(
+        "claim", f"Is it so: “{claim.text}”?", verdict, sentence, Table(headers, (row,), 4)
+    )
+
+
+def anchors(of: Reviewed) -> Answer:
+    """Say which anchors of earlier years are not compared with."""
+    names = {slug(label_of_row(row)) for row in (*of.declared, *(one.row for one in of.again))}
+    names |= {slug(curve.name) for curve in of.curves}
+    names |= {slug(name) for one in of.claims for name in (one.claim.test, one.claim.anchor)}
+    names |= {slug(facts_of(spec_of(one.row)).title) for one in of.again}
+    kinds = {"distortion"} | ({"realism"} if _is_generative(of) else set())
+    expected = [anchor for anchor in of.anchors if anchor.kind in kinds and anchor.year < of.year]
+    published = Counter(point.slug for point in of.points if point.dataset == of.dataset)
+    rows, absent = [], []
+    for anchor in expected:
+        known = anchor.names.split(";")
+        has = any(f"-{name}-" in f"-{other}-" for name in known for other in names)
+        absent += [] if has else [anchor.system]
+        count = sum(published[name] for name in known)
+        rows.append(
+            (
+                anchor.system,
+                "yes" if has else "no",
+                anchor.reference,
+                str(anchor.year),
+                str(count or NOTHING),
+            )
+        )
+    sentence = f"{len(absent)} of {counted(len(expected), 'anchor')} of before {of.year} are absent"
+    sentence += f": {', '.join(absent)}" if absent else ""
+    headers = (
+        "anchor",
+        "in what was sent",
+        "reference",
+        "year",
+        f"published values here, {of.dataset}",
+    )
+    note = (
+        "The list is results/published/anchors.csv; an absent anchor is a question to the author."
+    )
+    verdict = verdict_of(len(expected) - len(absent), len(expected))
+    question = "Are the anchors of the year there?"
+    return Answer("anchors", question, verdict, sentence, Table(headers, tuple(rows), 3, (note,)))
+
+
+def _is_generative(of: Reviewed) -> bool:
+    """Return whether systems are trained on, or shown in, more than distortion metrics."""
+    specs = {spec_of(one.row) for one in of.again}
+    columns = {column for spec in specs for column in facts_of(spec).trained_on}
+    columns |= {name for curve in of.curves for name in curve.series}
+    columns |= {metric_class(name).column for name in of.trained_on}
+    columns |= {metric_class(judged.claim.metric).column for judged in of.claims}
+    return any(not name.startswith(("psnr", "ms_ssim", "ssim")) for name in columns)
+
+
+def training(of: Reviewed) -> Answer:
+    """Say which metrics are in the training loss of the system that they judge."""
+    stated = tuple(metric_class(name).column for name in of.trained_on)
+    systems: dict[str, tuple[str, ...] | None] = {curve.name: stated or None for curve in of.curves}
+    for row in (*of.declared, *(one.row for one in of.again)):
+        facts = facts_of(spec_of(row))
+        known = () if facts.kind == "standard" else facts.trained_on or stated or None
+        systems[label_of_row(row)] = known
+    labels = {metric_class(name).column: metric_class(name).label for name in METRICS}
+    rows, judged, unknown = [], set(), []
+    for name, trained in systems.items():
+        own = sorted(of.columns & set(trained or ()))
+        judged |= {(name, column) for column in own}
+        unknown += [name] if trained is None else []
+        others = sorted(of.columns - set(trained or ()))
+        words = [
+            ", ".join(labels.get(c, c) for c in columns) or NOTHING for columns in (own, others)
+        ]
+        rows.append((name, "not stated" if trained is None else words[0], words[1]))
+    verdict: Verdict = "partly" if judged else "unknown" if unknown else "yes"
+    if judged:
+        pairs = [f"{labels.get(column, column)} of {name}" for name, column in sorted(judged)]
+        sentence = f"in the training loss, and so no independent judge: {listed(pairs)}"
+    elif unknown:
+        sentence = f"not stated for {listed(unknown)}: ask the author (--trained-on psnr,lpips)"
+    else:
+        sentence = "no metric that is shown is in a training loss"
+    question = "Are the metrics independent of the training?"
+    headers = ("system", "judges itself in", "other metrics")
+    return Answer("training", question, verdict, sentence, Table(headers, tuple(rows), 3))
+
+
+def left_out(files: Sequence[LeftOutFile]) -> Answer:
+    """List the files of the supplement that were not read."""
+    rows = tuple((file.name, file.why) for file in files[:200])
+    sentence = f"{counted(len(files), 'file was', 'files were')} not read"
+    return Answer(
+        "files", "Was every file read?", "partly", sentence, Table(("file", "why"), rows, 2)
+    )

@@ -1,0 +1,254 @@
+"""Answers from streams, rows and pictures: are bits real, do they decode, are points reproduced."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from statistics import fmean
+
+from benchmark.audit.pack_audit import TOLERANCE
+from benchmark.datasets.dataset import profile
+from benchmark.figures.table import NOTHING, Table, decimals
+from benchmark.published.points import slug
+from benchmark.registry import METRICS, metric_class
+from benchmark.review.evidence import (
+    DECODED,
+    Answer,
+    Reviewed,
+    Verdict,
+    label_of_row,
+    setting_of,
+    verdict_of,
+)
+from benchmark.review.streams import ROUNDING, Again, Row, values_sent
+from benchmark.system.text import counted, listed
+
+RATE_PRINTED, DB_PRINTED, VALUE_PRINTED = 5e-3, 0.01, 1e-3  # relative; as tables print means
+
+
+def bits(of: Reviewed) -> Answer:
+    """Count the streams with their bytes, and the rates that are only stated."""
+    stated = len(of.declared) + sum(
+        len(series[0]) for c in of.curves for series in c.series.values()
+    )
+    streams = len(of.again)
+    lines = [
+        (label, "streams", str(count)) for label, count in _counts(one.row for one in of.again)
+    ]
+    lines += [(label, "stated sizes", str(count)) for label, count in _counts(of.declared)]
+    lines += [
+        (curve.name, "stated rates", str(max(len(rates) for rates, _ in curve.series.values())))
+        for curve in of.curves
+    ]
+    sentence = f"{counted(streams, 'stream')} with their bytes were sent"
+    if stated:
+        sentence += f"; {counted(stated, 'value has', 'values have')} a rate that is only stated"
+    if not streams:
+        sentence = "no stream was sent: every rate is stated by the author, and nothing decodes"
+    table = Table(("system", "rate from", "number"), tuple(lines), 2)
+    verdict = verdict_of(streams, streams + len(of.declared)) if streams else "no"
+    return Answer("bits", "Are the bits real?", verdict, sentence, table)
+
+
+def _counts(rows: Iterable[Row]) -> list[tuple[str, int]]:
+    return sorted(Counter(map(label_of_row, rows)).items())
+
+
+def _by_label(of: Reviewed) -> dict[str, list[Again]]:
+    labels: dict[str, list[Again]] = defaultdict(list)
+    for one in of.again:
+        labels[label_of_row(one.row)].append(one)
+    return labels
+
+
+def decodes(of: Reviewed) -> Answer:
+    """Count the streams that decode here, by system."""
+    states = ("failed", "damaged", "not run")
+    rows = []
+    for label, alike in _by_label(of).items():
+        counts = Counter[str](one.state for one in alike)
+        reasons = list(dict.fromkeys(one.reason for one in alike if one.state in states))
+        good = len(alike) - sum(counts[state] for state in states)
+        cells = (str(good), *(str(counts[state]) for state in states))
+        rows.append((label, "; ".join(reasons[:3]), *cells))
+    not_run = sum(one.state == "not run" for one in of.again)
+    good = sum(one.state in DECODED for one in of.again)
+    sentence = f"{good} of {counted(len(of.again), 'stream')} decode here, from their bytes alone"
+    if not_run:
+        whys = dict.fromkeys(one.reason for one in of.again if one.state == "not run")
+        sentence += f"; the decoder of {not_run} was not run: {'; '.join(whys)}"
+    verdict: Verdict = verdict_of(good, len(of.again))
+    if not_run == len(of.again):
+        verdict = "unknown"
+    headers = ("system", "reason", "decoded", "failed", "damaged", "not run")
+    return Answer(
+        "decodes", "Do the streams decode here?", verdict, sentence, Table(headers, tuple(rows), 2)
+    )
+
+
+def pictures(of: Reviewed) -> Answer:
+    """Count equal pictures of two decodes, and those equal to the author's, by system."""
+    decoded = [one for one in of.again if one.state in DECODED]
+    rows = []
+    for label, alike in _by_label(of).items():
+        counts = Counter[str](one.state for one in alike)
+        twice = sum(bool(one.twice) for one in alike)
+        seconds = [
+            one.decode_seconds / (one.row["width_px"] * one.row["height_px"] / 1e6)
+            for one in alike
+            if one.decode_seconds is not None
+        ]
+        speed = f"{sorted(seconds)[len(seconds) // 2]:.3g}" if seconds else NOTHING
+        machines = "; ".join(dict.fromkeys(str(one.row.get("machine")) for one in alike))
+        shown = (str(twice), *(str(counts[state]) for state in DECODED))
+        rows.append((label, machines, *shown, speed))
+    twice = sum(bool(one.twice) for one in decoded)
+    equal = sum(one.state == "equal" for one in decoded)
+    rounded = sum(one.state == "rounded" for one in decoded)
+    question = "Always to the same picture, the author's?"
+    if not decoded:
+        return Answer("pictures", question, "unknown", "no stream was decoded")
+    sentence = (
+        f"{twice} of {counted(len(decoded), 'decoded stream')} gave the same pixels in two fresh "
+        f"processes, {equal} the author's pixels"
+    )
+    if rounded:
+        sentence += f", {rounded} others within {ROUNDING:g} dB of the author's PSNR"
+    verdict = verdict_of(min(twice, equal + rounded), len(decoded))
+    verdict = "partly" if rounded and verdict == "yes" else verdict
+    headers = ("system", "encoded on", "twice equal", "author's pixels", "rounding", "other")
+    table = Table((*headers, "decode (s/Mpx)"), tuple(rows), 2)
+    return Answer("pictures", question, verdict, sentence, table)
+
+
+def points(of: Reviewed) -> Answer:
+    """Compare means as they were sent with those measured here, by system, setting and metric."""
+    groups: dict[tuple[str, str, str], list[tuple[float, float, bool]]] = defaultdict(list)
+    for one in of.again:
+        sent = values_sent(one.row, of.metrics)
+        for column in sent.keys() & one.values:
+            pair = sent[column], one.values[column]
+            near = TOLERANCE if one.state == "equal" else ROUNDING
+            same = pair[0] == pair[1] or abs(pair[0] - pair[1]) <= near
+            groups[label_of_row(one.row), setting_of(one.row), column].append((*pair, same))
+    for row in of.declared:
+        for column, value in values_sent(row, of.metrics).items():
+            groups[label_of_row(row), setting_of(row), column].append((math.nan, value, True))
+    labels = {metric_class(name).column: metric_class(name).label for name in of.metrics}
+    rows, good, compared = [], 0, 0
+    for (label, setting, column), pairs in sorted(groups.items()):
+        form = f".{decimals(labels[column]) + 1}f"
+        means = [_mean(pair[place] for pair in pairs) for place in (0, 1)]
+        gaps = [abs(first - second) for first, second, _ in pairs if math.isfinite(first - second)]
+        differ = sum(not same for *_, same in pairs)
+        known = not math.isnan(pairs[0][0])
+        compared += known
+        good += known and not differ
+        cells = (f"{mean:{form}}" if math.isfinite(mean) else NOTHING for mean in means)
+        most = f"{max(gaps):.2g}" if gaps else NOTHING
+        rows.append((label, setting, labels[column], *cells, most, str(len(pairs)), str(differ)))
+    headers = ("system", "setting", "metric", "sent", "here", "largest difference")
+    question = "Are the points reproduced?"
+    if not rows:
+        why = "; ".join(of.missing.values()) or "no value to compare came with the streams"
+        why = why if any(one.state in DECODED for one in of.again) else "no stream was decoded"
+        return Answer("points", question, "unknown", f"nothing could be compared: {why}")
+    table = Table((*headers, "images", "differ"), tuple(rows), 3)
+    if not compared:
+        sentence = f"{counted(len(rows), 'mean')} measured here; none was sent with its row"
+        return Answer("points", question, "unknown", sentence, table)
+    sentence = (
+        f"{good} of {counted(compared, 'mean')} are as sent, each image within {TOLERANCE:g}, "
+        f"within {ROUNDING:g} where the pixels are of another processor's rounding"
+    )
+    return Answer("points", question, verdict_of(good, compared), sentence, table)
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return fmean(known) if known else math.nan
+
+
+def curves(of: Reviewed) -> Answer:
+    """Compare curves that were sent as files with the means of the rows that were sent."""
+    means = _means(of.rows)
+    rows, good = [], 0
+    for curve in of.curves:
+        own = {key: point for key, point in means.items() if slug(curve.name) in slug(key[0])}
+        near_points = own or (means if len({label for label, _ in means}) == 1 else {})
+        for column, (rates, values) in curve.series.items():
+            with_value = {key: point for key, point in near_points.items() if column in point}
+            for rate, value in zip(rates, values, strict=True):
+                key = min(
+                    with_value,
+                    key=lambda key: abs(math.log(with_value[key]["bpp"] / rate)),
+                    default=None,
+                )
+                cells = curve.name, column, f"{rate:.4f}", f"{value:.4f}"
+                if key is None:
+                    rows.append((*cells, NOTHING, NOTHING, "no rows of that name"))
+                    continue
+                point = with_value[key]
+                most = DB_PRINTED if column.endswith("_db") else VALUE_PRINTED
+                same = (
+                    abs(point["bpp"] / rate - 1) <= RATE_PRINTED
+                    and abs(point[column] - value) <= most
+                )
+                good += same
+                rows.append(
+                    (*cells, f"{point['bpp']:.4f}", f"{point[column]:.4f}", "yes" if same else "no")
+                )
+    sentence = (
+        f"{good} of {counted(len(rows), 'value')} of the curves are those of the rows, within "
+        f"{100 * RATE_PRINTED:g} % of the rate and {DB_PRINTED:g} dB or {VALUE_PRINTED:g}"
+    )
+    headers = ("curve", "metric", "bpp, sent", "value, sent", "bpp, here", "value, here", "same")
+    verdict = verdict_of(good, len(rows))
+    question = "Are the curves those of the rows?"
+    return Answer("curves", question, verdict, sentence, Table(headers, tuple(rows), 2))
+
+
+def _means(rows: Iterable[Row]) -> dict[tuple[str, str], dict[str, float]]:
+    """Return the mean rate and the mean of each metric by label and setting, infinity left out."""
+    groups: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        key = label_of_row(row), setting_of(row)
+        for name, value in {"bpp": row["bpp"], **values_sent(row, METRICS)}.items():
+            if math.isfinite(value):
+                groups[key][name].append(value)
+    return {key: {name: fmean(of) for name, of in point.items()} for key, point in groups.items()}
+
+
+def images(of: Reviewed) -> Answer:
+    """Compare the images of every point with those of its dataset."""
+    groups: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    failed: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for row in (*of.rows, *(row for row in of.declared if row["status"] != "ok")):
+        key = row["dataset"] or of.dataset, label_of_row(row), setting_of(row)
+        groups[key] |= {row["image_sha256"]} if row["status"] == "ok" else set()
+        failed[key] += [f"{row['image']}: {row.get('reason')}"] * (row["status"] != "ok")
+    rows, lacking, unknown = [], 0, set()
+    for (dataset, label, setting), images in sorted(groups.items()):
+        known = [{s.sha256: s.file.name for s in sources} for sources in of.photographs.values()]
+        if dataset in of.photographs:
+            known = [{s.sha256: s.file.name for s in of.photographs[dataset]}]
+        expected = max(known, key=lambda names: len(names.keys() & images), default={})
+        whole = len(expected) or profile(dataset).published_images
+        absent = [name for sha256, name in expected.items() if sha256 not in images]
+        strange = len(images - expected.keys()) if expected else 0
+        unknown |= set() if whole else {dataset}
+        wrong = bool(absent or strange or (whole and len(images) != whole))
+        lacking += wrong
+        whys = "; ".join(failed[dataset, label, setting][:2])
+        cells = str(len(images)), str(whole or NOTHING), str(strange or NOTHING)
+        names = ", ".join(absent[:12]) + " ..." * (len(absent) > 12)
+        rows.append((dataset, label, setting, names, whys, *cells))
+    question = "Are all images there?"
+    headers = ("dataset", "system", "setting", "left out", "failed", "images", "of")
+    table = Table((*headers, "not of the set"), tuple(rows), 5)
+    if unknown:
+        why = "; ".join(of.missing.values()) or "name its folder with --dataset"
+        sentence = f"the images of {listed(sorted(unknown))} are not known here: {why}"
+        return Answer("images", question, "unknown", sentence, table)
+    good = len(rows) - lacking
+    sentence = f"{good} of {counted(len(rows), 'point')} are over exactly the images of the dataset"
+    return Answer("images", question, verdict_of(good, len(rows)), sentence, table)

@@ -1,0 +1,160 @@
+"""A review: what an author sent, opened, decoded, scored and compared; answers for a reviewer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmark.audit.pack_audit import open_photographs
+from benchmark.errors import BenchError
+from benchmark.measure.outcome import ShowsProgress
+from benchmark.measure.workbench import Conditions
+from benchmark.option import COMPARED, MANNER, option
+from benchmark.plan.request import Request
+from benchmark.published.points import read_points, read_published
+from benchmark.registry import DISTRIBUTION_METRICS
+from benchmark.review import field, measured
+from benchmark.review.claim import Evidence, judge, parse_claim
+from benchmark.review.evidence import Anchor, Answer, Reviewed
+from benchmark.review.streams import decode_again, reconstructed, sent_rows
+from benchmark.review.supplement import LeftOutFile, Supplement, open_supplement
+from benchmark.rows.codecs import NamedCodecs
+from benchmark.system.machine import cores, machine
+from benchmark.system.settings import use_device
+
+
+CONTRADICTED = ("decodes", "pictures", "points", "curves", "claim")  # where the answer is no
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewRequest:
+    """Choices of a review."""
+
+    dataset: str = option(
+        "kodak",
+        COMPARED,
+        "Dataset, or folder of images, of curves, reconstructions and rows that name none.",
+        completes="dataset",
+    )
+    claims: tuple[str, ...] = option(
+        (),
+        COMPARED,
+        "A claim to judge: 'SYSTEM N % fewer bits than ANCHOR [in METRIC]' (repeatable).",
+        "--claim",
+        many="repeated",
+    )
+    trained_on: str = option(
+        "", COMPARED, "Comma-separated metrics that the author says the system was trained on."
+    )
+    year: int | None = option(
+        None, MANNER, "Year of the paper, which decides the anchors; default: this year."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A review: answers, and what they were made on."""
+
+    path: Path
+    machine: str
+    request: ReviewRequest
+    reviewed: Reviewed
+    answers: Sequence[Answer]
+
+    @property
+    def wrong(self) -> bool:
+        """True if anything that was sent is contradicted; what was not sent is no contradiction."""
+        return any(one.verdict == "no" and one.name in CONTRADICTED for one in self.answers)
+
+
+def review(
+    path: Path,
+    into: Path,
+    asked: ReviewRequest,
+    request: Request,
+    results: Path,
+    codecs: NamedCodecs,
+    progress: ShowsProgress,
+) -> Review:
+    """Review a supplement; `into` is an empty folder for its files.
+
+    request: metrics, device, jobs, timeout and folders. results: of anchors that were not sent.
+    Raises `UsageError` for what cannot be reviewed at all.
+    """
+    claims = [parse_claim(text) for text in asked.claims or ()]
+    supplement = open_supplement(path, into)
+    sent, impossible = sent_rows(supplement)
+    own = [str(one.row["dataset"]) for one in sent]
+    more = [asked.dataset] if not own or asked.dataset not in own else []
+    try:
+        photographs, missing = open_photographs(own, more, request.data_dir, request.flatten)
+    except BenchError as why:
+        photographs, missing = open_photographs(own, (), request.data_dir, request.flatten)
+        missing = {**missing, asked.dataset: str(why)}
+    names = dict.fromkeys(["psnr", *request.metrics, *(claim.metric for claim in claims)])
+    metrics = [name for name in names if name not in DISTRIBUTION_METRICS]
+    device = use_device(request.device)
+    with_stream = [one for one in sent if one.read]
+    sources = {(s.sha256, s.width_px): s for images in photographs.values() for s in images}
+    with progress("decoding", len(with_stream)) as report:
+        again = decode_again(
+            with_stream, sources, metrics, device, request.jobs or cores(), codecs,
+            request.timeout_seconds, report,
+        )  # fmt: skip
+    left_out = [*supplement.left_out, *impossible]
+    declared = [one.row for one in sent if not one.read]
+    declared += _reconstructions(
+        supplement, photographs.get(asked.dataset, ()), asked, request, left_out
+    )
+    reviewed = Reviewed(
+        again, declared, supplement.curves, (), photographs, missing, metrics,
+        [name.strip() for name in asked.trained_on.split(",") if name.strip()],
+        read_published(results, "anchors.csv", Anchor), read_points(results),
+        _dataset(own, asked), asked.year or datetime.now(UTC).year, left_out,
+    )  # fmt: skip
+    evidence = Evidence(reviewed.rows, supplement.curves, results, reviewed.dataset)
+    reviewed = reviewed._replace(claims=[judge(claim, evidence) for claim in claims])
+    return Review(path, machine(), asked, reviewed, answers(reviewed))
+
+
+def _dataset(own: Sequence[str], asked: ReviewRequest) -> str:
+    """Return the dataset of most rows that were sent; that asked for without any."""
+    return max(own, key=own.count) if own and asked.dataset not in own else asked.dataset
+
+
+def _reconstructions(
+    supplement: Supplement,
+    images: Sequence[Any],
+    asked: ReviewRequest,
+    request: Request,
+    left_out: list[LeftOutFile],
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for sizes in supplement.reconstructions:
+        try:
+            conditions = Conditions.of(request, sizes.parent, jobs=1)
+            rows += reconstructed(sizes, images, asked.dataset, conditions)
+        except BenchError as error:
+            left_out.append(
+                LeftOutFile(
+                    f"{sizes.parent.name}/{sizes.name}", str(error).replace(f"{sizes.parent}/", "")
+                )
+            )
+    return rows
+
+
+def answers(of: Reviewed) -> list[Answer]:
+    """Return all answers in the order in which a reviewer asks."""
+    rows = bool(of.again or of.declared)
+    return [
+        measured.bits(of),
+        *([measured.decodes(of), measured.pictures(of)] if of.again else []),
+        *([measured.points(of)] if rows else []),
+        *([measured.curves(of)] if of.curves and rows else []),
+        *(field.claim(judged, of) for judged in of.claims),
+        field.anchors(of),
+        field.training(of),
+        *([measured.images(of)] if rows else []),
+        *([field.left_out(of.left_out)] if of.left_out else []),
+    ]

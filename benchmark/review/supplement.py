@@ -1,0 +1,220 @@
+"""A supplement of a paper: folder, zip, tar or curve, copied within limits to a folder of ours.
+
+Only regular files arrive there, under relative names: what an author sends may hold links, devices,
+names that lead elsewhere, members without end. Nothing of it is loaded or run by this file.
+"""
+
+import gzip
+import os
+import re
+import shutil
+import zlib
+from collections.abc import Iterable, Iterator
+from io import BufferedReader
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, Protocol
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
+
+from benchmark.errors import BadPack, UsageError
+from benchmark.packs.pack import INDEX, ROWS, Pack, open_pack
+from benchmark.published.curve_file import CURVE_FILES, NamedCurve, read_curves
+from benchmark.rows.merge import merge_folders
+from benchmark.system.foreign_files import BadTar, files_of_tar, open_regular
+from benchmark.system.text import csv_delimiter
+
+MOST_FILES, MOST_BYTES = 200_000, 8 << 30  # of a supplement, unpacked
+CHUNK_BYTES = 1 << 20
+DIRECTORY_BYTES = 22 + (1 << 16)  # where the end record of a zip without a longer one may begin
+SIZES = {"image", "setting", "num_bytes"}  # columns of the list beside reconstructions
+
+
+class LeftOutFile(NamedTuple):
+    """A file of a supplement that was not read, and why."""
+
+    name: str
+    why: str
+
+
+class Supplement(NamedTuple):
+    """Parts of a supplement by what they are; paths are below the folder that it was copied to."""
+
+    packs: tuple[Pack, ...]
+    results: tuple[Path, ...]  # folders of datasets, each with rows in per_image/
+    reconstructions: tuple[Path, ...]  # csv files of sizes, each beside its pictures
+    curves: tuple[NamedCurve, ...]
+    left_out: tuple[LeftOutFile, ...]
+
+
+class _Readable(Protocol):
+    def read(self, size: int = ..., /) -> bytes: ...
+
+
+class _TooMuch(Exception):  # noqa: N818 - predicate of a sentence
+    """The supplement exceeds a limit."""
+
+
+def open_supplement(path: Path, into: Path) -> Supplement:
+    """Copy a supplement into an empty folder and look for its parts.
+
+    path: folder, zip, tar, tar.gz, or a file of curves (csv, json, md). Raises `UsageError` if it
+    cannot be read, exceeds `MOST_FILES`, `MOST_BYTES` or half of the free disk, or holds nothing.
+    """
+    left_out: list[LeftOutFile] = []
+    merged = into / "merged results"
+    into /= re.sub(r"\W", "_", path.resolve().stem) or "sent"
+    into.mkdir(parents=True)
+    try:
+        _copy(path, into, left_out)
+    except (_TooMuch, BadTar, BadZipFile, EOFError, zlib.error) as refused:
+        raise UsageError(f"{path} cannot be reviewed: {refused}") from refused
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror or error}): name a supplement"
+        ) from error
+    files = sorted(file for file in into.rglob("*") if file.is_file())
+    packs: list[Pack] = []
+    for place in [*(f.parent for f in files if f.name == INDEX), *_ending(files, ".tar")]:
+        try:
+            packs.append(open_pack(place))
+        except BadPack as error:
+            why = str(error).replace(f"{into}/", "")
+            left_out.append(LeftOutFile(str(place.relative_to(into)), why))
+    results = tuple(dict.fromkeys(f.parent.parent for f in files if f.parent.name == "per_image"))
+    roots = tuple(dict.fromkeys(folder.parent for folder in results))
+    for dataset in (
+        merge_folders(roots, merged) if roots else ()
+    ):  # which leaves out what is unsound
+        wrong = (*dataset.conflicts, *dataset.damaged)
+        left_out += [LeftOutFile(dataset.dataset, what.replace(f"{into}/", "")) for what in wrong]
+    ours = {pack.path / name for pack in packs for name in (INDEX, ROWS)}
+    ours |= {file for file in files for place in results if file.is_relative_to(place)}
+    rest = [file for file in files if file not in ours]
+    sizes = tuple(file for file in _ending(rest, ".csv") if _is_list_of_sizes(file))
+    curves: list[NamedCurve] = []
+    for file in _ending((file for file in rest if file not in sizes), *CURVE_FILES):
+        try:
+            curves += read_curves(file)
+        except UsageError as error:
+            if file.suffix == ".csv":
+                why = str(error).replace(f"{into}/", "")
+                left_out.append(LeftOutFile(str(file.relative_to(into)), why))
+    if not (packs or results or sizes or curves):
+        reasons = "".join(f"; {one.name}: {one.why}" for one in left_out[:3])
+        raise UsageError(
+            f"{path} holds nothing to review: no pack, no rows of results, no sizes.csv beside "
+            f"reconstructions, no curve (csv or json with bpp and a metric){reasons}"
+        )
+    stores = tuple(sorted(folder.parent for folder in merged.glob("*/per_image")))
+    return Supplement(tuple(packs), stores, sizes, tuple(curves), tuple(left_out))
+
+
+def _ending(files: Iterable[Path], *suffixes: str) -> list[Path]:
+    return [file for file in files if file.suffix.lower() in suffixes]
+
+
+def _is_list_of_sizes(file: Path) -> bool:
+    with file.open(encoding="utf-8-sig", errors="replace") as text:
+        lines = (text.readline(1 << 16) for _ in range(20))
+        header = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+    return {cell.strip().lower() for cell in header.split(csv_delimiter(header) or ",")} >= SIZES
+
+
+def _copy(path: Path, into: Path, left_out: list[LeftOutFile]) -> None:
+    """Write every regular member below `into`; list the others."""
+    budget = [min(MOST_BYTES, shutil.disk_usage(into).free // 2), MOST_FILES]
+    if path.is_dir():
+        for name in _names_below(path, left_out):
+            try:
+                with open_regular(path / name, within=path) as file:
+                    _write(name, file, into, budget, left_out)
+            except OSError as error:
+                left_out.append(LeftOutFile(name, error.strerror or str(error)))
+        return
+    with open_regular(path) as file:
+        start = file.read(4)
+        file.seek(0)
+        if path.suffix.lower() in CURVE_FILES:
+            _write(path.name, file, into, budget, left_out)
+        elif start == b"PK\x03\x04":
+            _copy_zip(file, into, budget, left_out)
+        elif start[:2] == b"\x1f\x8b":
+            with gzip.open(file) as unpacked:
+                _write(".unpacked", unpacked, into, budget, left_out)
+            with open_regular(into / ".unpacked") as tar:
+                (into / ".unpacked").unlink()
+                _copy_tar(tar, into, budget, left_out)
+        else:
+            _copy_tar(file, into, budget, left_out)
+
+
+def _names_below(folder: Path, left_out: list[LeftOutFile]) -> Iterator[str]:
+    for parent, folders, names in os.walk(folder):
+        place = Path(parent)
+        for name in [*names, *(name for name in folders if (place / name).is_symlink())]:
+            inside = (place / name).relative_to(folder).as_posix()
+            if (place / name).is_symlink():
+                left_out.append(LeftOutFile(inside, "it is a link"))
+            else:
+                yield inside
+
+
+def _copy_tar(
+    file: BufferedReader, into: Path, budget: list[int], left_out: list[LeftOutFile]
+) -> None:
+    for member in files_of_tar(file):
+        file.seek(member.offset_data)  # the next header is sought from the start
+        _write(member.name, file, into, budget, left_out, member.size)
+
+
+def _copy_zip(
+    file: BufferedReader, into: Path, budget: list[int], left_out: list[LeftOutFile]
+) -> None:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - DIRECTORY_BYTES))
+    if b"PK\x06\x07" in file.read():  # its directory is read at once, and may be of any size
+        raise _TooMuch("it is a zip of more than 65,535 files or 4 GiB: unpack it, name the folder")
+    with ZipFile(file) as parts:
+        for member in parts.infolist():
+            kind = member.external_attr >> 28  # of a Unix mode; 8: regular, 0: not stated
+            if member.is_dir():
+                continue
+            if kind not in (0, 8) or member.flag_bits & 1:
+                why = "it is encrypted" if member.flag_bits & 1 else "it is no regular file"
+                left_out.append(LeftOutFile(member.filename, why))
+            elif member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+                left_out.append(LeftOutFile(member.filename, "its compression is not read"))
+            else:
+                with parts.open(member) as unpacked:
+                    _write(member.filename, unpacked, into, budget, left_out)
+
+
+def _write(
+    name: str,
+    content: _Readable,
+    into: Path,
+    budget: list[int],
+    left_out: list[LeftOutFile],
+    size: int | None = None,
+) -> None:
+    """Copy at most `size` bytes of a member to its name below `into`; count both limits down."""
+    inside = PurePosixPath(name)
+    if inside.is_absolute() or ".." in inside.parts or not inside.parts or "\\" in name:
+        left_out.append(LeftOutFile(name, "its name leads out of the supplement"))
+        return
+    budget[1] -= 1
+    if budget[1] < 0:
+        raise _TooMuch(f"it has more than {MOST_FILES} files")
+    left = size
+    try:
+        (into / name).parent.mkdir(parents=True, exist_ok=True)
+        with (into / name).open("xb") as file:
+            while chunk := content.read(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left)):
+                budget[0] -= len(chunk)
+                left = None if left is None else left - len(chunk)
+                if budget[0] < 0:
+                    raise _TooMuch(
+                        f"unpacked it has more than {MOST_BYTES >> 30} GiB or half of the free disk"
+                    )
+                file.write(chunk)
+    except (OSError, ValueError) as error:  # a name that no file can have, or one that is there
+        left_out.append(LeftOutFile(name, getattr(error, "strerror", None) or str(error)))

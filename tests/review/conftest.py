@@ -1,0 +1,69 @@
+"""A pack of an author's: two photographs coded by a registered codec, measured for real."""
+
+from contextlib import contextmanager
+
+import pytest
+
+from benchmark.datasets.dataset import ImageFile, probe
+from benchmark.measure.workbench import Workbench
+from benchmark.packs.export_pack import export_pack
+from benchmark.plan.cells import plan
+from benchmark.plan.request import Request
+from benchmark.plan.select import parse_points, select
+from benchmark.review.review import ReviewRequest, review
+from benchmark.rows.codecs import NamedCodecs
+from benchmark.rows.store import Store
+from support.files.noise import effect_noise
+from support.packs.honest_pack import HONEST, conditions
+
+POINTS = parse_points(["webp.quality=10,30,60,90", "jpeg.quality=10,30,60,90"])
+
+
+@pytest.fixture(scope="package")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(2):
+        effect_noise((64 + 8 * number, 64), 40).convert("RGB").save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="package")
+def author(photos, tmp_path_factory):
+    """The results folder of an author, with streams, and a pack of them beside it."""
+    place = tmp_path_factory.mktemp("author")
+    sources = probe([ImageFile(path.name, path) for path in sorted(photos.iterdir())], False, 1)
+    store, bench = Store(place / "results" / "set"), Workbench(conditions(metrics=("psnr",)))
+    contenders = select(["webp", "jpeg", HONEST.text], POINTS).contenders
+    store.begin(conditions().run, {"codecs": {}})
+    for cell in plan(contenders, "set", sources):
+        done = bench.carry_out(cell)
+        store.keep(done.stream)
+        store.append([done.row])
+    for name, specs in (("mine", contenders[:2]), ("code", contenders[2:])):
+        export_pack(place / f"{name}.tar", [store], [one.spec for one in specs], ())
+    return place
+
+
+@pytest.fixture
+def reviewed(photos, tmp_path):
+    """Reviews a supplement of these photographs; returns its answers by name, the last of each."""
+
+    @contextmanager
+    def quiet(what, total):
+        yield lambda progress: None
+
+    def run(path, codecs="all", **asked):
+        into = tmp_path / "into"
+        into.mkdir()
+        request = Request.of(metrics="psnr", jobs=1)
+        place = tmp_path / "none", NamedCodecs(codecs), quiet
+        (tmp_path / "none").mkdir(exist_ok=True)
+        chosen = ReviewRequest(dataset=str(photos), year=2026, **asked)
+        return review(path, into, chosen, request, *place)
+
+    return run
+
+
+@pytest.fixture
+def answers(reviewed):
+    return lambda *given, **asked: {one.name: one for one in reviewed(*given, **asked).answers}

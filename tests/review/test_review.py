@@ -1,0 +1,130 @@
+"""Reviews of true and of false supplements: each question has its verdict and its rows."""
+
+import csv
+import json
+import shutil
+from io import StringIO
+
+import numpy as np
+import pytest
+
+from benchmark.analysis.rate_distortion import Curve, bd_rate
+from benchmark.errors import UsageError
+from benchmark.packs.pack import open_pack
+from benchmark.review.document import for_machines, html_text, markdown_review
+from support.packs.honest_pack import HONEST, rewrite
+
+
+def unpacked(tar, to):
+    shutil.unpack_archive(tar, to, filter="data")
+    return to / tar.stem
+
+
+def test_a_true_pack_is_real_decodes_twice_and_has_its_points(author, answers):
+    found = answers(author / "mine.tar", claims=["webp 10 % fewer bits than jpeg"])
+    good = ("bits", "decodes", "pictures", "points", "images", "training")
+    assert {name: found[name].verdict for name in good} == dict.fromkeys(good, "yes")
+    row = next(row for row in found["points"].table.rows if row[:2] == ("webp", "quality=30"))
+    assert (row[2], row[3] == row[4], row[-2:]) == ("PSNR (dB)", True, ("2", "0"))
+
+
+def test_a_claim_is_judged_by_the_bd_rate_of_what_was_measured_here(author, answers):
+    pack, curves = open_pack(author / "mine.tar"), {}
+    for spec in pack.infos:
+        sweep = [[s.fields for s in pack.streams.values() if (s.spec, s.setting) == (spec, at)]
+                 for at in pack.sweep(spec)]  # fmt: skip
+        means = [[np.mean([float(f[name]) for f in of]) for of in sweep]
+                 for name in ("bpp", "psnr_db")]  # fmt: skip
+        curves[spec.name] = Curve(*map(np.array, means))
+    rate = bd_rate(curves["jpeg"], curves["webp"]).value
+    found = answers(author / "mine.tar", claims=["WebP 99 % fewer bits than jpeg"])["claim"]
+    assert found.verdict == "no"
+    assert (
+        dict(zip(found.table.headers, *found.table.rows, strict=True))["BD-rate"]
+        == f"{rate:+.1f} %"
+    )
+
+
+def test_changed_streams_values_and_lost_images_are_each_found(author, answers, tmp_path):
+    pack = unpacked(author / "mine.tar", tmp_path)
+    lines = list(csv.DictReader(StringIO((pack / "rows.csv").read_text())))
+    first, second, third, fourth = (line for line in lines[:4])
+    rewrite(pack / "rows.csv", second["psnr_db"], repr(float(second["psnr_db"]) + 0.01))
+    rewrite(pack / "rows.csv", third["decoded_sha256"], "0" * 64, -1)
+    (pack / "streams" / first["stream_sha256"]).write_bytes(b"")
+    text = (pack / "rows.csv").read_text().splitlines(keepends=True)
+    at = next(n for n, line in enumerate(text) if fourth["stream_sha256"] in line)
+    (pack / "rows.csv").write_text("".join(text[:at] + text[at + 1 :]))
+    rewrite(pack / "pack.json", f'"streams": {len(lines)}', f'"streams": {len(lines) - 1}')
+    found = answers(pack)
+    names = ("decodes", "pictures", "points", "images")
+    assert {name: found[name].verdict for name in names} == dict.fromkeys(names, "partly")
+    assert sum(int(row[4]) for row in found["decodes"].table.rows) == 1  # damaged
+    differing = [row for row in found["points"].table.rows if row[-1] != "0"]
+    assert [(row[0], row[1]) for row in differing] == [
+        (second["codec"], f"{second['setting_name']}={float(second['setting_value']):g}")
+    ]
+    assert any(fourth["image"] in row[3] for row in found["images"].table.rows)
+
+
+def test_a_program_of_the_author_runs_only_where_it_is_named(author, answers, reviewed, tmp_path):
+    found = answers(author / "code.tar")
+    assert found["decodes"].verdict == "unknown"
+    assert "runs only where --codecs names it" in found["decodes"].table.rows[0][1]
+    shutil.rmtree(tmp_path / "into")
+    again = {one.name: one for one in reviewed(author / "code.tar", codecs=HONEST.text).answers}
+    assert again["decodes"].verdict == again["pictures"].verdict == "yes"
+
+
+def test_results_are_reviewed_as_a_pack_is_and_their_marks_are_not_believed(
+    author, answers, photos
+):
+    found = answers(author / "results")
+    assert found["points"].verdict == "yes"
+    assert found["decodes"].verdict == "partly"  # the author's program is not run
+
+
+def test_a_curve_is_declared_and_its_claim_has_no_interval(answers, tmp_path):
+    sent = tmp_path / "sent"
+    sent.mkdir()
+    for name, factor in (("ours", 0.8), ("old", 1.0)):
+        lines = [f"{factor * rate},{30 + 4 * n}" for n, rate in enumerate((0.1, 0.2, 0.4, 0.8))]
+        (sent / f"{name}.csv").write_text("\n".join(["bpp,psnr", *lines]))
+    asked = {"claims": ["ours 20 % fewer bits than old"], "trained_on": "psnr"}
+    found = answers(sent, **asked)
+    assert (found["bits"].verdict, found["claim"].verdict) == ("no", "unknown")
+    assert "-20.0 %" in found["claim"].sentence
+    assert "no interval" in found["claim"].sentence
+    assert "PSNR (dB) of ours" in found["training"].sentence
+
+
+def test_reconstructions_are_scored_and_compared_with_the_curve_that_was_sent(
+    answers, photos, tmp_path
+):
+    sent = tmp_path / "ours"
+    (sent / "1").mkdir(parents=True)
+    for photo in photos.iterdir():
+        shutil.copy(photo, sent / "1" / photo.name)
+    (sent / "sizes.csv").write_text("image,setting,num_bytes\n0.png,1,512\n")
+    found = answers(sent)
+    assert (found["bits"].verdict, found["images"].verdict) == ("no", "no")
+    assert "1.png" in found["images"].table.rows[0][3]
+
+
+def test_every_form_of_a_review_has_all_verdicts_and_escapes_what_was_sent(reviewed, tmp_path):
+    path = tmp_path / "<script>alert(1)<.csv"
+    path.write_text("codec,bpp,psnr\n<img src=x onerror=alert(2)>,1,30\n")
+    done = reviewed(path)
+    facts = json.loads(json.dumps(for_machines(done)))
+    page, text = html_text(done), markdown_review(done)
+    assert "<script>alert" not in page + text
+    assert "<img" not in page + text
+    for answer in facts["answers"]:
+        assert f"**{answer['verdict']}**" in text
+        assert f'class="verdict {answer["verdict"]}"' in page
+
+
+@pytest.mark.parametrize("claim", ["ours is better", "ours 10 fewer bits than vtm", ""])
+def test_a_claim_of_another_form_is_refused_with_the_form(reviewed, author, claim):
+    with pytest.raises(UsageError, match="is not of the form 'SYSTEM N % fewer bits than ANCHOR"):
+        reviewed(author / "mine.tar", claims=[claim])

@@ -1,0 +1,112 @@
+"""Supplements of strangers: what is copied, what is left out, and what is refused."""
+
+import gzip
+import os
+import tarfile
+import zipfile
+
+import pytest
+
+from benchmark.errors import UsageError
+from benchmark.review import supplement
+from benchmark.review.supplement import open_supplement
+from support.files.hostile_files import HEADERS, tar_of
+
+CURVE = b"bpp,psnr\n.1,30\n.2,32\n"
+
+
+def opened(path, tmp_path):
+    into = tmp_path / "into"
+    into.mkdir()
+    result = open_supplement(path, into)
+    everything = [place for place in tmp_path.rglob("*") if place.name.startswith("evil")]
+    assert not everything
+    assert not [place for place in into.rglob("*") if place.is_symlink()]
+    return result
+
+
+def zip_of(path, members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in members.items():
+            file.writestr(name, data)
+    return path
+
+
+MEMBERS = {"ours.csv": CURVE, "../evil": b"1", "/tmp/evil": b"2", "a/../../evil": b"3"}
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
+def test_names_that_lead_out_of_an_archive_are_left_out(tmp_path, kind):
+    path = tmp_path / f"sent.{kind}"
+    if kind == "zip":
+        zip_of(path, MEMBERS)
+    else:
+        tar_of(path, MEMBERS)
+    if kind == "tar.gz":
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    result = opened(path, tmp_path)
+    assert [curve.name for curve in result.curves] == ["ours"]
+    assert {one.name for one in result.left_out} == MEMBERS.keys() - {"ours.csv"}
+
+
+def test_links_and_devices_of_archives_and_folders_are_not_followed(tmp_path):
+    secret = tmp_path / "secret.csv"
+    secret.write_bytes(CURVE)
+    path, folder = tmp_path / "sent.tar", tmp_path / "folder"
+    with tarfile.open(path, "w") as tar:
+        for name, kind in (("l.csv", tarfile.SYMTYPE), ("d.csv", tarfile.CHRTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, str(secret)
+            tar.addfile(member)
+    with pytest.raises(UsageError, match="holds nothing to review"):
+        opened(path, tmp_path)
+    folder.mkdir()
+    (folder / "l.csv").symlink_to(secret)
+    (folder / "up").symlink_to(tmp_path)
+    os.mkfifo(folder / "pipe.csv")
+    with pytest.raises(UsageError, match="it is a link"):
+        open_supplement(folder, tmp_path / "into" / "sent")
+    linked = zip_of(tmp_path / "linked.zip", {"ours.csv": CURVE})
+    with zipfile.ZipFile(linked, "a") as file:
+        info = zipfile.ZipInfo("l.csv")
+        info.external_attr = 0o120777 << 16
+        file.writestr(info, str(secret))
+    (tmp_path / "again").mkdir()
+    assert [o.name for o in open_supplement(linked, tmp_path / "again").left_out] == ["l.csv"]
+
+
+def test_bombs_and_endless_lists_of_files_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(supplement, "MOST_BYTES", 1 << 20)
+    bomb = zip_of(tmp_path / "bomb.zip", {f"{n}.csv": bytes(1 << 19) for n in range(4)})
+    with pytest.raises(UsageError, match="unpacked it has more"):
+        opened(bomb, tmp_path)
+    packed = tmp_path / "bomb.tar.gz"
+    packed.write_bytes(gzip.compress(bytes(1 << 21)))
+    (tmp_path / "a").mkdir()
+    with pytest.raises(UsageError, match="unpacked it has more"):
+        open_supplement(packed, tmp_path / "a")
+    monkeypatch.setattr(supplement, "MOST_FILES", 3)
+    many = zip_of(tmp_path / "many.zip", {f"{n}.csv": CURVE for n in range(4)})
+    (tmp_path / "b").mkdir()
+    with pytest.raises(UsageError, match="more than 3 files"):
+        open_supplement(many, tmp_path / "b")
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS.keys())
+def test_a_tar_with_a_hostile_header_is_refused_or_read_as_others_read_it(tmp_path, header):
+    path = tar_of(tmp_path / "sent.tar", {"ours.csv": CURVE}, before=header)
+    if header is HEADERS["a number that does not end"]:  # which tarfile passes over
+        assert [curve.name for curve in opened(path, tmp_path).curves] == ["ours"]
+        return
+    with pytest.raises(UsageError, match=r"sent\.tar cannot be reviewed: "):
+        opened(path, tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\3\4rest", b"\x1f\x8b broken"])
+def test_what_is_no_archive_is_one_sentence(tmp_path, content):
+    path = tmp_path / "sent.zip"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"sent\.zip (cannot|holds)"):
+        opened(path, tmp_path)
+    with pytest.raises(UsageError, match="No such file"):
+        open_supplement(tmp_path / "absent.zip", tmp_path / "into" / "x")
