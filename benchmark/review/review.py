@@ -23,7 +23,6 @@ from benchmark.rows.codecs import NamedCodecs
 from benchmark.system.machine import cores, machine
 from benchmark.system.settings import use_device
 
-
 CONTRADICTED = ("decodes", "pictures", "points", "curves", "claim")  # where the answer is no
 
 
