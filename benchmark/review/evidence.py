@@ -9,13 +9,13 @@ from benchmark.analysis.comparable import label_of
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import Source
 from benchmark.figures.table import Table
-from benchmark.metrics.metric import metric_columns
 from benchmark.published.curve_file import NamedCurve
 from benchmark.published.points import PublishedPoint
 from benchmark.registry import METRICS, metric_class
 from benchmark.review.claim import Judged
 from benchmark.review.streams import Again, Row, values_sent
 from benchmark.review.supplement import LeftOutFile
+from benchmark.rows.schema import metric_columns
 
 Verdict = Literal["yes", "partly", "no", "unknown"]
 BROKEN = ("failed", "damaged")  # states of streams without a picture

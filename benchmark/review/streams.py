@@ -8,8 +8,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, NamedTuple
 
-import pyarrow as pa
-
 from benchmark.codec import Pixels
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import Source
@@ -20,7 +18,6 @@ from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Progress
 from benchmark.measure.score import HashedImage, Scorer
 from benchmark.measure.workbench import Conditions, Workbench
-from benchmark.metrics.metric import metric_columns
 from benchmark.packs.contents import row_of
 from benchmark.plan.cells import plan
 from benchmark.plan.select import select
@@ -28,8 +25,9 @@ from benchmark.protocol import bits_per_pixel
 from benchmark.registry import metric_class
 from benchmark.review.supplement import LeftOutFile, Supplement
 from benchmark.rows.codecs import NamedCodecs, why_not_run
-from benchmark.rows.editions import newest_rows
+from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
+from benchmark.rows.versions import edition_rows
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.text import counted
 
@@ -78,7 +76,7 @@ def sent_rows(supplement: Supplement) -> tuple[list[Sent], list[LeftOutFile]]:
     for folder in supplement.results:
         store = Store(folder)
         table = store.table()
-        for row in table.take(pa.array(newest_rows(table).index)).to_pylist():
+        for row in table.take(edition_rows(table, newest_only=True).index).to_pylist():
             if row["bundled"]:
                 continue
             has = row["status"] == "ok" and store.has_stream(row["stream_sha256"])
