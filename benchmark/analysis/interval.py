@@ -15,12 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.rate_distortion import (
-    LEAST_POINTS,
-    cubic,
-    interpolated,
-    qualities,
-)
+from benchmark.analysis.rate_distortion import LEAST_POINTS, cubic, interpolated, qualities
 from benchmark.analysis.summarise import Point, Summary
 from benchmark.codec import Float64Array, Setting
 from benchmark.codec_spec import without_seed

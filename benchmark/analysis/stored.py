@@ -175,8 +175,7 @@ def rows_of_codecs(table: pa.Table, codecs: str, subset: str = "") -> pa.Table:
     """
     if subset:
         table = table.filter(pc.starts_with(table["image"], f"{subset}/"))
-    asked = [text.strip() for text in split_unescaped(codecs, ",")]
-    if "all" in asked:
+    if not (asked := named_in(codecs)):
         return table
     variants = table.group_by(["codec", "variant"]).aggregate([]).to_pylist()
     pairs = [(variant["codec"], variant["variant"]) for variant in variants]
@@ -302,3 +301,9 @@ def _is_below(folder: Path, name: str) -> bool:
         return not inside.is_absolute() and ".." not in inside.parts and (folder / name).is_file()
     except (OSError, ValueError):
         return False
+
+
+def named_in(codecs: str) -> list[str]:
+    """Return the codecs that were asked for; none for "all"."""
+    names = [name.strip() for name in split_unescaped(codecs, ",")]
+    return [] if "all" in names else names

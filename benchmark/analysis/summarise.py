@@ -23,10 +23,7 @@ from benchmark.analysis.comparable import (
     tallies,
 )
 from benchmark.codec import BoolArray, Float64Array, Int64Array, Setting
-from benchmark.codec_spec import (
-    CodecSpec,
-    facts_of,
-)
+from benchmark.codec_spec import CodecSpec, facts_of
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.protocol import bits_per_pixel
 from benchmark.protocol import protocols as present_protocols

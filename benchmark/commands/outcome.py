@@ -1,36 +1,32 @@
 """A run and its outcome on the terminal: a ranking, what is absent, where the rows are.
 
-This imports numpy and pyarrow, so that a verb imports it when it runs, not for its help.
+This imports numpy and pyarrow, so that a verb imports it when it runs, not for its help. Analysis
+and figures are imported where a table is asked for.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
-from benchmark.analysis.comparison import Ranking, default_anchor, rank, with_anchor
-from benchmark.analysis.interval import draw_spreads
-from benchmark.analysis.rate_distortion import LEAST_POINTS
-from benchmark.analysis.reduce import summarise_with_distributions
-from benchmark.analysis.stored import source_facts
-from benchmark.analysis.summarise import Summary
 from benchmark.codec import CodecInfo
 from benchmark.commands.output import print_lines, print_table, say, show_progress
 from benchmark.datasets.dataset import Refused, unread_kinds
-from benchmark.figures.bd_table import heading, ranking_table
-from benchmark.figures.table import draws_table, means_table
 from benchmark.measure.outcome import Failure, Outcome
 from benchmark.measure.run import run
 from benchmark.metrics.availability import by_kind, labelled
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.measure import Measure, overview_columns
 from benchmark.packs.pack import Pack
 from benchmark.plan.estimate import WorkerPlan
 from benchmark.plan.matrix import Matrix
 from benchmark.plan.request import Request
 from benchmark.plan.select import Skipped
 from benchmark.registry import METRICS, metric_class, scored_by_image
-from benchmark.report.details import source_sentences
-from benchmark.report.report import overview_columns
 from benchmark.system.text import counted
 from benchmark.system.weights import SEARCHED
+
+if TYPE_CHECKING:  # what a run without a table does not need
+    from benchmark.analysis.comparison import Ranking
+    from benchmark.analysis.summarise import Summary
 
 
 def run_with_progress(
@@ -90,14 +86,23 @@ def print_outcome(
     table: also print the means of every point; False: neither. details: every line and reason.
     """
     dataset, store = outcome.matrix.sources.dataset, outcome.matrix.store
+    from benchmark.analysis.stored import WIDE_SPREAD, source_facts
+
     ranked = outcome.rows.num_rows and table is not False
     if ranked:
+        from benchmark.analysis.interval import draw_spreads
+        from benchmark.figures.table import draws_table
+
         measures = [*map(Measure.named, outcome.metrics)]
         summary, ranking = _summarised(outcome, measures, allow_few)
         print_ranking(ranking, summary, measures, table)
         if spreads := draw_spreads(summary, measures):
             print_table(draws_table(spreads))
-    print_lines(source_sentences(source_facts(outcome.rows)), details)
+    facts = source_facts(outcome.rows)
+    if facts and (facts.lossy or facts.spread >= WIDE_SPREAD):
+        from benchmark.report.details import source_sentences
+
+        print_lines(source_sentences(facts), details)
     lines = problem_lines(outcome.failures, outcome.refused, outcome.skipped, details)
     lines += unread_lines(dataset.unread, details)
     for spec, info, pack in _recorded(outcome):
@@ -113,8 +118,10 @@ def print_outcome(
         print(f"figures and tables: bench report --dataset {dataset.name}{option}")
 
 
-def print_points(summary: Summary, measures: Sequence[Measure]) -> None:
+def print_points(summary: "Summary", measures: Sequence[Measure]) -> None:
     """Print a table of the points, without less usual and unmeasured metrics."""
+    from benchmark.figures.table import means_table
+
     counts = {measure.column: summary.values_of(measure.column) for measure in measures}
     usual = overview_columns(counts)
     shown = [
@@ -126,7 +133,7 @@ def print_points(summary: Summary, measures: Sequence[Measure]) -> None:
 
 
 def print_ranking(
-    ranking: Ranking, summary: Summary, measures: Sequence[Measure], table: bool | None
+    ranking: "Ranking", summary: "Summary", measures: Sequence[Measure], table: bool | None
 ) -> None:
     """Print a line for each codec, best first; where none can be ranked, one for each setting.
 
@@ -134,10 +141,13 @@ def print_ranking(
     """
     if table is False:
         return
+    from benchmark.analysis.rate_distortion import LEAST_POINTS
+    from benchmark.figures.bd_table import ranking_heading, ranking_table
+
     if table or not ranking.ranked:
         print_points(summary, measures)
     if ranking.ranked:
-        print(heading(ranking))
+        print(ranking_heading(ranking))
         print_table(ranking_table(ranking))
     elif len(ranking.ranks) > 1:
         print(f"no ranking: BD-rates need {LEAST_POINTS} settings of a codec and of an anchor")
@@ -179,8 +189,11 @@ def _recorded(outcome: Outcome) -> list[tuple[str, CodecInfo, Pack]]:
 
 def _summarised(
     outcome: Outcome, measures: Sequence[Measure], allow_few: bool
-) -> tuple[Summary, Ranking]:
+) -> "tuple[Summary, Ranking]":
     """Summarise the rows that were asked for, and rank them with stored rows of an anchor."""
+    from benchmark.analysis.comparison import default_anchor, rank, with_anchor
+    from benchmark.analysis.reduce import summarise_with_distributions
+
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
     folder = outcome.matrix.store.folder
     anchored = with_anchor(outcome.rows, outcome.matrix.table)
@@ -194,6 +207,8 @@ def _summarised(
 
 def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]:
     """Return an outcome as JSON values, with the ranking and the means."""
+    from benchmark.analysis.interval import draw_spreads
+
     matrix = outcome.matrix
     measures = [*map(Measure.named, outcome.metrics)]
     summary = ranking = None

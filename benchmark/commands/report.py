@@ -65,8 +65,7 @@ def report(
       bench report --dataset kodak --anchor vtm --published hific --page
     """
     from benchmark.page.write import page_request, start_workers, write_page
-    from benchmark.report.report import write_reports
-    from benchmark.report.report_set import ReportSet
+    from benchmark.report.report import ReportSet, write_reports
 
     place = asked.results, request.data_dir, asked.dataset
     page_request(True, page_images, *place)  # refused before anything is drawn

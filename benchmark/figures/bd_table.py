@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmark.analysis.comparison import Comparison, ImagesDelta, Rank, Ranking
+from benchmark.analysis.comparison import Comparison, ImagesDelta, Rank, Ranking, compare
 from benchmark.analysis.interval import CONFIDENCE, DRAWS, Interval
 from benchmark.analysis.rate_distortion import Delta, NoDelta, bd_rate
+from benchmark.analysis.summarise import Summary
 from benchmark.figures.table import DOUBTFUL, DOUBTFUL_NOTE, NOTHING, Table
 from benchmark.figures.texts import grouped, listed, metric_names
 from benchmark.metrics.measure import Measure
@@ -51,7 +52,7 @@ def ranking_table(
     return table._replace(rows=tuple(tuple(cell or NOTHING for cell in row) for row in table.rows))
 
 
-def heading(ranking: Ranking) -> str:
+def ranking_heading(ranking: Ranking) -> str:
     """Return the line above the table, on what its numbers are."""
     if not ranking.measures:
         return "no metric that ranks codecs was measured"
@@ -291,3 +292,25 @@ def _delta(delta: Delta | NoDelta, form: str = "+.2f") -> str:
     if isinstance(delta, NoDelta):
         return NOTHING
     return f"{delta.value:{form}}{DOUBTFUL * delta.doubtful}"
+
+
+def compare_all(
+    summary: Summary,
+    measures: Sequence[Measure],
+    anchor: str,
+    up_to_bpp: float | None,
+    any_overlap: bool = False,
+) -> tuple[list[Comparison], tuple[Table, Table] | str]:
+    """Return BD-rates, and their tables (overview, details) or why there are none."""
+    if anchor not in summary.labels:
+        others = ", ".join(summary.labels)
+        return [], f"No BD-rates: the anchor {anchor} has no rows; --anchor takes one of {others}."
+    if len(summary.labels) == 1:
+        return [], f"No BD-rates: there is no codec but the anchor {anchor}."
+    comparisons = [
+        comparison
+        for measure in measures
+        for comparison in compare(summary, measure, anchor, up_to_bpp, any_overlap)
+    ]
+    overview = bd_overview(comparisons, measures, anchor, up_to_bpp)
+    return comparisons, (overview, bd_table(comparisons, measures, anchor))

@@ -9,14 +9,7 @@ import numpy as np
 
 from benchmark.analysis.rate_distortion import Delta, bd_rate
 from benchmark.analysis.summarise import Summary
-from benchmark.analysis.systems import (
-    GROUPS,
-    family,
-    kind,
-    option_count,
-    plainness,
-    trained_on,
-)
+from benchmark.analysis.systems import GROUPS, family, kind, option_count, plainness, trained_on
 from benchmark.codec_spec import parse_codec, resolve
 from benchmark.errors import BenchError
 from benchmark.figures import texts

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.analysis.builds import build_words
 from benchmark.analysis.summarise import Edition, Summary
-from benchmark.analysis.systems import (
-    SIZE,
-    short_names,
-    short_version,
-)
+from benchmark.analysis.systems import SIZE, short_names, short_version
 from benchmark.figures.style import (
     DOTS_PER_INCH,
     GREY,

@@ -1,12 +1,17 @@
 """Metrics as tables name them and figures draw them: column, label, direction and scale."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from benchmark.errors import UsageError
 from benchmark.metrics.distribution_metric import FEW_IMAGES, has_influence
 from benchmark.metrics.metric import Better, Kind, Presentation, Scale
-from benchmark.registry import DISTRIBUTION_METRICS, metric_class
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
+
+# Panels of the figure that holds several metrics: of each, the first that is measured of all
+# codecs; LPIPS on AlexNet's features is in training losses, on SqueezeNet's it is not.
+OVERVIEW = (("psnr",), ("ms_ssim",), ("lpips_squeeze", "lpips"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +96,19 @@ def require_image_values(*measures: Measure) -> None:
                 f"{measure.label} gives no influence of an image, so neither attribution "
                 "nor a certainty can be computed: name another metric"
             )
+
+
+def overview_columns(counts: Mapping[str, int]) -> list[str]:
+    """Return the columns of the overview: of each choice the first of those with most values.
+
+    Metrics of users' files, which were asked for by name, follow.
+
+    counts: numbers of values by metric column; metrics without any are left out.
+    """
+    result = []
+    for metrics in OVERVIEW:
+        columns = [metric_class(metric).column for metric in metrics]
+        best = max(columns, key=lambda column: counts.get(column, 0))
+        result += [best] if counts.get(best) else []
+    known = {metric_class(metric).column for metric in (*METRICS, *DISTRIBUTION_METRICS)}
+    return result + [column for column in counts if column not in known and counts[column]]

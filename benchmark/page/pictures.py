@@ -37,7 +37,7 @@ from benchmark.page.picks import (
     words,
 )
 from benchmark.registry import CODECS
-from benchmark.report.report_set import PICTURES
+from benchmark.report.report import PICTURES
 from benchmark.rows.codecs import why_not_run
 from benchmark.system.atomic import write_files
 from benchmark.system.foreign_files import is_regular

@@ -5,11 +5,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark.analysis.stored import datasets_with_results
+from benchmark.analysis.stored import datasets_with_results, named_in
 from benchmark.analysis.summarise import Summary
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
-from benchmark.figures.bd_table import heading, headline, ranking_table
+from benchmark.figures.bd_table import headline, ranking_heading, ranking_table
 from benchmark.figures.rate_curve import CROP_BPP, chosen_names, renamed
 from benchmark.figures.style import look, styles
 from benchmark.figures.texts import names_of
@@ -32,8 +32,7 @@ from benchmark.published.curves import (
 from benchmark.published.points import read_points
 from benchmark.registry import NEIGHBOURS, names_file
 from benchmark.report.details import lines_of
-from benchmark.report.report import Report, named_in
-from benchmark.report.report_set import PAGE, PICTURES, remove_pictures
+from benchmark.report.report import PAGE, PICTURES, Report, remove_pictures
 from benchmark.report.request import ReportRequest
 from benchmark.rows.codecs import EVERY, NamedCodecs
 from benchmark.system.atomic import write_files
@@ -119,7 +118,7 @@ def write_page(
         ],
         leads=[measure.column for measure in report.ranking.measures],
         headline=headline(report.ranking, summary.images, stored.name, names_of(summary)),
-        ranking=(heading(report.ranking), ranking_table(report.ranking)),
+        ranking=(ranking_heading(report.ranking), ranking_table(report.ranking)),
         shown=shown,
         shown_published=shown_published,
         crops=crops(folder, pictures, {key: row["bpp"] for key, row in rows.items()}, shown),

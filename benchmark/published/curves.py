@@ -11,13 +11,7 @@ from benchmark.analysis.systems import SYSTEMS, System, short_names
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
-from benchmark.published.points import (
-    ANY_DATASET,
-    UNSTATED,
-    PublishedPoint,
-    curve_name,
-    slug,
-)
+from benchmark.published.points import ANY_DATASET, UNSTATED, PublishedPoint, curve_name, slug
 
 LABELS = {system.label for system in SYSTEMS}
 STYLE_LABELS = {variant: system.label for system in SYSTEMS for variant in system.published}

@@ -1,14 +1,17 @@
-"""Details of a report: protocols, codecs, builds, figures, and what is left out and why."""
+"""Texts of a report: the short one; its details: protocols, builds, what is left out and why."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from benchmark.analysis.comparison import Ranking
 from benchmark.analysis.interval import DrawSpread
 from benchmark.analysis.rate_distortion import excluded
 from benchmark.analysis.stored import WIDE_SPREAD, DatasetResults, SourceFacts
 from benchmark.analysis.summarise import CONTAINER, Summary
+from benchmark.figures.bd_table import headline, ranking_heading, ranking_table
 from benchmark.figures.table import Table, draws_table, markdown
 from benchmark.figures.texts import Drawing, capitalised, mixed_sentences
 from benchmark.metrics.availability import NOT_COMPUTED
@@ -25,6 +28,7 @@ DIFFERING = "not equal to bundled rows of the same build"
 GONE = "no longer in the folder"
 REFUSED, SKIPPED = "refused by the last run", "skipped by the last run"
 LAST_RUN = ("started_utc", "commit", "machine", "packages")
+SHOWN_FIGURES, LONGEST_RANKING = 3, 50  # in the text
 
 
 class Gap(NamedTuple):
@@ -252,3 +256,48 @@ def details_text(record: Mapping[str, Any], spreads: Sequence[DrawSpread] = ()) 
 
 def _listed(sentences: Sequence[str]) -> str:
     return "\n".join(f"- {markdown_text(sentence)}" for sentence in sentences)
+
+
+def report_text(
+    title: str,
+    summary: Summary,
+    ranking: Ranking,
+    drawings: Mapping[str, Drawing],
+    measures: Sequence[Measure],
+    remarks: Sequence[str],
+    tables: Sequence[str],
+    names: Mapping[str, str],
+    command: str,
+) -> str:
+    """Return report.md: a sentence, the ranking, three figures; the same results, the same text.
+
+    measures: those with values. tables: names of files. names: of codecs in figures, by label.
+    """
+    counts = (
+        counted(summary.images, "image"),
+        counted(len(summary.labels), "codec"),
+        counted(len(summary.points), "point"),
+    )
+    table = ranking_table(ranking, True, names)
+    more = len(table.rows) - LONGEST_RANKING
+    # The overview, the metric of realism that says most, times, else the first ones
+    realism = [m for m in measures if m.kind == "realism" and m.column in drawings]
+    best = [min(realism, key=lambda m: m.realism or math.inf).column] if realism else []
+    order = [name for name in ("curves", *best, "timing") if name in drawings]
+    order = list(dict.fromkeys([*order, *drawings]))
+    pictures, others = order[:SHOWN_FIGURES], [n for n in drawings if n in order[SHOWN_FIGURES:]]
+    parts = [
+        f"# {markdown_text(title)}",
+        markdown_text(headline(ranking, summary.images, title, names)),
+        f"{', '.join(counts)}. Protocols, builds and what is left out: [details](details.md).",
+        f"{markdown_text(ranking_heading(ranking))}:",
+        markdown(table._replace(rows=table.rows[:LONGEST_RANKING])),
+        f"And {more} more in bd_rate.csv." * (more > 0),
+        *(f"![{n}]({n}.png)\n\n{markdown_text(drawings[n].caption)}" for n in pictures),
+        "No points can be drawn." * (not pictures),
+        "\n".join(f"- {markdown_text(remark)}" for remark in remarks),
+    ]
+    links = [f"[{name}]({name}.png)" for name in others] + [f"[{file}]({file})" for file in tables]
+    parts += [f"Beside it: {', '.join(links)}."] * bool(links)
+    parts += [f"Made by `{one_line(command)}`."] * bool(command)
+    return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"

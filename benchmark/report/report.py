@@ -1,53 +1,161 @@
-"""Reports: what is stored of a dataset, as figures, tables and a text in its report folder."""
+"""Reports: what is stored of a dataset, as figures, tables and a text in its report folder.
+
+A later report replaces the files as a whole: those of its manifest `report.json`. Any other file,
+and any that was changed, is the user's and stays. `results/<dataset>/report` belongs to bench:
+there a report overwrites any file of one of its names.
+"""
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from errno import EISDIR
+from hashlib import sha256
 from pathlib import Path
+from re import compile as pattern
+from shutil import rmtree
+from uuid import uuid4
+
+import msgspec
 
 from benchmark.analysis.comparable import find_label
-from benchmark.analysis.comparison import Comparison, Ranking, compare, default_anchor, rank
+from benchmark.analysis.comparison import Ranking, default_anchor, rank
 from benchmark.analysis.interval import draw_spreads, records
 from benchmark.analysis.stored import (
     DatasetResults,
     datasets_with_results,
+    named_in,
     read_results,
     source_facts,
 )
 from benchmark.analysis.summarise import Summary
-from benchmark.codec_spec import split_unescaped
 from benchmark.datasets.dataset import profile
-from benchmark.figures import bd_table
+from benchmark.errors import StoreError, UsageError
+from benchmark.figures.bd_table import bd_overview, bd_records, compare_all
 from benchmark.figures.complexity import draw_complexity, measured_block
 from benchmark.figures.rate_curve import chosen_names, draw_rate_curves, shown
 from benchmark.figures.style import look, styles
 from benchmark.figures.table import Table, csv_text, latex, markdown, means_table
 from benchmark.figures.texts import Drawing, file_bytes, files_of, names_of
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.measure import Measure, overview_columns
 from benchmark.published.curves import Overlay, Panel, measured_panel, overlays, style_label
 from benchmark.published.curves import left_out as left_out_published
 from benchmark.published.points import chosen_points
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.report.details import (
     Gap,
     counts_of,
     details_record,
     details_text,
     left_out,
+    report_text,
     source_sentences,
 )
-from benchmark.report.report_set import PAGE, ReportSet
 from benchmark.report.request import ReportRequest
 from benchmark.report.tables import attribution_files
 from benchmark.rows.schema import metric_names
-from benchmark.system.text import counted, markdown_text, one_line
+from benchmark.system.atomic import write_file
+from benchmark.system.digest import file_sha256
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.processes import delayed
 
-# Panels of the figure that holds several metrics: of each, the first that is measured of all
-# codecs; LPIPS on AlexNet's features is in training losses, on SqueezeNet's it is not.
-OVERVIEW = (("psnr",), ("ms_ssim",), ("lpips_squeeze", "lpips"))
-SHOWN_FIGURES, LONGEST_RANKING = 3, 50  # in the text
 ALWAYS = {"report.md", "details.md", "details.json", "means.md", "means.tex", "means.csv"}
+MANIFEST = "report.json"
+PAGE = "page.html"
+PICTURES = "pictures"  # beside the page
+PICTURE = pattern(r"[0-9a-f]{64}\.(png|webp|avif|jpg)")  # named by the sha256 of its pixels
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """Record of the files that bench wrote into the folder of a report."""
+
+    command: str = ""  # that makes the report again
+    files: Mapping[str, str] = {}  # sha256 by name; empty where it is not known
+    page_images: str = ""  # the choice that an earlier page was made with
+
+
+class ReportSet:
+    """The folder of a report, and what an earlier one left there."""
+
+    def __init__(self, folder: Path, own: bool = False) -> None:
+        """Look at the folder; raise `StoreError` for a manifest that cannot be read.
+
+        own: it belongs to bench.
+        """
+        self.folder = folder
+        self._own = own and not folder.is_symlink()  # else it is another folder, the user's
+        self._earlier = _read(folder / MANIFEST)
+
+    @property
+    def page_images(self) -> str | None:
+        """The choice of photographs of the earlier report's page; None where it has none."""
+        if PAGE not in self._earlier.files or not (self.folder / PAGE).is_file():
+            return None
+        return self._earlier.page_images
+
+    def require_writable(self, names: AbstractSet[str]) -> None:
+        """Raise `UsageError` where one of these files exists and was not written by bench.
+
+        Pictures behind a link are in another folder, whose files are never bench's.
+        """
+        if (pictures := self.folder / PICTURES).is_symlink():
+            raise UsageError(f"{pictures} is a link, and pages write and remove there: remove it")
+        written = {*self._earlier.files, *[MANIFEST] * bool(self._earlier.files)}
+        for name in sorted({*names, MANIFEST} - written) if not self._own else ():
+            if (self.folder / name).exists():
+                raise UsageError(
+                    f"{self.folder / name} was not written by bench, and a report has a file of "
+                    "that name: give --out another folder"
+                )
+
+    def replace(self, files: Mapping[str, str | bytes], command: str) -> list[str]:
+        """Replace the earlier set, its page included; return names of files that were kept.
+
+        Kept are files that the new set does not have and that were changed since they were written.
+        The pictures of a page stay until `end_page`. Until every file is written beside the old
+        ones, nothing of these changes. Raises `StoreError` where the folder cannot be written.
+        """
+        self.require_writable(files.keys())
+        content = {name: of.encode() if isinstance(of, str) else of for name, of in files.items()}
+        digests = {name: sha256(of).hexdigest() for name, of in content.items()}
+        gone = {name: digest for name, digest in self._earlier.files.items() if name not in files}
+        changed = sorted(name for name, digest in gone.items() if self._changed(name, digest))
+        new = Manifest(command, digests, self._earlier.page_images)
+        both = msgspec.structs.replace(new, files={**self._earlier.files, **digests})
+        draft = self.folder / f".{uuid4().hex}.part"
+        try:
+            draft.mkdir(parents=True)
+            for name, data in {**content, MANIFEST: _json(both)}.items():
+                (draft / name).write_bytes(data)
+                if (self.folder / name).is_dir():
+                    raise IsADirectoryError(EISDIR, "Is a directory")
+            with delayed():
+                for name in (MANIFEST, *files):
+                    (draft / name).replace(self.folder / name)
+                for name in gone.keys() - set(changed):
+                    (self.folder / name).unlink(missing_ok=True)
+                self._write(new)
+        except OSError as error:
+            why = f"the report in {self.folder} cannot be written: {error.strerror}"
+            raise StoreError(why) from error
+        finally:
+            rmtree(draft, ignore_errors=True)
+        return changed
+
+    def end_page(self, page_images: str | None) -> None:
+        """Add the page that is beside the set; without one (None), remove its pictures."""
+        if page_images is not None:
+            files = {**self._earlier.files, PAGE: file_sha256(self.folder / PAGE)}
+            self._write(Manifest(self._earlier.command, files, page_images))
+        else:
+            remove_pictures(self.folder)
+
+    def _changed(self, name: str, digest: str) -> bool:
+        path = self.folder / name
+        return bool(digest) and path.is_file() and file_sha256(path) != digest
+
+    def _write(self, manifest: Manifest) -> None:
+        write_file(self.folder / MANIFEST, _json(manifest))
+        self._earlier = manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +184,8 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
     Raises `UsageError` for choices that the results do not allow, before anything is written, and
     `StoreError` for a folder that cannot be written.
     """
-    asked = request.metrics
-    if request.attribute and asked != "all":
-        asked = f"{asked},{request.attribute}"
-    names = metric_names(asked)
+    more = request.attribute and request.metrics != "all"
+    names = metric_names(f"{request.metrics},{request.attribute}" if more else request.metrics)
     measures = [Measure.named(name) for name in names]
     several = request.dataset == "all"
     datasets = datasets_with_results(request.results, request.dataset)
@@ -129,8 +235,8 @@ def _write(
     panels = {measure.column: measured_panel(summary, measure) for measure in measured}
     codecs, short = named_in(request.codecs), names_of(summary)
     drawings = _draw(stored, panels, over, anchor, codecs, request.up_to_bpp)
-    limits = request.up_to_bpp, request.any_overlap
-    comparisons, deltas = compare_all(summary, measured, anchor, *limits)
+    most, any_overlap = request.up_to_bpp, request.any_overlap
+    comparisons, deltas = compare_all(summary, measured, anchor, most, any_overlap)
     ranking = rank(summary, measured, anchor, comparisons)
     gaps = left_out(summary, measures, stored.runs, stored.gone)
     sources = source_facts(stored.table)
@@ -145,14 +251,13 @@ def _write(
     }
     if not isinstance(deltas, str):
         compared = [comparison for comparison in comparisons if comparison.label in eight]
-        overview = bd_table.bd_overview(compared, measured, anchor, request.up_to_bpp)
         tables["bd_rate.md"] = markdown(deltas[1])
-        tables["bd_rate.tex"] = latex(overview, short)
-        tables["bd_rate.csv"] = csv_text(bd_table.bd_records(comparisons, request.up_to_bpp))
+        tables["bd_rate.tex"] = latex(bd_overview(compared, measured, anchor, most), short)
+        tables["bd_rate.csv"] = csv_text(bd_records(comparisons, most))
     about_sources, title = source_sentences(sources), profile(stored.name).title
     remarks = [*about_sources, *counts_of(gaps)]
     files: dict[str, str | bytes] = {
-        "report.md": _text(
+        "report.md": report_text(
             title, summary, ranking, drawings, measured, remarks, [*tables], short, command
         ),
         "details.json": json.dumps(record, indent=1) + "\n",
@@ -172,28 +277,6 @@ def _write(
         [folder / name for name in ("report.md", *attribution)], len(drawings), gaps, notes,
         anchor, earlier_page,
     )  # fmt: skip
-
-
-def compare_all(
-    summary: Summary,
-    measures: Sequence[Measure],
-    anchor: str,
-    up_to_bpp: float | None,
-    any_overlap: bool = False,
-) -> tuple[list[Comparison], tuple[Table, Table] | str]:
-    """Return BD-rates, and their tables (overview, details) or why there are none."""
-    if anchor not in summary.labels:
-        others = ", ".join(summary.labels)
-        return [], f"No BD-rates: the anchor {anchor} has no rows; --anchor takes one of {others}."
-    if len(summary.labels) == 1:
-        return [], f"No BD-rates: there is no codec but the anchor {anchor}."
-    comparisons = [
-        comparison
-        for measure in measures
-        for comparison in compare(summary, measure, anchor, up_to_bpp, any_overlap)
-    ]
-    overview = bd_table.bd_overview(comparisons, measures, anchor, up_to_bpp)
-    return comparisons, (overview, bd_table.bd_table(comparisons, measures, anchor))
 
 
 def _draw(
@@ -216,11 +299,8 @@ def _draw(
     figures = {"curves": several} if len(several) > 1 else {}
     drawings: dict[str, Drawing | None] = {}
     for file, columns in (figures | {column: [column] for column in panels}).items():
-        of_file = [panels[column] for column in columns]
-        title = profile(name).title
-        drawings[file] = draw_rate_curves(
-            of_file, looks, title, summary, anchor=anchor, named=named
-        )
+        of_file = [panels[column] for column in columns], looks, profile(name).title, summary
+        drawings[file] = draw_rate_curves(*of_file, anchor=anchor, named=named)
     if summary.machine and (timed := measured_block(summary, name, names_of(summary))):
         kept = shown(list(panels.values()), anchor, named)[0] if panels else []
         bars = {curve.name for panel in kept for curve in panel.measured}
@@ -239,68 +319,31 @@ def _shown_labels(
     return {curve.system.label for panel in panels for curve in panel.curves if curve.name in names}
 
 
-def named_in(codecs: str) -> list[str]:
-    """Return the codecs that were asked for; none for "all"."""
-    names = [name.strip() for name in split_unescaped(codecs, ",")]
-    return [] if "all" in names else names
+def remove_pictures(folder: Path, but: AbstractSet[str] = frozenset()) -> None:
+    """Remove the pictures of a page but those named, and their folder if nothing is left in it."""
+    pictures = folder / PICTURES
+    if pictures.is_dir():
+        for path in pictures.iterdir():
+            if PICTURE.fullmatch(path.name) and path.name not in but:
+                path.unlink(missing_ok=True)
+        if not any(pictures.iterdir()):
+            pictures.rmdir()
 
 
-def overview_columns(counts: Mapping[str, int]) -> list[str]:
-    """Return the columns of the overview: of each choice the first of those with most values.
+def _read(path: Path) -> Manifest:
+    try:
+        result = msgspec.json.decode(read_regular(path, LARGEST_FILE_BYTES), type=Manifest)
+    except FileNotFoundError:
+        return Manifest()
+    except (OSError, msgspec.DecodeError) as error:
+        raise StoreError(
+            f"{path} is not the list of a report's files: {error}; remove it, or give --out "
+            "another folder"
+        ) from error
+    # The folder may be a stranger's: what lies elsewhere is no file of a report.
+    inside = {name: digest for name, digest in result.files.items() if Path(name).name == name}
+    return msgspec.structs.replace(result, files=inside)
 
-    Metrics of users' files, which were asked for by name, follow.
 
-    counts: numbers of values by metric column; metrics without any are left out.
-    """
-    result = []
-    for metrics in OVERVIEW:
-        columns = [metric_class(metric).column for metric in metrics]
-        best = max(columns, key=lambda column: counts.get(column, 0))
-        result += [best] if counts.get(best) else []
-    known = {metric_class(metric).column for metric in (*METRICS, *DISTRIBUTION_METRICS)}
-    return result + [column for column in counts if column not in known and counts[column]]
-
-
-def _text(
-    title: str,
-    summary: Summary,
-    ranking: Ranking,
-    drawings: Mapping[str, Drawing],
-    measures: Sequence[Measure],
-    remarks: Sequence[str],
-    tables: Sequence[str],
-    names: Mapping[str, str],
-    command: str,
-) -> str:
-    """Return report.md: a sentence, the ranking, three figures; the same results, the same text.
-
-    measures: those with values. tables: names of files. names: of codecs in figures, by label.
-    """
-    counts = (
-        counted(summary.images, "image"),
-        counted(len(summary.labels), "codec"),
-        counted(len(summary.points), "point"),
-    )
-    table = bd_table.ranking_table(ranking, True, names)
-    more = len(table.rows) - LONGEST_RANKING
-    # The overview, the metric of realism that says most, times, else the first ones
-    realism = [m for m in measures if m.kind == "realism" and m.column in drawings]
-    best = [min(realism, key=lambda m: m.realism or math.inf).column] if realism else []
-    order = [name for name in ("curves", *best, "timing") if name in drawings]
-    order = list(dict.fromkeys([*order, *drawings]))
-    pictures, others = order[:SHOWN_FIGURES], [n for n in drawings if n in order[SHOWN_FIGURES:]]
-    parts = [
-        f"# {markdown_text(title)}",
-        markdown_text(bd_table.headline(ranking, summary.images, title, names)),
-        f"{', '.join(counts)}. Protocols, builds and what is left out: [details](details.md).",
-        f"{markdown_text(bd_table.heading(ranking))}:",
-        markdown(table._replace(rows=table.rows[:LONGEST_RANKING])),
-        f"And {more} more in bd_rate.csv." * (more > 0),
-        *(f"![{n}]({n}.png)\n\n{markdown_text(drawings[n].caption)}" for n in pictures),
-        "No points can be drawn." * (not pictures),
-        "\n".join(f"- {markdown_text(remark)}" for remark in remarks),
-    ]
-    links = [f"[{name}]({name}.png)" for name in others] + [f"[{file}]({file})" for file in tables]
-    parts += [f"Beside it: {', '.join(links)}."] * bool(links)
-    parts += [f"Made by `{one_line(command)}`."] * bool(command)
-    return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
+def _json(manifest: Manifest) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"

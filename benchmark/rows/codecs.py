@@ -11,13 +11,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from benchmark.codec_spec import (
-    CodecSpec,
-    names_code,
-    parse_codec,
-    resolve,
-    split_unescaped,
-)
+from benchmark.codec_spec import CodecSpec, names_code, parse_codec, resolve, split_unescaped
 from benchmark.errors import BadOption, BenchError
 from benchmark.registry import ALIASES
 

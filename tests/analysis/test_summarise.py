@@ -291,7 +291,7 @@ sys.path[:0] = sys.argv[1:]
 from support.rows.measured import sweep, table
 from benchmark.commands.outcome import print_points
 from benchmark.analysis.summarise import summarise
-from benchmark.metrics.measure import (Measure)
+from benchmark.metrics.measure import Measure
 print_points(summarise(table(sweep("jpeg"))), [Measure.named("psnr")])
 """
 

@@ -2,12 +2,7 @@
 
 import pytest
 
-from benchmark.check.row_sets import (
-    dataset_folders,
-    read_rows,
-    refuse_unknown_codec,
-    two_row_sets,
-)
+from benchmark.check.row_sets import dataset_folders, read_rows, refuse_unknown_codec, two_row_sets
 from benchmark.errors import UnknownName, UsageError
 from benchmark.rows.store import SHIPPED, Store
 from support.rows.measured import row, sweep

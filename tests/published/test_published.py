@@ -13,12 +13,7 @@ from benchmark.cli import app
 from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.metrics.measure import Measure
-from benchmark.published.curves import (
-    check_same_images,
-    left_out,
-    overlay,
-    published_curves,
-)
+from benchmark.published.curves import check_same_images, left_out, overlay, published_curves
 from benchmark.published.points import PublishedPoint, inventory, parse, select
 from benchmark.registry import DATASETS, METRICS, metric_class
 from conftest import SHARED

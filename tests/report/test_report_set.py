@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from benchmark.cli import app
 from benchmark.errors import StoreError, UsageError
-from benchmark.report.report_set import ReportSet
+from benchmark.report.report import ReportSet
 from benchmark.rows.store import Store
 from support.rows.measured import sweep
 

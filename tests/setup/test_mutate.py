@@ -7,11 +7,7 @@ import pytest
 
 from conftest import ROOT
 from support.mutation.mutants import mutants_of
-from support.mutation.mutate import (
-    changed_lines,
-    main,
-    read_equivalents,
-)
+from support.mutation.mutate import changed_lines, main, read_equivalents
 
 SOURCE = '''"""Numbers."""
 

@@ -36,13 +36,7 @@ from baselines.neural.training.objective import (
     ValidationPoint,
 )
 from baselines.neural.training.recipe import ONE_RATE, AtLeastOne, Recipe, Share, Stage, Weight
-from baselines.neural.training.suites import (
-    HIFIC,
-    Member,
-    adversarial_fields,
-    phases_of,
-    stage_of,
-)
+from baselines.neural.training.suites import HIFIC, Member, adversarial_fields, phases_of, stage_of
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
 

@@ -5,13 +5,7 @@ from pathlib import Path
 import pytest
 
 from baselines.compressai.codec import CompressAI
-from baselines.compressai.weights import (
-    METRICS,
-    QUALITIES,
-    UNPUBLISHED,
-    file_pattern,
-    importable,
-)
+from baselines.compressai.weights import METRICS, QUALITIES, UNPUBLISHED, file_pattern, importable
 from benchmark.errors import BadOption, UnknownName, UsageError
 
 

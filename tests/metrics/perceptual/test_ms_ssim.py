@@ -10,14 +10,7 @@ from skimage.metrics import structural_similarity
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.perceptual.ms_ssim import (
-    HALF_WINDOW,
-    MARGIN_PX,
-    MSSSIM,
-    SSIM,
-    blur,
-    strips,
-)
+from benchmark.metrics.perceptual.ms_ssim import HALF_WINDOW, MARGIN_PX, MSSSIM, SSIM, blur, strips
 from support.metrics.cases import through_jpeg, value
 
 TOLERANCE = 1e-6  # as stated in the docstring and in the protocol

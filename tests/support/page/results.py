@@ -19,6 +19,7 @@ from benchmark.analysis.comparison import rank
 from benchmark.analysis.stored import read_results
 from benchmark.analysis.summarise import summarise
 from benchmark.codec import Pixels
+from benchmark.figures.bd_table import compare_all
 from benchmark.figures.table import Table, means_table
 from benchmark.metrics.measure import Measure
 from benchmark.page.content import Content, DecodedPicture, LegendEntry, SourcePicture
@@ -28,7 +29,7 @@ from benchmark.protocol import CODING
 from benchmark.published.curves import overlays
 from benchmark.published.points import chosen_points
 from benchmark.report.details import left_out
-from benchmark.report.report import Report, compare_all
+from benchmark.report.report import Report
 from benchmark.rows.schema import metric_columns
 from support.rows.measured import row, table
 

@@ -22,12 +22,7 @@ from baselines.neural.entropy.fixed.grid import (
     Precision,
     integer_weights,
 )
-from baselines.neural.entropy.fixed.kernels import (
-    Float64Products,
-    Float64Sums,
-    LimbSums,
-    limbs,
-)
+from baselines.neural.entropy.fixed.kernels import Float64Products, Float64Sums, LimbSums, limbs
 
 CPU = torch.device("cpu")
 KERNELS = [LimbSums, Float64Products, Float64Sums]

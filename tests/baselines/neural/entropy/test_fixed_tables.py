@@ -17,12 +17,7 @@ from baselines.neural.entropy.fixed.grid import (
     power_of_two,
     requantise,
 )
-from baselines.neural.entropy.fixed.tables import (
-    CDF_BITS,
-    half_tanh,
-    make_tables,
-    scale_index,
-)
+from baselines.neural.entropy.fixed.tables import CDF_BITS, half_tanh, make_tables, scale_index
 
 SCALES = np.exp(np.linspace(np.log(0.11), np.log(256), 64))
 # Of everything that `make_tables` gives: whoever changes a number changes every stream.
