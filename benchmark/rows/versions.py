@@ -207,8 +207,7 @@ def agree(table: pa.Table, first: Int64Array, second: Int64Array) -> BoolArray:
     numbers = (numbered(table[name]) for name in columns)
     size, stream, pixels, rule = (number[first] == number[second] for number in numbers)
     limit = np.where(stream, ROUNDING_DB, SYMBOL_DB)
-    rounded = rule & (psnr_differences(table, first, second) <= limit)
-    alike = size & (pixels | rounded)
+    alike = size & (pixels | (rule & (psnr_differences(table, first, second) <= limit)))
     return np.asarray(np.where(ok[first] & ok[second], alike, ok[first] == ok[second]), np.bool_)
 
 
@@ -288,7 +287,8 @@ def with_equal_builds(table: pa.Table) -> pa.Table:
     _, any_row = np.unique(build, return_index=True)
     names = _build_texts(table).take(pa.array(any_row[number[build]]))
     joined = pa.array(np.bincount(number, minlength=size)[number[build]] > 1)
-    return replaced(table, "build", pc.if_else(joined, names, pa.scalar(None, pa.string())))
+    named = pc.if_else(joined, names, pa.scalar(None, pa.string()))  # of another type than before
+    return table.set_column(table.schema.get_field_index("build"), "build", named)
 
 
 def _build_texts(table: pa.Table) -> pa.Array:

@@ -317,7 +317,8 @@ def test_pictures_of_networks_are_decoded_as_in_a_run_however_many_threads_there
     words = ["--dataset", str(tmp_path / "photos"), "--results", str(tmp_path / "results")]
     many = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "3"}
     points = ["--points", "ours.q=1,4", "--metrics", "psnr", "--no-table"]
-    for command in (["run", "--codecs", "ours:beta=0", *points], ["report", "--page"]):
+    page = ["report", "--page", "--page-images", "all"]  # however long a busy machine takes
+    for command in (["run", "--codecs", "ours:beta=0", *points], page):
         done = subprocess.run(
             [sys.executable, "-m", "benchmark", *command, *words],
             capture_output=True,
