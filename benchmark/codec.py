@@ -61,7 +61,7 @@ class Codec(Protocol):
     A codec that has an attribute `accepts` (`DeclaresSettings`) is never asked for other settings.
     A codec with an attribute `facts` (`Facts`) has a name, colour and marker of its own in figures,
     and estimates of time and memory; an attribute `shown` has the variants in the table of systems.
-    Packages outside the core that a class needs are in its `packages`: ("torch", "constriction").
+    Packages outside the core that a class needs are in its `packages`: ("torch", "safetensors").
     A class whose weights can be downloaded has a static method `published_weights(options)`, which
     `bench fetch` calls and which returns `benchmark.system.weights.PublishedFile`s.
 

@@ -191,7 +191,8 @@ HELP = {
 # Extra of the project that brings a package which the core does without.
 EXTRAS = {
     "torch": "neural", "constriction": "neural", "safetensors": "neural", "lpips": "neural",
-    "pytorch_fid": "neural", "compressai": "compressai",
+    "pytorch_fid": "neural", "compressai": "compressai", "imageio_ffmpeg": "formats",
+    "pyvips": "formats",
 }  # fmt: skip
 
 

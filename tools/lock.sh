@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# pyproject.toml -> requirements.lock: every package that a run or a test needs, exact, with hashes.
+# pyproject.toml -> requirements.lock: every package that a run or a test needs, exact, with hashes;
+# platforms.lock: what rdrbench[all] needs on each system, processor and Python, by markers.
 #
 #   tools/lock.sh             keeps the versions that are locked and still fit
 #   tools/lock.sh --upgrade   takes the newest that fit (any other option of `uv pip compile` works too)
@@ -32,3 +33,8 @@ else
   echo "Python 3.12 needs what the lock does not have; narrow pyproject.toml: $missing" >&2
   exit 1
 fi
+
+[ -e platforms.lock ] || pins requirements.lock >platforms.lock # the same versions where they fit
+uv pip compile pyproject.toml --extra all --universal --python-version 3.11 \
+  --output-file platforms.lock --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+  --quiet "$@"

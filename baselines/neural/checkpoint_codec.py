@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from baselines.neural.picture_codec import PictureCodec
 
 PLACE = "{level}"  # replaced by a number in the option `checkpoint`
-PACKAGES = ("torch", "constriction", "safetensors")
+PACKAGES = ("torch", "safetensors")
 TIMED = "one call in this process: padding, transforms, entropy coding"
 
 
@@ -230,7 +231,10 @@ def described(card: Card, command: str, licence: str, revision: int, device: Dev
 
 
 def _libraries() -> str:
-    return f"torch {version('torch')}, constriction {version('constriction')}"
+    coder = "entropy coder in Python"
+    with suppress(PackageNotFoundError):
+        coder = f"constriction {version('constriction')}"
+    return f"torch {version('torch')}, {coder}"
 
 
 def find_checkpoint(asked: str, file: str, remedy: str, command: str = "") -> Path:

@@ -1,10 +1,11 @@
 """Codec that runs in its authors' environment, in a process that stays for the whole run."""
 
-import fcntl
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +25,7 @@ from benchmark.errors import (
 )
 from benchmark.facts import Facts, Memory, Typical
 from benchmark.system.conversation import Conversation
+from benchmark.system.locks import lock
 from benchmark.system.settings import chosen_device
 
 PROTOCOL = 1  # of rdrbench_worker.py
@@ -186,12 +188,13 @@ def own_gpu(needed: bool) -> dict[str, str]:
 
 @cache  # the lock is kept until this process ends
 def _locked_gpu() -> int | None:
+    if sys.platform == "win32":
+        return None
     for number, _ in enumerate(sorted(Path("/dev").glob("nvidia[0-9]*"))):
         path = Path(tempfile.gettempdir()) / f"rdrbench-gpu-{os.getuid()}-{number}"
-        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return number
-        except OSError:
-            os.close(lock)
+        file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with suppress(BlockingIOError):
+            if lock(file):
+                return number
+        os.close(file)
     return None

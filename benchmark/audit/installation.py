@@ -146,7 +146,7 @@ def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
 
     return [
         ("processor", machine()),
-        ("memory", f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.1f} GB"),
+        ("memory", _memory()),
         ("system", platform.platform()),
         ("Python", f"{platform.python_version()}, {sys.executable}"),
         ("PIL", imaging_library()),
@@ -155,6 +155,12 @@ def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
         ("datasets", places(data_folders(data_dir))),
         ("cache", places([cache_folder()])),
     ]
+
+
+def _memory() -> str:
+    if sys.platform == "win32":
+        return "unknown"
+    return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.1f} GB"
 
 
 def _of_codec(name: str) -> Availability:

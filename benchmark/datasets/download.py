@@ -1,6 +1,5 @@
 """Downloads of files and archives, resumed and verified: the only module that uses a network."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 from benchmark.errors import Unavailable
 from benchmark.system.atomic import write_file
 from benchmark.system.digest import file_sha256
+from benchmark.system.locks import lock
 
 TIMEOUT_SECONDS = 60.0  # without a byte
 CHUNK_BYTES = 1 << 18
@@ -185,7 +185,7 @@ def _reason(error: Exception) -> str:
 def _opened_alone(part: Path) -> Iterator[BufferedRandom]:
     with part.open("a+b") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file.fileno())
         except BlockingIOError:
             raise Unavailable(f"{part} is being downloaded by another process: wait") from None
         if not part.exists() or not os.path.samestat(os.fstat(file.fileno()), part.stat()):

@@ -13,7 +13,6 @@ the shard that names them, and that when `append` returns. A damaged shard is le
 warning: its rows count as to do.
 """
 
-import fcntl
 import json
 import os
 import warnings
@@ -41,6 +40,7 @@ from benchmark.rows.versions import (
 from benchmark.system.atomic import write_results
 from benchmark.system.bundled import begin_with_bundled
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, is_regular, read_regular
+from benchmark.system.locks import lock
 
 Row = dict[str, Any]
 
@@ -186,7 +186,7 @@ class Store(StreamFolder, RunRecords):
 
     def compact(self) -> None:
         """Merge small shards into one, unless another run is reading or doing the same."""
-        with self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB) as locked:
+        with self._lock() as locked:
             small = [path for path in self._paths() if _row_count(path) < SMALL_SHARD_ROWS]
             if not locked or len(small) < 2:
                 return
@@ -203,7 +203,7 @@ class Store(StreamFolder, RunRecords):
         Bundled ones stay, and so do all in a folder that may only be read or that others read.
         """
         moved = []
-        with self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB) as locked, suppress(OSError):
+        with self._lock() as locked, suppress(OSError):
             for path in sorted(self._damaged if locked else ()):
                 if not path.name.startswith(SHIPPED):
                     moved.append(set_aside(path, self.folder))
@@ -221,7 +221,7 @@ class Store(StreamFolder, RunRecords):
     def _read(self, columns: list[str] | None, shipped: bool = False) -> pa.Table:
         names, shared = _columns(columns)
         # Locked, so that no shard is put away between listing and reading.
-        with _system_allocator(), self._lock(fcntl.LOCK_SH):
+        with _system_allocator(), self._lock(shared=True):
             try:
                 tables = [self._readable(path, names, shared) for path in self._paths(shipped)]
             except OSError as error:
@@ -251,15 +251,14 @@ class Store(StreamFolder, RunRecords):
         return write_shard(self._shards, table.select(kept), bundled)
 
     @contextmanager
-    def _lock(self, kind: int) -> Iterator[bool]:
+    def _lock(self, shared: bool = False) -> Iterator[bool]:
         """Lock the shards; yields False where another has the lock or there is none."""
         with ExitStack() as closed:
             try:
                 handle = os.open(self._shards, os.O_RDONLY)
                 closed.callback(os.close, handle)
-                fcntl.flock(handle, kind)
-                locked = True
-            except OSError:  # nothing stored yet, taken, or a file system without locks
+                locked = lock(handle, shared=shared)
+            except OSError:  # nothing stored yet, or taken
                 locked = False
             yield locked
 

@@ -6,12 +6,13 @@ it has started. What it prints on standard error is read and forgotten, except f
 
 import json
 import os
-import select
 import struct
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from fcntl import fcntl
+from multiprocessing.connection import wait
 from pathlib import Path
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from threading import Thread
 from time import monotonic
 from typing import Any
@@ -24,6 +25,7 @@ from benchmark.system.programs import (
     ending,
     idle_launcher,
     order_of,
+    require_posix,
 )
 
 MAGIC = b"RDRW"
@@ -51,17 +53,9 @@ class Conversation:
         self._closing = ExitStack()
         own = self._closing.enter_context(private_folder())
         pipes = [own / name for name in ("in", "out", "err")]
-        for pipe in pipes:
-            os.mkfifo(pipe, 0o600)
-        # With both ends open here, opening waits for nobody; the others report an end once they
-        # have had a writer.
-        self._requests = os.open(pipes[0], os.O_RDWR | os.O_NONBLOCK)
-        self._answers = os.open(pipes[1], os.O_RDONLY | os.O_NONBLOCK)
-        errors = os.open(pipes[2], os.O_RDONLY | os.O_NONBLOCK)
+        self._requests, self._answers, errors = _opened(pipes)
         for descriptor in (self._requests, self._answers):
             self._closing.callback(os.close, descriptor)
-            with suppress(OSError):  # more than the system allows
-                fcntl(descriptor, SET_PIPE_SIZE, PIPE_BYTES)
         self._launcher = idle_launcher()
         self._launcher.start(order_of(command, folder, environment, pipes, NO_LIMIT))
         self._listener = Thread(target=self._listen, args=(errors,), daemon=True)
@@ -107,27 +101,27 @@ class Conversation:
     def _send(self, data: bytes, end: float) -> None:
         rest = memoryview(data)
         while rest:
-            self._wait(self._requests, select.POLLOUT, end)
+            self._wait(self._requests, EVENT_WRITE, end)
             with suppress(BlockingIOError):
                 rest = rest[os.write(self._requests, rest[:PIPE_BYTES]) :]
 
     def _receive(self, count: int, end: float) -> bytes:
         data = bytearray()
         while len(data) < count:
-            self._wait(self._answers, select.POLLIN, end)
+            self._wait(self._answers, EVENT_READ, end)
             with suppress(BlockingIOError):
                 if not (block := os.read(self._answers, min(PIPE_BYTES, count - len(data)))):
-                    self._wait(self._launcher.answers, select.POLLIN, end)
+                    self._wait(self._launcher.answers, EVENT_READ, end)
                     raise ProgramFailed(self._ended())
                 data += block
         return bytes(data)
 
     def _wait(self, descriptor: int, event: int, end: float) -> None:
         """Wait for an event of a pipe; raise `ProgramFailed` where the program has ended."""
-        ready = select.poll()
-        ready.register(descriptor, event)
-        ready.register(self._launcher.answers, select.POLLIN)
-        events = dict(ready.poll(max(0, 1000 * (end - monotonic()))))
+        with DefaultSelector() as ready:
+            for awaited, kind in {self._launcher.answers: EVENT_READ, descriptor: event}.items():
+                ready.register(awaited, kind)
+            events = {key.fd for key, _ in ready.select(max(0, end - monotonic()))}
         if not events:
             raise TimeoutError
         if descriptor not in events:
@@ -144,10 +138,8 @@ class Conversation:
         return f"{self.name} {ending(code)}{self._said()}"
 
     def _listen(self, errors: int) -> None:
-        ready = select.poll()
-        ready.register(errors, select.POLLIN)
         with suppress(OSError):
-            while ready.poll() and (block := os.read(errors, PIPE_BYTES)):
+            while wait([errors]) and (block := os.read(errors, PIPE_BYTES)):
                 self._printed = (self._printed + block)[-STDERR_KEPT_CHARACTERS:]
         os.close(errors)
 
@@ -155,3 +147,22 @@ class Conversation:
         """Return the last line that it printed: of a traceback, the exception."""
         lines = self._printed.decode(errors="replace").strip().split("\n")
         return f"; it said: {' '.join(lines[-1].split())}" if lines[-1] else ""
+
+
+def _opened(pipes: Sequence[Path]) -> list[int]:
+    """Make the pipes of requests, answers and errors, and return a descriptor of each."""
+    require_posix()
+    if sys.platform == "win32":
+        return []
+    import fcntl
+
+    for pipe in pipes:
+        os.mkfifo(pipe, 0o600)
+    # With both ends of the requests open here, opening waits for nobody; the others report an end
+    # once they have had a writer.
+    modes = os.O_RDWR, os.O_RDONLY, os.O_RDONLY
+    opened = [os.open(pipe, mode | os.O_NONBLOCK) for pipe, mode in zip(pipes, modes, strict=True)]
+    for descriptor in opened[:2]:
+        with suppress(OSError):  # more than the system allows
+            fcntl.fcntl(descriptor, SET_PIPE_SIZE, PIPE_BYTES)
+    return opened

@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import struct
+import sys
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,7 +40,10 @@ def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
         root = os.path.realpath(within)
         if os.path.commonpath([root, place]) != root:
             raise OSError(errno.ELOOP, f"it is a link that leads out of {within}", str(path))
-    handle = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if sys.platform == "win32":
+        handle = os.open(place, os.O_RDONLY | os.O_BINARY)
+    else:
+        handle = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "it is no regular file", str(path))

@@ -13,7 +13,6 @@ reaches. Standard library alone: they start within .05 s.
 import errno
 import marshal
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -23,10 +22,12 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, NamedTuple
 
+if sys.platform != "win32":
+    import resource
+
 PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36  # in linux/prctl.h
 NAME = b"bench-launcher"  # `pkill python` is meant for those that it works for
 MOST_GENERATIONS = 1000
-IS_LINUX = sys.platform == "linux"
 
 
 class Order(NamedTuple):
@@ -41,7 +42,7 @@ class Order(NamedTuple):
 
 def main() -> None:
     """Serve orders until standard input is closed; on Linux, guard who does."""
-    if not IS_LINUX:
+    if sys.platform != "linux":
         _serve()
         return
     _control(PR_SET_NAME, NAME)
@@ -82,7 +83,11 @@ def _listen(orders: "SimpleQueue[Any]") -> None:
 
 def _run(order: Order) -> tuple[int, int]:
     """Return the exit code of a program, or 0 and why it cannot be started, an error number."""
-    if IS_LINUX:  # what this process, and those that it starts, may write to a file; it writes none
+    if sys.platform == "win32":  # where nothing starts this process
+        return 0, errno.ENOSYS
+    if (
+        sys.platform == "linux"
+    ):  # what this process, and those that it starts, may write to a file; it writes none
         _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
         limit = order.largest_file_bytes
         limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
@@ -107,12 +112,16 @@ _running: list[int] = []  # the program's process group
 
 
 def _end_group() -> None:
+    if sys.platform == "win32":
+        return
     with suppress(IndexError, ProcessLookupError, PermissionError):
         os.killpg(_running.pop(), signal.SIGKILL)
 
 
 def _end_children() -> None:
     """Kill and collect children, those adopted meanwhile too, until there are none."""
+    if sys.platform == "win32":
+        return
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
     for _ in range(MOST_GENERATIONS):
         killed = []

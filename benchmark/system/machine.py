@@ -52,7 +52,8 @@ def machine() -> str:
 def _speed() -> int:
     """Return the speed of a core in steps of a quarter; measured once after each boot."""
     (boot,) = _lines(Path("/proc/sys/kernel/random/boot_id"))[:1] or ["unknown"]
-    kept = Path(tempfile.gettempdir()) / f"rdrbench-speed-{os.getuid()}-{boot}"
+    user = os.getuid() if hasattr(os, "getuid") else ""  # whose folder it is
+    kept = Path(tempfile.gettempdir()) / f"rdrbench-speed-{user}-{boot}"
     try:
         return int(read_regular(kept, 20))
     except (OSError, ValueError):

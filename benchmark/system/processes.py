@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import active_children
@@ -13,7 +14,9 @@ from types import FrameType
 from typing import NamedTuple
 
 GRACE_SECONDS = 5.0
-OF_THE_TERMINAL = (signal.SIGINT, signal.SIGHUP)
+OF_THE_TERMINAL = [signal.SIGINT]
+if sys.platform != "win32":
+    OF_THE_TERMINAL += [signal.SIGHUP]
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -37,12 +40,20 @@ def work_for(descriptor: int, work: Callable[[], None]) -> None:
 
 
 def _end_with(descriptor: int) -> None:
+    if sys.platform == "win32":  # where no worker is started
+        return
     hung_up = select.poll()
     hung_up.register(descriptor, 0)  # a hang-up is always reported
     hung_up.poll()
     os.kill(os.getpid(), signal.SIGTERM)
     sleep(GRACE_SECONDS)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def lead_group() -> None:
+    """Make this process the leader of a process group, to be ended with all that it starts."""
+    if sys.platform != "win32":
+        os.setpgid(0, 0)
 
 
 class Started(NamedTuple):
@@ -69,6 +80,8 @@ def end_tree(process_id: int, ended: Callable[[float], bool], grace_seconds: flo
     ended: waits so many seconds, and returns whether the process has ended. Its process group,
     which it leads, is killed as well; without /proc, what it started in others is left.
     """
+    if sys.platform == "win32":
+        return
     gone = suppress(ProcessLookupError, PermissionError)
     below = descendants(process_id)
     with gone:
@@ -97,6 +110,9 @@ def _start(process_id: int) -> str | None:
 @contextmanager
 def terminal_blocked() -> Iterator[None]:
     """Keep Ctrl-C and the end of the terminal from processes that are started in the block."""
+    if sys.platform == "win32":
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_THE_TERMINAL)
     try:
         yield
@@ -106,7 +122,7 @@ def terminal_blocked() -> Iterator[None]:
 
 def interrupt_at_hang_up() -> None:
     """Raise `KeyboardInterrupt` at the end of the terminal, unless it is ignored (`nohup`)."""
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
+    if sys.platform == "win32" or signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
         return
     terminals = [number for number in range(3) if os.isatty(number)]
 
@@ -126,8 +142,12 @@ def passed_on() -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether SIGINT or SIGTERM came; for the main thread.
 
     While processes of `multiprocessing` work for this one, it reaches them and this one keeps
-    waiting. While none does, it is a `KeyboardInterrupt`, until the work sets other handlers.
+    waiting. While none does, it is a `KeyboardInterrupt`, until the work sets other handlers; on
+    Windows, always.
     """
+    if sys.platform == "win32":
+        yield lambda: False
+        return
     reading, writing = os.pipe()
     for end in (reading, writing):
         os.set_blocking(end, False)

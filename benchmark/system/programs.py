@@ -15,6 +15,7 @@ from pathlib import Path
 from time import monotonic
 
 from benchmark.errors import ProgramFailed, Reason, Unavailable, UsageError
+from benchmark.registry import require_packages
 from benchmark.system.launcher import Order
 from benchmark.system.private_folder import private_folder
 
@@ -25,6 +26,15 @@ WITH_LAUNCHER = "was ended with the process that had started it"  # predicate of
 STDERR_KEPT_CHARACTERS = 2000
 LARGEST_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; more is a program that went astray
 MOST_OUTPUT_BYTES = 1 << 20  # of text; a picture on standard output has a limit of its own
+
+
+def require_posix() -> None:
+    """Raise `Unavailable` on Windows, where processes that outlive their parent are not ended."""
+    if sys.platform == "win32":
+        raise Unavailable(
+            "this needs Linux or macOS: Windows can rank, draw and check stored results, and its "
+            "Subsystem for Linux can measure and decode"
+        )
 
 
 def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
@@ -43,11 +53,12 @@ def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
 
 def packaged_ffmpeg(who: str) -> Path:
     """Return the program in imageio-ffmpeg; `Unavailable`, on behalf of `who`, if there is none."""
+    require_packages(who, ["imageio_ffmpeg"])
     try:
         from imageio_ffmpeg import get_ffmpeg_exe
 
         return Path(get_ffmpeg_exe())
-    except (ImportError, RuntimeError) as error:
+    except RuntimeError as error:
         remedy = "install a wheel of the Python package imageio-ffmpeg that contains one"
         raise Unavailable(f"{who} needs an ffmpeg: {remedy}") from error
 
@@ -118,6 +129,7 @@ class Launcher:
     """A process of `launcher.py`, which runs a program at a time and is kept for the next."""
 
     def __init__(self) -> None:
+        require_posix()
         _ALL.add(self)
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(SCRIPT)],
@@ -204,7 +216,8 @@ def _forget_all() -> None:
     _IDLE.clear()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_forget_all)
 
 
 def read_written(file: Path, program: str | Path, most_bytes: int, where: str = "") -> bytes:
@@ -233,7 +246,7 @@ def ending(code: int) -> str:
     >>> ending(-11), ending(3)
     ('was killed by SIGSEGV', 'ended with exit code 3')
     """
-    if code == -signal.SIGXFSZ:
+    if sys.platform != "win32" and code == -signal.SIGXFSZ:
         return f"was stopped: it wrote more than {LARGEST_FILE_BYTES} bytes to a file"
     if code >= 0:
         return f"ended with exit code {code}"

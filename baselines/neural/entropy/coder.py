@@ -9,11 +9,19 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import constriction
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.errors import CorruptStream, Unavailable
+
+try:
+    import constriction
+
+    AnsCoder = constriction.stream.stack.AnsCoder
+    Categorical = constriction.stream.model.Categorical
+    Uniform = constriction.stream.model.Uniform
+except ImportError:  # it has no wheel for every machine
+    from baselines.neural.entropy.ans import AnsCoder, Categorical, Uniform
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,7 +125,7 @@ class Encoder:
 
     def finish(self) -> bytes:
         """Return the bytes of all symbols added so far."""
-        coder = constriction.stream.stack.AnsCoder(np.array([FIRST_STATE], np.uint32))
+        coder = AnsCoder(np.array([FIRST_STATE], np.uint32))
         for run in reversed(self._runs):
             coder.encode_reverse(*run)
         return bytes(coder.get_compressed()[::-1].astype(">u4").tobytes().lstrip(b"\0"))
@@ -132,7 +140,7 @@ class Decoder:
         _require_exact_coder()
         padding = bytes(-len(data) % WORD_BYTES)
         words = np.frombuffer(padding + data, ">u4")[::-1].astype(np.uint32)
-        self._coder = constriction.stream.stack.AnsCoder(words)
+        self._coder = AnsCoder(words)
 
     def take(self, distributions: Distributions, indices: Integers) -> NDArray[np.int16]:
         """Return the next symbols, int16, in the shape of `indices`; raises `CorruptStream`."""
@@ -192,13 +200,13 @@ def _model(frequencies: Integers) -> Any:
     # constriction gives each of n entries 1 of 2^24 and shares out the rest in proportion to these
     # numbers: they sum to that rest, so that the factor is 1 and nothing is ever rounded.
     shares = frequencies.astype(np.float64) * 2 ** (PRECISION - FREQUENCY_BITS) - 1
-    return constriction.stream.model.Categorical(shares, perfect=False, lazy=False)
+    return Categorical(shares, perfect=False, lazy=False)
 
 
 @cache
 def _each() -> Any:
     """Return the model of symbols that come with a row of `_shares` each."""
-    return constriction.stream.model.Categorical(perfect=False)
+    return Categorical(perfect=False)
 
 
 def _shares(frequencies: Integers) -> NDArray[np.float64]:
@@ -221,13 +229,13 @@ def _class_model() -> Any:
 
 @cache
 def _uniform(bits: int) -> Any:
-    return constriction.stream.model.Uniform(1 << bits)
+    return Uniform(1 << bits)
 
 
 @cache
 def _require_exact_coder() -> None:
     """Raise `Unavailable` if this constriction does not code as the format says."""
-    coder = constriction.stream.stack.AnsCoder()
+    coder = AnsCoder()
     symbols = np.array([1, 0, 3, 1, 2, 2, 1, 3], np.int32)
     coder.encode_reverse(symbols, _model(np.array([1, 65000, 500, 35])))
     if coder.get_compressed().tolist() != [4143968256, 4196626729, 1]:

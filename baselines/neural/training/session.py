@@ -1,6 +1,5 @@
 """Runs of a command, trained in part or to the end with loss curves, and their time left."""
 
-import fcntl
 import os
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -23,6 +22,7 @@ from baselines.neural.training.run_folder import JOURNAL, Journal, load_state, r
 from baselines.neural.training.workers import Launch
 from benchmark.codec import Pixels
 from benchmark.errors import BenchError, UsageError
+from benchmark.system.locks import lock
 from benchmark.system.machine import commit
 from benchmark.system.processes import passed_on
 
@@ -162,12 +162,10 @@ def _locked(folder: Path) -> Iterator[None]:
     """Keep other commands from training in the folder; the lock ends with the process."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(handle)
     except BlockingIOError:
         os.close(handle)
         raise UsageError(f"{folder} is being trained by another process") from None
-    except OSError:  # a file system without locks
-        pass
     try:
         yield
     finally:

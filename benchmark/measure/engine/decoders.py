@@ -1,6 +1,5 @@
 """Decode streams in fresh processes that get the name of a codec and bytes, and nothing else."""
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -13,6 +12,7 @@ from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.errors import Unavailable
 from benchmark.measure.engine.workers import TICK_SECONDS, Lost, WorkerProcess
 from benchmark.measure.execute import Failed, failed_by
+from benchmark.system.processes import lead_group
 from benchmark.system.settings import DEVICE
 
 
@@ -96,7 +96,7 @@ def decode_all(
 
 def _serve(connection: Connection, spec: CodecSpec) -> None:
     """Serve streams in a decoder's process until the end of the pipe."""
-    os.setpgid(0, 0)  # so that it can be ended with all that it started
+    lead_group()  # so that it can be ended with all that it started
     try:
         codec = load_codec(spec)
     except Exception as error:

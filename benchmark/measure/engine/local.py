@@ -5,7 +5,6 @@ A worker that dies takes only its present cell with it: that cell is a failed ro
 and another worker continues. So it is with a worker that is ended because its cell takes too long.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from benchmark.measure.workbench import (
 )
 from benchmark.plan.cells import Cell, Rescore, Task
 from benchmark.system.machine import Gpu, gpus
+from benchmark.system.processes import lead_group
 
 # Of a GPU: it serves a worker while another codes entropy on the CPU; alone where time is measured.
 USUAL_WORKERS, MOST_WORKERS = 2, 4
@@ -205,7 +205,7 @@ def serve(
             connection.send(Begun(stage))
 
     if limited := conditions.timeout_seconds is not None:
-        os.setpgid(0, 0)
+        lead_group()
     # OpenBLAS maps its buffer here; where memory has run out, it would ask for it without end.
     np.ones((512, 512), np.float32) @ np.ones(512, np.float32)
     bench: Workbench | None = None

@@ -5,9 +5,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from multiprocessing import forkserver, get_context, resource_tracker, util
+from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from time import monotonic
@@ -17,8 +16,13 @@ from benchmark.errors import BenchError, UsageError
 from benchmark.measure.execute import Failed, Stage
 from benchmark.system.private_folder import mark_as_own, sweep
 from benchmark.system.processes import end_tree, terminal_blocked, work_for
-from benchmark.system.programs import ending
+from benchmark.system.programs import ending, require_posix
 from benchmark.system.settings import worker_environment
+
+if sys.platform == "win32":
+    from multiprocessing.context import SpawnContext as WorkerContext
+else:
+    from multiprocessing.context import ForkServerContext as WorkerContext
 
 SAFE_PATH = "PYTHONSAFEPATH"
 TICK_SECONDS = 1.0
@@ -30,14 +34,15 @@ LOADING_SECONDS = 60.0
 
 
 @cache
-def worker_context() -> ForkServerContext:
+def worker_context() -> WorkerContext:
     """Return the context that starts workers; the first call begins to load what they need.
 
     A server process imports that once (`preload`) and forks workers off itself. Temporary folders
     of processes that were killed earlier are removed. Raises `UsageError` where $TMPDIR has too
-    long a path.
+    long a path, `Unavailable` on Windows.
     """
-    context = get_context("forkserver")
+    require_posix()
+    context = WorkerContext()
     context.set_forkserver_preload([f"{__package__}.preload"])
     mark_as_own(Path(util.get_temp_dir()))  # at once: a kill before it leaves the folder for ever
     with _without_current_folder():

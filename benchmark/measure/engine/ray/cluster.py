@@ -162,6 +162,6 @@ def end_with_head(head: Head) -> None:
     def watch() -> None:
         while not head.is_lost():
             sleep(RETRY_SECONDS)
-        os.kill(os.getpid(), signal.SIGKILL)  # whatever its other threads are at
+        os.kill(os.getpid(), 9)  # SIGKILL, whatever its other threads are at
 
     Thread(target=watch, daemon=True).start()

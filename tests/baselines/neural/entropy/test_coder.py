@@ -5,7 +5,6 @@ import math
 import tracemalloc
 from itertools import pairwise
 
-import constriction
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -221,12 +220,10 @@ def test_distributions_of_symbols_that_are_none_are_refused(symbols, frequencies
 
 
 def test_a_coder_with_other_arithmetic_is_refused(monkeypatch):
-    original = constriction.stream.model.Categorical
+    original = coder.Categorical
     coder._require_exact_coder.cache_clear()
     monkeypatch.setattr(
-        constriction.stream.model,
-        "Categorical",
-        lambda shares, **options: original(shares + 40.0, **options),
+        coder, "Categorical", lambda shares, **options: original(shares + 40.0, **options)
     )
     with pytest.raises(Unavailable, match="constriction"):
         distributions([(0, [30000, 35536])])

@@ -1,0 +1,86 @@
+"""The entropy coder without constriction, beside constriction: the same bytes."""
+
+from contextlib import contextmanager
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from baselines.neural.entropy import ans, coder
+from baselines.neural.entropy.coder import Decoder, Encoder
+from support.entropy.reference_coder import distributions
+from support.metrics.cases import in_new_python
+
+CACHED = (coder._each, coder._class_model, coder._uniform, coder._require_exact_coder)
+NAMES = ("AnsCoder", "Categorical", "Uniform")
+
+
+@contextmanager
+def in_python():
+    """Have the coder of this module work without constriction."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in NAMES:
+            patch.setattr(coder, name, getattr(ans, name))
+        for function in CACHED:
+            function.cache_clear()
+        yield
+    for function in CACHED:
+        function.cache_clear()
+
+
+@st.composite
+def any_message(draw: st.DrawFn):
+    """Tables, rows and symbols (some escape), and symbols with frequencies of their own."""
+    cuts = draw(st.sets(st.integers(1, 65535), min_size=1, max_size=20))
+    tables = [(-3, [b - a for a, b in pairwise([0, *sorted(cuts), 65536])]), (0, [65535, 1])]
+    symbols = draw(st.lists(st.integers(-9, 30) | st.integers(-32768, 32767), max_size=60))
+    rows = np.array([n % 2 for n in symbols], np.uint8)
+    skewed = draw(st.lists(st.integers(1, 2**24 - 3), max_size=9))
+    frequencies = np.array([[1, n, 2**24 - 1 - n - 1, 1] for n in skewed]).reshape(-1, 4)
+    return tables, np.array(symbols, np.int32), rows, frequencies
+
+
+def coded(message) -> bytes:
+    """Return the bytes of a message, from which it was decoded again."""
+    tables, symbols, rows, frequencies = message
+    each, known = np.arange(len(frequencies)) % 4, distributions(tables)
+    encoder = Encoder()
+    encoder.add(symbols, known, rows)
+    encoder.add_each(each, frequencies)
+    decoder = Decoder(data := encoder.finish())
+    assert decoder.take(known, rows).tolist() == symbols.tolist()
+    assert decoder.take_each(frequencies).tolist() == each.tolist()
+    decoder.finish()
+    return data
+
+
+@settings(max_examples=100, deadline=None)
+@given(any_message())
+def test_both_coders_write_the_same_bytes(message):
+    pytest.importorskip("constriction")
+    expected = coded(message)
+    with in_python():
+        assert coded(message) == expected
+
+
+STREAMS = """
+import sys
+sys.modules |= {"constriction": None}
+from hashlib import sha256
+import numpy as np
+from benchmark.codec_spec import load_codec, parse_codec, resolve
+y, x = np.mgrid[:64, :96]
+pixels = np.stack([x * 2, y * 3, (x * y) // 30 + (x ^ y) % 17], 2).astype(np.uint8)
+for name in ("ours", "hyperprior:weights=matched", "elic"):
+    codec = load_codec(resolve(parse_codec(name))[0])
+    data = codec.encode(pixels, codec.sweep[-1])
+    print(sha256(data).hexdigest(), sha256(codec.decode(data).tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_bundled_networks_code_the_same_without_constriction():
+    without = in_new_python(STREAMS)
+    assert without == in_new_python(STREAMS.replace('|= {"constriction": None}', ""))

@@ -1,0 +1,45 @@
+"""`bench` where everything that Windows lacks is gone: stored results are read, nothing measured."""
+
+import subprocess
+import sys
+
+import pytest
+
+from support.checkout import ROOT
+
+STORED = ROOT / "results"
+REPORT = f"report --dataset sample --results {STORED} --out report"
+WITHOUT = """
+import concurrent.futures, ctypes, logging.handlers, multiprocessing.connection, os, pathlib, pty
+import selectors, shutil, signal, ssl, subprocess, sys, tarfile, tempfile, urllib.request, webbrowser
+import multiprocessing.forkserver, multiprocessing.util, zipfile
+import matplotlib, numpy, pandas, PIL.Image, pyarrow.parquet, rich.console, seaborn, typer
+sys.platform = "win32"
+sys.modules |= dict.fromkeys(("fcntl", "resource", "pwd", "grp", "termios", "pty"))
+for name in "fork killpg setpgid getuid register_at_fork mkfifo sysconf sched_getaffinity".split():
+    delattr(os, name)
+for name in "SIGHUP SIGKILL SIGXFSZ pthread_sigmask".split():
+    delattr(signal, name)
+os.O_BINARY = 0
+from benchmark.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("run --codecs jpeg", 2, "Linux or macOS"),
+        (f"rank --dataset sample --at bpp=.3 --results {STORED}", 0, "jpeg"),
+        pytest.param(REPORT, 0, "report.md", marks=pytest.mark.slow),
+        pytest.param("list", 0, "jpeg", marks=pytest.mark.slow),
+        pytest.param("doctor", 0, "unknown", marks=pytest.mark.slow),
+    ],
+)
+def test_windows_reads_stored_results_and_says_what_it_cannot(tmp_path, command, code, said):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, *command.split()],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
