@@ -29,6 +29,8 @@ def test_every_dependency_is_locked_at_a_version_that_it_allows():
     for requirement in map(Requirement, [*asked, *project["build-system"]["requires"]]):
         if requirement.name == "rdrbench":  # an extra that another one includes
             continue
+        if requirement.marker and not requirement.marker.evaluate({"python_version": "3.11"}):
+            continue
         assert locked[requirement.name] in requirement.specifier, requirement
 
 

@@ -1,4 +1,4 @@
-"""`bench` where everything that Windows lacks is gone: stored results are read, nothing measured."""
+"""`bench` without what Windows lacks: stored results are read, nothing is measured."""
 
 import subprocess
 import sys
@@ -11,8 +11,8 @@ STORED = ROOT / "results"
 REPORT = f"report --dataset sample --results {STORED} --out report"
 WITHOUT = """
 import concurrent.futures, ctypes, logging.handlers, multiprocessing.connection, os, pathlib, pty
-import selectors, shutil, signal, ssl, subprocess, sys, tarfile, tempfile, urllib.request, webbrowser
-import multiprocessing.forkserver, multiprocessing.util, zipfile
+import selectors, shutil, signal, ssl, subprocess, sys, tarfile, tempfile, urllib.request
+import multiprocessing.forkserver, multiprocessing.util, webbrowser, zipfile
 import matplotlib, numpy, pandas, PIL.Image, pyarrow.parquet, rich.console, seaborn, typer
 sys.platform = "win32"
 sys.modules |= dict.fromkeys(("fcntl", "resource", "pwd", "grp", "termios", "pty"))
