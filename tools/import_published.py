@@ -1,11 +1,11 @@
-"""Import of published numbers: a csv of them to points.csv, the same under protocol ids.
+"""Import of published numbers: two csv of them to the registry, a file for each paper.
 
-    tools/import_published.py published.csv results/published/points.csv
+    tools/import_published.py published.csv published_more.csv results/published
 
 It writes complexity.csv beside that: seconds, memory and parameters, which no csv has, from the
 table below.
 
-The source has free text where rules belong; the tables below say what each text stands for. Nothing
+The first csv has free text where rules belong; the tables below say what each text stands for. Nothing
 is guessed: a row that no entry covers ends the program. docs/protocol.md defines the ids. Where the
 text alone does not decide, the code that made the number does:
 
@@ -23,10 +23,43 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from benchmark.figures.table import csv_text
+from benchmark.published.points import PublishedPoint, slug
+from benchmark.published.registry import Paper, series_of, write_paper
 from benchmark.system.atomic import write_file
 
 Row = Mapping[str, str]
+
+# Beginning of a source's title -> file of the registry; others are files of their repository.
+FILES = {
+    "HiFiC official": "hific",
+    "CompressAI results: ": "compressai",
+    "CompressAI results (values": "compressai-papers",
+    "CompressAI results": "compressai-clic",
+    "TFC results": "tfc-tecnick",
+    "tensorflow/compression": "tfc",
+    "LIC_TCM authors": "vtm-of-tcm",
+    "a reader in an issue of STF": "stf-reader",
+    "Yiozolm": "yiozolm", "GLLMM": "gllmm", "Cheng2020": "cheng2020", "FTIC": "ftic",
+    "LALIC": "lalic", "QVRF": "qvrf", "EVC": "evc", "LIC-HPCM": "hpcm", "SGA": "sga",
+    "LIC_TCM official": "tcm", "ChWDTA": "chwdta", "SegPIC": "segpic", "C3": "c3",
+    "Coarse2Fine": "coarse2fine",
+}  # fmt: skip
+DOIS = {
+    "crdr": "10.1109/WACV57701.2024.00288",
+    **{
+        name: f"10.48550/arXiv.{number}"
+        for name, number in {
+            "hific": "2006.09965", "neuralcompression": "2301.11189", "elic": "2203.10886",
+            "compressai": "2011.03029", "mric-figure": "2212.13824", "tcm": "2303.14978",
+            "mlic": "2211.07273", "stf": "2203.08450", "c3": "2312.02753",
+            "cool-chic": "2212.05458", "lossy-vae": "2302.08899", "coin": "2103.03123",
+            "coinpp": "2201.12904", "entroformer": "2202.05492", "invcompress": "2108.03690",
+        }.items()
+    },
+}  # fmt: skip
 
 PROGRAMS = ("JPEG", "JPEG2000", "WebP", "AV1", "BPG", "HM", "VTM")  # their decoders give 8 bits
 
@@ -215,7 +248,7 @@ OWN_OF_DIFFEIC = ("DiffEIC", "RDEIC-2", "RDEIC-5")
 
 
 def converted(row: Row) -> dict[str, str]:
-    """Return a row of the source as a row of points.csv.
+    """Return a row of the source as a row of the table of points.
 
     Raises `ValueError` where no entry of the tables covers it.
     """
@@ -298,11 +331,53 @@ def _rate_protocol(row: Row, repository: str) -> str:
     return RATES.get(repository, RATE_REPORTED)
 
 
-def write(rows: Iterable[Row], path: Path) -> int:
-    """Write points.csv, rows in the order of the source; return how many there are."""
-    records = [converted(row) for row in rows]
-    write_file(path, csv_text(records))
-    return len(records)
+def added(row: Row) -> dict[str, str]:
+    """Return a row of the later csv, which has our ids, as a row of the table of points.
+
+    A source that does not state its rule is doubtful, and so is what the csv doubts.
+    """
+    fields = {name: value for name, value in row.items() if name in PublishedPoint.__struct_fields__}
+    unstated = "" if row["rule"] else "the source does not state its rule"
+    return {**fields, "doubt": "; ".join(filter(None, [row["doubt"], unstated]))}
+
+
+def file_name(point: PublishedPoint) -> str:
+    """Return the name of the file of the registry that has a point."""
+    for title, name in FILES.items():
+        if point.source.startswith(title):
+            return name
+    repository = point.reference.removeprefix("github:").partition(":")[0].rpartition("/")[2]
+    return slug(repository) + "-figure" * (point.how == "digitised")
+
+
+def write(rows: Iterable[Row], more: Iterable[Row], folder: Path) -> int:
+    """Write a file for each source, in the order of the sources; return how many points there are.
+
+    more: rows of the later csv, which follow.
+    """
+    more = list(more)
+    records = [*map(converted, rows), *map(added, more)]
+    points = [
+        msgspec.convert({k: v for k, v in row.items() if v}, PublishedPoint, strict=False)
+        for row in records
+    ]
+    licences = {row["reference"]: row["licence_of_repository"] for row in more}
+    files: dict[str, list[PublishedPoint]] = {}
+    for point in points:
+        files.setdefault(file_name(point), []).append(point)
+    for place, (name, mine) in enumerate(files.items()):
+        title = mine[0].source if len({p.source for p in mine}) == 1 else "CompressAI results"
+        write_paper(
+            Paper(
+                title=title,
+                doi=DOIS.get(name, ""),
+                licence=licences.get(mine[0].reference, "").replace("none stated", ""),
+                place=place,
+                series=series_of(mine, title),
+            ),
+            folder / f"{name}.json",
+        )
+    return len(points)
 
 
 def write_complexity(path: Path) -> int:
@@ -317,8 +392,11 @@ def write_complexity(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        raise SystemExit(f"usage: {sys.argv[0]} published.csv points.csv")
-    with Path(sys.argv[1]).open(newline="", encoding="utf-8") as source:
-        write(csv.DictReader(source), Path(sys.argv[2]))
-    write_complexity(Path(sys.argv[2]).with_name("complexity.csv"))
+    if len(sys.argv) != 4:
+        raise SystemExit(f"usage: {sys.argv[0]} published.csv published_more.csv results/published")
+    first, later = (
+        csv.DictReader(Path(name).read_text(encoding="utf-8").splitlines(keepends=True))
+        for name in sys.argv[1:3]
+    )
+    write(first, later, Path(sys.argv[3]))
+    write_complexity(Path(sys.argv[3]) / "complexity.csv")

@@ -16,7 +16,8 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.figures.table import NOTHING, Table
 from benchmark.metrics.measure import Measure
 from benchmark.published.curve_file import NamedCurve, read_curves
-from benchmark.published.points import read_points, select
+from benchmark.published.points import select
+from benchmark.published.registry import read_points
 from benchmark.registry import METRICS
 from benchmark.report.details import gone_sentences
 from benchmark.system.text import counted

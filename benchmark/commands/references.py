@@ -102,10 +102,11 @@ def check(
 def list_published(as_json: bool = False) -> None:
     """Print system, variant, dataset, metric, protocol, origin and count of published points."""
     from benchmark.figures.table import Table
-    from benchmark.published.points import inventory, read_points
+    from benchmark.published.points import inventory
+    from benchmark.published.registry import read_points
 
     headers = ("system", "variant", "dataset", "metric", "protocol", "how", "points")
-    table = Table(headers, tuple(inventory(read_points(Path("results")))), 6)
+    table = Table(headers, tuple(inventory(read_points(Path("results"), doubtful=True))), 6)
     if as_json:
         output.print_json(output.table_for_machines(table)["rows"])
     else:

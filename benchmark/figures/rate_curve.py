@@ -37,7 +37,11 @@ ROOM = 1.12  # factor between the outermost rates and the ends of a logarithmic 
 MOST_TICKS = 7  # on a linear axis of values
 MOST_MARKERS = 14  # on one published curve; some csv files have a hundred points
 HOW = {"measured": "Measured", "recorded": "Recorded (a pack, or bundled rows)"}
-ORIGINS = {"author_csv": "", "table": ", a table", "digitised": ", read from a figure"}
+ORIGINS = {
+    "author_csv": "", "author_json": "", "author_table": "", "author_script": "",
+    "author_thread": ", a thread", "other_paper_plot_file": ", another paper's file",
+    "table": ", a table", "digitised": ", read from a figure",
+}  # fmt: skip
 
 
 MOST_OWN = 3

@@ -29,7 +29,7 @@ from benchmark.published.curves import (
     overlay,
     published_curves,
 )
-from benchmark.published.points import read_points
+from benchmark.published.registry import read_points
 from benchmark.registry import NEIGHBOURS, names_file
 from benchmark.report.details import lines_of
 from benchmark.report.report import PAGE, PICTURES, Report, remove_pictures

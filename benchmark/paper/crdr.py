@@ -40,7 +40,7 @@ from benchmark.paper.request import FigureRequest
 from benchmark.paper.results import PaperFigure, PaperResults, every_measure
 from benchmark.published.curves import Panel, measured_panel
 from benchmark.published.paper_panel import field_panel, paper_panel, too_few
-from benchmark.published.points import read_published
+from benchmark.published.registry import read_published
 
 RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points
 FIELD_RATES = (0.1, 0.2, 0.45)  # bpp, near to points of most networks trained here

@@ -25,8 +25,9 @@ from benchmark.paper.crops import draw_crops
 from benchmark.paper.request import FigureRequest
 from benchmark.paper.results import PaperFigure, PaperResults
 from benchmark.published.curves import Panel, measured_panel, overlays
-from benchmark.published.points import PublishedPoint, chosen_points
+from benchmark.published.points import PublishedPoint
 from benchmark.published.realism_sweep import PlotAtRate, RealismSweep, realism_sweeps
+from benchmark.published.registry import chosen_points
 from benchmark.registry import ANCHORS
 from benchmark.report.details import gone_sentences
 from benchmark.rows.schema import metric_names

@@ -15,7 +15,8 @@ from benchmark.figures.texts import Drawing, files_of
 from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import DatasetContents, dataset_contents, packs_beside, verified_rows
 from benchmark.packs.pack import Pack
-from benchmark.published.points import PublishedPoint, read_points
+from benchmark.published.points import PublishedPoint
+from benchmark.published.registry import read_points
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
 from benchmark.system.atomic import write_files
 

@@ -1,7 +1,6 @@
-"""Published numbers: the csv of points from papers and repositories, typed and selected.
+"""Published numbers: points from papers and repositories, typed and selected.
 
-`results/published/points.csv` is made by `tools/import_published.py`; docs/protocol.md defines its
-protocol ids.
+`registry.py` reads them from `results/published/`; docs/protocol.md defines their protocol ids.
 """
 
 import csv
@@ -15,18 +14,21 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from benchmark.codec_spec import split_unescaped
-from benchmark.errors import StoreError, UnknownName
-from benchmark.published.curve_file import CURVE_FILES, read_curves
-from benchmark.system.bundled import BUNDLED
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.published.curve_file import read_curves
 
-How = Literal["author_csv", "table", "digitised"]  # authors' file, a paper's table, a figure
+# authors' csv, a paper's table, a figure; authors' json, README, script or words in a thread; a file
+# of another paper's plot
+How = Literal[
+    "author_csv", "table", "digitised",
+    "author_json", "author_table", "author_script", "author_thread", "other_paper_plot_file",
+]  # fmt: skip
 # point: of a rate curve; sample: off a plotted line, at a rate of the reader's choice; step: of a
 # realism sweep at one rate, so no part of a rate curve
 Kind = Literal["point", "sample", "step"]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Record = TypeVar("Record", bound=msgspec.Struct)
+DOUBTFUL = "doubtful:"  # before a name: its doubtful points too
 ANY_DATASET, UNSTATED = "any", "unstated"  # of points in a user's own file, who vouches for them
 
 
@@ -49,6 +51,9 @@ class PublishedPoint(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     source: Text  # title
     reference: Text  # repository, file and commit
+    rule: str = ""  # how the source computed it, in its words
+    doubt: str = ""  # why it is not plotted unless asked for
+    doi: str = ""
 
     def __post_init__(self) -> None:
         if not (0 < self.bpp < math.inf and math.isfinite(self.value)):
@@ -63,10 +68,10 @@ class PublishedPoint(msgspec.Struct, frozen=True, kw_only=True):
 def slug(text: str) -> str:
     """Return the text in small letters, digits and hyphens.
 
-    >>> slug("Multi-Realism"), slug("Wei et al.")
-    ('multi-realism', 'wei-et-al')
+    >>> slug("Multi-Realism"), slug("Wei et al."), slug("MLIC++")
+    ('multi-realism', 'wei-et-al', 'mlic-plus-plus')
     """
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", text.lower().replace("+", "-plus")).strip("-")
 
 
 def curve_name(system: str, variant: str) -> str:
@@ -81,47 +86,20 @@ def curve_name(system: str, variant: str) -> str:
 
 
 def parse(text: str, kind: type[Record]) -> tuple[Record, ...]:
-    """Return the rows of a csv whose columns are the fields of `kind`; empty fields are defaults.
+    """Return the rows of a csv whose columns are fields of `kind`; empty fields are defaults.
 
-    Raises `StoreError`, with the line, for other columns and rows that do not fit.
+    The last fields may lack columns. Raises `StoreError`, with the line, for other columns and rows
+    that do not fit.
     """
     reader = csv.DictReader(StringIO(text, newline=""))
     expected = list(kind.__struct_fields__)
-    if reader.fieldnames != expected:
+    if not reader.fieldnames or reader.fieldnames != expected[: len(reader.fieldnames)]:
         raise StoreError(f"it has other columns than {', '.join(expected)}")
     rows = ({name: value for name, value in row.items() if value} for row in reader)
     try:
         return tuple(msgspec.convert(row, kind, strict=False) for row in rows)
     except msgspec.ValidationError as error:
         raise StoreError(f"line {reader.line_num}: {error}") from error
-
-
-def read_published(results: Path, name: str, kind: type[Record]) -> tuple[Record, ...]:
-    """Return the rows of a file of published numbers: the results' own or the project's.
-
-    Raises `StoreError` where it cannot be read.
-    """
-    path = results / "published" / name
-    path = path if path.exists() else BUNDLED / "published" / name
-    try:
-        return parse(read_regular(path, LARGEST_FILE_BYTES).decode(), kind)
-    except (OSError, StoreError, UnicodeDecodeError, csv.Error) as error:
-        why = getattr(error, "strerror", error)
-        raise StoreError(f"{path} cannot be read: {why}") from error
-
-
-def read_points(results: Path) -> tuple[PublishedPoint, ...]:
-    """Return the published points among these results, or those of the project without any."""
-    return read_published(results, "points.csv", PublishedPoint)
-
-
-def chosen_points(results: Path, names: str) -> tuple[PublishedPoint, ...]:
-    """Return the points of what `--published` names, comma-separated: systems, files of curves."""
-    asked = [name.strip().replace("\\,", ",") for name in split_unescaped(names, ",")]
-    files = [name for name in asked if Path(name).suffix in CURVE_FILES]
-    systems = [name for name in asked if name and name not in files]
-    own = [point for file in files for point in points_of_file(Path(file))]
-    return (*(select(read_points(results), systems) if systems else ()), *own)
 
 
 def points_of_file(path: Path) -> list[PublishedPoint]:
@@ -144,28 +122,41 @@ def points_of_file(path: Path) -> list[PublishedPoint]:
 def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[PublishedPoint, ...]:
     """Return the points of the named systems, `system` or `system:variant`; "all" is everything.
 
-    Raises `UnknownName` for a name without points.
+    Doubtful points are those of `doubtful:system` alone. Raises `UnknownName` for a name without
+    points, `UsageError` for one whose points are all doubtful.
     """
     known: dict[str, list[PublishedPoint]] = {}
     for point in points:
         known.setdefault(point.slug, []).append(point)
         known.setdefault(f"{point.slug}:{point.variant}", []).append(point)
+    known["all"] = [*points]
     result: dict[PublishedPoint, None] = {}
     for name in names:
-        if name == "all":
-            return tuple(points)
-        system, colon, variant = name.partition(":")
+        asked = name.removeprefix(DOUBTFUL)
+        system, colon, variant = asked.partition(":")
         key = f"{slug(system)}:{variant}" if colon else slug(system)
         if key not in known:
             variants = [other for other in known if other.startswith(f"{slug(system)}:")]
             systems = sorted({point.slug for point in points})
             raise UnknownName("published system", name, variants if colon and variants else systems)
-        result |= dict.fromkeys(known[key])
+        kept = [point for point in known[key] if not point.doubt or asked != name]
+        if not kept:
+            why = known[key][0].doubt
+            raise UsageError(
+                f"the published points of {name} are doubtful ({why}): {DOUBTFUL}{name} takes them"
+            )
+        result |= dict.fromkeys(kept)
     return tuple(result)
 
 
 def inventory(points: Iterable[PublishedPoint]) -> list[tuple[str, ...]]:
-    """Return system, variant, dataset, metric, protocol, origin and count of points, sorted."""
-    counts = Counter((p.system, p.variant, p.dataset, p.metric, p.protocol, p.how) for p in points)
+    """Return system, variant, dataset, metric, protocol, origin and count of points, sorted.
+
+    A doubtful point's origin says so.
+    """
+    counts = Counter(
+        (p.system, p.variant, p.dataset, p.metric, p.protocol, p.how + ", doubtful" * bool(p.doubt))
+        for p in points
+    )
     ordered = sorted(counts, key=lambda key: (key[0].lower(), *key))
     return [(*key, str(counts[key])) for key in ordered]

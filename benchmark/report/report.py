@@ -40,7 +40,7 @@ from benchmark.figures.texts import Drawing, file_bytes, files_of, names_of
 from benchmark.metrics.measure import Measure, overview_columns
 from benchmark.published.curves import Overlay, Panel, measured_panel, overlays, style_label
 from benchmark.published.curves import left_out as left_out_published
-from benchmark.published.points import chosen_points
+from benchmark.published.registry import chosen_points
 from benchmark.report.details import (
     Gap,
     counts_of,

@@ -12,7 +12,7 @@ from benchmark.figures.table import Table, csv_text
 from benchmark.metrics.measure import Measure
 from benchmark.protocol import protocol_of
 from benchmark.published.agreement import COLUMNS, TOLERANCE_DB, NotCompared, agreements
-from benchmark.published.points import read_points
+from benchmark.published.registry import read_points
 from benchmark.registry import DATASETS, METRICS, metric_class
 
 SHOWN_IMAGES = 3  # of each setting

@@ -10,7 +10,7 @@ from benchmark.figures.style import drawn_as, families, styles
 from benchmark.published.curves import measured_panel, overlay, published_curves
 from benchmark.published.points import select
 from benchmark.rows.store import Store
-from support.figures.published import FID, MS_SSIM, POINTS, PSNR, from_csv
+from support.figures.published import FID, MS_SSIM, POINTS, PSNR, from_registry
 from support.figures.text_boxes import words_in
 from support.rows.measured import row, table
 
@@ -48,7 +48,7 @@ def test_published_points_are_open_markers_on_broken_lines_where_the_csv_has_the
     (axes,) = drawing.figure.axes
     lines = lines_of(axes)
     line = lines["HiFiC"]
-    assert list(zip(*line.get_data(), strict=True)) == from_csv("HiFiC", "", "kodak", "psnr_db")
+    assert list(zip(*line.get_data(), strict=True)) == from_registry("HiFiC", "", "kodak", "psnr_db")
     assert line.get_markerfacecolor() == "white"
     assert line.is_dashed()
     assert (line.get_color(), line.get_marker()) == families()["hific"]
@@ -71,8 +71,8 @@ def test_a_codec_of_ours_and_its_published_curve_look_alike():
 def test_digitised_points_have_bars_as_long_as_their_reading_error():
     drawing = draw(["dirac-100"], mix=True)
     (axes,) = drawing.figure.axes
-    columns = ("bpp", "value", "bpp_error", "value_error")
-    expected = from_csv("DIRAC-100", "", "kodak", "psnr_db", columns)
+    columns = "bpp_error", "value_error"
+    expected = from_registry("DIRAC-100", "", "kodak", "psnr_db", columns)
     assert {point[2:] for point in expected} == {(0.0005, 0.02)}
     ends = {
         tuple(np.round(segment, 9).ravel())
@@ -93,7 +93,7 @@ def test_samples_of_a_drawn_line_are_a_band_without_markers():
     assert line.get_marker() == ""
     (band,) = axes.collections
     corners = band.get_paths()[0].vertices
-    bpp, value = from_csv("IVR", "with U-Net", "kodak", "psnr_db")[0]
+    bpp, value = from_registry("IVR", "with U-Net", "kodak", "psnr_db")[0]
     at = corners[np.isclose(corners[:, 0], bpp), 1]
     assert (at.min(), at.max()) == pytest.approx((value - 0.08, value + 0.08), abs=1e-9)
 

@@ -27,7 +27,7 @@ from support.figures.published import (
     SECONDS_FILE,
     SQUEEZE,
     clic_plots,
-    from_csv,
+    from_registry,
     panel,
 )
 from support.figures.published import kodak_rows as rows
@@ -56,7 +56,7 @@ def test_every_system_has_a_style_of_its_own_and_published_points_that_exist():
 def test_curves_are_the_points_of_the_csv_lowest_rate_first():
     one = panel(PSNR, "clic2020", None, HIGH)
     hific = of(one, "HiFiC")
-    assert [(s.bpp, s.value) for s in hific.points] == from_csv("HiFiC", "", "clic2020", "psnr_db")
+    assert [(s.bpp, s.value) for s in hific.points] == from_registry("HiFiC", "", "clic2020", "psnr_db")
     assert {s.images for s in hific.points} == {428}
     assert not hific.measured
     assert of(one, "CRDR β=0 (published)").points[0].setting == "q=0"
@@ -97,13 +97,13 @@ def test_a_rate_limit_cuts_curves_and_leaves_none_empty():
 
 def test_means_of_the_parts_together_are_what_another_source_has_of_the_whole():
     # read from a figure of another paper, which has a BPG point and a line of VTM of all 428 images
-    ((bpp, value),) = from_csv("BPG", "version 0.9.8", "clic2020", "psnr_db")
+    ((bpp, value),) = from_registry("BPG", "version 0.9.8", "clic2020", "psnr_db")
     bpg = [p for p in POINTS if p.system == "BPG" and p.metric == "psnr_db"]
     merged = whole_set([p for p in bpg if p.variant == "4:4:4 x265"], "clic2020")
     (near,) = [point for point in merged if abs(point.bpp - bpp) < 0.001]
     assert near.value == pytest.approx(value, abs=0.01)  # the reading error
     vtm = of(panel(PSNR, "clic2020", None, HIGH), "VTM")
-    line = from_csv("VTM", "version 20.0", "clic2020", "psnr_db")
+    line = from_registry("VTM", "version 20.0", "clic2020", "psnr_db")
     at_03 = dict(line)[0.3]
     (point,) = [point for point in vtm.points if abs(point.bpp - 0.3) < 0.001]
     assert point.value == pytest.approx(at_03, abs=0.04)  # its reading error
@@ -121,7 +121,7 @@ def test_parts_that_do_not_match_give_nothing():
 
 def test_two_sources_of_one_point_are_one_point():
     curve = of(panel(FID, "clic2020", None, HIGH), "DIRAC steps=100")
-    assert len(from_csv("DIRAC-100", "", "clic2020", "fid")) == 4
+    assert len(from_registry("DIRAC-100", "", "clic2020", "fid")) == 4
     assert [round(point.bpp, 3) for point in curve.points] == [0.088, 0.104, 0.147]
     assert {point.source for point in curve.points} == {"DC-VIC (IEEE Access 2024) Fig. 9"}
 

@@ -15,17 +15,22 @@ from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import check_same_images, left_out, overlay, published_curves
 from benchmark.published.points import PublishedPoint, inventory, parse, select
+from benchmark.published.registry import Paper, read_points, series_of, write_paper
 from benchmark.registry import DATASETS, METRICS, metric_class
 from conftest import SHARED
 from support.bench.lean_process import HEAVY, bench_without
-from support.figures.published import FID, FILE, POINTS, PSNR, from_csv
+from support.figures.published import FID, POINTS, PSNR, RESULTS, from_registry
 
 ROOT = Path(__file__).parents[2]
-TEXT = FILE.read_text(encoding="utf-8")
-SOURCE = SHARED / "data" / "published" / "published.csv"
-needs_source = pytest.mark.skipif(
-    not SOURCE.exists(), reason="needs ../shared/data/published/published.csv"
+SOURCES = [
+    SHARED / "data" / "published" / "published.csv",
+    SHARED / "data" / "published2" / "published_more.csv",
+]
+needs_sources = pytest.mark.skipif(
+    not all(map(Path.exists, SOURCES)), reason="needs ../shared/data/published"
 )
+EVERY = read_points(RESULTS, doubtful=True)
+FIRST = EVERY[:4402]  # of the first collection
 OURS = {metric_class(name).protocol for name in METRICS}
 
 
@@ -43,8 +48,8 @@ def load_importer():
 
 def test_no_row_of_the_source_is_lost_and_no_number_changed():
     """Counts and exact decimal sums, taken from the source with other programs."""
-    assert len(POINTS) == len(set(POINTS)) == 4402
-    assert Counter(p.how for p in POINTS) == {"author_csv": 4223, "digitised": 153, "table": 26}
+    assert len(FIRST) == len(set(FIRST)) == 4402
+    assert Counter(p.how for p in FIRST) == {"author_csv": 4223, "digitised": 153, "table": 26}
     sums = {
         "psnr_db": (1625, 53910.0175357928943468),
         "fid": (302, 7247.0527810024836238),
@@ -53,41 +58,50 @@ def test_no_row_of_the_source_is_lost_and_no_number_changed():
         "dists": (337, 36.907399106601993087),
     }
     for metric, (count, total) in sums.items():
-        found = [p.value for p in POINTS if p.metric == metric]
+        found = [p.value for p in FIRST if p.metric == metric]
         assert len(found) == count
         assert math.fsum(found) == pytest.approx(total, abs=1e-9)
-    assert math.fsum(p.bpp for p in POINTS) == pytest.approx(2670.321483471393495497, abs=1e-9)
+    assert math.fsum(p.bpp for p in FIRST) == pytest.approx(2670.321483471393495497, abs=1e-9)
 
 
 def test_points_are_where_their_papers_have_them():
     beta, test_set = "beta=3.84", "clic2020"
-    assert from_csv("CRDR", beta, test_set, "psnr_db")[0] == pytest.approx(
+    assert from_registry("CRDR", beta, test_set, "psnr_db")[0] == pytest.approx(
         (0.0797, 30.16), abs=5e-3
     )
-    assert from_csv("CRDR", beta, test_set, "fid")[0] == pytest.approx((0.0797, 5.72), abs=5e-3)
-    assert from_csv("CRDR", beta, test_set, "dists")[0][1] == pytest.approx(0.0748, abs=5e-5)
-    assert from_csv("CRDR", "beta=0", test_set, "fid")[-1] == pytest.approx(
+    assert from_registry("CRDR", beta, test_set, "fid")[0] == pytest.approx((0.0797, 5.72), abs=5e-3)
+    assert from_registry("CRDR", beta, test_set, "dists")[0][1] == pytest.approx(0.0748, abs=5e-5)
+    assert from_registry("CRDR", "beta=0", test_set, "fid")[-1] == pytest.approx(
         (0.7246, 7.62), abs=5e-3
     )
-    assert from_csv("HiFiC", "", test_set, "fid") == [
+    assert from_registry("HiFiC", "", test_set, "fid") == [
         pytest.approx(point, abs=5e-3) for point in ((0.129, 4.20), (0.250, 2.38), (0.374, 1.67))
     ]
-    assert (0.8748101128472224, 37.419793158067485) in from_csv(
+    assert (0.8748101128472224, 37.419793158067485) in from_registry(
         "VTM", "CompressAI", "kodak", "psnr_db"
     )
-    assert from_csv("Multi-Realism", "beta=0", test_set, "fid")[-1] == (0.3238, 13.44)
-    assert from_csv("PQ-MIM", "", test_set, "fid") == [(0.1292, 3.692)]
+    assert from_registry("Multi-Realism", "beta=0", test_set, "fid")[-1] == (0.3238, 13.44)
+    assert from_registry("PQ-MIM", "", test_set, "fid") == [(0.1292, 3.692)]
 
 
-@needs_source
+@needs_sources
 def test_the_import_can_be_repeated_to_the_byte(tmp_path):
-    with SOURCE.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    load_importer().write(rows, tmp_path / "points.csv")
-    assert (tmp_path / "points.csv").read_bytes() == FILE.read_bytes()
-    for row, point in zip(rows, POINTS, strict=True):
-        assert (row["source_title"], row["source_ref"]) == (point.source, point.reference)
-        assert (row["how"], float(row["value"])) == (point.how, point.value)
+    lines = (path.read_text(encoding="utf-8").splitlines(keepends=True) for path in SOURCES)
+    first, more = ([*csv.DictReader(of_file)] for of_file in lines)
+    assert load_importer().write(first, more, tmp_path) == len(EVERY) == len(first) + len(more)
+    made = {path.name: path.read_bytes() for path in tmp_path.glob("*.json")}
+    assert made == {p.name: p.read_bytes() for p in (RESULTS / "published").glob("*.json")}
+    # every number of the sources, in the order of each variant's points
+    names = {"metric": "metric", "psnr": "psnr_db", "lpips": "lpips_alex"}
+    theirs = Counter(
+        (row["source_ref"], names.get(row["metric"], row["metric"]), float(row["bpp"]),
+         float(row["value"])) for row in first
+    ) + Counter(
+        (row["reference"], row["metric"], float(row["bpp"]), float(row["value"])) for row in more
+    )  # fmt: skip
+    assert theirs == Counter((p.reference, p.metric, p.bpp, p.value) for p in EVERY)
+    doubts = {row["reference"] for row in more if row["doubt"] or not row["rule"]}
+    assert {p.reference for p in EVERY if p.doubt} == doubts
 
 
 def test_what_the_import_does_not_know_ends_it():
@@ -124,12 +138,12 @@ def test_diffeics_fid_and_pictures_meet_nobody_elses():
     assert {p.dataset for p in theirs} & {p.dataset for p in others} == {"kodak"}
     illm = {p.setting: p.value for p in theirs if (p.system, p.metric) == ("MS-ILLM", "fid")}
     assert illm["quality_3"] == pytest.approx(7.10, abs=0.005)
-    assert from_csv("MS-ILLM", "", "clic2020", "fid")[2][1] == pytest.approx(2.65, abs=0.006)
+    assert from_registry("MS-ILLM", "", "clic2020", "fid")[2][1] == pytest.approx(2.65, abs=0.006)
 
 
 def test_every_protocol_and_rate_protocol_is_defined_in_the_documentation():
     text = (ROOT / "docs" / "protocol.md").read_text()
-    ids = {p.protocol for p in POINTS} | {p.rate_protocol for p in POINTS}
+    ids = {p.protocol for p in EVERY} | {p.rate_protocol for p in EVERY}
     assert {name for name in ids if f"`{name}`" not in text} == set()
 
 
@@ -140,7 +154,7 @@ def test_datasets_and_metrics_bear_the_names_that_results_have():
         "clic2020-valid": 41, "clic2021": 60, "div2k": 100, "tecnick": 100, "sample": None,
     }  # fmt: skip
     counted = {name for name, count in images.items() if count}
-    assert counted - {p.dataset for p in POINTS} == {"clic2020-valid"}  # without a published point
+    assert counted <= {p.dataset for p in POINTS}
     columns = {metric_class(name).column for name in METRICS}
     assert columns & {p.metric for p in POINTS} == {
         "psnr_db", "ms_ssim", "lpips_alex", "dists", "ssim", "niqe",
@@ -154,24 +168,56 @@ def test_datasets_and_metrics_bear_the_names_that_results_have():
 def test_every_digitised_value_has_a_reading_error_and_no_other():
     for point in POINTS:
         assert (point.value_error is not None) == (point.how == "digitised")
-        assert point.kind == "point" or point.how == "digitised"
+        assert point.kind == "point" or point.how == "digitised" or point.system.startswith("R-D")
     hidden = [p for p in POINTS if p.setting in ("marker 6 from low realism",)]
     assert [p.value_error for p in hidden] == [0.08]
 
 
 def test_a_damaged_file_is_one_sentence_that_names_the_line():
-    lines = TEXT.splitlines(keepends=True)
+    header = ",".join(PublishedPoint.__struct_fields__[:16]) + "\n"  # of earlier results folders
+    line = "A,,,point,kodak,0.1,psnr_db,30.5,psnr-rgb8/1,coding/1,author_csv,,,,A paper,here\n"
+    assert parse(header + line, PublishedPoint)[0].value == 30.5
     with pytest.raises(StoreError, match="other columns than system, variant"):
         parse("system,value\n", PublishedPoint)
     for broken, why in (
-        (lines[1].replace(",author_csv,", ",guessed,"), "Invalid enum value 'guessed'"),
-        (lines[1].replace(",30.16398689001634,", ",,"), "missing required field `value`"),
-        (lines[1].rpartition(",")[0] + ",\n", "missing required field `reference`"),
+        (line.replace(",author_csv,", ",guessed,"), "Invalid enum value 'guessed'"),
+        (line.replace(",30.5,", ",,"), "missing required field `value`"),
+        (line.replace(",here", ","), "missing required field `reference`"),
         ("CRDR\n", "missing required field"),
-        (lines[1].replace(",30.16398689001634,", ",nan,"), "no point at"),
+        (line.replace(",30.5,", ",nan,"), "no point at"),
     ):
         with pytest.raises(StoreError, match=f"line 3: .*{why}"):
-            parse(lines[0] + lines[1] + broken, PublishedPoint)
+            parse(header + line + broken, PublishedPoint)
+
+
+def test_a_damaged_paper_is_one_sentence_that_names_the_file_and_the_place(tmp_path):
+    point = next(p for p in POINTS if p.system == "HiFiC")
+    path = tmp_path / "published" / "a.json"
+    write_paper(Paper(title="A", series=series_of([point])), path)
+    assert point in read_points(tmp_path)
+    text = path.read_text()
+    for old, new, why in (
+        ("author_csv", "guessed", "Invalid enum value 'guessed'.*series"),
+        (f"{point.value!r}]", "null]", "points"),
+        (f"[{point.bpp!r}", "[-1", "no point at -1"),
+        ('"title": "A",', "", "title"),
+        ("}", "", "malformed"),
+    ):
+        assert old in text
+        path.write_text(text.replace(old, new))
+        with pytest.raises(StoreError, match=f"{path} cannot be read: .*{why}"):
+            read_points(tmp_path)
+
+
+def test_what_is_doubtful_is_drawn_only_where_it_is_asked_for():
+    assert not any(point.doubt for point in POINTS)
+    assert {p.dataset for p in select(EVERY, ["tcm"])} == {"kodak", "tecnick"}
+    assert "clic2020-valid" in {p.dataset for p in select(EVERY, ["doubtful:tcm"])}
+    assert select(EVERY, ["all"]) == POINTS
+    with pytest.raises(UsageError, match="published points of easn are doubtful .*not state"):
+        select(EVERY, ["easn"])
+    variants = {name: {p.system for p in select(EVERY, [name])} for name in ("mlic", "mlic++")}
+    assert variants == {"mlic": {"MLIC"}, "mlic++": {"MLIC++"}}
 
 
 def test_systems_and_variants_can_be_chosen():
@@ -236,8 +282,8 @@ def test_other_images_or_averages_are_refused():
 
 
 def test_the_list_accounts_for_every_point(tmp_path):
-    rows = inventory(POINTS)
-    assert sum(int(row[-1]) for row in rows) == 4402
+    rows = inventory(EVERY)
+    assert sum(int(row[-1]) for row in rows) == len(EVERY)
     assert ("HiFiC", "", "clic2020", "fid", "fid256/hific", "author_csv", "3") in rows
     shown = bench_without(HEAVY, tmp_path, "list", "--published")
     assert len(shown.splitlines()) == len(rows) + 1

@@ -1,6 +1,6 @@
 """Published numbers, the paper's metrics, and panels and plots of both, for tests of figures."""
 
-import csv
+import json
 from pathlib import Path
 
 from benchmark.analysis.systems import GROUPED_SYSTEMS, measured_names, short_names
@@ -9,13 +9,13 @@ from benchmark.figures.style import styles
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel
 from benchmark.published.paper_panel import paper_panel
-from benchmark.published.points import PublishedPoint, parse
+from benchmark.published.points import parse
 from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
+from benchmark.published.registry import read_points
 from support.rows.measured import row
 
 RESULTS = Path(__file__).parents[3] / "results"
-FILE = RESULTS / "published" / "points.csv"
-POINTS = parse(FILE.read_text(encoding="utf-8"), PublishedPoint)
+POINTS = read_points(RESULTS)
 SECONDS_FILE = RESULTS / "published" / "complexity.csv"
 SECONDS = parse(SECONDS_FILE.read_text(encoding="utf-8"), ComplexityRow)
 PSNR, MS_SSIM, LPIPS, SQUEEZE, FD, FID = (
@@ -52,9 +52,14 @@ def block_of(summary, dataset="kodak"):
     return measured_block(summary, dataset, {**short_names(summary.labels), **measured_names()})
 
 
-def from_csv(system, variant, dataset, metric, columns=("bpp", "value")):
-    """Return numbers of the csv of points, lowest rate first, read without the product's code."""
-    wanted = {"system": system, "variant": variant, "dataset": dataset, "metric": metric}
-    with FILE.open(newline="", encoding="utf-8") as file:
-        mine = [row for row in csv.DictReader(file) if wanted.items() <= row.items()]
-    return sorted(tuple(float(row[column]) for column in columns) for row in mine)
+def from_registry(system, variant, dataset, metric, fields=()):
+    """Return rates, values and fields of the registry, lowest rate first, without its code."""
+    wanted = {"system": system, "dataset": dataset, "metric": metric}
+    papers = (json.loads(p.read_text()) for p in (RESULTS / "published").glob("*.json"))
+    return sorted(
+        (*point, *(float(series[name]) for name in fields))
+        for paper in papers
+        for series in paper["series"]
+        if wanted.items() <= series.items() and series.get("variant", "") == variant
+        for point in series["points"]
+    )

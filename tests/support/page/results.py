@@ -27,7 +27,7 @@ from benchmark.page.document import html_text
 from benchmark.page.write import page_request, write_page
 from benchmark.protocol import CODING
 from benchmark.published.curves import overlays
-from benchmark.published.points import chosen_points
+from benchmark.published.registry import chosen_points
 from benchmark.report.details import left_out
 from benchmark.report.report import Report
 from benchmark.rows.schema import metric_columns

@@ -1,0 +1,194 @@
+"""The registry of published curves: one json file for each paper, read into one table of points.
+
+A file has the paper's title, DOI, repository and licence, and its series: a system and variant on a
+dataset in a metric, under the ids of its rules, with source and commit, how it was read, and what
+is doubtful about it. docs/protocol.md defines the ids.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from benchmark.codec_spec import split_unescaped
+from benchmark.errors import StoreError, UsageError
+from benchmark.published.curve_file import CURVE_FILES
+from benchmark.published.points import (
+    How,
+    Kind,
+    PublishedPoint,
+    Record,
+    Text,
+    parse,
+    points_of_file,
+    select,
+    slug,
+)
+from benchmark.system.atomic import write_file
+from benchmark.system.bundled import BUNDLED
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+
+TABLE = "points.csv"  # of results folders from before the registry: read in its place
+ADDED = 1_000_000  # place of a paper that a user added: after those that came with the project
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Points of a system in a metric from one place of a source, as `PublishedPoint` has them."""
+
+    system: Text
+    variant: str = ""
+    dataset: Text
+    metric: Text
+    protocol: Text
+    rate_protocol: Text
+    how: How
+    kind: Kind = "point"
+    value_error: float | None = None
+    bpp_error: float | None = None
+    note: str = ""
+    source: str = ""  # title, where it is not that of the paper
+    reference: Text
+    rule: str = ""  # how the source computed the values, in its words
+    doubt: str = ""
+    settings: tuple[str, ...] = ()  # of each point, where the source says it
+    points: tuple[tuple[float, float], ...]  # rate in bit per pixel, value
+
+    def __post_init__(self) -> None:
+        if self.settings and len(self.settings) != len(self.points):
+            raise ValueError(f"{len(self.settings)} settings of {len(self.points)} points")
+
+
+SHARED = tuple(n for n in Series.__struct_fields__ if n not in ("settings", "points"))
+SERIES = ("system", "variant", "dataset", "metric")
+
+
+class Paper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A paper, or a repository of results."""
+
+    title: Text
+    doi: str = ""
+    licence: str = ""  # of the repository that has the numbers
+    place: Annotated[int, msgspec.Meta(ge=0)] = ADDED  # in the table: the first counts
+    series: tuple[Series, ...]
+
+    def published(self) -> Iterator[PublishedPoint]:
+        """Yield the points of every series."""
+        for series in self.series:
+            fields = {name: getattr(series, name) for name in SHARED}
+            fields |= {"source": series.source or self.title, "doi": self.doi}
+            settings = series.settings or ("",) * len(series.points)
+            for (bpp, value), setting in zip(series.points, settings, strict=True):
+                yield PublishedPoint(bpp=bpp, value=value, setting=setting, **fields)
+
+
+def series_of(points: Iterable[PublishedPoint], title: str = "") -> tuple[Series, ...]:
+    """Return points as series: of each variant in a metric, one as long as its origin is the same.
+
+    The order of a variant's points in a metric is kept. title: of the paper.
+    """
+
+    def shared(point: PublishedPoint) -> dict[str, Any]:
+        fields = {name: getattr(point, name) for name in SHARED}
+        return {**fields, "source": "" if point.source == title else point.source}
+
+    ordered: dict[tuple[str, ...], list[PublishedPoint]] = {}
+    for point in points:
+        ordered.setdefault(tuple(getattr(point, name) for name in SERIES), []).append(point)
+    runs = ((fields, [*run]) for of in ordered.values() for fields, run in groupby(of, shared))
+    return tuple(
+        Series(
+            **fields,
+            points=tuple((point.bpp, point.value) for point in run),
+            settings=tuple(p.setting for p in run) if any(p.setting for p in run) else (),
+        )
+        for fields, run in runs
+    )
+
+
+def write_paper(paper: Paper, path: Path) -> None:
+    """Write a paper's file, a line for each series."""
+    head = {name: value for name, value in msgspec.to_builtins(paper).items() if name != "series"}
+    lines = [f' {json.dumps(name)}: {_json(value)},\n' for name, value in head.items()]
+    series = ",\n".join(f"  {_json(msgspec.to_builtins(one))}" for one in paper.series)
+    write_file(path, f'{{\n{"".join(lines)} "series": [\n{series}\n ]\n}}\n')
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+
+
+def read_paper(path: Path) -> Paper:
+    """Return the paper of a file; raise `StoreError` with the place where it does not fit."""
+    try:
+        paper = msgspec.json.decode(read_regular(path, LARGEST_FILE_BYTES), type=Paper)
+        tuple(paper.published())
+    except (OSError, ValueError, StoreError) as error:  # msgspec's errors are ValueErrors
+        raise StoreError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from error
+    return paper
+
+
+def read_papers(results: Path) -> list[Paper]:
+    """Return the papers of the project and of a results folder in the order of their places.
+
+    Of two files of one name, that of the results folder counts. A folder with a table of points,
+    from before the registry, has no papers of the project.
+    """
+    own = results / "published"
+    files = {} if (own / TABLE).exists() else {p.name: p for p in _files(BUNDLED / "published")}
+    files |= {path.name: path for path in _files(own)}
+    papers = ((path.name, read_paper(path)) for path in files.values())
+    return [paper for _, paper in sorted(papers, key=lambda pair: (pair[1].place, pair[0]))]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.json")) if folder.is_dir() else []
+
+
+def read_points(results: Path, doubtful: bool = False) -> tuple[PublishedPoint, ...]:
+    """Return the points of the registry and of a results folder; doubtful ones where asked for.
+
+    Raises `StoreError` where a file cannot be read.
+    """
+    table = results / "published" / TABLE
+    points = [point for paper in read_papers(results) for point in paper.published()]
+    if table.exists():
+        points = [*read_published(results, TABLE, PublishedPoint), *points]
+    return tuple(point for point in points if doubtful or not point.doubt)
+
+
+def read_published(results: Path, name: str, kind: type[Record]) -> tuple[Record, ...]:
+    """Return the rows of a csv of published numbers: the results' own or the project's.
+
+    Raises `StoreError` where it cannot be read.
+    """
+    path = results / "published" / name
+    path = path if path.exists() else BUNDLED / "published" / name
+    try:
+        return parse(read_regular(path, LARGEST_FILE_BYTES).decode(), kind)
+    except (OSError, StoreError, ValueError, csv.Error) as error:
+        why = getattr(error, "strerror", error)
+        raise StoreError(f"{path} cannot be read: {why}") from error
+
+
+def chosen_points(results: Path, names: str) -> tuple[PublishedPoint, ...]:
+    """Return the points of what `--published` names, comma-separated: systems, files of curves."""
+    asked = [name.strip().replace("\\,", ",") for name in split_unescaped(names, ",")]
+    files = [name for name in asked if Path(name).suffix in CURVE_FILES]
+    systems = [name for name in asked if name and name not in files]
+    own = [point for file in files for point in points_of_file(Path(file))]
+    known = read_points(results, doubtful=True) if systems else ()
+    return (*(select(known, systems) if systems else ()), *own)
+
+
+def add_paper(results: Path, title: str, doi: str, points: Sequence[PublishedPoint]) -> Path:
+    """Write a paper's points into a results folder; raise `UsageError` where it has that paper."""
+    name = slug("-".join(dict.fromkeys((points[0].system, points[0].variant, points[0].dataset))))
+    path = results / "published" / f"{name}.json"
+    if path.exists():
+        raise UsageError(f"{path} is there already: remove it first, or name another --variant")
+    write_paper(Paper(title=title, doi=doi, series=series_of(points, title)), path)
+    return path
