@@ -129,7 +129,9 @@ VERBS = {
     "benchmark.commands.figures": "figures",
     "benchmark.commands.compare": "rank tradeoff match bd",
     "benchmark.commands.check": "check",
-    "benchmark.commands.references": "baseline published",
+    "benchmark.commands.references": "baseline",
+    "benchmark.commands.published": "published",
+    "benchmark.commands.explain": "explain",
     "benchmark.commands.exchange": "pack export merge",
     "benchmark.commands.audit": "audit",
     "benchmark.commands.review": "review",
@@ -169,7 +171,8 @@ HELP = {
         "cubic form.",
         "check": "Say whether a checkpoint, codec or set of rows is worse than a reference.",
         "baseline": "Save and list named references for `bench check`.",
-        "published": "Compare with numbers published in papers and repositories.",
+        "published": "Keep, show and compare numbers published in papers and repositories.",
+        "explain": "Name the rule that makes a curve differ from that of a reference.",
     },
     "Exchange": {
         "pack": "Export and import bitstream archives: streams with their rows, for others to "

@@ -5,9 +5,9 @@
 It writes complexity.csv beside that: seconds, memory and parameters, which no csv has, from the
 table below.
 
-The first csv has free text where rules belong; the tables below say what each text stands for. Nothing
-is guessed: a row that no entry covers ends the program. docs/protocol.md defines the ids. Where the
-text alone does not decide, the code that made the number does:
+The first csv has free text where rules belong; the tables below say what each text stands for.
+Nothing is guessed: a row that no entry covers ends the program. docs/protocol.md defines the ids.
+Where the text alone does not decide, the code that made the number does:
 
 - CompressAI's results/Readme.md: metrics of learned models are of floating-point pictures, the
   variable-rate ones (added after 8-bit metrics) and those of programs are of 8-bit ones.
@@ -336,7 +336,9 @@ def added(row: Row) -> dict[str, str]:
 
     A source that does not state its rule is doubtful, and so is what the csv doubts.
     """
-    fields = {name: value for name, value in row.items() if name in PublishedPoint.__struct_fields__}
+    fields = {
+        name: value for name, value in row.items() if name in PublishedPoint.__struct_fields__
+    }
     unstated = "" if row["rule"] else "the source does not state its rule"
     return {**fields, "doubt": "; ".join(filter(None, [row["doubt"], unstated]))}
 

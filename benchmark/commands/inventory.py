@@ -31,7 +31,7 @@ def list_(
       bench list --published --json
     """
     if published:
-        from benchmark.commands.references import list_published
+        from benchmark.commands.published import list_published
 
         list_published(as_json)
         return

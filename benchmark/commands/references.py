@@ -1,4 +1,4 @@
-"""`bench baseline` and `bench published`: named references, and numbers of publications."""
+"""`bench baseline`: named references for `bench check`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -65,49 +65,3 @@ def list_all(results: options.Results = Path("results"), as_json: options.AsJson
             commit = (record.commit or "")[:12]
             rows.append((record.name, record.saved_utc, commit, sizes, ", ".join(record.codecs)))
         output.print_table(Table(("name", "saved", "commit", "rows", "codecs"), tuple(rows), 5))
-
-
-published = Verbs("""Compare with numbers published in papers and repositories.
-
-Examples:
-  bench published check
-""")
-
-
-@published.command("check")
-def check(
-    dataset: options.StoredDatasets = "all",
-    results: options.Results = Path("results"),
-    as_json: options.AsJson = False,
-) -> None:
-    """Compare measured points with published ones of the same codec, dataset and rules.
-
-    Exit code 1 where they differ by more than anything known explains.
-
-    Examples:
-      bench published check
-      bench published check --dataset kodak --json
-    """
-    from benchmark.report.tables import check_published
-
-    result = check_published(results, dataset)
-    if as_json:
-        output.print_json({"differs": result.differs, **output.table_for_machines(result.table)})
-    else:
-        output.print_table(result.table)
-    if result.differs:
-        raise typer.Exit(1)
-
-
-def list_published(as_json: bool = False) -> None:
-    """Print system, variant, dataset, metric, protocol, origin and count of published points."""
-    from benchmark.figures.table import Table
-    from benchmark.published.points import inventory
-    from benchmark.published.registry import read_points
-
-    headers = ("system", "variant", "dataset", "metric", "protocol", "how", "points")
-    table = Table(headers, tuple(inventory(read_points(Path("results"), doubtful=True))), 6)
-    if as_json:
-        output.print_json(output.table_for_machines(table)["rows"])
-    else:
-        output.print_table(table)

@@ -23,7 +23,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "ms_ssim": ("msssim", "msssimrgb", "avgmsssim", "meanmsssim", "msssimlinear"),
     "ms_ssim_db": ("msssimdb", "msssimrgbdb", "dbmsssim"),
     "ssim": ("ssim", "ssimrgb"),
-    "lpips": ("lpips", "lpipsalex"),
+    "lpips_alex": ("lpips", "lpipsalex"),
+    "lpips_vgg": ("lpipsvgg",),
     "dists": ("dists",),
     "fid256": ("fid", "fid256"),
     "kid256": ("kid", "kid256"),
@@ -39,6 +40,7 @@ class NamedCurve(NamedTuple):
 
     name: str
     series: Mapping[str, Series]  # by column: "psnr_db", "ms_ssim" (linear), ...
+    in_db: tuple[str, ...] = ()  # columns that the source has in dB
 
 
 def read_curves(path: Path) -> list[NamedCurve]:
@@ -137,13 +139,15 @@ def _curve(path: Path, name: str, columns: Mapping[str, Sequence[float]]) -> Nam
         raise UsageError(f"{path}: a rate of {name} is not between 0 and 1000 bit per pixel")
     order = sorted(range(len(rates)), key=rates.__getitem__)
     series: dict[str, Series] = {}
+    decibels = []
     for column, values in columns.items():
         in_db = column == "ms_ssim_db" or (column == "ms_ssim" and max(values) > 1)
         linear = [1 - 10 ** (-value / 10) for value in values] if in_db else values
         if column != RATE:
             pairs = tuple(rates[at] for at in order), tuple(linear[at] for at in order)
             series["ms_ssim" if in_db else column] = pairs
-    return NamedCurve(name, series)
+        decibels += ["ms_ssim"] * in_db
+    return NamedCurve(name, series, tuple(decibels))
 
 
 def _number(path: Path, where: str, value: Any) -> float:

@@ -17,8 +17,8 @@ import msgspec
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.published.curve_file import read_curves
 
-# authors' csv, a paper's table, a figure; authors' json, README, script or words in a thread; a file
-# of another paper's plot
+# authors' csv, a paper's table, a figure; authors' json, README, script or words in a thread; the
+# file of another paper's plot
 How = Literal[
     "author_csv", "table", "digitised",
     "author_json", "author_table", "author_script", "author_thread", "other_paper_plot_file",
@@ -28,6 +28,7 @@ How = Literal[
 Kind = Literal["point", "sample", "step"]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Record = TypeVar("Record", bound=msgspec.Struct)
+PUBLISHED = {"fid256": "fid", "kid256": "kid"}  # names of metrics among published numbers
 DOUBTFUL = "doubtful:"  # before a name: its doubtful points too
 ANY_DATASET, UNSTATED = "any", "unstated"  # of points in a user's own file, who vouches for them
 
@@ -110,7 +111,7 @@ def points_of_file(path: Path) -> list[PublishedPoint]:
     return [
         PublishedPoint(
             system=curve.name, kind="point", dataset=ANY_DATASET, bpp=bpp, value=value,
-            metric="lpips_alex" if column == "lpips" else column, protocol=UNSTATED,
+            metric=PUBLISHED.get(column, column), protocol=UNSTATED,
             rate_protocol=UNSTATED, how="author_csv", source=path.name, reference=str(path),
         )
         for curve in read_curves(path)

@@ -112,7 +112,7 @@ def series_of(points: Iterable[PublishedPoint], title: str = "") -> tuple[Series
 def write_paper(paper: Paper, path: Path) -> None:
     """Write a paper's file, a line for each series."""
     head = {name: value for name, value in msgspec.to_builtins(paper).items() if name != "series"}
-    lines = [f' {json.dumps(name)}: {_json(value)},\n' for name, value in head.items()]
+    lines = [f" {json.dumps(name)}: {_json(value)},\n" for name, value in head.items()]
     series = ",\n".join(f"  {_json(msgspec.to_builtins(one))}" for one in paper.series)
     write_file(path, f'{{\n{"".join(lines)} "series": [\n{series}\n ]\n}}\n')
 

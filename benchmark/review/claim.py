@@ -17,7 +17,8 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.protocol import protocols
 from benchmark.published.curve_file import NamedCurve
-from benchmark.published.points import read_points, select
+from benchmark.published.points import select
+from benchmark.published.registry import read_points
 from benchmark.registry import METRICS, metric_class
 from benchmark.review.streams import Row
 from benchmark.rows.schema import alike, schema_of

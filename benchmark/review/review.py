@@ -12,7 +12,7 @@ from benchmark.measure.outcome import ShowsProgress
 from benchmark.measure.workbench import Conditions
 from benchmark.option import COMPARED, MANNER, option
 from benchmark.plan.request import Request
-from benchmark.published.points import read_points, read_published
+from benchmark.published.registry import read_points, read_published
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.review import field, measured
 from benchmark.review.claim import Evidence, judge, parse_claim

@@ -12,7 +12,7 @@ from support.console import Session, agree, examples
 
 PAST = ROOT / "CHANGELOG.md", ROOT / "docs" / "log.md"  # their commands are those of their day
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {*PAST})
-SHOWN = "analysing", "commands", "exchanging", "figures", "learned-codec", "measuring"
+SHOWN = "analysing", "commands", "exchanging", "figures", "learned-codec", "measuring", "published"
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"(?:^|[;&|] |run: )(?:\S+=\S+ )*(?:\S*/)?bench ([^;&|\n]*)", re.MULTILINE)
 

@@ -48,7 +48,9 @@ def test_published_points_are_open_markers_on_broken_lines_where_the_csv_has_the
     (axes,) = drawing.figure.axes
     lines = lines_of(axes)
     line = lines["HiFiC"]
-    assert list(zip(*line.get_data(), strict=True)) == from_registry("HiFiC", "", "kodak", "psnr_db")
+    assert list(zip(*line.get_data(), strict=True)) == from_registry(
+        "HiFiC", "", "kodak", "psnr_db"
+    )
     assert line.get_markerfacecolor() == "white"
     assert line.is_dashed()
     assert (line.get_color(), line.get_marker()) == families()["hific"]

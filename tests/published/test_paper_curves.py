@@ -56,7 +56,9 @@ def test_every_system_has_a_style_of_its_own_and_published_points_that_exist():
 def test_curves_are_the_points_of_the_csv_lowest_rate_first():
     one = panel(PSNR, "clic2020", None, HIGH)
     hific = of(one, "HiFiC")
-    assert [(s.bpp, s.value) for s in hific.points] == from_registry("HiFiC", "", "clic2020", "psnr_db")
+    assert [(s.bpp, s.value) for s in hific.points] == from_registry(
+        "HiFiC", "", "clic2020", "psnr_db"
+    )
     assert {s.images for s in hific.points} == {428}
     assert not hific.measured
     assert of(one, "CRDR β=0 (published)").points[0].setting == "q=0"

@@ -69,7 +69,9 @@ def test_points_are_where_their_papers_have_them():
     assert from_registry("CRDR", beta, test_set, "psnr_db")[0] == pytest.approx(
         (0.0797, 30.16), abs=5e-3
     )
-    assert from_registry("CRDR", beta, test_set, "fid")[0] == pytest.approx((0.0797, 5.72), abs=5e-3)
+    assert from_registry("CRDR", beta, test_set, "fid")[0] == pytest.approx(
+        (0.0797, 5.72), abs=5e-3
+    )
     assert from_registry("CRDR", beta, test_set, "dists")[0][1] == pytest.approx(0.0748, abs=5e-5)
     assert from_registry("CRDR", "beta=0", test_set, "fid")[-1] == pytest.approx(
         (0.7246, 7.62), abs=5e-3
@@ -214,7 +216,7 @@ def test_what_is_doubtful_is_drawn_only_where_it_is_asked_for():
     assert {p.dataset for p in select(EVERY, ["tcm"])} == {"kodak", "tecnick"}
     assert "clic2020-valid" in {p.dataset for p in select(EVERY, ["doubtful:tcm"])}
     assert select(EVERY, ["all"]) == POINTS
-    with pytest.raises(UsageError, match="published points of easn are doubtful .*not state"):
+    with pytest.raises(UsageError, match=r"published points of easn are doubtful .*not state"):
         select(EVERY, ["easn"])
     variants = {name: {p.system for p in select(EVERY, [name])} for name in ("mlic", "mlic++")}
     assert variants == {"mlic": {"MLIC"}, "mlic++": {"MLIC++"}}

@@ -1,0 +1,337 @@
+"""`bench explain`: the rule that makes a curve differ from that of a reference."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.commands import options, output
+from benchmark.commands.options import opt
+from benchmark.errors import BenchError, UsageError
+from benchmark.option import COMPARED, ORIGIN
+from benchmark.system.text import counted
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from benchmark.analysis.stored import DatasetResults
+    from benchmark.metrics.measure import Measure
+    from benchmark.published.explain import Explanation, Images, Reference, Scale, Verdict
+
+METRICS = ("psnr", "ms_ssim", "lpips", "fid256")
+SHOWN = 6  # rules that explain nothing are listed up to there
+# Columns of one kind, which papers take for each other.
+KINDS = (
+    ("psnr_db", "psnr_y_db", "psnr_ycbcr_db"),
+    ("ms_ssim", "ssim"),
+    ("lpips_alex", "lpips_vgg", "lpips_squeeze"),
+)
+WORDS = {  # by rule, or by cause of a rule's parameter: what it is, and what to do
+    "unrounded": ("values of pictures that are not rounded to 8 bits", "round, clip, then measure"),
+    "rounded": (
+        "pictures are rounded to 8 bits; the reference's are not",
+        "compare with a curve of 8-bit pictures",
+    ),
+    "truncated": (
+        "pictures are truncated to 8 bits, or pass 8 bits before RGB",
+        "round where 8-bit samples are made; let the decoder write 10 bits",
+    ),
+    "truncated_colour": (
+        "conversion to or from Y'CbCr truncates instead of rounding",
+        "add one half before the cast to integers, in both directions",
+    ),
+    "chroma_420": ("4:2:0 chroma", "code 4:4:4, or compare with a 4:2:0 curve"),
+    "matrix_or_range": (
+        "another matrix (BT.601, BT.709) or range (limited, full) on one side",
+        "use one matrix and one range on both sides",
+    ),
+    "matrix_601": ("coded as BT.709, shown as BT.601", "use one matrix on both sides"),
+    "matrix_709": ("coded as BT.601, shown as BT.709", "use one matrix on both sides"),
+    "range_expanded": ("full range, shown as limited", "use one range on both sides"),
+    "range_reduced": ("limited range, shown as full", "use one range on both sides"),
+    "luma": ("PSNR of luma, or weighted over Y'CbCr", "take PSNR of R, G and B together"),
+    "mean_error": (
+        "PSNR of the mean squared error of the set",
+        "take each image's PSNR, then their mean",
+    ),
+    "mean_of_db": (
+        "mean of the images' dB",
+        "take the dB of the mean, or compare with such curves",
+    ),
+    "db_of_mean": ("dB of the images' mean", "take each image's dB, then their mean"),
+    "net_or_patches": (
+        "another network or input range (LPIPS), other patches or back end (FID)",
+        "see the protocol ids of the two",
+    ),
+    "version": (
+        "another version or preset, or estimated instead of real bits",
+        "count the bytes of the files; name the version",
+    ),
+    "pixels": (
+        "pictures cropped or padded: bits over another number of pixels",
+        "divide by the pixels of the source",
+    ),
+    "bytes": ("bytes in place of bits, or the reverse", "multiply or divide by 8"),
+    "samples": ("bits per sample in place of bits per pixel", "count a pixel, not its channels"),
+    "header_left_out": ("the header is left out", "count the whole file"),
+    "container": ("a container or header is counted", "count what the decoder needs, once"),
+    "pooled": (
+        "bits of all images over the pixels of all",
+        "take each image's bits per pixel, then their mean",
+    ),
+    "column": ("the metric is {}", "compare with a curve of that metric"),
+    "subset": ("images: {}", "measure the whole set"),
+    "excess": ("a constant error of no known size", ""),
+    "shift": ("a constant shift of no known size", ""),
+    "ratio": ("a constant share of the bits of no known size", ""),
+    "offset": ("constant bits per pixel of no known size", ""),
+}
+UNITS = {"excess": "squared levels", "shift": "dB", "ratio": "x", "offset": "bpp"}
+
+
+def explain(
+    curve: Annotated[str, typer.Argument(help="Your curve: csv, CompressAI's json, a table.")],
+    against: Annotated[
+        str, opt(COMPARED, "A codec with stored rows, a published system, or a file.")
+    ] = "vtm",
+    dataset: Annotated[str, opt(COMPARED, "Dataset of both.", completes="dataset")] = "kodak",
+    metrics: Annotated[
+        str, opt(COMPARED, "Comma-separated metrics; default: the first that both have.")
+    ] = "",
+    data_dir: Annotated[
+        Path | None, opt(ORIGIN, "Folder of datasets, for colour rules of the pictures.")
+    ] = None,
+    results: options.Results = Path("results"),
+    as_json: options.AsJson = False,
+) -> None:
+    """Name the rule that makes a curve differ from that of a reference.
+
+    Every rule is fitted to the points or, where single images of the reference are stored, measured
+    without a parameter; colour rules need the pictures. The answer can be that none explains it.
+
+    Examples:
+      bench explain mine.csv --against vtm --dataset kodak
+      bench explain mine.json --against VTM:CompressAI --metrics psnr,ms_ssim
+    """
+    import numpy as np
+
+    from benchmark.commands.compare_tables import read_curve
+    from benchmark.metrics.measure import Measure
+    from benchmark.plan.request import metric_names
+    from benchmark.published.explain import explain as explained
+    from benchmark.published.explain import places
+
+    mine = read_curve(curve, dataset, results, only_file=True)
+    records = []
+    for name in metric_names(metrics) if metrics else METRICS:
+        measure = Measure.named(name)
+        scale = _scale(measure)
+        if measure.column not in mine.series:
+            if metrics:
+                raise UsageError(f"{mine.name} has no {measure.label}: name another metric")
+            continue
+        reference, what = _reference(against, dataset, measure, results, data_dir)
+        bpp, values = map(np.array, mine.series[measure.column])
+        decibels = places(values, scale)
+        try:
+            found = explained(reference, bpp, decibels)
+        except ValueError as error:
+            raise UsageError(
+                f"{mine.name} has no rate in common with {what}, {bpp.min():.4g} to "
+                f"{bpp.max():.4g} bpp: name another reference by --against"
+            ) from error
+        records.append((measure, what, len(bpp), found))
+        if not metrics:
+            break
+    if not records:
+        raise UsageError(f"{mine.name} has none of {', '.join(METRICS)}: name a metric")
+    if as_json:
+        output.print_json([_record(measure, what, found) for measure, what, _, found in records])
+        return
+    for measure, what, points, found in records:
+        _print(f"{mine.name} against {what}, {dataset}, {measure.axis_label}", points, found)
+
+
+def _scale(measure: "Measure") -> "Scale":
+    if measure.saturating:
+        return "saturating"
+    return "psnr" if measure.column.startswith("psnr") else "distance"
+
+
+def _reference(
+    against: str, dataset: str, measure: "Measure", results: Path, data_dir: Path | None
+) -> "tuple[Reference, str]":
+    """Return a reference and its name; raise `UsageError` where it has no curve."""
+    import numpy as np
+
+    from benchmark.analysis.stored import read_one
+    from benchmark.commands.compare_tables import read_curve
+    from benchmark.plan.request import metric_names
+    from benchmark.published.explain import Reference, places
+
+    scale = _scale(measure)
+    stored = None
+    with suppress(BenchError):
+        kind = next((kind for kind in KINDS if measure.column in kind), (measure.column,))
+        names = [name for name in metric_names("all") if _column(name) in kind]
+        names = names or [name for name in metric_names("all") if _column(name) == measure.column]
+        stored = read_one(results, dataset, against, names)
+    points = [
+        point
+        for point in (stored.summary.points if stored else ())
+        if point.label == against and point.means[measure.column].value is not None
+    ]
+    if stored and points:
+        means = [point.means[measure.column] for point in points]
+        bpp = np.array([mean.bpp for mean in means])
+        images = None if measure.of_sets else _images(stored, against, measure, data_dir)
+        values = places([mean.value or 0.0 for mean in means], scale)
+        version = points[0].edition.version.partition(",")[0]
+        return Reference(scale, bpp, values, images), f"{against} ({version}, stored rows)"
+    curve = read_curve(against, dataset, results)
+    series = curve.series.get(measure.column) or curve.series.get(measure.published)
+    if series is None:
+        raise UsageError(f"{against} has no {measure.label} on {dataset}: name another metric")
+    bpp, values = np.array(series[0]), places(series[1], scale)
+    return Reference(scale, bpp, values), f"{against} (published)"
+
+
+def _column(name: str) -> str:
+    from benchmark.registry import metric_class
+
+    column: str = metric_class(name).column
+    return column
+
+
+def _images(
+    stored: "DatasetResults", label: str, measure: "Measure", data_dir: Path | None
+) -> "Images | None":
+    """Return the values of single images behind a stored curve; None where some are lacking."""
+    import numpy as np
+
+    from benchmark.published.explain import Images
+    from benchmark.rows.schema import image_numbers
+
+    points = [point for point in stored.summary.points if point.label == label]
+    table = stored.table
+    numbers = image_numbers(table).tolist()
+    rows = {
+        number: (name, width > height)
+        for number, name, width, height in zip(
+            numbers,
+            *(table[column].to_pylist() for column in ("image", "width_px", "height_px")),
+            strict=True,
+        )
+    }
+    ids = points[0].image_ids.tolist()
+    order = sorted(range(len(ids)), key=lambda at: rows[ids[at]])
+    columns = points[0].image_values
+    values = {c: np.array([p.image_values[c][order] for p in points]) for c in columns}
+    bpp = np.array([point.image_bpp[order] for point in points])
+    if np.isnan(values[measure.column]).any() or np.isnan(bpp).any():
+        return None
+    kind = next((kind for kind in KINDS if measure.column in kind), ())
+    names = tuple(rows[ids[at]][0] for at in order)
+    return Images(
+        bpp,
+        values[measure.column],
+        points[0].image_pixels[order].astype(float),
+        names,
+        np.array([rows[ids[at]][1] for at in order]),
+        {
+            column: of
+            for column, of in values.items()
+            if column in kind and column != measure.column and not np.isnan(of).any()
+        },
+        _colours(stored.name, names, data_dir) if measure.column == "psnr_db" else {},
+    )
+
+
+def _colours(
+    dataset: str, names: Sequence[str], data_dir: Path | None
+) -> "dict[str, np.ndarray[Any, np.dtype[np.float64]]]":
+    """Return the errors of wrong conversions of a dataset's pictures; empty without these."""
+    import numpy as np
+
+    from benchmark.datasets.folder import open_dataset
+    from benchmark.datasets.image import read_image
+    from benchmark.published.colour_rules import colour_errors
+
+    try:
+        files = {file.name: file.path for file in open_dataset(dataset, data_dir).images}
+        found = [colour_errors(read_image(files[name]).pixels) for name in names]
+    except (BenchError, KeyError, OSError):
+        return {}
+    return {rule: np.array([errors[rule] for errors in found]) for rule in found[0]}
+
+
+def _print(title: str, points: int, found: "Explanation") -> None:
+    from benchmark.figures.table import NOTHING, Table
+
+    size = f"{found.mean_db:+.2f} dB on average" if points > 1 else f"{found.mean_db:+.2f} dB"
+    print(f"{title}: {counted(points, 'point')}, {size} (root mean square {found.before_db:.2f})")
+    for line in _rates(points, found):
+        print(line)
+    shown = (*found.explained, *(v for v in found.verdicts if v.verdict == "no"))
+    rows = []
+    for verdict in shown[: max(SHOWN, len(found.explained))]:
+        parameter = NOTHING
+        if verdict.parameter is not None:
+            parameter = f"{verdict.parameter:.4g} {UNITS[verdict.rule]}"
+        words = "; ".join(_words(verdict))
+        rows.append((words, verdict.how, verdict.verdict, parameter, str(verdict.points),
+                     f"{verdict.residual_db:.3f}"))  # fmt: skip
+    headers = "rule", "by", "explains", "size", "points", "left (dB)"
+    output.print_table(Table(headers, tuple(rows), 3))
+    print(_answer(points, found))
+
+
+def _rates(points: int, found: "Explanation") -> Iterator[str]:
+    if found.same_rates:
+        yield (
+            f"rates: {found.same_rates} of {points} are the reference's own to 0.1 %, so the "
+            "streams are hardly others"
+        )
+    if found.counted:
+        yield f"rates: whole bytes over {found.counted} images of the dataset's size, or a multiple"
+    elif found.counted == 0:
+        yield (
+            "rates: no whole bytes over up to 100 images of the dataset's size: another size, or "
+            "estimated bits"
+        )
+
+
+def _words(verdict: "Verdict") -> list[str]:
+    rule, _, detail = verdict.rule.partition(":")
+    names = list(dict.fromkeys(verdict.causes)) or [rule]
+    return [WORDS[name][0].format(detail) for name in names]
+
+
+def _answer(points: int, found: "Explanation") -> str:
+    """Return the sentences below the table."""
+    from benchmark.published.explain import DRAWS, EXACT_DB
+
+    alarms = f"{100 * found.false_alarms:.0f} % of {DRAWS} simulated curves of no rule"
+    if found.before_db <= EXACT_DB:
+        return f"The curves are the same to {EXACT_DB:g} dB: there is nothing to explain."
+    if not found.explained:
+        return f"None of the {len(found.verdicts)} rules explains it ({alarms} would be explained)."
+    first, *others = found.explained
+    rule = first.rule.partition(":")[0]
+    remedy = WORDS[(first.causes or (rule,))[0]][1]
+    if first.verdict == "possible":
+        lead = f"With {counted(points, 'point')} no rule can be tested; it may be that"
+    else:
+        lead = "Likeliest:"
+    also = f" Also possible: {'; '.join(w for v in others for w in _words(v))}." if others else ""
+    return (
+        f"{lead} {'; or '.join(_words(first))}. What to do: {remedy}.{also} "
+        f"That is worth this much: {alarms} would be explained as well."
+    )
+
+
+def _record(measure: "Measure", what: str, found: "Explanation") -> dict[str, Any]:
+    verdicts = [verdict._asdict() for verdict in found.verdicts]
+    return {"metric": measure.column, "against": what, **found._asdict(), "verdicts": verdicts}

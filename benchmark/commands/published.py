@@ -1,0 +1,335 @@
+"""`bench published`: the registry of published curves, and measured rows compared with it."""
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.commands import options, output
+from benchmark.commands.options import opt
+from benchmark.commands.verb import Verbs
+from benchmark.errors import UsageError
+from benchmark.option import COMPARED, MANNER, ORIGIN
+
+if TYPE_CHECKING:
+    from benchmark.figures.table import Table
+    from benchmark.metrics.measure import Measure
+    from benchmark.published.curves import SystemCurve
+    from benchmark.published.plausible import Finding
+    from benchmark.published.points import PublishedPoint
+
+DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,}/\S+)", re.IGNORECASE)
+# Protocol ids of metrics as a paper has them, where the column does not name it.
+REPORTED = {"psnr_db": "psnr-rgb", "ms_ssim": "ms-ssim-rgb", "ms_ssim_db": "ms-ssim-db-rgb"}
+SAME = 1e-6  # share by which two numbers of one point may differ
+
+Dataset = Annotated[str, opt(COMPARED, "Dataset of the points, or 'all'.")]
+Metrics = Annotated[str, opt(COMPARED, "Comma-separated metrics.", completes="metrics")]
+
+published = Verbs("""Keep, show and compare numbers published in papers and repositories.
+
+Examples:
+  bench published list --dataset kodak
+  bench published show tcm
+  bench published check
+""")
+
+
+@published.command("list")
+def list_all(
+    dataset: Dataset = "all",
+    results: options.Results = Path("results"),
+    as_json: options.AsJson = False,
+) -> None:
+    """List systems, variants, datasets and metrics with their rules and counts of points.
+
+    Doubtful points are plotted and compared only as doubtful:NAME.
+
+    Examples:
+      bench published list --dataset kodak
+    """
+    list_published(as_json, dataset, results)
+
+
+@published.command("show")
+def show(
+    names: Annotated[list[str], typer.Argument(help="Systems, such as tcm or VTM:CompressAI.")],
+    dataset: Dataset = "all",
+    results: options.Results = Path("results"),
+    as_json: options.AsJson = False,
+) -> None:
+    """Print the points of published systems with source, rule and doubts.
+
+    Examples:
+      bench published show tcm --dataset kodak
+      bench published show doubtful:hpcm
+    """
+    from msgspec.structs import asdict
+
+    from benchmark.figures.table import Table
+
+    points = _points(results, names, dataset)
+    if as_json:
+        output.print_json([asdict(point) for point in points])
+        return
+    rows = tuple(
+        (p.system, p.variant, p.dataset, p.metric, p.protocol, p.setting, f"{p.bpp:.6g}",
+         f"{p.value:.6g}") for p in points
+    )  # fmt: skip
+    headers = "system", "variant", "dataset", "metric", "protocol", "setting", "bpp", "value"
+    output.print_table(Table(headers, rows, 6, tuple(_origins(points))))
+
+
+@published.command("compare")
+def compare(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Systems or files; default: all with two sources.")
+    ] = None,
+    dataset: Annotated[str, opt(COMPARED, "Dataset of the points.")] = "kodak",
+    metrics: Metrics = "psnr",
+    results: options.Results = Path("results"),
+    as_json: options.AsJson = False,
+) -> None:
+    """Compare every curve of these systems, of all sources, with the first; average nothing.
+
+    Without names: the systems whose sources contradict each other by more than 0.05 dB.
+
+    Examples:
+      bench published compare doubtful:vtm --dataset kodak
+      bench published compare tcm mlic++ mine.csv
+      bench published compare --dataset clic2020-valid
+    """
+    from benchmark.metrics.measure import Measure
+    from benchmark.plan.request import metric_names
+    from benchmark.published.contradictions import contradictions
+    from benchmark.published.curves import published_curves
+    from benchmark.published.points import DOUBTFUL
+    from benchmark.published.registry import chosen_points
+
+    points = chosen_points(
+        results, ",".join(n.replace(",", "\\,") for n in names or [f"{DOUBTFUL}all"])
+    )
+    groups = []
+    for name in metric_names(metrics):
+        measure = Measure.named(name)
+        curves = published_curves(points, dataset, measure)
+        groups += contradictions(curves, measure) if not names else [(measure, curves)]
+    table = _apart_table([(measure, curves) for measure, curves in groups if len(curves) > 1])
+    if as_json:
+        output.print_json(output.table_for_machines(table)["rows"])
+    elif not table.rows:
+        print(f"no two curves on {dataset} to compare")
+    else:
+        output.print_table(table)
+
+
+@published.command("add")
+def add(
+    file: Annotated[Path, typer.Argument(help="csv, CompressAI's json, or a table of a README.")],
+    system: Annotated[str, opt(ORIGIN, "Name of the system; one curve in the file.")],
+    reference: Annotated[str, opt(ORIGIN, "DOI, else the address of the numbers.")],
+    dataset: Annotated[str, opt(ORIGIN, "Dataset of the means.", completes="dataset")] = "kodak",
+    variant: Annotated[str, opt(ORIGIN, "Which variant, where there are several.")] = "",
+    title: Annotated[str, opt(ORIGIN, "Title of the paper; default: the reference.")] = "",
+    rule: Annotated[str, opt(MANNER, "How the values were computed, in your words.")] = "",
+    results: options.ResultsTarget = Path("results"),
+) -> None:
+    """Check a curve and add it to the registry of a results folder.
+
+    A curve that falls, or that no codec can have beside VTM's, is added as doubtful and not plotted
+    unless asked for. To plot a file's curve without adding it: --published FILE.
+
+    Examples:
+      bench published add mine.json --system Mine --reference 10.1109/WACV57701.2024.00288
+    """
+    from benchmark.commands.compare_tables import read_curve
+    from benchmark.published.plausible import DOUBTS
+    from benchmark.published.points import PublishedPoint
+    from benchmark.published.registry import add_paper, read_points
+
+    doi = DOI.fullmatch(reference.strip())
+    curve = read_curve(str(file), dataset, results, only_file=True)
+    known = read_points(results, doubtful=True)
+    points, sentences = list[PublishedPoint](), list[str]()
+    for column, (bpp, values) in curve.series.items():
+        measure = _measure(column)
+        found = _found(measure, bpp, values, known, dataset) if measure else []
+        doubts = [_sentence(finding) for finding in found if finding.kind in DOUBTS]
+        sentences += [_sentence(finding) for finding in found]
+        name, shown = (measure and measure.published) or column, list(values)
+        if column in curve.in_db:
+            name, shown = "ms_ssim_db", [-10 * math.log10(1 - value) for value in values]
+        copy = _copied(known, dataset, name, bpp, shown)
+        sentences += [f"{name}: {copy} has these points already"] if copy else []
+        points += [
+            PublishedPoint(
+                system=system, variant=variant, kind="point", dataset=dataset, bpp=rate,
+metric=name, value=value,
+                protocol=f"{REPORTED.get(name, name.replace('_', '-'))}/reported",
+                rate_protocol="bpp/reported", how="author_csv", reference=reference.strip(),
+                source=title or reference, rule=rule, doubt="; ".join(doubts),
+            )
+            for rate, value in zip(bpp, shown, strict=True)
+        ]  # fmt: skip
+    path = add_paper(results, title or reference, doi[1] if doi else "", points)
+    names = ", ".join(dict.fromkeys(point.metric for point in points))
+    print(f"{path}: {len(points)} points of {names}")
+    output.print_lines(sentences, details=True)
+
+
+@published.command("check")
+def check(
+    dataset: options.StoredDatasets = "all",
+    results: options.Results = Path("results"),
+    as_json: options.AsJson = False,
+) -> None:
+    """Compare measured points with published ones of the same codec, dataset and rules.
+
+    Exit code 1 where they differ by more than anything known explains.
+
+    Examples:
+      bench published check
+      bench published check --dataset kodak --json
+    """
+    from benchmark.report.tables import check_published
+
+    result = check_published(results, dataset)
+    if as_json:
+        output.print_json({"differs": result.differs, **output.table_for_machines(result.table)})
+    else:
+        output.print_table(result.table)
+    if result.differs:
+        raise typer.Exit(1)
+
+
+def list_published(
+    as_json: bool = False, dataset: str = "all", results: Path = Path("results")
+) -> None:
+    """Print system, variant, dataset, metric, protocol, origin and count of published points."""
+    from benchmark.figures.table import Table
+    from benchmark.published.points import inventory
+
+    headers = ("system", "variant", "dataset", "metric", "protocol", "how", "points")
+    points = _points(results, ["doubtful:all"], dataset)
+    table = Table(headers, tuple(inventory(points)), 6)
+    if as_json:
+        output.print_json(output.table_for_machines(table)["rows"])
+    else:
+        output.print_table(table)
+
+
+def _apart_table(groups: "Sequence[tuple[Measure, Sequence[SystemCurve]]]") -> "Table":
+    """Return a row for each curve, with its distance from the first of its group."""
+    from benchmark.analysis.rate_distortion import Delta
+    from benchmark.figures.table import NOTHING, Table
+    from benchmark.published.contradictions import apart
+
+    rows = []
+    for measure, (first, *others) in groups:
+        for curve in (first, *others):
+            numbers = [NOTHING] * 3
+            if curve is not first:
+                rate, quality = apart(measure, first, curve)
+                numbers = [
+                    f"{rate.value:+.2f}" if isinstance(rate, Delta) else NOTHING,
+                    f"{quality.value:+.3f}" if isinstance(quality, Delta) else NOTHING,
+                    f"{rate.overlap:.0%}" if rate.overlap is not None else NOTHING,
+                ]
+            point = curve.points[0]
+            words = measure.label, curve.system.name, point.source, point.protocol
+            rows.append((*words, str(len(curve.points)), *numbers))
+    headers = (
+        "metric", "curve", "source", "protocol", "points", "BD-rate (%)", "BD-metric", "overlap",
+    )  # fmt: skip
+    note = "By Akima's method, against the first curve of each group; no two are averaged."
+    return Table(headers, tuple(rows), 4, (note,))
+
+
+def _points(results: Path, names: Sequence[str], dataset: str) -> "list[PublishedPoint]":
+    """Return the points of these names on a dataset; raise `UsageError` without any."""
+    from benchmark.published.points import select
+    from benchmark.published.registry import read_points
+
+    chosen = select(read_points(results, doubtful=True), names)
+    points = [point for point in chosen if dataset in ("all", point.dataset)]
+    if not points:
+        known = ", ".join(sorted({point.dataset for point in chosen}))
+        raise UsageError(f"{', '.join(names)} has no points on {dataset}: name one of {known}")
+    return points
+
+
+def _origins(points: "Iterable[PublishedPoint]") -> Iterator[str]:
+    """Yield a line for each source, rule and doubt."""
+    lines = {}
+    for p in points:
+        where = f"{p.source}: {p.reference}" + f", doi:{p.doi}" * bool(p.doi)
+        lines[where] = lines[p.rule and f"rule: {p.rule}"] = lines[
+            p.doubt and f"doubt: {p.doubt}"
+        ] = 0
+    yield from filter(None, lines)
+
+
+def _measure(column: str) -> "Measure | None":
+    from benchmark.metrics.measure import Measure
+    from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
+
+    names = {metric_class(name).column: name for name in (*METRICS, *DISTRIBUTION_METRICS)}
+    return Measure.named(names[column]) if column in names else None
+
+
+def _found(
+    measure: "Measure",
+    bpp: Sequence[float],
+    values: Sequence[float],
+    known: "Iterable[PublishedPoint]",
+    dataset: str,
+) -> "list[Finding]":
+    """Return findings on a curve, beside the first published VTM's on the dataset."""
+    from benchmark.published.curves import published_curves
+    from benchmark.published.plausible import findings
+
+    vtm = [p for p in known if p.slug == "vtm" and not p.doubt]
+    anchors = [c for c in published_curves(vtm, dataset, measure) if len(c.points) > 1]
+    anchor = anchors[0].points if anchors else ()
+    series = ([p.bpp for p in anchor], [p.value for p in anchor]) if anchor else None
+    return findings(measure, bpp, values, series)
+
+
+def _copied(
+    known: "Iterable[PublishedPoint]",
+    dataset: str,
+    metric: str,
+    bpp: Sequence[float],
+    values: Sequence[float],
+) -> str:
+    """Return the system whose published points have all of these, or nothing."""
+    of_system: dict[str, list[tuple[float, float]]] = {}
+    for p in known:
+        if (p.dataset, p.metric) == (dataset, metric):
+            of_system.setdefault(p.system, []).append((p.bpp, p.value))
+    for system, points in of_system.items():
+        if all(
+            any(
+                math.isclose(r, x, rel_tol=SAME) and math.isclose(v, y, rel_tol=SAME)
+                for r, v in points
+            )
+            for x, y in zip(bpp, values, strict=True)
+        ):
+            return system
+    return ""
+
+
+def _sentence(finding: "Finding") -> str:
+    at = f"{finding.column} at {finding.bpp:.4g} bpp"
+    return {
+        "falls": f"{at} is {finding.amount:.3g} below that of a lower rate",
+        "above": f"{at} is {finding.amount:.3g} dB above VTM: no known codec is",
+        "below": f"{at} is {finding.amount:.3g} dB below VTM: no known codec is",
+        "units": f"{at} is beside VTM only if rates are multiplied by {finding.amount:.3g}: "
+        "bits per pixel are expected, not bytes",
+        "range": f"{at} is {finding.amount:.4g}, which the metric does not reach on photographs",
+        "few": f"{finding.column} has {finding.amount:g} points: a BD-rate needs 4",
+    }[finding.kind]
