@@ -119,9 +119,9 @@ def explain(
 
     from benchmark.commands.compare_tables import read_curve
     from benchmark.metrics.measure import Measure
-    from benchmark.plan.request import metric_names
     from benchmark.published.explain import explain as explained
     from benchmark.published.explain import places
+    from benchmark.rows.schema import metric_names
 
     mine = read_curve(curve, dataset, results, only_file=True)
     records = []
@@ -168,8 +168,8 @@ def _reference(
 
     from benchmark.analysis.stored import read_one
     from benchmark.commands.compare_tables import read_curve
-    from benchmark.plan.request import metric_names
     from benchmark.published.explain import Reference, places
+    from benchmark.rows.schema import metric_names
 
     scale = _scale(measure)
     stored = None
@@ -255,7 +255,7 @@ def _colours(
     """Return the errors of wrong conversions of a dataset's pictures; empty without these."""
     import numpy as np
 
-    from benchmark.datasets.folder import open_dataset
+    from benchmark.datasets.dataset import open_dataset
     from benchmark.datasets.image import read_image
     from benchmark.published.colour_rules import colour_errors
 

@@ -103,11 +103,11 @@ def compare(
       bench published compare --dataset clic2020-valid
     """
     from benchmark.metrics.measure import Measure
-    from benchmark.plan.request import metric_names
     from benchmark.published.contradictions import contradictions
     from benchmark.published.curves import published_curves
     from benchmark.published.points import DOUBTFUL
     from benchmark.published.registry import chosen_points
+    from benchmark.rows.schema import metric_names
 
     points = chosen_points(
         results, ",".join(n.replace(",", "\\,") for n in names or [f"{DOUBTFUL}all"])
