@@ -11,6 +11,7 @@ from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.errors import BenchError, UsageError
 from benchmark.option import COMPARED, ORIGIN
+from benchmark.registry import NEIGHBOURS
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     from benchmark.analysis.stored import DatasetResults
     from benchmark.metrics.measure import Measure
-    from benchmark.published.explain import Explanation, Images, Reference, Scale, Verdict
+    from benchmark.published.curve_rules import Images, Reference, Scale
+    from benchmark.published.explain import Explanation, Verdict
 
 METRICS = ("psnr", "ms_ssim", "lpips", "fid256")
 SHOWN = 6  # rules that explain nothing are listed up to there
@@ -95,7 +97,7 @@ def explain(
     curve: Annotated[str, typer.Argument(help="Your curve: csv, CompressAI's json, a table.")],
     against: Annotated[
         str, opt(COMPARED, "A codec with stored rows, a published system, or a file.")
-    ] = "vtm",
+    ] = NEIGHBOURS[0],
     dataset: Annotated[str, opt(COMPARED, "Dataset of both.", completes="dataset")] = "kodak",
     metrics: Annotated[
         str, opt(COMPARED, "Comma-separated metrics; default: the first that both have.")
@@ -119,8 +121,8 @@ def explain(
 
     from benchmark.commands.compare_tables import read_curve
     from benchmark.metrics.measure import Measure
+    from benchmark.published.curve_rules import places
     from benchmark.published.explain import explain as explained
-    from benchmark.published.explain import places
     from benchmark.rows.schema import metric_names
 
     mine = read_curve(curve, dataset, results, only_file=True)
@@ -168,7 +170,7 @@ def _reference(
 
     from benchmark.analysis.stored import read_one
     from benchmark.commands.compare_tables import read_curve
-    from benchmark.published.explain import Reference, places
+    from benchmark.published.curve_rules import Reference, places
     from benchmark.rows.schema import metric_names
 
     scale = _scale(measure)
@@ -211,7 +213,7 @@ def _images(
     """Return the values of single images behind a stored curve; None where some are lacking."""
     import numpy as np
 
-    from benchmark.published.explain import Images
+    from benchmark.published.curve_rules import Images
     from benchmark.rows.schema import image_numbers
 
     points = [point for point in stored.summary.points if point.label == label]

@@ -143,7 +143,7 @@ def add(
     unless asked for. To plot a file's curve without adding it: --published FILE.
 
     Examples:
-      bench published add mine.json --system Mine --reference 10.1109/WACV57701.2024.00288
+      bench published add mine.json --system Mine --reference 10.1000/182
     """
     from benchmark.commands.compare_tables import read_curve
     from benchmark.published.plausible import DOUBTS
@@ -291,7 +291,7 @@ def _found(
     from benchmark.published.curves import published_curves
     from benchmark.published.plausible import findings
 
-    vtm = [p for p in known if p.slug == "vtm" and not p.doubt]
+    vtm = [p for p in known if p.system == "VTM" and not p.doubt]
     anchors = [c for c in published_curves(vtm, dataset, measure) if len(c.points) > 1]
     anchor = anchors[0].points if anchors else ()
     series = ([p.bpp for p in anchor], [p.value for p in anchor]) if anchor else None

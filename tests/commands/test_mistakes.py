@@ -54,6 +54,8 @@ MISTAKES = {
         check --codec jpeg --against results --dataset kodac
         baseline save v1 --dataset kodac
         published check --dataset kodac
+        published list --dataset kodac
+        published show tcm --dataset kodac
         pack export out.tar --codecs jpeg --dataset kodac
         export images --to out --dataset kodac
         audit decode results --dataset kodac
@@ -125,6 +127,8 @@ MISTAKES = {
         report --width wide --metrics psnr
         report --label jpg=J --metrics psnr
         report --published nobody --metrics psnr
+        published show nobody
+        published compare nobody
         figures crdr --only curves
         figures complexity --dataset ./photos --cost money
         figures rd --dataset ./photos --images none
@@ -159,6 +163,8 @@ MISTAKES = {
         figures crdr --results nowhere
     """,
     "file that is not there": """
+        explain nowhere.csv
+        published add nowhere.csv --system A --reference here
         run --codecs jpeg --dataset ./photos --pack nowhere.tar
         run --codecs ours:beta=0:checkpoint=nowhere.safetensors --dataset ./photos
         check --codec ours --checkpoint nowhere.safetensors --against results --dataset ./photos \

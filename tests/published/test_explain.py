@@ -11,14 +11,8 @@ from PIL import Image
 from skimage import data
 
 from benchmark.published.colour_rules import colour_errors, to_rgb
-from benchmark.published.explain import (
-    Images,
-    Reference,
-    candidates,
-    counted_images,
-    explain,
-    places,
-)
+from benchmark.published.curve_rules import Images, Reference, candidates, places
+from benchmark.published.explain import counted_images, explain
 from support.bench.command import bench
 from support.figures.published import RESULTS, from_registry
 
