@@ -36,8 +36,8 @@ RUN = (
 # Options whose meaning is another one in these verbs.
 OWN_MEANING = {
     "--against", "--beta", "--bpp", "--checkpoint", "--codec", "--codecs", "--common",
-    "--data-dir", "--dataset", "--images", "--metrics", "--mix-protocols", "--out", "--points", "--published", "--results",
-    "--sizes", "--to", "--up-to-bpp",
+    "--data-dir", "--dataset", "--images", "--metrics", "--mix-protocols", "--out", "--points",
+    "--published", "--results", "--sizes", "--to", "--up-to-bpp",
 }  # fmt: skip
 
 
