@@ -18,3 +18,7 @@ for _name in (
     *{target.partition(":")[0] for target in (*METRICS.values(), *FEATURE_SPACES.values())},
 ):
     import_module(_name)
+
+# glibc gives each freed block that is larger than all before back to the system, and a process pays
+# for its pages anew: a block of nearly the largest size (32 MiB) ends that for planes of images.
+import_module("numpy").empty(31 << 20, "uint8")
