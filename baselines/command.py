@@ -11,7 +11,7 @@ from pathlib import Path
 
 from baselines.formats.external import decoded_by, encoded_by, write_png
 from baselines.named_files import named_files
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
+from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream
 from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import find_program
@@ -74,10 +74,12 @@ class Command:
             raise BadOption(f"command: extension is part of a file's name, not {extension!r}")
         self.name = name
         self.sweep = _sweep(setting, values)
-        self.accepts = Between(setting, -math.inf, math.inf)
+        self.accepts: Between | OneOf = Between(setting, -math.inf, math.inf)
+        if "{q}" in decode:  # a stream has the number of its value
+            self.accepts = OneOf(self.sweep)
         self._encode = _words("encode", encode)
         self._decode = _words("decode", decode)
-        self._beside = "{q}" in decode
+        self._setting, self._beside = setting, "{q}" in decode
         if self._beside and len(self.sweep) > MOST_BESIDE:
             raise BadOption(f"command: decode has {{q}}, a byte, for at most {MOST_BESIDE} values")
         if "{q}" not in encode and len(self.sweep) > 1:
@@ -100,7 +102,7 @@ class Command:
             unseen = f"; measured again each time, since {unseen} cannot be seen: state version=..."
         return CodecInfo(
             version=f"{self.name}, {self._version or 'as given on the command line'}{unseen}",
-            command=f"{encode}; {decode}".replace("{q}", f"{{{self.accepts.name}}}"),
+            command=f"{encode}; {decode}".replace("{q}", f"{{{self._setting}}}"),
             licence="NOASSERTION",
             fingerprint=sha256(json.dumps(parts).encode()).hexdigest(),
             revision=1,

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from baselines.neural.checkpoint.card import verified_card
 from baselines.neural.checkpoint_codec import (
     PACKAGES,
+    KnowsIdealBits,
     card_of,
     described,
     exact_codec,
@@ -43,7 +44,7 @@ from benchmark.codec import (
     require_options,
 )
 from benchmark.errors import BadOption, Unavailable
-from benchmark.facts import Facts, Memory, Typical
+from benchmark.facts import Facts, Memory, Typical, Work
 from benchmark.system.settings import chosen_device
 
 if TYPE_CHECKING:
@@ -56,10 +57,11 @@ Q_RANGE = Between("q", 0, 4)
 SEARCH_STEPS = (0, 25, 200, 600)  # by effort
 LEARNING_RATE = 0.01  # of the search
 PSNR, REALISM = "psnr", "realism"
+WORK = {"": Work(2_565_147, 22.7, 21.9), "micro": Work(964_963, 8.20, 7.83)}  # by size
 REMEDY = "train it, or make it from the authors' with `{}`, or name another with checkpoint=..."
 
 
-class CRDR:
+class CRDR(KnowsIdealBits):
     """Codec of a checkpoint at a beta.
 
     `beta`, 0 to 5.12, is rounded to multiples of .04 and only written to the header. `checkpoint`
@@ -98,7 +100,8 @@ class CRDR:
             published=() if micro else (("CRDR", f"beta={beta}"),),
             published_version="5000000 steps, Open Images",
             kmac=0.0 if "checkpoint" in options else {"": 41.3, "micro": 14.6}.get(size, 0.0),
-            budget=micro, titled=("beta", "size") if micro else ("beta",),
+            work=WORK.get(size, Work()), budget=micro,
+            titled=("beta", "size") if micro else ("beta",),
         )  # fmt: skip
 
     def __init__(
@@ -182,14 +185,15 @@ class CRDR:
         height, width, _ = pixels.shape
         beta = self._beta if beta_map is None else levels_of(beta_map, width, height)
         tiling, search = SMALL if self._tiled else None, self._search()
+        codec = self._codec()
         if self.accepts == Q_RANGE:
             q = setting.value if q_map is None else levels_of(q_map, width, height)
             controls = HeaderControls.nearest(q, beta)
-            return encode(self._codec(), pixels, controls, tiling, search)
+            return self._noted(codec, encode(codec, pixels, controls, tiling, search))
         if q_map is not None:
             raise BadOption(f"{setting} leaves no place for a map of q")
         controls = HeaderControls.nearest(0, beta)
-        return encode_to(self._codec(), pixels, controls, setting, tiling, search)
+        return self._noted(codec, encode_to(codec, pixels, controls, setting, tiling, search))
 
     def decode(self, data: bytes, *, beta: float | None = None) -> Pixels:
         """Return the image, at `beta` instead of the stream's own; raises `CorruptStream`."""

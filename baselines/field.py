@@ -20,10 +20,12 @@ from baselines.neural.checkpoint_codec import CheckpointCodec, RatePointsCodec, 
 from baselines.neural.diffusion.codec import AFTER_THE_ABSTRACT, DrawingCodec
 from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted, require_options
 from benchmark.errors import BadOption
-from benchmark.facts import Facts, Typical
+from benchmark.facts import Facts, Typical, Work
 
 MULTIREALISM_HIGHEST_BETA = 2.56
 NARROW_LEVEL = 4
+ELIC_PARAMETERS, ELIC_KMAC = 1_495_651, (8.55, 8.26)
+DRAWING_PARAMETERS, STEP_KMAC = 993_168, 14.78  # of a diffusion decoder
 
 
 class Charm(RatePointsCodec):
@@ -38,7 +40,7 @@ class Charm(RatePointsCodec):
     facts = Facts(
         "Charm", "learned", "Trained for distortion", "#44AA99", "p", trained_on=("psnr_db",),
         typical=(Typical("level", ((1, 1.3),)),), published=(("Charm", ""),), budget=True,
-        kmac=14.1,
+        kmac=14.1, work=Work(1_639_619, 9.08, 8.68),
     )  # fmt: skip
 
 
@@ -56,7 +58,7 @@ class Elic(RatePointsCodec):
     facts = Facts(
         "ELIC", "learned", "Trained for distortion", "#56B4E9", "s", trained_on=("psnr_db",),
         typical=(Typical("level", ((1, 1.15),)),), published=(("ELIC", "mse"),), budget=True,
-        kmac=14.7,
+        kmac=14.7, work=Work(ELIC_PARAMETERS, *ELIC_KMAC),
     )  # fmt: skip
 
     def __init__(self, *, narrow: int = 0, checkpoint: str = "") -> None:
@@ -81,7 +83,7 @@ class IVR(CheckpointCodec):
     facts = Facts(
         "IVR", "learned", "Trained for distortion", "#999933", "<", trained_on=("psnr_db",),
         typical=(Typical("q", ((0, 1.1),)),), published=(("IVR", "with U-Net"),), budget=True,
-        kmac=14.8,
+        kmac=14.8, work=Work(1_146_188, 7.35, 8.33),
     )  # fmt: skip
 
     def __init__(self, *, checkpoint: str = "") -> None:
@@ -101,7 +103,8 @@ class IVR(CheckpointCodec):
         require_accepted(self, setting)
         from baselines.neural.ivr.architecture import RATE_GRID
 
-        return self._codec().encode(pixels, RATE_GRID.step(setting.value))
+        codec = self._codec()
+        return self._noted(codec, codec.encode(pixels, RATE_GRID.step(setting.value)))
 
 
 class Hific(RatePointsCodec):
@@ -117,6 +120,7 @@ class Hific(RatePointsCodec):
         "HiFiC", "learned", "Trained for realism", "#0072B2", "^",
         trained_on=("psnr_db", "lpips_alex"), typical=(Typical("level", ((1, 2.4),)),),
         published=(("HiFiC", ""),), budget=True, kmac=14.1,
+        work=Work(2_165_303, 5.11, 9.29),
     )  # fmt: skip
     levels = (1, 2, 3)
     tuned_for = "perceptual quality"
@@ -144,7 +148,7 @@ class MultiRealism(RatePointsCodec):
             f"Multi-Realism β={beta}", "learned", "Trained for realism", colour, marker,
             trained_on=("psnr_db", "lpips_alex"), typical=(Typical("level", ((1, 0.9),)),),
             published=(("Multi-Realism", f"beta={beta}"),), budget=True, kmac=14.4,
-            titled=("beta",),
+            titled=("beta",), work=Work(892_547, 7.95, 7.59),
         )  # fmt: skip
 
     def __init__(self, *, beta: float, checkpoint: str = "") -> None:
@@ -214,6 +218,15 @@ class PqMim(RatePointsCodec):
         return "; ".join(filter(None, [AFTER_THE_ABSTRACT, super()._caveat()]))
 
 
+def _drawn(options: Mapping[str, str], steps: int) -> Work:
+    """Return the work of ELIC and of the steps of a diffusion decoder; of other bases nothing."""
+    if options.get("base", "elic") != "elic":
+        return Work()
+    encode, decode = ELIC_KMAC
+    decode += int(options.get("steps", steps)) * STEP_KMAC
+    return Work(ELIC_PARAMETERS + DRAWING_PARAMETERS, encode, decode)
+
+
 class Dirac(DrawingCodec):
     """DIRAC: a base codec's streams, and a receiver that samples the residual by diffusion.
 
@@ -238,7 +251,7 @@ class Dirac(DrawingCodec):
             f"DIRAC steps={steps}", "learned", "Trained for realism", colour, marker,
             trained_on=("psnr_db",),  # of the base
             typical=cls.typical(options), published=((f"DIRAC-{steps}", ""),), budget=True,
-            kmac=14.7 + 14.8 * int(steps or 0), titled=("steps",),
+            kmac=14.7 + 14.8 * int(steps or 0), titled=("steps",), work=_drawn(options, 1),
         )  # fmt: skip
 
 
@@ -262,6 +275,7 @@ class Hfd(DrawingCodec):
             "HFD", "learned", "Trained for realism", "#E69F00", ">", trained_on=("psnr_db",),
             typical=cls.typical(options), published=(("HFD", ""),), budget=True,
             kmac=310.3,  # 20 steps behind ELIC
+            work=_drawn(options, cls.default_steps),
         )  # fmt: skip
 
     def __init__(

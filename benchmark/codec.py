@@ -214,6 +214,25 @@ class TimesItself(Protocol):
 
 
 @runtime_checkable
+class MeasuresMemory(Protocol):
+    """A codec in a process of its own, which measures there the memory that its calls take."""
+
+    inside_peak_bytes: int | None  # of the last call
+
+
+@runtime_checkable
+class EstimatesBits(Protocol):
+    """A codec that knows the probabilities of what it codes."""
+
+    def estimated_bits(self) -> float | None:
+        """Return the bits of the last stream by them: the sum of -log2 p; None if unknown.
+
+        Called after `encode`, outside its time.
+        """
+        ...
+
+
+@runtime_checkable
 class CodesInTiles(Protocol):
     """A codec that can do with less memory, at another stream that its decoder reads as well.
 

@@ -24,6 +24,14 @@ class Memory(NamedTuple):
     torch: bool = True
 
 
+class Work(NamedTuple):
+    """Size and work of a codec's networks; None where nobody has counted them."""
+
+    parameters: int | None = None  # of encoder and decoder together
+    encode_kmac: float | None = None  # thousand multiply-accumulates to encode a pixel
+    decode_kmac: float | None = None
+
+
 class KnownDifference(NamedTuple):
     """Explained difference, measured minus published, between values of one codec in dB."""
 
@@ -53,7 +61,8 @@ class Facts(NamedTuple):
     tuned_for: str = ""  # of rows that do not state it: "PSNR"
     memory: Memory = Memory()
     typical: tuple[Typical, ...] = ()
-    kmac: float = 0.0  # thousand multiply-accumulates to encode and decode a pixel; 0: unknown
+    kmac: float = 0.0  # of encoding and decoding, with the entropy path once; 0: unknown
+    work: Work = Work()  # of each way, with all that it runs
     implied: tuple[tuple[str, str], ...] = ()  # options that names of figures leave out
     titled: tuple[str, ...] = ()  # options that the title has; names of figures add the others
     # System and variant of published points. The paper plots the first that has points; of a

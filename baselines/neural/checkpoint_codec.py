@@ -28,7 +28,25 @@ PACKAGES = ("torch", "safetensors")
 TIMED = "one call in this process: padding, transforms, entropy coding"
 
 
-class CheckpointCodec:
+class KnowsIdealBits:
+    """Codec that can say how many bits its last stream would take with an ideal coder."""
+
+    _coded: "tuple[PictureCodec, bytes] | None" = None
+
+    def _noted(self, codec: "PictureCodec", data: bytes) -> bytes:
+        """Return a stream that `codec` made, and remember it as the last."""
+        self._coded = codec, data
+        return data
+
+    def estimated_bits(self) -> float | None:
+        """Return the bits of the last stream by its symbols' probabilities; None if unknown."""
+        if self._coded is None:
+            return None
+        codec, data = self._coded
+        return codec.ideal_bits(data)
+
+
+class CheckpointCodec(KnowsIdealBits):
     """Codec of a network of a single rate, without controls; a subclass gives its name.
 
     `name` is that of the codec in the registry, of its architecture and of its file.
@@ -62,7 +80,7 @@ class CheckpointCodec:
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the stream."""
         require_accepted(self, setting)
-        return self._codec().encode(pixels)
+        return self._noted(self._codec(), self._codec().encode(pixels))
 
     def decode(self, data: bytes) -> Pixels:
         """Return the image; raises `CorruptStream`."""
@@ -72,7 +90,7 @@ class CheckpointCodec:
         return loaded_codec(self._path, self._card.sha256, self._device)
 
 
-class RatePointsCodec:
+class RatePointsCodec(KnowsIdealBits):
     """Codec of the networks of a method, each trained for a rate; a subclass names it.
 
     The setting `level` counts the rates from 1, the lowest. The file of a level is
@@ -118,7 +136,8 @@ class RatePointsCodec:
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the stream."""
-        return self._codec(self._level(setting)).encode(pixels, self._controls())
+        codec = self._codec(self._level(setting))
+        return self._noted(codec, codec.encode(pixels, self._controls()))
 
     def decode(self, data: bytes) -> Pixels:
         """Return the image; raises `CorruptStream`, also for a checkpoint that is missing."""

@@ -66,6 +66,7 @@ class PictureCodec:
         self._block = architecture.control_block()
         self._network = checkpoint.network
         self.identity = checkpoint.card.identity[:CHECKPOINT_BYTES]
+        self._last: tuple[bytes, list[Any]] = b"", []  # stream, entropy coder of each tile
         try:
             self.coder: LatentCoder = coder or architecture.coder(
                 checkpoint.network, checkpoint.tables, device
@@ -98,7 +99,7 @@ class PictureCodec:
         pieces = tiles(width, height, tiling)
         whole = padded(pixels, stride)
         margin = whole_blocks(tiling.margin, stride) if tiling else 0
-        payloads = []
+        payloads, encoders = [], []
         with inference():
             for number, tile in enumerate(pieces):
                 seen, blocks, own = (
@@ -115,11 +116,24 @@ class PictureCodec:
                     own.own_columns,
                 )  # fmt: skip
                 payloads.append((payload_of or self._payload)(piece))
+                encoders.append(getattr(self.coder, "last_encoder", None))
         stream = Stream(self.identity, width, height, controls, tuple(payloads), tiling)
         try:
-            return pack(stream, self._block)
+            data = pack(stream, self._block)
         except ValueError as error:
             raise ImageRefused(f"this codec cannot hold {error}") from error
+        self._last = data, encoders
+        return data
+
+    def ideal_bits(self, data: bytes) -> float | None:
+        """Return the sum of -log2 p over the symbols of the last stream; None if `data` is another.
+
+        p are the integer tables' probabilities, so that the rest of a stream is header and coder.
+        """
+        last, encoders = self._last
+        if data != last or not all(encoders):
+            return None
+        return sum(encoder.ideal_bits() for encoder in encoders)
 
     def _payload(self, piece: Piece) -> bytes:
         latents = self.coder.analyse(piece.images, piece.controls)

@@ -23,7 +23,7 @@ from benchmark.errors import (
     Unavailable,
     UsageError,
 )
-from benchmark.facts import Facts, Memory, Typical
+from benchmark.facts import Facts, Memory, Typical, Work
 from benchmark.system.conversation import Conversation
 from benchmark.system.locks import lock
 from benchmark.system.settings import chosen_device
@@ -48,6 +48,8 @@ class Worker:
         self.name = self._contender.name
         self._conversation: Conversation | None = None
         self.inside_seconds: float | None = None  # of the last call, measured in the process
+        self.inside_peak_bytes: int | None = None
+        self._estimated_bits: float | None = None
 
     @staticmethod
     def completed(options: Mapping[str, str]) -> dict[str, str]:
@@ -66,6 +68,7 @@ class Worker:
             kind="learned",
             memory=Memory(pixel or 60, 0, torch=False),
             typical=(typical,) if seconds else (),
+            work=Work(contender.parameters, contender.encode_kmac, contender.decode_kmac),
         )
 
     @property
@@ -95,7 +98,13 @@ class Worker:
         height, width = pixels.shape[:2]
         message = {"setting": [setting.name, setting.value], "height": height, "width": width}
         most = most_stream_bytes(height, width)
-        return self._ask({"do": "encode", **message}, pixels.tobytes(), most)[1]
+        answer, data = self._ask({"do": "encode", **message}, pixels.tobytes(), most)
+        self._estimated_bits = answer.get("estimated_bits")
+        return data
+
+    def estimated_bits(self) -> float | None:
+        """Return the bits of the last stream as the worker's class estimates them, if it does."""
+        return self._estimated_bits
 
     def decode(self, data: bytes) -> Pixels:
         """Return the decoded picture; `ProgramFailed` where it fails."""
@@ -157,6 +166,8 @@ class Worker:
             kind = OutOfDeviceMemory if answer.get("device_memory") else ProgramFailed
             raise kind(f"{self.name}: {' '.join(str(answer['error']).split())}")
         self.inside_seconds = answer.get("seconds")
+        peak = answer.get("peak_bytes")
+        self.inside_peak_bytes = peak if isinstance(peak, int) else None
         return answer, data
 
 

@@ -47,6 +47,9 @@ class Contender:
     memory_gb: float = 0  # of the two processes together
     timeout_seconds: float = 600  # of a call
     seconds_per_megapixel: float = 0  # typical, of encoder and decoder together
+    parameters: int | None = None  # of its networks, as the authors or a count say
+    encode_kmac: float | None = None  # thousand multiply-accumulates to encode a pixel
+    decode_kmac: float | None = None
     python_version: str = ""  # of the environment that `bench worker setup` makes
     packages: tuple[str, ...] = ()  # that it installs, as pip names them: "torch==1.12.1"
 

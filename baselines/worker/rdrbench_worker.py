@@ -10,6 +10,8 @@ Keep this file beside your model; it needs Python 3.6 or later and no package. A
         def encode(self, pixels, setting):     # -> bytes
         def decode(self, data):                # -> Pixels; may be given setting=(name, value) and
                                                # size=(height, width), see decoder_needs
+        def estimated_bits(self):              # may be left out: bits of the last stream by the
+                                               # model's own likelihoods, the sum of -log2 p
     if __name__ == "__main__":
         serve(MyCodec)
 
@@ -94,7 +96,7 @@ def serve(codec_class):
 
 def _encoded(codec, message, body):
     setting, pixels = tuple(message["setting"]), Pixels(message["height"], message["width"], body)
-    data, seconds = _timed(codec.encode, pixels, setting)
+    data, cost = _timed(codec.encode, pixels, setting)
     if not isinstance(data, (bytes, bytearray)):
         raise TypeError("encode returned %s, not bytes" % type(data).__name__)
     needs, beside = getattr(codec, "decoder_needs", ()), b""
@@ -104,7 +106,10 @@ def _encoded(codec, message, body):
         beside += b"" if setting in sweep else struct.pack(">d", setting[1])
     if "size" in needs:
         beside += struct.pack(">HH", pixels.height, pixels.width)
-    return {"seconds": seconds}, beside + bytes(data)
+    if hasattr(codec, "estimated_bits"):
+        bits = codec.estimated_bits()
+        cost["estimated_bits"] = None if bits is None else float(bits)
+    return cost, beside + bytes(data)
 
 
 def _decoded(codec, data):
@@ -117,24 +122,57 @@ def _decoded(codec, data):
             data = data[8:]
     if "size" in needs:
         given["size"], data = struct.unpack_from(">HH", data), data[4:]
-    pixels, seconds = _timed(codec.decode, data, **given)
+    pixels, cost = _timed(codec.decode, data, **given)
     if not isinstance(pixels, Pixels):
         raise TypeError("decode returned %s, not Pixels" % type(pixels).__name__)
-    return {"seconds": seconds, "height": pixels.height, "width": pixels.width}, pixels.data
+    return dict(cost, height=pixels.height, width=pixels.width), pixels.data
 
 
 def _timed(call, *arguments, **named):
     _synchronise()
+    forgotten = _forget_peak()
     started = time.perf_counter()
     result = call(*arguments, **named)
     _synchronise()
-    return result, time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    return result, {"seconds": seconds, "peak_bytes": _peak_bytes() if forgotten else None}
+
+
+def _gpu():
+    torch = sys.modules.get("torch")
+    used = torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
+    return torch.cuda if used else None
 
 
 def _synchronise():
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.synchronize()
+    gpu = _gpu()
+    if gpu is not None:
+        gpu.synchronize()
+
+
+def _forget_peak():
+    """Return whether the most memory so far, of the GPU or else of this process, is forgotten."""
+    gpu = _gpu()
+    if gpu is not None:
+        if hasattr(gpu, "reset_peak_memory_stats"):  # since torch 1.4
+            gpu.reset_peak_memory_stats()
+            return True
+        return False
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+        return True
+    except OSError:
+        return False
+
+
+def _peak_bytes():
+    gpu = _gpu()
+    if gpu is not None:
+        return int(gpu.max_memory_allocated())
+    with open("/proc/self/status") as file:
+        sizes = [line.split()[1] for line in file if line.startswith("VmHWM:")]
+    return 1024 * int(sizes[0]) if sizes else None
 
 
 def _failure(error):

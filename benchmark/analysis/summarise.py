@@ -22,6 +22,7 @@ from benchmark.analysis.comparable import (
     psnr_of_mean_mse,
     tallies,
 )
+from benchmark.analysis.costs import COSTS, cost_means
 from benchmark.codec import BoolArray, Float64Array, Int64Array, Setting
 from benchmark.codec_spec import CodecSpec, facts_of
 from benchmark.metrics.distribution_metric import FEW_IMAGES
@@ -88,7 +89,8 @@ class Point:
     missing: int  # images that another point has a stream of and this one has not
     failed: int
     failures: Tally
-    means: Mapping[str, Mean]  # of every metric column, of SECONDS, of TIMED and of CONTAINER
+    # of every metric column, of SECONDS, TIMED and CONTAINER; of COSTS if any point has a value
+    means: Mapping[str, Mean]
     image_ids: Int64Array  # numbers that stand for images, ascending, the same in all points
     image_bpp: Float64Array
     # by metric column, and of TIMED; NaN where there is no value
@@ -146,7 +148,7 @@ class Summary:
             }
             for name, mean in point.means.items():
                 record |= {name: mean.value, f"{name}_images": mean.images}
-                if name not in (*SECONDS, *TIMED, CONTAINER):
+                if name not in (*SECONDS, *TIMED, CONTAINER, *COSTS):
                     record[f"{name}_infinite"] = mean.infinite
                 if name in OF_MEAN_MSE:
                     known = point.image_values[name]
@@ -198,6 +200,7 @@ def summarise_rows(
         values[name] = np.where(alone, rows.numbers(seconds) / (rows.pixels / 1e6), np.nan)
         of_points[name] = means(rows, values[name], alone, average, common)
     of_points[CONTAINER] = means(rows, rows.numbers(CONTAINER), rows.ok, average, common)
+    of_points |= cost_means(rows, average, common)
     absent = None  # what all metrics have that no row was measured with
     for name, protocol in protocols.items():
         if name == "coding":

@@ -97,6 +97,17 @@ _verb(
     """,
 )
 _verb(
+    "generations",
+    "bpp",
+    """Draw metrics against generation, of pictures that were coded again and again.
+
+    Of each codec the setting whose first generation is nearest to --bpp, by default to the median.
+
+    Examples:
+      bench figures generations --bpp 0.5 --metrics psnr,lpips
+    """,
+)
+_verb(
     "crops",
     "bpp box",
     """Draw one part of a photograph as codecs have it at about one rate.

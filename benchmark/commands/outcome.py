@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from benchmark.codec import CodecInfo
 from benchmark.commands.output import print_lines, print_table, say, show_progress
 from benchmark.datasets.dataset import Refused, unread_kinds
-from benchmark.measure.outcome import Failure, Outcome
+from benchmark.measure.outcome import Failure, Outcome, Reached
 from benchmark.measure.run import run
+from benchmark.measure.target import run_to_target
 from benchmark.metrics.availability import by_kind, labelled
 from benchmark.metrics.measure import Measure, overview_columns
 from benchmark.packs.pack import Pack
@@ -54,7 +55,10 @@ def run_with_progress(
             say([f"bench: {workers.remark}"])
 
     progress = partial(show_progress, quiet=quiet)
-    outcome = run(request, matrix=matrix, progress=progress, announce=announce)
+    if request.target:
+        outcome = run_to_target(request, progress=progress, announce=announce)
+    else:
+        outcome = run(request, matrix=matrix, progress=progress, announce=announce)
     say(f"bench: {remark}" for remark in outcome.remarks)
     return outcome
 
@@ -104,6 +108,7 @@ def print_outcome(
 
         print_lines(source_sentences(facts), details)
     lines = problem_lines(outcome.failures, outcome.refused, outcome.skipped, details)
+    lines += [_reached_line(reached) for reached in outcome.reached]
     lines += unread_lines(dataset.unread, details)
     for spec, info, pack in _recorded(outcome):
         lines.append(f"recorded {spec}: streams of {info.version} from {pack.path}")
@@ -116,6 +121,15 @@ def print_outcome(
         results = store.folder.parent
         option = f" --results {results}" * (str(results) != "results")
         print(f"figures and tables: bench report --dataset {dataset.name}{option}")
+
+
+def _reached_line(reached: Reached) -> str:
+    setting, value, why = reached[1:]
+    if setting is None or value is None:
+        return f"target   {reached.codec}: not measured: {why}"
+    return f"target   {reached.codec}: {setting} gives {value:.4g}" + f", the nearest: {why}" * (
+        why != ""
+    )
 
 
 def print_points(summary: "Summary", measures: Sequence[Measure]) -> None:
@@ -228,6 +242,10 @@ def outcome_for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]
         "skipped": matrix.selection.reasons,
         "recorded": {spec: str(pack.path) for spec, _, pack in _recorded(outcome)},
         "lacking": dict(outcome.lacking),
+        "reached": [
+            {**reached._asdict(), "setting": reached.setting and str(reached.setting)}
+            for reached in outcome.reached
+        ],
         "without_value": [absent._asdict() for absent in outcome.without_value()],
         "ranking": ranking.for_machines() if ranking else [],
         "summary": summary.for_machines() if summary else [],

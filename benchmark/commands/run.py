@@ -46,6 +46,8 @@ def run(
       bench run --codecs ours,./mine.py:Mine --dataset photos --limit 10
       bench run --codecs jpeg --points jpeg.quality=10,30 --metrics psnr,ms_ssim
       bench run --codecs dirac:steps=100 --dataset kodak --draws 4
+      bench run --codecs jpeg,avif --dataset kodak --target bpp=0.3
+      bench run --codecs jpeg,webp --dataset sample --generations 5
     """
     from benchmark.commands import outcome
 
@@ -106,8 +108,8 @@ def rescore(
 
 @takes(
     Request,
-    "codecs dataset points metrics jobs draws limit results data_dir weights_dir vtm_dir packs "
-    "skip_missing flatten timing",
+    "codecs dataset points metrics jobs draws generations limit results data_dir weights_dir "
+    "vtm_dir packs skip_missing flatten timing",
 )
 def plan(
     request: Request,

@@ -57,6 +57,7 @@ def means_table(summary: "Summary", measures: "Sequence[Measure]", failed: bool 
 
     Columns without any value are left out.
     """
+    from benchmark.analysis.costs import REAL_TO_ESTIMATED
     from benchmark.analysis.summarise import SECONDS
     from benchmark.metrics.distribution_metric import FEW_IMAGES
 
@@ -65,7 +66,8 @@ def means_table(summary: "Summary", measures: "Sequence[Measure]", failed: bool 
     points = summary.points
     failed = failed and any(point.failed for point in points)
     headers = ["codec", "setting", "images", "bpp", *(measure.label for measure in measures)]
-    headers += ["encode (s)", "decode (s)", *(["failed"] if failed else [])]
+    headers += ["real / estimated bits", "encode (s)", "decode (s)"]
+    headers += ["failed"] if failed else []
     rows = []
     for point in points:
         images = f"{point.images} of {summary.images}" if point.missing else str(point.images)
@@ -75,6 +77,8 @@ def means_table(summary: "Summary", measures: "Sequence[Measure]", failed: bool 
             mean = point.means[measure.column]
             marked = FEW_MARK * (mean.value is not None and measure.few(mean.images))
             cells.append(_mean(mean, point.images, f".{decimals(measure.label)}f", marked))
+        estimated = point.means.get(REAL_TO_ESTIMATED)
+        cells.append(_mean(estimated, point.images, ".4f") if estimated else NOTHING)
         cells += [_mean(point.means[name], point.images, ".2g") for name in SECONDS]
         rows.append((*cells, *([str(point.failed or "")] if failed else [])))
     text = "".join(cell for row in rows for cell in row[3:])

@@ -35,13 +35,15 @@ def run(
     -------
     Outcome
         ``failures``, ``skipped`` and ``refused`` with reasons, and the stored rows of the cells
-        that were asked for (``rows``, a pyarrow table). `load` makes a data frame of it.
+        that were asked for (``rows``, a pyarrow table); of a ``target``, what was ``reached``.
+        `load` makes a data frame of it.
     """
     from benchmark.measure.run import run as measure
     from benchmark.measure.run import silent
+    from benchmark.measure.target import run_to_target
 
     request = Request.of(codecs=codecs, dataset=dataset, **options)
-    return measure(request, progress=progress or silent)
+    return (run_to_target if request.target else measure)(request, progress=progress or silent)
 
 
 run.__signature__ = signature(  # type: ignore[attr-defined]

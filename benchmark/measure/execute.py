@@ -1,8 +1,10 @@
 """Carry out a cell: encode, decode, time. A failure is a result, not a crash."""
 
 import gc
+import math
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, Literal, NamedTuple
 
@@ -12,13 +14,17 @@ from benchmark.codec import (
     Codec,
     CodesInTiles,
     DeclaresSizes,
+    Device,
+    EstimatesBits,
     HasContainer,
+    MeasuresMemory,
     Pixels,
     Setting,
     TimesItself,
     most_stream_bytes,
 )
 from benchmark.errors import BenchError, MemoryKind, memory_exhausted
+from benchmark.system.peak_memory import PeakMemory
 from benchmark.user_file import author_frame, is_of_package, one_line
 
 Stage = Literal["load", "encode", "decode", "verify", "score", "worker"]
@@ -40,6 +46,9 @@ class Coded(NamedTuple):
     container_bytes: int | None = None  # of num_bytes; None where the codec does not know
     encode_inside_seconds: float | None = None  # as a codec in a process of its own measures them
     decode_inside_seconds: float | None = None
+    encode_peak_bytes: int | None = None
+    decode_peak_bytes: int | None = None
+    estimated_bits: float | None = None
 
 
 class Failed(NamedTuple):
@@ -73,19 +82,25 @@ def execute(
     pixels: Pixels,
     setting: Setting,
     enter: Enter = ignore_stages,
+    device: Device = "cpu",
 ) -> Coded | Failed:
-    """Code an image; `decoder` is an instance that never encodes: only bytes cross over."""
+    """Code an image; `decoder` is an instance that never encodes: only bytes cross over.
+
+    device: the codec's, whose peak memory is measured.
+    """
     if isinstance(encoder, DeclaresSizes):
         enter("decode")
         return _declared(encoder, image, pixels, setting)
     own_copy = pixels.copy()  # a codec that writes into its input must not change the reference
     enter("encode")
+    memory = PeakMemory(device)
     started = perf_counter()
     try:
         stream: object = encoder.encode(own_copy, setting)
     except (Exception, GeneratorExit) as error:  # foreign code; any exception is its result
         return failed_by(encoder, "encode", error)
     encoded = perf_counter()
+    encode_peak, estimated = _peak_bytes(encoder, memory), _estimated_bits(encoder)
     most = most_stream_bytes(*pixels.shape[:2])
     if not isinstance(stream, bytes) or len(stream) > most:
         made = f"{type(stream).__name__}, not bytes"
@@ -93,10 +108,12 @@ def execute(
             made = f"{len(stream):,} bytes, more than the {most:,} of the largest stream"
         return Failed("verify", f"encode gave {made}")
     enter("decode")
+    memory = PeakMemory(device)
     resumed = perf_counter()
     try:
         decoded = decoder.decode(stream)
         finished = perf_counter()
+        decode_peak = _peak_bytes(decoder, memory)
         container = decoder.container_bytes(stream) if isinstance(decoder, HasContainer) else None
     except (Exception, GeneratorExit) as error:
         return failed_by(decoder, "decode", error)
@@ -105,7 +122,26 @@ def execute(
     seconds = (encoded - started, finished - resumed)
     codecs = (encoder, decoder)
     inside = [codec.inside_seconds if isinstance(codec, TimesItself) else None for codec in codecs]
-    return Coded(stream, len(stream), decoded, *seconds, container, *inside)
+    coded = Coded(stream, len(stream), decoded, *seconds, container, inside[0], inside[1])
+    return coded._replace(
+        encode_peak_bytes=encode_peak, decode_peak_bytes=decode_peak, estimated_bits=estimated
+    )
+
+
+def _peak_bytes(codec: Codec, memory: PeakMemory) -> int | None:
+    """Return the peak memory of a call: of a codec in a process of its own, as that measures it."""
+    if not isinstance(codec, TimesItself):
+        return memory.read_bytes()
+    return codec.inside_peak_bytes if isinstance(codec, MeasuresMemory) else None
+
+
+def _estimated_bits(encoder: Codec) -> float | None:
+    """Return what the encoder estimates of its last stream; None for what is no number of bits."""
+    with suppress(Exception, GeneratorExit):  # foreign code
+        bits = encoder.estimated_bits() if isinstance(encoder, EstimatesBits) else None
+        if bits is not None and 0 <= (number := float(bits)) < math.inf:
+            return number
+    return None
 
 
 def execute_within_memory(
@@ -115,9 +151,10 @@ def execute_within_memory(
     pixels: Pixels,
     setting: Setting,
     enter: Enter = ignore_stages,
+    device: Device = "cpu",
 ) -> tuple[Coded | Failed, bool]:
     """Code an image, once more in tiles if a GPU's memory is too small; return whether it was."""
-    outcome = execute(encoder, decoder, image, pixels, setting, enter)
+    outcome = execute(encoder, decoder, image, pixels, setting, enter, device)
     if not isinstance(outcome, Failed) or outcome.lacked != "device":
         return outcome, False
     if not isinstance(encoder, CodesInTiles):
@@ -128,7 +165,7 @@ def execute_within_memory(
     except (Exception, GeneratorExit) as error:
         again: Coded | Failed = failed_by(encoder, "encode", error)
     else:
-        again = execute(tiled, decoder, image, pixels, setting, enter)
+        again = execute(tiled, decoder, image, pixels, setting, enter, device)
     if isinstance(again, Failed):
         reason = f"{outcome.reason}; once more in tiles, {again.stage}: {again.reason}"
         return outcome._replace(reason=reason), False

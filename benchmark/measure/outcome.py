@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmark.codec import Setting
 from benchmark.datasets.dataset import Refused
 from benchmark.measure.engine.local import Finished, Started
 from benchmark.measure.execute import Failed
@@ -71,6 +72,15 @@ class Progress(NamedTuple):
 ShowsProgress = Callable[[str, int], AbstractContextManager[Callable[[Progress], None]]]
 
 
+class Reached(NamedTuple):
+    """Result of the search for a codec's setting."""
+
+    codec: str  # label
+    setting: Setting | None  # the nearest that was measured; None without any
+    value: float | None  # mean over the images at that setting
+    why: str = ""  # why it is not within the tolerance; empty: it is
+
+
 class WithoutValue(NamedTuple):
     """A metric column that is null in some rows, for the same reason."""
 
@@ -91,6 +101,7 @@ class Outcome:
     failures: tuple[Failure, ...]
     remarks: tuple[str, ...] = ()  # sentences on what machines of a cluster lacked
     lacking: Mapping[str, str] = field(default_factory=dict)  # metrics not computed here, and why
+    reached: tuple[Reached, ...] = ()  # of a search for a target, by codec
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -152,7 +163,7 @@ class RunNotes:
     def add(self, done: Finished) -> list[Failure]:
         """Note which stream was decoded twice and the tracebacks; return what failed of a task."""
         task, outcome = done.task, done.outcome
-        failures = (outcome,) if isinstance(outcome, Failed) else outcome.failed
+        failures = (outcome,) if isinstance(outcome, Failed) else outcome.all_failed
         image = task.source.file.name if isinstance(task, Cell) else task.row["image"]
         where = f"{task.setting} {image}"
         cell = f"{task.codec.label} {where}"
@@ -192,7 +203,9 @@ class Recorder:
         self._shards = 0
 
     def add(self, measured: Measured) -> None:
-        """Take a finished cell."""
+        """Take a finished cell, with its further generations."""
+        for further in measured.further:
+            self.add(further)
         if measured.stream is not None and self._keep:
             digest = measured.row.get("stream_sha256") or sha256(measured.stream).hexdigest()
             self._streams.add(self._store.stream_files({digest: measured.stream}))

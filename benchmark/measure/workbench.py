@@ -4,9 +4,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,8 +13,8 @@ from benchmark.codec import Codec, DeclaresSizes, Pixels, Setting
 from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError, memory_exhausted
+from benchmark.measure.cell_columns import Row, coded_columns, work_of
 from benchmark.measure.execute import (
-    Coded,
     Enter,
     Failed,
     differs_again,
@@ -29,7 +28,7 @@ from benchmark.measure.score import HashedImage, Scorer, Scores
 from benchmark.packs.pack import Pack, Recorded, open_pack
 from benchmark.plan.cells import Cell, Rescore, Task
 from benchmark.plan.request import Request
-from benchmark.protocol import CODING, bits_per_pixel
+from benchmark.protocol import CODING
 from benchmark.registry import scored_by_image
 from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.runs import new_run_id
@@ -37,9 +36,6 @@ from benchmark.rows.schema import info_columns, metric_names
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.machine import cores, machine
 
-Row = dict[str, Any]
-
-IN_NO_ROW = ("stream", "decoded")  # of `Coded`
 IN_TILES = "in tiles where the GPU's memory did not hold an image"
 
 
@@ -51,6 +47,12 @@ class Measured(NamedTuple):
     features: tuple[ImageFeatures, ...] = ()
     failed: tuple[Failed, ...] = ()  # why the row has failed, or metrics of it are null
     decoded_twice: bool = False  # by two instances, to the same pixels
+    further: tuple["Measured", ...] = ()  # of later generations, in order
+
+    @property
+    def all_failed(self) -> tuple[Failed, ...]:
+        """The failures of all generations."""
+        return (*self.failed, *(failed for one in self.further for failed in one.failed))
 
     @property
     def coding_seconds(self) -> float | None:
@@ -156,25 +158,54 @@ class Workbench:
             pack = self._delivered.pack or self._open_pack(cell.pack)
             encoder = Recorded(pack, cell.codec, encoder)
         self._warm_up(cell, encoder, decoder, enter)
-        conditions, name = self._conditions, cell.source.file.name
-        outcome, tiled = execute_within_memory(encoder, decoder, name, pixels, cell.setting, enter)
+        outcome = self._generation(cell, 1, encoder, decoder, pixels, enter)
         if isinstance(outcome, Failed):
             return outcome
-        if twice := cell.key in conditions.decode_twice:
+        measured, decoded = outcome
+        further: list[Measured] = []
+        for number in range(2, cell.generations + 1):
+            outcome = self._generation(cell, number, encoder, decoder, decoded, enter)
+            if isinstance(outcome, Failed):
+                failed = outcome._replace(reason=f"generation {number}: {outcome.reason}")
+                further.append(_failed_row(cell, self._conditions, failed, number))
+                break
+            further.append(outcome[0])
+            decoded = outcome[1]
+        return measured._replace(further=tuple(further))
+
+    def _generation(
+        self,
+        cell: Cell,
+        number: int,
+        encoder: Codec,
+        decoder: Codec,
+        pixels: Pixels,
+        enter: Enter,
+    ) -> tuple[Measured, Pixels] | Failed:
+        """Code pixels, the source's or as decoded before; score and return what is decoded."""
+        conditions, name = self._conditions, cell.source.file.name
+        outcome, tiled = execute_within_memory(
+            encoder, decoder, name, pixels, cell.setting, enter, cell.info.device
+        )
+        if isinstance(outcome, Failed):
+            return outcome
+        if twice := number == 1 and cell.key in conditions.decode_twice:
             second = partial(load_codec, cell.codec)
             failed = differs_again(decoder, second, name, cell.setting, outcome, enter)
             if failed is not None:
                 return failed
         enter("score")
-        row = _origin(cell, conditions) | _coded_columns(outcome, cell.source)
+        row = _origin(cell, conditions, number) | coded_columns(outcome, cell.source)
+        row |= work_of(cell.codec, decoder)._asdict()
         if tiled:
             row["caveat"] = "; ".join(filter(None, (row["caveat"], IN_TILES)))
         scored = self._score(cell.source, row, outcome.decoded, conditions.metrics)
         row |= scored.columns
         if isinstance(encoder, Recorded):
             recorded = encoder.find(cell.source.sha256, cell.source.width_px, cell.setting)
-            row["encode_seconds"] = recorded.encode_seconds
-        return Measured(row, outcome.stream, scored.features, scored.failed, twice)
+            row |= {"encode_seconds": recorded.encode_seconds, "encode_peak_bytes": None}
+        measured = Measured(row, outcome.stream, scored.features, scored.failed, twice)
+        return measured, outcome.decoded
 
     def _rescored(self, task: Rescore, enter: Enter) -> Measured | Failed:
         from benchmark.rows.store import Store  # brings pyarrow, which measuring does without
@@ -256,25 +287,19 @@ def failed_outcome(task: Task, conditions: Conditions, failed: Failed) -> Measur
     """Return the outcome of a task that failed: of a cell, a failed row."""
     if not isinstance(task, Cell):
         return failed
+    return _failed_row(task, conditions, failed)
+
+
+def _failed_row(cell: Cell, conditions: Conditions, failed: Failed, number: int = 1) -> Measured:
     why = {"status": "failed", "stage": failed.stage, "reason": failed.reason}
-    return Measured({**_origin(task, conditions), **why}, None, failed=(failed,))
+    return Measured({**_origin(cell, conditions, number), **why}, None, failed=(failed,))
 
 
-def _coded_columns(coded: Coded, source: Source) -> Row:
-    return {
-        **{name: value for name, value in coded._asdict().items() if name not in IN_NO_ROW},
-        "status": "ok",
-        "bytes_origin": "declared" if coded.stream is None else "measured",
-        "bpp": bits_per_pixel(coded.num_bytes, source.width_px * source.height_px),
-        "stream_sha256": None if coded.stream is None else sha256(coded.stream).hexdigest(),
-        "decoded_sha256": pixels_sha256(coded.decoded),
-    }
-
-
-def _origin(cell: Cell, conditions: Conditions) -> Row:
+def _origin(cell: Cell, conditions: Conditions, number: int = 1) -> Row:
     source = cell.source
     return {
-        "cell": cell.key,
+        "cell": cell.key_of(number),
+        "generation": number if number > 1 else None,
         "run": conditions.run,
         "codec": cell.codec.name,
         "variant": cell.codec.variant,

@@ -2,19 +2,24 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from statistics import fmean
+from statistics import fmean, median
 from typing import NamedTuple
+
+import pyarrow as pa
 
 from benchmark.analysis.comparable import find_label
 from benchmark.analysis.comparison import Comparison, compare, default_anchor
+from benchmark.analysis.generations import generation_curves, nearest_to
 from benchmark.analysis.rate_distortion import Delta
-from benchmark.analysis.stored import DatasetResults, read_one
+from benchmark.analysis.stored import DatasetResults, read_one, rows_of_codecs
 from benchmark.analysis.summarise import TIMED, Edition, Summary
+from benchmark.analysis.systems import short_names
 from benchmark.codec_spec import facts_of
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.figures.bd_bars import draw_bd_bars
 from benchmark.figures.cost import COSTS, CostPoint, draw_costs
+from benchmark.figures.generations import draw_generations
 from benchmark.figures.rate_curve import chosen_names, draw_rate_curves, shown
 from benchmark.figures.realism import draw_realism_plots, left_out
 from benchmark.figures.style import Style, by_label, look, names_meaning, styles
@@ -30,13 +35,15 @@ from benchmark.published.realism_sweep import PlotAtRate, RealismSweep, realism_
 from benchmark.published.registry import chosen_points
 from benchmark.registry import ANCHORS
 from benchmark.report.details import gone_sentences
-from benchmark.rows.schema import metric_names
+from benchmark.rows.schema import alike, metric_names
+from benchmark.rows.store import Store
 
 METRICS: Mapping[str, tuple[str, ...]] = {  # where none are named
     "rd": ("psnr", "ms_ssim", "lpips_squeeze"),
     "bd": ("psnr", "lpips_squeeze"),
     "complexity": ("psnr",),
     "realism": ("psnr", "lpips_squeeze"),
+    "generations": ("psnr", "ms_ssim", "lpips"),
 }
 RATES = (0.1, 0.2, 0.45)  # bpp, of plots of realism
 
@@ -252,6 +259,29 @@ def realism_plots(
     return draw_realism_plots(plots, first, second, looks, title, images), plots
 
 
+def _generations(request: FigureRequest) -> PaperFigure:
+    """Quality against generation, of each codec at its setting nearest to a rate."""
+    result = read_one(request.results, request.dataset, "all", ["psnr"], data_dir=request.data_dir)
+    name, store = result.name, Store(request.results / result.name.partition(":")[0])
+    rows = store.generations()
+    if not rows.num_rows:
+        raise UsageError(f"{name} has no rows of generations: `bench run --generations 5`")
+    if request.verified_only:
+        raise UsageError("--verified-only leaves nothing: no row of generations is verified")
+    once = result.table.select([n for n in rows.column_names if n in result.table.column_names])
+    every = rows_of_codecs(pa.concat_tables(alike([once, rows])), ",".join(request.codecs) or "all")
+    measures = [Measure.named(metric) for metric in request.metrics or METRICS["generations"]]
+    curves = generation_curves(every, [measure.column for measure in measures])
+    if not curves:
+        raise UsageError(f"{name} has no image with every generation: run the same again")
+    rate = request.rates[0] if request.rates else median(curve.bpp[0] for curve in curves)
+    curves = nearest_to(curves, rate)
+    labels = [curve.label for curve in curves]
+    names = short_names(labels, {}) | by_label(look().label, labels)
+    drawing = draw_generations(curves, measures, styles(labels), names, profile(name).title)
+    return PaperFigure(drawing, ("no generations: no metric has a value",) * (drawing is None))
+
+
 FIGURES: Mapping[str, Callable[[FigureRequest], PaperFigure]] = {
     "rd": _rd,
     "bd": _bd,
@@ -260,4 +290,5 @@ FIGURES: Mapping[str, Callable[[FigureRequest], PaperFigure]] = {
     ),
     "complexity": _complexity,
     "realism": _realism,
+    "generations": _generations,
 }

@@ -27,7 +27,7 @@ from benchmark.option import (
 )
 
 FILE = Path("figures.toml")
-VERBS = ("rd", "bd", "crops", "complexity", "realism")
+VERBS = ("rd", "bd", "crops", "complexity", "realism", "generations")
 TABLES = {"labels": "label", "colours": "colour"}  # of the file, and the options that they are
 
 
@@ -207,7 +207,7 @@ def example(codecs: Mapping[str, str], dataset: str) -> str:
 
 
 EXAMPLE = """\
-# Figures of an experiment: `bench figures rd|bd|crops|complexity|realism` draws them.
+# Figures of an experiment: `bench figures rd|bd|crops|complexity|realism|generations` draws them.
 # Keys are the options of these commands; an option on the command line comes before its key.
 dataset = "{dataset}"
 codecs = [{codecs}]

@@ -48,12 +48,22 @@ class Cell(NamedTuple):
     dataset: str
     source: Source
     pack: Path | None = None  # where the stream is recorded, if the codec need not encode
+    generations: int = 1  # times to code the picture, each time as decoded before: rows of the cell
 
     @property
     def key(self) -> str:
-        """The identity of its row in the store."""
+        """The identity of its row in the store; of several generations, of the first."""
+        return self.key_of(1)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The identities of the rows of all its generations."""
+        return tuple(self.key_of(generation + 1) for generation in range(self.generations))
+
+    def key_of(self, generation: int) -> str:
+        """The identity of the row of a generation, from 1 on."""
         source = self.source.sha256, self.source.width_px
-        return cell_key(self.codec, self.info, self.setting, *source, CODING)
+        return cell_key(self.codec, self.info, self.setting, *source, CODING, generation)
 
     @property
     def image_sha256(self) -> str:
@@ -109,7 +119,9 @@ Task = Cell | Rescore
 Seconds = Callable[[Task], float | None]  # that coding takes, None for unknown
 
 
-def plan(contenders: Sequence[Contender], dataset: str, sources: Iterable[Source]) -> list[Cell]:
+def plan(
+    contenders: Sequence[Contender], dataset: str, sources: Iterable[Source], generations: int = 1
+) -> list[Cell]:
     """Return codecs x settings x images, images outermost: an early stop is a fair sample."""
     return [
         Cell(
@@ -118,6 +130,7 @@ def plan(contenders: Sequence[Contender], dataset: str, sources: Iterable[Source
             dataset,
             source,
             contender.pack.path if contender.pack else None,
+            generations,
         )
         for source in sources
         for contender in contenders

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from benchmark.codec import TakesDataset
+from benchmark.codec import DeclaresSizes, TakesDataset
 from benchmark.codec_spec import codec_class, load_codec
 from benchmark.datasets.dataset import (
     Dataset,
@@ -29,6 +29,8 @@ from benchmark.rows.shard import SHIPPED
 from benchmark.rows.store import Store, stores_below
 from benchmark.system.bundled import begin_with_bundled
 from benchmark.system.machine import cores
+
+ONCE = "its pictures were coded elsewhere, once: --generations needs an encoder here"
 
 
 class Sources(NamedTuple):
@@ -112,9 +114,15 @@ def open_matrix(request: Request) -> Matrix:
     selection = select(request.codecs, points, packs, recorded, request.skip_missing, request.draws)
     sources, store = open_stored(request)
     selection = _for_images(selection, sources.images, request)
-    cells = plan(selection.contenders, sources.dataset.name, sources.images)
+    return matrix_of(request, sources, selection, store)
+
+
+def matrix_of(request: Request, sources: Sources, selection: Selection, store: Store) -> Matrix:
+    """Return the cells of a selection, and those that the store lacks as it is now."""
+    generations = request.generations or 1
+    cells = plan(selection.contenders, sources.dataset.name, sources.images, generations)
     stored = store.read()
-    done = stored.done(request.timing) & {cell.key for cell in cells}
+    done = stored.done(request.timing) & {key for cell in cells for key in cell.keys}
     if request.keep and (lost := stored.without_stream(store, done, request.timing)):
         done -= lost
         warnings.warn(
@@ -123,7 +131,7 @@ def open_matrix(request: Request) -> Matrix:
             DamagedResults,
             stacklevel=2,
         )
-    to_do = tuple(cell for cell in cells if cell.key not in done)
+    to_do = tuple(cell for cell in cells if not done.issuperset(cell.keys))
     return Matrix(sources, selection, store, stored.table, tuple(cells), to_do)
 
 
@@ -139,9 +147,12 @@ def _for_images(selection: Selection, images: Sequence[Source], request: Request
         spec = contender.spec
         if issubclass(codec_class(spec), TakesDataset):
             load_codec(spec).require_distinct([image.file.name for image in images])
-        if reason := lacking(contender, images):
+        once = request.generations and (
+            contender.pack or issubclass(codec_class(spec), DeclaresSizes)
+        )
+        if reason := ONCE if once else lacking(contender, images):
             skipped.append(Skipped(spec.text, reason))
-        if not reason or plan([contender], "", images):
+        if not reason or (not once and plan([contender], "", images)):
             kept.append(contender)
         elif request.codecs != ALL and not request.skip_missing:
             raise cannot_run(spec.text, reason, len(request.codecs))

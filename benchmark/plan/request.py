@@ -52,6 +52,20 @@ class Request:
     draws: int | None = option(
         None, MEASURED, "Decode with N seeds, 0 to N - 1, where a decoder is generative.", least=2
     )
+    generations: int | None = option(
+        None,
+        MEASURED,
+        "Code each picture N times, from the second on as decoded before: `bench figures "
+        "generations`.",
+        least=2,
+    )
+    target: str = option(
+        "",
+        MEASURED,
+        "Search each codec's setting whose mean over the images is bpp=0.3, or psnr=32 (any "
+        "metric): within 1 % of a rate, .2 % of a metric.",
+        value="NAME=VALUE",
+    )
     flatten: bool = option(
         False, MEASURED, "Accept images with alpha (blended with white) or in CMYK."
     )

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from benchmark.analysis.comparison import Ranking
+from benchmark.analysis.costs import COSTS, REAL_TO_ESTIMATED
 from benchmark.analysis.interval import DrawSpread
 from benchmark.analysis.rate_distortion import excluded
 from benchmark.analysis.stored import WIDE_SPREAD, DatasetResults, SourceFacts
@@ -29,6 +30,15 @@ GONE = "no longer in the folder"
 REFUSED, SKIPPED = "refused by the last run", "skipped by the last run"
 LAST_RUN = ("started_utc", "commit", "machine", "packages")
 SHOWN_FIGURES, LONGEST_RANKING = 3, 50  # in the text
+# Columns of the table of codecs where any has a value: factor and format, by the cost.
+COST_COLUMNS = {
+    "parameters": ("parameters (million)", 1e-6, ".3g"),
+    "encode_kmac": ("encode (kMAC/px)", 1.0, ".3g"),
+    "decode_kmac": ("decode (kMAC/px)", 1.0, ".3g"),
+    "encode_peak_bytes": ("encode, most memory (MB)", 1e-6, ".0f"),
+    "decode_peak_bytes": ("decode, most memory (MB)", 1e-6, ".0f"),
+    REAL_TO_ESTIMATED: ("real / estimated bits", 1.0, ".4f"),
+}
 
 
 class Gap(NamedTuple):
@@ -151,6 +161,20 @@ def source_sentences(facts: SourceFacts | None) -> list[str]:
     return result
 
 
+def estimate_sentences(summary: Summary) -> list[str]:
+    """Return the sentence on real bits beside those that codecs estimate, if any does."""
+    ratios = {label: _mean_of(summary, label, REAL_TO_ESTIMATED) for label in summary.labels}
+    texts = [f"{label} {100 * (r - 1):+.2f} %" for label, r in ratios.items() if r is not None]
+    return [f"real bits against the codec's own estimate: {', '.join(texts)}"] * bool(texts)
+
+
+def _mean_of(summary: Summary, label: str, name: str) -> float | None:
+    """Return the mean over a codec's settings of a cost; None without values."""
+    means = [point.means.get(name) for point in summary.points if point.label == label]
+    values = [mean.value for mean in means if mean is not None and mean.value is not None]
+    return fmean(values) if values else None
+
+
 def details_record(
     stored: DatasetResults,
     command: str,
@@ -200,6 +224,7 @@ def _codec(summary: Summary, label: str) -> dict[str, Any]:
         "chroma": edition.facts.chroma,
         "tuned_for": edition.facts.tuned_for,
         "container_bytes": fmean(sizes) if sizes else None,
+        **{name: _mean_of(summary, edition.label, name) for name in COSTS},
         "timed": edition.timed,
         "devices": list(edition.devices),
         "caveats": list(edition.caveats),
@@ -215,7 +240,10 @@ def details_text(record: Mapping[str, Any], spreads: Sequence[DrawSpread] = ()) 
     intro = f"{counted(record['images'], 'image')}. {bpp}."
     if dropped := record["images_left_out"]:
         intro += f" Restricted to the images that all points have; left out: {dropped}."
-    headers = ("codec", "version", "origin", "chroma", "container (bytes)", "timed", "caveat")
+    headers = (
+        *("codec", "version", "origin", "chroma", "container (bytes)", "timed", "caveat"),
+        *(header for header, *_ in COST_COLUMNS.values()),
+    )
     codecs = tuple(
         (
             codec["codec"],
@@ -225,6 +253,10 @@ def details_text(record: Mapping[str, Any], spreads: Sequence[DrawSpread] = ()) 
             f"{codec['container_bytes']:.0f}" if codec["container_bytes"] else "",
             codec["timed"],
             ", ".join(codec["caveats"]),
+            *(
+                "" if (value := codec[name]) is None else f"{factor * value:{form}}"
+                for name, (_, factor, form) in COST_COLUMNS.items()
+            ),
         )
         for codec in record["codecs"]
     )

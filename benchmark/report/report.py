@@ -46,6 +46,7 @@ from benchmark.report.details import (
     counts_of,
     details_record,
     details_text,
+    estimate_sentences,
     left_out,
     report_text,
     source_sentences,
@@ -255,7 +256,7 @@ def _write(
         tables["bd_rate.tex"] = latex(bd_overview(compared, measured, anchor, most), short)
         tables["bd_rate.csv"] = csv_text(bd_records(comparisons, most))
     about_sources, title = source_sentences(sources), profile(stored.name).title
-    remarks = [*about_sources, *counts_of(gaps)]
+    remarks = [*about_sources, *estimate_sentences(summary), *counts_of(gaps)]
     files: dict[str, str | bytes] = {
         "report.md": report_text(
             title, summary, ranking, drawings, measured, remarks, [*tables], short, command

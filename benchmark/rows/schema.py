@@ -54,6 +54,14 @@ CELL_COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
     ("decode_seconds", REAL, "s", "wall clock of the one call"),
     ("encode_inside_seconds", REAL, "s", "of a worker's own clock; null: coded in this process"),
     ("decode_inside_seconds", REAL, "s", "of a worker's own clock; null: coded in this process"),
+    ("encode_peak_bytes", WHOLE, "bytes", "most memory of the call: of the process with all it "
+     "has loaded, on cuda of the GPU; null where it cannot be measured"),
+    ("decode_peak_bytes", WHOLE, "bytes", "the same"),
+    ("estimated_bits", REAL, "bit", "of the stream, by the codec's own probabilities"),
+    ("parameters", WHOLE, "", "of the codec's networks, as declared"),
+    ("encode_kmac", REAL, "kMAC/px", "multiply-accumulates of the encoder, as declared"),
+    ("decode_kmac", REAL, "kMAC/px", "multiply-accumulates of the decoder, as declared"),
+    ("generation", WHOLE, "", "times that the picture was coded; null: once"),
     ("timing", YES_NO, "", "measured alone, by bench run --timing"),
     ("jobs", WHOLE, "", "cells measured at the same time"),
     ("threads", WHOLE, "", "threads of every numeric library"),
@@ -74,7 +82,7 @@ CELL_COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
     ("build", TEXT, "", "a build with equal streams; set where rows are read"),
     ("features_of", TEXT, "", "pixels of the row that gave the features; set where rows are read"),
     ("attested", YES_NO, "", "a fresh process decoded the stream to the same pixels; else null"),
-)
+)  # fmt: skip
 
 
 WHERE_READ = ("bundled", "build", "features_of")  # columns that no file has
@@ -110,15 +118,18 @@ def cell_key(
     source_sha256: str,
     width_px: int,
     coding_protocol: str,
+    generation: int = 1,
 ) -> str:
     """Return the hexadecimal sha256 of everything that decides the stream, a cell's identity.
 
     Another library, weight file, adapter revision or coding rule is another cell, so that a row is
-    neither taken for one of another version nor measured again.
+    neither taken for one of another version nor measured again. generation: times that the picture
+    was coded; keys of the first have no word of it.
     """
     parts = [
         *(codec.name, codec.variant, info.fingerprint, info.revision),
         *(setting.name, float(setting.value), source_sha256, width_px, coding_protocol),
+        *([f"generation {generation}"] if generation > 1 else []),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

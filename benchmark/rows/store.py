@@ -113,7 +113,8 @@ class RunRecords:
 class Stored(NamedTuple):
     """All rows of a store at one time."""
 
-    table: pa.Table  # one row per cell, or two; see `versions.merge_versions`
+    # One row per cell, or two (`versions.merge_versions`), of pictures that were coded once
+    table: pa.Table
     own: pa.Table  # columns `OWN` of every version measured here or imported, no bundled one
 
     def done(self, timed: bool = False) -> set[str]:
@@ -176,9 +177,18 @@ class Store(StreamFolder, RunRecords):
         """Read all rows once, for their table and for which cells are done."""
         with _system_allocator():
             own, shipped = self._read(None), self._read(None, shipped=True)
-            table = _joined(None, [own, _with_true(shipped, "bundled")])
+            once = own.filter(own["generation"].is_null()) if _has_generations(own) else own
+            table = _joined(None, [once, _with_true(shipped, "bundled")])
             table = with_equal_builds(share_values(merge_versions(table, borrow=True)))
             return Stored(_plain(table), own.select(OWN))
+
+    def generations(self) -> pa.Table:
+        """Return the best version of each row of a picture that was coded more than once.
+
+        No other table has them, but for `versions`.
+        """
+        own = self._read(None)
+        return _plain(merge_versions(own.filter(own["generation"].is_valid())))
 
     def versions(self, shipped: bool = False) -> pa.Table:
         """Return every row of every cell: those measured here, or the bundled ones."""
@@ -282,6 +292,10 @@ def _system_allocator() -> Iterator[None]:
         yield
     finally:
         pa.set_memory_pool(pool)
+
+
+def _has_generations(table: pa.Table) -> bool:
+    return bool(table["generation"].null_count < table.num_rows)
 
 
 def _finished(table: pa.Table, timed: bool) -> pa.Table:

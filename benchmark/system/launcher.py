@@ -81,13 +81,14 @@ def _listen(orders: "SimpleQueue[Any]") -> None:
     os._exit(0)
 
 
-def _run(order: Order) -> tuple[int, int]:
-    """Return the exit code of a program, or 0 and why it cannot be started, an error number."""
+def _run(order: Order) -> tuple[int, int, int]:
+    """Return the exit code of a program, or 0 and why it cannot be started, an error number.
+
+    The third number is the most memory of a process of it, as the system counts (Linux: KiB).
+    """
     if sys.platform == "win32":  # where nothing starts this process
-        return 0, errno.ENOSYS
-    if (
-        sys.platform == "linux"
-    ):  # what this process, and those that it starts, may write to a file; it writes none
+        return 0, errno.ENOSYS, 0
+    if sys.platform == "linux":  # what this process and those that it starts may write to a file
         _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
         limit = order.largest_file_bytes
         limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
@@ -100,9 +101,11 @@ def _run(order: Order) -> tuple[int, int]:
                 cwd=order.folder, env=order.environment, start_new_session=True,
             )  # fmt: skip
         _running.append(process.pid)
-        return process.wait(), 0
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        return process.returncode, 0, used.ru_maxrss
     except OSError as error:
-        return 0, error.errno or errno.EINVAL
+        return 0, error.errno or errno.EINVAL, 0
     finally:
         _end_group()
         _end_children()

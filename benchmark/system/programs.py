@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import wait
@@ -155,7 +156,8 @@ class Launcher:
 
     def outcome(self) -> tuple[int, int]:
         """Return exit code and 0, or 0 and an error number; `EOFError` if it was killed."""
-        code, why = marshal.load(self._answers)
+        code, why, most_kib = marshal.load(self._answers)
+        _MOST_BYTES.append(1024 * int(most_kib))
         return int(code), int(why)
 
     def run(self, order: Order, timeout_seconds: float) -> tuple[int, int]:
@@ -186,6 +188,7 @@ class Launcher:
         self._answers.close()
 
 
+_MOST_BYTES: deque[int] = deque(maxlen=1000)  # of memory, of each program that has ended
 _IDLE: list[Launcher] = []
 _ALL: set[Launcher] = set()
 
@@ -199,6 +202,13 @@ def idle_launcher() -> Launcher:
                 return launcher
             launcher.close()
     return Launcher()
+
+
+def most_of_programs() -> int:
+    """Return the most memory, in bytes, of a program that ended since the last call; 0 for none."""
+    most = max(_MOST_BYTES, default=0)
+    _MOST_BYTES.clear()
+    return most
 
 
 @atexit.register

@@ -12,7 +12,7 @@ QUICK = "rd.png", "bd.png"
 
 def test_every_figure_of_a_page_has_a_command():
     assert {one.name for one in pictures()} >= {
-        f"{verb}.png" for verb in ("rd", "bd", "complexity", "realism", "crops")
+        f"{verb}.png" for verb in ("rd", "bd", "complexity", "realism", "crops", "generations")
     }
     assert all((ROOT / "docs" / "figures" / one.name).exists() for one in pictures())
 

@@ -17,7 +17,15 @@ from baselines.neural.checkpoint.card import Card, verified_card
 from baselines.neural.checkpoint_codec import PACKAGES, card_of, find_checkpoint
 from baselines.neural.diffusion.base_codec import BaseCodec
 from baselines.neural.released import released
-from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
+from benchmark.codec import (
+    Between,
+    CodecInfo,
+    EstimatesBits,
+    OneOf,
+    Pixels,
+    Setting,
+    require_accepted,
+)
 from benchmark.codec_spec import facts_of, parse_codec
 from benchmark.errors import BadOption, Unavailable
 from benchmark.facts import Typical
@@ -128,6 +136,11 @@ class DrawingCodec:
         """Return the base's stream."""
         require_accepted(self, setting)
         return self._base.codec.encode(pixels, setting)
+
+    def estimated_bits(self) -> float | None:
+        """Return the bits of the base's last stream by its symbols' probabilities, if it says."""
+        base = self._base.codec
+        return base.estimated_bits() if isinstance(base, EstimatesBits) else None
 
     def decode(self, data: bytes) -> Pixels:
         """Return the picture sampled behind the base's; raises what the base does for bad bytes."""

@@ -58,11 +58,13 @@ class Distributions:
         self.escape = lengths.astype(np.int32) - 2  # entry of a row; before it are the symbols
         if self.lowest.min() < LOWEST_SYMBOL or (self.lowest + self.escape).max() > 2**15:
             raise ValueError("a distribution has symbols of more than 16 bits")
-        self.models = []
+        self.models: list[Any] = []
+        self.frequencies: list[Integers] = []
         for row, length in zip(cdf.astype(np.int64), lengths, strict=True):
             if row[0] != 0 or row[length - 1] != 2**FREQUENCY_BITS:
                 raise ValueError("a distribution does not rise from 0 to 65536")
-            self.models.append(_model(np.diff(row[:length])))
+            self.frequencies.append(np.diff(row[:length]))
+            self.models.append(_model(self.frequencies[-1]))
         self.index_type = np.uint8 if len(cdf) <= 2**8 else np.uint16 if len(cdf) <= 2**16 else int
 
     @classmethod
@@ -85,6 +87,7 @@ class Encoder:
 
     def __init__(self) -> None:
         self._runs: list[tuple[Any, ...]] = []  # symbols of a model, it, what it is given
+        self._frequencies: list[Integers | int] = []  # of each run's model; or bits of a symbol
 
     def add(self, symbols: Integers, distributions: Distributions, indices: Integers) -> None:
         """Add symbols of 16 bits, with their rows in `indices`; raises `ValueError`."""
@@ -104,6 +107,7 @@ class Encoder:
         ends = np.cumsum(counts)
         for row, start, end in zip(rows, ends - counts, ends, strict=True):
             self._runs.append((entries[start:end], distributions.models[row]))
+            self._frequencies.append(distributions.frequencies[row])
         if beyond.size:
             below = -1 - beyond - escape[outside]
             # Integers from 1 on: the classes of all, floor(log2), then their places in each class.
@@ -111,8 +115,10 @@ class Encoder:
             powers = 1 << np.arange(1, len(CLASS_FREQUENCIES), dtype=np.int32)
             classes = np.searchsorted(powers, numbers, side="right").astype(np.int32)
             self._runs.append((classes, _class_model()))
+            self._frequencies.append(CLASS_FREQUENCIES)
             for k in range(1, int(classes.max()) + 1):
                 self._runs.append((numbers[classes == k] - (1 << k), _uniform(k)))
+                self._frequencies.append(k)
 
     def add_each(self, symbols: Integers, frequencies: Integers) -> None:
         """Add symbols (n,), from 0 on; frequencies: (n, entries), at least 1, 2^24 in a row."""
@@ -122,6 +128,21 @@ class Encoder:
             raise ValueError(f"{symbols.shape} symbols for frequencies {frequencies.shape}")
         if count:
             self._runs.append((symbols.astype(np.int32), _each(), _shares(frequencies)))
+            self._frequencies.append(np.asarray(frequencies))
+
+    def ideal_bits(self) -> float:
+        """Return the sum of -log2 of the probabilities of all symbols added so far."""
+        bits = 0.0
+        for (symbols, *_), frequencies in zip(self._runs, self._frequencies, strict=True):
+            if isinstance(frequencies, int):
+                bits += frequencies * len(symbols)
+            elif frequencies.ndim == 2:
+                taken = np.take_along_axis(frequencies, symbols[:, None], 1)
+                bits += float(np.sum(PRECISION - np.log2(taken)))
+            else:
+                counts = np.bincount(symbols, minlength=len(frequencies))
+                bits += float(counts @ (FREQUENCY_BITS - np.log2(frequencies)))
+        return bits
 
     def finish(self) -> bytes:
         """Return the bytes of all symbols added so far."""

@@ -214,6 +214,7 @@ class TransformCoder:
             encoder.add(_array(y), self._y, _array(parameters.indices))
             if index < len(pieces):  # nothing follows from the last
                 parameters = steps.send(y)
+        self.last_encoder = encoder
         return encoder.finish()
 
     def decode(self, data: bytes, rows: int, columns: int) -> Tensor:

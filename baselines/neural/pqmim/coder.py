@@ -213,6 +213,7 @@ class PqMimCoder:
         by_place = tokens[0].permute(1, 2, 0)
         for wanted, features in self._stages(vectors):
             self._code_parts(features, by_place[wanted], add)
+        self.last_encoder = encoder
         return encoder.finish()
 
     def decode(self, data: bytes, rows: int, columns: int) -> Tensor:

@@ -83,6 +83,17 @@ def test_the_length_is_the_entropy_within_a_thousandth_and_four_bytes(gaussians,
     data = encode(*((s, rows, i) for i, s in zip(indices, symbols, strict=True)))
     ideal = ideal_bytes(tables, indices, symbols)
     assert ideal <= len(data) <= 1.001 * ideal + 4
+    encoder = Encoder()
+    for i, s in zip(indices, symbols, strict=True):
+        encoder.add(s, rows, i)
+    assert encoder.ideal_bits() / 8 == pytest.approx(ideal, rel=1e-4)
+
+
+def test_the_ideal_bits_of_symbols_with_frequencies_of_their_own_are_their_logarithms():
+    frequencies = np.array([[1 << 22, 3 << 22], [(1 << 24) - 1, 1]])
+    encoder = Encoder()
+    encoder.add_each(np.array([0, 1]), frequencies)
+    assert encoder.ideal_bits() == 2 + 24
 
 
 def test_every_symbol_of_16_bits_can_be_coded_beside_every_narrow_table():

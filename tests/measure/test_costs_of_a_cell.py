@@ -1,0 +1,130 @@
+"""Memory, work and estimated bits of a cell: measured, declared, or null with nothing made up."""
+
+import math
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from baselines.neural.checkpoint.card import load_card
+from baselines.neural.cost import costs
+from baselines.neural.released import BUNDLED
+from benchmark.analysis.costs import REAL_TO_ESTIMATED
+from benchmark.analysis.summarise import summarise
+from benchmark.codec import Setting
+from benchmark.codec_spec import CodecSpec, facts_of, parse_codec, resolve
+from benchmark.facts import Facts, Work
+from benchmark.figures.table import means_table
+from benchmark.measure.cell_columns import work_of
+from benchmark.measure.execute import execute
+from benchmark.metrics.measure import Measure
+from benchmark.report.details import estimate_sentences
+from benchmark.rows.schema import table_schema
+from benchmark.rows.store import Store
+from benchmark.system.bundled import BUNDLED as BUNDLED_RESULTS
+from benchmark.system.peak_memory import CLEAR, PeakMemory
+from benchmark.system.programs import run_program
+from support.codecs import fakes
+from support.rows.measured import sweep
+
+MEGABYTE, STEP = 1_000_000, Setting("step", 16)
+linux = pytest.mark.skipif(not CLEAR.exists(), reason="/proc is not here")
+
+
+class Hungry(fakes.Honest):
+    def encode(self, pixels, setting):
+        np.ones(100 * MEGABYTE, np.uint8)
+        return super().encode(pixels, setting)
+
+
+class Estimates(fakes.Honest):
+    said: object = 1234.5
+
+    def estimated_bits(self):
+        if isinstance(self.said, Exception):
+            raise self.said
+        return self.said
+
+
+@linux
+def test_the_peak_of_a_stage_is_that_of_the_stage_alone(photo):
+    coded = execute(Hungry(), Hungry(), "photo.png", photo, STEP)
+    assert 0.9 < (coded.encode_peak_bytes - coded.decode_peak_bytes) / (100 * MEGABYTE) < 1.1
+
+
+@linux
+def test_of_programs_the_largest_counts_and_those_before_do_not():
+    hungry = [sys.executable, "-c", f"bytes(bytearray({1000 * MEGABYTE}))"]
+    before = PeakMemory().read_bytes()
+    memory = PeakMemory()
+    run_program(hungry, timeout_seconds=60)
+    assert before < 1000 * MEGABYTE < memory.read_bytes()
+    assert PeakMemory().read_bytes() < 1000 * MEGABYTE
+
+
+@pytest.mark.parametrize("said", [None, math.nan, -1, "many", [], RuntimeError("unknown")])
+def test_what_is_no_number_of_bits_is_null(said, photo, monkeypatch):
+    coder = Estimates()
+    assert execute(coder, Estimates(), "photo.png", photo, STEP).estimated_bits == 1234.5
+    monkeypatch.setattr(Estimates, "said", said)
+    assert execute(coder, Estimates(), "photo.png", photo, STEP).estimated_bits is None
+
+
+def test_the_work_that_a_users_class_declares_goes_into_rows_and_nonsense_does_not():
+    spec, mine = CodecSpec("./mine.py:Mine", ()), fakes.Honest()
+    assert work_of(spec, mine) == Work()
+    for work, expected in ((Work(5, 1, 2), Work(5, 1.0, 2.0)), (Work("many"), Work())):
+        kind = type("Mine", (fakes.Honest,), {"facts": Facts(work=work)})
+        assert work_of(spec, kind()) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("codec", "checkpoint"),
+    [
+        ("ours:beta=0", "ours"), ("ours:beta=0:size=micro", "ours-micro"), ("ivr", "ivr"),
+        ("charm", "charm-1"), ("elic", "elic-2"), ("hific", "hific-1"),
+        ("multirealism:beta=0", "multirealism-4"), ("hyperprior:weights=matched", "hyperprior-1"),
+        ("dirac:steps=3", "dirac-elic"), ("hfd:steps=2", "hfd-elic"),
+    ],
+)  # fmt: skip
+def test_declared_work_is_what_torch_counts(codec, checkpoint):
+    card = load_card(BUNDLED / f"{checkpoint}.safetensors")
+    parts = costs(card.architecture, card.config)
+    if "unet" in parts:  # behind ELIC
+        base = load_card(BUNDLED / "elic-1.safetensors")
+        parts = {**costs("elic", base.config), **parts}
+    spec = resolve(parse_codec(codec))[0]
+    names = {"g_a": "analysis", "g_s": "synthesis", "h_a": "hyper_analysis"}
+    named = {names.get(name.removeprefix("codec."), name): part for name, part in parts.items()}
+    kmac = {name: part.macs_per_pixel / 1e3 for name, part in named.items()}
+    kmac["unet"] = kmac.get("unet", 0) * int(dict(spec.options).get("steps", 0))
+    encoder, decoder = ("analysis", "hyper_analysis"), ("synthesis", "unet")
+    both = sum(value for name, value in kmac.items() if name not in (*encoder, *decoder))
+    counted = [both + sum(kmac[name] for name in way if name in kmac) for way in (encoder, decoder)]
+    parameters, *declared = facts_of(spec).work
+    assert parameters == sum(part.parameters for part in parts.values())
+    assert declared == pytest.approx(counted, rel=0.005)
+
+
+def test_estimated_and_real_bits_meet_in_the_table_and_in_a_sentence():
+    rows = [row | {"estimated_bits": 8 * row["num_bytes"] / 1.02} for row in sweep("elic")]
+    table = pa.Table.from_pylist([*rows, *sweep("jpeg")], table_schema())
+    summary = summarise(table)
+    ratios = [p.means[REAL_TO_ESTIMATED].value for p in summary.points if p.label == "elic"]
+    assert ratios == pytest.approx([1.02] * len(ratios))
+    shown = means_table(summary, [Measure.named("psnr")])
+    at = shown.headers.index("real / estimated bits")
+    assert {row[0]: row[at] for row in shown.rows} == {"elic": "1.0200", "jpeg": "–"}
+    (sentence,) = estimate_sentences(summary)
+    assert sentence == "real bits against the codec's own estimate: elic +2.00 %"
+    without = summarise(pa.Table.from_pylist(sweep("jpeg"), table_schema()))
+    assert REAL_TO_ESTIMATED not in without.points[0].means
+    assert estimate_sentences(without) == []
+
+
+def test_rows_of_before_have_none_of_these_columns_and_load():
+    table = Store(BUNDLED_RESULTS / "kodak").table()
+    for name in ("encode_peak_bytes", "estimated_bits", "parameters", "generation"):
+        assert table[name].null_count == table.num_rows > 0

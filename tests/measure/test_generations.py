@@ -1,0 +1,113 @@
+"""`--generations`: a picture coded again and again, each generation a row that no mean counts."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from benchmark.analysis.generations import generation_curves, nearest_to
+from benchmark.codec_spec import parse_codec
+from benchmark.errors import Unavailable
+from benchmark.figures.generations import draw_generations
+from benchmark.figures.style import styles
+from benchmark.interface.run import run
+from benchmark.metrics.measure import Measure
+from benchmark.rows.store import Store
+from support.bench.command import bench
+
+FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
+MORE = Path(__file__).parents[1] / "support" / "added" / "darkening.py"
+DARKENS = parse_codec(f"{MORE}:Darkens").name
+PSNR = Measure.named("psnr")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("generations")
+    (folder / "photos").mkdir()
+    pixels = np.full((24, 32, 3), 100, np.uint8)
+    for name in ("a", "b"):
+        Image.fromarray(pixels).save(folder / "photos" / f"{name}.png")
+        pixels = pixels + np.uint8(50)
+    return folder
+
+
+def measured(folder, generations, codec=DARKENS, **more):
+    given = {"metrics": "psnr", "jobs": 2, "results": folder / "results", **more}
+    return run([codec], folder / "photos", generations=generations, **given)
+
+
+def psnr(levels):
+    return 20 * np.log10(255 / levels)
+
+
+def test_each_generation_codes_what_the_one_before_decoded_and_a_finished_run_resumes(folder):
+    outcome = measured(folder, 3)
+    assert (outcome.measured, outcome.failures) == (4, ())
+    store = Store(outcome.matrix.store.folder)
+    later = sorted(store.generations().to_pylist(), key=lambda row: row["generation"])
+    # Every generation is darker by the setting, 1 or 2 levels, than the one before
+    assert [(row["generation"], row["psnr_db"]) for row in later] == [
+        (number, pytest.approx(psnr(number * row["setting_value"])))
+        for row, number in zip(later, (2,) * 4 + (3,) * 4, strict=True)
+    ]
+    assert all(store.has_stream(row["stream_sha256"], row["num_bytes"]) for row in later)
+    assert measured(folder, 3).measured == 0
+    assert measured(folder, 2).measured == 0
+    assert measured(folder, 4).measured == 4
+
+
+def test_rows_of_later_generations_are_in_no_mean(folder):
+    measured(folder, 3)
+    (store,) = (folder / "results").iterdir()
+    rows = Store(store).table()
+    assert rows.num_rows == 4
+    assert rows["generation"].null_count == 4
+
+
+def test_a_generation_that_fails_is_a_row_and_ends_the_chain(folder):
+    outcome = measured(folder, 5, f"{DARKENS}:patience=2", results=folder / "failing")
+    assert len(outcome.failures) == 4
+    assert all("generation 3: " in failure.reason for failure in outcome.failures)
+    (store,) = (folder / "failing").iterdir()
+    assert {row["generation"] for row in Store(store).generations().to_pylist()} == {2, 3}
+
+
+def test_pictures_that_were_coded_elsewhere_have_one_generation(folder):
+    with pytest.raises(Unavailable, match="--generations needs an encoder here"):
+        measured(folder, 2, f"{parse_codec(f'{FAKES}:Told').name}")
+
+
+def test_a_curve_is_of_images_with_every_generation_and_the_figure_has_its_numbers(folder):
+    measured(folder, 3)
+    (folder_of_store,) = (folder / "results").iterdir()
+    store = Store(folder_of_store)
+    rows = [*store.table().to_pylist(), *store.generations().to_pylist()]
+    kept = [row for row in rows if (row["generation"] or 1) <= 3]
+    without = [row for row in kept if (row["image"], row["generation"]) != ("b.png", 2)]
+    whole, part = (
+        generation_curves(pa.Table.from_pylist(some, store.table().schema), ["psnr_db"])
+        for some in (kept, without)
+    )
+    for curves, images in ((whole, 2), (part, 1)):
+        assert {curve.setting.value: curve.images for curve in curves} == {1: images, 2: images}
+        for curve in curves:
+            expected = [psnr(number * curve.setting.value) for number in (1, 2, 3)]
+            assert curve.means["psnr_db"] == pytest.approx(expected)
+    (nearest,) = nearest_to(whole, whole[0].bpp[0])
+    assert nearest.bpp[0] == whole[0].bpp[0]
+    drawing = draw_generations(
+        [nearest], [PSNR], styles([nearest.label]), {nearest.label: "Darkens"}, "photos"
+    )
+    (line,) = drawing.figure.axes[0].lines
+    assert line.get_ydata() == pytest.approx(nearest.means["psnr_db"])
+    assert [record["generation"] for record in drawing.records] == [1, 2, 3]
+
+
+def test_without_rows_of_generations_the_verb_says_what_makes_them(tmp_path):
+    run(["raw"], "sample", metrics="psnr", limit=1, jobs=1, results=tmp_path)
+    done = bench("figures", "generations", "--results", tmp_path, "--dataset", "sample")
+    assert done.returncode == 2
+    assert "bench run --generations 5" in done.stderr
