@@ -134,7 +134,7 @@ VERBS = {
     "benchmark.commands.explain": "explain",
     "benchmark.commands.exchange": "pack export merge",
     "benchmark.commands.audit": "audit",
-    "benchmark.commands.review": "review",
+    "benchmark.commands.review": "review site",
     "baselines.commands.train": "train ablation",
     "baselines.commands.images": "encode decode",
     "baselines.commands.checkpoint": "checkpoint",
@@ -181,6 +181,7 @@ HELP = {
         "merge": "Add rows, streams, run records and features of results folders to another one.",
         "audit": "Verify rows, streams, packs and colour conversions.",
         "review": "Review what an author sends: streams, reconstructions, results or a curve.",
+        "site": "Write a leaderboard as a static site: audited rows ranked, declared ones below.",
     },
     "Learned codec": {
         "train": "Train, or resume earlier training; a finished network becomes a checkpoint with "

@@ -1,10 +1,10 @@
-"""Draw docs/figures/page.png and viewer.png: the report page in Chromium, 1440 x 900, light.
+"""Draw page.png, viewer.png, review.png and site.png of docs/figures in Chromium, 1440 x 900.
 
     python tools/page_figures.py [--into docs/figures]
 
 page.png has the curves of Kodak's bundled rows. viewer.png has a point opened from its link, of the
-photographs that scikit-image brings: Kodak's are not copied into this project. Both reports are
-written in a temporary folder; it takes a minute or two.
+photographs that scikit-image brings: Kodak's are not copied into this project. review.png and
+site.png are of a pack of these photographs. All is written in a temporary folder; it takes minutes.
 """
 
 import argparse
@@ -22,11 +22,12 @@ ROOT = Path(__file__).parent.parent
 WINDOW = {"width": 1440, "height": 900}
 COLOURS = 256  # of a palette, so that a screenshot with photographs stays below 400 kB
 MEASURED = ("--codecs", "ours:beta=3.84,ours:beta=0,jpeg,webp,vtm", "--dataset", "sample")
+SUBMITTED, CLAIM = "ours:beta=3.84,jpeg,webp", "webp 30 % fewer bits than jpeg"
 OPENED = "sample/ours:beta=3.84/q=2/chelsea.png?beside=jpeg"
 
 
 def main(into: Path) -> None:
-    """Write both screenshots into a folder."""
+    """Write the screenshots into a folder."""
     with TemporaryDirectory() as name:
         results = Path(name)
         shutil.copytree(ROOT / "results" / "kodak", results / "kodak")
@@ -38,7 +39,21 @@ def main(into: Path) -> None:
             asked = ("--dataset", dataset, "--page", "--page-images", images, "--results", name)
             bench("report", *asked)
             page = results / dataset / "report" / "page.html"
-            (into / figure).write_bytes(screenshot(page, link))
+            waits = "#viewer[open] img" if link else "#chart .point"
+            (into / figure).write_bytes(screenshot(page, waits, link))
+        submissions = results / "submissions"
+        submissions.mkdir()
+        pack = str(submissions / "board.tar")
+        bench(
+            "pack", "export", pack, "--codecs", SUBMITTED, "--dataset", "sample", "--results", name
+        )
+        chosen = ("--metrics", "psnr,ms_ssim", "--out")
+        claims = ("--claim", CLAIM, "--results", name)
+        bench("review", pack, *claims, *chosen, str(results / "review"))
+        folder = ("--submissions", str(submissions), "--anchor", "jpeg")
+        bench("site", name, *folder, *chosen, str(results / "site"))
+        for path, figure in (("review/review.html", "review.png"), ("site/index.html", "site.png")):
+            (into / figure).write_bytes(screenshot(results / path, "main h2"))
 
 
 def bench(*words: str) -> None:
@@ -48,8 +63,8 @@ def bench(*words: str) -> None:
         sys.exit(f"bench {' '.join(words)}: exit {done.returncode}")
 
 
-def screenshot(page: Path, link: str) -> bytes:
-    """Return a PNG of the page; `link` is the address's part after #, empty for the curves."""
+def screenshot(page: Path, waits: str, link: str = "") -> bytes:
+    """Return a PNG of a page that shows what `waits` selects; `link`: the address behind #."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if chromium is None:
         sys.exit("no Chromium on the PATH: install it, then run this again")
@@ -59,7 +74,7 @@ def screenshot(page: Path, link: str) -> bytes:
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
         opened = browser.new_page(viewport=WINDOW, color_scheme="light", reduced_motion="reduce")
         opened.goto(f"{page.resolve().as_uri()}#{link}" if link else page.resolve().as_uri())
-        opened.wait_for_selector("#viewer[open] img" if link else "#chart .point")
+        opened.wait_for_selector(waits)
         opened.wait_for_function(
             "() => [...document.querySelectorAll('#panes img')].every((one) => one.naturalWidth)"
         )

@@ -1,6 +1,8 @@
-"""`bench review`: what an author sends, examined for a reviewer."""
+"""`bench review` and `bench site`: what authors send, examined; reviewed results as a site."""
 
 import json
+import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +16,18 @@ from benchmark.commands.verb import takes
 from benchmark.option import MEASURED, TARGET
 from benchmark.plan.request import Request
 from benchmark.review.review import ReviewRequest
+from benchmark.review.site import SiteRequest
+from benchmark.system.text import counted
+
+RunnableCodecs = Annotated[
+    str,
+    opt(
+        MEASURED,
+        "Comma-separated codecs that may run although they are programs or Python files, each in "
+        "full; those of bench run anyway.",
+        completes="codecs",
+    ),
+]
 
 
 @takes(ReviewRequest)
@@ -24,15 +38,7 @@ def review(
     path: Annotated[
         Path, typer.Argument(help="Folder, zip, tar, tar.gz, or a csv, json or md of a curve.")
     ],
-    codecs: Annotated[
-        str,
-        opt(
-            MEASURED,
-            "Comma-separated codecs that may run although they are programs or Python files, each "
-            "in full; those of bench run anyway.",
-            completes="codecs",
-        ),
-    ] = "all",
+    codecs: RunnableCodecs = "all",
     out: Annotated[
         Path, opt(TARGET, "Folder of review.html, review.md, review.json.", refuses="folder")
     ] = Path("review"),
@@ -73,3 +79,54 @@ def review(
             print(f"{answer.verdict:<8} {answer.question} {answer.sentence}")
         print(f"{out / 'review.html'}, review.md and review.json have the rows behind each")
     raise typer.Exit(1 if done.wrong else 0)
+
+
+@takes(SiteRequest)
+@takes(Request, "metrics jobs timeout_seconds device data_dir weights_dir vtm_dir flatten")
+def site(
+    asked: SiteRequest,
+    request: Request,
+    results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
+    codecs: RunnableCodecs = "all",
+    as_json: options.AsJson = False,
+) -> None:
+    """Write a leaderboard as a static site: audited rows ranked, declared ones below.
+
+    Each pack of --submissions is audited: its streams are decoded twice, scored and compared with
+    what it declares. Rows of the results are audited if `bench run --verify` verified them. Exit
+    code 1 if a submission is not reproduced or cannot be read.
+
+    Examples:
+      bench site results --submissions submissions --out site
+      bench site results --submissions submissions --audits audits --anchor vtm --metrics psnr
+    """
+    from benchmark.review.site import build_site, usual_metrics
+    from benchmark.rows.codecs import NamedCodecs
+
+    request.use_folders()
+    request = replace(request, metrics=usual_metrics(request))
+    progress = partial(output.show_progress, quiet=as_json)
+    with output.interruptible("audits that were finished stay in --audits"):
+        named, line = NamedCodecs(codecs), sys.argv[1:]
+        place = results, asked, request, named, line, progress
+        boards, known = build_site(*place, lambda sentence: output.say([sentence] * (not as_json)))
+    records = [
+        {"submission": one.name, "system": label, "audited": audit.audited, "reason": audit.reason}
+        for one in known
+        for label, audit in one.audits.items()
+    ]
+    records += [
+        {"submission": one.name, "system": "", "audited": False, "reason": one.wrong}
+        for one in known
+        if one.wrong
+    ]
+    if as_json:
+        counts = {board.dataset: len(board.entries) for board in boards}
+        output.print_json({"entries": counts, "submissions": records})
+    else:
+        for record in records:
+            state = "audited " if record["audited"] else "declared"
+            why = f": {record['reason']}" if record["reason"] else ""
+            print(f"{state} {record['submission']} {record['system']}{why}")
+        print(f"{asked.out / 'index.html'}: {counted(len(boards), 'dataset')}")
+    raise typer.Exit(0 if all(record["audited"] for record in records) else 1)

@@ -9,6 +9,7 @@ from benchmark.review.evidence import Answer
 from benchmark.review.review import Review
 from benchmark.system.text import markdown_text
 
+LONG_CELL = 60  # characters, which break into lines
 WORTH = (
     "A verdict is on the files that were sent, on this machine: it says that bytes, pictures and "
     "numbers belong together, not that the method is new, nor that the paper describes it."
@@ -26,13 +27,15 @@ def html_text(review: Review) -> str:
         f'<a href="#q{n}">{escape(one.name)}</a>' for n, one in enumerate(review.answers)
     )
     body = "\n".join(_section(n, one) for n, one in enumerate(review.answers))
-    return sheet_html(title_of(review), _lede(review), f"<nav>{links}</nav>\n<main>{body}</main>")
+    main = f'<nav aria-label="Questions">{links}</nav>\n<main class="review">{body}</main>'
+    return sheet_html(title_of(review), _lede(review), main)
 
 
 def _section(number: int, answer: Answer) -> str:
     table = ""
     if answer.table and answer.table.rows:
-        table = table_html(answer.table, answer.question, {}, wordy=answer.table.words > 2)
+        wordy = any(len(cell) > LONG_CELL for row in answer.table.rows for cell in row)
+        table = table_html(answer.table, answer.question, {}, wordy=wordy)
         many = f" ({len(answer.table.rows)})"
         table = f"<details><summary>Rows behind it{many}</summary>{table}</details>"
     verdict = f'<span class="verdict {answer.verdict}">{answer.verdict}</span>'

@@ -19,7 +19,7 @@ from benchmark.review.evidence import (
     setting_of,
     verdict_of,
 )
-from benchmark.review.streams import ROUNDING, Again, Row, values_sent
+from benchmark.review.streams import ROUNDING, Again, Pair, Row, compared, speed, values_sent
 from benchmark.system.text import counted, listed
 
 RATE_PRINTED, DB_PRINTED, VALUE_PRINTED = 5e-3, 0.01, 1e-3  # relative; as tables print means
@@ -92,15 +92,10 @@ def pictures(of: Reviewed) -> Answer:
     for label, alike in _by_label(of).items():
         counts = Counter[str](one.state for one in alike)
         twice = sum(bool(one.twice) for one in alike)
-        seconds = [
-            one.decode_seconds / (one.row["width_px"] * one.row["height_px"] / 1e6)
-            for one in alike
-            if one.decode_seconds is not None
-        ]
-        speed = f"{sorted(seconds)[len(seconds) // 2]:.3g}" if seconds else NOTHING
+        seconds = speed(alike)
         machines = "; ".join(dict.fromkeys(str(one.row.get("machine")) for one in alike))
         shown = (str(twice), *(str(counts[state]) for state in DECODED))
-        rows.append((label, machines, *shown, speed))
+        rows.append((label, machines, *shown, f"{seconds:.3g}" if seconds else NOTHING))
     twice = sum(bool(one.twice) for one in decoded)
     equal = sum(one.state == "equal" for one in decoded)
     rounded = sum(one.state == "rounded" for one in decoded)
@@ -122,26 +117,22 @@ def pictures(of: Reviewed) -> Answer:
 
 def points(of: Reviewed) -> Answer:
     """Compare means as they were sent with those measured here, by system, setting and metric."""
-    groups: dict[tuple[str, str, str], list[tuple[float, float, bool]]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[Pair]] = defaultdict(list)
     for one in of.again:
-        sent = values_sent(one.row, of.metrics)
-        for column in sent.keys() & one.values:
-            pair = sent[column], one.values[column]
-            near = TOLERANCE if one.state == "equal" else ROUNDING
-            same = pair[0] == pair[1] or abs(pair[0] - pair[1]) <= near
-            groups[label_of_row(one.row), setting_of(one.row), column].append((*pair, same))
+        for column, pair in compared(one, of.metrics).items():
+            groups[label_of_row(one.row), setting_of(one.row), column].append(pair)
     for row in of.declared:
         for column, value in values_sent(row, of.metrics).items():
-            groups[label_of_row(row), setting_of(row), column].append((math.nan, value, True))
+            groups[label_of_row(row), setting_of(row), column].append(Pair(math.nan, value, True))
     labels = {metric_class(name).column: metric_class(name).label for name in of.metrics}
-    rows, good, compared = [], 0, 0
+    rows, good, of_sent = [], 0, 0
     for (label, setting, column), pairs in sorted(groups.items()):
         form = f".{decimals(labels[column]) + 1}f"
         means = [_mean(pair[place] for pair in pairs) for place in (0, 1)]
         gaps = [abs(first - second) for first, second, _ in pairs if math.isfinite(first - second)]
         differ = sum(not same for *_, same in pairs)
         known = not math.isnan(pairs[0][0])
-        compared += known
+        of_sent += known
         good += known and not differ
         cells = (f"{mean:{form}}" if math.isfinite(mean) else NOTHING for mean in means)
         most = f"{max(gaps):.2g}" if gaps else NOTHING
@@ -153,14 +144,14 @@ def points(of: Reviewed) -> Answer:
         why = why if any(one.state in DECODED for one in of.again) else "no stream was decoded"
         return Answer("points", question, "unknown", f"nothing could be compared: {why}")
     table = Table((*headers, "images", "differ"), tuple(rows), 3)
-    if not compared:
+    if not of_sent:
         sentence = f"{counted(len(rows), 'mean')} measured here; none was sent with its row"
         return Answer("points", question, "unknown", sentence, table)
     sentence = (
-        f"{good} of {counted(compared, 'mean')} are as sent, each image within {TOLERANCE:g}, "
+        f"{good} of {counted(of_sent, 'mean')} are as sent, each image within {TOLERANCE:g}, "
         f"within {ROUNDING:g} where the pixels are of another processor's rounding"
     )
-    return Answer("points", question, verdict_of(good, compared), sentence, table)
+    return Answer("points", question, verdict_of(good, of_sent), sentence, table)
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -5,9 +5,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any, Literal, NamedTuple
 
+from benchmark.audit.pack_audit import TOLERANCE
 from benchmark.codec import Pixels
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import Source
@@ -242,6 +244,35 @@ def _second(
             )
     finally:
         decoder.process.end(busy=False)
+
+
+class Pair(NamedTuple):
+    """A value as it was sent and as it is here."""
+
+    sent: float
+    here: float
+    same: bool  # within `TOLERANCE`; within `ROUNDING` where the pixels are not the recorded ones
+
+
+def compared(one: Again, metrics: Iterable[str]) -> dict[str, Pair]:
+    """Return the values that a row has and that were measured here, by metric column."""
+    sent = values_sent(one.row, metrics)
+    near = TOLERANCE if one.state == "equal" else ROUNDING
+    pairs = {column: (sent[column], one.values[column]) for column in sent.keys() & one.values}
+    return {
+        column: Pair(first, second, first == second or abs(first - second) <= near)
+        for column, (first, second) in pairs.items()
+    }
+
+
+def speed(alike: Iterable[Again]) -> float | None:
+    """Return the median of the second decodes' seconds per megapixel; None without any."""
+    seconds = [
+        one.decode_seconds / (one.row["width_px"] * one.row["height_px"] / 1e6)
+        for one in alike
+        if one.decode_seconds is not None
+    ]
+    return median(seconds) if seconds else None
 
 
 def values_sent(row: Row, metrics: Iterable[str]) -> dict[str, float]:

@@ -38,6 +38,7 @@ COMMANDS = {
     "audit rows measured --limit 1": ("bytes_equal", "wrong"),
     "audit pack measured.tar --metrics psnr": ("decoded", "wrong"),
     "review measured.tar --metrics psnr --dataset sample": ("answers", "verdict", "wrong"),
+    "site measured --metrics psnr --out board": ("entries", "submissions"),
     f"checkpoint info {ELIC}": ("architecture", "config", "macs_per_pixel", "training_data"),
     "audit colour-round-trip --codecs avif --limit 1": ("rounded_db", "skipped"),
 }

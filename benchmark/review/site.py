@@ -1,0 +1,261 @@
+"""The site of a leaderboard: one table a dataset, the report's page behind it, citations."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from benchmark.analysis.comparison import Comparison
+from benchmark.analysis.rate_distortion import NoDelta
+from benchmark.datasets.dataset import profile
+from benchmark.figures.table import DOUBTFUL, MINUS, NOTHING
+from benchmark.measure.outcome import ShowsProgress
+from benchmark.metrics.measure import Measure
+from benchmark.option import COMPARED, DRAWING, ORIGIN, TARGET, option
+from benchmark.page.document import sheet_html
+from benchmark.page.write import page_request, write_page
+from benchmark.plan.request import Request
+from benchmark.registry import DISTRIBUTION_METRICS
+from benchmark.report.report import Report, write_reports
+from benchmark.report.report_set import PAGE, ReportSet
+from benchmark.report.request import ReportRequest
+from benchmark.review.leaderboard import (
+    Entry,
+    anchor_of,
+    audited_entries,
+    citation,
+    declared_entries,
+    rank_value,
+    sort_out,
+)
+from benchmark.review.submission import Submission, submissions
+from benchmark.rows.codecs import NamedCodecs
+from benchmark.rows.store import Store
+from benchmark.system.atomic import write_files
+from benchmark.system.text import counted
+
+RANKS = (
+    "Only audited entries are ranked: their streams were decoded twice, to the recorded pixels, "
+    "and every shown number was measured again. Below the line are declared ones."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRequest:
+    """Choices of a site."""
+
+    submissions: Path | None = option(
+        None, ORIGIN, "Folder of submissions: packs NAME.tar, each with an optional NAME.toml."
+    )
+    audits: Path | None = option(
+        None,
+        ORIGIN,
+        "Folder of earlier audits, which are taken as they are and added to; who can write there "
+        "decides what is audited. Default: every pack is audited again.",
+        refuses="folder",
+    )
+    anchor: str = option("", COMPARED, "Anchor of BD-rates; default: as `bench report` has it.")
+    publisher: str = option("rdrbench", DRAWING, "Publisher of the entries in citations.")
+    page_images: str = option(
+        "14MB", DRAWING, "Decoded images of each page, as `bench report --page-images` has it."
+    )
+    out: Path = option(Path("site"), TARGET, "Folder of the site.", refuses="folder")
+
+
+class Board(NamedTuple):
+    """The entries of a dataset, ranked ones first."""
+
+    dataset: str
+    anchor: str
+    measures: Sequence[Measure]
+    entries: Sequence[Entry]
+    page: bool
+
+
+def build_site(
+    results: Path,
+    asked: SiteRequest,
+    request: Request,
+    codecs: NamedCodecs,
+    arguments: list[str],
+    progress: ShowsProgress,
+    say: Callable[[str], None],
+) -> tuple[list[Board], list[Submission]]:
+    """Audit submissions, write every file of the site, and return its boards and submissions.
+
+    request: metrics, device, jobs, timeout, folders. Raises `UsageError` for choices that the
+    results do not allow.
+    """
+    place = asked.submissions, asked.audits, request, codecs
+    known = list(submissions(*place, progress))
+    boards = []
+    with TemporaryDirectory(prefix="rdrbench-") as name:
+        audited = Path(name)
+        declared = sort_out(results, known, audited, arguments)
+        stored = {folder.parent.name for folder in audited.glob("*/per_image")}
+        for dataset in sorted({*declared, *stored}):
+            measures = [Measure.named(metric) for metric in request.metrics]
+            entries: list[Entry] = []
+            anchor, rows = asked.anchor, []
+            if dataset in stored:
+                report = _report(audited, dataset, asked, request, say, progress)
+                labels = report.stored.summary.labels
+                anchor = anchor_of(asked.anchor, labels, report.anchor)
+                rows = Store(audited / dataset).table().to_pylist()
+                of_site = report.stored.summary, report.measured, anchor, known, rows
+                entries, measures = audited_entries(dataset, *of_site), [*report.measured]
+            anchors = [row for e in entries if e.label == anchor for row in rows if _is_of(row, e)]
+            if dataset in declared:
+                below = declared_entries(dataset, declared[dataset], measures, anchor, anchors)
+                entries += below
+            boards.append(Board(dataset, anchor, measures, entries, dataset in stored))
+    boards.sort(key=lambda board: (not board.page, board.dataset))
+    cited = [citation(entry, asked.publisher) for board in boards for entry in board.entries]
+    files: dict[str, str | bytes] = {
+        "index.html": index_html(boards, known, asked.publisher),
+        "citations.bib": "\n\n".join(bibtex for bibtex, _ in cited) + "\n",
+        "citations.json": json.dumps([datacite for _, datacite in cited], indent=1) + "\n",
+    }
+    write_files(asked.out, files, what="site")
+    return boards, known
+
+
+def _is_of(row: Mapping[str, object], entry: Entry) -> bool:
+    return all(row[name] == entry.row[name] for name in ("codec", "variant", "fingerprint"))
+
+
+def _report(
+    audited: Path,
+    dataset: str,
+    asked: SiteRequest,
+    request: Request,
+    say: Callable[[str], None],
+    progress: ShowsProgress,
+) -> Report:
+    """Write the report of audited rows and its page into the site's folder of the dataset."""
+
+    (report,) = write_reports(
+        ReportRequest(
+            audited, dataset, metrics=",".join(request.metrics), anchor=asked.anchor,
+            out=asked.out / dataset, page=True, data_dir=request.data_dir,
+        )
+    )  # fmt: skip
+    wanted = page_request(True, asked.page_images, audited, request.data_dir, dataset)
+    assert wanted is not None, "a page was asked for"
+    write_page(wanted, report, False, False, partial(progress, "decoding for the page"), say)
+    ReportSet(report.stored.folder).end_page(asked.page_images)
+    return report
+
+
+def index_html(boards: Sequence[Board], known: Sequence[Submission], publisher: str) -> str:
+    """Return the first page of the site: a sortable table for each dataset."""
+    links = "".join(f'<a href="#{escape(b.dataset)}">{escape(b.dataset)}</a>' for b in boards)
+    sections = "\n".join(_section(board, publisher) for board in boards)
+    wrong = "".join(
+        f"<li>{escape(one.name)}: {escape(one.wrong)}</li>" for one in known if one.wrong
+    )
+    refused = f'<section id="refused"><h2>Not read</h2><ul>{wrong}</ul></section>' * bool(wrong)
+    nav = f'<nav aria-label="Datasets">{links}</nav>'
+    return sheet_html("Leaderboard", RANKS, f"{nav}\n<main>{sections}{refused}</main>", ["site.js"])
+
+
+def _section(board: Board, publisher: str) -> str:
+    headers = ["rank", "system", *(f"BD-rate, {m.label}" for m in board.measures)]
+    headers += ["class of cost", "decode (s/Mpx)", "kMAC/px", "parameters (M)", "memory (MB)"]
+    head = "".join(
+        f'<th scope="col" class="{"text" if name in ("system", "class of cost") else "number"}">'
+        f'<button type="button">{escape(name)}</button></th>'
+        for name in headers
+    )
+    groups = [[e for e in board.entries if e.audited], [e for e in board.entries if not e.audited]]
+    bodies = []
+    for kind, entries in zip(("audited", "declared"), groups, strict=True):
+        rank = 0
+        lines = []
+        for entry in entries:
+            ranked = entry.audited and math.isfinite(rank_value(entry))
+            rank += ranked
+            lines.append(_line(entry, board.measures, rank if ranked else None, publisher))
+        if lines:
+            bodies.append(f'<tbody class="{kind}">{"".join(lines)}</tbody>')
+    title = profile(board.dataset).title
+    audited = counted(len(groups[0]), "audited entry", "audited entries")
+    about = f"{audited}, {len(groups[1])} declared"
+    about += f"; BD-rates (%) against {board.anchor}, with 95 % intervals" if board.anchor else ""
+    name = escape(board.dataset)
+    page = f' <a href="{name}/{PAGE}">Curves and pictures</a>' * board.page
+    choice = '<fieldset class="segments"><legend>Class of cost</legend></fieldset>'
+    return (
+        f'<section id="{name}" class="board"><h2>{escape(title)}</h2>'
+        f'<p class="hint">{escape(about)}.{page}</p>'
+        f'<div class="bar">{choice}</div>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}">'
+        f'<table class="sortable"><thead><tr>{head}</tr></thead>{"".join(bodies)}</table></div>'
+        "</section>"
+    )
+
+
+def _line(entry: Entry, measures: Sequence[Measure], rank: int | None, publisher: str) -> str:
+    cost = entry.cost
+    cells = [_cell(str(rank) if rank else NOTHING, rank)]
+    why = f'<p class="caption">{escape(entry.why)}</p>' if entry.why else ""
+    bibtex, _ = citation(entry, publisher)
+    cells.append(
+        f'<th scope="row" class="text">{escape(entry.label)}{why}<details class="cite">'
+        f"<summary>Origin, citation</summary>{_origin(entry)}<pre>{escape(bibtex)}</pre>"
+        "</details></th>"
+    )
+    cells += [_rate(entry.rates.get(m.column), entry, m.column in entry.rates) for m in measures]
+    cells.append(f'<td class="text" data-value="{cost.decode_kmac or ""}">{escape(cost.kind)}</td>')
+    both = [f"{kmac:.3g}" for kmac in (cost.encode_kmac, cost.decode_kmac) if kmac]
+    cells.append(_number(cost.seconds))
+    cells.append(_cell(" + ".join(both) or NOTHING, cost.decode_kmac))
+    cells += [_number(cost.parameters, 1e-6), _number(cost.memory_bytes, 1e-6)]
+    return f'<tr data-class="{escape(cost.kind)}">{"".join(cells)}</tr>'
+
+
+def _origin(entry: Entry) -> str:
+    row, audit, pack = entry.row, entry.origin.audit, entry.origin.pack
+    facts = {
+        "version": row["codec_version"],
+        "call": row["command"],
+        "encoded on": row["machine"],
+        "audit": f"{audit.streams} streams, on {audit.machine}" if audit and entry.audited else "",
+        "pack": f"{pack.path.name}, sha256 {pack.sha256}" if pack else "",
+        "protocols": f"{row['coding_protocol']}; {entry.points} points, {entry.images} images",
+        "paper": " ".join((entry.origin.statement.doi, entry.origin.statement.url)).strip(),
+    }
+    shown = ((term, str(text)) for term, text in facts.items() if text)
+    lines = (f"<div><dt>{term}</dt><dd>{escape(text)}</dd></div>" for term, text in shown)
+    return f'<dl class="facts">{"".join(lines)}</dl>'
+
+
+def _rate(comparison: Comparison | None, entry: Entry, known: bool) -> str:
+    if comparison is None:  # the anchor itself, or nothing to compare with
+        return _cell("0", 0.0) if known else _cell(NOTHING, None)
+    rate, interval = comparison.rate, comparison.rate_interval
+    if isinstance(rate, NoDelta):
+        return _cell(NOTHING, None, rate.reason)
+    ends = f" [{interval.low:+.1f}, {interval.high:+.1f}]" if interval else ""
+    return _cell(f"{rate.value:+.1f}{DOUBTFUL * rate.doubtful}{ends}", rate.value)
+
+
+def _number(value: float | None, scale: float = 1.0) -> str:
+    return _cell(NOTHING if value is None else f"{value * scale:.3g}", value)
+
+
+def _cell(text: str, value: float | None, title: str = "") -> str:
+    shown = escape(MINUS.sub("−", text))
+    of = "" if value is None else f"{value:.6g}"
+    why = f' title="{escape(title)}"' if title else ""
+    return f'<td class="number" data-value="{of}"{why}>{shown}</td>'
+
+
+def usual_metrics(request: Request) -> tuple[str, ...]:
+    """Return the metrics of single images of a request, which a site can compare and audit."""
+    return tuple(name for name in request.metrics if name not in DISTRIBUTION_METRICS)

@@ -1,0 +1,180 @@
+"""Submissions to a site: packs, what their authors state, and whether an audit agrees."""
+
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import msgspec
+
+from benchmark.audit.pack_audit import open_photographs
+from benchmark.errors import BadPack, StoreError
+from benchmark.measure.outcome import ShowsProgress
+from benchmark.packs.pack import INDEX, Pack, open_pack
+from benchmark.plan.request import Request
+from benchmark.registry import DISTRIBUTION_METRICS
+from benchmark.review.evidence import BROKEN, label_of_row, setting_of
+from benchmark.review.streams import Again, Sent, compared, decode_again, sent_rows, speed
+from benchmark.review.supplement import Supplement
+from benchmark.rows.codecs import NamedCodecs
+from benchmark.rows.runs import NAME
+from benchmark.system.atomic import write_file
+from benchmark.system.foreign_files import read_regular
+from benchmark.system.machine import cores, machine
+from benchmark.system.settings import use_device
+from benchmark.system.text import counted
+
+LARGEST_STATEMENT_BYTES = 1 << 16
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What authors state of a submission, in NAME.toml beside NAME.tar."""
+
+    title: str = ""
+    authors: tuple[str, ...] = ()
+    year: int | None = None
+    doi: Annotated[str, msgspec.Meta(pattern=r"^(10\.\d{4,9}/[^\s<>\"]+)?$")] = ""
+    url: Annotated[str, msgspec.Meta(pattern=r"^(https://[^\s<>\"]+)?$")] = ""
+    parameters: Positive | None = None  # of encoder and decoder together
+    encode_kmac: Positive | None = None  # thousand multiply-accumulates per pixel
+    decode_kmac: Positive | None = None
+    memory_bytes: Positive | None = None  # peak of decoding, of the largest image
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """Whether the streams and numbers of a codec variant were reproduced, and where."""
+
+    audited: bool
+    reason: str  # why not; empty where it is
+    streams: int
+    columns: tuple[str, ...]  # of metrics that were reproduced
+    seconds: float | None  # of decoding a megapixel, alone: the median
+    machine: str
+
+
+class Submission(NamedTuple):
+    """A pack with its rows, what its authors state, and an audit for each label in it."""
+
+    name: str
+    pack: Pack | None  # None: it cannot be read, and `wrong` says why
+    statement: Statement
+    sent: Sequence[Sent]
+    audits: Mapping[str, Audit]
+    wrong: str = ""
+
+
+def submissions(
+    folder: Path | None,
+    audits: Path | None,
+    request: Request,
+    codecs: NamedCodecs,
+    progress: ShowsProgress,
+) -> Iterator[Submission]:
+    """Yield the packs of a folder, sorted by name, each audited, or with its earlier audit.
+
+    audits: folder of earlier audits, by the packs' sha256 and the metrics; who can write there
+    decides what is audited. request: metrics, device, jobs, timeout, folders.
+    """
+    places = sorted(folder.iterdir()) if folder else ()
+    for place in places:
+        if place.suffix != ".tar" and not (place / INDEX).is_file():
+            continue
+        try:
+            if place.is_symlink():
+                raise StoreError("it is a link")
+            pack = open_pack(place)
+            statement = read_statement(place.with_suffix(".toml"))
+            sent, impossible = sent_rows(Supplement((pack,), (), (), (), ()))
+            if impossible:
+                raise StoreError(f"it has {impossible[0].name} {impossible[0].why}")
+            for name in {str(one.row["dataset"]).partition(":")[0] for one in sent}:
+                if not NAME.fullmatch(name):
+                    raise StoreError(f"{name!r} is no name of a dataset")
+        except (BadPack, StoreError) as error:
+            yield Submission(place.name, None, Statement(), (), {}, str(error))
+            continue
+        kept = audits / f"{pack.sha256}.json" if audits else None
+        found = _kept(kept, request.metrics)
+        if found is None:
+            found = audit(sent, request, codecs, progress)
+            if kept is not None:
+                facts = {"metrics": [*request.metrics], "audits": msgspec.to_builtins(found)}
+                write_file(kept, json.dumps(facts, indent=1) + "\n")
+        yield Submission(place.stem, pack, statement, sent, found)
+
+
+def read_statement(path: Path) -> Statement:
+    """Read what authors state; nothing where there is no file. Raises `StoreError`."""
+    if not os.path.lexists(path):
+        return Statement()
+    try:
+        text = read_regular(path, LARGEST_STATEMENT_BYTES, within=path.parent)
+        return msgspec.toml.decode(text, type=Statement)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path.name} cannot be read: {error}") from error
+
+
+def _kept(path: Path | None, metrics: Sequence[str]) -> dict[str, Audit] | None:
+    class Kept(msgspec.Struct):
+        metrics: list[str]
+        audits: dict[str, Audit]
+
+    with suppress(OSError, ValueError):
+        if path is not None:
+            kept = msgspec.json.decode(read_regular(path, 1 << 26), type=Kept)
+            return kept.audits if kept.metrics == [*metrics] else None
+    return None
+
+
+def audit(
+    sent: Sequence[Sent], request: Request, codecs: NamedCodecs, progress: ShowsProgress
+) -> dict[str, Audit]:
+    """Decode the streams of a submission twice, score them, and say by label what is reproduced."""
+    own = dict.fromkeys(str(one.row["dataset"]) for one in sent)
+    photographs, missing = open_photographs(own, (), request.data_dir, request.flatten)
+    sources = {(s.sha256, s.width_px): s for images in photographs.values() for s in images}
+    names = dict.fromkeys(["psnr", *request.metrics])
+    metrics = [name for name in names if name not in DISTRIBUTION_METRICS]
+    with progress("decoding", len(sent)) as report:
+        again = decode_again(
+            sent, sources, metrics, use_device(request.device), request.jobs or cores(), codecs,
+            request.timeout_seconds, report,
+        )  # fmt: skip
+    by_label: dict[str, list[Again]] = defaultdict(list)
+    for one in again:
+        by_label[label_of_row(one.row)].append(one)
+    return {
+        label: _audited(alike, metrics, "; ".join(missing.values()))
+        for label, alike in by_label.items()
+    }
+
+
+def _audited(alike: Sequence[Again], metrics: Sequence[str], missing: str) -> Audit:
+    counts = Counter[str](one.state for one in alike)
+    pairs = [(one, compared(one, metrics)) for one in alike]
+    columns = set.intersection(*({*of} for _, of in pairs)) if pairs else set()
+    lacking = sum(not one.values for one in alike)
+    wrong = [
+        f"{column} of {one.row['image']} at {setting_of(one.row)} is {pair.here:.6g}, not "
+        f"{pair.sent:.6g}"
+        for one, of in pairs
+        for column, pair in of.items()
+        if not pair.same
+    ]
+    once = sum(one.twice is False for one in alike)
+    states = {**dict(zip(BROKEN, BROKEN, strict=True)), "not run": "not run: no decoder here"}
+    states["other"] = "with other pixels"
+    reasons = [f"{counted(counts[s], 'stream')} {what}" for s, what in states.items() if counts[s]]
+    reasons += [f"{counted(once, 'stream')} with other pixels the second time"] * bool(once)
+    reasons += [f"{counted(len(wrong), 'value')} differ: {first}" for first in wrong[:1]]
+    if not reasons and lacking:
+        why = missing or "their photographs are not those of the dataset"
+        reasons = [f"{counted(lacking, 'stream')} not scored: {why}"]
+    if not reasons and not columns:
+        reasons = ["no metric was sent for every stream"]
+    here = tuple(sorted(columns))
+    return Audit(not reasons, "; ".join(reasons), len(alike), here, speed(alike), machine())

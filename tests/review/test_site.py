@@ -1,0 +1,208 @@
+"""The leaderboard: submissions to a local repository, audited and drawn as its workflow does it."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from benchmark.errors import StoreError
+from benchmark.review.leaderboard import Cost, Entry, Origin, citation, cost_of
+from benchmark.review.site import Board, index_html
+from benchmark.review.streams import Again, Pair, compared
+from benchmark.review.submission import Statement, Submission, _audited, read_statement
+from support.bench.command import bench
+from support.page.opened import CHROMIUM, DESKTOP, PHONE
+from support.rows.measured import row as measured_row
+
+ROOT = Path(__file__).parents[2]
+TOML = """title = "A codec & its rate"
+authors = ["A. Author"]
+year = 2026
+doi = "10.1000/182"
+decode_kmac = 50
+"""
+
+
+def row(**changes):
+    return {
+        **measured_row("webp", 30, "a"),
+        "variant": "",
+        "width_px": 8,
+        "height_px": 8,
+        **changes,
+    }
+
+
+def again(state="equal", psnr=30.0, sent=30.0, **changes):
+    return Again(row(psnr_db=sent), state, values={"psnr_db": psnr}, **{"twice": True, **changes})
+
+
+@pytest.mark.parametrize(
+    ("streams", "reason"),
+    [
+        ([again(), again()], ""),
+        ([again(), again("rounded", 30.0005)], ""),
+        ([again(), again(psnr=30.0005)], "1 value differ: psnr_db of a at quality=30 is 30.0005"),
+        ([again(), again("other", 29.0)], "1 stream with other pixels; 1 value differ"),
+        ([again(), again(twice=False)], "1 stream with other pixels the second time"),
+        ([again(), Again(row(), "not run")], "1 stream not run: no decoder here"),
+        ([again(), Again(row(), "failed")], "1 stream failed"),
+        (
+            [again(), Again(row(psnr_db=30.0), "equal", twice=True)],
+            "1 stream not scored",
+        ),
+    ],
+)
+def test_an_audit_takes_what_is_reproduced_and_names_the_first_difference(streams, reason):
+    verdict = _audited(streams, ["psnr"], "no photos")
+    assert verdict.reason.startswith(reason)
+    assert verdict.audited == (reason == "")
+
+
+def test_values_are_compared_within_what_another_processor_rounds():
+    assert compared(again("equal", 30.0000005), ["psnr"]) == {
+        "psnr_db": Pair(30.0, 30.0000005, True)
+    }
+    assert not compared(again("equal", 30.0005), ["psnr"])["psnr_db"].same
+    assert compared(again("rounded", 30.0005), ["psnr"])["psnr_db"].same
+
+
+WRONG = ("x", "decode_kmac = -1", 'doi = "<b>"', 'url = "javascript:1"', "authors = 3", "rank = 1")
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_a_wrong_statement_is_one_sentence(tmp_path, text):
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(StoreError, match=r"mine\.toml cannot be read"):
+        read_statement(tmp_path / "mine.toml")
+    (tmp_path / "link.toml").symlink_to("/etc/hostname")
+    with pytest.raises(StoreError, match="a link that leads out"):
+        read_statement(tmp_path / "link.toml")
+
+
+def entry(kmac, label="webp", **changes):
+    origin = Origin(Statement(**changes))
+    cost = cost_of(row(codec=label), Origin(Statement(decode_kmac=kmac)), None)
+    return Entry("kodak", label, True, {}, 4, 24, cost, origin, row(codec=label))
+
+
+def test_the_class_of_cost_is_by_declared_work_and_a_program_has_its_own():
+    kinds = [entry(kmac, "./mine.py:Mine").cost.kind for kmac in (5, 10, 11, 5000, None)]
+    assert kinds == ["to 10 kMAC/px", "to 10 kMAC/px", "to 100 kMAC/px", "above 1,000 kMAC/px",
+                     "not declared"]  # fmt: skip
+    assert entry(None).cost.kind == "program"
+
+
+def test_a_citation_has_what_a_doi_needs_and_its_text_cannot_leave_its_field():
+    bibtex, datacite = citation(entry(5, title="a} & {b", authors=("X",), doi="10.1000/182"), "P")
+    assert "title = {a\\} \\& \\{b: rates and distortions on kodak}" in bibtex
+    assert "doi = {10.1000/182}" in bibtex
+    needed = {"creators", "titles", "publisher", "publicationYear", "types"}
+    assert needed <= {name for name, value in datacite.items() if value}
+
+
+def test_texts_of_submissions_are_escaped_on_the_site():
+    wrong = Submission("<script>1</script>.tar", None, Statement(), (), {}, "<img src=x>")
+    cost = Cost(None, None, None, None, None, "<b>")
+    hostile = entry(5, title="<img src=y>")._replace(label="<i>x", cost=cost)
+    page = index_html([Board("kodak", "", (), [hostile], False)], [wrong], "P")
+    assert not re.search(r"<(img|i|b|script>1)\b", page)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """A repository with a main branch, and a branch with two submissions, one of them wrong."""
+    place = tmp_path_factory.mktemp("repository")
+    repo, results = place / "repo", place / "results"
+    measured = ("--dataset", "sample", "--metrics", "psnr", "--results", results, "--no-table")
+    points = [w for c in ("webp", "jpeg") for w in ("--points", f"{c}.quality=10,30,60,90")]
+    assert bench("run", "--codecs", "webp,jpeg", *points, *measured).returncode == 0
+    (repo / "submissions").mkdir(parents=True)
+    (repo / "results" / "packs").mkdir(parents=True)
+    (repo / "tools").mkdir()
+    shutil.copy(ROOT / "tools" / "leaderboard.sh", repo / "tools")
+    git(repo, "init", "-q", "-b", "main")
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "The board")
+    git(repo, "checkout", "-q", "-b", "submission")
+    for name, codecs in (("good", "webp,jpeg"), ("boast", "webp")):
+        pack = ("pack", "export", repo / "submissions" / name, "--codecs", codecs)
+        assert bench(*pack, "--dataset", "sample", "--results", results).returncode == 0
+    (repo / "submissions" / "good.toml").write_text(TOML)
+    lines = repo / "submissions" / "boast" / "rows.csv"
+    rows = list(csv.DictReader(StringIO(lines.read_text())))
+    text = StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**one, "psnr_db": float(one["psnr_db"]) + 0.5} for one in rows)
+    lines.write_text(text.getvalue())
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "Submit two codecs")
+    git(repo, "checkout", "-q", "main")
+    git(repo, "checkout", "submission", "--", "submissions")
+    command = Path(sys.executable).parent / "bench"
+    env = {**os.environ, "BENCH": str(command), "METRICS": "psnr", "OUT": "board"}
+    words = ["tools/leaderboard.sh", "HEAD"]
+    done = subprocess.run(words, cwd=repo, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr  # since one of them is wrong
+    return repo / "board"
+
+
+def git(repo, *words):
+    known = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
+    subprocess.run(["git", *known, *words], cwd=repo, check=True, capture_output=True)
+
+
+@pytest.mark.slow
+def test_the_comment_says_of_each_submission_what_was_reproduced(repository):
+    comment = (repository / "comment.md").read_text()
+    parts = (comment.partition(f"**{name}**")[2] for name in ("boast", "good"))
+    boast, good = (part.partition("\n**")[0] for part in parts)
+    assert "- **no**: Are the points reproduced?" in boast
+    assert "- **yes**: Are the points reproduced?" in good.replace("\\", "")
+    assert "declared boast webp: 16 values differ" in comment
+    assert "audited  good jpeg" in comment
+    assert (repository / "site" / "sample" / "page.html").exists()
+    cited = json.loads((repository / "site" / "citations.json").read_text())
+    related = [of["relatedIdentifier"] for one in cited for of in one["relatedIdentifiers"]]
+    assert {*related} == {"10.1000/182"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_table_ranks_audited_rows_sorts_and_filters_in_a_browser(repository, viewport):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--force-color-profile=srgb"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        page = browser.new_page(viewport=viewport)
+        said = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto((repository / "site" / "index.html").as_uri())
+        texts = "(r) => [r.cells[0].textContent, r.cells[1].firstChild.textContent]"
+        shown = f"(rows) => rows.filter((r) => !r.hidden).map({texts})"
+        rows = page.locator(".sortable tbody tr")
+        assert rows.evaluate_all(shown) == [["1", "webp"], ["2", "jpeg"], ["–", "webp (boast)"]]
+        for _ in range(2):  # the second click falls
+            page.get_by_role("button", name="system").click()
+        assert rows.evaluate_all(shown)[0] == ["1", "webp"]
+        page.get_by_role("button", name="system").click()
+        assert rows.evaluate_all(shown)[0] == ["2", "jpeg"]
+        page.get_by_role("radio", name="program").check(force=True)
+        assert rows.evaluate_all(shown) == [["–", "webp (boast)"]]
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.get_by_role("radio", name="all").check(force=True)
+        page.get_by_role("link", name="Curves and pictures").click()
+        page.wait_for_selector("#chart .point")
+        browser.close()
+    assert said == []
