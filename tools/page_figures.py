@@ -44,9 +44,8 @@ def main(into: Path) -> None:
         submissions = results / "submissions"
         submissions.mkdir()
         pack = str(submissions / "board.tar")
-        bench(
-            "pack", "export", pack, "--codecs", SUBMITTED, "--dataset", "sample", "--results", name
-        )
+        sent = ("--codecs", SUBMITTED, "--dataset", "sample", "--results", name)
+        bench("pack", "export", pack, *sent)
         chosen = ("--metrics", "psnr,ms_ssim", "--out")
         claims = ("--claim", CLAIM, "--results", name)
         bench("review", pack, *claims, *chosen, str(results / "review"))

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from benchmark.audit.pack_audit import open_photographs
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, Unavailable
 from benchmark.measure.outcome import ShowsProgress
 from benchmark.measure.workbench import Conditions
 from benchmark.option import COMPARED, MANNER, option
@@ -18,7 +17,7 @@ from benchmark.review import field, measured
 from benchmark.review.claim import Evidence, judge, parse_claim
 from benchmark.review.evidence import Anchor, Answer, Reviewed
 from benchmark.review.streams import decode_again, reconstructed, sent_rows
-from benchmark.review.supplement import LeftOutFile, Supplement, open_supplement
+from benchmark.review.supplement import LeftOutFile, open_supplement
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.system.machine import cores, machine
 from benchmark.system.settings import use_device
@@ -31,9 +30,9 @@ class ReviewRequest:
     """Choices of a review."""
 
     dataset: str = option(
-        "kodak",
+        "",
         COMPARED,
-        "Dataset, or folder of images, of curves, reconstructions and rows that name none.",
+        "Dataset, or folder of images, of what was sent; default: that of its rows, else kodak.",
         completes="dataset",
     )
     claims: tuple[str, ...] = option(
@@ -85,12 +84,13 @@ def review(
     supplement = open_supplement(path, into)
     sent, impossible = sent_rows(supplement)
     own = [str(one.row["dataset"]) for one in sent]
-    more = [asked.dataset] if not own or asked.dataset not in own else []
+    dataset = asked.dataset or (max(own, key=own.count) if own else "kodak")
+    more = [dataset] if asked.dataset or not own else []
     try:
         photographs, missing = open_photographs(own, more, request.data_dir, request.flatten)
-    except BenchError as why:
+    except Unavailable as why:
         photographs, missing = open_photographs(own, (), request.data_dir, request.flatten)
-        missing = {**missing, asked.dataset: str(why)}
+        missing = {**missing, dataset: str(why)}
     names = dict.fromkeys(["psnr", *request.metrics, *(claim.metric for claim in claims)])
     metrics = [name for name in names if name not in DISTRIBUTION_METRICS]
     device = use_device(request.device)
@@ -103,44 +103,22 @@ def review(
         )  # fmt: skip
     left_out = [*supplement.left_out, *impossible]
     declared = [one.row for one in sent if not one.read]
-    declared += _reconstructions(
-        supplement, photographs.get(asked.dataset, ()), asked, request, left_out
-    )
+    conditions = Conditions.of(request, into, jobs=1)
+    for sizes in supplement.reconstructions:
+        try:
+            declared += reconstructed(sizes, photographs.get(dataset, ()), dataset, conditions)
+        except BenchError as error:
+            why_not = str(error).replace(f"{sizes.parent}/", "")
+            left_out.append(LeftOutFile(f"{sizes.parent.name}/{sizes.name}", why_not))
     reviewed = Reviewed(
         again, declared, supplement.curves, (), photographs, missing, metrics,
         [name.strip() for name in asked.trained_on.split(",") if name.strip()],
         read_published(results, "anchors.csv", Anchor), read_points(results),
-        _dataset(own, asked), asked.year or datetime.now(UTC).year, left_out,
+        dataset, asked.year or datetime.now(UTC).year, left_out,
     )  # fmt: skip
     evidence = Evidence(reviewed.rows, supplement.curves, results, reviewed.dataset)
     reviewed = reviewed._replace(claims=[judge(claim, evidence) for claim in claims])
     return Review(path, machine(), asked, reviewed, answers(reviewed))
-
-
-def _dataset(own: Sequence[str], asked: ReviewRequest) -> str:
-    """Return the dataset of most rows that were sent; that asked for without any."""
-    return max(own, key=own.count) if own and asked.dataset not in own else asked.dataset
-
-
-def _reconstructions(
-    supplement: Supplement,
-    images: Sequence[Any],
-    asked: ReviewRequest,
-    request: Request,
-    left_out: list[LeftOutFile],
-) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for sizes in supplement.reconstructions:
-        try:
-            conditions = Conditions.of(request, sizes.parent, jobs=1)
-            rows += reconstructed(sizes, images, asked.dataset, conditions)
-        except BenchError as error:
-            left_out.append(
-                LeftOutFile(
-                    f"{sizes.parent.name}/{sizes.name}", str(error).replace(f"{sizes.parent}/", "")
-                )
-            )
-    return rows
 
 
 def answers(of: Reviewed) -> list[Answer]:

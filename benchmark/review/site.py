@@ -21,8 +21,7 @@ from benchmark.page.document import sheet_html
 from benchmark.page.write import page_request, write_page
 from benchmark.plan.request import Request
 from benchmark.registry import DISTRIBUTION_METRICS
-from benchmark.report.report import Report, write_reports
-from benchmark.report.report_set import PAGE, ReportSet
+from benchmark.report.report import PAGE, Report, ReportSet, write_reports
 from benchmark.report.request import ReportRequest
 from benchmark.review.leaderboard import (
     Entry,
