@@ -98,7 +98,7 @@ def site(
 
     Examples:
       bench site results --submissions submissions --out site
-      bench site results --submissions submissions --audits audits --anchor vtm --metrics psnr
+      bench site results --submissions submissions --audits audits --anchor vtm
     """
     from benchmark.review.site import build_site, usual_metrics
     from benchmark.rows.codecs import NamedCodecs

@@ -30,7 +30,7 @@ NOT_AUDITED = "its streams were not decoded here"
 
 
 class Origin(NamedTuple):
-    """Where the rows of an entry come from."""
+    """Origin of an entry's rows: what their authors state, the audit, the pack."""
 
     statement: Statement = Statement()
     audit: Audit | None = None  # None: rows of the results folder, verified there or not

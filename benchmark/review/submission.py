@@ -32,7 +32,7 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What authors state of a submission, in NAME.toml beside NAME.tar."""
+    """Statement of authors on a submission, in NAME.toml beside NAME.tar."""
 
     title: str = ""
     authors: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Audit(msgspec.Struct, frozen=True):
-    """Whether the streams and numbers of a codec variant were reproduced, and where."""
+    """Result of an audit: the streams and numbers of a codec variant that were reproduced."""
 
     audited: bool
     reason: str  # why not; empty where it is
