@@ -19,7 +19,10 @@ for (const board of document.querySelectorAll(".board")) {
       cell(row, 0).dataset.value = cell(row, 0).textContent = place + 1;
     });
   };
-  const kinds = [...new Set(rows.map((row) => row.dataset.class))].sort();
+  const headers = [...table.querySelectorAll("thead th")];
+  const work = headers.findIndex((header) => header.textContent === "class of cost");
+  const byWork = rows.toSorted((one, other) => value(one, work) - value(other, work) || 0);  // none: last
+  const kinds = [...new Set(byWork.map((row) => row.dataset.class))];
   const fieldset = board.querySelector("fieldset");
   fieldset.hidden = kinds.length < 2;
   for (const kind of ["all", ...kinds]) {
@@ -32,7 +35,6 @@ for (const board of document.querySelectorAll(".board")) {
     fieldset.append(label);
   }
 
-  const headers = [...table.querySelectorAll("thead th")];
   headers.forEach((header, place) => header.querySelector("button").addEventListener("click", () => {
     const falls = header.getAttribute("aria-sort") === "ascending";
     for (const other of headers) other.removeAttribute("aria-sort");

@@ -11,7 +11,6 @@ from benchmark.analysis.comparison import Comparison, compare
 from benchmark.analysis.rate_distortion import NoDelta
 from benchmark.analysis.summarise import TIMED, Summary
 from benchmark.codec_spec import facts_of
-from benchmark.errors import BenchError, UsageError
 from benchmark.figures.table import escape_latex
 from benchmark.metrics.measure import Measure
 from benchmark.packs.pack import Pack
@@ -246,13 +245,3 @@ def citation(entry: Entry, publisher: str) -> tuple[str, dict[str, Any]]:
         "relatedIdentifiers": [related] * bool(stated.doi),
     }
     return "@misc{" + ",\n".join([key, *lines]) + "\n}", datacite
-
-
-def anchor_of(asked: str, labels: Sequence[str], default: str) -> str:
-    """Return the label of the anchor; raise `UsageError` where it has no audited rows."""
-    from benchmark.analysis.comparable import find_label
-
-    try:
-        return find_label(asked, labels) if asked else default
-    except BenchError as error:
-        raise UsageError(f"--anchor {asked} has no audited rows: {error}") from error

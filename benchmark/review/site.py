@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from benchmark.analysis.comparison import Comparison
+from benchmark.analysis.comparison import Comparison, default_anchor
 from benchmark.analysis.rate_distortion import NoDelta
 from benchmark.datasets.dataset import profile
 from benchmark.figures.table import DOUBTFUL, MINUS, NOTHING
@@ -23,9 +23,10 @@ from benchmark.plan.request import Request
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.report.report import PAGE, Report, ReportSet, write_reports
 from benchmark.report.request import ReportRequest
+from benchmark.review.claim import labels_of, name_among, summary_of
+from benchmark.review.evidence import label_of_row
 from benchmark.review.leaderboard import (
     Entry,
-    anchor_of,
     audited_entries,
     citation,
     declared_entries,
@@ -58,7 +59,11 @@ class SiteRequest:
         "decides what is audited. Default: every pack is audited again.",
         refuses="folder",
     )
-    anchor: str = option("", COMPARED, "Anchor of BD-rates; default: as `bench report` has it.")
+    anchor: str = option(
+        "",
+        COMPARED,
+        "Anchor of BD-rates; default, and where a dataset lacks it: as in reports.",
+    )
     publisher: str = option("rdrbench", DRAWING, "Publisher of the entries in citations.")
     page_images: str = option(
         "14MB", DRAWING, "Decoded images of each page, as `bench report --page-images` has it."
@@ -100,18 +105,18 @@ def build_site(
         for dataset in sorted({*declared, *stored}):
             measures = [Measure.named(metric) for metric in request.metrics]
             entries: list[Entry] = []
-            anchor, rows = asked.anchor, []
+            below = [row for of in declared[dataset].rows.values() for row in of]
+            rows = Store(audited / dataset).table().to_pylist() if dataset in stored else below
+            anchor = name_among(asked.anchor, labels_of(rows))  # empty where there is none
             if dataset in stored:
-                report = _report(audited, dataset, asked, request, say, progress)
-                labels = report.stored.summary.labels
-                anchor = anchor_of(asked.anchor, labels, report.anchor)
-                rows = Store(audited / dataset).table().to_pylist()
-                of_site = report.stored.summary, report.measured, anchor, known, rows
-                entries, measures = audited_entries(dataset, *of_site), [*report.measured]
-            anchors = [row for e in entries if e.label == anchor for row in rows if _is_of(row, e)]
-            if dataset in declared:
-                below = declared_entries(dataset, declared[dataset], measures, anchor, anchors)
-                entries += below
+                report = _report(audited, dataset, anchor, asked, request, say, progress)
+                anchor, measures = report.anchor, [*report.measured]
+                of_site = report.stored.summary, measures, anchor, known, rows
+                entries = audited_entries(dataset, *of_site)
+            if below:
+                anchor = anchor or default_anchor([summary_of(rows, request.metrics)], measures)
+                anchors = [row for row in rows if label_of_row(row) == anchor]
+                entries += declared_entries(dataset, declared[dataset], measures, anchor, anchors)
             boards.append(Board(dataset, anchor, measures, entries, dataset in stored))
     boards.sort(key=lambda board: (not board.page, board.dataset))
     cited = [citation(entry, asked.publisher) for board in boards for entry in board.entries]
@@ -124,13 +129,10 @@ def build_site(
     return boards, known
 
 
-def _is_of(row: Mapping[str, object], entry: Entry) -> bool:
-    return all(row[name] == entry.row[name] for name in ("codec", "variant", "fingerprint"))
-
-
 def _report(
     audited: Path,
     dataset: str,
+    anchor: str,
     asked: SiteRequest,
     request: Request,
     say: Callable[[str], None],
@@ -140,7 +142,7 @@ def _report(
 
     (report,) = write_reports(
         ReportRequest(
-            audited, dataset, metrics=",".join(request.metrics), anchor=asked.anchor,
+            audited, dataset, metrics=",".join(request.metrics), anchor=anchor,
             out=asked.out / dataset, page=True, data_dir=request.data_dir,
         )
     )  # fmt: skip
