@@ -3,11 +3,12 @@
 import socket
 import subprocess
 import sys
+from threading import Event
 
 import pytest
 
 from benchmark.measure.engine.ray import cluster as ray_head
-from benchmark.measure.engine.ray.cluster import Head
+from benchmark.measure.engine.ray.cluster import Head, HeadLost, while_answered
 from support.processes import until
 
 
@@ -42,6 +43,18 @@ def test_a_head_that_comes_back_is_not_lost(listening, monkeypatch):
     with socket.create_server(("127.0.0.1", port)):
         assert not head.is_lost()
         assert head._silent_since is None
+
+
+def test_a_call_that_waits_for_a_lost_head_is_left_alone_and_others_return(listening, monkeypatch):
+    server, address = listening
+    monkeypatch.setattr(ray_head, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(ray_head, "LOST_SECONDS", 0.2)
+    assert while_answered(Head(address), lambda: 3) == 3
+    with pytest.raises(KeyError, match="x"):
+        while_answered(Head(address), lambda: {}["x"])
+    server.close()
+    with pytest.raises(HeadLost, match=f"the head of the Ray cluster at {address} is lost: start"):
+        while_answered(Head(address, 0.05), Event().wait)
 
 
 def test_a_worker_ends_with_its_head(listening):

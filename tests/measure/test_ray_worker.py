@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmark.codec import CodecInfo, Setting
-from benchmark.codec_spec import CodecSpec, parse_codec
+from benchmark.codec_spec import CodecSpec, load_codec, parse_codec
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.measure.engine.local import Payload
 from benchmark.measure.engine.ray.cluster import Cluster, Node, environment
@@ -164,6 +164,11 @@ def test_another_program_than_the_drivers_is_not_measured_under_its_name(tmp_pat
     assert reason.endswith("instead of build 1 (11111111, cpu)")
     same = replace(there, fingerprint=f"{os.getpid():064d}")
     assert not lack(NeededCodec(spec, same))
+
+
+def test_a_codec_that_cannot_see_all_that_it_runs_is_no_other_build_on_a_node():
+    spec = parse_codec("command:encode=sh -c 'cp $0 $1' {in} {out}:decode=cp {in} {out}:values=1")
+    assert not lack(NeededCodec(spec, load_codec(spec).describe()))
 
 
 def test_a_stream_of_a_pack_travels_with_its_cell(hire):

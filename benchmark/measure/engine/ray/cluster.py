@@ -1,20 +1,24 @@
 """Connect to a Ray cluster by its address, list its nodes, and watch whether its head is there."""
 
+import atexit
 import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from functools import partial
 from multiprocessing.connection import Client
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from threading import Thread
 from time import monotonic, sleep
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
-from benchmark.errors import Unavailable, UsageError
+from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.system.settings import settings
 
+T = TypeVar("T")
 REMEDY = "start one with `ray start --head` (docs/cluster.md), or leave out --engine ray"
 # What the user set for codecs, metrics and their weights.
 PREFIX, OTHERS = "BENCH_", ("VTM_DIR", "TORCH_HOME", "XDG_CACHE_HOME")
@@ -86,11 +90,24 @@ def connect(address: str) -> Cluster:
 @contextmanager
 def session() -> Iterator[None]:
     """Work on the cluster that was joined, with Ray's notes on standard error; then leave it."""
+    ray = import_ray()
+    leave = partial(while_answered, Head(ray.get_runtime_context().gcs_address), ray.shutdown)
     with redirect_stdout(sys.stderr):
         try:
             yield
+        except HeadLost:
+            leave = partial(atexit.register, _end_process)
+            raise
         finally:
-            import_ray().shutdown()
+            leave()
+
+
+def _end_process() -> None:
+    """End this process without Ray's library, which waits for a lost head or crashes at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(1)
 
 
 def import_ray() -> Any:
@@ -154,6 +171,40 @@ class Head:
             except OSError:
                 self._silent_since = self._silent_since or now
         return self._silent_since is not None and self._asked - self._silent_since >= LOST_SECONDS
+
+
+class HeadLost(BenchError):  # noqa: N818 - reads as what happened
+    """The head of the cluster at an address has gone; what it says needs no traceback."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"the head of the Ray cluster at {address} is lost: start the cluster again, and give "
+            "the same command; finished cells are kept"
+        )
+
+
+def while_answered(head: Head, act: Callable[[], T]) -> T:
+    """Return what `act` returns; raise `HeadLost` when the head is, for which it may wait.
+
+    A call of Ray that needs a lost head ends after a minute by itself, or never, and nothing
+    interrupts it: it is left alone in its thread.
+    """
+    replies: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+
+    def reply() -> None:
+        try:
+            replies.put((act(), None))
+        except BaseException as error:
+            replies.put((None, error))
+
+    Thread(target=reply, daemon=True).start()
+    while not head.is_lost():
+        with suppress(Empty):
+            result, error = replies.get(timeout=RETRY_SECONDS)
+            if error is not None:
+                raise error
+            return cast(T, result)
+    raise HeadLost(head.address)
 
 
 def end_with_head(head: Head) -> None:

@@ -7,16 +7,24 @@ A codec that crashes is a failed row at once, for it ends a process beside the w
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from threading import Lock
 from time import monotonic, sleep
+from types import EllipsisType
 from typing import Any
 
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BenchError
 from benchmark.measure.engine.local import Finished, Started, WorkerError
-from benchmark.measure.engine.ray.cluster import Cluster, Head, environment, import_ray
+from benchmark.measure.engine.ray.cluster import (
+    Cluster,
+    Head,
+    environment,
+    import_ray,
+    while_answered,
+)
 from benchmark.measure.engine.ray.jobs import Job, PayloadMaker, WorkerHandle, WorkQueue
 from benchmark.measure.engine.ray.worker import Hello, Worker, code_sha256
 from benchmark.measure.engine.workers import TICK_SECONDS
@@ -58,7 +66,30 @@ class RayEngine:
     def carry_out(
         self, tasks: Sequence[Task], conditions: Conditions
     ) -> Iterator[Finished | Started | None]:
-        """Do all tasks as `engine.local` does; closing the iterator ends the workers."""
+        """Do all tasks as `engine.local` does; closing the iterator ends the workers.
+
+        Raises `BenchError` when the head is lost, whatever Ray waits for.
+        """
+        outcomes, turn = self._carry_out(tasks, conditions), Lock()
+
+        def step() -> Finished | Started | EllipsisType | None:
+            with turn:
+                return next(outcomes, ...)
+
+        def close() -> None:
+            with turn:  # after an interruption a step is still under way
+                outcomes.close()
+
+        try:
+            while (event := while_answered(self._head, step)) is not ...:
+                yield event
+        finally:
+            if not self._head.is_lost():
+                while_answered(self._head, close)
+
+    def _carry_out(
+        self, tasks: Sequence[Task], conditions: Conditions
+    ) -> Generator[Finished | Started | None]:
         self._conditions, self._stillborn, self._heard = conditions, 0, monotonic()
         self._payloads = PayloadMaker(self._ray, tasks, conditions)
         on_gpu = {"num_gpus": self._gpus, "num_cpus": 0.0}
@@ -79,10 +110,11 @@ class RayEngine:
             yield from self._outcomes()
         finally:
             for worker in self._workers:  # also those with a task
-                self._dismiss(worker)
+                if not self._head.is_lost():
+                    self._dismiss(worker)
             self._workers = []
 
-    def _outcomes(self) -> Iterator[Finished | Started | None]:
+    def _outcomes(self) -> Generator[Finished | Started | None]:
         while any(queue.left for queue in self._queues):
             asked = {worker.waits_for: worker for worker in self._workers}
             asked.pop(None, None)
@@ -91,11 +123,6 @@ class RayEngine:
                 ready, _ = self._ray.wait(list(asked), num_returns=1, timeout=TICK_SECONDS)
             else:
                 sleep(TICK_SECONDS)
-            if self._head.is_lost():
-                raise BenchError(
-                    f"the head of the Ray cluster at {self._head.address} is lost: start the "
-                    "cluster again, and give the same command; finished cells are kept"
-                )
             for reference in ready:
                 self._hear(asked[reference], reference)
             if not ready:
