@@ -9,7 +9,6 @@ Small enough for version control: rows, no streams. Written once and whole; a na
 """
 
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +24,7 @@ from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store
 from benchmark.rows.versions import edition_rows
-from benchmark.system.atomic import replacing
+from benchmark.system.atomic import replacing, require_inside
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.machine import commit
 
@@ -87,6 +86,7 @@ def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:
         {part.dataset: part.table.num_rows for part in parts},
         tuple(sorted({codec for part in parts for codec in part.codecs})),
     )
+    require_inside(results, folder)
     try:
         with replacing(folder) as draft:
             for part in parts:
@@ -96,7 +96,7 @@ def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:
                 for path in (*kept, *part.folder.glob("sets/*.parquet")):
                     target = draft / part.dataset / path.relative_to(part.folder)
                     target.parent.mkdir(exist_ok=True)
-                    shutil.copyfile(path, target)
+                    target.write_bytes(read_regular(path, LARGEST_FILE_BYTES, part.folder))
             text = msgspec.json.format(msgspec.json.encode(record), indent=1)
             (draft / ORIGIN).write_bytes(text + b"\n")
     except OSError as error:

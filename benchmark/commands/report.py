@@ -92,11 +92,12 @@ def report(
             images = page_images if named else earlier or page_images
             wanted = page_request(wants_page, images, *place, asked.codecs)
             pages: Sequence[str] = ()
+            pictures: Sequence[str] = ()
             if wanted:
                 output.say_not_run(wanted.codecs.not_run(written.stored.table))
                 shown = bool(asked.published), look.linear_rate
-                pages = write_page(wanted, written, *shown, progress, say)
-            ReportSet(written.stored.folder).end_page(images if wanted else None)
+                *pages, pictures = write_page(wanted, written, *shown, progress, say)
+            ReportSet(written.stored.folder).end_page(images if wanted else None, pictures)
             if as_json:
                 records.append(_for_machines(written, pages))
             elif pages:

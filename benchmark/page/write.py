@@ -32,7 +32,7 @@ from benchmark.published.curves import (
 from benchmark.published.registry import read_points
 from benchmark.registry import NEIGHBOURS, names_file
 from benchmark.report.details import lines_of
-from benchmark.report.report import PAGE, PICTURES, Report, remove_pictures
+from benchmark.report.report import PAGE, PICTURES, Report
 from benchmark.report.request import ReportRequest
 from benchmark.rows.codecs import EVERY, NamedCodecs
 from benchmark.system.atomic import write_files
@@ -76,8 +76,8 @@ def write_page(
     linear: bool,
     show_progress: ShowProgress,
     say: Callable[[str], None],
-) -> tuple[str, str]:
-    """Write the pictures, then the page; remove an earlier page's files; return path and remark.
+) -> tuple[str, str, tuple[str, ...]]:
+    """Write the pictures, then the page; return its path, a remark and the pictures' names.
 
     published_shown: whether published curves are visible before a reader asks for them. `say` is
     called with a sentence on what will be decoded.
@@ -127,8 +127,7 @@ def write_page(
         most_bpp=CROP_BPP,
     )
     write_files(folder, {PAGE: html_text(content)}, what="page")
-    remove_pictures(folder, pictures.sizes.keys())
-    return str(folder / PAGE), _remark(pictures)
+    return str(folder / PAGE), _remark(pictures), tuple(sorted(pictures.sizes))
 
 
 def _remark(pictures: Pictures) -> str:

@@ -8,6 +8,7 @@ there a report overwrites any file of one of its names.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from errno import EISDIR
 from hashlib import sha256
@@ -54,7 +55,7 @@ from benchmark.report.details import (
 from benchmark.report.request import ReportRequest
 from benchmark.report.tables import attribution_files
 from benchmark.rows.schema import metric_names
-from benchmark.system.atomic import write_file
+from benchmark.system.atomic import require_inside, write_file
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.processes import delayed
@@ -72,6 +73,7 @@ class Manifest(msgspec.Struct, frozen=True):
     command: str = ""  # that makes the report again
     files: Mapping[str, str] = {}  # sha256 by name; empty where it is not known
     page_images: str = ""  # the choice that an earlier page was made with
+    pictures: tuple[str, ...] = ()  # names of files in its PICTURES
 
 
 class ReportSet:
@@ -83,7 +85,7 @@ class ReportSet:
         own: it belongs to bench.
         """
         self.folder = folder
-        self._own = own and not folder.is_symlink()  # else it is another folder, the user's
+        self._own = own
         self._earlier = _read(folder / MANIFEST)
 
     @property
@@ -96,8 +98,10 @@ class ReportSet:
     def require_writable(self, names: AbstractSet[str]) -> None:
         """Raise `UsageError` where one of these files exists and was not written by bench.
 
-        Pictures behind a link are in another folder, whose files are never bench's.
+        Behind a link is another folder, whose files are never bench's.
         """
+        if self._own:
+            require_inside(self.folder.parent, self.folder / MANIFEST)
         if (pictures := self.folder / PICTURES).is_symlink():
             raise UsageError(f"{pictures} is a link, and pages write and remove there: remove it")
         written = {*self._earlier.files, *[MANIFEST] * bool(self._earlier.files)}
@@ -120,7 +124,7 @@ class ReportSet:
         digests = {name: sha256(of).hexdigest() for name, of in content.items()}
         gone = {name: digest for name, digest in self._earlier.files.items() if name not in files}
         changed = sorted(name for name, digest in gone.items() if self._changed(name, digest))
-        new = Manifest(command, digests, self._earlier.page_images)
+        new = msgspec.structs.replace(self._earlier, command=command, files=digests)
         both = msgspec.structs.replace(new, files={**self._earlier.files, **digests})
         draft = self.folder / f".{uuid4().hex}.part"
         try:
@@ -142,13 +146,22 @@ class ReportSet:
             rmtree(draft, ignore_errors=True)
         return changed
 
-    def end_page(self, page_images: str | None) -> None:
-        """Add the page that is beside the set; without one (None), remove its pictures."""
+    def end_page(self, page_images: str | None, pictures: Sequence[str] = ()) -> None:
+        """Add the page that is beside the set, None for none; remove an earlier page's pictures.
+
+        pictures: names of the files in `PICTURES` that the page refers to.
+        """
+        files = dict(self._earlier.files)
         if page_images is not None:
-            files = {**self._earlier.files, PAGE: file_sha256(self.folder / PAGE)}
-            self._write(Manifest(self._earlier.command, files, page_images))
-        else:
-            remove_pictures(self.folder)
+            files[PAGE] = file_sha256(self.folder / PAGE)
+        old, folder = {*self._earlier.pictures} - {*pictures}, self.folder / PICTURES
+        if old and not folder.is_symlink():
+            for name in filter(PICTURE.fullmatch, old):
+                (folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # others are left in it
+                folder.rmdir()
+        if page_images is not None or old:
+            self._write(Manifest(self._earlier.command, files, page_images or "", tuple(pictures)))
 
     def _changed(self, name: str, digest: str) -> bool:
         path = self.folder / name
@@ -318,17 +331,6 @@ def _shown_labels(
         return set(summary.labels)
     names = chosen_names(panels, anchor, look().most, named)
     return {curve.system.label for panel in panels for curve in panel.curves if curve.name in names}
-
-
-def remove_pictures(folder: Path, but: AbstractSet[str] = frozenset()) -> None:
-    """Remove the pictures of a page but those named, and their folder if nothing is left in it."""
-    pictures = folder / PICTURES
-    if pictures.is_dir():
-        for path in pictures.iterdir():
-            if PICTURE.fullmatch(path.name) and path.name not in but:
-                path.unlink(missing_ok=True)
-        if not any(pictures.iterdir()):
-            pictures.rmdir()
 
 
 def _read(path: Path) -> Manifest:

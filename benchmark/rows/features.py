@@ -26,7 +26,7 @@ import pyarrow as pa
 from benchmark.errors import DamagedResults, StoreError, UsageError
 from benchmark.metrics.distribution_metric import Features, Reduced
 from benchmark.rows.shard import SHIPPED, BadShard, read_parquet, write_shard
-from benchmark.system.atomic import write_results
+from benchmark.system.atomic import require_inside, write_results
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 BUDGET_VARIABLE = "BENCH_FEATURES_GIB"
@@ -56,7 +56,7 @@ class FeatureFolder:
     """The features of one dataset, below `results/<dataset>/features`."""
 
     def __init__(self, store_folder: Path) -> None:
-        self.folder = store_folder / "features"
+        self._store_folder, self.folder = store_folder, store_folder / "features"
 
     def has(self, protocol: str, pixels_sha256: str) -> bool:
         """Return whether there is a file of features, without reading it."""
@@ -76,7 +76,8 @@ class FeatureFolder:
             return None
         except (OSError, ValueError, EOFError):
             whole = False
-        with suppress(OSError):  # a folder that may only be read
+        with suppress(OSError, StoreError):  # a folder that may only be read, or a link
+            require_inside(self._store_folder, path)
             if whole:
                 os.utime(path)  # so that `prune` sees what is in use
             else:
@@ -88,6 +89,7 @@ class FeatureFolder:
         content = BytesIO()
         np.save(content, image.features.astype(np.float32, copy=False), allow_pickle=False)
         path, tag = self._path(image.protocol, image.pixels_sha256), self.folder / CACHE_TAG
+        require_inside(self._store_folder, path)
         write_results(
             {path: content.getbuffer(), **({} if tag.exists() else {tag: CACHE_TAG_TEXT})}
         )
@@ -96,7 +98,8 @@ class FeatureFolder:
         """Drop the files used longest ago until the rest fit; return how many were dropped."""
         files = []
         for path in self.folder.glob("*/*/*.npy"):
-            with suppress(OSError):  # gone since, by another run
+            with suppress(OSError, StoreError):  # gone since, by another run, or behind a link
+                require_inside(self._store_folder, path)
                 state = path.stat()
                 files.append((state.st_mtime, state.st_size, path))
         size = sum(num_bytes for _, num_bytes, _ in files)
@@ -152,7 +155,7 @@ class Reductions:
     """Reduced distribution metrics of a dataset, in `results/<dataset>/sets`."""
 
     def __init__(self, store_folder: Path) -> None:
-        self.folder = store_folder / "sets"
+        self._store_folder, self.folder = store_folder, store_folder / "sets"
         self._shards: list[Path] = []  # that were read and are not bundled
         self._known: dict[str, Reduction] = {}
         for path in sorted(self.folder.glob("*.parquet")):
@@ -173,6 +176,7 @@ class Reductions:
         self._known |= {reduction.key: reduction for reduction in new}
         together = len(self._shards) >= MOST_SHARDS
         with suppress(StoreError):
+            require_inside(self._store_folder, self.folder / "any")
             path = write_shard(self.folder, _table(self._known.values() if together else new))
             for old in {*self._shards} - {path} if together else ():
                 old.unlink(missing_ok=True)

@@ -37,7 +37,7 @@ from benchmark.rows.versions import (
     share_values,
     with_equal_builds,
 )
-from benchmark.system.atomic import write_results
+from benchmark.system.atomic import require_inside, write_results
 from benchmark.system.bundled import begin_with_bundled
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, is_regular, read_regular
 from benchmark.system.locks import lock
@@ -60,14 +60,14 @@ class RunRecords:
 
     def begin(self, run: str, record: Mapping[str, Any]) -> None:
         """Write a run's record, the first file of a run, and beside it how to read the rows."""
-        files = {self._record_path(run): _json(record)}
+        files = {self._written(run): _json(record)}
         if not (readme := self.folder / "README.md").exists():
             files[readme] = README.encode()
         write_results(files)
 
     def amend(self, run: str, facts: Mapping[str, Any]) -> None:
         """Add facts to a run's record, or replace those of the same names."""
-        write_results({self._record_path(run): _json({**self.record(run), **facts})})
+        write_results({self._written(run): _json({**self.record(run), **facts})})
 
     def has_record(self, run: str) -> bool:
         """Return whether a run has a record; False for a name that no file can have."""
@@ -103,6 +103,11 @@ class RunRecords:
         except StoreError:
             return True
         return not (isinstance(request, dict) and request.get("keep") is False)
+
+    def _written(self, run: str) -> Path:
+        path = self._record_path(run)
+        require_inside(self.folder, path)
+        return path
 
     def _record_path(self, run: str) -> Path:
         if Path(run).name != run:  # in rows of a stranger it may be a path to elsewhere
@@ -257,6 +262,7 @@ class Store(StreamFolder, RunRecords):
             return None
 
     def _write_shard(self, table: pa.Table, bundled: str = "") -> Path:
+        require_inside(self.folder, self._shards / "any")
         kept = [name for name in table.column_names if name not in WHERE_READ]
         return write_shard(self._shards, table.select(kept), bundled)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmark.errors import StoreError
-from benchmark.system.atomic import WaitingFiles
+from benchmark.system.atomic import WaitingFiles, require_inside
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
@@ -20,9 +20,10 @@ DAMAGED = "damaged"  # folder of a dataset for files that were set aside
 def set_aside(path: Path, store_folder: Path) -> Path:
     """Move a damaged file to the folder for such files of its dataset; return its new path.
 
-    Raises `OSError` where the folder cannot be written.
+    Raises `OSError` where the folder cannot be written, `StoreError` for a link out of it.
     """
     there = store_folder / DAMAGED / path.name
+    require_inside(store_folder, path, there)
     there.parent.mkdir(exist_ok=True)
     os.replace(path, there)
     return there
@@ -53,6 +54,7 @@ class StreamFolder:
         An existing file is among them if it is damaged.
         """
         files = {self._path(digest): stream for digest, stream in streams.items()}
+        require_inside(self.folder, *files)
         return {path: stream for path, stream in files.items() if not has_content(path, stream)}
 
     def stream(self, digest: str | None) -> bytes | None:

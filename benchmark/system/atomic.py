@@ -106,6 +106,17 @@ def write_files(
         raise StoreError(f"the {what} in {folder} cannot be written: {error.strerror}") from error
 
 
+def require_inside(folder: Path, *paths: Path) -> None:
+    """Raise `StoreError` for a file that a link of folders leads out of the results it is of."""
+    root = folder.resolve()
+    for parent in {path.parent for path in paths}:
+        if not parent.resolve().is_relative_to(root):
+            raise StoreError(
+                f"{parent} leads out of {folder} by a link, and only there is written or removed: "
+                "put a folder in the link's place"
+            )
+
+
 def write_results(files: Mapping[Path, bytes | memoryview], *, remedy: str = REMEDY) -> None:
     """Write files as `write_together` does. Raises `StoreError` with the reason and the remedy."""
     try:
