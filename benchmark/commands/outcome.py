@@ -305,7 +305,7 @@ def without_values(outcome: Outcome, details: bool = False) -> list[str]:
         if column not in known:
             reasons.setdefault(cells, []).append((", ".join(labels[column]), reason))
     return [
-        f"no value in {cells} cells: {kind}"
+        f"no value in {counted(cells, 'cell')}: {kind}"
         for cells, of_count in reasons.items()
         for kind in by_kind(of_count, then="`bench rescore`")
     ]

@@ -141,7 +141,8 @@ def _of_images(rows: Sequence[StoredPicture], choice: PictureChoice) -> list[Sto
         if name not in known:
             near = get_close_matches(name, known, n=5)
             few = [*map(stem, names)] if len(names) <= MOST_NAMES else near
-            raise UnknownName("image with results", name, few)
+            typed = [known.replace(",", r"\,") for known in few]
+            raise UnknownName("image with results", name, typed)
     wanted = ([known[name] for name in choice.images] or names)[: choice.limit]
     return [picture for picture in rows if picture.row["image"] in wanted]
 

@@ -34,8 +34,13 @@ VALUE_BYTES = 8  # of a number, the widest type of fixed width
 SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
 # Texts that no two rows share
 UNLIKE = ("cell", "stream_sha256", "decoded_sha256", "features_of", "finished_utc")
-NEVER_NULL = ("cell", "status", "codec", "variant", "setting_name", "image")
+NEVER_NULL = (
+    "cell", "status", "codec", "variant", "setting_name", "setting_value", "image",
+)  # fmt: skip
 IS_NAME = re.compile(r"[^./]")
+MEASURED = ("width_px", "height_px", "num_bytes", "bpp")  # of every row that did not fail
+QUANTITIES = ("bpp", "encode_seconds", "decode_seconds")  # 0 at least
+FINITE = (*QUANTITIES, "setting_value")
 LEAST = {"width_px": 1, "height_px": 1, "num_bytes": 0}
 
 
@@ -98,22 +103,37 @@ def read_shard(path: Path, columns: list[str] | None, shared: Sequence[str]) -> 
             raise BadShard(f"it has the column {name!r}, unknown to this version")
         if plain != known[name]:
             raise BadShard(f"its column {name!r} is of {plain}, not {known[name]}")
-        if name in NEVER_NULL and table[name].null_count:
-            raise BadShard(f"it has rows without a value of {name!r}")
-        if pa.types.is_integer(kind):
-            lowest, highest = pc.min_max(table[name]).as_py().values()
-            least = LEAST.get(name, -LARGEST_WHOLE)
-            if lowest is not None and not least <= lowest <= highest <= LARGEST_WHOLE:
-                raise BadShard(f"it has numbers of {name!r} beyond 2^53 or below {least}")
-        if name == "setting_value" and pc.all(pc.is_finite(table[name])).as_py() is False:
-            raise BadShard("it has settings that are no finite numbers")
+        _refuse_values(name, table[name])
     if "image" in names and not all(map(IS_NAME.search, pc.unique(table["image"]).to_pylist())):
         raise BadShard("it has images without a name")
     if "status" in names:
         foreign = {*pc.unique(table["status"]).to_pylist()} - {"ok", "failed"}
         if foreign:
             raise BadShard(f"it has rows of the status {min(foreign)!r}")
+        measured = table.select([name for name in MEASURED if name in names]).filter(
+            pc.equal(table["status"], "ok")
+        )
+        for name in measured.column_names:
+            if measured[name].null_count:
+                raise BadShard(f"it has measured rows without a value of {name!r}")
     return table
+
+
+def _refuse_values(name: str, values: pa.ChunkedArray) -> None:
+    """Raise `BadShard` for values that no run writes into a column."""
+    if name in NEVER_NULL and values.null_count:
+        raise BadShard(f"it has rows without a value of {name!r}")
+    if pa.types.is_integer(values.type):
+        lowest, highest = pc.min_max(values).as_py().values()
+        least = LEAST.get(name, -LARGEST_WHOLE)
+        if lowest is not None and not least <= lowest <= highest <= LARGEST_WHOLE:
+            raise BadShard(f"it has numbers of {name!r} beyond 2^53 or below {least}")
+    if pa.types.is_floating(values.type):
+        sound = pc.is_finite(values) if name in FINITE else pc.invert(pc.is_nan(values))
+        if name in QUANTITIES:
+            sound = pc.and_(sound, pc.greater_equal(values, 0))
+        if pc.all(sound).as_py() is False:
+            raise BadShard(f"it has values of {name!r} that are no numbers of a measurement")
 
 
 def read_parquet(path: Path, columns: list[str] | None, shared: Sequence[str] = ()) -> pa.Table:

@@ -24,7 +24,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def row(cell="a", status="ok", **more):
-    of = {"codec": "jpeg", "variant": "", "setting_name": "quality", "image": "a.png"}
+    of = {"codec": "jpeg", "variant": "", "setting_name": "quality", "setting_value": 10.0}
+    of |= {"image": "a.png", "width_px": 8, "height_px": 8, "num_bytes": 32, "bpp": 4.0}
     base = {"cell": cell, "status": status, "timing": False, "finished_utc": "2026-01-01T00:00:00"}
     return {**of, **base, **more}
 
@@ -94,7 +95,7 @@ def test_rows_that_come_with_the_project_stand_until_their_cell_is_measured_here
     assert shipped.read_bytes() == content
     assert store.done() == {"a", "c"}
     shown = {one["cell"]: (one["bpp"], one["bundled"]) for one in store.table().to_pylist()}
-    assert shown == {"a": (0.75, None), "b": (0.25, True), "c": (1.0, None), "v": (None, True)}
+    assert shown == {"a": (0.75, None), "b": (0.25, True), "c": (1.0, None), "v": (4.0, True)}
 
 
 @pytest.mark.parametrize("change", [{"num_bytes": 7}, {"decoded_sha256": "e"}, None])
@@ -221,7 +222,7 @@ def test_compaction_leaves_one_shard_and_the_same_table(store):
 
 
 def test_compaction_that_comes_out_as_one_of_its_shards_keeps_that_one(store):
-    store.append([row("b"), row("a", finished_utc="2026-01-02")])
+    store.append([row("a", finished_utc="2026-01-02"), row("b")])
     (first,) = store.folder.glob("per_image/*.parquet")
     store.append([row("a")])
     store.compact()
@@ -360,7 +361,11 @@ def test_the_folder_says_how_to_read_it_and_plain_readers_of_parquet_are_not_in_
     [
         ("width_px", [1, 2, -(1 << 63)], r"'width_px' beyond 2\^53"),  # averaged as floats
         ("height_px", [1, 0, 2], "'height_px' beyond .* or below 1"),
-        ("setting_value", [1.0, None, float("nan")], "settings that are no finite numbers"),
+        ("setting_value", [1.0, None, 2.0], "without a value of 'setting_value'"),
+        ("setting_value", [1.0, 2.0, float("inf")], "'setting_value' that are no numbers"),
+        ("psnr_db", [1.0, float("nan"), None], "'psnr_db' that are no numbers"),
+        ("decode_seconds", [1.0, -1.0, None], "'decode_seconds' that are no numbers"),
+        ("bpp", [1.0, None, 2.0], "measured rows without a value of 'bpp'"),
         ("image", ["a.png", "b.png", "./"], "images without a name"),
     ],
 )

@@ -1,0 +1,90 @@
+"""Rows of a stranger: every verb over every value that no run writes ends in sentences."""
+
+import shutil
+import traceback
+import warnings
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from benchmark.errors import DamagedResults
+from benchmark.rows.shard import BadShard, read_shard, write_shard
+from support.bench.command import bench
+from support.bench.reading_verbs import READS, READS_NONE
+from support.bench.verbs import every_verb
+from support.rows.hostile_values import another_cell, hostile, with_value
+
+HOSTILE = list(hostile())
+
+
+def put(shards, *tables):
+    """Write tables as shards in the place of what is there."""
+    shutil.rmtree(shards)
+    shards.mkdir()
+    for table in tables:
+        write_shard(shards, table)
+
+
+def wrongs(words):
+    """What is no sentence in the end of a command; it may end with any code of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", DamagedResults)
+        try:
+            done = bench(*words)
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            return f"{type(error).__name__}: {error} at {place.filename}:{place.lineno}"
+    said = done.stdout + done.stderr
+    raw = sorted({mark for mark in said if ord(mark) < 32 and mark not in "\n\t\r"})
+    return f"control characters {raw}" if raw else "" if done.returncode in range(5) else said
+
+
+def test_every_verb_says_how_it_reads_results():
+    verbs = {path for path, _ in every_verb()}
+    assert verbs == {*READS, *READS_NONE} - {"report --page"}
+
+
+@pytest.fixture(scope="module")
+def all_at_once(sound, tmp_path_factory):
+    """The rows whose hostile value is read, each a cell of its own, and ten that are left out."""
+    (shard,) = sound.glob("results/*/per_image/*.parquet")
+    rows, folder = pq.read_table(shard), tmp_path_factory.mktemp("shards")
+    read, left_out = [rows], []
+    for number, (name, value) in enumerate(HOSTILE):
+        row = rows.slice(number % len(rows), 1)
+        row = with_value(row if name == "cell" else another_cell(row, number), name, value)
+        try:
+            read_shard(write_shard(folder, row), None, ())
+            read.append(row)
+        except BadShard:
+            left_out.append(row)
+    assert len(left_out) > 50
+    return [pa.concat_tables(read, promote_options="default"), *left_out[:: len(left_out) // 10]]
+
+
+@pytest.mark.parametrize("verb", READS)
+def test_a_verb_over_all_hostile_values_ends_in_sentences(verb, work, all_at_once):
+    put(work, *all_at_once)
+    assert wrongs(READS[verb]) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", READS)
+def test_a_verb_over_each_hostile_value_ends_in_sentences(verb, work):
+    """A value is in all rows of a codec and every second row of the other."""
+    (shard,) = work.iterdir()
+    sound = pq.read_table(shard)
+    webp, other = (pc.equal(sound["codec"], name) for name in ("webp", "jpeg"))
+    odd = pa.array(np.arange(len(sound)) % 2 == 1)
+    chosen = pc.or_(webp, pc.and_(other, odd))
+    found = {}
+    for name, value in HOSTILE:
+        rows = with_value(sound.filter(chosen), name, value)
+        put(work, sound.filter(pc.invert(chosen)), rows)
+        if wrong := wrongs(READS[verb]):
+            found[name, str(value)[:20]] = wrong
+        shutil.rmtree("out", ignore_errors=True)
+    assert found == {}
