@@ -30,13 +30,17 @@ def _prepare_process() -> None:
     messages = io.BufferedWriter(_Messages(2, "w", closefd=False))  # type: ignore[type-var]
     sys.stderr = io.TextIOWrapper(messages, encoding, "backslashreplace", line_buffering=True)
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    # Figures are files; the backend that a notebook's shell hands down may not exist here.
-    os.environ["MPLBACKEND"] = "agg"
+    # Figures are files of the same bytes everywhere: matplotlib reads neither the backend that a
+    # notebook's shell hands down nor the user's file of settings, which may not be readable.
+    os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
 
 
 def main() -> None:
     """Load the command line and run it."""
     _prepare_process()
+    here, root = os.getcwd(), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if sys.path[0] == here != root:  # by `python -m benchmark`: a random.py there is not Python's
+        del sys.path[0]
     try:
         from benchmark.cli import main as command
 

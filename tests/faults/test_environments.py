@@ -38,6 +38,7 @@ ENVIRONMENTS = {
     "matplotlibrc": Environment(
         files={"matplotlibrc": "text.usetex: True\nsavefig.dpi: 30\nfont.size: 40\nbackend: none\n"}
     ),
+    "matplotlibrc that is no text": Environment(files={"matplotlibrc": "\udcff"}),
     "C locale without UTF-8": Environment(
         {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     ),
@@ -99,7 +100,7 @@ def prepared(folder: Path, files: Mapping[str, str]) -> Path:
         picture.save(folder / "photos" / f"{number}.png")
     for name, text in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text)
+        (folder / name).write_bytes(text.encode(errors="surrogateescape"))
     return folder
 
 
