@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import DamagedResults, StoreError
+from benchmark.rows.features import FeatureFolder, Reductions
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.faults.ledger import tell
@@ -70,9 +71,10 @@ def changes_of(words, folder):
 
 
 def run_words(images, results):
+    """Return a run by two workers, whose rows come in any order."""
     return (
         "run", "--codecs", "jpeg", "--points", "jpeg.quality=10,50,90", "--dataset", images,
-        "--metrics", "psnr", "--results", results, "--jobs", "1", "--json",
+        "--metrics", "psnr", "--results", results, "--jobs", "2", "--json",
     )  # fmt: skip
 
 
@@ -90,31 +92,37 @@ def rows_of(results):
     return {row["cell"]: row for row in Store(folders[0]).table().to_pylist()} if folders else {}
 
 
-def losses_after(left, stored, expected):
+def losses_after(left, stored, expected, before=None):
     """Count what is wrong with the results that the loss of power left.
 
     A row is there with its stream and the record of its run, equal to the one `expected` of its
-    cell, or it is not there; none that was said to be stored is missing.
+    cell, or it is not there, or equal to the one of `before`; none that was said to be stored is
+    missing or the earlier one.
     """
     folders = [path.parent for path in left.glob("results/*/per_image")]
     if not folders:
-        return len(stored)
+        return len(stored) + len(before or ())
     store = Store(folders[0])
     found = {row["cell"]: row for row in store.table().to_pylist()}
-    losses = len(unreadable(store)) + len(stored - found.keys())
+    before = before or {}
+    losses = len(unreadable(store)) + len({*stored, *before} - found.keys())
     for cell, row in found.items():
         stream = store.stream(row["stream_sha256"])
-        losses += row != expected[cell] or stream is None or not store.record(row["run"])
+        as_expected = row == expected[cell] or (cell not in stored and row == before.get(cell))
+        losses += not as_expected or stream is None or not store.record(row["run"])
     return losses
 
 
-def lose_power(changes, place, seeds, losses_of):
+def lose_power(changes, place, seeds, losses_of, before=None):
     """Lose power after each change, once a seed; yield the losses of each time.
 
-    losses_of: called with the folder, and what was said to be stored.
+    losses_of: called with the folder, and what was said to be stored. before: a folder of what was
+    on the disk.
     """
     for seed in range(seeds):
         disk, stored = Disk(), set()
+        if before is not None:
+            disk.fill(before)
         for number, change in enumerate(changes):
             if change[0] == "stored":
                 stored |= set(change[1])
@@ -162,6 +170,90 @@ def test_rows_that_a_run_stored_survive_a_loss_of_power(recorded, seeds, tmp_pat
     assert len(said) >= 6, "the rows were not stored one by one"
     losses = list(lose_power(changes, tmp_path, seeds, partial(losses_after, expected=expected)))
     tell(record_property, "loss of power in a run", len(losses), len(losses), sum(losses))
+    assert sum(losses) == 0
+
+
+def test_a_run_continues_after_a_loss_of_power(recorded, images, tmp_path, record_property):
+    """The same command, at some losses, leaves every row with its stream, and the earlier rows."""
+    changes, expected = recorded
+    times = ("run", "encode_seconds", "decode_seconds", "finished_utc")
+    some = changes[:: max(1, len(changes) // 6)]
+    disk, losses = Disk(), []
+    for number, change in enumerate(changes):
+        if change[0] != "stored":
+            disk.make(change)
+        if change not in some:
+            continue
+        left = tmp_path / str(number)
+        write_lost(disk, left, random.Random(f"continued {number}"))
+        kept = rows_of(left / "results")
+        assert bench(*run_words(images, left / "results")).returncode == 0
+        after = rows_of(left / "results")
+        losses.append(sum(after[cell] != row for cell, row in kept.items()))
+        plain = [
+            {cell: {k: v for k, v in row.items() if k not in times} for cell, row in rows.items()}
+            for rows in (after, expected)
+        ]
+        losses[-1] += plain[0] != plain[1]
+    tell(record_property, "run after a loss of power", len(losses), len(losses), sum(losses))
+    assert sum(losses) == 0
+
+
+@pytest.mark.parametrize("seeds", SEEDS, ids=["few", "many"])
+def test_rows_and_added_values_survive_a_loss_of_power_in_rescore(
+    images, seeds, tmp_path, record_property
+):
+    root = tmp_path / "root"
+    assert bench(*run_words(images, root / "results")).returncode == 0
+    before = shutil.copytree(root, tmp_path / "before")
+    rescore = ("rescore", "--dataset", images, "--metrics", "psnr,psnr_y", "--jobs", "2")
+    words = ("-m", "benchmark", *rescore, "--results", root / "results")
+    changes = changes_of(words, tmp_path)
+    earlier, expected = rows_of(before / "results"), rows_of(root / "results")
+    assert all(expected[cell]["psnr_y_db"] is not None for cell in earlier)
+    check = partial(losses_after, expected=expected, before=earlier)
+    losses = list(lose_power(changes, tmp_path, seeds, check, before))
+    tell(record_property, "loss of power in rescore", len(losses), len(losses), sum(losses))
+    assert sum(losses) == 0
+
+
+KEEPS = """
+import sys
+from pathlib import Path
+import numpy as np
+from benchmark.metrics.distribution_metric import Reduced
+from benchmark.rows.features import FeatureFolder, ImageFeatures, Reduction, Reductions
+from support.faults.recorded_writes import tell
+
+folder = Path(sys.argv[1])
+reductions = Reductions(folder)
+for number in range(18):  # beyond 16 they are put together
+    digest = f"{number:064x}"
+    FeatureFolder(folder).keep(ImageFeatures("s/1", digest, np.full((2, 3), number, np.float32)))
+    reductions.add([Reduction(digest, "fd", "fd/1", Reduced(float(number), np.ones(2)))])
+    tell("stored", [number])
+"""
+
+
+def test_features_and_reduced_values_survive_a_loss_of_power(tmp_path, record_property):
+    folder = tmp_path / "root" / "photos"
+    folder.parent.mkdir()
+    changes = changes_of(("-c", KEEPS, folder), tmp_path)
+    assert_complete(changes, tmp_path / "root", tmp_path / "again")
+
+    def losses_of(left, stored):
+        features, reductions = FeatureFolder(left / "photos"), Reductions(left / "photos")
+        losses = 0
+        for number in range(18):
+            digest = f"{number:064x}"
+            kept, known = features.read("s/1", digest), reductions.get(digest)
+            losses += number in stored and (kept is None or known is None)
+            losses += kept is not None and not (kept == number).all()
+            losses += known is not None and known.value != number
+        return losses
+
+    losses = list(lose_power(changes, tmp_path, 2, losses_of))
+    tell(record_property, "loss of power in sets, features", len(losses), len(losses), sum(losses))
     assert sum(losses) == 0
 
 

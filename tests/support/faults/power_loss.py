@@ -38,6 +38,14 @@ class Disk:
     def __init__(self):
         self.root = Folder()
 
+    def fill(self, folder):
+        """Take what is in a folder of the real disk, all of it sure."""
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder).as_posix()
+            above, last = self._folder(name)
+            data = None if path.is_dir() else path.read_bytes()
+            above.entries[last] = Folder() if data is None else File(data, data)
+
     def at(self, name):
         found = self.root
         for part in () if name == "." else name.split("/"):
