@@ -6,8 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from benchmark.metrics.metric import metric_columns
-from benchmark.rows.schema import CELL_COLUMNS, table_schema
+from benchmark.rows.schema import CELL_COLUMNS, metric_columns, table_schema
 
 TEXTS = (
     None, "", ".", "/", "..", "../../x", "/etc/passwd", "a/../b", "a,b:c=d\\", "=1+1", "{}", "%s",
