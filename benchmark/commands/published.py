@@ -44,7 +44,7 @@ def list_all(
     results: options.Results = Path("results"),
     as_json: options.AsJson = False,
 ) -> None:
-    """List systems, variants, datasets and metrics with their rules and counts of points.
+    """List published systems, a line each; of one dataset, every curve with its rule.
 
     Doubtful points are plotted and compared only as doubtful:NAME.
 
@@ -208,17 +208,20 @@ def check(
 def list_published(
     as_json: bool = False, dataset: str = "all", results: Path = Path("results")
 ) -> None:
-    """Print system, variant, dataset, metric, protocol, origin and count of published points."""
+    """Print what is published: a line for each system, or for each curve of one dataset."""
     from benchmark.figures.table import Table
-    from benchmark.published.points import inventory
+    from benchmark.published.points import inventory, overview
 
     headers = ("system", "variant", "dataset", "metric", "protocol", "how", "points")
     points = _points(results, ["doubtful:all"], dataset)
-    table = Table(headers, tuple(inventory(points)), 6)
     if as_json:
+        table = Table(headers, tuple(inventory(points)), 6)
         output.print_json(output.table_for_machines(table)["rows"])
+    elif dataset == "all":
+        short = ("system", "variants", "metrics", "doubtful", "points", "datasets")
+        output.print_table(Table(short, tuple(overview(points)), 1))
     else:
-        output.print_table(table)
+        output.print_table(Table(headers, tuple(inventory(points)), 6))
 
 
 def _apart_table(groups: "Sequence[tuple[Measure, Sequence[SystemCurve]]]") -> "Table":

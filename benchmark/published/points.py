@@ -7,7 +7,7 @@ import csv
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -161,3 +161,14 @@ def inventory(points: Iterable[PublishedPoint]) -> list[tuple[str, ...]]:
     )
     ordered = sorted(counts, key=lambda key: (key[0].lower(), *key))
     return [(*key, str(counts[key])) for key in ordered]
+
+
+def overview(points: Iterable[PublishedPoint]) -> Iterator[tuple[str, ...]]:
+    """Yield system, counts of variants, metrics, doubtful and all points, and the datasets."""
+    systems: dict[str, list[PublishedPoint]] = {}
+    for point in points:
+        systems.setdefault(point.system, []).append(point)
+    for system, of in sorted(systems.items(), key=lambda item: item[0].lower()):
+        variants, metrics = len({p.variant for p in of}), len({p.metric for p in of})
+        counts = (variants, metrics, sum(bool(p.doubt) for p in of), len(of))
+        yield system, *map(str, counts), ", ".join(sorted({p.dataset for p in of}))
