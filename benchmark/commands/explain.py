@@ -1,5 +1,6 @@
 """`bench explain`: the rule that makes a curve differ from that of a reference."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.errors import BenchError, UsageError
 from benchmark.option import COMPARED, ORIGIN
-from benchmark.registry import NEIGHBOURS
+from benchmark.registry import DISTRIBUTION_METRICS, NEIGHBOURS
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ WORDS = {  # by rule, or by cause of a rule's parameter: what it is, and what to
     "matrix_709": ("coded as BT.601, shown as BT.709", "use one matrix on both sides"),
     "range_expanded": ("full range, shown as limited", "use one range on both sides"),
     "range_reduced": ("limited range, shown as full", "use one range on both sides"),
-    "luma": ("PSNR of luma, or weighted over Y'CbCr", "take PSNR of R, G and B together"),
     "mean_error": (
         "PSNR of the mean squared error of the set",
         "take each image's PSNR, then their mean",
@@ -165,39 +165,53 @@ def _scale(measure: "Measure") -> "Scale":
 def _reference(
     against: str, dataset: str, measure: "Measure", results: Path, data_dir: Path | None
 ) -> "tuple[Reference, str]":
-    """Return a reference and its name; raise `UsageError` where it has no curve."""
+    """Return a reference and its name; raise `UsageError` where it has no curve.
+
+    Stored rows of a published program give the values of its single images.
+    """
     import numpy as np
 
-    from benchmark.analysis.stored import read_one
     from benchmark.commands.compare_tables import read_curve
     from benchmark.published.curve_rules import Reference, places
-    from benchmark.rows.schema import metric_names
+    from benchmark.published.points import DOUBTFUL, slug
 
     scale = _scale(measure)
-    stored = None
-    with suppress(BenchError):
-        kind = next((kind for kind in KINDS if measure.column in kind), (measure.column,))
-        names = [name for name in metric_names("all") if _column(name) in kind]
-        names = names or [name for name in metric_names("all") if _column(name) == measure.column]
-        stored = read_one(results, dataset, against, names)
-    points = [
-        point
-        for point in (stored.summary.points if stored else ())
-        if point.label == against and point.means[measure.column].value is not None
+    label = against
+    stored = _stored(against, dataset, measure, results)
+    published = None
+    if stored is None:
+        published = read_curve(against, dataset, results)
+        label = slug(against.removeprefix(DOUBTFUL).partition(":")[0])
+        stored = _stored(label, dataset, measure, results)
+    images = _images(stored, label, measure, data_dir) if stored and not measure.of_sets else None
+    if published:
+        series = published.series.get(measure.column) or published.series.get(measure.published)
+        if series is None:
+            raise UsageError(f"{against} has no {measure.label} on {dataset}: name another metric")
+        return Reference(scale, np.array(series[0]), places(series[1], scale), images), against
+    points = [point for point in stored.summary.points if point.label == label] if stored else []
+    means = [point.means[measure.column] for point in points]
+    values = places([mean.value or 0.0 for mean in means], scale)
+    version = points[0].edition.version.partition(",")[0]
+    bpp = np.array([mean.bpp for mean in means])
+    return Reference(scale, bpp, values, images), f"{against} ({version}, stored rows)"
+
+
+def _stored(label: str, dataset: str, measure: "Measure", results: Path) -> "DatasetResults | None":
+    """Return the stored rows of a codec with a metric and others of its kind; None without any."""
+    from benchmark.analysis.stored import read_one
+    from benchmark.rows.schema import metric_names
+
+    kind = next((kind for kind in KINDS if measure.column in kind), (measure.column,))
+    names = [
+        name for name in (*metric_names("all"), *DISTRIBUTION_METRICS) if _column(name) in kind
     ]
-    if stored and points:
-        means = [point.means[measure.column] for point in points]
-        bpp = np.array([mean.bpp for mean in means])
-        images = None if measure.of_sets else _images(stored, against, measure, data_dir)
-        values = places([mean.value or 0.0 for mean in means], scale)
-        version = points[0].edition.version.partition(",")[0]
-        return Reference(scale, bpp, values, images), f"{against} ({version}, stored rows)"
-    curve = read_curve(against, dataset, results)
-    series = curve.series.get(measure.column) or curve.series.get(measure.published)
-    if series is None:
-        raise UsageError(f"{against} has no {measure.label} on {dataset}: name another metric")
-    bpp, values = np.array(series[0]), places(series[1], scale)
-    return Reference(scale, bpp, values), f"{against} (published)"
+    with suppress(BenchError):
+        stored = read_one(results, dataset, label, names)
+        means = [p.means[measure.column] for p in stored.summary.points if p.label == label]
+        if means and all(mean.value is not None for mean in means):
+            return stored
+    return None
 
 
 def _column(name: str) -> str:
@@ -335,5 +349,7 @@ def _answer(points: int, found: "Explanation") -> str:
 
 
 def _record(measure: "Measure", what: str, found: "Explanation") -> dict[str, Any]:
+    numbers = {k: v if v is None or math.isfinite(v) else None for k, v in found._asdict().items()
+               if k != "verdicts"}  # fmt: skip
     verdicts = [verdict._asdict() for verdict in found.verdicts]
-    return {"metric": measure.column, "against": what, **found._asdict(), "verdicts": verdicts}
+    return {"metric": measure.column, "against": what, **numbers, "verdicts": verdicts}

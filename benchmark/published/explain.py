@@ -91,6 +91,7 @@ def explain(
     verdicts = [_verdict(one, rates, decibels, rms, same, counted) for one in known]
     if not np.isfinite(base).any() and all(v.verdict == "no" for v in verdicts):
         raise ValueError("no rate in common")
+    verdicts = [verdict for verdict in verdicts if np.isfinite(verdict.residual_db)]
     verdicts.sort(key=_order)
     mean = float(np.nanmean(before)) if np.isfinite(before).any() else np.nan
     alarms = _false_alarms(known, rates, base, same, counted, draws)
@@ -172,7 +173,7 @@ def _false_alarms(
     counted: int | None,
     draws: int,
 ) -> float:
-    """Return the share of random smooth differences, of up to 3.5 dB, that some rule explains."""
+    """Return the share of random smooth differences, .1 to 3.5 dB, that some rule explains."""
     if not draws or not np.isfinite(base).any():
         return float("nan")
     x = np.log(rates)
@@ -187,5 +188,6 @@ def _false_alarms(
 
 def _random(draws: int, points: int) -> tuple[Float64Array, ...]:
     random = np.random.default_rng(0)
-    parts = (random.uniform(-most, most, (draws, 1)) for most in (2.0, 1.0, 0.5))
+    size = 10 ** random.uniform(-1, 0, (draws, 1))
+    parts = (size * random.uniform(-most, most, (draws, 1)) for most in (2.0, 1.0, 0.5))
     return (*parts, random.normal(0, 0.01, (draws, points)))

@@ -1,6 +1,7 @@
 """Curves explained: numbers of public threads, and curves made of rows and pictures by a rule."""
 
 import json
+from contextlib import suppress
 from io import BytesIO
 
 import numpy as np
@@ -12,9 +13,11 @@ from skimage import data
 
 from benchmark.published.colour_rules import colour_errors, to_rgb
 from benchmark.published.curve_rules import Images, Reference, candidates, places
+from benchmark.published.curves import published_curves
 from benchmark.published.explain import counted_images, explain
+from benchmark.published.registry import read_points
 from support.bench.command import bench
-from support.figures.published import RESULTS, from_registry
+from support.figures.published import PSNR, RESULTS, from_registry
 
 VTM = np.array(from_registry("VTM", "CompressAI", "kodak", "psnr_db")).T
 HM = np.array(from_registry("HM", "CompressAI", "kodak", "psnr_db")).T
@@ -55,7 +58,7 @@ def written(path, rates, values, column="psnr"):
 def answer(path, *words):
     done = bench("explain", path, *words, "--json")
     assert done.returncode == 0, done.stderr
-    (found,) = json.loads(done.stdout)
+    (found,) = json.loads(done.stdout, parse_constant=pytest.fail)  # no NaN, no Infinity
     return found, found["verdicts"][0]
 
 
@@ -114,10 +117,10 @@ def test_the_threads_curve_is_a_truncating_conversion(tmp_path):
     assert first["parameter"] == pytest.approx(1.64, abs=0.01)
     assert [v["verdict"] for v in stored["verdicts"][1:]].count("explains") == 0
     assert stored["counted"] == 24
-    assert stored["false_alarms"] < 0.02
+    assert stored["false_alarms"] < 0.05
     published, first = answer(path, "--against", "VTM:CompressAI")
     assert (first["verdict"], first["causes"]) == ("explains", ["truncated_colour"])
-    assert (published["same_rates"], published["counted"]) == (2, None)
+    assert (published["same_rates"], published["counted"]) == (2, 24)
 
 
 @pytest.mark.parametrize("thread", ONE_POINT)
@@ -127,7 +130,7 @@ def test_a_thread_with_one_point_may_be_a_truncating_conversion(thread):
     first = found.verdicts[0]
     assert (first.verdict, first.causes, found.same_rates) == ("possible", ("truncated_colour",), 1)
     assert first.parameter == pytest.approx(excess, abs=0.02)
-    assert found.false_alarms > 0.5  # a point says little, and that is said
+    assert found.false_alarms > 0.3  # a point says little, and that is said
 
 
 def test_hm_with_the_excess_of_a_thread_is_explained_and_with_a_fifth_more_bits_it_is_not():
@@ -137,6 +140,19 @@ def test_hm_with_the_excess_of_a_thread_is_explained_and_with_a_fifth_more_bits_
     assert first.parameter == pytest.approx(1.74, abs=0.02)
     other = explain(Reference("psnr", *VTM), HM[0], HM[1], draws=0)  # HM is no VTM of any rule
     assert other.explained == ()
+
+
+def test_few_published_curves_of_other_codecs_are_taken_for_vtm():
+    curves = published_curves(read_points(RESULTS, doubtful=True), "kodak", PSNR)
+    series = {c.name: np.array([(p.bpp, p.value) for p in c.points]).T for c in curves}
+    others = {name: s for name, s in series.items() if "VTM" not in name and s.shape[1] > 3}
+    explained = set()
+    for name, (rates, values) in others.items():
+        with suppress(ValueError):
+            found = explain(Reference("psnr", *VTM), rates, values, draws=0)
+            explained |= {name} if found.explained else set()
+    assert len(others) > 150
+    assert len(explained) / len(others) < 0.05
 
 
 def test_the_same_curve_needs_no_explanation(tmp_path):
@@ -153,7 +169,7 @@ def test_none_explains_a_random_curve_and_the_false_alarms_are_as_stated(tmp_pat
     stated, alarms = explain(reference, rates, base + 0.5).false_alarms, 0
     u = np.linspace(-1, 1, len(rates))
     for _ in range(100):
-        a, b, c = random.uniform(-1, 1, 3) * (2, 1, 0.5)
+        a, b, c = random.uniform(-1, 1, 3) * (2, 1, 0.5) * 10 ** random.uniform(-1, 0)
         other = base + a + b * u + c * u**2 + random.normal(0, 0.01, len(u))
         alarms += bool(explain(reference, rates, other, draws=0).explained)
     assert 0 < stated < 0.1
