@@ -1,8 +1,7 @@
 """`bench explain`: the rule that makes a curve differ from that of a reference."""
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,27 +9,17 @@ import typer
 
 from benchmark.commands import options, output
 from benchmark.commands.options import opt
-from benchmark.errors import BenchError, UsageError
+from benchmark.errors import UsageError
 from benchmark.option import COMPARED, ORIGIN
-from benchmark.registry import DISTRIBUTION_METRICS, NEIGHBOURS
+from benchmark.registry import NEIGHBOURS
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from benchmark.analysis.stored import DatasetResults
     from benchmark.metrics.measure import Measure
-    from benchmark.published.curve_rules import Images, Reference, Scale
     from benchmark.published.explain import Explanation, Verdict
 
 METRICS = ("psnr", "ms_ssim", "lpips", "fid256")
 SHOWN = 6  # rules that explain nothing are listed up to there
-# Columns of one kind, which papers take for each other.
-KINDS = (
-    ("psnr_db", "psnr_y_db", "psnr_ycbcr_db"),
-    ("ms_ssim", "ssim"),
-    ("lpips_alex", "lpips_vgg", "lpips_squeeze"),
-)
 WORDS = {  # by rule, or by cause of a rule's parameter: what it is, and what to do
     "unrounded": ("values of pictures that are not rounded to 8 bits", "round, clip, then measure"),
     "rounded": (
@@ -120,6 +109,7 @@ def explain(
     import numpy as np
 
     from benchmark.commands.compare_tables import read_curve
+    from benchmark.commands.explain_reference import read_reference, scale_of
     from benchmark.metrics.measure import Measure
     from benchmark.published.curve_rules import places
     from benchmark.published.explain import explain as explained
@@ -129,12 +119,12 @@ def explain(
     records = []
     for name in metric_names(metrics) if metrics else METRICS:
         measure = Measure.named(name)
-        scale = _scale(measure)
+        scale = scale_of(measure)
         if measure.column not in mine.series:
             if metrics:
                 raise UsageError(f"{mine.name} has no {measure.label}: name another metric")
             continue
-        reference, what = _reference(against, dataset, measure, results, data_dir)
+        reference, what = read_reference(against, dataset, measure, results, data_dir)
         bpp, values = map(np.array, mine.series[measure.column])
         decibels = places(values, scale)
         try:
@@ -154,133 +144,6 @@ def explain(
         return
     for measure, what, points, found in records:
         _print(f"{mine.name} against {what}, {dataset}, {measure.axis_label}", points, found)
-
-
-def _scale(measure: "Measure") -> "Scale":
-    if measure.saturating:
-        return "saturating"
-    return "psnr" if measure.column.startswith("psnr") else "distance"
-
-
-def _reference(
-    against: str, dataset: str, measure: "Measure", results: Path, data_dir: Path | None
-) -> "tuple[Reference, str]":
-    """Return a reference and its name; raise `UsageError` where it has no curve.
-
-    Stored rows of a published program give the values of its single images.
-    """
-    import numpy as np
-
-    from benchmark.commands.compare_tables import read_curve
-    from benchmark.published.curve_rules import Reference, places
-    from benchmark.published.points import DOUBTFUL, slug
-
-    scale = _scale(measure)
-    label = against
-    stored = _stored(against, dataset, measure, results)
-    published = None
-    if stored is None:
-        published = read_curve(against, dataset, results)
-        label = slug(against.removeprefix(DOUBTFUL).partition(":")[0])
-        stored = _stored(label, dataset, measure, results)
-    images = _images(stored, label, measure, data_dir) if stored and not measure.of_sets else None
-    if published:
-        series = published.series.get(measure.column) or published.series.get(measure.published)
-        if series is None:
-            raise UsageError(f"{against} has no {measure.label} on {dataset}: name another metric")
-        return Reference(scale, np.array(series[0]), places(series[1], scale), images), against
-    points = [point for point in stored.summary.points if point.label == label] if stored else []
-    means = [point.means[measure.column] for point in points]
-    values = places([mean.value or 0.0 for mean in means], scale)
-    version = points[0].edition.version.partition(",")[0]
-    bpp = np.array([mean.bpp for mean in means])
-    return Reference(scale, bpp, values, images), f"{against} ({version}, stored rows)"
-
-
-def _stored(label: str, dataset: str, measure: "Measure", results: Path) -> "DatasetResults | None":
-    """Return the stored rows of a codec with a metric and others of its kind; None without any."""
-    from benchmark.analysis.stored import read_one
-    from benchmark.rows.schema import metric_names
-
-    kind = next((kind for kind in KINDS if measure.column in kind), (measure.column,))
-    names = [
-        name for name in (*metric_names("all"), *DISTRIBUTION_METRICS) if _column(name) in kind
-    ]
-    with suppress(BenchError):
-        stored = read_one(results, dataset, label, names)
-        means = [p.means[measure.column] for p in stored.summary.points if p.label == label]
-        if means and all(mean.value is not None for mean in means):
-            return stored
-    return None
-
-
-def _column(name: str) -> str:
-    from benchmark.registry import metric_class
-
-    column: str = metric_class(name).column
-    return column
-
-
-def _images(
-    stored: "DatasetResults", label: str, measure: "Measure", data_dir: Path | None
-) -> "Images | None":
-    """Return the values of single images behind a stored curve; None where some are lacking."""
-    import numpy as np
-
-    from benchmark.published.curve_rules import Images
-    from benchmark.rows.schema import image_numbers
-
-    points = [point for point in stored.summary.points if point.label == label]
-    table = stored.table
-    numbers = image_numbers(table).tolist()
-    rows = {
-        number: (name, width > height)
-        for number, name, width, height in zip(
-            numbers,
-            *(table[column].to_pylist() for column in ("image", "width_px", "height_px")),
-            strict=True,
-        )
-    }
-    ids = points[0].image_ids.tolist()
-    order = sorted(range(len(ids)), key=lambda at: rows[ids[at]])
-    columns = points[0].image_values
-    values = {c: np.array([p.image_values[c][order] for p in points]) for c in columns}
-    bpp = np.array([point.image_bpp[order] for point in points])
-    if np.isnan(values[measure.column]).any() or np.isnan(bpp).any():
-        return None
-    kind = next((kind for kind in KINDS if measure.column in kind), ())
-    names = tuple(rows[ids[at]][0] for at in order)
-    return Images(
-        bpp,
-        values[measure.column],
-        points[0].image_pixels[order].astype(float),
-        names,
-        np.array([rows[ids[at]][1] for at in order]),
-        {
-            column: of
-            for column, of in values.items()
-            if column in kind and column != measure.column and not np.isnan(of).any()
-        },
-        _colours(stored.name, names, data_dir) if measure.column == "psnr_db" else {},
-    )
-
-
-def _colours(
-    dataset: str, names: Sequence[str], data_dir: Path | None
-) -> "dict[str, np.ndarray[Any, np.dtype[np.float64]]]":
-    """Return the errors of wrong conversions of a dataset's pictures; empty without these."""
-    import numpy as np
-
-    from benchmark.datasets.dataset import open_dataset
-    from benchmark.datasets.image import read_image
-    from benchmark.published.colour_rules import colour_errors
-
-    try:
-        files = {file.name: file.path for file in open_dataset(dataset, data_dir).images}
-        found = [colour_errors(read_image(files[name]).pixels) for name in names]
-    except (BenchError, KeyError, OSError):
-        return {}
-    return {rule: np.array([errors[rule] for errors in found]) for rule in found[0]}
 
 
 def _print(title: str, points: int, found: "Explanation") -> None:
