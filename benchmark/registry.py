@@ -81,6 +81,12 @@ METRICS = {
     "ssimulacra2": "benchmark.metrics.perceptual.ssimulacra2:SSIMULACRA2",
     "butteraugli": "benchmark.metrics.perceptual.butteraugli:Butteraugli",
     "vmaf": "benchmark.metrics.perceptual.vmaf:VMAF",
+    "vif": "benchmark.metrics.perceptual.jpeg_ai:VIF",
+    "fsim": "benchmark.metrics.perceptual.jpeg_ai:FSIM",
+    "iw_ssim": "benchmark.metrics.perceptual.jpeg_ai:IWSSIM",
+    "nlpd": "benchmark.metrics.perceptual.jpeg_ai:NLPD",
+    "psnr_hvs_m": "benchmark.metrics.perceptual.jpeg_ai:PSNRHVSM",
+    "cvvdp": "benchmark.metrics.perceptual.jpeg_ai:CVVDP",
     "niqe": "benchmark.metrics.no_reference.niqe:NIQE",
     "musiq": "benchmark.metrics.no_reference.learned:MUSIQ",
     "clip_iqa": "benchmark.metrics.no_reference.learned:CLIPIQA",
@@ -194,6 +200,7 @@ HELP = {
 }
 # Extra of the project that brings a package which the core does without.
 EXTRAS = {
+    "piq": "iqa", "pyiqa": "iqa", "psnr_hvsm": "iqa", "pycvvdp": "iqa",
     "torch": "neural", "constriction": "neural", "safetensors": "neural", "lpips": "neural",
     "pytorch_fid": "neural", "compressai": "compressai", "imageio_ffmpeg": "formats",
     "pyvips": "formats",

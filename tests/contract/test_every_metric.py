@@ -19,13 +19,14 @@ PROTOCOL = ROOT / "docs" / "protocol.md"
 NAMES = [*METRICS, *DISTRIBUTION_METRICS]
 IDENTICAL = {  # 0 for distances
     "psnr": np.inf, "psnr_y": np.inf, "psnr_ycbcr": np.inf, "ms_ssim": 1.0, "ssim": 1.0,
-    "ssimulacra2": 100.0, "vmaf": 97.43,
+    "ssimulacra2": 100.0, "vmaf": 97.43, "vif": 1.0, "fsim": 1.0, "iw_ssim": 1.0, "cvvdp": 10.0,
+    "psnr_hvs_m": np.inf,
 }  # fmt: skip
 OF_ONE_IMAGE = {name for name, target in METRICS.items() if ".no_reference." in target}
 # They weigh what the decoded image adds otherwise than what it lacks.
-ONE_WAY = {"ssimulacra2", "butteraugli", "vmaf", *OF_ONE_IMAGE}
+ONE_WAY = {"ssimulacra2", "butteraugli", "vmaf", *OF_ONE_IMAGE, "vif", "iw_ssim", "cvvdp"}
 # Programs print few digits, and libvmaf gives identical frames up to .02 more or less.
-ROUGH = {"vmaf": 0.02}
+ROUGH = {"vmaf": 0.02, "vif": 1e-6, "fsim": 1e-6, "iw_ssim": 1e-6}  # the last three in float32
 WITHOUT_DEVICE = "import sys; sys.modules['torch'] = sys.modules['pytorch_fid'] = None\n"
 
 

@@ -292,7 +292,8 @@ def test_the_protocol_names_the_release_and_the_weights():
 def test_a_run_measures_the_judge_and_large_networks_only_where_they_are_asked_for():
     asked = {
         "psnr_ycbcr", "ssim", "lpips_squeeze", "lpips_vgg", "dists", "ssimulacra2", "butteraugli",
-        "vmaf", "niqe", "musiq", "clip_iqa", "maniqa",
+        "vmaf", "vif", "fsim", "iw_ssim", "nlpd", "psnr_hvs_m", "cvvdp", "niqe",
+        "musiq", "clip_iqa", "maniqa",
     }  # fmt: skip
     assert set(METRICS) - set(metric_names(USUAL_METRICS)) == asked
     assert set(metric_names("all")) > asked

@@ -1,0 +1,219 @@
+"""VIF, FSIM, IW-SSIM, NLPD, PSNR-HVS-M (JPEG AI's set) and ColorVideoVDP, as packages compute them.
+
+Of two 8-bit RGB images; luma is BT.709 in 0..255, not rounded. Releases are pinned, since other
+ones may give other values:
+
+    VIF         Sheikh, Bovik (2006), in the pixel domain, of luma; piq
+    FSIM        Zhang et al. (2011), with chrominance (FSIMc), of RGB; piq
+    IW-SSIM     Wang, Li (2011), of luma; piq
+    NLPD        Laparra et al. (2016), of luma as pyiqa has it; pyiqa
+    PSNR-HVS-M  Ponomarenko et al. (2007), of 8-bit BT.601 luma, whole blocks of 8 x 8; psnr-hvsm
+    CVVDP       Mantiuk et al., "ColorVideoVDP" (2024), a still picture on a 4k display, in JOD
+                (10: no difference); the authors' package cvvdp
+
+All are optional dependencies (`iqa`).
+"""
+
+from contextlib import redirect_stdout, suppress
+from importlib.metadata import PackageNotFoundError, version
+from io import StringIO
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from benchmark.codec import Float64Array, Pixels
+from benchmark.errors import Reason, Unavailable
+from benchmark.metrics.metric import ImageMetric, Presentation, require_same_shape, require_side
+from benchmark.metrics.psnr import LUMA_UNIT, LUMA_WEIGHTS
+from benchmark.registry import require_packages
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PIQ, PYIQA = ("piq", "0.8.0"), ("pyiqa", "0.1.16")
+HVSM, OF_CVVDP = ("psnr-hvsm", "0.3.0"), ("cvvdp", "0.5.7")
+DISPLAY = "standard_4k"
+BLOCK = 8  # pixels
+
+
+class OfPackage(ImageMetric):
+    """A metric that a package computes; a subclass names its pinned release."""
+
+    release: ClassVar[tuple[str, str]]  # distribution and version
+    presentation = Presentation(kind="perceptual quality")
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Raise `Unavailable` where the package is absent or of another release."""
+        require_packages(self.label, self.packages)
+        self.require()
+        self._device = device
+
+    @classmethod
+    def require(cls) -> None:
+        """Raise `Unavailable` for another release of the package; nothing is imported."""
+        name, wanted = cls.release
+        here = ""
+        with suppress(PackageNotFoundError):
+            here = version(name)
+        if here != wanted:
+            command = f"pip install {name}=={wanted}"
+            raise Unavailable(
+                f"{cls.label} needs {name} {wanted}, here is {here or 'none'}: run `{command}`",
+                Reason("package", name, command),
+            )
+
+    def _tensor(self, values: Any) -> "Tensor":
+        """Return values (H, W, C) or (H, W) in 0..255 as float32 (1, C, H, W) in 0..1."""
+        import torch
+
+        array = np.ascontiguousarray(np.atleast_3d(values).transpose(2, 0, 1), np.float32)
+        return torch.from_numpy(array)[None].to(self._device) / 255
+
+
+def luma(pixels: Pixels) -> Float64Array:
+    """Return BT.709 luma (H, W) in 0..255, not rounded."""
+    values: Float64Array = pixels @ (LUMA_WEIGHTS.astype(np.float64) / LUMA_UNIT)
+    return values
+
+
+class OfTensors(OfPackage):
+    """A metric that takes two images as float32 (1, C, H, W) in 0..1."""
+
+    of_luma: ClassVar[bool] = False
+
+    def prepare(self, reference: Pixels) -> "Tensor":
+        """Return the source as a tensor; `NotMeasurable` where a side is too short."""
+        require_side(reference, self.min_side_px, self.label)
+        return self._tensor(luma(reference) if self.of_luma else reference)
+
+    def compare(self, prepared: "Tensor", decoded: Pixels) -> float:
+        """Return the metric of a decoded image; `ValueError` unless the shapes agree."""
+        import torch
+
+        require_same_shape(tuple(prepared.shape[2:]), decoded.shape[:2])
+        with torch.inference_mode():
+            seen = self._tensor(luma(decoded) if self.of_luma else decoded)
+            return float(self.measure(seen, prepared))
+
+    def measure(self, decoded: "Tensor", source: "Tensor") -> Any:
+        """Return the package's value."""
+        raise NotImplementedError
+
+
+class VIF(OfTensors):
+    """Visual information fidelity of luma in the pixel domain, four scales."""
+
+    column, label, better = "vif", "VIF", "higher"
+    protocol = f"vif/piq-{PIQ[1]}-pixel-luma709"
+    packages, release = ("piq",), PIQ
+    of_luma, min_side_px = True, 41
+
+    def measure(self, decoded: "Tensor", source: "Tensor") -> Any:
+        """Return VIF."""
+        from piq import vif_p
+
+        return vif_p(decoded, source, data_range=1.0)
+
+
+class FSIM(OfTensors):
+    """Feature similarity with chrominance."""
+
+    column, label, better = "fsim", "FSIM", "higher"
+    protocol = f"fsim/piq-{PIQ[1]}-chromatic"
+    packages, release, min_side_px = ("piq",), PIQ, 16
+
+    def measure(self, decoded: "Tensor", source: "Tensor") -> Any:
+        """Return FSIMc."""
+        from piq import fsim
+
+        return fsim(decoded, source, data_range=1.0)
+
+
+class IWSSIM(OfTensors):
+    """SSIM of five scales, weighted by information content, of luma."""
+
+    column, label, better = "iw_ssim", "IW-SSIM", "higher"
+    presentation = Presentation("saturating", kind="perceptual quality")
+    protocol = f"iw-ssim/piq-{PIQ[1]}-luma709"
+    packages, release = ("piq",), PIQ
+    of_luma, min_side_px = True, 161
+
+    def measure(self, decoded: "Tensor", source: "Tensor") -> Any:
+        """Return IW-SSIM."""
+        from piq import information_weighted_ssim
+
+        return information_weighted_ssim(decoded, source, data_range=1.0).clamp(max=1)
+
+
+class NLPD(OfTensors):
+    """Normalised Laplacian pyramid distance."""
+
+    column, label, better = "nlpd", "NLPD", "lower"
+    protocol = f"nlpd/pyiqa-{PYIQA[1]}"
+    packages, release, min_side_px = ("pyiqa",), PYIQA, 64
+
+    def __init__(self, device: str = "cpu") -> None:
+        super().__init__(device)
+        try:
+            from pyiqa import create_metric
+        except ImportError as error:  # it needs forty packages
+            raise Unavailable(f"{self.label} needs all that pyiqa needs: {error}") from error
+        self._metric = create_metric("nlpd", device=device)
+
+    def measure(self, decoded: "Tensor", source: "Tensor") -> Any:
+        """Return NLPD."""
+        return self._metric(decoded, source)
+
+
+class PSNRHVSM(OfPackage):
+    """PSNR with the contrast sensitivity of the eye and the masking between DCT coefficients."""
+
+    column, label, better = "psnr_hvs_m_db", "PSNR-HVS-M (dB)", "higher"
+    protocol = f"psnr-hvs-m/{HVSM[1]}-luma601-8bit"
+    packages, release, min_side_px = ("psnr_hvsm",), HVSM, BLOCK
+
+    def prepare(self, reference: Pixels) -> tuple[tuple[int, ...], Float64Array]:
+        """Return shape and luma, cut to whole blocks, of the source; `NotMeasurable` below 8 px."""
+        require_side(reference, self.min_side_px, self.label)
+        return reference.shape, self._luma(reference)
+
+    def compare(self, prepared: tuple[tuple[int, ...], Float64Array], decoded: Pixels) -> float:
+        """Return PSNR-HVS-M of a decoded image; infinite without difference."""
+        from psnr_hvsm import psnr_hvs_hvsm_np
+
+        require_same_shape(prepared[0], decoded.shape)
+        source, seen = prepared[1], self._luma(decoded)
+        if np.array_equal(source, seen):
+            return float("inf")
+        with np.errstate(divide="ignore", invalid="ignore"):  # of blocks without variance
+            return float(psnr_hvs_hvsm_np(source, seen)[1])
+
+    @staticmethod
+    def _luma(pixels: Pixels) -> Float64Array:
+        with redirect_stdout(StringIO()):  # it prints what it lacks
+            from psnr_hvsm import bt601ycbcr_np
+
+        height, width = (side // BLOCK * BLOCK for side in pixels.shape[:2])
+        result: Float64Array = bt601ycbcr_np(pixels[:height, :width])[0]
+        return result
+
+
+class CVVDP(OfPackage):
+    """ColorVideoVDP of a still picture, in just objectionable differences below 10."""
+
+    column, label, better = "cvvdp_jod", "CVVDP (JOD)", "higher"
+    protocol = f"cvvdp/{OF_CVVDP[1]}-standard-4k-still"
+    packages, release, min_side_px = ("pycvvdp",), OF_CVVDP, 16
+
+    def __init__(self, device: str = "cpu") -> None:
+        super().__init__(device)
+        import torch
+        from pycvvdp import cvvdp
+
+        self._metric = cvvdp(display_name=DISPLAY, device=torch.device(device))
+
+    def compare(self, prepared: Pixels, decoded: Pixels) -> float:
+        """Return the quality of a decoded image; `ValueError` unless the shapes agree."""
+        require_same_shape(prepared.shape, decoded.shape)
+        quality, _ = self._metric.predict(decoded, prepared, dim_order="HWC")
+        return float(quality)
