@@ -218,8 +218,8 @@ def list_published(
         table = Table(headers, tuple(inventory(points)), 6)
         output.print_json(output.table_for_machines(table)["rows"])
     elif dataset == "all":
-        short = ("system", "variants", "metrics", "doubtful", "points", "datasets")
-        output.print_table(Table(short, tuple(overview(points)), 1))
+        short = ("system", "datasets", "variants", "metrics", "doubtful", "points")
+        output.print_table(Table(short, tuple(overview(points)), 2))
     else:
         output.print_table(Table(headers, tuple(inventory(points)), 6))
 

@@ -164,11 +164,11 @@ def inventory(points: Iterable[PublishedPoint]) -> list[tuple[str, ...]]:
 
 
 def overview(points: Iterable[PublishedPoint]) -> Iterator[tuple[str, ...]]:
-    """Yield system, counts of variants, metrics, doubtful and all points, and the datasets."""
+    """Yield system, datasets, and counts of variants, metrics, doubtful points and all."""
     systems: dict[str, list[PublishedPoint]] = {}
     for point in points:
         systems.setdefault(point.system, []).append(point)
     for system, of in sorted(systems.items(), key=lambda item: item[0].lower()):
         variants, metrics = len({p.variant for p in of}), len({p.metric for p in of})
         counts = (variants, metrics, sum(bool(p.doubt) for p in of), len(of))
-        yield system, *map(str, counts), ", ".join(sorted({p.dataset for p in of}))
+        yield system, ", ".join(sorted({p.dataset for p in of})), *map(str, counts)
