@@ -144,6 +144,13 @@ def test_nothing_is_extrapolated_and_the_images_that_reach_it_are_counted():
     assert shared["webp"].values["psnr_db"].value == pytest.approx(mean, abs=1e-9)
 
 
+def test_the_mean_of_one_image_has_no_interval():
+    rows = rows_of("webp", 1)
+    one = [row for row in rows if row["image"] == "03"]
+    found = [ranked(of, "bpp=.31", PSNR)["webp"].values["psnr_db"] for of in (one, rows)]
+    assert [estimate.interval is None for estimate in found] == [True, False]
+
+
 def test_a_codec_of_which_every_cell_failed_has_no_rank():
     rows = [*rows_of("webp", 1), failed("avif", 5, "00", "encode", "it does not start")]
     ranks = ranked(rows, "bpp=.31", PSNR)

@@ -1,6 +1,6 @@
 """The table of systems: what figures call the codecs that can be measured here."""
 
-from benchmark.analysis.systems import SYSTEMS, kind, measured_names
+from benchmark.analysis.systems import SYSTEMS, kind, measured_names, option_count
 from benchmark.codec_spec import parse_codec
 from benchmark.registry import CODECS
 
@@ -16,3 +16,7 @@ def test_a_published_network_is_no_standard_codec_though_no_group_of_the_paper_h
     kinds = {system.name: kind(system) for system in SYSTEMS}
     assert kinds["DiffEIC"] == kinds["StableCodec"] == kinds["HiFiC without GAN"] == "learned"
     assert kinds["HM"] == kinds["VTM"] == kinds["JPEG XL"] == "standard"
+
+
+def test_the_options_of_a_label_are_counted():
+    assert list(map(option_count, ("jpeg", "ours:beta=0", "ours:beta=0:effort=1"))) == [0, 1, 2]

@@ -300,7 +300,9 @@ def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass()
     assert judged(changed([], beyond=("a", "b")))[0].verdict == "improved"
 
 
-@pytest.mark.parametrize("text", ["lpips", "lpisp=1%", "psnr=0", "psnr=-1%", "psnr=nan%", "time=1"])
+@pytest.mark.parametrize(
+    "text", ["lpips", "lpisp=1%", "psnr=0", "psnr=-1%", "psnr=nan%", "psnr=inf", "time=1"]
+)
 def test_a_margin_that_makes_no_sense_is_refused_by_name(text):
     with pytest.raises(UsageError, match=text.partition("=")[0]):
         parse_margins(text)
@@ -310,4 +312,4 @@ def test_margins_are_read_and_the_others_stay():
     found = parse_margins("bd_rate=2%, lpips=0.01")
     assert found["bd_rate"] == Margin(2.0, percent=True)
     assert found["lpips"] == Margin(0.01, percent=False)
-    assert found["time"] == parse_margins("")["time"]
+    assert found["time"] == parse_margins("")["time"] == Margin(25.0, percent=True)

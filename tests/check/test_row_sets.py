@@ -77,3 +77,8 @@ def test_a_codec_of_a_file_is_once_among_the_known_ones(tmp_path):
     rows = read_rows(tmp_path / "set", "set")
     with pytest.raises(UnknownName, match=r"Known: jpeg, mine\.py:Mine\.$"):
         refuse_unknown_codec("./other.py:Other", (rows, rows))
+
+
+def test_a_folder_without_rows_is_refused_by_name(tmp_path):
+    with pytest.raises(UsageError, match="holds no rows: name a folder like results/kodak"):
+        read_rows(tmp_path)

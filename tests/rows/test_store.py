@@ -65,6 +65,13 @@ assert pyarrow.default_memory_pool().backend_name == before
     subprocess.run([sys.executable, "-c", code, store.folder], check=True)
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_stream_that_its_run_did_not_keep_is_not_lost(store, kept):
+    store.begin("r1", {"request": {"keep": kept}})
+    store.append([row("a", run="r1", stream_sha256="a" * 64)])
+    assert store.read().without_stream(store, ["a"]) == ({"a"} if kept else set())
+
+
 def test_an_empty_store_has_no_rows_and_nothing_done(store):
     assert store.table().num_rows == 0
     assert store.done() == set()
