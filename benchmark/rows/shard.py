@@ -41,7 +41,7 @@ NEVER_NULL = (
 IS_NAME = re.compile(r"[^./]")
 MEASURED = ("width_px", "height_px", "num_bytes", "bpp")  # of every row that did not fail
 QUANTITIES = {name for name, kind, *_ in CELL_COLUMNS if kind == REAL} - {"setting_value"}
-LARGEST_REAL = 1e30  # of a mean of such numbers nothing overflows; a PSNR may be infinite
+LARGEST_REAL = 1e30  # no mean or ratio of such numbers overflows; a PSNR may be infinite
 LEAST = {"width_px": 1, "height_px": 1, "num_bytes": 0}
 
 
@@ -134,7 +134,8 @@ def _refuse_values(name: str, values: pa.ChunkedArray) -> None:
         sound = pc.less_equal(pc.abs(values), LARGEST_REAL)
         sound = sound if own else pc.or_(sound, pc.equal(values, math.inf))
         if name in QUANTITIES:
-            sound = pc.and_(sound, pc.greater_equal(values, 0))
+            above = pc.greater_equal(values, 1 / LARGEST_REAL)
+            sound = pc.and_(sound, pc.or_(above, pc.equal(values, 0)))
         if pc.all(sound).as_py() is False:
             raise BadShard(f"it has values of {name!r} that are no numbers of a measurement")
 
