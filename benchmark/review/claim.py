@@ -99,7 +99,10 @@ def judge(claim: Claim, evidence: Evidence) -> Judged:
     if test and anchor:
         rows = [row for row in evidence.rows if label_of(row["codec"], row["variant"]) == test]
         summary = summary_of([*rows, *anchor_rows], (claim.metric,))
-        (comparison,) = (c for c in compare(summary, measure, anchor) if c.label == test)
+        comparison = next((c for c in compare(summary, measure, anchor) if c.label == test), None)
+        if comparison is None:
+            why = "its rows are of another coding protocol"
+            return Judged(claim, "refused", reason=why, label=test)
         survival = _survival(claim, comparison.rate, comparison.rate_interval)
         delta = comparison.rate if isinstance(comparison.rate, Delta) else None
         reason = comparison.rate.reason if isinstance(comparison.rate, NoDelta) else ""

@@ -1,6 +1,7 @@
 """A leaderboard: audited rows, ranked; declared ones below; each with its cost and origin."""
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store, stores_below
 
 CLASSES = ((10.0, "to 10 kMAC/px"), (100.0, "to 100 kMAC/px"), (1000.0, "to 1,000 kMAC/px"))
+WORK = ("parameters", "encode_kmac", "decode_kmac")  # of `Facts.work`, of rows, of statements
 LARGEST, PROGRAM, UNDECLARED = "above 1,000 kMAC/px", "program", "not declared"
 NOT_AUDITED = "its streams were not decoded here"
 
@@ -193,9 +195,8 @@ def declared_entries(
         rates: dict[str, Comparison | None] = {}
         summary = summary_of([*rows, *(anchor_rows if label != anchor else ())], names)
         for measure in measures if label != anchor else ():
-            (rates[measure.column],) = (
-                c for c in compare(summary, measure, anchor) if c.label == label
-            )
+            compared = compare(summary, measure, anchor)
+            rates |= {one.column: one for one in compared if one.label == label}
         origin = declared.origins.get(name, Origin())
         points = len({(row["setting_name"], row["setting_value"]) for row in rows})
         images, cost = len({row["image_sha256"] for row in rows}), cost_of(rows[-1], origin, None)
@@ -204,23 +205,24 @@ def declared_entries(
 
 
 def cost_of(row: Row, origin: Origin, seconds: float | None) -> Cost:
-    """Return the cost of a codec variant: of its row, else its class, else its authors' words."""
+    """Return the cost of a codec variant: as its class, else its row, else its authors have it."""
     facts, stated = facts_of(spec_of(row)), origin.statement
-    kmac = row.get("decode_kmac") or stated.decode_kmac or facts.kmac or None
-    kind = PROGRAM if facts.kind == "standard" else UNDECLARED
-    if kmac:
-        kind = next((name for most, name in CLASSES if kmac <= most), LARGEST)
+    declared = (
+        getattr(facts.work, name) or row.get(name) or getattr(stated, name) for name in WORK
+    )
+    parameters, encode, kmac = declared
+    kind = next((name for most, name in CLASSES if kmac and kmac <= most), LARGEST)
+    kind = PROGRAM if facts.kind == "standard" else kind if kmac else UNDECLARED
     measured = origin.audit.seconds if origin.audit else seconds
     memory = row.get("decode_peak_bytes") or stated.memory_bytes
-    encode = row.get("encode_kmac") or stated.encode_kmac
-    parameters = row.get("parameters") or stated.parameters
     return Cost(parameters, encode, kmac, memory, measured, kind)
 
 
 def citation(entry: Entry, publisher: str) -> tuple[str, dict[str, Any]]:
     """Return the entry as BibTeX and as the metadata that DataCite asks of a DOI."""
     stated, pack = entry.origin.statement, entry.origin.pack
-    year = stated.year or int(str(entry.row["finished_utc"] or datetime.now(UTC).year)[:4])
+    dated = re.match(r"\d{4}", str(entry.row.get("finished_utc")))
+    year = stated.year or (int(dated[0]) if dated else datetime.now(UTC).year)
     authors = list(stated.authors) or [publisher]
     title = f"{stated.title or entry.label}: rates and distortions on {entry.dataset}"
     version = f"sha256:{pack.sha256}" if pack else str(entry.row["run"])

@@ -225,7 +225,7 @@ def _origin(entry: Entry) -> str:
     facts = {
         "version": row["codec_version"],
         "call": row["command"],
-        "encoded on": row["machine"],
+        "encoded on": row.get("machine"),
         "audit": f"{audit.streams} streams, on {audit.machine}" if audit and entry.audited else "",
         "pack": f"{pack.path.name}, sha256 {pack.sha256}" if pack else "",
         "protocols": f"{row['coding_protocol']}; {entry.points} points, {entry.images} images",

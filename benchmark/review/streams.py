@@ -27,7 +27,7 @@ from benchmark.protocol import bits_per_pixel
 from benchmark.registry import metric_class
 from benchmark.review.supplement import LeftOutFile, Supplement
 from benchmark.rows.codecs import NamedCodecs, why_not_run
-from benchmark.rows.schema import metric_columns
+from benchmark.rows.schema import metric_columns, table_schema
 from benchmark.rows.store import Store
 from benchmark.rows.versions import edition_rows
 from benchmark.system.digest import pixels_sha256
@@ -91,7 +91,8 @@ def sent_rows(supplement: Supplement) -> tuple[list[Sent], list[LeftOutFile]]:
 
 
 def _possible(row: Row) -> Row:
-    """Return a row with its rate from its own bytes and size; empty where these cannot be."""
+    """Return a row of all columns, with the rate of its bytes; empty where that cannot be."""
+    row = {**dict.fromkeys(table_schema().names), **row}
     sizes = [row[name] for name in ("width_px", "height_px", "num_bytes")]
     if row["status"] == "failed":
         return row
@@ -209,7 +210,7 @@ def _compared(row: Row, digest: str, columns: Row) -> Again:
     for name, value in columns.items():
         if isinstance(value, float):
             values[name] = value
-    if digest == row["decoded_sha256"]:
+    if digest == row.get("decoded_sha256"):
         return Again(row, "equal", values=values)
     recorded, here = row.get("psnr_db"), values.get("psnr_db")
     near = recorded is not None and here is not None and abs(here - recorded) <= ROUNDING

@@ -94,7 +94,7 @@ def entry(kmac, label="webp", **changes):
 
 
 def test_the_class_of_cost_is_by_declared_work_and_a_program_has_its_own():
-    kinds = [entry(kmac, "./mine.py:Mine").cost.kind for kmac in (5, 10, 11, 5000, None)]
+    kinds = [entry(kmac, "./x.py:X").cost.kind for kmac in (5, 10, 11, 5000, None)]
     assert kinds == ["to 10 kMAC/px", "to 10 kMAC/px", "to 100 kMAC/px", "above 1,000 kMAC/px",
                      "not declared"]  # fmt: skip
     assert entry(None).cost.kind == "program"
@@ -175,34 +175,60 @@ def test_the_comment_says_of_each_submission_what_was_reproduced(repository):
     assert {*related} == {"10.1000/182"}
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_the_table_ranks_audited_rows_sorts_and_filters_in_a_browser(repository, viewport):
+@pytest.fixture
+def page(request):
+    """A page of a browser of one window; at the end it said nothing on its console."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--force-color-profile=srgb"]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        page = browser.new_page(viewport=viewport)
+        opened = browser.new_page(viewport=request.param)
         said = []
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto((repository / "site" / "index.html").as_uri())
-        texts = "(r) => [r.cells[0].textContent, r.cells[1].firstChild.textContent]"
-        shown = f"(rows) => rows.filter((r) => !r.hidden).map({texts})"
-        rows = page.locator(".sortable tbody tr")
-        assert rows.evaluate_all(shown) == [["1", "webp"], ["2", "jpeg"], ["–", "webp (boast)"]]
-        for _ in range(2):  # the second click falls
-            page.get_by_role("button", name="system").click()
-        assert rows.evaluate_all(shown)[0] == ["1", "webp"]
-        page.get_by_role("button", name="system").click()
-        assert rows.evaluate_all(shown)[0] == ["2", "jpeg"]
-        page.get_by_role("radio", name="program").check(force=True)
-        assert rows.evaluate_all(shown) == [["–", "webp (boast)"]]
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        page.get_by_role("radio", name="all").check(force=True)
-        page.get_by_role("link", name="Curves and pictures").click()
-        page.wait_for_selector("#chart .point")
+        opened.on("console", lambda message: said.append(message.text))
+        opened.on("pageerror", lambda error: said.append(str(error)))
+        yield opened
         browser.close()
     assert said == []
+
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
+windows = pytest.mark.parametrize("page", [DESKTOP, PHONE], ids=["desktop", "phone"], indirect=True)
+
+
+def shown(page):
+    """Return rank and system of the rows that are seen."""
+    texts = "(r) => [r.cells[0].textContent, r.cells[1].firstChild.textContent]"
+    rows = page.locator(".sortable tbody tr")
+    return rows.evaluate_all(f"(rows) => rows.filter((r) => !r.hidden).map({texts})")
+
+
+@needs_chromium
+@windows
+def test_the_table_sorts_and_filters_and_ranks_within_a_class(page, tmp_path):
+    own = [entry(kmac, "./x.py:X")._replace(label=name) for name, kmac in (("b", 50), ("a", 5))]
+    declared = entry(5, "./x.py:X")._replace(label="c", audited=False)
+    board = Board("kodak", "a", (), [*own, entry(None)._replace(label="d"), declared], False)
+    (tmp_path / "index.html").write_text(index_html([board], [], "P"))
+    page.goto((tmp_path / "index.html").as_uri())
+    assert shown(page) == [["1", "b"], ["2", "a"], ["3", "d"], ["–", "c"]]
+    page.get_by_role("button", name="system").click()
+    assert shown(page) == [["2", "a"], ["1", "b"], ["3", "d"], ["–", "c"]]
+    page.get_by_role("button", name="kMAC/px").click()
+    page.get_by_role("button", name="kMAC/px").click()  # falls; without a number: last
+    assert shown(page) == [["1", "b"], ["2", "a"], ["3", "d"], ["–", "c"]]
+    classes = page.locator(".segments span").all_inner_texts()
+    assert classes == ["all", "to 10 kMAC/px", "to 100 kMAC/px", "program"]
+    page.get_by_role("radio", name="to 10 kMAC/px").check(force=True)
+    assert shown(page) == [["1", "a"], ["–", "c"]]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.slow
+@needs_chromium
+@windows
+def test_the_site_ranks_audited_rows_and_leads_to_their_pictures(repository, page):
+    page.goto((repository / "site" / "index.html").as_uri())
+    assert shown(page) == [["1", "webp"], ["2", "jpeg"], ["–", "webp (boast)"]]
+    page.get_by_role("link", name="Curves and pictures").click()
+    page.wait_for_selector("#chart .point")

@@ -1,0 +1,54 @@
+"""Packs that lack a column, or have nonsense in one: a sentence, or a review."""
+
+import csv
+import shutil
+from contextlib import suppress
+from io import StringIO
+
+import pytest
+
+from benchmark.errors import BenchError
+from benchmark.metrics.measure import Measure
+from benchmark.packs.pack import open_pack
+from benchmark.review.document import html_text, markdown_review
+from benchmark.review.leaderboard import declared_entries, sort_out
+from benchmark.review.site import Board, index_html
+from benchmark.review.streams import _compared, sent_rows
+from benchmark.review.submission import Statement, Submission
+from benchmark.review.supplement import Supplement
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("value", [None, "", "-1", "nan", "<b>"])
+def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
+    author, reviewed, tmp_path, value
+):
+    shutil.unpack_archive(author / "code.tar", tmp_path / "whole", filter="data")
+    lines = list(csv.DictReader(StringIO((tmp_path / "whole/code/rows.csv").read_text())))
+    for place, column in enumerate(lines[0]):
+        pack = shutil.copytree(tmp_path / "whole/code", tmp_path / f"p{place}")
+        if value is None:
+            spoilt = [{k: v for k, v in line.items() if k != column} for line in lines]
+        else:
+            spoilt = [{**line, column: value} for line in lines]
+        text = StringIO()
+        writer = csv.DictWriter(text, list(spoilt[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(spoilt)
+        (pack / "rows.csv").write_text(text.getvalue())
+        with suppress(BenchError):
+            done = reviewed(pack)  # its codec is a file, so that nothing is decoded
+            assert "<b>" not in html_text(done) + markdown_review(done)
+            for one in done.reviewed.again:
+                _compared(one.row, "0" * 64, {"psnr_db": 30.0})
+            known = Submission("p", open_pack(pack), Statement(), *_sent(pack), "")
+            declared = sort_out(tmp_path / "none", [known], tmp_path / f"s{place}", [])
+            for dataset, rows in declared.items():
+                entries = declared_entries(dataset, rows, [Measure.named("psnr")], "", ())
+                board = Board(dataset, "", [Measure.named("psnr")], entries, False)
+                assert "<b>" not in index_html([board], [], "P")
+        shutil.rmtree(tmp_path / "into")
+
+
+def _sent(pack):
+    return sent_rows(Supplement((open_pack(pack),), (), (), (), ()))[0], {}
