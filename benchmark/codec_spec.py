@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 from benchmark import user_file
 from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName, UsageError
-from benchmark.registry import ALIASES, CODECS, RUN_PROGRAMS, WORKER, names_file, require_packages
+from benchmark.plugin import plugins
+from benchmark.registry import (
+    ALIASES,
+    CODECS,
+    RUN_PROGRAMS,
+    WORKER,
+    is_brought,
+    names_file,
+    require_packages,
+)
 
 if TYPE_CHECKING:
     from benchmark.codec import Codec, CodecInfo
@@ -26,7 +35,7 @@ PATHS = ("path", "file", "checkpoint")  # options of the registry's codecs that 
 class CodecSpec(NamedTuple):
     """A codec and its options as text, so it travels: `jpeg:subsampling=444:optimize=1`."""
 
-    name: str  # in CODECS, or path.py:Class
+    name: str  # in CODECS, of a plugin, or path.py:Class
     options: tuple[tuple[str, str], ...]  # sorted, defaults left out once resolved
     # Options that decide neither streams nor pixels, such as limits of time: of no row's variant.
     beside: tuple[tuple[str, str], ...] = ()
@@ -99,8 +108,8 @@ def parse_codec(text: str) -> CodecSpec:
         name, rest = f"{_plain_path(name, os.path.join('.', ''))}:{rest[0]}", rest[1:]
     elif not re.match(r"[A-Za-z][\w-]*$", name):
         raise UsageError(f"{name!r} is the name of no codec; {ESCAPES}")
-    elif name not in CODECS:
-        raise UnknownName("codec", name, [*CODECS, *ALIASES])
+    elif name not in CODECS and not is_brought(name):
+        raise UnknownName("codec", name, [*CODECS, *ALIASES, *plugins()])
     if name == WORKER and rest and rest[0].endswith(".toml") and "=" not in rest[0]:
         rest = [f"file={rest[0]}", *rest[1:]]
     options = {**dict(_options(text, preset)), **dict(_options(text, rest))}
@@ -115,7 +124,7 @@ def codec_class(spec: CodecSpec) -> type[Any]:
     """
     result: type[Any]
     if spec.name not in CODECS:
-        if not names_file(spec.name):  # any class of any package, otherwise
+        if not is_brought(spec.name):  # any class of any package, otherwise
             raise UnknownName("codec", spec.name, CODECS)
         result = user_file.load(spec.name, "class")
         user_file.require_methods(spec.name, result, "codec", METHODS)

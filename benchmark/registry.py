@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmark import user_file
 from benchmark.errors import Reason, Unavailable, UnknownName
+from benchmark.plugin import plugins
 
 CODECS = {
     "ours": "baselines.crdr:CRDR",
@@ -210,10 +211,10 @@ EXTRAS = {
 def metric_class(name: str) -> type[Any]:
     """Import the class of an image metric, distribution metric or feature space by its name.
 
-    An image metric may also be in a user's file, `path.py:Class`; its protocol id then ends with
-    the first digits of the file's sha256.
+    An image metric may also be in a user's file, `path.py:Class`, or a plugin; its protocol id then
+    ends with the first digits of the file's sha256.
     """
-    if names_file(name):
+    if is_brought(name):
         return user_file.metric_class(name)
     spaces = FEATURE_SPACES if name in FEATURE_SPACES else {}
     result: type[Any] = _named("metric", {**METRICS, **DISTRIBUTION_METRICS, **spaces}, name)
@@ -281,3 +282,9 @@ def names_file(name: str) -> bool:
     (True, False)
     """
     return name.partition(":")[0].endswith(".py")
+
+
+def is_brought(name: str) -> bool:
+    """Return whether a name is not the project's: of a Python file, or of an installed plugin."""
+    own = (CODECS, ALIASES, METRICS, FEATURE_SPACES, DISTRIBUTION_METRICS, DATASETS)
+    return names_file(name) or (not any(name in table for table in own) and name in plugins())

@@ -1,4 +1,4 @@
-"""Python files of users: `path.py:Name` to the class or function of that name.
+"""Python files of users, `path.py:Name`, and plugins: the class or function of that name.
 
 A file is loaded from its present bytes each time. Its mistakes are `UsageError`s that name the file
 and, if there is one, the line.
@@ -12,13 +12,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import sha256
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
 from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
+from benchmark.plugin import Plugin, plugins
 
 HARNESS = "benchmark"  # the package that calls authors' code, and is none
 DIGITS = 12  # of a file's sha256, in the protocol id of its metric
@@ -39,7 +41,15 @@ def use_copies(copies: Mapping[str, Path]) -> None:
 
 
 def file_of(name: str) -> Path:
-    """Return the file of `path.py:Name`; raise `UsageError` where there is none."""
+    """Return the file of `path.py:Name` or of a plugin; raise `UsageError` where there is none."""
+    if plugin := plugins().get(name):
+        try:
+            spec = find_spec(plugin.module)
+        except Exception as error:  # of the package that the module is in
+            raise _broken(plugin, one_line(error)) from error
+        if spec is None or not spec.has_location or spec.origin is None:
+            raise _broken(plugin, f"it has no module {plugin.module}")
+        return Path(spec.origin)
     text = name.partition(":")[0]
     path = _copies.get(text, Path(text))
     if not path.is_file():
@@ -50,14 +60,14 @@ def file_of(name: str) -> Path:
 
 
 def load(name: str, kind: str) -> Any:
-    """Load the class or function (`kind`) that `path.py:Name` names.
+    """Load the class or function (`kind`) that `path.py:Name` or a plugin names.
 
     Raises `UsageError` for a file that is absent, is no valid Python, fails while it is loaded, or
     has nothing of that name; `Unavailable` if it imports a package that is not installed.
     """
-    path, attribute = file_of(name), name.partition(":")[2]
+    path, attribute, plugin = file_of(name), _attribute(name), plugins().get(name)
     is_kind = inspect.isclass if kind == "class" else inspect.isfunction
-    module = _module(path)
+    module = _imported(plugin) if plugin else _module(path)
     match = getattr(module, attribute, None)
     if is_kind(match):
         return match
@@ -71,6 +81,11 @@ def load(name: str, kind: str) -> Any:
     raise UnknownName(f"{kind} in {path.name}:", attribute, own)
 
 
+def _attribute(name: str) -> str:
+    plugin = plugins().get(name)
+    return plugin.attribute if plugin else name.partition(":")[2]
+
+
 def digest_of(name: str) -> str:
     """Return the sha256 of the file of `path.py:Name`, hexadecimal."""
     return sha256(file_of(name).read_bytes()).hexdigest()
@@ -78,7 +93,7 @@ def digest_of(name: str) -> str:
 
 def place_of(name: str) -> str:
     """Return where `path.py:Name` is defined, for sentences: `mine.py, line 12`."""
-    path, attribute = file_of(name), name.partition(":")[2]
+    path, attribute = file_of(name), _attribute(name)
     for node in ast.walk(ast.parse(path.read_bytes())):
         if getattr(node, "name", None) == attribute and isinstance(node, ast.stmt):
             return f"{path.name}, line {node.lineno}"
@@ -191,6 +206,17 @@ def _module(path: Path) -> ModuleType:
             raise Unavailable(f"{where}: {why}") from error
         raise UsageError(f"{where}: the file cannot be loaded: {one_line(error)}") from error
     return module
+
+
+def _imported(plugin: Plugin) -> ModuleType:
+    try:
+        return import_module(plugin.module)
+    except (Exception, SystemExit) as error:
+        raise _broken(plugin, one_line(error)) from error
+
+
+def _broken(plugin: Plugin, why: str) -> UsageError:
+    return UsageError(f"{plugin.module} of {plugin.package} cannot be imported: {why}")
 
 
 def _last_frame(error: BaseException, own: tuple[str, ...]) -> str:

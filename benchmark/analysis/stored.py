@@ -21,7 +21,7 @@ from benchmark.datasets.dataset import ImageFile, Source, open_dataset, open_fol
 from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
 from benchmark.packs.contents import verified_rows
 from benchmark.protocol import CODING, protocols
-from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, means_folder, names_file
+from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, is_brought, means_folder, names_file
 from benchmark.rows.runs import folder_store_name
 from benchmark.rows.store import Store, stores_below
 from benchmark.system.machine import cores
@@ -56,7 +56,7 @@ def stored_dataset(results: Path, dataset: str) -> str:
     known = _with_rows(results)
     if dataset.partition(":")[0] in known:
         return dataset
-    if names_file(dataset):
+    if is_brought(dataset):
         name: str = open_dataset(dataset).name
     elif means_folder(dataset):
         name = name_of_folder(Path(dataset), stores_below(results))

@@ -16,6 +16,7 @@ from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import BadOption, BenchError, Reason, Unavailable
 from benchmark.metrics.availability import lacking, read_reason
 from benchmark.packs.pack import shipped_packs, with_variant
+from benchmark.plugin import plugins
 from benchmark.protocol import protocol_of
 from benchmark.system.digest import cache_folder
 
@@ -49,6 +50,7 @@ def list_codecs() -> list[Entry]:
         for name, target in registry.CODECS.items()
     }
     titles |= {name: f"short for {text}" for name, text in registry.ALIASES.items()}
+    titles |= _plugins("codec")
     return _entries(examine_codecs(), titles, ("./file.py:Class", "a codec of your own"))
 
 
@@ -57,7 +59,7 @@ def list_datasets() -> list[Entry]:
     titles = {
         name: _title(target).removeprefix("Open the ").removeprefix("Open ")
         for name, target in registry.DATASETS.items()
-    }
+    } | _plugins("dataset")
     own = ("path/to/images", "any folder"), ("./file.py:function", "a dataset of your own")
     return _entries(examine_datasets(), titles, *own)
 
@@ -67,6 +69,7 @@ def list_metrics() -> list[Entry]:
     titles = {name: _title(target) for name, target in registry.METRICS.items()}
     for name, target in registry.DISTRIBUTION_METRICS.items():
         titles[name] = f"of whole datasets: {_title(target)}"
+    titles |= _plugins("metric")
     return _entries(_metrics(loaded=False), titles, ("./file.py:Class", "a metric of your own"))
 
 
@@ -93,7 +96,8 @@ def _title(target: str, of_module: bool = False) -> str:
 
 def examine_codecs() -> list[Availability]:
     """Construct every codec of the registry without options; those that need some say which."""
-    return [_attempt(name, _of_codec) for name in [*registry.CODECS, *registry.ALIASES]]
+    names = [*registry.CODECS, *registry.ALIASES, *_plugins("codec")]
+    return [_attempt(name, _of_codec) for name in names]
 
 
 def examine_metrics() -> list[Availability]:
@@ -102,7 +106,7 @@ def examine_metrics() -> list[Availability]:
 
 
 def _metrics(loaded: bool) -> list[Availability]:
-    names = [*registry.METRICS, *registry.DISTRIBUTION_METRICS]
+    names = [*registry.METRICS, *registry.DISTRIBUTION_METRICS, *_plugins("metric")]
 
     def examine(name: str) -> Availability:
         if absent := lacking([name], loaded=loaded):
@@ -115,13 +119,13 @@ def _metrics(loaded: bool) -> list[Availability]:
 
 def examine_datasets(data_dir: Path | None = None) -> list[Availability]:
     """Open every dataset, and count its images."""
-    from benchmark.datasets.dataset import data_folders
+    from benchmark.datasets.dataset import open_dataset
 
     def examine(name: str) -> Availability:
-        images = registry.dataset_opener(name)(data_folders(data_dir)).images
+        images = open_dataset(name, data_dir).images
         return Availability(name, "ready", f"{len(images)} images in {images[0].path.parent}")
 
-    return [_attempt(name, examine) for name in registry.DATASETS]
+    return [_attempt(name, examine) for name in [*registry.DATASETS, *_plugins("dataset")]]
 
 
 def imaging_library() -> str:
@@ -155,6 +159,13 @@ def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
         ("datasets", places(data_folders(data_dir))),
         ("cache", places([cache_folder()])),
     ]
+
+
+def _plugins(kind: str) -> dict[str, str]:
+    """Return the plugins of a kind, each with its package."""
+    offered = plugins().items()
+    brought = {name: plugin for name, plugin in offered if registry.is_brought(name)}
+    return {name: f"of {p.package}" for name, p in brought.items() if p.kind == kind}
 
 
 def _memory() -> str:

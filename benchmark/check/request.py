@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 
 from benchmark.errors import UnknownName, UsageError
 from benchmark.option import ALLOW_FEW, COMPARED, MANNER, ORIGIN, TARGET, option
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, names_file
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, is_brought
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ def parse_margins(text: str) -> dict[str, Margin]:
         key, equals, amount = part.partition("=")
         if not equals:
             raise UsageError(f"--margin {part!r} is not of the form metric=1% or metric=0.01")
-        if key not in known and not names_file(key):
+        if key not in known and not is_brought(key):
             raise UnknownName("margin", key, known)
         percent = amount.endswith("%")
         try:

@@ -17,7 +17,7 @@ from benchmark.codec_spec import parse_codec
 from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import DamagedResults, StoreError, UnknownName, UsageError
 from benchmark.protocol import CODING
-from benchmark.registry import CODECS, means_folder, names_file
+from benchmark.registry import CODECS, is_brought, means_folder
 from benchmark.rows.schema import equals, marked
 from benchmark.rows.store import Store
 from benchmark.rows.versions import edition_rows
@@ -73,7 +73,7 @@ def two_row_sets(reference: str, new: str, dataset: str, baselines: Path) -> tup
     dataset: its name or folder, or empty if each place has rows of one dataset, or both of the same
     one. Raises `UsageError` if it is unclear which dataset is meant.
     """
-    dataset = open_dataset(dataset).name if names_file(dataset) else dataset
+    dataset = open_dataset(dataset).name if is_brought(dataset) else dataset
     folders = {where: dataset_folders(where, baselines) for where in (reference, new)}
     sets = []
     for where, known in folders.items():

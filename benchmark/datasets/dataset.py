@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from benchmark import user_file
 from benchmark.errors import BenchError, ImageRefused, Reason, Unavailable, UsageError
-from benchmark.registry import DATASETS, dataset_module, dataset_opener, means_folder, names_file
+from benchmark.registry import DATASETS, dataset_module, dataset_opener, is_brought, means_folder
 from benchmark.system.digest import cache_folder, pixels_sha256, remembered
 
 VARIABLE = "BENCH_DATA"
@@ -200,7 +200,7 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Da
     `Unavailable` where images are missing.
     """
     text = str(name_or_folder)
-    if names_file(text):
+    if is_brought(text):
         return open_from_file(text, data_folders(data_dir))
     if means_folder(text):
         return open_folder(Path(text))

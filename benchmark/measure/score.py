@@ -16,7 +16,7 @@ from benchmark.measure.execute import Failed, failed_by, give_memory_back
 from benchmark.metrics.availability import reason_text
 from benchmark.metrics.distribution_metric import FeatureSpace
 from benchmark.metrics.metric import ImageMetric
-from benchmark.registry import FEATURE_SPACES, metric_class, names_file
+from benchmark.registry import FEATURE_SPACES, is_brought, metric_class
 from benchmark.rows.features import ImageFeatures
 from benchmark.rows.schema import metric_columns
 
@@ -131,7 +131,7 @@ class Scorer:
             label, (height, width, _) = getattr(kind, "label", name), decoded.pixels.shape
             return _without_value(kind, f"{label} of {width} x {height} px {lacked}")
         except (Exception, GeneratorExit) as error:
-            if not names_file(name):  # a fault of the harness
+            if not is_brought(name):  # a fault of the harness
                 raise
             failed = failed_by(kind, "score", error)
             return _without_value(kind, failed.reason, failed)
@@ -157,7 +157,7 @@ class Scorer:
         except Unavailable as missing:
             return _without_value(kind, reason_text(missing))
         except (Exception, GeneratorExit) as error:
-            if not names_file(name) or memory_exhausted(error):
+            if not is_brought(name) or memory_exhausted(error):
                 raise
             failed = failed_by(kind, "score", error)
             return _without_value(kind, failed.reason, failed)

@@ -11,7 +11,7 @@ A text without a kind, as in rows from before this rule, has no known remedy and
 from collections.abc import Iterable, Mapping
 
 from benchmark.errors import NotMeasurable, Reason, Unavailable
-from benchmark.registry import metric_class, names_file, require_packages, scored_by_image
+from benchmark.registry import is_brought, metric_class, require_packages, scored_by_image
 
 NOT_COMPUTED = "not computed"
 ABSENT = {
@@ -63,7 +63,7 @@ def lacking(names: Iterable[str], *, loaded: bool = False) -> dict[str, str]:
 
 
 def _reason(of_image: str, loaded: bool) -> str:
-    kind, of_user = metric_class(of_image), names_file(of_image)
+    kind, of_user = metric_class(of_image), is_brought(of_image)
     require = getattr(kind, "require", None)
     try:
         require_packages(getattr(kind, "label", of_image), getattr(kind, "packages", ()))

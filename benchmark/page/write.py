@@ -30,7 +30,7 @@ from benchmark.published.curves import (
     published_curves,
 )
 from benchmark.published.registry import read_points
-from benchmark.registry import NEIGHBOURS, names_file
+from benchmark.registry import NEIGHBOURS, is_brought
 from benchmark.report.details import lines_of
 from benchmark.report.report import PAGE, PICTURES, Report
 from benchmark.report.request import ReportRequest
@@ -86,7 +86,7 @@ def write_page(
     rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
     packs, name = packs_beside(request.results), stored.name.partition(":")[0]
     contents = dataset_contents(request.results, name, packs, request.codecs)
-    is_place = Path(request.dataset).is_dir() or names_file(request.dataset)
+    is_place = Path(request.dataset).is_dir() or is_brought(request.dataset)
     dataset = request.dataset if is_place else stored.name
     sources = sources_of(dataset, request.data_dir, named=is_place)
     title = profile(stored.name).title

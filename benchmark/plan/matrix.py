@@ -23,7 +23,7 @@ from benchmark.packs.pack import open_pack
 from benchmark.plan.cells import Cell, Contender, lacking, plan
 from benchmark.plan.request import Request
 from benchmark.plan.select import ALL, Selection, Skipped, cannot_run, parse_points, select
-from benchmark.registry import DATASETS, names_file
+from benchmark.registry import DATASETS, is_brought
 from benchmark.rows.runs import folder_store_name
 from benchmark.rows.shard import SHIPPED
 from benchmark.rows.store import Store, stores_below
@@ -66,7 +66,7 @@ def sources_of(dataset: str, data_dir: Path | None, named: bool = True) -> dict[
     named: whether the user named the dataset, so that it may be a folder or a Python file.
     """
     absent = "The original is not here"
-    is_place = named and (Path(dataset).is_dir() or names_file(dataset))
+    is_place = named and (Path(dataset).is_dir() or is_brought(dataset))
     name = dataset if is_place else dataset.partition(":")[0]
     if name not in DATASETS and not is_place:
         finds = "`bench report --page --dataset path/to/it` finds it"

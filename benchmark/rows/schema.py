@@ -19,8 +19,8 @@ from benchmark.registry import (
     DISTRIBUTION_METRICS,
     FEATURE_SPACES,
     METRICS,
+    is_brought,
     metric_class,
-    names_file,
 )
 from benchmark.system.imports import leave_pandas_out
 
@@ -276,9 +276,9 @@ def metric_names(asked: str | Iterable[str]) -> tuple[str, ...]:
     every = [name for text in texts for name in (known if text == "all" else (text,))]
     names = tuple(dict.fromkeys(every))
     for name in names:
-        if name not in known and not names_file(name):
+        if name not in known and not is_brought(name):
             raise UnknownName("metric", name, (*known, "path.py:Class"))
-    if own := list(filter(names_file, names)):
+    if own := list(filter(is_brought, names)):
         _refuse_taken_columns(own)
     return names
 
