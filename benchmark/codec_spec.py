@@ -9,18 +9,10 @@ from importlib import import_module
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
-from benchmark import user_file
+from benchmark import registry, user_file
 from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName, UsageError
 from benchmark.plugin import plugins
-from benchmark.registry import (
-    ALIASES,
-    CODECS,
-    RUN_PROGRAMS,
-    WORKER,
-    is_brought,
-    names_file,
-    require_packages,
-)
+from benchmark.registry import ALIASES, CODECS, RUN_PROGRAMS, WORKER, is_brought, names_file
 
 if TYPE_CHECKING:
     from benchmark.codec import Codec, CodecInfo
@@ -242,7 +234,7 @@ def load_codec(spec: CodecSpec) -> Any:
     missing = [k for k, v in parameters.items() if v.default is v.empty and k not in values]
     if missing:
         raise BadOption(f"{spec.name} needs {', '.join(f'{key}=...' for key in missing)}")
-    require_packages(spec.name, getattr(made, "packages", ()))
+    registry.require_packages(spec.name, getattr(made, "packages", ()))
     try:
         return made(**values)
     except BenchError:

@@ -104,7 +104,8 @@ def test_plugins_are_listed_with_their_package_and_what_is_broken(bench):
     assert listed["metrics"]["bias"]["title"] == listed["datasets"]["squares"]["title"]
 
 
-def test_plugins_are_measured_and_ranked_and_start_no_code_unless_named(bench):
+@pytest.mark.slow
+def test_plugins_are_measured_and_start_no_code_unless_named(bench):
     run = ["run", "--codecs", "tiny,jpeg", "--points", "jpeg.quality=50", "--dataset", "squares"]
     assert "tiny" in bench(*run, "--metrics", "psnr,bias")
     assert "worn.codec of worn 1.2 cannot be imported" in bench("run", "--codecs", "broken", code=2)

@@ -125,6 +125,6 @@ def test_the_core_works_on_other_pythons(installed, tmp_path, version):
     python = tmp_path / "venv" / "bin" / "python"
     install = [uv, "pip", "install", "--quiet", "--index-strategy", "unsafe-best-match"]
     subprocess.run([*install, "--python", python, wheel], check=True, env={**os.environ, **index})
-    for command in (["run", "--codecs", "jpeg,webp,vtm"], ["report", "--dataset", "sample"]):
+    for command in (["run", "--codecs", "jpeg,webp,jpegxl"], ["report", "--dataset", "sample"]):
         done = subprocess.run([python.with_name("bench"), *command], check=False, cwd=tmp_path)
         assert done.returncode == 0

@@ -91,7 +91,7 @@ def find_libvmaf() -> Path:
 
     Raises `Unavailable` where neither has it.
     """
-    remedy = "install a newer imageio-ffmpeg, or an ffmpeg with libvmaf on the PATH"
+    remedy = "run `pip install 'rdrbench[formats]'`, or put an ffmpeg with libvmaf on the PATH"
     for packaged in (True, False):
         try:
             program = packaged_ffmpeg("VMAF") if packaged else find_program("ffmpeg", remedy)
