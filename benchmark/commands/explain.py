@@ -83,7 +83,9 @@ UNITS = {"excess": "squared levels", "shift": "dB", "ratio": "x", "offset": "bpp
 
 
 def explain(
-    curve: Annotated[str, typer.Argument(help="Your curve: csv, CompressAI's json, a table.")],
+    curve: Annotated[
+        str, typer.Argument(help="Your curve: csv, CompressAI's json, a table; or a published one.")
+    ],
     against: Annotated[
         str, opt(COMPARED, "A codec with stored rows, a published system, or a file.")
     ] = NEIGHBOURS[0],
@@ -115,7 +117,7 @@ def explain(
     from benchmark.published.explain import explain as explained
     from benchmark.rows.schema import metric_names
 
-    mine = read_curve(curve, dataset, results, only_file=True)
+    mine = read_curve(curve, dataset, results)
     records = []
     for name in metric_names(metrics) if metrics else METRICS:
         measure = Measure.named(name)
@@ -153,7 +155,9 @@ def _print(title: str, points: int, found: "Explanation") -> None:
     print(f"{title}: {counted(points, 'point')}, {size} (root mean square {found.before_db:.2f})")
     for line in _rates(points, found):
         print(line)
-    shown = (*found.explained, *(v for v in found.verdicts if v.verdict == "no"))
+    others = [verdict for verdict in found.verdicts if verdict.verdict == "no"]
+    subsets = [verdict for verdict in others if verdict.rule.startswith("subset:")]
+    shown = (*found.explained, *(v for v in others if v not in subsets[1:]))  # the nearest of them
     rows = []
     for verdict in shown[: max(SHOWN, len(found.explained))]:
         parameter = NOTHING

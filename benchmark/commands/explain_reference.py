@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchError, UsageError
 from benchmark.registry import DISTRIBUTION_METRICS
+from benchmark.system.bundled import BUNDLED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +67,10 @@ def read_reference(
 
 
 def _stored(label: str, dataset: str, measure: "Measure", results: Path) -> "DatasetResults | None":
-    """Return the stored rows of a codec with a metric and others of its kind; None without any."""
+    """Return the rows of a codec with a metric and others of its kind, those of the project last.
+
+    None without any.
+    """
     from benchmark.analysis.stored import read_one
     from benchmark.rows.schema import metric_names
 
@@ -74,11 +78,12 @@ def _stored(label: str, dataset: str, measure: "Measure", results: Path) -> "Dat
     names = [
         name for name in (*metric_names("all"), *DISTRIBUTION_METRICS) if _column(name) in kind
     ]
-    with suppress(BenchError):
-        stored = read_one(results, dataset, label, names)
-        means = [p.means[measure.column] for p in stored.summary.points if p.label == label]
-        if means and all(mean.value is not None for mean in means):
-            return stored
+    for folder in (results, BUNDLED):
+        with suppress(BenchError):
+            stored = read_one(folder, dataset, label, names)
+            means = [p.means[measure.column] for p in stored.summary.points if p.label == label]
+            if means and all(mean.value is not None for mean in means):
+                return stored
     return None
 
 
