@@ -109,3 +109,8 @@ def spec_of(row: Row) -> CodecSpec:
 def setting_of(row: Row) -> str:
     """Return a row's setting: "quality=30"."""
     return f"{row['setting_name']}={row['setting_value']:g}"
+
+
+def point_of(row: Row) -> tuple[str, str, str]:
+    """Return the dataset, the label and the setting of a row."""
+    return str(row["dataset"]), label_of_row(row), setting_of(row)

@@ -16,6 +16,7 @@ from benchmark.review.evidence import (
     Reviewed,
     Verdict,
     label_of_row,
+    point_of,
     setting_of,
     verdict_of,
 )
@@ -117,16 +118,16 @@ def pictures(of: Reviewed) -> Answer:
 
 def points(of: Reviewed) -> Answer:
     """Compare means as they were sent with those measured here, by system, setting and metric."""
-    groups: dict[tuple[str, str, str], list[Pair]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[Pair]] = defaultdict(list)
     for one in of.again:
         for column, pair in compared(one, of.metrics).items():
-            groups[label_of_row(one.row), setting_of(one.row), column].append(pair)
+            groups[(*point_of(one.row), column)].append(pair)
     for row in of.declared:
         for column, value in values_sent(row, of.metrics).items():
-            groups[label_of_row(row), setting_of(row), column].append(Pair(math.nan, value, True))
+            groups[(*point_of(row), column)].append(Pair(math.nan, value, True))
     labels = {metric_class(name).column: metric_class(name).label for name in of.metrics}
     rows, good, of_sent = [], 0, 0
-    for (label, setting, column), pairs in sorted(groups.items()):
+    for (*point, column), pairs in sorted(groups.items()):
         form = f".{decimals(labels[column]) + 1}f"
         means = [_mean(pair[place] for pair in pairs) for place in (0, 1)]
         gaps = [abs(first - second) for first, second, _ in pairs if math.isfinite(first - second)]
@@ -136,14 +137,14 @@ def points(of: Reviewed) -> Answer:
         good += known and not differ
         cells = (f"{mean:{form}}" if math.isfinite(mean) else NOTHING for mean in means)
         most = f"{max(gaps):.2g}" if gaps else NOTHING
-        rows.append((label, setting, labels[column], *cells, most, str(len(pairs)), str(differ)))
-    headers = ("system", "setting", "metric", "sent", "here", "largest difference")
+        rows.append((*point, labels[column], *cells, most, str(len(pairs)), str(differ)))
+    headers = ("dataset", "system", "setting", "metric", "sent", "here", "largest difference")
     question = "Are the points reproduced?"
     if not rows:
         why = "; ".join(of.missing.values()) or "no value to compare came with the streams"
         why = why if any(one.state in DECODED for one in of.again) else "no stream was decoded"
         return Answer("points", question, "unknown", f"nothing could be compared: {why}")
-    table = Table((*headers, "images", "differ"), tuple(rows), 3)
+    table = Table((*headers, "images", "differ"), tuple(rows), 4)
     if not of_sent:
         sentence = f"{counted(len(rows), 'mean')} measured here; none was sent with its row"
         return Answer("points", question, "unknown", sentence, table)
@@ -161,7 +162,7 @@ def _mean(values: Iterable[float]) -> float:
 
 def curves(of: Reviewed) -> Answer:
     """Compare curves that were sent as files with the means of the rows that were sent."""
-    means = _means(of.rows)
+    means = _means([row for row in of.rows if row["dataset"] == of.dataset] or of.rows)
     rows, good = [], 0
     for curve in of.curves:
         own = {key: point for key, point in means.items() if slug(curve.name) in slug(key[0])}
@@ -211,10 +212,10 @@ def _means(rows: Iterable[Row]) -> dict[tuple[str, str], dict[str, float]]:
 
 def images(of: Reviewed) -> Answer:
     """Compare the images of every point with those of its dataset."""
-    groups: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    failed: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    groups: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    failed: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for row in (*of.rows, *(row for row in of.declared if row["status"] != "ok")):
-        key = row["dataset"] or of.dataset, label_of_row(row), setting_of(row)
+        key = point_of(row)
         groups[key] |= {row["image_sha256"]} if row["status"] == "ok" else set()
         failed[key] += [f"{row['image']}: {row.get('reason')}"] * (row["status"] != "ok")
     rows, lacking, unknown = [], 0, set()

@@ -116,7 +116,8 @@ def review(
         read_published(results, "anchors.csv", Anchor), read_points(results),
         dataset, asked.year or datetime.now(UTC).year, left_out,
     )  # fmt: skip
-    evidence = Evidence(reviewed.rows, supplement.curves, results, reviewed.dataset)
+    rows = [row for row in reviewed.rows if row["dataset"] == dataset] or reviewed.rows
+    evidence = Evidence(rows, supplement.curves, results, dataset)
     reviewed = reviewed._replace(claims=[judge(claim, evidence) for claim in claims])
     return Review(path, machine(), asked, reviewed, answers(reviewed))
 
