@@ -9,6 +9,11 @@ In float64, every product and every partial sum, in whatever order, is an intege
 
 takes three products (Karatsuba), whose factors all lie in -127..127 because numbers are limited to
 63 * 128 + 63. Weights of a limb take two: a w = 128 ah w + al w.
+
+That no int32 sum of limbs overflows follows from the weights (`convolution.prove`). That no
+instruction adds some of the products in fewer bits follows from `sums_at_bounds` for the shapes of
+each layer: which products are added together is decided by shapes, and there every such sum is the
+largest that any numbers give.
 """
 
 from collections.abc import Callable, Sequence
@@ -101,7 +106,7 @@ def planes(weight: Tensor) -> tuple[Tensor, ...]:
 
 
 class LimbSums:
-    """Fast kernel: int8 products with int32 sums, exact unless a processor adds in 16 bits."""
+    """Fast kernel: int8 products, int32 sums; raises `Unavailable` where some add in 16 bits."""
 
     def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:
         self.outputs, *self.kernel, _ = weight.shape
@@ -109,6 +114,9 @@ class LimbSums:
         rows = weight.to(device).transpose(0, 1).reshape(self.kernel[0], self.outputs, -1)
         padding = (0, -rows.shape[2] % ALIGNMENT, 0, -rows.shape[1] % ALIGNMENT)
         self.planes = planes(functional.pad(rows, padding))  # (kernel height, out, width * in)
+        outputs, inputs = self.planes[0].shape[1:]
+        if not sums_at_bounds(inputs, outputs, device):
+            raise Unavailable(f"int8 products of {inputs} x {outputs} saturate on {device}")
 
     def __call__(self, activations: Tensor) -> Tensor:
         """Return the sums."""
@@ -137,6 +145,21 @@ class LimbSums:
         assert total is not None
         kept = total[: len(total) - few, : self.outputs]
         return kept.view(count, rows, columns, self.outputs)
+
+
+@cache
+def sums_at_bounds(inputs: int, outputs: int, device: torch.device) -> bool:
+    """Return whether int8 products of these sizes are exact where all partial sums are largest.
+
+    Factors are 127 and -127. A product, and one whose first factor is raised by 128 as libraries
+    do, has its largest magnitude there, and all products of a sum have one sign.
+    """
+    signs = torch.ones(max(LEAST_ROWS, outputs), dtype=torch.int8)
+    signs[1::2] = -1
+    factors = (LARGEST_LIMB * signs)[:, None].expand(-1, inputs).contiguous().to(device)
+    products = torch._int_mm(factors[:LEAST_ROWS], factors[:outputs].t())
+    expected = LARGEST_LIMB**2 * inputs * torch.outer(signs[:LEAST_ROWS], signs[:outputs]).long()
+    return torch.equal(products.cpu().long(), expected)
 
 
 def unfold_width(values: Tensor, kernel_width: int, stride: int) -> Tensor:
@@ -200,14 +223,22 @@ def choose(device: torch.device, kernels: Sequence[Kernel]) -> Kernel:
 
 
 def is_exact(kernel: Kernel, device: torch.device) -> bool:
-    """Return whether sums equal int64 arithmetic for extreme and for random numbers."""
+    """Return whether sums equal int64 arithmetic for extreme and for random numbers.
+
+    This finds faults of libraries; that numbers of other values are exact, the bounds say.
+    """
     for case in CASES:
         weight, activations = _adversarial(case)
         stride = (case.stride, case.stride)
         try:
             on_device = torch.from_numpy(activations).to(device)
             sums = kernel(torch.from_numpy(weight), stride, device)(on_device)
-        except (RuntimeError, TypeError, ValueError):  # unsupported by the device or its library
+        except (
+            RuntimeError,
+            TypeError,
+            ValueError,
+            Unavailable,
+        ):  # unsupported by the device or its library
             return False
         if not np.array_equal(sums.cpu().numpy(), integer_sums(weight, activations, stride)):
             return False

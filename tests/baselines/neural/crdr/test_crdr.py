@@ -12,17 +12,16 @@ from baselines.neural.bitstream.level_map import levels_of, map_shape
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.crdr.coder import CRDRCoder, HeaderControls
 from baselines.neural.crdr.model import Controls
-from baselines.neural.entropy.fixed.kernels import Float64Sums, LimbSums
 from baselines.neural.inference import padded, to_images, to_pixels
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import CorruptStream, ImageRefused
+from support.networks.fixed_network import EXACT_KERNELS
 from support.networks.tiny_checkpoint import noise
 from support.networks.tiny_streams import encode, pack, unpack
 
 SIZES = [(1, 7), (64, 64), (65, 128), (181, 203)]
-KERNELS = (LimbSums, Float64Sums)
 
 
 @pytest.fixture
@@ -81,7 +80,7 @@ def test_the_decoder_has_the_encoders_latents_over_the_sample_images(codec, imag
 def test_a_stream_has_the_same_latents_in_every_configuration(
     checkpoint, one_configuration_for_good
 ):
-    codecs = [codec_with(checkpoint, choice) for choice in KERNELS]
+    codecs = [codec_with(checkpoint, choice) for choice in EXACT_KERNELS]
     pixels = noise(181, 203)
     streams, latents, pictures = set(), [], []
     for threads, onednn, codec in product((1, 2), (True, False), codecs):

@@ -22,10 +22,10 @@ from baselines.neural.entropy.fixed.grid import (
     Precision,
     integer_weights,
 )
-from baselines.neural.entropy.fixed.kernels import Float64Products, Float64Sums, LimbSums, limbs
+from baselines.neural.entropy.fixed.kernels import Float64Products, Float64Sums, limbs
+from support.networks.fixed_network import EXACT_KERNELS
 
 CPU = torch.device("cpu")
-KERNELS = [LimbSums, Float64Products, Float64Sums]
 IN_FRACTION, OUT_FRACTION = 7, 6
 LAYERS = [
     nn.Conv2d(8, 16, 5, padding=2),
@@ -38,7 +38,7 @@ LAYERS = [
     nn.ConvTranspose2d(3, 5, (4, 3), stride=(2, 3), padding=(1, 0)),
 ]
 each_layer = pytest.mark.parametrize("layer", LAYERS, ids=str)
-each_kernel = pytest.mark.parametrize("kernel", KERNELS)
+each_kernel = pytest.mark.parametrize("kernel", EXACT_KERNELS)
 
 
 def in_integers(layer: nn.Module, kernel=Float64Sums, precision=Precision.FINE, relu=False):
@@ -160,14 +160,15 @@ def test_an_input_computed_in_bands_of_rows_has_the_sums_of_the_whole(monkeypatc
     assert torch.equal(found.long(), expected)
 
 
-@pytest.mark.parametrize("kernel", [(1, 1), (3, 4), (4, 1), (9, 4)])
+@pytest.mark.parametrize("size", [(1, 1), (3, 4), (4, 1), (9, 4)])
 @pytest.mark.parametrize("stride", [1, 2, 3])
-def test_no_view_of_the_input_is_taken_for_a_matrix(kernel, stride):
+@each_kernel
+def test_no_view_of_the_input_is_taken_for_a_matrix(size, stride, kernel):
     """Some windows and rows have a shape whose view would overlap, or leave out some memory."""
-    layer = nn.Conv2d(16, 16, kernel, stride)
+    layer = nn.Conv2d(16, 16, size, stride)
     activations = extreme((1, 9, 4, 16), ACTIVATION_LIMIT, 5)
     expected = expected_output(layer, activations, Precision.FINE)
-    assert torch.equal(in_integers(layer, LimbSums)(activations).long(), expected)
+    assert torch.equal(in_integers(layer, kernel)(activations).long(), expected)
 
 
 def test_limbs_and_their_sum_never_reach_minus_128_and_add_up_to_the_number():
@@ -231,5 +232,5 @@ def test_layers_of_other_kinds_are_refused(layer):
 def test_modules_that_are_neither_convolution_nor_its_relu_are_refused(modules):
     with pytest.raises(ValueError, match=r"mean\.0: .* cannot be executed in integers"):
         FixedSequence(
-            modules, (7, 7), precision=Precision.FINE, kernel=LimbSums, device=CPU, name="mean.0"
+            modules, (7, 7), precision=Precision.FINE, kernel=Float64Sums, device=CPU, name="mean.0"
         )

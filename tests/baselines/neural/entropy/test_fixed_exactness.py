@@ -11,9 +11,9 @@ import torch
 from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.entropy.fixed.integer_path import activation_names
-from baselines.neural.entropy.fixed.kernels import KERNELS
 from baselines.neural.entropy.fixed.tables import make_tables
 from support.networks.fixed_network import (
+    EXACT_KERNELS,
     SIZES,
     decode,
     encode,
@@ -36,7 +36,7 @@ def tables():
 @each_size
 def test_all_kernels_agree_in_every_bit(sizes, tables):
     model = network(sizes)
-    paths = [path_of(model, tables, kernel=kernel) for kernel in KERNELS]
+    paths = [path_of(model, tables, kernel=kernel) for kernel in EXACT_KERNELS]
     encoded = [encode(path, z_symbols(2, sizes), latents(2, sizes)) for path in paths]
     assert all(same(encoded[0], other) for other in encoded[1:])
     assert len(encoded[0][1].unique()) > 20
@@ -46,13 +46,13 @@ def test_all_kernels_agree_in_every_bit(sizes, tables):
 def test_threads_and_onednn_and_memory_layout_do_not_matter(tables, monkeypatch):
     model = network()
     hyper, values = z_symbols(3), latents(3)
-    path = path_of(model, tables, kernel=KERNELS[0])
+    path = path_of(model, tables, kernel=EXACT_KERNELS[0])
     symbols, *rest = encode(path, hyper, values)
     threads = torch.get_num_threads()
     try:
         for number in (1, 2):
             torch.set_num_threads(number)
-            for kernel in KERNELS:
+            for kernel in EXACT_KERNELS:
                 again = path_of(model, tables, kernel=kernel)
                 assert same(decode(again, hyper, symbols), rest)
     finally:
@@ -101,7 +101,7 @@ def test_another_process_without_vector_instructions_gives_the_same(tables):
 @pytest.mark.parametrize("symbol", [2**31 - 1, -(2**31), 5000])
 def test_symbols_of_any_size_stay_within_the_bounds_and_agree(symbol, tables):
     model = network()
-    paths = [path_of(model, tables, kernel=kernel) for kernel in KERNELS]
+    paths = [path_of(model, tables, kernel=kernel) for kernel in EXACT_KERNELS]
     hyper = torch.full((1, TINY.hyper_latent, 2, 3), symbol)
     symbols = torch.full((1, TINY.latent, 8, 12), symbol)
     found = [decode(path, hyper, symbols) for path in paths]
