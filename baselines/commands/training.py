@@ -16,7 +16,7 @@ import typer
 import benchmark
 from baselines.commands.progress import show_training
 from baselines.neural.architecture import ARCHITECTURES
-from baselines.neural.training import photographs
+from baselines.neural.training import photograph_files, photographs
 from baselines.neural.training import session as sessions
 from baselines.neural.training.objective import precision_of
 from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe
@@ -49,9 +49,9 @@ def open_session(
     if validation:
         chosen = frozenset[str]()
         images = benchmark.open_dataset(validation).images
-        pictures = [photographs.read_photograph(image.path) for image in images]
+        pictures = [photograph_files.read_photograph(image.path) for image in images]
     else:
-        chosen = photographs.held_out(photographs.photograph_paths(paths))
+        chosen = photographs.held_out(photograph_files.photograph_paths(paths))
         pictures = photographs.validation_pictures(list(chosen))
     # A card has the name of a dataset, or of a folder and its parent.
     names = [

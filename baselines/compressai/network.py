@@ -46,21 +46,32 @@ class ZooNetwork(Network):
         Bits, in float32, and images are those of latents with uniform noise, or of rounded ones,
         which have no gradient.
         """
+        y = self.codec.g_a((images + 1) / 2).float()
+        latents, y_bits, z_bits = rounded = self._coded(y, noisy)
+        rounded_bits = None
+        if self.counts_rounded:
+            if noisy:
+                with torch.no_grad():
+                    rounded = self._coded(y, noisy=False)
+            rounded_bits = rounded[1] + rounded[2]
+        return Estimate(self.codec.g_s(latents) * 2 - 1, y_bits, z_bits, latents, rounded_bits)
+
+    def _coded(self, latents: Tensor, noisy: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Return y (N, M, h, w) with noise or rounded, its bits and those of z, both (N,)."""
         net = self.codec
-        latents = net.g_a((images + 1) / 2).float()
         hyper = net.h_a(latents if self.has_means else latents.abs()).float()
-        with torch.autocast(images.device.type, enabled=False):
+        with torch.autocast(latents.device.type, enabled=False):
             hyper, z_likelihoods = net.entropy_bottleneck(hyper, training=noisy)
         predicted = net.h_s(hyper).float()
         scales, means = predicted.chunk(2, 1) if self.has_means else (predicted, None)
-        with torch.autocast(images.device.type, enabled=False):
+        with torch.autocast(latents.device.type, enabled=False):
             latents, y_likelihoods = net.gaussian_conditional(
                 latents, scales, means=means, training=noisy
             )
             y_bits, z_bits = (
                 -likelihoods.log2().sum((1, 2, 3)) for likelihoods in (y_likelihoods, z_likelihoods)
             )
-        return Estimate(net.g_s(latents) * 2 - 1, y_bits, z_bits, latents)
+        return latents, y_bits, z_bits
 
     def initialise(self, images: Tensor, weight: float) -> None:
         """Set start values: an orthogonal transform, stage by stage, fitted to `images`.

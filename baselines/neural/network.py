@@ -37,6 +37,7 @@ class Network(nn.Module):
 
     config: Any
     stride: int = 64
+    counts_rounded: bool = False  # whether `forward` is to give `Estimate.rounded_bits`
     quantised_bits: Mapping[str, int] = {}
 
     def forward(self, images: Tensor, controls: Any, *, noisy: bool = True) -> Estimate:

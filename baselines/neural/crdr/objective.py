@@ -19,6 +19,7 @@ from baselines.neural.training.losses.gan import GAN_LOSSES
 from baselines.neural.training.losses.rate_distortion import RateDistortion, lambda_at, terms
 from baselines.neural.training.objective import Batch, Loss, Setup, uncompiled
 from baselines.neural.training.recipe import AtLeastOne, Share, Stage, Weight
+from benchmark.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,11 +217,12 @@ class SingleRate(RateDistortion):
         levels = everywhere.part(batch.first, batch.first + len(crops))
         plain = uncompiled(network)
         forward = plain if levels.is_map else network
+        plain.counts_rounded = bool(self.stage.targets_bpp)
         with self._setup.precision():
             estimate: Estimate = forward(crops, self._controls(network, levels))
             penalty, parts = self._realism_penalty(plain, crops, levels, estimate.images)
         costs = terms(crops, estimate.images, estimate.y_bits + estimate.z_bits)
-        lambdas = self._lambdas(plain, crops, levels)
+        lambdas = self._lambdas(crops, levels, estimate.rounded_bits)
         scale = lambdas.rsqrt() if self.stage.balanced else torch.ones_like(lambdas)
         numbers = {
             "mse": costs.mse.mean(),
@@ -246,13 +248,13 @@ class SingleRate(RateDistortion):
         device = self._setup.device
         return network.controls_at(control(levels.q, device), control(levels.beta, device))
 
-    def _lambdas(self, network: Network, crops: Tensor, levels: RandomLevels) -> Tensor:
+    def _lambdas(self, crops: Tensor, levels: RandomLevels, rounded_bits: Tensor | None) -> Tensor:
         lambdas = lambda_at(self.stage.lambdas, self._tensor(levels.q))
         if not self.stage.targets_bpp:
             return lambdas
-        with torch.no_grad(), self._setup.precision():
-            rounded = network(crops, self._controls(network, levels), noisy=False)
-        bits = self._setup.workers.mean((rounded.y_bits + rounded.z_bits).mean())
+        if rounded_bits is None:
+            raise UsageError("targets_bpp are for networks that count the bits of rounded latents.")
+        bits = self._setup.workers.mean(rounded_bits.mean())
         return towards_target(self.stage, float(levels.q[0]), bits / crops[0, 0].numel(), lambdas)
 
     def _realism_penalty(

@@ -65,8 +65,8 @@ class ShownPhotographs(Photographs):
         self._photographs, self._folder = photographs, folder
         self._base, self._setting, self._device = base, setting, device
 
-    def decoded(self, index: int) -> Pixels:
-        """Return the base's picture of a photograph, uint8 (height, width, 3)."""
+    def decoded(self, index: int, scale: int = 1) -> Pixels:
+        """Return the base's picture of a photograph, uint8 (height, width, 3), at full scale."""
         path = self._folder / f"{self._setting.value:g}-{index}.npy"
         if not path.exists():
             pixels = self._photographs.decoded(index)

@@ -56,8 +56,15 @@ class LatentNetwork(Network):
 
     def forward(self, images: Tensor, controls: Any, *, noisy: bool = True) -> Estimate:
         """Code and reconstruct images (N, 3, H, W) in [-1, 1]; see `code`."""
-        decoded, y_bits, z_bits = self.code(self.analyse(images, controls).float(), noisy=noisy)
-        return Estimate(self.synthesise(decoded, controls), y_bits, z_bits, decoded)
+        y = self.analyse(images, controls).float()
+        decoded, y_bits, z_bits = rounded = self.code(y, noisy=noisy)
+        rounded_bits = None
+        if self.counts_rounded:
+            if noisy:
+                with torch.no_grad():
+                    rounded = self.code(y, noisy=False)
+            rounded_bits = rounded.y_bits + rounded.z_bits
+        return Estimate(self.synthesise(decoded, controls), y_bits, z_bits, decoded, rounded_bits)
 
     def priors(self) -> tuple[FactorisedPrior]:
         """Return the factorised prior of z."""

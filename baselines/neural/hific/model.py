@@ -22,7 +22,6 @@ from baselines.neural.blocks.layers import ChannelNorm, convolution, upsampling
 from baselines.neural.blocks.start_values import Transform, transforms_of
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
 from baselines.neural.hific.architecture import HificSizes
-from baselines.neural.network import Estimate
 
 IMAGE_CHANNELS = 3
 
@@ -31,6 +30,7 @@ class HificNetwork(HyperpriorNetwork):
     """The network; images are in [-1, 1] outside, in [0, 1] for the transforms."""
 
     in_unit_range = True
+    counts_rounded = True
     quantised_bits: Mapping[str, int] = {"synthesis.blocks.": 7, "hyper_synthesis.": 7}
 
     def __init__(self, sizes: HificSizes) -> None:
@@ -39,16 +39,6 @@ class HificNetwork(HyperpriorNetwork):
         self.analysis = encoder(sizes)
         self.synthesis = Generator(sizes)
         self.add_entropy_model(sizes)
-
-    def forward(self, images: Tensor, controls: None = None, *, noisy: bool = True) -> Estimate:
-        """Code and reconstruct images (N, 3, H, W) in [-1, 1]; also count rounded latents' bits."""
-        y = self.analyse(images).float()
-        decoded, y_bits, z_bits = rounded = self.code(y, noisy=noisy)
-        if noisy:
-            with torch.no_grad():
-                rounded = self.code(y, noisy=False)
-        bits = rounded.y_bits + rounded.z_bits
-        return Estimate(self.synthesise(decoded), y_bits, z_bits, decoded, bits)
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""

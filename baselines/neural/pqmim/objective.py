@@ -66,6 +66,7 @@ class Autoencoder(GanObjective):
 
     stage_type = AutoencoderStage
     frozen = ("transformer",)
+    accumulates = False  # entries are counted by steps
 
     def __init__(self, stage: AutoencoderStage, setup: Setup) -> None:
         super().__init__(stage, setup)

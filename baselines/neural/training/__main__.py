@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from time import monotonic
 
-from baselines.neural.training.photographs import read_photograph
+from baselines.neural.training.photograph_files import read_photograph
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run import Subject, train
 from benchmark.errors import BenchError

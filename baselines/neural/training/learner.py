@@ -1,7 +1,8 @@
 """Updates of a network in a stage, random by generators that the step's number seeds."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,14 +12,15 @@ from torch import Tensor, nn
 
 from baselines.neural.inference import keep_freed_memory
 from baselines.neural.network import Network
+from baselines.neural.training.gradients import GradientAverage
 from baselines.neural.training.objective import (
     Batch,
     Setup,
     StageObjective,
-    exact_float32,
+    kernels_of,
     load_optimiser,
 )
-from baselines.neural.training.photographs import CropStream, Photographs, draw_crops
+from baselines.neural.training.photographs import CropStream, Drawing, Photographs
 from baselines.neural.training.recipe import Recipe, objective_class
 from baselines.neural.training.workers import Workers
 from benchmark.errors import UsageError
@@ -41,6 +43,9 @@ class Update(NamedTuple):
     def numbers(self) -> dict[str, float]:
         """Means over the batch."""
         return {name: float(value) for name, value in self.values.items()}
+
+
+AfterStep = Callable[[float], Mapping[str, Tensor | float]]  # as `Loss.after_step`
 
 
 class Learner:
@@ -90,13 +95,14 @@ class Learner:
         self._auxiliary_optimiser = (
             self._guard.adam(self._auxiliary, rate) if self._auxiliary else None
         )
+        self._gradients = GradientAverage(self._parameters, workers.count)
         self._part = self.stage.batch // workers.count
-        side, share = self.stage.crop_px, self.stage.reduced_share
-        self._crops = CropStream(
-            lambda step: draw_crops(photographs, side, self._numbers(step), recipe.seed, share),
-            self.stage.steps,
-            device,
-        )
+        drawing = Drawing.of_stage(photographs, self.stage, recipe.seed)
+        self._crops = CropStream(drawing, self._numbers, self.stage.steps, device)
+        self._mean: dict[str, Tensor] = {}  # of weights, by name, with the recipe's `ema`
+        if recipe.ema:
+            named = network.named_parameters()
+            self._mean = {k: v.detach().clone() for k, v in named if v.requires_grad}
         self._forward: Any = _compiled(network) if recipe.compiled else network
 
     @property
@@ -109,7 +115,7 @@ class Learner:
 
         On a GPU nothing is read back: the step is queued, and may not be done on return.
         """
-        with exact_float32(self.precision == "float32"):
+        with kernels_of(self.precision):
             return self._update()
 
     def _update(self) -> Update:
@@ -122,29 +128,70 @@ class Learner:
         for group in self._optimiser.param_groups:
             group["lr"] = self.stage.learning_rate * factor * group["factor"]
         self._optimiser.zero_grad()
-        batch = Batch(crops, self._workers.rank * self._part, self._numbers(self.step))
-        loss = self.objective.loss(self._forward, batch, self.step)
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        numbers, after_step = self._backward(crops)
         if self._auxiliary_optimiser is not None:
             self._auxiliary_optimiser.zero_grad()
             self.network.auxiliary_loss().backward()  # type: ignore[no-untyped-call]
-        numbers = {"loss": loss.total, **loss.numbers}
-        values = torch.stack([value.detach().float() for value in numbers.values()])
-        means = self._workers.average([*self._parameters, *self._auxiliary], values)
+        means = self._workers.average(self._auxiliary, torch.stack(list(numbers.values())))
         averaged = dict(zip(numbers, means.unbind(), strict=True))
         norm = nn.utils.clip_grad_norm_(self._parameters, self.stage.clip_norm or math.inf)
-        after: Mapping[str, Tensor | float] = {}
+        after: dict[str, Tensor | float] = {}
         counts = self._guard.counts(norm, averaged["loss"], LARGEST_LOSS)
         if counts:
             self._guard.step(self._optimiser)
             if self._auxiliary_optimiser is not None:
                 self._guard.step(self._auxiliary_optimiser)
-            if loss.after_step is not None:
-                after = loss.after_step(factor)
+            for update in after_step:  # of a batch's parts in turn: the last takes the step
+                after |= update(factor)
+            self._move_mean()
         left_out = not counts if self._guard.left_out is None else self._guard.left_out
         self._skipped = self._skipped + left_out
         self.step += 1
         return Update(left_out, {**averaged, **after})
+
+    def _backward(self, crops: Tensor) -> tuple[dict[str, Tensor], list[AfterStep]]:
+        """Compute gradients, of a batch's parts in turn; return numbers, and what follows."""
+        numbers: dict[str, Tensor] = {}
+        after: list[AfterStep] = []
+        parts = crops.chunk(self._recipe.accumulate)
+        for index, part in enumerate(parts):
+            start = index * len(part)
+            seen = self._numbers(self.step)[start : start + len(part)]
+            batch = Batch(part, self._workers.rank * self._part + start, seen)
+            loss = self.objective.loss(self._forward, batch, self.step)
+            with self._gradients.during() if index + 1 == len(parts) else nullcontext():
+                (loss.total / len(parts)).backward()  # type: ignore[no-untyped-call]
+            for name, value in {"loss": loss.total, **loss.numbers}.items():
+                share = value.detach().float() / len(parts)
+                numbers[name] = numbers[name] + share if name in numbers else share
+            if loss.after_step is not None:
+                after.append(loss.after_step)
+        return numbers, after
+
+    def _move_mean(self) -> None:
+        """Move the mean of weights towards them; at the stage's end the network takes it over."""
+        if not self._mean:
+            return
+        named = dict(self.network.named_parameters())
+        means, weights = list(self._mean.values()), [named[name].data for name in self._mean]
+        decay = min(self._recipe.ema, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(means, weights, 1 - decay)
+        if self.step + 1 == self.stage.steps:
+            torch._foreach_copy_(weights, means)
+
+    @contextmanager
+    def with_mean(self) -> Iterator[None]:
+        """Have the network hold the mean of its weights, where the recipe asks for it."""
+        named = dict(self.network.named_parameters())
+        weights = [named[name].data for name in self._mean]
+        kept = [weight.clone() for weight in weights]
+        for weight, mean in zip(weights, self._mean.values(), strict=True):
+            weight.copy_(mean)
+        try:
+            yield
+        finally:
+            for weight, before in zip(weights, kept, strict=True):
+                weight.copy_(before)
 
     def state(self) -> dict[str, Any]:
         """Return all that the next step depends on, network included."""
@@ -157,6 +204,7 @@ class Learner:
             "optimiser": self._optimiser.state_dict(),
             "quantile_optimiser": None if auxiliary is None else auxiliary.state_dict(),
             "objective": self.objective.state(),
+            **({"mean": self._mean} if self._mean else {}),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -167,6 +215,8 @@ class Learner:
         if self._auxiliary_optimiser is not None:
             load_optimiser(self._auxiliary_optimiser, state["quantile_optimiser"])
         self.objective.load_state(state["objective"])
+        for name, mean in self._mean.items():
+            mean.copy_(state["mean"][name])
 
     def _numbers(self, step: int) -> range:
         before = self._recipe.crops_before(self._index)
@@ -180,7 +230,6 @@ def _compiled(network: nn.Module) -> Any:
 
     # A block is compiled for each size, again in the stage in float32; torch stops at eight.
     graphs.recompile_limit = max(graphs.recompile_limit, 64)
-    # With it, torch 2.11 fails an assertion of its own on networks of this kind on a GPU.
     # With it, torch 2.11 fails an assertion of its own on networks of this kind on a GPU.
     if hasattr(config.triton, "mix_order_reduction"):
         config.triton.mix_order_reduction = False

@@ -2,6 +2,7 @@
 
     RUN/recipe.json     what is trained, on what: a run resumes only with the same
     RUN/state.pt        after the last saved step: all that the next one depends on
+    RUN/state-*.pt      the state saved before, and milestones
     RUN/best.pt         the network with the lowest validation loss of its stage
     RUN/journal.jsonl   losses and validations
     RUN/base/           photographs as the base of a diffusion decoder shows them
@@ -12,7 +13,7 @@ raises a `BenchError`.
 """
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -24,13 +25,14 @@ from torch import Tensor
 
 from baselines.neural.network import Network
 from baselines.neural.training.learner import LARGEST_LOSS, Learner, Update
-from baselines.neural.training.objective import Validation, deterministic_kernels, exact_float32
+from baselines.neural.training.objective import Validation, deterministic_kernels, kernels_of
 from baselines.neural.training.photographs import Photographs, draw_crops
 from baselines.neural.training.recipe import Recipe, objective_class
 from baselines.neural.training.run_folder import (
     BEST,
     JOURNAL,
     Journal,
+    StateWriter,
     load_state,
     restoring,
     save_state,
@@ -39,9 +41,21 @@ from baselines.neural.training.workers import Workers
 from benchmark.codec import Pixels
 from benchmark.errors import BenchError
 
-SAVE_EVERY_SECONDS = 60.0
+SAVE_EVERY_SECONDS = 60.0  # at least
+COST = 0.01  # of the time, that training may wait for saves
+ASK_EVERY_STEPS = 8  # of several processes, whether to stop
 INITIAL_CROPS, INITIAL_SIDE_PX = 64, 128
 LARGEST_GAP = 100  # steps left out in turn: not a hard batch, but a network beyond help
+
+
+class Saving(NamedTuple):
+    """When a run's state is saved beside the ends of stages."""
+
+    minutes: float | None = None  # None: as often as costs at most a percent of the time
+    milestone_steps: int = 0  # every so many steps a state is kept for good; 0: none
+
+
+Log = Callable[[Mapping[str, Any]], None]  # takes an entry of the journal
 
 
 class TrainingRequest(NamedTuple):
@@ -57,6 +71,8 @@ class TrainingRequest(NamedTuple):
     deadline: float | None  # on the clock of `monotonic`, the same in all processes
     deterministic: bool = False  # kernels that give the same bits in every call, or none
     start: Callable[[Network], None] | None = None  # sets weights, in place of start values
+    saving: Saving = Saving()
+    log: Callable[[], Log] | None = None  # called in the process that reports
 
 
 def run_request(workers: Workers, request: TrainingRequest) -> None:
@@ -81,6 +97,10 @@ class _TrainingLoop:
         self.workers, self.request, self.recipe = workers, request, request.recipe
         self.asked_to_stop = False
         self.journal = Journal(request.run / JOURNAL)
+        self.writer = StateWriter(request.run) if workers.leads else None
+        self.log = request.log() if workers.leads and request.log else None
+        self.steps = 0  # of this call
+        self.answer: Callable[[], bool] | None = None  # of all processes, whether to stop
         self.device = torch.device(request.device)
         self.updates: list[Update] = []  # since the last report, unread: reading waits for a GPU
         self.best = float("inf")
@@ -141,7 +161,9 @@ class _TrainingLoop:
     def _learn(self, learner: Learner, index: int) -> bool:
         """Train to the end of the stage; true where all processes agreed to stop earlier."""
         saved_at = reported_at = monotonic()
-        steps = 0
+        save_seconds, steps = 0.0, 0
+        given, every = self.request.saving.minutes, self.request.saving.milestone_steps
+        before = self.recipe.steps_before(index)
         gap: Tensor | int = 0  # a tensor where reading it would wait for a GPU
         stop = False
         while learner.step < learner.stage.steps and not stop:
@@ -161,26 +183,40 @@ class _TrainingLoop:
             self.deterministic_steps += self.request.deterministic
             self.updates.append(update)
             steps += 1
-            stop, save = self._agreed(saved_at)
+            stop = self._told_to_stop()
             last = learner.step == learner.stage.steps
             intervals = (self.recipe.report_every_steps, self.recipe.validate_every_steps)
             if stop or any(_due(learner, every) for every in intervals):
                 self._report(learner, index, steps, monotonic() - reported_at)
                 reported_at, steps = monotonic(), 0
-            if stop or save or last:
-                self._save(learner, index)
+            milestone = before + learner.step
+            kept = milestone if every and milestone % every == 0 else None
+            least = max(SAVE_EVERY_SECONDS, save_seconds / COST) if given is None else 60 * given
+            begun = monotonic()
+            if self.writer and (stop or last or kept is not None or begun - saved_at > least):
+                self.writer.begin(self._state(learner), kept)
                 saved_at = monotonic()
+                save_seconds = saved_at - begun
+            if stop or last:
+                if self.writer:
+                    self.writer.finish()
+                self.workers.wait()
         return stop
 
-    def _agreed(self, saved_at: float) -> tuple[bool, bool]:
-        """Decide whether to stop and to save, the same in all processes."""
+    def _told_to_stop(self) -> bool:
+        """Decide whether to stop, the same in all processes.
+
+        Several ask each other every few steps, and have the answer when they ask again.
+        """
         deadline = self.request.deadline
         over = deadline is not None and monotonic() > deadline
-        wishes = torch.tensor(
-            [float(self.asked_to_stop or over), float(monotonic() - saved_at > SAVE_EVERY_SECONDS)]
-        )
-        stop, save = (self.workers.average([], wishes) > 0).tolist()
-        return stop, save
+        self.steps += 1
+        if self.workers.count > 1 and self.steps % ASK_EVERY_STEPS:
+            return False
+        before, self.answer = self.answer, self.workers.ask(self.asked_to_stop or over)
+        if self.workers.count == 1:
+            return self.answer()
+        return before is not None and before()
 
     def _report(self, learner: Learner, index: int, steps: int, seconds: float) -> None:
         validation = None
@@ -208,30 +244,31 @@ class _TrainingLoop:
             entry["validation"] = [point._asdict() for point in validation.points]
             entry |= {f"validation_{name}": value for name, value in validation.numbers.items()}
         self.journal.append(entry)
+        if self.log:
+            self.log(entry)
 
     def _validate(self, learner: Learner) -> Validation | None:
         """Validate in the leading process; keep the network if it is the best so far."""
         validation = None
         if self.workers.leads:
-            with exact_float32(True):
+            with learner.with_mean(), kernels_of("float32"):
                 validation = learner.objective.validate(learner.network, self.request.validation)
-            if validation is not None and validation.selects and validation.loss < self.best:
-                self.best = validation.loss
-                state = learner.state()
-                kept = {name: state[name] for name in ("index", "step", "network")}
-                save_state(self.request.run, kept, BEST)
+                if validation is not None and validation.selects and validation.loss < self.best:
+                    self.best = validation.loss
+                    state = learner.state()
+                    kept = {name: state[name] for name in ("index", "step", "network")}
+                    save_state(self.request.run, kept, BEST)
         self.workers.wait()
         return validation
 
-    def _save(self, learner: Learner, index: int) -> None:
-        if self.workers.leads:
-            on_gpu = self.device.type == "cuda"
-            name = torch.cuda.get_device_name(self.device) if on_gpu else self.device.type
-            more = {"best": self.best, "precision_steps": self.precision_steps, "device": name}
-            if self.deterministic_steps:
-                more["deterministic_steps"] = self.deterministic_steps
-            save_state(self.request.run, {**learner.state(), **more})
-        self.workers.wait()
+    def _state(self, learner: Learner) -> dict[str, Any]:
+        """Return all that is saved of the run."""
+        on_gpu = self.device.type == "cuda"
+        name = torch.cuda.get_device_name(self.device) if on_gpu else self.device.type
+        more = {"best": self.best, "precision_steps": self.precision_steps, "device": name}
+        if self.deterministic_steps:
+            more["deterministic_steps"] = self.deterministic_steps
+        return {**learner.state(), **more}
 
 
 def _due(learner: Learner, every: int) -> bool:

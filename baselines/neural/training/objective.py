@@ -88,22 +88,28 @@ def load_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -
     optimiser.load_state_dict(dict(state))
 
 
-Precision = Literal["bfloat16", "float32"]
+Precision = Literal["bfloat16", "tf32", "float32"]
 
 
 def precision_of(recipe: Recipe, stage: Stage, device: str) -> Precision:
     """Return the precision of a stage's convolutions in this process."""
-    asked = recipe.autocast and not stage.float32
-    return "bfloat16" if asked and has_bfloat16(device) else "float32"
+    if stage.float32 or not has_bfloat16(device):  # GPUs with bfloat16 have TF32, too
+        return "float32"
+    if recipe.autocast:
+        return "bfloat16"
+    return "tf32" if recipe.tf32 and device == "cuda" else "float32"
 
 
 @contextmanager
-def exact_float32(wanted: bool) -> Iterator[None]:
-    """Keep GPUs from TF32, their default in convolutions, which keeps 10 of 23 bits of a factor."""
+def kernels_of(precision: Precision) -> Iterator[None]:
+    """Have GPUs use TF32, which keeps 10 of 23 bits of a factor, in no kernel or in all.
+
+    With bfloat16, what remains in float32 is as torch has it: TF32 in convolutions alone.
+    """
     matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, convolution.allow_tf32
-    if wanted:
-        matmul.allow_tf32 = convolution.allow_tf32 = False
+    if precision != "bfloat16":
+        matmul.allow_tf32 = convolution.allow_tf32 = precision == "tf32"
     try:
         yield
     finally:
@@ -204,6 +210,7 @@ class StageObjective:
 
     stage_type: ClassVar[type[Stage]]  # the fields that a recipe's stage has with this objective
     frozen: ClassVar[Collection[str]] = ()  # parts of networks that it does not train
+    accumulates: ClassVar[bool] = True  # whether `loss` may see a batch in parts, in turn
     _adversary: Any = None  # discriminators with `state` and `load_state`, if it has any
 
     def __init__(self, stage: Any, setup: Setup) -> None:

@@ -4,31 +4,35 @@ Photographs are decoded once, into a tensor that processes share, if they fit in
 allowed; otherwise when a crop needs them, and those used last are kept. Both give the same crops.
 """
 
-import os
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Container, Iterable, Sequence
+from concurrent.futures import Future
 from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path, PurePath
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from baselines.neural.training.photograph_files import (
+    LARGEST_SCALE,
+    MOST_READERS,
+    photograph_paths,
+    read_each,
+    read_photograph,
+    readers,
+    sides_of,
+)
+from baselines.neural.training.recipe import Stage
 from benchmark.codec import Float64Array, Int64Array, Pixels
 from benchmark.errors import UsageError
 
-SUFFIXES = {".jpg", ".jpeg", ".png"}  # that every build of Pillow reads
 MEMORY_BYTES = 4 << 30  # of decoded pixels, on a machine
-MOST_READERS = 16  # threads
 STEPS_AHEAD = 4
-INDEXED_AT_ONCE = 1 << 12
 ONE_IN, MOST = 20, 12  # photographs to validate with
 SIDE_PX = 768  # larger ones are cut to their centres: a validation takes seconds, not minutes
-
-Read = TypeVar("Read")
 
 
 class Photographs:
@@ -51,8 +55,13 @@ class Photographs:
     def __len__(self) -> int:
         return len(self.sides)
 
-    def decoded(self, index: int) -> Pixels:
-        """Return a photograph's pixels, uint8 (height, width, 3); raises `UsageError`."""
+    def decoded(self, index: int, scale: int = 1) -> Pixels:
+        """Return a photograph's pixels, uint8 (height, width, 3); raises `UsageError`.
+
+        scale: 2, 4 or 8 for about 1 / `scale` of its sides, if its file allows that.
+        """
+        if scale > 1 and self.paths:
+            return read_photograph(self.paths[index], scale)
         if self.pixels is None:
             return _keeping(self.most_kept)(self.paths[index])
         height, width = self.sides[index]
@@ -65,64 +74,33 @@ def _keeping(count: int) -> Callable[[str], Pixels]:
     return lru_cache(count)(read_photograph)
 
 
-def photograph_paths(places: Iterable[Path]) -> list[str]:
-    """Return photographs, and those below folders sorted by path; raises `UsageError` for none."""
-    paths: list[str] = []  # a million take a fifth of the memory of as many `Path`
-    for place in places:
-        below = [str(path) for path in place.rglob("*") if path.suffix.lower() in SUFFIXES]
-        if not below and not place.is_file():
-            raise UsageError(f"{place} holds no photographs ({', '.join(sorted(SUFFIXES))}).")
-        paths += sorted(below, key=lambda path: Path(path).parts) or [str(place)]
-    return paths
-
-
 def load_photographs(
     places: Iterable[Path],
     memory_bytes: int = MEMORY_BYTES,
     processes: int = 1,
     without: Container[str] = (),
+    index: Path | None = None,
 ) -> Photographs:
     """Index the photographs of `photograph_paths`, and decode them if they fit.
 
-    memory_bytes: of decoded pixels, shared by as many `processes`. Raises `UsageError`.
+    memory_bytes: of decoded pixels, shared by as many `processes`. index: see `sides_of`. Raises
+    `UsageError`.
     """
     paths = [path for path in photograph_paths(places) if path not in without]
-    sides = np.array(list(_read_each(_read_sides, paths)), np.int64)
+    sides = sides_of(paths, index)
     pixels = int(sides.prod(1).sum())
     if 3 * pixels > memory_bytes:
         kept = memory_bytes // processes // (3 * int(sides.prod(1).max()))
         return Photographs(paths, sides, most_kept=kept)
-    return Photographs(paths, sides, _joined(_read_each(read_photograph, paths), pixels))
+    return Photographs(
+        paths, sides, _joined(read_each(read_photograph, paths, MOST_READERS), pixels)
+    )
 
 
 def pack(pictures: Sequence[Pixels]) -> Photographs:
     """Return photographs that are in memory already, uint8 (height, width, 3)."""
     sides = np.array([picture.shape[:2] for picture in pictures], np.int64)
     return Photographs([], sides, _joined(pictures, int(sides.prod(1).sum())))
-
-
-def read_photograph(path: str | Path) -> Pixels:
-    """Decode as RGB; raises `UsageError` for a file that is no picture."""
-    return _read(path, lambda image: np.array(image.convert("RGB")))
-
-
-def _read_sides(path: str) -> tuple[int, int]:
-    return _read(path, lambda image: (image.height, image.width))
-
-
-def _read(path: str | Path, read: Callable[[Image.Image], Read]) -> Read:
-    try:
-        with Image.open(path) as image:
-            return read(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UsageError(f"{path} cannot be read as a photograph: {error}.") from error
-
-
-def _read_each(read: Callable[[str], Read], paths: Sequence[str]) -> Iterator[Read]:
-    """Read in order, some at a time in threads: waiting for a disk takes longer than decoding."""
-    at_once = INDEXED_AT_ONCE if read is _read_sides else MOST_READERS
-    for start in range(0, len(paths), at_once):
-        yield from _readers().map(read, paths[start : start + at_once])
 
 
 def _joined(pictures: Iterable[Pixels], total: int) -> Tensor:
@@ -135,9 +113,52 @@ def _joined(pictures: Iterable[Pixels], total: int) -> Tensor:
     return torch.from_numpy(pixels)
 
 
-@cache
-def _readers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(MOST_READERS, os.cpu_count() or 1))
+class Drawing(NamedTuple):
+    """All that a crop depends on beside its number in the run.
+
+    Every photograph is used once before any is used again, in an order that `seed` gives; half of
+    the crops are mirrored. A smaller photograph is reflected at its right and bottom.
+    """
+
+    photographs: Photographs
+    side_px: int
+    seed: int
+    # Share of the crops made from squares of 1 to `largest_reduction` times their side, reduced by
+    # a Lanczos filter for more detail per pixel.
+    reduced_share: float = 0.0
+    largest_reduction: float = 2.0
+    scaled: bool = False  # squares of twice the side and more are decoded at a reduced scale
+
+    @classmethod
+    def of_stage(cls, photographs: Photographs, stage: Stage, seed: int) -> "Drawing":
+        """Return how a stage's crops are drawn."""
+        reduced = stage.reduced_share, stage.largest_reduction, stage.scaled_decoding
+        return cls(photographs, stage.crop_px, seed, *reduced)
+
+    def crop(self, number: int) -> Pixels:
+        """Return the crop of a number in the run, uint8 (side, side, 3)."""
+        side, photographs = self.side_px, self.photographs
+        epoch, turn = divmod(number, len(photographs))
+        index = int(_order(self.seed, epoch, len(photographs))[turn])
+        random = np.random.default_rng([self.seed, 1, number])
+        shares = random.random(2)
+        mirrored = random.random() < 0.5
+        reduced = random.random() < self.reduced_share
+        factor = 1 + (self.largest_reduction - 1) * random.random()
+        scale = 1
+        if self.scaled and reduced:
+            most = min(factor, min(photographs.sides[index]) / side)
+            while scale < LARGEST_SCALE and 2 * scale <= most:
+                scale *= 2
+        picture = photographs.decoded(index, scale)
+        if scale > 1:  # by whatever its file allowed
+            factor *= picture.shape[0] / int(photographs.sides[index][0])
+        seen_px = min(round(factor * side), *picture.shape[:2]) if reduced else side
+        window = _window(picture, max(seen_px, side), shares)
+        if len(window) > side:
+            square = Image.fromarray(window)
+            window = np.asarray(square.resize((side, side), Image.Resampling.LANCZOS))
+        return window[:, ::-1] if mirrored else window
 
 
 def draw_crops(
@@ -147,27 +168,11 @@ def draw_crops(
     seed: int,
     reduced_share: float = 0.0,
 ) -> Tensor:
-    """Return crops by their numbers in the run: uint8 (n, 3, side, side), on the CPU.
-
-    Every photograph is used once before any is used again, in an order that `seed` gives; half of
-    the crops are mirrored. A smaller photograph is reflected at its right and bottom.
-    reduced_share: of the crops, made from larger squares, reduced by a Lanczos filter for more
-    detail per pixel.
-    """
+    """Return crops by their numbers in the run: uint8 (n, 3, side, side), on the CPU."""
+    drawing = Drawing(photographs, side_px, seed, reduced_share)
     crops = np.empty((len(numbers), side_px, side_px, 3), np.uint8)
     for crop, number in zip(crops, numbers, strict=True):
-        epoch, turn = divmod(number, len(photographs))
-        picture = photographs.decoded(int(_order(seed, epoch, len(photographs))[turn]))
-        random = np.random.default_rng([seed, 1, number])
-        shares = random.random(2)
-        mirrored = random.random() < 0.5
-        reduced, factor = random.random() < reduced_share, 1 + random.random()
-        seen_px = min(round(factor * side_px), *picture.shape[:2]) if reduced else side_px
-        window = _window(picture, max(seen_px, side_px), shares)
-        if len(window) > side_px:
-            square = Image.fromarray(window)
-            window = np.asarray(square.resize((side_px, side_px), Image.Resampling.LANCZOS))
-        crop[:] = window[:, ::-1] if mirrored else window
+        crop[:] = drawing.crop(number)
     return torch.from_numpy(crops).permute(0, 3, 1, 2)
 
 
@@ -188,25 +193,46 @@ def _order(seed: int, epoch: int, count: int) -> Int64Array:
 
 
 class CropStream:
-    """Crops of consecutive steps, made ahead in threads and moved to the device that trains."""
+    """Crops of consecutive steps, each drawn ahead by a thread of its own, on their device."""
 
-    def __init__(self, make: Callable[[int], Tensor], steps: int, device: torch.device) -> None:
-        """make: crops of the step of a number, on the CPU. steps: there are no more than these."""
-        self._make, self._steps, self._device = make, steps, device
-        self._ahead: dict[int, Future[Tensor]] = {}
+    def __init__(
+        self,
+        drawing: Drawing,
+        numbers: Callable[[int], Sequence[int]],
+        steps: int,
+        device: torch.device,
+    ) -> None:
+        """numbers: of the crops of a step. steps: there are no more than these."""
+        self._drawing, self._numbers, self._steps, self._device = drawing, numbers, steps, device
+        self._pinned = device.type == "cuda" and torch.cuda.is_available()
+        self._ahead: dict[int, tuple[Tensor, list[Future[None]]]] = {}
 
     def take(self, step: int) -> Tensor:
-        """Return the crops of a step, which may follow any other; raises what `make` raises."""
-        last = min(step + STEPS_AHEAD, self._steps - 1)
+        """Return the crops of a step, uint8 (n, 3, side, side); raises what drawing them raises.
+
+        A step may follow any other. Crops of the next steps are begun: of `STEPS_AHEAD`, and of as
+        many as all readers draw at a time.
+        """
+        count = len(self._numbers(step))
+        last = min(step + max(STEPS_AHEAD, -(-2 * MOST_READERS // count)), self._steps - 1)
         for number in range(step, max(step, last) + 1):
             if number not in self._ahead:
-                self._ahead[number] = _readers().submit(self._prepare, number)
-        return self._ahead.pop(step).result().to(self._device, non_blocking=True)
+                self._ahead[number] = self._begin(number)
+        crops, drawn = self._ahead.pop(step)
+        for crop in drawn:
+            crop.result()
+        return crops.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
 
-    def _prepare(self, step: int) -> Tensor:
-        crops = self._make(step)
-        pinned = self._device.type == "cuda" and torch.cuda.is_available()
-        return crops.pin_memory() if pinned else crops
+    def _begin(self, step: int) -> tuple[Tensor, list[Future[None]]]:
+        side, numbers = self._drawing.side_px, self._numbers(step)
+        crops = torch.empty(len(numbers), side, side, 3, dtype=torch.uint8)
+        crops = crops.pin_memory() if self._pinned else crops
+        array = crops.numpy()
+
+        def draw(place: int) -> None:
+            array[place] = self._drawing.crop(numbers[place])
+
+        return crops, [readers().submit(draw, place) for place in range(len(numbers))]
 
 
 def held_out(paths: Sequence[str]) -> frozenset[str]:

@@ -62,7 +62,11 @@ class Stage:
     clip_norm: Weight = 1.0  # largest norm of the gradient of all parameters; 0: any
     frozen: tuple[str, ...] = ()  # parts of the network by name: analysis, context ...
     float32: bool = False  # whatever the recipe's `autocast` says
-    reduced_share: Share = 0.0  # of the crops, made from larger squares: see `draw_crops`
+    # Share of the crops made from squares of 1 to `largest_reduction` times their side; with
+    # `scaled_decoding`, JPEG is decoded at a reduced scale for these, faster, with other pixels.
+    reduced_share: Share = 0.0
+    largest_reduction: Annotated[float, msgspec.Meta(ge=1, le=64)] = 2.0
+    scaled_decoding: bool = False
 
     rates: ClassVar[Sequence[int]] = ANY_RATES  # numbers of rate levels of networks that it trains
     weighs_rate: ClassVar[bool] = True  # with a lambda for each level
@@ -132,6 +136,10 @@ class Recipe:
     caveat: str = ""  # shown beside the name of the result in tables and figures
     seed: Count = 1
     autocast: bool = False  # bfloat16 where the processor has instructions for it
+    tf32: bool = False  # else TF32 on GPUs that have it, but in stages in float32
+    accumulate: AtLeastOne = 1  # parts of a batch whose gradients are added up, to save memory
+    # Decay of the mean of weights that validations and checkpoints have; 0: the weights themselves.
+    ema: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
     compiled: bool = False
     processes: AtLeastOne = 1  # on the CPU, of a thread each
     initialise: Literal["random", "pca"] = "random"
@@ -142,6 +150,11 @@ class Recipe:
         for stage in self.stages:
             if stage.batch % self.processes:
                 raise ValueError(f"a batch of {stage.batch} for {self.processes} processes")
+            if stage.batch // self.processes % self.accumulate:
+                each = f"{self.processes} processes in {self.accumulate} parts each"
+                raise ValueError(f"a batch of {stage.batch} for {each}")
+            if self.accumulate > 1 and not objective_class(stage.kind).accumulates:
+                raise ValueError(f"a {stage.kind} stage needs its batch at once: no accumulate")
 
     def check_network(self) -> None:
         """Raise `ValueError` where the architecture has no such sizes or cannot have a stage."""

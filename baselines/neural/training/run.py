@@ -23,6 +23,7 @@ from benchmark.errors import Unavailable, UsageError
 from benchmark.system.atomic import write_file
 
 RECORD = "recipe.json"
+INDEX = "photographs.npz"  # of their sizes in pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ def train(
     memory, count = memory_bytes, recipe.processes
     if launch is not None:  # every process holds photographs of its own
         memory, count = memory_bytes // launch.local_count, 1
-    photographs = load_photographs(data, memory, count, held_out)
+    photographs = load_photographs(data, memory, count, held_out, run / INDEX)
     _begin(run, RunRecord(subject, recipe, len(photographs)), launch is None or launch.rank == 0)
     architecture, config = subject.load(recipe.sizes)
     request = TrainingRequest(

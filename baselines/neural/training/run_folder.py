@@ -1,35 +1,105 @@
-"""Files of a run's folder: its state, replaced as a whole, and its journal, a line per report."""
+"""Files of a run's folder: its last states, and its journal, a line per report."""
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from benchmark.errors import UsageError
-from benchmark.system.atomic import synchronise, write_file
+from benchmark.errors import BenchError, UsageError
+from benchmark.system.atomic import replacing, synchronise, write_file
 from benchmark.system.foreign_files import load_tensors
 
 STATE, BEST = "state.pt", "best.pt"  # after the last saved step; with the best validation
+PREVIOUS = "state-previous.pt"  # after the step saved before
+MILESTONE = "state-{}.pt"  # after a step, counted through all stages
 JOURNAL = "journal.jsonl"
 
 
-def save_state(run: Path, state: dict[str, Any], name: str = STATE) -> None:
-    """Replace the file at once: a process that dies here leaves the last version."""
-    content = BytesIO()
-    torch.save(state, content)
-    write_file(run / name, content.getbuffer(), durable=True)
+def save_state(
+    run: Path, state: dict[str, Any], name: str = STATE, milestone: int | None = None
+) -> None:
+    """Replace the file at once: a process that dies here leaves the last version.
+
+    The `STATE` before is kept as `PREVIOUS`, and this one, at a `milestone`, by its step as well.
+    """
+    path = run / name
+    with replacing(path) as draft:
+        torch.save(state, draft)
+        synchronise([draft])
+        if name == STATE and path.exists():
+            _keep(path, run / PREVIOUS)
+    if milestone is not None:
+        _keep(path, run / MILESTONE.format(milestone))
+    synchronise([run])
+
+
+def _keep(path: Path, other: Path) -> None:
+    with replacing(other) as draft:
+        try:
+            os.link(path, draft)
+        except OSError:  # a file system without links
+            shutil.copyfile(path, draft)
+
+
+class StateWriter:
+    """Writer of a run's states in a thread, one after the other."""
+
+    def __init__(self, run: Path) -> None:
+        """Remove drafts that a process has left that was killed while it wrote."""
+        self._run = run
+        self._thread = ThreadPoolExecutor(1)
+        self._last: Future[None] | None = None
+        for draft in run.glob(".*.part"):
+            draft.unlink(missing_ok=True)
+
+    def begin(self, state: dict[str, Any], milestone: int | None = None) -> None:
+        """Begin to write a copy of `state`, which may change on return; see `finish`.
+
+        This waits for the writing of the state before.
+        """
+        self.finish()
+        self._last = self._thread.submit(save_state, self._run, copied(state), STATE, milestone)
+
+    def finish(self) -> None:
+        """Wait until what was begun is on the disk; raises `BenchError` where it cannot be."""
+        last, self._last = self._last, None
+        try:
+            if last is not None:
+                last.result()
+        except (OSError, RuntimeError) as error:  # torch's own for a full disk
+            reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+            raise BenchError(
+                f"the state in {self._run} cannot be written: {reason}; the one before is kept, so "
+                "mend that and run the same command again"
+            ) from error
+
+
+def copied(state: Any) -> Any:
+    """Return a copy of a state on the CPU."""
+    if isinstance(state, Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        return {name: copied(value) for name, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(copied(value) for value in state)
+    return state
 
 
 def load_state(run: Path, device: torch.device, name: str = STATE) -> dict[str, Any] | None:
-    """Return the state, None where a run has not saved any; raises `UsageError`."""
+    """Return the state, None where a run has not saved any; raises `UsageError`.
+
+    Without a `STATE`, the one before serves.
+    """
     path = run / name
     if not path.exists():
-        return None
+        return load_state(run, device, PREVIOUS) if name == STATE else None
     try:
         state = load_tensors(path, device)
     except Exception as error:  # whatever unpickling foreign bytes raises
@@ -49,7 +119,9 @@ def restoring(run: Path) -> Iterator[None]:
 
 
 def _no_state(path: Path) -> UsageError:
-    return UsageError(f"{path} is no state of a training run: remove it to start anew.")
+    previous = path.with_name(PREVIOUS)
+    then = f"resume from {PREVIOUS}" if path.name == STATE and previous.exists() else "start anew"
+    return UsageError(f"{path} is no state of a training run: remove it to {then}.")
 
 
 class Journal:

@@ -1,6 +1,7 @@
 """Processes that train a network together, each with its part of every batch.
 
 Every process holds the whole network; gradients, and a few numbers beside them, are averaged.
+Wishes to stop are exchanged through the processor, so that no process waits for its GPU.
 `torchrun` starts a process for each GPU (or several on the CPU); `in_processes` starts some of one
 thread each on the CPU.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -54,8 +56,12 @@ class Launch:
 class Workers:
     """The processes that train together, seen from inside; by default it is alone."""
 
-    def __init__(self, rank: int = 0, count: int = 1, device: str = "cpu") -> None:
+    def __init__(
+        self, rank: int = 0, count: int = 1, device: str = "cpu", on_cpu: Any = None
+    ) -> None:
+        """on_cpu: process group for tensors of the CPU; the default one unless given."""
         self.rank, self.count, self._device = rank, count, torch.device(device)
+        self._on_cpu = on_cpu
 
     @property
     def leads(self) -> bool:
@@ -79,6 +85,21 @@ class Workers:
         """Return the mean over the processes of a number of each."""
         return self.average([], number.detach().float().reshape(1))[0]
 
+    def ask(self, wish: bool) -> Callable[[], bool]:
+        """Begin to ask all processes; return a function that returns whether any of them wishes."""
+        if self.count == 1:
+            return lambda: wish
+        wishes = np.float32([wish])
+        shared = torch.from_numpy(wishes)
+        work = dist.all_reduce(shared, group=self._on_cpu, async_op=True)
+
+        def answer() -> bool:
+            assert work is not None
+            work.wait()
+            return bool(wishes[0] > 0)
+
+        return answer
+
     def share(self, network: nn.Module) -> None:
         """Take over the weights of the first process: those of other machines may round apart."""
         if self.count > 1:
@@ -93,8 +114,8 @@ class Workers:
 
 def launched(launch: Launch, device: str) -> Workers:
     """Join a launch at MASTER_ADDR, by NCCL on a GPU, else gloo; raises `UsageError`."""
+    on_gpu = device.startswith("cuda")
     if not dist.is_initialized():
-        on_gpu = device.startswith("cuda")
         if on_gpu:
             torch.cuda.set_device(device)
         backend = "nccl" if on_gpu else "gloo"
@@ -104,7 +125,8 @@ def launched(launch: Launch, device: str) -> Workers:
         except ValueError as error:
             raise UsageError(f"the processes cannot meet: {error}") from error
         atexit.register(dist.destroy_process_group)
-    return Workers(launch.rank, launch.count, device)
+    on_cpu = dist.new_group(backend="gloo", timeout=LONGEST_WAIT) if on_gpu else None
+    return Workers(launch.rank, launch.count, device, on_cpu)
 
 
 def decided(wish: bool) -> bool:

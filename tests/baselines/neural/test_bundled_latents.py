@@ -9,7 +9,7 @@ from baselines.neural.checkpoint.card import load_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.inference import to_images
-from baselines.neural.training.photographs import read_photograph
+from baselines.neural.training.photograph_files import read_photograph
 from benchmark.datasets.sample import open_sample
 
 # Without a hyper-latent: the receivers of diffusion, and PQ-MIM.

@@ -99,6 +99,7 @@ class StageAdversary:
     def __init__(self, gan: GanLoss, stage: Any, setup: Setup) -> None:
         self.gan, self._stage, self._setup = gan, stage, setup
         self._state: dict[str, Any] | None = None  # to be restored
+        self._seen = 0  # parts of the present batch
 
     def _make(self, make: Callable[[], nn.Module], **layout: Any) -> None:
         with torch.random.fork_rng():
@@ -137,17 +138,22 @@ class StageAdversary:
         factor: float,
         serving: Sequence[nn.Parameter] = (),
     ) -> dict[str, Tensor]:
-        """Do a step, averaged over processes; return the loss.
+        """Do a step with the last part of a batch, averaged over processes; return the loss.
 
         serving: parameters that are trained even if only other processes' parts reach them.
         """
+        parts = self._setup.recipe.accumulate
+        if not self._seen:
+            self._optimiser.zero_grad()
         for group in self._optimiser.param_groups:
             group["lr"] = self._stage.discriminator_learning_rate * factor
-        self._optimiser.zero_grad()
         real = self._network(originals, given)
         fake = self._network(images.detach().float(), given)
         loss = self.gan.discriminator_loss(real, fake)
-        loss.backward()  # type: ignore[no-untyped-call]
+        (loss / parts).backward()  # type: ignore[no-untyped-call]
+        self._seen = (self._seen + 1) % parts
+        if self._seen:
+            return {"discriminator": loss.detach()}
         for parameter in serving:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)

@@ -1,0 +1,181 @@
+"""Files of photographs: in folders and tar archives, their sizes, kept in an index, and decoding.
+
+A photograph in an archive is named ARCHIVE.tar:OFFSET:BYTES:NAME and read from there, so that
+archives (WebDataset's shards) are a source like folders: in any order, by any number of readers.
+"""
+
+import os
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+from zipfile import BadZipFile
+
+import numpy as np
+from PIL import Image
+
+from benchmark.codec import Int64Array, Pixels
+from benchmark.errors import UsageError
+from benchmark.system.atomic import replacing
+
+SUFFIXES = {".jpg", ".jpeg", ".png"}  # that every build of Pillow reads
+ARCHIVE = ".tar"
+MARK = f"{ARCHIVE}:"  # behind an archive's path in the name of what it holds
+MOST_READERS = 16  # threads
+INDEXED_AT_ONCE = 1 << 12
+LARGEST_SCALE = 8  # that libjpeg decodes to
+
+Read = TypeVar("Read")
+
+
+def photograph_paths(places: Iterable[Path]) -> list[str]:
+    """Return photographs, and those below folders sorted by path; raises `UsageError` for none."""
+    paths: list[str] = []  # a million take a fifth of the memory of as many `Path`
+    for place in places:
+        kinds = {*SUFFIXES, ARCHIVE}
+        below = [str(path) for path in place.rglob("*") if path.suffix.lower() in kinds]
+        if not below and place.is_file():
+            below = [str(place)]
+        listed = len(paths)
+        for path in sorted(below, key=lambda path: Path(path).parts):
+            paths += _members(path) if path.lower().endswith(ARCHIVE) else [path]
+        if len(paths) == listed:
+            raise UsageError(f"{place} holds no photographs ({', '.join(sorted(SUFFIXES))}).")
+    return paths
+
+
+def _members(archive: str) -> tuple[str, ...]:
+    return _listed(archive, os.stat(archive).st_mtime_ns)
+
+
+@cache
+def _listed(archive: str, _changed: int) -> tuple[str, ...]:
+    try:
+        with tarfile.open(archive, "r:") as file:
+            return tuple(
+                f"{archive}:{member.offset_data}:{member.size}:{member.name}"
+                for member in file
+                if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES
+            )
+    except (OSError, tarfile.TarError) as error:
+        raise UsageError(f"{archive} cannot be read as an uncompressed archive: {error}") from error
+
+
+def _place(path: str) -> tuple[str, int, int]:
+    """Return the file that holds a photograph, its first byte there and its size; 0 for all."""
+    archive, mark, member = path.partition(MARK)
+    if not mark or os.path.exists(path):
+        return path, 0, 0
+    start, size, _ = member.split(":", 2)
+    return f"{archive}{ARCHIVE}", int(start), int(size)
+
+
+def read_photograph(path: str | Path, scale: int = 1) -> Pixels:
+    """Decode as RGB; raises `UsageError` for a file that is no picture.
+
+    scale: 2, 4 or 8 lets libjpeg decode a JPEG file at about a half, a fourth or an eighth of its
+    sides, some times as fast; other files have all their pixels.
+    """
+
+    def decoded(image: Image.Image) -> Pixels:
+        if scale > 1:
+            image.draft("RGB", (image.width // scale, image.height // scale))
+        return np.array(image.convert("RGB"))
+
+    return _read(path, decoded)
+
+
+def _read_sides(path: str) -> tuple[int, int]:
+    return _read(path, lambda image: (image.height, image.width))
+
+
+def _read(path: str | Path, read: Callable[[Image.Image], Read]) -> Read:
+    try:
+        file, start, size = _place(str(path))
+        source: str | BytesIO = file
+        if size:
+            with open(file, "rb") as archive:
+                archive.seek(start)
+                source = BytesIO(archive.read(size))
+        with Image.open(source) as image:
+            return read(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UsageError(f"{path} cannot be read as a photograph: {error}.") from error
+
+
+def read_each(read: Callable[[str], Read], paths: Sequence[str], at_once: int) -> Iterator[Read]:
+    """Read in order, some at a time in threads: waiting for a disk takes longer than decoding."""
+    for start in range(0, len(paths), at_once):
+        yield from readers().map(read, paths[start : start + at_once])
+
+
+@cache
+def readers() -> ThreadPoolExecutor:
+    """Return the threads that read photographs."""
+    return ThreadPoolExecutor(min(MOST_READERS, os.cpu_count() or 1))
+
+
+def sides_of(paths: Sequence[str], index: Path | None = None) -> Int64Array:
+    """Return height and width of each photograph, (n, 2), from its header; raises `UsageError`.
+
+    index: file that keeps them, with sizes and times of the photographs' files: those that are new
+    or have changed are read. One that is absent or damaged is made.
+    """
+    marks = _marks(paths)
+    sides, stale = np.zeros_like(marks), np.ones(len(paths), bool)
+    if index is not None and (kept := _load(index)) is not None:
+        rows_of = {name: row for row, name in enumerate(kept.names)}
+        rows = np.array([rows_of.get(path, -1) for path in paths])
+        sides = np.where(rows[:, None] >= 0, kept.sides[rows], 0)
+        stale = (rows < 0) | (kept.marks[rows] != marks).any(1)
+    missing = np.flatnonzero(stale)
+    if len(missing):
+        sides[missing] = list(
+            read_each(_read_sides, [paths[at] for at in missing], INDEXED_AT_ONCE)
+        )
+        if index is not None:
+            names = np.frombuffer("\0".join(paths).encode(), np.uint8)
+            with replacing(index) as draft, draft.open("wb") as file:
+                np.savez(file, names=names, sides=sides, marks=marks)
+    return sides
+
+
+def _marks(paths: Sequence[str]) -> Int64Array:
+    """Return size and time of change of each photograph's file, (n, 2); of an archive, its own."""
+    archives: dict[str, tuple[int, int]] = {}
+    marks = np.zeros((len(paths), 2), np.int64)
+    for at, path in enumerate(paths):
+        file, _, size = _place(path)
+        if file not in archives:
+            try:
+                status = os.stat(file)
+            except OSError as error:
+                why = f"{path} cannot be read as a photograph: {error.strerror}."
+                raise UsageError(why) from error
+            marks[at] = status.st_size, status.st_mtime_ns
+            if size:
+                archives[file] = status.st_size, status.st_mtime_ns
+        else:
+            marks[at] = archives[file]
+    return marks
+
+
+class _Index(NamedTuple):
+    names: list[str]
+    sides: Int64Array  # (n, 2)
+    marks: Int64Array  # (n, 2)
+
+
+def _load(index: Path) -> _Index | None:
+    """Return an index from its file, None for one that is absent or damaged."""
+    try:
+        with np.load(index, allow_pickle=False) as file:
+            names = file["names"].tobytes().decode().split("\0")
+            kept = _Index(names, file["sides"], file["marks"])
+    except (OSError, ValueError, LookupError, EOFError, BadZipFile):
+        return None
+    shapes = {(array.shape, array.dtype.kind) for array in kept[1:]}
+    return kept if shapes == {((len(names), 2), "i")} else None
