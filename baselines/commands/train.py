@@ -46,12 +46,20 @@ Half = Annotated[bool, opt(MANNER, "Round the exported weights to float16.")]
 Quantised = Annotated[
     bool, opt(MANNER, "Export weights of ours, HiFiC and PQ-MIM as integers of 3 to 8 bits.")
 ]
+Precision = Annotated[
+    str | None,
+    opt(
+        TRAINED,
+        "bfloat16, tf32 or float32, in place of the recipe's; not of its stages in float32.",
+    ),
+]
 Quiet = Annotated[bool, opt(MANNER, "Show no progress on standard error.")]
 
 OURS = "ours"
 SAVED = "what is saved stays; the same command resumes from there"
 # Options that do not decide what is learned, and are in no card
 BESIDE = {"out", "max_minutes", "validation", "export_now", "half", "quantised", "quiet", "device"}
+BESIDE |= {"save_minutes", "milestone_steps", "log", "check"}
 BESIDE |= {"weights_dir", "variants", "dataset", "metrics", "jobs"}
 BETA = 3.84  # of an ablation
 METRICS = "psnr,lpips,lpips_squeeze"
@@ -93,6 +101,28 @@ def train(
         Path | None, opt(ORIGIN, "Checkpoint of the same network to begin with.")
     ] = None,
     validation: ValidationName = None,
+    precision: Precision = None,
+    accumulate: Annotated[
+        int | None,
+        opt(TRAINED, "Compute gradients in so many parts of a batch, for less memory.", min=1),
+    ] = None,
+    check: Annotated[
+        bool,
+        opt(MANNER, "Train nothing; print memory and time of each stage, on a GPU or without."),
+    ] = False,
+    save_minutes: Annotated[
+        float | None,
+        opt(
+            MANNER, "Save so often; default: by cost, 1 % of the time, at most each minute.", min=0
+        ),
+    ] = None,
+    milestone_steps: Annotated[
+        int, opt(MANNER, "Keep a state for good every so many steps; 0: none.", min=0)
+    ] = 0,
+    log: Annotated[
+        list[str] | None,
+        opt(MANNER, "csv, tensorboard or FILE.py:FUNCTION gets each report (repeatable)."),
+    ] = None,
     export_now: Annotated[
         bool, opt(MANNER, "Train nothing; export the checkpoint of what is trained so far.")
     ] = False,
@@ -127,10 +157,14 @@ def train(
             raise UsageError("--suite says itself which models it trains: leave those out")
         else:
             runs = training.suite(suite, load_recipe(recipe), out, learning_rate, members)
+        runs = training.in_manner(runs, precision, accumulate)
         command = command_line(context, BESIDE)
         session = training.open_session(command, data, validation, request.device, max_minutes)
         session = replace(session, half=half, quantised=quantised, deterministic=deterministic)
-        if export_now:
+        session = training.logged(session, log or (), save_minutes, milestone_steps)
+        if check:
+            training.check_runs(runs, request.device)
+        elif export_now:
             training.export_runs(runs, session)
         else:
             training.train_all(runs, session, quiet)

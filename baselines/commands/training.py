@@ -10,26 +10,34 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING, Any, get_args
 
 import typer
 
 import benchmark
 from baselines.commands.progress import show_training
+from baselines.commands.training_logs import log_of, require_logs
 from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.training import photograph_files, photographs
 from baselines.neural.training import session as sessions
-from baselines.neural.training.objective import precision_of
+from baselines.neural.training.loop import Saving
+from baselines.neural.training.objective import Precision, precision_of
 from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe
-from baselines.neural.training.run import Subject
+from baselines.neural.training.run import Subject, device_of, shared
 from baselines.neural.training.run_folder import JOURNAL
 from baselines.neural.training.session import TrainingRun, TrainingSession, export, leads
-from baselines.neural.training.workers import decided
+from baselines.neural.training.workers import Launch, Workers, decided, launched
 from benchmark.commands.output import duration
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import DATASETS
 from benchmark.system.settings import use_device
 
+if TYPE_CHECKING:
+    from baselines.neural.training.trial import StageTrial
+
 OURS = "ours"
+PRECISIONS = get_args(Precision)
+ASSUMED_FLOPS = 30e12  # of a data-centre GPU in these networks, where nothing is measured
 SUITES = ("matched", "field", "generative")
 
 
@@ -156,6 +164,71 @@ def _pair(text: str) -> tuple[int, int]:
     if min(n, m) < 1:
         raise UsageError(f"--widths {text!r} is not of the form N,M: 48,172")
     return n, m
+
+
+def in_manner(
+    runs: Sequence[TrainingRun], precision: str | None, accumulate: int | None
+) -> Sequence[TrainingRun]:
+    """Return the runs in a precision, and in parts of a batch, in place of their recipes'."""
+    own: dict[str, Any] = {}
+    if precision is not None:
+        if precision not in PRECISIONS:
+            raise UnknownName("precision", precision, PRECISIONS)
+        own = {"autocast": precision == "bfloat16", "tf32": precision == "tf32"}
+    if accumulate is not None:
+        own["accumulate"] = accumulate
+    try:
+        return [replace(run, recipe=replace(run.recipe, **own)) for run in runs]
+    except ValueError as error:
+        raise UsageError(f"--accumulate {accumulate}: {error}") from error
+
+
+def logged(
+    session: TrainingSession, logs: Sequence[str], save_minutes: float | None, milestone_steps: int
+) -> TrainingSession:
+    """Return the session with logs and the times of saves; raises `UsageError` for unknown logs."""
+    require_logs(logs)
+    saving = Saving(save_minutes, milestone_steps)
+    return replace(session, saving=saving, log=partial(log_of, logs) if logs else None)
+
+
+def check_runs(runs: Sequence[TrainingRun], device: str) -> None:
+    """Print memory, speed and time of each stage of the runs, with nothing written."""
+    from baselines.neural.training.trial import trials
+
+    launch = Launch.current()
+    chosen = device_of(device, launch)
+    fake = chosen == "cpu" and device != "cpu"
+    for run in runs:
+        recipe = shared(run.recipe, chosen, launch)
+        for stage in recipe.stages:
+            stage.find_resources()
+        workers = Workers(0, recipe.processes) if launch is None else launched(launch, chosen)
+        if launch is None and not fake:
+            recipe, workers = replace(recipe, processes=1), Workers()
+        hours = 0.0
+        tried = trials(run.subject, recipe, "fake" if fake else chosen, workers)
+        for number, trial in enumerate(tried, start=1):
+            _say(f"{run.name}, stage {number}, {trial.kind}: {_cost(trial, workers.count)}")
+            hours += _hours(trial)
+        if not fake:
+            _say(f"{run.name}: {duration(3600 * hours)}, without reports and validations")
+
+
+def _hours(stage: "StageTrial") -> float:
+    return stage.steps * (stage.seconds or 0.0) / 3600
+
+
+def _cost(stage: "StageTrial", count: int) -> str:
+    """Return what a stage takes of each of `count` processes, in words."""
+    memory = f"{stage.memory_bytes / 1e9:.1f} GB of tensors"
+    work = f"{stage.macs / 1e12:.3g}e12 multiply-accumulates a step"
+    if stage.seconds is None:
+        total = 2 * stage.macs * stage.steps * count / 3600 / ASSUMED_FLOPS
+        speed = f"about {total:.3g} GPU hours at {ASSUMED_FLOPS / 1e12:g}e12 operations/s"
+    else:
+        speed = f"{1 / stage.seconds:.3g} steps/s, {_hours(stage) * count:.3g} GPU hours"
+    return f"{stage.steps} steps, {memory}, {work}, {speed}"
 
 
 def train_all(runs: Sequence[TrainingRun], session: TrainingSession, quiet: bool) -> None:

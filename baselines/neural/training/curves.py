@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from baselines.neural.training.run_folder import JOURNAL, Journal, step_of
 from benchmark.system.atomic import write_files
 
-LOSSES, VALIDATION = "losses.parquet", "validation.parquet"
+LOSSES, VALIDATION, CSV = "losses.parquet", "validation.parquet", "losses.csv"
 INTEGER, REAL = pa.int64(), pa.float64()
 # Columns: name, type, unit, meaning.
 POSITION = (
@@ -68,6 +68,16 @@ def curves(
     known = (*POSITION, *REPORTED)
     more = [(name, REAL, "", "") for name in sorted(others - {name for name, *_ in known})]
     return _table(losses, (*known, *more)), _table(validation, (*POSITION, *VALIDATED))
+
+
+def write_csv(run: Path, stages: Sequence[tuple[int, int]]) -> None:
+    """Write the journal of a run's folder as `losses.csv`; raises `StoreError`."""
+    from pyarrow import csv
+
+    losses, _ = curves(Journal(run / JOURNAL).entries(), stages)
+    sink = pa.BufferOutputStream()
+    csv.write_csv(losses, sink)
+    write_files(run, {CSV: sink.getvalue().to_pybytes()}, what="loss curves")
 
 
 def write_curves(run: Path, stages: Sequence[tuple[int, int]]) -> None:

@@ -47,7 +47,7 @@ class GradientAverage:
             return
         self._left = [len(bucket) for bucket in self._buckets]
         handles = [
-            parameter.register_post_accumulate_grad_hook(self._hook(number))
+            parameter.register_post_accumulate_grad_hook(self._hook(number))  # type: ignore[no-untyped-call]
             for number, bucket in enumerate(self._buckets)
             for parameter in bucket
         ]
@@ -61,7 +61,7 @@ class GradientAverage:
         for begun in self._begun:
             begun.work.wait()  # on a GPU, its queue waits and this process does not
             begun.flat.div_(self._count)
-            parts = begun.flat.split([gradient.numel() for gradient in begun.gradients])
+            parts = torch.split(begun.flat, [gradient.numel() for gradient in begun.gradients])
             for gradient, part in zip(begun.gradients, parts, strict=True):
                 gradient.copy_(part.view_as(gradient))
         self._begun = []

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from baselines.neural.inference import keep_freed_memory
 from baselines.neural.network import Network
-from baselines.neural.training.gradients import GradientAverage
 from baselines.neural.training.objective import (
     Batch,
     Setup,
     StageObjective,
+    StepGuard,
     kernels_of,
     load_optimiser,
 )
@@ -59,15 +59,20 @@ class Learner:
         photographs: Photographs,
         workers: Workers,
         folder: Path | None = None,
+        guard: StepGuard | None = None,
     ) -> None:
-        """Begin the stage of that index; folder: of the run, where objectives keep files."""
+        """Begin the stage of that index.
+
+        folder: of the run, where objectives keep files. guard: in place of one of its own.
+        """
         keep_freed_memory()
         self.network, self.stage = network, recipe.stages[index]
         self.step = 0
         self._skipped: Tensor | int = 0
         self._recipe, self._index, self._workers = recipe, index, workers
         device = next(network.parameters()).device
-        setup = Setup(recipe, index, device, workers, photographs=photographs, folder=folder)
+        kept = {"photographs": photographs, "folder": folder}
+        setup = Setup(recipe, index, device, workers, guard or StepGuard(), **kept)  # type: ignore[arg-type]
         self.precision = setup.precision_name
         self.objective: StageObjective = objective_class(self.stage.kind)(self.stage, setup)
         parts = network.freezable()
@@ -95,7 +100,7 @@ class Learner:
         self._auxiliary_optimiser = (
             self._guard.adam(self._auxiliary, rate) if self._auxiliary else None
         )
-        self._gradients = GradientAverage(self._parameters, workers.count)
+        self._gradients = workers.averages(self._parameters)
         self._part = self.stage.batch // workers.count
         drawing = Drawing.of_stage(photographs, self.stage, recipe.seed)
         self._crops = CropStream(drawing, self._numbers, self.stage.steps, device)
@@ -104,6 +109,10 @@ class Learner:
             named = network.named_parameters()
             self._mean = {k: v.detach().clone() for k, v in named if v.requires_grad}
         self._forward: Any = _compiled(network) if recipe.compiled else network
+
+    def draw_ahead(self, steps: int) -> None:
+        """Wait until the crops of the first steps are drawn."""
+        self._crops.draw_ahead(steps)
 
     @property
     def skipped(self) -> int:

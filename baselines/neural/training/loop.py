@@ -55,6 +55,7 @@ class Saving(NamedTuple):
     milestone_steps: int = 0  # every so many steps a state is kept for good; 0: none
 
 
+BY_COST = Saving()
 Log = Callable[[Mapping[str, Any]], None]  # takes an entry of the journal
 
 
@@ -71,7 +72,7 @@ class TrainingRequest(NamedTuple):
     deadline: float | None  # on the clock of `monotonic`, the same in all processes
     deterministic: bool = False  # kernels that give the same bits in every call, or none
     start: Callable[[Network], None] | None = None  # sets weights, in place of start values
-    saving: Saving = Saving()
+    saving: Saving = BY_COST
     log: Callable[[], Log] | None = None  # called in the process that reports
 
 

@@ -172,7 +172,7 @@ class _Index(NamedTuple):
 def _load(index: Path) -> _Index | None:
     """Return an index from its file, None for one that is absent or damaged."""
     try:
-        with np.load(index, allow_pickle=False) as file:
+        with index.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             names = file["names"].tobytes().decode().split("\0")
             kept = _Index(names, file["sides"], file["marks"])
     except (OSError, ValueError, LookupError, EOFError, BadZipFile):

@@ -79,14 +79,20 @@ def load_photographs(
     memory_bytes: int = MEMORY_BYTES,
     processes: int = 1,
     without: Container[str] = (),
-    index: Path | None = None,
 ) -> Photographs:
-    """Index the photographs of `photograph_paths`, and decode them if they fit.
+    """Return the photographs of `photograph_paths`, but some; see `open_photographs`."""
+    paths = [path for path in photograph_paths(places) if path not in without]
+    return open_photographs(paths, memory_bytes, processes)
+
+
+def open_photographs(
+    paths: list[str], memory_bytes: int, processes: int = 1, index: Path | None = None
+) -> Photographs:
+    """Index photographs by their paths, and decode them if they fit.
 
     memory_bytes: of decoded pixels, shared by as many `processes`. index: see `sides_of`. Raises
     `UsageError`.
     """
-    paths = [path for path in photograph_paths(places) if path not in without]
     sides = sides_of(paths, index)
     pixels = int(sides.prod(1).sum())
     if 3 * pixels > memory_bytes:
@@ -223,11 +229,20 @@ class CropStream:
             crop.result()
         return crops.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
 
+    def draw_ahead(self, steps: int) -> None:
+        """Wait until the crops of the first steps are drawn; raises what drawing them raises."""
+        for step in range(steps):
+            self._ahead[step] = self._begin(step)
+            for crop in self._ahead[step][1]:
+                crop.result()
+
     def _begin(self, step: int) -> tuple[Tensor, list[Future[None]]]:
         side, numbers = self._drawing.side_px, self._numbers(step)
-        crops = torch.empty(len(numbers), side, side, 3, dtype=torch.uint8)
-        crops = crops.pin_memory() if self._pinned else crops
-        array = crops.numpy()
+        array = np.empty((len(numbers), side, side, 3), np.uint8)
+        crops = torch.from_numpy(array)
+        if self._pinned:
+            crops = crops.pin_memory()
+            array = crops.numpy()
 
         def draw(place: int) -> None:
             array[place] = self._drawing.crop(numbers[place])

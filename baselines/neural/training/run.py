@@ -1,6 +1,6 @@
 """A training run: a network, a recipe and photographs in a folder, begun or resumed."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,9 +13,10 @@ from baselines.neural.architecture import Architecture, load_architecture
 from baselines.neural.checkpoint.card import verified_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.network import Network
-from baselines.neural.training.loop import TrainingRequest, run_request
+from baselines.neural.training.loop import BY_COST, Log, Saving, TrainingRequest, run_request
 from baselines.neural.training.losses.rate_distortion import BLOCK
-from baselines.neural.training.photographs import MEMORY_BYTES, load_photographs
+from baselines.neural.training.photograph_files import photograph_paths
+from baselines.neural.training.photographs import MEMORY_BYTES, open_photographs
 from baselines.neural.training.recipe import Recipe, recipe_from
 from baselines.neural.training.workers import Launch, in_processes, launched
 from benchmark.codec import Pixels
@@ -83,9 +84,14 @@ class RunRecord:
     photographs: int
 
     def covers(self, later: "RunRecord") -> bool:
-        """Return whether `later` is this run, but for stages added behind those it has."""
-        stages = later.recipe.stages[: len(self.recipe.stages)]
-        return self == replace(later, recipe=replace(later.recipe, stages=stages))
+        """Return whether `later` is this run, but for stages added behind those it has.
+
+        It may go on in another precision, or in other parts of a batch.
+        """
+        own = self.recipe
+        stages = later.recipe.stages[: len(own.stages)]
+        manner = {name: getattr(own, name) for name in ("autocast", "tf32", "accumulate")}
+        return self == replace(later, recipe=replace(later.recipe, stages=stages, **manner))
 
 
 def train(
@@ -100,38 +106,32 @@ def train(
     deadline: float | None = None,
     memory_bytes: int = MEMORY_BYTES,
     deterministic: bool = False,
+    saving: Saving = BY_COST,
+    log: Callable[[], Log] | None = None,
 ) -> None:
     """Begin the run in the folder `run`, or resume it. Under torchrun, every process calls this.
 
     validation: photographs, uint8 (height, width, 3). held_out: paths in `data` that are not
     trained on. deadline: on the clock of `monotonic`. memory_bytes: of decoded photographs, on this
-    machine. Raises `UsageError` for a run of something else, folders without photographs and an
-    operation without a deterministic kernel, `Unavailable` for a missing device.
+    machine. log: makes what reports are passed to as well, in the process that reports. Raises
+    `UsageError` for a run of something else, folders without photographs and an operation without a
+    deterministic kernel, `Unavailable` for a missing device.
     """
     launch = Launch.current()
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"No device {device!r}: it is auto, cpu or cuda.")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise Unavailable("torch cannot use a GPU here: leave --device cuda out.")
-    chosen = "cuda" if launch is None else f"cuda:{launch.local_rank}"
-    if device == "cpu" or not torch.cuda.is_available():
-        chosen = "cpu"
+    chosen = device_of(device, launch)
     if any(min(pixels.shape[:2]) < BLOCK for pixels in validation):
         raise UsageError(f"A photograph to validate with is smaller than {BLOCK} pixels.")
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{run} cannot be a run's folder: {error}.") from error
-    if launch is not None or chosen != "cpu":
-        try:
-            recipe = replace(recipe, processes=1 if launch is None else launch.count)
-        except ValueError as error:
-            raise UsageError(f"{recipe.name} cannot be trained so: {error}.") from error
+    recipe = shared(recipe, chosen, launch)
     memory, count = memory_bytes, recipe.processes
     if launch is not None:  # every process holds photographs of its own
         memory, count = memory_bytes // launch.local_count, 1
-    photographs = load_photographs(data, memory, count, held_out, run / INDEX)
-    _begin(run, RunRecord(subject, recipe, len(photographs)), launch is None or launch.rank == 0)
+    paths = [path for path in photograph_paths(data) if path not in held_out]
+    _begin(run, RunRecord(subject, recipe, len(paths)), launch is None or launch.rank == 0)
+    photographs = open_photographs(paths, memory, count, run / INDEX)
     architecture, config = subject.load(recipe.sizes)
     request = TrainingRequest(
         recipe,
@@ -144,11 +144,34 @@ def train(
         deadline,
         deterministic,
         None if subject.start is None else subject.start.load,
+        saving,
+        log,
     )
     if launch is None:
         in_processes(recipe.processes, run_request, request)
     else:
         run_request(launched(launch, chosen), request)
+
+
+def device_of(asked: str, launch: Launch | None) -> str:
+    """Return the device of this process: "cpu", "cuda" or "cuda:1"; raises `UsageError`."""
+    if asked not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"No device {asked!r}: it is auto, cpu or cuda.")
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise Unavailable("torch cannot use a GPU here: leave --device cuda out.")
+    if asked == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    return "cuda" if launch is None else f"cuda:{launch.local_rank}"
+
+
+def shared(recipe: Recipe, device: str, launch: Launch | None) -> Recipe:
+    """Return the recipe for as many processes as there are; raises `UsageError`."""
+    if launch is None and device == "cpu":
+        return recipe
+    try:
+        return replace(recipe, processes=1 if launch is None else launch.count)
+    except ValueError as error:
+        raise UsageError(f"{recipe.name} cannot be trained so: {error}.") from error
 
 
 def read_record(run: Path) -> RunRecord:

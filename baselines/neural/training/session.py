@@ -2,10 +2,11 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -15,6 +16,7 @@ import torch
 from baselines.neural.checkpoint.card import UNKNOWN, Card
 from baselines.neural.checkpoint.checkpoint import make_checkpoint
 from baselines.neural.training.curves import write_curves
+from baselines.neural.training.loop import BY_COST, Log, Saving
 from baselines.neural.training.objective import ValidationPoint
 from baselines.neural.training.recipe import Recipe, Stage
 from baselines.neural.training.run import RunRecord, Subject, read_record, train
@@ -62,6 +64,8 @@ class TrainingSession:
     half: bool = False  # round weights to float16 when they become a checkpoint
     quantised: bool = False  # write the weights that tolerate it as integers of few bits
     deterministic: bool = False  # train with deterministic kernels alone
+    saving: Saving = BY_COST
+    log: Callable[[Path, Sequence[tuple[int, int]]], Log] | None = None  # of a run with its stages
 
     @property
     def is_over(self) -> bool:
@@ -97,7 +101,7 @@ def is_complete(run: TrainingRun) -> bool:
     try:
         card = msgspec.json.decode(run.target.with_suffix(".json").read_bytes())
         begun = read_record(run.folder)
-        recipe = replace(run.recipe, processes=begun.recipe.processes)  # differs between devices
+        recipe = replace(run.recipe, processes=begun.recipe.processes)  # as the device has it
         same = begun == RunRecord(run.subject, recipe, begun.photographs)
         earlier = 0 if run.subject.start is None else run.subject.start.steps
         return bool(same and card["steps"] == earlier + run.steps and run.target.exists())
@@ -132,6 +136,7 @@ def resume(
 def _train(
     run: TrainingRun, session: TrainingSession, progress: AbstractContextManager[None]
 ) -> Ended:
+    log = None if session.log is None else partial(session.log, run.folder, run.stages)
     with passed_on() as interrupted:
         try:
             with progress:
@@ -145,6 +150,8 @@ def _train(
                     device=session.device,
                     deadline=session.deadline,
                     deterministic=session.deterministic,
+                    saving=session.saving,
+                    log=log,
                 )
         except KeyboardInterrupt:
             return Ended.INTERRUPTED  # before the first step: nothing has changed
@@ -230,7 +237,7 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
     network = architecture.build(config)
     with restoring(run.folder):
         index, step = range(len(recipe.stages))[state["index"]], int(state["step"])
-        network.load_state_dict(state["network"])
+        network.load_state_dict({**state["network"], **state.get("mean", {})})
     steps, by_side = recipe.steps_before(index) + step, recipe.crops_by_side(index, step)
     crops, caveat = by_side.total(), recipe.caveat
     whole = f"{crops} crops: " if len(by_side) > 1 else ""
@@ -248,6 +255,7 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
     for entry in Journal(run.folder / JOURNAL).entries():
         if "validation" in entry and step_of(entry) <= (index, step):
             measured |= estimates(ValidationPoint(**point) for point in entry["validation"])
+    optimisers = dict.fromkeys(stage.optimiser for stage in recipe.stages[: index + 1])
     card = Card(
         architecture=subject.architecture,
         config=config,
@@ -259,7 +267,7 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
         measured=measured,
         precision_steps=state["precision_steps"],
         deterministic_steps=state.get("deterministic_steps", 0),
-        optimiser=", ".join(dict.fromkeys(stage.optimiser for stage in recipe.stages[: index + 1])),
+        optimiser=", ".join(optimisers) + (f", mean of weights, {recipe.ema:g}" * (recipe.ema > 0)),
         seed=recipe.seed,
         device=state.get("device", UNKNOWN),
         caveat=caveat,

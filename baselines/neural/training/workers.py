@@ -10,7 +10,7 @@ import atexit
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
+from baselines.neural.training.gradients import GradientAverage
 from benchmark.errors import BenchError, Unavailable, UsageError
 
 LONGEST_WAIT = timedelta(hours=2)  # of the others while the first validates or saves
@@ -81,6 +82,10 @@ class Workers:
             gradient.copy_(part.view_as(gradient))
         return parts[-1]
 
+    def averages(self, parameters: Sequence[nn.Parameter]) -> GradientAverage:
+        """Return what averages the gradients of these parameters while they are computed."""
+        return GradientAverage(parameters, self.count)
+
     def mean(self, number: Tensor) -> Tensor:
         """Return the mean over the processes of a number of each."""
         return self.average([], number.detach().float().reshape(1))[0]
@@ -89,7 +94,7 @@ class Workers:
         """Begin to ask all processes; return a function that returns whether any of them wishes."""
         if self.count == 1:
             return lambda: wish
-        wishes = np.float32([wish])
+        wishes = np.array([wish], np.float32)
         shared = torch.from_numpy(wishes)
         work = dist.all_reduce(shared, group=self._on_cpu, async_op=True)
 

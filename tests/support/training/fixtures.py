@@ -121,7 +121,8 @@ class Toy(Network):
     def forward(self, images: Tensor, controls: ToyControls, *, noisy: bool = True) -> Estimate:
         mixed = self.mix(images)
         bits = mixed.square().sum((1, 2, 3)) * self.rate.square() * (1 + controls.rate.levels)
-        return Estimate(mixed, bits, torch.zeros_like(bits))
+        rounded = bits.detach() if self.counts_rounded else None
+        return Estimate(mixed, bits, torch.zeros_like(bits), rounded_bits=rounded)
 
 
 class Poisoned(Toy):

@@ -5,11 +5,18 @@ import sys
 from dataclasses import asdict
 
 import pytest
+import torch
 
 from baselines.neural.training import __main__ as command
 from baselines.neural.training.run import Subject, train
-from baselines.neural.training.run_folder import load_state
-from benchmark.errors import UsageError
+from baselines.neural.training.run_folder import (
+    PREVIOUS,
+    STATE,
+    StateWriter,
+    load_state,
+    save_state,
+)
+from benchmark.errors import BenchError, UsageError
 from support.training.fixtures import (
     CPU,
     STAGE,
@@ -98,3 +105,42 @@ def test_the_command_trains(tmp_path, data, monkeypatch):
     assert command.main() == 0
     assert load_state(tmp_path / "run", CPU)["step"] == 3
     assert len(of_journal(tmp_path / "run", "validation_loss")) == 1
+
+
+def test_a_copy_of_a_state_is_written_and_the_last_two_and_milestones_are_kept(tmp_path):
+    writer = StateWriter(tmp_path)
+    weights = torch.zeros(1000)
+    for step in range(1, 5):
+        weights.fill_(step)
+        writer.begin({"step": step, "parts": [weights, (weights,)]}, step if step == 2 else None)
+        weights.fill_(-1)
+    writer.finish()
+    found = {name: load_state(tmp_path, CPU, name) for name in (STATE, PREVIOUS, "state-2.pt")}
+    assert [one["step"] for one in found.values()] == [4, 3, 2]
+    for one in found.values():
+        assert torch.equal(one["parts"][0], torch.full((1000,), float(one["step"])))
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_without_the_last_state_the_one_before_serves(tmp_path):
+    for step in (1, 2):
+        save_state(tmp_path, {"step": step})
+    (tmp_path / STATE).write_bytes(b"cut")
+    with pytest.raises(UsageError, match=f"remove it to resume from {PREVIOUS}"):
+        load_state(tmp_path, CPU)
+    (tmp_path / STATE).unlink()
+    assert load_state(tmp_path, CPU)["step"] == 1
+
+
+def test_a_state_that_cannot_be_written_is_one_sentence(tmp_path):
+    writer = StateWriter(tmp_path / "gone")
+    (tmp_path / "gone").write_text("a file in the folder's place")
+    writer.begin({"step": 1})
+    with pytest.raises(BenchError, match=r"cannot be written.*; the one before is kept"):
+        writer.finish()
+
+
+def test_drafts_of_a_killed_writer_are_removed(tmp_path):
+    (tmp_path / ".0123.part").write_bytes(b"half")
+    StateWriter(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,8 +1,12 @@
 """Photographs from disk: the same crops in bounded memory, drawn ahead, in any number."""
 
+import io
+import os
 import pickle
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -10,13 +14,19 @@ import torch
 from PIL import Image
 
 from baselines.commands.training import open_session
-from baselines.neural.training import photographs
+from baselines.neural.training import photograph_files, photographs
+from baselines.neural.training.photograph_files import (
+    photograph_paths,
+    read_photograph,
+    readers,
+    sides_of,
+)
 from baselines.neural.training.photographs import (
     CropStream,
+    Drawing,
     draw_crops,
     held_out,
     load_photographs,
-    photograph_paths,
     validation_pictures,
 )
 from benchmark.errors import UsageError
@@ -104,7 +114,7 @@ def test_a_photograph_that_is_damaged_is_named_when_a_crop_needs_it(many, tmp_pa
     content = (many / "000.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
     streamed = load_photographs([tmp_path], 0)
-    stream = CropStream(lambda step: draw_crops(streamed, 24, [step], 1), 3, CPU)
+    stream = CropStream(Drawing(streamed, 24, 1), lambda step: [step], 3, CPU)
     with pytest.raises(UsageError, match=r"cut\.png cannot be read as a photograph"):
         stream.take(0)
 
@@ -112,14 +122,29 @@ def test_a_photograph_that_is_damaged_is_named_when_a_crop_needs_it(many, tmp_pa
 def test_crops_are_drawn_ahead_each_step_once_and_none_behind_the_last():
     drawn = []
 
-    def draw(step):
-        drawn.append(step)
-        return torch.full((1,), step)
+    class Numbered(Drawing):
+        def crop(self, number):
+            drawn.append(number)
+            return np.full((1, 1, 3), number, np.uint8)
 
-    stream = CropStream(draw, 8, CPU)
-    assert int(stream.take(2)) == 2, "as after a resume"
-    assert [int(stream.take(step)) for step in range(3, 8)] == [3, 4, 5, 6, 7]
-    assert sorted(drawn) == [2, 3, 4, 5, 6, 7]
+    stream = CropStream(Numbered(None, 1, 0), lambda step: range(3 * step, 3 * step + 3), 8, CPU)
+    taken = [stream.take(step)[:, 0, 0, 0].tolist() for step in range(2, 8)]  # as after a resume
+    assert taken == [[3 * step, 3 * step + 1, 3 * step + 2] for step in range(2, 8)]
+    assert sorted(drawn) == list(range(6, 24))
+
+
+def test_all_readers_draw_the_crops_of_few_steps():
+    """Each waits for the others: with a thread for a step, nobody would come."""
+    count = readers()._max_workers
+    together = Barrier(count)
+
+    class Waiting(Drawing):
+        def crop(self, number):
+            together.wait(60)
+            return np.zeros((1, 1, 3), np.uint8)
+
+    stream = CropStream(Waiting(None, 1, 0), lambda step: range(count), 1, CPU)
+    assert len(stream.take(0)) == count
 
 
 @pytest.fixture
@@ -169,3 +194,71 @@ def test_a_single_photograph_cannot_be_split(tmp_path):
     Image.new("RGB", (70, 66)).save(tmp_path / "a.png")
     with pytest.raises(UsageError, match="too few to hold another out of training"):
         open_session("", [str(tmp_path)], None, "cpu", 1)
+
+
+def test_an_index_is_read_in_place_of_headers_but_for_files_that_changed(
+    many, tmp_path, monkeypatch
+):
+    opened = []
+    read = photograph_files._read_sides
+    monkeypatch.setattr(
+        photograph_files, "_read_sides", lambda path: opened.append(Path(path).name) or read(path)
+    )
+    for number in range(3):
+        Image.fromarray(noise(40 + number, 50, number)).save(tmp_path / f"{number}.png")
+    index, paths = tmp_path / "index.npz", [str(tmp_path / f"{number}.png") for number in range(3)]
+    assert sides_of(paths, index).tolist() == [[40, 50], [41, 50], [42, 50]]
+    assert len(opened) == 3
+    assert sides_of(paths, index).tolist() == [[40, 50], [41, 50], [42, 50]]
+    assert len(opened) == 3, "the index knows them"
+    Image.fromarray(noise(90, 20, 9)).save(paths[1])
+    Image.fromarray(noise(30, 30, 9)).save(tmp_path / "a.png")
+    more = [str(tmp_path / "a.png"), *paths]
+    assert sides_of(more, index).tolist() == [[30, 30], [40, 50], [90, 20], [42, 50]]
+    assert opened[3:] == ["a.png", "1.png"]
+    index.write_bytes(index.read_bytes()[:100])
+    assert sides_of(paths, index).tolist() == [[40, 50], [90, 20], [42, 50]]
+
+
+def test_photographs_of_archives_are_those_of_their_files(many, tmp_path):
+    files = sorted(many.iterdir())
+    for shard in range(2):
+        with tarfile.open(tmp_path / f"{shard}.tar", "w") as archive:
+            for path in files[shard::2]:
+                archive.add(path, f"deep/{path.name}")
+                note = tarfile.TarInfo(f"deep/{path.stem}.txt")
+                note.size = 5
+                archive.addfile(note, io.BytesIO(b"words"))
+    packed = load_photographs([tmp_path], BUDGET_BYTES)
+    order = [*files[0::2], *files[1::2]]
+    loose = load_photographs(order, BUDGET_BYTES)
+    numbers = range(2 * MANY)
+    assert torch.equal(draw_crops(packed, 24, numbers, 3), draw_crops(loose, 24, numbers, 3))
+    assert {Path(path).name for path in held_out(packed.paths)} == {
+        Path(path).name for path in held_out(loose.paths)
+    }
+    (alone,) = {len(photograph_paths([tmp_path / "0.tar"]))}
+    assert alone == MANY // 2
+
+
+def test_an_archive_that_is_none_is_named(tmp_path):
+    (tmp_path / "bad.tar").write_bytes(os.urandom(2000))
+    with pytest.raises(UsageError, match=r"bad\.tar cannot be read as an uncompressed archive"):
+        photograph_paths([tmp_path])
+
+
+def test_jpeg_at_a_reduced_scale_gives_nearly_the_crops_of_whole_photographs(tmp_path):
+    smooth = Image.fromarray(noise(64, 48, 2)).resize((480, 640), Image.Resampling.BICUBIC)
+    smooth.save(tmp_path / "a.jpg", quality=95)
+    assert read_photograph(tmp_path / "a.jpg", 4).shape == (160, 120, 3)
+    streamed = load_photographs([tmp_path], 0)
+    whole = Drawing(streamed, 64, 1, reduced_share=1.0, largest_reduction=8.0)
+    scaled = whole._replace(scaled=True)
+    scales = []
+    decoded = streamed.decoded
+    streamed.decoded = lambda index, scale: scales.append(scale) or decoded(index, scale)
+    for number in range(12):
+        one, other = (d.crop(number).astype(int) for d in (whole, scaled))
+        assert np.abs(one - other).mean() < 4, "of 255; other places differ by some fifty"
+    assert {*scales[1::2]} >= {2, 4}
+    assert {*scales[0::2]} == {1}

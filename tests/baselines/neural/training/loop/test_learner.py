@@ -12,6 +12,7 @@ from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.objective import draw_levels, weight_of
 from baselines.neural.perceptual import Perceptual
 from baselines.neural.training import objective
+from baselines.neural.training.gradients import GradientAverage
 from baselines.neural.training.photographs import draw_crops
 from baselines.neural.training.workers import Workers
 from conftest import SHARED
@@ -83,9 +84,10 @@ class Costly(Toy):
     """As long as it sees noise."""
 
     def forward(self, images, controls, *, noisy=True):
+        assert noisy, "the decoder runs once"
         found = super().forward(images, controls, noisy=noisy)
-        bits = torch.full_like(found.y_bits, (2.0 if noisy else self.rounded_bpp) * 64**2)
-        return found._replace(y_bits=bits)
+        bits, rounded = (torch.full_like(found.y_bits, b * 64**2) for b in (2.0, self.rounded_bpp))
+        return found._replace(y_bits=bits, rounded_bits=rounded)
 
 
 @pytest.mark.parametrize(("rounded_bpp", "weight"), [(0.4, 0.05), (0.2, 0.5)])
@@ -155,6 +157,9 @@ class OneOf(Workers):
 
     def average(self, parameters, numbers):
         return numbers
+
+    def averages(self, parameters):
+        return GradientAverage(parameters, 1)
 
 
 def test_the_parts_of_the_workers_are_the_batch():
@@ -261,3 +266,50 @@ def test_what_realism_weighs_grows_exponentially_with_beta_where_a_recipe_says_s
     share = float(weight_of(beta, 4.0)[0] / beta[0])
     assert share < 0.9
     assert growing - without == pytest.approx(share * (plain - without), rel=1e-3)
+
+
+@pytest.mark.parametrize("stage", [{}, {**REALISM, "objective": "rgan"}], ids=["mse", "gan"])
+def test_gradients_of_a_batch_in_parts_are_those_of_the_whole(stage):
+    """Of a network without noise, so that only the order of sums differs."""
+    states = []
+    for parts in (1, 2):
+        network = toy()
+        start = copied(network)
+        learner = learner_of(network, {**stage, "batch": 4}, accumulate=parts)
+        losses = [learner.update().numbers["loss"] for _ in range(3)]
+        states.append((losses, copied(network), learner.state()["objective"]))
+    (whole, weights, adversary), (parted, others, other_adversary) = states
+    assert parted == pytest.approx(whole, rel=1e-4)
+    for name, weight in weights.items():
+        moved = float((weight - start[name]).abs().max())
+        assert torch.allclose(weight, others[name], rtol=0, atol=0.02 * moved + 1e-9)
+    if adversary is not None:
+        for name, weight in adversary["network"].items():
+            assert torch.allclose(weight, other_adversary["network"][name], rtol=0, atol=2e-5)
+        steps, others = (
+            [int(one["step"]) for one in of["optimiser"]["state"].values()]
+            for of in (adversary, other_adversary)
+        )
+        assert steps == others, "a step for a batch, not for a part"
+
+
+def test_the_mean_of_weights_is_validated_and_taken_over_at_the_end_of_a_stage():
+    stage = {"steps": 4, "learning_rate": 0.1}
+    network, plain = toy(), toy()
+    learner, other = (learner_of(n, stage, ema=e) for n, e in ((network, 0.3), (plain, 0.0)))
+    mean = copied(plain)
+    for step in range(4):
+        learner.update()
+        other.update()
+        decay = min(0.3, (1 + step) / (10 + step))
+        mean = {k: decay * mean[k] + (1 - decay) * v for k, v in copied(plain).items()}
+        with learner.with_mean():
+            shown = copied(network)
+        for name, expected in mean.items():
+            torch.testing.assert_close(shown[name], expected)
+        last = mean if step == 3 else copied(plain)
+        for name, weight in copied(network).items():
+            torch.testing.assert_close(weight, last[name])
+    resumed = learner_of(toy(), stage, ema=0.3)
+    resumed.load_state(json_free(learner.state()))
+    assert not differing(resumed.state()["mean"], learner.state()["mean"])

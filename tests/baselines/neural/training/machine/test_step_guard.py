@@ -7,8 +7,9 @@ from baselines.neural.training.loop import run_request
 from baselines.neural.training.objective import (
     StepGuard,
     deterministic_kernels,
-    exact_float32,
+    kernels_of,
     load_optimiser,
+    precision_of,
 )
 from baselines.neural.training.run_folder import load_state
 from baselines.neural.training.workers import Workers
@@ -125,8 +126,18 @@ def tf32():
     return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
 
 
-@pytest.mark.parametrize("float32", [True, False])
-def test_a_float32_stage_switches_tf32_off_for_its_steps_alone(float32, monkeypatch):
+@pytest.mark.parametrize(
+    ("float32", "recipe", "expected"),
+    [
+        (True, {"autocast": True}, (False, False)),
+        (False, {"autocast": True}, None),
+        (False, {"tf32": True}, (True, True)),
+        (True, {"tf32": True}, (False, False)),
+    ],
+)
+def test_tf32_is_off_in_float32_on_where_a_recipe_asks_and_else_as_torch_has_it(
+    float32, recipe, expected, monkeypatch
+):
     seen = []
 
     class Watched(Toy):
@@ -137,10 +148,15 @@ def test_a_float32_stage_switches_tf32_off_for_its_steps_alone(float32, monkeypa
     monkeypatch.setattr("baselines.neural.training.objective.has_bfloat16", lambda device: True)
     before = tf32()
     assert before[1], "torch's default"
-    learner_of(toy(Watched), {"float32": float32}, autocast=True).update()
-    assert set(seen) == {(False, False) if float32 else before}
+    learner = learner_of(toy(Watched), {"float32": float32}, **recipe)
+    if "tf32" in recipe:  # on a GPU
+        made, stage = recipe_of({"float32": float32}, **recipe), learner.stage
+        learner.precision = precision_of(made, stage, "cuda")
+        assert precision_of(made, stage, "cpu") == "float32"
+    learner.update()
+    assert set(seen) == {expected or before}
     assert tf32() == before
-    with pytest.raises(ZeroDivisionError), exact_float32(True):
+    with pytest.raises(ZeroDivisionError), kernels_of("float32"):
         raise ZeroDivisionError
     assert tf32() == before
 

@@ -1,0 +1,174 @@
+"""Trials of a recipe: steps of each stage at full size, their memory, time and arithmetic work.
+
+Without a GPU, tensors are fake (torch's FakeTensorMode): sizes are followed, nothing is computed.
+"""
+
+import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from baselines.neural.training.learner import Learner
+from baselines.neural.training.objective import Batch, StepGuard
+from baselines.neural.training.photographs import pack
+from baselines.neural.training.recipe import Recipe
+from baselines.neural.training.run import Subject
+from baselines.neural.training.workers import Workers
+
+LEAST_PX = 64  # of a crop that any network takes
+FIRST_STEPS, TIMED_STEPS = 2, 5  # the first ones also allocate and compile
+aten = torch.ops.aten
+
+
+class StageTrial(NamedTuple):
+    """What a stage takes of each process."""
+
+    kind: str
+    steps: int
+    memory_bytes: int  # at most allocated for tensors
+    macs: float  # multiply-accumulates of a step, of all networks forwards and backwards
+    seconds: float | None  # of a step; None where nothing was computed
+
+
+def trials(subject: Subject, recipe: Recipe, device: str, workers: Workers) -> Iterator[StageTrial]:
+    """Try the stages of a recipe in turn, in each of the processes; nothing is written.
+
+    device: "cpu", "cuda", or "fake" for a processor that computes nothing. Raises `UsageError` and
+    `Unavailable` as training does.
+    """
+    for index in range(len(recipe.stages)):
+        counted = _fake_step(subject, recipe, index, workers.count)
+        if device == "fake":
+            yield counted
+            continue
+        timed = _Timed(subject, recipe, index, device, workers)
+        yield counted._replace(seconds=timed.seconds, memory_bytes=timed.memory or counted[2])
+
+
+class _Timed:
+    """Some steps on a device."""
+
+    def __init__(
+        self, subject: Subject, recipe: Recipe, index: int, device: str, workers: Workers
+    ) -> None:
+        on_gpu = device.startswith("cuda")
+        learner = _learner(subject, recipe, index, device, workers)
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats()
+        for _ in range(FIRST_STEPS):
+            learner.update().skipped  # noqa: B018 - waits for the device
+        started = perf_counter()
+        last = [learner.update() for _ in range(TIMED_STEPS)][-1]
+        last.skipped  # noqa: B018
+        self.seconds = (perf_counter() - started) / TIMED_STEPS
+        self.memory = torch.cuda.max_memory_allocated() if on_gpu else 0
+
+
+class _AlwaysCounts(StepGuard):
+    def counts(self, norm: Tensor, loss: Tensor, largest: float) -> bool:
+        return True
+
+
+def _learner(
+    subject: Subject, recipe: Recipe, index: int, device: str, workers: Workers, **options: Any
+) -> Learner:
+    architecture, config = subject.load(recipe.sizes)
+    network = architecture.build(config)
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    side = recipe.stages[index].crop_px
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    return Learner(network, recipe, index, pack([noise]), workers, **options)
+
+
+def _fake_step(subject: Subject, recipe: Recipe, index: int, count: int) -> StageTrial:
+    """Follow two steps of one of `count` processes: the second has an optimiser's state as well."""
+    stage = recipe.stages[index]
+    if getattr(stage, "map_share", 0):
+        stage = replace(stage, map_share=0.0)  # type: ignore[call-arg]  # whose sizes differ
+    # The part of one process, as a whole batch.
+    own = replace(stage, batch=stage.batch // count, steps=max(2, stage.steps))
+    stages = (*recipe.stages[:index], own, *recipe.stages[index + 1 :])
+    alone = replace(recipe, stages=stages, processes=1, compiled=False)
+    learner = _learner(subject, alone, index, "cpu", Workers(), guard=_AlwaysCounts())
+    with torch.no_grad():  # objectives make what depends on the latent with their first crop
+        crop = torch.zeros(1, 3, LEAST_PX, LEAST_PX)
+        learner.objective.loss(learner.network, Batch(crop, 0, range(1)), 0)
+    learner.draw_ahead(2)
+    known = [module for module in vars(learner.objective).values() if isinstance(module, nn.Module)]
+    adversary = getattr(learner.objective, "_adversary", None)
+    known += [
+        module for module in vars(adversary or Batch).values() if isinstance(module, nn.Module)
+    ]
+    memory = _Memory([learner.network, *known])
+    flops = FlopCounterMode(display=False)
+    with ExitStack() as modes:
+        for mode in (FakeTensorMode(allow_non_fake_inputs=True), memory, flops):
+            modes.enter_context(mode)
+        for _ in range(2):
+            learner.update()
+    return StageTrial(stage.kind, stage.steps, memory.most, flops.get_total_flops() / 4, None)
+
+
+def _modules(learner: Learner) -> list[nn.Module]:
+    """Return the network, and what its objective has beside it: LPIPS, discriminators."""
+    objective = learner.objective
+    owned = [*vars(objective).values(), *vars(objective._adversary or objective).values()]
+    return [
+        learner.network,
+        *{id(one): one for one in owned if isinstance(one, nn.Module)}.values(),
+    ]
+
+
+class _Memory(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Count of the bytes of all tensors that are in use, for fake ones that stand for real ones."""
+
+    def __init__(self, modules: list[nn.Module]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._known: set[int] = set()
+        self._now = 0
+        for module in modules:
+            for tensor in (*module.parameters(), *module.buffers()):
+                self._now += tensor.untyped_storage().nbytes()
+        self.most = self._now
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, and count what it allocates.
+
+        What an objective draws on the CPU stays real: it decides what is run.
+        """
+        kind, kwargs = func.overloadpacket, kwargs or {}
+        fake = any(isinstance(one, FakeTensor) for one in tree_leaves((args, kwargs)))
+        if kind is aten.lift_fresh and not fake:
+            return args[0]
+        if kind is aten._local_scalar_dense and not fake:
+            with unset_fake_temporarily():
+                return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        for one in tree_leaves(result):
+            if isinstance(one, FakeTensor):
+                self._count(one.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._known:
+            return
+        self._known.add(key)
+        self._now += size
+        self.most = max(self.most, self._now)
+
+        def free() -> None:
+            self._known.discard(key)
+            self._now -= size
+
+        weakref.finalize(storage, free)
