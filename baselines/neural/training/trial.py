@@ -24,6 +24,7 @@ from baselines.neural.training.photographs import pack
 from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.run import Subject
 from baselines.neural.training.workers import Workers
+from benchmark.errors import UsageError
 
 LEAST_PX = 64  # of a crop that any network takes
 FIRST_STEPS, TIMED_STEPS = 2, 5  # the first ones also allocate and compile
@@ -47,7 +48,13 @@ def trials(subject: Subject, recipe: Recipe, device: str, workers: Workers) -> I
     `Unavailable` as training does.
     """
     for index in range(len(recipe.stages)):
-        counted = _fake_step(subject, recipe, index, workers.count)
+        counted = StageTrial(recipe.stages[index].kind, recipe.stages[index].steps, 0, 0.0, None)
+        try:
+            counted = _fake_step(subject, recipe, index, workers.count)
+        except RuntimeError as error:  # of torch, where values decide what is run
+            if device == "fake":
+                why = f"a {counted.kind} stage cannot be tried without being computed"
+                raise UsageError(f"{why}: add --device cpu, or try it on a GPU") from error
         if device == "fake":
             yield counted
             continue

@@ -259,6 +259,7 @@ def test_jpeg_at_a_reduced_scale_gives_nearly_the_crops_of_whole_photographs(tmp
     streamed.decoded = lambda index, scale: scales.append(scale) or decoded(index, scale)
     for number in range(12):
         one, other = (d.crop(number).astype(int) for d in (whole, scaled))
-        assert np.abs(one - other).mean() < 4, "of 255; other places differ by some fifty"
-    assert {*scales[1::2]} >= {2, 4}
-    assert {*scales[0::2]} == {1}
+        elsewhere = scaled.crop(number + 12).astype(int)
+        assert np.abs(one - other).mean() < 0.3 * np.abs(one - elsewhere).mean()
+    assert {*scales[1::3]} >= {2, 4}
+    assert {*scales[0::3]} == {1}
