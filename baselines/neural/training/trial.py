@@ -32,7 +32,7 @@ aten = torch.ops.aten
 
 
 class StageTrial(NamedTuple):
-    """What a stage takes of each process."""
+    """Memory, work and time that a stage takes of each process."""
 
     kind: str
     steps: int
