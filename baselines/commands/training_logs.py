@@ -9,7 +9,8 @@ from baselines.neural.training.curves import write_csv
 from baselines.neural.training.loop import Log
 from baselines.neural.training.run_folder import step_of
 from benchmark.errors import UnknownName, UsageError
-from benchmark.user_file import failed_in, load, names_file
+from benchmark.registry import names_file
+from benchmark.user_file import failed_in, load
 
 FOLDER = "tensorboard"  # in that of a run
 Stages = Sequence[tuple[int, int]]  # steps and batch of each
