@@ -141,9 +141,10 @@ def add_legend(
     if legend:
         legend.set_bbox_to_anchor((EDGE_INCHES / width, share), transform=figure.transFigure)
         legend.set_in_layout(False)
-    figure.get_layout_engine().set(rect=(0, share, 1, 1 - share))  # type: ignore[union-attr, call-arg]
+    engine: Any = figure.get_layout_engine()
+    engine.set(rect=(0, share, 1, 1 - share))
     for _ in range(2):  # the first layout may change tick labels
-        figure.draw_without_rendering()
+        engine.execute(figure)
     figure.set_layout_engine("none")
 
 
