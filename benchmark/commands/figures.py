@@ -13,6 +13,7 @@ from benchmark.figures.style import Look, drawn_as
 from benchmark.option import DRAWING, TARGET
 from benchmark.paper.request import FILE, FigureRequest, example
 from benchmark.plan.request import Request
+from benchmark.system.atomic import require_inside
 
 figures = Verbs("""Draw the figures of a paper from stored results alone.
 
@@ -43,6 +44,8 @@ def _verb(name: str, more: str, text: str) -> None:
         with drawn_as(request.look()):
             made = draw(name, request)
             folder = request.out or request.results / "figures"
+            if request.out is None:
+                require_inside(request.results, folder / name)
             for path in write_figure(name, made, folder, command_line(context)):
                 print(path)
         print(*made.sentences, sep="\n", end="\n" * bool(made.sentences))
@@ -179,6 +182,8 @@ def crdr(
 
     request.use_folders()
     folder = out or results / "figures" / "crdr"
+    if out is None:
+        require_inside(results, folder / "any")
     lacks: dict[str, dict[str, str]] = {}  # figures by sentence, by kind
     with drawn_as(look):
         for name, made in draw_crdr(PaperResults(results, request.data_dir, verified_only), only):

@@ -95,7 +95,8 @@ class PaperResults:
 def write_figure(name: str, made: PaperFigure, folder: Path, command: str) -> list[Path]:
     """Write the files of a figure in place of those of an earlier one; return the figures' own.
 
-    command: that makes it again. Raises `StoreError` where the folder cannot be written.
+    command: that makes it again. Files of the name are removed only beside the details of an
+    earlier figure. Raises `StoreError` where the folder cannot be written.
     """
     files: dict[str, str | bytes] = {}
     if drawing := made.drawing:
@@ -109,6 +110,7 @@ def write_figure(name: str, made: PaperFigure, folder: Path, command: str) -> li
         }
         if drawing.table is not None:
             files[f"{name}.tex"] = latex(drawing.table, {})
-    gone = {f"{name}.{suffix}" for suffix in SUFFIXES} - files.keys()
+    written = (folder / f"{name}.details.md").is_file()
+    gone = {f"{name}.{suffix}" for suffix in SUFFIXES if written} - files.keys()
     write_files(folder, files, gone, what="figures")
     return [folder / file for file in files if file.rpartition(".")[2] in FORMATS]

@@ -28,7 +28,7 @@ from benchmark.published.points import (
     select,
     slug,
 )
-from benchmark.system.atomic import write_file
+from benchmark.system.atomic import require_inside, write_file
 from benchmark.system.bundled import BUNDLED
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
@@ -190,5 +190,6 @@ def add_paper(results: Path, title: str, doi: str, points: Sequence[PublishedPoi
     path = results / "published" / f"{name}.json"
     if path.exists():
         raise UsageError(f"{path} is there already: remove it first, or name another --variant")
+    require_inside(results, path)
     write_paper(Paper(title=title, doi=doi, series=series_of(points, title)), path)
     return path

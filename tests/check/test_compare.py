@@ -10,10 +10,11 @@ import pytest
 import benchmark.check.compare
 from benchmark.analysis.rate_distortion import Curve, bd_quality
 from benchmark.check.check import check, judged_by_default
-from benchmark.check.compare import at_equal_settings, changes, time_changes
+from benchmark.check.compare import AtSetting, at_equal_settings, changes, time_changes
 from benchmark.check.pairing import NotComparable, RowSet, pair_up
 from benchmark.check.request import CheckRequest
-from benchmark.check.verdict_table import sentences
+from benchmark.check.verdict_table import _setting_row, sentences
+from benchmark.metrics.measure import Measure
 from benchmark.registry import metric_class
 from support.rows.measured import failed, row, table
 
@@ -67,6 +68,11 @@ def test_bits_by_image_come_back_as_its_bd_rate():
         found = changes(pair, metric)
         assert by_image(found) == pytest.approx(100 * (factors - 1), abs=1e-2)
         assert found.kind == "BD-rate"
+
+
+def test_what_was_computed_on_both_sides_is_not_inferred():
+    found = changes(paired(curved(), curved(bits=1.05)), "psnr")
+    assert (found.inferred, found.doubtful) == (False, 0)
 
 
 def hashed(rows, **others):
@@ -378,3 +384,11 @@ def test_three_images_are_named_and_the_others_counted():
         new = curved(psnr_db=[-20] * lost + [0] * (5 - lost))
         found = check(rows_of(curved()), rows_of(new, "new"), CheckRequest(metrics=("psnr",)))
         assert f"out of reach: jpeg, PSNR (dB): {said}" in sentences(found)
+
+
+def test_decibels_have_two_decimals_and_other_values_four():
+    values = {"psnr_db": (30.0, 30.5), "ms_ssim": (0.9, 0.95)}
+    row = _setting_row(
+        AtSetting("jpeg", "q=1", (1.0, 1.05), values), [*map(Measure.named, ("psnr", "ms_ssim"))]
+    )
+    assert row[2:] == ("1.0500 (+5.00 %)", "30.50 (+0.50)", "0.9500 (+0.0500)")

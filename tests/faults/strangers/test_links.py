@@ -2,6 +2,7 @@
 
 import shutil
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,16 +19,29 @@ from benchmark.rows.features import (
 )
 from benchmark.rows.store import Store
 from support.bench.command import bench
-from support.bench.reading_verbs import READS
+from support.bench.reading_verbs import READS, RESULTS
 
-# Folders of a dataset, but of the whole results for `baselines`.
-PLACES = ("per_image", "runs", "streams", "damaged", "report", "report/pictures", "baselines")
+# Folders of the whole results, and of a dataset.
+OF_RESULTS = ("baselines", "figures", "figures/crdr", "published")
+PLACES = ("per_image", "runs", "streams", "damaged", "report", "report/pictures", *OF_RESULTS)
 WRITE = {
     **{verb: READS[verb] for verb in ("report", "report --page", "baseline save", "pack import")},
     "run": tuple(word.replace("quality=10,", "quality=10,20,") for word in READS["run"]),
     "run --verify": (*READS["run"], "--verify"),
     "rescore": tuple(word.replace("psnr", "psnr,psnr_y") for word in READS["rescore"]),
     "report here": tuple(word for word in READS["report"] if word not in ("--out", "out")),
+    "figures here": tuple(word for word in READS["figures rd"] if word not in ("--out", "out")),
+    "paper here": tuple(word for word in READS["figures crdr"] if word not in ("--out", "out")),
+    "published add": (
+        "published",
+        "add",
+        "mine.csv",
+        "--system",
+        "Mine",
+        "--reference",
+        "10.1000/182",
+        *RESULTS,
+    ),
     "merge into": ("merge", "theirs", "--into", "results"),
     "audit decode": READS["audit decode"],
 }
@@ -45,12 +59,14 @@ def test_no_verb_writes_or_removes_behind_a_link(place, work, tmp_path):
     shutil.copytree("results", "theirs")
     for path in (tmp_path / "theirs").rglob("*.parquet"):
         path.unlink()  # so that a merge has streams and records to add
-    linked = (tmp_path / "results" if place == "baselines" else dataset) / place
-    linked.mkdir(exist_ok=True)
+    linked = (tmp_path / "results" if place in OF_RESULTS else dataset) / place
+    linked.mkdir(parents=True, exist_ok=True)
     mine = shutil.copytree(linked, tmp_path / "mine")
-    (mine / "means.tex").write_text("by hand")
+    for name in ("means.tex", "rd.pdf", "rd.tex", "crops.tex"):
+        (mine / name).write_text("by hand")
     shutil.rmtree(linked)
     linked.symlink_to(mine, target_is_directory=True)
+    (tmp_path / "mine.csv").write_text("bpp,psnr\n.1,30\n.2,33\n.4,36\n.8,39\n")
     before = contents(mine)
     for verb, words in WRITE.items():
         with warnings.catch_warnings():
@@ -107,3 +123,10 @@ def test_a_damaged_stream_is_not_moved_behind_a_link(tmp_path):
     with pytest.raises(StoreError, match="damaged leads out of"):
         store.set_stream_aside(digest)
     assert store.stream(digest) == b"stream"
+
+
+def test_a_figure_removes_no_file_of_its_name_that_bench_did_not_write(work):
+    Path("out").mkdir()
+    Path("out", "rd.tex").write_text("by hand")
+    assert bench(*READS["figures rd"]).returncode == 0
+    assert Path("out", "rd.tex").read_text() == "by hand"
