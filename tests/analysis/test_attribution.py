@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from benchmark.analysis.reduce import attribution
+from benchmark.errors import UsageError
+from benchmark.metrics.measure import Measure
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from support.rows.measured import PROTOCOLS, failed, row, table
 
 VALUES = {"a": 30.0, "bb": 36.0, "ccc": 31.0, "dddd": 27.0}
@@ -40,6 +43,9 @@ def test_every_point_has_its_own_parts():
         ("webp", "quality=10"),
     ]
     assert len(found) == 12
+    values = {(part.label, part.setting): part.value for part in parts(of)}
+    ten, twenty = np.mean(list(VALUES.values())), np.mean([24 + n / 7 for n in (1, 2, 3, 4)])
+    assert list(values.values()) == pytest.approx([ten, twenty, ten])
 
 
 def test_failed_cells_other_protocols_and_older_editions_have_no_part():
@@ -51,3 +57,12 @@ def test_failed_cells_other_protocols_and_older_editions_have_no_part():
 
 def test_a_single_image_cannot_be_left_out():
     assert parts(rows()[:1]) == []
+
+
+def test_a_metric_without_influences_of_images_is_refused():
+    columns = {name: metric_class(name).column for name in DISTRIBUTION_METRICS}
+    without = [name for name in columns if not Measure.named(name).by_image]
+    assert without
+    for name in without:
+        with pytest.raises(UsageError, match="gives no influence of an image"):
+            parts(rows(), column=columns[name])
