@@ -4,12 +4,15 @@ import hashlib
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from support.checkout import ROOT
 from support.files.file_server import served
+from support.metrics.cases import in_new_python
+from support.networks.streams import STREAMS
 from tools.pip_settings import settings
 
 BUNDLED = ROOT / "baselines" / "checkpoints"
@@ -112,19 +115,46 @@ def test_the_core_works_without_torch(installed, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
-def test_the_core_works_on_other_pythons(installed, tmp_path, version):
-    paths = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+@pytest.mark.parametrize("minor", ["3.11", "3.12", "3.13", "3.14"])
+def test_the_core_works_on_other_pythons(installed, tmp_path, minor):
+    paths = sorted(Path.home().glob(f".pyenv/versions/{minor}.*/bin/python"))
     if not paths:
-        pytest.skip(f"Python {version} is not here")
+        pytest.skip(f"Python {minor} is not here")
+    python = environment(installed, tmp_path, paths[-1])
+    for command in (["run", "--codecs", "jpeg,webp,jpegxl"], ["report", "--dataset", "sample"]):
+        done = subprocess.run([python.with_name("bench"), *command], check=False, cwd=tmp_path)
+        assert done.returncode == 0
+
+
+@pytest.mark.slow
+def test_learned_codecs_write_the_same_streams_with_numpy_2(installed, tmp_path):
+    more = ["numpy>=2.1", f"torch=={version('torch')}"]
+    python = environment(installed, tmp_path, Path(sys.executable), "neural", *more)
+    here = {**os.environ, "BENCH_WEIGHTS": str(BUNDLED)}
+    program = f"import numpy; assert numpy.__version__ >= '2'{STREAMS}"
+    theirs = subprocess.run(
+        [python, "-P", "-c", program],
+        cwd=tmp_path,
+        env=here,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert theirs.returncode == 0, theirs.stderr
+    assert theirs.stdout == in_new_python(STREAMS)
+
+
+def environment(installed: Path, folder: Path, python: Path, extra: str = "", *more: str) -> Path:
+    """Make an environment with the wheel and more, from where pip looks; return its Python."""
     [wheel] = installed.parent.glob("*.whl")
     uv = Path(sys.executable).with_name("uv")
     listed = subprocess.run([*PIP, "config", "list"], check=True, capture_output=True, text=True)
     index = settings(listed.stdout.splitlines())
-    subprocess.run([uv, "venv", "--quiet", "--python", paths[-1], tmp_path / "venv"], check=True)
-    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([uv, "venv", "--quiet", "--python", python, folder / "venv"], check=True)
+    made = folder / "venv" / "bin" / "python"
     install = [uv, "pip", "install", "--quiet", "--index-strategy", "unsafe-best-match"]
-    subprocess.run([*install, "--python", python, wheel], check=True, env={**os.environ, **index})
-    for command in (["run", "--codecs", "jpeg,webp,jpegxl"], ["report", "--dataset", "sample"]):
-        done = subprocess.run([python.with_name("bench"), *command], check=False, cwd=tmp_path)
-        assert done.returncode == 0
+    wanted = f"rdrbench[{extra}] @ {wheel.as_uri()}" if extra else wheel
+    subprocess.run(
+        [*install, "--python", made, wanted, *more], check=True, env={**os.environ, **index}
+    )
+    return made

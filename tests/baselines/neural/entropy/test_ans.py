@@ -12,6 +12,7 @@ from baselines.neural.entropy import ans, coder
 from baselines.neural.entropy.coder import Decoder, Encoder
 from support.entropy.reference_coder import distributions
 from support.metrics.cases import in_new_python
+from support.networks.streams import STREAMS
 
 CACHED = (coder._each, coder._class_model, coder._uniform, coder._require_exact_coder)
 NAMES = ("AnsCoder", "Categorical", "Uniform")
@@ -65,22 +66,7 @@ def test_both_coders_write_the_same_bytes(message):
         assert coded(message) == expected
 
 
-STREAMS = """
-import sys
-sys.modules |= {"constriction": None}
-from hashlib import sha256
-import numpy as np
-from benchmark.codec_spec import load_codec, parse_codec, resolve
-y, x = np.mgrid[:64, :96]
-pixels = np.stack([x * 2, y * 3, (x * y) // 30 + (x ^ y) % 17], 2).astype(np.uint8)
-for name in ("ours", "hyperprior:weights=matched", "elic"):
-    codec = load_codec(resolve(parse_codec(name))[0])
-    data = codec.encode(pixels, codec.sweep[-1])
-    print(sha256(data).hexdigest(), sha256(codec.decode(data).tobytes()).hexdigest())
-"""
-
-
 @pytest.mark.slow
 def test_bundled_networks_code_the_same_without_constriction():
-    without = in_new_python(STREAMS)
-    assert without == in_new_python(STREAMS.replace('|= {"constriction": None}', ""))
+    block = 'import sys; sys.modules["constriction"] = None'
+    assert in_new_python(block + STREAMS) == in_new_python(STREAMS)
