@@ -1,7 +1,6 @@
 """`bench review` and `bench site`: what authors send, examined; reviewed results as a site."""
 
 import json
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -107,8 +106,7 @@ def site(
     request = replace(request, metrics=usual_metrics(request))
     progress = partial(output.show_progress, quiet=as_json)
     with output.interruptible("audits that were finished stay in --audits"):
-        named, line = NamedCodecs(codecs), sys.argv[1:]
-        place = results, asked, request, named, line, progress
+        place = results, asked, request, NamedCodecs(codecs), progress
         boards, known = build_site(*place, lambda sentence: output.say([sentence] * (not as_json)))
     records = [
         {"submission": one.name, "system": label, "audited": audit.audited, "reason": audit.reason}

@@ -22,7 +22,12 @@ from benchmark.published.curves import SystemCurve
 DIGITS = 6
 LARGE = 10  # two decimals are enough of a metric with such values
 BY_IMAGE = ("images", "image_bpp", "image_values", "pictures")  # of a point
-ORIGINS = {"author_csv": "the authors' csv", "table": "a table", "digitised": "read from a figure"}
+ORIGINS = {  # of published points, by `points.How`
+    "author_csv": "the authors' csv", "table": "a table", "digitised": "read from a figure",
+    "author_json": "the authors' json", "author_table": "the authors' table",
+    "author_script": "the authors' script", "author_thread": "the authors, in a thread",
+    "other_paper_plot_file": "another paper's file",
+}  # fmt: skip
 
 LEAST_CONTRAST = 4.5  # WCAG 2.2, of text; for lines 3 would do
 STEPS = 20  # between a colour and black or white

@@ -29,7 +29,6 @@ _CLAIM = re.compile(
     r"(?P<test>\S.*?)\s+(?P<percent>\d+(?:\.\d+)?)\s*%\s+(?P<way>fewer|less|more)\s+bits\s+than\s+"
     r"(?P<anchor>\S.*?)(?:\s+in\s+(?P<metric>\S+))?\s*"
 )
-Basis = Literal["images", "means"]  # rows of images, with an interval; curves of means, without
 # supported: the whole interval; undecided: the interval has both; without an interval, "as stated"
 # and "not as stated" say what the curves of means give
 Survival = Literal[
@@ -53,7 +52,6 @@ class Judged(NamedTuple):
 
     claim: Claim
     survival: Survival
-    basis: Basis = "means"
     rate: Delta | None = None  # percent
     interval: Interval | None = None  # 95 %, over images
     images: int = 0
@@ -107,9 +105,8 @@ def judge(claim: Claim, evidence: Evidence) -> Judged:
         delta = comparison.rate if isinstance(comparison.rate, Delta) else None
         reason = comparison.rate.reason if isinstance(comparison.rate, NoDelta) else ""
         interval = comparison.rate_interval if delta else None
-        basis: Basis = "images" if interval else "means"
         more = summary.images, origin, reason, test
-        return Judged(claim, survival, basis, delta, interval, *more)
+        return Judged(claim, survival, delta, interval, *more)
     try:
         first, of = _mean_curve(claim.anchor, anchor, anchor_rows, evidence, measure)
         second, _ = _mean_curve(claim.test, test, evidence.rows, evidence, measure, lone=True)
@@ -118,7 +115,7 @@ def judge(claim: Claim, evidence: Evidence) -> Judged:
     rate = bd_rate(first, second)
     if isinstance(rate, NoDelta):
         return Judged(claim, "refused", reason=rate.reason, anchor_of=of)
-    return Judged(claim, _survival(claim, rate, None), "means", rate, anchor_of=of)
+    return Judged(claim, _survival(claim, rate, None), rate, anchor_of=of)
 
 
 def _survival(claim: Claim, rate: Delta | NoDelta, interval: Interval | None) -> Survival:

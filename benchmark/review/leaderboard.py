@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -78,9 +79,7 @@ class Rows(NamedTuple):
     origins: dict[str, Origin]
 
 
-def sort_out(
-    results: Path, known: Sequence[Submission], audited: Path, arguments: list[str]
-) -> dict[str, Rows]:
+def sort_out(results: Path, known: Sequence[Submission], audited: Path) -> dict[str, Rows]:
     """Write audited rows with their streams to the empty folder `audited`; return the others.
 
     Rows of the results are audited if an independent decode verified them; those of submissions by
@@ -124,7 +123,7 @@ def sort_out(
         ):  # rows here that an audited pack has as well
             below.rows[label] = [row for row in below.rows[label] if row["cell"] not in cells]
         store = Store(audited / dataset)
-        store.begin(run, run_record(arguments, submissions=packs))
+        store.begin(run, run_record(sys.argv[1:], submissions=packs))
         store.append(rows)
     return declared
 

@@ -163,38 +163,33 @@ def _mean(values: Iterable[float]) -> float:
 def curves(of: Reviewed) -> Answer:
     """Compare curves that were sent as files with the means of the rows that were sent."""
     means = _means([row for row in of.rows if row["dataset"] == of.dataset] or of.rows)
-    rows, good = [], 0
+    rows, same = [], []
     for curve in of.curves:
         own = {key: point for key, point in means.items() if slug(curve.name) in slug(key[0])}
-        near_points = own or (means if len({label for label, _ in means}) == 1 else {})
+        if not own and len({label for label, _ in means}) == len(of.curves) == 1:
+            own = means
         for column, (rates, values) in curve.series.items():
-            with_value = {key: point for key, point in near_points.items() if column in point}
+            known = [point for point in own.values() if column in point]
+            most = DB_PRINTED if column.endswith("_db") else VALUE_PRINTED
             for rate, value in zip(rates, values, strict=True):
-                key = min(
-                    with_value,
-                    key=lambda key: abs(math.log(with_value[key]["bpp"] / rate)),
-                    default=None,
-                )
                 cells = curve.name, column, f"{rate:.4f}", f"{value:.4f}"
-                if key is None:
+                if not known:
                     rows.append((*cells, NOTHING, NOTHING, "no rows of that name"))
                     continue
-                point = with_value[key]
-                most = DB_PRINTED if column.endswith("_db") else VALUE_PRINTED
-                same = (
-                    abs(point["bpp"] / rate - 1) <= RATE_PRINTED
-                    and abs(point[column] - value) <= most
-                )
-                good += same
-                rows.append(
-                    (*cells, f"{point['bpp']:.4f}", f"{point[column]:.4f}", "yes" if same else "no")
-                )
+                away = [abs(math.log(point["bpp"] / rate)) for point in known]
+                near = known[away.index(min(away))]
+                at_rate = abs(near["bpp"] / rate - 1) <= RATE_PRINTED
+                same.append(at_rate and abs(near[column] - value) <= most)
+                shown = f"{near['bpp']:.4f}", f"{near[column]:.4f}", "yes" if same[-1] else "no"
+                rows.append((*cells, *shown))
     sentence = (
-        f"{good} of {counted(len(rows), 'value')} of the curves are those of the rows, within "
+        f"{sum(same)} of {counted(len(same), 'value')} of the curves are those of the rows, within "
         f"{100 * RATE_PRINTED:g} % of the rate and {DB_PRINTED:g} dB or {VALUE_PRINTED:g}"
     )
+    if len(rows) > len(same):
+        sentence += f"; {len(rows) - len(same)} more are of systems without rows"
     headers = ("curve", "metric", "bpp, sent", "value, sent", "bpp, here", "value, here", "same")
-    verdict = verdict_of(good, len(rows))
+    verdict = verdict_of(sum(same), len(same)) if same else "unknown"
     question = "Are the curves those of the rows?"
     return Answer("curves", question, verdict, sentence, Table(headers, tuple(rows), 2))
 

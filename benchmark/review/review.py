@@ -56,7 +56,6 @@ class Review:
 
     path: Path
     machine: str
-    request: ReviewRequest
     reviewed: Reviewed
     answers: Sequence[Answer]
 
@@ -119,7 +118,7 @@ def review(
     rows = [row for row in reviewed.rows if row["dataset"] == dataset] or reviewed.rows
     evidence = Evidence(rows, supplement.curves, results, dataset)
     reviewed = reviewed._replace(claims=[judge(claim, evidence) for claim in claims])
-    return Review(path, machine(), asked, reviewed, answers(reviewed))
+    return Review(path, machine(), reviewed, answers(reviewed))
 
 
 def answers(of: Reviewed) -> list[Answer]:

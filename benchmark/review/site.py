@@ -13,6 +13,7 @@ from typing import NamedTuple
 from benchmark.analysis.comparison import Comparison, default_anchor
 from benchmark.analysis.rate_distortion import NoDelta
 from benchmark.datasets.dataset import profile
+from benchmark.errors import UsageError
 from benchmark.figures.table import DOUBTFUL, MINUS, NOTHING
 from benchmark.measure.outcome import ShowsProgress
 from benchmark.metrics.measure import Measure
@@ -86,7 +87,6 @@ def build_site(
     asked: SiteRequest,
     request: Request,
     codecs: NamedCodecs,
-    arguments: list[str],
     progress: ShowsProgress,
     say: Callable[[str], None],
 ) -> tuple[list[Board], list[Submission]]:
@@ -95,12 +95,14 @@ def build_site(
     request: metrics, device, jobs, timeout, folders. Raises `UsageError` for choices that the
     results do not allow.
     """
+    if asked.submissions is not None and not asked.submissions.is_dir():
+        raise UsageError(f"{asked.submissions} is no folder: name that of the submissions")
     place = asked.submissions, asked.audits, request, codecs
     known = list(submissions(*place, progress))
     boards = []
     with TemporaryDirectory(prefix="rdrbench-") as name:
         audited = Path(name)
-        declared = sort_out(results, known, audited, arguments)
+        declared = sort_out(results, known, audited)
         stored = {folder.parent.name for folder in audited.glob("*/per_image")}
         for dataset in sorted({*declared, *stored}):
             measures = [Measure.named(metric) for metric in request.metrics]
@@ -118,6 +120,8 @@ def build_site(
                 anchors = [row for row in rows if label_of_row(row) == anchor]
                 entries += declared_entries(dataset, declared[dataset], measures, anchor, anchors)
             boards.append(Board(dataset, anchor, measures, entries, dataset in stored))
+    if not boards:
+        raise UsageError(f"{results} and the submissions hold no rows: measure or add some first")
     boards.sort(key=lambda board: (not board.page, board.dataset))
     cited = [citation(entry, asked.publisher) for board in boards for entry in board.entries]
     files: dict[str, str | bytes] = {

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from base64 import b64decode
 from html import unescape
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -21,7 +22,15 @@ from benchmark.analysis.stored import read_results
 from benchmark.errors import StoreError
 from benchmark.figures.style import SPARE_COLOURS, SPARE_MARKERS, families
 from benchmark.metrics.measure import Measure
-from benchmark.page.content import DARK_PAGE, contrast, json_text, leave_out_images, on_dark
+from benchmark.page.content import (
+    DARK_PAGE,
+    ORIGINS,
+    contrast,
+    json_text,
+    leave_out_images,
+    on_dark,
+)
+from benchmark.published.points import How
 from benchmark.rows.store import Store
 from support.page.results import HOSTILE, IMAGES, METRICS, ROOT, data_of, make_page, pixels_of, run
 from support.rows.measured import row
@@ -329,3 +338,7 @@ def test_pictures_of_networks_are_decoded_as_in_a_run_however_many_threads_there
         assert done.returncode == 0, done.stderr
     assert "2 to decode" in done.stderr
     assert "pictures of 2 of 2 streams" in done.stdout
+
+
+def test_every_origin_of_published_points_has_words():
+    assert ORIGINS.keys() == {*get_args(How)}

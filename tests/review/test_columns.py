@@ -42,7 +42,7 @@ def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
             for one in done.reviewed.again:
                 _compared(one.row, "0" * 64, {"psnr_db": 30.0})
             known = Submission("p", open_pack(pack), Statement(), *_sent(pack), "")
-            declared = sort_out(tmp_path / "none", [known], tmp_path / f"s{place}", [])
+            declared = sort_out(tmp_path / "none", [known], tmp_path / f"s{place}")
             for dataset, rows in declared.items():
                 entries = declared_entries(dataset, rows, [Measure.named("psnr")], "", ())
                 board = Board(dataset, "", [Measure.named("psnr")], entries, False)
