@@ -92,7 +92,7 @@ def measure(name: str, chosen: argparse.Namespace) -> bool:
     beside_authors = chosen.authors and name == "full"
     authors = None
     if beside_authors:
-        from authors import Authors  # needs PyYAML
+        from authors import Authors  # needs PyYAML: `all.py` makes an environment with it
 
         authors = Authors(Path(chosen.authors), chosen.threads, Q, BETA)
     clock = process_time if chosen.processor_time else perf_counter

@@ -1,13 +1,20 @@
-"""What the scripts of this folder share: options, clocks, peers run as commands, verdicts."""
+"""What the scripts of this folder share: options, clocks, peers run as commands, verdicts.
+
+What a command leaves running, such as a fork server, is adopted and waited for, so that its
+processor time counts; the wall clock is that of the command alone.
+"""
 
 import argparse
+import ctypes
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
+from statistics import median
 from time import perf_counter, process_time
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -19,6 +26,8 @@ from benchmark.system.settings import POOLS
 
 ROOT = Path(__file__).parents[2]
 KODAK = ROOT.parent / "shared" / "data" / "kodak"
+PR_SET_CHILD_SUBREAPER = 36  # in linux/prctl.h
+ROUNDS = 3  # of ours and of the peer, whose medians are compared
 
 
 class Took(NamedTuple):
@@ -114,15 +123,30 @@ def clock(command: Sequence[str], more: Mapping[str, str] = MappingProxyType({})
     `more` joins the environment, from which settings of thread pools are taken out.
     """
     bare = {key: value for key, value in os.environ.items() if key not in POOLS}
-    used = _children_seconds()
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    used, others = _children_seconds(), _children()
     started = perf_counter()
     ended = subprocess.run(
         command, cwd=ROOT, env={**bare, **more}, capture_output=True, text=True, check=False
     )
     seconds = perf_counter() - started
+    while orphans := _children() - others:
+        for orphan in orphans:
+            with suppress(ChildProcessError):
+                os.waitpid(orphan, 0)
     if ended.returncode:
         sys.exit(f"{' '.join(command[:4])} ... failed:\n{ended.stderr[-2000:]}")
     return Clocked(seconds, _children_seconds() - used, ended.stdout)
+
+
+def middle(runs: Sequence[Clocked]) -> Clocked:
+    """Return the medians of the seconds by both clocks, and the first result."""
+    walls, cpus = zip(*((run.seconds, run.cpu_seconds) for run in runs), strict=True)
+    return Clocked(median(walls), median(cpus), runs[0].result)
+
+
+def _children() -> set[int]:
+    return set(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))
 
 
 def _children_seconds() -> float:

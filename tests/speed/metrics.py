@@ -26,13 +26,13 @@ for pool in ("OMP", "OPENBLAS", "MKL"):
 import numpy as np
 import torch
 import torchvision
-from harness import timed
+from harness import timed, verdict
 from PIL import Image
 
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.metrics.perceptual.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
-from benchmark.metrics.perceptual.ms_ssim import MSSSIM
+from benchmark.metrics.perceptual.ms_ssim import MSSSIM, SSIM
 from benchmark.metrics.psnr import PSNR, LumaPSNR
 from benchmark.system.machine import package_folder
 
@@ -59,6 +59,13 @@ def ms_ssim_of_pytorch_msssim(reference: Pixels, decoded: Pixels) -> float:
     from pytorch_msssim import ms_ssim
 
     return float(ms_ssim(planes(reference), planes(decoded), data_range=255))
+
+
+def ssim_of_pytorch_msssim(reference: Pixels, decoded: Pixels) -> float:
+    """Return the peer's SSIM."""
+    from pytorch_msssim import ssim
+
+    return float(ssim(planes(reference), planes(decoded), data_range=255))
 
 
 def draw_weights(kind: type[LPIPS], folder: Path) -> None:
@@ -107,10 +114,12 @@ def race(metric: Any, peer: Measure, reference: Pixels, decoded: Pixels, rounds:
         beside.append(1e3 * timed(lambda: peer(reference, decoded)).wall)
     columns = (f"{min(times):8.2f} {median(times):8.2f}" for times in (once, each, beside))
     ratio = median(beside) / median(each)
+    verdict(f"ours / peer, {metric.column}, each", 1 / ratio, 1 / 4)
     print(f"{metric.column:13}", *columns, f"{ratio:6.1f}", f"{ours:.9f} {theirs:.9f}", sep=" | ")
 
 
 def main() -> None:
+    """Race each metric with its peer."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("image", nargs="?", default=package_folder("skimage") / "data/coffee.png")
     parser.add_argument("--weights-dir", type=Path)
@@ -133,6 +142,7 @@ def main() -> None:
     race(PSNR(), psnr_in_float64, reference, decoded, options.repeat)
     race(LumaPSNR(), luma_psnr_in_float64, reference, decoded, options.repeat)
     race(MSSSIM(), ms_ssim_of_pytorch_msssim, reference, decoded, options.repeat)
+    race(SSIM(), ssim_of_pytorch_msssim, reference, decoded, options.repeat)
     for kind in (LPIPSAlex, LPIPSSqueeze, LPIPSVGG):
         with TemporaryDirectory() as folder:
             try:

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import numpy as np
-from harness import options
+from harness import options, verdict
 
 from baselines.worker import rdrbench_worker
 from baselines.worker.codec import Worker
@@ -80,7 +80,7 @@ def main() -> None:
     overhead = median(beyond) - copied
     print(f"768 x 512, encode and decode: {1000 * median(beyond):.2f} ms beyond the inside seconds")
     print(f"copying: {1000 * copied:.2f} ms; overhead: {1000 * overhead:.2f} ms an image")
-    print("within" if overhead <= MOST_SECONDS else "above", f"{1000 * MOST_SECONDS:g} ms")
+    verdict("overhead of an image, ms", 1000 * overhead, 1000 * MOST_SECONDS)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,47 @@
+"""Measure encode and decode of `ours` by default, one picture of 768 x 512, on one thread.
+
+    python tests/speed/ours.py [--height 512] [--width 768] [--rounds 5]
+
+Processor time of the codec's two calls, medians of the rounds. Exit code 1 where a target is
+missed.
+"""
+# ruff: noqa: E402 - the pools have to be pinned before torch is imported
+
+import os
+import sys
+from statistics import median
+
+for pool in ("OMP", "OPENBLAS", "MKL"):
+    os.environ[f"{pool}_NUM_THREADS"] = "1"
+
+import numpy as np
+from harness import options, timed, verdict
+from PIL import Image
+from skimage import data
+
+from benchmark.codec_spec import load_codec, parse_codec
+
+
+def main() -> int:
+    """Print the seconds of both ways, and whether the targets are met."""
+    chosen = options(__doc__, height=512, width=768, rounds=5)
+    whole = Image.fromarray(data.astronaut()).resize((chosen.width, chosen.height))
+    pixels = np.asarray(whole)
+    codec = load_codec(parse_codec("ours:beta=3.84"))
+    setting = codec.sweep[2]
+    stream = codec.encode(pixels, setting)
+    codec.decode(stream)
+    ways = {"encode": lambda: codec.encode(pixels, setting), "decode": lambda: codec.decode(stream)}
+    met = [
+        verdict(
+            f"ours, {way}, s of processor",
+            median(timed(call).cpu for _ in range(chosen.rounds)),
+            most,
+        )
+        for (way, call), most in zip(ways.items(), (0.08, 0.1), strict=True)
+    ]
+    return 0 if all(met) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
