@@ -24,7 +24,7 @@ from benchmark.codec import (
     most_stream_bytes,
 )
 from benchmark.errors import BenchError, MemoryKind, memory_exhausted
-from benchmark.system.peak_memory import PeakMemory
+from benchmark.measure.peak_memory import PeakMemory
 from benchmark.user_file import author_frame, is_of_package, one_line
 
 Stage = Literal["load", "encode", "decode", "verify", "score", "worker"]

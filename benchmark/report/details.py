@@ -327,7 +327,7 @@ def report_text(
         f"And {more} more in bd_rate.csv." * (more > 0),
         *(f"![{n}]({n}.png)\n\n{markdown_text(drawings[n].caption)}" for n in pictures),
         "No points can be drawn." * (not pictures),
-        "\n".join(f"- {markdown_text(remark)}" for remark in remarks),
+        _listed([*remarks, *estimate_sentences(summary)]),
     ]
     links = [f"[{name}]({name}.png)" for name in others] + [f"[{file}]({file})" for file in tables]
     parts += [f"Beside it: {', '.join(links)}."] * bool(links)

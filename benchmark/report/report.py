@@ -47,7 +47,6 @@ from benchmark.report.details import (
     counts_of,
     details_record,
     details_text,
-    estimate_sentences,
     left_out,
     report_text,
     source_sentences,
@@ -248,9 +247,9 @@ def _write(
     measured = [measure for measure in measures if summary.values_of(measure.column)]
     panels = {measure.column: measured_panel(summary, measure) for measure in measured}
     codecs, short = named_in(request.codecs), names_of(summary)
-    drawings = _draw(stored, panels, over, anchor, codecs, request.up_to_bpp)
-    most, any_overlap = request.up_to_bpp, request.any_overlap
-    comparisons, deltas = compare_all(summary, measured, anchor, most, any_overlap)
+    most = request.up_to_bpp
+    drawings = _draw(stored, panels, over, anchor, codecs, most)
+    comparisons, deltas = compare_all(summary, measured, anchor, most, request.any_overlap)
     ranking = rank(summary, measured, anchor, comparisons)
     gaps = left_out(summary, measures, stored.runs, stored.gone)
     sources = source_facts(stored.table)
@@ -269,7 +268,7 @@ def _write(
         tables["bd_rate.tex"] = latex(bd_overview(compared, measured, anchor, most), short)
         tables["bd_rate.csv"] = csv_text(bd_records(comparisons, most))
     about_sources, title = source_sentences(sources), profile(stored.name).title
-    remarks = [*about_sources, *estimate_sentences(summary), *counts_of(gaps)]
+    remarks = [*about_sources, *counts_of(gaps)]
     files: dict[str, str | bytes] = {
         "report.md": report_text(
             title, summary, ranking, drawings, measured, remarks, [*tables], short, command
@@ -284,12 +283,11 @@ def _write(
         files.setdefault(f"{name}.png", file_bytes(drawing.figure, "png"))  # report.md shows it
     earlier_page = report_set.page_images
     kept = report_set.replace(files, command)
-    notes = [*about_sources, *of_published]
-    notes += [f"kept: {folder / name} was changed since an earlier report" for name in kept]
+    changed = (f"kept: {folder / name} was changed since an earlier report" for name in kept)
     return Report(
         stored, measures, measured, means, deltas, over, ranking, attributed,
-        [folder / name for name in ("report.md", *attribution)], len(drawings), gaps, notes,
-        anchor, earlier_page,
+        [folder / name for name in ("report.md", *attribution)], len(drawings), gaps,
+        [*about_sources, *of_published, *changed], anchor, earlier_page,
     )  # fmt: skip
 
 

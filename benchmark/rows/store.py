@@ -182,7 +182,8 @@ class Store(StreamFolder, RunRecords):
         """Read all rows once, for their table and for which cells are done."""
         with _system_allocator():
             own, shipped = self._read(None), self._read(None, shipped=True)
-            once = own.filter(own["generation"].is_null()) if _has_generations(own) else own
+            several = own["generation"].null_count < own.num_rows
+            once = own.filter(own["generation"].is_null()) if several else own
             table = _joined(None, [once, _with_true(shipped, "bundled")])
             table = with_equal_builds(share_values(merge_versions(table, borrow=True)))
             return Stored(_plain(table), own.select(OWN))
@@ -298,10 +299,6 @@ def _system_allocator() -> Iterator[None]:
         yield
     finally:
         pa.set_memory_pool(pool)
-
-
-def _has_generations(table: pa.Table) -> bool:
-    return bool(table["generation"].null_count < table.num_rows)
 
 
 def _finished(table: pa.Table, timed: bool) -> pa.Table:

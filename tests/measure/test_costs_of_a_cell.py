@@ -18,12 +18,12 @@ from benchmark.facts import Facts, Work
 from benchmark.figures.table import means_table
 from benchmark.measure.cell_columns import work_of
 from benchmark.measure.execute import execute
+from benchmark.measure.peak_memory import CLEAR, PeakMemory
 from benchmark.metrics.measure import Measure
 from benchmark.report.details import estimate_sentences
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
 from benchmark.system.bundled import BUNDLED as BUNDLED_RESULTS
-from benchmark.system.peak_memory import CLEAR, PeakMemory
 from benchmark.system.programs import run_program
 from support.codecs import fakes
 from support.rows.measured import sweep

@@ -1,4 +1,4 @@
-"""The clock of tests/speed counts what a command leaves running; every row of the page has a bar."""
+"""The clock of tests/speed counts what a command leaves running; rows of the page have bars."""
 
 import re
 import subprocess
