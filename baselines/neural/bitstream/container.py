@@ -3,13 +3,14 @@
 ::
 
     magic          2 bytes, 43 d2
-    version, flags 1 byte: version << 4 | tiles << 2 | two flags of the control block
+    version, flags 1 byte: version << 4 | latents << 3 | tiles << 2 | two of the control block
     checkpoint     4 bytes, the first of the sha256 of its tensors' file
     width, height  a varint each, in pixels
     control block  the architecture's own: for CRDR q and beta, a byte each or a map
     tiles          2 bytes, only with the flag: step in 64 pixels, margin in 16 pixels
     lengths        a varint for each tile's payload but the last, in bytes
     payloads       of the tiles, row by row
+    latents        2 bytes, only with the flag: CRC-16 of the latents as decoded
     checksum       2 bytes, CRC-16 of all the others
 
 13 bytes for a photograph without tiles, and the control block (docs/bitstream.md).
@@ -23,7 +24,7 @@ from benchmark.errors import CorruptStream
 MAGIC = b"C\xd2"
 VERSION = 1
 CONTROL_FLAGS = 3  # the bits that belong to the architecture
-FLAG_TILES = 4
+FLAG_TILES, FLAG_LATENTS = 4, 8
 CHECKPOINT_BYTES = 4
 CHECKSUM_BYTES = 2
 VARINT_BYTES = 5
@@ -136,6 +137,7 @@ class Stream(NamedTuple):
     controls: Any  # of the architecture's own kind, as its control block reads them
     payloads: tuple[bytes, ...]  # of `tiles`, in turn
     tiling: Tiling | None = None
+    latents: bytes | None = None  # checksum of the latents as decoded, if the stream has one
 
 
 def tiles(width: int, height: int, tiling: Tiling | None) -> list[Tile]:
@@ -163,13 +165,13 @@ def pack(stream: Stream, block: ControlBlock) -> bytes:
     if len(stream.payloads) != count:
         raise ValueError(f"{len(stream.payloads)} payloads for {count} tiles")
     flags, controls = block.write(stream.controls, width, height)
-    flags |= FLAG_TILES * (tiling is not None)
+    flags |= FLAG_TILES * (tiling is not None) | FLAG_LATENTS * (stream.latents is not None)
     head = bytes([VERSION << 4 | flags])
     parts = [MAGIC, head, stream.checkpoint, varint(width), varint(height), controls]
     if tiling:
         parts.append(bytes([tiling.step // STEP_UNIT, tiling.margin // MARGIN_UNIT]))
     parts += [varint(len(payload)) for payload in stream.payloads[:-1]]
-    data = b"".join([*parts, *stream.payloads])
+    data = b"".join([*parts, *stream.payloads, stream.latents or b""])
     if fault := _length_fault(width, height, len(data) + CHECKSUM_BYTES):
         raise ValueError(fault)
     return data + checksum(data)
@@ -221,7 +223,12 @@ def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) ->
     count = 1 if tiling is None else -(-width // tiling.step) * -(-height // tiling.step)
     lengths = [reader.varint() for _ in range(count - 1)]
     payloads = [reader.take(length) for length in lengths]
-    return Stream(named, width, height, controls, (*payloads, reader.rest()), tiling)
+    last, latents = reader.rest(), None
+    if flags & FLAG_LATENTS:
+        if len(last) < CHECKSUM_BYTES:
+            raise CorruptStream("the stream ends within the checksum of its latents")
+        last, latents = last[:-CHECKSUM_BYTES], last[-CHECKSUM_BYTES:]
+    return Stream(named, width, height, controls, (*payloads, last), tiling, latents)
 
 
 def _opened(data: bytes) -> tuple[int, ByteReader]:
@@ -235,8 +242,6 @@ def _opened(data: bytes) -> tuple[int, ByteReader]:
         raise CorruptStream(f"the stream is of version {version}, this decoder reads {VERSION}")
     if checksum(data[:-CHECKSUM_BYTES]) != data[-CHECKSUM_BYTES:]:
         raise CorruptStream("the stream is damaged or cut off: its checksum does not fit")
-    if flags & ~(CONTROL_FLAGS | FLAG_TILES):
-        raise CorruptStream("the stream has a flag that version 1 does not know")
     return flags, ByteReader(data[len(MAGIC) + 1 : -CHECKSUM_BYTES])
 
 

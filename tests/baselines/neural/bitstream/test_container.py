@@ -181,7 +181,6 @@ def test_what_no_stream_can_hold_is_refused(changes, reason):
         (b"CRDR" + bytes(60), "begin otherwise"),
         (with_bytes(2, 1, b"\x00"), "version 0"),
         (with_bytes(2, 1, b"\x20"), "version 2"),
-        (with_bytes(2, 1, b"\x18"), "flag"),
         (with_bytes(7, 2, b"\x00"), "0 x 512"),
         (with_bytes(7, 2, b"\x80\x00"), "superfluous"),
         (with_bytes(7, 2, b"\x81\x80\x04"), "65537 x 512"),

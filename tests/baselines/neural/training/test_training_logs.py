@@ -1,0 +1,82 @@
+"""Logs beside the journal: a csv file, a function of the user, TensorBoard."""
+
+import csv
+import sys
+
+import pytest
+
+from baselines.commands import training_logs
+from baselines.commands.training_logs import log_of, require_logs
+from baselines.neural.training.loop import run_request
+from baselines.neural.training.workers import Workers
+from benchmark.errors import UsageError
+from support.training.fixtures import of_journal, recipe_of, request_for
+
+pytestmark = pytest.mark.usefixtures("handlers")
+STAGES = [(3, 2), (2, 2)]
+FUNCTION = """
+from pathlib import Path
+
+seen = []
+
+def log(report):
+    seen.append((report["run_step"], report["loss"]))
+    Path("seen.txt").write_text(repr(seen))
+"""
+
+
+def test_each_report_is_in_the_csv_file_and_given_to_the_users_function(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(FUNCTION)
+    run = tmp_path / "run"
+    names = ["csv", "mine.py:log"]
+    require_logs(names)
+    recipe = recipe_of({"steps": 3}, {"steps": 2}, report_every_steps=1)
+    request = request_for(run, recipe, log=lambda: log_of(names, run, STAGES))
+    run_request(Workers(), request)
+    with (run / "losses.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    losses = of_journal(run, "loss")
+    assert [int(row["run_step"]) for row in rows] == [1, 2, 3, 4, 5]
+    assert [float(row["loss"]) for row in rows] == losses
+    assert eval((tmp_path / "seen.txt").read_text()) == list(zip(range(1, 6), losses, strict=True))
+
+
+def test_a_users_function_that_fails_is_one_sentence_with_its_line(tmp_path):
+    path = tmp_path / "bad.py"
+    path.write_text("def log(report):\n    report['nothing']\n")
+    log = log_of([f"{path}:log"], tmp_path, STAGES)
+    with pytest.raises(UsageError, match=r"bad\.py.*KeyError"):
+        log({"stage": 0, "step": 1})
+
+
+def test_logs_that_are_not_there_are_refused_before_training(monkeypatch):
+    with pytest.raises(UsageError, match="csv, tensorboard"):
+        require_logs(["wandb"])
+    monkeypatch.setattr(training_logs, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="the package tensorboard is not installed: install it"):
+        require_logs(["tensorboard"])
+
+
+def test_tensorboard_gets_numbers_at_steps_of_the_whole_run(tmp_path, monkeypatch):
+    written = []
+
+    class Writer:
+        def __init__(self, folder, purge_step):
+            written.append((folder, purge_step))
+
+        def add_scalar(self, name, value, step):
+            written.append((name, value, step))
+
+        def flush(self):
+            """Nothing waits."""
+
+    monkeypatch.setitem(
+        sys.modules, "torch.utils.tensorboard", type(sys)("torch.utils.tensorboard")
+    )
+    sys.modules["torch.utils.tensorboard"].SummaryWriter = Writer
+    log = log_of(["tensorboard"], tmp_path, STAGES)
+    for stage, step in ((0, 3), (1, 2)):
+        log({"stage": stage, "step": step, "loss": 0.5, "precision": "float32"})
+    folder = str(tmp_path / "tensorboard")
+    assert written == [(folder, 3), ("loss", 0.5, 3), ("loss", 0.5, 5)]
