@@ -91,6 +91,27 @@ def test_setting_and_size_are_counted_bytes_of_the_stream(worker, value, beside_
     assert 0 < worker.inside_seconds < 1
 
 
+def test_a_worker_sends_its_memory_and_the_bits_that_its_class_estimates(worker, tmp_path):
+    worker.encode(photograph(), Setting("q", 1))
+    assert worker.estimated_bits() is None
+    script = SCRIPT.replace(
+        "    def decode", "    def estimated_bits(self): return 12.5\n    def decode"
+    )
+    work = {"parameters": "7", "encode_kmac": "1.5"}
+    file = contender(
+        tmp_path, script.replace("fault = p", "bytearray(300_000_000); fault = p"), **work
+    )
+    estimating = Worker(file=str(file))
+    try:
+        estimating.encode(photograph(), Setting("q", 1))
+        assert estimating.estimated_bits() == 12.5
+        if Path("/proc/self/clear_refs").exists():
+            assert estimating.inside_peak_bytes > 300_000_000 > worker.inside_peak_bytes
+    finally:
+        estimating.close()
+    assert Worker.facts({"file": str(file)}).work == (7, 1.5, None)
+
+
 def test_the_sweep_is_the_class_s_unless_the_contender_file_has_one(worker, tmp_path):
     assert worker.sweep == (Setting("q", 1), Setting("q", 2.5))
     file = contender(tmp_path, setting="'quality'", values="[3, 4]")
