@@ -20,7 +20,7 @@ CODECS = {  # label in the rows -> what the README calls it
     "vtm": "VTM 23.13 (VVC)",
     "vvenc": "VVenC (VVC), fast",
     "ours:beta=0:effort=2": "**CRDR** (`ours`), beta 0, encoder search",
-    "avif": "AVIF (libaom, speed 4)",
+    "avif:speed=2": "AVIF (libaom, speed 2)",
     "x265": "x265 (HEVC)",
     "ours:beta=0": "**CRDR** (`ours`), beta 0",
     "ours:beta=3.84": "**CRDR** (`ours`), beta 3.84",

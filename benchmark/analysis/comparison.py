@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 from benchmark.analysis.interval import (
     Interval,
     bd_rate_interval,
-    bootstrap_interval,
-    image_draws,
+    percent_interval,
     resampled_curve,
+    set_and_left_out,
 )
 from benchmark.analysis.rate_distortion import (
     Curve,
@@ -30,6 +30,7 @@ from benchmark.analysis.rate_distortion import (
     bd_metric,
     bd_rate,
     below_front,
+    crossing,
     curves,
     cut,
     image_curves,
@@ -76,11 +77,12 @@ class Comparison(NamedTuple):
     label: str
     anchor: str
     rate: Delta | NoDelta  # BD-rate of the mean curves, percent
-    rate_interval: Interval | None  # of `rate`, over draws of images
+    rate_interval: Interval | None  # of `rate`, over images
     images_rate: ImagesDelta | NoDelta  # BD-rates of single images
     quality: Delta | NoDelta  # BD-metric of the mean curves, see `bd_metric`
     few: bool = False  # a distribution metric over so few images that it is marked
     left_out: tuple[LeftOutPoint, ...] = ()  # of either curve
+    crossing: float | None = None  # the metric's value from which the other one needs fewer bits
 
 
 def compare(
@@ -96,11 +98,11 @@ def compare(
     any_overlap: as `rate_distortion.bd_rate` has it, for mean curves and images.
     """
     of = curves(summary, measure)
-    has_draws = measure.by_image and summary.average == "per_image"
-    draws = {
-        label: resampled_curve(points, measure, image_draws)
+    by_image = measure.by_image and summary.average == "per_image"
+    left_out = {
+        label: resampled_curve(points, measure, set_and_left_out)
         for label, points in of.items()
-        if has_draws and points[0].means[measure.column].images > 1
+        if by_image and points[0].means[measure.column].images > 1
     }
     result = []
     for label in summary.labels:
@@ -117,12 +119,11 @@ def compare(
             cut(mean_curve(first, measure), up_to_bpp),
             cut(mean_curve(second, measure), up_to_bpp),
         )
-        rate, interval = bd_rate(*means, any_overlap), None
+        rate, interval, crosses = bd_rate(*means, any_overlap), None, None
         if isinstance(rate, Delta):
-            images = first[0].means[measure.column].images
-            resampled = draws.get(anchor), draws.get(label)
-            interval = bd_rate_interval(rate.value, images, *resampled, up_to_bpp)
-        left_out = [p for points in (first, second) for p in _left_out(points, measure, up_to_bpp)]
+            crosses = crossing(*means)
+            interval = bd_rate_interval(left_out.get(anchor), left_out.get(label), up_to_bpp)
+        below = [p for points in (first, second) for p in _left_out(points, measure, up_to_bpp)]
         result.append(
             Comparison(
                 measure.column,
@@ -133,7 +134,8 @@ def compare(
                 _of_images(first, second, measure, up_to_bpp, any_overlap),
                 bd_metric(*means, measure, any_overlap),
                 any(measure.few(p.means[measure.column].images) for p in first + second),
-                tuple(left_out),
+                tuple(below),
+                None if crosses is None else measure.value(crosses),
             )
         )
     return result
@@ -159,14 +161,16 @@ def _of_images(
         return NoDelta(f"in no image: {reasons[0]}" if reasons else "no image in common")
     values = np.array([delta.value for delta in numbers])
     lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
+    mean = math.fsum(values.tolist()) / len(values)
+    logs = math.log1p(mean / 100) + (values - mean) / (100 + mean)
     return ImagesDelta(
-        math.fsum(values.tolist()) / len(values),
+        mean,
         len(values),
         len(deltas) - len(values),
         sum(delta.doubtful for delta in numbers),
         median,
         (lower, upper),
-        bootstrap_interval(values) if len(values) > 1 else None,
+        percent_interval(logs) if len(values) > 1 else None,
     )
 
 

@@ -2,8 +2,8 @@
 
 An interval says which values other images of the same kind would give. It says nothing about the
 difference of two codecs, for which images have to be paired (`bench tradeoff`, `bench check`).
-Those of BD-rates are over draws of images, by the rules of `rate_distortion`; a distribution metric
-enters a draw to first order, as the value of the set plus the mean influence of its images.
+Those of mean curves' BD-rates are by the jackknife, which leaves out one image after another; a
+distribution metric enters to first order, by the mean influence of the images that are left.
 """
 
 import math
@@ -24,6 +24,7 @@ from benchmark.metrics.measure import Measure
 CONFIDENCE = 0.95
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)  # quantiles that an interval lies between
 LEAST_COMPARED = 0.95  # share of draws that need a number for an interval to be given
+LEAST_VARIANCE = 0.25  # of a resample, as a share of the sample's
 DRAWS = 1000
 SEED = 0
 
@@ -44,6 +45,12 @@ def image_draws(images: int) -> Float64Array:
     """
     counts = np.random.default_rng(SEED).multinomial(images, np.full(images, 1 / images), DRAWS)
     return np.asarray(counts / images, np.float64)
+
+
+def set_and_left_out(images: int) -> Float64Array:
+    """Return the weights of the whole set, then without each image; (1 + images, images)."""
+    left_out = (1 - np.eye(images)) / (images - 1)
+    return np.vstack([np.full(images, 1 / images), left_out])
 
 
 def set_and_draws(images: int) -> Float64Array:
@@ -107,6 +114,57 @@ def jackknife_interval(values: Float64Array) -> Interval:
     return Interval(*(values.mean() + t.ppf(TAILS, len(values) - 1) * error).tolist())
 
 
+def studentised(centred: Float64Array, weights: Float64Array) -> Float64Array:
+    """Return means over standard errors of resampled images, (resamples, samples).
+
+    centred: less their mean, (images, samples). weights: `image_draws`. No variance counts as less
+    than LEAST_VARIANCE: that of one image drawn again and again is 0.
+    """
+    images = len(centred)
+    squares = centred**2
+    means = weights @ centred
+    least = LEAST_VARIANCE * squares.mean(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors = np.sqrt(np.maximum(weights @ squares - means**2, least) / (images - 1))
+        return np.asarray(np.where(means == 0, 0.0, means / errors), np.float64)
+
+
+def skewed_interval(values: Float64Array) -> Interval:
+    """Return the interval of a number in which single images may count for much.
+
+    values: the number plus each image's influence, shape (images,).
+
+    The wider of two, bound by bound: Student's t, and the studentised bootstrap (Efron and
+    Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 12), moved outwards
+    (`moved_level`).
+    """
+    from scipy.stats import t
+
+    images, mean = len(values), values.mean()
+    error = values.std(ddof=1) / np.sqrt(images)
+    resampled = studentised(values[:, None] - mean, image_draws(images))
+    student, tail = t.isf(TAILS[0], images - 1), moved_level(TAILS[0], images)
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    below, above = max(student, high), max(student, -low)
+    return Interval(float(mean - below * error), float(mean + above * error))
+
+
+def percent_interval(logs: Float64Array) -> Interval:
+    """Return `skewed_interval`, in percent, of a change whose ratio is given by its logarithm."""
+    low, high = skewed_interval(logs)
+    return Interval(100 * math.expm1(low), 100 * math.expm1(high))
+
+
+def moved_level(tail: float, images: int) -> float:
+    """Return the share of draws that stands for a tail: they vary too little, in a normal's tails.
+
+    T. Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 4.3.4.
+    """
+    from scipy.stats import norm, t
+
+    return float(norm.sf(np.sqrt(images / (images - 1)) * t.isf(tail, images - 1)))
+
+
 def draws_interval(resampled: Float64Array, influenced: Float64Array) -> Interval:
     """Return the interval of a number that was computed over draws of images.
 
@@ -114,14 +172,10 @@ def draws_interval(resampled: Float64Array, influenced: Float64Array) -> Interva
     number of the whole set plus each image's influence, shape (images,); NaN where it has none.
 
     The wider of two, bound by bound: Student's t on the influences' standard error, and percentiles
-    of the draws, moved outwards since draws vary too little and have a normal's tails (T.
-    Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 4.3.4).
+    of the draws, moved outwards (`moved_level`).
     """
-    from scipy.stats import norm, t
-
-    images = len(influenced)
-    widened = norm.cdf(np.sqrt(images / (images - 1)) * t.ppf(TAILS, images - 1))
-    low, high = np.quantile(resampled, widened).tolist()
+    tail = moved_level(TAILS[0], len(influenced))
+    low, high = np.quantile(resampled, [tail, 1 - tail]).tolist()
     if np.isfinite(influenced).all():
         student = jackknife_interval(influenced)
         low, high = min(low, student.low), max(high, student.high)
@@ -228,36 +282,27 @@ def records(summary: Summary, measures: Sequence[Measure]) -> list[dict[str, Any
 
 
 def bd_rate_interval(
-    bd_rate: float,
-    images: int,
-    anchor: ResampledCurve | None,
-    test: ResampledCurve | None,
-    up_to_bpp: float | None = None,
+    anchor: ResampledCurve | None, test: ResampledCurve | None, up_to_bpp: float | None = None
 ) -> Interval | None:
-    """Return the interval (percent) of the BD-rate of two mean curves over `images` images.
+    """Return the interval (percent) of the BD-rate of two mean curves.
 
-    Student's t on the bootstrap's standard error, in the logarithm of the ratio of rates: at some
-    24 images, 80 to 92 % of the draws' percentiles have the value, and 91 to 96 % of these do
-    (docs/experiments). None where too many draws have no BD-rate; see LEAST_COMPARED.
+    anchor, test: by `set_and_left_out`, over the same images. `skewed_interval` of the logarithm of
+    the ratio of rates; docs/protocol.md has its coverage. None where the set, or the set without
+    some image, has no BD-rate.
     """
     if anchor is None or test is None or len(anchor.quality) != len(test.quality):
         return None
-    rates = bd_rate_draws(anchor, test, up_to_bpp)
-    rates = rates[np.isfinite(rates)]
-    if len(rates) < LEAST_COMPARED * len(anchor.quality):
+    rates = np.log1p(bd_rates(anchor, test, up_to_bpp) / 100)
+    if not np.isfinite(rates).all():
         return None
-    from scipy.stats import t
-
-    # Images drawn with replacement vary less than new ones, by (images - 1) / images.
-    error = np.std(np.log1p(rates / 100), ddof=1) * np.sqrt(images / (images - 1))
-    ends = math.log1p(bd_rate / 100) + t.ppf(TAILS, images - 1) * error
-    return Interval(*(100 * np.expm1(ends)).tolist())
+    of_set, left_out = rates[0], rates[1:]
+    return percent_interval(of_set + (len(left_out) - 1) * (left_out.mean() - left_out))
 
 
-def bd_rate_draws(
+def bd_rates(
     anchor: ResampledCurve, test: ResampledCurve, up_to_bpp: float | None = None
 ) -> Float64Array:
-    """Return the BD-rate of every draw in percent, shape (draws,); NaN where there is none."""
+    """Return the BD-rate of every weighting in percent, (weightings,); NaN where there is none."""
     ordered, masks = [], []
     for curve in (anchor, test):
         order = np.lexsort((-curve.quality, curve.log_rate))
@@ -268,18 +313,18 @@ def bd_rate_draws(
         ordered.append(ResampledCurve(rates, quality))
         masks.append(on_front)
     cut = math.inf if up_to_bpp is None else math.log10(up_to_bpp)
-    # Draws that keep the same points are computed together: nearly all of them, as a rule.
+    # Weightings that keep the same points are computed together: nearly all of them, as a rule.
     shapes = np.hstack([*masks, *(curve.log_rate < cut for curve in ordered)])
     kinds, kind_of = np.unique(shapes, axis=0, return_inverse=True)
     rates = np.full(len(shapes), np.nan)
     for kind in range(len(kinds)):
-        draws = kind_of == kind
+        alike = kind_of == kind
         first, second = (
-            _cut(ResampledCurve(*(axis[draws][:, mask[draws][0]] for axis in curve)), cut)
+            _cut(ResampledCurve(*(axis[alike][:, mask[alike][0]] for axis in curve)), cut)
             for curve, mask in zip(ordered, masks, strict=True)
         )
         if min(first.quality.shape[1], second.quality.shape[1]) >= LEAST_POINTS:
-            rates[draws] = _bd_rates(first, second)
+            rates[alike] = _bd_rates(first, second)
     return rates
 
 
@@ -303,12 +348,12 @@ def _cut(curve: ResampledCurve, log_rate: float) -> ResampledCurve:
         return ResampledCurve(rates, quality)
     at = np.full(len(quality), log_rate)
     ends = interpolated(*curve, at)
-    ends[ends <= quality[:, -1]] = np.nan  # an overshoot: such a draw has no number
+    ends[ends <= quality[:, -1]] = np.nan  # an overshoot: no number
     return ResampledCurve(np.column_stack([rates, at]), np.column_stack([quality, ends]))
 
 
 def _area(x: Float64Array, y: Float64Array, to: Float64Array) -> Float64Array:
-    """Return the integral of the curve through (x, y) from its first point to `to`, (draws,)."""
+    """Return the integral of the curve through (x, y) from its first point to `to`, (curves,)."""
     width = np.diff(x)
     share = np.clip((to[:, None] - x[:, :-1]) / width, 0, 1)
     terms = enumerate(cubic(x, y), 1)

@@ -59,6 +59,7 @@ class Average(NamedTuple):
     value: float | None  # None without pairs
     interval: Interval | None  # over images; None for less than two
     pairs: int  # that have it
+    bias: float = 0.0  # what the pairs' difference in the metric is worth, of a ratio its logarithm
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,7 +176,7 @@ def matches(
         for second, other_side in sides[1].values():
             if first.label != second.label:
                 pairs = match(first, second, by, tolerance, measures)
-                worth = math.expm1(abs(bias(pairs, by)))
+                worth = math.expm1(abs(pairs.averages["bytes"].bias))
                 if worth > MOST_BIAS:
                     raise UsageError(
                         f"the pairs of {first.label} and {second.label} differ in {by.axis_label} "
@@ -189,22 +190,32 @@ def matches(
     return compared
 
 
-def bias(match: Match, by: Measure) -> float:
-    """Return the pairs' mean difference in the metric as one of log bytes, by the curves' slope."""
+def bias(
+    first: Streams, second: Streams, pairs: Int64Array, column: str, other: str, kind: Kind
+) -> float:
+    """Return what the pairs' mean difference in a metric is worth in another, by its slope.
+
+    column: of the metric that the pairs match in. other: a column, or "bytes". The slope is that
+    of both codecs' streams within images; a ratio is given as its logarithm.
+    """
     rises = spreads = 0.0
-    for streams in (match.first, match.second):
-        _, number = np.unique(streams.image, return_inverse=True)
+    for streams in (first, second):
+        y = streams.bpp if other == "bytes" else streams.values[other]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            y = np.log(y) if kind == "ratio" else y
+        has = np.isfinite(y)
+        _, number = np.unique(streams.image[has], return_inverse=True)
         counts = np.bincount(number)
-        bits, values = (
+        rise, spread = (
             x - (np.bincount(number, x) / counts)[number]
-            for x in (np.log(streams.bpp), streams.values[by.column])
+            for x in (y[has], streams.values[column][has])
         )
-        rises += float(bits @ values)
-        spreads += float(values @ values)
-    mine, other = match.pairs.T
-    if not len(mine) or not spreads:
+        rises += float(rise @ spread)
+        spreads += float(spread @ spread)
+    if not len(pairs) or not spreads:
         return 0.0
-    difference = match.first.values[by.column][mine] - match.second.values[by.column][other]
+    mine, theirs = pairs.T
+    difference = first.values[column][mine] - second.values[column][theirs]
     return rises / spreads * float(difference.mean())
 
 
@@ -235,16 +246,22 @@ def match(
     """Pair the streams of two codecs by one metric, and average over the pairs.
 
     others: measures to compare the pairs in, by their mean difference where more is better, else by
-    the geometric mean of ratios, as bytes and seconds are.
+    the geometric mean of ratios, as bytes and seconds are. Intervals reach to where they would lie
+    if the pairs did not differ in the metric.
     """
     pairs = matched_pairs(first, second, by.column, tolerance)
     mine, other = pairs.T
     image = first.image[mine]
-    averages = {"bytes": _average("ratio", first.bpp[mine], second.bpp[other], image)}
+    averages = {}
     differences = {measure.column for measure in others if measure.better == "higher"}
-    for name in (*(measure.column for measure in others), *TIMED):
+    for name in ("bytes", *(measure.column for measure in others), *TIMED):
         kind: Kind = "difference" if name in differences else "ratio"
-        averages[name] = _average(kind, first.values[name][mine], second.values[name][other], image)
+        worth = 0.0 if name == by.column else bias(first, second, pairs, by.column, name, kind)
+        one, two = (
+            (side.bpp if name == "bytes" else side.values[name])[places]
+            for side, places in ((first, mine), (second, other))
+        )
+        averages[name] = _average(kind, one, two, image, worth)
     shared = np.intersect1d(first.image, second.image)
     return Match(first, second, pairs, len(shared), averages)
 
@@ -284,7 +301,9 @@ def _error(value: float, other: float, tolerance: Tolerance) -> float:
     return 1 - small / large if value * other > 0 else math.inf
 
 
-def _average(kind: Kind, values: Float64Array, others: Float64Array, image: Int64Array) -> Average:
+def _average(
+    kind: Kind, values: Float64Array, others: Float64Array, image: Int64Array, bias: float
+) -> Average:
     """Average over pairs that have a finite comparison; an image's pairs are drawn together."""
     with np.errstate(divide="ignore", invalid="ignore"):
         compared = np.log(values / others) if kind == "ratio" else values - others
@@ -297,21 +316,25 @@ def _average(kind: Kind, values: Float64Array, others: Float64Array, image: Int6
     if len(sums) > 1:
         draws = image_draws(len(sums))
         influenced = mean + len(sums) * (sums - mean * counts) / counts.sum()
-        interval = draws_interval((draws @ sums) / (draws @ counts), influenced)
+        low, high = draws_interval((draws @ sums) / (draws @ counts), influenced)
+        interval = Interval(low - max(bias, 0.0), high - min(bias, 0.0))
     if kind == "ratio":
         mean = math.exp(mean)
         interval = interval and Interval(*map(math.exp, interval))
-    return Average(kind, mean, interval, int(has.sum()))
+    return Average(kind, mean, interval, int(has.sum()), bias)
 
 
 def nearest(
-    rows: Mapping[str, Sequence[StoredRow]], bpp: float
-) -> tuple[dict[str, StoredRow], list[str]]:
-    """Return the row nearest to a rate by codec, and the codecs whose nearest is too far off."""
+    rows: Mapping[str, Sequence[StoredRow]], bpp: float, farthest: float
+) -> tuple[dict[str, StoredRow], dict[str, StoredRow]]:
+    """Return by codec the row nearest to a rate, apart those whose rate is too far off.
+
+    farthest: the largest ratio of the two rates.
+    """
 
     def distance(row: StoredRow) -> float:
         return abs(math.log(row["bpp"] / bpp))
 
     near = {name: min(of_codec, key=distance) for name, of_codec in rows.items()}
-    far = [name for name, row in near.items() if distance(row) > math.log(FARTHEST)]
+    far = {name: row for name, row in near.items() if distance(row) > math.log(farthest)}
     return {name: row for name, row in near.items() if name not in far}, far

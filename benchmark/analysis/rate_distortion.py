@@ -25,6 +25,7 @@ LEAST_POINTS = 4
 # second it is given only when asked for.
 LEAST_OVERLAP, LEAST_SHOWN_OVERLAP = 0.5, 1 / 3
 TOO_LITTLE_OVERLAP = "the curves share less than a third of the range that they span together"
+CROSSING = 0.01  # of the bits: curves that are closer are not apart
 MOST_LEFT_OUT = 0.2  # share of a curve's points off the Pareto front; beyond it there is no delta
 
 
@@ -110,7 +111,7 @@ def bjontegaard(
     """
     fronts = pareto_front(anchor), pareto_front(test)
     for front, curve, whose in zip(fronts, (anchor, test), (anchor_name, "it"), strict=True):
-        points, kept = len(curve.bpp), len(front.bpp)
+        points, kept = len(set(zip(*curve, strict=True))), len(front.bpp)  # equal ones are one
         if kept < LEAST_POINTS:
             return NoDelta(
                 f"{whose} has {kept} of the {LEAST_POINTS} points that are needed on the Pareto "
@@ -163,25 +164,49 @@ def pareto_front(curve: Curve) -> Curve:
     >>> pareto_front(Curve(np.array([3.0, 1.0, 2.0]), np.array([32.0, 30.0, 29.0])))
     Curve(bpp=array([1., 3.]), quality=array([30., 32.]))
     """
-    order = np.lexsort((-curve.quality, curve.bpp))
-    front = order[np.isnan(below_front(curve)[order])]
-    return Curve(curve.bpp[front], curve.quality[front])
+    kept = np.isnan(below_front(curve))
+    return Curve(*np.unique(np.stack([axis[kept] for axis in curve]), axis=1))
 
 
 def below_front(curve: Curve) -> Float64Array:
     """Return how much better another point of less or equal rate is, shape (points,).
 
-    At least 0; NaN for the points on the Pareto front.
+    At least 0; NaN for the points on the Pareto front and for others equal to them.
 
     >>> below_front(Curve(np.array([3.0, 1.0, 2.0]), np.array([32.0, 30.0, 29.0])))
     array([nan, nan,  1.])
     """
     order = np.lexsort((-curve.quality, curve.bpp))
-    quality = curve.quality[order]
-    result = np.full(len(order), np.nan)
-    gap = np.maximum.accumulate(quality)[:-1] - quality[1:]
-    result[order[1:]] = np.where(gap < 0, np.nan, gap)
+    quality, result = curve.quality[order], np.full(len(order), np.nan)
+    if not len(order):
+        return result
+    gap = np.append(-1.0, np.maximum.accumulate(quality)[:-1] - quality[1:])
+    new = np.append(True, (np.diff(curve.bpp[order]) != 0) | (np.diff(quality) != 0))
+    gap = gap[np.maximum.accumulate(np.where(new, np.arange(len(gap)), 0))]
+    result[order] = np.where(gap < 0, np.nan, gap)
     return result
+
+
+def crossing(anchor: Curve, test: Curve) -> float | None:
+    """Return the quality at which one curve begins to need more bits than the other, if any.
+
+    None if over all qualities that both fronts reach the same one is ahead, to CROSSING.
+    """
+    fronts = pareto_front(anchor), pareto_front(test)
+    low, high = (
+        end(ends)
+        for end, ends in zip(
+            (max, min),
+            zip(*((f.quality[0], f.quality[-1]) for f in fronts), strict=True),
+            strict=True,
+        )
+    )
+    at = np.linspace(low, high, 101)[1:-1]
+    first, second = (np.array([log_rate_at(front, q) for q in at.tolist()]) for front in fronts)
+    ahead = second - first
+    clear = np.flatnonzero(np.abs(ahead) > math.log10(1 + CROSSING))
+    turns = np.flatnonzero(np.diff(np.sign(ahead[clear])))
+    return float(at[clear[turns[0] + 1]]) if len(turns) else None
 
 
 def cut(curve: Curve, up_to_bpp: float | None) -> Curve:

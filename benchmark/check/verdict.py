@@ -7,8 +7,9 @@ undecided          too few images to say; the finding says how many would be nee
 nothing measured   there are no numbers to judge by
 
 Each of the three claims is corrected by itself over all metrics and codec variants (Holm's method):
-the probability that any metric is wrongly called regressed is at most 1 - confidence, up to twice
-that where the changes of images are heavily skewed (docs/checking.md).
+the probability that any metric is wrongly called regressed is at most 1 - confidence, that any is
+wrongly called equivalent too if changes are hardly skewed. Heavily skewed ones, and tails that no
+image shows, raise the latter to two or three times as much (`equivalence.ERROR_RATES`).
 """
 
 import math

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmark.analysis.comparison import Comparison, ImagesDelta, Rank, Ranking, compare
-from benchmark.analysis.interval import CONFIDENCE, DRAWS, Interval
+from benchmark.analysis.interval import CONFIDENCE, Interval
 from benchmark.analysis.rate_distortion import Delta, NoDelta, bd_rate
 from benchmark.analysis.summarise import Summary
 from benchmark.figures.table import DOUBTFUL, DOUBTFUL_NOTE, NOTHING, Table
@@ -150,11 +150,20 @@ def bd_overview(
     )
     cut = "" if up_to_bpp is None else f", curves up to {up_to_bpp:g} bpp"
     note = (
-        f"BD-rate (%) against {anchor}{cut}; negative saves bits. In brackets {PERCENT} intervals, "
-        f"from {DRAWS} draws of images."
+        f"BD-rate (%) against {anchor}{cut}; negative saves bits. In brackets {PERCENT} intervals "
+        "over images."
     )
     headers = ("codec", *(measure.axis_label for measure in shown))
-    return Table(headers, rows, 1, (note, *[DOUBTFUL_NOTE] * doubtful))
+    notes = [note, *[DOUBTFUL_NOTE] * doubtful]
+    of_column = {measure.column: measure for measure in shown}
+    cross = [
+        f"{c.label} ({short_name(of_column[c.column])} {c.crossing:.4g})"
+        for c in comparisons
+        if c.crossing is not None
+    ]
+    if cross:
+        notes.append(f"Ahead at some qualities, behind at others: {listed(cross)}.")
+    return Table(headers, rows, 1, tuple(notes))
 
 
 def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anchor: str) -> Table:
@@ -176,6 +185,8 @@ def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anc
         )
         remark = f"without {_off_front(comparison, ', ')}" if comparison.left_out else ""
         remark += "; over few images" * comparison.few
+        if comparison.crossing is not None:
+            remark += f"; the curves cross at {comparison.crossing:.4g}"
         if isinstance(rate, NoDelta):
             remark = rate.reason + " (--any-overlap gives a number)" * bool(rate.overlap)
         of_images = [NOTHING] * 5

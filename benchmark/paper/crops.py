@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmark import registry
 from benchmark.analysis.comparable import label_of
-from benchmark.analysis.match import FARTHEST, nearest
+from benchmark.analysis.match import nearest
 from benchmark.analysis.stored import stored_dataset
 from benchmark.analysis.systems import measured_names, short_names
 from benchmark.codec import Pixels
@@ -38,6 +38,7 @@ MOST_CROPS = 6  # the photograph and its own crop come first
 PER_ROW = (5, 3)  # pictures: of a page, of a column
 LEAST_BPP, MOST_BPP = 0.1, 0.6  # between which codecs look different
 CLOSE = 1.12
+MOST_OFF = 1.2  # ratio of a rate to the one compared at; a codec further off is left out
 
 StreamRow = Mapping[str, Any]
 ByCodec = Mapping[str, list[StreamRow]]
@@ -83,7 +84,7 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
         order = sorted(pixels, key=look().place)
         order = order[: None if look().most is None else MOST_CROPS]
         if len(order) < 2:
-            few = "fewer than two codecs can be decoded; `bench run` keeps streams of others"
+            few = "fewer than two codecs have kept streams of about that rate that can be decoded"
             return _no_crops(few, *sentences)
         box = crop.box or most_different([pixels[label] for label in order], CROP_PX)
         if _part(picture, box).shape[:2] != (box[3], box[2]):
@@ -144,11 +145,15 @@ def _most_different(by_image: Mapping[str, ByCodec], measure: Measure) -> str:
 
 
 def _at_rate(rows: ByCodec, bpp: float | None) -> tuple[dict[str, StreamRow], list[str]]:
-    """Return each codec's row nearest to a rate, and a sentence on those without any."""
+    """Return each codec's row nearest to a rate, and a sentence on each without any."""
     rate = bpp or matched_rate({name: [row["bpp"] for row in of] for name, of in rows.items()})
-    chosen, far = nearest(rows, rate)
-    why = f"no setting within a factor of {FARTHEST:g} of {rate:.3g} bpp"
-    return chosen, [f"crops lack {', '.join(far)}: {why}"] * bool(far)
+    chosen, far = nearest(rows, rate, MOST_OFF)
+    off = f"more than {100 * (MOST_OFF - 1):.0f} % off {rate:.3g} bpp"
+    return chosen, [
+        f"crops lack {name}: its nearest setting, {row['setting_name']}={row['setting_value']:g}, "
+        f"has {row['bpp']:.3g} bpp, {off} (`bench run --points` measures others)"
+        for name, row in far.items()
+    ]
 
 
 def _decoded(

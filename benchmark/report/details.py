@@ -310,6 +310,7 @@ def report_text(
         counted(len(summary.labels), "codec"),
         counted(len(summary.points), "point"),
     )
+    dropped = f"; {summary.dropped} more images that not every point has" * bool(summary.dropped)
     table = ranking_table(ranking, True, names)
     more = len(table.rows) - LONGEST_RANKING
     # The overview, the metric of realism that says most, times, else the first ones
@@ -321,7 +322,8 @@ def report_text(
     parts = [
         f"# {markdown_text(title)}",
         markdown_text(headline(ranking, summary.images, title, names)),
-        f"{', '.join(counts)}. Protocols, builds and what is left out: [details](details.md).",
+        f"{', '.join(counts)}{dropped}. Protocols, builds and what is left out: "
+        "[details](details.md).",
         f"{markdown_text(ranking_heading(ranking))}:",
         markdown(table._replace(rows=table.rows[:LONGEST_RANKING])),
         f"And {more} more in bd_rate.csv." * (more > 0),

@@ -10,6 +10,7 @@ from scipy import stats
 
 import benchmark
 from benchmark.analysis.match import (
+    MOST_BIAS,
     Streams,
     Tolerance,
     match,
@@ -59,6 +60,60 @@ def test_pairs_of_unequal_quality_are_refused_by_what_the_difference_is_worth():
         matches(summary, "webp", "jpeg", "psnr", Tolerance(2))
     (none,) = matches(summary, "webp", "jpeg", "psnr", Tolerance(0.9))
     assert not len(none.pairs)
+
+
+def test_an_interval_reaches_to_the_ratio_at_equal_quality():
+    """Every pair differs by .05 dB, worth .15 of log bytes a dB; the codec saves a log of .2."""
+    psnr = np.arange(30.0, 36) + 0.05 * np.arange(4)[:, None]
+    first = streams(psnr + 0.05, np.exp(0.15 * (psnr.ravel() + 0.05) - 0.2))
+    second = streams(psnr, np.exp(0.15 * psnr.ravel()))
+    found = match(first, second, PSNR, Tolerance(0.1), [PSNR, LPIPS]).averages
+    assert found["bytes"].bias == pytest.approx(0.0075)
+    assert found["bytes"].value == pytest.approx(math.exp(-0.1925))
+    assert found["bytes"].interval == pytest.approx((math.exp(-0.2), math.exp(-0.1925)))
+    turned = match(second, first, PSNR, Tolerance(0.1), []).averages["bytes"]
+    assert turned.interval == pytest.approx((math.exp(0.1925), math.exp(0.2)))
+    assert found["psnr_db"].interval == pytest.approx((0.05, 0.05))  # no bias in itself
+    assert found["lpips_alex"].interval == pytest.approx((1, 1))
+
+
+def swept(aimed_at, apart, images, random):
+    """Streams of a codec on made-up images, from dB that its settings aim at."""
+    busy, slope, gain = apart
+    aimed = np.tile(aimed_at, (images, 1)) - 1.5 * busy[:, None]
+    psnr = aimed + random.normal(0, 0.4, aimed.shape)
+    log_rate = (busy + gain)[:, None] - 1 + slope[:, None] * (psnr - 34)
+    order = np.argsort(log_rate, axis=1)
+    psnr, log_rate = (np.take_along_axis(x, order, axis=1) for x in (psnr, log_rate))
+    return streams(psnr, np.exp(log_rate + random.normal(0, 0.01, psnr.shape)).ravel())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spacing", "offset"), [(1.5, 0.0), (3.0, 0.3), (3.0, 1.0)], ids=["dense", "near", "apart"]
+)
+@pytest.mark.parametrize("tolerance", [0.1, 0.5, 3])
+def test_intervals_have_the_true_ratio_or_are_refused_at_any_tolerance(spacing, offset, tolerance):
+    """A fifth of the bytes saved at equal quality, on average in the logarithm."""
+    images, inside, given, refused = 24, 0, 0, 0
+    for seed in range(200):
+        random = np.random.default_rng([seed, images])
+        busy, slope = random.normal(0, 0.6, images), 0.13 * np.exp(random.normal(0, 0.12, images))
+        gain = random.normal(-0.2, 0.1, images)
+        wide = np.arange(28, 45, 3.0)
+        one = swept(wide, (busy, slope, gain), images, random)
+        other = swept(np.arange(28, 45, spacing) - offset, (busy, slope, 0 * gain), images, random)
+        found = match(one, other, PSNR, Tolerance(tolerance), []).averages["bytes"]
+        if found.interval is None:
+            continue
+        if math.expm1(abs(found.bias)) > MOST_BIAS:
+            refused += 1
+            continue
+        given += 1
+        inside += found.interval.low <= math.exp(-0.2) <= found.interval.high
+    assert given + refused > 100
+    assert inside >= 0.92 * given
+    assert refused < 20 or offset  # by the curves, not by the tolerance
 
 
 def test_the_nearest_stream_of_the_same_image_within_the_tolerance_is_taken():
@@ -274,7 +329,8 @@ def test_each_codec_is_at_its_nearest_setting_and_too_far_ones_are_named():
         "near": [{"bpp": 0.2}, {"bpp": 0.3}, {"bpp": 0.5}],
         "far": [{"bpp": 1.0}, {"bpp": 0.9}],
     }
-    chosen, far = nearest(rows, 0.27)
+    chosen, far = nearest(rows, 0.27, 1.6)
     assert chosen == {"near": {"bpp": 0.3}}
-    assert far == ["far"]
-    assert nearest(rows, 0.24)[0]["near"] == {"bpp": 0.2}  # by ratio: .3 is 1.25 times off
+    assert far == {"far": {"bpp": 0.9}}
+    assert nearest(rows, 0.27, 1.1) == ({}, {"near": {"bpp": 0.3}, "far": {"bpp": 0.9}})
+    assert nearest(rows, 0.24, 1.6)[0]["near"] == {"bpp": 0.2}  # by ratio: .3 is 1.25 times off

@@ -15,6 +15,7 @@ from benchmark.analysis.rate_distortion import (
     bd_quality,
     bd_rate,
     below_front,
+    crossing,
     curve_of,
     curves,
     cut,
@@ -90,6 +91,27 @@ def test_distances_of_distributions_are_compared_by_their_logarithm():
     points = [CurvePoint(*one, "", "", 1, "", "", "") for one in zip(rates, values[0], strict=True)]
     drawn = SystemCurve(SYSTEMS[0], tuple(points), edition).rates(FD)
     assert np.array_equal(drawn, anchor)
+
+
+def test_points_of_equal_rate_and_quality_are_one_point_and_none_below_the_front():
+    """Settings beyond what a codec can do give equal streams: two in six are no doubt of it."""
+    twice = Curve(*(np.append(axis, [axis[-1]] * 2) for axis in ANCHOR))
+    assert np.isnan(below_front(twice)).all()
+    cheaper = Curve(0.8 * ANCHOR.bpp, ANCHOR.quality)
+    assert bd_rate(twice, cheaper) == bd_rate(ANCHOR, cheaper)
+    beaten = Curve(np.array([1.0, 1.0, 0.5]), np.array([20.0, 20.0, 20.0]))
+    assert below_front(beaten)[:2].tolist() == [0, 0]
+
+
+def test_curves_cross_where_the_other_one_needs_fewer_bits():
+    """Lines of 10 and 8 dB a decade, through 30 and 31.2 dB at 1 bpp, meet at 36 dB."""
+    rates = np.geomspace(0.1, 10, 9)
+    anchor, test = line(rates, 30, 10), line(rates, 31.2, 8)
+    assert crossing(anchor, test) == pytest.approx(36, abs=0.4)
+    assert crossing(test, anchor) == pytest.approx(36, abs=0.4)
+    assert crossing(anchor, Curve(0.9 * anchor.bpp, anchor.quality)) is None
+    hardly = np.where(anchor.quality > 36, 0.995, 1.001)
+    assert crossing(anchor, Curve(hardly * anchor.bpp, anchor.quality)) is None
 
 
 def test_points_below_the_pareto_front_change_nothing():

@@ -71,7 +71,7 @@ def test_no_effect_and_half_the_margin_are_hardly_ever_called_regressed(shape, e
     found = verdicts(shape, effect)
     assert found["regressed"] <= LEVEL
     assert found["improved"] <= LEVEL
-    assert found["equivalent"] > 0.4  # and it is no test that never decides
+    assert found["equivalent"] > 0.35  # and it is no test that never decides
 
 
 def heavily_skewed(random, shape):
@@ -80,7 +80,7 @@ def heavily_skewed(random, shape):
     return (random.lognormal(0, 1, shape) - mean) / (mean * math.sqrt(math.e - 1))
 
 
-@pytest.mark.parametrize(("images", "rate"), [(24, 0.102), (41, 0.087), (100, 0.078)])
+@pytest.mark.parametrize(("images", "rate"), [(24, 0.082), (41, 0.074), (100, 0.070)])
 def test_the_level_fails_under_heavy_skewness_by_as_much_as_the_documentation_says(images, rate):
     found = verdicts(heavily_skewed, MARGIN, images)["equivalent"]
     assert found == pytest.approx(rate, abs=BY_CHANCE * math.sqrt(rate / LEVEL))

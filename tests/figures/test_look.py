@@ -56,16 +56,16 @@ def lines_of(figure):
 def test_names_are_those_of_papers_and_name_the_version_of_a_program():
     versions = {"vtm": "VTM 23.13, decoded by ffmpeg", "avif": "libaom-av1 3.15.1"}
     found = short_names(["ours:beta=3.84", "vtm", "avif", "jpeg:optimize=1"], versions)
-    assert list(found.values()) == ["CRDR β=3.84", "VTM 23.13", "AVIF", "JPEG (optimised)"]
+    assert list(found.values()) == ["CRDR β=3.84", "VTM 23.13", "AVIF speed 4", "JPEG (optimised)"]
 
 
 def test_a_label_and_a_colour_are_of_one_curve_alone(summary):
     usual = lines_of(draw(summary))
     label, colour = "ours:beta=3.84=Ours (a=b)", ("vtm=tab:red", "avif=#010203")
     changed = lines_of(draw(summary, label=label, colour=colour))
-    assert list(changed) == ["Ours (a=b)", "AVIF", "VTM"]
+    assert list(changed) == ["Ours (a=b)", "AVIF speed 4", "VTM"]
     assert changed["VTM"].get_color() == "#d62728"
-    assert changed["AVIF"].get_color() == "#010203"
+    assert changed["AVIF speed 4"].get_color() == "#010203"
     assert changed["Ours (a=b)"].get_color() == usual["CRDR β=3.84"].get_color()
 
 
@@ -74,8 +74,8 @@ def test_the_order_is_that_of_the_legend(summary):
         (found,) = draw(summary, **look).legends
         return [text.get_text() for text in found.get_texts()]
 
-    assert legend() == ["CRDR β=3.84", "AVIF", "VTM"]
-    assert legend(order="vtm,ours") == ["VTM", "CRDR β=3.84", "AVIF"]
+    assert legend() == ["CRDR β=3.84", "AVIF speed 4", "VTM"]
+    assert legend(order="vtm,ours") == ["VTM", "CRDR β=3.84", "AVIF speed 4"]
 
 
 @pytest.mark.parametrize(("width", "inches"), [("column", 3.25), ("page", 6.875)])

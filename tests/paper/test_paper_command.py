@@ -182,6 +182,17 @@ def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
         assert min(others, key=lambda bpp: abs(np.log(bpp / 0.6))) == drawn["bpp"]
 
 
+@pytest.mark.parametrize("bpp", [0.45, 1.5])
+def test_a_codec_without_a_setting_near_the_rate_is_left_out_by_name(measured, bpp):
+    wanted = crops_of(measured, bpp=(str(bpp),), codecs=("jpeg", "webp"), metrics=("psnr",))
+    made = draw_crops(PaperResults(measured), wanted)
+    rates = {one["codec"]: one["bpp"] for one in made.drawing.records} if made.drawing else {}
+    assert all(1 / 1.2 <= rate / bpp <= 1.2 for rate in rates.values())
+    lacking = [name for name in ("jpeg", "webp") if f"crops lack {name}: its nearest" in str(made)]
+    assert made.drawing is None or sorted([*rates, *lacking]) == ["jpeg", "webp"]
+    assert (made.drawing is None) == bool(lacking)
+
+
 def test_a_row_of_pictures_for_each_crop_of_the_file(measured, tmp_path):
     file = tmp_path / "figures.toml"
     crop = "{ image = 'chelsea', box = [40, 30, 64, 48], bpp = 0.6 }"

@@ -1,15 +1,18 @@
+"""Intervals of BD-rates: against computations one by one, and their coverage by simulation."""
+
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from benchmark.analysis.comparison import compare
 from benchmark.analysis.interval import (
     ResampledCurve,
-    bd_rate_draws,
     bd_rate_interval,
+    bd_rates,
     image_draws,
-    resampled_curve,
+    set_and_left_out,
 )
 from benchmark.analysis.rate_distortion import Curve, Delta, bd_rate, curves, cut
 from benchmark.analysis.summarise import summarise
@@ -35,9 +38,9 @@ def drawn(points, seed, dips=False, draws=60):
 
 @pytest.mark.parametrize("dips", [False, True])
 @pytest.mark.parametrize("up_to_bpp", [None, 0.8])
-def test_every_draw_has_the_bd_rate_of_the_package(dips, up_to_bpp):
+def test_every_weighting_has_the_bd_rate_of_the_package(dips, up_to_bpp):
     anchor, test = drawn(7, 1, dips), drawn(9, 2, dips)
-    found = bd_rate_draws(anchor, test, up_to_bpp)
+    found = bd_rates(anchor, test, up_to_bpp)
     compared = 0
     for place, value in enumerate(found.tolist()):
         one, other = (
@@ -67,30 +70,32 @@ def uneven_rows(images):
 
 
 @pytest.mark.parametrize("measure", [PSNR, MS_SSIM, LPIPS], ids=lambda one: one.column)
-def test_the_interval_is_of_mean_curves_made_anew_for_each_draw(measure):
+def test_the_interval_is_of_mean_curves_without_each_image_in_turn(measure):
+    """The wider bounds of Student's t (2.364624) and of the studentised bootstrap, moved."""
     summary = summarise(table(uneven_rows(8)))
     of = curves(summary, measure)
     sign = 1 if measure.better == "higher" else -1
-    expected = []
-    for weights in image_draws(8):
+    logs = []
+    for left_out in (None, *range(8)):
+        kept = [image for image in range(8) if image != left_out]
         both = []
         for label in ("jpeg", "webp"):
-            means = [weights @ one.image_values[measure.column] for one in of[label]]
-            rates = [weights @ one.image_bpp for one in of[label]]
+            means = [one.image_values[measure.column][kept].mean() for one in of[label]]
+            rates = [one.image_bpp[kept].mean() for one in of[label]]
             both.append(Curve(np.array(rates), sign * np.array([*map(measure.plotted, means)])))
-        expected.append(bd_rate(*both).value)
-        if len(expected) == 50:
-            break
-    found = bd_rate_draws(
-        *(resampled_curve(of[label], measure, image_draws) for label in ("jpeg", "webp"))
-    )
-    assert found[:50] == pytest.approx(expected, rel=1e-9)
+        logs.append(np.log1p(bd_rate(*both).value / 100))
     (comparison,) = compare(summary, measure, "jpeg")
-    log_ratio = np.log(1 + found / 100)
-    half = 2.364624 * np.std(log_ratio, ddof=1) * np.sqrt(8 / 7)  # Student's t of 7 degrees, 97.5 %
-    value = np.log(1 + comparison.rate.value / 100)
-    expected = [100 * np.exp(value - half) - 100, 100 * np.exp(value + half) - 100]
-    assert comparison.rate_interval == pytest.approx(expected, rel=1e-6)
+    influence = 7 * (np.mean(logs[1:]) - logs[1:])
+    error = np.sqrt(np.mean(influence**2) / 7)
+    studentised = []
+    for counts in (8 * image_draws(8)).round().astype(int):
+        sample = np.repeat(influence, counts)
+        spread = max(np.mean((sample - sample.mean()) ** 2), np.mean(influence**2) / 4)
+        studentised.append(sample.mean() / np.sqrt(spread / 7))
+    share = norm.sf(2.364624 * np.sqrt(8 / 7))
+    low, high = np.quantile(studentised, [share, 1 - share])
+    ends = logs[0] - error * np.array([max(2.364624, high), min(-2.364624, low)])
+    assert comparison.rate_interval == pytest.approx(tuple(100 * np.expm1(ends)), rel=1e-5)
     assert comparison.rate_interval.low < comparison.rate.value < comparison.rate_interval.high
 
 
@@ -160,18 +165,17 @@ def test_a_single_image_and_too_few_comparable_draws_have_no_interval():
     assert found.rate_interval is None
     assert found.images_rate.interval is None
     assert found.images_rate.quartiles == (found.images_rate.value,) * 2
+
+
+def test_curves_that_do_not_meet_without_some_image_have_no_interval():
     apart = drawn(7, 4)
     apart = ResampledCurve(np.sort(apart.log_rate), np.sort(apart.quality))
-    far = ResampledCurve(apart.log_rate, apart.quality + 100)
-    some = ResampledCurve(
-        apart.log_rate, apart.quality + np.where(np.arange(60) < 10, 100, 0)[:, None]
-    )
-    assert bd_rate_interval(0.0, 9, apart, far) is None
-    assert bd_rate_interval(0.0, 9, apart, some) is None
-    assert bd_rate_interval(0.0, 9, apart, apart) == pytest.approx((0, 0), abs=1e-9)
+    some = apart.quality + np.where(np.arange(60) == 9, 100, 0)[:, None]
+    assert bd_rate_interval(apart, ResampledCurve(apart.log_rate, some)) is None
+    assert bd_rate_interval(apart, apart) == pytest.approx((0, 0), abs=1e-9)
 
 
-def test_pooled_rates_have_no_interval_since_draws_average_by_image():
+def test_pooled_rates_have_no_interval_since_curves_average_by_image():
     rows = table([*sweep("jpeg"), *sweep("webp")])
     (found,) = compare(summarise(rows, average="pooled"), PSNR, "jpeg")
     assert found.rate_interval is None
@@ -179,6 +183,62 @@ def test_pooled_rates_have_no_interval_since_draws_average_by_image():
 
 
 @pytest.mark.parametrize(("points", "computed"), [(3, False), (4, True)])
-def test_four_points_are_enough_for_a_draw_and_three_are_not(points, computed):
-    found = bd_rate_draws(drawn(points, 1), drawn(points, 2))
+def test_four_points_are_enough_for_a_curve_and_three_are_not(points, computed):
+    found = bd_rates(drawn(points, 1), drawn(points, 2))
     assert (~np.isnan(found)).any() == computed
+
+
+QUALITIES = np.arange(27.0, 43, 3)  # dB that settings aim at
+# Of images' rates at equal quality: spread of their logarithm; of codecs: change of log rate, its
+# spread, its slope over log rate and over dB.
+GENERATORS = {
+    "similar codecs": (0.5, -0.05, 0.05, 0.03, 0.0),
+    "lognormal rates": (1.0, -0.2, 0.1, 0.08, 0.0),
+    "lognormal rates, gain where they are low": (1.0, -0.2, 0.04, 0.2, 0.0),
+    "driven by quality": (0.6, -0.15, 0.1, 0.05, 0.0),
+    "driven by quality, gain where rates are low": (0.6, -0.15, 0.04, 0.125, 0.0),
+    "crossing curves": (0.5, 0.0, 0.05, 0.0, 0.03),
+}
+
+
+def made_up_images(kind, images, random):
+    """Rates (bpp) and dB of two codecs, four arrays of shape (images, settings)."""
+    sigma, gain, spread, by_rate, by_quality = GENERATORS[kind]
+    busy = random.normal(0, sigma, (images, 1))
+    slope = 0.16 * np.exp(random.normal(0, 0.12, (images, 1)))
+    first = QUALITIES - 1.5 * busy + random.normal(0, 0.5, (images, 1))
+    second = first + 0.7 + random.normal(0, 0.3, (images, 1))
+    if kind.startswith("driven"):
+        second = np.broadcast_to(QUALITIES, first.shape)
+    change = gain + by_rate * busy + spread * random.normal(size=(images, 1))
+    change = change + (by_quality + by_quality / 3 * random.normal(size=(images, 1))) * (
+        second - 34
+    )
+    one, other = (np.exp(busy - 1 + slope * (dB - 34)) for dB in (first, second))
+    return one, first, other * np.exp(change), second
+
+
+def curves_of(weights, rates, quality, other_rates, other):
+    return (
+        ResampledCurve(np.log10(weights @ rates), weights @ quality),
+        ResampledCurve(np.log10(weights @ other_rates), weights @ other),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("images", "least"), [(8, 0.88), (24, 0.92), (100, 0.92)])
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_intervals_have_the_value_of_all_images_as_often_as_the_documentation_says(
+    kind, images, least, record_property
+):
+    everyone = np.full((1, 200_000), 1 / 200_000)
+    truth = bd_rates(*curves_of(everyone, *made_up_images(kind, 200_000, np.random.default_rng(9))))
+    weights, sets = set_and_left_out(images), 1000
+    below = above = 0
+    for seed in range(sets):
+        sample = made_up_images(kind, images, np.random.default_rng([seed, images]))
+        low, high = bd_rate_interval(*curves_of(weights, *sample))
+        below, above = below + (high < truth[0]), above + (low > truth[0])
+    share = 1 - (below + above) / sets
+    assert share >= least, (kind, images, share, below / sets, above / sets)
+    record_property("share", (share, below / sets, above / sets))

@@ -1,0 +1,58 @@
+"""Error rates of verdicts that users read, by simulation: heavy tails, skewness, eight metrics."""
+
+import math
+
+import numpy as np
+import pytest
+
+from benchmark.check.equivalence import ERROR_RATES, MeanTests, holm
+
+IMAGES, METRICS, SETS = 24, 8, 1500
+LEVEL = 0.05
+
+
+def normal(random, shape):
+    return random.normal(size=shape)
+
+
+def exponential(random, shape):
+    return random.exponential(size=shape) - 1
+
+
+def lognormal(sigma):
+    return lambda random, shape: random.lognormal(0, sigma, shape) - math.exp(sigma**2 / 2)
+
+
+def students(random, shape):
+    return random.standard_t(3, shape)
+
+
+def some_images_far_worse(random, shape):
+    return random.normal(size=shape) + 6 * (random.random(shape) < 0.04) - 0.24
+
+
+CHANGES = {  # of mean 0
+    "normal": normal,
+    "skewness 2": exponential,
+    "skewness 2.3": lognormal(0.6),
+    "skewness 6": lognormal(1.0),
+    "Student's t, 3 degrees": students,
+    "4 % of images 6 deviations worse": some_images_far_worse,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_at_the_margin_passes_as_often_as_is_said(name):
+    """Each set has eight independent metrics whose true mean is at the margin."""
+    sample = CHANGES[name](np.random.default_rng(3), (IMAGES, METRICS * SETS))
+    p_values = np.concatenate([MeanTests(part).p_below(0) for part in np.split(sample, 30, axis=1)])
+    one = 100 * np.mean(p_values <= LEVEL)
+    passed = [min(holm(of_set)) <= LEVEL for of_set in p_values.reshape(SETS, METRICS).tolist()]
+    found, stated = (one, 100 * np.mean(passed)), ERROR_RATES[name]
+    by_chance = [
+        math.sqrt(max(rate, 1) * 100 / sets)
+        for rate, sets in zip(stated, (METRICS * SETS, SETS), strict=True)
+    ]
+    for measured, rate, error in zip(found, stated, by_chance, strict=True):
+        assert measured == pytest.approx(rate, abs=0.5 + 3 * error)
