@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.rate_distortion import LEAST_POINTS, cubic, interpolated, qualities
+from benchmark.analysis.rate_distortion import LEAST_POINTS, integral, interpolated, qualities
 from benchmark.analysis.summarise import Point, Summary
 from benchmark.codec import Float64Array, Setting
 from benchmark.codec_spec import without_seed
@@ -132,11 +132,9 @@ def studentised(centred: Float64Array, weights: Float64Array) -> Float64Array:
 def skewed_interval(values: Float64Array) -> Interval:
     """Return the interval of a number in which single images may count for much.
 
-    values: the number plus each image's influence, shape (images,).
-
-    The wider of two, bound by bound: Student's t, and the studentised bootstrap (Efron and
-    Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 12), moved outwards
-    (`moved_level`).
+    values: the number plus each image's influence, shape (images,). The wider of two, bound by
+    bound: Student's t, and the studentised bootstrap (Efron and Tibshirani 1993, chapter 12), moved
+    outwards (`moved_level`).
     """
     from scipy.stats import t
 
@@ -334,7 +332,7 @@ def _bd_rates(anchor: ResampledCurve, test: ResampledCurve) -> Float64Array:
     high = np.minimum(anchor.quality[:, -1], test.quality[:, -1])
     high = np.where(high > low, high, np.nan)
     first, second = (
-        _area(curve.quality, curve.log_rate, high) - _area(curve.quality, curve.log_rate, low)
+        integral(curve.quality, curve.log_rate, high) - integral(curve.quality, curve.log_rate, low)
         for curve in (anchor, test)
     )
     return np.asarray(100 * (10 ** ((second - first) / (high - low)) - 1), np.float64)
@@ -350,12 +348,3 @@ def _cut(curve: ResampledCurve, log_rate: float) -> ResampledCurve:
     ends = interpolated(*curve, at)
     ends[ends <= quality[:, -1]] = np.nan  # an overshoot: no number
     return ResampledCurve(np.column_stack([rates, at]), np.column_stack([quality, ends]))
-
-
-def _area(x: Float64Array, y: Float64Array, to: Float64Array) -> Float64Array:
-    """Return the integral of the curve through (x, y) from its first point to `to`, (curves,)."""
-    width = np.diff(x)
-    share = np.clip((to[:, None] - x[:, :-1]) / width, 0, 1)
-    terms = enumerate(cubic(x, y), 1)
-    parts = [coefficient * share**power / power for power, coefficient in terms]
-    return np.asarray((width * np.sum(parts, axis=0)).sum(axis=1), np.float64)

@@ -313,3 +313,12 @@ def cubic(x: Float64Array, y: Float64Array) -> tuple[Float64Array, ...]:
     left, right = width * tangent[:, :-1], width * tangent[:, 1:]
     rise = np.diff(y)
     return y[:, :-1], left, 3 * rise - 2 * left - right, left + right - 2 * rise
+
+
+def integral(x: Float64Array, y: Float64Array, to: Float64Array) -> Float64Array:
+    """Return the integral of the curve through (x, y) from its first point to `to`, (curves,)."""
+    width = np.diff(x)
+    share = np.clip((to[:, None] - x[:, :-1]) / width, 0, 1)
+    terms = enumerate(cubic(x, y), 1)
+    parts = [coefficient * share**power / power for power, coefficient in terms]
+    return np.asarray((width * np.sum(parts, axis=0)).sum(axis=1), np.float64)
