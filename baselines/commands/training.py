@@ -221,8 +221,8 @@ def _hours(stage: "StageTrial") -> float:
 
 def _cost(stage: "StageTrial", count: int) -> str:
     """Return what a stage takes of each of `count` processes, in words."""
-    memory = f"{stage.memory_bytes / 1e9:.1f} GB of tensors"
-    work = f"{stage.macs / 1e12:.3g}e12 multiply-accumulates a step"
+    memory = f"{stage.memory_bytes / 1e9:.3g} GB of tensors"
+    work = f"{stage.macs / 1e9:.3g} billion multiply-accumulates a step"
     if stage.seconds is None:
         total = 2 * stage.macs * stage.steps * count / 3600 / ASSUMED_FLOPS
         speed = f"about {total:.3g} GPU hours at {ASSUMED_FLOPS / 1e12:g}e12 operations/s"
