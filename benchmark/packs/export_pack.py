@@ -75,7 +75,7 @@ def export_pack(
             if data is not None:
                 rows.append(row)
                 streams[digest] = data
-                runs.add(row["run"])
+                runs.add(row["run"] or "")
             elif row["bundled"]:
                 bare.append(row)
             else:

@@ -27,6 +27,7 @@ CANNOT = {  # what a command has, and why it cannot run here
     r"--recipe (?!smoke)|weights-dir runs|bench ablation": "it trains for hours",
     r"crdr\.pth\.tar|msillm|--vtm-dir|--codecs bpg|vtm-23\.13": "it needs downloads",
     r"--codecs all|--metrics all|--draws|audit rows --dataset kodak": "it measures for hours",
+    r"bench (review|site)|submissions": "it needs files that an author sends",
     r"\./mine\.py": "it is a place for the reader's codec",
 }  # fmt: skip
 KODAK = ROOT.parent / "shared" / "data" / "kodak"

@@ -2,7 +2,6 @@
 
 import shutil
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,10 +122,3 @@ def test_a_damaged_stream_is_not_moved_behind_a_link(tmp_path):
     with pytest.raises(StoreError, match="damaged leads out of"):
         store.set_stream_aside(digest)
     assert store.stream(digest) == b"stream"
-
-
-def test_a_figure_removes_no_file_of_its_name_that_bench_did_not_write(work):
-    Path("out").mkdir()
-    Path("out", "rd.tex").write_text("by hand")
-    assert bench(*READS["figures rd"]).returncode == 0
-    assert Path("out", "rd.tex").read_text() == "by hand"
