@@ -55,7 +55,7 @@ def test_the_way_of_a_report_enters_no_more_files_than_it_did(tmp_path):
         )
     )  # fmt: skip
     request = ReportRequest(results=tmp_path, metrics="psnr")
-    write_reports(request)  # the first imports what the second finds
+    list(write_reports(request))  # the first imports what the second finds
     with FilesEntered() as entered:
         (report,) = write_reports(request)
     assert report.files
