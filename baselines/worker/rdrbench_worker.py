@@ -8,15 +8,12 @@ Keep this file beside your model; it needs Python 3.6 or later and no package. A
         sweep = [("q", 1), ("q", 2)]           # (name, value), lowest rate first
         decoder_needs = ()                     # "setting", "size": put into the stream, and counted
         def encode(self, pixels, setting):     # -> bytes
-        def decode(self, data):                # -> Pixels; may be given setting=(name, value) and
-                                               # size=(height, width), see decoder_needs
-        def estimated_bits(self):              # may be left out: bits of the last stream by the
-                                               # model's own likelihoods, the sum of -log2 p
+        def decode(self, data):                # -> Pixels; with decoder_needs, also setting=, size=
+        def estimated_bits(self):              # optional: of the last stream, the sum of -log2 p
     if __name__ == "__main__":
         serve(MyCodec)
 
-Encoder and decoder are two processes, each of which constructs the class once. Whatever the model
-prints goes to standard error: requests and answers have pipes of their own.
+Encoder and decoder are two processes with an instance each; prints go to standard error.
 """
 
 import hashlib
@@ -77,20 +74,17 @@ def serve(codec_class):
     codec = None
     for head in iter(lambda: requests.read(HEAD.size), b""):
         _, message_bytes, body_bytes = HEAD.unpack(head)
-        message = json.loads(requests.read(message_bytes).decode())
-        body = requests.read(body_bytes)
+        message, body = json.loads(requests.read(message_bytes).decode()), requests.read(body_bytes)
         try:
             if message["do"] == "describe":
                 answer, out = _description(codec_class, message["weights"]), b""
             else:
-                codec = codec or codec_class()
-                encodes = message["do"] == "encode"
-                answer, out = _encoded(codec, message, body) if encodes else _decoded(codec, body)
+                codec, encodes = codec or codec_class(), message["do"] == "encode"
+                answer, out = (_encoded if encodes else _decoded)(codec, message, body)
         except BaseException as error:
             answer, out = _failure(error), b""
         text = json.dumps(answer).encode()
-        answers.write(HEAD.pack(b"RDRW", len(text), len(out)) + text)
-        answers.write(out)
+        answers.writelines((HEAD.pack(b"RDRW", len(text), len(out)), text, out))
         answers.flush()
 
 
@@ -102,24 +96,20 @@ def _encoded(codec, message, body):
     needs, beside = getattr(codec, "decoder_needs", ()), b""
     if "setting" in needs:  # a byte; outside the sweep, eight more
         sweep = [tuple(known) for known in codec.sweep[:OUTSIDE]]
-        beside = bytes([sweep.index(setting) if setting in sweep else OUTSIDE])
-        beside += b"" if setting in sweep else struct.pack(">d", setting[1])
+        index = sweep.index(setting) if setting in sweep else OUTSIDE
+        beside = bytes([index]) + struct.pack(">d", setting[1]) * (index == OUTSIDE)
     if "size" in needs:
         beside += struct.pack(">HH", pixels.height, pixels.width)
-    if hasattr(codec, "estimated_bits"):
-        bits = codec.estimated_bits()
-        cost["estimated_bits"] = None if bits is None else float(bits)
+    cost["estimated_bits"] = getattr(codec, "estimated_bits", lambda: None)()
     return cost, beside + bytes(data)
 
 
-def _decoded(codec, data):
+def _decoded(codec, _, data):
     needs, given = getattr(codec, "decoder_needs", ()), {}
-    if "setting" in needs:
-        index, data = data[0], data[1:]
-        given["setting"] = tuple(codec.sweep[index if index < OUTSIDE else 0])
-        if index == OUTSIDE:
-            given["setting"] = (given["setting"][0], struct.unpack_from(">d", data)[0])
-            data = data[8:]
+    if "setting" in needs and data[0] == OUTSIDE:
+        given["setting"], data = (codec.sweep[0][0], struct.unpack_from(">d", data, 1)[0]), data[9:]
+    elif "setting" in needs:
+        given["setting"], data = tuple(codec.sweep[data[0]]), data[1:]
     if "size" in needs:
         given["size"], data = struct.unpack_from(">HH", data), data[4:]
     pixels, cost = _timed(codec.decode, data, **given)
@@ -129,57 +119,35 @@ def _decoded(codec, data):
 
 
 def _timed(call, *arguments, **named):
-    _synchronise()
-    forgotten = _forget_peak()
-    started = time.perf_counter()
+    known, started = _peak_bytes(forget=True), time.perf_counter()
     result = call(*arguments, **named)
-    _synchronise()
-    seconds = time.perf_counter() - started
-    return result, {"seconds": seconds, "peak_bytes": _peak_bytes() if forgotten else None}
+    peak = _peak_bytes()  # waits for the GPU
+    return result, {"seconds": time.perf_counter() - started, "peak_bytes": known and peak}
 
 
-def _gpu():
+def _peak_bytes(forget=False):
+    """Return the most memory since it was forgotten, of the GPU, which has then ended its work."""
     torch = sys.modules.get("torch")
-    used = torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
-    return torch.cuda if used else None
-
-
-def _synchronise():
-    gpu = _gpu()
-    if gpu is not None:
-        gpu.synchronize()
-
-
-def _forget_peak():
-    """Return whether the most memory so far, of the GPU or else of this process, is forgotten."""
-    gpu = _gpu()
-    if gpu is not None:
-        if hasattr(gpu, "reset_peak_memory_stats"):  # since torch 1.4
-            gpu.reset_peak_memory_stats()
-            return True
-        return False
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+        if forget:
+            torch.cuda.reset_peak_memory_stats()
+        return int(torch.cuda.max_memory_allocated())
     try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")
-        return True
-    except OSError:
-        return False
-
-
-def _peak_bytes():
-    gpu = _gpu()
-    if gpu is not None:
-        return int(gpu.max_memory_allocated())
-    with open("/proc/self/status") as file:
-        sizes = [line.split()[1] for line in file if line.startswith("VmHWM:")]
-    return 1024 * int(sizes[0]) if sizes else None
+        if forget:
+            with open("/proc/self/clear_refs", "w") as file:
+                file.write("5")
+        with open("/proc/self/status") as file:
+            return 1024 * int(file.read().partition("VmHWM:")[2].split()[0])
+    except (IndexError, OSError):  # no Linux
+        return None
 
 
 def _failure(error):
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame[0] != __file__]
     where = "%s:%d: " % (os.path.basename(frames[-1][0]), frames[-1][1]) if frames else ""
     text = "".join(traceback.format_exception_only(type(error), error)).strip()
-    memory = "outofmemory" in type(error).__name__.lower() or "out of memory" in text.lower()
+    memory = any(words in text.lower() for words in ("outofmemory", "out of memory"))
     return {"error": where + text[-2000:], "device_memory": memory}
 
 

@@ -161,9 +161,12 @@ MISTAKES = {
         export codec-compare --to out --dataset ./photos --results nowhere
         audit decode nowhere
         figures crdr --results nowhere
+        figures generations --results nowhere
+        site nowhere --out out
     """,
     "file that is not there": """
         explain nowhere.csv
+        review nowhere.tar
         published add nowhere.csv --system A --reference here
         run --codecs jpeg --dataset ./photos --pack nowhere.tar
         run --codecs ours:beta=0:checkpoint=nowhere.safetensors --dataset ./photos
