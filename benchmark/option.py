@@ -27,6 +27,10 @@ ALL_ROWS = "Also rows of photographs that the dataset no longer has."
 ALLOW_FEW = "Compute FID and KID of fewer than 50 images too, marked as such."
 VERIFIED_ONLY = "Only rows that an independent decode has verified (`bench run --verify`)."
 ANCHOR = "Anchor of BD-rates; default: jpeg:optimize=1, else jpeg."
+PAGE_IMAGES = (
+    "Decoded images in the page: files of a total size (14MB), those of a number of photographs "
+    "(2), or 'all'."
+)
 PANELS = (COMPARED, MEASURED, EXPORTED, TRAINED, CODED, ORIGIN, MANNER, DRAWING, TARGET)
 
 # Types of arguments in Python, by the type of the field that they become.

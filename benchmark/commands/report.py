@@ -10,7 +10,7 @@ from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.commands.verb import command_line, takes
 from benchmark.figures.style import Look, drawn_as
-from benchmark.option import DRAWING, TARGET
+from benchmark.option import DRAWING, PAGE_IMAGES, TARGET
 from benchmark.plan.request import Request
 from benchmark.report.request import ReportRequest
 from benchmark.system.text import counted
@@ -45,11 +45,7 @@ def report(
     ] = None,
     page_images: Annotated[
         str,
-        opt(
-            DRAWING,
-            "Decoded images in the page: files of a total size (14MB), those of a number of "
-            "photographs (2), or 'all'.",
-        ),
+        opt(DRAWING, PAGE_IMAGES),
     ] = USUAL_PAGE_IMAGES,
     table: options.Table = None,
     verbose: options.Verbose = False,

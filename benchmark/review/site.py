@@ -17,7 +17,7 @@ from benchmark.errors import UsageError
 from benchmark.figures.table import DOUBTFUL, MINUS, NOTHING
 from benchmark.measure.outcome import ShowsProgress
 from benchmark.metrics.measure import Measure
-from benchmark.option import COMPARED, DRAWING, ORIGIN, TARGET, option
+from benchmark.option import ANCHOR, COMPARED, DRAWING, ORIGIN, PAGE_IMAGES, TARGET, option
 from benchmark.page.document import sheet_html
 from benchmark.page.write import page_request, write_page
 from benchmark.plan.request import Request
@@ -60,15 +60,9 @@ class SiteRequest:
         "decides what is audited. Default: every pack is audited again.",
         refuses="folder",
     )
-    anchor: str = option(
-        "",
-        COMPARED,
-        "Anchor of BD-rates; default, and where a dataset lacks it: as in reports.",
-    )
+    anchor: str = option("", COMPARED, ANCHOR)
     publisher: str = option("rdrbench", DRAWING, "Publisher of the entries in citations.")
-    page_images: str = option(
-        "14MB", DRAWING, "Decoded images of each page, as `bench report --page-images` has it."
-    )
+    page_images: str = option("14MB", DRAWING, PAGE_IMAGES)
     out: Path = option(Path("site"), TARGET, "Folder of the site.", refuses="folder")
 
 
