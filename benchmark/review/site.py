@@ -146,8 +146,9 @@ def _report(
     )  # fmt: skip
     wanted = page_request(True, asked.page_images, audited, request.data_dir, dataset)
     assert wanted is not None, "a page was asked for"
-    write_page(wanted, report, False, False, partial(progress, "decoding for the page"), say)
-    ReportSet(report.stored.folder).end_page(asked.page_images)
+    decoding = partial(progress, "decoding for the page")
+    *_, pictures = write_page(wanted, report, False, False, decoding, say)
+    ReportSet(report.stored.folder).end_page(asked.page_images, pictures)
     return report
 
 

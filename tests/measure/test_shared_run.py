@@ -101,7 +101,10 @@ def test_a_finished_fast_row_is_stored_while_a_slow_cell_runs(request_of, monkey
     matrix = open_matrix(request_of())
     fast, slow = matrix.cells[:2]
     stored = []
-    of = {"codec": "jpeg", "variant": "", "setting_name": "quality", "image": "a.png"}
+    of = {
+        "codec": "jpeg", "variant": "", "setting_name": "quality", "setting_value": 30.0,
+        "image": "a.png", "width_px": 8, "height_px": 8, "num_bytes": 3, "bpp": 0.375,
+    }  # fmt: skip
 
     def engine(tasks, conditions):
         yield Finished(fast, Measured({**of, "cell": fast.key, "status": "ok"}, None))

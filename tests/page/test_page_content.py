@@ -233,11 +233,16 @@ def test_a_size_is_not_exceeded_and_every_point_opens_into_one_photograph_first(
 def test_pictures_of_an_earlier_page_go_and_files_of_others_stay(results):
     page = page_of(results, images="1")
     earlier = page.parent / "pictures" / f"{'0' * 64}.png"
-    notes = earlier.with_name("notes.txt")
+    notes, unlisted = (earlier.with_name(name) for name in ("notes.txt", f"{'1' * 64}.png"))
     earlier.write_bytes(b"png")
+    unlisted.write_bytes(b"a reader's own")
+    manifest = json.loads((page.parent / "report.json").read_text())
+    assert len(manifest["pictures"]) == 16 + 1
+    manifest["pictures"].append(earlier.name)
+    (page.parent / "report.json").write_text(json.dumps(manifest))
     notes.write_text("a reader's own")
     page_of(results, images="0.03MB")  # less than any original has
-    assert pictures_of(page) == [notes]
+    assert pictures_of(page) == [unlisted, notes]
     assert {image["picture"] for image in data_of(page)["images"]} == {None}
 
 

@@ -169,7 +169,10 @@ def test_the_comment_says_of_each_submission_what_was_reproduced(repository):
     assert "- **yes**: Are the points reproduced?" in good.replace("\\", "")
     assert "declared boast webp: 16 values differ" in comment
     assert "audited  good jpeg" in comment
-    assert (repository / "site" / "sample" / "page.html").exists()
+    report = repository / "site" / "sample"
+    assert (report / "page.html").exists()
+    listed = json.loads((report / "report.json").read_text())["pictures"]  # a later site's page
+    assert {*listed} == {path.name for path in (report / "pictures").iterdir()} != set()
     cited = json.loads((repository / "site" / "citations.json").read_text())
     related = [of["relatedIdentifier"] for one in cited for of in one["relatedIdentifiers"]]
     assert {*related} == {"10.1000/182"}

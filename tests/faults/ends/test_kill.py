@@ -114,7 +114,10 @@ import os, signal, sys
 from pathlib import Path
 from benchmark.rows.store import Store
 
-OF = {"codec": "jpeg", "variant": "", "setting_name": "quality", "image": "a.png"}
+OF = {
+    "codec": "jpeg", "variant": "", "setting_name": "quality", "setting_value": 30.0,
+    "image": "a.png", "width_px": 8, "height_px": 8, "num_bytes": 8, "bpp": 1.0,
+}
 
 def write(folder, last):
     "Store two rows of an earlier run, then two more, killed before step `last` of the latter."

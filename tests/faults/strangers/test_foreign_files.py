@@ -39,6 +39,7 @@ def row(**more):
         "cell": "c" * 64, "run": "20260101T000000-a", "codec": "jpeg", "variant": "",
         "setting_name": "quality", "setting_value": 30.0, "status": "ok", "image": "a.png",
         "image_sha256": "a" * 64, "num_bytes": 3, "timing": False, "dataset": "photos",
+        "width_px": 8, "height_px": 8, "bpp": 0.375,
         **more,
     }  # fmt: skip
 

@@ -29,7 +29,7 @@ from benchmark.protocol import CODING
 from benchmark.published.curves import overlays
 from benchmark.published.registry import chosen_points
 from benchmark.report.details import left_out
-from benchmark.report.report import Report
+from benchmark.report.report import Report, ReportSet
 from benchmark.rows.schema import metric_columns
 from support.rows.measured import row, table
 
@@ -100,7 +100,9 @@ def make_page(
     wanted = page_request(True, images, results, None, dataset)
     assert wanted is not None
     quiet = nullcontext(lambda state: None)
-    write_page(wanted, report, bool(points), False, lambda total: quiet, lambda sentence: None)
+    shown = wanted, report, bool(points), False
+    *_, pictures = write_page(*shown, lambda total: quiet, lambda sentence: None)
+    ReportSet(stored.folder).end_page(images, pictures)
     return stored.folder / "page.html"
 
 

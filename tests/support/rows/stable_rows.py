@@ -6,7 +6,8 @@ from collections import defaultdict
 
 import pyarrow.parquet as pq
 
-VOLATILE = {"run", "encode_seconds", "decode_seconds", "finished_utc"}
+PEAKS = {"encode_peak_bytes", "decode_peak_bytes"}
+VOLATILE = {"run", "encode_seconds", "decode_seconds", "finished_utc", *PEAKS}
 
 
 def stable(store):
