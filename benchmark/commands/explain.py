@@ -10,11 +10,12 @@ import typer
 from benchmark.commands import options, output
 from benchmark.commands.options import opt
 from benchmark.errors import UsageError
-from benchmark.option import COMPARED, ORIGIN
+from benchmark.option import COMPARED, ORIGIN, TARGET
 from benchmark.registry import NEIGHBOURS
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
+    from benchmark.codec import Float64Array
     from benchmark.metrics.measure import Measure
     from benchmark.published.explain import Explanation, Verdict
 
@@ -98,6 +99,9 @@ def explain(
     ] = None,
     results: options.Results = Path("results"),
     as_json: options.AsJson = False,
+    figure: Annotated[
+        Path | None, opt(TARGET, "Figure of the two curves and the likeliest rule: pdf, png, svg.")
+    ] = None,
 ) -> None:
     """Name the rule that makes a curve differ from that of a reference.
 
@@ -107,6 +111,7 @@ def explain(
     Examples:
       bench explain mine.csv --against vtm --dataset kodak
       bench explain mine.json --against VTM:CompressAI --metrics psnr,ms_ssim
+      bench explain mine.csv --against vtm --figure why.png
     """
     import numpy as np
 
@@ -137,6 +142,9 @@ def explain(
                 f"{bpp.max():.4g} bpp: name another reference by --against"
             ) from error
         records.append((measure, what, len(bpp), found))
+        if figure is not None and len(records) == 1:
+            _draw(figure, measure, what, (reference.bpp, reference.decibels),
+                  (mine.name, bpp, decibels), found)  # fmt: skip
         if not metrics:
             break
     if not records:
@@ -215,8 +223,46 @@ def _answer(points: int, found: "Explanation") -> str:
     )
 
 
+def _draw(
+    path: Path,
+    measure: "Measure",
+    what: str,
+    reference: "tuple[Float64Array, Float64Array]",
+    mine: "tuple[str, Float64Array, Float64Array]",
+    found: "Explanation",
+) -> None:
+    """Write the figure of the first metric; raise `UsageError` for another kind of file."""
+    import numpy as np
+
+    from benchmark.commands.explain_reference import scale_of
+    from benchmark.figures.explained import PlacedCurve, draw_explained
+    from benchmark.figures.texts import DATES, file_bytes
+    from benchmark.system.atomic import write_file
+
+    kind = path.suffix.removeprefix(".")
+    if kind not in DATES:
+        raise UsageError(f"--figure {path} is no .pdf, .png or .svg file: name one")
+    linear = scale_of(measure) == "distance"
+
+    def placed(name: str, bpp: "Float64Array", decibels: "Float64Array") -> PlacedCurve:
+        order = np.argsort(bpp)
+        values = 10 ** (decibels / 10) if linear else decibels
+        return PlacedCurve(name, bpp[order].tolist(), values[order].tolist())
+
+    name, bpp, decibels = mine
+    rule = None
+    if found.explained:
+        first = found.explained[0]
+        rule = placed("; or ".join(_words(first)), bpp, np.array(first.predicted))
+    drawing = draw_explained(measure, placed(what, *reference), placed(name, bpp, decibels), rule)
+    write_file(path, file_bytes(drawing, kind))
+
+
 def _record(measure: "Measure", what: str, found: "Explanation") -> dict[str, Any]:
     numbers = {k: v if v is None or math.isfinite(v) else None for k, v in found._asdict().items()
                if k != "verdicts"}  # fmt: skip
-    verdicts = [verdict._asdict() for verdict in found.verdicts]
+    verdicts = [
+        {k: v for k, v in verdict._asdict().items() if k != "predicted"}
+        for verdict in found.verdicts
+    ]
     return {"metric": measure.column, "against": what, **numbers, "verdicts": verdicts}

@@ -35,6 +35,7 @@ class Verdict(NamedTuple):
     points: int  # that the rule reaches
     residual_db: float  # root of the squares over points less parameters
     verdict: Literal["explains", "possible", "no"]  # possible: too few points to be tested
+    predicted: tuple[float, ...]  # dB at the stranger's rates; NaN where the rule says nothing
 
 
 class Explanation(NamedTuple):
@@ -162,6 +163,7 @@ def _verdict(
         points,
         float(left[0]),
         explains if fits[0] else "no",
+        tuple(one.predicted[at[0]].tolist()),
     )
 
 

@@ -278,6 +278,18 @@ def test_a_mistake_in_the_colours_of_real_pictures_is_measured(mistake):
         assert "truncated_colour" in first.causes
 
 
+def test_the_figure_has_the_rule_on_top_of_the_curve(tmp_path):
+    path = written(tmp_path / "a.csv", *THREAD)
+    shown = explain(Reference("psnr", *VTM, None), *THREAD).explained[0]
+    np.testing.assert_allclose(shown.predicted, THREAD[1], atol=0.05)
+    done = bench("explain", path, "--figure", tmp_path / "why.png")
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "why.png") as picture:
+        assert picture.width > 500
+    done = bench("explain", path, "--figure", tmp_path / "why.gif")
+    assert (done.returncode, "why.gif" in done.stderr) == (2, True)
+
+
 def test_places_are_in_decibels():
     np.testing.assert_allclose(places([0.9, 0.99], "saturating"), [10, 20])
     np.testing.assert_allclose(places([0.1, 10], "distance"), [-10, 10])
