@@ -146,7 +146,7 @@ def images_needed(mean: float, deviation: float, margin: float, level: float) ->
     margin.
 
     >>> images_needed(0.0, 1.0, 0.5, 0.05), images_needed(1.0, 1.0, 0.5, 0.05)
-    (36, 27)
+    (38, 29)
     >>> images_needed(0.5, 1.0, 0.5, 0.05) is None
     True
     """

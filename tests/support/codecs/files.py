@@ -9,7 +9,10 @@ from benchmark.plan.select import select
 
 HERE = Path(__file__).parent
 FAKES, MINE, CODECS = HERE / "fakes.py", HERE / "mine.py", HERE / "fake_on_cluster.py"
-VOLATILE = {"encode_seconds", "decode_seconds", "finished_utc", "machine"}
+VOLATILE = {
+    *("encode_seconds", "decode_seconds", "encode_peak_bytes", "decode_peak_bytes"),
+    *("finished_utc", "machine"),
+}
 
 
 def conditions(**changes):
