@@ -56,9 +56,7 @@ def write_together(files: Mapping[Path, bytes | memoryview]) -> None:
     The contents reach the disk before any of the names, and the names, with those of new folders,
     before this returns (fsync). Raises `OSError`; each file then has its old or its new content.
     """
-    folders = {path.parent for path in files}
-    above = {parent for folder in folders for parent in (folder, *folder.parents)}
-    folders |= {folder.parent for folder in above if not folder.exists()}
+    folders = folders_to_synchronise(files)
     drafts = []
     with ExitStack() as renamed_at_the_end:
         for path in reversed(list(files)):  # the last draft is renamed first
@@ -66,6 +64,13 @@ def write_together(files: Mapping[Path, bytes | memoryview]) -> None:
             drafts[-1].write_bytes(files[path])
         synchronise(drafts)
     synchronise(folders)
+
+
+def folders_to_synchronise(paths: Iterable[Path]) -> set[Path]:
+    """Return the folders of files still to write, and those of folders to make for them."""
+    folders = {path.parent for path in paths}
+    above = {parent for folder in folders for parent in (folder, *folder.parents)}
+    return folders | {folder.parent for folder in above if not folder.exists()}
 
 
 def synchronise(paths: Iterable[Path]) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import BenchError, UsageError
-from benchmark.system.atomic import replacing, synchronise, write_file
+from benchmark.system.atomic import folders_to_synchronise, replacing, synchronise, write_file
 from benchmark.system.foreign_files import load_tensors
 
 STATE, BEST = "state.pt", "best.pt"  # after the last saved step; with the best validation
@@ -28,16 +28,31 @@ def save_state(
     """Replace the file at once: a process that dies here leaves the last version.
 
     The `STATE` before is kept as `PREVIOUS`, and this one, at a `milestone`, by its step as well.
+    Raises `BenchError` where it cannot be written.
     """
+    try:
+        _save(run, state, name, milestone)
+    except (OSError, RuntimeError) as error:  # torch's own after one of the system
+        system = error if isinstance(error, OSError) else error.__context__
+        reason = getattr(system, "strerror", None) or str(error).partition("\n")[0]
+        raise BenchError(
+            f"the state in {run} cannot be written: {reason}; the one before is kept, so "
+            "mend that and run the same command again"
+        ) from error
+
+
+def _save(run: Path, state: dict[str, Any], name: str, milestone: int | None) -> None:
     path = run / name
+    folders = folders_to_synchronise([path])
     with replacing(path) as draft:
-        torch.save(state, draft)
+        with draft.open("wb") as file:  # by a path, torch would not say why it failed
+            torch.save(state, file)
         synchronise([draft])
         if name == STATE and path.exists():
             _keep(path, run / PREVIOUS)
     if milestone is not None:
         _keep(path, run / MILESTONE.format(milestone))
-    synchronise([run])
+    synchronise(folders)
 
 
 def _keep(path: Path, other: Path) -> None:
@@ -70,15 +85,8 @@ class StateWriter:
     def finish(self) -> None:
         """Wait until what was begun is on the disk; raises `BenchError` where it cannot be."""
         last, self._last = self._last, None
-        try:
-            if last is not None:
-                last.result()
-        except (OSError, RuntimeError) as error:  # torch's own for a full disk
-            reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-            raise BenchError(
-                f"the state in {self._run} cannot be written: {reason}; the one before is kept, so "
-                "mend that and run the same command again"
-            ) from error
+        if last is not None:
+            last.result()
 
 
 def copied(state: Any) -> Any:

@@ -7,6 +7,7 @@ entry never stands alone for the earlier.
 """
 
 import base64
+import os
 from dataclasses import dataclass, field
 
 
@@ -74,12 +75,10 @@ class Disk:
             folder.changes.append([(last, None)])
         elif what == "rename":
             other, new = self._folder(rest[0])
-            moved = folder.now()[last]
-            if other is folder:
-                folder.changes.append([(last, None), (new, moved)])
-            else:
-                folder.changes.append([(last, None)])
-                other.changes.append([(new, moved)])
+            _rename(folder, last, other, new)
+        elif what == "link":
+            other, new = self._folder(rest[0])
+            other.changes.append([(new, folder.now()[last])])
         else:
             raise ValueError(what)
 
@@ -101,15 +100,16 @@ def write_lost(disk, place, chance):
     throw; contents that are not sure are the sure ones, the present ones, a part, or zeros.
     """
     names, contents = chance.choice(("lost", "there", "some")), chance.choice(("lost", "some"))
-    _write_folder(disk.root, place, chance, names, contents)
+    _write_folder(disk.root, place, chance, names, contents, {})
 
 
 def write_all(disk, place):
     """Write to `place` what processes saw."""
-    _write_folder(disk.root, place, None, "there", "there")
+    _write_folder(disk.root, place, None, "there", "there", {})
 
 
-def _write_folder(folder, place, chance, names, contents):
+def _write_folder(folder, place, chance, names, contents, written):
+    """Write a folder; `written` is the path of each file, by its id, for its further names."""
     place.mkdir(exist_ok=True)
     found = dict(folder.entries)
     for change in folder.changes:
@@ -117,9 +117,12 @@ def _write_folder(folder, place, chance, names, contents):
             _apply(found, change)
     for name, one in found.items():
         if isinstance(one, Folder):
-            _write_folder(one, place / name, chance, names, contents)
+            _write_folder(one, place / name, chance, names, contents, written)
+        elif id(one) in written:
+            os.link(written[id(one)], place / name)
         else:
             (place / name).write_bytes(_content(one, chance, contents))
+            written[id(one)] = place / name
 
 
 def _content(one, chance, contents):
@@ -131,6 +134,17 @@ def _content(one, chance, contents):
     rest = one.content[len(begin) :]
     part = rest[: chance.randrange(len(rest) + 1)]
     return chance.choice((one.sure, one.content, begin + part, begin + bytes(len(rest))))
+
+
+def _rename(folder, last, other, new):
+    moved = folder.now()[last]
+    if other.now().get(new) is moved:
+        return  # two names of one file both stay, as POSIX has it
+    if other is folder:
+        folder.changes.append([(last, None), (new, moved)])
+    else:
+        folder.changes.append([(last, None)])
+        other.changes.append([(new, moved)])
 
 
 def _apply(entries, change):

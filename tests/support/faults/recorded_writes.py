@@ -96,9 +96,10 @@ def recording(root, log):
     _wrap("mkdir", lambda does, path, *a, **k: _told(does, "mkdir", (path,), *a, **k))
     for one in ("rename", "replace"):
         _wrap(one, lambda does, a, b, *r, **k: _told(does, "rename", (a, b), *r, **k))
+    _wrap("link", lambda does, a, b, *r, **k: _told(does, "link", (a, b), *r, **k))
     for one in ("unlink", "remove"):
         _wrap(one, lambda does, path, *a, **k: _told(does, "unlink", (path,), *a, **k))
-    for one in ("rmdir", "link", "symlink", "truncate", "renames", "mkfifo"):
+    for one in ("rmdir", "symlink", "truncate", "renames", "mkfifo"):
         _wrap(one, _refused)
 
 
