@@ -51,7 +51,12 @@ class Autoencoder(Network):
         latents = self.analysis(images)
         rounded = latents + (self.prior.rounded(latents) - latents).detach()
         bits = self.prior.bits(noised(latents) if noisy else rounded).sum((1, 2, 3))
-        return Estimate(self.synthesis(rounded), bits, torch.zeros_like(bits), rounded)
+        rounded_bits = None
+        if self.counts_rounded:
+            with torch.no_grad():
+                rounded_bits = self.prior.bits(rounded).sum((1, 2, 3))
+        images = self.synthesis(rounded)
+        return Estimate(images, bits, torch.zeros_like(bits), rounded, rounded_bits)
 
 
 class FactorisedCoder:

@@ -35,7 +35,7 @@ def test_a_pass_with_noise_counts_the_bits_of_rounded_latents_too():
     network.analysis[-1].weight.data *= 10  # latents that are not all zero
     images = torch.rand(2, 3, 64, 64) * 2 - 1
     with torch.no_grad():
-        noisy, still = (network(images, noisy=noisy) for noisy in (True, False))
+        noisy, still = (network(images, None, noisy=noisy) for noisy in (True, False))
     assert torch.equal(noisy.rounded_bits, still.y_bits + still.z_bits)
     assert torch.equal(still.rounded_bits, noisy.rounded_bits)
     assert not torch.equal(noisy.y_bits + noisy.z_bits, noisy.rounded_bits)
