@@ -26,7 +26,7 @@ def test_what_outlives_a_command_is_counted():
 def test_every_script_that_prints_verdicts_is_run_by_all_or_by_hand():
     run = (SPEED / "all.py").read_text()
     named = {path.name for path in SPEED.glob("*.py") if "verdict(" in path.read_text()}
-    by_hand = {"harness.py", "first_minutes.py", "page.py"}
+    by_hand = {"harness.py", "page.py"}
     assert {name for name in named if f'"{name}"' not in run} == by_hand
     rows = re.findall(r"^\| (?!work|--)(.+?) \| (.+?) \| (.+?) \| (.+?) \|", page(), re.MULTILINE)
     assert len(rows) >= 15

@@ -51,6 +51,7 @@ SCRIPTS = (
     Script("local_engine.py", "local engine, Kodak x WebP and AVIF", needs="kodak"),
     Script("frechet.py", "Frechet distance", (), ("--dimensions", "64", "--samples", "200")),
     Script("worker.py", "worker", (), ("--calls", "3")),
+    Script("first_minutes.py", "first minutes, in fresh clones"),
 )
 BY_HAND = (
     ("training, crops/s", "tests/speed/training.py; it has no peer"),
