@@ -193,16 +193,9 @@ def crossing(anchor: Curve, test: Curve) -> float | None:
     None if over all qualities that both fronts reach the same one is ahead, to CROSSING.
     """
     fronts = pareto_front(anchor), pareto_front(test)
-    low, high = (
-        end(ends)
-        for end, ends in zip(
-            (max, min),
-            zip(*((f.quality[0], f.quality[-1]) for f in fronts), strict=True),
-            strict=True,
-        )
-    )
+    low, high = max(f.quality[0] for f in fronts), min(f.quality[-1] for f in fronts)
     at = np.linspace(low, high, 101)[1:-1]
-    first, second = (np.array([log_rate_at(front, q) for q in at.tolist()]) for front in fronts)
+    first, second = (log_rates_at(front, at) for front in fronts)
     ahead = second - first
     clear = np.flatnonzero(np.abs(ahead) > math.log10(1 + CROSSING))
     turns = np.flatnonzero(np.diff(np.sign(ahead[clear])))
@@ -234,8 +227,14 @@ def quality_at(front: Curve, log_rate: float) -> float:
 
 def log_rate_at(front: Curve, quality: float) -> float:
     """Return the rate, as log10, at which a Pareto front has a quality; NaN beyond its ends."""
-    y = np.log10(front.bpp)[None]
-    return float(interpolated(front.quality[None], y, np.array([quality]))[0])
+    return float(log_rates_at(front, np.array([quality]))[0])
+
+
+def log_rates_at(front: Curve, at: Float64Array) -> Float64Array:
+    """Return `log_rate_at` of each quality, shape (qualities,)."""
+    axes = front.quality, np.log10(front.bpp)
+    x, y = (np.broadcast_to(axis, (len(at), len(axis))) for axis in axes)
+    return interpolated(x, y, at)
 
 
 def mean_curve(points: Sequence[Point], measure: Measure) -> Curve:
