@@ -53,8 +53,13 @@ def find_sources(
     """
     own = dict.fromkeys(stream.fields["dataset"] for stream in pack.streams.values())
     opened, missing = open_photographs(own, more, data_dir, flatten)
-    every = (image for images in opened.values() for image in images)
-    return {(image.sha256, image.width_px): image for image in every}, missing
+    return by_pixels(opened), missing
+
+
+def by_pixels(photographs: Mapping[str, Iterable[Source]]) -> Sources:
+    """Return the images of all datasets by what rows and packs know of them."""
+    every = (image for images in photographs.values() for image in images)
+    return {(image.sha256, image.width_px): image for image in every}
 
 
 def open_photographs(
@@ -129,6 +134,16 @@ def _tasks(
         yield Rescore(row, source, conditions.metrics if source else (), folder)
 
 
+def values_sent(row: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, float]:
+    """Return the values of a row under today's protocols, by metric column."""
+    values = {}
+    for kind in map(metric_class, metrics):
+        value, protocol, _ = metric_columns(kind.column)
+        if row.get(value) is not None and row.get(protocol) == kind.protocol:
+            values[value] = row[value]
+    return values
+
+
 def _differences(
     recorded: Mapping[str, Any],
     again: Mapping[str, Any],
@@ -137,10 +152,8 @@ def _differences(
 ) -> list[Contradiction]:
     """Return metrics whose value differs; count those that agree in `compared`."""
     differing = []
-    for kind in map(metric_class, metrics):
-        value, protocol, _ = metric_columns(kind.column)
-        old, new = recorded.get(value), again.get(value)
-        if old is None or new is None or recorded.get(protocol) != kind.protocol:
+    for value, old in values_sent(recorded, metrics).items():
+        if (new := again.get(value)) is None:
             continue
         if math.isclose(old, new, rel_tol=0, abs_tol=TOLERANCE):
             compared[value] += 1

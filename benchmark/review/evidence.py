@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from benchmark.analysis.comparable import label_of
+from benchmark.audit.pack_audit import values_sent
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import Source
 from benchmark.figures.table import Table
@@ -13,7 +14,7 @@ from benchmark.published.curve_file import NamedCurve
 from benchmark.published.points import PublishedPoint
 from benchmark.registry import METRICS, metric_class
 from benchmark.review.claim import Judged
-from benchmark.review.streams import Again, Row, values_sent
+from benchmark.review.streams import Again, Row
 from benchmark.review.supplement import LeftOutFile
 from benchmark.rows.schema import metric_columns
 

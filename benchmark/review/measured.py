@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from statistics import fmean
 
-from benchmark.audit.pack_audit import TOLERANCE
+from benchmark.audit.pack_audit import TOLERANCE, values_sent
 from benchmark.datasets.dataset import profile
 from benchmark.figures.table import NOTHING, Table, decimals
 from benchmark.published.points import slug
@@ -20,7 +20,7 @@ from benchmark.review.evidence import (
     setting_of,
     verdict_of,
 )
-from benchmark.review.streams import ROUNDING, Again, Pair, Row, compared, speed, values_sent
+from benchmark.review.streams import ROUNDING, Again, Pair, Row, compared, speed
 from benchmark.system.text import counted, listed
 
 RATE_PRINTED, DB_PRINTED, VALUE_PRINTED = 5e-3, 0.01, 1e-3  # relative; as tables print means

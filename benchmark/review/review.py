@@ -12,15 +12,13 @@ from benchmark.measure.workbench import Conditions
 from benchmark.option import COMPARED, MANNER, option
 from benchmark.plan.request import Request
 from benchmark.published.registry import read_points, read_published
-from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.review import field, measured
 from benchmark.review.claim import Evidence, judge, parse_claim
 from benchmark.review.evidence import Anchor, Answer, Reviewed
-from benchmark.review.streams import decode_again, reconstructed, sent_rows
+from benchmark.review.streams import decode_again, reconstructed, scored_metrics, sent_rows
 from benchmark.review.supplement import LeftOutFile, open_supplement
 from benchmark.rows.codecs import NamedCodecs
-from benchmark.system.machine import cores, machine
-from benchmark.system.settings import use_device
+from benchmark.system.machine import machine
 
 CONTRADICTED = ("decodes", "pictures", "points", "curves", "claim")  # where the answer is no
 
@@ -90,16 +88,9 @@ def review(
     except Unavailable as why:
         photographs, missing = open_photographs(own, (), request.data_dir, request.flatten)
         missing = {**missing, dataset: str(why)}
-    names = dict.fromkeys(["psnr", *request.metrics, *(claim.metric for claim in claims)])
-    metrics = [name for name in names if name not in DISTRIBUTION_METRICS]
-    device = use_device(request.device)
+    metrics = scored_metrics(request, *(claim.metric for claim in claims))
     with_stream = [one for one in sent if one.read]
-    sources = {(s.sha256, s.width_px): s for images in photographs.values() for s in images}
-    with progress("decoding", len(with_stream)) as report:
-        again = decode_again(
-            with_stream, sources, metrics, device, request.jobs or cores(), codecs,
-            request.timeout_seconds, report,
-        )  # fmt: skip
+    again = decode_again(with_stream, photographs, metrics, request, codecs, progress)
     left_out = [*supplement.left_out, *impossible]
     declared = [one.row for one in sent if not one.read]
     conditions = Conditions.of(request, into, jobs=1)

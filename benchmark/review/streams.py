@@ -3,13 +3,13 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any, Literal, NamedTuple
 
-from benchmark.audit.pack_audit import TOLERANCE
+from benchmark.audit.pack_audit import TOLERANCE, Sources, by_pixels, values_sent
 from benchmark.codec import Pixels
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import Source
@@ -17,20 +17,23 @@ from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError
 from benchmark.measure.engine.decoders import Decoder, decode_all
 from benchmark.measure.execute import Failed
-from benchmark.measure.outcome import Progress
+from benchmark.measure.outcome import Progress, ShowsProgress
 from benchmark.measure.score import HashedImage, Scorer
 from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.packs.contents import row_of
 from benchmark.plan.cells import plan
+from benchmark.plan.request import Request
 from benchmark.plan.select import select
 from benchmark.protocol import bits_per_pixel
-from benchmark.registry import metric_class
+from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.review.supplement import LeftOutFile, Supplement
 from benchmark.rows.codecs import NamedCodecs, why_not_run
-from benchmark.rows.schema import metric_columns, table_schema
+from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
 from benchmark.rows.versions import edition_rows
 from benchmark.system.digest import pixels_sha256
+from benchmark.system.machine import cores
+from benchmark.system.settings import use_device
 from benchmark.system.text import counted
 
 Row = dict[str, Any]
@@ -119,22 +122,41 @@ def reconstructed(
     return [{**row, "reason": (row.get("reason") or "").replace(here, "")} for row in rows]
 
 
+def scored_metrics(request: Request, *more: str) -> list[str]:
+    """Return the names of the image metrics that streams are scored by: PSNR, and those asked."""
+    names = dict.fromkeys(["psnr", *request.metrics, *more])
+    return [name for name in names if name not in DISTRIBUTION_METRICS]
+
+
 def decode_again(
-    sent: Iterable[Sent],
-    sources: Mapping[tuple[str, int], Source],
+    sent: Sequence[Sent],
+    photographs: Mapping[str, Iterable[Source]],
     metrics: Sequence[str],
-    device: str,
-    jobs: int,
+    request: Request,
     codecs: NamedCodecs,
-    timeout_seconds: float | None,
-    report: Callable[[Progress], None],
+    progress: ShowsProgress,
 ) -> list[Again]:
     """Decode every stream twice, score the first picture, and compare with what was recorded.
 
-    sources: by the sha256 of their pixels and their width. metrics: names of image metrics. A
-    codec that is a program or Python file is run only where `codecs` names it in full.
+    photographs: by dataset. metrics: `scored_metrics`. request: device, jobs, timeout. A codec that
+    is a program or Python file is run only where `codecs` names it in full.
     """
-    scorer, pixels_of = Scorer(metrics, device), _LastSource()
+    with progress("decoding", len(sent)) as report:
+        return _decoded_again(sent, by_pixels(photographs), metrics, request, codecs, report)
+
+
+def _decoded_again(
+    sent: Sequence[Sent],
+    sources: Sources,
+    metrics: Sequence[str],
+    request: Request,
+    codecs: NamedCodecs,
+    report: Callable[[Progress], None],
+) -> list[Again]:
+    device, jobs = use_device(request.device), request.jobs or cores()
+    timeout_seconds = request.timeout_seconds
+    scorer = Scorer(metrics, device)
+    pixels_of = lru_cache(1)(lambda source: read_image(source.file.path, flatten=True).pixels)
     result: list[Again] = []
     by_spec: dict[CodecSpec, list[Sent]] = {}
     for one in sent:
@@ -179,16 +201,6 @@ def _read(one: Sent, name: str, done: dict[str, Again]) -> dict[str, bytes]:
         done[name] = Again(one.row, "damaged", str(error))
         return {}
     return {} if data is None else {name: data}
-
-
-class _LastSource:
-    def __init__(self) -> None:
-        self._known: tuple[str, Pixels] | None = None
-
-    def __call__(self, source: Source) -> Pixels:
-        if self._known is None or self._known[0] != source.sha256:
-            self._known = source.sha256, read_image(source.file.path, flatten=True).pixels
-        return self._known[1]
 
 
 def _scored(
@@ -274,13 +286,3 @@ def speed(alike: Iterable[Again]) -> float | None:
         if one.decode_seconds is not None
     ]
     return median(seconds) if seconds else None
-
-
-def values_sent(row: Row, metrics: Iterable[str]) -> dict[str, float]:
-    """Return the values of a row under today's protocols, by metric column."""
-    values = {}
-    for kind in map(metric_class, metrics):
-        value, protocol, _ = metric_columns(kind.column)
-        if row.get(value) is not None and row.get(protocol) == kind.protocol:
-            values[value] = row[value]
-    return values

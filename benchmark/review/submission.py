@@ -15,16 +15,22 @@ from benchmark.errors import BadPack, StoreError
 from benchmark.measure.outcome import ShowsProgress
 from benchmark.packs.pack import INDEX, Pack, open_pack
 from benchmark.plan.request import Request
-from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.review.evidence import BROKEN, label_of_row, setting_of
-from benchmark.review.streams import Again, Sent, compared, decode_again, sent_rows, speed
+from benchmark.review.streams import (
+    Again,
+    Sent,
+    compared,
+    decode_again,
+    scored_metrics,
+    sent_rows,
+    speed,
+)
 from benchmark.review.supplement import Supplement
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.runs import NAME
 from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import read_regular
-from benchmark.system.machine import cores, machine
-from benchmark.system.settings import use_device
+from benchmark.system.machine import machine
 from benchmark.system.text import counted
 
 LARGEST_STATEMENT_BYTES = 1 << 16
@@ -136,14 +142,8 @@ def audit(
     """Decode the streams of a submission twice, score them, and say by label what is reproduced."""
     own = dict.fromkeys(str(one.row["dataset"]) for one in sent)
     photographs, missing = open_photographs(own, (), request.data_dir, request.flatten)
-    sources = {(s.sha256, s.width_px): s for images in photographs.values() for s in images}
-    names = dict.fromkeys(["psnr", *request.metrics])
-    metrics = [name for name in names if name not in DISTRIBUTION_METRICS]
-    with progress("decoding", len(sent)) as report:
-        again = decode_again(
-            sent, sources, metrics, use_device(request.device), request.jobs or cores(), codecs,
-            request.timeout_seconds, report,
-        )  # fmt: skip
+    metrics = scored_metrics(request)
+    again = decode_again(sent, photographs, metrics, request, codecs, progress)
     by_label: dict[str, list[Again]] = defaultdict(list)
     for one in again:
         by_label[label_of_row(one.row)].append(one)
