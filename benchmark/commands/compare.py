@@ -224,8 +224,9 @@ def bd(
       bench bd VTM:CompressAI mine.csv --metrics psnr
     """
     from benchmark.analysis.rate_distortion import curve_of
-    from benchmark.commands.compare_tables import bd_records, bd_table, read_curve
+    from benchmark.commands.compare_tables import bd_records, bd_table
     from benchmark.metrics.measure import Measure
+    from benchmark.published.registry import read_curve
     from benchmark.rows.schema import metric_names
 
     curves = [read_curve(text, dataset, results) for text in (anchor, test)]

@@ -1,7 +1,6 @@
 """Tables of the verbs that compare codecs: `bench rank`, `tradeoff`, `match` and `bd`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmark.analysis.builds import Family, is_default, one_build
@@ -15,15 +14,11 @@ from benchmark.analysis.tradeoff import Tradeoff
 from benchmark.errors import UnknownName, UsageError
 from benchmark.figures.table import NOTHING, Table
 from benchmark.metrics.measure import Measure
-from benchmark.published.curve_file import NamedCurve, read_curves
-from benchmark.published.points import DOUBTFUL, select
-from benchmark.published.registry import read_points
 from benchmark.registry import METRICS
 from benchmark.report.details import gone_sentences
 from benchmark.system.text import counted
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"
-FILES = (".csv", ".json", ".md", ".txt", ".tsv", ".dat")  # suffixes of curves
 FORMS: tuple[Form, ...] = ("akima", "cubic")
 FEW_SHARED = (
     "the curves share less than half of the range that they span, so the number says little"
@@ -218,41 +213,6 @@ def _average(average: Average) -> str:
 
 def _gone(stored: DatasetResults) -> Iterator[str]:
     return (f"{text}." for text in gone_sentences(stored.gone))
-
-
-def read_curve(name: str, dataset: str, results: Path, *, only_file: bool = False) -> NamedCurve:
-    """Return the curve of a file, or of a published system on the dataset; raise `UsageError`.
-
-    `mine.csv#ours` is the codec `ours` of a file with several. only_file: no published system.
-    """
-    path, mark, codec = name.partition("#")
-    if only_file or Path(path).suffix.lower() in FILES or Path(path).exists():
-        curves = {curve.name: curve for curve in read_curves(Path(path))}
-        if len(curves) > 1 and codec not in curves:
-            names = ", ".join(f"{path}#{known}" for known in curves)
-            raise UsageError(f"{path} has several curves: name one of {names}")
-        if mark and codec not in curves:
-            raise UsageError(f"{path} has the curve {', '.join(curves)}, not {codec}")
-        return curves[codec] if mark else next(iter(curves.values()))
-    series: dict[str, list[tuple[float, float]]] = {}
-    variants: dict[str, set[tuple[str, ...]]] = {}
-    for point in select(read_points(results, doubtful=True), [name]):
-        if point.dataset == dataset and point.kind == "point":
-            origin = point.variant, point.protocol, point.source
-            variants.setdefault(point.metric, set()).add(origin)
-            series.setdefault(point.metric, []).append((point.bpp, point.value))
-    if not series:
-        raise UsageError(f"{name} has no published curve on {dataset}: name another --dataset")
-    several = {variant for of in variants.values() if len(of) > 1 for variant, *_ in of}
-    if several:
-        system = name.rpartition(":")[0] if name.count(":") > name.startswith(DOUBTFUL) else name
-        known = ", ".join(sorted(f"{system}:{variant}" for variant in several))
-        raise UsageError(f"{name} has several curves on {dataset}: name one of {known}")
-    result = {}
-    for metric, points in series.items():
-        rates, values = zip(*sorted(points), strict=True)
-        result[metric] = rates, values
-    return NamedCurve(name, result)
 
 
 def bd_records(measure: Measure, anchor: Curve, test: Curve) -> Iterator[dict[str, Any]]:

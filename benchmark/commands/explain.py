@@ -115,11 +115,11 @@ def explain(
     """
     import numpy as np
 
-    from benchmark.commands.compare_tables import read_curve
-    from benchmark.commands.explain_reference import read_reference, scale_of
     from benchmark.metrics.measure import Measure
     from benchmark.published.curve_rules import places
     from benchmark.published.explain import explain as explained
+    from benchmark.published.reference import read_reference, scale_of
+    from benchmark.published.registry import read_curve
     from benchmark.rows.schema import metric_names
 
     mine = read_curve(curve, dataset, results)
@@ -234,9 +234,9 @@ def _draw(
     """Write the figure of the first metric; raise `UsageError` for another kind of file."""
     import numpy as np
 
-    from benchmark.commands.explain_reference import scale_of
     from benchmark.figures.explained import PlacedCurve, draw_explained
     from benchmark.figures.texts import DATES, file_bytes
+    from benchmark.published.reference import scale_of
     from benchmark.system.atomic import write_file
 
     kind = path.suffix.removeprefix(".")

@@ -145,10 +145,9 @@ def add(
     Examples:
       bench published add mine.json --system Mine --reference 10.1000/182
     """
-    from benchmark.commands.compare_tables import read_curve
     from benchmark.published.plausible import DOUBTS
     from benchmark.published.points import PublishedPoint
-    from benchmark.published.registry import add_paper, read_points
+    from benchmark.published.registry import add_paper, read_curve, read_points
 
     doi = DOI.fullmatch(reference.strip())
     curve = read_curve(str(file), dataset, results, only_file=True)

@@ -16,8 +16,9 @@ import msgspec
 
 from benchmark.codec_spec import split_unescaped
 from benchmark.errors import StoreError, UsageError
-from benchmark.published.curve_file import CURVE_FILES
+from benchmark.published.curve_file import CURVE_FILES, NamedCurve, read_curves
 from benchmark.published.points import (
+    DOUBTFUL,
     How,
     Kind,
     PublishedPoint,
@@ -32,6 +33,7 @@ from benchmark.system.atomic import require_inside, write_file
 from benchmark.system.bundled import BUNDLED
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
+SUFFIXES = (*CURVE_FILES, ".txt", ".tsv", ".dat")  # of files where a name may be meant as well
 TABLE = "points.csv"  # of results folders from before the registry: read in its place
 ADDED = 1_000_000  # place of a paper that a user added: after those that came with the project
 
@@ -193,3 +195,38 @@ def add_paper(results: Path, title: str, doi: str, points: Sequence[PublishedPoi
     require_inside(results, path)
     write_paper(Paper(title=title, doi=doi, series=series_of(points, title)), path)
     return path
+
+
+def read_curve(name: str, dataset: str, results: Path, *, only_file: bool = False) -> NamedCurve:
+    """Return the curve of a file, or of a published system on the dataset; raise `UsageError`.
+
+    `mine.csv#ours` is the codec `ours` of a file with several. only_file: no published system.
+    """
+    path, mark, codec = name.partition("#")
+    if only_file or Path(path).suffix.lower() in SUFFIXES or Path(path).exists():
+        curves = {curve.name: curve for curve in read_curves(Path(path))}
+        if len(curves) > 1 and codec not in curves:
+            names = ", ".join(f"{path}#{known}" for known in curves)
+            raise UsageError(f"{path} has several curves: name one of {names}")
+        if mark and codec not in curves:
+            raise UsageError(f"{path} has the curve {', '.join(curves)}, not {codec}")
+        return curves[codec] if mark else next(iter(curves.values()))
+    series: dict[str, list[tuple[float, float]]] = {}
+    variants: dict[str, set[tuple[str, ...]]] = {}
+    for point in select(read_points(results, doubtful=True), [name]):
+        if point.dataset == dataset and point.kind == "point":
+            origin = point.variant, point.protocol, point.source
+            variants.setdefault(point.metric, set()).add(origin)
+            series.setdefault(point.metric, []).append((point.bpp, point.value))
+    if not series:
+        raise UsageError(f"{name} has no published curve on {dataset}: name another --dataset")
+    several = {variant for of in variants.values() if len(of) > 1 for variant, *_ in of}
+    if several:
+        system = name.rpartition(":")[0] if name.count(":") > name.startswith(DOUBTFUL) else name
+        known = ", ".join(sorted(f"{system}:{variant}" for variant in several))
+        raise UsageError(f"{name} has several curves on {dataset}: name one of {known}")
+    result = {}
+    for metric, points in series.items():
+        rates, values = zip(*sorted(points), strict=True)
+        result[metric] = rates, values
+    return NamedCurve(name, result)

@@ -3,18 +3,22 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+
+from benchmark.analysis.stored import DatasetResults, read_one
+from benchmark.datasets.dataset import open_dataset
+from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError, UsageError
-from benchmark.registry import DISTRIBUTION_METRICS
+from benchmark.metrics.measure import Measure
+from benchmark.published.colour_rules import colour_errors
+from benchmark.published.curve_rules import Images, Reference, Scale, places
+from benchmark.published.points import DOUBTFUL, slug
+from benchmark.published.registry import read_curve
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class
+from benchmark.rows.schema import image_numbers, metric_names
 from benchmark.system.bundled import BUNDLED
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from benchmark.analysis.stored import DatasetResults
-    from benchmark.metrics.measure import Measure
-    from benchmark.published.curve_rules import Images, Reference, Scale
 
 # Columns of one kind, which papers take for each other.
 KINDS = (
@@ -24,7 +28,7 @@ KINDS = (
 )
 
 
-def scale_of(measure: "Measure") -> "Scale":
+def scale_of(measure: Measure) -> Scale:
     """Return the scale on which values of a metric are explained."""
     if measure.saturating:
         return "saturating"
@@ -32,18 +36,12 @@ def scale_of(measure: "Measure") -> "Scale":
 
 
 def read_reference(
-    against: str, dataset: str, measure: "Measure", results: Path, data_dir: Path | None
-) -> "tuple[Reference, str]":
+    against: str, dataset: str, measure: Measure, results: Path, data_dir: Path | None
+) -> tuple[Reference, str]:
     """Return a reference and its name; raise `UsageError` where it has no curve.
 
     Stored rows of a published program give the values of its single images.
     """
-    import numpy as np
-
-    from benchmark.commands.compare_tables import read_curve
-    from benchmark.published.curve_rules import Reference, places
-    from benchmark.published.points import DOUBTFUL, slug
-
     scale = scale_of(measure)
     label = against
     stored = _stored(against, dataset, measure, results)
@@ -66,18 +64,14 @@ def read_reference(
     return Reference(scale, bpp, values, images), f"{against} ({version}, stored rows)"
 
 
-def _stored(label: str, dataset: str, measure: "Measure", results: Path) -> "DatasetResults | None":
+def _stored(label: str, dataset: str, measure: Measure, results: Path) -> DatasetResults | None:
     """Return the rows of a codec with a metric and others of its kind, those of the project last.
 
     None without any.
     """
-    from benchmark.analysis.stored import read_one
-    from benchmark.rows.schema import metric_names
-
     kind = next((kind for kind in KINDS if measure.column in kind), (measure.column,))
-    names = [
-        name for name in (*metric_names("all"), *DISTRIBUTION_METRICS) if _column(name) in kind
-    ]
+    every = (*metric_names("all"), *DISTRIBUTION_METRICS)
+    names = [name for name in every if metric_class(name).column in kind]
     for folder in (results, BUNDLED):
         with suppress(BenchError):
             stored = read_one(folder, dataset, label, names)
@@ -87,22 +81,10 @@ def _stored(label: str, dataset: str, measure: "Measure", results: Path) -> "Dat
     return None
 
 
-def _column(name: str) -> str:
-    from benchmark.registry import metric_class
-
-    column: str = metric_class(name).column
-    return column
-
-
 def _images(
-    stored: "DatasetResults", label: str, measure: "Measure", data_dir: Path | None
-) -> "Images | None":
+    stored: DatasetResults, label: str, measure: Measure, data_dir: Path | None
+) -> Images | None:
     """Return the values of single images behind a stored curve; None where some are lacking."""
-    import numpy as np
-
-    from benchmark.published.curve_rules import Images
-    from benchmark.rows.schema import image_numbers
-
     points = [point for point in stored.summary.points if point.label == label]
     table = stored.table
     numbers = image_numbers(table).tolist()
@@ -140,14 +122,8 @@ def _images(
 
 def _colours(
     dataset: str, names: Sequence[str], data_dir: Path | None
-) -> "dict[str, np.ndarray[Any, np.dtype[np.float64]]]":
+) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
     """Return the errors of wrong conversions of a dataset's pictures; empty without these."""
-    import numpy as np
-
-    from benchmark.datasets.dataset import open_dataset
-    from benchmark.datasets.image import read_image
-    from benchmark.published.colour_rules import colour_errors
-
     try:
         files = {file.name: file.path for file in open_dataset(dataset, data_dir).images}
         found = [colour_errors(read_image(files[name]).pixels) for name in names]
