@@ -80,8 +80,9 @@ def sheet_html(title: str, lede: str, body: str, scripts: Sequence[str] = ()) ->
 
 
 def _filled(name: str, parts: Mapping[str, str]) -> str:
+    text = _asset(name).replace("{{head}}\n", _asset("head.html"))
     # In one pass, so that what is filled in is never looked through for places to fill.
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _asset(name))
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], text)
 
 
 def _frame(styles: Sequence[str], scripts: Sequence[str]) -> dict[str, str]:
