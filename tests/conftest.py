@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 from benchmark.codec import Pixels
 from benchmark.system import settings as system_settings
 from benchmark.system.machine import package_folder
+from support.page.opened import CHROMIUM
 
 # Read when torch is imported. On a busy machine the threads of OpenMP wait for each other by
 # spinning, which has made tests of a second take minutes; some set two threads by themselves.
@@ -28,6 +30,19 @@ settings.load_profile("same")
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"  # photographs, weights and golden values beside the checkout
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Return the only browser of this process: playwright cannot start a second one beside it."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # Colours as they are, whatever the screen; the sandbox of a container has no namespaces.
+        arguments = ["--no-sandbox", "--force-color-profile=srgb"]
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield started
+        started.close()
 
 
 @pytest.fixture(scope="session")

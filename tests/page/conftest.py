@@ -1,21 +1,9 @@
-"""A measured page, and a browser that opens pages, for the tests of the report page."""
+"""A measured page, and what opens pages, for the tests of the report page."""
 
 import pytest
 
-from support.page.opened import CHROMIUM, DESKTOP
+from support.page.opened import DESKTOP
 from support.page.results import data_of, make_page, measure
-
-
-@pytest.fixture(scope="package")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # Colours as they are, whatever the screen; the sandbox of a container has no namespaces.
-        arguments = ["--no-sandbox", "--force-color-profile=srgb"]
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="package")

@@ -179,19 +179,14 @@ def test_the_comment_says_of_each_submission_what_was_reproduced(repository):
 
 
 @pytest.fixture
-def page(request):
+def page(request, browser):
     """A page of a browser of one window; at the end it said nothing on its console."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--force-color-profile=srgb"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        opened = browser.new_page(viewport=request.param)
-        said = []
-        opened.on("console", lambda message: said.append(message.text))
-        opened.on("pageerror", lambda error: said.append(str(error)))
-        yield opened
-        browser.close()
+    opened = browser.new_page(viewport=request.param)
+    said = []
+    opened.on("console", lambda message: said.append(message.text))
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    yield opened
+    opened.close()
     assert said == []
 
 
