@@ -6,7 +6,7 @@ import operator
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.codec import Pixels
+from benchmark.codec import Float64Array, Pixels
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.metric import OF_PIXELS, ImageMetric, Presentation, bands, require_same_shape
 
@@ -53,7 +53,7 @@ class LumaPSNR(ImageMetric):
         # Whole numbers in one array, since BLAS sums parts to other last digits.
         error = np.empty((height, width), np.float64)
         for rows in bands(height, width):
-            error[rows] = _luma(decoded[rows]) - _luma(prepared[rows])
+            error[rows] = _luma_sums(decoded[rows]) - _luma_sums(prepared[rows])
         flat = error.reshape(-1)
         return _decibels(float(flat @ flat) / LUMA_UNIT**2 / flat.size)
 
@@ -100,7 +100,7 @@ def ycbcr_planes(pixels: Pixels) -> NDArray[np.uint8]:
     planes = np.empty((3, height, width), np.uint8)
     for rows in bands(height, width):  # of float64, which takes 80 bytes a pixel
         band = pixels[rows]
-        luma = _luma(band) / LUMA_UNIT
+        luma = _luma_sums(band) / LUMA_UNIT
         red, _, blue = np.moveaxis(band.astype(np.float64), 2, 0)
         # ITU-R BT.709-6, item 3.3; 128 is no colour, and pure blue or red would be 255.5
         blueness, redness = 128 + (blue - luma) / 1.8556, 128 + (red - luma) / 1.5748
@@ -134,9 +134,15 @@ def psnr(reference: Pixels, decoded: Pixels) -> float:
     return _decibels(mean_squared_error(reference, decoded))
 
 
-def _luma(pixels: Pixels) -> NDArray[np.float32]:
-    luma: NDArray[np.float32] = pixels.reshape(-1, 3).astype(np.float32) @ LUMA_WEIGHTS
-    return luma.reshape(pixels.shape[:2])
+def luma(pixels: Pixels) -> Float64Array:
+    """Return BT.709 luma (height, width) in 0..255, not rounded."""
+    values: Float64Array = pixels @ (LUMA_WEIGHTS.astype(np.float64) / LUMA_UNIT)
+    return values
+
+
+def _luma_sums(pixels: Pixels) -> NDArray[np.float32]:
+    sums: NDArray[np.float32] = pixels.reshape(-1, 3).astype(np.float32) @ LUMA_WEIGHTS
+    return sums.reshape(pixels.shape[:2])
 
 
 def _decibels(mse: float) -> float:

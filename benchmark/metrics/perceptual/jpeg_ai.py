@@ -24,7 +24,7 @@ import numpy as np
 from benchmark.codec import Float64Array, Pixels
 from benchmark.errors import Reason, Unavailable
 from benchmark.metrics.metric import ImageMetric, Presentation, require_same_shape, require_side
-from benchmark.metrics.psnr import LUMA_UNIT, LUMA_WEIGHTS
+from benchmark.metrics.psnr import luma
 from benchmark.registry import require_packages
 
 if TYPE_CHECKING:
@@ -68,12 +68,6 @@ class OfPackage(ImageMetric):
 
         array = np.ascontiguousarray(np.atleast_3d(values).transpose(2, 0, 1), np.float32)
         return torch.from_numpy(array)[None].to(self._device) / 255
-
-
-def luma(pixels: Pixels) -> Float64Array:
-    """Return BT.709 luma (H, W) in 0..255, not rounded."""
-    values: Float64Array = pixels @ (LUMA_WEIGHTS.astype(np.float64) / LUMA_UNIT)
-    return values
 
 
 class OfTensors(OfPackage):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, ProgramFailed, Unavailable
 from benchmark.metrics.metric import ImageMetric, require_same_shape, require_side
-from benchmark.metrics.psnr import LUMA_UNIT, LUMA_WEIGHTS
+from benchmark.metrics.psnr import luma
 from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import (
     MOST_OUTPUT_BYTES,
@@ -80,8 +80,7 @@ def limited_luma(pixels: Pixels) -> NDArray[np.uint8]:
     >>> limited_luma(np.uint8([[[0, 0, 0], [255, 255, 255]]])).tolist()
     [[16, 235]]
     """
-    luma = pixels @ (LUMA_WEIGHTS.astype(np.float64) / LUMA_UNIT)
-    limited: NDArray[np.uint8] = np.rint(BLACK + luma * (RANGE / 255)).astype(np.uint8)
+    limited: NDArray[np.uint8] = np.rint(BLACK + luma(pixels) * (RANGE / 255)).astype(np.uint8)
     return limited
 
 
