@@ -21,7 +21,6 @@ from benchmark.datasets.archive import (
     open_tecnick,
     open_validation,
 )
-from benchmark.datasets.dataset import open_dataset
 from benchmark.datasets.download import MANIFEST, Expected, unpack_images
 from benchmark.datasets.kodak import open_kodak
 from benchmark.errors import Unavailable, UsageError
@@ -56,19 +55,6 @@ def test_a_dataset_is_found_as_its_archive_unpacks(opener, place, count, size, f
     (folder / "._000.png").write_bytes(b"resource fork")
     images = opener([tmp_path / "empty", tmp_path / "data"]).images
     assert (len(images), images[0].name) == (count, first)
-
-
-def test_a_missing_folder_is_called_a_missing_folder():
-    for text in ("no/such/folder", "./none"):
-        with pytest.raises(UsageError, match=f"there is no folder {Path(text)}"):
-            open_dataset(text)
-
-
-def test_an_absent_dataset_is_told_with_what_is_expected(tmp_path):
-    with pytest.raises(Unavailable) as raised:
-        open_div2k([tmp_path, tmp_path / "nowhere"])
-    for named in ("bench fetch div2k", f"{tmp_path / 'div2k'}", "--data-dir", "--dataset"):
-        assert named in str(raised.value)
 
 
 @needs_kodak

@@ -46,13 +46,10 @@ def test_lossless_and_failed_rows_agree_with_their_like():
 
 def hashed(rows, pixels="d"):
     """Rows with a stream and pixels of their own setting and image."""
+    places = (f"{one['setting_value']}{one['image']}" for one in rows)
     return [
-        one
-        | {
-            "stream_sha256": f"s{one['setting_value']}{one['image']}",
-            "decoded_sha256": f"{pixels}{one['setting_value']}{one['image']}",
-        }
-        for one in rows
+        one | {"stream_sha256": f"s{place}", "decoded_sha256": f"{pixels}{place}"}
+        for one, place in zip(rows, places, strict=True)
     ]
 
 

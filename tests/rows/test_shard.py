@@ -99,21 +99,21 @@ def test_texts_that_no_bound_rules_out_are_counted_while_they_are_read(
     assert read_parquet(path, ["bpp", "cell"], ["cell"]).num_rows == 3001
 
 
-def test_a_store_leaves_a_bomb_out_and_reads_the_other_rows(tmp_path):
+def test_a_store_leaves_a_bomb_out_and_reads_the_other_rows(tmp_path, monkeypatch):
+    """Bounds are set low, so that less than a gigabyte is a bomb."""
+    monkeypatch.setattr(shard, "FREE_BYTES", 1 << 20)
     store, rows = Store(tmp_path / "kodak"), Store(ROOT / "results" / "kodak").versions(True)
     store.add(rows.slice(0, 5))
     schema = table_schema()
-    columns = {
-        one.name: pa.nulls(3_000_000, one.type) for one in schema if one.name not in WHERE_READ
-    }
-    columns |= {name: repeated("ok", 3_000_000).dictionary_decode() for name in ("cell", "status")}
+    columns = {one.name: pa.nulls(90_000, one.type) for one in schema if one.name not in WHERE_READ}
+    columns |= {name: repeated("ok", 90_000).dictionary_decode() for name in ("cell", "status")}
     bomb = store.folder / "per_image" / "bomb.parquet"
     bomb.write_bytes(to_parquet(pa.table(columns)))
     with pytest.warns(DamagedResults, match=r"bomb\.parquet is left out: unpacked, it claims"):
         assert store.table().num_rows == 5
     sets = tmp_path / "kodak" / "sets"
     sets.mkdir()
-    values = {one.name: pa.nulls(4_000_000, one.type) for one in SCHEMA}
+    values = {one.name: pa.nulls(90_000, one.type) for one in SCHEMA}
     (sets / "bomb.parquet").write_bytes(to_parquet(pa.table(values, SCHEMA)))
     with pytest.warns(DamagedResults, match=r"bomb\.parquet is left out: unpacked, it claims"):
         Reductions(store.folder)

@@ -1,8 +1,6 @@
 """Rows and streams on disk: whole or absent, merged by cell, readable whatever happened."""
 
 import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -50,19 +48,6 @@ def test_what_is_appended_is_read_back_with_types_and_units(store):
     assert table.schema.equals(table_schema())
     (shard,) = (store.folder / "per_image").glob("*.parquet")
     assert pq.read_schema(shard).field("encode_seconds").metadata[b"unit"] == b"s"
-
-
-def test_reading_leaves_the_callers_memory_pool_of_arrow_as_it_was(store):
-    store.append([row()])
-    code = """
-import sys, pyarrow
-from pathlib import Path
-before = pyarrow.default_memory_pool().backend_name
-from benchmark.rows.store import Store
-assert Store(Path(sys.argv[1])).table().num_rows == 1
-assert pyarrow.default_memory_pool().backend_name == before
-"""
-    subprocess.run([sys.executable, "-c", code, store.folder], check=True)
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -294,13 +279,6 @@ def test_a_stream_is_named_by_its_sha256_and_a_damaged_one_is_an_error_until_wri
     assert store.stream(None) is None
 
 
-def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    store = Store(tmp_path / "file" / "kodak")
-    with pytest.raises(StoreError, match="cannot be written: Not a directory"):
-        store.begin("run", {})
-
-
 def test_a_full_disk_is_one_clear_error_and_the_rows_stay_readable(store, monkeypatch):
     store.append([row("a")])
 
@@ -437,10 +415,3 @@ def test_a_cell_has_lost_its_stream_only_if_no_row_of_it_has_one(store):
     store.append([row("both", **lost), row("gone", **lost)])
     store.append([row("both", **kept, finished_utc="2026-01-02T00:00:00")])
     assert store.read().without_stream(store, ["both", "gone"]) == {"gone"}
-
-
-def test_facts_are_added_to_a_runs_record(store):
-    store.begin("run-a", {"machine": "m", "cells": 1})
-    store.amend("run-a", {"cells": 2, "end": "late"})
-    found = store.record("run-a")
-    assert (found["machine"], found["cells"], found["end"]) == ("m", 2, "late")

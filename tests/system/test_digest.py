@@ -30,15 +30,6 @@ def test_an_unchanged_file_is_looked_at_once(tmp_path):
     assert len(reads) == 1
 
 
-def test_a_file_that_changed_is_looked_at_again_even_at_the_same_size(tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(b"abc")
-    first = file_sha256(path)
-    path.write_bytes(b"abd")
-    os.utime(path, ns=(0, 1))
-    assert file_sha256(path) == hashlib.sha256(b"abd").hexdigest() != first
-
-
 def test_names_that_are_no_text_and_a_memory_that_cannot_be_written_do_no_harm(
     tmp_path, monkeypatch
 ):
