@@ -17,29 +17,29 @@ def by_name(findings):
     return {finding.name: finding for finding in findings}
 
 
-def test_every_codec_metric_and_dataset_is_named():
-    assert set(by_name(doctor.examine_codecs())) == {*CODECS, *ALIASES}
-    assert set(by_name(doctor.examine_metrics())) == {*METRICS, *DISTRIBUTION_METRICS}
-    assert set(by_name(doctor.examine_datasets())) == set(DATASETS)
+WHEELS = ["raw", "jpeg", "webp", "avif", "jpegxl", "jpeg2000", "x265", "vvenc", "jpegli", "mozjpeg"]
 
 
-def test_codecs_that_come_with_the_wheels_are_ready_and_say_what_they_are():
+def test_every_codec_is_named_with_what_it_is_needs_or_lacks():
     codecs = by_name(doctor.examine_codecs())
-    for name in [
-        "raw",
-        "jpeg",
-        "webp",
-        "avif",
-        "jpegxl",
-        "jpeg2000",
-        "x265",
-        "vvenc",
-        "jpegli",
-        "mozjpeg",
-    ]:
+    assert set(codecs) == {*CODECS, *ALIASES}
+    for name in WHEELS:
         assert codecs[name].state == "ready", codecs[name]
         assert codecs[name].licence
     assert PIL.__version__ in codecs["jpeg"].what
+    assert (codecs["command"].state, "encode=" in codecs["command"].what) == ("options", True)
+    assert codecs["hyperprior"].state == "missing"
+
+
+def test_every_metric_and_dataset_is_named_with_how_to_get_what_it_lacks():
+    metrics, datasets = by_name(doctor.examine_metrics()), by_name(doctor.examine_datasets())
+    assert set(metrics) == {*METRICS, *DISTRIBUTION_METRICS}
+    assert set(datasets) == set(DATASETS)
+    for name, weights in {"lpips": "alexnet", "lpips_squeeze": "squeezenet"}.items():
+        assert metrics[name].state == "missing"
+        assert f"bench fetch {weights}" in metrics[name].what
+    kodak = datasets["kodak"]
+    assert (kodak.state, "bench fetch kodak" in kodak.what) == ("missing", True)
 
 
 def test_a_codec_that_only_has_recorded_streams_says_which_and_what_the_others_need(
@@ -54,21 +54,6 @@ def test_a_codec_that_only_has_recorded_streams_says_which_and_what_the_others_n
     monkeypatch.setattr("benchmark.packs.pack.SHIPPED", tmp_path)
     vtm = by_name(doctor.examine_codecs())["vtm"]
     assert (vtm.state, "'EncoderAppStatic' is not on the PATH" in vtm.what) == ("missing", True)
-
-
-def test_a_codec_without_its_options_is_not_called_missing():
-    command = by_name(doctor.examine_codecs())["command"]
-    assert (command.state, "encode=" in command.what) == ("options", True)
-
-
-def test_what_lacks_weights_or_files_says_how_to_get_them():
-    assert by_name(doctor.examine_codecs())["hyperprior"].state == "missing"
-    metrics = by_name(doctor.examine_metrics())
-    for name, weights in {"lpips": "alexnet", "lpips_squeeze": "squeezenet"}.items():
-        assert metrics[name].state == "missing"
-        assert f"bench fetch {weights}" in metrics[name].what
-    kodak = by_name(doctor.examine_datasets())["kodak"]
-    assert (kodak.state, "bench fetch kodak" in kodak.what) == ("missing", True)
 
 
 def test_a_codec_that_breaks_is_told_of_and_the_others_are_examined(monkeypatch):

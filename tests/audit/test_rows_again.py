@@ -7,8 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmark.audit.rows_again import compare_rows, rows_to_measure, settings_of
-from benchmark.rows.codecs import EVERY
+from benchmark.audit.rows_again import compare_rows, settings_of
 from benchmark.rows.schema import table_schema
 from benchmark.rows.shard import write_shard
 from support.bench.command import bench
@@ -49,11 +48,6 @@ def test_pixels_of_another_processor_are_float_rounding_and_not_wrong():
 def test_rows_of_another_build_are_counted_and_may_differ():
     (one,) = compare_rows(table(rows()), table(rows(fingerprint="e" * 64, num_bytes=7)), [])
     assert (one.measured_again, one.other_build, one.bytes_equal, one.wrong) == (2, 2, 0, [])
-
-
-def test_rows_that_name_a_program_are_never_measured():
-    mine = [row(name, 10, "a.png") for name in ("jpeg", "./mine.py:Mine", "command")]
-    assert rows_to_measure(table(mine), EVERY)["codec"].to_pylist() == ["jpeg"]
 
 
 def test_settings_are_those_of_the_rows_by_codec_with_options():

@@ -8,7 +8,7 @@ from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import CorruptStream
 from benchmark.measure.execute import failed_by
-from benchmark.measure.outcome import RunNotes, Tracebacks
+from benchmark.measure.outcome import RunNotes
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.codecs.files import MINE
@@ -106,26 +106,16 @@ def test_a_contender_of_the_project_is_named_by_its_file_and_not_for_its_own_mes
     assert reason.endswith(", in after_decoding: a marker is missing")
 
 
-def test_a_record_gets_what_comes_after_its_first_writing(tmp_path):
+def test_a_record_gets_what_comes_after_its_first_writing_and_after_an_earlier_part(tmp_path):
     notes = RunNotes(Store(tmp_path), "r")
-    for name in ("jpeg", "webp"):
+    for name in ("jpeg", "webp", "avif"):
+        if name == "avif":
+            notes = RunNotes(Store(tmp_path), "r")  # of a later part of the run
         notes.decoded_twice[name] = "quality=5 a.png"
-        notes.tracebacks.add(name, "a cell")
+        notes.tracebacks.add("A", name)
+        notes.tracebacks.add("", name)
         notes.write()
     record = Store(tmp_path).record("r")
-    assert set(record["decoded_twice"]) == {"jpeg", "webp"}
-    assert [one["traceback"] for one in record["tracebacks"]] == ["jpeg", "webp"]
+    assert set(record["decoded_twice"]) == {"jpeg", "webp", "avif"}
+    assert record["tracebacks"] == [{"traceback": "A", "cells": ["jpeg", "webp", "avif"]}]
     assert "commit" in record
-
-
-def test_tracebacks_go_on_where_an_earlier_part_of_the_run_ended():
-    first = Tracebacks()
-    first.add("A", "one")
-    first.add("", "none")
-    again = Tracebacks(first.listed())
-    again.add("A", "two")
-    again.add("B", "two")
-    assert again.listed() == [
-        {"traceback": "A", "cells": ["one", "two"]},
-        {"traceback": "B", "cells": ["two"]},
-    ]

@@ -45,14 +45,3 @@ def test_one_stream_of_each_variant_is_decoded_twice_by_two_instances(photos):
     assert len(set(of_smallest)) == 2
     (cell,) = record_of(photos)["decoded_twice"].values()
     assert cell == "step=1 1.png"
-
-
-def test_streams_of_a_pack_are_decoded_twice_too(photos):
-    words = ("--dataset", "sample", "--limit", "1", "--metrics", "psnr", "--results", "p")
-    assert bench("run", "--codecs", "jpeg", *words).returncode == 0
-    exported = bench("pack", "export", "a.tar", "--codecs", "jpeg", "--dataset", "sample",
-                     "--results", "p")  # fmt: skip
-    assert exported.returncode == 0, exported.stderr
-    again = ("--dataset", "sample", "--limit", "1", "--metrics", "psnr", "--results", "r")
-    assert bench("run", "--codecs", "jpeg", *again, "--pack", "a.tar").returncode == 0
-    assert len(record_of(photos)["decoded_twice"]) == 1

@@ -174,17 +174,6 @@ def test_a_run_can_be_verified_at_once_or_afterwards_and_is_verified_once(store,
     assert store.table()["attested"].to_pylist() == [True] * 8
 
 
-def test_a_metric_filled_in_later_leaves_a_row_verified(store, images, tmp_path):
-    results = tmp_path / "r"
-    kept = kept_streams(store, store.table()["cell"].to_pylist())
-    verify_kept(kept, HERE, lambda progress: None)
-    words = ("rescore", "--dataset", images, "--results", results, "--metrics", "psnr_y")
-    assert bench(*words, "--codecs", HONEST).returncode == 0
-    rows = store.table()
-    assert rows["attested"].to_pylist() == [True] * 6
-    assert rows["psnr_y_db"].null_count == 0
-
-
 def test_reports_and_figures_may_insist_on_verified_rows(store, images, tmp_path):
     results = tmp_path / "r"
     refused = bench("report", "--results", results, "--verified-only")

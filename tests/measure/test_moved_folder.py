@@ -1,6 +1,7 @@
 """A folder of images is the same dataset wherever it lies, and two folders never share results."""
 
 import shutil
+from itertools import cycle
 
 import pytest
 from PIL import Image
@@ -129,18 +130,18 @@ def test_images_measured_with_flatten_are_found_without_it(tmp_path):
     assert (tmp_path / "results" / name / "report" / "report.md").exists()
 
 
-@pytest.mark.parametrize("verb", ["report", "match", "tradeoff", "run", "plan", "rescore"])
-def test_a_folder_that_is_not_there_is_called_that(verb, photos, tmp_path):
+def test_a_folder_that_is_not_there_is_called_that(photos, tmp_path):
     measured(photos, tmp_path / "results")
-    codecs = ("raw", "jpeg") if verb in ("match", "tradeoff") else ()
-    for folder in ("./nowhere", "nowhere"):
-        done = bench(verb, *codecs, "--dataset", folder, "--results", tmp_path / "results")
-        assert done.returncode == 2
-        assert "nowhere" in done.stderr
+    folders = cycle(["./nowhere", "nowhere"])
+    for verb in ("report", "plan", "match", "tradeoff", "run", "rescore"):
+        codecs = ("raw", "jpeg") if verb in ("match", "tradeoff") else ()
+        place = ("--dataset", next(folders), "--results", tmp_path / "results")
+        done = bench(verb, *codecs, *place)
+        assert (done.returncode, "nowhere" in done.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("name", ["random.py", "PIL.py", "numpy.py", "socket.py"])
-def test_files_of_the_current_folder_are_imported_by_no_worker(photos, tmp_path, monkeypatch, name):
+def test_files_of_the_current_folder_are_imported_by_no_worker(photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / name).write_text("raise SystemExit('imported')\n")
+    for name in ("random.py", "PIL.py", "numpy.py", "socket.py"):
+        (tmp_path / name).write_text("raise SystemExit('imported')\n")
     assert measured(photos, tmp_path / "results")[1] == 6

@@ -233,7 +233,6 @@ def test_a_killed_driver_resumes_where_it_was(cluster, sources, traces, tmp_path
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (["--engine", "rays"], "'rays'"),
         (["--engine", "ray", "--timing"], "--timing"),
         (["--engine", "ray", "--address", "ray://a:1"], "'ray://a:1' is neither auto nor HOST"),
         (["--engine", "ray", "--address", "localhost:1"], "no Ray cluster answers at localhost:1"),

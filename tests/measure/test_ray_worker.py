@@ -124,10 +124,9 @@ def test_a_users_file_is_the_shipped_one_even_where_another_lies_in_its_place(
     assert row["total_protocol"] == expected["total_protocol"]
 
 
-@pytest.mark.parametrize("kind", ["Endless", "Swallows"])
-def test_an_endless_cell_is_given_up_and_the_worker_continues(kind, source, hire):
+def test_an_endless_cell_is_given_up_and_the_worker_continues(source, hire):
     worker = hire([MINE], timeout_seconds=1.0)
-    first, second = cells(f"{MINE}:{kind}", [source])
+    first, second = cells(f"{MINE}:Endless", [source])
     given_up = sent(worker, second).row
     assert (given_up["stage"], given_up["reason"]) == ("encode", "no result after 1 s (--timeout)")
     assert sent(worker, first).row["status"] == "ok"

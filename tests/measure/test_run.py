@@ -1,7 +1,6 @@
 """The real command: finished, interrupted, resumed, misused."""
 
 import json
-import os
 import signal
 
 import pytest
@@ -10,7 +9,7 @@ from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.codecs.files import FAKES
 from support.files.noise import noise_images
-from support.processes import running, started_bench, until
+from support.processes import started_bench, until
 from support.rows.stable_rows import stable
 
 
@@ -39,20 +38,6 @@ def run_words(images, results, codec="Honest", *more):
 def only_store(results):
     (folder,) = results.iterdir()
     return Store(folder)
-
-
-def test_a_run_measures_every_cell_and_a_second_one_finds_everything_done(images, results, run):
-    first = started_bench(*run_words(images, results, "Honest", "--json"))
-    out, said = first.communicate(timeout=900)
-    assert first.returncode == 0, said
-    summary = json.loads(out)
-    assert (summary["cells"], summary["measured"], summary["failed"]) == (18, 18, [])
-    rows = stable(only_store(results))
-    second = json.loads(run("Honest", "--json").stdout)
-    assert (second["cells"], second["measured"]) == (18, 0)
-    assert stable(only_store(results)) == rows
-    assert len(list(results.rglob("*.parquet"))) == 1
-    assert len(list(results.rglob("runs/*.json"))) == 1
 
 
 def test_a_missing_codec_of_a_list_is_skipped_if_so_wanted_and_the_others_run(images, results):
@@ -85,25 +70,6 @@ def test_ctrl_c_keeps_what_is_finished_and_says_so(images, results):
     assert said.splitlines()[-1].startswith("bench: interrupted; finished cells are kept")
     assert "Traceback" not in said
     assert 0 < len(stable(only_store(results))) < 18
-
-
-def test_ctrl_c_ends_the_external_program_that_is_running(images, results):
-    sleeping = f"sleep 301.{os.getpid()}"  # not that of another test run
-    codec = f"command:encode=sh -c '{sleeping}' {{in}} {{out}}:decode=cp {{in}} {{out}}:values=1"
-    process = started_bench("run", "--codecs", codec, "--dataset", images, "--results", results)
-    assert until(lambda: running(f"^{sleeping}"), 120)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=900)
-    assert process.returncode == 130
-    assert not running(f"^{sleeping}")
-
-
-def test_two_runs_at_once_on_one_folder_lose_nothing(images, results):
-    codecs = ("Honest:pause=0.02", "Scribbles")
-    for process in [started_bench(*run_words(images, results, codec)) for codec in codecs]:
-        _, said = process.communicate(timeout=900)
-        assert process.returncode == 0, said
-    assert len(stable(only_store(results))) == 36
 
 
 def test_failed_cells_are_rows_exit_with_1_and_are_tried_again(results, run):
@@ -198,21 +164,14 @@ def test_timed_rows_are_measured_one_by_one_and_are_in_the_table(results, run):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("jpg", "'jpeg'"),
         ("vtm:depth=10", "'EncoderAppStatic'"),
         ("vtm --timing", "'EncoderAppStatic'"),
         ("vtm --vtm-dir nowhere", "nowhere is not a folder of programs"),
         ("vtm --vtm-dir tests", "'EncoderAppStatic'"),  # not streams of the bundled pack instead
         ("all --vtm-dir tests", "'EncoderAppStatic'"),
         ("jpeg --weights-dir no", "no was named"),
-        ("vtm --pack no.tar", "no.tar"),
         ("hyperprior,jpeg", "bmshj2018-hyperprior-1-"),
-        ("jpeg --dataset kodka", "'kodka'"),
-        ("jpeg --metrics psn", "'psn'"),
-        ("jpeg:speed=1", "'speed'"),
-        ("jpeg --points jpeg.q=3", "jpeg 'q'"),
         (f"{FAKES}:Missing", "'nonesuch'"),
-        ("jpeg --device tpu", "'tpu'"),
         ("jpeg --dataset kodak", "kodak"),
     ],
 )

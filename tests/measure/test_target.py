@@ -1,7 +1,6 @@
 """`--target`: a codec's setting by search, from what is stored and in few further cells."""
 
 import math
-import sys
 
 import numpy as np
 import pyarrow as pa
@@ -104,19 +103,14 @@ def test_a_run_stores_what_it_tries_and_the_next_one_measures_nothing(tmp_path):
 
 
 def test_two_programs_are_searched_too_and_options_that_name_settings_are_refused(tmp_path):
-    script = tmp_path / "coder.py"
-    script.write_text(
-        "import sys\nfrom PIL import Image\nway, a, b, *q = sys.argv[1:]\n"
-        "image = Image.open(a).convert('RGB')\n"
-        "image.save(b, 'JPEG', quality=int(q[0])) if q else image.save(b, 'PNG')\n"
-    )
-    start = f"{sys.executable} {script}"
-    command = f"command:encode={start} e {{in}} {{out}} {{q}}:decode={start} d {{in}} {{out}}"
+    script = tmp_path / "coder.sh"
+    script.write_text('cp "$1" "$2"; head -c $(($3 * 10000)) /dev/zero >> "$2"\n')
+    command = f"command:encode=sh {script} {{in}} {{out}} {{q}}:decode=cp {{in}} {{out}}"
     options = ("--dataset", "sample", "--limit", "1", "--metrics", "psnr", "--results", tmp_path)
-    words = ("--codecs", f"{command}:values=5/95", *options, "--jobs", "1", "--target", "bpp=1")
+    words = ("--codecs", f"{command}:values=5/95", *options, "--jobs", "1", "--target", "bpp=30")
     done = bench("run", *words)
     assert done.returncode == 0, done.stderr
-    assert "target   coder.py: q=" in done.stdout
+    assert "target   coder.sh: q=" in done.stdout
     refused = bench("run", *words, "--points", "jpeg.quality=3")
     assert refused.returncode == 2
     assert "leave --points out" in refused.stderr

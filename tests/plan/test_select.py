@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-import benchmark
 from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.datasets.dataset import ImageFile, Source
@@ -77,12 +76,6 @@ def test_every_verb_that_measures_says_it_in_one_sentence_and_stores_nothing(ver
     assert done.stderr == told
     assert done.returncode == 2
     assert not (tmp_path / "results").exists()
-
-
-def test_from_python_it_is_an_error_of_the_call(tmp_path):
-    with pytest.raises(UsageError, match="not quality=300"):
-        benchmark.run("jpeg", "sample", points={"jpeg.quality": [300]}, results=tmp_path / "new")
-    assert not (tmp_path / "new").exists()
 
 
 def test_points_with_options_go_before_those_of_the_bare_name():

@@ -333,15 +333,6 @@ def test_the_command_tells_conflicts_and_leaves_with_1(three, tmp_path):
     assert (told.exit_code, facts["rows"], len(facts["conflicts"])) == (1, 0, 1)
 
 
-def test_a_row_of_a_variant_that_bench_does_not_write_is_left_out_and_told(tmp_path):
-    whole, strange = cell(10, "a"), cell(20, "b", variant="optimise")
-    source = machine(tmp_path / "source", [whole, strange], "run-a")
-    (told,) = merged(tmp_path / "into", source)
-    assert [one["image"] for one in rows(tmp_path / "into")] == ["a"]
-    assert len(told.damaged) == 1
-    assert str(source / "kodak") in told.damaged[0]
-
-
 def test_a_damaged_shard_of_the_folder_merged_into_is_warned_of_and_not_the_sources(tmp_path):
     source = machine(tmp_path / "source", [cell(10, "a")], "run-a")
     into = machine(tmp_path / "into", [cell(20, "b")], "run-b")
@@ -351,12 +342,3 @@ def test_a_damaged_shard_of_the_folder_merged_into_is_warned_of_and_not_the_sour
         (told,) = merged(into, source)
     assert {one.message.file for one in caught} == {shard}
     assert told.damaged == ()
-
-
-def test_a_shard_that_is_a_link_to_elsewhere_is_not_merged(tmp_path):
-    source = machine(tmp_path / "source", [cell(10, "a")], "run-a")
-    (shard,) = (source / "kodak" / "per_image").glob("*.parquet")
-    shard.rename(tmp_path / shard.name)
-    shard.symlink_to(tmp_path / shard.name)
-    with pytest.raises(UsageError, match="is not merged"):
-        merged(tmp_path / "into", source)

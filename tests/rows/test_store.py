@@ -1,6 +1,5 @@
 """Rows and streams on disk: whole or absent, merged by cell, readable whatever happened."""
 
-import os
 import threading
 from pathlib import Path
 
@@ -48,13 +47,6 @@ def test_what_is_appended_is_read_back_with_types_and_units(store):
     assert table.schema.equals(table_schema())
     (shard,) = (store.folder / "per_image").glob("*.parquet")
     assert pq.read_schema(shard).field("encode_seconds").metadata[b"unit"] == b"s"
-
-
-@pytest.mark.parametrize("kept", [True, False])
-def test_a_stream_that_its_run_did_not_keep_is_not_lost(store, kept):
-    store.begin("r1", {"request": {"keep": kept}})
-    store.append([row("a", run="r1", stream_sha256="a" * 64)])
-    assert store.read().without_stream(store, ["a"]) == ({"a"} if kept else set())
 
 
 def test_an_empty_store_has_no_rows_and_nothing_done(store):
@@ -128,19 +120,6 @@ def test_equal_streams_and_pixels_share_their_metrics_whatever_coded_them(store)
     assert store.versions().filter(pc.is_valid(store.versions()["lpips_alex"])).num_rows == 0
 
 
-def test_an_interrupted_write_leaves_only_the_earlier_shard(store, monkeypatch):
-    store.append([row("a")])
-
-    def interrupted(draft, shard):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        store.append([row("b")])
-    assert store.done() == {"a"}
-    assert len(list((store.folder / "per_image").iterdir())) == 1, "the draft is gone"
-
-
 PSNR = {"psnr_db": 30.0, "psnr_db_protocol": "psnr-rgb8/1"}
 DAY_2 = {"finished_utc": "2026-01-02"}
 
@@ -194,15 +173,6 @@ def test_rows_from_before_a_column_are_read_and_put_together_with_later_ones(sto
         store.compact()
 
 
-def test_a_runs_record_is_read_back_and_a_damaged_one_is_an_error(store):
-    store.begin("r1", {"arguments": ["run"]})
-    assert store.record("r1") == {"arguments": ["run"]}
-    assert store.record("r2") == {}
-    (store.folder / "runs" / "r1.json").write_text("{")
-    with pytest.raises(StoreError, match=r"r1\.json cannot be read"):
-        store.record("r1")
-
-
 def test_compaction_leaves_one_shard_and_the_same_table(store):
     for cell in "cab":
         store.append([row(cell, num_bytes=ord(cell))])
@@ -223,24 +193,6 @@ def test_compaction_that_comes_out_as_one_of_its_shards_keeps_that_one(store):
     store.compact()
     assert list(store.folder.glob("per_image/*.parquet")) == [first], "the content is another"
     assert store.done() == {"a", "b"}
-
-
-def test_a_crash_between_the_compacted_shard_and_the_removal_of_the_small_ones_loses_nothing(
-    store, monkeypatch
-):
-    store.append([row("a", num_bytes=1)])
-    store.append([row("b", num_bytes=2)])
-
-    def crash(path, missing_ok=False):
-        if path.suffix == ".parquet":
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr("pathlib.Path.unlink", crash)
-    with pytest.raises(KeyboardInterrupt):
-        store.compact()
-    monkeypatch.undo()
-    assert len(list((store.folder / "per_image").glob("*.parquet"))) == 3
-    assert sorted(r["num_bytes"] for r in store.table().to_pylist()) == [1, 2]
 
 
 def test_runs_that_append_compact_and_read_at_once_lose_no_row(store):
@@ -277,18 +229,6 @@ def test_a_stream_is_named_by_its_sha256_and_a_damaged_one_is_an_error_until_wri
         assert store.stream(digest) == b"abc"
     assert store.stream("0" * 64) is None
     assert store.stream(None) is None
-
-
-def test_a_full_disk_is_one_clear_error_and_the_rows_stay_readable(store, monkeypatch):
-    store.append([row("a")])
-
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StoreError, match="No space left on device; what was stored before is kept"):
-        store.append([row("b")])
-    assert store.done() == {"a"}
 
 
 def test_slow_rows_are_written_at_once_and_fast_ones_soon(store):
@@ -385,26 +325,6 @@ def test_results_belong_to_the_folder_that_shares_the_largest_part_of_their_imag
     assert name_of(range(4), "trip-00000a") == "trip-00000a"
     assert name_of(range(40, 44)) == "trip-00000a", "all of the folder, few of the results"
     assert name_of([*range(49, 52)]) not in ("trip-00000a", "trip-00000b"), "less than half"
-
-
-def test_a_damaged_shard_is_moved_away_and_a_whole_one_stays(store):
-    store.append([row("a")])
-    (whole,) = (store.folder / "per_image").glob("*.parquet")
-    bad = whole.with_name(f"{'a' * 64}.parquet")
-    bad.write_bytes(whole.read_bytes())
-    with pytest.warns(DamagedResults):
-        assert store.done() == {"a"}
-    (moved,) = store.set_aside()
-    assert (moved.exists(), bad.exists(), whole.exists()) == (True, False, True)
-    assert moved.parent.name == "damaged"
-
-
-def test_a_run_has_a_record_only_where_its_file_is_one(store):
-    store.begin("run-a", {"machine": "m"})
-    (store.folder / "runs" / "run-b.json").mkdir()
-    assert [store.has_record(run) for run in ("run-a", "run-b", "run-c", "../run-a")] == [
-        *(True, False, False, False)
-    ]
 
 
 def test_a_cell_has_lost_its_stream_only_if_no_row_of_it_has_one(store):

@@ -5,11 +5,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
-
 import benchmark
-from benchmark.errors import UsageError
-from benchmark.plan.request import Request
 from benchmark.system import settings
 from benchmark.system.settings import (
     chosen_device,
@@ -97,14 +93,6 @@ def test_settings_end_with_the_call_that_used_them(tmp_path, monkeypatch):
     assert (chosen_device(), settings.settings()) == ("cuda", settings.Settings())
     assert weight_folders()[0] == Path("/elsewhere")
     assert program_folders("MINE_DIR") == []
-
-
-@pytest.mark.parametrize("folders", [{"weights_dir": "empty"}, {"vtm_dir": "nowhere"}])
-def test_a_folder_that_cannot_be_meant_is_refused(folders, tmp_path):
-    (tmp_path / "empty").mkdir()
-    request = Request(**{name: tmp_path / folder for name, folder in folders.items()})
-    with pytest.raises(UsageError):
-        isolated(request.use_folders)()
 
 
 def test_a_codec_keeps_its_settings_in_every_thread(tmp_path, monkeypatch, photo):
