@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -44,6 +45,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     site = folder / "site"
     install = [*PIP, "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel]
     subprocess.run(install, check=True, cwd=folder)
+    assert not shutil.which("cc") or [*site.glob("benchmark/metrics/perceptual/structure.*.so")]
     return site
 
 

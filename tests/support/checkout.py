@@ -47,13 +47,16 @@ def pins(lock: str) -> dict[str, str]:
     return dict(found)
 
 
+LOOPS = "benchmark/metrics/perceptual/structure.c"
+
+
 class Checkout:
     """A copy of what run_all.sh reads, on a machine that has one Python: the stand-in."""
 
     def __init__(self, folder: Path) -> None:
         self.root, self.bin, self.calls = folder / "a b", folder / "bin", folder / "calls"
-        (self.root / ".ci").mkdir(parents=True)
-        for name in (*LOCKS, "run_all.sh", ".ci/run", "pyproject.toml"):
+        for name in (*LOCKS, "run_all.sh", ".ci/run", "pyproject.toml", LOOPS):
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, self.root / name)
         self.bin.mkdir()
         for program in PROGRAMS:

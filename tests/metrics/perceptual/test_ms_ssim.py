@@ -10,8 +10,10 @@ from skimage.metrics import structural_similarity
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
+from benchmark.metrics.perceptual import ms_ssim as module
 from benchmark.metrics.perceptual.ms_ssim import HALF_WINDOW, MARGIN_PX, MSSSIM, SSIM, blur, strips
-from support.metrics.cases import through_jpeg, value
+from support.metrics.cases import through_jpeg
+from support.metrics.cases import value as present_value
 
 TOLERANCE = 1e-6  # as stated in the docstring and in the protocol
 BOTH = pytest.mark.parametrize("kind", [MSSSIM, SSIM])
@@ -31,6 +33,16 @@ def truth(kind: type, reference: Pixels, decoded: Pixels) -> float:
         for image in (reference, decoded)
     )
     return float((multi_scale_peer if kind is MSSSIM else one_scale_peer)(*planes, data_range=255))
+
+
+def value(metric: MSSSIM | SSIM, source: Pixels, decoded: Pixels) -> float:
+    """Return the value by structure.c, which that by matrix products has to meet."""
+    compiled = present_value(metric, source, decoded)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "structure", None)
+        found = present_value(metric, source, decoded)
+    assert compiled == pytest.approx(found, abs=TOLERANCE / 4)
+    return compiled
 
 
 def with_noise(pixels: Pixels, deviation: float) -> Pixels:
@@ -123,6 +135,23 @@ def test_an_image_too_small_has_no_value_and_a_reason_and_a_cropped_one_is_refus
 def test_a_view_of_pixels_is_compared_like_a_copy(kind, coffee):
     source, decoded = coffee[::-1, ::-2], through_jpeg(coffee, 30)[::-1, ::-2]
     assert value(kind(), source, decoded) == value(kind(), source.copy(), decoded.copy())
+
+
+def test_planes_that_do_not_fit_together_are_refused():
+    structure = module.structure or pytest.skip("structure.c is not compiled")
+    whole, inner, other = (np.zeros(shape, np.float32) for shape in ((12, 13), (2, 3), (2, 4)))
+    structure.dissimilarity(whole, whole, inner, inner, True, 13)
+    for wrong in ((inner, whole), (whole, inner), (whole, whole[:-1])):
+        with pytest.raises(ValueError, match="shapes"):
+            structure.dissimilarity(*wrong, inner, inner, True, 13)
+    for planes in ((inner, other), (other, inner)):
+        with pytest.raises(ValueError, match="shapes"):
+            structure.moments(whole, *planes, 13)
+    for width in (-1, 0, 10, 14, 156):
+        with pytest.raises(ValueError, match="shapes"):
+            structure.moments(whole, inner, inner.copy(), width)
+    with pytest.raises(ValueError, match="contiguous"):
+        structure.moments(whole.T, inner, inner.copy(), 12)
 
 
 @pytest.mark.parametrize("height", [11, 12, 26, 27, 41, 42, 43])
