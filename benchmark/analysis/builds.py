@@ -1,9 +1,7 @@
-"""Variants of a codec that are joined and therefore are of one build; the grid of our codec's.
+"""Variants of a codec that a trade-off, a realism sweep or a surface joins: all of one build.
 
-A trade-off, a realism sweep and a surface join the variants of a codec (realism weights, say). They
-are of one build (`summarise.Build`): one program or weight file, one revision of its adapter.
-Of several builds the one with the most variants is taken, the newest of these; variants of other
-builds, and settings without the metrics, are left out and named.
+Of several builds (`summarise.Build`) the one with the most variants is taken, the newest of these;
+variants of other builds, and settings without the metrics, are left out and named.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +18,6 @@ from benchmark.metrics.measure import Measure
 from benchmark.registry import OWN
 
 RECORDED = "recorded (a pack, or bundled rows)"
-
 LEAST_BETAS, LEAST_RATES = 3, 2
 
 
@@ -142,37 +139,30 @@ def realism_grid(
             lowest = by_beta[min(by_beta)]
             settings = sorted(shared, key=lambda at: (lowest[at].bpp or 0.0, at))
             rows = [[by_beta[beta][at] for at in settings] for beta in sorted(by_beta)]
-            grids.append(_grid(summary, rows, distortion, realism, family.left_out))
+            points = [point for row in rows for point in row]
+            first, second = (
+                [[point.means[measure.column] for point in row] for row in rows]
+                for measure in (distortion, realism)
+            )
+            grid = RealismGrid(
+                distortion,
+                realism,
+                tuple(sorted(by_beta)),
+                tuple(map(str, settings)),
+                np.array([[mean.bpp for mean in row] for row in first], float),
+                np.array([[mean.value for mean in row] for row in first], float),
+                np.array([[mean.value for mean in row] for row in second], float),
+                first[0][0].images,
+                origin(points),
+                tuple(dict.fromkeys(name for point in points for name in point.edition.caveats)),
+                (summary.protocols[distortion.column], summary.protocols[realism.column]),
+                family.left_out,
+            )
+            grids.append(grid)
     if grids:
         return max(grids, key=lambda grid: len(grid.betas))  # the first of equals
     why = f"no measure of realism has values at {LEAST_RATES} settings of all its betas"
     return "; ".join([why, *mixed])
-
-
-def _grid(
-    summary: Summary,
-    rows: Sequence[Sequence[Point]],
-    distortion: Measure,
-    realism: Measure,
-    left_out: tuple[str, ...],
-) -> RealismGrid:
-    columns = distortion.column, realism.column
-    points = [point for row in rows for point in row]
-    means = [[point.means[columns[0]] for point in row] for row in rows]
-    return RealismGrid(
-        distortion,
-        realism,
-        tuple(beta_of(row[0].edition) or 0.0 for row in rows),
-        tuple(str(point.setting) for point in rows[0]),
-        np.array([[mean.bpp for mean in row] for row in means], float),
-        np.array([[mean.value for mean in row] for row in means], float),
-        np.array([[point.means[columns[1]].value for point in row] for row in rows], float),
-        means[0][0].images,
-        origin(points),
-        tuple(dict.fromkeys(caveat for point in points for caveat in point.edition.caveats)),
-        tuple(summary.protocols[column] for column in columns),
-        left_out,
-    )
 
 
 def records(grid: RealismGrid) -> list[dict[str, Any]]:
@@ -219,7 +209,6 @@ def _left_out(
     measures: Sequence[Measure],
     summary: Summary,
 ) -> list[str]:
-    """Return sentences on the points that are not chosen, without hidden ones of other builds."""
     of_chosen = {points[0].edition.build: points[0].edition for points in chosen.values()}
     joined = " and ".join(map(build_words, of_chosen.values()))
     covered = {(p.edition.variant, p.setting) for of_label in chosen.values() for p in of_label}

@@ -1,9 +1,8 @@
 """Codec variants compared with an anchor, by BD-rates and BD-metrics, and in order of BD-rate.
 
-A curve of means averages over images at one setting, so its BD-rate depends on how codecs spread
-rate and quality over images there: a setting may be a quality, a rate or a quantiser. The images'
-own BD-rates do not depend on it. Codecs are ranked in a distortion, and in a metric that no codec
-was trained on.
+The BD-rate of a curve of means depends on how codecs spread rate and quality over images at one
+setting (a quality, a rate or a quantiser); the images' own BD-rates do not. Codecs are ranked in a
+distortion, and in a metric that no codec was trained on.
 """
 
 import math
@@ -16,26 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.analysis.interval import (
-    Interval,
-    bd_rate_interval,
-    percent_interval,
-    resampled_curve,
-    set_and_left_out,
-)
-from benchmark.analysis.rate_distortion import (
-    Curve,
-    Delta,
-    NoDelta,
-    bd_metric,
-    bd_rate,
-    below_front,
-    crossing,
-    curves,
-    cut,
-    image_curves,
-    mean_curve,
-)
+from benchmark.analysis import interval as over_images
+from benchmark.analysis import rate_distortion as rd
+from benchmark.analysis.interval import Interval
+from benchmark.analysis.rate_distortion import Curve, Delta, NoDelta, bd_rate, curves, cut
 from benchmark.analysis.summarise import SECONDS, Point, Summary
 from benchmark.analysis.systems import System, kind, trained_on
 from benchmark.codec_spec import parse_codec
@@ -77,9 +60,9 @@ class Comparison(NamedTuple):
     label: str
     anchor: str
     rate: Delta | NoDelta  # BD-rate of the mean curves, percent
-    rate_interval: Interval | None  # of `rate`, over images
     images_rate: ImagesDelta | NoDelta  # BD-rates of single images
     quality: Delta | NoDelta  # BD-metric of the mean curves, see `bd_metric`
+    rate_interval: Interval | None = None  # of `rate`, over images
     few: bool = False  # a distribution metric over so few images that it is marked
     left_out: tuple[LeftOutPoint, ...] = ()  # of either curve
     crossing: float | None = None  # the metric's value from which the other one needs fewer bits
@@ -100,7 +83,7 @@ def compare(
     of = curves(summary, measure)
     by_image = measure.by_image and summary.average == "per_image"
     left_out = {
-        label: resampled_curve(points, measure, set_and_left_out)
+        label: over_images.resampled_curve(points, measure, over_images.set_and_left_out)
         for label, points in of.items()
         if by_image and points[0].means[measure.column].images > 1
     }
@@ -108,33 +91,27 @@ def compare(
     for label in summary.labels:
         if label == anchor:
             continue
+        key = measure.column, label, anchor
         if anchor not in of or label not in of:
             refused = NoDelta(f"{'it' if anchor in of else anchor} has no complete point")
-            result.append(
-                Comparison(measure.column, label, anchor, refused, None, refused, refused)
-            )
+            result.append(Comparison(*key, refused, refused, refused))
             continue
-        first, second = of[anchor], of[label]
-        means = (
-            cut(mean_curve(first, measure), up_to_bpp),
-            cut(mean_curve(second, measure), up_to_bpp),
-        )
-        rate, interval, crosses = bd_rate(*means, any_overlap), None, None
+        both = of[anchor], of[label]
+        first, second = (cut(rd.mean_curve(points, measure), up_to_bpp) for points in both)
+        rate, interval, crosses = bd_rate(first, second, any_overlap), None, None
         if isinstance(rate, Delta):
-            crosses = crossing(*means)
-            interval = bd_rate_interval(left_out.get(anchor), left_out.get(label), up_to_bpp)
-        below = [p for points in (first, second) for p in _left_out(points, measure, up_to_bpp)]
+            crosses = rd.crossing(first, second)
+            ends = left_out.get(anchor), left_out.get(label)
+            interval = over_images.bd_rate_interval(*ends, up_to_bpp)
         result.append(
             Comparison(
-                measure.column,
-                label,
-                anchor,
+                *key,
                 rate,
+                _of_images(*both, measure, up_to_bpp, any_overlap),
+                rd.bd_metric(first, second, measure, any_overlap),
                 interval,
-                _of_images(first, second, measure, up_to_bpp, any_overlap),
-                bd_metric(*means, measure, any_overlap),
-                any(measure.few(p.means[measure.column].images) for p in first + second),
-                tuple(below),
+                any(measure.few(p.means[measure.column].images) for side in both for p in side),
+                tuple(p for points in both for p in _left_out(points, measure, up_to_bpp)),
                 None if crosses is None else measure.value(crosses),
             )
         )
@@ -150,7 +127,7 @@ def _of_images(
 ) -> ImagesDelta | NoDelta:
     if measure.of_sets:
         return NoDelta("it is a metric of whole sets, with no curve of a single image")
-    anchors, tests = image_curves(anchor, measure), image_curves(test, measure)
+    anchors, tests = rd.image_curves(anchor, measure), rd.image_curves(test, measure)
     deltas = [
         bd_rate(cut(anchors[image], up_to_bpp), cut(tests[image], up_to_bpp), any_overlap)
         for image in sorted(anchors.keys() & tests)
@@ -170,7 +147,7 @@ def _of_images(
         sum(delta.doubtful for delta in numbers),
         median,
         (lower, upper),
-        percent_interval(logs) if len(values) > 1 else None,
+        over_images.percent_interval(logs) if len(values) > 1 else None,
     )
 
 
@@ -182,7 +159,7 @@ def _left_out(
     places = [sign * measure.plotted(math.nan if m.value is None else m.value) for m in means]
     curve = Curve(np.array([m.bpp or math.nan for m in means]), np.array(places))
     most = math.inf if up_to_bpp is None else up_to_bpp
-    below = zip(points, below_front(curve).tolist(), curve.bpp.tolist(), strict=True)
+    below = zip(points, rd.below_front(curve).tolist(), curve.bpp.tolist(), strict=True)
     return [
         LeftOutPoint(point.label, str(point.setting), gap)
         for point, gap, bpp in below
@@ -223,22 +200,19 @@ class Ranking(NamedTuple):
     def for_machines(self) -> list[dict[str, Any]]:
         """Return one record for each codec, JSON values only, best first."""
         columns = [measure.column for measure in self.measures]
-        records = []
-        for codec in self.ranks:
-            low, high = codec.bpp or (None, None)
-            records.append(
-                {
-                    "codec": codec.label,
-                    "anchor": self.anchor,
-                    "bd_rate_percent": dict(zip(columns, codec.bd_rates, strict=True)),
-                    "lowest_bpp": low,
-                    "highest_bpp": high,
-                    "encode_seconds": codec.encode_seconds,
-                    "decode_seconds": codec.decode_seconds,
-                    "images": codec.images,
-                }
-            )
-        return records
+        return [
+            {
+                "codec": codec.label,
+                "anchor": self.anchor,
+                "bd_rate_percent": dict(zip(columns, codec.bd_rates, strict=True)),
+                "lowest_bpp": codec.bpp and codec.bpp[0],
+                "highest_bpp": codec.bpp and codec.bpp[1],
+                "encode_seconds": codec.encode_seconds,
+                "decode_seconds": codec.decode_seconds,
+                "images": codec.images,
+            }
+            for codec in self.ranks
+        ]
 
 
 def rank(
@@ -259,15 +233,13 @@ def rank(
         key = comparison.label, comparison.column
         rates[key], intervals[key] = comparison.rate, comparison.rate_interval
     for measure in ranked if comparisons is None else ():
-        of = {label: mean_curve(p, measure) for label, p in curves(summary, measure).items()}
+        of = {label: rd.mean_curve(p, measure) for label, p in curves(summary, measure).items()}
         if anchor in of:
             rates |= {(name, measure.column): bd_rate(of[anchor], of[name]) for name in of}
-    ranks = []
+    ranks, none = [], NoDelta("no BD-rate was computed")
     for label in summary.labels:
         keys = [(label, measure.column) for measure in ranked]
-        none = NoDelta("no BD-rate was computed")
-        itself = Delta(0.0, 1.0)
-        deltas = [itself if label == anchor else rates.get(key, none) for key in keys]
+        deltas = [Delta(0.0, 1.0) if label == anchor else rates.get(key, none) for key in keys]
         points = [point for point in summary.points if point.label == label]
         bpp = [point.bpp for point in points if point.bpp]
         seconds = [[p.means[name].value for p in points] for name in SECONDS]

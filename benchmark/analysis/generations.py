@@ -27,14 +27,12 @@ class GenerationCurve(NamedTuple):
 
 def generation_curves(table: pa.Table, columns: Sequence[str]) -> list[GenerationCurve]:
     """Return the curves of rows (the first generation's too); of several builds, the newest."""
-    rows = table.select([*COLUMNS, *columns]).to_pylist()
-    builds: dict[tuple[Any, ...], dict[str, dict[int, dict[str, Any]]]] = defaultdict(dict)
-    for row in rows:
+    builds: dict[tuple[Any, ...], dict[str, dict[int, Any]]]
+    builds = defaultdict(lambda: defaultdict(dict))
+    for row in table.select([*COLUMNS, *columns]).to_pylist():
         if row["status"] == "ok":
-            of_image = builds[tuple(row[name] for name in BUILD)].setdefault(
-                row["image_sha256"], {}
-            )
-            of_image[row["generation"] or 1] = row
+            build = tuple(row[name] for name in BUILD)
+            builds[build][row["image_sha256"]][row["generation"] or 1] = row
     newest: dict[tuple[Any, ...], tuple[str, GenerationCurve]] = {}
     for build, images in builds.items():
         most = max(number for of_image in images.values() for number in of_image)

@@ -1,9 +1,9 @@
 """Confidence intervals of means, curves, BD-rates and distribution metrics over images.
 
-An interval says which values other images of the same kind would give. It says nothing about the
-difference of two codecs, for which images have to be paired (`bench tradeoff`, `bench check`).
-Those of mean curves' BD-rates are by the jackknife, which leaves out one image after another; a
-distribution metric enters to first order, by the mean influence of the images that are left.
+An interval says which values other images of the same kind would give; for the difference of two
+codecs images have to be paired (`bench tradeoff`, `bench check`). Those of mean curves' BD-rates
+are by the jackknife, which leaves out one image after another; a distribution metric enters to
+first order, by the mean influence of the images that are left.
 """
 
 import math
@@ -23,7 +23,6 @@ from benchmark.metrics.measure import Measure
 
 CONFIDENCE = 0.95
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)  # quantiles that an interval lies between
-LEAST_COMPARED = 0.95  # share of draws that need a number for an interval to be given
 LEAST_VARIANCE = 0.25  # of a resample, as a share of the sample's
 DRAWS = 1000
 SEED = 0
@@ -220,17 +219,14 @@ def draw_spreads(summary: Summary, measures: Sequence[Measure]) -> list[DrawSpre
         if len(points) < 2 or any(list(p.image_ids) != list(first.image_ids) for p in points):
             continue
         for measure in measures:
-            column = measure.column
-            means = [p.means[column].value for p in points]
+            means = [point.means[measure.column].value for point in points]
             known = [value for value in means if value is not None]
-            if len(known) < len(points):
-                continue
-            of_images = np.mean([p.image_values[column] for p in points], axis=0)
-            interval = point_interval(replace(first, image_values={column: of_images}), measure)
-            mean, ends = float(np.mean(known)), Interval(min(known), max(known))
-            spreads.append(
-                DrawSpread(first.label, setting, measure, len(points), mean, ends, interval)
-            )
+            if len(known) == len(points):
+                values = np.mean([point.image_values[measure.column] for point in points], axis=0)
+                averaged = replace(first, image_values={measure.column: values})
+                spread = first.label, setting, measure, len(points), float(np.mean(known))
+                ends = Interval(min(known), max(known)), point_interval(averaged, measure)
+                spreads.append(DrawSpread(*spread, *ends))
     return spreads
 
 
@@ -306,10 +302,8 @@ def bd_rates(
         order = np.lexsort((-curve.quality, curve.log_rate))
         rates, quality = (np.take_along_axis(axis, order, axis=1) for axis in curve)
         best = np.maximum.accumulate(quality, axis=1)
-        on_front = np.ones(quality.shape, np.bool_)
-        on_front[:, 1:] = quality[:, 1:] > best[:, :-1]
         ordered.append(ResampledCurve(rates, quality))
-        masks.append(on_front)
+        masks.append(np.diff(best, axis=1, prepend=-np.inf) > 0)
     cut = math.inf if up_to_bpp is None else math.log10(up_to_bpp)
     # Weightings that keep the same points are computed together: nearly all of them, as a rule.
     shapes = np.hstack([*masks, *(curve.log_rate < cut for curve in ordered)])

@@ -10,6 +10,7 @@ difference are kept. Ratios are averaged geometrically; nothing is interpolated.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
@@ -150,7 +151,7 @@ def matches(
         )
     measures = [Measure.named(name) for name in dict.fromkeys((*METRICS, name))]
     measures = [measure for measure in measures if summary.values_of(measure.column)]
-    sides: list[dict[str, tuple[Streams, Side]]] = []
+    sides: list[list[tuple[Streams, Side]]] = []
     for asked in (codec, against):
         by_label: dict[str, list[Point]] = {}
         for point in summary.points:
@@ -158,33 +159,30 @@ def matches(
                 by_label.setdefault(point.label, []).append(point)
         if not by_label:
             raise UnknownName("codec with results", asked, summary.labels)
-        side = {
-            label: (
-                streams_of(points, by, measures),
-                Side(label, points[0].edition.facts, points[0].edition.caveats),
-            )
-            for label, points in by_label.items()
-        }
-        if not any(len(streams.bpp) for streams, _ in side.values()):
+        side = []
+        for label, points in by_label.items():
+            edition = points[0].edition
+            facts = Side(label, edition.facts, edition.caveats)
+            side.append((streams_of(points, by, measures), facts))
+        if not any(len(streams.bpp) for streams, _ in side):
             raise UsageError(
                 f"{asked} has no finite {by.label} to match: `bench rescore --metrics {name}` "
                 "computes what is missing from kept streams"
             )
         sides.append(side)
     compared = []
-    for first, one_side in sides[0].values():
-        for second, other_side in sides[1].values():
-            if first.label != second.label:
-                pairs = match(first, second, by, tolerance, measures)
-                worth = math.expm1(abs(pairs.averages["bytes"].bias))
-                if worth > MOST_BIAS:
-                    raise UsageError(
-                        f"the pairs of {first.label} and {second.label} differ in {by.axis_label} "
-                        f"by {pairs.averages[by.column].value:+.3g} in the mean, worth "
-                        f"{100 * worth:.1f} % of the bytes, more than {100 * MOST_BIAS:.0f} %: "
-                        "give a smaller --tolerance"
-                    )
-                compared.append(replace(pairs, caveats=caveats(one_side, other_side)))
+    for (first, one_side), (second, other_side) in product(*sides):
+        if first.label != second.label:
+            pairs = match(first, second, by, tolerance, measures)
+            worth = math.expm1(abs(pairs.averages["bytes"].bias))
+            if worth > MOST_BIAS:
+                raise UsageError(
+                    f"the pairs of {first.label} and {second.label} differ in {by.axis_label} by "
+                    f"{pairs.averages[by.column].value:+.3g} in the mean, worth "
+                    f"{100 * worth:.1f} % of the bytes, more than {100 * MOST_BIAS:.0f} %: give a "
+                    "smaller --tolerance"
+                )
+            compared.append(replace(pairs, caveats=caveats(one_side, other_side)))
     if not compared:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
     return compared

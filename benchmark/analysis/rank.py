@@ -1,9 +1,9 @@
 """Codecs at a matched value: at a rate, or at a value of a metric, by interpolation.
 
-The curve of each image, its Pareto front, is interpolated as in BD-rates (`interpolation`), and the
-means are over images. With a budget of the whole set, as in the challenges of CLIC, all bytes count
-together and one setting serves all images: their values are interpolated over the pooled rate of
-the settings. Nothing is extrapolated: a codec is ranked where all images reach the value.
+The Pareto front of each image is interpolated as in BD-rates, and the means are over images. With a
+budget of the whole set, as in the challenges of CLIC, all bytes count together: means are
+interpolated over the pooled rate of the settings. Nothing is extrapolated: a codec is ranked where
+all images reach the value.
 """
 
 import math
@@ -12,24 +12,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.interval import (
-    LEAST_COMPARED,
-    Interval,
-    ResampledCurve,
-    bootstrap_interval,
-    percentile_interval,
-    resampled_curve,
-    set_and_draws,
-)
-from benchmark.analysis.rate_distortion import (
-    Curve,
-    curves,
-    image_curves,
-    interpolated,
-    log_rate_at,
-    pareto_front,
-    quality_at,
-)
+from benchmark.analysis import interval as over_images
+from benchmark.analysis import rate_distortion as rd
+from benchmark.analysis.interval import Interval, ResampledCurve
+from benchmark.analysis.rate_distortion import Curve, interpolated
 from benchmark.analysis.summarise import SECONDS, Point, Summary
 from benchmark.codec import Float64Array
 from benchmark.codec_spec import facts_of
@@ -39,6 +25,7 @@ from benchmark.plan.estimate import interpolated as typical_at
 from benchmark.rows.schema import metric_names
 
 RATE = "bpp"
+LEAST_COMPARED = 0.95  # share of draws that need a number for an interval to be given
 Budget = Literal["image", "set"]  # whether each image has the rate, or all images together
 
 
@@ -127,7 +114,7 @@ def rank(
         if measure.of_sets and (budget == "image" or not measure.by_image):
             how = "--budget set compares it" if measure.by_image else "name another metric"
             raise UsageError(f"{measure.label} has no curve of a single image: {how}")
-    points = {measure.column: curves(summary, measure) for measure in (by, *measures)}
+    points = {measure.column: rd.curves(summary, measure) for measure in (by, *measures)}
     at_target = _SetCurves if budget == "set" else _ImageCurves
     of_label: dict[str, _SetCurves | _ImageCurves] = {}
     for label in points[by.column]:
@@ -138,20 +125,15 @@ def rank(
     exact = Estimate(target.value, None)  # what interpolation there and back would round
     ranked = []
     for label in summary.labels:
-        if label not in of_label:
-            ranked.append(Ranked(target, label, None, 0, 0))
-            continue
-        curve = of_label[label]
-        images = curve.images if shared is None else shared
-        codec = Ranked(target, label, None, len(images), len(curve.reached & images))
-        if images and images <= curve.reached:
-            bpp, values = curve.estimates(sorted(images), measures)
-            values |= {} if by_rate else {by.column: exact}
-            codec = codec._replace(
-                bpp=exact if by_rate else bpp,
-                values=values,
-                **_seconds(curve.points[by.column], math.log10(bpp.value)),
-            )
+        codec = Ranked(target, label, None, 0, 0)
+        if curve := of_label.get(label):
+            images = curve.images if shared is None else shared
+            codec = codec._replace(images=len(images), reached=len(curve.reached & images))
+            if images and images <= curve.reached:
+                bpp, values = curve.estimates(sorted(images), measures)
+                values |= {} if by_rate else {by.column: exact}
+                seconds = _seconds(curve.points[by.column], math.log10(bpp.value))
+                codec = codec._replace(bpp=exact if by_rate else bpp, values=values, **seconds)
         ranked.append(codec)
 
     def order(codec: Ranked) -> tuple[bool, float]:
@@ -173,13 +155,10 @@ class _ImageCurves:
             self._log_rate = dict.fromkeys(fronts, math.log10(target.value))
         else:
             at = by.quality(target.value)
-            self._log_rate = {image: log_rate_at(front, at) for image, front in fronts.items()}
+            self._log_rate = {image: rd.log_rate_at(front, at) for image, front in fronts.items()}
         self.images = set(points[by.column][0].image_ids.tolist())
-        self.reached = {
-            image
-            for image, front in fronts.items()
-            if math.isfinite(quality_at(front, self._log_rate[image]))
-        }
+        there = {n: rd.quality_at(front, self._log_rate[n]) for n, front in fronts.items()}
+        self.reached = {image for image, quality in there.items() if math.isfinite(quality)}
 
     def estimates(
         self, images: Sequence[int], measures: Sequence[Measure]
@@ -188,7 +167,7 @@ class _ImageCurves:
         values = {}
         for measure in measures:
             fronts = _fronts(self.points.get(measure.column, ()), measure)
-            at = [quality_at(fronts[n], self._log_rate[n]) for n in images if n in fronts]
+            at = [rd.quality_at(fronts[n], self._log_rate[n]) for n in images if n in fronts]
             of_images = np.array([measure.value(quality) for quality in at], np.float64)
             if len(at) == len(images) and np.isfinite(of_images).all():
                 values[measure.column] = _mean(of_images)
@@ -214,9 +193,10 @@ class _SetCurves:
 
     def _curve(self, measure: Measure) -> ResampledCurve:
         """Return the curve of the settings on the Pareto front of the set, by rising rate."""
-        curve = resampled_curve(self.points[measure.column], measure, set_and_draws, pooled=True)
+        points, weights = self.points[measure.column], over_images.set_and_draws
+        curve = over_images.resampled_curve(points, measure, weights, pooled=True)
         log_rate, quality = (axis[0] for axis in curve)
-        front = np.flatnonzero(np.isin(log_rate, pareto_front(Curve(log_rate, quality)).bpp))
+        front = np.flatnonzero(np.isin(log_rate, rd.pareto_front(Curve(log_rate, quality)).bpp))
         front = front[np.argsort(log_rate[front])]
         return ResampledCurve(*(axis[:, front] for axis in curve))
 
@@ -235,12 +215,13 @@ class _SetCurves:
 
 
 def _fronts(points: Sequence[Point], measure: Measure) -> dict[int, Curve]:
-    fronts = {image: pareto_front(curve) for image, curve in image_curves(points, measure).items()}
+    curves = rd.image_curves(points, measure)
+    fronts = {image: rd.pareto_front(curve) for image, curve in curves.items()}
     return {image: front for image, front in fronts.items() if len(front.bpp)}
 
 
 def _mean(values: Float64Array) -> Estimate:
-    interval = bootstrap_interval(values) if len(values) > 1 else None
+    interval = over_images.bootstrap_interval(values) if len(values) > 1 else None
     return Estimate(float(values.mean()), interval)
 
 
@@ -248,7 +229,8 @@ def _of_set(values: Float64Array) -> Estimate:
     """Return the first value and the interval of the others, unless too many draws have none."""
     finite = values[1:][np.isfinite(values[1:])]
     enough = len(finite) >= max(LEAST_COMPARED * (len(values) - 1), 2)
-    return Estimate(float(values[0]), percentile_interval(finite) if enough else None)
+    interval = over_images.percentile_interval(finite) if enough else None
+    return Estimate(float(values[0]), interval)
 
 
 def _seconds(points: Sequence[Point], log_rate: float) -> dict[str, Any]:

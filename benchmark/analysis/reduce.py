@@ -103,10 +103,8 @@ def attribution(table: pa.Table, column: str, protocol: str) -> list[ImageInflue
             row, influence = texts[places[at]], float(influences[at])
             label = label_of(row["codec"], row["variant"])
             setting = str(Setting(row["setting_name"], row["setting_value"]))
-            without = mean - influence / (images - 1)
-            parts.append(
-                ImageInfluence(label, setting, images, mean, row["image"], influence, without)
-            )
+            part = mean, row["image"], influence, mean - influence / (images - 1)
+            parts.append(ImageInfluence(label, setting, images, *part))
     return parts
 
 
@@ -166,10 +164,8 @@ class _Reducer:
             table = table.append_column(column, pa.array(of_rows, kind))
         return table
 
-    def _reduce(
-        self, metric: DistributionMetric, space_protocol: str, pairs: Sequence[Pair]
-    ) -> Reduced:
-        read = [[self._features.read(space_protocol, pixels) for pixels in pair] for pair in pairs]
+    def _reduce(self, metric: DistributionMetric, space: str, pairs: Sequence[Pair]) -> Reduced:
+        read = [[self._features.read(space, pixels) for pixels in pair] for pair in pairs]
         kept = [(source, own) for source, own in read if source is not None and own is not None]
         if gone := len(pairs) - len(kept):
             raise NotMeasurable(

@@ -18,8 +18,6 @@ GROUPS: tuple[Group, ...] = (  # in legends, from left to right
 )
 OURS, GENERATIVE, LEARNED, PROGRAMS = GROUPS
 MATCHED = "size=micro"  # the network of our codec whose work and crops the budget is
-
-
 SIZE, EFFORT = "size", "effort"  # options that name another network of a codec, another encoder
 
 

@@ -1,13 +1,11 @@
 """The distortion of two codecs compared at equal rate and equal realism.
 
-Rate, distortion and realism trade against each other (Blau and Michaeli, "Rethinking Lossy
-Compression: The Rate-Distortion-Perception Tradeoff", 2019). A codec with several variants (a
-realism weight, say) spans a surface: at the other's rate each variant is one pair of realism and
-distortion, interpolated along the variant's curve as in BD-rates, and between these pairs
-distortion is interpolated linearly at the other's realism. The comparison is repeated over images
-drawn with replacement, the same for both codecs; a distribution metric enters with the influence of
-each image, that is to first order. A draw without a variant of equal realism counts with the
-nearest variant.
+A codec with several variants (a realism weight, say) spans a surface (Blau and Michaeli,
+"Rethinking Lossy Compression: The Rate-Distortion-Perception Tradeoff", 2019): at the other's rate
+each variant is a pair of realism and distortion, interpolated along its curve as in BD-rates;
+between the pairs distortion is interpolated linearly at the other's realism. Intervals are over
+images drawn with replacement, the same for both codecs; a distribution metric enters with the
+influence of each image, to first order.
 """
 
 from collections.abc import Sequence
@@ -41,16 +39,15 @@ class Tradeoff:
     bpp: float
     distortion: float  # in the metric's units
     realism: float
-    # "equal": the other reaches this rate and this realism. Else why it cannot be made equal: by
-    # the metric of realism, all of its variants are better or worse at this rate, or it has no such
-    # rate.
+    # "equal": the other reaches this rate and realism. Else all of its variants are better or worse
+    # in realism at this rate, or it has no such rate.
     verdict: Match
-    other: float | None  # its distortion there; of the variant nearest in realism where not equal
-    difference: float | None  # the other's distortion less this one's
-    low: float | None  # of the difference, at CONFIDENCE
-    high: float | None
-    certainty: float | None  # share of draws in which the difference has this sign
-    draws: int  # in which it could be compared
+    other: float | None = None  # its distortion there, else that of the variant nearest in realism
+    difference: float | None = None  # the other's distortion less this one's
+    low: float | None = None  # of the difference, at CONFIDENCE
+    high: float | None = None
+    certainty: float | None = None  # share of draws in which the difference has this sign
+    draws: int = 0  # in which it could be compared
 
 
 def tradeoffs(
@@ -88,24 +85,23 @@ def _tradeoff(
     log_rate, quality, at_realism = (x[:, 0] for x in _surface([point], distortion, realism))
     verdicts, others = _at_realism(*_at_rate(curves, log_rate), at_realism)
     sign = 1 if distortion.better == "higher" else -1
-    verdict = MATCHES[int(verdicts[0])]
-    mine = (
+    mine = Tradeoff(
         point.label,
         str(point.setting),
         float(10 ** log_rate[0]),
         sign * float(quality[0]),
         realism.value(float(at_realism[0])),
-        verdict,
+        MATCHES[int(verdicts[0])],
     )
     differences = sign * (others - quality)
     of_draws = slice(1, 1 + DRAWS)
     compared = differences[of_draws][verdicts[of_draws] != MATCHES.index("other rates")]
-    if verdict == "other rates" or not len(compared):
-        return Tradeoff(*mine, None, None, None, None, None, 0)
+    if mine.verdict == "other rates" or not len(compared):
+        return mine
     influences = (differences[1 + DRAWS :] - differences[0]) / STEP
     low, high = draws_interval(compared, differences[0] + influences)
-    return Tradeoff(
-        *mine,
+    return replace(
+        mine,
         other=sign * float(others[0]),
         difference=float(differences[0]),
         low=low,

@@ -63,9 +63,8 @@ def rows_to_keep(folder: Path, dataset: str, codecs: str) -> KeptRows:
     if not table.num_rows:
         raise UsageError(f"{folder} has no rows of {dataset}")
     labels = sorted({label_of(spec.name, spec.variant) for spec in specs_in(table)})
-    return KeptRows(
-        name, folder, table.take(edition_rows(table, newest_only=True).index), tuple(labels)
-    )
+    newest = table.take(edition_rows(table, newest_only=True).index)
+    return KeptRows(name, folder, newest, tuple(labels))
 
 
 def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:

@@ -110,14 +110,16 @@ def _only(folders: Mapping[str, Path]) -> str:
 
 
 def _counterparts(asked: CheckRequest, specs: Sequence[CodecSpec]) -> dict[CodecSpec, CodecSpec]:
+    """Return the reference's spec by each to measure.
+
+    Raises `UsageError` for programs or Python files that the reference names, and not the user.
+    """
     codec, names = parse_codec(asked.codec), [spec.text for spec in specs]
     if asked.reference_codec:
         before = resolve(parse_codec(asked.reference_codec))
         if len(before) != 1:
-            raise UsageError(
-                f"--reference-codec {asked.reference_codec} is several: say "
-                f"{' or '.join(spec.text for spec in before)}"
-            )
+            known = " or ".join(spec.text for spec in before)
+            raise UsageError(f"--reference-codec {asked.reference_codec} is several: say {known}")
         wanted = dict.fromkeys(resolve(codec), before[0].identity)
     elif codec.options:
         wanted = {spec: without_weights(spec.identity) for spec in resolve(codec)}
@@ -126,7 +128,13 @@ def _counterparts(asked: CheckRequest, specs: Sequence[CodecSpec]) -> dict[Codec
         if asked.checkpoint is not None:
             mine = [spec for spec in mine if pairing.OF_OTHER_WEIGHTS not in dict(spec.options)]
         bare = sorted(map(without_weights, mine))
-        _refuse_code(codec, bare)
+        for spec in bare:
+            # The user's own file is no such code, but what its option `base` names is.
+            if names_code(spec if codec.name in CODECS else spec._replace(name=FAMILIAR)):
+                raise UsageError(
+                    f"the reference itself names what would run, {spec.text!r}: look at it, and "
+                    "give it whole with --codec to run it"
+                )
         wanted = {spec: spec for spec in bare}
     if not wanted:
         raise UnknownName("codec of the reference", codec.name, names)
@@ -143,20 +151,6 @@ def _counterparts(asked: CheckRequest, specs: Sequence[CodecSpec]) -> dict[Codec
             options[pairing.WEIGHTS] = str(asked.checkpoint)
         matched[spec._replace(options=tuple(sorted(options.items())))] = same[0]
     return matched
-
-
-def _refuse_code(asked: CodecSpec, specs: Sequence[CodecSpec]) -> None:
-    """Raise `UsageError` for programs or Python files that the reference names, and not the user.
-
-    asked: the codec that the user gave by its name alone. specs: what the reference has of it.
-    """
-    for spec in specs:
-        # The user's own file is no such code, but what its option `base` names is.
-        if names_code(spec if asked.name in CODECS else spec._replace(name=FAMILIAR)):
-            raise UsageError(
-                f"the reference itself names what would run, {spec.text!r}: look at it, and give "
-                "it whole with --codec to run it"
-            )
 
 
 def _refuse_other_images(reference: RowSet, sources: "Sources", common: bool) -> None:

@@ -106,20 +106,11 @@ def check(reference: RowSet, new: RowSet, options: CheckRequest = CheckRequest()
     if absent:
         notes = (*notes, f"not judged: the reference has no {', '.join(absent)}")
     margins = parse_margins(options.margin)
-    findings = judge(compared, margins, options.confidence)
-    timing = judge(times, margins, options.confidence)
-    return Check(
-        new.name,
-        reference.name,
-        overall([*findings, *(timing if options.fail_on_timing else [])]),
-        "",
-        options,
-        tuple(_compared_codec(pair, reference.name, new.name) for pair in pairs),
-        tuple(findings),
-        tuple(timing),
-        tuple(at_settings),
-        notes,
-    )
+    findings, timing = (judge(of, margins, options.confidence) for of in (compared, times))
+    verdict = overall([*findings, *(timing if options.fail_on_timing else [])])
+    subjects = tuple(_compared_codec(pair, reference.name, new.name) for pair in pairs)
+    lists = subjects, tuple(findings), tuple(timing), tuple(at_settings), notes
+    return Check(new.name, reference.name, verdict, "", options, *lists)
 
 
 def judged_by_default() -> tuple[str, ...]:

@@ -104,18 +104,13 @@ def changes(pair: VariantPair, name: str) -> Changes:
 def at_equal_settings(pair: VariantPair, names: Sequence[str]) -> list[AtSetting]:
     """Return the means of both sides, setting by setting."""
     columns = [Measure.named(name).column for name in names]
-    before, after = (
-        {p.setting: p for p in side.summary.points} for side in (pair.reference, pair.test)
-    )
-    return [
-        AtSetting(
-            pair.label,
-            str(at),
-            (before[at].bpp or 0.0, after[at].bpp or 0.0),
-            {c: (before[at].means[c].value, after[at].means[c].value) for c in columns},
-        )
-        for at in pair.settings
-    ]
+    sides = [{p.setting: p for p in side.summary.points} for side in (pair.reference, pair.test)]
+    result = []
+    for at in pair.settings:
+        old, new = (side[at] for side in sides)
+        values = {c: (old.means[c].value, new.means[c].value) for c in columns}
+        result.append(AtSetting(pair.label, str(at), (old.bpp or 0.0, new.bpp or 0.0), values))
+    return result
 
 
 def time_changes(pair: VariantPair) -> list[Changes]:
@@ -152,6 +147,7 @@ def _why_no_times(sides: Sequence[ComparableRows]) -> str:
 
 
 def _values(point: Point, measure: Measure) -> int:
+    """Count the images of a point that have a value."""
     mean = point.means[measure.column]
     return mean.images + mean.infinite
 
@@ -233,39 +229,29 @@ def _wholly(before: Curve, after: Curve) -> Literal["below", "above", ""]:
     return ""
 
 
-class _SetCurve(NamedTuple):
-    """The curve of a set, and each image's influence on its points, shape (points, images)."""
-
-    curve: Curve
-    influence: Float64Array
-    rate_influence: Float64Array
-
-
 def _of_set(
     empty: Changes, measure: Measure, pair: VariantPair, points: Sequence[Sequence[Point]]
 ) -> Changes:
     values = np.stack([p.image_values[measure.column] for side in points for p in side])
     finite = np.isfinite(values).all(axis=0)
     images = tuple(np.array(pair.images, object)[finite].tolist())
-    sets = [_set_curve(side, measure, finite) for side in points]
+    curves, influences = zip(*(_set_curve(side, measure, finite) for side in points), strict=True)
     delta = partial(rd.bd_quality, any_overlap=True, anchor_name="the reference")
-    result = delta(sets[0].curve, sets[1].curve)
+    result = delta(*curves)
     if isinstance(result, NoDelta):
-        where = _wholly(sets[0].curve, sets[1].curve)
+        where = _wholly(*curves)
         below, above = (images if where == side else () for side in ("below", "above"))
         nothing = "" if where else result.reason
         return replace(empty, out_of_reach=below, beyond=above, nothing=nothing)
     change = np.full(len(images), result.value)
-    for place, moved in enumerate(sets):
+    for place, influence in enumerate(influences):
 
         def of_side(curve: Curve, place: int = place) -> float:
-            both = [of.curve for of in sets]
-            both[place] = curve
-            shifted = delta(*both)
+            shifted = delta(*curves[:place], curve, *curves[place + 1 :])
             return shifted.value if isinstance(shifted, Delta) else result.value
 
-        change += _derivatives(of_side, moved.curve, "bpp") @ moved.rate_influence
-        change += _derivatives(of_side, moved.curve, "quality") @ moved.influence
+        change += _derivatives(of_side, curves[place], "bpp") @ influence.bpp
+        change += _derivatives(of_side, curves[place], "quality") @ influence.quality
     assert empty.level is not None
     percent = -100 / empty.level * change
     if measure.scale == "decades":  # influences to first order
@@ -275,7 +261,8 @@ def _of_set(
     return replace(empty, images=images, percent=percent, doubtful=doubtful)
 
 
-def _set_curve(points: Sequence[Point], measure: Measure, finite: BoolArray) -> _SetCurve:
+def _set_curve(points: Sequence[Point], measure: Measure, finite: BoolArray) -> tuple[Curve, Curve]:
+    """Return the curve of a set, and each image's influence on its points, (points, images)."""
     values = np.array([point.image_values[measure.column][finite] for point in points])
     rates = np.array([point.image_bpp[finite] for point in points])
     means = values.mean(axis=1)
@@ -285,8 +272,8 @@ def _set_curve(points: Sequence[Point], measure: Measure, finite: BoolArray) -> 
     slope = np.full(len(means), 1.0 if measure.better == "higher" else -1.0)
     if measure.scale == "decades":
         slope /= means * math.log(10)
-    curve = Curve(bpp, rd.qualities(means, measure))
-    return _SetCurve(curve, slope[:, None] * influence, rates - bpp[:, None])
+    influences = Curve(rates - bpp[:, None], slope[:, None] * influence)
+    return Curve(bpp, rd.qualities(means, measure)), influences
 
 
 def _derivatives(

@@ -150,7 +150,6 @@ def images_needed(mean: float, deviation: float, margin: float, level: float) ->
     >>> images_needed(0.5, 1.0, 0.5, 0.05) is None
     True
     """
-
     power = partial(_power, mean=mean, deviation=deviation, margin=margin, level=level)
     if not math.isfinite(deviation) or power(MOST_IMAGES) < POWER:
         return None

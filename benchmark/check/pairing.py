@@ -221,27 +221,21 @@ def _pair(
             rows = filled.table
         summary = summarise(rows, {**present_protocols(of_sets), **protocols})
         paired.append(PairedRows(side.label, summary.points[0].edition.version, rows, summary))
-    # Images with other pixels or bytes at any setting, or unknown ones
     first, second = (
-        {
-            (key, setting): (sha256, num_bytes)
-            for key, setting, (sha256, num_bytes) in zip(
-                image_keys(side.rows),
-                settings_of(side.rows),
-                _columns(side.rows, "decoded_sha256", "num_bytes"),
-                strict=True,
-            )
-        }
-        for side in paired
-    )
-    other = {key[0] for key, of in first.items() if of[0] is None or of != second.get(key)}
+        dict(zip(zip(image_keys(rows), settings_of(rows), strict=True),
+                 _columns(rows, "decoded_sha256", "num_bytes"), strict=True))
+        for rows in (side.rows for side in paired)
+    )  # fmt: skip
+    # Images with other pixels or bytes at any setting, or unknown ones
+    other = {image for (image, at), (sha256, size) in first.items()
+             if sha256 is None or (sha256, size) != second.get((image, at))}  # fmt: skip
     ordered = sorted(images)  # as `summarise` numbers them
     return VariantPair(
         label,
         paired[0],
         paired[1],
         tuple(names[image] for image in ordered),
-        tuple(sorted(settings, key=lambda at: (at.name, at.value))),
+        tuple(sorted(settings)),
         tuple(names[image] for image in ordered if image not in other),
     )
 
@@ -250,8 +244,10 @@ def _protocols(sides: tuple[_Variant, _Variant], metrics: Sequence[str]) -> dict
     """Return the protocol ids to compare under; raise `NotComparable` if none is shared."""
     protocols = {}
     columns = [("coding", "coding_protocol", "coding_protocol", CODING)]
-    for kind in map(metric_class, metrics):
-        columns.append((kind.column, *metric_columns(kind.column)[:2], kind.protocol))
+    columns += [
+        (kind.column, *metric_columns(kind.column)[:2], kind.protocol)
+        for kind in map(metric_class, metrics)
+    ]
     for column, value, protocol, present in columns:
         first, second = (_distinct(side.rows, value, protocol) for side in sides)
         shared = first & second

@@ -32,23 +32,17 @@ def findings_table(check: Check) -> Table | None:
         return None
     several = len(check.findings)
     percent = f"{100 * check.options.confidence:g} %"
+    rates = "; ".join(f"{name} {one:g} / {any_:g}" for name, (one, any_) in ERROR_RATES.items())
     notes = (
         "Percent: of bits at equal quality (BD-rate), of the reference's mean value at equal rate "
         "(BD-metric). Positive is worse.",
         f"Each bound holds with {percent} confidence if changes are hardly skewed"
         + (f"; verdicts are corrected for {several} of them (Holm)." if several > 1 else "."),
-        _error_rates(),
+        "Called equivalent at the margin itself, percent of simulated sets of 24 images at 95 %, "
+        f"one metric / any of eight: {rates}.",
     )
     rows = tuple(map(_finding_row, check.findings))
     return Table(("codec", "metric", *NUMBERS), rows, 4, notes)
-
-
-def _error_rates() -> str:
-    rates = "; ".join(f"{name} {one:g} / {any_:g}" for name, (one, any_) in ERROR_RATES.items())
-    return (
-        "Called equivalent at the margin itself, percent of simulated sets of 24 images at 95 %, "
-        f"one metric / any of eight: {rates}."
-    )
 
 
 def details(check: Check) -> list[Table]:

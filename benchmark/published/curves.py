@@ -147,8 +147,7 @@ def measured_panel(summary: Summary | None, measure: Measure) -> Panel:
                 ends = point_interval(point, measure) if measure.of_sets else None
                 start = mean.bpp, mean.value, str(point.setting), how, mean.images
                 points.append(CurvePoint(*start, *origin, interval=ends))
-        if points:
-            result.append(SystemCurve(System(names[label], label), tuple(points), edition))
+        result += [SystemCurve(System(names[label], label), tuple(points), edition)] * bool(points)
     return Panel(measure, tuple(result), tuple(excluded(summary, measure)))
 
 
@@ -167,15 +166,10 @@ def published_curves(
             groups.setdefault(key, []).append(p)
     result = []
     for (name, variant, *_), group in groups.items():
-        label = style_label(name, variant)
-        system = System(curve_name(name, variant), label, published=((name, variant),))
+        names = curve_name(name, variant), style_label(name, variant)
+        system = System(*names, published=((name, variant),))
         result.append(published_curve(system, group, dataset))
     return result
-
-
-def dataset_title(dataset: str) -> str:
-    """Return what figures call a dataset."""
-    return profile(dataset).title
 
 
 def published_curve(system: System, points: Sequence[PublishedPoint], dataset: str) -> SystemCurve:

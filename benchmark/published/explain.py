@@ -1,28 +1,24 @@
-"""A stranger's curve explained: rules fitted to it, verdicts, and how often they are false alarms.
+"""Rules of `curve_rules` fitted to a stranger's curve: verdicts, and how often they err."""
 
-Pure arithmetic, over the rules of `curve_rules`.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from benchmark.codec import BoolArray, Float64Array, Int64Array
-from benchmark.published.curve_rules import (
-    FEW,
-    SAME_RATE,
-    Candidates,
-    Reference,
-    at_rates,
-    candidates,
-)
+from benchmark.published import curve_rules
+from benchmark.published.curve_rules import FEW, SAME_RATE, Candidates, Reference, at_rates
 
 # dB that may be left by a rule; by a rough one, as a share of the difference, and at most
 EXACT_DB, SHARE, MOST_DB = 0.05, 0.15, 0.3
 IMPROVED = 1 / 3  # share of the difference that may be left
 LEAST_USED = 0.6  # share of the points that a rule has to reach
 DRAWS = 200
+
+# Index of the parameter, dB left and whether that explains a curve, each of shape (curves,).
+Fit = tuple[Int64Array, Float64Array, BoolArray]
+Fits = Callable[[Candidates, Float64Array, Float64Array], Fit]
 
 
 class Verdict(NamedTuple):
@@ -79,45 +75,47 @@ def explain(
     rates, decibels: of the stranger, shape (points,). Raises `ValueError` where no point is within
     the reference's rates, even with another unit.
     """
-    known = [*candidates(reference, rates)]
+    candidates = [*curve_rules.candidates(reference, rates)]
     base = at_rates(reference.bpp, reference.decibels, rates)
-    apart = np.abs(rates[:, None] / reference.bpp - 1).min(axis=1)
-    same = apart < SAME_RATE
-    counted = None
-    images = reference.images
+    same = np.abs(rates[:, None] / reference.bpp - 1).min(axis=1) < SAME_RATE
+    counted, images = None, reference.images
     if images is not None and len(set(images.pixels.tolist())) == 1:
         counted = counted_images(rates.tolist(), int(images.pixels[0]))
     before = decibels - base
-    rms = float(np.sqrt(np.nanmean(before**2))) if np.isfinite(before).any() else np.inf
-    verdicts = [_verdict(one, rates, decibels, rms, same, counted) for one in known]
+    within = bool(np.isfinite(before).any())
+    rms = float(np.sqrt(np.nanmean(before**2))) if within else np.inf
+    fits = partial(_fits, rates=rates, same=bool(same.any()), counted=counted)
+    verdicts = [_verdict(one, fits(one, decibels[None], np.array([rms]))) for one in candidates]
     if not np.isfinite(base).any() and all(v.verdict == "no" for v in verdicts):
         raise ValueError("no rate in common")
     verdicts = [verdict for verdict in verdicts if np.isfinite(verdict.residual_db)]
     verdicts.sort(key=_order)
-    mean = float(np.nanmean(before)) if np.isfinite(before).any() else np.nan
-    alarms = _false_alarms(known, rates, base, same, counted, draws)
+    mean = float(np.nanmean(before)) if within else np.nan
+    alarms = _false_alarms(candidates, rates, base, fits, draws)
     return Explanation(rms, mean, int(same.sum()), counted, tuple(verdicts), alarms)
 
 
 def _order(verdict: Verdict) -> tuple[int, float]:
     """Return a sort key: rules that explain, without a parameter first; that may; the others."""
-    fitted = verdict.how == "fitted"
     if verdict.verdict == "possible":
         return 2, 0.0  # in their own order
-    return (int(fitted) if verdict.verdict == "explains" else 3), verdict.residual_db
+    place = int(verdict.how == "fitted") if verdict.verdict == "explains" else 3
+    return place, verdict.residual_db
 
 
-def _fitted(
+def _fits(
     one: Candidates,
-    rates: Float64Array,
     decibels: Float64Array,
     before: Float64Array,
-    same: BoolArray,
+    *,
+    rates: Float64Array,
+    same: bool,
     counted: int | None,
-) -> tuple[Int64Array, Float64Array, BoolArray]:
-    """Fit a rule's parameter to curves; return its index, dB left, and whether that explains them.
+) -> Fit:
+    """Fit a rule's parameter to curves.
 
-    decibels: shape (curves, points); before: shape (curves,), as all that is returned.
+    decibels: shape (curves, points). before: their differences from the reference, shape (curves,).
+    same: whether a rate is the reference's own. counted: as in `Explanation`.
     """
     used = np.isfinite(one.predicted).sum(axis=1)
     free = np.maximum(used - (one.how == "fitted"), 1)
@@ -132,47 +130,37 @@ def _fitted(
     if one.causes:
         explains &= np.any([(c.low <= parameter) & (parameter <= c.high) for c in one.causes], 0)
     # rates of the same streams are moved by no rule, but by a header
-    if same.any() and one.rule in ("ratio", "offset"):
+    if same and one.rule in ("ratio", "offset"):
         moved = np.abs(parameter - 1 if one.rule == "ratio" else parameter / rates.min())
         explains &= moved <= 2 * SAME_RATE
-    if one.images and (same.any() or counted == 0 or (counted and one.images % counted)):
+    if one.images and (same or counted == 0 or (counted and one.images % counted)):
         explains &= False  # a subset has other rates than the whole, and whole bytes
     return best, residual, explains
 
 
-def _verdict(
-    one: Candidates,
-    rates: Float64Array,
-    decibels: Float64Array,
-    before: float,
-    same: BoolArray,
-    counted: int | None,
-) -> Verdict:
-    """Fit a rule's parameter to a curve and judge what is left."""
-    at, left, fits = _fitted(one, rates, decibels[None], np.array([before]), same, counted)
-    parameter = float(one.parameters[at[0]])
-    points = int(np.isfinite(one.predicted[at[0]]).sum())
-    explains: Literal["explains", "possible"] = "explains"
-    if points < 2 and one.how == "fitted":
-        explains = "possible"
+def _verdict(one: Candidates, fit: Fit) -> Verdict:
+    """Judge the fit of a rule to a curve."""
+    (at,), (left,), (explains,) = fit
+    parameter = float(one.parameters[at])
+    points = int(np.isfinite(one.predicted[at]).sum())
+    untested = points < 2 and one.how == "fitted"
     return Verdict(
         one.rule,
         one.how,
         tuple(cause.name for cause in one.causes if cause.low <= parameter <= cause.high),
         None if one.how == "measured" else parameter,
         points,
-        float(left[0]),
-        explains if fits[0] else "no",
-        tuple(one.predicted[at[0]].tolist()),
+        float(left),
+        "no" if not explains else "possible" if untested else "explains",
+        tuple(one.predicted[at].tolist()),
     )
 
 
 def _false_alarms(
-    known: Sequence[Candidates],
+    candidates: Sequence[Candidates],
     rates: Float64Array,
     base: Float64Array,
-    same: BoolArray,
-    counted: int | None,
+    fits: Fits,
     draws: int,
 ) -> float:
     """Return the share of random smooth differences, .1 to 3.5 dB, that some rule explains."""
@@ -180,16 +168,10 @@ def _false_alarms(
         return float("nan")
     x = np.log(rates)
     u = 2 * (x - x.min()) / max(float(np.ptp(x)), 1e-9) - 1
-    a, b, c, noise = _random(draws, len(u))
-    difference = a + b * u + c * u**2 + noise
-    before = np.sqrt(np.nanmean(np.where(np.isfinite(base), difference**2, np.nan), axis=1))
-    curves = base + difference
-    alarms = [_fitted(one, rates, curves, before, same, counted)[2] for one in known]
-    return float(np.any(alarms, axis=0).mean())
-
-
-def _random(draws: int, points: int) -> tuple[Float64Array, ...]:
     random = np.random.default_rng(0)
     size = 10 ** random.uniform(-1, 0, (draws, 1))
-    parts = (size * random.uniform(-most, most, (draws, 1)) for most in (2.0, 1.0, 0.5))
-    return (*parts, random.normal(0, 0.01, (draws, points)))
+    a, b, c = (size * random.uniform(-most, most, (draws, 1)) for most in (2.0, 1.0, 0.5))
+    difference = a + b * u + c * u**2 + random.normal(0, 0.01, (draws, len(u)))
+    before = np.sqrt(np.nanmean(np.where(np.isfinite(base), difference**2, np.nan), axis=1))
+    alarms = [fits(one, base + difference, before)[2] for one in candidates]
+    return float(np.any(alarms, axis=0).mean())

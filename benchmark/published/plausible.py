@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.rate_distortion import LEAST_POINTS, curve_of
+from benchmark.analysis.rate_distortion import LEAST_POINTS, Curve, curve_of
 from benchmark.codec import Float64Array
 from benchmark.metrics.measure import Measure
 
@@ -37,17 +37,12 @@ def findings(
     bpp, values: in bit per pixel, rising, and as tables have them. anchor: VTM's curve likewise;
     None where there is none on the dataset or in the metric.
     """
-    column, found = measure.column, list[Finding]()
+    column = measure.column
     low, high = RANGES.get(column, (-np.inf, np.inf))
-    found += [
-        Finding(column, "range", rate, value)
-        for rate, value in zip(bpp, values, strict=True)
-        if not low <= value <= high
-    ][:1]
-    if found:
-        return found
-    if len(bpp) < LEAST_POINTS:
-        found.append(Finding(column, "few", bpp[0], len(bpp)))
+    for rate, value in zip(bpp, values, strict=True):
+        if not low <= value <= high:
+            return [Finding(column, "range", rate, value)]
+    found = [Finding(column, "few", bpp[0], len(bpp))] if len(bpp) < LEAST_POINTS else []
     curve = curve_of(bpp, values, measure)
     steps = np.diff(curve.quality)
     if measure.scale != "decades" and (steps < 0).any():
@@ -55,32 +50,21 @@ def findings(
         found.append(Finding(column, "falls", float(curve.bpp[worst + 1]), float(-steps[worst])))
     if anchor and column in RANGES:
         known = curve_of(*anchor, measure)
-        worst_place = _farthest(curve.bpp, curve.quality, known.bpp, known.quality)
-        if worst_place:
-            better = [f for f in FACTORS if _off(curve.bpp * f, curve.quality, *known) < NEAR_DB]
-            at, distance = worst_place
-            kind: Kind = "units" if better else "above" if distance > 0 else "below"
-            found.append(Finding(column, kind, at, better[0] if better else abs(distance)))
+        above = _above(curve, known)
+        beyond = np.maximum(above - MOST_ABOVE_DB, -above - MOST_BELOW_DB)
+        worst = int(beyond.argmax())
+        if beyond[worst] > 0:
+            scaled = ((f, _above(Curve(curve.bpp * f, curve.quality), known)) for f in FACTORS)
+            unit = next((f for f, off in scaled if abs(np.median(off)) < NEAR_DB), None)
+            kind: Kind = "units" if unit else "above" if above[worst] > 0 else "below"
+            amount = unit or abs(float(above[worst]))
+            found.append(Finding(column, kind, float(curve.bpp[worst]), amount))
     return found
 
 
-def _distances(
-    bpp: Float64Array, quality: Float64Array, known_bpp: Float64Array, known: Float64Array
-) -> Float64Array:
-    """Return how far above the anchor's curve points are; beyond its ends it goes on as a chord."""
-    x, at = np.log10(known_bpp), np.log10(bpp)
-    slopes = np.diff(known) / np.diff(x)
+def _above(curve: Curve, anchor: Curve) -> Float64Array:
+    """Return the dB of points above an anchor's curve; beyond its ends it goes on as a chord."""
+    x, at = np.log10(anchor.bpp), np.log10(curve.bpp)
+    slopes = np.diff(anchor.quality) / np.diff(x)
     beyond = np.minimum(at - x[0], 0) * slopes[0] + np.maximum(at - x[-1], 0) * slopes[-1]
-    return np.asarray(quality - np.interp(at, x, known) - beyond)
-
-
-def _off(*curves: Float64Array) -> float:
-    return float(np.abs(np.median(_distances(*curves))))
-
-
-def _farthest(*curves: Float64Array) -> tuple[float, float] | None:
-    """Return the rate and distance in dB of the most implausible point; None without any."""
-    distance = _distances(*curves)
-    beyond = np.maximum(distance - MOST_ABOVE_DB, -distance - MOST_BELOW_DB)
-    worst = int(beyond.argmax())
-    return (float(curves[0][worst]), float(distance[worst])) if beyond[worst] > 0 else None
+    return np.asarray(curve.quality - np.interp(at, x, anchor.quality) - beyond)

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmark.analysis.stored import DatasetResults, read_one
+from benchmark.codec import Float64Array
 from benchmark.datasets.dataset import open_dataset
 from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError, UsageError
@@ -35,6 +35,10 @@ def scale_of(measure: Measure) -> Scale:
     return "psnr" if measure.column.startswith("psnr") else "distance"
 
 
+def _kind(measure: Measure) -> tuple[str, ...]:
+    return next((kind for kind in KINDS if measure.column in kind), (measure.column,))
+
+
 def read_reference(
     against: str, dataset: str, measure: Measure, results: Path, data_dir: Path | None
 ) -> tuple[Reference, str]:
@@ -42,10 +46,8 @@ def read_reference(
 
     Stored rows of a published program give the values of its single images.
     """
-    scale = scale_of(measure)
-    label = against
+    scale, label, published = scale_of(measure), against, None
     stored = _stored(against, dataset, measure, results)
-    published = None
     if stored is None:
         published = read_curve(against, dataset, results)
         label = slug(against.removeprefix(DOUBTFUL).partition(":")[0])
@@ -69,9 +71,8 @@ def _stored(label: str, dataset: str, measure: Measure, results: Path) -> Datase
 
     None without any.
     """
-    kind = next((kind for kind in KINDS if measure.column in kind), (measure.column,))
     every = (*metric_names("all"), *DISTRIBUTION_METRICS)
-    names = [name for name in every if metric_class(name).column in kind]
+    names = [name for name in every if metric_class(name).column in _kind(measure)]
     for folder in (results, BUNDLED):
         with suppress(BenchError):
             stored = read_one(folder, dataset, label, names)
@@ -86,43 +87,31 @@ def _images(
 ) -> Images | None:
     """Return the values of single images behind a stored curve; None where some are lacking."""
     points = [point for point in stored.summary.points if point.label == label]
-    table = stored.table
-    numbers = image_numbers(table).tolist()
-    rows = {
-        number: (name, width > height)
-        for number, name, width, height in zip(
-            numbers,
-            *(table[column].to_pylist() for column in ("image", "width_px", "height_px")),
-            strict=True,
-        )
-    }
+    columns = (stored.table[name].to_pylist() for name in ("image", "width_px", "height_px"))
+    rows = dict(zip(image_numbers(stored.table).tolist(), zip(*columns, strict=True), strict=True))
     ids = points[0].image_ids.tolist()
     order = sorted(range(len(ids)), key=lambda at: rows[ids[at]])
-    columns = points[0].image_values
-    values = {c: np.array([p.image_values[c][order] for p in points]) for c in columns}
-    bpp = np.array([point.image_bpp[order] for point in points])
-    if np.isnan(values[measure.column]).any() or np.isnan(bpp).any():
+    names, widths, heights = zip(*(rows[ids[at]] for at in order), strict=True)
+    values = {
+        column: np.array([point.image_values[column][order] for point in points])
+        for column in points[0].image_values
+        if column in _kind(measure)
+    }
+    bpp, mine = np.array([point.image_bpp[order] for point in points]), values.pop(measure.column)
+    if np.isnan(mine).any() or np.isnan(bpp).any():
         return None
-    kind = next((kind for kind in KINDS if measure.column in kind), ())
-    names = tuple(rows[ids[at]][0] for at in order)
     return Images(
         bpp,
-        values[measure.column],
+        mine,
         points[0].image_pixels[order].astype(float),
         names,
-        np.array([rows[ids[at]][1] for at in order]),
-        {
-            column: of
-            for column, of in values.items()
-            if column in kind and column != measure.column and not np.isnan(of).any()
-        },
+        np.greater(widths, heights),
+        {column: of for column, of in values.items() if not np.isnan(of).any()},
         _colours(stored.name, names, data_dir) if measure.column == "psnr_db" else {},
     )
 
 
-def _colours(
-    dataset: str, names: Sequence[str], data_dir: Path | None
-) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+def _colours(dataset: str, names: Sequence[str], data_dir: Path | None) -> dict[str, Float64Array]:
     """Return the errors of wrong conversions of a dataset's pictures; empty without these."""
     try:
         files = {file.name: file.path for file in open_dataset(dataset, data_dir).images}

@@ -113,9 +113,9 @@ def series_of(points: Iterable[PublishedPoint], title: str = "") -> tuple[Series
 
 def write_paper(paper: Paper, path: Path) -> None:
     """Write a paper's file, a line for each series."""
-    head = {name: value for name, value in msgspec.to_builtins(paper).items() if name != "series"}
+    head = msgspec.to_builtins(paper)
+    series = ",\n".join(f"  {_json(one)}" for one in head.pop("series"))
     lines = [f" {json.dumps(name)}: {_json(value)},\n" for name, value in head.items()]
-    series = ",\n".join(f"  {_json(msgspec.to_builtins(one))}" for one in paper.series)
     write_file(path, f'{{\n{"".join(lines)} "series": [\n{series}\n ]\n}}\n')
 
 
@@ -140,14 +140,10 @@ def read_papers(results: Path) -> list[Paper]:
     from before the registry, has no papers of the project.
     """
     own = results / "published"
-    files = {} if (own / TABLE).exists() else {p.name: p for p in _files(BUNDLED / "published")}
-    files |= {path.name: path for path in _files(own)}
-    papers = ((path.name, read_paper(path)) for path in files.values())
+    folders = [own] if (own / TABLE).exists() else [BUNDLED / "published", own]
+    files = {path.name: path for folder in folders for path in folder.glob("*.json")}
+    papers = ((name, read_paper(path)) for name, path in files.items())
     return [paper for _, paper in sorted(papers, key=lambda pair: (pair[1].place, pair[0]))]
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.json")) if folder.is_dir() else []
 
 
 def read_points(results: Path, doubtful: bool = False) -> tuple[PublishedPoint, ...]:
@@ -155,9 +151,8 @@ def read_points(results: Path, doubtful: bool = False) -> tuple[PublishedPoint, 
 
     Raises `StoreError` where a file cannot be read.
     """
-    table = results / "published" / TABLE
     points = [point for paper in read_papers(results) for point in paper.published()]
-    if table.exists():
+    if (results / "published" / TABLE).exists():
         points = [*read_published(results, TABLE, PublishedPoint), *points]
     return tuple(point for point in points if doubtful or not point.doubt)
 
