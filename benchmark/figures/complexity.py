@@ -10,11 +10,11 @@ import msgspec
 
 from benchmark.analysis.rate_distortion import curves, excluded
 from benchmark.analysis.summarise import TIMED, Summary
-from benchmark.datasets.dataset import profile
 from benchmark.figures import texts
 from benchmark.figures.style import LINE_POINTS, MARKER_POINTS, WIDTHS, figure_style
 from benchmark.figures.table import NOTHING, Table
 from benchmark.metrics.measure import Measure
+from benchmark.published.curves import dataset_title
 from benchmark.published.points import Text
 
 STAGES = {"encode": ("#0072B2", ">"), "decode": ("#D55E00", "<")}  # colour and marker
@@ -60,13 +60,11 @@ class Block(NamedTuple):
     untimed: tuple[str, ...] = ()  # labels of codecs that were not timed there at all settings
 
 
-def measured_block(summary: Summary | None, dataset: str, names: Mapping[str, str]) -> Block | None:
+def measured_block(summary: Summary, dataset: str, names: Mapping[str, str]) -> Block | None:
     """Return seconds per megapixel of codecs that were timed alone; None without any.
 
     names: of the codecs, by label.
     """
-    if summary is None:
-        return None
     measures = [Measure(name, name, "lower") for name in TIMED]
     timed = [curves(summary, measure) for measure in measures]
     bars = []
@@ -81,7 +79,7 @@ def measured_block(summary: Summary | None, dataset: str, names: Mapping[str, st
             bars.append(Bar(names[label], *spans, ran.timed, ran.caveats, "cuda" in ran.devices))
     refused = {key.label for measure in measures for key in excluded(summary, measure)}
     untimed = tuple(label for label in summary.labels if label in refused)
-    where = f"{profile(dataset).title}, {summary.images} images, {summary.machine}"
+    where = f"{dataset_title(dataset)}, {summary.images} images, {summary.machine}"
     return Block("s/MP", where, True, _ordered(bars), untimed) if bars else None
 
 
@@ -99,7 +97,7 @@ def published_blocks(rows: Iterable[ComplexityRow]) -> list[Block]:
             for (name, source), of in systems.items()
             if {ENCODE, DECODE} <= of.keys()
         ]
-        unit = f"s per image of {profile(dataset).title}"
+        unit = f"s per image of {dataset_title(dataset)}"
         result += [Block(unit, f"published, {machine}", False, _ordered(bars))] * bool(bars)
     return result
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import cycle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
+from benchmark.codec_spec import split_unescaped
 from benchmark.errors import BenchError, UnknownName, UsageError
-from benchmark.option import COMPARED, DRAWING, option
+from benchmark.option import COMPARED, DRAWING, declared, option
 from benchmark.registry import OWN as OWN_CODEC
 
 PANEL_INCHES = 2.4  # height without legend and note
@@ -75,14 +76,15 @@ class Look:
     )
 
     @classmethod
-    def of(cls, **given: Any) -> "Look":
-        """Return the look of options as a command line or Python has them."""
-        for name in ("order", "format", "images"):
-            if isinstance(given.get(name), str):
-                given[name] = tuple(filter(None, map(str.strip, given[name].split(","))))
-        for name in ("label", "colour"):
-            texts = given.get(name) or ()
-            given[name] = (texts,) if isinstance(texts, str) else tuple(texts)
+    def of(cls, **given: Any) -> Self:
+        """Return the choices of options as a command line or Python has them; None: the default."""
+        for name, (field_of, declaration) in declared(cls).items():
+            value = given.get(name, field_of.default)
+            if declaration.many == "listed" and isinstance(value, str):
+                value = tuple(filter(None, map(str.strip, split_unescaped(value, ","))))
+            elif declaration.many == "repeated":
+                value = (value,) if isinstance(value, str) else tuple(value or ())
+            given[name] = field_of.default if value is None else value
         return cls(**given)
 
     @property

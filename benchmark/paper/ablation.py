@@ -16,16 +16,9 @@ from benchmark.analysis.summarise import Summary
 from benchmark.codec_spec import parse_codec
 from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError
-from benchmark.figures import texts
+from benchmark.figures import style, texts
 from benchmark.figures.rate_curve import curve_details, draw_panel
-from benchmark.figures.style import (
-    PANEL_INCHES,
-    SPARE_MARKERS,
-    WIDTHS,
-    Style,
-    families,
-    figure_style,
-)
+from benchmark.figures.style import PANEL_INCHES, WIDTHS, Style, figure_style
 from benchmark.figures.table import markdown, means_table
 from benchmark.figures.texts import files_of
 from benchmark.metrics.measure import Measure
@@ -40,7 +33,7 @@ from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 SUFFIX = ".variants.json"  # of the file that names an ablation's variants, beside its results
 CHANGE_INCHES = 1.45  # height of the panels of changes
-OWN = families()[registry.OWN]  # the method itself looks as everywhere
+OWN = style.families()[registry.OWN]  # the method itself looks as everywhere
 # Okabe and Ito's colours without the method's own, and two of Tol's.
 COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#882255", "#999933")
 CHANGES = (
@@ -154,7 +147,7 @@ def draw_ablation(
     panels = [panel for panel in every if panel.curves]
     if not panels:
         return None
-    markers = [marker for marker in SPARE_MARKERS if marker != OWN.marker]
+    markers = [marker for marker in style.SPARE_MARKERS if marker != OWN.marker]
     others = enumerate(label for label in summary.labels if label != own)
     styles = {label: Style(COLOURS[n % len(COLOURS)], markers[n]) for n, label in others}
     styles[own] = OWN
@@ -204,7 +197,7 @@ def _changes(panel: Panel, own: str, summary: Summary) -> Panel:
                 pair = points[label, point.setting], points[own, point.setting]
                 ends = None if label == own else change_interval(*pair, measure, percent)
                 changed.append(point._replace(value=change, interval=ends))
-        curves += [curve._replace(points=tuple(changed))] if changed else []
+        curves += [curve._replace(points=tuple(changed))] * bool(changed)
     unit = "%" if percent else "dB" if "dB" in measure.axis_label else ""
     label = f"Change ({unit})" if unit else "Change"
     return Panel(replace(measure, label=label, scale="linear", of_sets=False), tuple(curves))

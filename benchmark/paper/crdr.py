@@ -9,24 +9,14 @@ from dataclasses import replace
 import pyarrow.compute as pc
 
 from benchmark import registry
+from benchmark.analysis import systems
 from benchmark.analysis.builds import beta_of, realism_grid
 from benchmark.analysis.summarise import Summary, summarise
-from benchmark.analysis.systems import (
-    FIELD_SYSTEMS,
-    MATCHED,
-    OURS,
-    PAPER_SYSTEMS,
-    measured_names,
-    short_names,
-)
+from benchmark.analysis.systems import FIELD_SYSTEMS, MATCHED, OURS, PAPER_SYSTEMS
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName
-from benchmark.figures.complexity import (
-    ComplexityRow,
-    draw_complexity,
-    measured_block,
-    published_blocks,
-)
+from benchmark.figures import complexity as seconds
+from benchmark.figures.complexity import draw_complexity
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.realism import draw_surface, left_out
 from benchmark.figures.style import Style
@@ -88,8 +78,8 @@ def curves(
     panels = [panel for panel in panels if panel.curves]
     sentences = too_few(here, dataset)
     measured = {curve.system.label for panel in panels for curve in panel.measured}
-    systems = FIELD_SYSTEMS if field else PAPER_SYSTEMS
-    wanted = [system for system in systems if (system.budget if field else system.group == OURS)]
+    known = FIELD_SYSTEMS if field else PAPER_SYSTEMS
+    wanted = [system for system in known if (system.budget if field else system.group == OURS)]
     absent = [system for system in wanted if system.label not in measured]
     codecs = ",".join(dict.fromkeys(system.label.partition(":")[0] for system in absent))
     command = f"`bench run --codecs {codecs} --dataset {dataset}`"
@@ -98,15 +88,15 @@ def curves(
     if absent and not field:
         names = ", ".join(system.name for system in absent)
         sentences.append(f"{name} has only published points of {names}: {command} adds measured")
-    anchor = next((system.label for system in systems if system.name == facts.anchor), "")
+    anchor = next((system.label for system in known if system.name == facts.anchor), "")
     if field:
-        known = registry.FIELD_ANCHOR
-        anchor = known if known in measured else panels[0].curves[0].system.label
+        anchor = registry.FIELD_ANCHOR
+        anchor = anchor if anchor in measured else panels[0].curves[0].system.label
     drawing = draw_rate_curves(
         panels, _styles(results, field), facts.title, anchor=anchor, outlier=OUTLIER, groups=True
     )
     shown = {curve.system.name for panel in panels for curve in panel.curves}
-    lacking = [system.name for system in systems if system.published and system.name not in shown]
+    lacking = [system.name for system in known if system.published and system.name not in shown]
     if drawing and lacking:
         more = f"Without numbers here: {', '.join(lacking)}."
         drawing = drawing._replace(details=(*drawing.details, more))
@@ -155,15 +145,16 @@ def realism_surface(results: PaperResults) -> PaperFigure:
 
 def complexity(results: PaperResults) -> PaperFigure:
     """Draw seconds of encoding and decoding: timed rows, and published ones."""
-    blocks = published_blocks(read_published(results.folder, "complexity.csv", ComplexityRow))
+    rows = read_published(results.folder, "complexity.csv", seconds.ComplexityRow)
+    blocks = seconds.published_blocks(rows)
     for dataset in results.datasets():
         timed = results.contents(dataset).table
         timed = timed.filter(pc.fill_null(timed["timing"], False))
-        summary = summarise(timed) if timed.num_rows else None
-        names = {**short_names(summary.labels), **measured_names()} if summary else {}
-        block = measured_block(summary, dataset, names)
-        if block is not None:
-            return PaperFigure(draw_complexity([block, *blocks]))
+        if timed.num_rows:
+            summary = summarise(timed)
+            names = {**systems.short_names(summary.labels), **systems.measured_names()}
+            if block := seconds.measured_block(summary, dataset, names):
+                return PaperFigure(draw_complexity([block, *blocks]))
     lacking = (
         "complexity has only published seconds: no codec is timed on all images of a dataset "
         "(`bench run --timing`)"

@@ -114,22 +114,19 @@ def _no_crops(why: str, *more: str) -> PaperFigure:
 
 
 def _measure(asked: Sequence[str], rows: Sequence[StreamRow]) -> Measure:
-    for name in asked or USUAL_METRICS:
-        measure = Measure.named(name)
-        if asked or all(row.get(measure.column) is not None for row in rows):
-            return measure
-    return Measure.named("psnr")
+    every = map(Measure.named, asked or USUAL_METRICS)
+    known = (m for m in every if asked or all(row.get(m.column) is not None for row in rows))
+    return next(known, Measure.named("psnr"))
 
 
 def _image(asked: str, known: Mapping[str, object]) -> str:
     """Return the name of the photograph asked for; empty if none was."""
-    name = asked.rpartition("/")[2] if asked not in known else asked
-    result = [
-        image for image in known if fnmatch(image, name) or fnmatch(PurePath(image).stem, name)
-    ]
-    if asked and not result:
+    name = asked if asked in known else asked.rpartition("/")[2]
+    result = (n for n in known if fnmatch(n, name) or fnmatch(PurePath(n).stem, name))
+    image = next(result, "") if asked else ""
+    if asked and not image:
         raise UnknownName("photograph with kept streams", asked, known)
-    return result[0] if asked else ""
+    return image
 
 
 def _most_different(by_image: Mapping[str, ByCodec], measure: Measure) -> str:
@@ -261,9 +258,10 @@ def rows_with_streams(
     wanted = list(codecs)
     order = wanted or [*measured_names(), *CODECS]
     labelled = [(label_of(row["codec"], row["variant"]), row) for row in table.to_pylist()]
+    labels = {label for label, _ in labelled}
     for name in wanted:
-        if not any(name in (label, row["codec"]) for label, row in labelled):
-            raise UnknownName("codec with results", name, {label for label, _ in labelled})
+        if name not in labels | {row["codec"] for _, row in labelled}:
+            raise UnknownName("codec with results", name, labels)
 
     def place(label: str, row: StreamRow) -> int:
         return next((order.index(key) for key in (label, row["codec"]) if key in order), len(order))

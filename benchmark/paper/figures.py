@@ -85,10 +85,9 @@ def evidence(request: FigureRequest, verb: str) -> Evidence:
         panel = measured_panel(stored.summary, measure)
         panels.append(panel._replace(curves=(*panel.curves, *over[measure.column].compatible)))
     labels = {curve.system.label for panel in panels for curve in panel.curves}
+    anchor = default_anchor([stored.summary], measures)
     if request.anchor:
         anchor = find_label(request.anchor, stored.summary.labels)
-    else:
-        anchor = default_anchor([stored.summary], measures)
     look().check(labels)
     known = styles([*stored.summary.labels, *labels])
     return Evidence(stored, points, panels, anchor, profile(dataset).title, known)
@@ -243,10 +242,8 @@ def realism_plots(
 
     def called(sweep: RealismSweep) -> RealismSweep:
         system = sweep.curve.system
-        system = system._replace(
-            name=by_label(look().label, [system.label]).get(system.label, system.name)
-        )
-        return sweep._replace(curve=sweep.curve._replace(system=system))
+        name = by_label(look().label, [system.label]).get(system.label, system.name)
+        return sweep._replace(curve=sweep.curve._replace(system=system._replace(name=name)))
 
     plots = []
     for bpp in rates:

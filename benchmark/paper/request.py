@@ -3,28 +3,15 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from benchmark.codec_spec import split_unescaped
+from benchmark import option as choices
 from benchmark.errors import UsageError
 from benchmark.figures.style import Look
-from benchmark.option import (
-    ALL_ROWS,
-    ALLOW_FEW,
-    ANCHOR,
-    COMPARED,
-    DRAWING,
-    MANNER,
-    ORIGIN,
-    TARGET,
-    VERIFIED_ONLY,
-    declared,
-    option,
-)
+from benchmark.option import COMPARED, DRAWING, MANNER, ORIGIN, TARGET, declared, option
 
 FILE = Path("figures.toml")
 VERBS = ("rd", "bd", "crops", "complexity", "realism", "generations")
@@ -65,7 +52,7 @@ class FigureRequest(Look):
         completes="metrics",
         many="listed",
     )
-    anchor: str = option("", COMPARED, ANCHOR, completes="codecs")
+    anchor: str = option("", COMPARED, choices.ANCHOR, completes="codecs")
     cost: tuple[str, ...] = option(
         (), COMPARED, "Costs to draw: seconds, kmac; default: both.", many="listed"
     )
@@ -75,26 +62,14 @@ class FigureRequest(Look):
     mix_protocols: bool = option(
         False, DRAWING, "Also draw published points of other protocols; the details name them."
     )
-    allow_few: bool = option(False, MANNER, ALLOW_FEW)
-    verified_only: bool = option(False, COMPARED, VERIFIED_ONLY)
-    all_rows: bool = option(False, COMPARED, ALL_ROWS)
+    allow_few: bool = option(False, MANNER, choices.ALLOW_FEW)
+    verified_only: bool = option(False, COMPARED, choices.VERIFIED_ONLY)
+    all_rows: bool = option(False, COMPARED, choices.ALL_ROWS)
     data_dir: Path | None = option(None, ORIGIN, "Folder that datasets are in.", refuses="folder")
     out: Path | None = option(
         None, TARGET, "Folder to write to; default: RESULTS/figures.", refuses="folder"
     )
     crops: tuple[Crop, ...] = ()
-
-    @classmethod
-    def of(cls, **given: Any) -> "FigureRequest":
-        """Return the request of options as a command line has them."""
-        for name, (field_of, declaration) in declared(cls).items():
-            if declaration.many == "listed" and isinstance(given.get(name), str):
-                given[name] = tuple(split_unescaped(given[name], ",")) if given[name] else ()
-            elif declaration.many == "repeated":
-                given[name] = tuple(given.get(name) or ())
-            elif name in given and given[name] is None:
-                given[name] = field_of.default
-        return cls(**given)
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -155,7 +130,7 @@ def read_file(path: Path | None, verb: str) -> dict[str, Any]:
         whole = tomllib.loads(place.read_text(encoding="utf-8"))
         msgspec.convert(whole, _file_type())
     except (OSError, ValueError) as error:  # of TOML and of msgspec, too
-        raise UsageError(f"{place} cannot be read: {_why(error)}") from error
+        raise UsageError(f"{place} cannot be read: {error}") from error
     result = {
         key: value for key, value in whole.items() if key not in VERBS or isinstance(value, list)
     }
@@ -184,19 +159,6 @@ def _file_type() -> Any:
     of_verb: Any = msgspec.defstruct("Figure", named, forbid_unknown_fields=True)
     verbs = [(verb, of_verb | None, None) for verb in VERBS if verb not in kinds]
     return msgspec.defstruct("Figures", [*named, *verbs], forbid_unknown_fields=True)
-
-
-def _why(error: Exception) -> str:
-    """Return what is wrong, with its key first."""
-    text, _, place = str(error).partition(" - at `$")
-    if "unknown field" in text:
-        name = text.split("`")[1]
-        known = [*declared(FigureRequest), *TABLES, "crops", *VERBS]
-        near = get_close_matches(name, known, n=1)
-        text = "there is no such key" + f", did you mean {near[0]}?" * bool(near)
-        place = f"{place.rstrip('`')}.{name}"
-    key = place.rstrip("`").lstrip(".")
-    return f"{key}: {text}" if key else getattr(error, "strerror", None) or text
 
 
 def example(codecs: Mapping[str, str], dataset: str) -> str:

@@ -1,8 +1,7 @@
 """Results that figures are made from, read when first asked for; figures written as files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,15 +41,15 @@ def every_measure() -> tuple[Measure, ...]:
     return tuple(Measure.named(name) for name in every_metric())
 
 
-@dataclass
 class PaperResults:
     """A results folder with the published numbers and packs beside it, or those of the project."""
 
-    folder: Path
-    data_dir: Path | None = None
-    verified_only: bool = False
-    _contents: dict[str, DatasetContents] = field(default_factory=dict)
-    _summaries: dict[str, Summary | None] = field(default_factory=dict)
+    def __init__(
+        self, folder: Path, data_dir: Path | None = None, verified_only: bool = False
+    ) -> None:
+        self.folder, self.data_dir, self.verified_only = folder, data_dir, verified_only
+        self.contents = cache(self._contents)  # of a dataset: rows and streams
+        self.summary = cache(self._summary)  # of a dataset: means; None where it has no rows
 
     @cached_property
     def points(self) -> tuple[PublishedPoint, ...]:
@@ -62,22 +61,16 @@ class PaperResults:
         """Bitstream archives."""
         return packs_beside(self.folder)
 
-    def contents(self, dataset: str) -> DatasetContents:
-        """Return rows and streams of a dataset."""
-        if dataset not in self._contents:
-            result = dataset_contents(self.folder, dataset, self.packs)
-            table = verified_rows(result.table) if self.verified_only else result.table
-            self._contents[dataset] = result._replace(table=table)
-        return self._contents[dataset]
+    def _contents(self, dataset: str) -> DatasetContents:
+        result = dataset_contents(self.folder, dataset, self.packs)
+        table = verified_rows(result.table) if self.verified_only else result.table
+        return result._replace(table=table)
 
-    def summary(self, dataset: str) -> Summary | None:
-        """Return means of a dataset's rows; None where it has none."""
-        if dataset not in self._summaries:
-            table, names = self.contents(dataset).table, every_metric()
-            folder, rows = self.folder / dataset, table.num_rows
-            summary = summarise_with_distributions(table, folder, names) if rows else None
-            self._summaries[dataset] = summary
-        return self._summaries[dataset]
+    def _summary(self, dataset: str) -> Summary | None:
+        table = self.contents(dataset).table
+        if not table.num_rows:
+            return None
+        return summarise_with_distributions(table, self.folder / dataset, every_metric())
 
     def datasets(self) -> list[str]:
         """Return names of all datasets that have rows: those of the registry, largest first."""

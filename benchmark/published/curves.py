@@ -172,6 +172,11 @@ def published_curves(
     return result
 
 
+def dataset_title(dataset: str) -> str:
+    """Return what figures call a dataset."""
+    return profile(dataset).title
+
+
 def published_curve(system: System, points: Sequence[PublishedPoint], dataset: str) -> SystemCurve:
     """Return the curve of a system through published points."""
     images = profile(dataset).published_images

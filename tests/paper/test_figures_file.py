@@ -69,25 +69,22 @@ def test_an_option_comes_before_the_file_and_a_figures_table_before_other_keys(f
 
 
 @pytest.mark.parametrize(
-    ("text", "key", "why"),
+    ("text", "named"),
     [
-        ("codcs = ['vtm']", "codcs", "did you mean codecs"),
-        ("codecs = 'vtm'", "codecs", "array"),
-        ("[rd]\nwidth = 3", "rd.width", "str"),
-        ("[rd]\ncolumns = 3", "rd.columns", "no such key"),
-        ("[labels]\nvtm = 1", "labels", "str"),
-        ("crops = [{ image = 'a', box = [1, 2, 3] }]", "crops[0].box", "4"),
-        ("codecs = [", "", "end of document"),
+        ("codcs = ['vtm']", "codcs"),
+        ("codecs = 'vtm'", "array.*codecs"),
+        ("[rd]\nwidth = 3", r"str.*rd\.width"),
+        ("[rd]\ncolumns = 3", "columns.*rd"),
+        ("[labels]\nvtm = 1", "str.*labels"),
+        ("crops = [{ image = 'a', box = [1, 2, 3] }]", r"4.*crops\[0\]\.box"),
+        ("codecs = [", "end of document"),
     ],
 )
-def test_a_wrong_file_is_one_sentence_with_its_key(tmp_path, text, key, why):
+def test_a_wrong_file_is_one_sentence_with_its_key(tmp_path, text, named):
     path = tmp_path / "figures.toml"
     path.write_text(text)
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError, match=f"^{path} cannot be read: .*{named}"):
         read_file(path, "rd")
-    assert str(told.value).startswith(f"{path} cannot be read: {key}")
-    assert why in str(told.value)
-    assert "\n" not in str(told.value)
     with pytest.raises(UsageError, match="No such file"):
         read_file(tmp_path / "none.toml", "rd")
 
