@@ -24,8 +24,8 @@ from benchmark.errors import (
     UsageError,
 )
 from benchmark.facts import Facts, Memory, Typical, Work
+from benchmark.system.atomic import lock
 from benchmark.system.conversation import Conversation
-from benchmark.system.locks import lock
 from benchmark.system.settings import chosen_device
 
 PROTOCOL = 1  # of rdrbench_worker.py

@@ -85,9 +85,7 @@ def name_of_folder(path: Path, stores: Mapping[str, Path]) -> str:
     """
     folder = open_folder(path)
     images = pixels_of(folder.images)
-    return folder_store_name(
-        folder.folder_title, folder.name, images, stores, folder.sizes_of_files()
-    )
+    return folder_store_name(folder.folder_title, images, stores, folder.sizes_of_files())
 
 
 def read_one(

@@ -19,9 +19,8 @@ from urllib.request import Request, urlopen
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from benchmark.errors import Unavailable
-from benchmark.system.atomic import write_file
+from benchmark.system.atomic import lock, write_file
 from benchmark.system.digest import file_sha256
-from benchmark.system.locks import lock
 
 TIMEOUT_SECONDS = 60.0  # without a byte
 CHUNK_BYTES = 1 << 18

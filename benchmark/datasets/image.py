@@ -161,10 +161,6 @@ def _read_ppm(data: bytes, flatten: bool) -> _Raster:
     return _from_pillow(PpmImageFile(BytesIO(data)), flatten, len(data))
 
 
-def _read_bmp(data: bytes, flatten: bool) -> _Raster:
-    return _from_pillow(BmpImageFile(BytesIO(data)), flatten, len(data))
-
-
 def _from_pillow(
     image: ImageFile.ImageFile, flatten: bool, num_bytes: int, lossy: bool = False
 ) -> _Raster:
@@ -330,5 +326,9 @@ _READERS: tuple[tuple[bytes, Callable[[bytes, bool], _Raster]], ...] = (
     (rb"RIFF.{4}WEBP", _read_webp),
     (rb"II[*+]\x00|MM\x00[*+]", _read_tiff),
     (rb"P[1-6][\s#]", _read_ppm),
-    (rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", _read_bmp),  # 2 letters may begin a text
+    # Two letters may begin a text
+    (
+        rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
+        lambda data, flatten: _from_pillow(BmpImageFile(BytesIO(data)), flatten, len(data)),
+    ),
 )

@@ -19,7 +19,7 @@ from benchmark.errors import UsageError
 from benchmark.measure.outcome import Failure, Outcome, Reached, ShowsProgress
 from benchmark.measure.run import Announces, run, silent
 from benchmark.metrics.measure import Measure
-from benchmark.plan.cells import Contender, plan
+from benchmark.plan.cells import Cell, Contender, plan
 from benchmark.plan.matrix import Matrix, matrix_of, open_matrix
 from benchmark.plan.request import Request
 from benchmark.registry import DISTRIBUTION_METRICS
@@ -112,11 +112,21 @@ class Search:
             return ""
         failed = [value for value, mean in self.known.items() if math.isnan(mean)]
         if failed:
-            setting = Setting(self.contender.sweep[0].name, failed[0])
-            return f"at {setting}, a cell failed or has no value"
+            return f"at {self.setting(failed[0])}, a cell failed or has no value"
         if self._bracket() is None:
             return "its settings do not reach further"
         return "its settings are too coarse"
+
+    def setting(self, value: float) -> Setting:
+        """Return the setting of a value."""
+        return Setting(self.contender.sweep[0].name, value)
+
+    def reached(self) -> Reached:
+        """Return the setting whose mean is nearest, with what keeps it from the target."""
+        value = self.nearest()
+        setting = None if value is None else self.setting(value)
+        mean = None if value is None else self.known[value]
+        return Reached(self.contender.spec.label, setting, mean, self.why())
 
     def _bracket(self) -> tuple[float, float] | None:
         """Return neighbouring values, the target being between their means."""
@@ -197,8 +207,8 @@ def run_to_target(
     first = open_matrix(request)
     searches = [Search(contender, target) for contender in first.selection.contenders]
     for search in searches:
-        values = _stored_values(first, search.contender)
-        means = _means(_at(first, request, [(search, values)]), search, values)
+        values = _stored_values(first.table, search.contender)
+        means = _means(first, first.table, search, values)
         search.known = {value: mean for value, mean in means.items() if not math.isnan(mean)}
     trying, failures, measured = replace(request, verify=False), list[Failure](), 0
     for _ in range(MOST_ROUNDS):
@@ -209,26 +219,17 @@ def run_to_target(
         outcome = run(trying, matrix=matrix, progress=progress, announce=announce)
         measured += outcome.measured
         failures += outcome.failures
-        again = _at(first, request, tried)
         for search, values in tried:
-            search.known |= _means(again, search, values)
+            search.known |= _means(first, outcome.rows, search, values)
     every = _at(first, request, [(search, sorted(search.known)) for search in searches])
     done = run(request, matrix=every._replace(to_do=()), progress=progress)
     nearest = [(search, [value]) for search in searches if (value := search.nearest()) is not None]
-    kept = {cell.key for cell in _at(first, request, nearest).cells}
-    rows = done.rows.filter(pc.is_in(done.rows["cell"], value_set=pa.array([*kept], pa.string())))
-    reached = tuple(_reached(search) for search in searches)
+    kept = _keys(_at(first, request, nearest).cells)
+    rows = done.rows.filter(pc.is_in(done.rows["cell"], value_set=kept))
+    reached = tuple(search.reached() for search in searches)
     return replace(
         done, rows=rows, measured=measured, failures=(*failures, *done.failures), reached=reached
     )
-
-
-def _reached(search: Search) -> Reached:
-    label, value = search.contender.spec.label, search.nearest()
-    if value is None:
-        return Reached(label, None, None, search.why())
-    setting = Setting(search.contender.sweep[0].name, value)
-    return Reached(label, setting, search.known[value], search.why())
 
 
 def _at(
@@ -236,9 +237,7 @@ def _at(
 ) -> Matrix:
     """Return a matrix of the searched codecs at these values, with the store as it is now."""
     contenders = tuple(
-        search.contender._replace(
-            sweep=tuple(Setting(search.contender.sweep[0].name, value) for value in values)
-        )
+        search.contender._replace(sweep=tuple(map(search.setting, values)))
         for search, values in wanted
         if values
     )
@@ -246,25 +245,29 @@ def _at(
     return matrix_of(request, matrix.sources, selection, matrix.store)
 
 
-def _stored_values(matrix: Matrix, contender: Contender) -> list[float]:
+def _stored_values(rows: pa.Table, contender: Contender) -> list[float]:
     """Return the values of the codec's setting that rows have."""
-    rows, name = matrix.table, contender.sweep[0].name
-    parts = {"codec": contender.spec.name, "variant": contender.spec.variant, "setting_name": name}
+    name, spec = contender.sweep[0].name, contender.spec
+    parts = {"codec": spec.name, "variant": spec.variant, "setting_name": name}
     for column, text in parts.items():
         rows = rows.filter(pc.equal(rows[column], text))
     return sorted(pc.unique(rows["setting_value"]).to_pylist())
 
 
-def _means(matrix: Matrix, search: Search, values: Iterable[float]) -> dict[float, float]:
+def _means(
+    matrix: Matrix, table: pa.Table, search: Search, values: Iterable[float]
+) -> dict[float, float]:
     """Return the mean of each value; NaN where an image has no row without failure."""
-    result = {}
+    valid, result = one_per_cell(table), {}
+    valid = valid.filter(pc.equal(valid["status"], "ok"))
     for value in values:
-        setting = Setting(search.contender.sweep[0].name, value)
-        at = search.contender._replace(sweep=(setting,))
+        at = search.contender._replace(sweep=(search.setting(value),))
         cells = plan([at], matrix.sources.dataset.name, matrix.sources.images)
-        keys = pa.array([cell.key for cell in cells], pa.string())
-        rows = one_per_cell(matrix.table.filter(pc.is_in(matrix.table["cell"], value_set=keys)))
-        rows = rows.filter(pc.equal(rows["status"], "ok"))
+        rows = valid.filter(pc.is_in(valid["cell"], value_set=_keys(cells)))
         whole = rows.num_rows == len(cells) > 0
         result[float(value)] = search.target.mean(rows) if whole else math.nan
     return result
+
+
+def _keys(cells: Iterable[Cell]) -> pa.Array:
+    return pa.array([cell.key for cell in cells], pa.string())

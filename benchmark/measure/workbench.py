@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from benchmark.codec import Codec, DeclaresSizes, Pixels, Setting
 from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError, memory_exhausted
-from benchmark.measure.cell_columns import Row, coded_columns, work_of
 from benchmark.measure.execute import (
     Enter,
     Failed,
@@ -22,6 +21,7 @@ from benchmark.measure.execute import (
     failed_by,
     give_memory_back,
     ignore_stages,
+    work_of,
 )
 from benchmark.measure.reconstruct import reconstruct
 from benchmark.measure.score import HashedImage, Scorer, Scores
@@ -35,6 +35,8 @@ from benchmark.rows.runs import new_run_id
 from benchmark.rows.schema import info_columns, metric_names
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.machine import cores, machine
+
+Row = dict[str, Any]
 
 IN_TILES = "in tiles where the GPU's memory did not hold an image"
 
@@ -195,7 +197,7 @@ class Workbench:
             if failed is not None:
                 return failed
         enter("score")
-        row = _origin(cell, conditions, number) | coded_columns(outcome, cell.source)
+        row = _origin(cell, conditions, number) | outcome.columns(cell.source)
         row |= work_of(cell.codec, decoder)._asdict()
         if tiled:
             row["caveat"] = "; ".join(filter(None, (row["caveat"], IN_TILES)))
@@ -254,11 +256,8 @@ class Workbench:
         from benchmark.datasets.image import decode_image, read_image
 
         if self._source[0] != source.sha256:
-            data, (name, path), flatten = (
-                self._delivered.image,
-                source.file,
-                self._conditions.flatten,
-            )
+            (name, path), flatten = source.file, self._conditions.flatten
+            data = self._delivered.image
             image = read_image(path, flatten) if data is None else decode_image(name, data, flatten)
             if pixels_sha256(image.pixels) != source.sha256:
                 raise BenchError(f"{name} has changed since the run began: run again")

@@ -16,7 +16,7 @@ from benchmark.codec import CodecInfo
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import StoreError, UsageError
 from benchmark.packs.pack import FORMAT, INDEX, ROWS, STREAMS
-from benchmark.rows.schema import CELL_COLUMNS, INFO_COLUMNS, WHERE_READ, info_of, table_schema
+from benchmark.rows.schema import INFO_COLUMNS, WHERE_READ, info_of, table_schema
 from benchmark.rows.store import Store
 from benchmark.rows.versions import edition_rows
 from benchmark.system.atomic import replacing
@@ -38,12 +38,6 @@ class Exported(NamedTuple):
 
     num_streams: int
     left_out: tuple[str, ...]  # a sentence per dataset on bundled rows without a stream
-
-
-def pack_columns() -> list[str]:
-    """Return the names of the columns of rows.csv."""
-    metrics: list[str] = table_schema().names[len(CELL_COLUMNS) :]
-    return [name for name, *_ in CELL_COLUMNS if name not in LEFT_OUT] + metrics
 
 
 def export_pack(
@@ -167,7 +161,8 @@ def _spec(row: Row) -> CodecSpec:
 
 def _csv(rows: Sequence[Row]) -> bytes:
     text = io.StringIO()
-    writer = csv.DictWriter(text, pack_columns(), extrasaction="ignore", lineterminator="\n")
+    names = [name for name in table_schema().names if name not in LEFT_OUT]
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(sorted(rows, key=lambda row: [row[name] for name in ORDER]))
     return text.getvalue().encode()

@@ -84,8 +84,7 @@ def with_stored_name(sources: Sources, stores: Mapping[str, Path]) -> Sources:
     if not dataset.folder_title:
         return sources
     images = [image.sha256 for image in sources.images]
-    files = dataset.sizes_of_files()
-    name = folder_store_name(dataset.folder_title, dataset.name, images, stores, files)
+    name = folder_store_name(dataset.folder_title, images, stores, dataset.sizes_of_files())
     return sources._replace(dataset=replace(dataset, name=name))
 
 

@@ -21,8 +21,6 @@ PACKAGES = (
 )  # fmt: skip
 RUN_TIME = "%Y%m%dT%H%M%S"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # of a run or dataset: no path to elsewhere
-
-
 DIGITS = 6  # hexadecimal, that complete the name of a folder of images
 
 
@@ -63,27 +61,25 @@ def _version(package: str) -> str | None:
 
 def folder_store_name(
     title: str,
-    by_path: str,
     images: Collection[str],
     stores: Mapping[str, Path],
     files: Iterable[tuple[str, int]],
 ) -> str:
     """Return the name of the results of a folder of images: "holiday-1a2b3c".
 
-    title: the folder's own name. by_path: the name that earlier versions made from its path.
-    images: sha256 of the pixels of each image, or of some of them. stores: folders of results by
-    name. files: name and size in bytes of every image.
+    title: the folder's own name. images: sha256 of the pixels of each image, or of some of them.
+    stores: folders of results by name. files: name and size in bytes of every image.
 
     Results belong to the folder if their name begins with its title, and at least half of the
-    images of the folder, or of the results if these have fewer, are in both. Of several, `by_path`
-    or that with the largest share of common images is taken; of none, digits of a sha256 of `files`
-    complete the title.
+    images of the folder, or of the results if these have fewer, are in both. Of several, that with
+    the largest share of common images is taken; of none, digits of a sha256 of `files` complete the
+    title.
     """
     here = set(images)
     own = re.compile(rf"{re.escape(title)}-[0-9a-f]{{{DIGITS}}}")
     known = {name: Store(stores[name]).images() for name in sorted(stores) if own.fullmatch(name)}
     shares = {
-        name: (name == by_path, len(here & there) / len(here | there))
+        name: len(here & there) / len(here | there)
         for name, there in known.items()
         if here & there and 2 * len(here & there) >= min(len(here), len(there))
     }

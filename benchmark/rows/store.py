@@ -37,10 +37,9 @@ from benchmark.rows.versions import (
     share_values,
     with_equal_builds,
 )
-from benchmark.system.atomic import require_inside, write_results
+from benchmark.system.atomic import lock, require_inside, write_results
 from benchmark.system.bundled import begin_with_bundled
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, is_regular, read_regular
-from benchmark.system.locks import lock
 
 Row = dict[str, Any]
 

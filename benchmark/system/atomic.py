@@ -1,8 +1,9 @@
-"""Atomic writes of files: a draft beside the target, then a rename; on request power-safe."""
+"""Atomic writes of files: a draft beside the target, then a rename; locks among processes."""
 
 import errno
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -161,3 +162,22 @@ class WaitingFiles:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.write()
+
+
+def lock(descriptor: int, *, shared: bool = False) -> bool:
+    """Lock an open file or folder for this process alone, or together with others (`shared`).
+
+    The lock ends with the process. Returns False where there are none: on Windows, on some network
+    file systems. Raises `BlockingIOError` where another has it; a shared lock is waited for.
+    """
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True

@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmark.system.atomic import lock
 from benchmark.system.foreign_files import open_regular
-from benchmark.system.locks import lock
 
 PREFIX = "rdrbench-"
 LOCK = ".rdrbench.lock"

@@ -19,9 +19,7 @@ from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec, facts_of, parse_codec, resolve
 from benchmark.facts import Facts, Work
 from benchmark.figures.table import means_table
-from benchmark.measure.cell_columns import work_of
-from benchmark.measure.execute import execute
-from benchmark.measure.peak_memory import CLEAR
+from benchmark.measure.execute import CLEAR, execute, work_of
 from benchmark.metrics.measure import Measure
 from benchmark.report.details import estimate_sentences
 from benchmark.rows.schema import table_schema
@@ -78,7 +76,7 @@ def test_the_peak_of_a_stage_is_that_of_the_stage_alone():
 def test_of_programs_the_largest_counts_and_those_before_do_not():
     before, during, after = printed_alone(
         f"""
-        from benchmark.measure.peak_memory import PeakMemory
+        from benchmark.measure.execute import PeakMemory
         from benchmark.system.programs import run_program
         hungry = [sys.executable, "-c", "bytes(bytearray({400 * MEGABYTE}))"]
         print(PeakMemory().read_bytes())

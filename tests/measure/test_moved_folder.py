@@ -6,7 +6,6 @@ from itertools import cycle
 import pytest
 from PIL import Image
 
-from benchmark.datasets.dataset import open_folder
 from benchmark.rows.store import Store
 from support.bench.command import bench
 
@@ -76,20 +75,6 @@ def test_a_copy_with_a_part_of_the_images_goes_to_the_results_most_like_it(photo
     Store(results / "photos-ffffff").append([row for row in rows if row["image"] > "4"])
     assert measured(part, results) == ("photos-ffffff", 0)
     assert measured(photos, results) == ("photos-000000", 0)
-
-
-def test_results_that_are_named_by_the_path_of_the_folder_are_found(photos, tmp_path):
-    results = tmp_path / "results"
-    name, _ = measured(photos, results)
-    earlier = open_folder(photos).name
-    (results / name).rename(results / earlier)
-    shutil.copytree(results / earlier, results / "photos-000000")
-    assert measured(photos, results) == (earlier, 0)
-    shutil.rmtree(results / "photos-000000")
-    moved = photos.rename(tmp_path / "photos")
-    assert measured(moved, results) == (earlier, 0)
-    shutil.rmtree(moved)
-    assert measured(filled(photos, range(10, 15)), results)[0] != earlier, "other images"
 
 
 def test_the_other_commands_find_the_results_of_a_moved_folder(photos, tmp_path):

@@ -24,7 +24,7 @@ from baselines.neural.training.run_folder import JOURNAL, Journal, load_state, r
 from baselines.neural.training.workers import Launch
 from benchmark.codec import Pixels
 from benchmark.errors import BenchError, UsageError
-from benchmark.system.locks import lock
+from benchmark.system.atomic import lock
 from benchmark.system.machine import commit
 from benchmark.system.processes import passed_on
 
