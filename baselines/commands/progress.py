@@ -2,12 +2,13 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+from baselines.neural.training.recipe import Recipe
 from benchmark.commands import output
 
 POLL_SECONDS = 0.5
@@ -15,13 +16,12 @@ TAIL_BYTES = 1 << 16  # several reports, each with a validation
 
 Report = Mapping[str, Any]  # a line of the journal
 Show = Callable[[Report, bool], None]  # shows a report, which may be the last
-Stages = Sequence[tuple[int, int]]  # steps and batch of each
 Seconds = Callable[[], float | None]  # that runs behind this one take; None where unknown
 
 
 @contextmanager
 def show_training(
-    journal: Path, name: str, stages: Stages, quiet: bool, behind: Seconds | None = None
+    journal: Path, name: str, recipe: Recipe, quiet: bool, behind: Seconds | None = None
 ) -> Iterator[None]:
     """Show what comes into the journal while the block runs, the last report in any case.
 
@@ -35,7 +35,7 @@ def show_training(
     lines, ended = output.Lines(at_once=True), Event()
 
     def print_line(report: Report, last: bool) -> None:
-        lines.say(lambda: f"{name}: {sentence(report, stages, behind)}", last)
+        lines.say(lambda: f"{name}: {sentence(report, recipe, behind)}", last)
 
     def follow(show: Show) -> None:
         shown, over = last_report(journal), False  # of an earlier call
@@ -48,7 +48,7 @@ def show_training(
 
     shows: AbstractContextManager[Show] = nullcontext(print_line)
     if sys.stderr.isatty():
-        shows = _bar(name, stages, behind)
+        shows = _bar(name, recipe, behind)
     with shows as show:
         thread = Thread(target=follow, args=(show,), daemon=True)
         thread.start()
@@ -59,17 +59,11 @@ def show_training(
             thread.join()
 
 
-def sentence(report: Report, stages: Stages, behind: Seconds | None = None) -> str:
-    """Return how far a run is, its last numbers and the time that is left, of its suite too.
-
-    >>> sentence({"stage": 0, "step": 50, "skipped": 1, "steps_per_second": 0.5, "loss": 2,
-    ...     "crops_per_second": 4, "bpp": 0.25}, [(100, 8)])
-    'stage 1 of 1, step 50 of 100, loss 2, 0.250 bpp, 0.5 steps/s, 4.0 crops/s, 2 min left,
-     1 skipped'
-    """
-    stage = report["stage"]
-    place = f"stage {stage + 1} of {len(stages)}, step {report['step']} of {stages[stage][0]}"
-    return f"{place}, {_figures(report, stages, behind)}"
+def sentence(report: Report, recipe: Recipe, behind: Seconds | None = None) -> str:
+    """Return how far a run is, its last numbers and the time that is left, of its suite too."""
+    at, stages = report["stage"], recipe.stages
+    place = f"stage {at + 1} of {len(stages)}, step {report['step']} of {stages[at].steps}"
+    return f"{place}, {_figures(report, recipe, behind)}"
 
 
 def last_report(journal: Path) -> Report | None:
@@ -91,7 +85,7 @@ def last_report(journal: Path) -> Report | None:
 
 
 @contextmanager
-def _bar(name: str, stages: Stages, behind: Seconds | None) -> Iterator[Show]:
+def _bar(name: str, recipe: Recipe, behind: Seconds | None) -> Iterator[Show]:
     from rich.console import Console, Group
     from rich.live import Live
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -100,28 +94,28 @@ def _bar(name: str, stages: Stages, behind: Seconds | None) -> Iterator[Show]:
     console = Console(file=output.unfiltered(sys.stderr))
     columns = TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn()
     bar = Progress(*columns, console=console)
-    task = bar.add_task(name, total=sum(steps for steps, _ in stages))
+    task = bar.add_task(name, total=recipe.steps)
     figures = Text()  # in a line of their own: beside the bar, 80 columns would cut them
 
     def show(report: Report, _last: bool) -> None:
         stage = report["stage"]
-        done = sum(steps for steps, _ in stages[:stage]) + report["step"]
-        bar.update(task, completed=done, description=f"{name} {stage + 1}/{len(stages)}")
-        figures.plain = _figures(report, stages, behind)
+        done = recipe.steps_before(stage) + report["step"]
+        bar.update(task, completed=done, description=f"{name} {stage + 1}/{len(recipe.stages)}")
+        figures.plain = _figures(report, recipe, behind)
 
     with Live(Group(bar, figures), console=console):
         yield show
 
 
-def _figures(report: Report, stages: Stages, behind: Seconds | None) -> str:
+def _figures(report: Report, recipe: Recipe, behind: Seconds | None) -> str:
     """Return the last numbers, and the time left as if all stages saw as many crops per second."""
     known = {"loss": "loss {:.4g}", "bpp": "{:.3f} bpp", "validation_loss": "validation {:.4f}"}
     parts = [text.format(report[name]) for name, text in known.items() if name in report]
     for unit in ("steps", "crops"):
         rate = report[f"{unit}_per_second"]
         parts.append(f"{rate:.{1 if rate < 10 else 0}f} {unit}/s")
-    (steps, batch), *later = stages[report["stage"] :]
-    crops = (steps - report["step"]) * batch + sum(steps * batch for steps, batch in later)
+    stage, *later = recipe.stages[report["stage"] :]
+    crops = (stage.steps - report["step"]) * stage.batch + sum(stage.crops for stage in later)
     seconds = crops / report["crops_per_second"]
     parts.append(f"{output.duration(seconds)} left")
     if behind is not None and (of_others := behind()) is not None:

@@ -20,7 +20,6 @@ from baselines.commands.training_logs import log_of, require_logs
 from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.training import photograph_files, photographs
 from baselines.neural.training import session as sessions
-from baselines.neural.training.loop import Saving
 from baselines.neural.training.objective import Precision, precision_of
 from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe
 from baselines.neural.training.run import Subject, device_of, shared
@@ -188,8 +187,8 @@ def logged(
 ) -> TrainingSession:
     """Return the session with logs and the times of saves; raises `UsageError` for unknown logs."""
     require_logs(logs)
-    saving = Saving(save_minutes, milestone_steps)
-    return replace(session, saving=saving, log=partial(log_of, logs) if logs else None)
+    log = partial(log_of, logs) if logs else None
+    return replace(session, save_minutes=save_minutes, milestone_steps=milestone_steps, log=log)
 
 
 def check_runs(runs: Sequence[TrainingRun], device: str) -> None:
@@ -238,7 +237,7 @@ def train_all(runs: Sequence[TrainingRun], session: TrainingSession, quiet: bool
         print(outlook(runs), file=sys.stderr, flush=True)
     for number, run in enumerate(runs):
         if decided(sessions.is_complete(run)):
-            _say(f"{run.target}: finished before, {run.steps} steps")
+            _say(f"{run.target}: finished before, {run.recipe.steps} steps")
             continue
         _train(runs, number, session, quiet)
         if run is not runs[-1]:
@@ -262,11 +261,11 @@ def stop_if_over(run: TrainingRun, session: TrainingSession) -> None:
 
 def how_far(run: TrainingRun) -> str:
     """Return the progress of a run in words."""
-    stage, step, done = sessions.position_of(run)
-    if done == run.steps:
+    (stage, step, done), steps = sessions.position_of(run), run.recipe.steps
+    if done == steps:
         return f"finished, {done} steps"
-    where = f", in stage {stage} of {len(run.stages)} at step {step}" if stage else ""
-    return f"{done} of {run.steps} steps ({100 * done / run.steps:.0f} %){where}"
+    where = f", in stage {stage} of {len(run.recipe.stages)} at step {step}" if stage else ""
+    return f"{done} of {steps} steps ({100 * done / steps:.0f} %){where}"
 
 
 def export_runs(runs: Sequence[TrainingRun], session: TrainingSession) -> None:
@@ -286,7 +285,7 @@ def _train(runs: Sequence[TrainingRun], number: int, session: TrainingSession, q
         where = f"on {session.device} in {precision}"
         print(f"{run.name}: {how_far(run)}, {where}", file=sys.stderr, flush=True)
     behind = partial(sessions.seconds_left, later, runs) if len(runs) > 1 else None
-    shown = show_training(run.folder / JOURNAL, run.name, run.stages, quiet, behind)
+    shown = show_training(run.folder / JOURNAL, run.name, run.recipe, quiet, behind)
     ended = sessions.resume(run, session, shown)
     if ended is not sessions.Ended.FINISHED:
         why = "interrupted" if ended is sessions.Ended.INTERRUPTED else "the time is over"

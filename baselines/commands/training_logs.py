@@ -5,30 +5,30 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from baselines.neural.training.curves import write_csv
+from baselines.neural.training.curves import CSV, write_curves
 from baselines.neural.training.loop import Log
+from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.run_folder import step_of
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import names_file
 from benchmark.user_file import failed_in, load
 
 FOLDER = "tensorboard"  # in that of a run
-Stages = Sequence[tuple[int, int]]  # steps and batch of each
 
 
-def csv_log(run: Path, stages: Stages) -> Log:
+def csv_log(run: Path, recipe: Recipe) -> Log:
     """Return a log that writes a run's journal as a csv file, anew with each report."""
-    return lambda _report: write_csv(run, stages)
+    return lambda _report: write_curves(run, recipe, [CSV])
 
 
-def tensorboard_log(run: Path, stages: Stages) -> Log:
+def tensorboard_log(run: Path, recipe: Recipe) -> Log:
     """Return a log of TensorBoard events; what a resumed run repeats is replaced there."""
     from torch.utils.tensorboard import SummaryWriter
 
     writers: list[Any] = []
 
     def log(report: Mapping[str, Any]) -> None:
-        step = run_step(report, stages)
+        step = run_step(report, recipe)
         if not writers:
             writers.append(SummaryWriter(str(run / FOLDER), purge_step=step))
         for name, value in report.items():
@@ -39,19 +39,19 @@ def tensorboard_log(run: Path, stages: Stages) -> Log:
     return log
 
 
-LOGS: dict[str, Callable[[Path, Stages], Log]] = {"csv": csv_log, "tensorboard": tensorboard_log}
+LOGS: dict[str, Callable[[Path, Recipe], Log]] = {"csv": csv_log, "tensorboard": tensorboard_log}
 
 
-def log_of(names: Sequence[str], run: Path, stages: Stages) -> Log:
+def log_of(names: Sequence[str], run: Path, recipe: Recipe) -> Log:
     """Return a log that passes each report to the logs named; see `require_logs`."""
     logs = [
-        _of_user(name, load(name, "log"), stages) if names_file(name) else LOGS[name](run, stages)
+        _of_user(name, load(name, "log"), recipe) if names_file(name) else LOGS[name](run, recipe)
         for name in names
     ]
 
     def log(report: Mapping[str, Any]) -> None:
-        for one in logs:
-            one(report)
+        for write in logs:
+            write(report)
 
     return log
 
@@ -70,16 +70,16 @@ def require_logs(names: Sequence[str]) -> None:
             )
 
 
-def run_step(report: Mapping[str, Any], stages: Stages) -> int:
+def run_step(report: Mapping[str, Any], recipe: Recipe) -> int:
     """Return a report's step, counted through all stages."""
     stage, step = step_of(report)
-    return sum(steps for steps, _ in stages[:stage]) + step
+    return recipe.steps_before(stage) + step
 
 
-def _of_user(name: str, function: Callable[[dict[str, Any]], object], stages: Stages) -> Log:
+def _of_user(name: str, function: Callable[[dict[str, Any]], object], recipe: Recipe) -> Log:
     def log(report: Mapping[str, Any]) -> None:
         try:
-            function({**report, "run_step": run_step(report, stages)})
+            function({**report, "run_step": run_step(report, recipe)})
         except Exception as error:  # a user's code raises anything
             raise failed_in(name, function, "a report", error) from error
 

@@ -5,10 +5,12 @@ import logging
 from pathlib import Path
 from time import monotonic
 
+from baselines.neural.training.loop import Conditions
 from baselines.neural.training.photograph_files import read_photograph
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run import Subject, train
 from benchmark.errors import BenchError
+from benchmark.system.processes import passed_on
 
 
 def main() -> int:
@@ -26,16 +28,10 @@ def main() -> int:
     deadline = None if minutes is None else monotonic() + 60 * minutes
     try:
         recipe = load_recipe(given.recipe)
-        train(
-            Subject(recipe.architecture),
-            recipe,
-            given.data,
-            given.out,
-            validation=[read_photograph(path) for path in given.validation],
-            device=given.device,
-            deadline=deadline,
-            deterministic=given.deterministic,
-        )
+        validation = [read_photograph(path) for path in given.validation]
+        conditions = Conditions(validation, given.device, deadline, given.deterministic)
+        with passed_on():
+            train(Subject(recipe.architecture), recipe, given.data, given.out, conditions)
     except BenchError as error:
         logging.getLogger(__name__).error("%s", error)
         return 1

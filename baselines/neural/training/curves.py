@@ -7,7 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import csv
 
+from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.run_folder import JOURNAL, Journal, step_of
 from benchmark.system.atomic import write_files
 
@@ -43,23 +45,20 @@ VALIDATED = (
 )
 
 
-def curves(
-    entries: Iterable[Mapping[str, Any]], stages: Sequence[tuple[int, int]]
-) -> tuple[pa.Table, pa.Table]:
+def curves(entries: Iterable[Mapping[str, Any]], recipe: Recipe) -> tuple[pa.Table, pa.Table]:
     """Return a table with a row for each report, and each validation, q and beta.
 
-    stages: steps and batch of each. Numbers beside the known ones become columns as well.
+    Numbers beside the known ones become columns as well.
     """
     losses, validation = [], []
     others: set[str] = set()
     for entry in entries:
         stage, step = step_of(entry)
-        before = stages[:stage]
         position = {
             "stage": stage + 1,
             "step": step,
-            "run_step": sum(steps for steps, _ in before) + step,
-            "crops": sum(steps * batch for steps, batch in before) + step * stages[stage][1],
+            "run_step": recipe.steps_before(stage) + step,
+            "crops": recipe.crops_before(stage) + step * recipe.stages[stage].batch,
         }
         numbers = {k: v for k, v in entry.items() if isinstance(v, int | float)}
         losses.append(_finite(numbers) | position)
@@ -70,30 +69,22 @@ def curves(
     return _table(losses, (*known, *more)), _table(validation, (*POSITION, *VALIDATED))
 
 
-def write_csv(run: Path, stages: Sequence[tuple[int, int]]) -> None:
-    """Write the journal of a run's folder as `losses.csv`; raises `StoreError`."""
-    from pyarrow import csv
-
-    losses, _ = curves(Journal(run / JOURNAL).entries(), stages)
-    sink = pa.BufferOutputStream()
-    csv.write_csv(losses, sink)
-    write_files(run, {CSV: sink.getvalue().to_pybytes()}, what="loss curves")
-
-
-def write_curves(run: Path, stages: Sequence[tuple[int, int]]) -> None:
+def write_curves(run: Path, recipe: Recipe, names: Sequence[str] = (LOSSES, VALIDATION)) -> None:
     """Write the journal of a run's folder, if any, as tables beside it; raises `StoreError`."""
     entries = Journal(run / JOURNAL).entries()
-    if entries:
-        files = {}
-        for name, table in zip((LOSSES, VALIDATION), curves(entries, stages), strict=True):
-            sink = pa.BufferOutputStream()
+    files = {}
+    for name, table in zip(names, curves(entries, recipe) if entries else (), strict=False):
+        sink = pa.BufferOutputStream()
+        if name == CSV:
+            csv.write_csv(table, sink)
+        else:
             pq.write_table(table, sink, compression="zstd")
-            files[name] = sink.getvalue().to_pybytes()
+        files[name] = sink.getvalue().to_pybytes()
+    if files:
         write_files(run, files, what="loss curves")
 
 
 def _finite(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return numbers by name, None in place of those that are not finite."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in numbers.items()

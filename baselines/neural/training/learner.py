@@ -18,7 +18,6 @@ from baselines.neural.training.objective import (
     StageObjective,
     StepGuard,
     kernels_of,
-    load_optimiser,
 )
 from baselines.neural.training.photographs import CropStream, Drawing, Photographs
 from baselines.neural.training.recipe import Recipe, objective_class
@@ -71,8 +70,7 @@ class Learner:
         self._skipped: Tensor | int = 0
         self._recipe, self._index, self._workers = recipe, index, workers
         device = next(network.parameters()).device
-        kept = {"photographs": photographs, "folder": folder}
-        setup = Setup(recipe, index, device, workers, guard or StepGuard(), **kept)  # type: ignore[arg-type]
+        setup = Setup(recipe, index, device, workers, guard or StepGuard(), photographs, folder)
         self.precision = setup.precision_name
         self.objective: StageObjective = objective_class(self.stage.kind)(self.stage, setup)
         parts = network.freezable()
@@ -102,17 +100,15 @@ class Learner:
         )
         self._gradients = workers.averages(self._parameters)
         self._part = self.stage.batch // workers.count
-        drawing = Drawing.of_stage(photographs, self.stage, recipe.seed)
+        reduced = self.stage.reduced_share, self.stage.largest_reduction
+        crop = self.stage.crop_px, recipe.seed, *reduced, self.stage.scaled_decoding
+        drawing = Drawing(photographs, *crop)
         self._crops = CropStream(drawing, self._numbers, self.stage.steps, device)
         self._mean: dict[str, Tensor] = {}  # of weights, by name, with the recipe's `ema`
         if recipe.ema:
             named = network.named_parameters()
             self._mean = {k: v.detach().clone() for k, v in named if v.requires_grad}
         self._forward: Any = _compiled(network) if recipe.compiled else network
-
-    def draw_ahead(self, steps: int) -> None:
-        """Wait until the crops of the first steps are drawn."""
-        self._crops.draw_ahead(steps)
 
     @property
     def skipped(self) -> int:
@@ -220,9 +216,9 @@ class Learner:
         """Restore what `state` returned."""
         self.step, self._skipped = state["step"], state["skipped"]
         self.network.load_state_dict(state["network"])
-        load_optimiser(self._optimiser, state["optimiser"])
+        self._optimiser.load_state_dict(state["optimiser"])
         if self._auxiliary_optimiser is not None:
-            load_optimiser(self._auxiliary_optimiser, state["quantile_optimiser"])
+            self._auxiliary_optimiser.load_state_dict(state["quantile_optimiser"])
         self.objective.load_state(state["objective"])
         for name, mean in self._mean.items():
             mean.copy_(state["mean"][name])

@@ -14,6 +14,7 @@ raises a `BenchError`.
 
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -47,33 +48,34 @@ ASK_EVERY_STEPS = 8  # of several processes, whether to stop
 INITIAL_CROPS, INITIAL_SIDE_PX = 64, 128
 LARGEST_GAP = 100  # steps left out in turn: not a hard batch, but a network beyond help
 
-
-class Saving(NamedTuple):
-    """When a run's state is saved beside the ends of stages."""
-
-    minutes: float | None = None  # None: as often as costs at most a percent of the time
-    milestone_steps: int = 0  # every so many steps a state is kept for good; 0: none
-
-
-BY_COST = Saving()
 Log = Callable[[Mapping[str, Any]], None]  # takes an entry of the journal
 
 
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Conditions of a call of the trainer, which do not decide what is learned."""
+
+    validation: Sequence[Pixels] = ()  # photographs, uint8 (height, width, 3)
+    device: str = "auto"
+    deadline: float | None = None  # on the clock of `monotonic`, the same in all processes
+    deterministic: bool = False  # kernels that give the same bits in every call, or none
+    # Beside the ends of stages, states are saved so often, None: as costs at most a percent of the
+    # time; and every so many steps for good, 0: none.
+    save_minutes: float | None = None
+    milestone_steps: int = 0
+    log: Callable[[Path, Recipe], Log] | None = None  # called in the process that reports
+
+
 class TrainingRequest(NamedTuple):
-    """Arguments of a call of the trainer."""
+    """What is trained in a run's folder, and how."""
 
     recipe: Recipe
     run: Path
     make: Callable[[], Network]  # not initialised
     initialise: Callable[[Network, Tensor], None]  # with crops (n, 3, h, w) in [-1, 1]
     photographs: Photographs
-    validation: Sequence[Pixels]
-    device: str
-    deadline: float | None  # on the clock of `monotonic`, the same in all processes
-    deterministic: bool = False  # kernels that give the same bits in every call, or none
+    conditions: Conditions
     start: Callable[[Network], None] | None = None  # sets weights, in place of start values
-    saving: Saving = BY_COST
-    log: Callable[[], Log] | None = None  # called in the process that reports
 
 
 def run_request(workers: Workers, request: TrainingRequest) -> None:
@@ -86,7 +88,7 @@ def run_request(workers: Workers, request: TrainingRequest) -> None:
     signals = (signal.SIGINT, signal.SIGTERM)
     handlers = {number: signal.signal(number, stop) for number in signals}
     try:
-        with deterministic_kernels(request.deterministic):
+        with deterministic_kernels(request.conditions.deterministic):
             loop.go()
     finally:
         for number, handler in handlers.items():
@@ -96,13 +98,14 @@ def run_request(workers: Workers, request: TrainingRequest) -> None:
 class _TrainingLoop:
     def __init__(self, workers: Workers, request: TrainingRequest) -> None:
         self.workers, self.request, self.recipe = workers, request, request.recipe
+        self.conditions = request.conditions
         self.asked_to_stop = False
         self.journal = Journal(request.run / JOURNAL)
         self.writer = StateWriter(request.run) if workers.leads else None
-        self.log = request.log() if workers.leads and request.log else None
+        log = self.conditions.log
+        self.log = log(request.run, self.recipe) if workers.leads and log else None
         self.steps = 0  # of this call
-        self.answer: Callable[[], bool] | None = None  # of all processes, whether to stop
-        self.device = torch.device(request.device)
+        self.device = torch.device(self.conditions.device)
         self.updates: list[Update] = []  # since the last report, unread: reading waits for a GPU
         self.best = float("inf")
         self.precision_steps: dict[str, int] = {}  # of the run, in each precision
@@ -112,19 +115,22 @@ class _TrainingLoop:
         saved = load_state(self.request.run, self.device)
         torch.manual_seed(self.recipe.seed)  # all processes start from the same weights
         network = self.request.make()
+        first = 0
         if saved is None:
             self._initialise(network)
             if self.workers.leads:
                 self.journal.cut(0, 0)
+        else:
+            with restoring(self.request.run):
+                first = range(len(self.recipe.stages) + 1)[saved["index"]]
         network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.workers.share(network)
-        with restoring(self.request.run):
-            index = 0 if saved is None else range(len(self.recipe.stages) + 1)[saved["index"]]
-        while index < len(self.recipe.stages):
+        for index in range(first, len(self.recipe.stages)):
             if saved is None and self.recipe.initialise == "random" and not self.request.start:
                 self._begin(network, index)
             given = self.request.photographs, self.workers, self.request.run
             learner = Learner(network, self.recipe, index, *given)
+            self.best = float("inf")
             if saved is not None:
                 with restoring(self.request.run):
                     learner.load_state(saved)
@@ -136,8 +142,6 @@ class _TrainingLoop:
                 saved = None
             if self._learn(learner, index):
                 return
-            index += 1
-            self.best = float("inf")
 
     def _initialise(self, network: Network) -> None:
         if self.request.start is not None:
@@ -163,7 +167,7 @@ class _TrainingLoop:
         """Train to the end of the stage; true where all processes agreed to stop earlier."""
         saved_at = reported_at = monotonic()
         save_seconds, steps = 0.0, 0
-        given, every = self.request.saving.minutes, self.request.saving.milestone_steps
+        minutes, every = self.conditions.save_minutes, self.conditions.milestone_steps
         before = self.recipe.steps_before(index)
         gap: Tensor | int = 0  # a tensor where reading it would wait for a GPU
         stop = False
@@ -181,10 +185,10 @@ class _TrainingLoop:
                 )
             done = self.precision_steps.get(learner.precision, 0)
             self.precision_steps[learner.precision] = done + 1
-            self.deterministic_steps += self.request.deterministic
+            self.deterministic_steps += self.conditions.deterministic
             self.updates.append(update)
             steps += 1
-            stop = self._told_to_stop()
+            stop = self._has_to_stop()
             last = learner.step == learner.stage.steps
             intervals = (self.recipe.report_every_steps, self.recipe.validate_every_steps)
             if stop or any(_due(learner, every) for every in intervals):
@@ -192,36 +196,30 @@ class _TrainingLoop:
                 reported_at, steps = monotonic(), 0
             milestone = before + learner.step
             kept = milestone if every and milestone % every == 0 else None
-            least = max(SAVE_EVERY_SECONDS, save_seconds / COST) if given is None else 60 * given
+            by_cost = max(SAVE_EVERY_SECONDS, save_seconds / COST)
+            least = by_cost if minutes is None else 60 * minutes
             begun = monotonic()
             if self.writer and (stop or last or kept is not None or begun - saved_at > least):
                 self.writer.begin(self._state(learner), kept)
                 saved_at = monotonic()
                 save_seconds = saved_at - begun
-            if stop or last:
-                if self.writer:
-                    self.writer.finish()
-                self.workers.wait()
+        if self.writer:
+            self.writer.finish()
+        self.workers.wait()
         return stop
 
-    def _told_to_stop(self) -> bool:
-        """Decide whether to stop, the same in all processes.
-
-        Several ask each other every few steps, and have the answer when they ask again.
-        """
-        deadline = self.request.deadline
-        over = deadline is not None and monotonic() > deadline
+    def _has_to_stop(self) -> bool:
+        """Decide whether to stop, the same in all processes; several ask each other."""
         self.steps += 1
         if self.workers.count > 1 and self.steps % ASK_EVERY_STEPS:
             return False
-        before, self.answer = self.answer, self.workers.ask(self.asked_to_stop or over)
-        if self.workers.count == 1:
-            return self.answer()
-        return before is not None and before()
+        deadline = self.conditions.deadline
+        over = deadline is not None and monotonic() > deadline
+        return self.workers.ask(self.asked_to_stop or over)
 
     def _report(self, learner: Learner, index: int, steps: int, seconds: float) -> None:
         validation = None
-        if _due(learner, self.recipe.validate_every_steps) and self.request.validation:
+        if _due(learner, self.recipe.validate_every_steps) and self.conditions.validation:
             validation = self._validate(learner)
         counted = [update.numbers for update in self.updates if not update.skipped]
         self.updates = []
@@ -253,7 +251,7 @@ class _TrainingLoop:
         validation = None
         if self.workers.leads:
             with learner.with_mean(), kernels_of("float32"):
-                validation = learner.objective.validate(learner.network, self.request.validation)
+                validation = learner.objective.validate(learner.network, self.conditions.validation)
                 if validation is not None and validation.selects and validation.loss < self.best:
                     self.best = validation.loss
                     state = learner.state()
@@ -263,7 +261,6 @@ class _TrainingLoop:
         return validation
 
     def _state(self, learner: Learner) -> dict[str, Any]:
-        """Return all that is saved of the run."""
         on_gpu = self.device.type == "cuda"
         name = torch.cuda.get_device_name(self.device) if on_gpu else self.device.type
         more = {"best": self.best, "precision_steps": self.precision_steps, "device": name}

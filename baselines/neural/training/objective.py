@@ -26,10 +26,6 @@ from benchmark.errors import UsageError
 if TYPE_CHECKING:
     from baselines.neural.network import Network
 
-SOAP_BETAS = (0.95, 0.99)  # the latter of the preconditioners too
-STEPS_PER_BASIS = 10
-LARGEST_BASIS = 256
-
 
 class StepGuard:
     """Decision whether to leave a step out, shared by all optimisers of a stage.
@@ -59,14 +55,8 @@ class StepGuard:
         """Return Adam in the eigenbases of Shampoo's preconditioners (Vyas et al., 2024)."""
         from pytorch_optimizer import SOAP
 
-        return SOAP(
-            groups,
-            learning_rate,
-            betas=SOAP_BETAS,
-            weight_decay=0.0,
-            precondition_frequency=STEPS_PER_BASIS,
-            max_precondition_dim=LARGEST_BASIS,
-        )
+        betas, bases = (0.95, 0.99), {"precondition_frequency": 10, "max_precondition_dim": 256}
+        return SOAP(groups, learning_rate, betas=betas, weight_decay=0.0, **bases)  # type: ignore[arg-type]
 
     def step(self, optimiser: torch.optim.Optimizer) -> None:
         """Update the optimiser's parameters, unless the step is left out."""
@@ -77,15 +67,6 @@ class StepGuard:
             elif bool(self.left_out):
                 return
         optimiser.step()
-
-
-def load_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Restore an optimiser's state; Adam's may be of another kind of kernel."""
-    if isinstance(optimiser, torch.optim.Adam):
-        fused = optimiser.param_groups[0].get("fused")
-        groups = [{**group, "fused": fused} for group in state["param_groups"]]
-        state = {**state, "param_groups": groups}
-    optimiser.load_state_dict(dict(state))
 
 
 Precision = Literal["bfloat16", "tf32", "float32"]

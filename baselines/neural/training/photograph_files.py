@@ -1,4 +1,4 @@
-"""Files of photographs: in folders and tar archives, their sizes, kept in an index, and decoding.
+"""Files of photographs in folders and tar archives: their names, sizes and pixels.
 
 A photograph in an archive is named ARCHIVE.tar:OFFSET:BYTES:NAME and read from there, so that
 archives (WebDataset's shards) are a source like folders: in any order, by any number of readers.
@@ -8,18 +8,19 @@ import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple, TypeVar
-from zipfile import BadZipFile
+from typing import TypeVar
 
+import msgspec
 import numpy as np
 from PIL import Image
 
 from benchmark.codec import Int64Array, Pixels
 from benchmark.errors import UsageError
-from benchmark.system.atomic import replacing
+from benchmark.system.atomic import write_file
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}  # that every build of Pillow reads
 ARCHIVE = ".tar"
@@ -29,6 +30,7 @@ INDEXED_AT_ONCE = 1 << 12
 LARGEST_SCALE = 8  # that libjpeg decodes to
 
 Read = TypeVar("Read")
+Indexed = tuple[int, int, int, int]  # height, width; size and time of change of the file
 
 
 def photograph_paths(places: Iterable[Path]) -> list[str]:
@@ -41,18 +43,15 @@ def photograph_paths(places: Iterable[Path]) -> list[str]:
             below = [str(place)]
         listed = len(paths)
         for path in sorted(below, key=lambda path: Path(path).parts):
-            paths += _members(path) if path.lower().endswith(ARCHIVE) else [path]
+            is_archive = path.lower().endswith(ARCHIVE)
+            paths += _members(path, os.stat(path).st_mtime_ns) if is_archive else [path]
         if len(paths) == listed:
             raise UsageError(f"{place} holds no photographs ({', '.join(sorted(SUFFIXES))}).")
     return paths
 
 
-def _members(archive: str) -> tuple[str, ...]:
-    return _listed(archive, os.stat(archive).st_mtime_ns)
-
-
 @cache
-def _listed(archive: str, _changed: int) -> tuple[str, ...]:
+def _members(archive: str, _changed: int) -> tuple[str, ...]:
     try:
         with tarfile.open(archive, "r:") as file:
             return tuple(
@@ -124,58 +123,24 @@ def sides_of(paths: Sequence[str], index: Path | None = None) -> Int64Array:
     index: file that keeps them, with sizes and times of the photographs' files: those that are new
     or have changed are read. One that is absent or damaged is made.
     """
-    marks = _marks(paths)
-    sides, stale = np.zeros_like(marks), np.ones(len(paths), bool)
-    if index is not None and (kept := _load(index)) is not None:
-        rows_of = {name: row for row, name in enumerate(kept.names)}
-        rows = np.array([rows_of.get(path, -1) for path in paths])
-        sides = np.where(rows[:, None] >= 0, kept.sides[rows], 0)
-        stale = (rows < 0) | (kept.marks[rows] != marks).any(1)
-    missing = np.flatnonzero(stale)
-    if len(missing):
-        sides[missing] = list(
-            read_each(_read_sides, [paths[at] for at in missing], INDEXED_AT_ONCE)
-        )
-        if index is not None:
-            names = np.frombuffer("\0".join(paths).encode(), np.uint8)
-            with replacing(index) as draft, draft.open("wb") as file:
-                np.savez(file, names=names, sides=sides, marks=marks)
-    return sides
+    known: dict[str, Indexed] = {}
+    if index is not None:
+        with suppress(OSError, msgspec.DecodeError):
+            known = msgspec.json.decode(index.read_bytes(), type=dict[str, Indexed])
+    marks = {path: _mark(path) for path in paths}
+    stale = [path for path in paths if known.get(path, ())[2:] != marks[path]]
+    for path, sides in zip(stale, read_each(_read_sides, stale, INDEXED_AT_ONCE), strict=True):
+        known[path] = (*sides, *marks[path])
+    if stale and index is not None:
+        write_file(index, msgspec.json.encode(known))
+    return np.array([known[path][:2] for path in paths], np.int64)
 
 
-def _marks(paths: Sequence[str]) -> Int64Array:
-    """Return size and time of change of each photograph's file, (n, 2); of an archive, its own."""
-    archives: dict[str, tuple[int, int]] = {}
-    marks = np.zeros((len(paths), 2), np.int64)
-    for at, path in enumerate(paths):
-        file, _, size = _place(path)
-        if file not in archives:
-            try:
-                status = os.stat(file)
-            except OSError as error:
-                why = f"{path} cannot be read as a photograph: {error.strerror}."
-                raise UsageError(why) from error
-            marks[at] = status.st_size, status.st_mtime_ns
-            if size:
-                archives[file] = status.st_size, status.st_mtime_ns
-        else:
-            marks[at] = archives[file]
-    return marks
-
-
-class _Index(NamedTuple):
-    names: list[str]
-    sides: Int64Array  # (n, 2)
-    marks: Int64Array  # (n, 2)
-
-
-def _load(index: Path) -> _Index | None:
-    """Return an index from its file, None for one that is absent or damaged."""
+def _mark(path: str) -> tuple[int, int]:
+    """Return size and time of change of a photograph's file; of an archive, its own."""
     try:
-        with index.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            names = file["names"].tobytes().decode().split("\0")
-            kept = _Index(names, file["sides"], file["marks"])
-    except (OSError, ValueError, LookupError, EOFError, BadZipFile):
-        return None
-    shapes = {(array.shape, array.dtype.kind) for array in kept[1:]}
-    return kept if shapes == {((len(names), 2), "i")} else None
+        status = os.stat(_place(path)[0])
+    except OSError as error:
+        why = f"{path} cannot be read as a photograph: {error.strerror}."
+        raise UsageError(why) from error
+    return status.st_size, status.st_mtime_ns

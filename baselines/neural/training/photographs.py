@@ -4,7 +4,7 @@ Photographs are decoded once, into a tensor that processes share, if they fit in
 allowed; otherwise when a crop needs them, and those used last are kept. Both give the same crops.
 """
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import cache, lru_cache
 from hashlib import sha256
@@ -19,13 +19,11 @@ from torch import Tensor
 from baselines.neural.training.photograph_files import (
     LARGEST_SCALE,
     MOST_READERS,
-    photograph_paths,
     read_each,
     read_photograph,
     readers,
     sides_of,
 )
-from baselines.neural.training.recipe import Stage
 from benchmark.codec import Float64Array, Int64Array, Pixels
 from benchmark.errors import UsageError
 
@@ -74,19 +72,11 @@ def _keeping(count: int) -> Callable[[str], Pixels]:
     return lru_cache(count)(read_photograph)
 
 
-def load_photographs(
-    places: Iterable[Path],
+def open_photographs(
+    paths: list[str],
     memory_bytes: int = MEMORY_BYTES,
     processes: int = 1,
-    without: Container[str] = (),
-) -> Photographs:
-    """Return the photographs of `photograph_paths`, but some; see `open_photographs`."""
-    paths = [path for path in photograph_paths(places) if path not in without]
-    return open_photographs(paths, memory_bytes, processes)
-
-
-def open_photographs(
-    paths: list[str], memory_bytes: int, processes: int = 1, index: Path | None = None
+    index: Path | None = None,
 ) -> Photographs:
     """Index photographs by their paths, and decode them if they fit.
 
@@ -134,12 +124,6 @@ class Drawing(NamedTuple):
     reduced_share: float = 0.0
     largest_reduction: float = 2.0
     scaled: bool = False  # squares of twice the side and more are decoded at a reduced scale
-
-    @classmethod
-    def of_stage(cls, photographs: Photographs, stage: Stage, seed: int) -> "Drawing":
-        """Return how a stage's crops are drawn."""
-        reduced = stage.reduced_share, stage.largest_reduction, stage.scaled_decoding
-        return cls(photographs, stage.crop_px, seed, *reduced)
 
     def crop(self, number: int) -> Pixels:
         """Return the crop of a number in the run, uint8 (side, side, 3)."""
@@ -228,13 +212,6 @@ class CropStream:
         for crop in drawn:
             crop.result()
         return crops.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
-
-    def draw_ahead(self, steps: int) -> None:
-        """Wait until the crops of the first steps are drawn; raises what drawing them raises."""
-        for step in range(steps):
-            self._ahead[step] = self._begin(step)
-            for crop in self._ahead[step][1]:
-                crop.result()
 
     def _begin(self, step: int) -> tuple[Tensor, list[Future[None]]]:
         side, numbers = self._drawing.side_px, self._numbers(step)

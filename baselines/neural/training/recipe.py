@@ -165,6 +165,11 @@ class Recipe:
         for stage in self.stages:
             stage.check_network(architecture.rate_levels(presets[self.sizes]))
 
+    @property
+    def steps(self) -> int:
+        """Steps of all stages."""
+        return self.steps_before(len(self.stages))
+
     def steps_before(self, index: int) -> int:
         """Return the steps of all stages before that of an index."""
         return sum(stage.steps for stage in self.stages[:index])

@@ -1,6 +1,6 @@
 """A training run: a network, a recipe and photographs in a folder, begun or resumed."""
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,18 +13,17 @@ from baselines.neural.architecture import Architecture, load_architecture
 from baselines.neural.checkpoint.card import verified_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.network import Network
-from baselines.neural.training.loop import BY_COST, Log, Saving, TrainingRequest, run_request
+from baselines.neural.training.loop import Conditions, TrainingRequest, run_request
 from baselines.neural.training.losses.rate_distortion import BLOCK
 from baselines.neural.training.photograph_files import photograph_paths
 from baselines.neural.training.photographs import MEMORY_BYTES, open_photographs
 from baselines.neural.training.recipe import Recipe, recipe_from
 from baselines.neural.training.workers import Launch, in_processes, launched
-from benchmark.codec import Pixels
 from benchmark.errors import Unavailable, UsageError
 from benchmark.system.atomic import write_file
 
 RECORD = "recipe.json"
-INDEX = "photographs.npz"  # of their sizes in pixels
+INDEX = "photographs.json"  # of their sizes in pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,36 +98,27 @@ def train(
     recipe: Recipe,
     data: Sequence[Path],
     run: Path,
-    *,
-    validation: Sequence[Pixels] = (),
-    device: str = "auto",
+    conditions: Conditions,
     held_out: Container[str] = (),
-    deadline: float | None = None,
-    memory_bytes: int = MEMORY_BYTES,
-    deterministic: bool = False,
-    saving: Saving = BY_COST,
-    log: Callable[[], Log] | None = None,
 ) -> None:
     """Begin the run in the folder `run`, or resume it. Under torchrun, every process calls this.
 
-    validation: photographs, uint8 (height, width, 3). held_out: paths in `data` that are not
-    trained on. deadline: on the clock of `monotonic`. memory_bytes: of decoded photographs, on this
-    machine. log: makes what reports are passed to as well, in the process that reports. Raises
-    `UsageError` for a run of something else, folders without photographs and an operation without a
-    deterministic kernel, `Unavailable` for a missing device.
+    held_out: paths in `data` that are not trained on. Raises `UsageError` for a run of something
+    else, folders without photographs and an operation without a deterministic kernel, `Unavailable`
+    for a missing device.
     """
     launch = Launch.current()
-    chosen = device_of(device, launch)
-    if any(min(pixels.shape[:2]) < BLOCK for pixels in validation):
+    chosen = device_of(conditions.device, launch)
+    if any(min(pixels.shape[:2]) < BLOCK for pixels in conditions.validation):
         raise UsageError(f"A photograph to validate with is smaller than {BLOCK} pixels.")
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{run} cannot be a run's folder: {error}.") from error
     recipe = shared(recipe, chosen, launch)
-    memory, count = memory_bytes, recipe.processes
+    memory, count = MEMORY_BYTES, recipe.processes
     if launch is not None:  # every process holds photographs of its own
-        memory, count = memory_bytes // launch.local_count, 1
+        memory, count = MEMORY_BYTES // launch.local_count, 1
     paths = [path for path in photograph_paths(data) if path not in held_out]
     _begin(run, RunRecord(subject, recipe, len(paths)), launch is None or launch.rank == 0)
     photographs = open_photographs(paths, memory, count, run / INDEX)
@@ -139,13 +129,8 @@ def train(
         partial(architecture.build, config),
         partial(architecture.initialise, lambdas=recipe.stages[0].lambdas),
         photographs,
-        validation,
-        chosen,
-        deadline,
-        deterministic,
+        replace(conditions, device=chosen),
         None if subject.start is None else subject.start.load,
-        saving,
-        log,
     )
     if launch is None:
         in_processes(recipe.processes, run_request, request)
@@ -188,8 +173,6 @@ def read_record(run: Path) -> RunRecord:
 def _record(content: bytes) -> RunRecord:
     stored = msgspec.json.decode(content, type=dict[str, Any])
     fields, subject = stored["recipe"], msgspec.convert(stored["subject"], Subject)
-    if "architecture" not in stored["subject"]:
-        raise ValueError("it names no architecture, as records of versions before 0.1.0")
     name, stages = fields.pop("name"), fields.pop("stages")
     recipe = recipe_from(name, {**fields, "stage": stages})
     return RunRecord(subject, recipe, int(stored["photographs"]))

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from benchmark.errors import BenchError, UsageError
 from benchmark.system.atomic import folders_to_synchronise, replacing, synchronise, write_file
@@ -30,8 +31,18 @@ def save_state(
     The `STATE` before is kept as `PREVIOUS`, and this one, at a `milestone`, by its step as well.
     Raises `BenchError` where it cannot be written.
     """
+    path = run / name
     try:
-        _save(run, state, name, milestone)
+        folders = folders_to_synchronise([path])
+        with replacing(path) as draft:
+            with draft.open("wb") as file:  # by a path, torch would not say why it failed
+                torch.save(state, file)
+            synchronise([draft])
+            if name == STATE and path.exists():
+                _keep(path, run / PREVIOUS)
+        if milestone is not None:
+            _keep(path, run / MILESTONE.format(milestone))
+        synchronise(folders)
     except (OSError, RuntimeError) as error:  # torch's own after one of the system
         system = error if isinstance(error, OSError) else error.__context__
         reason = getattr(system, "strerror", None) or str(error).partition("\n")[0]
@@ -39,20 +50,6 @@ def save_state(
             f"the state in {run} cannot be written: {reason}; the one before is kept, so "
             "mend that and run the same command again"
         ) from error
-
-
-def _save(run: Path, state: dict[str, Any], name: str, milestone: int | None) -> None:
-    path = run / name
-    folders = folders_to_synchronise([path])
-    with replacing(path) as draft:
-        with draft.open("wb") as file:  # by a path, torch would not say why it failed
-            torch.save(state, file)
-        synchronise([draft])
-        if name == STATE and path.exists():
-            _keep(path, run / PREVIOUS)
-    if milestone is not None:
-        _keep(path, run / MILESTONE.format(milestone))
-    synchronise(folders)
 
 
 def _keep(path: Path, other: Path) -> None:
@@ -80,7 +77,8 @@ class StateWriter:
         This waits for the writing of the state before.
         """
         self.finish()
-        self._last = self._thread.submit(save_state, self._run, copied(state), STATE, milestone)
+        copy = tree_map_only(Tensor, copied, state)
+        self._last = self._thread.submit(save_state, self._run, copy, STATE, milestone)
 
     def finish(self) -> None:
         """Wait until what was begun is on the disk; raises `BenchError` where it cannot be."""
@@ -89,15 +87,9 @@ class StateWriter:
             last.result()
 
 
-def copied(state: Any) -> Any:
-    """Return a copy of a state on the CPU."""
-    if isinstance(state, Tensor):
-        return state.detach().to("cpu", copy=True)
-    if isinstance(state, dict):
-        return {name: copied(value) for name, value in state.items()}
-    if isinstance(state, list | tuple):
-        return type(state)(copied(value) for value in state)
-    return state
+def copied(tensor: Tensor) -> Tensor:
+    """Return a copy on the CPU."""
+    return tensor.detach().to("cpu", copy=True)
 
 
 def load_state(run: Path, device: torch.device, name: str = STATE) -> dict[str, Any] | None:

@@ -1,12 +1,10 @@
 """Runs of a command, trained in part or to the end with loss curves, and their time left."""
 
 import os
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -16,13 +14,12 @@ import torch
 from baselines.neural.checkpoint.card import UNKNOWN, Card
 from baselines.neural.checkpoint.checkpoint import make_checkpoint
 from baselines.neural.training.curves import write_curves
-from baselines.neural.training.loop import BY_COST, Log, Saving
+from baselines.neural.training.loop import Conditions
 from baselines.neural.training.objective import ValidationPoint
 from baselines.neural.training.recipe import Recipe, Stage
 from baselines.neural.training.run import RunRecord, Subject, read_record, train
 from baselines.neural.training.run_folder import JOURNAL, Journal, load_state, restoring, step_of
 from baselines.neural.training.workers import Launch
-from benchmark.codec import Pixels
 from benchmark.errors import BenchError, UsageError
 from benchmark.system.atomic import lock
 from benchmark.system.machine import commit
@@ -39,33 +36,17 @@ class TrainingRun:
     subject: Subject
     recipe: Recipe
 
-    @property
-    def stages(self) -> list[tuple[int, int]]:
-        """Steps and batch of each stage."""
-        return [(stage.steps, stage.batch) for stage in self.recipe.stages]
 
-    @property
-    def steps(self) -> int:
-        """Steps of all stages."""
-        return self.recipe.steps_before(len(self.recipe.stages))
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingSession:
-    """Conditions that all runs of a command share."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSession(Conditions):
+    """Conditions and data that all runs of a command share."""
 
     data: tuple[Path, ...]  # photographs, or folders of them
     data_name: str
-    validation: Sequence[Pixels]
-    device: str
-    deadline: float | None  # on the clock of `monotonic`
     command: str  # that makes the same networks, for their cards
     held_out: frozenset[str] = frozenset()  # paths in `data` that are not trained on
     half: bool = False  # round weights to float16 when they become a checkpoint
     quantised: bool = False  # write the weights that tolerate it as integers of few bits
-    deterministic: bool = False  # train with deterministic kernels alone
-    saving: Saving = BY_COST
-    log: Callable[[Path, Sequence[tuple[int, int]]], Log] | None = None  # of a run with its stages
 
     @property
     def is_over(self) -> bool:
@@ -104,7 +85,7 @@ def is_complete(run: TrainingRun) -> bool:
         recipe = replace(run.recipe, processes=begun.recipe.processes)  # as the device has it
         same = begun == RunRecord(run.subject, recipe, begun.photographs)
         earlier = 0 if run.subject.start is None else run.subject.start.steps
-        return bool(same and card["steps"] == earlier + run.steps and run.target.exists())
+        return bool(same and card["steps"] == earlier + run.recipe.steps and run.target.exists())
     except (OSError, ValueError, KeyError, TypeError, BenchError):
         return False
 
@@ -127,7 +108,7 @@ def resume(
             try:
                 return _train(run, session, progress)
             finally:
-                write_curves(run.folder, run.stages)
+                write_curves(run.folder, run.recipe)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(f"{error.filename or run.folder} cannot be used: {reason}") from error
@@ -136,30 +117,18 @@ def resume(
 def _train(
     run: TrainingRun, session: TrainingSession, progress: AbstractContextManager[None]
 ) -> Ended:
-    log = None if session.log is None else partial(session.log, run.folder, run.stages)
     with passed_on() as interrupted:
         try:
             with progress:
-                train(
-                    run.subject,
-                    run.recipe,
-                    session.data,
-                    run.folder,
-                    validation=session.validation,
-                    held_out=session.held_out,
-                    device=session.device,
-                    deadline=session.deadline,
-                    deterministic=session.deterministic,
-                    saving=session.saving,
-                    log=log,
-                )
+                network = run.subject, run.recipe
+                train(*network, session.data, run.folder, session, session.held_out)
         except KeyboardInterrupt:
             return Ended.INTERRUPTED  # before the first step: nothing has changed
         except Exception:
             if interrupted():  # a process that had not begun yet
                 return Ended.INTERRUPTED
             raise
-        if position_of(run)[2] == run.steps:
+        if position_of(run)[2] == run.recipe.steps:
             return Ended.FINISHED
         return Ended.INTERRUPTED if interrupted() else Ended.OUT_OF_TIME
 
@@ -181,35 +150,28 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def steps_left(runs: Sequence[TrainingRun]) -> int:
     """Return the number of steps left in `runs`, by their journals."""
-    return sum(run.steps - position_of(run)[2] for run in runs)
+    return sum(run.recipe.steps - position_of(run)[2] for run in runs)
 
 
 def seconds_left(runs: Sequence[TrainingRun], timed: Sequence[TrainingRun]) -> float | None:
-    """Estimate how long `runs` still train, by the speeds of like stages in `timed`, if any."""
-    seconds: dict[Hashable, float] = defaultdict(float)
-    crops: dict[Hashable, int] = defaultdict(int)
+    """Estimate how long `runs` still train, by the last speed of like stages in `timed`, if any."""
+    speeds: dict[Hashable, float] = {}  # in crops per second
     for run in timed:
-        stages, last = run.recipe.stages, (0, 0)
         for entry in Journal(run.folder / JOURNAL).entries():
-            index, step = step_of(entry)
-            if index >= len(stages):  # of another run, which the trainer will refuse
-                break
-            seen = (step - (last[1] if last[0] == index else 0)) * stages[index].batch
-            last = index, step
-            for group in _groups(run, stages[index]):
-                seconds[group] += seen / entry["crops_per_second"]
-                crops[group] += seen
-    if not crops:
+            # An entry of another run, which the trainer will refuse, may have a further stage.
+            for stage in run.recipe.stages[entry["stage"] :][:1]:
+                speeds |= dict.fromkeys(_groups(run, stage), entry["crops_per_second"])
+    if not speeds:
         return None
-    total = 0.0
+    seconds = 0.0
     for run in runs:
         done = position_of(run)[2]
         for index, stage in enumerate(run.recipe.stages):
             steps = stage.steps - min(max(done - run.recipe.steps_before(index), 0), stage.steps)
             if steps:
-                group = next(group for group in _groups(run, stage) if group in crops)
-                total += steps * stage.batch * seconds[group] / crops[group]
-    return total
+                group = next(group for group in _groups(run, stage) if group in speeds)
+                seconds += steps * stage.batch / speeds[group]
+    return seconds
 
 
 def _groups(run: TrainingRun, stage: Stage) -> tuple[Hashable, ...]:
@@ -232,7 +194,6 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
         raise UsageError(f"{run.folder} holds no training run yet: train without --export-now")
     record = read_record(run.folder)
     subject, recipe = record.subject, record.recipe
-    planned = recipe.steps_before(len(recipe.stages))
     architecture, config = subject.load(recipe.sizes)
     network = architecture.build(config)
     with restoring(run.folder):
@@ -243,11 +204,10 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
     whole = f"{crops} crops: " if len(by_side) > 1 else ""
     listed = ", ".join(f"{number} crops of {side} px" for side, number in by_side.items())
     seen = f"{record.photographs} photographs of {session.data_name}, {whole}{listed}"
-    if steps < planned:
-        caveat = f"{steps} of {planned} training steps"
-        seen += f", stopped after {steps} of {planned} steps"
-    start = subject.start
-    if start is not None:
+    if steps < recipe.steps:
+        caveat = f"{steps} of {recipe.steps} training steps"
+        seen += f", stopped after {steps} of {recipe.steps} steps"
+    if (start := subject.start) is not None:
         steps, crops = steps + start.steps, crops + start.crops
         begun = f"begun from checkpoint {start.sha256[:8]} of {start.crops} crops"
         seen += f", {begun}: {crops} crops in all"

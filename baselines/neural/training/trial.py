@@ -58,18 +58,7 @@ def trials(subject: Subject, recipe: Recipe, device: str, workers: Workers) -> I
         if device == "fake":
             yield counted
             continue
-        timed = _Timed(subject, recipe, index, device, workers)
-        yield counted._replace(seconds=timed.seconds, memory_bytes=timed.memory or counted[2])
-
-
-class _Timed:
-    """Some steps on a device."""
-
-    def __init__(
-        self, subject: Subject, recipe: Recipe, index: int, device: str, workers: Workers
-    ) -> None:
-        on_gpu = device.startswith("cuda")
-        learner = _learner(subject, recipe, index, device, workers)
+        learner, on_gpu = _learner(subject, recipe, index, device, workers), device != "cpu"
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
         for _ in range(FIRST_STEPS):
@@ -77,8 +66,9 @@ class _Timed:
         started = perf_counter()
         last = [learner.update() for _ in range(TIMED_STEPS)][-1]
         last.skipped  # noqa: B018
-        self.seconds = (perf_counter() - started) / TIMED_STEPS
-        self.memory = torch.cuda.max_memory_allocated() if on_gpu else 0
+        seconds = (perf_counter() - started) / TIMED_STEPS
+        memory = torch.cuda.max_memory_allocated() if on_gpu else counted.memory_bytes
+        yield counted._replace(seconds=seconds, memory_bytes=memory)
 
 
 class _AlwaysCounts(StepGuard):
@@ -110,13 +100,11 @@ def _fake_step(subject: Subject, recipe: Recipe, index: int, count: int) -> Stag
     with torch.no_grad():  # objectives make what depends on the latent with their first crop
         crop = torch.zeros(1, 3, LEAST_PX, LEAST_PX)
         learner.objective.loss(learner.network, Batch(crop, 0, range(1)), 0)
-    learner.draw_ahead(2)
-    known = [module for module in vars(learner.objective).values() if isinstance(module, nn.Module)]
-    adversary = getattr(learner.objective, "_adversary", None)
-    known += [
-        module for module in vars(adversary or Batch).values() if isinstance(module, nn.Module)
-    ]
-    memory = _Memory([learner.network, *known])
+    pixels = torch.zeros(own.batch, 3, own.crop_px, own.crop_px, dtype=torch.uint8)
+    learner._crops = _SameCrops(pixels)  # type: ignore[assignment]
+    objective = learner.objective  # which may own LPIPS and discriminators
+    owned = [*vars(objective).values(), *vars(objective._adversary or objective).values()]
+    memory = _Memory({learner.network, *(part for part in owned if isinstance(part, nn.Module))})
     flops = FlopCounterMode(display=False)
     with ExitStack() as modes:
         for mode in (FakeTensorMode(allow_non_fake_inputs=True), memory, flops):
@@ -126,27 +114,21 @@ def _fake_step(subject: Subject, recipe: Recipe, index: int, count: int) -> Stag
     return StageTrial(stage.kind, stage.steps, memory.most, flops.get_total_flops() / 4, None)
 
 
-def _modules(learner: Learner) -> list[nn.Module]:
-    """Return the network, and what its objective has beside it: LPIPS, discriminators."""
-    objective = learner.objective
-    owned = [*vars(objective).values(), *vars(objective._adversary or objective).values()]
-    return [
-        learner.network,
-        *{id(one): one for one in owned if isinstance(one, nn.Module)}.values(),
-    ]
+class _SameCrops(NamedTuple):
+    pixels: Tensor
+
+    def take(self, _step: int) -> Tensor:
+        return self.pixels
 
 
 class _Memory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Count of the bytes of all tensors that are in use, for fake ones that stand for real ones."""
 
-    def __init__(self, modules: list[nn.Module]) -> None:
+    def __init__(self, modules: set[nn.Module]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._known: set[int] = set()
-        self._now = 0
-        for module in modules:
-            for tensor in (*module.parameters(), *module.buffers()):
-                self._now += tensor.untyped_storage().nbytes()
-        self.most = self._now
+        tensors = [t for one in modules for t in (*one.parameters(), *one.buffers())]
+        self.most = self._now = sum(tensor.untyped_storage().nbytes() for tensor in tensors)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and count what it allocates.

@@ -2,19 +2,16 @@
 
 Every process holds the whole network; gradients, and a few numbers beside them, are averaged.
 Wishes to stop are exchanged through the processor, so that no process waits for its GPU.
-`torchrun` starts a process for each GPU (or several on the CPU); `in_processes` starts some of one
-thread each on the CPU.
 """
 
 import atexit
 import os
-import signal
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -24,12 +21,12 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
-from baselines.neural.training.gradients import GradientAverage
 from benchmark.errors import BenchError, Unavailable, UsageError
 
 LONGEST_WAIT = timedelta(hours=2)  # of the others while the first validates or saves
 EXPLAINED = (UsageError, Unavailable, BenchError)  # what passes from a process to its caller
 LAUNCH_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+BUCKET_BYTES = 25 << 20  # as DistributedDataParallel has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +49,73 @@ class Launch:
         except (KeyError, ValueError) as error:
             names = ", ".join(LAUNCH_VARIABLES)
             raise UsageError(f"{names} are not all integers: {error}") from error
+
+
+class GradientAverage:
+    """Average of the gradients of parameters over `count` processes, in buckets.
+
+    Buckets hold parameters from the last to the first, about the order in which a backward pass
+    ends with them, and are averaged in turn, so that all processes agree on the order: a bucket as
+    soon as it and those before are complete. A parameter without a gradient keeps none, and has
+    none in the other processes.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], count: int) -> None:
+        self._count = count
+        self._buckets: list[list[nn.Parameter]] = []
+        size = BUCKET_BYTES
+        for parameter in reversed(parameters):
+            if size >= BUCKET_BYTES:
+                self._buckets.append([])
+                size = 0
+            self._buckets[-1].append(parameter)
+            size += parameter.numel() * parameter.element_size()
+        self._left: list[int] = []  # by bucket: gradients that the pass has not computed yet
+        self._next = 0  # bucket to begin
+        self._begun: list[tuple[list[Tensor], Tensor, Any]] = []  # gradients, joined, work
+
+    @contextmanager
+    def during(self) -> Iterator[None]:
+        """Average the gradients of the backward pass in the block; on its end they are averages."""
+        if self._count == 1:
+            yield
+            return
+        self._left, self._next = [len(bucket) for bucket in self._buckets], 0
+        handles = [
+            parameter.register_post_accumulate_grad_hook(self._hook(number))  # type: ignore[no-untyped-call]
+            for number, bucket in enumerate(self._buckets)
+            for parameter in bucket
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+        while self._next < len(self._buckets):
+            self._begin()
+        for gradients, flat, work in self._begun:
+            work.wait()  # on a GPU, its queue waits and this process does not
+            flat.div_(self._count)
+            parts = torch.split(flat, [gradient.numel() for gradient in gradients])
+            for gradient, part in zip(gradients, parts, strict=True):
+                gradient.copy_(part.view_as(gradient))
+        self._begun = []
+
+    def _hook(self, number: int) -> Any:
+        def complete(_parameter: Tensor) -> None:
+            self._left[number] -= 1
+            while self._next < len(self._buckets) and not self._left[self._next]:
+                self._begin()
+
+        return complete
+
+    def _begin(self) -> None:
+        bucket = self._buckets[self._next]
+        self._next += 1
+        gradients = [parameter.grad for parameter in bucket if parameter.grad is not None]
+        if gradients:
+            flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+            self._begun.append((gradients, flat, dist.all_reduce(flat, async_op=True)))
 
 
 class Workers:
@@ -90,20 +154,13 @@ class Workers:
         """Return the mean over the processes of a number of each."""
         return self.average([], number.detach().float().reshape(1))[0]
 
-    def ask(self, wish: bool) -> Callable[[], bool]:
-        """Begin to ask all processes; return a function that returns whether any of them wishes."""
+    def ask(self, wish: bool) -> bool:
+        """Return whether any of the processes wishes; all have to ask."""
         if self.count == 1:
-            return lambda: wish
+            return wish
         wishes = np.array([wish], np.float32)
-        shared = torch.from_numpy(wishes)
-        work = dist.all_reduce(shared, group=self._on_cpu, async_op=True)
-
-        def answer() -> bool:
-            assert work is not None
-            work.wait()
-            return bool(wishes[0] > 0)
-
-        return answer
+        dist.all_reduce(torch.from_numpy(wishes), group=self._on_cpu)
+        return bool(wishes[0] > 0)
 
     def share(self, network: nn.Module) -> None:
         """Take over the weights of the first process: those of other machines may round apart."""
@@ -145,45 +202,25 @@ def decided(wish: bool) -> bool:
 def in_processes(count: int, work: Callable[..., None], *arguments: Any) -> None:
     """Run `work(workers, *arguments)` in `count` processes, new ones if they are several.
 
-    A signal to end is passed on to them. Raises the `BenchError` of one, or that one died.
+    Raises the `BenchError` of one, or that one died.
     """
     if count == 1:
         work(Workers(), *arguments)
         return
-    children: list[Any] = []
-    signals: list[int] = []
-
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        signals.append(number)
-        for child in children:
-            if child.is_alive():
-                os.kill(child.pid, number)
-
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        both = (signal.SIGINT, signal.SIGTERM)
-        handlers = {number: signal.signal(number, pass_on) for number in both}
         try:
-            started = mp.start_processes(  # type: ignore[attr-defined, no-untyped-call]
-                _work, (count, folder, work, arguments), nprocs=count, join=False
-            )
-            children += started.processes
-            while not started.join():
-                pass
+            mp.start_processes(_work, (count, folder, work, arguments), nprocs=count)  # type: ignore[attr-defined, no-untyped-call]
         except ProcessRaisedException:
             for kind in EXPLAINED:
                 if (folder / kind.__name__).exists():
                     raise kind((folder / kind.__name__).read_text()) from None
             raise
         except ProcessExitedException as error:
-            if not signals:  # otherwise a process that has not begun to work ends at once
-                raise BenchError(
-                    f"a process that trained died ({error}): the same command resumes from the "
-                    "last saved step"
-                ) from error
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+            raise BenchError(
+                f"a process that trained died ({error}): the same command resumes from the last "
+                "saved step"
+            ) from error
 
 
 def _work(

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Container, Iterable
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +22,10 @@ from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.objective import Adversary
 from baselines.neural.network import Estimate, Network, ParameterGroup
 from baselines.neural.training.learner import Learner
-from baselines.neural.training.loop import TrainingRequest, run_request
+from baselines.neural.training.loop import Conditions, TrainingRequest, run_request
 from baselines.neural.training.objective import Setup
-from baselines.neural.training.photographs import Photographs, pack
+from baselines.neural.training.photograph_files import photograph_paths
+from baselines.neural.training.photographs import Photographs, open_photographs, pack
 from baselines.neural.training.recipe import Recipe, Stage, recipe_from
 from baselines.neural.training.run_folder import Journal
 from baselines.neural.training.workers import Workers
@@ -68,6 +70,14 @@ def noise(height: int, width: int, seed: int) -> Pixels:
 
 def pictures(count: int = 5) -> list[Pixels]:
     return [noise(80 + 8 * one, 96, one) for one in range(count)]
+
+
+def load_photographs(
+    places: Iterable[Path], *memory: int, processes: int = 1, without: Container[str] = ()
+) -> Photographs:
+    """Those of `photograph_paths`, but some."""
+    paths = [path for path in photograph_paths(places) if path not in without]
+    return open_photographs(paths, *memory, processes=processes)
 
 
 def photographs(count: int = 5) -> Photographs:
@@ -196,8 +206,8 @@ def request_for(
     run: Path, recipe: Recipe, make: type[Network] = Toy, **given: Any
 ) -> TrainingRequest:
     run.mkdir(exist_ok=True)
-    known = {"validation": [], "device": "cpu", "deadline": None}
-    return TrainingRequest(recipe, run, make, nothing, photographs(), **{**known, **given})
+    conditions = Conditions(**{"device": "cpu", **given})
+    return TrainingRequest(recipe, run, make, nothing, photographs(), conditions)
 
 
 def copied(module: nn.Module) -> dict[str, Tensor]:

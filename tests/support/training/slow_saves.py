@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from baselines.neural.training.loop import Saving, run_request
+from baselines.neural.training.loop import run_request
 from baselines.neural.training.workers import Workers
 from support.training.fixtures import fresh_toy, recipe_of, request_for
 
@@ -25,5 +25,5 @@ def train(workers: Workers, folder: Path, slow: bool = False) -> None:
         torch.save = save
     stage = {"steps": STEPS, "batch": COUNT, "mixed_levels": True}
     recipe = recipe_of(stage, processes=COUNT, report_every_steps=1)
-    saving = Saving(0.0 if slow else None)
-    run_request(workers, request_for(folder, recipe, fresh_toy, saving=saving))
+    minutes = 0.0 if slow else None
+    run_request(workers, request_for(folder, recipe, fresh_toy, save_minutes=minutes))

@@ -23,7 +23,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from baselines.neural.perceptual import Perceptual
 from baselines.neural.training.losses.gan import GAN_LOSSES, GanLoss
 from baselines.neural.training.losses.rate_distortion import RateDistortion
-from baselines.neural.training.objective import Setup, load_optimiser
+from baselines.neural.training.objective import Setup
 from baselines.neural.training.recipe import ONE_RATE, AtLeastOne, Stage, Weight
 
 IMAGE_CHANNELS = 3
@@ -173,7 +173,7 @@ class StageAdversary:
         self._state = state
         if self._network is not None and state is not None:
             self._network.load_state_dict(state["network"])
-            load_optimiser(self._optimiser, state["optimiser"])
+            self._optimiser.load_state_dict(state["optimiser"])
             self._state = None
 
 

@@ -20,7 +20,7 @@ from baselines.neural.training.workers import in_processes
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.system.processes import passed_on
 from support.processes import started_bench, until
-from support.training.fixtures import die
+from support.training.fixtures import die, recipe_of
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 STEPS = 4  # of the recipe, in two stages
@@ -92,7 +92,7 @@ def test_a_journal_of_a_killed_run_has_each_step_once(tmp_path):
     journal.write_text("\n".join(lines))
     entries = Journal(journal).entries()
     assert [entry["step"] for entry in entries] == [1, 2]
-    rows = curves(entries, [(4, 8)])[0].to_pylist()
+    rows = curves(entries, recipe_of({}))[0].to_pylist()
     assert [row["loss"] for row in rows] == [1.0, None]
     assert [row["gradient"] for row in rows] == [None, 1.5]
     assert last_report(journal)["gradient"] == 1.5
@@ -220,14 +220,13 @@ def test_a_failure_or_the_death_of_a_worker_process_is_one_sentence(place, tmp_p
 
 
 def test_a_report_is_shown_with_what_it_has_and_the_time_left():
-    report = {"stage": 0, "step": 1, "skipped": 1, "steps_per_second": 1, "crops_per_second": 2.0}
-    assert sentence(report, [(2, 2)]).startswith("stage 1 of 1, step 1 of 2, 1.0 steps/s")
-    assert "loss 0.5, 1.0 steps/s" in sentence({**report, "loss": 0.5}, [(2, 2)])
     report = {
-        "stage": 0, "step": 75, "loss": 1.0, "bpp": 0.5, "skipped": 2,
+        "stage": 0, "step": 75, "loss": 2, "bpp": 0.25, "skipped": 1,
         "steps_per_second": 0.25, "crops_per_second": 1.0,
     }  # fmt: skip
-    # 25 x 4 crops, one a second
-    assert "2 min left" in sentence(report, [(100, 4)])
-    # and 1000 x 8 of the next stage
-    assert "2.2 h left" in sentence(report, [(100, 4), (1000, 8)])
+    stages = {"steps": 100, "batch": 4}, {"steps": 1000, "batch": 8}
+    assert sentence(report, recipe_of(stages[0])) == (  # 25 x 4 crops, one a second
+        "stage 1 of 1, step 75 of 100, loss 2, 0.250 bpp, 0.2 steps/s, 1.0 crops/s, 2 min left, "
+        "1 skipped"
+    )
+    assert "2.2 h left" in sentence(report, recipe_of(*stages))  # and 1000 x 8 of the next stage

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from functools import partial
 
 import pytest
 
@@ -13,7 +14,7 @@ from benchmark.errors import UsageError
 from support.training.fixtures import of_journal, recipe_of, request_for
 
 pytestmark = pytest.mark.usefixtures("handlers")
-STAGES = [(3, 2), (2, 2)]
+RECIPE = recipe_of({"steps": 3}, {"steps": 2}, report_every_steps=1)
 FUNCTION = """
 from pathlib import Path
 
@@ -31,9 +32,7 @@ def test_each_report_is_in_the_csv_file_and_given_to_the_users_function(tmp_path
     run = tmp_path / "run"
     names = ["csv", "mine.py:log"]
     require_logs(names)
-    recipe = recipe_of({"steps": 3}, {"steps": 2}, report_every_steps=1)
-    request = request_for(run, recipe, log=lambda: log_of(names, run, STAGES))
-    run_request(Workers(), request)
+    run_request(Workers(), request_for(run, RECIPE, log=partial(log_of, names)))
     with (run / "losses.csv").open() as file:
         rows = list(csv.DictReader(file))
     losses = of_journal(run, "loss")
@@ -45,7 +44,7 @@ def test_each_report_is_in_the_csv_file_and_given_to_the_users_function(tmp_path
 def test_a_users_function_that_fails_is_one_sentence_with_its_line(tmp_path):
     path = tmp_path / "bad.py"
     path.write_text("def log(report):\n    report['nothing']\n")
-    log = log_of([f"{path}:log"], tmp_path, STAGES)
+    log = log_of([f"{path}:log"], tmp_path, RECIPE)
     with pytest.raises(UsageError, match=r"bad\.py.*KeyError"):
         log({"stage": 0, "step": 1})
 
@@ -75,7 +74,7 @@ def test_tensorboard_gets_numbers_at_steps_of_the_whole_run(tmp_path, monkeypatc
         sys.modules, "torch.utils.tensorboard", type(sys)("torch.utils.tensorboard")
     )
     sys.modules["torch.utils.tensorboard"].SummaryWriter = Writer
-    log = log_of(["tensorboard"], tmp_path, STAGES)
+    log = log_of(["tensorboard"], tmp_path, RECIPE)
     for stage, step in ((0, 3), (1, 2)):
         log({"stage": stage, "step": step, "loss": 0.5, "precision": "float32"})
     folder = str(tmp_path / "tensorboard")

@@ -26,11 +26,10 @@ from baselines.neural.training.photographs import (
     Drawing,
     draw_crops,
     held_out,
-    load_photographs,
     validation_pictures,
 )
 from benchmark.errors import UsageError
-from support.training.fixtures import CPU, noise
+from support.training.fixtures import CPU, load_photographs, noise
 
 MANY, SIDE_PX = 60, 40
 
@@ -206,7 +205,7 @@ def test_an_index_is_read_in_place_of_headers_but_for_files_that_changed(
     )
     for number in range(3):
         Image.fromarray(noise(40 + number, 50, number)).save(tmp_path / f"{number}.png")
-    index, paths = tmp_path / "index.npz", [str(tmp_path / f"{number}.png") for number in range(3)]
+    index, paths = tmp_path / "index.json", [str(tmp_path / f"{number}.png") for number in range(3)]
     assert sides_of(paths, index).tolist() == [[40, 50], [41, 50], [42, 50]]
     assert len(opened) == 3
     assert sides_of(paths, index).tolist() == [[40, 50], [41, 50], [42, 50]]

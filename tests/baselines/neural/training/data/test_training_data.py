@@ -9,9 +9,17 @@ from PIL import Image
 
 from baselines.neural.crdr.model import HIGHEST_BETA
 from baselines.neural.crdr.objective import control, draw_levels
-from baselines.neural.training.photographs import draw_crops, load_photographs, pack
+from baselines.neural.training.photographs import draw_crops, pack
 from benchmark.errors import UsageError
-from support.training.fixtures import LAMBDAS, REALISM, SINGLE, noise, pictures, stage_of
+from support.training.fixtures import (
+    LAMBDAS,
+    REALISM,
+    SINGLE,
+    load_photographs,
+    noise,
+    pictures,
+    stage_of,
+)
 
 SIDE_PX = 24
 # Larger than a crop, as large, and smaller in one direction or both; one is a single column.

@@ -12,9 +12,8 @@ from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.objective import draw_levels, weight_of
 from baselines.neural.perceptual import Perceptual
 from baselines.neural.training import objective
-from baselines.neural.training.gradients import GradientAverage
 from baselines.neural.training.photographs import draw_crops
-from baselines.neural.training.workers import Workers
+from baselines.neural.training.workers import GradientAverage, Workers
 from conftest import SHARED
 from support.training.fixtures import (
     LAMBDAS,

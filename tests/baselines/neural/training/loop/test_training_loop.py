@@ -10,7 +10,7 @@ import torch
 
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.training.learner import Learner
-from baselines.neural.training.loop import LARGEST_GAP, run_request
+from baselines.neural.training.loop import LARGEST_GAP, Conditions, run_request
 from baselines.neural.training.losses.rate_distortion import validate
 from baselines.neural.training.run import Subject, train
 from baselines.neural.training.run_folder import Journal, load_state, save_state
@@ -72,17 +72,18 @@ def test_a_journal_is_cut_behind_the_step_that_it_resumes_from(tmp_path):
 def unbroken(data, tmp_path_factory):
     """The folder of a run that nothing happened to, and its last state."""
     run = tmp_path_factory.mktemp("unbroken")
-    train(Subject(), in_two_stages(), [data], run, device="cpu")
+    train(Subject(), in_two_stages(), [data], run, Conditions(device="cpu"))
     return load_state(run, CPU)
 
 
 KILLED = """
 from pathlib import Path
-from baselines.neural.training.loop import Saving
+from baselines.neural.training.loop import Conditions
 from baselines.neural.training.run import Subject, train
 from support.training.fixtures import in_two_stages
 
-train(Subject(), in_two_stages(), [Path({data!r})], Path("run"), device="cpu", saving=Saving(0.0))
+conditions = Conditions(device="cpu", save_minutes=0.0)
+train(Subject(), in_two_stages(), [Path({data!r})], Path("run"), conditions)
 """
 
 
@@ -98,7 +99,7 @@ def test_a_run_killed_at_a_random_step_and_resumed_has_the_weights_of_an_unbroke
     assert saved is not None
     assert (saved["index"], saved["step"]) < (1, 4), "it was killed in time"
     assert 4 * saved["index"] + saved["step"] >= entries - 2, "the state before was on the disk"
-    train(Subject(), in_two_stages(), [data], tmp_path / "run", device="cpu")
+    train(Subject(), in_two_stages(), [data], tmp_path / "run", Conditions(device="cpu"))
     assert not differing(load_state(tmp_path / "run", CPU), unbroken)
     assert of_journal(tmp_path / "run", "step") == [*range(1, 5)] * 2
 

@@ -8,7 +8,6 @@ from baselines.neural.training.objective import (
     StepGuard,
     deterministic_kernels,
     kernels_of,
-    load_optimiser,
     precision_of,
 )
 from baselines.neural.training.run_folder import load_state
@@ -20,13 +19,6 @@ from support.training.fixtures import CPU, Toy, learner_of, recipe_of, request_f
 def fused(value):
     parameter = torch.nn.Parameter(torch.full((3, 5), value))
     return parameter, torch.optim.Adam([parameter], 0.1, fused=True)
-
-
-def test_every_optimiser_is_adams_fused_kernel():
-    parameter = torch.nn.Parameter(torch.ones(4))
-    for given in ([parameter], [{"params": [parameter]}]):
-        (group,) = StepGuard().adam(given, 0.1).param_groups
-        assert group["fused"] is True
 
 
 def rotation(side):
@@ -107,19 +99,6 @@ def test_a_step_counts_where_loss_and_gradient_are_finite_and_the_loss_is_not_to
     assert guard.left_out is None
     assert guard.counts(torch.tensor(norm).to("meta"), torch.tensor(loss).to("meta"), 1e4) is True
     assert guard.left_out.device.type == "meta"
-
-
-@pytest.mark.parametrize("fused_before", [True, None])
-def test_a_state_of_one_kind_of_device_is_taken_up_on_another(fused_before):
-    parameter = torch.nn.Parameter(torch.ones(4))
-    parameter.grad = torch.ones(4)
-    before = torch.optim.Adam([parameter], 0.1, fused=fused_before)
-    before.step()
-    after = torch.optim.Adam([parameter], 0.1, fused=None if fused_before else True)
-    load_optimiser(after, before.state_dict())
-    assert after.param_groups[0]["fused"] is (None if fused_before else True)
-    after.step()
-    assert after.state[parameter]["step"] == 2
 
 
 def tf32():

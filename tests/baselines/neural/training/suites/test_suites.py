@@ -37,12 +37,10 @@ def test_the_time_of_a_suite_is_that_of_its_methods_as_far_as_they_are_measured(
     runs = (first, second, other)
     assert (steps_left(runs), seconds_left(runs, runs)) == (400, None)
     assert outlook(runs) == "3 networks, 0 finished: 400 steps left, their time unknown"
-    # 40 crops in 20 s, then 160 in 40 s: .3 s a crop; 20 crops of realism in 20 s: 1 s a crop
     report(first, (0, 20, 2.0), (0, 100, 4.0), (1, 10, 1.0))
     assert seconds_left([first], runs) == pytest.approx(40 * 2)
-    assert seconds_left([second], runs) == pytest.approx(200 * 0.3 + 100 * 1.0)
-    everything = (20 + 40 + 20) / 220  # of a method that was not measured
-    assert seconds_left([other], runs) == pytest.approx(200 * everything)
+    assert seconds_left([second], runs) == pytest.approx(200 / 4 + 100 / 1)
+    assert seconds_left([other], runs) == pytest.approx(200 / 1), "of a method without a speed"
     report(other, (0, 50, 10.0))
     assert seconds_left([other], runs) == pytest.approx(100 / 10)
     assert steps_left(runs) == 40 + 150 + 50
