@@ -1,6 +1,7 @@
 """`bench train` and `bench ablation`: train networks from photographs, resumable at any time."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -144,6 +145,7 @@ def train(
     """
     with output.interruptible(SAVED):
         from baselines.commands import training
+        from baselines.commands.training_logs import log_of, require_logs
         from baselines.neural.training.recipe import load_recipe
 
         request.use_folders()
@@ -160,8 +162,11 @@ def train(
         runs = training.in_manner(runs, precision, accumulate)
         command = command_line(context, BESIDE)
         session = training.open_session(command, data, validation, request.device, max_minutes)
+        require_logs(log or ())
         session = replace(session, half=half, quantised=quantised, deterministic=deterministic)
-        session = training.logged(session, log or (), save_minutes, milestone_steps)
+        session = replace(session, save_minutes=save_minutes, milestone_steps=milestone_steps)
+        if log:
+            session = replace(session, log=partial(log_of, log))
         if check:
             training.check_runs(runs, request.device)
         elif export_now:

@@ -16,7 +16,6 @@ import typer
 
 import benchmark
 from baselines.commands.progress import show_training
-from baselines.commands.training_logs import log_of, require_logs
 from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.training import photograph_files, photographs
 from baselines.neural.training import session as sessions
@@ -134,14 +133,11 @@ def suite(
         raise UnknownName("suite", name, SUITES)
     kept = [word.strip() for word in members.split(",") if word.strip()]
     rate = _rate(learning_rate)
-    if name == "field":
-        from baselines.neural.training.suites import field_suite
+    if name in ("field", "generative"):
+        from baselines.neural.training.suites import field_suite, generative_suite
 
-        return field_suite(recipe, folder, rate, kept)
-    if name == "generative":
-        from baselines.neural.training.suites import generative_suite
-
-        return generative_suite(recipe, folder, rate, kept)
+        planned = field_suite if name == "field" else generative_suite
+        return planned(recipe, folder, rate, kept)
     if members:
         raise UsageError("--members is for the suites field and generative: leave it out")
     from baselines.compressai.matched import matched_suite
@@ -182,15 +178,6 @@ def in_manner(
         raise UsageError(f"--accumulate {accumulate}: {error}") from error
 
 
-def logged(
-    session: TrainingSession, logs: Sequence[str], save_minutes: float | None, milestone_steps: int
-) -> TrainingSession:
-    """Return the session with logs and the times of saves; raises `UsageError` for unknown logs."""
-    require_logs(logs)
-    log = partial(log_of, logs) if logs else None
-    return replace(session, save_minutes=save_minutes, milestone_steps=milestone_steps, log=log)
-
-
 def check_runs(runs: Sequence[TrainingRun], device: str) -> None:
     """Print memory, speed and time of each stage of the runs, with nothing written."""
     from baselines.neural.training.trial import trials
@@ -209,13 +196,9 @@ def check_runs(runs: Sequence[TrainingRun], device: str) -> None:
         tried = trials(run.subject, recipe, "fake" if fake else chosen, workers)
         for number, trial in enumerate(tried, start=1):
             _say(f"{run.name}, stage {number}, {trial.kind}: {_cost(trial, workers.count)}")
-            hours += _hours(trial)
+            hours += trial.hours
         if not fake:
             _say(f"{run.name}: {duration(3600 * hours)}, without reports and validations")
-
-
-def _hours(stage: "StageTrial") -> float:
-    return stage.steps * (stage.seconds or 0.0) / 3600
 
 
 def _cost(stage: "StageTrial", count: int) -> str:
@@ -226,7 +209,7 @@ def _cost(stage: "StageTrial", count: int) -> str:
         total = 2 * stage.macs * stage.steps * count / 3600 / ASSUMED_FLOPS
         speed = f"about {total:.3g} GPU hours at {ASSUMED_FLOPS / 1e12:g}e12 operations/s"
     else:
-        speed = f"{1 / stage.seconds:.3g} steps/s, {_hours(stage) * count:.3g} GPU hours"
+        speed = f"{1 / stage.seconds:.3g} steps/s, {stage.hours * count:.3g} GPU hours"
     return f"{stage.steps} steps, {memory}, {work}, {speed}"
 
 
@@ -246,7 +229,8 @@ def train_all(runs: Sequence[TrainingRun], session: TrainingSession, quiet: bool
 
 def outlook(runs: Sequence[TrainingRun]) -> str:
     """Return what a suite has before it, in words."""
-    finished, steps = sum(map(sessions.is_complete, runs)), sessions.steps_left(runs)
+    finished = sum(map(sessions.is_complete, runs))
+    steps = sum(run.recipe.steps - sessions.position_of(run)[2] for run in runs)
     seconds = sessions.seconds_left(runs, runs)
     time = "their time unknown" if seconds is None else f"about {duration(seconds)}"
     return f"{len(runs)} networks, {finished} finished: {steps} steps left, {time}"

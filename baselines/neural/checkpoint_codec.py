@@ -52,17 +52,17 @@ class CheckpointCodec(KnowsIdealBits):
     `name` is that of the codec in the registry, of its architecture and of its file.
     """
 
-    name: str
+    name: ClassVar[str]
     packages: ClassVar[tuple[str, ...]] = PACKAGES
-    trained_by: str = "bench train --recipe"  # command that makes the file
-    revision = 1
+    trained_by: ClassVar[str] = "bench train --recipe"  # command that makes the file
+    revision: ClassVar[int] = 1
     licence = "MIT"
     sweep: tuple[Setting, ...] = (Setting("level", 0),)
     accepts: Between | OneOf = OneOf(sweep)
 
     @classmethod
     def published_weights(cls, _options: Mapping[str, str]) -> list[PublishedFile]:
-        """Return the files of the network."""
+        """Return the files of all networks of the codec."""
         return released(cls.name)
 
     def __init__(self, *, checkpoint: str = "") -> None:
@@ -90,7 +90,7 @@ class CheckpointCodec(KnowsIdealBits):
         return loaded_codec(self._path, self._card.sha256, self._device)
 
 
-class RatePointsCodec(KnowsIdealBits):
+class RatePointsCodec(CheckpointCodec):
     """Codec of the networks of a method, each trained for a rate; a subclass names it.
 
     The setting `level` counts the rates from 1, the lowest. The file of a level is
@@ -98,20 +98,11 @@ class RatePointsCodec(KnowsIdealBits):
     name is level 1. The sweep holds the levels whose files exist. A stream names its checkpoint.
     """
 
-    packages: ClassVar[tuple[str, ...]] = PACKAGES
-    name: ClassVar[str]  # in the registry, of the architecture and of the files
     method: ClassVar[str]  # words for tables: "Charm (Minnen and Singh, ICIP 2020)"
     levels: ClassVar[Sequence[int]] = (1, 2, 3, 4)
-    revision: ClassVar[int] = 1
-    licence = "MIT"
     tuned_for: ClassVar[str] = "PSNR"
     coding: ClassVar[str] = "entropy path in integers"
     suite: ClassVar[str] = "field"  # that trains the networks
-
-    @classmethod
-    def published_weights(cls, _options: Mapping[str, str]) -> list[PublishedFile]:
-        """Return the files of the networks of all levels."""
-        return released(cls.name)
 
     def __init__(self, *, checkpoint: str = "") -> None:
         self._paths = self._find(checkpoint)
@@ -136,12 +127,12 @@ class RatePointsCodec(KnowsIdealBits):
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the stream."""
-        codec = self._codec(self._level(setting))
+        codec = self._at(self._level(setting))
         return self._noted(codec, codec.encode(pixels, self._controls()))
 
     def decode(self, data: bytes) -> Pixels:
         """Return the image; raises `CorruptStream`, also for a checkpoint that is missing."""
-        return self._codec(self._level_of(data)).decode(data)
+        return self._at(self._level_of(data)).decode(data)
 
     def setting_of(self, data: bytes) -> Setting:
         """Return the level that a stream was made at; raises `CorruptStream` as `decode` does."""
@@ -149,7 +140,7 @@ class RatePointsCodec(KnowsIdealBits):
 
     def reconstruct(self, images: "Tensor", setting: Setting) -> "tuple[Tensor, Tensor]":
         """Return reconstructions like images (N, 3, H, W) in [-1, 1], multiples of 64, and bits."""
-        codec = self._codec(self._level(setting))
+        codec = self._at(self._level(setting))
         estimate = codec.estimate(images.to(self._device), self._controls())
         bits = (estimate.y_bits + estimate.z_bits).to(images.device)
         return estimate.images.clamp(-1, 1).to(images.device).clone(), bits.clone()
@@ -203,7 +194,7 @@ class RatePointsCodec(KnowsIdealBits):
         own = {level: path for level, path in files.items() if path.parent != BUNDLED}
         return own or files  # a sweep has networks of the same training
 
-    def _codec(self, level: int) -> "PictureCodec":
+    def _at(self, level: int) -> "PictureCodec":
         return loaded_codec(self._paths[level], self._cards[level].sha256, self._device)
 
 

@@ -93,15 +93,10 @@ def load_card(path: Path) -> Card:
     try:
         return _card(json.loads(read_regular(source, LARGEST_CARD_BYTES)))
     except FileNotFoundError:
-        if not path.is_file():
-            missing = f"no checkpoint {path}"
-        elif path.suffix != ".safetensors":
-            missing = (
-                f"{path} is no .safetensors file with its card beside it: `bench checkpoint import "
-                f"{path}` makes a checkpoint of the weights of CRDR's authors"
-            )
-        else:
-            makes = f"`bench checkpoint card {path}` makes one"
+        missing = f"no checkpoint {path}"
+        if path.is_file():
+            verb = "card" if path.suffix == ".safetensors" else "import"  # of CRDR's authors
+            makes = f"`bench checkpoint {verb} {path}` makes a checkpoint with a card"
             missing = f"{path} has no card {source.name} beside it: {makes}"
         raise Unavailable(missing) from None
     except (OSError, ValueError, OverflowError, RecursionError, UnknownName) as error:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from baselines.neural.architecture import load_architecture
@@ -38,11 +38,6 @@ class QuantisedWeights:
     integers: Tensor
     rows: Tensor
     columns: Tensor
-
-    @classmethod
-    def of(cls, tensors: Mapping[str, Tensor], name: str) -> "QuantisedWeights":
-        """Return those of the parameter `name` among a file's tensors."""
-        return cls(tensors[name], tensors[f"{ROWS}{name}"], tensors[f"{COLUMNS}{name}"])
 
     def values(self) -> Tensor:
         """Return the weights in float32, the same bits on every machine."""
@@ -75,13 +70,8 @@ def quantised_parameters(network: Network) -> dict[str, QuantisedWeights]:
         name: quantise(value, bits)
         for name, value in network.named_parameters()
         for prefix, bits in network.quantised_bits.items()
-        if name.startswith(prefix) and can_be_quantised(tuple(value.shape))
+        if name.startswith(prefix) and value.ndim in _ALONG_ROWS
     }
-
-
-def can_be_quantised(shape: tuple[int, ...]) -> bool:
-    """Return whether a parameter of this shape has rows and columns."""
-    return len(shape) in _ALONG_ROWS
 
 
 def scales_of(name: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
@@ -210,42 +200,38 @@ def _read(
     path: Path, expected: Mapping[str, Tensor], *, complete: bool
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], set[str]]:
     """Return a network's tensors, parameters in float32; its tables; names of absent buffers."""
-    parameters = {k: tuple(v.shape) for k, v in expected.items() if isinstance(v, nn.Parameter)}
     try:
-        with safe_open(path, framework="pt") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            buffers = expected.keys() - parameters.keys()
-            absent = set() if complete else {k for k in buffers if 0 in shapes.get(k, (0,))}
-            names = {k for k in shapes if not k.startswith(TABLES)} - absent
-            integers = [
-                name
-                for name in sorted(parameters.keys() & names)
-                if file.get_slice(name).get_dtype() == "I8" and can_be_quantised(parameters[name])
-            ]
-            scales = {
-                k: v for name in integers for k, v in scales_of(name, parameters[name]).items()
-            }
-            differing = sorted(names ^ ((expected.keys() | scales) - absent)) or sorted(
-                name for name, shape in (parameters | scales).items() if shapes[name] != shape
-            )
-            if differing:
-                raise Unavailable(
-                    f"{path} does not hold its card's network: {differing[0]} differs"
-                )
-            tensors = {name: file.get_tensor(name) for name in shapes.keys() - absent}
+        tensors = load_file(path)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise Unavailable(f"{path} cannot be read as safetensors: {error}") from error
+    parameters = {k: tuple(v.shape) for k, v in expected.items() if isinstance(v, nn.Parameter)}
+    tables = {name for name in tensors if name.startswith(TABLES)}
+    buffers = () if complete else expected.keys() - parameters.keys()
+    absent = {name for name in buffers if name not in tensors or not tensors[name].numel()}
+    integers = [
+        name
+        for name, shape in parameters.items()
+        if len(shape) in _ALONG_ROWS and name in tensors and tensors[name].dtype == torch.int8
+    ]
+    scales = {k: v for name in integers for k, v in scales_of(name, parameters[name]).items()}
+    names = tensors.keys() - tables - absent
+    differing = sorted(names ^ ((expected.keys() | scales) - absent)) or sorted(
+        name for name, shape in (parameters | scales).items() if tuple(tensors[name].shape) != shape
+    )
+    if differing:
+        raise Unavailable(f"{path} does not hold its card's network: {differing[0]} differs")
     kinds: dict[str, tuple[torch.dtype, ...]]
-    kinds = dict.fromkeys(tensors.keys() - names, INTEGERS) | dict.fromkeys(parameters, FLOATS)
+    kinds = dict.fromkeys(tables, INTEGERS) | dict.fromkeys(parameters, FLOATS)
     kinds |= dict.fromkeys(scales, (torch.float32,)) | dict.fromkeys(integers, (torch.int8,))
-    for name, value in tensors.items():
-        if name in kinds and value.dtype not in kinds[name]:
-            raise Unavailable(f"{path} cannot be used: {name} is of {value.dtype}")
+    for name, known in kinds.items():
+        if tensors[name].dtype not in known:
+            raise Unavailable(f"{path} cannot be used: {name} is of {tensors[name].dtype}")
     state = {name: tensors[name] for name in names - scales.keys()}
     state |= {name: tensors[name].float() for name in parameters}
-    state |= {name: QuantisedWeights.of(tensors, name).values() for name in integers}
+    for name in integers:
+        rows, columns = tensors[f"{ROWS}{name}"], tensors[f"{COLUMNS}{name}"]
+        state[name] = QuantisedWeights(tensors[name], rows, columns).values()
     for name, value in (tensors | state).items():
         if not bool(value.isfinite().all()):
             raise Unavailable(f"{path} cannot be used: {name} has values that are not finite")
-    tables = {k.removeprefix(TABLES): v for k, v in tensors.items() if k not in names}
-    return state, tables, absent
+    return state, {name.removeprefix(TABLES): tensors[name] for name in tables}, absent

@@ -148,11 +148,6 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def steps_left(runs: Sequence[TrainingRun]) -> int:
-    """Return the number of steps left in `runs`, by their journals."""
-    return sum(run.recipe.steps - position_of(run)[2] for run in runs)
-
-
 def seconds_left(runs: Sequence[TrainingRun], timed: Sequence[TrainingRun]) -> float | None:
     """Estimate how long `runs` still train, by the last speed of like stages in `timed`, if any."""
     speeds: dict[Hashable, float] = {}  # in crops per second

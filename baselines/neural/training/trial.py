@@ -40,6 +40,11 @@ class StageTrial(NamedTuple):
     macs: float  # multiply-accumulates of a step, of all networks forwards and backwards
     seconds: float | None  # of a step; None where nothing was computed
 
+    @property
+    def hours(self) -> float:
+        """Hours that all steps take; 0 where nothing was computed."""
+        return self.steps * (self.seconds or 0.0) / 3600
+
 
 def trials(subject: Subject, recipe: Recipe, device: str, workers: Workers) -> Iterator[StageTrial]:
     """Try the stages of a recipe in turn, in each of the processes; nothing is written.

@@ -11,7 +11,6 @@ from baselines.neural.checkpoint_codec import BUNDLED
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import Unavailable
 from support.bench.command import bench
-from support.bench.lean_process import ROOT
 from support.networks.card_edits import bless, edited, resized
 from support.networks.tiny_checkpoint import noise, write_checkpoint
 
@@ -103,12 +102,3 @@ def test_tensors_of_another_network_are_refused_with_the_first_image(path, spoil
     codec = load_codec(parse_codec(f"ours:beta=0:checkpoint={path}"))
     with pytest.raises(Unavailable, match=named):
         codec.encode(noise(8, 8), codec.sweep[0])
-
-
-def test_a_check_of_a_wrong_checkpoint_measures_nothing(path, tmp_path):
-    edited(sha256="0" * 64)(path)
-    words = ("--codec", "ours:beta=0", "--checkpoint", path, "--against", ROOT / "results/sample")
-    done = bench("check", *words, "--dataset", "sample", "--results", tmp_path / "new")
-    assert done.returncode == 2
-    assert "is damaged or of another checkpoint" in done.stderr
-    assert not (tmp_path / "new").exists()

@@ -6,9 +6,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from baselines.neural.diffusion.drawing import draw, draw_residual, ramps, starts
+from baselines.neural.diffusion.drawing import draw, ramps, starts
 from baselines.neural.diffusion.model import LevelFacts
-from baselines.neural.diffusion.noise import noise_level, normal_noise, times
+from baselines.neural.diffusion.noise import noise_level, normal_noise
 from baselines.neural.inference import to_images
 from support.networks.tiny_checkpoint import noise as noisy_picture
 from support.networks.tiny_diffusion import drawing_network
@@ -44,20 +44,6 @@ def test_one_step_is_the_predicted_residual_of_pure_noise(network):
         velocity = network.unet(state, base, torch.tensor([at.log_snr]), scales)
     expected = base + FACTS.scale * (at.alpha * state - at.sigma * velocity).clamp(-3, 3)
     assert torch.allclose(drawn(network, base, 1), expected, atol=1e-5)
-
-
-def test_a_late_start_begins_with_the_noise_of_its_time():
-    seen = []
-
-    def predict(state, ratio):
-        seen.append((float(state.std()), ratio))
-        return torch.zeros_like(state)
-
-    levels = [noise_level(at) for at in times(4, 0.6)[:-1]]
-    draw_residual(predict, (-9.0, 9.0), lambda _: torch.randn(10_000), levels, ancestral=False)
-    assert len(seen) == 4
-    assert seen[0][0] == pytest.approx(levels[0].sigma, rel=0.03)
-    assert [ratio for _, ratio in seen] == [one.log_snr for one in levels]
 
 
 def test_what_is_drawn_is_within_the_threshold_or_within_a_picture(network):

@@ -107,7 +107,7 @@ def test_a_codec_writes_tiles_names_its_source_and_refuses_other_checkpoints(tmp
     assert (info.tuned_for, other.tuned_for) == ("PSNR", "perceptual quality")
     assert info.fingerprint != other.fingerprint
     pixels = noise(130, 200)
-    tiled = codec._codec(1).encode(pixels, None, Tiling(128, 128))
+    tiled = codec._at(1).encode(pixels, None, Tiling(128, 128))
     whole = codec.encode(pixels, Setting("level", 1))
     difference = codec.decode(whole).astype(int) - codec.decode(tiled)
     assert np.abs(difference).mean() < 2

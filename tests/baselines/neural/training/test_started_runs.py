@@ -67,7 +67,7 @@ def test_a_run_resumes_only_from_the_checkpoint_that_it_began_with(place):
     [
         (("--start", "nowhere.safetensors"), "no checkpoint nowhere.safetensors"),
         (("--start", "damaged.safetensors"), "damaged.safetensors is damaged"),
-        (("--start", "recipe.toml"), "recipe.toml is no .safetensors file"),
+        (("--start", "recipe.toml"), "recipe.toml has no card recipe.json"),
         (("--suite", "field", "--start", "first/ours.safetensors"), "leave those out"),
         (
             ("--model", "ivr", "--start", "first/ours.safetensors"),

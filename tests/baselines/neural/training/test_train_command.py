@@ -5,8 +5,6 @@ import json
 import os
 import re
 import signal
-import time
-from multiprocessing import get_context
 
 import pyarrow.parquet as pq
 import pytest
@@ -136,21 +134,6 @@ def test_a_signal_is_noticed_whoever_handles_it_and_handlers_come_back():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
-    with passed_on() as came:
-        signal.signal(signal.SIGINT, lambda *_: None)
-        signal.raise_signal(signal.SIGINT)
-        assert came()
-        assert came()
-
-
-def test_a_signal_reaches_the_processes_that_work_for_this_one():
-    worker = get_context("spawn").Process(target=time.sleep, args=(100,))
-    with passed_on() as came:
-        worker.start()
-        signal.raise_signal(signal.SIGTERM)
-        worker.join(60)
-        assert came()
-    assert worker.exitcode == -signal.SIGTERM
 
 
 @pytest.mark.parametrize(

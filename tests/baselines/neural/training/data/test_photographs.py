@@ -4,7 +4,6 @@ import io
 import os
 import pickle
 import tarfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
@@ -80,23 +79,6 @@ def test_indexing_a_folder_that_does_not_fit_decodes_nothing(many, reads):
     assert streamed.sides.tolist() == [[SIDE_PX, SIDE_PX]] * MANY
     draw_crops(streamed, 24, range(MANY), seed=1)
     assert sorted(reads) == sorted(path.name for path in many.iterdir()), "once in an epoch"
-
-
-def test_no_more_is_kept_than_the_budget_says_where_one_photograph_is_larger(tmp_path):
-    for number, side_px in enumerate((2 * SIDE_PX, *[SIDE_PX] * 20)):
-        Image.fromarray(noise(side_px, side_px, number)).save(tmp_path / f"{number}.png")
-    streamed = load_photographs([tmp_path], BUDGET_BYTES)
-    sizes = sorted(3 * height * width for height, width in streamed.sides.tolist())
-    assert 0 < sum(sizes[-streamed.most_kept :]) <= BUDGET_BYTES
-
-
-def test_several_threads_share_the_memory(many, reads):
-    streamed = load_photographs([many], BUDGET_BYTES)
-    with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda n: int(streamed.decoded(n).sum()), [*range(MANY)] * 5))
-    assert found == [int(noise(SIDE_PX, SIDE_PX, n).sum()) for n in range(MANY)] * 5
-    kept = photographs._keeping(streamed.most_kept).cache_info().currsize
-    assert 0 < kept * EACH_BYTES <= BUDGET_BYTES
 
 
 def test_a_process_of_two_keeps_half_those_that_were_used_last(many, reads):
@@ -187,12 +169,6 @@ def test_large_photographs_are_cut_about_their_centres(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     (cut,) = validation_pictures([str(tmp_path / "a.png")])
     assert np.array_equal(cut, pixels[116:884, 16:784])
-
-
-def test_a_single_photograph_cannot_be_split(tmp_path):
-    Image.new("RGB", (70, 66)).save(tmp_path / "a.png")
-    with pytest.raises(UsageError, match="too few to hold another out of training"):
-        open_session("", [str(tmp_path)], None, "cpu", 1)
 
 
 def test_an_index_is_read_in_place_of_headers_but_for_files_that_changed(

@@ -7,12 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from baselines.neural.crdr.model import HIGHEST_BETA
-from baselines.neural.crdr.objective import control, draw_levels
+from baselines.neural.crdr.objective import draw_levels
 from baselines.neural.training.photographs import draw_crops, pack
 from benchmark.errors import UsageError
 from support.training.fixtures import (
-    LAMBDAS,
     REALISM,
     SINGLE,
     load_photographs,
@@ -229,27 +227,8 @@ def test_a_map_has_two_regions_beside_or_above_each_other():
     assert all(near(count, 600, 1 / 6) for count in ways.values())
 
 
-def test_the_levels_of_a_map_are_uniform_in_their_ranges():
-    drawn = draws(2000, **{**REALISM, "map_share": 1.0, "crop_px": 128})
-    for name, highest in (("q", len(LAMBDAS) - 1), ("beta", HIGHEST_BETA)):
-        levels = np.concatenate([np.unique(x) for one in drawn for x in getattr(one, name)])
-        counts = np.histogram(levels, bins=10, range=(0, highest))[0]
-        assert counts.sum() == len(levels)
-        assert all(near(count, len(levels), 1 / 10) for count in counts)
-
-
 @pytest.mark.parametrize(("side_px", "share"), [(64, 0.0), (128, 0.3)])
 def test_maps_come_as_often_as_asked_where_a_crop_has_regions(side_px, share):
     drawn = draws(1000, **{**REALISM, "map_share": 0.3, "crop_px": side_px})
     maps = sum(one.is_map for one in drawn)
     assert near(maps, 1000, share) if share else maps == 0
-
-
-def test_the_network_is_told_the_levels_of_every_crop_or_region():
-    device = torch.device("cpu")
-    one_each = control(np.float32([0.5, 4, 0.5]), device)
-    assert (one_each.levels.tolist(), one_each.where) == ([0.5, 4.0, 0.5], None)
-    regions = np.float32([[[0.5, 2], [0.5, 2]], [[1, 1], [3, 3]]])
-    told = control(regions, device)
-    assert told.where is not None
-    assert np.array_equal(told.levels[told.where].numpy(), regions)

@@ -44,13 +44,6 @@ def test_lambda_at_a_level_is_the_recipe_s_and_of_a_map_the_geometric_mean():
     assert lambda_at(LAMBDAS, q).tolist() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("q", [0.5, 0.25, 1.9, 3.999])
-def test_between_levels_lambda_is_geometric(q):
-    low, share = int(q), q - int(q)
-    expected = LAMBDAS[low] ** (1 - share) * LAMBDAS[low + 1] ** share
-    assert float(lambda_at(LAMBDAS, torch.tensor([q]))) == pytest.approx(expected, rel=1e-5)
-
-
 def chosen(level, bpp):
     stage = stage_of(lambdas=LAMBDAS_ABOVE, targets_bpp=TARGETS_BPP, lambda_below=LAMBDA_BELOW)
     lambdas = torch.full((len(bpp),), LAMBDAS_ABOVE[level])

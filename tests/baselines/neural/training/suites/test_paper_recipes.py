@@ -164,7 +164,8 @@ def test_hific_weighs_bits_half_and_has_a_higher_target_at_first():
     objective, network, batch = made("hific", Hific, **fields, target_bpp=1.0)
     rounded = float(objective.loss(network, batch, 0).numbers["rounded_bpp"])
     between = rounded / 1.2  # exceeded, but for the first steps
-    for target, weights in ((between, [0.125, 2.0]), (rounded / 2, [1.0, 2.0])):
+    above, below = (rounded / 2, [1.0, 2.0]), (2 * rounded, [0.125, 0.25])
+    for target, weights in ((between, [0.125, 2.0]), above, below):
         objective, network, batch = made("hific", Hific, **fields, target_bpp=target)
         found = [lambda_of(objective.loss(network, batch, step)) for step in (1, 2)]
         assert found == pytest.approx(weights, rel=1e-3)
