@@ -92,13 +92,13 @@ def by_kind(reasons: Iterable[tuple[str, str]], then: str = "") -> list[str]:
     for name, reason in reasons:
         what, command = absence(reason)
         names, commands = kinds.setdefault(what, ({}, {}))
-        names[name] = None
-        commands |= {command: None} if command else {}
-    return [
-        f"{', '.join(names)}: {what}"
-        + (f" ({', '.join(commands)}{then and f', then {then}'})" if commands else "")
-        for what, (names, commands) in kinds.items()
-    ]
+        names[name] = commands[command] = None
+    result = []
+    for what, (names, commands) in kinds.items():
+        after = ", ".join(filter(None, commands))
+        after += f", then {then}" if after and then else ""
+        result.append(f"{', '.join(names)}: {what}" + f" ({after})" * bool(after))
+    return result
 
 
 def labelled(names: Mapping[str, str]) -> dict[str, str]:

@@ -11,14 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.metrics.distribution_metric import (
-    DistributionMetric,
-    Features,
-    Reduced,
-    image_influence,
-    patches_by_image,
-    require_patches,
-)
+from benchmark.metrics import distribution_metric as boundary
+from benchmark.metrics.distribution_metric import DistributionMetric, Features, Reduced
 from benchmark.metrics.metric import Presentation
 
 BLOCK_PATCHES = 1024  # kernel values of 1024 x 1024 patches at a time, 4 MB
@@ -35,15 +29,15 @@ def kernel_distance(reference: Sequence[Features], decoded: Sequence[Features]) 
     of images; influences add up to 0. Products are float32, which moves the distance by less than
     1e-8. `NotMeasurable` under two patches.
     """
-    image_of = patches_by_image(reference, decoded)
+    image_of = boundary.patches_by_image(reference, decoded)
     count = len(image_of)
-    require_patches(count, 2, "a kernel distance")
+    boundary.require_patches(count, 2, "a kernel distance")
     first, second = (np.concatenate(sets, dtype=np.float32) for sets in (reference, decoded))
     # The mean of a patch's kernel values with the others of its set, and with the other set.
     inside = (_sums_inside(first) + _sums_inside(second)) / (count - 1)
     across = np.add(*_sums_across(first, second)) / count
     gains = np.asarray(2 * (inside - across), np.float64)
-    influence = image_influence(gains, image_of, len(reference))
+    influence = boundary.image_influence(gains, image_of, len(reference))
     return Reduced(float(inside.mean() - across.mean()), influence)
 
 

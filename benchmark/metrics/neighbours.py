@@ -13,13 +13,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.metrics.distribution_metric import (
-    DistributionMetric,
-    Features,
-    Reduced,
-    patches_by_image,
-    require_patches,
-)
+from benchmark.metrics import distribution_metric as boundary
+from benchmark.metrics.distribution_metric import DistributionMetric, Features, Reduced
 
 Floats = NDArray[np.float32]
 
@@ -36,7 +31,7 @@ class _Coverage(DistributionMetric):
 
     def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
         """Return the share, 0..1; `NotMeasurable` under four patches."""
-        patches_by_image(reference, decoded)
+        boundary.patches_by_image(reference, decoded)
         sets = [np.concatenate(reference), np.concatenate(decoded)]
         return Reduced(coverage(sets[self.balls_of], sets[1 - self.balls_of]))
 
@@ -65,7 +60,7 @@ def coverage(centres: Features, vectors: Features) -> float:
     A ball reaches to the third neighbour of its centre among the centres, itself included.
     Raises `NotMeasurable` under four centres.
     """
-    require_patches(len(centres), NEIGHBOURS + 1, "a neighbourhood")
+    boundary.require_patches(len(centres), NEIGHBOURS + 1, "a neighbourhood")
     origin = centres.mean(axis=0)  # smaller numbers lose fewer digits
     middle, others = centres - origin, vectors - origin
     blocks = [  # a centre is its own nearest neighbour

@@ -8,14 +8,12 @@ crops of 224 px at fixed places. MUSIQ and MANIQA are those trained on KonIQ-10k
 pyiqa is an optional dependency, whose licence forbids commercial use; its weights are pinned files.
 """
 
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmark.codec import Pixels
-from benchmark.errors import NotMeasurable, Reason, Unavailable
+from benchmark.errors import NotMeasurable, Unavailable
+from benchmark.metrics import metric as boundary
 from benchmark.metrics.metric import ImageMetric, require_same_shape, require_side
 from benchmark.system.backbone import load_pinned, require_pinned
 from benchmark.system.weights import find_weights
@@ -46,7 +44,7 @@ class LearnedRating(ImageMetric):
     @classmethod
     def require(cls) -> Path:
         """Return the weights' file; `Unavailable` where pyiqa or it is missing."""
-        require_pyiqa(cls.label)
+        boundary.require_release(cls.label, "pyiqa", VERSION, "'setuptools<82'")
         command = f"bench fetch {cls.column}"
         return find_weights(
             (cls.file,), f"run `{command}`, or put the file into one of them", command
@@ -81,9 +79,8 @@ class LearnedRating(ImageMetric):
         import torch
 
         require_same_shape(prepared, decoded.shape)
-        unit = (
-            torch.from_numpy(decoded.copy()).to(self._device).permute(2, 0, 1)[None].float() / 255
-        )
+        whole = torch.from_numpy(decoded.copy()).to(self._device)
+        unit = whole.permute(2, 0, 1)[None].float() / 255
         try:
             with torch.inference_mode():
                 return float(self._network(unit))
@@ -129,17 +126,3 @@ class MANIQA(LearnedRating):
     sha256 = "a207f8ab57322e6be38ff5c8d019301dc032b454bef21c3c9f9dbf7974eebff6"
     published = f"MANIQA's {file}"
     protocol = f"maniqa/pyiqa-{VERSION}-koniq-{sha256[:8]}"
-
-
-def require_pyiqa(metric: str) -> None:
-    """Raise `Unavailable`, on behalf of a metric, unless pyiqa of the known release is here."""
-    command = f"pip install pyiqa=={VERSION} 'setuptools<82'"
-    release = ""
-    with suppress(PackageNotFoundError):
-        release = version("pyiqa") if find_spec("pyiqa") else ""
-    if release != VERSION:
-        here = f" {VERSION}, here is {release}" if release else ""
-        raise Unavailable(
-            f"{metric} needs the Python package pyiqa{here}: run `{command}`",
-            Reason("package", "pyiqa", command),
-        )

@@ -14,15 +14,16 @@ ones may give other values:
 All are optional dependencies (`iqa`).
 """
 
-from contextlib import redirect_stdout, suppress
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import redirect_stdout
+from importlib import import_module
 from io import StringIO
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from benchmark.codec import Float64Array, Pixels
-from benchmark.errors import Reason, Unavailable
+from benchmark.errors import Unavailable
+from benchmark.metrics import metric as boundary
 from benchmark.metrics.metric import ImageMetric, Presentation, require_same_shape, require_side
 from benchmark.metrics.psnr import luma
 from benchmark.registry import require_packages
@@ -51,16 +52,7 @@ class OfPackage(ImageMetric):
     @classmethod
     def require(cls) -> None:
         """Raise `Unavailable` for another release of the package; nothing is imported."""
-        name, wanted = cls.release
-        here = ""
-        with suppress(PackageNotFoundError):
-            here = version(name)
-        if here != wanted:
-            command = f"pip install {name}=={wanted}"
-            raise Unavailable(
-                f"{cls.label} needs {name} {wanted}, here is {here or 'none'}: run `{command}`",
-                Reason("package", name, command),
-            )
+        boundary.require_release(cls.label, *cls.release)
 
     def _tensor(self, values: Any) -> "Tensor":
         """Return values (H, W, C) or (H, W) in 0..255 as float32 (1, C, H, W) in 0..1."""
@@ -71,9 +63,10 @@ class OfPackage(ImageMetric):
 
 
 class OfTensors(OfPackage):
-    """A metric that takes two images as float32 (1, C, H, W) in 0..1."""
+    """A metric that takes two images as float32 (1, C, H, W) in 0..1; a subclass may name piq's."""
 
     of_luma: ClassVar[bool] = False
+    function: ClassVar[str]
 
     def prepare(self, reference: Pixels) -> "Tensor":
         """Return the source as a tensor; `NotMeasurable` where a side is too short."""
@@ -91,7 +84,7 @@ class OfTensors(OfPackage):
 
     def measure(self, decoded: "Tensor", source: "Tensor") -> Any:
         """Return the package's value."""
-        raise NotImplementedError
+        return getattr(import_module("piq"), self.function)(decoded, source, data_range=1.0)
 
 
 class VIF(OfTensors):
@@ -100,13 +93,7 @@ class VIF(OfTensors):
     column, label, better = "vif", "VIF", "higher"
     protocol = f"vif/piq-{PIQ[1]}-pixel-luma709"
     packages, release = ("piq",), PIQ
-    of_luma, min_side_px = True, 41
-
-    def measure(self, decoded: "Tensor", source: "Tensor") -> Any:
-        """Return VIF."""
-        from piq import vif_p
-
-        return vif_p(decoded, source, data_range=1.0)
+    of_luma, min_side_px, function = True, 41, "vif_p"
 
 
 class FSIM(OfTensors):
@@ -114,13 +101,7 @@ class FSIM(OfTensors):
 
     column, label, better = "fsim", "FSIM", "higher"
     protocol = f"fsim/piq-{PIQ[1]}-chromatic"
-    packages, release, min_side_px = ("piq",), PIQ, 16
-
-    def measure(self, decoded: "Tensor", source: "Tensor") -> Any:
-        """Return FSIMc."""
-        from piq import fsim
-
-        return fsim(decoded, source, data_range=1.0)
+    packages, release, min_side_px, function = ("piq",), PIQ, 16, "fsim"
 
 
 class IWSSIM(OfTensors):
@@ -130,13 +111,11 @@ class IWSSIM(OfTensors):
     presentation = Presentation("saturating", kind="perceptual quality")
     protocol = f"iw-ssim/piq-{PIQ[1]}-luma709"
     packages, release = ("piq",), PIQ
-    of_luma, min_side_px = True, 161
+    of_luma, min_side_px, function = True, 161, "information_weighted_ssim"
 
     def measure(self, decoded: "Tensor", source: "Tensor") -> Any:
-        """Return IW-SSIM."""
-        from piq import information_weighted_ssim
-
-        return information_weighted_ssim(decoded, source, data_range=1.0).clamp(max=1)
+        """Return IW-SSIM, which rounding may raise above 1."""
+        return super().measure(decoded, source).clamp(max=1)
 
 
 class NLPD(OfTensors):

@@ -12,17 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchmark.codec import Pixels
 from benchmark.metrics.metric import ImageMetric, Presentation, require_same_shape, require_side
-from benchmark.system.backbone import (
-    ALEXNET,
-    EPSILON,
-    LPIPS_VERSION,
-    SCALE,
-    SHIFT,
-    SQUEEZENET,
-    VGG16,
-    Backbone,
-    image_tensor,
-)
+from benchmark.system import backbone as networks
+from benchmark.system.backbone import ALEXNET, LPIPS_VERSION, SQUEEZENET, VGG16, Backbone
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,10 +74,12 @@ class LPIPS(ImageMetric):
         import torch
 
         like = self._importances[0]
-        shift, scale = (like.new_tensor(values).view(1, 3, 1, 1) for values in (SHIFT, SCALE))
-        signal = (image_tensor(pixels, like) / 127.5 - 1 - shift) / scale
+        pair = networks.SHIFT, networks.SCALE
+        shift, scale = (like.new_tensor(values).view(1, 3, 1, 1) for values in pair)
+        signal = (networks.image_tensor(pixels, like) / 127.5 - 1 - shift) / scale
         for features in self.backbone.features(signal, self._weights):
-            yield features / (torch.linalg.vector_norm(features, dim=1, keepdim=True) + EPSILON)
+            norm = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+            yield features / (norm + networks.EPSILON)
 
 
 class LPIPSAlex(LPIPS):

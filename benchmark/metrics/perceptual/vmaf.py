@@ -17,14 +17,9 @@ from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, ProgramFailed, Unavailable
 from benchmark.metrics.metric import ImageMetric, require_same_shape, require_side
 from benchmark.metrics.psnr import luma
+from benchmark.system import programs
 from benchmark.system.private_folder import private_folder
-from benchmark.system.programs import (
-    MOST_OUTPUT_BYTES,
-    find_program,
-    packaged_ffmpeg,
-    read_written,
-    run_program,
-)
+from benchmark.system.programs import find_program, packaged_ffmpeg, run_program
 
 MODEL = "vmaf_v0.6.1"
 QUIET = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error")
@@ -67,7 +62,8 @@ class VMAF(ImageMetric):
                 (folder / name).write_bytes(luma.tobytes() + bytes([GREY]) * (2 * luma.size))
             try:
                 run_program(command, timeout_seconds=TIMEOUT_SECONDS, folder=folder)
-                log = read_written(folder / "log", self._program, MOST_OUTPUT_BYTES)
+                most = programs.MOST_OUTPUT_BYTES
+                log = programs.read_written(folder / "log", self._program, most)
                 (frame,) = json.loads(log)["frames"]
             except (ProgramFailed, OSError, ValueError) as error:
                 raise NotMeasurable(f"ffmpeg gave no VMAF: {error}") from error

@@ -1,13 +1,14 @@
 """MUSIQ, CLIP-IQA and MANIQA: a reason without pyiqa, and pyiqa's own values with it."""
 
 import sys
-from importlib import metadata
+from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 from benchmark.errors import NotMeasurable, Unavailable
+from benchmark.metrics import metric as boundary
 from benchmark.metrics.no_reference import learned
 from benchmark.metrics.no_reference.learned import CLIPIQA, MANIQA, MUSIQ
 from benchmark.system.digest import file_sha256
@@ -18,15 +19,16 @@ ALL = pytest.mark.parametrize("metric", [MUSIQ, CLIPIQA, MANIQA])
 
 def pretend_pyiqa(monkeypatch, version=learned.VERSION):
     """Have pyiqa look installed, without being imported."""
-    monkeypatch.setattr(metadata, "version", lambda name: version)
-    monkeypatch.setattr(learned, "version", metadata.version)
-    monkeypatch.setattr(learned, "find_spec", lambda name: object())
+    monkeypatch.setattr(boundary, "version", lambda name: version)
     monkeypatch.setitem(sys.modules, "pyiqa", None)
 
 
 @ALL
 def test_what_is_absent_or_another_is_unavailable_with_what_helps(metric, monkeypatch, tmp_path):
-    monkeypatch.setattr(learned, "find_spec", lambda name: None)
+    def absent(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(boundary, "version", absent)
     with pytest.raises(Unavailable, match=rf"{metric.label} needs .*pip install pyiqa==0\.1\.16"):
         metric()
     pretend_pyiqa(monkeypatch, "0.1.10")
