@@ -1,8 +1,7 @@
 """Rows of a dataset below a results folder, read and summarised for reports, checks and figures.
 
-Rows outlive photographs: a folder may have lost some since, or have other pictures under their
-names. A photograph is known by the sha256 of its pixels. A dataset is found by what the user names,
-by its name in the registry, or by the folder that the records of its runs name.
+Rows outlive photographs, which are known by the sha256 of their pixels. A dataset is found by what
+the user names, by its name in the registry, or by the folder that the records of its runs name.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -151,15 +150,10 @@ def read_results(
 
 def named_images(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
     """Return the images that a pattern names; raise `UnknownName` for one without any."""
+    texts = {name: (name, PurePath(name).name, PurePath(name).stem) for name in names}
     kept: set[str] = set()
     for pattern in patterns:
-        matching = {
-            name
-            for name in names
-            if any(
-                fnmatch(text, pattern) for text in (name, PurePath(name).name, PurePath(name).stem)
-            )
-        }
+        matching = {name for name, of in texts.items() if any(fnmatch(t, pattern) for t in of)}
         if not matching:
             raise UnknownName("image with rows", pattern, names)
         kept |= matching
@@ -175,16 +169,16 @@ def rows_of_codecs(table: pa.Table, codecs: str, subset: str = "") -> pa.Table:
         table = table.filter(pc.starts_with(table["image"], f"{subset}/"))
     if not (asked := named_in(codecs)):
         return table
-    variants = table.group_by(["codec", "variant"]).aggregate([]).to_pylist()
-    pairs = [(variant["codec"], variant["variant"]) for variant in variants]
+    variants = table.group_by(["codec", "variant"]).aggregate([])
+    pairs = [*zip(*(variants[name].to_pylist() for name in ("codec", "variant")), strict=True)]
     names = [{pair[0], label_of(*pair), CodecSpec.of(*pair).text} for pair in pairs]
     spellings = {text: {text, plain_codec(text)} for text in asked}
     for text, own in spellings.items():
         if not any(own & known for known in names):
             raise UnknownName("codec with results", text, known_names(pairs))
     wanted = set().union(*spellings.values())
-    kept = [variant for variant, own in zip(variants, names, strict=True) if own & wanted]
-    return table.join(pa.Table.from_pylist(kept), ["codec", "variant"], join_type="left semi")
+    kept = variants.filter(pa.array([not own.isdisjoint(wanted) for own in names], pa.bool_()))
+    return table.join(kept, ["codec", "variant"], join_type="left semi")
 
 
 class Size(NamedTuple):
@@ -238,8 +232,11 @@ def present(
     """
     pairs = table.group_by(["image", "image_sha256"], use_threads=False).aggregate([]).to_pylist()
     names = {pair["image_sha256"]: pair["image"] for pair in pairs if pair["image_sha256"]}
-    for files in _places(store, place, data_dir, set(names.values())) if pairs else ():
-        here = _pixels_here(files, names)
+    own = set(names.values())
+    for files in _places(store, place, data_dir, own) if pairs else ():
+        here = names.keys() & pixels_of([file for file in files if file.name in own])
+        if here and len(here) < len(names):  # some may have other names now
+            here |= names.keys() & pixels_of([file for file in files if file.name not in own])
         if 2 * len(here) >= min(len(names), len(files)) and here:
             gone = tuple(sorted(name for sha256, name in names.items() if sha256 not in here))
             if gone:
@@ -255,15 +252,6 @@ def pixels_of(files: Sequence[ImageFile]) -> set[str]:
     rest = [refused.file for refused in plain if not isinstance(refused, Source)]
     sources = [*plain, *probe(rest, flatten=True, threads=cores())]
     return {source.sha256 for source in sources if isinstance(source, Source)}
-
-
-def _pixels_here(files: Sequence[ImageFile], names: Mapping[str, str]) -> set[str]:
-    """Return those of the photographs that the files have: first those of the rows' own names."""
-    by_name = set(names.values())
-    here = names.keys() & pixels_of([file for file in files if file.name in by_name])
-    if here and len(here) < len(names):
-        here |= names.keys() & pixels_of([file for file in files if file.name not in by_name])
-    return set(here)
 
 
 def _places(

@@ -1,13 +1,9 @@
-"""Changes of single images between the two codec variants of a pair, metric by metric.
+"""Changes of single images between the two codec variants of a pair, in percent; positive is worse.
 
-Quality is judged at equal rate. A metric in dB by the BD-rate of each image: percent of bits that
-the new variant needs more for equal quality. Others by the BD-metric of each image: how much worse
-the value is at equal rate, in percent of the reference's mean value. Seconds by their ratio, paired
-image by image. In all of them positive is worse.
-
-A distribution metric has no curve of a single image. Its BD-metric is that of the set, and an
-image's change is that plus what the image does to it: the derivatives of the BD-metric to all
-values and rates, times the image's influence on each (the infinitesimal jackknife).
+A metric in dB is judged by the BD-rate of each image, others by its BD-metric in percent of the
+reference's mean value, seconds by their ratio. A distribution metric has no curve of a single
+image: an image's change is the BD-metric of the set plus the BD-metric's derivatives to all values
+and rates, times the image's influence on each (the infinitesimal jackknife).
 """
 
 import math

@@ -1,12 +1,10 @@
 """Tests of the mean change of images against a margin: p-values, bounds and power.
 
-The mean change of a population of images, of which these are a sample, lies below -m, inside, or
-above a margin m. Inside is proved by two one-sided tests (Schuirmann 1987), above or below by one
-of the same kind (three-sided testing: Goeman, Solari and Stijnen 2010). Each is made twice, by
-Student's t and by the studentised bootstrap over images (Efron and Tibshirani 1993, chapter 12),
-moved outwards as intervals are (`moved_level`), and the larger p-value counts: t alone errs where
-changes are skewed, the bootstrap alone where images are few. No test sees what no image shows:
-`docs/checking.md` has the measured error rates.
+That the mean of a population of images lies inside the margin is proved by two one-sided tests
+(Schuirmann 1987), above or below it by one (Goeman, Solari and Stijnen 2010). Each is made twice,
+by Student's t and by the studentised bootstrap over images (Efron and Tibshirani 1993, chapter 12),
+moved outwards (`moved_level`), and the larger p-value counts: t alone errs where changes are
+skewed, the bootstrap alone where images are few. docs/checking.md has the measured error rates.
 """
 
 import math

@@ -1,9 +1,4 @@
-"""Pairs of codec variants of two row sets, over the same images and settings.
-
-What would make a comparison say something else than it seems to is refused: other protocols, images
-or settings, and cells that failed. Rows are not read here; distribution metrics are looked up
-beside them.
-"""
+"""Pairs of codec variants of two row sets, over the same images and settings, by the same rules."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence

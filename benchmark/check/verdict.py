@@ -6,10 +6,9 @@ equivalent         the mean change is inside the margin
 undecided          too few images to say; the finding says how many would be needed
 nothing measured   there are no numbers to judge by
 
-Each of the three claims is corrected by itself over all metrics and codec variants (Holm's method):
-the probability that any metric is wrongly called regressed is at most 1 - confidence, that any is
-wrongly called equivalent too if changes are hardly skewed. Heavily skewed ones, and tails that no
-image shows, raise the latter to two or three times as much (`equivalence.ERROR_RATES`).
+Each claim is corrected over all metrics and codec variants (Holm's method): the probability that
+any metric is wrongly called regressed is at most 1 - confidence, and that any is wrongly called
+equivalent if changes are hardly skewed (`equivalence.ERROR_RATES` has those of others).
 """
 
 import math
@@ -35,8 +34,6 @@ EXIT_CODES: Mapping[Verdict, int] = {
 WORST = 3  # images that are named
 ROUNDING = 1e-12  # 1 - .95 is a little less or more than .05
 KEYS = {"BD-rate": "bd_rate", "BD-metric": "bd_metric", "ratio": "time"}
-
-
 COPIED = (  # fields that a finding has of its changes
     "label", "metric_label", "kind", "level", "doubtful", "inferred", "out_of_reach", "unknown",
     "left_out",

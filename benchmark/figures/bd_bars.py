@@ -1,5 +1,6 @@
 """BD-rates as bars: a panel for each metric, a bar for each codec, with intervals."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 ROW_INCHES, EDGE_INCHES = 0.17, 0.55  # of a line of a name; of the title and the axis
 NAME_SHARE = 0.42  # of a column; longer names are broken
 ROOM = 0.3  # of the span of values, beside the bars, for their numbers
-LAST = 1e9  # a sort key
 
 
 class Bar(NamedTuple):
@@ -51,12 +51,9 @@ def draw_bd_bars(
     known = {name: bar.curve for of in reversed(bars) for name, bar in of.items()}
     if not known:
         return None
-
-    def place(name: str) -> tuple[int, float]:
-        first = bars[0].get(name)
-        return look().place(known[name].system.label), first.value if first else LAST
-
-    names = sorted(known, key=place)
+    first = {name: bar.value for name, bar in bars[0].items()}
+    places = {name: look().place(curve.system.label) for name, curve in known.items()}
+    names = sorted(known, key=lambda name: (places[name], first.get(name, math.inf)))
     width = texts.figure_width(len(panels))
     narrow = width == WIDTHS["column"] or len(panels) == 1
     marked = [name + texts.CAVEAT * bool(known[name].caveats) for name in names]

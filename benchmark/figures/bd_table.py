@@ -15,10 +15,6 @@ from benchmark.system.text import counted
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"
 LONGEST_LIST = 6  # labels in one note
-OF_IMAGES = (  # columns of `ImagesDelta`
-    "percent", "low_percent", "high_percent", "median_percent",
-    "lower_quartile_percent", "upper_quartile_percent", "images", "refused",
-)  # fmt: skip
 
 
 def ranking_table(
@@ -31,8 +27,9 @@ def ranking_table(
     ranks = ranking.ranks
     several = len({rank.images for rank in ranks}) > 1
     labels = [rank.label for rank in ranks]
-    columns = {"codec": [names[label] for label in labels], "spec": labels} if names else {}
-    columns = columns or {"codec": labels}
+    columns = {"codec": labels}
+    if names:
+        columns = {"codec": [names[label] for label in labels], "spec": labels}
     for place, measure in enumerate(ranking.measures):
         cells = [_rank_cell(rank, place, intervals) for rank in ranks]
         # Digits stay below each other where some cells have a mark.
@@ -178,11 +175,8 @@ def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anc
     of_column = {measure.column: measure for measure in measures}
     rows = []
     for comparison in comparisons:
-        rate, images, measure = (
-            comparison.rate,
-            comparison.images_rate,
-            of_column[comparison.column],
-        )
+        rate, images = comparison.rate, comparison.images_rate
+        measure = of_column[comparison.column]
         remark = f"without {_off_front(comparison, ', ')}" if comparison.left_out else ""
         remark += "; over few images" * comparison.few
         if comparison.crossing is not None:
@@ -225,33 +219,34 @@ def bd_records(
     for comparison in comparisons:
         rate, quality, images = comparison.rate, comparison.quality, comparison.images_rate
         low, high = comparison.rate_interval or (None, None)
-        record = {
-            "metric": comparison.column,
-            "codec": comparison.label,
-            "anchor": comparison.anchor,
-            "up_to_bpp": up_to_bpp,
-            "bd_rate_percent": getattr(rate, "value", None),
-            "bd_rate_low_percent": low,
-            "bd_rate_high_percent": high,
-            "bd_rate_overlap": rate.overlap,
-        }
-        of_images: tuple[float | None, ...] = (None,) * 8
-        if isinstance(images, ImagesDelta):
-            ends = images.interval or (None, None)
-            spread = images.median, *images.quartiles
-            of_images = images.value, *ends, *spread, images.images, images.refused
-        record |= {
-            f"images_bd_rate_{name}": value
-            for name, value in zip(OF_IMAGES, of_images, strict=True)
-        }
-        record |= {
-            "bd_metric": getattr(quality, "value", None),
-            "bd_metric_overlap": quality.overlap,
-            "few": comparison.few,
-            "points_left_out": _off_front(comparison, "; "),
-            "reason": getattr(rate, "reason", None),
-        }
-        records.append(record)
+        of_images = images if isinstance(images, ImagesDelta) else None
+        ends = (of_images and of_images.interval) or (None, None)
+        quartiles = of_images.quartiles if of_images else (None, None)
+        records.append(
+            {
+                "metric": comparison.column,
+                "codec": comparison.label,
+                "anchor": comparison.anchor,
+                "up_to_bpp": up_to_bpp,
+                "bd_rate_percent": getattr(rate, "value", None),
+                "bd_rate_low_percent": low,
+                "bd_rate_high_percent": high,
+                "bd_rate_overlap": rate.overlap,
+                "images_bd_rate_percent": of_images and of_images.value,
+                "images_bd_rate_low_percent": ends[0],
+                "images_bd_rate_high_percent": ends[1],
+                "images_bd_rate_median_percent": of_images and of_images.median,
+                "images_bd_rate_lower_quartile_percent": quartiles[0],
+                "images_bd_rate_upper_quartile_percent": quartiles[1],
+                "images_bd_rate_images": of_images and of_images.images,
+                "images_bd_rate_refused": of_images and of_images.refused,
+                "bd_metric": getattr(quality, "value", None),
+                "bd_metric_overlap": quality.overlap,
+                "few": comparison.few,
+                "points_left_out": _off_front(comparison, "; "),
+                "reason": getattr(rate, "reason", None),
+            }
+        )
     return records
 
 
@@ -277,9 +272,8 @@ def rate_table(panels: Sequence[Panel], anchor: str) -> Table:
                 delta = bd_rate(other.rates(panel.measure), curve.rates(panel.measure))
             cells.append(_delta(delta, "+.1f"))
             if isinstance(delta, Delta) and delta.doubtful:
-                doubtful.append(
-                    (system, f"{short_name(panel.measure)} {100 * delta.overlap:.0f} %")
-                )
+                share = f"{short_name(panel.measure)} {100 * delta.overlap:.0f} %"
+                doubtful.append((system, share))
         rows.append(tuple(cells))
     against = next((curve.system.name for curve in anchors if curve), anchor)
     notes = [f"Against {against}, over the rates drawn; negative saves bits at equal quality."]

@@ -12,18 +12,10 @@ from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import GROUPS, family, kind, option_count, plainness, trained_on
 from benchmark.codec_spec import parse_codec, resolve
 from benchmark.errors import BenchError
+from benchmark.figures import style as looks
 from benchmark.figures import texts
 from benchmark.figures.bd_table import rate_table
-from benchmark.figures.style import (
-    BAR_POINTS,
-    Style,
-    by_label,
-    figure_style,
-    line,
-    look,
-    names_meaning,
-)
-from benchmark.figures.texts import mixed_sentences
+from benchmark.figures.style import BAR_POINTS, Style, look
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve, records
 
@@ -36,15 +28,13 @@ WIDE_RATIO = 10  # between the values of a metric on a logarithmic axis
 ROOM = 1.12  # factor between the outermost rates and the ends of a logarithmic axis
 MOST_TICKS = 7  # on a linear axis of values
 MOST_MARKERS = 14  # on one published curve; some csv files have a hundred points
+MOST_OWN = 3
 HOW = {"measured": "Measured", "recorded": "Recorded (a pack, or bundled rows)"}
 ORIGINS = {
     "author_csv": "", "author_json": "", "author_table": "", "author_script": "",
     "author_thread": ", a thread", "other_paper_plot_file": ", another paper's file",
     "table": ", a table", "digitised": ", read from a figure",
 }  # fmt: skip
-
-
-MOST_OWN = 3
 
 
 def draw_rate_curves(
@@ -72,7 +62,7 @@ def draw_rate_curves(
         return None
     images = texts.images_of(panels)
     handles: dict[str, Line2D] = {}
-    with figure_style():
+    with looks.figure_style():
         figure, every_axes, width = texts.panel_figure(len(panels))
         for axes, panel in zip(every_axes, panels, strict=True):
             for curve, handle in draw_panel(axes, panel, styles, look().linear_rate, outlier):
@@ -94,9 +84,8 @@ def draw_rate_curves(
     )
     details = [*curve_details(panels, dataset, summary)]
     details += [f"Not drawn: {', '.join(absent)}."] * bool(absent)
-    return texts.Drawing(
-        figure, caption, records(panels), rate_table(panels, anchor), tuple(details)
-    )
+    table = rate_table(panels, anchor)
+    return texts.Drawing(figure, caption, records(panels), table, tuple(details))
 
 
 def _with_bars(panels: Sequence[Panel]) -> list[str]:
@@ -128,14 +117,12 @@ def draw_panel(
 
 def _draw(axes: "Axes", curve: SystemCurve, measure: Measure, style: Style) -> "Line2D":
     own = kind(curve.system) == "own"
-    properties = line(style, published=not curve.measured, sampled=curve.sampled, own=own)
+    properties = looks.line(style, published=not curve.measured, sampled=curve.sampled, own=own)
     every = math.ceil(len(curve.points) / MOST_MARKERS) if not curve.measured else 1
     order = 2 + 0.1 * curve.measured + 0.2 * own
     bpp, values = curve.plotted(measure)
-    properties |= {
-        "label": curve.name + texts.CAVEAT * bool(curve.caveats),
-        "gid": curve.system.group,
-    }
+    name = curve.name + texts.CAVEAT * bool(curve.caveats)
+    properties |= {"label": name, "gid": curve.system.group}
     (handle,) = axes.plot(bpp, values, markevery=every, zorder=order, **properties)
     for point in curve.points:
         if point.interval is not None:
@@ -205,7 +192,7 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
         yield f"Protocol of rates: {summary.protocols['coding']}."
         if summary.dropped:
             yield f"Restricted to the images that all points have; left out: {summary.dropped}."
-        yield from mixed_sentences(summary)
+        yield from texts.mixed_sentences(summary)
     origins = texts.grouped((p.how, f"{c.name} ({p.source})") for _, c, p in points if c.measured)
     yield from (f"{HOW[how]}: {', '.join(names)}." for how, names in origins.items())
     if published:
@@ -266,7 +253,7 @@ def shown(
 def renamed(panels: Sequence[Panel]) -> list[Panel]:
     """Give curves the names of the look; a published one beside one measured says so."""
     labels = {curve.system.label for panel in panels for curve in panel.curves}
-    names = by_label(look().label, labels)
+    names = looks.by_label(look().label, labels)
     measured = {curve.system.label for panel in panels for curve in panel.measured}
 
     def called(curve: SystemCurve) -> SystemCurve:
@@ -304,7 +291,7 @@ def _named(every: Sequence[SystemCurve], named: Sequence[str]) -> list[SystemCur
         with suppress(BenchError):
             spec = parse_codec(text)
             usual |= {spec.label, *(own.label for own in ([] if spec.options else resolve(spec)))}
-        mine = [c for c in every if c.measured and names_meaning(c.system.label) & usual]
+        mine = [c for c in every if c.measured and looks.names_meaning(c.system.label) & usual]
         asked += [curve for curve in mine if curve.system.label in usual] or mine
     return [*asked, *(curve for curve in every if not curve.measured)]
 

@@ -258,8 +258,8 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
 
     ordered = sorted(set(labels), key=place)
     unknown = [f for f in dict.fromkeys(map(family, ordered)) if f not in known]
-    colours, markers = cycle(SPARE_COLOURS), cycle(SPARE_MARKERS)
-    bases = known | {f: Style(next(colours), next(markers)) for f in unknown}
+    spare = map(Style, cycle(SPARE_COLOURS), cycle(SPARE_MARKERS))
+    bases = known | dict(zip(unknown, spare, strict=False))
     result: dict[str, Style] = {}
     for label in ordered:
         own = family(label)
@@ -336,11 +336,9 @@ def mixed(colour: str, target: int, share: float) -> str:
 
 def luminance(colour: str) -> float:
     """Return the relative luminance of sRGB, 0 to 1."""
-    linear = [
-        share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4
-        for share in (channel / 255 for channel in _channels(colour))
-    ]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    shares = [channel / 255 for channel in _channels(colour)]
+    red, green, blue = (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def _channels(colour: str) -> list[int]:

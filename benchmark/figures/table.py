@@ -119,16 +119,13 @@ def _mean(mean: "Mean", images: int, form: str, mark: str = "") -> str:
 
 def plain(table: Table) -> str:
     """Return columns separated by two spaces, numbers aligned to the right, notes below."""
-    lines = [[one_line(cell) for cell in line] for line in (table.headers, *table.rows)]
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    texts = []
-    for line in lines:
-        cells = [
-            cell.ljust(width) if place < table.words else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        texts.append("  ".join(cells).rstrip())
-    return "\n".join([*texts, *map(one_line, table.notes)]) + "\n"
+    columns = []
+    for place, cells in enumerate(zip(table.headers, *table.rows, strict=True)):
+        texts = [one_line(cell) for cell in cells]
+        aligned, width = str.ljust if place < table.words else str.rjust, max(map(len, texts))
+        columns.append([aligned(text, width) for text in texts])
+    lines = ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
+    return "\n".join([*lines, *map(one_line, table.notes)]) + "\n"
 
 
 def markdown(table: Table) -> str:

@@ -5,21 +5,14 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from io import BytesIO
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.analysis.builds import build_words
 from benchmark.analysis.summarise import Edition, Summary
 from benchmark.analysis.systems import SIZE, short_names, short_version
-from benchmark.figures.style import (
-    DOTS_PER_INCH,
-    GREY,
-    PANEL_INCHES,
-    SMALL_POINTS,
-    WIDTHS,
-    by_label,
-    figure_style,
-    look,
-)
+from benchmark.figures import style
+from benchmark.figures.style import GREY, SMALL_POINTS, WIDTHS, by_label, look
 from benchmark.figures.table import Table
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
@@ -79,7 +72,7 @@ def new_figure(
     """Return a figure with a height in inches without legend, and its axes, (rows, columns)."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=style.DOTS_PER_INCH, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
@@ -89,7 +82,7 @@ def figure_width(panels: int = 1) -> float:
 
 
 def panel_figure(
-    panels: int, height: float = PANEL_INCHES, **options: Any
+    panels: int, height: float = style.PANEL_INCHES, **options: Any
 ) -> "tuple[Figure, list[Axes], float]":
     """Return a figure, so many axes in it, three in a row of a page, and its width in inches."""
     width = figure_width(panels)
@@ -184,9 +177,9 @@ def _by_group(handles: "Sequence[Line2D]") -> "tuple[list[Line2D], int]":
         for start in range(0, len(mine), rows):
             heading = Line2D([], [], linestyle="", label=" " if start else group)
             columns.append([heading, *mine[start : start + rows]])
-    longest = max(map(len, columns))
     blank = Line2D([], [], linestyle="", label=" ")
-    return [h for some in columns for h in [*some, *[blank] * (longest - len(some))]], len(columns)
+    by_row = zip_longest(*columns, fillvalue=blank)
+    return [handle for column in zip(*by_row, strict=True) for handle in column], len(columns)
 
 
 def axis_words(measure: Measure, few_images: int = 0) -> str:
@@ -234,10 +227,10 @@ def listed(names: Sequence[str]) -> str:
 
 def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     """Group names by sentence, of pairs (sentence, name); each name once."""
-    groups: dict[str, dict[str, None]] = {}
-    for sentence, name in pairs:
-        groups.setdefault(sentence, {})[name] = None
-    return {sentence: list(names) for sentence, names in groups.items()}
+    groups: dict[str, list[str]] = {}
+    for sentence, name in dict.fromkeys(pairs):
+        groups.setdefault(sentence, []).append(name)
+    return groups
 
 
 def by_name(groups: Mapping[str, Sequence[str]]) -> str:
@@ -330,8 +323,8 @@ def mixed_sentences(summary: Summary) -> list[str]:
 def file_bytes(figure: "Figure", kind: str) -> bytes:
     """Return the figure as a pdf, png or svg without dates: the same figure, the same bytes."""
     stream, metadata = BytesIO(), dict.fromkeys(DATES[kind])
-    with figure_style():
-        figure.savefig(stream, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
+    with style.figure_style():
+        figure.savefig(stream, format=kind, dpi=style.DOTS_PER_INCH, metadata=metadata)
     return stream.getvalue()
 
 

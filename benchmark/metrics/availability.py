@@ -1,11 +1,10 @@
 """Metrics that cannot be computed on this machine, with what each lacks: weights, program, package.
 
-Rows keep the reason why a metric has no value as a text that begins with its kind and remedy:
+Rows keep the reason as a text that begins with its kind and remedy; without these, as in older
+rows, it is tried again:
 
     weights (bench fetch alexnet): no weight file alexnet_features.pth in ...
     pixels: MS-SSIM needs at least 161 px on the shorter side, this image has 40
-
-A text without a kind, as in rows from before this rule, has no known remedy and is tried again.
 """
 
 from collections.abc import Iterable, Mapping

@@ -111,17 +111,17 @@ def distortions(results: PaperResults) -> PaperFigure:
     tiles = [PictureTile("Source", photograph, {}, {})]
     elsewhere: dict[str, None] = {}
     reasons: dict[str, str] = {}
+    source = HashedImage(PHOTOGRAPH, photograph)
     for name, pixels in equal_distortions(photograph, PSNR_DB).items():
         digest = pixels_sha256(pixels)
-        source, changed = HashedImage(PHOTOGRAPH, photograph), HashedImage(digest, pixels)
-        columns = scorer.score(source, changed, METRICS).columns
-        for measure in measures:
-            value = recorded.get((digest, measure.column, columns[f"{measure.column}_protocol"]))
-            if columns[measure.column] is None and value:
-                columns[measure.column] = float(value)
-                elsewhere[measure.label] = None
-            if columns[measure.column] is None:
-                reasons[measure.label] = columns[f"{measure.column}_reason"]
+        columns = scorer.score(source, HashedImage(digest, pixels), METRICS).columns
+        for column, label in ((measure.column, measure.label) for measure in measures):
+            value = recorded.get((digest, column, columns[f"{column}_protocol"]))
+            if columns[column] is None and value:
+                columns[column] = float(value)
+                elsewhere[label] = None
+            elif columns[column] is None:
+                reasons[label] = columns[f"{column}_reason"]
         record = {
             "distortion": name,
             "photograph": f"sample/{PHOTOGRAPH}",
@@ -162,7 +162,5 @@ def _recorded(path: Path) -> dict[tuple[str, Any, str], str]:
                 for row in rows for name in columns}  # fmt: skip
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read: {error}") from error
-    except KeyError as missing:
-        raise StoreError(f"{path} cannot be read: it has no column {missing}") from missing
+    except (OSError, ValueError, KeyError) as error:
+        raise StoreError(f"{path} cannot be read: {error!r}") from error

@@ -1,11 +1,11 @@
 """Agreement of measured points with published ones of the same codec, with known causes.
 
-At every measured rate inside the published curve, that curve is interpolated over the logarithm of
-the rate: by Akima's method, and by PCHIP as well, since where the two disagree neither is to be
-trusted by more. Differences are measured minus published, in dB (MS-SSIM as -10 log10(1 - x)).
+The published curve is interpolated at measured rates, over their logarithm: by Akima's method, and
+by PCHIP, whose difference is a tolerance. Differences are measured minus published, in dB.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,8 +19,7 @@ from benchmark.metrics.measure import Measure
 from benchmark.published.curves import SystemCurve, measured_panel, published_curves
 from benchmark.published.points import PublishedPoint
 
-# dB. Two versions of one encoder lie so far apart: VTM 23.13 .02 to .04 dB above the published run
-# of an earlier one. What has to be noticed is ten times as much: truncating where VTM's colours are
+# dB, as two versions of one encoder differ (VTM 23.13 by .02 to .04); truncating where colours are
 # converted costs .5 dB, another library's chroma filter .1.
 TOLERANCE_DB = 0.05
 COLUMNS = ("psnr_db", "ms_ssim")  # of the same rules, or of rules whose difference is known
@@ -101,21 +100,18 @@ def agreements(
     PSNR comes first, since causes of other differences may depend on its agreement.
     """
     result: list[Agreement | NotCompared] = []
+    agreed: dict[tuple[str, str], set[str]] = {}  # metrics, by codec and published curve
     systems = [s for s in SYSTEMS if s.measured in summary.labels and s.published and not s.budget]
     for measure in sorted(measures, key=lambda measure: measure.column != "psnr_db"):
         published = published_curves(points, dataset, measure)
         panel = measured_panel(summary, measure)
-        for system in systems:
-            for curve in published:
-                if curve.system.published[0] == system.published[0]:
-                    agreed = {
-                        earlier.column
-                        for earlier in result
-                        if isinstance(earlier, Agreement) and earlier.verdict == "agrees"
-                        and earlier[:2] == (system.label, curve.name)
-                    }  # fmt: skip
-                    mine = panel.of_label(system.label)
-                    result.append(_compare(summary, system.label, mine, measure, curve, agreed))
+        for system, curve in product(systems, published):
+            if curve.system.published[0] == system.published[0]:
+                label, mine = system.label, panel.of_label(system.label)
+                known = agreed.setdefault((label, curve.name), set())
+                result.append(_compare(summary, label, mine, measure, curve, known))
+                if getattr(result[-1], "verdict", "") == "agrees":
+                    known.add(measure.column)
     return result
 
 

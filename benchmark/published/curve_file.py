@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,16 +89,11 @@ def _of_json(path: Path, text: str) -> dict[str, dict[str, list[float]]]:
 
 def _cells(text: str) -> list[list[str]]:
     """Return the rows of the first table with rates: of markdown, else of a csv."""
-    tables: list[list[list[str]]] = [[]]
-    for line in text.splitlines():
-        if line.lstrip().startswith("|"):
-            marked = line.strip().strip("|").split("|")
-            cells = [re.sub(r"[*`~]", "", cell).strip() for cell in marked]
-            if not all(re.fullmatch(r":?-+:?", cell) for cell in cells):
-                tables[-1].append(cells)
-        elif tables[-1]:
-            tables.append([])
-    for rows in tables:
+    blocks = groupby(text.splitlines(), lambda line: line.lstrip().startswith("|"))
+    for table in (block for marked, block in blocks if marked):
+        split = (re.sub(r"[*`~]", "", line).strip().strip("|").split("|") for line in table)
+        rows = [[cell.strip() for cell in cells] for cells in split]
+        rows = [cells for cells in rows if not all(re.fullmatch(":?-+:?", cell) for cell in cells)]
         if rows and {RATE} < {*map(_column, rows[0])} - {""}:
             return rows
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]

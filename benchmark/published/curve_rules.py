@@ -1,8 +1,7 @@
 """Rules by which curves differ: what each predicts of a stranger's curve, from the reference's.
 
-Pure arithmetic. A rule is a function from curve to curve. It is measured where values of single
-images are known, and has then no parameter; otherwise its parameter is fitted (`explain`). Curves
-are in dB: PSNR, MS-SSIM as -10 log10(1 - x), distances (LPIPS, FID) as 10 log10(x).
+A rule is measured where values of single images are known, and then has no parameter; otherwise its
+parameter is fitted (`explain`). Curves are in dB (`places`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -86,18 +85,17 @@ class Candidates(NamedTuple):
 
 
 def places(values: Sequence[float] | Float64Array, scale: Scale) -> Float64Array:
-    """Return values of a metric in dB.
+    """Return values of a metric in dB: MS-SSIM as -10 log10(1 - x), LPIPS and FID as 10 log10(x).
 
     >>> places([0.9], "saturating"), places([0.1], "distance")
     (array([10.]), array([-10.]))
     """
     array = np.asarray(values, np.float64)
+    if scale == "psnr":
+        return array
     with np.errstate(divide="ignore", invalid="ignore"):
-        if scale == "psnr":
-            return array
-        return np.asarray((-10 if scale == "saturating" else 10) * np.log10(
-            1 - array if scale == "saturating" else array
-        ))  # fmt: skip
+        decibels = -10 * np.log10(1 - array) if scale == "saturating" else 10 * np.log10(array)
+    return np.asarray(decibels)
 
 
 def at_rates(bpp: Float64Array, decibels: Float64Array, rates: Float64Array) -> Float64Array:

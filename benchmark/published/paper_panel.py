@@ -48,12 +48,10 @@ def field_panel(measure: Measure, dataset: str, here: Panel, up_to_bpp: float) -
     curves = []
     whole = _whole_curves(here, dataset)
     for system in FIELD_SYSTEMS:
-        variant, words = STAND_INS.get(system.label, ("", ""))
-        if curve := whole.get(system.label):
-            curves.append(curve._replace(system=system))
-        elif curve := whole.get(variant):
-            curves.append(curve._replace(system=system, build=words))
-    return Panel(measure, tuple(filter(None, curves))).up_to(up_to_bpp)
+        variants = [(system.label, ""), STAND_INS.get(system.label, ("", ""))]
+        known = [(whole[label], words) for label, words in variants if label in whole]
+        curves += [curve._replace(system=system, build=words) for curve, words in known[:1]]
+    return Panel(measure, tuple(curves)).up_to(up_to_bpp)
 
 
 def too_few(here: Iterable[Panel], dataset: str) -> list[str]:

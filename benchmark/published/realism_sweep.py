@@ -119,14 +119,13 @@ def measured_sweep(
     family = betas(summary, (distortion, realism))
     panels = [measured_panel(family.within(summary), of) for of in (distortion, realism)]
     first, second = ({curve.system.label: curve for curve in panel.curves} for panel in panels)
-    of_beta = [
-        (beta_of(points[0].edition) or 0.0, label) for label, points in family.points.items()
-    ]
     steps, editions = [], []
-    for beta, label in sorted(of_beta, key=lambda pair: pair[0]):
-        if step := _step(first[label], second[label], bpp, f"β={beta:g}"):
+    variants = (points[0].edition for points in family.points.values())
+    for edition in sorted(variants, key=lambda edition: beta_of(edition) or 0.0):
+        name, label = f"β={beta_of(edition) or 0:g}", edition.label
+        if step := _step(first[label], second[label], bpp, name):
             steps.append(step)
-            editions.append(family.points[label][0].edition)
+            editions.append(edition)
     if not steps:
         return None
     labels = {label_of(edition.codec, edition.variant) for edition in editions}

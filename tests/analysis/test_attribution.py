@@ -4,9 +4,6 @@ import numpy as np
 import pytest
 
 from benchmark.analysis.reduce import attribution
-from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure
-from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from support.rows.measured import PROTOCOLS, failed, row, table
 
 VALUES = {"a": 30.0, "bb": 36.0, "ccc": 31.0, "dddd": 27.0}
@@ -57,12 +54,3 @@ def test_failed_cells_other_protocols_and_older_editions_have_no_part():
 
 def test_a_single_image_cannot_be_left_out():
     assert parts(rows()[:1]) == []
-
-
-def test_a_metric_without_influences_of_images_is_refused():
-    columns = {name: metric_class(name).column for name in DISTRIBUTION_METRICS}
-    without = [name for name in columns if not Measure.named(name).by_image]
-    assert without
-    for name in without:
-        with pytest.raises(UsageError, match="gives no influence of an image"):
-            parts(rows(), column=columns[name])

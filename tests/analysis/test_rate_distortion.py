@@ -114,14 +114,6 @@ def test_curves_cross_where_the_other_one_needs_fewer_bits():
     assert crossing(anchor, Curve(hardly * anchor.bpp, anchor.quality)) is None
 
 
-def test_points_below_the_pareto_front_change_nothing():
-    dominated = Curve(np.append(ANCHOR.bpp, 0.3), np.append(ANCHOR.quality, 30.0))
-    cheaper = Curve(0.8 * ANCHOR.bpp, ANCHOR.quality)
-    assert bd_rate(dominated, cheaper) == bd_rate(ANCHOR, cheaper)
-    front = pareto_front(dominated)
-    assert front.bpp.tolist() == ANCHOR.bpp.tolist()
-
-
 @given(st.lists(st.tuples(st.floats(0.01, 9), st.floats(20, 50)), min_size=1, max_size=12))
 def test_the_pareto_front_is_what_nothing_beats(points):
     front = pareto_front(Curve(*map(np.array, zip(*points, strict=True))))
@@ -298,8 +290,3 @@ def test_curves_run_from_low_rate_to_high_by_the_bpp_of_the_metrics_images():
     assert rates == sorted(rates)
     assert all(point.means["ms_ssim"].images == 2 for point in points)
     assert rates[0] != points[0].bpp
-
-
-def test_a_measure_knows_its_metric():
-    assert (Measure.named("psnr"), Measure.named("ms_ssim")) == (PSNR, MS_SSIM)
-    assert Measure.named("lpips").better == "lower"

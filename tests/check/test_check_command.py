@@ -264,17 +264,6 @@ def test_markdown_junit_and_json_say_what_the_terminal_says(stored, tmp_path):
     assert finding["worst"][0]["image"] in failure.text
 
 
-def test_junit_has_an_error_where_nobody_knows_and_none_where_all_is_well(stored, tmp_path):
-    bench("check", stored / "jpeg", stored / "jpeg", "--junit", tmp_path / "a.xml")
-    bench(
-        "check", stored / "jpeg", stored / "jpeg", "--codec", "vtm", "--junit", tmp_path / "b.xml",
-        code=4,
-    )  # fmt: skip
-    for name, errors in (("a.xml", "0"), ("b.xml", "1")):
-        suite = ElementTree.parse(tmp_path / name).getroot()
-        assert (suite.get("errors"), suite.get("failures")) == (errors, "0")
-
-
 def test_codecs_of_one_chroma_format_and_tuning_have_no_caveat(stored):
     assert "caveat" not in bench("check", stored / "jpeg", stored / "jpeg-optimize=1")
 

@@ -7,8 +7,6 @@ from PIL import Image
 from conftest import ROOT
 from tools.docs_figures import drawn, pictures
 
-QUICK = "rd.png", "bd.png"
-
 
 def test_every_figure_of_a_page_has_a_command():
     assert {one.name for one in pictures()} >= {
@@ -20,7 +18,7 @@ def test_every_figure_of_a_page_has_a_command():
 @pytest.mark.parametrize(
     "picture",
     [
-        pytest.param(one, id=one.name, marks=() if one.name in QUICK else pytest.mark.slow)
+        pytest.param(one, id=one.name, marks=() if one.name == "rd.png" else pytest.mark.slow)
         for one in pictures()
     ],
 )

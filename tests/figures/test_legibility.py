@@ -179,7 +179,7 @@ def test_no_text_of_a_report_of_the_bundled_rows_leaves_it_or_overlaps_another(
     assert len(seen) >= 6
 
 
-@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize("every", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_no_text_of_the_papers_figures_leaves_them_or_overlaps_another(every):
     with drawn_as(every_curve=every):
         drawn = [made.drawing for _, made in draw_crdr(PaperResults(RESULTS), "all")]

@@ -1,10 +1,6 @@
 """Options of looks: what each changes in a figure, and that nothing else of the machine does."""
 
-import os
-import re
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -16,9 +12,11 @@ from benchmark.figures.style import FORMATS, Look, drawn_as, styles
 from benchmark.figures.texts import file_bytes
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel
+from benchmark.rows.store import Store
+from support.bench.invoked import bench
+from support.processes import ran
 from support.rows.measured import sweep, table
 
-RESULTS = Path(__file__).parents[2] / "results"
 PSNR = Measure.named("psnr")
 HOSTILE = """\
 text.usetex: True
@@ -78,19 +76,6 @@ def test_the_order_is_that_of_the_legend(summary):
     assert legend(order="vtm,ours") == ["VTM", "CRDR β=3.84", "AVIF speed 4"]
 
 
-@pytest.mark.parametrize(("width", "inches"), [("column", 3.25), ("page", 6.875)])
-def test_the_width_is_that_of_a_column_or_a_page(summary, width, inches):
-    figure = draw(summary, width=width)
-    assert figure.get_size_inches()[0] == inches
-    svg = file_bytes(figure, "svg").decode()
-    assert float(re.search(r'width="([\d.]+)pt"', svg)[1]) == pytest.approx(72 * inches)
-
-
-def test_rates_are_linear_where_asked_for(summary):
-    assert draw(summary, linear_rate=True).axes[0].get_xscale() == "linear"
-    assert draw(summary).axes[0].get_xscale() == "log"
-
-
 def test_a_style_file_changes_what_it_names_and_nothing_else(summary, tmp_path):
     file = tmp_path / "mine.mplstyle"
     file.write_text("# mine\naxes.facecolor: eeeeff  # light\ntext.usetex: True\n")
@@ -132,19 +117,18 @@ def test_curves_that_there_are_not_are_told(summary):
             Look.of(**{name: text}).check(summary.labels)
 
 
-def test_files_have_the_same_bytes_whatever_the_users_matplotlibrc(tmp_path):
+def test_files_have_the_same_bytes_whatever_the_users_matplotlibrc(summary, tmp_path, monkeypatch):
+    Store(tmp_path / "set").append([*sweep("ours", variant="beta=3.84"), *sweep("vtm")])
     (tmp_path / "matplotlibrc").write_text(HOSTILE)
-    found = []
-    for place in (tmp_path / "matplotlibrc", None):
-        out = tmp_path / str(place is None)
-        words = ["--format", ",".join(FORMATS), "--codecs", "ours:beta=0,vtm", "--metrics", "psnr"]
-        code = "from benchmark.cli import main; main()"
-        command = [sys.executable, "-W", "error::UserWarning", "-c", code, "figures", "rd", *words]
-        environment = os.environ | ({"MATPLOTLIBRC": str(place)} if place else {})
-        done = subprocess.run(
-            [*command, "--results", str(RESULTS), "--out", str(out)],
-            env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        found.append({kind: (out / f"rd.{kind}").read_bytes() for kind in FORMATS})
-    assert found[0] == found[1]
+    words = ["rd", "--metrics", "psnr", "--format", ",".join(FORMATS), "--dataset", "set"]
+    words = ["figures", *words, "--results", str(tmp_path), "--out"]
+    bench(*words, tmp_path / "here")
+    done = ran(
+        *(sys.executable, "-W", "error::UserWarning", "-c"),
+        *("from benchmark.cli import main; main()", *words, tmp_path / "there"),
+        MATPLOTLIBRC=str(tmp_path / "matplotlibrc"),
+    )
+    assert done.returncode == 0, done.stderr
+    for kind in FORMATS:
+        here, there = (tmp_path / place / f"rd.{kind}" for place in ("here", "there"))
+        assert here.read_bytes() == there.read_bytes()

@@ -23,7 +23,6 @@ from benchmark.metrics.feature_spaces import (
     cut_patches,
     patch_corners,
 )
-from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.system.backbone import ALEXNET, SQUEEZENET
 from conftest import SHARED
 from support.metrics.cases import MakesFolder
@@ -152,17 +151,6 @@ def test_the_same_file_by_another_programs_name_gives_the_same_features(
     assert found[0].any()
 
 
-def test_columns_and_protocols_name_the_space_and_the_weights():
-    assert {name: metric_class(name).column for name in FEATURE_SPACES} == {
-        name: f"{name}_patches" for name in FEATURE_SPACES
-    }
-    assert {kind.protocol for kind in (Inception256, Alex256, Squeeze256)} == {
-        "inception256/pytorch-fid-0.3.0-6726825d",
-        "alex256/1-2b566cc3",
-        "squeeze256/1-31a70309",
-    }
-
-
 SIZES = (
     *((256, 256), (255, 256), (384, 383), (384, 384), (512, 768), (768, 512), (639, 640)),
     *((640, 640), (1365, 2048), (3000, 300), (1, 1)),
@@ -200,8 +188,3 @@ def test_patches_are_the_images_own_pixels_row_by_row_the_shifted_grid_last(heig
     patches = cut_patches(pixels)
     assert len(patches) == len(expected)
     assert all(np.array_equal(*pair) for pair in zip(patches, expected, strict=True))
-
-
-def test_an_image_of_half_a_patch_more_has_a_shifted_one():
-    assert PatchSpace.patch_count(384, 384) == 2
-    assert PatchSpace.patch_count(383, 384) == PatchSpace.patch_count(384, 383) == 1

@@ -8,7 +8,7 @@ from torch_fidelity.metric_prc import calculate_precision_recall_full
 from benchmark.errors import NotMeasurable
 from benchmark.metrics import kernel_distance as module
 from benchmark.metrics import neighbours
-from benchmark.metrics.kernel_distance import KID256, kernel_distance
+from benchmark.metrics.kernel_distance import kernel_distance
 from benchmark.metrics.neighbours import Precision256, Recall256, coverage
 
 
@@ -101,18 +101,6 @@ def test_an_image_without_patches_weighs_nothing():
     beside = kernel_distance([*reference, empty], [*decoded, empty])
     assert beside.value == pytest.approx(found.value, abs=1e-12)
     np.testing.assert_allclose(beside.influence, [*(found.influence * 7 / 6), 0], atol=1e-12)
-
-
-def test_under_two_patches_there_is_no_distance():
-    one = np.ones((1, 4))
-    for images in ([one], [], [one[:0], one]):
-        with pytest.raises(NotMeasurable, match="at least 2 patches"):
-            kernel_distance(images, images)
-
-
-def test_the_column_is_the_distance_times_1():
-    sets = image_set(np.random.default_rng(14), 6, 4, 5)
-    assert KID256().reduce(*sets).value == kernel_distance(*sets).value
 
 
 def drawn(seed, images=40, dimensions=8):

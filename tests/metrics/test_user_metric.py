@@ -141,7 +141,7 @@ def test_without_its_file_the_column_stays_and_nothing_breaks(here):
     (here / "mine.py").unlink()
     values = sorted(row["mine_error"] for row in rows())
     assert run(metrics="psnr,ssim").returncode == 0
-    report = bench("report", "--dataset", "photos", "--metrics", "psnr", "--results", "r", "--page")
+    report = bench("report", "--dataset", "photos", "--metrics", "psnr", "--results", "r")
     assert report.returncode == 0, report.stderr
     audited = bench("audit", "decode", "r")
     assert audited.returncode == 0, audited.stdout

@@ -149,7 +149,7 @@ def test_a_metric_without_weights_is_taken_from_the_same_pixels_scored_elsewhere
     copy.write_text("pixels_sha256,psnr_db\nab,24\n")
     failed = draw(tmp_path, "distortions").exception
     assert isinstance(failed, StoreError)
-    assert "distortions.csv cannot be read: it has no column" in str(failed)
+    assert "distortions.csv cannot be read: " in str(failed)
 
 
 def test_crops_are_parts_of_what_kept_streams_decode_to(measured):

@@ -164,11 +164,6 @@ def test_part_of_the_images_is_left_out_with_a_sentence():
         )
 
 
-def test_rows_of_a_pack_say_so():
-    summary = summarise(table(rows("vtm", recorded=True)))
-    assert {s.how for s in of(panel(PSNR, "kodak", summary, HIGH), "VTM").points} == {"recorded"}
-
-
 def curve_of(*places):
     points = [CurvePoint(*place, "", "table", 24, "rule", "", "a paper") for place in places]
     return SystemCurve(System("Any", "any"), tuple(points))

@@ -19,7 +19,7 @@ from benchmark.published.registry import Paper, read_points, series_of, write_pa
 from benchmark.registry import DATASETS, METRICS, metric_class
 from conftest import SHARED
 from support.bench.lean_process import HEAVY, bench_without
-from support.figures.published import FID, POINTS, PSNR, RESULTS, from_registry
+from support.figures.published import FID, POINTS, PSNR, RESULTS
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [
@@ -62,28 +62,6 @@ def test_no_row_of_the_source_is_lost_and_no_number_changed():
         assert len(found) == count
         assert math.fsum(found) == pytest.approx(total, abs=1e-9)
     assert math.fsum(p.bpp for p in FIRST) == pytest.approx(2670.321483471393495497, abs=1e-9)
-
-
-def test_points_are_where_their_papers_have_them():
-    beta, test_set = "beta=3.84", "clic2020"
-    assert from_registry("CRDR", beta, test_set, "psnr_db")[0] == pytest.approx(
-        (0.0797, 30.16), abs=5e-3
-    )
-    assert from_registry("CRDR", beta, test_set, "fid")[0] == pytest.approx(
-        (0.0797, 5.72), abs=5e-3
-    )
-    assert from_registry("CRDR", beta, test_set, "dists")[0][1] == pytest.approx(0.0748, abs=5e-5)
-    assert from_registry("CRDR", "beta=0", test_set, "fid")[-1] == pytest.approx(
-        (0.7246, 7.62), abs=5e-3
-    )
-    assert from_registry("HiFiC", "", test_set, "fid") == [
-        pytest.approx(point, abs=5e-3) for point in ((0.129, 4.20), (0.250, 2.38), (0.374, 1.67))
-    ]
-    assert (0.8748101128472224, 37.419793158067485) in from_registry(
-        "VTM", "CompressAI", "kodak", "psnr_db"
-    )
-    assert from_registry("Multi-Realism", "beta=0", test_set, "fid")[-1] == (0.3238, 13.44)
-    assert from_registry("PQ-MIM", "", test_set, "fid") == [(0.1292, 3.692)]
 
 
 @needs_sources
@@ -131,16 +109,6 @@ def test_a_number_has_our_id_only_where_our_rule_made_it():
     assert protocols_of("MS-ILLM", "kodak", "ms_ssim") == {"ms-ssim-rgb8/1"}
     assert protocols_of("MS-ILLM", "clic2020", "ms_ssim") == {"ms-ssim-rgb8-padded/1"}
     assert {p.protocol for p in POINTS if p.metric == "lpips_alex"}.isdisjoint(OURS)
-
-
-def test_diffeics_fid_and_pictures_meet_nobody_elses():
-    theirs = [p for p in POINTS if p.source.startswith("DiffEIC")]
-    others = [p for p in POINTS if not p.source.startswith("DiffEIC")]
-    assert {p.protocol for p in theirs}.isdisjoint(p.protocol for p in others)
-    assert {p.dataset for p in theirs} & {p.dataset for p in others} == {"kodak"}
-    illm = {p.setting: p.value for p in theirs if (p.system, p.metric) == ("MS-ILLM", "fid")}
-    assert illm["quality_3"] == pytest.approx(7.10, abs=0.005)
-    assert from_registry("MS-ILLM", "", "clic2020", "fid")[2][1] == pytest.approx(2.65, abs=0.006)
 
 
 def test_every_protocol_and_rate_protocol_is_defined_in_the_documentation():

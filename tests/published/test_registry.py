@@ -79,15 +79,6 @@ def test_a_curve_of_several_is_named(tmp_path):
     assert len(points) == 2
 
 
-def test_a_list_has_a_line_for_each_system_and_of_one_dataset_for_each_curve():
-    points = read_points(RESULTS, doubtful=True)
-    lines = bench("published", "list").stdout.splitlines()
-    assert len(lines) == len({point.system for point in points}) + 1
-    (charm,) = (line for line in lines if line.startswith("Charm "))
-    assert str(sum(point.system == "Charm" for point in points)) in charm.split()
-    assert len(bench("published", "list", "--dataset", "kodak").stdout.splitlines()) > 100
-
-
 def test_lists_and_comparisons_have_every_source_and_average_none():
     rows = json.loads(bench("published", "list", "--dataset", "kodak", "--json").stdout)
     assert {"VTM", "TCM", "DCAE"} <= {row["system"] for row in rows}

@@ -1,11 +1,8 @@
 """NIQE, the naturalness of an 8-bit RGB image, without a source: smaller is more natural.
 
 Mittal, Soundararajan, Bovik, "Making a 'Completely Blind' Image Quality Analyzer" (2013), as the
-authors' release computes it: MATLAB's grey levels, whole blocks of 96 x 96 px, two scales of which
-the second is MATLAB's bicubic half with antialiasing; 18 statistics per block and scale; the
-Mahalanobis distance to the release's Gaussian of 125 pristine photographs. The release counts
-pixels of areas of a single colour as positive or negative by rounding errors; here they count as
-neither, which moves the NIQE of such images.
+authors' release computes it, with MATLAB's grey levels and bicubic half, but for areas of a single
+colour: their pixels count as positive or negative there by rounding errors, and as neither here.
 """
 
 from functools import cache

@@ -1,10 +1,9 @@
 """Butteraugli of two 8-bit sRGB images, by JPEG XL's program: 0 for identical ones, 1 just visible.
 
-Alakuijala, Obryk, Stoliarchuk, Szabadka, Vandevenne, Wassenberg, "Guetzli: Perceptually Guided JPEG
-Encoder" (2017), as libjxl develops it, on a display of 80 cd/m². The map of differences is pooled
-by the mean of its 3-, 6- and 12-norm, which libjxl calls the 3-norm; the maximum, which papers give
-as well, is another number. The program `butteraugli_main` prints no version, so it is asked for a
-known pair of images first, and refused unless it gives their value.
+Alakuijala et al., "Guetzli: Perceptually Guided JPEG Encoder" (2017), as libjxl develops it, on a
+display of 80 cd/m²: the mean of the 3-, 6- and 12-norm of the map of differences, which libjxl
+calls the 3-norm; the maximum, which papers give as well, is another number. The program prints no
+version, so it is refused unless it gives the value of a known pair of images.
 """
 
 import re

@@ -2,9 +2,8 @@
 
 Zhang, Isola, Efros, Shechtman, Wang, "The Unreasonable Effectiveness of Deep Features as a
 Perceptual Metric" (2018), as the package lpips 0.1.4 computes it: the whole image, scaled to
-[-1, 1], through AlexNet, SqueezeNet 1.1 or VGG-16. The weight of each channel is read from that
-package's file; its network is not used, because it runs the source again for every decoded image
-and imports torchvision.
+[-1, 1], through AlexNet, SqueezeNet 1.1 or VGG-16. Weights of channels are that package's; its
+network would run the source again for every decoded image, and import torchvision.
 """
 
 from collections.abc import Iterator

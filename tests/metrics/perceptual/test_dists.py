@@ -16,7 +16,6 @@ from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.metrics.perceptual import dists as module
 from benchmark.metrics.perceptual.dists import DISTS
-from benchmark.system.backbone import VGG16
 from support.metrics.cases import through_jpeg, value
 from support.networks.vgg_files import CHANNELS, IMPORTANCES_FILE, NETWORK_FILE, DrawnVGG
 
@@ -123,9 +122,3 @@ def test_the_authors_package_is_enough_where_it_is_installed(drawn, tmp_path, mo
         Unavailable, match=r"no weight file dists_weights\.pt in .*`bench fetch dis"
     ):
         DISTS()
-
-
-def test_the_protocol_names_the_release_and_both_weights():
-    assert DISTS.protocol == "dists/0.1-397923af-f5e65c96"
-    assert VGG16.sha256.startswith("397923af")
-    assert module.SHA256.startswith("f5e65c96")
