@@ -19,12 +19,13 @@ from benchmark.protocol import protocols
 from benchmark.published.curve_file import NamedCurve
 from benchmark.published.points import select
 from benchmark.published.registry import read_points
-from benchmark.registry import METRICS, metric_class
-from benchmark.review.streams import Row
+from benchmark.registry import METRICS
+from benchmark.review.streams import Row, label_of_row
 from benchmark.rows.schema import alike, schema_of
 from benchmark.rows.store import Store, stores_below
 
 FORM = "SYSTEM N % fewer bits than ANCHOR [in METRIC]"
+SENT = "what was sent"  # as the origin of an anchor's numbers
 _CLAIM = re.compile(
     r"(?P<test>\S.*?)\s+(?P<percent>\d+(?:\.\d+)?)\s*%\s+(?P<way>fewer|less|more)\s+bits\s+than\s+"
     r"(?P<anchor>\S.*?)(?:\s+in\s+(?P<metric>\S+))?\s*"
@@ -55,7 +56,7 @@ class Judged(NamedTuple):
     rate: Delta | None = None  # percent
     interval: Interval | None = None  # 95 %, over images
     images: int = 0
-    anchor_of: str = "what was sent"  # where the anchor comes from
+    anchor_of: str = SENT  # where the anchor comes from
     reason: str = ""  # why there is no number
     label: str = ""  # of the system among the rows that were sent; empty: a curve
 
@@ -90,35 +91,34 @@ def parse_claim(text: str) -> Claim:
 
 def judge(claim: Claim, evidence: Evidence) -> Judged:
     """Compare the system with the anchor, by rows of images where both have them, else by means."""
-    measure = Measure.named(claim.metric)
-    mine = labels_of(evidence.rows)
-    test = name_among(claim.test, mine)
+    test = name_among(claim.test, labels_of(evidence.rows))
     anchor, anchor_rows, origin = _anchor_rows(claim.anchor, evidence)
+    rate: Delta | NoDelta
+    interval, images, label = None, 0, ""
     if test and anchor:
-        rows = [row for row in evidence.rows if label_of(row["codec"], row["variant"]) == test]
-        summary = summary_of([*rows, *anchor_rows], (claim.metric,))
-        comparison = next((c for c in compare(summary, measure, anchor) if c.label == test), None)
+        summary = summary_of([*_of_label(test, evidence.rows), *anchor_rows], (claim.metric,))
+        compared = compare(summary, Measure.named(claim.metric), anchor)
+        comparison = next((one for one in compared if one.label == test), None)
         if comparison is None:
             why = "its rows are of another coding protocol"
             return Judged(claim, "refused", reason=why, label=test)
-        survival = _survival(claim, comparison.rate, comparison.rate_interval)
-        delta = comparison.rate if isinstance(comparison.rate, Delta) else None
-        reason = comparison.rate.reason if isinstance(comparison.rate, NoDelta) else ""
-        interval = comparison.rate_interval if delta else None
-        more = summary.images, origin, reason, test
-        return Judged(claim, survival, delta, interval, *more)
-    try:
-        first, of = _mean_curve(claim.anchor, anchor, anchor_rows, evidence, measure)
-        second, _ = _mean_curve(claim.test, test, evidence.rows, evidence, measure, lone=True)
-    except UsageError as why:
-        return Judged(claim, "refused", reason=str(why))
-    rate = bd_rate(first, second)
+        rate, interval = comparison.rate, comparison.rate_interval
+        images, label = summary.images, test
+    else:
+        try:
+            first, origin = _mean_curve(claim.anchor, anchor_rows, evidence, claim.metric)
+            mine = _of_label(test, evidence.rows) if test else ()
+            second, _ = _mean_curve(claim.test, mine, evidence, claim.metric, lone=True)
+        except UsageError as why_not:
+            return Judged(claim, "refused", reason=str(why_not))
+        rate = bd_rate(first, second)
     if isinstance(rate, NoDelta):
-        return Judged(claim, "refused", reason=rate.reason, anchor_of=of)
-    return Judged(claim, _survival(claim, rate, None), rate, anchor_of=of)
+        return Judged(claim, "refused", None, None, images, origin, rate.reason, label)
+    survival = _survival(claim, rate, interval)
+    return Judged(claim, survival, rate, interval, images, origin, label=label)
 
 
-def _survival(claim: Claim, rate: Delta | NoDelta, interval: Interval | None) -> Survival:
+def _survival(claim: Claim, rate: Delta, interval: Interval | None) -> Survival:
     """Compare a BD-rate with the stated one, which is rounded.
 
     >>> claim = parse_claim("a 10 % fewer bits than b")
@@ -128,13 +128,15 @@ def _survival(claim: Claim, rate: Delta | NoDelta, interval: Interval | None) ->
     'contradicted'
     """
     most = claim.percent + claim.slack
-    if isinstance(rate, NoDelta):
-        return "refused"
     if interval is None:
         return "as stated" if rate.value <= most else "not as stated"
     if interval.high <= most:
         return "supported"
     return "undecided" if interval.low <= most else "contradicted"
+
+
+def _of_label(label: str, rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if label_of_row(row) == label]
 
 
 def summary_of(rows: Sequence[Row], metrics: Sequence[str]) -> Summary:
@@ -172,40 +174,28 @@ def _anchor_rows(asked: str, evidence: Evidence) -> tuple[str, list[Row], str]:
     """Return the anchor's label, rows and origin: of what was sent, else of the results here."""
     folder = stores_below(evidence.results).get(evidence.dataset.partition(":")[0])
     stored = Store(folder).table().to_pylist() if folder else []
-    known: tuple[tuple[Sequence[Row], str], ...] = (
-        (evidence.rows, "what was sent"),
-        (stored, f"{evidence.results}"),
-    )
-    for rows, origin in known:
-        label = name_among(asked, labels_of(rows))
-        if label:
-            mine = [row for row in rows if label_of(row["codec"], row["variant"]) == label]
-            return label, mine, origin
+    for rows, origin in ((evidence.rows, SENT), (stored, f"{evidence.results}")):
+        if label := name_among(asked, labels_of(rows)):
+            return label, _of_label(label, rows), origin
     return "", [], ""
 
 
 def _mean_curve(
-    name: str,
-    label: str,
-    rows: Sequence[Row],
-    evidence: Evidence,
-    measure: Measure,
-    lone: bool = False,
+    name: str, rows: Sequence[Row], evidence: Evidence, metric: str, lone: bool = False
 ) -> tuple[Curve, str]:
     """Return a curve of means and its origin: rows, a file that was sent, published points.
 
     lone: a single curve of a file is meant, whatever its name. Raises `UsageError` for none, and
     for published points of several variants.
     """
-    if label:
-        mine = [row for row in rows if label_of(row["codec"], row["variant"]) == label]
-        metrics = [m for m in METRICS if metric_class(m).column == measure.column]
-        return mean_curve(summary_of(mine, metrics).points, measure), "rows"
+    measure = Measure.named(metric)
+    if rows:
+        return mean_curve(summary_of(rows, [metric]).points, measure), "rows"
     columns = (measure.column, measure.published)
     named = [curve for curve in evidence.curves if curve.name.lower() == name.lower()]
     for curve in named or (evidence.curves if lone and len(evidence.curves) == 1 else ()):
         for series in filter(None, map(curve.series.get, columns)):
-            return curve_of(*series, measure), "what was sent"
+            return curve_of(*series, measure), SENT
     points = [
         point
         for point in select(read_points(evidence.results), [name])

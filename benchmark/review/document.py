@@ -23,26 +23,26 @@ def title_of(review: Review) -> str:
 
 def html_text(review: Review) -> str:
     """Return the review as one HTML file, in the style of the report's page."""
-    links = "".join(
-        f'<a href="#q{n}">{escape(one.name)}</a>' for n, one in enumerate(review.answers)
-    )
-    body = "\n".join(_section(n, one) for n, one in enumerate(review.answers))
+    links, sections = "", []
+    for number, answer in enumerate(review.answers):
+        links += f'<a href="#q{number}">{escape(answer.name)}</a>'
+        verdict = f'<span class="verdict {answer.verdict}">{answer.verdict}</span>'
+        sections.append(
+            f'<section id="q{number}"><h2>{verdict} {escape(answer.question)}</h2>'
+            f'<p class="finding">{escape(_sentence(answer))}</p>{_rows_behind(answer)}</section>'
+        )
+    body = "\n".join(sections)
     main = f'<nav aria-label="Questions">{links}</nav>\n<main class="review">{body}</main>'
     return sheet_html(title_of(review), _lede(review), main)
 
 
-def _section(number: int, answer: Answer) -> str:
-    table = ""
-    if answer.table and answer.table.rows:
-        wordy = any(len(cell) > LONG_CELL for row in answer.table.rows for cell in row)
-        table = table_html(answer.table, answer.question, {}, wordy=wordy)
-        many = f" ({len(answer.table.rows)})"
-        table = f"<details><summary>Rows behind it{many}</summary>{table}</details>"
-    verdict = f'<span class="verdict {answer.verdict}">{answer.verdict}</span>'
-    return (
-        f'<section id="q{number}"><h2>{verdict} {escape(answer.question)}</h2>'
-        f'<p class="finding">{escape(_sentence(answer))}</p>{table}</section>'
-    )
+def _rows_behind(answer: Answer) -> str:
+    if not (answer.table and answer.table.rows):
+        return ""
+    wordy = any(len(cell) > LONG_CELL for row in answer.table.rows for cell in row)
+    table = table_html(answer.table, answer.question, {}, wordy=wordy)
+    summary = f"Rows behind it ({len(answer.table.rows)})"
+    return f"<details><summary>{summary}</summary>{table}</details>"
 
 
 def markdown_review(review: Review) -> str:

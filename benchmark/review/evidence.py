@@ -5,16 +5,14 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from benchmark.analysis.comparable import label_of
 from benchmark.audit.pack_audit import values_sent
-from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import Source
 from benchmark.figures.table import Table
 from benchmark.published.curve_file import NamedCurve
 from benchmark.published.points import PublishedPoint
 from benchmark.registry import METRICS, metric_class
 from benchmark.review.claim import Judged
-from benchmark.review.streams import Again, Row
+from benchmark.review.streams import Again, Row, label_of_row, setting_of
 from benchmark.review.supplement import LeftOutFile
 from benchmark.rows.schema import metric_columns
 
@@ -47,9 +45,7 @@ class Reviewed(NamedTuple):
     """Supplement as it came out here, and what it is compared with."""
 
     again: Sequence[Again]  # of every row with a stream
-    declared: Sequence[
-        Row
-    ]  # rows whose size is stated: reconstructions, streams that were not sent
+    declared: Sequence[Row]  # with a stated size: reconstructions, streams that were not sent
     curves: Sequence[NamedCurve]
     claims: Sequence[Judged]
     photographs: Mapping[str, Sequence[Source]]  # by dataset; those that are here
@@ -71,15 +67,11 @@ class Reviewed(NamedTuple):
     @property
     def columns(self) -> set[str]:
         """Metric columns that rows, curves or claims have values of."""
-        of_rows = {name for one in self.again for name in values_of(one)}
+        again = (one.values or values_sent(one.row, METRICS) for one in self.again)
+        of_rows = {name for values in again for name in values}
         of_rows |= {name for row in self.declared for name in values_sent(row, METRICS)}
         of_claims = {metric_class(judged.claim.metric).column for judged in self.claims}
         return of_rows | of_claims | {name for curve in self.curves for name in curve.series}
-
-
-def values_of(one: Again) -> Mapping[str, float]:
-    """Return the values measured here; where there are none, those that were sent."""
-    return one.values or values_sent(one.row, METRICS)
 
 
 def here(one: Again, metrics: Iterable[str]) -> Row:
@@ -95,21 +87,6 @@ def here(one: Again, metrics: Iterable[str]) -> Row:
 def verdict_of(good: int, of: int) -> Verdict:
     """Return "yes" for all, "no" for none, else "partly"."""
     return "yes" if good == of else "partly" if good else "no"
-
-
-def label_of_row(row: Row) -> str:
-    """Return the label of a row's codec variant."""
-    return label_of(row["codec"], row["variant"])
-
-
-def spec_of(row: Row) -> CodecSpec:
-    """Return a row's codec variant."""
-    return CodecSpec.of(row["codec"], row["variant"])
-
-
-def setting_of(row: Row) -> str:
-    """Return a row's setting: "quality=30"."""
-    return f"{row['setting_name']}={row['setting_value']:g}"
 
 
 def point_of(row: Row) -> tuple[str, str, str]:

@@ -9,7 +9,8 @@ from benchmark.metrics.measure import Measure
 from benchmark.published.points import slug
 from benchmark.registry import METRICS, metric_class
 from benchmark.review.claim import Judged
-from benchmark.review.evidence import Answer, Reviewed, Verdict, label_of_row, spec_of, verdict_of
+from benchmark.review.evidence import Answer, Reviewed, Verdict, verdict_of
+from benchmark.review.streams import label_of_row, spec_of
 from benchmark.review.supplement import LeftOutFile
 from benchmark.system.text import counted, listed
 
@@ -44,33 +45,19 @@ def claim(judged: Judged, of: Reviewed) -> Answer:
         verdict = "unknown" if verdict == "yes" else verdict
     if not rate:
         sentence = f"{words}: {judged.reason}"
-    metric = Measure.named(claim.metric).label
-    headers = (
-        "system",
-        "anchor",
-        "metric",
-        "anchor's numbers from",
-        "claimed",
-        "BD-rate",
-        "95 % interval",
-        "overlap",
-        "images",
-    )
-    images = str(judged.images) if judged.images else "not stated"
-    row = (
-        claim.test,
-        claim.anchor,
-        metric,
-        judged.anchor_of,
-        f"{claim.percent:+g} %",
-        value,
-        ends,
-        overlap,
-        images,
-    )
-    return Answer(
-        "claim", f"Is it so: “{claim.text}”?", verdict, sentence, Table(headers, (row,), 4)
-    )
+    cells = {
+        "system": claim.test,
+        "anchor": claim.anchor,
+        "metric": Measure.named(claim.metric).label,
+        "anchor's numbers from": judged.anchor_of,
+        "claimed": f"{claim.percent:+g} %",
+        "BD-rate": value,
+        "95 % interval": ends,
+        "overlap": overlap,
+        "images": str(judged.images) if judged.images else "not stated",
+    }
+    table = Table(tuple(cells), (tuple(cells.values()),), 4)
+    return Answer("claim", f"Is it so: “{claim.text}”?", verdict, sentence, table)
 
 
 def anchors(of: Reviewed) -> Answer:
@@ -82,30 +69,18 @@ def anchors(of: Reviewed) -> Answer:
     kinds = {"distortion"} | ({"realism"} if _is_generative(of) else set())
     expected = [anchor for anchor in of.anchors if anchor.kind in kinds and anchor.year < of.year]
     published = Counter(point.slug for point in of.points if point.dataset == of.dataset)
-    rows, absent = [], []
+    rows = []
     for anchor in expected:
         known = anchor.names.split(";")
-        has = any(f"-{name}-" in f"-{other}-" for name in known for other in names)
-        absent += [] if has else [anchor.system]
-        count = sum(published[name] for name in known)
-        rows.append(
-            (
-                anchor.system,
-                "yes" if has else "no",
-                anchor.reference,
-                str(anchor.year),
-                str(count or NOTHING),
-            )
-        )
+        same = any(f"-{name}-" in f"-{other}-" for name in known for other in names)
+        has = "yes" if same else "no"
+        count = str(sum(published[name] for name in known) or NOTHING)
+        rows.append((anchor.system, has, anchor.reference, str(anchor.year), count))
+    absent = [system for system, has, *_ in rows if has == "no"]
     sentence = f"{len(absent)} of {counted(len(expected), 'anchor')} of before {of.year} are absent"
     sentence += f": {', '.join(absent)}" if absent else ""
-    headers = (
-        "anchor",
-        "in what was sent",
-        "reference",
-        "year",
-        f"published values here, {of.dataset}",
-    )
+    values = f"published values here, {of.dataset}"
+    headers = ("anchor", "in what was sent", "reference", "year", values)
     note = (
         "The list is results/published/anchors.csv; an absent anchor is a question to the author."
     )
@@ -139,10 +114,9 @@ def training(of: Reviewed) -> Answer:
         judged |= {(name, column) for column in own}
         unknown += [name] if trained is None else []
         others = sorted(of.columns - set(trained or ()))
-        words = [
-            ", ".join(labels.get(c, c) for c in columns) or NOTHING for columns in (own, others)
-        ]
-        rows.append((name, "not stated" if trained is None else words[0], words[1]))
+        judges, shown = (", ".join(labels.get(c, c) for c in names) for names in (own, others))
+        stated_own = "not stated" if trained is None else judges or NOTHING
+        rows.append((name, stated_own, shown or NOTHING))
     verdict: Verdict = "partly" if judged else "unknown" if unknown else "yes"
     if judged:
         pairs = [f"{labels.get(column, column)} of {name}" for name, column in sorted(judged)]
@@ -160,6 +134,5 @@ def left_out(files: Sequence[LeftOutFile]) -> Answer:
     """List the files of the supplement that were not read."""
     rows = tuple((file.name, file.why) for file in files[:200])
     sentence = f"{counted(len(files), 'file was', 'files were')} not read"
-    return Answer(
-        "files", "Was every file read?", "partly", sentence, Table(("file", "why"), rows, 2)
-    )
+    table = Table(("file", "why"), rows, 2)
+    return Answer("files", "Was every file read?", "partly", sentence, table)

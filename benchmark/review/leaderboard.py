@@ -18,8 +18,7 @@ from benchmark.metrics.measure import Measure
 from benchmark.packs.pack import Pack
 from benchmark.registry import METRICS, metric_class
 from benchmark.review.claim import summary_of
-from benchmark.review.evidence import label_of_row, spec_of
-from benchmark.review.streams import Row
+from benchmark.review.streams import Row, label_of_row, spec_of
 from benchmark.review.submission import Audit, Statement, Submission
 from benchmark.rows.runs import new_run_id, run_record
 from benchmark.rows.schema import metric_columns
@@ -86,45 +85,36 @@ def sort_out(results: Path, known: Sequence[Submission], audited: Path) -> dict[
     their audit, with the values that it reproduced and no others.
     """
     declared: dict[str, Rows] = defaultdict(lambda: Rows(defaultdict(list), {}))
-    accepted: dict[str, list[Row]] = defaultdict(list)
+    accepted: dict[str, list[tuple[Row, bytes | None]]] = defaultdict(list)
     packs = {one.name: one.pack.sha256 for one in known if one.pack}
     run = new_run_id(audited)
     for dataset, folder in stores_below(results).items():
         own = Store(folder)
-        streams = []
         for row in own.table().to_pylist():
             if row["attested"] and row["status"] == "ok" and own.has_stream(row["stream_sha256"]):
-                accepted[dataset].append(row)
-                streams.append(own.stream(row["stream_sha256"]) or b"")
+                accepted[dataset].append((row, own.stream(row["stream_sha256"])))
             elif row["status"] == "ok":
                 declared[dataset].rows[label_of_row(row)].append(row)
-        Store(audited / dataset).keep(*streams)
     for one in known:
-        of_datasets: dict[str, list[bytes]] = defaultdict(list)
         for sent in one.sent:
             label = label_of_row(sent.row)
             verdict = one.audits.get(label)
-            dataset = str(sent.row["dataset"]).partition(":")[0]
             if verdict and verdict.audited and sent.read:
                 row = {**_reproduced(sent.row, verdict), "run": run, "attested": True}
-                accepted[dataset].append(row)
-                of_datasets[dataset].append(sent.read() or b"")
+                accepted[sent.dataset].append((row, sent.read()))
             else:
                 name = f"{label} ({one.name})"
-                declared[dataset].rows[name].append(sent.row)
-                declared[dataset].origins[name] = Origin(one.statement, verdict, one.pack)
-        for dataset, streams in of_datasets.items():
-            Store(audited / dataset).keep(*streams)
-    for dataset, rows in accepted.items():
-        cells = {row["cell"] for row in rows}
+                declared[sent.dataset].rows[name].append(sent.row)
+                declared[sent.dataset].origins[name] = Origin(one.statement, verdict, one.pack)
+    for dataset, kept in accepted.items():
+        cells = {row["cell"] for row, _ in kept}
         below = declared[dataset]
-        for label in (
-            below.rows.keys() - below.origins
-        ):  # rows here that an audited pack has as well
+        for label in below.rows.keys() - below.origins:  # here, and in an audited pack as well
             below.rows[label] = [row for row in below.rows[label] if row["cell"] not in cells]
         store = Store(audited / dataset)
+        store.keep(*(stream or b"" for _, stream in kept))
         store.begin(run, run_record(sys.argv[1:], submissions=packs))
-        store.append(rows)
+        store.append([row for row, _ in kept])
     return declared
 
 
@@ -155,15 +145,15 @@ def audited_entries(
         label: Origin(one.statement, audit, one.pack)
         for one in known
         for label, audit in one.audits.items()
-        if audit.audited and any(str(s.row["dataset"]).startswith(dataset) for s in one.sent)
+        if audit.audited and any(sent.dataset == dataset for sent in one.sent)
     }
     entries = []
     for label in summary.labels:
         rates = {c: next((r for r in of if r.label == label), None) for c, of in compared.items()}
         points = [point for point in summary.points if point.label == label]
-        timed = next((v for p in points if (v := p.means[TIMED[1]].value) is not None), None)
+        timed = [mean.value for p in points if (mean := p.means[TIMED[1]]).value is not None]
         origin, last = origins.get(label, Origin()), by_label[label][-1]
-        cost = cost_of(last, origin, timed)
+        cost = cost_of(last, origin, timed[0] if timed else None)
         images = max(point.images for point in points)
         entries.append(Entry(dataset, label, True, rates, len(points), images, cost, origin, last))
     return sorted(entries, key=rank_value)

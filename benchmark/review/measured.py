@@ -10,17 +10,8 @@ from benchmark.datasets.dataset import profile
 from benchmark.figures.table import NOTHING, Table, decimals
 from benchmark.published.points import slug
 from benchmark.registry import METRICS, metric_class
-from benchmark.review.evidence import (
-    DECODED,
-    Answer,
-    Reviewed,
-    Verdict,
-    label_of_row,
-    point_of,
-    setting_of,
-    verdict_of,
-)
-from benchmark.review.streams import ROUNDING, Again, Pair, Row, compared, speed
+from benchmark.review.evidence import BROKEN, DECODED, Answer, Reviewed, point_of, verdict_of
+from benchmark.review.streams import ROUNDING, Again, Pair, Row, compared, label_of_row, speed
 from benchmark.system.text import counted, listed
 
 RATE_PRINTED, DB_PRINTED, VALUE_PRINTED = 5e-3, 0.01, 1e-3  # relative; as tables print means
@@ -28,30 +19,22 @@ RATE_PRINTED, DB_PRINTED, VALUE_PRINTED = 5e-3, 0.01, 1e-3  # relative; as table
 
 def bits(of: Reviewed) -> Answer:
     """Count the streams with their bytes, and the rates that are only stated."""
-    stated = len(of.declared) + sum(
-        len(series[0]) for c in of.curves for series in c.series.values()
-    )
-    streams = len(of.again)
-    lines = [
-        (label, "streams", str(count)) for label, count in _counts(one.row for one in of.again)
-    ]
-    lines += [(label, "stated sizes", str(count)) for label, count in _counts(of.declared)]
-    lines += [
-        (curve.name, "stated rates", str(max(len(rates) for rates, _ in curve.series.values())))
-        for curve in of.curves
-    ]
+    origins = [(label_of_row(one.row), "streams") for one in of.again]
+    origins += [(label_of_row(row), "stated sizes") for row in of.declared]
+    stated, streams = len(of.declared), len(of.again)
+    for curve in of.curves:
+        counts = [len(rates) for rates, _ in curve.series.values()]
+        origins += [(curve.name, "stated rates")] * max(counts)
+        stated += sum(counts)
+    lines = tuple((*origin, str(count)) for origin, count in Counter(origins).items())
     sentence = f"{counted(streams, 'stream')} with their bytes were sent"
     if stated:
         sentence += f"; {counted(stated, 'value has', 'values have')} a rate that is only stated"
     if not streams:
         sentence = "no stream was sent: every rate is stated by the author, and nothing decodes"
-    table = Table(("system", "rate from", "number"), tuple(lines), 2)
+    table = Table(("system", "rate from", "number"), lines, 2)
     verdict = verdict_of(streams, streams + len(of.declared)) if streams else "no"
     return Answer("bits", "Are the bits real?", verdict, sentence, table)
-
-
-def _counts(rows: Iterable[Row]) -> list[tuple[str, int]]:
-    return sorted(Counter(map(label_of_row, rows)).items())
 
 
 def _by_label(of: Reviewed) -> dict[str, list[Again]]:
@@ -63,27 +46,23 @@ def _by_label(of: Reviewed) -> dict[str, list[Again]]:
 
 def decodes(of: Reviewed) -> Answer:
     """Count the streams that decode here, by system."""
-    states = ("failed", "damaged", "not run")
+    states = (*BROKEN, "not run")
     rows = []
     for label, alike in _by_label(of).items():
         counts = Counter[str](one.state for one in alike)
         reasons = list(dict.fromkeys(one.reason for one in alike if one.state in states))
-        good = len(alike) - sum(counts[state] for state in states)
-        cells = (str(good), *(str(counts[state]) for state in states))
+        decoded = sum(counts[state] for state in DECODED)
+        cells = (str(decoded), *(str(counts[state]) for state in states))
         rows.append((label, "; ".join(reasons[:3]), *cells))
-    not_run = sum(one.state == "not run" for one in of.again)
     good = sum(one.state in DECODED for one in of.again)
     sentence = f"{good} of {counted(len(of.again), 'stream')} decode here, from their bytes alone"
-    if not_run:
-        whys = dict.fromkeys(one.reason for one in of.again if one.state == "not run")
-        sentence += f"; the decoder of {not_run} was not run: {'; '.join(whys)}"
-    verdict: Verdict = verdict_of(good, len(of.again))
-    if not_run == len(of.again):
-        verdict = "unknown"
-    headers = ("system", "reason", "decoded", "failed", "damaged", "not run")
-    return Answer(
-        "decodes", "Do the streams decode here?", verdict, sentence, Table(headers, tuple(rows), 2)
-    )
+    verdict = verdict_of(good, len(of.again))
+    if not_run := [one.reason for one in of.again if one.state == "not run"]:
+        whys = "; ".join(dict.fromkeys(not_run))
+        sentence += f"; the decoder of {len(not_run)} was not run: {whys}"
+        verdict = "unknown" if len(not_run) == len(of.again) else verdict
+    table = Table(("system", "reason", "decoded", *states), tuple(rows), 2)
+    return Answer("decodes", "Do the streams decode here?", verdict, sentence, table)
 
 
 def pictures(of: Reviewed) -> Answer:
@@ -198,10 +177,9 @@ def _means(rows: Iterable[Row]) -> dict[tuple[str, str], dict[str, float]]:
     """Return the mean rate and the mean of each metric by label and setting, infinity left out."""
     groups: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        key = label_of_row(row), setting_of(row)
         for name, value in {"bpp": row["bpp"], **values_sent(row, METRICS)}.items():
             if math.isfinite(value):
-                groups[key][name].append(value)
+                groups[point_of(row)[1:]][name].append(value)
     return {key: {name: fmean(of) for name, of in point.items()} for key, point in groups.items()}
 
 

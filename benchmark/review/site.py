@@ -25,7 +25,6 @@ from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.report.report import PAGE, Report, ReportSet, write_reports
 from benchmark.report.request import ReportRequest
 from benchmark.review.claim import labels_of, name_among, summary_of
-from benchmark.review.evidence import label_of_row
 from benchmark.review.leaderboard import (
     Entry,
     audited_entries,
@@ -34,6 +33,7 @@ from benchmark.review.leaderboard import (
     rank_value,
     sort_out,
 )
+from benchmark.review.streams import label_of_row
 from benchmark.review.submission import Submission, submissions
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -9,8 +10,10 @@ from statistics import median
 from time import perf_counter
 from typing import Any, Literal, NamedTuple
 
-from benchmark.audit.pack_audit import TOLERANCE, Sources, by_pixels, values_sent
-from benchmark.codec import Pixels
+import numpy as np
+
+from benchmark.analysis.comparable import label_of
+from benchmark.audit.pack_audit import TOLERANCE, by_pixels, values_sent
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
@@ -50,9 +53,9 @@ class Sent(NamedTuple):
     read: Callable[[], bytes | None] | None
 
     @property
-    def spec(self) -> CodecSpec:
-        """The codec variant."""
-        return CodecSpec.of(self.row["codec"], self.row["variant"])
+    def dataset(self) -> str:
+        """The dataset's name, without a part of it."""
+        return str(self.row["dataset"]).partition(":")[0]
 
 
 class Again(NamedTuple):
@@ -141,94 +144,63 @@ def decode_again(
     photographs: by dataset. metrics: `scored_metrics`. request: device, jobs, timeout. A codec that
     is a program or Python file is run only where `codecs` names it in full.
     """
-    with progress("decoding", len(sent)) as report:
-        return _decoded_again(sent, by_pixels(photographs), metrics, request, codecs, report)
-
-
-def _decoded_again(
-    sent: Sequence[Sent],
-    sources: Sources,
-    metrics: Sequence[str],
-    request: Request,
-    codecs: NamedCodecs,
-    report: Callable[[Progress], None],
-) -> list[Again]:
     device, jobs = use_device(request.device), request.jobs or cores()
-    timeout_seconds = request.timeout_seconds
-    scorer = Scorer(metrics, device)
+    scorer, sources = Scorer(metrics, device), by_pixels(photographs)
     pixels_of = lru_cache(1)(lambda source: read_image(source.file.path, flatten=True).pixels)
-    result: list[Again] = []
-    by_spec: dict[CodecSpec, list[Sent]] = {}
+    by_spec: dict[CodecSpec, list[Sent]] = defaultdict(list)
     for one in sent:
-        by_spec.setdefault(one.spec, []).append(one)
-    for spec, of_spec in by_spec.items():
-        if not codecs.may_run(spec):
-            result += [Again(one.row, "not run", why_not_run(spec)) for one in of_spec]
-            continue
-        streams: dict[str, bytes] = {}
-        done: dict[str, Again] = {}
-        for number, one in enumerate(sorted(of_spec, key=lambda one: one.row["image"])):
-            streams |= _read(one, str(number), done)
-        rows = {name: done[name].row for name in streams}
-        digests: dict[str, str] = {}
-        for outcome in decode_all(spec, streams.items(), device, jobs, timeout_seconds):
-            if outcome is None:
+        by_spec[spec_of(one.row)].append(one)
+    result: list[Again] = []
+    with progress("decoding", len(sent)) as report:
+        for spec, of_spec in by_spec.items():
+            if not codecs.may_run(spec):
+                result += [Again(one.row, "not run", why_not_run(spec)) for one in of_spec]
                 continue
-            name, where, pixels = outcome
-            if isinstance(pixels, Failed):
-                state: State = "not run" if isinstance(where, Failed) else "failed"
-                done[name] = Again(rows[name], state, pixels.reason)
-            else:
-                digests[name] = pixels_sha256(pixels)
-                source = sources.get((rows[name]["image_sha256"], rows[name]["width_px"]))
-                after = HashedImage(digests[name], pixels)
-                columns = _scored(scorer, source, after, metrics, pixels_of) if source else {}
-                done[name] = _compared(rows[name], digests[name], columns)
-            report(Progress(len(result) + len(done), 0))
-        for name, digest, seconds in _second(spec, streams, digests, device, timeout_seconds):
-            twice = digest == digests[name]
-            done[name] = done[name]._replace(twice=twice, decode_seconds=seconds)
-        result += done.values()
+            streams: dict[str, bytes] = {}
+            done: dict[str, Again] = {}
+            first: dict[str, str] = {}  # sha256 of pixels
+            for number, one in enumerate(sorted(of_spec, key=lambda one: one.row["image"])):
+                name = str(number)
+                done[name] = Again(one.row, "failed")
+                try:
+                    data = one.read() if one.read else None
+                except (BenchError, OSError) as error:
+                    done[name] = Again(one.row, "damaged", str(error))
+                else:
+                    streams |= {} if data is None else {name: data}
+            asked = device, jobs, request.timeout_seconds
+            outcomes = filter(None, decode_all(spec, streams.items(), *asked))
+            for count, (name, where, pixels) in enumerate(outcomes, 1):
+                row = done[name].row
+                if isinstance(pixels, Failed):
+                    state: State = "not run" if isinstance(where, Failed) else "failed"
+                    done[name] = Again(row, state, pixels.reason)
+                else:
+                    after = HashedImage(pixels_sha256(pixels), pixels)
+                    first[name], columns = after.sha256, Row()
+                    source = sources.get((row["image_sha256"], row["width_px"]))
+                    if source and (before := pixels_of(source)).shape == pixels.shape:
+                        original = HashedImage(source.sha256, before)
+                        columns = scorer.score(original, after, metrics).columns
+                    done[name] = _compared(row, after.sha256, columns)
+                report(Progress(len(result) + count, 0))
+            for name, twice, seconds in _second(spec, streams, first, device, request):
+                done[name] = done[name]._replace(twice=twice, decode_seconds=seconds)
+            result += done.values()
     return result
-
-
-def _read(one: Sent, name: str, done: dict[str, Again]) -> dict[str, bytes]:
-    """Return a stream by its name; put the reason into `done` where there is none."""
-    done[name] = Again(one.row, "failed")
-    try:
-        data = one.read() if one.read else None
-    except (BenchError, OSError) as error:
-        done[name] = Again(one.row, "damaged", str(error))
-        return {}
-    return {} if data is None else {name: data}
-
-
-def _scored(
-    scorer: Scorer,
-    source: Source,
-    after: HashedImage,
-    metrics: Sequence[str],
-    pixels_of: Callable[[Source], Pixels],
-) -> Row:
-    before = HashedImage(source.sha256, pixels_of(source))
-    if before.pixels.shape != after.pixels.shape:
-        return {}
-    return scorer.score(before, after, metrics).columns
 
 
 def _compared(row: Row, digest: str, columns: Row) -> Again:
     """Return how a picture compares with the one that its row recorded."""
-    values = {}
-    for name, value in columns.items():
-        if isinstance(value, float):
-            values[name] = value
+    values = {name: value for name, value in columns.items() if isinstance(value, float)}
     if digest == row.get("decoded_sha256"):
         return Again(row, "equal", values=values)
     recorded, here = row.get("psnr_db"), values.get("psnr_db")
-    near = recorded is not None and here is not None and abs(here - recorded) <= ROUNDING
-    height, width = row.get("height_px"), row["width_px"]
-    why = f"it decodes to other pixels of a photograph of {width} x {height} px"
-    return Again(row, "rounded" if near else "other", "" if near else why, values=values)
+    if recorded is not None and here is not None and abs(here - recorded) <= ROUNDING:
+        return Again(row, "rounded", values=values)
+    size = f"{row['width_px']} x {row.get('height_px')} px"
+    why = f"it decodes to other pixels of a photograph of {size}"
+    return Again(row, "other", why, values=values)
 
 
 def _second(
@@ -236,25 +208,21 @@ def _second(
     streams: Mapping[str, bytes],
     first: Mapping[str, str],
     device: str,
-    timeout_seconds: float | None,
-) -> Iterator[tuple[str, str, float]]:
-    """Decode again what was decoded, one after the other; yield name, sha256 of pixels, seconds."""
+    request: Request,
+) -> Iterator[tuple[str, bool, float]]:
+    """Decode again what was decoded, alone; yield name, whether pixels are the same, seconds."""
     if not first:
         return
-    decoder = Decoder(spec, device, timeout_seconds)
+    decoder = Decoder(spec, device, request.timeout_seconds)
     try:
-        for name in first:
+        for name, digest in first.items():
             if isinstance(decoder.where, Failed):
                 return
             began = perf_counter()
             decoder.send(streams[name])
             pixels = decoder.collect(wait=True)
             seconds = perf_counter() - began
-            yield (
-                name,
-                "" if pixels is None or isinstance(pixels, Failed) else pixels_sha256(pixels),
-                seconds,
-            )
+            yield name, isinstance(pixels, np.ndarray) and pixels_sha256(pixels) == digest, seconds
     finally:
         decoder.process.end(busy=False)
 
@@ -286,3 +254,18 @@ def speed(alike: Iterable[Again]) -> float | None:
         if one.decode_seconds is not None
     ]
     return median(seconds) if seconds else None
+
+
+def label_of_row(row: Row) -> str:
+    """Return the label of a row's codec variant."""
+    return label_of(row["codec"], row["variant"])
+
+
+def spec_of(row: Row) -> CodecSpec:
+    """Return a row's codec variant."""
+    return CodecSpec.of(row["codec"], row["variant"])
+
+
+def setting_of(row: Row) -> str:
+    """Return a row's setting: "quality=30"."""
+    return f"{row['setting_name']}={row['setting_value']:g}"

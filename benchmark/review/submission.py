@@ -1,6 +1,5 @@
 """Submissions to a site: packs, what their authors state, and whether an audit agrees."""
 
-import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,14 +14,16 @@ from benchmark.errors import BadPack, StoreError
 from benchmark.measure.outcome import ShowsProgress
 from benchmark.packs.pack import INDEX, Pack, open_pack
 from benchmark.plan.request import Request
-from benchmark.review.evidence import BROKEN, label_of_row, setting_of
+from benchmark.review.evidence import BROKEN
 from benchmark.review.streams import (
     Again,
     Sent,
     compared,
     decode_again,
+    label_of_row,
     scored_metrics,
     sent_rows,
+    setting_of,
     speed,
 )
 from benchmark.review.supplement import Supplement
@@ -97,20 +98,20 @@ def submissions(
             sent, impossible = sent_rows(Supplement((pack,), (), (), (), ()))
             if impossible:
                 raise StoreError(f"it has {impossible[0].name} {impossible[0].why}")
-            for name in {str(one.row["dataset"]).partition(":")[0] for one in sent}:
+            for name in {one.dataset for one in sent}:
                 if not NAME.fullmatch(name):
                     raise StoreError(f"{name!r} is no name of a dataset")
         except (BadPack, StoreError) as error:
             yield Submission(place.name, None, Statement(), (), {}, str(error))
             continue
         kept = audits / f"{pack.sha256}.json" if audits else None
-        found = _kept(kept, request.metrics)
-        if found is None:
-            found = audit(sent, request, codecs, progress)
+        audits_of = _kept(kept, request.metrics)
+        if audits_of is None:
+            audits_of = audit(sent, request, codecs, progress)
             if kept is not None:
-                facts = {"metrics": [*request.metrics], "audits": msgspec.to_builtins(found)}
-                write_file(kept, json.dumps(facts, indent=1) + "\n")
-        yield Submission(place.stem, pack, statement, sent, found)
+                facts = msgspec.json.encode(_Kept([*request.metrics], audits_of))
+                write_file(kept, msgspec.json.format(facts, indent=1) + b"\n")
+        yield Submission(place.stem, pack, statement, sent, audits_of)
 
 
 def read_statement(path: Path) -> Statement:
@@ -124,14 +125,15 @@ def read_statement(path: Path) -> Statement:
         raise StoreError(f"{path.name} cannot be read: {error}") from error
 
 
-def _kept(path: Path | None, metrics: Sequence[str]) -> dict[str, Audit] | None:
-    class Kept(msgspec.Struct):
-        metrics: list[str]
-        audits: dict[str, Audit]
+class _Kept(msgspec.Struct):
+    metrics: list[str]
+    audits: dict[str, Audit]
 
+
+def _kept(path: Path | None, metrics: Sequence[str]) -> dict[str, Audit] | None:
     with suppress(OSError, ValueError):
         if path is not None:
-            kept = msgspec.json.decode(read_regular(path, 1 << 26), type=Kept)
+            kept = msgspec.json.decode(read_regular(path, 1 << 26), type=_Kept)
             return kept.audits if kept.metrics == [*metrics] else None
     return None
 
@@ -147,10 +149,8 @@ def audit(
     by_label: dict[str, list[Again]] = defaultdict(list)
     for one in again:
         by_label[label_of_row(one.row)].append(one)
-    return {
-        label: _audited(alike, metrics, "; ".join(missing.values()))
-        for label, alike in by_label.items()
-    }
+    absent = "; ".join(missing.values())
+    return {label: _audited(alike, metrics, absent) for label, alike in by_label.items()}
 
 
 def _audited(alike: Sequence[Again], metrics: Sequence[str], missing: str) -> Audit:

@@ -49,6 +49,9 @@ class _Readable(Protocol):
     def read(self, size: int = ..., /) -> bytes: ...
 
 
+_Member = tuple[str, Iterator[bytes]]  # its name, and its content in chunks
+
+
 class _TooMuch(Exception):  # noqa: N818 - predicate of a sentence
     """The supplement exceeds a limit."""
 
@@ -71,21 +74,22 @@ def open_supplement(path: Path, into: Path) -> Supplement:
         raise UsageError(
             f"{path} cannot be read ({error.strerror or error}): name a supplement"
         ) from error
+
+    def leave_out(name: object, why: object) -> None:
+        left_out.append(LeftOutFile(str(name), str(why).replace(f"{into}/", "")))
+
     files = sorted(file for file in into.rglob("*") if file.is_file())
     packs: list[Pack] = []
     for place in [*(f.parent for f in files if f.name == INDEX), *_ending(files, ".tar")]:
         try:
             packs.append(open_pack(place))
         except BadPack as error:
-            why = str(error).replace(f"{into}/", "")
-            left_out.append(LeftOutFile(str(place.relative_to(into)), why))
+            leave_out(place.relative_to(into), error)
     results = tuple(dict.fromkeys(f.parent.parent for f in files if f.parent.name == "per_image"))
     roots = tuple(dict.fromkeys(folder.parent for folder in results))
-    for dataset in (
-        merge_folders(roots, merged) if roots else ()
-    ):  # which leaves out what is unsound
-        wrong = (*dataset.conflicts, *dataset.damaged)
-        left_out += [LeftOutFile(dataset.dataset, what.replace(f"{into}/", "")) for what in wrong]
+    for dataset in merge_folders(roots, merged) if roots else ():  # leaves out what is unsound
+        for wrong in (*dataset.conflicts, *dataset.damaged):
+            leave_out(dataset.dataset, wrong)
     ours = {pack.path / name for pack in packs for name in (INDEX, ROWS)}
     ours |= {file for file in files for place in results if file.is_relative_to(place)}
     rest = [file for file in files if file not in ours]
@@ -96,8 +100,7 @@ def open_supplement(path: Path, into: Path) -> Supplement:
             curves += read_curves(file)
         except UsageError as error:
             if file.suffix == ".csv":
-                why = str(error).replace(f"{into}/", "")
-                left_out.append(LeftOutFile(str(file.relative_to(into)), why))
+                leave_out(file.relative_to(into), error)
     if not (packs or results or sizes or curves):
         reasons = "".join(f"; {one.name}: {one.why}" for one in left_out[:3])
         raise UsageError(
@@ -120,55 +123,75 @@ def _is_list_of_sizes(file: Path) -> bool:
 
 
 def _copy(path: Path, into: Path, left_out: list[LeftOutFile]) -> None:
-    """Write every regular member below `into`; list the others."""
-    budget = [min(MOST_BYTES, shutil.disk_usage(into).free // 2), MOST_FILES]
-    if path.is_dir():
-        for name in _names_below(path, left_out):
-            try:
-                with open_regular(path / name, within=path) as file:
-                    _write(name, file, into, budget, left_out)
-            except OSError as error:
-                left_out.append(LeftOutFile(name, error.strerror or str(error)))
-        return
+    """Write every regular member below `into`, within the limits; list the others."""
+    room = min(MOST_BYTES, shutil.disk_usage(into).free // 2)
+    members = _below(path, left_out) if path.is_dir() else _inside(path, into, left_out)
+    for number, (name, content) in enumerate(members):
+        if number == MOST_FILES:
+            raise _TooMuch(f"it has more than {MOST_FILES} files")
+        parts = PurePosixPath(name).parts
+        if not parts or parts[0] == "/" or ".." in parts or "\\" in name:
+            left_out.append(LeftOutFile(name, "its name leads out of the supplement"))
+            continue
+        try:
+            (into / name).parent.mkdir(parents=True, exist_ok=True)
+            with (into / name).open("xb") as file:
+                for chunk in content:
+                    room -= len(chunk)
+                    if room < 0:
+                        most = f"{MOST_BYTES >> 30} GiB or half of the free disk"
+                        raise _TooMuch(f"unpacked it has more than {most}")
+                    file.write(chunk)
+        except (OSError, ValueError) as error:  # a name that no file can have, or one that is there
+            left_out.append(LeftOutFile(name, getattr(error, "strerror", None) or str(error)))
+
+
+def _chunks(content: _Readable, size: int = MOST_BYTES + 1) -> Iterator[bytes]:
+    while chunk := content.read(min(CHUNK_BYTES, size)):
+        size -= len(chunk)
+        yield chunk
+
+
+def _below(folder: Path, left_out: list[LeftOutFile]) -> Iterator[_Member]:
+    for parent, folders, names in os.walk(folder):
+        for place in [Path(parent, name) for name in (*names, *folders)]:
+            name = place.relative_to(folder).as_posix()
+            if place.is_symlink():
+                left_out.append(LeftOutFile(name, "it is a link"))
+            elif not place.is_dir():
+                try:
+                    with open_regular(place, within=folder) as file:
+                        yield name, _chunks(file)
+                except OSError as error:
+                    left_out.append(LeftOutFile(name, error.strerror or str(error)))
+
+
+def _inside(path: Path, into: Path, left_out: list[LeftOutFile]) -> Iterator[_Member]:
+    """Yield the members of a file; that of a gzip is unpacked below `into` first."""
     with open_regular(path) as file:
         start = file.read(4)
         file.seek(0)
         if path.suffix.lower() in CURVE_FILES:
-            _write(path.name, file, into, budget, left_out)
+            yield path.name, _chunks(file)
         elif start == b"PK\x03\x04":
-            _copy_zip(file, into, budget, left_out)
+            yield from _inside_zip(file, left_out)
         elif start[:2] == b"\x1f\x8b":
             with gzip.open(file) as unpacked:
-                _write(".unpacked", unpacked, into, budget, left_out)
+                yield ".unpacked", _chunks(unpacked)
             with open_regular(into / ".unpacked") as tar:
                 (into / ".unpacked").unlink()
-                _copy_tar(tar, into, budget, left_out)
+                yield from _inside_tar(tar)
         else:
-            _copy_tar(file, into, budget, left_out)
+            yield from _inside_tar(file)
 
 
-def _names_below(folder: Path, left_out: list[LeftOutFile]) -> Iterator[str]:
-    for parent, folders, names in os.walk(folder):
-        place = Path(parent)
-        for name in [*names, *(name for name in folders if (place / name).is_symlink())]:
-            inside = (place / name).relative_to(folder).as_posix()
-            if (place / name).is_symlink():
-                left_out.append(LeftOutFile(inside, "it is a link"))
-            else:
-                yield inside
-
-
-def _copy_tar(
-    file: BufferedReader, into: Path, budget: list[int], left_out: list[LeftOutFile]
-) -> None:
+def _inside_tar(file: BufferedReader) -> Iterator[_Member]:
     for member in files_of_tar(file):
         file.seek(member.offset_data)  # the next header is sought from the start
-        _write(member.name, file, into, budget, left_out, member.size)
+        yield member.name, _chunks(file, member.size)
 
 
-def _copy_zip(
-    file: BufferedReader, into: Path, budget: list[int], left_out: list[LeftOutFile]
-) -> None:
+def _inside_zip(file: BufferedReader, left_out: list[LeftOutFile]) -> Iterator[_Member]:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - DIRECTORY_BYTES))
     if b"PK\x06\x07" in file.read():  # its directory is read at once, and may be of any size
@@ -176,45 +199,15 @@ def _copy_zip(
     with ZipFile(file) as parts:
         for member in parts.infolist():
             kind = member.external_attr >> 28  # of a Unix mode; 8: regular, 0: not stated
-            if member.is_dir():
-                continue
-            if kind not in (0, 8) or member.flag_bits & 1:
-                why = "it is encrypted" if member.flag_bits & 1 else "it is no regular file"
-                left_out.append(LeftOutFile(member.filename, why))
+            why = ""
+            if member.flag_bits & 1:
+                why = "it is encrypted"
+            elif kind not in (0, 8):
+                why = "it is no regular file"
             elif member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-                left_out.append(LeftOutFile(member.filename, "its compression is not read"))
-            else:
+                why = "its compression is not read"
+            if why and not member.is_dir():
+                left_out.append(LeftOutFile(member.filename, why))
+            elif not member.is_dir():
                 with parts.open(member) as unpacked:
-                    _write(member.filename, unpacked, into, budget, left_out)
-
-
-def _write(
-    name: str,
-    content: _Readable,
-    into: Path,
-    budget: list[int],
-    left_out: list[LeftOutFile],
-    size: int | None = None,
-) -> None:
-    """Copy at most `size` bytes of a member to its name below `into`; count both limits down."""
-    inside = PurePosixPath(name)
-    if inside.is_absolute() or ".." in inside.parts or not inside.parts or "\\" in name:
-        left_out.append(LeftOutFile(name, "its name leads out of the supplement"))
-        return
-    budget[1] -= 1
-    if budget[1] < 0:
-        raise _TooMuch(f"it has more than {MOST_FILES} files")
-    left = size
-    try:
-        (into / name).parent.mkdir(parents=True, exist_ok=True)
-        with (into / name).open("xb") as file:
-            while chunk := content.read(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left)):
-                budget[0] -= len(chunk)
-                left = None if left is None else left - len(chunk)
-                if budget[0] < 0:
-                    raise _TooMuch(
-                        f"unpacked it has more than {MOST_BYTES >> 30} GiB or half of the free disk"
-                    )
-                file.write(chunk)
-    except (OSError, ValueError) as error:  # a name that no file can have, or one that is there
-        left_out.append(LeftOutFile(name, getattr(error, "strerror", None) or str(error)))
+                    yield member.filename, _chunks(unpacked)
