@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 from benchmark import registry, user_file
 from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName, UsageError
-from benchmark.plugin import plugins
 from benchmark.registry import ALIASES, CODECS, RUN_PROGRAMS, WORKER, is_brought, names_file
+from benchmark.user_file import plugins
 
 if TYPE_CHECKING:
     from benchmark.codec import Codec, CodecInfo

@@ -2,16 +2,17 @@
 
     limit: int | None = option(None, MEASURED, "Only the first N images.", least=1)
 
-`benchmark.commands.verb.takes` makes options of the command line from such fields, and `signature`
-the arguments of a Python function.
+`benchmark.commands.verb.takes` makes options of the command line from such fields, and `arguments`
+those of a Python function.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, field, fields
-from inspect import Parameter, Signature
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 # Panels of every verb's help, in their order on the terminal.
 COMPARED = "What to compare"
 MEASURED = "What to measure"
@@ -68,33 +69,29 @@ def declared(made: type[Any]) -> dict[str, tuple[Field[Any], Option]]:
     return {known.name: (known, known.metadata["option"]) for known in options}
 
 
-def signature(
-    made: type[Any], first: Sequence[str], needed: Iterable[str], *more: Parameter, returns: Any
-) -> Signature:
-    """Return the signature of a Python function that takes all options of a dataclass.
+def arguments(made: type[Any]) -> Callable[[Function], Function]:
+    """Return a decorator that gives a function the options of a dataclass in place of `**options`.
 
-    first: options that may be given by position. needed: options without default here. more: the
-    function's own keyword arguments.
+    Arguments of the function's own stay as they are. `{parameters}` in its docstring becomes the
+    options in the form of numpydoc.
     """
-    options = declared(made)
-    ordered = [*first, *(name for name in options if name not in first)]
-    parameters = []
-    for name in ordered:
-        known, _ = options[name]
-        kind = Parameter.POSITIONAL_OR_KEYWORD if name in first else Parameter.KEYWORD_ONLY
-        default = Parameter.empty if name in needed else known.default
-        annotation = WIDER.get(known.type, known.type)
-        parameters.append(Parameter(name, kind, default=default, annotation=annotation))
-    return Signature([*parameters, *more], return_annotation=returns)
 
+    def decorate(function: Function) -> Function:
+        bare = signature(function)
+        own = {n: p for n, p in bare.parameters.items() if p.kind is not Parameter.VAR_KEYWORD}
+        lines = []
+        for name, (known, option) in declared(made).items():
+            kind = WIDER.get(known.type, known.type)
+            words = kind.__name__ if isinstance(kind, type) else str(kind)
+            default = "" if known.default is MISSING else f", default {known.default!r}"
+            lines += [f"{name} : {words.replace('collections.abc.', '')}{default}"]
+            lines += [f"    {option.help} {option.python}".rstrip()]
+            more = Parameter(name, Parameter.KEYWORD_ONLY, default=known.default, annotation=kind)
+            own.setdefault(name, more)
+        known_arguments = bare.replace(parameters=[*own.values()])
+        function.__signature__ = known_arguments  # type: ignore[attr-defined]
+        text = "\n    ".join(lines)
+        function.__doc__ = (function.__doc__ or "").replace("{parameters}", text)
+        return function
 
-def documented(made: type[Any]) -> str:
-    """Return the options of a dataclass as a numpydoc section "Parameters"."""
-    lines = ["Parameters", "----------"]
-    for name, (known, option) in declared(made).items():
-        kind = WIDER.get(known.type, known.type)
-        words = kind.__name__ if isinstance(kind, type) else str(kind)
-        default = "" if known.default is MISSING else f", default {known.default!r}"
-        lines += [f"{name} : {words.replace('collections.abc.', '')}{default}"]
-        lines += [f"    {option.help} {option.python}".rstrip()]
-    return "\n".join(lines)
+    return decorate

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark import user_file
 from benchmark.errors import Reason, Unavailable, UnknownName
-from benchmark.plugin import plugins
+from benchmark.user_file import plugins
 
 CODECS = {
     "ours": "baselines.crdr:CRDR",
@@ -135,8 +135,7 @@ VERBS = {
     "benchmark.commands.report": "report",
     "benchmark.commands.figures": "figures",
     "benchmark.commands.compare": "rank tradeoff match bd",
-    "benchmark.commands.check": "check",
-    "benchmark.commands.references": "baseline",
+    "benchmark.commands.check": "check baseline",
     "benchmark.commands.published": "published",
     "benchmark.commands.explain": "explain",
     "benchmark.commands.exchange": "pack export merge",

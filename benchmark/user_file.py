@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
+from importlib.metadata import entry_points
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
-from benchmark.plugin import Plugin, plugins
 
 HARNESS = "benchmark"  # the package that calls authors' code, and is none
 DIGITS = 12  # of a file's sha256, in the protocol id of its metric
@@ -31,8 +31,33 @@ METRIC_FACTS = {
     "better": "higher|lower",
     "protocol": r"[^\s,]+",
 }
+GROUPS = {
+    "codec": "rdrbench.codecs",
+    "metric": "rdrbench.metrics",
+    "dataset": "rdrbench.datasets",
+}  # of entry points
 # Where this process finds files that lie on another machine, by the path in the user's request.
 _copies: dict[str, Path] = {}
+
+
+class Plugin(NamedTuple):
+    """An entry point of a package: `flif = "flif_codec.codec:FLIF"`."""
+
+    kind: str  # of GROUPS
+    module: str
+    attribute: str
+    package: str  # with its version
+
+
+@cache
+def plugins() -> Mapping[str, Plugin]:
+    """Return the plugins of all installed packages, by their names; the first of each name."""
+    offered: dict[str, Plugin] = {}
+    for kind, group in GROUPS.items():
+        for point in entry_points(group=group):
+            package = f"{point.dist.name} {point.dist.version}" if point.dist else "a package"
+            offered.setdefault(point.name, Plugin(kind, point.module, point.attr, package))
+    return offered
 
 
 def use_copies(copies: Mapping[str, Path]) -> None:

@@ -16,9 +16,9 @@ from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import BadOption, BenchError, Reason, Unavailable
 from benchmark.metrics.availability import lacking, read_reason
 from benchmark.packs.pack import shipped_packs, with_variant
-from benchmark.plugin import plugins
 from benchmark.protocol import protocol_of
 from benchmark.system.digest import cache_folder
+from benchmark.user_file import plugins
 
 ROOT = Path(__file__).parents[2]  # of the packages benchmark and baselines
 

@@ -31,9 +31,9 @@ def list_(
       bench list --published --json
     """
     if published:
-        from benchmark.commands.published import list_published
+        from benchmark.commands.published import list_all
 
-        list_published(as_json)
+        list_all(as_json=as_json)
         return
     from benchmark.audit import installation
 

@@ -13,6 +13,7 @@ from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs
 from benchmark.errors import UsageError
 from benchmark.option import COMPARED, MANNER, ORIGIN
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 
 if TYPE_CHECKING:
     from benchmark.figures.table import Table
@@ -51,7 +52,19 @@ def list_all(
     Examples:
       bench published list --dataset kodak
     """
-    list_published(as_json, dataset, results)
+    from benchmark.figures.table import Table
+    from benchmark.published.points import inventory, overview
+
+    headers = ("system", "variant", "dataset", "metric", "protocol", "how", "points")
+    points = _points(results, ["doubtful:all"], dataset)
+    if as_json:
+        table = Table(headers, tuple(inventory(points)), 6)
+        output.print_json(output.table_for_machines(table)["rows"])
+    elif dataset == "all":
+        short = ("system", "datasets", "variants", "metrics", "doubtful", "points")
+        output.print_table(Table(short, tuple(overview(points)), 2))
+    else:
+        output.print_table(Table(headers, tuple(inventory(points)), 6))
 
 
 @published.command("show")
@@ -145,16 +158,19 @@ def add(
     Examples:
       bench published add mine.json --system Mine --reference 10.1000/182
     """
+    from benchmark.metrics.measure import Measure
     from benchmark.published.plausible import DOUBTS
     from benchmark.published.points import PublishedPoint
     from benchmark.published.registry import add_paper, read_curve, read_points
 
+    every = (*METRICS, *DISTRIBUTION_METRICS)
+    named = {metric_class(name).column: name for name in every}
     doi = DOI.fullmatch(reference.strip())
     curve = read_curve(str(file), dataset, results, only_file=True)
     known = read_points(results, doubtful=True)
     points, sentences = list[PublishedPoint](), list[str]()
     for column, (bpp, values) in curve.series.items():
-        measure = _measure(column)
+        measure = Measure.named(named[column]) if column in named else None
         found = _found(measure, bpp, values, known, dataset) if measure else []
         doubts = [_sentence(finding) for finding in found if finding.kind in DOUBTS]
         sentences += [_sentence(finding) for finding in found]
@@ -202,25 +218,6 @@ def check(
         output.print_table(result.table)
     if result.differs:
         raise typer.Exit(1)
-
-
-def list_published(
-    as_json: bool = False, dataset: str = "all", results: Path = Path("results")
-) -> None:
-    """Print what is published: a line for each system, or for each curve of one dataset."""
-    from benchmark.figures.table import Table
-    from benchmark.published.points import inventory, overview
-
-    headers = ("system", "variant", "dataset", "metric", "protocol", "how", "points")
-    points = _points(results, ["doubtful:all"], dataset)
-    if as_json:
-        table = Table(headers, tuple(inventory(points)), 6)
-        output.print_json(output.table_for_machines(table)["rows"])
-    elif dataset == "all":
-        short = ("system", "datasets", "variants", "metrics", "doubtful", "points")
-        output.print_table(Table(short, tuple(overview(points)), 2))
-    else:
-        output.print_table(Table(headers, tuple(inventory(points)), 6))
 
 
 def _apart_table(groups: "Sequence[tuple[Measure, Sequence[SystemCurve]]]") -> "Table":
@@ -274,14 +271,6 @@ def _origins(points: "Iterable[PublishedPoint]") -> Iterator[str]:
     yield from filter(None, lines)
 
 
-def _measure(column: str) -> "Measure | None":
-    from benchmark.metrics.measure import Measure
-    from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
-
-    names = {metric_class(name).column: name for name in (*METRICS, *DISTRIBUTION_METRICS)}
-    return Measure.named(names[column]) if column in names else None
-
-
 def _found(
     measure: "Measure",
     bpp: Sequence[float],
@@ -308,18 +297,15 @@ def _copied(
     values: Sequence[float],
 ) -> str:
     """Return the system whose published points have all of these, or nothing."""
+    import numpy as np
+
     of_system: dict[str, list[tuple[float, float]]] = {}
     for p in known:
         if (p.dataset, p.metric) == (dataset, metric):
             of_system.setdefault(p.system, []).append((p.bpp, p.value))
+    mine = [*zip(bpp, values, strict=True)]
     for system, points in of_system.items():
-        if all(
-            any(
-                math.isclose(r, x, rel_tol=SAME) and math.isclose(v, y, rel_tol=SAME)
-                for r, v in points
-            )
-            for x, y in zip(bpp, values, strict=True)
-        ):
+        if all(np.isclose(points, one, rtol=SAME, atol=0).all(axis=1).any() for one in mine):
             return system
     return ""
 

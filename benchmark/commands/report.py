@@ -64,7 +64,7 @@ def report(
     from benchmark.report.report import ReportSet, write_reports
 
     place = asked.results, request.data_dir, asked.dataset
-    page_request(True, page_images, *place)  # refused before anything is drawn
+    page_request(page_images, *place)  # refused before anything is drawn
     line = command_line(context)
     asked = replace(asked, command=line, page=bool(page), data_dir=request.data_dir)
     progress = partial(output.show_progress, "decoding for the page", quiet=as_json)
@@ -86,14 +86,14 @@ def report(
             wants_page = bool(page) or (page is None and earlier is not None)
             named = page or page_images != USUAL_PAGE_IMAGES
             images = page_images if named else earlier or page_images
-            wanted = page_request(wants_page, images, *place, asked.codecs)
             pages: Sequence[str] = ()
             pictures: Sequence[str] = ()
-            if wanted:
+            if wants_page:
+                wanted = page_request(images, *place, asked.codecs)
                 output.say_not_run(wanted.codecs.not_run(written.stored.table))
                 shown = bool(asked.published), look.linear_rate
                 *pages, pictures = write_page(wanted, written, *shown, progress, say)
-            ReportSet(written.stored.folder).end_page(images if wanted else None, pictures)
+            ReportSet(written.stored.folder).end_page(images if wants_page else None, pictures)
             if as_json:
                 records.append(_for_machines(written, pages))
             elif pages:

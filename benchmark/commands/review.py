@@ -14,6 +14,7 @@ from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.option import MEASURED, TARGET
 from benchmark.plan.request import Request
+from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.review.review import ReviewRequest
 from benchmark.review.site import SiteRequest
 from benchmark.system.text import counted
@@ -99,11 +100,12 @@ def site(
       bench site results --submissions submissions --out site
       bench site results --submissions submissions --audits audits --anchor vtm
     """
-    from benchmark.review.site import build_site, usual_metrics
+    from benchmark.review.site import build_site
     from benchmark.rows.codecs import NamedCodecs
 
     request.use_folders()
-    request = replace(request, metrics=usual_metrics(request))
+    names = tuple(name for name in request.metrics if name not in DISTRIBUTION_METRICS)
+    request = replace(request, metrics=names)  # that can be compared and audited by image
     progress = partial(output.show_progress, quiet=as_json)
     with output.interruptible("audits that were finished stay in --audits"):
         place = results, asked, request, NamedCodecs(codecs), progress

@@ -1,6 +1,5 @@
 """Rate curves of a data frame on matplotlib axes."""
 
-from inspect import Parameter
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,7 +11,7 @@ from benchmark.figures.style import WIDTHS, Look, drawn_as, figure_style, styles
 from benchmark.figures.texts import add_legend, panels_note
 from benchmark.interface.rows import Source, load, summarised
 from benchmark.metrics.measure import Measure
-from benchmark.option import documented, signature
+from benchmark.option import arguments
 from benchmark.published.curves import measured_panel
 from benchmark.rows.schema import metric_names
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 HEIGHT_INCHES = 4.0  # of a new figure, with the legend below the axes
 
 
+@arguments(Look)
 def plot(
     source: Source,
     metric: str = "psnr",
@@ -76,19 +76,3 @@ def plot(
             lines = draw_panel(axes, panels[0], styled, look.linear_rate)
             add_legend(figure, [handle for _, handle in lines], panels_note(panels))
     return axes
-
-
-_known = signature(Look, (), (), returns="Axes")
-plot.__signature__ = _known.replace(  # type: ignore[attr-defined]
-    parameters=[
-        Parameter("source", Parameter.POSITIONAL_OR_KEYWORD, annotation=Source),
-        Parameter("metric", Parameter.POSITIONAL_OR_KEYWORD, default="psnr", annotation=str),
-        Parameter("ax", Parameter.KEYWORD_ONLY, default=None, annotation="Axes | None"),
-        Parameter("common", Parameter.KEYWORD_ONLY, default=False, annotation=bool),
-        Parameter("allow_few", Parameter.KEYWORD_ONLY, default=False, annotation=bool),
-        *_known.parameters.values(),
-    ]
-)
-plot.__doc__ = (plot.__doc__ or "").replace(
-    "{parameters}", documented(Look).partition("----------\n")[2].replace("\n", "\n    ")
-)

@@ -1,17 +1,17 @@
 """Measure codecs from Python: the call behind `bench run`, without its words."""
 
 from collections.abc import Sequence
-from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.option import documented, signature
+from benchmark.option import arguments
 from benchmark.plan.request import Request
 
 if TYPE_CHECKING:
     from benchmark.measure.outcome import Outcome, ShowsProgress
 
 
+@arguments(Request)
 def run(
     codecs: str | Sequence[str],
     dataset: str | Path = "sample",
@@ -26,6 +26,8 @@ def run(
     unknown codec, dataset, metric or setting, and `Unavailable` if one that was named is not on
     this machine, before anything is measured. After `KeyboardInterrupt` the same call resumes.
 
+    Parameters
+    ----------
     {parameters}
     progress : callable, optional
         Shows how far the run is: `benchmark.commands.output.show_progress`, which writes to
@@ -44,13 +46,3 @@ def run(
 
     request = Request.of(codecs=codecs, dataset=dataset, **options)
     return (run_to_target if request.target else measure)(request, progress=progress or silent)
-
-
-run.__signature__ = signature(  # type: ignore[attr-defined]
-    *(Request, ("codecs", "dataset"), ("codecs",)),
-    Parameter("progress", Parameter.KEYWORD_ONLY, default=None, annotation="ShowsProgress | None"),
-    returns="Outcome",
-)
-run.__doc__ = (run.__doc__ or "").replace(
-    "{parameters}", documented(Request).replace("\n", "\n    ")
-)

@@ -24,7 +24,7 @@ from benchmark.page.content import (
     leave_out_images,
     page_data,
 )
-from benchmark.page.crops import CROP_RATE
+from benchmark.page.pictures import CROP_RATE
 
 STYLES = ("style.css", "viewer.css")
 SCRIPTS = (

@@ -16,10 +16,9 @@ from benchmark.figures.texts import names_of
 from benchmark.measure.engine.workers import worker_context
 from benchmark.packs.contents import dataset_contents, packs_beside
 from benchmark.page.content import Content, LegendEntry
-from benchmark.page.crops import crops
 from benchmark.page.document import html_text
 from benchmark.page.picks import Limit, limit_of
-from benchmark.page.pictures import Pictures, ShowProgress, rows_by_image, write_pictures
+from benchmark.page.pictures import Pictures, ShowProgress, crops, rows_by_image, write_pictures
 from benchmark.plan.matrix import sources_of
 from benchmark.published.curves import (
     Panel,
@@ -50,14 +49,11 @@ class PageRequest(NamedTuple):
 
 
 def page_request(
-    page: bool, images: str, results: Path, data_dir: Path | None, dataset: str, codecs: str = "all"
-) -> PageRequest | None:
-    """Return the page that options ask for, None for no page.
-
-    Raises `UsageError` where they make no sense.
-    """
+    images: str, results: Path, data_dir: Path | None, dataset: str, codecs: str = "all"
+) -> PageRequest:
+    """Return the page that options ask for; raise `UsageError` where they make no sense."""
     place = limit_of(images), results, data_dir, dataset
-    return PageRequest(*place, NamedCodecs(codecs), named_in(codecs)) if page else None
+    return PageRequest(*place, NamedCodecs(codecs), named_in(codecs))
 
 
 def start_workers(request: ReportRequest) -> None:

@@ -21,8 +21,7 @@ from benchmark.option import ANCHOR, COMPARED, DRAWING, ORIGIN, PAGE_IMAGES, TAR
 from benchmark.page.document import sheet_html
 from benchmark.page.write import page_request, write_page
 from benchmark.plan.request import Request
-from benchmark.registry import DISTRIBUTION_METRICS
-from benchmark.report.report import PAGE, Report, ReportSet, write_reports
+from benchmark.report.report import PAGE, ReportSet, write_reports
 from benchmark.report.request import ReportRequest
 from benchmark.review.claim import labels_of, name_among, summary_of
 from benchmark.review.leaderboard import (
@@ -105,7 +104,16 @@ def build_site(
             rows = Store(audited / dataset).table().to_pylist() if dataset in stored else below
             anchor = name_among(asked.anchor, labels_of(rows))  # empty where there is none
             if dataset in stored:
-                report = _report(audited, dataset, anchor, asked, request, say, progress)
+                page = page_request(asked.page_images, audited, request.data_dir, dataset)
+                (report,) = write_reports(
+                    ReportRequest(
+                        audited, dataset, metrics=",".join(request.metrics), anchor=anchor,
+                        out=asked.out / dataset, page=True, data_dir=request.data_dir,
+                    )
+                )  # fmt: skip
+                decoding = partial(progress, "decoding for the page")
+                *_, pictures = write_page(page, report, False, False, decoding, say)
+                ReportSet(report.stored.folder).end_page(asked.page_images, pictures)
                 anchor, measures = report.anchor, [*report.measured]
                 of_site = report.stored.summary, measures, anchor, known, rows
                 entries = audited_entries(dataset, *of_site)
@@ -125,31 +133,6 @@ def build_site(
     }
     write_files(asked.out, files, what="site")
     return boards, known
-
-
-def _report(
-    audited: Path,
-    dataset: str,
-    anchor: str,
-    asked: SiteRequest,
-    request: Request,
-    say: Callable[[str], None],
-    progress: ShowsProgress,
-) -> Report:
-    """Write the report of audited rows and its page into the site's folder of the dataset."""
-
-    (report,) = write_reports(
-        ReportRequest(
-            audited, dataset, metrics=",".join(request.metrics), anchor=anchor,
-            out=asked.out / dataset, page=True, data_dir=request.data_dir,
-        )
-    )  # fmt: skip
-    wanted = page_request(True, asked.page_images, audited, request.data_dir, dataset)
-    assert wanted is not None, "a page was asked for"
-    decoding = partial(progress, "decoding for the page")
-    *_, pictures = write_page(wanted, report, False, False, decoding, say)
-    ReportSet(report.stored.folder).end_page(asked.page_images, pictures)
-    return report
 
 
 def index_html(boards: Sequence[Board], known: Sequence[Submission], publisher: str) -> str:
@@ -254,8 +237,3 @@ def _cell(text: str, value: float | None, title: str = "") -> str:
     of = "" if value is None else f"{value:.6g}"
     why = f' title="{escape(title)}"' if title else ""
     return f'<td class="number" data-value="{of}"{why}>{shown}</td>'
-
-
-def usual_metrics(request: Request) -> tuple[str, ...]:
-    """Return the metrics of single images of a request, which a site can compare and audit."""
-    return tuple(name for name in request.metrics if name not in DISTRIBUTION_METRICS)

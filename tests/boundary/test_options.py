@@ -10,7 +10,7 @@ import typer
 import benchmark
 from benchmark.check.request import CheckRequest
 from benchmark.commands.verb import Verb, takes
-from benchmark.option import MANNER, declared, documented, option, signature
+from benchmark.option import MANNER, arguments, declared, option
 from benchmark.plan.request import Request
 from benchmark.report.request import ReportRequest
 from support.bench.verbs import every_verb
@@ -30,6 +30,10 @@ class Shaded(Request):
     """A request with one more option."""
 
     shade: float = option(0.5, MANNER, "Shade of each image.", "--dark", least=0.1, most=1)
+
+
+def _draw(codecs, **options):
+    """{parameters}"""
 
 
 def verb_of(made, names="", **changed):
@@ -55,11 +59,10 @@ def test_a_field_of_a_request_is_option_and_argument_without_another_declaration
         MANNER,
         0.5,
     )
-    made = signature(Shaded, ("codecs",), ("codecs",), returns=None)
-    assert (made.parameters["shade"].default, made.parameters["codecs"].default) == (
-        0.5, inspect.Parameter.empty,
-    )  # fmt: skip
-    assert "shade : float, default 0.5\n    Shade of each image." in documented(Shaded)
+    made = arguments(Shaded)(_draw)
+    known = inspect.signature(made).parameters
+    assert (known["shade"].default, known["codecs"].default) == (0.5, inspect.Parameter.empty)
+    assert "shade : float, default 0.5\n        Shade of each image." in made.__doc__
     with pytest.raises(typer.BadParameter):
         command.main(["--dark", "2"], standalone_mode=False)
 

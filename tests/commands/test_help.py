@@ -121,6 +121,7 @@ def test_every_example_parses():
     assert set(RUN) <= set(ALL_EXAMPLES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", RUN)
 def test_an_example_runs(place, monkeypatch, example):
     monkeypatch.chdir(place)

@@ -1,5 +1,6 @@
 """The recipes of docs/your-own.md are true: their files and commands work as they stand."""
 
+import json
 import re
 import shlex
 
@@ -44,6 +45,17 @@ def test_a_recipe_runs_as_it_stands(name, here):
         assert done.returncode == 0, done.stderr
     file, shown = SHOWN[name]
     assert shown in (here / file).read_text()
+
+
+def test_the_codec_runs_as_it_stands(here):
+    source = re.search(r"```python\n(.*?)```", SECTIONS["A codec"], re.DOTALL)[1]
+    assert len(source.splitlines()) <= LONGEST_LINES
+    (here / "quantise.py").write_text(source)
+    words = "run --codecs ./quantise.py:Quantise,jpeg --dataset . --metrics psnr --json"
+    points = json.loads(bench(*words.split()).stdout)["summary"]
+    mine = [point["psnr_db"] for point in points if "Quantise" in point["codec"]]
+    assert len(mine) == 5
+    assert mine == sorted(mine)
 
 
 def test_the_column_of_the_recipe_is_in_means_figures_and_page(here):

@@ -57,11 +57,6 @@ def test_everything_offered_is_there_and_listed():
         _ = benchmark.nonesuch
 
 
-def test_streams_that_are_not_kept_cannot_be_verified(tmp_path):
-    with pytest.raises(UsageError, match="decodes kept streams"):
-        benchmark.run("jpeg", results=tmp_path, verify=True, keep=False)
-
-
 def test_a_run_says_nothing_and_measures_a_cell_once(tmp_path, capfd):
     first = benchmark.run("jpeg", "sample", results=tmp_path, **SMALL)
     again = benchmark.run(["jpeg"], "sample", results=tmp_path, **SMALL)
@@ -87,25 +82,6 @@ def test_a_run_without_a_guard_around_the_script_measures_each_cell_once(tmp_pat
     assert (done.stdout, done.stderr) == (f"2 0 {script}\n", "")
 
 
-def test_what_does_not_exist_is_refused_before_anything_is_measured(tmp_path):
-    for words, near in (
-        ({"codecs": "jpg"}, "jpeg"), ({"codecs": "jpeg", "metrics": "psn"}, "psnr"),
-        ({"codecs": "jpeg", "dataset": "sampel"}, "sample"),
-    ):  # fmt: skip
-        with pytest.raises(UnknownName, match=f"Did you mean '{near}'"):
-            benchmark.run(results=tmp_path / "r", **words)
-        assert not (tmp_path / "r").exists()
-
-
-def test_a_failed_cell_is_a_row_with_its_reason(tmp_path):
-    found = benchmark.run(f"{FAKES}:CrashesOnEncode", results=tmp_path, limit=1, metrics="psnr")
-    assert {one.stage for one in found.failures} == {"encode"}
-    frame = benchmark.load(found)
-    assert set(frame["status"]) == {"failed"}
-    assert frame["reason"].str.contains("no rate control").all()
-    assert frame["psnr_db"].isna().all()
-
-
 def test_an_interrupted_run_keeps_the_finished_cells(tmp_path):
     from contextlib import contextmanager
 
@@ -122,16 +98,6 @@ def test_an_interrupted_run_keeps_the_finished_cells(tmp_path):
         benchmark.run("jpeg", results=tmp_path, progress=impatient, **words)
     resumed = benchmark.run("jpeg", results=tmp_path, **words)
     assert (resumed.measured, len(resumed.cells)) == (4, 6)
-
-
-def test_a_frame_has_one_row_per_cell_whatever_its_versions(tmp_path):
-    folder = tmp_path / "set"
-    store = Store(folder)
-    store.append([failed("jpeg", 5, "a", "encode", "no"), row("jpeg", 5, "b")])
-    store.append([row("jpeg", 5, "a", psnr_db=31.0)])
-    frame = benchmark.load(folder)
-    assert sorted(zip(frame["image"], frame["status"], strict=True)) == [("a", "ok"), ("b", "ok")]
-    assert frame.loc[frame["image"] == "a", "psnr_db"].tolist() == [31.0]
 
 
 def test_bundled_rows_of_a_codec_measured_here_are_not_counted_twice(tmp_path):

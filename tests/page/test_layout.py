@@ -58,9 +58,8 @@ def long_names(tmp_path_factory):
     return make_page(folder, "kodak")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_heading_chart_and_its_axis_are_seen_without_scrolling(visit, file, scheme):
-    page = visit(file, DESKTOP, color_scheme=scheme)
+def test_heading_chart_and_its_axis_are_seen_without_scrolling(visit, file):
+    page = visit(file, DESKTOP)
     heading, chart = box_of(page, "h1"), box_of(page, "#chart")
     title = box_of(page, "#chart .xtitle")
     assert heading["y"] >= 0
@@ -130,9 +129,8 @@ def test_beside_a_point_stands_an_anchor_near_its_rate_else_the_nearest_codec(vi
     assert differs
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_the_picture_first_then_the_table(visit, file, scheme):
-    page = visit(file, PHONE, color_scheme=scheme, **HAND)
+def test_a_phone_shows_the_picture_first_then_the_table(visit, file):
+    page = visit(file, PHONE, **HAND)
     page.locator("#crops button:enabled").first.tap()
     page.wait_for_selector("#viewer[open]")
     loaded(page)

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import json
 import re
 import shutil
 from pathlib import Path
@@ -16,10 +15,8 @@ import benchmark
 from benchmark.cli import app
 from benchmark.datasets.image import read_image
 from benchmark.errors import Unavailable, UsageError
-from benchmark.measure.outcome import Progress
-from benchmark.packs.contents import dataset_contents
-from benchmark.report.chosen_pictures import PictureChoice, StoredPicture, choose_pictures
-from benchmark.report.exported_pictures import export_pictures, picture_names
+from benchmark.report.chosen_pictures import StoredPicture
+from benchmark.report.exported_pictures import picture_names
 from benchmark.rows.store import Store
 from support.rows.measured import row
 
@@ -67,7 +64,7 @@ def stream_of(folder, row):
 
 
 def export(folder, *words, code=0, to="out"):
-    command = ["export", "images", "--to", folder / to, "--results", folder / "results"]
+    command = ["export-images", "--to", folder / to, "--results", folder / "results"]  # hidden name
     command += ["--dataset", "garden", *words]
     done = CliRunner().invoke(app, [str(word) for word in command])
     if isinstance(done.exception, UsageError | Unavailable):
@@ -279,18 +276,6 @@ def test_at_one_rate_a_setting_without_a_stream_gives_way_to_the_next_that_is_ne
     assert "1 picture: the stream was not kept" in told
 
 
-def test_json_has_the_table_and_nothing_else(folder):
-    words = ["--to", folder / "out", "--results", folder / "results", "--dataset", "garden"]
-    words += ["--codecs", "webp", "--json"]
-    done = CliRunner().invoke(app, ["export-images", *map(str, words)])  # as it is often typed
-    told = json.loads(done.output)
-    assert {one["file"] for one in told["images"]} == pictures(folder)
-    assert {one["psnr_db"] for one in told["images"]} == {
-        one["psnr_db"] for one in rows_of(folder) if one["codec"] == "webp"
-    }
-    assert told["failed"] == []
-
-
 def test_code_that_rows_name_runs_only_where_it_is_named(folder):
     spec = f"{FAKES}:Honest"
     photos = folder / "photos"
@@ -334,17 +319,6 @@ def test_bundled_streams_of_a_pack_need_no_encoder(tmp_path):
     first, second = (read_image(path).pixels.astype(float) for path in (decoded, source))
     error = np.mean((first - second) ** 2)
     assert 10 * np.log10(255**2 / error) == pytest.approx(float(line["psnr_db"]), abs=1e-9)
-
-
-def test_progress_ends_at_the_number_of_streams_that_failures_count_in(folder):
-    export(folder, "--codecs", "webp")
-    one = next(one for one in rows_of(folder) if one["codec"] == "jpeg")
-    stream_of(folder, one).write_bytes(b"short")
-    contents = dataset_contents(folder / "results", "garden", [])
-    chosen = choose_pictures(contents, "garden", PictureChoice("garden", "jpeg"))
-    states = []
-    export_pictures(folder / "out", chosen.pictures, {}, contents, "cpu", 1, False, states.append)
-    assert states[-1] == Progress(finished=6, failed=1)
 
 
 def stored(label, image, quality=10.0, **columns):

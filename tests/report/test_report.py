@@ -149,18 +149,6 @@ def test_the_same_rows_give_the_same_bytes_in_whatever_order(results, printed, t
     assert both[0] == both[1]
 
 
-def test_figures_that_can_no_longer_be_drawn_go(tmp_path):
-    fill(tmp_path, sweep("jpeg", timing=True))
-    bench_report(tmp_path, "--metrics", "psnr")
-    folder = tmp_path / "kodak" / "report"
-    assert (folder / "timing.pdf").exists()
-    fill(tmp_path, sweep("jpeg", fingerprint="new", run="20260101T000000-aa"))
-    (folder / "notes.txt").write_text("mine")
-    bench_report(tmp_path, "--metrics", "psnr")
-    assert not (folder / "timing.pdf").exists()
-    assert (folder / "notes.txt").read_text() == "mine"
-
-
 def test_the_anchor_is_what_bd_rates_are_against(results, printed, tmp_path):
     rows = [*sweep("jpeg"), *sweep("webp")]
     for one in rows:

@@ -175,24 +175,3 @@ def test_what_an_exchange_that_was_killed_left_is_removed_by_the_next_report(tmp
     (tmp_path / "c.txt").write_text("b")
     ReportSet(tmp_path).replace({"d.txt": "d"}, "second")
     assert names(tmp_path) == {"d.txt", "report.json"}
-
-
-def test_links_in_results_of_others_lead_no_report_to_the_users_files(results, tmp_path):
-    """The pictures' folder a link to rows, whose names are such digests too; the report a link."""
-    rows = results / "kodak" / "per_image"
-    before = names(rows)
-    report = results / "kodak" / "report"
-    report.mkdir()
-    (report / "pictures").symlink_to(rows)
-    words = "--dataset", "kodak", "--metrics", "psnr"
-    with pytest.raises(UsageError, match="pictures is a link"):
-        bench_report(results, *words)
-    (report / "pictures").unlink()
-    report.rmdir()
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "means.tex").write_text("by hand")
-    report.symlink_to(tmp_path / "mine")
-    with pytest.raises(StoreError, match=r"report leads out of .*kodak by a link"):
-        bench_report(results, *words)
-    assert (tmp_path / "mine" / "means.tex").read_text() == "by hand"
-    assert names(rows) == before

@@ -1,8 +1,5 @@
 """Sessions shown in documents: commands of ```console blocks with their output, run and compared.
 
-    python tests/support/console.py docs/measuring.md           # exit code 1 if an output differs
-    python tests/support/console.py docs/measuring.md --write   # put the present output into it
-
 A line that begins with `$ ` is a command for bash, and a line that begins with `> ` continues the
 one before it. What follows is its output, standard error included, as doctest writes it: `...`
 stands for any text, also of several lines. Everything else is compared exactly, but for the amount
@@ -15,17 +12,11 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
 
 from benchmark.system.machine import package_folder
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from support.rows.bundled_results import ROOT, copy_bundled_results
 
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -40,11 +31,11 @@ def examples(text: str) -> list[tuple[str, str]]:
     >>> examples("```console\\n$ echo a \\\\\\n> b\\na b\\n$ true\\n```\\n")
     [('echo a \\\\\\nb', 'a b\\n'), ('true', '')]
     """
-    return [one for block in BLOCK.findall(text) for one in _parsed(block)]
-
-
-def _parsed(block: str) -> list[tuple[str, str]]:
-    found = re.findall(r"^\$ (.*(?:\n> .*)*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
+    found = [
+        one
+        for block in BLOCK.findall(text)
+        for one in re.findall(r"^\$ (.*(?:\n> .*)*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
+    ]
     return [(command.replace("\n> ", "\n"), output) for command, output in found]
 
 
@@ -129,44 +120,3 @@ class Session:
         text = done.stdout.replace(str(ROOT), "~/rdrbench").replace(str(self.home), "~")
         code = f"[{done.returncode}]\n" if done.returncode else ""
         return "".join(f"{line.rstrip()}\n" for line in text.splitlines()) + code
-
-
-def played(text: str, run: Callable[[str], str]) -> str:
-    """Return the document with the present output of its commands; what still agrees stays."""
-
-    def block(found: re.Match[str]) -> str:
-        lines = ["```console\n"]
-        for command, shown in _parsed(found[1]):
-            got = run(command)
-            lines += ["$ ", command.replace("\n", "\n> "), "\n"]
-            lines += [shown] if agree(shown, got) else _renewed(shown, got)
-        return "".join(lines) + "```"
-
-    return BLOCK.sub(block, text)
-
-
-def _renewed(shown: str, got: str) -> list[str]:
-    """Return the lines of an output; one that a line shown before stands for, as that line."""
-    before = [line for line in shown.splitlines() if line != "..."]
-    return [f"{next((b for b in before if agree(b, n)), n)}\n" for n in got.splitlines()]
-
-
-def main() -> int:
-    """Run the console blocks of documents; print those that differ, or write them."""
-    parser = ArgumentParser(epilog=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("documents", type=Path, nargs="+")
-    parser.add_argument("--write", action="store_true")
-    options, differ = parser.parse_args(), False
-    for document in options.documents:
-        with tempfile.TemporaryDirectory() as home:
-            text = document.read_text()
-            present = played(text, Session(Path(home)).run)
-        if present != text and options.write:
-            document.write_text(present)
-        differ |= present != text
-        print(f"{document}: {'as shown' if present == text else 'differs'}")
-    return int(differ and not options.write)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,24 +8,8 @@ import pytest
 from benchmark.errors import StoreError
 from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.store import Store
-from support.bench.command import bench
-from support.files.noise import effect_noise
+from support.bench.reading_verbs import READS
 from support.processes import bench_alone
-
-
-@pytest.fixture
-def results(tmp_path, monkeypatch):
-    """Measure one photograph, below `results`, and return the folder of its dataset."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
-    effect_noise((40, 30), 50).convert("RGB").save(tmp_path / "photos" / "0.png")
-    done = bench(
-        "run", "--codecs", "jpeg", "--dataset", "photos", "--points", "jpeg.quality=30",
-        "--metrics", "psnr", "--jobs", 1, "--results", "results",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (folder,) = (path.parent for path in (tmp_path / "results").glob("*/per_image"))
-    return folder
 
 
 def pipe(path):
@@ -35,33 +19,27 @@ def pipe(path):
     return path
 
 
-VERBS = {
-    "report": ("report", "--dataset", "photos", "--results", "results", "--metrics", "psnr"),
-    "page": ("report", "--page", "--dataset", "photos", "--results", "results"),
-    "doctor": ("doctor", "results"),
-    "audit": ("audit", "decode", "results"),
-    "export": ("export", "codec-compare", "--results", "results", "--to", "out"),
-    "pack": ("pack", "export", "a.tar", "--codecs", "jpeg", "--results", "results"),
-    "check": ("check", "results", "results"),
-}
+VERBS = ("report", "report --page", "doctor", "audit decode", "export codec-compare", "pack export",
+         "check")  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_no_verb_waits_for_a_pipe(results, verb):
-    (stream,) = Store(results).streams()
+def test_no_verb_waits_for_a_pipe(work, verb):
+    results = work.parent
+    stream = next(iter(Store(results).streams()))
     pipe(stream)
     pipe(results / "runs" / "x.json")
     pipe(results / "report" / "report.json")
-    done = bench_alone(*VERBS[verb])  # which would wait without end
+    done = bench_alone(*READS[verb])  # which would wait without end
     assert done.returncode in range(5), done.stderr
     assert "Traceback" not in done.stderr
     if verb == "doctor":
         assert done.stdout.count("no regular file") == 2
 
 
-def test_a_pipe_in_the_place_of_a_file_of_results_is_refused_by_name(results):
-    store = Store(results)
-    (stream,) = store.streams()
+def test_a_pipe_in_the_place_of_a_file_of_results_is_refused_by_name(work):
+    results, store = work.parent, Store(work.parent)
+    stream = next(iter(store.streams()))
     with pytest.raises(StoreError, match=f"{stream.name} cannot be read: it is no regular file"):
         Store(pipe(stream).parents[2]).stream(stream.name)
     pipe(results / "runs" / "x.json")

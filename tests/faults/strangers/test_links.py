@@ -75,22 +75,6 @@ def test_no_verb_writes_or_removes_behind_a_link(place, work, tmp_path):
         assert done.returncode in (0, 1, 2), (verb, done.stderr)
 
 
-def test_a_page_removes_the_pictures_that_bench_wrote_alone(work):
-    pictures = work.parent / "report" / "pictures"
-    page = tuple(word for word in READS["report --page"])
-    assert bench(*page).returncode == 0
-    own = {path.name for path in pictures.iterdir()}
-    assert own
-    users = pictures / f"{'a' * 64}.png"
-    users.write_bytes(b"by hand")
-    assert bench(*page, "--page-images", "1").returncode == 0
-    fewer = {path.name for path in pictures.iterdir()} - {users.name}
-    assert fewer < own
-    report = tuple(word for word in page if word != "--page")
-    assert bench(*report, "--no-page").returncode == 0
-    assert [*pictures.iterdir()] == [users]
-
-
 def test_features_and_reductions_behind_a_link_stay(tmp_path):
     mine, dataset = tmp_path / "mine", tmp_path / "results" / "photos"
     image = ImageFeatures("space/1", "a" * 64, np.zeros((2, 3), np.float32))

@@ -97,8 +97,7 @@ def make_page(
     report = Report(
         stored, measures, measures, means, deltas, over, ranking, gaps=gaps, anchor="jpeg"
     )
-    wanted = page_request(True, images, results, None, dataset)
-    assert wanted is not None
+    wanted = page_request(images, results, None, dataset)
     quiet = nullcontext(lambda state: None)
     shown = wanted, report, bool(points), False
     *_, pictures = write_page(*shown, lambda total: quiet, lambda sentence: None)
