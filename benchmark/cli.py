@@ -22,7 +22,6 @@ from benchmark.errors import (
 from benchmark.registry import COMMANDS, HELP, load_command
 from benchmark.system.text import visible
 
-IMAGES = ("export-images", "export", "images")  # as it is often typed, and the verb meant
 # Python does not notice that the disk is full while it keeps the compiled form of a file.
 INCOMPLETE_CODE = (
     "a file that Python compiled earlier is incomplete, as a full disk leaves it: delete the "
@@ -40,8 +39,6 @@ class BenchGroup(QuickValues, TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command of the first argument, and import it."""
         name, command, rest = super().resolve_command(ctx, args)
-        if name == IMAGES[0]:
-            name, rest = IMAGES[1], [IMAGES[2], *rest]
         if name in COMMANDS:
             holder, verb = typer.Typer(), load_command(name)
             if isinstance(verb, typer.Typer):
@@ -100,7 +97,6 @@ def _bench(
 for _panel, _verbs in HELP.items():  # help alone; `BenchGroup` imports what is behind it
     for _name, _help in _verbs.items():
         app.command(_name, help=_help, rich_help_panel=_panel)(lambda: None)
-app.command(IMAGES[0], hidden=True)(lambda: None)
 
 
 def _show_warning(

@@ -45,7 +45,8 @@ class CodecSpec(NamedTuple):
     @property
     def variant(self) -> str:
         """The options as text, empty for none."""
-        return ":".join(f"{key}={_escape(value)}" for key, value in self.options)
+        escaped = ((key, re.sub("[:,]", r"\\\g<0>", value)) for key, value in self.options)
+        return ":".join(f"{key}={value}" for key, value in escaped)
 
     @property
     def text(self) -> str:
@@ -335,10 +336,6 @@ def parameters_of(spec: CodecSpec, made: type[Any]) -> dict[str, inspect.Paramet
         raise user_file.failed_in(spec.name, made, "the signature of", error) from error
     keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {key: value for key, value in signature.parameters.items() if value.kind in keyword}
-
-
-def _escape(value: str) -> str:
-    return value.replace(":", r"\:").replace(",", r"\,")
 
 
 def unescaped(value: str) -> str:

@@ -75,7 +75,11 @@ def load(
             has = f"name one of {', '.join(inside)} in it" if inside else "`run` makes some"
             raise UsageError(f"{folder} holds no rows of one dataset: {has}")
         store = Store(folder)
-        table = without_replaced(store.table(), CODING)
+        table = store.table()
+        rows = ComparableRows(table, CODING)  # bundled rows that no mean is over are left out
+        kept = ~marked(table["bundled"]) | ~equals(table["coding_protocol"], CODING)
+        kept[rows.index[rows.shown]] = True
+        table = table.filter(pa.array(kept))
         if not all_rows:
             table, gone = present(table, store)
     else:
@@ -215,11 +219,3 @@ def _metrics(table: pa.Table, asked: bool = False) -> list[str]:
 
     known = [metric_class(name).column for name in METRICS]
     return list(filter(has, (*known, *own_columns(table.column_names))))
-
-
-def without_replaced(table: pa.Table, coding_protocol: str) -> pa.Table:
-    """Leave out the bundled rows that no mean is over, since newer ones are shown."""
-    rows = ComparableRows(table, coding_protocol)
-    kept = ~marked(table["bundled"]) | ~equals(table["coding_protocol"], coding_protocol)
-    kept[rows.index[rows.shown]] = True
-    return table.filter(pa.array(kept))

@@ -18,7 +18,7 @@ from benchmark.packs.contents import dataset_contents, packs_beside
 from benchmark.page.content import Content, LegendEntry
 from benchmark.page.document import html_text
 from benchmark.page.picks import Limit, limit_of
-from benchmark.page.pictures import Pictures, ShowProgress, crops, rows_by_image, write_pictures
+from benchmark.page.pictures import ShowProgress, crops, rows_by_image, write_pictures
 from benchmark.plan.matrix import sources_of
 from benchmark.published.curves import (
     Panel,
@@ -123,17 +123,13 @@ def write_page(
         most_bpp=CROP_BPP,
     )
     write_files(folder, {PAGE: html_text(content)}, what="page")
-    return str(folder / PAGE), _remark(pictures), tuple(sorted(pictures.sizes))
-
-
-def _remark(pictures: Pictures) -> str:
-    """Return how many streams have pictures, where these are, and how many more there could be."""
     decoded, sizes = pictures.decoded.values(), pictures.sizes
     remark = f"the page has pictures of {len(pictures.order)} of {len(decoded)} streams"
     if sizes:
         remark += f": {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB, in {PICTURES}/"
-    limited = sum(picture.limited for picture in decoded)
-    return remark + f"; {limited} more by --page-images all" * bool(limited)
+    if limited := sum(picture.limited for picture in decoded):
+        remark += f"; {limited} more by --page-images all"
+    return str(folder / PAGE), remark, tuple(sorted(sizes))
 
 
 def _panels(request: PageRequest, report: Report, published_shown: bool) -> list[Panel]:

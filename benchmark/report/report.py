@@ -8,14 +8,12 @@ there a report overwrites any file of one of its names.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from errno import EISDIR
 from hashlib import sha256
 from pathlib import Path
 from re import compile as pattern
-from shutil import rmtree
-from uuid import uuid4
 
 import msgspec
 
@@ -54,7 +52,7 @@ from benchmark.report.details import (
 from benchmark.report.request import ReportRequest
 from benchmark.report.tables import attribution_files
 from benchmark.rows.schema import metric_names
-from benchmark.system.atomic import require_inside, write_file
+from benchmark.system.atomic import replacing, require_inside, write_file
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.processes import delayed
@@ -125,24 +123,19 @@ class ReportSet:
         changed = sorted(name for name, digest in gone.items() if self._changed(name, digest))
         new = msgspec.structs.replace(self._earlier, command=command, files=digests)
         both = msgspec.structs.replace(new, files={**self._earlier.files, **digests})
-        draft = self.folder / f".{uuid4().hex}.part"
         try:
-            draft.mkdir(parents=True)
-            for name, data in {**content, MANIFEST: _json(both)}.items():
-                (draft / name).write_bytes(data)
-                if (self.folder / name).is_dir():
-                    raise IsADirectoryError(EISDIR, "Is a directory")
             with delayed():
-                for name in (MANIFEST, *files):
-                    (draft / name).replace(self.folder / name)
+                with ExitStack() as drafts:  # renamed when all are written, the manifest first
+                    for name, data in {**content, MANIFEST: _json(both)}.items():
+                        if (self.folder / name).is_dir():
+                            raise IsADirectoryError(EISDIR, "Is a directory")
+                        drafts.enter_context(replacing(self.folder / name)).write_bytes(data)
                 for name in gone.keys() - set(changed):
                     (self.folder / name).unlink(missing_ok=True)
                 self._write(new)
         except OSError as error:
             why = f"the report in {self.folder} cannot be written: {error.strerror}"
             raise StoreError(why) from error
-        finally:
-            rmtree(draft, ignore_errors=True)
         return changed
 
     def end_page(self, page_images: str | None, pictures: Sequence[str] = ()) -> None:

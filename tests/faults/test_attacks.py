@@ -165,7 +165,7 @@ def test_an_attack_breaks_no_promise(seed, place, sound, record_property):
             arena.findings += [f"the user's secret was copied to {path.name}"] * copied
     arena.leave()
     findings = list(dict.fromkeys(arena.findings))
-    tell(record_property, "attacks: hostile-files", arena.commands, len(deeds), len(findings))
+    tell(record_property, "attacks: hostile-files", arena.commands, len(deeds))
     assert findings == [], "\n".join([*deeds, *findings])
 
 
@@ -242,8 +242,7 @@ def test_an_attack_by_results_breaks_no_promise(seed, place, sound, record_prope
         arena.bench(*(word.format(photos=sound / "photos") for word in command))
     arena.leave()
     findings = list(dict.fromkeys(arena.findings))
-    fault = "attacks: hostile-folders"
-    tell(record_property, fault, arena.commands, len(deeds), len(findings))
+    tell(record_property, "attacks: hostile-folders", arena.commands, len(deeds))
     assert findings == [], "\n".join([*deeds, *findings])
 
 

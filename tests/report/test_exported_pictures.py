@@ -64,7 +64,7 @@ def stream_of(folder, row):
 
 
 def export(folder, *words, code=0, to="out"):
-    command = ["export-images", "--to", folder / to, "--results", folder / "results"]  # hidden name
+    command = ["export", "images", "--to", folder / to, "--results", folder / "results"]
     command += ["--dataset", "garden", *words]
     done = CliRunner().invoke(app, [str(word) for word in command])
     if isinstance(done.exception, UsageError | Unavailable):

@@ -28,8 +28,8 @@ except BenchError as error:
 
 
 def test_a_server_that_is_killed_while_it_starts_a_worker_is_a_sentence(record_property):
+    tell(record_property, "the server of workers killed", 1, 1)
     told = in_a_process(KILLED_WHILE_IT_STARTS)
-    tell(record_property, "the server of workers killed", 1, 1, not told)
     assert told.startswith("the server that starts workers was killed; what was finished is kept")
 
 
@@ -52,6 +52,6 @@ print("the worker", workers.WorkerProcess(str).how_it_ended())
 
 
 def test_ctrl_c_while_the_server_begins_ends_the_command_and_not_the_server(record_property):
+    tell(record_property, "Ctrl-C while the server begins", 1, 1)
     told = in_a_process(CTRL_C_WHILE_IT_BEGINS)
-    tell(record_property, "Ctrl-C while the server begins", 1, 1, "interrupted" not in told)
     assert told.splitlines() == ["interrupted", "the worker ended with exit code 0"]

@@ -1,28 +1,17 @@
-"""Record of the fault tests: runs, injected faults and losses.
-
-`tools/faults.py` makes the table of docs/reliability.md from it. A test reports before it asserts,
-so that losses are in the table as well.
-"""
+"""Record of the fault tests: runs and injected faults; a test that fails has lost something."""
 
 import random
 from collections.abc import Callable
-from typing import NamedTuple
 
 Recorder = Callable[[str, object], None]  # pytest's fixture `record_property`
 
 
-class Told(NamedTuple):
-    """Line of the table."""
+def tell(record_property: Recorder, fault: str, runs: int, injected: int) -> None:
+    """Add a test to a line of docs/reliability.md's table, which `tools/faults.py` makes.
 
-    fault: str
-    runs: int  # of commands, decoders or readers
-    injected: int
-    losses: int  # cells lost or twice, unreadable files, crashes, hangs: whatever must not be
-
-
-def tell(record_property: Recorder, fault: str, runs: int, injected: int, losses: int) -> None:
-    """Add a line of the table to the test's record; a loss may be a truth value."""
-    for name, value in Told(fault, runs, injected, int(losses))._asdict().items():
+    runs: of commands, decoders or readers.
+    """
+    for name, value in (("fault", fault), ("runs", runs), ("injected", injected)):
         record_property(name, value)
 
 
