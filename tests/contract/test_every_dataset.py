@@ -6,7 +6,6 @@ from benchmark.commands.fetch import fetch
 from benchmark.datasets.dataset import open_folder
 from benchmark.errors import Unavailable, UsageError
 from benchmark.registry import DATASETS, dataset_opener
-from benchmark.system.digest import file_sha256
 from conftest import SHARED
 from support.files.clic_files import make_clic
 
@@ -43,25 +42,19 @@ def test_a_dataset_out_of_reach_is_one_sentence_with_its_remedy(name, tmp_path):
     assert f"run `bench fetch {name}`" in str(refused.value)
 
 
-def test_images_are_sorted_by_distinct_names_that_are_paths(dataset, request):
+def test_images_are_files_sorted_by_distinct_names_and_opened_twice_the_same(
+    dataset, folders, request
+):
     assert dataset.name == request.node.callspec.params["dataset"]
+    assert dataset.store_name == dataset.name.partition(":")[0]
+    assert "/" not in dataset.store_name
     names = [image.name for image in dataset.images]
     assert names == sorted(set(names))
     assert names
     for image in dataset.images:
         assert image.path.is_file()
         assert image.path.as_posix().endswith(image.name.rpartition("/")[2])
-
-
-def test_opened_twice_it_is_the_same_files(dataset, folders):
-    again = dataset_opener(dataset.name)(folders)
-    assert again == dataset
-    assert file_sha256(again.images[0].path) == file_sha256(dataset.images[0].path)
-
-
-def test_rows_of_a_part_are_stored_under_the_whole(dataset):
-    assert dataset.store_name == dataset.name.partition(":")[0]
-    assert "/" not in dataset.store_name
+    assert dataset_opener(dataset.name)(folders) == dataset
 
 
 def test_a_folder_of_the_same_files_is_another_dataset_with_the_same_order(dataset):

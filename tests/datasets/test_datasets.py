@@ -61,33 +61,26 @@ def test_odd_names_are_kept_and_can_be_stored_as_text(tmp_path):
     assert all(image.path.exists() and image.name.encode() for image in images)
 
 
-def test_links_to_images_count_and_links_to_folders_do_not(tmp_path):
+def test_links_to_images_count_and_links_to_folders_and_to_themselves_do_not(tmp_path):
     touch(tmp_path, "set/a.png", "elsewhere/b.png")
     (tmp_path / "set/b.png").symlink_to(tmp_path / "elsewhere/b.png")
     (tmp_path / "set/loop").symlink_to(tmp_path / "set")
-    assert names_of(open_folder(tmp_path / "set").images) == ["a.png", "b.png"]
-
-
-def test_a_link_that_leads_to_itself_is_refused_like_a_file_that_cannot_be_read(tmp_path):
-    (tmp_path / "a.png").symlink_to(tmp_path / "a.png")
-    (refused,) = probe(open_folder(tmp_path).images, flatten=False, threads=1)
+    (tmp_path / "set/self.png").symlink_to(tmp_path / "set/self.png")
+    images = open_folder(tmp_path / "set").images
+    assert names_of(images) == ["a.png", "b.png", "self.png"]
+    *_, refused = probe(images, flatten=False, threads=1)
     assert isinstance(refused, Refused)
-    assert refused.reason == "a.png cannot be read: Too many levels of symbolic links"
+    assert refused.reason == "self.png cannot be read: Too many levels of symbolic links"
 
 
-def test_results_of_two_folders_with_one_title_never_mix(tmp_path):
-    touch(tmp_path, "one/images/a.png", "two/images/a.png")
-    first, second = (open_folder(tmp_path / name / "images").name for name in ("one", "two"))
-    assert first != second
-    assert {first[:-6], second[:-6]} == {"images-"}
-
-
-def test_a_folder_has_one_name_however_it_is_reached(tmp_path, monkeypatch):
-    touch(tmp_path, "images/a.png")
+def test_a_folder_has_one_name_however_it_is_reached_and_no_other_has_it(tmp_path, monkeypatch):
+    touch(tmp_path, "images/a.png", "other/images/a.png")
     (tmp_path / "link").symlink_to(tmp_path / "images")
     monkeypatch.chdir(tmp_path / "images")
     paths = [tmp_path / "images", tmp_path / "link", Path("."), Path("../images/")]
-    assert len({open_folder(path).name for path in paths}) == 1
+    (name,) = {open_folder(path).name for path in paths}
+    other = open_folder(tmp_path / "other/images").name
+    assert (name[:-6], other[:-6], name == other) == ("images-", "images-", False)
 
 
 @pytest.mark.parametrize("title", ["my: photos/2024", "..dots", "größe", "\n"])

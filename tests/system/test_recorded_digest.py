@@ -36,12 +36,6 @@ def test_a_file_without_a_record_is_taken_and_one_on_record_compared(file):
         require_recorded(file, "do this")
 
 
-def test_a_record_outlives_its_file(file):
-    record_sha256(file)
-    file.unlink()
-    assert recorded_sha256(file) == SHA256
-
-
 @pytest.mark.parametrize("text", ["", "abc  net.ckpt\n", "\xff" * 64, SHA256 + "0"])
 def test_a_record_without_a_digest_is_named(text, file):
     file.with_name("net.ckpt.sha256").write_text(text)
