@@ -1,8 +1,4 @@
-"""Colour round trip: the loss of a codec's colour conversion alone, and whether bytes rise.
-
-A wrong matrix, range or rounding hides in a rate-distortion curve: it costs half a dB at high rates
-and nothing at low ones. Without the codec between the two conversions, it shows.
-"""
+"""Colour round trip: the loss of a codec's colour conversion alone, and whether bytes rise."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,4 @@
-"""Verify a folder of results: each shard, stream and record, with the remedy for what is wrong.
-
-Files of features are left out: they carry no checksum, and are made again from streams.
-"""
+"""Verify a folder of results: each shard, stream and record; features carry no checksum."""
 
 import hashlib
 import warnings

@@ -1,7 +1,4 @@
-"""Photographs that are published as zip archives: opened where they were unpacked, or fetched.
-
-CLIC 2020 is a dataset of two archives, the others of a single archive each.
-"""
+"""Photographs that are published as zip archives: opened where they were unpacked, or fetched."""
 
 import struct
 from collections.abc import Sequence

@@ -16,11 +16,11 @@ from benchmark.datasets.dataset import (
 )
 from benchmark.errors import Unavailable
 from benchmark.system.machine import cores
+from benchmark.system.text import listed
 
 PROFILES = {"kodak": Profile("Kodak", 24, 1.3, "VTM")}
 ADDRESS = "https://r0k.us/graphics/kodak/kodak"
 CONTENT = "kodim01.png to kodim24.png"
-SHOWN = 3  # missing pictures that an error names
 MOST_FILES = 100  # in a folder that is searched for the pictures under other names
 
 
@@ -111,8 +111,7 @@ def _look(place: Path) -> Sequence[ImageFile]:
     if len(missing) == len(images):
         return _renamed(place)
     if missing:
-        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-        raise Unavailable(f"{place} lacks {', '.join(missing[:SHOWN])}{more}")
+        raise Unavailable(f"{place} lacks {listed(missing)}")
     for source in probe(images, flatten=False, threads=cores()):
         if isinstance(source, Refused):
             raise Unavailable(f"{place}: {source.reason}")

@@ -1,9 +1,4 @@
-"""Verify stored rows by independent decode: their streams decoded in fresh processes, compared.
-
-A hash does not say how far apart pixels are. Where they differ and were made on another kind of
-device than this audit's, the stream is decoded on that kind too: if that gives the recorded hash,
-the difference can be measured.
-"""
+"""Verify stored rows by independent decode: their streams decoded in fresh processes, compared."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -279,7 +279,7 @@ def choose_backend(request: Request) -> Backend:
     from benchmark.measure.engine.ray.engine import RayEngine
 
     nodes = cluster.connect(request.address)
-    device = use_device(request.device, nodes.has_gpus)
+    device = use_device(request.device, any(node.gpus for node in nodes.nodes))
     remarks: dict[str, None] = {}
 
     def engine(seconds: Seconds) -> Engine:

@@ -17,10 +17,10 @@ from benchmark.datasets.dataset import Source
 from benchmark.packs.pack import Pack
 from benchmark.protocol import CODING
 from benchmark.rows.schema import cell_key
+from benchmark.system.text import listed
 
 # A bundle is at most so small a part of a worker's share: what the last one can add to the end.
 PARTS = 40
-NAMES_SHOWN = 5
 
 
 class Contender(NamedTuple):
@@ -148,9 +148,8 @@ def lacking(contender: Contender, sources: Sequence[Source]) -> str:
     ]
     if contender.pack is None or not images:
         return ""
-    shown = ", ".join(images[:NAMES_SHOWN]) + (", ..." if len(images) > NAMES_SHOWN else "")
     whose = f"{contender.encoder_lacks}; and " if contender.encoder_lacks else ""
-    lacks = f"{len(images)} of {len(sources)} images: {shown}"
+    lacks = f"{len(images)} of {len(sources)} images: {listed(images)}"
     return f"{whose}{contender.pack.path} has no streams, or not at every setting, of {lacks}"
 
 

@@ -1,8 +1,4 @@
-"""Simulate a cluster that may not exist: when it would finish cells, and how evenly loaded it is.
-
-The order of cells is that of `engine.ray`, the seconds are those of a cost model; metrics, the
-start of workers and the transfer of images are left out.
-"""
+"""Simulate a cluster that may not exist; metrics, starts of workers and transfers are left out."""
 
 import math
 from collections.abc import Sequence

@@ -1,8 +1,7 @@
 """Codecs that rows name: what they declare, and which of them the present command may run.
 
-A row of the codec `command` names a program, one of `path.py:Class` a Python file, and a codec
-behind a `base` of either kind names that one. Stored rows start none of them, whoever measured
-them: such a codec variant runs where `--codecs` of the present command names it in full.
+Stored rows start no program (`command`) and no Python file (`path.py:Class`), whoever measured them
+and also as `base` of another codec: such a variant runs where `--codecs` names it in full.
 """
 
 from collections.abc import Mapping

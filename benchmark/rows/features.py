@@ -4,10 +4,8 @@
                      /sets/<sha256>.parquet    values and each image's influence, written once
                           /shipped*            those bundled with the project
 
-Features are named by the image's pixels, and can be made again by decoding: the folder is kept
-below a size by dropping the files that were used longest ago. A reduction's key names the protocol
-of the metric and the pixels of every pair in the set, so a value can neither be stale nor be that
-of other images. Folders merge by copying: equal names are equal contents.
+Features are named by the image's pixels, and can be made again by decoding. A reduction's key names
+the metric's protocol and the pixels of every pair of the set. Equal names are equal contents.
 """
 
 import hashlib

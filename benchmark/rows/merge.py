@@ -156,14 +156,9 @@ class _Merge:
         ]
         disputed = _disputed(pa.concat_tables(placed))
         self._conflicts += sorted(_sentence(rows, stores) for rows in disputed.values())
+        accepted = (_accepted(table, disputed) for table in every[1 : len(stores)])
         valid = merge_versions(every[0])
-        added = [valid.schema.empty_table()]
-        for table in every[1 : len(stores)]:
-            rows = _additions(merge_versions(_accepted(table, disputed)), valid)
-            if rows.num_rows:
-                added.append(rows)
-                valid = merge_versions(pa.concat_tables([valid, rows]))
-        return pa.concat_tables(added)
+        return _changed(merge_versions(pa.concat_tables([every[0], *accepted])), valid)
 
     def _sound_rows(self, store: Store) -> pa.Table:
         """Return the rows whose run, hashes and codec variant are of the form that bench writes."""
@@ -260,17 +255,15 @@ def _accepted(table: pa.Table, disputed: Mapping[str, Sequence[Row]]) -> pa.Tabl
     return pa.concat_tables([certain, pa.Table.from_pylist(agreeing, schema=table.schema)])
 
 
-def _additions(rows: pa.Table, valid: pa.Table) -> pa.Table:
-    """Return rows, one per cell, that are new or would change the valid row of their cell."""
-    known = _among(rows, valid["cell"])
-    before = valid.filter(_among(valid, rows["cell"]))
-    after = merge_versions(pa.concat_tables([before, rows.filter(known)]))  # in the same order
-    differs = pa.chunked_array([pa.array([False] * before.num_rows, pa.bool_())])
-    for old, new in zip(before.columns, after.columns, strict=True):
+def _changed(rows: pa.Table, before: pa.Table) -> pa.Table:
+    """Return the rows, one per cell, that are not in an earlier table as they are."""
+    known, rows = before.sort_by("cell"), rows.sort_by("cell")
+    same = _among(rows, known["cell"])
+    for old, new in zip(known.columns, rows.filter(same).columns, strict=True):
         equal = pc.coalesce(pc.equal(old, new), pc.and_(pc.is_null(old), pc.is_null(new)))
-        differs = pc.or_(differs, pc.invert(equal))
-    changed = _among(rows, before["cell"].filter(differs))
-    return rows.filter(pc.or_(pc.invert(known), changed))
+        changed = known["cell"].filter(pc.invert(equal))
+        same = pc.and_not(same, _among(rows, changed))
+    return rows.filter(pc.invert(same))
 
 
 def _sentence(versions: Sequence[Row], stores: Sequence[Store]) -> str:

@@ -1,8 +1,4 @@
-"""Streams of a dataset on disk, named by their sha256; damaged files that are set aside.
-
-results/<dataset>/streams/ab/abcd...   the bytes
-                 /damaged/*            files that were set aside
-"""
+"""Streams of a dataset on disk, named by their sha256; damaged files that are set aside."""
 
 import hashlib
 import os

@@ -1,8 +1,4 @@
-"""Files of any origin, with limits: regular ones, tars, torch files, JPEGs and PNGs that end early.
-
-A pipe would be waited for without end, and a device read without end; a link would put another file
-of the user in the place of the stranger's.
-"""
+"""Files of any origin, with limits: no pipes, devices or links; tars, torch files, cut images."""
 
 import errno
 import os

@@ -11,7 +11,6 @@ from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from time import sleep
 from types import FrameType
-from typing import NamedTuple
 
 GRACE_SECONDS = 5.0
 OF_THE_TERMINAL = [signal.SIGINT]
@@ -56,21 +55,17 @@ def lead_group() -> None:
         os.setpgid(0, 0)
 
 
-class Started(NamedTuple):
-    """A process, identified by its id and the time of its start."""
+def descendants(process_id: int) -> list[tuple[int, str]]:
+    """Return the children of a process, their children and so on: ids and when each was started.
 
-    process_id: int
-    start: str  # in clock ticks since the machine was started
-
-
-def descendants(process_id: int) -> list[Started]:
-    """Return the children of a process, their children and so on; none where /proc is absent."""
-    result: list[Started] = []
+    In clock ticks since the start of the machine, as a text; none where /proc is absent.
+    """
+    result: list[tuple[int, str]] = []
     for children in Path(f"/proc/{process_id}/task").glob("*/children"):
         with suppress(OSError):
             for child in map(int, children.read_text().split()):
                 if (start := _start(child)) is not None:
-                    result += [Started(child, start), *descendants(child)]
+                    result += [(child, start), *descendants(child)]
     return result
 
 

@@ -1,7 +1,4 @@
-"""Loaded by the server of workers first: single-threaded pools, then what workers need.
-
-Imported nowhere else, since it sets the environment of its process.
-"""
+"""Loaded first by the server of workers, and nowhere else: it sets the environment to a thread."""
 
 import os
 from importlib import import_module

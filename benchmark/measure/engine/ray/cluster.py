@@ -41,11 +41,6 @@ class Cluster(NamedTuple):
     nodes: tuple[Node, ...]
 
     @property
-    def has_gpus(self) -> bool:
-        """True if a node has a GPU; the driver's own machine needs none."""
-        return any(node.gpus for node in self.nodes)
-
-    @property
     def cpus(self) -> int:
         """Workers for codecs on the CPU that fit."""
         return int(sum(node.cpus for node in self.nodes))
