@@ -45,10 +45,7 @@ class VariantAgain:
 
 
 def rows_to_measure(table: pa.Table, codecs: NamedCodecs) -> pa.Table:
-    """Return the newest rows of the named codecs that may run and that have a stream.
-
-    table: of a store, columns of `rows.schema.table_schema`.
-    """
+    """Return the newest rows of a store's table that the named codecs may run, with a stream."""
     newest = table.take(pa.array(edition_rows(table, newest_only=True).index))
     wanted = list(map(codecs.selects_to_run, newest.select(KEY[:2]).to_pylist()))
     return newest.filter(pc.and_(pa.array(wanted, pa.bool_()), pc.equal(newest["status"], "ok")))

@@ -104,10 +104,7 @@ def write_pack(
     streams: Mapping[str, bytes],
     notes: Sequence[str],
 ) -> None:
-    """Write a pack, whole or not at all; a name that ends in .tar makes a tar.
-
-    streams: bytes by their sha256. Raises `UsageError` if `out` exists or is no valid name.
-    """
+    """Write a pack (*.tar: a tar), whole or not at all; streams by sha256. Raises `UsageError`."""
     name = out.name.removesuffix(".tar")
     if not NAME.fullmatch(name):
         raise UsageError(f"{out}: a pack's name is of letters, digits, dots, - and _")
