@@ -228,11 +228,7 @@ def fetch_dataset(
 
 
 def find_archive_images(archive: Archive, data_folders: Sequence[Path]) -> tuple[ImageFile, ...]:
-    """Return the photographs of an archive from the first place that holds all of them.
-
-    A place counts where it holds the right number of PNG files, each of a possible size, and lacks
-    nothing of its manifest, if it has one. Raises `Unavailable`.
-    """
+    """Return an archive's photographs from the first place that holds all; `Unavailable`."""
     return find_images(
         archive.dataset,
         data_folders,

@@ -90,11 +90,7 @@ class Failed(NamedTuple):
 
 
 def failed_by(author: Any, stage: Stage, error: BaseException) -> Failed:
-    """Return the failure of an author's code: a codec or metric, an instance or its class.
-
-    The reason begins with the last line of the author's own file that the exception passed, except
-    for messages of codecs of a package that are meant for the user.
-    """
+    """Return the failure of an author's code; the reason begins with the line of its own file."""
     from traceback import format_exception
 
     kind = author if isinstance(author, type) else type(author)

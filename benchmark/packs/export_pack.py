@@ -138,11 +138,7 @@ def write_pack(
 
 
 def infos_of(rows: Sequence[Row], licences: Mapping[str, str]) -> dict[CodecSpec, CodecInfo]:
-    """Return the information that rows carry on each codec variant.
-
-    licences: SPDX identifiers by the variant's spec as text. Raises `UsageError` if the rows of a
-    variant are of two versions.
-    """
+    """Return what rows say of codec variants; licences by spec. `UsageError` for two versions."""
     infos: dict[CodecSpec, CodecInfo] = {}
     for row in rows:
         spec = _spec(row)

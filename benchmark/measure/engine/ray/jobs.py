@@ -126,11 +126,7 @@ class WorkQueue:
             self.waiting.appendleft(returned)
 
     def next(self, worker: "WorkerHandle", workers: Sequence["WorkerHandle"]) -> Job | None:
-        """Return the next job of a worker: from its bundle, else from the first bundle it can take.
-
-        It takes no job that it lacks the codec of, nor a job that a worker of its node was lost
-        over, unless no other node is left.
-        """
+        """Return a job of its bundle or the first; one lost on its node if none other is left."""
         self.back(worker.bundle)
         worker.bundle = deque()
         for place, bundle in enumerate(self.waiting):
