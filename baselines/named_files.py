@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate, islice
 from pathlib import Path
@@ -14,8 +14,10 @@ from benchmark.system.digest import file_sha256
 
 MOST_FILES = 10_000
 MOST_BYTES = 1 << 33  # of a folder, of weights
+MOST_SCRIPT_BYTES = 1 << 20
 # Words of a shell that mean something else: variables, results of programs, patterns, home.
 SHELL_SIGNS = re.compile(r"[$`*?\[]|(?:^|[=:])~")
+PARAMETER = re.compile(r"\$(?:[@*#1-9]|\{[@*#1-9]\})")  # of a script: its words are given
 SEPARATORS = re.compile(r"[;&|<>()]+")
 SHELLS = {"sh", "bash", "dash", "zsh", "ksh"}
 
@@ -24,20 +26,30 @@ def named_files(words: Sequence[str]) -> tuple[dict[str, str], str]:
     """Return the sha256 of the files that words name, by path, and a word that names others.
 
     The files are programs, files, folders and imported modules. A word may be a path, KEY=PATH, a
-    module after `-m`, or the script of `sh -c`, whose words are looked at like these. Folders are
-    read to `MOST_FILES` files and `MOST_BYTES`; hidden ones and virtual environments within are
-    left out. The word, which may be a folder beyond that, is "" if all files are known.
+    module after `-m`, or the script of `sh -c`, whose words are looked at like these; so are those
+    of a file that a shell runs, unless it is of a folder of programs. Folders are read to
+    `MOST_FILES` files and `MOST_BYTES`; hidden ones and virtual environments within are left out.
+    The word, which may be a folder beyond that, is "" if all files are known.
     """
     in_shell = any(Path(word).name in SHELLS for word in words)
     paths: dict[Path, None] = {}
     unseen = ""
-    for command in _commands(words):
+    given = list(_commands(words))
+    commands, scripts = given.copy(), set[Path]()
+    for command in commands:  # whose number grows by those of scripts
         if program := shutil.which(command[0]):
             paths[Path(program)] = None
         for before, word in zip(("", *command), command, strict=False):
-            if in_shell and SHELL_SIGNS.search(word):
+            if in_shell and command in given and SHELL_SIGNS.search(word):
                 unseen = unseen or repr(word)
             for path in _paths(word, before == "-m"):
+                script = [] if path in scripts else _script(path)
+                if script and (before in SHELLS or _runs_in(script, SHELLS)):
+                    scripts.add(path)
+                    if any(SHELL_SIGNS.search(PARAMETER.sub("", line)) for line in script):
+                        unseen = unseen or f"what {path} names by variables or patterns"
+                    for line in script:
+                        commands += _commands([f"{line} "])
                 files = list(islice(_inside(path), MOST_FILES + 1))
                 sizes = (file.stat().st_size for file in files if file.is_file())
                 if len(files) > MOST_FILES or sum(sizes) > MOST_BYTES:
@@ -79,6 +91,28 @@ def _paths(word: str, is_module: bool) -> Iterator[Path]:
                 yield Path(text)
 
 
+def _script(path: Path) -> list[str]:
+    """Return the lines of a script, the first one also where it is a comment.
+
+    A script is a text that begins with #! or that is called *.sh; others have no lines here.
+    """
+    folders = map(Path, os.get_exec_path())
+    if not path.is_file() or path.absolute().parent in folders:
+        return []
+    with path.open("rb") as file:
+        begin = file.read(MOST_SCRIPT_BYTES)
+    if not (begin.startswith(b"#!") or path.suffix == ".sh") or b"\0" in begin:
+        return []
+    first, *others = begin.decode(errors="replace").splitlines() or [""]
+    return [first, *(line for line in others if not line.lstrip().startswith("#"))]
+
+
+def _runs_in(script: Sequence[str], programs: Container[str]) -> bool:
+    """Return whether the first line of a script names one of some programs: #!/usr/bin/env bash."""
+    words = script[0].split() if script[:1] and script[0].startswith("#!") else []
+    return any(Path(word.removeprefix("#!")).name in programs for word in words)
+
+
 def _inside(path: Path) -> Iterator[Path]:
     """Yield the files of a folder, or a file with what it imports."""
     if path.is_file():
@@ -103,7 +137,7 @@ def with_imports(path: Path) -> Iterator[Path]:
             continue
         seen.add(script)
         yield script
-        if script.suffix != ".py":
+        if script.suffix != ".py" and not any("python" in line for line in _script(script)[:1]):
             continue
         with suppress(OSError, SyntaxError, ValueError):
             for name in _imported(ast.parse(script.read_bytes())):

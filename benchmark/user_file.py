@@ -1,4 +1,8 @@
-"""Python files of users, `path.py:Name`, and plugins: the class or function of that name."""
+"""Python files of users, `path.py:Name`, and plugins: the class or function of that name.
+
+A file is loaded from its present bytes each time. Its mistakes are `UsageError`s that name the file
+and, if there is one, the line.
+"""
 
 import ast
 import inspect
@@ -170,7 +174,10 @@ def is_of_package(author: Any) -> bool:
 
 def one_line(error: BaseException) -> str:
     """Return an exception as one line: our own messages as they are, others with their type."""
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # an author's class may say how it is shown
+        text = "an exception that cannot be shown"
     kind = type(error).__name__
     return text if isinstance(error, BenchError) else f"{kind}: {text}" if text else kind
 

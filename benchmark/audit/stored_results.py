@@ -46,7 +46,10 @@ class Verified(NamedTuple):
 
 
 def verify_results(folder: Path) -> Iterator[Verified]:
-    """Verify a dataset's or all results in a folder, writing nothing; `UsageError` for none."""
+    """Verify each dataset of a results folder, or a dataset's folder, by reading all of it.
+
+    Nothing is written. Raises `UsageError` for a folder that holds no results.
+    """
     places = (folder, *sorted(folder.glob("*")))
     datasets = [place for place in places if any((place / part).is_dir() for part in PARTS)]
     if not datasets:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from benchmark.datasets import download
 from benchmark.datasets.dataset import Dataset, ImageFile, Profile, find_images
 from benchmark.errors import Unavailable, UsageError
+from benchmark.system.foreign_files import open_regular
 
 ADDRESS_SCHEMES = ("http://", "https://")
 PROFILES = {
@@ -175,7 +176,10 @@ def open_tecnick(data_folders: Sequence[Path]) -> Dataset:
 
 
 def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
-    """Open the 428 photographs of the CLIC 2020 test set; `Unavailable` for resized ones."""
+    """Open the 428 photographs of the CLIC 2020 test set; they may be in a folder for both parts.
+
+    The number of all pixels is compared with the challenge's byte budget.
+    """
     halves = [ARCHIVES[f"clic2020:{part}"] for part in ("mobile", "professional")]
     both = halves[0]._replace(num_images=sum(half.num_images for half in halves), image_folder="")
     both = both._replace(dataset="clic2020", places=("clic2020", "."))
@@ -228,7 +232,11 @@ def fetch_dataset(
 
 
 def find_archive_images(archive: Archive, data_folders: Sequence[Path]) -> tuple[ImageFile, ...]:
-    """Return an archive's photographs from the first place that holds all; `Unavailable`."""
+    """Return the photographs of an archive from the first place that holds all of them.
+
+    A place counts where it holds the right number of PNG files, each of a possible size, and lacks
+    nothing of its manifest, if it has one. Raises `Unavailable`.
+    """
     return find_images(
         archive.dataset,
         data_folders,
@@ -239,7 +247,10 @@ def find_archive_images(archive: Archive, data_folders: Sequence[Path]) -> tuple
 
 
 def archive_images(place: Path, archive: Archive) -> Sequence[ImageFile]:
-    """Return an archive's photographs in a folder; none without PNG, `Unavailable` for others."""
+    """Return the photographs of an archive in a folder, none where it has no PNG file.
+
+    Raises `Unavailable` with what is wrong with those that are there.
+    """
     files = sorted(path for path in place.glob("*.png") if not path.name.startswith("."))
     if not files:
         return ()
@@ -260,7 +271,7 @@ def archive_images(place: Path, archive: Archive) -> Sequence[ImageFile]:
 def png_size(path: Path) -> tuple[int, int]:
     """Return width and height (px) of a PNG file, from its header; raise `Unavailable`."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             magic, width, height = struct.unpack(">16sII", file.read(24))
     except (OSError, struct.error) as error:
         raise Unavailable(f"{path} cannot be read as PNG: {error}") from error

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,11 +15,12 @@ from typing import NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
-from zipfile import BadZipFile, ZipFile, ZipInfo
+from zipfile import ZipFile, ZipInfo
 
 from benchmark.errors import Unavailable
 from benchmark.system.atomic import lock, write_file
 from benchmark.system.digest import file_sha256
+from benchmark.system.foreign_files import open_regular
 
 TIMEOUT_SECONDS = 60.0  # without a byte
 CHUNK_BYTES = 1 << 18
@@ -55,7 +55,7 @@ class Expected(NamedTuple):
     def objection_to(self, path: Path) -> str:
         """Return why the file at a path is another; raise `Unavailable` if it is unreadable."""
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 return self.objection(file)
         except OSError as error:
             raise Unavailable(f"{path} cannot be read: {error.strerror or error}") from error
@@ -207,9 +207,13 @@ def _require_space(folder: Path, num_bytes: int) -> None:
 
 
 def unpack_images(archive: Path, folder: Path, count: int, below: str = "") -> None:
-    """Write `count` PNG files of a zip, or of its folder `below`, into `folder`; `Unavailable`."""
+    """Write the `count` PNG files of a zip archive, or of its folder `below`, into `folder`.
+
+    Only the name of a member's path is used, so none can be written elsewhere. Raises `Unavailable`
+    where the archive is another.
+    """
     try:
-        with ZipFile(archive) as opened:
+        with open_regular(archive) as file, ZipFile(file) as opened:
             members: dict[str, ZipInfo] = {}
             for member in opened.infolist():
                 path = PurePosixPath(member.filename)
@@ -233,10 +237,12 @@ def unpack_images(archive: Path, folder: Path, count: int, below: str = "") -> N
             for name, member in members.items():
                 with opened.open(member) as source, (folder / name).open("wb") as target:
                     shutil.copyfileobj(source, target)
-    except (BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:  # or its names
-        raise Unavailable(f"{archive} is not a whole zip archive ({error}): remove it") from error
+    except Unavailable:
+        raise
     except OSError as error:
         raise Unavailable(f"{archive} cannot be unpacked: {error.strerror or error}") from error
+    except Exception as error:  # whatever decompressors and decoders of names raise
+        raise Unavailable(f"{archive} is not a whole zip archive ({error}): remove it") from error
 
 
 def publish_folder(finished: Path, urls: Sequence[str], fill: Callable[[Path], None]) -> Path:

@@ -62,7 +62,10 @@ def at_this_pace(finished: float, total: float, seconds: float) -> float | None:
 
 
 class Pace:
-    """The state of a run's tasks; seconds: what coding a task is expected to take, or None."""
+    """The state of a run's tasks.
+
+    seconds: what coding a task is expected to take, None for unknown.
+    """
 
     def __init__(
         self, tasks: Sequence[Task], seconds: Seconds, clock: Callable[[], float] = monotonic

@@ -12,6 +12,7 @@ from benchmark import option as choices
 from benchmark.errors import UsageError
 from benchmark.figures.style import Look
 from benchmark.option import COMPARED, DRAWING, MANNER, ORIGIN, TARGET, declared, option
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 FILE = Path("figures.toml")
 VERBS = ("rd", "bd", "crops", "complexity", "realism", "generations")
@@ -127,7 +128,7 @@ def read_file(path: Path | None, verb: str) -> dict[str, Any]:
     if path is None and not FILE.is_file():
         return {}
     try:
-        whole = tomllib.loads(place.read_text(encoding="utf-8"))
+        whole = tomllib.loads(read_regular(place, LARGEST_FILE_BYTES).decode())
         msgspec.convert(whole, _file_type())
     except (OSError, ValueError) as error:  # of TOML and of msgspec, too
         raise UsageError(f"{place} cannot be read: {error}") from error

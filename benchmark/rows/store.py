@@ -188,7 +188,10 @@ class Store(StreamFolder, RunRecords):
             return Stored(_plain(table), own.select(OWN))
 
     def generations(self) -> pa.Table:
-        """Return the best version of each row of a picture coded more than once."""
+        """Return the best version of each row of a picture that was coded more than once.
+
+        No other table has them, but for `versions`.
+        """
         own = self._read(None)
         return _plain(merge_versions(own.filter(own["generation"].is_valid())))
 

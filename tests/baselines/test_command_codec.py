@@ -101,6 +101,9 @@ open(sys.argv[2], "wb").write(open(sys.argv[1], "rb").read())
         ("cp {in} {out} --weights weights --q {q}", "weights/deep/a.pth"),
         ("cp {in} {out} --weights=weights/deep/a.pth --q {q}", "weights/deep/a.pth"),
         ('sh -c "cp {in} {out} -w weights/ {q}"', "weights/deep/a.pth"),
+        ("sh run.sh {in} {out} {q}", "enc.py"),
+        ("./run.sh {in} {out} {q}", "layers/deep.py"),
+        ("./encode {in} {out} {q}", "layers/quantise.py"),
     ],
 )
 def test_what_runs_is_in_the_fingerprint_wherever_it_is_named(
@@ -109,10 +112,13 @@ def test_what_runs_is_in_the_fingerprint_wherever_it_is_named(
     monkeypatch.chdir(tmp_path)
     for name, text in {
         "enc.py": ENC, "layers/__init__.py": "", "layers/quantise.py": "from .deep import x\n",
+        "run.sh": '#!/usr/bin/env bash\n# $HOME\ncd .; python3 enc.py "$@" &&\ntrue\n',
+        "encode": f"#!/usr/bin/env python3\n{ENC}",
         "layers/deep.py": "x = 1\n", "weights/deep/a.pth": "1", "unrelated.py": "y = 1\n",
     }.items():  # fmt: skip
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(text)
+        Path(name).chmod(0o755)
 
     def fingerprint() -> str:
         return Command(encode=template, decode=COPY, values="1/2").describe().fingerprint
@@ -124,9 +130,14 @@ def test_what_runs_is_in_the_fingerprint_wherever_it_is_named(
     assert fingerprint() != first
 
 
-def test_what_cannot_be_seen_is_measured_again_unless_a_version_is_stated():
+@pytest.mark.parametrize("encode", ["sh -c '$CODEC {in} {out}'", "sh ./run.sh {in} {out}"])
+def test_what_cannot_be_seen_is_measured_again_unless_a_version_is_stated(
+    tmp_path, monkeypatch, encode
+):
+    monkeypatch.chdir(tmp_path)
+    Path("run.sh").write_text('"$(dirname "$0")/enc" "$1" $2')
+
     def fingerprint(**stated: str) -> str:
-        encode = "sh -c '$CODEC {in} {out}'"
         return Command(encode=encode, decode=COPY, values="1", **stated).describe().fingerprint
 
     assert fingerprint() != fingerprint()

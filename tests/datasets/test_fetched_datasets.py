@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 
 from benchmark.commands import fetch as command
 from benchmark.datasets import download, kodak
-from benchmark.datasets.archive import ARCHIVES, fetch_archive, open_mobile
+from benchmark.datasets.archive import ARCHIVES, fetch_archive, open_mobile, open_tecnick
 from benchmark.datasets.download import MANIFEST, manifest_objection, unpack_images
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import Facts, fetch_dataset, open_kodak
@@ -42,15 +43,29 @@ def test_another_archive_is_refused_before_it_is_unpacked(members, reason, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "text"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "text", "said to be of LZMA"])
 def test_a_damaged_archive_is_refused(damage, tmp_path):
     archive = zip_of(tmp_path / "a.zip", {"1.png": BODY[:5000]})
     data = bytearray(archive.read_bytes())
+    lzma = data.copy()
+    lzma[8], lzma[data.index(b"PK\1\2") + 10] = 14, 14
     data[2000] ^= 1
-    damaged = {"cut": data[:3000], "flipped": data, "text": b"<html>"}
+    damaged = {"cut": data[:3000], "flipped": data, "text": b"<html>", "said to be of LZMA": lzma}
     archive.write_bytes(damaged[damage])
     with pytest.raises(Unavailable, match="not a whole zip archive"):
         unpack_images(archive, tmp_path / "out", 1)
+
+
+def test_no_pipe_is_waited_for(tmp_path):
+    pipes = [tmp_path / "a.zip", *(tmp_path / "tecnick" / f"{i}.png" for i in range(100))]
+    pipes[1].parent.mkdir()
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    for name in ("kodak", "tecnick"):
+        with pytest.raises(Unavailable, match=r"a\.zip cannot be .*: it is no regular file"):
+            command.fetch(name, tmp_path / "data", [str(pipes[0])])
+    with pytest.raises(Unavailable, match=r"0\.png cannot be read as PNG: .*no regular file"):
+        open_tecnick([tmp_path])
 
 
 @pytest.fixture

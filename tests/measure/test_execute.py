@@ -78,7 +78,12 @@ def test_decoding_again_needs_the_stream(photo):
     )
 
 
-@pytest.mark.parametrize("error", [GeneratorExit, RecursionError, StopIteration])
+class UnspeakableError(Exception):
+    def __str__(self):
+        raise self
+
+
+@pytest.mark.parametrize("error", [GeneratorExit, RecursionError, StopIteration, UnspeakableError])
 def test_whatever_an_author_s_code_raises_is_its_result(error):
     class Raises(fakes.Honest):
         def encode(self, pixels, setting):

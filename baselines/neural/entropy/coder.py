@@ -170,6 +170,7 @@ class Decoder:
             self._coder.decode(distributions.models[row], int(count))
             for row, count in zip(rows, counts, strict=True)
         ]
+        self._require_enough()
         entries = np.concatenate([np.empty(0, np.int32), *runs])
         escape = np.repeat(distributions.escape[rows], counts)
         outside = entries == escape
@@ -185,7 +186,9 @@ class Decoder:
         _require_frequencies(frequencies)
         if not len(frequencies):
             return np.empty(0, np.int32)
-        return self._coder.decode(_each(), _shares(frequencies))
+        symbols: NDArray[np.int32] = self._coder.decode(_each(), _shares(frequencies))
+        self._require_enough()
+        return symbols
 
     def _replace_escaped(
         self, symbols: NDArray[np.int32], escape: NDArray[np.int32], outside: NDArray[np.bool_]
@@ -201,6 +204,16 @@ class Decoder:
         if decoded.min() < LOWEST_SYMBOL or decoded.max() > HIGHEST_SYMBOL:
             raise CorruptStream("a symbol of the entropy-coded data has more than 16 bits")
         symbols[outside] = decoded
+
+    def _require_enough(self) -> None:
+        """Raise `CorruptStream` where the data had ended before: what remains is lower than that.
+
+        A symbol that is taken never raises the coder's state, so no later one can mend it; a few
+        bytes that claim a large image are refused before the networks have worked for all of it.
+        """
+        words = self._coder.num_words()
+        if not words or (words == 1 and self._coder.get_compressed()[0] < FIRST_STATE):
+            raise CorruptStream("the entropy-coded data ends before its symbols do")
 
     def finish(self) -> None:
         """Raise `CorruptStream` unless the data ends exactly with the symbols taken."""

@@ -12,6 +12,7 @@ import msgspec
 
 from baselines.neural.architecture import from_json, imported, load_architecture
 from benchmark.errors import UnknownName, UsageError
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 # Kind of a stage -> "module:class" of its objective, as text: looking one up imports it.
 OBJECTIVES = {
@@ -198,7 +199,7 @@ def load_recipe(name: str) -> Recipe:
     """Return a recipe of this package, or that of a toml file; raises `UsageError`."""
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     try:
-        record = tomllib.loads(path.read_text())
+        record = tomllib.loads(read_regular(path, LARGEST_FILE_BYTES).decode())
     except FileNotFoundError:
         known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.toml")))
         raise UsageError(f"No recipe {name!r}: it is one of {known}, or a .toml file.") from None
