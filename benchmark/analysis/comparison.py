@@ -235,7 +235,8 @@ def rank(
     for measure in ranked if comparisons is None else ():
         of = {label: rd.mean_curve(p, measure) for label, p in curves(summary, measure).items()}
         if anchor in of:
-            rates |= {(name, measure.column): bd_rate(of[anchor], of[name]) for name in of}
+            others = [name for name in of if name != anchor]
+            rates |= {(name, measure.column): bd_rate(of[anchor], of[name]) for name in others}
     ranks, none = [], NoDelta("no BD-rate was computed")
     for label in summary.labels:
         keys = [(label, measure.column) for measure in ranked]

@@ -17,6 +17,7 @@ import numpy as np
 from benchmark.analysis.summarise import Point, Summary
 from benchmark.codec import Float64Array
 from benchmark.metrics.measure import Measure
+from benchmark.system import imports
 
 Form = Literal["akima", "cubic"]
 
@@ -130,11 +131,9 @@ def bjontegaard(
         return NoDelta("the curves have no quality or rate in common", 0.0)
     if overlap < LEAST_SHOWN_OVERLAP and not any_overlap:
         return NoDelta(TOO_LITTLE_OVERLAP, overlap)
-    from bjontegaard import bd_psnr
-    from bjontegaard import bd_rate as package_rate
-
+    package = imports.bjontegaard()
     # Overlap is judged here: the package warns, and warnings do not reach a table.
-    value = (package_rate if what == "rate" else bd_psnr)(
+    value = (package.bd_rate if what == "rate" else package.bd_psnr)(
         *fronts[0], *fronts[1], method=form, require_matching_points=False, min_overlap=0
     )
     return Delta(float(value), overlap)
