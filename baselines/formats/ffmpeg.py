@@ -20,7 +20,7 @@ from baselines.formats.external import encoded_by
 from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import CorruptStream, ProgramFailed, Unavailable
 from benchmark.system import programs
-from benchmark.system.digest import file_sha256
+from benchmark.system.digest import file_sha256, remembered
 from benchmark.system.private_folder import private_folder
 
 SMALLEST_SIDE = 16
@@ -90,10 +90,14 @@ def encoder_version(program: Path, encoder: str, banner: str) -> str:
 
 
 def _printed(program: Path, *options: str) -> str:
-    command: list[str | Path] = [program, *options]
-    return programs.run_program(command, timeout_seconds=60, with_stderr=True).decode(
-        errors="replace"
-    )
+    """Return what the program prints; it is run again only if its file is not the same."""
+
+    def run() -> str:
+        command: list[str | Path] = [program, *options]
+        printed = programs.run_program(command, timeout_seconds=60, with_stderr=True)
+        return printed.decode(errors="replace")
+
+    return str(remembered(program, f"printed {' '.join(options)}", run))
 
 
 def decode_to_y4m(program: Path, stream: str, data: bytes, decoder: str = "") -> bytes:

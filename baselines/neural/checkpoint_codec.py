@@ -240,6 +240,7 @@ def described(card: Card, command: str, licence: str, revision: int, device: Dev
     )
 
 
+@cache
 def _libraries() -> str:
     coder = "entropy coder in Python"
     with suppress(PackageNotFoundError):

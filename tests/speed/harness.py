@@ -120,9 +120,11 @@ def verdict(what: str, value: float, most: float) -> bool:
 def clock(command: Sequence[str], more: Mapping[str, str] = MappingProxyType({})) -> Clocked:
     """Run a command; the result is its standard output. A failure ends the script.
 
-    `more` joins the environment, from which settings of thread pools are taken out.
+    `more` joins the environment, from which settings of thread pools are taken out, and the one by
+    which Python compiles sources in every process.
     """
-    bare = {key: value for key, value in os.environ.items() if key not in POOLS}
+    left_out = (*POOLS, "PYTHONDONTWRITEBYTECODE")
+    bare = {key: value for key, value in os.environ.items() if key not in left_out}
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     used, others = _children_seconds(), _children()
     started = perf_counter()
