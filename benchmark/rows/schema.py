@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from typing import Any
 
@@ -180,9 +180,15 @@ def schema_of(names: Iterable[str]) -> pa.Schema:
 def alike(tables: Sequence[pa.Table]) -> list[pa.Table]:
     """Return tables with the same columns: those of users' metrics that one lacks are null."""
     schema = schema_of(name for table in tables for name in table.column_names)
-    empty = schema.empty_table()
-    wide = (pa.concat_tables([empty, table], promote_options="default") for table in tables)
-    return [table.cast(schema) for table in wide]
+    return [plain(table, schema) for table in tables]
+
+
+def plain(table: pa.Table, schema: pa.Schema | None = None) -> pa.Table:
+    """Return all columns of a schema, by default `schema_of` the table's; lacking ones are null."""
+    schema, known = schema or schema_of(table.column_names), {*table.column_names}
+    null = cache(partial(pa.nulls, len(table)))  # once for all columns of a type
+    columns = [table[f.name].cast(f.type) if f.name in known else null(f.type) for f in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _field(name: str, kind: Any, unit: str, meaning: str) -> pa.Field:

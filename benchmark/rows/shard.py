@@ -15,7 +15,7 @@ import hashlib
 import math
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -213,10 +213,11 @@ def _read_within(
     file = pq.ParquetFile(pa.BufferReader(source), metadata=metadata, read_dictionary=texts)
     table = file.read([name for name in schema.names if name not in empty])
     coded = pa.dictionary(pa.int32(), pa.string())
+    null = cache(partial(pa.nulls, metadata.num_rows))  # once for all columns of a type
     for at, field in enumerate(schema):
         if field.name in empty:
             kind = coded if field.name in texts else field.type
-            values = pa.nulls(metadata.num_rows, kind)
+            values = null(kind)
             table = table.add_column(at, pa.field(field.name, kind), values)
     if count:
         unfolded = sum(

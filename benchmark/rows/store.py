@@ -27,8 +27,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmark.errors import DamagedResults, StoreError
-from benchmark.registry import names_file
-from benchmark.rows.schema import WHERE_READ, schema_of, table_schema
+from benchmark.registry import FEATURE_SPACES, METRICS, metric_class, names_file
+from benchmark.rows.schema import WHERE_READ, metric_columns, plain, schema_of, table_schema
 from benchmark.rows.shard import SHIPPED, UNLIKE, BadShard, read_shard, write_shard
 from benchmark.rows.streams import DAMAGED, StreamFolder, set_aside
 from benchmark.rows.versions import (
@@ -122,7 +122,7 @@ class Stored(NamedTuple):
     own: pa.Table  # columns `OWN` of every version measured here or imported, no bundled one
 
     def done(self, timed: bool = False) -> set[str]:
-        """Return what `Store.done` does."""
+        """Return the keys of the cells with a row without failure (with `timed`, a timed one)."""
         return set(_finished(self.own, timed)["cell"].to_pylist())
 
     def without_stream(
@@ -163,11 +163,6 @@ class Store(StreamFolder, RunRecords):
         if rows.num_rows:
             self._write_shard(rows)
 
-    def done(self, timed: bool = False) -> set[str]:
-        """Return the keys of the cells with a row without failure (with `timed`, a timed one)."""
-        table = self._read(["cell", "status", "timing"])
-        return set(_finished(table, timed)["cell"].to_pylist())
-
     def images(self) -> set[str]:
         """Return the sha256 of the pixels of every image that has a row, a bundled one too."""
         columns = [self._read(["image_sha256"], shipped)[0] for shipped in (False, True)]
@@ -183,9 +178,11 @@ class Store(StreamFolder, RunRecords):
             own, shipped = self._read(None), self._read(None, shipped=True)
             several = own["generation"].null_count < own.num_rows
             once = own.filter(own["generation"].is_null()) if several else own
-            table = _joined(None, [once, _with_true(shipped, "bundled")])
+            table = _measured(_joined(None, [once, _with_true(shipped, "bundled")]))
+            own = own.select(OWN)
+            del once, shipped  # a million rows take gigabytes
             table = with_equal_builds(share_values(merge_versions(table, borrow=True)))
-            return Stored(_plain(table), own.select(OWN))
+            return Stored(plain(table), own)
 
     def generations(self) -> pa.Table:
         """Return the best version of each row of a picture that was coded more than once.
@@ -193,11 +190,11 @@ class Store(StreamFolder, RunRecords):
         No other table has them, but for `versions`.
         """
         own = self._read(None)
-        return _plain(merge_versions(own.filter(own["generation"].is_valid())))
+        return plain(merge_versions(own.filter(own["generation"].is_valid())))
 
     def versions(self, shipped: bool = False) -> pa.Table:
         """Return every row of every cell: those measured here, or the bundled ones."""
-        return _plain(self._read(None, shipped))
+        return plain(self._read(None, shipped))
 
     def compact(self) -> None:
         """Merge small shards into one, unless another run is reading or doing the same."""
@@ -208,7 +205,7 @@ class Store(StreamFolder, RunRecords):
             read = {path: self._readable(path, *_columns(None)) for path in small}
             tables = {path: table for path, table in read.items() if table is not None}
             if len(tables) > 1:
-                merged = self._write_shard(_plain(merge_versions(_joined(None, tables.values()))))
+                merged = self._write_shard(plain(merge_versions(_joined(None, tables.values()))))
                 for path in tables.keys() - {merged}:  # it may have come out as one of them
                     path.unlink()
 
@@ -326,8 +323,12 @@ def _joined(columns: list[str] | None, tables: Iterable[pa.Table]) -> pa.Table:
     return pa.concat_tables([empty, *tables], promote_options="default").unify_dictionaries()
 
 
-def _plain(table: pa.Table) -> pa.Table:
-    return table.cast(schema_of(table.column_names))
+def _measured(table: pa.Table) -> pa.Table:
+    """Leave out the columns of the metrics, but for PSNR, that no row has any value of."""
+    empty = {name for name in table.column_names if table[name].null_count == len(table)}
+    metrics = (metric_class(name).column for name in {*METRICS, *FEATURE_SPACES} - {"psnr"})
+    columns = map(metric_columns, metrics)
+    return table.drop_columns([name for of in columns if empty.issuperset(of) for name in of])
 
 
 def _row_count(path: Path) -> int:

@@ -95,11 +95,8 @@ def share_values(table: pa.Table) -> pa.Table:
     if not known.any():
         return table
     some = table.filter(pa.array(known)).combine_chunks()
-    pixels, content, rows = (
-        numbers[2][known],
-        tuple_numbers(content[known]),
-        np.arange(some.num_rows),
-    )
+    pixels, content = numbers[2][known], tuple_numbers(content[known])
+    rows = np.arange(some.num_rows)
     _, first = np.unique(content, return_index=True)
     content = tuple_numbers(content, np.where(agree(some, rows, first[content]), -1, pixels))
     shared = _with_values(some, rows, content, tuple_numbers(content, pixels), rows)
@@ -152,6 +149,7 @@ def _with_values(
         (metric_class(name).column, metric_class(name).protocol, group)
         for names, group in ((METRICS, content), (FEATURE_SPACES, pixels))
         for name in names
+        if metric_class(name).column in table.column_names
     ]
     # A user's metric, whose file is not known here: any protocol is as good.
     columns += [(column, None, content) for column in own_columns(table.column_names)]
@@ -173,7 +171,8 @@ def _with_features(
     filled: pa.Table, table: pa.Table, rows: Int64Array, content: Int64Array, rank: Int64Array
 ) -> pa.Table:
     """Give `filled`, rows of `table`, the features of others of the same content if it has none."""
-    spaces = [metric_columns(metric_class(name).column) for name in FEATURE_SPACES]
+    of_spaces = (metric_columns(metric_class(name).column) for name in FEATURE_SPACES)
+    spaces = [of for of in of_spaces if of[0] in table.column_names]
     has, lacks = (
         np.any([np.asarray(side[count].is_valid()) for count, *_ in spaces], axis=0)
         for side in (table, filled)
@@ -203,8 +202,8 @@ def _highest(group: Int64Array, values: Int64Array) -> Int64Array:
 def agree(table: pa.Table, first: Int64Array, second: Int64Array) -> BoolArray:
     """Mark the pairs of rows of one cell that agree; arguments and result have shape (pairs,)."""
     ok = equals(table["status"], "ok")
-    columns = "num_bytes", "stream_sha256", "decoded_sha256", "psnr_db_protocol"
-    numbers = (numbered(table[name]) for name in columns)
+    names = "num_bytes", "stream_sha256", "decoded_sha256", "psnr_db_protocol"
+    numbers = (numbered(table[name]) for name in names)
     size, stream, pixels, rule = (number[first] == number[second] for number in numbers)
     limit = np.where(stream, ROUNDING_DB, SYMBOL_DB)
     alike = size & (pixels | (rule & (psnr_differences(table, first, second) <= limit)))

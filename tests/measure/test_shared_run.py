@@ -61,7 +61,9 @@ def test_the_plan_is_announced_before_anything_is_measured_and_progress_is_told(
         yield told.append
 
     def announce(matrix, lacking, workers):
-        seen.append((len(matrix.cells), len(matrix.to_do), Store(matrix.store.folder).done()))
+        seen.append(
+            (len(matrix.cells), len(matrix.to_do), Store(matrix.store.folder).read().done())
+        )
 
     run(request_of(), announce=announce, progress=progress)
     assert seen == [(6, 6, set())]
@@ -105,11 +107,11 @@ def test_a_finished_fast_row_is_stored_while_a_slow_cell_runs(request_of, monkey
         yield Finished(fast, Measured({**of, "cell": fast.key, "status": "ok"}, None))
         time.sleep(0.1)
         yield None  # the slow cell is still at work
-        stored.append(matrix.store.done())
+        stored.append(matrix.store.read().done())
         yield Finished(slow, Measured({**of, "cell": slow.key, "status": "ok"}, None))
 
     failures = run_tasks(
         (fast, slow), conditions(), matrix.store, True, lambda progress: None, engine
     )
     assert (stored, failures) == ([{fast.key}], [])
-    assert matrix.store.done() == {fast.key, slow.key}
+    assert matrix.store.read().done() == {fast.key, slow.key}

@@ -86,8 +86,8 @@ def test_an_imported_timed_row_is_no_timed_row_here(measured, tmp_path):
     export_pack(tmp_path / "timed.tar", [store], [HONEST], ())
     import_pack(open_pack(tmp_path / "timed.tar"), tmp_path / "other", [])
     imported = Store(tmp_path / "other" / "photos")
-    assert len(imported.done()) == 6
-    assert imported.done(timed=True) == set()
+    assert len(imported.read().done()) == 6
+    assert imported.read().done(timed=True) == set()
     means = [point.means for point in summarise(imported.table()).points]
     for name in ("encode_seconds", "decode_seconds", "encode_seconds_per_megapixel"):
         assert {mean[name].value for mean in means} == {None}

@@ -51,13 +51,13 @@ def test_what_is_appended_is_read_back_with_types_and_units(store):
 
 def test_an_empty_store_has_no_rows_and_nothing_done(store):
     assert store.table().num_rows == 0
-    assert store.done() == set()
+    assert store.read().done() == set()
 
 
 def test_only_cells_without_failure_are_done(store):
     store.append([row("a"), row("b", "failed"), row("c", timing=True)])
-    assert store.done() == {"a", "c"}
-    assert store.done(timed=True) == {"c"}
+    assert store.read().done() == {"a", "c"}
+    assert store.read().done(timed=True) == {"c"}
 
 
 def test_rows_that_come_with_the_project_stand_until_their_cell_is_measured_here(store):
@@ -66,7 +66,7 @@ def test_rows_that_come_with_the_project_stand_until_their_cell_is_measured_here
     shipped = store.ship("checkpoints", store.table())
     for own in (store.folder / "per_image").glob("[0-9a-f]*.parquet"):
         own.unlink()
-    assert store.done() == set(), "nothing was measured here"
+    assert store.read().done() == set(), "nothing was measured here"
     assert {one["cell"]: one["recorded"] for one in store.table().to_pylist()} == {
         "a": True,
         "b": True,
@@ -77,7 +77,7 @@ def test_rows_that_come_with_the_project_stand_until_their_cell_is_measured_here
     store.append([row("c", bpp=1.0, **{**ours, "variant": "beta=3.84"})])
     store.compact()
     assert shipped.read_bytes() == content
-    assert store.done() == {"a", "c"}
+    assert store.read().done() == {"a", "c"}
     shown = {one["cell"]: (one["bpp"], one["bundled"]) for one in store.table().to_pylist()}
     assert shown == {"a": (0.75, None), "b": (0.25, True), "c": (1.0, None), "v": (4.0, True)}
 
@@ -95,7 +95,7 @@ def test_bundled_rows_stay_beside_rows_that_came_out_otherwise_here(store, chang
     store.append([row("a", **same, variant="w") | (change or failed)])
     rows = [(one["cell"], bool(one["bundled"])) for one in store.table().to_pylist()]
     assert sorted(rows) == [("a", False), ("a", True), ("b", True), ("c", True), ("g", True)]
-    assert store.done() == ({"a"} if change else set())
+    assert store.read().done() == ({"a"} if change else set())
 
 
 def test_equal_streams_and_pixels_share_their_metrics_whatever_coded_them(store):
@@ -164,7 +164,7 @@ def test_rows_from_before_a_column_are_read_and_put_together_with_later_ones(sto
     pq.write_table(pq.ParquetFile(shard).read().drop(lacking), older(shard))
     assert store.table()["recorded"].to_pylist() == [None]
     store.append([row("new", recorded=True, **PSNR)])
-    assert store.done() == {"old", "new"}
+    assert store.read().done() == {"old", "new"}
     for _ in range(2):
         rows = {
             r["cell"]: (r["recorded"], r["psnr_db_protocol"]) for r in store.table().to_pylist()
@@ -192,7 +192,7 @@ def test_compaction_that_comes_out_as_one_of_its_shards_keeps_that_one(store):
     store.append([row("a")])
     store.compact()
     assert list(store.folder.glob("per_image/*.parquet")) == [first], "the content is another"
-    assert store.done() == {"a", "b"}
+    assert store.read().done() == {"a", "b"}
 
 
 def test_runs_that_append_compact_and_read_at_once_lose_no_row(store):
@@ -205,7 +205,7 @@ def test_runs_that_append_compact_and_read_at_once_lose_no_row(store):
             for number in range(12):
                 mine.append([row(f"{name}{number}")])
                 mine.compact()
-                assert f"{name}{number}" in mine.done()
+                assert f"{name}{number}" in mine.read().done()
         except Exception as error:
             problems.append(error)
 
@@ -215,7 +215,7 @@ def test_runs_that_append_compact_and_read_at_once_lose_no_row(store):
     for thread in threads:
         thread.join()
     assert problems == []
-    assert len(store.done()) == 37
+    assert len(store.read().done()) == 37
 
 
 def test_a_stream_is_named_by_its_sha256_and_a_damaged_one_is_an_error_until_written_again(store):
@@ -235,12 +235,12 @@ def test_slow_rows_are_written_at_once_and_fast_ones_soon(store):
     now = [0.0]
     recorder = Recorder(store, keep_streams=True, clock=lambda: now[0])
     recorder.add(Measured(row("fast"), b"bytes"))
-    assert store.done() == set()
+    assert store.read().done() == set()
     now[0] = 4.9
     recorder.tick()
-    assert store.done() == {"fast"}
+    assert store.read().done() == {"fast"}
     recorder.add(Measured(row("slow", encode_seconds=0.9, decode_seconds=0.2), None))
-    assert store.done() == {"fast", "slow"}
+    assert store.read().done() == {"fast", "slow"}
 
 
 def test_a_long_run_of_slow_rows_never_leaves_a_shard_for_each(store, monkeypatch):
@@ -251,7 +251,7 @@ def test_a_long_run_of_slow_rows_never_leaves_a_shard_for_each(store, monkeypatc
             Measured(row(f"slow{number:02d}", encode_seconds=2.0, decode_seconds=0.1), None)
         )
     assert len(list((store.folder / "per_image").glob("*.parquet"))) == 1 + 2
-    assert len(store.done()) == 12
+    assert len(store.read().done()) == 12
 
 
 def test_a_row_of_a_stranger_leads_to_no_file_elsewhere(store, tmp_path):

@@ -197,7 +197,7 @@ def test_two_runs_of_the_same_cells_at_once_end_with_one_row_each(
     store = only_store(results)
     # Both may have measured a cell; the table has it once.
     assert stable(store) == expected
-    assert len(store.done()) == len(expected)
+    assert len(store.read().done()) == len(expected)
 
 
 CLOCK = '''

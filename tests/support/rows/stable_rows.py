@@ -51,7 +51,7 @@ def losses_of(store, before):
     """What must not be, after a kill; and the cells that are stored now."""
     if store is None:
         return len(before), set()
-    done = store.done()
+    done = store.read().done()
     without_stream = [
         row
         for row in store.table().to_pylist()
