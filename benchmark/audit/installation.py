@@ -42,39 +42,36 @@ class Entry(NamedTuple):
     lacks: str = ""  # the command that brings it, or the reason
 
 
-def list_codecs() -> list[Entry]:
-    """List every codec, and a short name by what it stands for."""
-    codecs = Counter(target.partition(":")[0] for target in registry.CODECS.values())
-    titles = {
-        name: _title(target, of_module=codecs[target.partition(":")[0]] == 1)
+def inventory() -> dict[str, list[Entry]]:
+    """List every codec, dataset and metric by kind; short names by what they stand for."""
+    modules = {name: target.partition(":")[0] for name, target in registry.CODECS.items()}
+    alone = {module for module, count in Counter(modules.values()).items() if count == 1}
+    codecs = {
+        name: _title(target, of_module=modules[name] in alone)
         for name, target in registry.CODECS.items()
     }
-    titles |= {name: f"short for {text}" for name, text in registry.ALIASES.items()}
-    titles |= _plugins("codec")
-    return _entries(examine_codecs(), titles, ("./file.py:Class", "a codec of your own"))
-
-
-def list_datasets() -> list[Entry]:
-    """List every dataset."""
-    titles = {
+    codecs |= {name: f"short for {text}" for name, text in registry.ALIASES.items()}
+    datasets = {
         name: _title(target).removeprefix("Open the ").removeprefix("Open ")
         for name, target in registry.DATASETS.items()
-    } | _plugins("dataset")
-    own = ("path/to/images", "any folder"), ("./file.py:function", "a dataset of your own")
-    return _entries(examine_datasets(), titles, *own)
-
-
-def list_metrics() -> list[Entry]:
-    """List every metric; those of whole datasets say so."""
-    titles = {name: _title(target) for name, target in registry.METRICS.items()}
+    }
+    metrics = {name: _title(target) for name, target in registry.METRICS.items()}
     for name, target in registry.DISTRIBUTION_METRICS.items():
-        titles[name] = f"of whole datasets: {_title(target)}"
-    titles |= _plugins("metric")
-    return _entries(_metrics(loaded=False), titles, ("./file.py:Class", "a metric of your own"))
+        metrics[name] = f"of whole datasets: {_title(target)}"
+    kind, function = "./file.py:Class", "./file.py:function"
+    of_codecs = [(kind, "a codec of your own")]
+    of_datasets = [("path/to/images", "any folder"), (function, "a dataset of your own")]
+    of_metrics = [(kind, "a metric of your own")]
+    absent = examine_metrics(loaded=False)
+    return {
+        "codecs": _entries(examine_codecs(), codecs | _plugins("codec"), of_codecs),
+        "datasets": _entries(examine_datasets(), datasets | _plugins("dataset"), of_datasets),
+        "metrics": _entries(absent, metrics | _plugins("metric"), of_metrics),
+    }
 
 
 def _entries(
-    examined: Iterable[Availability], titles: Mapping[str, str], *own: tuple[str, str]
+    examined: Iterable[Availability], titles: Mapping[str, str], own: Iterable[tuple[str, str]]
 ) -> list[Entry]:
     entries = []
     for name, state, what, _, (kind, subject, remedy) in examined:
@@ -100,12 +97,8 @@ def examine_codecs() -> list[Availability]:
     return [_attempt(name, _of_codec) for name in names]
 
 
-def examine_metrics() -> list[Availability]:
-    """Construct every metric, or its feature space, for the CPU: are its weights here?"""
-    return _metrics(loaded=True)
-
-
-def _metrics(loaded: bool) -> list[Availability]:
+def examine_metrics(loaded: bool = True) -> list[Availability]:
+    """Construct every metric, or its feature space, for the CPU, or look for its weights alone."""
     names = [*registry.METRICS, *registry.DISTRIBUTION_METRICS, *_plugins("metric")]
 
     def examine(name: str) -> Availability:

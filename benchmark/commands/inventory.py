@@ -37,11 +37,7 @@ def list_(
         return
     from benchmark.audit import installation
 
-    entries = {
-        "codecs": installation.list_codecs(),
-        "datasets": installation.list_datasets(),
-        "metrics": installation.list_metrics(),
-    }
+    entries = installation.inventory()
     if as_json:
         facts: dict[str, dict[str, dict[str, str]]] = {}
         for kind, known in entries.items():
