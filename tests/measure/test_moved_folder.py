@@ -6,7 +6,6 @@ from itertools import cycle
 import pytest
 from PIL import Image
 
-from benchmark.rows.store import Store
 from support.bench.command import bench
 
 
@@ -60,21 +59,6 @@ def test_another_folder_of_that_name_has_results_of_its_own(photos, tmp_path):
     renamed = shutil.copytree(photos, tmp_path / "holiday")
     assert measured(renamed, tmp_path / "results")[1] == 6
     assert len(list((tmp_path / "results").iterdir())) == 3
-
-
-def test_a_copy_with_a_part_of_the_images_goes_to_the_results_most_like_it(photos, tmp_path):
-    results = tmp_path / "results"
-    both, _ = measured(photos, results)
-    part = shutil.copytree(photos, tmp_path / "part" / "photos")
-    for number in (0, 1, 2, 3):
-        (part / f"{number}.png").unlink()
-    shutil.copytree(results / both, results / "photos-000000")
-    rows = Store(results / both).table().to_pylist()
-    shutil.copytree(results / both / "streams", results / "photos-ffffff" / "streams")
-    shutil.rmtree(results / both)
-    Store(results / "photos-ffffff").append([row for row in rows if row["image"] > "4"])
-    assert measured(part, results) == ("photos-ffffff", 0)
-    assert measured(photos, results) == ("photos-000000", 0)
 
 
 def test_the_other_commands_find_the_results_of_a_moved_folder(photos, tmp_path):

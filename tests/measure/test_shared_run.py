@@ -79,6 +79,8 @@ def test_a_matrix_that_is_open_already_is_taken(request_of, monkeypatch):
 
 
 def test_what_cannot_be_is_refused_before_anything_is_written(request_of, tmp_path):
+    with pytest.raises(UsageError, match="--verify decodes kept streams again: drop --no-keep"):
+        run(request_of(verify=True, keep=False))
     with pytest.raises(UsageError, match="--verify decodes on this machine"):
         run(request_of(verify=True, engine="ray"))
     assert not (tmp_path / "r").exists()

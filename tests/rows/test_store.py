@@ -195,6 +195,24 @@ def test_compaction_that_comes_out_as_one_of_its_shards_keeps_that_one(store):
     assert store.read().done() == {"a", "b"}
 
 
+def test_a_crash_between_the_compacted_shard_and_the_removal_of_the_small_ones_loses_nothing(
+    store, monkeypatch
+):
+    store.append([row("a", num_bytes=1)])
+    store.append([row("b", num_bytes=2)])
+
+    def crash(path, missing_ok=False):
+        if path.suffix == ".parquet":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("pathlib.Path.unlink", crash)
+    with pytest.raises(KeyboardInterrupt):
+        store.compact()
+    monkeypatch.undo()
+    assert len(list((store.folder / "per_image").glob("*.parquet"))) == 3
+    assert sorted(r["num_bytes"] for r in store.table().to_pylist()) == [1, 2]
+
+
 def test_runs_that_append_compact_and_read_at_once_lose_no_row(store):
     store.append([row("start")])
     problems = []
