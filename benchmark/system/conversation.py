@@ -31,6 +31,7 @@ from benchmark.system.programs import (
 MAGIC = b"RDRW"
 HEAD = struct.Struct(">4sIQ")  # magic, bytes of json, bytes of body
 MOST_MESSAGE_BYTES = 1 << 22
+MOST_PRINTED_BYTES = 1 << 16  # before the first answer, by what the program imports
 NO_LIMIT = (1 << 63) - 1  # of the files that it writes: caches of frameworks
 PIPE_BYTES = 1 << 20
 SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ in linux/fcntl.h
@@ -49,6 +50,7 @@ class Conversation:
     ) -> None:
         self.name = Path(command[0]).name
         self.closed = False
+        self._answered = False
         self._printed = b""
         self._closing = ExitStack()
         own = self._closing.enter_context(private_folder())
@@ -70,7 +72,7 @@ class Conversation:
         try:
             self._send(HEAD.pack(MAGIC, len(text), len(body)) + text, end)
             self._send(body, end)
-            magic, message_bytes, body_bytes = HEAD.unpack(self._receive(HEAD.size, end))
+            magic, message_bytes, body_bytes = HEAD.unpack(self._head(end))
             if magic != MAGIC or message_bytes > MOST_MESSAGE_BYTES:
                 raise ValueError
             if body_bytes > most_bytes:
@@ -115,6 +117,15 @@ class Conversation:
                     raise ProgramFailed(self._ended())
                 data += block
         return bytes(data)
+
+    def _head(self, end: float) -> bytes:
+        """Return the head of an answer; of the first one, without what was printed before it."""
+        head = self._receive(HEAD.size, end)
+        most = 0 if self._answered else MOST_PRINTED_BYTES
+        while not head.startswith(MAGIC) and (most := most - 1) >= 0:
+            head = head[1:] + self._receive(1, end)
+        self._answered = True
+        return head
 
     def _wait(self, descriptor: int, event: int, end: float) -> None:
         """Wait for an event of a pipe; raise `ProgramFailed` where the program has ended."""

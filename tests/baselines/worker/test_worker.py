@@ -20,6 +20,7 @@ from benchmark.codec import Pixels, Setting
 from benchmark.codec_spec import facts_of, parse_codec, resolve
 from benchmark.errors import OutOfDeviceMemory, ProgramFailed, Unavailable, UsageError
 from benchmark.rows.store import Store
+from benchmark.system import conversation
 from support.bench.command import bench
 from support.files.noise import effect_noise
 
@@ -131,10 +132,21 @@ def test_a_hundred_megabytes_of_prints_reach_neither_stream_nor_memory(worker):
     assert len(worker._conversation._printed) <= 2000
 
 
-def test_junk_before_the_first_answer_is_an_error(tmp_path):
-    file = contender(tmp_path, SCRIPT.replace("class Copy", "os.write(1, b'junk' * 9)\nclass Copy"))
-    with pytest.raises(ProgramFailed, match="something else than an answer"):
-        Worker(file=str(file)).encode(photograph(), Setting("q", 1))
+@pytest.mark.parametrize(("most", "times"), [(60, 15), (59, 15)])
+def test_what_imports_print_is_no_answer_and_too_much_of_it_an_error(
+    tmp_path, monkeypatch, most, times
+):
+    monkeypatch.setattr(conversation, "MOST_PRINTED_BYTES", most)
+    prints = f"os.write(1, b'RDR ' * {times})\nclass Copy"
+    worker = Worker(file=str(contender(tmp_path, SCRIPT.replace("class Copy", prints))))
+    try:
+        if 4 * times <= most:
+            assert len(worker.encode(photograph(), Setting("q", 1))) == 31 * 17 * 3 + 5
+        else:
+            with pytest.raises(ProgramFailed, match="something else than an answer"):
+                worker.encode(photograph(), Setting("q", 1))
+    finally:
+        worker.close()
 
 
 def test_a_failed_picture_is_a_failed_row_and_the_others_are_measured(tmp_path, monkeypatch):
