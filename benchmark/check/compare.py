@@ -215,6 +215,8 @@ def _wholly(before: Curve, after: Curve) -> Literal["below", "above", ""]:
     >>> reference = Curve(np.array([0.2, 0.4]), np.array([30.0, 33.0]))
     >>> _wholly(reference, Curve(np.array([0.1, 0.5]), np.array([20.0, 22.0])))
     'below'
+    >>> _wholly(reference, Curve(np.array([0.1, 0.3]), np.array([33.0, 35.0])))
+    ''
     """
     if not len(before.bpp) or not len(after.bpp):
         return ""

@@ -143,8 +143,8 @@ def images_needed(mean: float, deviation: float, margin: float, level: float) ->
     level: of the test, for instance .05. None beyond MOST_IMAGES, as where the mean lies at the
     margin.
 
-    >>> images_needed(0.0, 1.0, 0.5, 0.05), images_needed(1.0, 1.0, 0.5, 0.05)
-    (38, 29)
+    >>> [images_needed(mean, 1.0, 0.5, 0.05) for mean in (0.0, 1.0, 40.0)]
+    [38, 29, 3]
     >>> images_needed(0.5, 1.0, 0.5, 0.05) is None
     True
     """

@@ -93,8 +93,8 @@ class WeightedPSNR(ImageMetric):
 def ycbcr_planes(pixels: Pixels) -> NDArray[np.uint8]:
     """Return Y', Cb and Cr of 8-bit RGB, (3, height, width): BT.709, full range, rounded.
 
-    >>> ycbcr_planes(np.uint8([[[255, 255, 255], [255, 0, 0]]])).tolist()
-    [[[255, 54]], [[128, 99]], [[128, 255]]]
+    >>> ycbcr_planes(np.uint8([[[255, 255, 255], [255, 0, 0], [255, 255, 0]]])).tolist()
+    [[[255, 54, 237]], [[128, 99, 0]], [[128, 255, 140]]]
     """
     height, width = pixels.shape[:2]
     planes = np.empty((3, height, width), np.uint8)

@@ -60,6 +60,9 @@ def test_a_picture_copied_over_another_is_counted_once(place, dataset):
     for name in NAMES[:2]:
         (place / "photos" / name).unlink()
     assert images(place, dataset) == (2, (*NAMES[:2], NAMES[3]))
+    for number, name in enumerate(NAMES[:2]):  # half of its own pictures are enough
+        picture(place / "photos" / name, 200 + number)
+    assert images(place, dataset) == (2, (*NAMES[:2], NAMES[3]))
 
 
 def test_a_renamed_photograph_is_still_there(place):

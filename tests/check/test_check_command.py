@@ -257,6 +257,7 @@ def test_markdown_junit_and_json_say_what_the_terminal_says(stored, tmp_path):
     assert text.startswith("### ❌ bench check: regressed")
     assert f"{finding['change_percent']:+.2f} %" in text
     assert finding["worst"][0]["image"] in text
+    assert "| setting |" in text
     suite = ElementTree.parse(junit).getroot()
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", "1", "0")
     failure = suite.find("testcase/failure")

@@ -68,6 +68,10 @@ def test_bits_by_image_come_back_as_its_bd_rate():
         found = changes(pair, metric)
         assert by_image(found) == pytest.approx(100 * (factors - 1), abs=1e-2)
         assert found.kind == "BD-rate"
+    twice = changes(
+        paired(curved(), curved(bits=4.0)), "psnr"
+    )  # an overlap of a third is not asked
+    assert by_image(twice) == pytest.approx(np.full(5, 300), rel=1e-3)
 
 
 def test_what_was_computed_on_both_sides_is_not_inferred():
@@ -206,6 +210,8 @@ def test_a_distribution_metric_that_is_better_when_higher_loses_what_it_lost(
     found = changes(paired(old, curved(psnr_db=-0.5)), "psnr")
     level = np.mean([one["psnr_db"] for one in old])
     assert found.percent == pytest.approx(np.full(5, 100 * 0.5 / level), rel=1e-6)
+    found = changes(paired(old, curved(psnr_db=np.array([0, 0, -0.5, 0, 0]))), "psnr")
+    assert by_image(found) == pytest.approx(np.array([0, 0, 50 / level, 0, 0]), abs=1e-3)
 
 
 def test_seconds_are_compared_pair_by_pair_where_both_were_timed_on_one_machine():

@@ -241,6 +241,8 @@ def test_each_verdict_is_given_where_it_should_be():
     assert [one.image for one in found[0].worst] == [f"{at}.png" for at in worst]
     assert found[0].worst[0].percent == pytest.approx(3 + noise.max())
     assert found[4].why == "no value"
+    two, single = judged(changed([1.0, 3.0]), changed([1.0]))
+    assert (two.deviation_percent, single.deviation_percent) == (pytest.approx(2**0.5), None)
 
 
 def test_the_worst_verdict_outranks_the_others():

@@ -70,6 +70,10 @@ def test_a_part_of_a_dataset_has_the_images_in_its_folder_alone(tmp_path):
     assert read_rows(folder).rows.num_rows == 12
     with pytest.raises(UsageError, match="holds no rows"):
         read_rows(tmp_path)
+    Store(tmp_path / "kodak").begin("20250101T000000-aa", {})
+    (tmp_path / "kodak" / "per_image").mkdir()
+    with pytest.raises(UsageError, match="kodak holds no rows: measure some"):
+        read_rows(tmp_path / "kodak")
 
 
 def test_a_codec_of_a_file_is_once_among_the_known_ones(tmp_path):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -342,3 +343,14 @@ def test_a_damaged_shard_of_the_folder_merged_into_is_warned_of_and_not_the_sour
         (told,) = merged(into, source)
     assert {one.message.file for one in caught} == {shard}
     assert told.damaged == ()
+
+
+def test_damaged_sources_are_collected_and_other_warnings_passed_on(tmp_path, monkeypatch):
+    source = machine(tmp_path / "source", [cell(10, "a")], "run-a")
+    next((source / "kodak" / "per_image").glob("*.parquet")).write_bytes(b"damaged")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert len(merged(tmp_path / "into", source)[0].damaged) == 1
+    monkeypatch.setattr(Reductions, "add", lambda *_: warnings.warn("another", stacklevel=1))
+    with pytest.warns(UserWarning, match="another"):
+        merged(tmp_path / "into", source)

@@ -52,6 +52,8 @@ def test_an_image_under_32_pixels_is_refused_before_the_network_sees_it(metric):
     assert unopened.prepare(np.zeros((32, 40, 3), np.uint8)) == (32, 40, 3)
     with pytest.raises(NotMeasurable, match=r"at least 32 px on the shorter side, .* has 31"):
         unopened.prepare(np.zeros((31, 40, 3), np.uint8))
+    unopened._device, unopened._network = "cpu", lambda unit: unit.amax()
+    assert unopened.compare((32, 40, 3), np.full((32, 40, 3), 51, np.uint8)) == pytest.approx(0.2)
 
 
 def test_a_package_that_pyiqa_misses_is_named(monkeypatch, tmp_path):
