@@ -210,11 +210,7 @@ def fetch_dataset(
     progress: download.DownloadProgress | None = None,
     origins: Sequence[str] = (),
 ) -> None:
-    """Fetch those archives of a dataset whose photographs are in none of the folders sought.
-
-    origins: files or addresses of copies, recognised by digest or, for an address, file name.
-    Raises `UsageError` for a copy that is none of them.
-    """
+    """Fetch a dataset's archives that no folder sought has; origins: copies, by digest or name."""
     archives = [
         archive for key, archive in ARCHIVES.items() if name in (key, key.partition(":")[0])
     ]

@@ -209,11 +209,7 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Da
 
 
 def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
-    """Call the function that `path.py:function` names, and return its dataset, images sorted.
-
-    folders: the data folders, most wanted first, which it may take as its only argument. Raises
-    `UsageError` for a function that fails, returns no dataset, or takes the name of another.
-    """
+    """Return the dataset of `path.py:function`, which may take `folders`. Raises `UsageError`."""
     function = user_file.load(name, "function")
     arguments = [list(folders)] if inspect.signature(function).parameters else []
     try:

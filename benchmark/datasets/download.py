@@ -246,12 +246,7 @@ def unpack_images(archive: Path, folder: Path, count: int, below: str = "") -> N
 
 
 def publish_folder(finished: Path, urls: Sequence[str], fill: Callable[[Path], None]) -> Path:
-    """Have `fill` write the files of a folder, which gets its name when it is whole.
-
-    `fill` takes a draft folder beside `finished`, which an earlier call may have left with some of
-    the files. A manifest of names, sizes and digests is written last. Raises `Unavailable` where
-    `finished` exists.
-    """
+    """Have `fill` write, or resume, a draft of a folder, named when it is whole. `Unavailable`."""
     if finished.exists():
         raise Unavailable(f"{finished} is there, but is not the whole dataset: remove it first")
     draft = finished.with_name(f".{finished.name}.part")

@@ -82,11 +82,7 @@ def fetch_dataset(
     progress: download.DownloadProgress | None = None,
     origins: Sequence[str] = (),
 ) -> None:
-    """Download the 24 files into `target`/kodak, which appears when all are there and right.
-
-    Files that arrived before an interruption are not asked for again. origins: a zip archive that
-    holds the pictures, a file, used instead.
-    """
+    """Download the 24 files into `target`/kodak, whole or not at all; origins: a zip instead."""
     finished = target / "kodak"
     remedy = f"put {CONTENT} into {finished} yourself"
     urls = {picture: f"{ADDRESS}/{picture}" for picture in PICTURES}

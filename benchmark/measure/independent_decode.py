@@ -147,11 +147,7 @@ def verify_kept(
     report: Callable[[Progress], None],
     tracebacks: Tracebacks | None = None,
 ) -> list[Failure]:
-    """Decode every kept stream again, and store which come out identical.
-
-    Damaged streams are set aside, so that a later run makes them again. Returns the cells that are
-    not verified, with reasons; tracebacks of decoders go to `tracebacks`.
-    """
+    """Decode streams again, store which are identical, set damaged ones aside; return the rest."""
     findings = Findings() if tracebacks is None else Findings(tracebacks=tracebacks)
     places: list[int] = []
 

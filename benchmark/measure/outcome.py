@@ -120,10 +120,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """1 if a cell failed, or a picture was refused of a dataset that has to be whole, else 0.
-
-        Pictures of a folder that cannot be read are named and left out, unless all are.
-        """
+        """1 if a cell failed, or a picture was refused (of a folder: if all were); else 0."""
         sources = self.matrix.sources
         whole = not sources.dataset.folder_title or not sources.images
         return 1 if self.failures or (self.refused and whole) else 0

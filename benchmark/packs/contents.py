@@ -107,11 +107,7 @@ def verified_rows(table: pa.Table) -> pa.Table:
 
 
 def import_pack(pack: Pack, results: Path, arguments: list[str]) -> list[Imported]:
-    """Add the pack's rows and streams to the results, except for cells that have a row.
-
-    arguments: of the command, for the record. Every row and stream of a dataset is checked before
-    anything of that dataset is written. Raises `BadPack`.
-    """
+    """Add a pack's rows and streams, checked before, but for cells that have a row. `BadPack`."""
     by_store: dict[str, list[RecordedStream]] = {}
     for stream in pack.streams.values():
         name = _dataset(stream)

@@ -171,11 +171,7 @@ class Makespan(NamedTuple):
 
 
 def longest_first(tasks: Sequence[Task], seconds: Seconds) -> list[Task]:
-    """Return the tasks of each image by falling seconds; images stay in order.
-
-    So that the last tasks of a run are short. A task of unknown length comes before the others of
-    its image, the last first: sweeps rise.
-    """
+    """Return the tasks image by image, the longest first; before them unknown ones, last first."""
     images = {sha256: at for at, sha256 in enumerate(dict.fromkeys(t.image_sha256 for t in tasks))}
 
     def key(task: Task) -> tuple[int, float]:
@@ -189,10 +185,7 @@ def longest_first(tasks: Sequence[Task], seconds: Seconds) -> list[Task]:
 
 
 def bundles(tasks: Sequence[Task], seconds: Seconds, workers: int) -> list[list[Task]]:
-    """Group all tasks into bundles, in the order in which workers take them and carry them out.
-
-    Tasks of unknown seconds are in bundles of their own, by their pixels, before the others.
-    """
+    """Group tasks into bundles, in the order of their work; those of unknown seconds come first."""
     costs = [(task, seconds(task)) for task in tasks]
     unknown = [(task, float(task.num_pixels)) for task, cost in costs if cost is None]
     known = [(task, cost) for task, cost in costs if cost is not None]

@@ -216,11 +216,7 @@ def plan_workers(
     cores: int,
     available_bytes: int | None,
 ) -> WorkerPlan:
-    """Return how many workers to use: `asked`, or one per core, fewer where memory holds fewer.
-
-    All are counted with the memory of the largest cell, since any of them may have such a cell.
-    What does not fit into a single worker is a null or a failed row.
-    """
+    """Return `asked` workers or one per core, fewer where memory holds fewer largest cells."""
     most = max((worker_bytes(need, metrics) for need in needs), default=BASE_BYTES)
     if available_bytes is None:
         return WorkerPlan(asked or cores, most, None)

@@ -135,11 +135,7 @@ def matrix_of(request: Request, sources: Sources, selection: Selection, store: S
 
 
 def _for_images(selection: Selection, images: Sequence[Source], request: Request) -> Selection:
-    """Add to a selection's skipped codecs those whose pack lacks images.
-
-    Raises `Unavailable` for a codec by name without any cell, unless `request.skip_missing`, and
-    where no codec has any.
-    """
+    """Skip codecs whose pack lacks images; `Unavailable` for one asked for by name, or for all."""
     kept: list[Contender] = []
     skipped = list(selection.skipped)
     for contender in selection.contenders:

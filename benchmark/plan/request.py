@@ -14,10 +14,7 @@ VTM_VARIABLE = "VTM_DIR"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Measurements asked for: codecs x settings x images, and how they are to be made.
-
-    `bench run` and `benchmark.run` take every field; other verbs take some of them.
-    """
+    """Measurements asked for, codecs x settings x images, and how they are to be made."""
 
     codecs: tuple[str, ...] = option(
         ("all",),

@@ -228,10 +228,7 @@ def declared_settings(codec: Codec | type[Codec]) -> Between | OneOf | None:
 
 
 def at_points(contender: Contender, points: Points, used: set[tuple[str, str]]) -> Contender:
-    """Return the contender at the points given for it, if any; add these to `used`.
-
-    Points for the codec with its options go before those for its bare name.
-    """
+    """Return a contender at its points, its spec's before its name's; add these to `used`."""
     spec, sweep, accepts = contender.spec, contender.sweep, contender.accepts
     for name in {setting.name for setting in sweep}:
         given = [key for key in ((spec.name, name), (spec.text, name)) if key in points]

@@ -38,11 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_file(path: Path, content: str | bytes | memoryview, *, durable: bool = False) -> None:
-    """Write a file so that readers see either its earlier content or all of the new.
-
-    Missing parent folders are made. With `durable`, that also holds after a loss of power
-    (`write_together`). Raises `OSError`, leaving no draft and the earlier file.
-    """
+    """Write a file whole; `durable`: also after a loss of power. `OSError`, leaving no draft."""
     content = content.encode() if isinstance(content, str) else content
     if durable:
         write_together({path: content})

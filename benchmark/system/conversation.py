@@ -39,11 +39,7 @@ SECONDS_TO_SAY = 0.5  # of a program that has ended, for its last words to arriv
 
 
 class Conversation:
-    """A started program that answers requests in turn.
-
-    `ask` raises `ProgramFailed` where the program ended, answered anything but a frame, or did not
-    answer in time. The conversation is closed then, and another has to be started.
-    """
+    """A started program that answers in turn; an answer that fails (`ProgramFailed`) ends it."""
 
     def __init__(
         self, command: Sequence[str], folder: Path, environment: Mapping[str, str]

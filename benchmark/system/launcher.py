@@ -82,10 +82,7 @@ def _listen(orders: "SimpleQueue[Any]") -> None:
 
 
 def _run(order: Order) -> tuple[int, int, int]:
-    """Return the exit code of a program, or 0 and why it cannot be started, an error number.
-
-    The third number is the most memory of a process of it, as the system counts (Linux: KiB).
-    """
+    """Return exit code or 0, 0 or an error number, and the most memory of a process (KiB)."""
     if sys.platform == "win32":  # where nothing starts this process
         return 0, errno.ENOSYS, 0
     if sys.platform == "linux":  # what this process and those that it starts may write to a file

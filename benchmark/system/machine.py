@@ -132,11 +132,7 @@ def visible_gpus(listed: str, visible: str | None) -> tuple[Gpu, ...]:
 
 
 def available_memory(root: Path = Path("/")) -> int | None:
-    """Return the bytes of memory that processes here may still take; None where nothing says.
-
-    The least of MemAvailable and of what each control group (version 2 or 1) leaves that this
-    process is in. root: of `proc` and `sys`.
-    """
+    """Return the bytes that processes may take, by the system and control groups; None: unknown."""
     meminfo = _lines(root / "proc/meminfo")
     left = [int(line.split()[1]) << 10 for line in meminfo if line.startswith("MemAvailable:")]
     for line in _lines(root / "proc/self/cgroup"):

@@ -56,10 +56,7 @@ def lead_group() -> None:
 
 
 def descendants(process_id: int) -> list[tuple[int, str]]:
-    """Return the children of a process, their children and so on: ids and when each was started.
-
-    In clock ticks since the start of the machine, as a text; none where /proc is absent.
-    """
+    """Return a process's children, theirs and so on: ids, and starts in clock ticks as text."""
     result: list[tuple[int, str]] = []
     for children in Path(f"/proc/{process_id}/task").glob("*/children"):
         with suppress(OSError):
