@@ -67,7 +67,7 @@ class Conditions:
 
 
 class TrainingRequest(NamedTuple):
-    """What is trained in a run's folder, and how."""
+    """A network to train in a run's folder, and the conditions."""
 
     recipe: Recipe
     run: Path
