@@ -2,9 +2,8 @@
 
 Comparable rows share one coding protocol, and no mean has rows of two editions of a codec variant
 (`rows.versions`). One edition of each variant is shown: that with most images at a setting, of
-several the newest. A point is a codec variant at one setting; arrays of shape (points,) hold one
-number for each. Sums are `np.bincount`'s, which add in the order of the rows: pandas' and Arrow's
-compensate or reorder, and so differ in the last digit.
+several the newest. A point is a codec variant at one setting. Sums are `np.bincount`'s, which add
+in the order of the rows: pandas' and Arrow's differ in the last digit.
 """
 
 from collections import Counter, defaultdict
@@ -26,8 +25,6 @@ from benchmark.rows.schema import codes, equals, last_of_groups, marked, metric_
 from benchmark.rows.versions import EditionRows, agree, edition_rows, psnr_differences
 
 Average = Literal["per_image", "pooled"]
-
-
 REASONS_KEPT = 3
 OF_MEAN_MSE = ("psnr_db", "psnr_y_db")  # columns that also have the dB of the mean squared error
 # Texts and how often each occurs, most frequent first, at most REASONS_KEPT.
@@ -118,11 +115,10 @@ class ComparableRows(EditionRows):
         # Two variants of one label (files of one name in two folders, say) would become one curve.
         shown = self.shown[self.latest].tolist()
         counts = Counter(label for label, is_shown in zip(labels, shown, strict=True) if is_shown)
+        numbered = zip(self.edition[self.latest].tolist(), labels, pairs, strict=True)
         return {
             edition: label if counts[label] < 2 else CodecSpec.of(*pair).text
-            for edition, label, pair in zip(
-                self.edition[self.latest].tolist(), labels, pairs, strict=True
-            )
+            for edition, label, pair in numbered
         }
 
     def images_of(self, has: BoolArray) -> int:

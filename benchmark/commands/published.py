@@ -116,7 +116,7 @@ def compare(
       bench published compare --dataset clic2020-valid
     """
     from benchmark.metrics.measure import Measure
-    from benchmark.published.contradictions import contradictions
+    from benchmark.published.agreement import contradictions
     from benchmark.published.curves import published_curves
     from benchmark.published.points import DOUBTFUL
     from benchmark.published.registry import chosen_points
@@ -224,7 +224,7 @@ def _apart_table(groups: "Sequence[tuple[Measure, Sequence[SystemCurve]]]") -> "
     """Return a row for each curve, with its distance from the first of its group."""
     from benchmark.analysis.rate_distortion import Delta
     from benchmark.figures.table import NOTHING, Table
-    from benchmark.published.contradictions import apart
+    from benchmark.published.agreement import apart
 
     rows = []
     for measure, (first, *others) in groups:

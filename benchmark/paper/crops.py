@@ -57,7 +57,9 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
     contents = results.contents(dataset)
     by_image = rows_with_streams(contents, request.codecs)
     every = [row for rows in by_image.values() for of in rows.values() for row in of]
-    measure = _measure(request.metrics, every)
+    asked = map(Measure.named, request.metrics or USUAL_METRICS)
+    there = (m for m in asked if request.metrics or all(r.get(m.column) is not None for r in every))
+    measure = next(there, Measure.named("psnr"))
     sources = sources_of(request.dataset, results.data_dir)
     if isinstance(sources, str):
         return _no_crops(sources)
@@ -71,10 +73,10 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
     versions = {k: of[0]["codec_version"] for rows in by_image.values() for k, of in rows.items()}
     names = short_names(list(versions), versions)
     names |= by_label(look().label, names)
-    asked = request.boxes or (Crop(request.images[0] if request.images else ""),)
+    boxes = request.boxes or (Crop(request.images[0] if request.images else ""),)
     tiles: list[PictureTile] = []
     sentences: list[str] = []
-    for crop in asked:
+    for crop in boxes:
         image = _image(crop.image, by_image) or _most_different(by_image, measure)
         bpp = crop.bpp or next(iter(request.rates), None)
         picture = read_image(files[image]).pixels
@@ -90,14 +92,14 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
         if _part(picture, box).shape[:2] != (box[3], box[2]):
             size = f"{picture.shape[1]} x {picture.shape[0]}"
             raise UsageError(f"the box {','.join(map(str, box))} is not inside {image}, {size}")
-        if len(asked) == 1:
+        if len(boxes) == 1:
             tiles.append(PictureTile("Photograph", picture, {}, {}, box))
         tiles.append(PictureTile("Source", _part(picture, box), {}, {}))
         for label in order:
             cut = _part(pixels[label], box)
             tiles.append(_tile(names[label], cut, chosen[label], measure, image, box))
     records = [tile.record for tile in tiles if tile.record]
-    each = len(tiles) // len(asked)
+    each = len(tiles) // len(boxes)
     columns = math.ceil(each / math.ceil(each / PER_ROW[look().width == "column"]))
     caption = brief(
         f"Parts of {', '.join(dict.fromkeys(record['image'] for record in records))} "
@@ -111,12 +113,6 @@ def draw_crops(results: PaperResults, request: FigureRequest) -> PaperFigure:
 
 def _no_crops(why: str, *more: str) -> PaperFigure:
     return PaperFigure(None, (f"no crops: {why}", *more), (why, *more))
-
-
-def _measure(asked: Sequence[str], rows: Sequence[StreamRow]) -> Measure:
-    every = map(Measure.named, asked or USUAL_METRICS)
-    known = (m for m in every if asked or all(row.get(m.column) is not None for row in rows))
-    return next(known, Measure.named("psnr"))
 
 
 def _image(asked: str, known: Mapping[str, object]) -> str:
@@ -134,9 +130,9 @@ def _most_different(by_image: Mapping[str, ByCodec], measure: Measure) -> str:
 
     def spread(image: str) -> tuple[int, float, str]:
         rows = by_image[image]
-        values = [row.get(measure.column) for row in _at_rate(rows, None)[0].values()]
-        known = [value for value in values if value is not None]
-        return len(rows), max(known, default=0.0) - min(known, default=0.0), image
+        values = (row.get(measure.column) for row in _at_rate(rows, None)[0].values())
+        known = [value for value in values if value is not None] or [0.0]
+        return len(rows), max(known) - min(known), image
 
     return max(by_image, key=spread)
 

@@ -110,7 +110,6 @@ def _read(request: FigureRequest, names: Sequence[str]) -> DatasetResults:
 
 
 def _rd(request: FigureRequest) -> PaperFigure:
-    """Rate-distortion curves, a panel for each metric."""
     result = evidence(request, "rd")
     panels = [panel.up_to(request.up_to_bpp) for panel in result.panels]
     hidden = request.codecs and not request.anchor  # it was read for BD-rates alone
@@ -148,7 +147,6 @@ def _comparisons(result: Evidence, request: FigureRequest) -> list[Comparison]:
 
 
 def _bd(request: FigureRequest) -> PaperFigure:
-    """Bars of BD-rates with intervals, a panel for each metric."""
     result = evidence(request, "bd")
     compared = _comparisons(result, request)
     panels, absent = shown(result.panels, result.anchor, _named(request, result))
@@ -157,27 +155,25 @@ def _bd(request: FigureRequest) -> PaperFigure:
 
 
 def _complexity(request: FigureRequest) -> PaperFigure:
-    """BD-rates in the first metric over the cost of coding."""
     for name in request.cost:
         if name not in COSTS:
             raise UnknownName("cost", name, COSTS)
     result = evidence(request, "complexity")
     panels, absent = shown(result.panels[:1], result.anchor, _named(request, result))
     measure = panels[0].measure
-    rates = {comparison.label: comparison.rate for comparison in _comparisons(result, request)
-             if comparison.column == measure.column}  # fmt: skip
+    compared = _comparisons(result, request)
+    rates = {each.label: each.rate for each in compared if each.column == measure.column}
+    rates[result.anchor] = Delta(0.0, 1.0)
     points, lacking = [], []
     for curve in panels[0].measured:
-        label = curve.system.label
-        delta = Delta(0.0, 1.0) if label == result.anchor else rates.get(label)
+        delta = rates.get(curve.system.label)
         if curve.edition is None or not isinstance(delta, Delta):
             continue
         for cost in request.cost or COSTS:
-            spent = cost_of(result.summary, curve.edition, cost)
-            if spent is None:
+            if spent := cost_of(result.summary, curve.edition, cost):
+                points.append(CostPoint(curve, cost, spent[0], delta.value, spent[1]))
+            else:
                 lacking.append((f"No {cost} known of", curve.name))
-                continue
-            points.append(CostPoint(curve, cost, spent[0], delta.value, spent[1]))
     details = [f"{text} {', '.join(names)}." for text, names in grouped(lacking).items()]
     details += [f"Not drawn: {', '.join(absent)}."] * bool(absent)
     of_anchor = panels[0].of_label(result.anchor)
@@ -208,7 +204,6 @@ def cost_of(summary: Summary, edition: Edition, cost: str) -> tuple[float, bool]
 
 
 def _realism(request: FigureRequest) -> PaperFigure:
-    """Realism against distortion at some rates."""
     result = evidence(request, "realism")
     if len(result.panels) != 2:
         raise UsageError("realism takes two metrics that rows have: --metrics psnr,lpips_squeeze")

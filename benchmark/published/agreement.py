@@ -1,4 +1,4 @@
-"""Agreement of measured points with published ones of the same codec, with known causes.
+"""Agreement of measured and published curves of one codec, and of sources with each other.
 
 The published curve is interpolated at measured rates, over their logarithm: by Akima's method, and
 by PCHIP, whose difference is a tolerance. Differences are measured minus published, in dB.
@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.rate_distortion import LEAST_POINTS
+from benchmark.analysis.rate_distortion import LEAST_POINTS, Delta, NoDelta, bd_metric, bd_rate
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import SYSTEMS
 from benchmark.codec import Float64Array
@@ -80,6 +80,8 @@ def _rounding_of_ms_ssim_db(ms_ssim: Float64Array) -> Float64Array:
     return np.asarray(10 * np.log10((1 - ms_ssim + 1.2e-4) / (1 - ms_ssim)))
 
 
+# Published systems that are programs, by name: a variant is a version, or who ran it.
+PROGRAMS = ("VTM", "HM", "BPG", "AV1", "JPEG", "JPEG2000", "WebP")
 UNROUNDED = "published before rounding to 8 bits"
 RULES: dict[tuple[str, str], Callable[[Float64Array], Cause]] = {  # by published rule and ours
     ("psnr-rgb-unrounded/1", "psnr-rgb8/1"): lambda x: Cause(UNROUNDED, -rounding_db(x), 0.0),
@@ -171,3 +173,36 @@ def _compare(
         return result._replace(verdict="explained", why="; ".join(cause.why for cause in causes))
     why = f"no known difference makes more than {low.min():+.2f} to {high.max():+.2f} dB"
     return result._replace(verdict="differs", why=why)
+
+
+def contradictions(
+    curves: Sequence[SystemCurve], measure: Measure
+) -> list[tuple[Measure, list[SystemCurve]]]:
+    """Return groups of curves of one system that sources disagree on, the first before the others.
+
+    A program is one system in all its versions, another system is one in each variant.
+    """
+    groups: dict[tuple[str, str], list[SystemCurve]] = {}
+    for curve in curves:
+        system, variant = curve.system.published[0]
+        groups.setdefault((system, "" if system in PROGRAMS else variant), []).append(curve)
+    result = []
+    for first, *others in groups.values():
+        source = first.points[0].source
+        far = [
+            other
+            for other in others
+            if other.points[0].source != source
+            and isinstance(delta := apart(measure, first, other)[1], Delta)
+            and abs(delta.value) > TOLERANCE_DB
+        ]
+        result += [(measure, [first, *far])] if far else []
+    return result
+
+
+def apart(
+    measure: Measure, first: SystemCurve, other: SystemCurve
+) -> tuple[Delta | NoDelta, Delta | NoDelta]:
+    """Return BD-rate and BD-metric of a curve against the first, by Akima's method."""
+    rates = first.rates(measure), other.rates(measure)
+    return bd_rate(*rates, any_overlap=True), bd_metric(*rates, measure, any_overlap=True)

@@ -12,8 +12,7 @@ from benchmark.datasets.dataset import open_dataset
 from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError, UsageError
 from benchmark.metrics.measure import Measure
-from benchmark.published.colour_rules import colour_errors
-from benchmark.published.curve_rules import Images, Reference, Scale, places
+from benchmark.published.curve_rules import Images, Reference, Scale, colour_errors, places
 from benchmark.published.points import DOUBTFUL, slug
 from benchmark.published.registry import read_curve
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class

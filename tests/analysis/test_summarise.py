@@ -34,15 +34,6 @@ def test_every_mean_is_that_of_the_images_and_stands_beside_its_count():
         assert mean.bpp == found.bpp
 
 
-def test_bpp_is_the_mean_of_the_images_own_unless_pooled_is_asked_for():
-    rows = [
-        row("jpeg", 50, "a", num_bytes=100, width_px=40, height_px=20),
-        row("jpeg", 50, "b", num_bytes=100, width_px=40, height_px=40),
-    ]
-    assert summarise(table(rows)).points[0].bpp == 0.75
-    assert summarise(table(rows), average="pooled").points[0].bpp == pytest.approx(2 / 3, abs=1e-15)
-
-
 def test_a_point_has_bits_per_pixel_and_values_of_every_image():
     rows = [
         row("jpeg", 50, "b", num_bytes=100, width_px=40, height_px=40, psnr_db=30.0),

@@ -124,13 +124,6 @@ def test_a_caveat_is_a_star_at_the_name_and_a_note_that_fits_the_figure():
     assert crowding(figure) == []
 
 
-def test_names_wider_than_a_figure_of_one_column_are_broken_inside_it():
-    label = "folder:path=/" + "a_codec_with_a_name_that_no_figure_has_room_for_" * 2
-    figure = draw(summary_of([*TWELVE, label]), every_curve=True).figure
-    assert "has_room_for" in words_in(figure).replace(" ", "")
-    assert crowding(figure) == []
-
-
 def test_recorded_streams_are_named_and_their_seconds_are_nowhere():
     rows = [*sweep("jpeg", timing=True), *sweep("vtm", timing=True, recorded=True)]
     summary = summarise(table(rows))

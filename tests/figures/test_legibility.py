@@ -11,14 +11,12 @@ from benchmark.figures.complexity import draw_complexity, published_blocks
 from benchmark.figures.pictures import PictureTile, draw_pictures
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.realism import draw_realism_plots, draw_surface
-from benchmark.figures.style import FONTS, WIDTHS, drawn_as, figure_style, styles
+from benchmark.figures.style import FONTS, WIDTHS, drawn_as, figure_style
 from benchmark.paper.ablation import draw_ablation, named
 from benchmark.paper.crdr import draw_crdr
 from benchmark.paper.figures import draw as draw_verb
 from benchmark.paper.request import FigureRequest
 from benchmark.paper.results import PaperResults
-from benchmark.published.curves import measured_panel, overlay, published_curves
-from benchmark.published.points import select
 from benchmark.report.report import write_reports
 from benchmark.report.request import ReportRequest
 from support.figures.published import (
@@ -26,13 +24,13 @@ from support.figures.published import (
     KODAK,
     LPIPS,
     MS_SSIM,
-    POINTS,
     PSNR,
     RESULTS,
     SECONDS,
     STYLES,
     block_of,
     clic_plots,
+    overlaid,
     panel,
 )
 from support.figures.text_boxes import crowding, shown_texts
@@ -77,15 +75,10 @@ def summary():
 
 
 def draw(summary, measures, published="", dataset="kodak", anchor="", **look):
-    panels = []
-    for measure in measures:
-        panel = measured_panel(summary, measure)
-        over = overlay(published_curves(select(POINTS, published.split(",")), "kodak", measure),
-                       None, True).compatible if published else ()  # fmt: skip
-        panels.append(panel._replace(curves=(*panel.curves, *over)))
-    labels = [curve.system.label for panel in panels for curve in panel.curves]
+    names = published.split(",") if published else []
+    panels, known = overlaid(summary, names, measures, "kodak", mix=True)
     with drawn_as(**look):
-        return draw_rate_curves(panels, styles(labels), dataset, summary, anchor=anchor)
+        return draw_rate_curves(panels, known, dataset, summary, anchor=anchor)
 
 
 def draw_paper(summary, dataset, metrics):

@@ -5,7 +5,6 @@ import sys
 import pytest
 
 from benchmark.analysis.summarise import summarise
-from benchmark.analysis.systems import short_names
 from benchmark.errors import UnknownName, UsageError
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import FORMATS, Look, drawn_as, styles
@@ -49,12 +48,6 @@ def draw(summary, **look):
 
 def lines_of(figure):
     return {line.get_label(): line for line in figure.axes[0].get_lines()}
-
-
-def test_names_are_those_of_papers_and_name_the_version_of_a_program():
-    versions = {"vtm": "VTM 23.13, decoded by ffmpeg", "avif": "libaom-av1 3.15.1"}
-    found = short_names(["ours:beta=3.84", "vtm", "avif", "jpeg:optimize=1"], versions)
-    assert list(found.values()) == ["CRDR β=3.84", "VTM 23.13", "AVIF speed 4", "JPEG (optimised)"]
 
 
 def test_a_label_and_a_colour_are_of_one_curve_alone(summary):

@@ -6,11 +6,9 @@ from benchmark.analysis.summarise import summarise
 from benchmark.cli import app
 from benchmark.errors import UsageError
 from benchmark.figures.rate_curve import draw_rate_curves
-from benchmark.figures.style import drawn_as, families, styles
-from benchmark.published.curves import measured_panel, overlay, published_curves
-from benchmark.published.points import select
+from benchmark.figures.style import drawn_as, families
 from benchmark.rows.store import Store
-from support.figures.published import FID, MS_SSIM, POINTS, PSNR, from_registry
+from support.figures.published import FID, MS_SSIM, POINTS, PSNR, from_registry, overlaid
 from support.figures.text_boxes import words_in
 from support.rows.measured import row, table
 
@@ -26,17 +24,10 @@ def rows(codec="jpeg", images=IMAGES, **columns):
 
 
 def draw(names, measures=(PSNR,), dataset="kodak", measured=True, mix=False, **columns):
-    points = select(POINTS, names)
     summary = summarise(table(rows(**columns))) if measured else None
-    panels = []
-    for measure in measures:
-        panel = measured_panel(summary, measure)
-        protocol = summary.protocols.get(measure.column) if summary else None
-        over = overlay(published_curves(points, dataset, measure), protocol, mix).compatible
-        panels.append(panel._replace(curves=(*panel.curves, *over)))
-    labels = {curve.system.label for panel in panels for curve in panel.curves}
+    panels, known = overlaid(summary, names, measures, dataset, mix)
     with drawn_as(every_curve=True):
-        return draw_rate_curves(panels, styles(labels), dataset, summary)
+        return draw_rate_curves(panels, known, dataset, summary)
 
 
 def lines_of(axes):

@@ -34,10 +34,8 @@ class Case(NamedTuple):
     net: str
     file: str
     whole: str
-    sought: str
     last_bias: str
     min_side_px: int
-    sizes: tuple[tuple[int, int], ...]  # of images; 0 is the smallest
     other_weights: str  # what is said of them
 
 
@@ -45,16 +43,14 @@ class Case(NamedTuple):
 UNREADABLE = r"\.pth cannot be read as (weights: |torchvision's )"
 
 OF_TENSORS = r"is not the .* that LPIPS is defined with"
-SIZES = ((0, 0), (0, 77), (64, 64), (181, 203))
+SIZES = ((0, 0), (0, 77), (64, 64), (181, 203))  # of images; 0 is the smallest
 ALEX = Case(
     LPIPSAlex,
     "alex",
     "alexnet_features.pth",
     "alexnet-owt-7be5be79.pth",
-    "alexnet-owt-*.pth or alexnet_features.pth",
     "features.10.bias",
     31,
-    SIZES,
     OF_TENSORS,
 )
 SQUEEZE = Case(
@@ -62,10 +58,8 @@ SQUEEZE = Case(
     "squeeze",
     "squeezenet1_1_features.pth",
     "squeezenet1_1-b8a52dc0.pth",
-    "squeezenet1_1-*.pth or squeezenet1_1_features.pth",
     "features.12.expand3x3.bias",
     17,
-    SIZES,
     OF_TENSORS,
 )
 VGG = Case(
@@ -73,10 +67,8 @@ VGG = Case(
     "vgg",
     "vgg16-397923af.pth",
     "vgg16-397923af.pth",
-    "vgg16-397923af.pth",
     "features.28.bias",
     16,
-    ((0, 0), (0, 77), (64, 64), (81, 93)),
     r"is not torchvision's vgg16-397923af\.pth, its sha256 begins with \w{8} instead of \w{8}: ",
 )
 CASES = (ALEX, SQUEEZE, VGG)
@@ -180,7 +172,7 @@ def lpips(case: Case, reference: Pixels, decoded: Pixels, device: str = "cpu") -
     [
         pytest.param(case, *size, id="-".join(map(str, (case.net, *size))))
         for case in CASES
-        for size in case.sizes
+        for size in SIZES[: 3 if case is VGG else None]
     ],
     indirect=["case"],
 )
@@ -264,7 +256,8 @@ def test_another_release_of_lpips_or_none_is_refused(case, tmp_path, monkeypatch
 def test_missing_weights_are_noticed_before_torch_is_imported(case, tmp_path):
     module = "benchmark.metrics.perceptual.lpips"
     shown = unavailable_in_new_python(module, case.metric.__name__, tmp_path)
-    assert shown.startswith(f"False no weight file {case.sought} in")
+    assert shown.startswith("False no weight file ")
+    assert case.file in shown
     assert case.whole in shown
 
 

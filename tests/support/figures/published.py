@@ -7,9 +7,9 @@ from benchmark.analysis.systems import GROUPED_SYSTEMS, measured_names, short_na
 from benchmark.figures.complexity import ComplexityRow, measured_block
 from benchmark.figures.style import styles
 from benchmark.metrics.measure import Measure
-from benchmark.published.curves import measured_panel
+from benchmark.published.curves import measured_panel, overlay, published_curves
 from benchmark.published.paper_panel import paper_panel
-from benchmark.published.points import parse
+from benchmark.published.points import parse, select
 from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
 from benchmark.published.registry import read_points
 from support.rows.measured import row
@@ -38,6 +38,18 @@ def kodak_rows(codec, images=KODAK, variant="", settings=(1, 2, 3, 4), **columns
 def panel(measure, dataset, summary, up_to_bpp, points=POINTS):
     """Return the paper's panel of a metric, of a summary and of published points."""
     return paper_panel(measure, dataset, measured_panel(summary, measure), points, up_to_bpp)
+
+
+def overlaid(summary, names, measures, dataset, mix=False):
+    """Return panels of a summary with published curves, and the styles of their systems."""
+    panels = []
+    for measure in measures:
+        panel = measured_panel(summary, measure)
+        rule = summary.protocols.get(measure.column) if summary else None
+        curves = published_curves(select(POINTS, names), dataset, measure)
+        over = overlay(curves, rule, mix).compatible
+        panels.append(panel._replace(curves=(*panel.curves, *over)))
+    return panels, styles({curve.system.label for one in panels for curve in one.curves})
 
 
 def clic_plots(rates, points=POINTS):
