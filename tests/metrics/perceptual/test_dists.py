@@ -70,14 +70,15 @@ def published(drawn: DrawnVGG, reference: Pixels, decoded: Pixels) -> float:
     similar, first = 0.0, 0
     with torch.inference_mode():
         for x, y in zip(layers_of(drawn, reference), layers_of(drawn, decoded), strict=True):
-            for one, other in zip(x[0], y[0], strict=True):
-                mean, other_mean = one.mean(), other.mean()
-                covariance = (one * other).mean() - mean * other_mean
-                variances = one.var(correction=0) + other.var(correction=0)
-                lightness = (2 * mean * other_mean + 1e-6) / (mean**2 + other_mean**2 + 1e-6)
-                structure = (2 * covariance + 1e-6) / (variances + 1e-6)
-                similar += float(alpha[first] * lightness + beta[first] * structure)
-                first += 1
+            one, other = (layer[0].flatten(1) for layer in (x, y))
+            mean, other_mean = one.mean(1), other.mean(1)
+            covariance = (one * other).mean(1) - mean * other_mean
+            variances = one.var(1, correction=0) + other.var(1, correction=0)
+            lightness = (2 * mean * other_mean + 1e-6) / (mean**2 + other_mean**2 + 1e-6)
+            structure = (2 * covariance + 1e-6) / (variances + 1e-6)
+            at = slice(first, first + len(one))
+            first = at.stop
+            similar += float((alpha[at] * lightness + beta[at] * structure).sum())
     assert first == sum(CHANNELS)
     return 1 - similar / float(total)
 
