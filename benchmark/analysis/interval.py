@@ -148,8 +148,7 @@ def skewed_interval(values: Float64Array) -> Interval:
 
 def percent_interval(logs: Float64Array) -> Interval:
     """Return `skewed_interval`, in percent, of a change whose ratio is given by its logarithm."""
-    low, high = skewed_interval(logs)
-    return Interval(100 * math.expm1(low), 100 * math.expm1(high))
+    return Interval(*(100 * math.expm1(end) for end in skewed_interval(logs)))
 
 
 def moved_level(tail: float, images: int) -> float:

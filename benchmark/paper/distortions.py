@@ -36,6 +36,8 @@ def equal_distortions(photograph: Pixels, psnr_db: float) -> dict[str, Pixels]:
     That sum is the PSNR's, rounded up to a whole number. Raises `ValueError` where a distortion
     cannot reach it on this photograph (a flat picture cannot be blurred).
     """
+    from scipy.ndimage import gaussian_filter
+
     wanted = int(np.ceil(255**2 * 10 ** (-psnr_db / 10) * photograph.size))
     signal = photograph.astype(np.float64)
     mean = signal.mean(axis=(0, 1))
@@ -44,19 +46,11 @@ def equal_distortions(photograph: Pixels, psnr_db: float) -> dict[str, Pixels]:
     # else all samples of a level would be rounded to the next one together, and the error jump
     dither = chance.uniform(-0.5, 0.5, signal.shape)
 
-    def contrast(strength: float) -> Float64Array:
-        return np.asarray(signal + strength * (mean - signal) + dither)
-
-    def blurred(strength: float) -> Float64Array:
-        from scipy.ndimage import gaussian_filter
-
-        sigma = 20 * strength
-        return np.asarray(gaussian_filter(signal, (sigma, sigma, 0), mode="nearest"))
-
-    def noisy(strength: float) -> Float64Array:
-        return signal + 128 * strength * noise
-
-    makers = {"Less contrast": contrast, "Blur": blurred, "Noise": noisy}
+    makers: dict[str, Callable[[float], Float64Array]] = {  # of a strength, 0..1
+        "Less contrast": lambda x: signal + x * (mean - signal) + dither,
+        "Blur": lambda x: gaussian_filter(signal, (20 * x, 20 * x, 0), mode="nearest"),
+        "Noise": lambda x: signal + 128 * x * noise,
+    }
     return {name: _of_error(photograph, make, wanted, name) for name, make in makers.items()}
 
 

@@ -148,11 +148,3 @@ def test_no_two_systems_of_a_figure_look_alike_to_any_reader(vision):
             and found[one].marker == found[other].marker
         ]
         assert alike == []
-
-
-@pytest.mark.parametrize("vision", [one for one in VISIONS if one != "greyscale"])
-def test_own_curves_are_told_by_colour_alone_from_others_in_the_overview(vision):
-    found = styles(GAINS)
-    own = found["ours:beta=3.84"].colour
-    others = [found[one].colour for one in ("jpeg:optimize=1", "vtm", "compressai:model=mbt2018")]
-    assert all(distance(own, one, vision) >= LEAST_DISTANCE for one in others)

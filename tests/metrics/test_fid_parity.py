@@ -11,10 +11,9 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 
 from benchmark.metrics import feature_spaces
 from benchmark.metrics.feature_spaces import Inception256, InceptionTF256, cut_patches
-from benchmark.metrics.frechet import FID256, FID256TF
+from benchmark.metrics.frechet import FID256TF
 from benchmark.metrics.kernel_distance import KID256TF
-from support.metrics.cases import through_jpeg
-from support.networks.inception_files import INCEPTION_FILE, as_files, inception_case
+from support.networks.inception_files import INCEPTION_FILE
 
 SPREAD = 1e-5  # of the largest feature, as the docstring of the spaces says
 
@@ -64,30 +63,3 @@ def test_fid_and_kid_of_sets_are_torch_fidelitys():
     kid = kid_features_to_metric(*sets, kid_subsets=1, kid_subset_size=len(sets[0]), verbose=False)
     found = KID256TF().reduce(reference, decoded).value
     assert found == pytest.approx(kid["kernel_inception_distance_mean"], rel=1e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:The `disp` argument:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:Matrix is singular")  # both of pytorch-fid
-def test_fid_of_photographs_is_pytorch_fids_of_files_of_their_patches(
-    request, coffee, tmp_path, monkeypatch
-):
-    from pytorch_fid.fid_score import calculate_frechet_distance
-
-    case = inception_case(request, monkeypatch)
-    sources = [coffee, coffee[::-1].copy(), coffee[:, ::-1].copy()]
-    decoded = [through_jpeg(pixels, 10) for pixels in sources]
-    space = Inception256()
-    found = FID256().reduce(
-        *([space.features(one) for one in images] for images in (sources, decoded))
-    )
-
-    moments = []
-    for name, images in (("sources", sources), ("decoded", decoded)):
-        folder = tmp_path / name
-        folder.mkdir()
-        features = case.peer(as_files([p for one in images for p in cut_patches(one)], folder))
-        moments += [features.mean(axis=0), np.cov(features, rowvar=False)]
-    theirs = calculate_frechet_distance(*moments)
-    assert found.value == pytest.approx(theirs, rel=1e-3)
-    assert found.value > 0.001 * np.trace(moments[1])

@@ -99,17 +99,6 @@ def test_rows_of_an_earlier_adapter_revision_are_not_shown(store):
     assert versions(store) == ["new"]
 
 
-def test_rows_of_another_coding_protocol_are_not_shown_even_if_they_are_later(store):
-    store.append(
-        [
-            kept(store, "now"),
-            kept(store, "other", run="20990101T000000-aa", coding_protocol="coding/0",
-                 fingerprint="e" * 64),
-        ]
-    )  # fmt: skip
-    assert versions(store) == ["now"]
-
-
 def test_rows_without_a_stream_at_hand_and_failed_ones_are_not_shown(store):
     lost = kept(store, "lost", setting_value=40.0) | {"stream_sha256": "1" * 64}
     store.append(

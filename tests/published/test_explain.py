@@ -16,7 +16,6 @@ from benchmark.published.curve_rules import (
     Reference,
     candidates,
     colour_errors,
-    places,
     to_rgb,
 )
 from benchmark.published.curves import published_curves
@@ -294,8 +293,3 @@ def test_the_figure_has_the_rule_on_top_of_the_curve(tmp_path):
         assert picture.width > 500
     done = bench("explain", path, "--figure", tmp_path / "why.gif")
     assert (done.returncode, "why.gif" in done.stderr) == (2, True)
-
-
-def test_places_are_in_decibels():
-    np.testing.assert_allclose(places([0.9, 0.99], "saturating"), [10, 20])
-    np.testing.assert_allclose(places([0.1, 10], "distance"), [-10, 10])
