@@ -127,19 +127,6 @@ def test_the_same_cell_rescored_keeps_its_columns_and_gains_the_metric(sources, 
     }
 
 
-def test_a_stream_that_decodes_to_other_pixels_is_not_scored(sources, tmp_path):
-    store = Store(tmp_path / "store")
-    (cell, *_) = cells("Honest", sources)
-    bench = Workbench(conditions())
-    measured = bench.carry_out(cell)
-    store.keep(measured.stream)
-    forged = {**measured.row, "decoded_sha256": "0" * 64}
-    failed = bench.carry_out(Rescore(forged, cell.source, ("psnr",), store.folder))
-    assert failed.stage == "verify"
-    failed = bench.carry_out(Rescore(measured.row, cell.source, ("psnr",), tmp_path))
-    assert failed.reason == "its stream was not kept"
-
-
 def test_a_folder_for_temporary_files_of_too_long_a_path_is_one_sentence(sources, tmp_path):
     place = tmp_path / ("long" * 30)
     place.mkdir()

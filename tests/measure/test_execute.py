@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark.codec import Setting
-from benchmark.measure.execute import Coded, Failed, decode_again, execute
+from benchmark.measure.execute import Coded, Failed, execute
 from support.codecs import fakes
 
 STEP = Setting("step", 16)
@@ -66,16 +66,6 @@ def test_a_declared_size_has_no_stream_and_no_seconds(coffee):
     assert run(fakes.Told, coffee[1:]).stage == "verify"
     coded = run(fakes.Told, coffee)
     assert (coded.stream, coded.num_bytes, coded.encode_seconds) == (None, 1000, None)
-
-
-def test_decoding_again_needs_the_stream(photo):
-    stream = fakes.Honest().encode(photo, STEP)
-    assert np.array_equal(
-        decode_again(fakes.Honest(), "photo.png", STEP, stream), fakes.Honest().decode(stream)
-    )
-    assert decode_again(fakes.Honest(), "photo.png", STEP, None) == Failed(
-        "load", "its stream was not kept"
-    )
 
 
 class UnspeakableError(Exception):

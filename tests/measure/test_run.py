@@ -183,10 +183,3 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(words, says, tmp_path, monkey
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
-
-
-def test_results_that_cannot_be_written_are_one_sentence_before_any_work(images, tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    done = bench(*run_words(images, tmp_path / "file"))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert len(done.stderr.splitlines()) == 1

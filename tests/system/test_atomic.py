@@ -51,16 +51,6 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     assert (path / "part").read_text() == "a"
 
 
-def test_a_rename_that_fails_leaves_no_draft(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="No space"):
-        write_file(tmp_path / "file", b"content")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_files_written_together_are_all_there_or_left_as_they_were(tmp_path, monkeypatch):
     files = {tmp_path / "a" / "b" / "1": b"first", tmp_path / "a" / "2": b"second"}
     write_together(files)
