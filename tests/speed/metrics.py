@@ -2,7 +2,7 @@
 
     python tests/speed/metrics.py [IMAGE] [--weights-dir DIR] [--repeat 15]
 
-Every round runs ours and the peer after each other, so that what else the machine does meets both.
+Processor time. Every round runs ours and the peer after each other, so that other work meets both.
 "once" is what a source costs (`prepare`), "each" what a decoded image costs (`compare`); a peer has
 only "each". Best and median of the rounds, ratio of the medians. A network whose weights are not
 here runs on drawn ones, which take the same time.
@@ -109,9 +109,9 @@ def race(metric: Any, peer: Measure, reference: Pixels, decoded: Pixels, rounds:
     ours, theirs = metric.compare(prepared, decoded), peer(reference, decoded)
     once, each, beside = [], [], []
     for _ in range(rounds):
-        once.append(1e3 * timed(lambda: metric.prepare(reference)).wall)
-        each.append(1e3 * timed(lambda: metric.compare(prepared, decoded)).wall)
-        beside.append(1e3 * timed(lambda: peer(reference, decoded)).wall)
+        once.append(1e3 * timed(lambda: metric.prepare(reference)).cpu)
+        each.append(1e3 * timed(lambda: metric.compare(prepared, decoded)).cpu)
+        beside.append(1e3 * timed(lambda: peer(reference, decoded)).cpu)
     columns = (f"{min(times):8.2f} {median(times):8.2f}" for times in (once, each, beside))
     ratio = median(beside) / median(each)
     verdict(f"ours / peer, {metric.column}, each", 1 / ratio, 1 / 4)

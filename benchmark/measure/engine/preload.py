@@ -9,7 +9,6 @@ from benchmark.system.settings import ONE_THREAD
 os.environ.update(ONE_THREAD)  # numeric libraries read it when they are imported
 
 for _name in (
-    "benchmark.cli",
     "benchmark.datasets.image",
     "benchmark.measure.workbench",
     *{target.partition(":")[0] for target in (*METRICS.values(), *FEATURE_SPACES.values())},
