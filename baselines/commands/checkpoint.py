@@ -139,7 +139,6 @@ def make_card(
 
 @contextmanager
 def _refused(file: Path, target: Path) -> Iterator[None]:
-    """Raise `UsageError` where a file cannot become the checkpoint `target`."""
     try:
         yield
     except OSError as error:
@@ -151,7 +150,6 @@ def _refused(file: Path, target: Path) -> Iterator[None]:
 def _named_network(
     like: Path | None, architecture: str | None, sizes: str | None
 ) -> tuple[str, Any]:
-    """Return the architecture and the configuration that the options name."""
     from baselines.neural.architecture import load_architecture
     from baselines.neural.checkpoint.card import load_card
 
@@ -179,10 +177,7 @@ def _count(question: str, given: int | None) -> int | None:
     """Return what was given, else the answer on a terminal; None for unknown."""
     from baselines.neural.checkpoint.card import UNKNOWN
 
-    while given is None and sys.stdin.isatty():
-        answer = _text(question, None)
-        if answer == UNKNOWN:
-            break
+    while given is None and (answer := _text(question, None)) != UNKNOWN:
         if answer.isdecimal():
             return int(answer)
         print(f"{answer!r} is no whole number, nor {UNKNOWN}")
@@ -190,7 +185,6 @@ def _count(question: str, given: int | None) -> int | None:
 
 
 def _named_as_tensors(path: Path) -> Path:
-    """Return the path; raises `UsageError` unless its name is that of a checkpoint."""
     if path.suffix != ".safetensors":
         raise UsageError(f"{path}: the name of a checkpoint ends in .safetensors")
     return path

@@ -242,17 +242,11 @@ def _bundled_checkpoint(stream: bytes) -> str:
 
 
 def _refuse(codec: str, given: Mapping[str, object]) -> None:
-    """Raise `UsageError` if an option of our codec was given for another one."""
     if name := next((name for name, value in given.items() if value is not None), ""):
         raise UsageError(f"--{name} is for our codec alone, not for {codec}: leave it out")
 
 
 def _setting(point: str) -> dict[str, float]:
-    """Return a setting given as text, none for an empty one; raises `UsageError`.
-
-    >>> _setting("quality=30"), _setting("")
-    ({'quality': 30.0}, {})
-    """
     if not point:
         return {}
     name, _, value = point.partition("=")
@@ -263,7 +257,6 @@ def _setting(point: str) -> dict[str, float]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write the file into a folder that exists; raises `UsageError` where that cannot be."""
     try:
         path.parent.stat()  # a misspelt folder is an error, not a new folder
         write_file(path, data)

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -25,17 +25,13 @@ def show_training(
 ) -> Iterator[None]:
     """Show what comes into the journal while the block runs, the last report in any case.
 
-    behind: where this is a run of a suite, the time of those behind it, asked for with each report
-    that is shown. The file is read by a thread of its own, so that the trainer can have the main
-    one, where signals arrive.
+    behind: where this is a run of a suite, the time of those behind it. The file is read by a
+    thread, so that the trainer has the main one, where signals arrive.
     """
     if quiet:
         yield
         return
-    lines, ended = output.Lines(at_once=True), Event()
-
-    def print_line(report: Report, last: bool) -> None:
-        lines.say(lambda: f"{name}: {sentence(report, recipe, behind)}", last)
+    ended = Event()
 
     def follow(show: Show) -> None:
         shown, over = last_report(journal), False  # of an earlier call
@@ -46,10 +42,8 @@ def show_training(
                 show(report, over)
             shown = report
 
-    shows: AbstractContextManager[Show] = nullcontext(print_line)
-    if sys.stderr.isatty():
-        shows = _bar(name, recipe, behind)
-    with shows as show:
+    shows = _bar if sys.stderr.isatty() else _lines
+    with shows(name, recipe, behind) as show:
         thread = Thread(target=follow, args=(show,), daemon=True)
         thread.start()
         try:
@@ -82,6 +76,14 @@ def last_report(journal: Path) -> Report | None:
             continue
         return report
     return None
+
+
+@contextmanager
+def _lines(name: str, recipe: Recipe, behind: Seconds | None) -> Iterator[Show]:
+    lines = output.Lines(at_once=True)
+    yield lambda report, last: lines.say(
+        lambda: f"{name}: {sentence(report, recipe, behind)}", last
+    )
 
 
 @contextmanager

@@ -1,7 +1,4 @@
-"""Runs of `bench train` and `bench ablation`: planned by their options, trained in turn.
-
-This imports torch, so that a verb imports it when it runs, not for its help.
-"""
+"""Runs of `bench train` and `bench ablation`, planned and trained; a verb imports it to run."""
 
 import math
 import sys
@@ -46,10 +43,7 @@ def open_session(
     device: str,
     max_minutes: float | None,
 ) -> TrainingSession:
-    """Return the conditions of the runs, options checked.
-
-    command: that makes the same networks, for their cards.
-    """
+    """Return the conditions of the runs; `command` makes the same networks, for their cards."""
     deadline = None if max_minutes is None else monotonic() + 60 * max_minutes
     paths = tuple(path for place in data for path in _files_of(place))
     if validation:

@@ -162,8 +162,7 @@ def _picture(height: int, width: int) -> "Pixels":
     waves = [np.sin(rows / (5 + channel)) + np.cos(columns / 9) for channel in range(3)]
     smooth = 128 + 40 * np.stack(waves, axis=-1) + 30 * (rows > columns)[..., None]
     noise = np.random.default_rng(0).normal(0, 4, smooth.shape)
-    picture: Pixels = np.clip(smooth + noise, 0, 255).astype(np.uint8)
-    return picture
+    return np.clip(smooth + noise, 0, 255).astype(np.uint8)  # type: ignore[no-any-return]
 
 
 def _clone(contender: "Contender") -> None:
@@ -175,9 +174,8 @@ def _clone(contender: "Contender") -> None:
     print(f"Cloning {repository} to {target}")
     clone = [git, "clone", "--recurse-submodules", "--", repository, target]
     run_program(clone, timeout_seconds=3600)
-    if contender.commit:
-        checkout = [git, "-C", target, "checkout", "--detach", contender.commit]
-        run_program(checkout, timeout_seconds=600)
+    if commit := contender.commit:
+        run_program([git, "-C", target, "checkout", "--detach", commit], timeout_seconds=600)
 
 
 def _place_script(contender: "Contender") -> None:
@@ -192,16 +190,15 @@ def _place_script(contender: "Contender") -> None:
             )
         return
     copies = {
-        target.parent / path.relative_to(source.parent): path.read_bytes()
-        for path in with_imports(source)
+        path: target.parent / path.relative_to(source.parent) for path in with_imports(source)
     }
-    for copy, content in copies.items():
-        if copy.exists() and copy.read_bytes() != content:
-            place = source.parent / copy.relative_to(target.parent)
-            raise UsageError(f"{copy} is another than {place}: remove the one that you do not want")
-    copies[target.with_name(HELPER)] = files("baselines.worker").joinpath(HELPER).read_bytes()
-    for copy, content in copies.items():
-        write_file(copy, content)
+    for path, copy in copies.items():
+        if copy.exists() and copy.read_bytes() != path.read_bytes():
+            raise UsageError(f"{copy} is another than {path}: remove the one that you do not want")
+    for path, copy in copies.items():
+        write_file(copy, path.read_bytes())
+    helper = files("baselines.worker").joinpath(HELPER).read_bytes()
+    write_file(target.with_name(HELPER), helper)
 
 
 def require_no_page(path: Path, url: str) -> None:

@@ -34,7 +34,6 @@ class KnowsIdealBits:
     _coded: "tuple[PictureCodec, bytes] | None" = None
 
     def _noted(self, codec: "PictureCodec", data: bytes) -> bytes:
-        """Return a stream that `codec` made, and remember it as the last."""
         self._coded = codec, data
         return data
 
@@ -150,11 +149,9 @@ class RatePointsCodec(CheckpointCodec):
         return None
 
     def _stem(self) -> str:
-        """Return the beginning of the files' names."""
         return self.name
 
     def _file(self, level: int) -> str:
-        """Return the name of a level's file."""
         return f"{self._stem()}-{level}.safetensors"
 
     def _caveat(self) -> str:

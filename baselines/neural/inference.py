@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
@@ -17,11 +17,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 OWN_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 MOST_KEPT_BYTES = 512 << 20
 LARGEST_KEPT_BYTES = 128 << 20
-# Processors' instructions for bfloat16, as torch names them; and variables that bound oneDNN's,
-# with the bounds that exclude these.
-INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
-BOUNDS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-WITHOUT = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+INSTRUCTIONS = ("amx_bf16", "avx512_bf16")  # of processors for bfloat16, as torch names them
 BLOCK = 64  # pixels; the deepest latent halves an image six times
 GREY = 127.5  # level of 0
 
@@ -56,24 +52,12 @@ def keep_freed_memory() -> None:
     mallopt(TRIM_THRESHOLD, MOST_KEPT_BYTES)
 
 
-def computes_bfloat16(
-    device: str, capabilities: Mapping[str, object], environment: Mapping[str, str]
-) -> bool:
-    """Return whether "cpu" or "cuda" has instructions for bfloat16, without which it is slow.
-
-    capabilities: of the processor, as `torch.cpu.get_capabilities` returns them.
-    """
+def has_bfloat16(device: str) -> bool:
+    """Return whether "cpu" or "cuda" has instructions for bfloat16, without which it is slow."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if any(environment.get(name, "").upper() in WITHOUT for name in BOUNDS):
-        return False
+    capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name) for name in INSTRUCTIONS)
-
-
-@cache
-def has_bfloat16(device: str) -> bool:
-    """Return whether this process computes in bfloat16 on "cpu" or "cuda" if asked to."""
-    return computes_bfloat16(device, torch.cpu.get_capabilities(), os.environ)
 
 
 def padded(pixels: Pixels, stride: int = BLOCK) -> Pixels:

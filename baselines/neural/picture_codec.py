@@ -5,9 +5,8 @@
     pixels ─ pad ─ analyse ─ latents ─ encode ─ container ─> bytes
     bytes ─ container ─ decode ─ latents ─ synthesise ─ round, crop ─> pixels
 
-Analysis and synthesis are floating point: the encoder's choice of symbols and the decoder's last
-bit of a pixel may depend on the machine; the symbols do not. `exactly` makes a codec whose pixels
-do not either.
+Analysis and synthesis are floating point: the encoder's choice of symbols and the last bit of a
+pixel may depend on the machine; the decoded symbols do not.
 """
 
 from collections.abc import Callable

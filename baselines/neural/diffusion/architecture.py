@@ -35,9 +35,7 @@ class DiffusionConfig(dim.Dimensions):
     relative. A preset has an empty `base`.
     """
 
-    widths: tuple[
-        dim.EvenWidth, dim.EvenWidth, dim.EvenWidth
-    ]  # at 1/4, 1/8 and 1/16 of the picture's sides
+    widths: tuple[dim.EvenWidth, dim.EvenWidth, dim.EvenWidth]  # at 1/4, 1/8, 1/16 of the sides
     blocks: dim.Number  # residual blocks of each level on the way down; one more on the way up
     middle: dim.Count  # residual blocks at the lowest resolution, between both ways
     embedding: dim.EvenWidth  # of the vector that noise level and residual scale become
@@ -87,7 +85,6 @@ SIZES = {
 
 
 def _presets(*method: Any) -> dict[str, DiffusionConfig]:
-    """Return configurations with domain, noise scale and sampler of a method."""
     return {
         name: DiffusionConfig(widths, blocks, 2, embedding, *method)
         for name, (widths, blocks, embedding) in SIZES.items()

@@ -1,8 +1,7 @@
 """Generative codecs: a base codec's streams, unchanged, and a receiver that samples behind them.
 
-Importing this file, or constructing a codec without a learned base, imports no torch. The noise
-follows from the stream and `seed`. Between processors, rounding of sums may change a pixel by a
-level over many steps; the bits do not change.
+The noise follows from the stream and `seed`; between processors, rounding of sums may change a
+pixel by a level over many steps. torch is imported with a learned base or the first image.
 """
 
 import os
@@ -156,7 +155,6 @@ class DrawingCodec:
 
 
 def _require_base(path: Path, card: Card, base: BaseCodec) -> None:
-    """Raise `Unavailable` unless the network of the card was trained for this very base."""
     config = card.config
     if config.base != base.spec.text:
         raise Unavailable(
@@ -173,7 +171,6 @@ def _require_base(path: Path, card: Card, base: BaseCodec) -> None:
 
 @cache
 def _network(path: Path, _sha256: str, device: str) -> "DiffusionNetwork":
-    """Load a checkpoint once for all instances; the sha256 identifies its content."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in `checkpoint_codec`
     import torch
 

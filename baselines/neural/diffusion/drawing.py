@@ -1,7 +1,6 @@
 """Sampling of a picture behind a base picture, step by step, large ones in overlapping patches.
 
-Velocities of patches are blended before the whole picture makes the step, so that patches have one
-noise and one state and no seam between them.
+Velocities of patches are blended before the whole picture makes the step, so there is no seam.
 """
 
 import math
@@ -107,7 +106,6 @@ def draw_residual(
 def _velocities(
     network: DiffusionNetwork, base: Tensor, facts: LevelFacts, state: Tensor, log_snr: float
 ) -> Tensor:
-    """Predict velocities patch by patch, blended where patches overlap."""
     config = network.config
 
     def predict(base: Tensor, state: Tensor) -> Tensor:

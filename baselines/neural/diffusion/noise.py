@@ -8,10 +8,9 @@ models", ICLR 2022), from which u = alpha u_t - sigma v and eps = sigma u_t + al
 The schedule is the shifted cosine of Hoogeboom, Heek, Salimans, "Simple diffusion" (ICML 2023):
 logSNR(t) = -2 ln(n tan(pi t / 2)). A scale n below 1 means less noise.
 
-Noise consists of integers of Philox (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy
-as 1, 2, 3", SC 2011), whose key is a hash of the stream and a seed. Sixteen bits choose one of
-65,536 equally probable values, the medians of as many intervals of a normal distribution, on a grid
-of 2^-20. No floating-point function decides anything, so two machines cannot disagree.
+Noise is made of Philox's integers (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as
+1, 2, 3", SC 2011), keyed by a hash of stream and seed: sixteen bits choose one of 65,536 medians of
+equal shares of a normal distribution, on a grid of 2^-20. Two machines cannot disagree.
 """
 
 import math

@@ -3,10 +3,8 @@
 A base codec shows a crop at a random level: as part of its photograph where there is room to keep
 those (`ShownPhotographs`), else by itself. The crop's residual, in units of the level's standard
 deviation, gets noise of a random time. The loss is the squared error of the predicted velocity,
-weighted by min(SNR, limit) / (SNR + 1) where the stage has a limit (Hang et al., "Efficient
-diffusion training via min-SNR weighting strategy", ICCV 2023, for v). Our choices: times are
-uniform, one in each of as many equal intervals as the batch has crops, and levels are shared out
-evenly.
+weighted by min(SNR, limit) / (SNR + 1) where the stage has a limit (Hang et al., ICCV 2023, for v).
+Our choices: a time in each of as many equal intervals as the batch has crops; levels shared evenly.
 """
 
 import io

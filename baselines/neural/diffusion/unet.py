@@ -6,10 +6,9 @@
     velocity <─ Wiener ─ conv ─ blocks ─ x2 ─ blocks ─ x2 ─ blocks ─┘
 
 Skips and residual blocks are those of Dhariwal and Nichol, "Diffusion models beat GANs on image
-synthesis" (NeurIPS 2021). Our choices: no attention, and normalisation over channels, so that
-neither size nor patches change the result; the bands of a 4 x 4 cosine transform, for speed; and a
-head that predicts a variance for every coefficient beside an offset, since residuals are small
-where a picture is flat, large at its edges.
+synthesis" (NeurIPS 2021). Our choices: no attention and normalisation over channels, so that
+neither size nor patches change the result; a 4 x 4 cosine transform, for speed; and a variance
+predicted for every coefficient, since residuals are small in flat parts, large at edges.
 """
 
 from collections.abc import Sequence

@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
 from baselines.neural import dimensions as dim
 from baselines.neural.architecture import HyperpriorArchitecture
-
-if TYPE_CHECKING:
-    pass
 
 # Room for a colour, its negative and two constants: `start_values`.
 Wide = Annotated[int, Meta(ge=4, le=dim.LARGEST_WIDTH)]
@@ -25,9 +22,7 @@ class HificSizes(dim.Dimensions):
     hyper_latent: dim.EvenWidth  # z, a quarter of the sides of y
     residual_blocks: dim.Count  # of the generator, at its widest
     hyper_encoder: tuple[dim.EvenWidth, dim.EvenWidth]
-    hyper_decoder: tuple[
-        dim.EvenWidth, dim.EvenWidth
-    ]  # of each of the two stacks, which end in `latent`
+    hyper_decoder: tuple[dim.EvenWidth, dim.EvenWidth]  # of two stacks, which end in `latent`
     hyper_kernel: dim.Kernel  # of the hyper-convolutions that change the resolution
     # The two stacks of the hyper-decoder give means and scales themselves.
     slices: ClassVar[tuple[int, ...]] = ()

@@ -206,7 +206,6 @@ def _start_layer(
 
 
 def _set_kernel(layer: Layer, kernel: Tensor, now: Coefficients) -> None:
-    """Set the first channels to a kernel of coefficients around their means."""
     outputs, inputs, size, _ = kernel.shape
     weight, bias = _weight(layer), _bias(layer)
     nn.init.normal_(weight, std=NOISE)
@@ -238,12 +237,10 @@ def _identity(count: int) -> Tensor:
 
 
 def _energy(features: Tensor) -> Tensor:
-    """Return the root mean square, over positions, of the norm over channels."""
     return features.square().sum(1).mean().sqrt()
 
 
 def _weight(layer: Layer) -> Tensor:
-    """Return the kernel (outputs, inputs, h, w), to be changed in place."""
     return layer.weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else layer.weight
 
 
@@ -252,6 +249,5 @@ def _bias(layer: Layer) -> Tensor:
 
 
 def _parts(stack: nn.Sequential) -> tuple[list[Layer], list[ChannelNorm]]:
-    """Return the convolutions of a stack, in order, and its normalisations."""
     layers: list[Layer] = [layer for layer in stack if isinstance(layer, Layer)]
     return layers, [layer for layer in stack if isinstance(layer, ChannelNorm)]

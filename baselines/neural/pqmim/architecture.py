@@ -22,9 +22,8 @@ QUINCUNX = ((0, 4, 2, 4), (4, 3, 4, 3), (2, 4, 1, 4), (4, 3, 4, 3))
 class PqMimSizes(dim.Dimensions):
     """Dimensions of a network whose tokens are of 16 x 16 pixels, in `books` parts."""
 
-    encoder: tuple[
-        dim.EvenWidth, dim.EvenWidth, dim.EvenWidth
-    ]  # the last stage ends in the code vectors
+    # The last of the encoder's stages ends in the code vectors.
+    encoder: tuple[dim.EvenWidth, dim.EvenWidth, dim.EvenWidth]
     decoder: tuple[dim.EvenWidth, dim.EvenWidth, dim.EvenWidth]
     blocks: dim.Count  # bottlenecks in each stage
     outer_kernel: dim.Kernel  # of the convolution next to the image, at either end

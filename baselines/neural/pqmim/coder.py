@@ -60,7 +60,6 @@ class _Linear(NamedTuple):
         return linear(on_grid(values, -1), self.weight).add_(self.bias)
 
     def parts(self, count: int) -> "list[_Linear]":
-        """Return the layers of `count` equal parts of the outputs."""
         pairs = zip(self.weight.chunk(count), self.bias.chunk(count), strict=True)
         return [_Linear(*pair) for pair in pairs]
 
@@ -81,8 +80,6 @@ class _Norm(NamedTuple):
 
 
 class _Layer:
-    """The counterpart of `Layer`."""
-
     def __init__(self, layer: Layer, weights: Tensor, device: torch.device) -> None:
         self._heads, self._weights = layer.heads, weights
         self._biases = layer.biases().detach().double().to(device)
@@ -95,7 +92,6 @@ class _Layer:
         )
 
     def __call__(self, features: Tensor, inside: Tensor | None) -> Tensor:
-        """Map `features` (windows, tokens, C), float64."""
         parts = by_heads(self._query_key_value(self._attention_norm(features)), self._heads)
         query, key, value = parts
         query = on_grid(query * (1 / math.sqrt(query.shape[-1])), -1, PAIR_BITS)

@@ -33,7 +33,6 @@ from baselines.neural.training.run_folder import (
     BEST,
     JOURNAL,
     Journal,
-    StateWriter,
     load_state,
     restoring,
     save_state,
@@ -101,7 +100,6 @@ class _TrainingLoop:
         self.conditions = request.conditions
         self.asked_to_stop = False
         self.journal = Journal(request.run / JOURNAL)
-        self.writer = StateWriter(request.run) if workers.leads else None
         log = self.conditions.log
         self.log = log(request.run, self.recipe) if workers.leads and log else None
         self.steps = 0  # of this call
@@ -112,6 +110,9 @@ class _TrainingLoop:
         self.deterministic_steps = 0  # of the run, with deterministic kernels
 
     def go(self) -> None:
+        if self.workers.leads:
+            for draft in self.request.run.glob(".*.part"):  # of a process killed while it wrote
+                draft.unlink(missing_ok=True)
         saved = load_state(self.request.run, self.device)
         torch.manual_seed(self.recipe.seed)  # all processes start from the same weights
         network = self.request.make()
@@ -199,12 +200,11 @@ class _TrainingLoop:
             by_cost = max(SAVE_EVERY_SECONDS, save_seconds / COST)
             least = by_cost if minutes is None else 60 * minutes
             begun = monotonic()
-            if self.writer and (stop or last or kept is not None or begun - saved_at > least):
-                self.writer.begin(self._state(learner), kept)
+            due = stop or last or kept is not None or begun - saved_at > least
+            if due and self.workers.leads:
+                save_state(self.request.run, self._state(learner), milestone=kept)
                 saved_at = monotonic()
                 save_seconds = saved_at - begun
-        if self.writer:
-            self.writer.finish()
         self.workers.wait()
         return stop
 

@@ -1,7 +1,6 @@
 """The boundary of training objectives: the loss of a stage, with all that it needs.
 
 An objective is a class and a line in `recipe.OBJECTIVES`; a recipe's stage names it as its `kind`.
-It owns its discriminators, conditioning and random choices.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Photographs on disk and random crops of them, each a function of the seed and its number.
 
-Photographs are decoded once, into a tensor that processes share, if they fit into the memory
-allowed; otherwise when a crop needs them, and those used last are kept. Both give the same crops.
+Photographs that fit into the memory allowed are decoded once, into a tensor that processes share;
+others when a crop needs them, and those used last are kept. Both give the same crops.
 """
 
 from collections.abc import Callable, Iterable, Sequence
