@@ -145,7 +145,7 @@ def train(
     """
     with output.interruptible(SAVED):
         from baselines.commands import training
-        from baselines.commands.training_logs import log_of, require_logs
+        from baselines.commands.reports import log_of, require_logs
         from baselines.neural.training.recipe import load_recipe
 
         request.use_folders()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import typer
 
 import benchmark
-from baselines.commands.progress import show_training
+from baselines.commands.reports import show_training
 from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.training import photograph_files, photographs
 from baselines.neural.training import session as sessions

@@ -62,5 +62,4 @@ class HificArchitecture(HyperpriorArchitecture[HificSizes]):
 
     name = "hific"
     presets: Mapping[str, HificSizes] = NAMED
-    config_type = HificSizes
     network_type = "baselines.neural.hific.model:HificNetwork"

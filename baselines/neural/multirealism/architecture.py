@@ -54,7 +54,6 @@ class MultiRealismArchitecture(HyperpriorArchitecture[MultiRealismSizes]):
 
     name = "multirealism"
     presets: Mapping[str, MultiRealismSizes] = NAMED
-    config_type = MultiRealismSizes
     network_type = "baselines.neural.multirealism.model:MultiRealismNetwork"
 
     def control_block(self) -> SingleControl:

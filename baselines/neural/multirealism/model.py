@@ -7,9 +7,8 @@
     beta ─ fourier ─ 21 ─ linear, relu, linear, relu ─ C ─ linear ─> added in each residual block
 
 Agustsson, Minnen, Toderici, Mentzer, "Multi-Realism Image Compression with a Conditional Generator"
-(CVPR 2023). The authors published no code; where the paper's text was not at hand, layers are those
-of the re-implementation Nikolai10/MRIC: beta itself is among its Fourier features, the projections
-have no bias, and the embedding ends in a ReLU. Beta acts in the decoder only: no bit depends on it.
+(CVPR 2023), without code of the authors; where the paper's text was not at hand, layers are those
+of the re-implementation Nikolai10/MRIC. Beta acts in the decoder only: no bit depends on it.
 """
 
 import math

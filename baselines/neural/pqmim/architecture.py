@@ -100,6 +100,5 @@ class PqMimArchitecture(Architecture[PqMimSizes]):
 
     name = "pqmim"
     presets: Mapping[str, PqMimSizes] = NAMED
-    config_type = PqMimSizes
     network_type = "baselines.neural.pqmim.model:PqMimNetwork"
     coder_type = "baselines.neural.pqmim.coder:PqMimCoder"

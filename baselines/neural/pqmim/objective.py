@@ -5,10 +5,10 @@ The loss of a crop is, in stages of the first kind,
 
     150 MSE + commitment |z - sg(e)|^2 + codebook |sg(z) - e|^2 + lpips LPIPS + gan GAN
 
-with MSE of values in [0, 1], z and e the latents and entries of a position, over which the mean is
-taken, and sg stopping the gradient (van den Oord et al., NeurIPS 2017). In stages of the second
-kind it is the cross-entropy of masked tokens: masked as in a stage of decoding, or a random share
-cos(pi u / 2), u uniform, as in MaskGIT (Chang et al., CVPR 2022). All weights are our choice.
+with MSE of values in [0, 1], z and e the latents and entries of a position, and sg stopping the
+gradient (van den Oord et al., NeurIPS 2017). In stages of the second kind it is the cross-entropy
+of tokens masked as in decoding, or by a random share cos(pi u / 2), u uniform, as in MaskGIT (Chang
+et al., CVPR 2022). All weights are our choice.
 """
 
 import math

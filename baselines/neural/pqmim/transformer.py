@@ -7,10 +7,9 @@
     a vector for each earlier part of the token ─────────────────────────────────────────┴─ linear
 
 As in masked image models (Chang et al., "MaskGIT", CVPR 2022), all unknown tokens are predicted at
-once from the known ones; attention stays within windows. Our choice: normalisation by the root mean
-square, ReLUs, windows that do not move, a bias of attention for each relative place (Liu et al.,
-"Swin transformer", ICCV 2021), which at the start falls with the distance, and parts of a token
-coded in turn, each earlier one adding a vector of a table, unless `in_turn` is false.
+once from the known ones, within windows. Our choices: normalisation by the root mean square, ReLUs,
+windows that do not move, a bias of attention for each relative place (Liu et al., ICCV 2021), and
+parts of a token coded in turn, unless `in_turn` is false.
 """
 
 from typing import NamedTuple

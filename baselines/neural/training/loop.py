@@ -1,15 +1,8 @@
 """Training of a network through all stages of a recipe, in a folder that a later call resumes.
 
-    RUN/recipe.json     what is trained, on what: a run resumes only with the same
-    RUN/state.pt        after the last saved step: all that the next one depends on
-    RUN/state-*.pt      the state saved before, and milestones
-    RUN/best.pt         the network with the lowest validation loss of its stage
-    RUN/journal.jsonl   losses and validations
-    RUN/base/           photographs as the base of a diffusion decoder shows them
-
 A killed run resumes from its last saved step, on the same kind of machine to the same weights. A
 deadline or a signal ends it after a whole step, with everything saved. A network that has diverged
-raises a `BenchError`.
+raises a `BenchError`. docs/training.md lists the files of the folder.
 """
 
 import signal

@@ -9,21 +9,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from baselines.neural.inference import has_bfloat16
+from baselines.neural.network import Network
 from baselines.neural.training.photographs import Photographs
 from baselines.neural.training.recipe import Recipe, Stage
 from baselines.neural.training.workers import Workers
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
-
-if TYPE_CHECKING:
-    from baselines.neural.network import Network
 
 
 class StepGuard:
@@ -196,7 +194,7 @@ class StageObjective:
     def __init__(self, stage: Any, setup: Setup) -> None:
         self.stage, self._setup = stage, setup
 
-    def own_network(self, network: "Network", kind: type[Wrapped]) -> Wrapped:
+    def own_network(self, network: Network, kind: type[Wrapped]) -> Wrapped:
         """Return the network behind `torch.compile`; raises `UsageError` unless it is a `kind`."""
         inner = uncompiled(network)
         if not isinstance(inner, kind):
@@ -205,11 +203,11 @@ class StageObjective:
             )
         return inner
 
-    def loss(self, network: "Network", batch: Batch, step: int) -> Loss:
+    def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step, counted from 0 in the stage."""
         raise NotImplementedError
 
-    def validate(self, network: "Network", photographs: Sequence[Pixels]) -> Validation | None:
+    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation | None:
         """Return the quality on whole photographs, uint8 (height, width, 3); None without any."""
         raise NotImplementedError
 

@@ -20,7 +20,7 @@ from baselines.neural.training import recipe as recipes
 from benchmark import registry
 from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec
-from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
+from benchmark.errors import BadOption, Unavailable, UsageError
 from support.added.factorised import Widths
 from support.networks.tiny_checkpoint import noise
 from support.training.tiny_runs import bench, write_photographs
@@ -100,13 +100,6 @@ def test_its_codec_is_a_class_with_a_name(codec, tmp_path, monkeypatch):
         found.encode(pixels, Setting("level", 1))
 
 
-def test_a_codec_refuses_the_checkpoint_of_another_architecture(codec, tmp_path, monkeypatch):
-    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
-    monkeypatch.setattr(FactorisedCodec, "name", "another")
-    with pytest.raises(Unavailable, match="holds a network of factorised"):
-        load(f"factorised:checkpoint={tmp_path / 'factorised.safetensors'}")
-
-
 def test_a_recipe_of_the_architecture_trains_the_checkpoint_that_its_codec_finds(
     tmp_path, monkeypatch
 ):
@@ -128,11 +121,3 @@ def test_a_recipe_of_many_rates_is_refused_for_a_network_of_one(tmp_path):
     words = "--model", "factorised", "--data", tmp_path / "photos", "--out", tmp_path / "run"
     with pytest.raises(UsageError, match="the recipe smoke cannot train factorised: a multi_rate"):
         bench("train", "--recipe", "smoke", *words)
-
-
-def test_without_its_line_in_the_table_its_card_is_refused_by_name(codec, tmp_path, monkeypatch):
-    monkeypatch.delitem(ARCHITECTURES, "factorised")
-    with pytest.raises(UnknownName, match="factorised"):
-        load_architecture("factorised")
-    with pytest.raises(Unavailable, match=r"is no card of a checkpoint: No architecture"):
-        load_card(tmp_path / "factorised.safetensors")

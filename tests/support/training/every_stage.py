@@ -2,9 +2,15 @@
 
 from typing import Any
 
+import torch
+
 from baselines.neural.architecture import load_architecture
-from baselines.neural.training.recipe import Recipe, recipe_from
-from support.training.fixtures import LAMBDAS
+from baselines.neural.inference import to_images
+from baselines.neural.training.objective import Batch, Setup
+from baselines.neural.training.recipe import Recipe, objective_class, recipe_from
+from baselines.neural.training.workers import Workers
+from support.networks.tiny_checkpoint import noise
+from support.training.fixtures import CPU, LAMBDAS
 
 GAN = {"discriminator_channels": [4, 4]}
 ONE = {"lambdas": [0.05]}
@@ -35,3 +41,16 @@ def recipe_for(method: str, kind: str, fields: dict[str, Any]) -> Recipe:
         "learning_rate": 1e-3, "decay_at": 1.0, "lambdas": [0.05] * levels, **fields,
     }  # fmt: skip
     return recipe_from("test", {"architecture": method, "sizes": "tiny", "stage": [stage]})
+
+
+def objective_of(kind: str, **fields: Any) -> tuple[Any, Any, Batch]:
+    """Return an objective, the tiny network fitted to noise, and a batch of two crops of it."""
+    method = STAGES[kind][0]
+    recipe = recipe_for(method, kind, fields)
+    stage, architecture = recipe.stages[0], load_architecture(method)
+    torch.manual_seed(1)
+    network = architecture.build(architecture.presets["tiny"])
+    side = stage.crop_px
+    crops = torch.cat([to_images(noise(side, side, seed), CPU) for seed in (1, 2)])
+    architecture.initialise(network, crops, stage.lambdas)
+    return objective_class(kind)(stage, Setup(recipe, 0, CPU, Workers())), network, Batch(crops)

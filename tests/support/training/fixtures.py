@@ -149,10 +149,6 @@ class Poisoned(Toy):
             return found
         if self.how == "infinite loss":
             return found._replace(images=found.images * float("inf"))
-        if self.how == "loss that is no number":
-            return found._replace(y_bits=found.y_bits * float("nan"))
-        if self.how == "exploding loss":
-            return found._replace(y_bits=found.y_bits * 1e6)
         assert self.how == "gradient that is no number"
         return found._replace(y_bits=found.y_bits + (found.y_bits * 0).sqrt())
 
@@ -240,14 +236,6 @@ def learner_of(network, *stages, workers=None, index=0, **settings):
     return Learner(network, recipe, index, photographs(), workers or Workers())
 
 
-def json_free(state):
-    if isinstance(state, dict):
-        return {name: json_free(one) for name, one in state.items()}
-    if isinstance(state, list):
-        return [json_free(one) for one in state]
-    return state.clone() if isinstance(state, torch.Tensor) else state
-
-
 @contextmanager
 def started(folder, script):
     """A process of its own, whose errors go to a file; it does not outlive the block."""
@@ -273,11 +261,6 @@ def wait_for_entries(process, journal, count):
         assert process.poll() is None, (journal.parent.parent / "stderr").read_text()
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def fresh_toy():
-    torch.manual_seed(1)
-    return Toy()
 
 
 def seen_by(network):

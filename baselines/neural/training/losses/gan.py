@@ -13,10 +13,9 @@ ragan         sp(mean C(x_hat) - C(x)),       half the sum of sp(C(r) - mean C(x
 hrrgan        that of rgan                    that of rgan                                  q + 1
 ============  ==============================  ============================================  =====
 
-Goodfellow et al. (2014, the non-saturating form) for SGAN; Jolicoeur-Martineau, "The Relativistic
-Discriminator" (ICLR 2019) for RGAN and RaGAN; Iwai et al., "Controlling Rate, Distortion, and
-Realism" (WACV 2024) for HRRGAN, and for the halves and detached logits of all. Only the means of
-RaGAN run over batch and patches; everything else compares patch by patch.
+SGAN: Goodfellow et al. (2014, non-saturating); RGAN and RaGAN: Jolicoeur-Martineau (ICLR 2019);
+HRRGAN, and the halves and detached logits of all: Iwai et al., "Controlling Rate, Distortion, and
+Realism" (WACV 2024). Only the means of RaGAN run over batch and patches.
 """
 
 from collections.abc import Callable, Mapping

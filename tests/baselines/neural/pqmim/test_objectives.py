@@ -7,46 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.architecture import load_architecture
 from baselines.neural.pqmim.architecture import TINY
 from baselines.neural.pqmim.objective import (
-    Autoencoder,
     Transformer,
     order_zero_bits,
     perplexities,
     validate_tokens,
 )
 from baselines.neural.pqmim.transformer import stages_of
-from baselines.neural.training.objective import Batch, Setup
-from baselines.neural.training.recipe import recipe_from
-from baselines.neural.training.workers import Workers
+from baselines.neural.training.objective import Batch
 from support.networks.tiny_checkpoint import noise
-
-
-def made(kind, objective, **fields):
-    """An objective of a stage, a tiny network fitted to noise, and a batch of two crops."""
-    stage = {
-        "kind": kind, "steps": 400, "batch": 2, "crop_px": 128, "learning_rate": 1e-3,
-        "decay_at": 1.0, **fields,
-    }  # fmt: skip
-    recipe = recipe_from("test", {"architecture": "pqmim", "sizes": "tiny", "stage": [stage]})
-    setup = Setup(recipe, 0, torch.device("cpu"), Workers())
-    torch.manual_seed(1)
-    architecture = load_architecture("pqmim")
-    network = architecture.build(architecture.presets["tiny"])
-    crops = torch.stack(
-        [torch.from_numpy(noise(128, 128, seed)).permute(2, 0, 1) / 127.5 - 1 for seed in (1, 2)]
-    ).float()
-    architecture.initialise(network, crops, [])
-    return objective(recipe.stages[0], setup), network, Batch(crops)
-
-
-def autoencoder(**fields):
-    return made("pqmim_autoencoder", Autoencoder, **fields)
+from support.training.every_stage import objective_of
 
 
 def test_the_autoencoders_loss_is_distortion_commitment_and_codebook():
-    objective, network, batch = autoencoder(commitment=0.25, codebook=0.5)
+    objective, network, batch = objective_of("pqmim_autoencoder", commitment=0.25, codebook=0.5)
     found = objective.loss(network, batch, 0)
     latents = network.analyse(batch.crops)
     vectors = network.quantiser.vectors(network.quantiser.tokens(latents))
@@ -60,7 +35,7 @@ def test_the_autoencoders_loss_is_distortion_commitment_and_codebook():
 
 
 def test_entries_that_nobody_uses_are_replaced_after_so_many_steps():
-    objective, network, batch = autoencoder(split_every_steps=3)
+    objective, network, batch = objective_of("pqmim_autoencoder", split_every_steps=3)
     with torch.no_grad():
         network.quantiser.codebooks[0, 5] = 1e3
     told = [objective.loss(network, batch, step).after_step(1.0) for step in range(3)]
@@ -70,9 +45,9 @@ def test_entries_that_nobody_uses_are_replaced_after_so_many_steps():
 
 
 def test_counts_survive_an_interruption():
-    objective, network, batch = autoencoder(split_every_steps=3)
+    objective, network, batch = objective_of("pqmim_autoencoder", split_every_steps=3)
     objective.loss(network, batch, 0).after_step(1.0)
-    second, *_ = autoencoder(split_every_steps=3)
+    second, *_ = objective_of("pqmim_autoencoder", split_every_steps=3)
     second.load_state(deepcopy(objective.state()))
     second.loss(network, batch, 1).after_step(1.0)
     tokens = network.quantiser.tokens(network.analyse(batch.crops))
@@ -80,9 +55,11 @@ def test_counts_survive_an_interruption():
 
 
 def test_a_discriminator_sees_the_code_vectors_and_learns():
-    objective, network, batch = autoencoder(gan=0.5, discriminator_channels=(4, 8))
+    objective, network, batch = objective_of(
+        "pqmim_autoencoder", gan=0.5, discriminator_channels=(4, 8)
+    )
     found = objective.loss(network, batch, 0)
-    plain, *_ = autoencoder()
+    plain, *_ = objective_of("pqmim_autoencoder")
     without = plain.loss(network, batch, 0)
     extra = 0.5 * float(found.numbers["generator"].detach())
     assert float(found.total.detach()) == pytest.approx(
@@ -93,7 +70,7 @@ def test_a_discriminator_sees_the_code_vectors_and_learns():
 
 
 def test_half_of_the_masks_are_stages_of_decoding_and_the_others_random():
-    objective, *_ = made("pqmim_transformer", Transformer, batch=64)
+    objective, *_ = objective_of("pqmim_transformer", batch=64)
     stages = stages_of(TINY, 8, 8).numpy()
     real, shares, drawn = 0, [], set()
     for step in range(12):
@@ -115,7 +92,7 @@ def test_half_of_the_masks_are_stages_of_decoding_and_the_others_random():
 
 
 def test_the_transformer_learns_tokens_that_neighbours_tell_and_nothing_else_learns():
-    objective, network, _ = made("pqmim_transformer", Transformer)
+    objective, network, _ = objective_of("pqmim_transformer")
     for name in Transformer.frozen:
         network.get_submodule(name).requires_grad_(False)
     flat = torch.linspace(-0.9, 0.9, 8).repeat_interleave(16)
@@ -140,7 +117,7 @@ def test_the_cost_of_order_zero_is_the_entropy_of_the_entries():
 
 
 def test_a_validation_compares_the_transformer_with_order_zero():
-    _, network, _ = made("pqmim_transformer", Transformer)
+    _, network, _ = objective_of("pqmim_transformer")
     torch.nn.init.zeros_(network.transformer.head.weight)
     photographs = [noise(64, 100, 3), noise(80, 64, 4)]
     found = validate_tokens(network, photographs, coded=True)

@@ -1,13 +1,11 @@
 """The order of tokens, what a prediction may see, windows, and the cost of uniform predictions."""
 
-import math
 from dataclasses import replace
 
 import pytest
 import torch
 
 from baselines.neural.pqmim.architecture import TINY, PqMimSizes
-from baselines.neural.pqmim.model import PqMimNetwork
 from baselines.neural.pqmim.transformer import (
     Layer,
     MaskedTransformer,
@@ -75,16 +73,6 @@ def test_an_order_that_no_decoder_can_follow_is_refused(order, words):
         replace(TINY, order=order)
 
 
-def test_without_turns_the_parts_of_a_token_do_not_see_each_other():
-    torch.manual_seed(1)
-    network = MaskedTransformer(replace(TINY, books=3, in_turn=False)).requires_grad_(False)
-    vectors, stages = torch.randn(1, 3 * TINY.code_width, 8, 8), stages_of(TINY, 8, 8)[None]
-    tokens = torch.randint(TINY.entries, (1, 3, 8, 8))
-    others = (tokens + 1) % TINY.entries
-    seen = [network(one, vectors, stages < 2, stages == 2) for one in (tokens, others)]
-    assert torch.equal(*seen)
-
-
 @pytest.mark.parametrize("stage", range(TINY.stages))
 def test_a_stage_sees_the_tokens_of_earlier_stages_alone(transformer, stage):
     stages = stages_of(TINY, 8, 8)[None]
@@ -139,17 +127,6 @@ def test_a_prediction_depends_on_its_window_alone_and_not_on_what_lies_outside_o
         of_whole[:, rows, columns] = True
         chosen = of_whole[stages == 3]
         assert torch.allclose(whole[chosen], alone, atol=1e-5 * float(whole.abs().max()))
-
-
-def test_uniform_predictions_cost_log2_of_the_entries_for_each_part():
-    torch.manual_seed(0)
-    network = PqMimNetwork(TINY)
-    torch.nn.init.zeros_(network.transformer.head.weight)
-    tokens = torch.randint(TINY.entries, (2, TINY.books, 5, 9))
-    with torch.no_grad():
-        bits = network.stage_bits(tokens).sum(0)
-    exactly = 5 * 9 * TINY.books * math.log2(TINY.entries)
-    assert bits.tolist() == pytest.approx([exactly] * 2, rel=1e-6)
 
 
 def test_attention_is_biased_by_the_relative_place_and_near_at_the_start():

@@ -1,19 +1,8 @@
-"""Photographs to train with, and the handlers of signals that a run takes over."""
-
-import signal
+"""Photographs to train with."""
 
 import pytest
 
 from support.training.fixtures import write_photographs
-
-
-@pytest.fixture
-def handlers():
-    """A run takes over both signals."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="package")

@@ -9,7 +9,7 @@ import signal
 import pyarrow.parquet as pq
 import pytest
 
-from baselines.commands.progress import last_report, sentence
+from baselines.commands.reports import last_report, sentence
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.crdr.architecture import NAMED
 from baselines.neural.training.curves import curves

@@ -6,14 +6,13 @@ from functools import partial
 
 import pytest
 
-from baselines.commands import training_logs
-from baselines.commands.training_logs import log_of, require_logs
+from baselines.commands import reports
+from baselines.commands.reports import log_of, require_logs
 from baselines.neural.training.loop import run_request
 from baselines.neural.training.workers import Workers
 from benchmark.errors import UsageError
 from support.training.fixtures import of_journal, recipe_of, request_for
 
-pytestmark = pytest.mark.usefixtures("handlers")
 RECIPE = recipe_of({"steps": 3}, {"steps": 2}, report_every_steps=1)
 FUNCTION = """
 from pathlib import Path
@@ -52,7 +51,7 @@ def test_a_users_function_that_fails_is_one_sentence_with_its_line(tmp_path):
 def test_logs_that_are_not_there_are_refused_before_training(monkeypatch):
     with pytest.raises(UsageError, match="csv, tensorboard"):
         require_logs(["wandb"])
-    monkeypatch.setattr(training_logs, "find_spec", lambda name: None)
+    monkeypatch.setattr(reports, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="the package tensorboard is not installed: install it"):
         require_logs(["tensorboard"])
 

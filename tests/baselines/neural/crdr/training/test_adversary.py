@@ -1,6 +1,7 @@
 """The adversary of a realism stage: what it judges, what it learns, what it leaves alone."""
 
 import math
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -22,7 +23,6 @@ from support.training.fixtures import (
     Toy,
     copied,
     differing,
-    json_free,
     learner_of,
     photographs,
     recipe_of,
@@ -38,7 +38,7 @@ def test_every_objective_trains_with_every_discriminator(objective, discriminato
     torch.manual_seed(2)
     network = CRDRNetwork(LEAST)
     learner = learner_of(network, stage)
-    before = copied(network), json_free(learner.state()["objective"]["network"])
+    before = copied(network), deepcopy(learner.state()["objective"]["network"])
     updates = [learner.update() for _ in range(3)]
     assert not any(one.skipped for one in updates)
     for one in updates:
@@ -53,7 +53,7 @@ def test_every_objective_trains_with_every_discriminator(objective, discriminato
 def test_a_stage_of_maps_takes_steps_without_its_discriminators():
     torch.manual_seed(2)
     learner = learner_of(CRDRNetwork(TINY), {**REALISM, "map_share": 1.0, "crop_px": 128})
-    before = copied(learner.network), json_free(learner.state()["objective"])
+    before = copied(learner.network), deepcopy(learner.state()["objective"])
     updates = [learner.update() for _ in range(2)]
     assert not any(one.skipped for one in updates)
     assert all(math.isfinite(one.numbers["loss"]) for one in updates)
@@ -149,7 +149,7 @@ def test_judging_a_picture_gives_gradients_to_the_picture_only():
 
 def test_discriminators_learn_at_their_own_rate_those_of_the_levels_that_were_seen():
     adversary = adversary_of(objective="sgan", discriminator_learning_rate=2e-3)
-    before = json_free(adversary.state()["network"])
+    before = deepcopy(adversary.state()["network"])
     images = noise_images(2, 1).requires_grad_()
     adversary.update(noise_images(2, 2), images, np.float32([0.6, 3.4]), factor=0.5)
     assert images.grad is None
@@ -176,7 +176,7 @@ def test_a_discriminator_of_an_absent_level_stays_as_it_is_with_its_moments(desi
     adversary = adversary_of(objective="sgan", discriminator=design)
     originals, images = noise_images(2, 1), noise_images(2, 2)
     adversary.update(originals, images, np.float32([0, 0]), factor=1.0)
-    before = json_free(adversary.state())
+    before = deepcopy(adversary.state())
     adversary.update(originals, images, np.float32([1, 1]), factor=1.0)
     after = adversary.state()
     chosen = DISCRIMINATORS[design]

@@ -5,7 +5,6 @@ import os
 import pickle
 import tarfile
 from pathlib import Path
-from threading import Barrier
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from baselines.neural.training import photograph_files, photographs
 from baselines.neural.training.photograph_files import (
     photograph_paths,
     read_photograph,
-    readers,
     sides_of,
 )
 from baselines.neural.training.photographs import (
@@ -112,20 +110,6 @@ def test_crops_are_drawn_ahead_each_step_once_and_none_behind_the_last():
     taken = [stream.take(step)[:, 0, 0, 0].tolist() for step in range(2, 8)]  # as after a resume
     assert taken == [[3 * step, 3 * step + 1, 3 * step + 2] for step in range(2, 8)]
     assert sorted(drawn) == list(range(6, 24))
-
-
-def test_all_readers_draw_the_crops_of_few_steps():
-    """Each waits for the others: with a thread for a step, nobody would come."""
-    count = readers()._max_workers
-    together = Barrier(count)
-
-    class Waiting(Drawing):
-        def crop(self, number):
-            together.wait(60)
-            return np.zeros((1, 1, 3), np.uint8)
-
-    stream = CropStream(Waiting(None, 1, 0), lambda step: range(count), 1, CPU)
-    assert len(stream.take(0)) == count
 
 
 @pytest.fixture

@@ -92,18 +92,6 @@ def test_reduced_crops_are_lanczos_filtered_squares_of_up_to_twice_the_side():
     assert {*sides_behind(drawn, picture)} <= {*range(SIDE_PX, SIDE_PX + 3)}
 
 
-def test_crops_start_anywhere_in_a_photograph_and_half_are_mirrored(found):
-    first = [places[0] for places in found if places[0][0] == 0]
-    rooms = [side - SIDE_PX + 1 for side in SHAPES[0]]
-    for axis, room in enumerate(rooms):
-        counts = Counter(place[1 + axis] for place in first)
-        assert sorted(counts) == list(range(room))
-        expected = len(first) / room
-        assert all(abs(count - expected) < 5 * expected**0.5 for count in counts.values())
-    mirrored = sum(place[3] for place in first)
-    assert abs(mirrored - len(first) / 2) < 5 * (len(first) / 4) ** 0.5
-
-
 def test_a_crop_depends_on_its_number_and_the_seed_only():
     together = crops(range(40))
     alone = np.concatenate([crops([number]) for number in range(40)])

@@ -1,6 +1,7 @@
 """One step of training: what it minimises, what it changes, what it leaves out."""
 
 import math
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.objective import draw_levels, weight_of
 from baselines.neural.perceptual import Perceptual
-from baselines.neural.training import objective
 from baselines.neural.training.photographs import draw_crops
 from baselines.neural.training.workers import Workers
 from conftest import SHARED
@@ -23,7 +23,6 @@ from support.training.fixtures import (
     Toy,
     copied,
     differing,
-    json_free,
     learner_of,
     photographs,
     recipe_of,
@@ -32,15 +31,6 @@ from support.training.fixtures import (
 )
 
 ALEXNET = SHARED / "data" / "weights"
-
-
-def test_a_stage_in_float32_is_so_whatever_the_recipe_says(monkeypatch):
-    monkeypatch.setattr(objective, "has_bfloat16", lambda _device: True)
-    coarse, fine, asked_for = (
-        learner_of(toy(), {"float32": float32}, autocast=autocast).update().numbers
-        for float32, autocast in ((False, True), (False, False), (True, True))
-    )
-    assert asked_for == fine != coarse
 
 
 @pytest.mark.parametrize("balanced", [False, True])
@@ -171,7 +161,7 @@ def test_the_parts_of_the_workers_are_the_batch():
         assert len(first) == len(second)
 
 
-HOW = ("infinite loss", "loss that is no number", "exploding loss", "gradient that is no number")
+HOW = ("infinite loss", "gradient that is no number")
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -179,7 +169,7 @@ HOW = ("infinite loss", "loss that is no number", "exploding loss", "gradient th
 def test_a_batch_that_goes_wrong_is_skipped_and_counted_and_leaves_everything_as_it_was(how, stage):
     learner = learner_of(toy(Poisoned, how, 3), {**stage, "steps": 5})
     updates = [learner.update() for _ in range(2)]
-    before = copied(learner.network), json_free(learner.state())
+    before = copied(learner.network), deepcopy(learner.state())
     updates.append(learner.update())
     assert not differing(before[0], copied(learner.network))
     changed = differing(before[1], learner.state())
@@ -307,5 +297,5 @@ def test_the_mean_of_weights_is_validated_and_taken_over_at_the_end_of_a_stage()
         for name, weight in copied(network).items():
             torch.testing.assert_close(weight, last[name])
     resumed = learner_of(toy(), stage, ema=0.3)
-    resumed.load_state(json_free(learner.state()))
+    resumed.load_state(deepcopy(learner.state()))
     assert not differing(resumed.state()["mean"], learner.state()["mean"])

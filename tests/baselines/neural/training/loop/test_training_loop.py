@@ -33,8 +33,6 @@ from support.training.fixtures import (
     wait_for_entries,
 )
 
-pytestmark = pytest.mark.usefixtures("handlers")
-
 
 @pytest.mark.parametrize("optimiser", ["adam", "soap"])
 def test_a_learner_resumes_from_its_state_as_if_nothing_had_happened(optimiser, tmp_path):

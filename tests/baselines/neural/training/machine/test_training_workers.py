@@ -20,9 +20,9 @@ from support.training.fixtures import (
     CPU,
     ENDLESS,
     REALISM,
+    Toy,
     copied,
     differing,
-    fresh_toy,
     photographs,
     recipe_of,
     started,
@@ -80,7 +80,8 @@ def test_discriminators_of_two_processes_agree_where_each_has_a_rate_that_the_ot
 def test_two_processes_stop_when_told_with_the_weights_of_one_process(two):
     """Without noise, which each process draws for itself, only the order of sums differs."""
     saved = load_state(two[0], CPU)
-    network = fresh_toy()
+    torch.manual_seed(1)
+    network = Toy()
     learner = Learner(network, recipe_of(ENDLESS), 0, photographs(), Workers())
     start = copied(network)
     assert 5 < saved["step"] < ENDLESS["steps"]

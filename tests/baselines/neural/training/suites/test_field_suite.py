@@ -3,24 +3,23 @@
 import json
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from baselines.neural.architecture import load_architecture
-from baselines.neural.multirealism.objective import MultiRealism
 from baselines.neural.training.losses.conditional_gan import PatchDiscriminator
-from baselines.neural.training.objective import Batch, Setup
-from baselines.neural.training.recipe import load_recipe, recipe_from
+from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.suites import LEARNING_RATES, field_suite
-from baselines.neural.training.workers import Workers
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import UsageError
 from support.networks.tiny_checkpoint import noise
+from support.training.every_stage import objective_of
 from support.training.tiny_runs import bench, write_photographs
 
+SMALL = {"crop_px": 64, "discriminator_channels": [4, 4, 4]}
 MEMBERS = ("charm-1", "elic-4", "ivr", "hific-2", "multirealism-3")
 POINTS = {"charm": 4, "elic": 4, "ivr": 1, "hific": 3, "multirealism": 4}
 
@@ -82,31 +81,14 @@ def test_the_discriminator_scores_a_patch_of_eight_pixels_and_sees_the_latent():
     assert not torch.allclose(logits, other, atol=1e-4)
 
 
-def made(name, objective, **fields):
-    """An objective of a stage, a tiny network, and a batch of two crops."""
-    stage = {
-        "kind": name, "steps": 3, "batch": 2, "crop_px": 64, "learning_rate": 1e-3,
-        "decay_at": 1.0, "lambdas": [2.0], "discriminator_channels": [4, 4, 4], **fields,
-    }  # fmt: skip
-    recipe = recipe_from("test", {"architecture": name, "sizes": "tiny", "stage": [stage]})
-    setup = Setup(recipe, 0, torch.device("cpu"), Workers())
-    torch.manual_seed(1)
-    architecture = load_architecture(name)
-    network = architecture.build(architecture.presets["tiny"])
-    crops = torch.stack(
-        [torch.from_numpy(noise(64, 64, seed)).permute(2, 0, 1) / 127.5 - 1 for seed in (1, 2)]
-    ).float()
-    architecture.initialise(network, crops, [2.0])
-    return objective(recipe.stages[0], setup), network, Batch(crops)
-
-
 def test_multi_realism_at_beta_zero_is_rate_and_distortion_and_betas_are_random():
-    fields = {"gan_per_beta": 3.0, "zero_beta_share": 1.0, "balanced": True}
-    objective, network, batch = made("multirealism", MultiRealism, **fields)
+    fields = {"gan_per_beta": 3.0, "zero_beta_share": 1.0, "lambdas": [2.0]}
+    objective, network, batch = objective_of("multirealism", **SMALL, **fields)
     found = objective.loss(network, batch, 0)
     mse, bpp = (float(found.numbers[name].detach()) for name in ("mse", "bpp"))
     assert float(found.total.detach()) == pytest.approx(2**-0.5 * (150 * mse + 2.0 * bpp), rel=1e-5)
-    objective, *_ = made("multirealism", MultiRealism, gan_per_beta=1.0, zero_beta_share=0.3)
+    fields = {"gan_per_beta": 1.0, "zero_beta_share": 0.3}
+    objective, *_ = objective_of("multirealism", **SMALL, **fields)
     drawn = np.array([objective._betas(step).tolist() for step in range(400)])
     assert (drawn == 0).mean() == pytest.approx(0.3, abs=0.06)
     assert 2.4 < drawn.max() < 2.56
@@ -114,19 +96,19 @@ def test_multi_realism_at_beta_zero_is_rate_and_distortion_and_betas_are_random(
 
 
 def test_a_discriminator_learns_and_goes_on_from_its_state():
-    name, objective, fields = "multirealism", MultiRealism, {"gan_per_beta": 0.5}
-    first, network, batch = made(name, objective, **fields)
+    made = partial(objective_of, "multirealism", gan_per_beta=0.5, **SMALL)
+    first, network, batch = made()
     for step in range(2):
         torch.manual_seed(step)
         first.loss(network, batch, step).after_step(1.0)
-    second, *_ = made(name, objective, **fields)
+    second, *_ = made()
     second.load_state(deepcopy(first.state()))
     losses = []
     for one in (first, second):
         torch.manual_seed(9)
         losses.append(float(one.loss(network, batch, 2).after_step(1.0)["discriminator"]))
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    third, *_ = made(name, objective, **fields)
+    third, *_ = made()
     torch.manual_seed(9)
     assert float(third.loss(network, batch, 2).after_step(1.0)["discriminator"]) != losses[0]
 

@@ -11,42 +11,15 @@ import pytest
 import torch
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.elic.objective import Elic
-from baselines.neural.hific.objective import Hific
-from baselines.neural.ivr.objective import Ivr
-from baselines.neural.multirealism.objective import MultiRealism
-from baselines.neural.training.learner import Learner
-from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.suites import RATES, field_suite
-from baselines.neural.training.workers import Workers
 from benchmark.errors import UsageError
-from support.training.fixtures import CPU, learner_of, photographs, toy
+from support.training.every_stage import objective_of
+from support.training.fixtures import LAMBDAS, learner_of, toy
 
 METHODS = ("charm", "elic", "ivr", "hific", "multirealism")
 
 LEVELS = 255**2
-
-
-def reduced(method, **different):
-    """The recipe of a paper for the tiny network: a few small crops, none of AlexNet's weights."""
-    recipe = load_recipe(f"paper-{method}")
-    fields = {"steps": 4, "batch": 2, "crop_px": 64, **different}
-    if method == "ivr":
-        fields["lambdas"] = recipe.stages[0].lambdas[:5]
-    for name in ("lpips", "lpips_per_beta"):
-        if hasattr(recipe.stages[0], name):
-            fields[name] = 0.0
-    if hasattr(recipe.stages[0], "discriminator_channels"):
-        fields["discriminator_channels"] = (4, 4, 4)
-    stages = tuple(replace(stage, **fields) for stage in recipe.stages)
-    return replace(recipe, sizes="tiny", stages=stages)
-
-
-def tiny(method):
-    torch.manual_seed(1)
-    architecture = load_architecture(method)
-    return architecture.build(architecture.presets["tiny"])
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -145,14 +118,6 @@ def test_a_clip_norm_of_zero_leaves_the_gradient_as_it_is():
     assert float(after[1e-12].norm()) < 1e-11 < float(after[0.0].norm())
 
 
-def made(method, kind, **fields):
-    """An objective of the recipe's first stage, the tiny network, and a batch of two crops."""
-    recipe = reduced(method, **fields)
-    learner = Learner(tiny(method), recipe, 0, photographs(), Workers())
-    crops = learner._crops.take(0).float() / 127.5 - 1
-    return kind(recipe.stages[0], Setup(recipe, 0, CPU, Workers())), learner.network, Batch(crops)
-
-
 def lambda_of(found):
     """The weight of a bit in a loss without LPIPS and GAN."""
     mse, bpp = (float(found.numbers[name].detach()) for name in ("mse", "bpp"))
@@ -160,26 +125,26 @@ def lambda_of(found):
 
 
 def test_hific_weighs_bits_half_and_has_a_higher_target_at_first():
-    fields = {"early_steps": 2, "lambdas": (2.0,), "lambda_below": 0.25, "gan": 0.0}
-    objective, network, batch = made("hific", Hific, **fields, target_bpp=1.0)
+    fields = {"early_steps": 2, "lambdas": [2.0], "lambda_below": 0.25, "lpips": 0.0}
+    objective, network, batch = objective_of("hific", **fields, target_bpp=1.0)
     rounded = float(objective.loss(network, batch, 0).numbers["rounded_bpp"])
     between = rounded / 1.2  # exceeded, but for the first steps
     above, below = (rounded / 2, [1.0, 2.0]), (2 * rounded, [0.125, 0.25])
     for target, weights in ((between, [0.125, 2.0]), above, below):
-        objective, network, batch = made("hific", Hific, **fields, target_bpp=target)
+        objective, network, batch = objective_of("hific", **fields, target_bpp=target)
         found = [lambda_of(objective.loss(network, batch, step)) for step in (1, 2)]
         assert found == pytest.approx(weights, rel=1e-3)
 
 
 def test_multi_realism_weighs_bits_ten_times_as_much_at_first():
-    fields = {"early_share": 0.5, "lambdas": (2.0,), "gan_per_beta": 0.0}
-    objective, network, batch = made("multirealism", MultiRealism, **fields)
+    fields = {"early_share": 0.5, "lambdas": [2.0], "steps": 4}
+    objective, network, batch = objective_of("multirealism", **fields)
     found = [lambda_of(objective.loss(network, batch, step)) for step in (0, 1, 2, 3)]
     assert found == pytest.approx([20, 20, 2, 2], rel=1e-3)
 
 
 def test_ivr_draws_neighbours_and_their_half_with_the_weights_between():
-    objective, network, batch = made("ivr", Ivr)
+    objective, network, batch = objective_of("ivr", lambdas=LAMBDAS)
     lambdas = objective.stage.lambdas
     drawn = [objective.random_level(step) for step in range(400)]
     levels = [level for level, _ in drawn]
@@ -202,7 +167,7 @@ def hearing(heard):
 
 @pytest.mark.parametrize("noisy_contexts", [False, True])
 def test_the_contexts_of_elic_see_noise_where_a_stage_says_so(noisy_contexts):
-    objective, network, batch = made("elic", Elic, noisy_contexts=noisy_contexts)
+    objective, network, batch = objective_of("elic", noisy_contexts=noisy_contexts)
     with torch.no_grad():
         latents = network.analyse(batch.crops)
     width = network.sizes.groups[0]
@@ -226,6 +191,7 @@ def test_the_contexts_of_elic_see_noise_where_a_stage_says_so(noisy_contexts):
 
 
 def test_a_stage_of_elic_for_another_network_is_refused():
-    objective, _, batch = made("elic", Elic)
+    objective, _, batch = objective_of("elic")
+    architecture = load_architecture("charm")
     with pytest.raises(UsageError, match="kind elic does not train"):
-        objective.loss(tiny("charm"), batch, 0)
+        objective.loss(architecture.build(architecture.presets["tiny"]), batch, 0)
