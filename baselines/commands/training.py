@@ -266,8 +266,8 @@ def _train(runs: Sequence[TrainingRun], number: int, session: TrainingSession, q
     shown = show_training(run.folder / JOURNAL, run.name, run.recipe, quiet, behind)
     ended = sessions.resume(run, session, shown)
     if ended is not sessions.Ended.FINISHED:
-        why = "interrupted" if ended is sessions.Ended.INTERRUPTED else "the time is over"
-        _say(f"{run.folder}: {why} after {how_far(run)}; the same command resumes from there")
+        why = f"{ended.value} after {how_far(run)}"
+        _say(f"{run.folder}: {why}; the same command resumes from there")
         raise typer.Exit(130 if ended is sessions.Ended.INTERRUPTED else 0)
     if leads():
         export_runs([run], session)

@@ -11,7 +11,6 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from baselines.neural.architecture import load_architecture
 from baselines.neural.diffusion.base_codec import BaseCodec
-from baselines.neural.diffusion.model import DiffusionNetwork, LevelFacts, Noisy, open_base
+from baselines.neural.diffusion.model import DiffusionNetwork, Noisy, open_base
 from baselines.neural.diffusion.noise import amplitudes, noise_key, noise_level, normal_noise
 from baselines.neural.inference import padded, to_images, to_pixels
 from baselines.neural.network import Network
@@ -146,8 +145,14 @@ class Drawing(StageObjective):
                 points[level] = points[level]._replace(
                     bpp=bpp + rate / count, psnr_db=psnr_db + psnr / count
                 )
-                error = partial(_velocity_error, plain, image, shown, facts)
-                errors += map(error, VALIDATION_TIMES)
+                normal = normal_noise(noise_key(b"validation", 0), 0, tuple(image.shape))
+                noise, clean = torch.from_numpy(normal).to(device), (image - shown) / facts.scale
+                for time in VALIDATION_TIMES:
+                    at = noise_level(time, plain.noise_scale(facts))
+                    noisy = at.alpha * clean + at.sigma * noise
+                    predicted = plain.predict(shown, noisy, at.log_snr, facts)
+                    error = predicted - (at.alpha * noise - at.sigma * clean)
+                    errors.append(float(error.square().mean()))
         return Validation(tuple(points), math.fsum(errors) / len(errors))
 
     def _opened(self, network: Network) -> DiffusionNetwork:
@@ -204,18 +209,6 @@ class Drawing(StageObjective):
             n = network.noise_scale(facts)
             ratios[chosen] = crops.new_tensor([noise_level(t, n).log_snr for t in times[places]])
         return shown, scales, ratios
-
-
-def _velocity_error(
-    network: DiffusionNetwork, image: Tensor, shown: Tensor, facts: LevelFacts, time: float
-) -> float:
-    at = noise_level(time, network.noise_scale(facts))
-    normal = normal_noise(noise_key(b"validation", 0), 0, tuple(image.shape))
-    noise = torch.from_numpy(normal).to(image.device)
-    clean = (image - shown) / facts.scale
-    noisy = at.alpha * clean + at.sigma * noise
-    predicted = network.predict(shown, noisy, at.log_snr, facts)
-    return float((predicted - (at.alpha * noise - at.sigma * clean)).square().mean())
 
 
 def members(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[Member]:

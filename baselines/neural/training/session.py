@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -57,9 +57,9 @@ class TrainingSession(Conditions):
 class Ended(Enum):
     """Reason why a call of the trainer ended."""
 
-    FINISHED = "the last stage is finished"
+    FINISHED = "finished"
     OUT_OF_TIME = "the time is over"
-    INTERRUPTED = "a signal came"
+    INTERRUPTED = "interrupted"
 
 
 def leads() -> bool:
@@ -100,50 +100,40 @@ def resume(
     """
     for stage in run.recipe.stages:
         stage.find_resources()  # now, not hours later
-    if not leads():
-        return _train(run, session, progress)
+    owned = _owned(run) if leads() else nullcontext()
     try:
-        run.folder.mkdir(parents=True, exist_ok=True)
-        with _locked(run.folder):
+        with owned, passed_on() as interrupted:
             try:
-                return _train(run, session, progress)
-            finally:
-                write_curves(run.folder, run.recipe)
+                with progress:
+                    network = run.subject, run.recipe
+                    train(*network, session.data, run.folder, session, session.held_out)
+            except KeyboardInterrupt:
+                return Ended.INTERRUPTED  # before the first step: nothing has changed
+            except Exception:
+                if interrupted():  # a process that had not begun yet
+                    return Ended.INTERRUPTED
+                raise
+            if position_of(run)[2] == run.recipe.steps:
+                return Ended.FINISHED
+            return Ended.INTERRUPTED if interrupted() else Ended.OUT_OF_TIME
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(f"{error.filename or run.folder} cannot be used: {reason}") from error
 
 
-def _train(
-    run: TrainingRun, session: TrainingSession, progress: AbstractContextManager[None]
-) -> Ended:
-    with passed_on() as interrupted:
-        try:
-            with progress:
-                network = run.subject, run.recipe
-                train(*network, session.data, run.folder, session, session.held_out)
-        except KeyboardInterrupt:
-            return Ended.INTERRUPTED  # before the first step: nothing has changed
-        except Exception:
-            if interrupted():  # a process that had not begun yet
-                return Ended.INTERRUPTED
-            raise
-        if position_of(run)[2] == run.recipe.steps:
-            return Ended.FINISHED
-        return Ended.INTERRUPTED if interrupted() else Ended.OUT_OF_TIME
-
-
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other commands from training in the folder; the lock ends with the process."""
-    handle = os.open(folder, os.O_RDONLY)
+def _owned(run: TrainingRun) -> Iterator[None]:
+    """Keep other commands from training in the run's folder, and leave its curves there."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(run.folder, os.O_RDONLY)
     try:
-        lock(handle)
+        lock(handle)  # it ends with the process
+        try:
+            yield
+        finally:
+            write_curves(run.folder, run.recipe)
     except BlockingIOError:
-        os.close(handle)
-        raise UsageError(f"{folder} is being trained by another process") from None
-    try:
-        yield
+        raise UsageError(f"{run.folder} is being trained by another process") from None
     finally:
         os.close(handle)
 

@@ -65,14 +65,3 @@ def test_what_acts_on_rate_and_realism_can_be_frozen_by_those_names():
     ):
         found = {names[id(one)] for one in parts[part]}
         assert found == {one for one in names.values() if within & set(one.split("."))}
-
-
-@each_architecture
-def test_a_forward_pass_gives_pictures_bits_and_latents_for_each_image(name):
-    network = made(name)[1]
-    images = torch.rand(2, 3, 64, 128) * 2 - 1
-    found = network(images, network.controls_at(0.0, 0.0), noisy=False)
-    assert found.images.shape == images.shape
-    assert found.y_bits.shape == found.z_bits.shape == (2,)
-    assert found.latents is not None
-    assert len(found.latents) == 2

@@ -14,8 +14,7 @@ from baselines.neural.picture_codec import PictureCodec
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise
 
-OF_ROUNDED_LATENTS = ("charm", "elic", "ivr", "hific", "multirealism")
-METHODS = (*OF_ROUNDED_LATENTS, "pqmim")
+METHODS = ("charm", "elic", "ivr", "hific", "multirealism", "pqmim")
 CONTROLS = {"multirealism": 32, "ivr": 24}  # of a stream; the others have none
 
 
@@ -63,19 +62,6 @@ def test_what_is_decoded_is_the_synthesis_of_the_latents_that_were_coded(codec, 
     )
     levels = ((images + 1) * 127.5).round().clamp(0, 255).permute(1, 2, 0).numpy()
     assert np.array_equal(codec.decode(data), levels)
-
-
-@pytest.mark.parametrize("method", OF_ROUNDED_LATENTS, indirect=True)
-def test_latents_are_within_half_a_step_of_what_was_analysed(codec, controls):
-    """Up to what the last, unrounded correction adds, where a method has one."""
-    whole = to_images(noise(128, 128), torch.device("cpu"))
-    with torch.no_grad():
-        analysed = codec.coder.analyse(whole, network_controls(codec, controls))
-        decoded = codec.coder.decode(codec.coder.encode(analysed), *analysed.shape[2:])
-    context = getattr(codec.coder.network, "context", None)
-    correction = 0.5 if hasattr(context, "residual") else 0.0
-    assert float((decoded - analysed).abs().max()) <= 0.501 + correction
-    assert len(decoded.round().unique()) > 4
 
 
 def test_the_integer_path_costs_what_the_network_estimates(codec, controls):

@@ -96,16 +96,8 @@ SCALES_OF_ONE = ("scales.rows.{}", "scales.columns.{}")
     [
         (lambda one: one.pop("scales.rows.{}"), r"network: scales\.rows\.context\..* differs"),
         (
-            lambda one: one.update({"scales.rows.{}": torch.ones(2, 2)}),
-            r"network: scales\.rows\.context\..* differs",
-        ),
-        (
             lambda one: one.update({"scales.rows.bias": torch.ones(2)}),
             r"network: scales\.rows\.bias differs",
-        ),
-        (
-            lambda one: one.update({"scales.rows.{}": one["scales.rows.{}"] * torch.inf}),
-            "values that are not finite",
         ),
         (
             lambda one: one.update({key: one[key] * 0 + 1e30 for key in SCALES_OF_ONE}),

@@ -171,18 +171,15 @@ def test_a_network_that_was_not_measured_is_refused():
         DiracArchitecture.presets["tiny"], base="jpeg", setting="quality", settings=(5.0,)
     )
     network = load_architecture("dirac").build(config)
+    with pytest.raises(UsageError, match="bench train --suite generative --members dirac-elic"):
+        load_architecture("dirac").build(DiracArchitecture.presets["tiny"]).initialise(
+            crops_of(1), ()
+        )
     with pytest.raises(UsageError, match='the recipe is to say initialise = "pca"'):
         objective().loss(network, Batch(crops_of(1)), 0)
     other = load_architecture("elic").build(load_architecture("elic").presets["tiny"])
     with pytest.raises(UsageError, match="kind dirac does not train"):
         objective().loss(other, Batch(crops_of(1)), 0)
-
-
-def test_a_preset_without_a_base_names_the_command_that_has_one():
-    architecture = load_architecture("dirac")
-    network = architecture.build(architecture.presets["tiny"])
-    with pytest.raises(UsageError, match="bench train --suite generative --members dirac-elic"):
-        architecture.initialise(network, crops_of(1), ())
 
 
 def test_a_member_sees_the_crops_of_ours(tmp_path):

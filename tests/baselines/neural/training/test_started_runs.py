@@ -65,7 +65,6 @@ def test_a_run_resumes_only_from_the_checkpoint_that_it_began_with(place):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (("--start", "nowhere.safetensors"), "no checkpoint nowhere.safetensors"),
         (("--start", "damaged.safetensors"), "damaged.safetensors is damaged"),
         (("--start", "recipe.toml"), "recipe.toml has no card recipe.json"),
         (("--suite", "field", "--start", "first/ours.safetensors"), "leave those out"),
