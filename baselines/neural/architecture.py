@@ -157,10 +157,7 @@ def load_architecture(name: str) -> Architecture[Any]:
 
 
 def from_json(record: Any, kind: type[Config]) -> Config:
-    """Return an object of the dataclass `kind` with the fields of a json object.
-
-    Lists become tuples. Raises `ValueError` that names a field which is missing, unknown or wrong.
-    """
+    """Return the dataclass `kind` of a json object; raises `ValueError` that names a field."""
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     if isinstance(record, dict) and (unknown := sorted(set(record) - known)):
         raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}")

@@ -46,12 +46,9 @@ class KnowsIdealBits:
 
 
 class CheckpointCodec(KnowsIdealBits):
-    """Codec of a network of a single rate, without controls; a subclass gives its name.
+    """Codec of a network of a single rate, without controls; a subclass gives its name."""
 
-    `name` is that of the codec in the registry, of its architecture and of its file.
-    """
-
-    name: ClassVar[str]
+    name: ClassVar[str]  # in the registry, of the architecture and of the files
     packages: ClassVar[tuple[str, ...]] = PACKAGES
     trained_by: ClassVar[str] = "bench train --recipe"  # command that makes the file
     revision: ClassVar[int] = 1

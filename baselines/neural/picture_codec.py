@@ -50,10 +50,7 @@ class Piece(NamedTuple):
 
 
 class PictureCodec:
-    """Encoder and decoder of a checkpoint, on a device; raises `Unavailable` for its tables.
-
-    `coder` replaces that of the checkpoint's architecture.
-    """
+    """Encoder and decoder of a checkpoint, on a device; raises `Unavailable` for its tables."""
 
     def __init__(
         self,

@@ -22,9 +22,5 @@ def released(*codecs: str) -> list[PublishedFile]:
 
 
 def codec_of(name: str) -> str:
-    """Return the codec that the name of a file begins with.
-
-    >>> codec_of("pqmim-perceptual-2.safetensors"), codec_of("ours.json")
-    ('pqmim', 'ours')
-    """
+    """Return the codec that a file's name begins with: `pqmim` of pqmim-perceptual-2.json."""
     return Path(name).stem.partition("-")[0]

@@ -46,10 +46,7 @@ VALIDATED = (
 
 
 def curves(entries: Iterable[Mapping[str, Any]], recipe: Recipe) -> tuple[pa.Table, pa.Table]:
-    """Return a table with a row for each report, and each validation, q and beta.
-
-    Numbers beside the known ones become columns as well.
-    """
+    """Return a table of reports, with columns for all numbers, and one of validations."""
     losses, validation = [], []
     others: set[str] = set()
     for entry in entries:

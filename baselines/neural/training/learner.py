@@ -57,10 +57,7 @@ class Learner:
         folder: Path | None = None,
         guard: StepGuard | None = None,
     ) -> None:
-        """Begin the stage of that index.
-
-        folder: of the run, where objectives keep files. guard: in place of one of its own.
-        """
+        """Begin the stage of that index; objectives keep files in the `folder` of the run."""
         keep_freed_memory()
         self.network, self.stage = network, recipe.stages[index]
         self.step = 0

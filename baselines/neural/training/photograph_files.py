@@ -132,7 +132,7 @@ def sides_of(paths: Sequence[str], index: Path | None = None) -> Int64Array:
     for path, sides in zip(stale, read_each(_read_sides, stale, INDEXED_AT_ONCE), strict=True):
         known[path] = (*sides, *marks[path])
     if stale and index is not None:
-        write_file(index, msgspec.json.encode(known))
+        write_file(index, msgspec.json.encode({path: known[path] for path in paths}))
     return np.array([known[path][:2] for path in paths], np.int64)
 
 

@@ -83,10 +83,7 @@ class RunRecord:
     photographs: int
 
     def covers(self, later: "RunRecord") -> bool:
-        """Return whether `later` is this run, but for stages added behind those it has.
-
-        It may go on in another precision, or in other parts of a batch.
-        """
+        """Return whether `later` is this run, but for added stages, precision, parts of a batch."""
         own = self.recipe
         stages = later.recipe.stages[: len(own.stages)]
         manner = {name: getattr(own, name) for name in ("autocast", "tf32", "accumulate")}

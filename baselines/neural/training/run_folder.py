@@ -60,10 +60,7 @@ def _keep(path: Path, other: Path) -> None:
 
 
 def load_state(run: Path, device: torch.device, name: str = STATE) -> dict[str, Any] | None:
-    """Return the state, None where a run has not saved any; raises `UsageError`.
-
-    Without a `STATE`, the one before serves.
-    """
+    """Return the state, without a `STATE` the one before, else None; raises `UsageError`."""
     path = run / name
     if not path.exists():
         return load_state(run, device, PREVIOUS) if name == STATE else None

@@ -255,10 +255,7 @@ def _budgeted(recipe: Recipe, rates: Mapping[str, Any]) -> list[Member]:
 def adversarial_fields(
     phase: Phase, recipe: Recipe, weights: Mapping[str, float], always: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return the weights of LPIPS and GAN in a phase, and the discriminator's widths.
-
-    LPIPS weighs nothing where the recipe trains `ours` without.
-    """
+    """Return weights of LPIPS, if the recipe has it, and GAN in a phase, and the GAN's widths."""
     without = not any(stage.has_lpips for stage in recipe.stages)
     own: dict[str, Any] = {}
     for name, weight in weights.items():

@@ -136,11 +136,9 @@ class _Memory(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.most = self._now = sum(tensor.untyped_storage().nbytes() for tensor in tensors)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, and count what it allocates.
-
-        What an objective draws on the CPU stays real: it decides what is run.
-        """
+        """Run an operation, and count what it allocates."""
         kind, kwargs = func.overloadpacket, kwargs or {}
+        # What an objective draws on the CPU stays real: it decides what is run.
         fake = any(isinstance(one, FakeTensor) for one in tree_leaves((args, kwargs)))
         if kind is aten.lift_fresh and not fake:
             return args[0]

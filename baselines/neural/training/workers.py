@@ -65,10 +65,7 @@ class Workers:
         return self.rank == 0
 
     def average(self, parameters: Iterable[nn.Parameter], numbers: Tensor) -> Tensor:
-        """Average gradients in place; return the mean of `numbers`, float32 (n,).
-
-        A parameter without a gradient keeps none, and has none in the other processes.
-        """
+        """Average what gradients there are in place; return the mean of `numbers`, float32 (n,)."""
         if self.count == 1:
             return numbers
         gradients = [p.grad for p in parameters if p.grad is not None]
@@ -130,10 +127,7 @@ def decided(wish: bool) -> bool:
 
 
 def in_processes(count: int, work: Callable[..., None], *arguments: Any) -> None:
-    """Run `work(workers, *arguments)` in `count` processes, new ones if they are several.
-
-    Raises the `BenchError` of one, or that one died.
-    """
+    """Run `work(workers, *arguments)` in so many processes; raises the `BenchError` of any."""
     if count == 1:
         work(Workers(), *arguments)
         return
