@@ -26,17 +26,13 @@ TAIL_BYTES = 1 << 16  # several reports, each with a validation
 
 Report = Mapping[str, Any]  # a line of the journal
 Show = Callable[[Report, bool], None]  # shows a report, which may be the last
-Seconds = Callable[[], float | None]  # that runs behind this one take; None where unknown
 
 
 @contextmanager
-def show_training(
-    journal: Path, name: str, recipe: Recipe, quiet: bool, behind: Seconds | None = None
-) -> Iterator[None]:
+def show_training(journal: Path, name: str, recipe: Recipe, quiet: bool) -> Iterator[None]:
     """Show what comes into the journal while the block runs, the last report in any case.
 
-    behind: where this is a run of a suite, the time of those behind it. The file is read by a
-    thread, so that the trainer has the main one, where signals arrive.
+    The file is read by a thread, so that the trainer has the main one, where signals arrive.
     """
     if quiet:
         yield
@@ -53,7 +49,7 @@ def show_training(
             shown = report
 
     shows = _bar if sys.stderr.isatty() else _lines
-    with shows(name, recipe, behind) as show:
+    with shows(name, recipe) as show:
         thread = Thread(target=follow, args=(show,), daemon=True)
         thread.start()
         try:
@@ -63,11 +59,11 @@ def show_training(
             thread.join()
 
 
-def sentence(report: Report, recipe: Recipe, behind: Seconds | None = None) -> str:
-    """Return how far a run is, its last numbers and the time that is left, of its suite too."""
+def sentence(report: Report, recipe: Recipe) -> str:
+    """Return how far a run is, its last numbers and the time that is left."""
     at, stages = report["stage"], recipe.stages
     place = f"stage {at + 1} of {len(stages)}, step {report['step']} of {stages[at].steps}"
-    return f"{place}, {_figures(report, recipe, behind)}"
+    return f"{place}, {_figures(report, recipe)}"
 
 
 def last_report(journal: Path) -> Report | None:
@@ -89,15 +85,13 @@ def last_report(journal: Path) -> Report | None:
 
 
 @contextmanager
-def _lines(name: str, recipe: Recipe, behind: Seconds | None) -> Iterator[Show]:
+def _lines(name: str, recipe: Recipe) -> Iterator[Show]:
     lines = output.Lines(at_once=True)
-    yield lambda report, last: lines.say(
-        lambda: f"{name}: {sentence(report, recipe, behind)}", last
-    )
+    yield lambda report, last: lines.say(lambda: f"{name}: {sentence(report, recipe)}", last)
 
 
 @contextmanager
-def _bar(name: str, recipe: Recipe, behind: Seconds | None) -> Iterator[Show]:
+def _bar(name: str, recipe: Recipe) -> Iterator[Show]:
     from rich.console import Console, Group
     from rich.live import Live
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -113,13 +107,13 @@ def _bar(name: str, recipe: Recipe, behind: Seconds | None) -> Iterator[Show]:
         stage = report["stage"]
         done = recipe.steps_before(stage) + report["step"]
         bar.update(task, completed=done, description=f"{name} {stage + 1}/{len(recipe.stages)}")
-        figures.plain = _figures(report, recipe, behind)
+        figures.plain = _figures(report, recipe)
 
     with Live(Group(bar, figures), console=console):
         yield show
 
 
-def _figures(report: Report, recipe: Recipe, behind: Seconds | None) -> str:
+def _figures(report: Report, recipe: Recipe) -> str:
     """Return the last numbers, and the time left as if all stages saw as many crops per second."""
     known = {"loss": "loss {:.4g}", "bpp": "{:.3f} bpp", "validation_loss": "validation {:.4f}"}
     parts = [text.format(report[name]) for name, text in known.items() if name in report]
@@ -130,8 +124,6 @@ def _figures(report: Report, recipe: Recipe, behind: Seconds | None) -> str:
     crops = (stage.steps - report["step"]) * stage.batch + sum(stage.crops for stage in later)
     seconds = crops / report["crops_per_second"]
     parts.append(f"{output.duration(seconds)} left")
-    if behind is not None and (of_others := behind()) is not None:
-        parts.append(f"{output.duration(seconds + of_others)} for the suite")
     return ", ".join([*parts, f"{report['skipped']} skipped"])
 
 

@@ -4,7 +4,6 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, get_args
@@ -211,23 +210,17 @@ def train_all(runs: Sequence[TrainingRun], session: TrainingSession, quiet: bool
     """Train each run to its end and a checkpoint; `typer.Exit` where time or a signal ends it."""
     quiet = quiet or not leads()
     if len(runs) > 1 and not quiet:
-        print(outlook(runs), file=sys.stderr, flush=True)
-    for number, run in enumerate(runs):
+        done = sum(map(sessions.is_complete, runs))
+        left = sum(run.recipe.steps - sessions.position_of(run)[2] for run in runs)
+        before = f"{len(runs)} networks, {done} finished: {left} steps left"
+        print(before, file=sys.stderr, flush=True)
+    for run in runs:
         if decided(sessions.is_complete(run)):
             _say(f"{run.target}: finished before, {run.recipe.steps} steps")
             continue
-        _train(runs, number, session, quiet)
+        _train(run, session, quiet)
         if run is not runs[-1]:
             stop_if_over(run, session)
-
-
-def outlook(runs: Sequence[TrainingRun]) -> str:
-    """Return what a suite has before it, in words."""
-    finished = sum(map(sessions.is_complete, runs))
-    steps = sum(run.recipe.steps - sessions.position_of(run)[2] for run in runs)
-    seconds = sessions.seconds_left(runs, runs)
-    time = "their time unknown" if seconds is None else f"about {duration(seconds)}"
-    return f"{len(runs)} networks, {finished} finished: {steps} steps left, {time}"
 
 
 def stop_if_over(run: TrainingRun, session: TrainingSession) -> None:
@@ -253,8 +246,7 @@ def export_runs(runs: Sequence[TrainingRun], session: TrainingSession) -> None:
         print(f"{run.target}: checkpoint {card.sha256[:8]}, {how_far(run)}", flush=True)
 
 
-def _train(runs: Sequence[TrainingRun], number: int, session: TrainingSession, quiet: bool) -> None:
-    run, later = runs[number], runs[number + 1 :]
+def _train(run: TrainingRun, session: TrainingSession, quiet: bool) -> None:
     if not quiet:
         stage = run.recipe.stages[0]
         precision: str = precision_of(run.recipe, stage, session.device)
@@ -262,8 +254,7 @@ def _train(runs: Sequence[TrainingRun], number: int, session: TrainingSession, q
             precision += ", since the processor has no instructions for bfloat16"
         where = f"on {session.device} in {precision}"
         print(f"{run.name}: {how_far(run)}, {where}", file=sys.stderr, flush=True)
-    behind = partial(sessions.seconds_left, later, runs) if len(runs) > 1 else None
-    shown = show_training(run.folder / JOURNAL, run.name, run.recipe, quiet, behind)
+    shown = show_training(run.folder / JOURNAL, run.name, run.recipe, quiet)
     ended = sessions.resume(run, session, shown)
     if ended is not sessions.Ended.FINISHED:
         why = f"{ended.value} after {how_far(run)}"

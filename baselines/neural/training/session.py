@@ -1,7 +1,7 @@
-"""Runs of a command, trained in part or to the end with loss curves, and their time left."""
+"""Runs of a command, trained in part or to the end with loss curves, and exported."""
 
 import os
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -16,7 +16,7 @@ from baselines.neural.checkpoint.checkpoint import make_checkpoint
 from baselines.neural.training.curves import write_curves
 from baselines.neural.training.loop import Conditions
 from baselines.neural.training.objective import ValidationPoint
-from baselines.neural.training.recipe import Recipe, Stage
+from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.run import RunRecord, Subject, read_record, train
 from baselines.neural.training.run_folder import JOURNAL, Journal, load_state, restoring, step_of
 from baselines.neural.training.workers import Launch
@@ -136,34 +136,6 @@ def _owned(run: TrainingRun) -> Iterator[None]:
         raise UsageError(f"{run.folder} is being trained by another process") from None
     finally:
         os.close(handle)
-
-
-def seconds_left(runs: Sequence[TrainingRun], timed: Sequence[TrainingRun]) -> float | None:
-    """Estimate how long `runs` still train, by the last speed of like stages in `timed`, if any."""
-    speeds: dict[Hashable, float] = {}  # in crops per second
-    for run in timed:
-        for entry in Journal(run.folder / JOURNAL).entries():
-            # An entry of another run, which the trainer will refuse, may have a further stage.
-            for stage in run.recipe.stages[entry["stage"] :][:1]:
-                speeds |= dict.fromkeys(_groups(run, stage), entry["crops_per_second"])
-    if not speeds:
-        return None
-    seconds = 0.0
-    for run in runs:
-        done = position_of(run)[2]
-        for index, stage in enumerate(run.recipe.stages):
-            steps = stage.steps - min(max(done - run.recipe.steps_before(index), 0), stage.steps)
-            if steps:
-                group = next(group for group in _groups(run, stage) if group in speeds)
-                seconds += steps * stage.batch / speeds[group]
-    return seconds
-
-
-def _groups(run: TrainingRun, stage: Stage) -> tuple[Hashable, ...]:
-    """Return the groups whose speeds a stage has, the most alike first, all stages last."""
-    architecture = run.subject.architecture
-    costly = [getattr(stage, name, None) for name in ("has_lpips", "has_gan")]
-    return (architecture, stage.kind, *costly), architecture, ""
 
 
 CROP_PX = 256  # of the photographs from which integer tables are made

@@ -22,35 +22,6 @@ METHODS = ("charm", "elic", "ivr", "hific", "multirealism")
 LEVELS = 255**2
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_stage_begins_as_published(method):
-    steps = {
-        "charm": [(1_000_000, 8)],
-        "elic": [(1_900_000, 16), (200_000, 16)],
-        "ivr": [(2_500_000, 32)],
-        "hific": [(1_000_000, 8)] * 2,
-        "multirealism": [(3_000_000, 8)],
-    }
-    recipe = load_recipe(f"paper-{method}")
-    assert [(stage.steps, stage.batch) for stage in recipe.stages] == steps[method]
-    assert (recipe.sizes, recipe.architecture, recipe.initialise) == ("full", method, "random")
-    assert all(stage.crop_px == 256 and not stage.warm_up_steps for stage in recipe.stages)
-    assert recipe.stages[0].learning_rate == 1e-4
-    assert recipe.stages[0].prior_rate_factor == 1
-
-
-def test_learning_rates_fall_where_they_do_in_the_papers():
-    def rates(method, *steps):
-        stage = load_recipe(f"paper-{method}").stages[0]
-        return [stage.learning_rate * stage.rate_factor(step) for step in steps]
-
-    assert rates("charm", 0, 999_999) == [1e-4, 1e-4]
-    assert rates("hific", 499_999, 500_000) == pytest.approx([1e-4, 1e-5])
-    assert rates("multirealism", 2_549_000, 2_551_000) == pytest.approx([1e-4, 1e-5])
-    ivr = rates("ivr", 1_599_000, 1_601_000, 2_101_000, 2_301_000, 2_401_000)
-    assert ivr == pytest.approx([1e-4, 5e-5, 1e-5, 5e-6, 1e-6])
-
-
 def test_the_weights_are_the_published_ones_but_for_a_common_factor():
     def first(method):
         return load_recipe(f"paper-{method}").stages[-1]
