@@ -82,7 +82,7 @@ def test_the_discriminator_scores_a_patch_of_eight_pixels_and_sees_the_latent():
 
 
 def test_multi_realism_at_beta_zero_is_rate_and_distortion_and_betas_are_random():
-    fields = {"gan_per_beta": 3.0, "zero_beta_share": 1.0, "lambdas": [2.0]}
+    fields = {"gan_per_beta": 3.0, "zero_beta_share": 1.0, "balanced": True, "lambdas": [2.0]}
     objective, network, batch = objective_of("multirealism", **SMALL, **fields)
     found = objective.loss(network, batch, 0)
     mse, bpp = (float(found.numbers[name].detach()) for name in ("mse", "bpp"))
