@@ -1,5 +1,6 @@
 """Checkpoints on disk: what is saved comes back; anything else ends in one error."""
 
+import json
 import os
 from dataclasses import replace
 
@@ -105,6 +106,18 @@ def test_an_interrupted_save_leaves_the_checkpoint_before_it(path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, CRDRNetwork(TINY), CARD)
     with pytest.raises(Unavailable, match="damaged or of another checkpoint"):
+        load_checkpoint(path)
+
+
+def test_a_card_that_lacks_a_fact_or_is_missing_is_named(path):
+    card = path.with_suffix(".json")
+    record = json.loads(card.read_text())
+    del record["steps"]
+    card.write_text(json.dumps(record))
+    with pytest.raises(Unavailable, match="it lacks steps"):
+        load_checkpoint(path)
+    card.unlink()
+    with pytest.raises(Unavailable, match=r"no card tiny\.json beside it: `bench checkpoint card"):
         load_checkpoint(path)
 
 
