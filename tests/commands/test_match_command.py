@@ -2,26 +2,24 @@
 
 import csv
 import json
-from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 import benchmark
-from benchmark.cli import app
+from benchmark.errors import UsageError
+from conftest import ROOT
+from support.bench.invoked import bench
 
-RESULTS = Path(__file__).parents[2] / "results"
+RESULTS = ROOT / "results"
 
 
-def bench(*words):
-    done = CliRunner().invoke(app, ["match", *map(str, words), "--results", str(RESULTS)])
-    assert done.exit_code == 0, done.output
-    return done.output
+def match(*words):
+    return bench("match", *words, "--results", RESULTS)
 
 
 def test_json_csv_and_the_interface_say_the_same(tmp_path):
     words = ("ours", "vtm", "--tolerance", "0.1 dB", "--csv", tmp_path / "table.csv")
-    told = json.loads(bench(*words, "--json"))
+    told = json.loads(match(*words, "--json"))
     assert (told["dataset"], told["metric"], told["tolerance"]) == ("kodak", "psnr", "0.1")
     frame = benchmark.match(benchmark.load(RESULTS / "kodak"), "ours", "vtm", tolerance=0.1)
     with (tmp_path / "table.csv").open() as opened:
@@ -34,7 +32,7 @@ def test_json_csv_and_the_interface_say_the_same(tmp_path):
 
 
 def test_the_table_names_counts_ratios_caveats_and_what_was_not_timed(tmp_path):
-    text = bench("vvenc", "x265", "--pairs", tmp_path / "pairs.csv")
+    text = match("vvenc", "x265", "--pairs", tmp_path / "pairs.csv")
     with (tmp_path / "pairs.csv").open() as opened:
         pairs = list(csv.DictReader(opened))
     headers, line, *notes = text.splitlines()
@@ -59,5 +57,5 @@ def test_the_table_names_counts_ratios_caveats_and_what_was_not_timed(tmp_path):
     ],
 )
 def test_what_makes_no_sense_is_refused_in_a_sentence(words, said):
-    done = CliRunner().invoke(app, ["match", *words, "--results", str(RESULTS)])
-    assert said in str(done.exception)
+    with pytest.raises(UsageError, match=said):
+        match(*words)

@@ -15,8 +15,8 @@ from PIL import Image, ImageFilter
 
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.rows.store import Store
+from conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT.parent / "shared" / "data" / "weights"
 METRICS = ("psnr", "fd_alex", "fd_squeeze")
 POINTS = ("jpeg.quality=10,30,50,80", "webp.quality=1,20,60,90")

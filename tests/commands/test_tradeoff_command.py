@@ -1,15 +1,14 @@
 """`bench tradeoff` over rows of several builds, or of rows that lack a metric: what it names."""
 
 import pytest
-from typer.testing import CliRunner
 
-from benchmark.cli import app
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.protocol import protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.store import Store
 from conftest import ROOT
+from support.bench.invoked import bench
 from support.rows.measured import row
 
 IMAGES = ("a", "bb", "ccc")
@@ -45,12 +44,13 @@ def store(tmp_path):
     return store
 
 
-def tradeoff(store, *words):
+def compared(results, *words):
     asked = ("tradeoff", "ours", "vtm", "--realism", "lpips_squeeze", *words)
-    done = CliRunner().invoke(app, [*asked, "--results", str(store.folder.parent)])
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.output
+    return bench(*asked, "--results", results)
+
+
+def tradeoff(store, *words):
+    return compared(store.folder.parent, *words)
 
 
 def table_of(text):
@@ -107,11 +107,9 @@ def test_nothing_to_compare_is_one_sentence(store):
 
 
 def test_a_metric_of_one_image_and_its_source_is_called_perceptual_quality_and_never_realism():
-    words = ["tradeoff", "ours", "vtm", "--realism", "lpips_squeeze"]
-    done = CliRunner().invoke(app, [*words, "--results", str(ROOT / "results")])
-    assert done.exit_code == 0, done.output
-    assert "equal perceptual quality" in done.output
-    assert "realis" not in done.output
+    said = compared(ROOT / "results")
+    assert "equal perceptual quality" in said
+    assert "realis" not in said
     kinds = {name: Measure.named(name).kind for name in (*METRICS, *DISTRIBUTION_METRICS)}
     assert {kinds[name] for name in DISTRIBUTION_METRICS} == {"realism"}
     perceptual = {name for name, kind in kinds.items() if kind == "perceptual quality"}

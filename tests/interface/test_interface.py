@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -17,12 +16,12 @@ from benchmark.codec import Setting
 from benchmark.errors import UnknownName, UsageError
 from benchmark.figures.style import drawn_as
 from benchmark.rows.store import Store
+from conftest import ROOT
 from support.bench.lean_process import HEAVY
+from support.codecs.files import FAKES
 from support.figures.text_boxes import crowding
 from support.rows.measured import PROTOCOLS, failed, row, sweep
 
-ROOT = Path(__file__).parents[2]
-FAKES = ROOT / "tests" / "support" / "codecs" / "fakes.py"
 SMALL = {"limit": 1, "metrics": "psnr", "points": {"jpeg.quality": [10, 30]}, "jobs": 1}
 
 mpl.use("Agg")

@@ -6,13 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 import benchmark
 from benchmark.analysis.summarise import summarise
-from benchmark.cli import app
 from benchmark.metrics.measure import Measure
 from benchmark.report.codec_compare import batches
+from support.bench.invoked import bench
 from support.rows.measured import row, sweep, table
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -52,9 +51,7 @@ def constants(batch):
 @pytest.fixture(scope="module")
 def kodak(tmp_path_factory):
     folder = tmp_path_factory.mktemp("batches") / "kodak"
-    words = ["export", "codec-compare", "--to", str(folder), "--results", str(RESULTS)]
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code == 0, done.output
+    bench("export", "codec-compare", "--to", folder, "--results", RESULTS)
     return folder
 
 

@@ -4,24 +4,22 @@ import csv
 import hashlib
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import benchmark
-from benchmark.cli import app
 from benchmark.datasets.image import read_image
 from benchmark.errors import Unavailable, UsageError
 from benchmark.report.chosen_pictures import StoredPicture
 from benchmark.report.exported_pictures import picture_names
 from benchmark.rows.store import Store
+from conftest import ROOT
+from support.bench.invoked import bench
+from support.codecs.files import FAKES
 from support.rows.measured import row
 
-ROOT = Path(__file__).parents[2]
-FAKES = ROOT / "tests" / "support" / "codecs" / "fakes.py"
 POINTS = {"jpeg.quality": [10, 40, 80], "webp.quality": [5, 60]}
 
 
@@ -64,14 +62,17 @@ def stream_of(folder, row):
 
 
 def export(folder, *words, code=0, to="out"):
-    command = ["export", "images", "--to", folder / to, "--results", folder / "results"]
-    command += ["--dataset", "garden", *words]
-    done = CliRunner().invoke(app, [str(word) for word in command])
-    if isinstance(done.exception, UsageError | Unavailable):
-        assert code == 2, done.exception
-        return str(done.exception)
-    assert done.exit_code == code, (done.output, done.exception)
-    return done.output
+    place = folder / "results", "garden", folder / to
+    if code != 2:
+        return images(*place, *words, code=code)
+    with pytest.raises((UsageError, Unavailable)) as refused:
+        images(*place, *words)
+    return str(refused.value)
+
+
+def images(results, dataset, to, *words, code=0):
+    words = ("--results", results, "--dataset", dataset, "--to", to, *words)
+    return bench("export", "images", *words, code=code)
 
 
 def listed(folder, to="out"):
@@ -109,10 +110,8 @@ def test_a_file_has_the_pixels_that_were_scored_and_a_name_that_says_what_it_is(
 
 def test_the_sources_come_along_unless_they_are_not_wanted(measured, folder):
     shutil.copytree(measured / "results", folder / "found")
-    words = ["export", "images", "--results", str(folder / "found"), "--codecs", "jpeg"]
-    words += ["--dataset", str(measured / "photos"), "--to"]
-    done = CliRunner().invoke(app, [*words, str(folder / "both")])
-    assert done.exit_code == 0, done.output
+    place = folder / "found", measured / "photos"
+    images(*place, folder / "both", "--codecs", "jpeg")
     for name in ("cup", "spoon"):
         source = read_image(folder / "both" / f"{name}__source.png").pixels
         assert np.array_equal(source, read_image(measured / "photos" / f"{name}.png").pixels)
@@ -120,8 +119,7 @@ def test_the_sources_come_along_unless_they_are_not_wanted(measured, folder):
     assert [one["file"] for one in of_sources] == ["cup__source.png", "spoon__source.png"]
     assert list(of_sources[0])[:5] == ["file", "dataset", "image", "codec", "spec"]
     assert len(pictures(folder, "both")) == 8
-    done = CliRunner().invoke(app, [*words, str(folder / "alone"), "--no-source"])
-    assert done.exit_code == 0, done.output
+    images(*place, folder / "alone", "--codecs", "jpeg", "--no-source")
     assert len(pictures(folder, "alone")) == 6
     assert not any("source" in name for name in pictures(folder, "alone"))
 
@@ -281,13 +279,10 @@ def test_code_that_rows_name_runs_only_where_it_is_named(folder):
     photos = folder / "photos"
     done = benchmark.run(spec, str(photos), metrics="psnr", results=folder / "more", jobs=1)
     assert not done.failures
-    command = ["export", "images", "--results", str(folder / "more"), "--dataset", str(photos)]
     for named in ([], ["--codecs", "fakes.py:Honest"]):  # a label chooses rows alone
-        found = CliRunner().invoke(app, [*command, "--to", str(folder / "all"), *named])
-        assert isinstance(found.exception, Unavailable)
-        assert "fakes.py:Honest" in str(found.exception)
-    found = CliRunner().invoke(app, [*command, "--to", str(folder / "named"), "--codecs", spec])
-    assert found.exit_code == 0, found.output
+        with pytest.raises(Unavailable, match=r"fakes\.py:Honest"):
+            images(folder / "more", photos, folder / "all", *named)
+    images(folder / "more", photos, folder / "named", "--codecs", spec)
     assert len(pictures(folder, "named")) == len(done.cells) + 2
 
 
@@ -299,19 +294,15 @@ def test_reconstructions_with_declared_sizes_are_exported_too(folder):
     (theirs / "sizes.csv").write_text("image,setting,num_bytes\ncup,1,1200\n")
     spec, photos = f"folder:path={theirs}:name=Theirs", str(folder / "photos")
     benchmark.run(spec, photos, metrics="psnr", limit=1, results=folder / "more", jobs=1)
-    command = ["export", "images", "--results", str(folder / "more"), "--dataset", photos]
-    done = CliRunner().invoke(app, [*command, "--to", str(folder / "out"), "--no-source"])
-    assert done.exit_code == 0, done.output
+    images(folder / "more", photos, folder / "out", "--no-source")
     (name,) = pictures(folder)
     assert name == "cup__Theirs__setting=1__0.800bpp.png"
     assert np.array_equal(read_image(folder / "out" / name).pixels, pixels)
 
 
 def test_bundled_streams_of_a_pack_need_no_encoder(tmp_path):
-    command = ["export", "images", "--dataset", "sample", "--codecs", "vtm", "--limit", "1"]
-    command += ["--points", "vtm.qp=37", "--results", str(ROOT / "results"), "--to", str(tmp_path)]
-    done = CliRunner().invoke(app, command)
-    assert done.exit_code == 0, done.output
+    words = "--codecs", "vtm", "--limit", "1", "--points", "vtm.qp=37"
+    images(ROOT / "results", "sample", tmp_path, *words)
     decoded, source = sorted(tmp_path.glob("*.png"), key=lambda path: "source" in path.name)
     assert re.fullmatch(r"astronaut__vtm__qp=37__\d\.\d{3}bpp\.png", decoded.name)
     (line,) = (one for one in listed(tmp_path, ".") if one["codec"] == "vtm")

@@ -4,17 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from benchmark.commands.report import report
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.store import Store
+from support.bench.invoked import bench
 from support.rows.measured import row, sweep
 
 KODAK = Path(__file__).parents[2] / "results" / "kodak"
-app = typer.Typer()
-app.command()(report)
 
 
 def fill(folder, rows, dataset="kodak"):
@@ -23,11 +19,7 @@ def fill(folder, rows, dataset="kodak"):
 
 
 def bench_report(results, *arguments):
-    done = CliRunner().invoke(app, ["--results", str(results), *arguments])
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    assert done.exit_code == 0, done.output
-    return done.stdout
+    return bench("report", "--results", results, *arguments)
 
 
 def contents(folder):

@@ -6,12 +6,11 @@ import shlex
 import signal
 
 import pytest
-from typer.testing import CliRunner
 
-from benchmark.cli import app
 from benchmark.errors import StoreError, UsageError
 from benchmark.report.report import ReportSet
 from benchmark.rows.store import Store
+from support.bench.invoked import bench
 from support.rows.measured import sweep
 
 
@@ -22,13 +21,8 @@ def results(tmp_path):
     return tmp_path / "results"
 
 
-def bench_report(results, *words):
-    words = ["report", "--results", str(results), *map(str, words)]
-    done = CliRunner().invoke(app, words)
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    assert done.exit_code == 0, done.output
-    return done.stdout
+def bench_report(results, *words, code=0):
+    return bench("report", "--results", results, *words, code=code)
 
 
 def names(folder):
@@ -124,8 +118,7 @@ def test_a_page_whose_making_is_interrupted_leaves_no_old_one_beside_the_new_fig
 
     with monkeypatch.context() as patch:
         patch.setattr("benchmark.page.write.html_text", interrupted)
-        done = CliRunner().invoke(app, ["report", "--results", str(results), "--metrics", "psnr"])
-        assert done.exit_code == 130
+        bench_report(results, "--metrics", "psnr", code=130)
     assert not (folder / "page.html").exists()
     assert not (folder / "ms_ssim.pdf").exists()
     assert (folder / "psnr_db.pdf").exists()

@@ -17,11 +17,11 @@ from benchmark.review.leaderboard import Cost, Entry, Origin, citation, cost_of
 from benchmark.review.site import Board, index_html
 from benchmark.review.streams import Again, Pair, compared
 from benchmark.review.submission import Statement, Submission, _audited, read_statement
+from conftest import ROOT
 from support.bench.command import bench
 from support.page.opened import CHROMIUM, DESKTOP, PHONE
 from support.rows.measured import row as measured_row
 
-ROOT = Path(__file__).parents[2]
 TOML = """title = "A codec & its rate"
 authors = ["A. Author"]
 year = 2026

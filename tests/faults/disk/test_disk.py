@@ -4,19 +4,18 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from benchmark.analysis.summarise import summarise
 from benchmark.rows.store import Store
 from support.bench.command import bench
+from support.codecs.files import FAKES
 from support.faults.ledger import tell
 from support.files.noise import effect_noise, noise_images
 from support.processes import ran
 from support.rows.stable_rows import losses_of, stable
 
-FAKES = Path(__file__).parents[2] / "support" / "codecs" / "fakes.py"
 HONEST = f"{FAKES}:Honest"
 
 

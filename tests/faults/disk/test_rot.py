@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import warnings
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,12 +19,12 @@ from benchmark.rows.schema import WHERE_READ
 from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES
+from conftest import ROOT
 from support.bench.command import bench
 from support.faults.ledger import tell
 from support.processes import bench_alone
 from support.rows.stable_rows import stable
 
-ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.filterwarnings("always::benchmark.errors.DamagedResults")
 
 

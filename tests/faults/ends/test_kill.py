@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from benchmark.rows.store import Store
+from support.codecs.files import FAKES
 from support.faults.ledger import tell
 from support.files.noise import effect_noise
 from support.processes import ran, until
 from support.rows.stable_rows import losses_of, stable
 
-FAKES = Path(__file__).parents[2] / "support" / "codecs" / "fakes.py"
 PAUSE_SECONDS = 1.05  # of each cell: its row is stored as soon as it is there
 
 

@@ -4,17 +4,16 @@ import json
 import os
 import signal
 import sys
-from pathlib import Path
 
 import pytest
 
 from benchmark.rows.store import Store
+from support.codecs.files import FAKES
 from support.faults.ledger import tell
 from support.faults.misbehaving import FLOODS, HONEST_ENOUGH, MISBEHAVING, SMALL_FILES
 from support.files.noise import effect_noise
 from support.processes import ran, running
 
-FAKES = Path(__file__).parents[2] / "support" / "codecs" / "fakes.py"
 SECONDS = {True: 120.0, False: 2.0}  # that a program may take, by whether it ends by itself
 
 
