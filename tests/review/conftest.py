@@ -13,7 +13,7 @@ from benchmark.plan.select import parse_points, select
 from benchmark.review.review import ReviewRequest, review
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store
-from support.files.noise import effect_noise
+from support.files.noise import noise_images
 from support.packs.honest_pack import HONEST, conditions
 
 POINTS = parse_points(["webp.quality=10,30,60,90", "jpeg.quality=10,30,60,90"])
@@ -21,10 +21,7 @@ POINTS = parse_points(["webp.quality=10,30,60,90", "jpeg.quality=10,30,60,90"])
 
 @pytest.fixture(scope="package")
 def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    for number in range(2):
-        effect_noise((64 + 8 * number, 64), 40).convert("RGB").save(folder / f"{number}.png")
-    return folder
+    return noise_images(tmp_path_factory.mktemp("images") / "photos", [(64, 64), (72, 64)])
 
 
 @pytest.fixture(scope="package")

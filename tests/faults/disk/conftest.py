@@ -2,12 +2,9 @@
 
 import pytest
 
-from support.files.noise import effect_noise
+from support.files.noise import noise_images
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    for number in range(2):
-        effect_noise((64, 48 + number), 40).convert("RGB").save(folder / f"{number}.png")
-    return folder
+    return noise_images(tmp_path_factory.mktemp("images") / "photos", [(64, 48), (64, 49)])

@@ -14,7 +14,7 @@ import pytest
 from benchmark.rows.store import Store
 from support.codecs.files import FAKES
 from support.faults.ledger import tell
-from support.files.noise import effect_noise
+from support.files.noise import noise_images
 from support.processes import ran, until
 from support.rows.stable_rows import losses_of, stable
 
@@ -24,11 +24,8 @@ PAUSE_SECONDS = 1.05  # of each cell: its row is stored as soon as it is there
 @pytest.fixture
 def images(tmp_path, kills):
     """Photographs, each in three settings: two for a few kills, three for many."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(2 if kills < 10 else 3):
-        effect_noise((64, 48 + number), 40).convert("RGB").save(folder / f"{number}.png")
-    return folder
+    sizes = [(64, 48 + number) for number in range(2 if kills < 10 else 3)]
+    return noise_images(tmp_path / "photos", sizes)
 
 
 def command(images, results):

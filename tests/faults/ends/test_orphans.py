@@ -15,7 +15,7 @@ import pytest
 from benchmark.rows.store import Store
 from benchmark.system.processes import descendants
 from support.faults.ledger import tell
-from support.files.noise import effect_noise
+from support.files.noise import noise_images
 from support.processes import is_running, ran, running, until
 
 # An encoder that hangs, with a child in its process group and one that shares nothing with it:
@@ -35,9 +35,7 @@ def place():
 def hanging(tmp_path, place):
     """Start runs whose encoder hangs; return one once its programs run, and their mark."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run below nohup
-    photos, started = tmp_path / "photos", []
-    photos.mkdir()
-    effect_noise((24, 20), 40).convert("RGB").save(photos / "0.png")
+    photos, started = noise_images(tmp_path / "photos", [(24, 20)]), []
     mark = f"3{time.monotonic_ns() % 10**6:06}.{os.getpid()}"
     (tmp_path / "encode.sh").write_text(SCRIPT.format(mark=mark))
 

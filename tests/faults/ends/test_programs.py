@@ -11,7 +11,7 @@ from benchmark.rows.store import Store
 from support.codecs.files import FAKES
 from support.faults.ledger import tell
 from support.faults.misbehaving import FLOODS, HONEST_ENOUGH, MISBEHAVING, SMALL_FILES
-from support.files.noise import effect_noise
+from support.files.noise import noise_images
 from support.processes import ran, running
 
 SECONDS = {True: 120.0, False: 2.0}  # that a program may take, by whether it ends by itself
@@ -19,9 +19,7 @@ SECONDS = {True: 120.0, False: 2.0}  # that a program may take, by whether it en
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    effect_noise((24, 20), 40).convert("RGB").save(folder / "0.png")
-    return folder
+    return noise_images(tmp_path_factory.mktemp("images") / "photos", [(24, 20)])
 
 
 def codec(folder, name, script, mark):

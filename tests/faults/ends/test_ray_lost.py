@@ -10,7 +10,7 @@ import pytest
 
 from benchmark.rows.store import Store
 from support.faults.ledger import tell
-from support.files.noise import effect_noise
+from support.files.noise import noise_images
 from support.processes import running, until
 
 pytest.importorskip("ray", reason="Ray is not installed")
@@ -43,12 +43,11 @@ def test_a_lost_driver_and_a_lost_head_end_all_programs_and_the_run_resumes(
     cluster, tmp_path, record_property
 ):
     mark = f"4{time.monotonic_ns() % 10**6:06}.{os.getpid()}"
-    (tmp_path / "photos").mkdir()
-    effect_noise((24, 20), 40).convert("RGB").save(tmp_path / "photos" / "0.png")
+    photos = noise_images(tmp_path / "photos", [(24, 20)])
     script, gate = tmp_path / "encode.sh", tmp_path / "gate"
     script.write_text(SCRIPT.format(gate=gate, mark=mark))
     codec = f"command:encode=sh {script} {{in}} {{out}} {{q}}:decode=cp {{in}} {{out}}:values=1/2"
-    words = ["run", "--codecs", codec, "--dataset", tmp_path / "photos", "--metrics", "psnr"]
+    words = ["run", "--codecs", codec, "--dataset", photos, "--metrics", "psnr"]
     words = map(str, [*words, "--results", tmp_path / "results"])
     command = [sys.executable, "-m", "benchmark", *words]
 

@@ -14,7 +14,7 @@ from benchmark.interface.codec import decoded
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store
 from support.bench.command import bench
-from support.files.noise import effect_noise
+from support.files.noise import noise_images
 
 SHOT = "PWNED"
 PYTHON = f"""
@@ -37,8 +37,7 @@ CODE = {
 def work(tmp_path, monkeypatch):
     """A user's working folder, with a photograph; relative paths of rows refer to it."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
-    effect_noise((40, 30), 50).convert("RGB").save(tmp_path / "photos" / "0.png")
+    noise_images(tmp_path / "photos", [(40, 30)])
     return tmp_path
 
 

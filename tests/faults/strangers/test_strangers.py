@@ -19,7 +19,7 @@ from benchmark.plan.request import Request
 from benchmark.plan.select import select
 from benchmark.rows.codecs import EVERY
 from benchmark.rows.store import Store
-from support.files.noise import effect_noise
+from support.files.noise import noise_images
 
 JPEG = CodecSpec("jpeg", ())
 
@@ -29,10 +29,9 @@ def whole(tmp_path_factory):
     """Return the files of a pack of two streams."""
 
     folder = tmp_path_factory.mktemp("strangers")
-    (folder / "photos").mkdir()
-    effect_noise((40, 30), 50).convert("RGB").save(folder / "photos" / "0.png")
+    photos = noise_images(folder / "photos", [(40, 30)])
     request = Request(
-        dataset=str(folder / "photos"), results=folder / "results", metrics=("psnr",),
+        dataset=str(photos), results=folder / "results", metrics=("psnr",),
         codecs=("jpeg",), points=("jpeg.quality=30,50",), jobs=1,
     )  # fmt: skip
     matrix = open_matrix(request)

@@ -21,7 +21,7 @@ from benchmark.figures.texts import wrapped
 from benchmark.rows.store import Store
 from benchmark.system.text import csv_cell, markdown_text, one_line, visible
 from support.bench.command import bench
-from support.files.noise import effect_noise
+from support.bench.reading_verbs import READS
 
 BELL, ESCAPE = "\a", "\x1b"
 CAVEAT = (
@@ -33,35 +33,24 @@ STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @pytest.fixture
-def hostile(tmp_path, monkeypatch):
+def hostile(work):
     """Results of two codecs, one with a hostile caveat, the other with a hostile name."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
-    for number in range(2):
-        picture = effect_noise((48, 40), 40 + 20 * number).convert("RGB")
-        picture.save(tmp_path / "photos" / f"{number}.png")
-    done = bench(
-        "run", "--codecs", "jpeg,webp", "--dataset", "photos", "--metrics", "psnr", "--jobs", 1,
-        "--points", "jpeg.quality=20,40,60,80,webp.quality=20,40,60,80", "--results", "r",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (folder,) = (path.parent for path in (tmp_path / "r").glob("*/per_image"))
-    store = Store(folder)
+    store = Store(work.parent)
     rows = store.versions().to_pylist()
     for row in rows:
         row["caveat"] = CAVEAT if row["codec"] == "jpeg" else "=HYPERLINK(1)"
         row["variant"] = "" if row["codec"] == "jpeg" else f"name={NAME}"
-    for path in folder.glob("per_image/*.parquet"):
+    for path in work.glob("*.parquet"):
         path.unlink()
     store.append(rows)
-    return tmp_path
+    return work.parents[2]
 
 
 def test_a_report_of_hostile_rows_is_text(hostile):
-    done = bench("report", "--results", "r", "--dataset", "photos", "--metrics", "psnr", "--page")
+    done = bench(*READS["report --page"])
     assert done.returncode == 0, done.stderr
     assert not STEERS.search(done.stdout + done.stderr)
-    (folder,) = (path.parent for path in (hostile / "r").rglob("report.md"))
+    (folder,) = (path.parent for path in (hostile / "results").rglob("report.md"))
     files = {path.suffix: path for path in folder.iterdir()}
     assert {".tex", ".md", ".csv", ".html", ".png"} <= files.keys()
     for path in folder.glob("*.tex"):
