@@ -155,7 +155,6 @@ def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
 
 
 def _plugins(kind: str) -> dict[str, str]:
-    """Return the plugins of a kind, each with its package."""
     offered = plugins().items()
     brought = {name: plugin for name, plugin in offered if registry.is_brought(name)}
     return {name: f"of {p.package}" for name, p in brought.items() if p.kind == kind}

@@ -311,7 +311,6 @@ def _last_part(url: str) -> str:
 
 
 def _assign(archives: Sequence[Archive], origins: Sequence[str]) -> dict[Archive, str]:
-    """Return the file or address of each archive's copy."""
     result: dict[Archive, str] = {}
     for origin in origins:
         objections = {archive: _objection(origin, archive, archives) for archive in archives}
@@ -324,7 +323,6 @@ def _assign(archives: Sequence[Archive], origins: Sequence[str]) -> dict[Archive
 
 
 def _objection(origin: str, archive: Archive, archives: Sequence[Archive]) -> str:
-    """Return why a file or an address is not of this archive."""
     if not origin.startswith(ADDRESS_SCHEMES):
         expected = download.Expected(archive.size_bytes, archive.digest)
         return expected.objection_to(Path(origin))

@@ -229,7 +229,6 @@ def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
 
 
 def _objection(made: Dataset) -> str:
-    """Return what is wrong with a dataset that a user's function made; empty for nothing."""
     if made.name in DATASETS or made.store_name in DATASETS:
         return (
             f"has the name {made.name!r} of another dataset, whose results lie there: give it its "

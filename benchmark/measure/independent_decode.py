@@ -84,11 +84,7 @@ def kept_streams(
     cells: Iterable[str] | None = None,
     wanted: Callable[[CodecSpec], bool] = lambda spec: True,
 ) -> Kept:
-    """Collect the rows without failure of a store.
-
-    cells: only rows of these that are not verified yet, or whose stream has changed since.
-    wanted: says of a codec variant whether its rows are taken, whatever cell they say they are.
-    """
+    """Collect a store's sound rows of `wanted` variants; of `cells`, those not verified as is."""
     table = one_per_cell(store.table())
     table = table.filter(pc.equal(table["status"], "ok"))
     if cells is not None:
@@ -179,8 +175,6 @@ def verify_kept(
 
 
 class _Audit:
-    """An audit of a codec variant in a store."""
-
     def __init__(
         self, store: Store, spec: CodecSpec, options: AuditOptions, findings: Findings
     ) -> None:

@@ -35,10 +35,9 @@ def reconstruct_all(
 ) -> Iterator[tuple[int, Pixels | Failed] | None]:
     """Reconstruct the pixels of rows in fresh processes; yield places in `rows` and pixels.
 
-    They come as they complete, codec by codec, and None at least once a second while none does.
-    device: of this machine; what was decoded on another kind of device when it was scored is
-    decoded on that kind if possible, since sums of floats, and so pixels, may differ. jobs: streams
-    to decode at the same time. A failure of the stage "load" is of what this machine lacks.
+    They come as they complete, codec by codec, and None at least once a second. What was decoded on
+    another kind of device than this `device` is decoded on that kind, since pixels may differ. A
+    failure of the stage "load" is of what this machine lacks.
     """
     groups: dict[tuple[CodecSpec, str], list[int]] = defaultdict(list)
     for place, row in enumerate(rows):

@@ -146,7 +146,6 @@ class _Costs:
         self._scoring = least if least < MOST_SCORING else USUAL_SCORING
 
     def of(self, kind: Kind, cells: Sums) -> float:
-        """Return the seconds of cells of a class."""
         codec = self._codecs.get(kind.codec, NONE)
         measured = self._kinds.get(kind) or (codec if codec.cells else self._all)
         coding = measured.coding / measured.pixels * cells.pixels

@@ -216,7 +216,6 @@ def _measure(
 
 
 def _rows(table: pa.Table, matrix: Matrix) -> pa.Table:
-    """Return the rows of the cells of a matrix."""
     keys = pa.array([cell.key for cell in matrix.cells], pa.string())
     return one_per_cell(table.filter(pc.is_in(table["cell"], value_set=keys)))
 
@@ -224,7 +223,6 @@ def _rows(table: pa.Table, matrix: Matrix) -> pa.Table:
 def _record(
     request: Request, matrix: Matrix, conditions: Conditions, backend: Backend
 ) -> dict[str, object]:
-    """Return the record of a run that is stored beside its rows."""
     contenders = matrix.selection.contenders
     return run_record(
         sys.argv[1:],

@@ -160,7 +160,6 @@ class Search:
         return Between(sweep[0].name, min(values), max(values), whole)
 
     def _between(self, low: float, high: float) -> list[float]:
-        """Return a value inside a bracket; none where there is none."""
         accepts = self._accepts()
         guess = self._guess(low, high)
         if isinstance(accepts, OneOf):
@@ -246,7 +245,6 @@ def _at(
 
 
 def _stored_values(rows: pa.Table, contender: Contender) -> list[float]:
-    """Return the values of the codec's setting that rows have."""
     name, spec = contender.sweep[0].name, contender.spec
     parts = {"codec": spec.name, "variant": spec.variant, "setting_name": name}
     for column, text in parts.items():

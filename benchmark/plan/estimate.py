@@ -75,7 +75,6 @@ class CostModel:
         return own or self._sums.get((cell.codec.name, facts_of(cell.codec).typical, *place), {})
 
     def _rate(self, cell: Cell) -> float | None:
-        """Return the expected seconds per pixel."""
         measured, typical, value = self._measured(cell), _typical(cell), float(cell.setting.value)
         if value in measured:
             return measured[value].rate

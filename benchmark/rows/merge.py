@@ -243,7 +243,6 @@ def _disputed(table: pa.Table) -> dict[str, list[Row]]:
 
 
 def _accepted(table: pa.Table, disputed: Mapping[str, Sequence[Row]]) -> pa.Table:
-    """Return the rows that agree with the valid row."""
     doubtful = _among(table, pa.array(list(disputed), pa.string()))
     agreeing = []
     for row in table.filter(doubtful).to_pylist():

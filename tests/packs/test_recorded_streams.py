@@ -20,18 +20,11 @@ from benchmark.plan.select import ALL, select
 from support.files.noise import effect_noise
 from support.packs.honest_pack import HONEST, conditions, recorded_contender
 
-STEPS = (64, 16, 1)
 
-
-def test_encode_is_answered_with_the_codecs_own_bytes(pack_path, sources, photos):
+def test_a_picture_that_the_pack_lacks_is_refused(pack_path, sources):
     codec = Recorded(open_pack(pack_path), HONEST, load_codec(HONEST))
-    assert {setting.value for setting in codec.sweep} == {64, 16, 1}
-    for source in sources:
-        pixels = np.asarray(Image.open(source.file.path))
-        for step in STEPS:
-            expected = load_codec(HONEST).encode(pixels, Setting("step", step))
-            assert codec.encode(pixels, Setting("step", step)) == expected
-            assert np.array_equal(codec.decode(expected), load_codec(HONEST).decode(expected))
+    pixels = np.asarray(Image.open(sources[0].file.path))
+    assert codec.decode(codec.encode(pixels, Setting("step", 1))).tolist() == pixels.tolist()
     with pytest.raises(ImageRefused, match="has no stream of this image at step=16"):
         codec.encode(pixels[1:], Setting("step", 16))
 

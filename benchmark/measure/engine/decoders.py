@@ -95,7 +95,6 @@ def decode_all(
 
 
 def _serve(connection: Connection, spec: CodecSpec) -> None:
-    """Serve streams in a decoder's process until the end of the pipe."""
     lead_group()  # so that it can be ended with all that it started
     try:
         codec = load_codec(spec)

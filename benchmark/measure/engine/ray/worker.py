@@ -128,7 +128,6 @@ def _identity(info: CodecInfo) -> tuple[str, int, str]:
 
 
 def _serve(connection: Connection, conditions: Conditions, files: Mapping[str, bytes]) -> None:
-    """Serve orders in the process for the codecs until the end of the pipe."""
     with private_folder() as folder:
         copies = {}
         for number, (path, content) in enumerate(files.items()):
