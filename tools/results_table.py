@@ -1,6 +1,6 @@
 """Print the table of results on Kodak in the README, from the bundled rows.
 
-python -m tools.results_table; tests/commands/test_readme.py compares the README with it.
+python -m tools.results_table; tests/commands/test_documentation.py compares the README with it.
 """
 
 import math

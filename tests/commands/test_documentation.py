@@ -1,4 +1,4 @@
-"""The documentation is true: outputs are those of its commands, and every command can be given."""
+"""The documentation is true: its outputs, commands, links, and the tables of the README."""
 
 import re
 import shlex
@@ -9,6 +9,8 @@ import typer
 from benchmark.cli import app
 from conftest import ROOT
 from support.console import Session, agree, examples
+from support.rows.bundled_results import copy_bundled_results
+from tools import field_table, results_table
 
 PAST = ROOT / "CHANGELOG.md", ROOT / "docs" / "log.md"  # their commands are those of their day
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {*PAST})
@@ -78,3 +80,28 @@ def test_shown_outputs_are_those_of_the_commands(name, tmp_path):
     for command, output in examples((ROOT / "docs" / f"{name}.md").read_text()):
         got = session.run(command)
         assert agree(output, got), f"$ {command}\n{got}"
+
+
+README = (ROOT / "README.md").read_text()
+MOST_LINES = 90
+
+
+@pytest.mark.parametrize(
+    ("page", "makers"),
+    [
+        ("README.md", (results_table.lines, field_table.short_lines)),
+        ("docs/field.md", (field_table.lines,)),
+    ],
+)
+def test_the_results_are_those_of_the_bundled_rows(page, makers, tmp_path):
+    tables = re.findall(r"^\| Kodak, .*\n(?:\|.*\n)+", (ROOT / page).read_text(), re.MULTILINE)
+    kodak = copy_bundled_results(tmp_path / "results") / "kodak"
+    for table, make in zip(tables, makers, strict=True):
+        made = list(make(kodak))
+        assert len(table.splitlines()) == len(made)
+        for shown, line in zip(table.splitlines(), made, strict=True):
+            assert agree(shown, line), f"print the new one: {make.__module__}"
+
+
+def test_the_readme_is_a_screen():
+    assert len(README.splitlines()) <= MOST_LINES

@@ -1,13 +1,15 @@
-"""The details of a report: what is known of each codec, in JSON and in a text made of it."""
+"""The details of a report: what is known of each codec, and what is left out and why."""
 
 import json
 
 import pytest
 
 from benchmark.analysis.stored import read_results
-from benchmark.report.details import details_record, details_text
+from benchmark.analysis.summarise import summarise
+from benchmark.metrics.measure import Measure
+from benchmark.report.details import details_record, details_text, left_out, lines_of
 from benchmark.rows.store import Store
-from support.rows.measured import sweep
+from support.rows.measured import failed, row, sweep, table
 
 
 def details(tmp_path, *rows):
@@ -39,3 +41,16 @@ def test_the_text_is_made_of_the_record_and_a_strangers_names_are_no_markup(tmp_
     assert "&lt;b>a trial" in text
     for protocol in record["protocols"].values():
         assert protocol in text
+
+
+def test_every_kind_of_gap_is_a_sentence_with_its_reason():
+    rows = [*sweep("jpeg"), *sweep("jpeg", fingerprint="old", run="1")]
+    rows += [row("webp", 5, "a"), failed("webp", 5, "bb", "encode", "boom")]
+    runs = [{"skipped_codecs": {"vvenc": "no ffmpeg"}, "refused_images": [["x.png", "16 bit"]]}]
+    sentences = lines_of(left_out(summarise(table(rows)), [Measure.named("psnr")], runs))
+    assert "failed: webp quality=5 (1 cell): encode: boom" in sentences
+    assert "not drawn or compared: webp quality=5: 1 of 3 images" in sentences
+    assert "not counted: jpeg (18 rows): an older version: 1.0, adapter 1" in sentences
+    assert "skipped by the last run: vvenc: no ffmpeg" in sentences
+    assert "refused by the last run: x.png: 16 bit" in sentences
+    assert any("--common" in sentence for sentence in sentences)
