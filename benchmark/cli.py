@@ -1,13 +1,15 @@
 """The command `bench`: one sub-command per verb. Imports nothing heavy, so that help is instant."""
 
+import ast
 import os
 import sys
 import warnings
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import Abort, TyperException
 
 from benchmark.commands.verb import QuickValues, Verb
@@ -19,7 +21,7 @@ from benchmark.errors import (
     memory_sentence,
     refused_path,
 )
-from benchmark.registry import COMMANDS, HELP, load_command
+from benchmark.registry import COMMANDS, VERBS, load_command
 from benchmark.system.text import visible
 
 # Python does not notice that the disk is full while it keeps the compiled form of a file.
@@ -29,12 +31,32 @@ INCOMPLETE_CODE = (
 )
 
 
+class Unloaded(TyperCommand):
+    """A verb whose module is not imported; its help is read from the source when it is shown."""
+
+    def _first_paragraph(self) -> str:
+        """Return the first paragraph of the docstring of a function or `Verbs`."""
+        module, _, verb = COMMANDS[self.name or ""].partition(":")
+        source = Path(__file__).parents[1].joinpath(*module.split(".")).with_suffix(".py")
+        for node in ast.parse(source.read_bytes()).body:
+            text = None
+            if isinstance(node, ast.FunctionDef) and node.name == verb:
+                text = ast.get_docstring(node)
+            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == verb:
+                text = ast.literal_eval(node.value.args[0])  # type: ignore[attr-defined]
+            if text:
+                return " ".join(text.partition("\n\n")[0].split())
+        return ""
+
+    help = property(_first_paragraph, lambda self, text: None)
+
+
 class BenchGroup(QuickValues, TyperGroup):
     """The sub-commands of `registry.COMMANDS`, each imported when it runs."""
 
     def list_commands(self, _ctx: Any) -> list[str]:
         """Return the verbs in the order of their table."""
-        return [verb for verbs in HELP.values() for verb in verbs]
+        return [*COMMANDS]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command of the first argument, and import it."""
@@ -94,9 +116,9 @@ def _bench(
 ) -> None: ...
 
 
-for _panel, _verbs in HELP.items():  # help alone; `BenchGroup` imports what is behind it
-    for _name, _help in _verbs.items():
-        app.command(_name, help=_help, rich_help_panel=_panel)(lambda: None)
+for _panel, _parts in VERBS.items():  # `BenchGroup` imports what is behind a name
+    for _name in " ".join(verbs for _, verbs in _parts).split():
+        app.command(_name.rstrip("_"), cls=Unloaded, rich_help_panel=_panel)(lambda: None)
 
 
 def _show_warning(

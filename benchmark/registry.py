@@ -126,77 +126,40 @@ DATASETS = {
 }
 
 
-# Sub-commands by module: functions for Typer, or `typer.Typer`s; `_` ends the name of a builtin.
+# Sub-commands by the panels of `bench --help`, as users need them, and by module: functions for
+# Typer, or `typer.Typer`s; `_` ends the name of a builtin.
 VERBS = {
-    "benchmark.commands.run": "run plan rescore",
-    "benchmark.commands.inventory": "list_ doctor",
-    "benchmark.commands.fetch": "fetch",
-    "baselines.commands.worker": "worker",
-    "benchmark.commands.report": "report",
-    "benchmark.commands.figures": "figures",
-    "benchmark.commands.compare": "rank tradeoff match bd",
-    "benchmark.commands.check": "check baseline",
-    "benchmark.commands.published": "published",
-    "benchmark.commands.explain": "explain",
-    "benchmark.commands.exchange": "pack export merge",
-    "benchmark.commands.audit": "audit",
-    "benchmark.commands.review": "review site",
-    "baselines.commands.train": "train ablation",
-    "baselines.commands.images": "encode decode",
-    "baselines.commands.checkpoint": "checkpoint",
+    "Measure": (
+        ("benchmark.commands.run", "run plan"),
+        ("benchmark.commands.inventory", "list_ doctor"),
+        ("benchmark.commands.fetch", "fetch"),
+        ("benchmark.commands.run", "rescore"),
+        ("baselines.commands.worker", "worker"),
+    ),
+    "Analyse": (
+        ("benchmark.commands.report", "report"),
+        ("benchmark.commands.figures", "figures"),
+        ("benchmark.commands.compare", "rank tradeoff match bd"),
+        ("benchmark.commands.check", "check baseline"),
+        ("benchmark.commands.published", "published"),
+        ("benchmark.commands.explain", "explain"),
+    ),
+    "Exchange": (
+        ("benchmark.commands.exchange", "pack export merge"),
+        ("benchmark.commands.audit", "audit"),
+        ("benchmark.commands.review", "review site"),
+    ),
+    "Learned codec": (
+        ("baselines.commands.train", "train ablation"),
+        ("baselines.commands.images", "encode decode"),
+        ("baselines.commands.checkpoint", "checkpoint"),
+    ),
 }
 COMMANDS = {
     verb.rstrip("_"): f"{module}:{verb}"
-    for module, verbs in VERBS.items()
+    for parts in VERBS.values()
+    for module, verbs in parts
     for verb in verbs.split()
-}
-# The first sentence of their help, by the panels of `bench --help`, as users need them
-HELP = {
-    "Measure": {
-        "run": "Encode, decode and score images, and store the rows.",
-        "plan": "Count the cells of a run, all, done and to do; estimate their time and the memory "
-        "they need.",
-        "list": "List codecs, datasets and metrics, each with a title and what it lacks here.",
-        "doctor": "Say which codecs, metrics and datasets can be used here, and what the others "
-        "lack.",
-        "fetch": "Download a dataset or weights, checked; an interrupted download resumes where it "
-        "stopped.",
-        "rescore": "Decode kept streams again and compute the metrics that stored rows lack.",
-        "worker": "Measure a codec in an environment of its own: begin, set up, check.",
-    },
-    "Analyse": {
-        "report": "Draw figures and write tables from the rows of earlier runs.",
-        "figures": "Draw the figures of a paper from stored results alone.",
-        "rank": "Rank codecs at a rate or at a value of a metric, by interpolation of each image's "
-        "curve.",
-        "tradeoff": "Compare the distortion of CODEC with that of AGAINST at AGAINST's rates and "
-        "realism.",
-        "match": "Compare CODEC with AGAINST over pairs of streams of the same image and the same "
-        "quality.",
-        "bd": "Compute BD-rate and BD-metric of TEST against ANCHOR, by Akima and by the older "
-        "cubic form.",
-        "check": "Say whether a checkpoint, codec or set of rows is worse than a reference.",
-        "baseline": "Save and list named references for `bench check`.",
-        "published": "Keep, show and compare numbers published in papers and repositories.",
-        "explain": "Name the rule that makes a curve differ from that of a reference.",
-    },
-    "Exchange": {
-        "pack": "Export and import bitstream archives: streams with their rows, for others to "
-        "check.",
-        "export": "Export results for other tools: decoded pictures, codec-compare.",
-        "merge": "Add rows, streams, run records and features of results folders to another one.",
-        "audit": "Verify rows, streams, packs and colour conversions.",
-        "review": "Review what an author sends: streams, reconstructions, results or a curve.",
-        "site": "Write a leaderboard as a static site: audited rows ranked, declared ones below.",
-    },
-    "Learned codec": {
-        "train": "Train, or resume earlier training; a finished network becomes a checkpoint with "
-        "its card.",
-        "ablation": "Train variants of the realism stage, measure each and draw their curves.",
-        "encode": "Encode an image with our codec, or with another.",
-        "decode": "Decode a stream of any codec to an image.",
-        "checkpoint": "Make checkpoints of learned codecs, and describe them.",
-    },
 }
 # Extra of the project that brings a package which the core does without.
 EXTRAS = {

@@ -1,8 +1,4 @@
-"""Python files of users, `path.py:Name`, and plugins: the class or function of that name.
-
-A file is loaded from its present bytes each time. Its mistakes are `UsageError`s that name the file
-and, if there is one, the line.
-"""
+"""Python files of users, `path.py:Name`, and plugins: the class or function of that name."""
 
 import ast
 import inspect

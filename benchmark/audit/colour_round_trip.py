@@ -42,10 +42,7 @@ def converting_codecs() -> list[CodecSpec]:
 
 
 def chosen_codecs(texts: Sequence[str]) -> list[CodecSpec]:
-    """Return the variants that specs stand for; `ALL` is every codec that converts colour.
-
-    Raises `UsageError` for a codec without a colour conversion of its own.
-    """
+    """Return the variants that specs stand for; `UsageError` for one that converts no colour."""
     known = converting_codecs()
     if tuple(texts) == ALL:
         return known
@@ -73,10 +70,7 @@ def measure_round_trips(
 def measure_round_trip(
     spec: CodecSpec, packs: Sequence[Pack], images: Sequence[Pixels]
 ) -> ColourRoundTrip:
-    """Convert whole images and back; code a crop of the first, or count recorded streams.
-
-    Raises `Unavailable` where not even the conversion is available.
-    """
+    """Convert images and back; code a crop, or count recorded streams. Raises `Unavailable`."""
     codec = load_codec(spec)
     assert isinstance(codec, ConvertsColour), f"{spec.text} has conversions"
     rounded = min(psnr(image, codec.convert_only(image)) for image in images)

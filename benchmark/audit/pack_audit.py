@@ -46,11 +46,7 @@ class PackAudit(NamedTuple):
 def find_sources(
     pack: Pack, more: Iterable[str], data_dir: Path | None, flatten: bool
 ) -> tuple[Sources, dict[str, str]]:
-    """Return the images of a pack, and the reasons of its datasets that are not available.
-
-    They are sought in the pack's own datasets and in `more` datasets or folders; `UsageError` or
-    `Unavailable` for one of `more` that cannot be read.
-    """
+    """Return a pack's images in its own or `more` datasets, and why its own are absent."""
     own = dict.fromkeys(stream.fields["dataset"] for stream in pack.streams.values())
     opened, missing = open_photographs(own, more, data_dir, flatten)
     return by_pixels(opened), missing
@@ -65,11 +61,7 @@ def by_pixels(photographs: Mapping[str, Iterable[Source]]) -> Sources:
 def open_photographs(
     own: Iterable[str], more: Iterable[str], data_dir: Path | None, flatten: bool
 ) -> tuple[dict[str, tuple[Source, ...]], dict[str, str]]:
-    """Return the images by dataset, and the reasons of those of `own` that are not available.
-
-    own: names that strangers' rows have, of which only those in the registry are opened. more:
-    datasets or folders that the user names; raises as `find_sources`.
-    """
+    """Return images by dataset, of registered `own` and of `more`, and why others are absent."""
     opened_images: dict[str, tuple[Source, ...]] = {}
     missing: dict[str, str] = {}
     of_rows = [name for name in own if name in DATASETS]

@@ -45,10 +45,7 @@ class VariantAgain:
 
 
 def rows_to_measure(table: pa.Table, codecs: NamedCodecs) -> pa.Table:
-    """Return the newest rows of the named codecs that may run and that have a stream.
-
-    table: of a store, columns of `rows.schema.table_schema`.
-    """
+    """Return the newest rows of a store's table that the named codecs may run, with a stream."""
     newest = table.take(pa.array(edition_rows(table, newest_only=True).index))
     wanted = list(map(codecs.selects_to_run, newest.select(KEY[:2]).to_pylist()))
     return newest.filter(pc.and_(pa.array(wanted, pa.bool_()), pc.equal(newest["status"], "ok")))
@@ -145,11 +142,7 @@ def _key(row: Row) -> tuple[Any, ...]:
 def compare_sets(
     stored: Summary, again: Summary, metrics: Iterable[str]
 ) -> dict[str, list[tuple[str, float, float]]]:
-    """Return the points of which both summaries have a distribution metric, by its column.
-
-    Each is the point ("elic level=2"), the value before and the value now. Only points of equally
-    many images are there: the metric depends on their number.
-    """
+    """Return points of as many images with a set metric in both, by column: name, before, now."""
     known = {(point.label, point.setting, point.images): point for point in again.points}
     values: dict[str, list[tuple[str, float, float]]] = {}
     for column in (metric_class(name).column for name in metrics if name in DISTRIBUTION_METRICS):

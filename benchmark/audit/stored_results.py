@@ -46,10 +46,7 @@ class Verified(NamedTuple):
 
 
 def verify_results(folder: Path) -> Iterator[Verified]:
-    """Verify each dataset of a results folder, or a dataset's folder, by reading all of it.
-
-    Nothing is written. Raises `UsageError` for a folder that holds no results.
-    """
+    """Verify a dataset's or all results in a folder, writing nothing; `UsageError` for none."""
     places = (folder, *sorted(folder.glob("*")))
     datasets = [place for place in places if any((place / part).is_dir() for part in PARTS)]
     if not datasets:

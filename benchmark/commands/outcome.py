@@ -1,8 +1,4 @@
-"""A run and its outcome on the terminal: a ranking, what is absent, where the rows are.
-
-This imports numpy and pyarrow, so that a verb imports it when it runs, not for its help. Analysis
-and figures are imported where a table is asked for.
-"""
+"""A run and its outcome on the terminal: a ranking, what is absent, where the rows are."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial

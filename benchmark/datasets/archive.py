@@ -176,10 +176,7 @@ def open_tecnick(data_folders: Sequence[Path]) -> Dataset:
 
 
 def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
-    """Open the 428 photographs of the CLIC 2020 test set; they may be in a folder for both parts.
-
-    The number of all pixels is compared with the challenge's byte budget.
-    """
+    """Open the 428 photographs of the CLIC 2020 test set; `Unavailable` for resized ones."""
     halves = [ARCHIVES[f"clic2020:{part}"] for part in ("mobile", "professional")]
     both = halves[0]._replace(num_images=sum(half.num_images for half in halves), image_folder="")
     both = both._replace(dataset="clic2020", places=("clic2020", "."))
@@ -228,11 +225,7 @@ def fetch_dataset(
 
 
 def find_archive_images(archive: Archive, data_folders: Sequence[Path]) -> tuple[ImageFile, ...]:
-    """Return the photographs of an archive from the first place that holds all of them.
-
-    A place counts where it holds the right number of PNG files, each of a possible size, and lacks
-    nothing of its manifest, if it has one. Raises `Unavailable`.
-    """
+    """Return an archive's photographs from the first place that holds all; `Unavailable`."""
     return find_images(
         archive.dataset,
         data_folders,
@@ -243,10 +236,7 @@ def find_archive_images(archive: Archive, data_folders: Sequence[Path]) -> tuple
 
 
 def archive_images(place: Path, archive: Archive) -> Sequence[ImageFile]:
-    """Return the photographs of an archive in a folder, none where it has no PNG file.
-
-    Raises `Unavailable` with what is wrong with those that are there.
-    """
+    """Return an archive's photographs in a folder; none without PNG, `Unavailable` for others."""
     files = sorted(path for path in place.glob("*.png") if not path.name.startswith("."))
     if not files:
         return ()

@@ -105,10 +105,7 @@ class Refused(NamedTuple):
 
 
 def probe(files: Sequence[ImageFile], flatten: bool, threads: int) -> list[Source | Refused]:
-    """Return every file as a source or a refusal, in order.
-
-    Files that have not changed since they were last read are not read again.
-    """
+    """Return every file as a source or a refusal, in order; unchanged files are not read again."""
     with ThreadPoolExecutor(threads) as pool:  # decoding and hashing release the interpreter's lock
         return list(pool.map(lambda file: _probe(file, flatten), files))
 

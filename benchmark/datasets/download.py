@@ -207,11 +207,7 @@ def _require_space(folder: Path, num_bytes: int) -> None:
 
 
 def unpack_images(archive: Path, folder: Path, count: int, below: str = "") -> None:
-    """Write the `count` PNG files of a zip archive, or of its folder `below`, into `folder`.
-
-    Only the name of a member's path is used, so none can be written elsewhere. Raises `Unavailable`
-    where the archive is another.
-    """
+    """Write `count` PNG files of a zip, or of its folder `below`, into `folder`; `Unavailable`."""
     try:
         with open_regular(archive) as file, ZipFile(file) as opened:
             members: dict[str, ZipInfo] = {}

@@ -66,11 +66,7 @@ PICTURES = {
 
 
 def open_kodak(data_folders: Sequence[Path]) -> Dataset:
-    """Open the 24 photographs of Kodak; the first FOLDER/kodak or FOLDER that holds all is taken.
-
-    Pixels are compared with the published ones: a file compressed anew, or of another name, is
-    accepted, and another picture is not. Raises `Unavailable`.
-    """
+    """Open the 24 photographs of Kodak; pixels are compared, not names. Raises `Unavailable`."""
     places = ("kodak", "kodak/PNG", "Kodak", ".")
     return Dataset("kodak", find_images("kodak", data_folders, places, _look, CONTENT))
 

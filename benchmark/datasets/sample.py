@@ -18,10 +18,7 @@ PICTURES = {
 
 
 def open_sample(data_folders: Sequence[Path] = ()) -> Dataset:
-    """Open the four photographs bundled with scikit-image; no other folder is searched.
-
-    Raises `Unavailable` where a file is missing or has changed.
-    """
+    """Open the four photographs bundled with scikit-image; `Unavailable` where one has changed."""
     folder = package_folder("skimage") / "data"
     images = tuple(ImageFile(name, folder / name) for name in PICTURES)
     for name, path in images:

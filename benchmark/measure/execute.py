@@ -90,11 +90,7 @@ class Failed(NamedTuple):
 
 
 def failed_by(author: Any, stage: Stage, error: BaseException) -> Failed:
-    """Return the failure of an author's code: a codec or metric, an instance or its class.
-
-    The reason begins with the last line of the author's own file that the exception passed, except
-    for messages of codecs of a package that are meant for the user.
-    """
+    """Return the failure of an author's code; the reason begins with the line of its own file."""
     from traceback import format_exception
 
     kind = author if isinstance(author, type) else type(author)
@@ -113,10 +109,7 @@ def execute(
     enter: Enter = ignore_stages,
     device: Device = "cpu",
 ) -> Coded | Failed:
-    """Code an image; `decoder` is an instance that never encodes: only bytes cross over.
-
-    device: the codec's, whose peak memory is measured.
-    """
+    """Code an image; `decoder` has never encoded: only bytes cross over. device: the codec's."""
     if isinstance(encoder, DeclaresSizes):
         enter("decode")
         return _declared(encoder, image, pixels, setting)
@@ -173,10 +166,7 @@ class PeakMemory:
             self._known = False
 
     def read_bytes(self) -> int | None:
-        """Return the peak; None where the system does not say.
-
-        Of programs that ran meanwhile, the largest counts if it is larger than this process.
-        """
+        """Return the peak, or that of the largest program meanwhile; None where it is unknown."""
         if self._device == "cuda":
             cuda = _cuda()
             return None if cuda is None else int(cuda.max_memory_allocated())

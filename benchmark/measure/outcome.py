@@ -245,11 +245,7 @@ def run_tasks(
     engine: Engine,
     seconds: Seconds = lambda task: None,
 ) -> list[Failure]:
-    """Carry out tasks and store their rows, however it ends; `report` is called every second.
-
-    The run's record gets tracebacks, and which streams were decoded twice. seconds: what coding a
-    task is expected to take, None for unknown.
-    """
+    """Carry out tasks and store their rows, however it ends; seconds: expected, or None."""
     failures: list[Failure] = []
     finished, pace = 0, Pace(tasks, seconds)
     notes = RunNotes(store, conditions.run)

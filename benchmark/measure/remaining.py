@@ -62,10 +62,7 @@ def at_this_pace(finished: float, total: float, seconds: float) -> float | None:
 
 
 class Pace:
-    """The state of a run's tasks.
-
-    seconds: what coding a task is expected to take, None for unknown.
-    """
+    """The state of a run's tasks; seconds: what coding a task is expected to take, or None."""
 
     def __init__(
         self, tasks: Sequence[Task], seconds: Seconds, clock: Callable[[], float] = monotonic

@@ -39,10 +39,7 @@ class DatasetContents(NamedTuple):
     codecs: NamedCodecs = EVERY  # that the command names
 
     def stream(self, row: Mapping[str, Any]) -> bytes | None:
-        """Return the bytes of a row's stream; None if they were not kept.
-
-        Raises `StoreError` or `BadPack` if they are damaged.
-        """
+        """Return a row's stream, None if it was not kept; `StoreError`, `BadPack` if damaged."""
         if row["cell"] in self.from_packs:
             pack, recorded = self.from_packs[row["cell"]]
             return pack.read(recorded)
@@ -60,10 +57,7 @@ class DatasetContents(NamedTuple):
 def dataset_contents(
     results: Path, dataset: str, packs: Sequence[Pack], codecs: NamedCodecs = EVERY
 ) -> DatasetContents:
-    """Read all rows of a dataset, given by the name of its store; without any, an empty table.
-
-    codecs: those that the command names, of which programs and Python files may run.
-    """
+    """Read all rows of a dataset's store and of packs; codecs: those that the command names."""
     store = Store(results / dataset)
     stored = store.read()
     table, done = stored.table, stored.done()

@@ -104,10 +104,7 @@ def write_pack(
     streams: Mapping[str, bytes],
     notes: Sequence[str],
 ) -> None:
-    """Write a pack, whole or not at all; a name that ends in .tar makes a tar.
-
-    streams: bytes by their sha256. Raises `UsageError` if `out` exists or is no valid name.
-    """
+    """Write a pack (*.tar: a tar), whole or not at all; streams by sha256. Raises `UsageError`."""
     name = out.name.removesuffix(".tar")
     if not NAME.fullmatch(name):
         raise UsageError(f"{out}: a pack's name is of letters, digits, dots, - and _")
@@ -141,11 +138,7 @@ def write_pack(
 
 
 def infos_of(rows: Sequence[Row], licences: Mapping[str, str]) -> dict[CodecSpec, CodecInfo]:
-    """Return the information that rows carry on each codec variant.
-
-    licences: SPDX identifiers by the variant's spec as text. Raises `UsageError` if the rows of a
-    variant are of two versions.
-    """
+    """Return what rows say of codec variants; licences by spec. `UsageError` for two versions."""
     infos: dict[CodecSpec, CodecInfo] = {}
     for row in rows:
         spec = _spec(row)

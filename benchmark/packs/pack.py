@@ -85,10 +85,7 @@ class Pack:
         return tuple(sorted(sizes, key=lambda setting: sum(sizes[setting]) / len(sizes[setting])))
 
     def to_run(self, codecs: NamedCodecs) -> "Pack":
-        """Return the pack with the streams of the named codecs alone.
-
-        Raises `UsageError` where there are none, or where one of these codecs may not run.
-        """
+        """Return the pack with streams of these codecs alone; `UsageError` for none, or code."""
         infos = {spec: info for spec, info in self.infos.items() if codecs.select(spec)}
         if not infos:
             known = ", ".join(spec.text for spec in self.infos)
@@ -138,10 +135,7 @@ class Recorded:
 
 
 def open_pack(path: Path) -> Pack:
-    """Read and check the index of a pack; streams are checked when they are read.
-
-    Raises `BadPack` if `path` is not a whole pack of this format.
-    """
+    """Read and check a pack's index; streams are checked when they are read. Raises `BadPack`."""
     import msgspec  # only where a pack is opened
 
     class Variant(msgspec.Struct):

@@ -1,7 +1,4 @@
-"""Content of the page as json: points, curves, tables and pictures. Pure.
-
-Numbers keep six digits. The page's own javascript (model.js) reads what is written here.
-"""
+"""Content of the page as json, numbers with six digits; model.js reads it. Pure."""
 
 import json
 import math

@@ -1,8 +1,4 @@
-"""Pictures of the page: WebP files of exactly the pixels that were scored, or why there are none.
-
-Lossless WebP takes a third less than PNG in the same time, and browsers decode it to the same
-pixels (docs/experiments has bytes and seconds of the choices).
-"""
+"""Pictures and crops of the page: lossless files of exactly the pixels that were scored."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -61,10 +61,7 @@ def open_sources(request: Request) -> Sources:
 
 
 def sources_of(dataset: str, data_dir: Path | None, named: bool = True) -> dict[str, Source] | str:
-    """Return the dataset's photographs by the sha256 of their pixels, or why they are missing.
-
-    named: whether the user named the dataset, so that it may be a folder or a Python file.
-    """
+    """Return a dataset's photographs by sha256, or why they are missing; named: by the user."""
     absent = "The original is not here"
     is_place = named and (Path(dataset).is_dir() or is_brought(dataset))
     name = dataset if is_place else dataset.partition(":")[0]

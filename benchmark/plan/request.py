@@ -143,10 +143,7 @@ class Request:
         return cls(**{**given, **forms})
 
     def use_folders(self) -> None:
-        """Look for weights and programs in the given folders, in this context and its workers.
-
-        Raises `UsageError` for what is no folder, and for a folder of weights without any.
-        """
+        """Look for weights and programs in the given folders; `UsageError` for what is none."""
         from benchmark.system.settings import use_program_folder, use_weights_folder
 
         use_weights_folder(self.weights_dir)

@@ -1,7 +1,8 @@
 """Select what can run here of the codecs asked for: contenders, and skipped ones with reasons."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from benchmark.codec import Between, Codec, OneOf, Setting
@@ -87,14 +88,17 @@ def select(
     recorded: bool = True,
     skip_missing: bool = False,
     draws: int | None = None,
+    contender: Callable[[CodecSpec], Contender] | None = None,
 ) -> Selection:
     """Return the contenders for codec specs, in the order given; `ALL` skips what cannot run here.
 
     Of codec variants that `packs` have, the streams come from there; where a codec cannot encode
     here, from a pack that the project ships, if `recorded` streams are of use. With `draws`, every
-    codec that draws becomes as many variants (`drawings`). Raises `Unavailable` where a codec asked
-    for by name lacks something, unless `skip_missing`; `UsageError` for the rest.
+    codec that draws becomes as many variants (`drawings`). contender: of a variant, without looking
+    what runs here. Raises `Unavailable` where a codec asked for by name lacks something, unless
+    `skip_missing`; `UsageError` for the rest.
     """
+    made = contender or partial(_contender, packs=packs, recorded=recorded)
     skipped: list[Skipped] = []
     if everything := tuple(codecs) == ALL:
         in_packs = [spec for pack in packs for spec in pack.infos]
@@ -107,7 +111,7 @@ def select(
     for text in texts:
         try:
             for spec in variants_of(text, draws):
-                contenders[spec] = at_points(_contender(spec, packs, recorded), points, used)
+                contenders[spec] = at_points(made(spec), points, used)
         except (Unavailable, BadPack) as missing:
             if not everything and not skip_missing:
                 raise cannot_run(text, str(missing), len(codecs)) from missing

@@ -2,28 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.codec import CodecInfo
-from benchmark.codec_spec import codec_class, load_codec
+from benchmark.codec_spec import CodecSpec, codec_class, load_codec
 from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.errors import Unavailable
 from benchmark.plan.cells import Cell, Contender, Makespan, Seconds, bundles, makespan, plan
 from benchmark.plan.estimate import CostModel
 from benchmark.plan.matrix import open_stored
 from benchmark.plan.request import Request
-from benchmark.plan.select import (
-    ALL,
-    Points,
-    at_points,
-    declared_settings,
-    every_codec,
-    parse_points,
-    variants_of,
-    with_settings_as_points,
-)
+from benchmark.plan.select import Points, declared_settings, parse_points, select
 from benchmark.registry import DATASETS, dataset_module
 from benchmark.rows.store import Store
 
@@ -77,10 +67,7 @@ def simulate(
 
 
 def imagine(request: Request) -> tuple[list[Cell], CostModel] | None:
-    """Return the cells of a request that cannot run here, and a cost model of the stored rows.
-
-    Without the dataset's images, pictures of its typical sizes are taken; None if unknown.
-    """
+    """Return the cells of a request that cannot run here, and a cost model; None without sizes."""
     try:
         sources, store = open_stored(request)
         images = list(sources.images)
@@ -102,20 +89,16 @@ def imagined_cells(
     draws: int | None = None,
 ) -> list[Cell]:
     """Return codecs x settings x images, for counting: no program or weight file is needed."""
-    contenders = []
-    texts: Sequence[str] = every_codec()
-    if tuple(codecs) != ALL:
-        texts, points = with_settings_as_points(codecs, points)
-    for text in texts:
-        with suppress(Unavailable):
-            for spec in variants_of(text, draws):
-                codec = codec_class(spec)
-                if not isinstance(getattr(codec, "sweep", None), tuple):
-                    codec = load_codec(spec)  # its sweep depends on the options
-                info = CodecInfo("", "", "", spec.text, 0, "")
-                contender = Contender(spec, info, codec.sweep, accepts=declared_settings(codec))
-                contenders.append(at_points(contender, points, set()))
-    return plan(contenders, dataset, images)
+
+    def imagined(spec: CodecSpec) -> Contender:
+        codec = codec_class(spec)
+        if not isinstance(getattr(codec, "sweep", None), tuple):
+            codec = load_codec(spec)  # its sweep depends on the options
+        info = CodecInfo("", "", "", spec.text, 0, "")
+        return Contender(spec, info, codec.sweep, accepts=declared_settings(codec))
+
+    selection = select(codecs, points, skip_missing=True, draws=draws, contender=imagined)
+    return plan(selection.contenders, dataset, images)
 
 
 def typical_sources(dataset: str, limit: int | None) -> list[Source]:

@@ -1,9 +1,4 @@
-"""Batches for codec-compare (github.com/webmproject/codec-compare): rows as the JSON it documents.
-
-A batch is one codec variant. Its constants are texts about all of it, its fields the columns of its
-rows, one row per stream, ordered by image and rate. The page knows constants and fields by their
-names ("quality", "encoded_size", "psnr"); others are shown under the names that they have here.
-"""
+"""Batches for codec-compare, of webmproject on GitHub: rows as the JSON that it documents."""
 
 import json
 import re

@@ -1,8 +1,4 @@
-"""A supplement of a paper: folder, zip, tar or curve, copied within limits to a folder of ours.
-
-Only regular files arrive there, under relative names: what an author sends may hold links, devices,
-names that lead elsewhere, members without end. Nothing of it is loaded or run by this file.
-"""
+"""A supplement of a paper: regular files, copied within limits to a folder of ours and not run."""
 
 import gzip
 import os

@@ -89,11 +89,7 @@ class Side(NamedTuple):
 
 
 def caveats(first: Side, second: Side) -> tuple[str, ...]:
-    """Return a sentence for every difference that a metric sees and that is not one of quality.
-
-    These are another chroma format, another metric that the encoder is tuned for, and caveats that
-    only one of the codecs has. What neither states is no difference.
-    """
+    """Return a sentence for each difference that a metric sees and that is not one of quality."""
     sentences = []
     chroma, theirs = first.facts.chroma, second.facts.chroma
     if chroma and theirs and chroma != theirs:

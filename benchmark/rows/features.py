@@ -61,10 +61,7 @@ class FeatureFolder:
         return self._path(protocol, pixels_sha256).exists()
 
     def read(self, protocol: str, pixels_sha256: str) -> Features | None:
-        """Read the features of an image; return None if there are none.
-
-        A damaged file counts as none and is removed, so that it is made again.
-        """
+        """Return the features of an image; None without any. A damaged file is removed."""
         path = self._path(protocol, pixels_sha256)
         try:
             features = np.load(BytesIO(read_regular(path, LARGEST_FILE_BYTES)), allow_pickle=False)

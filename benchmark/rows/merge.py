@@ -61,10 +61,7 @@ class Merged(NamedTuple):
 
 
 def merge_folders(folders: Sequence[Path], target: Path) -> Iterator[Merged]:
-    """Add what results folders hold to another one, dataset by dataset.
-
-    Raises `UsageError` for a folder that is none of results, before anything is written.
-    """
+    """Add what results folders hold to another, by dataset; `UsageError` before any is written."""
     by_dataset: dict[str, list[Path]] = {}
     for folder in folders:
         if target.exists() and folder.exists() and folder.samefile(target):
@@ -182,10 +179,7 @@ class _Merge:
         return sound
 
     def _copy(self, source: Path, pattern: str, differing: str = "") -> int:
-        """Copy files that are not there yet, shards with their records; return how many.
-
-        differing: what a file says that is there with other bytes; empty where that cannot be.
-        """
+        """Copy new files, shards with their records; return how many. differing: said of others."""
         count = 0
         with WaitingFiles(REMEDY) as waiting:
             for path in sorted(source.glob(pattern)):

@@ -25,11 +25,7 @@ DIGITS = 6  # hexadecimal, that complete the name of a folder of images
 
 
 def new_run_id(folder: Path) -> str:
-    """Return an id that sorts by time and differs between runs of the same second.
-
-    It comes after all runs in the folder of a store, whatever the clock says: tables and figures
-    show a codec's latest run.
-    """
+    """Return an id that sorts after all runs in a store's folder, whatever the clock says."""
     now = datetime.now(UTC)
     for path in (folder / "runs").glob("*.json"):
         with suppress(ValueError, OverflowError):

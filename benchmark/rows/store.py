@@ -185,10 +185,7 @@ class Store(StreamFolder, RunRecords):
             return Stored(plain(table), own)
 
     def generations(self) -> pa.Table:
-        """Return the best version of each row of a picture that was coded more than once.
-
-        No other table has them, but for `versions`.
-        """
+        """Return the best version of each row of a picture coded more than once."""
         own = self._read(None)
         return plain(merge_versions(own.filter(own["generation"].is_valid())))
 

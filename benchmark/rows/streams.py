@@ -14,10 +14,7 @@ DAMAGED = "damaged"  # folder of a dataset for files that were set aside
 
 
 def set_aside(path: Path, store_folder: Path) -> Path:
-    """Move a damaged file to the folder for such files of its dataset; return its new path.
-
-    Raises `OSError` where the folder cannot be written, `StoreError` for a link out of it.
-    """
+    """Move a damaged file to its dataset's folder for such; `OSError`, `StoreError` for a link."""
     there = store_folder / DAMAGED / path.name
     require_inside(store_folder, path, there)
     there.parent.mkdir(exist_ok=True)
@@ -45,19 +42,13 @@ class StreamFolder:
         return digest
 
     def stream_files(self, streams: Mapping[str, bytes]) -> dict[Path, bytes]:
-        """Return the files to write so that streams, by their sha256, are kept.
-
-        An existing file is among them if it is damaged.
-        """
+        """Return the files to write so that streams, by sha256, are kept; damaged ones anew."""
         files = {self._path(digest): stream for digest, stream in streams.items()}
         require_inside(self.folder, *files)
         return {path: stream for path, stream in files.items() if not has_content(path, stream)}
 
     def stream(self, digest: str | None) -> bytes | None:
-        """Return a kept stream, or None without one.
-
-        Raises `StoreError` if it has changed, or is no file of at most 1 GiB.
-        """
+        """Return a kept stream, or None without one; raise `StoreError` if it has changed."""
         if not digest or not (path := self._path(digest)).exists():
             return None
         try:
@@ -82,10 +73,7 @@ class StreamFolder:
         return num_bytes is None or status.st_size == num_bytes
 
     def set_stream_aside(self, digest: str) -> Path:
-        """Move a damaged stream away, so that its cells are to do; return its new path.
-
-        Raises `OSError` where the folder cannot be written.
-        """
+        """Move a damaged stream away, so that its cells are to do; return its new path."""
         return set_aside(self._path(digest), self.folder)
 
     def _path(self, digest: str) -> Path:

@@ -242,10 +242,7 @@ def several_builds(table: pa.Table) -> bool:
 
 
 def build_numbers(table: pa.Table, apart: BoolArray | None = None) -> Int64Array:
-    """Number the rows by codec and build, shape (rows,); equal builds have one number.
-
-    apart: `apart_rows`, which are of builds of their own.
-    """
+    """Number the rows by codec and build, shape (rows,); rows of `apart_rows` by their own."""
     equal = table["build"].combine_chunks()
     if equal.null_count == len(equal):
         build = group_codes(table, ("codec", *BUILD))

@@ -12,10 +12,7 @@ READ_IN_PLACE = ("packs", "published")
 
 
 def begin_with_bundled(results: Path) -> None:
-    """Put the bundled rows into the folder `results` of an installed project that has none yet.
-
-    So it begins as a checkout does. Raises `StoreError` where the folder cannot be made.
-    """
+    """Put bundled rows into an installed project's `results`, unless it is there. `StoreError`."""
     if LINK.is_symlink() or not BUNDLED.exists() or results != Path("results") or results.exists():
         return
     try:

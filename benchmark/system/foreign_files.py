@@ -24,10 +24,7 @@ LARGEST_FILE_BYTES = 1 << 30  # of a stream, a record, features of an image
 
 
 def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
-    """Open a regular file to be read as bytes; raise `OSError`, whose `strerror` says why not.
-
-    within: the folder of a stranger that the file is part of; a link out of it is refused.
-    """
+    """Open a regular file, no link out of `within`; raise `OSError`, whose `strerror` says why."""
     try:
         place = os.path.realpath(path)
     except ValueError as error:  # a null character, or half of a surrogate pair
@@ -228,10 +225,7 @@ ADAM7 = (
 
 
 def lacks_rows(data: bytes, image: "Image") -> bool:
-    """Return whether the compressed data of a PNG end before the last row.
-
-    Pillow fills such rows with zeros: the data are unpacked if either of the last two is zero.
-    """
+    """Return whether a PNG's data end before the last row: Pillow fills such rows with zeros."""
     import numpy as np
 
     width, height = image.size

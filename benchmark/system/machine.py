@@ -36,10 +36,7 @@ class Gpu(NamedTuple):
 
 
 def machine() -> str:
-    """Return what seconds depend on: "Intel Xeon ..., 2 cores, AVX-512, speed 14".
-
-    The speed is measured, in steps of a quarter: clouds give processors of one name half of it.
-    """
+    """Return what seconds depend on: "Xeon, 2 cores, AVX2, speed 14", in steps of a quarter."""
     pairs = (line.partition(":") for line in reversed(_lines(Path("/proc/cpuinfo"))))
     facts = {key.strip(): value.strip() for key, _, value in pairs}
     processor = facts.get("model name") or platform.processor() or platform.machine()

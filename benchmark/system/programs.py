@@ -38,10 +38,7 @@ def require_posix() -> None:
 
 
 def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
-    """Return the path of a program in the folders or, if none is named, on the PATH.
-
-    Raises `Unavailable` where it is not on the PATH, `UsageError` where named folders have none.
-    """
+    """Return a program in the folders, else `UsageError`; or on the PATH, else `Unavailable`."""
     path = os.pathsep.join(map(str, folders)) if folders else None
     if result := shutil.which(name, path=path):
         return Path(result)

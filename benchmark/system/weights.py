@@ -84,11 +84,7 @@ NETWORKS: dict[str, tuple[PublishedFile, ...]] = {
 
 
 def find_weights(patterns: Sequence[str], remedy: str, command: str = "") -> Path:
-    """Return the first file matching a glob pattern, folder by folder, pattern by pattern.
-
-    Raises `Unavailable`, ending with `remedy`, where there is none; its `reason` has the command
-    that brings the file.
-    """
+    """Return the first file of the patterns, folder by folder; `Unavailable` with the command."""
     for folder in weight_folders():
         for pattern in patterns:
             for path in sorted(folder.glob(pattern)):

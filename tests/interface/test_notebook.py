@@ -28,7 +28,7 @@ def shown(source, names):
     return eval(compile(ast.Expression(last.value), str(NOTEBOOK), "eval"), names) if last else None
 
 
-@pytest.mark.parametrize("folder", [".", "docs"])
+@pytest.mark.parametrize("folder", [".", pytest.param("docs", marks=pytest.mark.slow)])
 def test_the_notebook_runs_from_top_to_bottom(monkeypatch, folder):
     monkeypatch.chdir(ROOT / folder)
     names = {"__name__": "notebook"}

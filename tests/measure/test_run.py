@@ -43,11 +43,6 @@ def only_store(results):
 def test_a_missing_codec_of_a_list_is_skipped_if_so_wanted_and_the_others_run(images, results):
     both = ("--codecs", f"raw,{FAKES}:Missing")
     words = ("--dataset", images, "--results", results)
-    blocked = bench("run", *both, *words, "--metrics", "psnr")
-    assert blocked.returncode == 2
-    assert "nonesuch" in blocked.stderr
-    assert "--skip-missing" in blocked.stderr
-    assert not results.exists()
     planned = bench("plan", *both, *words, "--skip-missing")
     done = bench("run", *both, *words, "--metrics", "psnr", "--skip-missing")
     for command in (planned, done):

@@ -7,7 +7,7 @@ from scipy import stats
 from benchmark.page.content import contrast
 from benchmark.rows.store import Store
 from support.page.opened import CHROMIUM, PHONE, loaded, number_of, place_of
-from support.page.results import HOSTILE, IMAGES, data_of, make_page, make_page_of_sets
+from support.page.results import data_of, make_page, make_page_of_sets
 from support.processes import until
 from support.rows.measured import row
 
@@ -266,21 +266,6 @@ def test_everything_can_be_done_from_the_keyboard(visit, file, data):
     page.keyboard.press("Escape")
     assert not page.locator("#viewer").is_visible()
     assert page.evaluate("document.activeElement.id") == "chart"
-
-
-def test_names_stay_names(visit, file):
-    page = visit(file)
-    dot = page.evaluate(
-        """(name) => document.getElementById("scatter").chart.series.at(-1).points
-        .find((point) => point.hover[0] === name)""",
-        HOSTILE,
-    )
-    page.mouse.move(*place_of(page, dot["x"], dot["y"], "scatter"))
-    assert page.locator("#scatter .tip strong").inner_text() == HOSTILE
-    page.mouse.click(*place_of(page, dot["x"], dot["y"], "scatter"))
-    assert page.locator("#image-table tbody button").all_inner_texts() == sorted(IMAGES)
-    assert page.locator("#image-table [aria-current]").inner_text() == HOSTILE
-    assert page.locator("img[src=x]").count() == 0
 
 
 def colours(page):

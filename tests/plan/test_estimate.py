@@ -5,6 +5,7 @@ import json
 import math
 import random
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,7 @@ def test_a_curve_goes_through_its_points_and_a_time_of_zero_does_no_harm():
     assert interpolated(((1, 0.0), (2, 5.0)), 1.5) == 5.0
 
 
+@cache
 def clic_and_vtm():
     points = {("vtm", "qp"): tuple(map(float, EIGHT_QPS.partition("=")[2].split(",")))}
     return imagined_cells(["vtm"], points, "clic2020", typical_sources("clic2020", None))
@@ -179,7 +181,7 @@ def test_clic_through_vtm_is_within_5_percent_of_the_ideal(workers):
     assert (found.cells, found.unknown) == (3424, 0)
 
 
-@pytest.mark.parametrize("workers", [8, 64, 256])
+@pytest.mark.parametrize("workers", [8, 256])
 def test_it_still_is_where_every_cell_takes_up_to_twice_or_half_what_was_expected(workers):
     draw, model = random.Random(3), CostModel(table([]))
     factor: dict[str, float] = {}

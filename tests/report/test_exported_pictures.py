@@ -221,25 +221,25 @@ def test_images_and_settings_are_chosen_by_name(folder):
     assert len(pictures(folder, "others")) == 2 + 4
 
 
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (("--codecs", "jpg"), "No codec with results 'jpg'. Did you mean 'jpeg'?"),
-        (("--images", "cop"), "No image with results 'cop'. Did you mean 'cup'? Known: cup, spoon"),
-        (("--points", "jpeg.quality=11"), "no results at quality=11, but at 10, 40, 80"),
-        (("--points", "jpeg.q=10"), "No setting of jpeg 'q'"),
-        (("--points", "avif.crf=10"), "No codec with results 'avif'"),
-        (("--points", "jpeg"), "not of the form codec.setting=1,2,3"),
-        (("--bpp", "0"), "a rate is above 0"),
-        (("--dataset", "meadow"), "No results of a dataset or folder 'meadow'"),
-        (("--dataset", "all"), "one dataset at a time"),
-    ],
-)
-def test_what_no_row_has_is_refused_in_one_sentence(folder, words, says):
-    said = export(folder, *words, code=2)
-    assert says in said
-    assert "\n" not in said
-    assert not (folder / "out").exists()
+MISTAKES = [
+    (("--codecs", "jpg"), "No codec with results 'jpg'. Did you mean 'jpeg'?"),
+    (("--images", "cop"), "No image with results 'cop'. Did you mean 'cup'? Known: cup, spoon"),
+    (("--points", "jpeg.quality=11"), "no results at quality=11, but at 10, 40, 80"),
+    (("--points", "jpeg.q=10"), "No setting of jpeg 'q'"),
+    (("--points", "avif.crf=10"), "No codec with results 'avif'"),
+    (("--points", "jpeg"), "not of the form codec.setting=1,2,3"),
+    (("--bpp", "0"), "a rate is above 0"),
+    (("--dataset", "meadow"), "No results of a dataset or folder 'meadow'"),
+    (("--dataset", "all"), "one dataset at a time"),
+]
+
+
+def test_what_no_row_has_is_refused_in_one_sentence(folder):
+    for words, says in MISTAKES:
+        said = export(folder, *words, code=2)
+        assert says in said
+        assert "\n" not in said
+        assert not (folder / "out").exists()
 
 
 def test_at_one_rate_each_image_and_codec_has_its_nearest_setting(folder):

@@ -130,8 +130,8 @@ def test_kodaks_report_is_one_short_answer(tmp_path):
 
 def test_the_same_rows_give_the_same_bytes_in_whatever_order(results, printed, tmp_path):
     rows = [*sweep("webp"), *reversed(sweep("jpeg", timing=True))]
-    for one in rows:
-        fill(tmp_path, [one])
+    for part in range(3):
+        fill(tmp_path, rows[part::3])
     bench_report(tmp_path)
     both = [contents(folder / "kodak" / "report") for folder in (tmp_path, results)]
     for files, folder in zip(both, (tmp_path, results), strict=True):

@@ -55,10 +55,7 @@ def decode_all(
     jobs: int,
     timeout_seconds: float | None = None,
 ) -> Iterator[tuple[str, str | Failed, Pixels | Failed] | None]:
-    """Decode named streams of a codec variant; yield (name, where, pixels) as they complete.
-
-    None at least once a second while nothing completes. A decoder on a GPU has no other beside it.
-    """
+    """Decode named streams; yield (name, where, pixels) as they complete, None while none does."""
     waiting = iter(streams)
     following = next(waiting, None)
     decoders: list[Decoder] = []

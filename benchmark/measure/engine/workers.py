@@ -145,10 +145,7 @@ class WorkerProcess:
             self.connection.send(message)
 
     def collect(self) -> Any:
-        """Return a reply that has come, or None; raise `Lost` where the process ended instead.
-
-        A process whose stage is overdue is ended, with all that it started.
-        """
+        """Return a reply or None; raise `Lost` where the process ended, or was ended as overdue."""
         try:
             if self.connection.poll():
                 reply = self.connection.recv()

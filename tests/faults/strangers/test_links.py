@@ -20,29 +20,30 @@ from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.bench.reading_verbs import READS, RESULTS
 
-# Folders of the whole results, and of a dataset.
+
+def here(verb):
+    """Return a verb without a folder of its own for what it writes."""
+    return tuple(word for word in READS[verb] if word not in ("--out", "out"))
+
+
+# Folders of a dataset and of the whole results, and the verbs that write there.
+OF_DATASET = ("per_image", "runs", "streams", "damaged", "report", "report/pictures")
 OF_RESULTS = ("baselines", "figures", "figures/crdr", "published")
-PLACES = ("per_image", "runs", "streams", "damaged", "report", "report/pictures", *OF_RESULTS)
-WRITE = {
-    **{verb: READS[verb] for verb in ("report", "report --page", "baseline save", "pack import")},
+IN_DATASET = {
+    **{verb: READS[verb] for verb in ("report --page", "pack import", "audit decode")},
     "run": tuple(word.replace("quality=10,", "quality=10,20,") for word in READS["run"]),
     "run --verify": (*READS["run"], "--verify"),
     "rescore": tuple(word.replace("psnr", "psnr,psnr_y") for word in READS["rescore"]),
-    "report here": tuple(word for word in READS["report"] if word not in ("--out", "out")),
-    "figures here": tuple(word for word in READS["figures rd"] if word not in ("--out", "out")),
-    "paper here": tuple(word for word in READS["figures crdr"] if word not in ("--out", "out")),
-    "published add": (
-        "published",
-        "add",
-        "mine.csv",
-        "--system",
-        "Mine",
-        "--reference",
-        "10.1000/182",
-        *RESULTS,
-    ),
-    "merge into": ("merge", "theirs", "--into", "results"),
-    "audit decode": READS["audit decode"],
+    "report": here("report"),
+    "merge": ("merge", "theirs", "--into", "results"),
+}
+ADD = ("published", "add", "mine.csv", "--system", "Mine", "--reference", "10.1000/182", *RESULTS)
+IN_RESULTS = {
+    "baseline save": READS["baseline save"],
+    "figures rd": here("figures rd"),
+    "figures crdr": here("figures crdr"),
+    "published add": ADD,
+    "merge": IN_DATASET["merge"],
 }
 
 
@@ -50,7 +51,7 @@ def contents(folder):
     return {str(path): path.is_file() and path.read_bytes() for path in folder.rglob("*")}
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", [*OF_DATASET, *OF_RESULTS])
 def test_no_verb_writes_or_removes_behind_a_link(place, work, tmp_path):
     """What the link leads to are files of the same names as bench writes."""
     dataset = work.parent
@@ -67,7 +68,7 @@ def test_no_verb_writes_or_removes_behind_a_link(place, work, tmp_path):
     linked.symlink_to(mine, target_is_directory=True)
     (tmp_path / "mine.csv").write_text("bpp,psnr\n.1,30\n.2,33\n.4,36\n.8,39\n")
     before = contents(mine)
-    for verb, words in WRITE.items():
+    for verb, words in (IN_RESULTS if place in OF_RESULTS else IN_DATASET).items():
         with warnings.catch_warnings():
             warnings.simplefilter("default", DamagedResults)
             done = bench(*words)

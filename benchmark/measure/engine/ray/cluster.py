@@ -57,10 +57,7 @@ class Cluster(NamedTuple):
 
 
 def connect(address: str) -> Cluster:
-    """Join a running cluster from any of its machines; `auto` finds that of this machine.
-
-    Raises `Unavailable` where Ray is absent or does not answer, `UsageError` for no address.
-    """
+    """Join a running cluster; `auto`: that of this machine. Raises `Unavailable`, `UsageError`."""
     ray = import_ray()
     _knock(address)
     # Ray takes SIGTERM, which would hide an interruption.

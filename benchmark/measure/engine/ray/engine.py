@@ -66,10 +66,7 @@ class RayEngine:
     def carry_out(
         self, tasks: Sequence[Task], conditions: Conditions
     ) -> Iterator[Finished | Started | None]:
-        """Do all tasks as `engine.local` does; closing the iterator ends the workers.
-
-        Raises `BenchError` when the head is lost, whatever Ray waits for.
-        """
+        """Do all tasks as `engine.local` does; raise `BenchError` when the head is lost."""
         outcomes, turn = self._carry_out(tasks, conditions), Lock()
 
         def step() -> Finished | Started | EllipsisType | None:

@@ -24,10 +24,7 @@ SHORT_SECONDS = 2.0  # a cell so short is sent before its worker is free, which 
 
 
 class PayloadMaker:
-    """Maker of a run's payloads; `ray` is the connected package.
-
-    files: the Python files of users' codecs and metrics, by their paths as users name them.
-    """
+    """Maker of a run's payloads with the package `ray`; files: users' Python files, by path."""
 
     def __init__(self, ray: Any, tasks: Sequence[Task], conditions: Conditions) -> None:
         self._ray = ray
@@ -42,10 +39,7 @@ class PayloadMaker:
         self.files = {name.partition(":")[0]: file_of(name).read_bytes() for name in own}
 
     def payload(self, task: Task) -> tuple[Payload, Any]:
-        """Return a task's payload, and the reference to its image in the object store, if any.
-
-        Raises `BenchError` or `OSError` where the driver cannot read what belongs to it.
-        """
+        """Return a task's payload, and its image's reference, if any; `BenchError`, `OSError`."""
         delivered, image = Delivered(), None
         if not isinstance(task, Cell):
             stream = Store(task.folder).stream(task.row["stream_sha256"])
@@ -132,11 +126,7 @@ class WorkQueue:
             self.waiting.appendleft(returned)
 
     def next(self, worker: "WorkerHandle", workers: Sequence["WorkerHandle"]) -> Job | None:
-        """Return the next job of a worker: from its bundle, else from the first bundle it can take.
-
-        It takes no job that it lacks the codec of, nor a job that a worker of its node was lost
-        over, unless no other node is left.
-        """
+        """Return a job of its bundle or the first; one lost on its node if none other is left."""
         self.back(worker.bundle)
         worker.bundle = deque()
         for place, bundle in enumerate(self.waiting):
