@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from benchmark.errors import BadOption, CorruptStream
 from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import find_program
 
+QUOTED_OR_SPACE = re.compile(r"""("(?:\\.|[^"\\])*"|'[^']*'|\\.)|\s+""")
 MOST_BESIDE = 256  # values, whose number is a byte of the stream
 
 
@@ -43,7 +45,14 @@ class Command:
 
     @staticmethod
     def completed(options: Mapping[str, str]) -> dict[str, str]:
-        """Return the options with a name, by default that of the encoder's program or script."""
+        """Return the options with a name, by default that of the encoder's program or script.
+
+        The words of templates are divided by a single space.
+        """
+        options = {
+            key: _tidy(text) if key in ("encode", "decode") else text
+            for key, text in options.items()
+        }
         words: list[str] = []
         with suppress(ValueError):  # the constructor refuses a template that cannot be split
             words = shlex.split(options["encode"])
@@ -154,6 +163,15 @@ def _sweep(setting: str, values: str) -> tuple[Setting, ...]:
     if not all(map(math.isfinite, numbers)) or len(set(numbers)) < len(numbers):
         raise BadOption(f"command: values are finite and differ from each other, not {values!r}")
     return tuple(Setting(setting, number) for number in numbers)
+
+
+def _tidy(template: str) -> str:
+    """Return a template with single spaces between its words; what is quoted stays.
+
+    >>> _tidy("sh  -c 'a  b' ")
+    "sh -c 'a  b'"
+    """
+    return QUOTED_OR_SPACE.sub(lambda match: match[1] or " ", template).strip()
 
 
 def _words(option: str, template: str) -> list[str]:

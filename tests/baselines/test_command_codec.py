@@ -159,6 +159,7 @@ def test_a_codec_is_the_same_however_it_is_spelt(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = "command:encode=cp {in} {out}:decode=cp {in} {out}"
     assert len(variants(f"{command}:values=1/2", f"{command}:values=1:timeout_seconds=9")) == 1
+    assert len(variants(command, command.replace(" ", "  "), command.replace("=cp", "= cp"))) == 1
     here = Path.cwd()
     for codec in ("ours:beta=0:checkpoint={}", "{}:Mine"):
         (tmp_path / "a.py").write_text(
