@@ -14,12 +14,21 @@ import numpy as np
 import PIL
 from PIL import Image, ImageFile, features
 
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted, require_options
+from benchmark.codec import (
+    Between,
+    CodecInfo,
+    Pixels,
+    Setting,
+    require_accepted,
+    require_options,
+    require_sides,
+)
 from benchmark.errors import Reason, Unavailable
 from benchmark.facts import Facts, KnownDifference, Memory, Typical
 from benchmark.system.digest import files_sha256
 from benchmark.system.machine import package_folder
 
+MOST_SIDE_PX = 65500  # of libjpeg; the format has 35 more
 SUBSAMPLING = {420: "4:2:0", 422: "4:2:2", 444: "4:4:4"}
 START_OF_SCAN = 0xDA
 APPLICATION = range(0xE0, 0xF0)  # APP0 to APP15: JFIF, Exif, colour profiles
@@ -98,6 +107,7 @@ class JPEG(JPEGCodec):
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return a JFIF stream; `BadOption` unless quality is a whole number from 1 to 100."""
         require_accepted(self, setting)
+        require_sides("JPEG", pixels, MOST_SIDE_PX)
         if self._optimize:
             # Pillow's buffer of w * h bytes, 2 w * h from quality 95, has to hold an optimised
             # stream, which for noise takes 3 w * h at 4:4:4. The bound is that of tj3JPEGBufSize in
@@ -163,6 +173,7 @@ class Jpegli(JPEGCodec):
         from pyjpegli import encode
 
         require_accepted(self, setting)
+        require_sides("JPEG", pixels, MOST_SIDE_PX)
         height, width, _ = pixels.shape
         packed = np.ascontiguousarray(pixels)
         return bytes(encode(packed, width, height, quality=int(setting.value)))
@@ -223,6 +234,7 @@ class MozJPEG(JPEGCodec):
         import pyvips
 
         require_accepted(self, setting)
+        require_sides("JPEG", pixels, MOST_SIDE_PX)
         height, width, bands = pixels.shape
         samples = np.ascontiguousarray(pixels)
         image = pyvips.Image.new_from_memory(samples, width, height, bands, "uchar")

@@ -8,7 +8,15 @@ from typing import ClassVar
 import numpy as np
 
 from baselines.jpeg import pillow_files, pillow_version
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted, require_options
+from benchmark.codec import (
+    Between,
+    CodecInfo,
+    Pixels,
+    Setting,
+    require_accepted,
+    require_options,
+    require_sides,
+)
 from benchmark.errors import CorruptStream, Reason, Unavailable
 from benchmark.facts import Facts, Memory, Typical
 from benchmark.system.digest import files_sha256
@@ -101,6 +109,7 @@ class WebP(WheelCodec):
         from imagecodecs import webp_encode
 
         require_accepted(self, setting)
+        require_sides("WebP", pixels, 16382)  # as imagecodecs has it; the format has one more
         packed, level = np.ascontiguousarray(pixels), setting.value
         # numthreads=1 would switch libwebp's multithreading on
         data = webp_encode(packed, level, lossless=False, method=self._method, numthreads=0)

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.errors import BadOption
+from benchmark.errors import BadOption, ImageRefused
 
 Device = Literal["cpu", "cuda"]
 Pixels = NDArray[np.uint8]  # (height, width, 3), sRGB, 0..255
@@ -183,6 +183,13 @@ def require_accepted(codec: DeclaresSettings, setting: Setting) -> None:
     """Raise `BadOption` for a setting that the codec's declaration leaves out."""
     if setting not in codec.accepts:
         raise BadOption(f"{codec.name} takes {codec.accepts}, not {setting}")
+
+
+def require_sides(codec: str, pixels: Pixels, most: int) -> None:
+    """Raise `ImageRefused` for an image with a side of more pixels than the format has."""
+    height, width = pixels.shape[:2]
+    if max(height, width) > most:
+        raise ImageRefused(f"{codec} has at most {most:,} pixels a side, not {width} x {height}")
 
 
 def require_options(codec: str, **options: tuple[object, range | Sequence[object]]) -> None:

@@ -17,7 +17,8 @@ from baselines.raster import JPEG2000, JPEGXL, WebP
 from baselines.raw import Raw
 from baselines.video import AVIF, X265, VVenC
 from benchmark.codec import Setting
-from benchmark.errors import BadOption, CorruptStream, Unavailable
+from benchmark.codec_spec import load_codec, parse_codec
+from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable
 from benchmark.measure.execute import Coded, Failed, execute
 from conftest import SHARED
 from support.files.boxes import boxes
@@ -67,6 +68,14 @@ def test_raw_is_four_bytes_of_header_and_the_pixels():
     assert np.array_equal(Raw().decode(data), pixels)
     with pytest.raises(BadOption, match="65535"):
         Raw().encode(np.zeros((1, 65536, 3), np.uint8), Setting("bits", 8))
+
+
+@pytest.mark.parametrize(("name", "most"), [("jpeg", 65500), ("webp", 16382), ("mozjpeg", 65500)])
+def test_a_side_beyond_the_format_is_refused_in_a_sentence(name, most):
+    codec = load_codec(parse_codec(name))
+    assert codec.encode(np.zeros((1, most, 3), np.uint8), codec.sweep[0])
+    with pytest.raises(ImageRefused, match=f"has at most {most:,} pixels a side, not 1 x"):
+        codec.encode(np.zeros((most + 1, 1, 3), np.uint8), codec.sweep[0])
 
 
 @pytest.mark.parametrize(

@@ -156,5 +156,9 @@ def test_without_the_model_of_the_release_it_is_unavailable(drawn_model, monkeyp
 def test_a_flat_block_has_the_first_shape_as_in_matlab():
     flat = np.full((192, 192, 3), 90, np.uint8)
     assert block_features(flat)[:, 0] == pytest.approx([0.2] * 4, abs=0)
-    flat[40, 40] = 255  # a tail that is heavier than that of any shape
-    assert block_features(flat)[:, 0] == pytest.approx([0.2] * 4, abs=0)
+
+
+def test_a_tail_that_is_heavier_than_that_of_any_shape_has_the_first():
+    block = np.zeros((1, 96, 96))
+    block[0, 0, :2] = 1, -1
+    assert module._asymmetric_gaussian(block)[0] == [0.2]
