@@ -18,15 +18,6 @@ from benchmark.registry import DATASETS, dataset_module
 from benchmark.rows.store import Store
 
 
-class Simulation(NamedTuple):
-    """The makespan of cells on a cluster; cells without an estimate take no time."""
-
-    workers: int
-    makespan: Makespan
-    cells: int
-    unknown: int  # cells without an estimate
-
-
 class ClusterForecast(NamedTuple):
     """When a cluster would finish cells; the fields are those of `bench plan --nodes --json`."""
 
@@ -45,25 +36,27 @@ def forecast(
 ) -> ClusterForecast:
     """Simulate the cells on a cluster; cells for a GPU have a worker per node beside the others."""
     lanes = {"cpu": nodes * workers_per_node, "cuda": nodes}
-    results = [
-        simulate([cell for cell in cells if cell.device == device], model.seconds, workers)
+    ends = [
+        (
+            simulate([cell for cell in cells if cell.device == device], model.seconds, workers),
+            workers,
+        )
         for device, workers in lanes.items()
     ]
-    slowest = max(results, key=lambda result: result.makespan.seconds)
-    unknown = sum(result.unknown for result in results)
+    slowest, workers = max(ends, key=lambda end: end[0].seconds)
+    unknown = sum(model.basis(cell) == "unknown" for cell in cells)
     typical = sum(model.basis(cell) == "typical" for cell in cells)
-    times = (*slowest.makespan, slowest.makespan.excess)
-    return ClusterForecast(nodes, slowest.workers, *times, unknown, typical)
+    return ClusterForecast(nodes, workers, *slowest, slowest.excess, unknown, typical)
 
 
 def simulate(
     cells: Sequence[Cell], seconds: Seconds, workers: int, actual: Seconds | None = None
-) -> Simulation:
-    """Simulate cells of a kind of worker, ordered by `seconds`, taking the `actual` ones."""
+) -> Makespan:
+    """Simulate cells of a kind of worker, ordered by known `seconds`, taking the `actual` ones."""
     known = [cell for cell in cells if seconds(cell) is not None]
     order = bundles(known, seconds, workers)
     times = [math.fsum((actual or seconds)(task) or 0 for task in bundle) for bundle in order]
-    return Simulation(workers, makespan(times, workers), len(known), len(cells) - len(known))
+    return makespan(times, workers)
 
 
 def imagine(request: Request) -> tuple[list[Cell], CostModel] | None:
