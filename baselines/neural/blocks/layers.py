@@ -62,6 +62,19 @@ def upsampling(inputs: int, outputs: int, kernel: int) -> nn.ConvTranspose2d:
     )
 
 
+def half_kernel(layer: nn.Conv2d | nn.ConvTranspose2d) -> int:
+    """Return k // 2 of a layer as `convolution`, with a stride of 1, or `upsampling` makes it.
+
+    Raises `ValueError` for others, which have no exact form.
+    """
+    up, half = isinstance(layer, nn.ConvTranspose2d), int(layer.kernel_size[0]) // 2
+    usual = ((2 * half + 1,) * 2, (1 + up,) * 2, (half,) * 2, (int(up),) * 2, (1, 1), 1, "zeros")
+    named = ("kernel_size", "stride", "padding", "output_padding", "dilation", "groups")
+    if (*(getattr(layer, name) for name in named), layer.padding_mode) != usual:
+        raise ValueError(f"{layer} has no exact form")
+    return half
+
+
 class ResidualBottleneck(nn.Module):
     """ELIC's x + expand(relu(mix(relu(reduce(x))))), half as wide inside, kernels 1, 3, 1."""
 

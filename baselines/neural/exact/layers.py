@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.neural.blocks.control import InterpolationChannelAttention
-from baselines.neural.blocks.layers import ResidualAttention
+from baselines.neural.blocks.layers import ResidualAttention, half_kernel
 from baselines.neural.entropy.fixed.grid import power_of_two
 from benchmark.errors import CorruptStream
 
@@ -125,22 +125,13 @@ class ExactConvolution(nn.Module):
         super().__init__()
         self.transposed = isinstance(layer, nn.ConvTranspose2d)
         self.growth = 2 if self.transposed else 1
-        kernel, wide = layer.kernel_size
-        grown = int(layer.output_padding[0]) if self.transposed else 0
-        self.reach = kernel // 2
-        usual = (
-            *(kernel == wide, kernel % 2 == 1, layer.groups == 1, layer.padding_mode == "zeros"),
-            *(set(layer.dilation) == {1}, set(layer.stride) == {self.growth}),
-            *(layer.padding == (self.reach, self.reach), grown == self.growth - 1),
-        )
-        if not all(usual):
-            raise ValueError(f"{layer} has no exact form")
+        self.reach = half_kernel(layer)
         first = layer.weight.transpose(0, 1) if self.transposed else layer.weight
         weight = weights_on_grid(first)
         self.register_buffer("weight", weight.transpose(0, 1) if self.transposed else weight)
         self.register_buffer("bias", _bias_of(layer, layer.out_channels))
         unfolded = layer.out_channels if self.transposed else layer.in_channels
-        self._unfolded = unfolded * kernel * kernel
+        self._unfolded = unfolded * layer.weight[0, 0].numel()
 
     def forward(self, features: Tensor) -> Tensor:
         """Map float64 `features` (N, C, H, W) to (N, C', H, W), or to (N, C', 2 H, 2 W)."""

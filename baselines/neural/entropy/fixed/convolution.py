@@ -1,11 +1,10 @@
 """Exact execution of convolutions, and sequences of them with ReLUs, on integers.
 
-Every convolution is rewritten as an ordinary one without padding. A transposed one of stride s is
-one of stride 1 with s * s times the channels, a group for each phase of the output, whose values
-are then interleaved:
+A convolution runs without padding of its own. A transposed one of stride 2 is an ordinary one with
+four times the channels, a group for each phase of the output, whose values are then interleaved:
 
-    out[o] = sum_i x[i] w[o + p - s i]         (an axis; padding p, kernel k)
-    o + p = s q + r, 0 <= r < s   =>   out[o] = sum_j x[q - j] w[s j + r],   0 <= j < ceil(k / s)
+    out[o] = sum_i x[i] w[o + p - 2 i]         (an axis; kernel 2 p + 1, padding p)
+    o + p = 2 q + r, 0 <= r < 2   =>   out[o] = sum_j x[q - j] w[2 j + r],   0 <= j <= p
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from baselines.neural.blocks.layers import half_kernel
 from baselines.neural.entropy.fixed.grid import (
     ACTIVATION_LIMIT,
     Precision,
@@ -28,75 +28,6 @@ from baselines.neural.entropy.fixed.kernels import LARGEST_LIMB, Kernel, planes
 Layer = nn.Conv2d | nn.ConvTranspose2d
 FLOAT64_BOUND = 2.0**51  # two bits spared: for the bias, and for the half that rounding adds
 INT32_BOUND = 2**31 - 1
-
-
-class Axis(NamedTuple):
-    """Operations along the height or the width: pad, convolve, interleave, cut."""
-
-    kernel: int
-    stride: int
-    before: int  # zeros added
-    after: int
-    phases: int = 1  # outputs interleaved at each position; 1 for an ordinary convolution
-    skip: int = 0  # outputs cut off at the start
-    surplus: int = 0  # with phases, the output's length is phases * (input - 1) + surplus
-
-    def output_length(self, length: int) -> int:
-        """Return the length of the output; raises `ValueError` for an input too short."""
-        positions = (length + self.before + self.after - self.kernel) // self.stride + 1
-        if positions < 1 or length < 1:
-            raise ValueError(f"an input of {length} is too small for a kernel of {self.kernel}")
-        return self.phases * (length - 1) + self.surplus if self.phases > 1 else positions
-
-
-def axes(layer: Layer) -> tuple[Axis, Axis]:
-    """Return the operations along height and width; raises `ValueError` for other layers."""
-    if layer.groups != 1 or layer.padding_mode != "zeros" or set(layer.dilation) != {1}:
-        raise ValueError(f"{layer} has groups, a dilation or a padding other than zeros")
-    if isinstance(layer.padding, str):
-        raise ValueError(f"{layer} has its padding by name")
-    along = zip(layer.kernel_size, layer.stride, layer.padding, layer.output_padding, strict=True)
-    make = _transposed if isinstance(layer, nn.ConvTranspose2d) else _ordinary
-    height, width = (make(*map(int, numbers)) for numbers in along)
-    return height, width
-
-
-def _ordinary(kernel: int, stride: int, padding: int, _output_padding: int) -> Axis:
-    return Axis(kernel, stride, padding, padding)
-
-
-def _transposed(kernel: int, stride: int, padding: int, output_padding: int) -> Axis:
-    taps = -(-kernel // stride)
-    before = taps - 1 - padding // stride
-    after = (kernel + output_padding - 1 - padding) // stride
-    if before < 0 or after < 0:
-        raise ValueError(f"a padding of {padding} cuts more than a kernel of {kernel} adds")
-    surplus = kernel + output_padding - 2 * padding
-    return Axis(taps, 1, before, after, stride, padding % stride, surplus)
-
-
-def ordinary_weight(layer: Layer, weight: Tensor, height: Axis, width: Axis) -> Tensor:
-    """Return the layer's weight as (phases * out, kernel height, kernel width, in)."""
-    if not isinstance(layer, nn.ConvTranspose2d):
-        return weight.permute(0, 2, 3, 1).contiguous()
-    inputs, outputs, rows, columns = weight.shape
-    tall, wide = height.kernel * height.phases, width.kernel * width.phases
-    padded = functional.pad(weight, (0, wide - columns, 0, tall - rows))
-    by_phase = padded.view(
-        inputs, outputs, height.kernel, height.phases, width.kernel, width.phases
-    )
-    by_phase = by_phase.flip(2, 4).permute(3, 5, 1, 2, 4, 0)  # phases, out, kernel, in
-    return by_phase.reshape(-1, height.kernel, width.kernel, inputs)
-
-
-def interleave(values: Tensor, height: Axis, width: Axis, size: tuple[int, int]) -> Tensor:
-    """Interleave phases (N, rows, columns, phases * out) to (N, *size, out), ends cut."""
-    if height.phases == width.phases == 1:
-        return values
-    count, rows, columns, _ = values.shape
-    grouped = values.view(count, rows, columns, height.phases, width.phases, -1)
-    whole = grouped.transpose(2, 3).reshape(count, rows * height.phases, columns * width.phases, -1)
-    return whole[:, height.skip : height.skip + size[0], width.skip : width.skip + size[1]]
 
 
 class BoundExceeded(ValueError):  # noqa: N818
@@ -140,7 +71,7 @@ class LayerGrid(NamedTuple):
 class IntegerConvolution:
     """Convolution with bias, optional ReLU, and rounding to the output's grid, on integers.
 
-    Raises `ValueError` for other layers, `BoundExceeded` for weights that admit an inexact sum.
+    Raises what `half_kernel` does, `BoundExceeded` for weights that admit an inexact sum.
     """
 
     def __init__(
@@ -154,29 +85,46 @@ class IntegerConvolution:
         device: torch.device,
         name: str,
     ) -> None:
-        self.height, self.width = axes(layer)
-        out_dim = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
-        given = {"out_dim": out_dim, "in_fraction": grid.in_fraction, "precision": precision}
-        whole = integer_weights(layer.weight, layer.bias, **given)  # type: ignore[arg-type]
-        weight = ordinary_weight(layer, whole.weight, self.height, self.width)
-        phases = self.height.phases * self.width.phases
+        self.transposed, half = isinstance(layer, nn.ConvTranspose2d), half_kernel(layer)
+        # Zeros around the input, and outputs cut off at the start.
+        self.padding, self.skip = ((half + 1) // 2, half % 2) if self.transposed else (half, 0)
+        whole = integer_weights(
+            layer.weight,
+            layer.bias,
+            out_dim=int(self.transposed),
+            in_fraction=grid.in_fraction,
+            precision=precision,
+        )
+        weight, phases = whole.weight.permute(0, 2, 3, 1).contiguous(), 1
+        if self.transposed:
+            weight, phases = phase_weights(whole.weight), 4
         bias = whole.bias.repeat(phases)
         shift = (whole.scale + (grid.in_fraction - grid.out_fraction)).repeat(phases)
         prove(weight, bias, shift, name)
         self.bias, self.shift = bias.to(device), shift.to(device)
-        self.sums = kernel(weight, (self.height.stride, self.width.stride), device)
+        self.sums = kernel(weight, device)
         self.lowest, self.highest = (0 if relu else -grid.out_limit), grid.out_limit
         self.dtype = grid.out_dtype
 
     def __call__(self, activations: Tensor) -> Tensor:
-        """Map int16 (N, H, W, in), within the limit, to (N, H', W', out) of the grid's type."""
-        high, wide = activations.shape[1:3]
-        size = self.height.output_length(high), self.width.output_length(wide)
-        up, down, left, right = *self.height[2:4], *self.width[2:4]
-        padded = functional.pad(activations, (0, 0, left, right, up, down))
+        """Map int16 (N, H, W, in), within the limit, to (N, H, W, out), or (N, 2 H, 2 W, out)."""
+        padded = functional.pad(activations, (0, 0, *(self.padding,) * 4))
         sums = self.sums(padded).add_(self.bias)
         values = requantise(sums, self.shift, self.lowest, self.highest, self.dtype)
-        return interleave(values, self.height, self.width, size)
+        if not self.transposed:
+            return values
+        height, width = (slice(self.skip, self.skip + 2 * n) for n in activations.shape[1:3])
+        whole = values.unflatten(3, (2, 2, -1)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        return whole[:, height, width]
+
+
+def phase_weights(weight: Tensor) -> Tensor:
+    """Return the weight of a transposed layer, (in, out, k, k), as (4 * out, taps, taps, in)."""
+    inputs, outputs, side, _ = weight.shape
+    taps = (side + 1) // 2
+    padded = functional.pad(weight, (0, 1, 0, 1))
+    by_phase = padded.view(inputs, outputs, taps, 2, taps, 2).flip(2, 4)
+    return by_phase.permute(3, 5, 1, 2, 4, 0).reshape(-1, taps, taps, inputs)
 
 
 class FixedSequence:

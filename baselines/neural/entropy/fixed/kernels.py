@@ -30,11 +30,11 @@ from torch.nn import functional
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, LIMB_BITS, WEIGHT_LIMIT, Precision
 from benchmark.errors import Unavailable
 
-# An ordinary convolution without padding; int16 (N, H, W, in), within the limit, to float64 sums
+# A convolution without padding; int16 (N, H, W, in), within the limit, to float64 sums
 # (N, rows, columns, out).
 Sums = Callable[[Tensor], Tensor]
-# int16 weight (out, kernel height, kernel width, in), within the limits of `grid`, stride, device.
-Kernel = Callable[[Tensor, tuple[int, int], torch.device], Sums]
+# Of an int16 weight (out, k, k, in), within the limits of `grid`, on a device.
+Kernel = Callable[[Tensor, torch.device], Sums]
 
 BAND_BYTES = 8 << 20  # of unfolded float64 input at a time
 LARGEST_LIMB = 127
@@ -49,46 +49,43 @@ HOPELESS = 10.0  # times slower: timed no further, since int8 products without V
 class Float64Sums:
     """Kernel by torch's convolution in float64, the reference of all others."""
 
-    def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:
+    def __init__(self, weight: Tensor, device: torch.device) -> None:
         # int16 until it is used: the weights in float64 would be four times as large.
         self.weight = weight.permute(0, 3, 1, 2).contiguous().to(device)
-        self.stride = stride
 
     def __call__(self, activations: Tensor) -> Tensor:
         """Return the sums."""
         channels_first = activations.permute(0, 3, 1, 2).double().contiguous()
         # cuDNN may convolve through Fourier transforms, which are not exact.
         with torch.backends.cudnn.flags(enabled=False):
-            sums = functional.conv2d(channels_first, self.weight.double(), stride=self.stride)
+            sums = functional.conv2d(channels_first, self.weight.double())
         return sums.permute(0, 2, 3, 1)
 
 
 class Float64Products:
     """Kernel by NumPy's float64 matrix products, fast on AMD's processors; CPU only."""
 
-    def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:
+    def __init__(self, weight: Tensor, device: torch.device) -> None:
         if device.type != "cpu":
             raise ValueError(f"NumPy computes nothing on {device}")
-        self.outputs, *self.kernel, _ = weight.shape
-        self.stride = stride
-        # int16 until it is used, by row of the kernel: (kernel height, kernel width * in, out).
+        self.outputs, self.side, _, _ = weight.shape
+        # int16 until it is used, by row of the kernel: (k, k * in, out).
         self.weight = weight.flatten(2).permute(1, 2, 0).contiguous().numpy()
 
     def __call__(self, activations: Tensor) -> Tensor:
         """Return the sums."""
-        unfolded = unfold_width(activations, self.kernel[1], self.stride[1])
+        unfolded = unfold_width(activations, self.side)
         count, height, columns, inputs = unfolded.shape
-        rows = (height - self.kernel[0]) // self.stride[0] + 1
+        rows = height - self.side + 1
         weight = self.weight.astype(np.float64)
         sums = np.zeros((count, rows, columns, self.outputs))
-        band = max(1, BAND_BYTES // (8 * count * columns * inputs * self.stride[0]))
+        band = max(1, BAND_BYTES // (8 * count * columns * inputs))
         for first in range(0, rows, band):
-            last = min(first + band, rows)
-            end = (last - 1) * self.stride[0] + self.kernel[0]
-            values = unfolded[:, first * self.stride[0] : end].double().numpy()
-            part = sums[:, first:last]
+            part = sums[:, first : first + band]
+            end = first + part.shape[1] + self.side - 1
+            values = unfolded[:, first:end].double().numpy()
             for y, row in enumerate(weight):
-                seen = values[:, y :: self.stride[0]][:, : last - first]
+                seen = values[:, y : y + part.shape[1]]
                 part += (seen.reshape(-1, inputs) @ row).reshape(part.shape)
         return torch.from_numpy(sums)
 
@@ -108,12 +105,11 @@ def planes(weight: Tensor) -> tuple[Tensor, ...]:
 class LimbSums:
     """Fast kernel: int8 products, int32 sums; raises `Unavailable` where some add in 16 bits."""
 
-    def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:
-        self.outputs, *self.kernel, _ = weight.shape
-        self.stride = stride
-        rows = weight.to(device).transpose(0, 1).reshape(self.kernel[0], self.outputs, -1)
+    def __init__(self, weight: Tensor, device: torch.device) -> None:
+        self.outputs, self.side, _, _ = weight.shape
+        rows = weight.to(device).transpose(0, 1).reshape(self.side, self.outputs, -1)
         padding = (0, -rows.shape[2] % ALIGNMENT, 0, -rows.shape[1] % ALIGNMENT)
-        self.planes = planes(functional.pad(rows, padding))  # (kernel height, out, width * in)
+        self.planes = planes(functional.pad(rows, padding))  # (k, out, k * in)
         outputs, inputs = self.planes[0].shape[1:]
         if not sums_at_bounds(inputs, outputs, device):
             raise Unavailable(f"int8 products of {inputs} x {outputs} saturate on {device}")
@@ -130,16 +126,15 @@ class LimbSums:
 
     def _sums(self, limb: Tensor, plane: Tensor) -> Tensor:
         """Return the int32 sums (N, rows, columns, out) of a limb of input and of weights."""
-        unfolded = unfold_width(limb, self.kernel[1], self.stride[1])
+        unfolded = unfold_width(limb, self.side)
         unfolded = functional.pad(unfolded, (0, -unfolded.shape[3] % ALIGNMENT))
         count, height, columns, _ = unfolded.shape
-        rows = (height - self.kernel[0]) // self.stride[0] + 1
+        rows = height - self.side + 1
         few = max(0, LEAST_ROWS - count * rows * columns)
         total: Tensor | None = None
-        for y in range(self.kernel[0]):
-            seen = unfolded[:, y :: self.stride[0]][:, :rows]
+        for y in range(self.side):
             # Contiguous: _int_mm takes views with overlapping rows, and gets them wrong.
-            matrix = seen.contiguous().view(count * rows * columns, -1)
+            matrix = unfolded[:, y : y + rows].contiguous().view(count * rows * columns, -1)
             products = torch._int_mm(functional.pad(matrix, (0, 0, 0, few)), plane[y].t())
             total = products if total is None else total.add_(products)
         assert total is not None
@@ -162,10 +157,9 @@ def sums_at_bounds(inputs: int, outputs: int, device: torch.device) -> bool:
     return torch.equal(products.cpu().long(), expected)
 
 
-def unfold_width(values: Tensor, kernel_width: int, stride: int) -> Tensor:
-    """Unfold (N, H, W, in) to (N, H, columns, kernel width * in), contiguous."""
-    windows = values.unfold(2, kernel_width, stride).transpose(3, 4)
-    return windows.flatten(3).contiguous()
+def unfold_width(values: Tensor, side: int) -> Tensor:
+    """Unfold (N, H, W, in) to (N, H, columns, side * in), contiguous."""
+    return values.unfold(2, side, 1).transpose(3, 4).flatten(3).contiguous()
 
 
 # The fastest first, where it is exact.
@@ -177,28 +171,23 @@ class _Case(NamedTuple):
     kernel: int
     outputs: int
     size: int  # height and width of the input
-    stride: int
     precision: Precision
 
 
-# Sums beyond 2^24, sizes that are no multiples of eight, a stride, a single position.
+# Sums beyond 2^24, sizes that are no multiples of eight, a single position.
 CASES = (
-    _Case(320, 5, 16, 6, 1, Precision.FINE),
-    _Case(64, 3, 24, 11, 1, Precision.COARSE),
-    _Case(21, 3, 13, 9, 2, Precision.FINE),
-    _Case(5, 1, 3, 1, 1, Precision.COARSE),
+    _Case(320, 5, 16, 6, Precision.FINE),
+    _Case(64, 3, 24, 11, Precision.COARSE),
+    _Case(21, 3, 13, 9, Precision.FINE),
+    _Case(5, 1, 3, 1, Precision.COARSE),
 )
-TIMED = _Case(64, 5, 128, 12, 1, Precision.FINE)
-
-
-def exact_kernel(device: torch.device) -> Kernel:
-    """Return the kernel for a device, chosen once per process; raises `Unavailable` without any."""
-    return _exact_kernel(str(device), torch.backends.mkldnn.enabled)
+TIMED = _Case(64, 5, 128, 12, Precision.FINE)
 
 
 @cache
-def _exact_kernel(device: str, _onednn: bool) -> Kernel:
-    return choose(torch.device(device), KERNELS)
+def exact_kernel(device: torch.device) -> Kernel:
+    """Return the kernel for a device, chosen once per process; raises `Unavailable` without any."""
+    return choose(device, KERNELS)
 
 
 def choose(device: torch.device, kernels: Sequence[Kernel]) -> Kernel:
@@ -209,7 +198,7 @@ def choose(device: torch.device, kernels: Sequence[Kernel]) -> Kernel:
     clock = process_time if device.type == "cpu" else perf_counter
     weight, activations = (torch.from_numpy(values) for values in _adversarial(TIMED))
     on_device = activations.to(device)
-    timed = {kernel: kernel(weight, (1, 1), device) for kernel in exact}
+    timed = {kernel: kernel(weight, device) for kernel in exact}
     seconds = dict.fromkeys(exact, float("inf"))  # the least of each, all of them in turn
     for done in range(TIMES):
         for kernel, sums in timed.items():
@@ -229,33 +218,24 @@ def is_exact(kernel: Kernel, device: torch.device) -> bool:
     """
     for case in CASES:
         weight, activations = _adversarial(case)
-        stride = (case.stride, case.stride)
         try:
             on_device = torch.from_numpy(activations).to(device)
-            sums = kernel(torch.from_numpy(weight), stride, device)(on_device)
-        except (
-            RuntimeError,
-            TypeError,
-            ValueError,
-            Unavailable,
-        ):  # unsupported by the device or its library
-            return False
-        if not np.array_equal(sums.cpu().numpy(), integer_sums(weight, activations, stride)):
+            sums = kernel(torch.from_numpy(weight), device)(on_device)
+        except (RuntimeError, TypeError, ValueError, Unavailable):
+            return False  # unsupported by the device or its library
+        if not np.array_equal(sums.cpu().numpy(), integer_sums(weight, activations)):
             return False
     return True
 
 
-def integer_sums(
-    weight: NDArray[np.int16], activations: NDArray[np.int16], stride: tuple[int, int]
-) -> NDArray[np.int64]:
-    """Return the sums of an ordinary convolution in NumPy's int64, tap by tap."""
-    _, high, wide, _ = weight.shape
-    rows = (activations.shape[1] - high) // stride[0] + 1
-    columns = (activations.shape[2] - wide) // stride[1] + 1
+def integer_sums(weight: NDArray[np.int16], activations: NDArray[np.int16]) -> NDArray[np.int64]:
+    """Return the sums of a convolution in NumPy's int64, tap by tap."""
+    side = weight.shape[1]
+    rows, columns = (length - side + 1 for length in activations.shape[1:3])
     sums = np.zeros((len(activations), rows, columns, len(weight)), np.int64)
-    for y in range(high):
-        for x in range(wide):
-            seen = activations[:, y :: stride[0], x :: stride[1]][:, :rows, :columns]
+    for y in range(side):
+        for x in range(side):
+            seen = activations[:, y : y + rows, x : x + columns]
             sums += seen.astype(np.int64) @ weight[:, y, x].T.astype(np.int64)
     return sums
 

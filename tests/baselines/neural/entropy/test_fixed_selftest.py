@@ -10,7 +10,6 @@ from baselines.neural.entropy.fixed.kernels import (
     Float64Sums,
     LimbSums,
     choose,
-    exact_kernel,
     is_exact,
 )
 from benchmark.errors import Unavailable
@@ -24,8 +23,8 @@ class Wrong:
     def __init__(self, flaw):
         self.flaw = flaw
 
-    def __call__(self, weight, stride, device):
-        exact = Float64Sums(weight, stride, device)
+    def __call__(self, weight, device):
+        exact = Float64Sums(weight, device)
         return lambda activations: self.flaw(exact(activations), weight)
 
 
@@ -107,9 +106,9 @@ def test_on_processors_that_saturate_floats_take_over(monkeypatch):
     assert choose(CPU, KERNELS) is not LimbSums
 
 
-def delayed(weight, stride, device):
+def delayed(weight, device):
     """The reference, with something to do before each call."""
-    exact = Float64Sums(weight, stride, device)
+    exact = Float64Sums(weight, device)
 
     def sums(activations):
         ended = process_time() + 0.2
@@ -132,8 +131,4 @@ def test_without_an_exact_kernel_there_is_no_entropy_path():
 def test_other_devices_do_not_take_a_kernel_that_runs_on_the_cpu_alone():
     assert not is_exact(Float64Products, torch.device("meta"))
     with pytest.raises(ValueError, match="NumPy computes nothing on meta"):
-        Float64Products(torch.ones(1, 1, 1, 1, dtype=torch.int16), (1, 1), torch.device("meta"))
-
-
-def test_the_choice_is_made_once_for_a_device():
-    assert exact_kernel(CPU) is exact_kernel(CPU)
+        Float64Products(torch.ones(1, 1, 1, 1, dtype=torch.int16), torch.device("meta"))
