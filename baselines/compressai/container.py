@@ -14,8 +14,7 @@ import math
 from typing import NamedTuple
 
 from baselines.neural.bitstream.container import ByteReader, varint
-from benchmark.codec import Pixels
-from benchmark.errors import CorruptStream, ImageRefused
+from benchmark.errors import CorruptStream
 
 # The widest hyperprior needs 660 bytes of memory per pixel, with accelerated layers 300: 44 GB and
 # 20 GB for an image of this size.
@@ -82,13 +81,6 @@ def require_possible_size(stream: ZooStream, num_bytes: int) -> None:
     if padded_pixels(stream) > most_pixels(num_bytes):
         size = f"{stream.width} x {stream.height} pixels in {num_bytes} bytes"
         raise CorruptStream(f"the stream claims {size}: no image takes so few")
-
-
-def require_codable(pixels: Pixels) -> None:
-    """Raise `ImageRefused` for an image, uint8 (height, width, 3), of more than `MAX_PIXELS`."""
-    height, width, _ = pixels.shape
-    if height * width > MAX_PIXELS:
-        raise ImageRefused(f"{width} x {height} is more than {MAX_PIXELS} pixels")
 
 
 def long_enough(stream: ZooStream) -> ZooStream:

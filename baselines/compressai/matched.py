@@ -9,7 +9,7 @@ from bisect import bisect_left
 from dataclasses import fields, replace
 from pathlib import Path
 
-from baselines.compressai.config import MATCHED_WIDTHS, ZooConfig, rate_weight
+from baselines.compressai.architecture import MATCHED_WIDTHS, ZooConfig, rate_weight
 from baselines.neural.architecture import load_architecture
 from baselines.neural.cost import macs_per_pixel
 from baselines.neural.training.recipe import Recipe, Stage, objective_class

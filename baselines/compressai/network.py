@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from baselines.compressai.config import MODELS, ZooConfig
+from baselines.compressai.architecture import MODELS, ZooConfig
 from baselines.neural.blocks.start_values import add_transform, transforms_of
-from baselines.neural.network import Estimate, Network
+from baselines.neural.entropy.latent_network import CodedLatents, LatentNetwork
 
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
 GAMMA = 0.01  # of GDN at the start: the root of 1 + GAMMA x^2 is near 1
@@ -22,7 +22,7 @@ LEAST_SPREAD = 0.15  # least scale of a latent channel at the start
 NOISE = 0.001  # standard deviation of what is added to the kernels of a transform
 
 
-class ZooNetwork(Network):
+class ZooNetwork(LatentNetwork):
     """A CompressAI network, `codec`, that maps images in [-1, 1] to an `Estimate`.
 
     Raises `ValueError` for a model that is none of `MODELS`.
@@ -40,24 +40,21 @@ class ZooNetwork(Network):
         self.has_means = config.model == "mbt2018-mean"
         self.codec: Any = ARCHITECTURES[config.model](*config.widths)
 
-    def forward(self, images: Tensor, controls: None = None, *, noisy: bool = True) -> Estimate:
-        """Code and reconstruct images (N, 3, H, W) in [-1, 1], sides multiples of 64.
+    def analyse(self, images: Tensor, controls: None = None) -> Tensor:
+        """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
+        y: Tensor = self.codec.g_a((images + 1) / 2)
+        return y
 
-        Bits, in float32, and images are those of latents with uniform noise, or of rounded ones,
-        which have no gradient.
+    def synthesise(self, latents: Tensor, controls: None = None) -> Tensor:
+        """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
+        images: Tensor = self.codec.g_s(latents)
+        return images * 2 - 1
+
+    def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
+        """Return y (N, M, h, w) with noise or rounded, its bits and those of z; see `forward`.
+
+        Rounded latents have no gradient.
         """
-        y = self.codec.g_a((images + 1) / 2).float()
-        latents, y_bits, z_bits = rounded = self._coded(y, noisy)
-        rounded_bits = None
-        if self.counts_rounded:
-            if noisy:
-                with torch.no_grad():
-                    rounded = self._coded(y, noisy=False)
-            rounded_bits = rounded[1] + rounded[2]
-        return Estimate(self.codec.g_s(latents) * 2 - 1, y_bits, z_bits, latents, rounded_bits)
-
-    def _coded(self, latents: Tensor, noisy: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Return y (N, M, h, w) with noise or rounded, its bits and those of z, both (N,)."""
         net = self.codec
         hyper = net.h_a(latents if self.has_means else latents.abs()).float()
         with torch.autocast(latents.device.type, enabled=False):
@@ -71,7 +68,7 @@ class ZooNetwork(Network):
             y_bits, z_bits = (
                 -likelihoods.log2().sum((1, 2, 3)) for likelihoods in (y_likelihoods, z_likelihoods)
             )
-        return latents, y_bits, z_bits
+        return CodedLatents(latents, y_bits, z_bits)
 
     def initialise(self, images: Tensor, weight: float) -> None:
         """Set start values: an orthogonal transform, stage by stage, fitted to `images`.
@@ -105,7 +102,7 @@ class ZooNetwork(Network):
         """CompressAI's network alone; parameters are shared."""
         return self.codec
 
-    def priors(self) -> tuple[nn.Module]:
+    def priors(self) -> tuple[nn.Module]:  # type: ignore[override]
         """Return CompressAI's entropy bottleneck."""
         return (self.codec.entropy_bottleneck,)
 

@@ -94,9 +94,9 @@ class Architecture(Generic[Config]):
 
     def control_block(self) -> "ControlBlock":
         """Return the form of controls in a stream's header; here, the empty block."""
-        from baselines.neural.bitstream.container import NoControls
+        from baselines.neural.bitstream.container import ControlBlock
 
-        return NoControls()
+        return ControlBlock()
 
     def build(self, config: Config) -> "Network":
         """Return a network with random weights, on torch's default device."""
@@ -124,12 +124,18 @@ class HyperpriorArchitecture(Architecture[Config]):
     """Base class of architectures whose networks are `LatentNetwork`."""
 
     coder_type = "baselines.neural.entropy.hyperprior_coder:TransformCoder"
+    # Returns the integer tables of the distributions of y and z, of z's prior.
+    symbols_type = "baselines.neural.entropy.factorised:hyperprior_tables"
 
     def tables(self, network: "LatentNetwork", images: "Sequence[Pixels]") -> "dict[str, Tensor]":
         """Return distributions, thresholds and fractional bits, these calibrated on `images`."""
-        from baselines.neural.entropy.hyperprior_coder import hyperprior_tables
+        import torch
 
-        return hyperprior_tables(network, self.latents(network, images))
+        from baselines.neural.entropy.fixed.integer_path import calibrate, fractional_bit_tables
+
+        with torch.inference_mode():
+            bits = fractional_bit_tables(calibrate(network, self.latents(network, images)))
+        return {**imported(self.symbols_type)(network.prior), **bits}
 
     def latents(self, network: "LatentNetwork", images: "Sequence[Pixels]") -> "Iterator[Tensor]":
         """Yield y (1, M, h, w) of each image, padded, at every rate level."""

@@ -17,7 +17,7 @@
 """
 
 from binascii import crc_hqx
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 from benchmark.errors import CorruptStream
 
@@ -78,38 +78,23 @@ class ByteReader:
         return self.take(len(self._data) - self._position)
 
 
-class ControlBlock(Protocol):
-    """An architecture's part of a header: two flag bits, and bytes that delimit themselves."""
+class ControlBlock:
+    """An architecture's part of a header: two flag bits, and bytes that delimit themselves.
+
+    Here, the empty block of a network that is not controlled.
+    """
+
+    flags: ClassVar[int] = 0  # all that it knows, of 0..3
 
     def write(self, controls: Any, width: int, height: int) -> tuple[int, bytes]:
-        """Return the flags, 0..3, and the bytes for an image of that size; raises `ValueError`."""
+        """Return the flags and the bytes for an image of that size; raises `ValueError`."""
+        return 0, b""
 
     def read(self, reader: ByteReader, flags: int, width: int, height: int) -> Any:
         """Return the controls that `write` was given; raises `CorruptStream`."""
 
     def window(self, controls: Any, rows: slice, columns: slice, unit: int) -> Any:
         """Return the network's controls in a window of the image, counted in `unit` pixels."""
-
-
-class NoControls:
-    """The empty control block, of a network that is not controlled."""
-
-    def write(self, controls: None, width: int, height: int) -> tuple[int, bytes]:
-        """Return no flags and no bytes."""
-        return 0, b""
-
-    def read(self, reader: ByteReader, flags: int, width: int, height: int) -> None:
-        """Read nothing; raises `CorruptStream` for a flag."""
-        refuse_flags(flags)
-
-    def window(self, controls: None, rows: slice, columns: slice, unit: int) -> None:
-        """Return None."""
-
-
-def refuse_flags(flags: int) -> None:
-    """Raise `CorruptStream` for a flag, of control blocks that have none."""
-    if flags:
-        raise CorruptStream("the stream has a flag that its architecture does not know")
 
 
 class Tiling(NamedTuple):
@@ -153,7 +138,7 @@ def tiles(width: int, height: int, tiling: Tiling | None) -> list[Tile]:
 def pack(stream: Stream, block: ControlBlock) -> bytes:
     """Return the bytes of a stream; raises `ValueError` for what no stream can hold.
 
-    >>> pack(Stream(b"\\0\\1\\2\\3", 768, 512, None, (b"payload",)), NoControls()).hex(" ")
+    >>> pack(Stream(b"\\0\\1\\2\\3", 768, 512, None, (b"payload",)), ControlBlock()).hex(" ")
     '43 d2 10 00 01 02 03 80 06 80 04 70 61 79 6c 6f 61 64 f5 28'
     """
     width, height, tiling = stream.width, stream.height, stream.tiling
@@ -212,6 +197,8 @@ def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) ->
     # Before anything of the image's size is allocated; the tiling is not known yet.
     if fault := _side_fault(width, height) or _length_fault(width, height, len(data)):
         raise CorruptStream(fault)
+    if flags & CONTROL_FLAGS & ~block.flags:
+        raise CorruptStream("the stream has a flag that its architecture does not know")
     controls = block.read(reader, flags & CONTROL_FLAGS, width, height)
     tiling = None
     if flags & FLAG_TILES:

@@ -1,12 +1,10 @@
 """A control as a header holds it: a step of a grid, or a map with a level for each block."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from baselines.neural.bitstream.container import ByteReader, refuse_flags, varint
+from baselines.neural.bitstream.container import ByteReader, ControlBlock, varint
+from baselines.neural.bitstream.level_map import Levels, decode_levels, encode_levels, map_shape
 from benchmark.errors import CorruptStream
-
-if TYPE_CHECKING:
-    from baselines.neural.bitstream.level_map import Levels
 
 
 class ControlGrid(NamedTuple):
@@ -26,14 +24,12 @@ class ControlGrid(NamedTuple):
         """Return the value that a step means."""
         return step / self.steps_per_unit
 
-    def write(self, control: "int | Levels", width: int, height: int) -> bytes:
+    def write(self, control: int | Levels, width: int, height: int) -> bytes:
         """Return a byte for a step, a map's length and levels; raises `ValueError` for others."""
         if isinstance(control, int):
             if not 0 <= control <= self.highest:
                 raise ValueError(f"{self.name} is step {control}, not 0..{self.highest}")
             return bytes([control])
-        from baselines.neural.bitstream.level_map import encode_levels, map_shape  # needs numpy
-
         expected = map_shape(width, height)
         if control.shape != expected:
             raise ValueError(f"a map of {self.name} of shape {control.shape}, not {expected}")
@@ -42,11 +38,9 @@ class ControlGrid(NamedTuple):
 
     def read(
         self, reader: ByteReader, width: int, height: int, *, is_map: bool = False
-    ) -> "int | Levels":
+    ) -> int | Levels:
         """Return the step or map that `write` was given; raises `CorruptStream`."""
         if is_map:
-            from baselines.neural.bitstream.level_map import decode_levels, map_shape
-
             return decode_levels(reader.take(reader.varint()), *map_shape(width, height))
         (step,) = reader.take(1)
         if step > self.highest:
@@ -54,7 +48,7 @@ class ControlGrid(NamedTuple):
         return step
 
 
-class SingleControl:
+class SingleControl(ControlBlock):
     """Control block of a byte, a step of `grid` that holds for the whole image."""
 
     def __init__(self, grid: ControlGrid) -> None:
@@ -65,8 +59,7 @@ class SingleControl:
         return 0, self.grid.write(controls, width, height)
 
     def read(self, reader: ByteReader, flags: int, width: int, height: int) -> int:
-        """Return the step; raises `CorruptStream` for a flag and for a step out of range."""
-        refuse_flags(flags)
+        """Return the step; raises `CorruptStream` for a step out of range."""
         step = self.grid.read(reader, width, height)
         assert isinstance(step, int)
         return step

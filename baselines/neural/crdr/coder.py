@@ -7,14 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.bitstream.container import ByteReader
+from baselines.neural.bitstream.container import ByteReader, ControlBlock
 from baselines.neural.bitstream.control_grid import ControlGrid
 from baselines.neural.bitstream.level_map import BLOCK, Levels, level_steps
 from baselines.neural.crdr.architecture import PUBLISHED_FREQUENCIES
 from baselines.neural.crdr.model import HIGHEST_BETA, Controls, CRDRNetwork, Synthesis
 from baselines.neural.entropy.hyperprior_coder import TransformCoder
 from baselines.neural.exact.layers import exact_transform, sine_cosine
-from benchmark.errors import CorruptStream
 
 Q_MAP, BETA_MAP = 1, 2  # flags
 Q_GRID = ControlGrid("q", 16, 64)
@@ -36,8 +35,10 @@ class HeaderControls(NamedTuple):
         )
 
 
-class CRDRControlBlock:
+class CRDRControlBlock(ControlBlock):
     """The control block of CRDR: q, then beta, each a byte or a map according to its flag."""
+
+    flags = Q_MAP | BETA_MAP
 
     def write(self, controls: HeaderControls, width: int, height: int) -> tuple[int, bytes]:
         """Return the flags and the bytes; raises `ValueError` for what does not fit the image."""
@@ -47,8 +48,6 @@ class CRDRControlBlock:
 
     def read(self, reader: ByteReader, flags: int, width: int, height: int) -> HeaderControls:
         """Return what `write` was given; raises `CorruptStream`."""
-        if flags & ~(Q_MAP | BETA_MAP):
-            raise CorruptStream("the stream has a flag that CRDR does not know")
         q = Q_GRID.read(reader, width, height, is_map=bool(flags & Q_MAP))
         return HeaderControls(
             q, BETA_GRID.read(reader, width, height, is_map=bool(flags & BETA_MAP))

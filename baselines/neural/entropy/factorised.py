@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.neural.blocks.layers import at_least
-from baselines.neural.entropy.fixed.tables import frequencies, stacked_rows
+from baselines.neural.entropy.fixed.tables import frequencies, make_tables, stacked_rows
 
 Rounding = Callable[[Tensor], Tensor]  # from distances to a mean to values of that shape
 LEAST_LIKELIHOOD = 1e-9
@@ -79,6 +79,11 @@ class FactorisedPrior(nn.Module):
         tail = math.log(2 / TAIL_MASS - 1)
         targets = torch.linspace(-tail, tail, 3, device=self.quantiles.device)
         return (self.cumulative(self.quantiles, constant=True) - targets).abs().sum()
+
+
+def hyperprior_tables(prior: FactorisedPrior) -> dict[str, Tensor]:
+    """Return the tables of y, normally distributed, and of z by name; see `factorised_tables`."""
+    return {**make_tables(), **factorised_tables(prior)}
 
 
 def factorised_tables(prior: FactorisedPrior) -> dict[str, Tensor]:

@@ -118,10 +118,6 @@ class HyperpriorNetwork(LatentNetwork):
         self.prior = FactorisedPrior(sizes.hyper_latent)
         self.context = ChannelContext(sizes, own_support=own_support)
 
-    def hyper_synthesise(self, rounded_hyper: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and scale support, each (N, support, h, w), of z as rounded."""
-        return self.hyper_synthesis(rounded_hyper)
-
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
         """Quantise y (N, M, h, w) slice by slice; see `LatentNetwork.code`."""
         hyper, z_bits = self.code_hyper(latents, noisy=noisy)
@@ -152,7 +148,7 @@ class HyperpriorNetwork(LatentNetwork):
             y_bits.append(quantised.bits.sum((1, 2, 3)))
             return quantised.values
 
-        decoded = self.context(*self.hyper_synthesise(rounded_hyper), code)
+        decoded = self.context(*self.hyper_synthesis(rounded_hyper), code)
         return CodedLatents(decoded, torch.stack(y_bits).sum(0), z_bits)
 
     def entropy_branches(self) -> dict[str, nn.Module]:
@@ -174,7 +170,7 @@ class HyperpriorNetwork(LatentNetwork):
         """Decode y (N, M, h, w) in floating point, and record z and the supports by name."""
         rounded = self.round_hyper(self.hyper_analyse(latents))
         record("z", rounded)
-        mean_support, scale_support = self.hyper_synthesise(rounded)  # its layers are recorded too
+        mean_support, scale_support = self.hyper_synthesis(rounded)  # its layers are recorded too
         if not self.context.widths:
             return
         record("support.mean", mean_support)

@@ -10,7 +10,7 @@ Whatever the encoder computes in floating point ends in symbols; what a decoder 
 follows from symbols in integers.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -26,18 +26,16 @@ from baselines.neural.entropy.coder import (
     Encoder,
     channel_rows,
 )
-from baselines.neural.entropy.factorised import factorised_tables, with_dead_zone
+from baselines.neural.entropy.factorised import with_dead_zone
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, OUTPUT_FRACTION, Precision
 from baselines.neural.entropy.fixed.integer_path import (
     Decoding,
     Ends,
     IntegerPath,
     PieceParameters,
-    calibrate,
     channels_first,
     clipped,
     decoded,
-    fractional_bit_tables,
     symbols_of,
     to_float,
     values_of,
@@ -47,7 +45,6 @@ from baselines.neural.entropy.fixed.tables import (
     TANH_FRACTION,
     TANH_LIMIT,
     half_tanh,
-    make_tables,
     scale_index,
 )
 from baselines.neural.entropy.latent_network import LatentNetwork
@@ -129,16 +126,6 @@ class EntropyPath(IntegerPath):
 
 
 Y_PER_Z = 4  # positions of y along one of z
-
-
-def hyperprior_tables(network: LatentNetwork, latents: Iterable[Tensor]) -> dict[str, Tensor]:
-    """Return a network's integer tables, calibrated on `latents`, y (N, M, h, w) each.
-
-    Raises `ValueError` for a prior with parameters that are not finite.
-    """
-    with torch.inference_mode():
-        fractional_bits = fractional_bit_tables(calibrate(network, latents))
-    return {**make_tables(), **factorised_tables(network.prior), **fractional_bits}
 
 
 class Chosen(NamedTuple):

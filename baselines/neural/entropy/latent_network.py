@@ -54,7 +54,7 @@ class LatentNetwork(Network):
         images: Tensor = self.synthesis(latents if torch.is_grad_enabled() else latents.clone())
         return images * 2 - 1 if self.in_unit_range else images
 
-    def forward(self, images: Tensor, controls: Any, *, noisy: bool = True) -> Estimate:
+    def forward(self, images: Tensor, controls: Any = None, *, noisy: bool = True) -> Estimate:
         """Code and reconstruct images (N, 3, H, W) in [-1, 1]; see `code`."""
         y = self.analyse(images, controls).float()
         decoded, y_bits, z_bits = rounded = self.code(y, noisy=noisy)

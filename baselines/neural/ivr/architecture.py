@@ -1,20 +1,14 @@
 """IVR as an architecture of the boundary, with its dimensions; q in the header. No torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from msgspec import Meta
 
 from baselines.neural.architecture import HyperpriorArchitecture
 from baselines.neural.bitstream.control_grid import ControlGrid, SingleControl
 from baselines.neural.dimensions import Dimensions, Kernel, Width, size_table
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from baselines.neural.ivr.model import IvrNetwork
-    from benchmark.codec import Pixels
 
 RATE_GRID = ControlGrid("q", 16, 144)  # levels that a stream can hold: 0 to 9 in steps of 1/16
 
@@ -57,20 +51,8 @@ class IvrArchitecture(HyperpriorArchitecture[IvrSizes]):
     config_type = IvrSizes
     network_type = "baselines.neural.ivr.model:IvrNetwork"
     coder_type = "baselines.neural.ivr.model:IvrCoder"
+    symbols_type = "baselines.neural.ivr.laplace:laplace_tables"
 
     def control_block(self) -> SingleControl:
         """Return the control block of q."""
         return SingleControl(RATE_GRID)
-
-    def tables(  # type: ignore[override]
-        self, network: "IvrNetwork", images: "Sequence[Pixels]"
-    ) -> "dict[str, Tensor]":
-        """Return the distributions of y and z and the fractional bits; see `Architecture`."""
-        import torch
-
-        from baselines.neural.entropy.fixed.integer_path import calibrate, fractional_bit_tables
-        from baselines.neural.ivr.laplace import laplace_tables
-
-        with torch.inference_mode():
-            bits = fractional_bit_tables(calibrate(network, self.latents(network, images)))
-        return {**laplace_tables(network.prior), **bits}

@@ -88,8 +88,3 @@ def test_a_network_is_changed_where_it_is_slow_and_nowhere_else():
     assert {InPlaceGDN, SubPixelDeconvolution, ListedGaussian, ChannelsLast} <= kinds
     assert "GDN" not in {kind.__name__ for kind in kinds}
     assert repr(fast.h_s) == repr(stock.h_s)  # what decides the tables is CompressAI's own
-
-
-def test_a_transform_in_channels_last_order_gives_back_the_usual_order():
-    transform = ChannelsLast(nn.Conv2d(3, 4, 3, padding=1))
-    assert transform(one_thread_noise(1, 3, 6, 5)).is_contiguous()

@@ -8,15 +8,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from baselines.compressai import weights as compressai_weights
-from baselines.compressai.codec import CompressAI
-from baselines.compressai.config import ZooConfig
+from baselines.compressai.architecture import ZooConfig
 from baselines.compressai.container import unpack
 from baselines.compressai.network import ZooNetwork
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
 from benchmark.analysis.comparable import label_of
 from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec, resolve
-from benchmark.errors import BadOption, Unavailable
+from benchmark.errors import Unavailable
 from support.networks.card_edits import bless, resized
 from support.networks.matched_hyperprior import (
     CARD,
@@ -172,19 +171,6 @@ def test_the_users_own_networks_come_before_the_bundled_ones(shipped, tmp_path, 
 def test_where_none_is_here_it_says_what_to_do(shipped, weights):
     with pytest.raises(Unavailable, match=r"no hyperprior-.*`bench train --suite matched`"):
         matched(weights)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"model": "mbt2018-mean", "weights": "matched"},
-        {"model": HYPERPRIOR, "weights": "matched", "metric": "ms-ssim"},
-        {"model": HYPERPRIOR, "weights": "matched", "checkpoint": "own.pth"},
-    ],
-)
-def test_matched_weights_of_what_is_not_trained_here_are_refused(shipped, options):
-    with pytest.raises(BadOption, match="matched"):
-        CompressAI(**options)
 
 
 def test_the_short_name_takes_options_and_labels_the_curve(shipped):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from baselines.compressai.config import ZooConfig
+from baselines.compressai.architecture import ZooConfig
 from baselines.compressai.matched import (
     LAMBDAS,
     LEARNING_RATE,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from baselines.compressai.config import ZooConfig
+from baselines.compressai.architecture import ZooConfig
 from baselines.neural.architecture import ARCHITECTURES, load_architecture
 from benchmark.errors import UnknownName
 

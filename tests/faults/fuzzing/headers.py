@@ -39,7 +39,7 @@ def crdr_header(folder: Path) -> Target:
 
 def plain_header(folder: Path) -> Target:
     """The container of a network without controls: Charm, ELIC, HiFiC, PQ-MIM."""
-    return _container(container.NoControls())
+    return _container(container.ControlBlock())
 
 
 def single_header(folder: Path) -> Target:

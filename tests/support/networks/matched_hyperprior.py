@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
+from baselines.compressai.architecture import ZooConfig
 from baselines.compressai.codec import CompressAI
-from baselines.compressai.config import ZooConfig
 from baselines.compressai.network import ZooNetwork
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import make_checkpoint

@@ -114,7 +114,7 @@ class IntegerConvolution:
         if not self.transposed:
             return values
         height, width = (slice(self.skip, self.skip + 2 * n) for n in activations.shape[1:3])
-        whole = values.unflatten(3, (2, 2, -1)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        whole = values.view(*values.shape[:3], 2, 2, -1).transpose(2, 3).flatten(3, 4).flatten(1, 2)
         return whole[:, height, width]
 
 

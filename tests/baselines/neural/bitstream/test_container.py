@@ -14,7 +14,7 @@ from baselines.neural.bitstream import container
 from baselines.neural.bitstream.container import (
     MAX_SIDE,
     MAX_TILE_PIXELS,
-    NoControls,
+    ControlBlock,
     Stream,
     Tiling,
     checksum,
@@ -204,7 +204,7 @@ def test_a_wrong_field_is_named(data, reason):
 
 
 def test_a_stream_without_controls_is_two_bytes_shorter_and_knows_no_flag_of_theirs():
-    plain, block = KODAK._replace(controls=None), NoControls()
+    plain, block = KODAK._replace(controls=None), ControlBlock()
     data = container.pack(plain, block)
     assert len(data) == len(pack(KODAK)) - 2
     assert container.unpack(data, block) == plain
@@ -214,7 +214,7 @@ def test_a_stream_without_controls_is_two_bytes_shorter_and_knows_no_flag_of_the
 
 
 def test_a_stream_of_another_checkpoint_is_refused_before_its_controls_are_read():
-    data = container.pack(KODAK._replace(controls=None), NoControls())  # no controls to read
+    data = container.pack(KODAK._replace(controls=None), ControlBlock())  # no controls to read
     with pytest.raises(CorruptStream, match=r"made with the checkpoint 12345678.*not.*00000000"):
         unpack(data, checkpoint=bytes(4))
 

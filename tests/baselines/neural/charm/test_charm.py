@@ -35,7 +35,7 @@ def parameters_by_slice(network, latents):
         return (values - mean).round() + mean
 
     hyper = torch.zeros(1, network.sizes.hyper_latent, 2, 2)
-    network.context(*network.hyper_synthesise(hyper), code)
+    network.context(*network.hyper_synthesis(hyper), code)
     return found
 
 
@@ -54,7 +54,7 @@ def test_a_slice_depends_on_the_first_slices_only(network):
 
 def test_the_hyper_decoder_gives_features_that_are_not_negative(network):
     with torch.no_grad():
-        features = network.hyper_synthesise(torch.randn(1, network.sizes.hyper_latent, 3, 3))
+        features = network.hyper_synthesis(torch.randn(1, network.sizes.hyper_latent, 3, 3))
     assert all(float(one.min()) == 0 for one in features)
 
 

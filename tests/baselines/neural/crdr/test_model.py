@@ -140,9 +140,9 @@ def test_the_decoder_rebuilds_the_latent_from_symbols_alone(sizes, images):
         symbols.append((values[i] - mean).round())
         return symbols[i] + mean
 
-    encoded = network.context(*network.hyper_synthesise(hyper), encode)
+    encoded = network.context(*network.hyper_synthesis(hyper), encode)
     decoded = network.context(
-        *network.hyper_synthesise(hyper), lambda i, mean, _scale: symbols[i] + mean
+        *network.hyper_synthesis(hyper), lambda i, mean, _scale: symbols[i] + mean
     )
     assert torch.equal(encoded, decoded)
     assert max(float(one.abs().max()) for one in symbols) > 1
@@ -186,7 +186,7 @@ def test_the_trained_picture_is_the_decoded_one(tiny, images):
     hyper = tiny.round_hyper(tiny.hyper_analyse(latents))
     slices = latents.split(TINY.slices, dim=1)
     decoded = tiny.context(
-        *tiny.hyper_synthesise(hyper), lambda i, mean, _scale: (slices[i] - mean).round() + mean
+        *tiny.hyper_synthesis(hyper), lambda i, mean, _scale: (slices[i] - mean).round() + mean
     )
     pictures = tiny.synthesise(decoded, Controls(1.0, 3.84))
     torch.testing.assert_close(tiny(images, Controls(1.0, 3.84)).images, pictures)

@@ -55,7 +55,7 @@ def test_costs_are_those_of_the_modules_counted_one_by_one(sizes):
                     module.register_forward_hook(products_into(macs, name))
         level = Control(torch.zeros(1), None)
         latents = network.analyse(torch.zeros(1, 3, 64, 128), level)
-        supports = network.hyper_synthesise(network.hyper_analyse(latents))
+        supports = network.hyper_synthesis(network.hyper_analyse(latents))
         decoded = network.context(*supports, lambda _i, mean, _scale: mean)
         assert network.synthesise(decoded, Controls(level, level)).shape == (1, 3, 64, 128)
     counted = {

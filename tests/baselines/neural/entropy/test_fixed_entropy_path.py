@@ -89,7 +89,7 @@ def float_model(model: CRDRNetwork, hyper: torch.Tensor, symbols: torch.Tensor):
     with torch.no_grad():
         parts = symbols.double().split(double.sizes.slices or double.sizes.latent, dim=1)
         rounded = hyper.double() + double.prior.medians()[:, None, None]
-        decoded = double.context(*double.hyper_synthesise(rounded), code)
+        decoded = double.context(*double.hyper_synthesis(rounded), code)
     return torch.cat(means, dim=1), torch.cat(scales, dim=1), decoded
 
 
@@ -111,7 +111,7 @@ def test_calibrated_fractional_bits_leave_room_and_do_not_waste_it(sizes):
             see("z", rounded)
             see("hyper.scale.0", model.hyper_synthesis.scale[:2](rounded))
             see("hyper.mean.1", model.hyper_synthesis.mean[:4](rounded))
-            mean, scale = model.hyper_synthesise(rounded)
+            mean, scale = model.hyper_synthesis(rounded)
             if sizes.slices:
                 see("mean.0.0", model.context.mean[0][:2](mean))
                 see("support.scale", scale)

@@ -118,17 +118,6 @@ def test_coding_z_takes_the_bits_that_the_prior_says(prior):
     np.testing.assert_array_equal(Decoder(data).take(rows, indices), symbols)
 
 
-def test_the_loss_of_the_quantiles_moves_them_alone_and_bits_move_the_distribution():
-    prior = FactorisedPrior(3)
-    prior.quantile_loss().backward()
-    moved = {name for name, one in prior.named_parameters() if one.grad is not None}
-    assert moved == {"quantiles"}
-    prior.zero_grad()
-    prior.bits(torch.full((1, 3, 1, 2), 0.3)).sum().backward()
-    assert all(one.grad.abs().sum() > 0 for one in prior.matrices)
-    assert all(one.grad.abs().sum() > 0 for one in prior.biases)
-
-
 def test_a_prior_that_lies_far_from_its_median_still_gives_a_distribution(prior):
     with torch.no_grad():
         prior = FactorisedPrior(2)
