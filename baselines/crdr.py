@@ -7,14 +7,7 @@
     ours:beta=0:bpp=0.25                       q chosen for each image; or psnr=32
 
 One network for every rate q in [0, 4] and every realism weight beta in [0, 5.12] (Iwai et al.,
-"Controlling Rate, Distortion, and Realism", WACV 2024). The checkpoint is the option's, else
-`ours.safetensors` (of a size `ours-SIZE.safetensors`) in the folders of weights, else the bundled
-one. torch is imported with the first image.
-
-Pixels may differ between machines by float rounding. With `exact=1` the decoder computes them in
-float64 without rounded sums; streams are the same. With `effort` above 0 the encoder searches for
-better latents of each image by gradient descent, for squared error or with `search_for=realism` for
-LPIPS at that beta as well.
+"Controlling Rate, Distortion, and Realism", WACV 2024). torch is imported with the first image.
 """
 
 import math
@@ -29,7 +22,6 @@ from baselines.neural.checkpoint_codec import (
     KnowsIdealBits,
     card_of,
     described,
-    exact_codec,
     find_checkpoint,
     loaded_codec,
 )
@@ -48,27 +40,26 @@ from benchmark.facts import Facts, Memory, Typical, Work
 from benchmark.system.settings import chosen_device
 
 if TYPE_CHECKING:
-    from baselines.neural.crdr.refine import Search
     from baselines.neural.picture_codec import PictureCodec
 
-REVISION = 1
 HIGHEST_BETA = 5.12
 Q_RANGE = Between("q", 0, 4)
 SEARCH_STEPS = (0, 25, 200, 600)  # by effort
-LEARNING_RATE = 0.01  # of the search
 PSNR, REALISM = "psnr", "realism"
 WORK = {"": Work(2_565_147, 22.7, 21.9), "micro": Work(964_963, 8.20, 7.83)}  # by size
-REMEDY = "train it, or make it from the authors' with `{}`, or name another with checkpoint=..."
 
 
 class CRDR(KnowsIdealBits):
     """Codec of a checkpoint at a beta.
 
     `beta`, 0 to 5.12, is rounded to multiples of .04 and only written to the header. `checkpoint`
-    is a safetensors file with its card beside it; `size`, a name in `SIZES`, takes that size's
-    file. `exact` is 0 or 1, `effort` 0 to 3, with random numbers from `search_seed`; `search_for`
-    is "psnr" or "realism", which needs AlexNet's weights. `bpp` or `psnr` (dB) is the only setting
-    if given.
+    is a safetensors file with its card beside it, by default `ours.safetensors` (of a `size` in
+    `SIZES`, `ours-SIZE.safetensors`) in the folders of weights, else the bundled one. With `exact`
+    of 1 the decoder sums without rounding: pixels, too, are the same on every machine. With an
+    `effort` of 1 to 3 the encoder searches for better latents of each image by gradient descent,
+    with random numbers from `search_seed`, for squared error ("psnr") or LPIPS at that beta as well
+    (`search_for` "realism", which needs AlexNet's weights). `bpp` or `psnr` (dB) is the only
+    setting if given: q is chosen for each image.
     """
 
     name = "ours"
@@ -140,9 +131,7 @@ class CRDR(KnowsIdealBits):
         self._steps, self._search_seed = SEARCH_STEPS[effort], search_seed
         self._search_for = search_for
         file = f"ours-{size}.safetensors" if size else "ours.safetensors"
-        self._path = find_checkpoint(
-            checkpoint, file, REMEDY, "bench checkpoint import crdr.pth.tar"
-        )
+        self._path = find_checkpoint(checkpoint, file, "bench checkpoint import crdr.pth.tar")
         self._card = card_of(self._path, "crdr")
         if size and self._card.config != SIZES[size]:
             raise Unavailable(f"{self._path} has other dimensions than those of size={size}")
@@ -164,7 +153,7 @@ class CRDR(KnowsIdealBits):
 
             ALEXNET.find()
             command += ", for squared error and LPIPS"
-        info = described(verified_card(self._path), command, "MIT", REVISION, self._device)
+        info = described(verified_card(self._path), command, self._device)
         return replace(info, tuned_for="PSNR" if self._beta == 0 else "perceptual quality")
 
     def encode(
@@ -181,10 +170,13 @@ class CRDR(KnowsIdealBits):
         from baselines.neural.bitstream.level_map import levels_of
         from baselines.neural.crdr.coder import HeaderControls
         from baselines.neural.crdr.encode import encode, encode_to
+        from baselines.neural.crdr.refine import Search
 
         height, width, _ = pixels.shape
         beta = self._beta if beta_map is None else levels_of(beta_map, width, height)
-        tiling, search = SMALL if self._tiled else None, self._search()
+        tiling, search = SMALL if self._tiled else None, None
+        if self._steps:
+            search = Search(self._steps, self._search_seed, self._search_for == REALISM)
         codec = self._codec()
         if self.accepts == Q_RANGE:
             q = setting.value if q_map is None else levels_of(q_map, width, height)
@@ -201,10 +193,10 @@ class CRDR(KnowsIdealBits):
 
     def decode(self, data: bytes, *, beta: float | None = None) -> Pixels:
         """Return the image, at `beta` instead of the stream's own; raises `CorruptStream`."""
-        if beta is not None and not 0 <= beta <= HIGHEST_BETA:
-            raise BadOption(f"beta is {beta:g}, not 0 to {HIGHEST_BETA:g}")
         if beta is None:
             return self._codec().decode(data)
+        if not 0 <= beta <= HIGHEST_BETA:
+            raise BadOption(f"beta is {beta:g}, not 0 to {HIGHEST_BETA:g}")
         from baselines.neural.crdr.coder import BETA_GRID
 
         step = BETA_GRID.step(beta)
@@ -216,13 +208,5 @@ class CRDR(KnowsIdealBits):
         other._tiled = True
         return other
 
-    def _search(self) -> "Search | None":
-        from baselines.neural.crdr.refine import Search
-
-        realism = self._search_for == REALISM
-        search = Search(self._steps, LEARNING_RATE, self._search_seed, realism)
-        return search if self._steps else None
-
     def _codec(self) -> "PictureCodec":
-        load = exact_codec if self._exact else loaded_codec
-        return load(self._path, self._card.sha256, self._device)
+        return loaded_codec(self._path, self._card.sha256, self._device, self._exact)

@@ -13,12 +13,10 @@ torch is imported with the first image, not before.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-from baselines.neural.checkpoint.card import verified_card
-from baselines.neural.checkpoint_codec import CheckpointCodec, RatePointsCodec, described
+from baselines.neural.checkpoint_codec import CheckpointCodec, RatePointsCodec
 from baselines.neural.diffusion.codec import AFTER_THE_ABSTRACT, DrawingCodec
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted, require_options
+from benchmark.codec import Between, Setting, require_options
 from benchmark.errors import BadOption
 from benchmark.facts import Facts, Typical, Work
 
@@ -80,6 +78,7 @@ class IVR(CheckpointCodec):
 
     name = "ivr"
     trained_by = "bench train --suite field --members ivr"
+    command = "IVR (Sun et al., ACM MM 2021) at q={q}, entropy path in integers"
     facts = Facts(
         "IVR", "learned", "Trained for distortion", "#999933", "<", trained_on=("psnr_db",),
         typical=(Typical("q", ((0, 1.1),)),), published=(("IVR", "with U-Net"),), budget=True,
@@ -92,19 +91,10 @@ class IVR(CheckpointCodec):
         self.sweep = tuple(Setting("q", q) for q in range(highest + 1))
         self.accepts = Between("q", 0, highest)
 
-    def describe(self) -> CodecInfo:
-        """Return the checkpoint as its card describes it, and the sha256 of its tensors."""
-        command = "IVR (Sun et al., ACM MM 2021) at q={q}, entropy path in integers"
-        card = verified_card(self._path)
-        return described(card, command, self.licence, self.revision, self._device)
-
-    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return the stream."""
-        require_accepted(self, setting)
+    def _controls(self, setting: Setting) -> int:
         from baselines.neural.ivr.architecture import RATE_GRID
 
-        codec = self._codec()
-        return self._noted(codec, codec.encode(pixels, RATE_GRID.step(setting.value)))
+        return RATE_GRID.step(setting.value)
 
 
 class Hific(RatePointsCodec):
@@ -155,18 +145,11 @@ class MultiRealism(RatePointsCodec):
         if not 0 <= beta <= MULTIREALISM_HIGHEST_BETA:
             raise BadOption(f"beta={beta:g}: it is 0 to {MULTIREALISM_HIGHEST_BETA:g}")
         self._beta = beta
+        self.coding = f"{self.coding}, beta={beta:g}"
+        self.tuned_for = "PSNR" if beta == 0 else "perceptual quality"
         super().__init__(checkpoint=checkpoint)
 
-    def describe(self) -> CodecInfo:
-        """Return the checkpoints as their cards describe them, and what this beta is good for."""
-        info = super().describe()
-        return replace(
-            info,
-            command=f"{info.command}, beta={self._beta:g}",
-            tuned_for="PSNR" if self._beta == 0 else "perceptual quality",
-        )
-
-    def _controls(self) -> int:
+    def _controls(self, _setting: Setting) -> int:
         from baselines.neural.multirealism.architecture import BETA_GRID
 
         return BETA_GRID.step(self._beta)
@@ -204,15 +187,11 @@ class PqMim(RatePointsCodec):
     def __init__(self, *, perceptual: int = 0, checkpoint: str = "") -> None:
         require_options(self.name, perceptual=(perceptual, (0, 1)))
         self._perceptual = bool(perceptual)
+        self.tuned_for = "perceptual quality" if perceptual else "PSNR"
         super().__init__(checkpoint=checkpoint)
 
-    def describe(self) -> CodecInfo:
-        """Return the checkpoints as their cards describe them, and what they are trained for."""
-        tuned_for = "perceptual quality" if self._perceptual else "PSNR"
-        return replace(super().describe(), tuned_for=tuned_for)
-
-    def _stem(self) -> str:
-        return "pqmim-perceptual" if self._perceptual else "pqmim"
+    def _file(self, level: int) -> str:
+        return f"pqmim{'-perceptual' * self._perceptual}-{level}.safetensors"
 
     def _caveat(self) -> str:
         return "; ".join(filter(None, [AFTER_THE_ABSTRACT, super()._caveat()]))

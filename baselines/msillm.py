@@ -192,14 +192,12 @@ def _require_whole(symbols: "Tensor", encode: "Callable[[], list[bytes]]", strin
 
 def require_package() -> None:
     """Raise `Unavailable` unless the known release of neuralcompression is installed."""
-    if find_spec("neuralcompression") is None:
+    here = version("neuralcompression") if find_spec("neuralcompression") else "none"
+    if here != RELEASE:
         raise Unavailable(
-            f"msillm needs the Python package neuralcompression: run `{INSTALL}`",
+            f"msillm needs the Python package neuralcompression {RELEASE}, here is {here}: run "
+            f"`{INSTALL}`",
             Reason("package", "neuralcompression", INSTALL),
-        )
-    if (result := version("neuralcompression")) != RELEASE:
-        raise Unavailable(
-            f"msillm is defined by neuralcompression {RELEASE}, here is {result}: run `{INSTALL}`"
         )
 
 

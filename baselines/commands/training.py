@@ -85,7 +85,7 @@ def single(
     learning_rate: float | None,
 ) -> TrainingRun:
     """Return the run of one network; options that it does not take are refused."""
-    from baselines.compressai.config import MODELS
+    from baselines.compressai.architecture import MODELS
     from baselines.compressai.matched import HYPERPRIOR, compressai, matched_widths, single_rate
 
     zoo = {f"compressai:{name}": name for name in MODELS} | {"hyperprior": HYPERPRIOR}

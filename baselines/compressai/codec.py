@@ -26,7 +26,7 @@ from baselines.compressai import container
 from baselines.compressai import weights as weight_files
 from baselines.neural.checkpoint.card import Card, verified_card
 from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted, require_options
-from benchmark.errors import CorruptStream, Unavailable
+from benchmark.errors import CorruptStream, ImageRefused, Unavailable
 from benchmark.facts import Facts, Memory, Typical, Work
 from benchmark.system.digest import files_sha256
 from benchmark.system.machine import package_folder
@@ -75,8 +75,9 @@ class ZooCodec:
         """Return the stream of an image; raises `ImageRefused` above `MAX_PIXELS`."""
         from baselines.neural.inference import inference
 
-        container.require_codable(pixels)
         height, width, _ = pixels.shape
+        if height * width > container.MAX_PIXELS:
+            raise ImageRefused(f"{width} x {height} is more than {container.MAX_PIXELS} pixels")
         require_accepted(self, setting)
         quality = int(setting.value)
         net = self._network(self._sources[quality])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from baselines.neural.checkpoint.card import verified_card
-from baselines.neural.released import BUNDLED
+from baselines.neural.checkpoint_codec import BUNDLED
 from benchmark.codec import require_options
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.system.digest import file_sha256
@@ -31,7 +31,6 @@ QUALITIES = {
 }
 METRICS = ("mse", "ms-ssim")
 AUTOREGRESSIVE = ("mbt2018", "cheng2020-anchor", "cheng2020-attn")
-UNPUBLISHED = ("bmshj2018-factorized-relu",)
 # Files are named MODEL-QUALITY-HASH or MODEL-ms-ssim-QUALITY-HASH, but for these.
 FILE_STEMS = {
     ("bmshj2018-factorized", "mse"): "bmshj2018-factorized-prior",
@@ -136,10 +135,6 @@ def find_published(model: str, metric: str) -> dict[int, Path]:
 
     Raises `Unavailable` where there is none, or a damaged file.
     """
-    if model in UNPUBLISHED:
-        raise Unavailable(
-            f"CompressAI publishes no weights of {model}: give checkpoint=FILE or weights=random"
-        )
     command = f"bench fetch compressai:model={model}:metric={metric}"
     qualities = range(1, QUALITIES[model] + 1)
     result = present({q: file_pattern(model, metric, q) for q in qualities}, command)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from baselines.neural.bitstream.container import checkpoint_of
 from baselines.neural.checkpoint.card import Card, load_card, verified_card
-from baselines.neural.released import BUNDLED, codec_of, released
 from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import CorruptStream, Unavailable
 from benchmark.system.settings import Device, chosen_device
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 
     from baselines.neural.picture_codec import PictureCodec
 
+BUNDLED = Path(__file__).parents[1] / "checkpoints"  # of the release; a wheel has the small ones
+ADDRESS = "https://github.com/rdrbench/rdrbench/releases/download/v0.1.0"  # has all of them
+DIGESTS = BUNDLED / "SHA256SUMS"  # in the form of sha256sum, which verifies them, too
 PLACE = "{level}"  # replaced by a number in the option `checkpoint`
 PACKAGES = ("torch", "safetensors")
 TIMED = "one call in this process: padding, transforms, entropy coding"
@@ -46,13 +48,12 @@ class KnowsIdealBits:
 
 
 class CheckpointCodec(KnowsIdealBits):
-    """Codec of a network of a single rate, without controls; a subclass gives its name."""
+    """Codec of a single network; a subclass gives its name."""
 
     name: ClassVar[str]  # in the registry, of the architecture and of the files
     packages: ClassVar[tuple[str, ...]] = PACKAGES
     trained_by: ClassVar[str] = "bench train --recipe"  # command that makes the file
-    revision: ClassVar[int] = 1
-    licence = "MIT"
+    command: ClassVar[str] = "the only network, at level {level}"  # of a description
     sweep: tuple[Setting, ...] = (Setting("level", 0),)
     accepts: Between | OneOf = OneOf(sweep)
 
@@ -62,27 +63,29 @@ class CheckpointCodec(KnowsIdealBits):
         return released(cls.name)
 
     def __init__(self, *, checkpoint: str = "") -> None:
-        file = f"{self.name}.safetensors"
-        self._path = find_checkpoint(checkpoint, file, "train it with `{}`", self.trained_by)
+        self._path = find_checkpoint(checkpoint, f"{self.name}.safetensors", self.trained_by)
         self._card = card_of(self._path, self.name)
         self._device = chosen_device()
 
     def describe(self) -> CodecInfo:
         """Return the checkpoint as its card describes it, and the sha256 of its tensors."""
-        command = f"{self.name} at level {{level}}, the only one"
-        card = verified_card(self._path)
-        return described(card, command, self.licence, self.revision, self._device)
+        return described(verified_card(self._path), self.command, self._device)
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the stream."""
         require_accepted(self, setting)
-        return self._noted(self._codec(), self._codec().encode(pixels))
+        codec = self._at(int(setting.value))
+        return self._noted(codec, codec.encode(pixels, self._controls(setting)))
+
+    def _controls(self, _setting: Setting) -> Any:
+        """Return the controls that streams are written with; None without any."""
+        return None
 
     def decode(self, data: bytes) -> Pixels:
         """Return the image; raises `CorruptStream`."""
-        return self._codec().decode(data)
+        return self._at(0).decode(data)
 
-    def _codec(self) -> "PictureCodec":
+    def _at(self, _level: int) -> "PictureCodec":
         return loaded_codec(self._path, self._card.sha256, self._device)
 
 
@@ -90,14 +93,14 @@ class RatePointsCodec(CheckpointCodec):
     """Codec of the networks of a method, each trained for a rate; a subclass names it.
 
     The setting `level` counts the rates from 1, the lowest. The file of a level is
-    `STEM-LEVEL.safetensors`, or what the option `checkpoint` names with `{level}` in it; a single
+    `NAME-LEVEL.safetensors`, or what the option `checkpoint` names with `{level}` in it; a single
     name is level 1. The sweep holds the levels whose files exist. A stream names its checkpoint.
     """
 
     method: ClassVar[str]  # words for tables: "Charm (Minnen and Singh, ICIP 2020)"
     levels: ClassVar[Sequence[int]] = (1, 2, 3, 4)
-    tuned_for: ClassVar[str] = "PSNR"
-    coding: ClassVar[str] = "entropy path in integers"
+    tuned_for = "PSNR"
+    coding = "entropy path in integers"
     suite: ClassVar[str] = "field"  # that trains the networks
 
     def __init__(self, *, checkpoint: str = "") -> None:
@@ -114,17 +117,12 @@ class RatePointsCodec(CheckpointCodec):
         identities = "".join(card.sha256 for card in cards)
         command = f"{self.method}: the network of level {{level}}, {self.coding}"
         return replace(
-            described(cards[0], command, self.licence, self.revision, self._device),
+            described(cards[0], command, self._device),
             version=f"{'; '.join(trainings)}; {_libraries()}",
             fingerprint=sha256(identities.encode()).hexdigest(),
             caveat=self._caveat(),
             tuned_for=self.tuned_for,
         )
-
-    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return the stream."""
-        codec = self._at(self._level(setting))
-        return self._noted(codec, codec.encode(pixels, self._controls()))
 
     def decode(self, data: bytes) -> Pixels:
         """Return the image; raises `CorruptStream`, also for a checkpoint that is missing."""
@@ -136,30 +134,20 @@ class RatePointsCodec(CheckpointCodec):
 
     def reconstruct(self, images: "Tensor", setting: Setting) -> "tuple[Tensor, Tensor]":
         """Return reconstructions like images (N, 3, H, W) in [-1, 1], multiples of 64, and bits."""
-        codec = self._at(self._level(setting))
-        estimate = codec.estimate(images.to(self._device), self._controls())
+        require_accepted(self, setting)
+        codec = self._at(int(setting.value))
+        estimate = codec.estimate(images.to(self._device), self._controls(setting))
         bits = (estimate.y_bits + estimate.z_bits).to(images.device)
         return estimate.images.clamp(-1, 1).to(images.device).clone(), bits.clone()
 
-    def _controls(self) -> Any:
-        """Return the controls that streams are written with; None without any."""
-        return None
-
-    def _stem(self) -> str:
-        return self.name
-
     def _file(self, level: int) -> str:
-        return f"{self._stem()}-{level}.safetensors"
+        return f"{self.name}-{level}.safetensors"
 
     def _caveat(self) -> str:
         cards = list(self._cards.values())
         if not all(card.steps for card in cards):
             return "untrained"
         return "; ".join(dict.fromkeys(card.caveat for card in cards if card.caveat))
-
-    def _level(self, setting: Setting) -> int:
-        require_accepted(self, setting)
-        return int(setting.value)
 
     def _level_of(self, data: bytes) -> int:
         identity = checkpoint_of(data)
@@ -172,15 +160,14 @@ class RatePointsCodec(CheckpointCodec):
     def _find(self, checkpoint: str) -> dict[int, Path]:
         """Return the files of the levels that exist; raises `Unavailable` without any."""
         if checkpoint and PLACE not in checkpoint:
-            return {1: find_checkpoint(checkpoint, "", "")}
-        remedy = "train one with `{}`, or name one with checkpoint=..."
+            return {1: find_checkpoint(checkpoint)}
         command = f"bench train --suite {self.suite}"
         files: dict[int, Path] = {}
         missing: list[Unavailable] = []
         for level in self.levels:
             asked, file = checkpoint.replace(PLACE, str(level)), self._file(level)
             try:
-                files[level] = find_checkpoint(asked, file, remedy, command)
+                files[level] = find_checkpoint(asked, file, command)
             except Unavailable as reason:
                 missing.append(reason)
         if not files:
@@ -190,6 +177,20 @@ class RatePointsCodec(CheckpointCodec):
 
     def _at(self, level: int) -> "PictureCodec":
         return loaded_codec(self._paths[level], self._cards[level].sha256, self._device)
+
+
+def released(*codecs: str) -> list[PublishedFile]:
+    """Return the tensors and cards of all networks of codecs, CODEC.* and CODEC-*."""
+    return [
+        PublishedFile(f"{ADDRESS}/{name}", name, digest)
+        for digest, name in map(str.split, DIGESTS.read_text().splitlines())
+        if codec_of(name) in codecs
+    ]
+
+
+def codec_of(name: str) -> str:
+    """Return the codec that a file's name begins with: `pqmim` of pqmim-perceptual-2.json."""
+    return Path(name).stem.partition("-")[0]
 
 
 def card_of(path: Path, architecture: str) -> Card:
@@ -202,8 +203,13 @@ def card_of(path: Path, architecture: str) -> Card:
 
 
 @cache
-def loaded_codec(path: Path, _sha256: str, device: str) -> "PictureCodec":
-    """Load a checkpoint once for all instances; the sha256 identifies its content."""
+def loaded_codec(path: Path, sha256: str, device: str, exact: bool = False) -> "PictureCodec":
+    """Load a checkpoint once for all instances; the sha256 identifies its content.
+
+    exact: whether pixels are the same on every machine, as streams are.
+    """
+    if exact:
+        return loaded_codec(path, sha256, device, False).exactly()
     # OpenMP reads it when torch is imported. By default its threads wait by spinning, which takes
     # ten times as long where they do not have a core each: the entropy path waits often.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -213,20 +219,14 @@ def loaded_codec(path: Path, _sha256: str, device: str) -> "PictureCodec":
     return PictureCodec(load_checkpoint(path), device)
 
 
-@cache
-def exact_codec(path: Path, sha256: str, device: str) -> "PictureCodec":
-    """Return the codec of `loaded_codec` whose pixels are the same on every machine."""
-    return loaded_codec(path, sha256, device).exactly()
-
-
-def described(card: Card, command: str, licence: str, revision: int, device: Device) -> CodecInfo:
-    """Return the description for rows of a codec of a checkpoint; `revision` is the adapter's."""
+def described(card: Card, command: str, device: Device) -> CodecInfo:
+    """Return the description for rows of a codec of a checkpoint."""
     return CodecInfo(
         version=f"checkpoint {card.sha256[:8]}: {card.training}; {_libraries()}",
         command=command,
-        licence=licence,
+        licence="MIT",
         fingerprint=card.sha256,
-        revision=revision,
+        revision=1,
         timed=TIMED,
         device=device,
         caveat=card.shown_caveat,
@@ -242,22 +242,23 @@ def _libraries() -> str:
     return f"torch {version('torch')}, {coder}"
 
 
-def find_checkpoint(asked: str, file: str, remedy: str, command: str = "") -> Path:
+def find_checkpoint(asked: str, file: str = "", command: str = "") -> Path:
     """Return the checkpoint `asked` for, else the first `file` among the weights, else the bundled.
 
-    Raises `Unavailable` without any, ending with `remedy`, in which {} is the command.
+    Raises `Unavailable` without any, which names the command that makes it.
     """
     if asked:
         if not Path(asked).is_file():
             raise Unavailable(f"no checkpoint {asked}")
         return Path(asked)
     bundled = BUNDLED / file
-    here = bundled.exists()
-    if not here and any(file == published.name for published in released(codec_of(file))):
-        remedy, command = "run `{}`", f"bench fetch {codec_of(file)}"
+    remedy = f"make it with `{command}`, or name one with checkpoint=..."
+    if not bundled.exists() and any(file == one.name for one in released(codec_of(file))):
+        command = f"bench fetch {codec_of(file)}"
+        remedy = f"run `{command}`"
     try:
-        return find_weights([file], remedy.format(command), command)
+        return find_weights([file], remedy, command)
     except Unavailable:
-        if here:
+        if bundled.exists():
             return bundled
         raise

@@ -15,7 +15,7 @@ from support.networks.stand_in_gpu import stand_in_gpu
 
 # What a process keeps for "cuda"; a stand-in's networks are of no use outside of it.
 KEPT = (
-    checkpoint_codec.loaded_codec, checkpoint_codec.exact_codec, kernels.exact_kernel,
+    checkpoint_codec.loaded_codec, kernels.exact_kernel,
     diffusion_codec._network,
 )  # fmt: skip
 

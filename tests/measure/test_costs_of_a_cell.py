@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from baselines.neural.checkpoint.card import load_card
+from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.cost import costs
-from baselines.neural.released import BUNDLED
 from benchmark.analysis.costs import REAL_TO_ESTIMATED
 from benchmark.analysis.summarise import summarise
 from benchmark.codec import Setting

@@ -161,7 +161,7 @@ def in_float(model: CRDRNetwork, pixels: np.ndarray) -> torch.Tensor:
     parts = latents.split(model.sizes.slices or model.sizes.latent, dim=1)
     rounded = model.round_hyper(model.hyper_analyse(latents))
     for _ in range(2):
-        supports = model.hyper_synthesise(rounded)
+        supports = model.hyper_synthesis(rounded)
         decoded = model.context(
             *supports, lambda index, mean, _scale: (parts[index] - mean).round() + mean
         )

@@ -5,6 +5,7 @@ the higher one by rounding latents towards their means (`dead_zone`), for under 
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
@@ -21,35 +22,10 @@ from benchmark.errors import ImageRefused
 
 LARGEST_DEAD_ZONE = 0.2
 HALVINGS = 10  # of the dead zone
+RATE_TOLERANCE = 0.004  # of a wanted rate, either way
+PSNR_TOLERANCE = 0.01  # dB on top of a wanted PSNR
 
 Choose = Callable[[Piece], Chosen]
-
-
-class Wanted(NamedTuple):
-    """Rate or PSNR wanted of a stream, with its tolerance."""
-
-    value: float
-    unit: str
-    above: float  # tolerated on top of the value
-    below: float
-
-    @classmethod
-    def of(cls, target: Setting) -> "Wanted":
-        """Return the rate "bpp" within .4 %, or the PSNR "psnr" (dB) with at most .01 dB more."""
-        if target.name == "bpp":
-            return cls(target.value, "bpp", 0.004 * target.value, 0.004 * target.value)
-        return cls(target.value, "dB", 0.01, 0.0)
-
-    def is_met(self, measured: float) -> bool:
-        """Return whether a measured value is within the tolerance."""
-        return self.value - self.below <= measured <= self.value + self.above
-
-    def refused(self, end: str, measured: float) -> ImageRefused:
-        """Return the error of an image that has `measured` at an end of its range."""
-        return ImageRefused(
-            f"{self.value:g} {self.unit} cannot be reached: this image has {measured:.4g} "
-            f"{self.unit} at {end}"
-        )
 
 
 class Trial(NamedTuple):
@@ -114,51 +90,52 @@ def encode_to(
         return Chosen(latents, coder.network.hyper_analyse(latents.contiguous()))
 
     searched = None if search is None else trials(_by_search(codec, search))
-    return reached(Wanted.of(target), Q_GRID.highest, trials(in_one_pass), searched)
+    return _reached(target, trials(in_one_pass), searched)
 
 
-def reached(wanted: Wanted, highest: int, in_one_pass: Try, searched: Try | None = None) -> bytes:
-    """Return the stream that measures what is wanted, or comes nearest to it from above.
+def _reached(target: Setting, in_one_pass: Try, searched: Try | None) -> bytes:
+    """Return the stream that measures the target, or comes nearest to it from above.
 
-    The quick function determines where the slow one begins. Raises `ImageRefused`.
+    A single pass determines where a search begins. Raises `ImageRefused`.
     """
+    value, by_rate = target.value, target.name == "bpp"
+    above = RATE_TOLERANCE * value if by_rate else PSNR_TOLERANCE
+    enough = value - above if by_rate else value
+
+    def is_met(trial: Trial) -> bool:
+        return enough <= trial.measured <= value + above
+
+    def refused(end: str, trial: Trial) -> ImageRefused:
+        unit = "bpp" if by_rate else "dB"
+        image = f"this image has {trial.measured:.4g} {unit} at {end}"
+        return ImageRefused(f"{value:g} {unit} cannot be reached: {image}")
+
+    steps = range(Q_GRID.highest)  # the highest is left where none of them measures enough
+    step = bisect_left(steps, enough, key=lambda step: in_one_pass(step, 0.0).measured)
+    if searched is not None:
+        while step < Q_GRID.highest and searched(step, 0.0).measured < enough:
+            step += 1
+        while step > 0 and searched(step - 1, 0.0).measured >= enough:
+            step -= 1
     code = searched or in_one_pass
-    step = _lowest_step(wanted.value - wanted.below, highest, in_one_pass, searched)
     best = code(step, 0.0)
-    if wanted.is_met(best.measured):
+    if is_met(best):
         return best.data
-    if best.measured < wanted.value:
-        raise wanted.refused("most", best.measured)
-    if step == 0 and (least := code(0, LARGEST_DEAD_ZONE).measured) > wanted.value + wanted.above:
-        raise wanted.refused("least", least)
+    if best.measured < value:
+        raise refused("most", best)
+    if step == 0 and (least := code(0, LARGEST_DEAD_ZONE)).measured > value + above:
+        raise refused("least", least)
     low, high = 0.0, LARGEST_DEAD_ZONE
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         trial = code(step, middle)
-        if wanted.is_met(trial.measured):
+        if is_met(trial):
             return trial.data
-        if trial.measured > wanted.value:
+        if trial.measured > value:
             low, best = middle, trial
         else:
             high = middle
     return best.data
-
-
-def _lowest_step(enough: float, highest: int, in_one_pass: Try, searched: Try | None) -> int:
-    """Return the lowest step of q that measures `enough`; the highest if none does."""
-    below, step = -1, highest
-    while step - below > 1:
-        middle = (below + step) // 2
-        if in_one_pass(middle, 0.0).measured >= enough:
-            step = middle
-        else:
-            below = middle
-    if searched is not None:
-        while step < highest and searched(step, 0.0).measured < enough:
-            step += 1
-        while step > 0 and searched(step - 1, 0.0).measured >= enough:
-            step -= 1
-    return step
 
 
 def _by_search(codec: PictureCodec, search: Search) -> Choose:

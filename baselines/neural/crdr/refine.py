@@ -32,6 +32,7 @@ from baselines.neural.perceptual import Perceptual
 
 SQUARED_ERROR_WEIGHT = 150.0  # of values in [0, 1], beside lambda bits per pixel, as in training
 LPIPS_PER_BETA = 0.390625  # of Iwai et al., "Controlling Rate, Distortion, and Realism" (2024)
+LEARNING_RATE = 0.01
 FIRST_TEMPERATURE, LAST_TEMPERATURE = 0.5, 0.25  # of rounding; it falls geometrically
 
 Floats = NDArray[np.floating[Any]]
@@ -42,7 +43,6 @@ class Search:
     """Length of the search, its noise, and whether it is for realism beside squared error."""
 
     steps: int
-    learning_rate: float
     seed: int = 0
     for_realism: bool = False
 
@@ -102,7 +102,7 @@ def _descend(
 ) -> Chosen:
     latents, hyper = searched = [values.clone().requires_grad_(True) for values in start]
     generator = torch.Generator(latents.device).manual_seed(search.seed)
-    optimiser = torch.optim.Adam(searched, lr=search.learning_rate)
+    optimiser = torch.optim.Adam(searched, lr=LEARNING_RATE)
     device = latents.device.type
     reduced = torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device))
     for step in range(search.steps):

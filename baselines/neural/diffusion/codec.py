@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from baselines.neural.checkpoint.card import Card, verified_card
-from baselines.neural.checkpoint_codec import PACKAGES, card_of, find_checkpoint
+from baselines.neural.checkpoint_codec import PACKAGES, card_of, find_checkpoint, released
 from baselines.neural.diffusion.base_codec import BaseCodec
-from baselines.neural.released import released
 from benchmark.codec import (
     Between,
     CodecInfo,
@@ -78,7 +77,6 @@ class DrawingCodec:
         self._path = find_checkpoint(
             checkpoint,
             f"{self.name}-{named}.safetensors",
-            "train it with `{}`, or name one with checkpoint=...",
             f"bench train --suite generative --members {self.name}-{named}",
         )
         self._card = card_of(self._path, self.name)

@@ -119,7 +119,7 @@ def test_another_base_is_refused(weights):
         load(r"dirac:steps=1:base=jpeg\:optimize=1")
     with pytest.raises(Unavailable, match="holds a network of dirac by its card, not of hfd"):
         load(f"hfd:base=jpeg:checkpoint={path}")
-    with pytest.raises(Unavailable, match=r"train it with .* --members dirac-jpegxl"):
+    with pytest.raises(Unavailable, match=r"make it with .* --members dirac-jpegxl"):
         load("dirac:steps=1:base=jpegxl")
 
 
