@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
+from numpy import format_float_positional
+
 from baselines.formats.external import decoded_by, encoded_by, write_png
 from baselines.named_files import named_files
 from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
@@ -124,7 +126,7 @@ class Command:
         with private_folder() as folder:
             source, stream = folder / "source.png", folder / self._stream
             write_png(source, pixels)
-            value = _text(setting.value)
+            value = format_float_positional(setting.value, trim="-")
             command = _filled(self._encode, {"{in}": source, "{out}": stream, "{q}": value})
             data = encoded_by(command, stream, pixels.shape, self._timeout_seconds)
         return bytes([self.sweep.index(setting)]) + data if self._beside else data
@@ -137,7 +139,7 @@ class Command:
         if self._beside:
             if data[0] >= len(self.sweep):
                 raise CorruptStream(f"{self.name} has no value number {data[0]}")
-            value, data = _text(self.sweep[data[0]].value), data[1:]
+            value, data = format_float_positional(self.sweep[data[0]].value, trim="-"), data[1:]
         with private_folder() as folder:
             stream, decoded = folder / self._stream, folder / "decoded.png"
             stream.write_bytes(data)
@@ -183,12 +185,3 @@ def _words(option: str, template: str) -> list[str]:
         if placeholder not in template:
             raise BadOption(f"command: {option}={template!r} lacks {placeholder}")
     return words
-
-
-def _text(value: float) -> str:
-    """Format a number for a command line, without an exponent where it is whole.
-
-    >>> _text(1000000.0), _text(0.25)
-    ('1000000', '0.25')
-    """
-    return str(int(value)) if value == int(value) else repr(value)

@@ -130,10 +130,8 @@ def _index(path: Path) -> dict[tuple[str, float], SizeLine]:
             first.setdefault((bare, row.setting), row)
             rows[row.image, row.setting] = row
     except OSError as error:
-        columns = ",".join(COLUMNS)
-        raise Unavailable(
-            f"{path} cannot be read ({error.strerror}): make it, with the columns {columns}"
-        ) from error
+        remedy = f"make it, with the columns {','.join(COLUMNS)}"
+        raise Unavailable(f"{path} cannot be read ({error.strerror}): {remedy}") from error
     except (UnicodeDecodeError, comma_separated.Error) as error:
         raise BadOption(f"{path} is not a csv in UTF-8: {error}") from error
     if not rows:
@@ -146,35 +144,29 @@ def _lines(path: Path) -> Iterator[SizeLine]:
 
     Lines that begin with # are comments; columns may be in capitals.
     """
-    with TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
-        text = ("\n" if line.startswith("#") else line for line in file)
-        before, header = next(
-            ((n, line) for n, line in enumerate(text, 1) if line.strip()), (0, "")
-        )
-        delimiter = csv_delimiter(header)
-        fields = next(comma_separated.reader([header], delimiter=delimiter), [])
-        columns = [field.strip().lower() for field in fields]
-        for column in COLUMNS:
-            if column not in columns:
-                raise BadOption(f"{path} lacks the column {column!r}; its header is {header!r}")
-        reader = comma_separated.DictReader(
-            text, columns, delimiter=delimiter, skipinitialspace=True
-        )
-        for cells in reader:
-            number = before + reader.line_num
-            where = f"line {number} of {path}"
-            image, setting, num_bytes = ((cells[column] or "").strip() for column in COLUMNS)
-            value = math.nan
-            with suppress(ValueError):
-                value = float(setting)
-            if not image:
-                raise BadOption(f"{where} names no image")
-            if not math.isfinite(value):
-                raise BadOption(f"{where}: setting is a number, not {setting!r}")
-            if not re.fullmatch(r"0*[1-9][0-9]{0,17}", num_bytes):
-                raise BadOption(f"{where}: num_bytes is a whole number above 0, not {num_bytes!r}")
-            default = f"{setting}/{_without_suffix(image)}.png"
-            yield SizeLine(number, image, value, int(num_bytes), cells.get("file") or default)
+    with TextIOWrapper(open_regular(path), encoding="utf-8-sig") as file:
+        text = ["\n" if line.startswith("#") else line for line in file]
+    header = next(filter(str.strip, text), "")
+    reader = comma_separated.reader(text, delimiter=csv_delimiter(header), skipinitialspace=True)
+    filled = ((reader.line_num, fields) for fields in reader if fields)
+    columns = [field.strip().lower() for field in next(filled, (0, []))[1]]
+    for column in COLUMNS:
+        if column not in columns:
+            raise BadOption(f"{path} lacks the column {column!r}; its header is {header!r}")
+    for number, fields in filled:
+        where, cells = f"line {number} of {path}", dict(zip(columns, fields, strict=False))
+        image, setting, num_bytes = (cells.get(column, "").strip() for column in COLUMNS)
+        value = math.nan
+        with suppress(ValueError):
+            value = float(setting)
+        if not image:
+            raise BadOption(f"{where} names no image")
+        if not math.isfinite(value):
+            raise BadOption(f"{where}: setting is a number, not {setting!r}")
+        if not re.fullmatch(r"0*[1-9][0-9]{0,17}", num_bytes):
+            raise BadOption(f"{where}: num_bytes is a whole number above 0, not {num_bytes!r}")
+        default = f"{setting}/{_without_suffix(image)}.png"
+        yield SizeLine(number, image, value, int(num_bytes), cells.get("file") or default)
 
 
 def _without_suffix(image: str) -> str:

@@ -32,7 +32,6 @@ MOST_SIDE_PX = 65500  # of libjpeg; the format has 35 more
 SUBSAMPLING = {420: "4:2:0", 422: "4:2:2", 444: "4:4:4"}
 START_OF_SCAN = 0xDA
 APPLICATION = range(0xE0, 0xF0)  # APP0 to APP15: JFIF, Exif, colour profiles
-MOZJPEG_REMEDY = "install the Python package pyvips-binary"
 
 
 class JPEGCodec:
@@ -308,18 +307,21 @@ def _libvips() -> Path:
 
     Raises `Unavailable` without it: a libvips of the system may be built without mozjpeg.
     """
-    absent = Reason("package", "pyvips-binary")
+    absent = Unavailable(
+        "mozjpeg needs a libvips that contains it: install the Python package pyvips-binary",
+        Reason("package", "pyvips-binary"),
+    )
     binding = find_spec("_libvips")
     folder = Path(binding.origin).parent if binding and binding.origin else Path()
     libraries = sorted((folder / "pyvips_binary.libs").glob("libvips*"))
     if not libraries:
-        raise Unavailable(f"mozjpeg needs a libvips that contains it: {MOZJPEG_REMEDY}", absent)
+        raise absent
     try:
         import pyvips
     except Exception as error:  # pyvips raises Exception itself where libvips does not start
-        raise Unavailable(f"mozjpeg needs pyvips and libvips: {MOZJPEG_REMEDY}", absent) from error
+        raise absent from error
     if str(libraries[0].resolve()) not in Path("/proc/self/maps").read_text():
-        raise Unavailable(f"mozjpeg needs the libvips of pyvips-binary only: {MOZJPEG_REMEDY}")
+        raise absent
     pyvips.vips_lib.vips_concurrency_set(1)
     pyvips.cache_set_max(0)  # libvips keeps results of earlier calls, which would be timed
     return libraries[0]

@@ -116,7 +116,8 @@ class VTM:
                 program=self._encoder, configuration=_configuration(self._encoder),
                 source=source, stream=stream, qp=f"{setting.value:g}", width=width, height=height,
             )  # fmt: skip
-            return encoded_by(command, stream, (height, width), _timeout_seconds(height * width))
+            limit = max(LEAST_TIMEOUT_SECONDS, SECONDS_PER_MEGAPIXEL * height * width / 1e6)
+            return encoded_by(command, stream, (height, width), limit)
 
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is one picture."""
@@ -151,15 +152,6 @@ class VTM:
                 timeout_seconds=SECONDS_PER_MEGAPIXEL,
             )
             return programs.read_written(picture, self._decoder, programs.LARGEST_FILE_BYTES)
-
-
-def _timeout_seconds(num_pixels: int) -> float:
-    """Return the time limit of an encoder call, in seconds.
-
-    >>> _timeout_seconds(768 * 512), _timeout_seconds(64)
-    (1415.577..., 600)
-    """
-    return max(LEAST_TIMEOUT_SECONDS, SECONDS_PER_MEGAPIXEL * num_pixels / 1e6)
 
 
 def _find(program: str) -> Path:

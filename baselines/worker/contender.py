@@ -5,7 +5,6 @@ import shlex
 import shutil
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import msgspec
@@ -20,8 +19,7 @@ RANDOM = "BENCH_RANDOM_WEIGHTS"  # variable that scripts of contenders/ know
 ENVIRONMENTS = ("python", "conda", *RUNTIMES, "ssh")
 
 
-@dataclass(frozen=True, slots=True)
-class Contender:
+class Contender(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A codec that `rdrbench_worker.py` serves."""
 
     file: Path
@@ -33,9 +31,9 @@ class Contender:
     docker: str = ""  # image
     podman: str = ""  # image
     ssh: str = ""  # host
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = {}
     # sha256 and url, by path from the folder
-    weights: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    weights: Mapping[str, Mapping[str, str]] = {}
     repository: str = ""
     commit: str = ""
     licence: str = "NOASSERTION"
@@ -112,14 +110,8 @@ def read_contender(file: Path) -> Contender:
         ) from error
     except ValueError as error:  # of TOML, or UTF-8
         raise UsageError(f"{file} is no TOML: {error}") from error
-    known = {each.name for each in fields(Contender)} - {"file"}
-    if unknown := sorted(values.keys() - known):
-        raise UsageError(
-            f"{file} has the key {unknown[0]!r}, which is none of a contender file: remove it"
-        )
-    for key in ("name", "script"):
-        if not values.get(key):
-            raise UsageError(f"{file} lacks {key!r}: add it")
+    if "file" in values:
+        raise UsageError(f"{file} has the key 'file', which is none of a contender file: remove it")
     named = [key for key in ENVIRONMENTS[1:] if values.get(key)]
     if len(named) > 1:
         raise UsageError(f"{file} names {' and '.join(named)}: keep one of them")
@@ -132,4 +124,6 @@ def read_contender(file: Path) -> Contender:
         made = msgspec.convert(values | paths, Contender, dec_hook=lambda kind, text: kind(text))
     except msgspec.ValidationError as error:
         raise UsageError(f"{file}: {error}: correct it") from None
-    return made if made.ssh else replace(made, folder=(file.parent / made.folder).resolve())
+    if made.ssh:
+        return made
+    return msgspec.structs.replace(made, folder=(file.parent / made.folder).resolve())

@@ -50,19 +50,6 @@ def test_another_decoder_makes_the_same_picture_of_an_avif_file(photo, subsampli
     assert difference.mean() < (1 if subsampling == 420 else 0.5)
 
 
-def test_tuning_for_psnr_has_more_psnr_at_equal_rate(photo):
-    rates, quality = {}, {}
-    for tune in ("psnr", "ssim"):
-        codec = AVIF(tune=tune, speed=6)
-        data = [codec.encode(photo, Setting("crf", crf)) for crf in (50, 40, 30)]
-        rates[tune] = np.log([len(one) for one in data])
-        quality[tune] = [psnr(photo, codec.decode(one)) for one in data]
-        assert f"-tune {tune}" in codec.describe().command
-        assert codec.describe().tuned_for == tune.upper()
-    interpolated = np.interp(rates["psnr"][1], rates["ssim"], quality["ssim"])
-    assert quality["psnr"][1] > interpolated + 0.02
-
-
 @pytest.mark.parametrize("size", [(33, 17), (34, 17), (33, 18)], ids=str)
 def test_odd_sides_keep_their_last_row_and_column_in_420(coffee, size):
     source = np.ascontiguousarray(coffee[100 : 100 + size[0], 200 : 200 + size[1]])

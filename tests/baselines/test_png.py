@@ -11,36 +11,32 @@ from PIL import Image
 from baselines.formats.external import read_png, write_png
 from benchmark.codec import most_stream_bytes
 from benchmark.errors import ImageRefused
+from support.files.image_files import png
 
 
-def with_chunk(png: bytes, size: int) -> bytes:
+def with_chunk(whole: bytes, size: int) -> bytes:
     """Put an ancillary chunk of `size` bytes behind the first one."""
     chunk = b"juNk" + bytes(size)
     framed = struct.pack(">I", size) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    return png[:33] + framed + png[33:]
+    return whole[:33] + framed + whole[33:]
 
 
 def test_a_png_comes_back_and_one_far_larger_than_its_picture_is_refused(tmp_path):
     path, pixels = tmp_path / "a.png", np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
     write_png(path, pixels)
     assert np.array_equal(read_png(path), pixels)
-    png, most = path.read_bytes(), most_stream_bytes(4, 5)
-    path.write_bytes(with_chunk(png, most - len(png) - 12))
+    whole, most = path.read_bytes(), most_stream_bytes(4, 5)
+    path.write_bytes(with_chunk(whole, most - len(whole) - 12))
     assert path.stat().st_size == most
     assert np.array_equal(read_png(path), pixels)
-    path.write_bytes(with_chunk(png, most - len(png) - 11))
+    path.write_bytes(with_chunk(whole, most - len(whole) - 11))
     with pytest.raises(ImageRefused, match=rf"^has {most + 1:,} bytes, too many for 5 x 4 pixels$"):
         read_png(path)
 
 
 def header(width: int, height: int) -> bytes:
     """Return a PNG that announces 8-bit RGB of a size, and has 100 zeros as its picture."""
-    chunks = b""
-    for content in (b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0),
-                    b"IDAT" + zlib.compress(bytes(100)), b"IEND"):  # fmt: skip
-        chunks += struct.pack(">I", len(content) - 4) + content
-        chunks += struct.pack(">I", zlib.crc32(content))
-    return b"\x89PNG\r\n\x1a\n" + chunks
+    return png(width, height, 8, 2, bytes(100))
 
 
 @pytest.mark.parametrize(

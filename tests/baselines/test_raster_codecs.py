@@ -46,21 +46,6 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
         start += 2 + length
 
 
-class Bits:
-    """A JPEG XL header read bit by bit, lowest first; ISO/IEC 18181-1, 9.2."""
-
-    def __init__(self, data: bytes) -> None:
-        self.rest = int.from_bytes(data, "little")
-
-    def take(self, count: int) -> int:
-        value = self.rest & ((1 << count) - 1)
-        self.rest >>= count
-        return value
-
-    def side(self) -> int:
-        return 1 + self.take((9, 13, 18, 30)[self.take(2)])
-
-
 def test_raw_is_four_bytes_of_header_and_the_pixels():
     pixels = np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)
     data = Raw().encode(pixels, Setting("bits", 8))
@@ -150,19 +135,12 @@ def test_webp_is_one_lossy_chunk(photo):
     riff, size, form, kind, chunk_size = struct.unpack_from("<4sI4s4sI", data)
     assert (riff, form, kind) == (b"RIFF", b"WEBP", b"VP8 ")
     assert len(data) == 8 + size == 20 + chunk_size
+    assert WebP().container_bytes(data) == 20
     assert struct.unpack_from("<3sHH", data, 23) == (b"\x9d\x01\x2a", 203, 181)  # RFC 6386, 9.1
 
 
-def test_jpegxl_is_a_bare_codestream_with_default_metadata(photo):
-    """All default: 8-bit sRGB coded as XYB, no profile, no extra channel, no orientation."""
-    data = JPEGXL().encode(photo, Setting("distance", 2))
-    assert data[:2] == b"\xff\x0a"
-    bits = Bits(data[2:20])
-    assert bits.take(1) == 0  # sides are not given in units of 8
-    assert bits.side() == 181
-    assert bits.take(3) == 0  # nor is the width a ratio
-    assert bits.side() == 203
-    assert bits.take(1) == 1  # all default
+def test_jpegxl_is_a_bare_codestream(photo):
+    assert JPEGXL().encode(photo, Setting("distance", 2))[:2] == b"\xff\x0a"
 
 
 @pytest.mark.parametrize(
@@ -170,9 +148,10 @@ def test_jpegxl_is_a_bare_codestream_with_default_metadata(photo):
     [
         (WebP(), WebP(method=6), quality(50)),
         (AVIF(speed=6), AVIF(speed=5), CRF),
+        (AVIF(speed=6), AVIF(speed=6, tune="ssim"), CRF),
         (JPEGXL(), JPEGXL(effort=3), Setting("distance", 2)),
     ],
-    ids=["webp", "avif", "jpegxl"],
+    ids=["webp", "avif", "avif tune", "jpegxl"],
 )
 def test_effort_changes_the_stream_and_is_stated(coffee, default, other, setting):
     assert default.encode(coffee, setting) != other.encode(coffee, setting)
@@ -217,23 +196,15 @@ def test_a_missing_library_makes_the_codec_unavailable(monkeypatch, codec, part)
         codec()
 
 
-@pytest.mark.parametrize("crop", [np.s_[:], np.s_[:64, :64], np.s_[:100, :131]], ids=str)
-def test_avif_counts_all_but_the_item_that_iloc_points_to(photo, crop):
+def test_avif_counts_all_but_the_item_that_iloc_points_to(photo):
     codec = AVIF(speed=6)
-    data = codec.encode(photo[crop], codec.sweep[2])
+    data = codec.encode(photo, codec.sweep[2])
     location = boxes(boxes(data)[b"meta"][4:])[b"iloc"]  # ISO/IEC 14496-12, 8.11.3, version 0
     assert location[4:8] == b"\x44\x00\x00\x01"  # offset and length in 4 bytes, one item
     start, length = struct.unpack(">II", location[-8:])
     assert start + length == len(data)
     assert codec.container_bytes(data) == len(data) - length
     assert data[start] == 0x0A  # the picture begins with a sequence header (AV1, 5.3.2)
-
-
-def test_webp_counts_the_headers_of_riff(photo):
-    codec = WebP()
-    data = codec.encode(photo, codec.sweep[3])
-    assert data[:4] + data[8:16] == b"RIFFWEBPVP8 "
-    assert codec.container_bytes(data) == 20
 
 
 def test_jpeg_counts_jfif_and_nothing_that_decoding_needs(photo):

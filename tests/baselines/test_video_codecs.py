@@ -8,14 +8,11 @@ import numpy as np
 import pytest
 
 from baselines.formats.ffmpeg import find_ffmpeg, read_y4m
-from baselines.video import VVENC_PARAMETERS, X265, X265_PARAMETERS, X265_PRESETS, VVenC
+from baselines.video import VVENC_PARAMETERS, X265, X265_PARAMETERS, VVenC
 from benchmark.codec import Setting
 from benchmark.errors import CorruptStream, ProgramFailed, Unavailable
 from benchmark.system.programs import run_program
 from support.psnr import psnr
-
-QPS = (47, 42, 37, 32, 27, 22)
-
 
 PARAMETER_SETS_AND_PICTURE = {
     "hevc": {"Video Parameter Set", "Sequence Parameter Set", "Picture Parameter Set"}
@@ -75,7 +72,7 @@ def headers(case: Case, data: bytes) -> tuple[Counter[str], dict[str, int]]:
     return units, fields
 
 
-@pytest.mark.parametrize("qp", QPS)
+@pytest.mark.parametrize("qp", [47, 22])
 def test_every_block_is_coded_with_the_qp_asked_for(case, qp, crop):
     data = case.codec.encode(crop, Setting("qp", qp))
     _, fields = headers(case, data)
@@ -153,26 +150,12 @@ def test_the_byte_in_front_holds_the_rows_and_columns_added(case, size, coffee):
     assert psnr(source, decoded) > 30
 
 
-def test_padding_repeats_the_edge_and_is_cut_off_at_the_right_and_the_bottom():
-    source = np.zeros((20, 17, 3), np.uint8)
-    source[:, -1] = 255
-    decoded = VVenC(preset="faster").decode(VVenC(preset="faster").encode(source, Setting("qp", 2)))
-    assert decoded[:, :13].max() < 60
-    assert decoded[:, -1].min() > 195
-
-
 def test_the_preset_reaches_the_encoder(crop):
     fast, slow = X265(preset="ultrafast"), X265(preset="veryslow")
     assert fast.encode(crop, fast.sweep[2]) != slow.encode(crop, slow.sweep[2])
     assert "-preset ultrafast" in fast.describe().command
     faster, medium = VVenC(preset="faster"), VVenC(preset="medium")
     assert faster.encode(crop, faster.sweep[2]) != medium.encode(crop, medium.sweep[2])
-
-
-@pytest.mark.parametrize("preset", X265_PRESETS)
-def test_every_preset_of_x265_takes_the_smallest_picture(preset, coffee):
-    codec = X265(preset=preset)
-    assert codec.decode(codec.encode(coffee[:1, :1], codec.sweep[0])).shape == (1, 1, 3)
 
 
 def test_a_truncated_or_repeated_stream_is_refused(case, crop):
