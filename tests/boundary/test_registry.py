@@ -91,26 +91,9 @@ def test_options_arrive_with_the_type_the_constructor_declares():
     assert load_codec(parse_codec(fake("Honest", ":pause=0.5")))._pause == 0.5
 
 
-@pytest.mark.parametrize(
-    ("options", "said"), [(":pause=long", "not of type float"), (":speed=3", "has: pause, caveat")]
-)
-def test_an_option_that_does_not_exist_or_has_another_type_is_refused(options, said):
-    with pytest.raises(BadOption, match=said):
-        load_codec(parse_codec(fake("Honest", options)))
-
-
 def test_an_option_at_its_default_is_no_variant():
     with_default = resolve(parse_codec(fake("Honest", ":pause=0.0")))
     assert with_default == [CodecSpec(parse_codec(fake("Honest")).name, ())]
-
-
-def test_a_missing_file_or_class_is_one_sentence():
-    with pytest.raises(UsageError, match=r"no file ./nowhere\.py"):
-        load_codec(parse_codec("nowhere.py:Codec"))
-    with pytest.raises(UnknownName, match="Did you mean 'Honest'"):
-        load_codec(parse_codec(fake("Honestt")))
-    with pytest.raises(UsageError, match=r"write .*fakes\.py:ClassName"):
-        parse_codec(str(FAKES))
 
 
 def test_everything_includes_short_names_and_no_codec_that_needs_options():

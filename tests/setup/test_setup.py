@@ -234,11 +234,6 @@ def test_the_figures_of_the_paper_are_one_call_whose_exit_code_stands(checkout):
     assert checkout.run("paper", refused="bench figures", code=2)[0] == 2
 
 
-def test_continuous_integration_runs_the_tests(checkout):
-    _, _, calls = checkout.run(script=".ci/run")
-    assert calls[-1].endswith(f"{PYTEST} -m not slow")
-
-
 @pytest.mark.parametrize("refused", ["", "apt-get install --yes"])
 def test_continuous_integration_tries_to_install_chromium_and_does_without(checkout, refused):
     checkout.program("apt-get")

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
-from time import monotonic, sleep
 
 import numpy as np
 import pytest
@@ -23,6 +22,7 @@ from benchmark.rows.store import Store
 from benchmark.system import conversation
 from support.bench.command import bench
 from support.files.noise import effect_noise
+from support.processes import is_running, until
 
 HELPER = files("baselines.worker").joinpath("rdrbench_worker.py").read_text()
 # Copies the picture; a first byte of 0 to 9 asks for a fault of the encoder.
@@ -304,17 +304,7 @@ def test_nothing_outlives_a_process_that_is_killed(tmp_path):
     user.send_signal(signal.SIGKILL)
     user.wait()
     user.stdout.close()
-    end = monotonic() + 20
-    while _runs(served) and monotonic() < end:
-        sleep(0.05)
-    assert not _runs(served)
-
-
-def _runs(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    assert until(lambda: not is_running(served))
 
 
 def test_the_helper_reads_as_python_3_6_and_imports_the_standard_library_alone():

@@ -1,8 +1,6 @@
 """Every configuration decodes the streams of every other to the same bits."""
 
 import hashlib
-import os
-import sys
 
 import numpy as np
 import pytest
@@ -23,7 +21,6 @@ from support.networks.fixed_network import (
     same,
     z_symbols,
 )
-from support.processes import ran
 
 each_size = pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES.keys())
 
@@ -41,61 +38,6 @@ def test_all_kernels_agree_in_every_bit(sizes, tables):
     assert all(same(encoded[0], other) for other in encoded[1:])
     assert len(encoded[0][1].unique()) > 20
     assert same(decode(paths[-1], z_symbols(2, sizes), encoded[0][0]), encoded[0][1:])
-
-
-def test_threads_and_onednn_and_memory_layout_do_not_matter(tables, monkeypatch):
-    model = network()
-    hyper, values = z_symbols(3), latents(3)
-    path = path_of(model, tables, kernel=EXACT_KERNELS[0])
-    symbols, *rest = encode(path, hyper, values)
-    threads = torch.get_num_threads()
-    try:
-        for number in (1, 2):
-            torch.set_num_threads(number)
-            for kernel in EXACT_KERNELS:
-                again = path_of(model, tables, kernel=kernel)
-                assert same(decode(again, hyper, symbols), rest)
-    finally:
-        torch.set_num_threads(threads)
-    with monkeypatch.context() as patch:
-        patch.setattr(torch.backends.mkldnn, "enabled", False, raising=False)
-        assert same(decode(path, hyper, symbols), rest)
-    last = torch.channels_last
-    assert same(
-        decode(
-            path_of(model.to(memory_format=last), tables),
-            hyper.contiguous(memory_format=last),
-            symbols.contiguous(memory_format=last),
-        ),
-        rest,
-    )
-
-
-FINGERPRINT = """
-import hashlib
-from support.networks import fixed_network as here
-from baselines.neural.entropy.fixed.tables import make_tables
-model = here.network()
-path = here.path_of(model, make_tables())
-found = here.encode(path, here.z_symbols(2), here.latents(2))
-print(hashlib.sha256(b"".join(part.numpy().tobytes() for part in found)).hexdigest())
-"""
-
-
-def test_another_process_without_vector_instructions_gives_the_same(tables):
-    """The weights are converted there, the tables made there, and its kernels are other ones."""
-    model = network()
-    path = path_of(model, tables)
-    found = encode(path, z_symbols(2), latents(2))
-    expected = hashlib.sha256(b"".join(part.numpy().tobytes() for part in found)).hexdigest()
-    plain = {
-        "ATEN_CPU_CAPABILITY": "default",
-        "ONEDNN_MAX_CPU_ISA": "SSE41",
-        "OMP_NUM_THREADS": "1",
-    }
-    folders = os.pathsep.join([*sys.path])
-    made = ran(sys.executable, "-c", FINGERPRINT, PYTHONPATH=folders, **plain)
-    assert made.stdout.strip() == expected
 
 
 @pytest.mark.parametrize("symbol", [2**31 - 1, -(2**31), 5000])
