@@ -158,7 +158,6 @@ class RatePointsCodec(CheckpointCodec):
         raise CorruptStream(f"{made_with}, which is none of {self.name} here")
 
     def _find(self, checkpoint: str) -> dict[int, Path]:
-        """Return the files of the levels that exist; raises `Unavailable` without any."""
         if checkpoint and PLACE not in checkpoint:
             return {1: find_checkpoint(checkpoint)}
         command = f"bench train --suite {self.suite}"

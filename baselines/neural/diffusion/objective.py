@@ -179,7 +179,6 @@ class Drawing(StageObjective):
     def _random_levels(
         self, network: DiffusionNetwork, step: int
     ) -> tuple[Int64Array, Float64Array]:
-        """Return the level and the time of every crop of a step, in all processes."""
         random, size = self._setup.random(step), self.stage.batch
         levels = network.config.rate_levels
         first, count = int(random.integers(levels)), np.arange(size)

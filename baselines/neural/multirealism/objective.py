@@ -65,7 +65,6 @@ class MultiRealism(GanObjective):
         return (0.0, HIGHEST_BETA) if self.is_realistic else (0.0,)
 
     def _betas(self, step: int) -> Tensor:
-        """Return the betas of the crops of a step in all processes, (batch,)."""
         random, size = self._setup.random(step), self.stage.batch
         betas = random.uniform(0, HIGHEST_BETA, size)
         zero = random.uniform(size=size) < self.stage.zero_beta_share

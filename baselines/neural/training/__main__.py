@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--validation", type=Path, nargs="*", default=[], help="photographs")
     parser.add_argument("--max-minutes", type=float)
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--deterministic", action="store_true")
     given = parser.parse_args()
     minutes = given.max_minutes

@@ -202,7 +202,6 @@ class _TrainingLoop:
         return stop
 
     def _has_to_stop(self) -> bool:
-        """Decide whether to stop, the same in all processes; several ask each other."""
         self.steps += 1
         if self.workers.count > 1 and self.steps % ASK_EVERY_STEPS:
             return False
@@ -240,7 +239,6 @@ class _TrainingLoop:
             self.log(entry)
 
     def _validate(self, learner: Learner) -> Validation | None:
-        """Validate in the leading process; keep the network if it is the best so far."""
         validation = None
         if self.workers.leads:
             with learner.with_mean(), kernels_of("float32"):
