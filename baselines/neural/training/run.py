@@ -136,7 +136,7 @@ def train(
 
 
 def device_of(asked: str, launch: Launch | None) -> str:
-    """Return the device of this process: "cpu", "cuda" or "cuda:1"; raises `UsageError`."""
+    """Return the device of this process: "cpu", "cuda" or "cuda:1"; raises `Unavailable`."""
     if asked == "cuda" and not torch.cuda.is_available():
         raise Unavailable("torch cannot use a GPU here: leave --device cuda out.")
     if asked == "cpu" or not torch.cuda.is_available():
