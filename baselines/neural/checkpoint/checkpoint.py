@@ -84,6 +84,7 @@ def scales_of(name: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
 
 
 TABLES = "tables."
+WRAPPERS = {"module", "_orig_mod"}  # of torch: several devices, compiled
 FLOATS = (torch.float32, torch.float16)
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -219,7 +220,10 @@ def _read(
         name for name, shape in (parameters | scales).items() if tuple(tensors[name].shape) != shape
     )
     if differing:
-        raise Unavailable(f"{path} does not hold its card's network: {differing[0]} differs")
+        why = f"{path} does not hold its card's network: {differing[0]} differs"
+        if len(outer := {name.partition(".")[0] for name in names}) == 1 and outer <= WRAPPERS:
+            why += f"; all names begin with {min(outer)}: save NETWORK.{min(outer)}.state_dict()"
+        raise Unavailable(why)
     kinds: dict[str, tuple[torch.dtype, ...]]
     kinds = dict.fromkeys(tables, INTEGERS) | dict.fromkeys(parameters, FLOATS)
     kinds |= dict.fromkeys(scales, (torch.float32,)) | dict.fromkeys(integers, (torch.int8,))
