@@ -158,7 +158,8 @@ def test_a_flat_block_has_the_first_shape_as_in_matlab():
     assert block_features(flat)[:, 0] == pytest.approx([0.2] * 4, abs=0)
 
 
-def test_a_tail_that_is_heavier_than_that_of_any_shape_has_the_first():
-    block = np.zeros((1, 96, 96))
-    block[0, 0, :2] = 1, -1
-    assert module._asymmetric_gaussian(block)[0] == [0.2]
+def test_a_tail_beyond_those_of_the_shapes_has_the_first_or_the_last():
+    heavy, none = np.zeros((1, 96, 96)), np.resize([1.0, -1.0], (1, 96, 96))
+    heavy[0, 0, :2] = 1, -1
+    shapes = [module._asymmetric_gaussian(block)[0] for block in (heavy, none)]
+    assert shapes == [pytest.approx([0.2]), pytest.approx([10.0])]
