@@ -1,8 +1,8 @@
 """Updates of a network in a stage, random by generators that the step's number seeds."""
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +42,9 @@ class Update(NamedTuple):
     def numbers(self) -> dict[str, float]:
         """Means over the batch."""
         return {name: float(value) for name, value in self.values.items()}
+
+
+AfterStep = Callable[[float], Mapping[str, Tensor | float]]  # as `Loss.after_step`
 
 
 class Learner:
@@ -92,6 +95,7 @@ class Learner:
         self._auxiliary_optimiser = (
             self._guard.adam(self._auxiliary, rate) if self._auxiliary else None
         )
+        self._gradients = workers.averages(self._parameters)
         self._part = self.stage.batch // workers.count
         reduced = self.stage.reduced_share, self.stage.largest_reduction
         crop = self.stage.crop_px, recipe.seed, *reduced, self.stage.scaled_decoding
@@ -130,8 +134,7 @@ class Learner:
         if self._auxiliary_optimiser is not None:
             self._auxiliary_optimiser.zero_grad()
             self.network.auxiliary_loss().backward()  # type: ignore[no-untyped-call]
-        parameters = [*self._parameters, *self._auxiliary]
-        means = self._workers.average(parameters, torch.stack(list(numbers.values())))
+        means = self._workers.average(self._auxiliary, torch.stack(list(numbers.values())))
         averaged = dict(zip(numbers, means.unbind(), strict=True))
         norm = nn.utils.clip_grad_norm_(self._parameters, self.stage.clip_norm or math.inf)
         after: dict[str, Tensor | float] = {}
@@ -148,17 +151,18 @@ class Learner:
         self.step += 1
         return Update(left_out, {**averaged, **after})
 
-    def _backward(self, crops: Tensor) -> tuple[dict[str, Tensor], list[Any]]:
+    def _backward(self, crops: Tensor) -> tuple[dict[str, Tensor], list[AfterStep]]:
         """Compute gradients, of a batch's parts in turn; return numbers, and what follows."""
         numbers: dict[str, Tensor] = {}
-        after: list[Any] = []  # each as `Loss.after_step`
+        after: list[AfterStep] = []
         parts = crops.chunk(self._recipe.accumulate)
         for index, part in enumerate(parts):
             start = index * len(part)
             seen = self._numbers(self.step)[start : start + len(part)]
             batch = Batch(part, self._workers.rank * self._part + start, seen)
             loss = self.objective.loss(self._forward, batch, self.step)
-            (loss.total / len(parts)).backward()  # type: ignore[no-untyped-call]
+            with self._gradients.during() if index + 1 == len(parts) else nullcontext():
+                (loss.total / len(parts)).backward()  # type: ignore[no-untyped-call]
             for name, value in {"loss": loss.total, **loss.numbers}.items():
                 share = value.detach().float() / len(parts)
                 numbers[name] = numbers[name] + share if name in numbers else share

@@ -26,6 +26,7 @@ from baselines.neural.training.run_folder import (
     BEST,
     JOURNAL,
     Journal,
+    StateWriter,
     load_state,
     restoring,
     save_state,
@@ -93,6 +94,7 @@ class _TrainingLoop:
         self.conditions = request.conditions
         self.asked_to_stop = False
         self.journal = Journal(request.run / JOURNAL)
+        self.writer = StateWriter(request.run) if workers.leads else None
         log = self.conditions.log
         self.log = log(request.run, self.recipe) if workers.leads and log else None
         self.steps = 0  # of this call
@@ -103,9 +105,6 @@ class _TrainingLoop:
         self.deterministic_steps = 0  # of the run, with deterministic kernels
 
     def go(self) -> None:
-        if self.workers.leads:
-            for draft in self.request.run.glob(".*.part"):  # of a process killed while it wrote
-                draft.unlink(missing_ok=True)
         saved = load_state(self.request.run, self.device)
         torch.manual_seed(self.recipe.seed)  # all processes start from the same weights
         network = self.request.make()
@@ -193,11 +192,12 @@ class _TrainingLoop:
             by_cost = max(SAVE_EVERY_SECONDS, save_seconds / COST)
             least = by_cost if minutes is None else 60 * minutes
             begun = monotonic()
-            due = stop or last or kept is not None or begun - saved_at > least
-            if due and self.workers.leads:
-                save_state(self.request.run, self._state(learner), milestone=kept)
+            if self.writer and (stop or last or kept is not None or begun - saved_at > least):
+                self.writer.begin(self._state(learner), kept)
                 saved_at = monotonic()
                 save_seconds = saved_at - begun
+        if self.writer:
+            self.writer.finish()
         self.workers.wait()
         return stop
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def save_state(
         folders = folders_to_synchronise([path])
         with replacing(path) as draft:
             with draft.open("wb") as file:  # by a path, torch would not say why it failed
-                torch.save(tree_map_only(Tensor, Tensor.cpu, state), file)
+                torch.save(state, file)
             synchronise([draft])
             if name == STATE and path.exists():
                 _keep(path, run / PREVIOUS)
@@ -57,6 +58,38 @@ def _keep(path: Path, other: Path) -> None:
             os.link(path, draft)
         except OSError:  # a file system without links
             shutil.copyfile(path, draft)
+
+
+class StateWriter:
+    """Writer of a run's states in a thread, one after the other."""
+
+    def __init__(self, run: Path) -> None:
+        """Remove drafts that a process has left that was killed while it wrote."""
+        self._run = run
+        self._thread = ThreadPoolExecutor(1)
+        self._last: Future[None] | None = None
+        for draft in run.glob(".*.part"):
+            draft.unlink(missing_ok=True)
+
+    def begin(self, state: dict[str, Any], milestone: int | None = None) -> None:
+        """Begin to write a copy of `state`, which may change on return; see `finish`.
+
+        This waits for the writing of the state before.
+        """
+        self.finish()
+        copy = tree_map_only(Tensor, copied, state)
+        self._last = self._thread.submit(save_state, self._run, copy, STATE, milestone)
+
+    def finish(self) -> None:
+        """Wait until what was begun is on the disk; raises `BenchError` where it cannot be."""
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
+
+
+def copied(tensor: Tensor) -> Tensor:
+    """Return a copy on the CPU."""
+    return tensor.detach().to("cpu", copy=True)
 
 
 def load_state(run: Path, device: torch.device, name: str = STATE) -> dict[str, Any] | None:

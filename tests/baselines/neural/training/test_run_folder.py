@@ -12,6 +12,7 @@ from baselines.neural.training.run import Subject, train
 from baselines.neural.training.run_folder import (
     PREVIOUS,
     STATE,
+    StateWriter,
     load_state,
     save_state,
 )
@@ -62,10 +63,8 @@ def test_a_run_begun_before_a_field_existed_resumes(tmp_path, data):
     record = json.loads(path.read_text())
     del record["recipe"]["stages"][0]["map_share"], record["recipe"]["autocast"]
     path.write_text(json.dumps(record))
-    (tmp_path / ".0123.part").write_bytes(b"half")  # of a process that was killed
     train(Subject(), recipe, [data], tmp_path, Conditions(device="cpu"))
     assert load_state(tmp_path, CPU)["step"] == 2
-    assert not list(tmp_path.glob(".*"))
     assert json.loads(path.read_text())["recipe"]["autocast"] is False
 
 
@@ -97,11 +96,15 @@ def test_the_command_trains(tmp_path, data, monkeypatch):
     assert len(of_journal(tmp_path / "run", "validation_loss")) == 1
 
 
-def test_the_last_two_states_and_milestones_are_kept(tmp_path):
+def test_a_copy_of_a_state_is_written_and_the_last_two_and_milestones_are_kept(tmp_path):
+    (tmp_path / ".0123.part").write_bytes(b"half")  # of a writer that was killed
+    writer = StateWriter(tmp_path)
+    weights = torch.zeros(1000)
     for step in range(1, 5):
-        weights = torch.full((1000,), float(step))
-        state = {"step": step, "parts": [weights, (weights,)]}
-        save_state(tmp_path, state, milestone=step if step == 2 else None)
+        weights.fill_(step)
+        writer.begin({"step": step, "parts": [weights, (weights,)]}, step if step == 2 else None)
+        weights.fill_(-1)
+    writer.finish()
     found = {name: load_state(tmp_path, CPU, name) for name in (STATE, PREVIOUS, "state-2.pt")}
     assert [one["step"] for one in found.values()] == [4, 3, 2]
     for one in found.values():
@@ -120,6 +123,8 @@ def test_without_the_last_state_the_one_before_serves(tmp_path):
 
 
 def test_a_state_that_cannot_be_written_is_one_sentence(tmp_path):
+    writer = StateWriter(tmp_path / "gone")
     (tmp_path / "gone").write_text("a file in the folder's place")
+    writer.begin({"step": 1})
     with pytest.raises(BenchError, match=r"cannot be written.*; the one before is kept"):
-        save_state(tmp_path / "gone", {"step": 1})
+        writer.finish()

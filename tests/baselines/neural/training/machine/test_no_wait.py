@@ -11,7 +11,7 @@ STEPS = 40
 # Where a run may wait: its reports, its states, and a look at the skipped steps every hundred.
 MAY_WAIT = {
     "loop.py: _report", "learner.py: numbers", "learner.py: skipped", "learner.py: <dictcomp>",
-    "loop.py: <listcomp>", "run_folder.py: save_state", "loop.py: _learn",
+    "loop.py: <listcomp>", "run_folder.py: copied", "loop.py: _learn",
 }  # fmt: skip
 
 

@@ -1,18 +1,20 @@
-"""Two processes that train one network together."""
+"""Processes that train one network together, and averages of their gradients."""
 
 import signal
 import sys
 
 import pytest
 import torch
+from torch import nn
 
 from baselines.neural.crdr.objective import Adversary
+from baselines.neural.training import workers as workers_module
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.loop import Conditions
 from baselines.neural.training.objective import Setup
 from baselines.neural.training.run import Subject, train
 from baselines.neural.training.run_folder import load_state
-from baselines.neural.training.workers import Launch, Workers
+from baselines.neural.training.workers import GradientAverage, Launch, Workers
 from benchmark.errors import UsageError
 from support.processes import ran
 from support.training import tiny_runs as tiny_training
@@ -125,6 +127,9 @@ def test_processes_of_torchrun_train_as_those_that_the_trainer_starts(place, tmp
     weights = [(run / "ours.safetensors").read_bytes() for run in runs]
     assert weights[0] == weights[1]
     assert (runs[0] / "recipe.json").read_text() == (runs[1] / "recipe.json").read_text()
+    again = torchrun(*shared, "--recipe", recipes[0], "--out", runs[0])
+    assert again.stdout.count("finished before") == 1
+    assert again.returncode == 0
 
 
 def test_a_batch_that_the_processes_of_a_launch_cannot_share_is_refused(tmp_path, monkeypatch):
@@ -143,3 +148,47 @@ def test_a_launch_is_what_the_environment_says():
         Launch.current({**whole, "RANK": "first"})
     with pytest.raises(UsageError, match="LOCAL_RANK"):
         Launch.current({"RANK": "0", "WORLD_SIZE": "2"})
+
+
+class Done:
+    def wait(self):
+        """At once."""
+
+
+def test_buckets_are_averaged_in_turn_and_before_the_backward_pass_ends(monkeypatch):
+    """All processes but this one have gradients of 0, so that a mean of two is the half."""
+    layers = nn.Sequential(*(nn.Linear(8, 8) for _ in range(4)))
+    unused = nn.Parameter(torch.ones(3))
+    parameters = [unused, *layers.parameters()]
+    sizes, missing = [], []
+
+    def reduce(flat, async_op):
+        assert async_op
+        sizes.append(flat.numel())
+        missing.append(sum(one.grad is None for one in layers.parameters()))
+        return Done()
+
+    monkeypatch.setattr(workers_module, "BUCKET_BYTES", 4 * 72)
+    monkeypatch.setattr(workers_module.dist, "all_reduce", reduce)
+    average = GradientAverage(parameters, 2)
+    images = torch.randn(2, 8)
+    layers(images).square().sum().backward()
+    whole = [one.grad.clone() for one in layers.parameters()]
+    for one in layers.parameters():
+        one.grad = None
+    with average.during():
+        layers(images).square().sum().backward()
+        assert sizes, "it waited for the end"
+    assert missing[0] > missing[-1] == 0
+    assert len(sizes) > 2
+    assert sum(sizes) == 4 * 72
+    for one, before in zip(layers.parameters(), whole, strict=True):
+        assert torch.equal(one.grad, before / 2)
+    assert unused.grad is None
+
+
+def test_alone_nothing_is_averaged():
+    parameter = nn.Parameter(torch.ones(3))
+    with GradientAverage([parameter], 1).during():
+        parameter.sum().backward()
+    assert torch.equal(parameter.grad, torch.ones(3))
