@@ -17,7 +17,8 @@ MOST_BYTES = 1 << 33  # of a folder, of weights
 MOST_SCRIPT_BYTES = 1 << 20
 # Words of a shell that mean something else: variables, results of programs, patterns, home.
 SHELL_SIGNS = re.compile(r"[$`*?\[]|(?:^|[=:])~")
-PARAMETER = re.compile(r"\$(?:[@*#1-9]|\{[@*#1-9]\})")  # of a script: its words are given
+# Of a script: its parameters, whose words are given, the last program's result, and the test `[`.
+NAMES_NOTHING = re.compile(r"\$(?:[@*#?1-9]|\{[@*#?1-9]\})|(?<!\S)\[{1,2}(?!\S)")
 SEPARATORS = re.compile(r"[;&|<>()]+")
 SHELLS = {"sh", "bash", "dash", "zsh", "ksh"}
 
@@ -46,7 +47,7 @@ def named_files(words: Sequence[str]) -> tuple[dict[str, str], str]:
                 script = [] if path in scripts else _script(path)
                 if script and (before in SHELLS or _runs_in(script, SHELLS)):
                     scripts.add(path)
-                    if any(SHELL_SIGNS.search(PARAMETER.sub("", line)) for line in script):
+                    if any(SHELL_SIGNS.search(NAMES_NOTHING.sub("", line)) for line in script):
                         unseen = unseen or f"what {path} names by variables or patterns"
                     for line in script:
                         commands += _commands([f"{line} "])
