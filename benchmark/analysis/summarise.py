@@ -22,9 +22,9 @@ from benchmark.analysis.comparable import (
     psnr_of_mean_mse,
     tallies,
 )
-from benchmark.analysis.costs import COSTS, cost_means
+from benchmark.analysis.systems import coding_facts
 from benchmark.codec import BoolArray, Float64Array, Int64Array, Setting
-from benchmark.codec_spec import CodecSpec, facts_of
+from benchmark.codec_spec import CodecSpec
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.protocol import bits_per_pixel
 from benchmark.protocol import protocols as present_protocols
@@ -35,6 +35,11 @@ SECONDS = ("encode_seconds", "decode_seconds")  # never of precomputed rows
 # Only of rows measured alone, on one machine: that of the latest such row.
 TIMED = ("encode_seconds_per_megapixel", "decode_seconds_per_megapixel")
 CONTAINER = "container_bytes"  # of each stream, the file format's; bpp counts them
+REAL_TO_ESTIMATED = "real_to_estimated_bits"  # of each stream, by the codec's own probabilities
+COSTS = (
+    *("parameters", "encode_kmac", "decode_kmac", "encode_peak_bytes", "decode_peak_bytes"),
+    REAL_TO_ESTIMATED,
+)
 
 
 class Build(NamedTuple):
@@ -156,10 +161,8 @@ class Summary:
                     record[f"{name}_of_mean_mse"] = psnr_of_mean_mse(known) if whole else None
                 if name in of_sets:
                     record[f"{name}_few"] = 0 < mean.images < FEW_IMAGES
-            edition = point.edition
-            records.append(
-                {**record, "caveat": "; ".join(edition.caveats), "version": edition.version}
-            )
+            caveat, version = "; ".join(point.edition.caveats), point.edition.version
+            records.append({**record, "caveat": caveat, "version": version})
         return records
 
 
@@ -200,7 +203,7 @@ def summarise_rows(
         values[name] = np.where(alone, rows.numbers(seconds) / (rows.pixels / 1e6), np.nan)
         of_points[name] = means(rows, values[name], alone, average, common)
     of_points[CONTAINER] = means(rows, rows.numbers(CONTAINER), rows.ok, average, common)
-    of_points |= cost_means(rows, average, common)
+    of_points |= _costs(rows, average, common)
     absent = None  # what all metrics have that no row was measured with
     for name, protocol in protocols.items():
         if name == "coding":
@@ -210,10 +213,9 @@ def summarise_rows(
         of_metric = of_metric or metric_means(rows, name, protocol, average, common)
         values[name], of_points[name] = of_metric
         absent = of_metric if lacking else absent
-    known = list(CODECS)
 
     def order(point: Point) -> tuple[Any, ...]:
-        place = [*known, point.edition.codec].index(point.edition.codec)
+        place = [*CODECS, point.edition.codec].index(point.edition.codec)
         return place, point.label, point.bpp is None, point.bpp or 0.0, point.setting
 
     points = sorted(_points(rows, of_points, values, average), key=order)
@@ -228,6 +230,18 @@ def summarise_rows(
         left_out=rows.left_out,
         replaced=tuple(point for point in points if not point.edition.shown),
     )
+
+
+def _costs(rows: ComparableRows, average: Average, common: bool) -> dict[str, list[Mean]]:
+    """Return the mean of each point in each of COSTS that any row has."""
+    estimated = rows.numbers("estimated_bits")
+    ratio = 8 * rows.bytes / np.where(estimated > 0, estimated, np.nan)
+    result = {}
+    for name in COSTS:
+        values = ratio if name == REAL_TO_ESTIMATED else rows.numbers(name)
+        if not np.isnan(values[rows.ok]).all():
+            result[name] = means(rows, values, rows.ok, average, common)
+    return result
 
 
 def _timed_alone(rows: ComparableRows, coded_here: BoolArray) -> tuple[str, BoolArray]:
@@ -334,13 +348,3 @@ def _distinct(rows: ComparableRows, column: str) -> dict[int, tuple[str, ...]]:
         number, at = divmod(pair, len(values))
         texts[number] += (values[at],) if values[at] else ()
     return texts
-
-
-def coding_facts(codec: str, variant: str, chroma: str, tuned_for: str) -> CodingFacts:
-    """Return what a row states; where that is empty, what the codec's class declares.
-
-    >>> coding_facts("jpeg", "subsampling=444", "", "")
-    CodingFacts(chroma='4:4:4', tuned_for='')
-    """
-    facts = facts_of(CodecSpec.of(codec, variant))
-    return CodingFacts(chroma or facts.chroma, tuned_for or facts.tuned_for)

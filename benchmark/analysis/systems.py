@@ -11,6 +11,7 @@ from typing import NamedTuple
 from benchmark.codec_spec import CodecSpec, facts_of, parse_codec, shown_variants, split_unescaped
 from benchmark.facts import Group, Kind
 from benchmark.registry import ALIASES, CODECS
+from benchmark.rows.codecs import CodingFacts
 
 GROUPS: tuple[Group, ...] = (  # in legends, from left to right
     *("This method", "Trained for realism"),
@@ -109,6 +110,16 @@ def trained_on(label: str) -> tuple[str, ...]:
     ((), ('psnr_db',), ('psnr_db', 'lpips_alex'))
     """
     return facts_of(_spec(label)).trained_on
+
+
+def coding_facts(codec: str, variant: str, chroma: str, tuned_for: str) -> CodingFacts:
+    """Return what a row states; where that is empty, what the codec's class declares.
+
+    >>> coding_facts("jpeg", "subsampling=444", "", "")
+    CodingFacts(chroma='4:4:4', tuned_for='')
+    """
+    facts = facts_of(CodecSpec.of(codec, variant))
+    return CodingFacts(chroma or facts.chroma, tuned_for or facts.tuned_for)
 
 
 def kind(system: System) -> Kind:

@@ -57,8 +57,7 @@ def means_table(summary: "Summary", measures: "Sequence[Measure]", failed: bool 
 
     Columns without any value are left out.
     """
-    from benchmark.analysis.costs import REAL_TO_ESTIMATED
-    from benchmark.analysis.summarise import SECONDS
+    from benchmark.analysis.summarise import REAL_TO_ESTIMATED, SECONDS
     from benchmark.metrics.distribution_metric import FEW_IMAGES
 
     where = f"{FEW_MARK} Over fewer than {FEW_IMAGES} images"

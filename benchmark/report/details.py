@@ -7,11 +7,10 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from benchmark.analysis.comparison import Ranking
-from benchmark.analysis.costs import COSTS, REAL_TO_ESTIMATED
 from benchmark.analysis.interval import DrawSpread
 from benchmark.analysis.rate_distortion import excluded
 from benchmark.analysis.stored import WIDE_SPREAD, DatasetResults, SourceFacts
-from benchmark.analysis.summarise import CONTAINER, Summary
+from benchmark.analysis.summarise import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
 from benchmark.figures.bd_table import headline, ranking_heading, ranking_table
 from benchmark.figures.table import Table, draws_table, markdown
 from benchmark.figures.texts import Drawing, capitalised, mixed_sentences

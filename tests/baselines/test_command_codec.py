@@ -99,7 +99,7 @@ def test_what_runs_is_in_the_fingerprint_wherever_it_is_named(
     monkeypatch.chdir(tmp_path)
     for name, text in {
         "enc.py": ENC, "layers/__init__.py": "", "layers/quantise.py": "from .deep import x\n",
-        "run.sh": '#!/usr/bin/env bash\n# $HOME\ncd .; python3 enc.py "$@" &&\n[ "$#" ] || exit $?\n',
+        "run.sh": '#!/usr/bin/env bash\n# $HOME\ncd .; python3 enc.py "$@" &&\n[ $? = 0 ]\n',
         "encode": f"#!/usr/bin/env python3\n{ENC}",
         "layers/deep.py": "x = 1\n", "weights/deep/a.pth": "1", "unrelated.py": "y = 1\n",
     }.items():  # fmt: skip

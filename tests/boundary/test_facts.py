@@ -24,7 +24,7 @@ CODECS["added"] = "added_codec:Mine"
 from benchmark.analysis.systems import GROUPED_SYSTEMS, family, measured_names, trained_on
 from benchmark.figures.style import styles
 from benchmark.plan.estimate import Need, worker_bytes
-from benchmark.analysis.summarise import coding_facts
+from benchmark.analysis.systems import coding_facts
 assert measured_names()["added"] == "My codec"
 assert next(one.group for one in GROUPED_SYSTEMS if one.label == "added") == "Programs"
 assert family("added:level=2") == "mine"

@@ -13,8 +13,7 @@ import pytest
 from baselines.neural.checkpoint.card import load_card
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.cost import costs
-from benchmark.analysis.costs import REAL_TO_ESTIMATED
-from benchmark.analysis.summarise import summarise
+from benchmark.analysis.summarise import REAL_TO_ESTIMATED, summarise
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec, facts_of, parse_codec, resolve
 from benchmark.facts import Facts, Work

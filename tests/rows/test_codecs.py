@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.analysis.summarise import coding_facts
+from benchmark.analysis.systems import coding_facts
 from benchmark.rows.store import Store
 from benchmark.rows.versions import edition_rows
 
