@@ -46,6 +46,12 @@ HIGHEST_BETA = 5.12
 Q_RANGE = Between("q", 0, 4)
 SEARCH_STEPS = (0, 25, 200, 600)  # by effort
 PSNR, REALISM = "psnr", "realism"
+MARKERS = {  # of variants, whose options are in alphabetical order
+    "beta=0": "o", "beta=0.64": "v", "beta=1.28": "d", "beta=2.56": "X", "beta=3.84": "*",
+    "beta=0:effort=1": "P", "beta=0:effort=2": "p",
+    "beta=0:size=micro": "^", "beta=1.28:size=micro": "h", "beta=2.56:size=micro": "8",
+    "beta=3.84:size=micro": "D",
+}  # fmt: skip
 WORK = {"": Work(2_565_147, 22.7, 21.9), "micro": Work(964_963, 8.20, 7.83)}  # by size
 
 
@@ -77,7 +83,8 @@ class CRDR(KnowsIdealBits):
         searched = 0.9 * SEARCH_STEPS[int(options.get("effort", 0))]
         return Facts(
             f"CRDR{' micro' * micro} β={beta}", "own", "This method",
-            *(("#D55E00", "*") if beta == "3.84" and not micro else ("", "")),
+            "#D55E00" if beta == "3.84" and not micro else "",
+            MARKERS.get(":".join(f"{key}={options[key]}" for key in sorted(options)), ""),
             trained_on=("psnr_db", "lpips_alex"),
             chroma="4:4:4", tuned_for="PSNR" if beta == "0" else "perceptual quality",
             memory=Memory(20, 220),

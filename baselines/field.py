@@ -133,7 +133,7 @@ class MultiRealism(RatePointsCodec):
     def facts(options: Mapping[str, str]) -> Facts:
         """Return the facts of the variant with these options."""
         beta = options.get("beta", "")
-        colour, marker = ("#009E73", "v") if beta == "2.56" else ("", "")
+        colour, marker = ("#009E73", "v") if beta == "2.56" else ("", "H")
         return Facts(
             f"Multi-Realism β={beta}", "learned", "Trained for realism", colour, marker,
             trained_on=("psnr_db", "lpips_alex"), typical=(Typical("level", ((1, 0.9),)),),
@@ -175,13 +175,13 @@ class PqMim(RatePointsCodec):
         typical = (Typical("level", ((1, 9), (4, 10.6))),)
         if options.get("perceptual") == "1":
             return Facts(
-                "PQ-MIM", "learned", "Trained for realism", "#882255", "s",
+                "PQ-MIM", "learned", "Trained for realism", "", "X",
                 trained_on=("psnr_db", "lpips_alex"), typical=typical,
                 published=(("PQ-MIM", ""),), budget=True, kmac=41.2, titled=("perceptual",),
             )  # fmt: skip
         return Facts(
-            "PQ-MIM (MSE)", "learned", "Trained for distortion", trained_on=("psnr_db",),
-            typical=typical, budget=True, kmac=45.3,
+            "PQ-MIM (MSE)", "learned", "Trained for distortion", "#882255", "s",
+            trained_on=("psnr_db",), typical=typical, budget=True, kmac=45.3,
         )  # fmt: skip
 
     def __init__(self, *, perceptual: int = 0, checkpoint: str = "") -> None:
@@ -225,7 +225,7 @@ class Dirac(DrawingCodec):
     def facts(cls, options: Mapping[str, str]) -> Facts:
         """Return the facts of the variant with these options."""
         steps = options.get("steps", "")
-        colour, marker = ("#CC79A7", "D") if steps == "100" else ("", "")
+        colour, marker = ("#CC79A7", "D") if steps == "100" else ("", "v")
         return Facts(
             f"DIRAC steps={steps}", "learned", "Trained for realism", colour, marker,
             trained_on=("psnr_db",),  # of the base

@@ -63,6 +63,7 @@ class JPEG(JPEGCodec):
     @staticmethod
     def facts(options: Mapping[str, str]) -> Facts:
         """Return the facts of a variant; its chroma format is the option's."""
+        optimised = options.get("optimize") == "1"
         # Pillow 7.1.2 came with the IJG's libjpeg 9d. On Kodak, quality 10 to 90, it gives the
         # published means to seven digits, libjpeg-turbo .09 to .12 dB more (docs/experiments).
         why = (
@@ -70,8 +71,8 @@ class JPEG(JPEGCodec):
             "libjpeg-turbo"
         )
         return Facts(
-            "JPEG" + " (optimised)" * (options.get("optimize") == "1"), "standard", "Programs",
-            "#000000", "s", titled=("optimize",),
+            "JPEG" + " (optimised)" * optimised, "standard", "Programs",
+            "#000000", "P" if optimised else "s", titled=("optimize",),
             chroma=":".join(options.get("subsampling", "420")),
             memory=Memory(15, 0, torch=False),
             typical=(Typical("quality", ((5, 0.013), (50, 0.02), (95, 0.035))),),

@@ -154,8 +154,8 @@ class CompressAI(ZooCodec):
         facts = facts._replace(group="Trained for distortion")
         if options.get("weights") == "matched":
             return facts._replace(
-                title="Hyperprior, our budget", titled=("weights",), budget=True, kmac=14.7,
-                work=Work(1_047_323, 7.68, 7.32),
+                title="Hyperprior, our budget", marker="s", titled=("weights",), budget=True,
+                kmac=14.7, work=Work(1_047_323, 7.68, 7.32),
             )  # fmt: skip
         points = (("Hyperprior", "CompressAI mse"),)
         return facts._replace(title="Hyperprior", colour="#882255", marker="h", published=points)

@@ -171,6 +171,15 @@ def plainness(label: str) -> int:
     return 0 if label in PLAIN else len(further)
 
 
+def declared_marker(label: str) -> str:
+    """Return the marker that the facts of a variant have; empty if they have none.
+
+    >>> declared_marker("avif:speed=2"), declared_marker("./mine.py:Mine")
+    ('*', '')
+    """
+    return facts_of(_spec(label)).marker
+
+
 def option_count(label: str) -> int:
     """Return the number of options that a label names."""
     return len(_spec(label).options)

@@ -243,12 +243,12 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
     """Return a style for each label, no two the same.
 
     The plain variant of a known system always has the style of the table `SYSTEMS`. Its other
-    variants have a shade of the colour and another marker, and differ from others in greyscale,
-    too; unknown codecs get the spare colours and markers by alphabet.
+    variants have a shade of the colour and another marker, which their facts may have, and differ
+    from others in greyscale, too; unknown codecs get the spare colours and markers by alphabet.
     """
     from matplotlib.colors import to_hex
 
-    from benchmark.analysis.systems import family, plainness
+    from benchmark.analysis.systems import declared_marker, family, plainness
 
     known = families()
 
@@ -268,7 +268,10 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
         kept = own in known and plainness(label) > 0 and bases[own] not in result.values()
         number = siblings + kept
         taken = [*(known.values() if number else ()), *result.values()]
-        tried = [shade for shade in _shades(bases[own], number) if shade not in taken]
+        first = declared_marker(label)
+        if own in known and first in ("", known[own].marker):  # the same in every figure
+            first = SPARE_MARKERS[sum(label.encode()) % len(SPARE_MARKERS)]
+        tried = [shade for shade in _shades(bases[own], number, first) if shade not in taken]
         apart = (style for style in tried if not number or _is_apart(style, taken))
         result[label] = next(apart, tried[0])
     for label, colour in by_label(look().colour, result).items():
@@ -282,16 +285,18 @@ def _is_apart(style: Style, others: Iterable[Style]) -> bool:
     return all(abs(other - lightness(style.colour)) >= LEAST_LIGHTNESS for other in same)
 
 
-def _shades(base: Style, number: int) -> Iterator[Style]:
-    """Yield styles for variant `number` of a system, the best first; 0 is the plain one."""
+def _shades(base: Style, number: int, first: str) -> Iterator[Style]:
+    """Yield styles for variant `number` of a system (0: the plain one), marker `first` first."""
     if number == 0:
         yield base
     markers = [marker for marker in SPARE_MARKERS if marker != base.marker]
     target = 255 if sum(_channels(base.colour)) < 3 * 128 else 0  # dark colours become lighter
-    for further in range(SHADES):  # another marker before another shade
-        shade = 0.35 + 0.125 * ((max(number, 1) + further - 1) % SHADES)
-        for place in range(number - 1, number - 1 + len(markers)):
-            yield Style(mixed(base.colour, target, shade), markers[place % len(markers)])
+    shares = [0.35 + 0.125 * ((max(number, 1) + k - 1) % SHADES) for k in range(SHADES)]
+    shades = [mixed(base.colour, target, share) for share in shares]
+    if first not in ("", base.marker):
+        yield from (Style(shade, first) for shade in shades)
+    places = range(number - 1, number - 1 + len(markers))  # another marker before another shade
+    yield from (Style(shade, markers[at % len(markers)]) for shade in shades for at in places)
 
 
 def line(

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from benchmark.analysis.summarise import summarise
-from benchmark.analysis.systems import short_names
+from benchmark.analysis.systems import SYSTEMS, short_names
 from benchmark.figures.complexity import draw_complexity, measured_block
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import DOTS_PER_INCH, FONTS, WIDTHS, drawn_as, families, styles
@@ -74,6 +74,25 @@ def test_a_known_codec_looks_the_same_whoever_else_is_there():
     found = styles([mse, ms_ssim])
     assert found[mse] == families()["mbt2018"] != found[ms_ssim]
     assert styles([ms_ssim])[ms_ssim] == found[ms_ssim]
+
+
+def test_a_variant_has_one_marker_in_every_figure():
+    ours = [f"ours:beta={beta}" for beta in ("0", "0.64", "1.28", "2.56", "3.84")]
+    ours += ["ours:beta=0:effort=1", "ours:beta=0:effort=2"]
+    ours += [f"{label}:size=micro" for label in ours[:1] + ours[2:5]]
+    others = [
+        "avif:speed=2", "dirac:steps=1", "dirac:steps=100", "hyperprior:weights=matched",
+        "jpeg:optimize=1", "multirealism:beta=0", "multirealism:beta=2.56", "pqmim",
+        "pqmim:perceptual=1",
+    ]  # fmt: skip
+    known = [one.label for one in SYSTEMS if one.colour and one.kind == "standard"]
+    every = {label: style.marker for label, style in styles([*ours, *others, *known]).items()}
+    assert len({every[label] for label in ours}) == len(ours)
+    for label in [*ours, *others]:
+        for beside in ([], ["avif", "jpeg", "vtm"], [*ours, "jpeg:optimize=1"], others):
+            assert styles([label, *beside])[label].marker == every[label], (label, beside)
+    own = ["jpeg:subsampling=444", "vvenc:preset=slow"]
+    assert styles(own[:1]).items() | styles(own[1:]).items() == styles(own).items()
 
 
 def test_short_names_stay_different():
