@@ -15,6 +15,7 @@ from tools import field_table, results_table
 PAST = ROOT / "CHANGELOG.md", ROOT / "docs" / "log.md"  # their commands are those of their day
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {*PAST})
 SHOWN = "analysing", "commands", "exchanging", "figures", "learned-codec", "measuring", "published"
+LONG = "figures", "learned-codec"  # their commands run for half a minute
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"(?:^|[;&|] |run: )(?:\S+=\S+ )*(?:\S*/)?bench ([^;&|\n]*)", re.MULTILINE)
 
@@ -74,7 +75,9 @@ def headings(text):
     return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in found}
 
 
-@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in SHOWN]
+)
 def test_shown_outputs_are_those_of_the_commands(name, tmp_path):
     session = Session(tmp_path)
     for command, output in examples((ROOT / "docs" / f"{name}.md").read_text()):

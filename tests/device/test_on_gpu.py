@@ -28,6 +28,7 @@ def test_a_request_that_cannot_be_run_is_one_sentence(monkeypatch, capsys, tmp_p
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_parts_run_on_a_cpu_and_write_no_page_about_gpus(tmp_path):
     page = (ROOT / "docs" / "gpu.md").read_text()
     parts, written = run_small(tmp_path, "--only", "suite,coding,training")

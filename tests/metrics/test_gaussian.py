@@ -49,6 +49,13 @@ def test_covariances_that_commute_have_the_distance_of_their_deviations(shape):
     assert distance(*sums) == pytest.approx(expected, rel=1e-10)
 
 
+def test_a_factor_has_the_rank_of_its_covariance_however_small():
+    covariance = 1e-20 * np.diag([4.0, 1.0, 0.0])
+    factors = factor(covariance)
+    assert factors.shape == (2, 3)
+    np.testing.assert_allclose(factors.T @ factors, covariance, rtol=1e-12)
+
+
 @pytest.mark.filterwarnings("ignore:The `disp` argument is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("samples", [300, 40])
 def test_it_agrees_with_pytorch_fid(samples):

@@ -28,6 +28,12 @@ def pictures(height, width, deviation):
     return source, np.clip(np.rint(source + noise), 0, 255).astype(np.uint8)
 
 
+def test_an_image_is_large_by_its_pixels_whatever_its_shape():
+    size = boundary.LARGE_PIXELS
+    assert [boundary.is_large(shape) for shape in ((1, size, 3), (size, 1, 3))] == [False, False]
+    assert boundary.is_large((2, size // 2 + 1, 3))
+
+
 @pytest.mark.parametrize("deviation", [3, 60])  # above `SAFE_RMS`, errors are in float64
 @pytest.mark.parametrize(("height", "width"), [(163, 161), (201, 330), (400, 174)])
 @pytest.mark.parametrize("kind", [PSNR, LumaPSNR, WeightedPSNR, MSSSIM, SSIM])

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.analysis.systems import coding_facts
+from benchmark.codec import CodecInfo
+from benchmark.rows.schema import info_columns, info_of
 from benchmark.rows.store import Store
 from benchmark.rows.versions import edition_rows
 
@@ -27,6 +29,13 @@ def test_the_chroma_format_of_bundled_rows_is_that_of_their_commands():
             assert [facts.chroma] == named, row["codec"]
             compared.add(row["codec"])
     assert {"jpeg", "webp", "avif", "x265", "vvenc", "vtm"} <= compared
+
+
+def test_what_a_row_says_of_its_codec_is_what_the_codec_said():
+    info = CodecInfo("1", "enc; dec", "MIT", "f" * 64, 3, "all", chroma="4:2:0")
+    row = info_columns(info)
+    assert row["tuned_for"] is None
+    assert info_of(row, "MIT") == info
 
 
 @pytest.mark.parametrize(

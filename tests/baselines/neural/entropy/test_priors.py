@@ -35,6 +35,11 @@ def test_a_bound_holds_values_up_and_lets_them_climb():
     assert values.grad.tolist() == [-1.0, 0.0, 1.0]
 
 
+def test_a_new_prior_has_biases_within_half_a_step():
+    biases = torch.cat([bias.detach().flatten() for bias in FactorisedPrior(64).biases])
+    assert 0.48 < float(biases.abs().max()) <= 0.5
+
+
 def test_the_factorised_prior_is_a_distribution_over_whole_steps():
     prior = shaken(FactorisedPrior(4)).requires_grad_(False).double()
     rows = torch.linspace(-50, 50, 1001).double().repeat(4, 1)

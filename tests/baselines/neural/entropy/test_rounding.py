@@ -45,7 +45,7 @@ def test_annealed_rounding_has_a_gradient_and_repeats_with_its_seed():
 
 
 def test_whole_numbers_stay_finite():
-    distances = torch.tensor([-2.0, 0.0, 5.0], requires_grad=True)
+    distances = torch.tensor([-2.0, -1e-9, 0.0, 5.0], requires_grad=True)
     rounded = annealed(0.05, seeded())(distances)
     assert bool(torch.autograd.grad(rounded.sum(), distances)[0].isfinite().all())
     assert torch.allclose(rounded, distances, atol=1e-3)
