@@ -59,12 +59,14 @@ def codec_compare(
     """
     from benchmark.analysis.stored import read_one
     from benchmark.metrics.measure import Measure
-    from benchmark.report.codec_compare import LIST, batches
+    from benchmark.report.codec_compare import LIST, batches, require_own
     from benchmark.report.details import gone_sentences
 
     stored = read_one(results, dataset, codecs, tuple(METRICS), all_rows=all_rows)
     measures = [Measure.named(name) for name in METRICS]
     result = batches(stored.summary, stored.table, measures, stored.name)
+    for name in result.files:
+        require_own(to / name)
     write_files(to, result.files, what="batches")
     left_out = [f"left out {sentence}" for sentence in result.left_out]
     for line in (*left_out, *gone_sentences(stored.gone)):

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +12,10 @@ import pyarrow.compute as pc
 
 from benchmark.analysis.summarise import TIMED, Point, Summary
 from benchmark.codec import Float64Array
+from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.rows.schema import image_numbers
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 LIST = "batches.json"
 # Names of the page for what has another name here.
@@ -72,6 +75,18 @@ def batches(
         left_out += [f"{label}: {sentence}" for sentence in missing]
     listed = json.dumps([[name] for name in files], indent=1) + "\n"
     return Batches({LIST: listed, **files}, tuple(left_out))
+
+
+def require_own(path: Path) -> None:
+    """Raise `UsageError` where there is a file that is no batch, and no list of batches."""
+    try:
+        text = read_regular(path, LARGEST_FILE_BYTES)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"{path} cannot be replaced: {error.strerror or error}") from error
+    if not re.match(rb'\[\]|\[\n \[\n  "' if path.name == LIST else rb'{\n "constant_desc', text):
+        raise UsageError(f"{path} was not written by this command: give --to another folder")
 
 
 def _fields(

@@ -224,7 +224,10 @@ def _earlier_entries(folder: Path, force: bool) -> dict[str, Entry]:
     if not path.exists():
         return {}
     try:
-        lines = list(csv.DictReader(StringIO(read_regular(path, LARGEST_FILE_BYTES).decode())))
+        table = csv.DictReader(StringIO(read_regular(path, LARGEST_FILE_BYTES).decode()))
+        if not {"file", "codec", "sha256", "image_sha256"} <= {*(table.fieldnames or ())}:
+            raise ValueError
+        lines = list(table)
         return {name: dict(line) for line in lines
                 if (name := line["file"]) and (folder / name).exists()}  # fmt: skip
     except OSError as error:

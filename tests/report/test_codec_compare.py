@@ -9,6 +9,7 @@ import pytest
 
 import benchmark
 from benchmark.analysis.summarise import summarise
+from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.report.codec_compare import batches
 from support.bench.invoked import bench
@@ -53,6 +54,17 @@ def kodak(tmp_path_factory):
     folder = tmp_path_factory.mktemp("batches") / "kodak"
     bench("export", "codec-compare", "--to", folder, "--results", RESULTS)
     return folder
+
+
+@pytest.mark.parametrize("name", ["batches.json", "vtm.json"])
+def test_files_of_others_are_not_replaced_and_earlier_batches_are(kodak, tmp_path, name):
+    words = ["export", "codec-compare", "--codecs", "vtm", "--to", tmp_path, "--results", RESULTS]
+    (tmp_path / name).write_text('{\n "mine": 1\n}\n')
+    with pytest.raises(UsageError, match=f"{name} was not written by this command"):
+        bench(*words)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    (tmp_path / name).write_bytes((kodak / name).read_bytes())
+    assert "1 batches" in bench(*words)
 
 
 def test_every_batch_has_the_documented_form_and_the_list_names_it(kodak):

@@ -163,8 +163,10 @@ def test_another_content_is_refused_before_anything_is_written_unless_forced(fol
         assert len(pictures(folder)) == 3
         export(folder, "--codecs", "jpeg", "--images", "cup", "--force")
         assert (folder / "out" / name).read_bytes() == right
-    (folder / "out" / "images.csv").write_text("a,b\n1,2\n")
-    assert "images.csv is no table of pictures" in export(folder, code=2)
+    for notes in ("a,b\n1,2\n", "my notes\n", "", f"file,score\n{name},5\n"):
+        (folder / "out" / "images.csv").write_text(notes)
+        assert "images.csv is no table of pictures" in export(folder, code=2)
+        assert (folder / "out" / "images.csv").read_text() == notes
     assert len(pictures(folder)) == 3
 
 
