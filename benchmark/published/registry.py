@@ -7,12 +7,14 @@ is doubtful about it. docs/protocol.md defines the ids.
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import count, groupby
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from benchmark.codec_spec import split_unescaped
 from benchmark.errors import StoreError, UsageError
@@ -176,9 +178,25 @@ def chosen_points(results: Path, names: str) -> tuple[PublishedPoint, ...]:
     asked = [name.strip().replace("\\,", ",") for name in split_unescaped(names, ",")]
     files = [name for name in asked if Path(name).suffix in CURVE_FILES]
     systems = [name for name in asked if name and name not in files]
-    own = [point for file in files for point in points_of_file(Path(file))]
-    known = read_points(results, doubtful=True) if systems else ()
-    return (*(select(known, systems) if systems else ()), *own)
+    own = [point for file in dict.fromkeys(files) for point in points_of_file(Path(file))]
+    known = select(read_points(results, doubtful=True), systems) if systems else ()
+    return (*known, *_named_apart(own, {point.slug for point in known}))
+
+
+def _named_apart(own: Sequence[PublishedPoint], taken: set[str]) -> list[PublishedPoint]:
+    """Return points of files under names that differ, by the file where two would be one."""
+    curves = dict.fromkeys((point.system, point.reference) for point in own)
+    slugs = Counter([*taken, *(slug(system) for system, _ in curves)])
+    names: dict[tuple[str, str], str] = {}
+    for system, file in curves:
+        name = system if slugs[slug(system)] == 1 else f"{system} ({file})"
+        for number in count(2):
+            if slug(name) not in taken:
+                break
+            name = f"{system} ({file}, {number})"
+        names[system, file] = name
+        taken.add(slug(name))
+    return [replace(point, system=names[point.system, point.reference]) for point in own]
 
 
 def add_paper(results: Path, title: str, doi: str, points: Sequence[PublishedPoint]) -> Path:

@@ -1,10 +1,13 @@
 """The verbs of the registry: curves added after a check, listed, shown, compared by source."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from benchmark.published.registry import read_points
+from benchmark.metrics.measure import Measure
+from benchmark.published.curves import published_curves
+from benchmark.published.registry import chosen_points, read_points
 from support.bench.command import bench
 from support.figures.published import RESULTS, from_registry
 
@@ -77,6 +80,28 @@ def test_a_curve_of_several_is_named(tmp_path):
     assert (done.returncode, "a.csv#A, " in done.stderr) == (2, True)
     _, points, _ = added(tmp_path, f"{file}#B", "--reference", "here")
     assert len(points) == 2
+
+
+def test_curves_of_files_are_never_joined_or_confused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        written(Path(folder, "mine.csv"), "bpp,PSNR", RATES, PSNR)
+    names = "MLIC+", "MLIC-plus", "MLIC++", "COIN", "mine"
+    columns = zip(*((name, *at) for name in names for at in zip(RATES, PSNR, strict=True)),
+                  strict=True)  # fmt: skip
+    written(Path("all.csv"), "codec,bpp,PSNR", *columns)
+    asked = "a/mine.csv,b/mine.csv,a/mine.csv,all.csv,doubtful:coin"
+    own = [
+        one for one in chosen_points(RESULTS, asked) if one.doi == "" and one.how == "author_csv"
+    ]
+    assert list(dict.fromkeys(one.system for one in own)) == [
+        "mine (a/mine.csv)", "mine (b/mine.csv)", "MLIC+ (all.csv)", "MLIC-plus (all.csv, 2)",
+        "MLIC++", "COIN (all.csv)", "mine (all.csv)",
+    ]  # fmt: skip
+    found = published_curves(own, "kodak", Measure.named("psnr"))
+    assert [len(one.points) for one in found] == [5] * 7
+    assert len({one.system.label for one in found}) == 7
 
 
 def test_lists_and_comparisons_have_every_source_and_average_none():
