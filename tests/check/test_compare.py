@@ -15,6 +15,7 @@ from benchmark.check.pairing import NotComparable, RowSet, pair_up
 from benchmark.check.request import CheckRequest
 from benchmark.check.verdict_table import _setting_row, sentences
 from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import Presentation
 from benchmark.registry import metric_class
 from support.rows.measured import failed, row, table
 
@@ -169,9 +170,11 @@ def test_an_image_whose_new_curve_is_bent_is_unknown_and_one_that_has_none_befor
     assert len(found.percent) == 4
 
 
+@pytest.mark.parametrize("scale", ["linear", "decades"])
 def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackknifes_spread(
-    monkeypatch,
+    monkeypatch, scale
 ):
+    monkeypatch.setattr(metric_class("lpips"), "presentation", Presentation(scale))
     monkeypatch.setattr(
         benchmark.check.compare, "DISTRIBUTION_METRICS", {"lpips": "as if it were one"}
     )
@@ -179,7 +182,7 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackkn
     images = tuple(f"{number:03d}" for number in range(60))
     old, new = curved(images=images), curved(images=images)
     for one in (*old, *new):
-        one["lpips_alex"] += random.normal(0, 0.02)
+        one["lpips_alex"] += 1 + random.normal(0, 0.02)  # above 0
         one["num_bytes"] = int(one["num_bytes"] * random.uniform(0.9, 1.1))
     found = changes(paired(old, new), "lpips")
 
@@ -189,10 +192,11 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackkn
             kept = [one for one in rows if one["image"] != left_out]
             at = [[one for one in kept if one["setting_value"] == q] for q in QUALITIES]
             bpp = [np.mean([8 * one["num_bytes"] / PIXELS for one in some]) for some in at]
-            curves.append(
-                Curve(np.array(bpp), np.array([-np.mean([o["lpips_alex"] for o in s]) for s in at]))
-            )
-        return -100 / found.level * bd_quality(*curves).value
+            distances = np.array([np.mean([one["lpips_alex"] for one in some]) for some in at])
+            quality = -distances if scale == "linear" else -np.log10(distances)
+            curves.append(Curve(np.array(bpp), quality))
+        change = bd_quality(*curves).value
+        return -100 / found.level * change if scale == "linear" else 100 * (10**-change - 1)
 
     whole, size = delta(), len(images)
     pseudo = np.array([size * whole - (size - 1) * delta(image) for image in images])
