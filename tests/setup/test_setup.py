@@ -26,7 +26,10 @@ ALL = [
     "bench run --codecs jpeg,vtm --dataset kodak --no-table",
     "bench report --dataset kodak --page",
 ]
-PYTEST = "-m pytest -n auto --maxprocesses 8 --dist loadfile -p tests.support.skip_account"
+TESTED_TOGETHER = (len(os.sched_getaffinity(0)) * 3 + 1) // 2
+PYTEST = (
+    f"-m pytest -n {TESTED_TOGETHER} --maxprocesses 8 --dist loadfile -p tests.support.skip_account"
+)
 
 
 def of_bench(calls):
