@@ -182,8 +182,8 @@ check_and_test() { # arguments of pytest
   .venv/bin/ruff check
   .venv/bin/ruff format --check
   .venv/bin/mypy
-  # Three processes for two cores, since tests also wait; more than 8 may not find the memory.
-  "$PYTHON" -m pytest -n $((($(nproc) * 3 + 1) / 2)) --maxprocesses 8 --dist loadfile -p tests.support.skip_account "$@"
+  # A process for each core; more than 8 may not find the memory.
+  "$PYTHON" -m pytest -n auto --maxprocesses 8 --dist loadfile -p tests.support.skip_account "$@"
 }
 
 case "$*" in

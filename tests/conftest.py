@@ -32,6 +32,12 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"  # photographs, weights and golden values beside the checkout
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes test together: three for two cores, since tests also wait."""
+    return (3 * len(os.sched_getaffinity(0)) + 1) // 2
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Return the only browser of this process: playwright cannot start a second one beside it."""

@@ -26,10 +26,7 @@ ALL = [
     "bench run --codecs jpeg,vtm --dataset kodak --no-table",
     "bench report --dataset kodak --page",
 ]
-TESTED_TOGETHER = (len(os.sched_getaffinity(0)) * 3 + 1) // 2
-PYTEST = (
-    f"-m pytest -n {TESTED_TOGETHER} --maxprocesses 8 --dist loadfile -p tests.support.skip_account"
-)
+PYTEST = "-m pytest -n auto --maxprocesses 8 --dist loadfile -p tests.support.skip_account"
 
 
 def of_bench(calls):
