@@ -40,8 +40,9 @@ from baselines.compressai.weights import (
     read_weights,
 )
 from benchmark.codec import CodecInfo, Pixels, require_options
-from benchmark.errors import CorruptStream, Reason, Unavailable, UsageError
+from benchmark.errors import CorruptStream, Unavailable, UsageError
 from benchmark.facts import Facts, KnownDifference, Typical
+from benchmark.registry import require_release
 from benchmark.system.digest import file_sha256, require_recorded
 from benchmark.system.settings import chosen_device
 from benchmark.system.weights import PublishedFile
@@ -192,13 +193,7 @@ def _require_whole(symbols: "Tensor", encode: "Callable[[], list[bytes]]", strin
 
 def require_package() -> None:
     """Raise `Unavailable` unless the known release of neuralcompression is installed."""
-    here = version("neuralcompression") if find_spec("neuralcompression") else "none"
-    if here != RELEASE:
-        raise Unavailable(
-            f"msillm needs the Python package neuralcompression {RELEASE}, here is {here}: run "
-            f"`{INSTALL}`",
-            Reason("package", "neuralcompression", INSTALL),
-        )
+    require_release("msillm", "neuralcompression", RELEASE, INSTALL)
 
 
 def find_sources(weights: str, device: str) -> dict[int, NetworkSource]:

@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate, islice
 from pathlib import Path
@@ -45,7 +45,8 @@ def named_files(words: Sequence[str]) -> tuple[dict[str, str], str]:
                 unseen = unseen or repr(word)
             for path in _paths(word, before == "-m"):
                 script = [] if path in scripts else _script(path)
-                if script and (before in SHELLS or _runs_in(script, SHELLS)):
+                names = {Path(part).name for part in _interpreter(script).split()}
+                if script and (before in SHELLS or names & SHELLS):
                     scripts.add(path)
                     if any(SHELL_SIGNS.search(NAMES_NOTHING.sub("", line)) for line in script):
                         unseen = unseen or f"what {path} names by variables or patterns"
@@ -108,10 +109,10 @@ def _script(path: Path) -> list[str]:
     return [first, *(line for line in others if not line.lstrip().startswith("#"))]
 
 
-def _runs_in(script: Sequence[str], programs: Container[str]) -> bool:
-    """Return whether the first line of a script names one of some programs: #!/usr/bin/env bash."""
-    words = script[0].split() if script[:1] and script[0].startswith("#!") else []
-    return any(Path(word.removeprefix("#!")).name in programs for word in words)
+def _interpreter(script: Sequence[str]) -> str:
+    """Return what a script's first line runs it by: "/usr/bin/env bash" of #!/usr/bin/env bash."""
+    first = script[0] if script else ""
+    return first.removeprefix("#!") if first.startswith("#!") else ""
 
 
 def _inside(path: Path) -> Iterator[Path]:
@@ -138,7 +139,7 @@ def with_imports(path: Path) -> Iterator[Path]:
             continue
         seen.add(script)
         yield script
-        if script.suffix != ".py" and not any("python" in line for line in _script(script)[:1]):
+        if script.suffix != ".py" and "python" not in _interpreter(_script(script)):
             continue
         with suppress(OSError, SyntaxError, ValueError):
             for name in _imported(ast.parse(script.read_bytes())):

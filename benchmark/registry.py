@@ -1,7 +1,9 @@
 """Registry of codecs, metrics, datasets and commands as text: listing them imports none."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -235,6 +237,21 @@ def require_packages(name: str, packages: Iterable[str]) -> None:
                 f"{name} needs the Python package {package}: run `{command}`",
                 Reason("package", package, command),
             )
+
+
+def require_release(name: str, package: str, release: str, command: str) -> None:
+    """Raise `Unavailable`, on behalf of a codec or metric, for a package of another release.
+
+    command: that installs the release. Nothing is imported.
+    """
+    here = "none"
+    with suppress(PackageNotFoundError):
+        here = version(package)
+    if here != release:
+        raise Unavailable(
+            f"{name} needs the Python package {package} {release}, here is {here}: run `{command}`",
+            Reason("package", package, command),
+        )
 
 
 def names_file(name: str) -> bool:

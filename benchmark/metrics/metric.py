@@ -2,12 +2,10 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from benchmark.codec import Pixels
-from benchmark.errors import NotMeasurable, Reason, Unavailable
+from benchmark.errors import NotMeasurable, Reason
 
 Better = Literal["higher", "lower"]
 # decades: a logarithmic axis once values span more than a factor of ten. saturating: values crowd
@@ -85,23 +83,6 @@ def require_side(pixels: Pixels, least_px: int, metric: str) -> None:
         raise NotMeasurable(
             f"{metric} needs at least {least_px} px on the shorter side, this image has {side}",
             OF_PIXELS,
-        )
-
-
-def require_release(metric: str, package: str, release: str, *more: str) -> None:
-    """Raise `Unavailable` for another release of a package, or none; nothing is imported.
-
-    metric: its label. more: words of the command that installs the release.
-    """
-    here = "none"
-    with suppress(PackageNotFoundError):
-        here = version(package)
-    if here != release:
-        command = " ".join(["pip install", f"{package}=={release}", *more])
-        raise Unavailable(
-            f"{metric} needs the Python package {package} {release}, here is {here}: "
-            f"run `{command}`",
-            Reason("package", package, command),
         )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from itertools import chain
 from typing import Any
@@ -186,9 +186,14 @@ def alike(tables: Sequence[pa.Table]) -> list[pa.Table]:
 def plain(table: pa.Table, schema: pa.Schema | None = None) -> pa.Table:
     """Return all columns of a schema, by default `schema_of` the table's; lacking ones are null."""
     schema, known = schema or schema_of(table.column_names), {*table.column_names}
-    null = cache(partial(pa.nulls, len(table)))  # once for all columns of a type
+    null = nulls(len(table))
     columns = [table[f.name].cast(f.type) if f.name in known else null(f.type) for f in schema]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def nulls(rows: int) -> Callable[[pa.DataType], pa.Array]:
+    """Return a function that makes a column of nulls, once for all columns of a type."""
+    return cache(partial(pa.nulls, rows))
 
 
 def _field(name: str, kind: Any, unit: str, meaning: str) -> pa.Field:

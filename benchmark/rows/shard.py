@@ -15,14 +15,14 @@ import hashlib
 import math
 import re
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmark.rows.schema import CELL_COLUMNS, REAL, schema_of, table_schema
+from benchmark.rows.schema import CELL_COLUMNS, REAL, nulls, schema_of, table_schema
 from benchmark.system.atomic import write_results
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
@@ -213,7 +213,7 @@ def _read_within(
     file = pq.ParquetFile(pa.BufferReader(source), metadata=metadata, read_dictionary=texts)
     table = file.read([name for name in schema.names if name not in empty])
     coded = pa.dictionary(pa.int32(), pa.string())
-    null = cache(partial(pa.nulls, metadata.num_rows))  # once for all columns of a type
+    null = nulls(metadata.num_rows)
     for at, field in enumerate(schema):
         if field.name in empty:
             kind = coded if field.name in texts else field.type

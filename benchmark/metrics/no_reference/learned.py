@@ -13,12 +13,13 @@ from typing import Any, ClassVar
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.metrics import metric as boundary
 from benchmark.metrics.metric import ImageMetric, require_same_shape, require_side
+from benchmark.registry import require_release
 from benchmark.system.backbone import load_pinned, require_pinned
 from benchmark.system.weights import find_weights
 
 VERSION = "0.1.16"
+INSTALL = f"pip install pyiqa=={VERSION} 'setuptools<82'"
 
 
 class LearnedRating(ImageMetric):
@@ -44,7 +45,7 @@ class LearnedRating(ImageMetric):
     @classmethod
     def require(cls) -> Path:
         """Return the weights' file; `Unavailable` where pyiqa or it is missing."""
-        boundary.require_release(cls.label, "pyiqa", VERSION, "'setuptools<82'")
+        require_release(cls.label, "pyiqa", VERSION, INSTALL)
         command = f"bench fetch {cls.column}"
         return find_weights(
             (cls.file,), f"run `{command}`, or put the file into one of them", command

@@ -23,10 +23,9 @@ import numpy as np
 
 from benchmark.codec import Float64Array, Pixels
 from benchmark.errors import Unavailable
-from benchmark.metrics import metric as boundary
 from benchmark.metrics.metric import ImageMetric, Presentation, require_same_shape, require_side
 from benchmark.metrics.psnr import luma
-from benchmark.registry import require_packages
+from benchmark.registry import require_packages, require_release
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +51,8 @@ class OfPackage(ImageMetric):
     @classmethod
     def require(cls) -> None:
         """Raise `Unavailable` for another release of the package; nothing is imported."""
-        boundary.require_release(cls.label, *cls.release)
+        package, release = cls.release
+        require_release(cls.label, package, release, f"pip install {package}=={release}")
 
     def _tensor(self, values: Any) -> "Tensor":
         """Return values (H, W, C) or (H, W) in 0..255 as float32 (1, C, H, W) in 0..1."""

@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import os
 import re
+from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from baselines import msillm as weights
 from baselines.msillm import MSILLM
+from benchmark import registry
 from benchmark.codec import Setting
 from benchmark.errors import Unavailable, UsageError
 from benchmark.system.digest import record_sha256
@@ -36,9 +38,11 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_without_the_package_or_with_another_release_it_is_unavailable(monkeypatch):
-    for here in (None, "0.4.0"):
-        monkeypatch.setattr(weights, "find_spec", lambda _, here=here: here)
-        monkeypatch.setattr(weights, "version", lambda _: "0.4.0")
+    def absent(_package):
+        raise PackageNotFoundError
+
+    for version in (absent, lambda _: "0.4.0"):
+        monkeypatch.setattr(registry, "version", version)
         with pytest.raises(Unavailable, match=r"run `pip install --no-deps neuralcompression==0"):
             MSILLM(weights="random")
 

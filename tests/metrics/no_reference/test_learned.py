@@ -7,8 +7,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from benchmark import registry
 from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.metrics import metric as boundary
 from benchmark.metrics.no_reference import learned
 from benchmark.metrics.no_reference.learned import CLIPIQA, MANIQA, MUSIQ
 from benchmark.system.digest import file_sha256
@@ -19,7 +19,7 @@ ALL = pytest.mark.parametrize("metric", [MUSIQ, CLIPIQA, MANIQA])
 
 def pretend_pyiqa(monkeypatch, version=learned.VERSION):
     """Have pyiqa look installed, without being imported."""
-    monkeypatch.setattr(boundary, "version", lambda name: version)
+    monkeypatch.setattr(registry, "version", lambda name: version)
     monkeypatch.setitem(sys.modules, "pyiqa", None)
 
 
@@ -28,7 +28,7 @@ def test_what_is_absent_or_another_is_unavailable_with_what_helps(metric, monkey
     def absent(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(boundary, "version", absent)
+    monkeypatch.setattr(registry, "version", absent)
     with pytest.raises(Unavailable, match=rf"{metric.label} needs .*pip install pyiqa==0\.1\.16"):
         metric()
     pretend_pyiqa(monkeypatch, "0.1.10")

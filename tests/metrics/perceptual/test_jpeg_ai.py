@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import correlate1d
 
+from benchmark import registry
 from benchmark.errors import Unavailable
-from benchmark.metrics import metric as boundary
 from benchmark.metrics.perceptual.jpeg_ai import CVVDP, FSIM, IWSSIM, NLPD, PSNRHVSM, VIF, luma
 
 ALL = pytest.mark.parametrize("metric", [VIF, FSIM, IWSSIM, NLPD, PSNRHVSM, CVVDP])
@@ -26,7 +26,7 @@ def test_what_is_absent_or_of_another_release_is_named_with_what_helps(metric, m
     with pytest.raises(Unavailable, match=rf"{package}: run `pip install 'rdrbench\[iqa\]'`"):
         metric()
     monkeypatch.setattr("benchmark.registry.find_spec", lambda name: object())
-    monkeypatch.setattr(boundary, "version", lambda name: "0.0.1")
+    monkeypatch.setattr(registry, "version", lambda name: "0.0.1")
     name, wanted = metric.release
     with pytest.raises(Unavailable, match=f"{name} {wanted}, here is 0.0.1: run `pip install"):
         metric()
