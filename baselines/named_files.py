@@ -35,13 +35,13 @@ def named_files(words: Sequence[str]) -> tuple[dict[str, str], str]:
     in_shell = any(Path(word).name in SHELLS for word in words)
     paths: dict[Path, None] = {}
     unseen = ""
-    given = list(_commands(words))
-    commands, scripts = given.copy(), set[Path]()
+    listed = list(_commands(words))
+    commands, scripts = listed.copy(), set[Path]()
     for command in commands:  # whose number grows by those of scripts
         if program := shutil.which(command[0]):
             paths[Path(program)] = None
         for before, word in zip(("", *command), command, strict=False):
-            if in_shell and command in given and SHELL_SIGNS.search(word):
+            if in_shell and command in listed and SHELL_SIGNS.search(word):
                 unseen = unseen or repr(word)
             for path in _paths(word, before == "-m"):
                 script = [] if path in scripts else _script(path)

@@ -36,7 +36,7 @@ X265_PARAMETERS = (
 VVENC_PRESETS = ("faster", "fast", "medium", "slow", "slower")
 VVENC_LAYOUT = PictureFormat(10, 420)  # the only format that libvvenc takes
 # intraqpoffset: an intra picture would be coded at 3 below the QP asked for.
-# bim: no QP of its own for any block. alfspeed: what an intra picture gets anyway, said silently.
+# bim: no QP of its own for any block. alfspeed: what an intra picture gets anyway, set explicitly.
 VVENC_PARAMETERS = (
     "verbosity=0:intraqpoffset=0:bim=0:intraperiod=1:gopsize=1:alfspeed=0:"
     "accessunitdelimiter=0:hrdparameterspresent=0:videofullrange=1"
@@ -197,7 +197,7 @@ class VVenC(IntraCodec):
     banner, licence = r"libvvenc version: (\S+)", "BSD-3-Clause-Clear"
     conversions: ClassVar[tuple[Mapping[str, str], ...]] = ({},)
 
-    # preset and chroma format are in every name: they tell a fast encoder from the others
+    # preset and chroma format are in every name: they distinguish a fast encoder from the others
     @staticmethod
     def facts(options: Mapping[str, str]) -> Facts:
         """Return the facts of a preset."""

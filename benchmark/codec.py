@@ -112,7 +112,7 @@ class DeclaresSizes(Protocol):
 
 @runtime_checkable
 class TakesDataset(Protocol):
-    """A codec that declares sizes and can tell whether it may mistake an image for another."""
+    """A codec that declares sizes and knows whether it may mistake an image for another."""
 
     def require_distinct(self, images: Sequence[str]) -> None:
         """Raise `BadOption` where two images of a dataset would get one reconstruction."""

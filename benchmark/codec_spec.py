@@ -54,15 +54,15 @@ class CodecSpec(NamedTuple):
         return f"{self.name}:{self.variant}" if self.options else self.name
 
     @property
-    def given(self) -> str:
+    def full_text(self) -> str:
         """The text with the options beside it."""
         return self._replace(options=tuple(sorted((*self.options, *self.beside)))).text
 
     @property
     def label(self) -> str:
         """Name in tables and figures: the option `name` if given, else the spec without folders."""
-        given = dict(self.options).get("name")
-        return given or self._replace(name=self.name.rpartition("/")[2]).text
+        chosen = dict(self.options).get("name")
+        return chosen or self._replace(name=self.name.rpartition("/")[2]).text
 
 
 def names_code(spec: CodecSpec) -> bool:
@@ -179,14 +179,14 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
         value = _plain(spec.name, key, text, kind)
         if value != default:
             options[key] = value
-    given = {key for key, _ in spec.options}
-    lacking = {key for key, value in parameters.items() if value.default is value.empty} - given
+    named = {key for key, _ in spec.options}
+    lacking = {key for key, value in parameters.items() if value.default is value.empty} - named
     if not lacking and hasattr(made, "completed"):
         options = made.completed(options)
     aside = made.beside(options) if hasattr(made, "beside") else ()
     beside = tuple(sorted((key, options.pop(key)) for key in aside if key in options))
     variants: tuple[Mapping[str, str], ...] = getattr(made, "variants", ())
-    if given and not any(lacking & variant.keys() for variant in variants):
+    if named and not any(lacking & variant.keys() for variant in variants):
         variants = ()
     return [
         CodecSpec(spec.name, tuple(sorted({**variant, **options}.items())), beside)

@@ -97,7 +97,7 @@ class CorruptStream(BenchError):  # noqa: N818
 
 
 class ProgramFailed(BenchError):  # noqa: N818
-    """An external program failed; the message ends with what it said."""
+    """An external program failed; the message ends with what it printed."""
 
 
 class OutOfDeviceMemory(BenchError):  # noqa: N818

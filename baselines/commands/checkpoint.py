@@ -164,24 +164,24 @@ def _named_network(
     return architecture, presets[sizes]
 
 
-def _text(question: str, given: str | None) -> str:
+def _text(question: str, value: str | None) -> str:
     """Return what was given, else the answer on a terminal, else that it is unknown."""
     from baselines.neural.checkpoint.card import UNKNOWN
 
-    if given is None and sys.stdin.isatty():
-        given = typer.prompt(question, default=UNKNOWN)
-    return given or UNKNOWN
+    if value is None and sys.stdin.isatty():
+        value = typer.prompt(question, default=UNKNOWN)
+    return value or UNKNOWN
 
 
-def _count(question: str, given: int | None) -> int | None:
+def _count(question: str, value: int | None) -> int | None:
     """Return what was given, else the answer on a terminal; None for unknown."""
     from baselines.neural.checkpoint.card import UNKNOWN
 
-    while given is None and (answer := _text(question, None)) != UNKNOWN:
+    while value is None and (answer := _text(question, None)) != UNKNOWN:
         if answer.isdecimal():
             return int(answer)
         print(f"{answer!r} is no whole number, nor {UNKNOWN}")
-    return given
+    return value
 
 
 def _named_as_tensors(path: Path) -> Path:

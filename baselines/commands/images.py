@@ -98,9 +98,9 @@ def encode(
         "check-latents": check_latents or None,
     }  # fmt: skip
     for choices in (("q", "q-map", "bpp", "psnr"), ("beta", "beta-map")):
-        given = [f"--{name}" for name in choices if own[name] is not None]
-        if len(given) > 1:
-            raise UsageError(f"{' and '.join(given)} exclude each other: leave one of them out")
+        flags = [f"--{name}" for name in choices if own[name] is not None]
+        if len(flags) > 1:
+            raise UsageError(f"{' and '.join(flags)} exclude each other: leave one of them out")
     if codec == OURS:
         if point:
             raise UsageError(f"--point {point}: the setting of our codec is given by --q")
@@ -170,7 +170,7 @@ def decode(
 
     if image.suffix.lower() != ".png":
         raise UsageError(f"{image}: what is decoded becomes a PNG, so its name ends in .png")
-    use_device(request.device)  # a device that is not here is found before the stream is read
+    use_device(request.device)  # a device that is not here is refused before the stream is read
     try:
         data = read_regular(stream, LARGEST_FILE_BYTES)
     except OSError as error:
@@ -241,8 +241,8 @@ def _bundled_checkpoint(stream: bytes) -> str:
     return next((str(path) for path in paths if load_card(path).identity.startswith(named)), "")
 
 
-def _refuse(codec: str, given: Mapping[str, object]) -> None:
-    if name := next((name for name, value in given.items() if value is not None), ""):
+def _refuse(codec: str, options: Mapping[str, object]) -> None:
+    if name := next((name for name, value in options.items() if value is not None), ""):
         raise UsageError(f"--{name} is for our codec alone, not for {codec}: leave it out")
 
 

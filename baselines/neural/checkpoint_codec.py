@@ -252,7 +252,7 @@ def find_checkpoint(asked: str, file: str = "", command: str = "") -> Path:
         return Path(asked)
     bundled = BUNDLED / file
     remedy = f"make it with `{command}`, or name one with checkpoint=..."
-    if not bundled.exists() and any(file == one.name for one in released(codec_of(file))):
+    if not bundled.exists() and any(file == weights.name for weights in released(codec_of(file))):
         command = f"bench fetch {codec_of(file)}"
         remedy = f"run `{command}`"
     try:

@@ -37,7 +37,7 @@ class Interval(NamedTuple):
 
 @cache
 def image_draws(images: int) -> Float64Array:
-    """Return the weights of images drawn with replacement, shape (DRAWS, images), row sum 1.
+    """Return the weights of images sampled with replacement, shape (DRAWS, images), row sum 1.
 
     They depend on the number of images alone, so two codecs on the same images share their draws:
     a paired bootstrap.
@@ -117,7 +117,7 @@ def studentised(centred: Float64Array, weights: Float64Array) -> Float64Array:
     """Return means over standard errors of resampled images, (resamples, samples).
 
     centred: less their mean, (images, samples). weights: `image_draws`. No variance counts as less
-    than LEAST_VARIANCE: that of one image drawn again and again is 0.
+    than LEAST_VARIANCE: that of one image sampled every time is 0.
     """
     images = len(centred)
     squares = centred**2
@@ -152,7 +152,7 @@ def percent_interval(logs: Float64Array) -> Interval:
 
 
 def moved_level(tail: float, images: int) -> float:
-    """Return the share of draws that stands for a tail: they vary too little, in a normal's tails.
+    """Return the share of draws that replaces a tail: they vary too little, in a normal's tails.
 
     T. Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 4.3.4.
     """
@@ -234,8 +234,8 @@ def change_interval(
 ) -> Interval | None:
     """Return the interval of the change of a mean from the reference's, over the same images.
 
-    Images are drawn in pairs. The change is in percent of the reference, or else in units of the
-    axis. None where `point_interval` has none for the images of both.
+    Images are resampled in pairs. The change is in percent of the reference, or else in units of
+    the axis. None where `point_interval` has none for the images of both.
     """
     shared = np.intersect1d(point.image_ids, reference.image_ids)
     mine, other = (

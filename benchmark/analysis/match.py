@@ -255,11 +255,11 @@ def match(
     for name in ("bytes", *(measure.column for measure in others), *TIMED):
         kind: Kind = "difference" if name in differences else "ratio"
         worth = 0.0 if name == by.column else bias(first, second, pairs, by.column, name, kind)
-        one, two = (
+        of_first, of_second = (
             (side.bpp if name == "bytes" else side.values[name])[places]
             for side, places in ((first, mine), (second, other))
         )
-        averages[name] = _average(kind, one, two, image, worth)
+        averages[name] = _average(kind, of_first, of_second, image, worth)
     shared = np.intersect1d(first.image, second.image)
     return Match(first, second, pairs, len(shared), averages)
 
@@ -302,7 +302,7 @@ def _error(value: float, other: float, tolerance: Tolerance) -> float:
 def _average(
     kind: Kind, values: Float64Array, others: Float64Array, image: Int64Array, bias: float
 ) -> Average:
-    """Average over pairs that have a finite comparison; an image's pairs are drawn together."""
+    """Average over pairs that have a finite comparison; an image's pairs are resampled together."""
     with np.errstate(divide="ignore", invalid="ignore"):
         compared = np.log(values / others) if kind == "ratio" else values - others
     has = np.isfinite(compared)

@@ -284,7 +284,9 @@ def interpolated(x: Float64Array, y: Float64Array, at: Float64Array) -> Float64A
     place = np.clip((x <= at[:, None]).sum(axis=1) - 1, 0, x.shape[1] - 2)
     curve = np.arange(len(x))
     share = (at - x[curve, place]) / np.diff(x)[curve, place]
-    parts = [one[curve, place] * share**power for power, one in enumerate(cubic(x, y))]
+    parts = [
+        coefficient[curve, place] * share**power for power, coefficient in enumerate(cubic(x, y))
+    ]
     inside = (x[:, 0] <= at) & (at <= x[:, -1])
     return np.asarray(np.where(inside, np.sum(parts, axis=0), np.nan), np.float64)
 

@@ -1,6 +1,6 @@
 """Rows of a dataset below a results folder, read and summarised for reports, checks and figures.
 
-Rows outlive photographs, which are known by the sha256 of their pixels. A dataset is found by what
+Rows outlive photographs, which are known by the sha256 of their pixels. A dataset is known by what
 the user names, by its name in the registry, or by the folder that the records of its runs name.
 """
 
@@ -25,7 +25,7 @@ from benchmark.rows.runs import folder_store_name
 from benchmark.rows.store import Store, stores_below
 from benchmark.system.machine import cores
 
-WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are said to be spread
+WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are reported as spread
 
 
 class DatasetResults(NamedTuple):

@@ -2,7 +2,7 @@
 
 Each is declared by the class of its codec (`benchmark.facts.Facts`). Colours are Okabe and Ito's
 (without the yellow, which is lost on white paper) and Tol's muted set: colour-blind readers can
-tell them apart, and the marker says the same without colour.
+distinguish them, and the marker says the same without colour.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

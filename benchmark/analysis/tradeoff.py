@@ -4,7 +4,7 @@ A codec with several variants (a realism weight, say) spans a surface (Blau and 
 "Rethinking Lossy Compression: The Rate-Distortion-Perception Tradeoff", 2019): at the other's rate
 each variant is a pair of realism and distortion, interpolated along its curve as in BD-rates;
 between the pairs distortion is interpolated linearly at the other's realism. Intervals are over
-images drawn with replacement, the same for both codecs; a distribution metric enters with the
+images sampled with replacement, the same for both codecs; a distribution metric enters with the
 influence of each image, to first order.
 """
 

@@ -22,7 +22,7 @@ from benchmark.codec import Float64Array
 
 RESAMPLES = 9999
 SEED = 19790101  # the same changes get the same verdict
-CHUNK = 2_000_000  # weights that are drawn at a time
+CHUNK = 2_000_000  # weights that are sampled at a time
 # Percent of sets of 24 images whose true mean change is at the margin that are called equivalent at
 # confidence .95, by the distribution of changes: in one metric, and in any of eight independent
 # metrics (tests/check/test_error_rates.py).

@@ -62,7 +62,7 @@ class CheckRequest:
     )
 
     @classmethod
-    def of(cls, metrics: str = "", margin: str = "", **given: Any) -> Self:
+    def of(cls, metrics: str = "", margin: str = "", **options: Any) -> Self:
         """Return a request of values as the command line has them.
 
         Raises `UnknownName` and `UsageError` for metrics and margins that there are not.
@@ -70,7 +70,7 @@ class CheckRequest:
         from benchmark.rows.schema import metric_names
 
         parse_margins(margin)
-        return cls(metrics=metric_names(metrics) if metrics else (), margin=margin, **given)
+        return cls(metrics=metric_names(metrics) if metrics else (), margin=margin, **options)
 
 
 class Margin(NamedTuple):

@@ -1,4 +1,4 @@
-"""Row sets to compare, found by the words of a command: a folder of results or a baseline."""
+"""Row sets to compare, named by the words of a command: a folder of results or a baseline."""
 
 import os
 import warnings

@@ -32,7 +32,9 @@ def findings_table(check: Check) -> Table | None:
         return None
     several = len(check.findings)
     percent = f"{100 * check.options.confidence:g} %"
-    rates = "; ".join(f"{name} {one:g} / {any_:g}" for name, (one, any_) in ERROR_RATES.items())
+    rates = "; ".join(
+        f"{name} {of_one:g} / {of_any:g}" for name, (of_one, of_any) in ERROR_RATES.items()
+    )
     notes = (
         "Percent: of bits at equal quality (BD-rate), of the reference's mean value at equal rate "
         "(BD-metric). Positive is worse.",

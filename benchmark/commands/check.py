@@ -99,8 +99,8 @@ def check(
     except Exception as error:  # whatever it is, 1 would say that something regressed
         if refused_path(error):
             raise
-        said = str(error) if isinstance(error, BenchError) else traceback.format_exc()
-        print(f"bench: {said}", file=sys.stderr)
+        message = str(error) if isinstance(error, BenchError) else traceback.format_exc()
+        print(f"bench: {message}", file=sys.stderr)
         raise typer.Exit(NO_VERDICT) from None
     raise typer.Exit(done.exit_code)
 

@@ -148,7 +148,7 @@ def merge(
     """Add rows, streams, run records and features of results folders to another one.
 
     A cell with different bytes or decoded pixels in two folders is a conflict: the first row
-    stands, those of --into first, and both are named. Rows that name the program or Python file of
+    is kept, those of --into first, and both are named. Rows that name the program or Python file of
     their codec are kept and shown, and never run by themselves. A merge may be interrupted and
     repeated. Exit code 0, 1 if there was a conflict or a damaged file, 2 for a folder without
     results.

@@ -135,39 +135,39 @@ def explain(
         bpp, values = map(np.array, mine.series[measure.column])
         decibels = places(values, scale)
         try:
-            found = explained(reference, bpp, decibels)
+            result = explained(reference, bpp, decibels)
         except ValueError as error:
             raise UsageError(
                 f"{mine.name} has no rate in common with {what}, {bpp.min():.4g} to "
                 f"{bpp.max():.4g} bpp: name another reference by --against"
             ) from error
-        records.append((measure, what, len(bpp), found))
+        records.append((measure, what, len(bpp), result))
         if figure is not None and len(records) == 1:
             _draw(figure, measure, what, (reference.bpp, reference.decibels),
-                  (mine.name, bpp, decibels), found)  # fmt: skip
+                  (mine.name, bpp, decibels), result)  # fmt: skip
         if not metrics:
             break
     if not records:
         raise UsageError(f"{mine.name} has none of {', '.join(METRICS)}: name a metric")
     if as_json:
-        output.print_json([_record(measure, what, found) for measure, what, _, found in records])
+        output.print_json([_record(measure, what, result) for measure, what, _, result in records])
         return
-    for measure, what, points, found in records:
-        _print(f"{mine.name} against {what}, {dataset}, {measure.axis_label}", points, found)
+    for measure, what, points, result in records:
+        _print(f"{mine.name} against {what}, {dataset}, {measure.axis_label}", points, result)
 
 
-def _print(title: str, points: int, found: "Explanation") -> None:
+def _print(title: str, points: int, result: "Explanation") -> None:
     from benchmark.figures.table import NOTHING, Table
 
-    size = f"{found.mean_db:+.2f} dB on average" if points > 1 else f"{found.mean_db:+.2f} dB"
-    print(f"{title}: {counted(points, 'point')}, {size} (root mean square {found.before_db:.2f})")
-    for line in _rates(points, found):
+    size = f"{result.mean_db:+.2f} dB on average" if points > 1 else f"{result.mean_db:+.2f} dB"
+    print(f"{title}: {counted(points, 'point')}, {size} (root mean square {result.before_db:.2f})")
+    for line in _rates(points, result):
         print(line)
-    others = [verdict for verdict in found.verdicts if verdict.verdict == "no"]
+    others = [verdict for verdict in result.verdicts if verdict.verdict == "no"]
     subsets = [verdict for verdict in others if verdict.rule.startswith("subset:")]
-    shown = (*found.explained, *(v for v in others if v not in subsets[1:]))  # the nearest of them
+    shown = (*result.explained, *(v for v in others if v not in subsets[1:]))  # the nearest of them
     rows = []
-    for verdict in shown[: max(SHOWN, len(found.explained))]:
+    for verdict in shown[: max(SHOWN, len(result.explained))]:
         parameter = NOTHING
         if verdict.parameter is not None:
             parameter = f"{verdict.parameter:.4g} {UNITS[verdict.rule]}"
@@ -176,18 +176,19 @@ def _print(title: str, points: int, found: "Explanation") -> None:
                      f"{verdict.residual_db:.3f}"))  # fmt: skip
     headers = "rule", "by", "explains", "size", "points", "left (dB)"
     output.print_table(Table(headers, tuple(rows), 3))
-    print(_answer(points, found))
+    print(_answer(points, result))
 
 
-def _rates(points: int, found: "Explanation") -> Iterator[str]:
-    if found.same_rates:
+def _rates(points: int, result: "Explanation") -> Iterator[str]:
+    if result.same_rates:
         yield (
-            f"rates: {found.same_rates} of {points} are the reference's own to 0.1 %, so the "
+            f"rates: {result.same_rates} of {points} are the reference's own to 0.1 %, so the "
             "streams are hardly others"
         )
-    if found.counted:
-        yield f"rates: whole bytes over {found.counted} images of the dataset's size, or a multiple"
-    elif found.counted == 0:
+    if result.counted:
+        images = f"{result.counted} images of the dataset's size"
+        yield f"rates: whole bytes over {images}, or a multiple"
+    elif result.counted == 0:
         yield (
             "rates: no whole bytes over up to 100 images of the dataset's size: another size, or "
             "estimated bits"
@@ -200,16 +201,18 @@ def _words(verdict: "Verdict") -> list[str]:
     return [WORDS[name][0].format(detail) for name in names]
 
 
-def _answer(points: int, found: "Explanation") -> str:
+def _answer(points: int, result: "Explanation") -> str:
     """Return the sentences below the table."""
     from benchmark.published.explain import DRAWS, EXACT_DB
 
-    alarms = f"{100 * found.false_alarms:.0f} % of {DRAWS} simulated curves of no rule"
-    if found.before_db <= EXACT_DB:
+    alarms = f"{100 * result.false_alarms:.0f} % of {DRAWS} simulated curves of no rule"
+    if result.before_db <= EXACT_DB:
         return f"The curves are the same to {EXACT_DB:g} dB: there is nothing to explain."
-    if not found.explained:
-        return f"None of the {len(found.verdicts)} rules explains it ({alarms} would be explained)."
-    first, *others = found.explained
+    if not result.explained:
+        return (
+            f"None of the {len(result.verdicts)} rules explains it ({alarms} would be explained)."
+        )
+    first, *others = result.explained
     rule = first.rule.partition(":")[0]
     remedy = WORDS[(first.causes or (rule,))[0]][1]
     if first.verdict == "possible":
@@ -229,7 +232,7 @@ def _draw(
     what: str,
     reference: "tuple[Float64Array, Float64Array]",
     mine: "tuple[str, Float64Array, Float64Array]",
-    found: "Explanation",
+    result: "Explanation",
 ) -> None:
     """Write the figure of the first metric; raise `UsageError` for another kind of file."""
     import numpy as np
@@ -251,18 +254,18 @@ def _draw(
 
     name, bpp, decibels = mine
     rule = None
-    if found.explained:
-        first = found.explained[0]
+    if result.explained:
+        first = result.explained[0]
         rule = placed("; or ".join(_words(first)), bpp, np.array(first.predicted))
     drawing = draw_explained(measure, placed(what, *reference), placed(name, bpp, decibels), rule)
     write_file(path, file_bytes(drawing, kind))
 
 
-def _record(measure: "Measure", what: str, found: "Explanation") -> dict[str, Any]:
-    numbers = {k: v if v is None or math.isfinite(v) else None for k, v in found._asdict().items()
+def _record(measure: "Measure", what: str, result: "Explanation") -> dict[str, Any]:
+    numbers = {k: v if v is None or math.isfinite(v) else None for k, v in result._asdict().items()
                if k != "verdicts"}  # fmt: skip
     verdicts = [
         {k: v for k, v in verdict._asdict().items() if k != "predicted"}
-        for verdict in found.verdicts
+        for verdict in result.verdicts
     ]
     return {"metric": measure.column, "against": what, **numbers, "verdicts": verdicts}

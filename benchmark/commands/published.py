@@ -171,9 +171,9 @@ def add(
     points, sentences = list[PublishedPoint](), list[str]()
     for column, (bpp, values) in curve.series.items():
         measure = Measure.named(named[column]) if column in named else None
-        found = _found(measure, bpp, values, known, dataset) if measure else []
-        doubts = [_sentence(finding) for finding in found if finding.kind in DOUBTS]
-        sentences += [_sentence(finding) for finding in found]
+        implausible = _implausible(measure, bpp, values, known, dataset) if measure else []
+        doubts = [_sentence(finding) for finding in implausible if finding.kind in DOUBTS]
+        sentences += [_sentence(finding) for finding in implausible]
         name, shown = (measure and measure.published) or column, list(values)
         if column in curve.in_db:
             name, shown = "ms_ssim_db", [-10 * math.log10(1 - value) for value in values]
@@ -271,7 +271,7 @@ def _origins(points: "Iterable[PublishedPoint]") -> Iterator[str]:
     yield from filter(None, lines)
 
 
-def _found(
+def _implausible(
     measure: "Measure",
     bpp: Sequence[float],
     values: Sequence[float],
@@ -305,7 +305,7 @@ def _copied(
             of_system.setdefault(p.system, []).append((p.bpp, p.value))
     mine = [*zip(bpp, values, strict=True)]
     for system, points in of_system.items():
-        if all(np.isclose(points, one, rtol=SAME, atol=0).all(axis=1).any() for one in mine):
+        if all(np.isclose(points, point, rtol=SAME, atol=0).all(axis=1).any() for point in mine):
             return system
     return ""
 

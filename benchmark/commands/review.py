@@ -111,14 +111,19 @@ def site(
         place = results, asked, request, NamedCodecs(codecs), progress
         boards, known = build_site(*place, lambda sentence: output.say([sentence] * (not as_json)))
     records = [
-        {"submission": one.name, "system": label, "audited": audit.audited, "reason": audit.reason}
-        for one in known
-        for label, audit in one.audits.items()
+        {
+            "submission": submission.name,
+            "system": label,
+            "audited": audit.audited,
+            "reason": audit.reason,
+        }
+        for submission in known
+        for label, audit in submission.audits.items()
     ]
     records += [
-        {"submission": one.name, "system": "", "audited": False, "reason": one.wrong}
-        for one in known
-        if one.wrong
+        {"submission": submission.name, "system": "", "audited": False, "reason": submission.wrong}
+        for submission in known
+        if submission.wrong
     ]
     if as_json:
         counts = {board.dataset: len(board.entries) for board in boards}

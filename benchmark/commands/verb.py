@@ -49,9 +49,9 @@ def takes(
         del own[slot]
 
         @wraps(verb)
-        def command(**given: Any) -> None:
-            picked = {name: given.pop(name) for name in chosen}
-            verb(**given, **{slot: getattr(made, "of", made)(**picked)})
+        def command(**values: Any) -> None:
+            picked = {name: values.pop(name) for name in chosen}
+            verb(**values, **{slot: getattr(made, "of", made)(**picked)})
 
         options = [_parameter(*known[name], changed.get(name)) for name in chosen]
         others = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own.values()]

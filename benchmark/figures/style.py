@@ -76,16 +76,16 @@ class Look:
     )
 
     @classmethod
-    def of(cls, **given: Any) -> Self:
+    def of(cls, **choices: Any) -> Self:
         """Return the choices of options as a command line or Python has them; None: the default."""
         for name, (field_of, declaration) in declared(cls).items():
-            value = given.get(name, field_of.default)
+            value = choices.get(name, field_of.default)
             if declaration.many == "listed" and isinstance(value, str):
                 value = tuple(filter(None, map(str.strip, split_unescaped(value, ","))))
             elif declaration.many == "repeated":
                 value = (value,) if isinstance(value, str) else tuple(value or ())
-            given[name] = field_of.default if value is None else value
-        return cls(**given)
+            choices[name] = field_of.default if value is None else value
+        return cls(**choices)
 
     @property
     def most(self) -> int | None:

@@ -55,7 +55,7 @@ def load(
         Return all columns of docs/protocol.md, with each metric's protocol id and reason too.
     all_rows : bool
         Of a folder: also return rows of photographs that the dataset no longer has, where it is
-        found as `bench report` finds it. ``attrs["gone"]`` names those left out.
+        looked for as `bench report` does. ``attrs["gone"]`` names those left out.
 
     Returns
     -------

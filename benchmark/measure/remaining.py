@@ -17,11 +17,11 @@ from benchmark.measure.engine.local import Finished, Started
 from benchmark.measure.execute import Failed
 from benchmark.plan.cells import Seconds, Task
 
-USUAL_SCORING, MOST_SCORING = 0.25e-6, 4e-6  # seconds per pixel, while no cell tells less
-SOON = 10.0  # seconds in which tasks of a kind tell nothing of the others
-FEW = 0.05  # share of such tasks that tells nothing either
+USUAL_SCORING, MOST_SCORING = 0.25e-6, 4e-6  # seconds per pixel, until a cell is known to take less
+SOON = 10.0  # seconds in which tasks of a kind predict nothing of the others
+FEW = 0.05  # share of such tasks that predicts nothing either
 OFTEN = 0.5  # seconds between two estimates
-COLD = 3.0  # seconds of coding from which a worker's first cell tells what others take
+COLD = 3.0  # seconds of coding from which a worker's first cell predicts what others take
 
 
 class Kind(NamedTuple):

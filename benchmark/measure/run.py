@@ -95,7 +95,7 @@ def run(
         worker_context()  # begins to load what workers need
     with backend.session():
         matrix = matrix or open_matrix(request)
-        # What the nodes of a cluster lack is known once they have said so.
+        # What the nodes of a cluster lack is known once they have reported it.
         absent = lacking(metrics) if here else {}
         needs = needs_of(matrix.to_do or matrix.cells)
         workers = _workers(request, needs, metrics, absent) if here else None
@@ -201,8 +201,8 @@ def _measure(
     for what, todo in parts.items():
         if todo:
             with progress(what, len(todo)) as report:
-                given = todo, conditions, store, request.keep
-                failures += run_tasks(*given, report, engine, seconds)
+                work = todo, conditions, store, request.keep
+                failures += run_tasks(*work, report, engine, seconds)
     return Outcome(
         matrix,
         _rows(store.table() if to_do or to_score else matrix.table, matrix),

@@ -197,8 +197,8 @@ def run_to_target(
     does, and `UsageError` for a target that is none or options that exclude it.
     """
     target = Target.of(request.target)
-    for option, given in (("--points", request.points), ("--generations", request.generations)):
-        if given:
+    for option, choice in (("--points", request.points), ("--generations", request.generations)):
+        if choice:
             raise UsageError(f"--target searches the settings: leave {option} out")
     if target.name not in (RATE, *request.metrics):
         request = replace(request, metrics=(*request.metrics, target.name))

@@ -54,7 +54,10 @@ class Measured(NamedTuple):
     @property
     def all_failed(self) -> tuple[Failed, ...]:
         """The failures of all generations."""
-        return (*self.failed, *(failed for one in self.further for failed in one.failed))
+        return (
+            *self.failed,
+            *(failed for generation in self.further for failed in generation.failed),
+        )
 
     @property
     def coding_seconds(self) -> float | None:

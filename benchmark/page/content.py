@@ -242,7 +242,7 @@ def _legend(entry: LegendEntry) -> dict[str, str]:
 def _points(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]:
     """Return the points; their `pictures` have files or numbers of `sentences`, filled in here.
 
-    Of a mean there is what a page cannot tell from the point (model.js fills in the rest).
+    Of a mean there is what a page cannot read from the point (model.js fills in the rest).
     """
     summary, labels = content.summary, list(content.summary.labels)
     places = {number: place for place, number in enumerate(content.order)}

@@ -90,7 +90,7 @@ def _frame(styles: Sequence[str], scripts: Sequence[str]) -> dict[str, str]:
     texts = [*map(_asset, scripts)]
     for script in texts:
         if re.search(r"</script|<!--", script, re.IGNORECASE):
-            raise ValueError("a script that ends its own element cannot stand in a page")
+            raise ValueError("a script that ends its own element cannot be in a page")
     light, dark = (
         " ".join(f"--{name}: {colour};" for name, colour in colours.items())
         for colours in (PAGE_LIGHT, PAGE_DARK)

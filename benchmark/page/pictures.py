@@ -116,8 +116,8 @@ def write_pictures(
             f"{len(missing)} to decode in about {max(wall, 1):.0f} s{words(limit)}"
         )
     failed: dict[ImageKey, DecodedPicture] = {}
-    with show_progress(len(missing)) as tell:
-        tell(Progress(0, 0))
+    with show_progress(len(missing)) as report:
+        report(Progress(0, 0))
         needed, done = [rows[key] for key in missing], 0
         for result in reconstruct_all(needed, contents, device, cores()):
             if result is not None:
@@ -130,7 +130,7 @@ def write_pictures(
                 else:
                     why = f"No picture: {pixels.stage}: {pixels.reason}."
                     failed[key] = DecodedPicture(None, why, failed=True)
-            tell(Progress(done, sum(picture.failed for picture in failed.values())))
+            report(Progress(done, sum(picture.failed for picture in failed.values())))
     beyond = f"No picture: more than the page's limit{words(limit)}; --page-images all adds it."
     decoded = {key: DecodedPicture(None, f"No picture: {why}.") for key, why in refused.items()}
     decoded |= {key: DecodedPicture(None, beyond, limited=True) for key in able}

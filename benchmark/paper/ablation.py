@@ -38,7 +38,7 @@ OWN = style.families()[registry.OWN]  # the method itself looks as everywhere
 COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#882255", "#999933")
 CHANGES = (
     "Below: changes from {} at equal settings, at the variant's own rate; where lower is better, "
-    "in percent of it; bars are 95 % intervals over images, drawn in pairs, and say nothing of "
+    "in percent of it; bars are 95 % intervals over images, resampled in pairs, and say nothing of "
     "another run of the training."
 )
 

@@ -1,4 +1,4 @@
-"""The paper's figure of distortions: pictures of one mean squared error that metrics tell apart.
+"""The paper's figure of distortions: pictures of one mean squared error that metrics distinguish.
 
 Wang and Bovik's example ("Mean Squared Error: Love It or Leave It?", 2009): pictures that are
 equally far from the source, and do not look it. Pixels have shape (height, width, 3), uint8.

@@ -184,7 +184,7 @@ class WorkerPlan(NamedTuple):
 
     workers: int
     worker_bytes: int  # estimated, of the cell that takes most
-    available_bytes: int | None  # None where the system does not tell
+    available_bytes: int | None  # None where unknown
     remark: str = ""  # a sentence where memory decides, or will not suffice
 
 

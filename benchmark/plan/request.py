@@ -132,15 +132,15 @@ class Request:
     )
 
     @classmethod
-    def of(cls, **given: Any) -> Self:
+    def of(cls, **values: Any) -> Self:
         """Return a request of values as the command line or Python has them.
 
         codecs and metrics: a comma-separated text, or names. points: texts, or a mapping from
         "codec.setting" to values. Folders: texts or paths. Raises `UnknownName` for metrics that
         there are not, `TypeError` for an option that there is not.
         """
-        forms = {name: _FORMS[name](given[name]) for name in given if name in _FORMS}
-        return cls(**{**given, **forms})
+        forms = {name: _FORMS[name](values[name]) for name in values if name in _FORMS}
+        return cls(**{**values, **forms})
 
     def use_folders(self) -> None:
         """Look for weights and programs in the given folders; `UsageError` for what is none."""
@@ -166,7 +166,9 @@ def _points(points: str | Mapping[str, Sequence[float]] | Sequence[str] | None) 
 
 
 _FORMS: Mapping[str, Callable[[Any], Any]] = {
-    "codecs": lambda given: tuple(split_unescaped(given, ",") if isinstance(given, str) else given),
+    "codecs": lambda codecs: tuple(
+        split_unescaped(codecs, ",") if isinstance(codecs, str) else codecs
+    ),
     "dataset": str,
     "points": _points,
     "metrics": _metrics,

@@ -235,10 +235,10 @@ def at_points(contender: Contender, points: Points, used: set[tuple[str, str]]) 
     """Return a contender at its points, its spec's before its name's; add these to `used`."""
     spec, sweep, accepts = contender.spec, contender.sweep, contender.accepts
     for name in {setting.name for setting in sweep}:
-        given = [key for key in ((spec.name, name), (spec.text, name)) if key in points]
-        used.update(given)
-        if given:
-            sweep = tuple(Setting(name, value) for value in points[given[-1]])
+        keys = [key for key in ((spec.name, name), (spec.text, name)) if key in points]
+        used.update(keys)
+        if keys:
+            sweep = tuple(Setting(name, value) for value in points[keys[-1]])
             for setting in sweep:
                 if accepts is not None and setting not in accepts:
                     raise BadOption(f"{spec.text} takes {accepts}, not {setting}")

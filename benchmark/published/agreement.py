@@ -59,7 +59,7 @@ class Cause(NamedTuple):
 def rounding_db(psnr_db: Float64Array) -> Float64Array:
     """Return the loss by rounding to 8 bits, which adds 1/12 of a level squared to the MSE.
 
-    >>> round(float(rounding_db(np.array(40.5569))), 3)  # CompressAI found .064
+    >>> round(float(rounding_db(np.array(40.5569))), 3)  # CompressAI states .064
     0.063
     """
     return np.asarray(10 * np.log10(1 + 10 ** (psnr_db / 10) / 255**2 / 12))

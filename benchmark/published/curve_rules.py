@@ -143,8 +143,8 @@ def candidates(reference: Reference, rates: Float64Array) -> Iterator[Candidates
     if images := reference.images:  # the reference's own, or of another version of its program
         own = places(images.values.mean(axis=1), reference.scale)
         apart = base - at_rates(images.bpp.mean(axis=1), own, rates)
-        for one in _measured(reference.scale, images, rates):
-            yield one._replace(predicted=one.predicted + apart)
+        for candidate in _measured(reference.scale, images, rates):
+            yield candidate._replace(predicted=candidate.predicted + apart)
 
 
 def _measured(scale: Scale, images: Images, rates: Float64Array) -> Iterator[Candidates]:
@@ -197,7 +197,7 @@ def colour_errors(pixels: Pixels) -> Mapping[str, float]:
     """Return the mean squared error of a picture by each wrong conversion, by the rule's id.
 
     What a codec adds is independent of it as far as a mean goes, so that the sum predicts the PSNR
-    of a run with that mistake. Full range unless said. pixels: uint8, (height, width, 3).
+    of a run with that mistake. Full range by default. pixels: uint8, (height, width, 3).
     """
     inverse = {standard: to_rgb(standard) for standard in WEIGHTS}
     ycc = pixels @ np.linalg.inv(inverse["709"]).T

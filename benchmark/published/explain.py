@@ -40,7 +40,7 @@ class Explanation(NamedTuple):
     before_db: float  # root mean square of the difference itself
     mean_db: float  # theirs minus the reference's
     same_rates: int  # points whose rate is that of a setting of the reference
-    # fewest images whose whole bytes the rates are; 0: none up to 100; None: too few digits to tell
+    # fewest images whose whole bytes the rates are; 0: none up to 100; None: too few digits
     counted: int | None
     verdicts: tuple[Verdict, ...]
     false_alarms: float  # share of simulated curves of no rule that some rule explains as well
@@ -54,7 +54,7 @@ class Explanation(NamedTuple):
 def counted_images(rates: Sequence[float], pixels: int, most: int = 100) -> int | None:
     """Return the fewest images of a size whose whole bytes all mean rates can be.
 
-    0 where there are none up to `most`; None where the rates have too few digits to tell.
+    0 where there are none up to `most`; None where the rates have too few digits.
 
     >>> counted_images([8 * bytes / (3 * 393216) for bytes in (10001, 20000, 40003)], 393216)
     3
@@ -85,7 +85,10 @@ def explain(
     within = bool(np.isfinite(before).any())
     rms = float(np.sqrt(np.nanmean(before**2))) if within else np.inf
     fits = partial(_fits, rates=rates, same=bool(same.any()), counted=counted)
-    verdicts = [_verdict(one, fits(one, decibels[None], np.array([rms]))) for one in candidates]
+    verdicts = [
+        _verdict(candidate, fits(candidate, decibels[None], np.array([rms])))
+        for candidate in candidates
+    ]
     if not np.isfinite(base).any() and all(v.verdict == "no" for v in verdicts):
         raise ValueError("no rate in common")
     verdicts = [verdict for verdict in verdicts if np.isfinite(verdict.residual_db)]
@@ -104,7 +107,7 @@ def _order(verdict: Verdict) -> tuple[int, float]:
 
 
 def _fits(
-    one: Candidates,
+    candidate: Candidates,
     decibels: Float64Array,
     before: Float64Array,
     *,
@@ -117,42 +120,44 @@ def _fits(
     decibels: shape (curves, points). before: their differences from the reference, shape (curves,).
     same: whether a rate is the reference's own. counted: as in `Explanation`.
     """
-    used = np.isfinite(one.predicted).sum(axis=1)
-    free = np.maximum(used - (one.how == "fitted"), 1)
-    squares = np.nansum((decibels[:, None] - one.predicted) ** 2, axis=2) / free
+    used = np.isfinite(candidate.predicted).sum(axis=1)
+    free = np.maximum(used - (candidate.how == "fitted"), 1)
+    squares = np.nansum((decibels[:, None] - candidate.predicted) ** 2, axis=2) / free
     squares[:, used < LEAST_USED * len(rates)] = np.inf
     best = squares.argmin(axis=1)
     residual = np.sqrt(squares[np.arange(len(best)), best])
-    parameter = one.parameters[best]
-    loose = np.minimum(SHARE * before, MOST_DB) if one.rough else 0.0
+    parameter = candidate.parameters[best]
+    loose = np.minimum(SHARE * before, MOST_DB) if candidate.rough else 0.0
     explains = residual <= np.maximum(EXACT_DB, loose)
     explains &= (residual <= IMPROVED * before) & (before > EXACT_DB)
-    if one.causes:
-        explains &= np.any([(c.low <= parameter) & (parameter <= c.high) for c in one.causes], 0)
+    if candidate.causes:
+        explains &= np.any(
+            [(c.low <= parameter) & (parameter <= c.high) for c in candidate.causes], 0
+        )
     # rates of the same streams are moved by no rule, but by a header
-    if same and one.rule in ("ratio", "offset"):
-        moved = np.abs(parameter - 1 if one.rule == "ratio" else parameter / rates.min())
+    if same and candidate.rule in ("ratio", "offset"):
+        moved = np.abs(parameter - 1 if candidate.rule == "ratio" else parameter / rates.min())
         explains &= moved <= 2 * SAME_RATE
-    if one.images and (same or counted == 0 or (counted and one.images % counted)):
+    if candidate.images and (same or counted == 0 or (counted and candidate.images % counted)):
         explains &= False  # a subset has other rates than the whole, and whole bytes
     return best, residual, explains
 
 
-def _verdict(one: Candidates, fit: Fit) -> Verdict:
+def _verdict(candidate: Candidates, fit: Fit) -> Verdict:
     """Judge the fit of a rule to a curve."""
     (at,), (left,), (explains,) = fit
-    parameter = float(one.parameters[at])
-    points = int(np.isfinite(one.predicted[at]).sum())
-    untested = points < 2 and one.how == "fitted"
+    parameter = float(candidate.parameters[at])
+    points = int(np.isfinite(candidate.predicted[at]).sum())
+    untested = points < 2 and candidate.how == "fitted"
     return Verdict(
-        one.rule,
-        one.how,
-        tuple(cause.name for cause in one.causes if cause.low <= parameter <= cause.high),
-        None if one.how == "measured" else parameter,
+        candidate.rule,
+        candidate.how,
+        tuple(cause.name for cause in candidate.causes if cause.low <= parameter <= cause.high),
+        None if candidate.how == "measured" else parameter,
         points,
         float(left),
         "no" if not explains else "possible" if untested else "explains",
-        tuple(one.predicted[at].tolist()),
+        tuple(candidate.predicted[at].tolist()),
     )
 
 
@@ -173,5 +178,5 @@ def _false_alarms(
     a, b, c = (size * random.uniform(-most, most, (draws, 1)) for most in (2.0, 1.0, 0.5))
     difference = a + b * u + c * u**2 + random.normal(0, 0.01, (draws, len(u)))
     before = np.sqrt(np.nanmean(np.where(np.isfinite(base), difference**2, np.nan), axis=1))
-    alarms = [fits(one, base + difference, before)[2] for one in candidates]
+    alarms = [fits(candidate, base + difference, before)[2] for candidate in candidates]
     return float(np.any(alarms, axis=0).mean())

@@ -42,12 +42,12 @@ def findings(
     for rate, value in zip(bpp, values, strict=True):
         if not low <= value <= high:
             return [Finding(column, "range", rate, value)]
-    found = [Finding(column, "few", bpp[0], len(bpp))] if len(bpp) < LEAST_POINTS else []
+    result = [Finding(column, "few", bpp[0], len(bpp))] if len(bpp) < LEAST_POINTS else []
     curve = curve_of(bpp, values, measure)
     steps = np.diff(curve.quality)
     if measure.scale != "decades" and (steps < 0).any():
         worst = int(steps.argmin())
-        found.append(Finding(column, "falls", float(curve.bpp[worst + 1]), float(-steps[worst])))
+        result.append(Finding(column, "falls", float(curve.bpp[worst + 1]), float(-steps[worst])))
     if anchor and column in RANGES:
         known = curve_of(*anchor, measure)
         above = _above(curve, known)
@@ -58,8 +58,8 @@ def findings(
             unit = next((f for f, off in scaled if abs(np.median(off)) < NEAR_DB), None)
             kind: Kind = "units" if unit else "above" if above[worst] > 0 else "below"
             amount = unit or abs(float(above[worst]))
-            found.append(Finding(column, kind, float(curve.bpp[worst]), amount))
-    return found
+            result.append(Finding(column, kind, float(curve.bpp[worst]), amount))
+    return result
 
 
 def _above(curve: Curve, anchor: Curve) -> Float64Array:

@@ -114,7 +114,7 @@ def _colours(dataset: str, names: Sequence[str], data_dir: Path | None) -> dict[
     """Return the errors of wrong conversions of a dataset's pictures; empty without these."""
     try:
         files = {file.name: file.path for file in open_dataset(dataset, data_dir).images}
-        found = [colour_errors(read_image(files[name]).pixels) for name in names]
+        by_image = [colour_errors(read_image(files[name]).pixels) for name in names]
     except (BenchError, KeyError, OSError):
         return {}
-    return {rule: np.array([errors[rule] for errors in found]) for rule in found[0]}
+    return {rule: np.array([errors[rule] for errors in by_image]) for rule in by_image[0]}

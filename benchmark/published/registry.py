@@ -116,7 +116,7 @@ def series_of(points: Iterable[PublishedPoint], title: str = "") -> tuple[Series
 def write_paper(paper: Paper, path: Path) -> None:
     """Write a paper's file, a line for each series."""
     head = msgspec.to_builtins(paper)
-    series = ",\n".join(f"  {_json(one)}" for one in head.pop("series"))
+    series = ",\n".join(f"  {_json(curve)}" for curve in head.pop("series"))
     lines = [f" {json.dumps(name)}: {_json(value)},\n" for name, value in head.items()]
     write_file(path, f'{{\n{"".join(lines)} "series": [\n{series}\n ]\n}}\n')
 

@@ -142,7 +142,7 @@ def _constants(point: Point, dataset: str, time: str, coding: str) -> list[tuple
         ("encoding_cmd", "The command used to encode the original image", call),
         ("chroma", "Chroma format of the streams", edition.facts.chroma),
         ("tuned_for", "Metric that the encoder is tuned for", edition.facts.tuned_for),
-        ("caveat", "What has to be said of the codec", "; ".join(edition.caveats)),
+        ("caveat", "Caveat of the codec", "; ".join(edition.caveats)),
         ("rate", "Protocol of coding and of the sizes", coding),
     ]
     return [constant for constant in constants if constant[2]]

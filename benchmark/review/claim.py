@@ -98,7 +98,7 @@ def judge(claim: Claim, evidence: Evidence) -> Judged:
     if test and anchor:
         summary = summary_of([*_of_label(test, evidence.rows), *anchor_rows], (claim.metric,))
         compared = compare(summary, Measure.named(claim.metric), anchor)
-        comparison = next((one for one in compared if one.label == test), None)
+        comparison = next((row for row in compared if row.label == test), None)
         if comparison is None:
             why = "its rows are of another coding protocol"
             return Judged(claim, "refused", reason=why, label=test)

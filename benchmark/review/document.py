@@ -48,12 +48,14 @@ def _rows_behind(answer: Answer) -> str:
 def markdown_review(review: Review) -> str:
     """Return the review as markdown: a summary, then each question with its rows."""
     parts = [f"# {markdown_text(title_of(review))}", markdown_text(_lede(review))]
-    summary = (f"- **{one.verdict}**: {markdown_text(one.question)}" for one in review.answers)
+    summary = (
+        f"- **{answer.verdict}**: {markdown_text(answer.question)}" for answer in review.answers
+    )
     parts.append("\n".join(summary))
-    for one in review.answers:
-        parts.append(f"## {markdown_text(one.question)} {one.verdict}")
-        parts.append(markdown_text(_sentence(one)))
-        parts += [markdown(one.table)] if one.table and one.table.rows else []
+    for answer in review.answers:
+        parts.append(f"## {markdown_text(answer.question)} {answer.verdict}")
+        parts.append(markdown_text(_sentence(answer)))
+        parts += [markdown(answer.table)] if answer.table and answer.table.rows else []
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 

@@ -61,26 +61,26 @@ class Reviewed(NamedTuple):
     @property
     def rows(self) -> list[Row]:
         """Rows that means are over: with the values measured here, else with those sent."""
-        rows = [here(one, self.metrics) for one in self.again if one.state not in BROKEN]
+        rows = [here(stream, self.metrics) for stream in self.again if stream.state not in BROKEN]
         return [*rows, *(row for row in self.declared if row["status"] == "ok")]
 
     @property
     def columns(self) -> set[str]:
         """Metric columns that rows, curves or claims have values of."""
-        again = (one.values or values_sent(one.row, METRICS) for one in self.again)
+        again = (stream.values or values_sent(stream.row, METRICS) for stream in self.again)
         of_rows = {name for values in again for name in values}
         of_rows |= {name for row in self.declared for name in values_sent(row, METRICS)}
         of_claims = {metric_class(judged.claim.metric).column for judged in self.claims}
         return of_rows | of_claims | {name for curve in self.curves for name in curve.series}
 
 
-def here(one: Again, metrics: Iterable[str]) -> Row:
+def here(stream: Again, metrics: Iterable[str]) -> Row:
     """Return a row with the values that were measured here in place of those sent."""
-    row = dict(one.row)
+    row = dict(stream.row)
     for kind in map(metric_class, metrics):
-        if kind.column in one.values:
+        if kind.column in stream.values:
             value, protocol, reason = metric_columns(kind.column)
-            row |= {value: one.values[kind.column], protocol: kind.protocol, reason: None}
+            row |= {value: stream.values[kind.column], protocol: kind.protocol, reason: None}
     return row
 
 

@@ -30,8 +30,8 @@ SURVIVALS: Mapping[str, tuple[Verdict, str]] = {
 def claim(judged: Judged, of: Reviewed) -> Answer:
     """Say whether a claim survives the interval of its BD-rate."""
     claim, rate, interval = judged.claim, judged.rate, judged.interval
-    mine = [one for one in of.again if label_of_row(one.row) == judged.label]
-    as_sent = sum(not one.values for one in mine)
+    mine = [stream for stream in of.again if label_of_row(stream.row) == judged.label]
+    as_sent = sum(not stream.values for stream in mine)
     verdict, words = SURVIVALS[judged.survival]
     value = f"{rate.value:+.1f} %" if rate else NOTHING
     ends = f"[{interval.low:+.1f}, {interval.high:+.1f}]" if interval else NOTHING
@@ -62,10 +62,14 @@ def claim(judged: Judged, of: Reviewed) -> Answer:
 
 def anchors(of: Reviewed) -> Answer:
     """Say which anchors of earlier years are not compared with."""
-    names = {slug(label_of_row(row)) for row in (*of.declared, *(one.row for one in of.again))}
+    names = {
+        slug(label_of_row(row)) for row in (*of.declared, *(stream.row for stream in of.again))
+    }
     names |= {slug(curve.name) for curve in of.curves}
-    names |= {slug(name) for one in of.claims for name in (one.claim.test, one.claim.anchor)}
-    names |= {slug(facts_of(spec_of(one.row)).title) for one in of.again}
+    names |= {
+        slug(name) for judged in of.claims for name in (judged.claim.test, judged.claim.anchor)
+    }
+    names |= {slug(facts_of(spec_of(stream.row)).title) for stream in of.again}
     kinds = {"distortion"} | ({"realism"} if _is_generative(of) else set())
     expected = [anchor for anchor in of.anchors if anchor.kind in kinds and anchor.year < of.year]
     published = Counter(point.slug for point in of.points if point.dataset == of.dataset)
@@ -91,7 +95,7 @@ def anchors(of: Reviewed) -> Answer:
 
 def _is_generative(of: Reviewed) -> bool:
     """Return whether systems are trained on, or shown in, more than distortion metrics."""
-    specs = {spec_of(one.row) for one in of.again}
+    specs = {spec_of(stream.row) for stream in of.again}
     columns = {column for spec in specs for column in facts_of(spec).trained_on}
     columns |= {name for curve in of.curves for name in curve.series}
     columns |= {metric_class(name).column for name in of.trained_on}
@@ -103,7 +107,7 @@ def training(of: Reviewed) -> Answer:
     """Say which metrics are in the training loss of the system that they judge."""
     stated = tuple(metric_class(name).column for name in of.trained_on)
     systems: dict[str, tuple[str, ...] | None] = {curve.name: stated or None for curve in of.curves}
-    for row in (*of.declared, *(one.row for one in of.again)):
+    for row in (*of.declared, *(stream.row for stream in of.again)):
         facts = facts_of(spec_of(row))
         known = () if facts.kind == "standard" else facts.trained_on or stated or None
         systems[label_of_row(row)] = known

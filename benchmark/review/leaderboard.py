@@ -86,7 +86,7 @@ def sort_out(results: Path, known: Sequence[Submission], audited: Path) -> dict[
     """
     declared: dict[str, Rows] = defaultdict(lambda: Rows(defaultdict(list), {}))
     accepted: dict[str, list[tuple[Row, bytes | None]]] = defaultdict(list)
-    packs = {one.name: one.pack.sha256 for one in known if one.pack}
+    packs = {submission.name: submission.pack.sha256 for submission in known if submission.pack}
     run = new_run_id(audited)
     for dataset, folder in stores_below(results).items():
         own = Store(folder)
@@ -95,17 +95,19 @@ def sort_out(results: Path, known: Sequence[Submission], audited: Path) -> dict[
                 accepted[dataset].append((row, own.stream(row["stream_sha256"])))
             elif row["status"] == "ok":
                 declared[dataset].rows[label_of_row(row)].append(row)
-    for one in known:
-        for sent in one.sent:
+    for submission in known:
+        for sent in submission.sent:
             label = label_of_row(sent.row)
-            verdict = one.audits.get(label)
+            verdict = submission.audits.get(label)
             if verdict and verdict.audited and sent.read:
                 row = {**_reproduced(sent.row, verdict), "run": run, "attested": True}
                 accepted[sent.dataset].append((row, sent.read()))
             else:
-                name = f"{label} ({one.name})"
+                name = f"{label} ({submission.name})"
                 declared[sent.dataset].rows[name].append(sent.row)
-                declared[sent.dataset].origins[name] = Origin(one.statement, verdict, one.pack)
+                declared[sent.dataset].origins[name] = Origin(
+                    submission.statement, verdict, submission.pack
+                )
     for dataset, kept in accepted.items():
         cells = {row["cell"] for row, _ in kept}
         below = declared[dataset]
@@ -142,10 +144,10 @@ def audited_entries(
         by_label[label_of_row(row)].append(row)
     compared = {measure.column: compare(summary, measure, anchor) for measure in measures}
     origins = {
-        label: Origin(one.statement, audit, one.pack)
-        for one in known
-        for label, audit in one.audits.items()
-        if audit.audited and any(sent.dataset == dataset for sent in one.sent)
+        label: Origin(submission.statement, audit, submission.pack)
+        for submission in known
+        for label, audit in submission.audits.items()
+        if audit.audited and any(sent.dataset == dataset for sent in submission.sent)
     }
     entries = []
     for label in summary.labels:
@@ -185,7 +187,7 @@ def declared_entries(
         summary = summary_of([*rows, *(anchor_rows if label != anchor else ())], names)
         for measure in measures if label != anchor else ():
             compared = compare(summary, measure, anchor)
-            rates |= {one.column: one for one in compared if one.label == label}
+            rates |= {result.column: result for result in compared if result.label == label}
         origin = declared.origins.get(name, Origin())
         points = len({(row["setting_name"], row["setting_value"]) for row in rows})
         images, cost = len({row["image_sha256"] for row in rows}), cost_of(rows[-1], origin, None)

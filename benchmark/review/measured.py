@@ -19,7 +19,7 @@ RATE_PRINTED, DB_PRINTED, VALUE_PRINTED = 5e-3, 0.01, 1e-3  # relative; as table
 
 def bits(of: Reviewed) -> Answer:
     """Count the streams with their bytes, and the rates that are only stated."""
-    origins = [(label_of_row(one.row), "streams") for one in of.again]
+    origins = [(label_of_row(stream.row), "streams") for stream in of.again]
     origins += [(label_of_row(row), "stated sizes") for row in of.declared]
     stated, streams = len(of.declared), len(of.again)
     for curve in of.curves:
@@ -39,8 +39,8 @@ def bits(of: Reviewed) -> Answer:
 
 def _by_label(of: Reviewed) -> dict[str, list[Again]]:
     labels: dict[str, list[Again]] = defaultdict(list)
-    for one in of.again:
-        labels[label_of_row(one.row)].append(one)
+    for stream in of.again:
+        labels[label_of_row(stream.row)].append(stream)
     return labels
 
 
@@ -49,15 +49,15 @@ def decodes(of: Reviewed) -> Answer:
     states = (*BROKEN, "not run")
     rows = []
     for label, alike in _by_label(of).items():
-        counts = Counter[str](one.state for one in alike)
-        reasons = list(dict.fromkeys(one.reason for one in alike if one.state in states))
+        counts = Counter[str](stream.state for stream in alike)
+        reasons = list(dict.fromkeys(stream.reason for stream in alike if stream.state in states))
         decoded = sum(counts[state] for state in DECODED)
         cells = (str(decoded), *(str(counts[state]) for state in states))
         rows.append((label, "; ".join(reasons[:3]), *cells))
-    good = sum(one.state in DECODED for one in of.again)
+    good = sum(stream.state in DECODED for stream in of.again)
     sentence = f"{good} of {counted(len(of.again), 'stream')} decode here, from their bytes alone"
     verdict = verdict_of(good, len(of.again))
-    if not_run := [one.reason for one in of.again if one.state == "not run"]:
+    if not_run := [stream.reason for stream in of.again if stream.state == "not run"]:
         whys = "; ".join(dict.fromkeys(not_run))
         sentence += f"; the decoder of {len(not_run)} was not run: {whys}"
         verdict = "unknown" if len(not_run) == len(of.again) else verdict
@@ -67,18 +67,18 @@ def decodes(of: Reviewed) -> Answer:
 
 def pictures(of: Reviewed) -> Answer:
     """Count equal pictures of two decodes, and those equal to the author's, by system."""
-    decoded = [one for one in of.again if one.state in DECODED]
+    decoded = [stream for stream in of.again if stream.state in DECODED]
     rows = []
     for label, alike in _by_label(of).items():
-        counts = Counter[str](one.state for one in alike)
-        twice = sum(bool(one.twice) for one in alike)
+        counts = Counter[str](stream.state for stream in alike)
+        twice = sum(bool(stream.twice) for stream in alike)
         seconds = speed(alike)
-        machines = "; ".join(dict.fromkeys(str(one.row.get("machine")) for one in alike))
+        machines = "; ".join(dict.fromkeys(str(stream.row.get("machine")) for stream in alike))
         shown = (str(twice), *(str(counts[state]) for state in DECODED))
         rows.append((label, machines, *shown, f"{seconds:.3g}" if seconds else NOTHING))
-    twice = sum(bool(one.twice) for one in decoded)
-    equal = sum(one.state == "equal" for one in decoded)
-    rounded = sum(one.state == "rounded" for one in decoded)
+    twice = sum(bool(stream.twice) for stream in decoded)
+    equal = sum(stream.state == "equal" for stream in decoded)
+    rounded = sum(stream.state == "rounded" for stream in decoded)
     question = "Always to the same picture, the author's?"
     if not decoded:
         return Answer("pictures", question, "unknown", "no stream was decoded")
@@ -98,9 +98,9 @@ def pictures(of: Reviewed) -> Answer:
 def points(of: Reviewed) -> Answer:
     """Compare means as they were sent with those measured here, by system, setting and metric."""
     groups: dict[tuple[str, ...], list[Pair]] = defaultdict(list)
-    for one in of.again:
-        for column, pair in compared(one, of.metrics).items():
-            groups[(*point_of(one.row), column)].append(pair)
+    for stream in of.again:
+        for column, pair in compared(stream, of.metrics).items():
+            groups[(*point_of(stream.row), column)].append(pair)
     for row in of.declared:
         for column, value in values_sent(row, of.metrics).items():
             groups[(*point_of(row), column)].append(Pair(math.nan, value, True))
@@ -121,7 +121,9 @@ def points(of: Reviewed) -> Answer:
     question = "Are the points reproduced?"
     if not rows:
         why = "; ".join(of.missing.values()) or "no value to compare came with the streams"
-        why = why if any(one.state in DECODED for one in of.again) else "no stream was decoded"
+        why = (
+            why if any(stream.state in DECODED for stream in of.again) else "no stream was decoded"
+        )
         return Answer("points", question, "unknown", f"nothing could be compared: {why}")
     table = Table((*headers, "images", "differ"), tuple(rows), 4)
     if not of_sent:

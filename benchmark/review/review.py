@@ -60,7 +60,9 @@ class Review:
     @property
     def wrong(self) -> bool:
         """True if anything that was sent is contradicted; what was not sent is no contradiction."""
-        return any(one.verdict == "no" and one.name in CONTRADICTED for one in self.answers)
+        return any(
+            answer.verdict == "no" and answer.name in CONTRADICTED for answer in self.answers
+        )
 
 
 def review(
@@ -80,7 +82,7 @@ def review(
     claims = [parse_claim(text) for text in asked.claims or ()]
     supplement = open_supplement(path, into)
     sent, impossible = sent_rows(supplement)
-    own = [str(one.row["dataset"]) for one in sent]
+    own = [str(stream.row["dataset"]) for stream in sent]
     dataset = asked.dataset or (max(own, key=own.count) if own else "kodak")
     more = [dataset] if asked.dataset or not own else []
     try:
@@ -89,10 +91,10 @@ def review(
         photographs, missing = open_photographs(own, (), request.data_dir, request.flatten)
         missing = {**missing, dataset: str(why)}
     metrics = scored_metrics(request, *(claim.metric for claim in claims))
-    with_stream = [one for one in sent if one.read]
+    with_stream = [stream for stream in sent if stream.read]
     again = decode_again(with_stream, photographs, metrics, request, codecs, progress)
     left_out = [*supplement.left_out, *impossible]
-    declared = [one.row for one in sent if not one.read]
+    declared = [stream.row for stream in sent if not stream.read]
     conditions = Conditions.of(request, into, jobs=1)
     for sizes in supplement.reconstructions:
         try:

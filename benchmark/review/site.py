@@ -140,7 +140,9 @@ def index_html(boards: Sequence[Board], known: Sequence[Submission], publisher: 
     links = "".join(f'<a href="#{escape(b.dataset)}">{escape(b.dataset)}</a>' for b in boards)
     sections = "\n".join(_section(board, publisher) for board in boards)
     wrong = "".join(
-        f"<li>{escape(one.name)}: {escape(one.wrong)}</li>" for one in known if one.wrong
+        f"<li>{escape(submission.name)}: {escape(submission.wrong)}</li>"
+        for submission in known
+        if submission.wrong
     )
     refused = f'<section id="refused"><h2>Not read</h2><ul>{wrong}</ul></section>' * bool(wrong)
     nav = f'<nav aria-label="Datasets">{links}</nav>'

@@ -90,7 +90,7 @@ def sent_rows(supplement: Supplement) -> tuple[list[Sent], list[LeftOutFile]]:
             has = row["status"] == "ok" and store.has_stream(row["stream_sha256"])
             read = partial(store.stream, row["stream_sha256"]) if has else None
             result.append(Sent({**row, "attested": None}, read))
-    kept = [one._replace(row=row) for one in result if (row := _possible(one.row))]
+    kept = [sent._replace(row=row) for sent in result if (row := _possible(sent.row))]
     wrong = len(result) - len(kept)
     why = "of no size, no bytes or no setting that there can be"
     return kept, [LeftOutFile(counted(wrong, "row"), why)] * bool(wrong)
@@ -120,7 +120,7 @@ def reconstructed(
     bench = Workbench(conditions)
     done = [bench.carry_out(cell) for cell in plan(select([spec], {}).contenders, dataset, images)]
     same = {"variant": f"name={name}", "command": "reconstructions, with a list of their sizes"}
-    rows = [{**one.row, **same} for one in done if not isinstance(one, Failed)]
+    rows = [{**stream.row, **same} for stream in done if not isinstance(stream, Failed)]
     here = f"{sizes.parent}/"
     return [{**row, "reason": (row.get("reason") or "").replace(here, "")} for row in rows]
 
@@ -148,24 +148,26 @@ def decode_again(
     scorer, sources = Scorer(metrics, device), by_pixels(photographs)
     pixels_of = lru_cache(1)(lambda source: read_image(source.file.path, flatten=True).pixels)
     by_spec: dict[CodecSpec, list[Sent]] = defaultdict(list)
-    for one in sent:
-        by_spec[spec_of(one.row)].append(one)
+    for stream in sent:
+        by_spec[spec_of(stream.row)].append(stream)
     result: list[Again] = []
     with progress("decoding", len(sent)) as report:
         for spec, of_spec in by_spec.items():
             if not codecs.may_run(spec):
-                result += [Again(one.row, "not run", why_not_run(spec)) for one in of_spec]
+                result += [Again(stream.row, "not run", why_not_run(spec)) for stream in of_spec]
                 continue
             streams: dict[str, bytes] = {}
             done: dict[str, Again] = {}
             first: dict[str, str] = {}  # sha256 of pixels
-            for number, one in enumerate(sorted(of_spec, key=lambda one: one.row["image"])):
+            for number, stream in enumerate(
+                sorted(of_spec, key=lambda stream: stream.row["image"])
+            ):
                 name = str(number)
-                done[name] = Again(one.row, "failed")
+                done[name] = Again(stream.row, "failed")
                 try:
-                    data = one.read() if one.read else None
+                    data = stream.read() if stream.read else None
                 except (BenchError, OSError) as error:
-                    done[name] = Again(one.row, "damaged", str(error))
+                    done[name] = Again(stream.row, "damaged", str(error))
                 else:
                     streams |= {} if data is None else {name: data}
             asked = device, jobs, request.timeout_seconds
@@ -235,11 +237,13 @@ class Pair(NamedTuple):
     same: bool  # within `TOLERANCE`; within `ROUNDING` where the pixels are not the recorded ones
 
 
-def compared(one: Again, metrics: Iterable[str]) -> dict[str, Pair]:
+def compared(stream: Again, metrics: Iterable[str]) -> dict[str, Pair]:
     """Return the values that a row has and that were measured here, by metric column."""
-    sent = values_sent(one.row, metrics)
-    near = TOLERANCE if one.state == "equal" else ROUNDING
-    pairs = {column: (sent[column], one.values[column]) for column in sent.keys() & one.values}
+    sent = values_sent(stream.row, metrics)
+    near = TOLERANCE if stream.state == "equal" else ROUNDING
+    pairs = {
+        column: (sent[column], stream.values[column]) for column in sent.keys() & stream.values
+    }
     return {
         column: Pair(first, second, first == second or abs(first - second) <= near)
         for column, (first, second) in pairs.items()
@@ -249,9 +253,9 @@ def compared(one: Again, metrics: Iterable[str]) -> dict[str, Pair]:
 def speed(alike: Iterable[Again]) -> float | None:
     """Return the median of the second decodes' seconds per megapixel; None without any."""
     seconds = [
-        one.decode_seconds / (one.row["width_px"] * one.row["height_px"] / 1e6)
-        for one in alike
-        if one.decode_seconds is not None
+        stream.decode_seconds / (stream.row["width_px"] * stream.row["height_px"] / 1e6)
+        for stream in alike
+        if stream.decode_seconds is not None
     ]
     return median(seconds) if seconds else None
 

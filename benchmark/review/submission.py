@@ -98,7 +98,7 @@ def submissions(
             sent, impossible = sent_rows(Supplement((pack,), (), (), (), ()))
             if impossible:
                 raise StoreError(f"it has {impossible[0].name} {impossible[0].why}")
-            for name in {one.dataset for one in sent}:
+            for name in {stream.dataset for stream in sent}:
                 if not NAME.fullmatch(name):
                     raise StoreError(f"{name!r} is no name of a dataset")
         except (BadPack, StoreError) as error:
@@ -142,30 +142,30 @@ def audit(
     sent: Sequence[Sent], request: Request, codecs: NamedCodecs, progress: ShowsProgress
 ) -> dict[str, Audit]:
     """Decode the streams of a submission twice, score them, and say by label what is reproduced."""
-    own = dict.fromkeys(str(one.row["dataset"]) for one in sent)
+    own = dict.fromkeys(str(stream.row["dataset"]) for stream in sent)
     photographs, missing = open_photographs(own, (), request.data_dir, request.flatten)
     metrics = scored_metrics(request)
     again = decode_again(sent, photographs, metrics, request, codecs, progress)
     by_label: dict[str, list[Again]] = defaultdict(list)
-    for one in again:
-        by_label[label_of_row(one.row)].append(one)
+    for stream in again:
+        by_label[label_of_row(stream.row)].append(stream)
     absent = "; ".join(missing.values())
     return {label: _audited(alike, metrics, absent) for label, alike in by_label.items()}
 
 
 def _audited(alike: Sequence[Again], metrics: Sequence[str], missing: str) -> Audit:
-    counts = Counter[str](one.state for one in alike)
-    pairs = [(one, compared(one, metrics)) for one in alike]
+    counts = Counter[str](stream.state for stream in alike)
+    pairs = [(stream, compared(stream, metrics)) for stream in alike]
     columns = set.intersection(*({*of} for _, of in pairs)) if pairs else set()
-    lacking = sum(not one.values for one in alike)
+    lacking = sum(not stream.values for stream in alike)
     wrong = [
-        f"{column} of {one.row['image']} at {setting_of(one.row)} is {pair.here:.6g}, not "
+        f"{column} of {stream.row['image']} at {setting_of(stream.row)} is {pair.here:.6g}, not "
         f"{pair.sent:.6g}"
-        for one, of in pairs
+        for stream, of in pairs
         for column, pair in of.items()
         if not pair.same
     ]
-    once = sum(one.twice is False for one in alike)
+    once = sum(stream.twice is False for stream in alike)
     states = {**dict(zip(BROKEN, BROKEN, strict=True)), "not run": "not run: no decoder here"}
     states["other"] = "with other pixels"
     reasons = [f"{counted(counts[s], 'stream')} {what}" for s, what in states.items() if counts[s]]

@@ -98,7 +98,7 @@ def open_supplement(path: Path, into: Path) -> Supplement:
             if file.suffix == ".csv":
                 leave_out(file.relative_to(into), error)
     if not (packs or results or sizes or curves):
-        reasons = "".join(f"; {one.name}: {one.why}" for one in left_out[:3])
+        reasons = "".join(f"; {refused.name}: {refused.why}" for refused in left_out[:3])
         raise UsageError(
             f"{path} holds nothing to review: no pack, no rows of results, no sizes.csv beside "
             f"reconstructions, no curve (csv or json with bpp and a metric){reasons}"

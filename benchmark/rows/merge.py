@@ -179,7 +179,7 @@ class _Merge:
         return sound
 
     def _copy(self, source: Path, pattern: str, differing: str = "") -> int:
-        """Copy new files, shards with their records; return how many. differing: said of others."""
+        """Copy new files, shards with their records; return how many. differing: of others."""
         count = 0
         with WaitingFiles(REMEDY) as waiting:
             for path in sorted(source.glob(pattern)):

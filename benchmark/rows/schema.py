@@ -107,8 +107,8 @@ def info_columns(info: CodecInfo) -> dict[str, Any]:
 def info_of(row: Mapping[str, Any], licence: str) -> CodecInfo:
     """Return the information on its codec that a row has."""
     fields = {field: row[column] for field, column in INFO_COLUMNS.items()}
-    given = {field: value for field, value in fields.items() if value is not None}
-    return CodecInfo(licence=licence, **given)
+    present = {field: value for field, value in fields.items() if value is not None}
+    return CodecInfo(licence=licence, **present)
 
 
 def cell_key(

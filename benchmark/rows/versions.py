@@ -182,12 +182,12 @@ def _with_features(
     if not lacks.any():
         return filled
     names = [name for of_space in spaces for name in of_space]
-    given = np.argsort(rank)[donor]
+    source = np.argsort(rank)[donor]
     both = pa.concat_tables([filled.select(names), table.select(names)]).unify_dictionaries()
-    at = np.where(lacks, len(rows) + given, np.arange(len(rows)))
+    at = np.where(lacks, len(rows) + source, np.arange(len(rows)))
     for name, values in zip(names, both.take(pa.array(at)).columns, strict=True):
         filled = replaced(filled, name, values)
-    origin = pc.coalesce(table["features_of"], table["decoded_sha256"]).take(pa.array(given))
+    origin = pc.coalesce(table["features_of"], table["decoded_sha256"]).take(pa.array(source))
     of = pc.if_else(pa.array(lacks), origin, filled["features_of"])
     return replaced(filled, "features_of", of)
 

@@ -32,7 +32,7 @@ class Gpu(NamedTuple):
     """GPU that this process may use."""
 
     name: str  # as an entry of CUDA_VISIBLE_DEVICES: its UUID, or what that variable has for it
-    free_bytes: int | None  # None where nothing tells
+    free_bytes: int | None  # None where unknown
 
 
 def machine() -> str:

@@ -55,8 +55,8 @@ def isolated(function: Callable[Given, Result]) -> Callable[Given, Result]:
     """Run each call of a function in a copy of its context: settings that it uses end with it."""
 
     @wraps(function)
-    def call(*given: Given.args, **named: Given.kwargs) -> Result:
-        return copy_context().run(function, *given, **named)
+    def call(*arguments: Given.args, **named: Given.kwargs) -> Result:
+        return copy_context().run(function, *arguments, **named)
 
     return call
 

@@ -19,6 +19,7 @@ MOST_LINES = 350  # of a file
 MOST_FILES = 16  # of a folder; baselines/ has one per codec, commands/ one per verb
 LOOKED_OVER = ("benchmark", "baselines", "tests/support", "tests/faults", "tests/baselines")
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "lib", "base", "core"}
+VAGUE = {"one", "ones", "found", "told", "stands", "held", "drawn", "given", "said"}
 RIDDLES = {"What", "Of", "One", "How", "Whether", "Where", "As", "Those"}
 LEARNED = ("compressai", "lpips", "torch", "torchvision")
 NOUNS = {
@@ -102,6 +103,26 @@ def test_docstrings_begin_with_a_verb_or_a_noun():
         for node in ast.walk(tree_of(source))
         if isinstance(node, kinds) and (text := ast.get_docstring(node))
         if re.split(r"\W", text, maxsplit=1)[0] in RIDDLES
+    ]
+    assert not wrong
+
+
+def defined_names(node: ast.AST) -> set[str]:
+    """Names that a node defines: of variables, parameters, attributes, functions and classes."""
+    if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+        return {getattr(node, "id", None) or getattr(node, "attr", "")}
+    if isinstance(node, ast.arg):
+        return {node.arg}
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return {node.name} if isinstance(node, kinds) else set()
+
+
+def test_no_name_means_anything_at_all():
+    wrong = [
+        f"{name_of(source)}:{node.lineno}: {', '.join(vague)}"
+        for source in SOURCES
+        for node in ast.walk(tree_of(source))
+        if (vague := defined_names(node) & VAGUE)
     ]
     assert not wrong
 

@@ -78,9 +78,9 @@ class DiffusionNetwork(Network):
         Without `controls`, those of noise of value 0 at the lowest level. Bits are zero.
         """
         if controls is None:
-            ones = torch.ones(len(images), device=images.device)
+            unit = torch.ones(len(images), device=images.device)
             scale = math.log(self.facts(0.0).scale)
-            controls = Noisy(torch.zeros_like(images), -LARGEST_LOG_SNR * ones, scale * ones)
+            controls = Noisy(torch.zeros_like(images), -LARGEST_LOG_SNR * unit, scale * unit)
         velocities = self.unet(controls.residuals, images, controls.log_snr, controls.log_scale)
         alpha, sigma = amplitudes(controls.log_snr)
         residuals = alpha * controls.residuals - sigma * velocities
@@ -135,8 +135,8 @@ class DiffusionNetwork(Network):
         self, images: Tensor, residuals: Tensor, log_snr: float, facts: LevelFacts
     ) -> Tensor:
         """Return velocities of `residuals` at a noise level behind base pictures `images`."""
-        ones = torch.ones(len(images), device=images.device)
-        controls = Noisy(residuals, log_snr * ones, math.log(facts.scale) * ones)
+        unit = torch.ones(len(images), device=images.device)
+        controls = Noisy(residuals, log_snr * unit, math.log(facts.scale) * unit)
         return self(images, controls).latents
 
     def single_step(self, images: Tensor, facts: LevelFacts) -> Tensor:

@@ -172,8 +172,8 @@ class Drawing(StageObjective):
         seen, folder = setup.photographs, setup.folder
         size = 0 if seen is None else 3 * int(seen.sides.prod(1).sum()) * len(sweep)
         if seen is not None and folder is not None and size <= MOST_BYTES:
-            given = self._base, folder / FOLDER, setup.device
-            self._kept = [ShownPhotographs(seen, setting, *given) for setting in sweep]
+            place = self._base, folder / FOLDER, setup.device
+            self._kept = [ShownPhotographs(seen, setting, *place) for setting in sweep]
         return plain
 
     def _random_levels(

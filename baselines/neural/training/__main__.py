@@ -23,15 +23,15 @@ def main() -> int:
     parser.add_argument("--max-minutes", type=float)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--deterministic", action="store_true")
-    given = parser.parse_args()
-    minutes = given.max_minutes
+    options = parser.parse_args()
+    minutes = options.max_minutes
     deadline = None if minutes is None else monotonic() + 60 * minutes
     try:
-        recipe = load_recipe(given.recipe)
-        validation = [read_photograph(path) for path in given.validation]
-        conditions = Conditions(validation, given.device, deadline, given.deterministic)
+        recipe = load_recipe(options.recipe)
+        validation = [read_photograph(path) for path in options.validation]
+        conditions = Conditions(validation, options.device, deadline, options.deterministic)
         with passed_on():
-            train(Subject(recipe.architecture), recipe, given.data, given.out, conditions)
+            train(Subject(recipe.architecture), recipe, options.data, options.out, conditions)
     except BenchError as error:
         logging.getLogger(__name__).error("%s", error)
         return 1

@@ -121,8 +121,8 @@ class _TrainingLoop:
         for index in range(first, len(self.recipe.stages)):
             if saved is None and self.recipe.initialise == "random" and not self.request.start:
                 self._begin(network, index)
-            given = self.request.photographs, self.workers, self.request.run
-            learner = Learner(network, self.recipe, index, *given)
+            inputs = self.request.photographs, self.workers, self.request.run
+            learner = Learner(network, self.recipe, index, *inputs)
             self.best = float("inf")
             if saved is not None:
                 with restoring(self.request.run):

@@ -183,7 +183,7 @@ def _order(seed: int, epoch: int, count: int) -> Int64Array:
 
 
 class CropStream:
-    """Crops of consecutive steps, each drawn ahead by a thread of its own, on their device."""
+    """Crops of consecutive steps, each sampled ahead by a thread of its own, on their device."""
 
     def __init__(
         self,
@@ -208,8 +208,8 @@ class CropStream:
         for number in range(step, max(step, last) + 1):
             if number not in self._ahead:
                 self._ahead[number] = self._begin(number)
-        crops, drawn = self._ahead.pop(step)
-        for crop in drawn:
+        crops, pending = self._ahead.pop(step)
+        for crop in pending:
             crop.result()
         return crops.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
 

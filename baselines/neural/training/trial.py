@@ -127,28 +127,28 @@ class _SameCrops(NamedTuple):
 
 
 class _Memory(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Count of the bytes of all tensors that are in use, for fake ones that stand for real ones."""
+    """Count of the bytes of all tensors that are in use, for fake ones in place of real ones."""
 
     def __init__(self, modules: set[nn.Module]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._known: set[int] = set()
-        tensors = [t for one in modules for t in (*one.parameters(), *one.buffers())]
+        tensors = [t for module in modules for t in (*module.parameters(), *module.buffers())]
         self.most = self._now = sum(tensor.untyped_storage().nbytes() for tensor in tensors)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and count what it allocates."""
         kind, kwargs = func.overloadpacket, kwargs or {}
         # What an objective draws on the CPU stays real: it decides what is run.
-        fake = any(isinstance(one, FakeTensor) for one in tree_leaves((args, kwargs)))
+        fake = any(isinstance(value, FakeTensor) for value in tree_leaves((args, kwargs)))
         if kind is aten.lift_fresh and not fake:
             return args[0]
         if kind is aten._local_scalar_dense and not fake:
             with unset_fake_temporarily():
                 return func(*args, **kwargs)
         result = func(*args, **kwargs)
-        for one in tree_leaves(result):
-            if isinstance(one, FakeTensor):
-                self._count(one.untyped_storage())
+        for value in tree_leaves(result):
+            if isinstance(value, FakeTensor):
+                self._count(value.untyped_storage())
         return result
 
     def _count(self, storage: torch.UntypedStorage) -> None:

@@ -43,9 +43,9 @@ class Launch:
         """Return the place by torchrun's variables, None without; raises `UsageError`."""
         if "RANK" not in environment or "WORLD_SIZE" not in environment:
             return None
-        given = {"LOCAL_WORLD_SIZE": "1", **environment}
+        variables = {"LOCAL_WORLD_SIZE": "1", **environment}
         try:
-            return cls(*(int(given[name]) for name in LAUNCH_VARIABLES))
+            return cls(*(int(variables[name]) for name in LAUNCH_VARIABLES))
         except (KeyError, ValueError) as error:
             names = ", ".join(LAUNCH_VARIABLES)
             raise UsageError(f"{names} are not all integers: {error}") from error

@@ -197,7 +197,7 @@ def serve(
 
     A task comes as such, or with what was delivered along with it; the reply is its outcome, or a
     traceback where the harness itself failed. Anything else is a question, which `answer` replies
-    to. Where stages are limited, the process tells the driver of them and leads a process group.
+    to. Where stages are limited, the process reports them to the driver and leads a process group.
     """
 
     def enter(stage: Stage) -> None:

@@ -98,7 +98,7 @@ class WorkerProcess:
     def __init__(
         self,
         target: Callable[..., None],
-        *given: object,
+        *arguments: object,
         limit_seconds: float | None = None,
         at_work: str = "worked on this cell",
         **environment: str,
@@ -109,7 +109,7 @@ class WorkerProcess:
         with a limit, the process leads a process group. Raises `BenchError` where the server was
         killed meanwhile.
         """
-        self._work = worker_environment(**environment), target, given
+        self._work = worker_environment(**environment), target, arguments
         self._at_work = at_work  # predicate of a sentence
         self.patience = Patience(limit_seconds)
         self._start()
@@ -194,11 +194,11 @@ def _work(
     connection: Connection,
     environment: dict[str, str],
     target: Callable[..., None],
-    given: tuple[object, ...],
+    arguments: tuple[object, ...],
 ) -> None:
     os.environ.clear()
     os.environ.update(environment)
-    work_for(connection.fileno(), lambda: target(connection, *given))
+    work_for(connection.fileno(), lambda: target(connection, *arguments))
 
 
 class Patience:

@@ -45,16 +45,16 @@ def integer_weights(
     weight: Tensor, bias: Tensor | None, *, out_dim: int, in_fraction: int, precision: Precision
 ) -> IntegerWeights:
     """Round a float weight, out channels along `out_dim`, and its bias; raises `ValueError`."""
-    given = weight.detach().to("cpu", torch.float32)
-    offset = torch.zeros(given.shape[out_dim]) if bias is None else bias.detach().to("cpu")
-    others = [dim for dim in range(given.ndim) if dim != out_dim]
-    largest = given.abs().amax(dim=others)  # not a number where any is not
+    values = weight.detach().to("cpu", torch.float32)
+    offset = torch.zeros(values.shape[out_dim]) if bias is None else bias.detach().to("cpu")
+    others = [dim for dim in range(values.ndim) if dim != out_dim]
+    largest = values.abs().amax(dim=others)  # not a number where any is not
     if not (torch.isfinite(largest).all() and torch.isfinite(offset).all()):
         raise ValueError("a weight of the entropy path is not finite")
     scale = _finest_scale(largest.double(), WEIGHT_LIMIT[precision])
-    shape = [-1 if dim == out_dim else 1 for dim in range(given.ndim)]
+    shape = [-1 if dim == out_dim else 1 for dim in range(values.ndim)]
     # Exact in float32 as well: nothing that matters overflows or becomes subnormal.
-    grown = given * power_of_two(scale).float().view(shape)
+    grown = values * power_of_two(scale).float().view(shape)
     return IntegerWeights(
         weight=grown.round_().to(torch.int16),
         bias=torch.round(offset.double() * power_of_two(scale + in_fraction)),

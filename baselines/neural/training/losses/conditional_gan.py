@@ -109,24 +109,24 @@ class StageAdversary:
         self._optimiser = self._setup.guard.adam(self._network.parameters(), rate)
         self.load_state(self._state)
 
-    def _prepare(self, given: Tensor) -> None:
+    def _prepare(self, condition: Tensor) -> None:
         """Make the network, where it depends on what is given."""
 
     def penalty(
         self,
         images: Tensor,
-        given: Tensor,
+        condition: Tensor,
         references: Tensor | None = None,
         weights: Tensor | None = None,
     ) -> Tensor:
         """Return the generator's loss of each of `images` (n, 3, h, w), weighted: (n,)."""
-        self._prepare(given)
+        self._prepare(condition)
         self._network.requires_grad_(False)
         expected = None
         if self.gan.reference != "none":
             with torch.no_grad():
-                expected = self._network(references, given)
-        logits = self._network(images, given)
+                expected = self._network(references, condition)
+        logits = self._network(images, condition)
         self._network.requires_grad_(True)
         return self.gan.generator_loss(expected, logits, weights)
 
@@ -134,7 +134,7 @@ class StageAdversary:
         self,
         originals: Tensor,
         images: Tensor,
-        given: Tensor,
+        condition: Tensor,
         factor: float,
         serving: Sequence[nn.Parameter] = (),
     ) -> dict[str, Tensor]:
@@ -147,8 +147,8 @@ class StageAdversary:
             self._optimiser.zero_grad()
         for group in self._optimiser.param_groups:
             group["lr"] = self._stage.discriminator_learning_rate * factor
-        real = self._network(originals, given)
-        fake = self._network(images.detach().float(), given)
+        real = self._network(originals, condition)
+        fake = self._network(images.detach().float(), condition)
         loss = self.gan.discriminator_loss(real, fake)
         (loss / parts).backward()  # type: ignore[no-untyped-call]
         self._seen = (self._seen + 1) % parts
@@ -183,10 +183,10 @@ class ConditionalAdversary(StageAdversary):
     def __init__(self, stage: GanStage, setup: Setup) -> None:
         super().__init__(GAN_LOSSES["sgan"], stage, setup)
 
-    def _prepare(self, given: Tensor) -> None:
+    def _prepare(self, condition: Tensor) -> None:
         if self._network is None:
             widths = self._stage.discriminator_channels, self._stage.discriminator_latent_channels
-            self._make(lambda: PatchDiscriminator(given.shape[1], *widths))
+            self._make(lambda: PatchDiscriminator(condition.shape[1], *widths))
 
 
 class GanObjective(RateDistortion):

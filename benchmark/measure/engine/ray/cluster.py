@@ -28,7 +28,7 @@ RETRY_SECONDS = 1.0  # after a question without an answer; Ray itself waits a mi
 
 
 class Node(NamedTuple):
-    """A machine of the cluster, with what `ray start` said that it may use."""
+    """A machine of the cluster, with the resources that `ray start` allotted."""
 
     address: str
     cpus: float
@@ -117,12 +117,12 @@ def import_ray() -> Any:
 
 def environment() -> dict[str, str]:
     """Return the environment variables that codecs and metrics read, with this run's settings."""
-    given = {
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if name.startswith(PREFIX) or name in OTHERS
     }
-    return given | settings().variables()
+    return inherited | settings().variables()
 
 
 def _knock(address: str) -> None:

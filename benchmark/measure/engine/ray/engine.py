@@ -35,7 +35,7 @@ from benchmark.system.settings import DEVICE
 from benchmark.system.text import counted
 
 MOST_LOSSES = 3  # of workers over a cell
-MOST_STILLBORN = 20  # workers lost before they said hello; then no more are hired
+MOST_STILLBORN = 20  # workers lost before they were ready; then no more are hired
 QUIET_SECONDS = 60.0  # after which cells that no worker can take are given up
 PATIENCE_SECONDS = 600.0  # after which a run without any worker is
 
