@@ -19,7 +19,10 @@ __all__ = ["inception_folder", "pytorch_fid"]  # fixtures
 pytestmark = pytest.mark.device
 
 TOLERANCE = 1e-5
-ON_THE_CPU = {"psnr", "psnr_y", "psnr_ycbcr", "ssim", "ssimulacra2", "butteraugli", "vmaf", "niqe"}
+ON_THE_CPU = {
+    *("psnr", "psnr_y", "psnr_ycbcr", "ssim", "ssimulacra2", "butteraugli", "vmaf", "niqe"),
+    *("vif", "iw_ssim"),
+}
 
 
 @pytest.fixture(scope="module")

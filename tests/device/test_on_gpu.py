@@ -2,9 +2,11 @@
 
 import json
 import subprocess
+from contextvars import copy_context
 
 import pytest
 
+from benchmark.system import settings
 from conftest import ROOT
 from tools import on_gpu
 from tools.on_gpu import Conditions, Result, networks
@@ -54,9 +56,23 @@ def test_the_page_names_every_part():
     assert all(f"| `{name}` |" in page for name in on_gpu.PARTS)
 
 
+def test_the_suite_names_tests_that_exist():
+    assert all((ROOT / name).is_file() for name in on_gpu.TESTS)
+
+
 def test_sizes_that_are_bundled_are_taken_trained(tmp_path):
     names = [network.name for network in networks(Conditions(tmp_path, "cpu", small=False))]
     assert names[:4] == ["micro", "mini", "small (untrained)", "full (untrained)"]
+
+
+def test_a_network_is_on_the_device_that_it_is_made_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(settings, "GPU_MARKS", ("/",))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    copied = copy_context()
+    copied.run(settings.use_device, "cuda")  # as the command does
+    for network in copied.run(list, networks(Conditions(tmp_path, "cuda", small=True))):
+        codecs = [copied.run(network.make, device) for device in ("cuda", "cpu")]
+        assert [codec.describe().device for codec in codecs] == ["cuda", "cpu"]
 
 
 @pytest.fixture
@@ -81,9 +97,16 @@ def test_a_cell_that_fails_is_a_result_and_is_tried_again(fake):
     second.append(lambda: 1 / 0)
     assert not on_gpu.measure(conditions, ["fake"], 25)
     assert "failed: ZeroDivisionError" in (conditions.out / "gpu.md").read_text()
-    second[0] = lambda: Result("wrong", held=False)
-    assert not on_gpu.measure(conditions, ["fake"], 25)
+    second[0] = lambda: Result("absent: no weights")
+    assert on_gpu.measure(conditions, ["fake"], 25)
     assert calls == ["a", "b", "c", "b"]
+    assert "| fake | b | absent | |" in (conditions.out / "gpu.md").read_text()
+
+
+def test_a_claim_that_does_not_hold_is_said(fake):
+    conditions, _, second = fake
+    second.append(lambda: Result("wrong", held=False))
+    assert not on_gpu.measure(conditions, ["fake"], 25)
     assert "**does not hold**" in (conditions.out / "gpu.md").read_text()
 
 
