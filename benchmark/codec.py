@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, overload, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,11 @@ Pixels = NDArray[np.uint8]  # (height, width, 3), sRGB, 0..255
 Int64Array = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+Counts = Int64Array | Float64Array
+# Protocol id of coding: source pixels to `encode`, the whole stream counted, decoded from the bytes
+# alone by an instance that never encoded, 8-bit RGB of the source's size back; bpp as in
+# `bits_per_pixel`. A change of a rule is a change of its id: numbers are comparable if these equal.
+CODING = "coding/1"
 MOST_PIXELS = 178_956_970  # of a picture: Pillow's limit of a decompression bomb
 MOST_BYTES_PER_PIXEL = 24  # of a stream: three samples in double precision, uncompressed
 MOST_BYTES_BESIDE = 1 << 20  # and what does not depend on the picture: headers, tables, a network
@@ -83,6 +88,19 @@ class Codec(Protocol):
     def decode(self, data: bytes) -> Pixels:
         """Return the image, from the bytes alone."""
         ...
+
+
+@overload
+def bits_per_pixel(num_bytes: int, num_pixels: int) -> float: ...
+@overload
+def bits_per_pixel(num_bytes: Counts, num_pixels: Counts) -> Float64Array: ...
+def bits_per_pixel(num_bytes: Any, num_pixels: Any) -> Any:
+    """Return the bits of the whole stream over the pixels of the source; padding never divides.
+
+    >>> bits_per_pixel(100, 20 * 20)
+    2.0
+    """
+    return 8 * num_bytes / num_pixels
 
 
 def most_stream_bytes(height: int, width: int) -> int:

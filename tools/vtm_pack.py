@@ -15,10 +15,9 @@ import sys
 from pathlib import Path
 
 from baselines.vtm import VTM
-from benchmark.codec import CodecInfo
+from benchmark.codec import CODING, CodecInfo, bits_per_pixel
 from benchmark.codec_spec import CodecSpec
 from benchmark.packs.export_pack import write_pack
-from benchmark.protocol import CODING, bits_per_pixel
 
 VERSION = "VTM 23.13"
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import benchmark
+from benchmark.codec import bits_per_pixel
 from benchmark.commands import options
 from benchmark.commands.options import opt
 from benchmark.commands.verb import takes
 from benchmark.errors import BenchError, CorruptStream, ImageRefused, Unavailable, UsageError
 from benchmark.option import CODED, MANNER
 from benchmark.plan.request import Request
-from benchmark.protocol import bits_per_pixel
 from benchmark.system.atomic import write_file
 from benchmark.system.settings import use_device
 from benchmark.user_file import one_line

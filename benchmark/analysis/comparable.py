@@ -16,10 +16,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from benchmark.codec import BoolArray, Float64Array, Int64Array
+from benchmark.codec import BoolArray, Float64Array, Int64Array, bits_per_pixel
 from benchmark.codec_spec import CodecSpec, parse_codec, resolve
 from benchmark.errors import Unavailable, UnknownName
-from benchmark.protocol import bits_per_pixel
 from benchmark.registry import ALIASES
 from benchmark.rows.schema import codes, equals, last_of_groups, marked, metric_columns
 from benchmark.rows.versions import EditionRows, agree, edition_rows, psnr_differences

@@ -15,11 +15,10 @@ import pyarrow as pa
 
 from benchmark.analysis.comparable import Average, ComparableRows, label_of
 from benchmark.analysis.summarise import Summary, summarise_rows
-from benchmark.codec import Int64Array, Setting
+from benchmark.codec import CODING, Int64Array, Setting
 from benchmark.errors import NotMeasurable, memory_exhausted
 from benchmark.metrics.distribution_metric import DistributionMetric, Reduced
-from benchmark.metrics.measure import Measure, require_image_values
-from benchmark.protocol import CODING, protocol_of, protocols
+from benchmark.metrics.measure import Measure, protocol_of, protocols, require_image_values
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.features import FeatureFolder, Pair, Reduction, Reductions, reduction_key
 from benchmark.rows.schema import metric_columns

@@ -15,11 +15,12 @@ import pyarrow.compute as pc
 
 from benchmark.analysis.comparable import Average, ComparableRows, known_names, label_of
 from benchmark.analysis.summarise import Summary, summarise_rows
+from benchmark.codec import CODING
 from benchmark.codec_spec import CodecSpec, plain_codec, split_unescaped
 from benchmark.datasets.dataset import ImageFile, Source, open_dataset, open_folder, probe
 from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
+from benchmark.metrics.measure import protocols
 from benchmark.packs.contents import verified_rows
-from benchmark.protocol import CODING, protocols
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, is_brought, means_folder, names_file
 from benchmark.rows.runs import folder_store_name
 from benchmark.rows.store import Store, stores_below

@@ -23,11 +23,10 @@ from benchmark.analysis.comparable import (
     tallies,
 )
 from benchmark.analysis.systems import coding_facts
-from benchmark.codec import BoolArray, Float64Array, Int64Array, Setting
+from benchmark.codec import BoolArray, Float64Array, Int64Array, Setting, bits_per_pixel
 from benchmark.codec_spec import CodecSpec
 from benchmark.metrics.distribution_metric import FEW_IMAGES
-from benchmark.protocol import bits_per_pixel
-from benchmark.protocol import protocols as present_protocols
+from benchmark.metrics.measure import protocols as present_protocols
 from benchmark.registry import CODECS, DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.rows.codecs import NOT_STATED, CodingFacts
 

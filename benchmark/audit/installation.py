@@ -15,8 +15,8 @@ from benchmark.codec import CodecInfo
 from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import BadOption, BenchError, Reason, Unavailable
 from benchmark.metrics.availability import lacking, read_reason
+from benchmark.metrics.measure import protocol_of
 from benchmark.packs.pack import shipped_packs, with_variant
-from benchmark.protocol import protocol_of
 from benchmark.system.digest import cache_folder
 from benchmark.user_file import plugins
 

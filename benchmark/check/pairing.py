@@ -11,11 +11,10 @@ import pyarrow.compute as pc
 from benchmark.analysis.comparable import ComparableRows, label_of
 from benchmark.analysis.reduce import with_distribution_metrics
 from benchmark.analysis.summarise import Summary, summarise
-from benchmark.codec import Setting
+from benchmark.codec import CODING, Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BenchError
-from benchmark.protocol import CODING
-from benchmark.protocol import protocols as present_protocols
+from benchmark.metrics.measure import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.schema import metric_columns
 from benchmark.system.text import counted, listed

@@ -13,10 +13,10 @@ from benchmark.analysis.comparable import known_names, label_of
 from benchmark.analysis.stored import name_of_folder
 from benchmark.check.baseline import FOLDER, find_baseline, list_baselines
 from benchmark.check.pairing import RowSet, specs_in
+from benchmark.codec import CODING
 from benchmark.codec_spec import parse_codec
 from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import DamagedResults, StoreError, UnknownName, UsageError
-from benchmark.protocol import CODING
 from benchmark.registry import CODECS, is_brought, means_folder
 from benchmark.rows.schema import equals, marked
 from benchmark.rows.store import Store

@@ -13,9 +13,9 @@ from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.stored import present
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import short_names
+from benchmark.codec import CODING
 from benchmark.errors import UsageError
-from benchmark.protocol import CODING
-from benchmark.protocol import protocols as present_protocols
+from benchmark.metrics.measure import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_class
 from benchmark.rows.schema import equals, marked, metric_columns, own_columns, schema_of
 from benchmark.rows.store import Store

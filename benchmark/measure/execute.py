@@ -28,13 +28,13 @@ from benchmark.codec import (
     Pixels,
     Setting,
     TimesItself,
+    bits_per_pixel,
     most_stream_bytes,
 )
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError, MemoryKind, memory_exhausted
 from benchmark.facts import Facts, Work
-from benchmark.protocol import bits_per_pixel
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.programs import most_of_programs
 from benchmark.user_file import author_frame, is_of_package, one_line

@@ -27,11 +27,11 @@ from benchmark.measure.outcome import (
 from benchmark.measure.unscored import count_values, unscored
 from benchmark.measure.workbench import Conditions
 from benchmark.metrics.availability import by_kind, computable, labelled, lacking
+from benchmark.metrics.measure import protocols
 from benchmark.plan.cells import Seconds, Task, cells_to_decode_twice, longest_first
 from benchmark.plan.estimate import CostModel, Need, WorkerPlan, needs_of, plan_workers
 from benchmark.plan.matrix import Matrix, measured_before, open_matrix, open_stored
 from benchmark.plan.request import Request
-from benchmark.protocol import protocols
 from benchmark.registry import scored_by_image
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.runs import run_record

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.codec import Codec, DeclaresSizes, Pixels, Setting
+from benchmark.codec import CODING, Codec, DeclaresSizes, Pixels, Setting
 from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError, memory_exhausted
@@ -28,7 +28,6 @@ from benchmark.measure.score import HashedImage, Scorer, Scores
 from benchmark.packs.pack import Pack, Recorded, open_pack
 from benchmark.plan.cells import Cell, Rescore, Task
 from benchmark.plan.request import Request
-from benchmark.protocol import CODING
 from benchmark.registry import scored_by_image
 from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.runs import new_run_id

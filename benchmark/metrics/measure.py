@@ -1,9 +1,10 @@
-"""Metrics as tables name them and figures draw them: column, label, direction and scale."""
+"""Metrics as tables name them and figures plot them: column, label, scale, protocol id."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from benchmark.codec import CODING
 from benchmark.errors import UsageError
 from benchmark.metrics.distribution_metric import FEW_IMAGES, has_influence
 from benchmark.metrics.metric import Better, Kind, Presentation, Scale
@@ -86,6 +87,25 @@ class Measure:
         """Return the value of a quality, the inverse of `quality`."""
         place = quality if self.better == "higher" else -quality
         return float(10**place) if self.scale == "decades" else self.unplotted(place)
+
+
+def protocols(metrics: Iterable[str]) -> dict[str, str]:
+    """Return the protocol ids of coding and of metrics, by column: values of one id compare."""
+    return {"coding": CODING, **{metric_class(name).column: protocol_of(name) for name in metrics}}
+
+
+def protocol_of(name: str) -> str:
+    """Return a metric's protocol id; a distribution metric's names its reduction and its features.
+
+    >>> protocol_of("psnr"), protocol_of("fid256")
+    ('psnr-rgb8/1', 'fid256/1-pytorch-fid-0.3.0-6726825d')
+    """
+    kind = metric_class(name)
+    if name not in DISTRIBUTION_METRICS:
+        return str(kind.protocol)
+    of_features = metric_class(kind.space).protocol
+    versions = (protocol.partition("/")[2] for protocol in (kind.protocol, of_features))
+    return f"{kind.column}/{'-'.join(versions)}"
 
 
 def require_image_values(*measures: Measure) -> None:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from benchmark.codec import bits_per_pixel
 from benchmark.errors import BadPack
 from benchmark.packs.export_pack import LEFT_OUT
 from benchmark.packs.pack import Pack, RecordedStream, packs_in, shipped_packs
-from benchmark.protocol import bits_per_pixel
 from benchmark.rows.codecs import EVERY, NamedCodecs
 from benchmark.rows.runs import NAME, new_run_id, run_record
 from benchmark.rows.schema import cell_key, info_columns, table_schema

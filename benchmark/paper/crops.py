@@ -13,7 +13,7 @@ from benchmark.analysis.comparable import label_of
 from benchmark.analysis.match import nearest
 from benchmark.analysis.stored import stored_dataset
 from benchmark.analysis.systems import measured_names, short_names
-from benchmark.codec import Pixels
+from benchmark.codec import CODING, Pixels
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
@@ -27,7 +27,6 @@ from benchmark.packs.contents import DatasetContents
 from benchmark.paper.request import Crop, FigureRequest
 from benchmark.paper.results import PaperFigure, PaperResults
 from benchmark.plan.matrix import sources_of
-from benchmark.protocol import CODING
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.codecs import why_not_run
 from benchmark.rows.versions import edition_rows

@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark.codec import Between, CodecInfo, OneOf, Setting
+from benchmark.codec import CODING, Between, CodecInfo, OneOf, Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import Source
 from benchmark.packs.pack import Pack
-from benchmark.protocol import CODING
 from benchmark.rows.schema import cell_key
 from benchmark.system.text import listed
 

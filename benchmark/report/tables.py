@@ -9,8 +9,7 @@ from benchmark.analysis.stored import DatasetResults, datasets_with_results, rea
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.figures.table import Table, csv_text
-from benchmark.metrics.measure import Measure
-from benchmark.protocol import protocol_of
+from benchmark.metrics.measure import Measure, protocol_of
 from benchmark.published.agreement import COLUMNS, TOLERANCE_DB, NotCompared, agreements
 from benchmark.published.registry import read_points
 from benchmark.registry import DATASETS, METRICS, metric_class

@@ -14,8 +14,7 @@ from benchmark.analysis.rate_distortion import Curve, Delta, NoDelta, bd_rate, c
 from benchmark.analysis.summarise import Summary, summarise_rows
 from benchmark.codec_spec import CodecSpec, facts_of
 from benchmark.errors import UnknownName, UsageError
-from benchmark.metrics.measure import Measure
-from benchmark.protocol import protocols
+from benchmark.metrics.measure import Measure, protocols
 from benchmark.published.curve_file import NamedCurve
 from benchmark.published.points import select
 from benchmark.published.registry import read_points

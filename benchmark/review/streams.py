@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmark.analysis.comparable import label_of
 from benchmark.audit.pack_audit import TOLERANCE, by_pixels, values_sent
+from benchmark.codec import bits_per_pixel
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
@@ -27,7 +28,6 @@ from benchmark.packs.contents import row_of
 from benchmark.plan.cells import plan
 from benchmark.plan.request import Request
 from benchmark.plan.select import select
-from benchmark.protocol import bits_per_pixel
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.review.supplement import LeftOutFile, Supplement
 from benchmark.rows.codecs import NamedCodecs, why_not_run

@@ -23,8 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.codec import BoolArray, Float64Array, Int64Array
-from benchmark.protocol import CODING
+from benchmark.codec import CODING, BoolArray, Float64Array, Int64Array
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
 from benchmark.rows.schema import (
     codes,

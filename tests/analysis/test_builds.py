@@ -7,8 +7,7 @@ from benchmark.analysis.comparison import default_anchor
 from benchmark.analysis.rate_distortion import curves
 from benchmark.analysis.summarise import summarise
 from benchmark.figures.texts import mixed_sentences
-from benchmark.metrics.measure import Measure
-from benchmark.protocol import protocols
+from benchmark.metrics.measure import Measure, protocols
 from benchmark.published.curves import measured_panel
 from benchmark.published.realism_sweep import measured_sweep
 from benchmark.registry import METRICS

@@ -20,9 +20,9 @@ from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.datasets.image import read_image
 from benchmark.measure.unscored import unscored
 from benchmark.measure.workbench import Conditions
+from benchmark.metrics.measure import protocol_of
 from benchmark.plan.cells import Rescore, plan
 from benchmark.plan.select import select
-from benchmark.protocol import protocol_of
 from benchmark.rows.features import FeatureFolder
 from benchmark.rows.store import Store
 from support.added.fake_realism import Colours, Shift

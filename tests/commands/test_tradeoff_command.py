@@ -3,8 +3,7 @@
 import pytest
 
 from benchmark.errors import UsageError
-from benchmark.metrics.measure import Measure
-from benchmark.protocol import protocols
+from benchmark.metrics.measure import Measure, protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.store import Store
 from conftest import ROOT

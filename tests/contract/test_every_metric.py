@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.metrics.distribution_metric import has_influence
-from benchmark.protocol import protocol_of
+from benchmark.metrics.measure import protocol_of
 from benchmark.registry import DISTRIBUTION_METRICS, FEATURE_SPACES, METRICS, metric_class
 from conftest import ROOT, SHARED
 

@@ -8,8 +8,7 @@ from benchmark.analysis.comparison import compare
 from benchmark.analysis.rate_distortion import Delta, excluded
 from benchmark.analysis.summarise import summarise
 from benchmark.figures.bd_table import bd_overview, bd_records, bd_table
-from benchmark.metrics.measure import Measure
-from benchmark.protocol import protocols
+from benchmark.metrics.measure import Measure, protocols
 from benchmark.registry import METRICS
 from support.rows.measured import row, sweep, table
 

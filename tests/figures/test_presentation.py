@@ -15,11 +15,10 @@ from benchmark.datasets.dataset import Dataset, ImageFile, Profile, open_dataset
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import styles
 from benchmark.figures.table import means_table
-from benchmark.metrics.measure import Measure
+from benchmark.metrics.measure import Measure, protocols
 from benchmark.metrics.metric import Presentation
 from benchmark.paper.crdr import curves
 from benchmark.paper.results import PaperResults, every_measure
-from benchmark.protocol import protocols
 from benchmark.published.curves import measured_panel
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.schema import metric_columns

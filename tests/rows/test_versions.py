@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from benchmark.protocol import CODING
+from benchmark.codec import CODING
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
 from benchmark.rows.schema import (
     codes,

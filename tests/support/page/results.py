@@ -18,14 +18,13 @@ from PIL import Image
 from benchmark.analysis.comparison import rank
 from benchmark.analysis.stored import read_results
 from benchmark.analysis.summarise import summarise
-from benchmark.codec import Pixels
+from benchmark.codec import CODING, Pixels
 from benchmark.figures.bd_table import compare_all
 from benchmark.figures.table import Table, means_table
 from benchmark.metrics.measure import Measure
 from benchmark.page.content import Content, DecodedPicture, LegendEntry, SourcePicture
 from benchmark.page.document import html_text
 from benchmark.page.write import page_request, write_page
-from benchmark.protocol import CODING
 from benchmark.published.curves import overlays
 from benchmark.published.registry import chosen_points
 from benchmark.report.details import left_out

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from benchmark.protocol import protocols
+from benchmark.metrics.measure import protocols
 from benchmark.registry import METRICS
 from benchmark.rows.schema import table_schema
 
