@@ -137,6 +137,7 @@ POINTS = 4  # rates of a method with a network for each, at the first lambdas of
 LEARNING_RATES = MappingProxyType(
     {"charm": 1e-3, "elic": 2e-3, "ivr": 7.5e-4, "hific": 1e-3, "multirealism": 2e-3}
 )
+IVR_CLIP_NORM = 5.0  # the authors'
 # Rate targets of HiFiC in bpp and the weights of a bit above them: "lo", "mi", "hi".
 TARGETS = ((0.14, 2.0), (0.30, 1.0), (0.45, 0.5))
 # Member -> end of the name of its preset, for sizes that have a preset of that name.
@@ -216,7 +217,7 @@ def _budgeted(recipe: Recipe, rates: Mapping[str, Any]) -> list[Member]:
     phases, levels = phases_of(recipe), recipe.stages[-1].lambdas
     plain, parts = phases_of(recipe, realism=False), len(levels)
     like = next((stage for stage in recipe.stages if stage.kind == "multi_rate"), recipe.stages[-1])
-    ivr = {name: getattr(like, name) for name in ("lambdas", "balanced", "mixed_levels")}
+    ivr = {"lambdas": like.lambdas, "clip_norm": IVR_CLIP_NORM}
 
     def member(
         name: str, kind: str, phases: Sequence[Phase], parts: int, own: Mapping[str, Any],
@@ -242,7 +243,7 @@ def _budgeted(recipe: Recipe, rates: Mapping[str, Any]) -> list[Member]:
         for name in ("charm", "elic")
         for point, weight in single
     ]
-    members.append(member("ivr", "multi_rate", plain, 1, ivr))
+    members.append(member("ivr", "ivr", plain, 1, ivr))
     for point, (target, weight) in enumerate(TARGETS, start=1):
         own = {"lambdas": (weight,), "target_bpp": target}
         members.append(member(f"hific-{point}", "hific", phases, parts, own, HIFIC, ("lpips",)))
