@@ -303,7 +303,10 @@ def _plain(codec: str, key: str, text: str, kind: object) -> str:
         except ValueError:
             return text  # `load_codec` refuses it
         return str(int(value)) if value.is_integer() else repr(value)
-    return _plain_path(text) if codec in CODECS and key in PATHS and text else text
+    if not text or codec not in CODECS or key not in PATHS:
+        return text
+    # What a worker's file names is beside the file as named, be that a link
+    return _plain_path(text if key == "file" else os.path.realpath(text))
 
 
 def plain_codec(text: str) -> str:

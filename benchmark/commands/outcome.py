@@ -109,9 +109,10 @@ def print_outcome(
     for spec, info, pack in _recorded(outcome):
         lines.append(f"recorded {spec}: streams of {info.version} from {pack.path}")
     print_lines([*lines, *without_values(outcome, details)], details)
+    where = f"rows in {store.folder}" if store.folder.is_dir() else "no rows"
     print(
         f"{counted(outcome.measured, 'cell')} measured, {len(outcome.failures)} failed, "
-        f"{len(outcome.cells) - outcome.measured} were finished before; rows in {store.folder}"
+        f"{len(outcome.cells) - outcome.measured} were finished before; {where}"
     )
     if ranked:
         results = store.folder.parent

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import GROUPED_SYSTEMS
+from benchmark.errors import StoreError
 from benchmark.figures.style import FORMATS, Style, styles
 from benchmark.figures.table import csv_text, latex
 from benchmark.figures.texts import Drawing, files_of
@@ -88,8 +89,8 @@ class PaperResults:
 def write_figure(name: str, made: PaperFigure, folder: Path, command: str) -> list[Path]:
     """Write the files of a figure in place of those of an earlier one; return the figures' own.
 
-    command: that makes it again. Files of the name are removed only beside the details of an
-    earlier figure. Raises `StoreError` where the folder cannot be written.
+    command: that makes it again. Files of the name are replaced and removed only beside the details
+    of an earlier figure. Raises `StoreError` for another file, or an unwritable folder.
     """
     files: dict[str, str | bytes] = {}
     if drawing := made.drawing:
@@ -104,6 +105,11 @@ def write_figure(name: str, made: PaperFigure, folder: Path, command: str) -> li
         if drawing.table is not None:
             files[f"{name}.tex"] = latex(drawing.table, {})
     written = (folder / f"{name}.details.md").is_file()
+    if not written and (own := next((file for file in files if (folder / file).exists()), None)):
+        raise StoreError(
+            f"{folder / own} is of no earlier figure, since {name}.details.md is not beside it: "
+            "move it, or name another folder with --out"
+        )
     gone = {f"{name}.{suffix}" for suffix in SUFFIXES if written} - files.keys()
     write_files(folder, files, gone, what="figures")
     return [folder / file for file in files if file.rpartition(".")[2] in FORMATS]

@@ -154,6 +154,8 @@ def test_a_codec_is_the_same_however_it_is_spelt(tmp_path, monkeypatch):
         )
         spellings = ("a.py", "./a.py", f"{here}/a.py", f"../{here.name}/a.py")
         assert len(variants(*(codec.format(name) for name in spellings))) == 1
+    (tmp_path / "link").symlink_to("a.py")
+    assert variants("ours:checkpoint=link") == variants("ours:checkpoint=a.py")
     assert len(variants("ours:beta=3.84", "ours:beta=3.840", "ours:beta=384e-2")) == 1
 
 

@@ -94,7 +94,9 @@ def test_a_bad_image_is_named_and_the_others_run(images, results, run):
 def test_a_folder_of_which_no_picture_can_be_read_is_a_failure(images, run):
     for path in images.iterdir():
         path.write_bytes(b"GIF89a")
-    assert run("Honest").returncode == 1
+    done = run("Honest")
+    assert done.returncode == 1
+    assert "no rows" in done.stdout
 
 
 @pytest.fixture

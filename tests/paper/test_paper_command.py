@@ -126,7 +126,12 @@ def test_distortions_need_no_weights_and_say_that_lpips_lacks_them(tmp_path, mon
     assert len({one["squared_error"] for one in found}) == 1
     assert len({one["psnr_db"] for one in found}) == 1
     assert {one["lpips_alex"] for one in found} == {""}
-    assert "No LPIPS (AlexNet): " in (folder_of(tmp_path) / "distortions.details.md").read_text()
+    details = folder_of(tmp_path) / "distortions.details.md"
+    assert "No LPIPS (AlexNet): " in details.read_text()
+    assert draw(tmp_path, "distortions").exit_code == 0
+    details.unlink()  # what has no details beside it is the user's
+    refused = draw(tmp_path, "distortions").exception
+    assert "--out" in str(refused)
 
 
 def test_a_metric_without_weights_is_taken_from_the_same_pixels_scored_elsewhere(
