@@ -6,6 +6,7 @@ variants of other builds, and settings without the metrics, are left out and nam
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,7 +128,7 @@ def realism_grid(
     known = [m for m in realisms if m.realism is not None and m.column in summary.protocols]
     grids: list[RealismGrid] = []
     mixed: dict[str, None] = {}
-    for realism in sorted(known, key=lambda measure: measure.realism or 0):
+    for realism in sorted(known, key=attrgetter("realism")):
         family = betas(summary, (distortion, realism))
         mixed |= dict.fromkeys(family.left_out)
         by_beta = {
@@ -183,12 +184,12 @@ def records(grid: RealismGrid) -> list[dict[str, Any]]:
 
 def _of_one_checkpoint(summary: Summary) -> set[str]:
     """Return the variants of our codec with a beta and the same other options."""
-    by_rest: dict[tuple[tuple[str, str], ...], set[str]] = {}
+    by_rest: dict[frozenset[tuple[str, str]], set[str]] = {}
     for edition in {point.label: point.edition for point in summary.points}.values():
         if beta_of(edition) is not None:
-            rest = tuple(sorted(edition.options.items() - {("beta", edition.options["beta"])}))
+            rest = frozenset(edition.options.items() - {("beta", edition.options["beta"])})
             by_rest.setdefault(rest, set()).add(edition.variant)
-    return by_rest.get(()) or max(by_rest.values(), key=len, default=set())
+    return by_rest.get(frozenset()) or max(by_rest.values(), key=len, default=set())
 
 
 def _worth(variants: dict[str, list[Point]]) -> tuple[int, bool, str]:
@@ -211,17 +212,13 @@ def _left_out(
 ) -> list[str]:
     of_chosen = {points[0].edition.build: points[0].edition for points in chosen.values()}
     joined = " and ".join(map(build_words, of_chosen.values()))
-    covered = {(p.edition.variant, p.setting) for of_label in chosen.values() for p in of_label}
     settings: dict[tuple[str, str], list[str]] = {}
     for point in points:
         why = _lacks(point, measures, summary)
         edition = point.edition
-        if edition.build in of_chosen or not of_chosen:
-            if (edition.variant, point.setting) in covered:
+        if of_chosen and edition.build not in of_chosen:
+            if not edition.shown:
                 continue
-        elif not edition.shown:
-            continue
-        else:
             why = why or f"of another build ({build_words(edition)}) than the others ({joined})"
         if why is not None:
             settings.setdefault((point.label, why), []).append(str(point.setting))

@@ -129,13 +129,13 @@ def _of_images(
         return NoDelta("it is a metric of whole sets, with no curve of a single image")
     anchors, tests = rd.image_curves(anchor, measure), rd.image_curves(test, measure)
     deltas = [
-        bd_rate(cut(anchors[image], up_to_bpp), cut(tests[image], up_to_bpp), any_overlap)
-        for image in sorted(anchors.keys() & tests)
+        bd_rate(cut(curve, up_to_bpp), cut(tests[image], up_to_bpp), any_overlap)
+        for image, curve in anchors.items()
     ]
     numbers = [delta for delta in deltas if isinstance(delta, Delta)]
     if not numbers:
         reasons = [delta.reason for delta in deltas if isinstance(delta, NoDelta)]
-        return NoDelta(f"in no image: {reasons[0]}" if reasons else "no image in common")
+        return NoDelta(f"in no image: {reasons[0]}")
     values = np.array([delta.value for delta in numbers])
     lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
     mean = math.fsum(values.tolist()) / len(values)

@@ -2,7 +2,15 @@
 
 import pytest
 
-from benchmark.analysis.builds import betas, one_build, realism_grid
+from benchmark.analysis.builds import (
+    beta_of,
+    betas,
+    is_default,
+    one_build,
+    origin,
+    realism_grid,
+    records,
+)
 from benchmark.analysis.comparison import default_anchor
 from benchmark.analysis.rate_distortion import curves
 from benchmark.analysis.summarise import summarise
@@ -14,7 +22,7 @@ from benchmark.registry import METRICS
 from benchmark.rows.store import Store
 from support.rows.measured import row, sweep, table
 
-PSNR, LPIPS, SQUEEZE = (Measure.named(name) for name in ("psnr", "lpips", "lpips_squeeze"))
+PSNR, LPIPS, SQUEEZE, DISTS = map(Measure.named, ("psnr", "lpips", "lpips_squeeze", "dists"))
 IMAGES = ("a", "bb", "ccc")
 BETAS = (0, 1.28, 2.56, 3.84)
 SQUEEZE_ID = protocols(METRICS)["lpips_squeeze"]
@@ -25,12 +33,11 @@ def of_beta(beta, fingerprint="bundled" * 8, size="", **columns):
     return [
         row("ours", q, image, variant=f"beta={beta:g}{size}", setting_name="q",
             fingerprint=fingerprint, num_bytes=1000 * 2**q, psnr_db=30.0 + 3 * q - beta,
-            lpips_alex=0.2 / (1 + q + beta), lpips_squeeze=0.2 / (1 + q + beta),
-            lpips_squeeze_protocol=SQUEEZE_ID,
+            lpips_alex=0.2 / (1 + q + beta), lpips_squeeze_protocol=SQUEEZE_ID,
             codec_version=f"checkpoint {fingerprint[:7]}: 9 steps",
             stream_sha256=f"s{beta}{size}{q}{image}{fingerprint}",
             decoded_sha256=f"d{beta}{q}{image}",
-            **columns)
+            **{"lpips_squeeze": 0.2 / (1 + q + beta), **columns})
         for q in (0, 1, 2) for image in IMAGES
     ]  # fmt: skip
 
@@ -108,6 +115,85 @@ def test_of_two_complete_builds_the_newest_is_joined_and_the_other_can_be_named(
     older = one_build(summary, lambda one: one.codec == "ours", (PSNR, SQUEEZE), "bundled")
     assert list(older.points) == [f"ours:beta={beta:g}" for beta in BETAS]
     assert {p.edition.bundled for of in older.points.values() for p in of} == {True}
+
+
+def test_of_two_builds_the_newest_run_of_any_variant_decides():
+    runs = {"newest": ("2025", "2028"), "middle": ("2026", "2026")}
+    rows = [
+        one
+        for name, of in runs.items()
+        for beta, run in zip(BETAS, of, strict=False)
+        for one in of_beta(beta, fingerprint=name, run=run)
+    ]
+    (family,) = {p.edition.build for of in betas(summarise(table(rows)), ()).points.values()
+                 for p in of}  # fmt: skip
+    assert family.fingerprint == "newest"
+
+
+def test_a_grid_is_of_the_best_founded_measure_that_most_betas_have_at_the_settings_of_all():
+    rows = [one for beta in BETAS for one in of_beta(beta)]
+    for one in rows:  # the rates fall with q, but those of the largest beta rise
+        rises = one["variant"] == "beta=3.84"
+        one["num_bytes"] = 1000 * 2 ** int(
+            one["setting_value"] if rises else 3 - one["setting_value"]
+        )
+    rows = [one for one in rows if (one["variant"], one["setting_value"]) != ("beta=1.28", 1.0)]
+
+    def grid(rows):
+        return realism_grid(summarise(table(rows)), PSNR, [PSNR, LPIPS, SQUEEZE, DISTS])
+
+    found = grid(rows)
+    assert (found.betas, found.settings) == (BETAS, ("q=2", "q=0"))
+    value = {(one["variant"], f"q={one['setting_value']:g}"): one for one in rows}
+    assert records(found) == [
+        {"beta": beta, "setting": at, "bpp": value[f"beta={beta:g}", at]["num_bytes"] / 1000,
+         "psnr_db": value[f"beta={beta:g}", at]["psnr_db"], "images": 3,
+         "lpips_squeeze": pytest.approx(value[f"beta={beta:g}", at]["lpips_squeeze"])}
+        for beta in BETAS for at in found.settings
+    ]  # fmt: skip
+    for one in rows:
+        if one["variant"] == "beta=0":
+            one["lpips_squeeze"] = None
+    found = grid(rows)
+    assert (found.betas, found.realism) == (BETAS, LPIPS)
+    (said,) = betas(summarise(table(rows)), [SQUEEZE]).left_out
+    why = "lpips_squeeze of 0 of 3 images: not computed"
+    assert said == f"left out: ours:beta=0 q=2, q=1, q=0: {why}"
+    older = of_beta(0, fingerprint="older", run="2024", lpips_squeeze=None)  # is not shown
+    assert betas(summarise(table([*rows, *older])), [SQUEEZE]).left_out == (said,)
+    assert grid(rows[:9]) == "1 values of beta are measured, a surface needs 3"
+    single = [one for one in rows if one["variant"] != "beta=2.56" or one["setting_value"] == 1]
+    assert grid(single).startswith("no measure of realism has values at 2 settings of all its")
+
+
+def test_variants_are_of_the_default_network_or_of_that_with_most_betas():
+    def found(*rows):
+        return list(betas(summarise(table([one for of in rows for one in of])), [PSNR]).points)
+
+    micro = [of_beta(beta, size=":size=micro") for beta in BETAS]
+    small = [of_beta(beta, size=":effort=1") for beta in BETAS[:2]]
+    other = [one | {"codec": "webp", "cell": "x" + one["cell"]} for one in of_beta(0)]
+    assert found(*micro, of_beta(0), other) == ["ours:beta=0"]
+    assert found(*micro, *small) == [f"ours:beta={beta:g}:size=micro" for beta in BETAS]
+    editions = [
+        point.edition
+        for of in (of_beta(1.28), micro[0], small[0], other, sweep("ours"))
+        for point in summarise(table(of)).points[:1]
+    ]
+    assert [beta_of(edition) for edition in editions] == [1.28, 0, 0, None, None]
+    assert [is_default(edition) for edition in editions] == [True, False, False, True, True]
+
+
+def test_points_say_which_of_them_were_measured_here():
+    rows = [*of_beta(0, recorded=True), *of_beta(1.28)[:3], *of_beta(2.56, caveat="a trial")]
+    summary = summarise(table(rows))
+    said = "checkpoint bundled: 9 steps; checkpoint bundled: 9 steps, a trial"
+    recorded = "recorded (a pack, or bundled rows)"
+    assert origin(summary.points) == f"measured here with {said}, of which ours:beta=0 {recorded}"
+    assert origin(summary.points[3:]) == f"measured here with {said}"
+    assert betas(summary, [PSNR]).described == (
+        "ours:beta=0, ours:beta=1.28, ours:beta=2.56 (checkpoint bundled)"
+    )
 
 
 def without_lpips(rows):

@@ -11,11 +11,12 @@ from benchmark.analysis.comparison import (
     ranked_measures,
     with_anchor,
 )
+from benchmark.analysis.rate_distortion import Delta
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import plainness
 from benchmark.figures.bd_table import headline, ranking_table
 from benchmark.metrics.measure import Measure
-from support.rows.measured import row, sweep, table
+from support.rows.measured import failed, row, sweep, table
 
 PSNR, MS_SSIM, LPIPS = map(Measure.named, ("psnr", "ms_ssim", "lpips"))
 MEASURES = [PSNR, MS_SSIM, LPIPS]
@@ -36,12 +37,32 @@ def four():
 
 
 def test_the_best_comes_first_the_anchor_at_zero_and_those_without_a_number_last():
-    found = rank(summarise(table(four())), [PSNR], "jpeg")
-    assert [one.label for one in found.ranks] == ["vtm", "jpeg", "webp", "avif"]
-    rates = [one.bd_rates[0] for one in found.ranks]
-    assert rates[:3] == pytest.approx([-50, 0, 25], abs=0.5)
-    assert rates[1] == 0
-    assert rates[3] is None
+    rows = four()[:-1]  # one image of AVIF is missing, at its second setting
+    rows += [row("avif", 9, name, encode_seconds=0.8, recorded=name == "a") for name in ("a", "bb")]
+    summary = summarise(table([*rows, failed("zzz", 5, "a", "encode", "no")]))
+    found = rank(summary, [PSNR], "jpeg")
+    expected = {"vtm": -50, "jpeg": 0, "webp": 25, "avif": None, "zzz": None}
+    records = found.for_machines()
+    assert [one["codec"] for one in records] == list(expected)
+    for one in records:
+        of = [other for other in rows if other["codec"] == one["codec"]]
+        by_setting = [
+            [r for r in of if r["setting_value"] == q] for q in {r["setting_value"] for r in of}
+        ]
+        rates = [sum(r["num_bytes"] for r in same) / len(same) / 1000 for same in by_setting]
+        encode, decode = one["encode_seconds"], one["decode_seconds"]
+        known = one["codec"] != "zzz"
+        assert one["lowest_bpp"] == (pytest.approx(min(rates)) if known else None)
+        assert one["highest_bpp"] == (pytest.approx(max(rates)) if known else None)
+        assert encode == (pytest.approx(0.5 if one["codec"] == "avif" else 0.2) if known else None)
+        assert decode == (pytest.approx(0.1) if known else None)
+        assert one["images"] == (min(map(len, by_setting)) if known else 0)
+        rate = expected[one["codec"]]
+        near = None if rate is None else pytest.approx(rate, abs=0.5)
+        assert (one["anchor"], one["bd_rate_percent"]) == ("jpeg", {"psnr_db": near})
+    assert found.ranks[1].rates == (Delta(0.0, 1.0),)
+    assert found.ranked
+    assert not rank(summarise(table(sweep("jpeg"))), [PSNR], "jpeg").ranked
 
 
 def test_a_ranking_of_comparisons_is_that_of_the_rows_with_intervals():
@@ -64,6 +85,8 @@ def test_the_second_metric_is_in_no_codecs_training_loss():
     trained = summarise(table([*sweep("jpeg"), *sweep("ours", variant="beta=3.84")]))
     assert ranked_measures(trained, MEASURES) == (PSNR, MS_SSIM)  # `ours` is trained with LPIPS
     assert ranked_measures(trained, [PSNR, LPIPS]) == (PSNR,)
+    fewer = [one | {"lpips_alex": None} for one in sweep("vtm")]  # LPIPS has a curve less
+    assert ranked_measures(summarise(table([*sweep("jpeg"), *fewer])), MEASURES) == (PSNR, MS_SSIM)
 
 
 def test_rates_and_seconds_are_means_of_points_and_empty_columns_are_not_there():
@@ -96,10 +119,28 @@ def test_the_headline_names_the_best_of_each_metric_and_no_doubtful_one():
     assert "VTM" not in headline(found, 3, "photos", NAMES)
 
 
-def test_without_a_jpeg_the_first_standard_codec_with_a_curve_is_the_anchor():
-    summary = summarise(table([*sweep("elic"), *sweep("vtm")]))
-    assert default_anchor([summary], [PSNR]) == "vtm"
-    assert default_anchor([summarise(table(sweep("elic")))], [PSNR]) == "elic"
+@pytest.mark.parametrize(
+    ("whole", "short", "anchor"),
+    [
+        ("vtm jpeg jpeg:optimize=1", "", "jpeg:optimize=1"),
+        ("vtm jpeg", "jpeg:optimize=1", "jpeg"),
+        ("vtm", "jpeg jpeg:optimize=1", "jpeg:optimize=1"),
+        ("vtm jpeg:subsampling=444", "", "jpeg:subsampling=444"),
+        ("vtm", "jpeg:subsampling=444 jpeg:subsampling=422", "vtm"),
+        ("elic vtm", "", "vtm"),
+        ("elic", "vtm", "elic"),
+        ("elic webp", "", "webp"),
+    ],
+)
+def test_without_a_jpeg_the_first_standard_codec_with_a_curve_is_the_anchor(whole, short, anchor):
+    rows = []
+    for labels, images in ((whole, ("a", "bb", "ccc")), (short, ("a",))):
+        for name, _, variant in (label.partition(":") for label in labels.split()):
+            rows += sweep(name, images, variant=variant)
+    assert default_anchor([summarise(table(rows))], [PSNR]) == anchor
+    assert default_anchor([], [PSNR]) == "jpeg"
+    nothing = sweep("elic", psnr_db=None)
+    assert default_anchor([summarise(table(nothing))], [PSNR]) == "elic"
 
 
 def test_stored_rows_of_the_anchor_over_the_same_images_join_a_run():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.interpolate import Akima1DInterpolator
 
-from benchmark.analysis.comparison import compare
+from benchmark.analysis.comparison import LeftOutPoint, compare
 from benchmark.analysis.rate_distortion import (
     Curve,
     Delta,
@@ -252,10 +252,49 @@ def test_the_mean_of_the_images_bd_rates_stands_beside_its_count():
 def test_an_image_whose_curves_cannot_be_compared_is_counted_apart():
     rows = [*sweep("jpeg"), *sweep("webp")]
     for one in rows:
-        if one["image"] == "a":
+        if one["image"] != "bb":
             one["psnr_db"] = 30.0
     (found,) = compare(summarise(table(rows)), PSNR, "jpeg")
-    assert (found.images_rate.images, found.images_rate.refused) == (2, 1)
+    assert (found.images_rate.images, found.images_rate.refused) == (1, 2)
+    for one in rows:
+        one["psnr_db"] += 50 * (one["codec"] == "webp" and one["image"] == "bb")
+    (found,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    assert found.images_rate.reason.startswith("in no image: the curves have no quality")
+    assert compare(summarise(table(rows[:18])), PSNR, "webp")[0].rate.reason.startswith(
+        "webp has no"
+    )
+
+
+def test_the_interval_of_two_images_bd_rates_is_students_of_their_logarithms():
+    """To first order: a spread of percent, over the mean ratio."""
+    rows = [*sweep("jpeg", ("a", "bb")), *sweep("webp", ("a", "bb"))]
+    for one in rows:
+        half = one["codec"] == "webp" and one["image"] == "a"
+        one["num_bytes"] = int((500 if half else 1000) * one["setting_value"])
+    (found,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    reach = math.exp(12.7062 * 25 / 75)  # t of one degree, the standard error of -50 and 0 %
+    expected = (100 * (0.75 / reach - 1), 100 * (0.75 * reach - 1))
+    assert found.images_rate.interval == pytest.approx(expected, rel=1e-5)
+    assert found.rate_interval is not None
+
+
+@pytest.mark.parametrize("measure", [PSNR, MS_SSIM, LPIPS], ids=lambda one: one.column)
+def test_points_below_the_front_are_left_out_by_how_much_another_is_better(measure):
+    rows = [*sweep("jpeg"), *sweep("webp")]
+    better = {"psnr_db": 26.0, "ms_ssim": 0.95, "lpips_alex": 0.05}
+    worse = {"psnr_db": 25.5, "ms_ssim": 0.9, "lpips_alex": 0.09}
+    for one in rows:
+        one["num_bytes"] = int(100 * one["setting_value"])
+        if one["codec"] == "webp":
+            one.update({10: better, 20: worse}.get(one["setting_value"], {}))
+
+    def left_out(up_to_bpp=None):
+        return compare(summarise(table(rows)), measure, "jpeg", up_to_bpp)[0].left_out
+
+    gap = {"psnr_db": 0.5, "ms_ssim": 10 * math.log10(2), "lpips_alex": 0.04}[measure.column]
+    expected = (LeftOutPoint("webp", "quality=20", pytest.approx(gap)),)
+    assert left_out() == left_out(2.0) == expected  # bpp of that setting
+    assert left_out(1.99) == ()
 
 
 def test_incomplete_points_are_neither_drawn_nor_compared():

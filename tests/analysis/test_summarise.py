@@ -8,9 +8,10 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from benchmark.analysis.comparable import label_of
+from benchmark.analysis.comparable import ComparableRows, find_label, label_of
 from benchmark.analysis.summarise import SECONDS, TIMED, summarise
 from benchmark.codec import Setting
+from benchmark.errors import UnknownName
 from benchmark.metrics.psnr import psnr
 from support.rows.measured import PROTOCOLS, failed, row, sweep, table
 
@@ -172,15 +173,15 @@ def test_the_psnr_of_the_mean_squared_error_is_not_of_other_images_than_the_mean
 
 
 def test_failed_cells_are_counted_with_their_three_most_frequent_reasons():
-    times = {"boom": 2, "cut off": 3, "rare": 1, "slow": 4}
+    times = {"slow": 3, "cut off": 3, "rare": 1, "boom": 2}
     rows = [
         failed("jpeg", 5, f"{why}{number}", "encode", why)
         for why, count in times.items()
         for number in range(count)
     ]
     (found,) = summarise(table([row("jpeg", 5, "a"), *rows])).points
-    assert (found.images, found.failed) == (1, 10)
-    assert found.failures == (("encode: slow", 4), ("encode: cut off", 3), ("encode: boom", 2))
+    assert (found.images, found.failed) == (1, 9)
+    assert found.failures == (("encode: cut off", 3), ("encode: slow", 3), ("encode: boom", 2))
 
 
 def test_a_null_metric_keeps_its_reason_and_its_bpp_is_of_the_images_that_have_it():
@@ -224,6 +225,54 @@ def test_an_image_with_two_rows_at_one_point_counts_once_and_the_later_row_stand
     later = row("jpeg", 5, "a", psnr_db=31.0, finished_utc="2025-02-01T00:00:00.000+00:00")
     (found,) = summarise(table([later, row("jpeg", 5, "a", psnr_db=30.0)])).points
     assert (found.images, found.means["psnr_db"].value) == (1, 31.0)
+
+
+def test_bundled_rows_that_came_out_otherwise_here_say_in_how_many_and_by_how_much():
+    def of(codec, values, **columns):
+        return [
+            row(codec, quality, "a", psnr_db=value, decoded_sha256=f"{value}", **columns)
+            for quality, value in enumerate(values)
+        ]
+
+    mine = of("webp", (30.0, 32.0, 33.0), run="2027")
+    bundled = {"bundled": True, "run": "2026"}
+    others = [
+        *of("webp", (30.0, 32.5, 33.25, 36.0), **bundled),
+        *of("webp", (60.0, 1.0, 2.0), variant="lossless=1"),
+        *of("jpeg", (50.0, 1.0, 2.0), run="2027"),
+        *of("jpeg", (50.0, 1.125, 2.0), **bundled),
+    ]
+    for one in others:
+        one["cell"] = (
+            f"{one['codec']}/{one['setting_value']}/a" if not one["variant"] else one["cell"]
+        )
+    for one in mine:
+        one["cell"] = f"webp/{one['setting_value']}/a"
+    jpeg, webp = summarise(table([*mine, *others])).left_out
+    assert (jpeg.label, jpeg.rows, webp.label, webp.rows, webp.differ) == (
+        "jpeg",
+        3,
+        "webp",
+        4,
+        True,
+    )
+    for one, said in (
+        (jpeg, "1 of 3 rows, PSNR by up to 0.12 dB"),
+        (webp, "2 of 3 rows, PSNR by up to 0.5 dB"),
+    ):
+        assert one.why == f"bundled, not equal to the same build here in {said}: 1.0, adapter 1"
+
+
+def test_rows_are_described_by_the_latest_that_counts_and_columns_that_none_has_are_empty():
+    rows = [row("jpeg", 5, "a", run="1"), row("jpeg", 5, "b", run="2")]
+    whole = ComparableRows(table(rows), PROTOCOLS["coding"])
+    (last,) = whole.latest
+    assert rows[whole.index[last]]["run"] == "2"
+    assert whole.changed(ok=np.arange(2) != last).latest.tolist() == [1 - last]
+    assert np.isnan(whole.numbers("mine")).all()
+    assert find_label("jpeg:optimize=1", ["jpeg:optimize=1", "jpeg"]) == "jpeg:optimize=1"
+    with pytest.raises(UnknownName, match="No codec with results 'webp'"):
+        find_label("webp", ["jpeg"])
 
 
 def test_caveats_and_declared_sizes_reach_the_point():

@@ -7,8 +7,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from benchmark.analysis.generations import GenerationCurve, generation_curves, nearest_to
-from benchmark.codec import Setting
+from benchmark.analysis.generations import generation_curves, nearest_to
 from benchmark.codec_spec import parse_codec
 from benchmark.errors import Unavailable
 from benchmark.figures.generations import draw_generations
@@ -112,11 +111,3 @@ def test_without_rows_of_generations_the_verb_says_what_makes_them(tmp_path):
     done = bench("figures", "generations", "--results", tmp_path, "--dataset", "sample")
     assert done.returncode == 2
     assert "bench run --generations 5" in done.stderr
-
-
-def test_the_curve_of_a_codec_is_that_nearest_to_the_rate():
-    few, many = (
-        GenerationCurve("jpeg", Setting("quality", quality), 1, (bpp,), {})
-        for quality, bpp in ((10, 0.2), (50, 0.8))
-    )
-    assert [nearest_to([few, many], bpp) for bpp in (0.3, 0.6)] == [[few], [many]]
