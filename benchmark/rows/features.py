@@ -82,7 +82,7 @@ class FeatureFolder:
     def keep(self, image: ImageFeatures) -> None:
         """Write the features of an image; an existing file is replaced by its like."""
         content = BytesIO()
-        np.save(content, image.features.astype(np.float32, copy=False), allow_pickle=False)
+        np.save(content, np.asarray(image.features, np.float32))
         path, tag = self._path(image.protocol, image.pixels_sha256), self.folder / CACHE_TAG
         require_inside(self._store_folder, path)
         write_results(
@@ -119,7 +119,7 @@ def features_budget_bytes() -> float:
     try:
         gib = float(text)
     except ValueError:
-        gib = -1.0
+        gib = float("nan")
     if not 0 <= gib < float("inf"):
         raise UsageError(f"${BUDGET_VARIABLE} is {text!r}: set it to a number of GiB")
     return gib * 2**30
@@ -188,11 +188,13 @@ class Reductions:
 
 
 def _table(reductions: Iterable[Reduction]) -> pa.Table:
-    rows = [
-        (*names, reduced.value, None if reduced.influence is None else reduced.influence.tolist())
-        for *names, reduced in reductions
-    ]
-    return pa.table(list(map(list, zip(*rows, strict=True))), SCHEMA)
+    return pa.Table.from_pylist(
+        [
+            {**one._asdict(), "value": one.reduced.value, "influence": one.reduced.influence}
+            for one in reductions
+        ],
+        SCHEMA,
+    )
 
 
 def _read(path: Path) -> list[Reduction] | None:

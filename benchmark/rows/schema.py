@@ -231,14 +231,18 @@ def group_codes(
     The numbers are ordered as the values: by the first column, then the second, null last.
     """
     keys = [] if within is None else [within]
-    keys += [codes(table[name])[0] for name in columns]
-    together = np.ravel_multi_index(keys, [int(key.max(initial=0)) + 1 for key in keys])
-    return dense(together)
+    return ordered_numbers(*keys, *(codes(table[name])[0] for name in columns))
 
 
-def dense(numbers: Int64Array) -> Int64Array:
-    """Number the distinct values 0, 1, ... in ascending order, shape as `numbers`."""
-    return np.asarray(np.unique(numbers, return_inverse=True)[1], np.int64)
+def ordered_numbers(*numbers: Int64Array | BoolArray) -> Int64Array:
+    """Number the distinct tuples of integers from 0 on, in ascending order, without gaps.
+
+    >>> ordered_numbers(np.array([7, 2, 2]), np.array([0, 5, 0]))
+    array([2, 1, 0])
+    """
+    whole = [number.astype(np.int64) for number in numbers]
+    together = np.ravel_multi_index(whole, [int(number.max(initial=0)) + 1 for number in whole])
+    return np.asarray(np.unique(together, return_inverse=True)[1], np.int64)
 
 
 def image_numbers(table: pa.Table) -> Int64Array:

@@ -27,7 +27,6 @@ from benchmark.codec import CODING, BoolArray, Float64Array, Int64Array
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
 from benchmark.rows.schema import (
     codes,
-    dense,
     equals,
     group_codes,
     image_numbers,
@@ -36,6 +35,7 @@ from benchmark.rows.schema import (
     may_repeat,
     metric_columns,
     numbered,
+    ordered_numbers,
     own_columns,
     replaced,
     tuple_numbers,
@@ -249,7 +249,7 @@ def build_numbers(table: pa.Table, apart: BoolArray | None = None) -> Int64Array
         texts = pc.coalesce(equal, _build_texts(table))
         joined = table.select(["codec"]).append_column("build", texts)
         build = group_codes(joined, joined.column_names)
-    return build if apart is None else dense(2 * build + apart)
+    return build if apart is None else ordered_numbers(build, apart)
 
 
 def with_equal_builds(table: pa.Table) -> pa.Table:
@@ -303,20 +303,18 @@ def edition_rows(
     run, _ = codes(table["run"].fill_null(""))
     finished = table["finished_utc"].fill_null("").combine_chunks()
     rank = np.asarray(pc.rank(finished, tiebreaker="dense").to_numpy(), np.int64)
-    recency = ((~marked(table["bundled"])).astype(np.int64) << 62) + (run << 32) + rank
+    recency = ordered_numbers(~marked(table["bundled"]), run, rank)
     variant = group_codes(table, ("codec", "variant"))
     apart = apart_rows(table)
     build = build_numbers(table, apart)
-    edition = dense(variant * (int(build.max(initial=0)) + 1) + build)
+    edition = ordered_numbers(variant, build)
     comparable = equals(table["coding_protocol"], coding_protocol)
     age = _ages(variant, edition, np.where(comparable, recency, -1))[edition]
     present = comparable & ((age == 0) | (not newest_only))
 
     index = np.flatnonzero(present)
     setting = group_codes(table, ("setting_name", "setting_value"), variant)
-    settings = int(setting.max(initial=0)) + 1
-    oldest = int(age.max(initial=0)) + 1
-    place = (variant[index] * oldest + age[index]) * settings + setting[index]
+    place = ordered_numbers(variant[index], age[index], setting[index])
     image = image_numbers(table)[index]
     order = np.lexsort((recency[index], image, place))
     order = order[last_of_groups(place[order]) | last_of_groups(image[order])]
@@ -324,8 +322,8 @@ def edition_rows(
     columns = {"variant": variant, "setting": setting, "age": age, "build": build, "apart": apart}
     return EditionRows(
         index=index,
-        edition=dense(place // settings),
-        point=dense(place),
+        edition=ordered_numbers(variant[index], age[index]),
+        point=place,
         image=image[order],
         recency=recency[index],
         other=np.flatnonzero(~present),

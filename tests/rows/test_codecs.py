@@ -7,9 +7,12 @@ import pytest
 
 from benchmark.analysis.systems import coding_facts
 from benchmark.codec import CodecInfo
+from benchmark.codec_spec import CodecSpec
+from benchmark.rows.codecs import CodingFacts, NamedCodecs, Side, caveats, why_not_run
 from benchmark.rows.schema import info_columns, info_of
 from benchmark.rows.store import Store
 from benchmark.rows.versions import edition_rows
+from support.rows import measured
 
 ROOT = Path(__file__).parents[2]
 CHROMA = {"4:2:0": r"4:2:0|\b420\b|yuv420", "4:4:4": r"4:4:4|\b444\b|yuv444"}
@@ -57,3 +60,39 @@ def test_rows_that_name_neither_have_what_the_codec_was_then(codec, variant, exp
 
 def test_what_a_row_names_stands():
     assert coding_facts("avif", "", "4:2:0", "PSNR") == ("4:2:0", "PSNR")
+
+
+def test_sides_differ_in_chroma_tuning_and_caveats_that_both_state():
+    def side(name, chroma="", tuned_for="", *notes):
+        return Side(name, CodingFacts(chroma, tuned_for), notes)
+
+    assert caveats(side("a", "4:2:0", "PSNR", "x"), side("b", "4:2:0", "PSNR", "x")) == ()
+    for one_sided in (("", "4:4:4"), ("4:2:0", "")):
+        assert caveats(*(side("a", chroma) for chroma in one_sided)) == ()
+    assert caveats(side("a", "4:2:0", "", "x"), side("b", "4:4:4", "SSIM", "x", "y")) == (
+        "a codes chroma as 4:2:0, b as 4:4:4: metrics of RGB count the colour detail that "
+        "subsampling removes",
+        "a for no stated metric, b is tuned for SSIM: a metric favours the codec that is tuned "
+        "for it",
+        "b: y",
+    )
+
+
+def test_code_that_rows_name_runs_only_where_it_is_named_in_full():
+    spec, other = "command:decode=rm:encode=cp", "command:decode=mv:encode=cp"
+    texts = [spec, other, other, "jpeg", "jpeg:quality=no:such=option"]
+    kinds = [dict(zip(("codec", "variant"), text.split(":", 1), strict=False)) for text in texts]
+    rows = [measured.row(kind["codec"], 5, "a") | {"variant": kind.get("variant", "")}
+            for kind in kinds]  # fmt: skip
+    for named, run, refused in (
+        ("all", [False, False, True], {other: 2, spec: 1}),
+        ("jpeg", [False, False, True], {}),
+        ("command", [False, False, False], {other: 2, spec: 1}),
+        (f"webp,{spec}", [True, False, False], {}),
+        (f"all, {spec}", [True, False, True], {other: 2}),
+    ):
+        codecs = NamedCodecs(named)
+        assert [codecs.selects_to_run(row) for row in (rows[0], rows[1], rows[3])] == run
+        assert list(codecs.not_run(measured.table(rows)).items()) == list(refused.items())
+    said = why_not_run(CodecSpec.of("command", "decode=rm:encode=cp"))
+    assert said.startswith(f"{spec!r} is code that rows name")

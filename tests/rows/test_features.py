@@ -1,13 +1,14 @@
 """Features and reduced distribution metrics on disk: whole or not at all, within a size."""
 
 import os
+from io import BytesIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmark.errors import DamagedResults, UsageError
+from benchmark.errors import DamagedResults, StoreError, UsageError
 from benchmark.metrics.distribution_metric import Reduced
 from benchmark.rows.features import (
     MOST_SHARDS,
@@ -19,6 +20,7 @@ from benchmark.rows.features import (
     features_budget_bytes,
     reduction_key,
 )
+from support.metrics.cases import MakesFolder
 
 
 def reduction(number):
@@ -67,8 +69,74 @@ def test_features_stay_below_their_size_and_those_read_longest_ago_go_first(tmp_
         path = next((tmp_path / "features").glob(f"*/*/{digest}.npy"))
         os.utime(path, (number, number))
     assert np.array_equal(kept.read("colours/1", digests[0]), np.zeros((2, 3), np.float32))
-    assert kept.prune(2.5 * path.stat().st_size) == 2
+    assert kept.prune(3.5 * path.stat().st_size) == 1
+    assert kept.prune(2 * path.stat().st_size) == 1
+    assert kept.prune(2 * path.stat().st_size) == 0, "they fit"
     assert [kept.has("colours/1", digest) for digest in digests] == [True, False, False, True]
+
+
+def as_npy(array):
+    content = BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "whole"),
+    [
+        (as_npy(np.float32([[1, 2]])), True),
+        (as_npy(np.float32([1, 2])), False),
+        (as_npy(np.float64([[1, 2]])), False),
+        (as_npy(np.float32([[1, np.inf]])), False),
+        (as_npy(np.float32([[np.nan, 2]])), False),
+        (as_npy(np.float32([[1, 2]]))[:-1], False),
+        (b"no features", False),
+        (b"", False),
+    ],
+)
+def test_a_damaged_file_of_features_is_removed_and_a_whole_one_stays(content, whole, tmp_path):
+    kept, digest = FeatureFolder(tmp_path), "ab" * 32
+    assert kept.read("colours/1", digest) is None
+    kept.keep(ImageFeatures("colours/1", digest, np.zeros((1, 2))))
+    (path,) = tmp_path.glob("features/colours_1/ab/*.npy")
+    path.write_bytes(content)
+    found = kept.read("colours/1", digest)
+    assert (found.tolist() if whole else found) == ([[1, 2]] if whole else None)
+    assert path.exists() == kept.has("colours/1", digest) == whole
+
+
+def test_a_pickle_among_features_is_not_run(tmp_path):
+    kept, trap = FeatureFolder(tmp_path), tmp_path / "trap"
+    kept.keep(ImageFeatures("colours/1", "ab" * 32, np.zeros((1, 2))))
+    (path,) = tmp_path.glob("features/colours_1/ab/*.npy")
+    path.write_bytes(as_npy(np.array([[MakesFolder(trap)]], object)))
+    assert kept.read("colours/1", "ab" * 32) is None
+    assert not trap.exists()
+
+
+def test_reductions_are_bundled_in_the_order_of_their_keys_and_no_folder_is_one(tmp_path):
+    mine, bundled = Reductions(tmp_path / "mine"), Reductions(tmp_path / "bundled")
+    known = [reduction(number) for number in range(9)]
+    known.append(Reduction("x", "mine", "mine/1", Reduced(2.0)))
+    mine.add(known)
+    path = bundled.ship("field", mine)
+    assert path.name == "shipped-field.parquet"
+    assert pq.read_table(path)["key"].to_pylist() == sorted(one.key for one in known)
+    again = Reductions(tmp_path / "bundled")
+    assert again.get("x").influence is None
+    assert again.get(known[3].key).influence.tolist() == [0.5, -0.5]
+    (tmp_path / "bundled" / "sets" / "folder.parquet").mkdir()
+    with pytest.raises(StoreError, match=r"folder\.parquet cannot be read: .*; remove it"):
+        Reductions(tmp_path / "bundled")
+
+
+def test_files_that_another_run_has_put_together_are_not_missed(tmp_path):
+    kept = Reductions(tmp_path)
+    for number in range(MOST_SHARDS):
+        kept.add([reduction(number)])
+    next((tmp_path / "sets").iterdir()).unlink()
+    kept.add([reduction(MOST_SHARDS)])
+    assert len(list((tmp_path / "sets").iterdir())) == 1
 
 
 @pytest.mark.parametrize(("text", "gib"), [("", 20), ("0", 0), ("1.5", 1.5)])

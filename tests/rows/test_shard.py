@@ -1,5 +1,7 @@
 """Parquet files that stand for much more than they hold are refused before they fill the memory."""
 
+import errno
+import os
 import warnings
 
 import numpy as np
@@ -128,3 +130,89 @@ def test_a_column_of_another_type_is_foreign_and_no_damage(tmp_path):
     with pytest.raises(BadShard, match="'num_bytes' is of string") as caught:
         read_shard(path, None, ())
     assert not caught.value.damaged
+
+
+WHOLE = 2**53
+
+
+@pytest.mark.parametrize(
+    ("column", "sound", "odd"),
+    [
+        ("width_px", [1, WHOLE, None], [0, WHOLE + 1]),
+        ("num_bytes", [0, WHOLE], [-1, WHOLE + 1]),
+        ("revision", [-WHOLE, 7, WHOLE], [-WHOLE - 1, WHOLE + 1]),
+        ("encode_seconds", [0.0, 1e-30, 1e30, None], [-1.0, 9e-31, 1.1e30, np.inf, np.nan]),
+        ("setting_value", [-1e30, 0.0, 1e30], [-1.1e30, 1.1e30, np.inf, np.nan, None]),
+        ("psnr_db", [-1e30, None, 1e30, np.inf], [-1.1e30, 1.1e30, -np.inf, np.nan]),
+        ("image", ["a", "./b", ".c"], ["", ".", "../..", None]),
+        ("status", ["ok", "failed"], ["done", None]),
+        ("cell", ["", "a"], [None]),
+        ("unheard_of", [], [1.0]),
+    ],
+)
+def test_values_up_to_their_bounds_are_read_and_others_are_refused(column, sound, odd, tmp_path):
+    known = {field.name: field.type for field in table_schema()}
+
+    def path_of(values):
+        array = pa.array(values, known.get(column, pa.float64()))
+        return written(tmp_path / "a.parquet", pa.table({column: array}))
+
+    for values in (sound, sound[:1]):
+        read = read_shard(path_of(values), None, ())[column] if column in known else sound
+        assert len(read) == len(sound[: len(values)])
+    for value in odd:
+        for values in ([value], [*sound, value], [value, *sound]):
+            with pytest.raises(BadShard, match=column) as bad:
+                read_shard(path_of(values), None, ())
+            assert not bad.value.damaged
+
+
+@pytest.mark.parametrize("name", ["width_px", "height_px", "num_bytes", "bpp"])
+def test_a_row_that_did_not_fail_has_its_measures(name, tmp_path):
+    kind = table_schema().field(name).type
+    columns = {"status": ["failed", "ok"], name: pa.array([None, 1], kind)}
+    assert read_shard(written(tmp_path / "a", pa.table(columns)), None, ()).num_rows == 2
+    columns["status"] = ["ok", "failed"]
+    with pytest.raises(BadShard, match=f"measured rows without a value of '{name}'"):
+        read_shard(written(tmp_path / "a", pa.table(columns)), None, ())
+
+
+def test_what_cannot_be_read_is_damaged_and_what_may_not_be_is_an_error(tmp_path, monkeypatch):
+    whole = written(tmp_path / "whole.parquet", pa.table({"cell": ["a"]}))
+    cut, named = tmp_path / "cut.parquet", tmp_path / f"{'0' * 64}.parquet"
+    cut.write_bytes(whole.read_bytes()[:-9])
+    named.write_bytes(whole.read_bytes())
+    for path, why in ((cut, "it is no whole parquet file"), (named, "do not match their recorded")):
+        with pytest.raises(BadShard, match=why) as bad:
+            read_parquet(path, None)
+        assert bad.value.damaged
+    twice = pa.Table.from_arrays([pa.array(["a"])] * 2, names=["cell", "cell"])
+    with pytest.raises(BadShard, match="several columns of one name"):
+        read_parquet(written(tmp_path / "twice.parquet", twice), None)
+    os.truncate(cut, 1 << 40)
+    with pytest.raises(OSError, match=f"at most {1 << 32} are read"):
+        read_parquet(cut, None)
+    for place, error, raised in (
+        ("benchmark.rows.shard.read_regular", OSError(errno.EIO, "torn"), BadShard),
+        ("benchmark.rows.shard.read_regular", OSError(errno.EACCES, "no"), PermissionError),
+        ("pyarrow.parquet.read_metadata", MemoryError(), MemoryError),
+    ):
+
+        def fail(*_, error=error):
+            raise error
+
+        monkeypatch.setattr(place, fail)
+        with pytest.raises(raised) as caught:
+            read_parquet(whole, None)
+        assert raised is not BadShard or caught.value.damaged
+        monkeypatch.undo()
+
+
+def test_a_refusal_names_the_memory_that_the_file_may_take(tmp_path):
+    path = written(tmp_path / "a.parquet", pa.table({"psnr_db": zeros(20_000_000)}))
+    size = path.stat().st_size
+    may = (64 << 20) + 100 * size
+    with pytest.raises(
+        BadShard, match=rf"claims 160,\d+,\d+ .* its {size:,} bytes may take {may:,}$"
+    ):
+        read_parquet(path, None)

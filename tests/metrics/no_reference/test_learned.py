@@ -3,6 +3,7 @@
 import sys
 from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -64,6 +65,58 @@ def test_a_package_that_pyiqa_misses_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     with pytest.raises(Unavailable, match="CLIP-IQA needs all that pyiqa needs: import of pyiqa"):
         CLIPIQA()
+
+
+@ALL
+def test_pyiqas_network_gets_the_weights_of_the_file_and_none_of_timms(
+    metric, monkeypatch, tmp_path
+):
+    import torch
+
+    made, taken = [], {}
+
+    def create_model(*names, **options):
+        made.append((names, options))
+
+    timm = SimpleNamespace(create_model=create_model)
+
+    class Network:
+        net = SimpleNamespace(load_state_dict=taken.update)
+
+        def __call__(self, unit):
+            return unit.mean()
+
+    def create_metric(name, **options):
+        timm.create_model("backbone", pretrained=True, depth=4)
+        made.append((name, options))
+        return Network()
+
+    monkeypatch.setattr(registry, "version", lambda name: learned.VERSION)
+    monkeypatch.setitem(sys.modules, "timm", timm)
+    monkeypatch.setitem(sys.modules, "pyiqa", SimpleNamespace(create_metric=create_metric))
+    path = tmp_path / metric.file
+    torch.save({"module.one": torch.ones(1), "two": torch.ones(2)}, path)
+    monkeypatch.setattr(metric, "sha256", file_sha256(path))
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    found = metric("cpu")
+    pixels = np.full((40, 32, 3), 51, np.uint8)
+    assert found.compare(found.prepare(pixels), pixels) == pytest.approx(0.2)
+    backbone, (name, options) = made
+    if metric is CLIPIQA:
+        assert backbone[1]["pretrained"]
+        assert (name, options) == ("clipiqa", {"device": "cpu", "backbone": str(path)})
+    else:
+        assert backbone == (("backbone",), {"pretrained": False, "depth": 4})
+        assert (name, options) == (metric.column, {"device": "cpu", "pretrained": False})
+        assert {key: len(tensor) for key, tensor in taken.items()} == {"one": 1, "two": 2}
+    assert timm.create_model is create_model
+
+    def full(unit):
+        raise torch.OutOfMemoryError("no memory")
+
+    found._network = full
+    with pytest.raises(NotMeasurable, match=f"{metric.label} of this image needs more memory"):
+        found.compare(pixels.shape, pixels)
 
 
 @pytest.mark.slow

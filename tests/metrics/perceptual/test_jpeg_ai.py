@@ -1,15 +1,18 @@
 """JPEG AI's metrics by packages: reasons without them; with them, what others compute."""
 
+import sys
 from importlib import metadata
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.ndimage import correlate1d
 
 from benchmark import registry
-from benchmark.errors import Unavailable
+from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.metrics.perceptual.jpeg_ai import CVVDP, FSIM, IWSSIM, NLPD, PSNRHVSM, VIF, luma
+from support.metrics.cases import value as value_of
 
 ALL = pytest.mark.parametrize("metric", [VIF, FSIM, IWSSIM, NLPD, PSNRHVSM, CVVDP])
 
@@ -33,15 +36,82 @@ def test_what_is_absent_or_of_another_release_is_named_with_what_helps(metric, m
     assert wanted in metric.protocol
 
 
+@pytest.fixture
+def handed(monkeypatch):
+    """Have all packages look installed; return what their functions are called with."""
+    import torch
+
+    calls = []
+
+    def give(*images, **options):
+        calls.append((images, options))
+        return torch.tensor(1.5)
+
+    cvvdp = SimpleNamespace(predict=lambda *images, **options: (give(*images, **options), {}))
+    of_piq = ("vif_p", "fsim", "information_weighted_ssim")
+    packages = {
+        "piq": dict.fromkeys(of_piq, give),
+        "pyiqa": {"create_metric": lambda name, device: give if name == "nlpd" else None},
+        "psnr_hvsm": {
+            "bt601ycbcr_np": lambda pixels: [pixels.sum(2) / 4, None],
+            "psnr_hvs_hvsm_np": lambda *images: [None, give(*images)],
+        },
+        "pycvvdp": {"cvvdp": lambda **options: give(**options) and cvvdp},
+    }
+    for name, functions in packages.items():
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**functions))
+    releases = dict(metric.release for metric in (VIF, NLPD, PSNRHVSM, CVVDP))
+    monkeypatch.setattr(registry, "find_spec", lambda name: object())
+    monkeypatch.setattr(registry, "version", releases.__getitem__)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("metric", "least", "expected"),
+    [
+        *((VIF, 41, 1.5), (FSIM, 16, 1.5), (IWSSIM, 161, 1.0)),  # never above 1
+        *((NLPD, 64, 1.5), (PSNRHVSM, 8, 1.5), (CVVDP, 16, 1.5)),
+    ],
+)
+def test_a_package_sees_both_images_as_it_wants_them(metric, least, expected, handed):
+    generator = np.random.default_rng(1)
+    source, decoded = (generator.integers(0, 256, (least, least + 9, 3), np.uint8) for _ in "12")
+    assert value_of(metric(), source, decoded) == expected
+    images, options = handed[-1]
+    grey = [image @ [0.2126, 0.7152, 0.0722] for image in (decoded, source)]
+    if metric is CVVDP:
+        assert handed[0][1].keys() == {"display_name", "device"}
+        assert options == {"dim_order": "HWC"}
+        wanted = [decoded, source]
+    elif metric is PSNRHVSM:
+        wanted = [image[:8, :16].sum(2) / 4 for image in (source, decoded)]
+        assert value_of(metric(), source, source.copy()) == np.inf
+    else:
+        assert options == ({} if metric is NLPD else {"data_range": 1.0})
+        planes = grey if metric in (VIF, IWSSIM) else [decoded, source]
+        wanted = [np.atleast_3d(one).transpose(2, 0, 1)[None] / 255 for one in planes]
+        assert str(images[0].dtype) == "torch.float32"
+    for image, one in zip(images, wanted, strict=True):
+        np.testing.assert_allclose(np.asarray(image), one, rtol=1e-6)
+    with pytest.raises(ValueError, match="shapes differ"):
+        value_of(metric(), source, decoded[:, 1:])
+    with pytest.raises(NotMeasurable, match=f"at least {least} px .* has {least - 1}"):
+        metric().prepare(source[1:])
+
+
+def test_a_package_that_nlpd_misses_is_named(handed, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyiqa", None)
+    with pytest.raises(Unavailable, match="NLPD needs all that pyiqa needs: import of pyiqa"):
+        NLPD()
+
+
 def pair(pixels):
     noise = np.random.default_rng(0).normal(0, 8, pixels.shape)
     return pixels, np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8)
 
 
 def value(metric, pixels):
-    source, decoded = pair(pixels)
-    made = metric()
-    return made.compare(made.prepare(source), decoded)
+    return value_of(metric(), *pair(pixels))
 
 
 def vifp(source, decoded):

@@ -1,5 +1,12 @@
 """MS-SSIM and SSIM against pytorch_msssim in float64, and their blur against scipy's."""
 
+import shutil
+import subprocess
+import sysconfig
+import tomllib
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,20 +18,50 @@ from skimage.metrics import structural_similarity
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.perceptual import ms_ssim as module
-from benchmark.metrics.perceptual.ms_ssim import HALF_WINDOW, MARGIN_PX, MSSSIM, SSIM, blur, strips
+from benchmark.metrics.perceptual.ms_ssim import (
+    HALF_WINDOW,
+    MARGIN_PX,
+    MSSSIM,
+    SSIM,
+    STRIP_VALUES,
+    blur,
+    strips,
+)
 from support.metrics.cases import through_jpeg
 from support.metrics.cases import value as present_value
 
+ROOT = Path(__file__).parents[3]
 TOLERANCE = 1e-6  # as stated in the docstring and in the protocol
 BOTH = pytest.mark.parametrize("kind", [MSSSIM, SSIM])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled(tmp_path_factory):
+    """Have structure.c compiled, where there is a compiler, if the installation did not."""
+    source = Path(module.__file__).with_name("structure.c")
+    path = tmp_path_factory.mktemp("compiled") / "structure.so"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (extension,) = project["tool"]["setuptools"]["ext-modules"]
+    with pytest.MonkeyPatch.context() as patch:
+        if module.structure is None and (compiler := shutil.which("cc")):
+            options = [*extension["extra-compile-args"], "-shared", "-fPIC", "-o", path]
+            headers = sysconfig.get_path("include")
+            subprocess.run([compiler, *options, "-I", headers, source], check=True)
+            spec = spec_from_file_location("structure", path)
+            made = module_from_spec(spec)
+            spec.loader.exec_module(made)
+            patch.setattr(module, "structure", made)
+        yield
+
+
 @pytest.mark.parametrize("shape", [(3, 176, 200), (3, 900, 1000), (3, 200, 70_000), (1, 11, 11)])
 def test_strips_cover_every_row_of_every_channel_once(shape):
-    channels, height, _ = shape
+    channels, height, width = shape
     found = [(channel, row) for channel, rows in strips(shape) for row in range(height)[rows]]
     assert found == [(c, row) for c in range(channels) for row in range(height - MARGIN_PX)]
     assert all(rows.stop <= height - MARGIN_PX for _, rows in strips(shape))
+    longest = max(rows.stop - rows.start for _, rows in strips(shape))
+    assert longest == min(height - MARGIN_PX, max(STRIP_VALUES // width // 16, 1) * 16)
 
 
 def truth(kind: type, reference: Pixels, decoded: Pixels) -> float:

@@ -1,0 +1,69 @@
+"""Metrics as figures draw them: places on an axis, qualities and back, what is compared."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from benchmark.errors import UsageError
+from benchmark.metrics.measure import Measure, overview_columns, require_image_values
+
+
+@pytest.mark.parametrize(
+    ("scale", "value", "place", "quality"),
+    [
+        ("linear", 30.25, 30.25, 30.25),
+        ("linear", -2.0, -2.0, -2.0),
+        ("saturating", 0.9, 10.0, 10.0),
+        ("saturating", -1.0, -3.0102999566398120, -3.0102999566398120),
+        ("decades", 100.0, 100.0, 2.0),
+        ("decades", 1.0, 1.0, 0.0),
+        ("decades", 0.001, 0.001, -3.0),
+    ],
+)
+@pytest.mark.parametrize(("better", "sign"), [("higher", 1), ("lower", -1)])
+def test_a_value_has_a_place_on_the_axis_and_a_quality_and_comes_back(
+    scale, value, place, quality, better, sign
+):
+    measure = Measure("x", "X", better, scale)
+    assert measure.plotted(value) == pytest.approx(place, rel=1e-12)
+    assert measure.unplotted(place) == pytest.approx(value, rel=1e-12)
+    assert measure.quality(value) == pytest.approx(sign * quality, rel=1e-12)
+    assert measure.value(sign * quality) == pytest.approx(value, rel=1e-12)
+    assert measure.axis_label == ("X (dB)" if scale == "saturating" else "X")
+
+
+def test_values_at_the_end_of_a_scale_have_no_finite_place():
+    saturating = Measure("x", "X", "higher", "saturating")
+    assert [saturating.plotted(value) for value in (1.0, 1.5)] == [math.inf, math.inf]
+    distance = Measure("x", "X", "lower", "decades")
+    assert [math.isnan(distance.quality(value)) for value in (0.0, -1.0)] == [True, True]
+
+
+def test_a_measure_is_its_column_label_direction_and_scale_whatever_figures_say_of_it():
+    psnr = Measure.named("psnr")
+    assert psnr == Measure("psnr_db", "PSNR (dB)", "higher")
+    said = {"realism": 7, "published": "p", "meets": ("m",), "kind": "realism", "over_few": "few"}
+    for name, fact in said.items():
+        assert {replace(psnr, **{name: fact}), psnr} == {psnr}
+    assert psnr not in (replace(psnr, of_sets=True), replace(psnr, by_image=False))
+
+
+def test_metrics_of_sets_are_of_realism_and_marked_below_fifty_images():
+    psnr, fid, precision = map(Measure.named, ("psnr", "fid256", "precision256"))
+    assert [one.kind for one in (psnr, fid, precision)] == ["distortion", "realism", "realism"]
+    assert [one.of_sets for one in (psnr, fid)] == [False, True]
+    assert [one.few(49) for one in (psnr, fid)] == [False, True]
+    assert not fid.few(50)
+    require_image_values(psnr, fid)
+    with pytest.raises(UsageError, match="Precision/256 gives no influence of an image"):
+        require_image_values(psnr, precision)
+
+
+def test_the_overview_has_of_each_choice_what_has_most_values_and_users_metrics():
+    assert overview_columns({"ms_ssim": 1, "vmaf": 2, "fid256": 3, "no": 0, "mine": 1}) == [
+        "ms_ssim",
+        "mine",
+    ]
+    assert overview_columns({"lpips_alex": 1, "psnr_db": 0}) == ["lpips_alex"]
+    assert overview_columns({"lpips_alex": 2, "lpips_squeeze": 2}) == ["lpips_squeeze"]
