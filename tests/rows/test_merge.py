@@ -116,6 +116,7 @@ def test_into_a_folder_that_is_in_use_only_what_is_new_is_added(three):
     (told,) = merged(first, second)
     assert (told.rows, told.streams, told.runs) == (2, 2, 1)
     assert without_place(rows(first)) == without_place(rows(whole))
+    assert len(list(first.glob("kodak/per_image/*"))) == 1, "they are put together"
     shared = CELLS[3][0]["cell"]
     assert next(one["run"] for one in rows(first) if one["cell"] == shared) == "run-a"
 
@@ -147,8 +148,9 @@ def test_a_cell_with_another_result_is_named_with_both_origins_and_the_first_sta
         for origin in ("run run-a, machine of run-a", "run run-b, machine of run-b"):
             assert origin in sentence
         for one in (cell(10, "a")[0], different):
-            assert f"{one['num_bytes']} bytes ({one['stream_sha256'][:8]}), decoded to " in sentence
-            assert (one["decoded_sha256"] or "unknown pixels")[:8] in sentence
+            pixels = one["decoded_sha256"][:8] if one["decoded_sha256"] else "unknown pixels"
+            stream = f"{one['num_bytes']} bytes ({one['stream_sha256'][:8]})"
+            assert f"{stream}, decoded to {pixels}, in " in sentence
         kept = {one["setting_value"]: one for one in rows(into)}
         assert (kept[10]["run"], kept[10]["timing"]) == ("run-a", False)
         assert kept[10]["stream_sha256"] == cell(10, "a")[0]["stream_sha256"]
@@ -197,6 +199,53 @@ def test_a_metric_that_only_the_other_machine_computed_is_taken_over(tmp_path):
     assert merged(first, second)[0].rows == 1
     assert rows(first)[0]["lpips_alex"] == done["lpips_alex"]
     assert merged(first, second)[0].rows == 0
+
+
+def test_datasets_and_conflicts_come_in_order_and_other_folders_are_no_datasets(tmp_path):
+    first = machine(tmp_path / "first", CELLS, "run-a")
+    others = [cell(quality, image, b"other") for quality in (10, 20) for image in "abc"]
+    second = machine(tmp_path / "second", others, "run-b")
+    for name in ("clic", ".kodak", "kodak.py"):
+        machine(second, CELLS[:1], "run-b", name)
+    (second / "empty").mkdir()
+    clic, kodak = merged(tmp_path / "into", first, second)
+    assert (clic.dataset, kodak.dataset) == ("clic", "kodak")
+    assert list(kodak.conflicts) == sorted(kodak.conflicts)
+    assert len(kodak.conflicts) == 6
+
+
+def test_rows_that_bench_does_not_write_are_left_out_and_counted(tmp_path):
+    declared = {"num_bytes": 9, "stream_sha256": None, "decoded_sha256": None}
+    machine(tmp_path / "first", [(cell(30, "a")[0] | declared, b"")], "run-a")
+    odd = (
+        {"run": "../run"}, {"run": None}, {"stream_sha256": "5" * 63}, {"image_sha256": "A" * 64},
+        {"decoded_sha256": "../x"}, {"variant": "quality"}, {"codec": ""},
+    )  # fmt: skip
+    store = Store(tmp_path / "first" / "kodak")
+    for number, change in enumerate(odd):
+        store.append([cell(number, "b")[0] | {"run": "run-a"} | change])
+    (done,) = merged(tmp_path / "into", tmp_path / "first")
+    why = "with a codec, run or sha256 that bench does not write"
+    assert done.damaged == (f"{store.folder}: 7 rows are left out, {why}",)
+    assert [one["setting_value"] for one in rows(tmp_path / "into")] == [30]
+
+
+def test_links_out_of_a_folder_are_not_followed(three, tmp_path):
+    first, second, _ = three
+    (tmp_path / "secret").write_bytes(b"of the user")
+    features = first / "kodak" / "features" / "space" / "ab"
+    features.mkdir(parents=True)
+    link = features / "b.npy"
+    (features / "a.npy").write_bytes(b"features")
+    link.symlink_to(tmp_path / "secret")
+    (done,) = merged(tmp_path / "into", first)
+    assert (done.features, len(done.damaged)) == (1, 1)
+    assert done.damaged[0].startswith(f"{link} is left out: it is a link that leads out of ")
+    (second / "kodak" / "sets").mkdir()
+    link = second / "kodak" / "sets" / "a.parquet"
+    link.symlink_to(tmp_path / "secret")
+    with pytest.raises(UsageError, match=r"a\.parquet is not merged: it is no file of .*kodak"):
+        merged(tmp_path / "into", second)
 
 
 def test_a_damaged_stream_is_left_out_and_told_until_a_whole_one_comes(three, tmp_path):

@@ -17,7 +17,13 @@ from benchmark.rows.schema import (
     metric_columns,
     table_schema,
 )
-from benchmark.rows.versions import bundled_beside_own, edition_rows, merge_versions
+from benchmark.rows.versions import (
+    bundled_beside_own,
+    edition_rows,
+    merge_versions,
+    share_values,
+    with_equal_builds,
+)
 from support.rows import measured
 
 NAMES = (*METRICS, *FEATURE_SPACES)
@@ -276,3 +282,157 @@ def test_a_bundled_row_is_beside_an_own_one_of_its_cell_alone():
     assert bundled_beside_own(cells).tolist() == [True, False, False, False]
     for same in (True, False):
         assert not bundled_beside_own(cells.set_column(1, "bundled", pa.array([same] * 4))).any()
+
+
+def several_builds(chance):
+    """Rows of two builds of two codecs at few places, as a store reads them: one per cell."""
+    rows = []
+    for number in range(chance.randrange(2, 40)):
+        codec, image = chance.choice("xy"), chance.choice("ab")
+        row = measured.row(codec, chance.choice([5, 10]), image, cell=str(number))
+        row |= {
+            "stream_sha256": chance.choice(["s", "s", "t", None]),
+            "decoded_sha256": chance.choice(["d", "d", "e", None]),
+            "image_sha256": chance.choice([image, image, None]),
+            "num_bytes": 9,
+            "psnr_db": chance.choice([30.0, 30.0, 31.0]),
+            "fingerprint": chance.choice("fg"),
+            "status": chance.choice(["ok", "ok", "ok", "failed"]),
+        }
+        for name in NAMES:
+            if name != "psnr":
+                value, protocol, reason = metric_columns(metric_class(name).column)
+                row[value] = chance.choice([None, None, number])
+                row[protocol] = chance.choice([None, metric_class(name).protocol, "older"])
+                row[reason] = chance.choice([None, "why"])
+        rows.append(row)
+    return rows
+
+
+def shared_by_hand(rows):
+    """The rules of `share_values`, one row at a time."""
+    names = ("image_sha256", "stream_sha256", "decoded_sha256")
+    by_stream = {}
+    for row in rows:
+        if all(row[name] for name in names):
+            by_stream.setdefault((row["codec"], *(row[n] for n in names[:2])), []).append(row)
+    found = {row["cell"]: dict(row) for row in rows}
+    for group in by_stream.values():
+        for row in group if len(group) > 1 else ():
+            of_first = alike(row, group[0])
+            same = [
+                other
+                for other in group
+                if (alike(other, group[0]) and of_first)
+                or (not of_first and not alike(other, group[0])
+                    and other["decoded_sha256"] == row["decoded_sha256"])
+            ]  # fmt: skip
+            equal = [one for one in same if one["decoded_sha256"] == row["decoded_sha256"]]
+            filled = found[row["cell"]]
+            for name in NAMES:
+                columns = metric_columns(metric_class(name).column)
+                present = metric_class(name).protocol
+
+                def worth(one, columns=columns, present=present):
+                    return one[columns[1]] == present, one[columns[0]] is not None
+
+                donors = [row, *reversed(same if name in METRICS else equal)]
+                donor = max(donors, key=worth) if row["status"] == "ok" else row
+                filled.update({column: donor[column] for column in columns})
+            counts = [metric_class(name).column for name in FEATURE_SPACES]
+            if row["status"] == "ok" and all(filled[count] is None for count in counts):
+                for donor in reversed(same):
+                    if any(donor[count] is not None for count in counts):
+                        of_spaces = [name for count in counts for name in metric_columns(count)]
+                        filled.update({name: donor[name] for name in of_spaces})
+                        filled["features_of"] = donor["decoded_sha256"]
+                        break
+    return found
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_equal_streams_share_what_the_rules_name(seed):
+    rows = several_builds(random.Random(seed))
+    table = measured.table(rows)
+    several = len({(row["codec"], row["fingerprint"]) for row in rows}) > len(
+        {row["codec"] for row in rows}
+    )
+    expected = shared_by_hand(table.to_pylist()) if several else {}
+    found = share_values(table).cast(table_schema())
+    assert found.num_rows == len(rows)
+    for row in found.to_pylist():
+        assert row == expected.get(row["cell"], row)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_builds_that_share_cells_and_agree_in_all_of_them_have_one_name(seed):
+    chance = random.Random(seed)
+    rows = several_builds(chance)
+    if seed % 2:  # then streams hardly ever differ
+        rows = [row | {"stream_sha256": "s", "decoded_sha256": "d"} for row in rows]
+        rows[0]["stream_sha256"] = "t"
+    found = with_equal_builds(measured.table(rows)).to_pylist()
+    known = [row for row in rows if row["status"] == "ok" and row["stream_sha256"]]
+    for codec in "xy":
+        of = [[row for row in known if (row["codec"], row["fingerprint"]) == (codec, build)]
+              for build in "fg"]  # fmt: skip
+        places = ("setting_value", "image_sha256", "image")
+
+        def place(row):
+            return row["setting_value"], row["image_sha256"] or row["image"]
+
+        pairs = [(one, other) for one in of[0] for other in of[1] if place(one) == place(other)]
+        same = [alike(*pair) and pair[0]["stream_sha256"] == pair[1]["stream_sha256"]
+                for pair in pairs]  # fmt: skip
+        names = {row["build"] for row in found if row["codec"] == codec}
+        builds = {row["fingerprint"] for row in rows if row["codec"] == codec}
+        if len(builds) == 2 and not repeated(of, place):
+            assert (len(names - {None}) == 1) == bool(pairs and all(same)), (codec, places)
+
+
+def repeated(of, place):
+    return any(len({place(row) for row in rows}) < len(rows) for rows in of)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_editions_are_ordered_by_variant_age_setting_and_image(seed):
+    chance = random.Random(seed)
+    rows = several_builds(chance)
+    for number, row in enumerate(rows):
+        row |= {
+            "run": chance.choice("123"),
+            "finished_utc": f"2026-01-01T00:{number:02}",
+            "bundled": chance.choice([True, None]),
+            "coding_protocol": chance.choice([CODING, CODING, None]),
+        }
+    found = edition_rows(measured.table(rows))
+    mine = [at for at, row in enumerate(rows) if row["coding_protocol"] == CODING]
+
+    def edition(at):
+        return rows[at]["codec"], rows[at]["fingerprint"]
+
+    def recency(at):
+        return not rows[at]["bundled"], rows[at]["run"], rows[at]["finished_utc"]
+
+    latest = {}
+    for at in mine:
+        latest[edition(at)] = max(latest.get(edition(at), recency(at)), recency(at))
+
+    def place(at):
+        newer = [one for one in latest if one[0] == rows[at]["codec"]
+                 and latest[one] > latest[edition(at)]]  # fmt: skip
+        image = rows[at]["image_sha256"] or rows[at]["image"]
+        return rows[at]["codec"], len(newer), rows[at]["setting_value"], image
+
+    by_place = {}
+    for at in sorted(mine, key=recency):
+        by_place[place(at)] = at
+    expected = [by_place[one] for one in sorted(by_place)]
+    assert found.index.tolist() == expected
+    assert found.age.tolist() == [place(at)[1] for at in expected]
+    for numbers, depth in ((found.edition, 2), (found.point, 3)):
+        kinds = sorted({place(at)[:depth] for at in expected})
+        assert numbers.tolist() == [kinds.index(place(at)[:depth]) for at in expected]
+    order = sorted(range(len(expected)), key=lambda at: recency(expected[at]))
+    assert np.argsort(found.recency).tolist() == order
+    assert sorted([*found.other]) == [at for at in range(len(rows)) if at not in mine]
