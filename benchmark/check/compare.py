@@ -150,10 +150,9 @@ def _values(point: Point, measure: Measure) -> int:
 
 def _why_no_curve(summary: Summary, measure: Measure) -> str:
     for point in summary.points:
-        known, reasons = _values(point, measure), point.means[measure.column].reasons
-        if known < point.images and reasons:
+        if reasons := point.means[measure.column].reasons:
             what, command = absence(reasons[0][0])
-            hint = f" ({command})" if command else ""
+            hint, known = f" ({command})" if command else "", _values(point, measure)
             return f"{known} of {point.images} images have a value: {what}{hint}"
     return next((point.why for point in rd.excluded(summary, measure)), "no value")
 
@@ -165,7 +164,7 @@ def _with_level(empty: Changes, measure: Measure, points: Sequence[Point]) -> Ch
     values = [point.means[measure.column].value for point in points]
     level = abs(math.fsum(value for value in values if value is not None)) / len(values)
     sign = 1 if measure.better == "lower" else -1
-    return replace(empty, level=level or None, unit=sign * (level or 1.0) / 100)
+    return replace(empty, level=level or None, unit=sign * level / 100)
 
 
 def _of_images(
@@ -182,20 +181,20 @@ def _of_images(
     for image, name in sorted(enumerate(pair.images), key=itemgetter(1)):
         if name in pair.equal:
             numbers[name] = 0.0
-        elif image in before and image in after:  # neither alone: such points are not in `curves`
-            result = delta(before[image], after[image])
+        elif image in before:
+            new = after.get(image, Curve(np.empty(0), np.empty(0)))
+            result = delta(before[image], new)
             if isinstance(result, Delta):
                 numbers[name] = scale * result.value
                 doubtful += result.doubtful
                 continue
             itself = delta(before[image], before[image])
-            lies = _wholly(before[image], after[image])
+            lies = _wholly(before[image], new)
             kind = "left out" if isinstance(itself, NoDelta) else lies
             without[kind].append(UnjudgedImage(name, result.reason))
     nothing = ""
     if not (numbers or without["below"] or without["above"]):
-        whys = [f"in no image: {why}" for _, why in (*without[""], *without["left out"])]
-        nothing = whys[0] if whys else "no image has a value on both sides"
+        nothing = f"in no image: {[*without[''], *without['left out']][0].why}"
     return replace(
         empty,
         images=tuple(numbers),

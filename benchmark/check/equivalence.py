@@ -50,7 +50,7 @@ class MeanTests:
         self.mean: Float64Array = columns.mean(axis=0)
         spread = columns.std(axis=0, ddof=1) if self.images > 1 else np.full(len(self.mean), np.inf)
         self.deviation: Float64Array = spread
-        self._error = spread / math.sqrt(max(self.images, 1))
+        self._error = spread / math.sqrt(self.images)
         self._resampled = _studentised(columns - self.mean, resamples) if self.images > 1 else None
 
     def p_above(self, bound: float) -> Float64Array:
@@ -87,7 +87,7 @@ class MeanTests:
         rank = max(rank, 0)
         resampled = -np.partition(sign * self._resampled, rank, axis=0)[rank]
         quantile = np.maximum(student.ppf(confidence, self.images - 1), resampled)
-        return np.where(self._error > 0, self.mean + sign * quantile * self._error, self.mean)
+        return np.asarray(self.mean + sign * quantile * self._error)
 
 
 def _studentised(centred: Float64Array, resamples: int) -> Float64Array:

@@ -184,8 +184,26 @@ def test_pooled_rates_have_no_interval_since_curves_average_by_image():
 
 @pytest.mark.parametrize(("points", "computed"), [(3, False), (4, True)])
 def test_four_points_are_enough_for_a_curve_and_three_are_not(points, computed):
-    found = bd_rates(drawn(points, 1), drawn(points, 2))
-    assert (~np.isnan(found)).any() == computed
+    for both in ((drawn(points, 1), drawn(4, 2)), (drawn(4, 2), drawn(points, 1))):
+        assert (~np.isnan(bd_rates(*both))).any() == computed
+
+
+def test_a_point_at_a_rate_of_another_is_left_out_and_one_at_the_cut_is_where_the_curve_ends():
+    log_rate = np.tile(np.linspace(-1, 0.5, 7), (6, 1))
+    quality = 30 + 8 * log_rate + np.arange(6)[:, None] * log_rate**2
+    curve, dearer = ResampledCurve(log_rate, quality), ResampledCurve(log_rate + 0.1, quality)
+    worse = [
+        np.insert(axis, 3, axis[:, 3] - by, axis=1) for axis, by in zip(curve, (0, 1), strict=True)
+    ]
+    assert bd_rates(ResampledCurve(*worse), dearer) == pytest.approx(bd_rates(curve, dearer))
+    at = curve._replace(log_rate=log_rate - 1e-3 * (np.arange(6) % 2)[:, None])  # 0 or just below
+    for place, found in enumerate(bd_rates(at, dearer, 1.0).tolist()):
+        first, second = (
+            cut(Curve(10 ** one.log_rate[place], one.quality[place]), 1.0) for one in (at, dearer)
+        )
+        assert found == pytest.approx(bd_rate(first, second, any_overlap=True).value, rel=1e-6)
+    above = curve._replace(quality=quality + (quality.max(axis=1) - quality.min(axis=1))[:, None])
+    assert np.isnan(bd_rates(curve, above)).all()  # they touch
 
 
 QUALITIES = np.arange(27.0, 43, 3)  # dB that settings aim at

@@ -15,6 +15,8 @@ from benchmark.analysis.interval import (
     jackknife_interval,
     point_interval,
     records,
+    set_and_left_out,
+    studentised,
 )
 from benchmark.analysis.summarise import Edition, Point, summarise
 from benchmark.codec import Setting
@@ -56,6 +58,23 @@ def test_draws_are_of_images_with_replacement_and_the_same_for_every_codec():
     assert draws.mean(axis=0) == pytest.approx(np.full(24, 1 / 24), rel=0.1)
     assert np.any(draws == 0)
     assert np.array_equal(draws, image_draws(24))
+    values = np.random.default_rng(4).gamma(2, size=9)
+    expected = [values.mean(), *(np.delete(values, at).mean() for at in range(9))]
+    assert set_and_left_out(9) @ values == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("images", [2, 3, 9])
+def test_a_studentised_mean_is_that_of_the_images_drawn(images):
+    values = np.random.default_rng(8).gamma(2, size=images)
+    centred, expected = values - values.mean(), []
+    for counts in np.rint(images * image_draws(images)).astype(int):
+        drawn = np.repeat(centred, counts)
+        variance = max(drawn.var(), np.mean(centred**2) / 4)
+        expected.append(drawn.mean() / np.sqrt(variance / (images - 1)))
+    both = np.stack([centred, np.zeros(images)], axis=1)  # the second is of images all alike
+    found = studentised(both, image_draws(images))
+    assert found[:, 0] == pytest.approx(np.array(expected), abs=1e-9)
+    assert not found[:, 1].any()
 
 
 def test_a_points_interval_is_of_the_finite_values_of_its_images_in_any_order():
@@ -65,6 +84,9 @@ def test_a_points_interval_is_of_the_finite_values_of_its_images_in_any_order():
     known = point_interval(point([30.0, 31.0, 33.0]), FD)
     assert point_interval(point([30.0, np.nan, 31.0, np.inf, 33.0]), FD) == known
     assert point_interval(point([30.0]), PSNR) is None
+    assert point_interval(point(values[:2]), PSNR) == bootstrap_interval(values[:2])
+    assert point_interval(point(values), FD) == jackknife_interval(values)
+    assert point_interval(point(values), replace(FD, by_image=False)) is None
 
 
 def test_records_carry_both_ends_beside_the_mean():
@@ -96,6 +118,7 @@ def test_each_bound_of_a_draws_interval_is_the_wider_one():
     assert draws_interval(narrow, values) == pytest.approx(student)
     found = draws_interval(skewed, values)
     alone = draws_interval(skewed, np.full(24, np.nan))
+    assert draws_interval(skewed, np.where(values == values.max(), np.nan, values)) == alone
     assert found == pytest.approx((min(student.low, alone.low), max(student.high, alone.high)))
     assert alone.high > student.high  # of skewed values
 
@@ -130,18 +153,40 @@ def test_the_interval_of_a_change_is_as_wide_as_its_standard_error_says():
     assert high - low == pytest.approx(width, rel=0.12)
 
 
-def test_the_relative_change_of_a_metric_of_the_set_follows_from_each_images_influence():
-    """The jackknife of the ratio, which leaves out one image after another, has the same width."""
+@pytest.mark.parametrize("percent", [False, True])
+def test_the_change_of_a_metric_of_the_set_follows_from_each_images_influence(percent):
+    """The jackknife, which leaves out one image after another, has the same width."""
     rng = np.random.default_rng(3)
-    before, after = rng.normal(10, 0.2, 40), rng.normal(13, 0.3, 40)
+    before = rng.normal(10, 0.2, 40)
+    after = 1.3 * before + rng.normal(0, 0.1, 40)  # images that are far off are so in both
     first, second = points([before, after], [before, after])
-    low, high = change_interval(second, first, replace(LPIPS, of_sets=True), True)
-    left_out = [
-        100 * (np.delete(after, i).mean() / np.delete(before, i).mean() - 1) for i in range(40)
-    ]
-    error = np.std(left_out) * np.sqrt(39)
-    assert (low + high) / 2 == pytest.approx(100 * (after.mean() / before.mean() - 1), rel=0.02)
-    assert high - low == pytest.approx(2 * 2.02 * error, rel=0.02)
+    measure = replace(LPIPS, of_sets=True)
+
+    def change(kept):
+        old, new = before[kept].mean(), after[kept].mean()
+        return 100 * (new / old - 1) if percent else new - old
+
+    everyone = np.arange(40)
+    found = change_interval(second, first, measure, percent)
+    error = np.std([change(np.delete(everyone, at)) for at in everyone]) * np.sqrt(39)
+    reach = stats.t.isf(0.025, 39) * error
+    expected = change(everyone) - reach, change(everyone) + reach
+    assert found == pytest.approx(expected, abs=2e-3 * reach)
+
+
+def test_a_change_is_of_the_images_that_both_have_a_number_of():
+    values = np.random.default_rng(9).gamma(2, size=(2, 9))
+    one, other = values.copy()
+    one[2], other[5] = np.nan, np.inf
+    rest = [at for at in range(9) if at not in (2, 5)]
+    expected = bootstrap_interval((values[0] - values[1])[rest])
+    assert change_interval(point(one), point(other), PSNR, False) == pytest.approx(expected)
+    shorter = point(other[rest], np.array(rest))
+    assert change_interval(point(one), shorter, PSNR, False) == pytest.approx(expected)
+    two, single = (point([*values[0][:n], *[np.nan] * (9 - n)]) for n in (2, 1))
+    assert change_interval(two, point(other), PSNR, False) is not None
+    assert change_interval(single, point(other), PSNR, False) is None
+    assert change_interval(two, point(other), replace(FD, by_image=False), False) is None
 
 
 def test_the_spread_over_seeds_is_that_of_the_means_over_images():

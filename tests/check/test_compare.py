@@ -10,7 +10,14 @@ import pytest
 import benchmark.check.compare
 from benchmark.analysis.rate_distortion import Curve, bd_quality
 from benchmark.check.check import check, judged_by_default
-from benchmark.check.compare import AtSetting, at_equal_settings, changes, time_changes
+from benchmark.check.compare import (
+    AtSetting,
+    UnjudgedImage,
+    _wholly,
+    at_equal_settings,
+    changes,
+    time_changes,
+)
 from benchmark.check.pairing import NotComparable, RowSet, pair_up
 from benchmark.check.request import CheckRequest
 from benchmark.check.verdict_table import _setting_row, sentences
@@ -72,6 +79,7 @@ def test_bits_by_image_come_back_as_its_bd_rate():
     # The curves share a fifth of their range, less than a report would compare.
     better = changes(paired(curved(), curved(psnr_db=4.0)), "psnr")
     assert by_image(better) == pytest.approx(np.full(5, 100 * (10**-0.8 - 1)), abs=0.1)
+    assert better.doubtful == 5
 
 
 def test_what_was_computed_on_both_sides_is_not_inferred():
@@ -96,11 +104,16 @@ def test_an_image_of_equal_pixels_and_bytes_has_not_changed_in_any_metric():
     percent = dict(zip(IMAGES, by_image(changes(pair, "psnr")), strict=True))
     assert [percent[image] for image in pair.equal] == [0, 0, 0]
     assert percent["a"] < -1
-    everywhere = paired(hashed(curved()), hashed([{**one, "lpips_alex": None} for one in curved()]))
-    found = changes(everywhere, "lpips")
-    assert (by_image(found) == 0).all()
-    assert found.inferred
-    assert not changes(everywhere, "psnr").inferred
+    whole = hashed(curved(psnr_db=[np.inf, 0, 0, 0, 0]))
+    level = np.mean([one["lpips_alex"] for one in whole])
+    part = [{**whole[0], "lpips_alex": None}, *whole[1:]]
+    for old, new, of in ((whole, part, level), (part, whole, None), (whole, whole, level)):
+        pair = paired(old, new)
+        found = changes(pair, "lpips")
+        assert (by_image(found) == 0).all()
+        assert found.inferred is (old is not new)
+        assert found.level == (of and pytest.approx(of))
+        assert not changes(pair, "psnr").inferred
 
 
 def test_equal_is_what_has_known_pixels_and_as_many_bytes_at_every_setting():
@@ -121,6 +134,32 @@ def test_lpips_by_image_comes_back_in_percent_of_the_reference_and_worse_is_posi
     assert found.level == pytest.approx(level)
     assert by_image(found) == pytest.approx(100 * more / level, abs=1e-8)
     assert by_image(found) * found.unit == pytest.approx(more, abs=1e-10)
+
+
+def test_without_a_number_on_either_side_it_says_why():
+    def nothing(metric, old, new):
+        found = changes(paired(old, new), metric)
+        assert found.percent.shape == (0,)
+        return found.nothing
+
+    old, absent = curved(), curved(psnr_db=np.inf)
+    none = "gives no influence of an image"
+    assert nothing("precision256", old, curved(bits=1.1)) == f"Precision/256 {none}"
+    zero = curved_at(lpips_alex=0.0)
+    said = "the mean value of jpeg is 0, so changes have no percentage"
+    assert nothing("lpips", zero, old) == said
+    assert nothing("psnr", old, absent) == "jpeg: identical to the source in 5 of 5 images"
+    bent = [
+        one
+        | {
+            "psnr_db": 35
+            + len(one["image"])
+            + min(one["setting_value"] / 10, 1 + (one["image"] != "a"))
+        }
+        for one in old
+    ]
+    assert nothing("psnr", old, bent).startswith("in no image: it has 2 of the 4 points")
+    assert nothing("psnr", bent, old).startswith("in no image: the reference has 2 of the 4 points")
 
 
 def test_the_rate_that_moves_at_equal_quality_is_no_change_of_quality_at_equal_rate():
@@ -170,6 +209,27 @@ def test_an_image_whose_new_curve_is_bent_is_unknown_and_one_that_has_none_befor
     assert len(found.percent) == 4
 
 
+def test_an_image_that_has_no_value_any_more_is_unknown():
+    lost = [one | {"psnr_db": None} if one["image"] == "ccc" else one for one in curved()]
+    found = changes(paired(curved(), lost), "psnr")
+    assert found.unknown == (UnjudgedImage("ccc", found.unknown[0].why),)
+    assert found.unknown[0].why.startswith("it has 0 of the 4 points")
+    assert changes(paired(lost, curved()), "psnr").images == ("a", "bb", "dddd", "eeeee")
+
+
+def test_a_curve_is_below_or_above_another_at_rates_that_both_have():
+    base = Curve(np.array([0.2, 0.4]), np.array([30.0, 33.0]))
+    for rates, values, lies in [
+        ((0.1, 0.5), (20, 22), "below"), ((0.1, 0.2), (20, 22), "below"),
+        ((0.1, 0.19), (20, 22), ""), ((0.1, 0.5), (20, 30), ""),
+        ((0.4, 0.5), (34, 36), "above"), ((0.41, 0.5), (34, 36), ""), ((0.1, 0.3), (33, 35), ""),
+        ((), (), ""),
+    ]:  # fmt: skip
+        other = Curve(np.array(rates), np.array(values))
+        assert _wholly(base, other) == lies
+    assert _wholly(other, base) == ""
+
+
 @pytest.mark.parametrize("scale", ["linear", "decades"])
 def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackknifes_spread(
     monkeypatch, scale
@@ -184,25 +244,32 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackkn
     for one in (*old, *new):
         one["lpips_alex"] += 1 + random.normal(0, 0.02)  # above 0
         one["num_bytes"] = int(one["num_bytes"] * random.uniform(0.9, 1.1))
+    for one in new:
+        one["lpips_alex"] *= 1.5
+    for one in old:  # a distance below 0 has no logarithm
+        one["lpips_alex"] -= 3 * (scale == "decades" and one["setting_value"] == 80)
     found = changes(paired(old, new), "lpips")
 
-    def delta(left_out=None):
+    def delta(weights):
         curves = []
         for rows in (old, new):
-            kept = [one for one in rows if one["image"] != left_out]
-            at = [[one for one in kept if one["setting_value"] == q] for q in QUALITIES]
-            bpp = [np.mean([8 * one["num_bytes"] / PIXELS for one in some]) for some in at]
-            distances = np.array([np.mean([one["lpips_alex"] for one in some]) for some in at])
-            quality = -distances if scale == "linear" else -np.log10(distances)
-            curves.append(Curve(np.array(bpp), quality))
+            columns = np.array([[8 * one["num_bytes"] / PIXELS, one["lpips_alex"]] for one in rows])
+            bpp, distances = columns.reshape(len(images), len(QUALITIES), 2).T @ weights
+            kept = distances > (0 if scale == "decades" else -np.inf)
+            quality = -distances if scale == "linear" else -np.log10(distances, where=kept)
+            curves.append(Curve(bpp[kept], quality[kept]))
         change = bd_quality(*curves).value
         return -100 / found.level * change if scale == "linear" else 100 * (10**-change - 1)
 
-    whole, size = delta(), len(images)
-    pseudo = np.array([size * whole - (size - 1) * delta(image) for image in images])
+    size, step = len(images), 1e-6
+    even = np.full(size, 1 / size)
+    whole = delta(even)
+    each = [delta(even + step * (unit - even)) for unit in np.eye(size)]
+    influence = (np.array(each) - whole) / step
     assert found.percent.mean() == pytest.approx(whole, abs=1e-9)
-    assert by_image(found, images) == pytest.approx(pseudo, abs=0.1 * pseudo.std())
-    assert found.percent.std() == pytest.approx(pseudo.std(), rel=0.02)
+    own = by_image(found, images) - whole
+    assert own == pytest.approx(influence, abs=0.02 * influence.std())
+    assert own @ influence / (influence @ influence) == pytest.approx(1, abs=2e-3)
 
 
 def test_a_distribution_metric_that_is_better_when_higher_loses_what_it_lost(
@@ -213,6 +280,11 @@ def test_a_distribution_metric_that_is_better_when_higher_loses_what_it_lost(
     found = changes(paired(old, curved(psnr_db=-0.5)), "psnr")
     level = np.mean([one["psnr_db"] for one in old])
     assert found.percent == pytest.approx(np.full(5, 100 * 0.5 / level), rel=1e-6)
+    assert found.percent * found.unit == pytest.approx(np.full(5, -0.5))
+    dearer = changes(paired(old, curved(bits=8, psnr_db=-0.5)), "psnr")  # a seventh of their rates
+    assert (dearer.doubtful, found.doubtful, len(dearer.percent)) == (5, 0, 5)
+    lost = [one | {"psnr_db": None} if one["image"] == "ccc" else one for one in curved()]
+    assert set(changes(paired(old, lost), "psnr").images) == {"a", "bb", "dddd", "eeeee"}
     found = changes(paired(old, curved(psnr_db=np.array([0, 0, -0.5, 0, 0]))), "psnr")
     assert by_image(found) == pytest.approx(np.array([0, 0, 50 / level, 0, 0]), abs=1e-3)
 
@@ -226,6 +298,9 @@ def test_seconds_are_compared_pair_by_pair_where_both_were_timed_on_one_machine(
     assert by_image(encoding) == pytest.approx(100 * (np.array(list(factors.values())) - 1))
     assert decoding.percent == pytest.approx(np.zeros(5))
     assert "not timed" in time_changes(paired(old, curved()))[0].nothing
+    partly = [slower[0] | {"timing": False}, *slower[1:]]
+    said = "1 rows of what is checked were not timed (`--timing`)"
+    assert [one.nothing for one in time_changes(paired(old, partly))] == [said] * 2
     for side in ("encode_seconds", "decode_seconds"):
         missing = [slower[0] | {side: 0.0}, *slower[1:]]
         assert "have no seconds" in time_changes(paired(old, missing))[0].nothing

@@ -148,6 +148,12 @@ def test_two_images_come_out_as_students_t_has_it_in_closed_form():
     found = MeanTests(np.array([10.0, 11.0]))
     assert found.p_above(0)[0] == pytest.approx(math.atan(1 / 21) / math.pi, abs=1e-9)
     assert found.p_below(20)[0] == pytest.approx(math.atan(1 / 19) / math.pi, abs=1e-9)
+    # At the mean itself three of four resamples are as far: .75, as a normal's tail moved to t's
+    moved = 0.5 + math.atan(0.6745 * math.sqrt(0.5)) / math.pi
+    assert found.p_above(10.5)[0] == pytest.approx(moved, abs=0.01)
+    # Farther than all of 19 resamples is as rare as one in 20.
+    sure = MeanTests(np.random.default_rng(2).normal(size=24), resamples=19)
+    assert sure.p_above(-99)[0] == sure.p_below(99)[0] == 1 / 20
 
 
 def test_one_tiny_change_among_images_that_stayed_the_same_is_equal():
@@ -158,24 +164,25 @@ def test_one_tiny_change_among_images_that_stayed_the_same_is_equal():
     assert min(claims(large, 1.0)) > 0.05
 
 
-def test_a_bound_is_where_the_p_value_is_the_level():
-    sample = np.random.default_rng(2).gamma(2, 1, 24)
-    found = MeanTests(sample)
-    lower, upper = (bound[0] for bound in found.bounds(0.95))
-    for bound, p_value in ((lower, found.p_above), (upper, found.p_below)):
-        sign = 1 if bound == upper else -1
-        assert p_value(bound + sign * 1e-6)[0] <= LEVEL < p_value(bound - sign * 1e-3)[0]
-    assert lower < sample.mean() < upper
-    assert upper - sample.mean() > sample.mean() - lower  # it leans as the changes do
+@pytest.mark.parametrize("resamples", [9999, 199])
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 1 - 1 / 200])
+def test_a_bound_is_where_the_p_value_is_the_level(resamples, confidence):
+    skewed, even = np.random.default_rng(2).gamma(2, 1, 24), np.linspace(-1, 1, 24)
+    for sample in (skewed, even):
+        found = MeanTests(sample, resamples)
+        lower, upper = (bound[0] for bound in found.bounds(confidence))
+        for bound, p_value, sign in ((lower, found.p_above, -1), (upper, found.p_below, 1)):
+            level = 1 - confidence + 1e-9
+            assert p_value(bound + sign * 1e-6)[0] <= level < p_value(bound - sign * 1e-6)[0]
+        assert lower < sample.mean() < upper
+        leans = upper - sample.mean() > sample.mean() - lower + 1e-3
+        assert leans or sample is even  # as the changes do
 
 
 def test_a_bound_surer_than_the_resamples_can_tell_is_infinite():
     found = MeanTests(np.random.default_rng(2).gamma(2, 1, 24), resamples=199)
-    lower, upper = found.bounds(1 - 1 / 200)  # the most extreme of the resamples
-    assert math.isfinite(lower[0])
-    assert math.isfinite(upper[0])
     one = MeanTests(np.array([3.0]))
-    for bounds in (found.bounds(1 - 0.9 / 200), one.bounds(0.95)):
+    for bounds in (found.bounds(1 - 1 / 200.5), one.bounds(0.95)):
         assert [bound.tolist() for bound in bounds] == [[-math.inf], [math.inf]]
 
 
