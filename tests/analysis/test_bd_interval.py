@@ -204,6 +204,12 @@ def test_a_point_at_a_rate_of_another_is_left_out_and_one_at_the_cut_is_where_th
         assert found == pytest.approx(bd_rate(first, second, any_overlap=True).value, rel=1e-6)
     above = curve._replace(quality=quality + (quality.max(axis=1) - quality.min(axis=1))[:, None])
     assert np.isnan(bd_rates(curve, above)).all()  # they touch
+    bent = ResampledCurve(
+        np.array([[-1, -0.9, -0.2, 0.2, 0.3, 0.4, 0.5]]),
+        np.array([[1, 1.6, 1.7, 3.2, 7.6, 11.5, 15.3]]),
+    )
+    assert np.isnan(bd_rates(bent, bent, 10**-0.16))  # Akima's curve falls before it rises
+    assert bd_rates(bent, bent, 10**0.35) == pytest.approx([0])
 
 
 QUALITIES = np.arange(27.0, 43, 3)  # dB that settings aim at

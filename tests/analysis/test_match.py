@@ -122,6 +122,11 @@ def test_the_nearest_stream_of_the_same_image_within_the_tolerance_is_taken():
     assert pairs(first, second) == [[0, 1]]
     assert pairs(first, second, Tolerance(0.125)) == [[0, 1], [2, 3]]  # the bound is inside
     assert pairs(first, second, Tolerance(0.25)) == [[0, 1], [1, 2], [2, 3]]
+    record = match(second, first, PSNR, Tolerance(0.1), [PSNR]).for_machines()
+    assert (record["images"], record["images_without_match"], record["pairs"]) == (2, 1, 1)
+    assert record["codec_streams_without_match"] == 4
+    assert record["against_streams_without_match"] == 2
+    assert match(first, second, PSNR, Tolerance(0.25), []).matched_images == 2
 
 
 def test_a_stream_is_in_one_pair_at_most_and_the_closer_set_of_pairs_is_kept():
@@ -140,6 +145,10 @@ def test_a_relative_tolerance_is_of_the_larger_value():
     negative = streams([[-80.0]])
     assert pairs(negative, second, Tolerance(0.99, relative=True)) == []
     assert pairs(negative, streams([[-100.0]]), Tolerance(0.2, relative=True)) == [[0, 0]]
+    nothing = streams([[0.0]])
+    assert pairs(first, nothing, Tolerance(1, relative=True)) == []
+    assert pairs(nothing, nothing, Tolerance(0, relative=True)) == [[0, 0]]
+    assert [str(Tolerance(0.01, relative=True)), str(Tolerance(0.1))] == ["1 %", "0.1"]
 
 
 def in_turn(takers, others, tolerance):
@@ -208,7 +217,9 @@ def test_pairs_of_one_image_are_drawn_together():
 def test_no_pair_is_no_number_and_one_image_has_no_interval():
     nothing = match(streams([[30]]), streams([[40]]), PSNR, Tolerance(1), [PSNR])
     assert (nothing.images, nothing.matched_images, len(nothing.pairs)) == (1, 0, 0)
-    assert nothing.averages["bytes"].value is None
+    assert (nothing.averages["bytes"].value, nothing.averages["bytes"].pairs) == (None, 0)
+    two = match(streams([[30]] * 2, [0.5, 0.6]), streams([[30]] * 2), PSNR, Tolerance(1), [])
+    assert two.averages["bytes"].interval is not None
     single = match(streams([[30]], [0.5]), streams([[30]]), PSNR, Tolerance(1), [])
     assert (single.averages["bytes"].value, single.averages["bytes"].interval) == (0.5, None)
 
@@ -333,5 +344,7 @@ def test_each_codec_is_at_its_nearest_setting_and_too_far_ones_are_named():
     chosen, far = nearest(rows, 0.27, 1.6)
     assert chosen == {"near": {"bpp": 0.3}}
     assert far == {"far": {"bpp": 0.9}}
+    assert nearest(rows, 0.25, 2.0)[0]["near"] == {"bpp": 0.3}
+    assert nearest({"at": [{"bpp": 0.5}]}, 0.25, 2.0) == ({"at": {"bpp": 0.5}}, {})
     assert nearest(rows, 0.27, 1.1) == ({}, {"near": {"bpp": 0.3}, "far": {"bpp": 0.9}})
     assert nearest(rows, 0.24, 1.6)[0]["near"] == {"bpp": 0.2}  # by ratio: .3 is 1.25 times off

@@ -2,6 +2,8 @@
 
 import json
 import math
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from scipy.stats import bootstrap
 from typer.testing import CliRunner
 
 import benchmark
+from benchmark.analysis.interval import bootstrap_interval, image_draws
 from benchmark.analysis.rank import Target, parse_target, rank
 from benchmark.analysis.summarise import summarise
 from benchmark.cli import app
@@ -83,6 +86,9 @@ def test_values_at_a_rate_are_the_means_of_each_images_own_interpolation():
         ).confidence_interval
         width = theirs.high - theirs.low
         assert one.values["psnr_db"].interval == pytest.approx(tuple(theirs), abs=0.08 * width)
+        by_hash = np.argsort([sha256(image.encode()).hexdigest() for image in IMAGES])
+        ours = bootstrap_interval(np.array(expected)[by_hash])  # as every interval of these images
+        assert one.values["psnr_db"].interval == pytest.approx(ours, abs=1e-9)
     best = max(found.values(), key=lambda one: one.values["psnr_db"].value)
     assert [one.rank for one in sorted(found.values(), key=lambda one: one != best)] == [1, 2]
 
@@ -117,6 +123,56 @@ def test_a_budget_of_the_set_counts_all_bytes_together():
     assert one.values["psnr_db"].interval.low < one.values["psnr_db"].value
     at = ranked(rows, f"psnr={means[2]:.17g}", PSNR, budget="set")["webp"]
     assert at.bpp.value == pytest.approx(pooled[2], rel=1e-9)
+    for end in (pooled[0] * (1 + 1e-9), pooled[-1] * (1 - 1e-9)):  # where not every draw has a rate
+        found = ranked(rows, f"bpp={end:.17g}", PSNR, LPIPS, budget="set")["webp"]
+        assert (found.rank, found.reached, list(found.values)) == (1, 9, ["psnr_db", "lpips_alex"])
+    assert ranked(rows, "bpp=99", PSNR, budget="set")["webp"].reached == 0
+
+
+def test_the_front_of_a_set_is_that_of_its_means_and_of_no_draw():
+    """A setting is worse than the one before it, but not by the weights of the first draw."""
+    rows = rows_of("webp", 3)
+    ids = summarise(table(rows)).points[0].image_ids
+    weights = dict(zip(sorted(IMAGES, key=lambda name: sha256(name.encode()).hexdigest()),
+                       image_draws(len(ids))[0], strict=True))  # fmt: skip
+    before = {one["image"]: one["psnr_db"] for one in rows if one["setting_value"] == 20}
+    for one in rows:
+        if one["setting_value"] == 35:
+            one["psnr_db"] = before[one["image"]] + 20 * (weights[one["image"]] - 1 / 9) - 1e-3
+    without = [one for one in rows if one["setting_value"] != 35]
+    found, expected = (ranked(of, "bpp=.4", PSNR, budget="set")["webp"] for of in (rows, without))
+    assert found.values["psnr_db"].value == expected.values["psnr_db"].value
+
+
+@pytest.mark.parametrize("budget", ["image", "set"])
+def test_a_metric_is_given_where_every_image_has_it_there(budget):
+    def values(rows):
+        return ranked([*rows_of("webp", 1), *rows], "bpp=.3", PSNR, LPIPS, budget=budget)[
+            "avif"
+        ].values
+
+    rows = rows_of("avif", 2)
+    assert set(values(rows)) == {"psnr_db", "lpips_alex"}
+    lost = [one | {"lpips_alex": None} for one in rows]
+    assert set(values(lost)) == {"psnr_db"}
+    worse = ["03"] if budget == "image" else IMAGES
+    rises = [
+        one | {"lpips_alex": 1 - one["lpips_alex"]} if one["image"] in worse else one
+        for one in rows
+    ]
+    assert set(values(rises)) == {"psnr_db"}  # the front is its first point
+    both = [*rows_of("webp", 1), *rows]
+    of_eight = [one | {"lpips_alex": None} if one["image"] == "03" else one for one in both]
+    found = ranked(of_eight, "bpp=.3", PSNR, LPIPS, budget=budget)
+    assert set(found["webp"].values) == {"psnr_db"}
+
+
+def test_codecs_that_do_not_reach_a_value_come_in_the_order_of_how_many_images_do():
+    few, many = rows_of("avif", 2, lowest=0.2), rows_of("jpeg", 2, lowest=0.18)
+    summary = summarise(table([*rows_of("webp", 1), *few, *many]))
+    found = rank(summary, parse_target("bpp=.31"), [PSNR])
+    assert [(one.label, one.rank) for one in found] == [("webp", 1), ("jpeg", None), ("avif", None)]
+    assert found[1].reached > found[2].reached > 0
 
 
 def test_points_off_the_pareto_front_take_no_part():
@@ -146,15 +202,15 @@ def test_nothing_is_extrapolated_and_the_images_that_reach_it_are_counted():
 
 def test_the_mean_of_one_image_has_no_interval():
     rows = rows_of("webp", 1)
-    one = [row for row in rows if row["image"] == "03"]
-    found = [ranked(of, "bpp=.31", PSNR)["webp"].values["psnr_db"] for of in (one, rows)]
+    one, two = ([row for row in rows if row["image"] in names] for names in (["03"], ["03", "04"]))
+    found = [ranked(of, "bpp=.31", PSNR)["webp"].values["psnr_db"] for of in (one, two)]
     assert [estimate.interval is None for estimate in found] == [True, False]
 
 
 def test_a_codec_of_which_every_cell_failed_has_no_rank():
     rows = [*rows_of("webp", 1), failed("avif", 5, "00", "encode", "it does not start")]
     ranks = ranked(rows, "bpp=.31", PSNR)
-    assert (ranks["webp"].rank, ranks["avif"].rank, ranks["avif"].reached) == (1, None, 0)
+    assert (ranks["webp"].rank, *ranks["avif"][2:5]) == (1, None, 0, 0)
 
 
 def test_seconds_are_of_rows_measured_here_and_typical_ones_of_the_codec():
@@ -180,6 +236,13 @@ def test_targets_are_rates_and_metrics():
 
 def test_metrics_of_sets_need_a_budget_of_the_set():
     at = "bpp=.3"
+    other = "name another"
+    for budget, by_image, said in (
+        ("image", True, "--budget set"), ("image", False, other), ("set", False, other),
+    ):  # fmt: skip
+        measure = replace(LPIPS, of_sets=True, by_image=by_image)
+        with pytest.raises(UsageError, match=f"has no curve of a single image: {said}"):
+            ranked(rows_of("webp", 1), at, measure, budget=budget)
     with pytest.raises(UsageError, match="--budget set"):
         benchmark.rank(RESULTS / "kodak", at, metrics="fd_squeeze", allow_few=True)
     found = benchmark.rank(

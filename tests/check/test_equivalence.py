@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import ttest_1samp
+from scipy.stats import norm, ttest_1samp
+from scipy.stats import t as student
 
 from benchmark.check.compare import Changes, UnjudgedImage
 from benchmark.check.equivalence import (
@@ -20,7 +21,7 @@ from benchmark.check.equivalence import (
     images_needed,
 )
 from benchmark.check.request import Margin, parse_margins
-from benchmark.check.verdict import judge, overall
+from benchmark.check.verdict import ROUNDING, _Judged, judge, overall
 from benchmark.errors import UsageError
 
 DRAWS = 1000
@@ -198,16 +199,54 @@ def test_no_change_at_all_is_equal_and_one_image_proves_nothing():
     assert claims(MeanTests(np.zeros(4)), 1.0).worse > 0.99
     assert claims(MeanTests(np.full(4, 2.0)), 1.0).worse < 0.001
     assert claims(MeanTests(np.array([5.0])), 1.0) == Claims(1.0, 1.0, 1.0)
+    found = MeanTests(np.random.default_rng(2).normal(0.2, 1, 12))
+    expected = [
+        found.p_above(0.5),
+        max(found.p_below(0.5), found.p_above(-0.5)),
+        found.p_below(-0.5),
+    ]
+    assert list(claims(found, 0.5)) == [p[0] for p in expected]
     assert [b[0] for b in MeanTests(np.array([5.0])).bounds(0.95)] == [-math.inf, math.inf]
 
 
-def test_images_needed_grow_as_the_square_of_the_deviation_and_end_somewhere():
-    few, many = (images_needed(0, sd, 1.0, LEVEL) for sd in (5, 10))
-    assert many == pytest.approx(4 * few, rel=0.02)
+def power(images, mean, deviation, margin):
+    """Of a test at 5 %, its statistic taken for Student's t around the mean's distance."""
+    moved = norm.sf(math.sqrt(images / (images - 1)) * student.isf(LEVEL, images - 1))
+    needed = student.isf(moved, images - 1)
+    ahead = [(margin + side * mean) * math.sqrt(images) / deviation - needed for side in (-1, 1)]
+    if abs(mean) > margin:
+        return student.cdf(-min(ahead) - 2 * needed, images - 1)
+    return sum(student.cdf(ahead, images - 1)) - 1
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.3, -0.6, 1.4, -3.0])
+@pytest.mark.parametrize("deviation", [0.1, 0.5, 1.5])
+def test_images_needed_are_the_fewest_with_that_power(effect, deviation):
+    numbers = range(2, MOST_IMAGES)
+    expected = next(n for n in numbers if power(n, effect, deviation, MARGIN) >= POWER)
+    assert images_needed(effect, deviation, MARGIN, LEVEL) == expected
+
+
+def test_images_needed_end_at_those_that_nobody_asks_for():
     assert images_needed(1.0, 1.0, 1.0, LEVEL) is None
     assert images_needed(0.999, 1.0, 1.0, LEVEL) is None
-    assert images_needed(0.0, 1.0, 1.0, LEVEL) < MOST_IMAGES
     assert images_needed(0.0, math.inf, 1.0, LEVEL) is None
+    assert [images_needed(mean, 0.0, 1.0, LEVEL) for mean in (0, 1, 2)] == [2, None, 2]
+    low, high = 1.0, 1000.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        decided = images_needed(0.0, middle, 1.0, LEVEL) is not None
+        low, high = (middle, high) if decided else (low, middle)
+    assert images_needed(0.0, low, 1.0, LEVEL) == MOST_IMAGES
+
+
+def test_as_many_weights_are_drawn_whatever_fits_at_a_time(monkeypatch):
+    sample = np.random.default_rng(2).gamma(2, 1, 24)
+    whole = MeanTests(sample, 1999)
+    monkeypatch.setattr("benchmark.check.equivalence.CHUNK", 24 * 300)
+    parts = MeanTests(sample, 1999)
+    for bound in (1.5, 2.0, 2.5, 9.0):
+        assert parts.p_above(bound) == whole.p_above(bound)
 
 
 def changed(percent, kind="BD-rate", name="psnr", **more):
@@ -236,6 +275,8 @@ def test_each_verdict_is_given_where_it_should_be():
     assert found[4].why == "no value"
     two, single = judged(changed([1.0, 3.0]), changed([1.0]))
     assert (two.deviation_percent, single.deviation_percent) == (pytest.approx(2**0.5), None)
+    assert (single.lower_percent, single.upper_percent) == (None, None)
+    assert found[0].lower_percent < found[0].change_percent < found[0].upper_percent
 
 
 def test_the_worst_verdict_outranks_the_others():
@@ -256,11 +297,33 @@ def test_an_undecided_metric_says_how_many_images_it_would_take_if_any_number_wo
     expected = images_needed(found.change_percent, found.deviation_percent, 1.0, 1 - 0.95)
     assert found.images_needed == expected > 24
     assert f"about {expected} images" in found.why
+    of_two = judged(*[changed(0.5 + np.random.default_rng(8).normal(0, 3, 24))] * 2)[0]
+    assert of_two.images_needed == images_needed(
+        found.change_percent, found.deviation_percent, 1.0, (1 - 0.95) / 2
+    )
     assert "one image" in judged(changed([0.0]))[0].why
+    assert "images like these" in judged(changed([0.0, 1.5]))[0].why
     noise = np.random.default_rng(12).normal(0, 0.3, 24)
     (found,) = judged(changed(1.0 + noise - noise.mean()))  # at the margin itself
     assert (found.verdict, found.images_needed) == ("undecided", None)
     assert "no number of images" in found.why
+
+
+def test_a_claim_is_made_at_its_level_itself_and_rounding_decides_nothing():
+    sample = 0.1 * np.random.default_rng(6).normal(size=24)
+
+    def verdict(*p_values, confidence=0.95):
+        tests = MeanTests(sample, 199)
+        return _Judged(changed(sample), tests, 1.0, Claims(*p_values), confidence, LEVEL).verdict()
+
+    assert 1 - 0.9 < 0.1
+    assert verdict(0.1, 1, 1, confidence=0.9)[0] == "regressed"
+    level = 1 - 0.95 + ROUNDING
+    for place, name in enumerate(("regressed", "equivalent", "improved")):
+        p_values = [level if at == place else 1.0 for at in range(3)]
+        assert verdict(*p_values) == (name, "", None)
+    # Fewer images would be enough if changes were Student's; these were not.
+    assert verdict(1, 1, 1) == ("undecided", "about 25 images like these would be needed", 25)
 
 
 def test_margins_widen_what_is_equal_and_units_are_turned_into_percent():
@@ -285,14 +348,19 @@ def test_confidence_decides_how_sure_a_verdict_is():
 def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass():
     calm = np.random.default_rng(11).normal(0, 0.1, 23)
     (lost,) = judged(changed(calm, out_of_reach=("lost.png",)))
-    assert (lost.verdict, "lost.png" in lost.why) == ("regressed", True)
+    said = "on lost.png it never reaches the reference's lowest quality"
+    assert (lost.verdict, lost.why) == ("regressed", said)
     (unknown,) = judged(changed(calm, unknown=(UnjudgedImage("bent.png", "it has 3 points"),)))
     assert unknown.verdict == "undecided"
     assert "bent.png" in unknown.why
     assert "3 points" in unknown.why
     (still,) = judged(changed(calm + 4, unknown=(UnjudgedImage("bent.png", "it has 3 points"),)))
     assert still.verdict == "regressed"
-    assert judged(changed([], beyond=("a", "b")))[0].verdict == "improved"
+    (better,) = judged(changed([], beyond=("a", "b")))
+    said = "on 2 images (a, ...) it lies wholly above the reference"
+    assert (better.verdict, better.why) == ("improved", said)
+    (bent,) = judged(changed([], unknown=(UnjudgedImage("bent.png", "it has 3 points"),)))
+    assert (bent.verdict, bent.why) == ("nothing measured", "it has 3 points")
 
 
 @pytest.mark.parametrize(
