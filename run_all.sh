@@ -6,7 +6,8 @@
 #   ./run_all.sh all     the same with every codec that runs here; also JPEG and VTM on Kodak, if its
 #                        images are present
 #   ./run_all.sh paper   set up, draw the paper's figures from results/ into results/figures/crdr
-#   ./run_all.sh test    set up, Ray too, then ruff, mypy and pytest; --all adds the slow tests
+#   ./run_all.sh test    set up, Ray too, then ruff, mypy and pytest; --all adds the slow tests, and
+#                        pytest with numpy 2 if there is Python 3.13 or 3.14
 #   ./run_all.sh setup   set up, nothing else
 #
 # It says what it does next. It writes only to .venv and results, to the caches of uv and pip, and
@@ -37,7 +38,7 @@ try:
     glibc = os.confstr("CS_GNU_LIBC_VERSION").split()[1]
 except Exception:
     glibc = "0"
-if version not in ("3.11", "3.12"):
+if version not in sys.argv[1:]:
     print("is Python " + version)
 elif system != "Linux on x86_64":
     print("runs on %s, but the wheels are for Linux on x86_64" % system)
@@ -50,17 +51,17 @@ else:
         print("has no venv module (on Debian or Ubuntu: apt-get install python%s-venv)" % version)
 '
 
-find_python() { # its path
+find_python() { # two versions that will do; its path
   local name path reason seen=""
-  for name in python3.11 python3.12 python3 python; do
+  for name in "${@/#/python}" python3 python; do
     while read -r path; do
       # A pyenv shim with no version behind it is on the PATH, and fails.
-      reason=$("$path" -c "$PROBE" 2>/dev/null) || continue
+      reason=$("$path" -c "$PROBE" "$@" 2>/dev/null) || continue
       [ -n "$reason" ] || { echo "$path"; return; }
       seen="$seen; $path $reason"
     done < <(type -aP "$name")
   done
-  fail "needs Python 3.11 or 3.12 on the PATH, compressai has no wheels for later ones${seen:-; there is none}"
+  fail "needs Python $1 or $2 on the PATH${seen:-; there is none}"
 }
 
 select_from() { # lock file, regular expression of names, 1 to keep those or 0 to drop them: a lock
@@ -127,7 +128,7 @@ set_up() { # nothing to do where .venv was completed from these locks, here
   locked=$({ cat requirements*.lock; pwd; } | sha256sum)
   project=$(cat pyproject.toml benchmark/metrics/perceptual/structure.c | sha256sum)
   if [ "$(cat .venv/locked 2>/dev/null)" != "$locked" ] || ! "$PYTHON" -c "" 2>/dev/null; then
-    python=$(find_python)
+    python=$(find_python 3.11 3.12) # compressai has no wheels for later ones
     echo "Setting up .venv with $python: 0.6 GB to download, 2 GB unpacked; with CUDA, gigabytes more."
     make_environment "$python" || fail "$python could not make .venv"
     if ! { use_uv && install_packages; }; then
@@ -182,8 +183,21 @@ check_and_test() { # arguments of pytest
   .venv/bin/ruff check
   .venv/bin/ruff format --check
   .venv/bin/mypy
+  run_tests "$PYTHON" "$@"
+}
+
+run_tests() { # python, more arguments of pytest
   # A process for each core; more than 8 may not find the memory.
-  "$PYTHON" -m pytest -n auto --maxprocesses 8 --dist loadfile -p tests.support.skip_account "$@"
+  "$1" -m pytest -n auto --maxprocesses 8 --dist loadfile -p tests.support.skip_account "${@:2}"
+}
+
+test_with_numpy_2() { # where CompressAI, which needs numpy 1, has no wheels
+  local newer=.venv/newer/bin/python python
+  python=$(find_python 3.13 3.14 2>&1) || { echo "Not tested with numpy 2: $python"; return 0; }
+  echo "Next: pytest with numpy 2 on $python, gigabytes and many minutes."
+  "$python" -m venv .venv/newer
+  "$newer" -m pip --no-input install --constraint platforms.lock --editable ".[dev]" >>.venv/install.log
+  run_tests "$newer" -m "not slow"
 }
 
 case "$*" in
@@ -209,5 +223,8 @@ case "$*" in
     .venv/bin/bench figures crdr --all
     ;;
   test) check_and_test -m "not slow" ;;
-  "test --all") check_and_test ;;
+  "test --all")
+    check_and_test
+    test_with_numpy_2
+    ;;
 esac

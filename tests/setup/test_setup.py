@@ -27,6 +27,7 @@ ALL = [
     "bench report --dataset kodak --page",
 ]
 PYTEST = "-m pytest -n auto --maxprocesses 8 --dist loadfile -p tests.support.skip_account"
+TEST_ALL = ("test", "--all")
 
 
 def of_bench(calls):
@@ -207,6 +208,19 @@ def test_the_tests_are_all_checks_in_turn(checkout, arguments, selection):
         *("ruff check", "ruff format --check", "mypy "),
         f"python {PYTEST}{selection}",
     ]
+
+
+@pytest.mark.parametrize("minor", ["3.13", "3.14"])
+def test_all_tests_are_also_those_with_numpy_2_where_a_python_takes_it(checkout, minor):
+    checkout.run("test")
+    assert "Not tested with numpy 2: run_all.sh: needs Python 3.13" in checkout.run(*TEST_ALL)[1]
+    checkout.program(f"python{minor}")
+    code, _, calls = checkout.run(*TEST_ALL)
+    install = "python -m pip --no-input install --constraint platforms.lock --editable .[dev]"
+    newer = [f"python{minor} -m venv .venv/newer", install, f"python {PYTEST} -m not slow"]
+    assert (code, calls[-3:]) == (0, newer)
+    assert checkout.run(*TEST_ALL, refused="platforms.lock", code=3)[0] == 3
+    assert not any("newer" in call for call in checkout.run("test")[2])
 
 
 def test_the_tests_bring_ray_along_once_and_nothing_else_does(checkout):

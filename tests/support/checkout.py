@@ -35,6 +35,7 @@ case "$call" in
     printf '@torch.library.register_fake("torchvision::%s")\ndef %s(): ...\n' nms nms qnms qnms \
       >.venv/lib/python3.11/site-packages/torchvision/_meta_registrations.py
     for name in python bench ruff mypy; do cp "$0" ".venv/bin/$name"; done ;;
+  *"-m venv .venv/newer") mkdir -p .venv/newer/bin; cp "$0" .venv/newer/bin/python ;;
 esac
 [[ -z "$REFUSED" || ! "$call" =~ $REFUSED ]] || { echo "refused: $call"; exit "$CODE"; }
 [[ "$call" != *"-r .venv/uv.lock" ]] || cp "$0" .venv/bin/uv
