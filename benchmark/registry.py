@@ -1,5 +1,7 @@
 """Registry of codecs, metrics, datasets and commands as text: listing them imports none."""
 
+import platform
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from importlib import import_module
@@ -233,10 +235,18 @@ def require_packages(name: str, packages: Iterable[str]) -> None:
     for package in packages:
         if find_spec(package) is None:
             command = f"pip install 'rdrbench[{EXTRAS[package]}]'"
+            remedy = f"run `{command}`"
+            if package == "compressai" and not _compressai_has_a_wheel():
+                command, remedy = "", "its wheels are for Python 3.11 and 3.12 on Linux, x86-64"
             raise Unavailable(
-                f"{name} needs the Python package {package}: run `{command}`",
+                f"{name} needs the Python package {package}: {remedy}",
                 Reason("package", package, command),
             )
+
+
+def _compressai_has_a_wheel() -> bool:
+    here = (sys.platform, platform.machine())
+    return sys.version_info[:2] < (3, 13) and here == ("linux", "x86_64")
 
 
 def require_release(name: str, package: str, release: str, command: str) -> None:

@@ -4,6 +4,7 @@ import os
 import random
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import settings
 from PIL import Image
 
 from benchmark.codec import Pixels
+from benchmark.errors import Unavailable
 from benchmark.system import settings as system_settings
 from benchmark.system.machine import package_folder
 from support.page.opened import CHROMIUM
@@ -36,6 +38,22 @@ SHARED = ROOT.parent / "shared"  # photographs, weights and golden values beside
 def pytest_xdist_auto_num_workers() -> int:
     """Return how many processes test together: three for two cores, since tests also wait."""
     return (3 * len(os.sched_getaffinity(0)) + 1) // 2
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
+    """Skip what fails since CompressAI is not installed: it has no wheels for Python 3.13."""
+    error = call.excinfo.value if call.excinfo and find_spec("compressai") is None else None
+    while error is not None:
+        reason = error.reason if isinstance(error, Unavailable) else None
+        if "compressai" in (reason and reason.subject, getattr(error, "name", None)):
+            call.excinfo = pytest.CallInfo.from_call(_skip_without_compressai, call.when).excinfo
+            return
+        error = error.__cause__ or error.__context__
+
+
+def _skip_without_compressai() -> None:
+    pytest.skip("needs the Python package compressai")
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from benchmark.codec import require_options
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import load_tensors
+from benchmark.system.machine import package_folder
 from benchmark.system.settings import weight_folders
 from benchmark.system.weights import PublishedFile, find_weights
 
@@ -304,7 +305,8 @@ def _num_bytes(made: "nn.Module") -> int:
 
 @contextmanager
 def importable() -> Iterator[None]:
-    """Prepare the import of CompressAI, which imports torch_geometric."""
+    """Prepare the import of CompressAI, or raise `Unavailable` where it is not installed."""
+    package_folder("compressai")
     with warnings.catch_warnings():
         # torch_geometric scripts its functions while it is imported, which torch 2.13 deprecates
         warnings.filterwarnings("ignore", message="`torch.jit.script", category=DeprecationWarning)

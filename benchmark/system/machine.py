@@ -15,7 +15,7 @@ from pathlib import Path
 from time import process_time
 from typing import NamedTuple
 
-from benchmark.errors import Unavailable
+from benchmark.errors import Reason, Unavailable
 from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import read_regular
 
@@ -95,7 +95,8 @@ def package_folder(package: str) -> Path:
     """Return the folder of an installed Python package, without importing it."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise Unavailable(f"the Python package {package!r} is not installed")
+        sentence = f"the Python package {package!r} is not installed"
+        raise Unavailable(sentence, Reason("package", package))
     return Path(spec.submodule_search_locations[0])
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from benchmark import registry
 from benchmark.codec_spec import CodecSpec, load_codec, parse_codec, resolve
 from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
@@ -175,3 +176,14 @@ def test_what_is_neither_a_dataset_nor_a_folder_of_images_is_told(tmp_path):
 def test_metrics_are_named_by_a_text_or_one_by_one_and_unknown_ones_are_guessed():
     assert metric_names("psnr, fid256,psnr") == metric_names(["psnr", "fid256"])
     assert metric_names("all") == metric_names(["all"]) == (*METRICS, *DISTRIBUTION_METRICS)
+
+
+@pytest.mark.parametrize(("version", "remedy"), [((3, 12), "pip install"), ((3, 13), "wheels are")])
+def test_no_command_is_named_where_compressai_has_no_wheel(monkeypatch, version, remedy):
+    monkeypatch.setattr(registry, "find_spec", lambda _: None)
+    monkeypatch.setattr(registry.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(registry.sys, "platform", "linux")
+    monkeypatch.setattr(registry.sys, "version_info", version)
+    with pytest.raises(Unavailable, match=remedy) as refused:
+        registry.require_packages("hyperprior", ["compressai"])
+    assert refused.value.reason.remedy.startswith("pip install") == (version == (3, 12))
