@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, ParamSpec, TypeVar
 from benchmark.errors import Unavailable, UsageError
 
 Device = Literal["cpu", "cuda"]
-Given = ParamSpec("Given")
+Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 DEVICE, WEIGHTS = "BENCH_DEVICE", "BENCH_WEIGHTS"
@@ -51,11 +51,11 @@ def settings() -> Settings:
     return _CURRENT.get() or Settings()
 
 
-def isolated(function: Callable[Given, Result]) -> Callable[Given, Result]:
+def isolated(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Run each call of a function in a copy of its context: settings that it uses end with it."""
 
     @wraps(function)
-    def call(*arguments: Given.args, **named: Given.kwargs) -> Result:
+    def call(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
         return copy_context().run(function, *arguments, **named)
 
     return call
