@@ -280,22 +280,20 @@ def metric_names(asked: str | Iterable[str]) -> tuple[str, ...]:
     """Return metrics as a tuple of names without duplicates; `all` stands for every metric.
 
     asked: names, each of the registry or `path.py:Class`, or a comma-separated text of them. Raises
-    `UnknownName`, and `UsageError` for a file that holds no such metric or one whose column is
-    taken.
+    `UnknownName`, and `UsageError` for a file without such a metric or with a taken column.
 
     >>> metric_names("psnr, lpips,psnr")
     ('psnr', 'lpips')
     """
     known = (*METRICS, *DISTRIBUTION_METRICS)
     texts = [text.strip() for text in (asked.split(",") if isinstance(asked, str) else asked)]
-    every = [name for text in texts for name in (known if text == "all" else (text,))]
-    names = tuple(dict.fromkeys(every))
+    names = dict.fromkeys(name for text in texts for name in (known if text == "all" else (text,)))
     for name in names:
         if name not in known and not is_brought(name):
             raise UnknownName("metric", name, (*known, "path.py:Class"))
     if own := list(filter(is_brought, names)):
         _refuse_taken_columns(own)
-    return names
+    return tuple(names)
 
 
 def _refuse_taken_columns(names: Iterable[str]) -> None:
