@@ -191,7 +191,7 @@ def factor(covariance: Floats) -> Floats:
 
     size = len(covariance)
     rounding = size * EPSILON * covariance.diagonal().max(initial=0.0)
-    lower, pivots, rank, _ = dpstrf(covariance, lower=1, tol=rounding)
+    lower, pivots, rank, _ = dpstrf(covariance, lower=True, tol=rounding)
     result = np.empty((rank, size))
     result[:, pivots - 1] = np.tril(lower)[:, :rank].T
     return result

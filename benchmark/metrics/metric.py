@@ -94,9 +94,9 @@ def is_large(shape: tuple[int, ...]) -> bool:
 def bands(height: int, width: int) -> Iterator[slice]:
     """Yield slices of rows, of about `BAND_PIXELS` pixels each, that cover all rows in order.
 
-    >>> list(bands(5, BAND_PIXELS // 2))
-    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    >>> [list(bands(height, width)) for height, width in ((3, 1 << 19), (2, 1 << 21))]
+    [[slice(0, 2, None), slice(2, 3, None)], [slice(0, 1, None), slice(1, 2, None)]]
     """
-    step = max(BAND_PIXELS // max(width, 1), 1)
+    step = max(BAND_PIXELS // width, 1)
     for start in range(0, height, step):
         yield slice(start, min(start + step, height))

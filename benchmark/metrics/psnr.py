@@ -78,7 +78,6 @@ class WeightedPSNR(ImageMetric):
         Raises `ValueError` unless the shapes agree, and `NotMeasurable` where some planes are equal
         and others are not: the mean of a number and infinity says nothing.
         """
-        require_same_shape(prepared.shape[1:], decoded.shape[:2])
         of_planes = [*map(psnr, prepared, ycbcr_planes(decoded))]
         equal = [n for n, db in zip(("Y", "Cb", "Cr"), of_planes, strict=True) if math.isinf(db)]
         if 0 < len(equal) < len(of_planes):

@@ -15,7 +15,9 @@ from benchmark.metrics.frechet import (
     frechet_at_infinity,
     random_halves,
 )
+from benchmark.metrics.kernel_distance import kernel_distance
 from benchmark.metrics.measure import Measure
+from benchmark.metrics.neighbours import Recall256
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from support.metrics.drawn_features import image_set
 
@@ -58,14 +60,31 @@ def test_two_patches_are_enough_and_have_the_textbook_distance():
     )
 
 
-def test_features_that_are_not_numbers_are_refused():
-    three = np.ones((3, 2))
-    for measure in (frechet, frechet_at_infinity):
-        with pytest.raises(ValueError, match="finite"):
-            measure([three, three], [three, np.full((3, 2), np.nan)])
-
-
 DIMENSIONS = pytest.mark.parametrize("size", [6, 200], ids=["more patches", "more dimensions"])
+
+
+def test_features_that_are_not_numbers_are_refused():
+    three, wide, odd = np.ones((3, 2)), np.ones((3, 4)), np.ones((3, 2))
+    odd[1, 1] = np.inf
+    for measure in (frechet, frechet_at_infinity, kernel_distance, Recall256().reduce):
+        for sets in (([three, three], [three, odd]), ([odd, three], [three, three])):
+            with pytest.raises(ValueError, match="finite"):
+                measure(*sets)
+        for sets in (
+            ([three, three], [three, wide]), ([three, wide], [three, wide]),
+            ([three, three], [three, three, three]), ([three, three], [three, three[1:]]),
+        ):  # fmt: skip
+            with pytest.raises(ValueError, match="differ in shape"):
+                measure(*sets)
+
+
+@DIMENSIONS
+def test_features_of_any_scale_have_the_square_of_it_as_their_distance(size):
+    sets = image_set(np.random.default_rng(5), 8, size, 6)
+    whole, small = (frechet(*([c * x for x in one] for one in sets)) for c in (1, 1e-8))
+    assert small.value == pytest.approx(1e-16 * whole.value, rel=1e-6)
+    largest = np.abs(whole.influence).max()
+    np.testing.assert_allclose(1e16 * small.influence, whole.influence, atol=1e-5 * largest)
 
 
 @DIMENSIONS

@@ -149,6 +149,9 @@ def test_halves_together_are_the_whole_and_nothing_added_changes_nothing(offset)
     other = GaussianSums.of(2 * features)
     assert distance(joined, other) == pytest.approx(distance(whole, other), rel=1e-9)
     assert (parts[2] + parts[2]).count == 0
+    for one in (parts[0] + parts[2], parts[2] + parts[0]):
+        assert one.count == 1
+        np.testing.assert_allclose(one.mean, features[0], rtol=1e-14)
 
 
 def test_under_two_samples_there_is_no_covariance():

@@ -45,6 +45,10 @@ def by_pairs(reference, decoded, weights):
 def test_it_is_a_loop_over_pairs():
     sets = image_set(np.random.default_rng(1), 9, 5, 6)
     assert kernel_distance(*sets).value == pytest.approx(by_pairs(*sets, np.ones(9)), abs=1e-6)
+    two = [[images[0][:1], images[1][:1]] for images in sets]
+    assert kernel_distance(*two).value == pytest.approx(by_pairs(*two, np.ones(2)), abs=1e-6)
+    with pytest.raises(NotMeasurable, match="at least 2 patches, here are 1"):
+        kernel_distance(two[0][:1], two[1][:1])
 
 
 def test_the_influence_of_an_image_is_the_derivative_to_its_weight():

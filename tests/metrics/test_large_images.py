@@ -31,7 +31,7 @@ def pictures(height, width, deviation):
 def test_an_image_is_large_by_its_pixels_whatever_its_shape():
     size = boundary.LARGE_PIXELS
     assert [boundary.is_large(shape) for shape in ((1, size, 3), (size, 1, 3))] == [False, False]
-    assert boundary.is_large((2, size // 2 + 1, 3))
+    assert [boundary.is_large((4096, width, 3)) for width in (4096, 4097)] == [False, True]
 
 
 @pytest.mark.parametrize("deviation", [3, 60])  # above `SAFE_RMS`, errors are in float64

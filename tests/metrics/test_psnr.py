@@ -9,7 +9,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.psnr import LumaPSNR, WeightedPSNR, psnr
+from benchmark.metrics.psnr import PSNR, LumaPSNR, WeightedPSNR, psnr
 
 
 def luma_psnr(reference: Pixels, decoded: Pixels) -> float:
@@ -31,6 +31,14 @@ def test_known_error_gives_the_textbook_value(metric, photo):
     off_by_two = np.where(photo < 250, photo + 2, photo - 2).astype(np.uint8)
     grey, grey_off_by_two = (np.repeat(image[..., :1], 3, axis=2) for image in (photo, off_by_two))
     assert metric(grey, grey_off_by_two) == pytest.approx(20 * math.log10(255 / 2), abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", [PSNR, LumaPSNR, WeightedPSNR])
+def test_an_image_of_one_pixel_has_a_value_and_a_cropped_one_is_refused(kind):
+    metric, dark, light = kind(), np.zeros((1, 1, 3), np.uint8), np.uint8([[[90, 60, 30]]])
+    assert 0 < metric.compare(metric.prepare(dark), light) < 30
+    with pytest.raises(ValueError, match="shapes differ: reference"):
+        metric.compare(metric.prepare(np.zeros((2, 1, 3), np.uint8)), light)
 
 
 @BOTH

@@ -142,6 +142,11 @@ def test_an_image_without_texture_or_of_one_block_has_a_reason(drawn_model, coff
     with pytest.raises(NotMeasurable, match="this image has 191 x 191 px"):
         niqe(coffee[:191, :191])
     assert niqe(coffee[:96, :192]) > 0
+    partly_flat = coffee[:96, :288].copy()
+    partly_flat[:, :96] = 9
+    assert np.isfinite(niqe(partly_flat))
+    with pytest.raises(ValueError, match="shapes differ"):
+        NIQE().compare((96, 192, 3), coffee[:96, :193])
 
 
 def test_without_the_model_of_the_release_it_is_unavailable(drawn_model, monkeypatch):

@@ -1,5 +1,6 @@
 """Butteraugli: what is handed to the program, what is read from it, and which one is refused."""
 
+import hashlib
 import os
 import sys
 
@@ -57,6 +58,17 @@ def test_both_images_reach_the_program_unchanged_and_its_3_norm_is_the_value(
     assert found == pytest.approx(value_of(coffee, decoded), abs=1e-6)
 
 
+def test_the_pair_is_that_of_which_libjxl_gave_the_value():
+    pair = known_pair()
+    assert [image.shape for image in pair] == [(48, 64, 3)] * 2
+    digest = hashlib.sha256(b"".join(image.tobytes() for image in pair)).hexdigest()
+    assert (digest[:16], module.KNOWN_VALUE, module.TOLERANCE) == (
+        "4ab3715056b81af4",
+        1.49497,
+        1e-3,
+    )
+
+
 def test_a_program_may_differ_by_the_tolerance_and_no_more(install, monkeypatch):
     monkeypatch.setattr(module, "KNOWN_VALUE", 2.0)
     monkeypatch.setattr(module, "TOLERANCE", 0.25)
@@ -76,6 +88,8 @@ def test_a_program_that_fails_or_prints_nothing_is_a_sentence(
     metric = Butteraugli()
     with pytest.raises(NotMeasurable, match="at least 8 px on the shorter side"):
         metric.prepare(np.zeros((7, 9, 3), np.uint8))
+    with pytest.raises(ValueError, match="shapes differ"):
+        metric.compare(metric.prepare(np.zeros((8, 9, 3), np.uint8)), coffee)
     path.write_text("#!/bin/sh\necho bad image >&2; exit 3\n")
     with pytest.raises(NotMeasurable, match="exit code 3; it said: bad image"):
         metric.compare(metric.prepare(coffee), coffee)

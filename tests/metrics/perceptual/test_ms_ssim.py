@@ -127,6 +127,14 @@ def test_an_image_too_bright_by_any_number_of_levels_loses_no_digits(kind, level
     assert value(kind(), source, decoded) == pytest.approx(expected, abs=TOLERANCE)
 
 
+@pytest.mark.parametrize(("levels", "kind"), [(12, np.float32), (13, np.float64)])
+def test_errors_of_more_than_twelve_levels_are_taken_in_float64(levels, kind, monkeypatch):
+    seen = set()
+    monkeypatch.setattr(module, "dissimilarity", lambda error, *_: seen.add(error.dtype) or 0.0)
+    present_value(SSIM(), flat(100), flat(100 + levels))
+    assert seen == {np.dtype(kind)}
+
+
 def test_structure_that_is_turned_round_counts_as_nothing_or_less(coffee):
     assert truth(MSSSIM, coffee, 255 - coffee) == 0
     assert value(MSSSIM(), coffee, 255 - coffee) == 0
