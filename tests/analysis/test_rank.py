@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import benchmark
 from benchmark.analysis.interval import bootstrap_interval, image_draws
-from benchmark.analysis.rank import Target, parse_target, rank
+from benchmark.analysis.rank import Target, _of_set, parse_target, rank
 from benchmark.analysis.summarise import summarise
 from benchmark.cli import app
 from benchmark.errors import UnknownName, UsageError
@@ -214,11 +214,27 @@ def test_a_codec_of_which_every_cell_failed_has_no_rank():
 
 
 def test_seconds_are_of_rows_measured_here_and_typical_ones_of_the_codec():
-    here = rows_of("webp", 1, encode_seconds=2.0, decode_seconds=0.5)
+    here = rows_of("webp", 1, decode_seconds=0.5)
+    for one in here:
+        one |= {"encode_seconds": one["setting_value"], "recorded": one["setting_value"] == 80}
     found = ranked([*here, *rows_of("avif", 2, recorded=True, setting_name="crf")], "bpp=.3", PSNR)
-    assert (found["webp"].encode_seconds, found["webp"].decode_seconds) == (2.0, 0.5)
+    rates = [np.mean([r["bpp"] for r in here if r["setting_value"] == value]) for value in SETTINGS]
+    expected = np.interp(math.log10(0.3), np.log10(rates)[:-1], SETTINGS[:-1])
+    assert found["webp"].encode_seconds == pytest.approx(expected)
+    assert found["webp"].decode_seconds == 0.5
     assert (found["avif"].encode_seconds, found["avif"].decode_seconds) == (None, None)
     assert found["avif"].typical_seconds > 0
+    assert ranked(rows_of("webp", 1, device="tpu"), "bpp=.3", PSNR)["webp"].typical_seconds is None
+
+
+@pytest.mark.parametrize(
+    ("draws", "known", "given"),
+    [(20, 19, True), (20, 18, False), (21, 20, True), (21, 19, False), (2, 2, True), (2, 1, False)],
+)
+def test_an_interval_needs_a_number_in_nineteen_of_twenty_draws(draws, known, given):
+    of_draws = np.where(np.arange(draws) < known, np.arange(draws), np.nan)
+    found = _of_set(np.array([3.0, *of_draws]))
+    assert (found.value, found.interval is not None) == (3.0, given)
 
 
 @pytest.mark.parametrize("text", ["bpp", "bpp=0", "bpp=-1", "bpp=x", "psnr=nan", "=3"])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.interpolate import Akima1DInterpolator
+from scipy.integrate import trapezoid
+from scipy.interpolate import Akima1DInterpolator, interp1d
 
 from benchmark.analysis.comparison import LeftOutPoint, compare
 from benchmark.analysis.rate_distortion import (
@@ -20,6 +21,9 @@ from benchmark.analysis.rate_distortion import (
     curves,
     cut,
     excluded,
+    image_curves,
+    integral,
+    interpolated,
     pareto_front,
 )
 from benchmark.analysis.summarise import summarise
@@ -107,11 +111,37 @@ def test_curves_cross_where_the_other_one_needs_fewer_bits():
     """Lines of 10 and 8 dB a decade, through 30 and 31.2 dB at 1 bpp, meet at 36 dB."""
     rates = np.geomspace(0.1, 10, 9)
     anchor, test = line(rates, 30, 10), line(rates, 31.2, 8)
-    assert crossing(anchor, test) == pytest.approx(36, abs=0.4)
-    assert crossing(test, anchor) == pytest.approx(36, abs=0.4)
+    at = np.linspace(23.2, 39.2, 101)[1:-1]  # the qualities of both
+    ahead = (at - 31.2) / 8 - (at - 30) / 10
+    expected = at[(at > 36) & (ahead > math.log10(1.01))][0]
+    assert crossing(anchor, test) == pytest.approx(expected, abs=1e-9)
+    assert crossing(test, anchor) == pytest.approx(expected, abs=1e-9)
     assert crossing(anchor, Curve(0.9 * anchor.bpp, anchor.quality)) is None
     hardly = np.where(anchor.quality > 36, 0.995, 1.001)
     assert crossing(anchor, Curve(hardly * anchor.bpp, anchor.quality)) is None
+
+
+@pytest.mark.parametrize("points", [2, 3, 5, 9])
+def test_interpolation_is_akimas_also_over_stretches_that_are_straight(points):
+    random = np.random.default_rng(points)
+    x = np.cumsum(random.uniform(0.1, 1, (40, points)), axis=1)
+    steps = random.uniform(-1, 2, (40, points))
+    width = np.diff(x, axis=1, prepend=0)
+    steps[::4], steps[1::4, points // 2 :] = width[::4], width[1::4, points // 2 :]  # lines, ends
+    y = np.cumsum(steps, axis=1)
+    at = x[:, 0] + random.uniform(0, 1, 40) * (x[:, -1] - x[:, 0])
+    at[:4] = x[range(4), [0, points // 2, -1, points // 2]]
+    value, whole = interpolated(x, y, at), integral(x, y, at)
+    for n in range(40):
+        theirs = Akima1DInterpolator(x[n], y[n]) if points > 2 else interp1d(x[n], y[n])
+        assert value[n] == pytest.approx(float(theirs(at[n])), abs=1e-9)
+        grid = np.linspace(x[n, 0], at[n], 2001)
+        assert whole[n] == pytest.approx(trapezoid(theirs(grid), grid), abs=1e-5)
+    for beyond in (x[:, 0] - 1e-9, x[:, -1] + 1e-9):
+        assert np.isnan(interpolated(x, y, beyond)).all()
+    assert interpolated(x[:2, :1], y[:2, :1], np.array([x[0, 0], 9])).tolist() == [
+        y[0, 0], pytest.approx(np.nan, nan_ok=True),
+    ]  # fmt: skip
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 9), st.floats(20, 50)), min_size=1, max_size=12))
@@ -302,6 +332,17 @@ def test_incomplete_points_are_neither_drawn_nor_compared():
     summary = summarise(table(rows))
     assert list(curves(summary, PSNR)) == ["jpeg"]
     assert {(one.label, one.why) for one in excluded(summary, PSNR)} == {("webp", "2 of 3 images")}
+    lost = [one | {"psnr_db": None} if one["image"] == "a" else one for one in sweep("webp")]
+    none = [one | {"psnr_db": None, "psnr_db_reason": "no"} for one in sweep("webp")]
+    empty = [row("jpeg", 5, "a", num_bytes=0)]
+    for some, why in (
+        ([*sweep("jpeg"), *lost], "psnr_db of 2 of 3 images: not computed"),
+        (none, "psnr_db of 0 of 3 images: no"),
+        (empty, "no bits, which no rate-distortion curve has a place for"),
+    ):
+        assert {one.why for one in excluded(summarise(table(some)), PSNR)} == {why}
+    assert not Delta(0.0, 0.5).doubtful
+    assert image_curves([], PSNR) == {}
     (found,) = compare(summary, PSNR, "jpeg")
     assert found.rate == found.quality == NoDelta("it has no complete point")
 

@@ -11,17 +11,14 @@ import benchmark.check.compare
 from benchmark.analysis.rate_distortion import Curve, bd_quality
 from benchmark.check.check import check, judged_by_default
 from benchmark.check.compare import (
-    AtSetting,
     UnjudgedImage,
     _wholly,
     at_equal_settings,
     changes,
     time_changes,
 )
-from benchmark.check.pairing import NotComparable, RowSet, pair_up
+from benchmark.check.pairing import NotComparable, RowSet, pair_up, points_of, specs_in
 from benchmark.check.request import CheckRequest
-from benchmark.check.verdict_table import _setting_row, sentences
-from benchmark.metrics.measure import Measure
 from benchmark.metrics.metric import Presentation
 from benchmark.registry import metric_class
 from support.rows.measured import failed, row, table
@@ -318,8 +315,8 @@ def test_seconds_are_compared_pair_by_pair_where_both_were_timed_on_one_machine(
         ([o for o in curved() if o["setting_value"] != 40], "settings are not the same: .*=40"),
         ([o for o in curved() if o["setting_value"] != 40 or o["image"] != "bb"], "lacks .* bb"),
         (curved_at(setting_name="qp"), "settings are not the same"),
-        (curved_at(coding_protocol="coding/0"), "coding of results/old is by the rule coding/1"),
-        (curved_at(lpips_alex_protocol="lpips-alex/old"), "lpips_alex of .* by lpips-alex/old"),
+        (curved_at(coding_protocol="coding/0"), "by the rule coding/1, .* by coding/0: measure"),
+        (curved_at(lpips_alex_protocol="lpips-alex/old"), "lpips_alex of .* by .*/old: `bench"),
         ([*curved(), failed("jpeg", 90, "a", "encode", "it broke")],
          "1 cell of jpeg of results/new failed: quality=90 a: encode: it broke"),
     ],
@@ -341,6 +338,23 @@ def test_common_is_advised_where_both_have_something_in_common_alone(images, hin
 def test_rows_of_one_earlier_rule_on_both_sides_may_meet():
     old = [one | {"lpips_alex_protocol": "lpips-alex/0"} for one in curved()]
     assert len(changes(paired(old, old), "lpips").percent) == 5
+    mixed = [
+        one | {"lpips_alex_protocol": "lpips-alex/0a" if one["image"] == "a" else "lpips-alex/0b"}
+        for one in curved()
+    ]
+    assert changes(paired(mixed, mixed), "lpips").images == ("a",)
+    rules = [
+        one | {"coding_protocol": rule, "cell": rule + one["cell"]}
+        for rule, rows in (("coding/0a", curved(psnr_db=-5.0)), ("coding/0b", curved()))
+        for one in rows
+    ]
+    assert changes(paired(rules, rules[30:]), "psnr").percent == pytest.approx(np.zeros(5))
+
+
+def test_variants_and_settings_are_named_in_order():
+    rows = table([*curved("webp"), *reversed(curved()), *curved_at(variant="optimize=1")])
+    assert [one.text for one in specs_in(rows)] == ["jpeg", "jpeg:optimize=1", "webp"]
+    assert points_of("jpeg", rows) == ("jpeg.quality=5,10,20,40,60,80",)
 
 
 def test_common_compares_the_images_and_settings_that_both_have():
@@ -348,6 +362,7 @@ def test_common_compares_the_images_and_settings_that_both_have():
     pair = paired(curved(), new, common=True)
     assert sorted(pair.images) == list(IMAGES[:4])
     assert [at.value for at in pair.settings] == [5, 10, 20, 60, 80]
+    assert paired(new, curved(), common=True).settings == pair.settings
     with pytest.raises(NotComparable, match="no image in common"):
         paired(curved(), curved(images=("x", "y")), common=True)
 
@@ -461,18 +476,3 @@ def test_metrics_without_influences_are_judged_only_where_they_are_named():
     default = judged_by_default()
     assert {"psnr", "fid256", "kid256_tf", "fd_squeeze"} <= set(default)
     assert not {"precision256", "recall256"} & set(default)
-
-
-def test_three_images_are_named_and_the_others_counted():
-    for lost, said in ((3, "a, bb, ccc"), (4, "a, bb, ccc and 1 more")):
-        new = curved(psnr_db=[-20] * lost + [0] * (5 - lost))
-        found = check(rows_of(curved()), rows_of(new, "new"), CheckRequest(metrics=("psnr",)))
-        assert f"out of reach: jpeg, PSNR (dB): {said}" in sentences(found)
-
-
-def test_decibels_have_two_decimals_and_other_values_four():
-    values = {"psnr_db": (30.0, 30.5), "ms_ssim": (0.9, 0.95)}
-    row = _setting_row(
-        AtSetting("jpeg", "q=1", (1.0, 1.05), values), [*map(Measure.named, ("psnr", "ms_ssim"))]
-    )
-    assert row[2:] == ("1.0500 (+5.00 %)", "30.50 (+0.50)", "0.9500 (+0.0500)")
