@@ -50,7 +50,7 @@ class KeptRows(NamedTuple):
     dataset: str
     folder: Path
     table: pa.Table
-    codecs: tuple[str, ...]
+    codecs: frozenset[str]  # their labels
 
 
 def rows_to_keep(folder: Path, dataset: str, codecs: str) -> KeptRows:
@@ -62,9 +62,9 @@ def rows_to_keep(folder: Path, dataset: str, codecs: str) -> KeptRows:
     table = rows_of_codecs(Store(folder).table(), codecs, subset)
     if not table.num_rows:
         raise UsageError(f"{folder} has no rows of {dataset}")
-    labels = sorted({label_of(spec.name, spec.variant) for spec in specs_in(table)})
+    labels = frozenset(label_of(spec.name, spec.variant) for spec in specs_in(table))
     newest = table.take(edition_rows(table, newest_only=True).index)
-    return KeptRows(name, folder, newest, tuple(labels))
+    return KeptRows(name, folder, newest, labels)
 
 
 def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:

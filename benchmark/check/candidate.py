@@ -53,8 +53,6 @@ def measure_candidate(
     request.use_folders()
     sources = with_stored_name(open_sources(request), folders)
     stored = sources.dataset.store_name
-    if len(folders) == 1 and not asked.dataset:
-        stored = next(iter(folders))
     if stored not in folders:
         rows_of = f"the images in {request.dataset}" if sources.dataset.folder_title else stored
         raise UsageError(f"the reference has no rows of {rows_of}: it has {', '.join(folders)}")

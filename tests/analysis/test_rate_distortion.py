@@ -101,6 +101,8 @@ def test_points_of_equal_rate_and_quality_are_one_point_and_none_below_the_front
     """Settings beyond what a codec can do give equal streams: two in six are no doubt of it."""
     twice = Curve(*(np.append(axis, [axis[-1]] * 2) for axis in ANCHOR))
     assert np.isnan(below_front(twice)).all()
+    first = Curve(np.array([0.1, 0.1, 0.2]), np.array([30.0, 30, 33]))
+    assert np.isnan(below_front(first)).all()
     cheaper = Curve(0.8 * ANCHOR.bpp, ANCHOR.quality)
     assert bd_rate(twice, cheaper) == bd_rate(ANCHOR, cheaper)
     beaten = Curve(np.array([1.0, 1.0, 0.5]), np.array([20.0, 20.0, 20.0]))
@@ -127,7 +129,8 @@ def test_interpolation_is_akimas_also_over_stretches_that_are_straight(points):
     x = np.cumsum(random.uniform(0.1, 1, (40, points)), axis=1)
     steps = random.uniform(-1, 2, (40, points))
     width = np.diff(x, axis=1, prepend=0)
-    steps[::4], steps[1::4, points // 2 :] = width[::4], width[1::4, points // 2 :]  # lines, ends
+    steps[::4] = width[::4]  # a line; then two of another slope each
+    steps[1::4] = width[1::4] * np.where(np.arange(points) < points // 2, 1.7, 0.3)
     y = np.cumsum(steps, axis=1)
     at = x[:, 0] + random.uniform(0, 1, 40) * (x[:, -1] - x[:, 0])
     at[:4] = x[range(4), [0, points // 2, -1, points // 2]]
@@ -157,6 +160,7 @@ def test_fewer_than_four_points_on_the_front_are_refused_with_whose_they_are():
     short = Curve(ANCHOR.bpp[:3], ANCHOR.quality[:3])
     assert "the anchor has 3 of the 4" in bd_rate(short, ANCHOR).reason
     assert "it has 3 of the 4" in bd_quality(ANCHOR, short).reason
+    assert bd_metric(ANCHOR, short, LPIPS) == bd_quality(ANCHOR, short)
     falling = Curve(np.array([0.1, 0.2, 0.3, 0.4]), np.array([30.0, 32, 31, 34]))
     assert "it has 3 of the 4" in bd_rate(ANCHOR, falling).reason
     dearer = cut(Curve(10 * ANCHOR.bpp, ANCHOR.quality), 0.9)
@@ -165,8 +169,8 @@ def test_fewer_than_four_points_on_the_front_are_refused_with_whose_they_are():
 
 
 def test_the_distance_of_a_point_below_the_front_is_to_the_best_of_no_higher_rate():
-    curve = Curve(np.array([0.4, 0.1, 0.2, 0.3, 0.5]), np.array([29.5, 30.0, 33, 27, 33]))
-    expected = [3.5, np.nan, np.nan, 6.0, 0.0]
+    curve = Curve(np.array([0.4, 0.1, 0.2, 0.3, 0.5, 0.1]), np.array([29.5, 30, 33, 27, 33, 28]))
+    expected = [3.5, np.nan, np.nan, 6.0, 0.0, 2.0]
     assert below_front(curve).tolist() == pytest.approx(expected, nan_ok=True)
 
 
@@ -203,7 +207,7 @@ def test_less_than_a_third_of_overlap_is_given_only_when_asked_for():
         pytest.approx(5 / 19),
     )
     assert bd_rate(ANCHOR, above, any_overlap=True).overlap == pytest.approx(5 / 19)
-    assert isinstance(bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + 5.9)), Delta)
+    assert isinstance(bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + 6)), Delta)
     dearer = Curve(10 * ANCHOR.bpp, ANCHOR.quality)
     assert isinstance(bd_quality(ANCHOR, dearer), NoDelta)
     assert isinstance(bd_quality(ANCHOR, dearer, any_overlap=True), Delta)
@@ -343,6 +347,7 @@ def test_incomplete_points_are_neither_drawn_nor_compared():
         assert {one.why for one in excluded(summarise(table(some)), PSNR)} == {why}
     assert not Delta(0.0, 0.5).doubtful
     assert image_curves([], PSNR) == {}
+    assert curve_of([0.0, 0.1], [30.0, 31.0], PSNR).bpp.tolist() == [0.1]
     (found,) = compare(summary, PSNR, "jpeg")
     assert found.rate == found.quality == NoDelta("it has no complete point")
 

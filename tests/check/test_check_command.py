@@ -317,11 +317,62 @@ def test_a_reference_with_two_checkpoints_of_the_codec_needs_one_by_name(tmp_pat
     folders = {"sample": tmp_path / "old" / "sample"}
     request = Request(results=tmp_path / "new")
     asked = CheckRequest(codec="ours:beta=0", dataset="sample")
-    with pytest.raises(UsageError, match="say which with --reference-codec"):
+    several = "ours:beta=0:checkpoint=a.safetensors and ours:beta=0:checkpoint=b.safetensors"
+    with pytest.raises(
+        UsageError, match=f"the reference has {several}: say which with --reference"
+    ):
         measure_candidate(asked, request, folders, run=None)
     asked = replace(asked, reference_codec="ours:beta=0:checkpoint=a.safetensors")
     with pytest.raises(NotComparable, match="no image of sample"):
         measure_candidate(asked, request, folders, run=None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "request_", "names", "said"),
+    [
+        ({}, {}, "a b", "the reference has rows of a, b: say which with --dataset"),
+        ({}, {}, "mine", "mine is no dataset by name: say where its images are with --dataset"),
+        ({}, {"device": "abacus"}, "sample", "--device 'abacus'"),
+        ({}, {"weights_dir": Path("nowhere")}, "sample", "nowhere"),
+        ({"codec": "jpeg:optimize=1"}, {}, "sample", "No codec of the reference 'jpeg:optimize=1'"),
+        (
+            {"codec": "command"},
+            {},
+            "sample",
+            "the reference itself names what would run, 'command:",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_a_codec_runs(
+    tmp_path, asked, request_, names, said
+):
+    rows = [
+        row(codec, 5, "a", variant=variant, dataset="sample")
+        for codec, variant in (("jpeg", ""), ("command", "encode=x"), ("./mine.py:Mine", ""))
+    ]
+    folders = {name: tmp_path / name for name in names.split()}
+    for folder in folders.values():
+        Store(folder).append(rows)
+    request = Request(results=tmp_path / "new", **request_)
+    with pytest.raises((UsageError, UnknownName), match=re.escape(said)):
+        measure_candidate(CheckRequest(**{"codec": "jpeg", **asked}), request, folders, run=None)
+
+
+def test_what_is_measured_has_the_metrics_that_the_reference_has_or_those_asked_for():
+    measured = []
+
+    def record(request, matrix, judged):
+        measured.append((request.metrics, judged))
+        return SimpleNamespace(matrix=matrix, rows=pa.table({}))
+
+    folders = {"sample": ROOT / "results" / "sample"}
+    for metrics in ((), ("psnr", "vmaf")):
+        asked = CheckRequest(codec="jpeg", metrics=metrics)
+        measure_candidate(asked, Request(results=Path("unused")), folders, run=record)
+    usual = ("psnr", "ms_ssim", "lpips")
+    (all_of_them, judged), named = measured
+    assert all_of_them[:3] == judged[:3] == usual
+    assert named == (("psnr", "vmaf"),) * 2
 
 
 def test_a_checkpoint_is_compared_with_the_variants_of_no_other_bundled_size(tmp_path):

@@ -313,7 +313,8 @@ def test_seconds_are_compared_pair_by_pair_where_both_were_timed_on_one_machine(
         (curved(images=IMAGES[:4]), "images are not the same: only results/old has eeeee; --comm"),
         (curved(images=("x", "y")), "images are not the same"),
         ([o for o in curved() if o["setting_value"] != 40], "settings are not the same: .*=40"),
-        ([o for o in curved() if o["setting_value"] != 40 or o["image"] != "bb"], "lacks .* bb"),
+        ([o for o in curved() if o["setting_value"] != 40 or len(o["image"]) % 3 < 2],
+         "jpeg of results/new lacks settings of bb, eeeee: measure"),
         (curved_at(setting_name="qp"), "settings are not the same"),
         (curved_at(coding_protocol="coding/0"), "by the rule coding/1, .* by coding/0: measure"),
         (curved_at(lpips_alex_protocol="lpips-alex/old"), "lpips_alex of .* by .*/old: `bench"),
@@ -362,7 +363,8 @@ def test_common_compares_the_images_and_settings_that_both_have():
     pair = paired(curved(), new, common=True)
     assert sorted(pair.images) == list(IMAGES[:4])
     assert [at.value for at in pair.settings] == [5, 10, 20, 60, 80]
-    assert paired(new, curved(), common=True).settings == pair.settings
+    turned = paired(new, curved(), common=True)
+    assert (turned.settings, turned.images) == (pair.settings, pair.images)
     with pytest.raises(NotComparable, match="no image in common"):
         paired(curved(), curved(images=("x", "y")), common=True)
 

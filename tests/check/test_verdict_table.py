@@ -109,6 +109,9 @@ def test_tables_have_a_row_for_each_finding_and_setting():
     assert "normal 3.9 / 2.4; skewness 2 5.2 / 6.2;" in table.notes[2]
     single = findings_table(replace(CHECK, findings=(PSNR,)))
     assert single.notes[1].endswith("if changes are hardly skewed.")
+    assert (
+        "corrected for 2 of them" in findings_table(replace(CHECK, findings=(PSNR, LPIPS))).notes[1]
+    )
     assert findings_table(replace(CHECK, findings=())) is None
     means, seconds = details(CHECK)
     assert means.headers == ("codec", "setting", "bpp", "PSNR (dB)", "MS-SSIM", "LPIPS (AlexNet)")
