@@ -190,8 +190,12 @@ class Reductions:
 def _table(reductions: Iterable[Reduction]) -> pa.Table:
     return pa.Table.from_pylist(
         [
-            {**one._asdict(), "value": one.reduced.value, "influence": one.reduced.influence}
-            for one in reductions
+            {
+                **each._asdict(),
+                "value": each.reduced.value,
+                "influence": each.reduced.influence,
+            }
+            for each in reductions
         ],
         SCHEMA,
     )

@@ -200,7 +200,7 @@ def _read_within(
     entries = sum(max(chunk.num_values, 0) for chunk in chunks)  # elements of lists are more
     claimed = VALUE_BYTES * max(entries, metadata.num_rows * metadata.num_columns) + unpacked
     refuse("claims", claimed)
-    # Even if each row held every text of the file, they may fit: nothing has to be counted.
+    # Even if each row had every text of the file, they may fit: nothing has to be counted.
     count = claimed + metadata.num_rows * unpacked > most
     folded = shared | {
         chunk.path_in_schema
