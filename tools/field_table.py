@@ -100,9 +100,9 @@ def lines(kodak: Path, checkpoints: Path = CHECKPOINTS) -> Iterator[str]:
             yield f"| {one.name} | {' | '.join(cells)} |"
 
 
-def short_lines(kodak: Path) -> Iterator[str]:
-    """Yield the README's lines: work, training and BD-rates of the methods in `SHORT`."""
-    for line in lines(kodak):
+def short_lines(whole: Iterable[str]) -> Iterator[str]:
+    """Yield the README's part of the lines: work, training and BD-rates of those in `SHORT`."""
+    for line in whole:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if cells[0] in (HEAD, "---", *SHORT):
             yield f"| {' | '.join(cells[place] for place in COLUMNS)} |"

@@ -97,8 +97,8 @@ def matched_widths(size: str) -> tuple[int, int]:
     The latent has as many channels as `MATCHED_WIDTHS` has for the size `micro`, in proportion,
     neither width more than `LARGEST_WIDTH`: `full` has no match.
 
-    >>> matched_widths("micro") == MATCHED_WIDTHS, matched_widths("small")
-    (True, (167, 229))
+    >>> matched_widths("micro") == MATCHED_WIDTHS
+    True
     """
     sizes = load_architecture("crdr").presets
     latent = min(

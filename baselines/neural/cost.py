@@ -17,7 +17,8 @@ class Cost(NamedTuple):
     macs_per_pixel: float
 
 
-def costs(architecture: str, config: Any) -> dict[str, Cost]:
+@cache
+def costs(architecture: str, config: Any) -> Mapping[str, Cost]:
     """Return parameters and work of each part of the network that `config` describes.
 
     Work, per pixel in encoding and decoding together, is that of convolutions and
@@ -72,7 +73,6 @@ def _parts(
             yield path, child
 
 
-@cache
 def macs_per_pixel(architecture: str, config: Any) -> float:
     """Return the multiply-accumulates per pixel of encoding and decoding, as `costs` counts."""
     return sum(cost.macs_per_pixel for cost in costs(architecture, config).values())

@@ -89,6 +89,7 @@ def test_a_hyperprior_has_the_work_of_ours():
         widths = matched_widths(size)
         work = macs_per_pixel("compressai", ZooConfig("bmshj2018-hyperprior", widths))
         assert work == pytest.approx(macs_per_pixel("crdr", NAMED[size]), rel=0.01)
+    assert widths == (167, 229)
 
 
 def test_a_suite_continues_with_the_next_network_and_the_harness_finds_all_of_them(
