@@ -105,17 +105,14 @@ def _encoded(codec, message, body):
 
 
 def _decoded(codec, _, data):
-    needs, needed = getattr(codec, "decoder_needs", ()), {}
+    needs, more = getattr(codec, "decoder_needs", ()), {}
     if "setting" in needs and data[0] == OUTSIDE:
-        needed["setting"], data = (
-            (codec.sweep[0][0], struct.unpack_from(">d", data, 1)[0]),
-            data[9:],
-        )
+        more["setting"], data = (codec.sweep[0][0], struct.unpack_from(">d", data, 1)[0]), data[9:]
     elif "setting" in needs:
-        needed["setting"], data = tuple(codec.sweep[data[0]]), data[1:]
+        more["setting"], data = tuple(codec.sweep[data[0]]), data[1:]
     if "size" in needs:
-        needed["size"], data = struct.unpack_from(">HH", data), data[4:]
-    pixels, cost = _timed(codec.decode, data, **needed)
+        more["size"], data = struct.unpack_from(">HH", data), data[4:]
+    pixels, cost = _timed(codec.decode, data, **more)
     if not isinstance(pixels, Pixels):
         raise TypeError("decode returned %s, not Pixels" % type(pixels).__name__)
     return dict(cost, height=pixels.height, width=pixels.width), pixels.data

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from baselines.commands.worker import require_no_page
 from baselines.worker.codec import Worker
@@ -37,7 +39,7 @@ class Copy:
         fault = pixels.data[0]
         if fault == 1: os._exit(3)
         if fault == 2: raise KeyError("no such layer")
-        if fault == 3: time.sleep(60)
+        if fault == 3: time.sleep(3600)
         if fault == 4: raise RuntimeError("CUDA out of memory. Tried to allocate 20 GiB")
         if fault == 5: return "text"
         if fault == 6: os.write(1, b"print" * 20_000_000)
@@ -76,7 +78,7 @@ def photograph(fault: int = 255) -> Pixels:
 
 @pytest.fixture
 def worker(tmp_path: Path):
-    made = Worker(file=str(contender(tmp_path, timeout_seconds="1.5")))
+    made = Worker(file=str(contender(tmp_path)))
     yield made
     made.close()
 
@@ -86,10 +88,11 @@ def test_setting_and_size_are_counted_bytes_of_the_stream(worker, value, beside_
     pixels = photograph()
     data = worker.encode(pixels, Setting("q", value))
     assert len(data) == pixels.size + beside_bytes
+    began = monotonic()
     decoded = worker.decode(data)
+    assert 0 < worker.inside_seconds <= monotonic() - began
     assert decoded.shape == (17, 31, 3)
     assert np.array_equal(decoded, pixels)
-    assert 0 < worker.inside_seconds < 1
 
 
 def test_a_worker_sends_its_memory_and_the_bits_that_its_class_estimates(worker, tmp_path):
@@ -122,8 +125,13 @@ def test_the_sweep_is_the_class_s_unless_the_contender_file_has_one(worker, tmp_
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_an_error_with_its_reason_and_the_next_picture_is_coded(worker, fault):
     kind, reason = FAULTS[fault]
+    patient = worker._contender
+    if fault == 3:  # an answer that never comes is not waited for once the process is there
+        worker.encode(photograph(), Setting("q", 1))
+        worker._contender = replace(patient, timeout_seconds=0.1)
     with pytest.raises(kind, match=reason.replace("(", r"\(")):
         worker.encode(photograph(fault), Setting("q", 1))
+    worker._contender = patient
     assert len(worker.encode(photograph(), Setting("q", 1))) == 31 * 17 * 3 + 5
 
 
