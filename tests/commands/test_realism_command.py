@@ -16,6 +16,7 @@ from PIL import Image, ImageFilter
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.rows.store import Store
 from conftest import ROOT
+from support.bench import command
 
 WEIGHTS = ROOT.parent / "shared" / "data" / "weights"
 METRICS = ("psnr", "fd_alex", "fd_squeeze")
@@ -35,11 +36,11 @@ def photographs(tmp_path_factory):
 
 
 def bench(*words):
-    command = [sys.executable, "-m", "benchmark", *map(str, words)]
-    environment = {**os.environ, "BENCH_WEIGHTS": str(WEIGHTS)}
-    return subprocess.run(
-        command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_WEIGHTS", str(WEIGHTS))
+        done = command.bench(*words)
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 def run_words(photographs, results):

@@ -9,9 +9,13 @@ from unittest.mock import patch
 from benchmark.cli import main
 
 
-def bench(*words: object) -> subprocess.CompletedProcess[str]:
-    """Return its exit code and output; its workers load what they need once for all calls."""
-    out, err, code = StringIO(), StringIO(), 0
+def bench(*words: object, mixed: bool = False) -> subprocess.CompletedProcess[str]:
+    """Return its exit code and output; its workers load what they need once for all calls.
+
+    mixed: both streams are one, as in a terminal.
+    """
+    out, code = StringIO(), 0
+    err = out if mixed else StringIO()
     argv = patch.object(sys, "argv", ["bench", *map(str, words)])
     with argv, redirect_stdout(out), redirect_stderr(err):
         try:
