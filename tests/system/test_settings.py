@@ -18,6 +18,7 @@ from benchmark.system.settings import (
     worker_environment,
 )
 from support.codecs.files import FAKES
+from support.files.noise import noise_images
 from support.processes import ran
 
 # A plain script, without a guard against being imported by workers.
@@ -30,11 +31,11 @@ import benchmark
 def process():
     return dict(os.environ), torch.get_num_threads(), pa.default_memory_pool().backend_name
 
-results, weights = sys.argv[1:]
+results, weights, photographs = sys.argv[1:]
 before = process()
 done = benchmark.run(
-    "jpeg,ours:beta=0", "sample", limit=1, metrics="psnr", device="cpu", weights_dir=weights,
-    results=results,
+    "jpeg,ours:beta=0", photographs, points="ours.q=1,4", metrics="psnr", device="cpu",
+    weights_dir=weights, results=results,
 )
 assert done.measured and not done.failures, done.failures
 row = done.rows.to_pylist()[0]
@@ -53,7 +54,8 @@ def test_a_run_leaves_the_process_of_its_caller_as_it_was(tmp_path):
     (tmp_path / "weights" / "none.pth").touch()
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    folders = (tmp_path / "results", tmp_path / "weights")
+    noise_images(tmp_path / "photographs", [(64, 80)])
+    folders = (tmp_path / name for name in ("results", "weights", "photographs"))
     done = ran(sys.executable, script, *folders, OMP_NUM_THREADS=2)
     assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
 

@@ -74,7 +74,11 @@ def inception_case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     digest = hashlib.sha256((folder / INCEPTION_FILE).read_bytes()).hexdigest()
     monkeypatch.setattr(feature_spaces, "INCEPTION_SHA256", digest)
     monkeypatch.setenv("BENCH_WEIGHTS", str(folder))
-    return Case(Inception256, 2048, request.getfixturevalue("pytorch_fid"))
+
+    def peer(paths: list[Path]) -> Features:
+        return request.getfixturevalue("pytorch_fid")(paths)
+
+    return Case(Inception256, 2048, peer)
 
 
 def as_files(patches: list[np.ndarray], folder: Path) -> list[Path]:
