@@ -156,6 +156,7 @@ def test_no_text_of_a_figure_of_a_verb_leaves_it_or_overlaps_another(verb, width
         assert crowding(figure) == []
 
 
+@pytest.mark.slow  # `figures rd` of the same rows, above, is the same drawing
 def test_no_text_of_a_report_of_the_bundled_rows_leaves_it_or_overlaps_another(
     tmp_path, monkeypatch
 ):
