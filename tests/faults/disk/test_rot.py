@@ -22,6 +22,7 @@ from benchmark.system.foreign_files import LARGEST_FILE_BYTES
 from conftest import ROOT
 from support.bench.command import bench
 from support.faults.ledger import tell
+from support.processes import bench_alone
 from support.rows.stable_rows import stable
 
 pytestmark = pytest.mark.filterwarnings("always::benchmark.errors.DamagedResults")
@@ -115,7 +116,7 @@ def test_a_shard_that_cannot_be_used_is_one_sentence_in_every_verb(
     }  # fmt: skip
     tell(record_property, "shards of any content", len(verbs) + 1, 3)
     for verb, words in verbs.items():
-        assert_named(verb, bench(*words), bad)
+        assert_named(verb, bench_alone(*words), bad)
     assert_named("run", run_again(images, results), bad)
     assert stable(store_in(tmp_path / "into")) == expected
     assert (store.folder / "damaged" / bad[0].name).exists()
