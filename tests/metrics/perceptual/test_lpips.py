@@ -186,6 +186,8 @@ def test_an_image_gets_the_value_of_the_lpips_package(
     assert lpips(case, source, decoded, device) == pytest.approx(expected, abs=TOLERANCE)
     kind = torch.float32 if device == "cpu" else torch.float64
     assert {one.dtype for one in case.metric(device)._importances} == {kind}
+    with pytest.raises(ValueError, match="shapes differ"):
+        lpips(case, source, np.zeros((height, width + 1, 3), np.uint8), device)
 
 
 def test_below_a_length_neither_the_package_nor_we_have_a_value(case, peer, weights, coffee):

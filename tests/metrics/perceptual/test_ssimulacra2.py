@@ -7,8 +7,6 @@ import pytest
 
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.perceptual.ssimulacra2 import (
-    BLUR_RADIUS,
-    BLUR_SIGMA,
     SSIMULACRA2,
     WEIGHTS,
     blur,
@@ -69,14 +67,15 @@ def test_the_weights_are_those_of_the_program():
 
 def recursion(signal):
     """Charalampidis's filter of order 6, sample by sample, zero beyond both ends."""
-    radius = BLUR_RADIUS
+    sigma = 1.5
+    radius = round(3.2795 * sigma + 0.2546)
     omega = np.pi / (2 * radius) * np.array([1, 3, 5])
     p1, p3, p5 = 1 / np.tan(omega / 2) * [1, -1, 1]
     r1, r3, r5 = np.array([p1, -p3, p5]) ** 2 / np.sin(omega) * [1, -1, 1]
     d13, d35, d51 = p1 * r3 - r1 * p3, p3 * r5 - r3 * p5, p5 * r1 - r5 * p1
     zeta = np.array([d35 / d13, d51 / d13, 1])
-    rho = np.exp(-(BLUR_SIGMA**2) * omega**2 / 2) / radius
-    right = [1, radius**2 - BLUR_SIGMA**2, zeta @ rho]
+    rho = np.exp(-(sigma**2) * omega**2 / 2) / radius
+    right = [1, radius**2 - sigma**2, zeta @ rho]
     beta = np.linalg.solve([[p1, p3, p5], [r1, r3, r5], zeta], right)
     gain, feedback = -beta * np.cos(omega * (radius + 1)), 2 * np.cos(omega)
 
@@ -102,3 +101,5 @@ def test_odd_sides_and_the_smallest_have_a_score_and_smaller_ones_a_reason(coffe
     assert -100 < ssimulacra2(source, coarse(source)) < 70
     with pytest.raises(NotMeasurable, match="at least 113 px on the shorter side"):
         SSIMULACRA2().prepare(coffee[:112])
+    with pytest.raises(ValueError, match="shapes differ"):
+        ssimulacra2(source, coffee[:114, :115])
