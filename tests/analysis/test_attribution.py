@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from benchmark.analysis.reduce import attribution
+from benchmark.errors import UsageError
+from benchmark.metrics.measure import Measure
 from support.rows.measured import PROTOCOLS, failed, row, table
 
 VALUES = {"a": 30.0, "bb": 36.0, "ccc": 31.0, "dddd": 27.0}
@@ -54,3 +56,10 @@ def test_failed_cells_other_protocols_and_older_editions_have_no_part():
 
 def test_a_single_image_cannot_be_left_out():
     assert parts(rows()[:1]) == []
+    assert sorted(part.without for part in parts(rows()[:2])) == [30, 36]
+
+
+def test_a_metric_without_influences_has_no_parts():
+    column = Measure.named("precision256").column
+    with pytest.raises(UsageError, match="gives no influence of an image"):
+        parts(rows(), column=column)

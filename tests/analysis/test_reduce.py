@@ -314,3 +314,6 @@ def test_a_distribution_metric_out_of_memory_is_null_with_its_reason(
     assert table["shift"].null_count == table.num_rows
     reason = "Shift of 4 images does not fit into memory: report fewer images, or on a machine with"
     assert all(text.startswith(reason) for text in table["shift_reason"].to_pylist())
+    monkeypatch.setattr(Immense, "reduce", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        with_distribution_metrics(store.table(), store.folder, ["shift"])

@@ -2,12 +2,21 @@
 
 import pyarrow as pa
 import pytest
+from PIL import Image
 
-from benchmark.analysis.stored import datasets_with_results, read_results
+from benchmark.analysis.stored import (
+    Size,
+    datasets_with_results,
+    named_images,
+    read_one,
+    read_results,
+    source_facts,
+    stored_dataset,
+)
 from benchmark.errors import UnknownName, UsageError
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
-from support.rows.measured import row
+from support.rows.measured import row, table
 
 RUN = "20250101T000000-aa"
 
@@ -105,3 +114,45 @@ def test_unless_asked_for_otherwise_every_row_counts_by_the_mean_of_the_images(t
     assert bpp(common=True) == (pytest.approx(each[0]), 1)
     with pytest.raises(UsageError, match="has no verified rows: run the same with --verify"):
         bpp(verified_only=True)
+
+
+def test_one_dataset_is_read_where_one_is_asked_for(results, tmp_path_factory):
+    assert read_one(results, "set", "webp", ["psnr"]).name == "set"
+    stored(results, "other", [row("jpeg", 10, "a")])
+    with pytest.raises(UsageError, match="--dataset all is other, set: name one of them"):
+        read_one(results, "all", "all", ["psnr"])
+    photos = tmp_path_factory.mktemp("photos")
+    Image.new("RGB", (8, 8)).save(photos / "new.png")
+    with pytest.raises(UsageError, match=f"holds no results of the images in {photos}: measure"):
+        stored_dataset(results, str(photos))
+
+
+def test_images_are_named_by_patterns_of_their_path_name_or_stem(results):
+    names = ["a/kodim01.png", "b/kodim02.png", "b/other.png"]
+    for patterns, kept in (
+        (["kodim01"], names[:1]), (["kodim0?.png"], names[:2]), (["b/*"], names[1:]),
+        (["other", "kodim01.png"], names[::2]), ([], []),
+    ):  # fmt: skip
+        assert named_images(names, patterns) == set(kept)
+    with pytest.raises(UnknownName, match="No image with rows 'kodim03'"):
+        named_images(names, ["other", "kodim03"])
+    found = read_results(results, "set", "all", ["psnr"], images=["a", "c"])
+    assert set(found.table["image"].to_pylist()) == {"mobile/a", "professional/c"}
+
+
+def test_facts_about_sources_count_each_photograph_once():
+    rows = [
+        row(codec, quality, image, width_px=width, height_px=height, source_lossy=lossy)
+        for codec in ("jpeg", "webp")
+        for quality in (5, 10)
+        for image, width, height, lossy in (
+            ("b", 4, 4, True), ("a", 1, 1, None), ("c", 2, 8, False), ("d", 3, 3, True),
+        )
+    ]  # fmt: skip
+    renamed = row("avif", 5, "later", image_sha256=rows[0]["image_sha256"], width_px=4, height_px=4)
+    facts = source_facts(table([*rows, renamed]))
+    assert facts == (4, 2, Size("a", 1, 1), Size("c", 2, 8))
+    assert facts.spread == 16
+    assert source_facts(table([renamed, *rows])).largest == Size("later", 4, 4)
+    assert source_facts(table(rows[:1])).spread == 1
+    assert source_facts(table([])) is None

@@ -6,13 +6,16 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from benchmark.analysis.comparable import ComparableRows, find_label, label_of
 from benchmark.analysis.summarise import SECONDS, TIMED, summarise
 from benchmark.codec import Setting
 from benchmark.errors import UnknownName
+from benchmark.metrics.measure import protocols
 from benchmark.metrics.psnr import psnr
+from benchmark.rows.schema import metric_columns
 from support.rows.measured import PROTOCOLS, failed, row, sweep, table
 
 
@@ -297,6 +300,18 @@ def test_variants_that_would_share_a_label_keep_their_whole_names():
 def test_no_rows_give_no_points():
     summary = summarise(table([]))
     assert (summary.points, summary.images, summary.labels) == ((), 0, ())
+
+
+@pytest.mark.parametrize(("images", "few"), [(0, False), (1, True), (49, True), (50, False)])
+def test_a_metric_of_a_set_over_few_images_is_marked(images, few):
+    protocol = protocols(["fd_alex"])
+    rows = table([row("jpeg", 5, f"{number}") for number in range(max(images, 1))])
+    given = (1.0, pa.float64()), (protocol["fd_alex"], pa.string()), (None, pa.string())
+    for name, (value, kind) in zip(metric_columns("fd_alex"), given, strict=True):
+        of_rows = pa.array([value if images else None] * len(rows), kind)
+        rows = rows.append_column(name, of_rows)
+    (record,) = summarise(rows, protocol).for_machines()
+    assert (record["fd_alex_images"], record["fd_alex_few"]) == (images, few)
 
 
 def test_records_for_machines_are_json_without_nan():

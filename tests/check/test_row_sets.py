@@ -1,8 +1,11 @@
 """Row sets found by folder, results folder or baseline."""
 
 import pytest
+from PIL import Image
 
+from benchmark.analysis.stored import pixels_of
 from benchmark.check.row_sets import dataset_folders, read_rows, refuse_unknown_codec, two_row_sets
+from benchmark.datasets.dataset import open_folder
 from benchmark.errors import UnknownName, UsageError
 from benchmark.rows.store import SHIPPED, Store
 from support.rows.measured import row, sweep
@@ -38,6 +41,17 @@ def test_two_places_are_compared_on_the_one_dataset_that_is_meant(tmp_path):
     assert [rows.folder for rows in found] == [both / "clic"] * 2
     with pytest.raises(UsageError, match="say which with --dataset"):
         two_row_sets(places[0], places[3], "", tmp_path)
+    Image.new("RGB", (8, 8), "teal").save(photos := tmp_path / "x.png")
+    (tmp_path / "photos").mkdir()
+    photos = photos.rename(tmp_path / "photos" / "x.png")
+    (source,) = open_folder(photos.parent).images
+    (sha256,) = pixels_of([source])
+    for place in ("p", "q"):
+        rows = [row("jpeg", 5, "x.png", image_sha256=sha256)]
+        Store(tmp_path / place / "photos-1a2b3c").append(rows)
+        Store(tmp_path / place / "kodak").append(sweep("jpeg"))
+    found = two_row_sets(str(tmp_path / "p"), str(tmp_path / "q"), str(photos.parent), tmp_path)
+    assert [rows.folder for rows in found] == [tmp_path / place / "photos-1a2b3c" for place in "pq"]
     with pytest.raises(UsageError, match="has no rows of clic: it has kodak"):
         two_row_sets(places[0], places[1], "clic", tmp_path)
 
