@@ -36,7 +36,7 @@ class LeftOut(NamedTuple):
     label: str
     rows: int
     why: str
-    differ: bool = False  # they are bundled, and the same build gave others here
+    differ: bool  # they are bundled, and the same build gave others here
 
 
 class ComparableRows(EditionRows):

@@ -48,6 +48,8 @@ def test_a_bootstrap_interval_agrees_with_scipys():
         (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(3)
     ).confidence_interval
     width = theirs.high - theirs.low
+    pinned = bootstrap_interval(np.arange(24.0))  # published tables have these draws
+    assert pinned == pytest.approx((8.665625, 14.334375), rel=1e-12)
     # a thousand draws know a 2.5 % quantile of a normal mean to about a tenth of its spread
     assert bootstrap_interval(values) == pytest.approx(tuple(theirs), abs=0.06 * width)
 

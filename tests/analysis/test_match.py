@@ -10,6 +10,7 @@ from scipy import stats
 
 import benchmark
 from benchmark.analysis.match import (
+    FARTHEST,
     MOST_BIAS,
     Streams,
     Tolerance,
@@ -58,6 +59,10 @@ def test_pairs_of_unequal_quality_are_refused_by_what_the_difference_is_worth():
     summary = summarise(table(rows), PROTOCOLS)
     with pytest.raises(UsageError, match=r"12\.2 % of the bytes"):
         matches(summary, "webp", "jpeg", "psnr", Tolerance(2))
+    for one in rows:
+        one["psnr_db"] -= 0.75 * (one["codec"] == "webp")
+    with pytest.raises(UsageError, match=r"2\.9 % of the bytes, more than 2 %"):
+        matches(summarise(table(rows), PROTOCOLS), "webp", "jpeg", "psnr", Tolerance(2))
     (none,) = matches(summary, "webp", "jpeg", "psnr", Tolerance(0.9))
     assert not len(none.pairs)
 
@@ -341,7 +346,7 @@ def test_each_codec_is_at_its_nearest_setting_and_too_far_ones_are_named():
         "near": [{"bpp": 0.2}, {"bpp": 0.3}, {"bpp": 0.5}],
         "far": [{"bpp": 1.0}, {"bpp": 0.9}],
     }
-    chosen, far = nearest(rows, 0.27, 1.6)
+    chosen, far = nearest(rows, 0.3, FARTHEST)
     assert chosen == {"near": {"bpp": 0.3}}
     assert far == {"far": {"bpp": 0.9}}
     assert nearest(rows, 0.25, 2.0)[0]["near"] == {"bpp": 0.3}

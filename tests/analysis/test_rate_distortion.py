@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -209,8 +210,9 @@ def test_less_than_a_third_of_overlap_is_given_only_when_asked_for():
     assert bd_rate(ANCHOR, above, any_overlap=True).overlap == pytest.approx(5 / 19)
     assert isinstance(bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + 6)), Delta)
     dearer = Curve(10 * ANCHOR.bpp, ANCHOR.quality)
-    assert isinstance(bd_quality(ANCHOR, dearer), NoDelta)
-    assert isinstance(bd_quality(ANCHOR, dearer, any_overlap=True), Delta)
+    for delta in (bd_quality, partial(bd_metric, measure=PSNR)):
+        assert isinstance(delta(ANCHOR, dearer), NoDelta)
+        assert isinstance(delta(ANCHOR, dearer, any_overlap=True), Delta)
     never = Curve(ANCHOR.bpp, ANCHOR.quality + 20)
     assert bd_rate(ANCHOR, never, any_overlap=True) == NoDelta(
         "the curves have no quality or rate in common", 0.0
@@ -350,6 +352,12 @@ def test_incomplete_points_are_neither_drawn_nor_compared():
     assert curve_of([0.0, 0.1], [30.0, 31.0], PSNR).bpp.tolist() == [0.1]
     (found,) = compare(summary, PSNR, "jpeg")
     assert found.rate == found.quality == NoDelta("it has no complete point")
+    assert not found.few
+    dearer = [one | {"num_bytes": 9 * one["num_bytes"]} for one in sweep("webp")]
+    for any_overlap, kind in ((False, NoDelta), (True, Delta)):
+        options = {"any_overlap": True} if any_overlap else {}
+        (found,) = compare(summarise(table([*sweep("jpeg"), *dearer])), PSNR, "jpeg", **options)
+        assert isinstance(found.quality, kind)
 
 
 def test_points_with_identical_images_are_not_drawn():

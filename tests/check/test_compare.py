@@ -315,6 +315,7 @@ def test_seconds_are_compared_pair_by_pair_where_both_were_timed_on_one_machine(
         ([o for o in curved() if o["setting_value"] != 40], "settings are not the same: .*=40"),
         ([o for o in curved() if o["setting_value"] != 40 or len(o["image"]) % 3 < 2],
          "jpeg of results/new lacks settings of bb, eeeee: measure"),
+        ([o for o in curved() if o["image"] != "bb" or o["setting_value"] == 5], "lacks .* of bb"),
         (curved_at(setting_name="qp"), "settings are not the same"),
         (curved_at(coding_protocol="coding/0"), "by the rule coding/1, .* by coding/0: measure"),
         (curved_at(lpips_alex_protocol="lpips-alex/old"), "lpips_alex of .* by .*/old: `bench"),

@@ -155,6 +155,9 @@ def test_two_images_come_out_as_students_t_has_it_in_closed_form():
     # Farther than all of 19 resamples is as rare as one in 20.
     sure = MeanTests(np.random.default_rng(2).normal(size=24), resamples=19)
     assert sure.p_above(-99)[0] == sure.p_below(99)[0] == 1 / 20
+    ramp = MeanTests(np.arange(24.0))  # with as many resamples as verdicts have, always the same
+    assert ramp.p_above(-99)[0] == 1 / 10_000
+    assert ramp.p_above(8)[0] == pytest.approx(0.018680748066810693, rel=1e-9)
 
 
 def test_one_tiny_change_among_images_that_stayed_the_same_is_equal():
@@ -237,7 +240,7 @@ def test_images_needed_end_at_those_that_nobody_asks_for():
         middle = (low + high) / 2
         decided = images_needed(0.0, middle, 1.0, LEVEL) is not None
         low, high = (middle, high) if decided else (low, middle)
-    assert images_needed(0.0, low, 1.0, LEVEL) == MOST_IMAGES
+    assert images_needed(0.0, low, 1.0, LEVEL) == 100_000
 
 
 def test_as_many_weights_are_drawn_whatever_fits_at_a_time(monkeypatch):
@@ -376,3 +379,4 @@ def test_margins_are_read_and_the_others_stay():
     assert found["bd_rate"] == Margin(2.0, percent=True)
     assert found["lpips"] == Margin(0.01, percent=False)
     assert found["time"] == parse_margins("")["time"] == Margin(25.0, percent=True)
+    assert found["bd_metric"] == Margin(1.0, percent=True)

@@ -1,6 +1,7 @@
 """Error rates of verdicts that users read, by simulation: heavy tails, skewness, eight metrics."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,12 @@ CHANGES = {  # of mean 0
         random.normal(size=shape) + 6 * (random.random(shape) < 0.04) - 0.24
     ),
 }
+
+
+def test_the_rates_below_a_verdict_are_those_of_the_documentation():
+    text = (Path(__file__).parents[2] / "docs" / "checking.md").read_text()
+    for one, any_ in ERROR_RATES.values():
+        assert f"/ {one} | {any_} |\n" in text
 
 
 @pytest.mark.slow

@@ -54,6 +54,8 @@ def test_timing_is_reported_and_decides_only_where_asked(tmp_path):
     judged = bench(*words, "--fail-on-timing", code=1)
     assert "decoding" in last_line(judged)
     assert bench(*words, "--fail-on-timing", "--margin", "time=250%")
+    for sure, code in ((0.49, 2), (0.5, 0), (0.9999, 0), (0.99995, 2)):
+        bench(*words, "--metrics", "psnr", "--confidence", sure, code=code)
 
 
 @pytest.mark.parametrize(
