@@ -105,14 +105,14 @@ def _encoded(codec, message, body):
 
 
 def _decoded(codec, _, data):
-    needs, more = getattr(codec, "decoder_needs", ()), {}
+    needs, given = getattr(codec, "decoder_needs", ()), {}
     if "setting" in needs and data[0] == OUTSIDE:
-        more["setting"], data = (codec.sweep[0][0], struct.unpack_from(">d", data, 1)[0]), data[9:]
+        given["setting"], data = (codec.sweep[0][0], struct.unpack_from(">d", data, 1)[0]), data[9:]
     elif "setting" in needs:
-        more["setting"], data = tuple(codec.sweep[data[0]]), data[1:]
+        given["setting"], data = tuple(codec.sweep[data[0]]), data[1:]
     if "size" in needs:
-        more["size"], data = struct.unpack_from(">HH", data), data[4:]
-    pixels, cost = _timed(codec.decode, data, **more)
+        given["size"], data = struct.unpack_from(">HH", data), data[4:]
+    pixels, cost = _timed(codec.decode, data, **given)
     if not isinstance(pixels, Pixels):
         raise TypeError("decode returned %s, not Pixels" % type(pixels).__name__)
     return dict(cost, height=pixels.height, width=pixels.width), pixels.data
