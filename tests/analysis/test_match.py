@@ -342,10 +342,7 @@ def test_a_record_of_a_pair_has_both_streams_and_no_number_that_json_lacks():
 
 
 def test_each_codec_is_at_its_nearest_setting_and_too_far_ones_are_named():
-    rows = {
-        "near": [{"bpp": 0.2}, {"bpp": 0.3}, {"bpp": 0.5}],
-        "far": [{"bpp": 1.0}, {"bpp": 0.9}],
-    }
+    rows = {"near": [{"bpp": 0.2}, {"bpp": 0.3}, {"bpp": 0.5}], "far": [{"bpp": 1.0}, {"bpp": 0.9}]}
     chosen, far = nearest(rows, 0.3, FARTHEST)
     assert chosen == {"near": {"bpp": 0.3}}
     assert far == {"far": {"bpp": 0.9}}

@@ -10,13 +10,7 @@ import pytest
 import benchmark.check.compare
 from benchmark.analysis.rate_distortion import Curve, bd_quality
 from benchmark.check.check import check, judged_by_default
-from benchmark.check.compare import (
-    UnjudgedImage,
-    _wholly,
-    at_equal_settings,
-    changes,
-    time_changes,
-)
+from benchmark.check.compare import UnjudgedImage, _wholly, at_equal_settings, changes, time_changes
 from benchmark.check.pairing import NotComparable, RowSet, pair_up, points_of, specs_in
 from benchmark.check.request import CheckRequest
 from benchmark.metrics.metric import Presentation
@@ -269,9 +263,7 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackkn
     assert own @ influence / (influence @ influence) == pytest.approx(1, abs=2e-3)
 
 
-def test_a_distribution_metric_that_is_better_when_higher_loses_what_it_lost(
-    monkeypatch,
-):
+def test_a_distribution_metric_that_is_better_when_higher_loses_what_it_lost(monkeypatch):
     monkeypatch.setattr(benchmark.check.compare, "DISTRIBUTION_METRICS", {"psnr": "as if"})
     old = curved()
     found = changes(paired(old, curved(psnr_db=-0.5)), "psnr")

@@ -11,13 +11,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from benchmark.published.curve_rules import (
-    Images,
-    Reference,
-    candidates,
-    colour_errors,
-    to_rgb,
-)
+from benchmark.published.curve_rules import Images, Reference, candidates, colour_errors, to_rgb
 from benchmark.published.curves import published_curves
 from benchmark.published.explain import counted_images, explain
 from benchmark.published.registry import read_points

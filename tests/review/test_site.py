@@ -54,10 +54,7 @@ def again(state="equal", psnr=30.0, sent=30.0, **changes):
         ([again(), again(twice=False)], "1 stream with other pixels the second time"),
         ([again(), Again(row(), "not run")], "1 stream not run: no decoder here"),
         ([again(), Again(row(), "failed")], "1 stream failed"),
-        (
-            [again(), Again(row(psnr_db=30.0), "equal", twice=True)],
-            "1 stream not scored",
-        ),
+        ([again(), Again(row(psnr_db=30.0), "equal", twice=True)], "1 stream not scored"),
     ],
 )
 def test_an_audit_takes_what_is_reproduced_and_names_the_first_difference(streams, reason):

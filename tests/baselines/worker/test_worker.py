@@ -209,9 +209,7 @@ def test_weights_that_are_absent_or_others_are_refused_before_the_run(tmp_path):
 
 def test_random_weights_need_no_file_and_are_said_with_the_rows(tmp_path):
     file = contender(
-        tmp_path,
-        weights="{'a.pth' = {sha256 = '00'}}",
-        environment="{BENCH_RANDOM_WEIGHTS = '1'}",
+        tmp_path, weights="{'a.pth' = {sha256 = '00'}}", environment="{BENCH_RANDOM_WEIGHTS = '1'}"
     )
     assert Worker(file=str(file)).describe().caveat == "random weights"
     assert not Worker(file=str(contender(tmp_path, tried="'random weights'"))).describe().caveat

@@ -13,11 +13,7 @@ from PIL import Image
 
 from baselines.commands.training import open_session
 from baselines.neural.training import photograph_files, photographs
-from baselines.neural.training.photograph_files import (
-    photograph_paths,
-    read_photograph,
-    sides_of,
-)
+from baselines.neural.training.photograph_files import photograph_paths, read_photograph, sides_of
 from baselines.neural.training.photographs import (
     CropStream,
     Drawing,
