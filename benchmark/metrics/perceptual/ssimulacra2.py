@@ -109,7 +109,7 @@ def score(norms: Floats) -> float:
     """
     error = FACTOR * float(np.sum(np.reshape(WEIGHTS, norms.shape) * norms))
     error = float(np.polyval(CUBIC, error))
-    return 100 - 10 * error**EXPONENT if error > 0 else 100.0
+    return float(100 - 10 * max(error, 0.0) ** EXPONENT)
 
 
 def blur(planes: Planes) -> Planes:

@@ -92,6 +92,67 @@ def test_the_blur_is_the_recursive_filter_in_both_directions():
     np.testing.assert_allclose(blur(planes), expected, rtol=1e-9)
 
 
+CONES = [[0.30, 0.622, 0.078], [0.23, 0.692, 0.078],
+         [0.24342268924547819, 0.20476744424496821, 0.55180986650955360]]  # fmt: skip
+BIAS = 0.0037930732552754493
+
+
+def xyb_scales(pixels):
+    """X, Y and B at six scales, each plane by its own formula."""
+    value = pixels / 255
+    light = np.where(value > 0.04045, ((value + 0.055) / 1.055) ** 2.4, value / 12.92)
+    for _ in range(6):
+        red, green, blue = (light[..., channel] for channel in range(3))
+        long, medium, short = (
+            (a * red + b * green + c * blue + BIAS) ** (1 / 3) - BIAS ** (1 / 3)
+            for a, b, c in CONES
+        )
+        x, y = (long - medium) / 2, (long + medium) / 2
+        yield [x * 14 + 0.42, y + 0.01, short - y + 0.55]
+        odd = [(0, side % 2) for side in light.shape]
+        even = np.pad(light, [*odd[:2], (0, 0)], mode="edge")
+        even = even.reshape(len(even) // 2, 2, even.shape[1] // 2, 2, 3)
+        light = even.mean((1, 3))
+
+
+def by_definition(source, decoded):
+    """Return the score of the author's formulas, channel by channel, with our blur."""
+
+    def smooth(plane):
+        return blur(plane[None])[0]
+
+    norms = np.zeros((3, 6, 2, 3))
+    for scale, pair in enumerate(zip(xyb_scales(source), xyb_scales(decoded), strict=True)):
+        for channel, (one, other) in enumerate(zip(*pair, strict=True)):
+            mean, mean_other = smooth(one), smooth(other)
+            covariance = smooth(one * other) - mean * mean_other
+            variances = smooth(one**2) - mean**2 + smooth(other**2) - mean_other**2
+            similar = (2 * covariance + 0.0009) / (variances + 0.0009)
+            structure = 1 - (1 - (mean - mean_other) ** 2) * similar
+            edges = (1 + abs(other - mean_other)) / (1 + abs(one - mean)) - 1
+            for at, errors in enumerate((structure, edges, -edges)):
+                above = np.maximum(errors, 0)
+                norms[channel, scale, :, at] = above.mean(), (above**4).mean() ** (1 / 4)
+    total = 0.9562382616834844 * (np.array(WEIGHTS) @ norms.ravel())
+    total = (
+        2.326765642916932 * total
+        - 0.020884521182843837 * total**2
+        + 6.248496625763138e-05 * total**3
+    )
+    return 100 - 10 * total**0.6276336467831387
+
+
+@pytest.mark.parametrize("change", [coarse, noisy, blocks])
+def test_the_score_is_that_of_the_formulas(coffee, change):
+    source = coffee[100:214, 200:315]
+    found = ssimulacra2(source, change(source))
+    assert found == pytest.approx(by_definition(source, change(source)), rel=1e-9)
+    dark = source // 12
+    assert ssimulacra2(dark, smooth(dark)) == pytest.approx(
+        by_definition(dark, smooth(dark)), rel=1e-9
+    )
+
+
 def test_odd_sides_and_the_smallest_have_a_score_and_smaller_ones_a_reason(coffee):
     source = coffee[:113, :115]
     assert -100 < ssimulacra2(source, coarse(source)) < 70
