@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from benchmark.analysis.comparable import ComparableRows, find_label, label_of
-from benchmark.analysis.summarise import SECONDS, TIMED, summarise
+from benchmark.analysis.summarise import SECONDS, TIMED, Build, summarise
 from benchmark.codec import Setting
 from benchmark.errors import UnknownName
 from benchmark.metrics.measure import protocols
@@ -276,6 +276,43 @@ def test_rows_are_described_by_the_latest_that_counts_and_columns_that_none_has_
     assert find_label("jpeg:optimize=1", ["jpeg:optimize=1", "jpeg"]) == "jpeg:optimize=1"
     with pytest.raises(UnknownName, match="No codec with results 'webp'"):
         find_label("webp", ["jpeg"])
+
+
+def test_an_edition_is_its_latest_row_with_the_versions_and_caveats_of_all():
+    first = {"codec_version": "1", "caveat": "x", "command": "c1", "run": "1", "revision": None}
+    later = {"codec_version": "2", "caveat": "y", "command": "c2", "run": "2", "revision": None}
+    rows = [row("jpeg", 5, "a", bundled=True, **first), row("jpeg", 5, "b", **later)]
+    (found,) = summarise(table(rows)).points
+    edition = found.edition
+    assert (edition.version, edition.command, edition.run) == ("2 and 1", "c2", "2")
+    assert (sorted(edition.caveats), edition.devices) == (["x", "y"], ("cpu",))
+    assert (edition.bundled, edition.recorded, edition.shown) == (False, False, True)
+    assert edition.build == Build("f" * 64, 0)
+    (bundled,) = summarise(table(rows[:1])).points
+    assert bundled.edition.bundled
+
+
+def test_costs_are_means_of_what_rows_state_and_bits_are_compared_with_the_codecs_own_count():
+    rows = [
+        row("ours", 5, name, num_bytes=size, estimated_bits=bits, parameters=9, encode_kmac=kmac)
+        for name, size, bits, kmac in (
+            ("a", 110, 800, 2.0),
+            ("b", 120, 800, 4.0),
+            ("c", 9, 0, None),
+        )
+    ]
+    (found,) = summarise(table([*rows, failed("ours", 5, "d", "encode", "no")])).points
+    assert found.means["real_to_estimated_bits"][:3:2] == (pytest.approx((1.1 + 1.2) / 2), 2)
+    assert found.means["parameters"][:3:2] == (9, 3)
+    assert found.means["encode_kmac"][:3:2] == (3, 2)
+    assert not {"decode_kmac", "encode_peak_bytes", "decode_peak_bytes"} & found.means.keys()
+
+
+def test_points_come_by_rate_and_those_without_a_stream_last():
+    rows = [row("jpeg", q, "a", num_bytes=size) for q, size in ((7, 300), (6, 200), (5, 200))]
+    rows += [failed("jpeg", 4, "a", "encode", "no"), failed("jpeg", 9, "a", "encode", "no")]
+    found = [one.setting.value for one in summarise(table(rows)).points]
+    assert found == [5, 6, 7, 4, 9]
 
 
 def test_caveats_and_declared_sizes_reach_the_point():

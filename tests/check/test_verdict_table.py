@@ -153,6 +153,7 @@ def test_a_case_for_each_metric_fails_errs_passes_or_is_skipped(timing):
         ("failure", said) if timing else ("skipped", f"not judged: {said}")
     )
     assert suite.findtext("system-out") == "caveat: a trial"
+    assert "\n  <testcase" in junit_xml(made)
 
 
 def test_what_cannot_be_compared_is_an_error_and_says_why():
@@ -177,6 +178,7 @@ def test_the_markdown_begins_with_the_verdict_and_folds_the_details():
     said = [f"- {one}" for one in sentences(CHECK)]
     begin = lines.index(said[0])
     assert lines[begin : begin + len(said)] == said
+    assert any(line.startswith("| jpeg | PSNR (dB) | BD-rate | undecided |") for line in lines)
     folded = lines.index("<details><summary>Seconds, and means at equal settings</summary>")
     assert [lines[at] for at in (folded - 1, folded + 1, -1)] == ["", "", "</details>"]
     assert "details>" not in check_markdown(replace(CHECK, at_settings=(), timing=()))
