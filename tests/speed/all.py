@@ -22,7 +22,7 @@ from typing import NamedTuple
 from harness import KODAK, ROOT, options
 
 HERE = Path(__file__).parent
-VERDICT = re.compile(r"^(met   |MISSED) (.+): ([\d.]+), at most ([\d.]+)$", re.MULTILINE)
+VERDICT = re.compile(r"^(met   |MISSED) (.+): (-?[\d.]+), at most ([\d.]+)$", re.MULTILINE)
 LIMIT_SECONDS = 900  # of a script
 HEADER = "| work | figure | bar | verdict |\n|---|--:|--:|---|"
 
