@@ -2,10 +2,17 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
+from types import ModuleType
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, Reason
+
+loops: ModuleType | None = None  # of PSNR and SSIM in C; without them numpy does the same
+with suppress(ImportError):  # where there was no C compiler
+    loops = import_module(f"{__package__}.loops")
 
 Better = Literal["higher", "lower"]
 # decades: a logarithmic axis once values span more than a factor of ten. saturating: values crowd

@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 
 from benchmark.codec import Float64Array, Pixels
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.metric import OF_PIXELS, ImageMetric, Presentation, bands, require_same_shape
+from benchmark.metrics.metric import (
+    OF_PIXELS,
+    ImageMetric,
+    Presentation,
+    bands,
+    loops,
+    require_same_shape,
+)
 
 PEAK = 255
 # ITU-R BT.709-6, item 3.2: Y' = .2126 R' + .7152 G' + .0722 B'. In ten-thousandths, so that the
@@ -49,13 +56,11 @@ class LumaPSNR(ImageMetric):
     def compare(self, prepared: Pixels, decoded: Pixels) -> float:
         """Return the PSNR of luma (dB) of a decoded image; `ValueError` unless the shapes agree."""
         require_same_shape(prepared.shape, decoded.shape)
-        height, width = prepared.shape[:2]
-        # Whole numbers in one array, since BLAS sums parts to other last digits.
-        error = np.empty((height, width), np.float64)
-        for rows in bands(height, width):
-            error[rows] = _luma_sums(decoded[rows]) - _luma_sums(prepared[rows])
-        flat = error.reshape(-1)
-        return _decibels(float(flat @ flat) / LUMA_UNIT**2 / flat.size)
+        flat = [np.ascontiguousarray(image).reshape(-1, 3) for image in (prepared, decoded)]
+        # of whole numbers the sum is the same in any order, and 64 bits hold that of a band
+        parts = bands(len(flat[0]), 1)
+        total = sum(_squared_luma_error(*(image[part] for image in flat)) for part in parts)
+        return _decibels(total / LUMA_UNIT**2 / len(flat[0]))
 
 
 class WeightedPSNR(ImageMetric):
@@ -117,6 +122,9 @@ def mean_squared_error(reference: Pixels, decoded: Pixels) -> float:
     total = 0
     for rows in bands(*reference.shape[:2]):  # integers, whose sum is the same in any order
         band, other = reference[rows], decoded[rows]
+        if loops is not None:
+            total += loops.squared_error(*map(np.ascontiguousarray, (band, other)))
+            continue
         # uint8 holds the difference of the larger and the smaller, and uint16 its square
         difference = np.maximum(band, other) - np.minimum(band, other)
         squares = np.multiply(difference, difference, dtype=np.uint16)
@@ -141,7 +149,15 @@ def luma(pixels: Pixels) -> Float64Array:
 
 def _luma_sums(pixels: Pixels) -> NDArray[np.float32]:
     sums: NDArray[np.float32] = pixels.reshape(-1, 3).astype(np.float32) @ LUMA_WEIGHTS
-    return sums.reshape(pixels.shape[:2])
+    return sums.reshape(pixels.shape[:-1])
+
+
+def _squared_luma_error(reference: Pixels, decoded: Pixels) -> int:
+    """Return the sum of squared differences of luma in ten-thousandths; pixels (n, 3)."""
+    if loops is not None:
+        return int(loops.squared_luma_error(reference, decoded))
+    error = (_luma_sums(decoded) - _luma_sums(reference)).astype(np.float64)
+    return int(np.square(error).astype(np.int64).sum())
 
 
 def _decibels(mse: float) -> float:

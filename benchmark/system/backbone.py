@@ -7,7 +7,6 @@ the package lpips 0.1.4.
 
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -157,6 +156,8 @@ def require_pinned(path: Path, sha256: str, file: str) -> None:
 
 
 def _file_of_lpips(name: str) -> Path:
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:
         package = distribution("lpips")
     except PackageNotFoundError:

@@ -9,6 +9,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
+from benchmark.metrics import psnr as module
 from benchmark.metrics.psnr import PSNR, LumaPSNR, WeightedPSNR, psnr
 
 
@@ -69,6 +70,20 @@ def test_an_error_in_green_costs_more_luma_than_one_in_red_and_that_more_than_on
     assert luma_psnr(black, green) == pytest.approx(20 * math.log10(255 / 7.152), abs=1e-12)
     assert luma_psnr(black, blue) == pytest.approx(20 * math.log10(255 / 0.722), abs=1e-12)
     assert psnr(black, red) == psnr(black, green) == psnr(black, blue)
+
+
+@pytest.mark.parametrize("levels", [(0, 256), (255, 256), (100, 103)])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (300, 401)])
+def test_numpy_and_the_compiled_loops_give_the_same_bits(shape, levels, monkeypatch):
+    loops = module.loops or pytest.skip("loops.c is not compiled")
+    source = np.random.default_rng(2).integers(0, 2, (*shape, 3)).astype(np.uint8)
+    decoded = np.random.default_rng(3).integers(*levels, source.shape).astype(np.uint8)
+    compiled = [psnr(source, decoded), luma_psnr(source, decoded)]
+    monkeypatch.setattr(module, "loops", None)
+    assert compiled == [psnr(source, decoded), luma_psnr(decoded, source)]
+    for loop in (loops.squared_error, loops.squared_luma_error):
+        with pytest.raises(ValueError, match="shapes"):
+            loop(source, decoded[1:])
 
 
 def planes_by_definition(pixels: Pixels) -> list[np.ndarray]:

@@ -48,7 +48,7 @@ def pins(lock: str) -> dict[str, str]:
     return dict(found)
 
 
-LOOPS = "benchmark/metrics/perceptual/structure.c"
+LOOPS = "benchmark/metrics/loops.c"
 
 
 class Checkout:

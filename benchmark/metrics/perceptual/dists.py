@@ -7,7 +7,6 @@ variances of every channel of six layers (the first is the image itself) are com
 """
 
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -129,6 +128,8 @@ class DISTS(ImageMetric):
 
 def find_importances() -> Path:
     """Return the file of the channels' weights: fetched, or the installed package's."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
     command = "bench fetch dists"
     remedy = f"run `{command}`, or put DISTS_pytorch's weights.pt as {FILE} into one of them"
     try:

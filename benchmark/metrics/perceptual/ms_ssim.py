@@ -7,11 +7,10 @@ Similarity" (2004), as `pytorch_msssim.ssim(data_range=255)` computes it: 11-tap
 sigma 1.5, only where it fits, K of .01 and .03, mean over the pixels and the three channels of RGB.
 The paper's own program first scales an image down and takes luma, which gives other numbers.
 
-Moments of the source are computed once, in float64, and the rest in float32, by structure.c where
-a compiler was there at the installation, else by matrix products, within 3e-7. Moments of a
-large image are computed strip by strip where they are compared, with the same values: halved 8-bit
-pixels are multiples of 1/256 below 256, which float32 holds, so halving and subtracting round
-nowhere.
+Moments of the source are computed once, in float64, and the rest in float32, by loops.c where a
+compiler was there at the installation, else by matrix products, within 3e-7. Moments of a large
+image are computed strip by strip where they are compared, with the same values, since halving and
+subtracting round nowhere.
 
 With B the blur, x the source, y the decoded image, e = y - x, and a variance s(z) = B(z²) - B(z)²,
 
@@ -22,12 +21,10 @@ With B the blur, x the source, y the decoded image, e = y - x, and a variance s(
 so a rounding error is as small as e is, and three planes are blurred instead of five.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import lru_cache
-from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -39,19 +36,16 @@ from benchmark.metrics.metric import (
     Presentation,
     bands,
     is_large,
+    loops,
     require_same_shape,
     require_side,
 )
+from benchmark.metrics.perceptual.scales import Finest, Planes, coarser, planes_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-structure: ModuleType | None = None
-with suppress(ImportError):  # where there was no C compiler
-    structure = import_module(f"{__package__}.structure")
-
 Floats = NDArray[np.floating[Any]]
-Planes = Floats  # (3, height, width), a plane per channel
 
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 # Half of the Gaussian window (11 taps, sigma 1.5) as the definition's implementations have it: in
@@ -76,9 +70,9 @@ class Moments(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """Source at every scale, finest first; about 48 bytes per pixel, or 4 without moments."""
+    """Source at every scale, finest first; about 41 bytes per pixel, or 4 without moments."""
 
-    planes: list[AnyPlanes]  # of a large image the first shares the pixels' memory
+    planes: list[AnyPlanes]  # the first shares the pixels' memory, the others are of a large image
     moments: list[list[Moments]] | None  # of each strip of each scale; None for a large image
 
 
@@ -94,14 +88,16 @@ class Structural(ImageMetric):
     def prepare(self, reference: Pixels) -> "Prepared | Tensor":
         """Return what depends on the source alone; `NotMeasurable` where a side is too short."""
         require_side(reference, self.min_side_px, self.label)
-        planes = _scales(reference, self.scales)
+        finest, view = Finest(reference), reference.transpose(2, 0, 1)
+        others = coarser(finest, self.scales)
         if is_large(reference.shape):
-            return Prepared(planes, None)
-        return Prepared(planes, [list(_moments(scale)) for scale in planes])
+            return Prepared([view, *others], None)
+        scales: list[Finest | Planes] = [finest, *others]
+        return Prepared([view], [list(_moments(scale)) for scale in scales])
 
     def compare(self, prepared: Any, decoded: Pixels) -> float:
         """Return the similarity of a decoded image; `ValueError` unless the shapes agree."""
-        return self.pooled(_similarities(prepared, decoded))
+        return self.pooled(_similarities(prepared, decoded, self.scales))
 
     @abstractmethod
     def pooled(self, similarities: Iterator[Channels]) -> float:
@@ -163,84 +159,44 @@ class SSIM(Structural):
         return float(similarity.mean())
 
 
-def _scales(pixels: Pixels, count: int) -> list[AnyPlanes]:
-    large = is_large(pixels.shape)
-    scales: list[AnyPlanes] = [pixels.transpose(2, 0, 1) if large else planes_of(pixels)]
-    while len(scales) < count:
-        scales.append(_halved_in_bands(scales[-1]))
-    return scales
-
-
-def _halved_in_bands(planes: AnyPlanes) -> Planes:
-    channels, height, width = planes.shape
-    halved = np.empty((channels, -(-height // 2), -(-width // 2)), np.float32)
-    above = height % 2  # a line of zeros
-    for rows in bands(*halved.shape[1:]):
-        first, last = 2 * rows.start - above, 2 * rows.stop - above
-        band = planes[:, max(first, 0) : last].astype(np.float32)
-        if first < 0:
-            band = np.pad(band, ((0, 0), (1, 0), (0, 0)))
-        halved[:, rows] = halve(band)
-    return halved
-
-
-def _moments(planes: AnyPlanes) -> Iterator[Moments]:
+def _moments(planes: Finest | AnyPlanes) -> Iterator[Moments]:
     """Yield a source's moments strip by strip, in the order of `strips`."""
     for channel, rows in strips(planes.shape):
         yield moments_of(planes[channel, rows.start : rows.stop + MARGIN_PX])
 
 
-def _similarities(source: Prepared, decoded: Pixels) -> Iterator[Channels]:
+def _similarities(source: Prepared, decoded: Pixels, count: int) -> Iterator[Channels]:
     """Yield each channel's similarity at every scale, finest first."""
-    channels, height, width = source.planes[0].shape
-    require_same_shape((height, width, channels), decoded.shape)
-    others = _scales(decoded, len(source.planes))
+    pixels = source.planes[0].transpose(1, 2, 0)
+    require_same_shape(pixels.shape, decoded.shape)
+    finest = Finest(decoded, pixels)
+    errors: list[Finest | Planes] = [finest, *coarser(finest, count)]
     # s(e) does cancel where whole regions are off by many levels: black against white is 4e-5 off
     # in float32. Images as bad as that (below 27 dB) are few, and may take twice as long.
-    exact = _mean_square(others[-1], source.planes[-1]) > SAFE_RMS**2
+    exact = _mean_square(errors[-1]) > SAFE_RMS**2
     kind = np.dtype(np.float64 if exact else np.float32)
-    for at, (planes, other) in enumerate(zip(source.planes, others, strict=True)):
-        totals = np.zeros(channels)
-        of_strips = _moments(planes) if source.moments is None else source.moments[at]
+    for at, planes in enumerate(errors):
+        totals = np.zeros(planes.shape[0])
+        of_strips = _moments(source.planes[at]) if source.moments is None else source.moments[at]
         for (channel, rows), moments in zip(strips(planes.shape), of_strips, strict=True):
-            wider = channel, slice(rows.start, rows.stop + MARGIN_PX)
-            error = np.subtract(other[wider], planes[wider], dtype=kind, order="C")
-            totals[channel] += dissimilarity(error, moments, planes is source.planes[-1])
+            error = planes[channel, rows.start : rows.stop + MARGIN_PX]
+            error = np.ascontiguousarray(error, kind)
+            totals[channel] += dissimilarity(error, moments, at + 1 == count)
         yield 1 - totals / ((planes.shape[1] - MARGIN_PX) * (planes.shape[2] - MARGIN_PX))
 
 
-def _mean_square(planes: AnyPlanes, other: AnyPlanes) -> float:
+def _mean_square(errors: Finest | Planes) -> float:
     total = 0.0
-    for rows in bands(*planes.shape[1:]):
-        error = np.subtract(planes[:, rows], other[:, rows], dtype=np.float32)
+    for rows in bands(*errors.shape[1:]):
+        error = errors[:, rows]
         total += float(np.vdot(error, error))
-    return total / planes.size
+    return total / math.prod(errors.shape)
 
 
 def _tensor(pixels: Pixels, device: str) -> "Tensor":
     import torch
 
     return torch.from_numpy(planes_of(pixels)).to(device).unsqueeze(0).to(torch.float64)
-
-
-def planes_of(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Return pixels (h, w, 3) as planes (3, h, w), contiguous in memory."""
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-def halve(planes: Planes) -> Planes:
-    """Return means of 2 x 2 pixels; an odd side gets a line of zeros before its first line.
-
-    >>> halve(np.float32([[[4.0, 8.0, 16.0]]]))
-    array([[[1., 6.]]], dtype=float32)
-    """
-    odd_height, odd_width = planes.shape[1] % 2, planes.shape[2] % 2
-    if odd_height or odd_width:
-        planes = np.pad(planes, ((0, 0), (odd_height, 0), (odd_width, 0)))
-    pairs = planes[:, 0::2] + planes[:, 1::2]
-    means: Planes = pairs[..., 0::2] + pairs[..., 1::2]
-    means *= 0.25
-    return means
 
 
 def blur(planes: Floats) -> Floats:
@@ -301,11 +257,11 @@ def _bands(size: int, dtype: str) -> tuple[Floats, Floats]:
 
 def moments_of(strip: NDArray[Any]) -> Moments:
     """Return the moments of rows of a plane, computed in float64."""
-    if structure is not None:
+    if loops is not None:
         doubled = np.multiply(strip, 2, dtype=np.float32, order="C")
         height, width = strip.shape
         inner = np.empty((2, height - MARGIN_PX, width - MARGIN_PX), np.float32)
-        structure.moments(doubled, *inner, width)
+        loops.moments(doubled, *inner, width)
         return Moments(doubled, *inner)
     exact = strip.astype(np.float64)
     means, squares = blur(np.stack((exact, exact * exact)))
@@ -318,8 +274,8 @@ def dissimilarity(error: Floats, source: Moments, coarsest: bool) -> float:
 
     error: (rows + 10, w); source: moments of the same strip.
     """
-    if structure is not None and error.dtype == np.float32:
-        return float(structure.dissimilarity(error, *source, coarsest, error.shape[1]))
+    if loops is not None and error.dtype == np.float32:
+        return float(loops.dissimilarity(error, *source, coarsest, error.shape[1]))
     planes = np.empty((3, *error.shape), error.dtype)
     planes[0] = error
     np.multiply(error, error, out=planes[1])

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.metrics.metric import ImageMetric, require_same_shape, require_side
-from benchmark.metrics.perceptual.ms_ssim import planes_of
+from benchmark.metrics.perceptual.scales import planes_of
 
 Floats = NDArray[np.float64]
 Planes = Floats  # (3, height, width)

@@ -18,6 +18,7 @@ from skimage.metrics import structural_similarity
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.perceptual import ms_ssim as module
+from benchmark.metrics.perceptual import scales
 from benchmark.metrics.perceptual.ms_ssim import (
     HALF_WINDOW,
     MARGIN_PX,
@@ -73,10 +74,11 @@ def truth(kind: type, reference: Pixels, decoded: Pixels) -> float:
 
 
 def value(metric: MSSSIM | SSIM, source: Pixels, decoded: Pixels) -> float:
-    """Return the value by structure.c, which that by matrix products has to meet."""
+    """Return the value by loops.c, which that by matrix products has to meet."""
     compiled = present_value(metric, source, decoded)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "structure", None)
+        for user in (module, scales):
+            patch.setattr(user, "loops", None)
         found = present_value(metric, source, decoded)
     assert compiled == pytest.approx(found, abs=TOLERANCE / 4)
     return compiled
@@ -183,20 +185,41 @@ def test_a_view_of_pixels_is_compared_like_a_copy(kind, coffee):
 
 
 def test_planes_that_do_not_fit_together_are_refused():
-    structure = module.structure or pytest.skip("structure.c is not compiled")
+    loops = module.loops or pytest.skip("loops.c is not compiled")
     whole, inner, other = (np.zeros(shape, np.float32) for shape in ((12, 13), (2, 3), (2, 4)))
-    structure.dissimilarity(whole, whole, inner, inner, True, 13)
+    loops.dissimilarity(whole, whole, inner, inner, True, 13)
     for wrong in ((inner, whole), (whole, inner), (whole, whole[:-1])):
         with pytest.raises(ValueError, match="shapes"):
-            structure.dissimilarity(*wrong, inner, inner, True, 13)
+            loops.dissimilarity(*wrong, inner, inner, True, 13)
     for planes in ((inner, other), (other, inner)):
         with pytest.raises(ValueError, match="shapes"):
-            structure.moments(whole, *planes, 13)
+            loops.moments(whole, *planes, 13)
     for width in (-1, 0, 10, 14, 156):
         with pytest.raises(ValueError, match="shapes"):
-            structure.moments(whole, inner, inner.copy(), width)
+            loops.moments(whole, inner, inner.copy(), width)
     with pytest.raises(ValueError, match="contiguous"):
-        structure.moments(whole.T, inner, inner.copy(), 12)
+        loops.moments(whole.T, inner, inner.copy(), 12)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 1), (12, 13), (13, 12), (40, 66), (41, 67)])
+def test_both_forms_make_the_same_planes_and_halves_of_them(shape):
+    loops = module.loops or pytest.skip("loops.c is not compiled")
+    some, others = np.random.default_rng(5).integers(0, 256, (2, *shape, 3), np.uint8)
+    halved = [np.empty((3, -(-shape[0] // 2), -(-shape[1] // 2)), np.float32) for _ in "ab"]
+    for less in (None, others):
+        planes = scales.subtracted(some, less)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(scales, "loops", None)
+            np.testing.assert_array_equal(planes, scales.subtracted(some, less))
+            scales.halve(planes, halved[0])
+        scales.halve(planes, halved[1])
+        np.testing.assert_array_equal(*halved)
+    for wrong in (planes[0, 1:], planes[0, :, 1:].copy(), planes[:2]):
+        with pytest.raises(ValueError, match="shapes"):
+            loops.halve(wrong, np.empty((3, 40, 40), np.float32), shape[1])
+    for images in ((some[1:], others), (some, others[1:]), (some.reshape(-1)[:-1], None)):
+        with pytest.raises(ValueError, match="shapes"):
+            loops.subtract(*images, planes)
 
 
 @pytest.mark.parametrize("height", [11, 12, 26, 27, 41, 42, 43])
