@@ -64,14 +64,14 @@ class _Raster(NamedTuple):
     lossy: bool
 
 
-def read_image(path: str | Path, flatten: bool = False) -> Photograph:
+def read_image(path: str | Path, flatten: bool = False, known: bool = False) -> Photograph:
     """Decode the file at `path`; see `decode_image`."""
     file = Path(path)
-    return decode_image(file.name, lambda: _contents(file), flatten)
+    return decode_image(file.name, lambda: _contents(file), flatten, known)
 
 
 def decode_image(
-    name: str, contents: bytes | Callable[[], bytes], flatten: bool = False
+    name: str, contents: bytes | Callable[[], bytes], flatten: bool = False, known: bool = False
 ) -> Photograph:
     """Decode a file's bytes to RGB, turned upright by EXIF; grey and palette become RGB.
 
@@ -79,12 +79,13 @@ def decode_image(
     `MAX_PIXELS_A_BYTE`) or scans, samples of more than 8 bits (they are never cut), several pages
     or frames, transparency, CMYK. With `flatten`, transparency is blended with white (rounded to
     nearest) and CMYK becomes RGB by Pillow's formula. Fewer than 8 bits are scaled to 0..255. An
-    MPO file gives its first picture, as in every JPEG decoder.
+    MPO file gives its first picture, as in every JPEG decoder. With `known`, rows that a PNG lacks
+    are not looked for: the caller compares the pixels with their sha256.
     """
     name = name if name.isprintable() else ascii(name)
     try:
         data = contents if isinstance(contents, bytes) else contents()
-        samples, orientation, lossy = _decode(data, flatten)
+        samples, orientation, lossy = _decode(data, flatten, known)
         if samples.shape[2] in (2, 4):
             samples = _without_alpha(samples, flatten)
     except ImageRefused as refused:
@@ -115,26 +116,26 @@ def _contents(path: Path) -> bytes:
         raise ImageRefused(f"cannot be read: {error.strerror or error}") from None
 
 
-def _decode(data: bytes, flatten: bool) -> _Raster:
+def _decode(data: bytes, flatten: bool, known: bool) -> _Raster:
     if not data:
         raise ImageRefused("is empty")
     for magic, read in _READERS:
         if re.match(magic, data, re.DOTALL):
-            return read(data, flatten)
+            return _read_png(data, flatten, known) if read is _read_png else read(data, flatten)
     other = "".join(
         f", but {name}" for magic, name in OTHERS.items() if re.match(magic, data, re.S)
     )
     raise ImageRefused(f"is not a PNG, JPEG, WebP, TIFF, PPM or BMP file{other}: convert it to PNG")
 
 
-def _read_png(data: bytes, flatten: bool) -> _Raster:
+def _read_png(data: bytes, flatten: bool, known: bool = False) -> _Raster:
     if data[24] > 8:  # in IHDR, always the first chunk; Pillow would cut 16 bits to 8
         _refuse_samples(f"{data[24]} bits")
     image = PngImageFile(BytesIO(data))
     if getattr(image, "n_frames", 1) > 1:
         raise ImageRefused("is an animation")
     raster = _from_pillow(image, flatten, len(data))
-    if lacks_rows(data, image):
+    if not known and lacks_rows(data, image):
         raise ImageRefused("is damaged or truncated: its last rows are not there")
     return raster
 

@@ -30,6 +30,7 @@ from benchmark.codec import (
     TimesItself,
     bits_per_pixel,
     most_stream_bytes,
+    offers,
 )
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import Source
@@ -110,7 +111,7 @@ def execute(
     device: Device = "cpu",
 ) -> Coded | Failed:
     """Code an image; `decoder` has never encoded: only bytes cross over. device: the codec's."""
-    if isinstance(encoder, DeclaresSizes):
+    if offers(encoder, DeclaresSizes):
         enter("decode")
         return _declared(encoder, image, pixels, setting)
     own_copy = pixels.copy()  # a codec that writes into its input must not change the reference
@@ -136,14 +137,14 @@ def execute(
         decoded = decoder.decode(stream)
         finished = perf_counter()
         decode_peak = _peak_bytes(decoder, memory)
-        container = decoder.container_bytes(stream) if isinstance(decoder, HasContainer) else None
+        container = decoder.container_bytes(stream) if offers(decoder, HasContainer) else None
     except (Exception, GeneratorExit) as error:
         return failed_by(decoder, "decode", error)
     if wrong := _mismatch(decoded, pixels):
         return Failed("verify", wrong)
     seconds = (encoded - started, finished - resumed)
     codecs = (encoder, decoder)
-    inside = [codec.inside_seconds if isinstance(codec, TimesItself) else None for codec in codecs]
+    inside = [codec.inside_seconds if offers(codec, TimesItself) else None for codec in codecs]
     coded = Coded(stream, len(stream), decoded, *seconds, container, inside[0], inside[1])
     return coded._replace(
         encode_peak_bytes=encode_peak, decode_peak_bytes=decode_peak, estimated_bits=estimated
@@ -182,15 +183,15 @@ def _cuda() -> Any:
 
 def _peak_bytes(codec: Codec, memory: PeakMemory) -> int | None:
     """Return the peak memory of a call: of a codec in a process of its own, as that measures it."""
-    if not isinstance(codec, TimesItself):
+    if not offers(codec, TimesItself):
         return memory.read_bytes()
-    return codec.inside_peak_bytes if isinstance(codec, MeasuresMemory) else None
+    return codec.inside_peak_bytes if offers(codec, MeasuresMemory) else None
 
 
 def _estimated_bits(encoder: Codec) -> float | None:
     """Return what the encoder estimates of its last stream; None for what is no number of bits."""
     with suppress(Exception, GeneratorExit):  # foreign code
-        bits = encoder.estimated_bits() if isinstance(encoder, EstimatesBits) else None
+        bits = encoder.estimated_bits() if offers(encoder, EstimatesBits) else None
         if bits is not None and 0 <= (number := float(bits)) < math.inf:
             return number
     return None
@@ -209,7 +210,7 @@ def execute_within_memory(
     outcome = execute(encoder, decoder, image, pixels, setting, enter, device)
     if not isinstance(outcome, Failed) or outcome.lacked != "device":
         return outcome, False
-    if not isinstance(encoder, CodesInTiles):
+    if not offers(encoder, CodesInTiles):
         return outcome, False
     give_memory_back()
     try:
@@ -229,7 +230,7 @@ def decode_again(
 ) -> Pixels | Failed:
     """Decode a kept stream again, or read the reconstruction of a declared size."""
     try:
-        if isinstance(decoder, DeclaresSizes):
+        if offers(decoder, DeclaresSizes):
             return decoder.declared(image, setting).decoded
         if stream is None:
             return Failed("load", "its stream was not kept")

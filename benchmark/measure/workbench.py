@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.codec import CODING, Codec, DeclaresSizes, Pixels, Setting
+from benchmark.codec import CODING, Codec, DeclaresSizes, Pixels, Setting, offers
 from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError, memory_exhausted
@@ -260,7 +260,10 @@ class Workbench:
         if self._source[0] != source.sha256:
             (name, path), flatten = source.file, self._conditions.flatten
             data = self._delivered.image
-            image = read_image(path, flatten) if data is None else decode_image(name, data, flatten)
+            if data is None:
+                image = read_image(path, flatten, known=True)
+            else:
+                image = decode_image(name, data, flatten, known=True)
             if pixels_sha256(image.pixels) != source.sha256:
                 raise BenchError(f"{name} has changed since the run began: run again")
             self._source = (source.sha256, image.pixels)
@@ -274,7 +277,7 @@ class Workbench:
     def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec, enter: Enter) -> None:
         # Loading a network or a program from disk happens once per setting and is not coding time.
         key = cell.codec, cell.setting
-        if key in self._warm or isinstance(encoder, DeclaresSizes | Recorded):
+        if key in self._warm or isinstance(encoder, Recorded) or offers(encoder, DeclaresSizes):
             return
         self._warm.add(key)
         with suppress(Exception):  # what fails here fails, and is recorded, in the cell itself

@@ -30,11 +30,12 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield draft
         os.replace(draft, path)
-    finally:
+    except BaseException:
         if draft.is_dir():
             shutil.rmtree(draft, ignore_errors=True)
         else:
             draft.unlink(missing_ok=True)
+        raise
 
 
 def write_file(path: Path, content: str | bytes | memoryview, *, durable: bool = False) -> None:
@@ -110,13 +111,20 @@ def write_files(
 
 def require_inside(folder: Path, *paths: Path) -> None:
     """Raise `StoreError` for a file that a link of folders leads out of the results it is of."""
-    root = folder.resolve()
     for parent in {path.parent for path in paths}:
-        if not parent.resolve().is_relative_to(root):
+        if _may_lead_out(folder, parent) and not parent.resolve().is_relative_to(folder.resolve()):
             raise StoreError(
                 f"{parent} leads out of {folder} by a link, and only there is written or removed: "
                 "put a folder in the link's place"
             )
+
+
+def _may_lead_out(folder: Path, parent: Path) -> bool:
+    """Return whether a path is not, by its text, below a folder, or has a link on the way there."""
+    steps = parent.parts[len(folder.parts) :]
+    if parent.parts[: len(folder.parts)] != folder.parts or ".." in steps:
+        return True
+    return any(os.path.islink(folder.joinpath(*steps[:n])) for n in range(1, len(steps) + 1))
 
 
 def write_results(files: Mapping[Path, bytes | memoryview], *, remedy: str = REMEDY) -> None:
@@ -138,19 +146,20 @@ class WaitingFiles:
     def __init__(self, remedy: str = REMEDY) -> None:
         self._remedy = remedy
         self._files: dict[Path, bytes | memoryview] = {}
+        self._bytes = 0  # at most; some files may have come twice
 
     def add(self, files: Mapping[Path, bytes | memoryview]) -> None:
         """Take files by path; their contents must not change until they are written."""
         self._files |= files
-        num_bytes = sum(map(len, self._files.values()))
-        if num_bytes > MOST_WAITING_BYTES or len(self._files) > MOST_WAITING_FILES:
+        self._bytes += sum(map(len, files.values()))
+        if self._bytes > MOST_WAITING_BYTES or len(self._files) > MOST_WAITING_FILES:
             self.write()
 
     def write(self) -> None:
         """Write what waits; it keeps waiting where that fails. Raises `StoreError`."""
         if self._files:
             write_results(self._files, remedy=self._remedy)
-            self._files = {}
+            self._files, self._bytes = {}, 0
 
     def __enter__(self) -> Self:
         return self

@@ -38,20 +38,21 @@ BOTH = pytest.mark.parametrize("kind", [MSSSIM, SSIM])
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled(tmp_path_factory):
-    """Have structure.c compiled, where there is a compiler, if the installation did not."""
-    source = Path(module.__file__).with_name("structure.c")
-    path = tmp_path_factory.mktemp("compiled") / "structure.so"
+    """Have loops.c compiled, where there is a compiler, if the installation did not."""
+    source = ROOT / "benchmark" / "metrics" / "loops.c"
+    path = tmp_path_factory.mktemp("compiled") / "loops.so"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     (extension,) = project["tool"]["setuptools"]["ext-modules"]
     with pytest.MonkeyPatch.context() as patch:
-        if module.structure is None and (compiler := shutil.which("cc")):
+        if module.loops is None and (compiler := shutil.which("cc")):
             options = [*extension["extra-compile-args"], "-shared", "-fPIC", "-o", path]
             headers = sysconfig.get_path("include")
             subprocess.run([compiler, *options, "-I", headers, source], check=True)
-            spec = spec_from_file_location("structure", path)
+            spec = spec_from_file_location("loops", path)
             made = module_from_spec(spec)
             spec.loader.exec_module(made)
-            patch.setattr(module, "structure", made)
+            for user in (module, scales):
+                patch.setattr(user, "loops", made)
         yield
 
 
