@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import version
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -157,6 +156,8 @@ class Jpegli(JPEGCodec):
 
     def describe(self) -> CodecInfo:
         """Return the versions of pyjpegli and the decoder; fingerprint their compiled files."""
+        from importlib.metadata import version
+
         return CodecInfo(
             version=f"pyjpegli {version('pyjpegli')}, decoded by {jpeg_version()}",
             command="pyjpegli.encode(pixels, width, height, quality={quality}): 4:2:0, sequential",
@@ -210,6 +211,8 @@ class MozJPEG(JPEGCodec):
 
     def describe(self) -> CodecInfo:
         """Return the versions of mozjpeg, libvips and the decoder; fingerprint their files."""
+        from importlib.metadata import version
+
         import pyvips
 
         # libvips does not report mozjpeg's version, which is a text in the library

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -254,6 +253,8 @@ def require_release(name: str, package: str, release: str, command: str) -> None
 
     command: that installs the release. Nothing is imported.
     """
+    from importlib.metadata import PackageNotFoundError, version
+
     here = "none"
     with suppress(PackageNotFoundError):
         here = version(package)
@@ -276,4 +277,6 @@ def names_file(name: str) -> bool:
 def is_brought(name: str) -> bool:
     """Return whether a name is not the project's: of a Python file, or of an installed plugin."""
     own = (CODECS, ALIASES, METRICS, FEATURE_SPACES, DISTRIBUTION_METRICS, DATASETS)
-    return names_file(name) or (not any(name in table for table in own) and name in plugins())
+    if names_file(name):
+        return True
+    return not any(name in table for table in own) and "/" not in name and name in plugins()

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
-from importlib.metadata import entry_points
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from traceback import extract_tb
@@ -49,8 +48,11 @@ class Plugin(NamedTuple):
 def plugins() -> Mapping[str, Plugin]:
     """Return the plugins of all installed packages, by their names; the first of each name."""
     offered: dict[str, Plugin] = {}
+    from importlib.metadata import entry_points
+
+    installed = entry_points()
     for kind, group in GROUPS.items():
-        for point in entry_points(group=group):
+        for point in installed.select(group=group):
             package = f"{point.dist.name} {point.dist.version}" if point.dist else "a package"
             offered.setdefault(point.name, Plugin(kind, point.module, point.attr, package))
     return offered

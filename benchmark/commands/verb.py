@@ -1,6 +1,7 @@
 """A verb of `bench`: options from declarations, help with examples and panels, groups of verbs."""
 
 import inspect
+import re
 import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -18,6 +19,7 @@ from typer.models import CommandFunctionType
 
 from benchmark.commands.options import opt
 from benchmark.option import PANELS, Option, declared
+from benchmark.system.imports import help_formatter
 from benchmark.system.settings import isolated
 from benchmark.system.text import visible
 
@@ -128,7 +130,7 @@ def plain_terminal() -> Iterator[None]:
 
 
 class QuickValue:
-    """Conversion of a parameter's value: defaults, texts and paths without pydantic.
+    """Conversion of a parameter's value: defaults, texts, paths and counts without pydantic.
 
     Typer loads pydantic for any value, a third of the time that a short command takes.
     """
@@ -146,13 +148,22 @@ class QuickValue:
             return [*map(get_args(kind)[0], value)]
         if kind in (str, Path) and not several:
             return kind(value)
+        if kind is int and isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value):
+            limits = param.type_descriptor.parameter_info
+            if (limits.min or 0) <= int(value) and (limits.max is None or int(value) <= limits.max):
+                return int(value)
         if type(value) is kind:  # a default
             return value
         return self._by_typer().coerce(value, param=param, ctx=ctx)
 
 
 class QuickValues:
-    """Part of a command whose parameters convert their values by `QuickValue`."""
+    """Part of a command whose parameters convert their values by `QuickValue`; quick help."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help."""
+        help_formatter()
+        super().format_help(ctx, formatter)  # type: ignore[misc]
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, with those that typer adds itself."""

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +48,13 @@ def run_record(arguments: list[str], **facts: Any) -> dict[str, Any]:
 
 
 def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    with suppress(PackageNotFoundError):
+        of = distribution(package)
+        line = re.search(r"^Version: (\S+)$", of.read_text("METADATA") or "", re.MULTILINE)
+        return line[1] if line else of.version  # which would parse the whole text
+    return None
 
 
 def folder_store_name(

@@ -177,7 +177,7 @@ def _verified(path: Path) -> bytes:
 
 
 def _read_within(
-    source: pa.Buffer, metadata: pq.FileMetaData, schema: pa.Schema, shared: set[str]
+    source: pa.Buffer, metadata: "pq.FileMetaData", schema: pa.Schema, shared: set[str]
 ) -> pa.Table:
     """Read the columns of a schema within bounds of memory; `shared` ones become dictionaries.
 
@@ -232,7 +232,7 @@ def _read_within(
     return table
 
 
-def _has_values(chunk: pq.ColumnChunkMetaData) -> bool:
+def _has_values(chunk: "pq.ColumnChunkMetaData") -> bool:
     """Return False if a column has null alone, by its statistics."""
     facts = chunk.statistics
     return facts is None or not facts.has_null_count or facts.null_count < chunk.num_values
