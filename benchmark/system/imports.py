@@ -45,8 +45,8 @@ class _Later(ModuleType):
 class _LaterClass(type):
     """Class that is imported when it is called or an attribute of it is asked for."""
 
-    def __call__(cls, *given: Any, **named: Any) -> Any:
-        return getattr(import_module(cls.__module__), cls.__name__)(*given, **named)
+    def __call__(cls, *values: Any, **options: Any) -> Any:
+        return getattr(import_module(cls.__module__), cls.__name__)(*values, **options)
 
     def __getattr__(cls, name: str) -> Any:
         return getattr(getattr(import_module(cls.__module__), cls.__name__), name)
