@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from benchmark.analysis.stored import pixels_of
+from benchmark.check.baseline import rows_to_keep, save_baseline
 from benchmark.check.row_sets import dataset_folders, read_rows, refuse_unknown_codec, two_row_sets
 from benchmark.datasets.dataset import open_folder
 from benchmark.errors import UnknownName, UsageError
@@ -24,8 +25,18 @@ def test_a_folder_of_rows_is_found_by_itself_and_below_a_results_folder(tmp_path
     assert dataset_folders(str(tmp_path / "r"), tmp_path) == {
         "clic": tmp_path / "r" / "clic", "kodak": kodak,
     }  # fmt: skip
-    with pytest.raises(UsageError, match="is no folder with results, nor a baseline"):
+    assert list(dataset_folders(str(tmp_path / "r"), tmp_path)) == ["clic", "kodak"]
+    nowhere = pytest.raises(UsageError, match="is no folder with results, nor a baseline")
+    for name in ("v2", str(tmp_path / "nothing")):
+        with nowhere:
+            dataset_folders(name, tmp_path)
+    save_baseline(tmp_path, "kept", [rows_to_keep(kodak, "kodak", "all")])
+    with nowhere:
         dataset_folders(str(tmp_path / "nothing"), tmp_path)
+    with pytest.raises(UnknownName, match="No baseline 'v2'"):
+        dataset_folders("v2", tmp_path)
+    kept = tmp_path / "baselines" / "kept" / "kodak"
+    assert dataset_folders("kept", tmp_path) == {"kodak": kept}
 
 
 def test_two_places_are_compared_on_the_one_dataset_that_is_meant(tmp_path):
