@@ -77,6 +77,8 @@ class IvrNetwork(LatentNetwork):
 
     prior: LaplacePrior  # type: ignore[assignment]
 
+    quantised_bits: Mapping[str, int] = {"hyper_": 8}
+
     def __init__(self, sizes: IvrSizes) -> None:
         super().__init__()
         self.config = self.sizes = sizes

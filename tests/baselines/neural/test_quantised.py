@@ -49,7 +49,7 @@ def test_integers_have_the_bits_asked_for_and_zeros_stay():
     assert torch.equal(quantise(weights, 8).values(), weights)
 
 
-@pytest.mark.parametrize("name", ["crdr", "hific", "pqmim"])
+@pytest.mark.parametrize("name", ["crdr", "hific", "ivr", "pqmim"])
 def test_parts_of_few_bits_are_parts_of_the_network_and_its_transforms_resample_in_floats(name):
     architecture = load_architecture(name)
     network = architecture.build(architecture.presets["tiny"])
