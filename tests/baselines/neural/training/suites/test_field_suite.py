@@ -32,6 +32,7 @@ def test_every_network_sees_the_crops_that_ours_sees_for_its_rates(name):
     assert {one: sum(run.name.startswith(one) for run in members) for one in POINTS} == POINTS
     for run in members:
         parts = 1 if run.name == "ivr" else 5
+        assert ({stage.kind for stage in run.recipe.stages} == {"ivr"}) == (run.name == "ivr")
         seen = run.recipe.crops_before(len(run.recipe.stages))
         batches = recipe.stages[0].batch * len(run.recipe.stages)
         assert whole / parts <= seen <= whole / parts + batches

@@ -1,0 +1,33 @@
+"""The hyper-latent of every bundled network carries bits, but for those known to be empty."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from baselines.neural.checkpoint.card import load_card
+from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.checkpoint_codec import BUNDLED
+from baselines.neural.inference import to_images
+from baselines.neural.training.photograph_files import read_photograph
+from benchmark.datasets.sample import open_sample
+
+# Without a hyper-latent: the receivers of diffusion, and PQ-MIM.
+OTHERS = {"dirac", "hfd", "pqmim"}
+EMPTY = {"elic-narrow-4", "multirealism-3", "multirealism-4"}
+LEAST_BPP = 1e-4  # a twentieth of the least of the others
+NETWORKS = [
+    path
+    for path in sorted(BUNDLED.glob("*.safetensors"))
+    if load_card(path).architecture not in OTHERS
+]
+
+
+@pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
+def test_a_hyper_latent_carries_bits(path: Path) -> None:
+    network = load_checkpoint(path).network
+    crop = read_photograph(open_sample().images[0].path)[128:384, 128:384]
+    controls = network.controls_at(torch.tensor([0.0]), torch.tensor([0.0]))
+    with torch.no_grad():
+        estimate = network(to_images(crop, torch.device("cpu")), controls, noisy=False)
+    assert (float(estimate.z_bits) / 256**2 < LEAST_BPP) == (path.stem in EMPTY)
