@@ -96,6 +96,8 @@ def stand_in_gpu() -> Iterator[Counter[str]]:
             torch, "inference_mode", lambda mode=True: torch.no_grad() if mode else nullcontext()
         ),
         patch.object(torch.cuda, "is_available", lambda: True),
+        # A build for CUDA asks its driver whether it records a graph.
+        patch.object(torch.accelerator, "current_accelerator", lambda check_available=False: None),
         patch.object(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True),
         patch.object(torch.cuda, "synchronize", lambda device=None: None),
         # Threads that read photographs ahead call it, and torch's modes are those of one thread.

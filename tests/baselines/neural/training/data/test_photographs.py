@@ -170,7 +170,7 @@ def test_an_index_is_read_in_place_of_headers_but_for_files_that_changed(
     Image.fromarray(noise(30, 30, 9)).save(tmp_path / "a.png")
     more = [str(tmp_path / "a.png"), *paths]
     assert sides_of(more, index).tolist() == [[30, 30], [40, 50], [90, 20], [42, 50]]
-    assert opened[3:] == ["a.png", "1.png"]
+    assert sorted(opened[3:]) == ["1.png", "a.png"], "in threads"
     index.write_bytes(index.read_bytes()[:100])
     assert sides_of(paths, index).tolist() == [[40, 50], [90, 20], [42, 50]]
 
