@@ -61,7 +61,7 @@ def test_codecs_whose_weights_are_absent_share_a_line_and_json_has_every_reason(
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("skipped")]
     assert line.startswith(f"skipped  {', '.join(codecs)}: ")
-    assert all(f"`bench fetch compressai:model={model}:metric=mse`" in line for model in models)
+    assert all(f"`bench fetch compressai:model={m}:metric=mse`" in line for m in models), line
     reasons = json.loads(bench(*words, "--json").stdout)["skipped"]
     assert list(reasons) == codecs
     for codec, model in zip(codecs, models, strict=True):
