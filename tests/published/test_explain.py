@@ -49,7 +49,7 @@ def rows_of(dataset, codec="vtm"):
 
 
 def written(path, rates, values, column="psnr"):
-    lines = [f"{rate!r},{value!r}" for rate, value in zip(rates, values, strict=True)]
+    lines = [f"{float(rate)!r},{float(value)!r}" for rate, value in zip(rates, values, strict=True)]
     path.write_text("\n".join([f"bpp,{column}", *lines]))
     return path
 
