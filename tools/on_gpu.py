@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -116,7 +117,8 @@ class Conditions:
         return {
             "device": torch.cuda.get_device_name() if gpu else "a CPU in place of a GPU",
             "machine": machine(),
-            "versions": {"CUDA": torch.version.cuda} | {name: version(name) for name in PACKAGES},
+            "versions": {"CUDA": torch.version.cuda}
+            | {name: version(name) for name in PACKAGES if find_spec(name.replace("-", "_"))},
             "commit": (commit() or "unknown").removesuffix("-dirty"),
             "images": f"{self.dataset}, one crop" if self.small else self.dataset,
         }
