@@ -375,6 +375,13 @@ def test_equal_streams_share_what_the_rules_name(seed):
         assert row == expected.get(row["cell"], row)
 
 
+def test_rows_of_one_build_share_nothing():
+    rows = [measured.row("x", quality, "a", stream_sha256="s", decoded_sha256="d")
+            | {"lpips_alex": value} for quality, value in ((5, None), (10, 0.5))]  # fmt: skip
+    table = measured.table(rows)
+    assert share_values(table) is with_equal_builds(table) is table
+
+
 @pytest.mark.parametrize("seed", range(25))
 def test_builds_that_share_cells_and_agree_in_all_of_them_have_one_name(seed):
     chance = random.Random(seed)
