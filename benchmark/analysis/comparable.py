@@ -20,7 +20,8 @@ from benchmark.codec import BoolArray, Float64Array, Int64Array, bits_per_pixel
 from benchmark.codec_spec import CodecSpec, parse_codec, resolve
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.registry import ALIASES
-from benchmark.rows.schema import codes, equals, last_of_groups, marked, metric_columns
+from benchmark.rows.row_numbers import codes, equals, last_of_groups, marked
+from benchmark.rows.schema import metric_columns
 from benchmark.rows.versions import EditionRows, agree, edition_rows, psnr_differences
 
 Average = Literal["per_image", "pooled"]
@@ -76,14 +77,21 @@ class ComparableRows(EditionRows):
 
     def numbers(self, column: str) -> Float64Array:
         """Return a column of numbers or booleans as float64; NaN for null."""
-        values = self._column(column, pa.float64()).cast(pa.float64()).to_numpy()
-        return np.asarray(values, np.float64)[self.index]
+        values = self._column(column, pa.float64())
+        if values.null_count == len(values):
+            return self.nothing
+        return np.asarray(values.cast(pa.float64()).to_numpy(), np.float64)[self.index]
+
+    @cached_property
+    def nothing(self) -> Float64Array:
+        """The numbers of a column without any value, which are not to be changed: NaN."""
+        return np.full(len(self.index), np.nan)
 
     def lacks(self, column: str) -> bool:
         """Return whether no row has a value of this metric, nor a reason why it has none."""
         value, _, reason = metric_columns(column)
         columns = (self._column(name, pa.string()) for name in (value, reason))
-        return all(values.null_count == len(self.table) for values in columns)
+        return all(values.null_count == len(values) for values in columns)
 
     def codes(self, column: str) -> tuple[Int64Array, list[Any]]:
         """Return each row's index among a column's distinct values, and these; see `codes`."""
@@ -103,8 +111,11 @@ class ComparableRows(EditionRows):
     @cached_property
     def latest(self) -> Int64Array:
         """The place of each edition's latest row, of one without failure if there is any."""
-        order = np.lexsort((self.recency, self.ok, self.edition))
-        return np.asarray(order[last_of_groups(self.edition[order])], np.int64)
+        worth = np.where(self.ok, self.recency, self.recency + np.iinfo(np.int64).min)
+        first = np.flatnonzero(np.diff(self.edition, prepend=-1))
+        highest = np.maximum.reduceat(worth, first) if len(first) else worth
+        places = np.flatnonzero(worth == highest[self.edition])
+        return np.asarray(places[last_of_groups(self.edition[places])], np.int64)
 
     def labels(self) -> dict[int, str]:
         """Return the label of each edition, by its number: that of its codec variant."""
@@ -217,6 +228,7 @@ def _left_out(rows: ComparableRows, coding_protocol: str) -> tuple[LeftOut, ...]
 def _difference(table: pa.Table, codec: str, variant: str) -> str:
     """Return by how much bundled rows of a variant differ from those measured here."""
     of_variant = equals(table["codec"], codec) & equals(table["variant"], variant)
+    of_variant &= np.asarray(table["cell"].is_valid())
     cell, bundled = codes(table["cell"])[0], marked(table["bundled"])
     here, there = (np.flatnonzero(of_variant & mask) for mask in (~bundled, bundled))
     _, mine, other = np.intersect1d(cell[here], cell[there], return_indices=True)
@@ -271,33 +283,21 @@ def means(
     common: use only the images that every point has a value of.
     """
     has = has & ~np.isnan(values)
+    if not has.any():
+        return [Mean(None, None, 0, 0, 0, ())] * rows.points
     has = rows.common(has) if common else has
     finite = has & np.isfinite(values)
-    point = rows.point[finite]
-    counts = np.bincount(point, minlength=rows.points).tolist()
-    sums = np.bincount(point, values[finite], rows.points).tolist()
-    rates = mean_bpp(rows.bytes[finite], rows.pixels[finite], point, rows.points, average).tolist()
     infinite = np.bincount(rows.point[has & ~finite], minlength=rows.points).tolist()
+    used = slice(None) if finite.all() else finite  # a million rows are not copied
+    point, num_bytes, num_pixels = (of[used] for of in (rows.point, rows.bytes, rows.pixels))
+    counts = np.bincount(point, minlength=rows.points).tolist()
+    sums = np.bincount(point, values[used], rows.points).tolist()
+    rates = mean_bpp(num_bytes, num_pixels, point, rows.points, average).tolist()
     images = rows.images_of(has)
     return [
         Mean(total / n if n else None, rate if n else None, n, endless, images - n - endless, ())
         for total, rate, n, endless in zip(sums, rates, counts, infinite, strict=True)
     ]
-
-
-def psnr_of_mean_mse(psnr_db: Float64Array) -> float | None:
-    """Return the PSNR (dB) of the mean over images of their mean squared errors.
-
-    psnr_db: PSNR of each image, NaN for none, infinite for an image without error, which counts.
-    None where no image has a value, or none an error.
-
-    >>> psnr_of_mean_mse(np.array([20.0, np.inf]))
-    23.01029...
-    """
-    known = psnr_db[~np.isnan(psnr_db)]
-    if not np.isfinite(known).any():
-        return None
-    return float(-10 * np.log10(np.mean(10 ** (-known / 10))))
 
 
 def metric_means(
@@ -329,10 +329,10 @@ def tallies(
     """
     pairs = rows.point[marked] * len(texts) + code[marked]
     result: dict[int, dict[str, int]] = defaultdict(dict)
-    distinct, counts = np.unique(pairs, return_counts=True)
-    for pair, count in zip(distinct.tolist(), counts.tolist(), strict=True):
+    counts = np.bincount(pairs)
+    for pair in np.flatnonzero(counts).tolist():
         point, text = divmod(pair, len(texts))
-        result[point][texts[text]] = result[point].get(texts[text], 0) + count
+        result[point][texts[text]] = result[point].get(texts[text], 0) + int(counts[pair])
     return {
         point: tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:REASONS_KEPT])
         for point, counts in result.items()

@@ -10,6 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,6 +23,7 @@ from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
 from benchmark.metrics.measure import protocols
 from benchmark.packs.contents import verified_rows
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, is_brought, means_folder, names_file
+from benchmark.rows.row_numbers import group_codes
 from benchmark.rows.runs import folder_store_name
 from benchmark.rows.store import Store, stores_below
 from benchmark.system.machine import cores
@@ -110,6 +112,7 @@ def read_results(
     images: Sequence[str] = (),
     all_rows: bool = False,
     data_dir: Path | None = None,
+    whole: bool = False,
 ) -> DatasetResults:
     """Read and summarise the rows of a dataset below a results folder.
 
@@ -118,13 +121,15 @@ def read_results(
     `reduce.with_distribution_metrics`. pooled: bits per pixel over all pixels. verified_only: keep
     rows whose streams were decoded again in a fresh process. images: patterns such as kodim0*, or
     none for all. all_rows: also rows of photographs that the dataset no longer has. data_dir: where
-    datasets are sought. Raises `UsageError` if no rows are left.
+    datasets are sought. whole: the table also says which streams rows have (else it is as
+    `Store.means_table` returns it). Raises `UsageError` if no rows are left.
     """
     asked, name = name, stored_dataset(results, name)
     stored, _, subset = name.partition(":")
     folder = results / stored
     store = Store(folder)
-    rows = store.table()
+    of_sets = not DISTRIBUTION_METRICS.keys().isdisjoint(metrics)
+    rows = store.table() if whole or of_sets else store.means_table()
     if verified_only and rows.num_rows:
         rows = verified_rows(rows)
         if rows.num_rows == 0:
@@ -137,12 +142,12 @@ def read_results(
         table = table.filter(pc.is_in(table["image"], value_set=pa.array([*kept], pa.string())))
     if table.num_rows == 0:
         raise UsageError(f"{folder} has no rows of {name}: measure some with `bench run`")
-    if DISTRIBUTION_METRICS.keys().isdisjoint(metrics):
-        filled = ComparableRows(table, CODING)
-    else:
+    if of_sets:
         from benchmark.analysis.reduce import with_distribution_metrics
 
         filled = with_distribution_metrics(table, folder, metrics, common, allow_few)
+    else:
+        filled = ComparableRows(table, CODING)
     average: Average = "pooled" if pooled else "per_image"
     summary = summarise_rows(filled, protocols(metrics), average, common)
     report = folder / (f"report-{subset}" if subset else "report")
@@ -167,19 +172,21 @@ def rows_of_codecs(table: pa.Table, codecs: str, subset: str = "") -> pa.Table:
     codecs: comma-separated names or labels, or "all". Raises `UnknownName`.
     """
     if subset:
-        table = table.filter(pc.starts_with(table["image"], f"{subset}/"))
+        table = table.filter(pc.starts_with(table["image"].cast(pa.string()), f"{subset}/"))
     if not (asked := named_in(codecs)):
         return table
-    variants = table.group_by(["codec", "variant"]).aggregate([])
-    pairs = [*zip(*(variants[name].to_pylist() for name in ("codec", "variant")), strict=True)]
+    columns = ["codec", "variant"]
+    kind = group_codes(table, columns)
+    _, first = np.unique(kind, return_index=True)
+    pairs = [tuple(row.values()) for row in table.select(columns).take(first).to_pylist()]
     names = [{pair[0], label_of(*pair), CodecSpec.of(*pair).text} for pair in pairs]
     spellings = {text: {text, plain_codec(text)} for text in asked}
     for text, own in spellings.items():
         if not any(own & known for known in names):
             raise UnknownName("codec with results", text, known_names(pairs))
     wanted = set().union(*spellings.values())
-    kept = variants.filter(pa.array([not own.isdisjoint(wanted) for own in names], pa.bool_()))
-    return table.join(kept, ["codec", "variant"], join_type="left semi")
+    kept = np.array([not own.isdisjoint(wanted) for own in names], np.bool_)
+    return table.filter(pa.array(kept[kind]))
 
 
 class Size(NamedTuple):

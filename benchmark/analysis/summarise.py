@@ -19,7 +19,6 @@ from benchmark.analysis.comparable import (
     mean_bpp,
     means,
     metric_means,
-    psnr_of_mean_mse,
     tallies,
 )
 from benchmark.analysis.systems import coding_facts
@@ -27,6 +26,7 @@ from benchmark.codec import BoolArray, Float64Array, Int64Array, Setting, bits_p
 from benchmark.codec_spec import CodecSpec
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import protocols as present_protocols
+from benchmark.metrics.psnr import psnr_of_mean_mse
 from benchmark.registry import CODECS, DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.rows.codecs import NOT_STATED, CodingFacts
 
@@ -195,11 +195,10 @@ def summarise_rows(
     coded_here = rows.ok & (rows.numbers("recorded") != 1)
     machine, alone = _timed_alone(rows, coded_here)
     values: dict[str, Float64Array] = {}
-    of_points = {
-        name: means(rows, rows.numbers(name), coded_here, average, common) for name in SECONDS
-    }
+    of_points = {n: means(rows, rows.numbers(n), coded_here, average, common) for n in SECONDS}
     for name, seconds in zip(TIMED, SECONDS, strict=True):
-        values[name] = np.where(alone, rows.numbers(seconds) / (rows.pixels / 1e6), np.nan)
+        speeds = rows.numbers(seconds) / (rows.pixels / 1e6)
+        values[name] = np.where(alone, speeds, np.nan) if alone.any() else rows.nothing
         of_points[name] = means(rows, values[name], alone, average, common)
     of_points[CONTAINER] = means(rows, rows.numbers(CONTAINER), rows.ok, average, common)
     of_points |= _costs(rows, average, common)
@@ -245,10 +244,10 @@ def _costs(rows: ComparableRows, average: Average, common: bool) -> dict[str, li
 
 def _timed_alone(rows: ComparableRows, coded_here: BoolArray) -> tuple[str, BoolArray]:
     """Return the machine of the latest row that was timed alone, and mark such rows of it."""
-    machine, machines = rows.codes("machine")
     alone = coded_here & (rows.numbers("timing") == 1) & rows.shown
     if not alone.any():
         return "", alone
+    machine, machines = rows.codes("machine")
     latest = np.flatnonzero(alone)[rows.recency[alone].argmax()]
     return str(machines[machine[latest]]), alone & (machine == machine[latest])
 
@@ -261,10 +260,11 @@ def _points(
 ) -> list[Point]:
     failures = _failures(rows)
     failed = np.bincount(rows.point[rows.failed], minlength=rows.points).tolist()
-    ok = np.flatnonzero(rows.ok)
+    ok = slice(None) if rows.ok.all() else rows.ok  # a million rows are not copied
     of_point, pixels, ids = rows.point[ok], rows.pixels[ok], rows.image[ok]
     image_bpp = bits_per_pixel(rows.bytes[ok], pixels)
-    values = {name: column[ok] for name, column in values.items()}
+    of_ok = {key: of[ok] for key, of in {id(of): of for of in values.values()}.items()}
+    values = {name: of_ok[id(of)] for name, of in values.items()}
     rates = mean_bpp(rows.bytes[ok], pixels, of_point, rows.points, average).tolist()
     bounds = np.searchsorted(of_point, np.arange(rows.points + 1)).tolist()
     first = np.searchsorted(rows.point, np.arange(rows.points))

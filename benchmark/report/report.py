@@ -195,14 +195,16 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
     measures = [Measure.named(name) for name in names]
     several = request.dataset == "all"
     datasets = datasets_with_results(request.results, request.dataset)
-    result = [
-        read_results(
+
+    def read(name: str, whole: bool) -> DatasetResults:
+        return read_results(
             request.results, name, request.codecs, names, request.common, request.pooled,
             request.allow_few, request.verified_only, look().images, request.all_rows,
-            request.data_dir,
-        )
-        for name in (datasets if several else [request.dataset])
-    ]  # fmt: skip
+            request.data_dir, whole,
+        )  # fmt: skip
+
+    asked = datasets if several else [request.dataset]
+    result = [read(name, request.page) for name in asked]
     labels = {label for stored in result for label in stored.summary.labels}
     published = chosen_points(request.results, request.published) if request.published else ()
     look().check({*labels, *(style_label(point.system, point.variant) for point in published)})
@@ -217,8 +219,9 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
             folder = request.out / stored.name.replace(":", "-") if several else request.out
         sets.append(ReportSet(folder, own=request.out is None))
         sets[-1].require_writable({*ALWAYS, *[PAGE] * request.page})
-    for stored, report_set in zip(result, sets, strict=True):
-        placed = stored._replace(folder=report_set.folder)
+    for name, stored, report_set in zip(asked, result, sets, strict=True):
+        again = report_set.page_images is not None and not request.page  # an earlier page may be
+        placed = (read(name, True) if again else stored)._replace(folder=report_set.folder)
         over = overlays(published, placed.summary, measures, placed.name, request.mix_protocols)
         of_published = left_out_published(published, over, placed.name)
         yield _write(request, placed, measures, anchor, over, of_published, report_set)

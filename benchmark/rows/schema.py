@@ -7,12 +7,10 @@ from functools import cache, partial
 from itertools import chain
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from benchmark import user_file
-from benchmark.codec import BoolArray, CodecInfo, Int64Array, Setting
+from benchmark.codec import CodecInfo, Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import (
@@ -93,9 +91,6 @@ INFO_COLUMNS = {
     **{name: name for name in ("command", "timed", "fingerprint", "revision", "device")},
     **{name: name for name in ("caveat", "chroma", "tuned_for")},
 }
-
-
-KEY_BYTES = 8  # of a cell's key, by which repeated ones are sought
 
 
 def info_columns(info: CodecInfo) -> dict[str, Any]:
@@ -185,10 +180,20 @@ def alike(tables: Sequence[pa.Table]) -> list[pa.Table]:
 
 def plain(table: pa.Table, schema: pa.Schema | None = None) -> pa.Table:
     """Return all columns of a schema, by default `schema_of` the table's; lacking ones are null."""
-    schema, known = schema or schema_of(table.column_names), {*table.column_names}
-    null = nulls(len(table))
-    columns = [table[f.name].cast(f.type) if f.name in known else null(f.type) for f in schema]
+    schema = schema or schema_of(table.column_names)
+    whole = filled_up(table, schema)
+    columns = [whole[field.name].cast(field.type) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def filled_up(table: pa.Table, schema: pa.Schema, rows: int | None = None) -> pa.Table:
+    """Return the columns of a schema as the table has them; lacking ones are null.
+
+    rows: their number, of a table that may have no column.
+    """
+    known, null = {*table.column_names}, nulls(len(table) if rows is None else rows)
+    columns = [table[f.name] if f.name in known else null(f.type) for f in schema]
+    return pa.Table.from_arrays(columns, schema.names)
 
 
 def nulls(rows: int) -> Callable[[pa.DataType], pa.Array]:
@@ -198,77 +203,6 @@ def nulls(rows: int) -> Callable[[pa.DataType], pa.Array]:
 
 def _field(name: str, kind: Any, unit: str, meaning: str) -> pa.Field:
     return pa.field(name, kind, metadata={"unit": unit, "meaning": meaning})
-
-
-def codes(column: pa.ChunkedArray | pa.Array) -> tuple[Int64Array, list[Any]]:
-    """Return each row's index among the distinct values of a column, and these: sorted, null last.
-
-    The indices are int64 of shape (rows,). Of a dictionary, unused values and null are among them.
-
-    >>> codes(pa.array(["b", "a", None, "b"]))
-    (array([1, 0, 2, 1]), ['a', 'b', None])
-    """
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    if pa.types.is_dictionary(column.type):
-        values = pa.concat_arrays([column.dictionary, pa.nulls(1, column.type.value_type)])
-        indices = column.indices.fill_null(len(column.dictionary))
-        encoded = pa.DictionaryArray.from_arrays(indices, values)
-    else:
-        encoded = column.dictionary_encode(null_encoding="encode")
-    order = pc.array_sort_indices(encoded.dictionary)
-    index = np.empty(len(order), np.int64)
-    index[order.to_numpy()] = np.arange(len(order))
-    return index[encoded.indices.to_numpy()], encoded.dictionary.take(order).to_pylist()
-
-
-def group_codes(
-    table: pa.Table, columns: Sequence[str], within: Int64Array | None = None
-) -> Int64Array:
-    """Number the rows by their values in `columns`, int64 of shape (rows,): 0, 1, ... without gaps.
-
-    Rows with equal values (and equal numbers in `within`, which comes first) get equal numbers.
-    The numbers are ordered as the values: by the first column, then the second, null last.
-    """
-    keys = [] if within is None else [within]
-    return ordered_numbers(*keys, *(codes(table[name])[0] for name in columns))
-
-
-def ordered_numbers(*numbers: Int64Array | BoolArray) -> Int64Array:
-    """Number the distinct tuples of integers from 0 on, in ascending order, without gaps.
-
-    >>> ordered_numbers(np.array([7, 2, 2]), np.array([0, 5, 0]))
-    array([2, 1, 0])
-    """
-    whole = [number.astype(np.int64) for number in numbers]
-    together = np.ravel_multi_index(whole, [int(number.max(initial=0)) + 1 for number in whole])
-    return np.asarray(np.unique(together, return_inverse=True)[1], np.int64)
-
-
-def image_numbers(table: pa.Table) -> Int64Array:
-    """Number rows by image, int64 of shape (rows,): by its sha256, by its name without one."""
-    return codes(pc.coalesce(table["image_sha256"], table["image"]))[0]
-
-
-def equals(column: pa.ChunkedArray, text: str) -> BoolArray:
-    """Mark the rows of a column of text that equal `text`, bool of shape (rows,); null does not."""
-    return np.asarray(pc.equal(column, text).fill_null(False).to_numpy(), np.bool_)
-
-
-def marked(column: pa.ChunkedArray) -> BoolArray:
-    """Mark the rows of a column of booleans that are true, bool of shape (rows,); null is not."""
-    return np.asarray(column.fill_null(False).to_numpy(), np.bool_)
-
-
-def last_of_groups(groups: Int64Array) -> BoolArray:
-    """Mark the last of each run of equal numbers, bool of shape (rows,).
-
-    >>> last_of_groups(np.array([0, 0, 3, 3, 3, 1]))
-    array([False,  True, False, False,  True,  True])
-    """
-    last = np.ones(len(groups), np.bool_)
-    last[:-1] = groups[1:] != groups[:-1]
-    return last
 
 
 def metric_columns(column: str) -> tuple[str, str, str]:
@@ -307,41 +241,6 @@ def _refuse_taken_columns(names: Iterable[str]) -> None:
             remedy = "give the metric another `column`"
             raise UsageError(f"{where} is one of {taken[column]} already: {remedy}")
         taken |= dict.fromkeys(own, name)
-
-
-def numbered(column: pa.ChunkedArray) -> Int64Array:
-    """Number the distinct values in order of appearance, shape (rows,); -1 for null."""
-    values = column.combine_chunks()
-    if not pa.types.is_dictionary(values.type):
-        values = values.dictionary_encode()
-    return np.asarray(values.indices.fill_null(-1).to_numpy(), np.int64)
-
-
-def tuple_numbers(*numbers: Int64Array | BoolArray) -> Int64Array:
-    """Number the distinct tuples of integers from -1 on, in order of appearance."""
-    together = np.zeros(1, np.int64)
-    for number in numbers:
-        together = together * (int(number.max(initial=0)) + 2) + number.astype(np.int64) + 1
-        together = numbered(pa.chunked_array([together]))
-    return together
-
-
-def may_repeat(column: pa.ChunkedArray) -> BoolArray:
-    """Mark texts that others equal in their first eight bytes, bool of shape (rows,).
-
-    Keys of cells are hexadecimal digests, whose repetitions these are. Shorter texts are marked.
-    """
-    starts = []
-    for chunk in column.chunks:
-        _, offsets, data = chunk.buffers()
-        ends = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
-        if len(chunk) and np.diff(ends).min() < KEY_BYTES:
-            return np.ones(len(column), np.bool_)
-        first = np.frombuffer(data or b"", np.uint8)[ends[:-1, None] + np.arange(KEY_BYTES)]
-        starts.append(first.view(np.uint64).ravel())
-    keys = np.concatenate([*starts, np.empty(0, np.uint64)])
-    ordered = np.sort(keys)
-    return np.isin(keys, ordered[1:][ordered[1:] == ordered[:-1]])
 
 
 def replaced(table: pa.Table, column: str, values: pa.ChunkedArray) -> pa.Table:

@@ -124,6 +124,8 @@ def _refuse_values(name: str, values: pa.ChunkedArray) -> None:
     """Raise `BadShard` for values that no run writes into a column."""
     if name in NEVER_NULL and values.null_count:
         raise BadShard(f"it has rows without a value of {name!r}")
+    if values.null_count == len(values):
+        return
     if pa.types.is_integer(values.type):
         lowest, highest = pc.min_max(values).as_py().values()
         least = LEAST.get(name, -LARGEST_WHOLE)
@@ -150,12 +152,7 @@ def read_parquet(path: Path, columns: list[str] | None, shared: Sequence[str] = 
     content = pa.py_buffer(_verified(path))
     # pq.read_table would import pyarrow.dataset, a quarter of the time that a finished run takes.
     try:
-        metadata = pq.read_metadata(pa.BufferReader(content))
-        fields = metadata.schema.to_arrow_schema()
-        wanted = pa.schema([field for field in fields if columns is None or field.name in columns])
-        if len(set(wanted.names)) < len(wanted):
-            raise BadShard("it has several columns of one name")
-        return _read_within(content, metadata, wanted, {*shared})
+        return _read_within(content, columns, {*shared})
     except MemoryError:
         raise
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # what Arrow raises
@@ -176,15 +173,24 @@ def _verified(path: Path) -> bytes:
     return content
 
 
-def _read_within(
-    source: pa.Buffer, metadata: "pq.FileMetaData", schema: pa.Schema, shared: set[str]
-) -> pa.Table:
-    """Read the columns of a schema within bounds of memory; `shared` ones become dictionaries.
+def _read_within(source: pa.Buffer, columns: list[str] | None, shared: set[str]) -> pa.Table:
+    """Read columns within bounds of memory; `shared` ones become dictionaries.
 
     The sizes that the file states are added up before any row is read, and texts in dictionaries
     are unfolded once they were counted. Not bounded is a page that unpacks to more than its row
     group claims. Columns without any value are not read, but made.
     """
+    folded = shared
+    try:
+        file = pq.ParquetFile(pa.BufferReader(source), read_dictionary=[*folded])
+    except KeyError:  # an older shard lacks some
+        folded = set()
+        file = pq.ParquetFile(pa.BufferReader(source))
+    metadata = file.metadata
+    fields = metadata.schema.to_arrow_schema()
+    schema = pa.schema([field for field in fields if columns is None or field.name in columns])
+    if len(set(schema.names)) < len(schema):
+        raise BadShard("it has several columns of one name")
     most = FREE_BYTES + TIMES_PACKED * source.size
 
     def refuse(what: str, num_bytes: int) -> None:
@@ -202,23 +208,22 @@ def _read_within(
     refuse("claims", claimed)
     # Even if each row had every text of the file, they may fit: nothing has to be counted.
     count = claimed + metadata.num_rows * unpacked > most
-    folded = shared | {
+    wanted = shared | {
         chunk.path_in_schema
         for chunk in chunks
         if count and any("DICTIONARY" in encoding for encoding in chunk.encodings)
     }
-    texts = [field.name for field in schema if field.name in folded and field.type == pa.string()]
+    texts = [field.name for field in schema if field.name in wanted and field.type == pa.string()]
     known = {chunk.path_in_schema for chunk in chunks if _has_values(chunk)}
     empty = {chunk.path_in_schema for chunk in chunks} - known
-    file = pq.ParquetFile(pa.BufferReader(source), metadata=metadata, read_dictionary=texts)
+    if folded != {*texts}:
+        file = pq.ParquetFile(pa.BufferReader(source), metadata=metadata, read_dictionary=texts)
     table = file.read([name for name in schema.names if name not in empty])
-    coded = pa.dictionary(pa.int32(), pa.string())
-    null = nulls(metadata.num_rows)
+    coded, null = pa.dictionary(pa.int32(), pa.string()), nulls(metadata.num_rows)
     for at, field in enumerate(schema):
         if field.name in empty:
-            kind = coded if field.name in texts else field.type
-            values = null(kind)
-            table = table.add_column(at, pa.field(field.name, kind), values)
+            values = null(coded if field.name in texts else field.type)
+            table = table.add_column(at, field.name, values)
     if count:
         unfolded = sum(
             pc.sum(pc.binary_length(part.dictionary).take(part.indices)).as_py() or 0

@@ -14,10 +14,8 @@ warning: its rows count as to do.
 """
 
 import json
-import os
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,19 +25,26 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmark.errors import DamagedResults, StoreError
-from benchmark.registry import FEATURE_SPACES, METRICS, metric_class, names_file
-from benchmark.rows.schema import WHERE_READ, metric_columns, plain, schema_of, table_schema
-from benchmark.rows.shard import SHIPPED, UNLIKE, BadShard, read_shard, write_shard
-from benchmark.rows.streams import DAMAGED, StreamFolder, set_aside
+from benchmark.registry import names_file
+from benchmark.rows.row_numbers import bundled_beside_own
+from benchmark.rows.schema import filled_up, plain, schema_of, table_schema
+from benchmark.rows.shard_folder import (
+    ShardFolder,
+    joined,
+    measured,
+    system_allocator,
+    with_true,
+)
+from benchmark.rows.streams import StreamFolder
 from benchmark.rows.versions import (
-    bundled_beside_own,
     merge_versions,
     share_values,
     with_equal_builds,
 )
-from benchmark.system.atomic import lock, require_inside, write_results
+from benchmark.system.atomic import require_inside, write_results
 from benchmark.system.bundled import begin_with_bundled
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, is_regular, read_regular
+from benchmark.system.machine import give_back_memory
 
 Row = dict[str, Any]
 
@@ -145,13 +150,12 @@ class Stored(NamedTuple):
         return lost - whole
 
 
-class Store(StreamFolder, RunRecords):
+class Store(ShardFolder, StreamFolder, RunRecords):
     """The results of one dataset, below `results/<dataset>`: rows, streams, records of runs."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._shards = folder / "per_image"
-        self._damaged: set[Path] = set()  # shards, as far as they were read
+        ShardFolder.__init__(self, folder)
+        StreamFolder.__init__(self, folder)
 
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows as one shard, complete or absent; their streams have to be kept before."""
@@ -172,13 +176,30 @@ class Store(StreamFolder, RunRecords):
         """Return the best version of each cell, bundled ones among them; see `rows.versions`."""
         return self.read().table
 
+    def means_table(self) -> pa.Table:
+        """Return `table` for means: texts are dictionaries, and digests null that decide nothing.
+
+        These are of the cells, streams and pixels of rows alone in their cell, where no codec
+        variant has several builds.
+        """
+        with system_allocator():
+            parts = self._split()
+            if parts is None:
+                return self.table()
+            names = measured(pa.concat_tables(parts)).column_names
+            single, several = (part.select(names) for part in parts)
+            merged = merge_versions(several, borrow=True)
+            table = pa.concat_tables([single, merged]).unify_dictionaries()
+            give_back_memory()
+            return filled_up(table, parts[0].schema)
+
     def read(self) -> Stored:
         """Read all rows once, for their table and for which cells are done."""
-        with _system_allocator():
+        with system_allocator():
             own, shipped = self._read(None), self._read(None, shipped=True)
             several = own["generation"].null_count < own.num_rows
             once = own.filter(own["generation"].is_null()) if several else own
-            table = _measured(_joined(None, [once, _with_true(shipped, "bundled")]))
+            table = measured(joined(None, [once, with_true(shipped, "bundled")]))
             own = own.select(OWN)
             del once, shipped  # a million rows take gigabytes
             table = with_equal_builds(share_values(merge_versions(table, borrow=True)))
@@ -199,78 +220,17 @@ class Store(StreamFolder, RunRecords):
             small = [path for path in self._paths() if _row_count(path) < SMALL_SHARD_ROWS]
             if not locked or len(small) < 2:
                 return
-            read = {path: self._readable(path, *_columns(None)) for path in small}
-            tables = {path: table for path, table in read.items() if table is not None}
+            tables = dict(self._tables(None, small))
             if len(tables) > 1:
-                merged = self._write_shard(plain(merge_versions(_joined(None, tables.values()))))
+                valid = merge_versions(joined(None, [*tables.values()]))
+                merged = self._write_shard(plain(valid))
                 for path in tables.keys() - {merged}:  # it may have come out as one of them
                     path.unlink()
 
-    def set_aside(self) -> list[Path]:
-        """Move the damaged shards among those read before away; return their new paths.
-
-        Bundled ones stay, and so do all in a folder that may only be read or that others read.
-        """
-        moved = []
-        with self._lock() as locked, suppress(OSError):
-            for path in sorted(self._damaged if locked else ()):
-                if not path.name.startswith(SHIPPED):
-                    moved.append(set_aside(path, self.folder))
-        return moved
-
     def ship(self, name: str, rows: pa.Table) -> Path:
         """Write rows to be bundled with the project as the shard `shipped-<name>`."""
-        table = _with_true(rows, "recorded").select(table_schema().names).cast(table_schema())
+        table = with_true(rows, "recorded").select(table_schema().names).cast(table_schema())
         return self._write_shard(table, name)
-
-    def _paths(self, shipped: bool = False) -> list[Path]:
-        paths = sorted(self._shards.glob("*.parquet"))
-        return [path for path in paths if path.name.startswith(SHIPPED) == shipped]
-
-    def _read(self, columns: list[str] | None, shipped: bool = False) -> pa.Table:
-        names, shared = _columns(columns)
-        # Locked, so that no shard is put away between listing and reading.
-        with _system_allocator(), self._lock(shared=True):
-            try:
-                tables = [self._readable(path, names, shared) for path in self._paths(shipped)]
-            except OSError as error:
-                raise StoreError(f"{error.filename} cannot be read: {error.strerror}") from error
-        return _joined(columns, [table for table in tables if table is not None])
-
-    def _readable(
-        self, path: Path, columns: list[str] | None, shared: list[str]
-    ) -> pa.Table | None:
-        """Read a shard, or warn of it and return None."""
-        try:
-            return read_shard(path, columns, shared)
-        except BadShard as bad:
-            if bad.damaged:
-                self._damaged.add(path)
-            remedy = "its rows count as to do; use the version that wrote it, or remove it"
-            if path.name.startswith(SHIPPED):
-                remedy = "get the bundled file again"
-            elif bad.damaged:
-                remedy = f"its rows count as to do, and `bench run` moves it to {DAMAGED}/"
-            sentence = f"{path} is left out: {bad}; {remedy}"
-            warnings.warn(DamagedResults(sentence, path), stacklevel=2)
-            return None
-
-    def _write_shard(self, table: pa.Table, bundled: str = "") -> Path:
-        require_inside(self.folder, self._shards / "any")
-        kept = [name for name in table.column_names if name not in WHERE_READ]
-        return write_shard(self._shards, table.select(kept), bundled)
-
-    @contextmanager
-    def _lock(self, shared: bool = False) -> Iterator[bool]:
-        """Lock the shards; yields False where another has the lock or there is none."""
-        with ExitStack() as closed:
-            try:
-                handle = os.open(self._shards, os.O_RDONLY)
-                closed.callback(os.close, handle)
-                locked = lock(handle, shared=shared)
-            except OSError:  # nothing stored yet, or taken
-                locked = False
-            yield locked
 
 
 def stores_below(results: Path) -> dict[str, Path]:
@@ -283,17 +243,6 @@ def stores_below(results: Path) -> dict[str, Path]:
     return {folder.name: folder for folder in folders if not names_file(folder.name)}
 
 
-@contextmanager
-def _system_allocator() -> Iterator[None]:
-    """Let Arrow allocate with the system's allocator: half of the time for a million rows."""
-    pool = pa.default_memory_pool()
-    pa.set_memory_pool(pa.system_memory_pool())
-    try:
-        yield
-    finally:
-        pa.set_memory_pool(pool)
-
-
 def _finished(table: pa.Table, timed: bool) -> pa.Table:
     ok = pc.equal(table["status"], "ok")
     return table.filter(pc.and_(ok, table["timing"]) if timed else ok)
@@ -302,30 +251,6 @@ def _finished(table: pa.Table, timed: bool) -> pa.Table:
 def _with_true(table: pa.Table, column: str) -> pa.Table:
     yes = pa.array([True] * table.num_rows, pa.bool_())
     return table.set_column(table.schema.get_field_index(column), column, yes)
-
-
-def _columns(columns: list[str] | None) -> tuple[list[str] | None, list[str]]:
-    """Return the columns to read, and those of text that many rows share (`read_parquet`)."""
-    schema = table_schema()
-    names = schema.names if columns is None else columns
-    return columns, [n for n in names if schema.field(n).type == pa.string() and n not in UNLIKE]
-
-
-def _joined(columns: list[str] | None, tables: Iterable[pa.Table]) -> pa.Table:
-    """Concatenate tables of `columns`, None for all; columns that a shard lacks are null."""
-    names, shared = _columns(columns)
-    coded, schema = pa.dictionary(pa.int32(), pa.string()), table_schema()
-    fields = [schema.field(name) for name in names or schema.names]
-    empty = pa.schema(f.with_type(coded) if f.name in shared else f for f in fields).empty_table()
-    return pa.concat_tables([empty, *tables], promote_options="default").unify_dictionaries()
-
-
-def _measured(table: pa.Table) -> pa.Table:
-    """Leave out the columns of the metrics, but for PSNR, that no row has any value of."""
-    empty = {name for name in table.column_names if table[name].null_count == len(table)}
-    metrics = (metric_class(name).column for name in {*METRICS, *FEATURE_SPACES} - {"psnr"})
-    columns = map(metric_columns, metrics)
-    return table.drop_columns([name for of in columns if empty.issuperset(of) for name in of])
 
 
 def _row_count(path: Path) -> int:

@@ -25,21 +25,21 @@ import pyarrow.compute as pc
 
 from benchmark.codec import CODING, BoolArray, Float64Array, Int64Array
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.schema import (
+from benchmark.rows.row_numbers import (
+    bundled_beside_own,
     codes,
     equals,
     group_codes,
     image_numbers,
+    key_starts,
     last_of_groups,
     marked,
     may_repeat,
-    metric_columns,
     numbered,
     ordered_numbers,
-    own_columns,
-    replaced,
     tuple_numbers,
 )
+from benchmark.rows.schema import metric_columns, own_columns, replaced
 
 # The largest differences in PSNR of rows that agree, with equal streams and without.
 ROUNDING_DB, SYMBOL_DB = 1e-4, 1e-3
@@ -71,7 +71,7 @@ def merge_versions(table: pa.Table, borrow: bool = False) -> pa.Table:
     borrow: take features too of rows that agree, whose pixels the column `features_of` then has.
     Columns of text may be dictionaries, and then stay so.
     """
-    repeated = may_repeat(table["cell"])
+    (repeated,) = may_repeat([key_starts(table["cell"])])
     if not repeated.any():
         return table
     single, several = (table.filter(pa.array(mask)) for mask in (~repeated, repeated))
@@ -216,15 +216,6 @@ def psnr_differences(table: pa.Table, first: Int64Array, second: Int64Array) -> 
         return np.asarray(np.abs(psnr[first] - psnr[second]))
 
 
-def bundled_beside_own(table: pa.Table) -> BoolArray:
-    """Mark the bundled rows of cells that have another row, measured here; shape (rows,)."""
-    bundled = marked(table["bundled"])
-    if not bundled.any() or bundled.all():
-        return np.zeros(len(bundled), np.bool_)
-    here = table["cell"].filter(pa.array(~bundled))
-    return np.asarray(bundled & pc.is_in(table["cell"], value_set=here).to_numpy(), np.bool_)
-
-
 def apart_rows(table: pa.Table) -> BoolArray:
     """Mark the bundled rows of codecs and builds that came out otherwise here, shape (rows,)."""
     twice = bundled_beside_own(table)  # `merge_versions` leaves two rows only where they differ
@@ -299,11 +290,7 @@ def edition_rows(
     Of rows that differ in nothing but their cell's key, so that an image would count twice at one
     setting, the latest is taken. `table` has the columns of `schema.table_schema`.
     """
-    # The run comes first: filling in a metric renews `finished_utc`.
-    run, _ = codes(table["run"].fill_null(""))
-    finished = table["finished_utc"].fill_null("").combine_chunks()
-    rank = np.asarray(pc.rank(finished, tiebreaker="dense").to_numpy(), np.int64)
-    recency = ordered_numbers(~marked(table["bundled"]), run, rank)
+    recency = _recency(table)
     variant = group_codes(table, ("codec", "variant"))
     apart = apart_rows(table)
     build = build_numbers(table, apart)
@@ -316,19 +303,34 @@ def edition_rows(
     setting = group_codes(table, ("setting_name", "setting_value"), variant)
     place = ordered_numbers(variant[index], age[index], setting[index])
     image = image_numbers(table)[index]
-    order = np.lexsort((recency[index], image, place))
-    order = order[last_of_groups(place[order]) | last_of_groups(image[order])]
+    where = place * (int(image.max(initial=0)) + 1) + image
+    order = np.argsort(where)
+    if not np.diff(where[order]).all():  # the latest of several rows comes last
+        order = np.lexsort((recency[index], where))
+    order = order[last_of_groups(where[order])]
     index, place = index[order], place[order]
-    columns = {"variant": variant, "setting": setting, "age": age, "build": build, "apart": apart}
     return EditionRows(
         index=index,
+        variant=variant[index],
+        setting=setting[index],
         edition=ordered_numbers(variant[index], age[index]),
+        age=age[index],
+        build=build[index],
+        apart=apart[index],
         point=place,
         image=image[order],
         recency=recency[index],
         other=np.flatnonzero(~present),
-        **{name: of_rows[index] for name, of_rows in columns.items()},
     )
+
+
+def _recency(table: pa.Table) -> Int64Array:
+    """Number the rows: higher for those that are not bundled, then of a later run, then later."""
+    # The run comes first: filling in a metric renews `finished_utc`.
+    run, _ = codes(table["run"].fill_null(""))
+    finished = table["finished_utc"].fill_null("").combine_chunks()
+    rank = np.asarray(pc.rank(finished, tiebreaker="dense").to_numpy(), np.int64)
+    return ordered_numbers(~marked(table["bundled"]), run, rank)
 
 
 def _ages(variant: Int64Array, edition: Int64Array, recency: Int64Array) -> Int64Array:

@@ -19,7 +19,7 @@ from benchmark.codec import Setting
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.metrics.psnr import psnr
-from benchmark.rows.store import SHIPPED as STORED_ROWS
+from benchmark.rows.shard import SHIPPED as STORED_ROWS
 from support.networks.tiny_architecture import write_tiny
 
 RESULTS = Path(__file__).parents[2] / "results"

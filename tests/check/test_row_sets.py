@@ -8,7 +8,8 @@ from benchmark.check.baseline import rows_to_keep, save_baseline
 from benchmark.check.row_sets import dataset_folders, read_rows, refuse_unknown_codec, two_row_sets
 from benchmark.datasets.dataset import open_folder
 from benchmark.errors import UnknownName, UsageError
-from benchmark.rows.store import SHIPPED, Store
+from benchmark.rows.shard import SHIPPED
+from benchmark.rows.store import Store
 from support.rows.measured import row, sweep
 
 

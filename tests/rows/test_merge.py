@@ -22,7 +22,8 @@ from benchmark.rows.features import (
     reduction_key,
 )
 from benchmark.rows.merge import merge_folders
-from benchmark.rows.store import SHIPPED, Store
+from benchmark.rows.shard import SHIPPED
+from benchmark.rows.store import Store
 from support.rows.measured import failed, row
 
 LATER = "2025-01-02T00:00:00.000+00:00"

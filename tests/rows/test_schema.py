@@ -11,17 +11,14 @@ import pytest
 
 from benchmark.codec import CodecInfo, Setting
 from benchmark.codec_spec import CodecSpec
-from benchmark.rows.schema import (
-    alike,
-    cell_key,
+from benchmark.rows.row_numbers import (
+    key_starts,
     may_repeat,
     numbered,
     ordered_numbers,
-    own_columns,
-    plain,
-    table_schema,
     tuple_numbers,
 )
+from benchmark.rows.schema import alike, cell_key, own_columns, plain, table_schema
 
 MINE = ["mine", "mine_protocol", "mine_reason"]
 
@@ -62,13 +59,18 @@ def test_keys_that_begin_alike_may_repeat(seed, length):
     texts = [f"{chance.randrange(30):08x}".ljust(length, "0") for _ in range(40)]
     chunks = [pa.array(["x" * 9, *texts[:25]])[1:], pa.array(texts[25:]), pa.array([], pa.string())]
     counts = Counter(text[:8] for text in texts)
-    found = may_repeat(pa.chunked_array(chunks))
-    assert found.tolist() == [counts[text[:8]] > 1 for text in texts]
+    expected = [counts[text[:8]] > 1 for text in texts]
+    (found,) = may_repeat([key_starts(pa.chunked_array(chunks))])
+    assert found.tolist() == expected
+    apart = may_repeat([key_starts(pa.chunked_array([chunk])) for chunk in chunks])
+    assert [of.tolist() for of in apart] == [expected[:25], expected[25:], []]
 
 
 def test_short_keys_may_all_repeat_and_none_repeats_nothing():
-    assert may_repeat(pa.chunked_array([["a" * 7, "b" * 20]])).tolist() == [True, True]
-    assert may_repeat(pa.chunked_array([[]], pa.string())).tolist() == []
+    texts = pa.chunked_array([["a" * 7, "b" * 20, "c" * 3, None]])
+    assert [of.tolist() for of in may_repeat([key_starts(texts)])] == [[True, False, True, True]]
+    (none,) = may_repeat([key_starts(pa.chunked_array([[]], pa.string()))])
+    assert none.tolist() == may_repeat([]) == []
 
 
 @pytest.mark.parametrize("seed", range(8))

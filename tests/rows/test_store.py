@@ -15,9 +15,10 @@ from benchmark.measure.outcome import Recorder
 from benchmark.measure.workbench import Measured
 from benchmark.metrics.distribution_metric import Reduced
 from benchmark.registry import metric_class
+from benchmark.rows import shard_folder
 from benchmark.rows.features import FeatureFolder, ImageFeatures, Reduction, Reductions
 from benchmark.rows.runs import folder_store_name
-from benchmark.rows.schema import table_schema
+from benchmark.rows.schema import plain, table_schema
 from benchmark.rows.shard import to_parquet
 from benchmark.rows.store import Store, one_per_cell, stores_below
 
@@ -197,6 +198,33 @@ def test_rows_from_before_a_column_are_read_and_put_together_with_later_ones(sto
         }
         assert rows == {"old": (None, None), "new": (True, "psnr-rgb8/1")}
         store.compact()
+
+
+@pytest.mark.parametrize("builds", [1, 2])
+def test_means_are_over_the_rows_of_the_table_without_digests_that_decide_nothing(
+    store, monkeypatch, builds
+):
+    """Cells of one row, of two that agree or not, bundled, of another generation; two shards."""
+    monkeypatch.setattr(shard_folder, "SMALL_BYTES", 0)
+    codes = {"codec": "jpeg", "variant": "", "fingerprint": "f", "revision": 1}
+    cells = [f"{number:064x}"[::-1] for number in range(1, 7)]
+    rows = [row(cell, **codes, stream_sha256=cell, image=f"{cell[0]}.png") for cell in cells]
+    rows[0] |= {"fingerprint": "f" if builds == 1 else "g"}
+    store.append([{**rows[4], "psnr_db": 30.0}, {**rows[5], "num_bytes": 9}])
+    store.ship("elsewhere", store.versions())
+    for own in (store.folder / "per_image").glob("[0-9a-f]*.parquet"):
+        own.unlink()
+    store.append(rows[:3])
+    store.append([{**rows[1], "status": "failed"}, {**rows[3], "generation": 2}, rows[5]])
+    whole, means = store.table(), store.means_table()
+    assert len(whole) == 6
+    digests = [*shard_folder.NOT_OF_MEANS] if builds == 1 else []
+    order = [("image", "ascending"), ("bundled", "ascending")]
+    wanted, found = (plain(of).drop_columns(digests).sort_by(order) for of in (whole, means))
+    assert found.equals(wanted)
+    alone = {cells[0], cells[2], cells[4]} if builds == 1 else set()
+    assert set(means["cell"].to_pylist()) - {None} == {*cells} - {cells[3]} - alone
+    assert means.num_rows == 6
 
 
 def test_compaction_leaves_one_shard_and_the_same_table(store):

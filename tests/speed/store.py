@@ -1,4 +1,4 @@
-"""Time a store of a million rows: to read all rows, to summarise them.
+"""Time a store of a million rows: to read them as a report does, to summarise them.
 
     python tests/speed/store.py [--rows 1000000] [--repeated 10000] [--shard-rows 100]
 
@@ -7,7 +7,7 @@ in shards of 50,000 rows; `--repeated` of the cells have a second version, in sh
 `--shard-rows`, as interrupted runs leave them. Each step runs in a process of its own that has
 nothing cached. Processor time counts, since the machine may be busy. Exit code 1 if the steps take
 more than two seconds together or half a GiB, or if the checksums of the shards take more than a
-twentieth of the time to read all rows, which contains them.
+twentieth of the time to read the rows, which contains them.
 """
 
 import argparse
@@ -121,13 +121,13 @@ def _table(rows: int) -> pa.Table:
 def _time(step: str, folder: Path) -> None:
     from benchmark.analysis.summarise import summarise
 
-    table = Store(folder).table() if step == "summarise" else None
+    table = Store(folder).means_table() if step == "summarise" else None
     shards = [path.read_bytes() for path in folder.glob("per_image/*")] if step == CHECKSUM else []
     wall, own = perf_counter(), process_time()
     if shards:
         count = len({hashlib.sha256(one).hexdigest() for one in shards})
     elif table is None:
-        count = Store(folder).table().num_rows
+        count = Store(folder).means_table().num_rows
     else:
         count = len(summarise(table).points)
     own, wall = process_time() - own, perf_counter() - wall

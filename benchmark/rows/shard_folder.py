@@ -1,0 +1,213 @@
+"""The shards of a store: listed, locked, read together; damaged ones are left out, with a warning.
+
+Texts that rows share are dictionaries, and columns without any value share memory. Three digests,
+which no two rows share, are two thirds of what a million rows take: means are read without them
+(`Store.means_table`).
+"""
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from benchmark.codec import BoolArray
+from benchmark.errors import DamagedResults, StoreError
+from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
+from benchmark.rows.row_numbers import key_starts, may_repeat
+from benchmark.rows.schema import WHERE_READ, filled_up, metric_columns, table_schema
+from benchmark.rows.shard import SHIPPED, UNLIKE, BadShard, read_shard, write_shard
+from benchmark.rows.streams import DAMAGED, set_aside
+from benchmark.rows.versions import BUILD, several_builds
+from benchmark.system.atomic import lock, require_inside
+
+SMALL_BYTES = 1 << 17  # smaller shards are read once
+NOT_OF_MEANS = ("cell", "stream_sha256", "decoded_sha256", "jobs", "threads")
+VARIANT_AND_BUILD = ["codec", "variant", *BUILD]
+OF_CELLS = ["cell", "generation", *VARIANT_AND_BUILD]
+
+
+class ShardFolder:
+    """The shards of one dataset, below `results/<dataset>/per_image`."""
+
+    folder: Path
+
+    def __init__(self, folder: Path) -> None:
+        self._shards = folder / "per_image"
+        self._damaged: set[Path] = set()  # shards, as far as they were read
+
+    def set_aside(self) -> list[Path]:
+        """Move the damaged shards among those read before away; return their new paths.
+
+        Bundled ones stay, and so do all in a folder that may only be read or that others read.
+        """
+        moved = []
+        with self._lock() as locked, suppress(OSError):
+            for path in sorted(self._damaged if locked else ()):
+                if not path.name.startswith(SHIPPED):
+                    moved.append(set_aside(path, self.folder))
+        return moved
+
+    def _paths(self, shipped: bool = False) -> list[Path]:
+        paths = sorted(self._shards.glob("*.parquet"))
+        return [path for path in paths if path.name.startswith(SHIPPED) == shipped]
+
+    def _read(self, columns: list[str] | None, shipped: bool = False) -> pa.Table:
+        """Return these columns, None for all, of every row: measured here, or else bundled."""
+        # Locked, so that no shard is put away between listing and reading.
+        with system_allocator(), self._lock(shared=True):
+            return joined(columns, [of for _, of in self._tables(columns, self._paths(shipped))])
+
+    def _split(self) -> tuple[pa.Table, pa.Table] | None:
+        """Return the rows whose cell no other row has, without NOT_OF_MEANS, and the others.
+
+        None where a codec variant may have several builds, which are compared by their digests.
+        Shards are read twice, so that no more than the digests of one are in memory. Rows of
+        pictures that were coded more than once are left out, bundled ones are marked.
+        """
+        with system_allocator(), self._lock(shared=True):
+            starts, once, kinds = {}, {}, []
+            kept = dict[Path, Iterable[tuple[Path, pa.Table]]]()
+            for path in [*self._paths(), *self._paths(shipped=True)]:
+                small = _is_small(path)
+                for _, read in self._tables(None if small else OF_CELLS, [path]):
+                    there = [name for name in OF_CELLS if name in read.column_names]
+                    table = joined(OF_CELLS, [read.select(there)])
+                    starts[path] = key_starts(table["cell"])
+                    once[path] = np.asarray(table["generation"].is_null())
+                    kinds.append(table.select(VARIANT_AND_BUILD))
+                    if small:
+                        kept[path] = [(path, read)]
+            if several_builds(joined(VARIANT_AND_BUILD, kinds)):
+                return None
+            repeated = dict(zip(starts, may_repeat([*starts.values()]), strict=True))
+            single, several = [], []
+            again = (kept.pop(path, ()) or self._tables(None, [path]) for path in once)
+            for path, read in chain.from_iterable(again):
+                bundled = path.name.startswith(SHIPPED)
+                table = with_true(read, "bundled") if bundled else read
+                several.append(_chosen(table, once[path] & repeated[path]))
+                lean = [name for name in table.column_names if name not in NOT_OF_MEANS]
+                single.append(_chosen(table.select(lean), once[path] & ~repeated[path]))
+            return joined(None, single), joined(None, several)
+
+    def _tables(
+        self, columns: list[str] | None, paths: Iterable[Path]
+    ) -> Iterator[tuple[Path, pa.Table]]:
+        """Read shards one after another; warn of those that cannot be used."""
+        names, shared = _columns(columns)
+        for path in paths:
+            try:
+                yield path, read_shard(path, names, shared)
+            except OSError as error:
+                raise StoreError(f"{error.filename} cannot be read: {error.strerror}") from error
+            except BadShard as bad:
+                self._warn(path, bad)
+
+    def _warn(self, path: Path, bad: BadShard) -> None:
+        if bad.damaged:
+            self._damaged.add(path)
+        remedy = "its rows count as to do; use the version that wrote it, or remove it"
+        if path.name.startswith(SHIPPED):
+            remedy = "get the bundled file again"
+        elif bad.damaged:
+            remedy = f"its rows count as to do, and `bench run` moves it to {DAMAGED}/"
+        sentence = f"{path} is left out: {bad}; {remedy}"
+        warnings.warn(DamagedResults(sentence, path), stacklevel=2)
+
+    def _write_shard(self, table: pa.Table, bundled: str = "") -> Path:
+        require_inside(self.folder, self._shards / "any")
+        kept = [name for name in table.column_names if name not in WHERE_READ]
+        return write_shard(self._shards, table.select(kept), bundled)
+
+    @contextmanager
+    def _lock(self, shared: bool = False) -> Iterator[bool]:
+        """Lock the shards; yields False where another has the lock or there is none."""
+        with ExitStack() as closed:
+            try:
+                handle = os.open(self._shards, os.O_RDONLY)
+                closed.callback(os.close, handle)
+                locked = lock(handle, shared=shared)
+            except OSError:  # nothing stored yet, or taken
+                locked = False
+            yield locked
+
+
+@contextmanager
+def system_allocator() -> Iterator[None]:
+    """Let Arrow allocate with the system's allocator: half of the time for a million rows."""
+    pool = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(pool)
+
+
+def joined(columns: list[str] | None, tables: Sequence[pa.Table]) -> pa.Table:
+    """Concatenate tables of `columns`, None for all; columns that a shard lacks are null."""
+    names, shared = _columns(columns)
+    coded, schema = pa.dictionary(pa.int32(), pa.string()), table_schema()
+    fields = [schema.field(name) for name in names or schema.names]
+    own = pa.schema(f.with_type(coded) if f.name in shared else f for f in fields)
+    schema = pa.unify_schemas([own, *(table.schema for table in tables)])
+    valued = [_valued(table) for table in tables] or [own.empty_table()]
+    rows = pa.concat_tables(valued, promote_options="default").unify_dictionaries()
+    return filled_up(rows, schema, sum(map(len, tables)))
+
+
+def _is_small(path: Path) -> bool:
+    try:
+        return path.stat().st_size < SMALL_BYTES
+    except OSError:
+        return False  # reading it will say what is wrong with it
+
+
+def _chosen(table: pa.Table, marked: BoolArray) -> pa.Table:
+    """Return the marked rows; columns that have one text in all rows share their indices."""
+    valued = _valued(table)
+    alike = [name for name in valued.column_names if _is_one_text(valued[name])]
+    rows = valued.drop_columns(alike).filter(pa.array(marked))
+    zeros = pa.array(np.zeros(np.count_nonzero(marked), np.int32))
+    for name in alike:
+        texts = pa.DictionaryArray.from_arrays(zeros, valued[name].chunk(0).dictionary)
+        rows = rows.append_column(name, texts)
+    return rows
+
+
+def _is_one_text(column: pa.ChunkedArray) -> bool:
+    if not pa.types.is_dictionary(column.type) or column.num_chunks != 1 or column.null_count:
+        return False
+    return len(column.chunk(0).dictionary) == 1
+
+
+def _valued(table: pa.Table) -> pa.Table:
+    """Leave out the columns without any value."""
+    names = table.column_names
+    return table.select([name for name in names if table[name].null_count < len(table)])
+
+
+def measured(table: pa.Table) -> pa.Table:
+    """Leave out the columns of the metrics, but for PSNR, that no row has any value of."""
+    empty = {name for name in table.column_names if table[name].null_count == len(table)}
+    metrics = (metric_class(name).column for name in {*METRICS, *FEATURE_SPACES} - {"psnr"})
+    columns = map(metric_columns, metrics)
+    return table.drop_columns([name for of in columns if empty.issuperset(of) for name in of])
+
+
+def with_true(table: pa.Table, column: str) -> pa.Table:
+    """Return the table with true in every row of a column."""
+    rest = table.drop_columns([column] * (column in table.column_names))
+    return rest.append_column(column, pa.array(np.ones(len(table), np.bool_)))
+
+
+def _columns(columns: list[str] | None) -> tuple[list[str] | None, list[str]]:
+    """Return the columns to read, and those of text that many rows share (`read_parquet`)."""
+    schema = table_schema()
+    names = schema.names if columns is None else columns
+    texts = (name for name in names if schema.field(name).type == pa.string())
+    return columns, [name for name in texts if name not in UNLIKE + WHERE_READ]
