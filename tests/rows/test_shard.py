@@ -195,7 +195,7 @@ def test_what_cannot_be_read_is_damaged_and_what_may_not_be_is_an_error(tmp_path
     for place, error, raised in (
         ("benchmark.rows.shard.read_regular", OSError(errno.EIO, "torn"), BadShard),
         ("benchmark.rows.shard.read_regular", OSError(errno.EACCES, "no"), PermissionError),
-        ("pyarrow.parquet.read_metadata", MemoryError(), MemoryError),
+        ("pyarrow.parquet.ParquetFile", MemoryError(), MemoryError),
     ):
 
         def fail(*_, error=error):
