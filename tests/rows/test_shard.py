@@ -198,7 +198,7 @@ def test_what_cannot_be_read_is_damaged_and_what_may_not_be_is_an_error(tmp_path
         ("pyarrow.parquet.ParquetFile", MemoryError(), MemoryError),
     ):
 
-        def fail(*_, error=error):
+        def fail(*_, error=error, **__):
             raise error
 
         monkeypatch.setattr(place, fail)
