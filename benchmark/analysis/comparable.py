@@ -20,8 +20,7 @@ from benchmark.codec import BoolArray, Float64Array, Int64Array, bits_per_pixel
 from benchmark.codec_spec import CodecSpec, parse_codec, resolve
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.registry import ALIASES
-from benchmark.rows.row_numbers import codes, equals, last_of_groups, marked
-from benchmark.rows.schema import metric_columns
+from benchmark.rows.schema import codes, equals, last_of_groups, marked, metric_columns
 from benchmark.rows.versions import EditionRows, agree, edition_rows, psnr_differences
 
 Average = Literal["per_image", "pooled"]

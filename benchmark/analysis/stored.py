@@ -23,8 +23,8 @@ from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
 from benchmark.metrics.measure import protocols
 from benchmark.packs.contents import verified_rows
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, is_brought, means_folder, names_file
-from benchmark.rows.row_numbers import group_codes
 from benchmark.rows.runs import folder_store_name
+from benchmark.rows.schema import group_codes
 from benchmark.rows.store import Store, stores_below
 from benchmark.system.machine import cores
 

@@ -26,7 +26,7 @@ from benchmark.codec import BoolArray, Float64Array, Int64Array, Setting, bits_p
 from benchmark.codec_spec import CodecSpec
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import protocols as present_protocols
-from benchmark.metrics.psnr import psnr_of_mean_mse
+from benchmark.metrics.measure import psnr_of_mean_mse
 from benchmark.registry import CODECS, DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.rows.codecs import NOT_STATED, CodingFacts
 

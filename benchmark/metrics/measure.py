@@ -4,7 +4,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from benchmark.codec import CODING
+import numpy as np
+
+from benchmark.codec import CODING, Float64Array
 from benchmark.errors import UsageError
 from benchmark.metrics.distribution_metric import FEW_IMAGES, has_influence
 from benchmark.metrics.metric import Better, Kind, Presentation, Scale
@@ -135,3 +137,18 @@ def overview_columns(counts: Mapping[str, int]) -> list[str]:
         result += [best] if counts.get(best) else []
     known = {metric_class(metric).column for metric in (*METRICS, *DISTRIBUTION_METRICS)}
     return result + [column for column in counts if column not in known and counts[column]]
+
+
+def psnr_of_mean_mse(psnr_db: Float64Array) -> float | None:
+    """Return the PSNR (dB) of the mean over images of their mean squared errors.
+
+    psnr_db: PSNR of each image, NaN for none, infinite for an image without error, which counts.
+    None where no image has a value, or none an error.
+
+    >>> psnr_of_mean_mse(np.array([20.0, np.inf]))
+    23.01029...
+    """
+    known = psnr_db[~np.isnan(psnr_db)]
+    if not np.isfinite(known).any():
+        return None
+    return float(-10 * np.log10(np.mean(10 ** (-known / 10))))

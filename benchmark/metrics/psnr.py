@@ -162,18 +162,3 @@ def _squared_luma_error(reference: Pixels, decoded: Pixels) -> int:
 
 def _decibels(mse: float) -> float:
     return math.inf if mse == 0 else 10 * math.log10(PEAK**2 / mse)
-
-
-def psnr_of_mean_mse(psnr_db: Float64Array) -> float | None:
-    """Return the PSNR (dB) of the mean over images of their mean squared errors.
-
-    psnr_db: PSNR of each image, NaN for none, infinite for an image without error, which counts.
-    None where no image has a value, or none an error.
-
-    >>> psnr_of_mean_mse(np.array([20.0, np.inf]))
-    23.01029...
-    """
-    known = psnr_db[~np.isnan(psnr_db)]
-    if not np.isfinite(known).any():
-        return None
-    return float(-10 * np.log10(np.mean(10 ** (-known / 10))))

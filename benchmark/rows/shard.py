@@ -18,15 +18,18 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmark.codec import BoolArray, Int64Array
 from benchmark.rows.schema import CELL_COLUMNS, REAL, nulls, schema_of, table_schema
 from benchmark.system.atomic import write_results
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
+KEY_BYTES = 8  # of a cell's key, by which repeated ones are sought
 LARGEST_BYTES = 1 << 32  # of a shard: some forty million rows
 LARGEST_WHOLE = 1 << 53  # integers up to which float64, with which rows are averaged, is exact
 FREE_BYTES = 64 << 20  # of memory for a table, however small its file
@@ -246,3 +249,30 @@ def _has_values(chunk: "pq.ColumnChunkMetaData") -> bool:
 @cache
 def _types() -> dict[str, pa.DataType]:
     return {field.name: field.type for field in table_schema()}
+
+
+def key_starts(column: pa.ChunkedArray) -> Int64Array:
+    """Return the first eight bytes of each text, shape (rows,); 0 for shorter ones and null."""
+    starts = np.zeros(len(column), np.int64)
+    start = 0
+    for chunk in column.chunks:
+        _, offsets, data = chunk.buffers()
+        ends = np.frombuffer(offsets or b"", np.int32)[chunk.offset :][: len(chunk) + 1]
+        long = np.flatnonzero(np.diff(ends) >= KEY_BYTES)
+        first = np.frombuffer(data or b"", np.uint8)[ends[long, None] + np.arange(KEY_BYTES)]
+        starts[start + long] = first.view(np.int64).ravel()
+        start += len(chunk)
+    return starts
+
+
+def may_repeat(starts: Sequence[Int64Array]) -> list[BoolArray]:
+    """Mark the numbers of arrays that are in any of them once more, shapes as theirs.
+
+    Keys of cells are hexadecimal digests, whose repetitions are sought by `key_starts`.
+    """
+    keys = np.concatenate([*starts, np.empty(0, np.int64)])
+    order = np.argsort(keys)
+    equal = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
+    marks = np.zeros(len(keys), np.bool_)
+    marks[order[equal]] = marks[order[equal + 1]] = True
+    return np.split(marks, np.cumsum([len(of) for of in starts])[:-1]) if starts else []

@@ -18,9 +18,16 @@ import pyarrow as pa
 from benchmark.codec import BoolArray
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.row_numbers import key_starts, may_repeat
 from benchmark.rows.schema import WHERE_READ, filled_up, metric_columns, table_schema
-from benchmark.rows.shard import SHIPPED, UNLIKE, BadShard, read_shard, write_shard
+from benchmark.rows.shard import (
+    SHIPPED,
+    UNLIKE,
+    BadShard,
+    key_starts,
+    may_repeat,
+    read_shard,
+    write_shard,
+)
 from benchmark.rows.streams import DAMAGED, set_aside
 from benchmark.rows.versions import BUILD, several_builds
 from benchmark.system.atomic import lock, require_inside
@@ -34,10 +41,8 @@ OF_CELLS = ["cell", "generation", *VARIANT_AND_BUILD]
 class ShardFolder:
     """The shards of one dataset, below `results/<dataset>/per_image`."""
 
-    folder: Path
-
     def __init__(self, folder: Path) -> None:
-        self._shards = folder / "per_image"
+        self.folder, self._shards = folder, folder / "per_image"
         self._damaged: set[Path] = set()  # shards, as far as they were read
 
     def set_aside(self) -> list[Path]:

@@ -26,8 +26,7 @@ import pyarrow.parquet as pq
 
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.registry import names_file
-from benchmark.rows.row_numbers import bundled_beside_own
-from benchmark.rows.schema import filled_up, plain, schema_of, table_schema
+from benchmark.rows.schema import bundled_beside_own, filled_up, plain, schema_of, table_schema
 from benchmark.rows.shard_folder import (
     ShardFolder,
     joined,
@@ -152,10 +151,6 @@ class Stored(NamedTuple):
 
 class Store(ShardFolder, StreamFolder, RunRecords):
     """The results of one dataset, below `results/<dataset>`: rows, streams, records of runs."""
-
-    def __init__(self, folder: Path) -> None:
-        ShardFolder.__init__(self, folder)
-        StreamFolder.__init__(self, folder)
 
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows as one shard, complete or absent; their streams have to be kept before."""

@@ -25,8 +25,7 @@ def set_aside(path: Path, store_folder: Path) -> Path:
 class StreamFolder:
     """The kept streams of one dataset, below `results/<dataset>`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    folder: Path
 
     def streams(self) -> Iterator[Path]:
         """Iterate over the files of kept streams, without reading them."""

@@ -25,21 +25,22 @@ import pyarrow.compute as pc
 
 from benchmark.codec import CODING, BoolArray, Float64Array, Int64Array
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.row_numbers import (
+from benchmark.rows.schema import (
     bundled_beside_own,
     codes,
     equals,
     group_codes,
     image_numbers,
-    key_starts,
     last_of_groups,
     marked,
-    may_repeat,
+    metric_columns,
     numbered,
     ordered_numbers,
+    own_columns,
+    replaced,
     tuple_numbers,
 )
-from benchmark.rows.schema import metric_columns, own_columns, replaced
+from benchmark.rows.shard import key_starts, may_repeat
 
 # The largest differences in PSNR of rows that agree, with equal streams and without.
 ROUNDING_DB, SYMBOL_DB = 1e-4, 1e-3

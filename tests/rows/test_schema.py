@@ -11,14 +11,18 @@ import pytest
 
 from benchmark.codec import CodecInfo, Setting
 from benchmark.codec_spec import CodecSpec
-from benchmark.rows.row_numbers import (
+from benchmark.rows.schema import (
+    alike,
+    cell_key,
     key_starts,
     may_repeat,
     numbered,
     ordered_numbers,
+    own_columns,
+    plain,
+    table_schema,
     tuple_numbers,
 )
-from benchmark.rows.schema import alike, cell_key, own_columns, plain, table_schema
 
 MINE = ["mine", "mine_protocol", "mine_reason"]
 

@@ -9,14 +9,15 @@ import pytest
 
 from benchmark.codec import CODING
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.row_numbers import (
+from benchmark.rows.schema import (
     bundled_beside_own,
     codes,
     equals,
     group_codes,
     last_of_groups,
+    metric_columns,
+    table_schema,
 )
-from benchmark.rows.schema import metric_columns, table_schema
 from benchmark.rows.versions import (
     edition_rows,
     merge_versions,

@@ -12,7 +12,6 @@ import torch
 
 from baselines import msillm as weights
 from baselines.msillm import MSILLM
-from benchmark import registry
 from benchmark.codec import Setting
 from benchmark.errors import Unavailable, UsageError
 from benchmark.system.digest import record_sha256
@@ -42,7 +41,7 @@ def test_without_the_package_or_with_another_release_it_is_unavailable(monkeypat
         raise PackageNotFoundError
 
     for version in (absent, lambda _: "0.4.0"):
-        monkeypatch.setattr(registry, "version", version)
+        monkeypatch.setattr("importlib.metadata.version", version)
         with pytest.raises(Unavailable, match=r"run `pip install --no-deps neuralcompression==0"):
             MSILLM(weights="random")
 

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmark import registry
 from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.metrics.no_reference import learned
 from benchmark.metrics.no_reference.learned import CLIPIQA, MANIQA, MUSIQ
@@ -20,7 +19,7 @@ ALL = pytest.mark.parametrize("metric", [MUSIQ, CLIPIQA, MANIQA])
 
 def pretend_pyiqa(monkeypatch, version=learned.VERSION):
     """Have pyiqa look installed, without being imported."""
-    monkeypatch.setattr(registry, "version", lambda name: version)
+    monkeypatch.setattr("importlib.metadata.version", lambda name: version)
     monkeypatch.setitem(sys.modules, "pyiqa", None)
 
 
@@ -29,7 +28,7 @@ def test_what_is_absent_or_another_is_unavailable_with_what_helps(metric, monkey
     def absent(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(registry, "version", absent)
+    monkeypatch.setattr("importlib.metadata.version", absent)
     with pytest.raises(Unavailable, match=rf"{metric.label} needs .*pip install pyiqa==0\.1\.16"):
         metric()
     pretend_pyiqa(monkeypatch, "0.1.10")
@@ -93,7 +92,7 @@ def test_pyiqas_network_gets_the_weights_of_the_file_and_none_of_timms(
         made.append((name, options))
         return Network()
 
-    monkeypatch.setattr(registry, "version", lambda name: learned.VERSION)
+    monkeypatch.setattr("importlib.metadata.version", lambda name: learned.VERSION)
     monkeypatch.setitem(sys.modules, "timm", timm)
     monkeypatch.setitem(sys.modules, "pyiqa", SimpleNamespace(create_metric=create_metric))
     path = tmp_path / metric.file

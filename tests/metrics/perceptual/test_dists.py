@@ -117,13 +117,13 @@ def test_the_authors_package_is_enough_where_it_is_installed(drawn, tmp_path, mo
     (tmp_path / "DISTS_pytorch" / "weights.pt").symlink_to(drawn.folder / IMPORTANCES_FILE)
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     installed = SimpleNamespace(locate_file=lambda name: tmp_path / name)
-    monkeypatch.setattr(module, "distribution", {"DISTS_pytorch": installed}.__getitem__)
+    monkeypatch.setattr("importlib.metadata.distribution", {"DISTS_pytorch": installed}.__getitem__)
     DISTS()
 
     def nothing(name: str) -> None:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(module, "distribution", nothing)
+    monkeypatch.setattr("importlib.metadata.distribution", nothing)
     for look in (DISTS, DISTS.require):
         with pytest.raises(Unavailable, match=r"dists_weights\.pt in .*`bench fetch dis"):
             look()

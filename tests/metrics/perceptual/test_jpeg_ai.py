@@ -29,7 +29,7 @@ def test_what_is_absent_or_of_another_release_is_named_with_what_helps(metric, m
     with pytest.raises(Unavailable, match=rf"{package}: run `pip install 'rdrbench\[iqa\]'`"):
         metric()
     monkeypatch.setattr("benchmark.registry.find_spec", lambda name: object())
-    monkeypatch.setattr(registry, "version", lambda name: "0.0.1")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0.1")
     name, wanted = metric.release
     with pytest.raises(Unavailable, match=f"{name} {wanted}, here is 0.0.1: run `pip install"):
         metric()
@@ -62,7 +62,7 @@ def handed(monkeypatch):
         monkeypatch.setitem(sys.modules, name, SimpleNamespace(**functions))
     releases = dict(metric.release for metric in (VIF, NLPD, PSNRHVSM, CVVDP))
     monkeypatch.setattr(registry, "find_spec", lambda name: object())
-    monkeypatch.setattr(registry, "version", releases.__getitem__)
+    monkeypatch.setattr("importlib.metadata.version", releases.__getitem__)
     return calls
 
 

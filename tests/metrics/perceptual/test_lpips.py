@@ -18,7 +18,6 @@ from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.metrics.perceptual.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
 from benchmark.registry import METRICS, USUAL_METRICS
 from benchmark.rows.schema import metric_names
-from benchmark.system import backbone
 from benchmark.system.backbone import VGG16
 from conftest import SHARED
 from support.metrics.cases import MakesFolder, through_jpeg, unavailable_in_new_python, value
@@ -249,10 +248,12 @@ def test_another_release_of_lpips_or_none_is_refused(case, tmp_path, monkeypatch
 
     (tmp_path / case.file).write_bytes(b"")
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
-    monkeypatch.setattr(backbone, "distribution", lambda name: SimpleNamespace(version="0.1.5"))
+    monkeypatch.setattr(
+        "importlib.metadata.distribution", lambda name: SimpleNamespace(version="0.1.5")
+    )
     with pytest.raises(Unavailable, match=r"defined with lpips 0\.1\.4, and 0\.1\.5 is"):
         case.metric()
-    monkeypatch.setattr(backbone, "distribution", nothing)
+    monkeypatch.setattr("importlib.metadata.distribution", nothing)
     with pytest.raises(Unavailable, match="'lpips' is not installed"):
         case.metric()
 

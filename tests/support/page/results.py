@@ -85,7 +85,7 @@ def make_page(
         for path in results.glob("*/per_image")
         if path.parent.name.startswith(name)
     ]
-    stored = read_results(results, stored_name, "all", METRICS)
+    stored = read_results(results, stored_name, "all", METRICS, whole=True)
     measures = [Measure.named(metric) for metric in METRICS]
     points = chosen_points(results, published)
     over = overlays(points, stored.summary, measures, stored_name, mix)
