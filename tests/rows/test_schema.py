@@ -14,8 +14,6 @@ from benchmark.codec_spec import CodecSpec
 from benchmark.rows.schema import (
     alike,
     cell_key,
-    key_starts,
-    may_repeat,
     numbered,
     ordered_numbers,
     own_columns,
@@ -23,6 +21,7 @@ from benchmark.rows.schema import (
     table_schema,
     tuple_numbers,
 )
+from benchmark.rows.shard import key_starts, may_repeat
 
 MINE = ["mine", "mine_protocol", "mine_reason"]
 
