@@ -43,7 +43,8 @@ def main() -> int:
     begun = next(
         n for n, one in enumerate(samples) if one.cpu_seconds > samples[-1].cpu_seconds / 20
     )
-    first, last = samples[begun], samples[-2]
+    # The seconds of workers that end are gone with them where nobody waits for their sum
+    first, last = samples[begun], max(samples, key=lambda sample: sample.cpu_seconds)
     busy = (last.cpu_seconds - first.cpu_seconds) / (last.at - first.at) / cores()
     quarter = max((len(samples) - begun) // 4, 1)
     early = max(one.memory_mb for one in samples[begun + quarter : begun + 2 * quarter])
