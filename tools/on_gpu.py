@@ -76,6 +76,7 @@ class Result(NamedTuple):
 
     shown: str
     held: bool | None = None
+    absent: bool = False  # nothing was measured, for the reason shown
 
 
 Cells = Iterator[tuple[str, Callable[[], Result]]]
@@ -247,7 +248,7 @@ def _metric(conditions: Conditions, name: str) -> Result:
             difference = float(np.abs(gpu - cpu).max()) / (float(np.abs(cpu).max()) or 1.0)
             largest = max(largest, difference if np.isfinite(difference) else np.inf)
     except (Unavailable, NotMeasurable) as reason:
-        return Result(f"absent: {reason}")
+        return Result(f"absent: {reason}", absent=True)
     return Result(f"largest relative difference {largest:.1e}", held=largest <= TOLERANCE)
 
 
@@ -525,7 +526,7 @@ def table(found: Mapping[str, Any]) -> list[str]:
     ]
     claims = {True: "holds", False: "**does not hold**", None: ""}
     for part, results in found["parts"].items():
-        absent = [key for key, row in results.items() if row.get("shown", "").startswith("absent")]
+        absent = [key for key, row in results.items() if row.get("absent")]
         for key, row in results.items():
             if key not in absent:
                 shown = f"failed: {row['failed']}" if "failed" in row else row["shown"]

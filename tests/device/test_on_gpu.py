@@ -97,7 +97,7 @@ def test_a_cell_that_fails_is_a_result_and_is_tried_again(fake):
     second.append(lambda: 1 / 0)
     assert not on_gpu.measure(conditions, ["fake"], 25)
     assert "failed: ZeroDivisionError" in (conditions.out / "gpu.md").read_text()
-    second[0] = lambda: Result("absent: no weights")
+    second[0] = lambda: Result("no weights", absent=True)
     assert on_gpu.measure(conditions, ["fake"], 25)
     assert calls == ["a", "b", "c", "b"]
     assert "| fake | b | absent | |" in (conditions.out / "gpu.md").read_text()
