@@ -5,7 +5,7 @@ The command line shows the options of `Look`: nothing heavy is imported for thes
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cache
@@ -146,7 +146,8 @@ def drawn_as(chosen: Look | None = None, **changes: Any) -> Iterator[Look]:
 
     Raises `UsageError` for values that an option does not take.
     """
-    from matplotlib.colors import is_color_like
+    with chdir(Path(__file__).parent):  # a matplotlibrc in the current folder may be no text
+        from matplotlib.colors import is_color_like
 
     chosen = replace(chosen or look(), **changes)
     values = [("font", chosen.font, FONTS), ("width", chosen.width or "page", WIDTHS)]
