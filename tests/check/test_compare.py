@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import benchmark.check.compare
@@ -15,6 +16,7 @@ from benchmark.check.pairing import NotComparable, RowSet, pair_up, points_of, s
 from benchmark.check.request import CheckRequest
 from benchmark.metrics.metric import Presentation
 from benchmark.registry import metric_class
+from support.added import metrics as added
 from support.rows.measured import failed, row, table
 
 IMAGES = ("a", "bb", "ccc", "dddd", "eeeee")
@@ -327,6 +329,24 @@ def test_common_is_advised_where_both_have_something_in_common_alone(images, hin
     with pytest.raises(NotComparable) as refused:
         paired(curved(), curved(images=images))
     assert ("--common compares what both have" in str(refused.value)) == hint
+
+
+@pytest.mark.parametrize("with_it", [(), (0,), (1,), (0, 1)])
+def test_rows_without_the_columns_of_a_users_metric_are_compared_in_the_others(with_it):
+    name = f"{added.__file__}:MeanAbsoluteError"
+    protocol = metric_class(name).protocol
+    sides = [rows_of(curved()), rows_of(curved(bits=1.05), "new")]
+    for number in with_it:
+        rows = sides[number].rows
+        rows = rows.append_column("mae", pa.array([2.0] * len(rows), pa.float64()))
+        rule = pa.array([protocol] * len(rows), pa.string())
+        sides[number] = sides[number]._replace(rows=rows.append_column("mae_protocol", rule))
+    (pair,), _ = pair_up(*sides, ("psnr", name))
+    assert by_image(changes(pair, "psnr")) == pytest.approx(np.full(5, 5.0), abs=1e-2)
+    for number, side in enumerate((pair.reference, pair.test)):
+        assert side.summary.protocols["mae"] == protocol
+        mean = 2.0 if number in with_it else None
+        assert {point.means["mae"].value for point in side.summary.points} == {mean}
 
 
 def test_rows_of_one_earlier_rule_on_both_sides_may_meet():

@@ -6,12 +6,37 @@ import pytest
 
 import benchmark
 from benchmark.errors import UsageError
+from benchmark.measure.engine import workers
 from benchmark.measure.engine.workers import LOADING_SECONDS, Patience
 from support.bench.command import bench
 from support.codecs.files import MINE
+from support.codecs.mine import STUCK
 from support.processes import is_running, until
 
 SECONDS = 1.5
+
+
+@pytest.fixture(autouse=True)
+def clock(tmp_path, monkeypatch):
+    """A clock that goes on only while a process is stuck: no load makes another cell overdue.
+
+    The first look that finds it stuck changes nothing, since what it said before may be unread.
+    """
+    noted, seen, now = tmp_path / "stuck", set(), [0.0]
+
+    def seconds():
+        running = set()
+        if noted.exists():
+            running = {
+                number for number in map(int, noted.read_text().split()) if is_running(number)
+            }
+        if running & seen:
+            now[0] += SECONDS
+        seen.update(running)
+        return now[0]
+
+    monkeypatch.setenv(STUCK, str(noted))
+    monkeypatch.setattr(workers, "monotonic", seconds)
 
 
 def run(spec, *more, timeout=SECONDS):
@@ -35,7 +60,7 @@ def test_an_endless_codec_that_hears_nothing_is_a_failed_row_and_the_other_cells
 
 def test_what_the_codec_has_started_is_ended_with_it(photos):
     log = photos / "log"
-    code, told = run(f"Stubborn:log={log}", "--limit", "1")
+    code, told = run(f"Stubborn:log={log}", "--limit", "1", "--jobs", "1")
     assert (code, len(told["failed"])) == (1, 1)
     programs = [int(line) for line in log.read_text().split()]
     assert len(programs) == 2

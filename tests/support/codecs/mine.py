@@ -12,6 +12,14 @@ from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import CorruptStream
 
 WARM_UP = (96, 128)
+STUCK = "BENCH_TEST_STUCK"  # variable with the path of a file
+
+
+def stuck() -> None:
+    """Note that this process does nothing any more but what the test is about."""
+    if STUCK in os.environ:
+        with open(os.environ[STUCK], "a") as log:
+            log.write(f"{os.getpid()}\n")
 
 
 class Plain:
@@ -64,6 +72,7 @@ class Endless(Plain):
 class EndlessDecoder(Plain):
     def after_decoding(self, pixels: Pixels) -> None:
         if os.environ.get("BENCH_TEST_ENDLESS") == "1":
+            stuck()
             time.sleep(3600)
 
 
@@ -77,6 +86,7 @@ class Stubborn(Plain):
                 program = subprocess.Popen(["sleep", "3600"], start_new_session=own_session)
                 with open(self._log, "a") as log:
                     log.write(f"{program.pid}\n")
+            stuck()
             program.wait()
 
 
@@ -84,6 +94,8 @@ class Swallows(Plain):
     """Goes on whatever is raised in it."""
 
     def before_encoding(self, setting: Setting) -> None:
+        if setting.value == 2:
+            stuck()
         while setting.value == 2:
             try:
                 time.sleep(3600)

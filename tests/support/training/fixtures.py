@@ -97,6 +97,11 @@ def in_two_stages() -> Recipe:
     return recipe_of(first, realism, report_every_steps=1, initialise="pca")
 
 
+def of_eight_processes() -> Recipe:
+    stage = {"steps": 30, "batch": 8, "mixed_levels": True, "decay_at": 0.5, "decay": "linear"}
+    return recipe_of(stage, processes=8, report_every_steps=1)
+
+
 class ToyControls(NamedTuple):
     rate: Control
     realism: Control

@@ -1,5 +1,6 @@
 """Processes that train one network together, and averages of their gradients."""
 
+import os
 import signal
 import sys
 
@@ -25,6 +26,8 @@ from support.training.fixtures import (
     Toy,
     copied,
     differing,
+    of_eight_processes,
+    of_journal,
     photographs,
     recipe_of,
     started,
@@ -93,6 +96,38 @@ def test_two_processes_stop_when_told_with_the_weights_of_one_process(two):
         moved = float((alone - start[name]).abs().max())
         assert moved > 1e-3
         assert torch.allclose(alone, saved["network"][name], rtol=0, atol=0.01 * moved)
+
+
+EIGHT = """
+import os
+from pathlib import Path
+from baselines.neural.training.loop import Conditions
+from baselines.neural.training.run import Subject, train
+from support.training.fixtures import of_eight_processes
+
+if __name__ == "__main__":
+    os.setsid()  # with the processes that it starts
+    conditions = Conditions(device="cpu", save_minutes=0.0)
+    train(Subject(), of_eight_processes(), [Path({data!r})], Path("run"), conditions)
+"""
+
+
+@pytest.mark.slow
+def test_eight_processes_killed_together_resume_from_the_state_saved_in_the_background(
+    tmp_path, data
+):
+    recipe, run = of_eight_processes(), tmp_path / "run"
+    with started(tmp_path, EIGHT.format(data=str(data))) as process:
+        wait_for_entries(process, run / "journal.jsonl", 4)
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait(60) == -signal.SIGKILL
+    saved = load_state(run, CPU)
+    assert saved is not None
+    assert 2 <= saved["step"] < recipe.steps, "the state before was on the disk"
+    for folder in (run, tmp_path / "unbroken"):
+        train(Subject(), recipe, [data], folder, Conditions(device="cpu"))
+    assert not differing(load_state(run, CPU), load_state(tmp_path / "unbroken", CPU))
+    assert of_journal(run, "step") == [*range(1, recipe.steps + 1)]
 
 
 @pytest.fixture(scope="module")
