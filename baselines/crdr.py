@@ -36,7 +36,7 @@ from benchmark.codec import (
     require_options,
 )
 from benchmark.errors import BadOption, Unavailable
-from benchmark.facts import Facts, Memory, Typical, Work
+from benchmark.facts import Facts, Memory, Training, Typical, Work
 from benchmark.system.settings import chosen_device
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ MARKERS = {  # of variants, whose options are in alphabetical order
     "beta=3.84:size=micro": "D",
 }  # fmt: skip
 WORK = {"": Work(2_565_147, 22.7, 21.9), "micro": Work(964_963, 8.20, 7.83)}  # by size
+TRAINING = {"": Training(1.66, "soap, adam", "51,200"), "micro": Training(0.52, "adam", "44,800")}
 
 
 class CRDR(KnowsIdealBits):
@@ -99,6 +100,8 @@ class CRDR(KnowsIdealBits):
             published_version="5000000 steps, Open Images",
             kmac=0.0 if "checkpoint" in options else {"": 41.3, "micro": 14.6}.get(size, 0.0),
             work=WORK.get(size, Work()), budget=micro,
+            training=Training() if "checkpoint" in options else TRAINING.get(size, Training()),
+            chosen_on=("kodak", "lpips_squeeze") if micro else None,
             titled=("beta", "size") if micro else ("beta",),
         )  # fmt: skip
 

@@ -18,11 +18,12 @@ from baselines.neural.checkpoint_codec import CheckpointCodec, RatePointsCodec
 from baselines.neural.diffusion.codec import AFTER_THE_ABSTRACT, DrawingCodec
 from benchmark.codec import Between, Setting, require_options
 from benchmark.errors import BadOption
-from benchmark.facts import Facts, Typical, Work
+from benchmark.facts import Facts, Training, Typical, Work
 
 MULTIREALISM_HIGHEST_BETA = 2.56
 NARROW_LEVEL = 4
 ELIC_PARAMETERS, ELIC_KMAC = 1_495_651, (8.55, 8.26)
+STEPS, ALL_STEPS, BOTH_PARTS_STEPS = "8,960", "44,800", "17,920"  # of a network of one rate, of all
 DRAWING_PARAMETERS, STEP_KMAC = 993_168, 14.78  # of a diffusion decoder
 
 
@@ -38,7 +39,7 @@ class Charm(RatePointsCodec):
     facts = Facts(
         "Charm", "learned", "Trained for distortion", "#44AA99", "p", trained_on=("psnr_db",),
         typical=(Typical("level", ((1, 1.3),)),), published=(("Charm", ""),), budget=True,
-        kmac=14.1, work=Work(1_639_619, 9.08, 8.68),
+        kmac=14.1, work=Work(1_639_619, 9.08, 8.68), training=Training(0.40, "adam", STEPS),
     )  # fmt: skip
 
 
@@ -56,7 +57,7 @@ class Elic(RatePointsCodec):
     facts = Facts(
         "ELIC", "learned", "Trained for distortion", "#56B4E9", "s", trained_on=("psnr_db",),
         typical=(Typical("level", ((1, 1.15),)),), published=(("ELIC", "mse"),), budget=True,
-        kmac=14.7, work=Work(ELIC_PARAMETERS, *ELIC_KMAC),
+        kmac=14.7, work=Work(ELIC_PARAMETERS, *ELIC_KMAC), training=Training(0.41, "adam", STEPS),
     )  # fmt: skip
 
     def __init__(self, *, narrow: int = 0, checkpoint: str = "") -> None:
@@ -82,7 +83,7 @@ class IVR(CheckpointCodec):
     facts = Facts(
         "IVR", "learned", "Trained for distortion", "#999933", "<", trained_on=("psnr_db",),
         typical=(Typical("q", ((0, 1.1),)),), published=(("IVR", "with U-Net"),), budget=True,
-        kmac=14.8, work=Work(1_146_188, 7.35, 8.33),
+        kmac=14.8, work=Work(1_146_188, 7.35, 8.33), training=Training(0.52, "adam", ALL_STEPS),
     )  # fmt: skip
 
     def __init__(self, *, checkpoint: str = "") -> None:
@@ -110,7 +111,7 @@ class Hific(RatePointsCodec):
         "HiFiC", "learned", "Trained for realism", "#0072B2", "^",
         trained_on=("psnr_db", "lpips_alex"), typical=(Typical("level", ((1, 2.4),)),),
         published=(("HiFiC", ""),), budget=True, kmac=14.1,
-        work=Work(2_165_303, 5.11, 9.29),
+        work=Work(2_165_303, 5.11, 9.29), training=Training(0.30, "adam", STEPS),
     )  # fmt: skip
     levels = (1, 2, 3)
     tuned_for = "perceptual quality"
@@ -139,6 +140,7 @@ class MultiRealism(RatePointsCodec):
             trained_on=("psnr_db", "lpips_alex"), typical=(Typical("level", ((1, 0.9),)),),
             published=(("Multi-Realism", f"beta={beta}"),), budget=True, kmac=14.4,
             titled=("beta",), work=Work(892_547, 7.95, 7.59),
+            training=Training(0.41, "adam", STEPS),
         )  # fmt: skip
 
     def __init__(self, *, beta: float, checkpoint: str = "") -> None:
@@ -178,10 +180,12 @@ class PqMim(RatePointsCodec):
                 "PQ-MIM", "learned", "Trained for realism", "", "X",
                 trained_on=("psnr_db", "lpips_alex"), typical=typical,
                 published=(("PQ-MIM", ""),), budget=True, kmac=41.2, titled=("perceptual",),
+                training=Training(None, "adam", BOTH_PARTS_STEPS),
             )  # fmt: skip
         return Facts(
             "PQ-MIM (MSE)", "learned", "Trained for distortion", "#882255", "s",
             trained_on=("psnr_db",), typical=typical, budget=True, kmac=45.3,
+            training=Training(None, "adam", BOTH_PARTS_STEPS),
         )  # fmt: skip
 
     def __init__(self, *, perceptual: int = 0, checkpoint: str = "") -> None:
@@ -195,6 +199,13 @@ class PqMim(RatePointsCodec):
 
     def _caveat(self) -> str:
         return "; ".join(filter(None, [AFTER_THE_ABSTRACT, super()._caveat()]))
+
+
+def _behind(options: Mapping[str, str]) -> Training:
+    """Return the training of ELIC and of a diffusion decoder; of other bases nothing."""
+    if options.get("base", "elic") != "elic":
+        return Training()
+    return Training(0.93, "adam", f"{STEPS} + {ALL_STEPS}")
 
 
 def _drawn(options: Mapping[str, str], steps: int) -> Work:
@@ -230,7 +241,8 @@ class Dirac(DrawingCodec):
             f"DIRAC steps={steps}", "learned", "Trained for realism", colour, marker,
             trained_on=("psnr_db",),  # of the base
             typical=cls.typical(options), published=((f"DIRAC-{steps}", ""),), budget=True,
-            kmac=14.7 + 14.8 * int(steps or 0), titled=("steps",), work=_drawn(options, 1),
+            kmac=round(14.7 + STEP_KMAC * int(steps or 0), 1), titled=("steps",),
+            work=_drawn(options, 1), training=_behind(options),
         )  # fmt: skip
 
 
@@ -254,7 +266,7 @@ class Hfd(DrawingCodec):
             "HFD", "learned", "Trained for realism", "#E69F00", ">", trained_on=("psnr_db",),
             typical=cls.typical(options), published=(("HFD", ""),), budget=True,
             kmac=310.3,  # 20 steps behind ELIC
-            work=_drawn(options, cls.default_steps),
+            work=_drawn(options, cls.default_steps), training=_behind(options),
         )  # fmt: skip
 
     def __init__(

@@ -32,6 +32,14 @@ class Work(NamedTuple):
     decode_kmac: float | None = None
 
 
+class Training(NamedTuple):
+    """Training of the networks that come with a codec; empty where there are none."""
+
+    petamacs: float | None = None  # 10^15 multiply-accumulates, of all, forwards and backwards
+    optimiser: str = ""
+    steps: str = ""  # of each network; those of a receiver behind it after a plus
+
+
 class KnownDifference(NamedTuple):
     """Explained difference, measured minus published, between values of one codec in dB."""
 
@@ -63,6 +71,9 @@ class Facts(NamedTuple):
     typical: tuple[Typical, ...] = ()
     kmac: float = 0.0  # of encoding and decoding, with the entropy path once; 0: unknown
     work: Work = Work()  # of each way, with all that it runs
+    training: Training = Training()
+    # Dataset and metric by which the realism of the networks that come with it was chosen.
+    chosen_on: tuple[str, str] | None = None
     implied: tuple[tuple[str, str], ...] = ()  # options that names of figures leave out
     titled: tuple[str, ...] = ()  # options that the title has; names of figures add the others
     # System and variant of published points. The paper plots the first that has points; of a

@@ -87,13 +87,11 @@ def lines(kodak: Path, checkpoints: Path = CHECKPOINTS) -> Iterator[str]:
     yield f"| {HEAD} | {' | '.join(HEADS)} |"
     yield f"|---|{'--:|' * len(HEADS)}"
     for one in FIELD:
-        cards = [load_card(path) for path in sorted(checkpoints.glob(one.checkpoints))]
+        cards, receiver = cards_of(one, checkpoints)
         mine = rows[labels == one.label]
-        receiver = checkpoints / one.receiver
-        if cards and len(mine) and receiver.exists():
-            drawing = (load_card(receiver), one.steps) if one.receiver else None
+        if cards and len(mine) and len(receiver) == bool(one.receiver):
             cells = [
-                *_training(cards, drawing),
+                *_training(cards, receiver, one.steps),
                 *(delta[one.label] for delta in deltas),
                 _seconds(mine),
             ]
@@ -108,10 +106,16 @@ def short_lines(whole: Iterable[str]) -> Iterator[str]:
             yield f"| {' | '.join(cells[place] for place in COLUMNS)} |"
 
 
-def _training(cards: Sequence[Card], drawing: tuple[Card, int] | None) -> list[str]:
-    """Return parameters, multiply-accumulates of the three parts, and crops seen.
+def cards_of(one: Contender, folder: Path = CHECKPOINTS) -> tuple[list[Card], list[Card]]:
+    """Return the cards of a method's networks, and that of a receiver that draws, if there is."""
+    networks = [load_card(path) for path in sorted(folder.glob(one.checkpoints))]
+    return networks, [load_card(folder / one.receiver)] if (folder / one.receiver).is_file() else []
 
-    drawing: the card of a receiver that draws, and its number of steps.
+
+def _training(cards: Sequence[Card], receiver: Sequence[Card], drawings: int) -> list[str]:
+    """Return parameters, multiply-accumulates of the three parts, crops seen, and the effort.
+
+    drawings: steps of a receiver that draws.
     """
     works = [costs(card.architecture, card.config) for card in cards]
     encoder, decoder = (
@@ -120,15 +124,15 @@ def _training(cards: Sequence[Card], drawing: tuple[Card, int] | None) -> list[s
     others = [[name for name in one if name not in ENCODER + DECODER] for one in works]
     entropy = _range(list(map(_macs, works, others)))
     (crops,) = {_crops(card) for card in cards}
-    drawn_too = [*cards, drawing[0]] if drawing else cards
     size = f"{len(cards)} x {_range(list(map(_millions, works)), 2)}"
     seen = _times(len(cards), f"{crops:,}")
-    if drawing is not None:
-        card, steps = drawing
+    for card in receiver:
         drawn = costs(card.architecture, card.config)
         size, seen = f"{size} + {_millions(drawn):.2f}", f"{seen} + {card.crops:,}"
-        decoder = f"({decoder} + {_times(steps, _range([_macs(drawn, drawn)]))})"
-    return [size, f"{encoder} + {decoder} + {entropy}", seen, _effort(drawn_too)]
+        decoder = f"({decoder} + {_times(drawings, _range([_macs(drawn, drawn)]))})"
+    work, optimiser, steps = effort([*cards, *receiver])
+    words = f"{'–' if work is None else f'{work:.2f}'}, {optimiser}, {steps}"
+    return [size, f"{encoder} + {decoder} + {entropy}", seen, words]
 
 
 def _macs(parts: Mapping[str, Cost], names: Iterable[str]) -> float:
@@ -161,24 +165,23 @@ def _told(card: Card) -> list[tuple[int, int]]:
     return [(int(count), int(side)) for count, side in told]
 
 
-def _effort(cards: Sequence[Card]) -> str:
-    """Return the work of all steps forwards and backwards, the optimiser, and the steps.
+def effort(cards: Sequence[Card]) -> tuple[float | None, str, str]:
+    """Return the 10^15 multiply-accumulates of all steps and both ways, optimiser, and steps.
 
     Discriminators and LPIPS are not counted; nor is anything where parts of a network see crops of
-    several sides, or steps where a card has only the last of several runs.
+    several sides.
     """
     sides = {side for card in cards for _, side in _told(card)}
     optimisers = ", ".join(dict.fromkeys(card.optimiser for card in cards))
-    steps = {card.steps or 0 for card in cards if sum(n for n, _ in _told(card)) == _crops(card)}
-    work = "–"
-    if len(sides) == 1:
-        macs = sum(
-            _crops(card) * 1e3 * _macs(parts, parts)
-            for card in cards
-            for parts in [costs(card.architecture, card.config)]
-        )
-        work = f"{3 * macs * sides.pop() ** 2 / 1e15:.2f}"
-    return f"{work}, {optimisers}, {' + '.join(f'{one:,}' for one in sorted(steps)) or '–'}"
+    steps = " + ".join(f"{one:,}" for one in sorted({card.steps or 0 for card in cards}))
+    if len(sides) > 1:
+        return None, optimisers, steps
+    macs = sum(
+        _crops(card) * 1e3 * _macs(parts, parts)
+        for card in cards
+        for parts in [costs(card.architecture, card.config)]
+    )
+    return round(3 * macs * sides.pop() ** 2 / 1e15, 2), optimisers, steps
 
 
 def _seconds(rows: pd.DataFrame) -> str:

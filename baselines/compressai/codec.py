@@ -27,7 +27,7 @@ from baselines.compressai import weights as weight_files
 from baselines.neural.checkpoint.card import Card, verified_card
 from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted, require_options
 from benchmark.errors import CorruptStream, ImageRefused, Unavailable
-from benchmark.facts import Facts, Memory, Typical, Work
+from benchmark.facts import Facts, Memory, Training, Typical, Work
 from benchmark.system.digest import files_sha256
 from benchmark.system.machine import package_folder
 from benchmark.system.settings import Device, chosen_device
@@ -156,6 +156,7 @@ class CompressAI(ZooCodec):
             return facts._replace(
                 title="Hyperprior, our budget", marker="s", titled=("weights",), budget=True,
                 kmac=14.7, work=Work(1_047_323, 7.68, 7.32),
+                training=Training(0.41, "adam", "8,960"),
             )  # fmt: skip
         points = (("Hyperprior", "CompressAI mse"),)
         return facts._replace(title="Hyperprior", colour="#882255", marker="h", published=points)

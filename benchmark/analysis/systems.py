@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmark.codec_spec import CodecSpec, facts_of, parse_codec, shown_variants, split_unescaped
-from benchmark.facts import Group, Kind
-from benchmark.registry import ALIASES, CODECS
+from benchmark.datasets.dataset import profile
+from benchmark.facts import Group, Kind, Training
+from benchmark.registry import ALIASES, CODECS, metric_class
 from benchmark.rows.codecs import CodingFacts
 
 GROUPS: tuple[Group, ...] = (  # in legends, from left to right
@@ -110,6 +111,39 @@ def trained_on(label: str) -> tuple[str, ...]:
     ((), ('psnr_db',), ('psnr_db', 'lpips_alex'))
     """
     return facts_of(_spec(label)).trained_on
+
+
+def training(label: str) -> tuple[float, Training]:
+    """Return the work per pixel (kMAC, 0 where unknown) and training of a codec's own networks.
+
+    >>> training("elic")[1].steps, training("vtm")
+    ('8,960', (0.0, Training(petamacs=None, optimiser='', steps='')))
+    """
+    facts = facts_of(_spec(label))
+    return facts.kmac, facts.training
+
+
+def chosen_on(label: str) -> tuple[str, str] | None:
+    """Return dataset and metric by which the realism of a codec's own networks was chosen, if any.
+
+    >>> chosen_on("ours:beta=3.84:size=micro"), chosen_on("ours:beta=3.84")
+    (('Kodak', 'LPIPS (SqueezeNet)'), None)
+    """
+    choice = facts_of(_spec(label)).chosen_on
+    return choice and (profile(choice[0]).title, metric_class(choice[1]).label)
+
+
+def shared_label(labels: Sequence[str]) -> str:
+    """Return the name and the options that codec variants share; all labels of several codecs.
+
+    >>> shared_label(["ours:beta=0:size=micro", "ours:beta=3.84:size=micro"])
+    'ours:size=micro'
+    """
+    first, *others = map(_spec, labels)
+    if any(spec.name != first.name for spec in others):
+        return ", ".join(labels)
+    shared = (at for at in first.options if all(at in spec.options for spec in others))
+    return first._replace(options=tuple(shared)).text
 
 
 def coding_facts(codec: str, variant: str, chroma: str, tuned_for: str) -> CodingFacts:

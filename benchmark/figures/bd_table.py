@@ -7,6 +7,7 @@ from benchmark.analysis.comparison import Comparison, ImagesDelta, Rank, Ranking
 from benchmark.analysis.interval import CONFIDENCE, Interval
 from benchmark.analysis.rate_distortion import Delta, NoDelta, bd_rate
 from benchmark.analysis.summarise import Summary
+from benchmark.figures.networks import chosen_notes
 from benchmark.figures.table import DOUBTFUL, DOUBTFUL_NOTE, NOTHING, Table
 from benchmark.figures.texts import grouped, listed, metric_names
 from benchmark.metrics.measure import Measure
@@ -45,7 +46,7 @@ def ranking_table(
     }
     rows = tuple(zip(*columns.values(), strict=True))
     notes = (DOUBTFUL_NOTE,) * any(cell.endswith(DOUBTFUL) for row in rows for cell in row)
-    table = Table(tuple(columns), rows, 2 if names else 1, notes).filled()
+    table = Table(tuple(columns), rows, 2 if names else 1, (*notes, *chosen_notes(labels))).filled()
     return table._replace(rows=tuple(tuple(cell or NOTHING for cell in row) for row in table.rows))
 
 
@@ -151,7 +152,7 @@ def bd_overview(
         "over images."
     )
     headers = ("codec", *(measure.axis_label for measure in shown))
-    notes = [note, *[DOUBTFUL_NOTE] * doubtful]
+    notes = [note, *[DOUBTFUL_NOTE] * doubtful, *chosen_notes(label for label, *_ in rows)]
     of_column = {measure.column: measure for measure in shown}
     cross = [
         f"{c.label} ({short_name(of_column[c.column])} {c.crossing:.4g})"
@@ -203,7 +204,8 @@ def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anc
         f"{DOUBTFUL}: less than half. Remarks: why there is no number, or points left out because "
         "another of no higher rate is better, by so much."
     )
-    return Table(headers, tuple(rows), 3, (note,))
+    labels = (comparison.label for comparison in comparisons)
+    return Table(headers, tuple(rows), 3, (note, *chosen_notes(labels)))
 
 
 def _off_front(comparison: Comparison, separator: str) -> str:

@@ -15,6 +15,7 @@ from benchmark.errors import BenchError
 from benchmark.figures import style as looks
 from benchmark.figures import texts
 from benchmark.figures.bd_table import rate_table
+from benchmark.figures.networks import network_sentences
 from benchmark.figures.style import BAR_POINTS, Style, look
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve, records
@@ -215,6 +216,7 @@ def curve_details(panels: Sequence[Panel], dataset: str, summary: Summary | None
     if trained:
         words = "; ".join(f"{metric} of {texts.listed(names)}" for metric, names in trained.items())
         yield f"In the training loss: {words}."
+    yield from network_sentences(curve for _, curve in curves)
     marked = texts.caveats(curve for _, curve in curves)
     yield from (f"{texts.by_name({text: names})}." for text, names in marked.items())
     beyond = {c.name for _, c, p in points if c.measured and p.bpp > CROP_BPP}

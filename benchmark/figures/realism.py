@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from benchmark.analysis.builds import RECORDED, RealismGrid, records
 from benchmark.analysis.systems import kind
 from benchmark.figures import texts
+from benchmark.figures.networks import network_sentences
 from benchmark.figures.style import COLOUR_MAP, LINE_GREY, WIDTHS, Style, figure_style, line
 from benchmark.figures.table import Table
 from benchmark.metrics.measure import Measure
@@ -104,6 +105,7 @@ def draw_realism_plots(
     )
     for groups in (sources, texts.caveats(sweep.curve for _, sweep in sweeps)):
         details += [f"{', '.join(of)}: {text}." for text, of in groups.items()]
+    details += network_sentences(sweep.curve for _, sweep in sweeps)
     details += map(texts.protocol_sentence, (distortion, realism), rules)
     details += map(texts.capitalised, left_out(plots))
     return texts.Drawing(figure, caption, marks, Table(headers, rows, 3), tuple(details))

@@ -58,6 +58,7 @@ def means_table(summary: "Summary", measures: "Sequence[Measure]", failed: bool 
     Columns without any value are left out.
     """
     from benchmark.analysis.summarise import REAL_TO_ESTIMATED, SECONDS
+    from benchmark.figures.networks import chosen_notes
     from benchmark.metrics.distribution_metric import FEW_IMAGES
 
     where = f"{FEW_MARK} Over fewer than {FEW_IMAGES} images"
@@ -84,6 +85,7 @@ def means_table(summary: "Summary", measures: "Sequence[Measure]", failed: bool 
     notes = ["A count in brackets: the mean is over that number of images only."] * ("(" in text)
     identical = f"{ENDLESS} n: n images came back identical; they are not in the mean."
     notes += [identical] * (ENDLESS in text) + [few] * (FEW_MARK in text)
+    notes += chosen_notes(summary.labels)
     return Table(tuple(headers), tuple(rows), 2, tuple(notes)).filled(always=4)
 
 

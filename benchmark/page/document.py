@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmark.analysis.interval import CONFIDENCE
 from benchmark.figures.bd_table import short_name
+from benchmark.figures.networks import HEADERS, chosen_notes, training_cells
 from benchmark.figures.table import MINUS, Table, decimals
 from benchmark.page.content import (
     PAGE_DARK,
@@ -237,6 +238,7 @@ def _codecs(content: Content, codecs: Mapping[str, CodecRow]) -> str:
             label,
             edition.version + "; recorded elsewhere" * edition.recorded,
             "; ".join(edition.caveats),
+            *training_cells(edition),
             ", ".join(edition.devices),
             edition.command,
             edition.timed,
@@ -244,8 +246,11 @@ def _codecs(content: Content, codecs: Mapping[str, CodecRow]) -> str:
         for label, edition in editions.items()
     )
     specs = {label: (place, label) for label, (place, _) in codecs.items()}
-    headers = ("codec", "version or checkpoint", "caveat", "device", "call", "what is timed")
-    return table_html(Table(headers, rows, len(headers)), "Codecs", specs, wordy=True)
+    headers = ("codec", "version or checkpoint", "caveat", *HEADERS, "device", "call",
+               "what is timed")  # fmt: skip
+    table = Table(headers, rows, len(headers), chosen_notes(editions)).filled(always=3)
+    table = table._replace(words=len(table.headers))
+    return table_html(table, "Codecs", specs, wordy=True)
 
 
 def _missing(content: Content) -> str:

@@ -12,6 +12,7 @@ from benchmark.analysis.rate_distortion import excluded
 from benchmark.analysis.stored import WIDE_SPREAD, DatasetResults, SourceFacts
 from benchmark.analysis.summarise import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
 from benchmark.figures.bd_table import headline, ranking_heading, ranking_table
+from benchmark.figures.networks import HEADERS, chosen_notes, training_cells
 from benchmark.figures.table import Table, draws_table, markdown
 from benchmark.figures.texts import Drawing, capitalised, mixed_sentences
 from benchmark.metrics.availability import NOT_COMPUTED
@@ -224,6 +225,7 @@ def _codec(summary: Summary, label: str) -> dict[str, Any]:
         "tuned_for": edition.facts.tuned_for,
         "container_bytes": fmean(sizes) if sizes else None,
         **{name: _mean_of(summary, edition.label, name) for name in COSTS},
+        "training": dict(zip(HEADERS, training_cells(edition), strict=True)),
         "timed": edition.timed,
         "devices": list(edition.devices),
         "caveats": list(edition.caveats),
@@ -241,6 +243,7 @@ def details_text(record: Mapping[str, Any], spreads: Sequence[DrawSpread] = ()) 
         intro += f" Restricted to the images that all points have; left out: {dropped}."
     headers = (
         *("codec", "version", "origin", "chroma", "container (bytes)", "timed", "caveat"),
+        *HEADERS,
         *(header for header, *_ in COST_COLUMNS.values()),
     )
     codecs = tuple(
@@ -252,6 +255,7 @@ def details_text(record: Mapping[str, Any], spreads: Sequence[DrawSpread] = ()) 
             f"{codec['container_bytes']:.0f}" if codec["container_bytes"] else "",
             codec["timed"],
             ", ".join(codec["caveats"]),
+            *codec["training"].values(),
             *(
                 "" if (value := codec[name]) is None else f"{factor * value:{form}}"
                 for name, (_, factor, form) in COST_COLUMNS.items()
@@ -259,7 +263,8 @@ def details_text(record: Mapping[str, Any], spreads: Sequence[DrawSpread] = ()) 
         )
         for codec in record["codecs"]
     )
-    table = Table(headers, codecs, len(headers)).filled()
+    notes = chosen_notes(codec["codec"] for codec in record["codecs"])
+    table = Table(headers, codecs, len(headers), notes).filled()
     gaps = [Gap(**fields) for fields in record["left_out"]]
     parts = [
         f"# Details of {markdown_text(record['dataset'])}",

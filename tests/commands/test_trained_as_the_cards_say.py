@@ -8,6 +8,9 @@ import pytest
 
 from baselines.neural.checkpoint.card import Card, load_card
 from baselines.neural.cost import costs
+from benchmark.analysis.systems import training
+from tools.field_table import FIELD as TABLE
+from tools.field_table import cards_of, effort
 
 ROOT = Path(__file__).parents[2]
 CARDS = {
@@ -80,6 +83,23 @@ def sentences() -> dict[str, list[str]]:
             f"{mini:.2f} M parameters, {mini_pixel:.1f} kMAC per pixel",
         ],
     }
+
+
+@pytest.mark.parametrize("one", TABLE, ids=lambda one: one.label)
+def test_a_codecs_class_says_of_work_and_training_what_the_cards_say(one):
+    cards, receiver = cards_of(one)
+    kmac, (petamacs, *declared) = training(one.label)
+    assert [petamacs, *declared] == [*effort([*cards, *receiver])]
+    works = [
+        sum(part.macs_per_pixel for part in costs(card.architecture, card.config).values()) / 1e3
+        for card in cards
+    ]
+    steps = [
+        one.steps * part.macs_per_pixel / 1e3
+        for card in receiver
+        for part in costs(card.architecture, card.config).values()
+    ]
+    assert min(works) - 0.1 < kmac - sum(steps) < max(works) + 0.1
 
 
 @pytest.mark.parametrize(

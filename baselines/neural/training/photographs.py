@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import cache, lru_cache
 from hashlib import sha256
+from heapq import nsmallest
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -241,8 +242,12 @@ def held_out(paths: Sequence[str]) -> frozenset[str]:
             "one photograph is too few to hold another out of training: add some to --data, or "
             "give --validation"
         )
-    order = sorted(paths, key=lambda path: (sha256(PurePath(path).name.encode()).digest(), path))
-    return frozenset(order[: min(MOST, max(1, len(paths) // ONE_IN))])
+    count = min(MOST, max(1, len(paths) // ONE_IN))
+
+    def order(path: str) -> tuple[bytes, str]:
+        return sha256(PurePath(path).name.encode()).digest(), path
+
+    return frozenset(nsmallest(count, paths, order))
 
 
 def validation_pictures(paths: Sequence[str]) -> list[Pixels]:

@@ -23,7 +23,7 @@ from benchmark.errors import Unavailable, UsageError
 from benchmark.system.atomic import write_file
 
 RECORD = "recipe.json"
-INDEX = "photographs.json"  # of their sizes in pixels
+INDEX = "photographs.npz"  # of their sizes in pixels
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,22 @@ def test_an_index_is_read_in_place_of_headers_but_for_files_that_changed(
     assert sorted(opened[3:]) == ["1.png", "a.png"], "in threads"
     index.write_bytes(index.read_bytes()[:100])
     assert sides_of(paths, index).tolist() == [[40, 50], [90, 20], [42, 50]]
+
+
+def test_an_index_of_very_many_photographs_takes_little_memory(tmp_path, monkeypatch):
+    """Beside their paths 350 MB for a million: a process indexes them by itself."""
+    count, index = 20_000, tmp_path / "index.npz"
+    paths = [f"/photographs/train_{number % 10}/{number:016x}.jpg" for number in range(count)]
+    monkeypatch.setattr(photograph_files, "_mark", lambda path: (len(path), 1 << 60))
+    monkeypatch.setattr(photograph_files, "_read_sides", lambda path: (500, len(path)))
+    monkeypatch.setattr(photograph_files, "INDEXED_AT_ONCE", 100)
+    for known in (paths[1:], paths, paths):  # none in the index, all but one, all
+        tracemalloc.start()
+        sides = sides_of(known, index)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 350 * count
+        assert sides.tolist() == [[500, len(path)] for path in known]
 
 
 def test_photographs_of_archives_are_those_of_their_files(many, tmp_path):
