@@ -142,10 +142,7 @@ def look() -> Look:
 
 @contextmanager
 def drawn_as(chosen: Look | None = None, **changes: Any) -> Iterator[Look]:
-    """Draw every figure inside with a look, or with changes of the present one.
-
-    Raises `UsageError` for values that an option does not take.
-    """
+    """Draw every figure inside with a look, or changes of it; raises `UsageError` for others."""
     with chdir(Path(__file__).parent):  # a matplotlibrc in the current folder may be no text
         from matplotlib.colors import is_color_like
 
