@@ -45,7 +45,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     site = folder / "site"
     install = [*PIP, "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel]
     subprocess.run(install, check=True, cwd=folder)
-    assert not shutil.which("cc") or [*site.glob("benchmark/metrics/loops.*.so")]
+    for source in ("benchmark/metrics/loops", "baselines/neural/entropy/fixed/products"):
+        assert not shutil.which("cc") or [*site.glob(f"{source}.*.so")]
     return site
 
 

@@ -48,7 +48,7 @@ def pins(lock: str) -> dict[str, str]:
     return dict(found)
 
 
-LOOPS = "benchmark/metrics/loops.c"
+EXTENSIONS = "benchmark/metrics/loops.c", "baselines/neural/entropy/fixed/products.c"
 
 
 class Checkout:
@@ -56,7 +56,7 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.root, self.bin, self.calls = folder / "a b", folder / "bin", folder / "calls"
-        for name in (*LOCKS, "run_all.sh", ".ci/run", "pyproject.toml", LOOPS):
+        for name in (*LOCKS, "run_all.sh", ".ci/run", "pyproject.toml", *EXTENSIONS):
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, self.root / name)
         self.bin.mkdir()

@@ -29,7 +29,6 @@ from baselines.neural.entropy.fixed.integer_path import (
     channels_first,
     values_of,
 )
-from baselines.neural.entropy.fixed.tables import scale_index
 from baselines.neural.entropy.hyperprior_coder import TransformCoder
 
 FIRST = {"hyper": "z", "channel": "support", "spatial": "support", "aggregation": "features"}
@@ -71,7 +70,7 @@ class ElicPath(IntegerPath):
                 merged = torch.cat([spatial, *features], dim=3).flatten(1, 2)[:, chosen]
                 outputs = self.branches[f"aggregation.{k}"](merged[:, None])[:, 0]
                 scales, means = outputs[..., :channels], outputs[..., channels:]
-                indices = _positions_last(scale_index(scales, self.thresholds))
+                indices = _positions_last(self.scale_index(scales))
                 symbols = yield PieceParameters(indices, _positions_last(means))
                 rows = group.view(count, -1, channels)
                 rows[:, chosen] = values_of(symbols.permute(0, 2, 1), means)

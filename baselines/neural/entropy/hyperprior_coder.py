@@ -45,7 +45,6 @@ from baselines.neural.entropy.fixed.tables import (
     TANH_FRACTION,
     TANH_LIMIT,
     half_tanh,
-    scale_index,
 )
 from baselines.neural.entropy.latent_network import LatentNetwork
 
@@ -89,7 +88,7 @@ class EntropyPath(IntegerPath):
                 scales = self.branches[f"scale.{index}"](self._support(scale_parts, index))
             else:
                 (means,), (scales,) = mean_parts, scale_parts
-            indices = channels_first(scale_index(scales, self.thresholds))
+            indices = channels_first(self.scale_index(scales))
             symbols = yield PieceParameters(indices, channels_first(means))
             values = values_of(symbols.permute(0, 2, 3, 1), means)
             if index < self.support_slices:

@@ -154,7 +154,7 @@ class IvrPath(IntegerPath):
 
         A symbol counts from the integer nearest to its mean; the row depends on their distance.
         """
-        scales = torch.bucketize(log_scales.contiguous(), self.thresholds)
+        scales = self.scale_index(log_scales).to(torch.int64)
         shifted = means.to(torch.int64) + (1 << (OUTPUT_FRACTION - 1))
         place = (shifted & ((1 << OUTPUT_FRACTION) - 1)) >> (OUTPUT_FRACTION - PLACE_BITS)
         rows = self._starts[scales] + (place >> self._shifts[scales])

@@ -1,12 +1,5 @@
 """MS-SSIM and SSIM against pytorch_msssim in float64, and their blur against scipy's."""
 
-import shutil
-import subprocess
-import sysconfig
-import tomllib
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -28,10 +21,10 @@ from benchmark.metrics.perceptual.ms_ssim import (
     blur,
     strips,
 )
+from support.extension import extension
 from support.metrics.cases import through_jpeg
 from support.metrics.cases import value as present_value
 
-ROOT = Path(__file__).parents[3]
 TOLERANCE = 1e-6  # as stated in the docstring and in the protocol
 BOTH = pytest.mark.parametrize("kind", [MSSSIM, SSIM])
 
@@ -39,18 +32,9 @@ BOTH = pytest.mark.parametrize("kind", [MSSSIM, SSIM])
 @pytest.fixture(scope="module", autouse=True)
 def compiled(tmp_path_factory):
     """Have loops.c compiled, where there is a compiler, if the installation did not."""
-    source = ROOT / "benchmark" / "metrics" / "loops.c"
-    path = tmp_path_factory.mktemp("compiled") / "loops.so"
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    (extension,) = project["tool"]["setuptools"]["ext-modules"]
     with pytest.MonkeyPatch.context() as patch:
-        if module.loops is None and (compiler := shutil.which("cc")):
-            options = [*extension["extra-compile-args"], "-shared", "-fPIC", "-o", path]
-            headers = sysconfig.get_path("include")
-            subprocess.run([compiler, *options, "-I", headers, source], check=True)
-            spec = spec_from_file_location("loops", path)
-            made = module_from_spec(spec)
-            spec.loader.exec_module(made)
+        if module.loops is None:
+            made = extension("benchmark.metrics.loops", tmp_path_factory.mktemp("compiled"))
             for user in (module, scales):
                 patch.setattr(user, "loops", made)
         yield

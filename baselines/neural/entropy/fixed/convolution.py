@@ -18,12 +18,14 @@ from torch.nn import functional
 from baselines.neural.blocks.layers import half_kernel
 from baselines.neural.entropy.fixed.grid import (
     ACTIVATION_LIMIT,
+    OutputGrid,
     Precision,
     integer_weights,
     power_of_two,
     requantise,
 )
 from baselines.neural.entropy.fixed.kernels import LARGEST_LIMB, Kernel, planes
+from baselines.neural.entropy.fixed.pairs import PairSums
 
 Layer = nn.Conv2d | nn.ConvTranspose2d
 FLOAT64_BOUND = 2.0**51  # two bits spared: for the bias, and for the half that rounding adds
@@ -101,16 +103,18 @@ class IntegerConvolution:
         bias = whole.bias.repeat(phases)
         shift = (whole.scale + (grid.in_fraction - grid.out_fraction)).repeat(phases)
         prove(weight, bias, shift, name)
-        self.bias, self.shift = bias.to(device), shift.to(device)
+        factor, lowest = power_of_two(-shift), 0 if relu else -grid.out_limit
+        limits = lowest, grid.out_limit, grid.out_dtype
+        self.grid = OutputGrid(bias.to(device), factor.to(device), *limits)
         self.sums = kernel(weight, device)
-        self.lowest, self.highest = (0 if relu else -grid.out_limit), grid.out_limit
-        self.dtype = grid.out_dtype
 
     def __call__(self, activations: Tensor) -> Tensor:
         """Map int16 (N, H, W, in), within the limit, to (N, H, W, out), or (N, 2 H, 2 W, out)."""
         padded = functional.pad(activations, (0, 0, *(self.padding,) * 4))
-        sums = self.sums(padded).add_(self.bias)
-        values = requantise(sums, self.shift, self.lowest, self.highest, self.dtype)
+        if isinstance(self.sums, PairSums):
+            values = self.sums.on_grid(padded, self.grid)
+        else:
+            values = requantise(self.sums(padded), self.grid)
         if not self.transposed:
             return values
         height, width = (slice(self.skip, self.skip + 2 * n) for n in activations.shape[1:3])

@@ -76,15 +76,20 @@ def power_of_two(exponent: Tensor) -> Tensor:
     return ((exponent.to(torch.int64) + 1023) << 52).view(torch.float64)
 
 
-def requantise(
-    sums: Tensor, shift: Tensor, lowest: int, highest: int, dtype: torch.dtype
-) -> Tensor:
-    """Return floor(sums / 2^shift + 1/2), clipped to lowest..highest; `sums` is overwritten.
+class OutputGrid(NamedTuple):
+    """Conversion of a layer's sums to values: a bias, a power of two, and clipping."""
 
-    `sums` are float64 integers (..., out), `shift` int64 (out,), negative for a finer grid.
-    """
-    sums.mul_(power_of_two(-shift)).add_(0.5).floor_().clamp_(lowest, highest)
-    return sums.to(dtype)
+    bias: Tensor  # float64 integers (out,), on the grid of the sums
+    factor: Tensor  # float64 (out,), 2^-shift of the bits by which the values' grid is coarser
+    lowest: int
+    highest: int
+    dtype: torch.dtype  # of the values
+
+
+def requantise(sums: Tensor, grid: OutputGrid) -> Tensor:
+    """Return floor((sums + bias) factor + 1/2), clipped; `sums`, (..., out), are overwritten."""
+    sums.add_(grid.bias).mul_(grid.factor).add_(0.5).floor_().clamp_(grid.lowest, grid.highest)
+    return sums.to(grid.dtype)
 
 
 def coarser(values: Tensor, bits: int, limit: int) -> Tensor:

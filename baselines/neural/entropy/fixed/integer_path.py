@@ -16,7 +16,7 @@ from baselines.neural.entropy.fixed.grid import (
     coarser,
 )
 from baselines.neural.entropy.fixed.kernels import Kernel, exact_kernel
-from baselines.neural.entropy.fixed.tables import NUM_SCALES
+from baselines.neural.entropy.fixed.tables import NUM_SCALES, ScaleIndex
 from baselines.neural.entropy.latent_network import LatentNetwork
 
 LARGEST_MEDIAN = 1e6  # z is within +-8127, whatever its fraction
@@ -137,7 +137,7 @@ class IntegerPath:
     ) -> None:
         self.device = torch.device(device)
         self.fractional_bits = known = _fractional_bits_in(tables, model)
-        self.thresholds = self._table(tables, "thresholds", self.num_thresholds)
+        self.scale_index = ScaleIndex(self._table(tables, "thresholds", self.num_thresholds))
         medians = model.prior.medians().detach().to("cpu", torch.float64)
         if not (medians.abs() < LARGEST_MEDIAN).all():
             raise ValueError(f"a median of z is not a number below {LARGEST_MEDIAN:g}")

@@ -1,8 +1,9 @@
 """Exact kernels of integer convolutions, and the choice of the fastest that proves exact.
 
 In float64, every product and every partial sum, in whatever order, is an integer below 2^51
-(`convolution.prove`). For int8 products numbers are split in two limbs, v = 128 h + l with l in
--64..63. For activations a and weights w of two limbs
+(`convolution.prove`); pairs of int16 have bounds of their own (`pairs`). For int8 products numbers
+are split in two limbs, v = 128 h + l with l in -64..63. For activations a and weights w of two
+limbs
 
     a w = 128^2 ah wh + 128 (ah wl + al wh) + al wl
     ah wl + al wh = (ah + al)(wh + wl) - ah wh - al wl
@@ -28,6 +29,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, LIMB_BITS, WEIGHT_LIMIT, Precision
+from baselines.neural.entropy.fixed.pairs import PairSums
 from benchmark.errors import Unavailable
 
 # A convolution without padding; int16 (N, H, W, in), within the limit, to float64 sums
@@ -163,7 +165,7 @@ def unfold_width(values: Tensor, side: int) -> Tensor:
 
 
 # The fastest first, where it is exact.
-KERNELS: tuple[Kernel, ...] = (LimbSums, Float64Products, Float64Sums)
+KERNELS: tuple[Kernel, ...] = (PairSums, LimbSums, Float64Products, Float64Sums)
 
 
 class _Case(NamedTuple):

@@ -12,7 +12,7 @@ from baselines.neural.crdr.architecture import FULL
 from baselines.neural.entropy.coder import Distributions, Encoder
 from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables
 from baselines.neural.entropy.fixed.grid import OUTPUT_FRACTION
-from baselines.neural.entropy.fixed.tables import make_tables, scale_index
+from baselines.neural.entropy.fixed.tables import ScaleIndex, make_tables
 from conftest import SHARED
 from support.networks.authors_weights import authors_state
 
@@ -41,7 +41,7 @@ def test_our_distributions_of_y_have_their_symbols():
 def our_indices() -> NDArray[np.uint8]:
     sigma = torch.from_numpy(golden("sigma"))
     on_grid = (sigma * 2**OUTPUT_FRACTION).round().int()
-    return scale_index(on_grid, make_tables()["thresholds"]).numpy()
+    return ScaleIndex(make_tables()["thresholds"])(on_grid).numpy()
 
 
 def test_our_coder_takes_fewer_bytes_for_their_symbols():

@@ -64,14 +64,14 @@ def rms(values: torch.Tensor) -> float:
 def means_scales_decoded(path, hyper, symbols, monkeypatch):
     """All three as integers on the grid 2^-12; the scales are listened to."""
     scales = []
-    index = entropy_path_module.scale_index
+    index = path.scale_index
 
-    def listening(found, thresholds):
+    def listening(found):
         scales.append(found.permute(0, 3, 1, 2))
-        return index(found, thresholds)
+        return index(found)
 
     with monkeypatch.context() as patch:
-        patch.setattr(entropy_path_module, "scale_index", listening)
+        patch.setattr(path, "scale_index", listening)
         _, means, decoded = decode(path, hyper, symbols)
     return means, torch.cat(scales, dim=1), decoded
 

@@ -11,13 +11,14 @@ from baselines.neural.entropy.fixed import tables as module
 from baselines.neural.entropy.fixed.grid import (
     LARGEST_SCALE,
     WEIGHT_LIMIT,
+    OutputGrid,
     Precision,
     coarser,
     integer_weights,
     power_of_two,
     requantise,
 )
-from baselines.neural.entropy.fixed.tables import CDF_BITS, half_tanh, make_tables, scale_index
+from baselines.neural.entropy.fixed.tables import CDF_BITS, ScaleIndex, half_tanh, make_tables
 
 SCALES = np.exp(np.linspace(np.log(0.11), np.log(256), 64))
 # Of everything that `make_tables` gives: whoever changes a number changes every stream.
@@ -75,7 +76,7 @@ def test_half_tanh_is_rounded_to_the_nearest_integer(tables):
 def test_a_scale_has_the_index_of_the_nearest_scale_in_ratio(tables):
     scales = torch.arange(-5000, 300 * 4096, 7, dtype=torch.int32)
     scales[-3:] = torch.tensor([2**23 - 1, 1 - 2**23, 0])
-    found = scale_index(scales, tables["thresholds"]).numpy()
+    found = ScaleIndex(tables["thresholds"])(scales).numpy()
     logarithm = np.log(np.maximum(scales.numpy() / 4096, 1e-3))
     distance = np.abs(logarithm[:, None] - np.log(SCALES)[None])
     assert (np.abs(distance[np.arange(len(found)), found] - distance.min(axis=1)) < 1e-12).all()
@@ -151,10 +152,11 @@ def test_a_sum_is_rounded_to_the_nearest_integer_and_a_half_upwards(shift):
     sums = torch.randint(-(2**44), 2**44, (4000,), generator=generator)
     sums[:2000] = torch.arange(-1000, 1000)
     highest = 2**50
-    made = requantise(sums.double(), torch.tensor(shift), -highest, highest, torch.int64)
+    factor = power_of_two(torch.tensor(-shift))
+    grid = OutputGrid(torch.tensor(3.0).double(), factor, -highest, highest, torch.int64)
     half = Fraction(1, 2)
-    assert made.tolist() == [
-        floor(Fraction(s) / Fraction(2) ** shift + half) for s in sums.tolist()
+    assert requantise(sums.double(), grid).tolist() == [
+        floor(Fraction(s + 3) / Fraction(2) ** shift + half) for s in sums.tolist()
     ]
 
 

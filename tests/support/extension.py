@@ -1,0 +1,30 @@
+"""Extensions in C, compiled with the options of the project where its installation has none."""
+
+import shutil
+import subprocess
+import sysconfig
+import tomllib
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).parents[2]
+
+
+def extension(name: str, folder: Path) -> ModuleType | None:
+    """Compile the extension of that name into a folder and load it; None without a compiler."""
+    if not (compiler := shutil.which("cc")):
+        return None
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    (made,) = (module for module in project["ext-modules"] if module["name"] == name)
+    path = folder / f"{name.rpartition('.')[2]}.so"
+    options = [*made["extra-compile-args"], "-shared", "-fPIC", "-o", path]
+    sources = [ROOT / source for source in made["sources"]]
+    headers = sysconfig.get_path("include")
+    subprocess.run([compiler, *options, "-I", headers, *sources], check=True)
+    spec = spec_from_file_location(path.stem, path)
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
