@@ -1,10 +1,11 @@
-/* The loops of psnr.py and those of ms_ssim.py in float32, fused: what is made is used while cached.
+/* The loops of psnr.py, lpips.py and ms_ssim.py in float32, fused: what is made is used while cached.
 
    Pixels are rows of 3 bytes each, planes of an image lie one after another. The window of SSIM has
    11 x 11 taps, weights as HALF_WINDOW has them, and is used where it fits. */
 
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
+#include <math.h>
 #include <stdint.h>
 
 enum { TAPS = 11, MARGIN = TAPS - 1 };
@@ -169,6 +170,28 @@ static void halve_rows(const float *above, const float *below, float *restrict h
         half[x] = ((above[2 * x] + below[2 * x]) + (above[2 * x + 1] + below[2 * x + 1])) * 0.25f;
 }
 
+/* Sum the weighted squares of differences of vectors of two maps, each divided by its length. */
+FOR_EVERY_PROCESSOR
+static double sum_unlike(const float *map, const float *other, const float *weights,
+                         Py_ssize_t vectors, Py_ssize_t channels) {
+    double total = 0;
+    for (Py_ssize_t at = 0; at < vectors; at++, map += channels, other += channels) {
+        float squares = 0, other_squares = 0, part = 0;
+        for (Py_ssize_t c = 0; c < channels; c++) {
+            squares += map[c] * map[c];
+            other_squares += other[c] * other[c];
+        }
+        const float length = sqrtf(squares) + 1e-10f, other_length = sqrtf(other_squares) + 1e-10f;
+        for (Py_ssize_t c = 0; c < channels; c++) {
+            /* divisions: a product and a difference would be rounded as one, and not be 0 */
+            const float off = map[c] / length - other[c] / other_length;
+            part += weights[c] * (off * off);
+        }
+        total += part;
+    }
+    return total;
+}
+
 /* Check that float32 planes fit together: the first `whole` have the width and the height of the
    first, the others lack the margin. Return a scratch of so many bytes for each column, or NULL. */
 static void *prepared(Py_buffer *planes, int whole, int count, Py_ssize_t width, size_t bytes) {
@@ -279,6 +302,20 @@ static PyObject *halve(PyObject *self, PyObject *arguments) {
     return release(planes, 2, zeros, result);
 }
 
+static PyObject *unlikeness(PyObject *self, PyObject *arguments) {
+    Py_buffer maps[3]; /* two maps, and a weight of each channel */
+    PyObject *result = NULL;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*", &maps[0], &maps[1], &maps[2])) return NULL;
+    if (maps[0].len == maps[1].len && maps[2].len && maps[0].len % maps[2].len == 0) {
+        const Py_ssize_t vectors = maps[0].len / maps[2].len;
+        const Py_ssize_t channels = maps[2].len / (Py_ssize_t)sizeof(float);
+        result = PyFloat_FromDouble(
+            sum_unlike(maps[0].buf, maps[1].buf, maps[2].buf, vectors, channels));
+    } else
+        PyErr_SetString(PyExc_ValueError, "shapes of maps differ");
+    return release(maps, 3, NULL, result);
+}
+
 static PyMethodDef methods[] = {
     {"squared_error", squared_error, METH_VARARGS, NULL},
     {"squared_luma_error", squared_luma_error, METH_VARARGS, NULL},
@@ -286,6 +323,7 @@ static PyMethodDef methods[] = {
     {"halve", halve, METH_VARARGS, NULL},
     {"dissimilarity", dissimilarity, METH_VARARGS, NULL},
     {"moments", moments, METH_VARARGS, NULL},
+    {"unlikeness", unlikeness, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "loops", .m_size = 0,

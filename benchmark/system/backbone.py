@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
+from benchmark.system.convolution import convolve
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import load_tensors
 from benchmark.system.weights import find_weights
@@ -56,10 +57,8 @@ def convolution(name: str, stride: int = 1, padding: int = 0) -> Step:
     tensors = f"{name}.weight", f"{name}.bias"
 
     def apply(signal: "Tensor", weights: Weights) -> "Tensor":
-        from torch.nn import functional
-
         weight, bias = (weights[tensor] for tensor in tensors)
-        return functional.conv2d(signal, weight, bias, stride, padding).relu_()
+        return convolve(signal, weight, bias, (stride, stride), (padding, padding))
 
     return Step(apply, tensors)
 

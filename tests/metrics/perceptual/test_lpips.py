@@ -15,6 +15,7 @@ import torchvision
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, Unavailable
+from benchmark.metrics.perceptual import lpips as module
 from benchmark.metrics.perceptual.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
 from benchmark.registry import METRICS, USUAL_METRICS
 from benchmark.rows.schema import metric_names
@@ -274,3 +275,34 @@ def test_a_run_measures_the_judge_and_large_networks_only_where_they_are_asked_f
     }  # fmt: skip
     assert set(METRICS) - set(metric_names(USUAL_METRICS)) == asked
     assert set(metric_names("all")) > asked
+
+
+@pytest.mark.parametrize("channels", [3, 64, 131])
+def test_a_distance_in_c_and_in_torch_is_that_of_unit_vectors(channels, monkeypatch):
+    loops = module.loops or pytest.skip("loops.c is not compiled")
+    generator = torch.Generator().manual_seed(channels)
+    shape = (2, 1, channels, 9, 14)
+    first, second = torch.randn(shape, generator=generator).clamp_(min=0)
+    first[..., 0, 0] = second[..., 0, 1] = 0  # of length 0
+    importance = torch.rand((1, channels, 1, 1), generator=generator)
+    units = [
+        one / (np.sqrt((one**2).sum(1, keepdims=True)) + 1e-10)
+        for one in (first.double().numpy(), second.double().numpy())
+    ]
+    expected = (importance.numpy() * (units[0] - units[1]) ** 2).sum(1).mean()
+    for layout in (torch.channels_last, torch.contiguous_format):
+        maps = [one.clone(memory_format=layout) for one in (first, second)]
+        assert module._distance(*maps, importance) == pytest.approx(expected, rel=1e-6)
+        assert module._distance(maps[0], maps[0].clone(), importance) == 0
+    monkeypatch.setattr(module, "loops", None)
+    assert module._distance(first.clone(), second.clone(), importance) == pytest.approx(
+        expected, rel=1e-6
+    )
+    values = first.numpy()
+    for wrong in ((values, values[..., :-1], values[0, :, 0, 0]), (values, values, values[:0])):
+        with pytest.raises(ValueError, match="differ"):
+            loops.unlikeness(*map(np.ascontiguousarray, wrong))
+
+
+def test_an_image_has_distance_0_from_itself(case, weights, picture):
+    assert lpips(case, picture, picture.copy()) == 0

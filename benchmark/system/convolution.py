@@ -1,0 +1,40 @@
+"""A convolution followed by a ReLU, fused by oneDNN where that has fast kernels."""
+
+import platform
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Pair = tuple[int, int]
+
+
+def convolve(
+    signal: "Tensor",
+    weight: "Tensor",
+    bias: "Tensor",
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
+) -> "Tensor":
+    """Return the ReLU of a convolution of a signal (n, inputs, height, width).
+
+    In a single thread torch itself takes MKL for kernels of 1 x 1, which is half as fast on other
+    makers' processors. The fused form has no gradients: it is used in inference mode alone.
+    """
+    import torch
+    from torch.nn.functional import conv2d
+
+    fused = (
+        torch.is_inference_mode_enabled()
+        and signal.dtype == torch.float32
+        and signal.device.type == "cpu"
+        and platform.machine() in ("x86_64", "AMD64")
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and torch.backends.mkldnn.enabled
+    )
+    if not fused:
+        return conv2d(signal, weight, bias, stride, padding).relu_()
+    result: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        signal, weight, bias, padding, stride, (1, 1), 1, "relu", [], ""
+    )
+    return result
