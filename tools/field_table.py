@@ -15,6 +15,10 @@ import benchmark
 from baselines.neural.checkpoint.card import Card, load_card
 from baselines.neural.cost import Cost, costs
 from benchmark.analysis.comparable import label_of
+from benchmark.analysis.rate_distortion import Delta, bd_rate
+from benchmark.metrics.measure import Measure
+from benchmark.published.curves import published_curves
+from benchmark.published.registry import read_points
 from tools.results_table import KODAK, bd_rates
 
 ROOT = Path(__file__).parents[1]
@@ -24,7 +28,8 @@ METRICS = ("psnr", "lpips_squeeze", "fd_squeeze")
 HEADS = (
     "networks x parameters (M)", "kMAC per pixel: encoder + decoder + entropy", "crops seen",
     "training: 10^15 multiply-accumulates, optimiser, steps of a network",
-    "BD-rate, PSNR (%)", "BD-rate, LPIPS (%)", "BD-rate, FD (%)", "encode + decode (s)",
+    "BD-rate, PSNR (%)", "as published (%)", "BD-rate, LPIPS (%)", "BD-rate, FD (%)",
+    "encode + decode (s)",
 )  # fmt: skip
 HEAD = "Kodak, 24 images"
 # Rows and columns of the README.
@@ -33,7 +38,13 @@ SHORT = (
     *("**`ours:size=micro`, beta 0** ‡", "Multi-Realism, beta 2.56"),
     *("HFD (Hoogeboom 2023), 20 steps", "**`ours:size=micro`, beta 3.84** ‡"),
 )
-COLUMNS = (0, 2, 3, 4, 5, 6)
+COLUMNS = (0, 2, 3, 4, 5, 6, 7)
+# System and variant of published curves of PSNR, the anchor's first.
+PUBLISHED = {
+    ANCHOR: ("Hyperprior", "CompressAI mse"), "charm": ("Charm", ""), "elic": ("ELIC", "mse"),
+    "ivr": ("IVR", "without U-Net"), "ours:beta=0:size=micro": ("CRDR", "beta=0"),
+    "ours:beta=3.84:size=micro": ("CRDR", "beta=3.84"),
+}  # fmt: skip
 # Parts of networks; the others are the entropy path.
 ENCODER, DECODER = ("analysis", "codec.g_a"), ("synthesis", "codec.g_s")
 ELIC, NARROW = "elic-[1-4].safetensors", "elic-[1-3n]*.safetensors"  # under receivers that draw
@@ -83,7 +94,8 @@ def lines(kodak: Path, checkpoints: Path = CHECKPOINTS) -> Iterator[str]:
     """
     rows = benchmark.load(kodak)
     labels = pd.Series(map(label_of, rows["codec"], rows["variant"]), rows.index)
-    deltas = [bd_rates(rows, ANCHOR, metric) for metric in METRICS]
+    psnr, *others = [bd_rates(rows, ANCHOR, metric) for metric in METRICS]
+    published = _published()
     yield f"| {HEAD} | {' | '.join(HEADS)} |"
     yield f"|---|{'--:|' * len(HEADS)}"
     for one in FIELD:
@@ -92,10 +104,32 @@ def lines(kodak: Path, checkpoints: Path = CHECKPOINTS) -> Iterator[str]:
         if cards and len(mine) and len(receiver) == bool(one.receiver):
             cells = [
                 *_training(cards, receiver, one.steps),
-                *(delta[one.label] for delta in deltas),
+                psnr[one.label],
+                published.get(one.label, "–"),
+                *(delta[one.label] for delta in others),
                 _seconds(mine),
             ]
             yield f"| {one.name} | {' | '.join(cells)} |"
+
+
+def _published() -> dict[str, str]:
+    """Return the BD-rates of published curves on Kodak, against the published hyperprior."""
+    measure = Measure.named("psnr")
+    points = read_points(KODAK.parent)
+    curves = {
+        curve.system.published[0]: curve.rates(measure)
+        for curve in published_curves(points, "kodak", measure)
+    }
+    anchor, *_ = PUBLISHED.values()
+    found = {
+        label: bd_rate(curves[anchor], curves[name])
+        for label, name in PUBLISHED.items()
+        if name != anchor
+    }
+    return {
+        ANCHOR: "0",
+        **{k: f"{one.value:+.1f}" for k, one in found.items() if isinstance(one, Delta)},
+    }
 
 
 def short_lines(whole: Iterable[str]) -> Iterator[str]:

@@ -1,14 +1,24 @@
-"""What the pages say of the bundled checkpoints' training, from the cards of these."""
+"""What the pages say of the bundled checkpoints' training, from their cards and the recipes."""
 
+import math
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from baselines.commands.training import ASSUMED_FLOPS
+from baselines.neural.architecture import load_architecture
 from baselines.neural.checkpoint.card import Card, load_card
 from baselines.neural.cost import costs
+from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT
+from baselines.neural.training.recipe import load_recipe
+from baselines.neural.training.run import Subject
+from baselines.neural.training.trial import trials
+from baselines.neural.training.workers import Workers
 from benchmark.analysis.systems import training
+from conftest import SHARED
 from tools.field_table import FIELD as TABLE
 from tools.field_table import cards_of, effort
 
@@ -22,6 +32,8 @@ FIELD = {  # the suite `field`, and the hyperpriors
     for name, card in CARDS.items()
     if re.fullmatch(r"(hyperprior|charm|elic|hific|multirealism)-\d|ivr", name)
 }
+FIELD_METHODS = ("charm", "elic", "ivr", "hific", "multirealism")
+SIZES = ("tiny", "micro", "small", "full")
 NUMBERS = ("none", "one", "two", "three", "four", "five")
 
 
@@ -45,6 +57,13 @@ def cost(name: str) -> tuple[float, float]:
     )
 
 
+def size(architecture: str, preset: str) -> str:
+    """Return the parameters and the work per pixel of a preset, as the tables have them."""
+    parts = costs(architecture, load_architecture(architecture).presets[preset]).values()
+    millions = sum(part.parameters for part in parts) / 1e6
+    return f"{millions:.2f} M, {sum(part.macs_per_pixel for part in parts) / 1e3:,.1f}"
+
+
 def work(name: str, crops: int = 0) -> float:
     """Return 10^15 multiply-accumulates of forwards and backwards, of all crops or so many."""
     [(side, own)] = seen(CARDS[name]).items()
@@ -59,10 +78,20 @@ def sentences() -> dict[str, list[str]]:
     (micro, pixel), (mini, mini_pixel) = cost("ours-micro"), cost("ours")
     wide, narrow = CARDS["elic-4"].config.latent, CARDS["elic-1"].config.latent
     charms = 4 * work("charm-1", crops)
+    published = load_recipe("paper").crops_before(3)
+    entropy = [
+        sum(costs(card.architecture, card.config)[part].macs_per_pixel for part in parts) / 1e3
+        for card in (card for name, card in CARDS.items() if name.startswith("pqmim"))
+        for parts in [costs(card.architecture, card.config).keys() - {"analysis", "synthesis"}]
+    ]
+    transformers = [each / pixel for each in (min(entropy), max(entropy))]
     [windows] = {seen(card)[256] for name, card in CARDS.items() if name.startswith("pqmim")}
     return {
         "README.md": [f"bundled checkpoint of {mini:.1f} million parameters"],
         "docs/field.md": [
+            f"with {100 * crops / published:.1f} % of the crops of CRDR's own training",
+            f"The loss, {MSE_WEIGHT:g} MSE of values in [0, 1]",
+            "transformers cost {:.1f} to {:.1f} times other networks".format(*transformers),
             f"with {NUMBERS[round(work('ours') / work('ours-micro'))]} times its work in training",
             f"equal crops per network ({crops:,})",
             f"four Charm networks with all crops would take {charms:.2f}e15 multiply-accumulates; "
@@ -74,7 +103,10 @@ def sentences() -> dict[str, list[str]]:
             f"saw {windows:,} crops of 256 px besides",
         ],
         "docs/training.md": [
-            f"The suite sees {NUMBERS[fifths // crops]} times the crops of `ours`"
+            f"The suite sees {NUMBERS[fifths // crops]} times the crops of `ours`",
+            f"`ours` has {size('crdr', 'small').replace(', ', ' and ')} as `small`",
+            *(f"| {size(name, 'full')} | {size(name, 'small')} |" for name in FIELD_METHODS),
+            *(f"`{name}` {size('dirac', name).removeprefix('0')}" for name in SIZES),
         ],
         "docs/experiments/ours.md": [
             f"{1e6 * micro:,.0f} parameters, {pixel:.1f} kMAC per pixel, "
@@ -133,3 +165,33 @@ def test_what_is_said_of_all_networks_of_the_field_is_so():
     assert whole == older
     assert not CARDS["elic-4"].config.attention
     assert CARDS["elic-1"].config.attention
+
+
+def test_what_is_said_of_receivers_recipes_and_empty_latents_is_so():
+    dirac, hfd = (CARDS[f"{name}-elic"].config for name in ("dirac", "hfd"))
+    own = {"domain": "residual", "noise_scale": 1.0, "sampler": "ddim"}
+    assert replace(hfd, **own) == dirac
+    assert size("dirac", "full") == size("hfd", "full")
+    night = load_recipe("night")
+    of_realism = sum(stage.crops for stage in night.stages if stage.kind == "realism")
+    assert round(10 * of_realism / night.crops_before(len(night.stages))) == 1, "the last tenth"
+    cpu = {name for name, card in CARDS.items() if card.device == "cpu"}
+    assert CARDS.keys() - cpu == {"elic-4", "ivr"}, "two CPU cores, and minutes on a GPU"
+    published, eight = load_recipe("paper"), load_recipe("paper-8")
+    for one, other in zip(published.stages, eight.stages, strict=True):
+        assert (other.batch, other.steps) == (8 * one.batch, one.steps // 8)
+        assert other.learning_rate == pytest.approx(one.learning_rate * math.sqrt(8), rel=0.02)
+    assert {stage.crop_px for stage in published.stages} == {2 * side for side in seen(MICRO)}
+
+
+@pytest.mark.slow
+def test_memory_and_hours_of_eight_gpus_are_those_that_the_check_prints(monkeypatch):
+    if not (SHARED / "data" / "weights").exists():
+        pytest.skip("needs ../shared/data/weights")
+    monkeypatch.setenv("BENCH_WEIGHTS", str(SHARED / "data" / "weights"))
+    tried = [*trials(Subject(), load_recipe("paper-8"), "fake", Workers(count=8))]
+    memory = ", ".join(f"{one.memory_bytes / 1e9:.1f}" for one in tried)
+    hours = sum(2 * one.steps * 8 * one.macs for one in tried) / ASSUMED_FLOPS / 3600
+    text = " ".join((ROOT / "docs/training.md").read_text().split())
+    assert f"each GPU needs {memory} GB of tensors" in text
+    assert f"{hours:.0f} hours of one GPU at 30e12 operations/s, {hours / 8:.0f} of eight" in text

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from baselines.neural.crdr.model import CRDRNetwork
+from baselines.neural.training import loop
+from baselines.neural.training.learner import Learner
 from baselines.neural.training.loop import LARGEST_GAP, Conditions, run_request
 from baselines.neural.training.losses.rate_distortion import validate
 from baselines.neural.training.run import Subject, train
-from baselines.neural.training.run_folder import Journal, load_state, save_state
+from baselines.neural.training.run_folder import Journal, StateWriter, load_state, save_state
 from baselines.neural.training.workers import Workers
 from benchmark.errors import BenchError
 from support.training.fixtures import (
@@ -209,3 +211,36 @@ def test_a_run_that_had_saved_nothing_begins_its_journal_anew(tmp_path):
     (tmp_path / "journal.jsonl").write_text('{"stage": 0, "step": 7}\n{"stage": 0, "st')
     run_request(Workers(), request_for(tmp_path, recipe_of({"steps": 2}, report_every_steps=1)))
     assert of_journal(tmp_path, "step") == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("given", "saved"),
+    [
+        ({}, [7, 68, 129, 150]),  # 6 s each: one in 600 s
+        ({"save_minutes": 5.0}, [31, 62, 93, 124, 150]),
+        ({"milestone_steps": 80}, [7, 68, 80, 141, 150]),
+    ],
+)
+def test_states_are_saved_as_often_as_costs_a_percent_of_the_time_or_as_told(
+    given, saved, tmp_path, monkeypatch
+):
+    now, steps = [0.0], []
+
+    class Slow(StateWriter):
+        def begin(self, state, milestone=None):
+            super().begin(state, milestone)
+            steps.append(state["step"])
+            now[0] += 6
+
+    class TenSeconds(Learner):
+        def update(self):
+            now[0] += 10
+            return super().update()
+
+    monkeypatch.setattr(loop, "monotonic", lambda: now[0])
+    monkeypatch.setattr(loop, "StateWriter", Slow)
+    monkeypatch.setattr(loop, "Learner", TenSeconds)
+    run_request(Workers(), request_for(tmp_path, recipe_of({"steps": 150}), **given))
+    assert steps == saved
+    kept = {path.name for path in tmp_path.glob("state-[0-9]*.pt")}
+    assert kept == ({"state-80.pt"} if "milestone_steps" in given else set())
