@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from benchmark.metrics.metric import Presentation
 Floats = NDArray[np.float64]
 
 EPSILON = float(np.finfo(np.float64).eps)
+SHORT = 1e-5  # of the largest singular value
 BLOCK_PATCHES = 2048  # at 2048 dimensions 34 MB a block of float64
 
 
@@ -203,23 +204,31 @@ def assemble(step: Floats, first: Floats, second: Floats, norm: float) -> float:
     return max(0.0, float(step @ step + (traces - 2 * norm)))
 
 
-def nuclear_norm(cross: Floats) -> float:
-    """Return the sum of the singular values of a product F1 F2' of two results of `factor`.
+class SingularValues(NamedTuple):
+    """Nuclear norm of a matrix, and its singular values and vectors but those near rounding."""
 
-    Squaring a matrix loses its small singular values, but not those of graded ones, as products of
-    factors from elimination with pivots are. Where both covariances are singular along different
-    axes, A A' and A' A differ by rounding, and the slow decomposition takes their place.
+    norm: float  # the sum of all
+    left: Floats  # (rows, count)
+    values: Floats  # (count,)
+    right: Floats  # (columns, count)
+
+
+def singular_values(matrix: Floats) -> SingularValues:
+    """Return the singular values of a product F1 F2' of two results of `factor`.
+
+    Eigenvectors of the square have them as lengths of what they leave of the matrix, with errors of
+    second order; together the short ones are a matrix of its own, of which they are computed again.
     """
-    few = min(cross.shape)
-
-    def sum_of_roots(matrix: Floats) -> float:
-        roots = np.sqrt(np.abs(np.linalg.eigvalsh(matrix @ matrix.T)))
-        return float(np.sort(roots)[len(roots) - few :].sum())
-
-    norm = sum_of_roots(cross)
-    if abs(norm - sum_of_roots(cross.T)) > 1e-11 * norm:
-        norm = float(np.linalg.svd(cross, compute_uv=False).sum())
-    return norm
+    _, left = np.linalg.eigh(matrix @ matrix.T)
+    right = matrix.T @ left
+    values = np.sqrt(np.einsum("ij,ij->j", right, right))
+    largest = values.max(initial=0.0)
+    short = values < SHORT * largest
+    again = np.linalg.svd(right[:, short], compute_uv=False)
+    # Vectors of smaller values are not known well enough, and those values weigh nothing.
+    sure = values > np.sqrt(len(matrix) * EPSILON) * largest
+    norm = float(values[~short].sum() + again.sum())
+    return SingularValues(norm, left[:, sure], values[sure], right[:, sure] / values[sure])
 
 
 def _frechet(reference: Sequence[Features], decoded: Sequence[Features]) -> tuple[float, Floats]:
@@ -260,15 +269,11 @@ def _many(reference: Sequence[Features], decoded: Sequence[Features]) -> tuple[f
     factors = factor(first.covariance()), factor(second.covariance())
     cross = factors[0] @ factors[1].T
     step = first.mean - second.mean
-    value = assemble(step, *factors, nuclear_norm(cross))
-    squares, left = np.linalg.eigh(cross @ cross.T)
-    # Vectors of smaller roots are not known well enough, and those roots weigh nothing.
-    sure = squares > len(cross) * EPSILON * squares.max(initial=0.0)
-    left, weight = left[:, sure], squares[sure] ** -0.25
-    right = cross.T @ (left * weight**2)
-    return value, (
-        _gains(reference, first, factors[1].T @ (right * weight), step)
-        + _gains(decoded, second, factors[0].T @ (left * weight), -step)
+    norm, left, values, right = singular_values(cross)
+    roots = np.sqrt(values)
+    return assemble(step, *factors, norm), (
+        _gains(reference, first, factors[1].T @ (right / roots), step)
+        + _gains(decoded, second, factors[0].T @ (left / roots), -step)
     )
 
 

@@ -12,7 +12,7 @@ from benchmark.metrics.frechet import (
     factor,
     frechet,
     frechet_at_infinity,
-    nuclear_norm,
+    singular_values,
 )
 from support.metrics.drawn_features import correlated, rotation
 
@@ -24,7 +24,8 @@ def sums_of(mean, covariance, count=1000):
 def distance(first, second):
     """Frechet distance of two GaussianSums."""
     factors = factor(first.covariance()), factor(second.covariance())
-    return assemble(first.mean - second.mean, *factors, nuclear_norm(factors[0] @ factors[1].T))
+    norm = singular_values(factors[0] @ factors[1].T).norm
+    return assemble(first.mean - second.mean, *factors, norm)
 
 
 def of_features(first, second):

@@ -86,12 +86,12 @@ def _distance(expected: "Tensor", features: "Tensor", importance: "Tensor") -> f
 
     height, width = features.shape[2:]
     if loops is not None and features.dtype == torch.float32 and features.device.type == "cpu":
-        maps = (one.permute(0, 2, 3, 1).contiguous().numpy() for one in (expected, features))
+        maps = (layer.permute(0, 2, 3, 1).contiguous().numpy() for layer in (expected, features))
         total: float = loops.unlikeness(*maps, importance.numpy())
         return total / (height * width)
     expected, features = (
-        one / (torch.linalg.vector_norm(one, dim=1, keepdim=True) + networks.EPSILON)
-        for one in (expected, features)
+        layer / (torch.linalg.vector_norm(layer, dim=1, keepdim=True) + networks.EPSILON)
+        for layer in (expected, features)
     )
     # in place, which saves a tenth of the time
     weighted = features.sub_(expected).square_().mul_(importance)
