@@ -157,7 +157,7 @@ def test_what_is_said_of_all_networks_of_the_field_is_so():
     assert {"soap", "adam"} == {*MINI.optimiser.split(", ")}
     precisions = {name: [*card.precision_steps] for name, card in FIELD.items()}
     for name in on_gpu:
-        assert precisions.pop(name) == ["tensorfloat32", "float32"]
+        assert precisions.pop(name) == ["tf32", "float32"]
     older = {f"hyperprior-{level}" for level in range(1, 5)}  # cards, without precision
     for name, said in precisions.items():
         assert said == ([] if name in older else ["bfloat16", "float32"]), name

@@ -37,7 +37,7 @@ class Card:
     caveat: str = ""  # what tables and figures say beside its name: "untrained"
     crops: Count = 0  # seen in training, all steps together; 0 where unknown
     sha256: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")] = ""  # of the tensors' file
-    # Training steps by the precision of convolutions, "bfloat16" or "float32"; none where unknown.
+    # Training steps by precision of convolutions: "bfloat16", "tf32", "float32"; none: unknown.
     precision_steps: Mapping[str, Count] = field(default_factory=dict)
     deterministic_steps: Count = 0  # those with deterministic kernels alone
     optimiser: str = UNKNOWN  # of the network: "adam", "soap", or both in turn
