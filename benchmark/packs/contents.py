@@ -55,21 +55,35 @@ class DatasetContents(NamedTuple):
 
 
 def dataset_contents(
-    results: Path, dataset: str, packs: Sequence[Pack], codecs: NamedCodecs = EVERY
+    results: Path,
+    dataset: str,
+    packs: Sequence[Pack],
+    codecs: NamedCodecs = EVERY,
+    known: pa.Table | None = None,
 ) -> DatasetContents:
-    """Read all rows of a dataset's store and of packs; codecs: those that the command names."""
+    """Read all rows of a dataset's store and of packs; codecs: those that the command names.
+
+    known: rows of the store that were read before. They are taken as they are, without those of
+    packs, and no others are read.
+    """
     store = Store(results / dataset)
-    stored = store.read()
-    table, done = stored.table, stored.done()
+    stored = store.read() if known is None else None
+    table = known if stored is None else stored.table
+    streams = [
+        (pack, stream)
+        for pack in packs
+        for stream in pack.streams.values()
+        if _dataset(stream) == dataset
+    ]
+    done = (stored or store).done() if streams else set()
     from_packs: dict[str, tuple[Pack, RecordedStream]] = {}
     rows = []
-    for pack, stream in ((it, stream) for it in packs for stream in it.streams.values()):
-        if _dataset(stream) == dataset:
-            row = row_of(pack, stream, EARLIEST_RUN) | {"bundled": True}
-            if row["cell"] not in done and row["cell"] not in from_packs:
-                from_packs[row["cell"]] = pack, stream
-                rows.append(row)
-    if rows:
+    for pack, stream in streams:
+        row = row_of(pack, stream, EARLIEST_RUN) | {"bundled": True}
+        if row["cell"] not in done and row["cell"] not in from_packs:
+            from_packs[row["cell"]] = pack, stream
+            rows.append(row)
+    if rows and known is None:
         added = pa.Table.from_pylist(rows, schema=table_schema())
         table = merge_versions(pa.concat_tables([table, added], promote_options="default"))
     return DatasetContents(table, store, from_packs, codecs)

@@ -81,7 +81,7 @@ def write_page(
     stored, summary, folder = report.stored, report.stored.summary, report.stored.folder
     rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
     packs, name = packs_beside(request.results), stored.name.partition(":")[0]
-    contents = dataset_contents(request.results, name, packs, request.codecs)
+    contents = dataset_contents(request.results, name, packs, request.codecs, stored.table)
     is_place = Path(request.dataset).is_dir() or is_brought(request.dataset)
     dataset = request.dataset if is_place else stored.name
     sources = sources_of(dataset, request.data_dir, named=is_place)

@@ -25,6 +25,7 @@ from benchmark.analysis.stored import (
     datasets_with_results,
     named_in,
     read_results,
+    report_folder,
     source_facts,
 )
 from benchmark.analysis.summarise import Summary
@@ -203,8 +204,15 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
             request.data_dir, whole,
         )  # fmt: skip
 
+    sets = []
+    for name in datasets:
+        folder = report_folder(request.results, name)
+        if request.out is not None:
+            folder = request.out / name.replace(":", "-") if several else request.out
+        sets.append(ReportSet(folder, own=request.out is None))
     asked = datasets if several else [request.dataset]
-    result = [read(name, request.page) for name in asked]
+    with_page = (request.page or report_set.page_images is not None for report_set in sets)
+    result = [read(*of) for of in zip(asked, with_page, strict=True)]
     labels = {label for stored in result for label in stored.summary.labels}
     published = chosen_points(request.results, request.published) if request.published else ()
     look().check({*labels, *(style_label(point.system, point.variant) for point in published)})
@@ -212,16 +220,10 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
         anchor = find_label(request.anchor, labels)
     else:
         anchor = default_anchor([stored.summary for stored in result], measures)
-    sets = []
-    for stored in result:
-        folder = stored.folder
-        if request.out is not None:
-            folder = request.out / stored.name.replace(":", "-") if several else request.out
-        sets.append(ReportSet(folder, own=request.out is None))
-        sets[-1].require_writable({*ALWAYS, *[PAGE] * request.page})
-    for name, stored, report_set in zip(asked, result, sets, strict=True):
-        again = report_set.page_images is not None and not request.page  # an earlier page may be
-        placed = (read(name, True) if again else stored)._replace(folder=report_set.folder)
+    for report_set in sets:
+        report_set.require_writable({*ALWAYS, *[PAGE] * request.page})
+    for stored, report_set in zip(result, sets, strict=True):
+        placed = stored._replace(folder=report_set.folder)
         over = overlays(published, placed.summary, measures, placed.name, request.mix_protocols)
         of_published = left_out_published(published, over, placed.name)
         yield _write(request, placed, measures, anchor, over, of_published, report_set)

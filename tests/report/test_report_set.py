@@ -84,7 +84,7 @@ def test_a_file_that_bench_did_not_write_is_not_overwritten(results, tmp_path):
         bench_report(results, "--dataset", "kodak", "--metrics", "psnr", "--out", out)
 
 
-def test_an_old_page_is_written_again_beside_new_figures_or_removed(results):
+def test_an_old_page_is_written_again_beside_new_figures_or_removed(results, monkeypatch):
     folder = results / "kodak" / "report"
     words = ("--dataset", "kodak", "--metrics")
     picture = folder / "pictures" / f"{'a' * 64}.png"
@@ -95,7 +95,10 @@ def test_an_old_page_is_written_again_beside_new_figures_or_removed(results):
     picture.parent.mkdir(exist_ok=True)
     picture.write_bytes(b"of the page")
     (picture.parent / "mine.png").write_bytes(b"mine")
+    reads, read = [], Store._read
+    monkeypatch.setattr(Store, "_read", lambda *of, **by: reads.append(of[1]) or read(*of, **by))
     said = bench_report(results, *words, "psnr")
+    assert reads.count(None) == 2, "own rows and bundled ones, each read once"
     assert "the earlier report's page is written again (--no-page removes it)" in said
     assert (folder / "page.html").read_text() != first
     assert json.loads((folder / "report.json").read_text())["page_images"] == "1"
