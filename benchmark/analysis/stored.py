@@ -23,8 +23,8 @@ from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
 from benchmark.metrics.measure import protocols
 from benchmark.packs.contents import verified_rows
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, is_brought, means_folder, names_file
+from benchmark.rows.numbers import group_codes
 from benchmark.rows.runs import folder_store_name
-from benchmark.rows.schema import group_codes
 from benchmark.rows.store import Store, stores_below
 from benchmark.system.machine import cores
 
@@ -150,8 +150,14 @@ def read_results(
         filled = ComparableRows(table, CODING)
     average: Average = "pooled" if pooled else "per_image"
     summary = summarise_rows(filled, protocols(metrics), average, common)
-    report = folder / (f"report-{subset}" if subset else "report")
+    report = report_folder(results, name)
     return DatasetResults(name, report, summary, filled.table, store.records(), gone)
+
+
+def report_folder(results: Path, name: str) -> Path:
+    """Return the folder of the report of a dataset or a part of one, by its stored name."""
+    stored, _, subset = name.partition(":")
+    return results / stored / (f"report-{subset}" if subset else "report")
 
 
 def named_images(names: Sequence[str], patterns: Sequence[str]) -> set[str]:

@@ -9,20 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from benchmark.analysis.comparable import (
-    OF_MEAN_MSE,
-    Average,
-    ComparableRows,
-    LeftOut,
-    Mean,
-    Tally,
-    mean_bpp,
-    means,
-    metric_means,
-    tallies,
-)
+from benchmark.analysis.comparable import OF_MEAN_MSE, Average, ComparableRows, LeftOut
+from benchmark.analysis.means import Mean, Tally, mean_bpp, means, metric_means, tallies
 from benchmark.analysis.systems import coding_facts
-from benchmark.codec import BoolArray, Float64Array, Int64Array, Setting, bits_per_pixel
+from benchmark.codec import BoolArray, Float64Array, Int64Array, Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import protocols as present_protocols
@@ -232,11 +222,13 @@ def summarise_rows(
 
 def _costs(rows: ComparableRows, average: Average, common: bool) -> dict[str, list[Mean]]:
     """Return the mean of each point in each of COSTS that any row has."""
-    estimated = rows.numbers("estimated_bits")
-    ratio = 8 * rows.bytes / np.where(estimated > 0, estimated, np.nan)
     result = {}
     for name in COSTS:
-        values = ratio if name == REAL_TO_ESTIMATED else rows.numbers(name)
+        if name == REAL_TO_ESTIMATED:
+            estimated = rows.numbers("estimated_bits")
+            values = 8 * rows.bytes / np.where(estimated > 0, estimated, np.nan)
+        else:
+            values = rows.numbers(name)
         if not np.isnan(values[rows.ok]).all():
             result[name] = means(rows, values, rows.ok, average, common)
     return result
@@ -248,7 +240,7 @@ def _timed_alone(rows: ComparableRows, coded_here: BoolArray) -> tuple[str, Bool
     if not alone.any():
         return "", alone
     machine, machines = rows.codes("machine")
-    latest = np.flatnonzero(alone)[rows.recency[alone].argmax()]
+    latest = np.flatnonzero(alone)[rows.recency()[alone].argmax()]
     return str(machines[machine[latest]]), alone & (machine == machine[latest])
 
 
@@ -262,20 +254,20 @@ def _points(
     failed = np.bincount(rows.point[rows.failed], minlength=rows.points).tolist()
     ok = slice(None) if rows.ok.all() else rows.ok  # a million rows are not copied
     of_point, pixels, ids = rows.point[ok], rows.pixels[ok], rows.image[ok]
-    image_bpp = bits_per_pixel(rows.bytes[ok], pixels)
+    image_bpp = rows.bpp[ok]
     of_ok = {key: of[ok] for key, of in {id(of): of for of in values.values()}.items()}
     values = {name: of_ok[id(of)] for name, of in values.items()}
-    rates = mean_bpp(rows.bytes[ok], pixels, of_point, rows.points, average).tolist()
+    rates = mean_bpp(rows, ok, average).tolist()
     bounds = np.searchsorted(of_point, np.arange(rows.points + 1)).tolist()
     first = np.searchsorted(rows.point, np.arange(rows.points))
     name, names = rows.codes("setting_name")
-    setting_values = rows.numbers("setting_value")[first].tolist()
+    setting_values = rows.table["setting_value"].take(pa.array(rows.index[first])).to_pylist()
     settings = [Setting(names[i], x) for i, x in zip(name[first], setting_values, strict=True)]
     editions = _editions(rows)
     reference = rows.images_of(rows.ok)
     return [
         Point(
-            edition=editions[int(rows.edition[first[i]])],
+            edition=editions[int(rows.edition[i])],
             setting=settings[i],
             bpp=rates[i] if end > start else None,
             images=end - start,
@@ -293,6 +285,8 @@ def _points(
 
 
 def _failures(rows: ComparableRows) -> dict[int, Tally]:
+    if rows.ok.all():
+        return {}
     stage, stages = rows.codes("stage")
     reason, reasons = rows.codes("reason")
     code = stage * len(reasons) + reason
@@ -307,8 +301,8 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
         _distinct(rows, name) for name in ("caveat", "bytes_origin", "device", "codec_version")
     )
     labels = rows.labels()
-    recorded = set(rows.edition[rows.numbers("recorded") == 1].tolist())
-    here = set(rows.edition[rows.numbers("bundled") != 1].tolist())
+    recorded = _editions_with(rows, rows.numbers("recorded") == 1)
+    here = _editions_with(rows, rows.numbers("bundled") != 1)
     names = (
         *("codec", "variant", "codec_version", "command", "timed", "run"),
         *("fingerprint", "revision", "chroma", "tuned_for"),
@@ -316,9 +310,10 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
     editions, builds = {}, dict[int, Build]()
     latest = rows.table.select(names).take(pa.array(rows.index[rows.latest])).to_pylist()
     for last, texts in zip(rows.latest.tolist(), latest, strict=True):
-        number = int(rows.edition[last])
+        point = int(rows.point[last])
+        number = int(rows.edition[point])
         row = {name: text or "" for name, text in texts.items()}
-        build = Build(row["fingerprint"], int(row["revision"] or 0), bool(rows.apart[last]))
+        build = Build(row["fingerprint"], int(row["revision"] or 0), bool(rows.apart[point]))
         declared = ["bytes=declared"] if "declared" in origins[number] else []
         editions[number] = Edition(
             label=labels[number],
@@ -332,18 +327,24 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
             facts=coding_facts(row["codec"], row["variant"], row["chroma"], row["tuned_for"]),
             bundled=number not in here,
             variant=row["variant"],
-            build=builds.setdefault(int(rows.build[last]), build),
+            build=builds.setdefault(int(rows.build[point]), build),
             run=row["run"],
             shown=bool(rows.shown[last]),
         )
     return editions
 
 
+def _editions_with(rows: ComparableRows, marked: BoolArray) -> set[int]:
+    """Return the numbers of the editions that have a marked row."""
+    return set(rows.edition[... if marked.all() else np.unique(rows.point[marked])].tolist())
+
+
 def _distinct(rows: ComparableRows, column: str) -> dict[int, tuple[str, ...]]:
     """Return the distinct texts of a column by the number of the edition."""
     code, values = rows.codes(column)
     texts: dict[int, tuple[str, ...]] = defaultdict(tuple)
-    for pair in np.flatnonzero(np.bincount(rows.edition * len(values) + code)).tolist():
-        number, at = divmod(pair, len(values))
-        texts[number] += (values[at],) if values[at] else ()
+    number = rows.edition * len(values)
+    pairs = np.unique(number[rows.point] + code) if code.any() else np.unique(number)
+    for edition, at in (divmod(pair, len(values)) for pair in pairs.tolist()):
+        texts[edition] += (values[at],) if values[at] else ()
     return texts

@@ -15,8 +15,9 @@ from benchmark.check import pairing
 from benchmark.codec_spec import CodecSpec
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.rows.codecs import NamedCodecs
+from benchmark.rows.editions import edition_rows
 from benchmark.rows.schema import metric_columns
-from benchmark.rows.versions import BUILD, agree, edition_rows
+from benchmark.rows.versions import BUILD, agree
 
 Row = Mapping[str, Any]
 KEY = ("codec", "variant", "setting_name", "setting_value", "image_sha256")

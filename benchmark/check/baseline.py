@@ -21,9 +21,9 @@ from benchmark.analysis.comparable import label_of
 from benchmark.analysis.stored import rows_of_codecs
 from benchmark.check.pairing import specs_in
 from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.rows.editions import edition_rows
 from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store
-from benchmark.rows.versions import edition_rows
 from benchmark.system.atomic import replacing, require_inside
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.machine import commit

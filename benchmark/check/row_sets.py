@@ -18,9 +18,9 @@ from benchmark.codec_spec import parse_codec
 from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import DamagedResults, StoreError, UnknownName, UsageError
 from benchmark.registry import CODECS, is_brought, means_folder
-from benchmark.rows.schema import equals, marked
+from benchmark.rows.editions import edition_rows
+from benchmark.rows.numbers import equals, marked
 from benchmark.rows.store import Store
-from benchmark.rows.versions import edition_rows
 
 
 def read_rows(folder: Path, dataset: str = "") -> RowSet:

@@ -185,7 +185,8 @@ def match(
     from benchmark.analysis.stored import read_one
     from benchmark.commands.compare_tables import match_table
     from benchmark.metrics.measure import Measure
-    from benchmark.rows.schema import image_numbers, metric_names
+    from benchmark.rows.numbers import image_numbers
+    from benchmark.rows.schema import metric_names
 
     refuse_several("--metric", metric)
     allowed = parse_tolerance(tolerance)

@@ -62,7 +62,8 @@ def codec_compare(
     from benchmark.report.codec_compare import LIST, batches, require_own
     from benchmark.report.details import gone_sentences
 
-    stored = read_one(results, dataset, codecs, tuple(METRICS), all_rows=all_rows)
+    wanted = codecs, tuple(METRICS)
+    stored = read_one(results, dataset, *wanted, all_rows=all_rows, whole=True)
     measures = [Measure.named(name) for name in METRICS]
     result = batches(stored.summary, stored.table, measures, stored.name)
     for name in result.files:

@@ -17,7 +17,8 @@ from benchmark.codec import CODING
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_class
-from benchmark.rows.schema import equals, marked, metric_columns, own_columns, schema_of
+from benchmark.rows.numbers import equals, marked
+from benchmark.rows.schema import metric_columns, own_columns, schema_of
 from benchmark.rows.store import Store
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from benchmark.codec import CodecInfo
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import StoreError, UsageError
 from benchmark.packs.pack import FORMAT, INDEX, ROWS, STREAMS
+from benchmark.rows.editions import edition_rows
 from benchmark.rows.schema import INFO_COLUMNS, WHERE_READ, info_of, table_schema
 from benchmark.rows.store import Store
-from benchmark.rows.versions import edition_rows
 from benchmark.system.atomic import replacing
 from benchmark.system.text import counted
 

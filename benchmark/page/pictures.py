@@ -74,7 +74,7 @@ def rows_by_image(table: pa.Table, summary: Summary, coding: str) -> dict[ImageK
     """Return the row of every image of every point."""
     rows = ComparableRows(table, coding)
     marked = np.flatnonzero(rows.ok & rows.shown)
-    labels, editions = rows.labels(), rows.edition[marked].tolist()
+    labels, editions = rows.labels(), rows.edition[rows.point[marked]].tolist()
     used = {(p.label, str(p.setting), number) for p in summary.points for number in p.image_ids}
     result: dict[ImageKey, StoredRow] = {}
     picked = table.select(list(COLUMNS)).take(rows.index[marked]).to_pylist()

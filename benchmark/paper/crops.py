@@ -29,7 +29,7 @@ from benchmark.paper.results import PaperFigure, PaperResults
 from benchmark.plan.matrix import sources_of
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.codecs import why_not_run
-from benchmark.rows.versions import edition_rows
+from benchmark.rows.editions import edition_rows
 
 USUAL_METRICS = ("lpips_squeeze", "lpips")  # under a crop: the first that all rows have, or PSNR
 CROP_PX, STRIDE_PX = 160, 8

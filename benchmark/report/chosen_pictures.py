@@ -19,7 +19,7 @@ from benchmark.packs.contents import DatasetContents, why_no_stream
 from benchmark.plan.select import parse_points
 from benchmark.registry import ALIASES, NULL
 from benchmark.rows.codecs import why_not_run
-from benchmark.rows.versions import edition_rows
+from benchmark.rows.editions import edition_rows
 
 MOST_NAMES = 30  # in a message
 FAILED = "they failed when they were measured; `bench report` has the reasons"

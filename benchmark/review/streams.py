@@ -31,9 +31,9 @@ from benchmark.plan.select import select
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.review.supplement import LeftOutFile, Supplement
 from benchmark.rows.codecs import NamedCodecs, why_not_run
+from benchmark.rows.editions import edition_rows
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
-from benchmark.rows.versions import edition_rows
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.machine import cores
 from benchmark.system.settings import use_device

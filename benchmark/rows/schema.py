@@ -1,9 +1,9 @@
-"""The columns of the table of measurements, one row per cell; keys of cells; rows by number."""
+"""The columns of the table of measurements, one row per cell; keys of cells."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark import user_file
-from benchmark.codec import BoolArray, CodecInfo, Int64Array, Setting
+from benchmark.codec import BoolArray, CodecInfo, Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import (
@@ -22,6 +22,8 @@ from benchmark.registry import (
     is_brought,
     metric_class,
 )
+from benchmark.rows.lean import nulls, of_type
+from benchmark.rows.numbers import marked
 from benchmark.system.imports import leave_pandas_out
 
 leave_pandas_out()  # every table is of this file's columns, and few of them become data frames
@@ -184,7 +186,7 @@ def plain(table: pa.Table, schema: pa.Schema | None = None) -> pa.Table:
     """Return all columns of a schema, by default `schema_of` the table's; lacking ones are null."""
     schema = schema or schema_of(table.column_names)
     whole = filled_up(table, schema)
-    columns = [whole[field.name].cast(field.type) for field in schema]
+    columns = [of_type(whole[field.name], field.type) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
@@ -196,11 +198,6 @@ def filled_up(table: pa.Table, schema: pa.Schema, rows: int | None = None) -> pa
     known, null = {*table.column_names}, nulls(len(table) if rows is None else rows)
     columns = [table[f.name] if f.name in known else null(f.type) for f in schema]
     return pa.Table.from_arrays(columns, schema.names)
-
-
-def nulls(rows: int) -> Callable[[pa.DataType], pa.Array]:
-    """Return a function that makes a column of nulls, once for all columns of a type."""
-    return cache(partial(pa.nulls, rows))
 
 
 def _field(name: str, kind: Any, unit: str, meaning: str) -> pa.Field:
@@ -249,96 +246,6 @@ def replaced(table: pa.Table, column: str, values: pa.ChunkedArray) -> pa.Table:
     """Return the table with other values of a column, whose type stays."""
     at = table.schema.get_field_index(column)
     return table.set_column(at, table.schema.field(at), values)
-
-
-def codes(column: pa.ChunkedArray | pa.Array) -> tuple[Int64Array, list[Any]]:
-    """Return each row's index among the distinct values of a column, and these: sorted, null last.
-
-    The indices are int64 of shape (rows,). Of a dictionary, unused values and null are among them.
-
-    >>> codes(pa.array(["b", "a", None, "b"]))
-    (array([1, 0, 2, 1]), ['a', 'b', None])
-    """
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    if pa.types.is_dictionary(column.type):
-        values = pa.concat_arrays([column.dictionary, pa.nulls(1, column.type.value_type)])
-        indices = column.indices.fill_null(len(column.dictionary))
-        encoded = pa.DictionaryArray.from_arrays(indices, values)
-    else:
-        encoded = column.dictionary_encode(null_encoding="encode")
-    order = pc.array_sort_indices(encoded.dictionary)
-    index = np.empty(len(order), np.int64)
-    index[order.to_numpy()] = np.arange(len(order))
-    return index[encoded.indices.to_numpy()], encoded.dictionary.take(order).to_pylist()
-
-
-def group_codes(
-    table: pa.Table, columns: Sequence[str], within: Int64Array | None = None
-) -> Int64Array:
-    """Number the rows by their values in `columns`, int64 of shape (rows,): 0, 1, ... without gaps.
-
-    Rows with equal values (and equal numbers in `within`, which comes first) get equal numbers.
-    The numbers are ordered as the values: by the first column, then the second, null last.
-    """
-    keys = [] if within is None else [within]
-    return ordered_numbers(*keys, *(codes(table[name])[0] for name in columns))
-
-
-def ordered_numbers(*numbers: Int64Array | BoolArray) -> Int64Array:
-    """Number the distinct tuples of integers from 0 on, in ascending order, without gaps.
-
-    >>> ordered_numbers(np.array([7, 2, 2]), np.array([0, 5, 0]))
-    array([2, 1, 0])
-    """
-    whole = [number.astype(np.int64) for number in numbers]
-    together = np.ravel_multi_index(whole, [int(number.max(initial=0)) + 1 for number in whole])
-    if together.max(initial=0) > 4 * len(together):
-        return np.asarray(np.unique(together, return_inverse=True)[1], np.int64)
-    return np.asarray((np.cumsum(np.bincount(together) > 0) - 1)[together], np.int64)
-
-
-def image_numbers(table: pa.Table) -> Int64Array:
-    """Number rows by image, int64 of shape (rows,): by its sha256, by its name without one."""
-    return ordered_numbers(codes(pc.coalesce(table["image_sha256"], table["image"]))[0])
-
-
-def numbered(column: pa.ChunkedArray) -> Int64Array:
-    """Number the distinct values in order of appearance, shape (rows,); -1 for null."""
-    values = column.combine_chunks()
-    if not pa.types.is_dictionary(values.type):
-        values = values.dictionary_encode()
-    return np.asarray(values.indices.fill_null(-1).to_numpy(), np.int64)
-
-
-def tuple_numbers(*numbers: Int64Array | BoolArray) -> Int64Array:
-    """Number the distinct tuples of integers from -1 on, in order of appearance."""
-    together = np.zeros(1, np.int64)
-    for number in numbers:
-        together = together * (int(number.max(initial=0)) + 2) + number.astype(np.int64) + 1
-        together = numbered(pa.chunked_array([together]))
-    return together
-
-
-def equals(column: pa.ChunkedArray, text: str) -> BoolArray:
-    """Mark the rows of a column of text that equal `text`, bool of shape (rows,); null does not."""
-    return np.asarray(pc.equal(column, text).fill_null(False).to_numpy(), np.bool_)
-
-
-def marked(column: pa.ChunkedArray) -> BoolArray:
-    """Mark the rows of a column of booleans that are true, bool of shape (rows,); null is not."""
-    return np.asarray(column.fill_null(False).to_numpy(), np.bool_)
-
-
-def last_of_groups(groups: Int64Array) -> BoolArray:
-    """Mark the last of each run of equal numbers, bool of shape (rows,).
-
-    >>> last_of_groups(np.array([0, 0, 3, 3, 3, 1]))
-    array([False,  True, False, False,  True,  True])
-    """
-    last = np.ones(len(groups), np.bool_)
-    last[:-1] = groups[1:] != groups[:-1]
-    return last
 
 
 def bundled_beside_own(table: pa.Table) -> BoolArray:

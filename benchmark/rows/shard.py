@@ -22,14 +22,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from benchmark.codec import BoolArray, Int64Array
-from benchmark.rows.schema import CELL_COLUMNS, REAL, nulls, schema_of, table_schema
+from benchmark.codec import BoolArray
+from benchmark.rows.lean import nulls
+from benchmark.rows.schema import CELL_COLUMNS, REAL, schema_of, table_schema
 from benchmark.system.atomic import write_results
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
+Keys = NDArray[np.uint32]
 KEY_BYTES = 8  # of a cell's key, by which repeated ones are sought
+MIXING = np.uint64(0x9E3779B97F4A7C15)  # of which a product's upper half has bits of all bytes
+ALIKE = (1 << 20) - 1
 LARGEST_BYTES = 1 << 32  # of a shard: some forty million rows
 LARGEST_WHOLE = 1 << 53  # integers up to which float64, with which rows are averaged, is exact
 FREE_BYTES = 64 << 20  # of memory for a table, however small its file
@@ -100,25 +105,24 @@ def read_shard(path: Path, columns: list[str] | None, shared: Sequence[str]) -> 
     known = _types()
     if not known.keys() >= {*names}:  # a user's metrics
         known = {field.name: field.type for field in schema_of(names)}
-    for field in table.schema:
+    for field, values in zip(table.schema, table.columns, strict=True):
         name, kind = field.name, field.type
         plain = kind.value_type if pa.types.is_dictionary(kind) else kind
         if name not in known:
             raise BadShard(f"it has the column {name!r}, unknown to this version")
         if plain != known[name]:
             raise BadShard(f"its column {name!r} is of {plain}, not {known[name]}")
-        _refuse_values(name, table[name])
+        _refuse_values(name, values)
     if "image" in names and not all(map(IS_NAME.search, pc.unique(table["image"]).to_pylist())):
         raise BadShard("it has images without a name")
     if "status" in names:
         foreign = {*pc.unique(table["status"]).to_pylist()} - {"ok", "failed"}
         if foreign:
             raise BadShard(f"it has rows of the status {min(foreign)!r}")
-        measured = table.select([name for name in MEASURED if name in names]).filter(
-            pc.equal(table["status"], "ok")
-        )
-        for name in measured.column_names:
-            if measured[name].null_count:
+        lacking = [name for name in MEASURED if name in names and table[name].null_count]
+        measured = pc.equal(table["status"], "ok") if lacking else None
+        for name in lacking:
+            if table[name].filter(measured).null_count:
                 raise BadShard(f"it has measured rows without a value of {name!r}")
     return table
 
@@ -216,17 +220,20 @@ def _read_within(source: pa.Buffer, columns: list[str] | None, shared: set[str])
         for chunk in chunks
         if count and any("DICTIONARY" in encoding for encoding in chunk.encodings)
     }
-    texts = [field.name for field in schema if field.name in wanted and field.type == pa.string()]
+    texts = {field.name for field in schema if field.name in wanted and field.type == pa.string()}
     known = {chunk.path_in_schema for chunk in chunks if _has_values(chunk)}
     empty = {chunk.path_in_schema for chunk in chunks} - known
-    if folded != {*texts}:
-        file = pq.ParquetFile(pa.BufferReader(source), metadata=metadata, read_dictionary=texts)
-    table = file.read([name for name in schema.names if name not in empty])
-    coded, null = pa.dictionary(pa.int32(), pa.string()), nulls(metadata.num_rows)
-    for at, field in enumerate(schema):
-        if field.name in empty:
-            values = null(coded if field.name in texts else field.type)
-            table = table.add_column(at, field.name, values)
+    if folded != texts:
+        file = pq.ParquetFile(pa.BufferReader(source), metadata=metadata, read_dictionary=[*texts])
+    read = file.read([name for name in schema.names if name not in empty])
+    null, of_text = nulls(metadata.num_rows), pa.dictionary(pa.int32(), pa.string())
+    columns = [
+        null(of_text if field.name in texts else field.type)
+        if field.name in empty
+        else read[field.name]
+        for field in schema
+    ]
+    table = pa.Table.from_arrays(columns, schema.names)
     if count:
         unfolded = sum(
             pc.sum(pc.binary_length(part.dictionary).take(part.indices)).as_py() or 0
@@ -234,7 +241,7 @@ def _read_within(source: pa.Buffer, columns: list[str] | None, shared: set[str])
             for part in table[name].chunks
         )
         refuse("reaches", table.nbytes + unfolded)
-    for name in {*texts} - shared:
+    for name in texts - shared:
         at = table.schema.get_field_index(name)
         table = table.set_column(at, schema.field(name), table[name].cast(pa.string()))
     return table
@@ -251,28 +258,39 @@ def _types() -> dict[str, pa.DataType]:
     return {field.name: field.type for field in table_schema()}
 
 
-def key_starts(column: pa.ChunkedArray) -> Int64Array:
-    """Return the first eight bytes of each text, shape (rows,); 0 for shorter ones and null."""
-    starts = np.zeros(len(column), np.int64)
+def key_starts(column: pa.ChunkedArray) -> Keys:
+    """Return a number of the first eight bytes of each text, shape (rows,); 0 for shorter ones."""
+    starts = np.zeros(len(column), np.uint32)
     start = 0
     for chunk in column.chunks:
         _, offsets, data = chunk.buffers()
         ends = np.frombuffer(offsets or b"", np.int32)[chunk.offset :][: len(chunk) + 1]
-        long = np.flatnonzero(np.diff(ends) >= KEY_BYTES)
-        first = np.frombuffer(data or b"", np.uint8)[ends[long, None] + np.arange(KEY_BYTES)]
-        starts[start + long] = first.view(np.int64).ravel()
+        lengths, text = np.diff(ends), np.frombuffer(data or b"", np.uint8)
+        if len(lengths) and (lengths == max(lengths[0], KEY_BYTES)).all():
+            whole = text[ends[0] : ends[-1]].reshape(len(lengths), -1)
+            long, first = np.arange(len(lengths)), whole[:, :KEY_BYTES].copy()
+        else:
+            long = np.flatnonzero(lengths >= KEY_BYTES)
+            first = text[ends[long, None] + np.arange(KEY_BYTES)]
+        number = first.view(np.uint64).ravel() * MIXING >> np.uint64(32)
+        starts[start + long] = number
         start += len(chunk)
     return starts
 
 
-def may_repeat(starts: Sequence[Int64Array]) -> list[BoolArray]:
+def may_repeat(starts: Sequence[Keys]) -> list[BoolArray]:
     """Mark the numbers of arrays that are in any of them once more, shapes as theirs.
 
     Keys of cells are hexadecimal digests, whose repetitions are sought by `key_starts`.
     """
-    keys = np.concatenate([*starts, np.empty(0, np.int64)])
-    order = np.argsort(keys)
-    equal = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
-    marks = np.zeros(len(keys), np.bool_)
-    marks[order[equal]] = marks[order[equal + 1]] = True
-    return np.split(marks, np.cumsum([len(of) for of in starts])[:-1]) if starts else []
+    keys = np.sort(np.concatenate([*starts, np.empty(0, np.uint32)]))
+    twice = np.unique(keys[1:][keys[1:] == keys[:-1]])
+    del keys
+    alike = np.zeros(ALIKE + 1, np.bool_)  # by some bits: few others have to be compared
+    alike[twice & ALIKE] = True
+    marks = []
+    for of in starts:
+        mark = alike[of & ALIKE]
+        mark[mark] = np.isin(of[mark], twice)
+        marks.append(mark)
+    return marks

@@ -9,8 +9,9 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import chain
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,11 +19,14 @@ import pyarrow as pa
 from benchmark.codec import BoolArray
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
+from benchmark.rows.lean import Lean, NotLean
+from benchmark.rows.numbers import only_text
 from benchmark.rows.schema import WHERE_READ, filled_up, metric_columns, table_schema
 from benchmark.rows.shard import (
     SHIPPED,
     UNLIKE,
     BadShard,
+    Keys,
     key_starts,
     may_repeat,
     read_shard,
@@ -31,11 +35,25 @@ from benchmark.rows.shard import (
 from benchmark.rows.streams import DAMAGED, set_aside
 from benchmark.rows.versions import BUILD, several_builds
 from benchmark.system.atomic import lock, require_inside
+from benchmark.system.machine import give_back_memory
 
 SMALL_BYTES = 1 << 17  # smaller shards are read once
-NOT_OF_MEANS = ("cell", "stream_sha256", "decoded_sha256", "jobs", "threads")
+LEAN_ROWS = 100_000  # that are made lean together
+GIVEN_BACK = 20  # of these; after so many, memory that was freed is returned
+NOT_OF_MEANS = ("cell", "stream_sha256", "decoded_sha256", "bpp", "jobs", "threads")
 VARIANT_AND_BUILD = ["codec", "variant", *BUILD]
 OF_CELLS = ["cell", "generation", *VARIANT_AND_BUILD]
+
+
+class _Piece(NamedTuple):
+    """A large shard, or small ones."""
+
+    paths: list[Path]
+    shipped: bool
+    starts: Keys  # of its cells
+    once: BoolArray  # marks rows of pictures that were coded once
+    kinds: pa.Table  # distinct values of VARIANT_AND_BUILD
+    rows: list[pa.Table]  # of small ones, all columns
 
 
 class ShardFolder:
@@ -67,38 +85,47 @@ class ShardFolder:
         with system_allocator(), self._lock(shared=True):
             return joined(columns, [of for _, of in self._tables(columns, self._paths(shipped))])
 
-    def _split(self) -> tuple[pa.Table, pa.Table] | None:
+    def _split(self) -> tuple[pa.Table, pa.Table]:
         """Return the rows whose cell no other row has, without NOT_OF_MEANS, and the others.
 
-        None where a codec variant may have several builds, which are compared by their digests.
-        Shards are read twice, so that no more than the digests of one are in memory. Rows of
-        pictures that were coded more than once are left out, bundled ones are marked.
+        Raises `NotLean`, also where a codec variant may have several builds, which are compared by
+        their digests. Shards are read twice, so that no more than the digests of one are in memory.
+        Rows of pictures that were coded more than once are left out, bundled ones are marked.
         """
         with system_allocator(), self._lock(shared=True):
-            starts, once, kinds = {}, {}, []
-            kept = dict[Path, Iterable[tuple[Path, pa.Table]]]()
-            for path in [*self._paths(), *self._paths(shipped=True)]:
-                small = _is_small(path)
-                for _, read in self._tables(None if small else OF_CELLS, [path]):
-                    there = [name for name in OF_CELLS if name in read.column_names]
-                    table = joined(OF_CELLS, [read.select(there)])
-                    starts[path] = key_starts(table["cell"])
-                    once[path] = np.asarray(table["generation"].is_null())
-                    kinds.append(table.select(VARIANT_AND_BUILD))
-                    if small:
-                        kept[path] = [(path, read)]
-            if several_builds(joined(VARIANT_AND_BUILD, kinds)):
-                return None
-            repeated = dict(zip(starts, may_repeat([*starts.values()]), strict=True))
-            single, several = [], []
-            again = (kept.pop(path, ()) or self._tables(None, [path]) for path in once)
-            for path, read in chain.from_iterable(again):
-                bundled = path.name.startswith(SHIPPED)
-                table = with_true(read, "bundled") if bundled else read
-                several.append(_chosen(table, once[path] & repeated[path]))
-                lean = [name for name in table.column_names if name not in NOT_OF_MEANS]
-                single.append(_chosen(table.select(lean), once[path] & ~repeated[path]))
-            return joined(None, single), joined(None, several)
+            pieces = [*self._pieces()]
+            if len(pieces) > 2 * GIVEN_BACK:
+                give_back_memory()
+            if several_builds(joined(VARIANT_AND_BUILD, [piece.kinds for piece in pieces])):
+                raise NotLean("a codec variant may have several builds")
+            single, several, recent = list[pa.Table](), list[pa.Table](), list[pa.Table]()
+            lean = Lean()
+            marks = may_repeat([piece.starts for piece in pieces])
+            for piece, repeated in zip(pieces, marks, strict=True):
+                whole = piece.rows or [of for _, of in self._tables(None, piece.paths)]
+                for table in whole:
+                    rows = _valued(with_true(table, "bundled") if piece.shipped else table)
+                    several.append(_chosen(rows, piece.once & repeated))
+                    names = [name for name in rows.column_names if name not in NOT_OF_MEANS]
+                    recent.append(_chosen(rows.select(names), piece.once & ~repeated))
+                if sum(map(len, recent)) >= LEAN_ROWS:
+                    single, recent = [*single, lean(joined(None, recent))], []
+                    if len(single) % GIVEN_BACK == 0:
+                        give_back_memory()
+            return joined(None, [*single, lean(joined(None, recent))]), joined(None, several)
+
+    def _pieces(self) -> Iterator["_Piece"]:
+        """Read the keys of large shards, and small shards whole, those in a row together."""
+        for shipped in (False, True):
+            for small, run in groupby(self._paths(shipped), _is_small):
+                for paths in [[*run]] if small else ([path] for path in run):
+                    columns = None if small else OF_CELLS
+                    if tables := [of for _, of in self._tables(columns, paths)]:
+                        rows = joined(columns, tables).combine_chunks()
+                        once = np.asarray(rows["generation"].is_null())
+                        kept = [rows] if small else []
+                        kinds = rows.group_by(VARIANT_AND_BUILD).aggregate([])
+                        yield _Piece(paths, shipped, key_starts(rows["cell"]), once, kinds, kept)
 
     def _tables(
         self, columns: list[str] | None, paths: Iterable[Path]
@@ -158,7 +185,9 @@ def joined(columns: list[str] | None, tables: Sequence[pa.Table]) -> pa.Table:
     names, shared = _columns(columns)
     coded, schema = pa.dictionary(pa.int32(), pa.string()), table_schema()
     fields = [schema.field(name) for name in names or schema.names]
-    own = pa.schema(f.with_type(coded) if f.name in shared else f for f in fields)
+    types = {f.name: coded if f.name in shared else f.type for f in fields}
+    types |= {f.name: f.type for table in tables for f in table.schema if f.name in types}
+    own = pa.schema(f.with_type(types[f.name]) for f in fields)
     schema = pa.unify_schemas([own, *(table.schema for table in tables)])
     valued = [_valued(table) for table in tables] or [own.empty_table()]
     rows = pa.concat_tables(valued, promote_options="default").unify_dictionaries()
@@ -174,20 +203,15 @@ def _is_small(path: Path) -> bool:
 
 def _chosen(table: pa.Table, marked: BoolArray) -> pa.Table:
     """Return the marked rows; columns that have one text in all rows share their indices."""
-    valued = _valued(table)
-    alike = [name for name in valued.column_names if _is_one_text(valued[name])]
-    rows = valued.drop_columns(alike).filter(pa.array(marked))
+    if not marked.any():
+        return table.slice(0, 0)
+    alike = [name for name in table.column_names if only_text(table[name]) is not None]
+    rows = table.drop_columns(alike).filter(pa.array(marked))
     zeros = pa.array(np.zeros(np.count_nonzero(marked), np.int32))
     for name in alike:
-        texts = pa.DictionaryArray.from_arrays(zeros, valued[name].chunk(0).dictionary)
+        texts = pa.DictionaryArray.from_arrays(zeros, table[name].chunk(0).dictionary)
         rows = rows.append_column(name, texts)
     return rows
-
-
-def _is_one_text(column: pa.ChunkedArray) -> bool:
-    if not pa.types.is_dictionary(column.type) or column.num_chunks != 1 or column.null_count:
-        return False
-    return len(column.chunk(0).dictionary) == 1
 
 
 def _valued(table: pa.Table) -> pa.Table:

@@ -26,7 +26,14 @@ import pyarrow.parquet as pq
 
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.registry import names_file
-from benchmark.rows.schema import bundled_beside_own, filled_up, plain, schema_of, table_schema
+from benchmark.rows.lean import Lean, NotLean
+from benchmark.rows.schema import (
+    bundled_beside_own,
+    filled_up,
+    plain,
+    schema_of,
+    table_schema,
+)
 from benchmark.rows.shard_folder import (
     ShardFolder,
     joined,
@@ -172,21 +179,24 @@ class Store(ShardFolder, StreamFolder, RunRecords):
         return self.read().table
 
     def means_table(self) -> pa.Table:
-        """Return `table` for means: texts are dictionaries, and digests null that decide nothing.
+        """Return `table` for means, in as little memory as these take.
 
-        These are of the cells, streams and pixels of rows alone in their cell, where no codec
-        variant has several builds.
+        Texts are dictionaries, times of the form that rows are written with are timestamps, and
+        whole numbers have 32 bits where these do. Digests and rates that decide nothing are null:
+        those of rows alone in their cell, where no codec variant has several builds.
         """
         with system_allocator():
-            parts = self._split()
-            if parts is None:
+            try:
+                single, several = self._split()
+                kept = {*measured(single).column_names, *measured(several).column_names}
+                names, schema = [n for n in single.column_names if n in kept], single.schema
+                merged = Lean()(merge_versions(several.select(names), borrow=True))
+            except NotLean:
                 return self.table()
-            names = measured(pa.concat_tables(parts)).column_names
-            single, several = (part.select(names) for part in parts)
-            merged = merge_versions(several, borrow=True)
-            table = pa.concat_tables([single, merged]).unify_dictionaries()
+            table = pa.concat_tables([single.select(names), merged]).unify_dictionaries()
+            del single, several, merged
             give_back_memory()
-            return filled_up(table, parts[0].schema)
+            return filled_up(table, schema)
 
     def read(self) -> Stored:
         """Read all rows once, for their table and for which cells are done."""
@@ -199,6 +209,10 @@ class Store(ShardFolder, StreamFolder, RunRecords):
             del once, shipped  # a million rows take gigabytes
             table = with_equal_builds(share_values(merge_versions(table, borrow=True)))
             return Stored(plain(table), own)
+
+    def done(self) -> set[str]:
+        """Return the keys of the cells with a row without failure, measured here or imported."""
+        return set(_finished(self._read(["cell", "status"]), False)["cell"].to_pylist())
 
     def generations(self) -> pa.Table:
         """Return the best version of each row of a picture coded more than once."""

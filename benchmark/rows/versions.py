@@ -17,53 +17,28 @@ came out otherwise. Builds whose rows are equal in the cells that both have are 
 codec variant of one build; the newest is that of the latest run here, else the latest bundled one.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.codec import CODING, BoolArray, Float64Array, Int64Array
+from benchmark.codec import BoolArray, Float64Array, Int64Array
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.schema import (
-    bundled_beside_own,
-    codes,
+from benchmark.rows.numbers import (
     equals,
     group_codes,
     image_numbers,
-    last_of_groups,
     marked,
-    metric_columns,
     numbered,
     ordered_numbers,
-    own_columns,
-    replaced,
     tuple_numbers,
 )
+from benchmark.rows.schema import bundled_beside_own, metric_columns, own_columns, replaced
 from benchmark.rows.shard import key_starts, may_repeat
 
 # The largest differences in PSNR of rows that agree, with equal streams and without.
 ROUNDING_DB, SYMBOL_DB = 1e-4, 1e-3
+MOST_PLACES = 4  # of points and images, for each row: beyond it rows are sorted
 BUILD = ("fingerprint", "revision")
-
-
-@dataclass(eq=False)
-class EditionRows:
-    """Rows under one coding protocol, ordered by codec variant, edition (newest first), setting and
-    image; at most one row per edition, setting and image. All arrays but `other` have that length.
-    """
-
-    index: Int64Array  # of each row in the table
-    variant: Int64Array  # number of the codec variant
-    setting: Int64Array  # number of variant and setting, the same in all editions
-    edition: Int64Array  # number of the edition: 0, 1, ... ascending, without gaps
-    age: Int64Array  # of the row's edition within its variant: 0 for the newest
-    build: Int64Array  # number of the codec's build, the same in all its variants
-    apart: BoolArray  # its build is bundled, and not equal to what was measured here with the same
-    point: Int64Array  # number of edition and setting: 0, 1, ... ascending, without gaps
-    image: Int64Array  # number of the image, by sha256 (by name where that is null)
-    recency: Int64Array  # higher for later rows, and for rows that are not bundled
-    other: Int64Array  # indices of the rows that are left out: other editions or protocols
 
 
 def merge_versions(table: pa.Table, borrow: bool = False) -> pa.Table:
@@ -115,7 +90,7 @@ def _merged(table: pa.Table, borrow: bool) -> pa.Table:
     order = np.lexsort((first, later.to_numpy(), here, timed, ok, ~bundled))
     rank = np.argsort(order)
 
-    best = order[_highest(cells, rank)][cells]
+    best = order[group_highest(cells, rank)][cells]
     alike = agree(table, np.arange(len(cells)), best)
     of_stream, of_pixels = (np.where(alike, own[best], own) for own in (stream, decoded))
     content = tuple_numbers(cells, of_stream, np.where(of_stream < 0, of_pixels, -1))
@@ -123,7 +98,7 @@ def _merged(table: pa.Table, borrow: bool) -> pa.Table:
     if differing.any():
         build = group_codes(table, ("codec", *BUILD))
         cells = tuple_numbers(cells, bundled & np.isin(build, build[differing]))
-    best = order[_highest(cells, rank)]
+    best = order[group_highest(cells, rank)]
     merged = _with_values(table, best, content, tuple_numbers(content, decoded), rank)
     merged = _with_features(merged, table, best, content, rank) if borrow else merged
 
@@ -158,7 +133,7 @@ def _with_values(
         by = table[protocol]
         preferred = np.asarray(by.is_valid()) if present is None else equals(by, present)
         worth = 2 * preferred.astype(np.int64) + np.asarray(table[value].is_valid())
-        highest = _highest(group, worth * len(rank) + rank)[group[rows]]
+        highest = group_highest(group, worth * len(rank) + rank)[group[rows]]
         better = ok & (highest // len(rank) > worth[rows])
         if better.any():
             giver = pa.array(np.where(better, order[highest % len(rank)], rows))
@@ -177,7 +152,7 @@ def _with_features(
         np.any([np.asarray(side[count].is_valid()) for count, *_ in spaces], axis=0)
         for side in (table, filled)
     )
-    donor = _highest(content, np.where(has, rank, -1))[content[rows]]
+    donor = group_highest(content, np.where(has, rank, -1))[content[rows]]
     lacks = ~lacks & equals(filled["status"], "ok") & (donor >= 0)
     if not lacks.any():
         return filled
@@ -192,7 +167,7 @@ def _with_features(
     return replaced(filled, "features_of", of)
 
 
-def _highest(group: Int64Array, values: Int64Array) -> Int64Array:
+def group_highest(group: Int64Array, values: Int64Array) -> Int64Array:
     """Return the highest value of each group, by the group's number."""
     highest = np.full(int(group.max(initial=-1)) + 1, -1, np.int64)
     np.maximum.at(highest, group, values)
@@ -281,66 +256,3 @@ def with_equal_builds(table: pa.Table) -> pa.Table:
 def _build_texts(table: pa.Table) -> pa.Array:
     parts = (table[name].cast(pa.string()).combine_chunks().fill_null("") for name in BUILD)
     return pc.binary_join_element_wise(*parts, " ")
-
-
-def edition_rows(
-    table: pa.Table, coding_protocol: str = CODING, newest_only: bool = False
-) -> EditionRows:
-    """Select the rows under a coding protocol, of all editions of each codec variant.
-
-    Of rows that differ in nothing but their cell's key, so that an image would count twice at one
-    setting, the latest is taken. `table` has the columns of `schema.table_schema`.
-    """
-    recency = _recency(table)
-    variant = group_codes(table, ("codec", "variant"))
-    apart = apart_rows(table)
-    build = build_numbers(table, apart)
-    edition = ordered_numbers(variant, build)
-    comparable = equals(table["coding_protocol"], coding_protocol)
-    age = _ages(variant, edition, np.where(comparable, recency, -1))[edition]
-    present = comparable & ((age == 0) | (not newest_only))
-
-    index = np.flatnonzero(present)
-    setting = group_codes(table, ("setting_name", "setting_value"), variant)
-    place = ordered_numbers(variant[index], age[index], setting[index])
-    image = image_numbers(table)[index]
-    where = place * (int(image.max(initial=0)) + 1) + image
-    order = np.argsort(where)
-    if not np.diff(where[order]).all():  # the latest of several rows comes last
-        order = np.lexsort((recency[index], where))
-    order = order[last_of_groups(where[order])]
-    index, place = index[order], place[order]
-    return EditionRows(
-        index=index,
-        variant=variant[index],
-        setting=setting[index],
-        edition=ordered_numbers(variant[index], age[index]),
-        age=age[index],
-        build=build[index],
-        apart=apart[index],
-        point=place,
-        image=image[order],
-        recency=recency[index],
-        other=np.flatnonzero(~present),
-    )
-
-
-def _recency(table: pa.Table) -> Int64Array:
-    """Number the rows: higher for those that are not bundled, then of a later run, then later."""
-    # The run comes first: filling in a metric renews `finished_utc`.
-    run, _ = codes(table["run"].fill_null(""))
-    finished = table["finished_utc"].fill_null("").combine_chunks()
-    rank = np.asarray(pc.rank(finished, tiebreaker="dense").to_numpy(), np.int64)
-    return ordered_numbers(~marked(table["bundled"]), run, rank)
-
-
-def _ages(variant: Int64Array, edition: Int64Array, recency: Int64Array) -> Int64Array:
-    """Return the age of each edition within its variant, by the latest of its rows."""
-    count = int(edition.max(initial=-1)) + 1
-    latest, of_variant = np.full(count, -1, np.int64), np.zeros(count, np.int64)
-    np.maximum.at(latest, edition, recency)
-    of_variant[edition] = variant
-    order = np.lexsort((-latest, of_variant))
-    age = np.empty(count, np.int64)
-    age[order] = np.arange(count) - np.searchsorted(of_variant[order], of_variant[order])
-    return age

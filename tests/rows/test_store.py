@@ -200,13 +200,16 @@ def test_rows_from_before_a_column_are_read_and_put_together_with_later_ones(sto
         store.compact()
 
 
+@pytest.mark.parametrize("small", [0, 1 << 17])
 @pytest.mark.parametrize("builds", [1, 2])
 def test_means_are_over_the_rows_of_the_table_without_digests_that_decide_nothing(
-    store, monkeypatch, builds
+    store, monkeypatch, builds, small
 ):
     """Cells of one row, of two that agree or not, bundled, of another generation; two shards."""
-    monkeypatch.setattr(shard_folder, "SMALL_BYTES", 0)
+    monkeypatch.setattr(shard_folder, "SMALL_BYTES", small)
+    monkeypatch.setattr(shard_folder, "LEAN_ROWS", 2)
     codes = {"codec": "jpeg", "variant": "", "fingerprint": "f", "revision": 1}
+    codes |= {"finished_utc": "2026-01-01T00:00:00.000+00:00"}
     cells = [f"{number:064x}"[::-1] for number in range(1, 7)]
     rows = [row(cell, **codes, stream_sha256=cell, image=f"{cell[0]}.png") for cell in cells]
     rows[0] |= {"fingerprint": "f" if builds == 1 else "g"}

@@ -9,21 +9,10 @@ import pytest
 
 from benchmark.codec import CODING
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.schema import (
-    bundled_beside_own,
-    codes,
-    equals,
-    group_codes,
-    last_of_groups,
-    metric_columns,
-    table_schema,
-)
-from benchmark.rows.versions import (
-    edition_rows,
-    merge_versions,
-    share_values,
-    with_equal_builds,
-)
+from benchmark.rows.editions import edition_rows, recency
+from benchmark.rows.numbers import codes, equals, group_codes, last_of_groups
+from benchmark.rows.schema import bundled_beside_own, metric_columns, table_schema
+from benchmark.rows.versions import merge_versions, share_values, with_equal_builds
 from support.rows import measured
 
 NAMES = (*METRICS, *FEATURE_SPACES)
@@ -239,7 +228,7 @@ def test_points_are_numbered_by_variant_then_setting_without_gaps():
     newest = edition_rows(measured.table(rows), newest_only=True)
     assert newest.index.tolist() == [3, 2, 1, 0]  # 9 before 10: settings are numbers, not text
     assert newest.point.tolist() == [0, 1, 1, 2]
-    assert newest.variant.tolist() == [0, 0, 0, 1]
+    assert newest.variant[newest.point].tolist() == [0, 0, 0, 1]
     assert edition_rows(measured.table([]), newest_only=True).index.tolist() == []
 
 
@@ -429,12 +418,12 @@ def test_editions_are_ordered_by_variant_age_setting_and_image(seed):
     def edition(at):
         return rows[at]["codec"], rows[at]["fingerprint"]
 
-    def recency(at):
+    def lateness(at):
         return not rows[at]["bundled"], rows[at]["run"], rows[at]["finished_utc"]
 
     latest = {}
     for at in mine:
-        latest[edition(at)] = max(latest.get(edition(at), recency(at)), recency(at))
+        latest[edition(at)] = max(latest.get(edition(at), lateness(at)), lateness(at))
 
     def place(at):
         newer = [one for one in latest if one[0] == rows[at]["codec"]
@@ -443,14 +432,14 @@ def test_editions_are_ordered_by_variant_age_setting_and_image(seed):
         return rows[at]["codec"], len(newer), rows[at]["setting_value"], image
 
     by_place = {}
-    for at in sorted(mine, key=recency):
+    for at in sorted(mine, key=lateness):
         by_place[place(at)] = at
     expected = [by_place[one] for one in sorted(by_place)]
     assert found.index.tolist() == expected
-    assert found.age.tolist() == [place(at)[1] for at in expected]
-    for numbers, depth in ((found.edition, 2), (found.point, 3)):
+    assert found.age[found.point].tolist() == [place(at)[1] for at in expected]
+    for numbers, depth in ((found.edition[found.point], 2), (found.point, 3)):
         kinds = sorted({place(at)[:depth] for at in expected})
         assert numbers.tolist() == [kinds.index(place(at)[:depth]) for at in expected]
-    order = sorted(range(len(expected)), key=lambda at: recency(expected[at]))
-    assert np.argsort(found.recency).tolist() == order
+    order = sorted(range(len(expected)), key=lambda at: lateness(expected[at]))
+    assert np.argsort(recency(measured.table(rows))[found.index]).tolist() == order
     assert sorted([*found.other]) == [at for at in range(len(rows)) if at not in mine]

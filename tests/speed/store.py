@@ -30,7 +30,7 @@ from benchmark.rows.store import Store
 from support.rows.measured import row
 
 CODECS, SETTINGS = 40, 8
-SHARD_ROWS = 50_000
+SHARD_ROWS, PIECE_ROWS = 50_000, 1_000_000  # of a large shard; made at once
 MOST_SECONDS, MOST_GIB = 2.0, 0.5
 STEPS = ("table", "summarise")
 CHECKSUM = "checksum"  # a part of the others, timed alone
@@ -75,10 +75,13 @@ def main() -> int:
 
 def make(store: Store, rows: int, repeated: int, shard_rows: int) -> None:
     """The rows of every codec and setting of one image after another, as runs leave them."""
-    table = _table(rows)
-    for start in range(0, rows, SHARD_ROWS):
-        store._write_shard(table.slice(start, SHARD_ROWS))
-    again = table.take(np.linspace(0, rows - 1, repeated).astype(np.int64))
+    number, some = np.linspace(0, rows - 1, repeated).astype(np.int64), []
+    for first in range(0, rows, PIECE_ROWS):
+        table = _table(first, min(PIECE_ROWS, rows - first))
+        for start in range(0, len(table), SHARD_ROWS):
+            store._write_shard(table.slice(start, SHARD_ROWS))
+        some.append(table.take(number[number // PIECE_ROWS * PIECE_ROWS == first] - first))
+    again = pa.concat_tables(some).combine_chunks()
     later = pa.array(["2026-06-01T00:00:00.000+00:00"] * repeated)
     again = again.set_column(again.schema.get_field_index("finished_utc"), "finished_utc", later)
     again = again.cast(table_schema())
@@ -86,12 +89,12 @@ def make(store: Store, rows: int, repeated: int, shard_rows: int) -> None:
         store._write_shard(again.slice(start, shard_rows))
 
 
-def _table(rows: int) -> pa.Table:
-    number = np.arange(rows)
+def _table(first: int, rows: int) -> pa.Table:
+    number = np.arange(first, first + rows)
     image, setting = number // (CODECS * SETTINGS), number // CODECS % SETTINGS
     codec = number % CODECS
-    generator = np.random.default_rng(0)
-    digests = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(rows)]
+    generator = np.random.default_rng(first)
+    digests = [hashlib.sha256(str(i).encode()).hexdigest() for i in number]
     names = [f"folder/photograph-{i:05d}.png" for i in range(int(image.max()) + 1)]
     of_image = [hashlib.sha256(name.encode()).hexdigest() for name in names]
     columns: dict[str, object] = {
@@ -105,7 +108,7 @@ def _table(rows: int) -> pa.Table:
         "stream_sha256": digests[::-1],
         "decoded_sha256": digests[1:] + digests[:1],
         "encode_seconds": generator.random(rows),
-        "finished_utc": np.datetime_as_string(np.datetime64("2026-01-01", "ms") + number),
+        "finished_utc": [f"{time}+00:00" for time in np.datetime64("2026-01-01", "ms") + number],
     }
     columns |= {name: generator.random(rows) for name in ("psnr_db", "ms_ssim", "lpips_alex")}
     same, schema = row("", 0, ""), table_schema()
