@@ -1,6 +1,6 @@
 """Tables of the verbs that compare codecs: `bench rank`, `tradeoff`, `match` and `bd`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmark.analysis.builds import Family, is_default, one_build
@@ -12,6 +12,7 @@ from benchmark.analysis.stored import DatasetResults
 from benchmark.analysis.summarise import TIMED, Summary
 from benchmark.analysis.tradeoff import Tradeoff
 from benchmark.errors import UnknownName, UsageError
+from benchmark.figures.networks import chosen_notes
 from benchmark.figures.table import NOTHING, Table
 from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS
@@ -74,7 +75,8 @@ def rank_table(
     )
     columns = [cells for cells in zip(*rows, strict=True) if {*cells[1:]} - {NOTHING}]
     header, *shown = zip(*columns, strict=True) if columns else [()]
-    return Table(header, tuple(shown), 3, (first, *notes, *_gone(stored)))
+    labels = (codec.label for ranked in ranks.values() for codec in ranked)
+    return Table(header, tuple(shown), 3, (first, *notes, *_remarks(stored, labels)))
 
 
 def families(
@@ -164,7 +166,8 @@ def tradeoff_table(
     )
     left_out = dict.fromkeys(text for family in (mine, *others) for text in family.left_out)
     more = (f"{text[0].upper()}{text[1:]}." for text in left_out)
-    return Table(headers, tuple(rows), 3, (*notes, *_gone(stored), *dict.fromkeys(more)))
+    remarks = _remarks(stored, [*mine.points, *(point.label for point in points)])
+    return Table(headers, tuple(rows), 3, (*notes, *remarks, *dict.fromkeys(more)))
 
 
 def match_table(
@@ -197,7 +200,7 @@ def match_table(
         "Geometric means of ratios, codec to against (0.9: a tenth less); values with a sign are "
         "mean differences. The interval is over images.",
         f"Without a match: {'; '.join(unmatched)}.",
-        *_gone(stored),
+        *_remarks(stored, (side.label for of in matches for side in (of.first, of.second))),
         *dict.fromkeys(f"Caveat: {text}." for match in matches for text in match.caveats),
     ]
     if not set(TIMED) & set(shown):
@@ -211,8 +214,9 @@ def _average(average: Average) -> str:
     return f"{average.value:.3f}" if average.kind == "ratio" else f"{average.value:+.3f}"
 
 
-def _gone(stored: DatasetResults) -> Iterator[str]:
-    return (f"{text}." for text in gone_sentences(stored.gone))
+def _remarks(stored: DatasetResults, labels: Iterable[str]) -> tuple[str, ...]:
+    gone = (f"{text}." for text in gone_sentences(stored.gone))
+    return (*gone, *chosen_notes(labels))
 
 
 def bd_records(measure: Measure, anchor: Curve, test: Curve) -> Iterator[dict[str, Any]]:
