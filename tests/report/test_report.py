@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.figures.networks import HEADERS
 from benchmark.rows.store import Store
 from support.bench.invoked import bench
 from support.rows.measured import row, sweep
@@ -112,7 +113,8 @@ def test_tables_for_a_paper_have_eight_codecs_and_all_only_if_asked(tmp_path):
 def test_kodaks_report_is_one_short_answer(tmp_path):
     out = tmp_path / "out"
     metrics = "psnr,ms_ssim,lpips_squeeze,fd_squeeze"
-    said = bench_report(KODAK.parent, "--dataset", "kodak", "--out", str(out), "--metrics", metrics)
+    said = bench_report(KODAK.parent, "--dataset", "kodak", "--out", str(out), "--metrics", metrics,
+                        "--page")  # fmt: skip
     text = (out / "report.md").read_text()
     assert len(text.encode()) < 10_000
     first = next(line for line in text.splitlines() if line and line[0] != "#")
@@ -126,6 +128,23 @@ def test_kodaks_report_is_one_short_answer(tmp_path):
     ranked = [name for name in ranked if name in rates]
     assert ranked[: len(rates) - 3] == sorted(rates, key=rates.get)[: len(rates) - 3]
     assert max(map(len, said.splitlines())) <= 80 + len(str(out))
+    chosen = "Realism chosen on Kodak by LPIPS (SqueezeNet): ours:size=micro."
+    assert chosen in said
+    assert all(
+        chosen in (out / f"{name}.md").read_text() for name in ("report", "means", "bd_rate")
+    )
+    record = json.loads((out / "details.json").read_text())
+    trained = {of["codec"]: [*of["training"].values()] for of in record["codecs"]}
+    assert trained["ours:beta=0:size=micro"] == ["14.6", "0.52", "adam", "44,800"]
+    assert trained["ours:beta=0"] == ["41.3", "1.66", "soap, adam", "51,200"]
+    assert trained["vtm"] == [""] * 4
+    details = (out / "details.md").read_text()
+    assert chosen in details
+    assert "| work (kMAC/px) | training (10^15 MAC) | optimiser | steps of a network |" in details
+    assert ": 41.3, 1.66, soap, adam, 51,200" in details, "of a figure"
+    page = (out / "page.html").read_text()
+    assert all(f">{head}</th>" in page for head in HEADERS)
+    assert page.count(chosen) == 5, "ranking, BD-rates twice, points, codecs"
 
 
 def test_the_same_rows_give_the_same_bytes_in_whatever_order(results, printed, tmp_path):
