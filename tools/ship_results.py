@@ -5,6 +5,7 @@
     tools/ship_results.py fresh kodak hyperprior hyperprior:weights=matched
     git add -f results/kodak
     tools/ship_results.py ablation/results kodak ablation ours --into results/ablation/results
+    tools/ship_results.py whole kodak whole charm --into results/budgets/results
 
 Copies every row of the codecs, named as tables name them or without their options, into the shard
 `shipped-checkpoints`, with the records of the runs that measured them and the distribution metrics

@@ -233,7 +233,8 @@ def _read_within(source: pa.Buffer, columns: list[str] | None, shared: set[str])
         else read[field.name]
         for field in schema
     ]
-    table = pa.Table.from_arrays(columns, schema.names)
+    # A table without columns keeps its number of rows.
+    table = pa.Table.from_arrays(columns, schema.names) if columns else read
     if count:
         unfolded = sum(
             pc.sum(pc.binary_length(part.dictionary).take(part.indices)).as_py() or 0

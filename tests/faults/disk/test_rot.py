@@ -262,5 +262,5 @@ def test_doctor_reads_no_stream_beyond_the_limit_of_any_file(results):
 
 
 def test_what_comes_with_the_project_is_verified():
-    for folder in (ROOT / "results", ROOT / "results" / "ablation" / "results"):
-        assert all(one.findings == () for one in verify_results(folder))
+    for place in ("", "ablation/results", "budgets/results"):
+        assert all(one.findings == () for one in verify_results(ROOT / "results" / place))
