@@ -253,7 +253,7 @@ def curves_of(weights, rates, quality, other_rates, other):
 @pytest.mark.parametrize(("images", "least"), [(8, 0.88), (24, 0.92), (100, 0.92)])
 @pytest.mark.parametrize("kind", GENERATORS)
 def test_intervals_have_the_value_of_all_images_as_often_as_the_documentation_says(
-    kind, images, least, record_property
+    kind, images, least
 ):
     everyone = np.full((1, 200_000), 1 / 200_000)
     truth = bd_rates(*curves_of(everyone, *made_up_images(kind, 200_000, np.random.default_rng(9))))
@@ -265,4 +265,3 @@ def test_intervals_have_the_value_of_all_images_as_often_as_the_documentation_sa
         below, above = below + (high < truth[0]), above + (low > truth[0])
     share = 1 - (below + above) / sets
     assert share >= least, (kind, images, share, below / sets, above / sets)
-    record_property("share", (share, below / sets, above / sets))
