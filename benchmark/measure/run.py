@@ -185,7 +185,8 @@ def _measure(
     store, to_do = matrix.store, matrix.to_do
     conditions = replace(conditions, decode_twice=cells_to_decode_twice(to_do))
     store.set_aside()
-    done = {cell.key for cell in matrix.cells} - {cell.key for cell in to_do}
+    waiting = {*map(id, to_do)}
+    done = {cell.key for cell in matrix.cells if id(cell) not in waiting}
     # A row of the cell's key may still name another codec, if a stranger wrote it.
     asked = {contender.spec for contender in matrix.selection.contenders}
     tasks = unscored(

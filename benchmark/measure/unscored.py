@@ -16,8 +16,7 @@ from benchmark.plan.cells import Rescore
 from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.rows.codecs import EVERY
 from benchmark.rows.features import FeatureFolder
-from benchmark.rows.numbers import equals
-from benchmark.rows.schema import metric_columns
+from benchmark.rows.schema import equals, metric_columns
 from benchmark.rows.store import Store, one_per_cell
 
 

@@ -193,13 +193,14 @@ class Workbench:
         )
         if isinstance(outcome, Failed):
             return outcome
-        if twice := number == 1 and cell.key in conditions.decode_twice:
+        row = _origin(cell, conditions, number)
+        if twice := number == 1 and row["cell"] in conditions.decode_twice:
             second = partial(load_codec, cell.codec)
             failed = differs_again(decoder, second, name, cell.setting, outcome, enter)
             if failed is not None:
                 return failed
         enter("score")
-        row = _origin(cell, conditions, number) | outcome.columns(cell.source)
+        row |= outcome.columns(cell.source) | {"finished_utc": _now()}
         row |= work_of(cell.codec, decoder)._asdict()
         if tiled:
             row["caveat"] = "; ".join(filter(None, (row["caveat"], IN_TILES)))

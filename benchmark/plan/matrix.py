@@ -127,7 +127,7 @@ def matrix_of(request: Request, sources: Sources, selection: Selection, store: S
             DamagedResults,
             stacklevel=2,
         )
-    to_do = tuple(cell for cell in cells if not done.issuperset(cell.keys))
+    to_do = tuple(cell for cell in cells if not done or not done.issuperset(cell.keys))
     return Matrix(sources, selection, store, stored.table, tuple(cells), to_do)
 
 

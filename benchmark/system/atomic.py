@@ -27,7 +27,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     draft = path.with_name(f".{uuid4().hex}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield draft
         os.replace(draft, path)
     except BaseException:
@@ -78,22 +79,23 @@ def synchronise(paths: Iterable[Path]) -> None:
         from concurrent.futures import ThreadPoolExecutor
 
         with suppress(RuntimeError):  # for a limit of memory or processes there are no threads
+            parts = [waiting[start::SYNCHRONISED_AT_ONCE] for start in range(SYNCHRONISED_AT_ONCE)]
             with ThreadPoolExecutor(SYNCHRONISED_AT_ONCE) as pool:
-                list(pool.map(_synchronise, waiting))
+                list(pool.map(_synchronise, parts))
             return
-    for path in waiting:
-        _synchronise(path)
+    _synchronise(waiting)
 
 
-def _synchronise(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if not (error.errno in (errno.EINVAL, errno.ENOTSUP) and path.is_dir()):
-            raise
-    finally:
-        os.close(handle)
+def _synchronise(paths: Iterable[Path]) -> None:
+    for path in paths:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            if not (error.errno in (errno.EINVAL, errno.ENOTSUP) and path.is_dir()):
+                raise
+        finally:
+            os.close(handle)
 
 
 def write_files(

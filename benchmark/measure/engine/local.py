@@ -97,11 +97,14 @@ class _WorkQueue:
     workers: int
     gpus: Sequence[str] = ()  # of the workers in turn, as CUDA_VISIBLE_DEVICES has them
     images: dict[str, deque[Task]] = field(default_factory=dict)
-    taken: set[str] = field(default_factory=set)
+    free: deque[str] = field(default_factory=deque)  # images that no worker has taken
     left: int = 0
 
     def add(self, task: Task) -> None:
-        self.images.setdefault(task.image_sha256, deque()).append(task)
+        if task.image_sha256 not in self.images:
+            self.images[task.image_sha256] = deque()
+            self.free.append(task.image_sha256)
+        self.images[task.image_sha256].append(task)
         self.left += 1
 
     def next(self, image: str) -> Task | None:
@@ -109,9 +112,10 @@ class _WorkQueue:
         if image not in self.images:
             if not self.images:
                 return None
-            free = next((key for key in self.images if key not in self.taken), None)
-            image = free or max(self.images, key=lambda key: len(self.images[key]))
-            self.taken.add(image)
+            if self.free:
+                image = self.free.popleft()
+            else:
+                image = max(self.images, key=lambda key: len(self.images[key]))
         queue = self.images[image]
         task = queue.popleft()
         self.left -= 1
