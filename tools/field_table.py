@@ -14,8 +14,8 @@ import pandas as pd
 import benchmark
 from baselines.neural.checkpoint.card import Card, load_card
 from baselines.neural.cost import Cost, costs
-from benchmark.analysis.comparable import label_of
 from benchmark.analysis.rate_distortion import Delta, bd_rate
+from benchmark.analysis.systems import label_of
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import published_curves
 from benchmark.published.registry import read_points

@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from benchmark.analysis.comparable import label_of
+from benchmark.analysis.systems import label_of
 from benchmark.rows.features import Reductions
 from benchmark.rows.store import Store
 from benchmark.system.atomic import write_file

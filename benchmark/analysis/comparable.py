@@ -6,24 +6,21 @@ several the newest. A point is a codec variant at one setting. Sums are `np.binc
 in the order of the rows: pandas' and Arrow's differ in the last digit.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterable
-from contextlib import suppress
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from copy import copy
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from benchmark.analysis.systems import label_of
 from benchmark.codec import BoolArray, Float64Array, Int64Array, bits_per_pixel
-from benchmark.codec_spec import CodecSpec, parse_codec, resolve
-from benchmark.errors import Unavailable, UnknownName
-from benchmark.registry import ALIASES
-from benchmark.rows.editions import EditionRows, edition_rows, recency
-from benchmark.rows.numbers import codes, equals, floats, marked, only_text
-from benchmark.rows.schema import metric_columns
+from benchmark.codec_spec import CodecSpec
+from benchmark.rows.editions import EditionRows, codes, edition_rows, floats, recency
+from benchmark.rows.schema import equals, marked, metric_columns, only_text
 from benchmark.rows.versions import agree, psnr_differences
 
 Average = Literal["per_image", "pooled"]
@@ -157,6 +154,20 @@ class ComparableRows(EditionRows):
             for edition, label, pair in numbered
         }
 
+    def editions_with(self, marked: BoolArray) -> set[int]:
+        """Return the numbers of the editions that have a marked row."""
+        return set(self.edition[... if marked.all() else np.unique(self.point[marked])].tolist())
+
+    def distinct(self, column: str) -> dict[int, tuple[str, ...]]:
+        """Return the distinct texts of a column by the number of the edition."""
+        code, values = self.codes(column)
+        texts: dict[int, tuple[str, ...]] = defaultdict(tuple)
+        number = self.edition * len(values)
+        pairs = np.unique(number[self.point] + code) if code.any() else np.unique(number)
+        for edition, at in (divmod(pair, len(values)) for pair in pairs.tolist()):
+            texts[edition] += (values[at],) if values[at] else ()
+        return texts
+
     def images_of(self, has: BoolArray) -> int:
         """Count the distinct images of the marked rows that are shown."""
         marked = has & self.shown
@@ -169,63 +180,6 @@ class ComparableRows(EditionRows):
         points = len(np.unique(self.point[marked]))
         everywhere = np.bincount(self.image[marked], minlength=self.image.max(initial=-1) + 1)
         return np.asarray(has & (everywhere == points)[self.image])
-
-
-def label_of(codec: str, variant: str) -> str:
-    """Return the name of a codec variant in tables and figures: its short name where it has one.
-
-    >>> label_of("jpeg", "subsampling=444"), label_of("jpeg", "")
-    ('jpeg:subsampling=444', 'jpeg')
-    >>> label_of("compressai", "metric=mse:model=bmshj2018-hyperprior")
-    'hyperprior'
-    >>> label_of("./mine.py:Mine", ""), label_of("folder", "name=HiFiC:path=hific")
-    ('mine.py:Mine', 'HiFiC')
-    """
-    spec = CodecSpec.of(codec, variant)
-    return _short_names(codec).get(spec.text, spec.label)
-
-
-def known_names(variants: Iterable[tuple[str, str]]) -> set[str]:
-    """Return the names shown of codec variants after "Known:": their codecs and labels.
-
-    The two are one for a Python file's codec whose label is its name without folders.
-
-    >>> sorted(known_names([("jpeg", "optimize=1"), ("./mine.py:Mine", "")]))
-    ['jpeg', 'jpeg:optimize=1', 'mine.py:Mine']
-    """
-    names = set()
-    for codec, variant in variants:
-        label = label_of(codec, variant)
-        names |= {label} if codec.rpartition("/")[2] == label else {codec, label}
-    return names
-
-
-def find_label(asked: str, labels: Collection[str]) -> str:
-    """Return the label of a label, a codec with one variant, or a spec; raise `UnknownName`.
-
-    >>> find_label("jpeg", ["jpeg:optimize=1", "vtm"])
-    'jpeg:optimize=1'
-    """
-    if asked in labels:
-        return asked
-    variants = [label for label in labels if label.partition(":")[0] == asked]
-    label = variants[0] if len(variants) == 1 else parse_codec(asked).label
-    if label not in labels:
-        raise UnknownName("codec with results", asked, labels)
-    return label
-
-
-@cache
-def _short_names(codec: str) -> dict[str, str]:
-    """Map specs to short names, with and without the options that are the codec's defaults."""
-    names = {}
-    for alias in ALIASES:
-        spec = parse_codec(alias)
-        if spec.name == codec:
-            names[spec.text] = alias
-            with suppress(Unavailable):
-                names[resolve(spec)[0].text] = alias
-    return names
 
 
 def _left_out(rows: ComparableRows, coding_protocol: str) -> tuple[LeftOut, ...]:
@@ -268,3 +222,103 @@ def _difference(table: pa.Table, codec: str, variant: str) -> str:
         f"not equal to the same build here in {np.count_nonzero(differ)} of {len(mine)} rows, "
         f"PSNR by up to {most:.2g} dB"
     )
+
+
+class Mean(NamedTuple):
+    """A mean over images, with the counts that belong to it."""
+
+    value: float | None  # over the finite values; None where there is none
+    bpp: float | None  # of the same images, so that a point's two coordinates belong together
+    images: int  # in this mean
+    infinite: int  # images of infinite value (identical to the source), not in the mean
+    missing: int  # images that another point has a value of and this one has not
+    reasons: Tally  # why images have no value
+
+
+def mean_bpp(rows: ComparableRows, used: BoolArray | slice, average: Average) -> Float64Array:
+    """Return the bits per pixel of each point, float64 of shape (points,); NaN without rows.
+
+    used: bool of shape (rows,), or a slice of all. average: "per_image" is the mean of each image's
+    own bpp (the usual table); "pooled" is all bits over all pixels (benchmark_xl's convention),
+    where large images weigh more: 100 bytes for 800 pixels and for 1600 are .75 and .667.
+    """
+    point = rows.point[used]
+    if average == "pooled":
+        weights = (rows.bytes[used], rows.pixels[used])
+        sums = (np.bincount(point, of, rows.points) for of in weights)
+        with np.errstate(invalid="ignore"):
+            return bits_per_pixel(*sums)
+    above = np.bincount(point, rows.bpp[used], rows.points)
+    below = np.bincount(point, minlength=rows.points)
+    return np.divide(above, below, out=np.full(rows.points, np.nan), where=below > 0)
+
+
+def means(
+    rows: ComparableRows, values: Float64Array, has: BoolArray, average: Average, common: bool
+) -> list[Mean]:
+    """Return the mean of each point over the marked rows that have a value.
+
+    values: float64 of shape (rows,), NaN for no value. has: bool of shape (rows,).
+    common: use only the images that every point has a value of.
+    """
+    has = has & ~np.isnan(values)
+    if not has.any():
+        return [Mean(None, None, 0, 0, 0, ())] * rows.points
+    has = rows.common(has) if common else has
+    finite = has & np.isfinite(values)
+    infinite = np.bincount(rows.point[has & ~finite], minlength=rows.points).tolist()
+    used = slice(None) if finite.all() else finite  # a million rows are not copied
+    point = rows.point[used]
+    counts = np.bincount(point, minlength=rows.points).tolist()
+    sums = np.bincount(point, values[used], rows.points).tolist()
+    rates = mean_bpp(rows, used, average).tolist()
+    images = rows.images_of(has)
+    return [
+        Mean(total / n if n else None, rate if n else None, n, endless, images - n - endless, ())
+        for total, rate, n, endless in zip(sums, rates, counts, infinite, strict=True)
+    ]
+
+
+def metric_means(
+    rows: ComparableRows, column: str, protocol: str, average: Average, common: bool
+) -> tuple[Float64Array, list[Mean]]:
+    """Return the values of a metric, shape (rows,), NaN for none, and the mean of each point.
+
+    Values under another protocol id than `protocol` do not count; the reasons say so.
+    """
+    value_column, protocol_column, reason_column = metric_columns(column)
+    values = rows.numbers(value_column)
+    if not rows.ok.all():
+        values = np.where(rows.ok, values, np.nan)
+    other = ~np.isnan(values) & ~rows.equal(protocol_column, protocol)
+    if other.any():
+        values = np.where(other, np.nan, values)
+    why = {}
+    if (missing := rows.ok & np.isnan(values)).any():
+        reason, reasons = rows.codes(reason_column)
+        texts = [text or "not computed" for text in reasons]
+        texts.append(f"measured by another rule than {protocol}")
+        reason = np.where(other, len(texts) - 1, reason) if other.any() else reason
+        why = tallies(rows, missing, reason, texts)
+    result = means(rows, values, rows.ok, average, common)
+    return values, [mean._replace(reasons=why.get(i, ())) for i, mean in enumerate(result)]
+
+
+def tallies(
+    rows: ComparableRows, marked: BoolArray, code: Int64Array, texts: Sequence[str]
+) -> dict[int, Tally]:
+    """Count the texts of the marked rows, by the number of the point.
+
+    code: int64 of shape (rows,), each row's index in `texts`, where a text may occur twice.
+    """
+    pairs = (rows.point if marked.all() else rows.point[marked]) * len(texts)
+    pairs += code[marked] if code.any() else 0
+    result: dict[int, dict[str, int]] = defaultdict(dict)
+    counts = np.bincount(pairs)
+    for pair in np.flatnonzero(counts).tolist():
+        point, text = divmod(pair, len(texts))
+        result[point][texts[text]] = result[point].get(texts[text], 0) + int(counts[pair])
+    return {
+        point: tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:REASONS_KEPT])
+        for point, counts in result.items()
+    }

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from benchmark.analysis.comparable import label_of
+from benchmark.analysis.systems import label_of
 from benchmark.codec import Setting
 
 BUILD = ("codec", "variant", "setting_name", "setting_value", "fingerprint", "revision")

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from benchmark.analysis.comparable import Average, ComparableRows, label_of
+from benchmark.analysis.comparable import Average, ComparableRows
 from benchmark.analysis.summarise import Summary, summarise_rows
+from benchmark.analysis.systems import label_of
 from benchmark.codec import CODING, Int64Array, Setting
 from benchmark.errors import NotMeasurable, memory_exhausted
 from benchmark.metrics.distribution_metric import DistributionMetric, Reduced

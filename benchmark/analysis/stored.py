@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.analysis.comparable import Average, ComparableRows, known_names, label_of
+from benchmark.analysis.comparable import Average, ComparableRows
 from benchmark.analysis.summarise import Summary, summarise_rows
+from benchmark.analysis.systems import known_names, label_of
 from benchmark.codec import CODING
 from benchmark.codec_spec import CodecSpec, plain_codec, split_unescaped
 from benchmark.datasets.dataset import ImageFile, Source, open_dataset, open_folder, probe
@@ -23,7 +24,7 @@ from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
 from benchmark.metrics.measure import protocols
 from benchmark.packs.contents import verified_rows
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, is_brought, means_folder, names_file
-from benchmark.rows.numbers import group_codes
+from benchmark.rows.editions import group_codes
 from benchmark.rows.runs import folder_store_name
 from benchmark.rows.store import Store, stores_below
 from benchmark.system.machine import cores

@@ -1,6 +1,5 @@
 """Points of rate-distortion curves: means over the images of each codec variant and setting."""
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -9,8 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from benchmark.analysis.comparable import OF_MEAN_MSE, Average, ComparableRows, LeftOut
-from benchmark.analysis.means import Mean, Tally, mean_bpp, means, metric_means, tallies
+from benchmark.analysis.comparable import (
+    OF_MEAN_MSE,
+    Average,
+    ComparableRows,
+    LeftOut,
+    Mean,
+    Tally,
+    mean_bpp,
+    means,
+    metric_means,
+    tallies,
+)
 from benchmark.analysis.systems import coding_facts
 from benchmark.codec import BoolArray, Float64Array, Int64Array, Setting
 from benchmark.codec_spec import CodecSpec
@@ -298,11 +307,11 @@ def _failures(rows: ComparableRows) -> dict[int, Tally]:
 def _editions(rows: ComparableRows) -> dict[int, Edition]:
     """Describe each edition by its latest row, with what all its rows name."""
     caveats, origins, devices, versions = (
-        _distinct(rows, name) for name in ("caveat", "bytes_origin", "device", "codec_version")
+        rows.distinct(name) for name in ("caveat", "bytes_origin", "device", "codec_version")
     )
     labels = rows.labels()
-    recorded = _editions_with(rows, rows.numbers("recorded") == 1)
-    here = _editions_with(rows, rows.numbers("bundled") != 1)
+    recorded = rows.editions_with(rows.numbers("recorded") == 1)
+    here = rows.editions_with(rows.numbers("bundled") != 1)
     names = (
         *("codec", "variant", "codec_version", "command", "timed", "run"),
         *("fingerprint", "revision", "chroma", "tuned_for"),
@@ -332,19 +341,3 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
             shown=bool(rows.shown[last]),
         )
     return editions
-
-
-def _editions_with(rows: ComparableRows, marked: BoolArray) -> set[int]:
-    """Return the numbers of the editions that have a marked row."""
-    return set(rows.edition[... if marked.all() else np.unique(rows.point[marked])].tolist())
-
-
-def _distinct(rows: ComparableRows, column: str) -> dict[int, tuple[str, ...]]:
-    """Return the distinct texts of a column by the number of the edition."""
-    code, values = rows.codes(column)
-    texts: dict[int, tuple[str, ...]] = defaultdict(tuple)
-    number = rows.edition * len(values)
-    pairs = np.unique(number[rows.point] + code) if code.any() else np.unique(number)
-    for edition, at in (divmod(pair, len(values)) for pair in pairs.tolist()):
-        texts[edition] += (values[at],) if values[at] else ()
-    return texts

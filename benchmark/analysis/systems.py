@@ -5,11 +5,21 @@ Each is declared by the class of its codec (`benchmark.facts.Facts`). Colours ar
 distinguish them, and the marker says the same without colour.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from typing import NamedTuple
 
-from benchmark.codec_spec import CodecSpec, facts_of, parse_codec, shown_variants, split_unescaped
+from benchmark.codec_spec import (
+    CodecSpec,
+    facts_of,
+    parse_codec,
+    resolve,
+    shown_variants,
+    split_unescaped,
+)
 from benchmark.datasets.dataset import profile
+from benchmark.errors import Unavailable, UnknownName
 from benchmark.facts import Group, Kind, Training
 from benchmark.registry import ALIASES, CODECS, metric_class
 from benchmark.rows.codecs import CodingFacts
@@ -250,3 +260,60 @@ def short_version(version: str) -> str:
     ('VTM 23.13', 'checkpoint 91d8')
     """
     return version.partition(";")[0].partition(", ")[0].partition(": ")[0]
+
+
+def label_of(codec: str, variant: str) -> str:
+    """Return the name of a codec variant in tables and figures: its short name where it has one.
+
+    >>> label_of("jpeg", "subsampling=444"), label_of("jpeg", "")
+    ('jpeg:subsampling=444', 'jpeg')
+    >>> label_of("compressai", "metric=mse:model=bmshj2018-hyperprior")
+    'hyperprior'
+    >>> label_of("./mine.py:Mine", ""), label_of("folder", "name=HiFiC:path=hific")
+    ('mine.py:Mine', 'HiFiC')
+    """
+    spec = CodecSpec.of(codec, variant)
+    return _short_names(codec).get(spec.text, spec.label)
+
+
+def known_names(variants: Iterable[tuple[str, str]]) -> set[str]:
+    """Return the names shown of codec variants after "Known:": their codecs and labels.
+
+    The two are one for a Python file's codec whose label is its name without folders.
+
+    >>> sorted(known_names([("jpeg", "optimize=1"), ("./mine.py:Mine", "")]))
+    ['jpeg', 'jpeg:optimize=1', 'mine.py:Mine']
+    """
+    names = set()
+    for codec, variant in variants:
+        label = label_of(codec, variant)
+        names |= {label} if codec.rpartition("/")[2] == label else {codec, label}
+    return names
+
+
+def find_label(asked: str, labels: Collection[str]) -> str:
+    """Return the label of a label, a codec with one variant, or a spec; raise `UnknownName`.
+
+    >>> find_label("jpeg", ["jpeg:optimize=1", "vtm"])
+    'jpeg:optimize=1'
+    """
+    if asked in labels:
+        return asked
+    variants = [label for label in labels if label.partition(":")[0] == asked]
+    label = variants[0] if len(variants) == 1 else parse_codec(asked).label
+    if label not in labels:
+        raise UnknownName("codec with results", asked, labels)
+    return label
+
+
+@cache
+def _short_names(codec: str) -> dict[str, str]:
+    """Map specs to short names, with and without the options that are the codec's defaults."""
+    names = {}
+    for alias in ALIASES:
+        spec = parse_codec(alias)
+        if spec.name == codec:
+            names[spec.text] = alias
+            with suppress(Unavailable):
+                names[resolve(spec)[0].text] = alias
+    return names

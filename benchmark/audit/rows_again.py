@@ -17,7 +17,8 @@ from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.editions import edition_rows
 from benchmark.rows.schema import metric_columns
-from benchmark.rows.versions import BUILD, agree
+from benchmark.rows.shard import BUILD
+from benchmark.rows.versions import agree
 
 Row = Mapping[str, Any]
 KEY = ("codec", "variant", "setting_name", "setting_value", "image_sha256")

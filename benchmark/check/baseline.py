@@ -17,8 +17,8 @@ from typing import NamedTuple
 import msgspec
 import pyarrow as pa
 
-from benchmark.analysis.comparable import label_of
 from benchmark.analysis.stored import rows_of_codecs
+from benchmark.analysis.systems import label_of
 from benchmark.check.pairing import specs_in
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.editions import edition_rows

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.analysis.comparable import ComparableRows, label_of
+from benchmark.analysis.comparable import ComparableRows
 from benchmark.analysis.reduce import with_distribution_metrics
 from benchmark.analysis.summarise import Summary, summarise
+from benchmark.analysis.systems import label_of
 from benchmark.codec import CODING, Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BenchError

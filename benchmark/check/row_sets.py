@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.analysis.comparable import known_names, label_of
 from benchmark.analysis.stored import name_of_folder
+from benchmark.analysis.systems import known_names, label_of
 from benchmark.check.baseline import FOLDER, find_baseline, list_baselines
 from benchmark.check.pairing import RowSet, specs_in
 from benchmark.codec import CODING
@@ -19,7 +19,7 @@ from benchmark.datasets.dataset import open_dataset
 from benchmark.errors import DamagedResults, StoreError, UnknownName, UsageError
 from benchmark.registry import CODECS, is_brought, means_folder
 from benchmark.rows.editions import edition_rows
-from benchmark.rows.numbers import equals, marked
+from benchmark.rows.schema import equals, marked
 from benchmark.rows.store import Store
 
 

@@ -185,7 +185,7 @@ def match(
     from benchmark.analysis.stored import read_one
     from benchmark.commands.compare_tables import match_table
     from benchmark.metrics.measure import Measure
-    from benchmark.rows.numbers import image_numbers
+    from benchmark.rows.editions import image_numbers
     from benchmark.rows.schema import metric_names
 
     refuse_several("--metric", metric)

@@ -119,7 +119,7 @@ def by_label(texts: Iterable[str], labels: Iterable[str]) -> dict[str, str]:
     >>> by_label(["ours:beta=3.84=Ours", "vtm=a=b"], ["ours:beta=3.84", "vtm"])
     {'ours:beta=3.84': 'Ours', 'vtm': 'a=b'}
     """
-    from benchmark.analysis.comparable import find_label  # which needs numpy
+    from benchmark.analysis.systems import find_label  # which needs numpy
 
     labels = list(labels)
     result = {}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from benchmark.system.text import csv_cells, markdown_text, one_line
 
 if TYPE_CHECKING:  # a table is printed without numpy
+    from benchmark.analysis.comparable import Mean
     from benchmark.analysis.interval import DrawSpread
-    from benchmark.analysis.means import Mean
     from benchmark.analysis.summarise import Summary
     from benchmark.metrics.measure import Measure
 

@@ -8,17 +8,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.analysis.comparable import Average, ComparableRows, label_of
+from benchmark.analysis.comparable import Average, ComparableRows
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.stored import present
 from benchmark.analysis.summarise import Summary
-from benchmark.analysis.systems import short_names
+from benchmark.analysis.systems import label_of, short_names
 from benchmark.codec import CODING
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_class
-from benchmark.rows.numbers import equals, marked
-from benchmark.rows.schema import metric_columns, own_columns, schema_of
+from benchmark.rows.schema import equals, marked, metric_columns, own_columns, schema_of
 from benchmark.rows.store import Store
 
 if TYPE_CHECKING:

@@ -5,12 +5,13 @@ from typing import Any
 
 from pandas import DataFrame
 
-from benchmark.analysis.comparable import Average, find_label
+from benchmark.analysis.comparable import Average
 from benchmark.analysis.comparison import compare
 from benchmark.analysis.match import matches, parse_tolerance
 from benchmark.analysis.rank import RATE, Budget, parse_target
 from benchmark.analysis.rank import rank as ranked_at
 from benchmark.analysis.summarise import Summary
+from benchmark.analysis.systems import find_label
 from benchmark.figures.bd_table import bd_records
 from benchmark.interface.rows import Source, summarised, unit
 from benchmark.metrics.measure import Measure

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark import registry
-from benchmark.analysis.comparable import label_of
 from benchmark.analysis.interval import change_interval
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.summarise import Summary
+from benchmark.analysis.systems import label_of
 from benchmark.codec_spec import parse_codec
 from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from benchmark import registry
-from benchmark.analysis.comparable import label_of
 from benchmark.analysis.match import nearest
 from benchmark.analysis.stored import stored_dataset
-from benchmark.analysis.systems import measured_names, short_names
+from benchmark.analysis.systems import label_of, measured_names, short_names
 from benchmark.codec import CODING, Pixels
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import profile

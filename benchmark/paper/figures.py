@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from benchmark.analysis.comparable import find_label
 from benchmark.analysis.comparison import Comparison, compare, default_anchor
 from benchmark.analysis.generations import generation_curves, nearest_to
 from benchmark.analysis.rate_distortion import Delta
 from benchmark.analysis.stored import DatasetResults, read_one, rows_of_codecs
 from benchmark.analysis.summarise import TIMED, Edition, Summary
-from benchmark.analysis.systems import short_names
+from benchmark.analysis.systems import find_label, short_names
 from benchmark.codec_spec import facts_of
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError

@@ -8,10 +8,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from benchmark.analysis.builds import beta_of, betas
-from benchmark.analysis.comparable import label_of
 from benchmark.analysis.rate_distortion import interpolated
 from benchmark.analysis.summarise import Summary
-from benchmark.analysis.systems import GROUPED_SYSTEMS, OURS, kind
+from benchmark.analysis.systems import GROUPED_SYSTEMS, OURS, kind, label_of
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve, measured_panel
 from benchmark.published.points import PublishedPoint

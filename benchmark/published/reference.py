@@ -16,7 +16,7 @@ from benchmark.published.curve_rules import Images, Reference, Scale, colour_err
 from benchmark.published.points import DOUBTFUL, slug
 from benchmark.published.registry import read_curve
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
-from benchmark.rows.numbers import image_numbers
+from benchmark.rows.editions import image_numbers
 from benchmark.rows.schema import metric_names
 from benchmark.system.bundled import BUNDLED
 

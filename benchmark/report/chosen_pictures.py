@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
 
-from benchmark.analysis.comparable import known_names, label_of
 from benchmark.analysis.match import FARTHEST
 from benchmark.analysis.stored import rows_of_codecs
+from benchmark.analysis.systems import known_names, label_of
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import UnknownName, UsageError

@@ -14,7 +14,7 @@ from benchmark.analysis.summarise import TIMED, Point, Summary
 from benchmark.codec import Float64Array
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
-from benchmark.rows.numbers import image_numbers
+from benchmark.rows.editions import image_numbers
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 LIST = "batches.json"

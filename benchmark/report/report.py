@@ -17,7 +17,6 @@ from re import compile as pattern
 
 import msgspec
 
-from benchmark.analysis.comparable import find_label
 from benchmark.analysis.comparison import Ranking, default_anchor, rank
 from benchmark.analysis.interval import draw_spreads, records
 from benchmark.analysis.stored import (
@@ -29,6 +28,7 @@ from benchmark.analysis.stored import (
     source_facts,
 )
 from benchmark.analysis.summarise import Summary
+from benchmark.analysis.systems import find_label
 from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError, UsageError
 from benchmark.figures.bd_table import bd_overview, bd_records, compare_all

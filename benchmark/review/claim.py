@@ -7,11 +7,12 @@ from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
-from benchmark.analysis.comparable import ComparableRows, label_of
+from benchmark.analysis.comparable import ComparableRows
 from benchmark.analysis.comparison import compare
 from benchmark.analysis.interval import Interval
 from benchmark.analysis.rate_distortion import Curve, Delta, NoDelta, bd_rate, curve_of, mean_curve
 from benchmark.analysis.summarise import Summary, summarise_rows
+from benchmark.analysis.systems import label_of
 from benchmark.codec_spec import CodecSpec, facts_of
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure, protocols

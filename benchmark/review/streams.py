@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.comparable import label_of
+from benchmark.analysis.systems import label_of
 from benchmark.audit.pack_audit import TOLERANCE, by_pixels, values_sent
 from benchmark.codec import bits_per_pixel
 from benchmark.codec_spec import CodecSpec

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, lru_cache
 from itertools import chain
 from typing import Any
 
@@ -22,13 +22,13 @@ from benchmark.registry import (
     is_brought,
     metric_class,
 )
-from benchmark.rows.lean import nulls, of_type
-from benchmark.rows.numbers import marked
 from benchmark.system.imports import leave_pandas_out
 
 leave_pandas_out()  # every table is of this file's columns, and few of them become data frames
 
 TEXT, WHOLE, REAL, YES_NO = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+TIME, TIME_FORMAT = pa.timestamp("ms"), "%Y-%m-%dT%H:%M:%S+00:00"  # of lean tables
+CHUNK_ROWS = 1 << 16  # of columns of nulls
 
 CELL_COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
     ("cell", TEXT, "", "sha256 of everything that decides the stream; a row's identity"),
@@ -125,12 +125,18 @@ def cell_key(
     neither taken for one of another version nor measured again. generation: times that the picture
     was coded; keys of the first have no word of it.
     """
+    start = _start_of_key(codec, info.fingerprint, info.revision, setting)
     parts = [
-        *(codec.name, codec.variant, info.fingerprint, info.revision),
-        *(setting.name, float(setting.value), source_sha256, width_px, coding_protocol),
+        *(source_sha256, width_px, coding_protocol),
         *([f"generation {generation}"] if generation > 1 else []),
     ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return hashlib.sha256(f"{start}, {json.dumps(parts)[1:]}".encode()).hexdigest()
+
+
+@lru_cache(1024)
+def _start_of_key(codec: CodecSpec, fingerprint: str, revision: int, setting: Setting) -> str:
+    parts = codec.name, codec.variant, fingerprint, revision, setting.name, float(setting.value)
+    return json.dumps(parts)[:-1]
 
 
 def table_schema() -> pa.Schema:
@@ -200,6 +206,25 @@ def filled_up(table: pa.Table, schema: pa.Schema, rows: int | None = None) -> pa
     return pa.Table.from_arrays(columns, schema.names)
 
 
+def of_type(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Return a column in a type of the schema."""
+    return pc.strftime(values, TIME_FORMAT) if values.type == TIME else values.cast(kind)
+
+
+def nulls(rows: int) -> Callable[[pa.DataType], pa.ChunkedArray]:
+    """Return a function that makes a column of nulls, once for all columns of a type.
+
+    Its chunks share their memory.
+    """
+
+    def column(kind: pa.DataType) -> pa.ChunkedArray:
+        chunk, rest = pa.nulls(min(rows, CHUNK_ROWS), kind), rows % CHUNK_ROWS
+        chunks = [chunk] * (rows // CHUNK_ROWS) + [chunk.slice(0, rest)] * (rest > 0)
+        return pa.chunked_array(chunks, kind)
+
+    return cache(column)
+
+
 def _field(name: str, kind: Any, unit: str, meaning: str) -> pa.Field:
     return pa.field(name, kind, metadata={"unit": unit, "meaning": meaning})
 
@@ -246,6 +271,27 @@ def replaced(table: pa.Table, column: str, values: pa.ChunkedArray) -> pa.Table:
     """Return the table with other values of a column, whose type stays."""
     at = table.schema.get_field_index(column)
     return table.set_column(at, table.schema.field(at), values)
+
+
+def equals(column: pa.ChunkedArray, text: str) -> BoolArray:
+    """Mark the rows of a column of text that equal `text`, bool of shape (rows,); null does not."""
+    if (only := only_text(column)) is not None:
+        return np.full(len(column), only == text)
+    return np.asarray(pc.equal(column, text).fill_null(False).to_numpy(), np.bool_)
+
+
+def marked(column: pa.ChunkedArray) -> BoolArray:
+    """Mark the rows of a column of booleans that are true, bool of shape (rows,); null is not."""
+    return np.asarray(column.fill_null(False).to_numpy(), np.bool_)
+
+
+def only_text(column: pa.ChunkedArray) -> Any:
+    """Return the text that all rows of a column of dictionaries have, None where they differ."""
+    if not pa.types.is_dictionary(column.type) or column.null_count:
+        return None
+    known = [chunk.dictionary for chunk in column.chunks]
+    texts = {values[0].as_py() if len(values) == 1 else None for values in known}
+    return texts.pop() if len(texts) == 1 else None
 
 
 def bundled_beside_own(table: pa.Table) -> BoolArray:

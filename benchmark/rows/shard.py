@@ -25,13 +25,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from benchmark.codec import BoolArray
-from benchmark.rows.lean import nulls
-from benchmark.rows.schema import CELL_COLUMNS, REAL, schema_of, table_schema
+from benchmark.rows.schema import CELL_COLUMNS, REAL, nulls, schema_of, table_schema
 from benchmark.system.atomic import write_results
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 Keys = NDArray[np.uint32]
+BUILD = ("fingerprint", "revision")  # columns
 KEY_BYTES = 8  # of a cell's key, by which repeated ones are sought
 MIXING = np.uint64(0x9E3779B97F4A7C15)  # of which a product's upper half has bits of all bytes
 ALIKE = (1 << 20) - 1
@@ -295,3 +295,9 @@ def may_repeat(starts: Sequence[Keys]) -> list[BoolArray]:
         mark[mark] = np.isin(of[mark], twice)
         marks.append(mark)
     return marks
+
+
+def several_builds(table: pa.Table) -> bool:
+    """Return whether any codec variant has rows of several builds."""
+    kinds = table.group_by(["codec", "variant", *BUILD]).aggregate([])
+    return bool(kinds.num_rows > kinds.group_by(["codec", "variant"]).aggregate([]).num_rows)

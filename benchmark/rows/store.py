@@ -26,7 +26,6 @@ import pyarrow.parquet as pq
 
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.registry import names_file
-from benchmark.rows.lean import Lean, NotLean
 from benchmark.rows.schema import (
     bundled_beside_own,
     filled_up,
@@ -35,6 +34,8 @@ from benchmark.rows.schema import (
     table_schema,
 )
 from benchmark.rows.shard_folder import (
+    Lean,
+    NotLean,
     ShardFolder,
     joined,
     measured,
@@ -190,11 +191,13 @@ class Store(ShardFolder, StreamFolder, RunRecords):
                 single, several = self._split()
                 kept = {*measured(single).column_names, *measured(several).column_names}
                 names, schema = [n for n in single.column_names if n in kept], single.schema
-                merged = Lean()(merge_versions(several.select(names), borrow=True))
+                table = single.select(names)
+                if several.num_rows:
+                    merged = Lean()(merge_versions(several.select(names), borrow=True))
+                    table = pa.concat_tables([table, merged]).unify_dictionaries()
             except NotLean:
                 return self.table()
-            table = pa.concat_tables([single.select(names), merged]).unify_dictionaries()
-            del single, several, merged
+            del single, several
             give_back_memory()
             return filled_up(table, schema)
 

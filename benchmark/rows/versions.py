@@ -23,22 +23,28 @@ import pyarrow.compute as pc
 
 from benchmark.codec import BoolArray, Float64Array, Int64Array
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.numbers import (
-    equals,
+from benchmark.rows.editions import (
+    apart_rows,
+    build_numbers,
+    build_texts,
     group_codes,
+    group_highest,
     image_numbers,
-    marked,
     numbered,
-    ordered_numbers,
     tuple_numbers,
 )
-from benchmark.rows.schema import bundled_beside_own, metric_columns, own_columns, replaced
-from benchmark.rows.shard import key_starts, may_repeat
+from benchmark.rows.schema import (
+    equals,
+    marked,
+    metric_columns,
+    own_columns,
+    replaced,
+)
+from benchmark.rows.shard import BUILD, key_starts, may_repeat, several_builds
 
 # The largest differences in PSNR of rows that agree, with equal streams and without.
 ROUNDING_DB, SYMBOL_DB = 1e-4, 1e-3
 MOST_PLACES = 4  # of points and images, for each row: beyond it rows are sorted
-BUILD = ("fingerprint", "revision")
 
 
 def merge_versions(table: pa.Table, borrow: bool = False) -> pa.Table:
@@ -167,13 +173,6 @@ def _with_features(
     return replaced(filled, "features_of", of)
 
 
-def group_highest(group: Int64Array, values: Int64Array) -> Int64Array:
-    """Return the highest value of each group, by the group's number."""
-    highest = np.full(int(group.max(initial=-1)) + 1, -1, np.int64)
-    np.maximum.at(highest, group, values)
-    return highest
-
-
 def agree(table: pa.Table, first: Int64Array, second: Int64Array) -> BoolArray:
     """Mark the pairs of rows of one cell that agree; arguments and result have shape (pairs,)."""
     ok = equals(table["status"], "ok")
@@ -190,33 +189,6 @@ def psnr_differences(table: pa.Table, first: Int64Array, second: Int64Array) -> 
     psnr = np.asarray(table["psnr_db"].to_numpy(), np.float64)
     with np.errstate(invalid="ignore"):  # of lossless images: infinite less infinite
         return np.asarray(np.abs(psnr[first] - psnr[second]))
-
-
-def apart_rows(table: pa.Table) -> BoolArray:
-    """Mark the bundled rows of codecs and builds that came out otherwise here, shape (rows,)."""
-    twice = bundled_beside_own(table)  # `merge_versions` leaves two rows only where they differ
-    if not twice.any():
-        return twice
-    build = group_codes(table, ("codec", *BUILD))
-    return marked(table["bundled"]) & np.isin(build, build[twice])
-
-
-def several_builds(table: pa.Table) -> bool:
-    """Return whether any codec variant has rows of several builds."""
-    kinds = table.group_by(["codec", "variant", *BUILD]).aggregate([])
-    return bool(kinds.num_rows > kinds.group_by(["codec", "variant"]).aggregate([]).num_rows)
-
-
-def build_numbers(table: pa.Table, apart: BoolArray | None = None) -> Int64Array:
-    """Number the rows by codec and build, shape (rows,); rows of `apart_rows` by their own."""
-    equal = table["build"].combine_chunks()
-    if equal.null_count == len(equal):
-        build = group_codes(table, ("codec", *BUILD))
-    else:
-        texts = pc.coalesce(equal, _build_texts(table))
-        joined = table.select(["codec"]).append_column("build", texts)
-        build = group_codes(joined, joined.column_names)
-    return build if apart is None else ordered_numbers(build, apart)
 
 
 def with_equal_builds(table: pa.Table) -> pa.Table:
@@ -247,12 +219,7 @@ def with_equal_builds(table: pa.Table) -> pa.Table:
         low, high = sorted(number[at] for at in divmod(both, size))
         number[number == high] = low
     _, any_row = np.unique(build, return_index=True)
-    names = _build_texts(table).take(pa.array(any_row[number[build]]))
+    names = build_texts(table).take(pa.array(any_row[number[build]]))
     joined = pa.array(np.bincount(number, minlength=size)[number[build]] > 1)
     named = pc.if_else(joined, names, pa.scalar(None, pa.string()))  # of another type than before
     return table.set_column(table.schema.get_field_index("build"), "build", named)
-
-
-def _build_texts(table: pa.Table) -> pa.Array:
-    parts = (table[name].cast(pa.string()).combine_chunks().fill_null("") for name in BUILD)
-    return pc.binary_join_element_wise(*parts, " ")

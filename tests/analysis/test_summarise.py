@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from benchmark.analysis.comparable import ComparableRows, find_label, label_of
+from benchmark.analysis.comparable import ComparableRows
 from benchmark.analysis.summarise import SECONDS, TIMED, Build, summarise
+from benchmark.analysis.systems import find_label, label_of
 from benchmark.codec import Setting
 from benchmark.errors import UnknownName
 from benchmark.metrics.measure import protocols

@@ -4,10 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from benchmark.rows.editions import _order, recency
-from benchmark.rows.lean import Lean, NotLean, nulls
-from benchmark.rows.numbers import floats
-from benchmark.rows.schema import filled_up, plain
+from benchmark.rows.editions import _order, floats, recency
+from benchmark.rows.schema import filled_up, nulls, plain
+from benchmark.rows.shard_folder import Lean, NotLean
 from support.rows.measured import row, table
 
 TIMES = ("2026-01-02T03:04:05.678+00:00", "1969-12-31T23:59:59.999+00:00", None)

@@ -11,7 +11,7 @@ import pytest
 
 from benchmark.codec import CodecInfo, Setting
 from benchmark.codec_spec import CodecSpec
-from benchmark.rows.numbers import numbered, ordered_numbers, tuple_numbers
+from benchmark.rows.editions import numbered, ordered_numbers, tuple_numbers
 from benchmark.rows.schema import alike, cell_key, own_columns, plain, table_schema
 from benchmark.rows.shard import key_starts, may_repeat
 

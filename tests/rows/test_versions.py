@@ -9,9 +9,8 @@ import pytest
 
 from benchmark.codec import CODING
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.editions import edition_rows, recency
-from benchmark.rows.numbers import codes, equals, group_codes, last_of_groups
-from benchmark.rows.schema import bundled_beside_own, metric_columns, table_schema
+from benchmark.rows.editions import codes, edition_rows, group_codes, last_of_groups, recency
+from benchmark.rows.schema import bundled_beside_own, equals, metric_columns, table_schema
 from benchmark.rows.versions import merge_versions, share_values, with_equal_builds
 from support.rows import measured
 

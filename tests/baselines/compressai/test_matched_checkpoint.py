@@ -12,7 +12,7 @@ from baselines.compressai.architecture import ZooConfig
 from baselines.compressai.container import unpack
 from baselines.compressai.network import ZooNetwork
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
-from benchmark.analysis.comparable import label_of
+from benchmark.analysis.systems import label_of
 from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import Unavailable
