@@ -98,9 +98,11 @@ def recorded_sha256(path: Path) -> str | None:
     return None
 
 
-def read_shard(path: Path, columns: list[str] | None, shared: Sequence[str]) -> pa.Table:
+def read_shard(
+    path: Path, columns: list[str] | None, shared: Sequence[str], known_whole: bool = False
+) -> pa.Table:
     """Read rows as `read_parquet` does; raise `BadShard` for what this version never writes."""
-    table = read_parquet(path, columns, shared)
+    table = read_parquet(path, columns, shared, known_whole)
     names = table.schema.names
     known = _types()
     if not known.keys() >= {*names}:  # a user's metrics
@@ -149,14 +151,27 @@ def _refuse_values(name: str, values: pa.ChunkedArray) -> None:
             raise BadShard(f"it has values of {name!r} that are no numbers of a measurement")
 
 
-def read_parquet(path: Path, columns: list[str] | None, shared: Sequence[str] = ()) -> pa.Table:
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """Return facts about a file that change with its bytes; empty where there is none."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return ()
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+
+
+def read_parquet(
+    path: Path, columns: list[str] | None, shared: Sequence[str] = (), known_whole: bool = False
+) -> pa.Table:
     """Read a parquet file, after its bytes were compared with their sha256.
+
+    known_whole: they were, a moment ago, and `stamp_of` is the same.
 
     columns: names, None for all; an older shard may lack some. shared: names of columns of text
     that become dictionaries, which is four times as fast where rows share them. Raises `BadShard`,
     and `OSError` where the file cannot be opened.
     """
-    content = pa.py_buffer(_verified(path))
+    content = pa.py_buffer(_verified(path, known_whole))
     # pq.read_table would import pyarrow.dataset, a quarter of the time that a finished run takes.
     try:
         return _read_within(content, columns, {*shared})
@@ -167,10 +182,10 @@ def read_parquet(path: Path, columns: list[str] | None, shared: Sequence[str] = 
         raise BadShard(f"it is no whole parquet file ({reason})", damaged=True) from error
 
 
-def _verified(path: Path) -> bytes:
+def _verified(path: Path, known_whole: bool) -> bytes:
     try:
         content = read_regular(path, LARGEST_BYTES)
-        recorded = recorded_sha256(path)
+        recorded = None if known_whole else recorded_sha256(path)
     except OSError as error:
         if error.errno == errno.EIO:
             raise BadShard("the disk cannot read it", damaged=True) from error

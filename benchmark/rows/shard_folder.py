@@ -39,6 +39,7 @@ from benchmark.rows.shard import (
     may_repeat,
     read_shard,
     several_builds,
+    stamp_of,
     write_shard,
 )
 from benchmark.rows.streams import DAMAGED, set_aside
@@ -121,6 +122,7 @@ class _Piece(NamedTuple):
     """A large shard, or small ones."""
 
     paths: list[Path]
+    stamp: tuple[int, ...]  # of a large shard, before it was read
     shipped: bool
     starts: Keys  # of its cells
     once: BoolArray  # marks rows of pictures that were coded once
@@ -174,8 +176,8 @@ class ShardFolder:
             lean = Lean()
             marks = may_repeat([piece.starts for piece in pieces])
             for piece, repeated in zip(pieces, marks, strict=True):
-                whole = piece.rows or [of for _, of in self._tables(None, piece.paths)]
-                for table in whole:
+                again = self._tables(None, piece.paths, piece.stamp)
+                for table in piece.rows or [of for _, of in again]:
                     rows = _valued(with_true(table, "bundled") if piece.shipped else table)
                     several.append(_chosen(rows, piece.once & repeated))
                     names = [name for name in rows.column_names if name not in NOT_OF_MEANS]
@@ -191,22 +193,27 @@ class ShardFolder:
         for shipped in (False, True):
             for small, run in groupby(self._paths(shipped), _is_small):
                 for paths in [[*run]] if small else ([path] for path in run):
-                    columns = None if small else OF_CELLS
+                    columns, stamp = None if small else OF_CELLS, stamp_of(paths[0])
                     if tables := [of for _, of in self._tables(columns, paths)]:
                         rows = joined(columns, tables).combine_chunks()
                         once = np.asarray(rows["generation"].is_null())
                         kept = [rows] if small else []
                         kinds = rows.group_by(VARIANT_AND_BUILD).aggregate([])
-                        yield _Piece(paths, shipped, key_starts(rows["cell"]), once, kinds, kept)
+                        yield _Piece(
+                            paths, stamp, shipped, key_starts(rows["cell"]), once, kinds, kept
+                        )
 
     def _tables(
-        self, columns: list[str] | None, paths: Iterable[Path]
+        self, columns: list[str] | None, paths: Iterable[Path], stamp: tuple[int, ...] = ()
     ) -> Iterator[tuple[Path, pa.Table]]:
-        """Read shards one after another; warn of those that cannot be used."""
+        """Read shards one after another; warn of those that cannot be used.
+
+        stamp: of the only one, when its bytes were compared with their sha256.
+        """
         names, shared = _columns(columns)
         for path in paths:
             try:
-                yield path, read_shard(path, names, shared)
+                yield path, read_shard(path, names, shared, bool(stamp) and stamp == stamp_of(path))
             except OSError as error:
                 raise StoreError(f"{error.filename} cannot be read: {error.strerror}") from error
             except BadShard as bad:

@@ -230,6 +230,23 @@ def test_means_are_over_the_rows_of_the_table_without_digests_that_decide_nothin
     assert means.num_rows == 6
 
 
+def test_a_shard_that_changes_while_means_are_read_is_left_out(store, monkeypatch):
+    monkeypatch.setattr(shard_folder, "SMALL_BYTES", 0)
+    time = {"finished_utc": "2026-01-01T00:00:00.000+00:00"}
+    store.append([row("a" * 64, **time), row("b" * 64, **time)])
+    (path,) = store.folder.glob("per_image/*.parquet")
+    whole, find = path.read_bytes(), shard_folder.may_repeat
+
+    def change_first(starts):
+        path.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+        return find(starts)
+
+    assert store.means_table().num_rows == 2
+    monkeypatch.setattr(shard_folder, "may_repeat", change_first)
+    with pytest.warns(DamagedResults, match="do not match their recorded sha256"):
+        assert store.means_table().num_rows == 0
+
+
 def test_compaction_leaves_one_shard_and_the_same_table(store):
     for cell in "cab":
         store.append([row(cell, num_bytes=ord(cell))])
