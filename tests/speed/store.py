@@ -3,11 +3,11 @@
     python tests/speed/store.py [--rows 1000000] [--repeated 10000] [--shard-rows 100]
 
 The store is made once: 40 codecs at 8 settings of as many images as that needs, the usual metrics,
-in shards of 50,000 rows; `--repeated` of the cells have a second version, in shards of `--shard-
-rows`, as interrupted runs leave them. Each step runs in a process of its own that has nothing
-cached. Processor time counts, since the machine may be busy. Exit code 1 if the steps take more
-than two seconds together or half a GiB (twenty and two GiB for ten million rows), or if the
-checksums of the shards take more than a twentieth of the time to read the rows, which contains
+in shards of 50,000 rows; `--repeated` of the cells have a second version, in shards of
+`--shard-rows`, as interrupted runs leave them. Each step runs in a process of its own that has
+nothing cached. Processor time counts, since the machine may be busy. Exit code 1 if the steps take
+more than two seconds together or half a GiB (twenty and two GiB for ten million rows), or if
+the checksums of the shards take more than a twentieth of the time to read the rows, which contains
 them.
 """
 
