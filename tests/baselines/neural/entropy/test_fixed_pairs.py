@@ -31,7 +31,7 @@ def compiled(tmp_path_factory):
 def kernel(weight: np.ndarray, instructions: str) -> PairSums:
     known = pairs.products.instructions() if pairs.products else ()
     if instructions not in known:
-        pytest.skip(f"neither compiled nor a processor with {instructions}")
+        pytest.skip(f"not compiled, or no processor with {instructions}")
     return PairSums(torch.from_numpy(weight), CPU, instructions)
 
 
