@@ -12,8 +12,7 @@ from benchmark.analysis.stored import DatasetResults
 from benchmark.analysis.summarise import TIMED, Summary
 from benchmark.analysis.tradeoff import Tradeoff
 from benchmark.errors import UnknownName, UsageError
-from benchmark.figures.networks import chosen_notes
-from benchmark.figures.table import NOTHING, Table
+from benchmark.figures.table import NOTHING, Table, chosen_notes
 from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS
 from benchmark.report.details import gone_sentences

@@ -7,8 +7,7 @@ from benchmark.analysis.comparison import Comparison, ImagesDelta, Rank, Ranking
 from benchmark.analysis.interval import CONFIDENCE, Interval
 from benchmark.analysis.rate_distortion import Delta, NoDelta, bd_rate
 from benchmark.analysis.summarise import Summary
-from benchmark.figures.networks import chosen_notes
-from benchmark.figures.table import DOUBTFUL, DOUBTFUL_NOTE, NOTHING, Table
+from benchmark.figures.table import DOUBTFUL, DOUBTFUL_NOTE, NOTHING, Table, chosen_notes
 from benchmark.figures.texts import grouped, listed, metric_names
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel

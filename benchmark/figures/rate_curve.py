@@ -15,8 +15,8 @@ from benchmark.errors import BenchError
 from benchmark.figures import style as looks
 from benchmark.figures import texts
 from benchmark.figures.bd_table import rate_table
-from benchmark.figures.networks import network_sentences
 from benchmark.figures.style import BAR_POINTS, Style, look
+from benchmark.figures.table import network_sentences
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve, records
 

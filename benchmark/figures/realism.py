@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from benchmark.analysis.builds import RECORDED, RealismGrid, records
 from benchmark.analysis.systems import kind
 from benchmark.figures import texts
-from benchmark.figures.networks import network_sentences
 from benchmark.figures.style import COLOUR_MAP, LINE_GREY, WIDTHS, Style, figure_style, line
-from benchmark.figures.table import Table
+from benchmark.figures.table import Table, network_sentences
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import SystemCurve
 from benchmark.published.realism_sweep import MATCHED, WIDEST_GAP, PlotAtRate, RealismSweep, rank

@@ -1,8 +1,8 @@
-"""The table of means, and tables as plain text, markdown, LaTeX and csv."""
+"""The table of means, cells and notes on networks, tables as text, markdown, LaTeX and csv."""
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,12 +11,17 @@ from benchmark.system.text import csv_cells, markdown_text, one_line
 if TYPE_CHECKING:  # a table is printed without numpy
     from benchmark.analysis.comparable import Mean
     from benchmark.analysis.interval import DrawSpread
-    from benchmark.analysis.summarise import Summary
+    from benchmark.analysis.summarise import Edition, Summary
     from benchmark.metrics.measure import Measure
+    from benchmark.published.curves import SystemCurve
 
 NOTHING, ENDLESS, DOUBTFUL, FEW_MARK = "–", "∞", "†", "‡"
 DOUBTFUL_NOTE = f"{DOUBTFUL} The curves share less than half of the range that both span."
 MINUS = re.compile(r"(?<![^\s\[(])-(?=\d)")  # hyphens that begin a number
+NETWORK_HEADERS = (
+    *("work (kMAC/px)", "training (10^15 MAC)"),
+    *("optimiser", "steps of a network"),
+)
 DRAWS_NOTE = (
     "Over draws: the lowest and the highest mean of a drawing. Over images: the 95 % interval of "
     "the mean over drawings."
@@ -58,7 +63,6 @@ def means_table(summary: "Summary", measures: "Sequence[Measure]", failed: bool 
     Columns without any value are left out.
     """
     from benchmark.analysis.summarise import REAL_TO_ESTIMATED, SECONDS
-    from benchmark.figures.networks import chosen_notes
     from benchmark.metrics.distribution_metric import FEW_IMAGES
 
     where = f"{FEW_MARK} Over fewer than {FEW_IMAGES} images"
@@ -189,3 +193,46 @@ def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(map(csv_cells, records))
     return stream.getvalue()
+
+
+def training_cells(edition: "Edition") -> tuple[str, str, str, str]:
+    """Return the cells below `NETWORK_HEADERS`; empty for rows of other than bundled networks."""
+    from benchmark.analysis.systems import training
+
+    kmac, (petamacs, optimiser, steps) = training(edition.label)
+    if not (edition.bundled and steps):
+        return ("", "", "", "")
+    return f"{kmac:.1f}", "" if petamacs is None else f"{petamacs:.2f}", optimiser, steps
+
+
+def chosen_notes(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return the sentences on networks whose realism was chosen by a metric on a dataset.
+
+    >>> chosen_notes(["jpeg", "ours:beta=0:size=micro", "ours:beta=3.84:size=micro"])
+    ('Realism chosen on Kodak by LPIPS (SqueezeNet): ours:size=micro.',)
+    """
+    from benchmark.analysis.systems import chosen_on, shared_label
+
+    choices = [(chosen_on(label), label) for label in dict.fromkeys(labels)]
+    return tuple(
+        f"Realism chosen on {choice[0]} by {choice[1]}: "
+        f"{shared_label([label for of, label in choices if of == choice])}."
+        for choice in dict.fromkeys(choice for choice, _ in choices)
+        if choice
+    )
+
+
+def network_sentences(curves: "Iterable[SystemCurve]") -> list[str]:
+    """Return sentences on work and training of the curves' networks, and on how they were chosen.
+
+    Networks are those that are bundled.
+    """
+    measured = {curve.name: curve.edition for curve in curves if curve.edition}
+    names: dict[str, list[str]] = {}
+    for name, edition in measured.items():
+        if any(cells := training_cells(edition)):
+            names.setdefault(", ".join(cell or "–" for cell in cells), []).append(name)
+    parts = "; ".join(f"{', '.join(of)}: {cells}" for cells, of in names.items())
+    heads = ", ".join(NETWORK_HEADERS)
+    sentences = [f"{heads[0].upper()}{heads[1:]}: {parts}."] * bool(parts)
+    return [*sentences, *chosen_notes(edition.label for edition in measured.values())]

@@ -14,8 +14,14 @@ from pathlib import Path
 
 from benchmark.analysis.interval import CONFIDENCE
 from benchmark.figures.bd_table import short_name
-from benchmark.figures.networks import HEADERS, chosen_notes, training_cells
-from benchmark.figures.table import MINUS, Table, decimals
+from benchmark.figures.table import (
+    MINUS,
+    NETWORK_HEADERS,
+    Table,
+    chosen_notes,
+    decimals,
+    training_cells,
+)
 from benchmark.page.content import (
     PAGE_DARK,
     PAGE_LIGHT,
@@ -246,7 +252,7 @@ def _codecs(content: Content, codecs: Mapping[str, CodecRow]) -> str:
         for label, edition in editions.items()
     )
     specs = {label: (place, label) for label, (place, _) in codecs.items()}
-    headers = ("codec", "version or checkpoint", "caveat", *HEADERS, "device", "call",
+    headers = ("codec", "version or checkpoint", "caveat", *NETWORK_HEADERS, "device", "call",
                "what is timed")  # fmt: skip
     table = Table(headers, rows, len(headers), chosen_notes(editions)).filled(always=3)
     table = table._replace(words=len(table.headers))

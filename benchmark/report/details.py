@@ -12,8 +12,14 @@ from benchmark.analysis.rate_distortion import excluded
 from benchmark.analysis.stored import WIDE_SPREAD, DatasetResults, SourceFacts
 from benchmark.analysis.summarise import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
 from benchmark.figures.bd_table import headline, ranking_heading, ranking_table
-from benchmark.figures.networks import HEADERS, chosen_notes, training_cells
-from benchmark.figures.table import Table, draws_table, markdown
+from benchmark.figures.table import (
+    NETWORK_HEADERS,
+    Table,
+    chosen_notes,
+    draws_table,
+    markdown,
+    training_cells,
+)
 from benchmark.figures.texts import Drawing, capitalised, mixed_sentences
 from benchmark.metrics.availability import NOT_COMPUTED
 from benchmark.metrics.measure import Measure
@@ -225,7 +231,7 @@ def _codec(summary: Summary, label: str) -> dict[str, Any]:
         "tuned_for": edition.facts.tuned_for,
         "container_bytes": fmean(sizes) if sizes else None,
         **{name: _mean_of(summary, edition.label, name) for name in COSTS},
-        "training": dict(zip(HEADERS, training_cells(edition), strict=True)),
+        "training": dict(zip(NETWORK_HEADERS, training_cells(edition), strict=True)),
         "timed": edition.timed,
         "devices": list(edition.devices),
         "caveats": list(edition.caveats),
@@ -243,7 +249,7 @@ def details_text(record: Mapping[str, Any], spreads: Sequence[DrawSpread] = ()) 
         intro += f" Restricted to the images that all points have; left out: {dropped}."
     headers = (
         *("codec", "version", "origin", "chroma", "container (bytes)", "timed", "caveat"),
-        *HEADERS,
+        *NETWORK_HEADERS,
         *(header for header, *_ in COST_COLUMNS.values()),
     )
     codecs = tuple(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import StoreError, UnknownName, UsageError
-from benchmark.figures.networks import HEADERS
+from benchmark.figures.table import NETWORK_HEADERS
 from benchmark.rows.store import Store
 from support.bench.invoked import bench
 from support.rows.measured import row, sweep
@@ -143,7 +143,7 @@ def test_kodaks_report_is_one_short_answer(tmp_path):
     assert "| work (kMAC/px) | training (10^15 MAC) | optimiser | steps of a network |" in details
     assert ": 41.3, 1.66, soap, adam, 51,200" in details, "of a figure"
     page = (out / "page.html").read_text()
-    assert all(f">{head}</th>" in page for head in HEADERS)
+    assert all(f">{head}</th>" in page for head in NETWORK_HEADERS)
     assert page.count(chosen) == 5, "ranking, BD-rates twice, points, codecs"
 
 
