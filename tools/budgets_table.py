@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.interpolate import PchipInterpolator
 
 import benchmark
-from benchmark.analysis.comparable import label_of
+from benchmark.analysis.systems import label_of
 from benchmark.codec import Float64Array, Int64Array
 from tools.results_table import KODAK
 

@@ -1,12 +1,23 @@
 """A convolution followed by a ReLU, fused by oneDNN where that has fast kernels."""
 
 import platform
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Pair = tuple[int, int]
+
+
+@cache
+def has_onednn() -> bool:
+    """Return whether oneDNN is here, and this a processor for which it has fast kernels."""
+    import torch
+
+    return platform.machine() in ("x86_64", "AMD64") and bool(
+        torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    )
 
 
 def convolve(
@@ -28,8 +39,7 @@ def convolve(
         torch.is_inference_mode_enabled()
         and signal.dtype == torch.float32
         and signal.device.type == "cpu"
-        and platform.machine() in ("x86_64", "AMD64")
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and has_onednn()
         and torch.backends.mkldnn.enabled
     )
     if not fused:

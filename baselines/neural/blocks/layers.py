@@ -1,6 +1,5 @@
 """Layers of learned codecs, from (N, C, H, W) to (N, C', H', W'), zeros around the input."""
 
-import platform
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -9,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmark.system.convolution import has_onednn
+
 # MKL adds up more products than this in two parts, which rounds otherwise than oneDNN.
 MOST_IN_ONE_SUM = 192
 EPSILON = 1e-3
 # Asked once: `torch.compile` traces neither question, and would compile each layer by itself.
-HAS_ONEDNN = platform.machine() in ("x86_64", "AMD64") and bool(
-    torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-)
+HAS_ONEDNN = has_onednn()
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
