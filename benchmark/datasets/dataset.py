@@ -19,14 +19,14 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmark import user_file
 from benchmark.errors import BenchError, ImageRefused, Reason, Unavailable, UsageError
 from benchmark.registry import DATASETS, dataset_module, dataset_opener, is_brought, means_folder
-from benchmark.system.digest import cache_folder, pixels_sha256, remembered
+from benchmark.system.digest import FileMemory, cache_folder, pixels_sha256
 
 VARIABLE = "BENCH_DATA"
 NAME_OF_RESULTS = re.compile("[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -106,8 +106,11 @@ class Refused(NamedTuple):
 
 def probe(files: Sequence[ImageFile], flatten: bool, threads: int) -> list[Source | Refused]:
     """Return every file as a source or a refusal, in order; unchanged files are not read again."""
-    with ThreadPoolExecutor(threads) as pool:  # decoding and hashing release the interpreter's lock
-        return list(pool.map(lambda file: _probe(file, flatten), files))
+    # Decoding and hashing release the interpreter's lock.
+    with FileMemory() as memory, ThreadPoolExecutor(threads) as pool:
+        parts = (files[first : first + 1024] for first in range(0, len(files), 1024))
+        sources = (pool.map(lambda file: _probe(file, flatten, memory), part) for part in parts)
+        return [*chain.from_iterable(sources)]  # two kilobytes wait for each file of a part
 
 
 def without_duplicates(sources: Sequence[Source | Refused]) -> list[Source | Refused]:
@@ -123,7 +126,7 @@ def without_duplicates(sources: Sequence[Source | Refused]) -> list[Source | Ref
     return kept
 
 
-def _probe(file: ImageFile, flatten: bool) -> Source | Refused:
+def _probe(file: ImageFile, flatten: bool, memory: FileMemory) -> Source | Refused:
     def read() -> tuple[str, int, int, bool]:
         from benchmark.datasets.image import read_image
 
@@ -132,7 +135,7 @@ def _probe(file: ImageFile, flatten: bool) -> Source | Refused:
         return pixels_sha256(photograph.pixels), width, height, photograph.lossy
 
     try:
-        return Source(file, *remembered(file.path, f"source flatten={flatten:d}", read))
+        return Source(file, *memory.value(file.path, f"source flatten={flatten:d}", read))
     except ImageRefused as refused:
         return Refused(file, refused.reason.subject if refused.reason else str(refused))
     except OSError as error:

@@ -32,6 +32,7 @@ from benchmark.system.atomic import WaitingFiles
 Engine = Callable[[Sequence[Task], Conditions], Iterator[Finished | Started | None]]
 FLUSH_SECONDS = 3.0  # a fast row waits this long for company, so that shards do not get too small
 SLOW_SECONDS = 1.0  # a row that took longer is worth a shard of its own
+MANY_ROWS = 2048  # that wait take 20 MB
 MANY_SHARDS = 256  # a run of days would leave a file per row, and opening each takes a millisecond
 
 
@@ -212,7 +213,8 @@ class Recorder:
         if not self._rows:
             self._oldest = self._clock()
         self._rows.append(measured.row)
-        self.tick(at_once=(measured.coding_seconds or 0) > SLOW_SECONDS)
+        slow = (measured.coding_seconds or 0) > SLOW_SECONDS
+        self.tick(at_once=slow or len(self._rows) >= MANY_ROWS)
 
     def tick(self, at_once: bool = False) -> None:
         """Write what has waited long enough; called about once a second."""

@@ -218,7 +218,8 @@ def _measure(
 
 def _rows(table: pa.Table, matrix: Matrix) -> pa.Table:
     keys = pa.array([cell.key for cell in matrix.cells], pa.string())
-    return one_per_cell(table.filter(pc.is_in(table["cell"], value_set=keys)))
+    asked = pc.is_in(table["cell"], value_set=keys)
+    return one_per_cell(table if pc.all(asked).as_py() else table.filter(asked))
 
 
 def _record(

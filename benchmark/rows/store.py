@@ -232,12 +232,16 @@ class Store(ShardFolder, StreamFolder, RunRecords):
             small = [path for path in self._paths() if _row_count(path) < SMALL_SHARD_ROWS]
             if not locked or len(small) < 2:
                 return
-            tables = dict(self._tables(None, small))
-            if len(tables) > 1:
-                valid = merge_versions(joined(None, [*tables.values()]))
-                merged = self._write_shard(plain(valid))
-                for path in tables.keys() - {merged}:  # it may have come out as one of them
-                    path.unlink()
+            with system_allocator():
+                tables = dict(self._tables(None, small))
+                if len(tables) > 1:
+                    valid = merge_versions(joined(None, [*tables.values()]))
+                    merged = self._write_shard(plain(valid))
+                    for path in tables.keys() - {merged}:  # it may have come out as one of them
+                        path.unlink()
+                    del valid
+                del tables
+            give_back_memory()
 
     def ship(self, name: str, rows: pa.Table) -> Path:
         """Write rows to be bundled with the project as the shard `shipped-<name>`."""

@@ -10,9 +10,10 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, Self
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import open_regular
 
 SHA256 = re.compile("[0-9a-f]{64}")  # in the digits of `hexdigest`
+WRITTEN_TOGETHER = 256  # values, for one wait for the disk
 
 
 def pixels_sha256(pixels: Pixels) -> str:
@@ -45,31 +47,78 @@ def files_sha256(paths: Iterable[Path]) -> str:
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-def remembered(path: Path, what: str, compute: Callable[[], Any]) -> Any:
-    """Return `compute()` (a json value), or its last result for this unchanged file.
+class FileMemory:
+    """Json values computed from files, remembered while a file is unchanged; for several threads.
 
     A file is unchanged if its path, size, times, inode and device are. What changes meanwhile is
-    not remembered, and where the memory cannot be read or written, everything is computed.
+    not remembered, and where the memory cannot be read or written, everything is computed. New
+    values are written together, since each writing waits for the disk: at the latest by `close`.
     """
-    state = _state(path)
-    place = os.fsencode(os.path.realpath(path)).decode(errors="backslashreplace")  # may be no UTF-8
-    key = f"{what} {place} {state}"
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(folder / "digests.sqlite", timeout=10)) as memory:
-            memory.execute("create table if not exists digest (key text primary key, value text)")
-            row = memory.execute("select value from digest where key = ?", (key,)).fetchone()
-            if row is not None:
-                return json.loads(row[0])
-            value = compute()
-            if _state(path) == state:
-                with memory:
-                    row = key, json.dumps(value)
-                    memory.execute("insert or replace into digest values (?, ?)", row)
-            return value
-    except (sqlite3.Error, OSError):
-        return compute()
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._new: dict[str, str] = {}
+        self._database: sqlite3.Connection | None = None
+        folder = cache_folder()
+        with suppress(sqlite3.Error, OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / "digests.sqlite"
+            self._database = sqlite3.connect(path, timeout=10, check_same_thread=False)
+            self._database.execute(
+                "create table if not exists digest (key text primary key, value text)"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def value(self, path: Path, what: str, compute: Callable[[], Any]) -> Any:
+        """Return `compute()`, or its last result for this unchanged file."""
+        state = _state(path)
+        place = os.fsencode(os.path.realpath(path)).decode(errors="backslashreplace")  # if no UTF-8
+        key = f"{what} {place} {state}"
+        with self._lock:
+            text = self._text(key)
+        if text is not None:
+            return json.loads(text)
+        value = compute()
+        if _state(path) == state:
+            with self._lock:
+                self._new[key] = json.dumps(value)
+                if len(self._new) >= WRITTEN_TOGETHER:
+                    self._write()
+        return value
+
+    def close(self) -> None:
+        """Write what is new, and close the file."""
+        with self._lock:
+            self._write()
+            if self._database is not None:
+                self._database.close()
+
+    def _text(self, key: str) -> str | None:
+        if self._database is not None:
+            with suppress(sqlite3.Error):
+                query = "select value from digest where key = ?"
+                row = self._database.execute(query, (key,)).fetchone()
+                return str(row[0]) if row else None
+        return None
+
+    def _write(self) -> None:
+        if self._database is not None:
+            with suppress(sqlite3.Error), self._database:
+                self._database.executemany(
+                    "insert or replace into digest values (?, ?)", self._new.items()
+                )
+        self._new.clear()
+
+
+def remembered(path: Path, what: str, compute: Callable[[], Any]) -> Any:
+    """Return `compute()` (a json value), or its last result for this unchanged file."""
+    with FileMemory() as memory:
+        return memory.value(path, what, compute)
 
 
 def _state(path: Path) -> str:

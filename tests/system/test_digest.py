@@ -2,11 +2,14 @@
 
 import hashlib
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from benchmark.system.digest import (
+    FileMemory,
     cache_folder,
     file_sha256,
     files_sha256,
@@ -77,3 +80,17 @@ def test_what_changes_while_it_is_looked_at_is_looked_at_again(tmp_path):
     assert remembered(path, "look", path.read_text) == "abc"
     path.write_bytes(b"later")
     assert remembered(path, "look", path.read_text) == "later"
+
+
+def test_what_several_files_gave_is_written_together_and_remembered(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("benchmark.system.digest.WRITTEN_TOGETHER", 2)
+    paths = [tmp_path / str(number) for number in range(3)]
+    for path in paths:
+        path.write_text(path.name)
+    with FileMemory() as memory:
+        for path in paths:
+            assert memory.value(path, "look", path.read_text) == path.name
+        with closing(sqlite3.connect(cache_folder() / "digests.sqlite")) as file:
+            assert file.execute("select count(*) from digest").fetchone() == (2,)
+    assert [remembered(path, "look", lambda: "new") for path in paths] == ["0", "1", "2"]
