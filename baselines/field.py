@@ -201,20 +201,13 @@ class PqMim(RatePointsCodec):
         return "; ".join(filter(None, [AFTER_THE_ABSTRACT, super()._caveat()]))
 
 
-def _behind(options: Mapping[str, str]) -> Training:
-    """Return the training of ELIC and of a diffusion decoder; of other bases nothing."""
+def _behind_elic(options: Mapping[str, str], steps: int) -> tuple[Work, Training]:
+    """Return work and training of ELIC and so many steps behind it; of other bases nothing."""
     if options.get("base", "elic") != "elic":
-        return Training()
-    return Training(0.93, "adam", f"{STEPS} + {ALL_STEPS}")
-
-
-def _drawn(options: Mapping[str, str], steps: int) -> Work:
-    """Return the work of ELIC and of the steps of a diffusion decoder; of other bases nothing."""
-    if options.get("base", "elic") != "elic":
-        return Work()
+        return Work(), Training()
     encode, decode = ELIC_KMAC
-    decode += int(options.get("steps", steps)) * STEP_KMAC
-    return Work(ELIC_PARAMETERS + DRAWING_PARAMETERS, encode, decode)
+    work = Work(ELIC_PARAMETERS + DRAWING_PARAMETERS, encode, decode + steps * STEP_KMAC)
+    return work, Training(0.93, "adam", f"{STEPS} + {ALL_STEPS}")
 
 
 class Dirac(DrawingCodec):
@@ -237,12 +230,13 @@ class Dirac(DrawingCodec):
         """Return the facts of the variant with these options."""
         steps = options.get("steps", "")
         colour, marker = ("#CC79A7", "D") if steps == "100" else ("", "v")
+        work, training = _behind_elic(options, int(steps or 1))
         return Facts(
             f"DIRAC steps={steps}", "learned", "Trained for realism", colour, marker,
             trained_on=("psnr_db",),  # of the base
             typical=cls.typical(options), published=((f"DIRAC-{steps}", ""),), budget=True,
             kmac=round(14.7 + STEP_KMAC * int(steps or 0), 1), titled=("steps",),
-            work=_drawn(options, 1), training=_behind(options),
+            work=work, training=training,
         )  # fmt: skip
 
 
@@ -262,11 +256,13 @@ class Hfd(DrawingCodec):
     @classmethod
     def facts(cls, options: Mapping[str, str]) -> Facts:
         """Return the facts of the variant with these options."""
+        steps = int(options.get("steps", cls.default_steps))
+        work, training = _behind_elic(options, steps)
         return Facts(
             "HFD", "learned", "Trained for realism", "#E69F00", ">", trained_on=("psnr_db",),
             typical=cls.typical(options), published=(("HFD", ""),), budget=True,
             kmac=310.3,  # 20 steps behind ELIC
-            work=_drawn(options, cls.default_steps), training=_behind(options),
+            work=work, training=training,
         )  # fmt: skip
 
     def __init__(

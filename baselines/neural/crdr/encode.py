@@ -125,17 +125,20 @@ def _reached(target: Setting, in_one_pass: Try, searched: Try | None) -> bytes:
         raise refused("most", best)
     if step == 0 and (least := code(0, LARGEST_DEAD_ZONE)).measured > value + above:
         raise refused("least", least)
-    low, high = 0.0, LARGEST_DEAD_ZONE
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        trial = code(step, middle)
-        if is_met(trial):
-            return trial.data
-        if trial.measured > value:
-            low, best = middle, trial
-        else:
-            high = middle
-    return best.data
+    nearest = [best]
+    for number in (step, step + 1)[: 1 + (step < Q_GRID.highest)]:  # the next for what this skips
+        low, high = 0.0, LARGEST_DEAD_ZONE
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            trial = code(number, middle)
+            if is_met(trial):
+                return trial.data
+            if trial.measured > value:
+                low = middle
+                nearest.append(trial)
+            else:
+                high = middle
+    return min(nearest, key=lambda trial: trial.measured).data
 
 
 def _by_search(codec: PictureCodec, search: Search) -> Choose:
