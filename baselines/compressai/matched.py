@@ -6,15 +6,16 @@ bpp, are the same.
 """
 
 from bisect import bisect_left
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 from baselines.compressai.architecture import MATCHED_WIDTHS, ZooConfig, rate_weight
 from baselines.neural.architecture import load_architecture
 from baselines.neural.cost import macs_per_pixel
-from baselines.neural.training.recipe import Recipe, Stage, objective_class
+from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.run import Subject
 from baselines.neural.training.session import TrainingRun
+from baselines.neural.training.suites import phases_of, stage_of
 
 HYPERPRIOR = "bmshj2018-hyperprior"
 LAMBDAS = (0.0008, 0.0022, 0.0062, 0.018)  # CompressAI's; about the first four levels of `ours`
@@ -68,26 +69,14 @@ def single_rate(
         rate = learning_rate or first.learning_rate
         return replace(recipe, stages=(replace(first, lambdas=lambdas, learning_rate=rate),))
     rate = learning_rate or LEARNING_RATE
-    kind = objective_class("single_rate").stage_type
-    stages = []
-    for float32 in dict.fromkeys(stage.float32 for stage in recipe.stages):
-        alike = [stage for stage in recipe.stages if stage.float32 == float32]
-        like = alike[0]
-        crops = -(-sum(stage.crops for stage in alike) // parts)
-        stages.append(
-            kind(
-                **{field.name: getattr(like, field.name) for field in fields(Stage)}
-                | {
-                    "kind": "single_rate",
-                    "steps": -(-crops // like.batch),
-                    "crop_px": max(stage.crop_px for stage in recipe.stages),
-                    "learning_rate": rate * (like.learning_rate / first.learning_rate),
-                    "lambdas": lambdas,
-                    "frozen": (),
-                    "balanced": getattr(like, "balanced", False),
-                }
-            )
+    stages = [
+        stage_of(
+            *(phase, recipe, "single_rate", parts, rate),
+            lambdas=lambdas,
+            balanced=getattr(phase.like, "balanced", False),
         )
+        for phase in phases_of(recipe, realism=False)
+    ]
     return replace(recipe, stages=tuple(stages))
 
 

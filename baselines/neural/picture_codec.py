@@ -84,15 +84,14 @@ class PictureCodec:
     ) -> bytes:
         """Return the stream of an image; without `tiling`, a large one is cut by `tiling_of`.
 
-        `payload_of` encodes a piece in place of analysis and rounding. Raises `ValueError` for
-        controls that do not fit the image, `ImageRefused` for its size.
+        `payload_of` encodes a piece in place of analysis and rounding. Raises `ImageRefused` for
+        the size of an image.
         """
         height, width, _ = pixels.shape
         stride, unit = self.coder.stride, self.coder.latent_stride
         tiling = tiling or tiling_of(width, height, self.coder.margin)
         if fault := size_fault(width, height, tiling):
             raise ImageRefused(f"this codec cannot hold {fault}")
-        self._block.write(controls, width, height)  # what it refuses is refused before the work
         pieces = tiles(width, height, tiling)
         whole = padded(pixels, stride)
         margin = whole_blocks(tiling.margin, stride) if tiling else 0

@@ -24,15 +24,10 @@ class ControlGrid(NamedTuple):
         """Return the value that a step means."""
         return step / self.steps_per_unit
 
-    def write(self, control: int | Levels, width: int, height: int) -> bytes:
-        """Return a byte for a step, a map's length and levels; raises `ValueError` for others."""
+    def write(self, control: int | Levels) -> bytes:
+        """Return a byte for a step, else the length of a map's levels and these."""
         if isinstance(control, int):
-            if not 0 <= control <= self.highest:
-                raise ValueError(f"{self.name} is step {control}, not 0..{self.highest}")
             return bytes([control])
-        expected = map_shape(width, height)
-        if control.shape != expected:
-            raise ValueError(f"a map of {self.name} of shape {control.shape}, not {expected}")
         levels = encode_levels(control)
         return varint(len(levels)) + levels
 
@@ -55,8 +50,8 @@ class SingleControl(ControlBlock):
         self.grid = grid
 
     def write(self, controls: int, width: int, height: int) -> tuple[int, bytes]:
-        """Return no flags and the byte of a step; raises `ValueError` for others."""
-        return 0, self.grid.write(controls, width, height)
+        """Return no flags and the byte of a step."""
+        return 0, self.grid.write(controls)
 
     def read(self, reader: ByteReader, flags: int, width: int, height: int) -> int:
         """Return the step; raises `CorruptStream` for a step out of range."""

@@ -44,17 +44,13 @@ def level_steps(levels: Levels, highest: int) -> NDArray[np.int64]:
 
 
 def nearest_levels(fractions: NDArray[np.floating[Any]]) -> Levels:
-    """Convert fractions of the range to levels, ties to the lower; raises `ValueError`."""
-    if not bool(((fractions >= 0) & (fractions <= 1)).all()):
-        raise ValueError("a level is not within the controlled range")
+    """Convert fractions of the range, 0 to 1, to levels, ties to the lower."""
     values = level_steps(np.arange(LEVELS, dtype=np.uint8), LEVELS) / LEVELS
     return np.searchsorted((values[1:] + values[:-1]) / 2, fractions).astype(np.uint8)
 
 
 def encode_levels(levels: Levels) -> bytes:
-    """Return a map's bytes: 1 if all levels are equal, else at least 2; raises `ValueError`."""
-    if levels.ndim != 2 or not levels.size or levels.dtype != np.uint8 or levels.max() > HIGHEST:
-        raise ValueError(f"not a map of levels 0..{HIGHEST}: {levels.dtype} {levels.shape}")
+    """Return a map's bytes: 1 if all levels are equal, else at least 2."""
     if bool((levels == levels[0, 0]).all()):
         return bytes([int(levels[0, 0])])
     decisions = _Recorder()

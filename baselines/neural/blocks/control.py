@@ -65,7 +65,8 @@ class Control(NamedTuple):
 def control_of(level: "Level | Control", highest: float, like: Tensor) -> Control:
     """Return the control for levels from 0 to `highest`, on the device of `like` (N, C, H, W).
 
-    The sides of a map divide those of every layer that it controls. Raises `ValueError` for others.
+    The sides of a map divide those of every layer that it controls. Raises `ValueError` for levels
+    out of range.
     """
     if isinstance(level, Control):
         return level
@@ -73,12 +74,8 @@ def control_of(level: "Level | Control", highest: float, like: Tensor) -> Contro
     if not bool(((levels >= 0) & (levels <= highest)).all()):
         extent = f"{float(levels.min()):g}..{float(levels.max()):g}"
         raise ValueError(f"levels of {extent} are not within 0..{highest:g}")
-    pictures, _, height, width = like.shape
-    if levels.ndim < 2 and levels.numel() in (1, pictures):
+    if levels.ndim < 2:
         return Control(levels.reshape(-1), None)
-    fits = levels.ndim == 4 and levels.shape[:2] == (pictures, 1) and levels.numel()
-    if not fits or height % levels.shape[2] or width % levels.shape[3]:
-        raise ValueError(f"levels of shape {tuple(levels.shape)} for {tuple(like.shape)}")
     distinct, where = torch.unique(levels[:, 0], return_inverse=True)
     return Control(distinct, None if len(distinct) == 1 else where)
 

@@ -56,5 +56,4 @@ class CharmArchitecture(HyperpriorArchitecture[CharmSizes]):
 
     name = "charm"
     presets: Mapping[str, CharmSizes] = NAMED
-    config_type = CharmSizes
     network_type = "baselines.neural.charm.model:CharmNetwork"

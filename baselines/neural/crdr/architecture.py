@@ -1,7 +1,7 @@
 """CRDR as an architecture of the boundary, with its dimensions. Imports no torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
@@ -17,17 +17,14 @@ PUBLISHED_FREQUENCIES = 10  # of the embedded beta, each with a sine and a cosin
 
 @dataclass(frozen=True, slots=True)
 class Sizes(dim.ConditionedSizes):
-    """Dimensions of a network; without `slices` its entropy model is a hyperprior alone."""
+    """Dimensions of a network."""
 
     rate_levels: Annotated[int, Meta(ge=2, le=dim.LARGEST_COUNT)] = 5
     frequencies: dim.Number = PUBLISHED_FREQUENCIES  # of beta: fewer give a smoother control
 
     def __post_init__(self) -> None:
         dim.ConditionedSizes.__post_init__(self)
-        if self.slices:
-            dim.require_slices(self.latent, self.slices, self.support_slices)
-        elif self.support != self.latent or self.support_slices:
-            raise ValueError("without slices the hyper-decoder gives the latent's own parameters")
+        dim.require_slices(self.latent, self.slices, self.support_slices)
 
 
 # `full` has the dimensions of "Controlling Rate, Distortion, and Realism" (Iwai et al., WACV 2024).
@@ -56,11 +53,6 @@ NAMED = dim.size_table(
     frequencies=(10, 10, 3, 10, 10),
 )
 FULL, SMALL, MINI, MICRO, TINY = NAMED.values()
-
-
-def without_context(sizes: Sizes) -> Sizes:
-    """Return sizes without the autoregressive part: the hyper-decoder gives mean and scale."""
-    return replace(sizes, support=sizes.latent, slices=(), support_slices=0)
 
 
 class CRDRArchitecture(HyperpriorArchitecture[Sizes]):

@@ -41,10 +41,10 @@ class CRDRControlBlock(ControlBlock):
     flags = Q_MAP | BETA_MAP
 
     def write(self, controls: HeaderControls, width: int, height: int) -> tuple[int, bytes]:
-        """Return the flags and the bytes; raises `ValueError` for what does not fit the image."""
+        """Return the flags and the bytes."""
         q, beta = controls
         flags = Q_MAP * (not isinstance(q, int)) | BETA_MAP * (not isinstance(beta, int))
-        return flags, Q_GRID.write(q, width, height) + BETA_GRID.write(beta, width, height)
+        return flags, Q_GRID.write(q) + BETA_GRID.write(beta)
 
     def read(self, reader: ByteReader, flags: int, width: int, height: int) -> HeaderControls:
         """Return what `write` was given; raises `CorruptStream`."""

@@ -13,7 +13,6 @@ paper trains "independent" ones in its last stage.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import torch
@@ -21,7 +20,6 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from baselines.neural.blocks.layers import convolution
-from benchmark.errors import UnknownName
 
 IMAGE_CHANNELS = 3
 PUBLISHED_CHANNELS = (64, 128, 256, 512)
@@ -37,32 +35,19 @@ class DiscriminatorDesign(NamedTuple):
     condition: Literal["none", "image", "features"]
 
 
-DISCRIMINATORS: Mapping[str, DiscriminatorDesign] = MappingProxyType(
-    {
-        "independent": DiscriminatorDesign("independent", "each", "each", "none"),
-        "shared": DiscriminatorDesign("shared", "shared", "shared", "none"),
-        "shared-conditioned": DiscriminatorDesign(
-            "shared, conditioned", "shared", "shared", "image"
-        ),
-        "hybrid-head": DiscriminatorDesign("hybrid head", "shared", "each", "none"),
-        "hybrid-head-conditioned": DiscriminatorDesign(
-            "hybrid head, conditioned", "shared", "each", "image"
-        ),
-        "hybrid-backbone": DiscriminatorDesign("hybrid backbone", "each", "shared", "none"),
-        "hybrid-backbone-conditioned": DiscriminatorDesign(
-            "hybrid backbone, conditioned", "each", "shared", "features"
-        ),
-    }
-)
-
-
-def discriminator(
-    kind: str, levels: int, channels: tuple[int, ...] = PUBLISHED_CHANNELS
-) -> "Discriminator":
-    """Return a fresh discriminator of a design above; raises `UnknownName`."""
-    if kind not in DISCRIMINATORS:
-        raise UnknownName("discriminator", kind, DISCRIMINATORS)
-    return Discriminator(DISCRIMINATORS[kind], levels, channels)
+DISCRIMINATORS: Mapping[str, DiscriminatorDesign] = {
+    "independent": DiscriminatorDesign("independent", "each", "each", "none"),
+    "shared": DiscriminatorDesign("shared", "shared", "shared", "none"),
+    "shared-conditioned": DiscriminatorDesign("shared, conditioned", "shared", "shared", "image"),
+    "hybrid-head": DiscriminatorDesign("hybrid head", "shared", "each", "none"),
+    "hybrid-head-conditioned": DiscriminatorDesign(
+        "hybrid head, conditioned", "shared", "each", "image"
+    ),
+    "hybrid-backbone": DiscriminatorDesign("hybrid backbone", "each", "shared", "none"),
+    "hybrid-backbone-conditioned": DiscriminatorDesign(
+        "hybrid backbone, conditioned", "each", "shared", "features"
+    ),
+}
 
 
 class Discriminator(nn.Module):
@@ -71,11 +56,14 @@ class Discriminator(nn.Module):
     A copy that no picture of a batch needs is not run, and its parameters get no gradient.
     """
 
-    def __init__(self, design: DiscriminatorDesign, levels: int, channels: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        design: DiscriminatorDesign,
+        levels: int,
+        channels: tuple[int, ...] = PUBLISHED_CHANNELS,
+    ) -> None:
         super().__init__()
         half = len(channels) // 2
-        if not half:
-            raise ValueError(f"{len(channels)} stages are too few for a backbone and a head")
         self.levels, self.condition = levels, design.condition
         image = IMAGE_CHANNELS + levels * (design.condition == "image")
         features = channels[half - 1] + levels * (design.condition == "features")
@@ -91,13 +79,9 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor, levels: Tensor) -> Tensor:
         """Return logits (N, 1, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1] at levels (N,).
 
-        Levels on the CPU spare a wait for the images' device. Raises `ValueError` for others.
+        Levels on the CPU spare a wait for the images' device.
         """
         numbers: list[int] = levels.tolist()
-        if levels.is_floating_point() or levels.shape != images.shape[:1]:
-            raise ValueError(f"levels {numbers} for {len(images)} pictures")
-        if not set(numbers) <= set(range(self.levels)):
-            raise ValueError(f"levels {numbers} are not within 0..{self.levels - 1}")
         order = sorted(range(len(numbers)), key=numbers.__getitem__)
         if order == list(range(len(numbers))):
             return self._scored(images, numbers)

@@ -71,9 +71,7 @@ class CRDRNetwork(HyperpriorNetwork):
                     self.quantised_bits[f"{name}.layers.{i}."] = 8
 
     def analyse(self, images: Tensor, controls: Controls | Level | Control = 0.0) -> Tensor:
-        """Return y (N, M, H / 16, W / 16) of images in [-1, 1]; raises `ValueError` for shapes."""
-        if images.shape[2] % self.stride or images.shape[3] % self.stride:
-            raise ValueError(f"{tuple(images.shape[2:])} are not multiples of {self.stride}")
+        """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
         q = controls.rate if isinstance(controls, Controls) else controls
         return self.analysis(images, control_of(q, self.sizes.rate_levels - 1, images))
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from baselines.neural.blocks.control import Control
-from baselines.neural.crdr.discriminators import DISCRIMINATORS, discriminator
+from baselines.neural.crdr.discriminators import DISCRIMINATORS, Discriminator
 from baselines.neural.crdr.model import HIGHEST_BETA
 from baselines.neural.network import Estimate, Network
 from baselines.neural.perceptual import Perceptual
@@ -167,7 +167,7 @@ class Adversary(StageAdversary):
         super().__init__(GAN_LOSSES[stage.objective], stage, setup)
         count, channels = len(stage.lambdas), stage.discriminator_channels
         self._make(
-            lambda: discriminator(stage.discriminator, count, channels),
+            lambda: Discriminator(DISCRIMINATORS[stage.discriminator], count, channels),
             memory_format=torch.channels_last,
         )
 

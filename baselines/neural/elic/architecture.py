@@ -84,6 +84,5 @@ class ElicArchitecture(HyperpriorArchitecture[ElicSizes]):
 
     name = "elic"
     presets: Mapping[str, ElicSizes] = NAMED
-    config_type = ElicSizes
     network_type = "baselines.neural.elic.model:ElicNetwork"
     coder_type = "baselines.neural.elic.path:ElicCoder"

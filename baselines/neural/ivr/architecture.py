@@ -48,7 +48,6 @@ class IvrArchitecture(HyperpriorArchitecture[IvrSizes]):
 
     name = "ivr"
     presets: Mapping[str, IvrSizes] = NAMED
-    config_type = IvrSizes
     network_type = "baselines.neural.ivr.model:IvrNetwork"
     coder_type = "baselines.neural.ivr.model:IvrCoder"
     symbols_type = "baselines.neural.ivr.laplace:laplace_tables"

@@ -77,12 +77,8 @@ def laplace_tables(prior: LaplacePrior) -> dict[str, Tensor]:
     row_shift   int32 (40,): binary digits by which a place in sixteenths is coarsened there
     cdf, cdf_length, cdf_offset         rows of y, as `entropy.coder.Distributions` reads them
     z_cdf, z_cdf_length, z_cdf_offset   a row for each channel of z
-
-    Raises `ValueError` for a prior with parameters that are not finite.
     """
     mean, log_scale = (p.detach().double().numpy() for p in (prior.mean, prior.log_scale))
-    if not (np.isfinite(mean).all() and np.isfinite(log_scale).all()):
-        raise ValueError("the prior of z has parameters that are not finite")
     scales = np.exp(np.clip(log_scale, LEAST_LOG_SCALE, LARGEST_LOG_SCALE))
     rows = [_row(float(scale), float(place)) for scale, place in zip(scales, mean, strict=True)]
     offsets = [first for first, _ in rows]

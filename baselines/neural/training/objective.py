@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -153,7 +152,7 @@ class Validation(NamedTuple):
     points: tuple[ValidationPoint, ...]
     loss: float  # lower is better
     selects: bool = True  # whether the loss says which network of the stage is the best
-    numbers: Mapping[str, float] = MappingProxyType({})  # for the journal, as `validation_NAME`
+    numbers: Mapping[str, float] = {}  # for the journal, as `validation_NAME`
 
 
 @dataclass(frozen=True, slots=True)

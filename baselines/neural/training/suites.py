@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from baselines.neural.architecture import imported, load_architecture
@@ -134,17 +133,17 @@ MULTI_REALISM_SCALE = MSE_WEIGHT / (0.01 * LEVELS)
 POINTS = 4  # rates of a method with a network for each, at the first lambdas of the recipe
 # The best of three for each method by 1,000 steps at a rate on held-out photographs, and not above
 # what stays stable over a whole run (docs/experiments).
-LEARNING_RATES = MappingProxyType(
-    {"charm": 1e-3, "elic": 2e-3, "ivr": 7.5e-4, "hific": 1e-3, "multirealism": 2e-3}
-)
+LEARNING_RATES = {
+    "charm": 1e-3, "elic": 2e-3, "ivr": 7.5e-4, "hific": 1e-3, "multirealism": 2e-3,
+}  # fmt: skip
 IVR_CLIP_NORM = 5.0  # the authors'
 # Rate targets of HiFiC in bpp and the weights of a bit above them: "lo", "mi", "hi".
 TARGETS = ((0.14, 2.0), (0.30, 1.0), (0.45, 0.5))
 # Member -> end of the name of its preset, for sizes that have a preset of that name.
-OTHER_PRESETS = MappingProxyType({"elic-4": "-wide"})
+OTHER_PRESETS = {"elic-4": "-wide"}
 # The published weights of LPIPS and GAN, 150 MSE of values in [0, 1] beside them.
-HIFIC = MappingProxyType({"lpips": 1.0, "gan": 0.15})
-MULTI_REALISM = MappingProxyType({"lpips_per_beta": 0.983, "gan_per_beta": 0.231})
+HIFIC = {"lpips": 1.0, "gan": 0.15}
+MULTI_REALISM = {"lpips_per_beta": 0.983, "gan_per_beta": 0.231}
 
 
 def _of_mse(weight: float, *, clipped: bool = False) -> dict[str, Any]:
@@ -221,12 +220,12 @@ def _budgeted(recipe: Recipe, rates: Mapping[str, Any]) -> list[Member]:
 
     def member(
         name: str, kind: str, phases: Sequence[Phase], parts: int, own: Mapping[str, Any],
-        weights: Mapping[str, float] = MappingProxyType({}), always: Sequence[str] = (),
+        weights: Mapping[str, float] | None = None, always: Sequence[str] = (),
     ) -> Member:  # fmt: skip
         architecture = name.partition("-")[0]
         stages = []
         for phase in phases:
-            gan = adversarial_fields(phase, recipe, weights, always)
+            gan = adversarial_fields(phase, recipe, weights or {}, always)
             stages.append(stage_of(phase, recipe, kind, parts, rates[architecture], **own, **gan))
         method, config = load_architecture(architecture), None
         if preset := method.presets.get(f"{recipe.sizes}{OTHER_PRESETS.get(name, '')}"):

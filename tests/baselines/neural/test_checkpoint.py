@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from baselines.neural.architecture import load_architecture
 from baselines.neural.checkpoint.card import Card, load_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, save_checkpoint
-from baselines.neural.crdr.architecture import TINY, without_context
+from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256
@@ -57,7 +57,7 @@ def test_what_is_saved_comes_back(tmp_path):
 
 
 def test_half_precision_takes_half_the_room_and_comes_back_as_float32(tmp_path):
-    model = CRDRNetwork(without_context(TINY))
+    model = CRDRNetwork(TINY)
     card = replace(CARD, config=model.sizes)
     save_checkpoint(tmp_path / "whole.safetensors", model, card)
     save_checkpoint(tmp_path / "half.safetensors", model, card, half=True)
@@ -79,7 +79,7 @@ def test_parameters_that_are_not_finite_are_not_saved(tmp_path, half):
     with pytest.raises(ValueError, match=r"not finite: analysis\.layers\.0\.bias"):
         save_checkpoint(path, model, CARD, half=half)
     with pytest.raises(ValueError, match="different configurations"):
-        save_checkpoint(path, CRDRNetwork(without_context(TINY)), CARD)
+        save_checkpoint(path, CRDRNetwork(replace(TINY, condition=18)), CARD)
     with pytest.raises(ValueError, match="the table z holds"):
         save_checkpoint(path, CRDRNetwork(TINY), CARD, {"z": torch.zeros(1)})
     assert not list(tmp_path.iterdir())
@@ -170,9 +170,6 @@ def test_a_file_that_is_no_safetensors_is_one_error(path, kept):
 
 
 def test_tensors_of_another_network_are_refused(path):
-    edited(config=to_json(without_context(TINY)))(path)
-    with pytest.raises(Unavailable, match=r"does not hold its card's network: context\."):
-        load_checkpoint(path)
     edited(config=to_json(replace(TINY, condition=18)))(path)
     with pytest.raises(Unavailable, match=r"does not hold .*: synthesis\.embedding"):
         load_checkpoint(path)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from baselines.neural.crdr.architecture import TINY, without_context
+from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.entropy.fixed.integer_path import (
     activation_names,
@@ -20,7 +20,6 @@ EXACT_KERNELS = [kernel for kernel in KERNELS if is_exact(kernel, torch.device("
 
 SIZES = {
     "tiny": TINY,
-    "no context": without_context(TINY),
     "no support": replace(TINY, support_slices=0),
     "one slice": replace(TINY, slices=(12,), support_slices=1),
 }

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from baselines.neural.blocks.control import Control
-from baselines.neural.crdr.architecture import TINY, without_context
+from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.objective import Adversary
 from baselines.neural.network import Estimate, Network, ParameterGroup
@@ -34,7 +34,7 @@ from benchmark.errors import UsageError
 
 ROOT = Path(__file__).parents[3]
 CPU = torch.device("cpu")
-LEAST = replace(without_context(TINY), attention=False, blocks=1)
+LEAST = replace(TINY, attention=False, blocks=1, slices=(TINY.latent,), support_slices=0)
 LAMBDAS = [3.4, 1.2, 0.4, 0.13, 0.05]
 STAGE = {
     "kind": "multi_rate",

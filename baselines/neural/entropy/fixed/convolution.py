@@ -149,10 +149,6 @@ class FixedSequence:
         **execution: Any,
     ) -> None:
         layers = list(convolutions(modules, name))
-        if len(fractional_bits) != len(layers) + 1:
-            raise ValueError(
-                f"{name}: {len(fractional_bits)} fractional bits for {len(layers)} convolutions"
-            )
         grids = [LayerGrid(before, after) for before, after in pairwise(fractional_bits)]
         grids[-1] = grids[-1]._replace(out_limit=output_limit, out_dtype=output_dtype)
         self.layers = [

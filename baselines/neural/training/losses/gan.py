@@ -19,7 +19,6 @@ Realism" (WACV 2024). Only the means of RaGAN run over batch and patches.
 """
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import torch
@@ -48,72 +47,60 @@ class GanLoss(NamedTuple):
     ) -> Tensor:
         """Return the loss of each image (N,): the mean over its patches, each times its weight.
 
-        Weights are 1, (N,), or (N, a, b) where a and b divide h and w. Raises `ValueError`.
+        Weights are 1, (N,), or (N, a, b) where a and b divide h and w.
         """
-        if reference_logits is None:
-            if self.reference != "none":
-                raise ValueError(f"no logits of the reference {self.reference!r}")
-            reference_logits = fake_logits
-        losses = self.patch_losses(reference_logits, fake_logits)
+        reference = fake_logits if reference_logits is None else reference_logits
+        losses = self.patch_losses(reference, fake_logits)
         if weights is None:
             return losses.mean((1, 2, 3))
         pictures, _, height, width = losses.shape
         cells = weights[:, None, None] if weights.ndim == 1 else weights
-        fits = cells.ndim == 3 and len(cells) == pictures
-        if not fits or height % cells.shape[1] or width % cells.shape[2]:
-            raise ValueError(f"weights of shape {tuple(weights.shape)} for {tuple(losses.shape)}")
         rows, columns = cells.shape[1:]
         of_cells = losses.reshape(pictures, rows, height // rows, columns, width // columns)
         return (of_cells.mean((2, 4)) * cells).mean((1, 2))
 
 
 def _standard_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    real, fake = _comparable(real_logits, fake_logits)
+    real, fake = _wide(real_logits, fake_logits)
     return 0.5 * (softplus(-real).mean() + softplus(fake).mean())
 
 
 def _standard_patches(reference_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    return softplus(-_comparable(reference_logits, fake_logits)[1])
+    return softplus(-_wide(reference_logits, fake_logits)[1])
 
 
 def _relativistic_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    real, fake = _comparable(real_logits, fake_logits)
+    real, fake = _wide(real_logits, fake_logits)
     of_real, of_fake = softplus(fake.detach() - real), softplus(fake - real.detach())
     return 0.5 * (of_real.mean() + of_fake.mean())
 
 
 def _relativistic_patches(reference_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    reference, fake = _comparable(reference_logits.detach(), fake_logits)
+    reference, fake = _wide(reference_logits.detach(), fake_logits)
     return softplus(reference - fake)
 
 
 def _average_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    real, fake = _comparable(real_logits, fake_logits)
+    real, fake = _wide(real_logits, fake_logits)
     of_real = softplus(fake.detach().mean() - real)
     of_fake = softplus(fake - real.detach().mean())
     return 0.5 * (of_real.mean() + of_fake.mean())
 
 
 def _average_patches(reference_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    reference, fake = _comparable(reference_logits.detach(), fake_logits)
+    reference, fake = _wide(reference_logits.detach(), fake_logits)
     return 0.5 * (softplus(reference - fake.mean()) + softplus(reference.mean() - fake))
 
 
-def _comparable(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+def _wide(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Return both in float32 or wider: under autocast, logits may come with eight bits."""
-    if first.shape != second.shape:
-        raise ValueError(f"logits of shapes {tuple(first.shape)} and {tuple(second.shape)}")
     dtype = torch.promote_types(first.dtype, torch.float32)
     return first.to(dtype), second.to(dtype)
 
 
-GAN_LOSSES: Mapping[str, GanLoss] = MappingProxyType(
-    {
-        "sgan": GanLoss("SGAN", _standard_discriminator, _standard_patches, "none"),
-        "rgan": GanLoss("RGAN", _relativistic_discriminator, _relativistic_patches, "real"),
-        "ragan": GanLoss("RaGAN", _average_discriminator, _average_patches, "real"),
-        "hrrgan": GanLoss(
-            "HRRGAN", _relativistic_discriminator, _relativistic_patches, "next_rate"
-        ),
-    }
-)
+GAN_LOSSES: Mapping[str, GanLoss] = {
+    "sgan": GanLoss("SGAN", _standard_discriminator, _standard_patches, "none"),
+    "rgan": GanLoss("RGAN", _relativistic_discriminator, _relativistic_patches, "real"),
+    "ragan": GanLoss("RaGAN", _average_discriminator, _average_patches, "real"),
+    "hrrgan": GanLoss("HRRGAN", _relativistic_discriminator, _relativistic_patches, "next_rate"),
+}

@@ -125,15 +125,6 @@ def test_a_sum_that_int32_might_not_hold_is_refused_by_name(precision):
         prove(weight, nothing, torch.tensor([12]), "mean.3.0")
 
 
-def test_a_sequence_with_a_fraction_too_many_or_too_few_is_refused():
-    layers = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(), nn.Conv2d(3, 2, 1))
-    options = {"precision": Precision.FINE, "kernel": Float64Sums, "device": CPU, "name": "mean"}
-    FixedSequence(layers, [7] * 3, **options)
-    for count in (2, 4):
-        with pytest.raises(ValueError, match=f"mean: {count} fractional bits for 2 convolutions"):
-            FixedSequence(layers, [7] * count, **options)
-
-
 @pytest.mark.parametrize(("bias", "shift"), [(2.0**52, 10), (2.0**40, -12), (0.0, -40)])
 def test_a_sum_that_float64_might_not_hold_is_refused_by_name(bias, shift):
     weight = torch.full((1, 1, 1, 1000), 8127, dtype=torch.int16)

@@ -131,15 +131,6 @@ def test_channels_of_nothing_or_next_to_nothing_get_the_finest_scale_there_is():
     assert made.scale.tolist() == [LARGEST_SCALE] * 3
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("place", ["weight", "bias"])
-def test_weights_that_are_no_numbers_are_refused(value, place):
-    tensors = {"weight": torch.ones(2, 3), "bias": torch.ones(2)}
-    tensors[place].view(-1)[1] = value
-    with pytest.raises(ValueError, match="not finite"):
-        integer_weights(**tensors, out_dim=0, in_fraction=0, precision=Precision.FINE)
-
-
 def test_powers_of_two_are_exact():
     exponents = range(-1022, 1024)
     powers = power_of_two(torch.tensor(list(exponents)))

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.crdr.discriminators import Discriminator, discriminator
-from benchmark.errors import UnknownName
+from baselines.neural.crdr.discriminators import DISCRIMINATORS, Discriminator
 
 LEVELS = 5
 THIN = (4, 6, 8, 10)
@@ -27,7 +26,7 @@ def thin(kind: str, seed: int = 0) -> Discriminator:
     """In float64, with weights that make logits of about 1."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        made = discriminator(kind, LEVELS, THIN).double()
+        made = Discriminator(DISCRIMINATORS[kind], LEVELS, THIN).double()
         for parameter in made.parameters():
             if parameter.ndim > 1:
                 nn.init.kaiming_normal_(parameter, 0.2)
@@ -100,7 +99,7 @@ def test_logits_are_those_of_the_network_written_out(kind):
 def test_the_published_size_has_the_published_shapes_and_parameters(kind):
     backbones, heads, image, features = KINDS[kind]
     with torch.device("meta"):
-        critic = discriminator(kind, LEVELS)
+        critic = Discriminator(DISCRIMINATORS[kind], LEVELS)
     assert (len(critic.backbones), len(critic.heads)) == (backbones, heads)
     widths = [(image, 64), (64, 64), (64, 128), (128, 128)]
     of_head = [(features, 256), (256, 256), (256, 512), (512, 512), (512, 1)]
@@ -115,7 +114,8 @@ def test_the_published_size_has_the_published_shapes_and_parameters(kind):
 @each_kind
 def test_a_crop_of_256_gives_16_by_16_logits_on_the_device_of_the_images(kind):
     with torch.device("meta"):
-        critic, images = discriminator(kind, LEVELS), torch.empty(7, 3, 256, 256)
+        critic = Discriminator(DISCRIMINATORS[kind], LEVELS)
+        images = torch.empty(7, 3, 256, 256)
     logits = critic(images, MIXED)  # which lie on the CPU: any tensor left there would be refused
     assert (logits.shape, logits.device.type) == ((7, 1, 16, 16), "meta")
 
@@ -129,22 +129,8 @@ def test_mixed_levels_give_what_each_picture_gets_alone(kind):
 
 def test_copies_start_differently():
     torch.manual_seed(0)
-    critic = discriminator("independent", 2, THIN)
+    critic = Discriminator(DISCRIMINATORS["independent"], 2, THIN)
     first, second = (copy[0].weight for copy in critic.backbones)
     assert not torch.equal(first, second)
     first, second = (copy[-1].weight for copy in critic.heads)
     assert not torch.equal(first, second)
-
-
-@pytest.mark.parametrize("levels", [[0, 5], [-1, 0], [0], [0, 1, 2], [0.0, 1.0]])
-@each_kind
-def test_levels_that_are_not_one_of_ours_a_picture_are_refused(kind, levels):
-    with pytest.raises(ValueError, match="levels"):
-        thin(kind)(pictures(2), torch.tensor(levels))
-
-
-def test_unknown_kinds_and_too_few_stages_are_refused():
-    with pytest.raises(UnknownName, match="Did you mean 'shared'"):
-        discriminator("share", LEVELS)
-    with pytest.raises(ValueError, match="1 stages are too few"):
-        discriminator("shared", LEVELS, (4,))
