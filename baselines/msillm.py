@@ -37,7 +37,6 @@ from baselines.compressai.weights import (
     caveat_of_missing,
     importable,
     present,
-    read_weights,
 )
 from benchmark.codec import CodecInfo, Pixels, require_options
 from benchmark.errors import CorruptStream, Unavailable, UsageError
@@ -89,7 +88,7 @@ class MSILLM(ZooCodec):
 
     def __init__(self, *, weights: str = "published") -> None:
         require_options(self.name, weights=(weights, WEIGHTS))
-        require_package()
+        require_release("msillm", "neuralcompression", RELEASE, INSTALL)
         self._weights, self._device = weights, chosen_device()
         super().__init__(find_sources(weights, self._device), network)
 
@@ -191,11 +190,6 @@ def _require_whole(symbols: "Tensor", encode: "Callable[[], list[bytes]]", strin
     )
 
 
-def require_package() -> None:
-    """Raise `Unavailable` unless the known release of neuralcompression is installed."""
-    require_release("msillm", "neuralcompression", RELEASE, INSTALL)
-
-
 def find_sources(weights: str, device: str) -> dict[int, NetworkSource]:
     """Return the origins of networks by quality, lowest first; `weights` is one of `WEIGHTS`.
 
@@ -228,6 +222,8 @@ def network(source: NetworkSource) -> Any:
         torch.manual_seed(RANDOM_SEED + source.quality)
         made = HiFiCAutoencoder()
     if source.path is not None:
+        from baselines.neural.checkpoint.checkpoint import read_weights
+
         state = read_weights(source.path)
         try:
             made.load_state_dict(state)

@@ -12,7 +12,6 @@ from baselines.neural.checkpoint_codec import BUNDLED
 from benchmark.codec import require_options
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.system.digest import file_sha256
-from benchmark.system.foreign_files import load_tensors
 from benchmark.system.machine import package_folder
 from benchmark.system.settings import weight_folders
 from benchmark.system.weights import PublishedFile, find_weights
@@ -274,19 +273,9 @@ def _make(source: NetworkSource) -> "nn.Module":
     return result
 
 
-def read_weights(path: Path) -> Any:
-    """Return what a file of torch's holds; `Unavailable` unless it holds tensors alone."""
-    from pickle import UnpicklingError
-
-    try:
-        return load_tensors(path)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise Unavailable(
-            f"{path} cannot be read as weights: it is damaged, or holds more than tensors"
-        ) from error
-
-
 def _state_dict(path: Path) -> dict[str, Any]:
+    from baselines.neural.checkpoint.checkpoint import read_weights
+
     with importable():
         from compressai.zoo import load_state_dict as with_present_names
     loaded = read_weights(path)

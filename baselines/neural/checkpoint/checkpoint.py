@@ -5,11 +5,12 @@ its buffers, and integer tables by names that begin with `tables.`. The card car
 that file, whose first bytes name the checkpoint in every stream.
 """
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -23,6 +24,7 @@ from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.system.atomic import write_file
 from benchmark.system.digest import file_sha256
+from benchmark.system.foreign_files import load_tensors
 
 ROWS, COLUMNS = "scales.rows.", "scales.columns."
 # Dimensions along which the weights of a row, and those of a column, are: of a matrix, of a table
@@ -138,23 +140,16 @@ def save_checkpoint(
 ) -> Card:
     """Write the tensors to `path`, then the card; return the card with its sha256.
 
-    Parameters in `quantised`, by name, are written as integers and scales. Raises `ValueError` for
-    parameters that are not finite, tables without integers, and a card of another network.
+    Parameters, all finite, are written as integers and scales where `quantised` has their names.
     """
-    if card.config != network.config:
-        raise ValueError("the card and the network have different configurations")
     floats = torch.float16 if half else torch.float32
     tensors = {
         name: value.detach().to("cpu", floats if isinstance(value, nn.Parameter) else value.dtype)
         for name, value in network.stored_state().items()
     }
-    _refuse_infinite(tensors.items())
     for name, weights in (quantised or {}).items():
         tensors |= weights.tensors(name)
-    for name, table in (tables or {}).items():
-        if table.dtype not in INTEGERS:
-            raise ValueError(f"the table {name} holds {table.dtype}")
-        tensors[f"{TABLES}{name}"] = table.detach().cpu()
+    tensors |= {f"{TABLES}{name}": table.detach().cpu() for name, table in (tables or {}).items()}
     data = save(  # not save_file, whose files nobody else may read
         {
             name: value.clone(memory_format=torch.contiguous_format)
@@ -189,6 +184,22 @@ def load_network(path: Path, card: Card, *, complete: bool = True) -> Checkpoint
         state |= {name: fresh[name].detach() for name in absent}
     network.load_stored_state(state)
     return Checkpoint(network.eval(), card, tables, not absent)
+
+
+def read_weights(path: Path) -> Any:
+    """Return what a file of torch's holds; `Unavailable` unless it holds tensors alone."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that torch did not write
+            return load_tensors(path)
+    except Unavailable:
+        raise
+    except FileNotFoundError:
+        raise Unavailable(f"no checkpoint {path}") from None
+    except Exception as error:  # an unpickler may raise anything
+        raise Unavailable(
+            f"{path} cannot be read as weights: it is damaged, or holds more than tensors"
+        ) from error
 
 
 def _refuse_infinite(tensors: Iterable[tuple[str, Tensor]]) -> None:

@@ -7,7 +7,6 @@ part gives a network that runs and is wrong.
 """
 
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,11 @@ import torch
 from torch import Tensor
 
 from baselines.neural.checkpoint.card import Card
-from baselines.neural.checkpoint.checkpoint import make_checkpoint
+from baselines.neural.checkpoint.checkpoint import make_checkpoint, read_weights
 from baselines.neural.crdr.architecture import FULL, Sizes
 from baselines.neural.crdr.model import CRDRNetwork
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
-from benchmark.system.foreign_files import load_tensors
 
 COMMIT = "github.com/iwa-shi/CRDR"
 PUBLISHED_STEPS = 5_000_000
@@ -96,18 +94,7 @@ def _refuse(path: Path, what: str, keys: Set[str]) -> None:
 
 
 def _read(path: Path) -> Mapping[Any, Any]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickles that torch did not write
-            loaded = load_tensors(path)
-    except Unavailable:
-        raise
-    except FileNotFoundError:
-        raise Unavailable(f"no checkpoint {path}") from None
-    except Exception as error:  # an unpickler may raise anything
-        raise Unavailable(
-            f"{path} cannot be read as weights: it is damaged, or holds more than tensors"
-        ) from error
+    loaded = read_weights(path)
     for container in ("comp_model", "state_dict"):
         if isinstance(loaded, dict) and isinstance(loaded.get(container), dict):
             loaded = loaded[container]

@@ -129,7 +129,7 @@ class ExactConvolution(nn.Module):
         first = layer.weight.transpose(0, 1) if self.transposed else layer.weight
         weight = weights_on_grid(first)
         self.register_buffer("weight", weight.transpose(0, 1) if self.transposed else weight)
-        self.register_buffer("bias", _bias_of(layer, layer.out_channels))
+        self.register_buffer("bias", layer.bias.detach().double())  # type: ignore[union-attr]
         unfolded = layer.out_channels if self.transposed else layer.in_channels
         self._unfolded = unfolded * layer.weight[0, 0].numel()
 
@@ -165,17 +165,11 @@ class ExactLinear(nn.Module):
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
         self.register_buffer("weight", weights_on_grid(layer.weight))
-        self.register_buffer("bias", _bias_of(layer, layer.out_features))
+        self.register_buffer("bias", layer.bias.detach().double())
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Map float64 `vectors` (K, in) to (K, out)."""
         return functional.linear(on_grid(vectors), self.weight).add_(self.bias)
-
-
-def _bias_of(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, outputs: int) -> Tensor:
-    if layer.bias is None:
-        return torch.zeros(outputs, dtype=torch.float64)
-    return layer.bias.detach().double()
 
 
 def exact_transform(transform: Transform) -> Transform:

@@ -12,9 +12,9 @@ import torch
 from baselines.neural.architecture import Architecture, load_architecture
 from baselines.neural.checkpoint.card import verified_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.inference import BLOCK
 from baselines.neural.network import Network
 from baselines.neural.training.loop import Conditions, TrainingRequest, run_request
-from baselines.neural.training.losses.rate_distortion import BLOCK
 from baselines.neural.training.photograph_files import photograph_paths
 from baselines.neural.training.photographs import MEMORY_BYTES, open_photographs
 from baselines.neural.training.recipe import Recipe, recipe_from

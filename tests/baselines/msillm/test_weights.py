@@ -30,7 +30,7 @@ def _nothing_kept():
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder that is searched for weights; the package looks installed, and is not imported."""
-    monkeypatch.setattr(weights, "require_package", lambda: None)
+    monkeypatch.setattr(weights, "require_release", lambda *_: None)
     monkeypatch.setattr("baselines.msillm.version", lambda package: "1.0")
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     return tmp_path

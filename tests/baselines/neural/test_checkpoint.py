@@ -2,20 +2,30 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from baselines.neural.architecture import load_architecture
 from baselines.neural.checkpoint.card import Card, load_card
-from baselines.neural.checkpoint.checkpoint import load_checkpoint, save_checkpoint
+from baselines.neural.checkpoint.checkpoint import (
+    load_checkpoint,
+    make_checkpoint,
+    save_checkpoint,
+)
+from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.crdr.architecture import TINY
 from baselines.neural.crdr.model import CRDRNetwork
+from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256
-from support.networks.card_edits import bless, edited
+from support.bench.command import bench
+from support.networks.card_edits import bless, edited, resized
+from support.networks.tiny_checkpoint import noise, write_checkpoint
 
 CARD = Card(
     architecture="crdr",
@@ -75,13 +85,8 @@ def test_parameters_that_are_not_finite_are_not_saved(tmp_path, half):
     model = CRDRNetwork(TINY)
     with torch.no_grad():
         model.analysis.layers[0].bias[0] = 1e6 if half else torch.inf
-    path = tmp_path / "tiny.safetensors"
     with pytest.raises(ValueError, match=r"not finite: analysis\.layers\.0\.bias"):
-        save_checkpoint(path, model, CARD, half=half)
-    with pytest.raises(ValueError, match="different configurations"):
-        save_checkpoint(path, CRDRNetwork(replace(TINY, condition=18)), CARD)
-    with pytest.raises(ValueError, match="the table z holds"):
-        save_checkpoint(path, CRDRNetwork(TINY), CARD, {"z": torch.zeros(1)})
+        make_checkpoint(tmp_path / "tiny.safetensors", model, CARD, [], half=half)
     assert not list(tmp_path.iterdir())
 
 
@@ -191,3 +196,60 @@ def test_values_of_the_wrong_kind_are_one_error(path, name, value):
     bless(path)
     with pytest.raises(Unavailable, match=f"cannot be used: {name} (is of|has values)"):
         load_checkpoint(path)
+
+
+def without_tables(copied):
+    held = load_file(copied)
+    save_file({k: v for k, v in held.items() if not k.startswith("tables.")}, copied)
+    bless(copied)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A folder of weights with a checkpoint of the smallest network."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_checkpoint(folder / "ours.safetensors", steps=3)
+    return folder
+
+
+@pytest.fixture
+def copied(whole, tmp_path):
+    """A copy of the checkpoint."""
+    return shutil.copytree(whole, tmp_path / "weights") / "ours.safetensors"
+
+
+def test_no_cell_or_image_is_tried_and_nothing_is_stored(copied, tmp_path):
+    edited(sha256="0" * 64)(copied)
+    image, stream, results = tmp_path / "in.png", tmp_path / "out.crdr", tmp_path / "results"
+    Image.fromarray(noise(8, 8)).save(image)
+    words = ("--codecs", "ours", "--weights-dir", copied.parent, "--results", results)
+    for call in (
+        *(("run", *words, "--dataset", "sample"), ("plan", *words, "--dataset", "sample")),
+        ("encode", image, stream, "--checkpoint", copied),
+    ):
+        done = bench(*call)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "is damaged or of another checkpoint" in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert not results.exists()
+    assert not stream.exists()
+
+
+def test_a_card_of_another_architecture_is_refused_at_once(copied):
+    assert load_codec(parse_codec(f"ours:beta=0:checkpoint={copied}")).describe().caveat == ""
+    with pytest.raises(Unavailable, match="holds a network of compressai by its card"):
+        load_codec(parse_codec(f"ours:beta=0:checkpoint={BUNDLED / 'hyperprior-1.safetensors'}"))
+
+
+def other_sizes(copied):
+    resized(hyper_latent=8)(copied)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"), [(other_sizes, "hyper_analysis"), (without_tables, "tables")]
+)
+def test_tensors_of_another_network_are_refused_with_the_first_image(copied, spoil, named):
+    spoil(copied)
+    codec = load_codec(parse_codec(f"ours:beta=0:checkpoint={copied}"))
+    with pytest.raises(Unavailable, match=named):
+        codec.encode(noise(8, 8), codec.sweep[0])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from baselines.neural.blocks.control import Control
+from baselines.neural.inference import BLOCK, to_images
 from baselines.neural.network import Estimate, Network
 from baselines.neural.training.objective import (
     Batch,
@@ -18,7 +19,6 @@ from baselines.neural.training.objective import (
 )
 from benchmark.codec import Pixels
 
-BLOCK = 64  # pixels
 MSE_WEIGHT = 150.0  # of values in [0, 1]
 
 
@@ -94,8 +94,7 @@ def validate(
         pictures = []
         for pixels in photographs:
             height, width = (side // BLOCK * BLOCK for side in pixels.shape[:2])
-            planes = torch.from_numpy(pixels[:height, :width].copy()).permute(2, 0, 1)[None]
-            pictures.append((planes.float() / 127.5 - 1).to(device))
+            pictures.append(to_images(pixels[:height, :width], device))
         for q in range(len(lambdas)):
             rate = Control(torch.tensor([float(q)], device=device), None)
             for beta in betas:

@@ -9,13 +9,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from baselines.crdr import CRDR
-from baselines.neural.architecture import LatentCoder
-from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED
-from baselines.neural.picture_codec import PictureCodec
 from benchmark.cli import app
 from benchmark.codec import Setting
-from benchmark.errors import Unavailable
 from benchmark.system.digest import pixels_sha256
 from support.networks.tiny_checkpoint import noise
 from support.processes import ran
@@ -106,14 +102,3 @@ def test_the_command_decodes_exactly_on_request(checkpoint, tmp_path):
     assert done.exit_code == 0, done.output
     with Image.open(image) as decoded:
         assert np.array_equal(np.asarray(decoded), codec.decode(stream.read_bytes()))
-
-
-def test_an_architecture_without_an_exact_synthesis_says_so(checkpoint):
-    class Plain:
-        """A coder of the boundary, without more."""
-
-        stride, latent_stride, latent_channels, margin = 64, 16, 12, 0
-
-    coder: LatentCoder = Plain()  # type: ignore[assignment]
-    with pytest.raises(Unavailable, match="cannot decode exactly"):
-        PictureCodec(load_checkpoint(checkpoint), coder=coder).exactly()

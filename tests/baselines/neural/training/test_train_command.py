@@ -4,10 +4,12 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from baselines.commands.reports import last_report, sentence
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
@@ -210,3 +212,76 @@ def test_a_report_is_shown_with_what_it_has_and_the_time_left():
         "1 skipped"
     )
     assert "2.2 h left" in sentence(report, recipe_of(*stages))  # and 1000 x 8 of the next stage
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A folder with photos/, unseen/, a run in first/, and still.toml, which moves nothing."""
+    folder = tmp_path_factory.mktemp("started")
+    write_photographs(folder)
+    write_recipe(folder / "recipe.toml")
+    bench(*words(folder, "recipe", "first"))
+    still = write_recipe(folder / "still.toml", rate_steps=0, realism_steps=1).read_text()
+    still = still.replace("1e-3", "0.0\nquantile_learning_rate = 0.0")
+    (folder / "still.toml").write_text(still)
+    return folder
+
+
+def words(begun, recipe, out, *more):
+    return training(begun, begun / out, *more, recipe=f"{recipe}.toml")
+
+
+def copy(checkpoint, target):
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(checkpoint.with_suffix(suffix), target.with_suffix(suffix))
+
+
+@pytest.mark.parametrize("initialise", ["random", "pca"])
+def test_a_run_begins_with_the_weights_of_the_checkpoint(begun, initialise):
+    recipe = (begun / "still.toml").read_text()
+    (begun / f"{initialise}.toml").write_text(f'initialise = "{initialise}"\n{recipe}')
+    first = begun / "first" / "ours.safetensors"
+    bench(*words(begun, initialise, f"from-{initialise}", "--start", first))
+    before = load_checkpoint(first)
+    after = load_checkpoint(begun / f"from-{initialise}" / "ours.safetensors")
+    expected = before.network.state_dict()
+    for name, value in after.network.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
+    assert after.card.crops == before.card.crops + 2
+    assert after.card.steps == before.card.steps + 1
+    assert f"{after.card.crops} crops in all" in after.card.training
+    assert f"begun from checkpoint {before.card.sha256[:8]} of 8 crops" in after.card.training_data
+    assert f"--start {first}" in after.card.command
+
+
+def test_a_run_resumes_only_from_the_checkpoint_that_it_began_with(begun):
+    first = begun / "first" / "ours.safetensors"
+    bench(*words(begun, "still", "again", "--start", first, "--max-minutes", "0"))
+    with pytest.raises(UsageError, match="is a run of another model"):
+        bench(*words(begun, "still", "again"))
+    copy(first, begun / "moved.safetensors")
+    bench(*words(begun, "still", "again", "--start", begun / "moved.safetensors"))
+    card = json.loads((begun / "again" / "ours.json").read_text())
+    assert card["crops"] == 10
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--start", "damaged.safetensors"), "damaged.safetensors is damaged"),
+        (("--start", "recipe.toml"), "recipe.toml has no card recipe.json"),
+        (("--suite", "field", "--start", "first/ours.safetensors"), "leave those out"),
+        (
+            ("--model", "ivr", "--start", "first/ours.safetensors"),
+            "first/ours.safetensors holds another network than the one to train, tiny",
+        ),
+    ],
+)
+def test_a_start_that_cannot_be_is_told_in_a_sentence(begun, monkeypatch, given, message):
+    monkeypatch.chdir(begun)
+    copy(begun / "first" / "ours.safetensors", begun / "damaged.safetensors")
+    with (begun / "damaged.safetensors").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(UsageError, match=message):
+        bench(*words(begun, "recipe", "refused", *given))
+    assert not (begun / "refused").exists()

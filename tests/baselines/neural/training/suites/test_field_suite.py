@@ -1,6 +1,8 @@
 """The suite `field`: equal budgets, two objectives with a GAN, members trained to checkpoints."""
 
 import json
+import re
+import signal
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -12,12 +14,13 @@ import torch
 
 from baselines.neural.training.losses.conditional_gan import PatchDiscriminator
 from baselines.neural.training.recipe import load_recipe
+from baselines.neural.training.run_folder import Journal
 from baselines.neural.training.suites import LEARNING_RATES, field_suite
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import UsageError
 from support.networks.tiny_checkpoint import noise
 from support.training.every_stage import objective_of
-from support.training.tiny_runs import bench, write_photographs
+from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 SMALL = {"crop_px": 64, "discriminator_channels": [4, 4, 4]}
 MEMBERS = ("charm-1", "elic-4", "ivr", "hific-2", "multirealism-3")
@@ -136,3 +139,46 @@ def test_members_are_trained_to_checkpoints_that_their_codecs_find(tmp_path, mon
         setting = codec.sweep[-1]
         assert codec.decode(codec.encode(pixels, setting)).shape == pixels.shape
         assert member in (name, f"{name}-{setting.value:g}")
+
+
+@pytest.fixture
+def command(tmp_path):
+    """A suite of two members of five steps each, whose batches have two crops."""
+    write_photographs(tmp_path)
+    write_recipe(tmp_path / "recipe.toml", 25, 0, initialise='"pca"')
+    suite = ("--suite", "field", "--members", "elic-1,elic-2")
+    return lambda out, *more: training(tmp_path, out, *suite, *more)
+
+
+def test_a_suite_goes_on_within_the_member_that_a_signal_stopped(tmp_path, command, monkeypatch):
+    whole = bench(*command(tmp_path / "whole"))
+    said = whole.stderr.splitlines()
+    assert said[0] == "2 networks, 0 finished: 10 steps left"
+    assert re.search(r"^elic-2: .*, 0 s left, 0 skipped$", said[-1])
+    append = Journal.append
+
+    def interrupted(journal, entry):
+        append(journal, entry)
+        if journal.path.parent.name == "elic-2" and entry["step"] == 2:
+            signal.raise_signal(signal.SIGINT)  # it arrives in the next step
+
+    monkeypatch.setattr(Journal, "append", interrupted)
+    stopped = bench(*command(tmp_path / "pieces"))
+    assert stopped.exit_code == 130
+    assert "elic-2: interrupted after 3 of 5 steps" in stopped.stdout
+    again = bench(*command(tmp_path / "pieces"))
+    assert again.exit_code == 0
+    assert "elic-1.safetensors: finished before, 5 steps" in again.stdout
+    assert again.stderr.startswith("2 networks, 1 finished: 2 steps left\n")
+    for name in ("elic-1", "elic-2"):
+        one, other = (
+            json.loads((tmp_path / out / f"{name}.json").read_text()) for out in ("whole", "pieces")
+        )
+        assert one["sha256"] == other["sha256"]
+
+
+def test_the_minutes_are_those_of_the_whole_suite(tmp_path, command):
+    done = bench(*command(tmp_path / "out", "--max-minutes", 0))
+    assert done.exit_code == 0
+    assert "elic-1: the time is over after 1 of 5 steps" in done.stdout
+    assert not (tmp_path / "out" / "elic-2").exists()
