@@ -53,7 +53,10 @@ MARKERS = {  # of variants, whose options are in alphabetical order
     "beta=3.84:size=micro": "D",
 }  # fmt: skip
 WORK = {"": Work(2_565_147, 22.7, 21.9), "micro": Work(964_963, 8.20, 7.83)}  # by size
-TRAINING = {"": Training(1.66, "soap, adam", "51,200"), "micro": Training(0.52, "adam", "44,800")}
+TRAINING = {
+    "": Training(1.66, "soap, adam", "51,200", "3aecb589"),
+    "micro": Training(0.52, "adam", "44,800", "91d85ac1"),
+}
 
 
 class CRDR(KnowsIdealBits):

@@ -39,7 +39,8 @@ class Charm(RatePointsCodec):
     facts = Facts(
         "Charm", "learned", "Trained for distortion", "#44AA99", "p", trained_on=("psnr_db",),
         typical=(Typical("level", ((1, 1.3),)),), published=(("Charm", ""),), budget=True,
-        kmac=14.1, work=Work(1_639_619, 9.08, 8.68), training=Training(0.40, "adam", STEPS),
+        kmac=14.1, work=Work(1_639_619, 9.08, 8.68),
+        training=Training(0.40, "adam", STEPS, "a48c84a4"),
     )  # fmt: skip
 
 
@@ -57,7 +58,8 @@ class Elic(RatePointsCodec):
     facts = Facts(
         "ELIC", "learned", "Trained for distortion", "#56B4E9", "s", trained_on=("psnr_db",),
         typical=(Typical("level", ((1, 1.15),)),), published=(("ELIC", "mse"),), budget=True,
-        kmac=14.7, work=Work(ELIC_PARAMETERS, *ELIC_KMAC), training=Training(0.41, "adam", STEPS),
+        kmac=14.7, work=Work(ELIC_PARAMETERS, *ELIC_KMAC),
+        training=Training(0.41, "adam", STEPS, "dec2e582"),
     )  # fmt: skip
 
     def __init__(self, *, narrow: int = 0, checkpoint: str = "") -> None:
@@ -83,7 +85,8 @@ class IVR(CheckpointCodec):
     facts = Facts(
         "IVR", "learned", "Trained for distortion", "#999933", "<", trained_on=("psnr_db",),
         typical=(Typical("q", ((0, 1.1),)),), published=(("IVR", "with U-Net"),), budget=True,
-        kmac=14.8, work=Work(1_146_188, 7.35, 8.33), training=Training(0.52, "adam", ALL_STEPS),
+        kmac=14.8, work=Work(1_146_188, 7.35, 8.33),
+        training=Training(0.52, "adam", ALL_STEPS, "f0219da6"),
     )  # fmt: skip
 
     def __init__(self, *, checkpoint: str = "") -> None:
@@ -111,7 +114,7 @@ class Hific(RatePointsCodec):
         "HiFiC", "learned", "Trained for realism", "#0072B2", "^",
         trained_on=("psnr_db", "lpips_alex"), typical=(Typical("level", ((1, 2.4),)),),
         published=(("HiFiC", ""),), budget=True, kmac=14.1,
-        work=Work(2_165_303, 5.11, 9.29), training=Training(0.30, "adam", STEPS),
+        work=Work(2_165_303, 5.11, 9.29), training=Training(0.30, "adam", STEPS, "241f1137"),
     )  # fmt: skip
     levels = (1, 2, 3)
     tuned_for = "perceptual quality"
@@ -140,7 +143,7 @@ class MultiRealism(RatePointsCodec):
             trained_on=("psnr_db", "lpips_alex"), typical=(Typical("level", ((1, 0.9),)),),
             published=(("Multi-Realism", f"beta={beta}"),), budget=True, kmac=14.4,
             titled=("beta",), work=Work(892_547, 7.95, 7.59),
-            training=Training(0.41, "adam", STEPS),
+            training=Training(0.41, "adam", STEPS, "b9a2547f"),
         )  # fmt: skip
 
     def __init__(self, *, beta: float, checkpoint: str = "") -> None:
@@ -180,12 +183,12 @@ class PqMim(RatePointsCodec):
                 "PQ-MIM", "learned", "Trained for realism", "", "X",
                 trained_on=("psnr_db", "lpips_alex"), typical=typical,
                 published=(("PQ-MIM", ""),), budget=True, kmac=41.2, titled=("perceptual",),
-                training=Training(None, "adam", BOTH_PARTS_STEPS),
+                training=Training(None, "adam", BOTH_PARTS_STEPS, "98705a6d"),
             )  # fmt: skip
         return Facts(
             "PQ-MIM (MSE)", "learned", "Trained for distortion", "#882255", "s",
             trained_on=("psnr_db",), typical=typical, budget=True, kmac=45.3,
-            training=Training(None, "adam", BOTH_PARTS_STEPS),
+            training=Training(None, "adam", BOTH_PARTS_STEPS, "8dd1f465"),
         )  # fmt: skip
 
     def __init__(self, *, perceptual: int = 0, checkpoint: str = "") -> None:
@@ -201,13 +204,13 @@ class PqMim(RatePointsCodec):
         return "; ".join(filter(None, [AFTER_THE_ABSTRACT, super()._caveat()]))
 
 
-def _behind_elic(options: Mapping[str, str], steps: int) -> tuple[Work, Training]:
+def _behind_elic(options: Mapping[str, str], steps: int, fingerprint: str) -> tuple[Work, Training]:
     """Return work and training of ELIC and so many steps behind it; of other bases nothing."""
     if options.get("base", "elic") != "elic":
         return Work(), Training()
     encode, decode = ELIC_KMAC
     work = Work(ELIC_PARAMETERS + DRAWING_PARAMETERS, encode, decode + steps * STEP_KMAC)
-    return work, Training(0.93, "adam", f"{STEPS} + {ALL_STEPS}")
+    return work, Training(0.93, "adam", f"{STEPS} + {ALL_STEPS}", fingerprint)
 
 
 class Dirac(DrawingCodec):
@@ -230,7 +233,7 @@ class Dirac(DrawingCodec):
         """Return the facts of the variant with these options."""
         steps = options.get("steps", "")
         colour, marker = ("#CC79A7", "D") if steps == "100" else ("", "v")
-        work, training = _behind_elic(options, int(steps or 1))
+        work, training = _behind_elic(options, int(steps or 1), "75922c8e")
         return Facts(
             f"DIRAC steps={steps}", "learned", "Trained for realism", colour, marker,
             trained_on=("psnr_db",),  # of the base
@@ -257,7 +260,7 @@ class Hfd(DrawingCodec):
     def facts(cls, options: Mapping[str, str]) -> Facts:
         """Return the facts of the variant with these options."""
         steps = int(options.get("steps", cls.default_steps))
-        work, training = _behind_elic(options, steps)
+        work, training = _behind_elic(options, steps, "e852dcbd")
         return Facts(
             "HFD", "learned", "Trained for realism", "#E69F00", ">", trained_on=("psnr_db",),
             typical=cls.typical(options), published=(("HFD", ""),), budget=True,

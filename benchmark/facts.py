@@ -38,6 +38,7 @@ class Training(NamedTuple):
     petamacs: float | None = None  # 10^15 multiply-accumulates, of all, forwards and backwards
     optimiser: str = ""
     steps: str = ""  # of each network; those of a receiver behind it after a plus
+    fingerprint: str = ""  # begins that of rows of these networks: of the same weights
 
 
 class KnownDifference(NamedTuple):

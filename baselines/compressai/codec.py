@@ -156,7 +156,7 @@ class CompressAI(ZooCodec):
             return facts._replace(
                 title="Hyperprior, our budget", marker="s", titled=("weights",), budget=True,
                 kmac=14.7, work=Work(1_047_323, 7.68, 7.32),
-                training=Training(0.41, "adam", "8,960"),
+                training=Training(0.41, "adam", "8,960", "fbfdf1a1"),
             )  # fmt: skip
         points = (("Hyperprior", "CompressAI mse"),)
         return facts._replace(title="Hyperprior", colour="#882255", marker="h", published=points)

@@ -127,7 +127,7 @@ def training(label: str) -> tuple[float, Training]:
     """Return the work per pixel (kMAC, 0 where unknown) and training of a codec's own networks.
 
     >>> training("elic")[1].steps, training("vtm")
-    ('8,960', (0.0, Training(petamacs=None, optimiser='', steps='')))
+    ('8,960', (0.0, Training(petamacs=None, optimiser='', steps='', fingerprint='')))
     """
     facts = facts_of(_spec(label))
     return facts.kmac, facts.training

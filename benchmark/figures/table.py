@@ -196,11 +196,11 @@ def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def training_cells(edition: "Edition") -> tuple[str, str, str, str]:
-    """Return the cells below `NETWORK_HEADERS`; empty for rows of other than bundled networks."""
+    """Return the cells below `NETWORK_HEADERS`; empty for rows of other than bundled weights."""
     from benchmark.analysis.systems import training
 
-    kmac, (petamacs, optimiser, steps) = training(edition.label)
-    if not (edition.bundled and steps):
+    kmac, (petamacs, optimiser, steps, fingerprint) = training(edition.label)
+    if not (fingerprint and edition.build.fingerprint.startswith(fingerprint)):
         return ("", "", "", "")
     return f"{kmac:.1f}", "" if petamacs is None else f"{petamacs:.2f}", optimiser, steps
 

@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
-from benchmark.codec_spec import facts_of, parse_codec
+import pytest
+
+from benchmark.analysis.systems import SYSTEMS, training
+from benchmark.codec_spec import facts_of, load_codec, parse_codec
 from conftest import ROOT
 
 CODEC = """
@@ -52,3 +55,12 @@ def test_facts_of_files_of_users_and_of_wrong_options_are_the_defaults(tmp_path)
     for text in (f"{mine}:Mine", "ours:effort=9", "dirac:base=nothing", "dirac:steps=few"):
         assert facts_of(parse_codec(text)).title == ""
     assert facts_of(parse_codec(f"dirac:steps=2:base={mine}\\:Mine")).kind == "learned"
+
+
+TRAINED = [system.measured for system in SYSTEMS if training(system.label)[1].steps]
+
+
+@pytest.mark.parametrize("label", TRAINED)
+def test_training_names_the_bundled_weights(label):
+    fingerprint = load_codec(parse_codec(label)).describe().fingerprint
+    assert fingerprint[:8] == training(label)[1].fingerprint

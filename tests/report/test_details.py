@@ -34,6 +34,14 @@ def test_codecs_have_chroma_origin_and_the_mean_bytes_of_their_file_format(tmp_p
     assert {("jpeg", 0), ("avif", 3)} <= counts
 
 
+@pytest.mark.parametrize("fingerprint", ["3aecb589" + "0" * 56, "0" * 64])
+def test_training_is_that_of_rows_with_the_bundled_weights(tmp_path, fingerprint):
+    rows = sweep("ours", variant="beta=0", fingerprint=fingerprint)
+    (codec,) = details(tmp_path, rows)[0]["codecs"]
+    known = ["41.3", "1.66", "soap, adam", "51,200"]
+    assert [*codec["training"].values()] == (known if fingerprint.strip("0") else [""] * 4)
+
+
 def test_the_text_is_made_of_the_record_and_a_strangers_names_are_no_markup(tmp_path):
     record, _ = details(tmp_path, sweep("jpeg", caveat="<b>a trial</b>", codec_version="7.7"))
     text = details_text(record)
