@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
-from scipy.interpolate import PchipInterpolator
 
 import benchmark
+from benchmark.analysis.interval import percentile_interval, set_and_draws
+from benchmark.analysis.rate_distortion import interpolated
 from benchmark.analysis.systems import label_of
-from benchmark.codec import Float64Array, Int64Array
+from benchmark.codec import Float64Array
 from tools.results_table import KODAK
 
 WHOLE = KODAK.parent / "budgets" / "results" / "kodak"
@@ -27,7 +28,6 @@ OTHERS = {  # label in the rows -> head of the column
     "elic": "ELIC, a fifth",
     "ours:beta=0": "`ours` (`mini`), beta 0",
 }
-DRAWS = 1000  # of images
 
 Point = tuple[Float64Array, Float64Array]  # bits per pixel and PSNR (dB) of each image
 
@@ -35,8 +35,7 @@ Point = tuple[Float64Array, Float64Array]  # bits per pixel and PSNR (dB) of eac
 def lines() -> Iterator[str]:
     """Yield the lines of the table: percent of the bits of a network, at its PSNR, by others.
 
-    Rates are interpolated over the mean PSNR, monotonically and by their logarithms; 95 %
-    intervals are of a bootstrap over images.
+    Rates are interpolated as BD-rates are; intervals are of the reports' bootstrap over images.
     """
     bundled, others = benchmark.load(KODAK), benchmark.load(WHOLE)
     curves = _curves(bundled)
@@ -66,20 +65,17 @@ def _curves(rows: pd.DataFrame) -> dict[str, dict[float, Point]]:
 
 
 def _percent(point: Point, curve: Mapping[float, Point]) -> str:
-    images = np.arange(len(point[0]))
-    random = np.random.default_rng(1)
-    drawn = [_more_bits(point, curve, random.choice(images, len(images))) for _ in range(DRAWS)]
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return f"{_more_bits(point, curve, images):+.1f} [{low:+.1f}, {high:+.1f}]"
-
-
-def _more_bits(point: Point, curve: Mapping[float, Point], images: Int64Array) -> float:
-    """Return the percent by which a curve takes more bits than a point; NaN beyond its ends."""
-    bpp, psnr = (column[images].mean() for column in point)
-    means = [[column[images].mean() for column in of] for of in curve.values()]
-    rates, qualities = np.array(sorted(means, key=lambda mean: mean[1])).T
-    rate = PchipInterpolator(qualities, np.log(rates), extrapolate=False)(psnr)
-    return 100 * (float(np.exp(rate)) / bpp - 1)
+    """Return the percent by which a curve takes more bits than a point, with its interval."""
+    weights = set_and_draws(len(point[0]))
+    bpp, psnr = (weights @ column for column in point)
+    rates, qualities = (
+        weights @ np.stack(columns, 1) for columns in zip(*curve.values(), strict=True)
+    )
+    order = np.argsort(qualities[0])
+    log_rate = interpolated(qualities[:, order], np.log10(rates[:, order]), psnr)
+    percent = 100 * (10**log_rate / bpp - 1)
+    low, high = percentile_interval(percent[1:])
+    return f"{percent[0]:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 if __name__ == "__main__":
