@@ -86,7 +86,7 @@ FIELD = (
 )
 
 
-def lines(kodak: Path, checkpoints: Path = CHECKPOINTS) -> Iterator[str]:
+def lines(kodak: Path) -> Iterator[str]:
     """Yield the lines of the table: size, work and training of each method, BD-rates and seconds.
 
     kodak: folder of results with the bundled rows alone. A method without rows or checkpoints is
@@ -99,7 +99,7 @@ def lines(kodak: Path, checkpoints: Path = CHECKPOINTS) -> Iterator[str]:
     yield f"| {HEAD} | {' | '.join(HEADS)} |"
     yield f"|---|{'--:|' * len(HEADS)}"
     for one in FIELD:
-        cards, receiver = cards_of(one, checkpoints)
+        cards, receiver = cards_of(one)
         mine = rows[labels == one.label]
         if cards and len(mine) and len(receiver) == bool(one.receiver):
             cells = [
@@ -140,10 +140,10 @@ def short_lines(whole: Iterable[str]) -> Iterator[str]:
             yield f"| {' | '.join(cells[place] for place in COLUMNS)} |"
 
 
-def cards_of(one: Contender, folder: Path = CHECKPOINTS) -> tuple[list[Card], list[Card]]:
+def cards_of(one: Contender) -> tuple[list[Card], list[Card]]:
     """Return the cards of a method's networks, and that of a receiver that draws, if there is."""
-    networks = [load_card(path) for path in sorted(folder.glob(one.checkpoints))]
-    return networks, [load_card(folder / one.receiver)] if (folder / one.receiver).is_file() else []
+    networks = [load_card(path) for path in sorted(CHECKPOINTS.glob(one.checkpoints))]
+    return networks, [load_card(CHECKPOINTS / one.receiver)] if one.receiver else []
 
 
 def _training(cards: Sequence[Card], receiver: Sequence[Card], drawings: int) -> list[str]:

@@ -1,7 +1,4 @@
-"""Seconds to encode and decode, measured and published: blocks of one unit and machine.
-
-`results/published/complexity.csv` is made by `tools/import_published.py`.
-"""
+"""Seconds to encode and decode, measured and published: blocks of one unit and machine."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple

@@ -57,7 +57,7 @@ class Table(NamedTuple):
         return self._replace(headers=headers, rows=tuple(rows))
 
 
-def means_table(summary: "Summary", measures: "Sequence[Measure]", failed: bool = True) -> Table:
+def means_table(summary: "Summary", measures: "Sequence[Measure]") -> Table:
     """Return a row for each point; each mean is over the row's images unless it says otherwise.
 
     Columns without any value are left out.
@@ -68,7 +68,7 @@ def means_table(summary: "Summary", measures: "Sequence[Measure]", failed: bool 
     where = f"{FEW_MARK} Over fewer than {FEW_IMAGES} images"
     few = f"{where}, where such a metric is biased or scattered."
     points = summary.points
-    failed = failed and any(point.failed for point in points)
+    failed = any(point.failed for point in points)
     headers = ["codec", "setting", "images", "bpp", *(measure.label for measure in measures)]
     headers += ["real / estimated bits", "encode (s)", "decode (s)"]
     headers += ["failed"] if failed else []

@@ -226,14 +226,13 @@ class Overlay(NamedTuple):
     refused: tuple[SystemCurve, ...]  # of another protocol
 
 
-def overlay(curves: Sequence[SystemCurve], protocol: str | None, mix: bool = False) -> Overlay:
+def overlay(curves: Sequence[SystemCurve], protocol: str, mix: bool = False) -> Overlay:
     """Separate curves under the protocol of the measured rows from those of other protocols.
 
-    Those of a user's own file, whose protocol is not stated, are beside any. Where nothing is
-    measured, `protocol` is None: then it is that of the first curve. With `mix` all are compatible.
+    Those of a user's own file, whose protocol is not stated, are beside any. With `mix` all are
+    compatible.
     """
-    wanted = curves[0].protocols[0] if curves and protocol is None else protocol
-    fits = [curve for curve in curves if mix or curve.protocols[0] in (wanted, UNSTATED)]
+    fits = [curve for curve in curves if mix or curve.protocols[0] in (protocol, UNSTATED)]
     return Overlay(tuple(fits), tuple(curve for curve in curves if curve not in fits))
 
 

@@ -15,6 +15,7 @@ EXACT_DB, SHARE, MOST_DB = 0.05, 0.15, 0.3
 IMPROVED = 1 / 3  # share of the difference that may be left
 LEAST_USED = 0.6  # share of the points that a rule has to reach
 DRAWS = 200
+MOST_COUNTED = 100  # images
 
 # Index of the parameter, dB left and whether that explains a curve, each of shape (curves,).
 Fit = tuple[Int64Array, Float64Array, BoolArray]
@@ -51,18 +52,18 @@ class Explanation(NamedTuple):
         return tuple(verdict for verdict in self.verdicts if verdict.verdict != "no")
 
 
-def counted_images(rates: Sequence[float], pixels: int, most: int = 100) -> int | None:
+def counted_images(rates: Sequence[float], pixels: int) -> int | None:
     """Return the fewest images of a size whose whole bytes all mean rates can be.
 
-    0 where there are none up to `most`; None where the rates have too few digits.
+    0 where there are none up to MOST_COUNTED; None where the rates have too few digits.
 
     >>> counted_images([8 * bytes / (3 * 393216) for bytes in (10001, 20000, 40003)], 393216)
     3
     """
     digits = min(len(repr(float(rate)).partition(".")[2]) for rate in rates)
-    if len(rates) < FEW or 10.0**-digits * most * pixels / 8 > 0.02:
+    if len(rates) < FEW or 10.0**-digits * MOST_COUNTED * pixels / 8 > 0.02:
         return None
-    totals = np.array(rates) * pixels / 8 * np.arange(1, most + 1)[:, None]
+    totals = np.array(rates) * pixels / 8 * np.arange(1, MOST_COUNTED + 1)[:, None]
     whole = (np.abs(totals - totals.round()) < 1e-3).all(axis=1)
     return int(whole.argmax()) + 1 if whole.any() else 0
 

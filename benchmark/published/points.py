@@ -89,12 +89,11 @@ def curve_name(system: str, variant: str) -> str:
 def parse(text: str, kind: type[Record]) -> tuple[Record, ...]:
     """Return the rows of a csv whose columns are fields of `kind`; empty fields are defaults.
 
-    The last fields may lack columns. Raises `StoreError`, with the line, for other columns and rows
-    that do not fit.
+    Raises `StoreError`, with the line, for other columns and rows that do not fit.
     """
     reader = csv.DictReader(StringIO(text, newline=""))
     expected = list(kind.__struct_fields__)
-    if not reader.fieldnames or reader.fieldnames != expected[: len(reader.fieldnames)]:
+    if reader.fieldnames != expected:
         raise StoreError(f"it has other columns than {', '.join(expected)}")
     rows = ({name: value for name, value in row.items() if value} for row in reader)
     try:

@@ -36,7 +36,6 @@ from benchmark.system.bundled import BUNDLED
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 SUFFIXES = (*CURVE_FILES, ".txt", ".tsv", ".dat")  # of files where a name may be meant as well
-TABLE = "points.csv"  # of results folders from before the registry: read in its place
 ADDED = 1_000_000  # place of a paper that a user added: after those that came with the project
 
 
@@ -138,11 +137,9 @@ def read_paper(path: Path) -> Paper:
 def read_papers(results: Path) -> list[Paper]:
     """Return the papers of the project and of a results folder in the order of their places.
 
-    Of two files of one name, that of the results folder counts. A folder with a table of points,
-    from before the registry, has no papers of the project.
+    Of two files of one name, that of the results folder counts.
     """
-    own = results / "published"
-    folders = [own] if (own / TABLE).exists() else [BUNDLED / "published", own]
+    folders = [root / "published" for root in (BUNDLED, results)]
     files = {path.name: path for folder in folders for path in folder.glob("*.json")}
     papers = ((name, read_paper(path)) for name, path in files.items())
     return [paper for _, paper in sorted(papers, key=lambda pair: (pair[1].place, pair[0]))]
@@ -153,9 +150,7 @@ def read_points(results: Path, doubtful: bool = False) -> tuple[PublishedPoint, 
 
     Raises `StoreError` where a file cannot be read.
     """
-    points = [point for paper in read_papers(results) for point in paper.published()]
-    if (results / "published" / TABLE).exists():
-        points = [*read_published(results, TABLE, PublishedPoint), *points]
+    points = (point for paper in read_papers(results) for point in paper.published())
     return tuple(point for point in points if doubtful or not point.doubt)
 
 

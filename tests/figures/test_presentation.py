@@ -20,6 +20,7 @@ from benchmark.metrics.metric import Presentation
 from benchmark.paper.crdr import curves
 from benchmark.paper.results import PaperResults, every_measure
 from benchmark.published.curves import measured_panel
+from benchmark.published.registry import Paper, Series, write_paper
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
@@ -126,12 +127,14 @@ def test_a_dataset_says_how_figures_call_it_without_opening_its_images():
 def test_the_papers_curves_of_a_new_dataset_and_metric_need_no_other_edit(tmp_path):
     folder = tmp_path / "r" / "published"
     folder.mkdir(parents=True)
-    (folder / "points.csv").write_text(
-        "system,variant,setting,kind,dataset,bpp,metric,value,protocol,rate_protocol,how,"
-        "value_error,bpp_error,note,source,reference\n"
-        "HiFiC,,,point,garden,0.5,blur,3,blur/paper,bpp/reported,table,,,,A paper,here\n"
-        "ELIC,mse,,point,garden,0.5,blur,3,blur/other,bpp/reported,table,,,,A paper,here\n"
-    )
+    series = tuple(
+        Series(
+            system=system, variant=variant, dataset="garden", metric="blur", protocol=rule,
+            rate_protocol="bpp/reported", how="table", reference="here", points=((0.5, 3.0),),
+        )
+        for system, variant, rule in (("HiFiC", "", "blur/paper"), ("ELIC", "mse", "blur/other"))
+    )  # fmt: skip
+    write_paper(Paper(title="A paper", series=series), folder / "a.json")
     Store(tmp_path / "r" / "garden").append(rows())
     made = curves(PaperResults(tmp_path / "r"), "curves", "garden", ("psnr", "blur"))
     drawn = {(one["metric"], one["system"], one["measured"]) for one in made.drawing.records}

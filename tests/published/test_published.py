@@ -4,16 +4,21 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from benchmark.analysis.systems import SYSTEMS
-from benchmark.cli import app
 from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.figures.complexity import ComplexityRow
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import check_same_images, left_out, overlay, published_curves
 from benchmark.published.points import PublishedPoint, inventory, parse, select
-from benchmark.published.registry import Paper, read_points, series_of, write_paper
+from benchmark.published.registry import (
+    Paper,
+    read_points,
+    read_published,
+    series_of,
+    write_paper,
+)
 from benchmark.registry import DATASETS, METRICS, metric_class
 from support.bench.lean_process import HEAVY, bench_without
 from support.figures.published import FID, POINTS, PSNR, RESULTS
@@ -95,8 +100,8 @@ def test_every_digitised_value_has_a_reading_error_and_no_other():
 
 
 def test_a_damaged_file_is_one_sentence_that_names_the_line():
-    header = ",".join(PublishedPoint.__struct_fields__[:16]) + "\n"  # of earlier results folders
-    line = "A,,,point,kodak,0.1,psnr_db,30.5,psnr-rgb8/1,coding/1,author_csv,,,,A paper,here\n"
+    header = ",".join(PublishedPoint.__struct_fields__) + "\n"
+    line = "A,,,point,kodak,0.1,psnr_db,30.5,psnr-rgb8/1,coding/1,author_csv,,,,A paper,here,,,\n"
     assert parse(header + line, PublishedPoint)[0].value == 30.5
     with pytest.raises(StoreError, match="other columns than system, variant"):
         parse("system,value\n", PublishedPoint)
@@ -184,16 +189,6 @@ def test_a_system_that_can_be_drawn_somewhere_is_left_out_elsewhere_and_that_is_
     assert absent.endswith(": HFD")
 
 
-def test_without_measured_rows_the_first_systems_rule_is_the_panels():
-    curves = published_curves(select(POINTS, ["crdr", "dc-vic", "hific"]), "clic2020", FID)
-    found = overlay(curves, None)
-    drawn, refused = (
-        {curve.system.published[0][0] for curve in one} for one in (found.compatible, found.refused)
-    )
-    assert drawn == {"CRDR", "DC-VIC"}
-    assert refused == {"HiFiC"}
-
-
 def test_other_images_or_averages_are_refused():
     check_same_images("kodak", 24, "per_image")
     with pytest.raises(UsageError, match="kodak are of 24 images, these results are of 4"):
@@ -215,10 +210,9 @@ def test_the_list_accounts_for_every_point(tmp_path):
     ]
 
 
-def test_points_among_the_results_are_used_before_the_projects(tmp_path):
-    own = tmp_path / "published" / "points.csv"
+def test_a_table_among_the_results_is_used_before_the_projects(tmp_path):
+    own = tmp_path / "published" / "complexity.csv"
     own.parent.mkdir()
-    (tmp_path / "kodak" / "per_image").mkdir(parents=True)
     writes = (
         lambda: own.write_text("nothing\n"),
         lambda: own.write_bytes(b"\xff"),
@@ -227,9 +221,8 @@ def test_points_among_the_results_are_used_before_the_projects(tmp_path):
     )
     for write in writes:
         write()
-        done = CliRunner().invoke(app, ["published", "check", "--results", str(tmp_path)])
-        assert isinstance(done.exception, StoreError)
-        assert str(own) in str(done.exception)
+        with pytest.raises(StoreError, match=f"{own} cannot be read"):
+            read_published(tmp_path, own.name, ComplexityRow)
 
 
 @pytest.mark.parametrize("dataset", ["kodak", "clic2020", "tecnick"])

@@ -45,7 +45,7 @@ def overlaid(summary, names, measures, dataset, mix=False):
     panels = []
     for measure in measures:
         panel = measured_panel(summary, measure)
-        rule = summary.protocols.get(measure.column) if summary else None
+        rule = summary.protocols[measure.column] if summary else ""
         curves = published_curves(select(POINTS, names), dataset, measure)
         over = overlay(curves, rule, mix).compatible
         panels.append(panel._replace(curves=(*panel.curves, *over)))
