@@ -1,3 +1,5 @@
+import csv
+import importlib.util
 import math
 import os
 from collections import Counter
@@ -20,10 +22,18 @@ from benchmark.published.registry import (
     write_paper,
 )
 from benchmark.registry import DATASETS, METRICS, metric_class
+from conftest import SHARED
 from support.bench.lean_process import HEAVY, bench_without
 from support.figures.published import FID, POINTS, PSNR, RESULTS
 
 ROOT = Path(__file__).parents[2]
+SOURCES = [
+    SHARED / "data" / "published" / "published.csv",
+    SHARED / "data" / "published2" / "published_more.csv",
+]
+needs_sources = pytest.mark.skipif(
+    not all(map(Path.exists, SOURCES)), reason="needs ../shared/data/published"
+)
 EVERY = read_points(RESULTS, doubtful=True)
 FIRST = EVERY[:4402]  # of the first collection
 OURS = {metric_class(name).protocol for name in METRICS}
@@ -32,6 +42,13 @@ OURS = {metric_class(name).protocol for name in METRICS}
 def protocols_of(system, dataset, metric, variant=""):
     mine = [p for p in POINTS if (p.system, p.variant) == (system, variant)]
     return {p.protocol for p in mine if (p.dataset, p.metric) == (dataset, metric)}
+
+
+def load_importer():
+    spec = importlib.util.spec_from_file_location("importer", ROOT / "tools/import_published.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_no_row_of_the_source_is_lost_and_no_number_changed():
@@ -50,6 +67,38 @@ def test_no_row_of_the_source_is_lost_and_no_number_changed():
         assert len(found) == count
         assert math.fsum(found) == pytest.approx(total, abs=1e-9)
     assert math.fsum(p.bpp for p in FIRST) == pytest.approx(2670.321483471393495497, abs=1e-9)
+
+
+@needs_sources
+def test_the_import_can_be_repeated_to_the_byte(tmp_path):
+    lines = (path.read_text(encoding="utf-8").splitlines(keepends=True) for path in SOURCES)
+    first, more = ([*csv.DictReader(of_file)] for of_file in lines)
+    assert load_importer().write(first, more, tmp_path) == len(EVERY) == len(first) + len(more)
+    made = {path.name: path.read_bytes() for path in tmp_path.glob("*.json")}
+    assert made == {p.name: p.read_bytes() for p in (RESULTS / "published").glob("*.json")}
+    # every number of the sources, in the order of each variant's points
+    names = {"metric": "metric", "psnr": "psnr_db", "lpips": "lpips_alex"}
+    theirs = Counter(
+        (row["source_ref"], names.get(row["metric"], row["metric"]), float(row["bpp"]),
+         float(row["value"])) for row in first
+    ) + Counter(
+        (row["reference"], row["metric"], float(row["bpp"]), float(row["value"])) for row in more
+    )  # fmt: skip
+    assert theirs == Counter((p.reference, p.metric, p.bpp, p.value) for p in EVERY)
+    doubts = {row["reference"] for row in more if row["doubt"] or not row["rule"]}
+    assert {p.reference for p in EVERY if p.doubt} == doubts
+
+
+def test_what_the_import_does_not_know_ends_it():
+    row = {
+        "codec": "CRDR", "variant": "q=0.0 beta=3.84", "dataset": "kodak", "bpp": "0.1",
+        "metric": "psnr", "value": "30", "metric_protocol": "some other words",
+        "source_title": "t", "source_ref": "github:iwa-shi/CRDR:f@c", "how": "author_csv",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"no entry of PROTOCOLS for .'some other words'"):
+        load_importer().converted(row)
+    with pytest.raises(ValueError, match="no entry of VARIANTS for CRDR 'fast'"):
+        load_importer().converted(row | {"variant": "fast"})
 
 
 def test_a_number_has_our_id_only_where_our_rule_made_it():

@@ -1,0 +1,72 @@
+"""Make a pack, without metrics, of a folder of VTM streams and their points.csv.
+
+    tools/vtm_pack.py ANCHORS DRAFT.tar
+    bench run --codecs vtm --pack DRAFT.tar --dataset sample --metrics all   # and kodak
+    bench pack export results/packs/vtm-23.13.tar --codecs vtm --dataset kodak,sample --note ...
+
+made the project's pack: the run decodes and scores the streams, and the export has its rows.
+points.csv has the columns dataset, image, width, height, qp, stream (its file), stream_sha256,
+pixels_sha256, bytes and encode_seconds.
+"""
+
+import csv
+import hashlib
+import sys
+from pathlib import Path
+
+from baselines.vtm import VTM
+from benchmark.codec import CODING, CodecInfo, bits_per_pixel
+from benchmark.codec_spec import CodecSpec
+from benchmark.packs.export_pack import write_pack
+
+VERSION = "VTM 23.13"
+
+
+def recorded_info() -> CodecInfo:
+    """Describe the program, whose sha256 was not noted: version and call stand for it."""
+    command = VTM().command_text()
+    return CodecInfo(
+        version=VERSION,
+        command=command,
+        licence="BSD-3-Clause",
+        fingerprint=hashlib.sha256(f"{VERSION}\n{command}".encode()).hexdigest(),
+        revision=1,
+        timed="the encoder's program, two at a time on a shared 2-core machine",
+    )
+
+
+def main(anchors: Path, out: Path) -> None:
+    """Write the draft pack to `out`; exits where a stream is not the one of points.csv."""
+    rows, streams = [], {}
+    with (anchors / "points.csv").open(newline="") as file:
+        for point in csv.DictReader(file):
+            data = (anchors / point["stream"]).read_bytes()
+            digest = hashlib.sha256(data).hexdigest()
+            if (digest, str(len(data))) != (point["stream_sha256"], point["bytes"]):
+                raise SystemExit(f"{point['stream']} is not the stream that points.csv names")
+            width, height = int(point["width"]), int(point["height"])
+            streams[digest] = data
+            rows.append(
+                {
+                    "codec": "vtm",
+                    "variant": "",
+                    "setting_name": "qp",
+                    "setting_value": float(point["qp"]),
+                    "dataset": point["dataset"],
+                    "image": f"{point['image']}.png",
+                    "image_sha256": point["pixels_sha256"],
+                    "width_px": width,
+                    "height_px": height,
+                    "source_lossy": False,
+                    "num_bytes": len(data),
+                    "bpp": bits_per_pixel(len(data), width, height),
+                    "stream_sha256": digest,
+                    "encode_seconds": float(point["encode_seconds"]),
+                    "coding_protocol": CODING,
+                }
+            )
+    write_pack(out, rows, {CodecSpec("vtm", ()): recorded_info()}, streams, ())
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:3]))
