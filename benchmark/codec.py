@@ -89,15 +89,12 @@ class Codec(Protocol):
 
     def describe(self) -> CodecInfo:
         """Return version, call, licence and fingerprint of what codes."""
-        ...
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the whole stream of one image: everything `decode` needs, and nothing else."""
-        ...
 
     def decode(self, data: bytes) -> Pixels:
         """Return the image, from the bytes alone."""
-        ...
 
 
 @overload
@@ -151,7 +148,6 @@ class DeclaresSizes(Protocol):
 
     def declared(self, image: str, setting: Setting) -> Declared:
         """Return the reconstruction of the dataset's image of that name, and its declared size."""
-        ...
 
 
 @runtime_checkable
@@ -160,7 +156,6 @@ class TakesDataset(Protocol):
 
     def require_distinct(self, images: Sequence[str]) -> None:
         """Raise `BadOption` where two images of a dataset would get one reconstruction."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +249,6 @@ class HasContainer(Protocol):
 
         Quantisation and code tables, and the picture's own headers, belong to the coded picture.
         """
-        ...
 
 
 @runtime_checkable
@@ -280,7 +274,6 @@ class EstimatesBits(Protocol):
 
         Called after `encode`, outside its time.
         """
-        ...
 
 
 @runtime_checkable
@@ -293,7 +286,6 @@ class CodesInTiles(Protocol):
 
     def in_tiles(self) -> Codec:
         """Return the same codec, coding every image in small tiles."""
-        ...
 
 
 @runtime_checkable
@@ -310,4 +302,3 @@ class ConvertsColour(Protocol):
 
         `truncated`: truncate in both directions, where a right conversion rounds.
         """
-        ...

@@ -241,7 +241,7 @@ def unpack_images(archive: Path, folder: Path, count: int, below: str = "") -> N
         raise Unavailable(f"{archive} is not a whole zip archive ({error}): remove it") from error
 
 
-def publish_folder(finished: Path, urls: Sequence[str], fill: Callable[[Path], None]) -> Path:
+def publish_folder(finished: Path, urls: Sequence[str], fill: Callable[[Path], None]) -> None:
     """Have `fill` write, or resume, a draft of a folder, named when it is whole. `Unavailable`."""
     if finished.exists():
         raise Unavailable(f"{finished} is there, but is not the whole dataset: remove it first")
@@ -255,7 +255,6 @@ def publish_folder(finished: Path, urls: Sequence[str], fill: Callable[[Path], N
     manifest = {"urls": list(urls), "fetched_utc": now, "files": files}
     write_file(draft / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     os.replace(draft, finished)
-    return finished
 
 
 def manifest_objection(folder: Path) -> str:

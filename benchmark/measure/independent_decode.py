@@ -17,6 +17,7 @@ from benchmark.measure.engine.decoders import Decoder, decode_all
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Failure, Progress, ShowsProgress, Tracebacks
 from benchmark.rows.codecs import EVERY, NamedCodecs, why_not_run
+from benchmark.rows.schema import replaced
 from benchmark.rows.store import Store, one_per_cell
 from benchmark.system.digest import pixels_sha256
 
@@ -149,9 +150,8 @@ def verify_kept(
 
     def store_verified() -> None:
         rows = kept.table.take(pa.array(places, pa.int64()))
-        at = rows.schema.get_field_index("attested")
-        yes = pa.array([True] * rows.num_rows, pa.bool_())
-        kept.store.add(rows.set_column(at, rows.schema.field(at), yes))
+        yes = pa.chunked_array([[True] * rows.num_rows], pa.bool_())
+        kept.store.add(replaced(rows, "attested", yes))
         places.clear()
 
     try:

@@ -31,14 +31,12 @@ class FeatureSpace(Protocol):
     @staticmethod
     def patch_count(height: int, width: int) -> int:
         """Return the number of patches of an image of this size (px), 0 where it is too small."""
-        ...
 
     def features(self, pixels: Pixels) -> Features:
         """Return the feature vectors of the image's patches, in the order of the patches.
 
         Raises `NotMeasurable` where the image has no patch (a side is too short).
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

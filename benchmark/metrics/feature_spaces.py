@@ -23,7 +23,7 @@ from benchmark.metrics.distribution_metric import Features
 from benchmark.metrics.metric import OF_PIXELS
 from benchmark.system.backbone import ALEXNET, DEVIATION, MEAN, SQUEEZENET, Backbone, load_pinned
 from benchmark.system.convolution import convolve
-from benchmark.system.weights import find_weights
+from benchmark.system.weights import find_fetched
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,9 +154,7 @@ class Inception256(PatchSpace):
     @staticmethod
     def require() -> "Path":
         """Return the file of the weights; `Unavailable` where it is missing."""
-        command = "bench fetch inception"
-        remedy = f"run `{command}`, or put pytorch-fid's {INCEPTION_FILE} into one of them"
-        return find_weights(INCEPTION_FILES, remedy, command)
+        return find_fetched(INCEPTION_FILES, "inception", f"pytorch-fid's {INCEPTION_FILE}")
 
     def vectors(self, patches: "Tensor") -> "Tensor":
         """Return Inception's last pooled features, (n, 2048)."""

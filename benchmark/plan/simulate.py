@@ -49,14 +49,11 @@ def forecast(
     return ClusterForecast(nodes, workers, *slowest, slowest.excess, unknown, typical)
 
 
-def simulate(
-    cells: Sequence[Cell], seconds: Seconds, workers: int, actual: Seconds | None = None
-) -> Makespan:
-    """Simulate cells of a kind of worker, ordered by known `seconds`, taking the `actual` ones."""
+def simulate(cells: Sequence[Cell], seconds: Seconds, workers: int) -> Makespan:
+    """Simulate cells of a kind of worker; those of unknown seconds are left out."""
     known = [cell for cell in cells if seconds(cell) is not None]
     order = bundles(known, seconds, workers)
-    times = [math.fsum((actual or seconds)(task) or 0 for task in bundle) for bundle in order]
-    return makespan(times, workers)
+    return makespan((math.fsum(seconds(task) or 0 for task in bundle) for bundle in order), workers)
 
 
 def imagine(request: Request) -> tuple[list[Cell], CostModel] | None:

@@ -264,11 +264,6 @@ def _finished(table: pa.Table, timed: bool) -> pa.Table:
     return table.filter(pc.and_(ok, table["timing"]) if timed else ok)
 
 
-def _with_true(table: pa.Table, column: str) -> pa.Table:
-    yes = pa.array([True] * table.num_rows, pa.bool_())
-    return table.set_column(table.schema.get_field_index(column), column, yes)
-
-
 def _row_count(path: Path) -> int:
     try:
         return int(pq.read_metadata(path).num_rows)

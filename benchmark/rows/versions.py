@@ -44,7 +44,6 @@ from benchmark.rows.shard import BUILD, key_starts, may_repeat, several_builds
 
 # The largest differences in PSNR of rows that agree, with equal streams and without.
 ROUNDING_DB, SYMBOL_DB = 1e-4, 1e-3
-MOST_PLACES = 4  # of points and images, for each row: beyond it rows are sorted
 
 
 def merge_versions(table: pa.Table, borrow: bool = False) -> pa.Table:

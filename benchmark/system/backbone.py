@@ -16,7 +16,7 @@ from benchmark.errors import Unavailable
 from benchmark.system.convolution import convolve
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import load_tensors
-from benchmark.system.weights import find_weights
+from benchmark.system.weights import find_fetched
 
 if TYPE_CHECKING:
     import torch
@@ -99,9 +99,7 @@ class Backbone(NamedTuple):
 
     def find(self) -> Path:
         """Return the path of the weight file, unread; `Unavailable` where there is none."""
-        command = f"bench fetch {self.fetched_as}"
-        remedy = f"run `{command}`, or put {self.file} into one of them"
-        return find_weights(self.patterns, remedy, command)
+        return find_fetched(self.patterns, self.fetched_as, self.file)
 
     def require(self, *, importances: bool = False) -> None:
         """Raise `Unavailable` where the weight file, or lpips for `importances`, is missing."""

@@ -6,7 +6,7 @@ import platform
 import subprocess
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
@@ -100,12 +100,12 @@ def package_folder(package: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def gpus(environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
+def gpus() -> tuple[Gpu, ...]:
     """Return the GPUs that CUDA_VISIBLE_DEVICES leaves, by nvidia-smi, without a context on any."""
     asked = ("--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits")
     with suppress(OSError, subprocess.SubprocessError):
         listed = _printed("nvidia-smi", *asked)
-        return visible_gpus(listed, environment.get("CUDA_VISIBLE_DEVICES"))
+        return visible_gpus(listed, os.environ.get("CUDA_VISIBLE_DEVICES"))
     return ()
 
 

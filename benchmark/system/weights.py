@@ -83,6 +83,12 @@ NETWORKS: dict[str, tuple[PublishedFile, ...]] = {
 }
 
 
+def find_fetched(patterns: Sequence[str], name: str, file: str) -> Path:
+    """Return a weight file that `bench fetch` brings by a name; file: what `Unavailable` says."""
+    command = f"bench fetch {name}"
+    return find_weights(patterns, f"run `{command}`, or put {file} into one of them", command)
+
+
 def find_weights(patterns: Sequence[str], remedy: str, command: str = "") -> Path:
     """Return the first file of the patterns, folder by folder; `Unavailable` with the command."""
     for folder in weight_folders():

@@ -3,10 +3,7 @@
 import csv
 import json
 
-import pytest
-
 import benchmark
-from benchmark.errors import UsageError
 from conftest import ROOT
 from support.bench.invoked import bench
 
@@ -46,16 +43,3 @@ def test_the_table_names_counts_ratios_caveats_and_what_was_not_timed(tmp_path):
     assert f"Without a match: {left} of 144 streams of vvenc and {left} of 144 of x265." in notes
     assert any("codes chroma as 4:2:0, x265 as 4:4:4" in note for note in notes)
     assert any(note.startswith("No times") for note in notes)
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("jpegg", "vtm"), "Did you mean"),
-        (("ours", "vtm", "--tolerance", "some"), "the tolerance is a number"),
-        (("ours", "vtm", "--metric", "fd_squeeze"), "of a set of images"),
-    ],
-)
-def test_what_makes_no_sense_is_refused_in_a_sentence(words, said):
-    with pytest.raises(UsageError, match=said):
-        match(*words)

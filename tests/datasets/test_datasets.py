@@ -240,13 +240,6 @@ def test_a_copy_of_kodak_that_lacks_a_picture_names_it_and_the_next_folder_is_tr
 # CLIC 2020
 
 
-@pytest.mark.parametrize("count", [249, 251])
-def test_another_number_of_images_is_another_set(count, tmp_path):
-    make_clic(tmp_path / "clic2020/professional", count)
-    with pytest.raises(Unavailable, match=f"{count} PNG files instead of the 250"):
-        open_professional([tmp_path])
-
-
 def test_an_image_of_an_impossible_size_is_named(tmp_path):
     folder = make_clic(tmp_path / "clic2020/professional", 250)
     for width, height in ((9000, 1000), (1000, 9000), (40, 1000), (1000, 40)):
@@ -255,9 +248,6 @@ def test_an_image_of_an_impossible_size_is_named(tmp_path):
             open_professional([tmp_path])
     (folder / "007.png").write_bytes(b"<html>not found</html> and more")
     with pytest.raises(Unavailable, match=r"007\.png is not a PNG file"):
-        open_professional([tmp_path])
-    (folder / "007.png").write_bytes(b"")
-    with pytest.raises(Unavailable, match=r"007\.png cannot be read"):
         open_professional([tmp_path])
 
 

@@ -43,14 +43,15 @@ def test_another_archive_is_refused_before_it_is_unpacked(members, reason, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "text", "said to be of LZMA"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "text", "LZMA", "name"])
 def test_a_damaged_archive_is_refused(damage, tmp_path):
-    archive = zip_of(tmp_path / "a.zip", {"1.png": BODY[:5000]})
+    archive = zip_of(tmp_path / "a.zip", {"ä.png": BODY[:5000]})
     data = bytearray(archive.read_bytes())
     lzma = data.copy()
     lzma[8], lzma[data.index(b"PK\1\2") + 10] = 14, 14
+    name = data.replace("ä".encode(), b"\xff\xff")  # is no UTF-8
     data[2000] ^= 1
-    damaged = {"cut": data[:3000], "flipped": data, "text": b"<html>", "said to be of LZMA": lzma}
+    damaged = {"cut": data[:3000], "flipped": data, "text": b"<html>", "LZMA": lzma, "name": name}
     archive.write_bytes(damaged[damage])
     with pytest.raises(Unavailable, match="not a whole zip archive"):
         unpack_images(archive, tmp_path / "out", 1)

@@ -1,7 +1,6 @@
 """Versions of a row: the one that stands, against the rules applied one row at a time."""
 
 import random
-from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
@@ -159,78 +158,6 @@ def test_what_is_verified_of_one_stream_says_nothing_of_another():
         assert merged["attested"] is (None if change else True)
 
 
-def newest_by_hand(rows, coding_protocol):
-    """Indices of the newest rows: each rule of the module applied to lists of rows."""
-
-    def variant(at):
-        return rows[at]["codec"], rows[at]["variant"]
-
-    def when(at):
-        return rows[at]["run"] or "", rows[at]["finished_utc"] or ""
-
-    def edition(at):
-        return rows[at]["fingerprint"], rows[at]["revision"]
-
-    def at_point(at):
-        image = rows[at]["image_sha256"] or rows[at]["image"]
-        return *variant(at), rows[at]["setting_name"], rows[at]["setting_value"], image
-
-    found = []
-    comparable = [at for at, one in enumerate(rows) if one["coding_protocol"] == coding_protocol]
-    for _, group in groupby(sorted(comparable, key=variant), variant):
-        of_variant = list(group)
-        newest = edition(max(of_variant, key=when))
-        found += [at for at in of_variant if edition(at) == newest]
-    kept = groupby(sorted(found, key=at_point), at_point)
-    return [max(group, key=when) for _, group in kept]
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_the_newest_rows_are_those_that_the_rules_name(seed):
-    chance = random.Random(seed)
-    rows = []
-    for number in range(chance.randrange(60)):
-        of_image = {"image": chance.choice("xyz"), "image_sha256": chance.choice(["p", "q", None])}
-        rows.append(
-            measured.row(chance.choice("ab"), chance.choice([5, 10, 20]), **of_image)
-            | {
-                "cell": str(number),
-                "variant": chance.choice(["", "v=1"]),
-                "fingerprint": chance.choice("fg"),
-                "revision": chance.choice([1, 2]),
-                "coding_protocol": chance.choice([CODING, CODING, "coding/0", None]),
-                "run": chance.choice(["1", "2", "3"]),
-                "finished_utc": f"2026-01-01T00:{number:02}",  # no two rows are equally new
-            }
-        )
-    newest = edition_rows(measured.table(rows), newest_only=True)
-    assert newest.index.tolist() == newest_by_hand(rows, CODING)
-    older = edition_rows(measured.table(rows), "coding/0", newest_only=True)
-    assert older.index.tolist() == newest_by_hand(rows, "coding/0")
-
-
-def test_rows_of_older_editions_and_other_protocols_are_told_apart_from_repeated_ones():
-    rows = [
-        measured.row("jpeg", 5, "a", fingerprint="old", run="1"),
-        measured.row("jpeg", 5, "a", cell="x", run="2", finished_utc="2026-01-01"),
-        measured.row("jpeg", 5, "a", cell="y", run="2", finished_utc="2026-01-02"),
-        measured.row("jpeg", 5, "b", coding_protocol="coding/0", run="3"),
-        measured.row("jpeg", 5, "c", coding_protocol=None, run="4"),
-    ]
-    newest = edition_rows(measured.table(rows), newest_only=True)
-    assert (newest.index.tolist(), newest.other.tolist()) == ([2], [0, 3, 4])
-
-
-def test_points_are_numbered_by_variant_then_setting_without_gaps():
-    cells = [("webp", 5, "a"), ("jpeg", 10, "b"), ("jpeg", 10, "a"), ("jpeg", 9, "a")]
-    rows = [measured.row(*cell, image_sha256=None) for cell in cells]
-    newest = edition_rows(measured.table(rows), newest_only=True)
-    assert newest.index.tolist() == [3, 2, 1, 0]  # 9 before 10: settings are numbers, not text
-    assert newest.point.tolist() == [0, 1, 1, 2]
-    assert newest.variant[newest.point].tolist() == [0, 0, 0, 1]
-    assert edition_rows(measured.table([]), newest_only=True).index.tolist() == []
-
-
 def null_last(value):
     return value is None, value or 0
 
@@ -270,6 +197,7 @@ def test_no_rows_make_no_groups():
     table = pa.table({"text": pa.array([], pa.string())})
     assert group_codes(table, ("text",)).tolist() == []
     assert last_of_groups(np.array([], np.int64)).tolist() == []
+    assert edition_rows(measured.table([])).index.tolist() == []
 
 
 def test_null_equals_no_text():
@@ -288,7 +216,7 @@ def several_builds(chance):
     rows = []
     for number in range(chance.randrange(2, 40)):
         codec, image = chance.choice("xy"), chance.choice("ab")
-        row = measured.row(codec, chance.choice([5, 10]), image, cell=str(number))
+        row = measured.row(codec, chance.choice([9, 10]), image, cell=str(number))
         row |= {
             "stream_sha256": chance.choice(["s", "s", "t", None]),
             "decoded_sha256": chance.choice(["d", "d", "e", None]),
@@ -401,21 +329,26 @@ def repeated(of, place):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_editions_are_ordered_by_variant_age_setting_and_image(seed):
+@pytest.mark.parametrize("protocol", [CODING, "coding/0"])
+def test_editions_are_ordered_by_variant_age_setting_and_image(seed, protocol):
+    """Settings are numbers, 9 before 10; of repeated rows, the latest is taken."""
     chance = random.Random(seed)
     rows = several_builds(chance)
     for number, row in enumerate(rows):
         row |= {
+            "variant": chance.choice(["", "v=1"]),
+            "revision": chance.choice([1, 1, 2]),
             "run": chance.choice("123"),
-            "finished_utc": f"2026-01-01T00:{number:02}",
+            "finished_utc": f"2026-01-01T00:{number:02}",  # no two rows are equally new
             "bundled": chance.choice([True, None]),
-            "coding_protocol": chance.choice([CODING, CODING, None]),
+            "coding_protocol": chance.choice([CODING, CODING, "coding/0", None]),
         }
-    found = edition_rows(measured.table(rows))
-    mine = [at for at, row in enumerate(rows) if row["coding_protocol"] == CODING]
+    table = measured.table(rows)
+    found = edition_rows(table, protocol)
+    mine = [at for at, row in enumerate(rows) if row["coding_protocol"] == protocol]
 
     def edition(at):
-        return rows[at]["codec"], rows[at]["fingerprint"]
+        return tuple(rows[at][name] for name in ("codec", "variant", "fingerprint", "revision"))
 
     def lateness(at):
         return not rows[at]["bundled"], rows[at]["run"], rows[at]["finished_utc"]
@@ -425,20 +358,24 @@ def test_editions_are_ordered_by_variant_age_setting_and_image(seed):
         latest[edition(at)] = max(latest.get(edition(at), lateness(at)), lateness(at))
 
     def place(at):
-        newer = [one for one in latest if one[0] == rows[at]["codec"]
-                 and latest[one] > latest[edition(at)]]  # fmt: skip
+        variant, age = edition(at)[:2], latest[edition(at)]
+        newer = [one for one in latest if one[:2] == variant and latest[one] > age]
         image = rows[at]["image_sha256"] or rows[at]["image"]
-        return rows[at]["codec"], len(newer), rows[at]["setting_value"], image
+        return *variant, len(newer), rows[at]["setting_value"], image
 
     by_place = {}
     for at in sorted(mine, key=lateness):
         by_place[place(at)] = at
     expected = [by_place[one] for one in sorted(by_place)]
     assert found.index.tolist() == expected
-    assert found.age[found.point].tolist() == [place(at)[1] for at in expected]
-    for numbers, depth in ((found.edition[found.point], 2), (found.point, 3)):
+    assert found.age[found.point].tolist() == [place(at)[2] for at in expected]
+    for numbers, depth in ((found.edition[found.point], 3), (found.point, 4)):
         kinds = sorted({place(at)[:depth] for at in expected})
         assert numbers.tolist() == [kinds.index(place(at)[:depth]) for at in expected]
     order = sorted(range(len(expected)), key=lambda at: lateness(expected[at]))
-    assert np.argsort(recency(measured.table(rows))[found.index]).tolist() == order
-    assert sorted([*found.other]) == [at for at in range(len(rows)) if at not in mine]
+    assert np.argsort(recency(table)[found.index]).tolist() == order
+    others = [at for at in range(len(rows)) if at not in mine]
+    assert found.other.tolist() == others
+    newest = edition_rows(table, protocol, newest_only=True)
+    assert newest.index.tolist() == [at for at in expected if not place(at)[2]]
+    assert newest.other.tolist() == sorted([*others, *(at for at in mine if place(at)[2])])

@@ -16,7 +16,7 @@ from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.metrics.metric import ImageMetric, require_same_shape, require_side
 from benchmark.registry import require_release
 from benchmark.system.backbone import load_pinned, require_pinned
-from benchmark.system.weights import find_weights
+from benchmark.system.weights import find_fetched
 
 VERSION = "0.1.16"
 INSTALL = f"pip install pyiqa=={VERSION} 'setuptools<82'"
@@ -46,10 +46,7 @@ class LearnedRating(ImageMetric):
     def require(cls) -> Path:
         """Return the weights' file; `Unavailable` where pyiqa or it is missing."""
         require_release(cls.label, "pyiqa", VERSION, INSTALL)
-        command = f"bench fetch {cls.column}"
-        return find_weights(
-            (cls.file,), f"run `{command}`, or put the file into one of them", command
-        )
+        return find_fetched((cls.file,), cls.column, "the file")
 
     def open(self, path: Path, device: str) -> Any:
         """Return pyiqa's network with the weights in `path`."""

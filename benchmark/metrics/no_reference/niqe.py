@@ -15,7 +15,7 @@ from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.metric import OF_PIXELS, ImageMetric, require_same_shape
 from benchmark.system.backbone import require_pinned
-from benchmark.system.weights import find_weights
+from benchmark.system.weights import find_fetched
 
 Floats = NDArray[np.float64]
 
@@ -54,9 +54,7 @@ class NIQE(ImageMetric):
     @staticmethod
     def require() -> Path:
         """Return the pristine model's file; `Unavailable` where it is missing."""
-        command = "bench fetch niqe"
-        remedy = f"run `{command}`, or put the release's file as {FILE}"
-        return find_weights((FILE,), remedy, command)
+        return find_fetched((FILE,), "niqe", f"the release's file as {FILE}")
 
     def prepare(self, reference: Pixels) -> tuple[int, ...]:
         """Return the source's shape; `NotMeasurable` where there are fewer than two blocks."""

@@ -14,7 +14,7 @@ from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.metrics.metric import ImageMetric, Presentation, require_same_shape
 from benchmark.system.backbone import DEVIATION, MEAN, VGG16, Step, image_tensor, load_pinned
-from benchmark.system.weights import find_weights
+from benchmark.system.weights import find_fetched
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -130,10 +130,8 @@ def find_importances() -> Path:
     """Return the file of the channels' weights: fetched, or the installed package's."""
     from importlib.metadata import PackageNotFoundError, distribution
 
-    command = "bench fetch dists"
-    remedy = f"run `{command}`, or put DISTS_pytorch's weights.pt as {FILE} into one of them"
     try:
-        return find_weights((FILE,), remedy, command)
+        return find_fetched((FILE,), "dists", f"DISTS_pytorch's weights.pt as {FILE}")
     except Unavailable as missing:
         try:
             package = distribution("DISTS_pytorch")
