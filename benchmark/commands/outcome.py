@@ -124,9 +124,8 @@ def _reached_line(reached: Reached) -> str:
     setting, value, why = reached[1:]
     if setting is None or value is None:
         return f"target   {reached.codec}: not measured: {why}"
-    return f"target   {reached.codec}: {setting} gives {value:.4g}" + f", the nearest: {why}" * (
-        why != ""
-    )
+    nearest = f", the nearest: {why}" if why else ""
+    return f"target   {reached.codec}: {setting} gives {value:.4g}{nearest}"
 
 
 def print_points(summary: "Summary", measures: Sequence[Measure]) -> None:

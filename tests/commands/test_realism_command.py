@@ -2,7 +2,6 @@
 
 import csv
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -86,24 +85,6 @@ def test_a_run_killed_and_resumed_gives_the_same_sets(whole, photographs, tmp_pa
     process.wait()
     bench(*run_words(photographs, tmp_path))
     assert set_values(tmp_path) == set_values(whole)
-
-
-def test_two_half_runs_merge_to_the_whole(whole, photographs, tmp_path):
-    results = []
-    for half in (0, 1):
-        folder = tmp_path / f"machine{half}" / photographs.name
-        folder.mkdir(parents=True)
-        for path in sorted(photographs.iterdir())[half::2]:
-            shutil.copy(path, folder)
-        results.append(tmp_path / f"results{half}")
-        bench(*run_words(folder, results[half]))
-    first, second = (store_of(one).folder for one in results)
-    for kind in ("per_image", "features"):
-        shutil.copytree(second / kind, first / kind, dirs_exist_ok=True)
-    merged, expected = set_values(results[0]), set_values(whole)
-    assert merged.keys() == expected.keys()
-    for key, value in merged.items():
-        assert value == pytest.approx(expected[key], rel=1e-9)
 
 
 def test_a_report_draws_sets_with_intervals_and_names_the_images_behind_them(whole):

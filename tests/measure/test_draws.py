@@ -1,7 +1,5 @@
 """`--draws`: a decoder that draws is measured once for each seed, and the spread is said."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -14,8 +12,8 @@ from benchmark.figures.table import draws_table, plain
 from benchmark.interface.run import run
 from benchmark.metrics.measure import Measure
 from benchmark.plan.select import select
+from support.codecs.files import FAKES
 
-FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 DRAWS = parse_codec(f"{FAKES}:Draws").name  # as results name it
 HONEST = DRAWS.replace("Draws", "Honest")
 PSNR = Measure.named("psnr")

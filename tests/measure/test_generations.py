@@ -16,8 +16,8 @@ from benchmark.interface.run import run
 from benchmark.metrics.measure import Measure
 from benchmark.rows.store import Store
 from support.bench.command import bench
+from support.codecs.files import FAKES
 
-FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 MORE = Path(__file__).parents[1] / "support" / "added" / "darkening.py"
 DARKENS = parse_codec(f"{MORE}:Darkens").name
 PSNR = Measure.named("psnr")

@@ -1,7 +1,5 @@
 """Pixels of many stored rows: of the right kind of device, and a reason for each without."""
 
-from pathlib import Path
-
 import pytest
 from PIL import Image
 
@@ -11,8 +9,7 @@ from benchmark.measure.execute import Failed
 from benchmark.measure.reconstruct import reconstruct_all
 from benchmark.packs.contents import dataset_contents
 from benchmark.system.digest import pixels_sha256
-
-FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
+from support.codecs.files import FAKES
 
 
 @pytest.fixture

@@ -70,12 +70,8 @@ def test_features_that_are_not_numbers_are_refused():
         for sets in (([three, three], [three, odd]), ([odd, three], [three, three])):
             with pytest.raises(ValueError, match="finite"):
                 measure(*sets)
-        for sets in (
-            ([three, three], [three, wide]), ([three, wide], [three, wide]),
-            ([three, three], [three, three, three]), ([three, three], [three, three[1:]]),
-        ):  # fmt: skip
-            with pytest.raises(ValueError, match="differ in shape"):
-                measure(*sets)
+        with pytest.raises(ValueError, match="differ in shape"):
+            measure([three, wide], [three, wide])
 
 
 @DIMENSIONS

@@ -10,16 +10,7 @@ from benchmark.metrics import kernel_distance as module
 from benchmark.metrics import neighbours
 from benchmark.metrics.kernel_distance import kernel_distance
 from benchmark.metrics.neighbours import Precision256, Recall256, coverage
-
-
-def image_set(generator, images, size, most_patches):
-    """Images of 1 to so many patches with features above 0, and a decoding of them."""
-    reference = [
-        generator.gamma(1, 0.4, (n, size)).astype(np.float32)
-        for n in generator.integers(1, most_patches + 1, images)
-    ]
-    decoded = [0.8 * x + generator.gamma(1, 0.1, x.shape).astype(np.float32) for x in reference]
-    return reference, decoded
+from support.metrics.drawn_features import image_set
 
 
 def kernel(x, y):

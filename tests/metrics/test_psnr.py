@@ -35,11 +35,9 @@ def test_known_error_gives_the_textbook_value(metric, photo):
 
 
 @pytest.mark.parametrize("kind", [PSNR, LumaPSNR, WeightedPSNR])
-def test_an_image_of_one_pixel_has_a_value_and_a_cropped_one_is_refused(kind):
+def test_an_image_of_one_pixel_has_a_value(kind):
     metric, dark, light = kind(), np.zeros((1, 1, 3), np.uint8), np.uint8([[[90, 60, 30]]])
     assert 0 < metric.compare(metric.prepare(dark), light) < 30
-    with pytest.raises(ValueError, match="shapes differ: reference"):
-        metric.compare(metric.prepare(np.zeros((2, 1, 3), np.uint8)), light)
 
 
 @BOTH

@@ -14,7 +14,7 @@ from benchmark.rows.merge import merge_folders
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import Store
 from support.bench.command import bench
-from support.files.noise import effect_noise
+from support.files.noise import noise_images
 
 WHOLE = '''"""A metric of the tests."""
 
@@ -38,10 +38,7 @@ NAME = "./mine.py:Mine"
 def here(tmp_path, monkeypatch):
     """An empty folder as the present one, with two photographs and the metric."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
-    for number in range(2):
-        noise = effect_noise((180 + number, 170), 50).convert("RGB")
-        noise.save(tmp_path / "photos" / f"{number}.png")
+    noise_images(tmp_path / "photos", [(180, 170), (181, 170)])
     (tmp_path / "mine.py").write_text(WHOLE)
     return tmp_path
 

@@ -2,27 +2,24 @@
 
 import pytest
 
-from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.measure.workbench import Workbench
 from benchmark.packs.export_pack import export_pack
 from benchmark.plan.cells import plan
 from benchmark.plan.select import select
 from benchmark.rows.store import Store
-from support.files.noise import effect_noise
+from support.codecs.files import sources_in
+from support.files.noise import noise_images
 from support.packs.honest_pack import HONEST, NOTES, conditions
 
 
 @pytest.fixture(scope="package")
 def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    for number in range(2):
-        effect_noise((40 + number, 30), 50).convert("RGB").save(folder / f"{number}.png")
-    return folder
+    return noise_images(tmp_path_factory.mktemp("made") / "photos", [(40, 30), (41, 30)])
 
 
 @pytest.fixture(scope="package")
 def sources(photos):
-    return probe([ImageFile(path.name, path) for path in sorted(photos.iterdir())], False, 1)
+    return sources_in(photos)
 
 
 @pytest.fixture(scope="package")

@@ -12,7 +12,7 @@ from benchmark.rows.store import Store
 from benchmark.system.machine import available_memory
 from conftest import ROOT
 from support.bench.command import bench
-from support.files.noise import effect_noise
+from support.files.noise import noise_images
 from support.processes import ran
 
 SMALL, HUGE = Need("jpeg", 512, 768), Need("jpeg", 9000, 12_000)
@@ -111,9 +111,7 @@ def test_a_control_group_of_version_1_is_found_where_a_container_sees_it(tmp_pat
 
 
 def test_plan_says_the_workers_and_their_memory_and_run_uses_them(tmp_path, monkeypatch):
-    photos, results = tmp_path / "photos", tmp_path / "results"
-    photos.mkdir()
-    effect_noise((300, 200), 40).convert("RGB").save(photos / "0.png")
+    photos, results = noise_images(tmp_path / "photos", [(300, 200)]), tmp_path / "results"
     words = ("--codecs", "jpeg", "--dataset", photos, "--metrics", "psnr", "--results", results)
     first, second = (("--points", f"jpeg.quality={quality}") for quality in (10, 20))
     enough = bench("plan", *words, "--jobs", 1).stdout.splitlines()[-1]

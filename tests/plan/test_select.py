@@ -7,12 +7,12 @@ import pytest
 from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.datasets.dataset import ImageFile, Source
-from benchmark.errors import BadOption, UsageError
+from benchmark.errors import BadOption
 from benchmark.plan.select import parse_points, select
 from benchmark.plan.simulate import imagined_cells
 from support.bench.command import bench
+from support.codecs.files import FAKES
 
-FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 BUNDLED = Path(__file__).parents[2] / "results" / "sample"
 OUT_OF_RANGE = [
     ("jpeg", "jpeg.quality=300", "jpeg takes a whole quality from 1 to 100, not quality=300"),
@@ -55,15 +55,11 @@ def test_an_attribute_of_that_name_that_is_no_declaration_is_none(tmp_path):
     assert select([f"{mine}:Mine"], {}).contenders[0].accepts is None
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
-def test_a_setting_is_a_finite_number(value):
-    with pytest.raises(UsageError, match=r"is not of the form codec\.setting=1,2,3"):
-        parse_points([f"jpeg.quality={value}"])
-
-
-def test_cells_of_a_cluster_that_is_only_imagined_are_refused_alike():
+def test_cells_of_a_cluster_that_is_only_imagined_take_settings_alike():
     with pytest.raises(BadOption, match="not qp=70"):
         imagined_cells(["vtm"], {("vtm", "qp"): (70,)}, "kodak", [])
+    image = Source(ImageFile("a", Path("a")), "0" * 64, 8, 8, False)
+    assert len(imagined_cells(["vtm:qp=37"], {}, "kodak", [image])) == 1
 
 
 @pytest.mark.parametrize("verb", ["run", "plan", "check"])
@@ -103,8 +99,3 @@ def test_a_setting_given_as_an_option_is_the_point_that_is_measured():
         select(["jpeg:qualty=30"], {})
     with pytest.raises(BadOption, match=r"--points jpeg\.quality"):
         load_codec(parse_codec("jpeg:quality=30"))
-
-
-def test_a_cluster_that_is_only_imagined_takes_settings_as_options_too():
-    image = Source(ImageFile("a", Path("a")), "0" * 64, 8, 8, False)
-    assert len(imagined_cells(["vtm:qp=37"], {}, "kodak", [image])) == 1

@@ -56,10 +56,8 @@ def hashed(rows, pixels="d"):
 @pytest.fixture
 def store(tmp_path):
     """A folder with bundled rows of one codec."""
-    elsewhere = Store(tmp_path / "elsewhere")
-    elsewhere.append(hashed(sweep("ours", variant="beta=0", codec_version="theirs")))
     found = Store(tmp_path / "set")
-    found.ship("rows", elsewhere.table())
+    found.ship("rows", table(hashed(sweep("ours", variant="beta=0", codec_version="theirs"))))
     return found
 
 
@@ -121,12 +119,12 @@ def test_builds_with_one_other_stream_are_two(store):
     summary = summarise(store.table())
     assert len(summary.points) == len(summary.replaced) == 6
     assert "bundled, of another build" in summary.left_out[0].why
+    frame = benchmark.load(store.folder)
+    assert (len(frame), frame["bundled"].any()) == (18, False)
 
 
 def test_equal_streams_of_one_variant_make_the_builds_of_all_variants_one(store):
-    elsewhere = Store(store.folder.parent / "more")
-    elsewhere.append(hashed(sweep("ours", variant="beta=1")))
-    store.ship("more", elsewhere.table())
+    store.ship("more", table(hashed(sweep("ours", variant="beta=1"))))
     store.append(hashed(sweep("ours", variant="beta=0", fingerprint="new", run="2027")))
     builds = {point.edition.build for point in summarise(store.table()).points}
     assert len(builds) == 1
@@ -135,10 +133,8 @@ def test_equal_streams_of_one_variant_make_the_builds_of_all_variants_one(store)
 def test_features_of_a_bundled_row_that_agrees_count_under_their_own_pixels(tmp_path):
     count, protocol, _ = metric_columns(metric_class("squeeze256").column)
     features = {count: 9, protocol: str(metric_class("squeeze256").protocol)}
-    elsewhere = Store(tmp_path / "elsewhere")
-    elsewhere.append(hashed(sweep("ours", variant="beta=0", **features)))
     store = Store(tmp_path / "set")
-    store.ship("rows", elsewhere.table())
+    store.ship("rows", table(hashed(sweep("ours", variant="beta=0", **features))))
     store.append(rounded(sweep("ours", variant="beta=0")))
     for one in store.table().to_pylist():
         assert one["decoded_sha256"].startswith("e")

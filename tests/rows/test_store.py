@@ -21,6 +21,7 @@ from benchmark.rows.runs import folder_store_name
 from benchmark.rows.schema import plain, table_schema
 from benchmark.rows.shard import to_parquet
 from benchmark.rows.store import Store, one_per_cell, stores_below
+from support.rows import measured
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,10 +90,8 @@ def test_only_cells_without_failure_are_done(store):
 
 def test_rows_that_come_with_the_project_stand_until_their_cell_is_measured_here(store):
     ours, vtm = {"codec": "ours", "variant": "beta=0"}, {"codec": "vtm", "variant": ""}
-    store.append([row("a", bpp=0.5, **ours), row("b", bpp=0.25, **ours), row("v", **vtm)])
-    shipped = store.ship("checkpoints", store.table())
-    for own in (store.folder / "per_image").glob("[0-9a-f]*.parquet"):
-        own.unlink()
+    rows = [row("a", bpp=0.5, **ours), row("b", bpp=0.25, **ours), row("v", **vtm)]
+    shipped = store.ship("checkpoints", measured.table(rows))
     assert store.read().done() == set(), "nothing was measured here"
     assert {one["cell"]: one["recorded"] for one in store.table().to_pylist()} == {
         "a": True,
@@ -114,10 +113,8 @@ def test_bundled_rows_stay_beside_rows_that_came_out_otherwise_here(store, chang
     same = {"stream_sha256": "s", "decoded_sha256": "d", "codec": "ours", "fingerprint": "f"}
     same["revision"] = 1
     bundled = [row(cell, **same, variant=variant) for cell, variant in ("aw", "bw", "cx")]
-    store.append([*bundled, row("g", **{**same, "fingerprint": "g"})])
-    store.ship("checkpoints", store.table())
-    for own in (store.folder / "per_image").glob("[0-9a-f]*.parquet"):
-        own.unlink()
+    bundled.append(row("g", **{**same, "fingerprint": "g"}))
+    store.ship("checkpoints", measured.table(bundled))
     failed = {"status": "failed", "stream_sha256": None, "decoded_sha256": None}
     store.append([row("a", **same, variant="w") | (change or failed)])
     rows = [(one["cell"], bool(one["bundled"])) for one in store.table().to_pylist()]
@@ -130,10 +127,7 @@ def test_equal_streams_and_pixels_share_their_metrics_whatever_coded_them(store)
     lpips = metric_class("lpips")
     known = {"lpips_alex": 0.25, "lpips_alex_protocol": lpips.protocol}
     bundled = row("a", **same, **known, variant="", fingerprint="theirs", revision=1)
-    store.append([bundled])
-    store.ship("field", store.table())
-    for own in (store.folder / "per_image").glob("[0-9a-f]*.parquet"):
-        own.unlink()
+    store.ship("field", measured.table([bundled]))
     here = {"variant": "", "fingerprint": "mine", "revision": 1, "lpips_alex_reason": "no weights"}
     store.append([row("b", **same, **here)])
     store.append([row("c", **{**same, "decoded_sha256": "e"}, **here)])
@@ -213,10 +207,8 @@ def test_means_are_over_the_rows_of_the_table_without_digests_that_decide_nothin
     cells = [f"{number:064x}"[::-1] for number in range(1, 7)]
     rows = [row(cell, **codes, stream_sha256=cell, image=f"{cell[0]}.png") for cell in cells]
     rows[0] |= {"fingerprint": "f" if builds == 1 else "g"}
-    store.append([{**rows[4], "psnr_db": 30.0}, {**rows[5], "num_bytes": 9}])
-    store.ship("elsewhere", store.versions())
-    for own in (store.folder / "per_image").glob("[0-9a-f]*.parquet"):
-        own.unlink()
+    bundled = [{**rows[4], "psnr_db": 30.0}, {**rows[5], "num_bytes": 9}]
+    store.ship("elsewhere", measured.table(bundled))
     store.append(rows[:3])
     store.append([{**rows[1], "status": "failed"}, {**rows[3], "generation": 2}, rows[5]])
     whole, means = store.table(), store.means_table()
@@ -303,9 +295,7 @@ def test_a_shard_alone_beside_a_damaged_one_stays_as_it_is_and_that_is_set_aside
 
 
 def test_a_picture_coded_again_is_in_a_table_of_its_own_and_images_count_with_bundled_ones(store):
-    elsewhere = Store(store.folder / "elsewhere")
-    elsewhere.append([row("c", image_sha256="3" * 64)])
-    store.ship("x", elsewhere.table())
+    store.ship("x", measured.table([row("c", image_sha256="3" * 64)]))
     store.append([row("a", image_sha256="1" * 64), row("b", generation=2, image_sha256="2" * 64)])
     store.append([row("b", "failed", generation=2), row("d", generation=3)])
     assert sorted(store.table()["cell"].to_pylist()) == ["a", "c"]

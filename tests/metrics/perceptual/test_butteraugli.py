@@ -62,11 +62,7 @@ def test_the_pair_is_that_of_which_libjxl_gave_the_value():
     pair = known_pair()
     assert [image.shape for image in pair] == [(48, 64, 3)] * 2
     digest = hashlib.sha256(b"".join(image.tobytes() for image in pair)).hexdigest()
-    assert (digest[:16], module.KNOWN_VALUE, module.TOLERANCE) == (
-        "4ab3715056b81af4",
-        1.49497,
-        1e-3,
-    )
+    assert digest[:16] == "4ab3715056b81af4"
 
 
 def test_a_program_may_differ_by_the_tolerance_and_no_more(install, monkeypatch):

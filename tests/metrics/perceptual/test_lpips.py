@@ -17,8 +17,6 @@ from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.metrics.perceptual import lpips as module
 from benchmark.metrics.perceptual.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
-from benchmark.registry import METRICS, USUAL_METRICS
-from benchmark.rows.schema import metric_names
 from benchmark.system.backbone import VGG16
 from conftest import SHARED
 from support.metrics.cases import MakesFolder, through_jpeg, unavailable_in_new_python, value
@@ -265,16 +263,6 @@ def test_missing_weights_are_noticed_before_torch_is_imported(case, tmp_path):
     assert shown.startswith("False no weight file ")
     assert case.file in shown
     assert case.whole in shown
-
-
-def test_a_run_measures_the_judge_and_large_networks_only_where_they_are_asked_for():
-    asked = {
-        "psnr_ycbcr", "ssim", "lpips_squeeze", "lpips_vgg", "dists", "ssimulacra2", "butteraugli",
-        "vmaf", "vif", "fsim", "iw_ssim", "nlpd", "psnr_hvs_m", "cvvdp", "niqe",
-        "musiq", "clip_iqa", "maniqa",
-    }  # fmt: skip
-    assert set(METRICS) - set(metric_names(USUAL_METRICS)) == asked
-    assert set(metric_names("all")) > asked
 
 
 @pytest.mark.parametrize("channels", [3, 64, 131])

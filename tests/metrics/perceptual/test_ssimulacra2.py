@@ -158,5 +158,3 @@ def test_odd_sides_and_the_smallest_have_a_score_and_smaller_ones_a_reason(coffe
     assert -100 < ssimulacra2(source, coarse(source)) < 70
     with pytest.raises(NotMeasurable, match="at least 113 px on the shorter side"):
         SSIMULACRA2().prepare(coffee[:112])
-    with pytest.raises(ValueError, match="shapes differ"):
-        ssimulacra2(source, coffee[:114, :115])
