@@ -182,7 +182,7 @@ def add(
         points += [
             PublishedPoint(
                 system=system, variant=variant, kind="point", dataset=dataset, bpp=rate,
-metric=name, value=value,
+                metric=name, value=value,
                 protocol=f"{REPORTED.get(name, name.replace('_', '-'))}/reported",
                 rate_protocol="bpp/reported", how="author_csv", reference=reference.strip(),
                 source=title or reference, rule=rule, doubt="; ".join(doubts),
@@ -262,12 +262,11 @@ def _points(results: Path, names: Sequence[str], dataset: str) -> "list[Publishe
 
 def _origins(points: "Iterable[PublishedPoint]") -> Iterator[str]:
     """Yield a line for each source, rule and doubt."""
-    lines = {}
+    lines: dict[str, None] = {}
     for p in points:
         where = f"{p.source}: {p.reference}" + f", doi:{p.doi}" * bool(p.doi)
-        lines[where] = lines[p.rule and f"rule: {p.rule}"] = lines[
-            p.doubt and f"doubt: {p.doubt}"
-        ] = 0
+        of_values = p.rule and f"rule: {p.rule}", p.doubt and f"doubt: {p.doubt}"
+        lines |= dict.fromkeys((where, *of_values))
     yield from filter(None, lines)
 
 
