@@ -98,10 +98,6 @@ class ZooNetwork(LatentNetwork):
             net.h_a[0].weight /= spread[:, None, None]
             net.h_s[4].bias[: net.M] = spread
 
-    def plain(self) -> Any:
-        """CompressAI's network alone; parameters are shared."""
-        return self.codec
-
     def priors(self) -> tuple[nn.Module]:  # type: ignore[override]
         """Return CompressAI's entropy bottleneck."""
         return (self.codec.entropy_bottleneck,)

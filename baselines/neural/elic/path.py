@@ -39,7 +39,6 @@ class ElicPath(IntegerPath):
 
     def _prepare(self, model: Any, tables: Mapping[str, Tensor]) -> None:
         self.groups: tuple[int, ...] = model.sizes.groups
-        self.num_pieces = 2 * len(self.groups)
 
     def pieces(self, latents: Tensor) -> list[Tensor]:
         """Return anchors and other positions of each group of y (N, M, h, w), in turn."""

@@ -125,17 +125,12 @@ PLACE_BITS = FINEST_PLACES.bit_length() - 1
 class IvrPath(IntegerPath):
     """Integer network of a checkpoint of IVR; see `IntegerPath`. y is a single piece."""
 
-    num_pieces = 1
     num_thresholds = NUM_SCALES - 1
 
     def _prepare(self, model: Any, tables: Mapping[str, Tensor]) -> None:
         self._starts = self._table(tables, "row_start", NUM_SCALES)
         self._shifts = self._table(tables, "row_shift", NUM_SCALES)
         self.num_rows = int(self._starts[-1]) + (FINEST_PLACES >> int(self._shifts[-1]))
-
-    def pieces(self, latents: Tensor) -> list[Tensor]:
-        """Return y itself."""
-        return [latents]
 
     def decoding(self, z_symbols: Tensor) -> Decoding:
         """Decode y from the symbols of z (N, Z, h / 4, w / 4), integers on any device."""

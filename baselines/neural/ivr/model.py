@@ -137,10 +137,6 @@ class IvrNetwork(LatentNetwork):
         """Return the hyper-decoder, all of the entropy model that runs in integers."""
         return {"hyper": self.hyper_synthesis}
 
-    def entropy_supports(self) -> tuple[str, ...]:
-        """Return none."""
-        return ()
-
     def follow(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
         """Decode y (N, M, h, w) in floating point, and record z."""
         rounded = self.round_hyper(self.hyper_analyse(latents))
