@@ -74,13 +74,6 @@ def test_codecs_are_asked_for_by_name_or_by_label(results):
         read_results(results, "set", "jpeg,avif", ["psnr"])
 
 
-def test_a_codec_of_a_file_is_once_among_the_known_ones(results):
-    mine = [row("./mine.py:Mine", 10, "a"), row("jpeg", 10, "a", variant="optimize=1")]
-    stored(results, "other", mine)
-    with pytest.raises(UnknownName, match=r"Known: jpeg, jpeg:optimize=1, mine\.py:Mine\.$"):
-        read_results(results, "other", "avif", ["psnr"])
-
-
 def test_a_part_of_a_dataset_has_its_images_and_a_report_of_its_own(results):
     whole, part = (read_results(results, name, "webp", ["psnr"]) for name in ("set", "set:mobile"))
     assert [found.summary.points[0].images for found in (whole, part)] == [3, 2]

@@ -153,13 +153,6 @@ def _compared(effects):
     return tradeoffs(theirs, surfaces, PSNR, FD)
 
 
-def test_images_that_agree_for_both_codecs_cancel_out():
-    ours = [[point("ours", r, r, 30.0, 5.0, psnr_spread=3.0) for r in (0.1, 0.4)]]
-    theirs = point("jpeg", 1, 0.2, 29.0, 6.0, psnr_spread=3.0)
-    (one,) = tradeoffs([theirs], ours, PSNR, FD)
-    assert one.high - one.low == pytest.approx(0, abs=1e-9)
-
-
 def test_a_distortion_that_is_better_when_lower_keeps_its_sign():
     lpips = Measure("fd", "FD", "lower")
     psnr = Measure("psnr_db", "PSNR", "higher")

@@ -68,16 +68,11 @@ def test_bits_by_image_come_back_as_its_bd_rate():
     for metric in ("psnr", "ms_ssim"):
         found = changes(pair, metric)
         assert by_image(found) == pytest.approx(100 * (factors - 1), abs=1e-2)
-        assert found.kind == "BD-rate"
+        assert (found.kind, found.inferred, found.doubtful) == ("BD-rate", False, 0)
     # The curves share a fifth of their range, less than a report would compare.
     better = changes(paired(curved(), curved(psnr_db=4.0)), "psnr")
     assert by_image(better) == pytest.approx(np.full(5, 100 * (10**-0.8 - 1)), abs=0.1)
     assert better.doubtful == 5
-
-
-def test_what_was_computed_on_both_sides_is_not_inferred():
-    found = changes(paired(curved(), curved(bits=1.05)), "psnr")
-    assert (found.inferred, found.doubtful) == (False, 0)
 
 
 def hashed(rows, **others):
@@ -462,29 +457,6 @@ def test_metrics_that_the_reference_lacks_are_not_judged_and_those_that_are_lost
         rows_of(without), rows_of(without, "new"), CheckRequest(metrics=("psnr", "lpips"))
     )
     assert asked.exit_code == 4
-
-
-def test_the_same_rows_are_equivalent_and_a_few_percent_more_bits_a_regression():
-    same = check(rows_of(curved()), rows_of(curved(), "new"))
-    assert (same.verdict, same.exit_code) == ("equivalent", 0)
-    bits = [1.03, 1.04, 1.035, 1.03, 1.041]
-    worse = check(rows_of(curved()), rows_of(curved(bits=bits), "new"))
-    assert (worse.verdict, worse.exit_code) == ("regressed", 1)
-    better = check(rows_of(curved(bits=bits)), rows_of(curved(), "new"))
-    assert (better.verdict, better.exit_code) == ("improved", 0)
-    unsure = check(rows_of(curved()), rows_of(curved(bits=[1.03, 0.97, 1, 1.04, 0.99]), "new"))
-    assert (unsure.verdict, unsure.exit_code) == ("undecided", 3)
-
-
-def test_seconds_decide_only_where_they_are_asked_to():
-    old, slow = curved_at(timing=True), curved_at(timing=True, encode_seconds=0.5)
-    sets = rows_of(old), rows_of(slow, "new")
-    assert check(*sets).exit_code == 0
-    assert check(*sets).timing[0].verdict == "regressed"
-    assert check(*sets, CheckRequest(fail_on_timing=True)).exit_code == 1
-    assert check(*sets, CheckRequest(metrics=("psnr",), fail_on_timing=True)).findings[
-        0
-    ].verdict == ("equivalent")
 
 
 def test_metrics_without_influences_are_judged_only_where_they_are_named():

@@ -59,46 +59,19 @@ def verdicts(shape, effect, images=IMAGES, deviation=DEVIATION, draws=DRAWS):
 
 
 @each_shape
-@pytest.mark.parametrize("effect", [0.0, MARGIN / 2])
-def test_no_effect_and_half_the_margin_are_hardly_ever_called_regressed(shape, effect):
+@pytest.mark.parametrize("effect", [0.0, MARGIN / 2, MARGIN, 2 * MARGIN])
+def test_a_false_claim_is_hardly_ever_made_and_a_true_one_often(shape, effect):
     found = verdicts(shape, effect)
-    assert found["regressed"] <= LEVEL
-    assert found["improved"] <= LEVEL
-    assert found["equivalent"] > 0.35  # and it is no test that never decides
+    rare = LEVEL + (BY_CHANCE if effect == MARGIN else 0)  # either error is likeliest there
+    true = {0: "equivalent", MARGIN / 2: "equivalent", 2 * MARGIN: "regressed"}.get(effect)
+    assert all(share <= rare for claim, share in found.items() if claim != true)
+    assert true is None or found[true] > (0.75 if true == "regressed" else 0.35)
 
 
 @pytest.mark.parametrize(("images", "rate"), [(24, 0.082), (41, 0.074), (100, 0.070)])
 def test_the_level_fails_under_heavy_skewness_by_as_much_as_the_documentation_says(images, rate):
     found = verdicts("skewness 6", MARGIN, images)["equivalent"]
     assert found == pytest.approx(rate, abs=BY_CHANCE * math.sqrt(rate / LEVEL))
-
-
-@each_shape
-def test_twice_the_margin_hardly_ever_passes_and_is_mostly_seen(shape):
-    found = verdicts(shape, 2 * MARGIN)
-    assert found["equivalent"] + found["improved"] <= LEVEL
-    assert found["regressed"] > 0.75
-
-
-@each_shape
-def test_at_the_margin_itself_either_error_is_as_rare_as_promised(shape):
-    found = verdicts(shape, MARGIN)
-    assert found["regressed"] <= LEVEL + BY_CHANCE
-    assert found["equivalent"] <= LEVEL + BY_CHANCE
-
-
-def test_at_the_margin_the_errors_are_not_much_rarer_than_promised_either():
-    found = verdicts("normal", MARGIN, draws=4000)
-    assert min(found["regressed"], found["equivalent"]) > LEVEL / 2
-
-
-def test_strong_skew_costs_a_little_where_students_t_alone_errs_twice_as_often_as_promised():
-    random = np.random.default_rng(3)
-    lognormal = -random.lognormal(0, 0.6, (IMAGES, 4000)) + math.exp(0.18)
-    alone = (ttest_1samp(lognormal, 0, alternative="greater").pvalue <= LEVEL).mean()
-    assert alone > 0.09
-    ours = (MeanTests(lognormal, RESAMPLES).p_above(0) <= LEVEL).mean()
-    assert ours < 0.075
 
 
 @pytest.mark.parametrize("effect", [0.0, 0.3, 2.0, -1.8])
@@ -188,13 +161,6 @@ def test_a_bound_surer_than_the_resamples_can_tell_is_infinite():
     one = MeanTests(np.array([3.0]))
     for bounds in (found.bounds(1 - 1 / 200.5), one.bounds(0.95)):
         assert [bound.tolist() for bound in bounds] == [[-math.inf], [math.inf]]
-
-
-def test_the_same_changes_get_the_same_verdict_and_their_order_decides_nothing_much():
-    sample = np.random.default_rng(4).normal(size=24)
-    assert MeanTests(sample).p_above(0)[0] == MeanTests(sample).p_above(0)[0]
-    turned = MeanTests(sample[::-1]).p_above(0)[0]
-    assert turned == pytest.approx(MeanTests(sample).p_above(0)[0], abs=0.02)
 
 
 def test_no_change_at_all_is_equal_and_one_image_proves_nothing():

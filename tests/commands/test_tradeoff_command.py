@@ -76,15 +76,6 @@ def test_rows_of_another_network_change_no_number_and_are_named(store):
     assert table_of(other) != table_of(before)
 
 
-def test_new_rows_without_the_metric_hide_none_that_have_it(store):
-    before = tradeoff(store)
-    store.append(of_beta(0, **LACKING, **RUN))
-    after = tradeoff(store)
-    assert table_of(after) == table_of(before)
-    assert "(checkpoint aaaaaaaa and checkpoint aaaaaaaa, bundled)." in after
-    assert "Left out" not in after
-
-
 def test_a_variant_without_the_metric_is_named_with_the_number_of_images(store):
     store.append(of_beta(3, **LACKING, **RUN))
     said = tradeoff(store)

@@ -99,23 +99,6 @@ def dipping(codec, settings, by_db):
     ]
 
 
-def test_points_below_the_front_are_named_with_setting_and_amount():
-    _, details, (record,) = tables([*sweep("jpeg"), *dipping("webp", [20], 6)])
-    # 24 dB and the image's own at quality 20, of which 2 dB are above the point before
-    assert "webp quality=20 by 4" in details.rows[0][2]
-    assert record["points_left_out"] == "webp quality=20 by 4"
-    assert record["bd_rate_percent"] is not None
-    assert record["images_bd_rate_refused"] == 0
-
-
-def test_points_beyond_the_cut_are_not_named():
-    rows = [*sweep("jpeg"), *dipping("webp", [20, 60], 6)]
-    (found,) = compare(summarise(table(rows)), PSNR, "jpeg", up_to_bpp=1.0)
-    assert [one.setting for one in found.left_out] == ["quality=20"]
-    (found,) = compare(summarise(table(rows)), PSNR, "jpeg", up_to_bpp=2.0)
-    assert [one.setting for one in found.left_out] == ["quality=20", "quality=60"]
-
-
 def test_a_point_without_a_rate_is_on_no_curve_and_the_others_keep_their_settings():
     rows = [*sweep("jpeg"), *dipping("webp", [20], 6)]
     for one in rows:
@@ -127,13 +110,6 @@ def test_a_point_without_a_rate_is_on_no_curve_and_the_others_keep_their_setting
     (without,) = excluded(summary, PSNR)
     assert (without.label, without.setting) == ("webp", "quality=5")
     assert without.why == "no bits, which no rate-distortion curve has a place for"
-
-
-def test_a_curve_with_two_of_six_points_below_the_front_has_no_bd_rate():
-    _, details, (record,) = tables([*sweep("jpeg"), *dipping("webp", [20, 60], 6)])
-    assert "2 of 6 points of it lie below" in details.rows[0][2]
-    assert record["points_left_out"] == "webp quality=20 by 4; webp quality=60 by 2"
-    assert record["bd_rate_percent"] is record["images_bd_rate_percent"] is None
 
 
 def test_an_image_with_too_many_points_below_its_front_is_refused_and_counted():

@@ -17,8 +17,6 @@ from benchmark.paper.crdr import draw_crdr
 from benchmark.paper.figures import draw as draw_verb
 from benchmark.paper.request import FigureRequest
 from benchmark.paper.results import PaperResults
-from benchmark.report.report import write_reports
-from benchmark.report.request import ReportRequest
 from support.figures.published import (
     FID,
     KODAK,
@@ -154,23 +152,6 @@ def test_no_text_of_a_figure_of_a_verb_leaves_it_or_overlaps_another(verb, width
         figure = draw_verb(verb, FigureRequest(RESULTS)).drawing.figure
         assert figure.get_size_inches()[0] == WIDTHS[width]
         assert crowding(figure) == []
-
-
-@pytest.mark.slow  # `figures rd` of the same rows, above, is the same drawing
-def test_no_text_of_a_report_of_the_bundled_rows_leaves_it_or_overlaps_another(
-    tmp_path, monkeypatch
-):
-    seen = []
-
-    def look(figure, kind):
-        seen.extend([figure, *crowding(figure)])
-        return b""
-
-    monkeypatch.setattr("benchmark.report.report.file_bytes", look)
-    monkeypatch.setattr("benchmark.report.report.files_of", lambda *_: {})
-    list(write_reports(ReportRequest(RESULTS, "kodak", out=tmp_path / "report")))
-    assert [one for one in seen if isinstance(one, str)] == []
-    assert len(seen) >= 6
 
 
 @pytest.mark.parametrize("every", [pytest.param(False, marks=pytest.mark.slow), True])

@@ -15,8 +15,6 @@ from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.realism import draw_realism_plots, draw_surface
 from benchmark.figures.style import WIDTHS, drawn_as
 from benchmark.figures.table import csv_text, latex
-from benchmark.published.curves import measured_panel
-from benchmark.published.paper_panel import field_panel
 from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
 from support.figures.published import (
     FID,
@@ -86,13 +84,6 @@ def of_betas(**columns):
             psnr_db=31 + 4 * q - beta / 4, lpips_alex=0.2 / (1 + q + beta), **columns)
         for beta in (0, 1.28, 3.84) for q in (0, 1) for image in KODAK
     ]  # fmt: skip
-
-
-def test_the_field_has_networks_trained_here():
-    mine = kodak_rows("elic") + kodak_rows("ours", variant="beta=0:size=micro") + kodak_rows("jpeg")
-    here = field_panel(PSNR, "kodak", measured_panel(summarise(table(mine)), PSNR), 2.0)
-    drawing = draw_all([here], "Kodak", "jpeg")
-    assert {one["system"] for one in drawing.records} == {"ELIC", "CRDR micro β=0", "JPEG"}
 
 
 @pytest.mark.parametrize("figure", ["clic", "kodak", "realism_plot"])

@@ -1,16 +1,13 @@
 """A metric or dataset of one file and one registry line has its figures, tables and captions."""
 
-import csv
 import math
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from typer.testing import CliRunner
 
 from benchmark.analysis.builds import realism_grid
 from benchmark.analysis.summarise import summarise
-from benchmark.cli import app
 from benchmark.datasets.dataset import Dataset, ImageFile, Profile, open_dataset, profile
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import styles
@@ -69,21 +66,6 @@ def rows(codec="jpeg", variant=""):
         for q in (0, 1, 2, 3, 4)
         for image in IMAGES
     ]  # fmt: skip
-
-
-def test_a_new_metric_of_images_is_in_every_part_of_a_report(tmp_path):
-    Store(tmp_path / "r" / "garden").append([*rows(), *rows("webp")])
-    words = ["report", "--results", str(tmp_path / "r"), "--metrics", "psnr,blur"]
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code == 0, done.output
-    folder = tmp_path / "r" / "garden" / "report"
-    text = (folder / "report.md").read_text()
-    assert {"blur_px.pdf", "blur_px.png"} <= {path.name for path in folder.iterdir()}
-    assert "Blur (px) against rate on Garden (4 images)" in text
-    with (folder / "means.csv").open() as file:
-        assert [r["blur_px"] for r in csv.DictReader(file)][:2] == ["100.0", "25.0"]
-    assert "Blur (px)" in (folder / "means.md").read_text()
-    assert "| Blur (px) | webp |" in (folder / "bd_rate.md").read_text()
 
 
 def test_a_new_metric_has_the_axis_that_its_class_declares():

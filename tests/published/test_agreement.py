@@ -1,7 +1,5 @@
-import csv
 import math
 import shutil
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +11,10 @@ from benchmark.cli import app
 from benchmark.published.agreement import TOLERANCE_DB, Agreement, NotCompared, agreements
 from benchmark.published.points import PublishedPoint
 from benchmark.rows.store import Store
-from conftest import SHARED
 from support.figures.published import MS_SSIM, POINTS, PSNR
 from support.rows.measured import row, table
 
 ROOT = Path(__file__).parents[2]
-ANCHORS = SHARED / "data" / "anchors" / "vtm-23.13" / "points.csv"
 SIDE = 20_000  # px, so that a byte is 2e-8 bpp
 
 # CompressAI's results/image/8bit-decoded/kodak at the commit of the published points: the same
@@ -147,23 +143,6 @@ def test_ms_illm_is_explained_by_what_its_authors_count_and_not_beyond_it(
     assert theirs.verdict in verdicts
     assert theirs.largest_db > 0.05 or shift_db, "the cause is needed"
     assert (theirs.verdict == "explained") == ("pickle" in theirs.why and shift_db == 0)
-
-
-@pytest.mark.skipif(not ANCHORS.exists(), reason="needs ../shared/data/anchors/vtm-23.13")
-def test_vtm_agrees_and_a_truncating_conversion_is_flagged():
-    means = defaultdict(list)
-    with ANCHORS.open() as file:
-        for one in csv.DictReader(file):
-            if one["dataset"] == "kodak":
-                bpp = 8 * int(one["bytes"]) / (int(one["width"]) * int(one["height"]))
-                means[one["qp"]].append((bpp, float(one["psnr_rgb_db_via_8bit"])))
-    assert {len(images) for images in means.values()} == {24}
-    bpp, psnr = zip(*(np.mean(images, axis=0) for images in means.values()), strict=True)
-    (found,) = compared(rows_of("vtm", bpp, psnr))
-    assert (found.points, found.verdict) == (5, "agrees")
-    assert found.largest_db == pytest.approx(0.0376, abs=1e-3)
-    (truncated,) = compared(rows_of("vtm", bpp, [value - 0.5 for value in psnr]))
-    assert truncated.verdict == "differs"
 
 
 # bpp, PSNR and MS-SSIM of VTM 23.13 on Kodak, QP 42 to 22: the bundled rows.

@@ -5,8 +5,6 @@ import pytest
 from msgspec.structs import replace
 from scipy.interpolate import Akima1DInterpolator
 
-from benchmark.analysis.builds import realism_grid
-from benchmark.analysis.builds import records as grid_records
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import GROUPED_SYSTEMS, SYSTEMS, System
 from benchmark.errors import StoreError
@@ -25,7 +23,6 @@ from support.figures.published import (
     PSNR,
     SECONDS,
     SECONDS_FILE,
-    SQUEEZE,
     clic_plots,
     from_registry,
     panel,
@@ -33,7 +30,6 @@ from support.figures.published import (
 from support.figures.published import kodak_rows as rows
 from support.rows.measured import row, table
 
-SQUEEZE_RULE = "lpips-squeeze/0.1.4-31a70309"
 HIGH = 99.0
 
 
@@ -202,15 +198,13 @@ def test_a_value_that_falls_by_decades_is_interpolated_by_its_logarithm():
     assert (found.protocol, found.source) == ("rule", "a paper")
 
 
-def of_betas(*betas, squeeze=False):
+def of_betas(*betas):
     """Kodak at 1.28 and 2.56 bpp, with two PSNRs and LPIPS for each of three beta."""
     found = []
     for beta, psnr, lpips in ((0, 31.0, 0.16), (1.28, 30.5, 0.08), (3.84, 30.0, 0.02)):
-        more = {"lpips_squeeze": lpips, "lpips_squeeze_protocol": SQUEEZE_RULE}
         found += [
             row("ours", q, image, variant=f"beta={beta:g}", setting_name="q",
-                num_bytes=1280 * 2**q, psnr_db=psnr + 4 * q, lpips_alex=lpips / 4**q,
-                **(more if squeeze else {}))
+                num_bytes=1280 * 2**q, psnr_db=psnr + 4 * q, lpips_alex=lpips / 4**q)
             for q in (0, 1) for image in KODAK if beta in betas
         ]  # fmt: skip
     return found
@@ -269,27 +263,6 @@ def test_a_published_realism_sweep_goes_from_its_first_end_over_its_steps_to_its
     wider = {one.curve.system.name: one for one in second.sweeps}
     assert [step.setting for step in wider["Multi-Realism"].steps] == ["β=0", "β=2.56"]
     assert "DC-VIC" not in wider  # ends at .137 bpp
-
-
-def grid_of(mine, realisms=(LPIPS,)):
-    return realism_grid(summarise(table(mine)), PSNR, realisms)
-
-
-def test_a_surface_needs_several_betas_and_shared_settings():
-    assert grid_of(of_betas(0, 3.84)) == "2 values of beta are measured, a surface needs 3"
-    three = of_betas(0, 1.28, 3.84)
-    found = grid_of(three, [SQUEEZE, LPIPS])
-    assert found.realism.column == "lpips_alex"  # nothing has the other
-    assert found.betas == (0.0, 1.28, 3.84)
-    assert found.settings == ("q=0", "q=1")
-    assert found.distortion_values.tolist() == [[31.0, 35.0], [30.5, 34.5], [30.0, 34.0]]
-    assert found.bpp[0].tolist() == pytest.approx([1.28, 2.56])
-    values = [one["lpips_alex"] for one in grid_records(found)]
-    assert values == pytest.approx([0.16, 0.04, 0.08, 0.02, 0.02, 0.005])
-    lonely = [one for one in three if not (one["variant"] == "beta=0" and one["setting_value"])]
-    assert "no measure of realism" in grid_of(lonely)
-    held_out = of_betas(0, 1.28, 3.84, squeeze=True)
-    assert grid_of(held_out, [LPIPS, SQUEEZE]).realism == SQUEEZE
 
 
 def test_published_seconds_are_typed_and_have_their_origin():
