@@ -29,6 +29,7 @@ from benchmark.registry import DATASETS, dataset_module, dataset_opener, is_brou
 from benchmark.system.digest import FileMemory, cache_folder, pixels_sha256
 
 VARIABLE = "BENCH_DATA"
+PROBED_TOGETHER = 1024  # files, each of which takes two kilobytes while it waits
 NAME_OF_RESULTS = re.compile("[A-Za-z0-9_][A-Za-z0-9._-]*")
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 PPM_SUFFIXES = (".ppm", ".pgm", ".pbm", ".pnm")
@@ -108,9 +109,10 @@ def probe(files: Sequence[ImageFile], flatten: bool, threads: int) -> list[Sourc
     """Return every file as a source or a refusal, in order; unchanged files are not read again."""
     # Decoding and hashing release the interpreter's lock.
     with FileMemory() as memory, ThreadPoolExecutor(threads) as pool:
-        parts = (files[first : first + 1024] for first in range(0, len(files), 1024))
+        firsts = range(0, len(files), PROBED_TOGETHER)
+        parts = (files[first : first + PROBED_TOGETHER] for first in firsts)
         sources = (pool.map(lambda file: _probe(file, flatten, memory), part) for part in parts)
-        return [*chain.from_iterable(sources)]  # two kilobytes wait for each file of a part
+        return [*chain.from_iterable(sources)]
 
 
 def without_duplicates(sources: Sequence[Source | Refused]) -> list[Source | Refused]:

@@ -1,4 +1,7 @@
-"""Seconds to encode and decode, measured and published: blocks of one unit and machine."""
+"""Seconds to encode and decode, measured and published: blocks of one unit and machine.
+
+`results/published/complexity.csv` is made by `tools/import_published.py`.
+"""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple

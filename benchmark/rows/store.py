@@ -15,7 +15,7 @@ warning: its rows count as to do.
 
 import json
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -233,15 +233,16 @@ class Store(ShardFolder, StreamFolder, RunRecords):
             if not locked or len(small) < 2:
                 return
             with system_allocator():
-                tables = dict(self._tables(None, small))
-                if len(tables) > 1:
-                    valid = merge_versions(joined(None, [*tables.values()]))
-                    merged = self._write_shard(plain(valid))
-                    for path in tables.keys() - {merged}:  # it may have come out as one of them
-                        path.unlink()
-                    del valid
-                del tables
+                self._merge(small)
             give_back_memory()
+
+    def _merge(self, paths: Iterable[Path]) -> None:
+        tables = dict(self._tables(None, paths))
+        if len(tables) > 1:
+            valid = merge_versions(joined(None, [*tables.values()]))
+            merged = self._write_shard(plain(valid))
+            for path in tables.keys() - {merged}:  # it may have come out as one of them
+                path.unlink()
 
     def ship(self, name: str, rows: pa.Table) -> Path:
         """Write rows to be bundled with the project as the shard `shipped-<name>`."""

@@ -99,15 +99,17 @@ class FileMemory:
                 self._database.close()
 
     def _text(self, key: str) -> str | None:
-        if self._database is not None:
-            with suppress(sqlite3.Error):
-                query = "select value from digest where key = ?"
-                row = self._database.execute(query, (key,)).fetchone()
-                return str(row[0]) if row else None
-        return None
+        if self._database is None:
+            return None
+        try:
+            query = "select value from digest where key = ?"
+            row = self._database.execute(query, (key,)).fetchone()
+        except sqlite3.Error:
+            return None
+        return str(row[0]) if row else None
 
     def _write(self) -> None:
-        if self._database is not None:
+        if self._new and self._database is not None:
             with suppress(sqlite3.Error), self._database:
                 self._database.executemany(
                     "insert or replace into digest values (?, ?)", self._new.items()

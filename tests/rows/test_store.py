@@ -425,6 +425,15 @@ def test_slow_rows_are_written_at_once_and_fast_ones_soon(store):
     assert store.read().done() == {"fast", "slow"}
 
 
+def test_many_rows_that_wait_are_written(store, monkeypatch):
+    monkeypatch.setattr("benchmark.measure.outcome.MANY_ROWS", 2)
+    recorder = Recorder(store, keep_streams=True, clock=lambda: 0.0)
+    recorder.add(Measured(row("first"), None))
+    assert store.read().done() == set()
+    recorder.add(Measured(row("second"), None))
+    assert store.read().done() == {"first", "second"}
+
+
 def test_a_long_run_of_slow_rows_never_leaves_a_shard_for_each(store, monkeypatch):
     monkeypatch.setattr("benchmark.measure.outcome.MANY_SHARDS", 5)
     recorder = Recorder(store, keep_streams=True)

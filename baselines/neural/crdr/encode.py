@@ -125,8 +125,7 @@ def _reached(target: Setting, in_one_pass: Try, searched: Try | None) -> bytes:
         raise refused("most", best)
     if step == 0 and (least := code(0, LARGEST_DEAD_ZONE)).measured > value + above:
         raise refused("least", least)
-    nearest = [best]
-    for number in (step, step + 1)[: 1 + (step < Q_GRID.highest)]:  # the next for what this skips
+    for number in range(step, min(step + 1, Q_GRID.highest) + 1):  # the next for what this skips
         low, high = 0.0, LARGEST_DEAD_ZONE
         for _ in range(HALVINGS):
             middle = (low + high) / 2
@@ -135,10 +134,10 @@ def _reached(target: Setting, in_one_pass: Try, searched: Try | None) -> bytes:
                 return trial.data
             if trial.measured > value:
                 low = middle
-                nearest.append(trial)
+                best = min(best, trial, key=lambda each: each.measured)
             else:
                 high = middle
-    return min(nearest, key=lambda trial: trial.measured).data
+    return best.data
 
 
 def _by_search(codec: PictureCodec, search: Search) -> Choose:
