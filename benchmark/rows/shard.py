@@ -171,7 +171,12 @@ def read_parquet(
     that become dictionaries, which is four times as fast where rows share them. Raises `BadShard`,
     and `OSError` where the file cannot be opened.
     """
-    content = pa.py_buffer(_verified(path, known_whole))
+    verified = _verified(path, known_whole)
+    # In memory of Arrow's own: its threads may release it while the interpreter ends, where
+    # releasing memory of Python's would abort the process.
+    content = pa.allocate_buffer(len(verified))
+    memoryview(content).cast("B")[:] = verified
+    del verified
     # pq.read_table would import pyarrow.dataset, a quarter of the time that a finished run takes.
     try:
         return _read_within(content, columns, {*shared})
