@@ -46,7 +46,9 @@ def lines() -> Iterator[str]:
     heads = "bpp, dB", "with a fifth of the crops", *OTHERS.values()
     yield f"| equal crops per network ({CROPS:,}) | {' | '.join(heads)} |"
     yield "|---|---|" + "--:|" * (len(heads) - 1)
-    for (codec, level), (bpp, psnr) in whole.items():
+    order = [*OWN]
+    for codec, level in sorted(whole, key=lambda of: (order.index(of[0]), of[1])):
+        bpp, psnr = whole[codec, level]
         fifth = HYPERPRIOR if codec == "compressai" else codec
         cells = [_percent((bpp, psnr), curves[label]) for label in (fifth, *OTHERS)]
         mean = f"{bpp.mean():.3f}".removeprefix("0")
@@ -65,7 +67,10 @@ def _curves(rows: pd.DataFrame) -> dict[str, dict[float, Point]]:
 
 
 def _percent(point: Point, curve: Mapping[float, Point]) -> str:
-    """Return the percent by which a curve takes more bits than a point, with its interval."""
+    """Return the percent by which a curve takes more bits than a point, with its interval.
+
+    A dash where the curve does not reach the point's PSNR, on all images or a draw of them.
+    """
     weights = set_and_draws(len(point[0]))
     bpp, psnr = (weights @ column for column in point)
     rates, qualities = (
@@ -74,6 +79,8 @@ def _percent(point: Point, curve: Mapping[float, Point]) -> str:
     order = np.argsort(qualities[0])
     log_rate = interpolated(qualities[:, order], np.log10(rates[:, order]), psnr)
     percent = 100 * (10**log_rate / bpp - 1)
+    if not np.isfinite(percent).all():
+        return "–"
     low, high = percentile_interval(percent[1:])
     return f"{percent[0]:+.1f} [{low:+.1f}, {high:+.1f}]"
 
