@@ -178,9 +178,12 @@ def usage_sentence(error: TyperException) -> str:
     option = getattr(error, "option_name", "")
     if option and hasattr(error, "possibilities"):  # the command has no such option
         parameters = context.command.params if context else ()
-        known = [name.lstrip("-") for parameter in parameters for name in parameter.opts]
+        names = [name for parameter in parameters for name in parameter.opts]
+        known = [name.lstrip("-") for name in names if name.startswith("-")]
         near = get_close_matches(option.lstrip("-"), known, 1, 0.7)
         hint = f". Did you mean '--{near[0]}'?" if near else ""
+        if option.lstrip("-") in names:
+            hint = "; that is an argument, given without its name"
         if "points" in known and not near:
             hint = "; a codec's settings are given by --points, as in jpeg.quality=10,30"
         message = f"no such option: {option}{hint}"
