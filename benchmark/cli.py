@@ -180,11 +180,13 @@ def usage_sentence(error: TyperException) -> str:
         parameters = context.command.params if context else ()
         names = [name for parameter in parameters for name in parameter.opts]
         known = [name.lstrip("-") for name in names if name.startswith("-")]
-        near = get_close_matches(option.lstrip("-"), known, 1, 0.7)
-        hint = f". Did you mean '--{near[0]}'?" if near else ""
-        if option.lstrip("-") in names:
+        bare = option.lstrip("-")
+        hint = ""
+        if bare in names:
             hint = "; that is an argument, given without its name"
-        if "points" in known and not near:
+        elif near := get_close_matches(bare, known, 1, 0.7):
+            hint = f". Did you mean '--{near[0]}'?"
+        elif "points" in known:
             hint = "; a codec's settings are given by --points, as in jpeg.quality=10,30"
         message = f"no such option: {option}{hint}"
     command = context.command_path if context is not None else "bench"

@@ -39,21 +39,20 @@ def lines() -> Iterator[str]:
     """
     bundled, others = benchmark.load(KODAK), benchmark.load(WHOLE)
     curves = _curves(bundled)
-    whole = {("compressai", 3.0): curves[f"{HYPERPRIOR}-whole"][3.0]}
+    whole: dict[str, dict[float, Point]] = {codec: {} for codec in OWN}
+    whole["compressai"] = {3.0: curves[f"{HYPERPRIOR}-whole"][3.0]}
     for (codec, variant), rows in others.groupby(["codec", "variant"]):
-        points = _curves(rows)[label_of(codec, variant)]
-        whole |= {(codec, level): point for level, point in points.items()}
+        whole[codec] |= _curves(rows)[label_of(codec, variant)]
     heads = "bpp, dB", "with a fifth of the crops", *OTHERS.values()
     yield f"| equal crops per network ({CROPS:,}) | {' | '.join(heads)} |"
     yield "|---|---|" + "--:|" * (len(heads) - 1)
-    order = [*OWN]
-    for codec, level in sorted(whole, key=lambda of: (order.index(of[0]), of[1])):
-        bpp, psnr = whole[codec, level]
+    for codec, name in OWN.items():
         fifth = HYPERPRIOR if codec == "compressai" else codec
-        cells = [_percent((bpp, psnr), curves[label]) for label in (fifth, *OTHERS)]
-        mean = f"{bpp.mean():.3f}".removeprefix("0")
-        start = f"| {OWN[codec]} {level:g} | {mean}, {psnr.mean():.2f}"
-        yield f"{start} | {' | '.join(cells)} |"
+        for level, (bpp, psnr) in sorted(whole[codec].items()):
+            cells = [_percent((bpp, psnr), curves[label]) for label in (fifth, *OTHERS)]
+            mean = f"{bpp.mean():.3f}".removeprefix("0")
+            start = f"| {name} {level:g} | {mean}, {psnr.mean():.2f}"
+            yield f"{start} | {' | '.join(cells)} |"
 
 
 def _curves(rows: pd.DataFrame) -> dict[str, dict[float, Point]]:

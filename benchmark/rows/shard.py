@@ -171,12 +171,7 @@ def read_parquet(
     that become dictionaries, which is four times as fast where rows share them. Raises `BadShard`,
     and `OSError` where the file cannot be opened.
     """
-    verified = _verified(path, known_whole)
-    # In memory of Arrow's own: its threads may release it while the interpreter ends, where
-    # releasing memory of Python's would abort the process.
-    content = pa.allocate_buffer(len(verified))
-    memoryview(content).cast("B")[:] = verified
-    del verified
+    content = _in_arrow(_verified(path, known_whole))
     # pq.read_table would import pyarrow.dataset, a quarter of the time that a finished run takes.
     try:
         return _read_within(content, columns, {*shared})
@@ -198,6 +193,16 @@ def _verified(path: Path, known_whole: bool) -> bytes:
     if recorded is not None and hashlib.sha256(content).hexdigest() != recorded:
         raise BadShard("its bytes do not match their recorded sha256", damaged=True)
     return content
+
+
+def _in_arrow(content: bytes) -> pa.Buffer:
+    """Return bytes in memory of Arrow's own, which its threads may release at any time.
+
+    Releasing memory of Python's while the interpreter ends would abort the process.
+    """
+    buffer = pa.allocate_buffer(len(content))
+    memoryview(buffer).cast("B")[:] = content
+    return buffer
 
 
 def _read_within(source: pa.Buffer, columns: list[str] | None, shared: set[str]) -> pa.Table:
