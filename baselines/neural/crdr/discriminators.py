@@ -85,7 +85,7 @@ class Discriminator(nn.Module):
         order = sorted(range(len(numbers)), key=numbers.__getitem__)
         if order == list(range(len(numbers))):
             return self._scored(images, numbers)
-        rows = torch.tensor(order, device=images.device)
+        rows = torch.tensor(order).to(images.device, non_blocking=True)
         return self._scored(images[rows], sorted(numbers))[rows.argsort()]
 
     def serving(self, levels: Iterable[int]) -> list[nn.Parameter]:
@@ -106,7 +106,7 @@ class Discriminator(nn.Module):
 
     def _with_level(self, signal: Tensor, levels: list[int]) -> Tensor:
         """Append a map for each level: ones for the image's own, zeros for the others."""
-        marks = one_hot(torch.tensor(levels, device=signal.device), self.levels).to(signal.dtype)
+        marks = one_hot(torch.tensor(levels), self.levels).to(signal, non_blocking=True)
         maps = marks[:, :, None, None].expand(-1, -1, *signal.shape[2:])
         return torch.cat([signal, maps], dim=1)
 

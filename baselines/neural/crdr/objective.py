@@ -150,11 +150,14 @@ def _map(stage: ConditionedStage, random: np.random.Generator) -> RandomLevels:
 
 def control(values: NDArray[np.float32], device: torch.device) -> Control:
     """Return levels (n,) or (n, cells, cells) in the form that networks take."""
-    levels = torch.from_numpy(np.ascontiguousarray(values)).to(device)
-    if levels.ndim == 1:
-        return Control(levels, None)
-    distinct, where = torch.unique(levels, return_inverse=True)
-    return Control(distinct, where)
+    if values.ndim == 1:
+        return Control(_sent(values, device), None)
+    distinct, where = np.unique(values, return_inverse=True)  # on a GPU, it would be waited for
+    return Control(_sent(distinct, device), _sent(where.reshape(values.shape), device))
+
+
+def _sent(values: NDArray[Any], device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
 
 
 REALISTIC = 3.84  # the beta that is validated beside 0
@@ -287,8 +290,8 @@ class SingleRate(RateDistortion):
         real = self._tensor(q + 1 > highest)
         return torch.where(real[:, None, None, None], crops, pictures.float())
 
-    def _tensor(self, values: np.ndarray[Any, Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self._setup.device)
+    def _tensor(self, values: NDArray[Any]) -> Tensor:
+        return _sent(values, self._setup.device)
 
 
 class MultiRate(SingleRate):

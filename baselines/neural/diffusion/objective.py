@@ -118,7 +118,7 @@ class Drawing(StageObjective):
         weights = snr.clamp(max=limit) / (snr + 1) if limit else torch.ones_like(snr)
         numbers = {"velocity_error": errors.mean().detach()}
         for name, chosen in (("noisy", times > 0.5), ("clean", times <= 0.5)):
-            mask = torch.as_tensor(chosen, device=errors.device)
+            mask = torch.from_numpy(chosen).to(errors.device, non_blocking=True)
             total = (errors.detach() * mask).sum()
             numbers[f"velocity_error_{name}"] = total / mask.sum().clamp(min=1)
         return Loss((weights * errors).mean(), numbers)
@@ -195,18 +195,20 @@ class Drawing(StageObjective):
         for level in sorted(set(levels.tolist())):
             # Places, not truth values: a GPU would have to count first how many are true.
             places = np.flatnonzero(levels == level)
-            chosen = torch.from_numpy(places).to(crops.device)
+            chosen = torch.from_numpy(places).to(crops.device, non_blocking=True)
             if self._kept:
                 numbers, seed = [batch.numbers[place] for place in places], self._setup.recipe.seed
                 pixels = draw_crops(self._kept[level], stage.crop_px, numbers, seed)
-                shown[chosen] = pixels.to(crops.device).float() / 127.5 - 1
+                pixels = pixels.pin_memory() if crops.is_cuda else pixels
+                shown[chosen] = pixels.to(crops.device, non_blocking=True).float() / 127.5 - 1
             else:
                 setting = network.config.sweep[level]
                 shown[chosen] = self._base.code_crops(crops[chosen], setting).images
             facts = self._facts[level]
             scales[chosen] = math.log(facts.scale)
             n = network.noise_scale(facts)
-            ratios[chosen] = crops.new_tensor([noise_level(t, n).log_snr for t in times[places]])
+            snr = torch.tensor([noise_level(t, n).log_snr for t in times[places]])
+            ratios[chosen] = snr.to(crops.device, non_blocking=True)
         return shown, scales, ratios
 
 

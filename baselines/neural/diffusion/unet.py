@@ -44,8 +44,8 @@ def synthesise(coefficients: Tensor) -> Tensor:
 
 
 def _turned(channels: Tensor, basis: Float64Array) -> Tensor:
-    kernel = torch.as_tensor(basis, dtype=channels.dtype, device=channels.device)
-    return conv2d(channels, kernel[:, :, None, None])
+    kernel = torch.as_tensor(basis, dtype=channels.dtype)[:, :, None, None]
+    return conv2d(channels, kernel.to(channels.device, non_blocking=True))
 
 
 OCTAVES = 6  # of the sines and cosines of the noise level

@@ -149,7 +149,9 @@ class Transformer(StageObjective):
         own = slice(batch.first, batch.first + len(tokens))
         known, wanted = (mask[own] for mask in self.masks(plain.sizes, step, rows, columns))
         with self._setup.precision():
-            logits = plain.transformer(tokens, vectors, known.to(tokens.device), wanted)
+            logits = plain.transformer(
+                tokens, vectors, known.to(tokens.device, non_blocking=True), wanted
+            )
         bits = token_bits(logits, tokens, wanted).mean()
         return Loss(bits * math.log(2), {"bits_per_part": bits})
 

@@ -119,7 +119,8 @@ def by_heads(values: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def picked(values: Tensor, wanted: Tensor) -> Tensor:
     """Return the vectors (P, ...) of `values` (N, h, w, ...) where `wanted` (N, h, w) is true."""
-    return values.flatten(0, 2)[wanted.reshape(-1).nonzero()[:, 0].to(values.device)]
+    places = wanted.reshape(-1).nonzero()[:, 0].to(values.device, non_blocking=True)
+    return values.flatten(0, 2)[places]
 
 
 class MaskedTransformer(nn.Module):

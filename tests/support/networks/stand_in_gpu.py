@@ -4,9 +4,10 @@ Inside `stand_in_gpu()` torch takes the device "cuda". A tensor of it is a wrapp
 CPU: kernels get what is inside, so that values are those of the CPU, and the rules are those of a
 GPU. An operation of tensors of both devices is torch's `RuntimeError`, a conversion to NumPy its
 `TypeError`, a generator of the other device its `RuntimeError`. Whatever makes the processor wait
-for the device (a value that is read, a copy to the CPU, a shape that depends on values) is counted
-with the function of this project that asked. torch's own fake tensors cannot do it: a build of
-torch for the CPU alone refuses to move one to "cuda", and they hold no values to compare.
+for the device (a value that is read, a copy to the CPU or, unless `non_blocking`, from there, a
+shape that depends on values) is counted with the function of this project that asked. torch's own
+fake tensors cannot do it: a build of torch for the CPU alone refuses to move one to "cuda", and
+they hold no values to compare.
 
 What it cannot show: kernels, their rounding, speed, memory, autocast, streams, several GPUs.
 """
@@ -202,7 +203,7 @@ def _dispatched(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str
     if any(isinstance(one, Generator) and one._cdata not in _AnyGenerator.of_gpu for one in flat):
         raise RuntimeError(f"Expected a 'cuda' device type for generator but found 'cpu' ({func})")
     shaped = kind in SHAPED_BY_VALUES or (kind in BY_INDEX and _counts_a_mask(args))
-    if to_cpu or shaped:
+    if to_cpu or shaped or _waits_for_a_copy(kind, args, kwargs):
         waits[_caller()] += 1
     wrappers = {id(one.held): one for one in on_gpu}
     values = [one.held if isinstance(one, OnGpu) else _cpu(one) for one in flat]
@@ -229,6 +230,17 @@ def _counts_a_mask(args: Any) -> bool:
     if len(args) > 2 and args[2].dim() == 0:
         return False
     return any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in args[1])
+
+
+def _waits_for_a_copy(kind: Any, args: Any, kwargs: Any) -> bool:
+    """Return whether a tensor of the CPU is copied to the GPU in the order of its operations."""
+    if kind is aten.copy_:
+        source, later = args[1], kwargs.get("non_blocking", args[2:] == (True,))
+    elif kind is aten._to_copy:
+        source, later = args[0], kwargs.get("non_blocking", False)
+    else:
+        return False
+    return not isinstance(source, OnGpu) and not later
 
 
 def _is_gpu(asked: Any) -> bool:

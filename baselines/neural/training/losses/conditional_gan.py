@@ -104,7 +104,7 @@ class StageAdversary:
     def _make(self, make: Callable[[], nn.Module], **layout: Any) -> None:
         with torch.random.fork_rng():
             torch.manual_seed(self._setup.recipe.seed)
-            self._network = make().to(self._setup.device, **layout)
+            self._network = make().to(self._setup.device, non_blocking=True, **layout)
         rate = self._stage.discriminator_learning_rate
         self._optimiser = self._setup.guard.adam(self._network.parameters(), rate)
         self.load_state(self._state)

@@ -41,7 +41,7 @@ def terms(crops: Tensor, images: Tensor, bits: Tensor) -> Terms:
 
 def lambda_at(lambdas: Sequence[float], q: Tensor) -> Tensor:
     """Return lambda at each q, geometric between levels, for maps (n, a, b) their mean: (n,)."""
-    logs = torch.tensor(lambdas, dtype=torch.float32, device=q.device).log()
+    logs = torch.tensor(lambdas, dtype=torch.float32).log().to(q.device, non_blocking=True)
     below = q.floor().clamp(max=len(logs) - 1)
     above = (below + 1).clamp(max=len(logs) - 1)
     between = torch.lerp(logs[below.long()], logs[above.long()], q - below)
