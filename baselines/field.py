@@ -2,7 +2,6 @@
 
     elic
     elic:checkpoint=trained/elic-{level}.safetensors     instead of the networks that are bundled
-    elic:narrow=1                  level 4 with the latent of the other levels, under DIRAC and HFD
     multirealism                   beta=0, closest to the pixels, and beta=2.56, most realistic
     pqmim:perceptual=1             with LPIPS and a GAN in the loss
     dirac                          behind ELIC, steps=1, closest to the pixels, and steps=100
@@ -21,7 +20,6 @@ from benchmark.errors import BadOption
 from benchmark.facts import Facts, Training, Typical, Work
 
 MULTIREALISM_HIGHEST_BETA = 2.56
-NARROW_LEVEL = 4
 ELIC_PARAMETERS, ELIC_KMAC = 1_495_651, (8.55, 8.26)
 STEPS, ALL_STEPS, BOTH_PARTS_STEPS = "8,960", "44,800", "17,920"  # of a network of one rate, of all
 DRAWING_PARAMETERS, STEP_KMAC = 993_168, 14.78  # of a diffusion decoder
@@ -48,9 +46,7 @@ class Elic(RatePointsCodec):
     """ELIC: uneven channel groups with a checkerboard context, a network for each rate.
 
     He et al., "ELIC: Efficient learned image compression with unevenly grouped space-channel
-    contextual adaptive coding" (CVPR 2022). `narrow=1` takes `elic-narrow-4` as level 4, whose
-    latent of 112 channels limits the PSNR: the bundled networks of DIRAC and HFD were trained for
-    it.
+    contextual adaptive coding" (CVPR 2022).
     """
 
     name = "elic"
@@ -61,15 +57,6 @@ class Elic(RatePointsCodec):
         kmac=14.7, work=Work(ELIC_PARAMETERS, *ELIC_KMAC),
         training=Training(0.41, "adam", STEPS, "dec2e582"),
     )  # fmt: skip
-
-    def __init__(self, *, narrow: int = 0, checkpoint: str = "") -> None:
-        require_options(self.name, narrow=(narrow, (0, 1)))
-        self._narrow = bool(narrow)
-        super().__init__(checkpoint=checkpoint)
-
-    def _file(self, level: int) -> str:
-        narrow = self._narrow and level == NARROW_LEVEL
-        return f"elic-narrow-{level}.safetensors" if narrow else super()._file(level)
 
 
 class IVR(CheckpointCodec):
@@ -233,7 +220,7 @@ class Dirac(DrawingCodec):
         """Return the facts of the variant with these options."""
         steps = options.get("steps", "")
         colour, marker = ("#CC79A7", "D") if steps == "100" else ("", "v")
-        work, training = _behind_elic(options, int(steps or 1), "75922c8e")
+        work, training = _behind_elic(options, int(steps or 1), "369c239f")
         return Facts(
             f"DIRAC steps={steps}", "learned", "Trained for realism", colour, marker,
             trained_on=("psnr_db",),  # of the base
@@ -260,7 +247,7 @@ class Hfd(DrawingCodec):
     def facts(cls, options: Mapping[str, str]) -> Facts:
         """Return the facts of the variant with these options."""
         steps = int(options.get("steps", cls.default_steps))
-        work, training = _behind_elic(options, steps, "e852dcbd")
+        work, training = _behind_elic(options, steps, "8c9e9f84")
         return Facts(
             "HFD", "learned", "Trained for realism", "#E69F00", ">", trained_on=("psnr_db",),
             typical=cls.typical(options), published=(("HFD", ""),), budget=True,

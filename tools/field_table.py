@@ -47,7 +47,7 @@ PUBLISHED = {
 }  # fmt: skip
 # Parts of networks; the others are the entropy path.
 ENCODER, DECODER = ("analysis", "codec.g_a"), ("synthesis", "codec.g_s")
-ELIC, NARROW = "elic-[1-4].safetensors", "elic-[1-3n]*.safetensors"  # under receivers that draw
+ELIC = "elic-*.safetensors"
 
 
 class Contender(NamedTuple):
@@ -74,9 +74,9 @@ FIELD = (
     Contender("hific", "HiFiC (Mentzer 2020)", "hific-*.safetensors"),
     Contender("multirealism:beta=0", "Multi-Realism, beta 0", "multirealism-*.safetensors"),
     Contender("multirealism:beta=2.56", "Multi-Realism, beta 2.56", "multirealism-*.safetensors"),
-    Contender("dirac:steps=1", "DIRAC (Ghouse 2023), 1 step", NARROW, "dirac-elic.safetensors", 1),
-    Contender("dirac:steps=100", "DIRAC, 100 steps", NARROW, "dirac-elic.safetensors", 100),
-    Contender("hfd", "HFD (Hoogeboom 2023), 20 steps", NARROW, "hfd-elic.safetensors", 20),
+    Contender("dirac:steps=1", "DIRAC (Ghouse 2023), 1 step", ELIC, "dirac-elic.safetensors", 1),
+    Contender("dirac:steps=100", "DIRAC, 100 steps", ELIC, "dirac-elic.safetensors", 100),
+    Contender("hfd", "HFD (Hoogeboom 2023), 20 steps", ELIC, "hfd-elic.safetensors", 20),
     Contender("pqmim", "PQ-MIM (El-Nouby 2023)", "pqmim-[1-4].safetensors"),
     Contender("pqmim:perceptual=1", "PQ-MIM, perceptual", "pqmim-perceptual-*.safetensors"),
     Contender(

@@ -110,7 +110,7 @@ class DrawingCodec:
     def describe(self) -> CodecInfo:
         """Return the base's description, and the decoder's as its card has it."""
         card, info = verified_card(self._path), self._base.info
-        caveats = (AFTER_THE_ABSTRACT, card.shown_caveat, info.caveat)
+        caveats = (AFTER_THE_ABSTRACT, card.shown_caveat, *info.caveat.split("; "))
         late = "" if self._start == 1 else f" from time {self._start:g}"
         seeded = f", seed {self._seed}" if self._seed else ""
         return CodecInfo(

@@ -16,7 +16,7 @@ from benchmark.datasets.sample import open_sample
 ROOT = Path(__file__).parents[3]
 # Without a hyper-latent: the receivers of diffusion, and PQ-MIM.
 OTHERS = {"dirac", "hfd", "pqmim"}
-EMPTY = {"elic-narrow-4", "multirealism-3", "multirealism-4"}
+EMPTY = {"multirealism-3", "multirealism-4"}
 LEAST_BPP = 1e-4  # a twentieth of the least of the others
 NETWORKS = [
     path
@@ -38,7 +38,5 @@ def test_a_hyper_latent_carries_bits(path: Path) -> None:
 def test_the_page_of_the_field_names_the_empty_ones() -> None:
     page = " ".join((ROOT / "docs" / "field.md").read_text().split())
     (sentence,) = (part for part in page.split(". ") if "carry no bit" in part)
-    assert set(re.findall(r"`(?:multirealism)?-\d`|`elic:narrow=1`", sentence)) == {
-        "`multirealism-3`", "`-4`", "`elic:narrow=1`",
-    }  # fmt: skip
-    assert {"elic-narrow-4", "multirealism-3", "multirealism-4"} == EMPTY
+    assert re.findall(r"`(?:multirealism)?-\d`", sentence) == ["`multirealism-3`", "`-4`"]
+    assert {"multirealism-3", "multirealism-4"} == EMPTY
