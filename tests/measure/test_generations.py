@@ -106,6 +106,18 @@ def test_a_curve_is_of_images_with_every_generation_and_the_figure_has_its_numbe
     assert [record["generation"] for record in drawing.records] == [1, 2, 3]
 
 
+def test_the_verb_draws_the_rows_of_a_run(folder):
+    measured(folder, 3)
+    (store,) = (folder / "results").iterdir()
+    out = folder / "out"
+    done = bench(
+        *("figures", "generations", "--results", folder / "results", "--dataset", store.name),
+        *("--out", out),
+    )
+    assert done.returncode == 0, done.stderr
+    assert (out / "generations.png").exists()
+
+
 def test_without_rows_of_generations_the_verb_says_what_makes_them(tmp_path):
     run(["raw"], "sample", metrics="psnr", limit=1, jobs=1, results=tmp_path)
     done = bench("figures", "generations", "--results", tmp_path, "--dataset", "sample")
