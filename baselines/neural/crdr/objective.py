@@ -80,9 +80,9 @@ class RandomLevels(NamedTuple):
     q: NDArray[np.float32]  # float32 (n,), or (n, cells, cells) for a map
     beta: NDArray[np.float32]  # likewise
 
-    def part(self, first: int, last: int) -> "RandomLevels":
+    def part(self, places: slice) -> "RandomLevels":
         """Return the levels of some of the crops."""
-        return RandomLevels(self.q[first:last], self.beta[first:last])
+        return RandomLevels(self.q[places], self.beta[places])
 
     @property
     def is_map(self) -> bool:
@@ -217,7 +217,7 @@ class SingleRate(RateDistortion):
         """Return the loss of a step at random levels, and the discriminators' update."""
         everywhere = draw_levels(self.stage, self._setup.random(step))
         crops = batch.crops
-        levels = everywhere.part(batch.first, batch.first + len(crops))
+        levels = everywhere.part(batch.places)
         plain = uncompiled(network)
         forward = plain if levels.is_map else network
         plain.counts_rounded = bool(self.stage.targets_bpp)

@@ -102,10 +102,9 @@ class Drawing(StageObjective):
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step at random levels and times."""
         plain, crops = self._opened(network), batch.crops
-        own = slice(batch.first, batch.first + len(crops))
         levels, times = self._random_levels(plain, step)
-        times = times[own]
-        shown, scales, ratios = self._noisy_conditions(plain, batch, levels[own], times)
+        levels, times = levels[batch.places], times[batch.places]
+        shown, scales, ratios = self._noisy_conditions(plain, batch, levels, times)
         clean = (crops - shown) / scales.exp()[:, None, None, None]
         noise = torch.randn_like(clean)
         alpha, sigma = amplitudes(ratios)

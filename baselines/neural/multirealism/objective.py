@@ -42,8 +42,7 @@ class MultiRealism(GanObjective):
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step at random betas, and the discriminator's update."""
         crops, stage = batch.crops, self.stage
-        own = slice(batch.first, batch.first + len(crops))
-        beta = self._betas(step)[own].to(crops.device, non_blocking=True)
+        beta = self._betas(step)[batch.places].to(crops.device, non_blocking=True)
         with self._setup.precision():
             estimate: Estimate = network(crops, Control(beta, None))
             assert estimate.latents is not None

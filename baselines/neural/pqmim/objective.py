@@ -146,8 +146,8 @@ class Transformer(StageObjective):
             tokens = plain.quantiser.tokens(plain.analyse(batch.crops))
             vectors = plain.quantiser.vectors(tokens)
         rows, columns = tokens.shape[2:]
-        own = slice(batch.first, batch.first + len(tokens))
-        known, wanted = (mask[own] for mask in self.masks(plain.sizes, step, rows, columns))
+        masks = self.masks(plain.sizes, step, rows, columns)
+        known, wanted = (mask[batch.places] for mask in masks)
         with self._setup.precision():
             logits = plain.transformer(
                 tokens, vectors, known.to(tokens.device, non_blocking=True), wanted

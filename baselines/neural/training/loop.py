@@ -116,7 +116,8 @@ class _TrainingLoop:
         else:
             with restoring(self.request.run):
                 first = range(len(self.recipe.stages) + 1)[saved["index"]]
-        network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        layout = {"memory_format": torch.channels_last, "non_blocking": True}
+        network = network.to(self.device, **layout)  # type: ignore[call-overload]
         self.workers.share(network)
         for index in range(first, len(self.recipe.stages)):
             if saved is None and self.recipe.initialise == "random" and not self.request.start:

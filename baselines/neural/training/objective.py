@@ -125,6 +125,11 @@ class Batch(NamedTuple):
     first: int = 0  # position of the part's first crop in the batch of all processes
     numbers: range = range(0)  # of the crops in the run, as `draw_crops` counts them
 
+    @property
+    def places(self) -> slice:
+        """Positions of the part's crops in the batch of all processes."""
+        return slice(self.first, self.first + len(self.crops))
+
 
 class Loss(NamedTuple):
     """Loss of a step in a process."""

@@ -14,11 +14,10 @@ from support.training.fixtures import least_network, recipe_of, request_for
 
 STEPS = 40
 PROCESSES = 8
-# Where a run may wait: to move the network there, its reports, its states, and a look at the
-# skipped steps every hundred.
+# Where a run may wait: its reports, its states, and a look at the skipped steps every hundred.
 MAY_WAIT = {
     "loop.py: _report", "learner.py: numbers", "learner.py: skipped", "learner.py: <dictcomp>",
-    "loop.py: <listcomp>", "run_folder.py: copied", "loop.py: _learn", "loop.py: go",
+    "loop.py: <listcomp>", "run_folder.py: copied", "loop.py: _learn",
 }  # fmt: skip
 
 
