@@ -10,7 +10,7 @@ from benchmark.cli import app
 from conftest import ROOT
 from support.console import Session, agree, examples
 from support.rows.bundled_results import copy_bundled_results
-from tools import budgets_table, field_table, results_table
+from tools import field_table, results_table
 
 PAST = ROOT / "CHANGELOG.md", ROOT / "docs" / "log.md"  # their commands are those of their day
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {*PAST})
@@ -98,12 +98,6 @@ def test_the_results_are_those_of_the_bundled_rows(tmp_path):
     for table, lines in zip(tables, made, strict=True):
         for shown, line in zip(table.splitlines(), lines, strict=True):
             assert agree(shown, line), "print the new one: tools/*_table.py"
-
-
-def test_the_budgets_are_those_of_the_rows():
-    page = (ROOT / "docs" / "field.md").read_text()
-    (shown,) = re.findall(r"^\| equal crops per network.*\n(?:\|.*\n)+", page, re.MULTILINE)
-    assert shown.splitlines() == [*budgets_table.lines()], "print the new one: tools/*_table.py"
 
 
 def test_the_readme_is_a_screen():

@@ -1,0 +1,55 @@
+"""BD-rates of the field where networks of one rate saw as many crops as those of all rates.
+
+Those of one rate are too large to be bundled beside the others: their rows on Kodak are, in
+results/budgets, copied by tools/ship_results.py; one of the hyperprior's is among the bundled ones.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import benchmark
+from benchmark.analysis.interval import (
+    ResampledCurve,
+    bd_rate_interval,
+    bd_rates,
+    set_and_left_out,
+)
+from benchmark.analysis.systems import label_of
+
+WHOLE = Path(__file__).parents[1] / "results" / "budgets" / "results" / "kodak"
+HYPERPRIOR = "hyperprior:weights=matched"
+ONE_RATE = {"compressai": HYPERPRIOR, "charm": "charm", "elic": "elic"}  # codec -> label
+ALL_RATES = "ivr", "ours:beta=0:size=micro", "ours:beta=3.84:size=micro", "ours:beta=0"
+
+
+def all_crops_bd_rates(bundled: pd.DataFrame) -> dict[str, str]:
+    """Return BD-rates in PSNR (%) against the hyperprior with all crops, by label, with intervals.
+
+    bundled: the bundled rows on Kodak.
+    """
+    labels = pd.Series(map(label_of, bundled["codec"], bundled["variant"]), bundled.index)
+    whole = pd.concat([benchmark.load(WHOLE), bundled[labels == f"{HYPERPRIOR}-whole"]])
+    parts = {label: whole[whole["codec"] == codec] for codec, label in ONE_RATE.items()}
+    parts |= {label: bundled[labels == label] for label in ALL_RATES}
+    curves = {label: _curve(rows) for label, rows in parts.items()}
+    anchor = curves.pop(HYPERPRIOR)
+    return {HYPERPRIOR: "0", **{label: _bd_rate(anchor, one) for label, one in curves.items()}}
+
+
+def _curve(rows: pd.DataFrame) -> ResampledCurve:
+    """Return the mean curve of a method on all images, then without each."""
+    bpp, psnr = (
+        rows.pivot(index="image", columns="setting_value", values=column).to_numpy(np.float64)
+        for column in ("bpp", "psnr_db")
+    )
+    weights = set_and_left_out(len(bpp))
+    return ResampledCurve(np.log10(weights @ bpp), weights @ psnr)
+
+
+def _bd_rate(anchor: ResampledCurve, test: ResampledCurve) -> str:
+    interval = bd_rate_interval(anchor, test)
+    if interval is None:
+        return "–"
+    return f"{bd_rates(anchor, test)[0]:+.1f} [{interval.low:+.1f}, {interval.high:+.1f}]"
