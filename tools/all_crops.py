@@ -35,7 +35,7 @@ def all_crops_bd_rates(bundled: pd.DataFrame) -> dict[str, str]:
     parts |= {label: bundled[labels == label] for label in ALL_RATES}
     curves = {label: _curve(rows) for label, rows in parts.items()}
     anchor = curves.pop(HYPERPRIOR)
-    return {HYPERPRIOR: "0", **{label: _bd_rate(anchor, one) for label, one in curves.items()}}
+    return {HYPERPRIOR: "0", **{label: _bd_rate(anchor, curve) for label, curve in curves.items()}}
 
 
 def _curve(rows: pd.DataFrame) -> ResampledCurve:

@@ -41,14 +41,14 @@ def mean_network(checkpoints: Sequence[Checkpoint], shares: Sequence[float]) -> 
             f"the shares of {len(checkpoints)} checkpoints add up to {sum(shares):g}, not to 1"
         )
     first = checkpoints[0]
-    for one in checkpoints:
-        if one.card.config != first.card.config:
+    for checkpoint in checkpoints:
+        if checkpoint.card.config != first.card.config:
             raise UsageError(
-                f"checkpoint {one.card.sha256[:8]} has another configuration than "
+                f"checkpoint {checkpoint.card.sha256[:8]} has another configuration than "
                 f"{first.card.sha256[:8]}: only networks of one configuration have a mean"
             )
     weights = torch.tensor(shares, dtype=torch.float64)
-    parts = [dict(one.network.named_parameters()) for one in checkpoints]
+    parts = [dict(checkpoint.network.named_parameters()) for checkpoint in checkpoints]
     with torch.no_grad():
         for name, parameter in first.network.named_parameters():
             values = torch.stack([part[name].double() for part in parts])
@@ -65,14 +65,14 @@ def mean_card(cards: Sequence[Card], shares: Sequence[float], measured: dict[str
     precisions: Counter[str] = Counter()
     for card in others:
         precisions.update(card.precision_steps)
-    given = " ".join(f"{name}={share:g}" for name, share in named)
+    arguments = " ".join(f"{name}={share:g}" for name, share in named)
     return Card(
         architecture=first.architecture,
         config=first.config,
         training_data=f"mean of checkpoints {parts}, each but the first trained on {trained}",
         steps=first.steps and first.steps + sum((card.steps or 0) - first.steps for card in others),
         crops=first.crops + sum(card.crops - first.crops for card in others),
-        command=f"python -m tools.average_checkpoints {given}",
+        command=f"python -m tools.average_checkpoints {arguments}",
         commit=commit() or "unknown",
         measured=measured,
         precision_steps=precisions,
@@ -103,7 +103,9 @@ def average(chosen: argparse.Namespace) -> str:
     made = make_checkpoint(
         chosen.out,
         network,
-        mean_card([one.card for one in checkpoints], shares, estimates(validation.points)),
+        mean_card(
+            [checkpoint.card for checkpoint in checkpoints], shares, estimates(validation.points)
+        ),
         [pixels[-CROP_PX:, -CROP_PX:] for pixels in pictures],
         half=True,
         quantised=True,

@@ -36,10 +36,10 @@ class Picture(NamedTuple):
 def pictures() -> list[Picture]:
     """Return the pictures of all pages whose captions have a command."""
     texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))]
-    return [Picture(*found) for text in texts for found in CAPTION.findall(text)]
+    return [Picture(*parts) for text in texts for parts in CAPTION.findall(text)]
 
 
-def drawn(picture: Picture, folder: Path) -> Path:
+def draw(picture: Picture, folder: Path) -> Path:
     """Draw a picture in a folder and return its path."""
     if not (folder / "results").exists():
         folder.mkdir(exist_ok=True)
@@ -56,17 +56,17 @@ def drawn(picture: Picture, folder: Path) -> Path:
 
 def main(into: Path, only: str) -> None:
     """Write the pictures into a folder."""
-    names = only.split(",") if only else [one.name for one in pictures()]
+    names = only.split(",") if only else [picture.name for picture in pictures()]
     with TemporaryDirectory() as folder:
-        for one in pictures():
-            if one.name in names:
-                shutil.copy(drawn(one, Path(folder)), into / one.name)
-                sys.stdout.write(f"{into / one.name}\n")
+        for picture in pictures():
+            if picture.name in names:
+                shutil.copy(draw(picture, Path(folder)), into / picture.name)
+                sys.stdout.write(f"{into / picture.name}\n")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--into", type=Path, default=ROOT / "docs" / "figures")
     parser.add_argument("--only", default="")
-    given = parser.parse_args()
-    main(given.into, given.only)
+    arguments = parser.parse_args()
+    main(arguments.into, arguments.only)

@@ -56,20 +56,25 @@ def main() -> int:
 
 def read(report: str) -> tuple[list[FaultCount], list[str], list[str]]:
     """Return counts by kind of fault, names of failed tests, and reasons of skipped ones."""
-    found: dict[str, FaultCount] = {}
+    counts: dict[str, FaultCount] = {}
     failed, skipped = [], []
     for case in ElementTree.fromstring(report).iter("testcase"):
-        told = {one.get("name"): one.get("value", "") for one in case.iter("property")}
+        properties = {node.get("name"): node.get("value", "") for node in case.iter("property")}
         wrong = case.find("failure") is not None or case.find("error") is not None
         failed += [case.get("name", "")] * wrong
         if (skip := case.find("skipped")) is not None:
             skipped.append(f"{case.get('name', '')}: {skip.get('message', '')}")
-        if "fault" in told:
-            new = FaultCount(told["fault"], int(told["runs"]), int(told["injected"]), int(wrong))
-            old = found.get(new.fault, FaultCount(new.fault, 0, 0, 0))
+        if "fault" in properties:
+            new = FaultCount(
+                properties["fault"],
+                int(properties["runs"]),
+                int(properties["injected"]),
+                int(wrong),
+            )
+            old = counts.get(new.fault, FaultCount(new.fault, 0, 0, 0))
             sums = (a + b for a, b in zip(old[1:], new[1:], strict=True))
-            found[new.fault] = FaultCount(new.fault, *sums)
-    return list(found.values()), failed, skipped
+            counts[new.fault] = FaultCount(new.fault, *sums)
+    return list(counts.values()), failed, skipped
 
 
 def table(

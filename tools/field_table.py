@@ -100,19 +100,19 @@ def lines(kodak: Path) -> Iterator[str]:
     all_crops, published = all_crops_bd_rates(rows), _published()
     yield f"| {HEAD} | {' | '.join(HEADS)} |"
     yield f"|---|{'--:|' * len(HEADS)}"
-    for one in FIELD:
-        cards, receiver = cards_of(one)
-        mine = rows[labels == one.label]
-        if cards and len(mine) and len(receiver) == bool(one.receiver):
+    for contender in FIELD:
+        cards, receiver = cards_of(contender)
+        mine = rows[labels == contender.label]
+        if cards and len(mine) and len(receiver) == bool(contender.receiver):
             cells = [
-                *_training(cards, receiver, one.steps),
-                psnr[one.label],
-                all_crops.get(one.label, "–"),
-                published.get(one.label, "–"),
-                *(delta[one.label] for delta in others),
+                *_training(cards, receiver, contender.steps),
+                psnr[contender.label],
+                all_crops.get(contender.label, "–"),
+                published.get(contender.label, "–"),
+                *(delta[contender.label] for delta in others),
                 _seconds(mine),
             ]
-            yield f"| {one.name} | {' | '.join(cells)} |"
+            yield f"| {contender.name} | {' | '.join(cells)} |"
 
 
 def _published() -> dict[str, str]:
@@ -124,14 +124,14 @@ def _published() -> dict[str, str]:
         for curve in published_curves(points, "kodak", measure)
     }
     anchor, *_ = PUBLISHED.values()
-    found = {
+    deltas = {
         label: bd_rate(curves[anchor], curves[name])
         for label, name in PUBLISHED.items()
         if name != anchor
     }
     return {
         ANCHOR: "0",
-        **{k: f"{one.value:+.1f}" for k, one in found.items() if isinstance(one, Delta)},
+        **{k: f"{delta.value:+.1f}" for k, delta in deltas.items() if isinstance(delta, Delta)},
     }
 
 
@@ -143,10 +143,10 @@ def short_lines(whole: Iterable[str]) -> Iterator[str]:
             yield f"| {' | '.join(cells[place] for place in COLUMNS)} |"
 
 
-def cards_of(one: Contender) -> tuple[list[Card], list[Card]]:
+def cards_of(contender: Contender) -> tuple[list[Card], list[Card]]:
     """Return the cards of a method's networks, and that of a receiver that draws, if there is."""
-    networks = [load_card(path) for path in sorted(CHECKPOINTS.glob(one.checkpoints))]
-    return networks, [load_card(CHECKPOINTS / one.receiver)] if one.receiver else []
+    networks = [load_card(path) for path in sorted(CHECKPOINTS.glob(contender.checkpoints))]
+    return networks, [load_card(CHECKPOINTS / contender.receiver)] if contender.receiver else []
 
 
 def _training(cards: Sequence[Card], receiver: Sequence[Card], drawings: int) -> list[str]:
@@ -156,17 +156,17 @@ def _training(cards: Sequence[Card], receiver: Sequence[Card], drawings: int) ->
     """
     works = [costs(card.architecture, card.config) for card in cards]
     encoder, decoder = (
-        _range([_macs(one, names) for one in works]) for names in (ENCODER, DECODER)
+        _range([_macs(work, names) for work in works]) for names in (ENCODER, DECODER)
     )
-    others = [[name for name in one if name not in ENCODER + DECODER] for one in works]
+    others = [[name for name in work if name not in ENCODER + DECODER] for work in works]
     entropy = _range(list(map(_macs, works, others)))
     (crops,) = {_crops(card) for card in cards}
     size = f"{len(cards)} x {_range(list(map(_millions, works)), 2)}"
     seen = _times(len(cards), f"{crops:,}")
     for card in receiver:
-        drawn = costs(card.architecture, card.config)
-        size, seen = f"{size} + {_millions(drawn):.2f}", f"{seen} + {card.crops:,}"
-        decoder = f"({decoder} + {_times(drawings, _range([_macs(drawn, drawn)]))})"
+        parts = costs(card.architecture, card.config)
+        size, seen = f"{size} + {_millions(parts):.2f}", f"{seen} + {card.crops:,}"
+        decoder = f"({decoder} + {_times(drawings, _range([_macs(parts, parts)]))})"
     work, optimiser, steps = effort([*cards, *receiver])
     words = f"{'–' if work is None else f'{work:.2f}'}, {optimiser}, {steps}"
     return [size, f"{encoder} + {decoder} + {entropy}", seen, words]
@@ -193,13 +193,13 @@ def _millions(parts: Mapping[str, Cost]) -> float:
 
 def _crops(card: Card) -> int:
     """Return the crops; an early card has them in words alone: "716800 crops of 128 px"."""
-    return card.crops or sum(count for count, _ in _told(card))
+    return card.crops or sum(count for count, _ in _crops_in_words(card))
 
 
-def _told(card: Card) -> list[tuple[int, int]]:
+def _crops_in_words(card: Card) -> list[tuple[int, int]]:
     """Return the crops that a card has in words, with their sides."""
-    told = re.findall(r"(\d+) crops of (\d+) px", card.training_data)
-    return [(int(count), int(side)) for count, side in told]
+    matches = re.findall(r"(\d+) crops of (\d+) px", card.training_data)
+    return [(int(count), int(side)) for count, side in matches]
 
 
 def effort(cards: Sequence[Card]) -> tuple[float | None, str, str]:
@@ -208,9 +208,9 @@ def effort(cards: Sequence[Card]) -> tuple[float | None, str, str]:
     Discriminators and LPIPS are not counted; nor is anything where parts of a network see crops of
     several sides.
     """
-    sides = {side for card in cards for _, side in _told(card)}
+    sides = {side for card in cards for _, side in _crops_in_words(card)}
     optimisers = ", ".join(dict.fromkeys(card.optimiser for card in cards))
-    steps = " + ".join(f"{one:,}" for one in sorted({card.steps or 0 for card in cards}))
+    steps = " + ".join(f"{count:,}" for count in sorted({card.steps or 0 for card in cards}))
     if len(sides) > 1:
         return None, optimisers, steps
     macs = sum(

@@ -287,9 +287,9 @@ def _variant(row: Row, repository: str) -> tuple[str, str]:
     if repository == "huai-chang/DiffEIC":
         return "" if row["codec"] in OWN_OF_DIFFEIC else "run by DiffEIC", row["variant"]
     for prefix, pattern, variant, setting in VARIANTS:
-        found = re.fullmatch(pattern, row["variant"])
-        if found and repository.startswith(prefix):
-            return _plain(found.expand(variant)), _plain(found.expand(setting))
+        match = re.fullmatch(pattern, row["variant"])
+        if match and repository.startswith(prefix):
+            return _plain(match.expand(variant)), _plain(match.expand(setting))
     raise ValueError(f"no entry of VARIANTS for {row['codec']} {row['variant']!r} of {repository}")
 
 
@@ -301,18 +301,18 @@ def _note(row: Row, repository: str, note: str) -> str:
 
 def _plain(text: str) -> str:
     """Remove needless zeros of numbers after an equals sign: beta=0.0 is beta=0."""
-    return re.sub(r"=([\d.]+)", lambda found: f"={float(found[1]):g}", text)
+    return re.sub(r"=([\d.]+)", lambda match: f"={float(match[1]):g}", text)
 
 
 def _protocol(row: Row, dataset: str) -> str:
     if row["how"] == "digitised":
         return REPORTED[row["metric"]]
     key = row["metric_protocol"], row["metric"]
-    found = PROTOCOLS.get(key) or PROTOCOLS.get((*key, _maker(row)))
-    if found is None:
+    protocol = PROTOCOLS.get(key) or PROTOCOLS.get((*key, _maker(row)))
+    if protocol is None:
         raise ValueError(f"no entry of PROTOCOLS for {key}, {_maker(row)}")
     # without an odd side there is nothing to pad: the two rules are one
-    return "ms-ssim-rgb8/1" if "-padded" in found and dataset in NEVER_ODD else found
+    return "ms-ssim-rgb8/1" if "-padded" in protocol and dataset in NEVER_ODD else protocol
 
 
 def _maker(row: Row) -> str:

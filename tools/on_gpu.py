@@ -126,7 +126,7 @@ class Conditions:
 
 
 def synchronise(device: str) -> None:
-    """Wait until the device has done all that it was given."""
+    """Wait until the device has done all its work."""
     if device == "cuda":
         torch.cuda.synchronize()
 
@@ -286,9 +286,9 @@ def _pack_decoded(conditions: Conditions, made: str, other: str) -> Result:
 
 def _audited(conditions: Conditions, pack_file: Path, device: str) -> Result:
     options = ("--metrics", "psnr", "--device", device, "--dataset", conditions.dataset, "--json")
-    found = json.loads(_bench(conditions, "audit", "pack", pack_file, *options))
-    held = not found["wrong"] and found["decoded"] == found["streams"] > 0
-    return Result(f"{found['decoded']} of {found['streams']} streams identical", held)
+    audit = json.loads(_bench(conditions, "audit", "pack", pack_file, *options))
+    identical = not audit["wrong"] and audit["decoded"] == audit["streams"] > 0
+    return Result(f"{audit['decoded']} of {audit['streams']} streams identical", identical)
 
 
 def _bench(conditions: Conditions, *words: object) -> str:
@@ -397,10 +397,10 @@ def _features(conditions: Conditions, name: str, device: str) -> Result:
     pixels = coarse.repeat(16, 0).repeat(16, 1)
     peer = _feature_function(conditions, "pytorch-fid", "cpu")
     function = _feature_function(conditions, name, device)
-    found, expected = function(pixels), peer(pixels[:256, :256])
+    values, expected = function(pixels), peer(pixels[:256, :256])
     rate = _repeated(lambda: function(pixels), device, 0 if conditions.small else 4)
-    difference = np.abs(found[: len(expected)] - expected).max() / np.abs(expected).max()
-    shown = f"{rate * len(found):.0f} patches per second, {difference:.1e} from pytorch-fid's"
+    difference = np.abs(values[: len(expected)] - expected).max() / np.abs(expected).max()
+    shown = f"{rate * len(values):.0f} patches per second, {difference:.1e} from pytorch-fid's"
     return Result(f"{shown} on the CPU")
 
 
@@ -480,13 +480,13 @@ PARTS = {
 def measure(conditions: Conditions, parts: Sequence[str], minutes: float) -> bool:
     """Measure what the results lack; return whether all is there and every claim holds."""
     path, described, started = conditions.out / "results.json", conditions.described(), monotonic()
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    if found.get("described") != described:  # of another machine or version: not joined
-        found = {"described": described, "parts": {}}
+    record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    if record.get("described") != described:  # of another machine or version: not joined
+        record = {"described": described, "parts": {}}
         shutil.rmtree(conditions.out / "exchange", ignore_errors=True)
     complete = True
     for part in parts:
-        results = found["parts"].setdefault(part, {})
+        results = record["parts"].setdefault(part, {})
         for key, cell in PARTS[part](conditions):
             if key in results and "failed" not in results[key]:
                 continue
@@ -497,35 +497,35 @@ def measure(conditions: Conditions, parts: Sequence[str], minutes: float) -> boo
                 results[key] = cell()._asdict()
             except Exception as error:  # the failure of a measurement is its result
                 results[key] = {"failed": one_line(error)}
-            write_file(path, json.dumps(found, indent=1))
+            write_file(path, json.dumps(record, indent=1))
             print(f"{part}: {key}: {results[key].get('shown') or results[key]['failed']}")
-    write_page(conditions, found)
+    write_page(conditions, record)
     if not complete:
         print("the time is up; the same command goes on")
-    rows = [row for part in parts for row in found["parts"][part].values()]
+    rows = [row for part in parts for row in record["parts"][part].values()]
     return complete and all("failed" not in row and row["held"] is not False for row in rows)
 
 
-def write_page(conditions: Conditions, found: Mapping[str, Any]) -> None:
+def write_page(conditions: Conditions, record: Mapping[str, Any]) -> None:
     """Write the page with the table; a CPU's table goes beside the results."""
     page = PAGE.read_text()
     target = PAGE if conditions.device == "cuda" else conditions.out / "gpu.md"
     first, last = map(re.escape, MARKS)
-    written = re.sub(f"{first}.*{last}", lambda _: "\n".join(table(found)), page, flags=re.DOTALL)
+    written = re.sub(f"{first}.*{last}", lambda _: "\n".join(table(record)), page, flags=re.DOTALL)
     write_file(target, written)
 
 
-def table(found: Mapping[str, Any]) -> list[str]:
+def table(record: Mapping[str, Any]) -> list[str]:
     """Return the measured part of the page, between its marks."""
-    said = found["described"]
-    versions = ", ".join(f"{name} {number}" for name, number in said["versions"].items())
+    described = record["described"]
+    versions = ", ".join(f"{name} {number}" for name, number in described["versions"].items())
     lines = [
-        *(MARKS[0], f"{said['device']}; {said['machine']}; {versions};"),
-        *(f"commit {said['commit'][:12]}; images: {said['images']}.", ""),
+        *(MARKS[0], f"{described['device']}; {described['machine']}; {versions};"),
+        *(f"commit {described['commit'][:12]}; images: {described['images']}.", ""),
         *("| part | case | measured | claim |", "|---|---|---|---|"),
     ]
     claims = {True: "holds", False: "**does not hold**", None: ""}
-    for part, results in found["parts"].items():
+    for part, results in record["parts"].items():
         absent = [key for key, row in results.items() if row.get("absent")]
         for key, row in results.items():
             if key not in absent:
@@ -545,20 +545,22 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="one crop and the smallest network")
     parser.add_argument("--carried", type=Path, help="folder of packs of another machine")
     parser.add_argument("--minutes", type=float, default=25, help="begin nothing after these")
-    given = parser.parse_args()
-    parts = given.only.split(",")
+    arguments = parser.parse_args()
+    parts = arguments.only.split(",")
     try:
         if unknown := [name for name in parts if name not in PARTS]:
             raise UsageError(f"--only {unknown[0]}: the parts are {', '.join(PARTS)}")
-        if given.small and given.device != "cpu":
+        if arguments.small and arguments.device != "cpu":
             raise UsageError("--small tries the parts themselves: add --device cpu")
-        use_device(given.device)
+        use_device(arguments.device)
     except BenchError as error:
         print(f"on_gpu: {error}", file=sys.stderr)
         return 2
-    conditions = Conditions(given.out.resolve(), given.device, given.small, given.carried)
+    conditions = Conditions(
+        arguments.out.resolve(), arguments.device, arguments.small, arguments.carried
+    )
     conditions.out.mkdir(parents=True, exist_ok=True)
-    return 0 if measure(conditions, parts, given.minutes) else 1
+    return 0 if measure(conditions, parts, arguments.minutes) else 1
 
 
 if __name__ == "__main__":

@@ -30,15 +30,15 @@ def settings(listed: Iterable[str]) -> dict[str, str]:
     >>> settings(["global.index-url='https://a/simple'", ":env:.find-links='/b\\n/c'"])
     {'UV_DEFAULT_INDEX': 'https://a/simple', 'UV_FIND_LINKS': '/b,/c'}
     """
-    told: dict[str, str] = {}
+    settings: dict[str, str] = {}
     lines = [line.partition("=") for line in listed]
     for section in SECTIONS:
         for key, _, value in lines:
             name = key.removeprefix(f"{section}.").removeprefix("default-")
             if key.startswith(f"{section}.") and name in NAMES:
                 uv, between = NAMES[name]
-                told[uv] = between.join(str(literal_eval(value)).split())
-    return told
+                settings[uv] = between.join(str(literal_eval(value)).split())
+    return settings
 
 
 if __name__ == "__main__":

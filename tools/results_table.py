@@ -63,7 +63,7 @@ def bd_rates(rows: pd.DataFrame, anchor: str, metric: str) -> dict[str, str]:
     """Return BD-rates against the anchor by label, with intervals where the metric has them."""
     shown = {anchor: "0"}
     for row in benchmark.bd_rate(rows, anchor, metric).to_dict("records"):
-        value, low, high = (row[f"bd_rate_{one}percent"] for one in ("", "low_", "high_"))
+        value, low, high = (row[f"bd_rate_{end}percent"] for end in ("", "low_", "high_"))
         mark = "†" if row["bd_rate_overlap"] < LEAST_OVERLAP else ""
         ends = "" if math.isnan(low) else f" [{low:+.1f}, {high:+.1f}]"
         shown[row["codec"]] = "–" if math.isnan(value) else f"{value:+.1f}{mark}{ends}"

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from conftest import ROOT
-from tools.docs_figures import drawn, pictures
+from tools.docs_figures import draw, pictures
 
 
 def test_every_figure_of_a_page_has_a_command():
@@ -25,7 +25,7 @@ def test_every_figure_of_a_page_has_a_command():
 def test_a_picture_is_what_its_command_draws(picture, tmp_path):
     there, again = (
         np.asarray(Image.open(path).convert("RGB"), np.int16)
-        for path in (ROOT / "docs" / "figures" / picture.name, drawn(picture, tmp_path / "there"))
+        for path in (ROOT / "docs" / "figures" / picture.name, draw(picture, tmp_path / "there"))
     )
     assert there.shape == again.shape
     assert (np.abs(there - again).max(axis=2) > 32).mean() < 0.002  # processors round differently
